@@ -1,0 +1,49 @@
+# make demo: install, make sample data, run the whole platform on it.   make test: install, run every test.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+PORTFOLIO ?= home_credit
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: help install demo test dev lint format clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo   install, generate a synthetic lender, run everything on it (PORTFOLIO=$(PORTFOLIO))"
+	@echo "make test   install and run every test"
+	@echo "make dev    the Dagster UI over the same instance, on http://localhost:3000"
+	@echo "make lint   ruff and mypy        make format   let ruff mend what it can"
+	@echo "make clean  remove the virtual environment and caches (never data/)"
+
+# The lock is complete, hence --no-deps: it leaves out what only a GPU would load.
+.venv/.installed: requirements.lock pyproject.toml setup.cfg
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "Python 3.11 is needed; set PYTHON=")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --no-deps -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+.env:
+	cp .env.example .env
+
+install: .venv/.installed .env
+
+demo: install
+	$(BIN)/credit-assets demo --portfolio $(PORTFOLIO)
+
+test: install
+	$(BIN)/python -m pytest
+
+dev: install
+	$(BIN)/python -W ignore -m dagster dev --host 127.0.0.1 --port 3000
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info build
