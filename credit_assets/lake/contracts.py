@@ -1,0 +1,365 @@
+"""Contracts in SQL: a Pandera model compiled to DuckDB types and row predicates, and checked in DuckDB.
+
+A row is judged here as Pandera would judge it; reading files and setting bad rows aside is `raw/ingest.py`'s.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import pandera.pandas as pa
+
+from credit_assets.lake.tables import sql_text
+from credit_assets.schemas.table import Relation, Table
+
+EXAMPLES = 3
+EXAMPLE_LENGTH = 40
+LISTED = 10
+
+DUCKDB_TYPES = {
+    "int8": "TINYINT",
+    "int16": "SMALLINT",
+    "int32": "INTEGER",
+    "int64": "BIGINT",
+    "uint8": "UTINYINT",
+    "uint16": "USMALLINT",
+    "uint32": "UINTEGER",
+    "float32": "FLOAT",
+    "float64": "DOUBLE",
+    "str": "VARCHAR",
+    "string": "VARCHAR",
+    "string[python]": "VARCHAR",
+    "string[pyarrow]": "VARCHAR",
+    "bool": "BOOLEAN",
+    "boolean": "BOOLEAN",
+    "datetime64[ns]": "TIMESTAMP",
+    "datetime64[us]": "TIMESTAMP",
+    "datetime64[ns, utc]": "TIMESTAMP WITH TIME ZONE",
+    "datetime64[us, utc]": "TIMESTAMP WITH TIME ZONE",
+    "date": "DATE",
+}
+FLOATS = {"FLOAT", "DOUBLE"}
+NUMBERS = FLOATS | {kind for kind in DUCKDB_TYPES.values() if kind.endswith(("INT", "INTEGER"))}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a column's value must satisfy: in words, and as SQL that is TRUE for a good row, else FALSE."""
+
+    column: str
+    words: str
+    good: str
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A broken rule: the column (or `A, B` for a key), the rule, how many rows, a few cut-short values."""
+
+    column: str
+    check: str
+    count: int
+    examples: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        seen = f", such as {', '.join(repr(value) for value in self.examples)}" if self.examples else ""
+        return f"{self.column}: {self.check} ({self.count} rows{seen})"
+
+
+def identifier(name: str) -> str:
+    """The name quoted for SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def table_expression(source: str) -> str:
+    """A view's name as it is, a SELECT in brackets: what may stand after FROM."""
+    return source if re.fullmatch(r'[\w."]+', source) else f"({source})"
+
+
+def column_types(model: type[Table]) -> dict[str, str]:
+    """Each column's DuckDB type, in the model's order. TypeError for a type without a counterpart."""
+    types = {}
+    for name, column in model.to_schema().columns.items():
+        if column.regex:
+            raise TypeError(f"{model.__name__}.{name}: columns named by a pattern have no counterpart in SQL")
+        kind = DUCKDB_TYPES.get(str(column.dtype).lower())
+        if kind is None:
+            raise TypeError(f"{model.__name__}.{name}: the type {column.dtype} has no counterpart in DuckDB")
+        types[name] = kind
+    return types
+
+
+def keys(model: type[Table]) -> list[tuple[str, ...]]:
+    """The column sets whose values identify a row: `unique` in `Config`, and each `unique=True` column."""
+    schema = model.to_schema()
+    together = [schema.unique] if isinstance(schema.unique, str) else list(schema.unique or [])
+    singles = [(name,) for name, column in schema.columns.items() if column.unique]
+    found = ([tuple(together)] if together else []) + singles
+    return list(dict.fromkeys(found))
+
+
+def rules(model: type[Table]) -> list[Rule]:
+    """The rules a single row can be held to, as SQL over its columns.
+
+    Nulls (NaN among them, as in Pandera) break only the rule that a column may not be null. Raises
+    TypeError for a check that has no counterpart here, so that none is ever passed over.
+    """
+    schema = model.to_schema()
+    for what in ("checks", "parsers", "index"):
+        if getattr(schema, what, None):
+            raise TypeError(f"{model.__name__}: {what} of the whole table have no counterpart in SQL")
+    types = column_types(model)
+    compiled = []
+    for name, column in schema.columns.items():
+        where = f"{model.__name__}.{name}"
+        if column.parsers:
+            raise TypeError(f"{where}: parsers have no counterpart in SQL")
+        null = _null(name, types[name])
+        if not column.nullable and column.required:
+            compiled.append(Rule(name, "must not be empty", f"(NOT {null})"))
+        for check in column.checks:
+            if check.groupby or check.raise_warning or check.element_wise:
+                raise TypeError(f"{where}: check {check.name} groups, warns or works by element; not in SQL")
+            words, predicate = _predicate(check, identifier(name), types[name], where)
+            if check.ignore_na:
+                compiled.append(Rule(name, words, f"({null} OR {predicate})"))
+            else:
+                compiled.append(Rule(name, words, f"(NOT {null} AND {predicate})"))
+    return compiled
+
+
+def relation_rules(model: type[Table], parents: Mapping[str, str], enforced: bool = True) -> list[Rule]:
+    """The rule of each (not) enforced relation whose parent is given; an empty foreign key is no orphan."""
+    return [
+        Rule(
+            relation.column,
+            f"must occur in {relation.parent}.{relation.parent_column}",
+            _has_parent(relation, parents[relation.parent]),
+        )
+        for relation in model.relations
+        if relation.enforced == enforced and relation.parent in parents
+    ]
+
+
+def faults(judged: Sequence[Rule]) -> str:
+    """An SQL expression: the list of `{column, value, rule}` that a row breaks, empty for a good row."""
+    if not judged:
+        return f"CAST([] AS {FAULTS_TYPE})"
+    told = [fault(rule.column, f"CAST({identifier(rule.column)} AS VARCHAR)", rule.words) for rule in judged]
+    broken = ", ".join(
+        f"CASE WHEN NOT {rule.good} THEN {words} END" for rule, words in zip(judged, told, strict=True)
+    )
+    good = " AND ".join(rule.good for rule in judged)
+    return f"CASE WHEN {good} THEN [] ELSE list_filter([{broken}], lambda f: f IS NOT NULL) END"
+
+
+FAULTS_TYPE = 'STRUCT("column" VARCHAR, "value" VARCHAR, "rule" VARCHAR)[]'
+
+
+def fault(column: str, value: str, words: str) -> str:
+    """An SQL struct that tells one fault; `value` is SQL, the others plain text."""
+    return f"{{'column': {sql_text(column)}, 'value': {value}, 'rule': {sql_text(words)}}}"
+
+
+def check(
+    con: duckdb.DuckDBPyConnection, source: str, model: type[Table], parents: Mapping[str, str]
+) -> list[Violation]:
+    """What the source's rows break of the model's contract; an empty list if nothing.
+
+    `source` is a SELECT or a view's name, `parents` the same for the tables that enforced relations
+    point to (a relation whose parent is not given is not looked at). All row rules and relations are
+    one pass, each key one more. Missing, additional or differently typed columns are reported alone,
+    as the rest cannot be judged then.
+    """
+    columns = check_columns(con, source, model)
+    if columns:
+        return columns
+    rows = table_expression(source)
+    judged = rules(model) + relation_rules(model, parents)
+    violations = _broken_rules(con, rows, judged)
+    for key in keys(model):
+        names = ", ".join(identifier(name) for name in key)
+        shown = f"concat_ws(', ', {', '.join(f'CAST({identifier(name)} AS VARCHAR)' for name in key)})"
+        count, examples = con.execute(
+            f"SELECT coalesce(sum(n), 0), min(k, {EXAMPLES}) FROM ("
+            f"SELECT {shown} AS k, n FROM "
+            f"(SELECT {names}, count(*) AS n FROM {rows} GROUP BY {names} HAVING n > 1))"
+        ).fetchall()[0]
+        if count:
+            violations.append(Violation(", ".join(key), "must be unique", int(count), _shortened(examples)))
+    return violations
+
+
+def check_columns(con: duckdb.DuckDBPyConnection, source: str, model: type[Table]) -> list[Violation]:
+    """The columns that are missing, of another type than the model's, or (in a strict model) too many."""
+    found = {
+        name: kind
+        for name, kind, *_ in con.execute(f"DESCRIBE SELECT * FROM {table_expression(source)}").fetchall()
+    }
+    types = column_types(model)
+    violations = []
+    for name, kind in types.items():
+        if name not in found:
+            violations.append(Violation(name, "column is missing", 0))
+        elif found[name] != kind and not (kind == "TIMESTAMP" and found[name].startswith("TIMESTAMP_")):
+            violations.append(Violation(name, f"column is {found[name]}, the contract says {kind}", 0))
+    if model.to_schema().strict:
+        extra = [name for name in found if name not in types]
+        violations += [Violation(name, "column is not in the contract", 0) for name in extra]
+    return violations
+
+
+def orphans(
+    con: duckdb.DuckDBPyConnection, source: str, model: type[Table], parents: Mapping[str, str]
+) -> list[Violation]:
+    """The rows without a parent in relations that are not enforced: they are counted, and kept."""
+    return _broken_rules(con, table_expression(source), relation_rules(model, parents, enforced=False))
+
+
+def _broken_rules(con: duckdb.DuckDBPyConnection, rows: str, judged: Sequence[Rule]) -> list[Violation]:
+    if not judged:
+        return []
+    counts = con.execute(
+        f"SELECT {', '.join(f'count(*) FILTER (WHERE NOT {rule.good})' for rule in judged)} FROM {rows}"
+    ).fetchall()[0]
+    broken = [(rule, count) for rule, count in zip(judged, counts, strict=True) if count]
+    if not broken:
+        return []
+    examples = con.execute(
+        "SELECT "
+        + ", ".join(
+            f"min(CAST({identifier(rule.column)} AS VARCHAR), {EXAMPLES}) FILTER (WHERE NOT {rule.good})"
+            for rule, _ in broken
+        )
+        + f" FROM {rows}"
+    ).fetchall()[0]
+    return [
+        Violation(rule.column, rule.words, count, _shortened(values))
+        for (rule, count), values in zip(broken, examples, strict=True)
+    ]
+
+
+def _shortened(values: Sequence[str] | None) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(shorten(value) for value in values or ()))
+
+
+def shorten(value: str) -> str:
+    """The value, cut where it is long: reports tell a fault, they do not copy the data."""
+    return value if len(value) <= EXAMPLE_LENGTH else value[:EXAMPLE_LENGTH] + "..."
+
+
+def _has_parent(relation: Relation, parent: str) -> str:
+    column, key = identifier(relation.column), identifier(relation.parent_column)
+    return (
+        f"({column} IS NULL OR {column} IN "
+        f"(SELECT {key} FROM {table_expression(parent)} WHERE {key} IS NOT NULL))"
+    )
+
+
+def _null(name: str, kind: str) -> str:
+    column = identifier(name)
+    return f"({column} IS NULL OR isnan({column}))" if kind in FLOATS else f"({column} IS NULL)"
+
+
+def _predicate(check: pa.Check, column: str, kind: str, where: str) -> tuple[str, str]:
+    """The check in words and as SQL over a value that is not null."""
+    told: dict[str, Any] = check.statistics or {}
+
+    def literal(value: Any) -> str:
+        return _literal(value, kind, where)
+
+    def one_of(values: Sequence[Any]) -> str:
+        return ", ".join(literal(value) for value in values)
+
+    match check.name:
+        case "isin" if told["allowed_values"]:
+            values = list(told["allowed_values"])
+            return f"must be one of {_listed(values)}", f"{column} IN ({one_of(values)})"
+        case "notin" if told["forbidden_values"]:
+            values = list(told["forbidden_values"])
+            return f"must be none of {_listed(values)}", f"{column} NOT IN ({one_of(values)})"
+        case "equal_to":
+            return f"must be {told['value']}", f"{column} = {literal(told['value'])}"
+        case "not_equal_to":
+            return f"must not be {told['value']}", f"{column} <> {literal(told['value'])}"
+        case "greater_than":
+            return f"must be above {told['min_value']}", f"{column} > {literal(told['min_value'])}"
+        case "greater_than_or_equal_to":
+            return f"must be at least {told['min_value']}", f"{column} >= {literal(told['min_value'])}"
+        case "less_than":
+            return f"must be below {told['max_value']}", f"{column} < {literal(told['max_value'])}"
+        case "less_than_or_equal_to":
+            return f"must be at most {told['max_value']}", f"{column} <= {literal(told['max_value'])}"
+        case "in_range":
+            low, high = told["min_value"], told["max_value"]
+            lower, upper = (">=" if told["include_min"] else ">"), ("<=" if told["include_max"] else "<")
+            return (
+                f"must be {lower} {low} and {upper} {high}",
+                f"({column} {lower} {literal(low)} AND {column} {upper} {literal(high)})",
+            )
+        case "in_range_or_sentinel":
+            low, high, sentinel = told["min_value"], told["max_value"], told["sentinel"]
+            return (
+                f"must be from {low} to {high}, or {sentinel} for none",
+                f"({column} BETWEEN {literal(low)} AND {literal(high)} OR {column} = {literal(sentinel)})",
+            )
+        case "str_matches" | "str_contains" if kind == "VARCHAR":
+            pattern = str(getattr(told["pattern"], "pattern", told["pattern"]))
+            anchored = f"^(?:{pattern})" if check.name == "str_matches" else pattern
+            _test_pattern(anchored, where)
+            verb = "match" if check.name == "str_matches" else "contain"
+            return f"must {verb} {pattern}", f"regexp_matches({column}, {sql_text(anchored)})"
+        case "str_startswith" if kind == "VARCHAR":
+            return f"must start with {told['string']}", f"starts_with({column}, {literal(told['string'])})"
+        case "str_endswith" if kind == "VARCHAR":
+            return f"must end with {told['string']}", f"ends_with({column}, {literal(told['string'])})"
+        case "str_length" if kind == "VARCHAR":
+            bounds = [
+                (f"{words} {told[name]}", f"length({column}) {sign} {int(told[name])}")
+                for name, sign, words in (
+                    ("min_value", ">=", "at least"),
+                    ("max_value", "<=", "at most"),
+                    ("exact_value", "=", "exactly"),
+                )
+                if told.get(name) is not None
+            ]
+            return (
+                f"must have {' and '.join(words for words, _ in bounds)} characters",
+                "(" + " AND ".join(sql for _, sql in bounds) + ")",
+            )
+    raise TypeError(f"{where}: check {check.name} of a {kind} column has no counterpart in SQL")
+
+
+def _literal(value: Any, kind: str, where: str) -> str:
+    """The Python value as SQL of the column's kind. TypeError where the two do not go together."""
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, bool):
+        if kind == "BOOLEAN":
+            return str(value).upper()
+    elif isinstance(value, int) and kind in NUMBERS - FLOATS:
+        return str(value)
+    elif isinstance(value, int | float) and kind in NUMBERS and value == value:
+        return f"CAST('{value!r}' AS {kind if kind in FLOATS else 'DOUBLE'})"
+    elif isinstance(value, str) and kind == "VARCHAR":
+        return sql_text(value)
+    elif isinstance(value, datetime.date) and kind in ("TIMESTAMP", "TIMESTAMP WITH TIME ZONE", "DATE"):
+        return f"CAST('{value.isoformat()}' AS {kind})"
+    raise TypeError(f"{where}: a {kind} column cannot be held against the value {value!r}")
+
+
+def _listed(values: Sequence[Any]) -> str:
+    shown = ", ".join(str(value) for value in values[:LISTED])
+    return shown if len(values) <= LISTED else f"{shown}, ... ({len(values)} in all)"
+
+
+def _test_pattern(pattern: str, where: str) -> None:
+    try:
+        with duckdb.connect() as con:
+            con.execute(f"SELECT regexp_matches('', {sql_text(pattern)})").fetchall()
+    except duckdb.Error as error:
+        raise TypeError(f"{where}: the pattern {pattern} does not work in DuckDB: {error}") from error

@@ -1,0 +1,212 @@
+"""The IO manager of the lake: an asset's output becomes a Delta table's batch, its input a relation or frame.
+
+The asset's Dagster type carries its contract (a `Table` model); what breaks it is refused here. Files,
+commits and versions are `tables.py`'s, the meaning of a contract in SQL is `contracts.py`'s.
+"""
+
+import json
+import subprocess
+from collections.abc import Sequence
+from functools import cache
+from importlib.metadata import version as package_version
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+import pandas as pd
+import pandera.pandas as pa
+
+from credit_assets.lake.contracts import Violation, check, column_types, shorten
+from credit_assets.lake.tables import Staged
+from credit_assets.resources import LakeResource
+from credit_assets.schemas.table import Table
+
+EXAMPLES = 10
+SOURCE = "source_sha256"
+
+# An input of this type stays a lazy relation; for inputs whose names are not known in a signature.
+LAZY = dg.DagsterType(
+    type_check_fn=lambda _, value: isinstance(value, duckdb.DuckDBPyRelation),
+    name="LazyTable",
+    typing_type=duckdb.DuckDBPyRelation,
+)
+
+
+@cache
+def contract(model: type[Table]) -> dg.DagsterType:
+    """The model as a Dagster type; the IO manager enforces it on what the asset returns."""
+    return dg.DagsterType(
+        # A failing value is told by the IO manager, which has the rows at hand.
+        type_check_fn=lambda _, value: isinstance(value, Staged | pd.DataFrame | duckdb.DuckDBPyRelation),
+        name=model.__name__,
+        description=(model.__doc__ or "").strip(),
+        typing_type=model,
+    )
+
+
+def column_schema(model: type[Table]) -> dg.TableSchema:
+    """The contract as the UI shows it: each column's type, constraints and words."""
+    schema = model.to_schema()
+    words, types = model.descriptions(), column_types(model)
+    unique = set(schema.unique or [])
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name,
+                types[name],
+                description=words[name],
+                constraints=dg.TableColumnConstraints(
+                    nullable=column.nullable,
+                    unique=column.unique or unique == {name},
+                    other=[str(rule.error or rule.name) for rule in column.checks],
+                ),
+            )
+            for name, column in schema.columns.items()
+        ],
+        constraints=dg.TableConstraints(
+            other=[f"unique together: {', '.join(schema.unique)}"] if schema.unique else []
+        ),
+    )
+
+
+@cache
+def code_version() -> str:
+    """The package's version and, in a git checkout, its commit."""
+    release = package_version("credit-assets")
+    try:
+        commit = subprocess.run(
+            ["git", "rev-parse", "--short=12", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return release
+    return f"{release}+{commit}"
+
+
+class LakeIOManager(dg.ConfigurableIOManager):
+    """Writes what an asset returns to the lake, in one commit, and loads it by the input's annotation.
+
+    An output is a `Staged` (validated where it was made), a DuckDB relation or a pandas frame. An input
+    annotated `duckdb.DuckDBPyRelation` stays lazy; `pd.DataFrame` or a `Table` model is loaded, the
+    model's columns only, and checked. A partition's rows come without their `batch` column; an input
+    that spans batches has it.
+    """
+
+    lake: dg.ResourceDependency[LakeResource]
+
+    def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
+        lake, con = self.lake.lake, self.lake.connection
+        table = "/".join(context.asset_key.path)
+        batch = context.partition_key if context.has_asset_partitions else None
+        model = context.dagster_type.typing_type
+        if isinstance(obj, Staged):
+            staged = obj
+        else:
+            contracted = isinstance(model, type) and issubclass(model, Table)
+            if isinstance(obj, pd.DataFrame):
+                obj = con.from_df(_conforming(table, obj, model) if contracted else obj)
+                contracted = False
+            obj.create_view("_output", replace=True)
+            staged = lake.stage(con, "SELECT * FROM _output", table, batch)
+            try:
+                if contracted:
+                    refuse(table, check(con, staged.query(), model, {}))
+            except BaseException:
+                lake.discard(staged)
+                raise
+        reads = self.lake.reads(context)
+        told = context.output_metadata
+        synthetic = self.lake.synthetic(context) or bool(told["synthetic"].value if "synthetic" in told else False)
+        versions = {name: read.version for name, read in reads.items()}
+        facts = {
+            "run_id": context.run_id,
+            "code_version": code_version(),
+            "asset_code_version": context.asset_spec.code_version or "",
+            "inputs": json.dumps(versions, sort_keys=True),
+            "synthetic": str(synthetic).lower(),
+        }
+        if SOURCE in told:
+            facts[SOURCE] = json.dumps(told[SOURCE].value, sort_keys=True)
+        version = lake.commit(staged, facts)
+        metadata: dict[str, Any] = {
+            "dagster/row_count": staged.rows,
+            "table_version": version,
+            "table_path": dg.MetadataValue.path(str(lake.path(table))),
+            "input_versions": dg.MetadataValue.json(versions),
+            "synthetic": synthetic,
+        }
+        context.add_output_metadata({name: value for name, value in metadata.items() if name not in told})
+
+    def load_input(self, context: dg.InputContext) -> Any:
+        table = "/".join(context.asset_key.path)
+        # An asset without partitions reads all that has been delivered, whatever keys are registered.
+        partitioned = context.has_asset_partitions and context.has_partition_key
+        con = self.lake.connection
+        query = self.lake.select(context, table, context.asset_partition_keys if partitioned else None)
+        wanted = context.dagster_type.typing_type
+        if wanted is duckdb.DuckDBPyRelation:
+            return con.sql(query)
+        if isinstance(wanted, type) and issubclass(wanted, Table):
+            names = ", ".join(f'"{name}"' for name in wanted.to_schema().columns)
+            return _conforming(table, con.sql(f"SELECT {names} FROM ({query})").df(), wanted)
+        return con.sql(query).df()
+
+
+def _conforming(table: str, frame: pd.DataFrame, model: type[Table]) -> pd.DataFrame:
+    """The frame in the model's types, checked by Pandera itself: frames are model-sized."""
+    schema = model.to_schema()
+    kinds = {name: column.dtype.type for name, column in schema.columns.items() if name in frame.columns}
+    frame = frame.astype({name: kind for name, kind in kinds.items() if frame[name].dtype != kind})
+    try:
+        return schema.validate(frame, lazy=True)
+    except pa.errors.SchemaErrors as error:
+        refuse(table, violations_of(error))
+        raise
+
+
+def violations_of(error: pa.errors.SchemaErrors) -> list[Violation]:
+    """Pandera's findings, one a rule, with a few values cut short."""
+    cases = error.failure_cases.fillna({"column": "row", "check": ""})
+    found = []
+    for (column, rule), some in cases.groupby(["column", "check"], sort=False):
+        examples = tuple(dict.fromkeys(shorten(str(value)) for value in some["failure_case"].head(EXAMPLES)))
+        found.append(Violation(str(column), str(rule), len(some), examples))
+    return found
+
+
+def refuse(table: str, violations: Sequence[Violation]) -> None:
+    """Raise the Failure that names table, columns, checks and counts, if there are violations."""
+    if not violations:
+        return
+    first = violations[0]
+    raise dg.Failure(
+        f"Table {table} breaks its contract: {len(violations)} rule(s), first {first}. "
+        "Nothing was written; the previous version stays current.",
+        metadata={"violations": violations_table(violations)},
+        allow_retries=False,
+    )
+
+
+def violations_table(violations: Sequence[Violation]) -> dg.TableMetadataValue:
+    """The violations as the UI shows them."""
+    return dg.MetadataValue.table(
+        [
+            dg.TableRecord(
+                {
+                    "column": str(violation.column),
+                    "check": violation.check,
+                    "count": violation.count,
+                    "examples": ", ".join(str(value) for value in violation.examples[:EXAMPLES]),
+                }
+            )
+            for violation in violations
+        ],
+        schema=dg.TableSchema.from_name_type_dict(
+            {"column": "string", "check": "string", "count": "int", "examples": "string"}
+        ),
+    )

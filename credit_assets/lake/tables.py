@@ -1,0 +1,255 @@
+"""Tables of the lake: Delta tables written by DuckDB, one batch at a time, atomically.
+
+A write has two halves: `stage` streams a query to Parquet files that no reader can see yet (so that
+they can be validated where they lie), `commit` makes them the batch's rows in one Delta commit.
+What a row may look like is `contracts.py`'s business.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, Schema
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.transaction import AddAction, create_table_with_add_actions
+from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+BATCH = "batch"
+# Years, not Delta's 30 days: an auditor asks for the version a decision was made from.
+CONFIGURATION: dict[str, str | None] = {
+    "delta.logRetentionDuration": "interval 3650 days",
+    "delta.deletedFileRetentionDuration": "interval 3650 days",
+}
+COMMIT_ATTEMPTS = 20
+
+
+class TableMissing(LookupError):
+    """The table, or the asked batch of it, has never been written."""
+
+
+@dataclass(frozen=True)
+class Staged:
+    """Parquet files under a table's folder which no commit names yet."""
+
+    table: str
+    batch: str | None
+    files: tuple[str, ...]
+    rows: int
+    schema: pa.Schema
+
+    def query(self) -> str:
+        """The SELECT over the staged rows."""
+        return f"SELECT * FROM read_parquet({sql_list(self.files)}, hive_partitioning = false)"
+
+
+@dataclass(frozen=True)
+class Commit:
+    """One entry of a table's history: its version, when, and the metadata it was written with."""
+
+    version: int
+    timestamp_ms: int
+    metadata: Mapping[str, Any]
+
+
+class Lake:
+    """The Delta tables below `root`. A table's name is its path, such as `home_credit/bureau`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root).absolute()
+
+    def path(self, table: str) -> Path:
+        return self.root / table
+
+    # -- writing -----------------------------------------------------------------------------------
+
+    def stage(self, con: duckdb.DuckDBPyConnection, query: str, table: str, batch: str | None) -> Staged:
+        """Stream the query's rows to a new, yet invisible, Parquet file of the table."""
+        folder = self.path(table) / (f"{BATCH}={batch}" if batch else "")
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / f"part-{uuid.uuid4().hex}.parquet"
+        try:
+            rows = con.execute(f"COPY ({query}) TO {sql_text(str(file))} (FORMAT parquet)").fetchall()[0][0]
+            with open(file, "rb+") as written:
+                os.fsync(written.fileno())
+            written_rows = f"SELECT * FROM read_parquet({sql_text(str(file))}, hive_partitioning = false) LIMIT 0"
+            schema = con.sql(written_rows).to_arrow_table().schema
+        except BaseException:
+            file.unlink(missing_ok=True)
+            raise
+        return Staged(table, batch, (str(file),), int(rows), schema)
+
+    def commit(self, staged: Staged, metadata: Mapping[str, Any]) -> int:
+        """Replace the batch (the whole table where it has none) by the staged rows; the new version.
+
+        Writers of other batches do not disturb each other; of two writers of one batch the later
+        commit stands. A commit that loses the race is repeated on the newer version.
+        """
+        path, partition = str(self.path(staged.table)), [BATCH] if staged.batch else []
+        actions = [self._add(staged, file) for file in staged.files] if staged.rows else []
+        properties = CommitProperties(
+            custom_metadata={**metadata, BATCH: staged.batch or "", "rows": str(staged.rows)},
+            max_commit_retries=0,
+        )
+        schema = staged.schema
+        if staged.batch:
+            schema = schema.append(pa.field(BATCH, pa.string()))
+        delta_schema = Schema.from_arrow(schema)
+        filters = [(BATCH, "=", staged.batch)] if staged.batch else None
+
+        @retry(
+            retry=retry_if_exception(_lost_race),
+            stop=stop_after_attempt(COMMIT_ATTEMPTS),
+            wait=wait_random_exponential(multiplier=0.02, max=1),
+            reraise=True,
+        )
+        def write() -> int:
+            try:
+                table = DeltaTable(path)
+            except TableNotFoundError:
+                create_table_with_add_actions(
+                    path,
+                    delta_schema,
+                    actions,
+                    partition_by=partition,
+                    configuration=CONFIGURATION,
+                    commit_properties=properties,
+                )
+                return 0
+            # No retries inside: the commit lands as the next version of the one just read, or fails.
+            table.create_write_transaction(
+                actions, "overwrite", delta_schema, partition, filters, commit_properties=properties
+            )
+            return table.version() + 1
+
+        version = write()
+        if not staged.rows:
+            self.discard(staged)
+        return version
+
+    def discard(self, staged: Staged) -> None:
+        """Remove staged files that will not be committed."""
+        for file in staged.files:
+            Path(file).unlink(missing_ok=True)
+
+    def replace(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        query: str,
+        table: str,
+        batch: str | None,
+        metadata: Mapping[str, Any],
+    ) -> int:
+        """`stage` and `commit` in one, for rows that need no look in between; the new version."""
+        return self.commit(self.stage(con, query, table, batch), metadata)
+
+    def _add(self, staged: Staged, file: str) -> AddAction:
+        status = os.stat(file)
+        return AddAction(
+            path=str(Path(file).relative_to(self.path(staged.table))),
+            size=status.st_size,
+            partition_values={BATCH: staged.batch} if staged.batch else {},
+            modification_time=int(status.st_mtime * 1000),
+            data_change=True,
+            stats=json.dumps({"numRecords": staged.rows}),
+        )
+
+    # -- reading -----------------------------------------------------------------------------------
+
+    def exists(self, table: str) -> bool:
+        return DeltaTable.is_deltatable(str(self.path(table)))
+
+    def version(self, table: str) -> int:
+        """The current version of the table."""
+        return self._open(table, None).version()
+
+    def query(self, table: str, batches: Sequence[str] | None = None, version: int | None = None) -> str:
+        """The SELECT over one version's rows (of some batches), the column `batch` included.
+
+        The files are fixed when this returns: a later commit does not change what the query reads.
+        Raises TableMissing for a table, or a batch, that was never written.
+        """
+        delta = self._open(table, version)
+        if batches is None:
+            files = delta.file_uris()
+        else:
+            written = self._latest(delta)
+            missing = sorted(set(batches) - set(written))
+            if missing:
+                raise TableMissing(f"Table {table} has no batch {', '.join(missing)}; materialize it first.")
+            files = [
+                file for batch in batches for file in delta.file_uris(file_pruning_predicate=[(BATCH, "=", batch)])
+            ]
+        if not files:
+            return self._empty(delta)
+        return (
+            f"SELECT * FROM read_parquet({sql_list(sorted(files))}, union_by_name = true, "
+            f"hive_partitioning = {'true' if delta.metadata().partition_columns else 'false'}"
+            + (f", hive_types = {{'{BATCH}': 'VARCHAR'}})" if delta.metadata().partition_columns else ")")
+        )
+
+    def relation(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        table: str,
+        batches: Sequence[str] | None = None,
+        version: int | None = None,
+    ) -> duckdb.DuckDBPyRelation:
+        """`query` as a lazy relation of the connection."""
+        return con.sql(self.query(table, batches, version))
+
+    def history(self, table: str) -> list[Commit]:
+        """All commits of the table, newest first."""
+        return _commits(self._open(table, None))
+
+    def batches(self, table: str) -> dict[str, Commit]:
+        """Each batch of the table with the commit that wrote its current rows; empty if no table."""
+        return self._latest(self._open(table, None)) if self.exists(table) else {}
+
+    def _open(self, table: str, version: int | None) -> DeltaTable:
+        try:
+            return DeltaTable(str(self.path(table)), version=version)
+        except TableNotFoundError as error:
+            raise TableMissing(f"Table {table} has never been written; materialize it first.") from error
+
+    def _latest(self, delta: DeltaTable) -> dict[str, Commit]:
+        latest: dict[str, Commit] = {}
+        for commit in _commits(delta):
+            batch = commit.metadata.get(BATCH)
+            if batch and batch not in latest:
+                latest[batch] = commit
+        return latest
+
+    def _empty(self, delta: DeltaTable) -> str:
+        columns = pa.schema(delta.schema()).empty_table()
+        types = duckdb.connect().sql("SELECT * FROM columns").types
+        nulls = ", ".join(f'NULL::{kind} AS "{name}"' for name, kind in zip(columns.column_names, types, strict=True))
+        return f"SELECT {nulls} WHERE false"
+
+
+def _lost_race(error: BaseException) -> bool:
+    """Whether another writer got in between reading the version and committing the next one."""
+    return isinstance(error, CommitFailedError) or (
+        isinstance(error, DeltaError) and "already exists" in str(error)
+    )
+
+
+def _commits(delta: DeltaTable) -> list[Commit]:
+    return [Commit(entry["version"], entry["timestamp"], entry) for entry in delta.history()]
+
+
+def sql_text(text: str) -> str:
+    """The text as an SQL literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def sql_list(texts: Sequence[str]) -> str:
+    """The texts as an SQL list literal."""
+    return "[" + ", ".join(sql_text(text) for text in texts) + "]"

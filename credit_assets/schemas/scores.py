@@ -1,0 +1,65 @@
+"""The contract of the score table: what a decision is, and from what it was made."""
+
+from __future__ import annotations
+
+import pandera.pandas as pa
+from pandas import DataFrame, Series
+
+from credit_assets.schemas.table import Table
+
+
+class Scores(Table):
+    """One row an applicant delivered: PD, points, band, decision, the reasons where it is a decline,
+    and the versions of everything the score was made from, so that it can be made again."""
+
+    applicant: int = pa.Field(unique=True, description="The applicant: the portfolio's entity key")
+    pd: float = pa.Field(gt=0, lt=1, description="Calibrated probability of default")
+    points: int = pa.Field(
+        description="Scorecard points: more is safer", metadata={"unit": "points"}
+    )
+    band: str = pa.Field(description="Band of the points")
+    decision: str = pa.Field(
+        isin=["approve", "decline"], description="approve where the PD is at or below the cut-off, else decline"
+    )
+    cut_off: float = pa.Field(gt=0, lt=1, description="The highest PD approved, kept with the model")
+    reason_1: str = pa.Field(nullable=True, description="What pushed this PD up most; declined applicants only")
+    reason_2: str = pa.Field(nullable=True, description="The second largest push, where there is one")
+    reason_3: str = pa.Field(nullable=True, description="The third largest push, where there is one")
+    reason_4: str = pa.Field(nullable=True, description="The fourth largest push, where there is one")
+    reason_feature_1: str = pa.Field(nullable=True, description="The feature behind reason_1")
+    reason_feature_2: str = pa.Field(nullable=True, description="The feature behind reason_2")
+    reason_feature_3: str = pa.Field(nullable=True, description="The feature behind reason_3")
+    reason_feature_4: str = pa.Field(nullable=True, description="The feature behind reason_4")
+    reason_basis: str = pa.Field(
+        nullable=True,
+        isin=["raised the PD", "lowered the PD least"],
+        description="Whether the reasons pushed the PD up or, where nothing did, lowered it least",
+    )
+    model_name: str = pa.Field(description="Registered model that made the PD")
+    model_version: int = pa.Field(ge=1, description="Its registered version: the champion when it scored")
+    model_run_id: str = pa.Field(description="The tracking run that trained it")
+    feature_table_version: int = pa.Field(ge=0, description="Version of the feature table that was read")
+
+    class Config:
+        strict = True
+        coerce = False
+
+    @pa.dataframe_check(name="decision_follows_cut_off")
+    def decision_follows_cut_off(cls, scores: DataFrame) -> Series:
+        return (scores["pd"] <= scores["cut_off"]) == (scores["decision"] == "approve")
+
+    @pa.dataframe_check(name="declined_have_a_reason_and_approved_none")
+    def declined_have_a_reason_and_approved_none(cls, scores: DataFrame) -> Series:
+        declined = scores["decision"] == "decline"
+        return (scores["reason_1"].notna() == declined) & (scores["reason_basis"].notna() == declined)
+
+    @pa.dataframe_check(name="reasons_have_no_gaps")
+    def reasons_have_no_gaps(cls, scores: DataFrame) -> Series:
+        """A later reason needs the one before it, and every reason names its feature."""
+        without_gaps = Series(True, index=scores.index)
+        for rank in range(1, 5):
+            given = scores[f"reason_{rank}"].notna()
+            without_gaps &= given == scores[f"reason_feature_{rank}"].notna()
+            if rank > 1:
+                without_gaps &= ~given | scores[f"reason_{rank - 1}"].notna()
+        return without_gaps

@@ -1,0 +1,86 @@
+"""The base of every table contract: a Pandera model with words, units and relations.
+
+What a contract means in SQL (types, predicates, quarantine) lives in `lake/contracts.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import pandera.pandas as pa
+from pandera import extensions
+
+
+@extensions.register_check_method(
+    statistics=["min_value", "max_value", "sentinel"], supported_types=pd.Series
+)
+def in_range_or_sentinel(
+    values: pd.Series, *, min_value: float, max_value: float, sentinel: float
+) -> pd.Series:
+    """`min_value <= value <= max_value`, or the value is the source's word for "none" (365243)."""
+    return values.between(min_value, max_value) | (values == sentinel)
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A foreign key of a child table: `column` must occur in `parent_column` of `parent`.
+
+    `enforced=False` is for sources known to deliver orphans: they are counted and kept.
+    """
+
+    column: str
+    parent: str
+    parent_column: str
+    enforced: bool = True
+
+
+class Table(pa.DataFrameModel):
+    """A table contract. Subclasses declare columns; the docstring is the table's description.
+
+    A column is `NAME: <dtype> = pa.Field(nullable=..., isin=..., ge=..., le=..., description="...",
+    metadata={"unit": "..."})`. `unique` in `Config` names the key columns; write a plain
+    `class Config:`, not one derived from `Table.Config`, or every schema is called "Table" (strict
+    and coerce are inherited all the same). `relations` lists the foreign keys that Pandera itself has
+    no notion of.
+
+    Rules are Pandera's built-in checks, so that they can be read back (`check.name`,
+    `check.statistics`) and run elsewhere, plus one check of our own for sources that write a number
+    outside the range where they mean "none":
+    `in_range_or_sentinel={"min_value": -36525, "max_value": 0, "sentinel": 365243}` holds where
+    `min_value <= value <= max_value or value == sentinel`. As with every check, nulls are not its
+    business: `nullable` says whether they may occur.
+
+    A column typed `... | None` may be absent from a delivered file (`required` is False in the
+    schema); the stored table always has it, null where it was absent.
+    """
+
+    # Not annotated: Pandera takes every annotated public name, ClassVar too, for a column.
+    relations = tuple[Relation, ...]()
+
+    class Config:
+        strict = True
+        coerce = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        vars(cls).get("__annotations__", {}).pop("relations", None)
+        super().__init_subclass__(**kwargs)
+
+    @classmethod
+    def _get_model_attrs(cls) -> dict[str, Any]:
+        """What Pandera looks for columns in: `relations` is none."""
+        return {name: value for name, value in super()._get_model_attrs().items() if name != "relations"}
+
+    @classmethod
+    def descriptions(cls) -> dict[str, str]:
+        """Column name to its words, the unit in brackets where it has one."""
+        words: dict[str, str] = {}
+        for name, column in cls.to_schema().columns.items():
+            unit = unit_of(column.metadata)
+            words[name] = (column.description or "") + (f" [{unit}]" if unit else "")
+        return words
+
+
+def unit_of(metadata: dict[str, Any] | None) -> str | None:
+    return (metadata or {}).get("unit")

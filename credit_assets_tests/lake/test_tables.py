@@ -1,0 +1,152 @@
+"""Tables of the lake: batches replaced atomically, by writers that are killed, that race, that are read from."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from credit_assets.lake.tables import Lake, TableMissing
+
+
+@pytest.fixture
+def con():
+    with duckdb.connect() as connection:
+        yield connection
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake(tmp_path / "lake")
+
+
+def rows(con, lake, *args, **kwargs) -> list[tuple]:
+    return lake.relation(con, *args, **kwargs).order("all").fetchall()
+
+
+def test_a_batch_is_replaced_and_the_others_stay(con, lake):
+    lake.replace(con, "SELECT 1 AS a", "book/t", "2026-01", {})
+    lake.replace(con, "SELECT 2 AS a", "book/t", "2026-02", {})
+    lake.replace(con, "SELECT 3 AS a", "book/t", "2026-01", {})
+    assert rows(con, lake, "book/t") == [(2, "2026-02"), (3, "2026-01")]
+
+
+def test_every_earlier_version_can_be_read_again(con, lake):
+    first = lake.replace(con, "SELECT 1 AS a", "book/t", "2026-01", {})
+    lake.replace(con, "SELECT 2 AS a", "book/t", "2026-01", {})
+    assert rows(con, lake, "book/t", version=first) == [(1, "2026-01")]
+    assert rows(con, lake, "book/t") == [(2, "2026-01")]
+
+
+def test_a_table_without_batches_is_replaced_whole(con, lake):
+    lake.replace(con, "SELECT 1 AS a", "book/t", None, {})
+    lake.replace(con, "SELECT 2 AS a", "book/t", None, {})
+    assert rows(con, lake, "book/t") == [(2,)]
+
+
+def test_a_batch_of_no_rows_is_a_batch(con, lake):
+    lake.replace(con, "SELECT 1 AS a, 'x' AS b WHERE false", "book/t", "2026-01", {})
+    assert lake.relation(con, "book/t", ["2026-01"]).columns == ["a", "b", "batch"]
+    assert rows(con, lake, "book/t", ["2026-01"]) == []
+    assert list(lake.batches("book/t")) == ["2026-01"]
+    assert not list(lake.path("book/t").rglob("*.parquet")), "the empty file is not left lying about"
+
+
+def test_a_column_added_later_is_null_in_earlier_batches(con, lake):
+    lake.replace(con, "SELECT 1 AS a", "book/t", "2026-01", {})
+    lake.replace(con, "SELECT 2 AS a, 'new' AS b", "book/t", "2026-02", {})
+    assert rows(con, lake, "book/t") == [(1, None, "2026-01"), (2, "new", "2026-02")]
+
+
+def test_history_tells_who_wrote_what(con, lake):
+    lake.replace(con, "SELECT 1 AS a", "book/t", "2026-01", {"run_id": "one"})
+    version = lake.replace(con, "SELECT 2 AS a FROM range(5)", "book/t", "2026-02", {"run_id": "two"})
+    commit = lake.batches("book/t")["2026-02"]
+    assert (commit.version, commit.metadata["run_id"], commit.metadata["rows"]) == (version, "two", "5")
+    assert [entry.metadata["run_id"] for entry in lake.history("book/t")] == ["two", "one"]
+
+
+def test_what_was_never_written_is_named(con, lake):
+    with pytest.raises(TableMissing, match="book/t has never been written"):
+        lake.relation(con, "book/t")
+    lake.replace(con, "SELECT 1 AS a", "book/t", "2026-01", {})
+    with pytest.raises(TableMissing, match="book/t has no batch 2026-02"):
+        lake.relation(con, "book/t", ["2026-02"])
+
+
+def test_a_failing_query_leaves_nothing(con, lake):
+    with pytest.raises(duckdb.ConversionException):
+        lake.stage(con, "SELECT CAST('x' AS INTEGER) AS a", "book/t", "2026-01")
+    assert not list(lake.root.rglob("*.parquet"))
+
+
+def test_staged_rows_are_seen_by_nobody_until_committed(con, lake):
+    lake.replace(con, "SELECT 1 AS a", "book/t", "2026-01", {})
+    staged = lake.stage(con, "SELECT 2 AS a", "book/t", "2026-01")
+    assert rows(con, lake, "book/t") == [(1, "2026-01")]
+    assert con.execute(staged.query()).fetchall() == [(2,)]
+    lake.commit(staged, {})
+    assert rows(con, lake, "book/t") == [(2, "2026-01")]
+
+
+def test_a_reader_sees_one_version_while_a_writer_replaces_it(con, lake):
+    lake.replace(con, "SELECT 1 AS a FROM range(1000)", "book/t", "2026-01", {})
+    query = lake.query("book/t")
+    lake.replace(con, "SELECT 2 AS a FROM range(7)", "book/t", "2026-01", {})
+    assert con.execute(f"SELECT count(*), min(a), max(a) FROM ({query})").fetchall() == [(1000, 1, 1)]
+
+
+def write_batches(root: Path, writer: int) -> list[int]:
+    lake = Lake(root)
+    with duckdb.connect() as con:
+        return [
+            lake.replace(con, f"SELECT {writer} AS writer, {turn} AS turn FROM range(50)", "book/t", f"b{writer}", {})
+            for turn in range(8)
+        ]
+
+
+def test_processes_writing_different_batches_at_once_all_land(con, lake):
+    with ProcessPoolExecutor(3, mp_context=get_context("spawn")) as pool:
+        versions = list(pool.map(write_batches, [lake.root] * 3, range(3)))
+    assert sorted(sum(versions, [])) == list(range(24)), "each commit is a version of its own"
+    counted = lake.relation(con, "book/t").aggregate("writer, turn, batch, count(*) AS n").order("all")
+    assert counted.fetchall() == [(writer, 7, f"b{writer}", 50) for writer in range(3)]
+
+
+@pytest.mark.parametrize("moment", ["while the file is written", "before the commit"])
+def test_kill_9_leaves_the_previous_version_readable(con, lake, moment):
+    lake.replace(con, "SELECT 1 AS a", "book/t", "2026-01", {})
+    writer = textwrap.dedent(f"""
+        import sys, duckdb
+        from pathlib import Path
+        from credit_assets.lake.tables import Lake
+        lake, con = Lake(Path({str(lake.root)!r})), duckdb.connect()
+        rows = 2_000_000_000 if {moment!r} == "while the file is written" else 10
+        print("writing", flush=True)
+        staged = lake.stage(con, f"SELECT hash(i) AS a FROM range({{rows}}) t(i)", "book/t", "2026-01")
+        print("staged", flush=True)
+        sys.stdin.read()
+    """)
+    process = subprocess.Popen(
+        [sys.executable, "-c", writer], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "writing\n"
+    if moment == "before the commit":
+        assert process.stdout.readline() == "staged\n"
+    else:
+        while sum(f.stat().st_size for f in lake.path("book/t").rglob("*.parquet")) < 5_000_000:
+            assert process.poll() is None
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert rows(con, lake, "book/t") == [(1, "2026-01")]
+    assert lake.version("book/t") == 0
+    lake.replace(con, "SELECT 2 AS a", "book/t", "2026-01", {})
+    assert rows(con, lake, "book/t") == [(2, "2026-01")]
