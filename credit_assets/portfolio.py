@@ -6,18 +6,19 @@ Rooms define their own part of the configuration; here they are put together and
 from __future__ import annotations
 
 import importlib
-from typing import Annotated, Literal
+from typing import Annotated
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from credit_assets.evaluation.config import EvaluationConfig
+from credit_assets.fairness.attributes import ProtectedAttribute
 from credit_assets.fairness.audit import FairnessConfig
 from credit_assets.models.config import TrainingConfig
 from credit_assets.monitoring.drift import DriftConfig
 from credit_assets.project import Project
 from credit_assets.schemas.table import Table
-from credit_assets.scoring.policy import PolicyConfig
+from credit_assets.models.policy import PolicyConfig
 from credit_assets.scoring.scorecard import ScorecardConfig
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -34,23 +35,6 @@ class TableConfig(BaseModel):
 
     files: list[str] = Field(min_length=1)
     optional: bool = False
-
-
-class ProtectedAttribute(BaseModel):
-    """An attribute that is audited and never reaches a model: a word column, or a number in bands."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    column: str
-    kind: Literal["words", "days_before"] = "words"
-    bands: list[int] = []
-    not_judged: list[str] = []
-
-    @model_validator(mode="after")
-    def _bands_where_needed(self) -> ProtectedAttribute:
-        if (self.kind == "days_before") != bool(self.bands):
-            raise ValueError("bands (in years) go with kind: days_before, and only with it")
-        return self
 
 
 class DeliveryConfig(BaseModel):

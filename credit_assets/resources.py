@@ -6,7 +6,7 @@ Where things lie is `project.py`'s; what a table holds is the schemas'.
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 import dagster as dg
 import duckdb
 from dagster_duckdb import DuckDBResource
+from filelock import FileLock
 from pydantic import PrivateAttr
 
 from credit_assets.lake.tables import BATCH, Lake
@@ -113,3 +114,49 @@ def lake_resource(project: Project) -> LakeResource:
         spill=str(project.spill),
         database=DuckDBResource(database=":memory:", connection_config=config),
     )
+
+
+def mlflow_resource(project: Project, portfolio: str) -> dg.ResourceDefinition:
+    """dagster-mlflow's tracking of one Dagster run as one MLflow run, with what it lacks.
+
+    - The MLflow run is looked up or made under a lock, so that steps in several processes share it.
+    - It ends FAILED when a step of the Dagster run failed (the library ends every run FINISHED).
+    - Runs whose process was killed before they could end are ended with the first training after.
+    """
+
+    @dg.resource(description="MLflow: one run a Dagster run, one child run a model.")
+    def tracking(context: dg.InitResourceContext) -> Iterator[Any]:
+        import mlflow
+        from dagster_mlflow.resources import MlFlow
+
+        from credit_assets.models import registry
+
+        registry.experiment(project.tracking_uri, portfolio, project.artifacts)
+        settings = {
+            "experiment_name": portfolio,
+            "mlflow_tracking_uri": project.tracking_uri,
+            "env": {},
+            "extra_tags": {},
+        }
+        with FileLock(project.data / "mlflow" / "runs.lock"):
+            _end_abandoned(context.instance, portfolio)
+            tracked = MlFlow(context.replace_config(settings))
+        yield tracked
+        failed = context.instance.get_records_for_run(
+            context.run_id, of_type=dg.DagsterEventType.STEP_FAILURE, limit=1
+        ).records
+        mlflow.end_run("FAILED" if failed else "FINISHED")
+
+    return tracking
+
+
+def _end_abandoned(instance: dg.DagsterInstance, experiment: str) -> None:
+    """Mark FAILED the MLflow runs that still read RUNNING although their Dagster run has ended."""
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    found = client.get_experiment_by_name(experiment)
+    for run in client.search_runs([found.experiment_id], "attributes.status = 'RUNNING'") if found else []:
+        dagster_run = instance.get_run_by_id(run.data.tags.get("dagster_run_id", ""))
+        if dagster_run is None or dagster_run.is_finished:
+            client.set_terminated(run.info.run_id, "FAILED")

@@ -4,6 +4,7 @@ The asset's Dagster type carries its contract (a `Table` model); what breaks it 
 commits and versions are `tables.py`'s, the meaning of a contract in SQL is `contracts.py`'s.
 """
 
+import base64
 import json
 import subprocess
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from typing import Any
 
 import dagster as dg
 import duckdb
+import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 
@@ -35,14 +37,19 @@ LAZY = dg.DagsterType(
 
 @cache
 def contract(model: type[Table]) -> dg.DagsterType:
-    """The model as a Dagster type; the IO manager enforces it on what the asset returns."""
-    return dg.DagsterType(
+    """The model as a Dagster type, from here on also where a signature names it: `-> Scores`.
+
+    The IO manager enforces it on what an asset returns and checks it on what an input loads.
+    """
+    kind = dg.DagsterType(
         # A failing value is told by the IO manager, which has the rows at hand.
         type_check_fn=lambda _, value: isinstance(value, Staged | pd.DataFrame | duckdb.DuckDBPyRelation),
         name=model.__name__,
         description=(model.__doc__ or "").strip(),
         typing_type=model,
     )
+    dg.make_python_type_usable_as_dagster_type(model, kind)
+    return kind
 
 
 def column_schema(model: type[Table]) -> dg.TableSchema:
@@ -88,7 +95,7 @@ def code_version() -> str:
     return f"{release}+{commit}"
 
 
-class LakeIOManager(dg.ConfigurableIOManager):
+class LakeIOManager(dg.IOManager):
     """Writes what an asset returns to the lake, in one commit, and loads it by the input's annotation.
 
     An output is a `Staged` (validated where it was made), a DuckDB relation or a pandas frame. An input
@@ -97,7 +104,8 @@ class LakeIOManager(dg.ConfigurableIOManager):
     that spans batches has it.
     """
 
-    lake: dg.ResourceDependency[LakeResource]
+    def __init__(self, lake: LakeResource) -> None:
+        self.lake = lake
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         lake, con = self.lake.lake, self.lake.connection
@@ -157,10 +165,24 @@ class LakeIOManager(dg.ConfigurableIOManager):
         return con.sql(query).df()
 
 
+@dg.io_manager(
+    required_resource_keys={"lake"}, description="Assets as batches of Delta tables, contracts enforced."
+)
+def lake_io_manager(context: dg.InitResourceContext) -> LakeIOManager:
+    # By key and not nested in a ConfigurableIOManager, which would open a connection of its own: the
+    # relations that assets return live in the connection of the resource they were given.
+    return LakeIOManager(context.resources.lake)
+
+
 def _conforming(table: str, frame: pd.DataFrame, model: type[Table]) -> pd.DataFrame:
     """The frame in the model's types, checked by Pandera itself: frames are model-sized."""
     schema = model.to_schema()
-    kinds = {name: column.dtype.type for name, column in schema.columns.items() if name in frame.columns}
+    # Text is left as it is: a cast would make the word "None" of an empty cell.
+    kinds = {
+        name: column.dtype.type
+        for name, column in schema.columns.items()
+        if name in frame.columns and not is_text(column)
+    }
     frame = frame.astype({name: kind for name, kind in kinds.items() if frame[name].dtype != kind})
     try:
         return schema.validate(frame, lazy=True)
@@ -169,11 +191,20 @@ def _conforming(table: str, frame: pd.DataFrame, model: type[Table]) -> pd.DataF
         raise
 
 
+def is_text(column: pa.Column) -> bool:
+    return str(column.dtype).startswith("str")
+
+
 def violations_of(error: pa.errors.SchemaErrors) -> list[Violation]:
     """Pandera's findings, one a rule, with a few values cut short."""
-    cases = error.failure_cases.fillna({"column": "row", "check": ""})
-    found = []
-    for (column, rule), some in cases.groupby(["column", "check"], sort=False):
+    cases = error.failure_cases
+    # A rule of the whole row is reported under every column; it is told once, without values.
+    of_rows = cases["schema_context"] == "DataFrameSchema"
+    found = [
+        Violation("row", str(rule), some["index"].nunique())
+        for rule, some in cases[of_rows].groupby("check", sort=False)
+    ]
+    for (column, rule), some in cases[~of_rows].groupby(["column", "check"], sort=False):
         examples = tuple(dict.fromkeys(shorten(str(value)) for value in some["failure_case"].head(EXAMPLES)))
         found.append(Violation(str(column), str(rule), len(some), examples))
     return found
@@ -210,3 +241,30 @@ def violations_table(violations: Sequence[Violation]) -> dg.TableMetadataValue:
             {"column": "string", "check": "string", "count": "int", "examples": "string"}
         ),
     )
+
+
+def frame_table(frame: pd.DataFrame) -> dg.TableMetadataValue:
+    """A small frame as a table in the UI; floats at four significant digits."""
+    records = [
+        dg.TableRecord({str(name): _cell(value) for name, value in row.items()}) for row in frame.to_dict("records")
+    ]
+    kinds = {
+        str(name): "bool" if kind.kind == "b" else "int" if kind.kind in "iu" else "float" if kind.kind == "f" else "string"
+        for name, kind in frame.dtypes.items()
+    }
+    return dg.MetadataValue.table(records, schema=dg.TableSchema.from_name_type_dict(kinds))
+
+
+def _cell(value: Any) -> str | int | float | bool | None:
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, int | np.integer):
+        return int(value)
+    if isinstance(value, float | np.floating):
+        return float(f"{value:.4g}") if np.isfinite(value) else None
+    return None if value is None else str(value)
+
+
+def picture(png: bytes) -> dg.MarkdownMetadataValue:
+    """A small PNG as the UI draws it."""
+    return dg.MetadataValue.md(f"![](data:image/png;base64,{base64.b64encode(png).decode('ascii')})")

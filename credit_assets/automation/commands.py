@@ -1,0 +1,148 @@
+"""What the `credit-assets` command does through Dagster: run what is outstanding, and tell how things stand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+import duckdb
+
+from credit_assets.automation.outstanding import FEATURES, SCORES, Outstanding, to_ingest, to_score
+from credit_assets.automation.runs import RunOutcome, execute, instance_for_commands
+from credit_assets.definitions import build
+from credit_assets.lake.tables import Commit, Lake
+from credit_assets.models import registry
+from credit_assets.models.policy import APPROVE
+from credit_assets.portfolio import Portfolio
+from credit_assets.project import Project
+from credit_assets.raw.delivery import Inbox
+
+Report = Callable[[str], None]
+
+
+def run_outstanding(project: Project, name: str, report: Report) -> list[RunOutcome]:
+    """Make everything of the portfolio that is due: batches not ingested, a champion where there is none,
+    scores. A run that fails does not stop those that do not need it; what is still due afterwards is due
+    the next time."""
+    portfolio, inbox, lake = Portfolio.load(project, name), Inbox(project.inbox), Lake(project.lake)
+    outcomes: list[RunOutcome] = []
+    with instance_for_commands(project, name) as instance:
+        definitions = build(name, project)
+
+        def run(due: Outstanding) -> None:
+            report(f"{due.job}{f' {due.batch}' if due.batch else ''}: {due.why}")
+            if due.batch:
+                instance.add_dynamic_partitions(f"{name}_batches", [due.batch])
+            outcomes.append(execute(instance, definitions, name, due.job, due.batch, report, due.tables))
+
+        for due in to_ingest(portfolio, inbox, lake):
+            run(due)
+        if registry.champion(project.tracking_uri, name) is None and lake.exists(portfolio.table(FEATURES)):
+            run(Outstanding("train", None, "there is no champion"))
+        if registry.champion(project.tracking_uri, name) is not None:
+            for due in to_score(portfolio, lake):
+                run(due)
+    return outcomes
+
+
+def status(project: Project, name: str) -> dict[str, Any]:
+    """How the portfolio stands, as plain data: batches with their rows, the champion with its metrics, the
+    latest result of each check, and what is outstanding."""
+    portfolio, inbox, lake = Portfolio.load(project, name), Inbox(project.inbox), Lake(project.lake)
+    written = {table: lake.batches(portfolio.table(table)) for table in (*portfolio.models, FEATURES, SCORES)}
+    delivered = set(inbox.batches(name))
+    names = sorted(delivered.union(*written.values()))
+    batches = [_batch(portfolio, lake, batch, batch in delivered, written) for batch in names]
+    with dg.DagsterInstance.get() as instance:
+        checks = list(_latest_checks(instance, build(name, project)))
+    return {
+        "portfolio": name,
+        "title": portfolio.title,
+        "batches": batches,
+        "champion": _champion(project, name),
+        "checks": checks,
+        "outstanding": [
+            {"job": due.job, "batch": due.batch, "why": due.why}
+            for due in [*to_ingest(portfolio, inbox, lake), *to_score(portfolio, lake)]
+        ],
+    }
+
+
+def _batch(
+    portfolio: Portfolio, lake: Lake, batch: str, delivered: bool, written: Mapping[str, Mapping[str, Commit]]
+) -> dict[str, Any]:
+    commits = {table: of_table[batch] for table, of_table in written.items() if batch in of_table}
+    rows = {table: int(commit.metadata["rows"]) for table, commit in commits.items()}
+    figures: dict[str, Any] = {"outcomes_known": None, "approval_rate": None, "score_psi": None, "drift": None}
+    with duckdb.connect() as con:
+
+        def ask(question: str, *tables: str) -> tuple[Any, ...] | None:
+            if not all(batch in lake.batches(portfolio.table(table)) for table in tables):
+                return None
+            sources = [f"({lake.query(portfolio.table(table), [batch])})" for table in tables]
+            return con.execute(question.format(*sources)).fetchone()
+
+        key, target = portfolio.entity_key, portfolio.target
+        if found := ask(
+            f"SELECT count(coalesce(o.{target}, a.{target})) FROM {{0}} a LEFT JOIN {{1}} o USING ({key})",
+            portfolio.application_table,
+            portfolio.outcomes_table,
+        ):
+            figures["outcomes_known"] = found[0]
+        if found := ask(f"SELECT avg((decision = '{APPROVE}')::INT) FROM {{0}}", SCORES):
+            figures["approval_rate"] = found[0]
+        if found := ask("SELECT max(psi), max(verdict) FROM {0}", "score_drift"):
+            figures["score_psi"], figures["drift"] = found
+    return {
+        "batch": batch,
+        "delivered": delivered,
+        "synthetic": any(commit.metadata.get("synthetic") == "true" for commit in commits.values()),
+        "applicants": rows.get(portfolio.application_table),
+        "raw_rows": {table: rows[table] for table in portfolio.models if table in rows},
+        "ingested_at": _when(commits.get(portfolio.application_table)),
+        "scored_at": _when(commits.get(SCORES)),
+        **figures,
+    }
+
+
+def _champion(project: Project, name: str) -> dict[str, Any] | None:
+    found = registry.champion(project.tracking_uri, name)
+    if found is None:
+        return None
+    metrics = registry.metrics(project.tracking_uri, found.run_id)
+    return {
+        "model": name,
+        "version": int(found.version),
+        "registered_at": datetime.fromtimestamp(found.creation_timestamp / 1000, UTC).isoformat(timespec="seconds"),
+        "synthetic": found.tags["synthetic"] == "true",
+        "cut_off": registry.cut_off(project.tracking_uri, name, found.version),
+        "metrics": {name: value for name, value in metrics.items() if not name.startswith("air_")},
+        "air": {name.removeprefix("air_"): value for name, value in metrics.items() if name.startswith("air_")},
+    }
+
+
+def _latest_checks(instance: dg.DagsterInstance, definitions: dg.Definitions) -> Iterator[dict[str, Any]]:
+    """The latest evaluation of every check of the portfolio that has been evaluated."""
+    keys = sorted(definitions.resolve_asset_graph().asset_check_keys)
+    latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
+    for key in keys:
+        record = latest.get(key)
+        event = record.event.dagster_event if record and record.event else None
+        if record is None or event is None:
+            continue
+        evaluation = event.asset_check_evaluation_data
+        yield {
+            "asset": key.asset_key.path[-1],
+            "check": key.name,
+            "batch": evaluation.target_materialization_data and event.logging_tags.get("dagster/partition"),
+            "passed": evaluation.passed,
+            "severity": evaluation.severity.value,
+            "words": evaluation.description,
+            "at": datetime.fromtimestamp(record.create_timestamp, UTC).isoformat(timespec="seconds"),
+        }
+
+
+def _when(commit: Commit | None) -> str | None:
+    return datetime.fromtimestamp(commit.timestamp_ms / 1000, UTC).isoformat(timespec="seconds") if commit else None

@@ -1,0 +1,87 @@
+"""What a portfolio still has to make: found from the inbox and the lake, never from a list kept beside them.
+
+Plain questions, so that the command, a schedule and a sensor give the same answer. Runs are `runs.py`'s.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from credit_assets.lake.io_managers import SOURCE
+from credit_assets.lake.tables import Commit, Lake
+from credit_assets.portfolio import Portfolio
+from credit_assets.raw.delivery import BadDelivery, Inbox, match_files
+
+FEATURES = "features"
+SCORES = "scores"
+
+
+@dataclass(frozen=True)
+class Outstanding:
+    """A job that is due, for a batch or (training) for none, and why. `tables`: these alone of the job."""
+
+    job: str
+    batch: str | None
+    why: str
+    tables: tuple[str, ...] = ()
+
+
+def to_ingest(portfolio: Portfolio, inbox: Inbox, lake: Lake) -> list[Outstanding]:
+    """The delivered batches whose files are not, or not as they are now, in the raw tables and features.
+
+    Outcomes that arrive later for a batch are read by themselves: they change no feature, and so no
+    decision that was made.
+    """
+    written = {table: lake.batches(portfolio.table(table)) for table in portfolio.models}
+    features = lake.batches(portfolio.table(FEATURES))
+    due = []
+    for batch in inbox.batches(portfolio.name):
+        commits = {table: of_table.get(batch) for table, of_table in written.items()}
+        judged = max((c.timestamp_ms for t, c in commits.items() if c and t != portfolio.outcomes_table), default=0)
+        changed = _changed(portfolio, inbox, batch, commits)
+        if not any(commits.values()):
+            due.append(Outstanding("ingest", batch, "delivered, not ingested yet"))
+        elif changed == (portfolio.outcomes_table,):
+            due.append(Outstanding("ingest", batch, "outcomes were delivered", tables=changed))
+        elif changed:
+            due.append(Outstanding("ingest", batch, f"its files differ from what was ingested: {', '.join(changed)}"))
+        elif (made := features.get(batch)) is None or made.timestamp_ms < judged:
+            due.append(Outstanding("ingest", batch, "its features are older than its raw tables"))
+    return due
+
+
+def _changed(
+    portfolio: Portfolio, inbox: Inbox, batch: str, commits: Mapping[str, Commit | None]
+) -> tuple[str, ...]:
+    """The tables of the batch whose delivered files are not those that were last read into them."""
+    stems = {name: config.files for name, config in portfolio.tables.items()}
+    optional = {name for name, config in portfolio.tables.items() if config.optional}
+    delivered = inbox.fingerprint(portfolio.name, batch)
+    try:
+        files = match_files(inbox.files(portfolio.name, batch), stems, optional).tables
+    except BadDelivery:
+        # Not one that can be read: the run that tries will say what is wrong with it.
+        return tuple(commits)
+    return tuple(
+        table
+        for table, commit in commits.items()
+        if commit is None or _sources(commit) != {file.name: delivered[file.name] for file in files[table]}
+    )
+
+
+def to_score(portfolio: Portfolio, lake: Lake) -> list[Outstanding]:
+    """The batches whose features have not been scored as they are now."""
+    scores = lake.batches(portfolio.table(SCORES))
+    due = []
+    for batch, features in sorted(lake.batches(portfolio.table(FEATURES)).items()):
+        if (made := scores.get(batch)) is None:
+            due.append(Outstanding("score", batch, "not scored yet"))
+        elif json.loads(made.metadata["inputs"])[portfolio.table(FEATURES)] < features.version:
+            due.append(Outstanding("score", batch, "its features were made again since it was scored"))
+    return due
+
+
+def _sources(commit: Commit) -> Mapping[str, str]:
+    return json.loads(commit.metadata.get(SOURCE, "{}"))

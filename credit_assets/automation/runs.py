@@ -1,0 +1,145 @@
+"""Running a portfolio's jobs from a command: through the instance, with progress, one command at a time.
+
+Which runs are outstanding is `outstanding.py`'s question.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import dagster as dg
+from dagster import DagsterEventType, DagsterInstance, DagsterRunStatus, RunsFilter
+from dagster._core.utils import make_new_run_id
+from filelock import FileLock, Timeout
+
+from credit_assets.project import Project
+
+COMMAND_TAG = "credit_assets/command"
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+class AlreadyRunning(RuntimeError):
+    """Another command is making this portfolio's assets."""
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """What became of one run: its errors in words, and the seconds of each asset it made."""
+
+    run_id: str
+    job: str
+    batch: str | None
+    success: bool
+    seconds: float
+    errors: tuple[str, ...] = ()
+    asset_seconds: dict[str, float] = field(default_factory=dict)
+
+
+@contextmanager
+def instance_for_commands(project: Project, portfolio: str) -> Iterator[DagsterInstance]:
+    """The project's instance, held by this command alone as far as commands go.
+
+    While the lock is held, a run of an earlier command that still reads STARTED was killed: it is
+    marked failed. Raises AlreadyRunning where another command holds the lock.
+    """
+    lock = FileLock(project.data / "dagster" / f"{portfolio}.lock")
+    (project.data / "dagster").mkdir(parents=True, exist_ok=True)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise AlreadyRunning(
+            f"Another credit-assets command is at work on {portfolio}; wait for it to end ({lock.lock_file})."
+        ) from error
+    try:
+        with DagsterInstance.get() as instance:
+            unfinished = RunsFilter(
+                tags={COMMAND_TAG: portfolio}, statuses=[DagsterRunStatus.STARTED, DagsterRunStatus.NOT_STARTED]
+            )
+            for run in instance.get_runs(unfinished):
+                instance.report_run_failed(run, "The command that ran it was killed.")
+            yield instance
+    finally:
+        lock.release()
+
+
+def execute(
+    instance: DagsterInstance,
+    definitions: dg.Definitions,
+    portfolio: str,
+    job: str,
+    batch: str | None,
+    report: Callable[[str], None],
+    tables: Sequence[str] = (),
+) -> RunOutcome:
+    """Run a job (of `tables` alone, where given) in this process and say what became of it.
+
+    `report` gets a line as each asset is made, and what assets log.
+    """
+    run_id = make_new_run_id()
+    started: dict[str, float] = {}
+    asset_seconds: dict[str, float] = {}
+    errors: list[str] = []
+
+    def listen(entry: dg.EventLogEntry) -> None:
+        event = entry.dagster_event
+        if event is None:
+            if entry.level >= 20:
+                report(f"    {entry.user_message}")
+        elif event.event_type == DagsterEventType.STEP_START and event.step_key:
+            started[event.step_key] = time.monotonic()
+        elif event.event_type == DagsterEventType.STEP_SUCCESS and event.step_key:
+            asset_seconds[event.step_key] = time.monotonic() - started[event.step_key]
+        elif event.event_type == DagsterEventType.ASSET_MATERIALIZATION and event.step_key:
+            report(_line(event, time.monotonic() - started[event.step_key]))
+        elif event.event_type == DagsterEventType.STEP_FAILURE:
+            errors.append(_failure_words(event))
+            report(f"  FAILED {event.step_key}: {errors[-1]}")
+
+    instance.add_event_listener(run_id, listen)
+    begin = time.monotonic()
+    result = definitions.resolve_job_def(job).execute_in_process(
+        run_config=QUIET,
+        instance=instance,
+        partition_key=batch,
+        asset_selection=[dg.AssetKey([portfolio, table]) for table in tables] or None,
+        raise_on_error=False,
+        run_id=run_id,
+        tags={COMMAND_TAG: portfolio},
+    )
+    return RunOutcome(
+        run_id, job, batch, result.success, time.monotonic() - begin, tuple(errors), asset_seconds
+    )
+
+
+def failed_checks(outcomes: Sequence[RunOutcome], instance: DagsterInstance) -> list[str]:
+    """Each check that failed in the runs, with what it said."""
+    words = []
+    for outcome in outcomes:
+        for record in instance.get_records_for_run(
+            outcome.run_id, of_type=DagsterEventType.ASSET_CHECK_EVALUATION
+        ).records:
+            event = record.event_log_entry.dagster_event
+            check = event.asset_check_evaluation_data if event else None
+            if check and not check.passed:
+                words.append(f"{check.asset_key.path[-1]}.{check.check_name}: {check.description or 'failed'}")
+    return words
+
+
+def _line(event: dg.DagsterEvent, seconds: float) -> str:
+    materialization = event.step_materialization_data.materialization
+    rows = materialization.metadata.get("dagster/row_count")
+    counted = f"{rows.value:>12,} rows" if rows is not None else " " * 17
+    return f"  {materialization.asset_key.path[-1]:<32}{counted}  {seconds:6.1f} s"
+
+
+def _failure_words(event: dg.DagsterEvent) -> str:
+    data = event.step_failure_data
+    if data.user_failure_data and data.user_failure_data.description:
+        return data.user_failure_data.description
+    error = data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return error.message.strip() if error else "no reason recorded"

@@ -1,0 +1,264 @@
+"""The `credit-assets` command: arguments in, words out. What it does is done elsewhere; dagster is loaded only
+by the commands that need it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from dotenv import load_dotenv
+from rich.console import Console
+from rich.table import Table
+
+from credit_assets.portfolio import ConfigError, Portfolio
+from credit_assets.project import Project
+from credit_assets.raw.delivery import BadDelivery, Inbox
+from credit_assets.raw.sample import SCENARIOS, generate
+
+DEMO_APPLICANTS = 10_000
+DEMO_BATCHES = 3
+DEMO_SCENARIO = "younger_channel"
+SYNTHETIC = "SYNTHETIC DATA: these figures say nothing about real lending."
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+console = Console(highlight=False)
+
+PortfolioName = Annotated[str, typer.Option("--portfolio", "-p", help="The portfolio: a file in configs/.")]
+
+
+def main() -> None:
+    """The command's entry: libraries' own chatter is kept from its terminal."""
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    app()
+
+
+@contextmanager
+def in_project() -> Iterator[Project]:
+    """The project around the working folder, with its .env read; what is wrong is said in one line."""
+    try:
+        project = Project.find()
+        load_dotenv(project.root / ".env")
+        os.environ["DAGSTER_HOME"] = str(project.root)
+        # dagster.yaml names folders relative to the project.
+        os.chdir(project.root)
+        yield project
+    except (BadDelivery, ConfigError, FileNotFoundError, FileExistsError, LookupError, ValueError) as error:
+        _stop(str(error))
+    except RuntimeError as error:
+        if type(error).__name__ != "AlreadyRunning":
+            raise
+        _stop(str(error))
+
+
+def _stop(words: str) -> None:
+    console.print(words, style="red", markup=False, soft_wrap=True)
+    raise typer.Exit(1)
+
+
+@app.command()
+def sample(
+    folder: Annotated[Path, typer.Argument(help="Where the deliveries are written, a folder a batch.")],
+    applicants: Annotated[int, typer.Option(help="Over all batches.")] = DEMO_APPLICANTS,
+    batches: Annotated[int, typer.Option(help="Monthly deliveries.")] = DEMO_BATCHES,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same files, byte for byte.")] = 7,
+    unlabelled: Annotated[int, typer.Option(help="Newest batches whose outcomes are delivered later.")] = 1,
+    test_share: Annotated[float, typer.Option(help="Share of a batch without outcomes, as in Kaggle's files.")] = 0,
+    first_batch: Annotated[str, typer.Option(help="The first month.")] = "2026-01",
+    scenario: Annotated[
+        list[str] | None, typer.Option(help=f"Drift in a batch, as 2026-03=NAME; NAME is {', '.join(SCENARIOS)}.")
+    ] = None,
+) -> None:
+    """Write deliveries of a synthetic lender, in the format of Kaggle's Home Credit files."""
+    try:
+        drift = dict(item.split("=", 1) for item in scenario or [])
+        made = generate(
+            folder,
+            applicants,
+            batches,
+            seed=seed,
+            scenario=drift,
+            first_batch=first_batch,
+            unlabelled=unlabelled,
+            test_share=test_share,
+            progress=console.print,
+        )
+    except (ValueError, FileExistsError) as error:
+        _stop(str(error))
+    for path in made:
+        console.print(f"{path}")
+
+
+@app.command()
+def deliver(
+    folder: Annotated[Path, typer.Argument(help="The files of one batch, or later outcomes for it.")],
+    portfolio: PortfolioName,
+    batch: Annotated[str, typer.Option(help="The batch's name; batches sort by it.")],
+) -> None:
+    """Put a folder of files into the inbox, whole or not at all."""
+    folder = folder.resolve()
+    with in_project() as project:
+        Portfolio.load(project, portfolio)
+        done = Inbox(project.inbox).deliver(folder, portfolio, batch)
+        words = {"new": "is there", "replaced": "has replaced the earlier delivery", "unchanged": "was there already"}
+        console.print(f"{portfolio} {batch} {words[done.change]}: {len(done.files)} files in {done.folder}")
+
+
+@app.command()
+def run(portfolio: PortfolioName) -> None:
+    """Make everything that is due: batches not ingested, a model where there is none, scores."""
+    with in_project() as project:
+        from credit_assets.automation.commands import run_outstanding
+
+        outcomes = run_outstanding(project, portfolio, _progress)
+        if not outcomes:
+            console.print("Nothing is due.")
+        if failed := [outcome for outcome in outcomes if not outcome.success]:
+            _stop("\n".join(f"{o.job} {o.batch or ''} failed: {'; '.join(o.errors) or 'see the run'}" for o in failed))
+
+
+@app.command()
+def status(
+    portfolio: PortfolioName,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+) -> None:
+    """Tell the batches and their rows, the champion and its metrics, and the latest checks."""
+    with in_project() as project:
+        from credit_assets.automation.commands import status as how_it_stands
+
+        told = how_it_stands(project, portfolio)
+        if as_json:
+            print(json.dumps(told, indent=2))
+        else:
+            _print_status(told)
+
+
+@app.command()
+def lineage(
+    column: Annotated[str, typer.Argument(help="A feature, or a raw column such as bureau.AMT_CREDIT_SUM.")],
+    portfolio: PortfolioName,
+) -> None:
+    """Tell which raw columns a feature comes from, or which features a raw column goes into."""
+    with in_project() as project:
+        from credit_assets.features.queries import load, raw_lineage
+        from credit_assets.lake.contracts import column_types
+
+        book = Portfolio.load(project, portfolio)
+        queries = load(project.sql(portfolio), book.models)
+        roots = raw_lineage(queries, {table: column_types(model) for table, model in book.models.items()})
+        origins, words = roots["features"], queries["features"].words
+        if column in words:
+            console.print(f"{column}: {words[column]}", soft_wrap=True)
+            for table, name in origins[column]:
+                console.print(f"  {table}.{name}")
+            return
+        made = [feature for feature in words if column in {f"{t}.{n}" for t, n in origins[feature]}]
+        if not made:
+            _stop(f"{column} is neither a feature of {portfolio} nor a raw column (TABLE.COLUMN) behind one.")
+        for feature in made:
+            console.print(f"{feature}: {words[feature]}", soft_wrap=True)
+
+
+@app.command()
+def demo(portfolio: PortfolioName = "home_credit") -> None:
+    """Generate a synthetic lender, run the whole platform on it, and tell what came out."""
+    with in_project() as project:
+        from credit_assets.automation.commands import run_outstanding
+        from credit_assets.automation.commands import status as how_it_stands
+
+        if portfolio != "home_credit":
+            _stop("The synthetic lender is a home_credit book; the demo runs on that portfolio.")
+        inbox = Inbox(project.inbox)
+        folder = project.data / "sample"
+        began = time.monotonic()
+        console.print(f"Generating {DEMO_APPLICANTS:,} synthetic applicants in {DEMO_BATCHES} monthly batches")
+        paths = generate(folder, DEMO_APPLICANTS, DEMO_BATCHES, scenario={"2026-03": DEMO_SCENARIO})
+        for path in paths:
+            inbox.deliver(path, portfolio, path.name)
+        shutil.rmtree(folder)
+        stages = {"sample": time.monotonic() - began}
+        outcomes = run_outstanding(project, portfolio, _progress)
+        for outcome in outcomes:
+            stages[outcome.job] = stages.get(outcome.job, 0.0) + outcome.seconds
+        _print_status(how_it_stands(project, portfolio))
+        _print_stages(stages)
+        console.print("\nNext:\n  make dev                                        the same in the Dagster UI")
+        console.print(f"  credit-assets status --portfolio {portfolio}      how it stands, any time")
+        if failed := [outcome for outcome in outcomes if not outcome.success]:
+            _stop("\n".join(f"{o.job} {o.batch or ''} failed: {'; '.join(o.errors) or 'see the run'}" for o in failed))
+
+
+def _progress(line: str) -> None:
+    console.print(line, markup=False, soft_wrap=True)
+
+
+def _print_status(told: dict[str, Any]) -> None:
+    """The status as tables: batches, champion, checks, what is due."""
+    if any(batch["synthetic"] for batch in told["batches"]):
+        console.print(f"\n{SYNTHETIC}", style="bold yellow")
+    table = Table(title=f"{told['title']} ({told['portfolio']})", title_justify="left")
+    for column in ("batch", "applicants", "rows", "outcomes", "approved", "score PSI", "drift"):
+        table.add_column(column, justify="left" if column in ("batch", "drift") else "right")
+    for batch in told["batches"]:
+        table.add_row(
+            batch["batch"],
+            _count(batch["applicants"]),
+            _count(sum(batch["raw_rows"].values())),
+            _count(batch["outcomes_known"]),
+            _share(batch["approval_rate"]),
+            "" if batch["score_psi"] is None else f"{batch['score_psi']:.3f}",
+            batch["drift"] or "",
+        )
+    console.print(table)
+    if champion := told["champion"]:
+        metrics = champion["metrics"]
+        console.print(
+            f"Champion: version {champion['version']}, AUC {metrics['auc']:.3f} "
+            f"({metrics['auc_low']:.3f} to {metrics['auc_high']:.3f}) on {metrics['applicants']:,.0f} test rows, "
+            f"KS {metrics['ks']:.3f}, ECE {metrics['ece']:.4f}, cut-off {champion['cut_off']:.1%}; "
+            + ", ".join(f"{name.replace('_', ' ')} {air:.2f}" for name, air in champion["air"].items()),
+            soft_wrap=True,
+        )
+    else:
+        console.print("No champion yet.")
+    if failed := [check for check in told["checks"] if not check["passed"]]:
+        console.print(f"{len(told['checks'])} checks, of which failed at their latest look:")
+        for check in failed:
+            batch = f" {check['batch']}" if check["batch"] else ""
+            console.print(
+                f"  {check['severity']:<5} {check['asset']}.{check['check']}{batch}: {check['words']}",
+                markup=False,
+                soft_wrap=True,
+            )
+    else:
+        console.print(f"{len(told['checks'])} checks, none failed at its latest look.")
+    for due in told["outstanding"]:
+        console.print(f"Due: {due['job']} {due['batch'] or ''} ({due['why']})", soft_wrap=True)
+
+
+def _print_stages(stages: dict[str, float]) -> None:
+    table = Table(title="Time a stage", title_justify="left")
+    for name in (*stages, "all"):
+        table.add_column(name, justify="right")
+    table.add_row(*(f"{seconds:.1f} s" for seconds in (*stages.values(), sum(stages.values()))))
+    console.print(table)
+
+
+def _count(number: int | None) -> str:
+    return "" if number is None else f"{number:,}"
+
+
+def _share(number: float | None) -> str:
+    return "" if number is None else f"{number:.1%}"

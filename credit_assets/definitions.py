@@ -1,0 +1,57 @@
+"""One Definitions a portfolio, as an attribute of its name: what workspace.yaml loads. Nothing else."""
+
+import dagster as dg
+
+from credit_assets.automation.jobs import jobs
+from credit_assets.automation.schedules import schedules
+from credit_assets.automation.sensors import sensors
+from credit_assets.evaluation import assets as evaluation
+from credit_assets.fairness import assets as fairness
+from credit_assets.features import assets as features
+from credit_assets.features.queries import lineage, load, raw_lineage
+from credit_assets.lake.contracts import column_types
+from credit_assets.lake.io_managers import lake_io_manager
+from credit_assets.models import assets as models
+from credit_assets.monitoring import assets as monitoring
+from credit_assets.portfolio import Portfolio
+from credit_assets.project import Project
+from credit_assets.raw import assets as raw
+from credit_assets.resources import lake_resource, mlflow_resource
+from credit_assets.scoring import assets as scoring
+
+
+def build(name: str, project: Project | None = None) -> dg.Definitions:
+    """The portfolio's assets, checks, jobs, schedules and sensors, over the project's lake and MLflow."""
+    project = project or Project.find()
+    portfolio = Portfolio.load(project, name)
+    queries = load(project.sql(name), portfolio.models)
+    schemas = {table: column_types(model) for table, model in portfolio.models.items()}
+    made = jobs(portfolio)
+    return dg.Definitions(
+        assets=[
+            *raw.assets(portfolio, project),
+            *features.assets(portfolio, queries, lineage(queries, schemas), raw_lineage(queries, schemas)),
+            *models.assets(portfolio, project, queries["features"]),
+            *evaluation.assets(portfolio, project),
+            *fairness.assets(portfolio, project),
+            *scoring.assets(portfolio, project, queries["features"]),
+            *monitoring.assets(portfolio, project),
+        ],
+        jobs=list(made.values()),
+        schedules=schedules(portfolio, made["train"]),
+        sensors=sensors(portfolio, made["train"]),
+        resources={
+            "lake": lake_resource(project),
+            "lake_io": lake_io_manager,
+            "mlflow": mlflow_resource(project, name),
+        },
+        # In one process a step costs 80 ms; in processes of its own, seconds of imports.
+        executor=dg.in_process_executor,
+    )
+
+
+def __getattr__(name: str) -> dg.Definitions:
+    """The portfolio of this name, built when workspace.yaml asks for it, so that one never breaks another."""
+    if name.startswith("_"):
+        raise AttributeError(name)
+    return build(name)

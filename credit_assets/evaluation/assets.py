@@ -1,0 +1,180 @@
+"""The evidence about a candidate as assets: its predictions, its metrics, and the gate with the report."""
+
+import dagster as dg
+import duckdb
+import pandas as pd
+
+from credit_assets.evaluation.checks import gate_result, gate_specs
+from credit_assets.evaluation.evidence import gather, pictures
+from credit_assets.evaluation.gate import verdicts
+from credit_assets.evaluation.report import html_report
+from credit_assets.evaluation.stability import score_stability
+from credit_assets.features.training_set import TEST, training_frame
+from credit_assets.lake.io_managers import column_schema, contract, frame_table, picture
+from credit_assets.models import registry
+from credit_assets.portfolio import Portfolio
+from credit_assets.project import Project
+from credit_assets.resources import LakeResource
+from credit_assets.schemas.evidence import (
+    BaselinePredictions,
+    CandidatePredictions,
+    FairnessGroups,
+    FairnessVerdicts,
+    Gate,
+    Metrics,
+    Predictions,
+)
+from credit_assets.schemas.table import Table
+
+HEADLINE = ("auc", "gini", "ks", "pr_auc", "brier", "log_loss", "ece")
+
+
+def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
+    """`predictions`, `evaluation` and `promotion_gate`."""
+    uri, name = project.tracking_uri, portfolio.name
+    gate_key = dg.AssetKey([name, "promotion_gate"])
+
+    def loaded(table: str, model: type[Table]) -> dg.AssetIn:
+        return dg.AssetIn(key=[name, table], dagster_type=contract(model))
+
+    def settings(model: type[Table], *kinds: str) -> dict:
+        return {
+            "dagster_type": contract(model),
+            "metadata": {"dagster/column_schema": column_schema(model)},
+            "io_manager_key": "lake_io",
+            "group_name": "evaluation",
+            "owners": portfolio.owners,
+            "kinds": set(kinds),
+        }
+
+    @dg.asset(
+        key=[name, "predictions"],
+        ins={
+            "candidate": loaded("xgboost", CandidatePredictions),
+            "baseline": loaded("logistic_regression", BaselinePredictions),
+            "training_set": dg.AssetIn(key=[name, "training_set"]),
+        },
+        **settings(Predictions, "pandas", "deltalake"),
+    )
+    def predictions(candidate, baseline, training_set: duckdb.DuckDBPyRelation) -> pd.DataFrame:
+        """PDs of the same test rows by the candidate, the baseline and, where there is one, the champion:
+        what the evaluation, the audit and the gate are made from."""
+        test = candidate[candidate["fold"] == TEST].rename(
+            columns={"pd": "candidate", "model_version": "candidate_version"}
+        )
+        rows = test.merge(baseline.rename(columns={"pd": "baseline"}), on=["applicant", "batch"], validate="1:1")
+        if len(rows) != len(test):
+            raise dg.Failure(
+                f"The candidate has {len(test)} test rows and the baseline other ones: they come from different "
+                "training sets. Materialize xgboost and logistic_regression together.",
+                allow_retries=False,
+            )
+        rows["champion"] = _champion_pds(rows, training_set, portfolio, project)
+        return rows[list(Predictions.to_schema().columns)]
+
+    @dg.asset(
+        key=[name, "evaluation"],
+        ins={"predictions": loaded("predictions", Predictions)},
+        **settings(Metrics, "scikitlearn", "deltalake"),
+    )
+    def evaluation(context: dg.AssetExecutionContext, predictions) -> dg.MaterializeResult:
+        """How well the candidate ranks and matches outcomes it has not learned from, beside the baseline
+        and the champion on the same rows; every figure with its interval."""
+        version = _candidate(predictions)
+        evidence = gather(
+            predictions, registry.cut_off(uri, name, version), portfolio.evaluation, portfolio.training.seed
+        )
+        figures = evidence.candidate.figures()
+        registry.log_evidence(uri, registry.run_of(uri, name, version), figures)
+        return dg.MaterializeResult(
+            value=evidence.metrics(),
+            metadata={
+                **figures,
+                "candidate_version": int(version),
+                "deciles": frame_table(evidence.candidate.deciles),
+                "metrics": frame_table(evidence.metrics()),
+                **{title: picture(png) for title, png in pictures(predictions, evidence.candidate).items()},
+            },
+        )
+
+    @dg.asset(
+        key=gate_key,
+        ins={
+            "predictions": loaded("predictions", Predictions),
+            "metrics": loaded("evaluation", Metrics),
+            "candidate": loaded("xgboost", CandidatePredictions),
+            "groups": dg.AssetIn(key=[name, "fairness_groups"]),
+            "audit": dg.AssetIn(key=[name, "fairness_audit"]),
+        },
+        check_specs=gate_specs(gate_key, portfolio.fairness.blocking),
+        **settings(Gate, "deltalake"),
+    )
+    def promotion_gate(
+        context: dg.AssetExecutionContext,
+        lake: LakeResource,
+        predictions,
+        metrics,
+        candidate,
+        groups: pd.DataFrame,
+        audit: pd.DataFrame,
+    ) -> dg.MaterializeResult:
+        """What a candidate must show to become champion. Each demand is a check; a failed blocking one
+        leaves the champion where it is. The report holds all the evidence in one page."""
+        version = _candidate(predictions)
+        evidence = gather(
+            predictions, registry.cut_off(uri, name, version), portfolio.evaluation, portfolio.training.seed
+        )
+        judged = verdicts(
+            evidence.candidate,
+            evidence.comparisons.get("champion"),
+            audit,
+            *score_stability(candidate),
+            portfolio.evaluation.gate,
+        )
+        report = project.reports / name / f"evaluation-v{version}.html"
+        report.parent.mkdir(parents=True, exist_ok=True)
+        report.write_text(
+            html_report(
+                title=f"{portfolio.title}: candidate {version}",
+                models=evidence.models,
+                comparisons=evidence.comparisons,
+                gate=judged,
+                fairness_groups=groups,
+                fairness_verdicts=audit,
+                plots=pictures(predictions, evidence.candidate),
+                versions={table: f"version {read.version}" for table, read in lake.reads(context).items()},
+                synthetic=lake.synthetic(context),
+            )
+        )
+        registry.log_evidence(uri, registry.run_of(uri, name, version), {}, {"report": report})
+        table = pd.DataFrame(
+            [{"verdict": v.name, "passed": v.passed, "blocking": v.blocking, "words": v.words} for v in judged]
+        )
+        return dg.MaterializeResult(
+            value=table,
+            metadata={
+                "candidate_version": int(version),
+                "report": dg.MetadataValue.path(str(report)),
+                "verdicts": frame_table(table),
+            },
+            check_results=[gate_result(gate_key, verdict) for verdict in judged if verdict.blocking],
+        )
+
+    return [predictions, evaluation, promotion_gate]
+
+
+def _candidate(predictions: pd.DataFrame) -> str:
+    return str(predictions["candidate_version"].iloc[0])
+
+
+def _champion_pds(
+    rows: pd.DataFrame, training_set: duckdb.DuckDBPyRelation, portfolio: Portfolio, project: Project
+) -> pd.Series:
+    """The champion's PDs of the rows, in their order; nan where there is no champion."""
+    found = registry.champion(project.tracking_uri, portfolio.name)
+    if found is None:
+        return pd.Series(float("nan"), index=rows.index)
+    model, _ = registry.load(project.tracking_uri, portfolio.name, found.version)
+    test = training_frame(training_set.filter(f"fold = '{TEST}'"))
+    pds = pd.DataFrame({"applicant": test[portfolio.entity_key], "batch": test["batch"], "champion": model.pd(test)})
+    return rows[["applicant", "batch"]].merge(pds, how="left", on=["applicant", "batch"])["champion"]

@@ -1,0 +1,43 @@
+"""What a portfolio's `evaluation:` section may say: how figures are estimated and what is demanded."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class GateConfig(BaseModel):
+    """Thresholds of the promotion gate. What each means is judged in `gate.py`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    min_defaults: int = Field(
+        default=20,
+        ge=2,
+        description="defaults, and others, below which an AUC and its interval prove nothing",
+    )
+    min_auc: float = Field(default=0.65, gt=0.5, lt=1, description="AUC that a candidate must reach")
+    max_ece: float = Field(
+        default=0.02, gt=0, lt=1, description="ECE above which, and above chance, the PDs are miscalibrated"
+    )
+    max_calibration_gap: float = Field(
+        default=0.01,
+        ge=0,
+        lt=1,
+        description="distance of default rate and mean PD that must not be exceeded for sure",
+    )
+    champion_margin: float = Field(
+        default=0.005, ge=0, lt=0.5, description="loss of AUC against the champion that is tolerated"
+    )
+    max_score_psi: float = Field(
+        default=0.25, gt=0, description="PSI of the PDs between training and test rows, chance allowed for"
+    )
+
+
+class EvaluationConfig(BaseModel):
+    """How a model is evaluated and judged."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    n_bootstrap: int = Field(default=1000, ge=100, description="resamples behind the intervals")
+    confidence: float = Field(default=0.95, gt=0.5, lt=1, description="confidence of every interval")
+    gate: GateConfig = GateConfig()

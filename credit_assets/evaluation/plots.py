@@ -1,0 +1,212 @@
+"""The pictures of an evaluation: small PNGs that may live in an event log. The numbers are `metrics.py`'s.
+
+Each function returns the bytes of a PNG of 500 x 380 pixels.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from credit_assets.evaluation.metrics import labelled
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = ("#1f4e79", "#c0561a", "#6b7280", "#4d8f5c")
+GOODS, BADS, FAINT = "#4d8f5c", "#c0392b", "#9ca3af"
+POINTS_PER_LINE = 400
+"""More cannot be told apart in a picture of this size."""
+
+
+def roc(y: np.ndarray, pds: Mapping[str, np.ndarray]) -> bytes:
+    """ROC curves of models by name on the same outcomes (n,). Raises ValueError as `evaluate` does."""
+    figure, axes = _canvas("ROC", "Share of goods declined", "Share of bads declined")
+    axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=":")
+    for colour, (name, scores) in zip(COLOURS, pds.items(), strict=False):
+        goods, bads = _declined_from_the_riskiest(y, scores)
+        shares = np.concatenate([[0], goods / goods[-1]]), np.concatenate([[0], bads / bads[-1]])
+        auc = float(np.trapezoid(shares[1], shares[0]))
+        axes.plot(*_thinned(*shares), color=colour, linewidth=1.8, label=f"{name}  AUC {auc:.3f}")
+    axes.set(xlim=(0, 1), ylim=(0, 1.005))
+    axes.legend(loc="lower right")
+    return _png(figure)
+
+
+def precision_recall(y: np.ndarray, pds: Mapping[str, np.ndarray]) -> bytes:
+    """Precision-recall curves of models by name on the same outcomes (n,). Raises as `roc` does."""
+    figure, axes = _canvas(
+        "Precision and recall", "Share of bads declined (recall)", "Bads among those declined (precision)"
+    )
+    highest = default_rate = float(np.mean(y))
+    axes.axhline(default_rate, color=FAINT, linewidth=1, linestyle=":")
+    axes.annotate(
+        "default rate",
+        (1, default_rate),
+        (-3, -11),
+        textcoords="offset points",
+        ha="right",
+        fontsize=8,
+        color="#6b7280",
+    )
+    for colour, (name, scores) in zip(COLOURS, pds.items(), strict=False):
+        goods, bads = _declined_from_the_riskiest(y, scores)
+        precision, recall = bads / (goods + bads), bads / bads[-1]
+        average = float((np.diff(recall, prepend=0) * precision).sum())
+        # The first few applicants make a wild start that would set the scale of the picture.
+        settled = recall >= 0.01
+        highest = max(highest, float(precision[settled].max()))
+        axes.plot(
+            *_thinned(recall[settled], precision[settled]),
+            color=colour,
+            linewidth=1.6,
+            label=f"{name}  PR-AUC {average:.3f}",
+        )
+    axes.set(xlim=(0, 1), ylim=(0, min(1.02, 1.15 * highest)))
+    axes.legend(loc="upper right")
+    return _png(figure)
+
+
+def calibration(deciles: pd.DataFrame) -> bytes:
+    """Default rate with its interval against mean PD, from an evaluation's deciles."""
+    figure, axes = _canvas("Calibration", "Mean PD of the decile", "Default rate, with interval")
+    rate = deciles["default_rate"].to_numpy()
+    reach = 1.08 * max(deciles["mean_pd"].max(), deciles["default_rate_high"].max())
+    axes.plot([0, reach], [0, reach], color=FAINT, linewidth=1, linestyle=":")
+    bounds = np.clip([rate - deciles["default_rate_low"], deciles["default_rate_high"] - rate], 0, None)
+    axes.errorbar(
+        deciles["mean_pd"],
+        rate,
+        yerr=bounds,
+        color=COLOURS[0],
+        marker="o",
+        markersize=5,
+        linewidth=1.2,
+        elinewidth=1,
+        capsize=2.5,
+    )
+    axes.set(xlim=(0, reach), ylim=(0, reach))
+    axes.xaxis.set_major_formatter(_percent)
+    axes.yaxis.set_major_formatter(_percent)
+    return _png(figure)
+
+
+def score_distribution(y: np.ndarray, pds: np.ndarray, cut_off: float) -> bytes:
+    """PDs of goods and of bads on a log-odds scale, each as shares of its own, with the cut-off."""
+    y, pds = labelled(y, pds)
+    figure, axes = _canvas("PDs of goods and bads", "PD (log-odds scale)", "Share")
+    log_odds = _log_odds(pds)
+    low, high = np.quantile(log_odds, [0.001, 0.999])
+    if low == high:
+        low, high = low - 1, high + 1
+    # Rice's rule for the rarer outcome: few bads in narrow bins are a comb, not a shape.
+    bins = int(np.clip(2 * np.cbrt(min(y.sum(), y.size - y.sum())), 8, 40))
+    edges = np.linspace(low, high, bins + 1)
+    for label, colour, outcome in (("goods", GOODS, 0), ("bads", BADS, 1)):
+        of_outcome = log_odds[y == outcome]
+        shares = np.full(of_outcome.size, 1 / of_outcome.size)
+        axes.hist(
+            of_outcome,
+            bins=edges.tolist(),
+            weights=shares,
+            color=colour,
+            alpha=0.45,
+            label=label,
+            histtype="stepfilled",
+        )
+    at = float(_log_odds(np.array([cut_off]))[0])
+    if edges[0] <= at <= edges[-1]:
+        axes.axvline(at, color="#111827", linewidth=1.2, linestyle="--", label=f"cut-off {cut_off:.1%}")
+    ticks = np.array([0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.95])
+    ticks = ticks[(_log_odds(ticks) >= edges[0]) & (_log_odds(ticks) <= edges[-1])]
+    axes.set_xticks(_log_odds(ticks), [_percent(tick) for tick in ticks])
+    axes.set_yticks([])
+    axes.legend(loc="upper right")
+    return _png(figure)
+
+
+def gains(deciles: pd.DataFrame) -> bytes:
+    """The share of the bads found among the riskiest share of applicants, from an evaluation's deciles."""
+    figure, axes = _canvas("Gains", "Riskiest share of applicants", "Share of bads among them")
+    axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=":")
+    shares = [np.append(0, deciles[f"cumulative_{of}"].to_numpy()) for of in ("applicants", "defaults")]
+    axes.plot(*shares, color=COLOURS[0], marker="o", markersize=4.5, linewidth=1.8)
+    for applicants, defaults, lift in zip(
+        deciles["cumulative_applicants"][:3],
+        deciles["cumulative_defaults"][:3],
+        deciles["cumulative_lift"][:3],
+        strict=True,
+    ):
+        axes.annotate(
+            f"lift {lift:.1f}", (applicants, defaults), (8, -10), textcoords="offset points", fontsize=8
+        )
+    axes.set(xlim=(0, 1), ylim=(0, 1.02))
+    axes.xaxis.set_major_formatter(_percent)
+    axes.yaxis.set_major_formatter(_percent)
+    return _png(figure)
+
+
+def _declined_from_the_riskiest(y: np.ndarray, pds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Goods and bads declined as the cut-off falls through the distinct PDs."""
+    y, pds = labelled(y, pds)
+    order = np.argsort(-pds, kind="stable")
+    last_of_tie = np.append(np.diff(pds[order]) != 0, True)
+    bads = np.cumsum(y[order], dtype=np.int64)[last_of_tie]
+    return np.flatnonzero(last_of_tie) + 1 - bads, bads
+
+
+def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    if x.size <= POINTS_PER_LINE:
+        return x, y
+    # Evenly along the axis: evenly by rank would leave the steep start of a curve to a few points.
+    at = np.unique(np.searchsorted(x, np.linspace(x[0], x[-1], POINTS_PER_LINE)).clip(0, x.size - 1))
+    return x[at], y[at]
+
+
+def _log_odds(pds: np.ndarray) -> np.ndarray:
+    bounded = np.clip(pds, 1e-6, 1 - 1e-6)
+    return np.log(bounded / (1 - bounded))
+
+
+def _percent(value: float, _: float = 0) -> str:
+    return f"{100 * value:g}%"
+
+
+def _canvas(title: str, x_label: str, y_label: str) -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure
+
+    # No pyplot: its global state is shared by the threads of a process.
+    figure = Figure(figsize=(5, 3.8), dpi=100, layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_title(title, fontsize=10, loc="left", fontweight="bold")
+    axes.set_xlabel(x_label, fontsize=9)
+    axes.set_ylabel(y_label, fontsize=9)
+    axes.tick_params(labelsize=8, length=3, color=FAINT)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(FAINT)
+    axes.grid(color="#e5e7eb", linewidth=0.6)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _png(figure: Figure) -> bytes:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image
+
+    legend = figure.axes[0].get_legend()
+    if legend:
+        legend.set_frame_on(False)
+        for text in legend.get_texts():
+            text.set_fontsize(8)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    # Sixty-four colours are enough for lines and text, at a third of the size.
+    png = io.BytesIO()
+    picture.quantize(64, dither=Image.Dither.NONE).save(png, format="png", optimize=True)
+    return png.getvalue()

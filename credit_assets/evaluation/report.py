@@ -1,0 +1,92 @@
+"""The evaluation as one HTML page that needs nothing else: no scripts, no files beside it, no network.
+
+The numbers come from `metrics.py`, `comparison.py`, `gate.py` and the fairness audit; the looks are those
+of report.html.j2.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from credit_assets.evaluation.comparison import Comparison
+from credit_assets.evaluation.gate import Verdict, promotable
+from credit_assets.evaluation.metrics import Evaluation
+
+METRIC_WORDS = {
+    "auc": "AUC",
+    "gini": "Gini",
+    "ks": "KS",
+    "pr_auc": "PR-AUC",
+    "brier": "Brier score",
+    "log_loss": "Log loss",
+    "ece": "Expected calibration error",
+    "calibration_gap": "Default rate minus mean PD",
+}
+FINE = frozenset({"brier", "log_loss", "ece", "calibration_gap"})
+"""Metrics whose differences lie in the fourth decimal."""
+
+
+def html_report(
+    title: str,
+    models: Mapping[str, Evaluation],
+    comparisons: Mapping[str, Comparison],
+    gate: Sequence[Verdict],
+    fairness_groups: pd.DataFrame,
+    fairness_verdicts: pd.DataFrame,
+    plots: Mapping[str, bytes],
+    versions: Mapping[str, str],
+    synthetic: bool,
+) -> str:
+    """The page. `models` are evaluations on the same rows by name, the candidate first; `comparisons` are of
+    the candidate with the others by name; `plots` are PNGs by name; `versions` says what the model was made
+    from. `synthetic` puts a banner on top. All text is escaped.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("credit_assets.evaluation", package_path=""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+    )
+    environment.filters |= {
+        "figure": _figure,
+        "percent": _percent,
+        "p": _p,
+        "promotable": promotable,
+        "base64": lambda png: base64.b64encode(png).decode("ascii"),
+    }
+    environment.tests["present"] = pd.notna
+    candidate = next(iter(models.values()))
+    by_attribute = fairness_groups.groupby("attribute", sort=False)
+    return environment.get_template("report.html.j2").render(
+        title=title,
+        evaluation=candidate,
+        models=models,
+        metric_words=METRIC_WORDS,
+        fine=FINE,
+        comparisons=comparisons,
+        gate=gate,
+        deciles=candidate.deciles.to_dict("records"),
+        fairness_verdicts=fairness_verdicts.to_dict("records"),
+        fairness_groups={name: rows.to_dict("records") for name, rows in by_attribute},
+        plots=plots,
+        versions=versions,
+        synthetic=synthetic,
+    )
+
+
+def _figure(value: float, digits: int) -> str:
+    return f"{value:.{digits}f}" if math.isfinite(value) else "–"
+
+
+def _percent(value: float, digits: int = 1) -> str:
+    return f"{100 * value:.{digits}f}%" if math.isfinite(value) else "–"
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else _figure(value, 3)

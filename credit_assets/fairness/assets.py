@@ -1,0 +1,97 @@
+"""The fairness audit as assets: of the candidate's decisions, by protected attributes that it never sees."""
+
+from collections.abc import Iterator
+from itertools import combinations
+
+import dagster as dg
+import duckdb
+import pandas as pd
+
+from credit_assets.fairness.attributes import groups
+from credit_assets.fairness.audit import audit
+from credit_assets.fairness.checks import four_fifths_result, four_fifths_spec
+from credit_assets.lake.io_managers import column_schema, contract, frame_table
+from credit_assets.models import registry
+from credit_assets.models.policy import APPROVE, decide
+from credit_assets.portfolio import Portfolio
+from credit_assets.project import Project
+from credit_assets.schemas.evidence import FairnessGroups, FairnessVerdicts, Predictions
+
+SHOWN = ["group", "applicants", "defaults", "approval_rate", "air", "air_low", "air_high", "tpr", "fpr", "judged"]
+
+
+def audited(portfolio: Portfolio) -> list[str]:
+    """The names of what is audited: each protected attribute, and each crossing of two."""
+    return [*portfolio.protected, *(" x ".join(pair) for pair in combinations(portfolio.protected, 2))]
+
+
+def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
+    """`fairness_groups` and `fairness_audit`, made together."""
+    verdicts_key = dg.AssetKey([portfolio.name, "fairness_audit"])
+
+    def out(name: str, model: type[FairnessGroups] | type[FairnessVerdicts]) -> dg.AssetOut:
+        return dg.AssetOut(
+            key=[portfolio.name, name],
+            dagster_type=contract(model),
+            io_manager_key="lake_io",
+            description=model.__doc__,
+            metadata={"dagster/column_schema": column_schema(model)},
+            owners=portfolio.owners,
+            kinds={"pandas", "deltalake"},
+        )
+
+    @dg.multi_asset(
+        name="fairness",
+        outs={"groups": out("fairness_groups", FairnessGroups), "verdicts": out("fairness_audit", FairnessVerdicts)},
+        ins={
+            "predictions": dg.AssetIn(key=[portfolio.name, "predictions"], dagster_type=contract(Predictions)),
+            "applications": dg.AssetIn(key=[portfolio.name, portfolio.application_table]),
+        },
+        check_specs=[four_fifths_spec(verdicts_key, name, portfolio.fairness) for name in audited(portfolio)],
+        group_name="fairness",
+    )
+    def fairness(predictions, applications: duckdb.DuckDBPyRelation) -> Iterator[dg.Output | dg.AssetCheckResult]:
+        version = str(predictions["candidate_version"].iloc[0])
+        cut_off = registry.cut_off(project.tracking_uri, portfolio.name, version)
+        found = audit(
+            _attributes(predictions, applications, portfolio),
+            decide(predictions["candidate"].to_numpy(), cut_off) == APPROVE,
+            predictions["candidate"].to_numpy(),
+            predictions["target"].to_numpy(dtype=float),
+            portfolio.fairness,
+            {name: attribute.not_judged for name, attribute in portfolio.protected.items()},
+        )
+        shown = [name for name in SHOWN if name in found.groups.columns]
+        yield dg.Output(
+            found.groups,
+            output_name="groups",
+            metadata={
+                attribute: frame_table(rows[shown])
+                for attribute, rows in found.groups.groupby("attribute", sort=False)
+                if attribute in portfolio.protected
+            },
+        )
+        figures = {
+            f"air_{row.attribute}".replace(" ", "_"): float(row.air)
+            for row in found.verdicts.itertuples()
+            if pd.notna(row.air)
+        }
+        registry.log_evidence(project.tracking_uri, registry.run_of(project.tracking_uri, portfolio.name, version), figures)
+        yield dg.Output(
+            found.verdicts,
+            output_name="verdicts",
+            metadata={**figures, "verdicts": frame_table(found.verdicts), "candidate_version": int(version)},
+        )
+        for row in found.verdicts.to_dict("records"):
+            yield four_fifths_result(verdicts_key, row)
+
+    return [fairness]
+
+
+def _attributes(
+    predictions: pd.DataFrame, applications: duckdb.DuckDBPyRelation, portfolio: Portfolio
+) -> pd.DataFrame:
+    """The protected attributes of the predicted applicants, row for row."""
+    columns = sorted({attribute.column for attribute in portfolio.protected.values()})
+    raw = applications.project(", ".join([f'"{portfolio.entity_key}" AS applicant', "batch", *columns])).df()
+    return groups(predictions[["applicant", "batch"]].merge(raw, how="left", on=["applicant", "batch"]), portfolio.protected)

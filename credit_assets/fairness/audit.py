@@ -1,0 +1,277 @@
+"""The fairness audit: how decisions and PDs treat groups. Whether that stops a model is for the gate to say.
+
+The protected attributes come from the raw tables, never from a model's inputs.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field
+
+from credit_assets.evaluation.comparison import auc_interval
+from credit_assets.evaluation.metrics import wilson
+
+NOT_GIVEN = "not given"
+DAYS_IN_A_YEAR = 365.25
+
+
+class FairnessConfig(BaseModel):
+    """What is judged, against whom, and what a failure means."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    min_group_size: int = Field(
+        default=100, ge=1, description="applicants below which a group is shown but not judged"
+    )
+    min_air: float = Field(
+        default=0.8,
+        gt=0,
+        le=1,
+        description="adverse impact ratio below which an attribute fails: four fifths",
+    )
+    confidence: float = Field(default=0.95, gt=0.5, lt=1, description="of the intervals, and of significance")
+    reference: dict[str, str] = Field(
+        default={}, description="attribute to the group others are held against; else the most approved one"
+    )
+    blocking: tuple[str, ...] = Field(
+        default=(), description="attributes whose failure stops a promotion; the others, and crossings, warn"
+    )
+
+
+@dataclass(frozen=True)
+class Audit:
+    """`groups`: one row an attribute's or crossing's group. `verdicts`: one row an attribute or crossing."""
+
+    groups: pd.DataFrame
+    verdicts: pd.DataFrame
+
+
+def bands_of_years(days_before: pd.Series, edges: Sequence[int]) -> pd.Series:
+    """Words for the whole years in days counted back from the application (-7300 is 19 years).
+
+    Edges 25, 35 give the ordered categories "under 25", "25-34" and "35 and over"; missing stays missing.
+    Raises ValueError for edges that do not ascend and for days after the application.
+    """
+    if not edges or list(edges) != sorted(set(edges)):
+        raise ValueError(f"edges of age bands must ascend: {list(edges)}")
+    days = days_before.astype("float64")
+    if (days > 0).any():
+        raise ValueError(f"{int((days > 0).sum())} values of {days_before.name} lie after the application")
+    years = np.floor(-days / DAYS_IN_A_YEAR)
+    words = [f"under {edges[0]}"]
+    words += [f"{low}-{high - 1}" if high - low > 1 else f"{low}" for low, high in itertools.pairwise(edges)]
+    words += [f"{edges[-1]} and over"]
+    return pd.cut(years, [-math.inf, *edges, math.inf], right=False, labels=words)
+
+
+def audit(
+    attributes: pd.DataFrame,
+    approved: np.ndarray,
+    pds: np.ndarray,
+    y: np.ndarray,
+    config: FairnessConfig,
+    not_judged: Mapping[str, Sequence[str]] | None = None,
+) -> Audit:
+    """Audit decisions (n,) and PDs (n,) by each column of `attributes` (n rows) and each crossing of two.
+
+    `y` (n,) holds 1 for a default, 0 for none, nan where unknown: every applicant counts for approval,
+    labelled ones alone for what needs the outcome. `not_judged` names values of an attribute that are shown
+    but not judged (a missing value never is), as are groups below `min_group_size`.
+
+    Of a group, `groups` tells
+    - applicants, labelled, defaults; approval_rate with its Wilson interval;
+    - air, its approval rate over the reference group's, with the interval of Katz et al. (1978), and the
+      p_value of the difference: two-proportion z, or Fisher's exact test where a cell expects fewer than 5;
+    - tpr, the share of its goods approved, and fpr, the share of its bads approved, with Wilson intervals;
+      tpr_difference and fpr_difference from the reference with Newcombe's (1998, method 10);
+    - mean_pd of its labelled applicants, default_rate with its Wilson interval, and calibration_gap, default
+      rate minus mean PD; auc with DeLong's interval;
+    - judged, and is_reference. Figures that cannot be had are nan.
+
+    Of an attribute, `verdicts` tells reference, worst_group (the judged one with the lowest air; where some
+    fail and are significant, the lowest of those), its air and p_value, significant, and four_fifths: "fail"
+    where that air is below `min_air`, "pass" where it is not, "not enough data" without a reference and
+    another judged group. tpr_difference and fpr_difference are the
+    largest between judged groups and equalized_odds_difference the larger of them; calibration_gap is the
+    largest of a judged group in size.
+
+    Raises ValueError where the inputs differ in length, hold no rows, or name an unknown attribute.
+    """
+    n = len(attributes)
+    if not n == len(approved) == len(pds) == len(y) or n == 0:
+        raise ValueError(f"{n} applicants, {len(approved)} decisions, {len(pds)} PDs and {len(y)} outcomes")
+    not_judged = not_judged or {}
+    unknown = {*config.reference, *config.blocking, *not_judged} - set(attributes.columns)
+    if unknown:
+        raise ValueError(f"the audit has no attribute {', '.join(sorted(unknown))}")
+    applicants = pd.DataFrame(
+        {
+            "approved": np.asarray(approved, dtype=bool),
+            "pd": np.asarray(pds, dtype=np.float64),
+            "y": np.asarray(y, dtype=np.float64),
+        }
+    )
+    values = attributes.reset_index(drop=True).apply(_in_words)
+    groups, verdicts = [], []
+    for columns in (*((name,) for name in values), *itertools.combinations(values, 2)):
+        attribute = " x ".join(columns)
+        table = _group_figures(values[list(columns)], applicants, config)
+        left_out = [{NOT_GIVEN, *not_judged.get(column, ())} for column in columns]
+        nameable = [not any(v in out for v, out in zip(key, left_out, strict=True)) for key in table.index]
+        table["judged"] = np.array(nameable) & (table["applicants"] >= config.min_group_size)
+        table.index = pd.Index([", ".join(key) for key in table.index], name="group")
+        reference = _reference(table, config.reference.get(attribute))
+        table = _held_against(table, reference, config)
+        groups.append(table.reset_index().assign(attribute=attribute))
+        verdicts.append(_verdict(attribute, table, reference, config))
+    tidy = pd.concat(groups, ignore_index=True)
+    return Audit(tidy[["attribute", *tidy.columns.drop("attribute")]], pd.DataFrame(verdicts))
+
+
+def _in_words(values: pd.Series) -> pd.Series:
+    """As categories in their own order (sorted, where they had none), with a last one for missing values."""
+    categorical = values.astype("category")
+    in_order = [str(value) for value in categorical.cat.categories if value != NOT_GIVEN]
+    words = categorical.astype(object).where(categorical.notna(), NOT_GIVEN).astype(str)
+    return words.astype(pd.CategoricalDtype([*in_order, NOT_GIVEN], ordered=True))
+
+
+def _group_figures(keys: pd.DataFrame, applicants: pd.DataFrame, config: FairnessConfig) -> pd.DataFrame:
+    """What each group shows by itself, indexed by its tuple of values."""
+    rows: dict[tuple[str, ...], dict[str, float]] = {}
+    for key, members in applicants.groupby([keys[column] for column in keys], observed=True):
+        labelled = members[members["y"].notna()]
+        goods, bads = labelled[labelled["y"] == 0], labelled[labelled["y"] == 1]
+        auc = (math.nan,) * 3
+        if min(len(goods), len(bads)) >= 2:
+            interval = auc_interval(labelled["y"].to_numpy(), labelled["pd"].to_numpy(), config.confidence)
+            auc = (interval.value, interval.low, interval.high)
+        rows[key] = {
+            "applicants": len(members),
+            "labelled": len(labelled),
+            "defaults": len(bads),
+            "approved": int(members["approved"].sum()),
+            "goods_approved": int(goods["approved"].sum()),
+            "bads_approved": int(bads["approved"].sum()),
+            "mean_pd": labelled["pd"].mean(),
+            "auc": auc[0],
+            "auc_low": auc[1],
+            "auc_high": auc[2],
+        }
+    counts = pd.DataFrame.from_dict(rows, orient="index")
+    counts.index = pd.Index(list(rows), tupleize_cols=False)
+    figures = counts[["applicants", "labelled", "defaults"]].copy()
+    for name, successes, trials in (
+        ("approval_rate", counts["approved"], counts["applicants"]),
+        ("tpr", counts["goods_approved"], counts["labelled"] - counts["defaults"]),
+        ("fpr", counts["bads_approved"], counts["defaults"]),
+        ("default_rate", counts["defaults"], counts["labelled"]),
+    ):
+        figures[name] = (successes / trials.where(trials > 0)).astype(float)
+        figures[f"{name}_low"], figures[f"{name}_high"] = wilson(successes, trials, config.confidence)
+    figures["mean_pd"] = counts["mean_pd"].astype(float)
+    figures["calibration_gap"] = figures["default_rate"] - figures["mean_pd"]
+    figures[["auc", "auc_low", "auc_high"]] = counts[["auc", "auc_low", "auc_high"]]
+    return figures
+
+
+def _reference(table: pd.DataFrame, configured: str | None) -> str | None:
+    """The group the others are held against; None where it is too small to be, or approves nobody."""
+    judged = table[table["judged"] & (table["approval_rate"] > 0)]
+    if configured is not None:
+        return configured if configured in judged.index else None
+    return str(judged["approval_rate"].idxmax()) if len(judged) else None
+
+
+def _held_against(table: pd.DataFrame, reference: str | None, config: FairnessConfig) -> pd.DataFrame:
+    """The table with what each group shows beside the reference."""
+    table = table.assign(is_reference=table.index == reference)
+    if reference is None:
+        nothing = ["air", "air_low", "air_high", "p_value"]
+        nothing += [f"{rate}_difference{end}" for rate in ("tpr", "fpr") for end in ("", "_low", "_high")]
+        return table.assign(**dict.fromkeys(nothing, math.nan))
+    other = table.loc[reference]
+    z = NormalDist().inv_cdf((1 + config.confidence) / 2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        air = table["approval_rate"] / other["approval_rate"]
+        approved = table["approval_rate"] * table["applicants"]
+        error = np.sqrt(
+            (1 - table["approval_rate"]) / approved
+            + (1 - other["approval_rate"]) / (other["approval_rate"] * other["applicants"])
+        )
+        low, high = air * np.exp(-z * error), air * np.exp(z * error)
+    compared = ~table["is_reference"]
+    table["air"] = air
+    # Without an approval in the group the log-normal interval does not exist.
+    table["air_low"], table["air_high"] = low.where(compared & (air > 0)), high.where(compared & (air > 0))
+    table["p_value"] = [
+        _p_value(row.approval_rate, row.applicants, other["approval_rate"], other["applicants"])
+        if not row.is_reference
+        else math.nan
+        for row in table.itertuples()
+    ]
+    for rate in ("tpr", "fpr"):
+        difference = table[rate] - other[rate]
+        below = np.hypot(table[rate] - table[f"{rate}_low"], other[f"{rate}_high"] - other[rate])
+        above = np.hypot(table[f"{rate}_high"] - table[rate], other[rate] - other[f"{rate}_low"])
+        table[f"{rate}_difference"] = difference
+        table[f"{rate}_difference_low"] = (difference - below).where(compared)
+        table[f"{rate}_difference_high"] = (difference + above).where(compared)
+    return table
+
+
+def _p_value(rate: float, n: int, other_rate: float, other_n: int) -> float:
+    """Two-sided, for two groups approved at the same rate."""
+    approved, other_approved = round(rate * n), round(other_rate * other_n)
+    pooled = (approved + other_approved) / (n + other_n)
+    if min(n, other_n) * min(pooled, 1 - pooled) < 5:
+        from scipy.stats import fisher_exact
+
+        table = [[approved, n - approved], [other_approved, other_n - other_approved]]
+        return float(fisher_exact(table).pvalue)
+    error = math.sqrt(pooled * (1 - pooled) * (1 / n + 1 / other_n))
+    return math.erfc(abs(rate - other_rate) / error / math.sqrt(2))
+
+
+def _verdict(
+    attribute: str, table: pd.DataFrame, reference: str | None, config: FairnessConfig
+) -> dict[str, object]:
+    judged = table[table["judged"]]
+    compared = judged[~judged["is_reference"]]
+    enough = reference is not None and len(compared) > 0
+    significant = compared["p_value"] < 1 - config.confidence
+    # A rounding error wide: 0.64 / 0.8 is a hair below four fifths.
+    bound = config.min_air * (1 - 1e-9)
+    failing = compared[significant & (compared["air"] < bound)]
+    worst = (failing if len(failing) else compared)["air"].idxmin() if enough else None
+    figures = compared.loc[worst] if enough else pd.Series(math.nan, index=table.columns)
+    four_fifths = "not enough data"
+    if enough:
+        four_fifths = "fail" if figures["air"] < bound else "pass"
+    spread = {rate: float(judged[rate].max() - judged[rate].min()) for rate in ("tpr", "fpr")}
+    return {
+        "attribute": attribute,
+        "four_fifths": four_fifths,
+        "on_failure": "block" if attribute in config.blocking else "warn",
+        "reference": reference,
+        "worst_group": worst,
+        "air": float(figures["air"]),
+        "air_low": float(figures["air_low"]),
+        "air_high": float(figures["air_high"]),
+        "min_air": config.min_air,
+        "p_value": float(figures["p_value"]),
+        "significant": enough and bool(significant[worst]),
+        "tpr_difference": spread["tpr"],
+        "fpr_difference": spread["fpr"],
+        "equalized_odds_difference": float(np.fmax(spread["tpr"], spread["fpr"])),
+        "calibration_gap": float(judged["calibration_gap"].abs().max()),
+        "groups": len(table),
+        "groups_judged": len(judged),
+    }

@@ -1,0 +1,34 @@
+"""The four-fifths rule as asset checks, one a protected attribute and crossing."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+
+from credit_assets.evaluation.gate import four_fifths, four_fifths_name
+from credit_assets.fairness.audit import FairnessConfig
+
+
+def four_fifths_spec(asset: dg.AssetKey, attribute: str, config: FairnessConfig) -> dg.AssetCheckSpec:
+    """The check of one attribute. It informs; what it stops is the promotion gate's to say."""
+    return dg.AssetCheckSpec(
+        four_fifths_name(attribute),
+        asset=asset,
+        description=(
+            f"The least-approved group of {attribute} is approved at {config.min_air:g} or more of the "
+            "reference group's rate, or the difference may be chance."
+        ),
+    )
+
+
+def four_fifths_result(asset: dg.AssetKey, row: Mapping[str, Any]) -> dg.AssetCheckResult:
+    [verdict] = four_fifths(pd.DataFrame([row]))
+    return dg.AssetCheckResult(
+        asset_key=asset,
+        check_name=verdict.name,
+        passed=verdict.passed,
+        severity=dg.AssetCheckSeverity.ERROR if verdict.blocking else dg.AssetCheckSeverity.WARN,
+        description=verdict.words,
+        metadata=verdict.numbers,
+    )

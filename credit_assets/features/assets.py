@@ -1,0 +1,178 @@
+"""Features as assets: one a SQL file, and the training set over the window of known outcomes."""
+
+import hashlib
+from collections.abc import Mapping
+
+import dagster as dg
+import duckdb
+import pandas as pd
+
+from credit_assets.features.contract import feature_contracts, training_set_contract
+from credit_assets.features.queries import FeatureQuery, Lineage
+from credit_assets.features.training_set import TEST, split_summary, training_frame, training_set_sql
+from credit_assets.lake.io_managers import LAZY, column_schema, contract, frame_table
+from credit_assets.models.guard import LeakageError, check_inputs
+from credit_assets.portfolio import Portfolio
+from credit_assets.resources import LakeResource, batches
+from credit_assets.schemas.table import Table
+
+SHOWN = 20
+
+
+def assets(
+    portfolio: Portfolio, queries: Mapping[str, FeatureQuery], sources: Lineage, roots: Lineage
+) -> list[dg.AssetsDefinition]:
+    """A table of features for each query, and `training_set`.
+
+    `sources` has each column's immediate inputs, `roots` the raw columns behind it.
+    """
+    contracts = feature_contracts(queries, portfolio.models, portfolio.entity_key)
+    tables = [
+        _feature_table(portfolio, query, contract(contracts[name]), column_schema(contracts[name]), sources[name], roots[name])
+        for name, query in queries.items()
+    ]
+    learned = training_set_contract(contracts["features"], portfolio.entity_key)
+    return [*tables, _training_set(portfolio, queries["features"], roots["features"], learned)]
+
+
+def _feature_table(
+    portfolio: Portfolio,
+    query: FeatureQuery,
+    kind: dg.DagsterType,
+    schema: dg.TableSchema,
+    sources: Mapping[str, tuple[tuple[str, str], ...]],
+    roots: Mapping[str, tuple[tuple[str, str], ...]],
+) -> dg.AssetsDefinition:
+    def key(table: str) -> dg.AssetKey:
+        return dg.AssetKey([portfolio.name, table])
+
+    deps = {
+        column: [dg.TableColumnDep(asset_key=key(table), column_name=name) for table, name in origins]
+        for column, origins in sources.items()
+    }
+    readable = pd.DataFrame(
+        [
+            {
+                "feature": column,
+                "words": query.words.get(column, "the applicant"),
+                "raw columns": ", ".join(f"{table}.{name}" for table, name in roots[column]),
+            }
+            for column in query.columns
+        ]
+    )
+
+    @dg.asset(
+        key=key(query.name),
+        ins={table: dg.AssetIn(key=key(table), dagster_type=LAZY) for table in query.inputs},
+        partitions_def=batches(portfolio.name),
+        dagster_type=kind,
+        io_manager_key="lake_io",
+        group_name="features",
+        kinds={"sql", "duckdb", "deltalake"},
+        owners=portfolio.owners,
+        description=query.description,
+        # A change of the SQL makes what it made before out of date.
+        code_version=hashlib.sha256(query.sql.encode()).hexdigest()[:12],
+        metadata={
+            "dagster/column_schema": schema,
+            "features": len(query.words),
+            "sql": dg.MetadataValue.md(f"```sql\n{query.sql}\n```"),
+            "lineage": frame_table(readable),
+        },
+    )
+    def feature_table(**tables: duckdb.DuckDBPyRelation) -> dg.MaterializeResult:
+        for table, relation in tables.items():
+            relation.create_view(table, replace=True)
+        # Any of them: they share the run's connection.
+        first = next(iter(tables))
+        return dg.MaterializeResult(
+            value=tables[first].query(first, query.sql),
+            metadata={"dagster/column_lineage": dg.TableColumnLineage(deps_by_column=deps)},
+        )
+
+    return feature_table
+
+
+def _training_set(
+    portfolio: Portfolio,
+    query: FeatureQuery,
+    roots: Mapping[str, tuple[tuple[str, str], ...]],
+    model: type[Table],
+) -> dg.AssetsDefinition:
+    name, config = portfolio.name, portfolio.training
+    key = dg.AssetKey([name, "training_set"])
+    features = list(query.words)
+
+    @dg.asset(
+        key=key,
+        deps=[dg.AssetKey([name, table]) for table in ("features", portfolio.application_table, portfolio.outcomes_table)],
+        dagster_type=contract(model),
+        metadata={"dagster/column_schema": column_schema(model)},
+        io_manager_key="lake_io",
+        group_name="training",
+        kinds={"duckdb", "deltalake"},
+        owners=portfolio.owners,
+        check_specs=[
+            dg.AssetCheckSpec(
+                "no_leakage",
+                asset=key,
+                blocking=True,
+                description="No input of the models is a protected attribute, gives the outcome away, or is known "
+                "only after the decision. Where one is, the training set is not made and the run says which.",
+            )
+        ],
+    )
+    def training_set(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:
+        """Features joined with known outcomes, each applicant in a fold that new data do not change: the
+        newest batch with outcomes is the out-of-time test; with one batch, a share of its applicants is."""
+        relations = {}
+        for table in ("features", portfolio.application_table, portfolio.outcomes_table):
+            lake.connection.sql(lake.select(context, portfolio.table(table), None)).create_view(f"_{table}", replace=True)
+            relations[table] = f"_{table}"
+        rows = lake.connection.sql(
+            training_set_sql(
+                features=relations["features"],
+                applications=relations[portfolio.application_table],
+                outcomes=relations[portfolio.outcomes_table],
+                entity_key=portfolio.entity_key,
+                target=portfolio.target,
+                seed=config.seed,
+                holdout_share=config.holdout_share,
+                valid_share=config.valid_share,
+            )
+        )
+        split = split_summary(rows.project("batch, fold, target").df())
+        try:
+            alone = check_inputs(
+                training_frame(rows.filter(f"fold <> '{TEST}'")),
+                target="target",
+                features=features,
+                roots={feature: [f"{table}.{column}" for table, column in roots[feature]] for feature in features},
+                target_columns=[portfolio.target],
+                protected=portfolio.protected_columns,
+                post_decision=portfolio.post_decision,
+                max_single_auc=config.max_single_feature_auc,
+            )
+        except LeakageError as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
+        strongest = alone.head(SHOWN).rename_axis("feature").reset_index()
+        return dg.MaterializeResult(
+            value=rows,
+            metadata={
+                "features": len(features),
+                "split": frame_table(split),
+                "strongest_alone": frame_table(
+                    strongest.assign(words=[query.words[feature] for feature in strongest["feature"]])
+                ),
+            },
+            check_results=[
+                dg.AssetCheckResult(
+                    check_name="no_leakage",
+                    passed=True,
+                    description=f"{len(features)} inputs; the strongest alone, {alone.index[0]}, has an AUC of {alone.iloc[0]:.3f}",
+                    metadata={"largest_auc_alone": float(alone.iloc[0])},
+                )
+            ],
+        )
+
+    return training_set

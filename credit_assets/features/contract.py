@@ -1,0 +1,96 @@
+"""The contracts of feature tables, made from their SQL: one row an applicant, every column with its words.
+
+Parsing and lineage of the SQL are `queries.py`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+
+from credit_assets.features.queries import FeatureQuery
+from credit_assets.features.training_set import TEST, TRAIN, VALID
+from credit_assets.lake.contracts import column_types
+from credit_assets.schemas.table import Table
+
+DTYPES: dict[str, Any] = {
+    "DOUBLE": float,
+    "FLOAT": float,
+    "VARCHAR": str,
+    "TINYINT": pd.Int8Dtype,
+    "SMALLINT": pd.Int16Dtype,
+    "INTEGER": pd.Int32Dtype,
+    "BIGINT": pd.Int64Dtype,
+}
+
+
+class FeatureError(ValueError):
+    """A feature query does not fit the tables it reads; the message names the file's stem."""
+
+
+def feature_contracts(
+    queries: Mapping[str, FeatureQuery], raw: Mapping[str, type[Table]], entity_key: str
+) -> dict[str, type[Table]]:
+    """Query name to the contract of its result.
+
+    Each query is bound (not run) against empty tables of the raw contracts, so a column that does not
+    exist, or a result without the entity key, is a FeatureError here and not in a run at night.
+    """
+    contracts: dict[str, type[Table]] = {}
+    con = duckdb.connect()
+    try:
+        for table, model in raw.items():
+            columns = ", ".join(f'"{name}" {kind}' for name, kind in column_types(model).items())
+            con.execute(f'CREATE TABLE "{table}" ({columns})')
+        for name, query in queries.items():
+            try:
+                con.execute(f'CREATE VIEW "{name}" AS {query.sql}')
+                described = con.execute(f'DESCRIBE "{name}"').fetchall()
+            except duckdb.Error as error:
+                raise FeatureError(f"{name}.sql: {error}") from error
+            types = {column: kind for column, kind, *_ in described}
+            contracts[name] = _contract(query, types, entity_key)
+    finally:
+        con.close()
+    return contracts
+
+
+def training_set_contract(features: type[Table], entity_key: str) -> type[Table]:
+    """The contract of the training set: the features, and whose outcome each row has."""
+    body: dict[str, Any] = {
+        "__doc__": "Features of applicants with a known outcome, each in its fold.",
+        "__module__": __name__,
+        "__annotations__": {"batch": str, "target": np.int8, "fold": str},
+        "Config": type("Config", (), {"unique": [entity_key, "batch"]}),
+        "batch": pa.Field(description="The delivery the application came with"),
+        "target": pa.Field(isin=[0, 1], description="1: defaulted"),
+        "fold": pa.Field(isin=[TRAIN, VALID, TEST], description="train and valid are learned from, test is not"),
+    }
+    return type("TrainingSet", (features,), body)
+
+
+def _contract(query: FeatureQuery, types: Mapping[str, str], entity_key: str) -> type[Table]:
+    if entity_key not in types:
+        raise FeatureError(f"{query.name}.sql: the result has no column {entity_key}.")
+    if odd := {column: kind for column, kind in types.items() if kind not in DTYPES}:
+        column, kind = next(iter(odd.items()))
+        raise FeatureError(
+            f"{query.name}.sql: column {column} is {kind}; cast it to DOUBLE, an integer type or VARCHAR."
+        )
+    body: dict[str, Any] = {
+        "__doc__": query.description,
+        "__module__": __name__,
+        "__annotations__": {
+            column: int if column == entity_key else DTYPES[kind] for column, kind in types.items()
+        },
+        "Config": type("Config", (), {"unique": [entity_key]}),
+    }
+    for column in types:
+        words = "the applicant" if column == entity_key else query.words[column]
+        body[column] = pa.Field(nullable=column != entity_key, description=words)
+    return type(query.name.title().replace("_", ""), (Table,), body)

@@ -1,0 +1,348 @@
+"""A portfolio's feature SQL as data: what each file reads, what its columns mean in words, and which raw
+columns each of them comes from. Nothing is run here; DuckDB runs the SQL elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+from sqlglot.optimizer.qualify import qualify
+from sqlglot.optimizer.scope import Scope, traverse_scope
+
+DIALECT = "duckdb"
+
+Origin = tuple[str, str]
+"""A table and one of its columns."""
+Lineage = dict[str, dict[str, tuple[Origin, ...]]]
+"""Query to output column to the columns it comes from, sorted."""
+
+
+class FeatureQueryError(ValueError):
+    """A SQL file that cannot be a feature query; the message names file, line and what is wrong."""
+
+
+@dataclass(frozen=True)
+class FeatureQuery:
+    """One SELECT of a portfolio, which is one table of features.
+
+    `name` is the file's stem and the table's name. `inputs` are the tables it reads: raw tables or other
+    queries. `description` is the comment the file opens with. `key` is its first column, the entity's key;
+    `words` says for every other column, in order, what it is: the text after it on its line.
+    """
+
+    name: str
+    sql: str
+    inputs: tuple[str, ...]
+    description: str
+    key: str
+    words: dict[str, str]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All output columns, the key first."""
+        return (self.key, *self.words)
+
+
+def load(folder: Path, raw_tables: Collection[str] | None = None) -> dict[str, FeatureQuery]:
+    """The queries of every .sql file in `folder`, each after those it reads.
+
+    With `raw_tables`, a table that is neither one of these nor a file here is refused. Raises
+    FeatureQueryError for a file that is not one SELECT, opens without a comment, reads an unknown table
+    or (with others) itself, or has a column without a name, without words, or with the name or the words
+    of another column.
+    """
+    files = {path.stem: _File(path) for path in sorted(folder.glob("*.sql"))}
+    if not files:
+        raise FeatureQueryError(f"{folder}: no .sql files")
+    if raw_tables is not None:
+        for file in files.values():
+            for table in file.tables:
+                if table.name not in files and table.name not in raw_tables:
+                    raise file.error(f"unknown table {table.name}", table)
+    queries: dict[str, FeatureQuery] = {}
+    for name in _in_order(files):
+        queries[name] = files[name].query(queries)
+    return queries
+
+
+def lineage(queries: Mapping[str, FeatureQuery], raw_schemas: Mapping[str, Mapping[str, str]]) -> Lineage:
+    """For each query and output column, the columns of its inputs that determine its value.
+
+    `raw_schemas` has the columns and types of every raw table the queries read. Columns that select,
+    group or match rows on the way (WHERE, FILTER, GROUP BY, joins, windows) count as much as those
+    calculated with; keys that only match the entity's own rows are left out where anything else remains.
+    """
+    schemas = {table: dict(columns) for table, columns in raw_schemas.items()}
+    result: Lineage = {}
+    for query in queries.values():
+        missing = [table for table in query.inputs if table not in schemas]
+        if missing:
+            raise FeatureQueryError(f"{query.name}.sql: no schema for table {', '.join(missing)}")
+        result[query.name] = _query_lineage(query, {table: schemas[table] for table in query.inputs})
+        schemas[query.name] = dict.fromkeys(query.columns, "DOUBLE")
+    return result
+
+
+def raw_lineage(queries: Mapping[str, FeatureQuery], raw_schemas: Mapping[str, Mapping[str, str]]) -> Lineage:
+    """As `lineage`, followed through all queries back to columns of raw tables."""
+    result: Lineage = {}
+    for name, columns in lineage(queries, raw_schemas).items():
+        result[name] = {
+            column: tuple(
+                sorted(
+                    {
+                        root
+                        for table, source in origins
+                        for root in (result[table][source] if table in result else ((table, source),))
+                    }
+                )
+            )
+            for column, origins in columns.items()
+        }
+    return result
+
+
+class _File:
+    """A parsed SQL file, with what is needed to point at a line of it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.sql = path.read_text(encoding="utf-8")
+        self.lines = self.sql.splitlines()
+        self.select = self._parse()
+        self.tables = [
+            source
+            for scope in traverse_scope(self.select)
+            for source in scope.sources.values()
+            if isinstance(source, exp.Table)
+        ]
+        for table in self.tables:
+            if not isinstance(table.this, exp.Identifier):
+                raise self.error(f"reads {_text(table)}: only tables by name can be read", table)
+
+    def _parse(self) -> exp.Select:
+        try:
+            statements = [found for found in sqlglot.parse(self.sql, dialect=DIALECT) if found is not None]
+            # The words of a feature are what follows the last token of its line.
+            self.line_ends = {token.line: token.end for token in sqlglot.tokenize(self.sql, dialect=DIALECT)}
+        except SqlglotError as error:
+            details = getattr(error, "errors", None) or [{}]
+            line = details[0].get("line", 1)
+            what = details[0].get("description", str(error))
+            raise FeatureQueryError(f"{self.path.name}, line {line}: not valid SQL: {what}") from error
+        if len(statements) != 1:
+            raise self.error(f"must hold one SELECT, holds {len(statements)} statements")
+        if not isinstance(statements[0], exp.Select):
+            raise self.error(f"must hold one SELECT, holds {statements[0].key.upper()}")
+        return statements[0]
+
+    def error(self, what: str, node: exp.Expr | None = None) -> FeatureQueryError:
+        return FeatureQueryError(f"{self.path.name}, line {_line(node) if node else 1}: {what}")
+
+    def query(self, queries: Mapping[str, FeatureQuery]) -> FeatureQuery:
+        """The file as a query, given the queries it reads."""
+        description = self._description()
+        outputs = list(self._outputs(queries))
+        key, words = outputs[0][0], {}
+        names: set[str] = {key.lower()}
+        meanings: dict[str, str] = {}
+        for name, meaning, node in outputs[1:]:
+            if name.lower() in names:
+                raise self.error(f"column {name} occurs twice", node)
+            if not meaning:
+                raise self.error(f"column {name} has no words: end its line with `-- what it is`", node)
+            if meaning.lower() in meanings:
+                raise self.error(f"column {name} has the same words as {meanings[meaning.lower()]}", node)
+            names.add(name.lower())
+            meanings[meaning.lower()] = name
+            words[name] = meaning
+        inputs = tuple(sorted({table.name for table in self.tables}))
+        return FeatureQuery(self.path.stem, self.sql, inputs, description, key, words)
+
+    def _description(self) -> str:
+        opening = []
+        for line in self.lines:
+            if not line.startswith("--"):
+                break
+            opening.append(line.removeprefix("--").strip())
+        if not opening:
+            raise self.error("opens without a comment saying what it holds")
+        return " ".join(opening)
+
+    def _outputs(self, queries: Mapping[str, FeatureQuery]) -> Iterator[tuple[str, str, exp.Expr]]:
+        """Name, words and node of each output column, those behind a star included."""
+        sources = traverse_scope(self.select)[-1].sources
+        for projection in self.select.expressions:
+            if projection.is_star:
+                yield from self._starred(projection, sources, queries)
+                continue
+            name = projection.this if isinstance(projection, exp.Column) else projection.args.get("alias")
+            if not isinstance(name, exp.Identifier):
+                raise self.error(f"{_text(projection)} has no name: add `as name`", projection)
+            line = _line(name)
+            rest = self.sql[self.line_ends[line] + 1 :].split("\n", 1)[0].strip()
+            yield name.name, rest.removeprefix("--").strip(), name
+
+    def _starred(
+        self,
+        projection: exp.Expr,
+        sources: Mapping[str, exp.Expr | Scope],
+        queries: Mapping[str, FeatureQuery],
+    ) -> Iterator[tuple[str, str, exp.Expr]]:
+        star = projection.this if isinstance(projection, exp.Column) else projection
+        names = [projection.table] if isinstance(projection, exp.Column) else list(sources)
+        left_out = {column.name.lower() for column in star.args.get("except_") or ()}
+        if star.args.get("replace") or star.args.get("rename"):
+            raise self.error("a star may leave columns out but not replace or rename them", projection)
+        for name in names:
+            source = sources.get(name)
+            if not isinstance(source, exp.Table) or source.name not in queries:
+                raise self.error(f"`{_text(projection)}` is not the columns of another SQL file", projection)
+            query = queries[source.name]
+            for column in query.columns:
+                if column.lower() not in left_out:
+                    yield column, query.words.get(column, ""), projection
+
+
+def _in_order(files: Mapping[str, _File]) -> list[str]:
+    reads = {
+        name: sorted({table.name for table in file.tables if table.name in files})
+        for name, file in files.items()
+    }
+    try:
+        return list(TopologicalSorter(reads).static_order())
+    except CycleError as error:
+        circle = error.args[1][::-1]
+        raise FeatureQueryError(f"{circle[0]}.sql, line 1: reads itself: {' -> '.join(circle)}") from error
+
+
+def _line(node: exp.Expr) -> int:
+    for part in node.walk():
+        if "line" in part.meta:
+            return int(part.meta["line"])
+    return 1
+
+
+def _text(node: exp.Expr) -> str:
+    return node.sql(DIALECT, comments=False)
+
+
+def _query_lineage(
+    query: FeatureQuery, schemas: Mapping[str, Mapping[str, str]]
+) -> dict[str, tuple[Origin, ...]]:
+    # DuckDB knows no case in names, and sqlglot lowers them: find the written ones again.
+    written = {
+        (table.lower(), column.lower()): (table, column)
+        for table, columns in schemas.items()
+        for column in columns
+    }
+    tree = qualify(
+        sqlglot.parse_one(query.sql, dialect=DIALECT),
+        dialect=DIALECT,
+        schema={table: dict(columns) for table, columns in schemas.items()},
+        quote_identifiers=False,
+        validate_qualify_columns=True,
+    )
+    walk = _Walk(traverse_scope(tree)[-1])
+    result: dict[str, tuple[Origin, ...]] = {}
+    for column in query.columns:
+        origins = {written[origin] for origin in walk.origins(walk.root, column.lower())}
+        values = {origin for origin in origins if origin[1].lower() != query.key.lower()}
+        result[column] = tuple(sorted(values or origins))
+    return result
+
+
+class _Walk:
+    """Follows columns of a qualified SELECT through its scopes (CTEs, subqueries) down to tables.
+
+    sqlglot's own `lineage` builds a graph anew for each column; one walk that remembers what it has
+    seen is what makes hundreds of columns a matter of a second.
+    """
+
+    def __init__(self, root: Scope) -> None:
+        self.root = root
+        self.owner = {column: scope for scope in root.traverse() for column in scope.column_index}
+        self.seen: dict[tuple[int, str], frozenset[Origin]] = {}
+        self.rows_seen: dict[int, frozenset[Origin]] = {}
+
+    def origins(self, scope: Scope, column: str) -> frozenset[Origin]:
+        """The table columns that determine output `column` of `scope`."""
+        key = (id(scope), column)
+        if key not in self.seen:
+            found = set(self.rows(scope))
+            position = _query(scope).named_selects.index(column)
+            for part in _parts(scope):
+                found |= self.within(_query(part).selects[position])
+            self.seen[key] = frozenset(found)
+        return self.seen[key]
+
+    def rows(self, scope: Scope) -> frozenset[Origin]:
+        """The table columns that decide which rows `scope` has.
+
+        What only a left join matches decides the columns taken from its right side, not the rows.
+        """
+        if id(scope) not in self.rows_seen:
+            found: set[Origin] = set()
+            for part in _parts(scope):
+                select = _query(part)
+                left = _left_joins(select)
+                clauses = [select.args.get(name) for name in ("where", "group", "having", "qualify", "order")]
+                clauses += select.args.get("windows") or []
+                clauses += [join for join in select.args.get("joins") or [] if join.alias_or_name not in left]
+                for clause in clauses:
+                    if clause is not None:
+                        found |= self.within(clause)
+                for name, source in part.sources.items():
+                    if isinstance(source, Scope) and name not in left and name in part.selected_sources:
+                        found |= self.rows(source)
+            self.rows_seen[id(scope)] = frozenset(found)
+        return self.rows_seen[id(scope)]
+
+    def within(self, node: exp.Expr) -> set[Origin]:
+        """The table columns behind all columns named within `node`."""
+        found: set[Origin] = set()
+        for column in node.find_all(exp.Column):
+            scope: Scope | None = self.owner[id(column)]
+            # a correlated subquery names tables of the query around it
+            while scope is not None and column.table not in scope.sources:
+                scope = scope.parent
+            if scope is None:
+                continue  # a lambda's parameter
+            source = scope.sources[column.table]
+            if isinstance(source, exp.Table):
+                found.add((source.name, column.name))
+            else:
+                found |= self.origins(source, column.name)
+            join = _left_joins(scope.expression).get(column.table)
+            if join is not None and not any(parent is join for parent in _ancestors(column)):
+                found |= self.within(join)
+        return found
+
+
+def _parts(scope: Scope) -> list[Scope]:
+    """The SELECTs of a scope: itself, or the branches of its UNION."""
+    if scope.set_operation_scopes:
+        return [part for branch in scope.set_operation_scopes for part in _parts(branch)]
+    return [scope]
+
+
+def _query(scope: Scope) -> exp.Query:
+    if not isinstance(scope.expression, exp.Query):
+        raise FeatureQueryError(f"columns cannot be followed through {_text(scope.expression)}")
+    return scope.expression
+
+
+def _left_joins(select: exp.Expr) -> dict[str, exp.Join]:
+    return {join.alias_or_name: join for join in select.args.get("joins") or [] if join.side == "LEFT"}
+
+
+def _ancestors(node: exp.Expr) -> Iterator[exp.Expr]:
+    while node.parent is not None:
+        node = node.parent
+        yield node

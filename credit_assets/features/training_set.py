@@ -1,0 +1,126 @@
+"""The training set: features joined with known outcomes, each applicant in one fold.
+
+What is learned from it is in `models/`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import duckdb
+import numpy as np
+import pandas as pd
+
+TRAIN, VALID, TEST = "train", "valid", "test"
+
+
+class TrainingSetError(ValueError):
+    """The known outcomes do not make a training set; the message says which fold lacks what."""
+
+
+def training_set_sql(
+    *,
+    features: str,
+    applications: str,
+    outcomes: str | None,
+    entity_key: str,
+    target: str,
+    seed: int,
+    holdout_share: float,
+    valid_share: float,
+) -> str:
+    """A SELECT of every row of `features` with a known outcome, plus `target` (0/1) and `fold`.
+
+    `features`, `applications` and `outcomes` name relations keyed by `entity_key` and `batch`. An
+    outcome delivered in `outcomes` goes before the one in `applications` (it is the later word).
+
+    - The newest batch with outcomes of both classes is the out-of-time test. Rows of newer batches,
+      and earlier rows of an applicant who is in the test, are left out.
+    - Where one batch only has outcomes, the test is the share `holdout_share` of its applicants.
+    - Of the other applicants, the share `valid_share` is in `valid`, the rest in `train`.
+
+    Both shares are cut by a hash of the entity key and the seed. Goods and bads are cut at the same
+    hash, so that they are shared out alike but for chance (a standard error of one percentage point
+    for the test's share of 2,000 bads); in return no row's fold depends on which other rows there
+    are: an applicant in `valid` stays out of `train` whatever is delivered later.
+    """
+    delivered = f"outcomes.{target}" if outcomes else "NULL"
+    join = f"LEFT JOIN {outcomes} AS outcomes USING ({entity_key}, batch)" if outcomes else ""
+    return f"""
+WITH labels AS (
+    SELECT {entity_key}, batch, CAST(coalesce({delivered}, applications.{target}) AS TINYINT) AS target
+    FROM {applications} AS applications {join}
+    WHERE coalesce({delivered}, applications.{target}) IS NOT NULL
+),
+newest AS (
+    SELECT max(batch) AS batch
+    FROM (SELECT batch FROM labels GROUP BY batch HAVING count(DISTINCT target) = 2)
+),
+learned_from AS (
+    SELECT
+        labels.*,
+        labels.batch = newest.batch AS is_newest,
+        min(labels.batch) OVER () = newest.batch AS is_only
+    FROM labels JOIN newest ON labels.batch <= newest.batch
+),
+folds AS (
+    SELECT
+        {entity_key},
+        batch,
+        target,
+        CASE
+            WHEN is_newest AND NOT is_only THEN '{TEST}'
+            WHEN is_only AND {hash_share_sql(entity_key, f"{seed}:test")} < {holdout_share} THEN '{TEST}'
+            WHEN {hash_share_sql(entity_key, f"{seed}:valid")} < {valid_share} THEN '{VALID}'
+            ELSE '{TRAIN}'
+        END AS fold
+    FROM learned_from
+)
+SELECT features.*, folds.target, folds.fold
+FROM {features} AS features
+JOIN folds USING ({entity_key}, batch)
+WHERE fold = '{TEST}' OR {entity_key} NOT IN (SELECT {entity_key} FROM folds WHERE fold = '{TEST}')
+""".strip()
+
+
+def hash_share_sql(column: str, salt: str) -> str:
+    """SQL for a number in [0, 1) that depends on the column's value and the salt alone.
+
+    From MD5, which no DuckDB version changes (its own hash() may); `hash_share` gives the same in numpy.
+    """
+    return f"md5_number_upper(concat('{salt}:', {column})) / 18446744073709551616.0"
+
+
+def hash_share(keys: np.ndarray, salt: str) -> np.ndarray:
+    """What `hash_share_sql` gives, for an array of whole-number or text keys."""
+    digests = (hashlib.md5(f"{salt}:{key}".encode(), usedforsecurity=False).digest() for key in keys.tolist())
+    return np.array([int.from_bytes(digest[:8], "little") / 2.0**64 for digest in digests])
+
+
+def split_summary(training_set: pd.DataFrame) -> pd.DataFrame:
+    """Rows, defaults and default rate by fold and batch, of a frame with `fold`, `batch` and `target`.
+
+    Raises TrainingSetError where train, valid or test lacks goods or bads.
+    """
+    by_fold = training_set.groupby("fold")["target"].agg(["size", "sum"])
+    for fold in (TRAIN, VALID, TEST):
+        rows, bads = by_fold.loc[fold] if fold in by_fold.index else (0, 0)
+        if not 0 < bads < rows:
+            raise TrainingSetError(
+                f"The {fold} fold of the training set has {int(bads)} defaults among {int(rows)} rows with a "
+                "known outcome; it needs some of both. Deliver more outcomes, or change the shares."
+            )
+    summary = training_set.groupby(["fold", "batch"], as_index=False, observed=True).agg(
+        rows=("target", "size"), defaults=("target", "sum")
+    )
+    summary["default_rate"] = summary["defaults"] / summary["rows"]
+    return summary
+
+
+def training_frame(training_set: duckdb.DuckDBPyRelation) -> pd.DataFrame:
+    """The training set in memory, numbers as float32: what the models compute with, at half the size."""
+    kept = [
+        f'CAST("{name}" AS FLOAT) AS "{name}"' if str(kind) == "DOUBLE" else f'"{name}"'
+        for name, kind in zip(training_set.columns, training_set.types, strict=True)
+    ]
+    return training_set.project(", ".join(kept)).df()

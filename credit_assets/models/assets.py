@@ -1,0 +1,156 @@
+"""The models as assets: the XGBoost candidate, registered as challenger, and the baseline it is held against."""
+
+import json
+import tempfile
+from pathlib import Path
+
+import dagster as dg
+import duckdb
+import pandas as pd
+
+from credit_assets.models.importance import importance, leading
+from credit_assets.features.queries import FeatureQuery
+from credit_assets.features.training_set import TEST, training_frame
+from credit_assets.lake.io_managers import column_schema, contract, frame_table
+from credit_assets.models import registry
+from credit_assets.models.design_matrix import DesignMatrix
+from credit_assets.models.estimators import Folds, fit_logistic, fit_pd_model
+from credit_assets.models.tuning import tune
+from credit_assets.portfolio import Portfolio
+from credit_assets.project import Project
+from credit_assets.resources import LakeResource
+from credit_assets.schemas.evidence import BaselinePredictions, CandidatePredictions
+from credit_assets.models.policy import cut_off
+
+NOT_FEATURES = ("batch", "target", "fold")
+SHOWN = 20
+
+
+def assets(portfolio: Portfolio, project: Project, features: FeatureQuery) -> list[dg.AssetsDefinition]:
+    """`xgboost` and `logistic_regression`, both from the training set."""
+    config, key = portfolio.training, portfolio.entity_key
+    training_set = {"training_set": dg.AssetIn(key=[portfolio.name, "training_set"])}
+    common = {
+        "ins": training_set,
+        "io_manager_key": "lake_io",
+        "required_resource_keys": {"lake", "mlflow"},
+        "group_name": "training",
+        "owners": portfolio.owners,
+    }
+
+    @dg.asset(
+        key=[portfolio.name, "xgboost"],
+        dagster_type=contract(CandidatePredictions),
+        metadata={"dagster/column_schema": column_schema(CandidatePredictions)},
+        kinds={"xgboost", "optuna", "mlflow"},
+        **common,
+    )
+    def xgboost(
+        context: dg.AssetExecutionContext, training_set: duckdb.DuckDBPyRelation
+    ) -> dg.MaterializeResult:
+        """Gradient-boosted trees, tuned by a search that resumes where it was interrupted, with calibrated
+        PDs. Registered as the challenger; the table holds its PDs of rows it did not learn from."""
+        frame = training_frame(training_set)
+        design = DesignMatrix.of(frame, feature_names(frame, key), key)
+        folds = Folds(design, config)
+        found = tune(folds, config, project.studies, content_version(training_set), context.log.info)
+        model, held_out = fit_pd_model(design, folds, found.params, found.rounds, config)
+        test = frame[frame["fold"] == TEST]
+        threshold = cut_off(portfolio.policy, held_out["pd"].to_numpy())
+        shares = importance(model, test)
+        with tempfile.TemporaryDirectory() as folder:
+            found.trials.to_csv(Path(folder) / "trials.csv", index=False)
+            (Path(folder) / registry.IMPORTANCE).write_text(json.dumps(shares.to_dict()))
+            version = registry.log_and_register(
+                model,
+                run_name="xgboost",
+                name=portfolio.name,
+                params=found.params | {"rounds": found.rounds, "seed": config.seed, "study": found.study},
+                metrics={"tuning_auc": found.auc, "trials": len(found.trials)},
+                tags=_tags(context, portfolio) | {registry.CUT_OFF: repr(threshold)},
+                artifacts={"": Path(folder)},
+                **_tracking(context, project),
+            )
+        predictions = pd.concat(
+            [
+                held_out.rename(columns={"key": "applicant"}),
+                pd.DataFrame(
+                    {"applicant": test[key], "batch": test["batch"], "fold": TEST, "target": test["target"]}
+                ).assign(pd=model.pd(test)),
+            ],
+            ignore_index=True,
+        ).assign(model_version=int(version.version))
+        return dg.MaterializeResult(
+            value=predictions[list(CandidatePredictions.to_schema().columns)],
+            metadata={
+                "model_version": int(version.version),
+                "tuning_auc": found.auc,
+                "trials": len(found.trials),
+                "rounds": found.rounds,
+                "features": len(model.features),
+                "cut_off": threshold,
+                "parameters": dg.MetadataValue.json(found.params),
+                "leading_features": frame_table(leading(shares, features.words, SHOWN)),
+                "mlflow_run_id": version.run_id,
+            },
+        )
+
+    @dg.asset(
+        key=[portfolio.name, "logistic_regression"],
+        dagster_type=contract(BaselinePredictions),
+        metadata={"dagster/column_schema": column_schema(BaselinePredictions)},
+        kinds={"scikitlearn", "mlflow"},
+        **common,
+    )
+    def logistic_regression(
+        context: dg.AssetExecutionContext, training_set: duckdb.DuckDBPyRelation
+    ) -> dg.MaterializeResult:
+        """The honest baseline on the same rows and features; the table holds its PDs of the test rows."""
+        frame = training_frame(training_set)
+        names = feature_names(frame, key)
+        model = fit_logistic(DesignMatrix.of(frame, names, key))
+        test = frame[frame["fold"] == TEST]
+        run_id = registry.log_baseline(
+            model,
+            run_name="logistic_regression",
+            params={"features": len(names)},
+            metrics={},
+            tags=_tags(context, portfolio),
+            **_tracking(context, project),
+        )
+        return dg.MaterializeResult(
+            value=pd.DataFrame({"applicant": test[key], "batch": test["batch"], "pd": model.pd(test)}),
+            metadata={"features": len(names), "mlflow_run_id": run_id},
+        )
+
+    return [xgboost, logistic_regression]
+
+
+def feature_names(frame: pd.DataFrame, entity_key: str) -> list[str]:
+    return [name for name in frame.columns if name != entity_key and name not in NOT_FEATURES]
+
+
+def content_version(relation: duckdb.DuckDBPyRelation) -> str:
+    """A hash of the rows whatever their order: the same data resume the same search, whichever version
+    of the table they are."""
+    relation.create_view("_content", replace=True)
+    return str(relation.query("_content", "SELECT sum(hash(_content)) FROM _content").fetchall()[0][0])
+
+
+def _tags(context: dg.AssetExecutionContext, portfolio: Portfolio) -> dict[str, str]:
+    lake: LakeResource = context.resources.lake
+    return registry.provenance_tags(
+        portfolio=portfolio.name,
+        tables={name: read.version for name, read in lake.reads(context).items()},
+        synthetic=lake.synthetic(context),
+        dagster_run_id=context.run_id,
+    )
+
+
+def _tracking(context: dg.AssetExecutionContext, project: Project) -> dict[str, str]:
+    tracked = context.resources.mlflow
+    return {
+        "tracking_uri": project.tracking_uri,
+        "experiment_id": tracked.experiment.experiment_id,
+        "parent_run_id": tracked.active_run().info.run_id,
+    }

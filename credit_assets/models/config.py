@@ -1,0 +1,48 @@
+"""What a portfolio's `training:` section may say: split, tuning budget, guard. No defaults live elsewhere."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class TrainingConfig(BaseModel):
+    """How a portfolio's models are trained."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seed: int = Field(default=20, ge=0, description="of the split, the search and the model")
+    holdout_share: float = Field(
+        default=0.25, gt=0, lt=0.9, description="share of applicants tested on where one batch has outcomes"
+    )
+    valid_share: float = Field(
+        default=0.2,
+        gt=0,
+        lt=0.9,
+        description="share of the training part held out to choose and to calibrate",
+    )
+    cv_folds: int = Field(
+        default=3, ge=2, description="folds the training part is cut into where it is small"
+    )
+    cv_below_rows: int = Field(
+        default=20_000, ge=0, description="training rows below which folds take the validation part's place"
+    )
+    trials: int = Field(default=12, ge=1, description="trials of the search that count: finished or pruned")
+    timeout_s: float = Field(
+        default=1800,
+        gt=0,
+        description="no new trial begins after so many seconds; what it cuts short "
+        "depends on the machine's speed, so leave room where runs must repeat bit for bit",
+    )
+    max_rounds: int = Field(default=400, ge=1, description="boosting rounds at most")
+    early_stopping_rounds: int = Field(
+        default=30, ge=1, description="rounds without a lower log loss that end a fit"
+    )
+    threads: int = Field(
+        default=0, ge=0, description="of XGBoost; 0 takes every core. Changes no bit of the model"
+    )
+    max_single_feature_auc: float = Field(
+        default=0.95,
+        gt=0.5,
+        le=1,
+        description="a feature that alone ranks better than this is taken for a leak",
+    )

@@ -1,0 +1,284 @@
+"""The models, how they are fitted and how they answer: XGBoost serves, logistic regression is the baseline.
+
+How their parameters are found is in `tuning.py`; where they are kept in `registry.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pandas import DataFrame
+
+from credit_assets.models.calibration import Platt, fit_platt
+from credit_assets.models.config import TrainingConfig
+from credit_assets.models.design_matrix import MAX_BIN, DesignMatrix, encode, feature_types
+
+if TYPE_CHECKING:
+    import xgboost
+    from sklearn.pipeline import Pipeline
+
+BASELINE_C = 0.003
+"""Inverse strength of the baseline's L2 penalty, on standardised columns."""
+
+
+@dataclass(frozen=True)
+class PDModel:
+    """The model that is served: XGBoost and the calibration of its margin to log-odds of default.
+
+    `categories` holds the words each text feature had in training, in code order. A frame may hold
+    more columns than `features`; a word not seen in training counts as missing.
+    """
+
+    features: tuple[str, ...]
+    categories: dict[str, tuple[str, ...]]
+    booster: xgboost.Booster
+    calibration: Platt
+
+    def margin(self, frame: DataFrame) -> np.ndarray:
+        """The booster's raw log-odds, (rows,) float32, before calibration."""
+        return self.booster.predict(self._matrix(frame), output_margin=True)
+
+    def pd(self, frame: DataFrame) -> np.ndarray:
+        """Calibrated probability of default, (rows,) in (0, 1)."""
+        return self.calibration.pd(self.margin(frame))
+
+    def contributions(self, frame: DataFrame) -> np.ndarray:
+        """What each feature adds to the calibrated log-odds of default, (rows, features + 1) float64.
+
+        Exact TreeSHAP values (Lundberg et al. 2020) times the calibration's slope, in the order of
+        `features`; the last column is the base value. A row sums to log(PD / (1 - PD)).
+        """
+        values = self.booster.predict(self._matrix(frame), pred_contribs=True).astype(np.float64)
+        values *= self.calibration.slope
+        values[:, -1] += self.calibration.intercept
+        return values
+
+    def _matrix(self, frame: DataFrame) -> xgboost.DMatrix:
+        import xgboost
+
+        return xgboost.DMatrix(
+            encode(frame, self.features, self.categories),
+            feature_names=list(self.features),
+            feature_types=feature_types(self.features, self.categories),
+            enable_categorical=True,
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write the model as `booster.ubj` and `model.json`, formats that run no code when read."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.booster.save_model(folder / "booster.ubj")
+        facts = {
+            "features": self.features,
+            "categories": self.categories,
+            "calibration": asdict(self.calibration),
+        }
+        (folder / "model.json").write_text(json.dumps(facts, indent=1))
+
+    @classmethod
+    def load(cls, folder: Path) -> PDModel:
+        """Read what `save` wrote."""
+        import xgboost
+
+        facts = json.loads((folder / "model.json").read_text())
+        booster = xgboost.Booster()
+        booster.load_model(folder / "booster.ubj")
+        return cls(
+            features=tuple(facts["features"]),
+            categories={name: tuple(words) for name, words in facts["categories"].items()},
+            booster=booster,
+            calibration=Platt(**facts["calibration"]),
+        )
+
+
+@dataclass(frozen=True)
+class LogisticBaseline:
+    """The honest baseline: logistic regression on the same features and rows."""
+
+    features: tuple[str, ...]
+    categories: dict[str, tuple[str, ...]]
+    pipeline: Pipeline
+
+    def pd(self, frame: DataFrame) -> np.ndarray:
+        """Probability of default, (rows,). Logistic regression is its own calibration."""
+        return self.pipeline.predict_proba(encode(frame, self.features, self.categories))[:, 1]
+
+    def save(self, folder: Path) -> None:
+        """Write the model as `pipeline.skops` and `model.json`, formats that run no code when read."""
+        import skops.io
+
+        folder.mkdir(parents=True, exist_ok=True)
+        skops.io.dump(self.pipeline, folder / "pipeline.skops")
+        facts = {"features": self.features, "categories": self.categories}
+        (folder / "model.json").write_text(json.dumps(facts, indent=1))
+
+    @classmethod
+    def load(cls, folder: Path) -> LogisticBaseline:
+        """Read what `save` wrote."""
+        import skops.io
+
+        facts = json.loads((folder / "model.json").read_text())
+        return cls(
+            features=tuple(facts["features"]),
+            categories={name: tuple(words) for name, words in facts["categories"].items()},
+            # The one type of a plain pipeline that skops does not trust by itself.
+            pipeline=skops.io.load(folder / "pipeline.skops", trusted=["numpy.dtype"]),
+        )
+
+
+class Folds:
+    """The pairs of a design matrix, binned once to be boosted many times.
+
+    Several folds grow in one thread each, side by side: small fits gain nothing from threads of their
+    own, and lose much on a busy machine. A single pair uses `config.threads`. Neither changes a bit.
+    """
+
+    def __init__(self, design: DesignMatrix, config: TrainingConfig) -> None:
+        pairs = design.validation_pairs(config)
+        self._config = config
+        self.threads = config.threads if len(pairs) == 1 else 1
+        self.held_out_rows = [held_out for _, held_out in pairs]
+        self._learned = [design.quantile_matrix(rows, self.threads) for rows, _ in pairs]
+        self._held_out = [
+            design.quantile_matrix(rows, self.threads, like)
+            for rows, like in zip(self.held_out_rows, self._learned, strict=True)
+        ]
+        self._pool = ThreadPoolExecutor(min(len(pairs), config.threads or os.cpu_count() or 1))
+
+    def boost(
+        self, params: Mapping[str, Any], on_round: Callable[[int, float], None] = lambda rounds, auc: None
+    ) -> tuple[int, float]:
+        """(rounds, AUC) where the mean held-out log loss over the folds is least.
+
+        Rounds are chosen by log loss and trials compared by the AUC there: on a few hundred defaults
+        the AUC's own peak over the rounds is mostly luck. Ends after `early_stopping_rounds` without a
+        lower loss, or at `max_rounds`. `on_round` is told the rounds so far and the AUC at the best of
+        them, and may raise to end the fit.
+        """
+        boosters = self._boosters(params)
+
+        def grow(rounds: int, fold: int) -> tuple[float, float]:
+            boosters[fold].update(self._learned[fold], rounds - 1)
+            said = boosters[fold].eval(self._held_out[fold]).split("\t")[1:]
+            auc, log_loss = (float(part.rpartition(":")[2]) for part in said)
+            return auc, log_loss
+
+        best_rounds, best_loss, best_auc = 0, np.inf, 0.5
+        for rounds in range(1, self._config.max_rounds + 1):
+            auc, loss = np.mean(list(self._pool.map(partial(grow, rounds), range(len(boosters)))), axis=0)
+            if loss < best_loss:
+                best_rounds, best_loss, best_auc = rounds, float(loss), float(auc)
+            elif rounds - best_rounds >= self._config.early_stopping_rounds:
+                break
+            on_round(rounds, best_auc)
+        return best_rounds, best_auc
+
+    def held_out_margins(self, params: Mapping[str, Any], rounds: int) -> list[np.ndarray]:
+        """For each fold, the margins of its held-out rows by a model that has not learned from them."""
+        boosters = self._boosters(params)
+
+        def fit(fold: int) -> np.ndarray:
+            for number in range(rounds):
+                boosters[fold].update(self._learned[fold], number)
+            return boosters[fold].predict(self._held_out[fold], output_margin=True)
+
+        return list(self._pool.map(fit, range(len(boosters))))
+
+    def _boosters(self, params: Mapping[str, Any]) -> list[xgboost.Booster]:
+        import xgboost
+
+        settings = xgboost_params(params, self._config.seed, self.threads)
+        return [xgboost.Booster(settings, pair) for pair in zip(self._learned, self._held_out, strict=True)]
+
+
+def xgboost_params(params: Mapping[str, Any], seed: int, threads: int) -> dict[str, Any]:
+    """All of XGBoost's parameters: those searched for, and those that are always the same."""
+    return {
+        "objective": "binary:logistic",
+        "tree_method": "hist",
+        "max_bin": MAX_BIN,
+        "eval_metric": ["auc", "logloss"],
+        "seed": seed,
+        # Otherwise a booster's draws depend on what else was boosted before it in the same thread.
+        "seed_per_iteration": True,
+        **({"nthread": threads} if threads else {}),
+        **params,
+    }
+
+
+def fit_pd_model(
+    design: DesignMatrix, folds: Folds, params: Mapping[str, Any], rounds: int, config: TrainingConfig
+) -> tuple[PDModel, DataFrame]:
+    """Fit the served model on all of the training part, and its calibration on held-out margins.
+
+    The calibration is cross-fitted: each of its rows gets its margin from a model that has not learned
+    from it (scikit-learn's CalibratedClassifierCV with ensemble=False does the same), so that no row is
+    given away to calibration and none is judged by a model that has memorised it.
+
+    Also returned are those held-out rows: `key`, `batch`, `fold`, `target` and their calibrated `pd`.
+    """
+    import xgboost
+
+    rows = np.concatenate([np.flatnonzero(held_out) for held_out in folds.held_out_rows])
+    margins = np.concatenate(folds.held_out_margins(params, rounds))
+    calibration = fit_platt(margins, design.target[rows])
+    booster = xgboost.train(
+        xgboost_params(params, config.seed, folds.threads),
+        design.quantile_matrix(design.training, folds.threads),
+        num_boost_round=rounds,
+    )
+    held_out = DataFrame(
+        {
+            "key": design.keys[rows],
+            "batch": design.batch[rows],
+            "fold": design.fold[rows],
+            "target": design.target[rows],
+            "pd": calibration.pd(margins),
+        }
+    )
+    return PDModel(design.features, design.categories, booster, calibration), held_out
+
+
+def fit_logistic(design: DesignMatrix) -> LogisticBaseline:
+    """Fit the baseline on the training part: medians for what is missing, with a column that says so.
+
+    Numbers are winsorised to their 1st and 99th percentile and standardised, words one-hot; L2 penalty.
+    """
+    from sklearn.compose import ColumnTransformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+    from threadpoolctl import threadpool_limits
+
+    words = [position for position, feature in enumerate(design.features) if feature in design.categories]
+    numbers = [
+        position for position, feature in enumerate(design.features) if feature not in design.categories
+    ]
+    pipeline = make_pipeline(
+        ColumnTransformer(
+            [
+                (
+                    "numbers",
+                    make_pipeline(
+                        SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True),
+                        StandardScaler(),
+                    ),
+                    numbers,
+                ),
+                ("words", OneHotEncoder(handle_unknown="ignore", sparse_output=False), words),
+            ]
+        ),
+        LogisticRegression(C=BASELINE_C, max_iter=500),
+    )
+    # One thread: the order in which BLAS adds up, and with it the last bits, depends on their number.
+    with threadpool_limits(limits=1):
+        pipeline.fit(design.values[design.training], design.target[design.training])
+    return LogisticBaseline(design.features, design.categories, pipeline)

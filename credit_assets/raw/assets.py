@@ -1,0 +1,122 @@
+"""Raw tables as assets: one a table, partitioned by batch, from the delivered files straight to the lake."""
+
+from collections.abc import Mapping
+
+import dagster as dg
+
+from credit_assets.lake.contracts import Violation
+from credit_assets.lake.io_managers import column_schema, contract, violations_table
+from credit_assets.portfolio import Portfolio
+from credit_assets.project import Project
+from credit_assets.raw.delivery import BadDelivery, Inbox, match_files
+from credit_assets.raw.ingest import Ingested, ingest
+from credit_assets.resources import LakeResource, batches
+
+SYNTHETIC_MARK = "SYNTHETIC.md"
+"""A delivery that holds this file was generated; whatever is made from it says so."""
+
+
+def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
+    """The portfolio's raw tables, parents before children."""
+    return [_raw_table(portfolio, project, table) for table in portfolio.models]
+
+
+def _raw_table(portfolio: Portfolio, project: Project, table: str) -> dg.AssetsDefinition:
+    model = portfolio.models[table]
+    parents = portfolio.parents(table)
+    inbox = Inbox(project.inbox)
+    stems = {name: config.files for name, config in portfolio.tables.items()}
+    optional = {name for name, config in portfolio.tables.items() if config.optional}
+    key = dg.AssetKey([portfolio.name, table])
+
+    @dg.asset(
+        key=key,
+        deps=[dg.AssetKey([portfolio.name, parent]) for parent in parents],
+        partitions_def=batches(portfolio.name),
+        dagster_type=contract(model),
+        io_manager_key="lake_io",
+        group_name="raw",
+        kinds={"duckdb", "deltalake", "pandera"},
+        owners=portfolio.owners,
+        description=model.__doc__,
+        metadata={"dagster/column_schema": column_schema(model), "files": ", ".join(stems[table])},
+        check_specs=[
+            dg.AssetCheckSpec(
+                "no_rows_quarantined",
+                asset=key,
+                description="Every delivered row keeps the table's contract; none was set aside.",
+            )
+        ],
+    )
+    def raw_table(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:
+        batch = context.partition_key
+        try:
+            files = match_files(inbox.files(portfolio.name, batch), stems, optional)
+            result = ingest(
+                lake.connection,
+                lake.lake,
+                files.tables[table],
+                portfolio.table(table),
+                model,
+                batch,
+                parents={parent: lake.select(context, portfolio.table(parent), [batch]) for parent in parents},
+                max_bad_share=portfolio.delivery.max_bad_share,
+                quarantine_folder=inbox.quarantine(portfolio.name, batch),
+                scratch=project.spill,
+            )
+        except BadDelivery as error:
+            raise _failure(error) from error
+        synthetic = any(file.name == SYNTHETIC_MARK for file in files.companions)
+        for file in files.unknown:
+            context.log.warning(f"{file} belongs to no table of {portfolio.name} and was passed over.")
+        return dg.MaterializeResult(
+            value=result.staged,
+            metadata=_metadata(result, synthetic),
+            check_results=[_quarantine_check(result)],
+        )
+
+    return raw_table
+
+
+def _metadata(result: Ingested, synthetic: bool) -> Mapping[str, dg.MetadataValue | int | bool]:
+    metadata: dict[str, dg.MetadataValue | int | bool] = {
+        "rows_in": result.rows_in,
+        "rows_kept": result.rows_kept,
+        "rows_quarantined": result.rows_quarantined,
+        "synthetic": synthetic,
+        "source_sha256": dg.MetadataValue.json(dict(result.source_sha256)),
+    }
+    if result.violations:
+        metadata["violations"] = violations_table(result.violations)
+    if result.orphans:
+        metadata["orphans_kept"] = violations_table(result.orphans)
+    if result.quarantine:
+        metadata["quarantine"] = dg.MetadataValue.path(str(result.quarantine))
+    return metadata
+
+
+def _quarantine_check(result: Ingested) -> dg.AssetCheckResult:
+    if not result.rows_quarantined:
+        return dg.AssetCheckResult(check_name="no_rows_quarantined", passed=True)
+    first: Violation = result.violations[0]
+    return dg.AssetCheckResult(
+        check_name="no_rows_quarantined",
+        passed=False,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=(
+            f"{result.rows_quarantined} of {result.rows_in} rows are in {result.quarantine}; first {first}"
+        ),
+        metadata={"violations": violations_table(result.violations)},
+    )
+
+
+def _failure(error: BadDelivery) -> dg.Failure:
+    metadata: dict[str, dg.MetadataValue] = {}
+    if len(error.examples):
+        records = error.examples.astype(str).to_dict("records")
+        metadata["examples"] = dg.MetadataValue.table(
+            [dg.TableRecord({str(key): value for key, value in record.items()}) for record in records]
+        )
+    if error.quarantine:
+        metadata["quarantine"] = dg.MetadataValue.path(str(error.quarantine))
+    return dg.Failure(str(error), metadata=metadata, allow_retries=False)

@@ -1,0 +1,690 @@
+"""Delivered files to staged tables: read by DuckDB with the contract's types, bad rows set aside.
+
+A clean file is read once, typed, and judged where it was staged. Only when that fails is it read again as
+lines, to tell the bad rows from the good ones. Where files lie is `delivery.py`'s, what a good row is
+`lake/contracts.py`'s.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import glob
+import gzip
+import os
+import shutil
+import tempfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from credit_assets.lake.contracts import (
+    EXAMPLES,
+    FAULTS_TYPE,
+    FLOATS,
+    NUMBERS,
+    Violation,
+    check,
+    column_types,
+    fault,
+    faults,
+    identifier,
+    keys,
+    orphans,
+    relation_rules,
+    rules,
+    shorten,
+)
+from credit_assets.lake.tables import Lake, Staged, sql_text
+from credit_assets.raw.delivery import BadDelivery, sha256_of
+from credit_assets.schemas.table import Table
+
+BLOCK = 8 * 1024 * 1024
+HEADER_BYTES = 1024 * 1024
+# A field as DuckDB's reader takes it: quoted (blanks around the quotes are passed over), or free of commas
+# and not beginning with a quote.
+FIELD = r' *"(?:[^"]|"")*" *| *(?:[^ ",][^,]*)?'
+BAD_QUOTES = "quotes do not pair up"
+STRAY_RETURN = "a carriage return inside the line"
+SHOWN = 10
+# Above this, a DOUBLE is not every whole number. Larger ones in CSV are read from their digits.
+EXACT = 2**53
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """What became of the delivered rows of one table: `rows_in == rows_kept + rows_quarantined`.
+
+    `staged` is yet to be committed. `violations` tell why rows were quarantined, `orphans` count rows
+    kept although a relation that is not enforced finds them no parent.
+    """
+
+    staged: Staged
+    rows_in: int
+    rows_kept: int
+    rows_quarantined: int
+    violations: tuple[Violation, ...]
+    orphans: tuple[Violation, ...]
+    quarantine: Path | None
+    source_sha256: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class _Csv:
+    """A delivered CSV file, looked over: `plain` is what DuckDB reads, `columns` its header."""
+
+    file: Path
+    plain: Path
+    columns: list[str]
+    line_end: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class _Parquet:
+    """A delivered Parquet file; `columns` are those that hold anything at all, each with its kind."""
+
+    file: Path
+    columns: dict[str, str]
+    rows: int
+
+
+@dataclass(frozen=True)
+class _Target:
+    """What the rows are to become; `name` is the table's, as messages give it."""
+
+    name: str
+    model: type[Table]
+    types: Mapping[str, str]
+    parents: Mapping[str, str]
+
+    @property
+    def columns(self) -> str:
+        return ", ".join(identifier(name) for name in self.types)
+
+
+def ingest(
+    con: duckdb.DuckDBPyConnection,
+    lake: Lake,
+    files: Sequence[Path],
+    table: str,
+    model: type[Table],
+    batch: str | None,
+    *,
+    parents: Mapping[str, str],
+    max_bad_share: float,
+    quarantine_folder: Path,
+    scratch: Path,
+) -> Ingested:
+    """Stage the rows of the files (CSV, gzipped CSV, Parquet; their union) as a batch of the table.
+
+    Every row that keeps the model's contract is staged, with the model's columns, types and order; a
+    whole number may be written `5` or `5.0`, and is never rounded. Every other row is written, with its
+    file, line and faults, to `quarantine_folder/<table>.parquet`, which is removed when there is none.
+    Of rows with one key, all but the first are quarantined if they are equal throughout, else all of
+    them, as nobody can tell which is right. No files at all are zero rows. `parents` gives the SELECT or
+    view of every table that the model's relations point to. `scratch` is a folder for large temporary
+    files.
+
+    Raises BadDelivery, with nothing staged, where a file cannot be read as this table, where more than
+    `max_bad_share` of the rows are bad (the quarantine file is written all the same), or where a table
+    that no relation ties to a parent has no rows.
+    """
+    target = _Target(table.rsplit("/", 1)[-1], model, column_types(model), parents)
+    lacking = {relation.parent for relation in model.relations} - set(parents)
+    if lacking:
+        raise ValueError(f"Table {target.name} relates to {', '.join(sorted(lacking))}: give them as parents")
+    quarantine = quarantine_folder / f"{target.name}.parquet"
+    scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f"ingest-{target.name}-", dir=scratch) as workspace:
+        before = [_status(file, target) for file in files]
+        sha256 = {file.name: sha256_of(file) for file in files}
+        sources = [_look_over(file, target, Path(workspace) / str(n)) for n, file in enumerate(files)]
+        if not model.relations and not any(source.rows for source in sources):
+            raise BadDelivery(f"Table {target.name}: no rows in {_names(files)}. Deliver some.")
+        violations: tuple[Violation, ...] = ()
+        quarantined = 0
+        clean = _stage_clean(con, lake, table, batch, target, sources)
+        if clean:
+            staged, rows_in = clean, clean.rows
+        else:
+            rows = Path(workspace) / "rows.parquet"
+            rows_in = _judge(con, sources, target, rows)
+            quarantined = _quarantine(con, rows, target, quarantine)
+            if quarantined:
+                violations = _violations(con, quarantine)
+            # Divided, not multiplied: 29 of 100 are then the 0.29 that a configuration says.
+            if quarantined and quarantined / rows_in > max_bad_share:
+                raise _too_many(con, quarantine, target, rows_in, quarantined, max_bad_share)
+            staged = lake.stage(con, _good(rows, target, quarantine if quarantined else None), table, batch)
+        try:
+            if rows_in != staged.rows + quarantined:
+                raise RuntimeError(f"{table}: {rows_in} rows in, {staged.rows} kept, {quarantined} bad")
+            if not clean and check(con, staged.query(), model, parents):
+                raise RuntimeError(f"{table}: kept rows break the contract that they were judged by")
+            if before != [_status(file, target) for file in files]:
+                raise BadDelivery(
+                    f"Table {target.name}: {_names(files)} changed while being read. Put deliveries in place "
+                    "in one move (`credit-assets deliver` does), then ingest again."
+                )
+            kept_orphans = tuple(orphans(con, staged.query(), model, parents))
+        except BaseException:
+            lake.discard(staged)
+            raise
+    if not quarantined:
+        quarantine.unlink(missing_ok=True)
+    return Ingested(
+        staged=staged,
+        rows_in=rows_in,
+        rows_kept=staged.rows,
+        rows_quarantined=quarantined,
+        violations=violations,
+        orphans=kept_orphans,
+        quarantine=quarantine if quarantined else None,
+        source_sha256=sha256,
+    )
+
+
+# -- looking a file over: what is wrong with all of it ---------------------------------------------
+
+
+def _look_over(file: Path, target: _Target, plain: Path) -> _Csv | _Parquet:
+    """The file's columns and rows, if it can be read as the table; `plain` is where to decompress to."""
+    where = f"{file.name} (table {target.name})"
+    if file.stat().st_size == 0:
+        raise BadDelivery(f"{where} is empty: not even a header. Deliver it again.")
+    match file.name.lower().rsplit(".", 2):
+        case [*_, "parquet"]:
+            return _look_over_parquet(file, target, where)
+        case [*_, "csv", "gz"]:
+            _decompress(file, plain, where)
+        case [*_, "csv"]:
+            plain = file
+        case _:
+            raise BadDelivery(f"{where} is no .csv, .csv.gz or .parquet file.")
+    with plain.open("rb") as content:
+        first = content.readline(HEADER_BYTES)
+    lines = _count_lines(plain, first, where)
+    header = first.decode("utf-8-sig").rstrip("\n")
+    line_end = "\\r\\n" if header.endswith("\r") else "\\n"
+    if "\r" in header.rstrip("\r"):
+        raise BadDelivery(f"{where} ends its lines with a carriage return alone; save it with line feeds.")
+    columns = next(csv.reader([header.rstrip("\r")]), [])
+    _compare_columns(columns, target, where)
+    return _Csv(file, plain, columns, line_end, lines - 1)
+
+
+def _decompress(file: Path, plain: Path, where: str) -> None:
+    """Plain, it is read in parallel; and a cut-off file is noticed, which DuckDB reads as far as it goes."""
+    try:
+        with gzip.open(file) as compressed, plain.open("wb") as writing:
+            shutil.copyfileobj(compressed, writing, BLOCK)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise BadDelivery(f"{where} is cut off or damaged ({error}). Deliver it again.") from error
+
+
+def _count_lines(plain: Path, first: bytes, where: str) -> int:
+    """How many lines the file has; BadDelivery if it is not UTF-8."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    lines, position, block = 0, 0, b""
+    with plain.open("rb") as content:
+        while following := content.read(BLOCK):
+            block = following
+            lines += block.count(b"\n")
+            pending = decoder.getstate()[0]
+            if pending or not block.isascii():
+                try:
+                    decoder.decode(block)
+                except UnicodeDecodeError as error:
+                    raise _not_utf8(plain, position - len(pending) + error.start, first, where) from error
+            position += len(block)
+    if decoder.getstate()[0]:
+        raise _not_utf8(plain, position - len(decoder.getstate()[0]), first, where)
+    return lines + (not block.endswith(b"\n"))
+
+
+def _not_utf8(plain: Path, offset: int, first: bytes, where: str) -> BadDelivery:
+    with plain.open("rb") as content:
+        line_number = 1 + sum(
+            content.read(min(BLOCK, offset - start)).count(b"\n") for start in range(0, offset, BLOCK)
+        )
+        content.seek(max(0, offset - HEADER_BYTES))
+        before = content.read(min(offset, HEADER_BYTES)).rsplit(b"\n", 1)[-1].decode("latin-1")
+        after = content.read(HEADER_BYTES).split(b"\n", 1)[0].decode("latin-1")
+    fields = next(csv.reader([before.replace("\r", " ")])) or [""]
+    nth = len(fields) - 1
+    names = next(csv.reader([first.decode("latin-1").strip()]))
+    column = names[nth] if line_number > 1 and nth < len(names) else f"number {nth + 1}"
+    value = (fields[-1] + after.split(",")[0]).strip()
+    return BadDelivery(
+        f"{where}, row {line_number}, column {column}: the byte 0x{ord(after[0]):02X} is not UTF-8 "
+        f"(read as Latin-1 the value is {shorten(value)!r}). Save the file as UTF-8 and deliver it again."
+    )
+
+
+def _look_over_parquet(file: Path, target: _Target, where: str) -> _Parquet:
+    try:
+        metadata = pq.read_metadata(file)
+        schema = metadata.schema.to_arrow_schema()
+    except (pa.ArrowException, OSError) as error:
+        raise BadDelivery(f"{where} is not a whole Parquet file ({error}). Deliver it again.") from error
+    _compare_columns(schema.names, target, where)
+    kinds = {column.name: _parquet_kind(column.type) for column in schema}
+    for name, kind in kinds.items():
+        wanted = target.types[name]
+        fits = {"integer", "fraction"} if wanted in NUMBERS else {_KIND.get(wanted, "time")}
+        if kind != "nothing" and kind not in fits:
+            raise BadDelivery(
+                f"{where}, column {name}: the file holds {schema.field(name).type}, the contract "
+                f"{target.model.__name__} says {wanted}. Write the column with its own type, or as CSV."
+            )
+    held = {name: kind for name, kind in kinds.items() if kind != "nothing"}
+    return _Parquet(file, held, metadata.num_rows)
+
+
+_KIND = {"VARCHAR": "text", "BOOLEAN": "boolean"}
+
+
+def _parquet_kind(kind: pa.DataType) -> str:
+    if pa.types.is_dictionary(kind):
+        return _parquet_kind(kind.value_type)
+    for name, tests in {
+        "nothing": (pa.types.is_null,),
+        "integer": (pa.types.is_integer,),
+        "fraction": (pa.types.is_floating, pa.types.is_decimal),
+        "text": (pa.types.is_string, pa.types.is_large_string),
+        "boolean": (pa.types.is_boolean,),
+        "time": (pa.types.is_timestamp, pa.types.is_date),
+    }.items():
+        if any(test(kind) for test in tests):
+            return name
+    return str(kind)
+
+
+def _compare_columns(found: Sequence[str], target: _Target, where: str) -> None:
+    """BadDelivery where the columns, in whatever order, are not the contract's."""
+    schema = target.model.to_schema()
+    missing = [name for name, column in schema.columns.items() if column.required and name not in found]
+    extra = [name for name in found if name not in target.types]
+    twice = sorted({name for name in found if found.count(name) > 1})
+    contract = target.model.__name__
+    if twice:
+        raise BadDelivery(f"{where} names the column {_listed(twice)} more than once. Keep one of each.")
+    if len(found) == 1 and any(mark in found[0] for mark in ";\t|"):
+        raise BadDelivery(f"{where}: the header is not separated by commas. Save the file with commas.")
+    if missing:
+        also = f"; it has {_listed(extra)}, unknown to the contract" if extra else ""
+        raise BadDelivery(
+            f"{where} lacks the column {_listed(missing)} of the contract {contract}{also}. Names are "
+            "compared as they are written, upper and lower case too. Deliver the file with the column."
+        )
+    if extra:
+        raise BadDelivery(
+            f"{where} has the column {_listed(extra)}, which the contract {contract} does not know. "
+            f"Remove it from the file, or add it to {contract} with its type and description."
+        )
+
+
+# -- the way of a clean file: one typed read --------------------------------------------------------
+
+
+def _stage_clean(
+    con: duckdb.DuckDBPyConnection,
+    lake: Lake,
+    table: str,
+    batch: str | None,
+    target: _Target,
+    sources: Sequence[_Csv | _Parquet],
+) -> Staged | None:
+    """The rows staged, if every one of them is good; otherwise None, and nothing is staged."""
+    query = " UNION ALL ".join(_strict(source, target) for source in sources) or _no_rows(target)
+    try:
+        staged = lake.stage(con, query, table, batch)
+    except duckdb.Error as error:
+        _refuse_damaged(sources, target)
+        if isinstance(error, duckdb.ConversionException | duckdb.InvalidInputException):
+            return None
+        raise
+    try:
+        # DuckDB takes a line break between quotes for part of a value: lines tell whether it did.
+        if staged.rows == sum(source.rows for source in sources) and not check(
+            con, staged.query(), target.model, target.parents
+        ):
+            return staged
+    except BaseException:
+        lake.discard(staged)
+        raise
+    lake.discard(staged)
+    return None
+
+
+def _refuse_damaged(sources: Sequence[_Csv | _Parquet], target: _Target) -> None:
+    """BadDelivery where a Parquet file cannot be read to its end, so that its rows need no second look."""
+    for source in sources:
+        if isinstance(source, _Parquet):
+            try:
+                for _ in pq.ParquetFile(source.file).iter_batches():
+                    pass
+            except (pa.ArrowException, OSError) as error:
+                raise BadDelivery(
+                    f"{source.file.name} (table {target.name}) is damaged ({error}). Deliver it again."
+                ) from error
+
+
+def _strict(source: _Csv | _Parquet, target: _Target) -> str:
+    """A SELECT of the model's columns which fails at the first value of the wrong type."""
+    if isinstance(source, _Csv):
+        # Whole numbers are read as DOUBLE, since DuckDB would round 1.5 to 2.
+        read = {name: "DOUBLE" if kind in NUMBERS - FLOATS else kind for name, kind in target.types.items()}
+        kinds = {name: "fraction" if read[name] in FLOATS else "same" for name in source.columns}
+        columns = ", ".join(f"{sql_text(name)}: '{read[name]}'" for name in source.columns)
+        rows = (
+            f"read_csv({_path(source.plain)}, auto_detect = false, header = true, columns = {{{columns}}}, "
+            f"delim = ',', quote = '\"', escape = '\"', nullstr = '', new_line = '{source.line_end}', "
+            "strict_mode = true, null_padding = false, ignore_errors = false)"
+        )
+    else:
+        kinds = source.columns
+        rows = f"read_parquet({_path(source.file)}, hive_partitioning = false)"
+    values = [
+        f"{_strictly(identifier(name), kinds[name], kind) if name in kinds else f'CAST(NULL AS {kind})'} "
+        f"AS {identifier(name)}"
+        for name, kind in target.types.items()
+    ]
+    return f"SELECT {', '.join(values)} FROM {rows}"
+
+
+def _strictly(raw: str, kind: str, wanted: str) -> str:
+    value = _typed(raw, kind, wanted)
+    if wanted in NUMBERS - FLOATS:
+        return f"CASE WHEN {raw} IS NULL OR {value} IS NOT NULL THEN {value} ELSE error('wrong type') END"
+    return value
+
+
+def _typed(raw: str, kind: str, wanted: str) -> str:
+    """SQL: the raw value (of kind text, integer, fraction, ...) as the wanted type, null if it is none."""
+    if wanted in FLOATS:
+        number = f"TRY_CAST({raw} AS {wanted})"
+        return f"CASE WHEN NOT isnan({number}) THEN {number} END"
+    if wanted not in NUMBERS or kind == "integer":
+        return f"TRY_CAST({raw} AS {wanted})"
+    number = f"TRY_CAST({raw} AS DOUBLE)" if kind == "text" else raw
+    whole = f"{number} = trunc({number}) AND abs({number}) < {EXACT}"
+    exact = f"CASE WHEN {whole} THEN TRY_CAST({number} AS {wanted})"
+    if kind != "text":
+        return f"{exact} END"
+    digits = f"regexp_full_match({raw}, '\\s*[+-]?[0-9]+([.]0*)?\\s*')"
+    return f"{exact} WHEN {digits} THEN TRY_CAST({raw} AS {wanted}) END"
+
+
+def _no_rows(target: _Target) -> str:
+    nulls = ", ".join(f"CAST(NULL AS {kind}) AS {identifier(name)}" for name, kind in target.types.items())
+    return f"SELECT {nulls} WHERE false"
+
+
+# -- the way of a file with bad rows: line by line --------------------------------------------------
+
+
+def _judge(
+    con: duckdb.DuckDBPyConnection, sources: Sequence[_Csv | _Parquet], target: _Target, rows: Path
+) -> int:
+    """Write all delivered rows to the Parquet file `rows`, each with its faults; how many there are.
+
+    Beside the model's columns it has `_file`, `_row` (the line in a CSV file, the header being 1; the
+    position in a Parquet file, from 1), `_line` (as delivered; as JSON from Parquet) and `_faults`.
+    """
+    judged = rules(target.model) + relation_rules(target.model, target.parents)
+    views = []
+    try:
+        for n, source in enumerate(sources):
+            if isinstance(source, _Csv):
+                view = f"_delivered_lines_{n}"
+                con.register(view, pa.RecordBatchReader.from_batches(_LINE, _lines(source.plain)))
+                views.append(view)
+        split = [
+            _split_lines(source, f"_delivered_lines_{n}", target)
+            if isinstance(source, _Csv)
+            else _split_parquet(source, target)
+            for n, source in enumerate(sources)
+        ]
+        return con.execute(
+            f"COPY (SELECT _file, _row, _line, {target.columns}, "
+            f"CASE WHEN len(_faults) > 0 THEN _faults ELSE {faults(judged)} END AS _faults "
+            f"FROM ({' UNION ALL '.join(split)})) TO {sql_text(str(rows))} (FORMAT parquet)"
+        ).fetchall()[0][0]
+    finally:
+        for view in views:
+            con.unregister(view)
+
+
+_LINE = pa.schema([("_row", pa.int64()), ("_line", pa.string())])
+
+
+def _lines(plain: Path) -> Iterator[pa.RecordBatch]:
+    """The file's lines, numbered from 1, their ends included."""
+    rest, row = b"", 1
+    with plain.open("rb") as content:
+        while block := content.read(BLOCK):
+            data = rest + block
+            end = data.rfind(b"\n") + 1
+            rest = data[end:]
+            if end:
+                ends = np.flatnonzero(np.frombuffer(data, np.uint8, end) == ord("\n")) + 1
+                yield _numbered(data, ends, row)
+                row += len(ends)
+    if rest:
+        yield _numbered(rest, np.array([len(rest)]), row)
+
+
+def _numbered(data: bytes, ends: np.ndarray, row: int) -> pa.RecordBatch:
+    offsets = np.concatenate([[0], ends]).astype(np.int32)
+    lines = pa.StringArray.from_buffers(len(ends), pa.py_buffer(offsets), pa.py_buffer(data))
+    return pa.record_batch([pa.array(np.arange(row, row + len(ends))), lines], schema=_LINE)
+
+
+def _split_lines(source: _Csv, lines: str, target: _Target) -> str:
+    """A SELECT of the lines as typed columns, with the faults of structure and type."""
+    width = len(source.columns)
+    trimmed = "trim(f, ' ')"
+    unquoted = (
+        f"CASE WHEN starts_with({trimmed}, '\"') "
+        f"THEN replace(substring({trimmed}, 2, length({trimmed}) - 2), '\"\"', '\"') ELSE f END"
+    )
+    fields = (
+        "CASE WHEN NOT contains(_line, '\"') THEN string_split(_line, ',') "
+        f"WHEN regexp_full_match(_line, '(?:{FIELD})(?:,(?:{FIELD}))*') "
+        f"THEN list_transform(regexp_extract_all(',' || _line, ',({FIELD})', 1), lambda f: {unquoted}) END"
+    )
+    # Empty fields after the last column are what spreadsheets add; DuckDB passes over them too.
+    count = "len(_fields) || ' fields'"
+    wrong_width = f"len(_fields) < {width} OR array_to_string(_fields[{width + 1}:], '') <> ''"
+    raw = {name: f"nullif(_fields[{n}], '')" for n, name in enumerate(source.columns, start=1)}
+    kinds = dict.fromkeys(source.columns, "text")
+    return (
+        f"SELECT {sql_text(source.file.name)} AS _file, _row, _line, CASE "
+        f"WHEN contains(_line, chr(13)) THEN [{_of_row('left(_line, 200)', STRAY_RETURN)}] "
+        f"WHEN _fields IS NULL THEN [{_of_row('left(_line, 200)', BAD_QUOTES)}] "
+        f"WHEN {wrong_width} THEN [{_of_row(count, f'must have {width} fields')}] "
+        f"ELSE {_wrong_types(raw, kinds, target)} END AS _faults, {_typed_columns(raw, kinds, target)} "
+        f"FROM (SELECT *, {fields} AS _fields FROM "
+        f"(SELECT _row, rtrim(_line, chr(13) || chr(10)) AS _line FROM {lines} WHERE _row > 1) "
+        "WHERE _line <> '')"
+    )
+
+
+def _split_parquet(source: _Parquet, target: _Target) -> str:
+    raw = {name: identifier(name) for name in source.columns}
+    whole = ", ".join(f"{sql_text(name)}: {column}" for name, column in raw.items())
+    wrong = _wrong_types(raw, source.columns, target)
+    return (
+        f"SELECT {sql_text(source.file.name)} AS _file, file_row_number + 1 AS _row, "
+        f"CAST(to_json({{{whole}}}) AS VARCHAR) AS _line, {wrong} AS _faults, "
+        f"{_typed_columns(raw, source.columns, target)} "
+        f"FROM read_parquet({_path(source.file)}, hive_partitioning = false, file_row_number = true)"
+    )
+
+
+def _typed_columns(raw: Mapping[str, str], kinds: Mapping[str, str], target: _Target) -> str:
+    return ", ".join(
+        (_typed(raw[name], kinds[name], kind) if name in raw else f"CAST(NULL AS {kind})")
+        + f" AS {identifier(name)}"
+        for name, kind in target.types.items()
+    )
+
+
+def _wrong_types(raw: Mapping[str, str], kinds: Mapping[str, str], target: _Target) -> str:
+    """SQL: the list of faults of values that are not of their column's type."""
+    found = []
+    for name, value in raw.items():
+        wanted = target.types[name]
+        # NaN is read as null: it is no fault of type.
+        typed = f"TRY_CAST({value} AS {wanted})" if wanted in FLOATS else _typed(value, kinds[name], wanted)
+        told = fault(name, f"CAST({value} AS VARCHAR)", f"must be {_WORDS.get(wanted, wanted)}")
+        found.append(f"CASE WHEN {value} IS NOT NULL AND {typed} IS NULL THEN {told} END")
+    return f"CAST(list_filter([{', '.join(found)}], lambda f: f IS NOT NULL) AS {FAULTS_TYPE})"
+
+
+_WORDS = {
+    "TINYINT": "a whole number from -128 to 127",
+    "SMALLINT": "a whole number from -32768 to 32767",
+    "INTEGER": "a whole number (32 bit)",
+    "BIGINT": "a whole number",
+    "DOUBLE": "a number",
+    "FLOAT": "a number",
+    "BOOLEAN": "true or false",
+    "TIMESTAMP": "a date and time",
+    "DATE": "a date",
+}
+
+
+def _of_row(value: str, words: str) -> str:
+    return fault("(row)", value, words)
+
+
+def _quarantine(con: duckdb.DuckDBPyConnection, rows: Path, target: _Target, quarantine: Path) -> int:
+    """Write all bad rows (file, row, faults, line) to the quarantine file; how many there are."""
+    judged = f"read_parquet({_path(rows)}, hive_partitioning = false)"
+    repeated = " UNION ALL ".join(_repeated(judged, key, target) for key in keys(target.model))
+    bad = f"SELECT _file, _row, _faults, _line FROM {judged} WHERE len(_faults) > 0"
+    if repeated:
+        bad += (
+            " UNION ALL SELECT _file, _row, list(_fault), any_value(_line) "
+            f"FROM ({repeated}) GROUP BY _file, _row"
+        )
+    quarantine.parent.mkdir(parents=True, exist_ok=True)
+    partial = quarantine.with_name(f".{quarantine.name}.{os.getpid()}")
+    try:
+        count = con.execute(
+            f"COPY (SELECT _file AS file, _row AS row, _faults AS faults, _line AS line FROM ({bad}) "
+            f"ORDER BY file, row) TO {sql_text(str(partial))} (FORMAT parquet)"
+        ).fetchall()[0][0]
+        if count:
+            partial.replace(quarantine)
+    finally:
+        partial.unlink(missing_ok=True)
+    return count
+
+
+def _repeated(judged: str, key: Sequence[str], target: _Target) -> str:
+    """A SELECT of the otherwise good rows that may not stay as others have their key, with the fault."""
+    names = ", ".join(identifier(name) for name in key)
+    same_key = " AND ".join(f"r.{identifier(name)} IS NOT DISTINCT FROM g.{identifier(name)}" for name in key)
+    shown = f"concat_ws(', ', {', '.join(f'CAST({identifier(name)} AS VARCHAR)' for name in key)})"
+    whole = f"row({target.columns})"
+    repeats = fault(", ".join(key), shown, "repeats an earlier row")
+    differs = fault(", ".join(key), shown, "must be unique; the rows with this key differ")
+    return (
+        f"SELECT _file, _row, _line, "
+        f"CASE WHEN _least = _most THEN {repeats} ELSE {differs} END AS _fault FROM ("
+        f"SELECT *, min({whole}) OVER same AS _least, max({whole}) OVER same AS _most, "
+        "row_number() OVER (same ORDER BY _file, _row) AS _nth FROM ("
+        f"SELECT g.* FROM {judged} AS g JOIN (SELECT {names} FROM {judged} WHERE len(_faults) = 0 "
+        f"GROUP BY {names} HAVING count(*) > 1) AS r ON {same_key} WHERE len(g._faults) = 0) "
+        f"WINDOW same AS (PARTITION BY {names})) WHERE _nth > 1 OR _least <> _most"
+    )
+
+
+def _good(rows: Path, target: _Target, quarantine: Path | None) -> str:
+    """A SELECT of the rows that were not quarantined."""
+    query = f"SELECT {target.columns} FROM read_parquet({_path(rows)}, hive_partitioning = false) AS r"
+    if quarantine:
+        query += (
+            f" WHERE len(r._faults) = 0 AND NOT EXISTS (SELECT 1 FROM read_parquet({_path(quarantine)}, "
+            "hive_partitioning = false) AS q WHERE q.file = r._file AND q.row = r._row)"
+        )
+    return query
+
+
+# -- telling ---------------------------------------------------------------------------------------
+
+
+def _told(quarantine: Path) -> str:
+    """A SELECT of the quarantine file with one row a fault."""
+    return (
+        'SELECT file, row, fault."column" AS "column", fault.value AS value, fault.rule AS rule '
+        f"FROM (SELECT file, row, unnest(faults) AS fault FROM read_parquet({_path(quarantine)}, "
+        "hive_partitioning = false))"
+    )
+
+
+def _violations(con: duckdb.DuckDBPyConnection, quarantine: Path) -> tuple[Violation, ...]:
+    told = con.execute(
+        f'SELECT "column", rule, count(*), min(value, {EXAMPLES}) FROM ({_told(quarantine)}) '
+        "GROUP BY ALL ORDER BY count(*) DESC, 1, 2"
+    ).fetchall()
+    return tuple(
+        Violation(column, rule, count, tuple(dict.fromkeys(shorten(value) for value in values or ())))
+        for column, rule, count, values in told
+    )
+
+
+def _too_many(
+    con: duckdb.DuckDBPyConnection,
+    quarantine: Path,
+    target: _Target,
+    rows_in: int,
+    quarantined: int,
+    max_bad_share: float,
+) -> BadDelivery:
+    examples = con.execute(f"{_told(quarantine)} ORDER BY file, row LIMIT {SHOWN}").df()
+    examples["value"] = [None if value is None else shorten(value) for value in examples["value"]]
+    first = "; ".join(
+        f"{example.file} row {example.row}, column {example.column}: "
+        f"{'empty' if pd.isna(example.value) else repr(example.value)} {example.rule}"
+        for example in examples.head(EXAMPLES).itertuples()
+    )
+    return BadDelivery(
+        f"Table {target.name}: {quarantined} of {rows_in} rows ({quarantined / rows_in:.2%}) are bad, "
+        f"{max_bad_share:.2%} are allowed. First: {first}. All are in {quarantine}. Correct them and deliver "
+        "the batch again, or allow a larger share in the portfolio's configuration.",
+        examples,
+        quarantine,
+    )
+
+
+def _status(file: Path, target: _Target) -> tuple[int, int, int]:
+    try:
+        status = file.stat()
+    except FileNotFoundError as error:
+        raise BadDelivery(f"Table {target.name}: there is no file {file}.") from error
+    return status.st_size, status.st_mtime_ns, status.st_ino
+
+
+def _names(files: Sequence[Path]) -> str:
+    return ", ".join(file.name for file in files) or "the delivery"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(repr(name) if not name.strip() else name for name in names)
+
+
+def _path(file: Path) -> str:
+    """The path as an SQL literal that DuckDB does not take for a pattern."""
+    return sql_text(glob.escape(str(file)))

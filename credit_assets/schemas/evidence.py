@@ -1,0 +1,113 @@
+"""The contracts of the evidence about a candidate: its predictions, metrics, audit and gate.
+
+How the figures come about lives in `evaluation/` and `fairness/`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import pandera.pandas as pa
+
+from credit_assets.schemas.table import Table
+
+INFINITE = float("inf")
+
+
+class BaselinePredictions(Table):
+    """PDs of the test rows by the logistic regression."""
+
+    applicant: int = pa.Field(description="The applicant: the portfolio's entity key")
+    batch: str = pa.Field(description="The delivery the application came with")
+    pd: float = pa.Field(ge=0, le=1, description="PD by the logistic regression")
+
+    class Config:
+        unique: ClassVar[list[str]] = ["applicant", "batch"]
+
+
+class CandidatePredictions(Table):
+    """PDs of applicants with known outcomes by the newest XGBoost model, none of a row it learned from: test
+    rows by the model itself, training rows by the models of its cross-validation."""
+
+    applicant: int = pa.Field(description="The applicant: the portfolio's entity key")
+    batch: str = pa.Field(description="The delivery the application came with")
+    fold: str = pa.Field(isin=["train", "valid", "test"], description="Its fold of the training set")
+    target: int = pa.Field(isin=[0, 1], description="1: defaulted")
+    pd: float = pa.Field(gt=0, lt=1, description="PD by the candidate")
+    model_version: int = pa.Field(ge=1, description="The candidate's registered version")
+
+    class Config:
+        unique: ClassVar[list[str]] = ["applicant", "batch"]
+
+
+class Predictions(Table):
+    """PDs of the test rows by the candidate, the baseline and, where there is one, the champion: what the
+    evaluation, the audit and the gate are made from."""
+
+    applicant: int = pa.Field(description="The applicant: the portfolio's entity key")
+    batch: str = pa.Field(description="The delivery the application came with")
+    target: int = pa.Field(isin=[0, 1], description="1: defaulted")
+    candidate: float = pa.Field(gt=0, lt=1, description="PD by the candidate")
+    baseline: float = pa.Field(ge=0, le=1, description="PD by the logistic regression")
+    champion: float = pa.Field(gt=0, lt=1, nullable=True, description="PD by the champion; null where there is none")
+    candidate_version: int = pa.Field(ge=1, description="The candidate's registered version")
+
+    class Config:
+        unique: ClassVar[list[str]] = ["applicant", "batch"]
+
+
+class Metrics(Table):
+    """How well the candidate, the baseline and the champion rank and match outcomes on the test rows."""
+
+    model: str = pa.Field(isin=["candidate", "baseline", "champion"], description="Whose PDs")
+    metric: str = pa.Field(description="auc, gini, ks, pr_auc, brier, log_loss, ece or calibration_gap")
+    value: float = pa.Field(gt=-INFINITE, lt=INFINITE, description="The figure")
+    low: float = pa.Field(gt=-INFINITE, lt=INFINITE, description="Lower bound of its interval")
+    high: float = pa.Field(gt=-INFINITE, lt=INFINITE, description="Upper bound of its interval")
+
+    class Config:
+        unique: ClassVar[list[str]] = ["model", "metric"]
+
+
+class FairnessGroups(Table):
+    """How the candidate's decisions and PDs treat each group of a protected attribute, and each crossing
+    of two; every figure with its interval."""
+
+    attribute: str = pa.Field(description="Protected attribute, or a crossing such as gender x age")
+    group: str = pa.Field(description="The group")
+    applicants: int = pa.Field(ge=1, description="Applicants of the group")
+    defaults: int = pa.Field(ge=0, description="Defaults among them")
+    approval_rate: float = pa.Field(ge=0, le=1, description="Share approved")
+    air: float = pa.Field(
+        ge=0, nullable=True, description="Adverse impact ratio: approval rate over the reference group's"
+    )
+    judged: bool = pa.Field(description="Whether the group is large enough, and a group, to be judged")
+
+    class Config:
+        # The audit's further figures (intervals, TPR, FPR, calibration, AUC) are kept as they are.
+        strict = False
+        unique: ClassVar[list[str]] = ["attribute", "group"]
+
+
+class FairnessVerdicts(Table):
+    """Of each protected attribute and crossing: the worst-treated group, and the four-fifths rule."""
+
+    attribute: str = pa.Field(unique=True, description="Protected attribute, or a crossing")
+    four_fifths: str = pa.Field(
+        isin=["pass", "fail", "not enough data"], description="Verdict by the four-fifths rule"
+    )
+    on_failure: str = pa.Field(isin=["block", "warn"], description="Whether a failure stops a promotion")
+    air: float = pa.Field(ge=0, nullable=True, description="The lowest adverse impact ratio")
+    significant: bool = pa.Field(description="Whether the difference is beyond chance")
+
+    class Config:
+        strict = False
+
+
+class Gate(Table):
+    """The demands on the candidate: which it meets, and whether one it does not meet stops it."""
+
+    verdict: str = pa.Field(unique=True, description="The demand")
+    passed: bool = pa.Field(description="Whether it is met")
+    blocking: bool = pa.Field(description="Whether failing it stops the promotion")
+    words: str = pa.Field(description="The verdict in words, with its numbers")

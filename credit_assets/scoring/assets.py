@@ -1,0 +1,132 @@
+"""The champion, and a batch's decisions by it, as assets."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+import duckdb
+import pandas as pd
+
+from credit_assets.explanations.reasons import check_words
+from credit_assets.features.queries import FeatureQuery
+from credit_assets.lake.io_managers import column_schema, contract, frame_table
+from credit_assets.models import registry
+from credit_assets.models.policy import APPROVE
+from credit_assets.portfolio import Portfolio
+from credit_assets.project import Project
+from credit_assets.resources import LakeResource, batches
+from credit_assets.schemas.evidence import Predictions
+from credit_assets.schemas.scores import Scores
+from credit_assets.scoring.decisions import Provenance, score
+
+VECTORS = 20
+"""Of 2,048 rows that DuckDB hands over at a time: wide enough to score fast, small enough for memory."""
+
+
+def assets(portfolio: Portfolio, project: Project, query: FeatureQuery) -> list[dg.AssetsDefinition]:
+    """`champion` and `scores`. Raises ValueError where a feature has no words to be a reason with."""
+    uri, name = project.tracking_uri, portfolio.name
+    check_words(list(query.words), query.words)
+
+    @dg.asset(
+        key=[name, "champion"],
+        ins={"predictions": dg.AssetIn(key=[name, "predictions"], dagster_type=contract(Predictions))},
+        deps=[dg.AssetKey([name, "promotion_gate"])],
+        group_name="champion",
+        owners=portfolio.owners,
+        kinds={"mlflow"},
+    )
+    def champion(predictions) -> dg.MaterializeResult:
+        """The model version whose scores decide. It is the candidate that passed the promotion gate: where
+        a check of the gate fails, this asset is not made and the earlier champion goes on."""
+        version = str(predictions["candidate_version"].iloc[0])
+        before = registry.champion(uri, name)
+        promoted = registry.promote(uri, name, version)
+        return dg.MaterializeResult(
+            metadata={
+                "model": name,
+                "model_version": int(promoted.version),
+                "previous_version": int(before.version) if before else dg.MetadataValue.null(),
+                "cut_off": registry.cut_off(uri, name, version),
+                "mlflow_run_id": promoted.run_id,
+            }
+        )
+
+    @dg.asset(
+        key=[name, "scores"],
+        partitions_def=batches(name),
+        ins={"features": dg.AssetIn(key=[name, "features"])},
+        deps=[dg.AssetKey([name, "feature_drift"])],
+        dagster_type=contract(Scores),
+        metadata={"dagster/column_schema": column_schema(Scores)},
+        io_manager_key="lake_io",
+        group_name="scoring",
+        owners=portfolio.owners,
+        kinds={"xgboost", "deltalake"},
+        check_specs=[
+            dg.AssetCheckSpec(
+                "every_applicant_scored_once",
+                asset=dg.AssetKey([name, "scores"]),
+                blocking=True,
+                description="The batch's applicants and the scored ones are the same, each once.",
+            )
+        ],
+    )
+    def scores(
+        context: dg.AssetExecutionContext, lake: LakeResource, features: duckdb.DuckDBPyRelation
+    ) -> dg.MaterializeResult:
+        """One row an applicant of the batch: PD, points, band, decision and, for a declined one, the
+        reasons; with the versions of the model and the features it was made from."""
+        model, version = registry.load(uri, name, registry.CHAMPION)
+        wanted = ", ".join(f'"{column}"' for column in (portfolio.entity_key, *model.features))
+        decided = score(
+            _parts(features.project(wanted)),
+            portfolio.entity_key,
+            model,
+            registry.cut_off(uri, name, version.version),
+            portfolio.scorecard,
+            query.words,
+            Provenance(
+                model_name=name,
+                model_version=int(version.version),
+                model_run_id=version.run_id,
+                feature_table_version=lake.reads(context)[portfolio.table("features")].version,
+                synthetic=lake.synthetic(context) or version.tags["synthetic"] == "true",
+            ),
+        )
+        declined = decided[decided["decision"] != APPROVE]
+        reasons = declined["reason_1"].value_counts().head(10).rename_axis("main reason").reset_index(name="declined")
+        return dg.MaterializeResult(
+            value=decided,
+            metadata={
+                "applicants": len(decided),
+                "approval_rate": float((decided["decision"] == APPROVE).mean()),
+                "mean_pd": float(decided["pd"].mean()),
+                "model_version": int(version.version),
+                "cut_off": float(decided["cut_off"].iloc[0]),
+                "bands": frame_table(
+                    decided.groupby("band").agg(applicants=("pd", "size"), mean_pd=("pd", "mean")).reset_index()
+                ),
+                "main_reasons": frame_table(reasons),
+            },
+            check_results=[_complete(features, decided, portfolio.entity_key)],
+        )
+
+    return [champion, scores]
+
+
+def _parts(relation: duckdb.DuckDBPyRelation) -> Iterator[pd.DataFrame]:
+    relation.execute()
+    while len(part := relation.fetch_df_chunk(VECTORS)):
+        yield part
+
+
+def _complete(features: duckdb.DuckDBPyRelation, decided: pd.DataFrame, key: str) -> dg.AssetCheckResult:
+    delivered = set(features.project(f'"{key}"').fetchnumpy()[key].tolist())
+    scored = decided["applicant"].tolist()
+    complete = len(scored) == len(delivered) and set(scored) == delivered
+    return dg.AssetCheckResult(
+        check_name="every_applicant_scored_once",
+        passed=complete,
+        description=f"{len(delivered)} applicants delivered, {len(scored)} scored",
+        metadata={"delivered": len(delivered), "scored": len(scored)},
+    )

@@ -1,0 +1,76 @@
+"""Decisions: a batch's features through the model that decides, to one row an applicant.
+
+The parts are elsewhere: PDs in `models/`, points, policy and reasons each in a module of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from credit_assets.explanations.reasons import adverse_action_reasons
+from credit_assets.models.estimators import PDModel
+from credit_assets.schemas.scores import Scores
+from credit_assets.models.policy import DECLINE, decide
+from credit_assets.scoring.scorecard import ScorecardConfig, band, points
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a score was made from."""
+
+    model_name: str
+    model_version: int
+    model_run_id: str
+    feature_table_version: int
+    synthetic: bool
+
+
+def score(
+    parts: Iterable[pd.DataFrame],
+    entity_key: str,
+    model: PDModel,
+    cut_off: float,
+    scorecard: ScorecardConfig,
+    words: Mapping[str, str],
+    provenance: Provenance,
+) -> pd.DataFrame:
+    """The `Scores` of a batch that comes in parts, each a frame with `entity_key` and the model's features.
+
+    Rows are in the order of the applicants, whatever the order of the parts. Reasons are computed for the
+    declined alone: explaining a PD costs many times what making it does.
+    """
+    scored = [_score_part(part, entity_key, model, cut_off, scorecard, words) for part in parts]
+    scores = pd.concat(scored).sort_values("applicant", ignore_index=True)
+    scores["cut_off"] = cut_off
+    for name, value in vars(provenance).items():
+        scores[name] = value
+    return scores[list(Scores.to_schema().columns)]
+
+
+def _score_part(
+    part: pd.DataFrame,
+    entity_key: str,
+    model: PDModel,
+    cut_off: float,
+    scorecard: ScorecardConfig,
+    words: Mapping[str, str],
+) -> pd.DataFrame:
+    pds = model.pd(part)
+    rounded = points(pds, scorecard)
+    scores = pd.DataFrame(
+        {
+            "applicant": part[entity_key].to_numpy(dtype=np.int64),
+            "pd": pds,
+            "points": rounded,
+            "band": band(rounded, scorecard),
+            "decision": decide(pds, cut_off),
+        }
+    )
+    declined = np.flatnonzero(scores["decision"] == DECLINE)
+    contributions = model.contributions(part.iloc[declined])[:, :-1]
+    reasons = adverse_action_reasons(contributions, model.features, words)
+    return scores.join(reasons.set_index(declined))

@@ -1,0 +1,117 @@
+"""The report stands alone, says what is synthetic, and never lets text become markup."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from credit_assets.evaluation.comparison import compare
+from credit_assets.evaluation.gate import Verdict
+from credit_assets.evaluation.metrics import evaluate
+from credit_assets.evaluation.report import html_report
+
+
+def report(
+    synthetic: bool = True, title: str = "Candidate 7", group: str = "M", gate_passes: bool = True
+) -> str:
+    rng = np.random.default_rng(0)
+    pds = rng.uniform(0.01, 0.4, 500)
+    y = (rng.random(500) < pds).astype(int)
+    models = {"candidate": evaluate(y, pds, 0.3, 50), "baseline": evaluate(y, pds[::-1].copy(), 0.3, 50)}
+    figure = {"approval_rate": 0.8, "air": 0.9, "tpr": 0.9, "fpr": np.nan, "default_rate": 0.1, "auc": 0.7}
+    bounds = {f"{name}_{end}": value for name, value in figure.items() for end in ("low", "high")}
+    row = {
+        "attribute": "gender",
+        "group": group,
+        "applicants": 250,
+        "defaults": 25,
+        "mean_pd": 0.1,
+        "judged": True,
+    }
+    verdict = {
+        "attribute": "gender",
+        "four_fifths": "pass",
+        "on_failure": "block",
+        "significant": False,
+        "worst_group": group,
+        "reference": "F",
+        "air": 0.9,
+        "air_low": 0.8,
+        "air_high": 1.0,
+        "p_value": 0.2,
+        "tpr_difference": 0.02,
+        "fpr_difference": np.nan,
+    }
+    return html_report(
+        title=title,
+        models=models,
+        comparisons={"baseline": compare(y, pds, pds[::-1])},
+        gate=[Verdict("discrimination", gate_passes, True, "AUC 0.7 reaches 0.65", {})],
+        fairness_groups=pd.DataFrame([row | figure | bounds | {"is_reference": False}]),
+        fairness_verdicts=pd.DataFrame([verdict]),
+        plots={"roc": b"\x89PNG"},
+        versions={"features": "version 12"},
+        synthetic=synthetic,
+    )
+
+
+class Tags(HTMLParser):
+    """The tags of a page, checked to be closed in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append(tag)
+        if tag not in {"meta", "img"}:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_well_formed_and_needs_nothing_else() -> None:
+    page = report()
+    tags = Tags()
+    tags.feed(page)
+    assert tags.open == []
+    assert not {"script", "link", "iframe"} & set(tags.seen)
+    assert not re.search(r"https?://|url\(|@import", page)
+    assert 'src="data:image/png;base64,iVBORw=="' in page
+
+
+def test_the_page_tells_what_it_was_given() -> None:
+    page = report()
+    for words in (
+        "Candidate 7",
+        "PR-AUC",
+        "Deciles",
+        "version 12",
+        "AUC 0.7 reaches 0.65",
+        "baseline",
+        "p (DeLong)",
+    ):
+        assert words in page
+
+
+@pytest.mark.parametrize("synthetic", [True, False])
+def test_only_synthetic_figures_bear_the_banner(synthetic: bool) -> None:
+    assert ("SYNTHETIC DATA" in report(synthetic=synthetic)) is synthetic
+
+
+def test_a_failed_gate_is_said_first() -> None:
+    assert "stopped" in report(gate_passes=False)
+    assert "stopped" not in report(gate_passes=True)
+
+
+def test_text_never_becomes_markup() -> None:
+    page = report(title="<script>alert(1)</script>", group="<b>M</b>")
+    assert "<script" not in page
+    assert "<b>" not in page
+    assert "&lt;b&gt;M&lt;/b&gt;" in page

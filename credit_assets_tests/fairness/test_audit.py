@@ -1,0 +1,271 @@
+"""The audit against hand examples, fairlearn, scipy and published intervals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from credit_assets.evaluation.comparison import auc_interval
+from credit_assets.fairness.audit import Audit, FairnessConfig, audit, bands_of_years
+
+EVERY_SIZE = FairnessConfig(min_group_size=1)
+
+
+def by_gender(
+    gender: list[object], approved: list[int], y: list[float], config: FairnessConfig = EVERY_SIZE
+) -> tuple[pd.DataFrame, pd.Series]:
+    """Groups by name and the one verdict."""
+    pds = np.where(np.array(approved, dtype=bool), 0.05, 0.4)
+    found = audit(pd.DataFrame({"gender": gender}), np.array(approved, dtype=bool), pds, np.array(y), config)
+    return found.groups.set_index("group"), found.verdicts.loc[0]
+
+
+def counted(
+    groups: dict[str, tuple[int, int]], config: FairnessConfig = EVERY_SIZE
+) -> tuple[pd.DataFrame, pd.Series]:
+    """Groups of so many approved and declined applicants without outcomes."""
+    gender = [name for name, (yes, no) in groups.items() for _ in range(yes + no)]
+    approved = [int(k < yes) for yes, no in groups.values() for k in range(yes + no)]
+    return by_gender(gender, approved, [np.nan] * len(gender), config)
+
+
+def test_hand_example() -> None:
+    # F: 4 of 5 approved; goods 3 of 3, bads 1 of 2. M: 2 of 4; goods 1 of 2, bads 0 of 1, one unknown.
+    groups, verdict = by_gender(
+        ["F", "F", "F", "F", "F", "M", "M", "M", "M"],
+        [1, 1, 1, 1, 0, 1, 0, 0, 1],
+        [0, 0, 0, 1, 1, 0, 0, 1, np.nan],
+    )
+    women, men = groups.loc["F"], groups.loc["M"]
+    assert (women.applicants, women.labelled, women.defaults) == (5, 5, 2)
+    assert (men.applicants, men.labelled, men.defaults) == (4, 3, 1)
+    assert (women.approval_rate, men.approval_rate) == (0.8, 0.5)
+    assert women.is_reference
+    assert men.air == pytest.approx(0.625)
+    assert (women.tpr, men.tpr, men.tpr_difference) == (1.0, 0.5, -0.5)
+    assert (women.fpr, men.fpr, men.fpr_difference) == (0.5, 0.0, -0.5)
+    assert men.mean_pd == pytest.approx((0.05 + 0.4 + 0.4) / 3)
+    assert men.calibration_gap == pytest.approx(1 / 3 - men.mean_pd)
+    assert (verdict.reference, verdict.worst_group, verdict.four_fifths) == ("F", "M", "fail")
+    assert not verdict.significant
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10**6), st.integers(2, 4))
+def test_ratio_and_odds_equal_fairlearns(seed: int, n_groups: int) -> None:
+    from fairlearn.metrics import demographic_parity_ratio, equalized_odds_difference
+
+    rng = np.random.default_rng(seed)
+    group = np.concatenate([np.repeat(list("abcd")[:n_groups], 4), rng.choice(list("abcd")[:n_groups], 60)])
+    y = np.concatenate([np.tile([0, 0, 1, 1], n_groups), rng.integers(0, 2, 60)])
+    approved = np.concatenate([np.tile([1, 0, 1, 0], n_groups), rng.integers(0, 2, 60)]).astype(bool)
+    # No group's difference is significant here, so the worst group is the one of the lowest ratio.
+    config = FairnessConfig(min_group_size=1, confidence=0.999999999)
+    found = audit(pd.DataFrame({"group": group}), approved, np.full(y.size, 0.1), y, config).verdicts.loc[0]
+    good = 1 - y
+    assert found.air == pytest.approx(demographic_parity_ratio(good, approved, sensitive_features=group))
+    assert found.equalized_odds_difference == pytest.approx(
+        equalized_odds_difference(good, approved, sensitive_features=group)
+    )
+
+
+@pytest.mark.parametrize(
+    ("men", "verdict", "significant"),
+    [
+        ((160, 40), "pass", False),  # 0.8 against 0.8
+        ((128, 72), "pass", True),  # exactly four fifths of 0.8
+        ((127, 73), "fail", True),
+        ((6, 4), "fail", False),  # 0.6 of ten: fails, but nothing that chance could not do
+    ],
+)
+def test_four_fifths_rule(men: tuple[int, int], verdict: str, significant: bool) -> None:
+    _, found = counted({"F": (160, 40), "M": men})
+    assert (found.four_fifths, found.significant) == (verdict, significant)
+
+
+def test_katz_interval_of_a_published_example() -> None:
+    # 10 of 20 against 5 of 20: a risk ratio of 2.0, ln(RR) with standard error sqrt(1/10-1/20+1/5-1/20).
+    groups, _ = counted(
+        {"F": (10, 10), "M": (5, 15)}, FairnessConfig(min_group_size=1, reference={"gender": "M"})
+    )
+    error = np.sqrt(1 / 10 - 1 / 20 + 1 / 5 - 1 / 20)
+    found = groups.loc["F"]
+    assert found.air == pytest.approx(2)
+    assert (found.air_low, found.air_high) == pytest.approx(
+        (2 * np.exp(-1.959964 * error), 2 * np.exp(1.959964 * error))
+    )
+
+
+def test_intervals_and_p_values_equal_scipys() -> None:
+    from scipy.stats import chi2_contingency, fisher_exact
+    from scipy.stats.contingency import relative_risk
+
+    groups, _ = counted({"F": (160, 40), "M": (120, 60), "X": (3, 3)})
+    men, few = groups.loc["M"], groups.loc["X"]
+    expected = relative_risk(120, 180, 160, 200).confidence_interval(0.95)
+    assert (men.air_low, men.air_high) == pytest.approx((expected.low, expected.high))
+    assert men.p_value == pytest.approx(chi2_contingency([[120, 60], [160, 40]], correction=False).pvalue)
+    assert few.p_value == pytest.approx(fisher_exact([[3, 3], [160, 40]]).pvalue)
+
+
+def test_newcombes_published_difference() -> None:
+    # Newcombe 1998, table II: 56/70 against 48/80, method 10: 0.0524 to 0.3339.
+    gender = ["F"] * 70 + ["M"] * 80
+    approved = [1] * 56 + [0] * 14 + [1] * 48 + [0] * 32
+    config = FairnessConfig(min_group_size=1, reference={"gender": "M"})
+    groups, _ = by_gender(gender, approved, [0] * 150, config)
+    found = groups.loc["F"]
+    assert found.tpr_difference == pytest.approx(0.2)
+    assert (found.tpr_difference_low, found.tpr_difference_high) == pytest.approx((0.0524, 0.3339), abs=5e-5)
+
+
+def test_small_groups_are_shown_and_not_judged() -> None:
+    groups, verdict = counted({"F": (90, 10), "M": (85, 15), "X": (1, 9)}, FairnessConfig(min_group_size=50))
+    assert groups.loc["X"].air == pytest.approx(0.1 / 0.9)
+    assert not groups.loc["X"].judged
+    assert (verdict.worst_group, verdict.four_fifths, verdict.groups, verdict.groups_judged) == (
+        "M",
+        "pass",
+        3,
+        2,
+    )
+
+
+def test_missing_and_named_values_are_shown_and_not_judged() -> None:
+    attributes = pd.DataFrame({"gender": ["F", "F", "M", "M", None, "XNA"]})
+    approved = np.array([1, 1, 1, 1, 0, 0], dtype=bool)
+    found = audit(attributes, approved, np.full(6, 0.1), np.full(6, np.nan), EVERY_SIZE, {"gender": ["XNA"]})
+    judged = found.groups.set_index("group")["judged"]
+    assert judged.to_dict() == {"F": True, "M": True, "XNA": False, "not given": False}
+    assert found.verdicts.loc[0, "four_fifths"] == "pass"
+
+
+@pytest.mark.parametrize(
+    ("groups", "reference"),
+    [
+        ({"F": (9, 1)}, {}),  # nobody to compare with
+        ({"F": (0, 10), "M": (0, 10)}, {}),  # nobody approved
+        ({"F": (9, 1), "M": (5, 5)}, {"gender": "X"}),  # the reference is not there
+    ],
+)
+def test_without_a_comparison_there_is_no_verdict(
+    groups: dict[str, tuple[int, int]], reference: dict[str, str]
+) -> None:
+    _, verdict = counted(groups, FairnessConfig(min_group_size=1, reference=reference))
+    assert verdict.four_fifths == "not enough data"
+    assert not verdict.significant
+    assert np.isnan(verdict.air)
+
+
+def test_a_large_group_that_surely_fails_goes_before_a_small_one_that_may() -> None:
+    _, verdict = counted({"F": (900, 100), "M": (600, 400), "X": (1, 1)})
+    assert (verdict.worst_group, verdict.significant) == ("M", True)
+
+
+def everything(n: int, seed: int) -> tuple[pd.DataFrame, np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    pds = rng.uniform(0.01, 0.4, n)
+    y = np.where(rng.random(n) < 0.7, (rng.random(n) < pds).astype(float), np.nan)
+    attributes = pd.DataFrame(
+        {
+            "gender": rng.choice(["F", "M"], n),
+            "age": rng.choice(["young", "old"], n),
+            "status": rng.choice(list("xyz"), n),
+        }
+    )
+    return attributes, pds <= 0.3, pds, y
+
+
+def audited(seed: int = 0) -> Audit:
+    return audit(*everything(600, seed), FairnessConfig(min_group_size=20, blocking=("gender",)))
+
+
+def test_every_attribute_and_every_crossing_of_two_is_audited() -> None:
+    found = audited()
+    assert found.verdicts["attribute"].tolist() == [
+        "gender",
+        "age",
+        "status",
+        "gender x age",
+        "gender x status",
+        "age x status",
+    ]
+    assert found.verdicts["on_failure"].tolist() == ["block"] + ["warn"] * 5
+    sizes = found.groups.groupby("attribute")["applicants"].agg(["size", "sum"])
+    assert sizes["sum"].eq(600).all()
+    assert sizes.loc["gender x status", "size"] == 6
+    assert found.groups["group"].isin(["F, z"]).any()
+
+
+def test_a_groups_auc_is_that_of_its_labelled_rows_and_bounds_hold_their_figures() -> None:
+    attributes, approved, pds, y = everything(600, 1)
+    groups = audit(attributes, approved, pds, y, EVERY_SIZE).groups
+    for figure in ("approval_rate", "tpr", "fpr", "default_rate", "auc"):
+        assert (groups[f"{figure}_low"] <= groups[figure]).all()
+        assert (groups[figure] <= groups[f"{figure}_high"]).all()
+    women = ((attributes["gender"] == "F") & ~np.isnan(y)).to_numpy()
+    expected = auc_interval(y[women], pds[women])
+    found = groups[(groups["attribute"] == "gender") & (groups["group"] == "F")].iloc[0]
+    assert (found.auc, found.auc_low, found.auc_high) == pytest.approx(
+        (expected.value, expected.low, expected.high)
+    )
+
+
+def test_the_order_of_the_applicants_does_not_matter() -> None:
+    attributes, approved, pds, y = everything(300, 2)
+    order = np.random.default_rng(0).permutation(300)
+    straight = audit(attributes, approved, pds, y, EVERY_SIZE)
+    shuffled = audit(attributes.iloc[order], approved[order], pds[order], y[order], EVERY_SIZE)
+    pd.testing.assert_frame_equal(straight.groups, shuffled.groups)
+    pd.testing.assert_frame_equal(straight.verdicts, shuffled.verdicts)
+
+
+def test_bands_of_years() -> None:
+    days = pd.Series([-20 * 366, -9131, -9132, -35 * 365.25, -70 * 365.25, np.nan], name="DAYS_BIRTH")
+    found = bands_of_years(days, [25, 35, 65])
+    assert found.astype(object).where(found.notna(), None).tolist() == [
+        "under 25",
+        "under 25",  # 24.9993 years
+        "25-34",  # 25.0021 years
+        "35-64",
+        "65 and over",
+        None,
+    ]
+    assert found.cat.ordered
+
+
+def test_bands_stand_in_their_order_in_the_table() -> None:
+    days = pd.Series([-30, -20, -70, -50, -22], name="DAYS_BIRTH") * 365.25
+    attributes = pd.DataFrame({"age": bands_of_years(days, [25, 35, 65])})
+    groups = audit(attributes, np.ones(5, dtype=bool), np.full(5, 0.1), np.zeros(5), EVERY_SIZE).groups
+    assert groups["group"].tolist() == ["under 25", "25-34", "35-64", "65 and over"]
+
+
+@pytest.mark.parametrize(
+    ("days", "edges", "words"),
+    [
+        ([-9000.0], [35, 25], "must ascend"),
+        ([-9000.0], [], "must ascend"),
+        ([5.0], [25], "1 values of DAYS_BIRTH lie after"),
+    ],
+)
+def test_bands_that_cannot_be_are_refused(days: list[float], edges: list[int], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        bands_of_years(pd.Series(days, name="DAYS_BIRTH"), edges)
+
+
+def test_what_cannot_be_audited_is_refused() -> None:
+    attributes = pd.DataFrame({"gender": ["F", "M"]})
+    with pytest.raises(ValueError, match="2 applicants, 1 decisions"):
+        audit(attributes, np.array([True]), np.array([0.1, 0.2]), np.array([0, 1]), EVERY_SIZE)
+    with pytest.raises(ValueError, match="no attribute sex"):
+        audit(
+            attributes,
+            np.array([True, True]),
+            np.array([0.1, 0.2]),
+            np.array([0, 1]),
+            FairnessConfig(blocking=("sex",)),
+        )

@@ -1,0 +1,210 @@
+"""Feature SQL as data: order, words, errors that name file and line, and lineage back to raw columns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from credit_assets.features.queries import FeatureQueryError, lineage, load, raw_lineage
+
+RAW = {
+    "people": {"ID": "BIGINT", "INCOME": "DOUBLE", "GENDER": "VARCHAR"},
+    "loans": {"ID": "BIGINT", "LOAN": "BIGINT", "AMOUNT": "DOUBLE", "DAY": "INTEGER", "OPEN": "VARCHAR"},
+}
+
+LOAN_SUMS = """\
+-- Loans of a person,
+-- one row each.
+with past as (
+    select ID, AMOUNT, OPEN from loans where DAY <= 0
+)
+
+select
+    ID,
+    -- how much
+    sum(AMOUNT) as total, -- total of all loans
+    sum(case when OPEN = 'Y' then AMOUNT end) as open_total, -- total of open loans
+    count(*) filter (OPEN = 'Y') as open_count -- number of open loans
+from past
+group by ID
+"""
+
+JOINED = """\
+-- Everything.
+select
+    p.ID,
+    INCOME as income, -- income
+    l.* exclude (ID),
+    total / INCOME as total_to_income -- loans compared with income
+from people as p
+left join loan_sums as l using (ID)
+"""
+
+
+def write(folder: Path, **files: str) -> Path:
+    for name, sql in files.items():
+        (folder / f"{name}.sql").write_text(sql, encoding="utf-8")
+    return folder
+
+
+def select(*columns: str, table: str = "loans") -> str:
+    listed = "\n    ".join(columns)
+    return f"-- Words.\nselect\n    ID,\n    {listed}\nfrom {table}\n"
+
+
+def test_a_query_carries_its_inputs_key_description_and_words(tmp_path: Path) -> None:
+    query = load(write(tmp_path, loan_sums=LOAN_SUMS), RAW)["loan_sums"]
+
+    assert query.inputs == ("loans",)
+    assert query.description == "Loans of a person, one row each."
+    assert query.key == "ID"
+    assert query.words == {
+        "total": "total of all loans",
+        "open_total": "total of open loans",
+        "open_count": "number of open loans",
+    }
+    assert query.columns == ("ID", "total", "open_total", "open_count")
+
+
+def test_queries_come_after_those_they_read(tmp_path: Path) -> None:
+    queries = load(write(tmp_path, all_of_it=JOINED.replace("loan_sums", "z_sums"), z_sums=LOAN_SUMS), RAW)
+
+    assert list(queries) == ["z_sums", "all_of_it"]
+    assert queries["all_of_it"].inputs == ("people", "z_sums")
+
+
+def test_a_star_brings_the_columns_and_words_of_the_file_it_names(tmp_path: Path) -> None:
+    queries = load(write(tmp_path, features=JOINED, loan_sums=LOAN_SUMS), RAW)
+
+    assert queries["features"].words == {
+        "income": "income",
+        **queries["loan_sums"].words,
+        "total_to_income": "loans compared with income",
+    }
+
+
+@pytest.mark.parametrize(
+    ("sql", "line", "what"),
+    [
+        (select("AMOUNT as amount, -- money", "DAY as day"), 5, "column day has no words"),
+        (
+            select("AMOUNT as amount,", "-- of the next", "DAY as day -- when"),
+            4,
+            "column amount has no words",
+        ),
+        (select("AMOUNT as amount, -- money", "DAY as amount -- when"), 5, "column amount occurs twice"),
+        (select("AMOUNT as amount, -- Money", "DAY as day -- money"), 5, "day has the same words as amount"),
+        (select("AMOUNT + 1, -- money", "DAY as day -- when"), 4, "AMOUNT + 1 has no name"),
+        (select("AMOUNT as amount -- money", table="lons"), 5, "unknown table lons"),
+        (select("AMOUNT as amount -- money", table="read_csv('x')"), 5, "only tables by name can be read"),
+        (select("loans.* exclude (ID)"), 4, "is not the columns of another SQL file"),
+        (select("AMOUNT as amount -- money") + ";\nselect 1 as x -- one\n", 1, "holds 2 statements"),
+        (select("AMOUNT as amount -- money") + "union all select 1, 2", 1, "holds UNION"),
+        ("-- Words.\ncreate table x as select 1 as y -- one\n", 1, "holds CREATE"),
+        ("-- Words.\n", 1, "holds 0 statements"),
+        ("select ID, AMOUNT as amount -- money\nfrom loans", 1, "opens without a comment"),
+        ("-- Words.\nselect ID,\n    sum(AMOUNT as amount -- money\nfrom loans", 3, "not valid SQL"),
+        ("-- Words.\nselect ID, 'open as day -- when\nfrom loans", 1, "not valid SQL"),
+    ],
+)
+def test_a_bad_file_is_refused_with_its_line(tmp_path: Path, sql: str, line: int, what: str) -> None:
+    with pytest.raises(FeatureQueryError) as error:
+        load(write(tmp_path, bad=sql), RAW)
+
+    assert str(error.value).startswith(f"bad.sql, line {line}: ")
+    assert what in str(error.value)
+
+
+def test_files_that_read_each_other_are_refused_with_the_circle(tmp_path: Path) -> None:
+    one, two = select("x as a -- first", table="two"), select("a as x -- second", table="one")
+
+    with pytest.raises(FeatureQueryError, match=r"reads itself: (one -> two -> one|two -> one -> two)"):
+        load(write(tmp_path, one=one, two=two), RAW)
+
+
+def test_a_folder_without_sql_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FeatureQueryError, match=r"no \.sql files"):
+        load(tmp_path)
+
+
+def test_a_cte_may_bear_the_name_of_the_table_it_reads(tmp_path: Path) -> None:
+    sql = "-- Words.\nwith loans as (select * from loans where DAY <= 0)\n" + select("AMOUNT as a -- money")
+
+    assert load(write(tmp_path, named=sql), RAW)["named"].inputs == ("loans",)
+
+
+def test_lineage_names_the_columns_of_the_inputs(tmp_path: Path) -> None:
+    found = lineage(load(write(tmp_path, features=JOINED, loan_sums=LOAN_SUMS), RAW), RAW)
+
+    assert found["loan_sums"] == {
+        "ID": (("loans", "DAY"),),
+        "total": (("loans", "AMOUNT"), ("loans", "DAY")),
+        "open_total": (("loans", "AMOUNT"), ("loans", "DAY"), ("loans", "OPEN")),
+        "open_count": (("loans", "DAY"), ("loans", "OPEN")),
+    }
+    assert found["features"]["total_to_income"] == (("loan_sums", "total"), ("people", "INCOME"))
+    assert found["features"]["open_count"] == (("loan_sums", "open_count"),)
+
+
+def test_raw_lineage_goes_through_all_queries(tmp_path: Path) -> None:
+    found = raw_lineage(load(write(tmp_path, features=JOINED, loan_sums=LOAN_SUMS), RAW), RAW)
+
+    assert found["features"]["total_to_income"] == (
+        ("loans", "AMOUNT"),
+        ("loans", "DAY"),
+        ("people", "INCOME"),
+    )
+    assert found["features"]["income"] == (("people", "INCOME"),)
+
+
+def test_lineage_wants_the_schema_of_every_raw_table(tmp_path: Path) -> None:
+    queries = load(write(tmp_path, loan_sums=LOAN_SUMS))
+
+    with pytest.raises(FeatureQueryError, match=r"loan_sums\.sql: no schema for table loans"):
+        lineage(queries, {"people": RAW["people"]})
+
+
+@pytest.mark.parametrize(
+    "using_gender",
+    [
+        "select ID, case when GENDER = 'F' then INCOME end as x -- words\nfrom people",
+        "select ID, sum(INCOME) filter (GENDER = 'F') as x -- words\nfrom people group by ID",
+        "select ID, INCOME as x -- words\nfrom people where GENDER = 'F'",
+        "select ID, max(INCOME) as x -- words\nfrom people group by ID, GENDER",
+        "select ID, max(INCOME) as x -- words\nfrom people group by ID having min(GENDER) = 'F'",
+        "select ID, sum(INCOME) over (partition by GENDER) as x -- words\nfrom people",
+        "select ID, sum(INCOME) over w as x -- words\nfrom people window w as (partition by GENDER)",
+        "select ID, INCOME as x -- words\nfrom people qualify row_number() over (partition by GENDER) = 1",
+        "select ID, INCOME as x -- words\nfrom people order by GENDER limit 5",
+        "select ID, (select max(GENDER) from people as q where q.ID = people.ID) as x -- words\nfrom people",
+        "select ID, AMOUNT as x -- words\nfrom loans where ID in (select ID from people where GENDER = 'F')",
+        "select ID, x -- words\nfrom (select ID, GENDER as x from people union all select ID, ID from loans)",
+        "with g as (select ID, GENDER as s from people), h as (select ID, s from g)\n"
+        "select ID, length(s) as x -- words\nfrom h",
+        "with g as (select GENDER, avg(INCOME) as mean from people group by GENDER)\n"
+        "select ID, mean as x -- words\nfrom people left join g using (GENDER)",
+        "select l.ID, AMOUNT as x -- words\nfrom loans l inner join people p on l.ID = p.ID and GENDER = 'F'",
+    ],
+)
+def test_no_way_of_using_a_column_escapes_its_lineage(tmp_path: Path, using_gender: str) -> None:
+    queries = load(write(tmp_path, hidden=f"-- Words.\n{using_gender}"), RAW)
+
+    assert ("people", "GENDER") in lineage(queries, RAW)["hidden"]["x"]
+
+
+def test_what_a_left_join_matches_is_no_lineage_of_the_left_side(tmp_path: Path) -> None:
+    sql = """\
+-- Words.
+with old as (select ID, AMOUNT from loans where DAY < -9)
+select
+    people.ID,
+    INCOME as x, -- income
+    AMOUNT as y -- money
+from people left join old using (ID)
+"""
+
+    found = lineage(load(write(tmp_path, joined=sql), RAW), RAW)["joined"]
+
+    assert found["x"] == (("people", "INCOME"),)
+    assert found["y"] == (("loans", "AMOUNT"), ("loans", "DAY"))

@@ -1,0 +1,162 @@
+"""The split: who is tested on, who is learned from, and that nobody changes sides."""
+
+from __future__ import annotations
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from credit_assets.features.training_set import (
+    TrainingSetError,
+    hash_share,
+    hash_share_sql,
+    split_summary,
+    training_set_sql,
+)
+
+
+def applications(batch: str, keys: range | list[int], target: list[float] | float = np.nan) -> pd.DataFrame:
+    return pd.DataFrame({"SK_ID_CURR": list(keys), "batch": batch, "TARGET": target})
+
+
+def split(frame: pd.DataFrame, outcomes: pd.DataFrame | None = None, **changes: float) -> pd.DataFrame:
+    """The training set of these applications, with their key as their only feature."""
+    settings = {"seed": 20, "holdout_share": 0.25, "valid_share": 0.2, **changes}
+    with duckdb.connect() as connection:
+        connection.register("applications", frame)
+        connection.register(
+            "features", frame.assign(income=frame["SK_ID_CURR"] * 10.0).drop(columns="TARGET")
+        )
+        if outcomes is not None:
+            connection.register("outcomes", outcomes)
+        sql = training_set_sql(
+            features="features",
+            applications="applications",
+            outcomes=None if outcomes is None else "outcomes",
+            entity_key="SK_ID_CURR",
+            target="TARGET",
+            **settings,
+        )
+        return connection.sql(sql).df()
+
+
+def alternating(rows: int) -> list[float]:
+    return [float(row % 2) for row in range(rows)]
+
+
+def folds(training_set: pd.DataFrame) -> dict[int, str]:
+    return dict(zip(training_set["SK_ID_CURR"], training_set["fold"], strict=True))
+
+
+def test_the_newest_batch_with_outcomes_is_the_test() -> None:
+    frame = pd.concat(
+        [
+            applications("2026-01", range(100), alternating(100)),
+            applications("2026-02", range(100, 200), alternating(100)),
+            applications("2026-03", range(200, 300)),
+        ]
+    )
+    training_set = split(frame)
+    by_batch = training_set.groupby("batch")["fold"].unique()
+    assert list(by_batch.index) == ["2026-01", "2026-02"]
+    assert set(by_batch["2026-01"]) == {"train", "valid"}
+    assert set(by_batch["2026-02"]) == {"test"}
+    assert list(training_set.columns) == ["SK_ID_CURR", "batch", "income", "target", "fold"]
+    assert (training_set["income"] == training_set["SK_ID_CURR"] * 10).all()
+
+
+def test_a_batch_whose_first_outcomes_are_all_good_is_not_tested_on_yet() -> None:
+    frame = pd.concat(
+        [
+            applications("2026-01", range(100), alternating(100)),
+            applications("2026-02", range(100, 200), alternating(100)),
+            applications("2026-03", range(200, 203), 0.0),
+        ]
+    )
+    assert set(split(frame)["batch"]) == {"2026-01", "2026-02"}
+
+
+def test_an_outcome_delivered_later_goes_before_the_one_of_the_application() -> None:
+    frame = pd.concat(
+        [applications("a", range(50), alternating(50)), applications("b", [60, 61, 62], [0, 1, np.nan])]
+    )
+    outcomes = pd.DataFrame({"SK_ID_CURR": [61, 62], "batch": "b", "TARGET": [0, 1]})
+    target = split(frame, outcomes).set_index("SK_ID_CURR")["target"]
+    assert target[[60, 61, 62]].tolist() == [0, 0, 1]
+
+
+def test_one_batch_is_held_out_from_by_applicant_with_like_default_rates() -> None:
+    target = [float(row % 12 == 0) for row in range(6000)]
+    training_set = split(applications("2026-01", range(6000), target))
+    shares = training_set["fold"].value_counts(normalize=True)
+    assert shares["test"] == pytest.approx(0.25, abs=0.02)
+    assert shares["valid"] == pytest.approx(0.75 * 0.2, abs=0.02)
+    rates = training_set.groupby("fold")["target"].mean()
+    assert rates.max() - rates.min() < 0.02
+
+
+def test_later_rows_and_batches_move_nobody_between_train_and_valid() -> None:
+    first = applications("2026-01", range(500), alternating(500))
+    more = applications("2026-01", range(500, 700), alternating(200))
+    test = applications("2026-02", range(1000, 1100), alternating(100))
+    newer = applications("2026-03", range(2000, 2100), alternating(100))
+    before = folds(split(pd.concat([first, test])))
+    after = folds(split(pd.concat([newer, more, test, first])))
+    assert all(after[key] == before[key] for key in range(500))
+    assert folds(split(first))[7] == folds(split(pd.concat([first, more])))[7]
+
+
+def test_an_applicant_in_the_test_is_not_learned_from() -> None:
+    frame = pd.concat(
+        [applications("a", range(100), alternating(100)), applications("b", range(90, 120), alternating(30))]
+    )
+    training_set = split(frame)
+    assert not training_set["SK_ID_CURR"].duplicated().any()
+    assert set(training_set.loc[training_set["SK_ID_CURR"] >= 90, "fold"]) == {"test"}
+
+
+def test_another_seed_splits_otherwise() -> None:
+    frame = applications("a", range(200), alternating(200))
+    assert folds(split(frame)) != folds(split(frame, seed=21))
+
+
+@given(st.lists(st.integers(0, 2**62) | st.integers(100_000, 460_000), min_size=1, max_size=20))
+def test_the_hash_is_the_same_in_sql_and_numpy(keys: list[int]) -> None:
+    frame = pd.DataFrame({"key": keys})
+    with duckdb.connect() as connection:
+        connection.register("frame", frame)
+        shares = connection.sql(f"SELECT {hash_share_sql('key', '20:valid')} AS share FROM frame").df()[
+            "share"
+        ]
+    assert shares.tolist() == hash_share(frame["key"].to_numpy(), "20:valid").tolist()
+
+
+def test_the_hash_of_a_text_key_is_the_same_in_sql_and_numpy() -> None:
+    shares = duckdb.sql(
+        f"SELECT {hash_share_sql('key', '1')} FROM (VALUES ('LC-17'), ('ä')) t(key)"
+    ).fetchall()
+    assert [share for (share,) in shares] == hash_share(np.array(["LC-17", "ä"]), "1").tolist()
+
+
+def test_the_summary_counts_rows_and_defaults() -> None:
+    frame = pd.DataFrame(
+        {
+            "fold": ["train", "train", "train", "valid", "valid", "test", "test"],
+            "batch": ["a", "a", "b", "a", "a", "c", "c"],
+            "target": [1, 0, 0, 1, 0, 1, 0],
+        }
+    )
+    summary = split_summary(frame).set_index(["fold", "batch"])
+    assert summary.loc[("train", "a")].tolist() == [2, 1, 0.5]
+    assert summary["rows"].sum() == 7
+
+
+def test_a_fold_without_defaults_is_named() -> None:
+    frame = pd.DataFrame(
+        {"fold": ["train", "train", "valid", "test", "test"], "batch": "a", "target": [1, 0, 0, 1, 0]}
+    )
+    with pytest.raises(TrainingSetError, match=r"valid fold .* 0 defaults among 1 rows"):
+        split_summary(frame)

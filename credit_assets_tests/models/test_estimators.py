@@ -1,0 +1,186 @@
+"""The served model and the baseline: exact reasons, the same bits again, nothing learned from the test."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import logit
+from sklearn.metrics import roc_auc_score
+
+from credit_assets.models.config import TrainingConfig
+from credit_assets.models.design_matrix import DesignMatrix
+from credit_assets.models.estimators import Folds, LogisticBaseline, PDModel, fit_logistic, fit_pd_model
+from credit_assets_tests.models.conftest import FEATURES
+
+PARAMS = {"max_depth": 3, "learning_rate": 0.1, "subsample": 0.7, "colsample_bytree": 0.6}
+
+
+def fitted(design: DesignMatrix, rounds: int = 30, **changes: int) -> tuple[PDModel, pd.DataFrame]:
+    config = TrainingConfig(threads=1, **changes)
+    return fit_pd_model(design, Folds(design, config), PARAMS, rounds, config)
+
+
+@pytest.fixture(scope="module")
+def model(design: DesignMatrix) -> PDModel:
+    return fitted(design)[0]
+
+
+@pytest.fixture
+def applicants(training_set: pd.DataFrame) -> pd.DataFrame:
+    return training_set[training_set["fold"] == "test"]
+
+
+def test_pds_rank_and_match_the_outcomes_of_applicants_not_learned_from(
+    model: PDModel, applicants: pd.DataFrame
+) -> None:
+    pd_ = model.pd(applicants)
+    assert roc_auc_score(applicants["target"], pd_) > 0.7
+    assert pd_.mean() == pytest.approx(applicants["target"].mean(), abs=0.06)
+
+
+def test_held_out_rows_are_the_training_part_judged_by_models_that_do_not_know_them(
+    design: DesignMatrix,
+) -> None:
+    model, held_out = fitted(design, rounds=60)
+    assert sorted(held_out["key"]) == sorted(design.keys[design.training])
+    assert set(held_out["fold"]) == {"train", "valid"}
+    assert held_out["pd"].mean() == pytest.approx(held_out["target"].mean(), abs=0.01)
+    known = held_out.sort_values("key")
+    memorised = model.booster.predict(design.quantile_matrix(design.training, threads=1), output_margin=True)
+    assert (
+        roc_auc_score(known["target"], known["pd"])
+        < roc_auc_score(design.target[design.training], memorised) - 0.02
+    )
+
+
+def test_contributions_sum_to_the_calibrated_log_odds(model: PDModel, applicants: pd.DataFrame) -> None:
+    contributions = model.contributions(applicants)
+    assert contributions.shape == (len(applicants), len(FEATURES) + 1)
+    assert contributions.sum(axis=1) == pytest.approx(logit(model.pd(applicants)), abs=1e-4)
+
+
+def test_contributions_are_shaps(design: DesignMatrix, applicants: pd.DataFrame) -> None:
+    import shap
+    import xgboost
+
+    # shap's own reading of a booster knows no categories, so the oracle sees numbers only.
+    numbers = [feature for feature in FEATURES if feature != "employer"]
+    plain = DesignMatrix.of(
+        applicants.assign(fold=np.where(np.arange(len(applicants)) % 4 == 0, "valid", "train")),
+        numbers,
+        "SK_ID_CURR",
+    )
+    model, _ = fitted(plain, rounds=15, cv_folds=2)
+    explainer = shap.TreeExplainer(model.booster, feature_perturbation="tree_path_dependent")
+    matrix = xgboost.DMatrix(applicants[numbers], feature_types=["q"] * len(numbers))
+    oracle = explainer.shap_values(matrix) * model.calibration.slope
+    np.testing.assert_allclose(model.contributions(applicants)[:, :-1], oracle, atol=1e-4)
+
+
+def test_an_unseen_word_counts_as_missing(model: PDModel, applicants: pd.DataFrame) -> None:
+    unseen = model.pd(applicants.assign(employer="moon base"))
+    missing = model.pd(applicants.assign(employer=None))
+    np.testing.assert_array_equal(unseen, missing)
+    assert not np.array_equal(missing, model.pd(applicants.assign(employer="farm")))
+
+
+def test_a_pd_does_not_depend_on_who_else_is_scored(model: PDModel, applicants: pd.DataFrame) -> None:
+    together = model.pd(applicants)
+    np.testing.assert_array_equal(model.pd(applicants.iloc[::-1])[::-1], together)
+    np.testing.assert_array_equal(model.pd(applicants.iloc[[7]]), together[[7]])
+
+
+def test_a_saved_model_answers_the_same(model: PDModel, applicants: pd.DataFrame, tmp_path: Path) -> None:
+    model.save(tmp_path)
+    loaded = PDModel.load(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["booster.ubj", "model.json"]
+    assert (loaded.features, loaded.categories, loaded.calibration) == (
+        model.features,
+        model.categories,
+        model.calibration,
+    )
+    np.testing.assert_array_equal(loaded.pd(applicants), model.pd(applicants))
+    np.testing.assert_array_equal(loaded.contributions(applicants), model.contributions(applicants))
+
+
+def test_outcomes_of_the_test_change_nothing(model: PDModel, training_set: pd.DataFrame) -> None:
+    tested = training_set["fold"] == "test"
+    other = training_set.assign(
+        target=np.where(tested, 1 - training_set["target"], training_set["target"]).astype(np.int8),
+        income=np.where(tested, 1.0, training_set["income"]),
+        employer=np.where(tested, "word of the test", training_set["employer"]),
+    )
+    design = DesignMatrix.of(other, FEATURES, "SK_ID_CURR")
+    again, _ = fitted(design)
+    np.testing.assert_array_equal(again.pd(training_set), model.pd(training_set))
+    baseline, before = (
+        fit_logistic(design),
+        fit_logistic(DesignMatrix.of(training_set, FEATURES, "SK_ID_CURR")),
+    )
+    np.testing.assert_array_equal(baseline.pd(training_set), before.pd(training_set))
+
+
+def test_a_trials_model_does_not_depend_on_what_was_fitted_before(
+    design: DesignMatrix, config: TrainingConfig
+) -> None:
+    fresh, used = Folds(design, config), Folds(design, config)
+    used.boost({**PARAMS, "max_depth": 5})
+    assert used.boost(PARAMS) == fresh.boost(PARAMS)
+
+
+def test_a_large_training_part_is_fitted_on_one_pair(
+    training_set: pd.DataFrame, design: DesignMatrix
+) -> None:
+    folds = Folds(design, TrainingConfig(cv_below_rows=100, threads=2, max_rounds=20))
+    rounds, auc = folds.boost(PARAMS)
+    assert 1 <= rounds <= 20
+    [margins] = folds.held_out_margins(PARAMS, rounds)
+    [held_out] = folds.held_out_rows
+    assert auc == pytest.approx(roc_auc_score(design.target[held_out], margins), abs=1e-5)
+
+
+FIT = """
+import sys, hashlib
+from credit_assets.models.config import TrainingConfig
+from credit_assets.models.design_matrix import DesignMatrix
+from credit_assets.models.estimators import Folds, fit_logistic, fit_pd_model
+from credit_assets_tests.models.conftest import FEATURES, make_training_set
+frame = make_training_set().sample(frac=1, random_state=int(sys.argv[1]))
+design = DesignMatrix.of(frame, FEATURES, "SK_ID_CURR")
+params = {"max_depth": 3, "subsample": 0.7, "colsample_bytree": 0.6}
+frame = make_training_set()
+for cv_below_rows in (100, 20_000):
+    config = TrainingConfig(threads=int(sys.argv[1]), cv_below_rows=cv_below_rows)
+    model, _ = fit_pd_model(design, Folds(design, config), params, 25, config)
+    print(hashlib.sha256(model.pd(frame).tobytes() + model.contributions(frame).tobytes()).hexdigest())
+print(hashlib.sha256(fit_logistic(design).pd(frame).tobytes()).hexdigest())
+"""
+
+
+def test_fresh_processes_with_other_threads_and_row_order_give_the_same_bits() -> None:
+    printed = {
+        subprocess.run(
+            [sys.executable, "-c", FIT, threads], capture_output=True, text=True, check=True
+        ).stdout
+        for threads in ("1", "2")
+    }
+    assert len(printed) == 1
+    assert len(printed.pop().split()) == 3
+
+
+def test_the_baseline_predicts_and_is_kept_without_pickle(
+    design: DesignMatrix, applicants: pd.DataFrame, tmp_path: Path
+) -> None:
+    baseline = fit_logistic(design)
+    pds = baseline.pd(applicants.assign(employer="moon base"))
+    assert ((pds > 0) & (pds < 1)).all()
+    assert roc_auc_score(applicants["target"], baseline.pd(applicants)) > 0.7
+    baseline.save(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.json", "pipeline.skops"]
+    loaded = LogisticBaseline.load(tmp_path)
+    np.testing.assert_array_equal(loaded.pd(applicants), baseline.pd(applicants))

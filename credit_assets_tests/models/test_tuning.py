@@ -1,0 +1,125 @@
+"""The search: a killed study ends as an uninterrupted one, and a finished one is not searched again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from credit_assets.models.config import TrainingConfig
+from credit_assets.models.design_matrix import DesignMatrix
+from credit_assets.models.estimators import Folds
+from credit_assets.models.tuning import study_name, tune
+
+TRIALS = 7
+
+SEARCH = """
+import sys
+from pathlib import Path
+from credit_assets.models.config import TrainingConfig
+from credit_assets.models.design_matrix import DesignMatrix
+from credit_assets.models.estimators import Folds
+from credit_assets.models.tuning import tune
+from credit_assets_tests.models.conftest import FEATURES, make_training_set
+
+class Announced(Folds):
+    def boost(self, params, on_round):
+        def announce(rounds, auc):
+            if rounds == 30:
+                print("round 30", flush=True)
+            on_round(rounds, auc)
+        return super().boost(params, announce)
+
+config = TrainingConfig(trials=7, max_rounds=60, early_stopping_rounds=60, threads=1)
+folds = Announced(DesignMatrix.of(make_training_set(), FEATURES, "SK_ID_CURR"), config)
+tune(folds, config, Path(sys.argv[1]), "features at 3", progress=lambda line: print(line, flush=True))
+"""
+
+
+CONFIG = TrainingConfig(trials=TRIALS, max_rounds=60, early_stopping_rounds=60, threads=1)
+
+
+@pytest.fixture(scope="module")
+def folds(design: DesignMatrix) -> Folds:
+    return Folds(design, CONFIG)
+
+
+def lines(trials: pd.DataFrame) -> list[dict[str, object]]:
+    return trials.drop(columns="seconds").to_dict("records")
+
+
+def test_a_search_killed_within_a_trial_ends_as_one_that_was_not(folds: Folds, tmp_path: Path) -> None:
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    # The fourth and the sixth trial are killed in mid-boosting: twice in all.
+    for fatal in (4, 3):
+        with subprocess.Popen(
+            [sys.executable, "-c", SEARCH, killed], stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            for _ in range(fatal):
+                while process.stdout.readline() != "round 30\n":
+                    assert process.poll() is None
+            os.kill(process.pid, signal.SIGKILL)
+    resumed_lines: list[str] = []
+    resumed = tune(folds, CONFIG, killed, "features at 3", progress=resumed_lines.append)
+    uninterrupted = tune(folds, CONFIG, whole, "features at 3", progress=lambda line: None)
+    assert 0 < len(resumed_lines) < TRIALS
+    assert resumed.params == uninterrupted.params
+    assert (resumed.rounds, resumed.auc) == (uninterrupted.rounds, uninterrupted.auc)
+    assert lines(resumed.trials) == lines(uninterrupted.trials)
+    assert len(resumed.trials) == TRIALS
+
+
+def test_a_finished_search_runs_no_trial_and_more_trials_go_on_from_it(
+    design: DesignMatrix, config: TrainingConfig, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    first = tune(Folds(design, config), config, tmp_path, "1", progress=said.append)
+    assert len(said) == config.trials
+    assert said[0].startswith("trial 1 of 4: AUC 0.")
+    assert f"best {first.auc:.4f}" in said[-1]
+    again = tune(Folds(design, config), config, tmp_path, "1", progress=said.append)
+    assert len(said) == config.trials
+    assert again.params == first.params
+    longer = config.model_copy(update={"trials": 5})
+    more = tune(Folds(design, longer), longer, tmp_path, "1", progress=said.append)
+    assert lines(more.trials)[:4] == lines(first.trials)
+    assert len(more.trials) == 5
+
+
+def test_the_best_trial_is_returned(folds: Folds, tmp_path: Path) -> None:
+    found = tune(folds, CONFIG, tmp_path, "1", progress=lambda line: None)
+    complete = found.trials[found.trials["state"] == "complete"]
+    assert found.auc == complete["auc"].max()
+    best = complete.loc[complete["auc"].idxmax()]
+    assert {name: best[name] for name in found.params} == found.params
+    assert found.rounds == best["rounds"]
+
+
+def test_a_hopeless_trial_is_pruned(folds: Folds, tmp_path: Path) -> None:
+    trials = tune(folds, CONFIG, tmp_path, "1", progress=lambda line: None).trials
+    pruned = trials[trials["state"] == "pruned"]
+    assert len(pruned)
+    assert (pruned["rounds"] < 60).all()
+
+
+def test_no_trial_begins_after_the_time_is_up(
+    design: DesignMatrix, config: TrainingConfig, tmp_path: Path
+) -> None:
+    short = config.model_copy(update={"timeout_s": 1e-6})
+    assert len(tune(Folds(design, short), short, tmp_path, "1", progress=lambda line: None).trials) == 1
+
+
+def test_a_study_is_named_after_what_its_results_depend_on(config: TrainingConfig) -> None:
+    name = study_name(config, "features at 3")
+    assert (
+        study_name(config.model_copy(update={"trials": 50, "threads": 2, "timeout_s": 9}), "features at 3")
+        == name
+    )
+    assert study_name(config, "features at 4") != name
+    assert study_name(config.model_copy(update={"seed": 1}), "features at 3") != name

@@ -1,0 +1,533 @@
+"""Delivered files in every state, and what becomes of their rows."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+import pyarrow
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from credit_assets.lake.tables import Lake, TableMissing
+from credit_assets.raw.delivery import BadDelivery
+from credit_assets.raw.ingest import Ingested, ingest
+from credit_assets.schemas.table import Relation, Table
+
+Ingest = Callable[..., Ingested]
+
+
+class Loan(Table):
+    ID: np.int32 = pa.Field(unique=True)
+    TARGET: float | None = pa.Field(nullable=True, isin=[0, 1])
+    GRADE: str = pa.Field(isin=["A", "B", "C, or worse"])
+    AMOUNT: float = pa.Field(nullable=True, ge=0)
+    NOTE: str = pa.Field(nullable=True)
+
+
+class Payment(Table):
+    ID: np.int64
+    MONTH: np.int8 = pa.Field(le=0)
+    AGENT: float = pa.Field(nullable=True)
+    relations = (Relation("ID", "loans", "ID"), Relation("AGENT", "agents", "ID", enforced=False))
+
+    class Config:
+        unique: ClassVar = ["ID", "MONTH"]
+
+
+LOANS = "ID,TARGET,GRADE,AMOUNT,NOTE\n"
+THREE = LOANS + '1,0,A,10.5,\n2,1,"C, or worse",,"said ""no"""\n3,,B,0,x\n'
+THREE_ROWS = [
+    (1, 0.0, "A", 10.5, None),
+    (2, 1.0, "C, or worse", None, 'said "no"'),
+    (3, None, "B", 0.0, "x"),
+]
+PARENTS = {"loans": "SELECT unnest([1, 2, 3]) AS ID", "agents": "SELECT 7 AS ID"}
+
+
+@pytest.fixture
+def con() -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect() as connection:
+        yield connection
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake(tmp_path / "lake")
+
+
+@pytest.fixture
+def bring(con: duckdb.DuckDBPyConnection, lake: Lake, tmp_path: Path) -> Ingest:
+    """Ingest files, given as name=text or bytes, as the batch 2026-01."""
+
+    def bring(
+        files: dict[str, str | bytes], model: type[Table] = Loan, share: float = 1.0, commit: bool = True
+    ) -> Ingested:
+        folder = tmp_path / "inbox"
+        folder.mkdir(exist_ok=True)
+        for name, content in files.items():
+            (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+        ingested = ingest(
+            con,
+            lake,
+            [folder / name for name in files],
+            f"book/{model.__name__.lower()}s",
+            model,
+            "2026-01",
+            parents=PARENTS,
+            max_bad_share=share,
+            quarantine_folder=tmp_path / "quarantine",
+            scratch=tmp_path / "scratch",
+        )
+        if commit:
+            lake.commit(ingested.staged, {})
+        return ingested
+
+    return bring
+
+
+def rows(con: duckdb.DuckDBPyConnection, lake: Lake, table: str = "book/loans") -> list[tuple]:
+    return con.sql(f"SELECT * EXCLUDE (batch) FROM ({lake.query(table)}) ORDER BY ALL").fetchall()
+
+
+def faults(ingested: Ingested) -> list[tuple]:
+    """(row, column, value, rule) of every fault in the quarantine file."""
+    assert ingested.quarantine
+    return [
+        (entry["row"], told["column"], told["value"], told["rule"])
+        for entry in pq.read_table(ingested.quarantine).to_pylist()
+        for told in entry["faults"]
+    ]
+
+
+# -- files that are accepted -----------------------------------------------------------------------
+
+
+def test_a_clean_file_becomes_the_batch_with_the_contracts_types(bring: Ingest, con: Any, lake: Lake) -> None:
+    ingested = bring({"loans.csv": THREE})
+    assert (ingested.rows_in, ingested.rows_kept, ingested.rows_quarantined) == (3, 3, 0)
+    assert ingested.quarantine is None
+    assert rows(con, lake) == THREE_ROWS
+    assert con.sql(lake.query("book/loans")).types[:4] == ["INTEGER", "DOUBLE", "VARCHAR", "DOUBLE"]
+    assert list(ingested.source_sha256) == ["loans.csv"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xef\xbb\xbf" + THREE.encode(),
+        THREE.replace("\n", "\r\n").encode(),
+        THREE.removesuffix("\n").encode(),
+        THREE.replace("\n", "\n\n").encode(),
+        THREE.replace("\n", "\n", 1).replace("3,,B", "3.0,nan,B").encode(),
+        THREE.replace("x\n", "x,,\n").encode(),
+        THREE.replace("1,0,A", '"1", 0 , "A" ').encode(),
+        gzip.compress(THREE.encode()),
+    ],
+    ids=["BOM", "CRLF", "no end", "blank lines", "3.0 and nan", "empty fields after", "quoted", "gzip"],
+)
+def test_other_ways_to_write_the_same_rows(bring: Ingest, con: Any, lake: Lake, content: bytes) -> None:
+    bring({"loans.csv.gz" if content.startswith(b"\x1f\x8b") else "loans.csv": content})
+    assert rows(con, lake) == THREE_ROWS
+
+
+def test_columns_are_taken_by_name_in_any_order(bring: Ingest, con: Any, lake: Lake) -> None:
+    bring({"loans.csv": "NOTE,AMOUNT,GRADE,ID,TARGET\n,10.5,A,1,0\nx,0,B,3,\n"})
+    assert rows(con, lake) == [THREE_ROWS[0], THREE_ROWS[2]]
+
+
+def test_two_files_are_one_table_and_an_optional_column_may_be_absent(
+    bring: Ingest, con: Any, lake: Lake
+) -> None:
+    train, test = LOANS + "1,0,A,10.5,\n", "ID,GRADE,AMOUNT,NOTE\n3,B,0,x\n"
+    bring({"train.csv": train, "test.csv": test})
+    assert rows(con, lake) == [THREE_ROWS[0], THREE_ROWS[2]]
+    ingested = bring({"train.csv": train, "test.csv": test + "9,Z,0,x\n"})
+    assert rows(con, lake) == [THREE_ROWS[0], THREE_ROWS[2]]
+    assert faults(ingested) == [(3, "GRADE", "Z", "must be one of A, B, C, or worse")]
+
+
+def test_parquet_is_read_by_name_too(bring: Ingest, con: Any, lake: Lake) -> None:
+    table = pyarrow.table(
+        {
+            "NOTE": pyarrow.nulls(2),
+            "GRADE": pyarrow.array(["A", "B"]).dictionary_encode(),
+            "ID": [1.0, 3.0],
+            "AMOUNT": pyarrow.array([10.5, float("nan")]),
+            "TARGET": pyarrow.array([0, None], pyarrow.int64()),
+        }
+    )
+    sink = io.BytesIO()
+    pq.write_table(table, sink)
+    bring({"loans.parquet": sink.getvalue()})
+    assert rows(con, lake) == [(1, 0.0, "A", 10.5, None), (3, None, "B", None, None)]
+
+
+def test_no_file_and_a_header_alone_are_no_rows_of_a_child_table(bring: Ingest, con: Any, lake: Lake) -> None:
+    for files in ({}, {"payments.csv": "ID,MONTH,AGENT\n"}, {"payments.csv": "ID,MONTH,AGENT"}):
+        ingested = bring(files, Payment)
+        assert (ingested.rows_in, ingested.rows_kept, ingested.rows_quarantined) == (0, 0, 0)
+        assert rows(con, lake, "book/payments") == []
+    with pytest.raises(BadDelivery, match=r"Table loans: no rows in loans\.csv"):
+        bring({"loans.csv": LOANS})
+
+
+def test_the_same_delivery_twice_leaves_the_same_rows(bring: Ingest, con: Any, lake: Lake) -> None:
+    first = bring({"loans.csv": THREE})
+    second = bring({"loans.csv": THREE})
+    assert first.source_sha256 == second.source_sha256
+    assert rows(con, lake) == THREE_ROWS
+
+
+def test_a_correction_replaces_the_batch_and_clears_its_quarantine(
+    bring: Ingest, con: Any, lake: Lake
+) -> None:
+    bad = bring({"loans.csv": THREE.replace("1,0,A", "1,0,Z")})
+    assert rows(con, lake) == THREE_ROWS[1:]
+    assert bad.quarantine and bad.quarantine.exists()
+    corrected = bring({"loans.csv": THREE})
+    assert rows(con, lake) == THREE_ROWS
+    assert corrected.quarantine is None
+    assert not bad.quarantine.exists()
+    assert lake.version("book/loans") == 1
+
+
+def test_a_whole_number_larger_than_a_double_holds_is_exact(bring: Ingest, con: Any, lake: Lake) -> None:
+    class Big(Table):
+        ID: np.int64 = pa.Field(unique=True)
+
+    bring({"big.csv": f"ID\n{2**53 + 1}\n{2**53}\n-7\n"}, Big)
+    assert rows(con, lake, "book/bigs") == [(-7,), (2**53,), (2**53 + 1,)]
+
+
+# -- rows that are not ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "line, fault",
+    [
+        ("1.5,0,A,1,", ("ID", "1.5", "must be a whole number (32 bit)")),
+        ("3000000000,0,A,1,", ("ID", "3000000000", "must be a whole number (32 bit)")),
+        ("x,0,A,1,", ("ID", "x", "must be a whole number (32 bit)")),
+        (",0,A,1,", ("ID", None, "must not be empty")),
+        ("9,0,A,ten,", ("AMOUNT", "ten", "must be a number")),
+        ('9,0,A,"1,5",', ("AMOUNT", "1,5", "must be a number")),
+        ("9,0,A,-1,", ("AMOUNT", "-1.0", "must be at least 0")),
+        ("9,2,A,1,", ("TARGET", "2.0", "must be one of 0, 1")),
+        ("9,0,Q,1,", ("GRADE", "Q", "must be one of A, B, C, or worse")),
+        ("9,0,,1,", ("GRADE", None, "must not be empty")),
+        ("9,0,A", ("(row)", "3 fields", "must have 5 fields")),
+        ("9,0,A,1,x,y", ("(row)", "6 fields", "must have 5 fields")),
+        ('9,0,A,1,"open', ("(row)", '9,0,A,1,"open', "quotes do not pair up")),
+        ('9,0,A,1,"a"b', ("(row)", '9,0,A,1,"a"b', "quotes do not pair up")),
+        ("9,0,A,1,a\rb", ("(row)", "9,0,A,1,a\rb", "a carriage return inside the line")),
+    ],
+)
+def test_a_bad_row_costs_itself_alone(
+    bring: Ingest, con: Any, lake: Lake, line: str, fault: tuple[str, str | None, str]
+) -> None:
+    lines = THREE.splitlines()
+    ingested = bring({"loans.csv": "\n".join([*lines[:2], line, *lines[2:]])})
+    assert (ingested.rows_in, ingested.rows_kept, ingested.rows_quarantined) == (4, 3, 1)
+    assert rows(con, lake) == THREE_ROWS
+    assert faults(ingested) == [(3, *fault)]
+    assert [(told.column, told.check, told.count) for told in ingested.violations] == [
+        (fault[0], fault[2], 1)
+    ]
+    (kept_aside,) = pq.read_table(ingested.quarantine).to_pylist()
+    assert (kept_aside["file"], kept_aside["line"]) == ("loans.csv", line)
+
+
+def test_all_faults_of_a_row_are_told(bring: Ingest) -> None:
+    ingested = bring({"loans.csv": THREE + "9,5,Q,-1,\n"})
+    assert {column for _, column, _, _ in faults(ingested)} == {"TARGET", "GRADE", "AMOUNT"}
+    assert ingested.rows_quarantined == 1
+
+
+def test_two_lines_with_open_quotes_do_not_swallow_what_is_between(
+    bring: Ingest, con: Any, lake: Lake
+) -> None:
+    ingested = bring({"loans.csv": LOANS + '8,0,A,1,"open\n1,0,A,10.5,\nclose"\n3,,B,0,x\n'})
+    assert rows(con, lake) == [THREE_ROWS[0], THREE_ROWS[2]]
+    assert [(row, rule) for row, _, _, rule in faults(ingested)] == [
+        (2, "quotes do not pair up"),
+        (4, "must have 5 fields"),
+    ]
+
+
+def test_of_equal_rows_the_first_stays_and_of_differing_rows_with_one_key_none(
+    bring: Ingest, con: Any, lake: Lake
+) -> None:
+    ingested = bring({"loans.csv": THREE + "1,0,A,10.5,\n3,,B,5,x\n1,0,A,10.5,\n"})
+    assert rows(con, lake) == THREE_ROWS[:2]
+    assert (ingested.rows_in, ingested.rows_kept, ingested.rows_quarantined) == (6, 2, 4)
+    assert faults(ingested) == [
+        (4, "ID", "3", "must be unique; the rows with this key differ"),
+        (5, "ID", "1", "repeats an earlier row"),
+        (6, "ID", "3", "must be unique; the rows with this key differ"),
+        (7, "ID", "1", "repeats an earlier row"),
+    ]
+
+
+def test_a_bad_row_does_not_cost_the_good_one_with_its_key(bring: Ingest, con: Any, lake: Lake) -> None:
+    bring({"loans.csv": THREE + "1,0,Q,10.5,\n"})
+    assert rows(con, lake) == THREE_ROWS
+
+
+def test_an_orphan_is_quarantined_where_the_relation_is_enforced_and_else_counted(
+    bring: Ingest, con: Any, lake: Lake
+) -> None:
+    ingested = bring({"payments.csv": "ID,MONTH,AGENT\n1,0,7\n4,0,7\n2,-1,8\n2,-2,\n"}, Payment)
+    assert faults(ingested) == [(3, "ID", "4", "must occur in loans.ID")]
+    assert [(told.column, told.count) for told in ingested.orphans] == [("AGENT", 1)]
+    assert rows(con, lake, "book/payments") == [(1, 0, 7.0), (2, -2, None), (2, -1, 8.0)]
+
+
+def test_a_relation_without_its_parent_is_a_mistake_of_the_caller(
+    con: Any, lake: Lake, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="relates to agents, loans"):
+        ingest(
+            con,
+            lake,
+            [],
+            "book/payments",
+            Payment,
+            "2026-01",
+            parents={},
+            max_bad_share=0,
+            quarantine_folder=tmp_path,
+            scratch=tmp_path,
+        )
+
+
+def test_bad_rows_in_parquet_are_told_by_their_position(bring: Ingest, con: Any, lake: Lake) -> None:
+    frame = pd.DataFrame(THREE_ROWS, columns=["ID", "TARGET", "GRADE", "AMOUNT", "NOTE"])
+    frame = frame.astype({"ID": float})
+    frame.loc[1, "ID"] = 1.5
+    sink = io.BytesIO()
+    frame.to_parquet(sink)
+    ingested = bring({"loans.parquet": sink.getvalue()})
+    assert rows(con, lake) == [THREE_ROWS[0], THREE_ROWS[2]]
+    assert faults(ingested) == [(2, "ID", "1.5", "must be a whole number (32 bit)")]
+
+
+def test_the_allowed_share_may_be_reached_and_not_passed(
+    bring: Ingest, con: Any, lake: Lake, tmp_path: Path
+) -> None:
+    hundred = LOANS + "".join(f"{number},0,{'A' if number >= 29 else 'Q'},1,\n" for number in range(100))
+    # In floating point 0.29 * 100 is less than 29.
+    assert bring({"loans.csv": hundred}, share=0.29).rows_quarantined == 29
+    bring({"loans.csv": THREE})
+    quarter = THREE + "9,0,Q,1,\n"
+    with pytest.raises(BadDelivery) as error:
+        bring({"loans.csv": quarter}, share=0.24)
+    for told in ["loans.csv", "Table loans", "row 5", "GRADE", "'Q'", "1 of 4 rows (25.00%)", "24.00%"]:
+        assert told in str(error.value)
+    assert error.value.examples.to_dict("records") == [
+        {
+            "file": "loans.csv",
+            "row": 5,
+            "column": "GRADE",
+            "value": "Q",
+            "rule": "must be one of A, B, C, or worse",
+        }
+    ]
+    assert error.value.quarantine == tmp_path / "quarantine" / "loans.parquet"
+    assert error.value.quarantine.exists()
+    assert rows(con, lake) == THREE_ROWS
+    assert lake.version("book/loans") == 1
+    assert bring({"loans.csv": quarter}, share=0.25).rows_quarantined == 1
+
+
+# -- files that cannot be read ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "files, told",
+    [
+        ({"loans.csv": ""}, ["loans.csv", "table loans", "is empty"]),
+        ({"loans.csv.gz": gzip.compress(b"")}, ["loans.csv.gz", "lacks the column"]),
+        ({"loans.csv": "ID,GRADE,NOTE\n1,A,\n"}, ["loans.csv", "table loans", "lacks", "AMOUNT", "Loan"]),
+        ({"loans.csv": "id,TARGET,GRADE,AMOUNT,NOTE\n"}, ["lacks the column ID", "it has id", "upper"]),
+        ({"loans.csv": THREE.replace("NOTE", "NOTE,MORE")}, ["has the column MORE", "Remove it", "Loan"]),
+        ({"loans.csv": "ID,ID,GRADE,AMOUNT,NOTE\n"}, ["the column ID more than once"]),
+        ({"loans.csv": THREE.replace(",", ";")}, ["not separated by commas"]),
+        ({"loans.csv": THREE.replace("\n", "\r")}, ["carriage return alone"]),
+        (
+            {"loans.csv": THREE.replace('"no"', "vér").encode("latin-1")},
+            ["loans.csv", "table loans", "row 3", "column NOTE", "0xE9", "vér", "UTF-8"],
+        ),
+        ({"loans.csv": THREE.encode() + b"9,0,A,1,\xc3"}, ["row 5", "column NOTE", "0xC3"]),
+        ({"loans.csv": THREE.encode("utf-16")}, ["row 1", "0xFF"]),
+        ({"loans.csv.gz": gzip.compress(THREE.encode() * 99)[:-12]}, ["loans.csv.gz", "cut off or damaged"]),
+        ({"loans.csv.gz": THREE}, ["cut off or damaged"]),
+        ({"loans.parquet": b"PAR1 and so on"}, ["not a whole Parquet file"]),
+        ({"loans.xlsx": "x"}, ["loans.xlsx", "is no .csv"]),
+    ],
+)
+def test_a_file_that_cannot_be_the_table_is_refused_whole(
+    bring: Ingest, lake: Lake, files: dict[str, str | bytes], told: list[str], tmp_path: Path
+) -> None:
+    with pytest.raises(BadDelivery) as error:
+        bring(files)
+    for words in told:
+        assert words in str(error.value)
+    with pytest.raises(TableMissing):
+        lake.version("book/loans")
+    assert not list((tmp_path / "scratch").iterdir())
+
+
+def test_a_missing_file_is_named(con: Any, lake: Lake, tmp_path: Path) -> None:
+    with pytest.raises(BadDelivery, match=r"Table loans: there is no file .*gone\.csv"):
+        ingest(
+            con,
+            lake,
+            [tmp_path / "gone.csv"],
+            "book/loans",
+            Loan,
+            "2026-01",
+            parents={},
+            max_bad_share=0,
+            quarantine_folder=tmp_path,
+            scratch=tmp_path,
+        )
+
+
+def test_parquet_with_another_kind_of_type_is_refused(bring: Ingest) -> None:
+    sink = io.BytesIO()
+    frame = pd.DataFrame(THREE_ROWS, columns=["ID", "TARGET", "GRADE", "AMOUNT", "NOTE"])
+    frame.astype({"ID": str}).to_parquet(sink)
+    with pytest.raises(BadDelivery, match=r"loans\.parquet.*column ID: the file holds .*string, .* INTEGER"):
+        bring({"loans.parquet": sink.getvalue()})
+
+
+def test_a_damaged_parquet_file_is_refused(bring: Ingest) -> None:
+    sink = io.BytesIO()
+    frame = pd.DataFrame(THREE_ROWS * 1000, columns=["ID", "TARGET", "GRADE", "AMOUNT", "NOTE"])
+    frame["ID"] = range(len(frame))
+    frame.to_parquet(sink)
+    content = sink.getvalue()
+    with pytest.raises(BadDelivery, match=r"loans\.parquet \(table loans\) is damaged"):
+        bring({"loans.parquet": content[:500] + bytes(5000) + content[5500:]})
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(con: Any, lake: Lake, tmp_path: Path) -> None:
+    file = tmp_path / "loans.csv"
+    file.write_text(THREE)
+
+    class Disturbed(Lake):
+        """A lake whose writing takes so long that the file is touched meanwhile."""
+
+        def stage(self, *args: Any) -> Any:
+            staged = super().stage(*args)
+            with file.open("a") as more:
+                more.write("4,0,A,1,\n")
+            return staged
+
+    with pytest.raises(BadDelivery, match=r"loans\.csv changed while being read"):
+        ingest(
+            con,
+            Disturbed(tmp_path / "lake"),
+            [file],
+            "book/loans",
+            Loan,
+            "2026-01",
+            parents={},
+            max_bad_share=0,
+            quarantine_folder=tmp_path / "quarantine",
+            scratch=tmp_path / "scratch",
+        )
+    assert not list((tmp_path / "lake").rglob("*.parquet"))
+
+
+# -- any mixture -------------------------------------------------------------------------------------
+
+GOOD = st.tuples(
+    st.sampled_from(["", "0", "1", "0.0", "1.0"]),
+    st.sampled_from(["A", '"A"', '"C, or worse"']),
+    st.sampled_from(["", "5", "0.25", "1e3", "nan"]),
+    st.sampled_from(["", "x", '"a, b"', '"say ""x"""', 'a"b', " blank ", "é", "#", "'", "\\"]),
+)
+BAD = st.sampled_from(
+    [
+        "{},0,A,1",
+        "{},0,A,1,x,y",
+        "{}.5,0,A,1,",
+        "{},0,Q,1,",
+        '{},0,A,1,"',
+        '{},"0,A,1,',
+        "{},0,A,x,",
+        " ",
+        ",,,,",
+        '"',
+    ]
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    lines=st.lists(st.one_of(GOOD, BAD, st.just("")), max_size=12),
+    end=st.sampled_from(["\n", "\r\n"]),
+    last=st.booleans(),
+)
+def test_any_mixture_of_rows_is_accounted_for(lines: list[tuple | str], end: str, last: bool) -> None:
+    good, bad, text = [], 0, [LOANS.strip()]
+    for number, line in enumerate([("", "A", "", ""), *lines], start=1):
+        if isinstance(line, tuple):
+            written = ",".join([str(number), *line])
+            _, target, grade, amount, note = next(csv.reader([written]))
+            value = float(amount) if amount not in ("", "nan") else None
+            good.append((number, float(target) if target else None, grade, value, note or None))
+            text.append(written)
+        else:
+            text.append(line.format(number))
+            bad += line != ""
+    folder = Path(tempfile.mkdtemp())
+    try:
+        file = folder / "loans.csv"
+        file.write_bytes((end.join(text) + (end if last else "")).encode())
+        with duckdb.connect() as con:
+            ingested = ingest(
+                con,
+                Lake(folder / "lake"),
+                [file],
+                "loans",
+                Loan,
+                None,
+                parents={},
+                max_bad_share=1,
+                quarantine_folder=folder / "quarantine",
+                scratch=folder / "scratch",
+            )
+            kept = con.sql(f"SELECT * FROM ({ingested.staged.query()}) ORDER BY ID").fetchall()
+        assert kept == good
+        assert (ingested.rows_in, ingested.rows_kept) == (len(good) + bad, len(good))
+        assert ingested.rows_quarantined == bad == (len(faulty_rows(ingested)) if ingested.quarantine else 0)
+    finally:
+        shutil.rmtree(folder)
+
+
+def faulty_rows(ingested: Ingested) -> set[int]:
+    return {row for row, *_ in faults(ingested)}
+
+
+def test_the_real_sample_is_accepted_whole(bring: Ingest, real_data: Path) -> None:
+    from credit_assets.schemas.home_credit import TABLES
+
+    folder = real_data / "home_credit"
+    names = ["application_train.csv.gz", "application_test.csv.gz"]
+    ingested = bring({name: (folder / name).read_bytes() for name in names}, TABLES["applications"], share=0)
+    assert ingested.rows_in == ingested.rows_kept == 3549 + 1972

@@ -1,0 +1,81 @@
+"""The score table's contract: no decision that its own row contradicts."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pandera.errors
+import pytest
+
+from credit_assets.explanations.reasons import LEAST_FAVOURABLE, RAISED
+from credit_assets.schemas.scores import Scores
+from credit_assets.models.policy import APPROVE, DECLINE
+
+APPROVED = {
+    "applicant": 1,
+    "pd": 0.05,
+    "points": 587,
+    "band": "B",
+    "decision": APPROVE,
+    "cut_off": 0.1,
+    **dict.fromkeys((f"reason_{rank}" for rank in range(1, 5)), None),
+    **dict.fromkeys((f"reason_feature_{rank}" for rank in range(1, 5)), None),
+    "reason_basis": None,
+    "model_name": "home_credit",
+    "model_version": 3,
+    "model_run_id": "abc",
+    "feature_table_version": 12,
+    "synthetic": True,
+}
+DECLINED = APPROVED | {
+    "applicant": 2,
+    "pd": 0.3,
+    "points": 526,
+    "decision": DECLINE,
+    "reason_1": "debt in relation to income",
+    "reason_feature_1": "debt_to_income",
+    "reason_basis": RAISED,
+}
+
+
+def validated(*rows: dict[str, object]) -> pd.DataFrame:
+    return Scores.validate(pd.DataFrame(rows, columns=list(APPROVED)), lazy=True)
+
+
+def test_an_approval_and_a_decline_are_valid() -> None:
+    assert len(validated(APPROVED, DECLINED)) == 2
+    assert len(validated(APPROVED)) == 1
+    assert len(validated(DECLINED | {"reason_basis": LEAST_FAVOURABLE})) == 1
+
+
+@pytest.mark.parametrize(
+    ("row", "check"),
+    [
+        (DECLINED | {"reason_1": None, "reason_feature_1": None}, "declined_have_a_reason_and_approved_none"),
+        (DECLINED | {"reason_basis": None}, "declined_have_a_reason_and_approved_none"),
+        (
+            APPROVED | {"reason_1": "income", "reason_feature_1": "income", "reason_basis": RAISED},
+            "declined_have_a_reason_and_approved_none",
+        ),
+        (DECLINED | {"reason_feature_1": None}, "reasons_have_no_gaps"),
+        (DECLINED | {"reason_3": "income", "reason_feature_3": "income"}, "reasons_have_no_gaps"),
+        (APPROVED | {"pd": 0.2}, "decision_follows_cut_off"),
+        (DECLINED | {"pd": 0.1}, "decision_follows_cut_off"),
+        (APPROVED | {"pd": 0.0}, "greater_than(0)"),
+        (APPROVED | {"decision": "refer"}, "isin"),
+        (APPROVED | {"model_version": 0}, "greater_than_or_equal_to(1)"),
+        (APPROVED | {"band": None}, "not_nullable"),
+    ],
+)
+def test_a_row_that_contradicts_itself_is_refused(row: dict[str, object], check: str) -> None:
+    with pytest.raises(pandera.errors.SchemaErrors) as refused:
+        validated(APPROVED | {"applicant": 9}, row)
+    assert refused.value.failure_cases["check"].astype(str).str.contains(check, regex=False).any()
+
+
+def test_an_applicant_has_one_row() -> None:
+    with pytest.raises(pandera.errors.SchemaErrors):
+        validated(APPROVED, DECLINED | {"applicant": 1})
+
+
+def test_every_column_has_words() -> None:
+    assert all(Scores.descriptions().values())

@@ -1,0 +1,271 @@
+-- Months of the applicant's credit cards from this lender: use of the limit and its trend, drawings,
+-- cash taken from machines, payments against the minimum, days past due.
+-- One row an applicant with at least one card month by the application; later months are left out.
+-- Amounts are DECIMAL and shares are rounded to six decimals, so that sums over months are exact.
+with months as (
+    select
+        SK_ID_CURR,
+        SK_ID_PREV,
+        MONTHS_BALANCE::integer as month,
+        case when MONTHS_BALANCE >= -3 then 3 when MONTHS_BALANCE >= -6 then 6 when MONTHS_BALANCE >= -12 then 12 else 999 end
+            as period,
+        AMT_BALANCE::decimal(18, 3) as balance,
+        AMT_CREDIT_LIMIT_ACTUAL::decimal(18, 3) as credit_limit,
+        (AMT_BALANCE / nullif(AMT_CREDIT_LIMIT_ACTUAL, 0))::decimal(18, 6) as used,
+        AMT_DRAWINGS_CURRENT::decimal(18, 3) as drawn,
+        AMT_DRAWINGS_ATM_CURRENT::decimal(18, 3) as drawn_cash,
+        AMT_DRAWINGS_POS_CURRENT::decimal(18, 3) as drawn_goods,
+        CNT_DRAWINGS_CURRENT::integer as drawings,
+        CNT_DRAWINGS_ATM_CURRENT::integer as drawings_cash,
+        AMT_PAYMENT_TOTAL_CURRENT::decimal(18, 3) as paid,
+        AMT_INST_MIN_REGULARITY::decimal(18, 3) as minimum,
+        -- nothing to pay, nothing to judge
+        AMT_INST_MIN_REGULARITY > 0 as owing,
+        AMT_RECEIVABLE_PRINCIPAL::decimal(18, 3) as principal,
+        AMT_TOTAL_RECEIVABLE::decimal(18, 3) as receivable,
+        CNT_INSTALMENT_MATURE_CUM::integer as instalments,
+        SK_DPD as days_past_due,
+        SK_DPD_DEF as days_seriously_past_due
+    from credit_card_balance
+    where MONTHS_BALANCE <= 0
+),
+
+-- windows are added up from periods that do not overlap: far fewer rows to go through again
+periods as (
+    select
+        SK_ID_CURR,
+        period,
+        count(*) as months,
+        count(used) as months_used,
+        sum(used) as used,
+        max(used) as used_max,
+        sum(used * used) as used_squared,
+        sum(month) filter (used is not null) as month_sum,
+        sum(month * month) filter (used is not null) as month_squared,
+        sum(used * month) as used_month,
+        count(*) filter (used > 0.9) as nearly_full,
+        count(*) filter (used > 1) as over_limit,
+        sum(balance) as balance,
+        max(balance) as balance_max,
+        count(*) filter (balance > 0) as with_balance,
+        max(credit_limit) as limit_max,
+        sum(drawn) as drawn,
+        max(drawn) as drawn_max,
+        sum(drawn_cash) as drawn_cash,
+        sum(drawn_goods) as drawn_goods,
+        sum(drawings) as drawings,
+        sum(drawings_cash) as drawings_cash,
+        count(*) filter (drawings > 0) as active,
+        count(*) filter (drawings_cash > 0) as active_cash,
+        max(month) filter (drawings > 0) as last_drawing,
+        sum(paid) as paid,
+        count(*) filter (owing) as owing,
+        count(*) filter (owing and paid < minimum) as below_minimum,
+        count(*) filter (owing and paid between minimum and 1.2 * minimum) as at_minimum,
+        sum(paid) filter (owing) as paid_owing,
+        sum(minimum) filter (owing) as minimum,
+        sum(receivable - principal) as charges,
+        count(*) filter (days_past_due > 0) as late,
+        count(*) filter (days_seriously_past_due > 0) as seriously_late,
+        max(days_past_due) as days_late_max,
+        max(days_seriously_past_due) as days_seriously_late_max,
+        max(month) filter (days_past_due > 0) as last_late
+    from months
+    group by SK_ID_CURR, period
+),
+
+history as (
+    select
+        SK_ID_CURR,
+        sum(months) as months,
+        sum(months) filter (period <= 3) as months_3,
+        sum(months) filter (period <= 12) as months_12,
+        sum(months) filter (period > 12) as months_before,
+        sum(months_used) as months_used,
+        sum(months_used) filter (period <= 3) as months_used_3,
+        sum(months_used) filter (period <= 6) as months_used_6,
+        sum(months_used) filter (period <= 12) as months_used_12,
+        sum(used)::double as used,
+        sum(used) filter (period <= 3)::double as used_3,
+        sum(used) filter (period <= 6)::double as used_6,
+        sum(used) filter (period <= 12)::double as used_12,
+        max(used_max)::double as used_max,
+        max(used_max) filter (period <= 12)::double as used_max_12,
+        sum(used_squared)::double as used_squared,
+        sum(used_squared) filter (period <= 12)::double as used_squared_12,
+        sum(month_sum) filter (period <= 12)::double as month_sum_12,
+        sum(month_squared) filter (period <= 12)::double as month_squared_12,
+        sum(used_month) filter (period <= 12)::double as used_month_12,
+        sum(nearly_full) as nearly_full,
+        sum(nearly_full) filter (period <= 12) as nearly_full_12,
+        sum(over_limit) as over_limit,
+        sum(balance)::double as balance,
+        sum(balance) filter (period <= 3)::double as balance_3,
+        max(balance_max)::double as balance_max,
+        sum(with_balance) as with_balance,
+        max(limit_max)::double as limit_max,
+        sum(drawn)::double as drawn,
+        sum(drawn) filter (period <= 3)::double as drawn_3,
+        sum(drawn) filter (period <= 12)::double as drawn_12,
+        max(drawn_max)::double as drawn_max,
+        sum(drawn_cash)::double as drawn_cash,
+        sum(drawn_cash) filter (period <= 12)::double as drawn_cash_12,
+        sum(drawn_goods)::double as drawn_goods,
+        sum(drawings) as drawings,
+        sum(drawings) filter (period <= 12) as drawings_12,
+        sum(drawings_cash) as drawings_cash,
+        sum(drawings_cash) filter (period <= 3) as drawings_cash_3,
+        sum(active) as active,
+        sum(active_cash) as active_cash,
+        max(last_drawing) as last_drawing,
+        sum(paid)::double as paid,
+        sum(paid) filter (period <= 12)::double as paid_12,
+        sum(owing) as owing,
+        sum(owing) filter (period <= 12) as owing_12,
+        sum(below_minimum) as below_minimum,
+        sum(below_minimum) filter (period <= 12) as below_minimum_12,
+        sum(at_minimum) as at_minimum,
+        sum(paid_owing)::double as paid_owing,
+        sum(minimum)::double as minimum,
+        sum(charges)::double as charges,
+        sum(late) as late,
+        sum(late) filter (period <= 3) as late_3,
+        sum(late) filter (period <= 12) as late_12,
+        sum(seriously_late) as seriously_late,
+        sum(seriously_late) filter (period <= 12) as seriously_late_12,
+        max(days_late_max) as days_late_max,
+        max(days_late_max) filter (period <= 12) as days_late_max_12,
+        max(days_seriously_late_max) as days_seriously_late_max,
+        max(last_late) as last_late
+    from periods
+    group by SK_ID_CURR
+),
+
+-- a card has one row a month, so what its first and last month say is unambiguous
+cards as (
+    select
+        SK_ID_CURR,
+        SK_ID_PREV,
+        max(month) as last_month,
+        min(month) as first_month,
+        arg_max(balance, month) as balance,
+        arg_max(credit_limit, month) as credit_limit,
+        arg_min(credit_limit, month) as first_limit,
+        arg_max(instalments, month) as instalments
+    from months
+    group by SK_ID_CURR, SK_ID_PREV
+),
+
+applicant_cards as (
+    select
+        SK_ID_CURR,
+        count(*) as cards,
+        max(last_month) as last_month,
+        min(first_month) as first_month,
+        sum(balance) as balance,
+        sum(credit_limit) as credit_limit,
+        sum(first_limit) as first_limit,
+        sum(instalments) as instalments
+    from cards
+    group by SK_ID_CURR
+),
+
+late_months as (
+    select
+        SK_ID_CURR,
+        SK_ID_PREV,
+        -- consecutive late months of a card share this number
+        month - row_number() over (partition by SK_ID_PREV order by month) as run
+    from months
+    where days_past_due > 0
+),
+
+late_runs as (
+    select SK_ID_CURR, SK_ID_PREV, run, count(*) as months
+    from late_months
+    group by SK_ID_CURR, SK_ID_PREV, run
+),
+
+applicant_runs as (
+    select SK_ID_CURR, max(months) as longest
+    from late_runs
+    group by SK_ID_CURR
+)
+
+select
+    SK_ID_CURR,
+
+    -- cards and limits
+    cards::double as card_count, -- number of credit cards from us
+    months::double as card_months, -- months of history on credit cards from us
+    -applicant_cards.last_month::double as card_months_since_last, -- months since the last report on a credit card from us
+    -first_month::double as card_months_since_first, -- months since the first report on a credit card from us
+    credit_limit::double as card_limit, -- present limit of credit cards from us
+    limit_max as card_limit_max, -- highest limit of a credit card from us
+    credit_limit / nullif(first_limit, 0) as card_limit_growth, -- present limit of credit cards from us compared with the first
+    instalments::double as card_instalments_paid, -- number of instalments paid on credit cards from us
+
+    -- balance and use of the limit
+    applicant_cards.balance::double as card_balance, -- present balance on credit cards from us
+    history.balance / months as card_balance_mean, -- average balance on credit cards from us
+    balance_3 / months_3 as card_balance_mean_3, -- average balance on credit cards from us in the last 3 months
+    balance_max as card_balance_max, -- highest balance on a credit card from us
+    with_balance / months as card_with_balance_share, -- share of months with a balance on credit cards from us
+    applicant_cards.balance / nullif(credit_limit, 0) as card_utilisation, -- share of the limit of credit cards from us now in use
+    used / nullif(months_used, 0) as card_utilisation_mean, -- average share of the credit card limit in use
+    used_3 / nullif(months_used_3, 0) as card_utilisation_mean_3, -- average share of the credit card limit in use in the last 3 months
+    used_6 / nullif(months_used_6, 0) as card_utilisation_mean_6, -- average share of the credit card limit in use in the last 6 months
+    used_12 / nullif(months_used_12, 0) as card_utilisation_mean_12, -- average share of the credit card limit in use in the last 12 months
+    used_max as card_utilisation_max, -- highest share of the credit card limit in use
+    used_max_12 as card_utilisation_max_12, -- highest share of the credit card limit in use in the last 12 months
+    (months_used_12 * used_month_12 - month_sum_12 * used_12)
+    / nullif(months_used_12 * month_squared_12 - month_sum_12 * month_sum_12, 0) as card_utilisation_trend, -- monthly change in the share of the credit card limit in use over the last 12 months
+    used_3 / nullif(months_used_3, 0) - used / nullif(months_used, 0) as card_utilisation_to_usual, -- share of the credit card limit in use in the last 3 months compared with the usual
+    sqrt(greatest(used_squared - used * used / nullif(months_used, 0), 0) / nullif(months_used - 1, 0)) as card_utilisation_deviation, -- irregularity in the share of the credit card limit in use
+    sqrt(greatest(used_squared_12 - used_12 * used_12 / nullif(months_used_12, 0), 0) / nullif(months_used_12 - 1, 0)) as card_utilisation_deviation_12, -- irregularity in the share of the credit card limit in use in the last 12 months
+    nearly_full / nullif(months_used, 0) as card_nearly_full_share, -- share of months with more than 90% of the credit card limit in use
+    nearly_full_12 / nullif(months_used_12, 0) as card_nearly_full_share_12, -- share of the last 12 months with more than 90% of the credit card limit in use
+    over_limit / nullif(months_used, 0) as card_over_limit_share, -- share of months above the credit card limit
+    charges / months as card_charges_mean, -- average interest and fees owed on credit cards from us
+
+    -- drawings
+    drawn / months as card_drawn_mean, -- average amount drawn a month on credit cards from us
+    drawn_3 / months_3 as card_drawn_mean_3, -- average amount drawn a month on credit cards from us in the last 3 months
+    drawn_12 / months_12 as card_drawn_mean_12, -- average amount drawn a month on credit cards from us in the last 12 months
+    drawn_max as card_drawn_max, -- largest amount drawn in a month on a credit card from us
+    drawn_3 / months_3 - drawn / months as card_drawn_to_usual, -- amount drawn a month on credit cards in the last 3 months compared with the usual
+    drawn_cash / nullif(drawn, 0) as card_cash_share, -- share of credit card drawings taken in cash
+    drawn_cash_12 / nullif(drawn_12, 0) as card_cash_share_12, -- share of credit card drawings taken in cash in the last 12 months
+    drawn_goods / nullif(drawn, 0) as card_goods_share, -- share of credit card drawings spent in shops
+    drawings / months as card_drawings_mean, -- average number of credit card drawings a month
+    drawings_12 / months_12 as card_drawings_mean_12, -- average number of credit card drawings a month in the last 12 months
+    drawings_cash / months as card_cash_drawings_mean, -- average number of cash withdrawals a month on credit cards from us
+    drawings_cash_3 / months_3 as card_cash_drawings_mean_3, -- average number of cash withdrawals a month on credit cards from us in the last 3 months
+    active / months as card_active_share, -- share of months in which a credit card from us was used
+    active_cash / months as card_active_cash_share, -- share of months with cash withdrawals on a credit card from us
+    -last_drawing::double as card_months_since_drawing, -- months since a credit card from us was last used
+
+    -- payments
+    paid / months as card_paid_mean, -- average amount paid a month on credit cards from us
+    paid_12 / months_12 as card_paid_mean_12, -- average amount paid a month on credit cards from us in the last 12 months
+    paid / nullif(drawn, 0) as card_paid_to_drawn, -- amount paid compared with the amount drawn on credit cards from us
+    below_minimum / nullif(owing, 0) as card_below_minimum_share, -- share of months paid below the minimum on credit cards from us
+    below_minimum_12 / nullif(owing_12, 0) as card_below_minimum_share_12, -- share of months paid below the minimum on credit cards from us in the last 12 months
+    at_minimum / nullif(owing, 0) as card_at_minimum_share, -- share of months paid little more than the minimum on credit cards from us
+    paid_owing / nullif(minimum, 0) as card_paid_to_minimum, -- amount paid compared with the minimum due on credit cards from us
+
+    -- past due
+    late / months as card_late_share, -- share of months past due on credit cards from us
+    late_3 / months_3 as card_late_share_3, -- share of months past due on credit cards from us in the last 3 months
+    late_12 / months_12 as card_late_share_12, -- share of months past due on credit cards from us in the last 12 months
+    late_12 / months_12 - (late - coalesce(late_12, 0)) / nullif(months_before, 0) as card_late_share_change, -- change in the share of months past due on credit cards from us in the last year
+    seriously_late / months as card_seriously_late_share, -- share of months seriously past due on credit cards from us
+    seriously_late_12 / months_12 as card_seriously_late_share_12, -- share of months seriously past due on credit cards from us in the last 12 months
+    days_late_max::double as card_days_late_max, -- most days past due on a credit card from us
+    days_late_max_12::double as card_days_late_max_12, -- most days past due on a credit card from us in the last 12 months
+    days_seriously_late_max::double as card_days_seriously_late_max, -- most days seriously past due on a credit card from us
+    -last_late::double as card_months_since_late, -- months since a credit card from us was last past due
+    coalesce(longest, 0)::double as card_longest_late_run -- longest run of months past due on a credit card from us
+from history
+inner join applicant_cards using (SK_ID_CURR)
+left join applicant_runs using (SK_ID_CURR)
