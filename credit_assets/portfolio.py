@@ -15,10 +15,10 @@ from credit_assets.evaluation.config import EvaluationConfig
 from credit_assets.fairness.attributes import ProtectedAttribute
 from credit_assets.fairness.audit import FairnessConfig
 from credit_assets.models.config import TrainingConfig
+from credit_assets.models.policy import PolicyConfig
 from credit_assets.monitoring.drift import DriftConfig
 from credit_assets.project import Project
 from credit_assets.schemas.table import Table
-from credit_assets.models.policy import PolicyConfig
 from credit_assets.scoring.scorecard import ScorecardConfig
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -122,5 +122,3 @@ def _words(error: yaml.YAMLError | ValidationError) -> str:
     if isinstance(error, ValidationError):
         return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
     return str(error)
-
-

@@ -138,6 +138,7 @@ def mlflow_resource(project: Project, portfolio: str) -> dg.ResourceDefinition:
             "env": {},
             "extra_tags": {},
         }
+        assert context.instance is not None and context.run_id is not None
         with FileLock(project.data / "mlflow" / "runs.lock"):
             _end_abandoned(context.instance, portfolio)
             tracked = MlFlow(context.replace_config(settings))

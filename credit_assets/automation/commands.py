@@ -133,10 +133,11 @@ def _latest_checks(instance: dg.DagsterInstance, definitions: dg.Definitions) ->
         if record is None or event is None:
             continue
         evaluation = event.asset_check_evaluation_data
+        run = instance.get_run_by_id(record.run_id)
         yield {
             "asset": key.asset_key.path[-1],
             "check": key.name,
-            "batch": evaluation.target_materialization_data and event.logging_tags.get("dagster/partition"),
+            "batch": run.tags.get("dagster/partition") if run else None,
             "passed": evaluation.passed,
             "severity": evaluation.severity.value,
             "words": evaluation.description,

@@ -52,9 +52,7 @@ def to_ingest(portfolio: Portfolio, inbox: Inbox, lake: Lake) -> list[Outstandin
     return due
 
 
-def _changed(
-    portfolio: Portfolio, inbox: Inbox, batch: str, commits: Mapping[str, Commit | None]
-) -> tuple[str, ...]:
+def _changed(portfolio: Portfolio, inbox: Inbox, batch: str, commits: Mapping[str, Commit | None]) -> tuple[str, ...]:
     """The tables of the batch whose delivered files are not those that were last read into them."""
     stems = {name: config.files for name, config in portfolio.tables.items()}
     optional = {name for name, config in portfolio.tables.items() if config.optional}

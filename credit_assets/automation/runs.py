@@ -5,6 +5,7 @@ Which runs are outstanding is `outstanding.py`'s question.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -86,7 +87,7 @@ def execute(
     def listen(entry: dg.EventLogEntry) -> None:
         event = entry.dagster_event
         if event is None:
-            if entry.level >= 20:
+            if int(entry.level) >= logging.INFO:
                 report(f"    {entry.user_message}")
         elif event.event_type == DagsterEventType.STEP_START and event.step_key:
             started[event.step_key] = time.monotonic()
@@ -109,9 +110,7 @@ def execute(
         run_id=run_id,
         tags={COMMAND_TAG: portfolio},
     )
-    return RunOutcome(
-        run_id, job, batch, result.success, time.monotonic() - begin, tuple(errors), asset_seconds
-    )
+    return RunOutcome(run_id, job, batch, result.success, time.monotonic() - begin, tuple(errors), asset_seconds)
 
 
 def failed_checks(outcomes: Sequence[RunOutcome], instance: DagsterInstance) -> list[str]:

@@ -1,5 +1,7 @@
 """The evidence about a candidate as assets: its predictions, its metrics, and the gate with the report."""
 
+from typing import Any
+
 import dagster as dg
 import duckdb
 import pandas as pd
@@ -18,15 +20,11 @@ from credit_assets.resources import LakeResource
 from credit_assets.schemas.evidence import (
     BaselinePredictions,
     CandidatePredictions,
-    FairnessGroups,
-    FairnessVerdicts,
     Gate,
     Metrics,
     Predictions,
 )
 from credit_assets.schemas.table import Table
-
-HEADLINE = ("auc", "gini", "ks", "pr_auc", "brier", "log_loss", "ece")
 
 
 def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
@@ -37,7 +35,7 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
     def loaded(table: str, model: type[Table]) -> dg.AssetIn:
         return dg.AssetIn(key=[name, table], dagster_type=contract(model))
 
-    def settings(model: type[Table], *kinds: str) -> dict:
+    def settings(model: type[Table], *kinds: str) -> dict[str, Any]:
         return {
             "dagster_type": contract(model),
             "metadata": {"dagster/column_schema": column_schema(model)},
@@ -56,7 +54,9 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
         },
         **settings(Predictions, "pandas", "deltalake"),
     )
-    def predictions(candidate, baseline, training_set: duckdb.DuckDBPyRelation) -> pd.DataFrame:
+    def predictions(
+        candidate: pd.DataFrame, baseline: pd.DataFrame, training_set: duckdb.DuckDBPyRelation
+    ) -> pd.DataFrame:
         """PDs of the same test rows by the candidate, the baseline and, where there is one, the champion:
         what the evaluation, the audit and the gate are made from."""
         test = candidate[candidate["fold"] == TEST].rename(
@@ -77,7 +77,7 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
         ins={"predictions": loaded("predictions", Predictions)},
         **settings(Metrics, "scikitlearn", "deltalake"),
     )
-    def evaluation(context: dg.AssetExecutionContext, predictions) -> dg.MaterializeResult:
+    def evaluation(predictions: pd.DataFrame) -> dg.MaterializeResult:
         """How well the candidate ranks and matches outcomes it has not learned from, beside the baseline
         and the champion on the same rows; every figure with its interval."""
         version = _candidate(predictions)
@@ -89,11 +89,11 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
         return dg.MaterializeResult(
             value=evidence.metrics(),
             metadata={
-                **figures,
-                "candidate_version": int(version),
-                "deciles": frame_table(evidence.candidate.deciles),
-                "metrics": frame_table(evidence.metrics()),
                 **{title: picture(png) for title, png in pictures(predictions, evidence.candidate).items()},
+                "metrics": frame_table(evidence.metrics()),
+                "deciles": frame_table(evidence.candidate.deciles),
+                "candidate_version": int(version),
+                **figures,
             },
         )
 
@@ -112,9 +112,9 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
     def promotion_gate(
         context: dg.AssetExecutionContext,
         lake: LakeResource,
-        predictions,
-        metrics,
-        candidate,
+        predictions: pd.DataFrame,
+        metrics: pd.DataFrame,
+        candidate: pd.DataFrame,
         groups: pd.DataFrame,
         audit: pd.DataFrame,
     ) -> dg.MaterializeResult:

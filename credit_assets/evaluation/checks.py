@@ -20,9 +20,7 @@ def gate_specs(asset: dg.AssetKey, blocking: Sequence[str]) -> list[dg.AssetChec
         four_fifths_name(name): f"No group of {name} is approved at too low a share of another's rate, beyond chance."
         for name in blocking
     }
-    return [
-        dg.AssetCheckSpec(name, asset=asset, blocking=True, description=words) for name, words in demands.items()
-    ]
+    return [dg.AssetCheckSpec(name, asset=asset, blocking=True, description=words) for name, words in demands.items()]
 
 
 def gate_result(asset: dg.AssetKey, verdict: Verdict) -> dg.AssetCheckResult:

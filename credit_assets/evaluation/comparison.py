@@ -49,9 +49,7 @@ class Comparison:
         }
 
 
-def compare(
-    y: np.ndarray, candidate: np.ndarray, champion: np.ndarray, confidence: float = 0.95
-) -> Comparison:
+def compare(y: np.ndarray, candidate: np.ndarray, champion: np.ndarray, confidence: float = 0.95) -> Comparison:
     """Compare the PDs (n,) of two models on the same outcomes (n,).
 
     AUCs by DeLong's test for correlated curves (DeLong, DeLong & Clarke-Pearson 1988), in O(n log n) after

@@ -78,7 +78,5 @@ def pictures(predictions: pd.DataFrame, evaluation: Evaluation) -> dict[str, byt
 def _pds(predictions: pd.DataFrame) -> dict[str, np.ndarray]:
     """The PDs of the models that there are, the candidate first."""
     return {
-        model: predictions[model].to_numpy(dtype=np.float64)
-        for model in MODELS
-        if predictions[model].notna().all()
+        model: predictions[model].to_numpy(dtype=np.float64) for model in MODELS if predictions[model].notna().all()
     }

@@ -67,9 +67,7 @@ def discrimination(evaluation: Evaluation, thresholds: GateConfig) -> Verdict:
     reached = auc.value >= thresholds.min_auc
     doubts = "" if auc.low > 0.5 else ", and chance alone could explain it"
     if rarer < thresholds.min_defaults:
-        doubts += (
-            f", but {rarer} defaults or others are fewer than the {thresholds.min_defaults} it takes to tell"
-        )
+        doubts += f", but {rarer} defaults or others are fewer than the {thresholds.min_defaults} it takes to tell"
     return Verdict(
         name="discrimination",
         passed=reached and not doubts,
@@ -150,8 +148,7 @@ def stability(score_psi: float, score_psi_noise: float, thresholds: GateConfig) 
         passed=passed,
         blocking=True,
         words=(
-            f"PSI {score_psi:.4f} of the PDs between training and test "
-            f"is {'within' if passed else 'above'} {bound:.4f}"
+            f"PSI {score_psi:.4f} of the PDs between training and test is {'within' if passed else 'above'} {bound:.4f}"
         ),
         numbers={
             "score_psi": score_psi,
@@ -185,9 +182,7 @@ def four_fifths(fairness: pd.DataFrame) -> list[Verdict]:
                 f"{'below' if below else 'not below'} {row['min_air']:g}"
                 f"{', on so few that chance could explain it' if below and passed else ''}"
             )
-        numbers = {
-            key: float(row[key]) for key in ("air", "air_low", "air_high", "p_value") if pd.notna(row[key])
-        }
+        numbers = {key: float(row[key]) for key in ("air", "air_low", "air_high", "p_value") if pd.notna(row[key])}
         found.append(
             Verdict(
                 name=four_fifths_name(row["attribute"]),

@@ -253,9 +253,7 @@ class _Cells:
         bads_from = n_bads - bads_up_to[at] + bads[at]
         goods_from = n_goods - goods_up_to[at] + goods[at]
         precision = bads_from / (bads_from + goods_from)
-        squared_errors = (goods * self.squared_errors[0]).sum() + (
-            bads[at] * self.squared_errors[1, at]
-        ).sum()
+        squared_errors = (goods * self.squared_errors[0]).sum() + (bads[at] * self.squared_errors[1, at]).sum()
         log_losses = (goods * self.log_losses[0]).sum() + (bads[at] * self.log_losses[1, at]).sum()
         return {
             "auc": float((bads[at] * goods_below).sum()) / (n_goods * n_bads),

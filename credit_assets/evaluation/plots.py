@@ -142,9 +142,7 @@ def gains(deciles: pd.DataFrame) -> bytes:
         deciles["cumulative_lift"][:3],
         strict=True,
     ):
-        axes.annotate(
-            f"lift {lift:.1f}", (applicants, defaults), (8, -10), textcoords="offset points", fontsize=8
-        )
+        axes.annotate(f"lift {lift:.1f}", (applicants, defaults), (8, -10), textcoords="offset points", fontsize=8)
     axes.set(xlim=(0, 1), ylim=(0, 1.02))
     axes.xaxis.set_major_formatter(_percent)
     axes.yaxis.set_major_formatter(_percent)

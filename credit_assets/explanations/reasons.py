@@ -52,9 +52,7 @@ def adverse_action_reasons(
     if remaining.ndim != 2 or remaining.shape[1] != len(features):
         raise ValueError(f"contributions of shape {remaining.shape} for {len(features)} features")
     if not np.isfinite(remaining).all():
-        raise ValueError(
-            f"{int((~np.isfinite(remaining)).any(axis=1).sum())} applicants' contributions are not finite"
-        )
+        raise ValueError(f"{int((~np.isfinite(remaining)).any(axis=1).sum())} applicants' contributions are not finite")
     remaining[remaining == 0] = -np.inf
     unexplained = int((remaining.max(axis=1) == -np.inf).sum())
     if unexplained:

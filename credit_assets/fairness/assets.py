@@ -50,7 +50,9 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
         check_specs=[four_fifths_spec(verdicts_key, name, portfolio.fairness) for name in audited(portfolio)],
         group_name="fairness",
     )
-    def fairness(predictions, applications: duckdb.DuckDBPyRelation) -> Iterator[dg.Output | dg.AssetCheckResult]:
+    def fairness(
+        predictions: pd.DataFrame, applications: duckdb.DuckDBPyRelation
+    ) -> Iterator[dg.Output | dg.AssetCheckResult]:
         version = str(predictions["candidate_version"].iloc[0])
         cut_off = registry.cut_off(project.tracking_uri, portfolio.name, version)
         found = audit(
@@ -76,7 +78,9 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
             for row in found.verdicts.itertuples()
             if pd.notna(row.air)
         }
-        registry.log_evidence(project.tracking_uri, registry.run_of(project.tracking_uri, portfolio.name, version), figures)
+        registry.log_evidence(
+            project.tracking_uri, registry.run_of(project.tracking_uri, portfolio.name, version), figures
+        )
         yield dg.Output(
             found.verdicts,
             output_name="verdicts",
@@ -88,10 +92,10 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
     return [fairness]
 
 
-def _attributes(
-    predictions: pd.DataFrame, applications: duckdb.DuckDBPyRelation, portfolio: Portfolio
-) -> pd.DataFrame:
+def _attributes(predictions: pd.DataFrame, applications: duckdb.DuckDBPyRelation, portfolio: Portfolio) -> pd.DataFrame:
     """The protected attributes of the predicted applicants, row for row."""
     columns = sorted({attribute.column for attribute in portfolio.protected.values()})
     raw = applications.project(", ".join([f'"{portfolio.entity_key}" AS applicant', "batch", *columns])).df()
-    return groups(predictions[["applicant", "batch"]].merge(raw, how="left", on=["applicant", "batch"]), portfolio.protected)
+    return groups(
+        predictions[["applicant", "batch"]].merge(raw, how="left", on=["applicant", "batch"]), portfolio.protected
+    )

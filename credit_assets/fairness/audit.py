@@ -27,9 +27,7 @@ class FairnessConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    min_group_size: int = Field(
-        default=100, ge=1, description="applicants below which a group is shown but not judged"
-    )
+    min_group_size: int = Field(default=100, ge=1, description="applicants below which a group is shown but not judged")
     min_air: float = Field(
         default=0.8,
         gt=0,
@@ -240,9 +238,7 @@ def _p_value(rate: float, n: int, other_rate: float, other_n: int) -> float:
     return math.erfc(abs(rate - other_rate) / error / math.sqrt(2))
 
 
-def _verdict(
-    attribute: str, table: pd.DataFrame, reference: str | None, config: FairnessConfig
-) -> dict[str, object]:
+def _verdict(attribute: str, table: pd.DataFrame, reference: str | None, config: FairnessConfig) -> dict[str, object]:
     judged = table[table["judged"]]
     compared = judged[~judged["is_reference"]]
     enough = reference is not None and len(compared) > 0

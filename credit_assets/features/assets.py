@@ -28,7 +28,9 @@ def assets(
     """
     contracts = feature_contracts(queries, portfolio.models, portfolio.entity_key)
     tables = [
-        _feature_table(portfolio, query, contract(contracts[name]), column_schema(contracts[name]), sources[name], roots[name])
+        _feature_table(
+            portfolio, query, contract(contracts[name]), column_schema(contracts[name]), sources[name], roots[name]
+        )
         for name, query in queries.items()
     ]
     learned = training_set_contract(contracts["features"], portfolio.entity_key)
@@ -105,7 +107,9 @@ def _training_set(
 
     @dg.asset(
         key=key,
-        deps=[dg.AssetKey([name, table]) for table in ("features", portfolio.application_table, portfolio.outcomes_table)],
+        deps=[
+            dg.AssetKey([name, table]) for table in ("features", portfolio.application_table, portfolio.outcomes_table)
+        ],
         dagster_type=contract(model),
         metadata={"dagster/column_schema": column_schema(model)},
         io_manager_key="lake_io",
@@ -125,9 +129,12 @@ def _training_set(
     def training_set(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:
         """Features joined with known outcomes, each applicant in a fold that new data do not change: the
         newest batch with outcomes is the out-of-time test; with one batch, a share of its applicants is."""
+        _refuse_a_mixture(lake, portfolio)
         relations = {}
         for table in ("features", portfolio.application_table, portfolio.outcomes_table):
-            lake.connection.sql(lake.select(context, portfolio.table(table), None)).create_view(f"_{table}", replace=True)
+            lake.connection.sql(lake.select(context, portfolio.table(table), None)).create_view(
+                f"_{table}", replace=True
+            )
             relations[table] = f"_{table}"
         rows = lake.connection.sql(
             training_set_sql(
@@ -176,3 +183,15 @@ def _training_set(
         )
 
     return training_set
+
+
+def _refuse_a_mixture(lake: LakeResource, portfolio: Portfolio) -> None:
+    """Raise Failure where some batches are generated and others are not: such a model is evidence of nothing."""
+    written = lake.lake.batches(portfolio.table("features"))
+    generated = sorted(batch for batch, commit in written.items() if commit.metadata.get("synthetic") == "true")
+    if generated and len(generated) < len(written):
+        raise dg.Failure(
+            f"Batches {', '.join(generated)} of {portfolio.name} are synthetic and the others are not; no model may "
+            "learn from both. Keep real deliveries in a project whose data/ never held the demo's.",
+            allow_retries=False,
+        )

@@ -85,9 +85,7 @@ def _contract(query: FeatureQuery, types: Mapping[str, str], entity_key: str) ->
     body: dict[str, Any] = {
         "__doc__": query.description,
         "__module__": __name__,
-        "__annotations__": {
-            column: int if column == entity_key else DTYPES[kind] for column, kind in types.items()
-        },
+        "__annotations__": {column: int if column == entity_key else DTYPES[kind] for column, kind in types.items()},
         "Config": type("Config", (), {"unique": [entity_key]}),
     }
     for column in types:

@@ -77,6 +77,7 @@ def lineage(queries: Mapping[str, FeatureQuery], raw_schemas: Mapping[str, Mappi
     `raw_schemas` has the columns and types of every raw table the queries read. Columns that select,
     group or match rows on the way (WHERE, FILTER, GROUP BY, joins, windows) count as much as those
     calculated with; keys that only match the entity's own rows are left out where anything else remains.
+    Raises FeatureQueryError for a table without a schema or a column that its table does not have.
     """
     schemas = {table: dict(columns) for table, columns in raw_schemas.items()}
     result: Lineage = {}
@@ -242,13 +243,15 @@ def _query_lineage(
         for table, columns in schemas.items()
         for column in columns
     }
-    tree = qualify(
-        sqlglot.parse_one(query.sql, dialect=DIALECT),
-        dialect=DIALECT,
-        schema={table: dict(columns) for table, columns in schemas.items()},
-        quote_identifiers=False,
-        validate_qualify_columns=True,
-    )
+    try:
+        tree = qualify(
+            sqlglot.parse_one(query.sql, dialect=DIALECT),
+            dialect=DIALECT,
+            schema={table: dict(columns) for table, columns in schemas.items()},
+            quote_identifiers=False,
+        )
+    except SqlglotError as error:
+        raise FeatureQueryError(f"{query.name}.sql: {error}") from error
     walk = _Walk(traverse_scope(tree)[-1])
     result: dict[str, tuple[Origin, ...]] = {}
     for column in query.columns:

@@ -165,9 +165,7 @@ class LakeIOManager(dg.IOManager):
         return con.sql(query).df()
 
 
-@dg.io_manager(
-    required_resource_keys={"lake"}, description="Assets as batches of Delta tables, contracts enforced."
-)
+@dg.io_manager(required_resource_keys={"lake"}, description="Assets as batches of Delta tables, contracts enforced.")
 def lake_io_manager(context: dg.InitResourceContext) -> LakeIOManager:
     # By key and not nested in a ConfigurableIOManager, which would open a connection of its own: the
     # relations that assets return live in the connection of the resource they were given.
@@ -249,7 +247,13 @@ def frame_table(frame: pd.DataFrame) -> dg.TableMetadataValue:
         dg.TableRecord({str(name): _cell(value) for name, value in row.items()}) for row in frame.to_dict("records")
     ]
     kinds = {
-        str(name): "bool" if kind.kind == "b" else "int" if kind.kind in "iu" else "float" if kind.kind == "f" else "string"
+        str(name): "bool"
+        if kind.kind == "b"
+        else "int"
+        if kind.kind in "iu"
+        else "float"
+        if kind.kind == "f"
+        else "string"
         for name, kind in frame.dtypes.items()
     }
     return dg.MetadataValue.table(records, schema=dg.TableSchema.from_name_type_dict(kinds))

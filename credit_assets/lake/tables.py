@@ -19,7 +19,7 @@ import duckdb
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Schema
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
-from deltalake.transaction import AddAction, create_table_with_add_actions
+from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 BATCH = "batch"
@@ -93,7 +93,9 @@ class Lake:
         commit stands. A commit that loses the race is repeated on the newer version.
         """
         path, partition = str(self.path(staged.table)), [BATCH] if staged.batch else []
-        actions = [self._add(staged, file) for file in staged.files] if staged.rows else []
+        actions: list[AddAction | RemoveAction] = (
+            [self._add(staged, file) for file in staged.files] if staged.rows else []
+        )
         properties = CommitProperties(
             custom_metadata={**metadata, BATCH: staged.batch or "", "rows": str(staged.rows)},
             max_commit_retries=0,
@@ -236,9 +238,7 @@ class Lake:
 
 def _lost_race(error: BaseException) -> bool:
     """Whether another writer got in between reading the version and committing the next one."""
-    return isinstance(error, CommitFailedError) or (
-        isinstance(error, DeltaError) and "already exists" in str(error)
-    )
+    return isinstance(error, CommitFailedError) or (isinstance(error, DeltaError) and "already exists" in str(error))
 
 
 def _commits(delta: DeltaTable) -> list[Commit]:

@@ -3,24 +3,25 @@
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import duckdb
 import pandas as pd
 
-from credit_assets.models.importance import importance, leading
 from credit_assets.features.queries import FeatureQuery
 from credit_assets.features.training_set import TEST, training_frame
 from credit_assets.lake.io_managers import column_schema, contract, frame_table
 from credit_assets.models import registry
 from credit_assets.models.design_matrix import DesignMatrix
 from credit_assets.models.estimators import Folds, fit_logistic, fit_pd_model
+from credit_assets.models.importance import importance, leading
+from credit_assets.models.policy import cut_off
 from credit_assets.models.tuning import tune
 from credit_assets.portfolio import Portfolio
 from credit_assets.project import Project
 from credit_assets.resources import LakeResource
 from credit_assets.schemas.evidence import BaselinePredictions, CandidatePredictions
-from credit_assets.models.policy import cut_off
 
 NOT_FEATURES = ("batch", "target", "fold")
 SHOWN = 20
@@ -30,7 +31,7 @@ def assets(portfolio: Portfolio, project: Project, features: FeatureQuery) -> li
     """`xgboost` and `logistic_regression`, both from the training set."""
     config, key = portfolio.training, portfolio.entity_key
     training_set = {"training_set": dg.AssetIn(key=[portfolio.name, "training_set"])}
-    common = {
+    common: dict[str, Any] = {
         "ins": training_set,
         "io_manager_key": "lake_io",
         "required_resource_keys": {"lake", "mlflow"},
@@ -45,9 +46,7 @@ def assets(portfolio: Portfolio, project: Project, features: FeatureQuery) -> li
         kinds={"xgboost", "optuna", "mlflow"},
         **common,
     )
-    def xgboost(
-        context: dg.AssetExecutionContext, training_set: duckdb.DuckDBPyRelation
-    ) -> dg.MaterializeResult:
+    def xgboost(context: dg.AssetExecutionContext, training_set: duckdb.DuckDBPyRelation) -> dg.MaterializeResult:
         """Gradient-boosted trees, tuned by a search that resumes where it was interrupted, with calibrated
         PDs. Registered as the challenger; the table holds its PDs of rows it did not learn from."""
         frame = training_frame(training_set)

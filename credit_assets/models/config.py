@@ -33,6 +33,9 @@ class TrainingConfig(BaseModel):
         description="no new trial begins after so many seconds; what it cuts short "
         "depends on the machine's speed, so leave room where runs must repeat bit for bit",
     )
+    learning_rate: float = Field(
+        default=0.08, gt=0, le=1, description="of boosting; lower is a little better, and slower"
+    )
     max_rounds: int = Field(default=400, ge=1, description="boosting rounds at most")
     early_stopping_rounds: int = Field(
         default=30, ge=1, description="rounds without a lower log loss that end a fit"

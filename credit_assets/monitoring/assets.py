@@ -1,8 +1,8 @@
 """Drift as assets: the champion's reference, and each batch's features and scores held against it."""
 
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import duckdb
@@ -10,15 +10,17 @@ import pandas as pd
 
 from credit_assets.features.training_set import TEST
 from credit_assets.lake.io_managers import column_schema, contract, frame_table
-from credit_assets.lake.tables import TableMissing
 from credit_assets.models import registry
 from credit_assets.monitoring import checks
-from credit_assets.monitoring.drift import Reference, measure, summary, unusable
+from credit_assets.monitoring.drift import DriftSummary, Reference, measure, summary, unusable
 from credit_assets.monitoring.drift_report import drawn_columns, sample, write_report
 from credit_assets.portfolio import Portfolio
 from credit_assets.project import Project
 from credit_assets.resources import LakeResource, batches
 from credit_assets.schemas.drift import Drift
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
 
 REFERENCE = "drift_reference.parquet"
 SCORE = "pd"
@@ -29,7 +31,7 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
     """`drift_reference`, and by batch `feature_drift` (before its scores) and `score_drift` (after)."""
     uri, name, config = project.tracking_uri, portfolio.name, portfolio.drift
     features_key, scores_key = dg.AssetKey([name, "feature_drift"]), dg.AssetKey([name, "score_drift"])
-    by_batch = {
+    by_batch: dict[str, Any] = {
         "partitions_def": batches(name),
         "dagster_type": contract(Drift),
         "metadata": {"dagster/column_schema": column_schema(Drift)},
@@ -78,9 +80,7 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
         check_specs=checks.feature_specs(features_key),
         **by_batch,
     )
-    def feature_drift(
-        context: dg.AssetExecutionContext, features: duckdb.DuckDBPyRelation
-    ) -> dg.MaterializeResult:
+    def feature_drift(context: dg.AssetExecutionContext, features: duckdb.DuckDBPyRelation) -> dg.MaterializeResult:
         """How far each feature of the batch lies from what the champion learned from. Stops the scores where
         a feature the champion relies on has gone missing or no longer varies."""
         version = _champion(portfolio, project)
@@ -112,7 +112,7 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
         lake: LakeResource,
         scores: duckdb.DuckDBPyRelation,
         features: duckdb.DuckDBPyRelation,
-        features_drift,
+        features_drift: pd.DataFrame,
     ) -> dg.MaterializeResult:
         """How far the batch's PDs lie from the champion's on its test rows, with a page that draws the
         score and the features that moved most."""
@@ -143,9 +143,7 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
         test = lake.connection.sql(_training_set(lake, portfolio, version.tags)).filter(f"fold = '{TEST}'")
         then = sample(test, [name for name in test.columns if name not in ("target", "fold", "batch")], key)
         then[SCORE] = model.pd(then)
-        now = features.set_alias("f").join(
-            scores.project(f'applicant AS "{key}", {SCORE}').set_alias("s"), key
-        )
+        now = features.set_alias("f").join(scores.project(f'applicant AS "{key}", {SCORE}').set_alias("s"), key)
         page.parent.mkdir(parents=True, exist_ok=True)
         write_report(
             then[columns],
@@ -182,8 +180,8 @@ def _training_set(lake: LakeResource, portfolio: Portfolio, tags: dict[str, str]
     return lake.lake.query(table, version=int(tags[f"table.{table}"]))
 
 
-def _metadata(drift: pd.DataFrame, told) -> dict:
-    figures = {
+def _metadata(drift: pd.DataFrame, told: DriftSummary) -> dict[str, Any]:
+    figures: dict[str, Any] = {
         "verdict": told.verdict,
         "summary": told.words,
         "features_shifted": told.shifted,

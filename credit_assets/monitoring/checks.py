@@ -53,9 +53,7 @@ def features_usable(asset: dg.AssetKey, why: Mapping[str, str]) -> dg.AssetCheck
         asset_key=asset,
         check_name=FEATURES_USABLE,
         passed=not why,
-        description=f"Not usable: {words}"
-        if why
-        else "Every feature the champion relies on is there and varies.",
+        description=f"Not usable: {words}" if why else "Every feature the champion relies on is there and varies.",
         metadata={"unusable": len(why)},
     )
 

@@ -129,14 +129,8 @@ class NumericSketch:
         )
 
     def bin_words(self) -> list[str]:
-        inner = [
-            f"({_number(low)}, {_number(high)}]" for low, high in zip(self.cuts, self.cuts[1:], strict=False)
-        ]
-        outer = (
-            [f"up to {_number(self.cuts[0])}", f"above {_number(self.cuts[-1])}"]
-            if len(self.cuts)
-            else ["present"]
-        )
+        inner = [f"({_number(low)}, {_number(high)}]" for low, high in zip(self.cuts, self.cuts[1:], strict=False)]
+        outer = [f"up to {_number(self.cuts[0])}", f"above {_number(self.cuts[-1])}"] if len(self.cuts) else ["present"]
         return [*outer[:1], *inner, *outer[1:], "missing"]
 
     def median(self) -> float:
@@ -161,9 +155,7 @@ class CategorySketch:
     def of(cls, counts: Mapping[str | None, int], rare: float) -> CategorySketch:
         """Sketch a column from its rows a category; `None` is missing."""
         rows = sum(counts.values())
-        ordered = sorted(
-            ((n, word) for word, n in counts.items() if word is not None), key=lambda x: (-x[0], x[1])
-        )
+        ordered = sorted(((n, word) for word, n in counts.items() if word is not None), key=lambda x: (-x[0], x[1]))
         return cls(
             rows=rows,
             missing=counts.get(None, 0),
@@ -310,9 +302,7 @@ def measure(
     of_numbers = {name: sketch for name, sketch in sketches.items() if isinstance(sketch, NumericSketch)}
     of_words = {name: sketch for name, sketch in sketches.items() if isinstance(sketch, CategorySketch)}
     if other_kind := sorted(set(numeric) ^ set(of_numbers)):
-        raise ValueError(
-            f"numeric in training and text in the batch, or the reverse: {', '.join(other_kind)}"
-        )
+        raise ValueError(f"numeric in training and text in the batch, or the reverse: {', '.join(other_kind)}")
     chance = -float(np.expm1(np.log1p(-config.false_alarms) / len(names)))
     measured = {
         name: _measure_numeric(of_numbers[name], values, rows, chance)
@@ -357,9 +347,7 @@ class DriftSummary:
     words: str
 
 
-def summary(
-    drift: pd.DataFrame, config: DriftConfig, importance: Mapping[str, float] | None = None
-) -> DriftSummary:
+def summary(drift: pd.DataFrame, config: DriftConfig, importance: Mapping[str, float] | None = None) -> DriftSummary:
     """Judge a batch by its drift table and, where given, how much the model relies on each feature.
 
     Shifted, and so failed: the score shifted, or at least `config.shifted_features` of the features did, or
@@ -399,9 +387,7 @@ def summary(
     ]
     top = drift[drift["verdict"] != "stable"].head(5).to_dict("records")
     if top:
-        sentences.append(
-            "Moved most: " + "; ".join(f"{row['feature']} ({row['change']})" for row in top) + "."
-        )
+        sentences.append("Moved most: " + "; ".join(f"{row['feature']} ({row['change']})" for row in top) + ".")
     if (blind := float(own["psi_noise"].median())) > config.psi_moderate:
         sentences.append(f"So few rows cannot tell a PSI below {blind:.2f} from chance.")
     return DriftSummary(
@@ -421,9 +407,7 @@ def summary(
     )
 
 
-def unusable(
-    drift: pd.DataFrame, config: DriftConfig, importance: Mapping[str, float] | None = None
-) -> dict[str, str]:
+def unusable(drift: pd.DataFrame, config: DriftConfig, importance: Mapping[str, float] | None = None) -> dict[str, str]:
     """Important features that no longer carry what the model learned, each with why: reason enough not to
     score.
 
@@ -465,9 +449,7 @@ def _effect(figure: pd.Series, noise: pd.Series, moderate: float, shifted: float
 
 def _measure_numeric(sketch: NumericSketch, values: Floats, rows: int, chance: float) -> dict[str, object]:
     present_then, present_now = sketch.rows - sketch.missing, len(values)
-    measured = _measure_bins(
-        sketch.counts, _bin_counts(values, rows, sketch.cuts), sketch.bin_words(), chance
-    )
+    measured = _measure_bins(sketch.counts, _bin_counts(values, rows, sketch.cuts), sketch.bin_words(), chance)
     ks = noise = float("nan")
     if present_then and present_now:
         right = sketch.at_most / present_then - np.searchsorted(values, sketch.grid, "right") / present_now
@@ -486,9 +468,7 @@ def _measure_numeric(sketch: NumericSketch, values: Floats, rows: int, chance: f
     }
 
 
-def _measure_categories(
-    sketch: CategorySketch, batch: Mapping[str | None, int], chance: float
-) -> dict[str, object]:
+def _measure_categories(sketch: CategorySketch, batch: Mapping[str | None, int], chance: float) -> dict[str, object]:
     rows, missing = sum(batch.values()), batch.get(None, 0)
     now = np.array([batch.get(word, 0) for word in sketch.categories], dtype=np.int64)
     new = {word: n for word, n in batch.items() if word is not None and word not in set(sketch.categories)}
@@ -545,9 +525,7 @@ def _by_kind(relation: DuckDBPyRelation, names: Sequence[str]) -> tuple[list[str
     absent = [name for name in names if name not in types]
     if absent:
         raise ValueError(f"not among the columns to measure drift of: {', '.join(absent)}")
-    neither = [
-        f"{name} ({types[name]})" for name in names if types[name].id not in NUMERIC_TYPES | CATEGORY_TYPES
-    ]
+    neither = [f"{name} ({types[name]})" for name in names if types[name].id not in NUMERIC_TYPES | CATEGORY_TYPES]
     if neither:
         raise ValueError(f"neither numbers nor text, so drift has no measure for them: {', '.join(neither)}")
     return (
@@ -573,9 +551,7 @@ def _sorted_values(relation: DuckDBPyRelation, names: Sequence[str]) -> Iterator
             yield name, values, rows
 
 
-def _category_counts(
-    relation: DuckDBPyRelation, names: Sequence[str]
-) -> Iterator[tuple[str, dict[str | None, int]]]:
+def _category_counts(relation: DuckDBPyRelation, names: Sequence[str]) -> Iterator[tuple[str, dict[str | None, int]]]:
     """Each categorical column's rows a category, `None` for missing, all in one pass."""
     if not names:
         return

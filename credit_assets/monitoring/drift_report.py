@@ -107,9 +107,7 @@ def write_report(
         page = snapshot.get_html_str(as_iframe=False)
     head = f'<meta http-equiv="Content-Security-Policy" content="{CONTENT_POLICY}">'
     page = page.replace("<head>", f"<head>{head}<title>{escape(title)}</title>", 1)
-    page = page.replace(
-        "<body>", f"<body>{_opening(rows, title, words, synthetic, len(reference_sample))}", 1
-    )
+    page = page.replace("<body>", f"<body>{_opening(rows, title, words, synthetic, len(reference_sample))}", 1)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     partial.write_text(page, encoding="utf-8")
     partial.replace(path)
@@ -128,9 +126,7 @@ def _within_common_range(then: pd.Series, now: pd.Series) -> tuple[pd.Series, pd
 def _common_categories(then: pd.Series, now: pd.Series) -> tuple[pd.Series, pd.Series]:
     """Both with missing as a category, and those beyond the most frequent ones of either merged."""
     then, now = (side.astype(object).where(side.notna(), MISSING).astype(str) for side in (then, now))
-    shares = pd.concat([then.value_counts(normalize=True), now.value_counts(normalize=True)], axis=1).max(
-        axis=1
-    )
+    shares = pd.concat([then.value_counts(normalize=True), now.value_counts(normalize=True)], axis=1).max(axis=1)
     drawn = shares.sort_index().sort_values(ascending=False, kind="stable").index[:DRAWN_CATEGORIES]
     then, now = (side.where(side.isin(drawn), OTHER) for side in (then, now))
     return then, now
@@ -146,9 +142,7 @@ def _bounds(rows: pd.DataFrame, config: DriftConfig) -> pd.DataFrame:
     )
 
 
-def _register_methods(
-    rows: pd.DataFrame, config: DriftConfig, path: Path
-) -> tuple[dict[str, str], dict[str, float]]:
+def _register_methods(rows: pd.DataFrame, config: DriftConfig, path: Path) -> tuple[dict[str, str], dict[str, float]]:
     """Teach Evidently the drift table's figures: each column's method, of the two that decides, and its
     bound.
 
@@ -181,11 +175,7 @@ def _register_methods(
 
 def _opening(rows: pd.DataFrame, title: str, words: str, synthetic: bool, drawn_rows: int) -> str:
     """The page's head in HTML: banner, title, words and the drift table of the columns drawn."""
-    banner = (
-        '<p class="synthetic">SYNTHETIC DATA: made up, of no real lender or applicant</p>'
-        if synthetic
-        else ""
-    )
+    banner = '<p class="synthetic">SYNTHETIC DATA: made up, of no real lender or applicant</p>' if synthetic else ""
     shown: dict[str, tuple[str, Callable[[Any], str]]] = {
         "verdict": ("verdict", str),
         "psi": ("PSI", "{:.3f}".format),

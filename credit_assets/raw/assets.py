@@ -103,9 +103,7 @@ def _quarantine_check(result: Ingested) -> dg.AssetCheckResult:
         check_name="no_rows_quarantined",
         passed=False,
         severity=dg.AssetCheckSeverity.WARN,
-        description=(
-            f"{result.rows_quarantined} of {result.rows_in} rows are in {result.quarantine}; first {first}"
-        ),
+        description=(f"{result.rows_quarantined} of {result.rows_in} rows are in {result.quarantine}; first {first}"),
         metadata={"violations": violations_table(result.violations)},
     )
 

@@ -36,9 +36,7 @@ class Drift(Table):
     missing_reference: float = pa.Field(
         ge=0, le=1, description="Share missing in the training data", metadata={"unit": "share"}
     )
-    missing_batch: float = pa.Field(
-        ge=0, le=1, description="Share missing in the batch", metadata={"unit": "share"}
-    )
+    missing_batch: float = pa.Field(ge=0, le=1, description="Share missing in the batch", metadata={"unit": "share"})
     new_category_share: float = pa.Field(
         ge=0,
         le=1,

@@ -93,9 +93,7 @@ class FairnessVerdicts(Table):
     """Of each protected attribute and crossing: the worst-treated group, and the four-fifths rule."""
 
     attribute: str = pa.Field(unique=True, description="Protected attribute, or a crossing")
-    four_fifths: str = pa.Field(
-        isin=["pass", "fail", "not enough data"], description="Verdict by the four-fifths rule"
-    )
+    four_fifths: str = pa.Field(isin=["pass", "fail", "not enough data"], description="Verdict by the four-fifths rule")
     on_failure: str = pa.Field(isin=["block", "warn"], description="Whether a failure stops a promotion")
     air: float = pa.Field(ge=0, nullable=True, description="The lowest adverse impact ratio")
     significant: bool = pa.Field(description="Whether the difference is beyond chance")

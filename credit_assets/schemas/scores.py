@@ -21,9 +21,7 @@ class Scores(Table):
         description="approve where the PD is at or below the cut-off, else decline",
     )
     cut_off: float = pa.Field(gt=0, lt=1, description="The highest PD approved, kept with the model")
-    reason_1: str = pa.Field(
-        nullable=True, description="What pushed this PD up most; declined applicants only"
-    )
+    reason_1: str = pa.Field(nullable=True, description="What pushed this PD up most; declined applicants only")
     reason_2: str = pa.Field(nullable=True, description="The second largest push, where there is one")
     reason_3: str = pa.Field(nullable=True, description="The third largest push, where there is one")
     reason_4: str = pa.Field(nullable=True, description="The fourth largest push, where there is one")
@@ -40,9 +38,7 @@ class Scores(Table):
     model_version: int = pa.Field(ge=1, description="Its registered version: the champion when it scored")
     model_run_id: str = pa.Field(description="The tracking run that trained it")
     feature_table_version: int = pa.Field(ge=0, description="Version of the feature table that was read")
-    synthetic: bool = pa.Field(
-        description="Whether the applicant was generated, or the model learned from such"
-    )
+    synthetic: bool = pa.Field(description="Whether the applicant was generated, or the model learned from such")
 
     class Config:
         strict = True

@@ -13,12 +13,8 @@ import pandera.pandas as pa
 from pandera import extensions
 
 
-@extensions.register_check_method(
-    statistics=["min_value", "max_value", "sentinel"], supported_types=pd.Series
-)
-def in_range_or_sentinel(
-    values: pd.Series, *, min_value: float, max_value: float, sentinel: float
-) -> pd.Series:
+@extensions.register_check_method(statistics=["min_value", "max_value", "sentinel"], supported_types=pd.Series)
+def in_range_or_sentinel(values: pd.Series, *, min_value: float, max_value: float, sentinel: float) -> pd.Series:
     """`min_value <= value <= max_value`, or the value is the source's word for "none" (365243)."""
     return values.between(min_value, max_value) | (values == sentinel)
 

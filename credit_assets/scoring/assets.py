@@ -35,7 +35,7 @@ def assets(portfolio: Portfolio, project: Project, query: FeatureQuery) -> list[
         owners=portfolio.owners,
         kinds={"mlflow"},
     )
-    def champion(predictions) -> dg.MaterializeResult:
+    def champion(predictions: pd.DataFrame) -> dg.MaterializeResult:
         """The model version whose scores decide. It is the candidate that passed the promotion gate: where
         a check of the gate fails, this asset is not made and the earlier champion goes on."""
         version = str(predictions["candidate_version"].iloc[0])

@@ -13,8 +13,8 @@ import pandas as pd
 
 from credit_assets.explanations.reasons import adverse_action_reasons
 from credit_assets.models.estimators import PDModel
-from credit_assets.schemas.scores import Scores
 from credit_assets.models.policy import DECLINE, decide
+from credit_assets.schemas.scores import Scores
 from credit_assets.scoring.scorecard import ScorecardConfig, band, points
 
 

@@ -34,9 +34,7 @@ def two_models(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     n = draw(st.integers(4, 25))
     y = np.array(draw(st.lists(st.integers(0, 1), min_size=n, max_size=n)))
     y[:4] = 0, 0, 1, 1
-    one, other = (
-        np.array(draw(st.lists(st.integers(1, 12), min_size=n, max_size=n))) / 13 for _ in ("one", "other")
-    )
+    one, other = (np.array(draw(st.lists(st.integers(1, 12), min_size=n, max_size=n))) / 13 for _ in ("one", "other"))
     return y, one, other
 
 

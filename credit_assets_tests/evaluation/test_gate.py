@@ -9,7 +9,6 @@ import pytest
 from credit_assets.evaluation.comparison import Comparison, compare
 from credit_assets.evaluation.config import EvaluationConfig, GateConfig
 from credit_assets.evaluation.gate import (
-    Verdict,
     against_champion,
     calibration,
     discrimination,

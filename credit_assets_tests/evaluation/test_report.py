@@ -15,9 +15,7 @@ from credit_assets.evaluation.metrics import evaluate
 from credit_assets.evaluation.report import html_report
 
 
-def report(
-    synthetic: bool = True, title: str = "Candidate 7", group: str = "M", gate_passes: bool = True
-) -> str:
+def report(synthetic: bool = True, title: str = "Candidate 7", group: str = "M", gate_passes: bool = True) -> str:
     rng = np.random.default_rng(0)
     pds = rng.uniform(0.01, 0.4, 500)
     y = (rng.random(500) < pds).astype(int)

@@ -165,6 +165,13 @@ def test_lineage_wants_the_schema_of_every_raw_table(tmp_path: Path) -> None:
         lineage(queries, {"people": RAW["people"]})
 
 
+def test_a_column_that_its_table_lacks_is_refused(tmp_path: Path) -> None:
+    queries = load(write(tmp_path, loan_sums=LOAN_SUMS.replace("DAY", "DATE")), RAW)
+
+    with pytest.raises(FeatureQueryError, match=r"loan_sums\.sql: .*date"):
+        lineage(queries, RAW)
+
+
 @pytest.mark.parametrize(
     "using_gender",
     [

@@ -39,18 +39,14 @@ class Loan(Table):
     ends: str = pa.Field(nullable=True, str_startswith="a", str_endswith="b%")
     amount: float = pa.Field(nullable=True, gt=0.1, lt=1e6)
     rate: float = pa.Field(in_range={"min_value": 0, "max_value": 1, "include_max": False})
-    days: float = pa.Field(
-        nullable=True, in_range_or_sentinel={"min_value": -10, "max_value": 0, "sentinel": 365243}
-    )
+    days: float = pa.Field(nullable=True, in_range_or_sentinel={"min_value": -10, "max_value": 0, "sentinel": 365243})
     flag: pd.Int8Dtype = pa.Field(nullable=True, isin=[0, 1])
     term: np.int16 = pa.Field(le=60, ne=13)
     open: bool = pa.Field(eq=True)
     since: pd.Timestamp = pa.Field(nullable=True, ge=pd.Timestamp("2020-01-02"))
 
 
-TEXT = st.sampled_from(
-    ["A", "B", "C", "it's", "", "A1", "A12", "A123", "a1", "xyz", "xaz", "a x!z", "ab%", "é%"]
-)
+TEXT = st.sampled_from(["A", "B", "C", "it's", "", "A1", "A12", "A123", "a1", "xyz", "xaz", "a x!z", "ab%", "é%"])
 NUMBER = st.one_of(
     st.none(), st.sampled_from([math.nan, math.inf, -math.inf, 0.1, 365243.0]), st.floats(-11, 2, width=32)
 )
@@ -67,9 +63,7 @@ LOANS = st.lists(
         st.one_of(st.none(), st.integers(-1, 2)),
         st.sampled_from([-5, 12, 13, 60, 61]),
         st.booleans(),
-        st.one_of(
-            st.none(), st.sampled_from(pd.to_datetime(["2020-01-01", "2020-01-02", "2021-05-05"]).tolist())
-        ),
+        st.one_of(st.none(), st.sampled_from(pd.to_datetime(["2020-01-01", "2020-01-02", "2021-05-05"]).tolist())),
     ),
     min_size=1,
     max_size=40,
@@ -81,10 +75,7 @@ def frame(rows: list[tuple]) -> pd.DataFrame:
     types = {name: column.dtype.type for name, column in Loan.to_schema().columns.items()}
     text = {name for name, kind in column_types(Loan).items() if kind == "VARCHAR"}
     return pd.DataFrame(
-        {
-            name: pd.Series(values, dtype=object if name in text else types[name])
-            for name, values in columns.items()
-        }
+        {name: pd.Series(values, dtype=object if name in text else types[name]) for name, values in columns.items()}
     )
 
 
@@ -102,9 +93,7 @@ def test_every_row_is_judged_as_pandera_judges_it(rows: list[tuple], con: duckdb
         Loan.validate(loans, lazy=True)
         expected = set()
     except pa.errors.SchemaErrors as error:
-        assert error.failure_cases["index"].notna().all(), (
-            "the frame itself must fit, only its values may not"
-        )
+        assert error.failure_cases["index"].notna().all(), "the frame itself must fit, only its values may not"
         expected = set(zip(error.failure_cases["index"], error.failure_cases["column"], strict=True))
     con.register("loans", loans.rename_axis("position").reset_index())
     found = con.execute(f"SELECT position, {faults(rules(Loan))} FROM loans").fetchall()
@@ -163,9 +152,7 @@ def test_an_orphan_breaks_an_enforced_relation_and_is_counted_in_another(
     )
     parents = {"people": "SELECT unnest([1, 2, NULL]) AS id"}
     assert check(con, "months", Month, parents) == [Violation("person", "must occur in people.id", 1, ("7",))]
-    assert orphans(con, "months", Month, parents) == [
-        Violation("agent", "must occur in people.id", 1, ("9.0",))
-    ]
+    assert orphans(con, "months", Month, parents) == [Violation("agent", "must occur in people.id", 1, ("9.0",))]
     assert [rule.column for rule in relation_rules(Month, parents)] == ["person"]
     assert relation_rules(Month, {}) == []
 

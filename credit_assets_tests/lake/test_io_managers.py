@@ -149,9 +149,7 @@ def test_an_input_is_what_its_annotation_says(resources, instance):
         return pd.DataFrame({"a": [1]})
 
     kinds = {"lazy": duckdb.DuckDBPyRelation, "frame": pd.DataFrame, "narrow": Amounts}
-    run(
-        [loans(relation(GOOD)), *[reader(name, kind) for name, kind in kinds.items()], by_type], resources, instance
-    )
+    run([loans(relation(GOOD)), *[reader(name, kind) for name, kind in kinds.items()], by_type], resources, instance)
     assert isinstance(seen["lazy"], duckdb.DuckDBPyRelation)
     assert isinstance(seen["by_type"], duckdb.DuckDBPyRelation)
     assert list(seen["frame"].columns) == ["loan", "amount"], "a single batch comes without its batch column"

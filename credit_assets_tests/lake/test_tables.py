@@ -135,9 +135,7 @@ def test_kill_9_leaves_the_previous_version_readable(con, lake, moment):
         print("staged", flush=True)
         sys.stdin.read()
     """)
-    process = subprocess.Popen(
-        [sys.executable, "-c", writer], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen([sys.executable, "-c", writer], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "writing\n"
     if moment == "before the commit":
         assert process.stdout.readline() == "staged\n"

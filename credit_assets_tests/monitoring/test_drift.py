@@ -103,9 +103,7 @@ counts = st.lists(st.integers(0, 1000), min_size=1, max_size=12).filter(any)
 
 
 @given(st.data(), counts)
-def test_psi_is_never_negative_symmetric_and_zero_for_the_same_shares(
-    data: st.DataObject, first: list[int]
-) -> None:
+def test_psi_is_never_negative_symmetric_and_zero_for_the_same_shares(data: st.DataObject, first: list[int]) -> None:
     second = data.draw(st.lists(st.integers(0, 1000), min_size=len(first), max_size=len(first)).filter(any))
     a, b = np.array(first), np.array(second)
     assert (psi_terms(a, b) >= 0).all()
@@ -113,9 +111,7 @@ def test_psi_is_never_negative_symmetric_and_zero_for_the_same_shares(
     assert psi_terms(a, 7 * a) == pytest.approx(0, abs=1e-12)
 
 
-numbers = st.one_of(
-    st.none(), st.just(math.nan), st.just(math.inf), st.integers(-5, 5).map(float), st.floats(-9, 9)
-)
+numbers = st.one_of(st.none(), st.just(math.nan), st.just(math.inf), st.integers(-5, 5).map(float), st.floats(-9, 9))
 words = st.one_of(st.none(), st.sampled_from("abcdefgh"))
 
 
@@ -133,9 +129,7 @@ def test_any_batch_has_a_valid_drift_table_that_ignores_row_order(
 ) -> None:
     def table(rows: list[tuple[float | None, str | None]]) -> duckdb.DuckDBPyRelation:
         values, labels = zip(*rows, strict=True)
-        return con.from_arrow(
-            pa.table({"x": pa.array(values, pa.float64()), "word": pa.array(labels, pa.string())})
-        )
+        return con.from_arrow(pa.table({"x": pa.array(values, pa.float64()), "word": pa.array(labels, pa.string())}))
 
     reference = Reference.build(table(then), ["x", "word"], CONFIG)
     drift = measure(reference, table(now), CONFIG)
@@ -224,10 +218,7 @@ def test_psi_without_drift_has_the_mean_and_tail_that_the_noise_bound_assumes() 
     rng = np.random.default_rng(5)
     shares, rows_then, rows_now = np.full(10, 0.1), 4000, 1000
     psi = np.array(
-        [
-            psi_terms(rng.multinomial(rows_then, shares), rng.multinomial(rows_now, shares)).sum()
-            for _ in range(4000)
-        ]
+        [psi_terms(rng.multinomial(rows_then, shares), rng.multinomial(rows_now, shares)).sum() for _ in range(4000)]
     )
     assert psi.mean() == pytest.approx(9 * (1 / rows_then + 1 / rows_now), rel=0.03)
     assert (psi > psi_noise(10, rows_then, rows_now, chance=0.02)).mean() == pytest.approx(0.02, abs=0.006)
@@ -332,9 +323,7 @@ def test_a_batch_fails_by_its_score_its_share_of_features_or_their_importance(
 
 def test_the_summary_tells_what_moved_from_what_to_what(con: duckdb.DuckDBPyConnection) -> None:
     rng = np.random.default_rng(13)
-    then = pd.DataFrame(
-        {"income": rng.normal(10, 1, 4000), "age": rng.normal(size=4000), "pd": rng.random(4000)}
-    )
+    then = pd.DataFrame({"income": rng.normal(10, 1, 4000), "age": rng.normal(size=4000), "pd": rng.random(4000)})
     now = then.assign(income=then["income"] + 2, pd=np.sqrt(then["pd"]))
     reference = Reference.build(table_of(con, then), ["income", "age"], CONFIG, score="pd")
 
@@ -348,9 +337,7 @@ def test_the_summary_tells_what_moved_from_what_to_what(con: duckdb.DuckDBPyConn
 
 def test_the_summary_says_when_rows_are_too_few_to_tell(con: duckdb.DuckDBPyConnection) -> None:
     then = pd.DataFrame({"x": np.arange(1000.0)})
-    few = measure(
-        Reference.build(table_of(con, then), ["x"], CONFIG), table_of(con, then.head(30)[::3]), CONFIG
-    )
+    few = measure(Reference.build(table_of(con, then), ["x"], CONFIG), table_of(con, then.head(30)[::3]), CONFIG)
     assert "cannot tell" in summary(few, CONFIG).words
 
 
@@ -417,9 +404,7 @@ def test_another_file_is_not_taken_for_a_reference(tmp_path: Path) -> None:
 
 def test_scores_may_come_from_other_rows_than_the_features(con: duckdb.DuckDBPyConnection) -> None:
     training, holdout = pd.DataFrame({"x": np.arange(100.0)}), pd.DataFrame({"pd": np.linspace(0, 1, 40)})
-    reference = Reference.build(
-        table_of(con, training), ["x"], CONFIG, score="pd", scores=table_of(con, holdout)
-    )
+    reference = Reference.build(table_of(con, training), ["x"], CONFIG, score="pd", scores=table_of(con, holdout))
     drift = measure(reference, table_of(con, training.assign(pd=0.5)), CONFIG).set_index("feature")
     assert drift["rows_reference"].to_dict() == {"x": 100, "pd": 40}
     assert drift["role"].to_dict() == {"x": "feature", "pd": "score"}
@@ -458,9 +443,7 @@ def test_what_cannot_be_measured_is_named(con: duckdb.DuckDBPyConnection) -> Non
         measure(reference, rows, CONFIG, columns=["y"])
 
 
-def test_columns_read_in_groups_give_the_same(
-    con: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_columns_read_in_groups_give_the_same(con: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(23)
     then, now = pd.DataFrame(rng.normal(size=(300, 7))), pd.DataFrame(rng.normal(0.2, 1, size=(100, 7)))
     then.columns = now.columns = [f"x {i}" for i in range(7)]
@@ -495,9 +478,7 @@ def test_two_halves_of_one_real_book_are_stable_and_two_vintages_are_not(
     )
     loans = con.table("loans")
 
-    halves = measure(
-        Reference.build(loans.filter("half"), features, CONFIG), loans.filter("not half"), CONFIG
-    )
+    halves = measure(Reference.build(loans.filter("half"), features, CONFIG), loans.filter("not half"), CONFIG)
     vintages = measure(
         Reference.build(loans.filter("issued < 2009"), features, CONFIG),
         loans.filter("issued = 2010"),

@@ -46,9 +46,7 @@ def batch() -> pd.DataFrame:
 def drift() -> pd.DataFrame:
     with duckdb.connect() as con:
         then = con.from_arrow(pa.Table.from_pandas(training()))
-        now = con.from_arrow(
-            pa.Table.from_pandas(batch().astype({"channel": "string"}), preserve_index=False)
-        )
+        now = con.from_arrow(pa.Table.from_pandas(batch().astype({"channel": "string"}), preserve_index=False))
         reference = Reference.build(then, list(training().columns[1:-1]), CONFIG, score="pd")
         return measure(reference, now, CONFIG)
 
@@ -111,18 +109,14 @@ write_report(rows, rows + 1, drift, path, "t", "w", DriftConfig(), synthetic=Fal
     assert "SYNTHETIC" not in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
-def test_a_second_page_of_the_process_has_its_own_figures(
-    drift: pd.DataFrame, page: str, tmp_path: Path
-) -> None:
+def test_a_second_page_of_the_process_has_its_own_figures(drift: pd.DataFrame, page: str, tmp_path: Path) -> None:
     other = drift[drift["feature"] == "steady"].assign(psi=0.7654321, verdict="shifted")
     write_report(training(), batch(), other, tmp_path / "drift.html", "t", "w", CONFIG, synthetic=False)
     assert '"drift_score": 0.765432' in (tmp_path / "drift.html").read_text(encoding="utf-8")
 
 
 def test_the_score_and_what_moved_most_are_drawn() -> None:
-    moved = [{"feature": f"x{i}", "role": "feature"} for i in range(60)] + [
-        {"feature": "pd", "role": "score"}
-    ]
+    moved = [{"feature": f"x{i}", "role": "feature"} for i in range(60)] + [{"feature": "pd", "role": "score"}]
     assert drawn_columns(pd.DataFrame(moved)) == ["pd", *(f"x{i}" for i in range(DRAWN_COLUMNS - 1))]
 
 

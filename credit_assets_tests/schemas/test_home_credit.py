@@ -54,10 +54,7 @@ def good_row(model: type[Table], **changes: Any) -> pd.DataFrame:
     """One row that fulfils the contract, but for the changed columns."""
     columns = model.to_schema().columns
     row = pd.DataFrame(
-        {
-            name: pd.Series([allowed_value(column)], dtype=stored_type(column))
-            for name, column in columns.items()
-        }
+        {name: pd.Series([allowed_value(column)], dtype=stored_type(column)) for name, column in columns.items()}
     )
     for name, value in changes.items():
         row[name] = pd.Series([value], dtype=stored_type(columns[name]) if value is not None else object)
@@ -66,15 +63,11 @@ def good_row(model: type[Table], **changes: Any) -> pd.DataFrame:
 
 def read(folder: Path, stem: str, model: type[Table]) -> pd.DataFrame:
     types = {name: stored_type(column) for name, column in model.to_schema().columns.items()}
-    return pd.read_csv(
-        folder / "home_credit" / f"{stem}.csv.gz", dtype=types, keep_default_na=False, na_values=[""]
-    )
+    return pd.read_csv(folder / "home_credit" / f"{stem}.csv.gz", dtype=types, keep_default_na=False, na_values=[""])
 
 
 @pytest.mark.parametrize(("stem", "model"), SOURCE_FILES)
-def test_every_row_of_the_real_files_fulfils_its_contract(
-    real_data: Path, stem: str, model: type[Table]
-) -> None:
+def test_every_row_of_the_real_files_fulfils_its_contract(real_data: Path, stem: str, model: type[Table]) -> None:
     frame = read(real_data, stem, model)
 
     model.validate(frame, lazy=True)

@@ -7,8 +7,8 @@ import pandera.errors
 import pytest
 
 from credit_assets.explanations.reasons import LEAST_FAVOURABLE, RAISED
-from credit_assets.schemas.scores import Scores
 from credit_assets.models.policy import APPROVE, DECLINE
+from credit_assets.schemas.scores import Scores
 
 APPROVED = {
     "applicant": 1,

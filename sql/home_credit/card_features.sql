@@ -221,8 +221,8 @@ select
     (months_used_12 * used_month_12 - month_sum_12 * used_12)
     / nullif(months_used_12 * month_squared_12 - month_sum_12 * month_sum_12, 0) as card_utilisation_trend, -- monthly change in the share of the credit card limit in use over the last 12 months
     used_3 / nullif(months_used_3, 0) - used / nullif(months_used, 0) as card_utilisation_to_usual, -- share of the credit card limit in use in the last 3 months compared with the usual
-    sqrt(greatest(used_squared - used * used / nullif(months_used, 0), 0) / nullif(months_used - 1, 0)) as card_utilisation_deviation, -- irregularity in the share of the credit card limit in use
-    sqrt(greatest(used_squared_12 - used_12 * used_12 / nullif(months_used_12, 0), 0) / nullif(months_used_12 - 1, 0)) as card_utilisation_deviation_12, -- irregularity in the share of the credit card limit in use in the last 12 months
+    sqrt(greatest(used_squared - used * used / nullif(months_used, 0), 0) / nullif(greatest(months_used - 1, 0), 0)) as card_utilisation_deviation, -- irregularity in the share of the credit card limit in use
+    sqrt(greatest(used_squared_12 - used_12 * used_12 / nullif(months_used_12, 0), 0) / nullif(greatest(months_used_12 - 1, 0), 0)) as card_utilisation_deviation_12, -- irregularity in the share of the credit card limit in use in the last 12 months
     nearly_full / nullif(months_used, 0) as card_nearly_full_share, -- share of months with more than 90% of the credit card limit in use
     nearly_full_12 / nullif(months_used_12, 0) as card_nearly_full_share_12, -- share of the last 12 months with more than 90% of the credit card limit in use
     over_limit / nullif(months_used, 0) as card_over_limit_share, -- share of months above the credit card limit

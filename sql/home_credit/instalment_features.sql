@@ -70,7 +70,7 @@ periods as (
         count(*) filter (paid < amount) as short,
         count(*) filter (paid > amount) as over,
         sum(greatest(delay, 0)) as days_late,
-        max(greatest(delay, 0)) as days_late_max,
+        case when count(delay) > 0 then greatest(max(delay), 0) end as days_late_max,
         sum(delay) as delay,
         sum(delay * delay) as delay_squared,
         sum(due) filter (delay is not null) as due,
@@ -244,8 +244,8 @@ select
     delay_90 / nullif(settled_90, 0) - delay / nullif(settled, 0) as instalment_delay_90_to_usual, -- days late on loan instalments in the last 3 months compared with the usual
     last_delay::double as instalment_last_delay, -- days late on the last loan instalment
     last_delay - delay / nullif(settled, 0) as instalment_last_delay_to_usual, -- days late on the last loan instalment compared with the usual
-    sqrt(greatest(delay_squared - delay * delay / nullif(settled, 0), 0) / nullif(settled - 1, 0)) as instalment_delay_deviation, -- irregularity of the days on which loan instalments were paid
-    sqrt(greatest(delay_squared_365 - delay_365 * delay_365 / nullif(settled_365, 0), 0) / nullif(settled_365 - 1, 0)) as instalment_delay_deviation_365, -- irregularity of the days on which loan instalments were paid in the last 12 months
+    sqrt(greatest(delay_squared - delay * delay / nullif(settled, 0), 0) / nullif(greatest(settled - 1, 0), 0)) as instalment_delay_deviation, -- irregularity of the days on which loan instalments were paid
+    sqrt(greatest(delay_squared_365 - delay_365 * delay_365 / nullif(settled_365, 0), 0) / nullif(greatest(settled_365 - 1, 0), 0)) as instalment_delay_deviation_365, -- irregularity of the days on which loan instalments were paid in the last 12 months
 
     -- runs
     coalesce(current_on_time, 0)::double as instalment_current_on_time_run, -- number of loan instalments paid on time since the last late one

@@ -120,9 +120,7 @@ def building(what: str, how: str) -> Any:
 
 def enquiries(when: str) -> Any:
     """Despite the source's AMT, a count."""
-    return count(
-        f"Enquiries to the credit bureau about the applicant in the {when}", most=1000, nullable=True
-    )
+    return count(f"Enquiries to the credit bureau about the applicant in the {when}", most=1000, nullable=True)
 
 
 class Applications(Table):
@@ -179,9 +177,7 @@ class Applications(Table):
         description="The same rating with the city taken into account; -1 means unknown",
     )
     WEEKDAY_APPR_PROCESS_START: str = word("Day of the week of the application", WEEKDAYS)
-    HOUR_APPR_PROCESS_START: np.int8 = count(
-        "Hour of the day of the application", most=23, unit="hour, 0 to 23"
-    )
+    HOUR_APPR_PROCESS_START: np.int8 = count("Hour of the day of the application", most=23, unit="hour, 0 to 23")
     REG_REGION_NOT_LIVE_REGION: np.int8 = flag("Registered and contact address lie in different regions")
     REG_REGION_NOT_WORK_REGION: np.int8 = flag("Registered and work address lie in different regions")
     LIVE_REGION_NOT_WORK_REGION: np.int8 = flag("Contact and work address lie in different regions")
@@ -236,17 +232,11 @@ class Applications(Table):
     LIVINGAREA_MEDI: float = building("area lived in", "median")
     NONLIVINGAPARTMENTS_MEDI: float = building("size of the apartments not lived in", "median")
     NONLIVINGAREA_MEDI: float = building("area not lived in", "median")
-    FONDKAPREMONT_MODE: str = word(
-        "Which fund pays for major repairs of the building", REPAIR_FUNDS, nullable=True
-    )
+    FONDKAPREMONT_MODE: str = word("Which fund pays for major repairs of the building", REPAIR_FUNDS, nullable=True)
     HOUSETYPE_MODE: str = word("Kind of building", HOUSE_TYPES, nullable=True)
     TOTALAREA_MODE: float = building("total area", "most frequent")
-    WALLSMATERIAL_MODE: str = word(
-        "What the walls of the building are made of", WALL_MATERIALS, nullable=True
-    )
-    EMERGENCYSTATE_MODE: str = word(
-        "Whether the building is in a dangerous state", ("Yes", "No"), nullable=True
-    )
+    WALLSMATERIAL_MODE: str = word("What the walls of the building are made of", WALL_MATERIALS, nullable=True)
+    EMERGENCYSTATE_MODE: str = word("Whether the building is in a dangerous state", ("Yes", "No"), nullable=True)
     OBS_30_CNT_SOCIAL_CIRCLE: float = count(
         "People around the applicant whose loans were observed for 30 days past due", most=1000, nullable=True
     )

@@ -43,9 +43,7 @@ class PosCashBalance(Table):
     SK_ID_PREV: np.int64 = key("Number of the earlier application")
     SK_ID_CURR: np.int64 = key("Number of the application")
     MONTHS_BALANCE: np.int16 = month("Month of the balance")
-    CNT_INSTALMENT: float = count(
-        "Term of the loan, which may have changed", most=1200, nullable=True, unit="months"
-    )
+    CNT_INSTALMENT: float = count("Term of the loan, which may have changed", most=1200, nullable=True, unit="months")
     CNT_INSTALMENT_FUTURE: float = count("Instalments left to pay", most=1200, nullable=True)
     NAME_CONTRACT_STATUS: str = word("Status of the contract in the month", POS_STATUSES)
     SK_DPD: np.int32 = days_late("Days past due in the month")
@@ -70,9 +68,7 @@ class CreditCardBalance(Table):
     AMT_CREDIT_LIMIT_ACTUAL: np.int32 = count(
         "Limit of the card in the month", most=int(LARGEST_LOAN), unit="currency units"
     )
-    AMT_DRAWINGS_ATM_CURRENT: float = amount(
-        "Drawn at machines in the month", least=-LARGEST_LOAN, nullable=True
-    )
+    AMT_DRAWINGS_ATM_CURRENT: float = amount("Drawn at machines in the month", least=-LARGEST_LOAN, nullable=True)
     AMT_DRAWINGS_CURRENT: float = amount("Drawn in the month", least=-LARGEST_LOAN)
     AMT_DRAWINGS_OTHER_CURRENT: float = amount("Drawn in other ways in the month", nullable=True)
     AMT_DRAWINGS_POS_CURRENT: float = amount("Drawn buying goods in the month", nullable=True)

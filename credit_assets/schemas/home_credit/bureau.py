@@ -57,9 +57,7 @@ class Bureau(Table):
         earliest=EARLIEST_END,
         nullable=True,
     )
-    DAYS_ENDDATE_FACT: float = days(
-        "When the loan ended, for closed ones", earliest=EARLIEST_END, nullable=True
-    )
+    DAYS_ENDDATE_FACT: float = days("When the loan ended, for closed ones", earliest=EARLIEST_END, nullable=True)
     AMT_CREDIT_MAX_OVERDUE: float = amount(
         "Largest amount ever overdue on the loan", most=LARGEST_BUREAU_AMOUNT, nullable=True
     )

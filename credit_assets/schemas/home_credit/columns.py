@@ -48,25 +48,19 @@ def word(description: str, words: Iterable[str], nullable: bool = False) -> Any:
     return pa.Field(isin=list(words), nullable=nullable, description=description)
 
 
-def count(
-    description: str, most: int, least: int = 0, nullable: bool = False, unit: str | None = None
-) -> Any:
+def count(description: str, most: int, least: int = 0, nullable: bool = False, unit: str | None = None) -> Any:
     """How many, between `least` and `most`."""
     return pa.Field(ge=least, le=most, nullable=nullable, description=description, metadata=_unit(unit))
 
 
 def amount(description: str, most: float = LARGEST_LOAN, least: float = 0.0, nullable: bool = False) -> Any:
     """Money, in the source's currency, which it does not name."""
-    return pa.Field(
-        ge=least, le=most, nullable=nullable, description=description, metadata=_unit("currency units")
-    )
+    return pa.Field(ge=least, le=most, nullable=nullable, description=description, metadata=_unit("currency units"))
 
 
 def positive_amount(description: str, most: float = LARGEST_LOAN, nullable: bool = False) -> Any:
     """Money that cannot be zero."""
-    return pa.Field(
-        gt=0.0, le=most, nullable=nullable, description=description, metadata=_unit("currency units")
-    )
+    return pa.Field(gt=0.0, le=most, nullable=nullable, description=description, metadata=_unit("currency units"))
 
 
 def share(description: str, nullable: bool = True) -> Any:

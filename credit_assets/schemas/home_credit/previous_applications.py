@@ -155,9 +155,7 @@ class PreviousApplications(Table):
     HOUR_APPR_PROCESS_START: np.int8 = count(
         "Hour of the day of the earlier application", most=23, unit="hour, 0 to 23"
     )
-    FLAG_LAST_APPL_PER_CONTRACT: str = word(
-        "Whether it was the last application for its contract", ("Y", "N")
-    )
+    FLAG_LAST_APPL_PER_CONTRACT: str = word("Whether it was the last application for its contract", ("Y", "N"))
     NFLAG_LAST_APPL_IN_DAY: np.int8 = flag("It was the applicant's last application of the day")
     RATE_DOWN_PAYMENT: float = pa.Field(
         ge=-0.01,

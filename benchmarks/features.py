@@ -1,0 +1,76 @@
+"""Time and peak memory of each feature query of a portfolio, from the lake's Delta tables to Delta tables.
+
+    python benchmarks/features.py data/lake 2026-01 --memory 3GB --threads 2
+
+Reads one batch's raw tables; the features are written to a temporary lake, not into it. Each query
+runs in a process of its own, so that its peak memory is its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import resource
+import tempfile
+import time
+from pathlib import Path
+
+import duckdb
+
+from credit_assets.features.queries import FeatureQuery, load
+from credit_assets.lake.tables import Lake
+
+SQL = Path(__file__).parents[1] / "sql"
+
+
+def run(
+    query: FeatureQuery, portfolio: str, lakes: tuple[Path, Path], batch: str, config: dict[str, str | int]
+) -> tuple[int, float, float, float]:
+    """Compute and write one query; rows, seconds, processor seconds and peak memory in GB."""
+    con = duckdb.connect(config={**config, "preserve_insertion_order": False})
+    raw, made = map(Lake, lakes)
+    start, busy = time.perf_counter(), time.process_time()
+    for table in query.inputs:
+        name = f"{portfolio}/{table}"
+        lake = raw if raw.exists(name) else made
+        con.execute(f"create view {table} as {lake.query(name, [batch])}")
+    staged = made.stage(con, query.sql, f"{portfolio}/{query.name}", batch)
+    made.commit(staged, {})
+    seconds, busy = time.perf_counter() - start, time.process_time() - busy
+    con.close()
+    return staged.rows, seconds, busy, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("lake", type=Path, help="the lake's folder")
+    parser.add_argument("batch")
+    parser.add_argument("--portfolio", default="home_credit")
+    parser.add_argument("--memory", default="2GB", help="DuckDB's memory limit")
+    parser.add_argument("--threads", type=int, default=2)
+    asked = parser.parse_args()
+    total, peak = [0.0, 0.0], 0.0
+    with tempfile.TemporaryDirectory(dir=asked.lake.parent) as folder:
+        config = {
+            "memory_limit": asked.memory,
+            "threads": asked.threads,
+            "temp_directory": str(Path(folder) / "spill"),
+        }
+        spawn = multiprocessing.get_context("spawn")
+        for query in load(SQL / asked.portfolio).values():
+            with spawn.Pool(1) as pool:
+                lakes = (asked.lake, Path(folder) / "lake")
+                rows, seconds, busy, memory = pool.apply(
+                    run, (query, asked.portfolio, lakes, asked.batch, config)
+                )
+            print(
+                f"{query.name:<30}{rows:>10,} rows x {len(query.columns):>3}{seconds:8.1f} s "
+                f"{busy:8.1f} s of processor, peak {memory:.2f} GB",
+                flush=True,
+            )
+            total, peak = [total[0] + seconds, total[1] + busy], max(peak, memory)
+    print(f"{'in all':<51}{total[0]:8.1f} s {total[1]:8.1f} s of processor, peak {peak:.2f} GB")
+
+
+if __name__ == "__main__":
+    main()
