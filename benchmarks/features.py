@@ -28,6 +28,7 @@ def run(
 ) -> tuple[int, float, float, float]:
     """Compute and write one query; rows, seconds, processor seconds and peak memory in GB."""
     con = duckdb.connect(config={**config, "preserve_insertion_order": False})
+    con.execute("set enable_progress_bar = false")
     raw, made = map(Lake, lakes)
     start, busy = time.perf_counter(), time.process_time()
     for table in query.inputs:

@@ -4,7 +4,6 @@ by the commands that need it."""
 from __future__ import annotations
 
 import json
-import logging
 import os
 import shutil
 import sys
@@ -23,7 +22,7 @@ from rich.table import Table
 from credit_assets.portfolio import ConfigError, Portfolio
 from credit_assets.project import Project
 from credit_assets.raw.delivery import BadDelivery, Inbox
-from credit_assets.raw.sample import SCENARIOS, generate
+from credit_assets.raw.sample import FIRST_APPLICANT, SCENARIOS, generate
 
 DEMO_APPLICANTS = 10_000
 DEMO_BATCHES = 3
@@ -38,8 +37,7 @@ PortfolioName = Annotated[str, typer.Option("--portfolio", "-p", help="The portf
 
 def main() -> None:
     """The command's entry: libraries' own chatter is kept from its terminal."""
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
     app()
@@ -77,6 +75,9 @@ def sample(
     unlabelled: Annotated[int, typer.Option(help="Newest batches whose outcomes are delivered later.")] = 1,
     test_share: Annotated[float, typer.Option(help="Share of a batch without outcomes, as in Kaggle's files.")] = 0,
     first_batch: Annotated[str, typer.Option(help="The first month.")] = "2026-01",
+    first_applicant: Annotated[
+        int, typer.Option(help="The first SK_ID_CURR; give a higher one to go on from an earlier sample.")
+    ] = FIRST_APPLICANT,
     scenario: Annotated[
         list[str] | None, typer.Option(help=f"Drift in a batch, as 2026-03=NAME; NAME is {', '.join(SCENARIOS)}.")
     ] = None,
@@ -93,6 +94,7 @@ def sample(
             first_batch=first_batch,
             unlabelled=unlabelled,
             test_share=test_share,
+            first_applicant=first_applicant,
             progress=console.print,
         )
     except (ValueError, FileExistsError) as error:
@@ -228,7 +230,8 @@ def _print_status(told: dict[str, Any]) -> None:
             f"Champion: version {champion['version']}, AUC {metrics['auc']:.3f} "
             f"({metrics['auc_low']:.3f} to {metrics['auc_high']:.3f}) on {metrics['applicants']:,.0f} test rows, "
             f"KS {metrics['ks']:.3f}, ECE {metrics['ece']:.4f}, cut-off {champion['cut_off']:.1%}; "
-            + ", ".join(f"{name.replace('_', ' ')} {air:.2f}" for name, air in champion["air"].items()),
+            + "AIR "
+            + ", ".join(f"{name.replace('_', ' ')} {air:.2f}" for name, air in champion["air"].items() if "_x_" not in name),
             soft_wrap=True,
         )
     else:

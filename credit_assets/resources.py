@@ -18,7 +18,7 @@ from dagster_duckdb import DuckDBResource
 from filelock import FileLock
 from pydantic import PrivateAttr
 
-from credit_assets.lake.tables import BATCH, Lake
+from credit_assets.lake.tables import BATCH, Lake, sql_text
 from credit_assets.project import Project
 
 
@@ -39,6 +39,7 @@ class LakeResource(dg.ConfigurableResource):
 
     _stack: ExitStack = PrivateAttr(default_factory=ExitStack)
     _connection: duckdb.DuckDBPyConnection | None = PrivateAttr(default=None)
+    _scratch: Path | None = PrivateAttr(default=None)
     _reads: dict[str, dict[str, Read]] = PrivateAttr(default_factory=dict)
 
     @property
@@ -50,16 +51,22 @@ class LakeResource(dg.ConfigurableResource):
         """The connection; opened at first use."""
         if self._connection is None:
             self._connection = self._stack.enter_context(self.database.get_connection())
-            Path(self.spill).mkdir(parents=True, exist_ok=True)
-            # A folder of its own: two processes that spill into one folder overwrite each other.
-            folder = tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=self.spill)
-            self._stack.callback(shutil.rmtree, folder, ignore_errors=True)
-            self._connection.execute(f"SET temp_directory = '{folder}'")
+            self._connection.execute(f"SET temp_directory = {sql_text(str(self.scratch))}")
         return self._connection
+
+    @property
+    def scratch(self) -> Path:
+        """A folder for large temporary files, this process's alone, gone when the run ends."""
+        if self._scratch is None:
+            Path(self.spill).mkdir(parents=True, exist_ok=True)
+            _sweep(Path(self.spill))
+            self._scratch = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=self.spill))
+            self._stack.callback(shutil.rmtree, self._scratch, ignore_errors=True)
+        return self._scratch
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
         self._stack.close()
-        self._connection = None
+        self._connection = self._scratch = None
 
     def select(
         self, context: dg.AssetExecutionContext | dg.InputContext, table: str, batches: Sequence[str] | None
@@ -70,7 +77,11 @@ class LakeResource(dg.ConfigurableResource):
         """
         version = self.lake.version(table)
         written = self.lake.batches(table)
-        commits = [written[batch] for batch in batches if batch in written] if batches else written.values()
+        if batches:
+            commits = [written[batch] for batch in batches if batch in written]
+        else:
+            # A table without batches was written as a whole by its newest commit.
+            commits = list(written.values()) or self.lake.history(table)[:1]
         step = self._reads.setdefault(_step_key(context), {})
         step[table] = Read(version, any(commit.metadata.get("synthetic") == "true" for commit in commits))
         query = self.lake.query(table, batches, version)
@@ -83,6 +94,24 @@ class LakeResource(dg.ConfigurableResource):
     def synthetic(self, context: dg.AssetExecutionContext | dg.OutputContext) -> bool:
         """Whether anything this step has read was made from generated data."""
         return any(read.synthetic for read in self.reads(context).values())
+
+
+def _sweep(spill: Path) -> None:
+    """Remove the scratch folders of processes that were killed before they could."""
+    for folder in spill.iterdir():
+        owner = folder.name.partition("-")[0]
+        if owner.isdigit() and not _alive(int(owner)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def batches(portfolio: str) -> dg.DynamicPartitionsDefinition:
@@ -119,7 +148,8 @@ def lake_resource(project: Project) -> LakeResource:
 def mlflow_resource(project: Project, portfolio: str) -> dg.ResourceDefinition:
     """dagster-mlflow's tracking of one Dagster run as one MLflow run, with what it lacks.
 
-    - The MLflow run is looked up or made under a lock, so that steps in several processes share it.
+    - The MLflow run is looked up or made under a lock, and never mistaken for one of its children, so
+      that steps in several processes share it.
     - It ends FAILED when a step of the Dagster run failed (the library ends every run FINISHED).
     - Runs whose process was killed before they could end are ended with the first training after.
     """
@@ -131,16 +161,17 @@ def mlflow_resource(project: Project, portfolio: str) -> dg.ResourceDefinition:
 
         from credit_assets.models import registry
 
-        registry.experiment(project.tracking_uri, portfolio, project.artifacts)
-        settings = {
-            "experiment_name": portfolio,
-            "mlflow_tracking_uri": project.tracking_uri,
-            "env": {},
-            "extra_tags": {},
-        }
+        experiment_id = registry.experiment(project.tracking_uri, portfolio, project.artifacts)
         assert context.instance is not None and context.run_id is not None
         with FileLock(project.data / "mlflow" / "runs.lock"):
-            _end_abandoned(context.instance, portfolio)
+            _end_abandoned(context.instance, experiment_id)
+            settings = {
+                "experiment_name": portfolio,
+                "mlflow_tracking_uri": project.tracking_uri,
+                "mlflow_run_id": _run_of(context.run_id, context.dagster_run.job_name, experiment_id),
+                "env": {},
+                "extra_tags": {},
+            }
             tracked = MlFlow(context.replace_config(settings))
         yield tracked
         failed = context.instance.get_records_for_run(
@@ -151,13 +182,26 @@ def mlflow_resource(project: Project, portfolio: str) -> dg.ResourceDefinition:
     return tracking
 
 
-def _end_abandoned(instance: dg.DagsterInstance, experiment: str) -> None:
+def _run_of(dagster_run_id: str, job: str, experiment_id: str) -> str:
+    """The id of the MLflow run of a Dagster run; made where it is missing."""
+    import mlflow
+    from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
+    client = mlflow.MlflowClient()
+    for run in client.search_runs([experiment_id], f"tags.dagster_run_id = '{dagster_run_id}'"):
+        if MLFLOW_PARENT_RUN_ID not in run.data.tags:
+            return run.info.run_id
+    tags = {"dagster_run_id": dagster_run_id}
+    return client.create_run(experiment_id, tags=tags, run_name=job).info.run_id
+
+
+def _end_abandoned(instance: dg.DagsterInstance, experiment_id: str) -> None:
     """Mark FAILED the MLflow runs that still read RUNNING although their Dagster run has ended."""
     import mlflow
 
     client = mlflow.MlflowClient()
-    found = client.get_experiment_by_name(experiment)
-    for run in client.search_runs([found.experiment_id], "attributes.status = 'RUNNING'") if found else []:
+    for run in client.search_runs([experiment_id], "attributes.status = 'RUNNING'"):
         dagster_run = instance.get_run_by_id(run.data.tags.get("dagster_run_id", ""))
-        if dagster_run is None or dagster_run.is_finished:
+        # Runs that this instance does not know are somebody else's: a notebook's, another deployment's.
+        if dagster_run is not None and dagster_run.is_finished:
             client.set_terminated(run.info.run_id, "FAILED")

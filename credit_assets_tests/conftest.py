@@ -1,11 +1,16 @@
-"""Fixtures that several rooms share: where the real data are."""
+"""Fixtures that several rooms share: where the real data are, and a small project that went the whole way."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from credit_assets.automation.runs import RunOutcome
+from credit_assets.project import Project
+from credit_assets_tests.small_project import deliver_sample, make_project, run
 
 PROJECT = Path(__file__).parents[1]
 
@@ -17,3 +22,23 @@ def real_data() -> Path:
     if not (folder / "home_credit").is_dir():
         pytest.skip(f"real data not found at {folder}; set CREDIT_ASSETS_REAL_DATA to its folder")
     return folder
+
+
+@dataclass(frozen=True)
+class Line:
+    """A small project whose three synthetic batches (the newest without outcomes) went the whole way, once.
+
+    Only to be read: what changes something takes a copy (`copy_of`).
+    """
+
+    project: Project
+    outcomes: list[RunOutcome]
+    said: list[str]
+
+
+@pytest.fixture(scope="session")
+def line(tmp_path_factory: pytest.TempPathFactory) -> Line:
+    project = make_project(tmp_path_factory.mktemp("line") / "project")
+    deliver_sample(project)
+    said: list[str] = []
+    return Line(project, run(project, said), said)

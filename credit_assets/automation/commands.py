@@ -8,8 +8,11 @@ from typing import Any
 
 import dagster as dg
 import duckdb
+from dagster._core.storage.asset_check_execution_record import (
+    COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES as EVALUATED,
+)
 
-from credit_assets.automation.outstanding import FEATURES, SCORES, Outstanding, to_ingest, to_score
+from credit_assets.automation.outstanding import FEATURES, SCORE_DRIFT, SCORES, Outstanding, to_ingest, to_score, to_train
 from credit_assets.automation.runs import RunOutcome, execute, instance_for_commands
 from credit_assets.definitions import build
 from credit_assets.lake.tables import Commit, Lake
@@ -39,8 +42,8 @@ def run_outstanding(project: Project, name: str, report: Report) -> list[RunOutc
 
         for due in to_ingest(portfolio, inbox, lake):
             run(due)
-        if registry.champion(project.tracking_uri, name) is None and lake.exists(portfolio.table(FEATURES)):
-            run(Outstanding("train", None, "there is no champion"))
+        for due in to_train(portfolio, lake, registry.champion(project.tracking_uri, name) is not None):
+            run(due)
         if registry.champion(project.tracking_uri, name) is not None:
             for due in to_score(portfolio, lake):
                 run(due)
@@ -57,15 +60,17 @@ def status(project: Project, name: str) -> dict[str, Any]:
     batches = [_batch(portfolio, lake, batch, batch in delivered, written) for batch in names]
     with dg.DagsterInstance.get() as instance:
         checks = list(_latest_checks(instance, build(name, project)))
+    champion = _champion(project, name)
+    due = to_ingest(portfolio, inbox, lake) + to_train(portfolio, lake, champion is not None)
     return {
         "portfolio": name,
         "title": portfolio.title,
         "batches": batches,
-        "champion": _champion(project, name),
+        "champion": champion,
         "checks": checks,
         "outstanding": [
             {"job": due.job, "batch": due.batch, "why": due.why}
-            for due in [*to_ingest(portfolio, inbox, lake), *to_score(portfolio, lake)]
+            for due in due + to_score(portfolio, lake)
         ],
     }
 
@@ -93,7 +98,7 @@ def _batch(
             figures["outcomes_known"] = found[0]
         if found := ask(f"SELECT avg((decision = '{APPROVE}')::INT) FROM {{0}}", SCORES):
             figures["approval_rate"] = found[0]
-        if found := ask("SELECT max(psi), max(verdict) FROM {0}", "score_drift"):
+        if found := ask("SELECT max(psi), max(verdict) FROM {0}", SCORE_DRIFT):
             figures["score_psi"], figures["drift"] = found
     return {
         "batch": batch,
@@ -125,24 +130,20 @@ def _champion(project: Project, name: str) -> dict[str, Any] | None:
 
 def _latest_checks(instance: dg.DagsterInstance, definitions: dg.Definitions) -> Iterator[dict[str, Any]]:
     """The latest evaluation of every check of the portfolio that has been evaluated."""
-    keys = sorted(definitions.resolve_asset_graph().asset_check_keys)
-    latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
-    for key in keys:
-        record = latest.get(key)
-        event = record.event.dagster_event if record and record.event else None
-        if record is None or event is None:
-            continue
-        evaluation = event.asset_check_evaluation_data
-        run = instance.get_run_by_id(record.run_id)
-        yield {
-            "asset": key.asset_key.path[-1],
-            "check": key.name,
-            "batch": run.tags.get("dagster/partition") if run else None,
-            "passed": evaluation.passed,
-            "severity": evaluation.severity.value,
-            "words": evaluation.description,
-            "at": datetime.fromtimestamp(record.create_timestamp, UTC).isoformat(timespec="seconds"),
-        }
+    for key in sorted(definitions.resolve_asset_graph().asset_check_keys):
+        # Of those that were evaluated: a run that failed before it came to a check leaves a planned one.
+        for record in instance.event_log_storage.get_asset_check_execution_history(key, limit=1, status=EVALUATED):
+            run = instance.get_run_by_id(record.run_id)
+            if record.event and (evaluation := record.evaluation):
+                yield {
+                    "asset": key.asset_key.path[-1],
+                    "check": key.name,
+                    "batch": run.tags.get("dagster/partition") if run else None,
+                    "passed": evaluation.passed,
+                    "severity": evaluation.severity.value,
+                    "words": evaluation.description,
+                    "at": datetime.fromtimestamp(record.event.timestamp, UTC).isoformat(timespec="seconds"),
+                }
 
 
 def _when(commit: Commit | None) -> str | None:

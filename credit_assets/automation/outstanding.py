@@ -16,6 +16,7 @@ from credit_assets.raw.delivery import BadDelivery, Inbox, match_files
 
 FEATURES = "features"
 SCORES = "scores"
+SCORE_DRIFT = "score_drift"
 
 
 @dataclass(frozen=True)
@@ -69,16 +70,31 @@ def _changed(portfolio: Portfolio, inbox: Inbox, batch: str, commits: Mapping[st
     )
 
 
+def to_train(portfolio: Portfolio, lake: Lake, has_champion: bool) -> list[Outstanding]:
+    """The training that is due because there are features and no champion to judge them."""
+    if has_champion or not lake.exists(portfolio.table(FEATURES)):
+        return []
+    return [Outstanding("train", None, "there is no champion")]
+
+
 def to_score(portfolio: Portfolio, lake: Lake) -> list[Outstanding]:
-    """The batches whose features have not been scored as they are now."""
-    scores = lake.batches(portfolio.table(SCORES))
+    """The batches whose features have not been scored as they are now, and the scores been looked over."""
+    scores, drift = (lake.batches(portfolio.table(table)) for table in (SCORES, SCORE_DRIFT))
     due = []
     for batch, features in sorted(lake.batches(portfolio.table(FEATURES)).items()):
-        if (made := scores.get(batch)) is None:
+        made, looked = scores.get(batch), drift.get(batch)
+        if made is None:
             due.append(Outstanding("score", batch, "not scored yet"))
-        elif json.loads(made.metadata["inputs"])[portfolio.table(FEATURES)] < features.version:
+        elif _read(made, portfolio.table(FEATURES)) < features.version:
             due.append(Outstanding("score", batch, "its features were made again since it was scored"))
+        elif looked is None or _read(looked, portfolio.table(SCORES)) < made.version:
+            due.append(Outstanding("score", batch, "its scores were not looked over for drift", tables=(SCORE_DRIFT,)))
     return due
+
+
+def _read(commit: Commit, table: str) -> int:
+    """The version of the table that the commit's rows were made from."""
+    return json.loads(commit.metadata["inputs"])[table]
 
 
 def _sources(commit: Commit) -> Mapping[str, str]:

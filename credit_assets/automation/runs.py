@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import dagster as dg
 from dagster import DagsterEventType, DagsterInstance, DagsterRunStatus, RunsFilter
+from dagster._core.errors import DagsterAssetCheckFailedError
 from dagster._core.utils import make_new_run_id
 from filelock import FileLock, Timeout
 
@@ -83,6 +84,7 @@ def execute(
     started: dict[str, float] = {}
     asset_seconds: dict[str, float] = {}
     errors: list[str] = []
+    failed_checks: dict[str | None, list[str]] = {}
 
     def listen(entry: dg.EventLogEntry) -> None:
         event = entry.dagster_event
@@ -95,8 +97,15 @@ def execute(
             asset_seconds[event.step_key] = time.monotonic() - started[event.step_key]
         elif event.event_type == DagsterEventType.ASSET_MATERIALIZATION and event.step_key:
             report(_line(event, time.monotonic() - started[event.step_key]))
+        elif event.event_type == DagsterEventType.ASSET_CHECK_EVALUATION:
+            evaluation = event.asset_check_evaluation_data
+            if not evaluation.passed:
+                words = f"{evaluation.asset_key.path[-1]}.{evaluation.check_name}: {evaluation.description}"
+                report(f"  check failed ({evaluation.severity.value}) {words}")
+                if evaluation.severity == dg.AssetCheckSeverity.ERROR:
+                    failed_checks.setdefault(event.step_key, []).append(words)
         elif event.event_type == DagsterEventType.STEP_FAILURE:
-            errors.append(_failure_words(event))
+            errors.append(_failure_words(event, failed_checks.get(event.step_key, [])))
             report(f"  FAILED {event.step_key}: {errors[-1]}")
 
     instance.add_event_listener(run_id, listen)
@@ -113,20 +122,6 @@ def execute(
     return RunOutcome(run_id, job, batch, result.success, time.monotonic() - begin, tuple(errors), asset_seconds)
 
 
-def failed_checks(outcomes: Sequence[RunOutcome], instance: DagsterInstance) -> list[str]:
-    """Each check that failed in the runs, with what it said."""
-    words = []
-    for outcome in outcomes:
-        for record in instance.get_records_for_run(
-            outcome.run_id, of_type=DagsterEventType.ASSET_CHECK_EVALUATION
-        ).records:
-            event = record.event_log_entry.dagster_event
-            check = event.asset_check_evaluation_data if event else None
-            if check and not check.passed:
-                words.append(f"{check.asset_key.path[-1]}.{check.check_name}: {check.description or 'failed'}")
-    return words
-
-
 def _line(event: dg.DagsterEvent, seconds: float) -> str:
     materialization = event.step_materialization_data.materialization
     rows = materialization.metadata.get("dagster/row_count")
@@ -134,11 +129,13 @@ def _line(event: dg.DagsterEvent, seconds: float) -> str:
     return f"  {materialization.asset_key.path[-1]:<32}{counted}  {seconds:6.1f} s"
 
 
-def _failure_words(event: dg.DagsterEvent) -> str:
+def _failure_words(event: dg.DagsterEvent, failed_checks: Sequence[str]) -> str:
     data = event.step_failure_data
     if data.user_failure_data and data.user_failure_data.description:
         return data.user_failure_data.description
     error = data.error
+    if error is not None and error.cls_name == DagsterAssetCheckFailedError.__name__:
+        return "; ".join(failed_checks)
     while error is not None and error.cause is not None:
         error = error.cause
     return error.message.strip() if error else "no reason recorded"

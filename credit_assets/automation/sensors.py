@@ -1,5 +1,7 @@
 """Sensors of a portfolio: re-training when a batch has drifted from what the champion learned."""
 
+import json
+
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
@@ -27,8 +29,10 @@ def sensors(portfolio: Portfolio, train: UnresolvedAssetJobDefinition) -> list[d
         description="A drift check failed on a batch: a candidate is trained on all outcomes known, once a batch.",
     )
     def retrain_on_drift(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        seen = int(context.cursor or 0)
-        failures = [failure for key in watched for failure in failed_since(context.instance, key, seen)]
+        # The failures seen, one by one: a check is numbered when its run starts, not when it fails, so
+        # that "all after the last one" would pass over the slower of two runs.
+        seen = set(json.loads(context.cursor or "[]"))
+        failures = [failure for key in watched for failure in failed(context.instance, key)]
         requests = {
             # The batch is the key, not the evaluation: a batch that fails two checks, or is checked
             # again, has drifted once.
@@ -36,9 +40,10 @@ def sensors(portfolio: Portfolio, train: UnresolvedAssetJobDefinition) -> list[d
                 run_key=f"drift:{batch}",
                 tags={TRAINING_TAG: portfolio.name, "credit_assets/drifted_batch": batch},
             )
-            for _, batch in failures
+            for record, batch in failures
+            if record not in seen
         }
-        cursor = str(max([seen, *(record for record, _ in failures)]))
+        cursor = json.dumps(sorted(record for record, _ in failures))
         if not requests:
             return dg.SensorResult(skip_reason="No drift check has failed since the last look.", cursor=cursor)
         return dg.SensorResult(run_requests=list(requests.values()), cursor=cursor)
@@ -46,19 +51,15 @@ def sensors(portfolio: Portfolio, train: UnresolvedAssetJobDefinition) -> list[d
     return [retrain_on_drift]
 
 
-def failed_since(instance: dg.DagsterInstance, key: dg.AssetCheckKey, seen: int) -> list[tuple[int, str]]:
-    """(record id, batch) of the check's failures of severity ERROR after record `seen`."""
+def failed(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> list[tuple[int, str]]:
+    """(record id, batch) of the check's latest failures of severity ERROR."""
     records = instance.event_log_storage.get_asset_check_execution_history(
         key, limit=LOOK_BACK, status={AssetCheckExecutionRecordStatus.FAILED}
     )
     found = []
     for record in records:
-        event = record.event.dagster_event if record.event else None
-        if record.id <= seen or event is None:
-            continue
-        if event.asset_check_evaluation_data.severity == dg.AssetCheckSeverity.ERROR:
-            run = instance.get_run_by_id(record.run_id)
-            batch = run.tags.get("dagster/partition") if run else None
-            if batch:
-                found.append((record.id, batch))
+        run = instance.get_run_by_id(record.run_id)
+        batch = run.tags.get("dagster/partition") if run else None
+        if batch and record.evaluation and record.evaluation.severity == dg.AssetCheckSeverity.ERROR:
+            found.append((record.id, batch))
     return found

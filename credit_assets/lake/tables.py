@@ -7,6 +7,7 @@ What a row may look like is `contracts.py`'s business.
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import uuid
@@ -14,12 +15,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import duckdb
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Schema
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
-from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
+from deltalake.transaction import AddAction, create_table_with_add_actions
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 BATCH = "batch"
@@ -47,7 +49,7 @@ class Staged:
 
     def query(self) -> str:
         """The SELECT over the staged rows."""
-        return f"SELECT * FROM read_parquet({sql_list(self.files)}, hive_partitioning = false)"
+        return f"SELECT * FROM read_parquet({sql_files(self.files)}, hive_partitioning = false)"
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class Lake:
             rows = con.execute(f"COPY ({query}) TO {sql_text(str(file))} (FORMAT parquet)").fetchall()[0][0]
             with open(file, "rb+") as written:
                 os.fsync(written.fileno())
-            written_rows = f"SELECT * FROM read_parquet({sql_text(str(file))}, hive_partitioning = false) LIMIT 0"
+            written_rows = f"SELECT * FROM read_parquet({sql_files([str(file)])}, hive_partitioning = false) LIMIT 0"
             schema = con.sql(written_rows).to_arrow_table().schema
         except BaseException:
             file.unlink(missing_ok=True)
@@ -93,9 +95,7 @@ class Lake:
         commit stands. A commit that loses the race is repeated on the newer version.
         """
         path, partition = str(self.path(staged.table)), [BATCH] if staged.batch else []
-        actions: list[AddAction | RemoveAction] = (
-            [self._add(staged, file) for file in staged.files] if staged.rows else []
-        )
+        actions = [self._add(staged, file) for file in staged.files] if staged.rows else []
         properties = CommitProperties(
             custom_metadata={**metadata, BATCH: staged.batch or "", "rows": str(staged.rows)},
             max_commit_retries=0,
@@ -127,7 +127,7 @@ class Lake:
                 return 0
             # No retries inside: the commit lands as the next version of the one just read, or fails.
             table.create_write_transaction(
-                actions, "overwrite", delta_schema, partition, filters, commit_properties=properties
+                [*actions], "overwrite", delta_schema, partition, filters, commit_properties=properties
             )
             return table.version() + 1
 
@@ -192,7 +192,7 @@ class Lake:
         if not files:
             return self._empty(delta)
         return (
-            f"SELECT * FROM read_parquet({sql_list(sorted(files))}, union_by_name = true, "
+            f"SELECT * FROM read_parquet({sql_files(sorted(map(unquote, files)))}, union_by_name = true, "
             f"hive_partitioning = {'true' if delta.metadata().partition_columns else 'false'}"
             + (f", hive_types = {{'{BATCH}': 'VARCHAR'}})" if delta.metadata().partition_columns else ")")
         )
@@ -250,6 +250,6 @@ def sql_text(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def sql_list(texts: Sequence[str]) -> str:
-    """The texts as an SQL list literal."""
-    return "[" + ", ".join(sql_text(text) for text in texts) + "]"
+def sql_files(files: Sequence[str]) -> str:
+    """The files as an SQL list for read_parquet, which would take a `*` or `[` in a path for a pattern."""
+    return "[" + ", ".join(sql_text(glob.escape(file)) for file in files) + "]"

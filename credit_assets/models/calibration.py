@@ -40,9 +40,7 @@ def fit_platt(margin: np.ndarray, target: np.ndarray) -> Platt:
     bads = int((target == 1).sum())
     goods = len(target) - bads
     if not bads or not goods:
-        raise CalibrationError(
-            f"Calibration needs goods and bads; the held-out rows have {goods} and {bads}."
-        )
+        raise CalibrationError(f"Calibration needs goods and bads; the held-out rows have {goods} and {bads}.")
     wanted = np.where(target == 1, (bads + 1) / (bads + 2), 1 / (goods + 2))
     # Centred and scaled, so that Newton's steps are well conditioned whatever the margin's units.
     centre, scale = float(margin.mean(dtype=np.float64)), float(margin.std(dtype=np.float64)) or 1.0

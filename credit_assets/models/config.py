@@ -20,9 +20,7 @@ class TrainingConfig(BaseModel):
         lt=0.9,
         description="share of the training part held out to choose and to calibrate",
     )
-    cv_folds: int = Field(
-        default=3, ge=2, description="folds the training part is cut into where it is small"
-    )
+    cv_folds: int = Field(default=3, ge=2, description="folds the training part is cut into where it is small")
     cv_below_rows: int = Field(
         default=20_000, ge=0, description="training rows below which folds take the validation part's place"
     )
@@ -34,15 +32,11 @@ class TrainingConfig(BaseModel):
         "depends on the machine's speed, so leave room where runs must repeat bit for bit",
     )
     learning_rate: float = Field(
-        default=0.08, gt=0, le=1, description="of boosting; lower is a little better, and slower"
+        default=0.05, gt=0, le=1, description="of boosting; lower is a little better, and slower"
     )
-    max_rounds: int = Field(default=400, ge=1, description="boosting rounds at most")
-    early_stopping_rounds: int = Field(
-        default=30, ge=1, description="rounds without a lower log loss that end a fit"
-    )
-    threads: int = Field(
-        default=0, ge=0, description="of XGBoost; 0 takes every core. Changes no bit of the model"
-    )
+    max_rounds: int = Field(default=600, ge=1, description="boosting rounds at most")
+    early_stopping_rounds: int = Field(default=40, ge=1, description="rounds without a lower log loss that end a fit")
+    threads: int = Field(default=0, ge=0, description="of XGBoost; 0 takes every core. Changes no bit of the model")
     max_single_feature_auc: float = Field(
         default=0.95,
         gt=0.5,

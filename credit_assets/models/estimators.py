@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from pandas import DataFrame
@@ -24,6 +24,8 @@ from credit_assets.models.design_matrix import MAX_BIN, DesignMatrix, encode, fe
 if TYPE_CHECKING:
     import xgboost
     from sklearn.pipeline import Pipeline
+
+T = TypeVar("T")
 
 BASELINE_C = 0.003
 """Inverse strength of the baseline's L2 penalty, on standardised columns."""
@@ -145,12 +147,11 @@ class Folds:
         self._config = config
         self.threads = config.threads if len(pairs) == 1 else 1
         self.held_out_rows = [held_out for _, held_out in pairs]
-        self._learned = [design.quantile_matrix(rows, self.threads) for rows, _ in pairs]
-        self._held_out = [
-            design.quantile_matrix(rows, self.threads, like)
-            for rows, like in zip(self.held_out_rows, self._learned, strict=True)
-        ]
-        self._pool = ThreadPoolExecutor(min(len(pairs), config.threads or os.cpu_count() or 1))
+        self._learned = [design.binned(rows, self.threads) for rows, _ in pairs]
+        self._held_out = [design.plain(rows, self.threads) for _, rows in pairs]
+        # A fold keeps its thread: XGBoost's cache of predictions belongs to the thread that made them.
+        workers = [ThreadPoolExecutor(1) for _ in range(min(len(pairs), config.threads or os.cpu_count() or 1))]
+        self._workers = [workers[fold % len(workers)] for fold in range(len(pairs))]
 
     def boost(
         self, params: Mapping[str, Any], on_round: Callable[[int, float], None] = lambda rounds, auc: None
@@ -172,7 +173,7 @@ class Folds:
 
         best_rounds, best_loss, best_auc = 0, np.inf, 0.5
         for rounds in range(1, self._config.max_rounds + 1):
-            auc, loss = np.mean(list(self._pool.map(partial(grow, rounds), range(len(boosters)))), axis=0)
+            auc, loss = np.mean(self._side_by_side(partial(grow, rounds)), axis=0)
             if loss < best_loss:
                 best_rounds, best_loss, best_auc = rounds, float(loss), float(auc)
             elif rounds - best_rounds >= self._config.early_stopping_rounds:
@@ -189,7 +190,11 @@ class Folds:
                 boosters[fold].update(self._learned[fold], number)
             return boosters[fold].predict(self._held_out[fold], output_margin=True)
 
-        return list(self._pool.map(fit, range(len(boosters))))
+        return self._side_by_side(fit)
+
+    def _side_by_side(self, work: Callable[[int], T]) -> list[T]:
+        futures = [worker.submit(work, fold) for fold, worker in enumerate(self._workers)]
+        return [future.result() for future in futures]
 
     def _boosters(self, params: Mapping[str, Any]) -> list[xgboost.Booster]:
         import xgboost
@@ -231,7 +236,7 @@ def fit_pd_model(
     calibration = fit_platt(margins, design.target[rows])
     booster = xgboost.train(
         xgboost_params(params, config.seed, folds.threads),
-        design.quantile_matrix(design.training, folds.threads),
+        design.binned(design.training, folds.threads),
         num_boost_round=rounds,
     )
     held_out = DataFrame(
@@ -259,9 +264,7 @@ def fit_logistic(design: DesignMatrix) -> LogisticBaseline:
     from threadpoolctl import threadpool_limits
 
     words = [position for position, feature in enumerate(design.features) if feature in design.categories]
-    numbers = [
-        position for position, feature in enumerate(design.features) if feature not in design.categories
-    ]
+    numbers = [position for position, feature in enumerate(design.features) if feature not in design.categories]
     pipeline = make_pipeline(
         ColumnTransformer(
             [

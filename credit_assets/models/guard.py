@@ -61,9 +61,7 @@ def check_inputs(
     findings = [
         finding
         for feature in features
-        for finding in _by_origin(
-            feature, roots.get(feature), {target, *target_columns}, protected, post_decision
-        )
+        for finding in _by_origin(feature, roots.get(feature), {target, *target_columns}, protected, post_decision)
     ]
     outcome = training_set[target].to_numpy(dtype=bool)
     aucs = {}
@@ -75,9 +73,7 @@ def check_inputs(
         if copies:
             findings.append(Finding(feature, "is a copy of the target"))
         elif auc > max_single_auc:
-            findings.append(
-                Finding(feature, f"alone ranks the outcomes with AUC {auc:.3f} (limit {max_single_auc:g})")
-            )
+            findings.append(Finding(feature, f"alone ranks the outcomes with AUC {auc:.3f} (limit {max_single_auc:g})"))
     if findings:
         raise LeakageError(findings)
     return pd.Series(aucs, name="auc", dtype=float).sort_values(ascending=False, kind="stable")

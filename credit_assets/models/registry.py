@@ -301,9 +301,7 @@ def _child_run(
     )
 
 
-def _log(
-    params: Mapping[str, Any], metrics: Mapping[str, float], artifacts: Mapping[str, Path] | None
-) -> None:
+def _log(params: Mapping[str, Any], metrics: Mapping[str, float], artifacts: Mapping[str, Path] | None) -> None:
     import mlflow
 
     mlflow.log_params(dict(params))

@@ -129,13 +129,13 @@ def _run_trial(study: optuna.Study, folds: Folds, learning_rate: float, first: b
 def _suggest(trial: optuna.Trial) -> dict[str, Any]:
     # Not the learning rate: lower is better and slower, and trials of one rate can be pruned fairly.
     return {
-        "max_depth": trial.suggest_int("max_depth", 3, 6),
-        "min_child_weight": trial.suggest_float("min_child_weight", 1, 100, log=True),
-        "subsample": trial.suggest_float("subsample", 0.5, 1.0),
-        "colsample_bytree": trial.suggest_float("colsample_bytree", 0.05, 0.5),
-        "reg_lambda": trial.suggest_float("reg_lambda", 1, 100, log=True),
-        "reg_alpha": trial.suggest_float("reg_alpha", 0.01, 10, log=True),
-        "gamma": trial.suggest_float("gamma", 0.001, 5, log=True),
+        "max_depth": trial.suggest_int("max_depth", 2, 6, log=True),
+        "min_child_weight": trial.suggest_float("min_child_weight", 5, 200, log=True),
+        "subsample": trial.suggest_float("subsample", 0.6, 0.95),
+        "colsample_bytree": trial.suggest_float("colsample_bytree", 0.05, 0.4, log=True),
+        "reg_lambda": trial.suggest_float("reg_lambda", 3, 100, log=True),
+        "reg_alpha": trial.suggest_float("reg_alpha", 0.1, 10, log=True),
+        "gamma": trial.suggest_float("gamma", 0.01, 2, log=True),
     }
 
 
@@ -146,9 +146,7 @@ def _seed(seed: int, done: int) -> int:
 def _finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
     import optuna
 
-    return study.get_trials(
-        deepcopy=False, states=(optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
-    )
+    return study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED))
 
 
 def _line(study: optuna.Study, config: TrainingConfig) -> str:

@@ -1,4 +1,4 @@
-"""Drift as assets: the champion's reference, and each batch's features and scores held against it."""
+"""Drift as assets: the reference of a model, and each batch's features and scores held against the champion's."""
 
 import tempfile
 from pathlib import Path
@@ -18,6 +18,7 @@ from credit_assets.portfolio import Portfolio
 from credit_assets.project import Project
 from credit_assets.resources import LakeResource, batches
 from credit_assets.schemas.drift import Drift
+from credit_assets.schemas.evidence import Predictions
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -43,15 +44,17 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
 
     @dg.asset(
         key=[name, "drift_reference"],
-        deps=[dg.AssetKey([name, "champion"]), dg.AssetKey([name, "training_set"])],
+        ins={"predictions": dg.AssetIn(key=[name, "predictions"], dagster_type=contract(Predictions))},
+        deps=[dg.AssetKey([name, "promotion_gate"]), dg.AssetKey([name, "training_set"])],
         group_name="champion",
         owners=portfolio.owners,
         kinds={"duckdb", "mlflow"},
     )
-    def drift_reference(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:
-        """What the champion learned from, as quantiles and category shares of every feature, and of its PDs
-        on the test rows. Kept with the model: batches are measured against it without reading a training row."""
-        model, version = registry.load(uri, name, registry.CHAMPION)
+    def drift_reference(lake: LakeResource, predictions: pd.DataFrame) -> dg.MaterializeResult:
+        """What the candidate that passed the gate learned from, as quantiles and category shares of every
+        feature, and of its PDs on the test rows. Kept with the model, and before it becomes champion, so
+        that no champion is without: batches are measured against it without reading a training row."""
+        model, version = registry.load(uri, name, int(predictions["candidate_version"].iloc[0]))
         learned = lake.connection.sql(_training_set(lake, portfolio, version.tags))
         test = learned.filter(f"fold = '{TEST}'").df()
         scores = pd.DataFrame({SCORE: model.pd(test)})
@@ -76,7 +79,7 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
     @dg.asset(
         key=features_key,
         ins={"features": dg.AssetIn(key=[name, "features"])},
-        deps=[dg.AssetKey([name, "drift_reference"])],
+        deps=[dg.AssetKey([name, "champion"])],
         check_specs=checks.feature_specs(features_key),
         **by_batch,
     )

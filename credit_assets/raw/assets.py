@@ -62,7 +62,7 @@ def _raw_table(portfolio: Portfolio, project: Project, table: str) -> dg.AssetsD
                 parents={parent: lake.select(context, portfolio.table(parent), [batch]) for parent in parents},
                 max_bad_share=portfolio.delivery.max_bad_share,
                 quarantine_folder=inbox.quarantine(portfolio.name, batch),
-                scratch=project.spill,
+                scratch=lake.scratch,
             )
         except BadDelivery as error:
             raise _failure(error) from error

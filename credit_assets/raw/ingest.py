@@ -432,9 +432,7 @@ def _no_rows(target: _Target) -> str:
 # -- the way of a file with bad rows: line by line --------------------------------------------------
 
 
-def _judge(
-    con: duckdb.DuckDBPyConnection, sources: Sequence[_Csv | _Parquet], target: _Target, rows: Path
-) -> int:
+def _judge(con: duckdb.DuckDBPyConnection, sources: Sequence[_Csv | _Parquet], target: _Target, rows: Path) -> int:
     """Write all delivered rows to the Parquet file `rows`, each with its faults; how many there are.
 
     Beside the model's columns it has `_file`, `_row` (the line in a CSV file, the header being 1; the
@@ -533,8 +531,7 @@ def _split_parquet(source: _Parquet, target: _Target) -> str:
 
 def _typed_columns(raw: Mapping[str, str], kinds: Mapping[str, str], target: _Target) -> str:
     return ", ".join(
-        (_typed(raw[name], kinds[name], kind) if name in raw else f"CAST(NULL AS {kind})")
-        + f" AS {identifier(name)}"
+        (_typed(raw[name], kinds[name], kind) if name in raw else f"CAST(NULL AS {kind})") + f" AS {identifier(name)}"
         for name, kind in target.types.items()
     )
 
@@ -574,10 +571,7 @@ def _quarantine(con: duckdb.DuckDBPyConnection, rows: Path, target: _Target, qua
     repeated = " UNION ALL ".join(_repeated(judged, key, target) for key in keys(target.model))
     bad = f"SELECT _file, _row, _faults, _line FROM {judged} WHERE len(_faults) > 0"
     if repeated:
-        bad += (
-            " UNION ALL SELECT _file, _row, list(_fault), any_value(_line) "
-            f"FROM ({repeated}) GROUP BY _file, _row"
-        )
+        bad += f" UNION ALL SELECT _file, _row, list(_fault), any_value(_line) FROM ({repeated}) GROUP BY _file, _row"
     quarantine.parent.mkdir(parents=True, exist_ok=True)
     partial = quarantine.with_name(f".{quarantine.name}.{os.getpid()}")
     try:
@@ -661,8 +655,8 @@ def _too_many(
         for example in examples.head(EXAMPLES).itertuples()
     )
     return BadDelivery(
-        f"Table {target.name}: {quarantined} of {rows_in} rows ({quarantined / rows_in:.2%}) are bad, "
-        f"{max_bad_share:.2%} are allowed. First: {first}. All are in {quarantine}. Correct them and deliver "
+        f"Table {target.name}: {quarantined} of {rows_in} rows ({100 * quarantined / rows_in:.3g}%) are bad, "
+        f"{100 * max_bad_share:.3g}% are allowed. First: {first}. All are in {quarantine}. Correct them and deliver "
         "the batch again, or allow a larger share in the portfolio's configuration.",
         examples,
         quarantine,

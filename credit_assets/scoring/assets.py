@@ -30,7 +30,7 @@ def assets(portfolio: Portfolio, project: Project, query: FeatureQuery) -> list[
     @dg.asset(
         key=[name, "champion"],
         ins={"predictions": dg.AssetIn(key=[name, "predictions"], dagster_type=contract(Predictions))},
-        deps=[dg.AssetKey([name, "promotion_gate"])],
+        deps=[dg.AssetKey([name, "promotion_gate"]), dg.AssetKey([name, "drift_reference"])],
         group_name="champion",
         owners=portfolio.owners,
         kinds={"mlflow"},

@@ -27,9 +27,7 @@ def split(frame: pd.DataFrame, outcomes: pd.DataFrame | None = None, **changes: 
     settings = {"seed": 20, "holdout_share": 0.25, "valid_share": 0.2, **changes}
     with duckdb.connect() as connection:
         connection.register("applications", frame)
-        connection.register(
-            "features", frame.assign(income=frame["SK_ID_CURR"] * 10.0).drop(columns="TARGET")
-        )
+        connection.register("features", frame.assign(income=frame["SK_ID_CURR"] * 10.0).drop(columns="TARGET"))
         if outcomes is not None:
             connection.register("outcomes", outcomes)
         sql = training_set_sql(
@@ -80,9 +78,7 @@ def test_a_batch_whose_first_outcomes_are_all_good_is_not_tested_on_yet() -> Non
 
 
 def test_an_outcome_delivered_later_goes_before_the_one_of_the_application() -> None:
-    frame = pd.concat(
-        [applications("a", range(50), alternating(50)), applications("b", [60, 61, 62], [0, 1, np.nan])]
-    )
+    frame = pd.concat([applications("a", range(50), alternating(50)), applications("b", [60, 61, 62], [0, 1, np.nan])])
     outcomes = pd.DataFrame({"SK_ID_CURR": [61, 62], "batch": "b", "TARGET": [0, 1]})
     target = split(frame, outcomes).set_index("SK_ID_CURR")["target"]
     assert target[[60, 61, 62]].tolist() == [0, 0, 1]
@@ -128,16 +124,12 @@ def test_the_hash_is_the_same_in_sql_and_numpy(keys: list[int]) -> None:
     frame = pd.DataFrame({"key": keys})
     with duckdb.connect() as connection:
         connection.register("frame", frame)
-        shares = connection.sql(f"SELECT {hash_share_sql('key', '20:valid')} AS share FROM frame").df()[
-            "share"
-        ]
+        shares = connection.sql(f"SELECT {hash_share_sql('key', '20:valid')} AS share FROM frame").df()["share"]
     assert shares.tolist() == hash_share(frame["key"].to_numpy(), "20:valid").tolist()
 
 
 def test_the_hash_of_a_text_key_is_the_same_in_sql_and_numpy() -> None:
-    shares = duckdb.sql(
-        f"SELECT {hash_share_sql('key', '1')} FROM (VALUES ('LC-17'), ('ä')) t(key)"
-    ).fetchall()
+    shares = duckdb.sql(f"SELECT {hash_share_sql('key', '1')} FROM (VALUES ('LC-17'), ('ä')) t(key)").fetchall()
     assert [share for (share,) in shares] == hash_share(np.array(["LC-17", "ä"]), "1").tolist()
 
 
@@ -155,8 +147,6 @@ def test_the_summary_counts_rows_and_defaults() -> None:
 
 
 def test_a_fold_without_defaults_is_named() -> None:
-    frame = pd.DataFrame(
-        {"fold": ["train", "train", "valid", "test", "test"], "batch": "a", "target": [1, 0, 0, 1, 0]}
-    )
+    frame = pd.DataFrame({"fold": ["train", "train", "valid", "test", "test"], "batch": "a", "target": [1, 0, 0, 1, 0]})
     with pytest.raises(TrainingSetError, match=r"valid fold .* 0 defaults among 1 rows"):
         split_summary(frame)

@@ -82,6 +82,14 @@ def test_what_was_never_written_is_named(con, lake):
         lake.relation(con, "book/t", ["2026-02"])
 
 
+def test_a_folder_may_have_any_name(con, tmp_path):
+    lake = Lake(tmp_path / "it's a [new] 100% *lake*" / "lake")
+    lake.replace(con, "SELECT 1 AS a", "book/t", "2026-01", {})
+    lake.replace(con, "SELECT 2 AS a", "book/t", "2026-02", {})
+    assert rows(con, lake, "book/t") == [(1, "2026-01"), (2, "2026-02")]
+    assert rows(con, lake, "book/t", ["2026-02"]) == [(2, "2026-02")]
+
+
 def test_a_failing_query_leaves_nothing(con, lake):
     with pytest.raises(duckdb.ConversionException):
         lake.stage(con, "SELECT CAST('x' AS INTEGER) AS a", "book/t", "2026-01")
@@ -116,7 +124,7 @@ def write_batches(root: Path, writer: int) -> list[int]:
 def test_processes_writing_different_batches_at_once_all_land(con, lake):
     with ProcessPoolExecutor(3, mp_context=get_context("spawn")) as pool:
         versions = list(pool.map(write_batches, [lake.root] * 3, range(3)))
-    assert sorted(sum(versions, [])) == list(range(24)), "each commit is a version of its own"
+    assert sorted(version for of_writer in versions for version in of_writer) == list(range(24)), "each commit is a version of its own"
     counted = lake.relation(con, "book/t").aggregate("writer, turn, batch, count(*) AS n").order("all")
     assert counted.fetchall() == [(writer, 7, f"b{writer}", 50) for writer in range(3)]
 

@@ -35,9 +35,7 @@ def test_rows_are_sorted_by_batch_and_key_and_words_become_codes_of_the_training
     np.testing.assert_array_equal(design.values, [[np.nan, np.nan, 0], [np.nan, np.nan, np.nan], [0, 1.5, 1]])
 
 
-def test_the_matrix_does_not_depend_on_the_order_of_rows(
-    training_set: pd.DataFrame, design: DesignMatrix
-) -> None:
+def test_the_matrix_does_not_depend_on_the_order_of_rows(training_set: pd.DataFrame, design: DesignMatrix) -> None:
     shuffled = DesignMatrix.of(training_set.sample(frac=1, random_state=1), FEATURES, "SK_ID_CURR")
     np.testing.assert_array_equal(shuffled.values, design.values)
     np.testing.assert_array_equal(shuffled.fold, design.fold)

@@ -17,9 +17,7 @@ ROWS = 2000
 TARGET = np.arange(ROWS) % 10 == 3
 
 
-def checked(
-    columns: dict[str, Any], roots: dict[str, list[str]] | None = None, limit: float = 0.95
-) -> pd.Series:
+def checked(columns: dict[str, Any], roots: dict[str, list[str]] | None = None, limit: float = 0.95) -> pd.Series:
     frame = pd.DataFrame({**columns, "target": TARGET.astype(np.int8)})
     return check_inputs(
         frame,

@@ -134,9 +134,7 @@ def test_a_model_is_a_child_of_the_run_that_made_it_and_gets_later_evidence(
     client = mlflow.MlflowClient(tracking_uri=uri)
     parent = client.create_run(experiment_id).info.run_id
     (tmp_path / "roc.png").write_bytes(b"picture")
-    version = register(
-        store, model, name="child", parent_run_id=parent, artifacts={"plots": tmp_path / "roc.png"}
-    )
+    version = register(store, model, name="child", parent_run_id=parent, artifacts={"plots": tmp_path / "roc.png"})
     registry.log_evidence(uri, version.run_id, {"gini": 0.5}, {"": tmp_path})
     run = client.get_run(version.run_id)
     assert run.data.tags["mlflow.parentRunId"] == parent

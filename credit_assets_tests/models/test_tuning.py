@@ -57,9 +57,7 @@ def test_a_search_killed_within_a_trial_ends_as_one_that_was_not(folds: Folds, t
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     # The fourth and the sixth trial are killed in mid-boosting: twice in all.
     for fatal in (4, 3):
-        with subprocess.Popen(
-            [sys.executable, "-c", SEARCH, killed], stdout=subprocess.PIPE, text=True
-        ) as process:
+        with subprocess.Popen([sys.executable, "-c", SEARCH, killed], stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             for _ in range(fatal):
                 while process.stdout.readline() != "round 30\n":
@@ -110,18 +108,13 @@ def test_a_hopeless_trial_is_pruned(folds: Folds, tmp_path: Path) -> None:
     assert (pruned["rounds"] < 60).all()
 
 
-def test_no_trial_begins_after_the_time_is_up(
-    design: DesignMatrix, config: TrainingConfig, tmp_path: Path
-) -> None:
+def test_no_trial_begins_after_the_time_is_up(design: DesignMatrix, config: TrainingConfig, tmp_path: Path) -> None:
     short = config.model_copy(update={"timeout_s": 1e-6})
     assert len(tune(Folds(design, short), short, tmp_path, "1", progress=lambda line: None).trials) == 1
 
 
 def test_a_study_is_named_after_what_its_results_depend_on(config: TrainingConfig) -> None:
     name = study_name(config, "features at 3")
-    assert (
-        study_name(config.model_copy(update={"trials": 50, "threads": 2, "timeout_s": 9}), "features at 3")
-        == name
-    )
+    assert study_name(config.model_copy(update={"trials": 50, "threads": 2, "timeout_s": 9}), "features at 3") == name
     assert study_name(config, "features at 4") != name
     assert study_name(config.model_copy(update={"seed": 1}), "features at 3") != name

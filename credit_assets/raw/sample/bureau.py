@@ -91,7 +91,7 @@ def draw_bureau(rng: np.random.Generator, people: Applicants, first_id: int) -> 
         ),
         "DAYS_CREDIT": -days.astype(np.int64),
         "CREDIT_DAY_OVERDUE": np.minimum(overdue_days, days).astype(np.int64),
-        "DAYS_CREDIT_ENDDATE": gap(planned, np.where(kind == CARD, 0.21, 0.012)),
+        "DAYS_CREDIT_ENDDATE": gap(np.minimum(planned, 31_199), np.where(kind == CARD, 0.21, 0.012)),
         "DAYS_ENDDATE_FACT": np.where(state == 0, -ended, np.nan),
         "AMT_CREDIT_MAX_OVERDUE": gap(np.round(worst, 3), 0.655),
         "CNT_CREDIT_PROLONG": np.where(

@@ -71,7 +71,7 @@ def draw_traits(rng: np.random.Generator, size: int, scenario: str | None) -> Tr
         age=age,
         male=male,
         channel=channel,
-        ability=0.97 * ability + 0.17 * (male - 0.34) - 0.14 * age + 0.25 * channel,
+        ability=0.97 * ability + 0.17 * (male - 0.34) - 0.14 * age + 0.55 * channel,
         discipline=0.98 * discipline + 0.15 * (male - 0.34) - 0.07 * age,
         debt=0.99 * debt + 0.08 * (male - 0.34) - 0.05 * age + 0.4 * channel,
     )

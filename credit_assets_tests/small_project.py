@@ -1,0 +1,151 @@
+"""A project folder to test on: this repository's SQL and Dagster settings, a training budget of seconds.
+
+Nothing is asserted here.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+import pytest
+import yaml
+
+from credit_assets.automation.commands import run_outstanding
+from credit_assets.automation.runs import RunOutcome, execute, instance_for_commands
+from credit_assets.definitions import build
+from credit_assets.lake.tables import Lake
+from credit_assets.project import Project
+from credit_assets.raw.delivery import Inbox
+from credit_assets.raw.sample import generate
+
+HOME = Path(__file__).parents[1]
+BOOK = "home_credit"
+BATCHES = ("2026-01", "2026-02", "2026-03")
+APPLICANTS = 2400
+
+# Two trials of a search that, with this seed, finds a model in so few defaults; gates wide as the test is small.
+QUICK: dict[str, Any] = {
+    "training": {"seed": 3, "trials": 2, "max_rounds": 60, "early_stopping_rounds": 20, "cv_folds": 2},
+    "evaluation": {
+        "n_bootstrap": 200,
+        "gate": {"min_auc": 0.6, "champion_margin": 0.05, "max_ece": 0.1, "max_calibration_gap": 0.05},
+    },
+}
+
+# Features of the application table alone, for tests that ask nothing of the others.
+FEW_FEATURES = """-- Two features of an applicant, for tests.
+select
+    SK_ID_CURR,
+    AMT_INCOME_TOTAL as income, -- the income stated in the application
+    EXT_SOURCE_2 as external_score_2, -- the external credit score 2
+from applications
+"""
+
+
+def make_project(root: Path, changes: Mapping[str, Mapping[str, Any]] = QUICK, sql: str | None = None) -> Project:
+    """A project in the folder, its configuration changed by section; `sql` in the place of all feature files."""
+    (root / "configs").mkdir(parents=True)
+    configure(Project(root), changes, yaml.safe_load((HOME / "configs" / f"{BOOK}.yaml").read_text()))
+    shutil.copy(HOME / "dagster.yaml", root)
+    if sql is None:
+        shutil.copytree(HOME / "sql", root / "sql")
+    else:
+        (root / "sql" / BOOK).mkdir(parents=True)
+        (root / "sql" / BOOK / "features.sql").write_text(sql)
+    return Project(root)
+
+
+def configure(
+    project: Project, changes: Mapping[str, Mapping[str, Any]], config: dict[str, Any] | None = None
+) -> None:
+    """Write the sections' changes over the project's configuration (or over `config`)."""
+    path = project.config(BOOK)
+    config = config or yaml.safe_load(path.read_text())
+    for section, values in changes.items():
+        config[section] = config[section] | values
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+
+
+def copy_of(project: Project, root: Path) -> Project:
+    """The project with all its data, to be changed. Models lie where they lay; they are read alone."""
+    shutil.copytree(project.root, root)
+    return Project(root)
+
+
+def deliver_sample(project: Project, applicants: int = APPLICANTS, unlabelled: int = 1) -> None:
+    """Deliver the synthetic lender's BATCHES; outcomes held back lie under `sample/outcomes/<batch>`."""
+    sample = project.root / "sample"
+    for folder in generate(sample, applicants, len(BATCHES), unlabelled=unlabelled):
+        Inbox(project.inbox).deliver(folder, BOOK, folder.name)
+
+
+@contextmanager
+def inside(project: Project) -> Iterator[None]:
+    """The working folder and environment as the command sets them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(project.root)
+        patch.setenv("DAGSTER_HOME", str(project.root))
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.delenv("CREDIT_ASSETS_HOME", raising=False)
+        yield
+
+
+@contextmanager
+def instance_of(project: Project) -> Iterator[dg.DagsterInstance]:
+    with inside(project), dg.DagsterInstance.get() as instance:
+        yield instance
+
+
+def run(project: Project, said: list[str] | None = None) -> list[RunOutcome]:
+    """What `credit-assets run` does, in this process; its lines go to `said`."""
+    with inside(project):
+        return run_outstanding(project, BOOK, (said if said is not None else []).append)
+
+
+def run_job(project: Project, job: str, batch: str | None = None) -> RunOutcome:
+    """One job as the command would run it."""
+    with inside(project), instance_for_commands(project, BOOK) as instance:
+        if batch:
+            instance.add_dynamic_partitions(f"{BOOK}_batches", [batch])
+        return execute(instance, build(BOOK, project), BOOK, job, batch, lambda line: None)
+
+
+def start(project: Project, *arguments: str, **settings: str) -> subprocess.Popen[str]:
+    """The real command in a process of its own, in the project's folder; `settings` are added to its environment."""
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("DAGSTER_HOME", "MLFLOW_TRACKING_URI", "CREDIT_ASSETS_HOME")
+    }
+    return subprocess.Popen(
+        [sys.executable, "-c", "from credit_assets.cli import main; main()", *arguments],
+        cwd=project.root,
+        env=environment | {"COLUMNS": "200"} | settings,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def table(project: Project, name: str, batch: str | None = None) -> pd.DataFrame:
+    """The rows of a table of the lake (of one batch), in a fixed order."""
+    import duckdb
+
+    with duckdb.connect() as con:
+        query = Lake(project.lake).query(f"{BOOK}/{name}", [batch] if batch else None)
+        frame = con.sql(query).df()
+    return frame.sort_values(list(frame.columns[:1]), kind="stable", ignore_index=True)
+
+
+def version(project: Project, name: str, batch: str) -> int:
+    """The version of the table that wrote the batch's current rows."""
+    return Lake(project.lake).batches(f"{BOOK}/{name}")[batch].version
