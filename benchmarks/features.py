@@ -18,7 +18,7 @@ from pathlib import Path
 import duckdb
 
 from credit_assets.features.queries import FeatureQuery, load
-from credit_assets.lake.tables import Lake
+from credit_assets.lake.tables import BATCH, Lake
 
 SQL = Path(__file__).parents[1] / "sql"
 
@@ -34,7 +34,7 @@ def run(
     for table in query.inputs:
         name = f"{portfolio}/{table}"
         lake = raw if raw.exists(name) else made
-        con.execute(f"create view {table} as {lake.query(name, [batch])}")
+        con.execute(f"create view {table} as select * exclude ({BATCH}) from ({lake.query(name, [batch])})")
     staged = made.stage(con, query.sql, f"{portfolio}/{query.name}", batch)
     made.commit(staged, {})
     seconds, busy = time.perf_counter() - start, time.process_time() - busy
@@ -61,9 +61,7 @@ def main() -> None:
         for query in load(SQL / asked.portfolio).values():
             with spawn.Pool(1) as pool:
                 lakes = (asked.lake, Path(folder) / "lake")
-                rows, seconds, busy, memory = pool.apply(
-                    run, (query, asked.portfolio, lakes, asked.batch, config)
-                )
+                rows, seconds, busy, memory = pool.apply(run, (query, asked.portfolio, lakes, asked.batch, config))
             print(
                 f"{query.name:<30}{rows:>10,} rows x {len(query.columns):>3}{seconds:8.1f} s "
                 f"{busy:8.1f} s of processor, peak {memory:.2f} GB",

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from credit_assets.automation.runs import RunOutcome
-from credit_assets.project import Project
-from credit_assets_tests.small_project import deliver_sample, make_project, run
+if TYPE_CHECKING:
+    from credit_assets.automation.runs import RunOutcome
+    from credit_assets.project import Project
 
 PROJECT = Path(__file__).parents[1]
 
@@ -38,6 +39,9 @@ class Line:
 
 @pytest.fixture(scope="session")
 def line(tmp_path_factory: pytest.TempPathFactory) -> Line:
+    # Not above: most tests need nothing of Dagster, whose import takes seconds.
+    from credit_assets_tests.small_project import deliver_sample, make_project, run
+
     project = make_project(tmp_path_factory.mktemp("line") / "project")
     deliver_sample(project)
     said: list[str] = []

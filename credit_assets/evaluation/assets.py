@@ -1,5 +1,7 @@
 """The evidence about a candidate as assets: its predictions, its metrics, and the gate with the report."""
 
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -85,11 +87,15 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
             predictions, registry.cut_off(uri, name, version), portfolio.evaluation, portfolio.training.seed
         )
         figures = evidence.candidate.figures()
-        registry.log_evidence(uri, registry.run_of(uri, name, version), figures)
+        drawn = pictures(predictions, evidence.candidate)
+        with tempfile.TemporaryDirectory() as folder:
+            for title, png in drawn.items():
+                (Path(folder) / f"{title}.png").write_bytes(png)
+            registry.log_evidence(uri, registry.run_of(uri, name, version), figures, {"plots": Path(folder)})
         return dg.MaterializeResult(
             value=evidence.metrics(),
             metadata={
-                **{title: picture(png) for title, png in pictures(predictions, evidence.candidate).items()},
+                **{title: picture(png) for title, png in drawn.items()},
                 "metrics": frame_table(evidence.metrics()),
                 "deciles": frame_table(evidence.candidate.deciles),
                 "candidate_version": int(version),

@@ -212,10 +212,7 @@ class _File:
 
 
 def _in_order(files: Mapping[str, _File]) -> list[str]:
-    reads = {
-        name: sorted({table.name for table in file.tables if table.name in files})
-        for name, file in files.items()
-    }
+    reads = {name: sorted({table.name for table in file.tables if table.name in files}) for name, file in files.items()}
     try:
         return list(TopologicalSorter(reads).static_order())
     except CycleError as error:
@@ -234,14 +231,10 @@ def _text(node: exp.Expr) -> str:
     return node.sql(DIALECT, comments=False)
 
 
-def _query_lineage(
-    query: FeatureQuery, schemas: Mapping[str, Mapping[str, str]]
-) -> dict[str, tuple[Origin, ...]]:
+def _query_lineage(query: FeatureQuery, schemas: Mapping[str, Mapping[str, str]]) -> dict[str, tuple[Origin, ...]]:
     # DuckDB knows no case in names, and sqlglot lowers them: find the written ones again.
     written = {
-        (table.lower(), column.lower()): (table, column)
-        for table, columns in schemas.items()
-        for column in columns
+        (table.lower(), column.lower()): (table, column) for table, columns in schemas.items() for column in columns
     }
     try:
         tree = qualify(

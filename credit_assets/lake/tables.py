@@ -31,6 +31,9 @@ CONFIGURATION: dict[str, str | None] = {
     "delta.deletedFileRetentionDuration": "interval 3650 days",
 }
 COMMIT_ATTEMPTS = 20
+# DuckDB holds a row group in memory until it is full: a table of 500 columns needs shorter ones.
+ROW_GROUP_CELLS = 5_000_000
+MIN_ROW_GROUP, MAX_ROW_GROUP = 2_048, 122_880
 
 
 class TableMissing(LookupError):
@@ -78,7 +81,10 @@ class Lake:
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / f"part-{uuid.uuid4().hex}.parquet"
         try:
-            rows = con.execute(f"COPY ({query}) TO {sql_text(str(file))} (FORMAT parquet)").fetchall()[0][0]
+            columns = len(con.execute(f"DESCRIBE {query}").fetchall())
+            group = max(MIN_ROW_GROUP, min(MAX_ROW_GROUP, ROW_GROUP_CELLS // columns))
+            copy = f"COPY ({query}) TO {sql_text(str(file))} (FORMAT parquet, ROW_GROUP_SIZE {group})"
+            rows = con.execute(copy).fetchall()[0][0]
             with open(file, "rb+") as written:
                 os.fsync(written.fileno())
             written_rows = f"SELECT * FROM read_parquet({sql_files([str(file)])}, hive_partitioning = false) LIMIT 0"

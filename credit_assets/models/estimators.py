@@ -254,7 +254,7 @@ def fit_pd_model(
 def fit_logistic(design: DesignMatrix) -> LogisticBaseline:
     """Fit the baseline on the training part: medians for what is missing, with a column that says so.
 
-    Numbers are winsorised to their 1st and 99th percentile and standardised, words one-hot; L2 penalty.
+    Numbers are standardised, words one-hot, coefficients held down by an L2 penalty.
     """
     from sklearn.compose import ColumnTransformer
     from sklearn.impute import SimpleImputer

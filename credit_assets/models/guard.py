@@ -14,7 +14,7 @@ import pandas as pd
 BINS = 32
 """Quantile bins that a number is cut into to find a ranking that is not monotone; nulls are one more."""
 
-FEW_WORDS = 32
+FEW_VALUES = 32
 """Distinct values up to which each value of a number is a bin of its own."""
 
 MIN_OF_A_CLASS = 30
@@ -88,23 +88,20 @@ def single_feature_auc(column: pd.Series, outcome: np.ndarray) -> tuple[float, b
     words is not taken for a leak. The halves follow the order of the rows: have them in a fixed one.
     """
     if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
-        numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)
+        numbers = column.to_numpy()
+        if numbers.dtype.kind != "f":
+            numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)
         known = ~np.isnan(numbers)
-        ranked = np.sort(numbers[known])
-        values = np.append(ranked[:1], ranked[1:][ranked[1:] != ranked[:-1]])
-        by_rank = _rank_auc(numbers[known & outcome], numbers[known & ~outcome])
-        if len(values) > FEW_WORDS:
-            values = np.unique(ranked[np.linspace(0, len(ranked) - 1, BINS + 1).astype(int)])
-        codes = np.where(known, np.searchsorted(values, numbers, side="right"), 0)
-        width = len(values) + 1
+        bads, goods = np.sort(numbers[known & outcome]), np.sort(numbers[known & ~outcome])
+        by_rank = _rank_auc(bads, goods)
+        edges = _edges(bads, goods)
+        codes = np.where(known, np.searchsorted(edges, numbers, side="right"), 0)
+        width = len(edges) + 1
     else:
         codes, words = pd.factorize(column)
-        codes = codes + 1
-        known = codes > 0
-        by_rank, width = 0.5, len(words) + 1
-    enough = known.all() or min(outcome[known].sum(), (~outcome[known]).sum()) >= MIN_OF_A_CLASS
-    copies = (enough and _is_copy(codes[known], outcome[known], width)) or _is_copy(known * 1, outcome, 2)
-    return max(by_rank, 1 - by_rank, _rate_auc(codes, outcome, width)), copies
+        codes, by_rank, width = codes + 1, 0.5, len(words) + 1
+    counts = _counts(codes, outcome, width)
+    return max(by_rank, 1 - by_rank, _rate_auc(counts)), _is_copy(counts.sum(axis=2))
 
 
 def _by_origin(
@@ -138,37 +135,55 @@ def _rank_auc(bads: np.ndarray, goods: np.ndarray) -> float:
     """Mann and Whitney's: the share of (bad, good) pairs where the bad's value is greater, ties half."""
     if min(len(bads), len(goods)) < MIN_OF_A_CLASS:
         return 0.5
-    bads, goods = np.sort(bads), np.sort(goods)
     below = np.searchsorted(goods, bads, side="left").sum(dtype=np.float64)
     not_above = np.searchsorted(goods, bads, side="right").sum(dtype=np.float64)
     return float((below + not_above) / 2 / (len(bads) * len(goods)))
 
 
-def _rate_auc(codes: np.ndarray, outcome: np.ndarray, width: int) -> float:
-    """The AUC of the bad rate by code, learned on every other bad and good, judged on the rest, both ways."""
-    half = np.where(outcome, np.cumsum(outcome), np.cumsum(~outcome)) % 2 == 0
+def _edges(bads: np.ndarray, goods: np.ndarray) -> np.ndarray:
+    """Where to cut: at each value where there are few, else at quantiles of the bads and of the goods."""
+    cuts = []
+    for ranked in (bads, goods):
+        values = np.append(ranked[:1], ranked[1:][ranked[1:] != ranked[:-1]])
+        many = len(values) > FEW_VALUES
+        cuts.append(ranked[np.linspace(0, len(ranked) - 1, BINS + 1).astype(int)] if many else values)
+    return np.unique(np.concatenate(cuts))
+
+
+def _counts(codes: np.ndarray, outcome: np.ndarray, width: int) -> np.ndarray:
+    """Rows by code, outcome and half, (width, 2, 2); every other bad and every other good is in a half."""
+    half = np.where(outcome, np.cumsum(outcome), np.cumsum(~outcome)) % 2
+    return np.bincount(codes * 4 + outcome * 2 + half, minlength=4 * width).reshape(width, 2, 2).astype(float)
+
+
+def _rate_auc(counts: np.ndarray) -> float:
+    """The AUC of the bad rate by code, learned on one half and judged on the other, both ways."""
     aucs = []
-    for learned, judged in ((half, ~half), (~half, half)):
-        rows = np.bincount(codes[learned], minlength=width)
-        bads = np.bincount(codes[learned], weights=outcome[learned], minlength=width)
+    for learned, judged in ((0, 1), (1, 0)):
+        rows = counts[:, :, learned].sum(axis=1)
         # A code not seen, or hardly, stands near the overall rate.
-        rate = (bads + outcome[learned].mean()) / (rows + 1)
+        rate = (counts[:, 1, learned] + counts[:, 1, learned].sum() / rows.sum()) / (rows + 1)
         order = np.argsort(rate, kind="stable")
-        counts = np.bincount(codes[judged], minlength=width)[order].astype(np.float64)
-        bads = np.bincount(codes[judged], weights=outcome[judged], minlength=width)[order]
-        starts = np.flatnonzero(np.diff(rate[order], prepend=-1.0) != 0)
-        bads, goods = np.add.reduceat(bads, starts), np.add.reduceat(counts, starts)
-        goods = goods - bads
-        pairs = bads.sum() * goods.sum()
-        if pairs:
+        ties = np.flatnonzero(np.diff(rate[order], prepend=-1.0) != 0)
+        goods, bads = np.add.reduceat(counts[order, :, judged], ties).T
+        if pairs := goods.sum() * bads.sum():
             aucs.append(float(((np.cumsum(goods) - goods / 2) * bads).sum() / pairs))
     return float(np.mean(aucs)) if aucs else 0.5
 
 
-def _is_copy(codes: np.ndarray, outcome: np.ndarray, width: int) -> bool:
-    """Whether the code tells the outcome without exception, and the outcome the code."""
-    bads = np.bincount(codes, weights=outcome, minlength=width)
-    rows = np.bincount(codes, minlength=width)
-    used = rows > 0
-    pure = bool(((bads == rows) | (bads == 0))[used].all())
-    return pure and used.sum() == 2 and 0 < outcome.sum() < len(outcome) and min(rows[used]) >= 2
+def _is_copy(counts: np.ndarray) -> bool:
+    """Whether codes tell the outcome without exception and the outcome the code, of (codes, outcomes) counts.
+
+    Code 0 is null: either it is one of the two codes, or the non-null rows are a copy among themselves,
+    and too many for chance.
+    """
+    known = counts[1:]
+    tells = [_tells(counts)] if counts[0].any() else []
+    if known.sum(axis=0).min() >= MIN_OF_A_CLASS or not counts[0].any():
+        tells.append(_tells(known))
+    return any(tells)
+
+
+def _tells(counts: np.ndarray) -> bool:
+    used = counts[counts.sum(axis=1) > 0]
+    return len(used) == 2 and bool((np.diag(used) == 0).all() or (np.diag(used[::-1]) == 0).all())

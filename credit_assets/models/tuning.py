@@ -97,10 +97,13 @@ def tune(
 
 def study_name(config: TrainingConfig, data_version: str) -> str:
     """A name that changes with everything a trial's result depends on, and with nothing else."""
+    import optuna
     import xgboost
 
     budget = {"trials", "timeout_s", "threads"}
-    facts = [data_version, config.model_dump(exclude=budget), FIRST_TRIAL, xgboost.__version__]
+    space = {name: repr(distribution) for name, distribution in _space().items()}
+    versions = [xgboost.__version__, optuna.__version__]
+    facts = [data_version, config.model_dump(exclude=budget), FIRST_TRIAL, space, versions]
     return "xgboost-" + hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -109,7 +112,7 @@ def _run_trial(study: optuna.Study, folds: Folds, learning_rate: float, first: b
 
     if first and not study.get_trials(states=(optuna.trial.TrialState.WAITING,)):
         study.enqueue_trial(FIRST_TRIAL)
-    trial = study.ask()
+    trial = study.ask(_space())
 
     def report(rounds: int, auc: float) -> None:
         if rounds % REPORT_EVERY == 0:
@@ -118,7 +121,7 @@ def _run_trial(study: optuna.Study, folds: Folds, learning_rate: float, first: b
                 raise optuna.TrialPruned
 
     try:
-        rounds, auc = folds.boost({"learning_rate": learning_rate, **_suggest(trial)}, report)
+        rounds, auc = folds.boost({"learning_rate": learning_rate, **trial.params}, report)
     except optuna.TrialPruned:
         study.tell(trial, state=optuna.trial.TrialState.PRUNED)
         return
@@ -126,16 +129,18 @@ def _run_trial(study: optuna.Study, folds: Folds, learning_rate: float, first: b
     study.tell(trial, auc)
 
 
-def _suggest(trial: optuna.Trial) -> dict[str, Any]:
-    # Not the learning rate: lower is better and slower, and trials of one rate can be pruned fairly.
+def _space() -> dict[str, optuna.distributions.BaseDistribution]:
+    """What is searched. Not the learning rate: lower is better and slower, and one rate prunes fairly."""
+    from optuna.distributions import FloatDistribution, IntDistribution
+
     return {
-        "max_depth": trial.suggest_int("max_depth", 2, 6, log=True),
-        "min_child_weight": trial.suggest_float("min_child_weight", 5, 200, log=True),
-        "subsample": trial.suggest_float("subsample", 0.6, 0.95),
-        "colsample_bytree": trial.suggest_float("colsample_bytree", 0.05, 0.4, log=True),
-        "reg_lambda": trial.suggest_float("reg_lambda", 3, 100, log=True),
-        "reg_alpha": trial.suggest_float("reg_alpha", 0.1, 10, log=True),
-        "gamma": trial.suggest_float("gamma", 0.01, 2, log=True),
+        "max_depth": IntDistribution(2, 6, log=True),
+        "min_child_weight": FloatDistribution(5, 200, log=True),
+        "subsample": FloatDistribution(0.6, 0.95),
+        "colsample_bytree": FloatDistribution(0.05, 0.4, log=True),
+        "reg_lambda": FloatDistribution(3, 100, log=True),
+        "reg_alpha": FloatDistribution(0.1, 10, log=True),
+        "gamma": FloatDistribution(0.01, 2, log=True),
     }
 
 

@@ -137,9 +137,7 @@ def made_up(applicants: int, months: int, seed: int = 7) -> dict[str, pd.DataFra
             "CNT_PAYMENT": random.integers(6, 60, loans).astype(float),
             "DAYS_TERMINATION": words(loans, "-10", "365243").astype(float),
             "RATE_DOWN_PAYMENT": random.random(loans),
-            **{
-                f"AMT_{name}": amounts(loans) for name in ("APPLICATION", "CREDIT", "ANNUITY", "DOWN_PAYMENT")
-            },
+            **{f"AMT_{name}": amounts(loans) for name in ("APPLICATION", "CREDIT", "ANNUITY", "DOWN_PAYMENT")},
         }
     )
     pos_cash_balance = pd.DataFrame(
@@ -183,8 +181,15 @@ def made_up(applicants: int, months: int, seed: int = 7) -> dict[str, pd.DataFra
             "AMT_PAYMENT": random.lognormal(9, 1, size),
         }
     )
-    tables = dict(locals())
-    return {table: tables[table] for table in INPUTS}
+    return {
+        "applications": applications,
+        "bureau": bureau,
+        "bureau_balance": bureau_balance,
+        "previous_applications": previous_applications,
+        "pos_cash_balance": pos_cash_balance,
+        "credit_card_balance": credit_card_balance,
+        "installments_payments": installments_payments,
+    }
 
 
 def same(left: pd.DataFrame, right: pd.DataFrame) -> None:
@@ -234,10 +239,7 @@ def test_each_applicant_has_one_row_also_without_any_history() -> None:
     assert list(result.columns) == FEATURES
     assert result.loc[1, "credit_to_income"] == 2.0
     histories = [
-        column
-        for name in QUERIES
-        if name not in ("application_features", "features")
-        for column in QUERIES[name].words
+        column for name in QUERIES if name not in ("application_features", "features") for column in QUERIES[name].words
     ]
     assert result.loc[1, histories].isna().all()
 
@@ -296,9 +298,7 @@ def test_every_dated_table_is_tried_with_later_rows() -> None:
 # -- small histories, checked by hand ------------------------------------------------------------------
 
 
-def instalment(
-    number: int, due: int, paid: int | None, loan: int = 1, amount: float = 100.0, **row: Any
-) -> Row:
+def instalment(number: int, due: int, paid: int | None, loan: int = 1, amount: float = 100.0, **row: Any) -> Row:
     return {
         "SK_ID_CURR": 1,
         "SK_ID_PREV": loan,
@@ -427,8 +427,7 @@ def test_bureau_months_of_one_applicant() -> None:
         "bureau_features",
         bureau=[loan],
         bureau_balance=[
-            {"SK_ID_BUREAU": 5, "MONTHS_BALANCE": month, "STATUS": status}
-            for month, status in statuses.items()
+            {"SK_ID_BUREAU": 5, "MONTHS_BALANCE": month, "STATUS": status} for month, status in statuses.items()
         ],
     )
 
@@ -515,9 +514,7 @@ def test_a_card_of_one_applicant() -> None:
     found = one(
         "card_features",
         credit_card_balance=[
-            card_month(
-                -1, 950.0, AMT_DRAWINGS_CURRENT=200.0, AMT_DRAWINGS_ATM_CURRENT=150.0, CNT_DRAWINGS_CURRENT=2
-            ),
+            card_month(-1, 950.0, AMT_DRAWINGS_CURRENT=200.0, AMT_DRAWINGS_ATM_CURRENT=150.0, CNT_DRAWINGS_CURRENT=2),
             card_month(-2, 500.0, AMT_INST_MIN_REGULARITY=50.0, AMT_PAYMENT_TOTAL_CURRENT=20.0),
             card_month(-3, 400.0, AMT_INST_MIN_REGULARITY=50.0, AMT_PAYMENT_TOTAL_CURRENT=80.0),
             card_month(-15, 100.0, limit=500),
@@ -570,9 +567,7 @@ def test_previous_applications_of_one_applicant() -> None:
             previous(2, -500, "Approved", AMT_APPLICATION=200.0, AMT_CREDIT=200.0, DAYS_TERMINATION=365243.0),
             previous(3, -400, "Refused", "HC"),
             previous(4, -40, "Canceled"),
-            previous(
-                5, -40, "Refused", "LIMIT", AMT_APPLICATION=900.0
-            ),  # the same day: the later number is last
+            previous(5, -40, "Refused", "LIMIT", AMT_APPLICATION=900.0),  # the same day: the later number is last
         ],
     )
 
@@ -636,9 +631,7 @@ def settled_instalments(raw: Raw) -> pd.DataFrame:
         amount=("AMT_INSTALMENT", "max"), paid=("AMT_PAYMENT", "sum"), day=("DAYS_ENTRY_PAYMENT", "max")
     )
     whole = whole.reset_index().sort_values(["DAYS_INSTALMENT", "SK_ID_PREV", "NUM_INSTALMENT_NUMBER"])
-    return whole.assign(
-        delay=whole["day"] - whole["DAYS_INSTALMENT"], late=whole["day"] > whole["DAYS_INSTALMENT"]
-    )
+    return whole.assign(delay=whole["day"] - whole["DAYS_INSTALMENT"], late=whole["day"] > whole["DAYS_INSTALMENT"])
 
 
 def slope(x: pd.Series, y: pd.Series) -> float:
@@ -668,9 +661,7 @@ APPLICATION: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
     "documents_given": lambda a: a.filter(like="FLAG_DOCUMENT").sum(axis=1),
     "external_score_mean": lambda a: a.filter(like="EXT_SOURCE").mean(axis=1),
     "external_score_min": lambda a: a.filter(like="EXT_SOURCE").min(axis=1),
-    "external_score_range": lambda a: (
-        a.filter(like="EXT_SOURCE").max(axis=1) - a.filter(like="EXT_SOURCE").min(axis=1)
-    ),
+    "external_score_range": lambda a: a.filter(like="EXT_SOURCE").max(axis=1) - a.filter(like="EXT_SOURCE").min(axis=1),
     "external_scores_missing": lambda a: a.filter(like="EXT_SOURCE").isna().sum(axis=1),
     "enquiries_total": lambda a: a.filter(like="AMT_REQ_CREDIT_BUREAU").sum(axis=1, skipna=False),
     "building_facts_missing": lambda a: a.filter(like="_AVG").isna().sum(axis=1),
@@ -690,13 +681,12 @@ BUREAU: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
     "bureau_loan_age_mean": lambda b: -by(b).DAYS_CREDIT.mean(),
     "bureau_opened_365": lambda b: by(b.assign(x=b.DAYS_CREDIT >= -365)).x.sum(),
     "bureau_opened_change": lambda b: (
-        by(b.assign(x=b.DAYS_CREDIT >= -365)).x.sum()
-        - by(b.assign(x=b.DAYS_CREDIT.between(-730, -366))).x.sum()
+        by(b.assign(x=b.DAYS_CREDIT >= -365)).x.sum() - by(b.assign(x=b.DAYS_CREDIT.between(-730, -366))).x.sum()
     ),
     "bureau_closed_early_share": lambda b: by(
-        b[
-            (b.CREDIT_ACTIVE == "Closed") & b.DAYS_ENDDATE_FACT.notna() & (b.DAYS_CREDIT_ENDDATE <= 18250)
-        ].assign(x=lambda c: c.DAYS_CREDIT_ENDDATE > c.DAYS_ENDDATE_FACT)
+        b[(b.CREDIT_ACTIVE == "Closed") & b.DAYS_ENDDATE_FACT.notna() & (b.DAYS_CREDIT_ENDDATE <= 18250)].assign(
+            x=lambda c: c.DAYS_CREDIT_ENDDATE > c.DAYS_ENDDATE_FACT
+        )
     ).x.mean(),
 }
 
@@ -736,18 +726,14 @@ INSTALMENT: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
     "instalment_days_late_max_730": lambda i: by(
         i[i.DAYS_INSTALMENT >= -730].assign(x=lambda j: j.delay.clip(lower=0))
     ).x.max(),
-    "instalment_shortfall": lambda i: (
-        by(i.assign(x=(i.amount - i.paid).clip(lower=0))).x.sum() / by(i).amount.sum()
-    ),
+    "instalment_shortfall": lambda i: by(i.assign(x=(i.amount - i.paid).clip(lower=0))).x.sum() / by(i).amount.sum(),
     "instalment_early_share": lambda i: by(i.assign(x=i.delay <= -7)).x.mean(),
     "instalment_delay_deviation": lambda i: by(i).delay.std(),
     "instalment_delay_trend": lambda i: by(i).apply(lambda j: 365 * slope(j.DAYS_INSTALMENT, j.delay)),
     "instalment_last_delay": lambda i: by(i).delay.last(),
     "instalment_longest_late_run": lambda i: by(i).late.agg(longest_run),
     "instalment_longest_on_time_run": lambda i: by(i.assign(x=~i.late)).x.agg(longest_run),
-    "instalment_current_on_time_run": lambda i: by(i).late.agg(
-        lambda late: int((~late)[::-1].cumprod().sum())
-    ),
+    "instalment_current_on_time_run": lambda i: by(i).late.agg(lambda late: int((~late)[::-1].cumprod().sum())),
 }
 
 POS: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
@@ -757,10 +743,7 @@ POS: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
     "pos_days_seriously_late_max": lambda p: by(p).SK_DPD_DEF.max(),
     "pos_months_since_late": lambda p: -by(p[p.SK_DPD > 0]).MONTHS_BALANCE.max(),
     "pos_completed_share": lambda p: by(
-        p.assign(x=p.NAME_CONTRACT_STATUS == "Completed")
-        .groupby(["SK_ID_CURR", "SK_ID_PREV"])
-        .x.max()
-        .reset_index()
+        p.assign(x=p.NAME_CONTRACT_STATUS == "Completed").groupby(["SK_ID_CURR", "SK_ID_PREV"]).x.max().reset_index()
     ).x.mean(),
     "pos_term_mean": lambda p: by(
         p.sort_values("MONTHS_BALANCE").groupby(["SK_ID_CURR", "SK_ID_PREV"]).tail(1)
@@ -770,12 +753,8 @@ POS: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
 CARD: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
     "card_count": lambda c: by(c).SK_ID_PREV.nunique(),
     "card_balance_mean": lambda c: by(c).AMT_BALANCE.mean(),
-    "card_utilisation_mean": lambda c: by(
-        c.assign(x=ratio(c.AMT_BALANCE, c.AMT_CREDIT_LIMIT_ACTUAL))
-    ).x.mean(),
-    "card_utilisation_deviation": lambda c: by(
-        c.assign(x=ratio(c.AMT_BALANCE, c.AMT_CREDIT_LIMIT_ACTUAL))
-    ).x.std(),
+    "card_utilisation_mean": lambda c: by(c.assign(x=ratio(c.AMT_BALANCE, c.AMT_CREDIT_LIMIT_ACTUAL))).x.mean(),
+    "card_utilisation_deviation": lambda c: by(c.assign(x=ratio(c.AMT_BALANCE, c.AMT_CREDIT_LIMIT_ACTUAL))).x.std(),
     "card_utilisation_trend": lambda c: by(
         c[c.MONTHS_BALANCE >= -12].assign(x=lambda d: ratio(d.AMT_BALANCE, d.AMT_CREDIT_LIMIT_ACTUAL))
     ).apply(lambda d: slope(d.MONTHS_BALANCE, d.x)),
@@ -783,9 +762,7 @@ CARD: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
         by(c).AMT_DRAWINGS_ATM_CURRENT.sum(min_count=1), by(c).AMT_DRAWINGS_CURRENT.sum()
     ),
     "card_below_minimum_share": lambda c: by(
-        c[c.AMT_INST_MIN_REGULARITY > 0].assign(
-            x=lambda d: d.AMT_PAYMENT_TOTAL_CURRENT < d.AMT_INST_MIN_REGULARITY
-        )
+        c[c.AMT_INST_MIN_REGULARITY > 0].assign(x=lambda d: d.AMT_PAYMENT_TOTAL_CURRENT < d.AMT_INST_MIN_REGULARITY)
     ).x.mean(),
     "card_late_share_12": lambda c: by(c[c.MONTHS_BALANCE >= -12].assign(x=lambda d: d.SK_DPD > 0)).x.mean(),
 }
@@ -814,9 +791,7 @@ def test_bureau_features_on_real_data(feature: str, raw: Raw, real_features: pd.
 
 
 @pytest.mark.parametrize("feature", PREVIOUS)
-def test_previous_application_features_on_real_data(
-    feature: str, raw: Raw, real_features: pd.DataFrame
-) -> None:
+def test_previous_application_features_on_real_data(feature: str, raw: Raw, real_features: pd.DataFrame) -> None:
     compare(real_features[feature], PREVIOUS[feature](raw["previous_applications"]))
 
 

@@ -101,11 +101,13 @@ def test_the_best_trial_is_returned(folds: Folds, tmp_path: Path) -> None:
     assert found.rounds == best["rounds"]
 
 
-def test_a_hopeless_trial_is_pruned(folds: Folds, tmp_path: Path) -> None:
-    trials = tune(folds, CONFIG, tmp_path, "1", progress=lambda line: None).trials
+def test_a_hopeless_trial_is_pruned(design: DesignMatrix, config: TrainingConfig, tmp_path: Path) -> None:
+    long = config.model_copy(update={"trials": 10, "max_rounds": 100, "early_stopping_rounds": 100})
+    trials = tune(Folds(design, long), long, tmp_path, "1", progress=lambda line: None).trials
     pruned = trials[trials["state"] == "pruned"]
     assert len(pruned)
-    assert (pruned["rounds"] < 60).all()
+    assert (pruned["rounds"] < 100).all()
+    assert pruned["auc"].max() < trials["auc"].max()
 
 
 def test_no_trial_begins_after_the_time_is_up(design: DesignMatrix, config: TrainingConfig, tmp_path: Path) -> None:

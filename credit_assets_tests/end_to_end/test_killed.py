@@ -1,0 +1,126 @@
+"""A line whose process is killed while it ingests, and again while it searches, ends as one that was left alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import dagster as dg
+import pandas as pd
+import pytest
+
+from credit_assets.automation.runs import RunOutcome
+from credit_assets.models import registry
+from credit_assets.project import Project
+from credit_assets_tests.small_project import (
+    BATCHES,
+    BOOK,
+    deliver_sample,
+    heard,
+    instance_of,
+    killed_at,
+    make_project,
+    run,
+    start,
+    table,
+)
+
+# What differs between two projects: which run made a model, and how many batches there were before.
+OF_THE_PROJECT = ["model_run_id", "model_version", "feature_table_version"]
+
+
+@dataclass(frozen=True)
+class Killed:
+    """What the two killed processes said (a command that came in between, too), and the run that followed."""
+
+    project: Project
+    ingesting: str
+    beside: str
+    training: str
+    said: list[str]
+    outcomes: list[RunOutcome]
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Killed:
+    """A fresh project with the first two batches of `line`, computed by another number of threads."""
+    project = make_project(tmp_path_factory.mktemp("killed") / "project")
+    deliver_sample(project, batches=2)
+    command = ("run", "--portfolio", BOOK)
+    ingesting = killed_at("bureau_balance", start(project, *command, CREDIT_ASSETS_THREADS="1"))
+    training = start(project, *command, CREDIT_ASSETS_THREADS="1")
+    at_work = heard("ingest", training)
+    with start(project, *command) as second:
+        beside = second.communicate()[0]
+    at_work += killed_at("trial 1 of 2", training)
+    said: list[str] = []
+    return Killed(project, ingesting, beside, at_work, said, run(project, said))
+
+
+def test_a_second_command_beside_the_first_says_that_it_must_wait(killed):
+    assert f"Another credit-assets command is at work on {BOOK}" in killed.beside
+    assert "Traceback" not in killed.beside
+
+
+def test_the_batch_that_was_cut_off_is_ingested_again_and_the_next_one_too(killed):
+    assert f"ingest {BATCHES[0]}: its files differ from what was ingested" in killed.training
+    assert f"ingest {BATCHES[1]}: delivered, not ingested yet" in killed.training
+
+
+def test_the_run_after_a_kill_does_what_is_left(killed):
+    assert [(outcome.job, outcome.batch, outcome.success) for outcome in killed.outcomes] == [
+        ("train", None, True),
+        ("score", BATCHES[0], True),
+        ("score", BATCHES[1], True),
+    ]
+
+
+def test_the_killed_runs_read_failed(killed):
+    with instance_of(killed.project) as instance:
+        ended = {status: instance.get_runs(dg.RunsFilter(statuses=[status])) for status in dg.DagsterRunStatus}
+        assert {status for status, runs in ended.items() if runs} == {
+            dg.DagsterRunStatus.SUCCESS,
+            dg.DagsterRunStatus.FAILURE,
+        }
+        assert [run.job_name for run in ended[dg.DagsterRunStatus.FAILURE]] == ["train", "ingest"]
+
+
+def test_the_search_goes_on_where_it_was_killed(killed):
+    assert not any("trial 1 of 2" in line for line in killed.said)
+    [study] = killed.project.studies.glob("*.sqlite3")
+    import optuna
+
+    trials = optuna.load_study(study_name=study.stem, storage=f"sqlite:///{study}").trials
+    assert sum(trial.state.is_finished() and trial.state.name != "FAIL" for trial in trials) == 2
+
+
+def test_no_mlflow_run_of_the_killed_training_stays_running(killed):
+    import mlflow
+
+    client = mlflow.MlflowClient(tracking_uri=killed.project.tracking_uri)
+    runs = client.search_runs([client.get_experiment_by_name(BOOK).experiment_id])
+    parents = [run.info.status for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    assert sorted(parents) == ["FAILED", "FINISHED"]
+    assert not [run for run in runs if run.info.status == "RUNNING"]
+    assert registry.champion(killed.project.tracking_uri, BOOK) is not None
+
+
+def test_no_scratch_folder_of_a_killed_process_is_left(killed):
+    assert [path.name for path in killed.project.spill.iterdir() if path.is_dir()] == []
+
+
+@pytest.mark.parametrize("batch", BATCHES[:2])
+def test_same_data_and_seed_give_the_same_scores_bit_for_bit(line, killed, batch):
+    left_alone, cut_off = (
+        table(project, "scores", batch).drop(columns=OF_THE_PROJECT) for project in (line.project, killed.project)
+    )
+    pd.testing.assert_frame_equal(left_alone, cut_off, check_exact=True)
+    assert left_alone["pd"].to_numpy().tobytes() == cut_off["pd"].to_numpy().tobytes()
+
+
+@pytest.mark.parametrize("name", ["features", "training_set", "xgboost", "logistic_regression", "predictions"])
+def test_same_data_and_seed_give_the_same_tables_bit_for_bit(line, killed, name):
+    left_alone, cut_off = (table(project, name) for project in (line.project, killed.project))
+    if "batch" in left_alone:
+        left_alone = left_alone[left_alone["batch"].isin(BATCHES[:2])].reset_index(drop=True)
+    made_by = [column for column in ("model_version", "candidate_version") if column in left_alone]
+    pd.testing.assert_frame_equal(left_alone.drop(columns=made_by), cut_off.drop(columns=made_by), check_exact=True)

@@ -1,0 +1,211 @@
+"""The whole line on a small synthetic lender: what is there after `credit-assets run`, held against its inputs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+import pytest
+
+from credit_assets.automation.commands import status
+from credit_assets.definitions import build
+from credit_assets.features.queries import load
+from credit_assets.lake.tables import Lake
+from credit_assets.models import registry
+from credit_assets.portfolio import Portfolio
+from credit_assets.raw.delivery import Inbox
+from credit_assets_tests.conftest import Line
+from credit_assets_tests.small_project import APPLICANTS, BATCHES, BOOK, inside, instance_of, run, table, version
+
+REASONS = [f"reason_{rank}" for rank in range(1, 5)]
+REASON_FEATURES = [f"reason_feature_{rank}" for rank in range(1, 5)]
+
+
+def delivered(line: Line, batch: str) -> pd.DataFrame:
+    folder = Inbox(line.project.inbox).folder(BOOK, batch)
+    return pd.concat([pd.read_csv(file) for file in folder.glob("application_*.csv")])
+
+
+def portfolio(line: Line) -> Portfolio:
+    return Portfolio.load(line.project, BOOK)
+
+
+def champion(line: Line):
+    found = registry.champion(line.project.tracking_uri, BOOK)
+    assert found is not None
+    return found
+
+
+def test_batches_are_ingested_then_a_model_trained_then_batches_scored(line):
+    assert [outcome.errors for outcome in line.outcomes if not outcome.success] == []
+    assert [(outcome.job, outcome.batch) for outcome in line.outcomes] == [
+        *(("ingest", batch) for batch in BATCHES),
+        ("train", None),
+        *(("score", batch) for batch in BATCHES),
+    ]
+    assert any(said.strip().startswith("applications ") and "1,400 rows" in said for said in line.said)
+
+
+def test_the_runs_are_in_the_instance_on_disk(line):
+    with instance_of(line.project) as instance:
+        runs = instance.get_runs()
+        assert {run.run_id for run in runs} == {outcome.run_id for outcome in line.outcomes}
+        assert {run.status for run in runs} == {dg.DagsterRunStatus.SUCCESS}
+    assert [file.is_file() for file in (line.project.data / "dagster" / "storage").rglob("runs.db")] == [True]
+
+
+def test_every_asset_of_the_portfolio_is_materialized_for_every_batch(line):
+    graph = build(BOOK, line.project).resolve_asset_graph()
+    with instance_of(line.project) as instance:
+        for key in graph.materializable_asset_keys:
+            if graph.get(key).is_partitioned:
+                assert instance.get_materialized_partitions(key) == set(BATCHES), key
+            else:
+                assert instance.get_latest_materialization_event(key), key
+
+
+def test_every_check_was_evaluated(line):
+    graph = build(BOOK, line.project).resolve_asset_graph()
+    with inside(line.project):
+        told = status(line.project, BOOK)["checks"]
+    assert {(check["asset"], check["check"]) for check in told} == {
+        (key.asset_key.path[-1], key.name) for key in graph.asset_check_keys
+    }
+    assert {check["batch"] for check in told if check["asset"] == "scores"} == {BATCHES[-1]}
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_every_delivered_applicant_has_one_score(line, batch):
+    scores = table(line.project, "scores", batch)
+    assert scores["applicant"].is_unique
+    assert set(scores["applicant"]) == set(delivered(line, batch)["SK_ID_CURR"])
+    assert len(scores) == APPLICANTS // len(BATCHES)
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_every_declined_applicant_has_reasons_in_the_words_of_the_sql(line, batch):
+    words = load(line.project.sql(BOOK), portfolio(line).models)["features"].words
+    scores = table(line.project, "scores", batch)
+    declined = scores[scores["decision"] == "decline"]
+    assert 0 < len(declined) < len(scores)
+    for row in declined.to_dict("records"):
+        features = [row[name] for name in REASON_FEATURES if row[name] is not None]
+        assert 1 <= len(features) == len(set(features)) <= 4
+        assert [row[name] for name in REASONS if row[name] is not None] == [words[feature] for feature in features]
+    approved = scores[scores["decision"] == "approve"]
+    assert approved[[*REASONS, *REASON_FEATURES]].isna().all(axis=None)
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_each_score_names_the_model_and_the_table_versions_it_was_made_from(line, batch):
+    scores, found = table(line.project, "scores", batch), champion(line)
+    assert set(scores["model_name"]) == {BOOK}
+    assert set(scores["model_version"]) == {int(found.version)}
+    assert set(scores["model_run_id"]) == {found.run_id}
+    assert set(scores["feature_table_version"]) == {Lake(line.project.lake).version(f"{BOOK}/features")}
+    commit = Lake(line.project.lake).batches(f"{BOOK}/scores")[batch].metadata
+    assert json.loads(commit["inputs"])[f"{BOOK}/features"] == scores["feature_table_version"].iloc[0]
+    [scoring] = [outcome for outcome in line.outcomes if (outcome.job, outcome.batch) == ("score", batch)]
+    assert commit["run_id"] == scoring.run_id
+
+
+def test_the_named_model_makes_the_same_pds_of_the_named_features_bit_for_bit(line):
+    scores = table(line.project, "scores", BATCHES[-1])
+    model, _ = registry.load(line.project.tracking_uri, BOOK, int(scores["model_version"].iloc[0]))
+    features = table(line.project, "features", BATCHES[-1])
+    assert features["SK_ID_CURR"].tolist() == scores["applicant"].tolist()
+    np.testing.assert_array_equal(model.pd(features), scores["pd"].to_numpy())
+
+
+def test_the_champion_says_what_it_was_made_from(line):
+    found, lake = champion(line), Lake(line.project.lake)
+    assert found.tags[f"table.{BOOK}/training_set"] == str(lake.version(f"{BOOK}/training_set"))
+    [trained] = [outcome for outcome in line.outcomes if outcome.job == "train"]
+    assert found.tags["dagster_run_id"] == trained.run_id
+    made_from = json.loads(lake.history(f"{BOOK}/training_set")[0].metadata["inputs"])
+    assert made_from == {
+        f"{BOOK}/{name}": lake.version(f"{BOOK}/{name}") for name in ("features", "applications", "outcomes")
+    }
+    assert registry.challenger(line.project.tracking_uri, BOOK) is None
+
+
+def test_no_protected_attribute_is_among_the_model_s_inputs(line):
+    model, _ = registry.load(line.project.tracking_uri, BOOK, registry.CHAMPION)
+    words = load(line.project.sql(BOOK), portfolio(line).models)["features"].words
+    assert set(model.features) == set(words)
+    assert not {column.upper() for column in model.features} & portfolio(line).protected_columns
+
+
+def test_the_training_set_holds_known_outcomes_alone_the_newest_batch_as_the_test(line):
+    rows = table(line.project, "training_set")
+    assert set(rows["batch"]) == {BATCHES[0], BATCHES[1]}
+    assert set(rows.loc[rows["batch"] == BATCHES[1], "fold"]) == {"test"}
+    labels = pd.concat([delivered(line, batch) for batch in BATCHES[:2]]).set_index("SK_ID_CURR")["TARGET"]
+    assert (rows.set_index("SK_ID_CURR")["target"] == labels.reindex(rows["SK_ID_CURR"])).all()
+
+
+def test_mlflow_has_one_finished_run_with_a_child_for_each_model(line):
+    import mlflow
+
+    client = mlflow.MlflowClient(tracking_uri=line.project.tracking_uri)
+    runs = client.search_runs([client.get_experiment_by_name(BOOK).experiment_id])
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    [parent] = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    assert sorted(run.info.run_name for run in children) == ["logistic_regression", "xgboost"]
+    assert len(runs) == 3
+    [trained] = [outcome for outcome in line.outcomes if outcome.job == "train"]
+    assert parent.data.tags["dagster_run_id"] == trained.run_id
+    [model] = [run for run in children if run.info.run_name == "xgboost"]
+    assert {"auc", "gini", "ks", "ece", "air_gender", "tuning_auc"} <= set(model.data.metrics)
+
+
+def test_there_is_a_report_of_the_model_and_a_drift_page_a_batch(line):
+    pages = sorted(page.name for page in (line.project.reports / BOOK).iterdir())
+    assert pages == [*(f"drift-{batch}.html" for batch in BATCHES), "evaluation-v1.html"]
+
+
+def test_whatever_was_made_of_generated_data_says_so(line):
+    lake = Lake(line.project.lake)
+    tables = [folder.name for folder in (line.project.lake / BOOK).iterdir()]
+    silent = [name for name in tables if lake.history(f"{BOOK}/{name}")[0].metadata["synthetic"] != "true"]
+    assert silent == []
+    assert champion(line).tags["synthetic"] == "true"
+    assert all(table(line.project, "scores")["synthetic"])
+    for page in (line.project.reports / BOOK).iterdir():
+        assert "synthetic" in page.read_text().lower(), page
+
+
+def test_the_status_agrees_with_the_tables(line):
+    with inside(line.project):
+        told = status(line.project, BOOK)
+    assert json.loads(json.dumps(told)) == told
+    assert told["outstanding"] == []
+    assert [batch["batch"] for batch in told["batches"]] == list(BATCHES)
+    for batch in told["batches"]:
+        name = batch["batch"]
+        assert batch["delivered"]
+        assert batch["synthetic"]
+        assert batch["applicants"] == len(delivered(line, name))
+        assert batch["raw_rows"] == {raw: len(table(line.project, raw, name)) for raw in portfolio(line).models}
+        scores = table(line.project, "scores", name)
+        assert batch["approval_rate"] == pytest.approx((scores["decision"] == "approve").mean())
+        assert batch["score_psi"] == table(line.project, "score_drift", name)["psi"].iloc[0]
+        assert batch["outcomes_known"] == (0 if name == BATCHES[-1] else len(scores))
+    metrics = table(line.project, "evaluation")
+    auc = metrics[(metrics["model"] == "candidate") & (metrics["metric"] == "auc")].iloc[0]
+    assert told["champion"]["version"] == 1
+    assert told["champion"]["synthetic"]
+    assert [told["champion"]["metrics"][name] for name in ("auc", "auc_low", "auc_high")] == pytest.approx(
+        [auc["value"], auc["low"], auc["high"]]
+    )
+    assert told["champion"]["cut_off"] == table(line.project, "scores")["cut_off"].unique()
+
+
+def test_a_second_run_finds_nothing_due(line):
+    before = {path: path.stat().st_mtime_ns for path in Path(line.project.lake).rglob("*") if path.is_file()}
+    assert run(line.project) == []
+    assert {path: path.stat().st_mtime_ns for path in Path(line.project.lake).rglob("*") if path.is_file()} == before
