@@ -89,9 +89,7 @@ def against_evidently(
     from evidently import Report
     from evidently.presets import DataDriftPreset
 
-    reference, batch = (
-        con.read_parquet(str(path)).select(*names).limit(EVIDENTLY_ROWS) for path in (then, now)
-    )
+    reference, batch = (con.read_parquet(str(path)).select(*names).limit(EVIDENTLY_ROWS) for path in (then, now))
     frames = batch.df(), reference.df()
     size = f"{EVIDENTLY_ROWS:,} rows a side x {len(names)} columns"
     ours = timed(

@@ -231,7 +231,9 @@ def _print_status(told: dict[str, Any]) -> None:
             f"({metrics['auc_low']:.3f} to {metrics['auc_high']:.3f}) on {metrics['applicants']:,.0f} test rows, "
             f"KS {metrics['ks']:.3f}, ECE {metrics['ece']:.4f}, cut-off {champion['cut_off']:.1%}; "
             + "AIR "
-            + ", ".join(f"{name.replace('_', ' ')} {air:.2f}" for name, air in champion["air"].items() if "_x_" not in name),
+            + ", ".join(
+                f"{name.replace('_', ' ')} {air:.2f}" for name, air in champion["air"].items() if "_x_" not in name
+            ),
             soft_wrap=True,
         )
     else:

@@ -167,7 +167,8 @@ def mlflow_resource(project: Project, portfolio: str) -> dg.ResourceDefinition:
             _end_abandoned(context.instance, experiment_id)
             settings = {
                 "experiment_name": portfolio,
-                "mlflow_tracking_uri": project.tracking_uri,
+                # None: it is set already, and this would put it into the environment.
+                "mlflow_tracking_uri": None,
                 "mlflow_run_id": _run_of(context.run_id, context.dagster_run.job_name, experiment_id),
                 "env": {},
                 "extra_tags": {},

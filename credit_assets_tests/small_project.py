@@ -66,9 +66,7 @@ def make_project(root: Path, changes: Mapping[str, Mapping[str, Any]] = QUICK, s
     return Project(root)
 
 
-def configure(
-    project: Project, changes: Mapping[str, Mapping[str, Any]], config: dict[str, Any] | None = None
-) -> None:
+def configure(project: Project, changes: Mapping[str, Mapping[str, Any]], config: dict[str, Any] | None = None) -> None:
     """Write the sections' changes over the project's configuration (or over `config`)."""
     path = project.config(BOOK)
     config = config or yaml.safe_load(path.read_text())

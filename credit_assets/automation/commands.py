@@ -12,7 +12,15 @@ from dagster._core.storage.asset_check_execution_record import (
     COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES as EVALUATED,
 )
 
-from credit_assets.automation.outstanding import FEATURES, SCORE_DRIFT, SCORES, Outstanding, to_ingest, to_score, to_train
+from credit_assets.automation.outstanding import (
+    FEATURES,
+    SCORE_DRIFT,
+    SCORES,
+    Outstanding,
+    to_ingest,
+    to_score,
+    to_train,
+)
 from credit_assets.automation.runs import RunOutcome, execute, instance_for_commands
 from credit_assets.definitions import build
 from credit_assets.lake.tables import Commit, Lake
@@ -69,8 +77,7 @@ def status(project: Project, name: str) -> dict[str, Any]:
         "champion": champion,
         "checks": checks,
         "outstanding": [
-            {"job": due.job, "batch": due.batch, "why": due.why}
-            for due in due + to_score(portfolio, lake)
+            {"job": due.job, "batch": due.batch, "why": due.why} for due in due + to_score(portfolio, lake)
         ],
     }
 

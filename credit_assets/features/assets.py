@@ -8,10 +8,10 @@ import duckdb
 import pandas as pd
 
 from credit_assets.features.contract import feature_contracts, training_set_contract
+from credit_assets.features.guard import LeakageError, check_inputs
 from credit_assets.features.queries import FeatureQuery, Lineage
 from credit_assets.features.training_set import TEST, split_summary, training_frame, training_set_sql
 from credit_assets.lake.io_managers import LAZY, column_schema, contract, frame_table
-from credit_assets.models.guard import LeakageError, check_inputs
 from credit_assets.portfolio import Portfolio
 from credit_assets.resources import LakeResource, batches
 from credit_assets.schemas.table import Table
@@ -151,7 +151,10 @@ def _training_set(
         split = split_summary(rows.project("batch, fold, target").df())
         try:
             alone = check_inputs(
-                training_frame(rows.filter(f"fold <> '{TEST}'")),
+                # In a fixed order: the guard learns on one half of the rows and judges on the other.
+                training_frame(rows.filter(f"fold <> '{TEST}'")).sort_values(
+                    [portfolio.entity_key, "batch"], ignore_index=True
+                ),
                 target="target",
                 features=features,
                 roots={feature: [f"{table}.{column}" for table, column in roots[feature]] for feature in features},

@@ -150,9 +150,7 @@ def faults(judged: Sequence[Rule]) -> str:
     if not judged:
         return f"CAST([] AS {FAULTS_TYPE})"
     told = [fault(rule.column, f"CAST({identifier(rule.column)} AS VARCHAR)", rule.words) for rule in judged]
-    broken = ", ".join(
-        f"CASE WHEN NOT {rule.good} THEN {words} END" for rule, words in zip(judged, told, strict=True)
-    )
+    broken = ", ".join(f"CASE WHEN NOT {rule.good} THEN {words} END" for rule, words in zip(judged, told, strict=True))
     good = " AND ".join(rule.good for rule in judged)
     return f"CASE WHEN {good} THEN [] ELSE list_filter([{broken}], lambda f: f IS NOT NULL) END"
 
@@ -197,8 +195,7 @@ def check(
 def check_columns(con: duckdb.DuckDBPyConnection, source: str, model: type[Table]) -> list[Violation]:
     """The columns that are missing, of another type than the model's, or (in a strict model) too many."""
     found = {
-        name: kind
-        for name, kind, *_ in con.execute(f"DESCRIBE SELECT * FROM {table_expression(source)}").fetchall()
+        name: kind for name, kind, *_ in con.execute(f"DESCRIBE SELECT * FROM {table_expression(source)}").fetchall()
     }
     types = column_types(model)
     violations = []
@@ -254,10 +251,7 @@ def shorten(value: str) -> str:
 
 def _has_parent(relation: Relation, parent: str) -> str:
     column, key = identifier(relation.column), identifier(relation.parent_column)
-    return (
-        f"({column} IS NULL OR {column} IN "
-        f"(SELECT {key} FROM {table_expression(parent)} WHERE {key} IS NOT NULL))"
-    )
+    return f"({column} IS NULL OR {column} IN (SELECT {key} FROM {table_expression(parent)} WHERE {key} IS NOT NULL))"
 
 
 def _null(name: str, kind: str) -> str:

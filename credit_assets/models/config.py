@@ -32,7 +32,7 @@ class TrainingConfig(BaseModel):
         "depends on the machine's speed, so leave room where runs must repeat bit for bit",
     )
     learning_rate: float = Field(
-        default=0.05, gt=0, le=1, description="of boosting; lower is a little better, and slower"
+        default=0.07, gt=0, le=1, description="of boosting; lower is a little better, and slower"
     )
     max_rounds: int = Field(default=600, ge=1, description="boosting rounds at most")
     early_stopping_rounds: int = Field(default=40, ge=1, description="rounds without a lower log loss that end a fit")

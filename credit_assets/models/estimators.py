@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from pandas import DataFrame
 
+from credit_assets.features.training_set import hash_share
 from credit_assets.models.calibration import Platt, fit_platt
 from credit_assets.models.config import TrainingConfig
 from credit_assets.models.design_matrix import MAX_BIN, DesignMatrix, encode, feature_types
@@ -29,6 +30,9 @@ T = TypeVar("T")
 
 BASELINE_C = 0.003
 """Inverse strength of the baseline's L2 penalty, on standardised columns."""
+
+BASELINE_ROWS = 60_000
+"""Rows the baseline learns from at most: its coefficients are settled by then, and each row costs 8 KB."""
 
 
 @dataclass(frozen=True)
@@ -281,7 +285,10 @@ def fit_logistic(design: DesignMatrix) -> LogisticBaseline:
         ),
         LogisticRegression(C=BASELINE_C, max_iter=500),
     )
+    rows = np.flatnonzero(design.training)
+    if len(rows) > BASELINE_ROWS:
+        rows = rows[np.argsort(hash_share(design.keys[rows], "baseline"), kind="stable")[:BASELINE_ROWS]]
     # One thread: the order in which BLAS adds up, and with it the last bits, depends on their number.
     with threadpool_limits(limits=1):
-        pipeline.fit(design.values[design.training], design.target[design.training])
+        pipeline.fit(design.values[rows], design.target[rows])
     return LogisticBaseline(design.features, design.categories, pipeline)

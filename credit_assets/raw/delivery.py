@@ -35,9 +35,7 @@ class BadDelivery(Exception):
     single rows; `quarantine` is the file with all offending rows, if there is one.
     """
 
-    def __init__(
-        self, message: str, examples: pd.DataFrame | None = None, quarantine: Path | None = None
-    ) -> None:
+    def __init__(self, message: str, examples: pd.DataFrame | None = None, quarantine: Path | None = None) -> None:
         super().__init__(message)
         self.examples = pd.DataFrame() if examples is None else examples
         self.quarantine = quarantine
@@ -85,9 +83,7 @@ class Inbox:
         if not home.is_dir():
             return []
         with self._settled(portfolio):
-            return sorted(
-                entry.name for entry in home.iterdir() if entry.is_dir() and NAME.fullmatch(entry.name)
-            )
+            return sorted(entry.name for entry in home.iterdir() if entry.is_dir() and NAME.fullmatch(entry.name))
 
     def folder(self, portfolio: str, batch: str) -> Path:
         """Where the batch's files are. BadDelivery if it was never delivered."""
@@ -211,9 +207,7 @@ def checked_name(what: str, name: str) -> str:
     return name
 
 
-def match_files(
-    files: Iterable[Path], tables: Mapping[str, Sequence[str]], optional: Collection[str] = ()
-) -> Matched:
+def match_files(files: Iterable[Path], tables: Mapping[str, Sequence[str]], optional: Collection[str] = ()) -> Matched:
     """Which file belongs to which table, by name without ending, whatever its case.
 
     `tables` maps a table to the names of its source files, any one of which will do; an `optional` table
@@ -239,8 +233,7 @@ def match_files(
         else:
             found[stem] = file
     matched = {
-        table: tuple(found[stem.lower()] for stem in stems if stem.lower() in found)
-        for table, stems in tables.items()
+        table: tuple(found[stem.lower()] for stem in stems if stem.lower() in found) for table, stems in tables.items()
     }
     missing = [table for table, parts in matched.items() if not parts and table not in optional]
     if missing:
@@ -307,9 +300,7 @@ def _delivered_files(folder: Path) -> list[Path]:
     return files
 
 
-def _same_content(
-    delivered: Sequence[Path], kept: Sequence[Path], target: Path, before: Mapping[str, str]
-) -> bool:
+def _same_content(delivered: Sequence[Path], kept: Sequence[Path], target: Path, before: Mapping[str, str]) -> bool:
     """Whether the batch would hold just what it holds; sizes are compared first, to spare reading."""
     if {file.name for file in [*delivered, *kept]} != set(before):
         return False

@@ -18,7 +18,7 @@ from credit_assets.models import registry
 from credit_assets.portfolio import Portfolio
 from credit_assets.raw.delivery import Inbox
 from credit_assets_tests.conftest import Line
-from credit_assets_tests.small_project import APPLICANTS, BATCHES, BOOK, inside, instance_of, run, table, version
+from credit_assets_tests.small_project import APPLICANTS, BATCHES, BOOK, inside, instance_of, run, table
 
 REASONS = [f"reason_{rank}" for rank in range(1, 5)]
 REASON_FEATURES = [f"reason_feature_{rank}" for rank in range(1, 5)]

@@ -23,9 +23,7 @@ def by_gender(
     return found.groups.set_index("group"), found.verdicts.loc[0]
 
 
-def counted(
-    groups: dict[str, tuple[int, int]], config: FairnessConfig = EVERY_SIZE
-) -> tuple[pd.DataFrame, pd.Series]:
+def counted(groups: dict[str, tuple[int, int]], config: FairnessConfig = EVERY_SIZE) -> tuple[pd.DataFrame, pd.Series]:
     """Groups of so many approved and declined applicants without outcomes."""
     gender = [name for name, (yes, no) in groups.items() for _ in range(yes + no)]
     approved = [int(k < yes) for yes, no in groups.values() for k in range(yes + no)]
@@ -88,9 +86,7 @@ def test_four_fifths_rule(men: tuple[int, int], verdict: str, significant: bool)
 
 def test_katz_interval_of_a_published_example() -> None:
     # 10 of 20 against 5 of 20: a risk ratio of 2.0, ln(RR) with standard error sqrt(1/10-1/20+1/5-1/20).
-    groups, _ = counted(
-        {"F": (10, 10), "M": (5, 15)}, FairnessConfig(min_group_size=1, reference={"gender": "M"})
-    )
+    groups, _ = counted({"F": (10, 10), "M": (5, 15)}, FairnessConfig(min_group_size=1, reference={"gender": "M"}))
     error = np.sqrt(1 / 10 - 1 / 20 + 1 / 5 - 1 / 20)
     found = groups.loc["F"]
     assert found.air == pytest.approx(2)
@@ -209,9 +205,7 @@ def test_a_groups_auc_is_that_of_its_labelled_rows_and_bounds_hold_their_figures
     women = ((attributes["gender"] == "F") & ~np.isnan(y)).to_numpy()
     expected = auc_interval(y[women], pds[women])
     found = groups[(groups["attribute"] == "gender") & (groups["group"] == "F")].iloc[0]
-    assert (found.auc, found.auc_low, found.auc_high) == pytest.approx(
-        (expected.value, expected.low, expected.high)
-    )
+    assert (found.auc, found.auc_low, found.auc_high) == pytest.approx((expected.value, expected.low, expected.high))
 
 
 def test_the_order_of_the_applicants_does_not_matter() -> None:

@@ -124,7 +124,9 @@ def write_batches(root: Path, writer: int) -> list[int]:
 def test_processes_writing_different_batches_at_once_all_land(con, lake):
     with ProcessPoolExecutor(3, mp_context=get_context("spawn")) as pool:
         versions = list(pool.map(write_batches, [lake.root] * 3, range(3)))
-    assert sorted(version for of_writer in versions for version in of_writer) == list(range(24)), "each commit is a version of its own"
+    assert sorted(version for of_writer in versions for version in of_writer) == list(range(24)), (
+        "each commit is a version of its own"
+    )
     counted = lake.relation(con, "book/t").aggregate("writer, turn, batch, count(*) AS n").order("all")
     assert counted.fetchall() == [(writer, 7, f"b{writer}", 50) for writer in range(3)]
 

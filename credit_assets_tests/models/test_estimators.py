@@ -12,6 +12,7 @@ import pytest
 from scipy.special import logit
 from sklearn.metrics import roc_auc_score
 
+from credit_assets.models import estimators
 from credit_assets.models.config import TrainingConfig
 from credit_assets.models.design_matrix import DesignMatrix
 from credit_assets.models.estimators import Folds, LogisticBaseline, PDModel, fit_logistic, fit_pd_model
@@ -139,6 +140,7 @@ def test_a_large_training_part_is_fitted_on_one_pair(training_set: pd.DataFrame,
 
 FIT = """
 import sys, hashlib
+from credit_assets.models import estimators
 from credit_assets.models.config import TrainingConfig
 from credit_assets.models.design_matrix import DesignMatrix
 from credit_assets.models.estimators import Folds, fit_logistic, fit_pd_model
@@ -162,6 +164,16 @@ def test_fresh_processes_with_other_threads_and_row_order_give_the_same_bits() -
     }
     assert len(printed) == 1
     assert len(printed.pop().split()) == 3
+
+
+def test_of_very_many_rows_the_baseline_learns_from_some(
+    design: DesignMatrix, applicants: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from_all = fit_logistic(design).pd(applicants)
+    monkeypatch.setattr(estimators, "BASELINE_ROWS", 800)
+    from_some = fit_logistic(design).pd(applicants)
+    assert not np.array_equal(from_some, from_all)
+    assert np.corrcoef(from_some, from_all)[0, 1] > 0.95
 
 
 def test_the_baseline_predicts_and_is_kept_without_pickle(

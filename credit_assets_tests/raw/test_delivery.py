@@ -67,9 +67,7 @@ def test_a_folder_without_data_is_refused(inbox: Inbox, tmp_path: Path) -> None:
     with pytest.raises(BadDelivery, match="There is no folder"):
         inbox.deliver(tmp_path / "nowhere", "book", "2026-01")
     with pytest.raises(BadDelivery, match="nothing to deliver"):
-        inbox.deliver(
-            folder_of(tmp_path / "in", notes="hello", sample_submission_csv="a\n"), "book", "2026-01"
-        )
+        inbox.deliver(folder_of(tmp_path / "in", notes="hello", sample_submission_csv="a\n"), "book", "2026-01")
     with pytest.raises(BadDelivery, match="no batch 2026-01"):
         inbox.files("book", "2026-01")
 
@@ -121,9 +119,7 @@ def test_a_correction_keeps_the_outcomes_delivered_before(inbox: Inbox, tmp_path
 
 
 def test_corrected_outcomes_replace_those_of_another_ending(inbox: Inbox, tmp_path: Path) -> None:
-    inbox.deliver(
-        folder_of(tmp_path / "v1", loans_csv="a\n1\n", outcomes_csv="a,t\n1,0\n"), "book", "2026-01"
-    )
+    inbox.deliver(folder_of(tmp_path / "v1", loans_csv="a\n1\n", outcomes_csv="a,t\n1,0\n"), "book", "2026-01")
     corrected = folder_of(tmp_path / "later")
     (corrected / "outcomes.csv.gz").write_bytes(b"compressed")
     inbox.deliver(corrected, "book", "2026-01")
@@ -168,9 +164,7 @@ def test_a_delivery_killed_at_any_moment_leaves_the_old_batch_or_the_new_one(tmp
         moment += 1
         root = tmp_path / f"inbox-{moment}"
         Inbox(root).deliver(first, "book", "2026-01")
-        process = multiprocessing.get_context("fork").Process(
-            target=deliver_and_die, args=(root, second, moment)
-        )
+        process = multiprocessing.get_context("fork").Process(target=deliver_and_die, args=(root, second, moment))
         process.start()
         process.join()
         survived = process.exitcode == 0

@@ -79,13 +79,9 @@ def test_files_have_the_columns_of_the_contracts_in_the_source_s_order(deliverie
     assert test == [column for column in train if column != "TARGET"]
 
 
-def test_columns_order_and_number_types_are_those_of_the_real_files(
-    deliveries: Path, real_data: Path
-) -> None:
+def test_columns_order_and_number_types_are_those_of_the_real_files(deliveries: Path, real_data: Path) -> None:
     for file in [*FILES, "application_train"]:
-        real = pd.read_csv(
-            real_data / "home_credit" / f"{file}.csv.gz", keep_default_na=False, na_values=[""]
-        )
+        real = pd.read_csv(real_data / "home_credit" / f"{file}.csv.gz", keep_default_na=False, na_values=[""])
         made = pd.read_csv(deliveries / LABELLED / f"{file}.csv", keep_default_na=False, na_values=[""])
         assert list(made.columns) == list(real.columns)
         kinds = {column: (made[column].dtype.kind, real[column].dtype.kind) for column in real}
@@ -94,9 +90,7 @@ def test_columns_order_and_number_types_are_those_of_the_real_files(
 
 def test_missing_shares_are_near_the_real_ones(deliveries: Path, real_data: Path) -> None:
     for file in ["application_train", "bureau", "previous_application"]:
-        real = pd.read_csv(
-            real_data / "home_credit" / f"{file}.csv.gz", keep_default_na=False, na_values=[""]
-        )
+        real = pd.read_csv(real_data / "home_credit" / f"{file}.csv.gz", keep_default_na=False, na_values=[""])
         made = pd.read_csv(deliveries / LABELLED / f"{file}.csv", keep_default_na=False, na_values=[""])
         distance = (made.isna().mean() - real.isna().mean()).abs()
         assert distance.max() < 0.12, (file, distance.idxmax())
@@ -114,9 +108,7 @@ def test_words_are_those_of_the_contracts(ask: Callable[[str], pd.DataFrame]) ->
 def test_values_are_written_as_the_source_writes_them(deliveries: Path) -> None:
     for path in (deliveries / LABELLED).glob("*.csv"):
         text = path.read_text()
-        assert not re.search(
-            r"(?:^|,)(?:nan|inf|None|NULL|-0\.0|-?\d[\d.]*e\+?\d*)(?:,|$)", text, re.M | re.I
-        ), path
+        assert not re.search(r"(?:^|,)(?:nan|inf|None|NULL|-0\.0|-?\d[\d.]*e\+?\d*)(?:,|$)", text, re.M | re.I), path
         assert set(re.findall(r'"[^"]*"', text)) <= {'"Stone, brick"', '"Spouse, partner"'}
     line = (deliveries / LABELLED / "application_train.csv").open().readlines()[1].split(",")
     assert line[0] == "100001"  # a whole number stays one,
@@ -422,10 +414,7 @@ def test_income_inflation_multiplies_amounts_and_nothing_else() -> None:
 def test_younger_channel_brings_younger_and_riskier_applicants() -> None:
     calm, drift = drawn(None), drawn("younger_channel")
     assert (drift.DAYS_BIRTH > -30 * 365.25).mean() > (calm.DAYS_BIRTH > -30 * 365.25).mean() + 0.4
-    assert (
-        drift.DAYS_EMPLOYED[drift.DAYS_EMPLOYED < 0].median()
-        > calm.DAYS_EMPLOYED[calm.DAYS_EMPLOYED < 0].median()
-    )
+    assert drift.DAYS_EMPLOYED[drift.DAYS_EMPLOYED < 0].median() > calm.DAYS_EMPLOYED[calm.DAYS_EMPLOYED < 0].median()
     assert drift.TARGET.mean() > 1.3 * calm.TARGET.mean()
 
 
@@ -473,9 +462,7 @@ def test_parts_of_a_payment_add_up_to_its_instalment(seed: int, further: float) 
         "DAYS_ENTRY_PAYMENT": np.full(size, -5_000.0),
         "AMT_INSTALMENT": np.linspace(1_000, 9_000, size).round(3),
     }
-    paid = pd.DataFrame(
-        instalments.with_payments(draws.generator(seed), rows, np.zeros(size, np.float32), further)
-    )
+    paid = pd.DataFrame(instalments.with_payments(draws.generator(seed), rows, np.zeros(size, np.float32), further))
     total = paid.groupby("SK_ID_PREV").AMT_PAYMENT.sum()
     instalment = paid.groupby("SK_ID_PREV").AMT_INSTALMENT.first()
     # A few payments stay short of what was asked.

@@ -63,9 +63,7 @@ def _person(rng: np.random.Generator, traits: Traits) -> tuple[Columns, np.ndarr
     known = ~idle & (rng.random(size) > 0.158)
     organization = pick_by(rng, male.astype(np.int8), list(zip(*v.ORGANIZATIONS.values(), strict=True)))
     organization_risk = np.array([v.RISKY_ORGANIZATIONS.get(word, 0.0) for word in v.ORGANIZATIONS])
-    own_car = rng.random(size) < np.where(male, 0.57, 0.22) * np.where(band < 1, 0.6, 1.03) * np.where(
-        band > 7, 0.6, 1
-    )
+    own_car = rng.random(size) < np.where(male, 0.57, 0.22) * np.where(band < 1, 0.6, 1.03) * np.where(band > 7, 0.6, 1)
     employment = blend(0.75 * traits.age - 0.5 * traits.channel, rng, 0.55)
     employed = np.minimum(np.round(curve(employment, v.DAYS_EMPLOYED_BY_AGE)), age_days - 6200)
     place = rng.standard_normal(size)
@@ -82,9 +80,7 @@ def _person(rng: np.random.Generator, traits: Traits) -> tuple[Columns, np.ndarr
     registration = np.minimum(curve(blend(traits.age, rng, 0.30), v.DAYS_REGISTRATION), age_days - 1)
     publish = curve(blend(0.9 * traits.age - 0.35 * traits.ability, rng, 0.28), v.DAYS_ID_PUBLISH)
     phone_age = blend(0.2 * traits.age - 0.5 * traits.ability, rng, 0.25)
-    phone = np.where(
-        rng.random(size) < 0.123 + 0.1 * traits.channel, 0, curve(phone_age, v.DAYS_PHONE_CHANGE)
-    )
+    phone = np.where(rng.random(size) < 0.123 + 0.1 * traits.channel, 0, curve(phone_age, v.DAYS_PHONE_CHANGE))
     single = np.isin(family, (1, 3, 4))
     car_age = np.round(curve(blend(-np.log(income / 150_000) * 1.4, rng, 0.3), v.CAR_AGE))
     risk = (
@@ -99,9 +95,7 @@ def _person(rng: np.random.Generator, traits: Traits) -> tuple[Columns, np.ndarr
         + 0.20 * traits.channel
     )
     columns: Columns = {
-        "CODE_GENDER": Words(
-            np.where(rng.random(size) < 0.000013, 2, male).astype(np.int8), ("F", "M", "XNA")
-        ),
+        "CODE_GENDER": Words(np.where(rng.random(size) < 0.000013, 2, male).astype(np.int8), ("F", "M", "XNA")),
         "FLAG_OWN_CAR": Words(own_car.astype(np.int8), ("N", "Y")),
         "FLAG_OWN_REALTY": pick_words(rng, size, {"N": 0.306, "Y": 0.694}),
         "CNT_CHILDREN": children,
@@ -128,9 +122,7 @@ def _person(rng: np.random.Generator, traits: Traits) -> tuple[Columns, np.ndarr
         "REG_CITY_NOT_LIVE_CITY": moved.astype(np.int8),
         "REG_CITY_NOT_WORK_CITY": works_away.astype(np.int8),
         "LIVE_CITY_NOT_WORK_CITY": (away & works_away).astype(np.int8),
-        "ORGANIZATION_TYPE": Words(
-            np.where(idle, len(v.ORGANIZATIONS), organization), (*v.ORGANIZATIONS, "XNA")
-        ),
+        "ORGANIZATION_TYPE": Words(np.where(idle, len(v.ORGANIZATIONS), organization), (*v.ORGANIZATIONS, "XNA")),
         "DAYS_LAST_PHONE_CHANGE": np.where(rng.random(size) < 0.000003, np.nan, -np.round(phone)),
     }
     return columns, risk
@@ -166,9 +158,7 @@ def _loan(
     wanted = np.exp(13.06 + 0.55 * np.log(income / 150_000) + 0.63 * appetite - 0.75 * traits.channel)
     step = np.take((225_000.0, 45_000.0, 4_500.0), pick(rng, size, (0.30, 0.32, 0.38)))
     goods = np.clip(on_grid(np.where(revolving, 0.62 * wanted, wanted), step), 45_000.0, 4_050_000.0)
-    insurance = np.where(
-        rng.random(size) < 0.33, 0.0, np.clip(0.19 + 0.1 * rng.standard_normal(size), 0.02, 0.6)
-    )
+    insurance = np.where(rng.random(size) < 0.33, 0.0, np.clip(0.19 + 0.1 * rng.standard_normal(size), 0.02, 0.6))
     credit = np.where(revolving, goods, on_grid(goods * (1.0 + insurance), 4.5))
     months = np.take((12.0, 18.0, 24.0, 30.0, 36.0, 48.0, 60.0), pick_by(
         rng, (goods > 300_000).astype(int) + (goods > 700_000),
@@ -278,9 +268,7 @@ def _building(rng: np.random.Generator, terms: np.ndarray) -> Columns:
             value = 1.0 - near if name.startswith("YEARS") else near
             columns[f"{name}_{suffix}"] = np.where(missing, np.nan, np.round(np.clip(value, 0.0, 1.0), 4))
     share, quantiles = v.TOTALAREA
-    columns["TOTALAREA_MODE"] = np.where(
-        gap(share), np.nan, np.round(curve(blend(building, rng, 0.85), quantiles), 4)
-    )
+    columns["TOTALAREA_MODE"] = np.where(gap(share), np.nan, np.round(curve(blend(building, rng, 0.85), quantiles), 4))
     for column, (share, shares) in {
         "FONDKAPREMONT_MODE": v.FONDKAPREMONT, "HOUSETYPE_MODE": v.HOUSETYPE, "WALLSMATERIAL_MODE": v.WALLS,
         "EMERGENCYSTATE_MODE": v.EMERGENCY,

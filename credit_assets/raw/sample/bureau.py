@@ -53,9 +53,7 @@ def draw_bureau(rng: np.random.Generator, people: Applicants, first_id: int) -> 
     chance = rng.random(size)
     state = np.where(chance < 0.0038 * np.exp(0.6 * discipline), 2, state)
     state = np.where(chance < 0.00001 * np.exp(0.6 * discipline), 3, state)
-    amount = on_grid(
-        np.exp(kinds[kind, 2] + 1.1 * active * (kind == 0) + 1.05 * rng.standard_normal(size)), 4.5
-    )
+    amount = on_grid(np.exp(kinds[kind, 2] + 1.1 * active * (kind == 0) + 1.05 * rng.standard_normal(size)), 4.5)
     amount = np.minimum(amount, 40_000_000.0)
     round_sum = rng.random(size) < 0.45
     amount = np.where(round_sum, on_grid(amount, 4_500.0), amount)
@@ -71,13 +69,9 @@ def draw_bureau(rng: np.random.Generator, people: Applicants, first_id: int) -> 
     worst = np.maximum(worst, overdue_sum)
     limit = np.where((kind == CARD) & active & (rng.random(size) < 0.27), np.maximum(amount - owed, 0.0), 0.0)
     lag = 4 + np.floor(25 * rng.exponential(1.0, size))
-    reported = np.where(
-        active, np.minimum(days, lag), np.maximum(np.floor(ended * rng.uniform(0.3, 1.0, size)), 1)
-    )
+    reported = np.where(active, np.minimum(days, lag), np.maximum(np.floor(ended * rng.uniform(0.3, 1.0, size)), 1))
     with_annuity = (rng.random(len(people.ids)) < 0.33)[owner] & (rng.random(size) < 0.86)
-    annuity = np.where(
-        active & (rng.random(size) < 0.85), amount * np.exp(-3.2 + 0.5 * rng.standard_normal(size)), 0.0
-    )
+    annuity = np.where(active & (rng.random(size) < 0.85), amount * np.exp(-3.2 + 0.5 * rng.standard_normal(size)), 0.0)
 
     def gap(values: np.ndarray, share: np.ndarray | float) -> np.ndarray:
         return np.where(rng.random(size) < share, np.nan, values)

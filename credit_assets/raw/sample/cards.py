@@ -27,9 +27,7 @@ def draw_cards(rng: np.random.Generator, people: Applicants, cards: Contracts) -
     running = (position >= drawn_from[card]) & (position < closed[card])
     base = sigmoid(0.1 + 1.0 * traits.debt[cards.owner] + 1.1 * rng.standard_normal(size))
     level = base[card] + _walk(rng, card, position, 0.10)
-    level = np.where(
-        running & (position < drawn_from[card] + (18 + 75 * base).astype(np.int32)[card]), level, 0.0
-    )
+    level = np.where(running & (position < drawn_from[card] + (18 + 75 * base).astype(np.int32)[card]), level, 0.0)
     principal = np.where(level < 0.03, 0.0, np.minimum(level, 1.05)) * limit
     principal = np.round(principal / 4.5) * 4.5
     before = np.where(position > 0, np.concatenate(([0.0], principal[:-1])), 0.0)
@@ -50,9 +48,7 @@ def draw_cards(rng: np.random.Generator, people: Applicants, cards: Contracts) -
     number_cash = np.ceil(at_cash_machine / 22_500)
     number_shops = np.where(in_shops > 0, np.minimum(1 + np.floor(in_shops / 2_700), 165), 0)
     balance = np.where(principal > 0, principal + interest, 0.0)
-    overdue = np.where(missed, np.ceil(11 * rng.standard_exponential(len(card), dtype=np.float32)), 0).astype(
-        np.int64
-    )
+    overdue = np.where(missed, np.ceil(11 * rng.standard_exponential(len(card), dtype=np.float32)), 0).astype(np.int64)
     silent = (cards.start >= 0)[card]
     young = position < rng.integers(0, 5, size)[card]
     mature = np.cumsum(minimum > 0)

@@ -20,9 +20,7 @@ def as_arrow(columns: Columns) -> pa.Table:
     for name, values in columns.items():
         if isinstance(values, Words):
             codes = np.asarray(values.codes, dtype=np.int8)
-            arrays[name] = pa.DictionaryArray.from_arrays(
-                pa.array(codes, mask=codes < 0), pa.array(values.words)
-            )
+            arrays[name] = pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes < 0), pa.array(values.words))
         else:
             # Adding zero turns -0.0 into 0.0, which would be written with its sign.
             arrays[name] = pa.array(values + 0, from_pandas=True)
@@ -43,9 +41,7 @@ class TableFile:
         with duckdb.connect(config={"threads": 1}) as connection:
             connection.register("chunk", table)
             quoted = str(target).replace("'", "''")
-            connection.execute(
-                f"COPY chunk TO '{quoted}' (FORMAT csv, HEADER {str(first).lower()}, DELIMITER ',')"
-            )
+            connection.execute(f"COPY chunk TO '{quoted}' (FORMAT csv, HEADER {str(first).lower()}, DELIMITER ',')")
         if not first:
             with self.path.open("ab") as whole, target.open("rb") as part:
                 shutil.copyfileobj(part, whole, 1 << 22)

@@ -24,9 +24,7 @@ def draw_delays(rng: np.random.Generator, discipline: np.ndarray) -> np.ndarray:
     size = len(discipline)
     discipline = discipline.astype(np.float32)
     late = rng.random(size, dtype=np.float32) < sigmoid(np.float32(-2.95) + np.float32(0.95) * discipline)
-    scale = np.where(late, 6.0 * np.exp(0.45 * discipline), 11.5 * np.exp(-0.25 * discipline)).astype(
-        np.float32
-    )
+    scale = np.where(late, 6.0 * np.exp(0.45 * discipline), 11.5 * np.exp(-0.25 * discipline)).astype(np.float32)
     length = rng.standard_exponential(size, dtype=np.float32) * scale
     on_time = rng.random(size, dtype=np.float32) < np.float32(0.15)
     # A few of the late ones are forgotten for months.

@@ -121,9 +121,7 @@ class Contracts:
     credit: np.ndarray
 
 
-def draw_previous(
-    rng: np.random.Generator, people: Applicants, first_id: int
-) -> tuple[Columns, Contracts, Contracts]:
+def draw_previous(rng: np.random.Generator, people: Applicants, first_id: int) -> tuple[Columns, Contracts, Contracts]:
     """previous_application of a chunk (SK_ID_PREV counts up from `first_id`), its loans and its cards."""
     traits, size = people.traits, len(people.ids)
     has = rng.random(size) < np.where(traits.channel, 0.55, 0.951)
@@ -153,9 +151,7 @@ def draw_previous(
         "SK_ID_PREV": ids,
         "SK_ID_CURR": people.ids[owner],
         "WEEKDAY_APPR_PROCESS_START": Words(pick(rng, size, (1, 1, 1, 1, 1, 0.95, 0.65)), v.WEEKDAYS),
-        "HOUR_APPR_PROCESS_START": np.clip(np.round(12.5 + 3.3 * rng.standard_normal(size)), 0, 23).astype(
-            np.int64
-        ),
+        "HOUR_APPR_PROCESS_START": np.clip(np.round(12.5 + 3.3 * rng.standard_normal(size)), 0, 23).astype(np.int64),
         "NFLAG_LAST_APPL_IN_DAY": (rng.random(size) < 0.9965).astype(np.int64),
         "FLAG_LAST_APPL_PER_CONTRACT": Words(
             ((kind != REVOLVING) | (status != REFUSED) | (rng.random(size) < 0.87)).astype(np.int8),
@@ -199,14 +195,10 @@ def _money(
     )
     goods = np.clip(goods, least, most)
     down_rate = np.where(rng.random(size) < 0.47, 0.0, np.clip(rng.gamma(1.8, 0.065, size), 0.0, 0.9))
-    with_down = (kind == CONSUMER) & (rng.random(size) < 0.985) | (kind == CASH) & (
-        rng.random(size) < 0.10
-    ) & ~blank
+    with_down = (kind == CONSUMER) & (rng.random(size) < 0.985) | (kind == CASH) & (rng.random(size) < 0.10) & ~blank
     down = np.where(with_down & (kind == CONSUMER), np.round(goods * down_rate / 4.5) * 4.5, 0.0)
     insured = rng.random(size) < 0.33 + 0.2 * (kind == CASH)
-    credit = np.where(
-        kind == REVOLVING, goods, (goods - down) * np.where(insured, 1.13 + 0.05 * rng.random(size), 1.0)
-    )
+    credit = np.where(kind == REVOLVING, goods, (goods - down) * np.where(insured, 1.13 + 0.05 * rng.random(size), 1.0))
     credit = on_grid(credit, 4.5)
     length = np.where((kind == CASH) & (goods > LARGE_CASH), 3, np.minimum(kind, REVOLVING))
     months = np.take(MONTHS, pick_by(rng, length, MONTH_SHARES)).astype(float)
@@ -222,9 +214,7 @@ def _money(
         "AMT_CREDIT": np.where(unset, 0.0, credit),
         "AMT_DOWN_PAYMENT": np.where(with_down & ~unset, down, np.nan),
         "AMT_GOODS_PRICE": np.where(unset, np.nan, cards_price),
-        "RATE_DOWN_PAYMENT": np.where(
-            with_down & ~unset, 1.089 * down / np.maximum(down + credit, 1.0), np.nan
-        ),
+        "RATE_DOWN_PAYMENT": np.where(with_down & ~unset, 1.089 * down / np.maximum(down + credit, 1.0), np.nan),
         "CNT_PAYMENT": np.where(blank, np.nan, np.where(kind == REVOLVING, 0.0, months)),
     }
     return columns, np.where(blank, 0, price)
@@ -312,9 +302,7 @@ def _words(
         np.round(np.exp(np.where(industry == 1, 6.2, 3.7) + 1.1 * rng.standard_normal(size))),
         np.where(shop, np.round(np.exp(4.5 + 1.5 * rng.standard_normal(size))), -1),
     )
-    crossed = rng.random(size) < np.where(
-        kind == CASH, np.where(refused, 0.61, 0.857), np.where(refused, 0.53, 0.715)
-    )
+    crossed = rng.random(size) < np.where(kind == CASH, np.where(refused, 0.61, 0.857), np.where(refused, 0.53, 0.715))
     product_type = np.where((kind == CONSUMER) | (kind == UNKNOWN) | blank, 0, np.where(crossed, 1, 2))
     level = np.take((0, 0, 1, 2, 2), price)
     free = (rng.random(size) < np.where(industry == 1, 0.22, 0.11)).astype(int)
@@ -333,9 +321,7 @@ def _words(
     )
     payment = pick_by(
         rng,
-        np.where(
-            (kind == REVOLVING) | (kind == UNKNOWN), 2, np.where(kind == CASH, np.where(blank, 1, 0), 3)
-        ),
+        np.where((kind == REVOLVING) | (kind == UNKNOWN), 2, np.where(kind == CASH, np.where(blank, 1, 0), 3)),
         PAYMENT_SHARES,
     )
     suite = np.where(

@@ -14,8 +14,7 @@ SCENARIOS: dict[str, str] = {
     "nobody's risk has changed",
     "younger_channel": "three in five of the batch come through a new channel: applicants of 21 to 31 "
     "with short employment, thin histories, small credits and higher risk",
-    "concept_change": "inputs are unchanged, but a high EXT_SOURCE_2 now goes with default instead of "
-    "repayment",
+    "concept_change": "inputs are unchanged, but a high EXT_SOURCE_2 now goes with default instead of repayment",
 }
 INFLATION = 1.5
 CHANNEL_SHARE = 0.6
@@ -46,13 +45,9 @@ def check_scenario(scenario: dict[str, str], batches: list[str]) -> None:
     """Raise ValueError for a scenario that does not exist or a batch that will not be made."""
     for batch, name in scenario.items():
         if name not in SCENARIOS:
-            raise ValueError(
-                f"unknown scenario {name!r} for batch {batch}; known: {', '.join(sorted(SCENARIOS))}"
-            )
+            raise ValueError(f"unknown scenario {name!r} for batch {batch}; known: {', '.join(sorted(SCENARIOS))}")
         if batch not in batches:
-            raise ValueError(
-                f"scenario {name!r} names batch {batch}, but the batches are {', '.join(batches)}"
-            )
+            raise ValueError(f"scenario {name!r} names batch {batch}, but the batches are {', '.join(batches)}")
 
 
 def draw_traits(rng: np.random.Generator, size: int, scenario: str | None) -> Traits:

@@ -1,0 +1,212 @@
+"""What comes after the first run: outcomes, a challenger, a corrected delivery, a candidate that the gate refuses.
+
+One copy of the small project lives through it all, in this order; each step keeps what it saw.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+import mlflow
+import pandas as pd
+import pytest
+
+from credit_assets.automation.commands import status
+from credit_assets.automation.runs import RunOutcome
+from credit_assets.lake.tables import Lake
+from credit_assets.portfolio import Portfolio
+from credit_assets.project import Project
+from credit_assets.raw.delivery import Inbox
+from credit_assets_tests.conftest import Line
+from credit_assets_tests.small_project import (
+    BATCHES,
+    BOOK,
+    configure,
+    copy_of,
+    inside,
+    instance_of,
+    run,
+    run_job,
+    table,
+)
+
+OLDEST, _, NEWEST = BATCHES
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step's runs, and how the lake (table to batch to version), the aliases and the status were then."""
+
+    outcomes: list[RunOutcome]
+    versions: dict[str, dict[str, int]]
+    aliases: dict[str, int]
+    status: dict[str, Any]
+
+
+def looked_at(project: Project, outcomes: list[RunOutcome]) -> Step:
+    lake = Lake(project.lake)
+    names = sorted(folder.name for folder in (project.lake / BOOK).iterdir())
+    client = mlflow.MlflowClient(tracking_uri=project.tracking_uri, registry_uri=project.tracking_uri)
+    with inside(project):
+        told = status(project, BOOK)
+    return Step(
+        outcomes,
+        {name: {batch: made.version for batch, made in lake.batches(f"{BOOK}/{name}").items()} for name in names},
+        {alias: int(number) for alias, number in client.get_registered_model(BOOK).aliases.items()},
+        told,
+    )
+
+
+def made_again(before: Step, after: Step) -> dict[str, set[str]]:
+    """Table to the batches of it that were written between the two steps."""
+    return {
+        name: batches
+        for name, of_table in after.versions.items()
+        if (batches := {batch for batch, made in of_table.items() if made != before.versions[name].get(batch)})
+    }
+
+
+@pytest.fixture(scope="module")
+def project(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return copy_of(line.project, tmp_path_factory.mktemp("changes") / "project")
+
+
+@pytest.fixture(scope="module")
+def at_first(project: Project) -> Step:
+    return looked_at(project, [])
+
+
+@pytest.fixture(scope="module")
+def with_outcomes(project: Project, at_first: Step) -> Step:
+    """The outcomes of the newest batch are delivered, and the command run."""
+    Inbox(project.inbox).deliver(project.root / "sample" / "outcomes" / NEWEST, BOOK, NEWEST)
+    return looked_at(project, run(project))
+
+
+@pytest.fixture(scope="module")
+def challenged(project: Project, with_outcomes: Step) -> Step:
+    """The weekly challenger learns from them."""
+    return looked_at(project, [run_job(project, "train")])
+
+
+@pytest.fixture(scope="module")
+def corrected(project: Project, challenged: Step) -> Step:
+    """The oldest batch is delivered again with another income of its first applicant, and the command run."""
+    correction = project.root / "correction"
+    shutil.copytree(Inbox(project.inbox).folder(BOOK, OLDEST), correction)
+    applications = pd.read_csv(correction / "application_train.csv", dtype=str, keep_default_na=False)
+    applications.loc[0, "AMT_INCOME_TOTAL"] = "987654.0"
+    applications.to_csv(correction / "application_train.csv", index=False)
+    Inbox(project.inbox).deliver(correction, BOOK, OLDEST)
+    return looked_at(project, run(project))
+
+
+@pytest.fixture(scope="module")
+def refused(project: Project, corrected: Step) -> Step:
+    """The gate asks for what no model reaches, and a challenger is trained."""
+    config = Portfolio.load(project, BOOK).evaluation.model_dump()
+    configure(project, {"evaluation": config | {"gate": config["gate"] | {"min_auc": 0.99}}})
+    return looked_at(project, [run_job(project, "train")])
+
+
+def test_later_outcomes_are_ingested_alone_and_change_no_score(at_first, with_outcomes):
+    assert [(outcome.job, outcome.batch, outcome.success) for outcome in with_outcomes.outcomes] == [
+        ("ingest", NEWEST, True)
+    ]
+    assert list(with_outcomes.outcomes[0].asset_seconds) == [f"{BOOK}__outcomes"]
+    assert made_again(at_first, with_outcomes) == {"outcomes": {NEWEST}}
+    assert with_outcomes.status["batches"][-1]["outcomes_known"] == with_outcomes.status["batches"][-1]["applicants"]
+    assert with_outcomes.status["outstanding"] == []
+
+
+def test_a_challenger_is_tested_on_the_newest_outcomes_beside_the_champion(project, with_outcomes, challenged):
+    assert [outcome.errors for outcome in challenged.outcomes] == [()]
+    assert challenged.status["champion"]["version"] == 2
+    assert challenged.aliases == {"champion": 2, "previous_champion": 1}
+
+
+def test_the_champion_before_was_judged_on_the_same_rows(project, challenged):
+    predictions = Lake(project.lake)
+    import duckdb
+
+    with duckdb.connect() as con:
+        # The versions of this step: later ones belong to later steps.
+        rows = con.sql(predictions.query(f"{BOOK}/predictions", version=1)).df()
+        models = con.sql(predictions.query(f"{BOOK}/evaluation", version=1)).df()["model"]
+    assert set(rows["batch"]) == {NEWEST}
+    assert rows["champion"].notna().all()
+    assert set(models) == {"candidate", "baseline", "champion"}
+    scored = table(project, "scores", NEWEST).set_index("applicant")["pd"]
+    assert (rows.set_index("applicant")["champion"] == scored.reindex(rows["applicant"])).all()
+
+
+def test_a_new_champion_changes_no_decision_that_was_made(with_outcomes, challenged):
+    assert "scores" not in made_again(with_outcomes, challenged)
+    assert challenged.status["outstanding"] == []
+
+
+def test_a_corrected_delivery_makes_its_batch_again_and_no_other(challenged, corrected):
+    assert [(outcome.job, outcome.batch, outcome.success) for outcome in corrected.outcomes] == [
+        ("ingest", OLDEST, True),
+        ("score", OLDEST, True),
+    ]
+    again = made_again(challenged, corrected)
+    assert {frozenset(batches) for batches in again.values()} == {frozenset({OLDEST})}
+    assert {"applications", "features", "feature_drift", "scores", "score_drift"} <= set(again)
+
+
+def test_what_was_corrected_is_in_the_tables_and_the_earlier_delivery_is_kept(project, corrected):
+    kept = project.inbox / BOOK / ".superseded" / OLDEST / "1" / "application_train.csv"
+    assert (table(project, "applications", OLDEST)["AMT_INCOME_TOTAL"] == 987654.0).sum() == 1
+    assert not (pd.read_csv(kept)["AMT_INCOME_TOTAL"] == 987654.0).any()
+
+
+def test_each_score_names_the_champion_of_its_time(project, corrected):
+    scores = table(project, "scores").groupby("batch")["model_version"].unique()
+    assert {batch: made_by.tolist() for batch, made_by in scores.items()} == {
+        batch: [2 if batch == OLDEST else 1] for batch in BATCHES
+    }
+
+
+def test_a_candidate_that_fails_a_blocking_check_leaves_the_champion_where_it_was(corrected, refused):
+    [outcome] = refused.outcomes
+    assert not outcome.success
+    assert len(outcome.errors) == 1
+    assert outcome.errors[0].startswith("promotion_gate.discrimination: AUC 0.")
+    assert "is below 0.990" in outcome.errors[0]
+    assert refused.aliases == corrected.aliases | {"challenger": 3}
+    assert refused.status["champion"] == corrected.status["champion"]
+    assert {"asset": "promotion_gate", "check": "discrimination", "passed": False} in [
+        {key: check[key] for key in ("asset", "check", "passed")} for check in refused.status["checks"]
+    ]
+
+
+def test_the_refused_run_reads_failed_and_did_not_make_the_champion(project, refused):
+    [outcome] = refused.outcomes
+    with instance_of(project) as instance:
+        run = instance.get_run_by_id(outcome.run_id)
+        assert run is not None
+        assert run.status == dg.DagsterRunStatus.FAILURE
+        made = {
+            event.dagster_event.step_materialization_data.materialization.asset_key.path[-1]
+            for event in instance.all_logs(outcome.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
+            if event.dagster_event
+        }
+    assert "promotion_gate" in made
+    assert not {"champion", "drift_reference"} & made
+
+
+def test_the_refused_training_reads_failed_in_mlflow_and_its_models_finished(project, refused):
+    [outcome] = refused.outcomes
+    client = mlflow.MlflowClient(tracking_uri=project.tracking_uri)
+    runs = client.search_runs(
+        [client.get_experiment_by_name(BOOK).experiment_id], f"tags.dagster_run_id = '{outcome.run_id}'"
+    )
+    assert {run.info.run_name: run.info.status for run in runs} == {
+        "train": "FAILED",
+        "xgboost": "FINISHED",
+        "logistic_regression": "FINISHED",
+    }
