@@ -162,10 +162,10 @@ def mlflow_resource(project: Project, portfolio: str) -> dg.ResourceDefinition:
         from credit_assets.models import registry
 
         experiment_id = registry.experiment(project.tracking_uri, portfolio, project.artifacts)
-        assert context.instance is not None and context.run_id is not None
+        assert context.instance and context.run_id and context.dagster_run
         with FileLock(project.data / "mlflow" / "runs.lock"):
             _end_abandoned(context.instance, experiment_id)
-            settings = {
+            settings: dict[str, Any] = {
                 "experiment_name": portfolio,
                 # None: it is set already, and this would put it into the environment.
                 "mlflow_tracking_uri": None,

@@ -1,4 +1,4 @@
-"""The decision policy: which PDs are approved; its cut-off is kept with the model. Points and bands are `scoring/`'s."""
+"""The decision policy: which PDs are approved. Its cut-off is kept with the model; points and bands are elsewhere."""
 
 from __future__ import annotations
 
