@@ -179,7 +179,7 @@ def _training_set(
                 dg.AssetCheckResult(
                     check_name="no_leakage",
                     passed=True,
-                    description=f"{len(features)} inputs; the largest AUC alone is {alone.iloc[0]:.3f} ({alone.index[0]})",
+                    description=f"{len(features)} inputs; {alone.index[0]} alone has AUC {alone.iloc[0]:.3f}",
                     metadata={"largest_auc_alone": float(alone.iloc[0])},
                 )
             ],
