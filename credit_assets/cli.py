@@ -19,15 +19,31 @@ from dotenv import load_dotenv
 from rich.console import Console
 from rich.table import Table
 
+from credit_assets.features.contract import FeatureError
+from credit_assets.features.queries import FeatureQueryError, load, raw_lineage
+from credit_assets.lake.contracts import column_types
+from credit_assets.lake.tables import TableMissing
 from credit_assets.portfolio import ConfigError, Portfolio
-from credit_assets.project import Project
+from credit_assets.project import AlreadyRunning, Project
 from credit_assets.raw.delivery import BadDelivery, Inbox
-from credit_assets.raw.sample import FIRST_APPLICANT, SCENARIOS, generate
+from credit_assets.raw.sample import FIRST_APPLICANT, MARKER, SCENARIOS, generate
 
 DEMO_APPLICANTS = 10_000
 DEMO_BATCHES = 3
 DEMO_SCENARIO = "younger_channel"
 SYNTHETIC = "SYNTHETIC DATA: these figures say nothing about real lending."
+
+# What its user can mend, said in a line; anything else is a defect and shows where.
+USERS_TO_MEND = (
+    AlreadyRunning,
+    BadDelivery,
+    ConfigError,
+    FeatureError,
+    FeatureQueryError,
+    FileExistsError,
+    FileNotFoundError,
+    TableMissing,
+)
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 console = Console(highlight=False)
@@ -53,11 +69,7 @@ def in_project() -> Iterator[Project]:
         # dagster.yaml names folders relative to the project.
         os.chdir(project.root)
         yield project
-    except (BadDelivery, ConfigError, FileNotFoundError, FileExistsError, LookupError, ValueError) as error:
-        _stop(str(error))
-    except RuntimeError as error:
-        if type(error).__name__ != "AlreadyRunning":
-            raise
+    except USERS_TO_MEND as error:
         _stop(str(error))
 
 
@@ -83,6 +95,8 @@ def sample(
     ] = None,
 ) -> None:
     """Write deliveries of a synthetic lender, in the format of Kaggle's Home Credit files."""
+    if odd := [item for item in scenario or [] if "=" not in item]:
+        _stop(f"--scenario must be BATCH=NAME, not {odd[0]}")
     try:
         drift = dict(item.split("=", 1) for item in scenario or [])
         made = generate(
@@ -105,7 +119,7 @@ def sample(
 
 @app.command()
 def deliver(
-    folder: Annotated[Path, typer.Argument(help="The files of one batch, or later outcomes for it.")],
+    folder: Annotated[Path, typer.Argument(help="A folder or zip with the files of one batch, or later outcomes.")],
     portfolio: PortfolioName,
     batch: Annotated[str, typer.Option(help="The batch's name; batches sort by it.")],
 ) -> None:
@@ -154,9 +168,6 @@ def lineage(
 ) -> None:
     """Tell which raw columns a feature comes from, or which features a raw column goes into."""
     with in_project() as project:
-        from credit_assets.features.queries import load, raw_lineage
-        from credit_assets.lake.contracts import column_types
-
         book = Portfolio.load(project, portfolio)
         queries = load(project.sql(portfolio), book.models)
         roots = raw_lineage(queries, {table: column_types(model) for table, model in book.models.items()})
@@ -183,21 +194,28 @@ def demo(portfolio: PortfolioName = "home_credit") -> None:
         if portfolio != "home_credit":
             _stop("The synthetic lender is a home_credit book; the demo runs on that portfolio.")
         inbox = Inbox(project.inbox)
+        if real := [b for b in inbox.batches(portfolio) if not (inbox.folder(portfolio, b) / MARKER).exists()]:
+            _stop(f"The inbox holds deliveries that are not synthetic ({', '.join(real)}); demo in an empty project.")
         folder = project.data / "sample"
         began = time.monotonic()
         console.print(f"Generating {DEMO_APPLICANTS:,} synthetic applicants in {DEMO_BATCHES} monthly batches")
         paths = generate(folder, DEMO_APPLICANTS, DEMO_BATCHES, scenario={"2026-03": DEMO_SCENARIO})
         for path in paths:
             inbox.deliver(path, portfolio, path.name)
-        shutil.rmtree(folder)
+            shutil.rmtree(path)
         stages = {"sample": time.monotonic() - began}
         outcomes = run_outstanding(project, portfolio, _progress)
         for outcome in outcomes:
             stages[outcome.job] = stages.get(outcome.job, 0.0) + outcome.seconds
         _print_status(how_it_stands(project, portfolio))
         _print_stages(stages)
-        console.print("\nNext:\n  make dev                                        the same in the Dagster UI")
-        console.print(f"  credit-assets status --portfolio {portfolio}      how it stands, any time")
+        command = os.path.relpath(sys.argv[0])
+        console.print("\nNext:\n  make dev\n      the same in the Dagster UI, on http://localhost:3000", soft_wrap=True)
+        console.print(
+            f"  {command} deliver {os.path.relpath(folder)}/outcomes/2026-03 --portfolio {portfolio} --batch 2026-03\n"
+            "      the outcomes of the newest batch, as they would arrive later; then `run` again",
+            soft_wrap=True,
+        )
         if failed := [outcome for outcome in outcomes if not outcome.success]:
             _stop("\n".join(f"{o.job} {o.batch or ''} failed: {'; '.join(o.errors) or 'see the run'}" for o in failed))
 
@@ -211,8 +229,8 @@ def _print_status(told: dict[str, Any]) -> None:
     if any(batch["synthetic"] for batch in told["batches"]):
         console.print(f"\n{SYNTHETIC}", style="bold yellow")
     table = Table(title=f"{told['title']} ({told['portfolio']})", title_justify="left")
-    for column in ("batch", "applicants", "rows", "outcomes", "approved", "score PSI", "drift"):
-        table.add_column(column, justify="left" if column in ("batch", "drift") else "right")
+    for column in ("batch", "applicants", "rows", "outcomes", "approved", "score PSI", "score drift"):
+        table.add_column(column, justify="left" if column in ("batch", "score drift") else "right")
     for batch in told["batches"]:
         table.add_row(
             batch["batch"],
@@ -224,7 +242,10 @@ def _print_status(told: dict[str, Any]) -> None:
             batch["drift"] or "",
         )
     console.print(table)
-    if champion := told["champion"]:
+    champion = told["champion"]
+    if champion and "auc" not in champion["metrics"]:
+        console.print(f"Champion: version {champion['version']}, not evaluated, cut-off {champion['cut_off']:.1%}")
+    elif champion:
         metrics = champion["metrics"]
         console.print(
             f"Champion: version {champion['version']}, AUC {metrics['auc']:.3f} "

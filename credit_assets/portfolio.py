@@ -77,7 +77,7 @@ class Portfolio(BaseModel):
             known = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml"))) or "none"
             raise ConfigError(f"No portfolio {name!r}: {path} does not exist. Known portfolios: {known}.")
         try:
-            portfolio = cls.model_validate(yaml.safe_load(path.read_text()))
+            portfolio = cls.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
         except (yaml.YAMLError, ValidationError) as error:
             raise ConfigError(f"{path}: {_words(error)}") from error
         if portfolio.name != name:
@@ -86,9 +86,15 @@ class Portfolio(BaseModel):
 
     @model_validator(mode="after")
     def _tables_have_contracts(self) -> Portfolio:
-        models = self.models
+        try:
+            models = self.models
+        except (ImportError, AttributeError) as error:
+            raise ValueError(f"contracts: {self.contracts} is no module with TABLES ({error})") from error
         if missing := sorted(set(self.tables) ^ set(models)):
             raise ValueError(f"tables and contracts in {self.contracts} differ in {', '.join(missing)}")
+        for key in ("application_table", "outcomes_table"):
+            if getattr(self, key) not in models:
+                raise ValueError(f"{key}: {getattr(self, key)} is none of the tables {', '.join(models)}")
         columns = set(models[self.application_table].to_schema().columns)
         needed = {self.entity_key, self.target, *(item.column for item in self.protected.values())}
         if absent := sorted(needed - columns):
@@ -111,11 +117,6 @@ class Portfolio(BaseModel):
     def parents(self, table: str) -> tuple[str, ...]:
         """The raw tables that the table's rows refer to."""
         return tuple(dict.fromkeys(relation.parent for relation in self.models[table].relations))
-
-
-def portfolios(project: Project) -> list[str]:
-    """The names of the portfolios configured in the project."""
-    return sorted(path.stem for path in (project.root / "configs").glob("*.yaml"))
 
 
 def _words(error: yaml.YAMLError | ValidationError) -> str:

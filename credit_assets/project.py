@@ -6,8 +6,15 @@ No portfolio and no table is known here.
 from __future__ import annotations
 
 import os
+import subprocess
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+
+class AlreadyRunning(RuntimeError):
+    """Another command is making this portfolio's assets."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +56,7 @@ class Project:
 
     @property
     def studies(self) -> Path:
-        """Optuna's journals, from which an interrupted tuning goes on."""
+        """Optuna's studies, from which an interrupted search goes on."""
         return self.data / "mlflow" / "studies"
 
     @property
@@ -72,3 +79,26 @@ class Project:
 
     def sql(self, portfolio: str) -> Path:
         return self.root / "sql" / portfolio
+
+
+@cache
+def git_commit() -> str:
+    """The commit of the running code, `+changes` where files differ from it; `unknown` outside a checkout."""
+
+    def git(*words: str) -> str:
+        folder = Path(__file__).parents[1]
+        said = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True, timeout=10)
+        return said.stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain") else "")
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+
+
+def code_version() -> str:
+    """The installed release and its commit."""
+    try:
+        return f"{version('credit-assets')} ({git_commit()})"
+    except PackageNotFoundError:
+        return f"not installed ({git_commit()})"

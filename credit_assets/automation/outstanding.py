@@ -6,8 +6,9 @@ Plain questions, so that the command, a schedule and a sensor give the same answ
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from credit_assets.lake.io_managers import SOURCE
 from credit_assets.lake.tables import Commit, Lake
@@ -35,20 +36,19 @@ def to_ingest(portfolio: Portfolio, inbox: Inbox, lake: Lake) -> list[Outstandin
     Outcomes that arrive later for a batch are read by themselves: they change no feature, and so no
     decision that was made.
     """
-    written = {table: lake.batches(portfolio.table(table)) for table in portfolio.models}
-    features = lake.batches(portfolio.table(FEATURES))
+    written = cache(lake.batches)
     due = []
     for batch in inbox.batches(portfolio.name):
-        commits = {table: of_table.get(batch) for table, of_table in written.items()}
-        judged = max((c.timestamp_ms for t, c in commits.items() if c and t != portfolio.outcomes_table), default=0)
+        commits = {table: written(portfolio.table(table)).get(batch) for table in portfolio.models}
         changed = _changed(portfolio, inbox, batch, commits)
+        late = _late(written, portfolio.table(FEATURES), batch)
         if not any(commits.values()):
             due.append(Outstanding("ingest", batch, "delivered, not ingested yet"))
-        elif changed == (portfolio.outcomes_table,):
+        elif changed == (portfolio.outcomes_table,) and not late:
             due.append(Outstanding("ingest", batch, "outcomes were delivered", tables=changed))
         elif changed:
             due.append(Outstanding("ingest", batch, f"its files differ from what was ingested: {', '.join(changed)}"))
-        elif (made := features.get(batch)) is None or made.timestamp_ms < judged:
+        elif late:
             due.append(Outstanding("ingest", batch, "its features are older than its raw tables"))
     return due
 
@@ -67,6 +67,18 @@ def _changed(portfolio: Portfolio, inbox: Inbox, batch: str, commits: Mapping[st
         table
         for table, commit in commits.items()
         if commit is None or _sources(commit) != {file.name: delivered[file.name] for file in files[table]}
+    )
+
+
+def _late(written: Callable[[str], Mapping[str, Commit]], table: str, batch: str) -> bool:
+    """Whether the batch of the table is missing, or something that it was made from, however far back, was
+    written again since."""
+    commit = written(table).get(batch)
+    if commit is None:
+        return True
+    sources = json.loads(commit.metadata["inputs"])
+    return any(
+        _late(written, source, batch) or written(source)[batch].version > version for source, version in sources.items()
     )
 
 

@@ -17,14 +17,10 @@ from dagster._core.errors import DagsterAssetCheckFailedError
 from dagster._core.utils import make_new_run_id
 from filelock import FileLock, Timeout
 
-from credit_assets.project import Project
+from credit_assets.project import AlreadyRunning, Project
 
 COMMAND_TAG = "credit_assets/command"
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-
-
-class AlreadyRunning(RuntimeError):
-    """Another command is making this portfolio's assets."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import pandas as pd
 from credit_assets.evaluation.checks import gate_result, gate_specs
 from credit_assets.evaluation.evidence import gather, pictures
 from credit_assets.evaluation.gate import verdicts
-from credit_assets.evaluation.report import html_report
+from credit_assets.evaluation.report import html_report, write_report
 from credit_assets.evaluation.stability import score_stability
 from credit_assets.features.training_set import TEST, training_frame
 from credit_assets.lake.io_managers import column_schema, contract, frame_table, picture
@@ -98,6 +98,7 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
                 **{title: picture(png) for title, png in drawn.items()},
                 "metrics": frame_table(evidence.metrics()),
                 "deciles": frame_table(evidence.candidate.deciles),
+                "confusion": frame_table(pd.DataFrame([vars(evidence.candidate.confusion)])),
                 "candidate_version": int(version),
                 **figures,
             },
@@ -107,11 +108,11 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
         key=gate_key,
         ins={
             "predictions": loaded("predictions", Predictions),
-            "metrics": loaded("evaluation", Metrics),
             "candidate": loaded("xgboost", CandidatePredictions),
             "groups": dg.AssetIn(key=[name, "fairness_groups"]),
             "audit": dg.AssetIn(key=[name, "fairness_audit"]),
         },
+        deps=[dg.AssetKey([name, "evaluation"])],
         check_specs=gate_specs(gate_key, portfolio.fairness.blocking),
         **settings(Gate, "deltalake"),
     )
@@ -119,7 +120,6 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
         context: dg.AssetExecutionContext,
         lake: LakeResource,
         predictions: pd.DataFrame,
-        metrics: pd.DataFrame,
         candidate: pd.DataFrame,
         groups: pd.DataFrame,
         audit: pd.DataFrame,
@@ -138,8 +138,8 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
             portfolio.evaluation.gate,
         )
         report = project.reports / name / f"evaluation-v{version}.html"
-        report.parent.mkdir(parents=True, exist_ok=True)
-        report.write_text(
+        write_report(
+            report,
             html_report(
                 title=f"{portfolio.title}: candidate {version}",
                 models=evidence.models,
@@ -150,12 +150,12 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
                 plots=pictures(predictions, evidence.candidate),
                 versions={table: f"version {read.version}" for table, read in lake.reads(context).items()},
                 synthetic=lake.synthetic(context),
-            )
+            ),
         )
         registry.log_evidence(uri, registry.run_of(uri, name, version), {}, {"report": report})
         table = pd.DataFrame(
             [{"verdict": v.name, "passed": v.passed, "blocking": v.blocking, "words": v.words} for v in judged]
-        )
+        ).assign(candidate_version=int(version))
         return dg.MaterializeResult(
             value=table,
             metadata={
@@ -176,11 +176,14 @@ def _candidate(predictions: pd.DataFrame) -> str:
 def _champion_pds(
     rows: pd.DataFrame, training_set: duckdb.DuckDBPyRelation, portfolio: Portfolio, project: Project
 ) -> pd.Series:
-    """The champion's PDs of the rows, in their order; nan where there is no champion."""
+    """The champion's PDs of the rows, in their order; nan where there is none, or it uses features that are
+    no longer made (it could not score the next batch either)."""
     found = registry.champion(project.tracking_uri, portfolio.name)
     if found is None:
         return pd.Series(float("nan"), index=rows.index)
     model, _ = registry.load(project.tracking_uri, portfolio.name, found.version)
+    if not set(model.features) <= set(training_set.columns):
+        return pd.Series(float("nan"), index=rows.index)
     test = training_frame(training_set.filter(f"fold = '{TEST}'"))
     pds = pd.DataFrame({"applicant": test[portfolio.entity_key], "batch": test["batch"], "champion": model.pd(test)})
     return rows[["applicant", "batch"]].merge(pds, how="left", on=["applicant", "batch"])["champion"]

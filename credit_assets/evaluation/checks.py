@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import dagster as dg
+import pandas as pd
 
 from credit_assets.evaluation.gate import Verdict, four_fifths_name
 
@@ -21,6 +22,26 @@ def gate_specs(asset: dg.AssetKey, blocking: Sequence[str]) -> list[dg.AssetChec
         for name in blocking
     }
     return [dg.AssetCheckSpec(name, asset=asset, blocking=True, description=words) for name, words in demands.items()]
+
+
+def cleared(gate: pd.DataFrame, predictions: pd.DataFrame) -> str:
+    """The candidate's version, if it passed the gate.
+
+    Raises Failure where a blocking demand is not met, or the gate judged another candidate. Blocking
+    checks stop what is downstream of them in their own run only; this holds in any run.
+    """
+    version = str(predictions["candidate_version"].iloc[0])
+    missed = gate[gate["blocking"] & ~gate["passed"]]
+    if len(missed):
+        raise dg.Failure(
+            f"Candidate {version} did not pass the promotion gate: {'; '.join(missed['words'])}.", allow_retries=False
+        )
+    if (judged := str(gate["candidate_version"].iloc[0])) != version:
+        raise dg.Failure(
+            f"The promotion gate judged candidate {judged}, the newest is {version}; run the job train.",
+            allow_retries=False,
+        )
+    return version
 
 
 def gate_result(asset: dg.AssetKey, verdict: Verdict) -> dg.AssetCheckResult:

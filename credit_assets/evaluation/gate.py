@@ -116,7 +116,7 @@ def calibration(evaluation: Evaluation, thresholds: GateConfig) -> Verdict:
 def against_champion(comparison: Comparison | None, thresholds: GateConfig) -> Verdict:
     """On the same rows the candidate's AUC is not lower than the champion's beyond margin and chance."""
     if comparison is None:
-        return Verdict("not_worse_than_champion", True, True, "there is no champion yet to compare with", {})
+        return Verdict("not_worse_than_champion", True, True, "there is no champion that could be compared with", {})
     margin = thresholds.champion_margin
     passed = not_worse(comparison, margin)
     if not passed:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import base64
 import math
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pandas as pd
 
@@ -90,3 +92,11 @@ def _percent(value: float, digits: int = 1) -> str:
 
 def _p(value: float) -> str:
     return "< 0.001" if value < 0.001 else _figure(value, 3)
+
+
+def write_report(path: Path, page: str) -> None:
+    """Write the page at once or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial.write_text(page, encoding="utf-8")
+    partial.replace(path)

@@ -17,7 +17,21 @@ from credit_assets.portfolio import Portfolio
 from credit_assets.project import Project
 from credit_assets.schemas.evidence import FairnessGroups, FairnessVerdicts, Predictions
 
-SHOWN = ["group", "applicants", "defaults", "approval_rate", "air", "air_low", "air_high", "tpr", "fpr", "judged"]
+SHOWN = [
+    "group",
+    "applicants",
+    "defaults",
+    "approval_rate",
+    "air",
+    "air_low",
+    "air_high",
+    "tpr",
+    "fpr",
+    "mean_pd",
+    "default_rate",
+    "calibration_gap",
+    "judged",
+]
 
 
 def audited(portfolio: Portfolio) -> list[str]:
@@ -68,9 +82,7 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
             found.groups,
             output_name="groups",
             metadata={
-                attribute: frame_table(rows[shown])
-                for attribute, rows in found.groups.groupby("attribute", sort=False)
-                if attribute in portfolio.protected
+                attribute: frame_table(rows[shown]) for attribute, rows in found.groups.groupby("attribute", sort=False)
             },
         )
         figures = {

@@ -1,7 +1,7 @@
 """Features as assets: one a SQL file, and the training set over the window of known outcomes."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import dagster as dg
 import duckdb
@@ -126,7 +126,9 @@ def _training_set(
             )
         ],
     )
-    def training_set(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:
+    def training_set(
+        context: dg.AssetExecutionContext, lake: LakeResource
+    ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
         """Features joined with known outcomes, each applicant in a fold that new data do not change: the
         newest batch with outcomes is the out-of-time test; with one batch, a share of its applicants is."""
         _refuse_a_mixture(lake, portfolio)
@@ -164,9 +166,10 @@ def _training_set(
                 max_single_auc=config.max_single_feature_auc,
             )
         except LeakageError as error:
+            yield dg.AssetCheckResult(check_name="no_leakage", passed=False, description=str(error))
             raise dg.Failure(str(error), allow_retries=False) from error
         strongest = alone.head(SHOWN).rename_axis("feature").reset_index()
-        return dg.MaterializeResult(
+        yield dg.MaterializeResult(
             value=rows,
             metadata={
                 "features": len(features),

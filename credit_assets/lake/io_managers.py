@@ -6,11 +6,8 @@ commits and versions are `tables.py`'s, the meaning of a contract in SQL is `con
 
 import base64
 import json
-import subprocess
 from collections.abc import Sequence
 from functools import cache
-from importlib.metadata import version as package_version
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -21,6 +18,7 @@ import pandera.pandas as pa
 
 from credit_assets.lake.contracts import Violation, check, column_types, shorten
 from credit_assets.lake.tables import Staged
+from credit_assets.project import code_version
 from credit_assets.resources import LakeResource
 from credit_assets.schemas.table import Table
 
@@ -72,27 +70,9 @@ def column_schema(model: type[Table]) -> dg.TableSchema:
             for name, column in schema.columns.items()
         ],
         constraints=dg.TableConstraints(
-            other=[f"unique together: {', '.join(schema.unique)}"] if schema.unique else []
+            other=[f"unique together: {', '.join(schema.unique)}"] if len(schema.unique or []) > 1 else []
         ),
     )
-
-
-@cache
-def code_version() -> str:
-    """The package's version and, in a git checkout, its commit."""
-    release = package_version("credit-assets")
-    try:
-        commit = subprocess.run(
-            ["git", "rev-parse", "--short=12", "HEAD"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        ).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return release
-    return f"{release}+{commit}"
 
 
 class LakeIOManager(dg.IOManager):
@@ -117,7 +97,7 @@ class LakeIOManager(dg.IOManager):
         else:
             contracted = isinstance(model, type) and issubclass(model, Table)
             if isinstance(obj, pd.DataFrame):
-                obj = con.from_df(_conforming(table, obj, model) if contracted else obj)
+                obj = _typed(con, _conforming(table, obj, model), model) if contracted else con.from_df(obj)
                 contracted = False
             obj.create_view("_output", replace=True)
             staged = lake.stage(con, "SELECT * FROM _output", table, batch)
@@ -185,8 +165,17 @@ def _conforming(table: str, frame: pd.DataFrame, model: type[Table]) -> pd.DataF
     try:
         return schema.validate(frame, lazy=True)
     except pa.errors.SchemaErrors as error:
-        refuse(table, violations_of(error))
-        raise
+        violations = violations_of(error)
+    # Not within the except: Dagster would keep Pandera's error, every failing value in it, as the cause.
+    refuse(table, violations)
+    raise AssertionError("a contract that fails has violations")
+
+
+def _typed(con: duckdb.DuckDBPyConnection, frame: pd.DataFrame, model: type[Table]) -> duckdb.DuckDBPyRelation:
+    """The frame as a relation of the model's types: DuckDB takes text that is empty throughout for numbers."""
+    types = column_types(model)
+    kept = [f'CAST("{name}" AS {types[name]}) AS "{name}"' if name in types else f'"{name}"' for name in frame]
+    return con.from_df(frame).project(", ".join(kept))
 
 
 def is_text(column: pa.Column) -> bool:

@@ -60,6 +60,8 @@ def assets(portfolio: Portfolio, project: Project, features: FeatureQuery) -> li
         with tempfile.TemporaryDirectory() as folder:
             found.trials.to_csv(Path(folder) / "trials.csv", index=False)
             (Path(folder) / registry.IMPORTANCE).write_text(json.dumps(shares.to_dict()))
+            # Split, policy, scorecard, gate: what a score of this model depends on beside the model.
+            (Path(folder) / "portfolio.json").write_text(portfolio.model_dump_json(indent=1))
             version = registry.log_and_register(
                 model,
                 run_name="xgboost",

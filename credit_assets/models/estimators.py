@@ -63,6 +63,8 @@ class PDModel:
         `features`; the last column is the base value. A row sums to log(PD / (1 - PD)).
         """
         values = self.booster.predict(self._matrix(frame), pred_contribs=True).astype(np.float64)
+        # Of no rows XGBoost returns no columns either.
+        values = values.reshape(len(frame), len(self.features) + 1)
         values *= self.calibration.slope
         values[:, -1] += self.calibration.intercept
         return values

@@ -8,15 +8,15 @@ from __future__ import annotations
 import json
 import os
 import platform
-import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from credit_assets.models.estimators import LogisticBaseline, PDModel
+from credit_assets.project import code_version, git_commit
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -251,29 +251,12 @@ def provenance_tags(
         "portfolio": portfolio,
         "synthetic": str(synthetic).lower(),
         "git_commit": git_commit(),
+        "code_version": code_version(),
         "python": platform.python_version(),
     }
     tags |= {f"table.{table}": str(number) for table, number in sorted(tables.items())}
     tags |= {f"library.{library}": version(library) for library in LIBRARIES}
-    try:
-        tags["code_version"] = version("credit-assets")
-    except PackageNotFoundError:
-        tags["code_version"] = "not installed"
     return tags | ({"dagster_run_id": dagster_run_id} if dagster_run_id else {})
-
-
-def git_commit() -> str:
-    """The commit of the running code, with `+changes` where files differ from it; `unknown` outside git."""
-    folder = Path(__file__).parent
-
-    def git(*words: str) -> str:
-        said = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True)
-        return said.stdout.strip()
-
-    try:
-        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "--", "..") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
 
 
 def _client(tracking_uri: str) -> Any:

@@ -135,7 +135,7 @@ def _space() -> dict[str, optuna.distributions.BaseDistribution]:
 
     return {
         "max_depth": IntDistribution(2, 6, log=True),
-        "min_child_weight": FloatDistribution(5, 200, log=True),
+        "min_child_weight": FloatDistribution(2, 50, log=True),
         "subsample": FloatDistribution(0.6, 0.95),
         "colsample_bytree": FloatDistribution(0.05, 0.4, log=True),
         "reg_lambda": FloatDistribution(3, 100, log=True),

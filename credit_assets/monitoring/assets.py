@@ -8,7 +8,8 @@ import dagster as dg
 import duckdb
 import pandas as pd
 
-from credit_assets.features.training_set import TEST
+from credit_assets.evaluation.checks import cleared
+from credit_assets.features.training_set import TEST, training_frame
 from credit_assets.lake.io_managers import column_schema, contract, frame_table
 from credit_assets.models import registry
 from credit_assets.monitoring import checks
@@ -18,7 +19,7 @@ from credit_assets.portfolio import Portfolio
 from credit_assets.project import Project
 from credit_assets.resources import LakeResource, batches
 from credit_assets.schemas.drift import Drift
-from credit_assets.schemas.evidence import Predictions
+from credit_assets.schemas.evidence import Gate, Predictions
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -44,19 +45,22 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
 
     @dg.asset(
         key=[name, "drift_reference"],
-        ins={"predictions": dg.AssetIn(key=[name, "predictions"], dagster_type=contract(Predictions))},
-        deps=[dg.AssetKey([name, "promotion_gate"]), dg.AssetKey([name, "training_set"])],
+        ins={
+            "predictions": dg.AssetIn(key=[name, "predictions"], dagster_type=contract(Predictions)),
+            "gate": dg.AssetIn(key=[name, "promotion_gate"], dagster_type=contract(Gate)),
+        },
+        deps=[dg.AssetKey([name, "training_set"])],
         group_name="champion",
         owners=portfolio.owners,
         kinds={"duckdb", "mlflow"},
     )
-    def drift_reference(lake: LakeResource, predictions: pd.DataFrame) -> dg.MaterializeResult:
+    def drift_reference(lake: LakeResource, predictions: pd.DataFrame, gate: pd.DataFrame) -> dg.MaterializeResult:
         """What the candidate that passed the gate learned from, as quantiles and category shares of every
         feature, and of its PDs on the test rows. Kept with the model, and before it becomes champion, so
         that no champion is without: batches are measured against it without reading a training row."""
-        model, version = registry.load(uri, name, int(predictions["candidate_version"].iloc[0]))
+        model, version = registry.load(uri, name, cleared(gate, predictions))
         learned = lake.connection.sql(_training_set(lake, portfolio, version.tags))
-        test = learned.filter(f"fold = '{TEST}'").df()
+        test = training_frame(learned.filter(f"fold = '{TEST}'"))
         scores = pd.DataFrame({SCORE: model.pd(test)})
         reference = Reference.build(
             learned.filter(f"fold <> '{TEST}'"),
@@ -73,6 +77,7 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
                 "model_version": int(version.version),
                 "features": len(model.features),
                 "test_rows": len(test),
+                "synthetic": version.tags["synthetic"] == "true",
             }
         )
 
@@ -128,7 +133,7 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
             value=drift,
             metadata=_metadata(drift, told)
             | {"model_version": int(version.version), "report": dg.MetadataValue.path(str(page))},
-            check_results=[checks.scores_drifted(scores_key, drift, told)],
+            check_results=[checks.scores_drifted(scores_key, drift)],
         )
 
     def _draw(

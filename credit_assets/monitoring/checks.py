@@ -43,7 +43,11 @@ def features_drifted(asset: dg.AssetKey, told: DriftSummary) -> dg.AssetCheckRes
         check_name=FEATURES_DRIFTED,
         passed=told.verdict != "shifted",
         description=told.words,
-        metadata={"shifted": told.shifted, "moderate": told.moderate, "shifted_share": told.shifted_share},
+        metadata={
+            "shifted": told.shifted,
+            "moderate": told.moderate,
+            "shifted_share": told.shifted_share,
+        },
     )
 
 
@@ -58,13 +62,13 @@ def features_usable(asset: dg.AssetKey, why: Mapping[str, str]) -> dg.AssetCheck
     )
 
 
-def scores_drifted(asset: dg.AssetKey, drift: pd.DataFrame, told: DriftSummary) -> dg.AssetCheckResult:
+def scores_drifted(asset: dg.AssetKey, drift: pd.DataFrame) -> dg.AssetCheckResult:
     """Of the score alone: the features have a check of their own, and one shift is one failure."""
     [score] = drift.to_dict("records")
     return dg.AssetCheckResult(
         asset_key=asset,
         check_name=SCORES_DRIFTED,
         passed=score["verdict"] != "shifted",
-        description=told.words,
+        description=f"Score {score['verdict']}: PSI {score['psi']:.3f}, KS {score['ks']:.3f}; {score['change']}.",
         metadata={"psi": float(score["psi"]), "ks": float(score["ks"])},
     )

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from credit_assets.evaluation.stability import psi_noise, psi_terms
+from credit_assets.lake.contracts import identifier
 from credit_assets.schemas.drift import VERDICTS, Drift
 
 GRID = 512
@@ -543,7 +544,7 @@ def _sorted_values(relation: DuckDBPyRelation, names: Sequence[str]) -> Iterator
     group = max(1, CELLS_AT_ONCE // rows)
     for start in range(0, len(names), group):
         some = names[start : start + group]
-        columns = relation.project(", ".join(f"cast({quoted(name)} as double)" for name in some)).fetchnumpy()
+        columns = relation.project(", ".join(f"cast({identifier(name)} as double)" for name in some)).fetchnumpy()
         for name, column in zip(some, columns.values(), strict=True):
             values = np.ma.compressed(column)
             values = values[~np.isnan(values)]
@@ -556,7 +557,7 @@ def _category_counts(relation: DuckDBPyRelation, names: Sequence[str]) -> Iterat
     if not names:
         return
     rows = _row_count(relation)
-    histograms = ", ".join(f"histogram(cast({quoted(name)} as varchar))" for name in names)
+    histograms = ", ".join(f"histogram(cast({identifier(name)} as varchar))" for name in names)
     for name, present in zip(names, relation.aggregate(histograms).fetchall()[0], strict=True):
         counts: dict[str | None, int] = present or {}
         missing = rows - sum(counts.values())
@@ -568,11 +569,6 @@ def _row_count(relation: DuckDBPyRelation) -> int:
     if not rows:
         raise ValueError("drift cannot be measured on no rows")
     return int(rows)
-
-
-def quoted(name: str) -> str:
-    """A column's name as an SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _bin_counts(values: Floats, rows: int, cuts: Floats) -> Counts:

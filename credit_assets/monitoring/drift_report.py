@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 from duckdb import DuckDBPyRelation
 
-from credit_assets.monitoring.drift import DriftConfig, quoted
+from credit_assets.lake.contracts import identifier
+from credit_assets.monitoring.drift import DriftConfig
 
 SAMPLE_ROWS = 20_000
 """Rows a side that the page draws: more changes no plot and costs Evidently time in proportion."""
@@ -41,8 +42,8 @@ CONTENT_POLICY = (
 
 def sample(relation: DuckDBPyRelation, columns: list[str], key: str, rows: int = SAMPLE_ROWS) -> pd.DataFrame:
     """These columns of `rows` rows chosen by the hash of their key: the same rows whatever their order."""
-    chosen = relation.order(f"md5(cast({quoted(key)} as varchar)), {quoted(key)}").limit(rows)
-    return chosen.project(", ".join(quoted(name) for name in columns)).df()
+    chosen = relation.order(f"md5(cast({identifier(key)} as varchar)), {identifier(key)}").limit(rows)
+    return chosen.project(", ".join(identifier(name) for name in columns)).df()
 
 
 def drawn_columns(drift: pd.DataFrame) -> list[str]:

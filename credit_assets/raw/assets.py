@@ -10,10 +10,8 @@ from credit_assets.portfolio import Portfolio
 from credit_assets.project import Project
 from credit_assets.raw.delivery import BadDelivery, Inbox, match_files
 from credit_assets.raw.ingest import Ingested, ingest
+from credit_assets.raw.sample import MARKER
 from credit_assets.resources import LakeResource, batches
-
-SYNTHETIC_MARK = "SYNTHETIC.md"
-"""A delivery that holds this file was generated; whatever is made from it says so."""
 
 
 def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
@@ -66,7 +64,8 @@ def _raw_table(portfolio: Portfolio, project: Project, table: str) -> dg.AssetsD
             )
         except BadDelivery as error:
             raise _failure(error) from error
-        synthetic = any(file.name == SYNTHETIC_MARK for file in files.companions)
+        # A delivery that holds this file was generated; whatever is made from it says so.
+        synthetic = any(file.name == MARKER for file in files.companions)
         for file in files.unknown:
             context.log.warning(f"{file} belongs to no table of {portfolio.name} and was passed over.")
         return dg.MaterializeResult(

@@ -12,7 +12,10 @@ import json
 import os
 import re
 import shutil
+import tempfile
 import uuid
+import zipfile
+import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,7 +116,7 @@ class Inbox:
         return {name: entry["sha256"] for name, entry in seen.items()}
 
     def deliver(self, folder: Path, portfolio: str, batch: str) -> Delivery:
-        """Put a copy of the folder's files in place as the batch, in one rename.
+        """Put a copy of the files of a folder (or zip archive) in place as the batch, in one rename.
 
         A batch that is there already is replaced, the replaced delivery kept under `.superseded`; the same
         content again changes nothing. A folder with nothing but an outcomes file adds it to the batch; a
@@ -122,9 +125,12 @@ class Inbox:
         """
         checked_name("portfolio", portfolio)
         checked_name("batch", batch)
-        delivered = _delivered_files(Path(folder))
         home = self._portfolio(portfolio)
         home.mkdir(parents=True, exist_ok=True)
+        with _unpacked(Path(folder), home) as unpacked:
+            return self._deliver(_delivered_files(unpacked), home, portfolio, batch)
+
+    def _deliver(self, delivered: Sequence[Path], home: Path, portfolio: str, batch: str) -> Delivery:
         target = home / batch
         with _locked(home / ".delivering"):
             before = self.fingerprint(portfolio, batch) if batch in self.batches(portfolio) else {}
@@ -289,6 +295,21 @@ def _locked(file: Path) -> Iterator[None]:
 
 def _visible_files(folder: Path) -> list[Path]:
     return sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
+
+
+@contextlib.contextmanager
+def _unpacked(source: Path, beside: Path) -> Iterator[Path]:
+    """The folder, or what a zip archive holds, for as long as the context lasts."""
+    if source.suffix.lower() != ".zip" or not source.is_file():
+        yield source
+        return
+    with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=beside) as folder:
+        try:
+            with zipfile.ZipFile(source) as archive:
+                archive.extractall(folder)
+        except (zipfile.BadZipFile, EOFError, zlib.error) as error:
+            raise BadDelivery(f"{source} is no whole zip archive ({error}); download or copy it again.") from error
+        yield Path(folder)
 
 
 def _delivered_files(folder: Path) -> list[Path]:

@@ -109,3 +109,4 @@ class Gate(Table):
     passed: bool = pa.Field(description="Whether it is met")
     blocking: bool = pa.Field(description="Whether failing it stops the promotion")
     words: str = pa.Field(description="The verdict in words, with its numbers")
+    candidate_version: int = pa.Field(ge=1, description="The candidate's registered version")

@@ -1,11 +1,13 @@
 """The champion, and a batch's decisions by it, as assets."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import dagster as dg
 import duckdb
+import numpy as np
 import pandas as pd
 
+from credit_assets.evaluation.checks import cleared
 from credit_assets.explanations.reasons import check_words
 from credit_assets.features.queries import FeatureQuery
 from credit_assets.lake.io_managers import column_schema, contract, frame_table
@@ -14,7 +16,7 @@ from credit_assets.models.policy import APPROVE
 from credit_assets.portfolio import Portfolio
 from credit_assets.project import Project
 from credit_assets.resources import LakeResource, batches
-from credit_assets.schemas.evidence import Predictions
+from credit_assets.schemas.evidence import Gate, Predictions
 from credit_assets.schemas.scores import Scores
 from credit_assets.scoring.decisions import Provenance, score
 
@@ -29,16 +31,19 @@ def assets(portfolio: Portfolio, project: Project, query: FeatureQuery) -> list[
 
     @dg.asset(
         key=[name, "champion"],
-        ins={"predictions": dg.AssetIn(key=[name, "predictions"], dagster_type=contract(Predictions))},
-        deps=[dg.AssetKey([name, "promotion_gate"]), dg.AssetKey([name, "drift_reference"])],
+        ins={
+            "predictions": dg.AssetIn(key=[name, "predictions"], dagster_type=contract(Predictions)),
+            "gate": dg.AssetIn(key=[name, "promotion_gate"], dagster_type=contract(Gate)),
+        },
+        deps=[dg.AssetKey([name, "drift_reference"])],
         group_name="champion",
         owners=portfolio.owners,
         kinds={"mlflow"},
     )
-    def champion(predictions: pd.DataFrame) -> dg.MaterializeResult:
+    def champion(predictions: pd.DataFrame, gate: pd.DataFrame) -> dg.MaterializeResult:
         """The model version whose scores decide. It is the candidate that passed the promotion gate: where
         a check of the gate fails, this asset is not made and the earlier champion goes on."""
-        version = str(predictions["candidate_version"].iloc[0])
+        version = cleared(gate, predictions)
         before = registry.champion(uri, name)
         promoted = registry.promote(uri, name, version)
         return dg.MaterializeResult(
@@ -48,6 +53,7 @@ def assets(portfolio: Portfolio, project: Project, query: FeatureQuery) -> list[
                 "previous_version": int(before.version) if before else dg.MetadataValue.null(),
                 "cut_off": registry.cut_off(uri, name, version),
                 "mlflow_run_id": promoted.run_id,
+                "synthetic": promoted.tags["synthetic"] == "true",
             }
         )
 
@@ -94,6 +100,8 @@ def assets(portfolio: Portfolio, project: Project, query: FeatureQuery) -> list[
             ),
         )
         declined = decided[decided["decision"] != APPROVE]
+        applications = lake.select(context, portfolio.table(portfolio.application_table), [context.partition_key])
+        delivered = lake.connection.execute(f'SELECT "{portfolio.entity_key}" FROM ({applications})').fetchnumpy()
         reasons = declined["reason_1"].value_counts().head(10).rename_axis("main reason").reset_index(name="declined")
         return dg.MaterializeResult(
             value=decided,
@@ -108,25 +116,24 @@ def assets(portfolio: Portfolio, project: Project, query: FeatureQuery) -> list[
                 ),
                 "main_reasons": frame_table(reasons),
             },
-            check_results=[_complete(features, decided, portfolio.entity_key)],
+            check_results=[_complete(delivered, decided)],
         )
 
     return [champion, scores]
 
 
 def _parts(relation: duckdb.DuckDBPyRelation) -> Iterator[pd.DataFrame]:
-    relation.execute()
     while len(part := relation.fetch_df_chunk(VECTORS)):
         yield part
 
 
-def _complete(features: duckdb.DuckDBPyRelation, decided: pd.DataFrame, key: str) -> dg.AssetCheckResult:
-    delivered = set(features.project(f'"{key}"').fetchnumpy()[key].tolist())
-    scored = decided["applicant"].tolist()
-    complete = len(scored) == len(delivered) and set(scored) == delivered
+def _complete(delivered: Mapping[str, np.ndarray], decided: pd.DataFrame) -> dg.AssetCheckResult:
+    """Whether the applicants delivered (in the raw table, not in what was made from it) are those scored."""
+    [applicants] = delivered.values()
+    scored = np.sort(decided["applicant"].to_numpy())
     return dg.AssetCheckResult(
         check_name="every_applicant_scored_once",
-        passed=complete,
-        description=f"{len(delivered)} applicants delivered, {len(scored)} scored",
-        metadata={"delivered": len(delivered), "scored": len(scored)},
+        passed=np.array_equal(np.sort(applicants), scored),
+        description=f"{len(applicants)} applicants delivered, {len(scored)} scored",
+        metadata={"delivered": len(applicants), "scored": len(scored)},
     )

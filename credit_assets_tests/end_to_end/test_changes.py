@@ -1,4 +1,5 @@
-"""What comes after the first run: outcomes, a challenger, a corrected delivery, a candidate that the gate refuses.
+"""What comes after the first run: outcomes, a challenger, a corrected delivery, a candidate that the gate refuses,
+a batch that cannot be scored.
 
 One copy of the small project lives through it all, in this order; each step keeps what it saw.
 """
@@ -16,6 +17,7 @@ import pytest
 
 from credit_assets.automation.commands import status
 from credit_assets.automation.runs import RunOutcome
+from credit_assets.definitions import build
 from credit_assets.lake.tables import Lake
 from credit_assets.portfolio import Portfolio
 from credit_assets.project import Project
@@ -34,6 +36,7 @@ from credit_assets_tests.small_project import (
 )
 
 OLDEST, _, NEWEST = BATCHES
+BLIND = "2026-04"
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,19 @@ def refused(project: Project, corrected: Step) -> Step:
     config = Portfolio.load(project, BOOK).evaluation.model_dump()
     configure(project, {"evaluation": config | {"gate": config["gate"] | {"min_auc": 0.99}}})
     return looked_at(project, [run_job(project, "train")])
+
+
+@pytest.fixture(scope="module")
+def blind(project: Project, refused: Step) -> Step:
+    """A batch comes without the external scores that the champion relies on, and the command is run."""
+    folder = project.root / "blind"
+    shutil.copytree(Inbox(project.inbox).folder(BOOK, NEWEST), folder)
+    (folder / "outcomes.csv").unlink()
+    applications = pd.read_csv(folder / "application_test.csv", dtype=str, keep_default_na=False)
+    applications[["EXT_SOURCE_1", "EXT_SOURCE_2", "EXT_SOURCE_3"]] = ""
+    applications.to_csv(folder / "application_test.csv", index=False)
+    Inbox(project.inbox).deliver(folder, BOOK, BLIND)
+    return looked_at(project, run(project))
 
 
 def test_later_outcomes_are_ingested_alone_and_change_no_score(at_first, with_outcomes):
@@ -210,3 +226,24 @@ def test_the_refused_training_reads_failed_in_mlflow_and_its_models_finished(pro
         "xgboost": "FINISHED",
         "logistic_regression": "FINISHED",
     }
+
+
+def test_a_batch_without_what_the_champion_relies_on_is_not_scored(refused, blind):
+    assert [(outcome.job, outcome.batch, outcome.success) for outcome in blind.outcomes] == [
+        ("ingest", BLIND, True),
+        ("score", BLIND, False),
+    ]
+    assert blind.outcomes[-1].errors[0].startswith("feature_drift.features_usable: Not usable: external_score_")
+    again = made_again(refused, blind)
+    assert again["features"] == again["feature_drift"] == {BLIND}
+    assert "scores" not in again
+    assert [(due["job"], due["batch"]) for due in blind.status["outstanding"]] == [("score", BLIND)]
+
+
+def test_the_drifted_batch_asks_for_a_training_once(project, blind):
+    with instance_of(project) as instance:
+        sensor = build(BOOK, project).resolve_sensor_def("retrain_on_drift")
+        first = sensor.evaluate_tick(dg.build_sensor_context(instance=instance, definitions=build(BOOK, project)))
+        assert f"drift:{BLIND}" in [request.run_key for request in first.run_requests or []]
+        context = dg.build_sensor_context(instance=instance, cursor=first.cursor, definitions=build(BOOK, project))
+        assert not sensor.evaluate_tick(context).run_requests

@@ -29,6 +29,13 @@ class Amounts(Table):
     amount: float = pa.Field(ge=0, le=1e6, nullable=True, description="Amount")
 
 
+class Notes(Table):
+    """Loans with words that may be missing."""
+
+    loan: int = pa.Field(unique=True, description="The loan")
+    note: str = pa.Field(nullable=True, description="What was noted")
+
+
 @pytest.fixture
 def resources(tmp_path: Path) -> dict[str, object]:
     return {"lake": lake_resource(Project(tmp_path)), "lake_io": lake_io_manager}
@@ -196,3 +203,18 @@ def test_the_contract_shows_as_column_schema():
     assert not columns["loan"].constraints.nullable
     assert columns["amount"].description == "Amount [money]"
     assert "less_than_or_equal_to(1000000.0)" in columns["amount"].constraints.other
+
+
+@pytest.mark.parametrize("nothing", [None, float("nan")])
+def test_text_that_is_empty_throughout_is_stored_as_text(resources, instance, lake, nothing):
+    @dg.asset(
+        key=["book", "notes"], partitions_def=batches("book"), dagster_type=contract(Notes), io_manager_key="lake_io"
+    )
+    def notes() -> pd.DataFrame:
+        return pd.DataFrame({"loan": [1, 2], "note": pd.Series([nothing, nothing], dtype=object)})
+
+    assert run([notes], resources, instance).success
+    with duckdb.connect() as con:
+        stored = lake.relation(con, "book/notes")
+        assert dict(zip(stored.columns, map(str, stored.types), strict=True))["note"] == "VARCHAR"
+        assert stored.project("note").fetchall() == [(None,), (None,)]

@@ -1,0 +1,42 @@
+"""What `status` tells of projects that are not in their best state. Of a whole line: `end_to_end/test_line.py`."""
+
+from credit_assets.automation.commands import run_outstanding, status
+from credit_assets_tests.small_project import BATCHES, BOOK, FEW_FEATURES, deliver_sample, inside, make_project
+
+
+def test_an_empty_project_has_nothing_to_tell_and_nothing_to_do(tmp_path):
+    project = make_project(tmp_path / "project", sql=FEW_FEATURES)
+    with inside(project):
+        assert run_outstanding(project, BOOK, print) == []
+        told = status(project, BOOK)
+    assert told == {
+        "portfolio": BOOK,
+        "title": "Home Credit consumer loans",
+        "batches": [],
+        "champion": None,
+        "checks": [],
+        "outstanding": [],
+    }
+
+
+def test_a_training_that_failed_is_told_and_is_still_due(tmp_path):
+    """Forty applicants a batch are too few to learn from; their tables and checks are there all the same."""
+    project = make_project(tmp_path / "project", sql=FEW_FEATURES)
+    deliver_sample(project, applicants=120, batches=2)
+    with inside(project):
+        outcomes = run_outstanding(project, BOOK, print)
+        told = status(project, BOOK)
+    assert [(outcome.job, outcome.success) for outcome in outcomes] == [
+        ("ingest", True),
+        ("ingest", True),
+        ("train", False),
+    ]
+    assert "fold of the training set has" in outcomes[-1].errors[0]
+    assert told["champion"] is None
+    assert [(due["job"], due["batch"]) for due in told["outstanding"]] == [
+        ("train", None),
+        ("score", BATCHES[0]),
+        ("score", BATCHES[1]),
+    ]
+    assert {check["check"] for check in told["checks"]} == {"no_rows_quarantined"}
+    assert all(check["passed"] and check["batch"] == BATCHES[1] for check in told["checks"])

@@ -1,0 +1,135 @@
+"""Runs from a command: what they report, and what becomes of those that were killed."""
+
+import dagster as dg
+import pytest
+from filelock import FileLock
+
+from credit_assets.automation.runs import COMMAND_TAG, AlreadyRunning, RunOutcome, execute, instance_for_commands
+from credit_assets.project import Project
+from credit_assets_tests.small_project import inside, make_project
+
+BOOK = "book"
+
+
+@pytest.fixture
+def project(tmp_path):
+    project = make_project(tmp_path / "project")
+    with inside(project):
+        yield project
+
+
+def made(*assets: dg.AssetsDefinition) -> dg.Definitions:
+    return dg.Definitions(assets=assets, jobs=[dg.define_asset_job("all")], executor=dg.in_process_executor)
+
+
+def run(project: Project, *assets: dg.AssetsDefinition, tables: tuple[str, ...] = ()) -> tuple[RunOutcome, list[str]]:
+    said: list[str] = []
+    with instance_for_commands(project, BOOK) as instance:
+        outcome = execute(instance, made(*assets), BOOK, "all", None, said.append, tables)
+    return outcome, said
+
+
+@dg.asset(key=[BOOK, "loans"])
+def loans(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    context.log.info("counting the loans")
+    context.log.debug("nobody asked for this")
+    return dg.MaterializeResult(metadata={"dagster/row_count": 1234})
+
+
+@dg.asset(key=[BOOK, "broken"])
+def broken() -> None:
+    try:
+        raise KeyError("the first cause")
+    except KeyError as error:
+        raise ValueError("what came of it") from error
+
+
+@dg.asset(key=[BOOK, "refused"])
+def refused() -> None:
+    raise dg.Failure("Table loans: row 7 is bad.", allow_retries=False)
+
+
+@dg.asset(
+    key=[BOOK, "judged"],
+    check_specs=[
+        dg.AssetCheckSpec("fair", asset=[BOOK, "judged"], blocking=True),
+        dg.AssetCheckSpec("pretty", asset=[BOOK, "judged"]),
+    ],
+)
+def judged() -> dg.MaterializeResult:
+    warned = dg.AssetCheckResult(
+        check_name="pretty", passed=False, severity=dg.AssetCheckSeverity.WARN, description="hardly"
+    )
+    failed = dg.AssetCheckResult(check_name="fair", passed=False, description="AIR 0.5 is below 0.8")
+    return dg.MaterializeResult(check_results=[warned, failed])
+
+
+def test_progress_is_told_as_assets_are_made(project):
+    outcome, said = run(project, loans)
+    assert outcome.success
+    assert outcome.errors == ()
+    assert list(outcome.asset_seconds) == ["book__loans"]
+    assert said[0] == "    counting the loans"
+    assert said[1].split()[:3] == ["loans", "1,234", "rows"]
+    assert len(said) == 2
+
+
+def test_only_the_asked_tables_of_the_job_are_made(project):
+    outcome, _ = run(project, loans, broken, tables=("loans",))
+    assert outcome.success
+    assert list(outcome.asset_seconds) == ["book__loans"]
+
+
+def test_a_failure_is_told_in_the_words_it_was_raised_with(project):
+    outcome, said = run(project, refused)
+    assert not outcome.success
+    assert outcome.errors == ("Table loans: row 7 is bad.",)
+    assert "  FAILED book__refused: Table loans: row 7 is bad." in said
+
+
+def test_an_error_is_told_by_its_first_cause(project):
+    outcome, _ = run(project, broken)
+    assert outcome.errors == ("KeyError: 'the first cause'",)
+
+
+def test_a_failed_blocking_check_is_told_with_what_it_found(project):
+    outcome, said = run(project, judged)
+    assert outcome.errors == ("judged.fair: AIR 0.5 is below 0.8",)
+    assert "  check failed (WARN) judged.pretty: hardly" in said
+
+
+def test_a_second_command_is_refused_while_the_first_is_at_work(project):
+    with (
+        instance_for_commands(project, BOOK),
+        pytest.raises(AlreadyRunning, match="Another credit-assets command is at work on book"),
+        instance_for_commands(project, BOOK),
+    ):
+        pass
+
+
+def test_another_portfolio_s_command_is_not_refused(project):
+    with instance_for_commands(project, BOOK), instance_for_commands(project, "other"):
+        pass
+
+
+def test_the_lock_is_given_back_after_an_error(project):
+    with pytest.raises(ZeroDivisionError), instance_for_commands(project, BOOK):
+        raise ZeroDivisionError
+    with FileLock(project.data / "dagster" / f"{BOOK}.lock", timeout=0):
+        pass
+
+
+def test_the_run_of_a_killed_command_is_marked_failed_and_no_other(project):
+    unfinished = {"status": dg.DagsterRunStatus.STARTED}
+    job = made(loans).resolve_job_def("all")
+    with instance_for_commands(project, BOOK) as instance:
+        of_the_command = instance.create_run_for_job(job, tags={COMMAND_TAG: BOOK}, **unfinished)
+        of_the_ui = instance.create_run_for_job(job, **unfinished)
+        of_another = instance.create_run_for_job(job, tags={COMMAND_TAG: "other"}, **unfinished)
+    with instance_for_commands(project, BOOK) as instance:
+        found = {run.run_id: run.status for run in instance.get_runs()}
+    assert found == {
+        of_the_command.run_id: dg.DagsterRunStatus.FAILURE,
+        of_the_ui.run_id: dg.DagsterRunStatus.STARTED,
+        of_another.run_id: dg.DagsterRunStatus.STARTED,
+    }

@@ -1,0 +1,44 @@
+"""How much a model relies on each feature."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from credit_assets.models import importance as module
+from credit_assets.models.config import TrainingConfig
+from credit_assets.models.design_matrix import DesignMatrix
+from credit_assets.models.estimators import Folds, PDModel, fit_pd_model
+from credit_assets.models.importance import importance, leading
+
+
+@pytest.fixture(scope="module")
+def model(design: DesignMatrix) -> PDModel:
+    config = TrainingConfig(threads=1)
+    return fit_pd_model(design, Folds(design, config), {"max_depth": 3, "learning_rate": 0.1}, 20, config)[0]
+
+
+def test_importance_is_the_mean_absolute_contribution_largest_first(model, training_set):
+    found = importance(model, training_set)
+    by_hand = np.abs(model.contributions(training_set)[:, :-1]).mean(axis=0)
+    assert found.sort_index().to_numpy() == pytest.approx(pd.Series(by_hand, model.features).sort_index().to_numpy())
+    assert found.is_monotonic_decreasing
+    assert found.index[-1] == "noise"
+
+
+def test_many_rows_are_explained_by_evenly_spaced_ones(model, training_set, monkeypatch):
+    monkeypatch.setattr(module, "SAMPLE_ROWS", 4)
+    rows = training_set.iloc[:10]
+    spaced = rows.iloc[[0, 3, 6, 9]]
+    pd.testing.assert_series_equal(importance(model, rows), importance(model, spaced))
+
+
+def test_leading_features_have_words_and_shares_of_the_whole():
+    shares = pd.Series({"income": 3.0, "credit": 1.0, "noise": 0.0})
+    table = leading(shares, {"income": "the income", "credit": "the credit", "noise": "nothing"}, 2)
+    assert table.to_dict("list") == {
+        "feature": ["income", "credit"],
+        "words": ["the income", "the credit"],
+        "share": [0.75, 0.25],
+    }

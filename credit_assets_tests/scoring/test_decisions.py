@@ -1,0 +1,78 @@
+"""A batch's features to one row an applicant: whole whatever the parts, with reasons for the declined alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from credit_assets.models.config import TrainingConfig
+from credit_assets.models.design_matrix import DesignMatrix
+from credit_assets.models.estimators import Folds, PDModel, fit_pd_model
+from credit_assets.schemas.scores import Scores
+from credit_assets.scoring.decisions import Provenance, score
+from credit_assets.scoring.scorecard import Band, ScorecardConfig
+from credit_assets_tests.models.conftest import FEATURES, make_training_set
+
+KEY = "SK_ID_CURR"
+WORDS = {feature: f"the {feature} of the applicant" for feature in FEATURES}
+SCORECARD = ScorecardConfig(bands=(Band(name="good", from_points=560), Band(name="bad")))
+MADE_BY = Provenance("book", 3, "run-1", 7, True)
+
+
+@pytest.fixture(scope="module")
+def model() -> PDModel:
+    design = DesignMatrix.of(make_training_set(), FEATURES, KEY)
+    config = TrainingConfig(threads=1)
+    params = {"max_depth": 3, "learning_rate": 0.1}
+    return fit_pd_model(design, Folds(design, config), params, 20, config)[0]
+
+
+@pytest.fixture(scope="module")
+def applicants() -> pd.DataFrame:
+    return make_training_set(rows=300, seed=4)[[KEY, *FEATURES]]
+
+
+def scored(model: PDModel, *parts: pd.DataFrame, cut_off: float = 0.25) -> pd.DataFrame:
+    return score(parts, KEY, model, cut_off, SCORECARD, WORDS, MADE_BY)
+
+
+def test_the_scores_keep_their_contract_and_name_what_they_were_made_from(model, applicants):
+    scores = scored(model, applicants)
+    Scores.to_schema().validate(scores)
+    assert scores["applicant"].tolist() == sorted(applicants[KEY])
+    for name, value in vars(MADE_BY).items():
+        assert set(scores[name]) == {value}
+    assert set(scores["cut_off"]) == {0.25}
+
+
+def test_an_applicant_gets_the_model_s_pd_and_the_policy_s_decision(model, applicants):
+    scores = scored(model, applicants)
+    np.testing.assert_array_equal(scores["pd"], model.pd(applicants))
+    assert scores["decision"].tolist() == ["approve" if pd <= 0.25 else "decline" for pd in scores["pd"]]
+    assert set(scores["decision"]) == {"approve", "decline"}
+
+
+def test_the_first_reason_of_a_declined_applicant_is_what_pushed_the_pd_up_most(model, applicants):
+    scores = scored(model, applicants)
+    declined = np.flatnonzero(scores["decision"] == "decline")
+    contributions = model.contributions(applicants)[:, :-1]
+    strongest = [FEATURES[position] for position in contributions[declined].argmax(axis=1)]
+    assert scores["reason_feature_1"].iloc[declined].tolist() == strongest
+    assert scores["reason_1"].iloc[declined].tolist() == [WORDS[feature] for feature in strongest]
+    assert scores.drop(declined)["reason_1"].isna().all()
+
+
+@pytest.mark.parametrize("size", [1, 7, 300])
+def test_the_parts_that_a_batch_comes_in_change_nothing(model, applicants, size):
+    shuffled = applicants.sample(frac=1, random_state=1)
+    parts = [shuffled.iloc[start : start + size] for start in range(0, len(shuffled), size)]
+    pd.testing.assert_frame_equal(scored(model, *parts), scored(model, applicants), check_exact=True)
+
+
+@pytest.mark.parametrize(("cut_off", "decision"), [(0.999, "approve"), (0.0001, "decline")])
+def test_all_may_be_approved_and_all_declined(model, applicants, cut_off, decision):
+    scores = scored(model, applicants, cut_off=cut_off)
+    Scores.to_schema().validate(scores)
+    assert set(scores["decision"]) == {decision}
+    assert scores["reason_1"].notna().all() == (decision == "decline")

@@ -1,0 +1,91 @@
+"""The house's rules, read from its imports: who may know Dagster, who may know whom, and that nothing is sent."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import credit_assets
+
+PACKAGE = Path(credit_assets.__file__).parent
+ROOMS = (
+    "schemas",
+    "lake",
+    "raw",
+    "features",
+    "models",
+    "evaluation",
+    "fairness",
+    "explanations",
+    "scoring",
+    "monitoring",
+    "automation",
+)
+"""Top to bottom, as the data go: a room imports rooms above it, never below."""
+
+SEES_ALL = {"definitions.py", "cli.py", "automation"}
+BESIDE = {"project", "portfolio", "resources", "definitions", "cli"}
+KNOW_DAGSTER = {"assets.py", "checks.py", "io_managers.py", "resources.py", "definitions.py"}
+# Imports of seconds each, made where they are used.
+HEAVY = {"mlflow", "shap", "evidently", "matplotlib", "xgboost", "sklearn", "optuna", "dagster_mlflow"}
+
+FILES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
+
+
+def imports(file: Path, top_only: bool = False) -> Iterator[str]:
+    """Modules that the file imports anywhere, or (`top_only`) as it is imported itself."""
+    tree = ast.parse((PACKAGE / file).read_text())
+    for node in tree.body if top_only else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            # `from package import room` names a room as well as `from package.room import it`.
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+@pytest.mark.parametrize("file", FILES, ids=str)
+def test_dagster_is_known_only_to_the_thin_face_of_a_room(file):
+    known = any(module.split(".")[0].startswith("dagster") for module in imports(file))
+    assert not known or file.name in KNOW_DAGSTER or file.parts[0] == "automation"
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.parts[0] in ROOMS], ids=str)
+def test_a_room_imports_rooms_above_it_and_never_below(file):
+    if file.parts[0] in SEES_ALL:
+        return
+    here = ROOMS.index(file.parts[0])
+    named = {module.split(".")[1] for module in imports(file) if module.startswith("credit_assets.")}
+    below = {room for room in named & set(ROOMS) if ROOMS.index(room) > here}
+    assert below == set()
+    assert named - set(ROOMS) <= {"project", "portfolio", "resources"}
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.name != "served.py"], ids=str)
+def test_what_takes_seconds_to_import_is_imported_where_it_is_used(file):
+    assert {module.split(".")[0] for module in imports(file, top_only=True)} & HEAVY == set()
+
+
+def test_every_room_is_in_the_order():
+    found = {file.parts[0] for file in FILES if len(file.parts) > 1}
+    assert found == set(ROOMS)
+    assert {file.stem for file in FILES if len(file.parts) == 1} == BESIDE | {"__init__"}
+
+
+def test_importing_the_package_turns_telemetry_off():
+    switches = ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK", "DAGSTER_DISABLE_TELEMETRY")
+    asked = f"import os, credit_assets; print([os.environ.get(name) for name in {switches}])"
+    environment = {name: value for name, value in os.environ.items() if name not in switches}
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout.strip() == "['true', 'true', 'yes']"
+
+
+def test_the_command_line_comes_up_without_dagster():
+    asked = "import sys, credit_assets.cli; print([name for name in sys.modules if name.startswith('dagster')])"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,237 @@
+"""The command: what each of its parts says, and how it says what is wrong."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from filelock import FileLock
+from typer.testing import CliRunner, Result
+
+from credit_assets.cli import app
+from credit_assets.project import Project
+from credit_assets.raw.sample import generate
+from credit_assets_tests.small_project import (
+    BATCHES,
+    BOOK,
+    FEW_FEATURES,
+    copy_of,
+    inside,
+    make_project,
+    start,
+    table,
+)
+
+OF_THE_BOOK = ("--portfolio", BOOK)
+
+
+def say(project: Project, *arguments: str) -> Result:
+    """The command within the project."""
+    with inside(project), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", "200")
+        return CliRunner().invoke(app, arguments)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return make_project(tmp_path / "project", sql=FEW_FEATURES)
+
+
+@pytest.fixture(scope="module")
+def delivery(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One batch of twenty synthetic applicants."""
+    [folder] = generate(tmp_path_factory.mktemp("sample"), 20, unlabelled=0)
+    return folder
+
+
+def test_sample_writes_a_folder_a_batch_and_says_where(tmp_path):
+    drift = ("--scenario", "2026-02=income_inflation")
+    done = CliRunner().invoke(app, ["sample", str(tmp_path / "out"), "--applicants", "40", "--batches", "2", *drift])
+    assert done.exit_code == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["2026-01", "2026-02", "outcomes"]
+    assert str(tmp_path / "out" / "2026-02") in done.output.replace("\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--first-batch", "spring"), "first_batch must be a month such as 2026-01, not 'spring'"),
+        (("--batches", "0"), "cannot make 0 batches"),
+        (("--scenario", "2026-02"), "--scenario must be BATCH=NAME, not 2026-02"),
+        (("--scenario", "2026-02=war"), "war"),
+    ],
+)
+def test_a_sample_that_cannot_be_made_says_why(tmp_path, arguments, said):
+    done = CliRunner().invoke(app, ["sample", str(tmp_path / "out"), "--applicants", "40", *arguments])
+    assert done.exit_code == 1
+    assert said in done.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_delivery_is_put_in_place_replaced_and_known_again(project, delivery, tmp_path):
+    deliver = ("deliver", str(delivery), *OF_THE_BOOK, "--batch", "2026-01")
+    assert "home_credit 2026-01 is there: 8 files in" in say(project, *deliver).output
+    assert "home_credit 2026-01 was there already" in say(project, *deliver).output
+    again = tmp_path / "again"
+    shutil.copytree(delivery, again)
+    (again / "bureau.csv").write_text((again / "bureau.csv").read_text() + "\n")
+    replaced = say(project, "deliver", str(again), *OF_THE_BOOK, "--batch", "2026-01")
+    assert "home_credit 2026-01 has replaced the earlier delivery" in replaced.output
+    assert sorted(path.name for path in (project.inbox / BOOK / "2026-01").iterdir()) == sorted(
+        path.name for path in delivery.iterdir()
+    )
+
+
+@pytest.mark.parametrize(
+    ("folder", "portfolio", "batch", "said"),
+    [
+        ("", BOOK, "../elsewhere", "'../elsewhere' cannot be a batch's name"),
+        ("", BOOK, "", "'' cannot be a batch's name"),
+        ("nowhere", BOOK, "2026-01", "There is no folder"),
+        ("", "lending_clubs", "2026-01", "No portfolio 'lending_clubs'"),
+        ("SYNTHETIC.md", BOOK, "2026-01", "There is no folder"),
+    ],
+)
+def test_a_delivery_that_cannot_be_taken_is_refused_in_one_line(project, delivery, folder, portfolio, batch, said):
+    done = say(project, "deliver", str(delivery / folder), "--portfolio", portfolio, "--batch", batch)
+    assert done.exit_code == 1
+    assert said in done.output
+    assert "Traceback" not in done.output
+    assert not list(project.data.rglob("*.csv"))
+
+
+def test_an_empty_folder_is_refused(project, tmp_path):
+    (tmp_path / "empty").mkdir()
+    done = say(project, "deliver", str(tmp_path / "empty"), *OF_THE_BOOK, "--batch", "2026-01")
+    assert done.exit_code == 1
+    assert "holds no .csv.gz, .csv, .parquet file" in done.output
+
+
+@pytest.mark.parametrize("command", ["run", "status"])
+def test_an_unknown_portfolio_is_refused_with_those_that_are_known(project, command):
+    done = say(project, command, "--portfolio", "mortgages")
+    assert done.exit_code == 1
+    assert f"Known portfolios: {BOOK}." in done.output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("run",), ("status",), ("lineage", "x"), ("deliver", ".", "--batch", "1"), ("demo",)],
+    ids=lambda a: a[0],
+)
+def test_outside_a_project_every_command_says_what_a_project_is(tmp_path, arguments):
+    done = say(Project(tmp_path), *arguments, *OF_THE_BOOK)
+    assert done.exit_code == 1
+    assert "No Credit Assets project at" in done.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_with_nothing_due_says_so(line):
+    done = say(line.project, "run", *OF_THE_BOOK)
+    assert (done.exit_code, done.output) == (0, "Nothing is due.\n")
+
+
+def test_a_run_that_fails_says_what_is_wrong_and_exits_with_one(project, delivery, tmp_path):
+    folder = tmp_path / "bad"
+    shutil.copytree(delivery, folder)
+    applications = pd.read_csv(folder / "application_train.csv", dtype=str, keep_default_na=False)
+    applications.loc[0, "AMT_CREDIT"] = "much"
+    applications.to_csv(folder / "application_train.csv", index=False)
+    assert say(project, "deliver", str(folder), *OF_THE_BOOK, "--batch", "2026-01").exit_code == 0
+    done = say(project, "run", *OF_THE_BOOK)
+    assert done.exit_code == 1
+    assert "ingest 2026-01: delivered, not ingested yet" in done.output
+    assert "ingest 2026-01 failed: " in done.output
+    for fact in ("application_train.csv", "AMT_CREDIT", "much"):
+        assert fact in done.output.split("failed: ")[-1]
+    assert "Traceback" not in done.output
+
+
+def test_a_run_beside_another_command_says_that_it_must_wait(line):
+    with FileLock(line.project.data / "dagster" / f"{BOOK}.lock"):
+        done = say(line.project, "run", *OF_THE_BOOK)
+    assert done.exit_code == 1
+    assert f"Another credit-assets command is at work on {BOOK}" in done.output
+
+
+def test_the_status_in_words_shows_batches_champion_and_checks(line):
+    said = say(line.project, "status", *OF_THE_BOOK).output
+    assert "SYNTHETIC DATA" in said
+    scores = table(line.project, "scores", BATCHES[0])
+    row = next(text for text in said.splitlines() if BATCHES[0] in text)
+    assert f"{(scores['decision'] == 'approve').mean():.1%}" in row
+    assert f"{len(scores):,}" in row
+    assert "Champion: version 1, AUC 0." in said
+    assert "Due:" not in said
+
+
+def test_the_status_for_programs_is_json_and_nothing_else(line):
+    done = say(line.project, "status", *OF_THE_BOOK, "--json")
+    told = json.loads(done.stdout)
+    assert told["portfolio"] == BOOK
+    assert [batch["batch"] for batch in told["batches"]] == list(BATCHES)
+
+
+def test_the_status_of_an_empty_project_has_no_champion(project):
+    done = say(project, "status", *OF_THE_BOOK)
+    assert done.exit_code == 0
+    assert "No champion yet." in done.output
+
+
+def test_the_status_is_told_in_words_where_the_evidence_is_not_whole(line, tmp_path):
+    """A champion that was promoted by hand, before it was evaluated, has no figures."""
+    import mlflow
+
+    from credit_assets.models import registry
+
+    project = copy_of(line.project, tmp_path / "project")
+    client = mlflow.MlflowClient(tracking_uri=project.tracking_uri, registry_uri=project.tracking_uri)
+    known = registry.champion(project.tracking_uri, BOOK)
+    assert known is not None
+    bare = client.create_run(client.get_experiment_by_name(BOOK).experiment_id)
+    version = client.create_model_version(BOOK, known.source, bare.info.run_id, tags=known.tags)
+    registry.promote(project.tracking_uri, BOOK, version.version)
+    done = say(project, "status", *OF_THE_BOOK)
+    assert done.exit_code == 0
+    assert "Champion: version 2, not evaluated" in done.output
+
+
+def test_the_lineage_of_a_feature_ends_at_raw_columns(project):
+    done = say(project, "lineage", "income", *OF_THE_BOOK)
+    assert done.output.splitlines() == [
+        "income: the income stated in the application",
+        "  applications.AMT_INCOME_TOTAL",
+    ]
+
+
+def test_the_lineage_of_a_raw_column_names_the_features_made_of_it(line):
+    said = say(line.project, "lineage", "bureau.AMT_CREDIT_SUM_DEBT", *OF_THE_BOOK).output.splitlines()
+    assert len(said) > 3
+    assert all(": " in text for text in said)
+
+
+def test_a_column_that_is_neither_feature_nor_raw_is_refused(project):
+    done = say(project, "lineage", "applications.CODE_GENDER", *OF_THE_BOOK)
+    assert done.exit_code == 1
+    assert "applications.CODE_GENDER is neither a feature of home_credit nor a raw column" in done.output
+
+
+def test_the_demo_is_of_the_book_that_can_be_generated(project):
+    project.config("other").write_text(project.config(BOOK).read_text().replace(f"name: {BOOK}", "name: other"))
+    done = say(project, "demo", "--portfolio", "other")
+    assert done.exit_code == 1
+    assert "the demo runs on that portfolio" in done.output
+
+
+def test_the_installed_command_says_what_it_can_do_and_refuses_what_it_cannot(project):
+    with start(project, "--help") as helped:
+        said = helped.communicate()[0]
+    assert helped.returncode == 0
+    assert all(name in said for name in ("sample", "deliver", "run", "status", "lineage", "demo"))
+    with start(project, "deliver", "nowhere", *OF_THE_BOOK, "--batch", "2026-01") as refused:
+        said = refused.communicate()[0]
+    assert refused.returncode == 1
+    assert said == f"There is no folder {project.root}/nowhere to deliver.\n"

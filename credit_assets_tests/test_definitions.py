@@ -1,0 +1,140 @@
+"""The graph as a whole: its reviewed snapshot, what every asset must tell of itself, and how it fails to load."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+import yaml
+
+from credit_assets import definitions
+from credit_assets.definitions import build
+from credit_assets.features.queries import FeatureQueryError
+from credit_assets.portfolio import ConfigError
+from credit_assets.project import Project
+from credit_assets_tests.conftest import PROJECT
+from credit_assets_tests.small_project import BOOK, FEW_FEATURES, make_project
+
+SNAPSHOT = Path(__file__).with_name("definitions_snapshot.json")
+
+
+@pytest.fixture(scope="module")
+def built() -> dg.Definitions:
+    return build(BOOK, Project(PROJECT))
+
+
+def told(built: dg.Definitions) -> dict[str, Any]:
+    """What a reviewer should see change: of each asset its place in the graph, its owners and its checks."""
+    graph = built.resolve_asset_graph()
+    blocking = {spec.key: spec.blocking for assets in graph.assets_defs for spec in assets.check_specs}
+    assets = {}
+    for key in sorted(graph.materializable_asset_keys):
+        node = graph.get(key)
+        assets[key.to_user_string()] = {
+            "deps": sorted(parent.path[-1] for parent in node.parent_keys),
+            "group": node.group_name,
+            "kinds": sorted(node.kinds),
+            "owners": sorted(node.owners),
+            "partitioned": node.is_partitioned,
+            "checks": {
+                check.name: "blocking" if blocking[check] else "informing"
+                for check in sorted(blocking)
+                if check.asset_key == key
+            },
+        }
+    return {
+        "assets": assets,
+        "jobs": sorted(job.name for job in built.jobs or []),
+        "schedules": sorted(schedule.name for schedule in built.schedules or []),
+        "sensors": sorted(sensor.name for sensor in built.sensors or []),
+        "resources": sorted(built.resources or {}),
+    }
+
+
+def test_the_graph_is_the_reviewed_one(built):
+    found = told(built)
+    if os.environ.get("UPDATE_SNAPSHOT"):
+        SNAPSHOT.write_text(json.dumps(found, indent=1) + "\n")
+    assert found == json.loads(SNAPSHOT.read_text()), (
+        f"The assets differ from {SNAPSHOT.name}. Where that is meant, run this test with UPDATE_SNAPSHOT=1 "
+        "and commit the file, so that the change of the graph is reviewed."
+    )
+
+
+def test_every_asset_tells_what_it_is_whose_it_is_and_where_it_belongs(built):
+    graph = built.resolve_asset_graph()
+    assert len(graph.materializable_asset_keys) >= 20
+    for key in graph.materializable_asset_keys:
+        node = graph.get(key)
+        assert node.description and len(node.description) > 20, key
+        assert node.owners == ["team:credit-risk"], key
+        assert node.group_name != "default", key
+        assert node.kinds, key
+
+
+def test_every_check_tells_what_it_demands(built):
+    for assets in built.resolve_asset_graph().assets_defs:
+        for check in assets.check_specs:
+            assert check.description and check.description.endswith("."), check.key
+
+
+def test_tables_show_their_columns_with_words(built):
+    graph = built.resolve_asset_graph()
+    schema = graph.get(dg.AssetKey([BOOK, "bureau"])).metadata["dagster/column_schema"]
+    assert all(column.description for column in schema.columns)
+    wide = graph.get(dg.AssetKey([BOOK, "features"])).metadata["dagster/column_schema"]
+    assert len(wide.columns) > 400
+
+
+def test_everything_can_be_loaded_and_run(built):
+    dg.Definitions.validate_loadable(built)
+
+
+def test_the_workspace_names_portfolios_that_load(monkeypatch):
+    monkeypatch.chdir(PROJECT)
+    monkeypatch.delenv("CREDIT_ASSETS_HOME", raising=False)
+    locations = yaml.safe_load((PROJECT / "workspace.yaml").read_text())["load_from"]
+    assert {location["python_module"]["attribute"] for location in locations} == {
+        path.stem for path in (PROJECT / "configs").glob("*.yaml")
+    }
+    for location in locations:
+        module = location["python_module"]
+        assert module["module_name"] == definitions.__name__
+        assert module["location_name"] == module["attribute"]
+        assert isinstance(getattr(definitions, module["attribute"]), dg.Definitions)
+
+
+def test_a_broken_portfolio_names_its_file_and_key_and_stops_no_other(tmp_path, monkeypatch):
+    project = make_project(tmp_path / "project", sql=FEW_FEATURES)
+    broken = project.config(BOOK).read_text().replace(f"name: {BOOK}", "name: other")
+    project.config("other").write_text(broken.replace("target_approval_rate: 0.8", "target_approval_rate: high"))
+    monkeypatch.setenv("CREDIT_ASSETS_HOME", str(project.root))
+    with pytest.raises(ConfigError, match=r"configs/other\.yaml: policy\.target_approval_rate: .*valid number"):
+        definitions.other  # noqa: B018
+    assert isinstance(getattr(definitions, BOOK), dg.Definitions)
+
+
+def test_a_name_that_is_no_portfolio_is_refused_with_those_that_are(tmp_path, monkeypatch):
+    project = make_project(tmp_path / "project", sql=FEW_FEATURES)
+    monkeypatch.setenv("CREDIT_ASSETS_HOME", str(project.root))
+    with pytest.raises(ConfigError, match=rf"No portfolio 'elsewhere'.*Known portfolios: {BOOK}\."):
+        definitions.elsewhere  # noqa: B018
+    with pytest.raises(AttributeError):
+        definitions._elsewhere  # noqa: B018
+
+
+def test_a_feature_without_words_does_not_load_and_is_named_with_file_and_line(tmp_path):
+    sql = FEW_FEATURES.replace(" -- the external credit score 2", "")
+    project = make_project(tmp_path / "project", sql=sql)
+    with pytest.raises(FeatureQueryError, match=r"features\.sql, line 5: column external_score_2 has no words"):
+        build(BOOK, project)
+
+
+def test_a_feature_of_a_column_that_is_not_there_does_not_load_and_is_named(tmp_path):
+    project = make_project(tmp_path / "project", sql=FEW_FEATURES.replace("AMT_INCOME_TOTAL", "AMT_INCOME"))
+    with pytest.raises(FeatureQueryError, match=r"features\.sql: Column 'amt_income' could not be resolved. Line: 4"):
+        build(BOOK, project)
