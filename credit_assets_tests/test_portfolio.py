@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from credit_assets.portfolio import ConfigError, Portfolio, portfolios
+from credit_assets.portfolio import ConfigError, Portfolio
 from credit_assets.project import Project
 from credit_assets_tests.conftest import PROJECT
 
@@ -40,12 +40,6 @@ def test_home_credit_is_read_with_its_contracts_parents_before_children():
     assert portfolio.protected_columns == {"CODE_GENDER", "DAYS_BIRTH", "NAME_FAMILY_STATUS"}
 
 
-def test_the_portfolios_of_a_project_are_its_configuration_files(project):
-    for name in ("b", "a"):
-        project.config(name).touch()
-    assert portfolios(project) == ["a", "b"]
-
-
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -74,7 +68,7 @@ def test_a_mistake_is_told_with_file_key_and_reason(project, change, said):
 
 
 def test_several_mistakes_are_told_at_once(project):
-    with pytest.raises(ConfigError, match="owners: .*; entity_key: "):
+    with pytest.raises(ConfigError, match=r"owners: .*; entity_key: "):
         Portfolio.load(configured(project, {"owners": [], "entity_key": None}), BOOK)
 
 

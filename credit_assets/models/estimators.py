@@ -184,7 +184,9 @@ class Folds:
                 best_rounds, best_loss, best_auc = rounds, float(loss), float(auc)
             elif rounds - best_rounds >= self._config.early_stopping_rounds:
                 break
-            on_round(rounds, best_auc)
+            # After the last there is nothing left to end.
+            if rounds < self._config.max_rounds:
+                on_round(rounds, best_auc)
         return best_rounds, best_auc
 
     def held_out_margins(self, params: Mapping[str, Any], rounds: int) -> list[np.ndarray]:

@@ -67,7 +67,7 @@ def test_the_same_seed_gives_the_same_intervals():
 
 
 def test_rows_of_one_outcome_are_refused():
-    with pytest.raises(ValueError, match="outcome|default|goods|bads|class"):
+    with pytest.raises(ValueError, match=r"outcome|default|goods|bads|class"):
         gather(predictions(champion=False).assign(target=0), 0.3, CONFIG, seed=1)
 
 
