@@ -80,7 +80,8 @@ def execute(
     started: dict[str, float] = {}
     asset_seconds: dict[str, float] = {}
     errors: list[str] = []
-    failed_checks: dict[str | None, list[str]] = {}
+    stopped_by: dict[str | None, list[str]] = {}
+    checks = definitions.resolve_asset_graph()
 
     def listen(entry: dg.EventLogEntry) -> None:
         event = entry.dagster_event
@@ -98,10 +99,11 @@ def execute(
             if not evaluation.passed:
                 words = f"{evaluation.asset_key.path[-1]}.{evaluation.check_name}: {evaluation.description}"
                 report(f"  check failed ({evaluation.severity.value}) {words}")
-                if evaluation.severity == dg.AssetCheckSeverity.ERROR:
-                    failed_checks.setdefault(event.step_key, []).append(words)
+                blocking = checks.get(evaluation.asset_check_key).blocking
+                if blocking and evaluation.severity == dg.AssetCheckSeverity.ERROR:
+                    stopped_by.setdefault(event.step_key, []).append(words)
         elif event.event_type == DagsterEventType.STEP_FAILURE:
-            errors.append(_failure_words(event, failed_checks.get(event.step_key, [])))
+            errors.append(_failure_words(event, stopped_by.get(event.step_key, [])))
             report(f"  FAILED {event.step_key}: {errors[-1]}")
 
     instance.add_event_listener(run_id, listen)
@@ -125,13 +127,13 @@ def _line(event: dg.DagsterEvent, seconds: float) -> str:
     return f"  {materialization.asset_key.path[-1]:<32}{counted}  {seconds:6.1f} s"
 
 
-def _failure_words(event: dg.DagsterEvent, failed_checks: Sequence[str]) -> str:
+def _failure_words(event: dg.DagsterEvent, stopped_by: Sequence[str]) -> str:
     data = event.step_failure_data
     if data.user_failure_data and data.user_failure_data.description:
         return data.user_failure_data.description
     error = data.error
     if error is not None and error.cls_name == DagsterAssetCheckFailedError.__name__:
-        return "; ".join(failed_checks)
+        return "; ".join(stopped_by)
     while error is not None and error.cause is not None:
         error = error.cause
     return error.message.strip() if error else "no reason recorded"

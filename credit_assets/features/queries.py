@@ -266,17 +266,25 @@ class _Walk:
         self.owner = {column: scope for scope in root.traverse() for column in scope.column_index}
         self.seen: dict[tuple[int, str], frozenset[Origin]] = {}
         self.rows_seen: dict[int, frozenset[Origin]] = {}
+        self.positions: dict[int, dict[str, int]] = {}
 
     def origins(self, scope: Scope, column: str) -> frozenset[Origin]:
         """The table columns that determine output `column` of `scope`."""
         key = (id(scope), column)
         if key not in self.seen:
             found = set(self.rows(scope))
-            position = _query(scope).named_selects.index(column)
+            position = self.position(scope, column)
             for part in _parts(scope):
                 found |= self.within(_query(part).selects[position])
             self.seen[key] = frozenset(found)
         return self.seen[key]
+
+    def position(self, scope: Scope, column: str) -> int:
+        """Where the output column stands; naming all columns of a wide SELECT for each is what took longest."""
+        if id(scope) not in self.positions:
+            names = _query(scope).named_selects
+            self.positions[id(scope)] = {name: place for place, name in reversed(list(enumerate(names)))}
+        return self.positions[id(scope)][column]
 
     def rows(self, scope: Scope) -> frozenset[Origin]:
         """The table columns that decide which rows `scope` has.

@@ -4,8 +4,8 @@ import dagster as dg
 import pytest
 from filelock import FileLock
 
-from credit_assets.automation.runs import COMMAND_TAG, AlreadyRunning, RunOutcome, execute, instance_for_commands
-from credit_assets.project import Project
+from credit_assets.automation.runs import COMMAND_TAG, RunOutcome, execute, instance_for_commands
+from credit_assets.project import AlreadyRunning, Project
 from credit_assets_tests.small_project import inside, make_project
 
 BOOK = "book"
@@ -54,6 +54,7 @@ def refused() -> None:
     check_specs=[
         dg.AssetCheckSpec("fair", asset=[BOOK, "judged"], blocking=True),
         dg.AssetCheckSpec("pretty", asset=[BOOK, "judged"]),
+        dg.AssetCheckSpec("stable", asset=[BOOK, "judged"]),
     ],
 )
 def judged() -> dg.MaterializeResult:
@@ -61,7 +62,8 @@ def judged() -> dg.MaterializeResult:
         check_name="pretty", passed=False, severity=dg.AssetCheckSeverity.WARN, description="hardly"
     )
     failed = dg.AssetCheckResult(check_name="fair", passed=False, description="AIR 0.5 is below 0.8")
-    return dg.MaterializeResult(check_results=[warned, failed])
+    informed = dg.AssetCheckResult(check_name="stable", passed=False, description="PSI 0.4 is above 0.25")
+    return dg.MaterializeResult(check_results=[warned, informed, failed])
 
 
 def test_progress_is_told_as_assets_are_made(project):
@@ -96,6 +98,7 @@ def test_a_failed_blocking_check_is_told_with_what_it_found(project):
     outcome, said = run(project, judged)
     assert outcome.errors == ("judged.fair: AIR 0.5 is below 0.8",)
     assert "  check failed (WARN) judged.pretty: hardly" in said
+    assert "  check failed (ERROR) judged.stable: PSI 0.4 is above 0.25" in said
 
 
 def test_a_second_command_is_refused_while_the_first_is_at_work(project):

@@ -125,6 +125,7 @@ def blind(project: Project, refused: Step) -> Step:
     applications[["EXT_SOURCE_1", "EXT_SOURCE_2", "EXT_SOURCE_3"]] = ""
     applications.to_csv(folder / "application_test.csv", index=False)
     Inbox(project.inbox).deliver(folder, BOOK, BLIND)
+    configure(project, {"drift": {"shifted_importance": 0.1}})
     return looked_at(project, run(project))
 
 
@@ -241,9 +242,10 @@ def test_a_batch_without_what_the_champion_relies_on_is_not_scored(refused, blin
 
 
 def test_the_drifted_batch_asks_for_a_training_once(project, blind):
+    definitions = build(BOOK, project)
+    sensor = definitions.resolve_sensor_def("retrain_on_drift")
     with instance_of(project) as instance:
-        sensor = build(BOOK, project).resolve_sensor_def("retrain_on_drift")
-        first = sensor.evaluate_tick(dg.build_sensor_context(instance=instance, definitions=build(BOOK, project)))
-        assert f"drift:{BLIND}" in [request.run_key for request in first.run_requests or []]
-        context = dg.build_sensor_context(instance=instance, cursor=first.cursor, definitions=build(BOOK, project))
-        assert not sensor.evaluate_tick(context).run_requests
+        first = sensor.evaluate_tick(dg.build_sensor_context(instance=instance, definitions=definitions))
+        assert [request.run_key for request in first.run_requests or []] == [f"drift:{BLIND}"]
+        later = dg.build_sensor_context(instance=instance, definitions=definitions, cursor=first.cursor)
+        assert not sensor.evaluate_tick(later).run_requests

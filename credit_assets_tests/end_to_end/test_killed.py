@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import dagster as dg
 import pandas as pd
@@ -34,10 +36,25 @@ class Killed:
 
     project: Project
     ingesting: str
+    sockets: list[str]
     beside: str
     training: str
     said: list[str]
     outcomes: list[RunOutcome]
+
+
+def internet_sockets(process: int) -> list[str]:
+    """The process's sockets to the network, listening or connected, as Linux lists them."""
+    opened = set()
+    for file in Path(f"/proc/{process}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            opened.add(str(file.readlink()))
+    return [
+        entry
+        for kind in ("tcp", "tcp6", "udp", "udp6")
+        for entry in Path(f"/proc/{process}/net/{kind}").read_text().splitlines()[1:]
+        if f"socket:[{entry.split()[9]}]" in opened
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +68,12 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Killed:
     at_work = heard("ingest", training)
     with start(project, *command) as second:
         beside = second.communicate()[0]
-    at_work += killed_at("trial 1 of 2", training)
+    at_work += heard("trial 1 of 2", training)
+    sockets = internet_sockets(training.pid)
+    with training:
+        training.kill()
     said: list[str] = []
-    return Killed(project, ingesting, beside, at_work, said, run(project, said))
+    return Killed(project, ingesting, sockets, beside, at_work, said, run(project, said))
 
 
 def test_a_second_command_beside_the_first_says_that_it_must_wait(killed):
@@ -102,6 +122,10 @@ def test_no_mlflow_run_of_the_killed_training_stays_running(killed):
     assert sorted(parents) == ["FAILED", "FINISHED"]
     assert not [run for run in runs if run.info.status == "RUNNING"]
     assert registry.champion(killed.project.tracking_uri, BOOK) is not None
+
+
+def test_a_command_at_work_neither_listens_nor_is_connected(killed):
+    assert killed.sockets == []
 
 
 def test_no_scratch_folder_of_a_killed_process_is_left(killed):

@@ -11,8 +11,8 @@ from credit_assets.automation.runs import RunOutcome
 from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
 from credit_assets.project import Project
-from credit_assets.raw.assets import SYNTHETIC_MARK
 from credit_assets.raw.delivery import Inbox
+from credit_assets.raw.sample import MARKER
 from credit_assets_tests.small_project import (
     BATCHES,
     BOOK,
@@ -95,7 +95,7 @@ def test_no_model_learns_from_generated_and_real_batches_together(project, refus
     real = tmp_path / "real"
     real.mkdir()
     for file in Inbox(project.inbox).files(BOOK, BATCHES[2]):
-        if file.name != SYNTHETIC_MARK:
+        if file.name != MARKER:
             (real / file.name).write_bytes(file.read_bytes())
     Inbox(project.inbox).deliver(real, BOOK, BATCHES[2])
     assert run_job(project, "ingest", BATCHES[2]).success

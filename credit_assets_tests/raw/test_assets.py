@@ -13,9 +13,8 @@ import pytest
 from credit_assets.automation.runs import RunOutcome
 from credit_assets.lake.tables import Lake
 from credit_assets.project import Project
-from credit_assets.raw.assets import SYNTHETIC_MARK
 from credit_assets.raw.delivery import Inbox
-from credit_assets.raw.sample.lender import MARKER
+from credit_assets.raw.sample import MARKER
 from credit_assets_tests.small_project import (
     BATCHES,
     BOOK,
@@ -173,7 +172,6 @@ def test_a_delivery_that_cannot_be_read_fails_before_anything_is_written(ingeste
 
 
 def test_generated_deliveries_are_told_by_the_mark_that_the_generator_leaves(ingested):
-    assert SYNTHETIC_MARK == MARKER
     assert Lake(ingested.lake).batches(f"{BOOK}/bureau")[BATCH].metadata["synthetic"] == "true"
 
 

@@ -30,7 +30,7 @@ def model() -> PDModel:
 
 @pytest.fixture(scope="module")
 def applicants() -> pd.DataFrame:
-    return make_training_set(rows=300, seed=4)[[KEY, *FEATURES]]
+    return make_training_set(rows=60, seed=4)[[KEY, *FEATURES]]
 
 
 def scored(model: PDModel, *parts: pd.DataFrame, cut_off: float = 0.25) -> pd.DataFrame:
@@ -63,7 +63,7 @@ def test_the_first_reason_of_a_declined_applicant_is_what_pushed_the_pd_up_most(
     assert scores.drop(declined)["reason_1"].isna().all()
 
 
-@pytest.mark.parametrize("size", [1, 7, 300])
+@pytest.mark.parametrize("size", [1, 7, 60])
 def test_the_parts_that_a_batch_comes_in_change_nothing(model, applicants, size):
     shuffled = applicants.sample(frac=1, random_state=1)
     parts = [shuffled.iloc[start : start + size] for start in range(0, len(shuffled), size)]
