@@ -21,6 +21,7 @@ from rich.table import Table
 
 from credit_assets.features.contract import FeatureError
 from credit_assets.features.queries import FeatureQueryError, load, raw_lineage
+from credit_assets.features.queries import lineage as lineage_of
 from credit_assets.lake.contracts import column_types
 from credit_assets.lake.tables import TableMissing
 from credit_assets.portfolio import ConfigError, Portfolio
@@ -170,7 +171,8 @@ def lineage(
     with in_project() as project:
         book = Portfolio.load(project, portfolio)
         queries = load(project.sql(portfolio), book.models)
-        roots = raw_lineage(queries, {table: column_types(model) for table, model in book.models.items()})
+        schemas = {table: column_types(model) for table, model in book.models.items()}
+        roots = raw_lineage(lineage_of(queries, schemas))
         origins, words = roots["features"], queries["features"].words
         if column in words:
             console.print(f"{column}: {words[column]}", soft_wrap=True)

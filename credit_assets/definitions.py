@@ -26,11 +26,12 @@ def build(name: str, project: Project | None = None) -> dg.Definitions:
     portfolio = Portfolio.load(project, name)
     queries = load(project.sql(name), portfolio.models)
     schemas = {table: column_types(model) for table, model in portfolio.models.items()}
+    origins = lineage(queries, schemas)
     made = jobs(portfolio)
     return dg.Definitions(
         assets=[
             *raw.assets(portfolio, project),
-            *features.assets(portfolio, queries, lineage(queries, schemas), raw_lineage(queries, schemas)),
+            *features.assets(portfolio, queries, origins, raw_lineage(origins)),
             *models.assets(portfolio, project, queries["features"]),
             *evaluation.assets(portfolio, project),
             *fairness.assets(portfolio, project),

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    import dagster as dg
+
     from credit_assets.automation.runs import RunOutcome
     from credit_assets.project import Project
 
@@ -23,6 +25,15 @@ def real_data() -> Path:
     if not (folder / "home_credit").is_dir():
         pytest.skip(f"real data not found at {folder}; set CREDIT_ASSETS_REAL_DATA to its folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def built() -> dg.Definitions:
+    """This repository's Home Credit portfolio as Dagster sees it; only to be looked at."""
+    from credit_assets.definitions import build
+    from credit_assets.project import Project
+
+    return build("home_credit", Project(PROJECT))
 
 
 @dataclass(frozen=True)

@@ -15,16 +15,10 @@ from credit_assets import definitions
 from credit_assets.definitions import build
 from credit_assets.features.queries import FeatureQueryError
 from credit_assets.portfolio import ConfigError
-from credit_assets.project import Project
 from credit_assets_tests.conftest import PROJECT
 from credit_assets_tests.small_project import BOOK, FEW_FEATURES, make_project
 
 SNAPSHOT = Path(__file__).with_name("definitions_snapshot.json")
-
-
-@pytest.fixture(scope="module")
-def built() -> dg.Definitions:
-    return build(BOOK, Project(PROJECT))
 
 
 def told(built: dg.Definitions) -> dict[str, Any]:

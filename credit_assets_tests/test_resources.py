@@ -1,7 +1,9 @@
 """The lake's connection and MLflow's run in real Dagster runs, steps in several processes included."""
 
+import multiprocessing
 import os
-import sys
+import uuid
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import dagster as dg
@@ -11,47 +13,6 @@ from credit_assets.models import registry
 from credit_assets.project import Project
 from credit_assets.resources import batches, lake_resource, mlflow_resource
 
-STEPS_IN_PROCESSES = """
-from pathlib import Path
-
-import dagster as dg
-
-from credit_assets.models import registry
-from credit_assets.project import Project
-from credit_assets.resources import mlflow_resource
-
-project = Project(Path(__file__).parent)
-
-
-@dg.op(required_resource_keys={"mlflow"})
-def one(context) -> int:
-    context.resources.mlflow.log_metric("one", 1)
-    # As models are logged: in a child with the same tag.
-    with context.resources.mlflow.start_run(nested=True, tags={"dagster_run_id": context.run_id}):
-        return 1
-
-
-@dg.op(required_resource_keys={"mlflow"})
-def other(context) -> int:
-    context.resources.mlflow.log_metric("other", 1)
-    return 1
-
-
-@dg.op(required_resource_keys={"mlflow"})
-def fails(context, one: int, other: int) -> None:
-    context.resources.mlflow.log_metric("last", 1)
-    raise ValueError("the step fails")
-
-
-@dg.job(resource_defs={"mlflow": mlflow_resource(project, "book")}, executor_def=dg.multiprocess_executor)
-def training():
-    fails(one(), other())
-
-
-def made() -> dg.JobDefinition:
-    return training
-"""
-
 
 def runs_of(project: Project) -> list:
     import mlflow
@@ -60,15 +21,27 @@ def runs_of(project: Project) -> list:
     return client.search_runs([client.get_experiment_by_name("book").experiment_id])
 
 
-def train(project: Project, instance: dg.DagsterInstance, fails: bool = False) -> dg.ExecuteInProcessResult:
-    @dg.asset(required_resource_keys={"mlflow"})
-    def model(context: dg.AssetExecutionContext) -> None:
+def training(project: Project, fails: bool = False, child: bool = False) -> dg.JobDefinition:
+    """A job whose step logs a figure and, like a model, may log a child run with the same tag; and may fail."""
+
+    @dg.op(required_resource_keys={"mlflow"})
+    def model(context: dg.OpExecutionContext) -> None:
         context.resources.mlflow.log_metric("auc", 0.75)
+        if child:
+            with context.resources.mlflow.start_run(nested=True, tags={"dagster_run_id": context.run_id}):
+                pass
         if fails:
             raise ValueError("the fit failed")
 
-    resources = {"mlflow": mlflow_resource(project, "book")}
-    return dg.materialize([model], resources=resources, instance=instance, raise_on_error=False)
+    @dg.job(resource_defs={"mlflow": mlflow_resource(project, "book")})
+    def train() -> None:
+        model()
+
+    return train
+
+
+def train(project: Project, instance: dg.DagsterInstance, fails: bool = False) -> dg.ExecuteInProcessResult:
+    return training(project, fails).execute_in_process(instance=instance, raise_on_error=False)
 
 
 @pytest.fixture
@@ -107,25 +80,43 @@ def test_a_run_whose_process_was_killed_is_ended_by_the_next_training(project):
         assert client.get_run(of_others.info.run_id).info.status == "RUNNING"
 
 
-def test_steps_in_processes_of_their_own_share_one_run_which_fails_with_any_of_them(
-    project: Project, monkeypatch: pytest.MonkeyPatch
-):
-    (project.root / "steps_in_processes.py").write_text(STEPS_IN_PROCESSES)
-    (project.root / "dagster").mkdir()
-    monkeypatch.setattr(sys, "path", [str(project.root), *sys.path])
-    preload = {"forkserver": {"preload_modules": ["credit_assets.resources", "dagster_mlflow", "sqlalchemy"]}}
-    with dg.DagsterInstance.local_temp(str(project.root / "dagster")) as instance:
-        result = dg.execute_job(
-            dg.build_reconstructable_job(
-                "steps_in_processes", "made", (), reconstructor_working_directory=str(project.root)
-            ),
-            instance=instance,
-            run_config={"execution": {"config": {"max_concurrent": 2, "start_method": preload}}},
-        )
-        failed = [event.step_key for event in result.all_events if event.is_step_failure]
-    assert failed == ["fails"]
-    parents = [run for run in runs_of(project) if "mlflow.parentRunId" not in run.data.tags]
-    assert [(run.info.status, run.data.metrics) for run in parents] == [("FAILED", {"one": 1, "other": 1, "last": 1})]
+def test_a_step_that_comes_later_shares_the_run_of_its_dagster_run_and_not_that_of_a_model(project):
+    [run_id] = starts(1)
+    steps = [training(project, child=True), training(project), training(project, fails=True)]
+    for step in steps:
+        # As steps in processes of their own do, each with the same id.
+        with dg.DagsterInstance.ephemeral() as instance:
+            step.execute_in_process(instance=instance, run_id=run_id, raise_on_error=False)
+    found = {run.data.tags.get("mlflow.parentRunId") is None: run for run in runs_of(project)}
+    assert len(runs_of(project)) == 2
+    assert (found[True].info.status, found[True].data.metrics) == ("FAILED", {"auc": 0.75})
+    assert found[False].info.status == "FINISHED"
+
+
+def starts(number: int) -> list[str]:
+    return [str(uuid.uuid4()) for _ in range(number)]
+
+
+def race(root: Path, run_ids: list[str], barrier: Barrier) -> None:
+    job = training(Project(root))
+    for run_id in run_ids:
+        with dg.DagsterInstance.ephemeral() as instance:
+            barrier.wait(timeout=60)
+            job.execute_in_process(instance=instance, run_id=run_id)
+
+
+def test_processes_that_start_at_once_share_one_run(project):
+    run_ids, spawn = starts(4), multiprocessing.get_context("spawn")
+    registry.experiment(project.tracking_uri, "book", project.artifacts)
+    barrier = spawn.Barrier(2)
+    processes = [spawn.Process(target=race, args=(project.root, run_ids, barrier)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert sorted(run.data.tags["dagster_run_id"] for run in runs_of(project)) == sorted(run_ids)
+    assert {run.info.status for run in runs_of(project)} == {"FINISHED"}
 
 
 def test_mlflow_s_address_is_not_left_in_the_environment(project):

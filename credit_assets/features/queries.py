@@ -90,10 +90,10 @@ def lineage(queries: Mapping[str, FeatureQuery], raw_schemas: Mapping[str, Mappi
     return result
 
 
-def raw_lineage(queries: Mapping[str, FeatureQuery], raw_schemas: Mapping[str, Mapping[str, str]]) -> Lineage:
-    """As `lineage`, followed through all queries back to columns of raw tables."""
+def raw_lineage(direct: Lineage) -> Lineage:
+    """The `lineage` followed through all queries, each after those it reads, back to columns of raw tables."""
     result: Lineage = {}
-    for name, columns in lineage(queries, raw_schemas).items():
+    for name, columns in direct.items():
         result[name] = {
             column: tuple(
                 sorted(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import numpy as np
@@ -11,7 +12,6 @@ import pandas as pd
 import pytest
 
 from credit_assets.automation.commands import status
-from credit_assets.definitions import build
 from credit_assets.features.queries import load
 from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
@@ -39,6 +39,13 @@ def champion(line: Line):
     return found
 
 
+@pytest.fixture(scope="module")
+def told(line: Line) -> dict[str, Any]:
+    """What the command tells of the line."""
+    with inside(line.project):
+        return status(line.project, BOOK)
+
+
 def test_batches_are_ingested_then_a_model_trained_then_batches_scored(line):
     assert [outcome.errors for outcome in line.outcomes if not outcome.success] == []
     assert [(outcome.job, outcome.batch) for outcome in line.outcomes] == [
@@ -57,8 +64,8 @@ def test_the_runs_are_in_the_instance_on_disk(line):
     assert [file.is_file() for file in (line.project.data / "dagster" / "storage").rglob("runs.db")] == [True]
 
 
-def test_every_asset_of_the_portfolio_is_materialized_for_every_batch(line):
-    graph = build(BOOK, line.project).resolve_asset_graph()
+def test_every_asset_of_the_portfolio_is_materialized_for_every_batch(line, built):
+    graph = built.resolve_asset_graph()
     with instance_of(line.project) as instance:
         for key in graph.materializable_asset_keys:
             if graph.get(key).is_partitioned:
@@ -67,10 +74,9 @@ def test_every_asset_of_the_portfolio_is_materialized_for_every_batch(line):
                 assert instance.get_latest_materialization_event(key), key
 
 
-def test_every_check_was_evaluated(line):
-    graph = build(BOOK, line.project).resolve_asset_graph()
-    with inside(line.project):
-        told = status(line.project, BOOK)["checks"]
+def test_every_check_was_evaluated(built, told):
+    graph = built.resolve_asset_graph()
+    told = told["checks"]
     assert {(check["asset"], check["check"]) for check in told} == {
         (key.asset_key.path[-1], key.name) for key in graph.asset_check_keys
     }
@@ -179,9 +185,7 @@ def test_whatever_was_made_of_generated_data_says_so(line):
         assert "synthetic" in page.read_text().lower(), page
 
 
-def test_the_status_agrees_with_the_tables(line):
-    with inside(line.project):
-        told = status(line.project, BOOK)
+def test_the_status_agrees_with_the_tables(line, told):
     assert json.loads(json.dumps(told)) == told
     assert told["outstanding"] == []
     assert [batch["batch"] for batch in told["batches"]] == list(BATCHES)

@@ -148,7 +148,7 @@ def test_lineage_names_the_columns_of_the_inputs(tmp_path: Path) -> None:
 
 
 def test_raw_lineage_goes_through_all_queries(tmp_path: Path) -> None:
-    found = raw_lineage(load(write(tmp_path, features=JOINED, loan_sums=LOAN_SUMS), RAW), RAW)
+    found = raw_lineage(lineage(load(write(tmp_path, features=JOINED, loan_sums=LOAN_SUMS), RAW), RAW))
 
     assert found["features"]["total_to_income"] == (
         ("loans", "AMOUNT"),
