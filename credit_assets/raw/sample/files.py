@@ -32,7 +32,6 @@ class TableFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.rows = 0
 
     def append(self, columns: Columns) -> None:
         table = as_arrow(columns)
@@ -46,4 +45,3 @@ class TableFile:
             with self.path.open("ab") as whole, target.open("rb") as part:
                 shutil.copyfileobj(part, whole, 1 << 22)
             target.unlink()
-        self.rows += table.num_rows
