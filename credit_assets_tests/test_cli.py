@@ -219,6 +219,16 @@ def test_a_column_that_is_neither_feature_nor_raw_is_refused(project):
     assert "applications.CODE_GENDER is neither a feature of home_credit nor a raw column" in done.output
 
 
+def test_the_demo_keeps_away_from_deliveries_that_are_not_its_own(project):
+    folder = project.inbox / BOOK / "2026-02"
+    folder.mkdir(parents=True)
+    (folder / "bureau.csv").write_text("a lender's own")
+    told = say(project, "demo")
+    assert told.exit_code == 1
+    assert "deliveries that are not synthetic (2026-02)" in told.output
+    assert (folder / "bureau.csv").read_text() == "a lender's own"
+
+
 def test_the_demo_is_of_the_book_that_can_be_generated(project):
     project.config("other").write_text(project.config(BOOK).read_text().replace(f"name: {BOOK}", "name: other"))
     done = say(project, "demo", "--portfolio", "other")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -70,6 +71,24 @@ def test_a_folder_without_data_is_refused(inbox: Inbox, tmp_path: Path) -> None:
         inbox.deliver(folder_of(tmp_path / "in", notes="hello", sample_submission_csv="a\n"), "book", "2026-01")
     with pytest.raises(BadDelivery, match="no batch 2026-01"):
         inbox.files("book", "2026-01")
+
+
+def test_a_zip_archive_is_delivered_as_what_it_holds(inbox: Inbox, tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "in", bureau_csv="1", applications_csv="2")
+    archive = Path(shutil.make_archive(str(tmp_path / "download"), "zip", folder))
+    inbox.deliver(archive, "book", "2026-01")
+    assert contents(inbox.files("book", "2026-01")) == contents(sorted(folder.iterdir()))
+    assert inbox.deliver(folder, "book", "2026-01").change == "unchanged"
+    assert inbox.batches("book") == ["2026-01"]
+
+
+def test_a_zip_archive_that_is_cut_short_is_refused(inbox: Inbox, tmp_path: Path) -> None:
+    archive = tmp_path / "download.zip"
+    whole = Path(shutil.make_archive(str(tmp_path / "whole"), "zip", folder_of(tmp_path / "in", bureau_csv="1")))
+    archive.write_bytes(whole.read_bytes()[:-30])
+    with pytest.raises(BadDelivery, match="no whole zip archive"):
+        inbox.deliver(archive, "book", "2026-01")
+    assert inbox.batches("book") == []
 
 
 def test_the_same_content_again_changes_nothing(inbox: Inbox, tmp_path: Path) -> None:
