@@ -9,10 +9,10 @@ import shutil
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from dotenv import load_dotenv
@@ -28,6 +28,9 @@ from credit_assets.portfolio import ConfigError, Portfolio
 from credit_assets.project import AlreadyRunning, Project
 from credit_assets.raw.delivery import BadDelivery, Inbox
 from credit_assets.raw.sample import FIRST_APPLICANT, MARKER, SCENARIOS, generate
+
+if TYPE_CHECKING:
+    from credit_assets.automation.runs import RunOutcome
 
 DEMO_APPLICANTS = 10_000
 DEMO_BATCHES = 3
@@ -77,6 +80,11 @@ def in_project() -> Iterator[Project]:
 def _stop(words: str) -> None:
     console.print(words, style="red", markup=False, soft_wrap=True)
     raise typer.Exit(1)
+
+
+def _stop_where_failed(outcomes: Sequence[RunOutcome]) -> None:
+    if failed := [outcome for outcome in outcomes if not outcome.success]:
+        _stop("\n".join(f"{o.job} {o.batch or ''} failed: {'; '.join(o.errors) or 'see the run'}" for o in failed))
 
 
 @app.command()
@@ -142,8 +150,7 @@ def run(portfolio: PortfolioName) -> None:
         outcomes = run_outstanding(project, portfolio, _progress)
         if not outcomes:
             console.print("Nothing is due.")
-        if failed := [outcome for outcome in outcomes if not outcome.success]:
-            _stop("\n".join(f"{o.job} {o.batch or ''} failed: {'; '.join(o.errors) or 'see the run'}" for o in failed))
+        _stop_where_failed(outcomes)
 
 
 @app.command()
@@ -218,8 +225,7 @@ def demo(portfolio: PortfolioName = "home_credit") -> None:
             "      the outcomes of the newest batch, as they would arrive later; then `run` again",
             soft_wrap=True,
         )
-        if failed := [outcome for outcome in outcomes if not outcome.success]:
-            _stop("\n".join(f"{o.job} {o.batch or ''} failed: {'; '.join(o.errors) or 'see the run'}" for o in failed))
+        _stop_where_failed(outcomes)
 
 
 def _progress(line: str) -> None:

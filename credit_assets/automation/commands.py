@@ -62,7 +62,8 @@ def status(project: Project, name: str) -> dict[str, Any]:
     """How the portfolio stands, as plain data: batches with their rows, the champion with its metrics, the
     latest result of each check, and what is outstanding."""
     portfolio, inbox, lake = Portfolio.load(project, name), Inbox(project.inbox), Lake(project.lake)
-    written = {table: lake.batches(portfolio.table(table)) for table in (*portfolio.models, FEATURES, SCORES)}
+    tables = (*portfolio.models, FEATURES, SCORES, SCORE_DRIFT)
+    written = {table: lake.batches(portfolio.table(table)) for table in tables}
     delivered = set(inbox.batches(name))
     names = sorted(delivered.union(*written.values()))
     batches = [_batch(portfolio, lake, batch, batch in delivered, written) for batch in names]
@@ -91,7 +92,7 @@ def _batch(
     with duckdb.connect() as con:
 
         def ask(question: str, *tables: str) -> tuple[Any, ...] | None:
-            if not all(batch in lake.batches(portfolio.table(table)) for table in tables):
+            if not all(table in commits for table in tables):
                 return None
             sources = [f"({lake.query(portfolio.table(table), [batch])})" for table in tables]
             return con.execute(question.format(*sources)).fetchone()

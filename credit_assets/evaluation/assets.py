@@ -9,9 +9,9 @@ import duckdb
 import pandas as pd
 
 from credit_assets.evaluation.checks import gate_result, gate_specs
-from credit_assets.evaluation.evidence import gather, pictures
+from credit_assets.evaluation.evidence import candidate_of, gather, pictures
 from credit_assets.evaluation.gate import verdicts
-from credit_assets.evaluation.report import html_report, write_report
+from credit_assets.evaluation.report import html_report, write_page
 from credit_assets.evaluation.stability import score_stability
 from credit_assets.features.training_set import TEST, training_frame
 from credit_assets.lake.io_managers import column_schema, contract, frame_table, picture
@@ -82,7 +82,7 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
     def evaluation(predictions: pd.DataFrame) -> dg.MaterializeResult:
         """How well the candidate ranks and matches outcomes it has not learned from, beside the baseline
         and the champion on the same rows; every figure with its interval."""
-        version = _candidate(predictions)
+        version = candidate_of(predictions)
         evidence = gather(
             predictions, registry.cut_off(uri, name, version), portfolio.evaluation, portfolio.training.seed
         )
@@ -126,7 +126,7 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
     ) -> dg.MaterializeResult:
         """What a candidate must show to become champion. Each demand is a check; a failed blocking one
         leaves the champion where it is. The report holds all the evidence in one page."""
-        version = _candidate(predictions)
+        version = candidate_of(predictions)
         evidence = gather(
             predictions, registry.cut_off(uri, name, version), portfolio.evaluation, portfolio.training.seed
         )
@@ -138,7 +138,7 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
             portfolio.evaluation.gate,
         )
         report = project.reports / name / f"evaluation-v{version}.html"
-        write_report(
+        write_page(
             report,
             html_report(
                 title=f"{portfolio.title}: candidate {version}",
@@ -167,10 +167,6 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
         )
 
     return [predictions, evaluation, promotion_gate]
-
-
-def _candidate(predictions: pd.DataFrame) -> str:
-    return str(predictions["candidate_version"].iloc[0])
 
 
 def _champion_pds(

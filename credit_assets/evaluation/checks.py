@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import dagster as dg
 import pandas as pd
 
+from credit_assets.evaluation.evidence import candidate_of
 from credit_assets.evaluation.gate import Verdict, four_fifths_name
 
 DEMANDS = {
@@ -30,7 +31,7 @@ def cleared(gate: pd.DataFrame, predictions: pd.DataFrame) -> str:
     Raises Failure where a blocking demand is not met, or the gate judged another candidate. Blocking
     checks stop what is downstream of them in their own run only; this holds in any run.
     """
-    version = str(predictions["candidate_version"].iloc[0])
+    version = candidate_of(predictions)
     missed = gate[gate["blocking"] & ~gate["passed"]]
     if len(missed):
         raise dg.Failure(

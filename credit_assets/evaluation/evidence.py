@@ -41,6 +41,11 @@ class Evidence:
         )
 
 
+def candidate_of(predictions: pd.DataFrame) -> str:
+    """The registered version of the candidate whose `Predictions` these are."""
+    return str(predictions["candidate_version"].iloc[0])
+
+
 def gather(predictions: pd.DataFrame, cut_off: float, config: EvaluationConfig, seed: int) -> Evidence:
     """Evaluate every model that the `Predictions` table holds PDs of.
 

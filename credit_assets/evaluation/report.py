@@ -94,7 +94,7 @@ def _p(value: float) -> str:
     return "< 0.001" if value < 0.001 else _figure(value, 3)
 
 
-def write_report(path: Path, page: str) -> None:
+def write_page(path: Path, page: str) -> None:
     """Write the page at once or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")

@@ -7,6 +7,7 @@ import dagster as dg
 import duckdb
 import pandas as pd
 
+from credit_assets.evaluation.evidence import candidate_of
 from credit_assets.fairness.attributes import groups
 from credit_assets.fairness.audit import audit
 from credit_assets.fairness.checks import four_fifths_result, four_fifths_spec
@@ -67,7 +68,7 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
     def fairness(
         predictions: pd.DataFrame, applications: duckdb.DuckDBPyRelation
     ) -> Iterator[dg.Output | dg.AssetCheckResult]:
-        version = str(predictions["candidate_version"].iloc[0])
+        version = candidate_of(predictions)
         cut_off = registry.cut_off(project.tracking_uri, portfolio.name, version)
         found = audit(
             _attributes(predictions, applications, portfolio),

@@ -126,9 +126,10 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
         score and the features that moved most."""
         version = _champion(portfolio, project)
         drift = measure(_reference(version.run_id, project), scores, config, [SCORE])
-        told = summary(pd.concat([drift, features_drift]), config, registry.importance(uri, version.run_id))
+        both = pd.concat([drift, features_drift])
+        told = summary(both, config, registry.importance(uri, version.run_id))
         page = project.reports / name / f"drift-{context.partition_key}.html"
-        _draw(page, told.words, pd.concat([drift, features_drift]), scores, features, version, lake, context)
+        _draw(page, told.words, both, scores, features, version, lake, context)
         return dg.MaterializeResult(
             value=drift,
             metadata=_metadata(drift, told)
@@ -152,7 +153,6 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
         then = sample(test, [name for name in test.columns if name not in ("target", "fold", "batch")], key)
         then[SCORE] = model.pd(then)
         now = features.set_alias("f").join(scores.project(f'applicant AS "{key}", {SCORE}').set_alias("s"), key)
-        page.parent.mkdir(parents=True, exist_ok=True)
         write_report(
             then[columns],
             sample(now, columns, key),

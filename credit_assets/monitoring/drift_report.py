@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from duckdb import DuckDBPyRelation
 
+from credit_assets.evaluation.report import write_page
 from credit_assets.lake.contracts import identifier
 from credit_assets.monitoring.drift import DriftConfig
 
@@ -109,9 +110,7 @@ def write_report(
     head = f'<meta http-equiv="Content-Security-Policy" content="{CONTENT_POLICY}">'
     page = page.replace("<head>", f"<head>{head}<title>{escape(title)}</title>", 1)
     page = page.replace("<body>", f"<body>{_opening(rows, title, words, synthetic, len(reference_sample))}", 1)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_text(page, encoding="utf-8")
-    partial.replace(path)
+    write_page(path, page)
 
 
 def _finite(values: pd.Series) -> pd.Series:
