@@ -24,6 +24,8 @@ from credit_assets.schemas.table import Table
 
 EXAMPLES = 10
 SOURCE = "source_sha256"
+MODEL_VERSION = "model_version"
+"""Metadata of an asset that go with its rows into the commit: what they were read from, and judged by."""
 
 # An input of this type stays a lazy relation; for inputs whose names are not known in a signature.
 LAZY = dg.DagsterType(
@@ -120,6 +122,8 @@ class LakeIOManager(dg.IOManager):
         }
         if SOURCE in told:
             facts[SOURCE] = json.dumps(told[SOURCE].value, sort_keys=True)
+        if MODEL_VERSION in told:
+            facts[MODEL_VERSION] = str(told[MODEL_VERSION].value)
         version = lake.commit(staged, facts)
         metadata: dict[str, Any] = {
             "dagster/row_count": staged.rows,

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
+import uuid
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
+from deltalake import DeltaTable
 
 from credit_assets.lake.tables import Lake, TableMissing
 
@@ -112,6 +117,94 @@ def test_a_reader_sees_one_version_while_a_writer_replaces_it(con, lake):
     assert con.execute(f"SELECT count(*), min(a), max(a) FROM ({query})").fetchall() == [(1000, 1, 1)]
 
 
+# -- a table's log, read once ----------------------------------------------------------------------
+
+
+def told(lake: Lake) -> list[dict]:
+    """The table's history as the Delta library reads it, whole and anew."""
+    return [comparable(entry) for entry in DeltaTable(str(lake.path("book/t"))).history()]
+
+
+def comparable(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what the library prints anew (JSON in JSON)."""
+    return {name: value for name, value in entry.items() if name != "operationParameters"}
+
+
+def read(lake: Lake) -> list[dict]:
+    return [comparable(commit.metadata) for commit in lake.history("book/t")]
+
+
+def write(con: duckdb.DuckDBPyConnection, lake: Lake, *batches: str) -> None:
+    for batch in batches:
+        lake.replace(con, "SELECT 1 AS a", "book/t", batch, {"run_id": uuid.uuid4().hex})
+
+
+def test_the_history_that_was_read_before_is_read_on(con, lake):
+    for batch in ("2026-01", "2026-02", "2026-01"):
+        write(con, lake, batch)
+        assert read(lake) == told(lake)
+    assert lake.version("book/t") == lake.batches("book/t")["2026-01"].version == 2
+
+
+def test_an_entry_of_the_log_is_read_once(con, lake):
+    write(con, lake, "2026-01", "2026-02")
+    before = lake.history("book/t")
+    write(con, lake, "2026-03")
+    (lake.path("book/t") / "_delta_log" / f"{0:020}.json").write_text("no longer an entry")
+    assert lake.history("book/t")[1:] == before
+
+
+def test_the_history_goes_on_over_checkpoints(con, lake):
+    write(con, lake, "2026-01", "2026-02")
+    assert read(lake) == told(lake)
+    DeltaTable(str(lake.path("book/t"))).create_checkpoint()
+    assert read(lake) == told(lake)
+    write(con, lake, "2026-03")
+    assert read(lake) == told(lake)
+
+
+def test_what_a_clean_up_of_the_log_removed_is_no_longer_history(con, lake):
+    write(con, lake, "2026-01", "2026-02", "2026-03")
+    assert len(read(lake)) == 3
+    DeltaTable(str(lake.path("book/t"))).create_checkpoint()
+    (lake.path("book/t") / "_delta_log" / f"{0:020}.json").unlink()
+    assert read(lake) == told(lake)
+    assert [commit.version for commit in lake.history("book/t")] == [2, 1]
+
+
+@pytest.mark.parametrize("again", [1, 2, 3], ids=["shorter", "as long", "longer"])
+def test_a_table_that_was_removed_and_made_anew_has_its_own_history(con, lake, again):
+    write(con, lake, "2026-01", "2026-02")
+    assert len(read(lake)) == 2
+    shutil.rmtree(lake.path("book/t"))
+    assert lake.batches("book/t") == {}
+    write(con, lake, "2026-01", "2026-02")
+    assert len(read(lake)) == 2
+    shutil.rmtree(lake.path("book/t"))
+    write(con, lake, *["2026-03"] * again)
+    assert read(lake) == told(lake)
+    assert list(lake.batches("book/t")) == ["2026-03"]
+
+
+def test_a_table_that_was_put_back_from_a_backup_has_the_backups_history(con, lake, tmp_path):
+    write(con, lake, "2026-01")
+    shutil.copytree(lake.path("book/t"), tmp_path / "backup")
+    write(con, lake, "2026-02")
+    assert len(read(lake)) == 2
+    shutil.rmtree(lake.path("book/t"))
+    shutil.copytree(tmp_path / "backup", lake.path("book/t"))
+    assert read(lake) == told(lake)
+    assert list(lake.batches("book/t")) == ["2026-01"]
+
+
+def test_compaction_is_in_the_history_and_leaves_each_batch_its_writer(con, lake):
+    write(con, lake, "2026-01", "2026-02")
+    before = lake.batches("book/t")
+    DeltaTable(str(lake.path("book/t"))).optimize.z_order(["a"])
+    assert read(lake) == told(lake)
+    assert lake.batches("book/t") == before
+
+
 def write_batches(root: Path, writer: int) -> list[int]:
     lake = Lake(root)
     with duckdb.connect() as con:
@@ -122,11 +215,15 @@ def write_batches(root: Path, writer: int) -> list[int]:
 
 
 def test_processes_writing_different_batches_at_once_all_land(con, lake):
+    write(con, lake, "2026-01")
+    assert list(lake.batches("book/t")) == ["2026-01"]
+    shutil.rmtree(lake.path("book/t"))
     with ProcessPoolExecutor(3, mp_context=get_context("spawn")) as pool:
         versions = list(pool.map(write_batches, [lake.root] * 3, range(3)))
     assert sorted(version for of_writer in versions for version in of_writer) == list(range(24)), (
         "each commit is a version of its own"
     )
+    assert read(lake) == told(lake), "what other processes wrote is read too"
     counted = lake.relation(con, "book/t").aggregate("writer, turn, batch, count(*) AS n").order("all")
     assert counted.fetchall() == [(writer, 7, f"b{writer}", 50) for writer in range(3)]
 
