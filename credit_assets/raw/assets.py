@@ -49,7 +49,7 @@ def _raw_table(portfolio: Portfolio, project: Project, table: str) -> dg.AssetsD
     def raw_table(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:
         batch = context.partition_key
         try:
-            files = match_files(inbox.files(portfolio.name, batch), stems, optional)
+            files = match_files(inbox.files(portfolio.name, batch), stems, optional, portfolio.outcomes_table)
             result = ingest(
                 lake.connection,
                 lake.lake,
@@ -61,9 +61,19 @@ def _raw_table(portfolio: Portfolio, project: Project, table: str) -> dg.AssetsD
                 max_bad_share=portfolio.delivery.max_bad_share,
                 quarantine_folder=inbox.quarantine(portfolio.name, batch),
                 scratch=lake.scratch,
+                later_file_stands=table == portfolio.outcomes_table,
             )
         except BadDelivery as error:
             raise _failure(error) from error
+        # So that whoever asks next whether these files are ingested need not read them.
+        inbox.remember(
+            portfolio.name,
+            batch,
+            {
+                name: {"status": status, "sha256": result.source_sha256[name]}
+                for name, status in result.source_status.items()
+            },
+        )
         # A delivery that holds this file was generated; whatever is made from it says so.
         synthetic = any(file.name == MARKER for file in files.companions)
         for file in files.unknown:
@@ -82,6 +92,7 @@ def _metadata(result: Ingested, synthetic: bool) -> Mapping[str, dg.MetadataValu
         "rows_in": result.rows_in,
         "rows_kept": result.rows_kept,
         "rows_quarantined": result.rows_quarantined,
+        "rows_superseded": result.rows_superseded,
         "synthetic": synthetic,
         "source_sha256": dg.MetadataValue.json(dict(result.source_sha256)),
     }

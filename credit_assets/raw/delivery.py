@@ -17,7 +17,7 @@ import uuid
 import zipfile
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +26,9 @@ import pandas as pd
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 ENDINGS = (".csv.gz", ".csv", ".parquet")
 OUTCOMES = "outcomes"
+# Names of files that some program is still writing: rsync, scp clients, browsers, our own.
+PARTIAL = (".part", ".partial", ".filepart", ".crdownload", ".tmp", "~")
+RSYNC_FOLDERS = {".~tmp~", ".rsync-partial"}
 # Files that lenders and Kaggle put beside the data; there is nothing in them for a table.
 COMPANIONS = {"homecredit_columns_description.csv", "sample_submission.csv", "synthetic.md"}
 COPY_BLOCK = 4 * 1024 * 1024
@@ -44,15 +47,22 @@ class BadDelivery(Exception):
         self.quarantine = quarantine
 
 
+class MissingFile(BadDelivery):
+    """A table that must have a file has none (yet)."""
+
+
 @dataclass(frozen=True)
 class Delivery:
-    """What `Inbox.deliver` did: the batch's folder, its files with their SHA-256, what was replaced."""
+    """What `Inbox.deliver` did: the batch's folder, its files with their SHA-256, what was replaced.
+
+    `added`: outcomes, beside the files that were there.
+    """
 
     portfolio: str
     batch: str
     folder: Path
     files: Mapping[str, str]
-    change: Literal["new", "replaced", "unchanged"]
+    change: Literal["new", "replaced", "added", "unchanged"]
     superseded: Path | None = None
 
 
@@ -63,6 +73,35 @@ class Matched:
     tables: Mapping[str, tuple[Path, ...]]
     companions: tuple[Path, ...]
     unknown: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Look:
+    """A batch's folder as it was at one moment: its files' names, each with size, time of change (ns) and inode.
+
+    `partial` names the files in it that some program is still writing. `trouble` says why this is no batch
+    that can be read; it then has no files.
+    """
+
+    batch: str
+    folder: Path
+    files: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    partial: tuple[str, ...] = ()
+    trouble: str | None = None
+
+    @property
+    def paths(self) -> list[Path]:
+        return [self.folder / name for name in self.files]
+
+    @property
+    def unreadable(self) -> list[str]:
+        """The files that this process may not read, or that are gone since."""
+        return [file.name for file in self.paths if not _can_be_read(file)]
+
+    @property
+    def signature(self) -> str:
+        """The same for two looks between which no file was added, removed, replaced or written to."""
+        return hashlib.sha256(json.dumps(sorted(self.files.items())).encode()).hexdigest()[:16]
 
 
 class Inbox:
@@ -85,14 +124,26 @@ class Inbox:
         home = self._portfolio(portfolio)
         if not home.is_dir():
             return []
-        with self._settled(portfolio):
+        with self.settled(portfolio):
             return sorted(entry.name for entry in home.iterdir() if entry.is_dir() and NAME.fullmatch(entry.name))
+
+    def looks(self, portfolio: str) -> list[Look]:
+        """All that lies there as a batch, or as if it were one, by name; what is removed meanwhile is left out."""
+        home = self._portfolio(portfolio)
+        if not home.is_dir():
+            return []
+        with self.settled(portfolio), os.scandir(home) as entries:
+            visible = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda e: e.name)
+            return [look for entry in visible if (look := _look(entry))]
 
     def folder(self, portfolio: str, batch: str) -> Path:
         """Where the batch's files are. BadDelivery if it was never delivered."""
-        if checked_name("batch", batch) not in self.batches(portfolio):
-            raise BadDelivery(f"Portfolio {portfolio} has no batch {batch} in the inbox {self.root}.")
-        return self._portfolio(portfolio) / batch
+        folder = self._portfolio(portfolio) / checked_name("batch", batch)
+        if folder.parent.is_dir():
+            with self.settled(portfolio):
+                if folder.is_dir():
+                    return folder
+        raise BadDelivery(f"Portfolio {portfolio} has no batch {batch} in the inbox {self.root}.")
 
     def files(self, portfolio: str, batch: str) -> list[Path]:
         """The batch's files, by name."""
@@ -107,7 +158,7 @@ class Inbox:
         remembered = self._remembered(portfolio, batch)
         seen: dict[str, dict[str, Any]] = {}
         for file in self.files(portfolio, batch):
-            status = _status(file)
+            status = file_status(file)
             known = remembered.get(file.name)
             sha256 = known["sha256"] if known and known["status"] == status else sha256_of(file)
             seen[file.name] = {"status": status, "sha256": sha256}
@@ -115,13 +166,41 @@ class Inbox:
             self._remember(portfolio, batch, seen)
         return {name: entry["sha256"] for name, entry in seen.items()}
 
+    def differing(self, portfolio: str, look: Look, expected: Mapping[str, str], read: bool) -> set[str]:
+        """Which of the files do not hold the content with the SHA-256 that is expected of each.
+
+        A file is read only where neither its size nor what is remembered tells; without `read` none is. One
+        that is not, or cannot be, is named too.
+        """
+        remembered = self._remembered(portfolio, look.batch)
+        differing, hashed = set(), {}
+        for name, sha256 in expected.items():
+            status, known, found = look.files.get(name), remembered.get(name), None
+            if known and known["status"] == status:
+                found = known["sha256"]
+            elif read and status and not (known and known["sha256"] == sha256 and known["status"][0] != status[0]):
+                with contextlib.suppress(BadDelivery):
+                    found = sha256_of(look.folder / name)
+                    hashed[name] = {"status": status, "sha256": found}
+            if found != sha256:
+                differing.add(name)
+        if hashed:
+            self.remember(portfolio, look.batch, hashed)
+        return differing
+
+    def remember(self, portfolio: str, batch: str, seen: Mapping[str, Mapping[str, Any]]) -> None:
+        """Keep files' SHA-256, each with the `status` that the file had before it was read."""
+        with _locked(self._portfolio(portfolio) / ".remembering"):
+            self._remember(portfolio, batch, self._remembered(portfolio, batch) | dict(seen))
+
     def deliver(self, folder: Path, portfolio: str, batch: str) -> Delivery:
         """Put a copy of the files of a folder (or zip archive) in place as the batch, in one rename.
 
         A batch that is there already is replaced, the replaced delivery kept under `.superseded`; the same
-        content again changes nothing. A folder with nothing but an outcomes file adds it to the batch; a
-        correction without one keeps the outcomes delivered before. Raises BadDelivery for a bad name, a
-        folder without files, or outcomes of a batch that does not exist.
+        content again changes nothing. A folder with nothing but outcomes adds them to the batch, beside and
+        after those that it has, under the next number (`outcomes.2.csv`); a correction without outcomes keeps
+        those delivered before. Raises BadDelivery for a bad name, a folder without files or with one that is
+        still being copied, or outcomes of a batch that does not exist.
         """
         checked_name("portfolio", portfolio)
         checked_name("batch", batch)
@@ -134,29 +213,30 @@ class Inbox:
         target = home / batch
         with _locked(home / ".delivering"):
             before = self.fingerprint(portfolio, batch) if batch in self.batches(portfolio) else {}
-            kept = _kept(delivered, target)
-            if before and _same_content(delivered, kept, target, before):
+            placed, kept, adds = _placed(delivered, target, before)
+            if before and _same_content(placed, kept, target, before):
                 return Delivery(portfolio, batch, target, before, "unchanged")
             # What an earlier, killed delivery had copied so far.
             shutil.rmtree(home / ".incoming", ignore_errors=True)
             incoming = home / ".incoming" / batch
             incoming.mkdir(parents=True)
             seen: dict[str, dict[str, Any]] = {}
-            for file in delivered:
-                sha256 = _copy(file, incoming / file.name)
-                seen[file.name] = {"status": _status(incoming / file.name), "sha256": sha256}
+            for name, file in placed.items():
+                sha256 = _copy(file, incoming / name)
+                seen[name] = {"status": file_status(incoming / name), "sha256": sha256}
             for file in kept:
                 os.link(file, incoming / file.name)
-                seen[file.name] = {"status": _status(file), "sha256": before[file.name]}
+                seen[file.name] = {"status": file_status(file), "sha256": before[file.name]}
             _sync_folder(incoming)
-            with self._settled(portfolio):
+            with self.settled(portfolio):
                 (home / ".ready").mkdir(exist_ok=True)
                 incoming.rename(home / ".ready" / batch)
                 _sync_folder(home / ".ready")
                 superseded = self._swap_in(portfolio, batch)
             self._remember(portfolio, batch, seen)
         files = {name: entry["sha256"] for name, entry in sorted(seen.items())}
-        return Delivery(portfolio, batch, target, files, "replaced" if superseded else "new", superseded)
+        change: Literal["added", "replaced", "new"] = "added" if adds else "replaced" if superseded else "new"
+        return Delivery(portfolio, batch, target, files, change, superseded)
 
     def _portfolio(self, portfolio: str) -> Path:
         return self.root / checked_name("portfolio", portfolio)
@@ -177,7 +257,7 @@ class Inbox:
         return superseded
 
     @contextlib.contextmanager
-    def _settled(self, portfolio: str) -> Iterator[None]:
+    def settled(self, portfolio: str) -> Iterator[None]:
         """No swap is under way, or will be until this ends; one that a killed process left is finished."""
         home = self._portfolio(portfolio)
         with _locked(home / ".swapping"):
@@ -195,7 +275,7 @@ class Inbox:
         except (FileNotFoundError, ValueError):
             return {}
 
-    def _remember(self, portfolio: str, batch: str, seen: Mapping[str, dict[str, Any]]) -> None:
+    def _remember(self, portfolio: str, batch: str, seen: Mapping[str, Mapping[str, Any]]) -> None:
         memory = self._memory(portfolio, batch)
         memory.parent.mkdir(exist_ok=True)
         partial = memory.with_name(f"{memory.name}.{uuid.uuid4().hex}")
@@ -213,12 +293,18 @@ def checked_name(what: str, name: str) -> str:
     return name
 
 
-def match_files(files: Iterable[Path], tables: Mapping[str, Sequence[str]], optional: Collection[str] = ()) -> Matched:
+def match_files(
+    files: Iterable[Path],
+    tables: Mapping[str, Sequence[str]],
+    optional: Collection[str] = (),
+    outcomes: str | None = None,
+) -> Matched:
     """Which file belongs to which table, by name without ending, whatever its case.
 
     `tables` maps a table to the names of its source files, any one of which will do; an `optional` table
-    may have none. Raises BadDelivery for a table without a file, or two files of one name (`bureau.csv`
-    beside `bureau.csv.gz`).
+    may have none. `outcomes` is the table that all files named `outcomes`, `outcomes.2`, `outcomes_may`, ...
+    belong to besides, in the order of `outcomes_order`. Raises MissingFile for a table without a file, and
+    BadDelivery for two files of one name (`bureau.csv` beside `bureau.csv.gz`).
     """
     files = sorted(files)
     folder = files[0].parent if files else None
@@ -229,60 +315,100 @@ def match_files(files: Iterable[Path], tables: Mapping[str, Sequence[str]], opti
         stem = _stem(file)
         if file.name.lower() in COMPANIONS:
             companions.append(file)
-        elif stem not in table_of:
+        elif stem is None or not (table := table_of.get(stem, outcomes if _is_outcomes(file) else None)):
             unknown.append(file)
         elif stem in found:
             raise BadDelivery(
-                f"Table {table_of[stem]}: {found[stem].name} and {file.name} in {folder} are the same file "
-                "twice. Keep one of them."
+                f"Table {table}: {found[stem].name} and {file.name} in {folder} are the same file twice. "
+                "Keep one of them."
             )
         else:
             found[stem] = file
     matched = {
         table: tuple(found[stem.lower()] for stem in stems if stem.lower() in found) for table, stems in tables.items()
     }
+    if outcomes:
+        more = [file for stem, file in found.items() if stem not in table_of]
+        matched[outcomes] = tuple(sorted((*matched[outcomes], *more), key=outcomes_order))
     missing = [table for table, parts in matched.items() if not parts and table not in optional]
     if missing:
         table = missing[0]
         others = f" (also missing: the files of {', '.join(missing[1:])})" if missing[1:] else ""
         strangers = f" Unknown files there: {', '.join(file.name for file in unknown)}." if unknown else ""
-        raise BadDelivery(
+        raise MissingFile(
             f"Table {table}: no file {' or '.join(tables[table])} ({', '.join(ENDINGS)}) "
             f"in {folder or 'the delivery'}{others}.{strangers}"
         )
     return Matched(matched, tuple(companions), tuple(unknown))
 
 
+def outcomes_order(file: Path) -> tuple[int, int, str]:
+    """Sorts files of outcomes from the first word to the last: `outcomes`, then those with a name, by name,
+    then those with a number (`outcomes.2`), by number, which are what `Inbox.deliver` adds."""
+    stem = _stem(file) or ""
+    rest = stem[len(OUTCOMES) + 1 :] if _is_outcomes(file) else ""
+    number = int(rest) if rest.isdecimal() else 0
+    return (2 if number else 1 if rest else 0), number, stem
+
+
 def sha256_of(file: Path) -> str:
-    """The file's SHA-256, in hexadecimal."""
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
+    """The file's SHA-256, in hexadecimal. BadDelivery if it cannot be read."""
+    try:
+        with file.open("rb") as content:
+            return hashlib.file_digest(content, "sha256").hexdigest()
+    except OSError as error:
+        raise BadDelivery(f"{file} cannot be read: {error.strerror}.") from error
 
 
 def _stem(file: Path) -> str | None:
     """The file's name in lower case without its ending; None if it is not a data file."""
+    return file.name.lower().removesuffix(ending) if (ending := _ending(file)) else None
+
+
+def _ending(file: Path) -> str | None:
     name = file.name.lower()
-    return next((name.removesuffix(ending) for ending in ENDINGS if name.endswith(ending)), None)
+    return next((ending for ending in ENDINGS if name.endswith(ending)), None)
 
 
-def _kept(delivered: Sequence[Path], target: Path) -> list[Path]:
-    """The files of the batch's folder that stay in it beside the delivered ones."""
+def _is_outcomes(file: Path) -> bool:
+    stem = _stem(file) or ""
+    return stem == OUTCOMES or bool(re.fullmatch(rf"{OUTCOMES}[._-].+", stem))
+
+
+def _placed(
+    delivered: Sequence[Path], target: Path, before: Mapping[str, str]
+) -> tuple[dict[str, Path], list[Path], bool]:
+    """The delivered files by their names in the batch's folder; the files there that stay; whether outcomes
+    are all that is delivered, to a batch that is there."""
     data = [file for file in delivered if file.name.lower() not in COMPANIONS]
-    only_outcomes = all(_stem(file) == OUTCOMES for file in data)
+    only_outcomes = all(_is_outcomes(file) for file in data)
     if not target.is_dir():
         if only_outcomes:
             raise BadDelivery(
                 f"Outcomes alone were delivered for batch {target.name}, which does not exist ({target}). "
                 "Deliver its application files first, or name the batch that the outcomes belong to."
             )
-        return []
-    brings_outcomes = any(_stem(file) == OUTCOMES for file in data)
-    names = {file.name for file in delivered}
-    return [
-        file
-        for file in _visible_files(target)
-        if file.name not in names and (not brings_outcomes if _stem(file) == OUTCOMES else only_outcomes)
-    ]
+        return {file.name: file for file in delivered}, [], False
+    there = _visible_files(target)
+    known = sorted(filter(_is_outcomes, there), key=outcomes_order)
+    if not only_outcomes:
+        kept = [] if any(_is_outcomes(file) for file in data) else known
+        return {file.name: file for file in delivered}, kept, False
+    placed = {file.name: file for file in delivered if file not in data}
+    added = sorted(data, key=outcomes_order)
+    if known:
+        placed |= _numbered(added, known, before)
+    else:
+        placed |= {file.name: file for file in added}
+    return placed, [file for file in there if file.name not in placed], True
+
+
+def _numbered(added: Sequence[Path], known: Sequence[Path], before: Mapping[str, str]) -> dict[str, Path]:
+    """Outcomes under names that come after the known ones, less those that repeat the last of these."""
+    told, telling = [before[file.name] for file in known], [sha256_of(file) for file in added]
+    repeated = next(n for n in range(min(len(told), len(telling)), -1, -1) if told[len(told) - n :] == telling[:n])
+    number = max(1, *(outcomes_order(file)[1] for file in known))
+    return {f"{OUTCOMES}.{number + nth}{_ending(file)}": file for nth, file in enumerate(added[repeated:], start=1)}
 
 
 @contextlib.contextmanager
@@ -291,6 +417,48 @@ def _locked(file: Path) -> Iterator[None]:
     with file.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def _look(entry: os.DirEntry[str]) -> Look | None:
+    """What lies there, as a batch; None if it is gone, or is not meant as one."""
+    folder = Path(entry.path)
+    if not entry.is_dir():
+        if entry.is_file() and (_stem(folder) or folder.suffix.lower() == ".zip"):
+            return Look(entry.name, folder, trouble="a file beside the batches; put it into a batch's folder")
+        return None
+    try:
+        checked_name("batch", entry.name)
+    except BadDelivery as error:
+        return Look(entry.name, folder, trouble=str(error))
+    files, partial = {}, []
+    try:
+        with os.scandir(folder) as inside:
+            for file in inside:
+                if _is_partial(file.name):
+                    partial.append(file.name)
+                elif file.is_file() and not file.name.startswith("."):
+                    with contextlib.suppress(FileNotFoundError):
+                        files[file.name] = _identity(file.stat())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return Look(entry.name, folder, trouble=f"cannot be looked into: {error}")
+    return Look(entry.name, folder, files, tuple(sorted(partial)))
+
+
+def _can_be_read(file: Path) -> bool:
+    try:
+        file.open("rb").close()
+    except OSError:
+        return False
+    return True
+
+
+def _is_partial(name: str) -> bool:
+    """Whether a file of this name is one that some program is still writing, as `.bureau.csv.Xy12Ab` is by rsync."""
+    if name.startswith("."):
+        return name in RSYNC_FOLDERS or bool(re.fullmatch(r"\..+(\.csv|\.csv\.gz|\.parquet)\.\w{6}", name.lower()))
+    return name.lower().endswith(PARTIAL)
 
 
 def _visible_files(folder: Path) -> list[Path]:
@@ -316,18 +484,22 @@ def _delivered_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise BadDelivery(f"There is no folder {folder} to deliver.")
     files = _visible_files(folder)
+    if writing := [file.name for file in folder.iterdir() if _is_partial(file.name)]:
+        raise BadDelivery(
+            f"{', '.join(sorted(writing))} in {folder} is still being written, by its name. Wait for it, or remove it."
+        )
     if not any(_stem(file) for file in files if file.name.lower() not in COMPANIONS):
         raise BadDelivery(f"Folder {folder} holds no {', '.join(ENDINGS)} file: nothing to deliver.")
     return files
 
 
-def _same_content(delivered: Sequence[Path], kept: Sequence[Path], target: Path, before: Mapping[str, str]) -> bool:
+def _same_content(placed: Mapping[str, Path], kept: Sequence[Path], target: Path, before: Mapping[str, str]) -> bool:
     """Whether the batch would hold just what it holds; sizes are compared first, to spare reading."""
-    if {file.name for file in [*delivered, *kept]} != set(before):
+    if {*placed, *(file.name for file in kept)} != set(before):
         return False
-    if any(file.stat().st_size != (target / file.name).stat().st_size for file in delivered):
+    if any(file.stat().st_size != (target / name).stat().st_size for name, file in placed.items()):
         return False
-    return all(sha256_of(file) == before[file.name] for file in delivered)
+    return all(sha256_of(file) == before[name] for name, file in placed.items())
 
 
 def _copy(source: Path, target: Path) -> str:
@@ -342,8 +514,12 @@ def _copy(source: Path, target: Path) -> str:
     return digest.hexdigest()
 
 
-def _status(file: Path) -> list[int]:
-    status = file.stat()
+def file_status(file: Path) -> list[int]:
+    """Size, time of change (ns) and inode: another one for another file, or one that was written to."""
+    return _identity(file.stat())
+
+
+def _identity(status: os.stat_result) -> list[int]:
     return [status.st_size, status.st_mtime_ns, status.st_ino]
 
 

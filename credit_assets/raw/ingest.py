@@ -43,7 +43,7 @@ from credit_assets.lake.contracts import (
     shorten,
 )
 from credit_assets.lake.tables import Lake, Staged, sql_text
-from credit_assets.raw.delivery import BadDelivery, sha256_of
+from credit_assets.raw.delivery import BadDelivery, file_status, sha256_of
 from credit_assets.schemas.table import Table
 
 BLOCK = 8 * 1024 * 1024
@@ -60,20 +60,24 @@ EXACT = 2**53
 
 @dataclass(frozen=True)
 class Ingested:
-    """What became of the delivered rows of one table: `rows_in == rows_kept + rows_quarantined`.
+    """What became of the delivered rows of one table:
+    `rows_in == rows_kept + rows_quarantined + rows_superseded`.
 
     `staged` is yet to be committed. `violations` tell why rows were quarantined, `orphans` count rows
-    kept although a relation that is not enforced finds them no parent.
+    kept although a relation that is not enforced finds them no parent; superseded rows gave way to those of
+    a later file. `source_status` is each file's status before it was read.
     """
 
     staged: Staged
     rows_in: int
     rows_kept: int
     rows_quarantined: int
+    rows_superseded: int
     violations: tuple[Violation, ...]
     orphans: tuple[Violation, ...]
     quarantine: Path | None
     source_sha256: Mapping[str, str]
+    source_status: Mapping[str, list[int]]
 
 
 @dataclass(frozen=True)
@@ -98,12 +102,14 @@ class _Parquet:
 
 @dataclass(frozen=True)
 class _Target:
-    """What the rows are to become; `name` is the table's, as messages give it."""
+    """What the rows are to become; `name` is the table's, as messages give it. Of rows with one key in several
+    of the `layers`, which are names of files, the last one's stand; without layers all files are one."""
 
     name: str
     model: type[Table]
     types: Mapping[str, str]
     parents: Mapping[str, str]
+    layers: tuple[str, ...] = ()
 
     @property
     def columns(self) -> str:
@@ -122,6 +128,7 @@ def ingest(
     max_bad_share: float,
     quarantine_folder: Path,
     scratch: Path,
+    later_file_stands: bool = False,
 ) -> Ingested:
     """Stage the rows of the files (CSV, gzipped CSV, Parquet; their union) as a batch of the table.
 
@@ -129,7 +136,9 @@ def ingest(
     whole number may be written `5` or `5.0`, and is never rounded. Every other row is written, with its
     file, line and faults, to `quarantine_folder/<table>.parquet`, which is removed when there is none.
     Of rows with one key, all but the first are quarantined if they are equal throughout, else all of
-    them, as nobody can tell which is right. No files at all are zero rows. `parents` gives the SELECT or
+    them, as nobody can tell which is right; but with `later_file_stands` good rows of one key in several
+    files are no fault: the file's that comes last in `files` is kept, the others are superseded. No files at
+    all are zero rows. `parents` gives the SELECT or
     view of every table that the model's relations point to. `scratch` is a folder for large temporary
     files.
 
@@ -137,25 +146,30 @@ def ingest(
     `max_bad_share` of the rows are bad (the quarantine file is written all the same), or where a table
     that no relation ties to a parent has no rows.
     """
-    target = _Target(table.rsplit("/", 1)[-1], model, column_types(model), parents)
+    layers = tuple(file.name for file in files) if later_file_stands and len(files) > 1 else ()
+    target = _Target(table.rsplit("/", 1)[-1], model, column_types(model), parents, layers)
     lacking = {relation.parent for relation in model.relations} - set(parents)
     if lacking:
         raise ValueError(f"Table {target.name} relates to {', '.join(sorted(lacking))}: give them as parents")
+    if layers and len(keys(model)) != 1:
+        raise ValueError(f"Table {target.name} has {len(keys(model))} keys: no later row can stand for an earlier one")
     quarantine = quarantine_folder / f"{target.name}.parquet"
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f"ingest-{target.name}-", dir=scratch) as workspace:
-        before = [_status(file, target) for file in files]
+        before = {file.name: _status(file, target) for file in files}
         sha256 = {file.name: sha256_of(file) for file in files}
         sources = [_look_over(file, target, Path(workspace) / str(n)) for n, file in enumerate(files)]
         if not model.relations and not any(source.rows for source in sources):
             raise BadDelivery(f"Table {target.name}: no rows in {_names(files)}. Deliver some.")
         violations: tuple[Violation, ...] = ()
-        quarantined = 0
-        clean = _stage_clean(con, lake, table, batch, target, sources)
+        quarantined = superseded = 0
+        clean = None if layers else _stage_clean(con, lake, table, batch, target, sources)
         if clean:
             staged, rows_in = clean, clean.rows
         else:
             rows = Path(workspace) / "rows.parquet"
+            if layers:
+                _refuse_damaged(sources, target)
             rows_in = _judge(con, sources, target, rows)
             quarantined = _quarantine(con, rows, target, quarantine)
             if quarantined:
@@ -163,13 +177,18 @@ def ingest(
             # Divided, not multiplied: 29 of 100 are then the 0.29 that a configuration says.
             if quarantined and quarantined / rows_in > max_bad_share:
                 raise _too_many(con, quarantine, target, rows_in, quarantined, max_bad_share)
-            staged = lake.stage(con, _good(rows, target, quarantine if quarantined else None), table, batch)
+            good = _good(rows, target, quarantine if quarantined else None)
+            if layers:
+                superseded = _count(con, f"SELECT * FROM ({good}) WHERE NOT _stands")
+            staged = lake.stage(con, f"SELECT {target.columns} FROM ({good}) WHERE _stands", table, batch)
         try:
-            if rows_in != staged.rows + quarantined:
-                raise RuntimeError(f"{table}: {rows_in} rows in, {staged.rows} kept, {quarantined} bad")
+            if rows_in != staged.rows + quarantined + superseded:
+                raise RuntimeError(
+                    f"{table}: {rows_in} rows in, {staged.rows} kept, {quarantined} bad, {superseded} superseded"
+                )
             if not clean and check(con, staged.query(), model, parents):
                 raise RuntimeError(f"{table}: kept rows break the contract that they were judged by")
-            if before != [_status(file, target) for file in files]:
+            if before != {file.name: _status(file, target) for file in files}:
                 raise BadDelivery(
                     f"Table {target.name}: {_names(files)} changed while being read. Put deliveries in place "
                     "in one move (`credit-assets deliver` does), then ingest again."
@@ -185,10 +204,12 @@ def ingest(
         rows_in=rows_in,
         rows_kept=staged.rows,
         rows_quarantined=quarantined,
+        rows_superseded=superseded,
         violations=violations,
         orphans=kept_orphans,
         quarantine=quarantine if quarantined else None,
         source_sha256=sha256,
+        source_status=before,
     )
 
 
@@ -587,9 +608,11 @@ def _quarantine(con: duckdb.DuckDBPyConnection, rows: Path, target: _Target, qua
 
 
 def _repeated(judged: str, key: Sequence[str], target: _Target) -> str:
-    """A SELECT of the otherwise good rows that may not stay as others have their key, with the fault."""
-    names = ", ".join(identifier(name) for name in key)
-    same_key = " AND ".join(f"r.{identifier(name)} IS NOT DISTINCT FROM g.{identifier(name)}" for name in key)
+    """A SELECT of the otherwise good rows that may not stay as others (of the same layer) have their key, with
+    the fault."""
+    among = [*map(identifier, key), *(["_file"] if target.layers else [])]
+    names = ", ".join(among)
+    same_key = " AND ".join(f"r.{name} IS NOT DISTINCT FROM g.{name}" for name in among)
     shown = f"concat_ws(', ', {', '.join(f'CAST({identifier(name)} AS VARCHAR)' for name in key)})"
     whole = f"row({target.columns})"
     repeats = fault(", ".join(key), shown, "repeats an earlier row")
@@ -606,8 +629,15 @@ def _repeated(judged: str, key: Sequence[str], target: _Target) -> str:
 
 
 def _good(rows: Path, target: _Target, quarantine: Path | None) -> str:
-    """A SELECT of the rows that were not quarantined."""
-    query = f"SELECT {target.columns} FROM read_parquet({_path(rows)}, hive_partitioning = false) AS r"
+    """A SELECT of the rows that were not quarantined, and whether each stands (`_stands`) or is superseded."""
+    stands = "true"
+    if target.layers:
+        layer = f"list_position([{', '.join(map(sql_text, target.layers))}], _file)"
+        [key] = keys(target.model)
+        stands = f"{layer} = max({layer}) OVER (PARTITION BY {', '.join(map(identifier, key))})"
+    query = (
+        f"SELECT {target.columns}, {stands} AS _stands FROM read_parquet({_path(rows)}, hive_partitioning = false) AS r"
+    )
     if quarantine:
         query += (
             f" WHERE len(r._faults) = 0 AND NOT EXISTS (SELECT 1 FROM read_parquet({_path(quarantine)}, "
@@ -663,12 +693,15 @@ def _too_many(
     )
 
 
-def _status(file: Path, target: _Target) -> tuple[int, int, int]:
+def _count(con: duckdb.DuckDBPyConnection, query: str) -> int:
+    return int(con.execute(f"SELECT count(*) FROM ({query})").fetchall()[0][0])
+
+
+def _status(file: Path, target: _Target) -> list[int]:
     try:
-        status = file.stat()
+        return file_status(file)
     except FileNotFoundError as error:
         raise BadDelivery(f"Table {target.name}: there is no file {file}.") from error
-    return status.st_size, status.st_mtime_ns, status.st_ino
 
 
 def _names(files: Sequence[Path]) -> str:

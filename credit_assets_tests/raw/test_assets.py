@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +11,12 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from credit_assets.automation.runs import RunOutcome
+from credit_assets.automation.outstanding import to_ingest
+from credit_assets.automation.runs import RunOutcome, execute, instance_for_commands
+from credit_assets.definitions import build
+from credit_assets.lake.io_managers import SOURCE
 from credit_assets.lake.tables import Lake
+from credit_assets.portfolio import Portfolio
 from credit_assets.project import Project
 from credit_assets.raw.delivery import Inbox
 from credit_assets.raw.sample import MARKER
@@ -22,6 +27,7 @@ from credit_assets_tests.small_project import (
     configure,
     copy_of,
     deliver_sample,
+    inside,
     instance_of,
     make_project,
     run_job,
@@ -136,14 +142,14 @@ def test_rows_in_are_rows_kept_and_rows_quarantined(tolerated):
     project, outcome = tolerated
     made = materialized(project, outcome)
     counted = {
-        name: [made[name].metadata[f"rows_{fate}"].value for fate in ("in", "kept", "quarantined")]
+        name: [made[name].metadata[f"rows_{fate}"].value for fate in ("in", "kept", "quarantined", "superseded")]
         for name in made
         if "rows_in" in made[name].metadata
     }
     assert len(counted) == 8
-    assert counted["applications"] == [100, 99, 1]
-    for name, (rows_in, kept, quarantined) in counted.items():
-        assert rows_in == kept + quarantined
+    assert counted["applications"] == [100, 99, 1, 0]
+    for name, (rows_in, kept, quarantined, superseded) in counted.items():
+        assert rows_in == kept + quarantined + superseded
         assert kept == len(table(project, name, BATCH)) == made[name].metadata["dagster/row_count"].value
 
 
@@ -152,6 +158,46 @@ def test_the_other_batches_are_untouched_by_a_tolerated_delivery(ingested, toler
     before, after = versions(ingested), versions(project)
     changed = {key for key in after if after[key] != before[key]}
     assert changed == {(name, BATCH) for name in TABLES}
+
+
+def ingest_outcomes(project: Project) -> RunOutcome:
+    """That table alone, as later outcomes are ingested."""
+    with inside(project), instance_for_commands(project, BOOK) as instance:
+        return execute(instance, build(BOOK, project), BOOK, "ingest", BATCH, lambda line: None, ("outcomes",))
+
+
+def test_outcomes_in_parts_are_put_together_and_the_later_word_stands(ingested, tmp_path):
+    project = copy_of(ingested, tmp_path / "project")
+    inbox, lake = Inbox(project.inbox), Lake(project.lake)
+    first, second = table(project, "applications", BATCH)["SK_ID_CURR"][:2]
+    for part, rows in enumerate([[(first, 0)], [(first, 1), (second, 0)]]):
+        (project.root / f"part-{part}").mkdir()
+        (project.root / f"part-{part}" / "outcomes.csv").write_text(
+            "".join(f"{applicant},{target}\n" for applicant, target in [("SK_ID_CURR", "TARGET"), *rows])
+        )
+        inbox.deliver(project.root / f"part-{part}", BOOK, BATCH)
+    [due] = to_ingest(Portfolio.load(project, BOOK), inbox, lake)
+    assert due.tables == ("outcomes",)
+    (inbox.root / BOOK / ".fingerprints" / f"{BATCH}.json").unlink()
+    made = materialized(project, ingest_outcomes(project))
+    assert list(made) == ["outcomes"]
+    told = {fate: made["outcomes"].metadata[f"rows_{fate}"].value for fate in ("in", "kept", "superseded")}
+    assert told == {"in": 3, "kept": 2, "superseded": 1}
+    assert table(project, "outcomes", BATCH)[["SK_ID_CURR", "TARGET"]].values.tolist() == [[first, 1], [second, 0]]
+    # What was read then is known without reading it again.
+    [look] = [look for look in inbox.looks(BOOK) if look.batch == BATCH]
+    sources = json.loads(lake.batches(f"{BOOK}/outcomes")[BATCH].metadata[SOURCE])
+    assert set(sources) == {"outcomes.csv", "outcomes.2.csv"}
+    assert inbox.differing(BOOK, look, sources, read=False) == set()
+
+
+def test_outcomes_of_somebody_else_are_refused(ingested, tmp_path):
+    project = copy_of(ingested, tmp_path / "project")
+    (project.root / "later").mkdir()
+    (project.root / "later" / "outcomes.csv").write_text("SK_ID_CURR,TARGET\n77,1\n")
+    Inbox(project.inbox).deliver(project.root / "later", BOOK, BATCH)
+    outcome = ingest_outcomes(project)
+    assert "outcomes.csv row 2, column SK_ID_CURR: '77' must occur in applications.SK_ID_CURR" in outcome.errors[0]
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import multiprocessing
 import os
 import shutil
 import signal
 import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from credit_assets.raw.delivery import BadDelivery, Inbox, match_files, sha256_of
+from credit_assets.raw.delivery import BadDelivery, Inbox, Look, match_files, outcomes_order, sha256_of
 
 STEMS = {"loans": ["loans_train", "loans_test"], "payments": ["Payments"], "outcomes": ["outcomes"]}
 
@@ -117,7 +123,7 @@ def test_outcomes_delivered_later_join_their_batch(inbox: Inbox, tmp_path: Path)
     later = folder_of(tmp_path / "later", outcomes_csv="a,t\n1,0\n")
     (later / "SYNTHETIC.md").write_text("made up")
     delivery = inbox.deliver(later, "book", "2026-01")
-    assert delivery.change == "replaced"
+    assert delivery.change == "added"
     files = inbox.files("book", "2026-01")
     assert contents(files) == {"SYNTHETIC.md": "made up", "loans.csv": "a\n1\n", "outcomes.csv": "a,t\n1,0\n"}
     assert files[1].stat().st_ino == inode
@@ -137,12 +143,257 @@ def test_a_correction_keeps_the_outcomes_delivered_before(inbox: Inbox, tmp_path
     assert contents(inbox.files("book", "2026-01")) == {"loans.csv": "a\n2\n", "outcomes.csv": "a,t\n1,0\n"}
 
 
-def test_corrected_outcomes_replace_those_of_another_ending(inbox: Inbox, tmp_path: Path) -> None:
-    inbox.deliver(folder_of(tmp_path / "v1", loans_csv="a\n1\n", outcomes_csv="a,t\n1,0\n"), "book", "2026-01")
-    corrected = folder_of(tmp_path / "later")
-    (corrected / "outcomes.csv.gz").write_bytes(b"compressed")
-    inbox.deliver(corrected, "book", "2026-01")
-    assert [file.name for file in inbox.files("book", "2026-01")] == ["loans.csv", "outcomes.csv.gz"]
+# -- outcomes that come in parts -------------------------------------------------------------------
+
+
+class Months:
+    """Deliveries to one batch, of files given as name=content."""
+
+    def __init__(self, inbox: Inbox, tmp_path: Path) -> None:
+        self.inbox, self.tmp_path, self.number = inbox, tmp_path, 0
+
+    def deliver(self, **files: str) -> str:
+        self.number += 1
+        folder = folder_of(self.tmp_path / f"month-{self.number}", **files)
+        return self.inbox.deliver(folder, "book", "2026-01").change
+
+    def there(self) -> dict[str, str]:
+        return {file.name: file.read_text() for file in self.inbox.files("book", "2026-01") if file.stem != "loans"}
+
+
+@pytest.fixture
+def months(inbox: Inbox, tmp_path: Path) -> Months:
+    months = Months(inbox, tmp_path)
+    assert months.deliver(loans_csv="a\n1\n") == "new"
+    return months
+
+
+def test_a_second_file_of_outcomes_is_added_under_a_number(months: Months) -> None:
+    assert [months.deliver(outcomes_csv=content) for content in ("may", "june", "july")] == ["added"] * 3
+    assert months.there() == {"outcomes.csv": "may", "outcomes.2.csv": "june", "outcomes.3.csv": "july"}
+
+
+def test_added_outcomes_keep_their_ending(months: Months, tmp_path: Path) -> None:
+    months.deliver(outcomes_csv="may")
+    (tmp_path / "june").mkdir()
+    (tmp_path / "june" / "Outcomes.csv.gz").write_text("june")
+    months.inbox.deliver(tmp_path / "june", "book", "2026-01")
+    assert months.there() == {"outcomes.csv": "may", "outcomes.2.csv.gz": "june"}
+
+
+def test_the_last_outcomes_again_change_nothing(months: Months) -> None:
+    months.deliver(outcomes_csv="may")
+    assert months.deliver(outcomes_csv="may") == "unchanged"
+    months.deliver(outcomes_csv="june")
+    assert months.deliver(outcomes_csv="june") == "unchanged"
+    assert months.there() == {"outcomes.csv": "may", "outcomes.2.csv": "june"}
+
+
+def test_earlier_outcomes_again_are_a_word_taken_back(months: Months) -> None:
+    for content in ("may", "june", "may"):
+        assert months.deliver(outcomes_csv=content) == "added"
+    assert months.there() == {"outcomes.csv": "may", "outcomes.2.csv": "june", "outcomes.3.csv": "may"}
+
+
+def test_a_folder_that_outcomes_are_collected_in_brings_the_new_ones(months: Months) -> None:
+    collected = {"outcomes_2026_05_csv": "may"}
+    assert months.deliver(**collected) == "added"
+    collected |= {"outcomes_2026_06_csv": "june", "outcomes_2026_07_csv": "july"}
+    assert months.deliver(**collected) == "added"
+    assert months.there() == {"outcomes_2026_05.csv": "may", "outcomes.2.csv": "june", "outcomes.3.csv": "july"}
+    assert months.deliver(**collected) == "unchanged"
+
+
+def test_delivered_outcomes_come_after_those_that_were_copied(months: Months) -> None:
+    folder = months.inbox.folder("book", "2026-01")
+    for name in ("outcomes_b.csv", "outcomes-a.csv", "outcomes.10.csv", "outcomes.9.csv", "outcomes.csv"):
+        (folder / name).write_text(name)
+    months.deliver(outcomes_csv="new")
+    ordered = sorted(months.inbox.files("book", "2026-01")[1:], key=outcomes_order)
+    assert [file.name for file in ordered] == [
+        *("outcomes.csv", "outcomes-a.csv", "outcomes_b.csv", "outcomes.9.csv", "outcomes.10.csv", "outcomes.11.csv")
+    ]
+    assert ordered[-1].read_text() == "new"
+
+
+def test_a_correction_keeps_all_outcomes_and_one_with_outcomes_replaces_them(months: Months) -> None:
+    for content in ("may", "june"):
+        months.deliver(outcomes_csv=content)
+    assert months.deliver(loans_csv="a\n2\n") == "replaced"
+    assert months.there() == {"outcomes.csv": "may", "outcomes.2.csv": "june"}
+    assert months.deliver(loans_csv="a\n3\n", outcomes_csv="all") == "replaced"
+    assert months.there() == {"outcomes.csv": "all"}
+
+
+def test_all_files_of_outcomes_belong_to_one_table_in_their_order(tmp_path: Path) -> None:
+    names = ["outcomes.10.csv", "Outcomes.csv.gz", "outcomes_late.parquet", "outcomes.2.csv", "outcomesx.csv"]
+    files = [tmp_path / name for name in [*names, "loans_test.csv", "payments.csv"]]
+    matched = match_files(files, STEMS | {"results": ["outcomes"]}, ["outcomes", "results"], outcomes="results")
+    ordered = [file.name for file in matched.tables["results"]]
+    assert ordered == ["Outcomes.csv.gz", "outcomes_late.parquet", "outcomes.2.csv", "outcomes.10.csv"]
+    assert [file.name for file in matched.unknown] == ["outcomesx.csv"]
+    twice = [*files, tmp_path / "outcomes.2.parquet"]
+    with pytest.raises(BadDelivery, match=r"outcomes\.2\.csv and outcomes\.2\.parquet .* same file twice"):
+        match_files(twice, STEMS, ["outcomes"], outcomes="outcomes")
+
+
+# -- looking the inbox over ------------------------------------------------------------------------
+
+WRITTEN = [
+    *("loans.csv.part", "loans.csv.tmp", "loans.csv.filepart", "loans.csv.partial", "loans.csv~", "LOANS.CSV.PART"),
+    *(".loans.csv.Xy12aB", ".loans.csv.gz.aaaaaa", ".~tmp~", ".rsync-partial"),
+]
+
+
+def look_at(inbox: Inbox) -> Look:
+    [look] = inbox.looks("book")
+    return look
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_a_file_that_is_still_being_written_says_so_by_its_name(inbox: Inbox, tmp_path: Path, name: str) -> None:
+    inbox.deliver(folder_of(tmp_path / "in", loans_csv="a\n1\n"), "book", "2026-01")
+    (inbox.folder("book", "2026-01") / name).touch()
+    assert look_at(inbox).partial == (name,)
+    with pytest.raises(BadDelivery, match=r"still being written, by its name"):
+        inbox.deliver(inbox.folder("book", "2026-01"), "book", "2026-02")
+
+
+@pytest.mark.parametrize("name", ["loans.csv", "partial.csv", ".DS_Store", ".gitignore", ".loans.swp", "part"])
+def test_other_names_do_not(inbox: Inbox, tmp_path: Path, name: str) -> None:
+    inbox.deliver(folder_of(tmp_path / "in", loans_csv="a\n1\n"), "book", "2026-01")
+    (inbox.folder("book", "2026-01") / name).touch()
+    assert look_at(inbox).partial == ()
+
+
+def test_a_look_has_the_same_signature_until_a_file_is_touched(inbox: Inbox, tmp_path: Path) -> None:
+    inbox.deliver(folder_of(tmp_path / "in", loans_csv="a\n1\n"), "book", "2026-01")
+    file = inbox.folder("book", "2026-01") / "loans.csv"
+    seen = [look_at(inbox).signature]
+    assert look_at(inbox).signature == seen[0]
+    for change in (
+        lambda: file.open("a").close() or os.utime(file, ns=(1, 1)),
+        lambda: file.write_text("a\n12\n"),
+        lambda: shutil.copy2(file, tmp_path / "copy") and (tmp_path / "copy").replace(file),
+        lambda: (file.parent / "more.csv").touch(),
+        lambda: file.unlink(),
+    ):
+        change()
+        seen.append(look_at(inbox).signature)
+    assert len(set(seen)) == len(seen)
+
+
+def test_what_cannot_be_a_batch_is_told(inbox: Inbox, tmp_path: Path) -> None:
+    inbox.deliver(folder_of(tmp_path / "in", loans_csv="a\n1\n"), "book", "2026-01")
+    home = inbox.root / "book"
+    (home / "May 2026").mkdir()
+    (home / "loans.csv").touch()
+    (home / "delivery.zip").touch()
+    (home / "README").touch()
+    (home / "gone").symlink_to(home / "nowhere")
+    told = {look.batch: look.trouble for look in inbox.looks("book")}
+    assert "'May 2026' cannot be a batch's name: use letters" in (told.pop("May 2026") or "")
+    beside = "a file beside the batches; put it into a batch's folder"
+    assert told == {"2026-01": None, "loans.csv": beside, "delivery.zip": beside}
+
+
+def test_an_inbox_that_is_not_there_holds_nothing(inbox: Inbox) -> None:
+    assert inbox.looks("book") == []
+
+
+@contextlib.contextmanager
+def as_nobody() -> Iterator[None]:
+    """Without root's right to read everything, where the tests are run by root."""
+    if os.geteuid():
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_folders_and_files_that_may_not_be_read_are_told() -> None:
+    # Not pytest's folder, which nobody else may enter.
+    with tempfile.TemporaryDirectory() as root:
+        Path(root).chmod(0o777)
+        with as_nobody():
+            inbox = Inbox(Path(root))
+            for batch in ("2026-01", "2026-02"):
+                folder_of(Path(root) / batch, loans_csv="a\n1\n", payments_csv="b\n")
+                inbox.deliver(Path(root) / batch, "book", batch)
+            closed, open_ = (inbox.folder("book", batch) for batch in ("2026-01", "2026-02"))
+            closed.chmod(0)
+            (open_ / "loans.csv").chmod(0)
+            try:
+                first, second = inbox.looks("book")
+                assert (first.trouble or "").startswith("cannot be looked into: [Errno 13] Permission denied")
+                assert (second.trouble, second.unreadable) == (None, ["loans.csv"])
+            finally:
+                closed.chmod(0o700)
+
+
+def test_batches_that_come_and_go_while_they_are_looked_at_do_no_harm(inbox: Inbox, tmp_path: Path) -> None:
+    inbox.deliver(folder_of(tmp_path / "in", loans_csv="a\n1\n"), "book", "2026-01")
+    done = threading.Event()
+
+    def disturb() -> None:
+        while not done.is_set():
+            folder = inbox.root / "book" / "2026-02"
+            folder.mkdir()
+            for number in range(20):
+                (folder / f"{number}.csv").touch()
+            shutil.rmtree(folder)
+
+    with ThreadPoolExecutor(1) as pool:
+        disturbing = pool.submit(disturb)
+        try:
+            for _ in range(300):
+                assert "2026-01" in {look.batch for look in inbox.looks("book")}
+        finally:
+            done.set()
+        disturbing.result()
+
+
+# -- the memory of what files hold -----------------------------------------------------------------
+
+
+def test_files_are_told_apart_by_what_they_hold(inbox: Inbox, tmp_path: Path) -> None:
+    expected = inbox.deliver(folder_of(tmp_path / "in", loans_csv="1", bureau_csv="2", a_csv="3"), "book", "x").files
+    folder = inbox.folder("book", "x")
+    (folder / "loans.csv").write_text("10")
+    (folder / "bureau.csv").write_text("9")
+    os.utime(folder / "a.csv", ns=(1, 1))
+    assert inbox.differing("book", look_at(inbox), expected, read=False) == {"loans.csv", "bureau.csv", "a.csv"}
+    assert inbox.differing("book", look_at(inbox), expected, read=True) == {"loans.csv", "bureau.csv"}
+    assert inbox.differing("book", look_at(inbox), expected, read=False) == {"loans.csv", "bureau.csv"}
+    assert inbox.differing("book", look_at(inbox), {"gone.csv": "0"}, read=True) == {"gone.csv"}
+
+
+def test_a_file_that_is_as_it_was_last_seen_is_not_read_again(inbox: Inbox, tmp_path: Path) -> None:
+    expected = inbox.deliver(folder_of(tmp_path / "in", loans_csv="old"), "book", "x").files
+    file = inbox.folder("book", "x") / "loans.csv"
+    before = file.stat().st_mtime_ns
+    file.write_text("new")
+    os.utime(file, ns=(before, before))
+    assert inbox.differing("book", look_at(inbox), expected, read=True) == set()
+
+
+def remember_some(root: Path, number: int) -> None:
+    for turn in range(20):
+        Inbox(root).remember("book", "x", {f"{number}-{turn}": {"status": [0, 0, 0], "sha256": "0"}})
+
+
+def test_what_several_processes_remember_at_once_is_all_kept(inbox: Inbox, tmp_path: Path) -> None:
+    inbox.deliver(folder_of(tmp_path / "in", loans_csv="1"), "book", "x")
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("fork")) as pool:
+        list(pool.map(remember_some, [inbox.root] * 2, range(2)))
+    memory = json.loads((inbox.root / "book" / ".fingerprints" / "x.json").read_text())
+    assert len(memory) == 41
+
+
+# -- deliveries that are killed --------------------------------------------------------------------
 
 
 def test_a_fingerprint_follows_a_file_put_in_place_by_hand(inbox: Inbox, tmp_path: Path) -> None:

@@ -73,7 +73,11 @@ def bring(con: duckdb.DuckDBPyConnection, lake: Lake, tmp_path: Path) -> Ingest:
     """Ingest files, given as name=text or bytes, as the batch 2026-01."""
 
     def bring(
-        files: dict[str, str | bytes], model: type[Table] = Loan, share: float = 1.0, commit: bool = True
+        files: dict[str, str | bytes],
+        model: type[Table] = Loan,
+        share: float = 1.0,
+        commit: bool = True,
+        later_file_stands: bool = False,
     ) -> Ingested:
         folder = tmp_path / "inbox"
         folder.mkdir(exist_ok=True)
@@ -90,6 +94,7 @@ def bring(con: duckdb.DuckDBPyConnection, lake: Lake, tmp_path: Path) -> Ingest:
             max_bad_share=share,
             quarantine_folder=tmp_path / "quarantine",
             scratch=tmp_path / "scratch",
+            later_file_stands=later_file_stands,
         )
         if commit:
             lake.commit(ingested.staged, {})
@@ -338,6 +343,119 @@ def test_the_allowed_share_may_be_reached_and_not_passed(bring: Ingest, con: Any
     assert rows(con, lake) == THREE_ROWS
     assert lake.version("book/loans") == 1
     assert bring({"loans.csv": quarter}, share=0.25).rows_quarantined == 1
+
+
+# -- files of which the later one stands -----------------------------------------------------------
+
+
+class Outcome(Table):
+    ID: np.int64 = pa.Field(unique=True)
+    TARGET: np.int8 = pa.Field(isin=[0, 1])
+    relations = (Relation("ID", "loans", "ID"),)
+
+
+def fates(ingested: Ingested) -> tuple[int, int, int, int]:
+    return (ingested.rows_in, ingested.rows_kept, ingested.rows_quarantined, ingested.rows_superseded)
+
+
+def bring_outcomes(bring: Ingest, **files: str) -> Ingested:
+    """Files of rows given as `ID,TARGET;ID,TARGET`."""
+    written = {f"{name}.csv": "\n".join(["ID,TARGET", *rows.split(";")]) for name, rows in files.items()}
+    return bring(written, Outcome, later_file_stands=True)
+
+
+def test_of_an_applicant_in_several_files_the_last_ones_word_stands(bring: Ingest, con: Any, lake: Lake) -> None:
+    # The order given, which is not that of the names.
+    ingested = bring_outcomes(bring, b="1,0;2,0", c="2,1;3,1", a="2,0;3,0")
+    assert rows(con, lake, "book/outcomes") == [(1, 0), (2, 0), (3, 0)]
+    assert fates(ingested) == (6, 3, 0, 3)
+    assert set(ingested.source_sha256) == {"a.csv", "b.csv", "c.csv"}
+
+
+def test_a_bad_row_takes_nothing_back(bring: Ingest, con: Any, lake: Lake) -> None:
+    ingested = bring_outcomes(bring, a="1,0;2,0;3,0", b="1,7;4,1;2,;3,1")
+    assert rows(con, lake, "book/outcomes") == [(1, 0), (2, 0), (3, 1)]
+    assert fates(ingested) == (7, 3, 3, 1)
+
+
+def test_within_one_file_an_applicant_still_has_one_row(bring: Ingest, con: Any, lake: Lake) -> None:
+    ingested = bring_outcomes(bring, a="1,0;2,0;3,0;3,0", b="1,1;1,0;2,1;2,1")
+    assert rows(con, lake, "book/outcomes") == [(1, 0), (2, 1), (3, 0)]
+    assert fates(ingested) == (8, 3, 4, 1)
+    assert {told[:1] + told[3:] for told in faults(ingested)} == {
+        (5, "repeats an earlier row"),
+        (2, "must be unique; the rows with this key differ"),
+        (3, "must be unique; the rows with this key differ"),
+    }
+
+
+def test_without_the_word_of_the_later_file_two_files_of_a_key_contradict_each_other(bring: Ingest) -> None:
+    header = "ID,TARGET\n"
+    ingested = bring({"a.csv": f"{header}1,0\n2,0\n", "b.csv": f"{header}2,1\n"}, Outcome)
+    assert fates(ingested) == (3, 1, 2, 0)
+
+
+def test_a_later_row_needs_one_key_to_stand_for_an_earlier_one(bring: Ingest) -> None:
+    class Keyless(Table):
+        ID: np.int64
+
+    with pytest.raises(ValueError, match="Table keylesss has 0 keys"):
+        bring({"a.csv": "ID\n1\n", "b.csv": "ID\n1\n"}, Keyless, later_file_stands=True)
+
+
+def test_a_damaged_parquet_file_among_several_is_refused(bring: Ingest) -> None:
+    sink = io.BytesIO()
+    pd.DataFrame({"ID": np.arange(50_000), "TARGET": np.int8(0)}).to_parquet(sink)
+    damaged = sink.getvalue()[:500] + bytes(5000) + sink.getvalue()[5500:]
+    with pytest.raises(BadDelivery, match=r"b\.parquet \(table outcomes\) is damaged"):
+        bring({"a.csv": "ID,TARGET\n1,0\n", "b.parquet": damaged}, Outcome, later_file_stands=True)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.lists(
+        st.lists(st.tuples(st.integers(1, 4), st.sampled_from([0, 1, 7])), max_size=5),
+        min_size=2,
+        max_size=4,
+    )
+)
+def test_any_files_of_outcomes_are_accounted_for(written: list[list[tuple[int, int]]]) -> None:
+    expected, bad, superseded = {}, 0, 0
+    for rows_of_file in written:
+        good: dict[int, list[int]] = {}
+        for number, target in rows_of_file:
+            # Applicant 4 is not of the batch, 7 is no outcome.
+            if number <= 3 and target <= 1:
+                good.setdefault(number, []).append(target)
+            else:
+                bad += 1
+        for number, targets in good.items():
+            if len(set(targets)) > 1:
+                bad += len(targets)
+            else:
+                bad += len(targets) - 1
+                superseded += number in expected
+                expected[number] = targets[0]
+    with tempfile.TemporaryDirectory() as folder, duckdb.connect() as con:
+        files = [Path(folder) / f"outcomes.{number}.csv" for number in range(len(written))]
+        for file, rows_of_file in zip(files, written, strict=True):
+            file.write_text("".join(f"{a},{b}\n" for a, b in [("ID", "TARGET"), *rows_of_file]))
+        ingested = ingest(
+            con,
+            Lake(Path(folder) / "lake"),
+            files,
+            "outcomes",
+            Outcome,
+            None,
+            parents=PARENTS,
+            max_bad_share=1,
+            quarantine_folder=Path(folder) / "quarantine",
+            scratch=Path(folder) / "scratch",
+            later_file_stands=True,
+        )
+        kept = dict(con.sql(ingested.staged.query()).fetchall()) if ingested.rows_kept else {}
+    assert kept == expected
+    assert fates(ingested) == (sum(map(len, written)), len(expected), bad, superseded)
 
 
 # -- files that cannot be read ----------------------------------------------------------------------
