@@ -21,6 +21,9 @@ from pydantic import PrivateAttr
 from credit_assets.lake.tables import BATCH, Lake, sql_text
 from credit_assets.project import Project
 
+WHY_TAG, AUTOMATIC_TAG = "credit_assets/why", "credit_assets/automatic"
+"""Tags of a run: why it was started, in words; and that no person started it."""
+
 
 @dataclass(frozen=True)
 class Read:

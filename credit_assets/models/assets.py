@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 import duckdb
 import pandas as pd
+from dagster._core.storage.tags import ROOT_RUN_ID_TAG
 
 from credit_assets.features.queries import FeatureQuery
 from credit_assets.features.training_set import TEST, training_frame
@@ -20,7 +21,7 @@ from credit_assets.models.policy import cut_off
 from credit_assets.models.tuning import tune
 from credit_assets.portfolio import Portfolio
 from credit_assets.project import Project
-from credit_assets.resources import LakeResource
+from credit_assets.resources import WHY_TAG, LakeResource
 from credit_assets.schemas.evidence import BaselinePredictions, CandidatePredictions
 
 NOT_FEATURES = ("batch", "target", "fold")
@@ -52,7 +53,8 @@ def assets(portfolio: Portfolio, project: Project, features: FeatureQuery) -> li
         frame = training_frame(training_set)
         design = DesignMatrix.of(frame, feature_names(frame, key), key)
         folds = Folds(design, config)
-        found = tune(folds, config, project.studies, content_version(training_set), context.log.info)
+        learned_from = content_version(training_set)
+        found = tune(folds, config, project.studies, learned_from, context.log.info)
         model, held_out = fit_pd_model(design, folds, found.params, found.rounds, config)
         test = frame[frame["fold"] == TEST]
         threshold = cut_off(portfolio.policy, held_out["pd"].to_numpy())
@@ -62,13 +64,21 @@ def assets(portfolio: Portfolio, project: Project, features: FeatureQuery) -> li
             (Path(folder) / registry.IMPORTANCE).write_text(json.dumps(shares.to_dict()))
             # Split, policy, scorecard, gate: what a score of this model depends on beside the model.
             (Path(folder) / "portfolio.json").write_text(portfolio.model_dump_json(indent=1))
-            version = registry.log_and_register(
+            attempts = {
+                registry.ROOT_RUN: context.run.tags.get(ROOT_RUN_ID_TAG, context.run_id),
+                registry.LEARNED_FROM: learned_from,
+            }
+            # Killed and launched again, a training gives the same model: it is one version.
+            version = registry.registered_before(project.tracking_uri, portfolio.name, attempts)
+            version = version or registry.log_and_register(
                 model,
                 run_name="xgboost",
                 name=portfolio.name,
                 params=found.params | {"rounds": found.rounds, "seed": config.seed, "study": found.study},
                 metrics={"tuning_auc": found.auc, "trials": len(found.trials)},
-                tags=_tags(context, portfolio) | {registry.CUT_OFF: repr(threshold)},
+                tags=_tags(context, portfolio)
+                | attempts
+                | {registry.CUT_OFF: repr(threshold), registry.WHY: context.run.tags.get(WHY_TAG, "by hand")},
                 artifacts={"": Path(folder)},
                 **_tracking(context, project),
             )

@@ -11,6 +11,12 @@ class TrainingConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     seed: int = Field(default=20, ge=0, description="of the split, the search and the model")
+    window_batches: int = Field(
+        default=24, ge=1, description="newest matured batches, the test among them, that are learned from"
+    )
+    matured_share: float = Field(
+        default=0.5, gt=0, le=1, description="share of a batch's applicants whose outcomes must be known to use them"
+    )
     holdout_share: float = Field(
         default=0.25, gt=0, lt=0.9, description="share of applicants tested on where one batch has outcomes"
     )

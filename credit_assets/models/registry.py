@@ -1,4 +1,5 @@
-"""Models in MLflow: logged, versioned, aliased as champion and challenger, and loaded again.
+"""Models in MLflow: logged, versioned, aliased as champion and challenger, and loaded again; and the history of
+champions, which is kept beside the alias.
 
 What a model is and how it is fitted is in `estimators.py`.
 """
@@ -9,25 +10,55 @@ import json
 import os
 import platform
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from credit_assets.models.estimators import LogisticBaseline, PDModel
 from credit_assets.project import code_version, git_commit
 
 if TYPE_CHECKING:
-    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 CUT_OFF = "cut_off"
 """Tag of a version: the PD it declines above."""
 
+TABLE = "table."
+"""Tags of a version, one a table that it was made from: that table's version."""
+
+WHY, GATE = "why", "gate"
+"""Tags of a version: why it was trained, and what the promotion gate said of it, in words."""
+
 IMPORTANCE = "importance.json"
 """Artifact of a run: the weight of each feature."""
 
+DRIFT_REFERENCE = "drift_reference.parquet"
+"""Artifact of a run: what batches are held against. A version without it never passed the gate."""
+
+ROOT_RUN, LEARNED_FROM = "dagster_root_run_id", "learned_from"
+"""Tags of a version: the first attempt at the Dagster run that trained it, and a hash of the rows it learned from."""
+
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous_champion"
+
+EVENT = "champion."
+"""Tags of the registered model, `champion.0001` and on: each move of the alias as JSON."""
+
+MOVING = "champion_moving"
+"""Tag of the registered model while the alias is moved: the event that is to be noted once it has been."""
+
+WHY_LENGTH = 1000
+"""Characters kept of a reason; a tag's value must stay below 5000."""
+
+FOUND_THERE = (
+    "Champion already when the history began; at the earliest since it was registered, which is the time given."
+)
+FOUND_MOVED = "Found moved: in MLflow itself, outside of the platform, at some time since the move before."
+
+By = Literal["gate", "rollback", "hand"]
 
 LIBRARIES = ("xgboost", "numpy", "pandas", "scikit-learn", "duckdb", "optuna", "mlflow")
 """Whose versions are kept with every model: a score that is to be repeated needs the same."""
@@ -38,6 +69,29 @@ SERVING_LIBRARIES = ("xgboost", "numpy", "pandas", "scipy", "pydantic", "mlflow"
 
 class RegistryError(LookupError):
     """A model, version or alias that is not in the registry."""
+
+
+class PromotionRefused(ValueError):
+    """The alias `champion` is not moved: to a version that was rolled back from, or one that may not decide."""
+
+
+@dataclass(frozen=True)
+class ChampionEvent:
+    """One move of the alias `champion`: to `version`, at a time (UTC), by whom and why, in which Dagster run,
+    from the version `replaced` (None for the first)."""
+
+    number: int
+    version: int
+    at: datetime
+    by: By
+    why: str
+    run_id: str | None
+    replaced: int | None
+
+    @property
+    def back(self) -> bool:
+        """Whether the version replaced was found wanting, and not just followed by a newer one."""
+        return self.by != "gate" and self.replaced is not None and self.version < self.replaced
 
 
 def prepare(tracking_uri: str) -> None:
@@ -131,6 +185,24 @@ def log_and_register(
     return client.get_model_version(name, registered.version)
 
 
+def registered_before(tracking_uri: str, name: str, attempts: Mapping[str, str]) -> ModelVersion | None:
+    """The version that an earlier attempt at the same work, which was killed, had registered; None where none had.
+
+    `attempts` are tags that only the versions of such attempts have. Its run is ended as if it had been let to,
+    and it is the challenger where it has not become champion.
+    """
+    client = _client(tracking_uri)
+    wanted = " AND ".join(f"tag.`{tag}` = '{value}'" for tag, value in attempts.items())
+    found = client.search_model_versions(f"name = '{name}' AND {wanted}", max_results=1)
+    if not found:
+        return None
+    [version] = found
+    client.set_terminated(version.run_id, "FINISHED")
+    if (current := champion(tracking_uri, name)) is None or int(current.version) != int(version.version):
+        client.set_registered_model_alias(name, CHALLENGER, version.version)
+    return client.get_model_version(name, version.version)
+
+
 def log_baseline(
     model: LogisticBaseline,
     *,
@@ -165,6 +237,11 @@ def log_evidence(
         log(run_id, str(path), folder or None)
 
 
+def log_judgement(tracking_uri: str, name: str, number: str | int, words: str) -> None:
+    """Keep with a version what the gate said of it."""
+    _client(tracking_uri).set_model_version_tag(name, str(number), GATE, words[:WHY_LENGTH])
+
+
 def champion(tracking_uri: str, name: str) -> ModelVersion | None:
     """The version whose scores decide; None where none has been promoted."""
     return _by_alias(tracking_uri, name, CHAMPION)
@@ -175,21 +252,153 @@ def challenger(tracking_uri: str, name: str) -> ModelVersion | None:
     return _by_alias(tracking_uri, name, CHALLENGER)
 
 
-def promote(tracking_uri: str, name: str, number: str | int) -> ModelVersion:
-    """Make a version the champion; a rollback is the same with an earlier number.
+def newest(tracking_uri: str, name: str) -> ModelVersion | None:
+    """The version registered last, whatever became of it; None where there is none."""
+    found = _client(tracking_uri).search_model_versions(
+        f"name = '{name}'", max_results=1, order_by=["version_number DESC"]
+    )
+    return found[0] if found else None
 
-    The champion before gets the alias `previous_champion`; a promoted challenger is one no longer.
-    Raises RegistryError where there is no such version.
+
+def table_versions(tracking_uri: str, name: str) -> set[tuple[str, int]]:
+    """The versions of tables that any registered version was made from."""
+    return {
+        (tag.removeprefix(TABLE), int(number))
+        for version in versions(tracking_uri, name)
+        for tag, number in version.tags.items()
+        if tag.startswith(TABLE)
+    }
+
+
+def runs_named(tracking_uri: str) -> set[str]:
+    """The Dagster runs that registered versions of any model, and moves of its champion, name."""
+    models = _client(tracking_uri).search_registered_models(max_results=1000)
+    trained = (version.tags.get("dagster_run_id") for model in models for version in versions(tracking_uri, model.name))
+    moved = (event.run_id for model in models for event in _events(model))
+    return {run_id for run_id in (*trained, *moved) if run_id}
+
+
+def promote(
+    tracking_uri: str,
+    name: str,
+    number: str | int,
+    *,
+    by: By,
+    why: str,
+    dagster_run_id: str | None = None,
+) -> ModelVersion:
+    """Make a version the champion and note the move; nothing is noted where it is the champion already.
+
+    The champion before gets the alias `previous_champion`; a promoted challenger is one no longer. Raises
+    RegistryError where there is no such version, and PromotionRefused where the gate would bring back one
+    that was rolled back from, which a person alone may do.
     """
-    client = _client(tracking_uri)
-    wanted = _version(tracking_uri, name, number)
-    before = champion(tracking_uri, name)
-    client.set_registered_model_alias(name, CHAMPION, wanted.version)
-    if before and before.version != wanted.version:
-        client.set_registered_model_alias(name, PREVIOUS, before.version)
-    if (waiting := challenger(tracking_uri, name)) and waiting.version == wanted.version:
-        client.delete_registered_model_alias(name, CHALLENGER)
-    return _version(tracking_uri, name, number)
+    wanted = int(_version(tracking_uri, name, number).version)
+    with _moves(tracking_uri):
+        events, current = _settled(tracking_uri, name)
+        undone = rolled_back(events).get(wanted)
+        if by == "gate" and undone is not None:
+            raise PromotionRefused(
+                f"Version {wanted} of {name} was rolled back from at {undone.at:%Y-%m-%d %H:%M} UTC ({undone.why}). "
+                "Train a new candidate, or bring it back by hand."
+            )
+        _move(tracking_uri, name, events, current, wanted, by, why, dagster_run_id)
+    return _version(tracking_uri, name, wanted)
+
+
+def roll_back(
+    tracking_uri: str,
+    name: str,
+    *,
+    by: By,
+    why: str,
+    to_version: int | None = None,
+    from_version: int | None = None,
+    dagster_runs: Sequence[str] = (),
+) -> ModelVersion:
+    """Make the champion's predecessor, or `to_version`, the champion, and note the move; the champion then.
+
+    `dagster_runs` is the run that asks, and those that it repeats. Nothing is moved where it has been done:
+    where another version than `from_version` decides, or one of these runs made the latest move. Raises
+    PromotionRefused where there is nothing to go back to, or nothing that a batch could be held against.
+    """
+    with _moves(tracking_uri):
+        events, current = _settled(tracking_uri, name)
+        if current is None:
+            raise PromotionRefused(f"Model {name} has no champion to roll back from.")
+        if from_version in (None, current) and events[-1].run_id not in dagster_runs:
+            wanted = to_version or predecessor_of(events)
+            if wanted is None:
+                raise PromotionRefused(
+                    f"Version {current} of {name} has no predecessor that was not rolled back from itself. "
+                    "Name a version, or train a new candidate."
+                )
+            if not _has_artifact(tracking_uri, run_of(tracking_uri, name, wanted), DRIFT_REFERENCE):
+                raise PromotionRefused(
+                    f"Version {wanted} of {name} never passed the gate: its run has no {DRIFT_REFERENCE}, "
+                    "and no batch could be held against it."
+                )
+            _move(tracking_uri, name, events, current, wanted, by, why, dagster_runs[0] if dagster_runs else None)
+            current = wanted
+    return _version(tracking_uri, name, current)
+
+
+def history(tracking_uri: str, name: str) -> list[ChampionEvent]:
+    """Every move of the alias `champion`, oldest first; empty for a model without one.
+
+    A move of which the history knows nothing (made in MLflow itself, or before there was a history) is
+    noted when it is found, with words that say so.
+    """
+    model = _model(tracking_uri, name)
+    if model is None:
+        return []
+    events, current = _events(model), _current(model)
+    if MOVING not in model.tags and (current is None or (events and events[-1].version == current)):
+        return events
+    with _moves(tracking_uri):
+        return _settled(tracking_uri, name)[0]
+
+
+def champion_at(tracking_uri: str, name: str, when: datetime) -> int | None:
+    """The version that decided at a time (with its zone); None before the first champion."""
+    return decided_at(history(tracking_uri, name), when)
+
+
+def decided_at(events: Sequence[ChampionEvent], when: datetime) -> int | None:
+    """`champion_at`, by a history that was read before."""
+    return next((event.version for event in reversed(events) if event.at <= when), None)
+
+
+def predecessor(tracking_uri: str, name: str) -> int | None:
+    """The version a rollback would go to; None where there is none."""
+    return predecessor_of(history(tracking_uri, name))
+
+
+def predecessor_of(events: Sequence[ChampionEvent]) -> int | None:
+    """What decided before the champion was first promoted, and was not rolled back from itself: going back again
+    and again comes to an end, and never to a version known to be worse."""
+    if not events:
+        return None
+    first = next(index for index, event in enumerate(events) if event.version == events[-1].version)
+    undone = rolled_back(events)
+    return next((event.version for event in reversed(events[:first]) if event.version not in undone), None)
+
+
+def rolled_back(events: Sequence[ChampionEvent]) -> dict[int, ChampionEvent]:
+    """The versions that were rolled back from, with the move that did it; not those brought back since."""
+    undone: dict[int, ChampionEvent] = {}
+    for event in events:
+        undone.pop(event.version, None)
+        if event.back:
+            assert event.replaced is not None
+            undone[event.replaced] = event
+    return undone
+
+
+def versions(tracking_uri: str, name: str) -> list[ModelVersion]:
+    """All registered versions, oldest first."""
+    found = _client(tracking_uri).search_model_versions(f"name = '{name}'", max_results=10_000)
+    return sorted(found, key=lambda version: int(version.version))
 
 
 def load(tracking_uri: str, name: str, which: str | int) -> tuple[PDModel, ModelVersion]:
@@ -254,7 +463,7 @@ def provenance_tags(
         "code_version": code_version(),
         "python": platform.python_version(),
     }
-    tags |= {f"table.{table}": str(number) for table, number in sorted(tables.items())}
+    tags |= {f"{TABLE}{table}": str(number) for table, number in sorted(tables.items())}
     tags |= {f"library.{library}": version(library) for library in LIBRARIES}
     return tags | ({"dagster_run_id": dagster_run_id} if dagster_run_id else {})
 
@@ -320,3 +529,110 @@ def _version(tracking_uri: str, name: str, number: str | int) -> ModelVersion:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             raise RegistryError(f"Model {name} has no version {number}.") from None
         raise
+
+
+def _moves(tracking_uri: str) -> AbstractContextManager[Any]:
+    """Held while the alias and the history are changed: by one process at a time, where the store is a local file."""
+    import filelock
+
+    if not tracking_uri.startswith("sqlite:///"):
+        # A server's clients may be anywhere; there, the run queue lets one training through at a time.
+        return nullcontext()
+    return filelock.FileLock(f"{tracking_uri.removeprefix('sqlite:///')}.champion.lock")
+
+
+def _move(
+    tracking_uri: str,
+    name: str,
+    events: list[ChampionEvent],
+    current: int | None,
+    wanted: int,
+    by: By,
+    why: str,
+    dagster_run_id: str | None,
+) -> None:
+    """Move the alias and note it. Killed anywhere in between, it is finished by the next (`_settled`)."""
+    client = _client(tracking_uri)
+    if current != wanted:
+        event = _next_event(events, wanted, by, why, dagster_run_id, current)
+        client.set_registered_model_tag(name, MOVING, _as_json(event))
+        client.set_registered_model_alias(name, CHAMPION, str(wanted))
+        client.set_registered_model_tag(name, _tag(event), _as_json(event))
+        client.delete_registered_model_tag(name, MOVING)
+        events = [*events, event]
+    if (replaced := events[-1].replaced) is not None:
+        client.set_registered_model_alias(name, PREVIOUS, str(replaced))
+    if (waiting := challenger(tracking_uri, name)) and int(waiting.version) == wanted:
+        client.delete_registered_model_alias(name, CHALLENGER)
+
+
+def _settled(tracking_uri: str, name: str) -> tuple[list[ChampionEvent], int | None]:
+    """The history, made to agree with the alias, and the champion's number. Within `_moves` only."""
+    client, model = _client(tracking_uri), _model(tracking_uri, name)
+    if model is None:
+        return [], None
+    events, current = _events(model), _current(model)
+    if MOVING in model.tags:
+        meant = _from_json(model.tags[MOVING])
+        # Cut short after the alias was moved; before that, the move did not happen.
+        if meant.version == current and meant.number > len(events):
+            client.set_registered_model_tag(name, _tag(meant), _as_json(meant))
+            events.append(meant)
+        client.delete_registered_model_tag(name, MOVING)
+    if current is not None and (not events or events[-1].version != current):
+        if events:
+            found = _next_event(events, current, "hand", FOUND_MOVED, None, events[-1].version)
+        else:
+            registered = _version(tracking_uri, name, current).creation_timestamp
+            at = datetime.fromtimestamp(registered / 1000, UTC)
+            found = ChampionEvent(1, current, at, "hand", FOUND_THERE, None, None)
+        client.set_registered_model_tag(name, _tag(found), _as_json(found))
+        events.append(found)
+    return events, current
+
+
+def _next_event(
+    events: Sequence[ChampionEvent], number: int, by: By, why: str, dagster_run_id: str | None, replaced: int | None
+) -> ChampionEvent:
+    now = datetime.now(UTC)
+    # A clock that was set back does not turn the history around.
+    at = max(now, events[-1].at) if events else now
+    return ChampionEvent(len(events) + 1, number, at, by, " ".join(why.split())[:WHY_LENGTH], dagster_run_id, replaced)
+
+
+def _tag(event: ChampionEvent) -> str:
+    return f"{EVENT}{event.number:04d}"
+
+
+def _as_json(event: ChampionEvent) -> str:
+    return json.dumps(asdict(event) | {"at": event.at.isoformat()}, ensure_ascii=False)
+
+
+def _from_json(text: str) -> ChampionEvent:
+    told = json.loads(text)
+    return ChampionEvent(**told | {"at": datetime.fromisoformat(told["at"])})
+
+
+def _events(model: RegisteredModel) -> list[ChampionEvent]:
+    events = [_from_json(text) for tag, text in model.tags.items() if tag.startswith(EVENT)]
+    return sorted(events, key=lambda event: event.number)
+
+
+def _current(model: RegisteredModel) -> int | None:
+    number = model.aliases.get(CHAMPION)
+    return None if number is None else int(number)
+
+
+def _model(tracking_uri: str, name: str) -> RegisteredModel | None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return _client(tracking_uri).get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        raise
+
+
+def _has_artifact(tracking_uri: str, run_id: str, name: str) -> bool:
+    return any(file.path == name for file in _client(tracking_uri).list_artifacts(run_id))

@@ -1,11 +1,13 @@
 """The champion, and a batch's decisions by it, as assets."""
 
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import duckdb
 import numpy as np
 import pandas as pd
+from pydantic import Field
 
 from credit_assets.evaluation.checks import cleared
 from credit_assets.explanations.reasons import check_words
@@ -15,13 +17,29 @@ from credit_assets.models import registry
 from credit_assets.models.policy import APPROVE
 from credit_assets.portfolio import Portfolio
 from credit_assets.project import Project
-from credit_assets.resources import LakeResource, batches
+from credit_assets.resources import AUTOMATIC_TAG, WHY_TAG, LakeResource, batches
 from credit_assets.schemas.evidence import Gate, Predictions
 from credit_assets.schemas.scores import Scores
 from credit_assets.scoring.decisions import Provenance, score
 
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
 VECTORS = 20
 """Of 2,048 rows that DuckDB hands over at a time: wide enough to score fast, small enough for memory."""
+
+
+class Promotion(dg.Config):
+    """Whether the candidate is promoted or the champion taken back; by itself, the candidate is promoted."""
+
+    roll_back: bool = Field(default=False, description="Make an earlier version the champion again.")
+    to_version: int | None = Field(
+        default=None, ge=1, description="The version to go back to; by itself, the one that decided before."
+    )
+    from_version: int | None = Field(
+        default=None, ge=1, description="Where another version than this is champion by now, nothing is moved."
+    )
+    why: str = Field(default="", description="The reason, for the history of champions.")
 
 
 def assets(portfolio: Portfolio, project: Project, query: FeatureQuery) -> list[dg.AssetsDefinition]:
@@ -40,21 +58,56 @@ def assets(portfolio: Portfolio, project: Project, query: FeatureQuery) -> list[
         owners=portfolio.owners,
         kinds={"mlflow"},
     )
-    def champion(predictions: pd.DataFrame, gate: pd.DataFrame) -> dg.MaterializeResult:
+    def champion(
+        context: dg.AssetExecutionContext, config: Promotion, predictions: pd.DataFrame, gate: pd.DataFrame
+    ) -> dg.MaterializeResult:
         """The model version whose scores decide. It is the candidate that passed the promotion gate: where
-        a check of the gate fails, this asset is not made and the earlier champion goes on."""
-        version = cleared(gate, predictions)
-        before = registry.champion(uri, name)
-        promoted = registry.promote(uri, name, version)
+        a check of the gate fails, this asset is not made and the earlier champion goes on. With `roll_back`
+        an earlier champion decides again; the version it replaces is never promoted again by the gate."""
+        try:
+            decides = (
+                _rolled_back(context, config) if config.roll_back else _promoted(context, config, predictions, gate)
+            )
+        except (registry.PromotionRefused, registry.RegistryError) as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
+        move = registry.history(uri, name)[-1]
         return dg.MaterializeResult(
             metadata={
                 "model": name,
-                "model_version": int(promoted.version),
-                "previous_version": int(before.version) if before else dg.MetadataValue.null(),
-                "cut_off": registry.cut_off(uri, name, version),
-                "mlflow_run_id": promoted.run_id,
-                "synthetic": promoted.tags["synthetic"] == "true",
+                "model_version": int(decides.version),
+                "previous_version": dg.MetadataValue.null() if move.replaced is None else move.replaced,
+                "by": move.by,
+                "why": move.why,
+                "since": dg.MetadataValue.timestamp(move.at),
+                "cut_off": registry.cut_off(uri, name, decides.version),
+                "mlflow_run_id": decides.run_id,
+                "synthetic": decides.tags["synthetic"] == "true",
             }
+        )
+
+    def _promoted(
+        context: dg.AssetExecutionContext, config: Promotion, predictions: pd.DataFrame, gate: pd.DataFrame
+    ) -> "ModelVersion":
+        if config.to_version or config.from_version:
+            raise dg.Failure("to_version and from_version are for a rollback; set roll_back too.", allow_retries=False)
+        version = cleared(gate, predictions)
+        shown = gate.set_index("verdict")["words"]
+        asked = config.why or context.run.tags.get(WHY_TAG)
+        reasons = [asked, "passed the gate", shown["discrimination"], shown["not_worse_than_champion"]]
+        why = "; ".join(reason for reason in reasons if reason)
+        return registry.promote(uri, name, version, by="gate", why=why, dagster_run_id=context.run_id)
+
+    def _rolled_back(context: dg.AssetExecutionContext, config: Promotion) -> "ModelVersion":
+        tags = context.run.tags
+        repeated = (tags.get(f"dagster/{of}_run_id") for of in ("parent", "root"))
+        return registry.roll_back(
+            uri,
+            name,
+            by="rollback" if tags.get(AUTOMATIC_TAG) == "true" else "hand",
+            why=config.why or tags.get(WHY_TAG) or "no reason given",
+            to_version=config.to_version,
+            from_version=config.from_version,
+            dagster_runs=[context.run_id, *filter(None, repeated)],
         )
 
     @dg.asset(

@@ -74,13 +74,13 @@ def test_the_newest_version_is_the_challenger_until_promoted(
     challenger = registry.challenger(uri, NAME)
     assert challenger is not None and challenger.version == versions[1].version
 
-    registry.promote(uri, NAME, str(versions[0].version))
-    promoted = registry.promote(uri, NAME, str(versions[1].version))
+    registry.promote(uri, NAME, str(versions[0].version), by="hand", why="a test")
+    promoted = registry.promote(uri, NAME, str(versions[1].version), by="gate", why="a test")
     assert promoted.aliases == [registry.CHAMPION]
     assert registry.challenger(uri, NAME) is None
     assert registry.load(uri, NAME, registry.PREVIOUS)[1].version == versions[0].version
 
-    rolled_back = registry.promote(uri, NAME, str(versions[0].version))
+    rolled_back = registry.promote(uri, NAME, str(versions[0].version), by="hand", why="a test")
     champion = registry.champion(uri, NAME)
     assert champion is not None and champion.version == rolled_back.version == versions[0].version
     assert registry.load(uri, NAME, registry.PREVIOUS)[1].version == versions[1].version
@@ -113,7 +113,7 @@ def test_mlflows_own_loader_serves_it_with_gaps_and_unseen_words(
 
 def test_an_unknown_version_or_alias_is_named(store: tuple[str, str], versions: list[ModelVersion]) -> None:
     with pytest.raises(registry.RegistryError, match="home_credit has no version 99"):
-        registry.promote(store[0], NAME, "99")
+        registry.promote(store[0], NAME, "99", by="hand", why="a test")
     with pytest.raises(registry.RegistryError, match="No version of model nothing is its champion"):
         registry.load(store[0], "nothing", registry.CHAMPION)
 

@@ -1,0 +1,213 @@
+"""The asset `champion`: what it promotes, what it goes back to, and what it refuses. Predictions and gate are made
+by hand; of a whole line: `end_to_end/`."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+import mlflow
+import pandas as pd
+import pytest
+
+from credit_assets.features.queries import load
+from credit_assets.lake.io_managers import lake_io_manager
+from credit_assets.lake.tables import Lake
+from credit_assets.models import registry
+from credit_assets.portfolio import Portfolio
+from credit_assets.project import Project
+from credit_assets.resources import AUTOMATIC_TAG, WHY_TAG, lake_resource
+from credit_assets.scoring.assets import assets
+from credit_assets_tests.small_project import BOOK, FEW_FEATURES, make_project
+
+STEP = f"{BOOK}__champion"
+DEMANDS = {
+    "discrimination": "AUC 0.700 reaches 0.650",
+    "calibration": "ECE 0.01 is within 0.02",
+    "not_worse_than_champion": "there is no champion",
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """A project with a job that makes the asset, of the candidate that was last judged."""
+
+    project: Project
+    instance: dg.DagsterInstance
+
+    @property
+    def uri(self) -> str:
+        return self.project.tracking_uri
+
+    def register(self, gated: bool = True) -> int:
+        client = mlflow.MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+        run = client.create_run(client.get_experiment_by_name(BOOK).experiment_id).info.run_id
+        if gated:
+            client.log_text(run, "", registry.DRIFT_REFERENCE)
+        tags = {"synthetic": "true", registry.CUT_OFF: "0.1"}
+        return int(client.create_model_version(BOOK, "nowhere", run, tags=tags).version)
+
+    def judge(self, version: int, missed: str = "") -> None:
+        """The candidate's predictions and gate; it misses one demand."""
+        row = {"applicant": 1, "batch": "2026-01", "target": 0, "candidate": 0.1, "baseline": 0.1, "champion": 0.1}
+        verdicts = [
+            {"verdict": name, "passed": name != missed, "blocking": True, "words": words}
+            for name, words in DEMANDS.items()
+        ]
+        with duckdb.connect() as con:
+            for table, rows in (("predictions", [row]), ("promotion_gate", verdicts)):
+                con.register("_rows", pd.DataFrame(rows).assign(candidate_version=version))
+                Lake(self.project.lake).replace(con, "SELECT * FROM _rows", f"{BOOK}/{table}", None, {})
+
+    def make(self, config: dict[str, Any] | None = None, **tags: str) -> dg.ExecuteInProcessResult:
+        portfolio = Portfolio.load(self.project, BOOK)
+        query = load(self.project.sql(BOOK), portfolio.models)["features"]
+        definitions = dg.Definitions(
+            assets=[
+                assets(portfolio, self.project, query)[0],
+                *(
+                    dg.AssetSpec([BOOK, made]).with_io_manager_key("lake_io")
+                    for made in ("predictions", "promotion_gate")
+                ),
+            ],
+            jobs=[dg.define_asset_job("decide", dg.AssetSelection.assets([BOOK, "champion"]))],
+            resources={"lake": lake_resource(self.project), "lake_io": lake_io_manager},
+            executor=dg.in_process_executor,
+        )
+        return definitions.resolve_job_def("decide").execute_in_process(
+            run_config={
+                "ops": {STEP: {"config": config or {}}},
+                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+            },
+            instance=self.instance,
+            tags=tags,
+            raise_on_error=False,
+        )
+
+    def refused(self, config: dict[str, Any] | None = None) -> str:
+        """The words of the failure."""
+        result = self.make(config)
+        assert not result.success
+        [failure] = [event for event in result.all_events if event.is_step_failure]
+        assert failure.step_failure_data.user_failure_data is not None
+        return str(failure.step_failure_data.user_failure_data.description)
+
+    def moves(self) -> list[tuple[int, str]]:
+        return [(event.version, event.by) for event in registry.history(self.uri, BOOK)]
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project with a registry of its own, which takes long to make."""
+    project = make_project(tmp_path_factory.mktemp("empty") / "project", sql=FEW_FEATURES)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        registry.prepare(project.tracking_uri)
+    return project
+
+
+@pytest.fixture
+def line(empty: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Line:
+    """Two versions, of which the second was judged, and passed."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    project = Project(Path(shutil.copytree(empty.root, tmp_path / "project")))
+    registry.experiment(project.tracking_uri, BOOK, project.artifacts)
+    client = mlflow.MlflowClient(tracking_uri=project.tracking_uri, registry_uri=project.tracking_uri)
+    client.create_registered_model(BOOK)
+    made = Line(project, dg.DagsterInstance.ephemeral())
+    for _ in range(2):
+        version = made.register()
+    made.judge(version)
+    return made
+
+
+def metadata(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
+    assert result.success
+    [made] = result.asset_materializations_for_node(STEP)
+    return {name: value.value for name, value in made.metadata.items()}
+
+
+def test_the_candidate_that_passed_is_promoted_with_the_reasons(line):
+    told = metadata(line.make(**{WHY_TAG: "features_stable failed on 2026-03"}))
+    assert (told["model_version"], told["previous_version"], told["by"]) == (2, None, "gate")
+    reasons = [
+        "features_stable failed on 2026-03",
+        "passed the gate",
+        "AUC 0.700 reaches 0.650",
+        "there is no champion",
+    ]
+    assert told["why"] == "; ".join(reasons)
+    assert told["synthetic"]
+    [event] = registry.history(line.uri, BOOK)
+    assert event.why == told["why"]
+
+
+def test_a_candidate_that_missed_a_demand_is_not(line):
+    line.judge(2, missed="calibration")
+    assert "did not pass the promotion gate: ECE 0.01" in line.refused()
+    assert line.moves() == []
+
+
+def test_made_again_it_moves_nothing_and_tells_the_same(line):
+    once, again = line.make(), line.make()
+    assert line.moves() == [(2, "gate")]
+    assert metadata(once) == metadata(again)
+
+
+def test_a_rollback_by_the_platform_and_one_by_hand_are_told_apart(line):
+    registry.promote(line.uri, BOOK, 1, by="gate", why="first")
+    line.make()
+    told = metadata(line.make({"roll_back": True, "why": "AUC fell"}, **{AUTOMATIC_TAG: "true"}))
+    assert (told["model_version"], told["previous_version"]) == (1, 2)
+    assert (told["by"], told["why"]) == ("rollback", "AUC fell")
+    told = metadata(line.make({"roll_back": True, "to_version": 2}))
+    assert (told["model_version"], told["by"], told["why"]) == (2, "hand", "no reason given")
+
+
+def test_what_was_rolled_back_from_is_not_promoted_when_the_asset_is_made_again(line):
+    registry.promote(line.uri, BOOK, 1, by="gate", why="first")
+    line.make()
+    line.make({"roll_back": True, "why": "AUC fell"})
+    assert "Version 2 of home_credit was rolled back from" in (said := line.refused())
+    assert "(AUC fell). Train a new candidate" in said
+    assert line.moves()[-1] == (1, "hand")
+
+
+def test_a_rollback_run_that_is_launched_again_goes_back_once(line):
+    for number in (1, 2):
+        registry.promote(line.uri, BOOK, number, by="gate", why="better")
+    line.judge(line.register())
+    line.make()
+    first = line.make({"roll_back": True})
+    repeated = {"dagster/parent_run_id": first.run_id, "dagster/root_run_id": first.run_id}
+    told = metadata(line.make({"roll_back": True}, **repeated))
+    assert told["model_version"] == 2
+    assert line.moves()[-1] == (2, "hand")
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"roll_back": True}, "has no predecessor that was not rolled back from"),
+        ({"roll_back": True, "to_version": 3}, "Version 3 of home_credit never passed the gate"),
+        ({"roll_back": True, "to_version": 9}, "Model home_credit has no version 9"),
+        ({"to_version": 1}, "set roll_back too"),
+    ],
+)
+def test_a_rollback_to_nowhere_is_refused_in_words(line, config, words):
+    line.make()
+    line.register(gated=False)
+    assert words in line.refused(config)
+    assert line.moves() == [(2, "gate")]
+
+
+def test_a_rollback_of_a_version_that_decides_no_more_moves_nothing(line):
+    registry.promote(line.uri, BOOK, 1, by="gate", why="first")
+    line.make()
+    told = metadata(line.make({"roll_back": True, "from_version": 1}))
+    assert (told["model_version"], told["by"]) == (2, "gate")
+    assert line.moves() == [(1, "gate"), (2, "gate")]
