@@ -10,12 +10,13 @@ import pandas as pd
 
 from credit_assets.evaluation.checks import gate_result, gate_specs
 from credit_assets.evaluation.evidence import candidate_of, gather, pictures
-from credit_assets.evaluation.gate import verdicts
+from credit_assets.evaluation.gate import in_words, verdicts
 from credit_assets.evaluation.report import html_report, write_page
 from credit_assets.evaluation.stability import score_stability
 from credit_assets.features.training_set import TEST, training_frame
 from credit_assets.lake.io_managers import column_schema, contract, frame_table, picture
 from credit_assets.models import registry
+from credit_assets.models.estimators import PDModel
 from credit_assets.portfolio import Portfolio
 from credit_assets.project import Project
 from credit_assets.resources import LakeResource
@@ -111,6 +112,7 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
             "candidate": loaded("xgboost", CandidatePredictions),
             "groups": dg.AssetIn(key=[name, "fairness_groups"]),
             "audit": dg.AssetIn(key=[name, "fairness_audit"]),
+            "training_set": dg.AssetIn(key=[name, "training_set"]),
         },
         deps=[dg.AssetKey([name, "evaluation"])],
         check_specs=gate_specs(gate_key, portfolio.fairness.blocking),
@@ -123,6 +125,7 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
         candidate: pd.DataFrame,
         groups: pd.DataFrame,
         audit: pd.DataFrame,
+        training_set: duckdb.DuckDBPyRelation,
     ) -> dg.MaterializeResult:
         """What a candidate must show to become champion. Each demand is a check; a failed blocking one
         leaves the champion where it is. The report holds all the evidence in one page."""
@@ -132,9 +135,11 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
         )
         judged = verdicts(
             evidence.candidate,
+            evidence.models.get("champion"),
             evidence.comparisons.get("champion"),
             audit,
             *score_stability(candidate),
+            _champion_psi(training_set, portfolio, project) if "champion" in evidence.models else None,
             portfolio.evaluation.gate,
         )
         report = project.reports / name / f"evaluation-v{version}.html"
@@ -153,6 +158,7 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
             ),
         )
         registry.log_evidence(uri, registry.run_of(uri, name, version), {}, {"report": report})
+        registry.log_judgement(uri, name, version, in_words(judged))
         table = pd.DataFrame(
             [{"verdict": v.name, "passed": v.passed, "blocking": v.blocking, "words": v.words} for v in judged]
         ).assign(candidate_version=int(version))
@@ -174,12 +180,24 @@ def _champion_pds(
 ) -> pd.Series:
     """The champion's PDs of the rows, in their order; nan where there is none, or it uses features that are
     no longer made (it could not score the next batch either)."""
-    found = registry.champion(project.tracking_uri, portfolio.name)
-    if found is None:
-        return pd.Series(float("nan"), index=rows.index)
-    model, _ = registry.load(project.tracking_uri, portfolio.name, found.version)
-    if not set(model.features) <= set(training_set.columns):
+    model = _champion(portfolio, project)
+    if model is None or not set(model.features) <= set(training_set.columns):
         return pd.Series(float("nan"), index=rows.index)
     test = training_frame(training_set.filter(f"fold = '{TEST}'"))
     pds = pd.DataFrame({"applicant": test[portfolio.entity_key], "batch": test["batch"], "champion": model.pd(test)})
     return rows[["applicant", "batch"]].merge(pds, how="left", on=["applicant", "batch"])["champion"]
+
+
+def _champion_psi(training_set: duckdb.DuckDBPyRelation, portfolio: Portfolio, project: Project) -> float | None:
+    """How far the champion's PDs of test rows lie from those of the rows that the candidate learned from."""
+    model = _champion(portfolio, project)
+    if model is None:
+        return None
+    rows = training_frame(training_set.project(", ".join(f'"{name}"' for name in ("fold", *model.features))))
+    psi, _ = score_stability(pd.DataFrame({"fold": rows["fold"], "pd": model.pd(rows)}))
+    return psi
+
+
+def _champion(portfolio: Portfolio, project: Project) -> PDModel | None:
+    found = registry.champion(project.tracking_uri, portfolio.name)
+    return registry.load(project.tracking_uri, portfolio.name, found.version)[0] if found else None

@@ -31,26 +31,39 @@ class Verdict:
     numbers: dict[str, float]
 
 
+def in_words(judged: Sequence[Verdict]) -> str:
+    """What the gate says of a candidate: that it passed, or the demands that it does not meet."""
+    failed = [verdict for verdict in judged if verdict.blocking and not verdict.passed]
+    if not failed:
+        return "passed the gate"
+    return "refused by the gate: " + "; ".join(f"{verdict.name}: {verdict.words}" for verdict in failed)
+
+
 def verdicts(
     evaluation: Evaluation,
+    champion: Evaluation | None,
     comparison: Comparison | None,
     fairness: pd.DataFrame,
     score_psi: float,
     score_psi_noise: float,
+    champion_psi: float | None,
     thresholds: GateConfig,
 ) -> list[Verdict]:
     """Every verdict on a candidate, always under the same names and in the same order.
 
-    `comparison` is None where there is no champion yet. `fairness` is the audit's verdicts, one row an
-    attribute or crossing. `score_psi` compares the candidate's PDs of training rows (cross-fitted) and
-    test rows; `score_psi_noise` is what chance alone could make of it. Leaks are not judged here: the
-    training set refuses them.
+    `champion` and `comparison` are of the same rows, None where there is no champion yet. `fairness` is the
+    audit's verdicts, one row an attribute or crossing. `score_psi` compares the candidate's PDs of training
+    rows (cross-fitted) and test rows, `champion_psi` the champion's of the same; `score_psi_noise` is what
+    chance alone could make of it. Leaks are not judged here: the training set refuses them.
+
+    Calibration and stability demand a fixed measure or, where a champion decides already, no less than it
+    shows on the same rows: after a shift both may be off, and the choice is between the two.
     """
     return [
         discrimination(evaluation, thresholds),
-        calibration(evaluation, thresholds),
+        calibration(evaluation, champion, thresholds),
         against_champion(comparison, thresholds),
-        stability(score_psi, score_psi_noise, thresholds),
+        stability(score_psi, score_psi_noise, champion_psi, thresholds),
         *four_fifths(fairness),
     ]
 
@@ -86,20 +99,29 @@ def discrimination(evaluation: Evaluation, thresholds: GateConfig) -> Verdict:
     )
 
 
-def calibration(evaluation: Evaluation, thresholds: GateConfig) -> Verdict:
-    """Neither is the ECE above its maximum and above chance, nor surely the overall level off by too much."""
+def calibration(evaluation: Evaluation, champion: Evaluation | None, thresholds: GateConfig) -> Verdict:
+    """Neither is the ECE above its maximum and above chance, nor surely the overall level off by too much;
+    or the champion's is on the same rows, and no less."""
     ece, gap = evaluation.metrics["ece"], evaluation.metrics["calibration_gap"]
     shape = ece.value <= max(thresholds.max_ece, evaluation.ece_by_chance)
     level = gap.low <= thresholds.max_calibration_gap and gap.high >= -thresholds.max_calibration_gap
+    of_champion = {
+        f"champion_{name}": champion.metrics[name].value for name in ("ece", "calibration_gap") if champion is not None
+    }
+    like_champion = bool(of_champion) and (
+        (shape or ece.value <= of_champion["champion_ece"])
+        and (level or abs(gap.value) <= abs(of_champion["champion_calibration_gap"]))
+    )
     return Verdict(
         name="calibration",
-        passed=shape and level,
+        passed=(shape and level) or like_champion,
         blocking=True,
         words=(
             f"ECE {ece.value:.4f} is {'within' if shape else 'above'} {thresholds.max_ece:.4f} or the "
             f"{evaluation.ece_by_chance:.4f} that chance allows on {evaluation.applicants:,} rows; "
             f"default rate minus mean PD {gap.value:+.4f} ({gap.low:+.4f} to {gap.high:+.4f}) is "
             f"{'not shown to be' if level else 'surely'} beyond {thresholds.max_calibration_gap:.4f}"
+            + ("" if (shape and level) or not like_champion else "; the champion is no nearer on these rows")
         ),
         numbers={
             "ece": ece.value,
@@ -109,6 +131,7 @@ def calibration(evaluation: Evaluation, thresholds: GateConfig) -> Verdict:
             "calibration_gap_low": gap.low,
             "calibration_gap_high": gap.high,
             "max_calibration_gap": thresholds.max_calibration_gap,
+            **of_champion,
         },
     )
 
@@ -139,21 +162,24 @@ def against_champion(comparison: Comparison | None, thresholds: GateConfig) -> V
     )
 
 
-def stability(score_psi: float, score_psi_noise: float, thresholds: GateConfig) -> Verdict:
-    """The PDs of test rows are spread as those of training rows are."""
+def stability(score_psi: float, score_psi_noise: float, champion_psi: float | None, thresholds: GateConfig) -> Verdict:
+    """The PDs of test rows are spread as those of training rows are, or the champion's are no more alike."""
     bound = max(thresholds.max_score_psi, score_psi_noise)
-    passed = score_psi <= bound
+    passed = score_psi <= max(bound, champion_psi or 0)
     return Verdict(
         name="stability",
         passed=passed,
         blocking=True,
         words=(
-            f"PSI {score_psi:.4f} of the PDs between training and test is {'within' if passed else 'above'} {bound:.4f}"
+            f"PSI {score_psi:.4f} of the PDs between training and test is "
+            f"{'within' if score_psi <= bound else 'above'} {bound:.4f}"
+            + (f"; the champion's is {champion_psi:.4f} on the same rows" if champion_psi is not None else "")
         ),
         numbers={
             "score_psi": score_psi,
             "score_psi_noise": score_psi_noise,
             "max_score_psi": thresholds.max_score_psi,
+            **({"champion_psi": champion_psi} if champion_psi is not None else {}),
         },
     )
 

@@ -35,7 +35,7 @@ def roc(y: np.ndarray, pds: Mapping[str, np.ndarray]) -> bytes:
         axes.plot(*_thinned(*shares), color=colour, linewidth=1.8, label=f"{name}  AUC {auc:.3f}")
     axes.set(xlim=(0, 1), ylim=(0, 1.005))
     axes.legend(loc="lower right")
-    return _png(figure)
+    return png(figure)
 
 
 def precision_recall(y: np.ndarray, pds: Mapping[str, np.ndarray]) -> bytes:
@@ -69,7 +69,7 @@ def precision_recall(y: np.ndarray, pds: Mapping[str, np.ndarray]) -> bytes:
         )
     axes.set(xlim=(0, 1), ylim=(0, min(1.02, 1.15 * highest)))
     axes.legend(loc="upper right")
-    return _png(figure)
+    return png(figure)
 
 
 def calibration(deciles: pd.DataFrame) -> bytes:
@@ -93,7 +93,7 @@ def calibration(deciles: pd.DataFrame) -> bytes:
     axes.set(xlim=(0, reach), ylim=(0, reach))
     axes.xaxis.set_major_formatter(_percent)
     axes.yaxis.set_major_formatter(_percent)
-    return _png(figure)
+    return png(figure)
 
 
 def score_distribution(y: np.ndarray, pds: np.ndarray, cut_off: float) -> bytes:
@@ -127,7 +127,7 @@ def score_distribution(y: np.ndarray, pds: np.ndarray, cut_off: float) -> bytes:
     axes.set_xticks(_log_odds(ticks), [_percent(tick) for tick in ticks])
     axes.set_yticks([])
     axes.legend(loc="upper right")
-    return _png(figure)
+    return png(figure)
 
 
 def gains(deciles: pd.DataFrame) -> bytes:
@@ -146,7 +146,7 @@ def gains(deciles: pd.DataFrame) -> bytes:
     axes.set(xlim=(0, 1), ylim=(0, 1.02))
     axes.xaxis.set_major_formatter(_percent)
     axes.yaxis.set_major_formatter(_percent)
-    return _png(figure)
+    return png(figure)
 
 
 def _declined_from_the_riskiest(y: np.ndarray, pds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -192,7 +192,8 @@ def _canvas(title: str, x_label: str, y_label: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
+    """The figure as a small PNG, its legend in small type and without a frame."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
@@ -205,6 +206,6 @@ def _png(figure: Figure) -> bytes:
     canvas.draw()
     picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     # Sixty-four colours are enough for lines and text, at a third of the size.
-    png = io.BytesIO()
-    picture.quantize(64, dither=Image.Dither.NONE).save(png, format="png", optimize=True)
-    return png.getvalue()
+    file = io.BytesIO()
+    picture.quantize(64, dither=Image.Dither.NONE).save(file, format="png", optimize=True)
+    return file.getvalue()

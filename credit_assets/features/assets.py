@@ -10,7 +10,13 @@ import pandas as pd
 from credit_assets.features.contract import feature_contracts, training_set_contract
 from credit_assets.features.guard import LeakageError, check_inputs
 from credit_assets.features.queries import FeatureQuery, Lineage
-from credit_assets.features.training_set import TEST, split_summary, training_frame, training_set_sql
+from credit_assets.features.training_set import (
+    TEST,
+    known_outcomes_sql,
+    split_summary,
+    training_frame,
+    training_set_sql,
+)
 from credit_assets.lake.io_managers import LAZY, column_schema, contract, frame_table
 from credit_assets.portfolio import Portfolio
 from credit_assets.resources import LakeResource, batches
@@ -129,25 +135,30 @@ def _training_set(
     def training_set(
         context: dg.AssetExecutionContext, lake: LakeResource
     ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
-        """Features joined with known outcomes, each applicant in a fold that new data do not change: the
-        newest batch with outcomes is the out-of-time test; with one batch, a share of its applicants is."""
+        """Features joined with known outcomes over the training window, each applicant in a fold that new
+        data do not change: the newest matured batch is the out-of-time test; with one, a share of it is."""
         _refuse_a_mixture(lake, portfolio)
-        relations = {}
         for table in ("features", portfolio.application_table, portfolio.outcomes_table):
             lake.connection.sql(lake.select(context, portfolio.table(table), None)).create_view(
                 f"_{table}", replace=True
             )
-            relations[table] = f"_{table}"
+        known = known_outcomes_sql(
+            applications=f"_{portfolio.application_table}",
+            outcomes=f"_{portfolio.outcomes_table}",
+            entity_key=portfolio.entity_key,
+            target=portfolio.target,
+            matured_share=config.matured_share,
+        )
+        lake.connection.sql(known).create_view("_known_outcomes", replace=True)
         rows = lake.connection.sql(
             training_set_sql(
-                features=relations["features"],
-                applications=relations[portfolio.application_table],
-                outcomes=relations[portfolio.outcomes_table],
+                features="_features",
+                known_outcomes="_known_outcomes",
                 entity_key=portfolio.entity_key,
-                target=portfolio.target,
                 seed=config.seed,
                 holdout_share=config.holdout_share,
                 valid_share=config.valid_share,
+                window_batches=config.window_batches,
             )
         )
         split = split_summary(rows.project("batch, fold, target").df())

@@ -18,25 +18,52 @@ class TrainingSetError(ValueError):
     """The known outcomes do not make a training set; the message says which fold lacks what."""
 
 
+def known_outcomes_sql(
+    *,
+    applications: str,
+    outcomes: str,
+    entity_key: str,
+    target: str,
+    matured_share: float,
+) -> str:
+    """A SELECT of every known outcome of a matured batch: `entity_key`, `batch`, `target` (0/1).
+
+    `applications` and `outcomes` name relations keyed by `entity_key` and `batch`. An outcome delivered in
+    `outcomes` goes before the one in `applications` (it is the later word). A batch is matured once the outcomes
+    of `matured_share` of its applicants are known: the first to be known are not like the rest, since a default
+    shows early and a good loan only at its end.
+    """
+    return f"""
+SELECT {entity_key}, batch, CAST(outcome AS TINYINT) AS target
+FROM (
+    SELECT {entity_key}, batch, coalesce(outcomes.{target}, applications.{target}) AS outcome
+    FROM {applications} AS applications LEFT JOIN {outcomes} AS outcomes USING ({entity_key}, batch)
+    QUALIFY avg((outcome IS NOT NULL)::INT) OVER (PARTITION BY batch) >= {matured_share}
+)
+WHERE outcome IS NOT NULL
+""".strip()
+
+
 def training_set_sql(
     *,
     features: str,
-    applications: str,
-    outcomes: str | None,
+    known_outcomes: str,
     entity_key: str,
-    target: str,
     seed: int,
     holdout_share: float,
     valid_share: float,
+    window_batches: int,
 ) -> str:
-    """A SELECT of every row of `features` with a known outcome, plus `target` (0/1) and `fold`.
+    """A SELECT of the rows of `features` in the training window, plus `target` (0/1) and `fold`.
 
-    `features`, `applications` and `outcomes` name relations keyed by `entity_key` and `batch`. An
-    outcome delivered in `outcomes` goes before the one in `applications` (it is the later word).
+    `features` names a relation keyed by `entity_key` and `batch`, `known_outcomes` one of what
+    `known_outcomes_sql` gives.
 
-    - The newest batch with outcomes of both classes is the out-of-time test. Rows of newer batches,
-      and earlier rows of an applicant who is in the test, are left out.
-    - Where one batch only has outcomes, the test is the share `holdout_share` of its applicants.
+    - The window is the newest batch with outcomes of both classes, and the `window_batches` - 1 batches
+      with outcomes before it.
+    - That newest batch is the out-of-time test. Rows of newer batches, and earlier rows of an applicant
+      who is in the test, are left out.
+    - Where the window is one batch only, the test is the share `holdout_share` of its applicants.
     - Of the other applicants, the share `valid_share` is in `valid`, the rest in `train`.
 
     Both shares are cut by a hash of the entity key and the seed. Goods and bads are cut at the same
@@ -44,24 +71,24 @@ def training_set_sql(
     for the test's share of 2,000 bads); in return no row's fold depends on which other rows there
     are: an applicant in `valid` stays out of `train` whatever is delivered later.
     """
-    delivered = f"outcomes.{target}" if outcomes else "NULL"
-    join = f"LEFT JOIN {outcomes} AS outcomes USING ({entity_key}, batch)" if outcomes else ""
     return f"""
 WITH labels AS (
-    SELECT {entity_key}, batch, CAST(coalesce({delivered}, applications.{target}) AS TINYINT) AS target
-    FROM {applications} AS applications {join}
-    WHERE coalesce({delivered}, applications.{target}) IS NOT NULL
-),
-newest AS (
-    SELECT max(batch) AS batch
-    FROM (SELECT batch FROM labels GROUP BY batch HAVING count(DISTINCT target) = 2)
+    SELECT {entity_key}, batch, target, max(batch) FILTER (WHERE goods AND bads) OVER () AS newest
+    FROM {known_outcomes} AS known
+    JOIN (
+        SELECT batch, bool_or(target = 0) AS goods, bool_or(target = 1) AS bads FROM {known_outcomes} GROUP BY batch
+    ) USING (batch)
 ),
 learned_from AS (
     SELECT
-        labels.*,
-        labels.batch = newest.batch AS is_newest,
-        min(labels.batch) OVER () = newest.batch AS is_only
-    FROM labels JOIN newest ON labels.batch <= newest.batch
+        *,
+        batch = newest AS is_newest,
+        min(batch) OVER () = newest AS is_only
+    FROM (
+        SELECT * FROM labels
+        WHERE batch <= newest
+        QUALIFY dense_rank() OVER (ORDER BY batch DESC) <= {window_batches}
+    )
 ),
 folds AS (
     SELECT

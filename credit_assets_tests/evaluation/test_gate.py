@@ -52,7 +52,8 @@ def fairness(**changes: object) -> pd.DataFrame:
 
 def test_a_sound_candidate_passes_every_gate() -> None:
     y, pds = drawn(5000, seed=1)
-    found = verdicts(evaluate(y, pds, 0.1, 200), compare(y, pds, pds), fairness(), 0.01, 0.02, THRESHOLDS)
+    evaluation = evaluate(y, pds, 0.1, 200)
+    found = verdicts(evaluation, evaluation, compare(y, pds, pds), fairness(), 0.01, 0.02, 0.01, THRESHOLDS)
     assert [verdict.name for verdict in found] == [
         "discrimination",
         "calibration",
@@ -66,14 +67,24 @@ def test_a_sound_candidate_passes_every_gate() -> None:
 
 
 def test_right_pds_on_880_rows_are_rarely_stopped_for_calibration() -> None:
-    stopped = sum(not calibration(evaluated(880, seed), THRESHOLDS).passed for seed in range(40))
+    stopped = sum(not calibration(evaluated(880, seed), None, THRESHOLDS).passed for seed in range(40))
     assert stopped <= 5
 
 
 def test_pds_twice_too_high_are_stopped_even_on_880_rows() -> None:
-    found = [calibration(evaluated(880, seed, log_odds_off=np.log(2)), THRESHOLDS) for seed in range(10)]
+    found = [calibration(evaluated(880, seed, log_odds_off=np.log(2)), None, THRESHOLDS) for seed in range(10)]
     assert not any(verdict.passed for verdict in found)
     assert "surely beyond" in found[0].words
+
+
+def test_pds_off_after_a_shift_pass_where_the_champion_s_are_no_nearer() -> None:
+    off, further = (evaluated(5000, seed=4, log_odds_off=np.log(times)) for times in (1.6, 2))
+    assert not calibration(off, None, THRESHOLDS).passed
+    verdict = calibration(off, further, THRESHOLDS)
+    assert verdict.passed
+    assert verdict.words.endswith("the champion is no nearer on these rows")
+    assert verdict.numbers["champion_ece"] == further.metrics["ece"].value
+    assert not calibration(further, off, THRESHOLDS).passed
 
 
 def test_discrimination_must_reach_the_minimum() -> None:
@@ -119,9 +130,14 @@ def test_a_worse_candidate_is_stopped_where_the_rows_show_it() -> None:
 
 
 def test_stability_allows_for_chance() -> None:
-    assert stability(0.2, 0.03, THRESHOLDS).passed
-    assert not stability(0.3, 0.03, THRESHOLDS).passed
-    assert stability(0.3, 0.4, THRESHOLDS).passed
+    assert stability(0.2, 0.03, None, THRESHOLDS).passed
+    assert not stability(0.3, 0.03, None, THRESHOLDS).passed
+    assert stability(0.3, 0.4, None, THRESHOLDS).passed
+
+
+def test_a_candidate_is_stable_enough_where_the_champion_is_no_more_so() -> None:
+    assert stability(0.3, 0.03, 0.31, THRESHOLDS).passed
+    assert not stability(0.3, 0.03, 0.29, THRESHOLDS).passed
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from credit_assets.features.training_set import (
     TrainingSetError,
     hash_share,
     hash_share_sql,
+    known_outcomes_sql,
     split_summary,
     training_set_sql,
 )
@@ -24,20 +25,23 @@ def applications(batch: str, keys: range | list[int], target: list[float] | floa
 
 def split(frame: pd.DataFrame, outcomes: pd.DataFrame | None = None, **changes: float) -> pd.DataFrame:
     """The training set of these applications, with their key as their only feature."""
-    settings = {"seed": 20, "holdout_share": 0.25, "valid_share": 0.2, **changes}
+    settings = {"seed": 20, "holdout_share": 0.25, "valid_share": 0.2, "window_batches": 24, **changes}
+    matured_share = settings.pop("matured_share", 0.01)
+    if outcomes is None:
+        outcomes = applications("2026-01", [])
     with duckdb.connect() as connection:
         connection.register("applications", frame)
         connection.register("features", frame.assign(income=frame["SK_ID_CURR"] * 10.0).drop(columns="TARGET"))
-        if outcomes is not None:
-            connection.register("outcomes", outcomes)
-        sql = training_set_sql(
-            features="features",
+        connection.register("outcomes", outcomes)
+        known = known_outcomes_sql(
             applications="applications",
-            outcomes=None if outcomes is None else "outcomes",
+            outcomes="outcomes",
             entity_key="SK_ID_CURR",
             target="TARGET",
-            **settings,
+            matured_share=matured_share,
         )
+        connection.sql(known).create_view("known")
+        sql = training_set_sql(features="features", known_outcomes="known", entity_key="SK_ID_CURR", **settings)
         return connection.sql(sql).df()
 
 
@@ -75,6 +79,40 @@ def test_a_batch_whose_first_outcomes_are_all_good_is_not_tested_on_yet() -> Non
         ]
     )
     assert set(split(frame)["batch"]) == {"2026-01", "2026-02"}
+
+
+def test_a_batch_of_whose_outcomes_few_are_known_is_neither_learned_from_nor_tested_on() -> None:
+    known = [1.0, 0.0, 1.0, 0.0] + [np.nan] * 6
+    frame = pd.concat(
+        [
+            applications("2026-01", range(100), alternating(100)),
+            applications("2026-02", range(100, 200), alternating(100)),
+            applications("2026-03", range(200, 210), known),
+        ]
+    )
+    assert set(split(frame, matured_share=0.5)["batch"]) == {"2026-01", "2026-02"}
+    assert set(split(frame, matured_share=0.4)["batch"]) == {"2026-01", "2026-02", "2026-03"}
+
+
+def test_outcomes_of_both_tables_make_a_batch_mature() -> None:
+    frame = pd.concat(
+        [applications("a", range(50), alternating(50)), applications("b", range(60, 64), [1, np.nan, np.nan, np.nan])]
+    )
+    outcomes = pd.DataFrame({"SK_ID_CURR": [61], "batch": "b", "TARGET": [0]})
+    assert set(split(frame, matured_share=0.5)["batch"]) == {"a"}
+    assert set(split(frame, outcomes, matured_share=0.5)["batch"]) == {"a", "b"}
+
+
+def test_the_window_goes_with_the_newest_matured_batches() -> None:
+    frame = pd.concat(
+        [applications(f"2026-0{n}", range(n * 100, n * 100 + 100), alternating(100)) for n in range(1, 6)]
+    )
+    training_set = split(frame, window_batches=3)
+    assert sorted(training_set["batch"].unique()) == ["2026-03", "2026-04", "2026-05"]
+    assert set(training_set.loc[training_set["batch"] == "2026-05", "fold"]) == {"test"}
+    alone = split(frame, window_batches=1)
+    assert set(alone["batch"]) == {"2026-05"}
+    assert set(alone["fold"]) == {"train", "valid", "test"}
 
 
 def test_an_outcome_delivered_later_goes_before_the_one_of_the_application() -> None:
