@@ -1,4 +1,4 @@
-"""Drift as assets: the reference of a model, and each batch's features and scores held against the champion's."""
+"""Drift and performance as assets: a model's reference, each batch held against it, and against its outcomes."""
 
 import tempfile
 from pathlib import Path
@@ -6,41 +6,62 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import duckdb
+import numpy as np
 import pandas as pd
 
 from credit_assets.evaluation.checks import cleared
 from credit_assets.features.training_set import TEST, training_frame
-from credit_assets.lake.io_managers import column_schema, contract, frame_table
+from credit_assets.lake.io_managers import column_schema, contract, frame_table, picture
 from credit_assets.models import registry
 from credit_assets.monitoring import checks
-from credit_assets.monitoring.drift import DriftSummary, Reference, measure, summary, unusable
+from credit_assets.monitoring.drift import (
+    DriftSummary,
+    Reference,
+    measure,
+    missing_moved,
+    new_categories,
+    summary,
+    unusable,
+    volume,
+)
 from credit_assets.monitoring.drift_report import drawn_columns, sample, write_report
+from credit_assets.monitoring.judgement import Judgement
+from credit_assets.monitoring.performance import (
+    evidence,
+    holds,
+    not_worse,
+    performance_table,
+    too_few,
+)
+from credit_assets.monitoring.plots import default_rate_by_band
 from credit_assets.portfolio import Portfolio
 from credit_assets.project import Project
 from credit_assets.resources import LakeResource, batches
 from credit_assets.schemas.drift import Drift
 from credit_assets.schemas.evidence import Gate, Predictions
+from credit_assets.schemas.performance import ALL, Performance
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
-REFERENCE = "drift_reference.parquet"
 SCORE = "pd"
 SHOWN = 25
 
 
 def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
-    """`drift_reference`, and by batch `feature_drift` (before its scores) and `score_drift` (after)."""
+    """`drift_reference`, and by batch `feature_drift` (before its scores), `score_drift` and `performance` (after)."""
     uri, name, config = project.tracking_uri, portfolio.name, portfolio.drift
     features_key, scores_key = dg.AssetKey([name, "feature_drift"]), dg.AssetKey([name, "score_drift"])
+    performance_key = dg.AssetKey([name, "performance"])
     by_batch: dict[str, Any] = {
         "partitions_def": batches(name),
-        "dagster_type": contract(Drift),
-        "metadata": {"dagster/column_schema": column_schema(Drift)},
         "io_manager_key": "lake_io",
         "group_name": "monitoring",
         "owners": portfolio.owners,
-        "kinds": {"duckdb", "evidently"},
+    }
+    of_drift: dict[str, Any] = {
+        "dagster_type": contract(Drift),
+        "metadata": {"dagster/column_schema": column_schema(Drift)},
     }
 
     @dg.asset(
@@ -70,8 +91,8 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
             scores=lake.connection.from_df(scores),
         )
         with tempfile.TemporaryDirectory() as folder:
-            reference.save(Path(folder) / REFERENCE)
-            registry.log_evidence(uri, version.run_id, {}, {"": Path(folder) / REFERENCE})
+            reference.save(Path(folder) / registry.DRIFT_REFERENCE)
+            registry.log_evidence(uri, version.run_id, {}, {"": Path(folder) / registry.DRIFT_REFERENCE})
         return dg.MaterializeResult(
             metadata={
                 "model_version": int(version.version),
@@ -86,22 +107,30 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
         ins={"features": dg.AssetIn(key=[name, "features"])},
         deps=[dg.AssetKey([name, "champion"])],
         check_specs=checks.feature_specs(features_key),
+        kinds={"duckdb"},
         **by_batch,
+        **of_drift,
     )
-    def feature_drift(context: dg.AssetExecutionContext, features: duckdb.DuckDBPyRelation) -> dg.MaterializeResult:
+    def feature_drift(
+        context: dg.AssetExecutionContext, lake: LakeResource, features: duckdb.DuckDBPyRelation
+    ) -> dg.MaterializeResult:
         """How far each feature of the batch lies from what the champion learned from. Stops the scores where
         a feature the champion relies on has gone missing or no longer varies."""
         version = _champion(portfolio, project)
         reference = _reference(version.run_id, project)
-        weights = registry.importance(uri, version.run_id)
+        weights, number = registry.importance(uri, version.run_id), int(version.version)
         drift = measure(reference, features, config, reference.features)
         told = summary(drift, config, weights)
+        applicants = volume(told.rows_batch, _earlier_volumes(lake, portfolio, context.partition_key), config)
         return dg.MaterializeResult(
             value=drift,
-            metadata=_metadata(drift, told) | {"model_version": int(version.version)},
+            metadata=_metadata(drift, told) | {"model_version": number},
             check_results=[
-                checks.features_drifted(features_key, told),
-                checks.features_usable(features_key, unusable(drift, config, weights)),
+                checks.features_drifted(features_key, told, number),
+                checks.features_usable(features_key, unusable(drift, config, weights), number),
+                checks.missingness_stable(features_key, missing_moved(drift, config), number),
+                checks.no_new_categories(features_key, new_categories(drift, config), number),
+                checks.volume_as_usual(features_key, applicants, number),
             ],
         )
 
@@ -113,7 +142,9 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
             "features_drift": dg.AssetIn(key=features_key, dagster_type=contract(Drift)),
         },
         check_specs=checks.score_specs(scores_key),
+        kinds={"duckdb", "evidently"},
         **by_batch,
+        **of_drift,
     )
     def score_drift(
         context: dg.AssetExecutionContext,
@@ -128,13 +159,58 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
         drift = measure(_reference(version.run_id, project), scores, config, [SCORE])
         both = pd.concat([drift, features_drift])
         told = summary(both, config, registry.importance(uri, version.run_id))
-        page = project.reports / name / f"drift-{context.partition_key}.html"
-        _draw(page, told.words, both, scores, features, version, lake, context)
+        metadata = _metadata(drift, told) | {"model_version": int(version.version)}
+        if config.report_columns:
+            page = project.reports / name / f"drift-{context.partition_key}.html"
+            _draw(page, told.words, both, scores, features, version, lake, context)
+            metadata["report"] = dg.MetadataValue.path(str(page))
         return dg.MaterializeResult(
             value=drift,
-            metadata=_metadata(drift, told)
-            | {"model_version": int(version.version), "report": dg.MetadataValue.path(str(page))},
-            check_results=[checks.scores_drifted(scores_key, drift)],
+            metadata=metadata,
+            check_results=[checks.scores_drifted(scores_key, drift, int(version.version))],
+        )
+
+    @dg.asset(
+        key=performance_key,
+        ins={
+            "scores": dg.AssetIn(key=[name, "scores"]),
+            "features": dg.AssetIn(key=[name, "features"]),
+            "applications": dg.AssetIn(key=[name, portfolio.application_table]),
+            "outcomes": dg.AssetIn(key=[name, portfolio.outcomes_table]),
+        },
+        check_specs=checks.performance_specs(performance_key),
+        dagster_type=contract(Performance),
+        metadata={"dagster/column_schema": column_schema(Performance)},
+        kinds={"pandas", "deltalake"},
+        **by_batch,
+    )
+    def performance(
+        lake: LakeResource,
+        scores: duckdb.DuckDBPyRelation,
+        features: duckdb.DuckDBPyRelation,
+        applications: duckdb.DuckDBPyRelation,
+        outcomes: duckdb.DuckDBPyRelation,
+    ) -> dg.MaterializeResult:
+        """How well the batch's scores did, as they were when they decided: on outcomes where enough are known,
+        else as an estimate from the PDs (column `basis`). Applicants the model learned from are left out."""
+        decided = scores.project("applicant, pd, band, model_version").df()
+        number = int(decided["model_version"].iloc[0])
+        known = f'"{portfolio.entity_key}", "{portfolio.target}"'
+        rows = evidence(
+            decided[["applicant", "pd", "band"]],
+            applications.project(known).df(),
+            outcomes.project(known).df(),
+            _learned_from(lake, portfolio, registry.load(uri, name, number)[1].tags),
+        )
+        table = performance_table(rows, number, portfolio.performance)
+        predecessor, against = _against_predecessor(lake, portfolio, project, rows, features, number)
+        return dg.MaterializeResult(
+            value=table,
+            metadata=_performance_metadata(table, rows) | {"model_version": number},
+            check_results=[
+                checks.performance_holds(performance_key, holds(rows, portfolio.performance), number),
+                checks.not_worse_than_predecessor(performance_key, against, number, predecessor),
+            ],
         )
 
     def _draw(
@@ -147,7 +223,7 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
         lake: LakeResource,
         context: dg.AssetExecutionContext,
     ) -> None:
-        key, columns = portfolio.entity_key, drawn_columns(drift)
+        key, columns = portfolio.entity_key, drawn_columns(drift, config)
         model, _ = registry.load(uri, name, version.version)
         test = lake.connection.sql(_training_set(lake, portfolio, version.tags)).filter(f"fold = '{TEST}'")
         then = sample(test, [name for name in test.columns if name not in ("target", "fold", "batch")], key)
@@ -164,7 +240,7 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
             lake.synthetic(context),
         )
 
-    return [drift_reference, feature_drift, score_drift]
+    return [drift_reference, feature_drift, score_drift, performance]
 
 
 def _champion(portfolio: Portfolio, project: Project) -> "ModelVersion":
@@ -178,7 +254,7 @@ def _champion(portfolio: Portfolio, project: Project) -> "ModelVersion":
 
 
 def _reference(run_id: str, project: Project) -> Reference:
-    with registry.artifact(project.tracking_uri, run_id, REFERENCE) as path:
+    with registry.artifact(project.tracking_uri, run_id, registry.DRIFT_REFERENCE) as path:
         return Reference.load(path)
 
 
@@ -186,6 +262,61 @@ def _training_set(lake: LakeResource, portfolio: Portfolio, tags: dict[str, str]
     """The SELECT over the training set as it was when the model learned from it."""
     table = portfolio.table("training_set")
     return lake.lake.query(table, version=int(tags[f"table.{table}"]))
+
+
+def _learned_from(lake: LakeResource, portfolio: Portfolio, tags: dict[str, str]) -> np.ndarray:
+    """The applicants in the training or validation part of the training set that a model learned from."""
+    rows = lake.connection.sql(_training_set(lake, portfolio, tags)).filter(f"fold <> '{TEST}'")
+    return rows.project(f'"{portfolio.entity_key}" AS applicant').distinct().fetchnumpy()["applicant"]
+
+
+def _earlier_volumes(lake: LakeResource, portfolio: Portfolio, batch: str) -> list[int]:
+    """The applicants of each batch before this one, from the commits that wrote them."""
+    written = lake.lake.batches(portfolio.table("features"))
+    return [int(commit.metadata["rows"]) for name, commit in written.items() if name < batch]
+
+
+def _against_predecessor(
+    lake: LakeResource,
+    portfolio: Portfolio,
+    project: Project,
+    rows: pd.DataFrame,
+    features: duckdb.DuckDBPyRelation,
+    number: int,
+) -> tuple[int | None, Judgement]:
+    """The version that a rollback would go to, and whether the one that scored ranks `rows` no worse than it."""
+    uri, name, key = project.tracking_uri, portfolio.name, portfolio.entity_key
+    predecessor = registry.predecessor(uri, name)
+    if predecessor is None:
+        return None, Judgement(True, "Not judged: no champion came before this one.", {})
+    if (decides := int(_champion(portfolio, project).version)) != number:
+        return predecessor, Judgement(True, f"Not judged: version {number} scored the batch, {decides} decides.", {})
+    model, version = registry.load(uri, name, predecessor)
+    if absent := set(model.features) - set(features.columns):
+        words = f"Not judged: the features that version {predecessor} needs are no longer made, {min(absent)} for one."
+        return predecessor, Judgement(True, words, {})
+    unseen = rows[rows["outcome"].notna() & ~rows["applicant"].isin(_learned_from(lake, portfolio, version.tags))]
+    if few := too_few(unseen, portfolio.performance):
+        return predecessor, few
+    known = lake.connection.from_df(unseen[["applicant"]]).project(f'applicant AS "{key}"')
+    wanted = ", ".join(f'"{column}"' for column in (key, *model.features))
+    frame = training_frame(features.join(known, key).project(wanted))
+    return predecessor, not_worse(unseen, pd.Series(model.pd(frame), index=frame[key]), portfolio.performance)
+
+
+def _performance_metadata(table: pd.DataFrame, rows: pd.DataFrame) -> dict[str, Any]:
+    """The figures of the batch as a whole, which the UI draws over time; the table and the plot by band."""
+    metadata: dict[str, Any] = {"applicants": len(rows), "outcomes": int(rows["outcome"].notna().sum())}
+    if not len(table):
+        return metadata
+    whole = table[table["segment"] == ALL].set_index("metric")
+    expected = whole["expected"].dropna().add_prefix("expected_").rename({"expected_default_rate": "mean_pd"})
+    return (
+        metadata
+        | {"basis": str(table["basis"].iloc[0]), "defaults": int(rows["outcome"].sum())}
+        | {**whole["value"].to_dict(), **expected.to_dict()}
+        | {"performance": frame_table(table), "default rate by band": picture(default_rate_by_band(table))}
+    )
 
 
 def _metadata(drift: pd.DataFrame, told: DriftSummary) -> dict[str, Any]:

@@ -1,4 +1,8 @@
-"""Drift as asset checks: by effect size, never by p-value. What fails is judged in `drift.py`."""
+"""Drift and performance as asset checks, each result with the model version the batch was held against. What
+fails is judged in `drift.py` (by effect size, never by p-value alone) and `performance.py`.
+
+Of those that are errors a failure is acted on: it re-trains, rolls back or stops the scores. Warnings are told.
+"""
 
 from collections.abc import Mapping
 
@@ -6,8 +10,11 @@ import dagster as dg
 import pandas as pd
 
 from credit_assets.monitoring.drift import DriftSummary
+from credit_assets.monitoring.judgement import Judgement
 
 FEATURES_DRIFTED, FEATURES_USABLE, SCORES_DRIFTED = "features_stable", "features_usable", "scores_stable"
+MISSINGNESS, NEW_CATEGORIES, VOLUME = "missingness_stable", "no_new_categories", "volume_as_usual"
+PERFORMANCE_HOLDS, NOT_WORSE = "performance_holds", "not_worse_than_predecessor"
 
 
 def feature_specs(asset: dg.AssetKey) -> list[dg.AssetCheckSpec]:
@@ -24,6 +31,21 @@ def feature_specs(asset: dg.AssetKey) -> list[dg.AssetCheckSpec]:
             description="No feature that the champion relies on has gone missing or stopped varying. "
             "A failure stops the scores: the model would answer on what is not there.",
         ),
+        dg.AssetCheckSpec(
+            MISSINGNESS,
+            asset=asset,
+            description="No feature is missing much more or less often than in training. A warning.",
+        ),
+        dg.AssetCheckSpec(
+            NEW_CATEGORIES,
+            asset=asset,
+            description="Few applicants have categories that the champion has never seen. A warning.",
+        ),
+        dg.AssetCheckSpec(
+            VOLUME,
+            asset=asset,
+            description="The batch has about as many applicants as those before it. A warning.",
+        ),
     ]
 
 
@@ -37,7 +59,24 @@ def score_specs(asset: dg.AssetKey) -> list[dg.AssetCheckSpec]:
     ]
 
 
-def features_drifted(asset: dg.AssetKey, told: DriftSummary) -> dg.AssetCheckResult:
+def performance_specs(asset: dg.AssetKey) -> list[dg.AssetCheckSpec]:
+    return [
+        dg.AssetCheckSpec(
+            PERFORMANCE_HOLDS,
+            asset=asset,
+            description="On known outcomes the scores rank as well as their PDs promised, and match the default rate. "
+            "A failure re-trains.",
+        ),
+        dg.AssetCheckSpec(
+            NOT_WORSE,
+            asset=asset,
+            description="On known outcomes the champion ranks no worse than the one before it would have. "
+            "A failure rolls back.",
+        ),
+    ]
+
+
+def features_drifted(asset: dg.AssetKey, told: DriftSummary, model_version: int) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         asset_key=asset,
         check_name=FEATURES_DRIFTED,
@@ -47,22 +86,52 @@ def features_drifted(asset: dg.AssetKey, told: DriftSummary) -> dg.AssetCheckRes
             "shifted": told.shifted,
             "moderate": told.moderate,
             "shifted_share": told.shifted_share,
+            "model_version": model_version,
         },
     )
 
 
-def features_usable(asset: dg.AssetKey, why: Mapping[str, str]) -> dg.AssetCheckResult:
-    words = "; ".join(f"{feature}: {reason}" for feature, reason in why.items())
+def features_usable(asset: dg.AssetKey, why: Mapping[str, str], model_version: int) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         asset_key=asset,
         check_name=FEATURES_USABLE,
         passed=not why,
-        description=f"Not usable: {words}" if why else "Every feature the champion relies on is there and varies.",
-        metadata={"unusable": len(why)},
+        description=f"Not usable: {_listed(why)}"
+        if why
+        else "Every feature the champion relies on is there and varies.",
+        metadata={"unusable": len(why), "model_version": model_version},
     )
 
 
-def scores_drifted(asset: dg.AssetKey, drift: pd.DataFrame) -> dg.AssetCheckResult:
+def missingness_stable(asset: dg.AssetKey, moved: Mapping[str, str], model_version: int) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        asset_key=asset,
+        check_name=MISSINGNESS,
+        passed=not moved,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=_listed(moved) or "Features are missing about as often as in training.",
+        metadata={"features": len(moved), "model_version": model_version},
+    )
+
+
+def no_new_categories(asset: dg.AssetKey, found: Mapping[str, str], model_version: int) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        asset_key=asset,
+        check_name=NEW_CATEGORIES,
+        passed=not found,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"In categories never seen in training: {_listed(found)}"
+        if found
+        else "Hardly a row has a category that training had not.",
+        metadata={"features": len(found), "model_version": model_version},
+    )
+
+
+def volume_as_usual(asset: dg.AssetKey, judged: Judgement, model_version: int) -> dg.AssetCheckResult:
+    return _of_judgement(asset, VOLUME, judged, dg.AssetCheckSeverity.WARN, {"model_version": model_version})
+
+
+def scores_drifted(asset: dg.AssetKey, drift: pd.DataFrame, model_version: int) -> dg.AssetCheckResult:
     """Of the score alone: the features have a check of their own, and one shift is one failure."""
     [score] = drift.to_dict("records")
     return dg.AssetCheckResult(
@@ -70,5 +139,35 @@ def scores_drifted(asset: dg.AssetKey, drift: pd.DataFrame) -> dg.AssetCheckResu
         check_name=SCORES_DRIFTED,
         passed=score["verdict"] != "shifted",
         description=f"Score {score['verdict']}: PSI {score['psi']:.3f}, KS {score['ks']:.3f}; {score['change']}.",
-        metadata={"psi": float(score["psi"]), "ks": float(score["ks"])},
+        metadata={"psi": float(score["psi"]), "ks": float(score["ks"]), "model_version": model_version},
     )
+
+
+def performance_holds(asset: dg.AssetKey, judged: Judgement, model_version: int) -> dg.AssetCheckResult:
+    return _of_judgement(
+        asset, PERFORMANCE_HOLDS, judged, dg.AssetCheckSeverity.ERROR, {"model_version": model_version}
+    )
+
+
+def not_worse_than_predecessor(
+    asset: dg.AssetKey, judged: Judgement, model_version: int, predecessor: int | None
+) -> dg.AssetCheckResult:
+    against = {"model_version": model_version} | ({} if predecessor is None else {"predecessor": predecessor})
+    return _of_judgement(asset, NOT_WORSE, judged, dg.AssetCheckSeverity.ERROR, against)
+
+
+def _of_judgement(
+    asset: dg.AssetKey, name: str, judged: Judgement, severity: dg.AssetCheckSeverity, against: Mapping[str, int]
+) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        asset_key=asset,
+        check_name=name,
+        passed=judged.passed,
+        severity=severity,
+        description=judged.words,
+        metadata={**judged.numbers, **against},
+    )
+
+
+def _listed(why: Mapping[str, str]) -> str:
+    return "; ".join(f"{feature}: {reason}" for feature, reason in why.items())

@@ -19,9 +19,11 @@ import pyarrow.parquet as pq
 from duckdb import DuckDBPyRelation
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from scipy.special import bdtrik, betaincinv, chdtri
 
 from credit_assets.evaluation.stability import psi_noise, psi_terms
 from credit_assets.lake.contracts import identifier
+from credit_assets.monitoring.judgement import Judgement
 from credit_assets.schemas.drift import VERDICTS, Drift
 
 GRID = 512
@@ -29,6 +31,12 @@ GRID = 512
 
 CELLS_AT_ONCE = 2**24
 """Values held in memory at a time (128 MiB of doubles); columns are read in groups of this size."""
+
+LOG_SPREADS = 3
+"""Robust standard deviations of the earlier batches' volume, in logarithms, within which a batch is as usual."""
+
+EARLIER_BATCHES = 3
+"""Batches that make a usual volume, at least."""
 
 NUMERIC_TYPES = frozenset(
     [
@@ -86,6 +94,18 @@ class DriftConfig(BaseModel):
     )
     missing_rise: float = Field(
         0.5, gt=0, lt=1, description="Rise of the missing share above which an important feature is unusable"
+    )
+    missing_moved: float = Field(
+        0.1, gt=0, lt=1, description="Rise or fall of a feature's missing share above which a warning is given"
+    )
+    new_categories: float = Field(
+        0.01, ge=0, lt=1, description="Share of rows in categories never seen in training above which one is given"
+    )
+    volume_ratio: float = Field(
+        2, gt=1, description="Applicants to the earlier batches' median, or the reverse, above which one is given"
+    )
+    report_columns: int = Field(
+        30, ge=0, description="Columns that the drift page draws, those that moved most; 0 for no page"
     )
 
     @model_validator(mode="after")
@@ -304,7 +324,7 @@ def measure(
     of_words = {name: sketch for name, sketch in sketches.items() if isinstance(sketch, CategorySketch)}
     if other_kind := sorted(set(numeric) ^ set(of_numbers)):
         raise ValueError(f"numeric in training and text in the batch, or the reverse: {', '.join(other_kind)}")
-    chance = -float(np.expm1(np.log1p(-config.false_alarms) / len(names)))
+    chance = _chance_each(config, len(names))
     measured = {
         name: _measure_numeric(of_numbers[name], values, rows, chance)
         for name, values, rows in _sorted_values(relation, numeric)
@@ -430,6 +450,82 @@ def unusable(drift: pd.DataFrame, config: DriftConfig, importance: Mapping[str, 
     return why
 
 
+def missing_moved(drift: pd.DataFrame, config: DriftConfig) -> dict[str, str]:
+    """The features whose missing share rose or fell by more than `config.missing_moved`, and beyond chance, each
+    with from what to what.
+
+    Beyond chance: the exact intervals of both shares (Clopper & Pearson 1934) lie apart, at a chance of
+    `config.false_alarms` over all the features together.
+    """
+    own = drift[drift["role"] == "feature"]
+    shares = own[["missing_reference", "missing_batch"]].to_numpy().T
+    rows = own[["rows_reference", "rows_batch"]].to_numpy().T
+    low, high = _share_interval(np.round(shares * rows), rows, _chance_each(config, len(own)))
+    apart = (low[1] > high[0]) | (low[0] > high[1])
+    moved = own[apart & (np.abs(shares[1] - shares[0]) > config.missing_moved)]
+    return {
+        row["feature"]: f"missing {row['missing_reference']:.1%} -> {row['missing_batch']:.1%}"
+        for row in moved.to_dict("records")
+    }
+
+
+def new_categories(drift: pd.DataFrame, config: DriftConfig) -> dict[str, str]:
+    """The features with more than `config.new_categories` of the batch in categories never seen in training, and
+    beyond chance (`new_category_noise`), each with the share."""
+    share = drift["new_category_share"]
+    found = drift[
+        (drift["role"] == "feature") & (share > np.maximum(config.new_categories, drift["new_category_noise"]))
+    ]
+    return {row["feature"]: f"{row['new_category_share']:.1%} of the rows" for row in found.to_dict("records")}
+
+
+def volume(rows: int, earlier: Sequence[int], config: DriftConfig) -> Judgement:
+    """Whether a batch's `rows` are as many as usual after the `earlier` batches' rows.
+
+    Not as usual: more than `config.volume_ratio` times the median of the earlier ones, or less than the median
+    over that, and beyond how they vary themselves (LOG_SPREADS times the median absolute deviation, scaled to a
+    standard deviation, of their logarithms). Fewer than EARLIER_BATCHES batches make no usual volume.
+    """
+    if len(earlier) < EARLIER_BATCHES:
+        words = f"Not judged: {rows:,} applicants, and {len(earlier)} earlier batches; {EARLIER_BATCHES} are needed."
+        return Judgement(True, words, {"applicants": rows})
+    logs = np.log(np.maximum(earlier, 1))
+    usual = float(np.median(logs))
+    spread = 1.4826 * float(np.median(np.abs(logs - usual)))
+    bound = max(float(np.log(config.volume_ratio)), LOG_SPREADS * spread)
+    lowest, highest = np.exp([usual - bound, usual + bound])
+    ratio = rows / float(np.exp(usual))
+    return Judgement(
+        bool(lowest <= rows <= highest),
+        f"{rows:,} applicants, {ratio:.2f} times the median of {len(earlier)} earlier batches; "
+        f"as usual are {np.ceil(lowest):,.0f} to {np.floor(highest):,.0f}.",
+        {"applicants": rows, "ratio": ratio},
+    )
+
+
+def _chance_each(config: DriftConfig, columns: int) -> float:
+    """The chance of a false alarm left to each of so many columns, after Sidak."""
+    return -float(np.expm1(np.log1p(-config.false_alarms) / columns))
+
+
+def _share_interval(counts: Floats, rows: Counts, chance: float) -> tuple[Floats, Floats]:
+    """The exact two-sided interval of shares: one that lies elsewhere has a chance of `chance` at most."""
+    low = betaincinv(np.maximum(counts, 1), rows - counts + 1, chance / 2)
+    high = betaincinv(counts + 1, np.maximum(rows - counts, 1), 1 - chance / 2)
+    return np.where(counts == 0, 0.0, low), np.where(counts == rows, 1.0, high)
+
+
+def _unseen_share_noise(counts: Counts, rows_reference: int, rows_batch: int, chance: float) -> float:
+    """The share of a batch in categories never seen in training that is exceeded with `chance` at most.
+
+    What the training data missed has about the share of the categories seen once there (Good 1953). Those are
+    taken at the upper bound of a Poisson count, and the batch's rows of that share at a binomial's.
+    """
+    once = int((counts == 1).sum())
+    unseen = min(1.0, float(chdtri(2 * (once + 1), chance / 2)) / 2 / rows_reference)
+    return float(np.ceil(bdtrik(1 - chance / 2, rows_batch, unseen))) / rows_batch
+
+
 def _importance_shares(own: pd.DataFrame, importance: Mapping[str, float] | None) -> pd.Series | None:
     """Each row's share of the model's importance; None where there is none to share out."""
     total = sum(importance.values()) if importance else 0
@@ -465,6 +561,7 @@ def _measure_numeric(sketch: NumericSketch, values: Floats, rows: int, chance: f
         "ks": ks,
         "ks_noise": noise,
         "new_category_share": 0.0,
+        "new_category_noise": 0.0,
         "became_constant": _became_constant(sketch, present_now, rows, one_value, chance),
     }
 
@@ -491,6 +588,7 @@ def _measure_categories(sketch: CategorySketch, batch: Mapping[str | None, int],
         "ks": float("nan"),
         "ks_noise": float("nan"),
         "new_category_share": sum(new.values()) / rows,
+        "new_category_noise": _unseen_share_noise(sketch.counts, sketch.rows, rows, chance),
         "became_constant": _became_constant(sketch, rows - missing, rows, one_value, chance),
     }
 

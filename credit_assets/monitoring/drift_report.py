@@ -23,9 +23,6 @@ from credit_assets.monitoring.drift import DriftConfig
 SAMPLE_ROWS = 20_000
 """Rows a side that the page draws: more changes no plot and costs Evidently time in proportion."""
 
-DRAWN_COLUMNS = 40
-"""Columns that the page draws, those that moved most."""
-
 DRAWN_CATEGORIES = 20
 """Categories drawn of a column; the rarer ones are drawn as one."""
 
@@ -47,10 +44,10 @@ def sample(relation: DuckDBPyRelation, columns: list[str], key: str, rows: int =
     return chosen.project(", ".join(identifier(name) for name in columns)).df()
 
 
-def drawn_columns(drift: pd.DataFrame) -> list[str]:
+def drawn_columns(drift: pd.DataFrame, config: DriftConfig) -> list[str]:
     """The score and the features that moved most, as many as the page draws; `drift` is ordered by that."""
     score_first = drift.sort_values("role", ascending=False, kind="stable")
-    return score_first["feature"].head(DRAWN_COLUMNS).tolist()
+    return score_first["feature"].head(config.report_columns).tolist()
 
 
 def write_report(
@@ -74,7 +71,7 @@ def write_report(
     from evidently import DataDefinition, Dataset, Report
     from evidently.presets import DataDriftPreset
 
-    rows = drift.set_index("feature").loc[drawn_columns(drift)]
+    rows = drift.set_index("feature").loc[drawn_columns(drift, config)]
     reference, batch = {}, {}
     numbers, categories = [], []
     for name, kind in rows["kind"].items():

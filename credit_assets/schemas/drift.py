@@ -43,6 +43,12 @@ class Drift(Table):
         description="Share of the batch in categories never seen in training",
         metadata={"unit": "share"},
     )
+    new_category_noise: float = pa.Field(
+        ge=0,
+        le=1,
+        description="Share in such categories that chance alone stays below; grows as batches get smaller",
+        metadata={"unit": "share"},
+    )
     became_constant: bool = pa.Field(
         description="The batch holds one value (or none) where the training data varied, beyond chance"
     )

@@ -25,10 +25,13 @@ from credit_assets.monitoring.drift import (
     Reference,
     ks_noise,
     measure,
+    missing_moved,
+    new_categories,
     psi_noise,
     psi_terms,
     summary,
     unusable,
+    volume,
 )
 from credit_assets.schemas.drift import Drift
 
@@ -239,6 +242,7 @@ def test_batches_without_drift_are_stable(con: duckdb.DuckDBPyConnection, rows: 
         drift = measure(reference, table_of(con, lender(rng, rows, features=100)), CONFIG)
         assert summary(drift, CONFIG).verdict == "stable", drift.head().to_string()
         assert not unusable(drift, CONFIG)
+        assert not missing_moved(drift, CONFIG) and not new_categories(drift, CONFIG)
 
 
 @pytest.mark.parametrize("rows", [2000, 20_000])
@@ -374,6 +378,81 @@ def test_a_mostly_missing_feature_that_lost_its_last_values_is_unusable(
 def test_a_rare_flag_that_happens_not_to_occur_is_not_constant(con: duckdb.DuckDBPyConnection) -> None:
     then, now = pd.DataFrame({"flag": [0] * 995 + [1] * 5}), pd.DataFrame({"flag": [0] * 500})
     assert not drift_of(con, then, now).loc["flag", "became_constant"]
+
+
+# Warnings
+
+
+def test_a_missing_share_that_moved_either_way_is_told_with_from_what_to_what(con: duckdb.DuckDBPyConnection) -> None:
+    rng = np.random.default_rng(29)
+    then = pd.DataFrame({name: rng.normal(size=5000) for name in ("rose", "fell", "steady", "a_little")})
+    then.loc[:2499, "fell"] = None
+    now = then.sample(2000, random_state=1).reset_index(drop=True)
+    now.loc[:399, "rose"] = None
+    now["fell"] = now["fell"].fillna(0.0)
+    now.loc[:99, "a_little"] = None
+
+    moved = missing_moved(drift_of(con, then, now).reset_index(), CONFIG)
+
+    assert moved == {"rose": "missing 0.0% -> 20.0%", "fell": "missing 50.0% -> 0.0%"}
+
+
+@pytest.mark.parametrize(("missing", "told"), [(1, False), (5, True)])
+def test_a_few_missing_of_a_few_rows_are_told_only_beyond_chance(
+    con: duckdb.DuckDBPyConnection, missing: int, told: bool
+) -> None:
+    then = pd.DataFrame({"x": [None] * 10 + [1.0, 2.0] * 2495})
+    now = pd.DataFrame({"x": [None] * missing + [1.0] * (6 - missing)})
+    assert bool(missing_moved(drift_of(con, then, now).reset_index(), CONFIG)) == told
+
+
+def test_new_categories_are_told_beyond_a_share_of_the_rows(con: duckdb.DuckDBPyConnection) -> None:
+    then = pd.DataFrame({"channel": ["branch"] * 3000 + ["online"] * 2000, "kind": ["cash"] * 5000})
+    now = pd.DataFrame(
+        {"channel": ["branch"] * 960 + ["phone"] * 30 + ["app"] * 10, "kind": ["cash"] * 995 + ["x"] * 5}
+    )
+    assert new_categories(drift_of(con, then, now).reset_index(), CONFIG) == {"channel": "4.0% of the rows"}
+
+
+def test_unseen_words_of_a_column_of_rare_words_are_no_new_categories(con: duckdb.DuckDBPyConnection) -> None:
+    rng = np.random.default_rng(31)
+    then, now = (pd.DataFrame({"employer": rng.zipf(1.3, rows).astype(str)}) for rows in (20_000, 2000))
+    drift = drift_of(con, then, now)
+    assert drift.loc["employer", "new_category_share"] > CONFIG.new_categories
+    assert not new_categories(drift.reset_index(), CONFIG)
+
+
+def test_one_new_word_among_few_rows_is_no_new_category(con: duckdb.DuckDBPyConnection) -> None:
+    then = pd.DataFrame({"x": ["a", "b"] * 500})
+    few, many = (pd.DataFrame({"x": ["a"] * (20 - new) + ["c"] * new}) for new in (1, 8))
+    assert not new_categories(drift_of(con, then, few).reset_index(), CONFIG)
+    assert new_categories(drift_of(con, then, many).reset_index(), CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("rows", "earlier", "as_usual"),
+    [
+        (5000, [4800, 5100, 5000], True),
+        (2501, [5000, 5000, 5000], True),
+        (2499, [5000, 5000, 5000], False),
+        (10_001, [5000, 5000, 5000], False),
+        # One odd batch before does not move what is usual.
+        (5000, [5000, 5000, 5000, 50], True),
+        # Batches that vary fourfold by themselves.
+        (12_000, [1000, 4000, 16_000, 2000, 8000], True),
+    ],
+)
+def test_a_volume_is_as_usual_within_a_ratio_to_the_median_or_how_batches_vary(
+    rows: int, earlier: list[int], as_usual: bool
+) -> None:
+    judged = volume(rows, earlier, CONFIG)
+    assert judged.passed == as_usual
+    assert judged.numbers == {"applicants": rows, "ratio": pytest.approx(rows / np.exp(np.median(np.log(earlier))))}
+
+
+def test_two_earlier_batches_make_no_usual_volume() -> None:
+    judged = volume(1, [5000, 5000], CONFIG)
+    assert judged.passed and judged.words.startswith("Not judged")
 
 
 # Reference

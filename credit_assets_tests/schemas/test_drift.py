@@ -19,6 +19,7 @@ ROW = {
     "missing_reference": 0.0,
     "missing_batch": 0.1,
     "new_category_share": 0.0,
+    "new_category_noise": 0.01,
     "became_constant": False,
     "rows_reference": 1000,
     "rows_batch": 100,

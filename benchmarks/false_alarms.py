@@ -1,0 +1,190 @@
+"""How often the checks that re-train fail on batches like those the champion learned from, and on shifted ones.
+
+    python benchmarks/false_alarms.py data/scratch --applicants 80000 --batches 200 --rows 2000 20000
+
+A pool of synthetic applicants is made once, with the features of the portfolio's SQL. Again and again it is dealt
+out: some to a champion (training part and test), and from the rest, of which it knows nothing, batches at random
+without one applicant twice in a batch. So each batch, and what it is held against, are fair samples of one
+population, whatever the pool; only that batches of one deal have applicants in common. Then batches of the
+lender's scenarios are held against the same champions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pandas as pd
+
+from credit_assets.features.queries import load
+from credit_assets.features.training_set import TEST, TRAIN, VALID, training_frame
+from credit_assets.lake.tables import BATCH, Lake
+from credit_assets.models.design_matrix import DesignMatrix
+from credit_assets.models.estimators import Folds, PDModel, fit_pd_model
+from credit_assets.models.importance import importance
+from credit_assets.models.tuning import FIRST_TRIAL
+from credit_assets.monitoring.drift import Reference, measure, missing_moved, new_categories, summary
+from credit_assets.monitoring.performance import holds
+from credit_assets.portfolio import Portfolio
+from credit_assets.project import Project
+from credit_assets.raw.delivery import match_files
+from credit_assets.raw.ingest import ingest
+from credit_assets.raw.sample import SCENARIOS, generate
+
+PROJECT = Project(Path(__file__).parents[1])
+BOOK = "home_credit"
+KEY = "SK_ID_CURR"
+TRAINED, VALIDATED, TESTED = 12_000, 3_000, 5_000
+"""Applicants of a champion's folds: of four batches of 5,000, the newest to test on."""
+
+RETRAIN = ("features_stable", "scores_stable", "performance_holds")
+WARN = ("missingness_stable", "no_new_categories")
+
+
+@dataclass(frozen=True)
+class Champion:
+    """A model with what batches are held against."""
+
+    model: PDModel
+    reference: Reference
+    importance: dict[str, float]
+    held_out: np.ndarray
+
+
+def make_features(con: duckdb.DuckDBPyConnection, table: str, folder: Path, portfolio: Portfolio) -> int:
+    """A delivery's features, with the outcome as `target`, as a table of the connection; its rows."""
+    lake, batch = Lake(folder / "lake"), folder.name
+    stems = {name: config.files for name, config in portfolio.tables.items()}
+    files = match_files(list(folder.glob("*.csv")), stems, {portfolio.outcomes_table}).tables
+    for name, model in portfolio.models.items():
+        result = ingest(
+            con,
+            lake,
+            files[name],
+            name,
+            model,
+            batch,
+            parents={parent: lake.query(parent) for parent in portfolio.parents(name)},
+            max_bad_share=0,
+            quarantine_folder=folder / "quarantine",
+            scratch=folder / "scratch",
+        )
+        lake.commit(result.staged, {})
+    for query in load(PROJECT.sql(BOOK)).values():
+        for name in query.inputs:
+            con.execute(
+                f"create or replace view {name} as select * exclude ({BATCH}) from ({lake.query(name, [batch])})"
+            )
+        lake.replace(con, query.sql, query.name, batch, {})
+    features, applications = lake.query("features", [batch]), lake.query("applications", [batch])
+    con.execute(
+        f"create or replace table {table} as select f.* exclude ({BATCH}), a.{portfolio.target} as target "
+        f"from ({features}) f join ({applications}) a using ({KEY})"
+    )
+    return int(con.table(table).aggregate("count(*)").fetchall()[0][0])
+
+
+def of_applicants(con: duckdb.DuckDBPyConnection, table: str, keys: np.ndarray) -> duckdb.DuckDBPyRelation:
+    con.from_df(pd.DataFrame({KEY: keys})).create_view("dealt", replace=True)
+    return con.sql(f"select * from {table} semi join dealt using ({KEY})")
+
+
+def deal(con: duckdb.DuckDBPyConnection, portfolio: Portfolio, rng: np.random.Generator) -> Champion:
+    """A champion of applicants drawn from the pool, and the applicants left."""
+    keys = rng.permutation(con.sql(f"select {KEY} from pool order by 1").fetchnumpy()[KEY])
+    parts = np.split(keys, np.cumsum([TRAINED, VALIDATED, TESTED]))
+    fold = pd.DataFrame(
+        {KEY: np.concatenate(parts[:3]), "fold": np.repeat([TRAIN, VALID, TEST], [len(part) for part in parts[:3]])}
+    )
+    frame = training_frame(of_applicants(con, "pool", fold[KEY].to_numpy())).merge(fold, on=KEY).assign(batch="pool")
+    names = [name for name in frame.columns if name not in (KEY, "target", "fold", "batch")]
+    design = DesignMatrix.of(frame, names, KEY)
+    folds = Folds(design, portfolio.training)
+    params = FIRST_TRIAL | {"learning_rate": portfolio.training.learning_rate}
+    rounds, _ = folds.boost(params)
+    model, _ = fit_pd_model(design, folds, params, rounds, portfolio.training)
+    test = frame[frame["fold"] == TEST]
+    reference = Reference.build(
+        of_applicants(con, "pool", np.concatenate(parts[:2])),
+        model.features,
+        portfolio.drift,
+        score="pd",
+        scores=con.from_df(pd.DataFrame({"pd": model.pd(test)})),
+    )
+    return Champion(model, reference, importance(model, test).to_dict(), parts[3])
+
+
+def failed(
+    con: duckdb.DuckDBPyConnection, champion: Champion, batch: duckdb.DuckDBPyRelation, portfolio: Portfolio
+) -> list[str]:
+    """The checks that fail on a batch whose outcomes are all known."""
+    frame = training_frame(batch)
+    scores = pd.DataFrame({"applicant": frame[KEY], "pd": champion.model.pd(frame), "band": "all"})
+    drift = measure(champion.reference, batch, portfolio.drift, champion.reference.features)
+    of_score = measure(champion.reference, con.from_df(scores), portfolio.drift, ["pd"])
+    passed = {
+        "features_stable": summary(drift, portfolio.drift, champion.importance).verdict != "shifted",
+        "scores_stable": of_score["verdict"].iloc[0] != "shifted",
+        "performance_holds": holds(scores.assign(outcome=frame["target"].astype(float)), portfolio.performance).passed,
+        "missingness_stable": not missing_moved(drift, portfolio.drift),
+        "no_new_categories": not new_categories(drift, portfolio.drift),
+    }
+    return [name for name, fine in passed.items() if not fine]
+
+
+def told(what: str, batches: int, fails: Counter[str], seconds: float) -> None:
+    counted = ", ".join(f"{name} {fails[name]}" for name in (*RETRAIN, *WARN))
+    print(f"{what:<34}{fails['any']:>5} of {batches} would re-train ({counted}); {seconds:.0f} s", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("scratch", type=Path, help="a folder for the synthetic files, made and emptied")
+    parser.add_argument("--applicants", type=int, default=80_000, help="in the pool")
+    parser.add_argument("--batches", type=int, default=200, help="without a shift, of each size")
+    parser.add_argument("--shifted", type=int, default=10, help="batches of each scenario and size")
+    parser.add_argument("--rows", type=int, nargs="+", default=[2_000, 20_000], help="applicants of a batch")
+    parser.add_argument("--champions", type=int, default=4, help="deals of the pool that share the batches")
+    parser.add_argument("--seed", type=int, default=23)
+    asked = parser.parse_args()
+    rng = np.random.default_rng(asked.seed)
+    portfolio = Portfolio.load(PROJECT, BOOK)
+    with duckdb.connect(config={"memory_limit": "3GB", "preserve_insertion_order": False}) as con:
+        con.execute("set enable_progress_bar = false")
+        pools = {"pool": ("", asked.applicants), **{name: (name, max(asked.rows) + 2_000) for name in SCENARIOS}}
+        for number, (table, (scenario, applicants)) in enumerate(pools.items()):
+            start = time.perf_counter()
+            [folder] = generate(
+                asked.scratch / table,
+                applicants,
+                seed=asked.seed,
+                unlabelled=0,
+                scenario={"2026-01": scenario} if scenario else None,
+                first_applicant=100_001 + 1_000_000 * number,
+            )
+            rows = make_features(con, table, folder, portfolio)
+            shutil.rmtree(asked.scratch / table)
+            print(f"{table}: {rows:,} applicants with features in {time.perf_counter() - start:.0f} s", flush=True)
+        champions = [deal(con, portfolio, rng) for _ in range(asked.champions)]
+        for size in asked.rows:
+            for table in pools:
+                batches, start = asked.batches if table == "pool" else asked.shifted, time.perf_counter()
+                everyone = con.sql(f"select {KEY} from {table} order by 1").fetchnumpy()[KEY]
+                fails: Counter[str] = Counter()
+                for number in range(batches):
+                    champion = champions[number % len(champions)]
+                    keys = rng.choice(champion.held_out if table == "pool" else everyone, size, replace=False)
+                    found = failed(con, champion, of_applicants(con, table, keys), portfolio)
+                    fails.update([*found, *(["any"] if set(found) & set(RETRAIN) else [])])
+                what = "no shift" if table == "pool" else table
+                told(f"{size:,} rows, {what}", batches, fails, time.perf_counter() - start)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,290 @@
+"""How well the scores of a batch did, on outcomes where they are known and from the PDs alone where not; and
+whether that is still what the model promised.
+
+One model's metrics are `evaluation/metrics.py`'s, two models' comparison `evaluation/comparison.py`'s; Dagster's
+assets and checks are beside it, the plot in `plots.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from scipy.special import bdtrik
+
+from credit_assets.evaluation.comparison import auc_interval, compare
+from credit_assets.evaluation.metrics import Interval, evaluate, wilson
+from credit_assets.monitoring.judgement import Judgement
+from credit_assets.schemas.performance import ALL, ESTIMATE, OUTCOMES, Performance
+
+Floats = NDArray[np.float64]
+
+SEED = 0
+NO_CUT_OFF = 0.5
+"""`evaluate` wants one for its confusion, which is not looked at: decisions are not judged here."""
+
+
+class PerformanceConfig(BaseModel):
+    """When a scored batch counts as worse than promised. Margins are effect sizes; `false_alarms` keeps chance
+    out of them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    min_outcomes: int = Field(default=500, ge=2, description="Known outcomes from which a batch is measured and judged")
+    min_defaults: int = Field(default=30, ge=2, description="Defaults, and repaid loans, from which it is")
+    auc_margin: float = Field(
+        default=0.02, ge=0, lt=0.5, description="AUC that may be missing to what the PDs let expect on the same rows"
+    )
+    max_calibration_gap: float = Field(
+        default=0.01, ge=0, lt=1, description="Default rate may be off the mean PD by so much, either way"
+    )
+    predecessor_margin: float = Field(
+        default=0.005, ge=0, lt=0.5, description="AUC that may be missing to the champion before"
+    )
+    false_alarms: float = Field(
+        default=0.001, gt=0, lt=1, description="Chance that a batch whose PDs are right within the margins fails"
+    )
+    confidence: float = Field(default=0.95, gt=0, lt=1, description="Of the intervals shown")
+    draws: int = Field(default=500, ge=100, description="Resamples, or outcomes drawn from the PDs, behind an interval")
+
+
+def evidence(
+    scores: pd.DataFrame, applications: pd.DataFrame, outcomes: pd.DataFrame, learned_from: NDArray[np.int64]
+) -> pd.DataFrame:
+    """The scored applicants a model did not learn from: `applicant`, `pd`, `band`, `outcome` (nan: not known yet).
+
+    `scores` has the first three; `applications` and `outcomes` have the entity key and the outcome, in this
+    order. An outcome in `outcomes` goes before the application's: it is the later word. `learned_from` are
+    applicants in the training or validation part of the model's training set: that a model knows their
+    outcomes is no evidence of anything.
+    """
+    told, later = (frame.set_index(frame.columns[0]).iloc[:, 0].astype("float64") for frame in (applications, outcomes))
+    known = later.combine_first(told)
+    unseen = scores[~scores["applicant"].isin(learned_from)]
+    return unseen.assign(outcome=unseen["applicant"].map(known)).reset_index(drop=True)
+
+
+def estimate(pds: Floats, config: PerformanceConfig) -> dict[str, Interval]:
+    """What calibrated PDs (n,) let expect of themselves: auc, ks, brier, default_rate of outcomes not known yet.
+
+    Confidence-based performance estimation (CBPE; NannyML's documentation, "How it works: Estimation of
+    performance of the monitored model"): a row of PD p is p of a default and 1 - p of a repaid loan, so that
+    expected confusions, and with them expected metrics, need no outcome. AUC is the expected share of rightly
+    ordered pairs (`expected_auc`), Brier the mean of p * (1 - p), the default rate the mean PD. KS, a maximum,
+    is larger on outcomes than on their expectation: it is the mean of KS over outcomes drawn from the PDs.
+
+    The interval holds the figure of `config.confidence` of such draws: what will be measured if the PDs are
+    right. That they are right is assumed, not found out: a change of what leads to default does not show here.
+    AUC and KS are left out where the rows are so few that no draw had both outcomes.
+    """
+    draws = pd.DataFrame(_drawn(pds, config.draws))
+    tail = (1 - config.confidence) / 2
+    expected = {
+        "auc": expected_auc(pds),
+        "ks": float(draws["ks"].mean()),
+        "brier": float((pds * (1 - pds)).mean()),
+        "default_rate": float(pds.mean()),
+    }
+    low, high = draws.quantile(tail), draws.quantile(1 - tail)
+    return {
+        name: Interval(value, float(low[name]), float(high[name]))
+        for name, value in expected.items()
+        if draws[name].notna().any()
+    }
+
+
+def expected_auc(pds: Floats) -> float:
+    """The AUC expected of outcomes drawn from the PDs (n,); nan of a single row.
+
+    The sum over pairs of different rows i, j of p_i * (1 - p_j), where p_i is the larger (half of it where they
+    are equal), over the sum of all pairs'. A row is no pair with itself, as in a confusion matrix of
+    expectations it is; that matters on few rows.
+    """
+    distinct, rows = np.unique(pds, return_counts=True)
+    bads, goods = rows * distinct, rows * (1 - distinct)
+    itself = float((bads * (1 - distinct)).sum())
+    ordered = float((bads * (np.cumsum(goods) - goods / 2)).sum())
+    pairs = float(goods.sum() * bads.sum()) - itself
+    return (ordered - itself / 2) / pairs if pairs else np.nan
+
+
+def measure(known: pd.DataFrame, config: PerformanceConfig) -> dict[str, Interval]:
+    """auc (DeLong's interval), ks, brier, ece, calibration_gap and default_rate (Wilson's) of rows with outcomes.
+
+    Formulas and the other intervals are those of `evaluation.metrics.evaluate`; raises as it does.
+    """
+    y, pds = _arrays(known)
+    figures = evaluate(y, pds, NO_CUT_OFF, config.draws, SEED, config.confidence).metrics
+    return {
+        "auc": auc_interval(y, pds, config.confidence),
+        **{name: figures[name] for name in ("ks", "brier", "ece", "calibration_gap")},
+        "default_rate": _default_rate(known, config.confidence),
+    }
+
+
+def too_few(known: pd.DataFrame, config: PerformanceConfig) -> Judgement | None:
+    """That rows with outcomes are too few to measure and judge by; None where they are not."""
+    defaults = int(known["outcome"].sum())
+    if len(known) >= config.min_outcomes and min(defaults, len(known) - defaults) >= config.min_defaults:
+        return None
+    words = (
+        f"Not judged: {len(known):,} outcomes that can be judged by are known, {defaults:,} of them defaults; "
+        f"{config.min_outcomes:,} with {config.min_defaults:,} are needed."
+    )
+    return Judgement(True, words, {"outcomes": len(known), "defaults": defaults})
+
+
+def performance_table(rows: pd.DataFrame, model_version: int, config: PerformanceConfig) -> pd.DataFrame:
+    """The `Performance` table of `evidence` rows: measured where the outcomes known are not `too_few`, else estimated.
+
+    Bands come from the safest to the riskiest, by their mean PD; a measured band without outcomes is left out.
+    Empty where there are no rows.
+    """
+    known = rows[rows["outcome"].notna()]
+    measured = too_few(known, config) is None
+    judged = known if measured else rows
+    lines = []
+    if len(judged):
+        estimated = estimate(judged["pd"].to_numpy(), config)
+        figures = measure(known, config) if measured else estimated
+        expected = {metric: figure.value for metric, figure in estimated.items()}
+        lines = [
+            {"segment": ALL, "metric": metric, "expected": expected.get(metric), **vars(figure), **_counts(rows)}
+            for metric, figure in figures.items()
+        ]
+    for band in judged.groupby("band")["pd"].mean().sort_values().index:
+        own = judged[judged["band"] == band]
+        figure = (_default_rate if measured else _expected_rate)(own, config.confidence)
+        lines.append(
+            {"segment": band, "metric": "default_rate", "expected": own["pd"].mean()}
+            | vars(figure)
+            | _counts(rows[rows["band"] == band])
+        )
+    basis = OUTCOMES if measured else ESTIMATE
+    columns = Performance.to_schema().columns
+    table = pd.DataFrame(lines, columns=list(columns)).assign(basis=basis, model_version=model_version)
+    numbers = {name: str(column.dtype) for name, column in columns.items() if str(column.dtype) != "str"}
+    return table.astype(numbers)
+
+
+def holds(rows: pd.DataFrame, config: PerformanceConfig) -> Judgement:
+    """Whether the outcomes of `evidence` rows are what the PDs promised: in rank, and in level.
+
+    Not in rank: the AUC surely lies more than `config.auc_margin` below the one that the PDs let expect on the
+    very same rows (`expected_auc`), so that neither the batch's mix nor the choice of those whose outcomes are
+    known (the approved, the early) makes it fail. Not in level: the default rate surely lies more than
+    `config.max_calibration_gap` off the mean PD. Surely: the whole interval does, at a chance of
+    `config.false_alarms` for both together (DeLong's, Wilson's).
+    Where the outcomes known are `too_few` nothing is judged, and so nothing fails.
+    """
+    known = rows[rows["outcome"].notna()]
+    if not len(rows):
+        return Judgement(True, "Not judged: the model learned from every applicant of the batch.", {})
+    if few := too_few(known, config):
+        pds = rows["pd"].to_numpy()
+        words = f"Its PDs let expect an AUC of {expected_auc(pds):.3f} and a default rate of {pds.mean():.1%}."
+        return replace(few, words=f"{few.words} {words}")
+    y, pds = _arrays(known)
+    # Half of the chance each: the AUC's is all on one side.
+    auc, expected_from_pds = auc_interval(y, pds, 1 - config.false_alarms), expected_auc(pds)
+    rate = _default_rate(known, 1 - config.false_alarms / 2)
+    mean_pd = float(pds.mean())
+    off = max(rate.low - mean_pd, mean_pd - rate.high)
+    failures = []
+    if auc.high < expected_from_pds - config.auc_margin:
+        failures.append(
+            f"The AUC is surely more than {config.auc_margin:g} below the expected one: what leads to default changed."
+        )
+    if off > config.max_calibration_gap:
+        failures.append(f"The default rate is surely more than {config.max_calibration_gap:.1%} off the mean PD.")
+    return Judgement(
+        not failures,
+        f"{' '.join(failures) or 'As promised.'} Of {len(known):,} outcomes {int(y.sum()):,} are defaults: "
+        f"AUC {_words(auc, '.3f')}, by the PDs {expected_from_pds:.3f}; default rate {_words(rate, '.1%')}, mean PD "
+        f"{mean_pd:.1%}. Intervals at a chance of {config.false_alarms:g}.",
+        {
+            "outcomes": len(known),
+            "auc": auc.value,
+            "auc_high": auc.high,
+            "expected_auc": expected_from_pds,
+            "default_rate": rate.value,
+            "mean_pd": mean_pd,
+        },
+    )
+
+
+def not_worse(known: pd.DataFrame, predecessor: pd.Series, config: PerformanceConfig) -> Judgement:
+    """Whether the champion ranks these rows no worse than the model that decided before it.
+
+    `known` are `evidence` rows of the champion's scores with outcomes, `predecessor` the other's PDs of them by
+    applicant. Worse: an AUC lower by more than `config.predecessor_margin`, and lower beyond chance (DeLong's
+    paired test, one-sided at `config.false_alarms`). Raises ValueError as `compare` does.
+    """
+    y, pds = _arrays(known)
+    others = known["applicant"].map(predecessor).to_numpy(dtype=np.float64)
+    compared = compare(y, pds, others, 1 - 2 * config.false_alarms)
+    difference = compared.auc_difference
+    worse = difference.value < -config.predecessor_margin and difference.high < 0
+    return Judgement(
+        not worse,
+        f"{'Worse' if worse else 'Not worse'} than the champion before: on {len(known):,} outcomes that neither "
+        f"learned from the AUC is {compared.auc_candidate:.3f} against {compared.auc_champion:.3f}, a difference of "
+        f"{_words(difference, '+.3f')} at a chance of {config.false_alarms:g}.",
+        {"outcomes": len(known)} | compared.figures(),
+    )
+
+
+def _arrays(known: pd.DataFrame) -> tuple[NDArray[np.int8], Floats]:
+    return known["outcome"].to_numpy(dtype=np.int8), known["pd"].to_numpy(dtype=np.float64)
+
+
+def _counts(rows: pd.DataFrame) -> dict[str, int]:
+    return {
+        "applicants": len(rows),
+        "outcomes": int(rows["outcome"].notna().sum()),
+        "defaults": int(rows["outcome"].sum()),
+    }
+
+
+def _default_rate(known: pd.DataFrame, confidence: float) -> Interval:
+    low, high = wilson(known["outcome"].sum(), len(known), confidence)
+    return Interval(float(known["outcome"].mean()), float(low), float(high))
+
+
+def _expected_rate(rows: pd.DataFrame, confidence: float) -> Interval:
+    """The mean PD, and where the default rate of such rows will lie: a binomial's bounds, a little too wide as the
+    PDs are spread."""
+    mean, tail = float(rows["pd"].mean()), (1 - confidence) / 2
+    low, high = (float(np.ceil(bdtrik(share, len(rows), mean))) / len(rows) for share in (tail, 1 - tail))
+    return Interval(mean, min(low, mean), max(high, mean))
+
+
+def _drawn(pds: Floats, times: int) -> Iterator[dict[str, float]]:
+    """The metrics of outcomes drawn from the PDs; AUC and KS are nan where all are alike."""
+    rng = np.random.default_rng(SEED)
+    ordered = np.sort(pds)
+    starts = np.flatnonzero(np.diff(ordered, prepend=-1))
+    rows = np.diff(np.append(starts, ordered.size))
+    squares = float((ordered**2).sum())
+    for _ in range(times):
+        defaulted = rng.random(ordered.size) < ordered
+        bads = np.add.reduceat(defaulted.astype(np.int64), starts)
+        goods = rows - bads
+        bads_up_to, goods_up_to = np.cumsum(bads), np.cumsum(goods)
+        n_bads, n_goods = int(bads_up_to[-1]), int(goods_up_to[-1])
+        both = n_bads > 0 and n_goods > 0
+        yield {
+            "auc": float((bads * (goods_up_to - goods / 2)).sum()) / (n_bads * n_goods) if both else np.nan,
+            "ks": float(np.abs(goods_up_to / n_goods - bads_up_to / n_bads).max()) if both else np.nan,
+            # A default costs (1 - p)^2 in the place of p^2: 1 - 2p more.
+            "brier": (squares + float((1 - 2 * ordered[defaulted]).sum())) / ordered.size,
+            "default_rate": n_bads / ordered.size,
+        }
+
+
+def _words(interval: Interval, form: str) -> str:
+    return f"{interval.value:{form}} ({interval.low:{form}} to {interval.high:{form}})"

@@ -1,0 +1,43 @@
+"""The picture of a batch's performance, a small PNG for the UI. The drift page is `drift_report.py`'s."""
+
+from __future__ import annotations
+
+import io
+
+import pandas as pd
+
+from credit_assets.schemas.performance import ALL, OUTCOMES
+
+MEASURED, EXPECTED, FAINT = "#1d4ed8", "#d97706", "#9ca3af"
+
+
+def default_rate_by_band(performance: pd.DataFrame) -> bytes:
+    """The default rate of each band with its interval, beside the mean PD at the time, of a `Performance` table."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import PercentFormatter
+
+    bands = performance[performance["segment"] != ALL]
+    measured = bool((bands["basis"] == OUTCOMES).all())
+    at, rates = list(range(len(bands))), bands["value"].to_numpy()
+    # No pyplot: its global state is shared by the threads of a process.
+    figure = Figure(figsize=(5, 3), dpi=90, layout="constrained")
+    axes = figure.add_subplot()
+    axes.errorbar(
+        at,
+        rates,
+        yerr=[rates - bands["low"].to_numpy(), bands["high"].to_numpy() - rates],
+        fmt="o",
+        capsize=3,
+        color=MEASURED if measured else FAINT,
+        label="default rate" if measured else "expected default rate",
+    )
+    axes.plot(at, bands["expected"].to_numpy(), "_", markersize=18, color=EXPECTED, label="mean PD")
+    axes.set_xticks(at, [f"{row.segment}\n{row.applicants:,}" for row in bands.itertuples()], fontsize=8)
+    axes.set_title("Default rate by band", fontsize=10, loc="left", fontweight="bold")
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.tick_params(labelsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(fontsize=8, frameon=False)
+    png = io.BytesIO()
+    figure.savefig(png, format="png")
+    return png.getvalue()

@@ -1,0 +1,215 @@
+"""Drift and performance of the small project that went the whole way, and after a worse champion was promoted."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+import pytest
+
+from credit_assets.evaluation.metrics import evaluate
+from credit_assets.models import registry
+from credit_assets.monitoring.checks import (
+    FEATURES_DRIFTED,
+    FEATURES_USABLE,
+    MISSINGNESS,
+    NEW_CATEGORIES,
+    NOT_WORSE,
+    PERFORMANCE_HOLDS,
+    SCORES_DRIFTED,
+    VOLUME,
+)
+from credit_assets.project import Project
+from credit_assets.raw.delivery import Inbox
+from credit_assets_tests.conftest import Line
+from credit_assets_tests.small_project import (
+    APPLICANTS,
+    BATCHES,
+    BOOK,
+    configure,
+    copy_of,
+    inside,
+    instance_of,
+    run_job,
+    table,
+)
+
+LEARNED, TESTED, OPEN = BATCHES
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a run told of a batch's performance: the asset's metadata and all its checks by name."""
+
+    metadata: dict[str, Any]
+    checks: dict[str, dg.AssetCheckEvaluation]
+
+
+def told(project: Project, run_id: str) -> Told:
+    with instance_of(project) as instance:
+        events = [record.event_log_entry.dagster_event for record in instance.get_records_for_run(run_id).records]
+    made = [
+        event.step_materialization_data.materialization for event in events if event and event.is_step_materialization
+    ]
+    [performance] = [asset for asset in made if asset.asset_key == dg.AssetKey([BOOK, "performance"])]
+    checks = [
+        event.asset_check_evaluation_data
+        for event in events
+        if event and event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION
+    ]
+    return Told(
+        {name: value.value for name, value in performance.metadata.items()},
+        {check.check_name: check for check in checks},
+    )
+
+
+def scoring(line: Line, batch: str) -> Told:
+    [run_id] = [outcome.run_id for outcome in line.outcomes if (outcome.job, outcome.batch) == ("score", batch)]
+    return told(line.project, run_id)
+
+
+def held_back(project: Project) -> pd.Series:
+    """The later truth of the open batch, by applicant."""
+    return pd.read_csv(project.root / "sample" / "outcomes" / OPEN / "outcomes.csv").set_index("SK_ID_CURR")["TARGET"]
+
+
+def test_every_check_of_a_batch_says_which_version_it_was_held_against(line: Line) -> None:
+    checks = scoring(line, OPEN).checks
+    assert {name: check.metadata["model_version"].value for name, check in checks.items() if "scored" not in name} == (
+        dict.fromkeys(
+            [
+                *(FEATURES_DRIFTED, FEATURES_USABLE, MISSINGNESS, NEW_CATEGORIES, VOLUME),
+                *(SCORES_DRIFTED, PERFORMANCE_HOLDS, NOT_WORSE),
+            ],
+            1,
+        )
+    )
+    warnings = {name for name, check in checks.items() if check.severity == dg.AssetCheckSeverity.WARN}
+    assert warnings == {MISSINGNESS, NEW_CATEGORIES, VOLUME}
+    assert all(check.passed for check in checks.values())
+    assert checks[VOLUME].metadata["applicants"].value == APPLICANTS // 3
+    assert "2 earlier batches" in (checks[VOLUME].description or "")
+
+
+def test_of_a_batch_that_the_champion_learned_from_nothing_is_judged(line: Line) -> None:
+    assert table(line.project, "performance", LEARNED).empty
+    found = scoring(line, LEARNED)
+    assert "learned from every applicant" in (found.checks[PERFORMANCE_HOLDS].description or "")
+    assert found.metadata["applicants"] == 0 and found.metadata["model_version"] == 1
+
+
+def test_the_test_batch_is_measured_on_its_outcomes(line: Line) -> None:
+    scores = table(line.project, "scores", TESTED)
+    delivered = Inbox(line.project.inbox).folder(BOOK, TESTED)
+    outcomes = pd.concat(pd.read_csv(file) for file in delivered.glob("application_*.csv")).set_index("SK_ID_CURR")
+    target = outcomes["TARGET"].reindex(scores["applicant"]).to_numpy()
+    expected = evaluate(target, scores["pd"].to_numpy(), 0.5, n_bootstrap=10)
+
+    rows = table(line.project, "performance", TESTED).set_index(["segment", "metric"])
+
+    assert set(rows["basis"]) == {"outcomes"}
+    for metric in ("auc", "ks", "brier", "ece"):
+        assert rows.loc[("all", metric), "value"] == pytest.approx(expected.metrics[metric].value)
+    assert rows.loc[("all", "default_rate"), "value"] == expected.default_rate
+    by_band = pd.Series(target).groupby(scores["band"]).mean()
+    assert rows["value"].drop("all").droplevel("metric").to_dict() == pytest.approx(by_band.to_dict())
+    metadata = scoring(line, TESTED).metadata
+    assert metadata["basis"] == "outcomes" and metadata["outcomes"] == len(scores)
+    assert metadata["auc"] == pytest.approx(expected.metrics["auc"].value)
+    assert metadata["mean_pd"] == pytest.approx(scores["pd"].mean())
+    assert metadata["default rate by band"].startswith("![](data:image/png")
+
+
+def test_the_open_batch_is_estimated_and_later_truth_lies_within(line: Line) -> None:
+    rows = table(line.project, "performance", OPEN)
+    assert set(rows["basis"]) == {"estimate"} and set(rows["outcomes"]) == {0}
+    scores = table(line.project, "scores", OPEN)
+    truth = held_back(line.project).reindex(scores["applicant"]).to_numpy()
+    later = {name: found.value for name, found in evaluate(truth, scores["pd"].to_numpy(), 0.5, 10).metrics.items()}
+    later["default_rate"] = truth.mean()
+    for row in rows[rows["segment"] == "all"].to_dict("records"):
+        assert row["low"] <= later[row["metric"]] <= row["high"], row
+
+
+@pytest.fixture(scope="module")
+def project(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A copy in which another champion decides: the first tree alone of the one before."""
+    project = copy_of(line.project, tmp_path_factory.mktemp("worse") / "project")
+    configure(project, {"drift": {"report_columns": 0}})
+    Inbox(project.inbox).deliver(project.root / "sample" / "outcomes" / OPEN, BOOK, OPEN)
+    uri = project.tracking_uri
+    with inside(project):
+        model, first = registry.load(uri, BOOK, 1)
+        with (
+            registry.artifact(uri, first.run_id, registry.DRIFT_REFERENCE) as reference,
+            registry.artifact(uri, first.run_id, registry.IMPORTANCE) as importance,
+        ):
+            second = registry.log_and_register(
+                dataclasses.replace(model, booster=model.booster[:1]),
+                tracking_uri=uri,
+                experiment_id=registry.experiment(uri, BOOK, project.artifacts),
+                name=BOOK,
+                run_name="one tree",
+                params={},
+                metrics={},
+                tags=first.tags,
+                artifacts={"": importance},
+            )
+            registry.log_evidence(uri, second.run_id, {}, {"": reference})
+        registry.promote(uri, BOOK, second.version, by="hand", why="to see it rolled back")
+    return project
+
+
+@pytest.fixture(scope="module")
+def with_outcomes(project: Project) -> Told:
+    """The open batch's outcomes come; its scores are still the first champion's."""
+    outcome = run_job(project, "outcomes", OPEN)
+    assert outcome.success, outcome.errors
+    return told(project, outcome.run_id)
+
+
+@pytest.fixture(scope="module")
+def scored_again(project: Project, with_outcomes: Told) -> Told:
+    """The batch is scored by the champion of one tree."""
+    outcome = run_job(project, "score", OPEN)
+    assert outcome.success, outcome.errors
+    return told(project, outcome.run_id)
+
+
+def test_late_outcomes_make_the_estimate_a_measurement_of_the_scores_that_were_given(
+    project: Project, with_outcomes: Told
+) -> None:
+    assert with_outcomes.metadata["basis"] == "outcomes"
+    assert with_outcomes.metadata["defaults"] == held_back(project).sum()
+    assert with_outcomes.metadata["model_version"] == 1
+    held, rival = with_outcomes.checks[PERFORMANCE_HOLDS], with_outcomes.checks[NOT_WORSE]
+    assert held.passed and (held.description or "").startswith("As promised.")
+    assert rival.passed and "version 1 scored the batch, 2 decides" in (rival.description or "")
+
+
+def test_a_champion_worse_than_the_one_before_fails_and_names_both(project: Project, scored_again: Told) -> None:
+    rival = scored_again.checks[NOT_WORSE]
+    assert not rival.passed and rival.severity == dg.AssetCheckSeverity.ERROR
+    assert rival.metadata["model_version"].value == 2
+    assert rival.metadata["predecessor"].value == 1
+    truth, scores = held_back(project), table(project, "scores", OPEN)
+    with inside(project):
+        before, _ = registry.load(project.tracking_uri, BOOK, 1)
+    features = table(project, "features", OPEN)
+    expected = evaluate(truth.reindex(features["SK_ID_CURR"]).to_numpy(), before.pd(features), 0.5, 10)
+    assert rival.metadata["auc_champion"].value == pytest.approx(expected.metrics["auc"].value)
+    worse = evaluate(truth.reindex(scores["applicant"]).to_numpy(), scores["pd"].to_numpy(), 0.5, 10)
+    assert rival.metadata["auc_candidate"].value == pytest.approx(worse.metrics["auc"].value)
+
+
+def test_without_columns_to_draw_there_is_no_drift_page(project: Project, scored_again: Told) -> None:
+    page = Path(project.reports / BOOK / f"drift-{OPEN}.html")
+    before = page.stat().st_mtime_ns
+    with instance_of(project) as instance:
+        event = instance.get_latest_materialization_event(dg.AssetKey([BOOK, "score_drift"]))
+    assert event and event.asset_materialization and "report" not in event.asset_materialization.metadata
+    assert page.stat().st_mtime_ns == before

@@ -1,0 +1,313 @@
+"""Performance on outcomes and estimated: against counts by hand, simulated outcomes and scipy; what fails."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from scipy import stats
+
+from credit_assets.evaluation.metrics import evaluate
+from credit_assets.monitoring.performance import (
+    PerformanceConfig,
+    estimate,
+    evidence,
+    expected_auc,
+    holds,
+    measure,
+    not_worse,
+    performance_table,
+    too_few,
+)
+from credit_assets.schemas.performance import Performance
+
+CONFIG = PerformanceConfig()
+FEW = PerformanceConfig(min_outcomes=4, min_defaults=2, draws=200)
+NOBODY = np.array([], dtype=np.int64)
+
+
+def pds_of(rng: np.random.Generator, rows: int) -> np.ndarray:
+    """PDs as a scorecard's: 8% on average, an AUC of about 0.75 if they are right."""
+    return 1 / (1 + np.exp(2.9 - rng.normal(size=rows)))
+
+
+def book(rng: np.random.Generator, rows: int) -> pd.DataFrame:
+    """Evidence of a model whose PDs are right."""
+    pds = pds_of(rng, rows)
+    return pd.DataFrame(
+        {
+            "applicant": np.arange(rows),
+            "pd": pds,
+            "band": np.where(pds > 0.1, "C", np.where(pds > 0.04, "B", "A")),
+            "outcome": (rng.random(rows) < pds).astype(float),
+        }
+    )
+
+
+def auc_of(y: np.ndarray, pds: np.ndarray) -> float:
+    return stats.mannwhitneyu(pds[y == 1], pds[y == 0]).statistic / (y.sum() * (1 - y).sum())
+
+
+# Evidence
+
+
+def test_evidence_is_of_applicants_not_learned_from_and_a_later_outcome_goes_before() -> None:
+    scores = pd.DataFrame({"applicant": [1, 2, 3, 4], "pd": [0.1, 0.2, 0.3, 0.4], "band": list("AABB")})
+    applications = pd.DataFrame({"SK_ID_CURR": [4, 3, 2, 1], "TARGET": [None, 0, 0, 1]})
+    outcomes = pd.DataFrame({"SK_ID_CURR": [3], "TARGET": [1]})
+
+    rows = evidence(scores, applications, outcomes, np.array([1]))
+
+    assert rows["applicant"].tolist() == [2, 3, 4]
+    assert rows["outcome"].tolist()[:2] == [0, 1] and np.isnan(rows["outcome"][2])
+    assert rows["band"].tolist() == ["A", "B", "B"]
+
+
+def test_without_a_single_outcome_all_are_unknown() -> None:
+    scores = pd.DataFrame({"applicant": [1, 2], "pd": [0.1, 0.2], "band": ["A", "A"]})
+    none = pd.DataFrame({"SK_ID_CURR": [1, 2], "TARGET": [None, None]})
+    assert evidence(scores, none, none.head(0), NOBODY)["outcome"].isna().all()
+
+
+# Estimated from the PDs
+
+
+@given(st.lists(st.sampled_from([0.01, 0.1, 0.25, 0.25, 0.5, 0.9]), min_size=2, max_size=12))
+def test_expected_auc_is_the_expected_share_of_ordered_pairs(pds: list[float]) -> None:
+    ordered = pairs = 0.0
+    for first, second in itertools.permutations(pds, 2):
+        pairs += first * (1 - second)
+        ordered += first * (1 - second) * (1.0 if first > second else 0.5 if first == second else 0.0)
+    assert expected_auc(np.array(pds)) == pytest.approx(ordered / pairs)
+
+
+def test_estimates_are_what_outcomes_drawn_from_the_pds_show_on_average_and_nearly_always_within() -> None:
+    rng = np.random.default_rng(1)
+    pds = pds_of(rng, 600)
+    figures = []
+    for _ in range(400):
+        y = (rng.random(len(pds)) < pds).astype(int)
+        figures.append(
+            {
+                "auc": auc_of(y, pds),
+                "ks": stats.ks_2samp(pds[y == 1], pds[y == 0]).statistic,
+                "brier": ((pds - y) ** 2).mean(),
+                "default_rate": y.mean(),
+            }
+        )
+    shown = pd.DataFrame(figures)
+
+    estimated = estimate(pds, CONFIG)
+
+    assert set(estimated) == set(shown)
+    for name, figure in estimated.items():
+        error = shown[name].std() / np.sqrt(len(shown))
+        # KS is itself the mean of 500 draws.
+        assert figure.value == pytest.approx(shown[name].mean(), abs=5 * error)
+        assert shown[name].between(figure.low, figure.high).mean() == pytest.approx(0.95, abs=0.035)
+
+
+def test_pds_that_are_all_alike_rank_nobody() -> None:
+    estimated = estimate(np.full(500, 0.1), FEW)
+    assert (estimated["auc"].value, estimated["auc"].low, estimated["auc"].high) == (0.5, 0.5, 0.5)
+    assert estimated["ks"].value == 0
+
+
+def test_a_single_applicant_has_an_expected_default_rate_but_no_rank() -> None:
+    assert set(estimate(np.array([0.2]), FEW)) == {"brier", "default_rate"}
+
+
+# Measured
+
+
+def test_measured_figures_are_those_of_an_evaluation_with_delongs_and_wilsons_intervals() -> None:
+    known = book(np.random.default_rng(2), 900)
+    y, pds = known["outcome"].to_numpy(), known["pd"].to_numpy()
+
+    measured = measure(known, FEW)
+
+    whole = evaluate(y, pds, 0.5, n_bootstrap=10).metrics
+    assert {name: figure.value for name, figure in measured.items() if name != "default_rate"} == pytest.approx(
+        {name: whole[name].value for name in ("auc", "ks", "brier", "ece", "calibration_gap")}
+    )
+    wilson = stats.binomtest(int(y.sum()), len(y)).proportion_ci(0.95, method="wilson")
+    rate = measured["default_rate"]
+    assert (rate.value, rate.low, rate.high) == pytest.approx((y.mean(), wilson.low, wilson.high))
+    assert measured["auc"].low < measured["auc"].value < measured["auc"].high
+
+
+def test_the_table_has_the_whole_and_each_band_safest_first() -> None:
+    rows = book(np.random.default_rng(3), 3000)
+    rows.loc[:999, "outcome"] = np.nan
+
+    table = performance_table(rows, 7, CONFIG)
+
+    Performance.validate(table)
+    assert set(table["basis"]) == {"outcomes"} and set(table["model_version"]) == {7}
+    assert table["segment"].tolist() == ["all"] * 6 + ["A", "B", "C"]
+    known = rows[rows["outcome"].notna()]
+    for line in table[table["segment"] != "all"].to_dict("records"):
+        own = known[known["band"] == line["segment"]]
+        assert line["value"] == own["outcome"].mean()
+        assert line["expected"] == own["pd"].mean()
+        assert line["applicants"] == (rows["band"] == line["segment"]).sum()
+        assert (line["outcomes"], line["defaults"]) == (len(own), own["outcome"].sum())
+    whole = table[table["segment"] == "all"].set_index("metric")
+    assert whole.loc["auc", "expected"] == expected_auc(known["pd"].to_numpy())
+    assert whole.loc["default_rate", "expected"] == pytest.approx(known["pd"].mean())
+    assert whole["expected"].isna().to_dict() == {name: name in ("ece", "calibration_gap") for name in whole.index}
+
+
+def test_while_outcomes_are_few_the_table_holds_estimates_of_all_applicants() -> None:
+    rows = book(np.random.default_rng(4), 3000)
+    rows.loc[100:, "outcome"] = np.nan
+
+    table = performance_table(rows, 7, CONFIG)
+
+    Performance.validate(table)
+    assert set(table["basis"]) == {"estimate"}
+    assert set(table["metric"]) == {"auc", "ks", "brier", "default_rate"}
+    assert (table["value"] == table["expected"]).all()
+    assert table.set_index("segment").loc["A", "outcomes"] == (rows.head(100)["band"] == "A").sum()
+
+
+def test_the_estimate_of_a_band_s_default_rate_is_a_binomial_s_interval() -> None:
+    rows = book(np.random.default_rng(5), 400).assign(outcome=np.nan, pd=0.08, band="B")
+    [band] = performance_table(rows, 1, FEW).query("segment == 'B'").to_dict("records")
+    assert (band["low"], band["high"]) == tuple(stats.binom.ppf([0.025, 0.975], 400, 0.08) / 400)
+
+
+def test_a_batch_that_the_model_learned_from_has_an_empty_table_and_is_not_judged() -> None:
+    rows = book(np.random.default_rng(6), 10).head(0)
+    Performance.validate(performance_table(rows, 1, CONFIG))
+    judged = holds(rows, CONFIG)
+    assert judged.passed and "learned from every applicant" in judged.words
+
+
+# Judged
+
+
+def test_pds_that_are_right_hold() -> None:
+    judged = holds(book(np.random.default_rng(7), 5000), CONFIG)
+    assert judged.passed and judged.words.startswith("As promised.")
+    assert judged.numbers["expected_auc"] == pytest.approx(judged.numbers["auc"], abs=0.03)
+
+
+def test_a_lost_rank_fails() -> None:
+    rows = book(np.random.default_rng(8), 5000)
+    rows["outcome"] = rows["outcome"].sample(frac=1, random_state=1).to_numpy()
+    judged = holds(rows, CONFIG)
+    assert not judged.passed
+    assert "what leads to default changed" in judged.words and "off the mean PD" not in judged.words
+
+
+@pytest.mark.parametrize("factor", [0.5, 1.6])
+def test_a_default_rate_surely_off_the_mean_pd_fails(factor: float) -> None:
+    rng = np.random.default_rng(9)
+    rows = book(rng, 8000)
+    rows["outcome"] = (rng.random(len(rows)) < factor * rows["pd"]).astype(float)
+    judged = holds(rows, CONFIG)
+    assert not judged.passed
+    assert "off the mean PD" in judged.words and "what leads to default" not in judged.words
+
+
+def test_a_gap_within_the_bound_holds_however_many_rows_show_it() -> None:
+    rng = np.random.default_rng(10)
+    rows = book(rng, 200_000)
+    rows["outcome"] = (rng.random(len(rows)) < 1.08 * rows["pd"]).astype(float)
+    judged = holds(rows, CONFIG)
+    assert 0.004 < judged.numbers["default_rate"] - judged.numbers["mean_pd"] < CONFIG.max_calibration_gap
+    assert judged.passed
+
+
+def test_outcomes_of_the_approved_alone_are_held_against_what_their_own_pds_let_expect() -> None:
+    rows = book(np.random.default_rng(11), 20_000)
+    everyone = expected_auc(rows["pd"].to_numpy())
+    rows.loc[rows["pd"] > 0.08, "outcome"] = np.nan
+    judged = holds(rows, CONFIG)
+    assert judged.numbers["auc"] < everyone - 0.05
+    assert judged.passed
+
+
+def test_few_outcomes_or_few_defaults_are_not_judged_whatever_they_are() -> None:
+    rows = book(np.random.default_rng(12), 5000)
+    wrong = rows.assign(outcome=1.0 - rows["outcome"])
+    for known in (wrong.head(400), rows[rows["outcome"] == 0], rows[rows["outcome"] == 1]):
+        few = wrong.assign(outcome=np.nan)
+        few.loc[known.index, "outcome"] = known["outcome"]
+        judged = holds(few, CONFIG)
+        assert judged.passed and judged.words.startswith("Not judged")
+        assert "Its PDs let expect an AUC of 0." in judged.words
+    assert too_few(rows, CONFIG) is None
+
+
+@pytest.mark.parametrize("rows", [500, 4000])
+def test_right_pds_fail_no_more_often_than_the_chance_given(rows: int) -> None:
+    strict = PerformanceConfig(auc_margin=0, max_calibration_gap=0, false_alarms=0.05)
+    rng = np.random.default_rng(13)
+    batches = [holds(book(rng, rows), strict) for _ in range(400)]
+    judged = [batch for batch in batches if not batch.words.startswith("Not judged")]
+    failed = sum(not batch.passed for batch in judged)
+    # Of 400 at 0.05 or below, 34 or more would come once in 1,000 times.
+    assert len(judged) > 300 and failed < 34
+
+
+@pytest.mark.parametrize(("rows", "batches"), [(2000, 200), (20_000, 60)])
+def test_pds_as_wrong_as_training_on_few_defaults_leaves_them_raise_no_false_alarm(rows: int, batches: int) -> None:
+    rng = np.random.default_rng(18)
+    failures = 0
+    for _ in range(batches):
+        batch = book(rng, rows)
+        odds = np.log(batch["pd"] / (1 - batch["pd"]))
+        # An AUC promised 0.01 too high, and a default rate half a point too low.
+        failures += not holds(batch.assign(pd=1 / (1 + np.exp(-(1.08 * odds + 0.08)))), CONFIG).passed
+    assert failures <= batches // 100
+
+
+# Against the champion before
+
+
+def rivals(rng: np.random.Generator, rows: int, noise: float) -> tuple[pd.DataFrame, pd.Series]:
+    """Evidence of right PDs, and those PDs with noise in their log-odds."""
+    known = book(rng, rows)
+    odds = np.log(known["pd"] / (1 - known["pd"])) + rng.normal(0, noise, rows)
+    return known, pd.Series(1 / (1 + np.exp(-odds)).to_numpy(), index=known["applicant"])
+
+
+def test_a_champion_that_ranks_worse_than_the_one_before_is_told() -> None:
+    known, noisy = rivals(np.random.default_rng(14), 6000, noise=1.0)
+    better = known.set_index("applicant")["pd"]
+    worse = known.assign(pd=known["applicant"].map(noisy))
+
+    judged = not_worse(worse, better, CONFIG)
+
+    assert not judged.passed and judged.words.startswith("Worse than the champion before")
+    assert judged.numbers["auc_champion"] == pytest.approx(auc_of(known["outcome"].to_numpy(), better.to_numpy()))
+    assert not_worse(known, noisy, CONFIG).passed
+
+
+def test_the_one_before_is_matched_by_applicant_not_by_order() -> None:
+    known, noisy = rivals(np.random.default_rng(15), 3000, noise=1.0)
+    shuffled = noisy.sample(frac=1, random_state=1)
+    assert not_worse(known, shuffled, CONFIG).numbers == not_worse(known, noisy, CONFIG).numbers
+
+
+def test_a_difference_within_the_margin_or_chance_is_not_worse() -> None:
+    known, _ = rivals(np.random.default_rng(16), 6000, noise=0)
+    pds = known.set_index("applicant")["pd"]
+    assert not_worse(known, pds, CONFIG).passed
+    few, noisy = rivals(np.random.default_rng(17), 600, noise=0.5)
+    assert not_worse(few.assign(pd=few["applicant"].map(noisy)), few.set_index("applicant")["pd"], CONFIG).passed
+    wide = PerformanceConfig(predecessor_margin=0.3)
+    known, noisy = rivals(np.random.default_rng(14), 6000, noise=1.0)
+    assert not_worse(known.assign(pd=known["applicant"].map(noisy)), pds, wide).passed
+
+
+def test_options_must_be_known() -> None:
+    with pytest.raises(ValidationError, match="extra"):
+        PerformanceConfig(margin=0.1)  # type: ignore[call-arg]
