@@ -19,6 +19,9 @@ from dotenv import load_dotenv
 from rich.console import Console
 from rich.table import Table
 
+from credit_assets.backup import BackupError
+from credit_assets.backup import backup as save
+from credit_assets.backup import restore as put_back
 from credit_assets.features.contract import FeatureError
 from credit_assets.features.queries import FeatureQueryError, load, raw_lineage
 from credit_assets.features.queries import lineage as lineage_of
@@ -35,11 +38,13 @@ if TYPE_CHECKING:
 DEMO_APPLICANTS = 10_000
 DEMO_BATCHES = 3
 DEMO_SCENARIO = "younger_channel"
+ALERTS_SHOWN = 20
 SYNTHETIC = "SYNTHETIC DATA: these figures say nothing about real lending."
 
 # What its user can mend, said in a line; anything else is a defect and shows where.
 USERS_TO_MEND = (
     AlreadyRunning,
+    BackupError,
     BadDelivery,
     ConfigError,
     FeatureError,
@@ -137,7 +142,12 @@ def deliver(
     with in_project() as project:
         Portfolio.load(project, portfolio)
         done = Inbox(project.inbox).deliver(folder, portfolio, batch)
-        words = {"new": "is there", "replaced": "has replaced the earlier delivery", "unchanged": "was there already"}
+        words = {
+            "new": "is there",
+            "replaced": "has replaced the earlier delivery",
+            "added": "has these outcomes beside what it had",
+            "unchanged": "was there already",
+        }
         console.print(f"{portfolio} {batch} {words[done.change]}: {len(done.files)} files in {done.folder}")
 
 
@@ -154,6 +164,20 @@ def run(portfolio: PortfolioName) -> None:
 
 
 @app.command()
+def rollback(
+    portfolio: PortfolioName,
+    to: Annotated[int | None, typer.Option(min=1, help="The version; by itself, the one that decided before.")] = None,
+    why: Annotated[str, typer.Option(help="The reason, for the history of champions.")] = "",
+) -> None:
+    """Have an earlier champion decide again. Scores that were given stay as they are."""
+    with in_project() as project:
+        Portfolio.load(project, portfolio)
+        from credit_assets.automation.commands import roll_back
+
+        _stop_where_failed([roll_back(project, portfolio, to, why, _progress)])
+
+
+@app.command()
 def status(
     portfolio: PortfolioName,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
@@ -167,6 +191,73 @@ def status(
             print(json.dumps(told, indent=2))
         else:
             _print_status(told)
+
+
+@app.command()
+def backup(archive: Annotated[Path, typer.Argument(help="The file to write, outside of data/.")]) -> None:
+    """Save data, configuration and SQL in one archive, while services run. Secrets (.env) are not in it."""
+    archive = archive.absolute()
+    with in_project() as project:
+        done = save(project, archive)
+        console.print(f"{done.archive} holds {done.files:,} files, {done.size / 1e6:,.1f} MB", soft_wrap=True)
+        _print_left_out(done.left_out)
+
+
+@app.command()
+def restore(
+    archive: Annotated[Path, typer.Argument(help="What `backup` wrote.")],
+    folder: Annotated[Path, typer.Argument(help="The project's folder, here or elsewhere: new, or empty.")],
+) -> None:
+    """Put a saved project in place, every file held against its checksum."""
+    try:
+        done = put_back(archive, folder)
+    except BackupError as error:
+        _stop(str(error))
+    console.print(
+        f"{done.project.root} is the project as of {done.made_at}, saved by release {done.code_version}: "
+        f"{done.files:,} files. Next: make its .env (see .env.example), then start its services.",
+        soft_wrap=True,
+    )
+    _print_left_out(done.left_out)
+
+
+def _print_left_out(left_out: Sequence[str]) -> None:
+    for words in left_out:
+        console.print(f"NOT in it: {words}", style="bold yellow", markup=False, soft_wrap=True)
+
+
+@app.command()
+def alerts(
+    portfolio: PortfolioName,
+    test: Annotated[bool, typer.Option("--test", help="Send a test alert over every configured channel.")] = False,
+) -> None:
+    """Tell the newest alerts and what became of each by channel."""
+    with in_project() as project:
+        from credit_assets.automation.channels import try_each
+        from credit_assets.automation.outbox import Outbox
+
+        config = Portfolio.load(project, portfolio).alerts
+        if not config.channels:
+            console.print("No channel is configured under `alerts:`; nothing is sent.")
+        if test:
+            came_of_it = try_each(portfolio, config, os.environ, time.time())
+            for channel, words in came_of_it.items():
+                console.print(f"{channel}: {words}", markup=False, soft_wrap=True)
+            if any(not words.startswith("sent") for words in came_of_it.values()):
+                raise typer.Exit(1)
+            return
+        with Outbox(project, portfolio, config) as outbox:
+            entries = outbox.newest(ALERTS_SHOWN)
+        for entry in entries:
+            alert, became = entry.alert, "; ".join(f"{name} {words}" for name, words in entry.deliveries.items())
+            console.print(
+                f"{alert.since:%Y-%m-%d %H:%M} {alert.severity:<7} {alert.title} ({alert.where}) {alert.link}\n"
+                f"    {became or ('told before' if entry.repeats else 'not sent')}",
+                markup=False,
+                soft_wrap=True,
+            )
+        if not entries:
+            console.print("No alerts.")
 
 
 @app.command()

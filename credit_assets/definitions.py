@@ -2,9 +2,11 @@
 
 import dagster as dg
 
+from credit_assets.automation.alerting import alert_sensor
 from credit_assets.automation.jobs import jobs
 from credit_assets.automation.schedules import schedules
 from credit_assets.automation.sensors import sensors
+from credit_assets.automation.upkeep import maintenance
 from credit_assets.evaluation import assets as evaluation
 from credit_assets.fairness import assets as fairness
 from credit_assets.features import assets as features
@@ -13,6 +15,7 @@ from credit_assets.lake.contracts import column_types
 from credit_assets.lake.io_managers import lake_io_manager
 from credit_assets.models import assets as models
 from credit_assets.monitoring import assets as monitoring
+from credit_assets.operations import assets as operations
 from credit_assets.portfolio import Portfolio
 from credit_assets.project import Project
 from credit_assets.raw import assets as raw
@@ -28,19 +31,22 @@ def build(name: str, project: Project | None = None) -> dg.Definitions:
     schemas = {table: column_types(model) for table, model in portfolio.models.items()}
     origins = lineage(queries, schemas)
     made = jobs(portfolio)
+    assets = [
+        *raw.assets(portfolio, project),
+        *features.assets(portfolio, queries, origins, raw_lineage(origins)),
+        *models.assets(portfolio, project, queries["features"]),
+        *evaluation.assets(portfolio, project),
+        *fairness.assets(portfolio, project),
+        *scoring.assets(portfolio, project, queries["features"]),
+        *monitoring.assets(portfolio, project),
+        *operations.assets(portfolio, project),
+    ]
+    parts = {name: job.selection.resolve(assets) for name, job in made.items()}
     return dg.Definitions(
-        assets=[
-            *raw.assets(portfolio, project),
-            *features.assets(portfolio, queries, origins, raw_lineage(origins)),
-            *models.assets(portfolio, project, queries["features"]),
-            *evaluation.assets(portfolio, project),
-            *fairness.assets(portfolio, project),
-            *scoring.assets(portfolio, project, queries["features"]),
-            *monitoring.assets(portfolio, project),
-        ],
-        jobs=list(made.values()),
-        schedules=schedules(portfolio, made["train"]),
-        sensors=sensors(portfolio, made["train"]),
+        assets=assets,
+        jobs=[*made.values(), maintenance(portfolio, project)],
+        schedules=schedules(portfolio, project, parts),
+        sensors=[*sensors(portfolio, project, made), alert_sensor(portfolio, project)],
         resources={
             "lake": lake_resource(project),
             "lake_io": lake_io_manager,

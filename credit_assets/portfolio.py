@@ -11,12 +11,16 @@ from typing import Annotated
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from credit_assets.automation.config import AutomationConfig
+from credit_assets.automation.notifications import AlertsConfig
 from credit_assets.evaluation.config import EvaluationConfig
 from credit_assets.fairness.attributes import ProtectedAttribute
 from credit_assets.fairness.audit import FairnessConfig
+from credit_assets.lake.maintenance import RetentionConfig
 from credit_assets.models.config import TrainingConfig
 from credit_assets.models.policy import PolicyConfig
 from credit_assets.monitoring.drift import DriftConfig
+from credit_assets.monitoring.performance import PerformanceConfig
 from credit_assets.project import Project
 from credit_assets.schemas.table import Table
 from credit_assets.scoring.scorecard import ScorecardConfig
@@ -68,6 +72,10 @@ class Portfolio(BaseModel):
     scorecard: ScorecardConfig
     policy: PolicyConfig
     drift: DriftConfig
+    performance: PerformanceConfig = PerformanceConfig()
+    automation: AutomationConfig = AutomationConfig()
+    alerts: AlertsConfig = AlertsConfig()
+    retention: RetentionConfig = RetentionConfig()
 
     @classmethod
     def load(cls, project: Project, name: str) -> Portfolio:

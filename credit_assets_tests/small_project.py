@@ -24,7 +24,6 @@ from credit_assets.automation.commands import run_outstanding
 from credit_assets.automation.runs import RunOutcome, execute, instance_for_commands
 from credit_assets.definitions import build
 from credit_assets.lake.tables import Lake
-from credit_assets.monitoring import drift_report
 from credit_assets.project import Project
 from credit_assets.raw.delivery import Inbox
 from credit_assets.raw.sample import generate
@@ -41,6 +40,8 @@ QUICK: dict[str, Any] = {
         "n_bootstrap": 200,
         "gate": {"min_auc": 0.6, "champion_margin": 0.05, "max_ece": 0.1, "max_calibration_gap": 0.05},
     },
+    # Evidently takes long for each column.
+    "drift": {"report_columns": 3},
 }
 
 # Features of the application table alone, for tests that ask nothing of the others.
@@ -90,13 +91,12 @@ def deliver_sample(project: Project, applicants: int = APPLICANTS, batches: int 
 
 @contextmanager
 def inside(project: Project) -> Iterator[None]:
-    """The working folder and environment as the command sets them; drift pages of few columns, as each takes long."""
+    """The working folder and environment as the command sets them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(project.root)
         patch.setenv("DAGSTER_HOME", str(project.root))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         patch.delenv("CREDIT_ASSETS_HOME", raising=False)
-        patch.setattr(drift_report, "DRAWN_COLUMNS", 3)
         yield
 
 
@@ -112,12 +112,12 @@ def run(project: Project, said: list[str] | None = None) -> list[RunOutcome]:
         return run_outstanding(project, BOOK, (said if said is not None else []).append)
 
 
-def run_job(project: Project, job: str, batch: str | None = None) -> RunOutcome:
+def run_job(project: Project, job: str, batch: str | None = None, **tags: str) -> RunOutcome:
     """One job as the command would run it."""
     with inside(project), instance_for_commands(project, BOOK) as instance:
         if batch:
             instance.add_dynamic_partitions(f"{BOOK}_batches", [batch])
-        return execute(instance, build(BOOK, project), BOOK, job, batch, lambda line: None)
+        return execute(instance, build(BOOK, project), BOOK, job, batch, lambda line: None, tags=tags)
 
 
 def start(project: Project, *arguments: str, **settings: str) -> subprocess.Popen[str]:

@@ -25,12 +25,13 @@ ROOMS = (
     "explanations",
     "scoring",
     "monitoring",
+    "operations",
     "automation",
 )
 """Top to bottom, as the data go: a room imports rooms above it, never below."""
 
 SEES_ALL = {"definitions.py", "cli.py", "automation"}
-BESIDE = {"project", "portfolio", "resources", "definitions", "cli"}
+BESIDE = {"project", "portfolio", "resources", "definitions", "cli", "backup"}
 KNOW_DAGSTER = {"assets.py", "checks.py", "io_managers.py", "resources.py", "definitions.py"}
 # Imports of seconds each, made where they are used.
 HEAVY = {"mlflow", "shap", "evidently", "matplotlib", "xgboost", "sklearn", "optuna", "dagster_mlflow"}

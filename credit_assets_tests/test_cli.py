@@ -193,10 +193,23 @@ def test_the_status_is_told_in_words_where_the_evidence_is_not_whole(line, tmp_p
     assert known is not None
     bare = client.create_run(client.get_experiment_by_name(BOOK).experiment_id)
     version = client.create_model_version(BOOK, known.source, bare.info.run_id, tags=known.tags)
-    registry.promote(project.tracking_uri, BOOK, version.version)
+    registry.promote(project.tracking_uri, BOOK, version.version, by="hand", why="a test")
     done = say(project, "status", *OF_THE_BOOK)
     assert done.exit_code == 0
     assert "Champion: version 2, not evaluated" in done.output
+
+
+def test_without_an_earlier_champion_a_rollback_is_refused_in_words(line, tmp_path):
+    done = say(copy_of(line.project, tmp_path / "project"), "rollback", *OF_THE_BOOK)
+    assert done.exit_code == 1
+    assert "has no predecessor" in done.output
+
+
+def test_outcomes_that_join_a_delivery_are_said_to(line, tmp_path):
+    project = copy_of(line.project, tmp_path / "project")
+    outcomes = project.root / "sample" / "outcomes" / BATCHES[-1]
+    done = say(project, "deliver", str(outcomes), *OF_THE_BOOK, "--batch", BATCHES[-1])
+    assert f"{BOOK} {BATCHES[-1]} has these outcomes beside what it had" in done.output
 
 
 def test_the_lineage_of_a_feature_ends_at_raw_columns(project):
@@ -240,7 +253,8 @@ def test_the_installed_command_says_what_it_can_do_and_refuses_what_it_cannot(pr
     with start(project, "--help") as helped:
         said = helped.communicate()[0]
     assert helped.returncode == 0
-    assert all(name in said for name in ("sample", "deliver", "run", "status", "lineage", "demo"))
+    commands = ("sample", "deliver", "run", "rollback", "status", "backup", "restore", "alerts", "lineage", "demo")
+    assert all(name in said for name in commands)
     with start(project, "deliver", "nowhere", *OF_THE_BOOK, "--batch", "2026-01") as refused:
         said = refused.communicate()[0]
     assert refused.returncode == 1

@@ -12,16 +12,20 @@ from dagster._core.storage.asset_check_execution_record import (
     COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES as EVALUATED,
 )
 
+from credit_assets.automation.jobs import champion_config
 from credit_assets.automation.outstanding import (
     FEATURES,
     SCORE_DRIFT,
     SCORES,
     Outstanding,
+    outcomes_known,
     to_ingest,
     to_score,
     to_train,
 )
+from credit_assets.automation.retraining import retraining, rollback
 from credit_assets.automation.runs import RunOutcome, execute, instance_for_commands
+from credit_assets.automation.sensors import request
 from credit_assets.definitions import build
 from credit_assets.lake.tables import Commit, Lake
 from credit_assets.models import registry
@@ -34,9 +38,9 @@ Report = Callable[[str], None]
 
 
 def run_outstanding(project: Project, name: str, report: Report) -> list[RunOutcome]:
-    """Make everything of the portfolio that is due: batches not ingested, a champion where there is none,
-    scores. A run that fails does not stop those that do not need it; what is still due afterwards is due
-    the next time."""
+    """Make everything of the portfolio that is due: batches not ingested, a champion where there is none, scores,
+    and what failed checks ask for. A run that fails does not stop those that do not need it; what is still due
+    afterwards is due the next time."""
     portfolio, inbox, lake = Portfolio.load(project, name), Inbox(project.inbox), Lake(project.lake)
     outcomes: list[RunOutcome] = []
     with instance_for_commands(project, name) as instance:
@@ -46,16 +50,44 @@ def run_outstanding(project: Project, name: str, report: Report) -> list[RunOutc
             report(f"{due.job}{f' {due.batch}' if due.batch else ''}: {due.why}")
             if due.batch:
                 instance.add_dynamic_partitions(f"{name}_batches", [due.batch])
-            outcomes.append(execute(instance, definitions, name, due.job, due.batch, report, due.tables))
+            asked = request(portfolio, due)
+            outcomes.append(
+                execute(
+                    instance, definitions, name, due.job, due.batch, report, due.tables, asked.tags, asked.run_config
+                )
+            )
+
+        def score() -> None:
+            if champion := registry.champion(project.tracking_uri, name):
+                for due in to_score(portfolio, lake, int(champion.version)):
+                    run(due)
 
         for due in to_ingest(portfolio, inbox, lake):
             run(due)
         for due in to_train(portfolio, lake, registry.champion(project.tracking_uri, name) is not None):
             run(due)
-        if registry.champion(project.tracking_uri, name) is not None:
-            for due in to_score(portfolio, lake):
-                run(due)
+        score()
+        for answer in (
+            lambda: rollback(instance, portfolio, project),
+            lambda: retraining(instance, portfolio, project, lake, datetime.now(UTC)),
+        ):
+            asked_for = answer()
+            if isinstance(asked_for, Outstanding):
+                run(asked_for)
+                score()
     return outcomes
+
+
+def roll_back(project: Project, name: str, to: int | None, why: str, report: Report) -> RunOutcome:
+    """Have the champion's predecessor, or version `to`, decide again, by the job `rollback`."""
+    config: dict[str, Any] = {"roll_back": True, "why": why} | ({"to_version": to} if to else {})
+    with instance_for_commands(project, name) as instance:
+        asked = champion_config(name, **config)
+        outcome = execute(instance, build(name, project), name, "rollback", None, report, run_config=asked)
+    if outcome.success:
+        move = registry.history(project.tracking_uri, name)[-1]
+        report(f"Version {move.version} of {name} decides since {move.at:%Y-%m-%d %H:%M} UTC: {move.why}")
+    return outcome
 
 
 def status(project: Project, name: str) -> dict[str, Any]:
@@ -71,15 +103,14 @@ def status(project: Project, name: str) -> dict[str, Any]:
         checks = list(_latest_checks(instance, build(name, project)))
     champion = _champion(project, name)
     due = to_ingest(portfolio, inbox, lake) + to_train(portfolio, lake, champion is not None)
+    due += to_score(portfolio, lake, champion["version"] if champion else None)
     return {
         "portfolio": name,
         "title": portfolio.title,
         "batches": batches,
         "champion": champion,
         "checks": checks,
-        "outstanding": [
-            {"job": due.job, "batch": due.batch, "why": due.why} for due in due + to_score(portfolio, lake)
-        ],
+        "outstanding": [{"job": item.job, "batch": item.batch, "why": item.why} for item in due],
     }
 
 
@@ -97,13 +128,8 @@ def _batch(
             sources = [f"({lake.query(portfolio.table(table), [batch])})" for table in tables]
             return con.execute(question.format(*sources)).fetchone()
 
-        key, target = portfolio.entity_key, portfolio.target
-        if found := ask(
-            f"SELECT count(coalesce(o.{target}, a.{target})) FROM {{0}} a LEFT JOIN {{1}} o USING ({key})",
-            portfolio.application_table,
-            portfolio.outcomes_table,
-        ):
-            figures["outcomes_known"] = found[0]
+        if portfolio.application_table in commits and portfolio.outcomes_table in commits:
+            figures["outcomes_known"] = outcomes_known(portfolio, lake, batch)
         if found := ask(f"SELECT avg((decision = '{APPROVE}')::INT) FROM {{0}}", SCORES):
             figures["approval_rate"] = found[0]
         if found := ask("SELECT max(psi), max(verdict) FROM {0}", SCORE_DRIFT):

@@ -2,34 +2,75 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from credit_assets.portfolio import Portfolio
 
+PORTFOLIO_TAG = "credit_assets/portfolio"
 TRAINING_TAG = "credit_assets/training"
+KEY_TAG = "credit_assets/key"
+"""What a run was started for; the same work has the same key."""
+CORRECTION_TAG = "credit_assets/correction"
+CHAMPION_TAG = "credit_assets/champion"
+"""The version that was champion when the run was asked for."""
 
 
 def jobs(portfolio: Portfolio) -> dict[str, UnresolvedAssetJobDefinition]:
-    """`ingest` and `score` make one batch; `train` makes a candidate and asks the gate."""
-    groups = dg.AssetSelection.groups
+    """`batch` makes all of one batch, `ingest` and `score` its halves, `outcomes` what later outcomes change;
+    `train` makes a candidate and asks the gate, `rollback` takes the champion back."""
+    name = portfolio.name
+    groups, story = dg.AssetSelection.groups, dg.AssetSelection.assets([name, "operations", "timeline"])
+
+    # A run that was killed is launched again as a whole: one run holds the whole evidence.
+    tags = {PORTFOLIO_TAG: name, "dagster/retry_strategy": "ALL_STEPS"}
+
     made = [
+        dg.define_asset_job(
+            "batch",
+            groups("raw", "features", "scoring", "monitoring") | story,
+            description="One delivered batch, whole: validated tables, features, drift, scores, performance.",
+            tags=tags,
+        ),
         dg.define_asset_job(
             "ingest",
             groups("raw", "features"),
             description="One delivered batch: its files to validated tables and features.",
-        ),
-        dg.define_asset_job(
-            "train",
-            groups("training", "evaluation", "fairness", "champion"),
-            description="A candidate from all known outcomes; evaluated, audited and, if it passes, promoted.",
-            # The run queue lets one training of a portfolio through at a time (dagster.yaml).
-            tags={TRAINING_TAG: portfolio.name},
+            tags=tags,
         ),
         dg.define_asset_job(
             "score",
-            groups("scoring", "monitoring"),
-            description="One batch judged by the champion: drift of its features, scores, drift of its scores.",
+            groups("scoring", "monitoring") | story,
+            description="One batch judged by the champion: drift of its features, scores, drift of its scores, "
+            "performance.",
+            tags=tags,
+        ),
+        dg.define_asset_job(
+            "outcomes",
+            dg.AssetSelection.assets([name, portfolio.outcomes_table], [name, "performance"]) | story,
+            description="Outcomes that came later for a batch, and how its scores did on them.",
+            tags=tags,
+        ),
+        dg.define_asset_job(
+            "train",
+            groups("training", "evaluation", "fairness", "champion", "operations"),
+            description="A candidate from all known outcomes; evaluated, audited and, if it passes, promoted.",
+            # The run queue lets one training of a portfolio through at a time (dagster.yaml).
+            tags=tags | {TRAINING_TAG: name},
+        ),
+        dg.define_asset_job(
+            "rollback",
+            dg.AssetSelection.assets([name, "champion"]) | groups("operations"),
+            description="The champion before decides again (or `to_version`, in the champion's run config).",
+            config=champion_config(name, roll_back=True),
+            tags=tags,
         ),
     ]
     return {job.name: job for job in made}
+
+
+def champion_config(portfolio: str, **values: Any) -> dict[str, Any]:
+    """Run config of the asset `champion`."""
+    return {"ops": {f"{portfolio}__champion": {"config": values}}}

@@ -5,103 +5,332 @@ Plain questions, so that the command, a schedule and a sensor give the same answ
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
+from pathlib import Path
 
-from credit_assets.lake.io_managers import SOURCE
+import duckdb
+
+from credit_assets.features.training_set import known_outcomes_sql
+from credit_assets.lake.io_managers import MODEL_VERSION, SOURCE
 from credit_assets.lake.tables import Commit, Lake
 from credit_assets.portfolio import Portfolio
-from credit_assets.raw.delivery import BadDelivery, Inbox, match_files
+from credit_assets.raw.delivery import BadDelivery, Inbox, Look, MissingFile, match_files
 
 FEATURES = "features"
 SCORES = "scores"
 SCORE_DRIFT = "score_drift"
+PERFORMANCE = "performance"
+TRAINING_SET = "training_set"
 
 
 @dataclass(frozen=True)
 class Outstanding:
-    """A job that is due, for a batch or (training) for none, and why. `tables`: these alone of the job."""
+    """A job that is due, for a batch or (training) for none, and why.
+
+    `tables`: these alone of the job. `key`: the same for the same work, and another one once anything that the
+    work is made from has changed. `correction`: the batch was ingested before, from other files. `champion`: the
+    version that was champion when this was found due, where that matters.
+    """
 
     job: str
     batch: str | None
     why: str
     tables: tuple[str, ...] = ()
+    key: str = ""
+    correction: bool = False
+    champion: int | None = None
+
+
+@dataclass(frozen=True)
+class Arrivals:
+    """What a look at the inbox found: deliveries to be ingested, and in words why others are not (yet).
+
+    `looks`, what the next look has to be given: the signatures of all that is not ingested as it is.
+    """
+
+    due: list[Outstanding]
+    waiting: dict[str, str]
+    looks: dict[str, str]
+
+
+Writings = Callable[[str], Mapping[str, Sequence[Commit]]]
+"""Table to batch to the commits that wrote it, newest first."""
+Names = Mapping[str, Collection[str]]
+"""Table to the names of the files that it is read from."""
+
+
+def arrivals(portfolio: Portfolio, inbox: Inbox, lake: Lake, before: Mapping[str, str]) -> Arrivals:
+    """The deliveries that nobody announced, by a look at their files; `before` is what the last look remembered.
+
+    One is due when the inbox holds other files than were ingested, none of them is missing, unreadable or named as
+    one that is still being written, and nothing has changed since the last look. A file is read only to tell
+    whether one that was touched, and is as long as before, is another one.
+    """
+    writings, match = cache(lake.writings), _matcher(portfolio)
+    found = Arrivals([], {}, {})
+    for look in inbox.looks(portfolio.name):
+        settled = look.batch in before and before[look.batch] == look.signature
+        try:
+            due = _due(portfolio, inbox, writings, look, match(look), read=settled)
+        except BadDelivery as error:
+            found.waiting[look.batch] = str(error)
+            continue
+        if due is None:
+            continue
+        found.looks[look.batch] = look.signature
+        if unreadable := look.unreadable:
+            found.waiting[look.batch] = f"{', '.join(unreadable)} cannot be read; look at the permissions"
+        elif settled:
+            found.due.append(due)
+        elif look.batch in before:
+            found.waiting[look.batch] = "its files have changed since the last look"
+        else:
+            found.waiting[look.batch] = "first seen as it is now; it is taken if the next look finds it the same"
+    return found
 
 
 def to_ingest(portfolio: Portfolio, inbox: Inbox, lake: Lake) -> list[Outstanding]:
-    """The delivered batches whose files are not, or not as they are now, in the raw tables and features.
+    """The delivered batches whose files are not, or not as they are now, in the raw tables and features; of what is
+    still being copied, those that do not say so by a file's name too.
 
     Outcomes that arrive later for a batch are read by themselves: they change no feature, and so no
     decision that was made.
     """
-    written = cache(lake.batches)
+    writings, match = cache(lake.writings), _matcher(portfolio)
     due = []
-    for batch in inbox.batches(portfolio.name):
-        commits = {table: written(portfolio.table(table)).get(batch) for table in portfolio.models}
-        changed = _changed(portfolio, inbox, batch, commits)
-        late = _late(written, portfolio.table(FEATURES), batch)
-        if not any(commits.values()):
-            due.append(Outstanding("ingest", batch, "delivered, not ingested yet"))
-        elif changed == (portfolio.outcomes_table,) and not late:
-            due.append(Outstanding("ingest", batch, "outcomes were delivered", tables=changed))
-        elif changed:
-            due.append(Outstanding("ingest", batch, f"its files differ from what was ingested: {', '.join(changed)}"))
-        elif late:
-            due.append(Outstanding("ingest", batch, "its features are older than its raw tables"))
+    for look in inbox.looks(portfolio.name):
+        try:
+            files = match(look)
+        except MissingFile:
+            # Of somebody who asks for a run: it will say what is missing.
+            files = None
+        except BadDelivery:
+            continue
+        if found := _due(portfolio, inbox, writings, look, files, read=True):
+            due.append(found)
     return due
 
 
-def _changed(portfolio: Portfolio, inbox: Inbox, batch: str, commits: Mapping[str, Commit | None]) -> tuple[str, ...]:
-    """The tables of the batch whose delivered files are not those that were last read into them."""
+def _matcher(portfolio: Portfolio) -> Callable[[Look], Names | None]:
+    """Tells the files of a batch by their tables; None if two of them are one, which a run is to say.
+
+    BadDelivery where a run is of no use (yet): no folder of a batch, a file still being written, MissingFile.
+    """
     stems = {name: config.files for name, config in portfolio.tables.items()}
     optional = {name for name, config in portfolio.tables.items() if config.optional}
-    delivered = inbox.fingerprint(portfolio.name, batch)
-    try:
-        files = match_files(inbox.files(portfolio.name, batch), stems, optional).tables
-    except BadDelivery:
-        # Not one that can be read: the run that tries will say what is wrong with it.
-        return tuple(commits)
-    return tuple(
-        table
-        for table, commit in commits.items()
-        if commit is None or _sources(commit) != {file.name: delivered[file.name] for file in files[table]}
+    # Most batches have files of the same names.
+    known: dict[frozenset[str], Names | None] = {}
+
+    def match(look: Look) -> Names | None:
+        if look.trouble:
+            raise BadDelivery(look.trouble)
+        if look.partial:
+            raise BadDelivery(f"{', '.join(look.partial)}: still being written, by its name")
+        names = frozenset(look.files)
+        if names not in known:
+            try:
+                matched = match_files(look.paths, stems, optional, portfolio.outcomes_table)
+                known[names] = {table: {file.name for file in files} for table, files in matched.tables.items()}
+            except MissingFile:
+                raise
+            except BadDelivery:
+                known[names] = None
+        return known[names]
+
+    return match
+
+
+def _due(
+    portfolio: Portfolio,
+    inbox: Inbox,
+    writings: Writings,
+    look: Look,
+    files: Names | None,
+    read: bool,
+) -> Outstanding | None:
+    """The ingestion that the batch needs, if any. Without `read`, a file that only its content could tell from the
+    one that was ingested is taken for another."""
+    written = {table: writings(portfolio.table(table)).get(look.batch, ()) for table in portfolio.models}
+    sources = {table: _sources(commits[0]) for table, commits in written.items() if commits}
+    if files is None:
+        changed = tuple(written)
+    else:
+        expected = {name: sha256 for of_table in sources.values() for name, sha256 in of_table.items()}
+        differing = inbox.differing(portfolio.name, look, expected, read)
+        changed = tuple(
+            table
+            for table in written
+            if table not in sources or set(sources[table]) != files[table] or not differing.isdisjoint(sources[table])
+        )
+    late = _late(writings, look.batch, portfolio.table(FEATURES))
+    if not changed and not late:
+        return None
+    tables: tuple[str, ...] = ()
+    job, later_outcomes = "ingest", bool(sources) and changed == (portfolio.outcomes_table,) and not late
+    if not sources:
+        why = "delivered, not ingested yet"
+    elif later_outcomes:
+        why = "outcomes were delivered"
+        if writings(portfolio.table(SCORES)).get(look.batch):
+            job = "outcomes"
+        else:
+            tables = changed
+    elif changed:
+        why = f"its files differ from what was ingested: {', '.join(changed)}"
+    else:
+        why = "its features are older than its raw tables"
+    # Both stay as they are while the run that this asks for writes one table after the other, and if it fails.
+    replaced = {table: _replaced(commits, table in changed) for table, commits in written.items()}
+    told = json.dumps([look.batch, look.signature, replaced], sort_keys=True)
+    correction = not later_outcomes and any(
+        version is not None for table, version in replaced.items() if table != portfolio.outcomes_table
     )
+    key = f"ingest:{look.batch}:{hashlib.sha256(told.encode()).hexdigest()[:16]}"
+    return Outstanding(job, look.batch, why, tables, key, correction)
 
 
-def _late(written: Callable[[str], Mapping[str, Commit]], table: str, batch: str) -> bool:
+def _replaced(commits: Sequence[Commit], changed: bool) -> int | None:
+    """The version of the batch's rows that were read from other files than are delivered now, if it ever had any."""
+    if not commits or changed:
+        return commits[0].version if commits else None
+    return next((commit.version for commit in commits if _sources(commit) != _sources(commits[0])), None)
+
+
+def _late(writings: Writings, batch: str, table: str) -> bool:
     """Whether the batch of the table is missing, or something that it was made from, however far back, was
     written again since."""
-    commit = written(table).get(batch)
-    if commit is None:
-        return True
-    sources = json.loads(commit.metadata["inputs"])
-    return any(
-        _late(written, source, batch) or written(source)[batch].version > version for source, version in sources.items()
-    )
+
+    @cache
+    def late(table: str) -> bool:
+        commits = writings(table).get(batch)
+        if not commits:
+            return True
+        sources = json.loads(commits[0].metadata["inputs"])
+        return any(late(source) or writings(source)[batch][0].version > sources[source] for source in sources)
+
+    return late(table)
 
 
 def to_train(portfolio: Portfolio, lake: Lake, has_champion: bool) -> list[Outstanding]:
-    """The training that is due because there are features and no champion to judge them."""
-    if has_champion or not lake.exists(portfolio.table(FEATURES)):
+    """The training that is due because there are outcomes to learn from and no champion."""
+    if has_champion or not new_outcomes(portfolio, lake, None):
         return []
-    return [Outstanding("train", None, "there is no champion")]
+    return [Outstanding("train", None, "there is no champion", key=training_key(portfolio, lake))]
 
 
-def to_score(portfolio: Portfolio, lake: Lake) -> list[Outstanding]:
-    """The batches whose features have not been scored as they are now, and the scores been looked over."""
-    scores, drift = (lake.batches(portfolio.table(table)) for table in (SCORES, SCORE_DRIFT))
-    due = []
-    for batch, features in sorted(lake.batches(portfolio.table(FEATURES)).items()):
-        made, looked = scores.get(batch), drift.get(batch)
+def training_key(portfolio: Portfolio, lake: Lake) -> str:
+    """The same as long as a training would learn from the same rows."""
+    tables = (FEATURES, portfolio.application_table, portfolio.outcomes_table)
+    return "train:" + ".".join(str(lake.version(portfolio.table(table))) for table in tables)
+
+
+def new_outcomes(portfolio: Portfolio, lake: Lake, trained: int | None) -> int:
+    """How many outcomes of matured batches are known, or known otherwise, that were not when version `trained` of
+    the training set was made; all that are known, for None."""
+    sources = tuple(portfolio.table(table) for table in (portfolio.application_table, portfolio.outcomes_table))
+    if not all(lake.exists(table) for table in (*sources, portfolio.table(FEATURES))):
+        return 0
+    now = tuple(lake.version(table) for table in sources)
+    then = None
+    if trained is not None:
+        [made] = [commit for commit in lake.history(portfolio.table(TRAINING_SET)) if commit.version == trained]
+        then = tuple(_read(made, table) for table in sources)
+    return _new_outcomes(
+        lake.root, sources, now, then, portfolio.entity_key, portfolio.target, portfolio.training.matured_share
+    )
+
+
+@lru_cache(maxsize=64)
+def _new_outcomes(
+    root: Path,
+    tables: tuple[str, ...],
+    now: tuple[int, ...],
+    then: tuple[int, ...] | None,
+    entity_key: str,
+    target: str,
+    matured_share: float,
+) -> int:
+    """Versions do not change: counted once, however often a sensor asks."""
+    if now == then:
+        return 0
+
+    def known(versions: tuple[int, ...]) -> str:
+        applications, outcomes = (
+            f"({Lake(root).query(table, version=version)})" for table, version in zip(tables, versions, strict=True)
+        )
+        return known_outcomes_sql(
+            applications=applications,
+            outcomes=outcomes,
+            entity_key=entity_key,
+            target=target,
+            matured_share=matured_share,
+        )
+
+    question = known(now) if then is None else f"({known(now)}) EXCEPT ({known(then)})"
+    with duckdb.connect() as con:
+        counted = con.execute(f"SELECT count(*) FROM ({question})").fetchone()
+    return int(counted[0]) if counted else 0
+
+
+def to_score(portfolio: Portfolio, lake: Lake, champion: int | None) -> list[Outstanding]:
+    """The batches whose features have not been scored as they are now, and the scores been looked over; and the
+    open ones that another champion scored than the version that is champion now."""
+    scores, drift, performance = (lake.batches(portfolio.table(table)) for table in (SCORES, SCORE_DRIFT, PERFORMANCE))
+    outcomes = lake.batches(portfolio.table(portfolio.outcomes_table))
+    ready = sorted(lake.batches(portfolio.table(FEATURES)).items())
+    newest = outcomes.keys() & {batch for batch, _ in ready[len(ready) - portfolio.automation.rescore_open_batches :]}
+    due: list[Outstanding] = []
+
+    def found(batch: str, why: str, key: str, *tables: str) -> None:
+        due.append(Outstanding("score", batch, why, tables, key, champion=champion))
+
+    for batch, features in ready:
+        made, looked, measured = scores.get(batch), drift.get(batch), performance.get(batch)
+        # None where its outcomes were refused, and the rest was not.
+        told = outcomes.get(batch)
+        key = f"score:{batch}:{features.version}.{champion}"
         if made is None:
-            due.append(Outstanding("score", batch, "not scored yet"))
+            found(batch, "not scored yet", key)
         elif _read(made, portfolio.table(FEATURES)) < features.version:
-            due.append(Outstanding("score", batch, "its features were made again since it was scored"))
+            found(batch, "its features were made again since it was scored", key)
+        elif batch in newest and _scored_by_another(made, champion) and not outcomes_known(portfolio, lake, batch):
+            found(batch, f"open, and version {champion} is champion now", key)
         elif looked is None or _read(looked, portfolio.table(SCORES)) < made.version:
-            due.append(Outstanding("score", batch, "its scores were not looked over for drift", tables=(SCORE_DRIFT,)))
+            found(batch, "its scores were not looked over for drift", f"drift:{batch}:{made.version}", SCORE_DRIFT)
+        elif told and (measured is None or _older(measured, portfolio, made, told)):
+            why = "the performance of its scores was not measured on the outcomes that are known"
+            found(batch, why, f"performance:{batch}:{made.version}.{told.version}", PERFORMANCE)
     return due
+
+
+def _older(measured: Commit, portfolio: Portfolio, scores: Commit, outcomes: Commit) -> bool:
+    return (
+        _read(measured, portfolio.table(SCORES)) < scores.version
+        or _read(measured, portfolio.table(portfolio.outcomes_table)) < outcomes.version
+    )
+
+
+def outcomes_known(portfolio: Portfolio, lake: Lake, batch: str) -> int:
+    """How many applicants of the batch have a known outcome."""
+    key, target = portfolio.entity_key, portfolio.target
+    applications, outcomes = (
+        f"({lake.query(portfolio.table(table), [batch])})"
+        for table in (portfolio.application_table, portfolio.outcomes_table)
+    )
+    with duckdb.connect() as con:
+        counted = con.execute(
+            f"SELECT count(coalesce(o.{target}, a.{target})) FROM {applications} a LEFT JOIN {outcomes} o USING ({key})"
+        ).fetchone()
+    return int(counted[0]) if counted else 0
+
+
+def _scored_by_another(made: Commit, champion: int | None) -> bool:
+    version = made.metadata.get(MODEL_VERSION)
+    return champion is not None and version is not None and int(version) != champion
 
 
 def _read(commit: Commit, table: str) -> int:

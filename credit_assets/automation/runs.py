@@ -6,17 +6,21 @@ Which runs are outstanding is `outstanding.py`'s question.
 from __future__ import annotations
 
 import logging
+import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import dagster as dg
 from dagster import DagsterEventType, DagsterInstance, DagsterRunStatus, RunsFilter
 from dagster._core.errors import DagsterAssetCheckFailedError
+from dagster._core.storage.tags import MAX_RETRIES_TAG
 from dagster._core.utils import make_new_run_id
 from filelock import FileLock, Timeout
 
+from credit_assets.automation.launcher import HOST_TAG
 from credit_assets.project import AlreadyRunning, Project
 
 COMMAND_TAG = "credit_assets/command"
@@ -71,6 +75,8 @@ def execute(
     batch: str | None,
     report: Callable[[str], None],
     tables: Sequence[str] = (),
+    tags: Mapping[str, str] | None = None,
+    run_config: Mapping[str, Any] | None = None,
 ) -> RunOutcome:
     """Run a job (of `tables` alone, where given) in this process and say what became of it.
 
@@ -109,13 +115,14 @@ def execute(
     instance.add_event_listener(run_id, listen)
     begin = time.monotonic()
     result = definitions.resolve_job_def(job).execute_in_process(
-        run_config=QUIET,
+        run_config={**QUIET, **(run_config or {})},
         instance=instance,
         partition_key=batch,
         asset_selection=[dg.AssetKey([portfolio, table]) for table in tables] or None,
         raise_on_error=False,
         run_id=run_id,
-        tags={COMMAND_TAG: portfolio},
+        # Its process is the command's: who monitors runs may look for it here, and is not to launch it again.
+        tags={COMMAND_TAG: portfolio, HOST_TAG: socket.gethostname(), MAX_RETRIES_TAG: "0", **(tags or {})},
     )
     return RunOutcome(run_id, job, batch, result.success, time.monotonic() - begin, tuple(errors), asset_seconds)
 

@@ -1,19 +1,92 @@
-"""Schedules of a portfolio: a new challenger every week, whether or not anything has drifted."""
+"""Schedules of a portfolio: what is done by the calendar, whether or not anything has happened."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
+from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
 
+from credit_assets.automation.jobs import KEY_TAG
+from credit_assets.automation.outstanding import Outstanding, to_ingest, to_score, training_key
+from credit_assets.automation.retraining import outcomes_since_newest, too_few
+from credit_assets.automation.sensors import batches_at_work, failed_at_it, request
+from credit_assets.lake.tables import Lake
+from credit_assets.models import registry
 from credit_assets.portfolio import Portfolio
+from credit_assets.project import Project
+from credit_assets.raw.delivery import Inbox
+from credit_assets.resources import batches
 
 
-def schedules(portfolio: Portfolio, train: UnresolvedAssetJobDefinition) -> list[dg.ScheduleDefinition]:
-    """Monday at three: a challenger from the outcomes known by then. The gate says whether it decides."""
-    return [
-        dg.ScheduleDefinition(
-            name="weekly_challenger",
-            job=train,
-            cron_schedule="0 3 * * 1",
-            default_status=dg.DefaultScheduleStatus.RUNNING,
-            description=f"A challenger for {portfolio.title} from all outcomes known by then.",
-        )
-    ]
+def schedules(
+    portfolio: Portfolio, project: Project, parts: Mapping[str, Collection[dg.AssetKey]]
+) -> list[dg.ScheduleDefinition]:
+    """`weekly_challenger`, `daily_sweep` and `weekly_maintenance`. `parts`: the assets of each job."""
+    name, lake, inbox = portfolio.name, Lake(project.lake), Inbox(project.inbox)
+
+    @dg.schedule(
+        name="weekly_challenger",
+        job_name="train",
+        cron_schedule="0 3 * * 1",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="A challenger from all outcomes known by then, if enough are new. The gate judges it.",
+    )
+    def weekly_challenger(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        new, version = outcomes_since_newest(portfolio, project, lake)
+        if new < portfolio.automation.min_new_outcomes:
+            return dg.SkipReason(f"{too_few(portfolio, new, version)}.")
+        why = f"the weekly challenger; {new:,} new outcomes"
+        return request(portfolio, Outstanding("train", None, why, key=training_key(portfolio, lake)))
+
+    @dg.schedule(
+        name="daily_sweep",
+        # A schedule has one job; what the others make of a batch are parts of it.
+        job_name="batch",
+        cron_schedule="0 5 * * *",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="What is still due although a sensor should have started it: runs that were killed too often, "
+        "deliveries made while a sensor was switched off. What failed for a reason waits for that to change.",
+    )
+    def daily_sweep(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+        found = registry.champion(project.tracking_uri, name)
+        champion = int(found.version) if found else None
+        due = to_ingest(portfolio, inbox, lake) + (to_score(portfolio, lake, champion) if champion else [])
+        busy, today = batches_at_work(context.instance, portfolio), context.scheduled_execution_time.date().isoformat()
+        swept = {
+            item.batch: item
+            for item in reversed(due)
+            if item.batch not in busy and not _settled(context.instance, portfolio, lake, item)
+        }
+        if not swept:
+            return dg.SkipReason("Nothing was missed.")
+        context.instance.add_dynamic_partitions(str(batches(name).name), sorted(map(str, swept)))
+        return [_part_of_batch(request(portfolio, item, again=f":{today}"), parts) for item in swept.values()]
+
+    @dg.schedule(
+        name="weekly_maintenance",
+        job_name="maintenance",
+        cron_schedule="0 4 * * 0",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="The lake compacted and vacuumed, and the instance's old runs purged, within the retention.",
+    )
+    def weekly_maintenance(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+        return dg.RunRequest(run_key=context.scheduled_execution_time.isoformat())
+
+    return [weekly_challenger, daily_sweep, weekly_maintenance]
+
+
+def _part_of_batch(asked: dg.RunRequest, parts: Mapping[str, Collection[dg.AssetKey]]) -> dg.RunRequest:
+    selection = asked.asset_selection or sorted(parts[str(asked.job_name)])
+    return asked.with_replaced_attrs(job_name="batch", asset_selection=selection)
+
+
+def _settled(instance: dg.DagsterInstance, portfolio: Portfolio, lake: Lake, due: Outstanding) -> bool:
+    """Whether a run for just this is at work, or failed in one of its steps: the same would fail again."""
+    runs = list(instance.get_runs(dg.RunsFilter(tags={KEY_TAG: due.key})))
+    if due.job == "score" and (whole := failed_at_it(instance, portfolio, lake, due)):
+        runs.append(whole)
+    return any(
+        run.status in NOT_FINISHED_STATUSES or run.tags.get(RUN_FAILURE_REASON_TAG) == "STEP_FAILURE" for run in runs
+    )

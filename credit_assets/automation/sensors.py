@@ -1,65 +1,156 @@
-"""Sensors of a portfolio: re-training when a batch has drifted from what the champion learned."""
+"""Sensors of a portfolio: what is due is started, once. Whether it is due is `outstanding.py`'s and
+`retraining.py`'s question; here it becomes runs, and reasons on the ticks."""
+
+from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
-from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
+from dagster._core.storage.tags import PARTITION_NAME_TAG, SENSOR_NAME_TAG
 
-from credit_assets.automation.jobs import TRAINING_TAG
-from credit_assets.monitoring.checks import FEATURES_DRIFTED, SCORES_DRIFTED
+from credit_assets.automation.jobs import (
+    CHAMPION_TAG,
+    CORRECTION_TAG,
+    KEY_TAG,
+    PORTFOLIO_TAG,
+    champion_config,
+)
+from credit_assets.automation.outstanding import FEATURES, Outstanding, arrivals, to_score, to_train
+from credit_assets.automation.retraining import retraining, rollback
+from credit_assets.lake.tables import Lake
+from credit_assets.models import registry
 from credit_assets.portfolio import Portfolio
+from credit_assets.project import Project
+from credit_assets.raw.delivery import Inbox
+from credit_assets.resources import AUTOMATIC_TAG, WHY_TAG, batches
 
-LOOK_BACK = 200
-"""Failed evaluations looked at a tick and check; more than that between two ticks is not a batch's drift."""
 
-
-def sensors(portfolio: Portfolio, train: UnresolvedAssetJobDefinition) -> list[dg.SensorDefinition]:
-    """`retrain_on_drift`."""
-    watched = [
-        dg.AssetCheckKey(dg.AssetKey([portfolio.name, asset]), check)
-        for asset, check in (("feature_drift", FEATURES_DRIFTED), ("score_drift", SCORES_DRIFTED))
-    ]
+def sensors(
+    portfolio: Portfolio, project: Project, jobs: Mapping[str, UnresolvedAssetJobDefinition]
+) -> list[dg.SensorDefinition]:
+    """`deliveries`, `retrain` and `roll_back`, each starting some of the jobs."""
+    name, inbox, lake, uri = portfolio.name, Inbox(project.inbox), Lake(project.lake), project.tracking_uri
+    interval = portfolio.automation.interval_s
 
     @dg.sensor(
-        name="retrain_on_drift",
-        job=train,
-        minimum_interval_seconds=60,
+        name="deliveries",
+        jobs=[jobs[job] for job in ("batch", "ingest", "score", "outcomes")],
+        minimum_interval_seconds=interval,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="A drift check failed on a batch: a candidate is trained on all outcomes known, once a batch.",
+        description="New and corrected deliveries, later outcomes, and batches that the champion has yet to score: "
+        "each is a run of its batch alone. A delivery counts once it is whole and two looks found it the same.",
     )
-    def retrain_on_drift(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        # The failures seen, one by one: a check is numbered when its run starts, not when it fails, so
-        # that "all after the last one" would pass over the slower of two runs.
-        seen = set(json.loads(context.cursor or "[]"))
-        failures = [failure for key in watched for failure in failed(context.instance, key)]
-        requests = {
-            # The batch is the key, not the evaluation: a batch that fails two checks, or is checked
-            # again, has drifted once.
-            batch: dg.RunRequest(
-                run_key=f"drift:{batch}",
-                tags={TRAINING_TAG: portfolio.name, "credit_assets/drifted_batch": batch},
-            )
-            for record, batch in failures
-            if record not in seen
-        }
-        cursor = json.dumps(sorted(record for record, _ in failures))
-        if not requests:
-            return dg.SensorResult(skip_reason="No drift check has failed since the last look.", cursor=cursor)
-        return dg.SensorResult(run_requests=list(requests.values()), cursor=cursor)
+    def deliveries(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        found = registry.champion(uri, name)
+        champion = int(found.version) if found else None
+        seen = arrivals(portfolio, inbox, lake, json.loads(context.cursor or "{}"))
+        cursor = json.dumps(seen.looks, sort_keys=True)
+        busy = batches_at_work(context.instance, portfolio)
+        due = [_whole(item, champion) for item in seen.due]
+        due += to_score(portfolio, lake, champion) if champion else []
+        started = _started(context.instance, portfolio, due)
+        asked: dict[str, Outstanding] = {}
+        waiting = dict(seen.waiting)
+        for item in due:
+            batch = str(item.batch)
+            if batch in busy:
+                waiting.setdefault(batch, f"a run of it is at work; then: {item.why}")
+            elif run := started.get(item.key):
+                waiting.setdefault(
+                    batch, f"{item.why}, but run {run} did not do it; other files or the sweep start another"
+                )
+            elif item.job == "score" and (tried := failed_at_it(context.instance, portfolio, lake, item)):
+                waiting.setdefault(
+                    batch, f"its run {tried.run_id} failed; it is scored once its files, or the champion, change"
+                )
+            elif len(asked) < portfolio.automation.batches_a_look:
+                asked.setdefault(batch, item)
+        if not asked:
+            words = "; ".join(f"{batch}: {why}" for batch, why in sorted(waiting.items()))
+            return dg.SensorResult(skip_reason=words or "Every delivery is ingested and scored.", cursor=cursor)
+        return dg.SensorResult(
+            run_requests=[request(portfolio, item) for item in asked.values()],
+            dynamic_partitions_requests=[batches(name).build_add_request(sorted(asked))],
+            cursor=cursor,
+        )
 
-    return [retrain_on_drift]
-
-
-def failed(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> list[tuple[int, str]]:
-    """(record id, batch) of the check's latest failures of severity ERROR."""
-    records = instance.event_log_storage.get_asset_check_execution_history(
-        key, limit=LOOK_BACK, status={AssetCheckExecutionRecordStatus.FAILED}
+    @dg.sensor(
+        name="retrain",
+        job=jobs["train"],
+        minimum_interval_seconds=interval,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="The first training, once there are outcomes; later one for each failed check of drift or "
+        "performance, once enough outcomes are known that the newest candidate has not learned from.",
     )
-    found = []
-    for record in records:
-        run = instance.get_run_by_id(record.run_id)
-        batch = run.tags.get("dagster/partition") if run else None
-        if batch and record.evaluation and record.evaluation.severity == dg.AssetCheckSeverity.ERROR:
-            found.append((record.id, batch))
-    return found
+    def retrain(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        first = to_train(portfolio, lake, registry.champion(uri, name) is not None)
+        due = first[0] if first else retraining(context.instance, portfolio, project, lake, datetime.now(UTC))
+        return dg.SkipReason(due) if isinstance(due, str) else request(portfolio, due)
+
+    @dg.sensor(
+        name="roll_back",
+        job=jobs["rollback"],
+        minimum_interval_seconds=interval,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="The champion gives way to the one before it where, on outcomes that came later, it did worse.",
+    )
+    def roll_back(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        due = rollback(context.instance, portfolio, project)
+        return dg.SkipReason(due) if isinstance(due, str) else request(portfolio, due)
+
+    return [deliveries, retrain, roll_back]
+
+
+def request(portfolio: Portfolio, due: Outstanding, again: str = "") -> dg.RunRequest:
+    """The run that does what is due; Dagster starts one run a key, and sensor or schedule. `again` makes it another."""
+    name = portfolio.name
+    tags = {KEY_TAG: due.key, WHY_TAG: due.why, AUTOMATIC_TAG: "true"}
+    if due.champion is not None:
+        tags[CHAMPION_TAG] = str(due.champion)
+    if due.correction:
+        tags[CORRECTION_TAG] = "true"
+    back = champion_config(name, roll_back=True, from_version=due.champion, why=due.why)
+    return dg.RunRequest(
+        run_key=due.key + again,
+        job_name=due.job,
+        partition_key=due.batch,
+        tags=tags,
+        run_config=back if due.job == "rollback" else None,
+        asset_selection=[dg.AssetKey([name, table]) for table in due.tables] or None,
+    )
+
+
+def batches_at_work(instance: dg.DagsterInstance, portfolio: Portfolio) -> set[str]:
+    """The batches that a run, queued or at work, is making something of."""
+    unfinished = instance.get_runs(dg.RunsFilter(statuses=NOT_FINISHED_STATUSES, tags={PORTFOLIO_TAG: portfolio.name}))
+    return {run.tags[PARTITION_NAME_TAG] for run in unfinished if PARTITION_NAME_TAG in run.tags}
+
+
+def _whole(due: Outstanding, champion: int | None) -> Outstanding:
+    """A delivery is one run, to its scores, where there is a champion to score it."""
+    if champion is None or due.job != "ingest" or due.tables:
+        return due
+    return replace(due, job="batch", champion=champion)
+
+
+def _started(instance: dg.DagsterInstance, portfolio: Portfolio, due: Sequence[Outstanding]) -> dict[str, str]:
+    """Which of the keys this sensor has started a run for, and that run: Dagster would not start another."""
+    if not due:
+        return {}
+    tags = {SENSOR_NAME_TAG: "deliveries", PORTFOLIO_TAG: portfolio.name, KEY_TAG: [item.key for item in due]}
+    return {run.tags[KEY_TAG]: run.run_id for run in instance.get_runs(dg.RunsFilter(tags=tags))}
+
+
+def failed_at_it(
+    instance: dg.DagsterInstance, portfolio: Portfolio, lake: Lake, due: Outstanding
+) -> dg.DagsterRun | None:
+    """The run that made the batch's features, if it came no further with this champion: a run that fails waits for
+    something to change."""
+    made = lake.batches(portfolio.table(FEATURES))[str(due.batch)]
+    run = instance.get_run_by_id(made.metadata["run_id"])
+    return run if run and run.is_failure and run.tags.get(CHAMPION_TAG) == str(due.champion) else None

@@ -1,0 +1,82 @@
+"""The sensor `alerts`: finds what there is to tell, and delivers it. What it finds is in `facts.py`."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from credit_assets.automation import facts
+from credit_assets.automation.facts import Place
+from credit_assets.automation.notifications import clock
+from credit_assets.automation.outbox import Outbox
+from credit_assets.automation.retraining import last_training, retraining
+from credit_assets.lake.tables import Lake
+from credit_assets.models import registry
+from credit_assets.portfolio import Portfolio
+from credit_assets.project import Project
+from credit_assets.raw.delivery import Inbox
+
+
+def alert_sensor(portfolio: Portfolio, project: Project) -> dg.SensorDefinition:
+    """`alerts`, which starts no run."""
+
+    @dg.sensor(
+        name="alerts",
+        minimum_interval_seconds=portfolio.automation.interval_s,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Tells of failures, quarantine, late deliveries, trainings, promotions, rollbacks and a machine "
+        "that runs full, over the channels in `alerts:`. Its ticks say what was sent and what waits.",
+    )
+    def alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        origin = context.code_location_origin
+        place = Place(portfolio.name, origin.location_name if origin else portfolio.name, portfolio.alerts.ui)
+        with Outbox(project, portfolio.name, portfolio.alerts) as outbox:
+            found_wrong = _collect(outbox, place, context.instance, portfolio, project, time.time())
+            said = outbox.deliver(os.environ)
+            waiting = outbox.waiting()
+        if found_wrong:
+            # What could be found was delivered; the tick fails, so that what could not is seen, and tried again.
+            raise ExceptionGroup("Not everything could be looked at", found_wrong)
+        if waiting:
+            said.append(f"{waiting} waiting")
+        return dg.SkipReason("; ".join(said) or _nothing(portfolio))
+
+    return alerts
+
+
+def _nothing(portfolio: Portfolio) -> str:
+    if not portfolio.alerts.channels:
+        return "No channel is configured under `alerts:`; `credit-assets alerts` lists what would be told."
+    return "Nothing new to tell."
+
+
+def _collect(
+    outbox: Outbox, place: Place, instance: dg.DagsterInstance, portfolio: Portfolio, project: Project, now: float
+) -> list[Exception]:
+    """Record every fact that can be found; the errors of sources that could not be asked."""
+    lake, uri = Lake(project.lake), project.tracking_uri
+
+    def answer(failed: datetime) -> str:
+        began = last_training(instance, portfolio, project)
+        if began and began > failed:
+            return f"A training began on {clock(began)}."
+        due = retraining(instance, portfolio, project, lake, datetime.now(UTC))
+        return due if isinstance(due, str) else f"A training is due: {due.why}."
+
+    sources: list[Callable[[], None]] = [
+        lambda: facts.tell_runs(outbox, instance, place, answer, now),
+        lambda: facts.tell_champions(outbox, place, registry.history(uri, portfolio.name), now),
+        lambda: facts.tell_deliveries(outbox, place, portfolio, Inbox(project.inbox), lake, now),
+        lambda: facts.tell_capacity(outbox, place, project.data, instance, now),
+    ]
+    errors: list[Exception] = []
+    for source in sources:
+        try:
+            source()
+        except Exception as error:
+            errors.append(error)
+    return errors

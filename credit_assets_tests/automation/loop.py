@@ -1,0 +1,209 @@
+"""The loop of a portfolio on made-up data: its sensors and schedules asked as Dagster's daemon asks them, over a real
+inbox, a lake of one-row tables, a registry of versions without models, and an instance whose runs never ran.
+
+Nothing is asserted here, but that a run that is asked for fits its job.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import dagster as dg
+import duckdb
+import mlflow
+from dagster._core.events import JobFailureData, RunFailureReason
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
+from dagster._core.storage.tags import RUN_KEY_TAG
+from dagster._core.utils import make_new_run_id
+
+from credit_assets.automation.jobs import jobs
+from credit_assets.automation.schedules import schedules
+from credit_assets.automation.sensors import sensors
+from credit_assets.lake.io_managers import MODEL_VERSION, SOURCE
+from credit_assets.lake.tables import Lake
+from credit_assets.models import registry
+from credit_assets.portfolio import Portfolio
+from credit_assets.project import Project
+from credit_assets.raw.delivery import Inbox
+
+BOOK = "home_credit"
+FILES = (
+    "application_train.csv",
+    "bureau.csv",
+    "bureau_balance.csv",
+    "previous_application.csv",
+    "POS_CASH_balance.csv",
+    "credit_card_balance.csv",
+    "installments_payments.csv",
+)
+OUTCOMES = "outcomes.csv"
+# Two applicants a batch, in tables of just the columns that are asked for; the rest holds one number.
+ROWS = {
+    "applications": "SELECT unnest([1, 2]) AS SK_ID_CURR, NULL::INTEGER AS TARGET",
+    "outcomes": "SELECT unnest([1, 2]) AS SK_ID_CURR, 0 AS TARGET",
+    "no outcomes": "SELECT 1 AS SK_ID_CURR, 0 AS TARGET WHERE false",
+}
+MADE_FROM = {
+    "features": ["applications"],
+    "scores": ["features"],
+    "score_drift": ["scores"],
+    "performance": ["scores", "outcomes"],
+}
+# An answer of a sensor or schedule: the runs it asks for, or why it asks for none.
+Asked = list[dg.RunRequest] | str
+
+
+@dataclass
+class Loop:
+    """What the daemon keeps between two looks is in `cursor`."""
+
+    portfolio: Portfolio
+    project: Project
+    repository: dg.RepositoryDefinition
+    instance: dg.DagsterInstance
+    cursor: str | None = field(default=None)
+
+    @property
+    def lake(self) -> Lake:
+        return Lake(self.project.lake)
+
+    def automated(self, **changes: object) -> None:
+        """Other settings of the section `automation`."""
+        automation = self.portfolio.automation.model_copy(update=changes)
+        self.portfolio = self.portfolio.model_copy(update={"automation": automation})
+
+    # -- what people do
+
+    def copy(self, batch: str, *names: str, content: str = "A\n1\n") -> Path:
+        """Copy files (by default all but outcomes) into the batch's folder by hand; the folder."""
+        folder = self.project.inbox / BOOK / batch
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in names or FILES:
+            (folder / name).write_text(content)
+        return folder
+
+    # -- what runs do
+
+    def write(self, table: str, batch: str, rows: str = "SELECT 1 AS x", **metadata: str) -> int:
+        made_from = map(self.portfolio.table, MADE_FROM.get(table, []))
+        inputs = {source: self.lake.version(source) for source in made_from if self.lake.exists(source)}
+        facts = {"inputs": json.dumps(inputs), "run_id": "", **metadata}
+        with duckdb.connect() as con:
+            return self.lake.replace(con, rows, self.portfolio.table(table), batch, facts)
+
+    def ingest(self, batch: str, *tables: str, run_id: str = "") -> None:
+        """Write the tables (by default all) as they are made of the delivered files."""
+        delivered = Inbox(self.project.inbox).fingerprint(BOOK, batch)
+        for table in tables or (*self.portfolio.models, "features"):
+            config = self.portfolio.tables.get(table)
+            stems = tuple(f"{stem}." for stem in config.files) if config else ()
+            sources = {name: sha256 for name, sha256 in delivered.items() if name.startswith(stems)}
+            rows = "no outcomes" if table == "outcomes" and not sources else table
+            facts = {SOURCE: json.dumps(sources), "run_id": run_id}
+            self.write(table, batch, ROWS.get(rows, "SELECT 1 AS x"), **facts)
+
+    def score(self, batch: str, version: int, *tables: str) -> None:
+        for table in tables or ("scores", "score_drift", "performance"):
+            self.write(table, batch, **{MODEL_VERSION: str(version)})
+
+    def learn(self) -> None:
+        """A version that has learned from what is known now, with the training set that it was made from."""
+        sources = [self.portfolio.table(table) for table in ("applications", "outcomes")]
+        inputs = json.dumps({table: self.lake.version(table) for table in sources if self.lake.exists(table)})
+        with duckdb.connect() as con:
+            table = self.portfolio.table("training_set")
+            version = self.lake.replace(con, "SELECT 1 AS x", table, None, {"inputs": inputs})
+        uri = self.project.tracking_uri
+        client = mlflow.MlflowClient(uri, registry_uri=uri)
+        run = client.create_run(registry.experiment(uri, BOOK, self.project.artifacts)).info.run_id
+        if not client.search_registered_models(f"name = '{BOOK}'"):
+            client.create_registered_model(BOOK)
+        client.create_model_version(BOOK, "nowhere", run, tags={f"table.{table}": str(version)})
+
+    def promote(self, version: int) -> None:
+        registry.promote(self.project.tracking_uri, BOOK, version, by="gate", why="it is better")
+
+    def crown(self) -> int:
+        """A new version, champion at once; its number."""
+        self.learn()
+        newest = registry.newest(self.project.tracking_uri, BOOK)
+        assert newest
+        self.promote(int(newest.version))
+        return int(newest.version)
+
+    # -- what the daemon does
+
+    def look(self, sensor: str = "deliveries") -> Asked:
+        """One tick of the sensor."""
+        made = sensors(self.portfolio, self.project, jobs(self.portfolio))
+        [asked] = [each for each in made if each.name == sensor]
+        context = dg.build_sensor_context(
+            self.instance, self.cursor, repository_def=self.repository, instance_ref=self.instance.get_ref()
+        )
+        found = asked.evaluate_tick(context)
+        if sensor == "deliveries":
+            self.cursor = found.cursor
+        for added in found.dynamic_partitions_requests or []:
+            self.instance.add_dynamic_partitions(added.partitions_def_name, list(added.partition_keys))
+        return _asked(found.run_requests, found.skip_message)
+
+    def settled(self) -> Asked:
+        """What the second of two looks at the same files finds."""
+        self.look()
+        return self.look()
+
+    def due(self, schedule: str, at: datetime) -> Asked:
+        """One tick of the schedule."""
+        built = self.repository
+        parts = {job.name: _assets(job) for job in built.get_all_jobs()}
+        [asked] = [each for each in schedules(self.portfolio, self.project, parts) if each.name == schedule]
+        context = dg.build_schedule_context(
+            self.instance, at, repository_def=built, instance_ref=self.instance.get_ref()
+        )
+        found = asked.evaluate_tick(context)
+        return _asked(found.run_requests, found.skip_message)
+
+    def start(self, request: dg.RunRequest, status: dg.DagsterRunStatus = dg.DagsterRunStatus.QUEUED) -> dg.DagsterRun:
+        """The run, of the real job, that the request asks for, in the queue or already as far as `status`."""
+        job = self.repository.get_job(str(request.job_name))
+        selection = frozenset(request.asset_selection or [])
+        assert selection <= _assets(job)
+        dg.validate_run_config(job, request.run_config)
+        origin = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin(BOOK), self.repository.name)
+        return self.instance.add_run(
+            dg.DagsterRun(
+                job.name,
+                make_new_run_id(),
+                run_config=request.run_config,
+                tags={**job.run_tags, **request.tags, RUN_KEY_TAG: str(request.run_key)},
+                status=status,
+                asset_selection=selection or None,
+                # The queue asks for it.
+                remote_job_origin=RemoteJobOrigin(origin, job.name),
+            )
+        )
+
+    def fail(self, request: dg.RunRequest) -> str:
+        """The run is started and one of its steps fails; its id."""
+        run = self.start(request, dg.DagsterRunStatus.STARTED)
+        reason = JobFailureData(error=None, failure_reason=RunFailureReason.STEP_FAILURE)
+        self.instance.report_run_failed(run, "A step failed.", reason)
+        return run.run_id
+
+    def kill(self, request: dg.RunRequest) -> str:
+        """The run is started, and its process is gone."""
+        run = self.start(request, dg.DagsterRunStatus.STARTED)
+        self.instance.report_run_failed(run, "Its process is gone.")
+        return run.run_id
+
+
+def _asked(requests: Iterable[dg.RunRequest] | None, skipped: str | None) -> Asked:
+    return list(requests) if requests else str(skipped)
+
+
+def _assets(job: dg.JobDefinition) -> set[dg.AssetKey]:
+    return set(job.asset_layer.executable_asset_keys)

@@ -1,0 +1,221 @@
+"""When a failed check is answered by a training or a rollback, when it waits, and that it is answered once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from credit_assets.automation.jobs import PORTFOLIO_TAG, TRAINING_TAG
+from credit_assets.automation.outstanding import Outstanding, new_outcomes
+from credit_assets.automation.retraining import RETRAINS, failures, retraining, rollback
+from credit_assets.lake.tables import Lake
+from credit_assets.models import registry
+from credit_assets.monitoring.checks import FEATURES_DRIFTED, NOT_WORSE, PERFORMANCE_HOLDS, SCORES_DRIFTED
+from credit_assets.portfolio import Portfolio
+from credit_assets.project import Project
+from credit_assets.raw.delivery import Inbox
+from credit_assets.resources import batches
+from credit_assets_tests.small_project import BOOK, configure, copy_of, run_job
+
+ASSETS = {
+    FEATURES_DRIFTED: "feature_drift",
+    SCORES_DRIFTED: "score_drift",
+    PERFORMANCE_HOLDS: "performance",
+    NOT_WORSE: "performance",
+}
+
+
+@pytest.fixture
+def instance():
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+@dataclass(frozen=True)
+class Book:
+    """A copy of the small line, whose training is long past; `asked` is what its failed checks ask for."""
+
+    project: Project
+
+    @property
+    def portfolio(self) -> Portfolio:
+        return Portfolio.load(self.project, BOOK)
+
+    @property
+    def lake(self) -> Lake:
+        return Lake(self.project.lake)
+
+    def asked(self, instance: dg.DagsterInstance, later: timedelta = timedelta(days=2)) -> Outstanding | str:
+        return retraining(instance, self.portfolio, self.project, self.lake, datetime.now(UTC) + later)
+
+
+@pytest.fixture
+def book(line, tmp_path: Path) -> Book:
+    return Book(copy_of(line.project, tmp_path / "project"))
+
+
+@pytest.fixture(scope="module")
+def with_outcomes(line, tmp_path_factory: pytest.TempPathFactory) -> Book:
+    """The line after the outcomes of its newest batch came."""
+    project = copy_of(line.project, tmp_path_factory.mktemp("outcomes") / "project")
+    Inbox(project.inbox).deliver(project.root / "sample" / "outcomes" / "2026-03", BOOK, "2026-03")
+    assert run_job(project, "outcomes", "2026-03").success
+    return Book(project)
+
+
+def evaluated(
+    instance: dg.DagsterInstance,
+    check: str,
+    batch: str = "2026-03",
+    passed: bool = False,
+    version: int = 1,
+    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
+    meanwhile: Callable[[], object] = lambda: None,
+) -> None:
+    """The check comes out like this on the batch; `meanwhile` happens while its asset is made."""
+    key = dg.AssetKey([BOOK, ASSETS[check]])
+
+    @dg.asset(key=key, partitions_def=batches(BOOK), check_specs=[dg.AssetCheckSpec(name=check, asset=key)])
+    def measured() -> dg.MaterializeResult:
+        meanwhile()
+        return dg.MaterializeResult(
+            check_results=[
+                dg.AssetCheckResult(
+                    check_name=check,
+                    passed=passed,
+                    severity=severity,
+                    description="Words",
+                    metadata={"model_version": version},
+                )
+            ]
+        )
+
+    instance.add_dynamic_partitions(f"{BOOK}_batches", [batch])
+    assert dg.materialize([measured], instance=instance, partition_key=batch).success
+
+
+def trained(instance: dg.DagsterInstance) -> None:
+    """A training ran."""
+
+    @dg.job(tags={TRAINING_TAG: BOOK, PORTFOLIO_TAG: BOOK})
+    def train() -> None: ...
+
+    assert train.execute_in_process(instance=instance).success
+
+
+def test_without_a_failure_nothing_is_asked_for(book, instance):
+    evaluated(instance, FEATURES_DRIFTED, passed=True)
+    assert book.asked(instance) == "No check of a batch has failed on version 1 since the last training."
+
+
+@pytest.mark.parametrize("check", [FEATURES_DRIFTED, SCORES_DRIFTED, PERFORMANCE_HOLDS])
+def test_on_the_data_that_it_has_a_training_is_refused_with_the_reason(book, instance, check):
+    evaluated(instance, check)
+    asked = book.asked(instance)
+    assert isinstance(asked, str)
+    assert f"{check} failed on 2026-03 (Words)" in asked
+    assert "0 outcomes are known that version 1 has not learned from, fewer than the 500" in asked
+
+
+@pytest.mark.parametrize("check", [FEATURES_DRIFTED, SCORES_DRIFTED, PERFORMANCE_HOLDS])
+def test_a_failure_with_new_outcomes_is_a_training(with_outcomes, instance, check):
+    evaluated(instance, check)
+    asked = with_outcomes.asked(instance)
+    assert isinstance(asked, Outstanding)
+    assert (asked.job, asked.batch) == ("train", None)
+    assert f"{check} failed on 2026-03 (Words); 1,400 new outcomes" in asked.why
+    assert with_outcomes.asked(instance) == asked
+
+
+def test_the_new_outcomes_are_those_the_newest_candidate_has_not_learned_from(with_outcomes):
+    portfolio, lake = with_outcomes.portfolio, with_outcomes.lake
+    learned = int(registry.newest(with_outcomes.project.tracking_uri, BOOK).tags[f"table.{BOOK}/training_set"])
+    assert new_outcomes(portfolio, lake, learned) == 1400
+    assert new_outcomes(portfolio, lake, None) == 4200
+
+
+def test_too_few_new_outcomes_are_refused(with_outcomes, instance, tmp_path):
+    book = Book(copy_of(with_outcomes.project, tmp_path / "project"))
+    configure(book.project, {"automation": {"min_new_outcomes": 1401}})
+    evaluated(instance, SCORES_DRIFTED)
+    assert "1,400 outcomes are known" in book.asked(instance)
+
+
+def test_after_a_training_the_same_failure_asks_no_more(with_outcomes, instance):
+    evaluated(instance, SCORES_DRIFTED)
+    trained(instance)
+    assert with_outcomes.asked(instance) == "No check of a batch has failed on version 1 since the last training."
+
+
+def test_a_failure_after_a_training_waits_for_the_cool_down(with_outcomes, instance):
+    trained(instance)
+    evaluated(instance, SCORES_DRIFTED)
+    assert "automation.cool_down_hours is 24" in with_outcomes.asked(instance, timedelta(hours=23))
+    assert isinstance(with_outcomes.asked(instance, timedelta(hours=25)), Outstanding)
+
+
+def test_failures_on_another_champion_are_past(with_outcomes, instance):
+    evaluated(instance, SCORES_DRIFTED, version=2)
+    assert isinstance(with_outcomes.asked(instance), str)
+
+
+def test_a_warning_asks_for_nothing(with_outcomes, instance):
+    evaluated(instance, SCORES_DRIFTED, severity=dg.AssetCheckSeverity.WARN)
+    assert isinstance(with_outcomes.asked(instance), str)
+
+
+def test_a_batch_that_passes_when_it_is_looked_over_again_asks_for_nothing(with_outcomes, instance):
+    evaluated(instance, SCORES_DRIFTED)
+    evaluated(instance, SCORES_DRIFTED, batch="2026-02")
+    evaluated(instance, SCORES_DRIFTED, passed=True)
+    asked = with_outcomes.asked(instance)
+    assert isinstance(asked, Outstanding)
+    assert "2026-02" in asked.why
+    assert "2026-03" not in asked.why
+
+
+def test_a_check_that_began_first_and_failed_last_is_the_latest(with_outcomes, instance):
+    evaluated(instance, SCORES_DRIFTED, meanwhile=lambda: evaluated(instance, SCORES_DRIFTED, passed=True))
+    assert [f.batch for f in failures(instance, with_outcomes.portfolio, RETRAINS, 1)] == ["2026-03"]
+
+
+def test_a_restart_neither_forgets_nor_repeats(with_outcomes, tmp_path):
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        evaluated(instance, SCORES_DRIFTED)
+        before = with_outcomes.asked(instance)
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        assert with_outcomes.asked(instance) == before
+        trained(instance)
+        assert isinstance(with_outcomes.asked(instance), str)
+
+
+FINE = "Version 1 has not done worse than the champion before it."
+
+
+def test_without_an_earlier_champion_there_is_nothing_to_go_back_to(book, instance):
+    assert (
+        rollback(instance, book.portfolio, book.project) == "Version 1 has not done worse than the champion before it."
+    )
+    evaluated(instance, NOT_WORSE)
+    assert "there is no earlier champion to go back to" in rollback(instance, book.portfolio, book.project)
+
+
+def test_a_champion_that_does_worse_gives_way_once(with_outcomes, instance, tmp_path):
+    book = Book(copy_of(with_outcomes.project, tmp_path / "project"))
+    assert run_job(book.project, "train").success
+    evaluated(instance, NOT_WORSE, version=2)
+    evaluated(instance, PERFORMANCE_HOLDS, version=2)
+    due = rollback(instance, book.portfolio, book.project)
+    assert isinstance(due, Outstanding)
+    assert due.job == "rollback"
+    assert "version 2 gives way to version 1" in due.why
+    assert "The rollback comes first" in book.asked(instance)
+    registry.promote(book.project.tracking_uri, BOOK, 1, by="rollback", why=due.why)
+    assert (
+        rollback(instance, book.portfolio, book.project) == "Version 1 has not done worse than the champion before it."
+    )
