@@ -1,0 +1,129 @@
+"""The files in deploy/: units that systemd takes, settings that Dagster takes, and nothing open to the network."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from dagster._config import process_config
+from dagster._core.instance.ref import InstanceRef
+from dagster_postgres import DagsterPostgresStorage
+from dagster_postgres.utils import pg_url_from_config
+from sqlalchemy import create_engine
+
+HOME = Path(__file__).parents[1]
+DEPLOY = HOME / "deploy"
+UNITS = DEPLOY / "systemd"
+SERVICES = sorted(UNITS.glob("*.service"))
+LOCATIONS = [entry["grpc_server"] for entry in yaml.safe_load((DEPLOY / "workspace.yaml").read_text())["load_from"]]
+
+
+def settings(unit: Path) -> dict[str, str]:
+    """A unit's settings by name; of one that is given twice, the last."""
+    lines = [line for line in unit.read_text().splitlines() if "=" in line and not line.startswith("#")]
+    return dict(line.split("=", 1) for line in lines)
+
+
+@pytest.fixture
+def compose() -> dict[str, Any]:
+    return yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+
+
+def test_dagster_on_postgres_differs_in_the_storage_alone():
+    here = yaml.safe_load((HOME / "dagster.yaml").read_text())
+    there = yaml.safe_load((DEPLOY / "dagster-postgres.yaml").read_text())
+    assert {**here, "storage": None} == {**there, "storage": None}
+    assert list(there["storage"]) == ["postgres"]
+
+
+def test_dagster_takes_the_postgres_settings_with_everything_secret_from_the_environment(tmp_path, monkeypatch):
+    shutil.copy(DEPLOY / "dagster-postgres.yaml", tmp_path / "dagster.yaml")
+    for name, value in {"HOST": "db", "PORT": "5433", "USER": "me", "PASSWORD": "p@ss", "DATABASE": "runs"}.items():
+        monkeypatch.setenv(f"PG{name}", value)
+    storage = InstanceRef.from_dir(str(tmp_path)).storage_data
+    assert storage is not None
+    assert storage.class_name == DagsterPostgresStorage.__name__
+    taken = process_config(DagsterPostgresStorage.config_type(), storage.config_dict)
+    assert taken.success, taken.errors
+    url = pg_url_from_config(taken.value)
+    assert url == "postgresql+psycopg2://me:p%40ss@db:5433/runs"
+    assert create_engine(url).dialect.driver == "psycopg2"
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+def test_systemd_takes_the_units(tmp_path, monkeypatch):
+    folder = tmp_path / "units"
+    shutil.copytree(UNITS, folder)
+    for service in folder.glob("*.service"):
+        # What is installed elsewhere is not here to be found.
+        service.write_text(re.sub(r"/opt/credit-assets/\.venv/bin/[\w-]+", "/bin/true", service.read_text()))
+    for location in LOCATIONS:
+        shutil.copy(
+            folder / "credit-assets-code@.service", folder / f"credit-assets-code@{location['location_name']}.service"
+        )
+    (folder / "credit-assets-code@.service").unlink()
+    monkeypatch.setenv("SYSTEMD_UNIT_PATH", f"{folder}:")
+    units = sorted(str(path) for path in folder.iterdir() if path.is_file())
+    done = subprocess.run(["systemd-analyze", "verify", "--man=no", *units], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("service", SERVICES, ids=lambda path: path.name)
+def test_a_service_runs_a_command_of_the_installation(service):
+    commands = re.findall(r"/opt/credit-assets/\.venv/bin/([\w-]+)", settings(service)["ExecStart"])
+    assert len(commands) == 1
+    assert (Path(sys.executable).parent / commands[0]).exists()
+
+
+def test_the_services_run_without_privileges_and_without_secrets_in_their_units():
+    common = settings(UNITS / "credit-assets-.service.d" / "all.conf")
+    assert common["User"] == "credit-assets"
+    assert common["NoNewPrivileges"] == "yes"
+    assert common["CapabilityBoundingSet"] == ""
+    assert common["ProtectSystem"] == "strict"
+    text = "".join(path.read_text() for path in DEPLOY.rglob("*") if path.is_file())
+    assert not re.search(r"(?i)(password|secret|token)\w*[ ]*[=:][ ]*[^\s{$?]", text)
+
+
+def test_the_ui_is_reached_from_this_machine_alone(compose):
+    assert "--host 127.0.0.1 " in settings(UNITS / "credit-assets-webserver.service")["ExecStart"]
+    published = [port for service in compose["services"].values() for port in service.get("ports", [])]
+    assert published == ["127.0.0.1:3000:3000"]
+
+
+def test_every_portfolio_has_its_code_server_where_the_services_look_for_it(compose):
+    alone = yaml.safe_load((HOME / "workspace.yaml").read_text())["load_from"]
+    names = [entry["python_module"]["location_name"] for entry in alone]
+    assert [location["location_name"] for location in LOCATIONS] == names
+    unit = settings(UNITS / "credit-assets-code@.service")["ExecStart"]
+    for location in LOCATIONS:
+        name = location["location_name"]
+        assert (HOME / "configs" / f"{name}.yaml").exists()
+        for started in (unit.replace("%i", name), compose["services"]["code"]["command"]):
+            assert f"--socket {location['socket']} " in started
+            assert f"--module-name credit_assets.definitions --attribute {name} " in started
+            assert f"--location-name {name}" in started
+
+
+def test_every_container_has_a_health_check_and_no_privileges(compose):
+    for name, service in compose["services"].items():
+        assert service["healthcheck"]["test"], name
+        assert service["restart"] == "unless-stopped", name
+        if name != "postgres":
+            assert service["cap_drop"] == ["ALL"], name
+            assert service["env_file"] == "credit-assets.env", name
+    assert compose["services"]["daemon"]["pid"] == "service:code", "or it could not see the processes of runs"
+
+
+def test_the_image_is_made_of_files_that_are_here_and_let_in():
+    lines = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
+    let_in = {line[1:] for line in lines if line.startswith("!")}
+    copied = re.findall(r"^COPY (.+) \S+$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
+    assert {name for names in copied for name in names.split()} == let_in
+    assert all((HOME / name).exists() for name in let_in)
