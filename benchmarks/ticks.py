@@ -1,10 +1,11 @@
-"""What a look at a book with many batches costs: a sensor's tick, less what Dagster itself adds.
+"""What a look at a book with many batches costs: the sensors' ticks, and the questions that they ask.
 
     python benchmarks/ticks.py --batches 500
 
 An inbox of small files and a lake of one-row tables are made up in a temporary folder; each table has one commit a
 batch. "first" is a fresh process, "again" the same process a tick later, both also in milliseconds of processor, which
-other work on the machine changes least.
+other work on the machine changes least. The ticks are of the real sensors, over a real instance (SQLite) with three
+finished runs and three failed checks a batch, and a registry with a champion.
 """
 
 from __future__ import annotations
@@ -19,12 +20,21 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
+import dagster as dg
 import duckdb
+import mlflow
+from dagster._core.utils import make_new_run_id
 
+from credit_assets.automation.alerting import alert_sensor
+from credit_assets.automation.facts import RUNS_A_LOOK
+from credit_assets.automation.jobs import KEY_TAG, PORTFOLIO_TAG, jobs
 from credit_assets.automation.outstanding import arrivals, to_ingest, to_score
+from credit_assets.automation.retraining import RETRAINS
+from credit_assets.automation.sensors import sensors
 from credit_assets.features.queries import load
 from credit_assets.lake.io_managers import MODEL_VERSION, SOURCE
 from credit_assets.lake.tables import Lake
+from credit_assets.models import registry
 from credit_assets.portfolio import Portfolio
 from credit_assets.project import Project
 from credit_assets.raw.delivery import Inbox, file_status, sha256_of
@@ -92,7 +102,7 @@ def inputs(sources: list[str], version: int) -> str:
 
 def measure(root: Path, settled: Mapping[str, str]) -> dict[str, list[Cost]]:
     """What each part costs in this process: the first time, and the best of five more."""
-    inbox, lake = Inbox(root / "inbox"), Lake(root / "lake")
+    inbox, lake = Inbox(Project(root).inbox), Lake(Project(root).lake)
     parts: dict[str, Callable[[], object]] = {
         "the inbox looked over": lambda: inbox.looks(PORTFOLIO.name),
         "the lake's commits read": lambda: [lake.batches(PORTFOLIO.table(table)) for table in made_from_tables],
@@ -110,8 +120,63 @@ def measure(root: Path, settled: Mapping[str, str]) -> dict[str, list[Cost]]:
 
 def measure_first(root: Path, settled: Mapping[str, str]) -> Cost:
     """What the first tick of a process costs."""
-    inbox, lake = Inbox(root / "inbox"), Lake(root / "lake")
+    inbox, lake = Inbox(Project(root).inbox), Lake(Project(root).lake)
     return timed(lambda: (arrivals(PORTFOLIO, inbox, lake, settled), to_score(PORTFOLIO, lake, 1)))
+
+
+def fill_instance(instance: dg.DagsterInstance, project: Project, batches: list[str]) -> None:
+    """The batches registered; of each three runs and three failed checks; and a champion that has learned from all."""
+    uri, name = project.tracking_uri, PORTFOLIO.name
+    run = registry.experiment(uri, name, project.artifacts)
+    client = mlflow.MlflowClient(uri, registry_uri=uri)
+    client.create_registered_model(name)
+    with duckdb.connect() as con:
+        sources = (PORTFOLIO.application_table, PORTFOLIO.outcomes_table)
+        read = {PORTFOLIO.table(table): Lake(project.lake).version(PORTFOLIO.table(table)) for table in sources}
+        table = PORTFOLIO.table("training_set")
+        Lake(project.lake).replace(con, "SELECT 1 AS x", table, None, {"inputs": json.dumps(read)})
+    client.create_model_version(name, "nowhere", client.create_run(run).info.run_id, tags={f"table.{table}": "0"})
+    registry.promote(uri, name, 1, by="gate", why="a benchmark")
+    instance.add_dynamic_partitions(f"{name}_batches", batches)
+    for batch in batches:
+        for job in ("batch", "outcomes", "score"):
+            tags = {PORTFOLIO_TAG: name, "dagster/partition": batch, KEY_TAG: f"{job}:{batch}"}
+            instance.run_storage.add_run(
+                dg.DagsterRun(job_name=job, tags=tags, status=dg.DagsterRunStatus.SUCCESS, run_id=make_new_run_id())
+            )
+        for asset, check in RETRAINS:
+            instance.report_runless_asset_event(
+                dg.AssetCheckEvaluation(
+                    asset_key=dg.AssetKey([name, asset]),
+                    check_name=check,
+                    passed=False,
+                    description="Shifted.",
+                    metadata={"batch": dg.TextMetadataValue(batch), "model_version": dg.IntMetadataValue(1)},
+                )
+            )
+
+
+def measure_ticks(root: Path) -> dict[str, list[Cost]]:
+    """A tick of each sensor in this process, nothing being due: the first, and the best of five more."""
+    project = Project(root)
+    made: dict[str, list[Cost]] = {}
+    with dg.DagsterInstance.local_temp(str(root / "instance")) as instance:
+        for sensor in [*sensors(PORTFOLIO, project, jobs(PORTFOLIO)), alert_sensor(PORTFOLIO, project)]:
+            # Of a sensor with a cursor, the tick goes on from the one before.
+            cursor: list[str | None] = [None]
+
+            def tick(sensor: dg.SensorDefinition = sensor, cursor: list[str | None] = cursor) -> None:
+                told = sensor.evaluate_tick(dg.build_sensor_context(instance=instance, cursor=cursor[0]))
+                assert told.skip_message and not told.run_requests, told
+                cursor[0] = told.cursor
+
+            made[f"tick of {sensor.name}"] = [timed(tick)]
+            if sensor.name == "alerts":
+                # All runs are new to it, and it looks at some a tick.
+                for _ in range(instance.get_runs_count() // RUNS_A_LOOK):
+                    tick()
+            made[f"tick of {sensor.name}"].append(min(timed(tick) for _ in range(5)))
+    return made
 
 
 def timed(work: Callable[[], object]) -> Cost:
@@ -127,6 +192,10 @@ def report(what: str, root: Path, settled: Mapping[str, str]) -> None:
     with ProcessPoolExecutor(1, mp_context=spawn) as fresh:
         parts = fresh.submit(measure, root, settled).result()
     parts["a tick: arrivals and to_score"][0] = first
+    show(what, parts)
+
+
+def show(what: str, parts: Mapping[str, list[Cost]]) -> None:
     print(f"\n{what:46}{'first':>8}{'again':>8}{'first, processor':>19}{'again, processor':>19}")
     for part, (once, again) in parts.items():
         print(f"{part:46}{once[0]:8.0f}{again[0]:8.0f}{once[1]:19.0f}{again[1]:19.0f}", flush=True)
@@ -137,7 +206,8 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=500)
     names = [f"{2000 + n // 12}-{n % 12 + 1:02}" for n in range(parser.parse_args().batches)]
     with tempfile.TemporaryDirectory() as folder:
-        inbox, lake = Inbox(Path(folder) / "inbox"), Lake(Path(folder) / "lake")
+        project = Project(Path(folder))
+        inbox, lake = Inbox(project.inbox), Lake(project.lake)
         sha256 = fill_inbox(inbox, names)
         tables = made_from()
         print(f"{len(names)} batches of {len(sha256)} files, {len(tables)} tables of {len(names)} commits")
@@ -147,6 +217,11 @@ def main() -> None:
         assert not arrivals(PORTFOLIO, inbox, lake, {}).looks
         assert not to_score(PORTFOLIO, lake, None)
         report("all ingested and scored", Path(folder), {})
+        (project.root / "instance").mkdir()
+        with dg.DagsterInstance.local_temp(str(project.root / "instance")) as instance:
+            fill_instance(instance, project, names)
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
+            show("all ingested and scored", fresh.submit(measure_ticks, project.root).result())
         for name in names:
             with (inbox.root / PORTFOLIO.name / name / "bureau.csv").open("a") as bureau:
                 bureau.write("corrected\n")

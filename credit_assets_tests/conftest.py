@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 PROJECT = Path(__file__).parents[1]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of tests in several processes, those of a file share one, for its fixtures; those of the years, too."""
+    for item in items:
+        shared = "years" if "years" in getattr(item, "fixturenames", ()) else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(shared))
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real public credit data; the test skips where it is not at hand."""

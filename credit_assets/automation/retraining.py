@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from textwrap import shorten
 
 import dagster as dg
 from dagster._core.storage.asset_check_execution_record import (
@@ -16,7 +17,6 @@ from dagster._core.storage.asset_check_execution_record import (
     AssetCheckExecutionRecordStatus,
 )
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
-from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from credit_assets.automation.jobs import TRAINING_TAG
 from credit_assets.automation.outstanding import Outstanding, new_outcomes, training_key
@@ -34,6 +34,8 @@ RETRAINS = (
 ROLLS_BACK = (("performance", NOT_WORSE),)
 LOOK_BACK = 50
 """Failed evaluations looked at a check, newest first; those before them are of champions long gone."""
+WORDS = 120
+"""Characters of a check's words that a reason repeats; the check says the rest."""
 
 
 @dataclass(frozen=True)
@@ -55,21 +57,18 @@ def failures(
     """The batches whose latest evaluation of one of the checks, against this champion, failed with severity ERROR;
     oldest first."""
     told = [
-        (check, record.event.timestamp, evaluation, record.run_id)
-        for check in checks
-        for record in _evaluations(instance, dg.AssetCheckKey(dg.AssetKey([portfolio.name, check[0]]), check[1]))
-        if record.event and (evaluation := record.evaluation) and _against(evaluation) == champion
+        (record.event.timestamp, evaluation)
+        for asset, check in checks
+        for record in _evaluations(instance, dg.AssetCheckKey(dg.AssetKey([portfolio.name, asset]), check))
+        if record.event and (evaluation := record.evaluation) and _said(evaluation, "model_version") == champion
     ]
-    # A check is not partitioned, the run that evaluated it is.
-    runs = instance.get_runs(dg.RunsFilter(run_ids=sorted({run_id for *_, run_id in told}))) if told else []
-    batch_of = {run.run_id: run.tags.get(PARTITION_NAME_TAG) for run in runs}
     latest: dict[tuple[str, str], Failure | None] = {}
     # By the time of the evaluation: a record is numbered when its run starts.
-    for (_, check), at, evaluation, run_id in sorted(told, key=lambda each: each[1]):
-        if batch := batch_of.get(run_id):
-            serious = not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR
-            words = (evaluation.description or "").rstrip(".")
-            latest[check, batch] = Failure(check, batch, datetime.fromtimestamp(at, UTC), words) if serious else None
+    for at, evaluation in sorted(told, key=lambda each: each[0]):
+        check, batch = evaluation.check_name, str(_said(evaluation, "batch"))
+        serious = not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR
+        words = shorten(evaluation.description or "", WORDS, placeholder=" ...").rstrip(".")
+        latest[check, batch] = Failure(check, batch, datetime.fromtimestamp(at, UTC), words) if serious else None
     return sorted((failure for failure in latest.values() if failure), key=lambda failure: failure.at)
 
 
@@ -84,10 +83,10 @@ def _evaluations(instance: dg.DagsterInstance, check: dg.AssetCheckKey) -> list[
     return failed and failed + newest(AssetCheckExecutionRecordStatus.SUCCEEDED)
 
 
-def _against(evaluation: dg.AssetCheckEvaluation) -> object:
-    """The model version that the batch was held against."""
-    version = evaluation.metadata.get("model_version")
-    return version.value if version else None
+def _said(evaluation: dg.AssetCheckEvaluation, name: str) -> object:
+    """What `monitoring/checks.py` put beside the result."""
+    found = evaluation.metadata.get(name)
+    return found.value if found else None
 
 
 def rollback(instance: dg.DagsterInstance, portfolio: Portfolio, project: Project) -> Outstanding | str:

@@ -119,6 +119,7 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
         version = _champion(portfolio, project)
         reference = _reference(version.run_id, project)
         weights, number = registry.importance(uri, version.run_id), int(version.version)
+        against = _against(context, number)
         drift = measure(reference, features, config, reference.features)
         told = summary(drift, config, weights)
         applicants = volume(told.rows_batch, _earlier_volumes(lake, portfolio, context.partition_key), config)
@@ -126,11 +127,11 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
             value=drift,
             metadata=_metadata(drift, told) | {"model_version": number},
             check_results=[
-                checks.features_drifted(features_key, told, number),
-                checks.features_usable(features_key, unusable(drift, config, weights), number),
-                checks.missingness_stable(features_key, missing_moved(drift, config), number),
-                checks.no_new_categories(features_key, new_categories(drift, config), number),
-                checks.volume_as_usual(features_key, applicants, number),
+                checks.features_drifted(features_key, told, against),
+                checks.features_usable(features_key, unusable(drift, config, weights), against),
+                checks.missingness_stable(features_key, missing_moved(drift, config), against),
+                checks.no_new_categories(features_key, new_categories(drift, config), against),
+                checks.volume_as_usual(features_key, applicants, against),
             ],
         )
 
@@ -167,7 +168,7 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
         return dg.MaterializeResult(
             value=drift,
             metadata=metadata,
-            check_results=[checks.scores_drifted(scores_key, drift, int(version.version))],
+            check_results=[checks.scores_drifted(scores_key, drift, _against(context, version.version))],
         )
 
     @dg.asset(
@@ -185,6 +186,7 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
         **by_batch,
     )
     def performance(
+        context: dg.AssetExecutionContext,
         lake: LakeResource,
         scores: duckdb.DuckDBPyRelation,
         features: duckdb.DuckDBPyRelation,
@@ -203,13 +205,14 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
             _learned_from(lake, portfolio, registry.load(uri, name, number)[1].tags),
         )
         table = performance_table(rows, number, portfolio.performance)
-        predecessor, against = _against_predecessor(lake, portfolio, project, rows, features, number)
+        judged_on = _against(context, number)
+        predecessor, rival = _against_predecessor(lake, portfolio, project, rows, features, number)
         return dg.MaterializeResult(
             value=table,
             metadata=_performance_metadata(table, rows) | {"model_version": number},
             check_results=[
-                checks.performance_holds(performance_key, holds(rows, portfolio.performance), number),
-                checks.not_worse_than_predecessor(performance_key, against, number, predecessor),
+                checks.performance_holds(performance_key, holds(rows, portfolio.performance), judged_on),
+                checks.not_worse_than_predecessor(performance_key, rival, judged_on, predecessor),
             ],
         )
 
@@ -241,6 +244,10 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
         )
 
     return [drift_reference, feature_drift, score_drift, performance]
+
+
+def _against(context: dg.AssetExecutionContext, version: str | int) -> checks.Against:
+    return {"batch": context.partition_key, "model_version": int(version)}
 
 
 def _champion(portfolio: Portfolio, project: Project) -> "ModelVersion":

@@ -1,4 +1,4 @@
-"""Drift and performance as asset checks, each result with the model version the batch was held against. What
+"""Drift and performance as asset checks, each result with the batch and the model version it was held against. What
 fails is judged in `drift.py` (by effect size, never by p-value alone) and `performance.py`.
 
 Of those that are errors a failure is acted on: it re-trains, rolls back or stops the scores. Warnings are told.
@@ -15,6 +15,9 @@ from credit_assets.monitoring.judgement import Judgement
 FEATURES_DRIFTED, FEATURES_USABLE, SCORES_DRIFTED = "features_stable", "features_usable", "scores_stable"
 MISSINGNESS, NEW_CATEGORIES, VOLUME = "missingness_stable", "no_new_categories", "volume_as_usual"
 PERFORMANCE_HOLDS, NOT_WORSE = "performance_holds", "not_worse_than_predecessor"
+
+Against = Mapping[str, str | int]
+"""The `batch`, and the `model_version` that it was held against: metadata of every result."""
 
 
 def feature_specs(asset: dg.AssetKey) -> list[dg.AssetCheckSpec]:
@@ -76,7 +79,7 @@ def performance_specs(asset: dg.AssetKey) -> list[dg.AssetCheckSpec]:
     ]
 
 
-def features_drifted(asset: dg.AssetKey, told: DriftSummary, model_version: int) -> dg.AssetCheckResult:
+def features_drifted(asset: dg.AssetKey, told: DriftSummary, against: Against) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         asset_key=asset,
         check_name=FEATURES_DRIFTED,
@@ -86,12 +89,12 @@ def features_drifted(asset: dg.AssetKey, told: DriftSummary, model_version: int)
             "shifted": told.shifted,
             "moderate": told.moderate,
             "shifted_share": told.shifted_share,
-            "model_version": model_version,
+            **against,
         },
     )
 
 
-def features_usable(asset: dg.AssetKey, why: Mapping[str, str], model_version: int) -> dg.AssetCheckResult:
+def features_usable(asset: dg.AssetKey, why: Mapping[str, str], against: Against) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         asset_key=asset,
         check_name=FEATURES_USABLE,
@@ -99,22 +102,22 @@ def features_usable(asset: dg.AssetKey, why: Mapping[str, str], model_version: i
         description=f"Not usable: {_listed(why)}"
         if why
         else "Every feature the champion relies on is there and varies.",
-        metadata={"unusable": len(why), "model_version": model_version},
+        metadata={"unusable": len(why), **against},
     )
 
 
-def missingness_stable(asset: dg.AssetKey, moved: Mapping[str, str], model_version: int) -> dg.AssetCheckResult:
+def missingness_stable(asset: dg.AssetKey, moved: Mapping[str, str], against: Against) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         asset_key=asset,
         check_name=MISSINGNESS,
         passed=not moved,
         severity=dg.AssetCheckSeverity.WARN,
         description=_listed(moved) or "Features are missing about as often as in training.",
-        metadata={"features": len(moved), "model_version": model_version},
+        metadata={"features": len(moved), **against},
     )
 
 
-def no_new_categories(asset: dg.AssetKey, found: Mapping[str, str], model_version: int) -> dg.AssetCheckResult:
+def no_new_categories(asset: dg.AssetKey, found: Mapping[str, str], against: Against) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         asset_key=asset,
         check_name=NEW_CATEGORIES,
@@ -123,15 +126,15 @@ def no_new_categories(asset: dg.AssetKey, found: Mapping[str, str], model_versio
         description=f"In categories never seen in training: {_listed(found)}"
         if found
         else "Hardly a row has a category that training had not.",
-        metadata={"features": len(found), "model_version": model_version},
+        metadata={"features": len(found), **against},
     )
 
 
-def volume_as_usual(asset: dg.AssetKey, judged: Judgement, model_version: int) -> dg.AssetCheckResult:
-    return _of_judgement(asset, VOLUME, judged, dg.AssetCheckSeverity.WARN, {"model_version": model_version})
+def volume_as_usual(asset: dg.AssetKey, judged: Judgement, against: Against) -> dg.AssetCheckResult:
+    return _of_judgement(asset, VOLUME, judged, dg.AssetCheckSeverity.WARN, against)
 
 
-def scores_drifted(asset: dg.AssetKey, drift: pd.DataFrame, model_version: int) -> dg.AssetCheckResult:
+def scores_drifted(asset: dg.AssetKey, drift: pd.DataFrame, against: Against) -> dg.AssetCheckResult:
     """Of the score alone: the features have a check of their own, and one shift is one failure."""
     [score] = drift.to_dict("records")
     return dg.AssetCheckResult(
@@ -139,25 +142,23 @@ def scores_drifted(asset: dg.AssetKey, drift: pd.DataFrame, model_version: int) 
         check_name=SCORES_DRIFTED,
         passed=score["verdict"] != "shifted",
         description=f"Score {score['verdict']}: PSI {score['psi']:.3f}, KS {score['ks']:.3f}; {score['change']}.",
-        metadata={"psi": float(score["psi"]), "ks": float(score["ks"]), "model_version": model_version},
+        metadata={"psi": float(score["psi"]), "ks": float(score["ks"]), **against},
     )
 
 
-def performance_holds(asset: dg.AssetKey, judged: Judgement, model_version: int) -> dg.AssetCheckResult:
-    return _of_judgement(
-        asset, PERFORMANCE_HOLDS, judged, dg.AssetCheckSeverity.ERROR, {"model_version": model_version}
-    )
+def performance_holds(asset: dg.AssetKey, judged: Judgement, against: Against) -> dg.AssetCheckResult:
+    return _of_judgement(asset, PERFORMANCE_HOLDS, judged, dg.AssetCheckSeverity.ERROR, against)
 
 
 def not_worse_than_predecessor(
-    asset: dg.AssetKey, judged: Judgement, model_version: int, predecessor: int | None
+    asset: dg.AssetKey, judged: Judgement, against: Against, predecessor: int | None
 ) -> dg.AssetCheckResult:
-    against = {"model_version": model_version} | ({} if predecessor is None else {"predecessor": predecessor})
-    return _of_judgement(asset, NOT_WORSE, judged, dg.AssetCheckSeverity.ERROR, against)
+    before = {} if predecessor is None else {"predecessor": predecessor}
+    return _of_judgement(asset, NOT_WORSE, judged, dg.AssetCheckSeverity.ERROR, {**against, **before})
 
 
 def _of_judgement(
-    asset: dg.AssetKey, name: str, judged: Judgement, severity: dg.AssetCheckSeverity, against: Mapping[str, int]
+    asset: dg.AssetKey, name: str, judged: Judgement, severity: dg.AssetCheckSeverity, against: Against
 ) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         asset_key=asset,

@@ -90,7 +90,7 @@ def evaluated(
                     passed=passed,
                     severity=severity,
                     description="Words",
-                    metadata={"model_version": version},
+                    metadata={"batch": batch, "model_version": version},
                 )
             ]
         )
