@@ -408,6 +408,7 @@ class Deliveries(RuleBasedStateMachine):
         self.files: dict[str, str] = {}
         self.copying = False
         self.change, self.seen = 0, -1
+        self.seen_files: set[str] = set()
         self.keys: dict[int, str] = {}
         # Table to the contents that were ever read into it; the last is there now.
         self.read: dict[str, list[dict[str, str]]] = {name: [] for name in TABLES}
@@ -461,6 +462,9 @@ class Deliveries(RuleBasedStateMachine):
         (self.folder / name).unlink()
         del self.files[name]
         self.change += 1
+        if name not in self.seen_files and self.files:
+            # Else the folder would be again what the last look saw.
+            self.touched(min(self.files))
 
     @rule(content=CONTENT, outcomes=st.one_of(st.none(), CONTENT))
     def deliver(self, content: str, outcomes: str | None) -> None:
@@ -497,7 +501,7 @@ class Deliveries(RuleBasedStateMachine):
     def look(self) -> None:
         found = arrivals(SMALL, self.inbox, self.lake, self.looks)
         self.looks = json.loads(json.dumps(found.looks))
-        settled, self.seen = self.seen == self.change, self.change
+        settled, self.seen, self.seen_files = self.seen == self.change, self.change, set(self.files)
         wanted = {table: self.of(table) for table in TABLES}
         changed = {table for table, read in self.read.items() if not read or read[-1] != wanted[table]}
         if self.copying or not set(PARTS) <= set(self.files):
