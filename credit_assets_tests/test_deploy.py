@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from dagster import DagsterInstance
 from dagster._config import process_config
 from dagster._core.instance.ref import InstanceRef
+from dagster._daemon.types import DaemonHeartbeat
 from dagster_postgres import DagsterPostgresStorage
 from dagster_postgres.utils import pg_url_from_config
 from sqlalchemy import create_engine
@@ -75,10 +80,54 @@ def test_systemd_takes_the_units(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("service", SERVICES, ids=lambda path: path.name)
-def test_a_service_runs_a_command_of_the_installation(service):
-    commands = re.findall(r"/opt/credit-assets/\.venv/bin/([\w-]+)", settings(service)["ExecStart"])
-    assert len(commands) == 1
-    assert (Path(sys.executable).parent / commands[0]).exists()
+def test_a_service_runs_commands_that_there_are(service):
+    started = [line for line in service.read_text().splitlines() if line.startswith("ExecStart=")]
+    assert started
+    for line in started:
+        ours = re.search(r"/opt/credit-assets/\.venv/bin/([\w-]+)", line)
+        command = Path(sys.executable).parent / ours[1] if ours else Path(line.split("=")[1].split()[0])
+        assert command.exists()
+
+
+def test_a_service_finds_the_instance_although_its_dot_env_speaks_of_a_shell(tmp_path):
+    """systemd gives a service no PWD, of which .env makes DAGSTER_HOME, and Dagster reads .env over all else."""
+    for name, copy in {".env.example": ".env", "dagster.yaml": "dagster.yaml"}.items():
+        shutil.copy(HOME / name, tmp_path / copy)
+    common = (UNITS / "credit-assets-.service.d" / "all.conf").read_text()
+    given = " ".join(re.findall(r"^Environment=(.*)$", common, re.MULTILINE)).replace(
+        "/srv/credit-assets", str(tmp_path)
+    )
+    [alive] = re.findall(
+        r"^ExecStart=\S+/(dagster-daemon liveness-check)$",
+        (UNITS / "credit-assets-alive.service").read_text(),
+        re.MULTILINE,
+    )
+    command = ["env", "-i", *given.split(), *f"{Path(sys.executable).parent}/{alive}".split()]
+    dead = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (dead.returncode, dead.stdout) == (1, "Daemon(s) not running\n"), dead.stderr
+    with contextlib.chdir(tmp_path), DagsterInstance.from_config(str(tmp_path)) as instance:
+        for daemon in instance.get_required_daemon_types():
+            instance.add_daemon_heartbeat(DaemonHeartbeat(time.time(), daemon, daemon_id="one"))
+    live = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (live.returncode, live.stdout) == (0, "Daemon live\n"), live.stderr
+
+
+def test_a_container_is_where_its_dot_env_finds_the_instance(compose):
+    [home] = re.findall(r"^ENV DAGSTER_HOME=(.*)$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
+    for name in compose["services"].keys() - {"postgres"}:
+        service = compose["services"][name]
+        assert service["working_dir"] == service["environment"]["PWD"] == home, name
+
+
+@pytest.mark.parametrize("watched", ["backup", "alive"])
+def test_what_a_timer_starts_says_loudly_that_it_failed(watched):
+    unit = UNITS / f"credit-assets-{watched}.service"
+    assert unit.with_suffix(".timer").exists()
+    assert settings(unit)["OnFailure"] == "credit-assets-failed@%N.service"
+    said = shlex.split(settings(UNITS / "credit-assets-failed@.service")["ExecStart"].replace("%i", unit.stem))
+    done = subprocess.run(said, capture_output=True, text=True, check=True)
+    # <2> is critical to systemd.
+    assert done.stdout.startswith(f"<2>{unit.stem} has failed")
 
 
 def test_the_services_run_without_privileges_and_without_secrets_in_their_units():
