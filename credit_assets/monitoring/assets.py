@@ -1,6 +1,7 @@
 """Drift and performance as assets: a model's reference, each batch held against it, and against its outcomes."""
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +18,12 @@ from credit_assets.monitoring import checks
 from credit_assets.monitoring.drift import (
     DriftSummary,
     Reference,
+    known_at_promotion,
     measure,
     missing_moved,
     new_categories,
     summary,
+    told_of_both,
     unusable,
     volume,
 )
@@ -43,6 +46,8 @@ from credit_assets.schemas.performance import ALL, Performance
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
+
+    from credit_assets.models.estimators import PDModel
 
 SCORE = "pd"
 SHOWN = 25
@@ -70,15 +75,18 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
             "predictions": dg.AssetIn(key=[name, "predictions"], dagster_type=contract(Predictions)),
             "gate": dg.AssetIn(key=[name, "promotion_gate"], dagster_type=contract(Gate)),
         },
-        deps=[dg.AssetKey([name, "training_set"])],
+        deps=[dg.AssetKey([name, "training_set"]), dg.AssetKey([name, "features"])],
         group_name="champion",
         owners=portfolio.owners,
         kinds={"duckdb", "mlflow"},
     )
-    def drift_reference(lake: LakeResource, predictions: pd.DataFrame, gate: pd.DataFrame) -> dg.MaterializeResult:
+    def drift_reference(
+        context: dg.AssetExecutionContext, lake: LakeResource, predictions: pd.DataFrame, gate: pd.DataFrame
+    ) -> dg.MaterializeResult:
         """What the candidate that passed the gate learned from, as quantiles and category shares of every
-        feature, and of its PDs on the test rows. Kept with the model, and before it becomes champion, so
-        that no champion is without: batches are measured against it without reading a training row."""
+        feature, and of its PDs on the test rows; and the newest batch, that it is put in charge of, likewise.
+        Kept with the model, and before it becomes champion, so that no champion is without: batches are
+        measured against it without reading a training row."""
         model, version = registry.load(uri, name, cleared(gate, predictions))
         learned = lake.connection.sql(_training_set(lake, portfolio, version.tags))
         test = training_frame(learned.filter(f"fold = '{TEST}'"))
@@ -90,14 +98,18 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
             score=SCORE,
             scores=lake.connection.from_df(scores),
         )
+        population = _population(context, lake, model, learned.filter(f"fold <> '{TEST}'"))
         with tempfile.TemporaryDirectory() as folder:
             reference.save(Path(folder) / registry.DRIFT_REFERENCE)
-            registry.log_evidence(uri, version.run_id, {}, {"": Path(folder) / registry.DRIFT_REFERENCE})
+            if population:
+                population.save(Path(folder) / registry.POPULATION)
+            registry.log_evidence(uri, version.run_id, {}, {"": Path(folder)})
         return dg.MaterializeResult(
             metadata={
                 "model_version": int(version.version),
                 "features": len(model.features),
                 "test_rows": len(test),
+                "population": population.batch if population else dg.MetadataValue.null(),
                 "synthetic": version.tags["synthetic"] == "true",
             }
         )
@@ -114,23 +126,25 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
     def feature_drift(
         context: dg.AssetExecutionContext, lake: LakeResource, features: duckdb.DuckDBPyRelation
     ) -> dg.MaterializeResult:
-        """How far each feature of the batch lies from what the champion learned from. Stops the scores where
-        a feature the champion relies on has gone missing or no longer varies."""
+        """How far each feature of the batch lies from what the champion learned from; a shift that was there
+        when it was promoted is no news. Stops the scores where a feature the champion relies on has gone
+        missing or no longer varies, since whenever that is so."""
         version = _champion(portfolio, project)
-        reference = _reference(version.run_id, project)
         weights, number = registry.importance(uri, version.run_id), int(version.version)
         against = _against(context, number)
-        drift = measure(reference, features, config, reference.features)
+        learned, since, drift = _measured(version.run_id, number, features, of_score=False)
         told = summary(drift, config, weights)
+        missing = told_of_both(missing_moved(learned, config), missing_moved(since, config))
+        new = told_of_both(new_categories(learned, config), new_categories(since, config))
         applicants = volume(told.rows_batch, _earlier_volumes(lake, portfolio, context.partition_key), config)
         return dg.MaterializeResult(
             value=drift,
             metadata=_metadata(drift, told) | {"model_version": number},
             check_results=[
                 checks.features_drifted(features_key, told, against),
-                checks.features_usable(features_key, unusable(drift, config, weights), against),
-                checks.missingness_stable(features_key, missing_moved(drift, config), against),
-                checks.no_new_categories(features_key, new_categories(drift, config), against),
+                checks.features_usable(features_key, unusable(learned, config, weights), against),
+                checks.missingness_stable(features_key, missing, against),
+                checks.no_new_categories(features_key, new, against),
                 checks.volume_as_usual(features_key, applicants, against),
             ],
         )
@@ -154,21 +168,29 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
         features: duckdb.DuckDBPyRelation,
         features_drift: pd.DataFrame,
     ) -> dg.MaterializeResult:
-        """How far the batch's PDs lie from the champion's on its test rows, with a page that draws the
-        score and the features that moved most."""
-        version = _champion(portfolio, project)
-        drift = measure(_reference(version.run_id, project), scores, config, [SCORE])
+        """How far the batch's PDs lie from those, on its test rows, of the version that they are by; a shift that
+        was there when it was promoted is no news. With a page that draws the score and the features that
+        moved most."""
+        number = int(scores.project("model_version").limit(1).fetchall()[0][0])
+        if (found := _registered(portfolio, project, number)) is None:
+            raise dg.Failure(
+                f"Version {number} of {name}, which scored {context.partition_key}, is no longer registered; "
+                "run the job score to have the batch scored by the champion.",
+                allow_retries=False,
+            )
+        model, version = found
+        _, _, drift = _measured(version.run_id, number, scores, of_score=True)
         both = pd.concat([drift, features_drift])
         told = summary(both, config, registry.importance(uri, version.run_id))
-        metadata = _metadata(drift, told) | {"model_version": int(version.version)}
+        metadata = _metadata(drift, told) | {"model_version": number}
         if config.report_columns:
             page = project.reports / name / f"drift-{context.partition_key}.html"
-            _draw(page, told.words, both, scores, features, version, lake, context)
+            _draw(page, told.words, both, scores, features, model, version, lake, context)
             metadata["report"] = dg.MetadataValue.path(str(page))
         return dg.MaterializeResult(
             value=drift,
             metadata=metadata,
-            check_results=[checks.scores_drifted(scores_key, drift, _against(context, version.version))],
+            check_results=[checks.scores_drifted(scores_key, drift, _against(context, number))],
         )
 
     @dg.asset(
@@ -198,20 +220,25 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
         decided = scores.project("applicant, pd, band, model_version").df()
         number = int(decided["model_version"].iloc[0])
         known = f'"{portfolio.entity_key}", "{portfolio.target}"'
+        found = _registered(portfolio, project, number)
         rows = evidence(
             decided[["applicant", "pd", "band"]],
             applications.project(known).df(),
             outcomes.project(known).df(),
-            _learned_from(lake, portfolio, registry.load(uri, name, number)[1].tags),
+            # What a deleted version learned from nobody knows, and so no row is evidence.
+            decided["applicant"].to_numpy() if found is None else _learned_from(lake, portfolio, found[1].tags),
         )
         table = performance_table(rows, number, portfolio.performance)
         judged_on = _against(context, number)
         predecessor, rival = _against_predecessor(lake, portfolio, project, rows, features, number)
+        held = holds(rows, portfolio.performance)
+        if found is None:
+            held = rival = Judgement(True, f"Not judged: version {number} is no longer registered.", {})
         return dg.MaterializeResult(
             value=table,
             metadata=_performance_metadata(table, rows) | {"model_version": number},
             check_results=[
-                checks.performance_holds(performance_key, holds(rows, portfolio.performance), judged_on),
+                checks.performance_holds(performance_key, held, judged_on),
                 checks.not_worse_than_predecessor(performance_key, rival, judged_on, predecessor),
             ],
         )
@@ -222,12 +249,12 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
         drift: pd.DataFrame,
         scores: duckdb.DuckDBPyRelation,
         features: duckdb.DuckDBPyRelation,
+        model: "PDModel",
         version: "ModelVersion",
         lake: LakeResource,
         context: dg.AssetExecutionContext,
     ) -> None:
         key, columns = portfolio.entity_key, drawn_columns(drift, config)
-        model, _ = registry.load(uri, name, version.version)
         test = lake.connection.sql(_training_set(lake, portfolio, version.tags)).filter(f"fold = '{TEST}'")
         then = sample(test, [name for name in test.columns if name not in ("target", "fold", "batch")], key)
         then[SCORE] = model.pd(then)
@@ -237,11 +264,39 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
             sample(now, columns, key),
             drift,
             page,
-            f"{portfolio.title}: batch {context.partition_key} against champion {version.version}",
+            f"{portfolio.title}: batch {context.partition_key} against version {version.version}",
             words,
             config,
             lake.synthetic(context),
         )
+
+    def _population(
+        context: dg.AssetExecutionContext, lake: LakeResource, model: "PDModel", learned: duckdb.DuckDBPyRelation
+    ) -> Reference | None:
+        """The newest batch and the candidate's PDs of it; None where the candidate learned from it."""
+        table = portfolio.table("features")
+        newest = max(batch for batch, commit in lake.lake.batches(table).items() if int(commit.metadata["rows"]))
+        if (newest,) in learned.project("batch").distinct().fetchall():
+            return None
+        rows = lake.connection.sql(lake.select(context, table, [newest]))
+        pds = model.pd(training_frame(rows.project(", ".join(f'"{feature}"' for feature in model.features))))
+        scores = lake.connection.from_df(pd.DataFrame({SCORE: pds}))
+        return replace(Reference.build(rows, model.features, config, SCORE, scores), batch=newest)
+
+    def _measured(
+        run_id: str, number: int, rows: duckdb.DuckDBPyRelation, of_score: bool
+    ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+        """The drift of a batch's features or score against what a version learned from, against the population at
+        its promotion (the same once more, where there is none), and as it is judged by both."""
+        reference = _reference(run_id, project, registry.DRIFT_REFERENCE)
+        columns = [SCORE] if of_score else reference.features
+        learned = measure(reference, rows, config, columns)
+        if not registry.has_artifact(uri, run_id, registry.POPULATION):
+            return learned, learned, learned
+        population = _reference(run_id, project, registry.POPULATION)
+        since = measure(population, rows, config, columns)
+        promotion = f"{population.batch}, when version {number} was promoted"
+        return learned, since, known_at_promotion(learned, since, promotion)
 
     return [drift_reference, feature_drift, score_drift, performance]
 
@@ -260,8 +315,16 @@ def _champion(portfolio: Portfolio, project: Project) -> "ModelVersion":
     return found
 
 
-def _reference(run_id: str, project: Project) -> Reference:
-    with registry.artifact(project.tracking_uri, run_id, registry.DRIFT_REFERENCE) as path:
+def _registered(portfolio: Portfolio, project: Project, number: int) -> "tuple[PDModel, ModelVersion] | None":
+    """A version of the model; None where it was deleted."""
+    try:
+        return registry.load(project.tracking_uri, portfolio.name, number)
+    except registry.RegistryError:
+        return None
+
+
+def _reference(run_id: str, project: Project, artifact: str) -> Reference:
+    with registry.artifact(project.tracking_uri, run_id, artifact) as path:
         return Reference.load(path)
 
 
@@ -296,8 +359,10 @@ def _against_predecessor(
     predecessor = registry.predecessor(uri, name)
     if predecessor is None:
         return None, Judgement(True, "Not judged: no champion came before this one.", {})
-    if (decides := int(_champion(portfolio, project).version)) != number:
-        return predecessor, Judgement(True, f"Not judged: version {number} scored the batch, {decides} decides.", {})
+    decides = registry.champion(uri, name)
+    if decides is None or int(decides.version) != number:
+        words = f"Not judged: version {number} scored the batch, {decides.version if decides else 'none'} decides."
+        return predecessor, Judgement(True, words, {})
     model, version = registry.load(uri, name, predecessor)
     if absent := set(model.features) - set(features.columns):
         words = f"Not judged: the features that version {predecessor} needs are no longer made, {min(absent)} for one."

@@ -198,11 +198,13 @@ Sketch = NumericSketch | CategorySketch
 class Reference:
     """What a champion's training data looked like: one sketch a feature, and one of its score.
 
+    Or what the population looked like that it was put in charge of, which is a `batch` that it did not learn from.
     A few MB whatever the rows, saved with the model, so that measuring a batch never reads the training data.
     """
 
     sketches: dict[str, Sketch]
     score: str | None = None
+    batch: str | None = None
 
     @classmethod
     def build(
@@ -244,7 +246,8 @@ class Reference:
             for name, sketch in self.sketches.items()
         ]
         partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        pq.write_table(pa.Table.from_pylist(rows, schema=_STORED), partial, compression="zstd")
+        stored = _STORED.with_metadata({"batch": self.batch} if self.batch else None)
+        pq.write_table(pa.Table.from_pylist(rows, schema=stored), partial, compression="zstd")
         partial.replace(path)
 
     @classmethod
@@ -269,7 +272,8 @@ class Reference:
                 sketches[name] = NumericSketch(**own)
             else:
                 sketches[name] = CategorySketch(**own | {"categories": tuple(own["categories"])})
-        return cls(sketches=sketches, score=score)
+        batch = (table.schema.metadata or {}).get(b"batch")
+        return cls(sketches=sketches, score=score, batch=batch.decode() if batch else None)
 
 
 _STORED = pa.schema(
@@ -343,6 +347,29 @@ def measure(
     order = pd.DataFrame({"size": size, "furthest": furthest, "feature": drift["feature"]})
     order = order.sort_values(["size", "furthest", "feature"], ascending=[False, False, True])
     return drift.loc[order.index, list(Drift.to_schema().columns)].reset_index(drop=True)
+
+
+def known_at_promotion(drift: pd.DataFrame, since: pd.DataFrame, promotion: str) -> pd.DataFrame:
+    """The drift table of a batch, each verdict the lesser of two: against what the champion learned from (`drift`)
+    and against the population that it was put in charge of (`since`), of the same batch and columns.
+
+    What moved before the promotion was answered by it, and is no news; what moved since, or on, is. Figures stay
+    those against training. Where the verdict does not, `change` says so, and names the `promotion`, in words.
+    """
+    size = {verdict: place for place, verdict in enumerate(VERDICTS)}
+    then = drift["feature"].map(since.set_index("feature")["verdict"])
+    known = then.map(size) < drift["verdict"].map(size)
+    judged = drift.assign(
+        verdict=drift["verdict"].mask(known, then),
+        change=drift["change"].mask(known, drift["change"] + "; " + then + f" against {promotion}"),
+    )
+    order = judged["verdict"].map(size).sort_values(ascending=False, kind="stable")
+    return judged.loc[order.index].reset_index(drop=True)
+
+
+def told_of_both(told: Mapping[str, str], since: Mapping[str, str]) -> dict[str, str]:
+    """Of what a warning tells of features against training, what it tells against the population at promotion too."""
+    return {feature: words for feature, words in told.items() if feature in since}
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,11 @@ def _drift(
     def weights(version: int | None) -> Mapping[str, float] | None:
         if version is None:
             return None
-        return registry.importance(tracking_uri, registry.run_of(tracking_uri, portfolio.name, version))
+        try:
+            return registry.importance(tracking_uri, registry.run_of(tracking_uri, portfolio.name, version))
+        except registry.RegistryError:
+            # The version was deleted since.
+            return None
 
     commits, rows = _written(lake, portfolio.table("feature_drift"))
     looks = dict(list(con.execute(rows).df().groupby("written", sort=False))) if commits else {}

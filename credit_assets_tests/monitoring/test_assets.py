@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import duckdb
 import pandas as pd
 import pytest
+from mlflow import MlflowClient
 
+from credit_assets.automation.runs import execute
+from credit_assets.definitions import build
 from credit_assets.evaluation.metrics import evaluate
 from credit_assets.models import registry
 from credit_assets.monitoring.checks import (
@@ -23,6 +27,8 @@ from credit_assets.monitoring.checks import (
     SCORES_DRIFTED,
     VOLUME,
 )
+from credit_assets.monitoring.drift import Reference
+from credit_assets.portfolio import Portfolio
 from credit_assets.project import Project
 from credit_assets.raw.delivery import Inbox
 from credit_assets_tests.conftest import Line
@@ -56,15 +62,14 @@ def told(project: Project, run_id: str) -> Told:
         event.step_materialization_data.materialization for event in events if event and event.is_step_materialization
     ]
     [performance] = [asset for asset in made if asset.asset_key == dg.AssetKey([BOOK, "performance"])]
-    checks = [
-        event.asset_check_evaluation_data
-        for event in events
-        if event and event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION
-    ]
-    return Told(
-        {name: value.value for name, value in performance.metadata.items()},
-        {check.check_name: check for check in checks},
-    )
+    return Told({name: value.value for name, value in performance.metadata.items()}, checks_of(project, run_id))
+
+
+def checks_of(project: Project, run_id: str) -> dict[str, dg.AssetCheckEvaluation]:
+    with instance_of(project) as instance:
+        entries = instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
+    checks = [entry.dagster_event.asset_check_evaluation_data for entry in entries if entry.dagster_event]
+    return {check.check_name: check for check in checks}
 
 
 def scoring(line: Line, batch: str) -> Told:
@@ -133,6 +138,19 @@ def test_the_open_batch_is_estimated_and_later_truth_lies_within(line: Line) -> 
     later["default_rate"] = truth.mean()
     for row in rows[rows["segment"] == "all"].to_dict("records"):
         assert row["low"] <= later[row["metric"]] <= row["high"], row
+
+
+def test_the_newest_batch_and_the_candidates_pds_of_it_are_kept_as_what_it_is_put_in_charge_of(line: Line) -> None:
+    uri = line.project.tracking_uri
+    with inside(line.project):
+        with registry.artifact(uri, registry.run_of(uri, BOOK, 1), registry.POPULATION) as path:
+            population = Reference.load(path)
+        model, _ = registry.load(uri, BOOK, 1)
+    assert population.batch == OPEN
+    assert population.features == list(model.features)
+    pds = table(line.project, "scores", OPEN)["pd"]
+    assert population.sketches["pd"].rows == len(pds)
+    assert population.sketches["pd"].median() == pytest.approx(pds.quantile(0.5, interpolation="lower"))  # type: ignore[union-attr]
 
 
 @pytest.fixture(scope="module")
@@ -213,3 +231,83 @@ def test_without_columns_to_draw_there_is_no_drift_page(project: Project, scored
         event = instance.get_latest_materialization_event(dg.AssetKey([BOOK, "score_drift"]))
     assert event and event.asset_materialization and "report" not in event.asset_materialization.metadata
     assert page.stat().st_mtime_ns == before
+
+
+def part(project: Project, *tables: str) -> tuple[str, tuple[str, ...]]:
+    """Of the job `score`, for the open batch, these assets alone: the run, and what it could not do."""
+    with inside(project), instance_of(project) as instance:
+        outcome = execute(instance, build(BOOK, project), BOOK, "score", OPEN, lambda line: None, tables)
+    return outcome.run_id, outcome.errors
+
+
+@pytest.fixture(scope="module")
+def in_charge(project: Project, scored_again: Told) -> Told:
+    """The batch as it came when the champion of one tree had learned from others, all amounts and shares half as
+    large and none missing, and was put in charge of such as this one."""
+    config, uri = Portfolio.load(project, BOOK).drift, project.tracking_uri
+    now, pds = table(project, "features", OPEN), table(project, "scores", OPEN)[["pd"]]
+    numbers = now.select_dtypes("number").columns
+    then = now.assign(**now[numbers].fillna(0) / 2)
+    with inside(project), duckdb.connect() as con:
+        model, second = registry.load(uri, BOOK, 2)
+        population = Reference.build(con.from_df(now), model.features, config, "pd", con.from_df(pds))
+        learned = Reference.build(con.from_df(then), model.features, config, "pd", con.from_df(pds / 2))
+        folder = project.root / "in_charge"
+        folder.mkdir()
+        learned.save(folder / registry.DRIFT_REFERENCE)
+        dataclasses.replace(population, batch=OPEN).save(folder / registry.POPULATION)
+        registry.log_evidence(uri, second.run_id, {}, {"": folder})
+    configure(project, {"drift": {"missing_rise": 0.999}})
+    outcome = run_job(project, "score", OPEN)
+    assert outcome.success, outcome.errors
+    return told(project, outcome.run_id)
+
+
+def test_what_had_shifted_when_the_champion_was_promoted_does_not_fail_again(project: Project, in_charge: Told) -> None:
+    drift = pd.concat([table(project, name, OPEN) for name in ("feature_drift", "score_drift")]).set_index("feature")
+    assert drift.loc["pd", "psi"] > 0.25 < drift.loc["external_score_2", "psi"]
+    assert set(drift["verdict"]) == {"stable"}
+    ending = "; stable against 2026-03, when version 2 was promoted"
+    assert drift.loc["external_score_2", "change"].endswith(ending)
+    assert (in_charge.checks[SCORES_DRIFTED].description or "").endswith(f"{ending}.")
+    drift_checks = (FEATURES_DRIFTED, FEATURES_USABLE, MISSINGNESS, NEW_CATEGORIES, SCORES_DRIFTED)
+    assert all(in_charge.checks[name].passed for name in drift_checks)
+
+
+def test_what_the_champion_relies_on_and_was_missing_at_its_promotion_stops_the_scores_all_the_same(
+    project: Project, in_charge: Told
+) -> None:
+    configure(project, {"drift": {"missing_rise": 0.3}})
+    run_id, _ = part(project, "feature_drift")
+    checks = checks_of(project, run_id)
+    assert not checks[FEATURES_USABLE].passed
+    assert checks[FEATURES_DRIFTED].passed and checks[MISSINGNESS].passed
+
+
+def test_scores_are_held_against_the_version_that_made_them(project: Project, in_charge: Told) -> None:
+    with inside(project):
+        registry.promote(project.tracking_uri, BOOK, 1, by="hand", why="to see whose scores are looked at")
+    run_id, _ = part(project, "score_drift")
+    stable = checks_of(project, run_id)[SCORES_DRIFTED]
+    assert stable.metadata["model_version"].value == 2
+    assert stable.passed and "when version 2 was promoted" in (stable.description or "")
+
+
+@pytest.fixture(scope="module")
+def deleted(project: Project, in_charge: Told) -> Told:
+    """The version that scored the open batch is deleted, then its outcomes are looked at again."""
+    with inside(project):
+        registry.promote(project.tracking_uri, BOOK, 1, by="hand", why="the other is deleted")
+        MlflowClient(project.tracking_uri, project.tracking_uri).delete_model_version(BOOK, "2")
+    outcome = run_job(project, "outcomes", OPEN)
+    assert outcome.success, outcome.errors
+    return told(project, outcome.run_id)
+
+
+def test_scores_of_a_deleted_version_are_judged_no_more(project: Project, deleted: Told) -> None:
+    assert table(project, "performance", OPEN).empty
+    for name in (PERFORMANCE_HOLDS, NOT_WORSE):
+        assert deleted.checks[name].passed
+        assert deleted.checks[name].description == "Not judged: version 2 is no longer registered."
+    _, errors = part(project, "score_drift")
+    assert errors[0].startswith("Version 2 of home_credit, which scored 2026-03, is no longer registered")

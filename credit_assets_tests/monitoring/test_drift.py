@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,7 @@ from credit_assets.monitoring.drift import (
     CategorySketch,
     DriftConfig,
     Reference,
+    known_at_promotion,
     ks_noise,
     measure,
     missing_moved,
@@ -30,10 +32,11 @@ from credit_assets.monitoring.drift import (
     psi_noise,
     psi_terms,
     summary,
+    told_of_both,
     unusable,
     volume,
 )
-from credit_assets.schemas.drift import Drift
+from credit_assets.schemas.drift import VERDICTS, Drift
 
 CONFIG = DriftConfig()
 
@@ -345,6 +348,86 @@ def test_the_summary_says_when_rows_are_too_few_to_tell(con: duckdb.DuckDBPyConn
     assert "cannot tell" in summary(few, CONFIG).words
 
 
+# What was there when the champion was promoted
+
+JUNE = "2026-06, when version 2 was promoted"
+
+
+def judged_in(con: duckdb.DuckDBPyConnection, learned: float, promoted: float, batch: float) -> dict[str, Any]:
+    """The row of a feature whose values lay around these numbers in training, at the promotion and in the batch."""
+    values = np.random.default_rng(37).normal(size=4000)
+    now = table_of(con, pd.DataFrame({"income": values[:2000] + batch}))
+    drift, since = (
+        measure(
+            Reference.build(table_of(con, pd.DataFrame({"income": values + mean})), ["income"], CONFIG), now, CONFIG
+        )
+        for mean in (learned, promoted)
+    )
+    [row] = known_at_promotion(drift, since, JUNE).to_dict("records")
+    assert row["psi"] == drift["psi"].iloc[0]
+    return row
+
+
+@pytest.mark.parametrize(
+    ("learned", "promoted", "batch", "verdict", "told"),
+    [
+        # As it was at the promotion; and a little beyond it.
+        (10, 12, 12, "stable", "; stable against 2026-06, when version 2 was promoted"),
+        (10, 12, 12.4, "moderate", "; moderate against 2026-06, when version 2 was promoted"),
+        # It goes on, comes back further than training, or comes back to it.
+        (10, 12, 14, "shifted", ""),
+        (10, 12, 8, "shifted", ""),
+        (10, 12, 10, "stable", ""),
+        # Nothing had moved when it was promoted.
+        (10, 10, 12, "shifted", ""),
+    ],
+)
+def test_a_shift_that_the_champion_was_promoted_into_is_no_news_and_another_is(
+    con: duckdb.DuckDBPyConnection, learned: float, promoted: float, batch: float, verdict: str, told: str
+) -> None:
+    row = judged_in(con, learned, promoted, batch)
+    assert row["verdict"] == verdict
+    assert row["change"].endswith(told) and (JUNE in row["change"]) == bool(told)
+
+
+@given(st.lists(st.tuples(st.sampled_from(VERDICTS), st.sampled_from(VERDICTS)), min_size=1, max_size=8))
+def test_by_the_population_at_promotion_no_verdict_gets_worse_and_by_training_itself_none_changes(
+    verdicts: list[tuple[str, str]],
+) -> None:
+    names = [f"x{place}" for place in range(len(verdicts))]
+    by_size = sorted(zip(names, verdicts, strict=True), key=lambda each: -VERDICTS.index(each[1][0]))
+    drift = table({name: first for name, (first, _) in by_size})
+    since = table({name: second for name, (_, second) in reversed(by_size)})
+
+    known = known_at_promotion(drift, since, JUNE)
+
+    found = known.set_index("feature")["verdict"].map(VERDICTS.index)
+    assert found.to_dict() == {"pd": 0} | {
+        name: min(VERDICTS.index(first), VERDICTS.index(second)) for name, (first, second) in by_size
+    }
+    assert found.is_monotonic_decreasing
+    pd.testing.assert_frame_equal(known_at_promotion(drift, drift, JUNE), drift)
+
+
+def test_missing_values_and_new_categories_are_told_unless_they_were_so_at_the_promotion(
+    con: duckdb.DuckDBPyConnection,
+) -> None:
+    learned = pd.DataFrame({"debts": [1.0, 2.0] * 2500, "income": [3.0] * 5000, "channel": ["branch"] * 5000})
+    promoted = learned.assign(channel=["branch", "phone"] * 2500)
+    promoted.loc[:999, "debts"] = None
+    now = promoted.copy()
+    now.loc[:999, "income"] = None
+    newer = now.assign(channel=["branch", "app"] * 2500)
+
+    def told(batch: pd.DataFrame, warned: Callable[[pd.DataFrame, DriftConfig], dict[str, str]]) -> dict[str, str]:
+        learned_, promoted_ = (drift_of(con, then, batch).reset_index() for then in (learned, promoted))
+        return told_of_both(warned(learned_, CONFIG), warned(promoted_, CONFIG))
+
+    assert told(now, missing_moved) == {"income": "missing 0.0% -> 20.0%"}
+    assert told(now, new_categories) == {}
+    assert told(newer, new_categories) == {"channel": "50.0% of the rows"}
+
+
 # Unusable features
 
 
@@ -458,17 +541,19 @@ def test_two_earlier_batches_make_no_usual_volume() -> None:
 # Reference
 
 
-def test_a_saved_reference_measures_the_same(con: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+@pytest.mark.parametrize("batch", [None, "2026-06"])
+def test_a_saved_reference_measures_the_same(con: duckdb.DuckDBPyConnection, tmp_path: Path, batch: str | None) -> None:
     rng = np.random.default_rng(19)
     then, now = lender(rng, 1500, features=12), lender(rng, 700, features=12)
     then["empty"], now["empty"] = None, 1.0
     features = [name for name in then.columns if name != "pd"]
     reference = Reference.build(table_of(con, then.astype({"empty": float})), features, CONFIG, score="pd")
+    reference = dataclasses.replace(reference, batch=batch)
 
     reference.save(tmp_path / "reference.parquet")
     loaded = Reference.load(tmp_path / "reference.parquet")
 
-    assert (loaded.score, loaded.features) == ("pd", features)
+    assert (loaded.score, loaded.features, loaded.batch) == ("pd", features, batch)
     pd.testing.assert_frame_equal(
         measure(loaded, table_of(con, now), CONFIG), measure(reference, table_of(con, now), CONFIG)
     )
