@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -13,7 +13,7 @@ from credit_assets.automation import facts
 from credit_assets.automation.facts import Place
 from credit_assets.automation.notifications import clock
 from credit_assets.automation.outbox import Outbox
-from credit_assets.automation.retraining import last_training, retraining
+from credit_assets.automation.retraining import training, trainings
 from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
 from credit_assets.portfolio import Portfolio
@@ -28,14 +28,14 @@ def alert_sensor(portfolio: Portfolio, project: Project) -> dg.SensorDefinition:
         name="alerts",
         minimum_interval_seconds=portfolio.automation.interval_s,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Tells of failures, quarantine, late deliveries, trainings, promotions, rollbacks and a machine "
-        "that runs full, over the channels in `alerts:`. Its ticks say what was sent and what waits.",
+        description="Tells of failures, quarantine, late deliveries, trainings, promotions, rollbacks, ticks that fail "
+        "and a machine that runs full, over the channels in `alerts:`. Its ticks say what was sent and what waits.",
     )
     def alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         origin = context.code_location_origin
         place = Place(portfolio.name, origin.location_name if origin else portfolio.name, portfolio.alerts.ui)
         with Outbox(project, portfolio.name, portfolio.alerts) as outbox:
-            found_wrong = _collect(outbox, place, context.instance, portfolio, project, time.time())
+            found_wrong = _collect(outbox, place, _names(context), context.instance, portfolio, project, time.time())
             said = outbox.deliver(os.environ)
             waiting = outbox.waiting()
         if found_wrong:
@@ -54,23 +54,38 @@ def _nothing(portfolio: Portfolio) -> str:
     return "Nothing new to tell."
 
 
+def _names(context: dg.SensorEvaluationContext) -> set[str]:
+    """The sensors and schedules that there are: the instance remembers those of earlier releases too."""
+    code = context.repository_def
+    if code is None:
+        return set()
+    return {sensor.name for sensor in code.sensor_defs} | {schedule.name for schedule in code.schedule_defs}
+
+
 def _collect(
-    outbox: Outbox, place: Place, instance: dg.DagsterInstance, portfolio: Portfolio, project: Project, now: float
+    outbox: Outbox,
+    place: Place,
+    names: Collection[str],
+    instance: dg.DagsterInstance,
+    portfolio: Portfolio,
+    project: Project,
+    now: float,
 ) -> list[Exception]:
     """Record every fact that can be found; the errors of sources that could not be asked."""
     lake, uri = Lake(project.lake), project.tracking_uri
 
     def answer(failed: datetime) -> str:
-        began = last_training(instance, portfolio, project)
+        began = trainings(instance, portfolio, project).answered
         if began and began > failed:
             return f"A training began on {clock(began)}."
-        due = retraining(instance, portfolio, project, lake, datetime.now(UTC))
+        due = training(instance, portfolio, project, lake, datetime.now(UTC))
         return due if isinstance(due, str) else f"A training is due: {due.why}."
 
     sources: list[Callable[[], None]] = [
         lambda: facts.tell_runs(outbox, instance, place, answer, now),
         lambda: facts.tell_champions(outbox, place, registry.history(uri, portfolio.name), now),
         lambda: facts.tell_deliveries(outbox, place, portfolio, Inbox(project.inbox), lake, now),
+        lambda: facts.tell_ticks(outbox, place, names, instance, now),
         lambda: facts.tell_capacity(outbox, place, project.data, instance, now),
     ]
     errors: list[Exception] = []

@@ -44,9 +44,21 @@ def send(
 ) -> str:
     """Send one alert, or several bundled, over the channel; what its server said beside yes, mostly nothing.
 
-    Raises NotDelivered where the variable of the channel is missing, and where its server cannot be
-    reached, refuses or does not answer in time.
+    Raises NotDelivered, and nothing else, where the variable of the channel is missing, and where its server
+    cannot be reached, refuses or does not answer in time.
     """
+    try:
+        return _send(channel, config, environ, alerts, message_id)
+    except NotDelivered:
+        raise
+    except Exception as error:
+        # One channel must not stop the others. Of the unforeseen its kind alone: its text may hold a secret.
+        raise NotDelivered(type(error).__name__) from None
+
+
+def _send(
+    channel: str, config: AlertsConfig, environ: Mapping[str, str], alerts: Sequence[Alert], message_id: str
+) -> str:
     variable = VARIABLES[channel]
     if not (url := environ.get(variable, "").strip()):
         raise NotDelivered(f"{variable} is not set")
@@ -216,7 +228,11 @@ def _connected(where: SplitResult, port: int) -> smtplib.SMTP:
         if where.username:
             if not encrypted:
                 raise NotDelivered("the mail server offers no encryption, and so was not given the password")
-            server.login(unquote(where.username), unquote(where.password or ""))
+            user, password = unquote(where.username), unquote(where.password or "")
+            if not f"{user}{password}".isascii():
+                # As far as smtplib goes.
+                raise NotDelivered(f"user or password in {SMTP_URL} have letters beyond ASCII, which cannot be sent")
+            server.login(user, password)
     except BaseException:
         server.close()
         raise

@@ -1,20 +1,22 @@
-"""What there is to tell: found in Dagster's runs and their checks, the history of champions, the lake and the machine.
+"""What there is to tell: found in Dagster's runs, checks and ticks, the history of champions, the lake and the machine.
 
-Only found and put in words here; `outbox.py` sees to it that each fact is told once.
+Only found and put in words here, which hold no values of rows, as alerts leave the house; `outbox.py` sees to it
+that each fact is told once.
 """
 
 from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 import dagster as dg
 import psutil
-from dagster._core.errors import DagsterAssetCheckFailedError
+from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.scheduler.instigation import InstigatorState, InstigatorTick, TickStatus
 from dagster._core.storage.dagster_run import RunRecord
 from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, WILL_RETRY_TAG
 
@@ -23,6 +25,8 @@ from credit_assets.automation.notifications import Alert, Kind, Severity, at, cl
 from credit_assets.automation.outbox import DAY, HOUR, Outbox
 from credit_assets.automation.outstanding import Arrivals, arrivals
 from credit_assets.automation.retraining import RETRAINS, ROLLS_BACK
+from credit_assets.automation.runs import first_cause, step_words
+from credit_assets.lake.contracts import WITHOUT_VALUES
 from credit_assets.lake.tables import Lake
 from credit_assets.models.registry import ChampionEvent
 from credit_assets.portfolio import Portfolio
@@ -35,6 +39,8 @@ RETRY_DECIDED_S = 1800.0
 """That a failed run is left alone while Dagster has not launched it again, or said that it will not."""
 RUNS_A_LOOK = 20
 """Runs whose events are read in one look; the others wait for the next."""
+
+ENDED = [TickStatus.SUCCESS, TickStatus.SKIPPED, TickStatus.FAILURE]
 
 GATE = "promotion_gate"
 QUARANTINE = "no_rows_quarantined"
@@ -217,27 +223,10 @@ def _found(instance: dg.DagsterInstance, attempts: Sequence[dg.DagsterRun]) -> _
                 name = f"{evaluation.asset_key.path[-1]}.{evaluation.check_name}"
                 found.checks[name] = (evaluation, at(entry.timestamp))
             elif event.event_type == dg.DagsterEventType.STEP_FAILURE:
-                found.steps[str(event.step_key).split("__", 1)[-1]] = _step_words(event)
+                found.steps[str(event.step_key).split("__", 1)[-1]] = step_words(event, disclose=False)
             elif event.event_type == dg.DagsterEventType.RUN_FAILURE:
                 found.run_words = event.message or ""
     return found
-
-
-def _step_words(event: dg.DagsterEvent) -> str:
-    """Why the step failed; nothing where a check stopped it, which speaks for itself.
-
-    Our own refusals in their words. Of an unexpected error its kind alone: its text may hold a row's values
-    or an address, and alerts leave the house.
-    """
-    data = event.step_failure_data
-    if data.user_failure_data and data.user_failure_data.description:
-        return data.user_failure_data.description
-    error = data.error
-    if error is not None and error.cls_name == DagsterAssetCheckFailedError.__name__:
-        return ""
-    while error is not None and error.cause is not None:
-        error = error.cause
-    return str(error.cls_name) if error else "no reason recorded"
 
 
 def _ended(place: Place, instance: dg.DagsterInstance, record: RunRecord, answer: Answer) -> Iterator[Alert]:
@@ -364,7 +353,12 @@ def _answered(checks: Sequence[str], since: datetime, answer: Answer) -> tuple[s
 
 
 def _words(checks: Mapping[str, tuple[dg.AssetCheckEvaluation, datetime]]) -> list[str]:
-    return [f"{name}: {evaluation.description or 'failed'}" for name, (evaluation, _) in checks.items()]
+    return [f"{name}: {_said(evaluation) or 'failed'}" for name, (evaluation, _) in checks.items()]
+
+
+def _said(evaluation: dg.AssetCheckEvaluation) -> str | None:
+    bare = evaluation.metadata.get(WITHOUT_VALUES)
+    return evaluation.description if bare is None else str(bare.value)
 
 
 def _listed(lines: Sequence[str]) -> list[str]:
@@ -472,6 +466,48 @@ def _changed(look: Look) -> float:
         return max([look.folder.stat().st_mtime, *written])
     except FileNotFoundError:
         return time.time()
+
+
+def tell_ticks(outbox: Outbox, place: Place, names: Collection[str], instance: dg.DagsterInstance, now: float) -> None:
+    """Watch for sensors and schedules (`names`: the portfolio's) that are switched on and whose newest tick failed."""
+    failing: dict[str, Alert] = {}
+    for state in instance.all_instigator_state():
+        location = state.origin.repository_origin.code_location_origin.location_name
+        if location == place.location and state.name in names and state.is_running:
+            newest = _newest_tick(instance, state, now)
+            if newest and newest.status == TickStatus.FAILURE:
+                failing[f"tick/{state.name}"] = _tick_failed(place, state, newest, now)
+    with outbox.writing():
+        for name in {*failing, *outbox.watched("tick/")}:
+            outbox.watch(name, failing.get(name), now, outbox.config.lasting_minutes * 60)
+
+
+def _newest_tick(instance: dg.DagsterInstance, state: InstigatorState, now: float) -> InstigatorTick | None:
+    """The newest that has ended."""
+    # Dagster's query sorts all that it is not told to leave out: a sensor's tens of thousands of a week.
+    for after in (now - HOUR, None):
+        origin, selector = state.instigator_origin_id, state.selector_id
+        if ticks := instance.get_ticks(origin, selector, after=after, limit=1, statuses=ENDED):
+            return ticks[0]
+    return None
+
+
+def _tick_failed(place: Place, state: InstigatorState, tick: InstigatorTick, now: float) -> Alert:
+    kind = first_cause(tick.error).cls_name if tick.error else "no reason recorded"
+    what = "sensor" if state.instigator_type == InstigatorType.SENSOR else "schedule"
+    return Alert(
+        key=f"tick_failed/{state.name}/{int(now)}",
+        kind="tick_failed",
+        severity="error",
+        portfolio=place.portfolio,
+        title=f"the {what} {state.name} fails",
+        details=f"Its tick of {clock(at(tick.timestamp))}: {kind}.",
+        since=at(tick.timestamp),
+        what_was_done="It is asked again at its next tick; until one succeeds, what it would start is not started.",
+        what_to_do="Read the words on the tick, and mend what they name.",
+        link=f"{place.ui}/locations/{state.origin.repository_origin.repository_name}@{place.location}/{what}s/{state.name}",
+        parts=(state.name,),
+    )
 
 
 def tell_capacity(outbox: Outbox, place: Place, folder: Path, instance: dg.DagsterInstance, now: float) -> None:

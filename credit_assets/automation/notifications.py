@@ -28,6 +28,7 @@ Kind = Literal[
     "promotion",
     "rollback",
     "capacity",
+    "tick_failed",
     "undelivered",
     "test",
 ]
@@ -66,7 +67,9 @@ class AlertsConfig(BaseModel):
     disk_free_gb: float = Field(default=5, ge=0, description="free space of the data folder's disk")
     memory_free_share: float = Field(default=0.05, ge=0, le=1, description="memory available to new work")
     backlog_runs: int = Field(default=50, ge=1, description="runs of the portfolio waiting in the queue")
-    lasting_minutes: float = Field(default=5, ge=0, description="that a capacity warning must last to be told")
+    lasting_minutes: float = Field(
+        default=5, ge=0, description="that full machines or failing ticks must last to be told"
+    )
 
     @property
     def channels(self) -> dict[str, ChannelConfig]:

@@ -18,9 +18,11 @@ from dagster import DagsterEventType, DagsterInstance, DagsterRunStatus, RunsFil
 from dagster._core.errors import DagsterAssetCheckFailedError
 from dagster._core.storage.tags import MAX_RETRIES_TAG
 from dagster._core.utils import make_new_run_id
+from dagster._utils.error import SerializableErrorInfo
 from filelock import FileLock, Timeout
 
 from credit_assets.automation.launcher import HOST_TAG
+from credit_assets.lake.contracts import WITHOUT_VALUES
 from credit_assets.project import AlreadyRunning, Project
 
 COMMAND_TAG = "credit_assets/command"
@@ -109,7 +111,7 @@ def execute(
                 if blocking and evaluation.severity == dg.AssetCheckSeverity.ERROR:
                     stopped_by.setdefault(event.step_key, []).append(words)
         elif event.event_type == DagsterEventType.STEP_FAILURE:
-            errors.append(_failure_words(event, stopped_by.get(event.step_key, [])))
+            errors.append(step_words(event, disclose=True) or "; ".join(stopped_by.get(event.step_key, [])))
             report(f"  FAILED {event.step_key}: {errors[-1]}")
 
     instance.add_event_listener(run_id, listen)
@@ -134,13 +136,26 @@ def _line(event: dg.DagsterEvent, seconds: float) -> str:
     return f"  {materialization.asset_key.path[-1]:<32}{counted}  {seconds:6.1f} s"
 
 
-def _failure_words(event: dg.DagsterEvent, stopped_by: Sequence[str]) -> str:
+def step_words(event: dg.DagsterEvent, *, disclose: bool) -> str:
+    """Why the step failed; nothing where a check stopped it, which speaks for itself.
+
+    Our own refusals in their words, an unexpected error by its first cause. What is not to disclose the values of
+    rows is a refusal's words without them, and an error's kind alone: its text may hold anything.
+    """
     data = event.step_failure_data
-    if data.user_failure_data and data.user_failure_data.description:
-        return data.user_failure_data.description
-    error = data.error
-    if error is not None and error.cls_name == DagsterAssetCheckFailedError.__name__:
-        return "; ".join(stopped_by)
-    while error is not None and error.cause is not None:
+    if (refusal := data.user_failure_data) and refusal.description:
+        bare = refusal.metadata.get(WITHOUT_VALUES)
+        return refusal.description if disclose or bare is None else str(bare.value)
+    if data.error is None:
+        return "no reason recorded"
+    if data.error.cls_name == DagsterAssetCheckFailedError.__name__:
+        return ""
+    cause = first_cause(data.error)
+    return cause.message.strip() if disclose else str(cause.cls_name)
+
+
+def first_cause(error: SerializableErrorInfo) -> SerializableErrorInfo:
+    """The error that the others came of."""
+    while error.cause is not None:
         error = error.cause
-    return error.message.strip() if error else "no reason recorded"
+    return error

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import duckdb
@@ -20,6 +20,8 @@ from credit_assets.schemas.table import Relation, Table
 EXAMPLES = 3
 EXAMPLE_LENGTH = 40
 LISTED = 10
+WITHOUT_VALUES = "without_values"
+"""Metadata of a failure or a check whose words quote values of rows: the words for who is not to see the data."""
 
 DUCKDB_TYPES = {
     "int8": "TINYINT",
@@ -68,6 +70,11 @@ class Violation:
     def __str__(self) -> str:
         seen = f", such as {', '.join(repr(value) for value in self.examples)}" if self.examples else ""
         return f"{self.column}: {self.check} ({self.count} rows{seen})"
+
+    @property
+    def without_values(self) -> str:
+        """The same words for who is not to see the data."""
+        return str(replace(self, examples=()))
 
 
 def identifier(name: str) -> str:

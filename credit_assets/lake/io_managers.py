@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 
-from credit_assets.lake.contracts import Violation, check, column_types, shorten
+from credit_assets.lake.contracts import WITHOUT_VALUES, Violation, check, column_types, shorten
 from credit_assets.lake.tables import Staged
 from credit_assets.project import code_version
 from credit_assets.resources import LakeResource
@@ -205,11 +205,17 @@ def refuse(table: str, violations: Sequence[Violation]) -> None:
     """Raise the Failure that names table, columns, checks and counts, if there are violations."""
     if not violations:
         return
+
+    def words(first: str) -> str:
+        return (
+            f"Table {table} breaks its contract: {len(violations)} rule(s), first {first}. "
+            "Nothing was written; the previous version stays current."
+        )
+
     first = violations[0]
     raise dg.Failure(
-        f"Table {table} breaks its contract: {len(violations)} rule(s), first {first}. "
-        "Nothing was written; the previous version stays current.",
-        metadata={"violations": violations_table(violations)},
+        words(str(first)),
+        metadata={"violations": violations_table(violations), WITHOUT_VALUES: words(first.without_values)},
         allow_retries=False,
     )
 

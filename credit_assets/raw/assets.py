@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from credit_assets.lake.contracts import Violation
+from credit_assets.lake.contracts import WITHOUT_VALUES, Violation
 from credit_assets.lake.io_managers import column_schema, contract, violations_table
 from credit_assets.portfolio import Portfolio
 from credit_assets.project import Project
@@ -109,17 +109,21 @@ def _quarantine_check(result: Ingested) -> dg.AssetCheckResult:
     if not result.rows_quarantined:
         return dg.AssetCheckResult(check_name="no_rows_quarantined", passed=True)
     first: Violation = result.violations[0]
+    counted = f"{result.rows_quarantined} of {result.rows_in} rows are in {result.quarantine}"
     return dg.AssetCheckResult(
         check_name="no_rows_quarantined",
         passed=False,
         severity=dg.AssetCheckSeverity.WARN,
-        description=(f"{result.rows_quarantined} of {result.rows_in} rows are in {result.quarantine}; first {first}"),
-        metadata={"violations": violations_table(result.violations)},
+        description=f"{counted}; first {first}",
+        metadata={
+            "violations": violations_table(result.violations),
+            WITHOUT_VALUES: f"{counted}; first {first.without_values}",
+        },
     )
 
 
 def _failure(error: BadDelivery) -> dg.Failure:
-    metadata: dict[str, dg.MetadataValue] = {}
+    metadata: dict[str, dg.MetadataValue] = {WITHOUT_VALUES: dg.MetadataValue.text(error.without_values)}
     if len(error.examples):
         records = error.examples.astype(str).to_dict("records")
         metadata["examples"] = dg.MetadataValue.table(

@@ -38,11 +38,19 @@ class BadDelivery(Exception):
     """Delivered files that cannot be accepted as they are; nothing of them was committed.
 
     `examples` holds the first faults (file, row, column, value, rule), empty where the fault is not in
-    single rows; `quarantine` is the file with all offending rows, if there is one.
+    single rows; `quarantine` is the file with all offending rows, if there is one. Where the message quotes
+    what stands in the files, `without_values` is one that does not.
     """
 
-    def __init__(self, message: str, examples: pd.DataFrame | None = None, quarantine: Path | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        examples: pd.DataFrame | None = None,
+        quarantine: Path | None = None,
+        without_values: str | None = None,
+    ) -> None:
         super().__init__(message)
+        self.without_values = message if without_values is None else without_values
         self.examples = pd.DataFrame() if examples is None else examples
         self.quarantine = quarantine
 
@@ -80,7 +88,8 @@ class Look:
     """A batch's folder as it was at one moment: its files' names, each with size, time of change (ns) and inode.
 
     `partial` names the files in it that some program is still writing. `trouble` says why this is no batch
-    that can be read; it then has no files.
+    that can be read; it then has no files. `touched` is when anything in it last changed (seconds since 1970), by
+    the clock of the file system, which no copying program sets back.
     """
 
     batch: str
@@ -88,6 +97,7 @@ class Look:
     files: Mapping[str, Sequence[int]] = field(default_factory=dict)
     partial: tuple[str, ...] = ()
     trouble: str | None = None
+    touched: float = 0.0
 
     @property
     def paths(self) -> list[Path]:
@@ -432,18 +442,21 @@ def _look(entry: os.DirEntry[str]) -> Look | None:
         return Look(entry.name, folder, trouble=str(error))
     files, partial = {}, []
     try:
+        touched = entry.stat().st_ctime
         with os.scandir(folder) as inside:
             for file in inside:
                 if _is_partial(file.name):
                     partial.append(file.name)
                 elif file.is_file() and not file.name.startswith("."):
                     with contextlib.suppress(FileNotFoundError):
-                        files[file.name] = _identity(file.stat())
+                        status = file.stat()
+                        files[file.name] = _identity(status)
+                        touched = max(touched, status.st_ctime)
     except FileNotFoundError:
         return None
     except OSError as error:
         return Look(entry.name, folder, trouble=f"cannot be looked into: {error}")
-    return Look(entry.name, folder, files, tuple(sorted(partial)))
+    return Look(entry.name, folder, files, tuple(sorted(partial)), touched=touched)
 
 
 def _can_be_read(file: Path) -> bool:

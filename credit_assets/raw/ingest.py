@@ -15,7 +15,7 @@ import os
 import shutil
 import tempfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -284,9 +284,12 @@ def _not_utf8(plain: Path, offset: int, first: bytes, where: str) -> BadDelivery
     names = next(csv.reader([first.decode("latin-1").strip()]))
     column = names[nth] if line_number > 1 and nth < len(names) else f"number {nth + 1}"
     value = (fields[-1] + after.split(",")[0]).strip()
+    mend = "Save the file as UTF-8 and deliver it again."
     return BadDelivery(
         f"{where}, row {line_number}, column {column}: the byte 0x{ord(after[0]):02X} is not UTF-8 "
-        f"(read as Latin-1 the value is {shorten(value)!r}). Save the file as UTF-8 and deliver it again."
+        f"(read as Latin-1 the value is {shorten(value)!r}). {mend}",
+        # By its number: in a file without a header, the names are values.
+        without_values=f"{where}, row {line_number}, column number {nth + 1}: a byte is not UTF-8. {mend}",
     )
 
 
@@ -337,15 +340,19 @@ def _compare_columns(found: Sequence[str], target: _Target, where: str) -> None:
     twice = sorted({name for name in found if found.count(name) > 1})
     contract = target.model.__name__
     if twice:
-        raise BadDelivery(f"{where} names the column {_listed(twice)} more than once. Keep one of each.")
+        raise BadDelivery(
+            f"{where} names the column {_listed(twice)} more than once. Keep one of each.",
+            # In a file without a header, the names are values.
+            without_values=f"{where} names {len(twice)} of its columns more than once. Keep one of each.",
+        )
     if len(found) == 1 and any(mark in found[0] for mark in ";\t|"):
         raise BadDelivery(f"{where}: the header is not separated by commas. Save the file with commas.")
     if missing:
+        lacks = f"{where} lacks the column {_listed(missing)} of the contract {contract}"
+        mend = "Names are compared as they are written, upper and lower case too. Deliver the file with the column."
         also = f"; it has {_listed(extra)}, unknown to the contract" if extra else ""
-        raise BadDelivery(
-            f"{where} lacks the column {_listed(missing)} of the contract {contract}{also}. Names are "
-            "compared as they are written, upper and lower case too. Deliver the file with the column."
-        )
+        many = f"; it has {len(extra)} that the contract does not know" if extra else ""
+        raise BadDelivery(f"{lacks}{also}. {mend}", without_values=f"{lacks}{many}. {mend}")
     if extra:
         raise BadDelivery(
             f"{where} has the column {_listed(extra)}, which the contract {contract} does not know. "
@@ -679,18 +686,20 @@ def _too_many(
 ) -> BadDelivery:
     examples = con.execute(f"{_told(quarantine)} ORDER BY file, row LIMIT {SHOWN}").df()
     examples["value"] = [None if value is None else shorten(value) for value in examples["value"]]
-    first = "; ".join(
-        f"{example.file} row {example.row}, column {example.column}: "
-        f"{'empty' if pd.isna(example.value) else repr(example.value)} {example.rule}"
-        for example in examples.head(EXAMPLES).itertuples()
-    )
-    return BadDelivery(
-        f"Table {target.name}: {quarantined} of {rows_in} rows ({100 * quarantined / rows_in:.3g}%) are bad, "
-        f"{100 * max_bad_share:.3g}% are allowed. First: {first}. All are in {quarantine}. Correct them and deliver "
-        "the batch again, or allow a larger share in the portfolio's configuration.",
-        examples,
-        quarantine,
-    )
+
+    def words(value_of: Callable[[str | None], str]) -> str:
+        first = "; ".join(
+            f"{example.file} row {example.row}, column {example.column}: {value_of(example.value)}{example.rule}"
+            for example in examples.head(EXAMPLES).itertuples()
+        )
+        return (
+            f"Table {target.name}: {quarantined} of {rows_in} rows ({100 * quarantined / rows_in:.3g}%) are bad, "
+            f"{100 * max_bad_share:.3g}% are allowed. First: {first}. All are in {quarantine}. Correct them and "
+            "deliver the batch again, or allow a larger share in the portfolio's configuration."
+        )
+
+    shown = words(lambda value: "empty " if pd.isna(value) else f"{value!r} ")
+    return BadDelivery(shown, examples, quarantine, without_values=words(lambda _: ""))
 
 
 def _count(con: duckdb.DuckDBPyConnection, query: str) -> int:

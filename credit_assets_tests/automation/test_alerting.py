@@ -1,11 +1,13 @@
 """The sensor `alerts` and the command, on real projects: what a line of runs tells, over a real webhook."""
 
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.scheduler.instigation import TickStatus
 from typer.testing import CliRunner, Result
 
 from credit_assets.automation.alerting import alert_sensor
@@ -15,6 +17,7 @@ from credit_assets.models import registry
 from credit_assets.portfolio import Portfolio
 from credit_assets.project import Project
 from credit_assets_tests.automation.receivers import Sink, free_port, http_sink
+from credit_assets_tests.automation.test_facts import ticked
 from credit_assets_tests.small_project import BOOK, FEW_FEATURES, configure, copy_of, inside, instance_of, make_project
 
 ALERTS = {"webhook": {"least": "info"}, "disk_free_gb": 0, "memory_free_share": 0, "per_hour": 100}
@@ -36,6 +39,14 @@ def empty_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def instance(bare_instance: dg.DagsterInstance) -> Iterator[dg.DagsterInstance]:
+    yield bare_instance
+    bare_instance.wipe()
+    assert bare_instance.schedule_storage
+    bare_instance.schedule_storage.wipe()
+
+
+@pytest.fixture
 def project(tmp_path: Path, empty_registry: Path) -> Project:
     project = make_project(tmp_path / "project", {"alerts": ALERTS}, sql=FEW_FEATURES)
     (project.data / "mlflow").mkdir(parents=True)
@@ -45,7 +56,9 @@ def project(tmp_path: Path, empty_registry: Path) -> Project:
 
 def tick(project: Project, instance: dg.DagsterInstance) -> str:
     """What one look of the sensor says."""
-    skip = alert_sensor(Portfolio.load(project, BOOK), project)(dg.build_sensor_context(instance=instance))
+    sensor = alert_sensor(Portfolio.load(project, BOOK), project)
+    code = dg.Definitions(sensors=[sensor]).get_repository_def()
+    skip = sensor(dg.build_sensor_context(instance=instance, repository_def=code))
     assert isinstance(skip, dg.SkipReason)
     return str(skip.skip_message)
 
@@ -83,32 +96,37 @@ def test_what_a_line_of_runs_has_to_tell_is_told_once_over_restarts(line, tmp_pa
     assert "webhook sent" in listed
 
 
-def test_what_can_be_found_is_told_although_a_source_is_broken_and_the_tick_says_so(project, sink):
+def test_what_can_be_found_is_told_although_a_source_is_broken_and_the_tick_says_so(project, instance, sink):
     (project.data / "mlflow" / "mlflow.db").write_bytes(b"no database")
-    with dg.DagsterInstance.ephemeral() as instance:
-        run_id = fail(instance)
-        with pytest.raises(ExceptionGroup, match="Not everything could be looked at"):
-            tick(project, instance)
+    run_id = fail(instance)
+    with pytest.raises(ExceptionGroup, match="Not everything could be looked at"):
+        tick(project, instance)
     [body] = sink.posted
     assert body["title"] == "a materialization by hand of 2026-03 failed"
     assert body["link"] == f"http://localhost:3000/runs/{run_id}"
 
 
-def test_what_cannot_be_sent_is_said_on_the_tick_and_listed(project, monkeypatch):
+def test_ticks_that_fail_are_told_those_of_its_own_too(project, instance, sink):
+    configure(project, {"alerts": {"lasting_minutes": 0}})
+    for name in ("alerts", "of_an_earlier_release"):
+        ticked(instance, name, TickStatus.FAILURE, time.time(), location=BOOK)
+    tick(project, instance)
+    assert [(body["kind"], body["title"]) for body in sink.posted] == [("tick_failed", "the sensor alerts fails")]
+
+
+def test_what_cannot_be_sent_is_said_on_the_tick_and_listed(project, instance, monkeypatch):
     monkeypatch.setenv("CREDIT_ASSETS_WEBHOOK_URL", f"http://127.0.0.1:{free_port()}/SECRET")
-    with dg.DagsterInstance.ephemeral() as instance:
-        fail(instance)
-        assert tick(project, instance) == "webhook: ConnectionError: Connection refused; 1 waiting"
+    fail(instance)
+    assert tick(project, instance) == "webhook: ConnectionError: Connection refused; 1 waiting"
     listed = say(project).output
     assert "webhook waiting (ConnectionError: Connection refused)" in listed
     assert "SECRET" not in listed
 
 
-def test_without_a_channel_the_tick_and_the_command_say_so(project):
+def test_without_a_channel_the_tick_and_the_command_say_so(project, instance):
     configure(project, {"alerts": {"webhook": None}})
-    with dg.DagsterInstance.ephemeral() as instance:
-        fail(instance)
-        assert tick(project, instance).startswith("No channel is configured")
+    fail(instance)
+    assert tick(project, instance).startswith("No channel is configured")
     listed = say(project).output
     assert "nothing is sent" in listed
     assert "error   a materialization by hand of 2026-03 failed (home_credit, batch 2026-03, bureau)" in listed

@@ -119,6 +119,20 @@ def test_the_password_is_given_over_an_encrypted_session(certificate):
     assert str(error) == "the mail server answered 535 (SMTPAuthenticationError)"
 
 
+def test_a_password_that_smtp_cannot_send_is_said_so_without_it(certificate):
+    with mail_server(tls_context=certificate, authenticator=knows, auth_required=True) as mailbox:
+        error = refusal("email", with_login(mailbox.url, "SECRET-p%C3%A4ss"))
+    words = "user or password in CREDIT_ASSETS_SMTP_URL have letters beyond ASCII, which cannot be sent"
+    assert str(error) == words
+    assert "p\u00e4ss" not in "".join(traceback.format_exception(error))
+
+
+def test_whatever_goes_wrong_is_a_failure_of_the_channel_told_by_its_kind():
+    """A domain that no name may have: the error, which is none of the network, repeats the address."""
+    error = refusal("email", {"CREDIT_ASSETS_SMTP_URL": f"smtp://{'SECRET' * 20}.example.com"})
+    assert str(error) == "UnicodeError"
+
+
 def test_a_certificate_that_nobody_vouches_for_is_not_trusted(certificate, monkeypatch):
     monkeypatch.delenv("SSL_CERT_FILE")
     with mail_server(tls_context=certificate) as mailbox:

@@ -1,6 +1,7 @@
 """What is found to tell, in real Dagster instances: runs of the portfolio, their checks, champions, what lasts."""
 
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,13 +12,25 @@ import dagster as dg
 import duckdb
 import psutil
 import pytest
+from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.definitions.selector import InstigatorSelector
+from dagster._core.errors import SensorExecutionError, user_code_error_boundary
 from dagster._core.remote_origin import (
     RegisteredCodeLocationOrigin,
+    RemoteInstigatorOrigin,
     RemoteJobOrigin,
     RemoteRepositoryOrigin,
 )
+from dagster._core.scheduler.instigation import (
+    InstigatorState,
+    InstigatorStatus,
+    ScheduleInstigatorData,
+    TickData,
+    TickStatus,
+)
 from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, PARENT_RUN_ID_TAG, ROOT_RUN_ID_TAG, WILL_RETRY_TAG
 from dagster._core.test_utils import create_run_for_test
+from dagster._utils.error import serializable_error_info_from_exc_info
 
 from credit_assets.automation.facts import (
     RETRY_DECIDED_S,
@@ -27,10 +40,12 @@ from credit_assets.automation.facts import (
     tell_champions,
     tell_deliveries,
     tell_runs,
+    tell_ticks,
 )
 from credit_assets.automation.jobs import CORRECTION_TAG, PORTFOLIO_TAG, TRAINING_TAG
 from credit_assets.automation.notifications import Alert, AlertsConfig
 from credit_assets.automation.outbox import DAY, HOUR, Outbox
+from credit_assets.lake.contracts import WITHOUT_VALUES
 from credit_assets.lake.tables import Lake
 from credit_assets.models.registry import ChampionEvent
 from credit_assets.portfolio import Portfolio
@@ -64,6 +79,7 @@ def asset(
     severity: dg.AssetCheckSeverity = ERROR,
     blocking: bool = False,
     error: Exception | None = None,
+    **metadata: str,
 ) -> dg.AssetsDefinition:
     """An asset of the portfolio whose check comes out like this, or that fails of an error."""
     key = dg.AssetKey([BOOK, name])
@@ -74,7 +90,7 @@ def asset(
         if error:
             raise error
         result = dg.AssetCheckResult(
-            check_name=check, passed=passed, severity=severity, description=f"words of {check}"
+            check_name=check, passed=passed, severity=severity, description=f"words of {check}", metadata=metadata
         )
         return dg.MaterializeResult(check_results=[result] if check else [])
 
@@ -113,6 +129,19 @@ def test_of_an_unexpected_error_its_kind_alone_is_told(box, instance):
     [alert] = look(box, instance)
     assert alert.details == "bureau: ValueError"
     assert "SECRET" not in alert.to_json() and "12345" not in alert.to_json()
+
+
+def test_words_that_quote_rows_are_told_without_the_values(box, instance):
+    words = {WITHOUT_VALUES: "1 of 9 rows; first AMT_CREDIT: must be a number"}
+    make(
+        instance,
+        asset("bureau", error=dg.Failure("AMT_CREDIT: 'SECRET' must be a number", metadata=words)),
+        asset("applications", "no_rows_quarantined", passed=False, severity=WARN, **words),
+    )
+    failed, quarantine = look(box, instance)
+    assert failed.details == "bureau: 1 of 9 rows; first AMT_CREDIT: must be a number"
+    assert quarantine.details == "applications.no_rows_quarantined: 1 of 9 rows; first AMT_CREDIT: must be a number"
+    assert "SECRET" not in failed.to_json()
 
 
 def test_a_check_that_stopped_its_run_is_told_once(box, instance):
@@ -452,6 +481,92 @@ def test_a_delivery_that_lies_unread_is_told_with_the_reason_until_it_is_read(bo
     assert deliveries(box, tmp_path, 26 * HOUR) == [unread]
     read(tmp_path, "2026-02")
     assert deliveries(box, tmp_path, 27 * HOUR)[1].title == "over: 2026-02 lies in the inbox and is not read"
+
+
+def ticked(
+    instance: dg.DagsterInstance,
+    name: str,
+    status: TickStatus,
+    when: float,
+    location: str = BOOK,
+    kind: InstigatorType = InstigatorType.SENSOR,
+    switched: InstigatorStatus = InstigatorStatus.DECLARED_IN_CODE,
+) -> None:
+    """The sensor or schedule as Dagster's daemon leaves it after a tick; what fails, does so by an error of ours."""
+    origin = RemoteInstigatorOrigin(
+        RemoteRepositoryOrigin(RegisteredCodeLocationOrigin(location), "__repository__"), name
+    )
+    selector = InstigatorSelector(location_name=location, repository_name="__repository__", name=name).get_id()
+    data = ScheduleInstigatorData("0 3 * * 1") if kind == InstigatorType.SCHEDULE else None
+    state = InstigatorState(origin, kind, switched, data)
+    if instance.get_instigator_state(origin.get_id(), selector):
+        instance.update_instigator_state(state)
+    else:
+        instance.add_instigator_state(state)
+    error = None
+    if status == TickStatus.FAILURE:
+        try:
+            with user_code_error_boundary(SensorExecutionError, lambda: "Error occurred"):
+                raise KeyError("SECRET of applicant 100002")
+        except SensorExecutionError:
+            error = serializable_error_info_from_exc_info(sys.exc_info())
+    instance.create_tick(TickData(origin.get_id(), name, kind, status, when, error=error, selector_id=selector))
+
+
+@pytest.fixture
+def scheduling(bare_instance: dg.DagsterInstance) -> Iterator[dg.DagsterInstance]:
+    """An instance that, unlike an ephemeral one, remembers ticks."""
+    yield bare_instance
+    assert bare_instance.schedule_storage
+    bare_instance.schedule_storage.wipe()
+
+
+NAMES = {"deliveries", "retrain", "weekly_challenger"}
+FAILED, SKIPPED, STARTED = TickStatus.FAILURE, TickStatus.SKIPPED, TickStatus.STARTED
+
+
+def ticks(box: Outbox, instance: dg.DagsterInstance, now: float) -> list[Alert]:
+    """All alerts after a look at the ticks."""
+    tell_ticks(box, PLACE, NAMES, instance, now)
+    return [entry.alert for entry in reversed(box.newest(9))]
+
+
+def test_a_sensor_whose_ticks_fail_is_told_once_it_lasts_reminded_of_and_told_when_over(box, scheduling):
+    now = time.time()
+    for minutes in (0, 4):
+        ticked(scheduling, "deliveries", FAILED, now + 60 * minutes)
+        assert ticks(box, scheduling, now + 60 * minutes + 1) == []
+    ticked(scheduling, "deliveries", STARTED, now + 310)
+    [told] = ticks(box, scheduling, now + 311)
+    assert (told.kind, told.severity) == ("tick_failed", "error")
+    assert told.title == "the sensor deliveries fails"
+    assert told.details.endswith("UTC: KeyError.")
+    assert "SECRET" not in told.to_json()
+    assert told.since.timestamp() == pytest.approx(now)
+    assert told.link == "http://ui/locations/__repository__@home_credit/sensors/deliveries"
+    assert ticks(box, scheduling, now + HOUR) == [told]
+    assert ticks(box, scheduling, now + 25 * HOUR)[1].title == "still: the sensor deliveries fails"
+    ticked(scheduling, "deliveries", SKIPPED, now + 26 * HOUR)
+    assert ticks(box, scheduling, now + 26 * HOUR)[2].title == "over: the sensor deliveries fails"
+    assert len(ticks(box, scheduling, now + 27 * HOUR)) == 3
+
+
+def test_a_schedule_that_failed_is_told_although_it_is_not_asked_again_for_days(box, scheduling):
+    now = time.time()
+    ticked(scheduling, "weekly_challenger", FAILED, now, kind=InstigatorType.SCHEDULE)
+    ticks(box, scheduling, now + 30)
+    [told] = ticks(box, scheduling, now + 331)
+    assert told.title == "the schedule weekly_challenger fails"
+    assert told.link.endswith("/schedules/weekly_challenger")
+
+
+def test_ticks_of_another_location_of_what_is_switched_off_or_no_more_are_not_told(box, scheduling):
+    now = time.time()
+    ticked(scheduling, "deliveries", FAILED, now, location="lending_club")
+    ticked(scheduling, "retrain", FAILED, now, switched=InstigatorStatus.STOPPED)
+    ticked(scheduling, "a_sensor_of_an_earlier_release", FAILED, now)
+    for minutes in (0, 6):
+        assert ticks(box, scheduling, now + 60 * minutes) == []
 
 
 def test_a_machine_that_runs_full_is_told(tmp_path, instance):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from credit_assets.automation.notifications import Alert, AlertsConfig, ChannelConfig, at
+from credit_assets.automation.notifications import Alert, AlertsConfig, ChannelConfig, EmailConfig, at
 from credit_assets.automation.outbox import DAY, HOUR, LEASE_S, Outbox
 from credit_assets.project import Project
 from credit_assets_tests.automation.receivers import Sink, free_port, http_sink
@@ -213,6 +213,16 @@ def test_one_failing_channel_does_not_hold_up_another(project, sink):
         assert said == ["slack: ConnectionError: Connection refused", "2 sent by webhook"]
         assert box.waiting() == 2
         assert box.newest(2)[1].deliveries["slack"] == "waiting (ConnectionError: Connection refused)"
+
+
+def test_what_nobody_foresaw_in_one_channel_does_not_hold_up_another(project, sink):
+    both = AlertsConfig(email=EmailConfig(to=["a@example.com"], sender="b@example.com"), webhook=ChannelConfig())
+    no_domain = f"smtp://user:SECRET@{'x' * 64}.example.com"
+    with outbox(project, both) as box:
+        record(box, ALERT)
+        said = box.deliver({"CREDIT_ASSETS_SMTP_URL": no_domain, "CREDIT_ASSETS_WEBHOOK_URL": sink.url}, lambda: NOW)
+        assert said == ["email: UnicodeError", "1 sent by webhook"]
+        assert box.newest(1)[0].deliveries["email"] == "waiting (UnicodeError)"
 
 
 def test_an_alert_that_is_always_refused_does_not_hold_up_the_next(project, sink):

@@ -14,6 +14,7 @@ import pytest
 from credit_assets.automation.outstanding import to_ingest
 from credit_assets.automation.runs import RunOutcome, execute, instance_for_commands
 from credit_assets.definitions import build
+from credit_assets.lake.contracts import WITHOUT_VALUES
 from credit_assets.lake.io_managers import SOURCE
 from credit_assets.lake.tables import Lake
 from credit_assets.portfolio import Portfolio
@@ -123,6 +124,8 @@ def test_the_failure_shows_the_bad_rows_in_the_ui(refused):
     assert Path(shown["quarantine"].value).is_file()
     [example] = shown["examples"].records
     assert "much" in example.data.values()
+    assert "row 4, column AMT_CREDIT: must be a number" in shown[WITHOUT_VALUES].value
+    assert "much" not in shown[WITHOUT_VALUES].value
 
 
 def test_a_small_share_of_bad_rows_is_set_aside_with_a_warning(tolerated):
@@ -136,6 +139,9 @@ def test_a_small_share_of_bad_rows_is_set_aside_with_a_warning(tolerated):
     assert not warned.passed
     assert warned.severity == dg.AssetCheckSeverity.WARN
     assert "1 of 100 rows" in (warned.description or "")
+    assert "such as 'much'" in (warned.description or "")
+    without = str(warned.metadata[WITHOUT_VALUES].value)
+    assert without.startswith("1 of 100 rows") and without.endswith("first AMT_CREDIT: must be a number (1 rows)")
 
 
 def test_rows_in_are_rows_kept_and_rows_quarantined(tolerated):

@@ -329,6 +329,8 @@ def test_the_allowed_share_may_be_reached_and_not_passed(bring: Ingest, con: Any
         bring({"loans.csv": quarter}, share=0.24)
     for told in ["loans.csv", "Table loans", "row 5", "GRADE", "'Q'", "1 of 4 rows (25%)", "24% are allowed"]:
         assert told in str(error.value)
+    assert "loans.csv row 5, column GRADE: must be one of" in error.value.without_values
+    assert "'Q'" not in error.value.without_values
     assert error.value.examples.to_dict("records") == [
         {
             "file": "loans.csv",
@@ -494,6 +496,25 @@ def test_a_file_that_cannot_be_the_table_is_refused_whole(
     with pytest.raises(TableMissing):
         lake.version("book/loans")
     assert not list((tmp_path / "scratch").iterdir())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "4711,0,Q,99,SECRET\n4712,1,A,98,\n",
+        "4711,4711,Q,99,SECRET\n",
+        THREE.replace('"no"', "S\u00c9CRET SECRET"),
+        "4711,0,Q,99,\n4712,0,A,1,S\u00c9CRET SECRET\n",
+    ],
+    ids=["no header", "no header and a number twice", "not UTF-8", "no header and not UTF-8"],
+)
+def test_the_words_without_values_quote_nothing_of_a_file(bring: Ingest, content: str) -> None:
+    with pytest.raises(BadDelivery) as error:
+        bring({"loans.csv": content.encode("latin-1")})
+    assert any(value in str(error.value) for value in ("SECRET", "4711", "S\u00c9CRET"))
+    assert "loans.csv (table loans)" in error.value.without_values
+    for value in ("SECRET", "CRET", "4711", "99"):
+        assert value not in error.value.without_values
 
 
 def test_a_missing_file_is_named(con: Any, lake: Lake, tmp_path: Path) -> None:
