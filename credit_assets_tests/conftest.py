@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 PROJECT = Path(__file__).parents[1]
 
 
+# First: xdist reads the marks when its own turn comes.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Of tests in several processes, those of a file share one, for its fixtures; those of the years, too."""
     for item in items:

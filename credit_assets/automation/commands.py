@@ -11,8 +11,10 @@ import duckdb
 from dagster._core.storage.asset_check_execution_record import (
     COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES as EVALUATED,
 )
+from dagster._core.storage.tags import PARTITION_NAME_TAG
 
-from credit_assets.automation.jobs import champion_config
+from credit_assets.automation.at_work import runs_at_work
+from credit_assets.automation.jobs import TRAINING_TAG, champion_config
 from credit_assets.automation.outstanding import (
     FEATURES,
     SCORE_DRIFT,
@@ -23,7 +25,7 @@ from credit_assets.automation.outstanding import (
     to_score,
     to_train,
 )
-from credit_assets.automation.retraining import retraining, rollback
+from credit_assets.automation.retraining import rollback, training
 from credit_assets.automation.runs import RunOutcome, execute, instance_for_commands
 from credit_assets.automation.sensors import request
 from credit_assets.definitions import build
@@ -48,6 +50,10 @@ def run_outstanding(project: Project, name: str, report: Report) -> list[RunOutc
 
         def run(due: Outstanding) -> None:
             report(f"{due.job}{f' {due.batch}' if due.batch else ''}: {due.why}")
+            # The daemon's; a command's own have ended.
+            if busy := _at_work(instance, portfolio, due):
+                report(f"  waits: run {busy} is at work")
+                return
             if due.batch:
                 instance.add_dynamic_partitions(f"{name}_batches", [due.batch])
             asked = request(portfolio, due)
@@ -69,13 +75,19 @@ def run_outstanding(project: Project, name: str, report: Report) -> list[RunOutc
         score()
         for answer in (
             lambda: rollback(instance, portfolio, project),
-            lambda: retraining(instance, portfolio, project, lake, datetime.now(UTC)),
+            lambda: training(instance, portfolio, project, lake, datetime.now(UTC)),
         ):
             asked_for = answer()
             if isinstance(asked_for, Outstanding):
                 run(asked_for)
                 score()
     return outcomes
+
+
+def _at_work(instance: dg.DagsterInstance, portfolio: Portfolio, due: Outstanding) -> str | None:
+    """The run that makes something of the same batch, or trains too."""
+    same = {PARTITION_NAME_TAG: due.batch} if due.batch else {TRAINING_TAG: portfolio.name}
+    return next((run.run_id for run in runs_at_work(instance, portfolio, **same)), None)
 
 
 def roll_back(project: Project, name: str, to: int | None, why: str, report: Report) -> RunOutcome:

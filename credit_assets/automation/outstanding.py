@@ -16,7 +16,7 @@ import duckdb
 
 from credit_assets.features.training_set import known_outcomes_sql
 from credit_assets.lake.io_managers import MODEL_VERSION, SOURCE
-from credit_assets.lake.tables import Commit, Lake
+from credit_assets.lake.tables import Commit, Lake, sql_text
 from credit_assets.portfolio import Portfolio
 from credit_assets.raw.delivery import BadDelivery, Inbox, Look, MissingFile, match_files
 
@@ -93,9 +93,12 @@ def arrivals(portfolio: Portfolio, inbox: Inbox, lake: Lake, before: Mapping[str
     return found
 
 
-def to_ingest(portfolio: Portfolio, inbox: Inbox, lake: Lake) -> list[Outstanding]:
+def to_ingest(
+    portfolio: Portfolio, inbox: Inbox, lake: Lake, untouched_since: float | None = None
+) -> list[Outstanding]:
     """The delivered batches whose files are not, or not as they are now, in the raw tables and features; of what is
-    still being copied, those that do not say so by a file's name too.
+    still being copied, those that do not say so by a file's name too. With a moment (seconds since 1970), only those
+    that lack no file and that nothing has touched since.
 
     Outcomes that arrive later for a batch are read by themselves: they change no feature, and so no
     decision that was made.
@@ -103,9 +106,13 @@ def to_ingest(portfolio: Portfolio, inbox: Inbox, lake: Lake) -> list[Outstandin
     writings, match = cache(lake.writings), _matcher(portfolio)
     due = []
     for look in inbox.looks(portfolio.name):
+        if untouched_since is not None and look.touched > untouched_since:
+            continue
         try:
             files = match(look)
         except MissingFile:
+            if untouched_since is not None:
+                continue
             # Of somebody who asks for a run: it will say what is missing.
             files = None
         except BadDelivery:
@@ -234,22 +241,36 @@ def new_outcomes(portfolio: Portfolio, lake: Lake, trained: int | None) -> int:
     sources = tuple(portfolio.table(table) for table in (portfolio.application_table, portfolio.outcomes_table))
     if not all(lake.exists(table) for table in (*sources, portfolio.table(FEATURES))):
         return 0
-    now = tuple(lake.version(table) for table in sources)
-    then = None
+    # Without its features nobody could learn from a batch.
+    featured = lake.writings(portfolio.table(FEATURES))
+    now, ready = tuple(lake.version(table) for table in sources), frozenset(featured)
+    then, learned = None, frozenset[str]()
     if trained is not None:
         [made] = [commit for commit in lake.history(portfolio.table(TRAINING_SET)) if commit.version == trained]
         then = tuple(_read(made, table) for table in sources)
+        read = _read(made, portfolio.table(FEATURES))
+        learned = frozenset(batch for batch, commits in featured.items() if commits[-1].version <= read)
     return _new_outcomes(
-        lake.root, sources, now, then, portfolio.entity_key, portfolio.target, portfolio.training.matured_share
+        lake.root,
+        sources,
+        (now, ready),
+        then and (then, learned),
+        portfolio.entity_key,
+        portfolio.target,
+        portfolio.training.matured_share,
     )
+
+
+Seen = tuple[tuple[int, ...], frozenset[str]]
+"""Versions of the applications and the outcomes, and the batches that had features then."""
 
 
 @lru_cache(maxsize=64)
 def _new_outcomes(
     root: Path,
     tables: tuple[str, ...],
-    now: tuple[int, ...],
-    then: tuple[int, ...] | None,
+    now: Seen,
+    then: Seen | None,
     entity_key: str,
     target: str,
     matured_share: float,
@@ -258,17 +279,19 @@ def _new_outcomes(
     if now == then:
         return 0
 
-    def known(versions: tuple[int, ...]) -> str:
+    def known(seen: Seen) -> str:
+        versions, batches = seen
         applications, outcomes = (
             f"({Lake(root).query(table, version=version)})" for table, version in zip(tables, versions, strict=True)
         )
-        return known_outcomes_sql(
+        rows = known_outcomes_sql(
             applications=applications,
             outcomes=outcomes,
             entity_key=entity_key,
             target=target,
             matured_share=matured_share,
         )
+        return f"SELECT * FROM ({rows}) WHERE batch IN ({', '.join(map(sql_text, sorted(batches))) or 'NULL'})"
 
     question = known(now) if then is None else f"({known(now)}) EXCEPT ({known(then)})"
     with duckdb.connect() as con:
@@ -282,7 +305,8 @@ def to_score(portfolio: Portfolio, lake: Lake, champion: int | None) -> list[Out
     scores, drift, performance = (lake.batches(portfolio.table(table)) for table in (SCORES, SCORE_DRIFT, PERFORMANCE))
     outcomes = lake.batches(portfolio.table(portfolio.outcomes_table))
     ready = sorted(lake.batches(portfolio.table(FEATURES)).items())
-    newest = outcomes.keys() & {batch for batch, _ in ready[len(ready) - portfolio.automation.rescore_open_batches :]}
+    open_from = max(0, len(ready) - portfolio.automation.rescore_open_batches)
+    newest = outcomes.keys() & {batch for batch, _ in ready[open_from:]}
     due: list[Outstanding] = []
 
     def found(batch: str, why: str, key: str, *tables: str) -> None:
@@ -292,7 +316,8 @@ def to_score(portfolio: Portfolio, lake: Lake, champion: int | None) -> list[Out
         made, looked, measured = scores.get(batch), drift.get(batch), performance.get(batch)
         # None where its outcomes were refused, and the rest was not.
         told = outcomes.get(batch)
-        key = f"score:{batch}:{features.version}.{champion}"
+        # Back and forth between two champions, each time is another work.
+        key = f"score:{batch}:{features.version}.{champion}.{made.version if made else 0}"
         if made is None:
             found(batch, "not scored yet", key)
         elif _read(made, portfolio.table(FEATURES)) < features.version:

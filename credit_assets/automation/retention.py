@@ -54,7 +54,7 @@ def purge(instance: dg.DagsterInstance, portfolio: str, keep_runs: Collection[st
     assert isinstance(events, SqlEventLogStorage)
     occupied = sum(map(_size, _databases(instance)))
     ended = instance.get_runs(dg.RunsFilter(statuses=FINISHED_STATUSES, updated_before=before))
-    old = [run.run_id for run in ended if run.tags.get(PORTFOLIO_TAG, portfolio) == portfolio]
+    old = [run.run_id for run in ended if _owner(run) in (portfolio, None)]
     needed = _latest(instance, events) | set(keep_runs)
     gone = [run_id for run_id in old if run_id not in needed]
     logs = instance.compute_log_manager
@@ -73,6 +73,13 @@ def purge(instance: dg.DagsterInstance, portfolio: str, keep_runs: Collection[st
                 _vacuum(database)
     shrunk = occupied - sum(map(_size, _databases(instance)))
     return Purged(len(gone), len(old) - len(gone), freed + shrunk)
+
+
+def _owner(run: dg.DagsterRun) -> str | None:
+    """The portfolio of the run: its job says so, and of one from the UI the code location."""
+    origin = run.remote_job_origin
+    location = origin.repository_origin.code_location_origin.location_name if origin else None
+    return run.tags.get(PORTFOLIO_TAG, location)
 
 
 def _latest(instance: dg.DagsterInstance, events: SqlEventLogStorage) -> set[str]:

@@ -16,9 +16,9 @@ from dagster._core.storage.asset_check_execution_record import (
     AssetCheckExecutionRecord,
     AssetCheckExecutionRecordStatus,
 )
-from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
-from credit_assets.automation.jobs import TRAINING_TAG
+from credit_assets.automation.at_work import batches_at_work, runs_at_work
+from credit_assets.automation.jobs import KEY_TAG, PORTFOLIO_TAG, TRAINING_TAG
 from credit_assets.automation.outstanding import Outstanding, new_outcomes, training_key
 from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
@@ -73,14 +73,20 @@ def failures(
 
 
 def _evaluations(instance: dg.DagsterInstance, check: dg.AssetCheckKey) -> list[AssetCheckExecutionRecord]:
-    """The newest of each outcome; none where none failed."""
+    """The newest failures, and whatever passed since the oldest of them; none where none failed."""
 
-    def newest(status: AssetCheckExecutionRecordStatus) -> list[AssetCheckExecutionRecord]:
-        found = instance.event_log_storage.get_asset_check_execution_history(check, limit=LOOK_BACK, status={status})
+    def newest(status: AssetCheckExecutionRecordStatus, limit: int) -> list[AssetCheckExecutionRecord]:
+        found = instance.event_log_storage.get_asset_check_execution_history(check, limit=limit, status={status})
         return list(found)
 
-    failed = newest(AssetCheckExecutionRecordStatus.FAILED)
-    return failed and failed + newest(AssetCheckExecutionRecordStatus.SUCCEEDED)
+    failed, limit = newest(AssetCheckExecutionRecordStatus.FAILED, LOOK_BACK), LOOK_BACK
+    if not failed:
+        return []
+    passed = newest(AssetCheckExecutionRecordStatus.SUCCEEDED, limit)
+    while len(passed) == limit and passed[-1].id > failed[-1].id:
+        limit *= 4
+        passed = newest(AssetCheckExecutionRecordStatus.SUCCEEDED, limit)
+    return failed + passed
 
 
 def _said(evaluation: dg.AssetCheckEvaluation, name: str) -> object:
@@ -101,48 +107,58 @@ def rollback(instance: dg.DagsterInstance, portfolio: Portfolio, project: Projec
     before = registry.predecessor(project.tracking_uri, portfolio.name)
     if before is None:
         return f"{failed[0]}; there is no earlier champion to go back to."
-    why = f"version {champion} gives way to version {before}: {failed[0]}"
+    if not registry.has_reference(project.tracking_uri, portfolio.name, before):
+        return f"{failed[0]}; version {before}, which came before, never passed the gate. Roll back by hand."
     # A version that a person brings back may have to go again.
     moves = len(registry.history(project.tracking_uri, portfolio.name))
-    return Outstanding("rollback", None, why, key=f"rollback:{champion}.{moves}", champion=champion)
+    key = f"rollback:{champion}.{moves}"
+    for run in instance.get_runs(dg.RunsFilter(tags={PORTFOLIO_TAG: portfolio.name, KEY_TAG: key}), limit=1):
+        return f"{failed[0]}; run {run.run_id} is to take it back. Where that has failed, roll back by hand."
+    why = f"version {champion} gives way to version {before}: {failed[0]}"
+    return Outstanding("rollback", None, why, key=key, champion=champion)
 
 
-def retraining(
+def training(
     instance: dg.DagsterInstance, portfolio: Portfolio, project: Project, lake: Lake, now: datetime
 ) -> Outstanding | str:
-    """The training that failed checks ask for, or why there is none (yet).
+    """The training that is due, or why there is none (yet): the first, and later those that failed checks ask for.
 
-    Each failed evaluation is answered by one training, the first that starts after it, whatever started that.
-    Until enough outcomes are known that the newest candidate has not learned from, a training would make the
-    same candidate again: the failure waits for them.
+    Each failed evaluation is answered by one training, the first that starts after it and makes a candidate,
+    whatever started that. Until enough outcomes are known that the newest candidate has not learned from, a training
+    would make the same candidate again: the failure waits for them.
     """
-    settings = portfolio.automation
-    found = registry.champion(project.tracking_uri, portfolio.name)
+    found, known = registry.champion(project.tracking_uri, portfolio.name), trainings(instance, portfolio, project)
     if found is None:
-        return "There is no champion that a check could have failed on."
-    champion = int(found.version)
-    trained = last_training(instance, portfolio, project)
-    failed = [f for f in failures(instance, portfolio, RETRAINS, champion) if trained is None or f.at > trained]
-    if not failed:
-        return f"No check of a batch has failed on version {champion} since the last training."
-    asked = "; ".join(map(str, failed))
-    if isinstance(rollback(instance, portfolio, project), Outstanding):
-        return f"Asked for by: {asked}. The rollback comes first."
-    if instance.get_runs(dg.RunsFilter(tags={TRAINING_TAG: portfolio.name}, statuses=NOT_FINISHED_STATUSES), limit=1):
-        return f"Asked for by: {asked}. Waits: a training is at work."
-    cooled = (now - trained).total_seconds() / 3600 if trained else None
-    if cooled is not None and cooled < settings.cool_down_hours:
+        asked = "There is no champion"
+        if not new_outcomes(portfolio, lake, None):
+            return f"{asked}, and no outcome of a matured batch to learn from."
+        if busy := batches_at_work(instance, portfolio):
+            return f"{asked}. Waits: {', '.join(sorted(busy))} may yet bring more to learn from."
+    else:
+        failed = failures(instance, portfolio, RETRAINS, int(found.version))
+        failed = [failure for failure in failed if known.answered is None or failure.at > known.answered]
+        if not failed:
+            return f"No check of a batch has failed on version {found.version} since the last training."
+        asked = f"Asked for by: {'; '.join(map(str, failed))}"
+        if isinstance(rollback(instance, portfolio, project), Outstanding):
+            return f"{asked}. The rollback comes first."
+    if known.at_work:
+        return f"{asked}. Waits: a training is at work, run {known.at_work}."
+    settings = portfolio.automation
+    hours = (now - known.began).total_seconds() / 3600 if known.began else None
+    if hours is not None and hours < settings.cool_down_hours:
         return (
-            f"Asked for by: {asked}. Refused for now: the last training began {cooled:.1f} hours ago, and "
+            f"{asked}. Refused for now: the last training began {hours:.1f} hours ago, and "
             f"automation.cool_down_hours is {settings.cool_down_hours:g}."
         )
     new, version = outcomes_since_newest(portfolio, project, lake)
-    if new < settings.min_new_outcomes:
+    if version and new < settings.min_new_outcomes:
         return (
-            f"Asked for by: {asked}. Refused for now: {too_few(portfolio, new, version)}. Without more, training would "
-            "make the same model again."
+            f"{asked}. Refused for now: {too_few(portfolio, new, version)}. Without more, training would make the same "
+            "model again."
         )
-    return Outstanding("train", None, f"{asked}; {new:,} new outcomes", key=training_key(portfolio, lake))
+    why = f"{asked.removeprefix('Asked for by: ')}; {new:,} new outcomes"
+    return Outstanding("train", None, why, key=known.key(portfolio, lake))
 
 
 def outcomes_since_newest(portfolio: Portfolio, project: Project, lake: Lake) -> tuple[int, int | None]:
@@ -163,12 +179,35 @@ def too_few(portfolio: Portfolio, new: int, version: int | None) -> str:
     )
 
 
-def last_training(instance: dg.DagsterInstance, portfolio: Portfolio, project: Project) -> datetime | None:
-    """When the newest training was asked for: its run's beginning or, where that is purged, its candidate's."""
-    began = [
-        record.create_timestamp
-        for record in instance.get_run_records(dg.RunsFilter(tags={TRAINING_TAG: portfolio.name}), limit=1)
-    ]
-    if newest := registry.newest(project.tracking_uri, portfolio.name):
-        began.append(datetime.fromtimestamp(newest.creation_timestamp / 1000, UTC))
-    return max(began, default=None)
+@dataclass(frozen=True)
+class Trainings:
+    """The newest training of a portfolio: its run, and when that `began`, whatever became of it; the run of one that is
+    `at_work`; and when the newest began that made a candidate or is at work, and so has `answered` what was asked.
+    """
+
+    run: str | None
+    began: datetime | None
+    at_work: str | None
+    answered: datetime | None
+
+    def key(self, portfolio: Portfolio, lake: Lake) -> str:
+        """The same for the next training, as long as it would learn from the same rows."""
+        return f"{training_key(portfolio, lake)}:{self.run or 'first'}"
+
+
+def trainings(instance: dg.DagsterInstance, portfolio: Portfolio, project: Project) -> Trainings:
+    """Read off the instance and, where its run is purged, the newest candidate."""
+    newest = registry.newest(project.tracking_uri, portfolio.name)
+    made = None
+    if newest:
+        record = instance.get_run_record_by_id(newest.tags.get("dagster_run_id", ""))
+        made = record.create_timestamp if record else datetime.fromtimestamp(newest.creation_timestamp / 1000, UTC)
+    records = instance.get_run_records(dg.RunsFilter(tags={TRAINING_TAG: portfolio.name}), limit=1)
+    at_work = runs_at_work(instance, portfolio, **{TRAINING_TAG: portfolio.name})
+    began = records[0].create_timestamp if records else made
+    return Trainings(
+        run=records[0].dagster_run.run_id if records else None,
+        began=began,
+        at_work=at_work[0].run_id if at_work else None,
+        answered=began if at_work else made,
+    )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping
 
 import dagster as dg
+from dagster._core.errors import DagsterAssetCheckFailedError
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
 
-from credit_assets.automation.jobs import KEY_TAG
-from credit_assets.automation.outstanding import Outstanding, to_ingest, to_score, training_key
-from credit_assets.automation.retraining import outcomes_since_newest, too_few
-from credit_assets.automation.sensors import batches_at_work, failed_at_it, request
+from credit_assets.automation.at_work import batches_at_work
+from credit_assets.automation.jobs import KEY_TAG, PORTFOLIO_TAG
+from credit_assets.automation.outstanding import Outstanding, to_ingest, to_score
+from credit_assets.automation.retraining import outcomes_since_newest, too_few, trainings
+from credit_assets.automation.sensors import failed_at_it, request
 from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
 from credit_assets.portfolio import Portfolio
@@ -34,11 +37,14 @@ def schedules(
         description="A challenger from all outcomes known by then, if enough are new. The gate judges it.",
     )
     def weekly_challenger(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        known = trainings(context.instance, portfolio, project)
+        if known.at_work:
+            return dg.SkipReason(f"A training is at work, run {known.at_work}.")
         new, version = outcomes_since_newest(portfolio, project, lake)
         if new < portfolio.automation.min_new_outcomes:
             return dg.SkipReason(f"{too_few(portfolio, new, version)}.")
         why = f"the weekly challenger; {new:,} new outcomes"
-        return request(portfolio, Outstanding("train", None, why, key=training_key(portfolio, lake)))
+        return request(portfolio, Outstanding("train", None, why, key=known.key(portfolio, lake)))
 
     @dg.schedule(
         name="daily_sweep",
@@ -52,7 +58,10 @@ def schedules(
     def daily_sweep(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         found = registry.champion(project.tracking_uri, name)
         champion = int(found.version) if found else None
-        due = to_ingest(portfolio, inbox, lake) + (to_score(portfolio, lake, champion) if champion else [])
+        # As long as two looks of the sensor: what somebody is copying just now is not taken half.
+        untouched_since = time.time() - 2 * portfolio.automation.interval_s
+        due = to_ingest(portfolio, inbox, lake, untouched_since)
+        due += to_score(portfolio, lake, champion) if champion else []
         busy, today = batches_at_work(context.instance, portfolio), context.scheduled_execution_time.date().isoformat()
         swept = {
             item.batch: item
@@ -83,10 +92,21 @@ def _part_of_batch(asked: dg.RunRequest, parts: Mapping[str, Collection[dg.Asset
 
 
 def _settled(instance: dg.DagsterInstance, portfolio: Portfolio, lake: Lake, due: Outstanding) -> bool:
-    """Whether a run for just this is at work, or failed in one of its steps: the same would fail again."""
-    runs = list(instance.get_runs(dg.RunsFilter(tags={KEY_TAG: due.key})))
+    """Whether a run for just this is at work, or was refused: the same would be refused again. What else may stop a
+    step, such as a full disk, is tried again."""
+    runs = list(instance.get_runs(dg.RunsFilter(tags={PORTFOLIO_TAG: portfolio.name, KEY_TAG: due.key})))
     if due.job == "score" and (whole := failed_at_it(instance, portfolio, lake, due)):
         runs.append(whole)
-    return any(
-        run.status in NOT_FINISHED_STATUSES or run.tags.get(RUN_FAILURE_REASON_TAG) == "STEP_FAILURE" for run in runs
+    return any(run.status in NOT_FINISHED_STATUSES or _refused(instance, run) for run in runs)
+
+
+def _refused(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Whether a step said no, or a check did: of the data, that is, and not of the machine."""
+    if run.tags.get(RUN_FAILURE_REASON_TAG) != "STEP_FAILURE":
+        return False
+    failures = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
+    told = [entry.dagster_event.step_failure_data for entry in failures if entry.dagster_event]
+    return not told or any(
+        data.user_failure_data or (data.error and data.error.cls_name == DagsterAssetCheckFailedError.__name__)
+        for data in told
     )

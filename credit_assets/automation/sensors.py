@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
-from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
-from dagster._core.storage.tags import PARTITION_NAME_TAG, SENSOR_NAME_TAG
+from dagster._core.storage.tags import SENSOR_NAME_TAG
 
+from credit_assets.automation.at_work import batches_at_work
 from credit_assets.automation.jobs import (
     CHAMPION_TAG,
     CORRECTION_TAG,
@@ -20,8 +20,8 @@ from credit_assets.automation.jobs import (
     PORTFOLIO_TAG,
     champion_config,
 )
-from credit_assets.automation.outstanding import FEATURES, Outstanding, arrivals, to_score, to_train
-from credit_assets.automation.retraining import retraining, rollback
+from credit_assets.automation.outstanding import FEATURES, Outstanding, arrivals, to_score
+from credit_assets.automation.retraining import rollback, training
 from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
 from credit_assets.portfolio import Portfolio
@@ -88,8 +88,7 @@ def sensors(
         "performance, once enough outcomes are known that the newest candidate has not learned from.",
     )
     def retrain(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        first = to_train(portfolio, lake, registry.champion(uri, name) is not None)
-        due = first[0] if first else retraining(context.instance, portfolio, project, lake, datetime.now(UTC))
+        due = training(context.instance, portfolio, project, lake, datetime.now(UTC))
         return dg.SkipReason(due) if isinstance(due, str) else request(portfolio, due)
 
     @dg.sensor(
@@ -123,12 +122,6 @@ def request(portfolio: Portfolio, due: Outstanding, again: str = "") -> dg.RunRe
         run_config=back if due.job == "rollback" else None,
         asset_selection=[dg.AssetKey([name, table]) for table in due.tables] or None,
     )
-
-
-def batches_at_work(instance: dg.DagsterInstance, portfolio: Portfolio) -> set[str]:
-    """The batches that a run, queued or at work, is making something of."""
-    unfinished = instance.get_runs(dg.RunsFilter(statuses=NOT_FINISHED_STATUSES, tags={PORTFOLIO_TAG: portfolio.name}))
-    return {run.tags[PARTITION_NAME_TAG] for run in unfinished if PARTITION_NAME_TAG in run.tags}
 
 
 def _whole(due: Outstanding, champion: int | None) -> Outstanding:

@@ -59,8 +59,8 @@ def training_set_sql(
     `features` names a relation keyed by `entity_key` and `batch`, `known_outcomes` one of what
     `known_outcomes_sql` gives.
 
-    - The window is the newest batch with outcomes of both classes, and the `window_batches` - 1 batches
-      with outcomes before it.
+    - The window is the newest batch that has features and outcomes of both classes, and the
+      `window_batches` - 1 batches with outcomes before it.
     - That newest batch is the out-of-time test. Rows of newer batches, and earlier rows of an applicant
       who is in the test, are left out.
     - Where the window is one batch only, the test is the share `holdout_share` of its applicants.
@@ -72,11 +72,14 @@ def training_set_sql(
     are: an applicant in `valid` stays out of `train` whatever is delivered later.
     """
     return f"""
-WITH labels AS (
+WITH learnable AS (
+    SELECT known.* FROM {known_outcomes} AS known JOIN {features} AS features USING ({entity_key}, batch)
+),
+labels AS (
     SELECT {entity_key}, batch, target, max(batch) FILTER (WHERE goods AND bads) OVER () AS newest
-    FROM {known_outcomes} AS known
+    FROM learnable
     JOIN (
-        SELECT batch, bool_or(target = 0) AS goods, bool_or(target = 1) AS bads FROM {known_outcomes} GROUP BY batch
+        SELECT batch, bool_or(target = 0) AS goods, bool_or(target = 1) AS bads FROM learnable GROUP BY batch
     ) USING (batch)
 ),
 learned_from AS (

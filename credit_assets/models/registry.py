@@ -10,7 +10,7 @@ import json
 import os
 import platform
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -38,6 +38,9 @@ IMPORTANCE = "importance.json"
 
 DRIFT_REFERENCE = "drift_reference.parquet"
 """Artifact of a run: what batches are held against. A version without it never passed the gate."""
+
+POPULATION = "population.parquet"
+"""Artifact of a run: the newest batch when the version was to be promoted, where it had not learned from it."""
 
 ROOT_RUN, LEARNED_FROM = "dagster_root_run_id", "learned_from"
 """Tags of a version: the first attempt at the Dagster run that trained it, and a hash of the rows it learned from."""
@@ -327,13 +330,13 @@ def roll_back(
         if current is None:
             raise PromotionRefused(f"Model {name} has no champion to roll back from.")
         if from_version in (None, current) and events[-1].run_id not in dagster_runs:
-            wanted = to_version or predecessor_of(events)
+            wanted = to_version or _predecessor(tracking_uri, name, events)
             if wanted is None:
                 raise PromotionRefused(
                     f"Version {current} of {name} has no predecessor that was not rolled back from itself. "
                     "Name a version, or train a new candidate."
                 )
-            if not _has_artifact(tracking_uri, run_of(tracking_uri, name, wanted), DRIFT_REFERENCE):
+            if not has_reference(tracking_uri, name, wanted):
                 raise PromotionRefused(
                     f"Version {wanted} of {name} never passed the gate: its run has no {DRIFT_REFERENCE}, "
                     "and no batch could be held against it."
@@ -371,17 +374,28 @@ def decided_at(events: Sequence[ChampionEvent], when: datetime) -> int | None:
 
 def predecessor(tracking_uri: str, name: str) -> int | None:
     """The version a rollback would go to; None where there is none."""
-    return predecessor_of(history(tracking_uri, name))
+    return _predecessor(tracking_uri, name, history(tracking_uri, name))
 
 
-def predecessor_of(events: Sequence[ChampionEvent]) -> int | None:
-    """What decided before the champion was first promoted, and was not rolled back from itself: going back again
-    and again comes to an end, and never to a version known to be worse."""
+def _predecessor(tracking_uri: str, name: str, events: Sequence[ChampionEvent]) -> int | None:
+    return predecessor_of(events, {int(version.version) for version in versions(tracking_uri, name)})
+
+
+def has_reference(tracking_uri: str, name: str, number: int) -> bool:
+    """Whether batches can be held against the version: it has passed the gate."""
+    return has_artifact(tracking_uri, run_of(tracking_uri, name, number), DRIFT_REFERENCE)
+
+
+def predecessor_of(events: Sequence[ChampionEvent], registered: Collection[int]) -> int | None:
+    """What decided before the champion was first promoted, was not rolled back from itself and is still registered:
+    going back again and again comes to an end, and never to a version known to be worse."""
     if not events:
         return None
     first = next(index for index, event in enumerate(events) if event.version == events[-1].version)
     undone = rolled_back(events)
-    return next((event.version for event in reversed(events[:first]) if event.version not in undone), None)
+    return next(
+        (event.version for event in reversed(events[:first]) if event.version in set(registered) - set(undone)), None
+    )
 
 
 def rolled_back(events: Sequence[ChampionEvent]) -> dict[int, ChampionEvent]:
@@ -450,6 +464,11 @@ def artifact(tracking_uri: str, run_id: str, name: str) -> Iterator[Path]:
                 run_id=run_id, artifact_path=name, dst_path=folder, tracking_uri=tracking_uri
             )
         )
+
+
+def has_artifact(tracking_uri: str, run_id: str, name: str) -> bool:
+    """Whether a file of this name was logged with a run."""
+    return any(file.path == name for file in _client(tracking_uri).list_artifacts(run_id))
 
 
 def provenance_tags(
@@ -632,7 +651,3 @@ def _model(tracking_uri: str, name: str) -> RegisteredModel | None:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return None
         raise
-
-
-def _has_artifact(tracking_uri: str, run_id: str, name: str) -> bool:
-    return any(file.path == name for file in _client(tracking_uri).list_artifacts(run_id))

@@ -7,6 +7,7 @@ Nothing is asserted here, but that a run that is asked for fits its job.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,6 +16,7 @@ from pathlib import Path
 import dagster as dg
 import duckdb
 import mlflow
+import pytest
 from dagster._core.events import JobFailureData, RunFailureReason
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.storage.tags import RUN_KEY_TAG
@@ -112,7 +114,7 @@ class Loop:
 
     def learn(self) -> None:
         """A version that has learned from what is known now, with the training set that it was made from."""
-        sources = [self.portfolio.table(table) for table in ("applications", "outcomes")]
+        sources = [self.portfolio.table(table) for table in ("applications", "outcomes", "features")]
         inputs = json.dumps({table: self.lake.version(table) for table in sources if self.lake.exists(table)})
         with duckdb.connect() as con:
             table = self.portfolio.table("training_set")
@@ -120,6 +122,7 @@ class Loop:
         uri = self.project.tracking_uri
         client = mlflow.MlflowClient(uri, registry_uri=uri)
         run = client.create_run(registry.experiment(uri, BOOK, self.project.artifacts)).info.run_id
+        client.log_text(run, "", registry.DRIFT_REFERENCE)
         if not client.search_registered_models(f"name = '{BOOK}'"):
             client.create_registered_model(BOOK)
         client.create_model_version(BOOK, "nowhere", run, tags={f"table.{table}": str(version)})
@@ -156,15 +159,18 @@ class Loop:
         self.look()
         return self.look()
 
-    def due(self, schedule: str, at: datetime) -> Asked:
-        """One tick of the schedule."""
+    def due(self, schedule: str, at: datetime, later: float = 3600) -> Asked:
+        """One tick of the schedule, some seconds later than now."""
         built = self.repository
         parts = {job.name: _assets(job) for job in built.get_all_jobs()}
         [asked] = [each for each in schedules(self.portfolio, self.project, parts) if each.name == schedule]
         context = dg.build_schedule_context(
             self.instance, at, repository_def=built, instance_ref=self.instance.get_ref()
         )
-        found = asked.evaluate_tick(context)
+        with pytest.MonkeyPatch.context() as patch:
+            now = time.time()
+            patch.setattr("credit_assets.automation.schedules.time.time", lambda: now + later)
+            found = asked.evaluate_tick(context)
         return _asked(found.run_requests, found.skip_message)
 
     def start(self, request: dg.RunRequest, status: dg.DagsterRunStatus = dg.DagsterRunStatus.QUEUED) -> dg.DagsterRun:

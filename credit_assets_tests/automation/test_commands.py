@@ -1,6 +1,10 @@
 """What `status` tells of projects that are not in their best state. Of a whole line: `end_to_end/test_line.py`."""
 
+import dagster as dg
+from dagster._core.utils import make_new_run_id
+
 from credit_assets.automation.commands import run_outstanding, status
+from credit_assets.automation.jobs import PORTFOLIO_TAG
 from credit_assets_tests.small_project import BATCHES, BOOK, FEW_FEATURES, deliver_sample, inside, make_project
 
 
@@ -40,3 +44,17 @@ def test_a_training_that_failed_is_told_and_is_still_due(tmp_path):
     ]
     assert {check["check"] for check in told["checks"]} == {"no_rows_quarantined"}
     assert all(check["passed"] and check["batch"] == BATCHES[1] for check in told["checks"])
+
+
+def test_what_the_daemon_is_at_work_on_is_left_to_it(tmp_path):
+    project = make_project(tmp_path / "project", sql=FEW_FEATURES)
+    deliver_sample(project, applicants=120, batches=2)
+    said: list[str] = []
+    with inside(project):
+        with dg.DagsterInstance.get() as instance:
+            tags = {PORTFOLIO_TAG: BOOK, "dagster/partition": BATCHES[0]}
+            theirs = dg.DagsterRun("ingest", make_new_run_id(), tags=tags, status=dg.DagsterRunStatus.STARTED)
+            instance.add_run(theirs)
+        outcomes = run_outstanding(project, BOOK, said.append)
+    assert [(outcome.job, outcome.batch) for outcome in outcomes if outcome.batch] == [("ingest", BATCHES[1])]
+    assert f"  waits: run {theirs.run_id} is at work" in said

@@ -637,6 +637,26 @@ def test_new_outcomes_are_those_that_the_training_set_did_not_have(lake, con):
     assert new_outcomes(PORTFOLIO, lake, trained) == 12
 
 
+def test_outcomes_of_a_batch_without_features_are_new_once_it_has_them(lake, con):
+    applicants(lake, con, BATCH, 10, known=6)
+    rows = "SELECT 2000 + i AS SK_ID_CURR, i % 2 AS TARGET FROM range(10) t(i)"
+    put(lake, con, "applications", "2026-02", rows)
+    assert new_outcomes(PORTFOLIO, lake, None) == 6
+    inputs = {f"{BOOK}/{name}": lake.version(f"{BOOK}/{name}") for name in ("applications", "outcomes", "features")}
+    trained = lake.replace(con, "SELECT 1 AS x", f"{BOOK}/training_set", None, {"inputs": json.dumps(inputs)})
+    put(lake, con, "features", "2026-02", f"SELECT SK_ID_CURR FROM ({rows})")
+    assert new_outcomes(PORTFOLIO, lake, trained) == 10
+
+
+def test_a_champion_that_comes_back_scores_an_open_batch_anew(lake, con):
+    applicants(lake, con, BATCH, 10)
+    keys = []
+    for champion, then in ((1, 2), (2, 1), (1, 2)):
+        judge(lake, con, BATCH, champion)
+        keys += [found.key for found in to_score(PORTFOLIO, lake, then)]
+    assert len(set(keys)) == 3
+
+
 def test_a_batch_is_scored_once_for_each_time_its_features_are_made(lake, con):
     applicants(lake, con, BATCH, 10)
     assert to_do(lake) == [(BATCH, "not scored yet", ())]
@@ -679,7 +699,7 @@ def test_how_many_batches_a_new_champion_scores_again_is_the_books_to_say(lake, 
     for batch in (BATCH, "2026-02"):
         applicants(lake, con, batch, 10)
         judge(lake, con, batch, 1)
-    for number in range(3):
+    for number in range(4):
         automation = PORTFOLIO.automation.model_copy(update={"rescore_open_batches": number})
         book = PORTFOLIO.model_copy(update={"automation": automation})
         assert len(to_score(book, lake, 2)) == min(number, 2)

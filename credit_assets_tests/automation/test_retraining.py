@@ -8,11 +8,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
+import mlflow
 import pytest
 
-from credit_assets.automation.jobs import PORTFOLIO_TAG, TRAINING_TAG
+from credit_assets.automation import retraining
+from credit_assets.automation.jobs import KEY_TAG, PORTFOLIO_TAG, TRAINING_TAG
 from credit_assets.automation.outstanding import Outstanding, new_outcomes
-from credit_assets.automation.retraining import RETRAINS, failures, retraining, rollback
+from credit_assets.automation.retraining import RETRAINS, failures, rollback, training
 from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
 from credit_assets.monitoring.checks import FEATURES_DRIFTED, NOT_WORSE, PERFORMANCE_HOLDS, SCORES_DRIFTED
@@ -51,7 +53,7 @@ class Book:
         return Lake(self.project.lake)
 
     def asked(self, instance: dg.DagsterInstance, later: timedelta = timedelta(days=2)) -> Outstanding | str:
-        return retraining(instance, self.portfolio, self.project, self.lake, datetime.now(UTC) + later)
+        return training(instance, self.portfolio, self.project, self.lake, datetime.now(UTC) + later)
 
 
 @pytest.fixture
@@ -99,13 +101,29 @@ def evaluated(
     assert dg.materialize([measured], instance=instance, partition_key=batch).success
 
 
-def trained(instance: dg.DagsterInstance) -> None:
-    """A training ran."""
+def trained(instance: dg.DagsterInstance, book: Book | None = None) -> str:
+    """A training ran and, in the book, made a candidate from what the newest was made from; its run."""
 
     @dg.job(tags={TRAINING_TAG: BOOK, PORTFOLIO_TAG: BOOK})
     def train() -> None: ...
 
-    assert train.execute_in_process(instance=instance).success
+    done = train.execute_in_process(instance=instance)
+    if book:
+        uri = book.project.tracking_uri
+        newest = registry.newest(uri, BOOK)
+        tags = {**newest.tags, "dagster_run_id": done.run_id}
+        mlflow.MlflowClient(uri, registry_uri=uri).create_model_version(BOOK, newest.source, newest.run_id, tags=tags)
+    return done.run_id
+
+
+def started(instance: dg.DagsterInstance, job: str, status: dg.DagsterRunStatus, **tags: str) -> str:
+    """A run of the job that has come so far."""
+
+    @dg.job(name=job)
+    def made() -> None: ...
+
+    run = instance.create_run_for_job(made, status=status, tags={PORTFOLIO_TAG: BOOK, **tags})
+    return run.run_id
 
 
 def test_without_a_failure_nothing_is_asked_for(book, instance):
@@ -146,10 +164,11 @@ def test_too_few_new_outcomes_are_refused(with_outcomes, instance, tmp_path):
     assert "1,400 outcomes are known" in book.asked(instance)
 
 
-def test_after_a_training_the_same_failure_asks_no_more(with_outcomes, instance):
+def test_after_a_training_the_same_failure_asks_no_more(with_outcomes, instance, tmp_path):
+    book = Book(copy_of(with_outcomes.project, tmp_path / "project"))
     evaluated(instance, SCORES_DRIFTED)
-    trained(instance)
-    assert with_outcomes.asked(instance) == "No check of a batch has failed on version 1 since the last training."
+    trained(instance, book)
+    assert book.asked(instance) == "No check of a batch has failed on version 1 since the last training."
 
 
 def test_a_failure_after_a_training_waits_for_the_cool_down(with_outcomes, instance):
@@ -157,6 +176,45 @@ def test_a_failure_after_a_training_waits_for_the_cool_down(with_outcomes, insta
     evaluated(instance, SCORES_DRIFTED)
     assert "automation.cool_down_hours is 24" in with_outcomes.asked(instance, timedelta(hours=23))
     assert isinstance(with_outcomes.asked(instance, timedelta(hours=25)), Outstanding)
+
+
+def test_a_training_that_made_no_candidate_has_answered_nothing(with_outcomes, instance):
+    evaluated(instance, SCORES_DRIFTED)
+    before = with_outcomes.asked(instance)
+    trained(instance)
+    again = with_outcomes.asked(instance)
+    assert isinstance(before, Outstanding) and isinstance(again, Outstanding)
+    assert again.key != before.key, "Dagster starts one run a key"
+
+
+def test_while_a_training_is_at_work_none_is_asked_for(with_outcomes, instance):
+    evaluated(instance, SCORES_DRIFTED)
+    run = started(instance, "train", dg.DagsterRunStatus.STARTED, **{TRAINING_TAG: BOOK})
+    assert with_outcomes.asked(instance) == "No check of a batch has failed on version 1 since the last training."
+    evaluated(instance, FEATURES_DRIFTED)
+    assert f"Waits: a training is at work, run {run}." in with_outcomes.asked(instance)
+
+
+def test_the_first_training_waits_for_batches_that_are_being_read(with_outcomes, instance, tmp_path):
+    """And for the cool-down, once one has failed."""
+    book = Book(copy_of(with_outcomes.project, tmp_path / "project"))
+    uri = book.project.tracking_uri
+    mlflow.MlflowClient(uri, registry_uri=uri).delete_registered_model(BOOK)
+    assert isinstance(book.asked(instance), Outstanding)
+    run = started(instance, "ingest", dg.DagsterRunStatus.NOT_STARTED, **{"dagster/partition": "2026-04"})
+    assert book.asked(instance) == "There is no champion. Waits: 2026-04 may yet bring more to learn from."
+    instance.delete_run(run)
+    trained(instance)
+    assert "Refused for now: the last training began" in book.asked(instance, timedelta(hours=23))
+    assert isinstance(book.asked(instance, timedelta(hours=25)), Outstanding)
+
+
+def test_a_candidate_that_was_refused_is_not_made_again_of_the_same_data(with_outcomes, instance, tmp_path):
+    book = Book(copy_of(with_outcomes.project, tmp_path / "project"))
+    assert run_job(book.project, "train").success
+    uri = book.project.tracking_uri
+    mlflow.MlflowClient(uri, registry_uri=uri).delete_registered_model_alias(BOOK, registry.CHAMPION)
+    assert "There is no champion. Refused for now: 0 outcomes are known that version 2 has not" in book.asked(instance)
 
 
 def test_failures_on_another_champion_are_past(with_outcomes, instance):
@@ -179,6 +237,15 @@ def test_a_batch_that_passes_when_it_is_looked_over_again_asks_for_nothing(with_
     assert "2026-03" not in asked.why
 
 
+def test_a_batch_that_passed_long_ago_asks_for_nothing_again(with_outcomes, instance, monkeypatch):
+    monkeypatch.setattr(retraining, "LOOK_BACK", 2)
+    evaluated(instance, SCORES_DRIFTED)
+    evaluated(instance, SCORES_DRIFTED, passed=True)
+    for month in range(4, 13):
+        evaluated(instance, SCORES_DRIFTED, batch=f"2026-{month:02}", passed=True)
+    assert failures(instance, with_outcomes.portfolio, RETRAINS, 1) == []
+
+
 def test_a_check_that_began_first_and_failed_last_is_the_latest(with_outcomes, instance):
     evaluated(instance, SCORES_DRIFTED, meanwhile=lambda: evaluated(instance, SCORES_DRIFTED, passed=True))
     assert [f.batch for f in failures(instance, with_outcomes.portfolio, RETRAINS, 1)] == ["2026-03"]
@@ -190,7 +257,7 @@ def test_a_restart_neither_forgets_nor_repeats(with_outcomes, tmp_path):
         before = with_outcomes.asked(instance)
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
         assert with_outcomes.asked(instance) == before
-        trained(instance)
+        started(instance, "train", dg.DagsterRunStatus.NOT_STARTED, **{TRAINING_TAG: BOOK})
         assert isinstance(with_outcomes.asked(instance), str)
 
 
@@ -215,6 +282,9 @@ def test_a_champion_that_does_worse_gives_way_once(with_outcomes, instance, tmp_
     assert due.job == "rollback"
     assert "version 2 gives way to version 1" in due.why
     assert "The rollback comes first" in book.asked(instance)
+    run = started(instance, "rollback", dg.DagsterRunStatus.FAILURE, **{KEY_TAG: due.key})
+    assert f"run {run} is to take it back" in rollback(instance, book.portfolio, book.project)
+    assert "The rollback comes first" not in book.asked(instance)
     registry.promote(book.project.tracking_uri, BOOK, 1, by="rollback", why=due.why)
     assert (
         rollback(instance, book.portfolio, book.project) == "Version 1 has not done worse than the champion before it."

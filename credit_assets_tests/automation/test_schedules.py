@@ -9,13 +9,13 @@ import pytest
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 from dagster._utils.schedules import schedule_execution_time_iterator
 
-from credit_assets.automation.jobs import CHAMPION_TAG, KEY_TAG
+from credit_assets.automation.jobs import CHAMPION_TAG, KEY_TAG, PORTFOLIO_TAG
 from credit_assets.automation.outstanding import training_key
 from credit_assets.automation.runs import execute
 from credit_assets.automation.schedules import schedules
 from credit_assets.definitions import build
 from credit_assets.resources import AUTOMATIC_TAG, WHY_TAG
-from credit_assets_tests.automation.loop import BOOK, OUTCOMES, Asked, Loop
+from credit_assets_tests.automation.loop import BOOK, FILES, OUTCOMES, Asked, Loop
 from credit_assets_tests.small_project import FEW_FEATURES, inside, make_project
 
 MONDAY, TUESDAY = datetime(2026, 6, 1, 5, tzinfo=UTC), datetime(2026, 6, 2, 5, tzinfo=UTC)
@@ -85,10 +85,10 @@ def test_a_challenger_is_trained_once_enough_is_new(loop):
     with_outcomes(loop, "2026-02")
     request = only(loop.due("weekly_challenger", MONDAY))
     assert (request.job_name, request.partition_key, request.asset_selection) == ("train", None, None)
-    assert request.run_key == request.tags[KEY_TAG] == training_key(loop.portfolio, loop.lake)
+    assert request.run_key == request.tags[KEY_TAG] == f"{training_key(loop.portfolio, loop.lake)}:first"
     assert request.tags[WHY_TAG] == "the weekly challenger; 2 new outcomes"
     assert request.tags[AUTOMATIC_TAG] == "true"
-    loop.start(request)
+    loop.start(request, dg.DagsterRunStatus.SUCCESS)
     loop.learn()
     assert "0 outcomes are known that version 2" in str(loop.due("weekly_challenger", MONDAY))
 
@@ -143,6 +143,31 @@ def test_what_is_at_work_is_not_swept_up(loop, status):
     assert only(sweep(loop)).partition_key == "2026-02"
     loop.copy("2026-01", "bureau.csv", content="A\n2\n")
     assert only(sweep(loop)).partition_key == "2026-02"
+
+
+def test_what_somebody_is_copying_just_now_is_not_swept_up(loop):
+    """Nor a folder that lacks a file, however long it has lain there."""
+    loop.copy("2026-01")
+    (loop.copy("2026-02") / "bureau.csv").unlink()
+    assert loop.due("daily_sweep", MONDAY, later=30) == "Nothing was missed."
+    assert only(sweep(loop)).partition_key == "2026-01"
+
+
+def test_another_portfolios_run_for_a_work_of_that_key_says_nothing(loop):
+    loop.copy("2026-01")
+    run = loop.fail(only(loop.settled()))
+    assert sweep(loop) == "Nothing was missed."
+    loop.instance.add_run_tags(run, {PORTFOLIO_TAG: "other"})
+    assert only(sweep(loop)).partition_key == "2026-01"
+
+
+def test_a_challenger_waits_for_a_training_that_is_at_work(loop):
+    loop.automated(min_new_outcomes=2)
+    loop.copy("2026-01", *FILES, OUTCOMES)
+    loop.ingest("2026-01")
+    request = only(loop.due("weekly_challenger", MONDAY))
+    run = loop.start(request)
+    assert loop.due("weekly_challenger", MONDAY) == f"A training is at work, run {run.run_id}."
 
 
 def test_what_failed_in_a_step_waits_for_other_files(loop):

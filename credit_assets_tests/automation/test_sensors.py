@@ -331,18 +331,19 @@ def with_outcomes(loop: Loop, batch: str) -> None:
 
 
 def test_without_outcomes_nothing_is_trained(loop):
-    assert loop.look("retrain") == "There is no champion that a check could have failed on."
+    nothing = "There is no champion, and no outcome of a matured batch to learn from."
+    assert loop.look("retrain") == nothing
     loop.copy("2026-01")
     loop.ingest("2026-01")
-    assert isinstance(loop.look("retrain"), str)
+    assert loop.look("retrain") == nothing
 
 
 def test_the_first_outcomes_start_the_first_training(loop):
     with_outcomes(loop, "2026-01")
     request = only(loop.look("retrain"))
     assert (request.job_name, request.partition_key, request.asset_selection) == ("train", None, None)
-    assert request.tags[WHY_TAG] == "there is no champion"
-    assert request.tags[KEY_TAG] == request.run_key == training_key(loop.portfolio, loop.lake)
+    assert request.tags[WHY_TAG] == "There is no champion; 2 new outcomes"
+    assert request.tags[KEY_TAG] == request.run_key == f"{training_key(loop.portfolio, loop.lake)}:first"
     assert loop.look("retrain") == [request], "the same key, of which Dagster starts one run"
     with_outcomes(loop, "2026-02")
     assert only(loop.look("retrain")).run_key != request.run_key
@@ -358,7 +359,7 @@ def test_a_failed_check_starts_a_training_once_enough_is_new(loop):
     with_outcomes(loop, "2026-02")
     request = only(loop.look("retrain"))
     assert request.tags[WHY_TAG] == f"{FEATURES_DRIFTED} failed on 2026-01 (Words); 2 new outcomes"
-    assert request.run_key == training_key(loop.portfolio, loop.lake)
+    assert request.run_key == f"{training_key(loop.portfolio, loop.lake)}:first"
 
 
 def test_a_champion_that_does_worse_than_the_one_before_is_taken_back(loop):

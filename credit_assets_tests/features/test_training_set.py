@@ -23,15 +23,18 @@ def applications(batch: str, keys: range | list[int], target: list[float] | floa
     return pd.DataFrame({"SK_ID_CURR": list(keys), "batch": batch, "TARGET": target})
 
 
-def split(frame: pd.DataFrame, outcomes: pd.DataFrame | None = None, **changes: float) -> pd.DataFrame:
-    """The training set of these applications, with their key as their only feature."""
+def split(
+    frame: pd.DataFrame, outcomes: pd.DataFrame | None = None, without_features: str = "", **changes: float
+) -> pd.DataFrame:
+    """The training set of these applications (one batch perhaps without features), with their key as the only one."""
     settings = {"seed": 20, "holdout_share": 0.25, "valid_share": 0.2, "window_batches": 24, **changes}
     matured_share = settings.pop("matured_share", 0.01)
     if outcomes is None:
         outcomes = applications("2026-01", [])
     with duckdb.connect() as connection:
         connection.register("applications", frame)
-        connection.register("features", frame.assign(income=frame["SK_ID_CURR"] * 10.0).drop(columns="TARGET"))
+        features = frame.assign(income=frame["SK_ID_CURR"] * 10.0).drop(columns="TARGET")
+        connection.register("features", features[features["batch"] != without_features])
         connection.register("outcomes", outcomes)
         known = known_outcomes_sql(
             applications="applications",
@@ -113,6 +116,14 @@ def test_the_window_goes_with_the_newest_matured_batches() -> None:
     alone = split(frame, window_batches=1)
     assert set(alone["batch"]) == {"2026-05"}
     assert set(alone["fold"]) == {"train", "valid", "test"}
+
+
+def test_a_batch_whose_features_could_not_be_made_is_not_the_newest() -> None:
+    frame = pd.concat(
+        [applications(f"2026-0{n}", range(n * 100, n * 100 + 100), alternating(100)) for n in range(1, 4)]
+    )
+    training_set = split(frame, without_features="2026-03")
+    assert set(training_set.loc[training_set["fold"] == "test", "batch"]) == {"2026-02"}
 
 
 def test_an_outcome_delivered_later_goes_before_the_one_of_the_application() -> None:

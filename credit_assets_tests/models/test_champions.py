@@ -317,7 +317,14 @@ def events(moves: list[tuple[int, registry.By]]) -> list[ChampionEvent]:
     ],
 )
 def test_the_predecessor_decided_before_and_was_not_found_wanting(moves, expected) -> None:
-    assert registry.predecessor_of(events(moves)) == expected
+    assert registry.predecessor_of(events(moves), range(9)) == expected
+
+
+def test_a_version_that_was_deleted_is_not_gone_back_to() -> None:
+    moves = [(1, "gate"), (2, "gate"), (3, "gate")]
+    assert registry.predecessor_of(events(moves), {1, 2, 3}) == 2
+    assert registry.predecessor_of(events(moves), {1, 3}) == 1
+    assert registry.predecessor_of(events(moves), {3}) is None
 
 
 @given(st.lists(st.sampled_from(["train", "back", "hand"]), max_size=30), st.data())
@@ -327,7 +334,7 @@ def test_rollbacks_in_a_row_come_to_an_end_and_never_to_a_version_known_to_be_wo
 
     def back() -> int | None:
         history = events(moves)
-        to = registry.predecessor_of(history)
+        to = registry.predecessor_of(history, range(99))
         if to is not None:
             assert to < history[-1].version
             assert to not in registry.rolled_back(history)
