@@ -31,7 +31,7 @@ demo: install
 	$(BIN)/credit-assets demo --portfolio $(PORTFOLIO)
 
 test: install
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 dev: install
 	$(BIN)/python -W ignore -m dagster dev --host 127.0.0.1 --port 3000

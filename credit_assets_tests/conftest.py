@@ -18,15 +18,6 @@ if TYPE_CHECKING:
 PROJECT = Path(__file__).parents[1]
 
 
-# First: xdist reads the marks when its own turn comes.
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of tests in several processes, those of a file share one, for its fixtures; those of the years, too."""
-    for item in items:
-        shared = "years" if "years" in getattr(item, "fixturenames", ()) else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(shared))
-
-
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real public credit data; the test skips where it is not at hand."""

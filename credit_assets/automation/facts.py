@@ -18,8 +18,9 @@ import psutil
 from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.scheduler.instigation import InstigatorState, InstigatorTick, TickStatus
 from dagster._core.storage.dagster_run import RunRecord
-from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, WILL_RETRY_TAG
+from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG
 
+from credit_assets.automation.at_work import retry_is_open
 from credit_assets.automation.jobs import CORRECTION_TAG, PORTFOLIO_TAG, TRAINING_TAG
 from credit_assets.automation.notifications import Alert, Kind, Severity, at, clock, identity
 from credit_assets.automation.outbox import DAY, HOUR, Outbox
@@ -35,8 +36,6 @@ from credit_assets.resources import WHY_TAG
 
 OVERLAP_S = 120.0
 """A run's update may become visible later than one that is newer; so far back is looked again."""
-RETRY_DECIDED_S = 1800.0
-"""That a failed run is left alone while Dagster has not launched it again, or said that it will not."""
 RUNS_A_LOOK = 20
 """Runs whose events are read in one look; the others wait for the next."""
 
@@ -96,7 +95,7 @@ def tell_runs(outbox: Outbox, instance: dg.DagsterInstance, place: Place, answer
         for record in changed
         if place.holds(record.dagster_run) and _updated(record) != seen.get(record.dagster_run.run_id)
     ]
-    undecided = [record for record in new if _undecided(instance, record, now)]
+    undecided = [record for record in new if retry_is_open(instance, record, now)]
     still_open = {record.dagster_run.run_id for record in undecided}
     decided = [record for record in new if record.dagster_run.run_id not in still_open]
     read, left = decided[:RUNS_A_LOOK], decided[RUNS_A_LOOK:]
@@ -128,14 +127,6 @@ def _updated(record: RunRecord) -> float:
 
 def _launched_again(run: dg.DagsterRun) -> bool:
     return run.is_failure and AUTO_RETRY_RUN_ID_TAG in run.tags
-
-
-def _undecided(instance: dg.DagsterInstance, record: RunRecord, now: float) -> bool:
-    """Whether it is still open if Dagster launches the failed run again."""
-    run = record.dagster_run
-    if not run.is_failure or not instance.run_retries_enabled or now - _updated(record) > RETRY_DECIDED_S:
-        return False
-    return run.is_complete_and_waiting_to_retry or WILL_RETRY_TAG not in run.tags
 
 
 def _attempts(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[dg.DagsterRun]:

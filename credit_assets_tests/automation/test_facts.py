@@ -12,9 +12,11 @@ import dagster as dg
 import duckdb
 import psutil
 import pytest
+from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.definitions.selector import InstigatorSelector
 from dagster._core.errors import SensorExecutionError, user_code_error_boundary
+from dagster._core.execution.api import execute_run
 from dagster._core.remote_origin import (
     RegisteredCodeLocationOrigin,
     RemoteInstigatorOrigin,
@@ -32,8 +34,8 @@ from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, PARENT_RUN_ID_TAG,
 from dagster._core.test_utils import create_run_for_test
 from dagster._utils.error import serializable_error_info_from_exc_info
 
+from credit_assets.automation.at_work import RETRY_DECIDED_S
 from credit_assets.automation.facts import (
-    RETRY_DECIDED_S,
     RUNS_A_LOOK,
     Place,
     tell_capacity,
@@ -361,10 +363,11 @@ def retrying(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
 
 def attempt(instance: dg.DagsterInstance, of: str | None = None) -> str:
     """A run, or one that is launched again, with the tags that Dagster's daemon would give it."""
-    again = dg.ReexecutionOptions(parent_run_id=of) if of else None
     tags = {"attempt": "2", PARENT_RUN_ID_TAG: of, ROOT_RUN_ID_TAG: of} if of else {}
-    with dg.execute_job(dg.reconstructable(shaky_job), instance, reexecution_options=again, tags=tags) as result:
-        return result.run_id
+    family = {"parent_run_id": of, "root_run_id": of} if of else {}
+    run = instance.create_run_for_job(shaky_job(), tags=DATED | tags, remote_job_origin=origin(BOOK), **family)
+    execute_run(InMemoryJob(shaky_job()), run, instance)
+    return run.run_id
 
 
 def test_a_run_that_is_launched_again_is_not_told_and_its_last_attempt_is(box, retrying):
@@ -399,7 +402,8 @@ def test_many_that_wait_to_be_launched_again_do_not_hold_up_the_others(box):
     job = dg.define_asset_job("train").resolve(asset_graph=_graph())
     with dg.DagsterInstance.ephemeral(settings={"run_retries": {"enabled": True, "max_retries": 1}}) as instance:
         for number in range(RUNS_A_LOOK + 1):
-            instance.report_run_failed(instance.create_run_for_job(job, tags=DATED), f"crash {number}")
+            crashed = instance.create_run_for_job(job, tags=DATED, remote_job_origin=origin(BOOK))
+            instance.report_run_failed(crashed, f"crash {number}")
         last = instance.create_run_for_job(job, tags=DATED | {"dagster/max_retries": "0"})
         instance.report_run_failed(last, "the other")
         assert [alert.details for alert in look(box, instance)] == ["the other"]
