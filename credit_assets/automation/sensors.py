@@ -12,7 +12,7 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._core.storage.tags import SENSOR_NAME_TAG
 
-from credit_assets.automation.at_work import batches_at_work
+from credit_assets.automation.at_work import batches_at_work, have_passed_over_looked_at
 from credit_assets.automation.jobs import (
     CHAMPION_TAG,
     CORRECTION_TAG,
@@ -50,6 +50,7 @@ def sensors(
         champion = int(found.version) if found else None
         seen = arrivals(portfolio, inbox, lake, json.loads(context.cursor or "{}"))
         cursor = json.dumps(seen.looks, sort_keys=True)
+        have_passed_over_looked_at(context.instance, portfolio)
         busy = batches_at_work(context.instance, portfolio)
         due = [_whole(item, champion) for item in seen.due]
         due += to_score(portfolio, lake, champion) if champion else []
