@@ -76,6 +76,14 @@ def configure(project: Project, changes: Mapping[str, Mapping[str, Any]], config
     path.write_text(yaml.safe_dump(config, sort_keys=False))
 
 
+def write_workspace(project: Project, *names: str) -> None:
+    """The project's workspace.yaml: this repository's entry of the small project's book, for each of the names."""
+    entries = yaml.safe_load((HOME / "workspace.yaml").read_text())["load_from"]
+    [module] = [entry["python_module"] for entry in entries if entry["python_module"]["attribute"] == BOOK]
+    named = [{"python_module": module | {"attribute": name, "location_name": name}} for name in names]
+    (project.root / "workspace.yaml").write_text(yaml.safe_dump({"load_from": named}))
+
+
 def copy_of(project: Project, root: Path) -> Project:
     """The project with all its data, to be changed. Models lie where they lay; they are read alone."""
     shutil.copytree(project.root, root)

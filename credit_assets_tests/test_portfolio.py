@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
+from credit_assets.lake.contracts import column_types, keys
 from credit_assets.portfolio import ConfigError, Portfolio
 from credit_assets.project import Project
+from credit_assets.schemas.scores import Scores
 from credit_assets_tests.conftest import PROJECT
 
 BOOK = "home_credit"
@@ -54,8 +56,15 @@ def test_home_credit_is_read_with_its_contracts_parents_before_children():
         ({"protected": {"faith": {"column": "RELIGION"}}}, "table applications has no column RELIGION"),
         (
             {"protected": {"age": {"column": "DAYS_BIRTH", "kind": "days_before"}}},
-            "protected.age: Value error, bands (in years) go with kind: days_before, and only with it",
+            "protected.age: Value error, bands (in years) go with kind: years or days_before, and only with them",
         ),
+        ({"post_decision": {"RECOVERED": "later"}}, "post_decision: no table has a column RECOVERED"),
+        ({"left_out": {"RATE": "price"}}, "left_out: no table has a column RATE"),
+        ({"fairness": {"blocking": ["faith"]}}, "fairness.blocking: faith is not under `protected`"),
+        ({"fairness": {"reference": {"faith": "none"}}}, "fairness.reference: faith is not under `protected`"),
+        ({"target": {"column": "TARGET", "bad": [1], "good": [0, 1]}}, "target: Value error, 1: both bad and good"),
+        ({"contracts": "nowhere.py"}, "contracts: nowhere.py is no module or file with TABLES"),
+        ({"contracts": "credit_assets.nowhere"}, "contracts: credit_assets.nowhere is no module or file with TABLES"),
         ({"tables": {"applications": {"files": ["a"]}}}, "tables and contracts in credit_assets.schemas.home_credit"),
         ({"tables": {"applications": {"files": []}}}, "tables.applications.files: List should have at least 1 item"),
     ],
@@ -100,3 +109,76 @@ def test_an_unknown_portfolio_is_refused_with_those_that_are_known(project):
     configured(project, {})
     with pytest.raises(ConfigError, match=r"No portfolio 'home': .*home\.yaml does not exist. Known .*: home_credit\."):
         Portfolio.load(project, "home")
+
+
+# -- a book of one's own -----------------------------------------------------------------------------
+
+CONTRACTS = '''
+import pandera.pandas as pa
+
+from credit_assets.schemas.table import Table
+
+
+class Applications(Table):
+    """A loan."""
+
+    loan: str = pa.Field(unique=True, description="Name of the loan")
+    amount: float = pa.Field(description="Amount lent")
+    went: str = pa.Field(alias="how it went", nullable=True, description="What became of it")
+
+
+TABLES = {"applications": Applications}
+'''
+SMALL = {
+    "name": "small",
+    "title": "A small book",
+    "owners": ["team:risk"],
+    "contracts": "small.py",
+    "entity_key": "loan",
+    "target": {"column": "how it went", "bad": ["lost"], "good": ["repaid"]},
+    "tables": {"applications": {"files": ["loans"], "numbered": "loan"}},
+    "policy": {"max_pd": 0.1},
+}
+
+
+def small(project: Project, **change: Any) -> Portfolio:
+    (project.root / "configs" / "small.py").write_text(CONTRACTS)
+    project.config("small").write_text(yaml.safe_dump(SMALL | change))
+    return Portfolio.load(project, "small")
+
+
+def test_a_small_book_needs_few_lines_and_has_its_contracts_beside_it(project):
+    book = small(project)
+    assert list(book.models) == ["applications", "outcomes"]
+    assert book.models["applications"].descriptions() == {
+        "loan": "Name of the loan",
+        "amount": "Amount lent",
+        "how it went": "What became of it",
+    }
+    assert book.protected == {} and book.protected_columns == set()
+
+
+def test_outcomes_that_come_later_have_the_key_and_target_of_the_applications(project):
+    book = small(project)
+    assert column_types(book.models["outcomes"]) == {"loan": "VARCHAR", "how it went": "VARCHAR"}
+    assert keys(book.models["outcomes"]) == [("loan",)]
+    assert book.parents("outcomes") == ("applications",)
+    assert book.tables["outcomes"].optional and book.tables["outcomes"].files == ["outcomes"]
+
+
+def test_where_applicants_are_known_by_words_so_they_are_in_every_table(project):
+    assert column_types(small(project).keyed(Scores))["applicant"] == "VARCHAR"
+    assert column_types(Portfolio.load(Project(PROJECT), BOOK).keyed(Scores))["applicant"] == "BIGINT"
+
+
+def test_only_a_column_of_text_can_be_numbered(project):
+    with pytest.raises(ConfigError, match=r"tables\.applications\.numbered: amount is no text column of the table"):
+        small(project, tables={"applications": {"files": ["loans"], "numbered": "amount"}})
+
+
+def test_two_projects_have_contracts_of_one_name_each_its_own(project, tmp_path):
+    first = small(project)
+    (tmp_path / "other" / "configs").mkdir(parents=True)
+    other = Project(tmp_path / "other")
+    second = small(other)
+    assert first.models["applications"] is not second.models["applications"]

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import duckdb
 
+from credit_assets.features.target import Target
 from credit_assets.features.training_set import known_outcomes_sql
+from credit_assets.lake.contracts import identifier
 from credit_assets.lake.io_managers import MODEL_VERSION, SOURCE
 from credit_assets.lake.tables import Commit, Lake, sql_text
 from credit_assets.portfolio import Portfolio
@@ -272,7 +274,7 @@ def _new_outcomes(
     now: Seen,
     then: Seen | None,
     entity_key: str,
-    target: str,
+    target: Target,
     matured_share: float,
 ) -> int:
     """Versions do not change: counted once, however often a sensor asks."""
@@ -341,14 +343,15 @@ def _older(measured: Commit, portfolio: Portfolio, scores: Commit, outcomes: Com
 
 def outcomes_known(portfolio: Portfolio, lake: Lake, batch: str) -> int:
     """How many applicants of the batch have a known outcome."""
-    key, target = portfolio.entity_key, portfolio.target
+    key, target = identifier(portfolio.entity_key), portfolio.target
     applications, outcomes = (
         f"({lake.query(portfolio.table(table), [batch])})"
         for table in (portfolio.application_table, portfolio.outcomes_table)
     )
     with duckdb.connect() as con:
         counted = con.execute(
-            f"SELECT count(coalesce(o.{target}, a.{target})) FROM {applications} a LEFT JOIN {outcomes} o USING ({key})"
+            f"SELECT count(coalesce({target.sql('o')}, {target.sql('a')})) "
+            f"FROM {applications} a LEFT JOIN {outcomes} o USING ({key})"
         ).fetchone()
     return int(counted[0]) if counted else 0
 

@@ -13,6 +13,7 @@ from credit_assets.evaluation.evidence import candidate_of, gather, pictures
 from credit_assets.evaluation.gate import in_words, verdicts
 from credit_assets.evaluation.report import html_report, write_page
 from credit_assets.evaluation.stability import score_stability
+from credit_assets.evaluation.vintages import by_age, performance_by_batch, vintage_curves
 from credit_assets.features.training_set import TEST, training_frame
 from credit_assets.lake.io_managers import column_schema, contract, frame_table, picture
 from credit_assets.models import registry
@@ -34,9 +35,15 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
     """`predictions`, `evaluation` and `promotion_gate`."""
     uri, name = project.tracking_uri, portfolio.name
     gate_key = dg.AssetKey([name, "promotion_gate"])
+    vintage, applications = portfolio.evaluation.vintage, portfolio.application_table
+    dated = [dg.AssetKey([name, applications])] if vintage else []
+    if vintage:
+        known = set(portfolio.models[applications].to_schema().columns)
+        if absent := {vintage.opened, vintage.defaulted} - known:
+            raise ValueError(f"evaluation.vintage: table {applications} has no column {', '.join(sorted(absent))}.")
 
     def loaded(table: str, model: type[Table]) -> dg.AssetIn:
-        return dg.AssetIn(key=[name, table], dagster_type=contract(model))
+        return dg.AssetIn(key=[name, table], dagster_type=contract(portfolio.keyed(model)))
 
     def settings(model: type[Table], *kinds: str) -> dict[str, Any]:
         return {
@@ -55,7 +62,7 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
             "baseline": loaded("logistic_regression", BaselinePredictions),
             "training_set": dg.AssetIn(key=[name, "training_set"]),
         },
-        **settings(Predictions, "pandas", "deltalake"),
+        **settings(portfolio.keyed(Predictions), "pandas", "deltalake"),
     )
     def predictions(
         candidate: pd.DataFrame, baseline: pd.DataFrame, training_set: duckdb.DuckDBPyRelation
@@ -77,18 +84,32 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
 
     @dg.asset(
         key=[name, "evaluation"],
-        ins={"predictions": loaded("predictions", Predictions)},
+        ins={
+            "predictions": loaded("predictions", Predictions),
+            "candidate": loaded("xgboost", CandidatePredictions),
+            "training_set": dg.AssetIn(key=[name, "training_set"]),
+        },
+        deps=dated,
         **settings(Metrics, "scikitlearn", "deltalake"),
     )
-    def evaluation(predictions: pd.DataFrame) -> dg.MaterializeResult:
+    def evaluation(
+        context: dg.AssetExecutionContext,
+        lake: LakeResource,
+        predictions: pd.DataFrame,
+        candidate: pd.DataFrame,
+        training_set: duckdb.DuckDBPyRelation,
+    ) -> dg.MaterializeResult:
         """How well the candidate ranks and matches outcomes it has not learned from, beside the baseline
-        and the champion on the same rows; every figure with its interval."""
+        and the champion on the same rows, every figure with its interval; and by batch, to show how risk
+        and model moved over time."""
         version = candidate_of(predictions)
         evidence = gather(
             predictions, registry.cut_off(uri, name, version), portfolio.evaluation, portfolio.training.seed
         )
         figures = evidence.candidate.figures()
-        drawn = pictures(predictions, evidence.candidate)
+        by_batch = _by_batch(candidate, training_set)
+        curves = _curves(context, lake)
+        drawn = pictures(predictions, evidence.candidate, by_batch, curves)
         with tempfile.TemporaryDirectory() as folder:
             for title, png in drawn.items():
                 (Path(folder) / f"{title}.png").write_bytes(png)
@@ -99,6 +120,8 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
                 **{title: picture(png) for title, png in drawn.items()},
                 "metrics": frame_table(evidence.metrics()),
                 "deciles": frame_table(evidence.candidate.deciles),
+                "performance_by_batch": frame_table(by_batch),
+                **({} if curves is None else {"defaulted_by_age": frame_table(by_age(curves))}),
                 "confusion": frame_table(pd.DataFrame([vars(evidence.candidate.confusion)])),
                 "candidate_version": int(version),
                 **figures,
@@ -114,7 +137,7 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
             "audit": dg.AssetIn(key=[name, "fairness_audit"]),
             "training_set": dg.AssetIn(key=[name, "training_set"]),
         },
-        deps=[dg.AssetKey([name, "evaluation"])],
+        deps=[dg.AssetKey([name, "evaluation"]), *dated],
         check_specs=gate_specs(gate_key, portfolio.fairness.blocking),
         **settings(Gate, "deltalake"),
     )
@@ -142,6 +165,7 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
             _champion_psi(training_set, portfolio, project) if "champion" in evidence.models else None,
             portfolio.evaluation.gate,
         )
+        by_batch = _by_batch(candidate, training_set)
         report = project.reports / name / f"evaluation-v{version}.html"
         write_page(
             report,
@@ -152,7 +176,8 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
                 gate=judged,
                 fairness_groups=groups,
                 fairness_verdicts=audit,
-                plots=pictures(predictions, evidence.candidate),
+                plots=pictures(predictions, evidence.candidate, by_batch, _curves(context, lake)),
+                by_batch=by_batch,
                 versions={table: f"version {read.version}" for table, read in lake.reads(context).items()},
                 synthetic=lake.synthetic(context),
             ),
@@ -172,6 +197,16 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
             check_results=[gate_result(gate_key, verdict) for verdict in judged if verdict.blocking],
         )
 
+    def _by_batch(candidate: pd.DataFrame, training_set: duckdb.DuckDBPyRelation) -> pd.DataFrame:
+        known = training_set.project("batch, fold, target").df()
+        return performance_by_batch(candidate, known, portfolio.evaluation.confidence)
+
+    def _curves(context: dg.AssetExecutionContext, lake: LakeResource) -> pd.DataFrame | None:
+        if vintage is None:
+            return None
+        loans = lake.select(context, portfolio.table(applications), None)
+        return vintage_curves(lake.connection, loans, portfolio.target, vintage)
+
     return [predictions, evaluation, promotion_gate]
 
 
@@ -179,7 +214,7 @@ def _champion_pds(
     rows: pd.DataFrame, training_set: duckdb.DuckDBPyRelation, portfolio: Portfolio, project: Project
 ) -> pd.Series:
     """The champion's PDs of the rows, in their order; nan where there is none, or it uses features that are
-    no longer made (it could not score the next batch either)."""
+    no longer made, or left out by now."""
     model = _champion(portfolio, project)
     if model is None or not set(model.features) <= set(training_set.columns):
         return pd.Series(float("nan"), index=rows.index)

@@ -33,6 +33,16 @@ class GateConfig(BaseModel):
     )
 
 
+class VintageConfig(BaseModel):
+    """The dates that vintage curves are drawn from: columns of the application table, as dates or as text such as
+    2011-12-01 or Dec-2011. They are looked at here only; a feature may not be made from a date after the decision."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    opened: str = Field(description="when the loan was opened")
+    defaulted: str = Field(description="when a loan that defaulted did so, or was last paid")
+
+
 class EvaluationConfig(BaseModel):
     """How a model is evaluated and judged."""
 
@@ -40,4 +50,5 @@ class EvaluationConfig(BaseModel):
 
     n_bootstrap: int = Field(default=1000, ge=100, description="resamples behind the intervals")
     confidence: float = Field(default=0.95, gt=0.5, lt=1, description="confidence of every interval")
+    vintage: VintageConfig | None = Field(default=None, description="draw vintage curves from these dates")
     gate: GateConfig = GateConfig()

@@ -67,16 +67,28 @@ def gather(predictions: pd.DataFrame, cut_off: float, config: EvaluationConfig, 
     )
 
 
-def pictures(predictions: pd.DataFrame, evaluation: Evaluation) -> dict[str, bytes]:
-    """The plots of the candidate (beside the others in ROC and precision-recall), as PNGs by name."""
+def pictures(
+    predictions: pd.DataFrame, evaluation: Evaluation, by_batch: pd.DataFrame, curves: pd.DataFrame | None = None
+) -> dict[str, bytes]:
+    """The plots of the candidate (beside the others in ROC and precision-recall), as PNGs by name.
+
+    `by_batch` is `vintages.performance_by_batch`, drawn where there are several; `curves`, where there are any,
+    `vintages.vintage_curves`.
+    """
     target = predictions["target"].to_numpy()
     pds = _pds(predictions)
+    over_time = {}
+    if by_batch["batch"].nunique() > 1:
+        over_time["Default rate by batch"] = plots.default_rate_by_batch(by_batch)
+    if curves is not None:
+        over_time["Vintage curves"] = plots.vintage_curves(curves)
     return {
         "ROC": plots.roc(target, pds),
         "Precision and recall": plots.precision_recall(target, pds),
         "Calibration": plots.calibration(evaluation.deciles),
         "PDs of goods and bads": plots.score_distribution(target, pds["candidate"], evaluation.cut_off),
         "Gains": plots.gains(evaluation.deciles),
+        **over_time,
     }
 
 

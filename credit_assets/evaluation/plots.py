@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 
 from credit_assets.evaluation.metrics import labelled
+from credit_assets.evaluation.vintages import HELD_OUT, LEARNED
+from credit_assets.features.training_set import TEST
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,6 +24,10 @@ COLOURS = ("#1f4e79", "#c0561a", "#6b7280", "#4d8f5c")
 GOODS, BADS, FAINT = "#4d8f5c", "#c0392b", "#9ca3af"
 POINTS_PER_LINE = 400
 """More cannot be told apart in a picture of this size."""
+
+BATCHES_NAMED, LINES = 16, 16
+LOANS_DRAWN = 100
+"""Of fewer, a curve is mostly chance."""
 
 
 def roc(y: np.ndarray, pds: Mapping[str, np.ndarray]) -> bytes:
@@ -146,6 +152,62 @@ def gains(deciles: pd.DataFrame) -> bytes:
     axes.set(xlim=(0, 1), ylim=(0, 1.02))
     axes.xaxis.set_major_formatter(_percent)
     axes.yaxis.set_major_formatter(_percent)
+    return png(figure)
+
+
+def default_rate_by_batch(by_batch: pd.DataFrame) -> bytes:
+    """Default rates with their intervals and mean PDs by batch, of `vintages.performance_by_batch`."""
+    figure, axes = _canvas("Default rate by batch", "Batch", "Default rate, with interval")
+    at = np.arange(len(by_batch))
+    rate = by_batch["default_rate"].to_numpy()
+    bounds = np.clip([rate - by_batch["default_rate_low"], by_batch["default_rate_high"] - rate], 0, None)
+    for colour, fold in ((FAINT, LEARNED), (COLOURS[0], HELD_OUT), (COLOURS[1], TEST)):
+        of_fold = (by_batch["fold"] == fold).to_numpy()
+        if of_fold.any():
+            axes.errorbar(
+                at[of_fold],
+                rate[of_fold],
+                yerr=bounds[:, of_fold],
+                color=colour,
+                marker="o",
+                markersize=4.5,
+                linestyle="none",
+                elinewidth=1,
+                capsize=2.5,
+                label=f"observed, {fold}",
+            )
+    axes.plot(at, by_batch["mean_pd"], color="#111827", linewidth=1.4, marker="_", markersize=7, label="mean PD")
+    step = -(-len(at) // BATCHES_NAMED)
+    turned = len(at) > 6
+    axes.set_xticks(
+        at[::step], by_batch["batch"][::step], rotation=50 if turned else 0, ha="right" if turned else "center"
+    )
+    # A small batch's interval is wide, and would press all others flat.
+    reach = np.nanmax([rate.max(), by_batch["mean_pd"].max(), np.quantile(by_batch["default_rate_high"], 0.9)])
+    axes.set_ylim(0, min(1.0, 1.35 * reach))
+    axes.yaxis.set_major_formatter(_percent)
+    axes.legend(loc="upper right", ncols=2)
+    return png(figure)
+
+
+def vintage_curves(curves: pd.DataFrame) -> bytes:
+    """The share defaulted by months on book, a line a batch, the older the darker, of `vintages.vintage_curves`.
+
+    Batches of fewer than LOANS_DRAWN loans, and of several dozen some, are left out: the table has them."""
+    from matplotlib import colormaps
+
+    figure, axes = _canvas("Vintage curves", "Months on book", "Share of the loans defaulted")
+    large = curves[curves["loans"] >= LOANS_DRAWN]
+    names = sorted((large if len(large) else curves)["batch"].unique())
+    names = [names[place] for place in np.unique(np.linspace(0, len(names) - 1, LINES).astype(int))]
+    for place, name in enumerate(names):
+        curve = curves[curves["batch"] == name]
+        colour = colormaps["viridis"](0.92 * place / max(len(names) - 1, 1))
+        axes.plot(curve["months_on_book"], curve["defaulted"], color=colour, linewidth=1.5, label=name)
+    axes.set_xlim(0, None)
+    axes.set_ylim(0, None)
+    axes.yaxis.set_major_formatter(_percent)
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=1.2)
     return png(figure)
 
 

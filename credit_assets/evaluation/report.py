@@ -40,12 +40,13 @@ def html_report(
     fairness_groups: pd.DataFrame,
     fairness_verdicts: pd.DataFrame,
     plots: Mapping[str, bytes],
+    by_batch: pd.DataFrame,
     versions: Mapping[str, str],
     synthetic: bool,
 ) -> str:
     """The page. `models` are evaluations on the same rows by name, the candidate first; `comparisons` are of
-    the candidate with the others by name; `plots` are PNGs by name; `versions` says what the model was made
-    from. `synthetic` puts a banner on top. All text is escaped.
+    the candidate with the others by name; `plots` are PNGs by name; `by_batch` is `vintages.performance_by_batch`;
+    `versions` says what the model was made from. `synthetic` puts a banner on top. All text is escaped.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -77,6 +78,7 @@ def html_report(
         fairness_verdicts=fairness_verdicts.to_dict("records"),
         fairness_groups={name: rows.to_dict("records") for name, rows in by_attribute},
         plots=plots,
+        by_batch=by_batch.to_dict("records"),
         versions=versions,
         synthetic=synthetic,
     )

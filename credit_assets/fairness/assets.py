@@ -9,8 +9,9 @@ import pandas as pd
 
 from credit_assets.evaluation.evidence import candidate_of
 from credit_assets.fairness.attributes import groups
-from credit_assets.fairness.audit import audit
-from credit_assets.fairness.checks import four_fifths_result, four_fifths_spec
+from credit_assets.fairness.audit import NOTHING_AUDITED, audit
+from credit_assets.fairness.checks import four_fifths_result, four_fifths_spec, groups_not_seen, groups_seen_spec
+from credit_assets.lake.contracts import identifier
 from credit_assets.lake.io_managers import column_schema, contract, frame_table
 from credit_assets.models import registry
 from credit_assets.models.policy import APPROVE, decide
@@ -41,15 +42,17 @@ def audited(portfolio: Portfolio) -> list[str]:
 
 
 def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
-    """`fairness_groups` and `fairness_audit`, made together."""
+    """`fairness_groups` and `fairness_audit`, made together; empty, and saying so, where nothing is protected."""
     verdicts_key = dg.AssetKey([portfolio.name, "fairness_audit"])
+    specs = [four_fifths_spec(verdicts_key, name, portfolio.fairness) for name in audited(portfolio)]
+    nothing = "" if specs else f" {NOTHING_AUDITED}"
 
     def out(name: str, model: type[FairnessGroups] | type[FairnessVerdicts]) -> dg.AssetOut:
         return dg.AssetOut(
             key=[portfolio.name, name],
             dagster_type=contract(model),
             io_manager_key="lake_io",
-            description=model.__doc__,
+            description=f"{model.__doc__}{nothing}",
             metadata={"dagster/column_schema": column_schema(model)},
             owners=portfolio.owners,
             kinds={"pandas", "deltalake"},
@@ -59,10 +62,12 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
         name="fairness",
         outs={"groups": out("fairness_groups", FairnessGroups), "verdicts": out("fairness_audit", FairnessVerdicts)},
         ins={
-            "predictions": dg.AssetIn(key=[portfolio.name, "predictions"], dagster_type=contract(Predictions)),
+            "predictions": dg.AssetIn(
+                key=[portfolio.name, "predictions"], dagster_type=contract(portfolio.keyed(Predictions))
+            ),
             "applications": dg.AssetIn(key=[portfolio.name, portfolio.application_table]),
         },
-        check_specs=[four_fifths_spec(verdicts_key, name, portfolio.fairness) for name in audited(portfolio)],
+        check_specs=specs or [groups_seen_spec(verdicts_key)],
         group_name="fairness",
     )
     def fairness(
@@ -101,14 +106,16 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
         )
         for row in found.verdicts.to_dict("records"):
             yield four_fifths_result(verdicts_key, row)
+        if nothing:
+            yield groups_not_seen(verdicts_key)
 
     return [fairness]
 
 
 def _attributes(predictions: pd.DataFrame, applications: duckdb.DuckDBPyRelation, portfolio: Portfolio) -> pd.DataFrame:
     """The protected attributes of the predicted applicants, row for row."""
-    columns = sorted({attribute.column for attribute in portfolio.protected.values()})
-    raw = applications.project(", ".join([f'"{portfolio.entity_key}" AS applicant', "batch", *columns])).df()
+    columns = sorted({identifier(attribute.column) for attribute in portfolio.protected.values()})
+    raw = applications.project(", ".join([f"{identifier(portfolio.entity_key)} AS applicant", "batch", *columns])).df()
     return groups(
         predictions[["applicant", "batch"]].merge(raw, how="left", on=["applicant", "batch"]), portfolio.protected
     )

@@ -17,9 +17,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from credit_assets.evaluation.comparison import auc_interval
 from credit_assets.evaluation.metrics import wilson
+from credit_assets.schemas.evidence import FairnessGroups, FairnessVerdicts
 
 NOT_GIVEN = "not given"
 DAYS_IN_A_YEAR = 365.25
+
+NOTHING_AUDITED = (
+    "No protected attribute (sex, race, age, ...) is in this book, so nothing was audited. "
+    "That is no evidence that groups are treated alike: unequal treatment would not be seen here."
+)
 
 
 class FairnessConfig(BaseModel):
@@ -51,22 +57,26 @@ class Audit:
     verdicts: pd.DataFrame
 
 
-def bands_of_years(days_before: pd.Series, edges: Sequence[int]) -> pd.Series:
-    """Words for the whole years in days counted back from the application (-7300 is 19 years).
+def years_before(days_before: pd.Series) -> pd.Series:
+    """Years, with their fraction, in days counted back from the application (-7305 is 20 years)."""
+    return -days_before.astype("float64") / DAYS_IN_A_YEAR
+
+
+def bands_of_years(years: pd.Series, edges: Sequence[int]) -> pd.Series:
+    """Words for whole years of age; a year that is not full does not count.
 
     Edges 25, 35 give the ordered categories "under 25", "25-34" and "35 and over"; missing stays missing.
-    Raises ValueError for edges that do not ascend and for days after the application.
+    Raises ValueError for edges that do not ascend and for ages below 0.
     """
     if not edges or list(edges) != sorted(set(edges)):
         raise ValueError(f"edges of age bands must ascend: {list(edges)}")
-    days = days_before.astype("float64")
-    if (days > 0).any():
-        raise ValueError(f"{int((days > 0).sum())} values of {days_before.name} lie after the application")
-    years = np.floor(-days / DAYS_IN_A_YEAR)
+    whole = np.floor(years.astype("float64"))
+    if (whole < 0).any():
+        raise ValueError(f"{int((whole < 0).sum())} values of {years.name} are ages below 0")
     words = [f"under {edges[0]}"]
     words += [f"{low}-{high - 1}" if high - low > 1 else f"{low}" for low, high in itertools.pairwise(edges)]
     words += [f"{edges[-1]} and over"]
-    return pd.cut(years, [-math.inf, *edges, math.inf], right=False, labels=words)
+    return pd.cut(whole, [-math.inf, *edges, math.inf], right=False, labels=words)
 
 
 def audit(
@@ -100,6 +110,8 @@ def audit(
     largest between judged groups and equalized_odds_difference the larger of them; calibration_gap is the
     largest of a judged group in size.
 
+    Without attributes both tables are empty: nothing was audited (`NOTHING_AUDITED`).
+
     Raises ValueError where the inputs differ in length, hold no rows, or name an unknown attribute.
     """
     n = len(attributes)
@@ -109,6 +121,8 @@ def audit(
     unknown = {*config.reference, *config.blocking, *not_judged} - set(attributes.columns)
     if unknown:
         raise ValueError(f"the audit has no attribute {', '.join(sorted(unknown))}")
+    if not len(attributes.columns):
+        return Audit(FairnessGroups.empty(), FairnessVerdicts.empty())
     applicants = pd.DataFrame(
         {
             "approved": np.asarray(approved, dtype=bool),

@@ -1,4 +1,4 @@
-"""The four-fifths rule as asset checks, one a protected attribute and crossing."""
+"""The four-fifths rule as asset checks, one a protected attribute and crossing; or that there is none to judge by."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ import dagster as dg
 import pandas as pd
 
 from credit_assets.evaluation.gate import four_fifths, four_fifths_name
-from credit_assets.fairness.audit import FairnessConfig
+from credit_assets.fairness.audit import NOTHING_AUDITED, FairnessConfig
 
 
 def four_fifths_spec(asset: dg.AssetKey, attribute: str, config: FairnessConfig) -> dg.AssetCheckSpec:
@@ -31,4 +31,23 @@ def four_fifths_result(asset: dg.AssetKey, row: Mapping[str, Any]) -> dg.AssetCh
         severity=dg.AssetCheckSeverity.ERROR if verdict.blocking else dg.AssetCheckSeverity.WARN,
         description=verdict.words,
         metadata=verdict.numbers,
+    )
+
+
+def groups_seen_spec(asset: dg.AssetKey) -> dg.AssetCheckSpec:
+    """The check of a portfolio without any protected attribute: it warns, always, of what cannot be seen."""
+    return dg.AssetCheckSpec(
+        "groups_seen",
+        asset=asset,
+        description="The book tells who belongs to which group, so that unequal treatment could be seen.",
+    )
+
+
+def groups_not_seen(asset: dg.AssetKey) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        asset_key=asset,
+        check_name="groups_seen",
+        passed=False,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=NOTHING_AUDITED,
     )

@@ -7,8 +7,8 @@ import dagster as dg
 import duckdb
 import pandas as pd
 
-from credit_assets.features.contract import feature_contracts, training_set_contract
-from credit_assets.features.guard import LeakageError, check_inputs
+from credit_assets.features.contract import check_encodings, feature_contracts, training_set_contract
+from credit_assets.features.guard import LeakageError, check_inputs, made_from
 from credit_assets.features.queries import FeatureQuery, Lineage
 from credit_assets.features.training_set import (
     TEST,
@@ -17,6 +17,7 @@ from credit_assets.features.training_set import (
     training_frame,
     training_set_sql,
 )
+from credit_assets.lake.contracts import identifier
 from credit_assets.lake.io_managers import LAZY, column_schema, contract, frame_table
 from credit_assets.portfolio import Portfolio
 from credit_assets.resources import LakeResource, batches
@@ -39,8 +40,11 @@ def assets(
         )
         for name, query in queries.items()
     ]
-    learned = training_set_contract(contracts["features"], portfolio.entity_key)
-    return [*tables, _training_set(portfolio, queries["features"], roots["features"], learned)]
+    query, features, origins = queries["features"], contracts["features"], roots["features"]
+    check_encodings(features, portfolio.training.encodings)
+    left_out = made_from({name: origins[name] for name in query.words}, portfolio.left_out)
+    learned = training_set_contract(query, features, portfolio.entity_key, left_out)
+    return [*tables, _training_set(portfolio, query, origins, left_out, learned)]
 
 
 def _feature_table(
@@ -105,11 +109,12 @@ def _training_set(
     portfolio: Portfolio,
     query: FeatureQuery,
     roots: Mapping[str, tuple[tuple[str, str], ...]],
+    left_out: Mapping[str, str],
     model: type[Table],
 ) -> dg.AssetsDefinition:
     name, config = portfolio.name, portfolio.training
     key = dg.AssetKey([name, "training_set"])
-    features = list(query.words)
+    features = [feature for feature in query.words if feature not in left_out]
 
     @dg.asset(
         key=key,
@@ -136,12 +141,17 @@ def _training_set(
         context: dg.AssetExecutionContext, lake: LakeResource
     ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
         """Features joined with known outcomes over the training window, each applicant in a fold that new
-        data do not change: the newest matured batch is the out-of-time test; with one, a share of it is."""
+        data do not change: the newest matured batches are the out-of-time test; with one, a share of it is.
+        Features that the configuration leaves out stay in the features table and are not in this one."""
         _refuse_a_mixture(lake, portfolio)
         for table in ("features", portfolio.application_table, portfolio.outcomes_table):
             lake.connection.sql(lake.select(context, portfolio.table(table), None)).create_view(
                 f"_{table}", replace=True
             )
+        kept = lake.connection.view("_features").project(
+            ", ".join(map(identifier, (portfolio.entity_key, "batch", *features)))
+        )
+        kept.create_view("_kept_features", replace=True)
         known = known_outcomes_sql(
             applications=f"_{portfolio.application_table}",
             outcomes=f"_{portfolio.outcomes_table}",
@@ -152,13 +162,14 @@ def _training_set(
         lake.connection.sql(known).create_view("_known_outcomes", replace=True)
         rows = lake.connection.sql(
             training_set_sql(
-                features="_features",
+                features="_kept_features",
                 known_outcomes="_known_outcomes",
                 entity_key=portfolio.entity_key,
                 seed=config.seed,
                 holdout_share=config.holdout_share,
                 valid_share=config.valid_share,
                 window_batches=config.window_batches,
+                test_batches=config.test_batches,
             )
         )
         split = split_summary(rows.project("batch, fold, target").df())
@@ -171,7 +182,7 @@ def _training_set(
                 target="target",
                 features=features,
                 roots={feature: [f"{table}.{column}" for table, column in roots[feature]] for feature in features},
-                target_columns=[portfolio.target],
+                target_columns=[portfolio.target.column],
                 protected=portfolio.protected_columns,
                 post_decision=portfolio.post_decision,
                 max_single_auc=config.max_single_feature_auc,
@@ -184,6 +195,14 @@ def _training_set(
             value=rows,
             metadata={
                 "features": len(features),
+                "features_left_out": len(left_out),
+                "left_out": frame_table(
+                    pd.DataFrame(
+                        [(feature, query.words[feature], why) for feature, why in left_out.items()],
+                        columns=["feature", "words", "why"],
+                        dtype=str,
+                    )
+                ),
                 "split": frame_table(split),
                 "strongest_alone": frame_table(
                     strongest.assign(words=[query.words[feature] for feature in strongest["feature"]])

@@ -5,7 +5,7 @@ Parsing and lineage of the SQL are `queries.py`'s.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import duckdb
@@ -60,8 +60,14 @@ def feature_contracts(
     return contracts
 
 
-def training_set_contract(features: type[Table], entity_key: str) -> type[Table]:
-    """The contract of the training set: the features, and whose outcome each row has."""
+def training_set_contract(
+    query: FeatureQuery, features: type[Table], entity_key: str, left_out: Collection[str]
+) -> type[Table]:
+    """The contract of the training set: the features (of the contract `features`) but those `left_out`, and whose
+    outcome each row has."""
+    kept = {column: kind for column, kind in column_types(features).items() if column not in left_out}
+    if set(kept) == {entity_key}:
+        raise FeatureError("left_out: no feature is left to learn from.")
     body: dict[str, Any] = {
         "__doc__": "Features of applicants with a known outcome, each in its fold.",
         "__module__": __name__,
@@ -71,7 +77,21 @@ def training_set_contract(features: type[Table], entity_key: str) -> type[Table]
         "target": pa.Field(isin=[0, 1], description="1: defaulted"),
         "fold": pa.Field(isin=[TRAIN, VALID, TEST], description="train and valid are learned from, test is not"),
     }
-    return type("TrainingSet", (features,), body)
+    return type("TrainingSet", (_contract(query, kept, entity_key),), body)
+
+
+def check_encodings(features: type[Table], encodings: Collection[str]) -> None:
+    """Raise FeatureError where a feature that is to be encoded as a number is not made, or is one already."""
+    types = column_types(features)
+    for feature in encodings:
+        if types.get(feature) != "VARCHAR":
+            why = "is a number already" if feature in types else "is no feature"
+            raise FeatureError(f"training.encodings: {feature} {why}.")
+
+
+def _key_dtype(kind: str) -> type:
+    """Of a column that is never null."""
+    return str if kind == "VARCHAR" else int
 
 
 def _contract(query: FeatureQuery, types: Mapping[str, str], entity_key: str) -> type[Table]:
@@ -85,7 +105,9 @@ def _contract(query: FeatureQuery, types: Mapping[str, str], entity_key: str) ->
     body: dict[str, Any] = {
         "__doc__": query.description,
         "__module__": __name__,
-        "__annotations__": {column: int if column == entity_key else DTYPES[kind] for column, kind in types.items()},
+        "__annotations__": {
+            column: _key_dtype(kind) if column == entity_key else DTYPES[kind] for column, kind in types.items()
+        },
         "Config": type("Config", (), {"unique": [entity_key]}),
     }
     for column in types:

@@ -39,6 +39,19 @@ class Finding:
     reason: str
 
 
+def made_from(roots: Mapping[str, Collection[tuple[str, str]]], left_out: Mapping[str, str]) -> dict[str, str]:
+    """Feature to the reason why it is left out, for each that one of the columns `left_out` (raw column, of whatever
+    table, to why) is behind. `roots` has the tables and raw columns behind a feature."""
+    why = {column.upper(): words for column, words in left_out.items()}
+    return {
+        feature: "; ".join(
+            f"{table}.{column}: {why[column.upper()]}" for table, column in columns if column.upper() in why
+        )
+        for feature, columns in roots.items()
+        if any(column.upper() in why for _, column in columns)
+    }
+
+
 def check_inputs(
     training_set: pd.DataFrame,
     *,

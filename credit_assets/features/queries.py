@@ -4,6 +4,7 @@ columns each of them comes from. Nothing is run here; DuckDB runs the SQL elsewh
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
@@ -14,6 +15,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.qualify import qualify
 from sqlglot.optimizer.scope import Scope, traverse_scope
+from sqlglot.schema import MappingSchema
 
 DIALECT = "duckdb"
 
@@ -232,15 +234,20 @@ def _text(node: exp.Expr) -> str:
 
 
 def _query_lineage(query: FeatureQuery, schemas: Mapping[str, Mapping[str, str]]) -> dict[str, tuple[Origin, ...]]:
-    # DuckDB knows no case in names, and sqlglot lowers them: find the written ones again.
+    # DuckDB knows no case in (ASCII) names, and sqlglot lowers them: find the written ones again.
     written = {
-        (table.lower(), column.lower()): (table, column) for table, columns in schemas.items() for column in columns
+        (_folded(table), _folded(column)): (table, column) for table, columns in schemas.items() for column in columns
+    }
+    known: dict[str, object] = {
+        _folded(table): {_folded(column): kind for column, kind in columns.items()}
+        for table, columns in schemas.items()
     }
     try:
         tree = qualify(
             sqlglot.parse_one(query.sql, dialect=DIALECT),
             dialect=DIALECT,
-            schema={table: dict(columns) for table, columns in schemas.items()},
+            # Not normalized: it would read a name such as `@0` as SQL.
+            schema=MappingSchema(known, dialect=DIALECT, normalize=False),
             quote_identifiers=False,
         )
     except SqlglotError as error:
@@ -248,10 +255,15 @@ def _query_lineage(query: FeatureQuery, schemas: Mapping[str, Mapping[str, str]]
     walk = _Walk(traverse_scope(tree)[-1])
     result: dict[str, tuple[Origin, ...]] = {}
     for column in query.columns:
-        origins = {written[origin] for origin in walk.origins(walk.root, column.lower())}
+        origins = {written[origin] for origin in walk.origins(walk.root, _folded(column))}
         values = {origin for origin in origins if origin[1].lower() != query.key.lower()}
         result[column] = tuple(sorted(values or origins))
     return result
+
+
+def _folded(name: str) -> str:
+    """The name as DuckDB compares it: without the case of its ASCII letters."""
+    return re.sub("[A-Z]+", lambda found: found[0].lower(), name)
 
 
 class _Walk:

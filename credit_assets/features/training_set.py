@@ -11,6 +11,9 @@ import duckdb
 import numpy as np
 import pandas as pd
 
+from credit_assets.features.target import Target
+from credit_assets.lake.contracts import identifier
+
 TRAIN, VALID, TEST = "train", "valid", "test"
 
 
@@ -23,7 +26,7 @@ def known_outcomes_sql(
     applications: str,
     outcomes: str,
     entity_key: str,
-    target: str,
+    target: Target,
     matured_share: float,
 ) -> str:
     """A SELECT of every known outcome of a matured batch: `entity_key`, `batch`, `target` (0/1).
@@ -33,14 +36,15 @@ def known_outcomes_sql(
     of `matured_share` of its applicants are known: the first to be known are not like the rest, since a default
     shows early and a good loan only at its end.
     """
+    key = identifier(entity_key)
     return f"""
-SELECT {entity_key}, batch, CAST(outcome AS TINYINT) AS target
+SELECT {key}, batch, CAST(_outcome AS TINYINT) AS target
 FROM (
-    SELECT {entity_key}, batch, coalesce(outcomes.{target}, applications.{target}) AS outcome
-    FROM {applications} AS applications LEFT JOIN {outcomes} AS outcomes USING ({entity_key}, batch)
-    QUALIFY avg((outcome IS NOT NULL)::INT) OVER (PARTITION BY batch) >= {matured_share}
+    SELECT {key}, batch, coalesce({target.sql("outcomes")}, {target.sql("applications")}) AS _outcome
+    FROM {applications} AS applications LEFT JOIN {outcomes} AS outcomes USING ({key}, batch)
+    QUALIFY avg((_outcome IS NOT NULL)::INT) OVER (PARTITION BY batch) >= {matured_share}
 )
-WHERE outcome IS NOT NULL
+WHERE _outcome IS NOT NULL
 """.strip()
 
 
@@ -53,6 +57,7 @@ def training_set_sql(
     holdout_share: float,
     valid_share: float,
     window_batches: int,
+    test_batches: int,
 ) -> str:
     """A SELECT of the rows of `features` in the training window, plus `target` (0/1) and `fold`.
 
@@ -61,8 +66,9 @@ def training_set_sql(
 
     - The window is the newest batch that has features and outcomes of both classes, and the
       `window_batches` - 1 batches with outcomes before it.
-    - That newest batch is the out-of-time test. Rows of newer batches, and earlier rows of an applicant
-      who is in the test, are left out.
+    - Its newest `test_batches` batches with both classes, and any between them, are the out-of-time test;
+      at most half of the window's batches, so that a young book has some to learn from. Rows of newer
+      batches, and earlier rows of an applicant who is in the test, are left out.
     - Where the window is one batch only, the test is the share `holdout_share` of its applicants.
     - Of the other applicants, the share `valid_share` is in `valid`, the rest in `train`.
 
@@ -71,45 +77,43 @@ def training_set_sql(
     for the test's share of 2,000 bads); in return no row's fold depends on which other rows there
     are: an applicant in `valid` stays out of `train` whatever is delivered later.
     """
+    key = identifier(entity_key)
     return f"""
 WITH learnable AS (
-    SELECT known.* FROM {known_outcomes} AS known JOIN {features} AS features USING ({entity_key}, batch)
+    SELECT known.* FROM {known_outcomes} AS known JOIN {features} AS features USING ({key}, batch)
 ),
-labels AS (
-    SELECT {entity_key}, batch, target, max(batch) FILTER (WHERE goods AND bads) OVER () AS newest
-    FROM learnable
-    JOIN (
-        SELECT batch, bool_or(target = 0) AS goods, bool_or(target = 1) AS bads FROM learnable GROUP BY batch
-    ) USING (batch)
+batches AS (
+    SELECT batch, bool_or(target = 0) AND bool_or(target = 1) AS testable FROM learnable GROUP BY batch
+),
+recent AS (
+    SELECT
+        batch,
+        -- Batches that could be tested on and are newer than this one.
+        count(*) FILTER (WHERE testable) OVER (ORDER BY batch DESC) - testable::INT AS newer
+    FROM batches
+    WHERE batch <= (SELECT max(batch) FROM batches WHERE testable)
+    QUALIFY row_number() OVER (ORDER BY batch DESC) <= {window_batches}
 ),
 learned_from AS (
-    SELECT
-        *,
-        batch = newest AS is_newest,
-        min(batch) OVER () = newest AS is_only
-    FROM (
-        SELECT * FROM labels
-        WHERE batch <= newest
-        QUALIFY dense_rank() OVER (ORDER BY batch DESC) <= {window_batches}
-    )
+    SELECT batch, newer, count(*) OVER () AS batches FROM recent
 ),
 folds AS (
     SELECT
-        {entity_key},
+        {key},
         batch,
         target,
         CASE
-            WHEN is_newest AND NOT is_only THEN '{TEST}'
-            WHEN is_only AND {hash_share_sql(entity_key, f"{seed}:test")} < {holdout_share} THEN '{TEST}'
-            WHEN {hash_share_sql(entity_key, f"{seed}:valid")} < {valid_share} THEN '{VALID}'
+            WHEN newer < least({test_batches}, batches // 2) THEN '{TEST}'
+            WHEN batches = 1 AND {hash_share_sql(key, f"{seed}:test")} < {holdout_share} THEN '{TEST}'
+            WHEN {hash_share_sql(key, f"{seed}:valid")} < {valid_share} THEN '{VALID}'
             ELSE '{TRAIN}'
         END AS fold
-    FROM learned_from
+    FROM learnable JOIN learned_from USING (batch)
 )
 SELECT features.*, folds.target, folds.fold
 FROM {features} AS features
-JOIN folds USING ({entity_key}, batch)
-WHERE fold = '{TEST}' OR {entity_key} NOT IN (SELECT {entity_key} FROM folds WHERE fold = '{TEST}')
+JOIN folds USING ({key}, batch)
+WHERE fold = '{TEST}' OR {key} NOT IN (SELECT {key} FROM folds WHERE fold = '{TEST}')
 """.strip()
 
 

@@ -9,6 +9,7 @@ import datetime
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import duckdb
@@ -358,6 +359,7 @@ def _listed(values: Sequence[Any]) -> str:
     return shown if len(values) <= LISTED else f"{shown}, ... ({len(values)} in all)"
 
 
+@cache
 def _test_pattern(pattern: str, where: str) -> None:
     try:
         with duckdb.connect() as con:

@@ -14,7 +14,7 @@ from credit_assets.features.queries import FeatureQuery
 from credit_assets.features.training_set import TEST, training_frame
 from credit_assets.lake.io_managers import column_schema, contract, frame_table
 from credit_assets.models import registry
-from credit_assets.models.design_matrix import DesignMatrix
+from credit_assets.models.design_matrix import DesignMatrix, fold_table
 from credit_assets.models.estimators import Folds, fit_logistic, fit_pd_model
 from credit_assets.models.importance import importance, leading
 from credit_assets.models.policy import cut_off
@@ -42,8 +42,8 @@ def assets(portfolio: Portfolio, project: Project, features: FeatureQuery) -> li
 
     @dg.asset(
         key=[portfolio.name, "xgboost"],
-        dagster_type=contract(CandidatePredictions),
-        metadata={"dagster/column_schema": column_schema(CandidatePredictions)},
+        dagster_type=contract(portfolio.keyed(CandidatePredictions)),
+        metadata={"dagster/column_schema": column_schema(portfolio.keyed(CandidatePredictions))},
         kinds={"xgboost", "optuna", "mlflow"},
         **common,
     )
@@ -51,8 +51,9 @@ def assets(portfolio: Portfolio, project: Project, features: FeatureQuery) -> li
         """Gradient-boosted trees, tuned by a search that resumes where it was interrupted, with calibrated
         PDs. Registered as the challenger; the table holds its PDs of rows it did not learn from."""
         frame = training_frame(training_set)
-        design = DesignMatrix.of(frame, feature_names(frame, key), key)
+        design = DesignMatrix.of(frame, feature_names(frame, key), key, config.encodings)
         folds = Folds(design, config)
+        context.log.info(f"Models are compared on folds of {folds.validation.by}.")
         learned_from = content_version(training_set)
         found = tune(folds, config, project.studies, learned_from, context.log.info)
         model, held_out = fit_pd_model(design, folds, found.params, found.rounds, config)
@@ -74,7 +75,13 @@ def assets(portfolio: Portfolio, project: Project, features: FeatureQuery) -> li
                 model,
                 run_name="xgboost",
                 name=portfolio.name,
-                params=found.params | {"rounds": found.rounds, "seed": config.seed, "study": found.study},
+                params=found.params
+                | {
+                    "rounds": found.rounds,
+                    "seed": config.seed,
+                    "study": found.study,
+                    "folds_of": folds.validation.by,
+                },
                 metrics={"tuning_auc": found.auc, "trials": len(found.trials)},
                 tags=_tags(context, portfolio)
                 | attempts
@@ -100,6 +107,8 @@ def assets(portfolio: Portfolio, project: Project, features: FeatureQuery) -> li
                 "rounds": found.rounds,
                 "features": len(model.features),
                 "cut_off": threshold,
+                "folds_of": folds.validation.by,
+                "folds": frame_table(fold_table(design, folds.validation)),
                 "parameters": dg.MetadataValue.json(found.params),
                 "leading_features": frame_table(leading(shares, features.words, SHOWN)),
                 "mlflow_run_id": version.run_id,
@@ -108,8 +117,8 @@ def assets(portfolio: Portfolio, project: Project, features: FeatureQuery) -> li
 
     @dg.asset(
         key=[portfolio.name, "logistic_regression"],
-        dagster_type=contract(BaselinePredictions),
-        metadata={"dagster/column_schema": column_schema(BaselinePredictions)},
+        dagster_type=contract(portfolio.keyed(BaselinePredictions)),
+        metadata={"dagster/column_schema": column_schema(portfolio.keyed(BaselinePredictions))},
         kinds={"scikitlearn", "mlflow"},
         **common,
     )
@@ -119,7 +128,7 @@ def assets(portfolio: Portfolio, project: Project, features: FeatureQuery) -> li
         """The honest baseline on the same rows and features; the table holds its PDs of the test rows."""
         frame = training_frame(training_set)
         names = feature_names(frame, key)
-        model = fit_logistic(DesignMatrix.of(frame, names, key))
+        model = fit_logistic(DesignMatrix.of(frame, names, key, config.encodings))
         test = frame[frame["fold"] == TEST]
         run_id = registry.log_baseline(
             model,

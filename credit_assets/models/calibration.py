@@ -56,6 +56,11 @@ def fit_platt(margin: np.ndarray, target: np.ndarray) -> Platt:
         beta = beta + step
         if np.abs(step).max() < 1e-10:
             break
+    if not margin.std():
+        raise CalibrationError(
+            "All held-out rows have the same margin: the model found nothing to tell applicants apart by, not even "
+            "by chance. Deliver more outcomes, or features that say more."
+        )
     slope = float(beta[0] / scale)
     if slope <= 0:
         raise CalibrationError(

@@ -1,8 +1,12 @@
-"""What a portfolio's `training:` section may say: split, tuning budget, guard. No defaults live elsewhere."""
+"""What `training:` of a portfolio may say: split, encodings, tuning budget, guard. No defaults live elsewhere."""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from credit_assets.models.encodings import Kind
 
 
 class TrainingConfig(BaseModel):
@@ -13,6 +17,9 @@ class TrainingConfig(BaseModel):
     seed: int = Field(default=20, ge=0, description="of the split, the search and the model")
     window_batches: int = Field(
         default=24, ge=1, description="newest matured batches, the test among them, that are learned from"
+    )
+    test_batches: int = Field(
+        default=1, ge=1, description="newest of them that are the out-of-time test; half of the window at most"
     )
     matured_share: float = Field(
         default=0.5, gt=0, le=1, description="share of a batch's applicants whose outcomes must be known to use them"
@@ -26,9 +33,23 @@ class TrainingConfig(BaseModel):
         lt=0.9,
         description="share of the training part held out to choose and to calibrate",
     )
-    cv_folds: int = Field(default=3, ge=2, description="folds the training part is cut into where it is small")
+    cv: Literal["applicants", "batches"] = Field(
+        default="applicants",
+        description="what folds are made of: applicants, whenever they came; or batches, each judged by models that "
+        "learned from earlier ones alone",
+    )
+    cv_folds: int = Field(
+        default=3, ge=2, description="folds the training part is cut into where it is small, or folds are of batches"
+    )
     cv_below_rows: int = Field(
-        default=20_000, ge=0, description="training rows below which folds take the validation part's place"
+        default=20_000,
+        ge=0,
+        description="training rows below which folds of applicants take the validation part's place",
+    )
+    encodings: dict[str, Kind] = Field(
+        default={},
+        description="text features that are learned from as a number: a word's mean outcome (target) or its share "
+        "of the rows (frequency)",
     )
     trials: int = Field(default=12, ge=1, description="trials of the search that count: finished or pruned")
     timeout_s: float = Field(
@@ -49,3 +70,11 @@ class TrainingConfig(BaseModel):
         le=1,
         description="a feature that alone ranks better than this is taken for a leak",
     )
+
+    @model_validator(mode="after")
+    def _window_holds_the_test(self) -> TrainingConfig:
+        if self.test_batches > max(1, self.window_batches // 2):
+            raise ValueError(
+                f"test_batches: {self.test_batches} are more than half of the {self.window_batches} window_batches"
+            )
+        return self

@@ -1,4 +1,5 @@
-"""What a model sees of a frame: its features in order, as numbers, text as codes of the categories learned.
+"""What a model sees of a frame: its features in order, as numbers, text as codes of the categories learned or as
+the number that it is encoded by; and which rows it learns from and is judged on.
 
 The same code makes the matrix in training and in scoring, so that the two cannot differ.
 """
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +16,7 @@ import pandas as pd
 
 from credit_assets.features.training_set import TEST, TRAIN, VALID, TrainingSetError, hash_share
 from credit_assets.models.config import TrainingConfig
+from credit_assets.models.encodings import Coded, Encoding, Kind
 
 if TYPE_CHECKING:
     import xgboost
@@ -22,16 +25,30 @@ MAX_BIN = 128
 """Histogram bins a feature is cut into: as good as 256 on credit data, and faster."""
 
 
+NO_ENCODINGS: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Validation:
+    """The folds of a training part: pairs of masks over the rows of a design matrix (learned from, held out); and what
+    they are made of, in words, with the reason where that is not as configured."""
+
+    by: str
+    pairs: list[tuple[np.ndarray, np.ndarray]]
+
+
 @dataclass(frozen=True)
 class DesignMatrix:
     """The training set as arrays, sorted by batch and entity key, so that no result depends on row order.
 
     `values` is (rows, features) float32, nan where missing, a category's code where `categories` names
-    the feature; `target` 0/1; `fold` one of train, valid, test.
+    the feature; `target` 0/1; `fold` one of train, valid, test. Text features in `encodings` are seen by a model
+    as a number, which depends on the rows that it learns from (`learned`).
     """
 
     features: tuple[str, ...]
     categories: dict[str, tuple[str, ...]]
+    encodings: Mapping[str, Kind]
     values: np.ndarray
     target: np.ndarray
     fold: np.ndarray
@@ -39,10 +56,17 @@ class DesignMatrix:
     batch: np.ndarray
 
     @classmethod
-    def of(cls, training_set: pd.DataFrame, features: Sequence[str], entity_key: str) -> DesignMatrix:
+    def of(
+        cls,
+        training_set: pd.DataFrame,
+        features: Sequence[str],
+        entity_key: str,
+        encodings: Mapping[str, Kind] = NO_ENCODINGS,
+    ) -> DesignMatrix:
         """From a frame with the features, `entity_key`, `batch`, `target` and `fold`.
 
-        Text features get the categories seen in train and valid, never those of the test.
+        Text features get the categories seen in train and valid, never those of the test. Of `encodings`, those of
+        features that are left out do nothing.
         """
         batch = training_set["batch"].astype(str).to_numpy()
         fold = training_set["fold"].astype(str).to_numpy()
@@ -55,7 +79,8 @@ class DesignMatrix:
         return cls(
             features=tuple(features),
             categories=categories,
-            values=encode(training_set, features, categories, order),
+            encodings={feature: kind for feature, kind in encodings.items() if feature in features},
+            values=encode(training_set, features, categories, order=order),
             target=training_set["target"].to_numpy(dtype=np.int8)[order],
             fold=fold[order],
             keys=training_set[entity_key].to_numpy()[order],
@@ -67,19 +92,54 @@ class DesignMatrix:
         """Mask of the rows that may be learned from: train and valid."""
         return self.fold != TEST
 
-    def validation_pairs(self, config: TrainingConfig) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Masks of (rows to learn from, rows held out), within the training part.
+    def validation(self, config: TrainingConfig) -> Validation:
+        """What is learned from and held out within the training part.
 
-        One pair, train and valid, or `cv_folds` pairs by hash of the entity key where the training
-        part has fewer than `cv_below_rows` rows: few defaults make one fold's AUC too noisy to choose by.
-        Raises TrainingSetError where a fold lacks goods or bads.
+        By applicants: one pair, train and valid, or `cv_folds` pairs by hash of the entity key where the
+        training part has fewer than `cv_below_rows` rows: few defaults make one fold's AUC too noisy to
+        choose by. By batches: `cv_folds` pairs in an expanding window (`_by_batches`); with fewer than
+        `cv_folds` + 1 batches, by applicants. Raises TrainingSetError where a fold lacks goods or bads.
         """
-        if self.training.sum() >= config.cv_below_rows:
-            pairs = [(self.fold == TRAIN, self.fold == VALID)]
+        batches, rows = np.unique(self.batch[self.training], return_counts=True)
+        if config.cv == "batches" and len(batches) > config.cv_folds:
+            by, pairs = "batches", self._by_batches(batches, rows, config.cv_folds)
         else:
-            folds = np.floor(hash_share(self.keys, f"{config.seed}:cv") * config.cv_folds)
-            held_out = [self.training & (folds == k) for k in range(config.cv_folds)]
-            pairs = [(self.training & ~rows, rows) for rows in held_out]
+            by, pairs = "applicants", self._by_applicants(config)
+            if config.cv == "batches":
+                by += f", since {len(batches)} batches are too few for {config.cv_folds} folds of later ones"
+        self._refuse_one_outcome(pairs)
+        return Validation(by, pairs)
+
+    def _by_applicants(self, config: TrainingConfig) -> list[tuple[np.ndarray, np.ndarray]]:
+        if self.training.sum() >= config.cv_below_rows:
+            return [(self.fold == TRAIN, self.fold == VALID)]
+        folds = np.floor(hash_share(self.keys, f"{config.seed}:cv") * config.cv_folds)
+        held_out = [self.training & (folds == k) for k in range(config.cv_folds)]
+        return [(self.training & ~rows, rows) for rows in held_out]
+
+    def _by_batches(self, batches: np.ndarray, rows: np.ndarray, folds: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Each of the later blocks of batches held out from all before it, as time will do it.
+
+        The batches in order are cut into a first block of about half of the rows, which is learned from only, and
+        `folds` of like size, so that small ones are together. Of half, a model is like that of the whole; from less,
+        parameters would be chosen for another amount of data. Earlier rows of an applicant who is held out are left
+        out.
+        """
+        starts = [0]
+        ends = np.cumsum(rows) / rows.sum()
+        for block in range(folds):
+            # So that each block has a batch, those still to be cut too.
+            room = np.arange(starts[-1] + 1, len(batches) - (folds - 1 - block))
+            starts.append(int(room[np.abs(ends[room - 1] - (1 + block / folds) / 2).argmin()]))
+        block_of = np.searchsorted(batches[starts], self.batch, side="right") - 1
+        pairs = []
+        for block in range(1, folds + 1):
+            held_out = self.training & (block_of == block)
+            earlier = self.training & (block_of < block)
+            pairs.append((earlier & ~np.isin(self.keys, self.keys[held_out]), held_out))
+        return pairs
+
+    def _refuse_one_outcome(self, pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:
         for number, pair in enumerate(pairs, start=1):
             for rows, role in zip(pair, ("learned from", "held out"), strict=True):
                 bads = int(self.target[rows].sum())
@@ -88,40 +148,87 @@ class DesignMatrix:
                         f"Fold {number} of {len(pairs)} has {bads} defaults among {int(rows.sum())} rows "
                         f"{role}; it needs goods and bads. Deliver more outcomes, or lower training.cv_folds."
                     )
-        return pairs
 
-    def binned(self, rows: np.ndarray, threads: int) -> xgboost.QuantileDMatrix:
-        """The rows cut into bins, to be learned from."""
+    @property
+    def native(self) -> dict[str, tuple[str, ...]]:
+        """The categories of the text features that a model sees as such."""
+        return {feature: words for feature, words in self.categories.items() if feature not in self.encodings}
+
+    def learned(self, rows: np.ndarray) -> tuple[np.ndarray, dict[str, Encoding]]:
+        """(rows, features) float32 of the rows for a model to learn from; and what they teach of the encoded features,
+        by which the model is to see any others."""
+        values, encodings = self.values[rows], {}
+        for feature, kind in self.encodings.items():
+            coded = self._coded(feature, rows)
+            encodings[feature], values[:, self.features.index(feature)] = coded.fit(kind)
+        return values, encodings
+
+    def judged(self, rows: np.ndarray, encodings: Mapping[str, Encoding]) -> np.ndarray:
+        """(rows, features) float32 of the rows for a model that has learned these encodings from others."""
+        values = self.values[rows]
+        for feature, encoding in encodings.items():
+            coded = self._coded(feature, rows)
+            words = pd.Series(pd.Categorical.from_codes(coded.codes, list(coded.words)))
+            values[:, self.features.index(feature)] = encoding.of(words)
+        return values
+
+    def _coded(self, feature: str, rows: np.ndarray) -> Coded:
+        codes = np.nan_to_num(self.values[rows, self.features.index(feature)], nan=-1).astype(np.int64)
+        return Coded(codes, self.categories[feature], self.target[rows], self.keys[rows])
+
+    def binned(self, rows: np.ndarray, threads: int) -> tuple[xgboost.QuantileDMatrix, dict[str, Encoding]]:
+        """The rows cut into bins, to be learned from, and the encodings that they teach."""
         import xgboost
 
-        return xgboost.QuantileDMatrix(
-            self.values[rows], label=self.target[rows], max_bin=MAX_BIN, **self._typed(threads)
-        )
+        values, encodings = self.learned(rows)
+        matrix = xgboost.QuantileDMatrix(values, label=self.target[rows], max_bin=MAX_BIN, **self._typed(threads))
+        return matrix, encodings
 
-    def plain(self, rows: np.ndarray, threads: int) -> xgboost.DMatrix:
+    def plain(self, rows: np.ndarray, encodings: Mapping[str, Encoding], threads: int) -> xgboost.DMatrix:
         """The rows as they are, to be predicted: six times faster than from bins."""
         import xgboost
 
-        return xgboost.DMatrix(self.values[rows], label=self.target[rows], **self._typed(threads))
+        return xgboost.DMatrix(self.judged(rows, encodings), label=self.target[rows], **self._typed(threads))
 
     def _typed(self, threads: int) -> dict[str, Any]:
         return {
             "feature_names": list(self.features),
-            "feature_types": feature_types(self.features, self.categories),
+            "feature_types": feature_types(self.features, self.native),
             "enable_categorical": True,
             "nthread": threads or None,
         }
+
+
+def fold_table(design: DesignMatrix, validation: Validation) -> pd.DataFrame:
+    """A line a fold: the batches, rows and defaults learned from and held out."""
+
+    def told(role: str, rows: np.ndarray) -> dict[str, Any]:
+        batches = np.unique(design.batch[rows])
+        return {
+            role: batches[0] if len(batches) == 1 else f"{batches[0]} to {batches[-1]}",
+            f"{role}_rows": int(rows.sum()),
+            f"{role}_defaults": int(design.target[rows].sum()),
+        }
+
+    return pd.DataFrame(
+        [
+            {"fold": number, **told("learned_from", learned), **told("held_out", held_out)}
+            for number, (learned, held_out) in enumerate(validation.pairs, start=1)
+        ]
+    )
 
 
 def encode(
     frame: pd.DataFrame,
     features: Sequence[str],
     categories: Mapping[str, Sequence[str]],
+    encodings: Mapping[str, Encoding] = NO_ENCODINGS,
     order: np.ndarray | None = None,
 ) -> np.ndarray:
     """(rows, features) float32 of the frame's rows in `order`, nan where missing.
 
-    A category that was not there in training, and an infinite number, count as missing. Raises
+    A category that was not there in training, and an infinite number, count as missing; of an encoded feature,
+    such a word has the number for any other. Raises
     ValueError naming a feature that is absent or is not a number; no value is ever shown.
     """
     if absent := [feature for feature in features if feature not in frame.columns]:
@@ -129,7 +236,9 @@ def encode(
     values = np.empty((len(frame), len(features)), dtype=np.float32)
     for position, feature in enumerate(features):
         column = frame[feature]
-        if feature in categories:
+        if feature in encodings:
+            codes = encodings[feature].of(column)
+        elif feature in categories:
             codes = pd.Categorical(column, categories=list(categories[feature])).codes.astype(np.float32)
             codes[codes < 0] = np.nan
         else:

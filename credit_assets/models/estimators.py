@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from pandas import DataFrame
+from scipy.special import logit
 
 from credit_assets.features.training_set import hash_share
 from credit_assets.models.calibration import Platt, fit_platt
 from credit_assets.models.config import TrainingConfig
 from credit_assets.models.design_matrix import MAX_BIN, DesignMatrix, encode, feature_types
+from credit_assets.models.encodings import Encoding
 
 if TYPE_CHECKING:
     import xgboost
@@ -39,14 +41,21 @@ BASELINE_ROWS = 60_000
 class PDModel:
     """The model that is served: XGBoost and the calibration of its margin to log-odds of default.
 
-    `categories` holds the words each text feature had in training, in code order. A frame may hold
-    more columns than `features`; a word not seen in training counts as missing.
+    `categories` holds the words each text feature had in training, in code order; of the text features in
+    `encodings`, the number of each. A frame may hold more columns than `features`; a category not seen in
+    training counts as missing.
     """
 
     features: tuple[str, ...]
     categories: dict[str, tuple[str, ...]]
+    encodings: dict[str, Encoding]
     booster: xgboost.Booster
     calibration: Platt
+
+    @property
+    def text(self) -> set[str]:
+        """The features that are words in a frame."""
+        return {*self.categories, *self.encodings}
 
     def margin(self, frame: DataFrame) -> np.ndarray:
         """The booster's raw log-odds, (rows,) float32, before calibration."""
@@ -73,7 +82,7 @@ class PDModel:
         import xgboost
 
         return xgboost.DMatrix(
-            encode(frame, self.features, self.categories),
+            encode(frame, self.features, self.categories, self.encodings),
             feature_names=list(self.features),
             feature_types=feature_types(self.features, self.categories),
             enable_categorical=True,
@@ -85,7 +94,7 @@ class PDModel:
         self.booster.save_model(folder / "booster.ubj")
         facts = {
             "features": self.features,
-            "categories": self.categories,
+            **_words_as_json(self.categories, self.encodings),
             "calibration": asdict(self.calibration),
         }
         (folder / "model.json").write_text(json.dumps(facts, indent=1))
@@ -100,7 +109,7 @@ class PDModel:
         booster.load_model(folder / "booster.ubj")
         return cls(
             features=tuple(facts["features"]),
-            categories={name: tuple(words) for name, words in facts["categories"].items()},
+            **_words_from_json(facts),
             booster=booster,
             calibration=Platt(**facts["calibration"]),
         )
@@ -112,11 +121,12 @@ class LogisticBaseline:
 
     features: tuple[str, ...]
     categories: dict[str, tuple[str, ...]]
+    encodings: dict[str, Encoding]
     pipeline: Pipeline
 
     def pd(self, frame: DataFrame) -> np.ndarray:
         """Probability of default, (rows,). Logistic regression is its own calibration."""
-        return self.pipeline.predict_proba(encode(frame, self.features, self.categories))[:, 1]
+        return self.pipeline.predict_proba(encode(frame, self.features, self.categories, self.encodings))[:, 1]
 
     def save(self, folder: Path) -> None:
         """Write the model as `pipeline.skops` and `model.json`, formats that run no code when read."""
@@ -124,7 +134,7 @@ class LogisticBaseline:
 
         folder.mkdir(parents=True, exist_ok=True)
         skops.io.dump(self.pipeline, folder / "pipeline.skops")
-        facts = {"features": self.features, "categories": self.categories}
+        facts = {"features": self.features, **_words_as_json(self.categories, self.encodings)}
         (folder / "model.json").write_text(json.dumps(facts, indent=1))
 
     @classmethod
@@ -135,10 +145,23 @@ class LogisticBaseline:
         facts = json.loads((folder / "model.json").read_text())
         return cls(
             features=tuple(facts["features"]),
-            categories={name: tuple(words) for name, words in facts["categories"].items()},
+            **_words_from_json(facts),
             # The one type of a plain pipeline that skops does not trust by itself.
             pipeline=skops.io.load(folder / "pipeline.skops", trusted=["numpy.dtype"]),
         )
+
+
+def _words_as_json(categories: Mapping[str, Sequence[str]], encodings: Mapping[str, Encoding]) -> dict[str, Any]:
+    return {"categories": categories, "encodings": {name: encoding.as_json() for name, encoding in encodings.items()}}
+
+
+def _words_from_json(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a model from before there were encodings, too."""
+    encodings = facts.get("encodings", {})
+    return {
+        "categories": {name: tuple(words) for name, words in facts["categories"].items()},
+        "encodings": {name: Encoding.from_json(encoding) for name, encoding in encodings.items()},
+    }
 
 
 class Folds:
@@ -149,12 +172,23 @@ class Folds:
     """
 
     def __init__(self, design: DesignMatrix, config: TrainingConfig) -> None:
-        pairs = design.validation_pairs(config)
+        self.validation = design.validation(config)
+        self.features = len(design.features)
+        pairs = self.validation.pairs
         self._config = config
         self.threads = config.threads if len(pairs) == 1 else 1
         self.held_out_rows = [held_out for _, held_out in pairs]
-        self._learned = [design.binned(rows, self.threads) for rows, _ in pairs]
-        self._held_out = [design.plain(rows, self.threads) for _, rows in pairs]
+        # The sum of second derivatives where every PD is the default rate: what a node's weight is measured in.
+        self.weight = min(float(design.target[rows].var() * rows.sum()) for rows, _ in pairs)
+        whole, by_batches = design.target[design.training].mean(), self.validation.by == "batches"
+        self._levels = [
+            np.float32(logit(whole) - logit(design.target[rows].mean()) if by_batches else 0.0) for rows, _ in pairs
+        ]
+        self._learned, self._held_out = [], []
+        for learned, held_out in pairs:
+            matrix, encodings = design.binned(learned, self.threads)
+            self._learned.append(matrix)
+            self._held_out.append(design.plain(held_out, encodings, self.threads))
         # A fold keeps its thread: XGBoost's cache of predictions belongs to the thread that made them.
         workers = [ThreadPoolExecutor(1) for _ in range(min(len(pairs), config.threads or os.cpu_count() or 1))]
         self._workers = [workers[fold % len(workers)] for fold in range(len(pairs))]
@@ -190,13 +224,19 @@ class Folds:
         return best_rounds, best_auc
 
     def held_out_margins(self, params: Mapping[str, Any], rounds: int) -> list[np.ndarray]:
-        """For each fold, the margins of its held-out rows by a model that has not learned from them."""
+        """For each fold, the margins of its held-out rows by a model that has not learned from them.
+
+        Where folds are of batches, at the level of a model of the whole training part: moved by the difference of
+        the log-odds of the two default rates (Elkan 2001, "The foundations of cost-sensitive learning"). A model of
+        early batches has learned their default rate, and a calibration on its margins would correct that of the
+        whole for what it does not get wrong.
+        """
         boosters = self._boosters(params)
 
         def fit(fold: int) -> np.ndarray:
             for number in range(rounds):
                 boosters[fold].update(self._learned[fold], number)
-            return boosters[fold].predict(self._held_out[fold], output_margin=True)
+            return boosters[fold].predict(self._held_out[fold], output_margin=True) + self._levels[fold]
 
         return self._side_by_side(fit)
 
@@ -242,11 +282,8 @@ def fit_pd_model(
     rows = np.concatenate([np.flatnonzero(held_out) for held_out in folds.held_out_rows])
     margins = np.concatenate(folds.held_out_margins(params, rounds))
     calibration = fit_platt(margins, design.target[rows])
-    booster = xgboost.train(
-        xgboost_params(params, config.seed, folds.threads),
-        design.binned(design.training, folds.threads),
-        num_boost_round=rounds,
-    )
+    training, encodings = design.binned(design.training, folds.threads)
+    booster = xgboost.train(xgboost_params(params, config.seed, folds.threads), training, num_boost_round=rounds)
     held_out = DataFrame(
         {
             "key": design.keys[rows],
@@ -256,13 +293,13 @@ def fit_pd_model(
             "pd": calibration.pd(margins),
         }
     )
-    return PDModel(design.features, design.categories, booster, calibration), held_out
+    return PDModel(design.features, design.native, encodings, booster, calibration), held_out
 
 
 def fit_logistic(design: DesignMatrix) -> LogisticBaseline:
     """Fit the baseline on the training part: medians for what is missing, with a column that says so.
 
-    Numbers are standardised, words one-hot, coefficients held down by an L2 penalty.
+    Numbers (encoded words are such) are standardised, words one-hot, coefficients held down by an L2 penalty.
     """
     from sklearn.compose import ColumnTransformer
     from sklearn.impute import SimpleImputer
@@ -271,8 +308,8 @@ def fit_logistic(design: DesignMatrix) -> LogisticBaseline:
     from sklearn.preprocessing import OneHotEncoder, StandardScaler
     from threadpoolctl import threadpool_limits
 
-    words = [position for position, feature in enumerate(design.features) if feature in design.categories]
-    numbers = [position for position, feature in enumerate(design.features) if feature not in design.categories]
+    words = [position for position, feature in enumerate(design.features) if feature in design.native]
+    numbers = [position for position, feature in enumerate(design.features) if feature not in design.native]
     pipeline = make_pipeline(
         ColumnTransformer(
             [
@@ -292,7 +329,8 @@ def fit_logistic(design: DesignMatrix) -> LogisticBaseline:
     rows = np.flatnonzero(design.training)
     if len(rows) > BASELINE_ROWS:
         rows = rows[np.argsort(hash_share(design.keys[rows], "baseline"), kind="stable")[:BASELINE_ROWS]]
+    values, encodings = design.learned(rows)
     # One thread: the order in which BLAS adds up, and with it the last bits, depends on their number.
     with threadpool_limits(limits=1):
-        pipeline.fit(design.values[rows], design.target[rows])
-    return LogisticBaseline(design.features, design.categories, pipeline)
+        pipeline.fit(values, design.target[rows])
+    return LogisticBaseline(design.features, design.native, encodings, pipeline)

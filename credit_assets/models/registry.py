@@ -167,8 +167,7 @@ def log_and_register(
     from mlflow.types import ColSpec, Schema
 
     inputs: list[Any] = [
-        ColSpec("string" if feature in model.categories else "double", feature, required=False)
-        for feature in model.features
+        ColSpec("string" if feature in model.text else "double", feature, required=False) for feature in model.features
     ]
     signature = ModelSignature(inputs=Schema(inputs), outputs=Schema([ColSpec("double", "pd")]))
     with _child_run(tracking_uri, experiment_id, run_name, parent_run_id, tags) as run:

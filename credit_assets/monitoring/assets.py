@@ -12,6 +12,7 @@ import pandas as pd
 
 from credit_assets.evaluation.checks import cleared
 from credit_assets.features.training_set import TEST, training_frame
+from credit_assets.lake.contracts import identifier
 from credit_assets.lake.io_managers import column_schema, contract, frame_table, picture
 from credit_assets.models import registry
 from credit_assets.monitoring import checks
@@ -72,7 +73,7 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
     @dg.asset(
         key=[name, "drift_reference"],
         ins={
-            "predictions": dg.AssetIn(key=[name, "predictions"], dagster_type=contract(Predictions)),
+            "predictions": dg.AssetIn(key=[name, "predictions"], dagster_type=contract(portfolio.keyed(Predictions))),
             "gate": dg.AssetIn(key=[name, "promotion_gate"], dagster_type=contract(Gate)),
         },
         deps=[dg.AssetKey([name, "training_set"]), dg.AssetKey([name, "features"])],
@@ -219,7 +220,7 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
         else as an estimate from the PDs (column `basis`). Applicants the model learned from are left out."""
         decided = scores.project("applicant, pd, band, model_version").df()
         number = int(decided["model_version"].iloc[0])
-        known = f'"{portfolio.entity_key}", "{portfolio.target}"'
+        known = f"{identifier(portfolio.entity_key)}, {portfolio.target.sql()}"
         found = _registered(portfolio, project, number)
         rows = evidence(
             decided[["applicant", "pd", "band"]],

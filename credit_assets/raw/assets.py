@@ -62,6 +62,8 @@ def _raw_table(portfolio: Portfolio, project: Project, table: str) -> dg.AssetsD
                 quarantine_folder=inbox.quarantine(portfolio.name, batch),
                 scratch=lake.scratch,
                 later_file_stands=table == portfolio.outcomes_table,
+                notes=portfolio.tables[table].notes,
+                numbered=portfolio.tables[table].numbered,
             )
         except BadDelivery as error:
             raise _failure(error) from error
@@ -96,6 +98,8 @@ def _metadata(result: Ingested, synthetic: bool) -> Mapping[str, dg.MetadataValu
         "synthetic": synthetic,
         "source_sha256": dg.MetadataValue.json(dict(result.source_sha256)),
     }
+    if result.notes:
+        metadata["lines_passed_over"] = dg.MetadataValue.json(dict(result.notes))
     if result.violations:
         metadata["violations"] = violations_table(result.violations)
     if result.orphans:

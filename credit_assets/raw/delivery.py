@@ -18,19 +18,21 @@ import zipfile
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-ENDINGS = (".csv.gz", ".csv", ".parquet")
+ENDINGS = (".csv.gz", ".csv", ".csv.zip", ".parquet")
 OUTCOMES = "outcomes"
 # Names of files that some program is still writing: rsync, scp clients, browsers, our own.
 PARTIAL = (".part", ".partial", ".filepart", ".crdownload", ".tmp", "~")
 RSYNC_FOLDERS = {".~tmp~", ".rsync-partial"}
-# Files that lenders and Kaggle put beside the data; there is nothing in them for a table.
-COMPANIONS = {"homecredit_columns_description.csv", "sample_submission.csv", "synthetic.md"}
+# Files that say something of the delivery; there is nothing in them for a table.
+COMPANIONS = {"synthetic.md"}
+_ANY_ENDING = "|".join(map(re.escape, ENDINGS))
 COPY_BLOCK = 4 * 1024 * 1024
 
 
@@ -119,7 +121,8 @@ class Inbox:
 
     `.incoming` copies in progress, `.ready` complete copies about to be swapped in, `.superseded/<batch>/<n>`
     the deliveries that corrections replaced (1 is the oldest), `.quarantine/<batch>` offending rows,
-    `.fingerprints/<batch>.json` the SHA-256 of the files as last seen.
+    `.fingerprints/<batch>.json` the SHA-256 of the files as last seen, `.cutting` a big file's parts that are yet to
+    be delivered.
 
     A process killed at any moment leaves the old delivery or the new one: a complete copy waiting in
     `.ready` is put in place by whoever looks at the portfolio next. `.delivering` and `.swapping` are
@@ -203,21 +206,36 @@ class Inbox:
         with _locked(self._portfolio(portfolio) / ".remembering"):
             self._remember(portfolio, batch, self._remembered(portfolio, batch) | dict(seen))
 
-    def deliver(self, folder: Path, portfolio: str, batch: str) -> Delivery:
-        """Put a copy of the files of a folder (or zip archive) in place as the batch, in one rename.
+    def deliver(self, source: Path, portfolio: str, batch: str) -> Delivery:
+        """Put a copy of one file, or of the files of a folder or zip archive, in place as the batch, in one rename.
 
         A batch that is there already is replaced, the replaced delivery kept under `.superseded`; the same
-        content again changes nothing. A folder with nothing but outcomes adds them to the batch, beside and
+        content again changes nothing. A delivery of nothing but outcomes adds them to the batch, beside and
         after those that it has, under the next number (`outcomes.2.csv`); a correction without outcomes keeps
-        those delivered before. Raises BadDelivery for a bad name, a folder without files or with one that is
-        still being copied, or outcomes of a batch that does not exist.
+        those delivered before. A `.csv.zip` is one file, as it is; any other zip archive is what it holds. Raises
+        BadDelivery for a bad name, a source without files or with one that is still being copied, or outcomes of a
+        batch that does not exist.
         """
         checked_name("portfolio", portfolio)
         checked_name("batch", batch)
         home = self._portfolio(portfolio)
         home.mkdir(parents=True, exist_ok=True)
-        with _unpacked(Path(folder), home) as unpacked:
-            return self._deliver(_delivered_files(unpacked), home, portfolio, batch)
+        with unpacked(Path(source), home) as folder:
+            return self._deliver(delivered_files(folder), home, portfolio, batch)
+
+    @contextlib.contextmanager
+    def cutting(self, portfolio: str) -> Iterator[Path]:
+        """The empty folder to cut files into batches in, for one process at a time; gone afterwards."""
+        folder = self._portfolio(portfolio) / ".cutting"
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(folder.with_name(".cutting.lock")):
+            # What a killed process had cut.
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder)
 
     def _deliver(self, delivered: Sequence[Path], home: Path, portfolio: str, batch: str) -> Delivery:
         target = home / batch
@@ -311,21 +329,34 @@ def match_files(
 ) -> Matched:
     """Which file belongs to which table, by name without ending, whatever its case.
 
-    `tables` maps a table to the names of its source files, any one of which will do; an `optional` table
-    may have none. `outcomes` is the table that all files named `outcomes`, `outcomes.2`, `outcomes_may`, ...
-    belong to besides, in the order of `outcomes_order`. Raises MissingFile for a table without a file, and
-    BadDelivery for two files of one name (`bureau.csv` beside `bureau.csv.gz`).
+    `tables` maps a table to the names of its source files (`*` in one stands for anything), any one of which will
+    do; an `optional` table may have none. A file that a table has by its full name is of no other's pattern.
+    `outcomes` is the table that all files named `outcomes`, `outcomes.2`, `outcomes_may`, ... belong to besides, in
+    the order of `outcomes_order`. Raises MissingFile for a table without
+    a file, and BadDelivery for two files of one name (`bureau.csv` beside `bureau.csv.gz`).
     """
     files = sorted(files)
     folder = files[0].parent if files else None
-    table_of = {stem.lower(): table for table, stems in tables.items() for stem in stems}
+
+    full_names = {name.lower() for names in tables.values() for name in names}
+
+    def has_name(stem: str, name: str) -> bool:
+        by_pattern = stem not in full_names and not (outcomes and _names_outcomes(stem))
+        return stem == name.lower() or (by_pattern and fnmatchcase(stem, name.lower()))
+
+    def of_table(stem: str, table: str) -> bool:
+        return any(has_name(stem, name) for name in tables[table])
+
+    def later(file: Path) -> str | None:
+        return outcomes if _is_outcomes(file) else None
+
     found: dict[str, Path] = {}
     companions, unknown = [], []
     for file in files:
         stem = _stem(file)
         if file.name.lower() in COMPANIONS:
             companions.append(file)
-        elif stem is None or not (table := table_of.get(stem, outcomes if _is_outcomes(file) else None)):
+        elif stem is None or not (table := next((table for table in tables if of_table(stem, table)), later(file))):
             unknown.append(file)
         elif stem in found:
             raise BadDelivery(
@@ -335,10 +366,11 @@ def match_files(
         else:
             found[stem] = file
     matched = {
-        table: tuple(found[stem.lower()] for stem in stems if stem.lower() in found) for table, stems in tables.items()
+        table: tuple(dict.fromkeys(found[stem] for name in names for stem in sorted(found) if has_name(stem, name)))
+        for table, names in tables.items()
     }
     if outcomes:
-        more = [file for stem, file in found.items() if stem not in table_of]
+        more = [file for stem, file in found.items() if not any(of_table(stem, table) for table in tables)]
         matched[outcomes] = tuple(sorted((*matched[outcomes], *more), key=outcomes_order))
     missing = [table for table, parts in matched.items() if not parts and table not in optional]
     if missing:
@@ -381,7 +413,10 @@ def _ending(file: Path) -> str | None:
 
 
 def _is_outcomes(file: Path) -> bool:
-    stem = _stem(file) or ""
+    return _names_outcomes(_stem(file) or "")
+
+
+def _names_outcomes(stem: str) -> bool:
     return stem == OUTCOMES or bool(re.fullmatch(rf"{OUTCOMES}[._-].+", stem))
 
 
@@ -470,7 +505,7 @@ def _can_be_read(file: Path) -> bool:
 def _is_partial(name: str) -> bool:
     """Whether a file of this name is one that some program is still writing, as `.bureau.csv.Xy12Ab` is by rsync."""
     if name.startswith("."):
-        return name in RSYNC_FOLDERS or bool(re.fullmatch(r"\..+(\.csv|\.csv\.gz|\.parquet)\.\w{6}", name.lower()))
+        return name in RSYNC_FOLDERS or bool(re.fullmatch(rf"\..+({_ANY_ENDING})\.\w{{6}}", name.lower()))
     return name.lower().endswith(PARTIAL)
 
 
@@ -479,30 +514,37 @@ def _visible_files(folder: Path) -> list[Path]:
 
 
 @contextlib.contextmanager
-def _unpacked(source: Path, beside: Path) -> Iterator[Path]:
-    """The folder, or what a zip archive holds, for as long as the context lasts."""
-    if source.suffix.lower() != ".zip" or not source.is_file():
+def unpacked(source: Path, beside: Path) -> Iterator[Path]:
+    """The file or folder, or the folder of what a zip archive of files holds, for as long as the context lasts."""
+    if source.suffix.lower() != ".zip" or _stem(source) or not source.is_file():
         yield source
         return
     with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=beside) as folder:
         try:
             with zipfile.ZipFile(source) as archive:
                 archive.extractall(folder)
-        except (zipfile.BadZipFile, EOFError, zlib.error) as error:
+        # A RuntimeError is a password.
+        except (zipfile.BadZipFile, EOFError, zlib.error, RuntimeError) as error:
             raise BadDelivery(f"{source} is no whole zip archive ({error}); download or copy it again.") from error
         yield Path(folder)
 
 
-def _delivered_files(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise BadDelivery(f"There is no folder {folder} to deliver.")
-    files = _visible_files(folder)
-    if writing := [file.name for file in folder.iterdir() if _is_partial(file.name)]:
+def delivered_files(source: Path) -> list[Path]:
+    """The one file, or those of the folder. BadDelivery where there is none, or one that is still being written."""
+    if source.is_file():
+        files, names = [source], [source.name]
+    elif source.is_dir():
+        files, names = _visible_files(source), [file.name for file in source.iterdir()]
+    else:
+        raise BadDelivery(f"There is no file or folder {source} to deliver.")
+    if writing := [name for name in names if _is_partial(name)]:
         raise BadDelivery(
-            f"{', '.join(sorted(writing))} in {folder} is still being written, by its name. Wait for it, or remove it."
+            f"{', '.join(sorted(writing))} in {source if source.is_dir() else source.parent} is still being written, "
+            "by its name. Wait for it, or remove it."
         )
     if not any(_stem(file) for file in files if file.name.lower() not in COMPANIONS):
-        raise BadDelivery(f"Folder {folder} holds no {', '.join(ENDINGS)} file: nothing to deliver.")
+        what = f"Folder {source} holds no" if source.is_dir() else f"{source} is no"
+        raise BadDelivery(f"{what} {', '.join(ENDINGS)} file: nothing to deliver.")
     return files
 
 

@@ -1,26 +1,21 @@
 """Delivered files to staged tables: read by DuckDB with the contract's types, bad rows set aside.
 
 A clean file is read once, typed, and judged where it was staged. Only when that fails is it read again as
-lines, to tell the bad rows from the good ones. Where files lie is `delivery.py`'s, what a good row is
-`lake/contracts.py`'s.
+lines, to tell the bad rows from the good ones. Where files lie is `delivery.py`'s, which of their lines are rows
+`lines.py`'s, what a good row is `lake/contracts.py`'s.
 """
 
 from __future__ import annotations
 
-import codecs
-import csv
 import glob
-import gzip
 import os
-import shutil
 import tempfile
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -44,13 +39,9 @@ from credit_assets.lake.contracts import (
 )
 from credit_assets.lake.tables import Lake, Staged, sql_text
 from credit_assets.raw.delivery import BadDelivery, file_status, sha256_of
+from credit_assets.raw.lines import FIELD, ROWS, CsvFile, copy_rows, look_over, rows_of
 from credit_assets.schemas.table import Table
 
-BLOCK = 8 * 1024 * 1024
-HEADER_BYTES = 1024 * 1024
-# A field as DuckDB's reader takes it: quoted (blanks around the quotes are passed over), or free of commas
-# and not beginning with a quote.
-FIELD = r' *"(?:[^"]|"")*" *| *(?:[^ ",][^,]*)?'
 BAD_QUOTES = "quotes do not pair up"
 STRAY_RETURN = "a carriage return inside the line"
 SHOWN = 10
@@ -65,7 +56,8 @@ class Ingested:
 
     `staged` is yet to be committed. `violations` tell why rows were quarantined, `orphans` count rows
     kept although a relation that is not enforced finds them no parent; superseded rows gave way to those of
-    a later file. `source_status` is each file's status before it was read.
+    a later file. `notes` counts the lines passed over as no rows, by pattern. `source_status` is each file's status
+    before it was read.
     """
 
     staged: Staged
@@ -75,45 +67,66 @@ class Ingested:
     rows_superseded: int
     violations: tuple[Violation, ...]
     orphans: tuple[Violation, ...]
+    notes: Mapping[str, int]
     quarantine: Path | None
     source_sha256: Mapping[str, str]
     source_status: Mapping[str, list[int]]
 
 
 @dataclass(frozen=True)
-class _Csv:
-    """A delivered CSV file, looked over: `plain` is what DuckDB reads, `columns` its header."""
+class _Copied:
+    """The rows of a delivered CSV file in a copy, from which DuckDB reads them: each with its number, which is its
+    place in the file and `before`, and without notes."""
 
-    file: Path
-    plain: Path
-    columns: list[str]
-    line_end: str
+    source: CsvFile
+    copy: Path
     rows: int
+    before: int
+
+    @property
+    def file(self) -> Path:
+        return self.source.file
 
 
 @dataclass(frozen=True)
 class _Parquet:
-    """A delivered Parquet file; `columns` are those that hold anything at all, each with its kind."""
+    """A delivered Parquet file; `columns` are those that hold anything at all, each with its kind. The number of a
+    row is its position, from 1, and `before`."""
 
     file: Path
     columns: dict[str, str]
     rows: int
+    before: int
+
+
+_Source = CsvFile | _Copied | _Parquet
 
 
 @dataclass(frozen=True)
 class _Target:
     """What the rows are to become; `name` is the table's, as messages give it. Of rows with one key in several
-    of the `layers`, which are names of files, the last one's stand; without layers all files are one."""
+    of the `layers`, which are names of files, the last one's stand; without layers all files are one. `numbered` is
+    the column that names a row by `prefix` and its number where the file does not."""
 
     name: str
     model: type[Table]
     types: Mapping[str, str]
     parents: Mapping[str, str]
     layers: tuple[str, ...] = ()
+    numbered: str | None = None
+    prefix: str = ""
 
     @property
     def columns(self) -> str:
         return ", ".join(identifier(name) for name in self.types)
+
+    def named(self, values: Mapping[str, str], number: str) -> dict[str, str]:
+        """The columns' values (SQL), the `numbered` one filled where it is absent or empty."""
+        if not self.numbered:
+            return dict(values)
+        name = f"{sql_text(self.prefix)} || CAST({number} AS VARCHAR)"
+        given = values.get(self.numbered)
+        return {**values, self.numbered: f"coalesce(nullif(CAST({given} AS VARCHAR), ''), {name})" if given else name}
 
 
 def ingest(
@@ -129,8 +142,10 @@ def ingest(
     quarantine_folder: Path,
     scratch: Path,
     later_file_stands: bool = False,
+    notes: Sequence[str] = (),
+    numbered: str | None = None,
 ) -> Ingested:
-    """Stage the rows of the files (CSV, gzipped CSV, Parquet; their union) as a batch of the table.
+    """Stage the rows of the files (CSV, also in gzip or zip; Parquet; their union) as a batch of the table.
 
     Every row that keeps the model's contract is staged, with the model's columns, types and order; a
     whole number may be written `5` or `5.0`, and is never rounded. Every other row is written, with its
@@ -142,25 +157,37 @@ def ingest(
     view of every table that the model's relations point to. `scratch` is a folder for large temporary
     files.
 
+    Lines of a CSV file that one of the `notes` names (`Total *`) are no rows; they are counted.
+
+    `numbered` is a text column that files may lack or leave empty: a row is then named `<batch>-<n>`, n being its
+    place among all rows of `files`, in their order, from 1. Bad rows count; the header, notes and empty lines do
+    not, so that the same rows have the same names from a CSV file, a Parquet file, or one with another footer. A
+    correction that inserts or removes a row names those after it anew: what is known by these names, outcomes
+    above all, comes with the whole file.
+
     Raises BadDelivery, with nothing staged, where a file cannot be read as this table, where more than
     `max_bad_share` of the rows are bad (the quarantine file is written all the same), or where a table
     that no relation ties to a parent has no rows.
     """
     layers = tuple(file.name for file in files) if later_file_stands and len(files) > 1 else ()
-    target = _Target(table.rsplit("/", 1)[-1], model, column_types(model), parents, layers)
+    prefix = f"{batch}-" if batch else ""
+    target = _Target(table.rsplit("/", 1)[-1], model, column_types(model), parents, layers, numbered, prefix)
     lacking = {relation.parent for relation in model.relations} - set(parents)
     if lacking:
         raise ValueError(f"Table {target.name} relates to {', '.join(sorted(lacking))}: give them as parents")
     if layers and len(keys(model)) != 1:
         raise ValueError(f"Table {target.name} has {len(keys(model))} keys: no later row can stand for an earlier one")
+    if numbered and target.types.get(numbered) != "VARCHAR":
+        raise ValueError(f"Table {target.name}: {numbered} is no text column of {model.__name__} to be numbered")
     quarantine = quarantine_folder / f"{target.name}.parquet"
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f"ingest-{target.name}-", dir=scratch) as workspace:
         before = {file.name: _status(file, target) for file in files}
         sha256 = {file.name: sha256_of(file) for file in files}
-        sources = [_look_over(file, target, Path(workspace) / str(n)) for n, file in enumerate(files)]
-        if not model.relations and not any(source.rows for source in sources):
-            raise BadDelivery(f"Table {target.name}: no rows in {_names(files)}. Deliver some.")
+        passed_over: Counter[str] = Counter()
+        sources: list[_Source] = []
+        for n, file in enumerate(files):
+            sources.append(_look_over(file, target, Path(workspace) / str(n), notes, sources, passed_over))
         violations: tuple[Violation, ...] = ()
         quarantined = superseded = 0
         clean = None if layers else _stage_clean(con, lake, table, batch, target, sources)
@@ -186,6 +213,8 @@ def ingest(
                 raise RuntimeError(
                     f"{table}: {rows_in} rows in, {staged.rows} kept, {quarantined} bad, {superseded} superseded"
                 )
+            if not model.relations and not rows_in:
+                raise BadDelivery(f"Table {target.name}: no rows in {_names(files)}. Deliver some.")
             if not clean and check(con, staged.query(), model, parents):
                 raise RuntimeError(f"{table}: kept rows break the contract that they were judged by")
             if before != {file.name: _status(file, target) for file in files}:
@@ -207,6 +236,7 @@ def ingest(
         rows_superseded=superseded,
         violations=violations,
         orphans=kept_orphans,
+        notes=dict(passed_over),
         quarantine=quarantine if quarantined else None,
         source_sha256=sha256,
         source_status=before,
@@ -216,84 +246,33 @@ def ingest(
 # -- looking a file over: what is wrong with all of it ---------------------------------------------
 
 
-def _look_over(file: Path, target: _Target, plain: Path) -> _Csv | _Parquet:
-    """The file's columns and rows, if it can be read as the table; `plain` is where to decompress to."""
+def _look_over(
+    file: Path,
+    target: _Target,
+    workspace: Path,
+    notes: Sequence[str],
+    before: Sequence[_Source],
+    passed_over: Counter[str],
+) -> _Source:
+    """The file's columns and rows, if it can be read as the table; `before` are the files whose rows are numbered
+    before its own."""
     where = f"{file.name} (table {target.name})"
     if file.stat().st_size == 0:
         raise BadDelivery(f"{where} is empty: not even a header. Deliver it again.")
-    match file.name.lower().rsplit(".", 2):
-        case [*_, "parquet"]:
-            return _look_over_parquet(file, target, where)
-        case [*_, "csv", "gz"]:
-            _decompress(file, plain, where)
-        case [*_, "csv"]:
-            plain = file
-        case _:
-            raise BadDelivery(f"{where} is no .csv, .csv.gz or .parquet file.")
-    with plain.open("rb") as content:
-        first = content.readline(HEADER_BYTES)
-    lines = _count_lines(plain, first, where)
-    header = first.decode("utf-8-sig").rstrip("\n")
-    line_end = "\\r\\n" if header.endswith("\r") else "\\n"
-    if "\r" in header.rstrip("\r"):
-        raise BadDelivery(f"{where} ends its lines with a carriage return alone; save it with line feeds.")
-    columns = next(csv.reader([header.rstrip("\r")]), [])
-    _compare_columns(columns, target, where)
-    return _Csv(file, plain, columns, line_end, lines - 1)
+    rows_before = sum(source.rows for source in before) if target.numbered else 0
+    if file.name.lower().endswith(".parquet"):
+        return _look_over_parquet(file, target, where, rows_before)
+    source = look_over(file, where, workspace, notes)
+    _compare_columns(source.columns, target, where)
+    if not notes and not target.numbered:
+        return source
+    copy = workspace.with_suffix(".rows")
+    rows, notes_found = copy_rows(source, copy, rows_before + 1)
+    passed_over.update(notes_found)
+    return _Copied(source, copy, rows, rows_before)
 
 
-def _decompress(file: Path, plain: Path, where: str) -> None:
-    """Plain, it is read in parallel; and a cut-off file is noticed, which DuckDB reads as far as it goes."""
-    try:
-        with gzip.open(file) as compressed, plain.open("wb") as writing:
-            shutil.copyfileobj(compressed, writing, BLOCK)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise BadDelivery(f"{where} is cut off or damaged ({error}). Deliver it again.") from error
-
-
-def _count_lines(plain: Path, first: bytes, where: str) -> int:
-    """How many lines the file has; BadDelivery if it is not UTF-8."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    lines, position, block = 0, 0, b""
-    with plain.open("rb") as content:
-        while following := content.read(BLOCK):
-            block = following
-            lines += block.count(b"\n")
-            pending = decoder.getstate()[0]
-            if pending or not block.isascii():
-                try:
-                    decoder.decode(block)
-                except UnicodeDecodeError as error:
-                    raise _not_utf8(plain, position - len(pending) + error.start, first, where) from error
-            position += len(block)
-    if decoder.getstate()[0]:
-        raise _not_utf8(plain, position - len(decoder.getstate()[0]), first, where)
-    return lines + (not block.endswith(b"\n"))
-
-
-def _not_utf8(plain: Path, offset: int, first: bytes, where: str) -> BadDelivery:
-    with plain.open("rb") as content:
-        line_number = 1 + sum(
-            content.read(min(BLOCK, offset - start)).count(b"\n") for start in range(0, offset, BLOCK)
-        )
-        content.seek(max(0, offset - HEADER_BYTES))
-        before = content.read(min(offset, HEADER_BYTES)).rsplit(b"\n", 1)[-1].decode("latin-1")
-        after = content.read(HEADER_BYTES).split(b"\n", 1)[0].decode("latin-1")
-    fields = next(csv.reader([before.replace("\r", " ")])) or [""]
-    nth = len(fields) - 1
-    names = next(csv.reader([first.decode("latin-1").strip()]))
-    column = names[nth] if line_number > 1 and nth < len(names) else f"number {nth + 1}"
-    value = (fields[-1] + after.split(",")[0]).strip()
-    mend = "Save the file as UTF-8 and deliver it again."
-    return BadDelivery(
-        f"{where}, row {line_number}, column {column}: the byte 0x{ord(after[0]):02X} is not UTF-8 "
-        f"(read as Latin-1 the value is {shorten(value)!r}). {mend}",
-        # By its number: in a file without a header, the names are values.
-        without_values=f"{where}, row {line_number}, column number {nth + 1}: a byte is not UTF-8. {mend}",
-    )
-
-
-def _look_over_parquet(file: Path, target: _Target, where: str) -> _Parquet:
+def _look_over_parquet(file: Path, target: _Target, where: str, before: int) -> _Parquet:
     try:
         metadata = pq.read_metadata(file)
         schema = metadata.schema.to_arrow_schema()
@@ -310,7 +289,7 @@ def _look_over_parquet(file: Path, target: _Target, where: str) -> _Parquet:
                 f"{target.model.__name__} says {wanted}. Write the column with its own type, or as CSV."
             )
     held = {name: kind for name, kind in kinds.items() if kind != "nothing"}
-    return _Parquet(file, held, metadata.num_rows)
+    return _Parquet(file, held, metadata.num_rows, before)
 
 
 _KIND = {"VARCHAR": "text", "BOOLEAN": "boolean"}
@@ -335,7 +314,8 @@ def _parquet_kind(kind: pa.DataType) -> str:
 def _compare_columns(found: Sequence[str], target: _Target, where: str) -> None:
     """BadDelivery where the columns, in whatever order, are not the contract's."""
     schema = target.model.to_schema()
-    missing = [name for name, column in schema.columns.items() if column.required and name not in found]
+    needed = {name for name, column in schema.columns.items() if column.required} - {target.numbered}
+    missing = [name for name in schema.columns if name in needed and name not in found]
     extra = [name for name in found if name not in target.types]
     twice = sorted({name for name in found if found.count(name) > 1})
     contract = target.model.__name__
@@ -369,7 +349,7 @@ def _stage_clean(
     table: str,
     batch: str | None,
     target: _Target,
-    sources: Sequence[_Csv | _Parquet],
+    sources: Sequence[_Source],
 ) -> Staged | None:
     """The rows staged, if every one of them is good; otherwise None, and nothing is staged."""
     query = " UNION ALL ".join(_strict(source, target) for source in sources) or _no_rows(target)
@@ -381,10 +361,7 @@ def _stage_clean(
             return None
         raise
     try:
-        # DuckDB takes a line break between quotes for part of a value: lines tell whether it did.
-        if staged.rows == sum(source.rows for source in sources) and not check(
-            con, staged.query(), target.model, target.parents
-        ):
+        if _all_read(staged.rows, sources) and not check(con, staged.query(), target.model, target.parents):
             return staged
     except BaseException:
         lake.discard(staged)
@@ -393,7 +370,14 @@ def _stage_clean(
     return None
 
 
-def _refuse_damaged(sources: Sequence[_Csv | _Parquet], target: _Target) -> None:
+def _all_read(rows: int, sources: Sequence[_Source]) -> bool:
+    """Whether these are all rows: DuckDB takes any line breaks between quotes for part of a value, also where a quote
+    was left open. Rows are counted only where there are other lines too."""
+    most = sum(source.lines if isinstance(source, CsvFile) else source.rows for source in sources)
+    return rows == most or (rows < most and rows == sum(source.rows for source in sources))
+
+
+def _refuse_damaged(sources: Sequence[_Source], target: _Target) -> None:
     """BadDelivery where a Parquet file cannot be read to its end, so that its rows need no second look."""
     for source in sources:
         if isinstance(source, _Parquet):
@@ -406,23 +390,31 @@ def _refuse_damaged(sources: Sequence[_Csv | _Parquet], target: _Target) -> None
                 ) from error
 
 
-def _strict(source: _Csv | _Parquet, target: _Target) -> str:
+def _strict(source: _Source, target: _Target) -> str:
     """A SELECT of the model's columns which fails at the first value of the wrong type."""
-    if isinstance(source, _Csv):
+    if isinstance(source, _Parquet):
+        kinds = source.columns
+        number = f"file_row_number + {source.before + 1}"
+        rows = f"read_parquet({_path(source.file)}, hive_partitioning = false, file_row_number = true)"
+    else:
+        delivered = source.source if isinstance(source, _Copied) else source
         # Whole numbers are read as DOUBLE, since DuckDB would round 1.5 to 2.
         read = {name: "DOUBLE" if kind in NUMBERS - FLOATS else kind for name, kind in target.types.items()}
-        kinds = {name: "fraction" if read[name] in FLOATS else "same" for name in source.columns}
-        columns = ", ".join(f"{sql_text(name)}: '{read[name]}'" for name in source.columns)
+        kinds = {name: "fraction" if read[name] in FLOATS else "same" for name in delivered.columns}
+        columns = {name: read[name] for name in delivered.columns}
+        path, number = delivered.plain, "_nth"
+        if isinstance(source, _Copied):
+            path, columns = source.copy, {"_nth": "BIGINT"} | columns
+        types = ", ".join(f"{sql_text(name)}: '{kind}'" for name, kind in columns.items())
         rows = (
-            f"read_csv({_path(source.plain)}, auto_detect = false, header = true, columns = {{{columns}}}, "
-            f"delim = ',', quote = '\"', escape = '\"', nullstr = '', new_line = '{source.line_end}', "
+            f"read_csv({_path(path)}, auto_detect = false, header = true, columns = {{{types}}}, "
+            "delim = ',', quote = '\"', escape = '\"', nullstr = '', "
+            # Not told the ends of lines, it finds them; told '\r\n', it finds no rows.
             "strict_mode = true, null_padding = false, ignore_errors = false)"
         )
-    else:
-        kinds = source.columns
-        rows = f"read_parquet({_path(source.file)}, hive_partitioning = false)"
+    raw = target.named({name: identifier(name) for name in kinds}, number)
     values = [
-        f"{_strictly(identifier(name), kinds[name], kind) if name in kinds else f'CAST(NULL AS {kind})'} "
+        f"{_strictly(raw[name], kinds.get(name, 'text'), kind) if name in raw else f'CAST(NULL AS {kind})'} "
         f"AS {identifier(name)}"
         for name, kind in target.types.items()
     ]
@@ -460,26 +452,24 @@ def _no_rows(target: _Target) -> str:
 # -- the way of a file with bad rows: line by line --------------------------------------------------
 
 
-def _judge(con: duckdb.DuckDBPyConnection, sources: Sequence[_Csv | _Parquet], target: _Target, rows: Path) -> int:
+def _judge(con: duckdb.DuckDBPyConnection, sources: Sequence[_Source], target: _Target, rows: Path) -> int:
     """Write all delivered rows to the Parquet file `rows`, each with its faults; how many there are.
 
     Beside the model's columns it has `_file`, `_row` (the line in a CSV file, the header being 1; the
     position in a Parquet file, from 1), `_line` (as delivered; as JSON from Parquet) and `_faults`.
     """
     judged = rules(target.model) + relation_rules(target.model, target.parents)
-    views = []
+    views, split = [], []
     try:
         for n, source in enumerate(sources):
-            if isinstance(source, _Csv):
+            if isinstance(source, _Parquet):
+                split.append(_split_parquet(source, target))
+            else:
+                delivered, before = (source.source, source.before) if isinstance(source, _Copied) else (source, 0)
                 view = f"_delivered_lines_{n}"
-                con.register(view, pa.RecordBatchReader.from_batches(_LINE, _lines(source.plain)))
+                con.register(view, pa.RecordBatchReader.from_batches(ROWS, rows_of(delivered)))
                 views.append(view)
-        split = [
-            _split_lines(source, f"_delivered_lines_{n}", target)
-            if isinstance(source, _Csv)
-            else _split_parquet(source, target)
-            for n, source in enumerate(sources)
-        ]
+                split.append(_split_lines(delivered, view, target, before))
         return con.execute(
             f"COPY (SELECT _file, _row, _line, {target.columns}, "
             f"CASE WHEN len(_faults) > 0 THEN _faults ELSE {faults(judged)} END AS _faults "
@@ -490,33 +480,9 @@ def _judge(con: duckdb.DuckDBPyConnection, sources: Sequence[_Csv | _Parquet], t
             con.unregister(view)
 
 
-_LINE = pa.schema([("_row", pa.int64()), ("_line", pa.string())])
-
-
-def _lines(plain: Path) -> Iterator[pa.RecordBatch]:
-    """The file's lines, numbered from 1, their ends included."""
-    rest, row = b"", 1
-    with plain.open("rb") as content:
-        while block := content.read(BLOCK):
-            data = rest + block
-            end = data.rfind(b"\n") + 1
-            rest = data[end:]
-            if end:
-                ends = np.flatnonzero(np.frombuffer(data, np.uint8, end) == ord("\n")) + 1
-                yield _numbered(data, ends, row)
-                row += len(ends)
-    if rest:
-        yield _numbered(rest, np.array([len(rest)]), row)
-
-
-def _numbered(data: bytes, ends: np.ndarray, row: int) -> pa.RecordBatch:
-    offsets = np.concatenate([[0], ends]).astype(np.int32)
-    lines = pa.StringArray.from_buffers(len(ends), pa.py_buffer(offsets), pa.py_buffer(data))
-    return pa.record_batch([pa.array(np.arange(row, row + len(ends))), lines], schema=_LINE)
-
-
-def _split_lines(source: _Csv, lines: str, target: _Target) -> str:
-    """A SELECT of the lines as typed columns, with the faults of structure and type."""
+def _split_lines(source: CsvFile, lines: str, target: _Target, before: int) -> str:
+    """A SELECT of the lines as typed columns, with the faults of structure and type; `before` rows are numbered
+    before them."""
     width = len(source.columns)
     trimmed = "trim(f, ' ')"
     unquoted = (
@@ -531,28 +497,31 @@ def _split_lines(source: _Csv, lines: str, target: _Target) -> str:
     # Empty fields after the last column are what spreadsheets add; DuckDB passes over them too.
     count = "len(_fields) || ' fields'"
     wrong_width = f"len(_fields) < {width} OR array_to_string(_fields[{width + 1}:], '') <> ''"
-    raw = {name: f"nullif(_fields[{n}], '')" for n, name in enumerate(source.columns, start=1)}
-    kinds = dict.fromkeys(source.columns, "text")
+    fields_by_name = {name: f"nullif(_fields[{n}], '')" for n, name in enumerate(source.columns, start=1)}
+    raw = target.named(fields_by_name, f"_nth + {before}")
+    kinds = dict.fromkeys(raw, "text")
+    # A line break between quotes may be a carriage return too.
+    stray = "contains(replace(_line, chr(13) || chr(10), ''), chr(13))"
     return (
         f"SELECT {sql_text(source.file.name)} AS _file, _row, _line, CASE "
-        f"WHEN contains(_line, chr(13)) THEN [{_of_row('left(_line, 200)', STRAY_RETURN)}] "
+        f"WHEN {stray} THEN [{_of_row('left(_line, 200)', STRAY_RETURN)}] "
         f"WHEN _fields IS NULL THEN [{_of_row('left(_line, 200)', BAD_QUOTES)}] "
         f"WHEN {wrong_width} THEN [{_of_row(count, f'must have {width} fields')}] "
         f"ELSE {_wrong_types(raw, kinds, target)} END AS _faults, {_typed_columns(raw, kinds, target)} "
-        f"FROM (SELECT *, {fields} AS _fields FROM "
-        f"(SELECT _row, rtrim(_line, chr(13) || chr(10)) AS _line FROM {lines} WHERE _row > 1) "
-        "WHERE _line <> '')"
+        f"FROM (SELECT *, {fields} AS _fields FROM {lines})"
     )
 
 
 def _split_parquet(source: _Parquet, target: _Target) -> str:
-    raw = {name: identifier(name) for name in source.columns}
-    whole = ", ".join(f"{sql_text(name)}: {column}" for name, column in raw.items())
-    wrong = _wrong_types(raw, source.columns, target)
+    held = {name: identifier(name) for name in source.columns}
+    whole = ", ".join(f"{sql_text(name)}: {column}" for name, column in held.items())
+    raw = target.named(held, f"file_row_number + {source.before + 1}")
+    kinds = dict.fromkeys(raw, "text") | source.columns
+    wrong = _wrong_types(raw, kinds, target)
     return (
         f"SELECT {sql_text(source.file.name)} AS _file, file_row_number + 1 AS _row, "
         f"CAST(to_json({{{whole}}}) AS VARCHAR) AS _line, {wrong} AS _faults, "
-        f"{_typed_columns(raw, source.columns, target)} "
+        f"{_typed_columns(raw, kinds, target)} "
         f"FROM read_parquet({_path(source.file)}, hive_partitioning = false, file_row_number = true)"
     )
 

@@ -27,7 +27,7 @@ class BaselinePredictions(Table):
 
 class CandidatePredictions(Table):
     """PDs of applicants with known outcomes by the newest XGBoost model, none of a row it learned from: test
-    rows by the model itself, training rows by the models of its cross-validation."""
+    rows by the model itself, training rows by the models of the cross-validation that held them out."""
 
     applicant: int = pa.Field(description="The applicant: the portfolio's entity key")
     batch: str = pa.Field(description="The delivery the application came with")

@@ -6,6 +6,7 @@ What a contract means in SQL (types, predicates, quarantine) lives in `lake/cont
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import pandas as pd
@@ -76,6 +77,34 @@ class Table(pa.DataFrameModel):
             unit = unit_of(column.metadata)
             words[name] = (column.description or "") + (f" [{unit}]" if unit else "")
         return words
+
+
+@cache
+def with_text_key(model: type[Table]) -> type[Table]:
+    """The contract of the same table in a portfolio whose applicants are known by words, not numbers."""
+    column = model.to_schema().columns["applicant"]
+    body = {
+        "__doc__": model.__doc__,
+        "__module__": model.__module__,
+        "__annotations__": {"applicant": str},
+        "applicant": pa.Field(unique=column.unique, description=column.description),
+    }
+    return type(model.__name__, (model,), body)
+
+
+def outcomes_of(name: str, applications: type[Table], key: str, target: str) -> type[Table]:
+    """The contract of the outcomes that come after the applications (the table `name`): their key and target, each
+    as it is there."""
+    columns = applications.to_schema().columns
+    body = {
+        "__doc__": "What became of the loans, delivered once it is known: one row an applicant of the same batch.",
+        "__module__": __name__,
+        "__annotations__": {"key": columns[key].dtype.type, "outcome": columns[target].dtype.type},
+        "key": pa.Field(alias=key, unique=True, description=columns[key].description),
+        "outcome": pa.Field(alias=target, nullable=True, description=columns[target].description),
+        "relations": (Relation(key, name, key),),
+    }
+    return type("Outcomes", (Table,), body)
 
 
 def unit_of(metadata: dict[str, Any] | None) -> str | None:

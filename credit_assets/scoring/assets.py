@@ -46,11 +46,12 @@ def assets(portfolio: Portfolio, project: Project, query: FeatureQuery) -> list[
     """`champion` and `scores`. Raises ValueError where a feature has no words to be a reason with."""
     uri, name = project.tracking_uri, portfolio.name
     check_words(list(query.words), query.words)
+    scored = portfolio.keyed(Scores)
 
     @dg.asset(
         key=[name, "champion"],
         ins={
-            "predictions": dg.AssetIn(key=[name, "predictions"], dagster_type=contract(Predictions)),
+            "predictions": dg.AssetIn(key=[name, "predictions"], dagster_type=contract(portfolio.keyed(Predictions))),
             "gate": dg.AssetIn(key=[name, "promotion_gate"], dagster_type=contract(Gate)),
         },
         deps=[dg.AssetKey([name, "drift_reference"])],
@@ -115,8 +116,8 @@ def assets(portfolio: Portfolio, project: Project, query: FeatureQuery) -> list[
         partitions_def=batches(name),
         ins={"features": dg.AssetIn(key=[name, "features"])},
         deps=[dg.AssetKey([name, "feature_drift"])],
-        dagster_type=contract(Scores),
-        metadata={"dagster/column_schema": column_schema(Scores)},
+        dagster_type=contract(scored),
+        metadata={"dagster/column_schema": column_schema(scored)},
         io_manager_key="lake_io",
         group_name="scoring",
         owners=portfolio.owners,

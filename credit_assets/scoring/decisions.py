@@ -63,7 +63,7 @@ def _score_part(
     rounded = points(pds, scorecard)
     scores = pd.DataFrame(
         {
-            "applicant": part[entity_key].to_numpy(dtype=np.int64),
+            "applicant": part[entity_key].to_numpy(),
             "pd": pds,
             "points": rounded,
             "band": band(rounded, scorecard),

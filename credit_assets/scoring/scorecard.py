@@ -29,7 +29,16 @@ class ScorecardConfig(BaseModel):
     base_points: float = 600
     base_odds: float = Field(default=30, gt=0)
     points_to_double_odds: float = Field(default=20, gt=0)
-    bands: tuple[Band, ...] = Field(min_length=1)
+    bands: tuple[Band, ...] = Field(
+        default=(
+            Band(name="A", from_points=620),
+            Band(name="B", from_points=600),
+            Band(name="C", from_points=580),
+            Band(name="D", from_points=560),
+            Band(name="E"),
+        ),
+        min_length=1,
+    )
     """From the best to the worst."""
 
     @field_validator("bands")

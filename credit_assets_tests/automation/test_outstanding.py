@@ -253,7 +253,7 @@ def test_a_missing_file_is_named_and_waited_for(sensor, folder):
     copy_all(folder)
     (folder / "bureau.csv").unlink()
     for _ in range(3):
-        assert sensor.waiting()[BATCH].startswith("Table bureau: no file bureau (.csv.gz, .csv, .parquet)")
+        assert sensor.waiting()[BATCH].startswith("Table bureau: no file bureau (.csv.gz, .csv, .csv.zip, .parquet)")
     (folder / "bureau.csv").write_text("A\n")
     assert sensor.waiting() == {BATCH: FIRST}
     assert len(sensor.due()) == 1
@@ -385,10 +385,11 @@ TABLES = {"applications": Few, "bureau": Few, "outcomes": Few}
 SMALL = PORTFOLIO.model_copy(
     update={
         "name": "small",
-        "contracts": __name__,
         "tables": {name: TableConfig(files=[name], optional=name == "outcomes") for name in TABLES},
     }
 )
+# Smaller than what a configuration may name.
+SMALL._models = dict(TABLES)
 GOOD, BAD = ("one", "two", "three"), "bad"
 CONTENT = st.sampled_from([*GOOD, BAD])
 PARTS = ("applications.csv", "bureau.csv")

@@ -6,7 +6,6 @@ Nothing is asserted here.
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -26,7 +25,7 @@ from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, WILL_RETRY_TAG
 
 from credit_assets.project import Project
-from credit_assets_tests.small_project import HOME
+from credit_assets_tests.small_project import BOOK, HOME, write_workspace
 
 # What `dagster-daemon run` does, but that its sensors' turn comes every second, not every five, and that it does
 # not load all code anew every minute.
@@ -54,7 +53,7 @@ def prepare(project: Project, storage: dict[str, Any] | None = None) -> None:
     }
     settings["run_monitoring"] |= {"poll_interval_seconds": 2, "start_timeout_seconds": 30}
     (project.root / "dagster.yaml").write_text(yaml.safe_dump(settings))
-    shutil.copy(HOME / "workspace.yaml", project.root)
+    write_workspace(project, BOOK)
 
 
 class Daemon:

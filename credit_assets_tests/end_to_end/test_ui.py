@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import socket
 import subprocess
-import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
@@ -17,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from credit_assets_tests.conftest import Line
-from credit_assets_tests.small_project import BOOK, HOME
+from credit_assets_tests.end_to_end.webserver import serving
+from credit_assets_tests.small_project import BOOK, write_workspace
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
@@ -25,39 +21,10 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this ma
 
 @pytest.fixture(scope="module")
 def server(line: Line) -> Iterator[str]:
-    """dagster-webserver over the project, as workspace.yaml starts it; its address."""
-    shutil.copy(HOME / "workspace.yaml", line.project.root)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "dagster_webserver", "--host", "127.0.0.1", "--port", str(port)],
-        cwd=line.project.root,
-        env=os.environ | {"DAGSTER_HOME": str(line.project.root)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.STDOUT,
-    )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(1200):
-            assert process.poll() is None, "dagster-webserver ended"
-            try:
-                urllib.request.urlopen(f"{address}/server_info", timeout=1).close()
-                break
-            except (urllib.error.URLError, ConnectionError, TimeoutError):
-                process_wait(process)
+    """The address of dagster-webserver over the project."""
+    write_workspace(line.project, BOOK)
+    with serving(line.project) as address:
         yield address
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def process_wait(process: subprocess.Popen[bytes]) -> None:
-    """A tenth of a second, or less where the server has ended."""
-    try:
-        process.wait(0.1)
-    except subprocess.TimeoutExpired:
-        return
 
 
 def seen(address: str, profile: Path) -> str:

@@ -26,6 +26,11 @@ def predictions(champion: bool) -> pd.DataFrame:
     )
 
 
+def by_batch(batches: list[str]) -> pd.DataFrame:
+    figures = {"default_rate": 0.1, "default_rate_low": 0.05, "default_rate_high": 0.2, "mean_pd": 0.11}
+    return pd.DataFrame({"batch": batches, "fold": "held out"}).assign(**figures)
+
+
 def test_without_a_champion_the_candidate_is_held_against_the_baseline():
     evidence = gather(predictions(champion=False), 0.3, CONFIG, seed=1)
     assert list(evidence.models) == ["candidate", "baseline"]
@@ -73,8 +78,15 @@ def test_rows_of_one_outcome_are_refused():
 
 def test_the_pictures_are_small_pngs():
     rows = predictions(champion=True)
-    drawn = pictures(rows, gather(rows, 0.3, CONFIG, seed=1).candidate)
-    assert set(drawn) == {"ROC", "Precision and recall", "Calibration", "PDs of goods and bads", "Gains"}
+    evaluation = gather(rows, 0.3, CONFIG, seed=1).candidate
+    several = by_batch(["a", "b"])
+    drawn = pictures(rows, evaluation, several)
+    always = {"ROC", "Precision and recall", "Calibration", "PDs of goods and bads", "Gains"}
+    assert set(drawn) == always | {"Default rate by batch"}
+    assert set(pictures(rows, evaluation, several[:1])) == always
+    curves = pd.DataFrame({"batch": "a", "months_on_book": [0, 1], "loans": 5, "defaulted": [0.0, 0.2]})
+    drawn = pictures(rows, evaluation, several, curves)
+    assert set(drawn) == always | {"Default rate by batch", "Vintage curves"}
     for png in drawn.values():
         assert png.startswith(b"\x89PNG")
         assert len(png) < 200_000

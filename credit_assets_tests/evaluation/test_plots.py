@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 from credit_assets.evaluation import plots
-from credit_assets.evaluation.metrics import evaluate
+from credit_assets.evaluation.metrics import evaluate, wilson
 
 
 def drawn(n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -34,6 +35,29 @@ def pictures(y: np.ndarray, pds: np.ndarray) -> dict[str, bytes]:
 @pytest.mark.parametrize("n", [2, 300, 20_000])
 def test_pictures_are_small_pngs(n: int) -> None:
     for name, png in pictures(*drawn(n)).items():
+        assert Image.open(io.BytesIO(png)).size == (500, 380), name
+        assert len(png) < 40_000, name
+
+
+def over_time(batches: int, rows: int) -> dict[str, bytes]:
+    names = [f"{2007 + n // 4}-Q{n % 4 + 1}" for n in range(batches)]
+    rates = np.linspace(0.25, 0.1, batches)
+    folds = np.array(["learned from", "held out", "test"])[np.arange(batches) * 3 // batches]
+    table = pd.DataFrame({"batch": names, "fold": folds, "default_rate": rates})
+    low, high = wilson(rates * rows, np.full(batches, rows))
+    table = table.assign(default_rate_low=low, default_rate_high=high, mean_pd=np.where(folds == "test", rates, np.nan))
+    months = np.arange(40)
+    curves = [pd.DataFrame({"batch": name, "months_on_book": months, "loans": rows}) for name in names]
+    curves = [curve.assign(defaulted=rate * months / 40) for curve, rate in zip(curves, rates, strict=True)]
+    return {
+        "default_rate_by_batch": plots.default_rate_by_batch(table),
+        "vintage_curves": plots.vintage_curves(pd.concat(curves)),
+    }
+
+
+@pytest.mark.parametrize(("batches", "rows"), [(2, 30), (15, 3000), (120, 500)])
+def test_pictures_over_time_are_small_pngs_of_few_batches_and_of_many(batches: int, rows: int) -> None:
+    for name, png in over_time(batches, rows).items():
         assert Image.open(io.BytesIO(png)).size == (500, 380), name
         assert len(png) < 40_000, name
 

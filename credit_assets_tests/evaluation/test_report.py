@@ -52,6 +52,16 @@ def report(synthetic: bool = True, title: str = "Candidate 7", group: str = "M",
         fairness_groups=pd.DataFrame([row | figure | bounds | {"is_reference": False}]),
         fairness_verdicts=pd.DataFrame([verdict]),
         plots={"roc": b"\x89PNG"},
+        by_batch=pd.DataFrame(
+            [
+                {"batch": "2007-Q2", "fold": "learned from", "rows": 24, "defaults": 3, "mean_pd": np.nan}
+                | {"default_rate": 0.125, "default_rate_low": 0.04, "default_rate_high": 0.31}
+                | {"auc": np.nan, "auc_low": np.nan, "auc_high": np.nan},
+                {"batch": "2010-Q4", "fold": "test", "rows": 3791, "defaults": 525, "mean_pd": 0.143}
+                | {"default_rate": 0.1385, "default_rate_low": 0.128, "default_rate_high": 0.15}
+                | {"auc": 0.679, "auc_low": 0.655, "auc_high": 0.702},
+            ]
+        ),
         versions={"features": "version 12"},
         synthetic=synthetic,
     )
@@ -94,6 +104,8 @@ def test_the_page_tells_what_it_was_given() -> None:
         "AUC 0.7 reaches 0.65",
         "baseline",
         "p (DeLong)",
+        "By batch",
+        "0.655 to 0.702",
     ):
         assert words in page
 

@@ -1,9 +1,10 @@
-"""Protected attributes in groups: words as they are, days in bands of years."""
+"""Protected attributes in groups: words as they are, codes in words, ages and days in bands of years."""
 
 from __future__ import annotations
 
 import pandas as pd
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from credit_assets.fairness.attributes import ProtectedAttribute, groups
@@ -35,7 +36,82 @@ def test_rows_keep_their_order_and_index():
     assert found["gender"].tolist() == ["M", "F"]
 
 
-@pytest.mark.parametrize("settings", [{"kind": "days_before"}, {"bands": [25]}, {"kind": "words", "bands": [25]}])
-def test_bands_go_with_days_and_only_with_them(settings):
+@pytest.mark.parametrize(
+    "codes", [[1, 2, 2, None], [1.0, 2.0, 2.0, float("nan")], ["1", "2", "2", None], pd.array([1, 2, 2, None], "Int8")]
+)
+def test_codes_are_put_into_words_whatever_type_the_source_stores_them_in(codes):
+    sex = ProtectedAttribute.model_validate({"column": "SEX", "words": {1: "male", 2: "female"}})
+    found = groups(pd.DataFrame({"SEX": codes}), {"sex": sex})["sex"]
+    assert found.astype(object).where(found.notna(), None).tolist() == ["male", "female", "female", None]
+
+
+def test_a_code_without_words_is_a_group_under_its_own_code_after_the_others():
+    education = ProtectedAttribute.model_validate(
+        {"column": "EDUCATION", "words": {2: "university", 1: "graduate school"}, "not_judged": [0, 5]}
+    )
+    found = groups(pd.DataFrame({"EDUCATION": [1, 5, 0, 2]}), {"education": education})["education"]
+    assert found.tolist() == ["graduate school", "5", "0", "university"]
+    assert list(found.cat.categories) == ["university", "graduate school", "0", "5"]
+    assert education.not_judged == ["0", "5"]
+
+
+def test_one_column_of_several_attributes_is_read_as_each_of_them():
+    # German credit knows sex and marital status in one code.
+    status = pd.DataFrame(
+        {
+            "status_and_sex": [
+                "male : single",
+                "female : divorced/separated/married",
+                "male : married/widowed",
+                "male : divorced/separated",
+            ]
+        }
+    )
+    sex = {
+        "male : single": "male",
+        "male : married/widowed": "male",
+        "male : divorced/separated": "male",
+        "female : divorced/separated/married": "female",
+        "female : single": "female",
+    }
+    single = {code: "single" if code.endswith(": single") else "married or divorced" for code in sex}
+    found = groups(
+        status,
+        {
+            name: ProtectedAttribute.model_validate({"column": "status_and_sex", "words": words})
+            for name, words in (("sex", sex), ("status", single))
+        },
+    )
+    assert found["sex"].tolist() == ["male", "female", "male", "male"]
+    assert found["status"].tolist() == ["single", *["married or divorced"] * 3]
+
+
+def test_truth_values_are_named_as_sql_writes_them():
+    foreign = ProtectedAttribute.model_validate({"column": "foreign", "words": {"true": "foreign", "false": "local"}})
+    found = groups(pd.DataFrame({"foreign": [True, False]}), {"foreign": foreign})["foreign"]
+    assert found.tolist() == ["foreign", "local"]
+
+
+def test_ages_are_bands_of_years():
+    age = ProtectedAttribute(column="AGE", kind="years", bands=[25, 35])
+    found = groups(pd.DataFrame({"AGE": [24, 25, 34, 35, None]}), {"age": age})["age"]
+    assert found.tolist()[:4] == ["under 25", "25-34", "25-34", "35 and over"]
+    assert found.isna().tolist() == [False] * 4 + [True]
+
+
+@pytest.mark.parametrize(
+    "settings", [{"kind": "days_before"}, {"kind": "years"}, {"bands": [25]}, {"kind": "words", "bands": [25]}]
+)
+def test_bands_go_with_days_and_years_and_only_with_them(settings):
     with pytest.raises(ValidationError, match="bands"):
         ProtectedAttribute(column="DAYS_BIRTH", **settings)
+
+
+def test_words_go_with_words_alone():
+    with pytest.raises(ValidationError, match="words go with"):
+        ProtectedAttribute.model_validate({"column": "AGE", "kind": "years", "bands": [25], "words": {25: "young"}})
+
+
+def test_a_code_that_yaml_reads_as_a_truth_value_must_be_quoted():
+    with pytest.raises(ValidationError, match="quote the code"):
+        ProtectedAttribute.model_validate({"column": "foreign", "words": yaml.safe_load("{yes: foreign, no: local}")})

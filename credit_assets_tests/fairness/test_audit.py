@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from credit_assets.evaluation.comparison import auc_interval
-from credit_assets.fairness.audit import Audit, FairnessConfig, audit, bands_of_years
+from credit_assets.evaluation.gate import four_fifths
+from credit_assets.fairness.audit import Audit, FairnessConfig, audit, bands_of_years, years_before
+from credit_assets.schemas.evidence import FairnessGroups, FairnessVerdicts
 
 EVERY_SIZE = FairnessConfig(min_group_size=1)
 
@@ -218,12 +220,12 @@ def test_the_order_of_the_applicants_does_not_matter() -> None:
 
 
 def test_bands_of_years() -> None:
-    days = pd.Series([-20 * 366, -9131, -9132, -35 * 365.25, -70 * 365.25, np.nan], name="DAYS_BIRTH")
-    found = bands_of_years(days, [25, 35, 65])
+    found = bands_of_years(pd.Series([20, 24.9993, 25.0021, 25, 35, 70, np.nan]), [25, 35, 65])
     assert found.astype(object).where(found.notna(), None).tolist() == [
         "under 25",
-        "under 25",  # 24.9993 years
-        "25-34",  # 25.0021 years
+        "under 25",
+        "25-34",
+        "25-34",
         "35-64",
         "65 and over",
         None,
@@ -231,24 +233,36 @@ def test_bands_of_years() -> None:
     assert found.cat.ordered
 
 
+def test_days_counted_back_are_years() -> None:
+    found = years_before(pd.Series([-7305, -9131, -9132, np.nan]))
+    assert found.iloc[0] == 20
+    assert found.iloc[1] < 25 < found.iloc[2]
+    assert np.isnan(found.iloc[3])
+
+
 def test_bands_stand_in_their_order_in_the_table() -> None:
-    days = pd.Series([-30, -20, -70, -50, -22], name="DAYS_BIRTH") * 365.25
-    attributes = pd.DataFrame({"age": bands_of_years(days, [25, 35, 65])})
+    attributes = pd.DataFrame({"age": bands_of_years(pd.Series([30, 20, 70, 50, 22]), [25, 35, 65])})
     groups = audit(attributes, np.ones(5, dtype=bool), np.full(5, 0.1), np.zeros(5), EVERY_SIZE).groups
     assert groups["group"].tolist() == ["under 25", "25-34", "35-64", "65 and over"]
 
 
 @pytest.mark.parametrize(
-    ("days", "edges", "words"),
+    ("years", "edges", "words"),
     [
-        ([-9000.0], [35, 25], "must ascend"),
-        ([-9000.0], [], "must ascend"),
-        ([5.0], [25], "1 values of DAYS_BIRTH lie after"),
+        (25.0, [35, 25], "must ascend"),
+        (25.0, [], "must ascend"),
+        (-0.1, [25], "1 values of AGE are ages below 0"),
     ],
 )
-def test_bands_that_cannot_be_are_refused(days: list[float], edges: list[int], words: str) -> None:
+def test_bands_that_cannot_be_are_refused(years: float, edges: list[int], words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        bands_of_years(pd.Series(days, name="DAYS_BIRTH"), edges)
+        bands_of_years(pd.Series([years], name="AGE"), edges)
+
+
+def test_without_attributes_the_audit_is_empty_and_meets_its_contracts() -> None:
+    found = audit(pd.DataFrame(index=range(2)), np.array([True, False]), np.array([0.1, 0.2]), np.zeros(2), EVERY_SIZE)
+    assert len(FairnessGroups.validate(found.groups)) == len(FairnessVerdicts.validate(found.verdicts)) == 0
+    assert four_fifths(found.verdicts) == []
 
 
 def test_what_cannot_be_audited_is_refused() -> None:

@@ -6,9 +6,10 @@ import duckdb
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from credit_assets.features.target import Target
 from credit_assets.features.training_set import (
     TrainingSetError,
     hash_share,
@@ -27,8 +28,8 @@ def split(
     frame: pd.DataFrame, outcomes: pd.DataFrame | None = None, without_features: str = "", **changes: float
 ) -> pd.DataFrame:
     """The training set of these applications (one batch perhaps without features), with their key as the only one."""
-    settings = {"seed": 20, "holdout_share": 0.25, "valid_share": 0.2, "window_batches": 24, **changes}
-    matured_share = settings.pop("matured_share", 0.01)
+    knobs = {"seed": 20, "holdout_share": 0.25, "valid_share": 0.2, "window_batches": 24, "test_batches": 1} | changes
+    matured_share = knobs.pop("matured_share", 0.01)
     if outcomes is None:
         outcomes = applications("2026-01", [])
     with duckdb.connect() as connection:
@@ -40,11 +41,11 @@ def split(
             applications="applications",
             outcomes="outcomes",
             entity_key="SK_ID_CURR",
-            target="TARGET",
+            target=Target(column="TARGET"),
             matured_share=matured_share,
         )
         connection.sql(known).create_view("known")
-        sql = training_set_sql(features="features", known_outcomes="known", entity_key="SK_ID_CURR", **settings)
+        sql = training_set_sql(features="features", known_outcomes="known", entity_key="SK_ID_CURR", **knobs)
         return connection.sql(sql).df()
 
 
@@ -118,6 +119,58 @@ def test_the_window_goes_with_the_newest_matured_batches() -> None:
     assert set(alone["fold"]) == {"train", "valid", "test"}
 
 
+def quarters(count: int, rows: int = 40) -> list[pd.DataFrame]:
+    return [applications(f"q{n:02}", range(n * 100, n * 100 + rows), alternating(rows)) for n in range(count)]
+
+
+def batches_of_the_test(training_set: pd.DataFrame) -> list[str]:
+    by_batch = training_set.groupby("batch")["fold"].agg(lambda folds: set(folds) == {"test"})
+    assert set(training_set.loc[training_set["batch"].isin(by_batch.index[~by_batch]), "fold"]) <= {"train", "valid"}
+    return list(by_batch.index[by_batch])
+
+
+def test_several_of_the_newest_batches_may_be_the_test() -> None:
+    frame = pd.concat([*quarters(6), applications("q99", range(9900, 9910))])
+    assert batches_of_the_test(split(frame, test_batches=2)) == ["q04", "q05"]
+    assert batches_of_the_test(split(frame, test_batches=2, window_batches=4)) == ["q04", "q05"]
+    assert set(split(frame, test_batches=2, window_batches=4)["batch"]) == {"q02", "q03", "q04", "q05"}
+
+
+@pytest.mark.parametrize(("batches", "newest"), [(2, 1), (3, 1), (5, 2), (9, 4)])
+def test_a_young_book_tests_on_half_of_its_batches_at_most(batches: int, newest: int) -> None:
+    training_set = split(pd.concat(quarters(batches)), test_batches=4)
+    assert batches_of_the_test(training_set) == [f"q{n:02}" for n in range(batches - newest, batches)]
+
+
+def test_a_batch_of_one_class_between_tested_ones_is_tested_on_and_one_before_is_learned_from() -> None:
+    parts = quarters(6)
+    parts[2], parts[4] = (part.assign(TARGET=0.0) for part in (parts[2], parts[4]))
+    training_set = split(pd.concat(parts), test_batches=2)
+    assert batches_of_the_test(training_set) == ["q03", "q04", "q05"]
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.integers(0, 6)), min_size=12, max_size=80, unique=True),
+    st.integers(1, 3),
+)
+def test_nobody_in_the_test_is_learned_from_and_the_test_is_newer_than_all_learned_from(
+    rows: list[tuple[int, int]], test_batches: int
+) -> None:
+    frame = pd.DataFrame(
+        {
+            "SK_ID_CURR": [key for key, _ in rows],
+            "batch": [f"q{batch}" for _, batch in rows],
+            "TARGET": [float((key + batch) % 3 == 0) for key, batch in rows],
+        }
+    )
+    training_set = split(frame, test_batches=test_batches)
+    test = training_set["fold"] == "test"
+    assert not set(training_set.loc[test, "SK_ID_CURR"]) & set(training_set.loc[~test, "SK_ID_CURR"])
+    if training_set["batch"].nunique() > 1 and test.any() and not test.all():
+        assert training_set.loc[test, "batch"].min() > training_set.loc[~test, "batch"].max()
+
+
 def test_a_batch_whose_features_could_not_be_made_is_not_the_newest() -> None:
     frame = pd.concat(
         [applications(f"2026-0{n}", range(n * 100, n * 100 + 100), alternating(100)) for n in range(1, 4)]
@@ -168,6 +221,7 @@ def test_another_seed_splits_otherwise() -> None:
     assert folds(split(frame)) != folds(split(frame, seed=21))
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 2**62) | st.integers(100_000, 460_000), min_size=1, max_size=20))
 def test_the_hash_is_the_same_in_sql_and_numpy(keys: list[int]) -> None:
     frame = pd.DataFrame({"key": keys})

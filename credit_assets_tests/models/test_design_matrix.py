@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from credit_assets.features.training_set import TrainingSetError
 from credit_assets.models.config import TrainingConfig
-from credit_assets.models.design_matrix import DesignMatrix, encode, is_text
+from credit_assets.models.design_matrix import DesignMatrix, encode, fold_table, is_text
 from credit_assets_tests.models.conftest import FEATURES
 
 
@@ -42,7 +44,7 @@ def test_the_matrix_does_not_depend_on_the_order_of_rows(training_set: pd.DataFr
 
 
 def test_folds_part_the_training_rows_and_never_hold_a_test_row(design: DesignMatrix) -> None:
-    pairs = design.validation_pairs(TrainingConfig(cv_folds=4))
+    pairs = design.validation(TrainingConfig(cv_folds=4)).pairs
     held_out = np.sum([rows for _, rows in pairs], axis=0)
     assert len(pairs) == 4
     np.testing.assert_array_equal(held_out, design.training.astype(int))
@@ -52,7 +54,7 @@ def test_folds_part_the_training_rows_and_never_hold_a_test_row(design: DesignMa
 
 
 def test_a_large_training_part_is_held_out_from_once(design: DesignMatrix) -> None:
-    [(learned, held_out)] = design.validation_pairs(TrainingConfig(cv_below_rows=100))
+    [(learned, held_out)] = design.validation(TrainingConfig(cv_below_rows=100)).pairs
     assert set(design.fold[learned]) == {"train"}
     assert set(design.fold[held_out]) == {"valid"}
 
@@ -60,7 +62,71 @@ def test_a_large_training_part_is_held_out_from_once(design: DesignMatrix) -> No
 def test_a_fold_without_defaults_is_refused(training_set: pd.DataFrame) -> None:
     few = training_set.assign(target=(np.arange(len(training_set)) == 0).astype(np.int8))
     with pytest.raises(TrainingSetError, match="0 defaults among"):
-        DesignMatrix.of(few, FEATURES, "SK_ID_CURR").validation_pairs(TrainingConfig())
+        DesignMatrix.of(few, FEATURES, "SK_ID_CURR").validation(TrainingConfig())
+
+
+def vintages(sizes: dict[str, int], again: int = 0) -> DesignMatrix:
+    """Batches of these sizes, the last one the test; the first applicants of each batch come `again` in the next."""
+    frames, first = [], 0
+    for batch, rows in sizes.items():
+        keys = np.arange(first, first + rows)
+        frames.append(pd.DataFrame({"SK_ID_CURR": keys, "batch": batch, "number": keys * 1.0}))
+        first += rows - again
+    frame = pd.concat(frames, ignore_index=True)
+    frame["target"] = (frame.index % 4 == 0).astype(np.int8)
+    frame["fold"] = np.where(frame["batch"] == list(sizes)[-1], "test", "train")
+    return DesignMatrix.of(frame, ["number"], "SK_ID_CURR")
+
+
+BY_BATCHES = TrainingConfig(cv="batches", cv_folds=3)
+
+
+def test_an_expanding_window_holds_out_later_batches_in_blocks_of_like_size() -> None:
+    design = vintages({"07Q2": 8, "07Q3": 90, "07Q4": 200, "08Q1": 100, "08Q2": 60, "08Q3": 50, "08Q4": 90, "09Q1": 9})
+    validation = design.validation(BY_BATCHES)
+    table = fold_table(design, validation)
+    assert validation.by == "batches"
+    assert table["learned_from"].tolist() == ["07Q2 to 07Q4", "07Q2 to 08Q1", "07Q2 to 08Q3"]
+    assert table["held_out"].tolist() == ["08Q1", "08Q2 to 08Q3", "08Q4"]
+    assert table["learned_from_rows"].tolist() == [298, 398, 508]
+    assert table["held_out_rows"].tolist() == [100, 110, 90]
+
+
+def test_a_huge_batch_leaves_a_block_for_each_fold() -> None:
+    table = fold_table(design := vintages({"a": 900, "b": 8, "c": 8, "d": 8, "e": 8}), design.validation(BY_BATCHES))
+    assert table["held_out"].tolist() == ["b", "c", "d"]
+
+
+def test_too_few_batches_are_judged_by_applicants_and_it_says_so() -> None:
+    design = vintages({"a": 60, "b": 60, "c": 60, "d": 60})
+    validation = design.validation(BY_BATCHES)
+    assert validation.by == "applicants, since 3 batches are too few for 3 folds of later ones"
+    for pair, other in zip(validation.pairs, design.validation(TrainingConfig()).pairs, strict=True):
+        np.testing.assert_array_equal(pair, other)
+
+
+def test_an_applicant_who_is_held_out_is_not_learned_from_in_an_earlier_batch() -> None:
+    design = vintages(dict.fromkeys("abcdefg", 40), again=7)
+    for learned, held_out in design.validation(BY_BATCHES).pairs:
+        assert not set(design.keys[learned]) & set(design.keys[held_out])
+        assert design.batch[learned].max() < design.batch[held_out].min()
+        # Only those who come again are missing.
+        assert (design.batch < design.batch[held_out].min()).sum() - learned.sum() == 7
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(8, 60), min_size=6, max_size=12), st.integers(2, 4))
+def test_no_batch_is_judged_by_a_later_one_and_each_row_at_most_once(sizes: list[int], folds: int) -> None:
+    design = vintages({f"b{place:02}": rows for place, rows in enumerate(sizes)})
+    pairs = design.validation(TrainingConfig(cv="batches", cv_folds=folds)).pairs
+    held_out = np.sum([rows for _, rows in pairs], axis=0)
+    assert len(pairs) == folds
+    assert held_out.max() == 1
+    assert not held_out[~design.training].any()
+    for learned, rows in pairs:
+        assert design.batch[learned].max() < design.batch[rows].min()
+    # All but the first block, which is learned from only.
+    np.testing.assert_array_equal(held_out.astype(bool), design.training & ~pairs[0][0])
 
 
 def test_absent_features_are_named() -> None:

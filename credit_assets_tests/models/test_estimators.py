@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,13 +16,14 @@ from sklearn.metrics import roc_auc_score
 from credit_assets.models import estimators
 from credit_assets.models.config import TrainingConfig
 from credit_assets.models.design_matrix import DesignMatrix
+from credit_assets.models.encodings import Kind
 from credit_assets.models.estimators import Folds, LogisticBaseline, PDModel, fit_logistic, fit_pd_model
 from credit_assets_tests.models.conftest import FEATURES
 
 PARAMS = {"max_depth": 3, "learning_rate": 0.1, "subsample": 0.7, "colsample_bytree": 0.6}
 
 
-def fitted(design: DesignMatrix, rounds: int = 30, **changes: int) -> tuple[PDModel, pd.DataFrame]:
+def fitted(design: DesignMatrix, rounds: int = 30, **changes: Any) -> tuple[PDModel, pd.DataFrame]:
     config = TrainingConfig(threads=1, **changes)
     return fit_pd_model(design, Folds(design, config), PARAMS, rounds, config)
 
@@ -52,7 +54,7 @@ def test_held_out_rows_are_the_training_part_judged_by_models_that_do_not_know_t
     assert set(held_out["fold"]) == {"train", "valid"}
     assert held_out["pd"].mean() == pytest.approx(held_out["target"].mean(), abs=0.01)
     known = held_out.sort_values("key")
-    memorised = model.booster.predict(design.plain(design.training, threads=1), output_margin=True)
+    memorised = model.booster.predict(design.plain(design.training, {}, threads=1), output_margin=True)
     assert roc_auc_score(known["target"], known["pd"]) < roc_auc_score(design.target[design.training], memorised) - 0.02
 
 
@@ -97,13 +99,86 @@ def test_a_saved_model_answers_the_same(model: PDModel, applicants: pd.DataFrame
     model.save(tmp_path)
     loaded = PDModel.load(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["booster.ubj", "model.json"]
-    assert (loaded.features, loaded.categories, loaded.calibration) == (
+    assert (loaded.encodings, loaded.features, loaded.categories, loaded.calibration) == (
+        {},
         model.features,
         model.categories,
         model.calibration,
     )
     np.testing.assert_array_equal(loaded.pd(applicants), model.pd(applicants))
     np.testing.assert_array_equal(loaded.contributions(applicants), model.contributions(applicants))
+
+
+def test_a_change_of_the_default_rate_over_time_is_not_corrected_twice(training_set: pd.DataFrame) -> None:
+    # Of the early batches twice as many default; what is learned from all of them knows that already.
+    batch = np.array(list("abcdef"))[np.arange(len(training_set)) % 6]
+    generator = np.random.default_rng(5)
+    bad = training_set["target"].to_numpy(dtype=bool)
+    early = batch < "c"
+    kept = ~bad | early | (generator.random(len(batch)) < 0.5)
+    frame = training_set.assign(batch=batch, fold=np.where(batch == "f", "test", "train"))[kept]
+    design = DesignMatrix.of(frame, FEATURES, "SK_ID_CURR")
+    model, held_out = fitted(design, cv="batches", cv_folds=2)
+    assert sorted(set(held_out["batch"])) == ["c", "d", "e"]
+    test = frame[frame["fold"] == "test"]
+    late, whole = (
+        frame.loc[rows, "target"].mean() for rows in (frame["batch"].isin(["c", "d", "e"]), frame["fold"] != "test")
+    )
+    assert late < 0.8 * whole
+    assert model.pd(test).mean() == pytest.approx(late, abs=0.02)
+
+
+ENCODINGS: dict[str, Kind] = {"employer": "target", "town": "frequency"}
+
+
+@pytest.fixture(scope="module")
+def towns(training_set: pd.DataFrame) -> pd.DataFrame:
+    town = np.random.default_rng(4).choice(["Ulm", "Aachen", "Jena", None], len(training_set))
+    return training_set.assign(town=town)
+
+
+def test_a_model_with_encodings_sees_the_words_of_a_frame_by_them_and_keeps_them(
+    towns: pd.DataFrame, tmp_path: Path
+) -> None:
+    design = DesignMatrix.of(towns, [*FEATURES, "town"], "SK_ID_CURR", ENCODINGS)
+    model, held_out = fitted(design)
+    baseline = fit_logistic(design)
+    assert model.text == {"employer", "town"} and model.categories == {}
+    test = towns[towns["fold"] == "test"]
+    assert roc_auc_score(test["target"], model.pd(test)) > 0.7
+    assert roc_auc_score(held_out["target"], held_out["pd"]) > 0.7
+    assert model.contributions(test).sum(axis=1) == pytest.approx(logit(model.pd(test)), abs=1e-4)
+    learned = towns.loc[towns["fold"] != "test", "town"]
+    assert model.encodings["town"].numbers == pytest.approx((learned.value_counts() / len(learned)).to_dict())
+    model.save(tmp_path / "model")
+    baseline.save(tmp_path / "baseline")
+    loaded = PDModel.load(tmp_path / "model")
+    assert loaded.encodings == model.encodings == LogisticBaseline.load(tmp_path / "baseline").encodings
+    np.testing.assert_array_equal(loaded.pd(test), model.pd(test))
+    elsewhere = test.assign(town="moon base", employer="moon base")
+    rate = towns.loc[towns["fold"] != "test", "target"].mean()
+    assert model.encodings["town"].other == 0
+    assert model.encodings["employer"].other == pytest.approx(rate)
+    for answers in (model.pd, baseline.pd):
+        assert not np.array_equal(answers(elsewhere), answers(test.assign(town=None, employer=None)))
+
+
+def test_a_category_of_pure_noise_gives_no_held_out_gain(training_set: pd.DataFrame) -> None:
+    # Of 400 words for 1,500 rows; by its own outcomes such a category would rank the learned rows nearly perfectly.
+    noise = np.random.default_rng(6).integers(0, 400, len(training_set)).astype(str)
+    without, with_noise = (
+        fitted(DesignMatrix.of(frame, names, "SK_ID_CURR", {"street": "target"} if "street" in names else {}))[1]
+        for frame, names in (
+            (training_set, FEATURES),
+            (training_set.assign(street=noise), [*FEATURES, "street"]),
+        )
+    )
+    before, after = (roc_auc_score(rows["target"], rows["pd"]) for rows in (without, with_noise))
+    assert abs(after - before) < 0.01
+    # Cross-fitted, it ranks the rows that are learned from no better than chance either.
+    design = DesignMatrix.of(training_set.assign(street=noise), ["street"], "SK_ID_CURR", {"street": "target"})
+    values, _ = design.learned(design.training)
+    assert roc_auc_score(design.target[design.training], values[:, 0]) == pytest.approx(0.5, abs=0.06)
 
 
 def test_outcomes_of_the_test_change_nothing(model: PDModel, training_set: pd.DataFrame) -> None:

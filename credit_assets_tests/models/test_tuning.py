@@ -8,13 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from credit_assets.models.config import TrainingConfig
 from credit_assets.models.design_matrix import DesignMatrix
-from credit_assets.models.estimators import Folds
-from credit_assets.models.tuning import study_name, tune
+from credit_assets.models.estimators import Folds, fit_pd_model
+from credit_assets.models.tuning import Space, study_name, tune
+from credit_assets_tests.models.conftest import FEATURES, make_training_set
 
 TRIALS = 7
 
@@ -116,7 +118,48 @@ def test_no_trial_begins_after_the_time_is_up(design: DesignMatrix, config: Trai
 
 
 def test_a_study_is_named_after_what_its_results_depend_on(config: TrainingConfig) -> None:
-    name = study_name(config, "features at 3")
-    assert study_name(config.model_copy(update={"trials": 50, "threads": 2, "timeout_s": 9}), "features at 3") == name
-    assert study_name(config, "features at 4") != name
-    assert study_name(config.model_copy(update={"seed": 1}), "features at 3") != name
+    space, data = Space.of(477, 1000), "features at 3"
+    name = study_name(config, data, space)
+    assert study_name(config.model_copy(update={"trials": 50, "threads": 2, "timeout_s": 9}), data, space) == name
+    assert study_name(config, "features at 4", space) != name
+    assert study_name(config, data, Space.of(30, 1000)) != name
+    for change in ({"seed": 1}, {"cv": "batches"}, {"encodings": {"employer": "target"}}):
+        assert study_name(config.model_copy(update=change), data, space) != name
+
+
+def test_of_few_features_a_tree_draws_a_larger_share() -> None:
+    drawn = {features: Space.of(features, 1000).searched["colsample_bytree"] for features in (20, 100, 477)}
+    assert {features: (found.low, found.high) for features, found in drawn.items()} == {
+        20: (0.2, 1.0),
+        100: (0.2, 1.0),
+        477: (0.05, 0.4),
+    }
+    assert Space.of(477, 1000).first["colsample_bytree"] == pytest.approx(0.15)
+
+
+@pytest.mark.parametrize("weight", [3.0, 50.0, 5000.0])
+@pytest.mark.parametrize("features", [2, 60, 900])
+def test_the_search_begins_within_what_is_searched_and_where_splits_are_possible(features: int, weight: float) -> None:
+    space = Space.of(features, weight)
+    assert space.first.keys() == space.searched.keys()
+    for name, distribution in space.searched.items():
+        assert distribution.low <= space.first[name] <= distribution.high
+    # A split leaves two sides.
+    assert space.searched["min_child_weight"].high <= weight / 2
+
+
+def test_a_very_small_book_gets_a_model(tmp_path: Path) -> None:
+    # 150 rows of which 25 defaulted have a weight of 14 in two of three folds: were the least weight of a leaf the
+    # usual 20, none could be split.
+    frame = make_training_set(150, seed=3).assign(fold="train")
+    bad = np.arange(150) % 6 == 0
+    frame = frame.assign(target=bad.astype(np.int8), overdue=frame["noise"] + 2 * bad)
+    design = DesignMatrix.of(frame, FEATURES, "SK_ID_CURR")
+    small = TrainingConfig(trials=1, threads=1)
+    folds = Folds(design, small)
+    assert folds.weight < 20
+    found = tune(folds, small, tmp_path, "1", progress=lambda line: None)
+    assert found.auc > 0.8
+    model, held_out = fit_pd_model(design, folds, found.params, found.rounds, small)
+    assert model.calibration.slope > 0
+    assert held_out["pd"].nunique() > 10

@@ -66,6 +66,12 @@ def with_a_word_for_the_credit(folder: Path) -> None:
     applications.to_csv(file, index=False)
 
 
+def with_a_word_for_the_credit_and_notes(folder: Path) -> None:
+    with_a_word_for_the_credit(folder)
+    bureau = folder / "bureau.csv"
+    bureau.write_text(f"Made by us\n{bureau.read_text()}\nSum of AMT_CREDIT_SUM: 4711\nSum of all: 4711\n")
+
+
 def versions(project: Project) -> dict[tuple[str, str], int]:
     return {(name, batch): version(project, name, batch) for name in TABLES for batch in BATCHES[:2]}
 
@@ -87,8 +93,9 @@ def refused(ingested: Project, tmp_path_factory: pytest.TempPathFactory) -> tupl
 @pytest.fixture(scope="module")
 def tolerated(ingested: Project, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, RunOutcome]:
     project = copy_of(ingested, tmp_path_factory.mktemp("tolerated") / "project")
-    configure(project, {"delivery": {"max_bad_share": 0.25}})
-    redeliver(project, with_a_word_for_the_credit)
+    notes = {"files": ["bureau"], "notes": ["Sum of *", "Made by us"]}
+    configure(project, {"delivery": {"max_bad_share": 0.25}, "tables": {"bureau": notes}})
+    redeliver(project, with_a_word_for_the_credit_and_notes)
     return project, run_job(project, "ingest", BATCH)
 
 
@@ -159,6 +166,13 @@ def test_rows_in_are_rows_kept_and_rows_quarantined(tolerated):
         assert kept == len(table(project, name, BATCH)) == made[name].metadata["dagster/row_count"].value
 
 
+def test_lines_that_are_no_rows_are_counted_by_pattern(ingested, tolerated):
+    made = materialized(*tolerated)
+    assert made["bureau"].metadata["lines_passed_over"].value == {"Made by us": 1, "Sum of *": 2}
+    assert "lines_passed_over" not in made["applications"].metadata
+    assert made["bureau"].metadata["rows_in"].value == len(table(ingested, "bureau", BATCH))
+
+
 def test_the_other_batches_are_untouched_by_a_tolerated_delivery(ingested, tolerated):
     project, _ = tolerated
     before, after = versions(ingested), versions(project)
@@ -209,7 +223,7 @@ def test_outcomes_of_somebody_else_are_refused(ingested, tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda folder: (folder / "bureau.csv").unlink(), "Table bureau: no file bureau (.csv.gz, .csv, .parquet)"),
+        (lambda folder: (folder / "bureau.csv").unlink(), "Table bureau: no file bureau (.csv.gz, .csv, .csv.zip"),
         (lambda folder: (folder / "application_train.csv").write_text(""), "application_train.csv"),
     ],
     ids=["missing file", "empty file"],

@@ -71,10 +71,13 @@ def test_a_name_that_cannot_be_a_folder_is_refused(inbox: Inbox, tmp_path: Path,
 
 
 def test_a_folder_without_data_is_refused(inbox: Inbox, tmp_path: Path) -> None:
-    with pytest.raises(BadDelivery, match="There is no folder"):
+    with pytest.raises(BadDelivery, match="There is no file or folder"):
         inbox.deliver(tmp_path / "nowhere", "book", "2026-01")
-    with pytest.raises(BadDelivery, match="nothing to deliver"):
-        inbox.deliver(folder_of(tmp_path / "in", notes="hello", sample_submission_csv="a\n"), "book", "2026-01")
+    for name, source in {"in": tmp_path / "in", "README": tmp_path / "in" / "README"}.items():
+        if name == "in":
+            folder_of(source, README="hello", **{"SYNTHETIC.md": "made up"})
+        with pytest.raises(BadDelivery, match=rf"{name} (is|holds) no \.csv\.gz, .* file: nothing to deliver"):
+            inbox.deliver(source, "book", "2026-01")
     with pytest.raises(BadDelivery, match="no batch 2026-01"):
         inbox.files("book", "2026-01")
 
@@ -86,6 +89,37 @@ def test_a_zip_archive_is_delivered_as_what_it_holds(inbox: Inbox, tmp_path: Pat
     assert contents(inbox.files("book", "2026-01")) == contents(sorted(folder.iterdir()))
     assert inbox.deliver(folder, "book", "2026-01").change == "unchanged"
     assert inbox.batches("book") == ["2026-01"]
+
+
+@pytest.mark.parametrize("name", ["loans.csv", "loans.csv.gz", "Loans.CSV.zip", "loans.parquet"])
+def test_one_file_is_the_batch_as_it_is(inbox: Inbox, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"whatever it holds")
+    (tmp_path / "beside.csv").touch()
+    assert inbox.deliver(tmp_path / name, "book", "2026-01").change == "new"
+    assert contents(inbox.files("book", "2026-01")) == {name: "whatever it holds"}
+    assert inbox.deliver(tmp_path / name, "book", "2026-01").change == "unchanged"
+
+
+def test_one_file_of_outcomes_joins_its_batch(inbox: Inbox, tmp_path: Path) -> None:
+    inbox.deliver(folder_of(tmp_path / "v1", loans_csv="a\n1\n"), "book", "2026-01")
+    (tmp_path / "outcomes.csv").write_text("a,t\n1,0\n")
+    assert inbox.deliver(tmp_path / "outcomes.csv", "book", "2026-01").change == "added"
+    assert [file.name for file in inbox.files("book", "2026-01")] == ["loans.csv", "outcomes.csv"]
+
+
+def test_one_file_that_is_still_being_written_is_refused(inbox: Inbox, tmp_path: Path) -> None:
+    (tmp_path / "loans.csv.part").touch()
+    with pytest.raises(BadDelivery, match=r"loans\.csv\.part in .* is still being written, by its name"):
+        inbox.deliver(tmp_path / "loans.csv.part", "book", "2026-01")
+
+
+def test_parts_are_cut_in_a_folder_that_is_no_batch(inbox: Inbox, tmp_path: Path) -> None:
+    with inbox.cutting("book") as folder:
+        (folder / "part.csv").write_text("a\n")
+        assert (inbox.batches("book"), inbox.looks("book")) == ([], [])
+        inbox.deliver(folder, "book", "2026-01")
+    assert not folder.exists()
+    assert [look.batch for look in inbox.looks("book")] == ["2026-01"]
 
 
 def test_a_zip_archive_that_is_cut_short_is_refused(inbox: Inbox, tmp_path: Path) -> None:
@@ -241,7 +275,7 @@ def test_all_files_of_outcomes_belong_to_one_table_in_their_order(tmp_path: Path
 
 WRITTEN = [
     *("loans.csv.part", "loans.csv.tmp", "loans.csv.filepart", "loans.csv.partial", "loans.csv~", "LOANS.CSV.PART"),
-    *(".loans.csv.Xy12aB", ".loans.csv.gz.aaaaaa", ".~tmp~", ".rsync-partial"),
+    *(".loans.csv.Xy12aB", ".loans.csv.gz.aaaaaa", ".Loans.csv.zip.a1B2c3", ".~tmp~", ".rsync-partial"),
 ]
 
 
@@ -470,17 +504,47 @@ def test_files_are_matched_to_tables_whatever_their_case_and_ending(tmp_path: Pa
 
 
 def test_one_part_of_a_table_of_several_is_enough(tmp_path: Path) -> None:
-    files = [tmp_path / "loans_test.csv", tmp_path / "payments.csv"]
+    files = [tmp_path / "loans_test.csv", tmp_path / "payments.csv.zip"]
     assert match_files(files, STEMS, ["outcomes"]).tables["loans"] == (files[0],)
 
 
 def test_a_missing_file_is_named_with_its_table_and_folder(tmp_path: Path) -> None:
     with pytest.raises(BadDelivery) as error:
-        match_files([tmp_path / "loans_test.csv", tmp_path / "payments.csv.zip"], STEMS, ["outcomes"])
-    for told in ["Table payments", "no file Payments", str(tmp_path), "payments.csv.zip"]:
+        match_files([tmp_path / "loans_test.csv", tmp_path / "payments.xlsx"], STEMS, ["outcomes"])
+    for told in ["Table payments", "no file Payments", str(tmp_path), "payments.xlsx"]:
         assert told in str(error.value)
 
 
 def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BadDelivery, match=r"loans_train.csv and loans_train.csv.gz .* same file twice"):
         match_files([tmp_path / "loans_train.csv", tmp_path / "loans_train.csv.gz"], STEMS)
+
+
+def test_a_table_may_have_all_files_whose_names_begin_so(tmp_path: Path) -> None:
+    names = ["LoanStats3b.csv.zip", "LOANSTATS_2016Q1.csv", "loanstats3a.csv.gz", "RejectStats.csv", "outcomes.2.csv"]
+    stems = {"loans": ["LoanStats*"], "outcomes": ["outcomes"]}
+    matched = match_files([tmp_path / name for name in names], stems, ["outcomes"], outcomes="outcomes")
+    found = {table: [file.name for file in files] for table, files in matched.tables.items()}
+    # By their names in lower case.
+    assert found == {
+        "loans": ["loanstats3a.csv.gz", "LoanStats3b.csv.zip", "LOANSTATS_2016Q1.csv"],
+        "outcomes": ["outcomes.2.csv"],
+    }
+    assert [file.name for file in matched.unknown] == ["RejectStats.csv"]
+
+
+def test_a_file_that_a_table_has_by_its_full_name_is_of_no_others_pattern(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("loans_2026.csv", "loans_old.csv", "outcomes.csv", "outcomes_may.csv")]
+    stems = {"loans": ["*"], "old": ["loans_old"], "outcomes": ["outcomes"]}
+    matched = match_files(files, stems, outcomes="outcomes")
+    assert matched.tables == {"loans": (files[0],), "old": (files[1],), "outcomes": (files[2], files[3])}
+
+
+def test_two_files_of_a_pattern_with_one_name_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadDelivery, match=r"LoanStats3a\.csv and LoanStats3a\.csv\.zip .* same file twice"):
+        match_files([tmp_path / f"LoanStats3a.csv{end}" for end in ("", ".zip")], {"loans": ["LoanStats*"]})
+
+
+def test_no_file_of_a_pattern_is_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(BadDelivery, match=r"Table loans: no file LoanStats\* "):
+        match_files([tmp_path / "loans.csv"], {"loans": ["LoanStats*"]})

@@ -7,7 +7,8 @@ import gzip
 import io
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,6 +28,13 @@ from credit_assets.raw.ingest import Ingested, ingest
 from credit_assets.schemas.table import Relation, Table
 
 Ingest = Callable[..., Ingested]
+
+
+def zipped(text: str) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("inside.csv", text)
+    return content.getvalue()
 
 
 class Loan(Table):
@@ -78,6 +86,8 @@ def bring(con: duckdb.DuckDBPyConnection, lake: Lake, tmp_path: Path) -> Ingest:
         share: float = 1.0,
         commit: bool = True,
         later_file_stands: bool = False,
+        notes: Sequence[str] = (),
+        numbered: str | None = None,
     ) -> Ingested:
         folder = tmp_path / "inbox"
         folder.mkdir(exist_ok=True)
@@ -95,6 +105,8 @@ def bring(con: duckdb.DuckDBPyConnection, lake: Lake, tmp_path: Path) -> Ingest:
             quarantine_folder=tmp_path / "quarantine",
             scratch=tmp_path / "scratch",
             later_file_stands=later_file_stands,
+            notes=notes,
+            numbered=numbered,
         )
         if commit:
             lake.commit(ingested.staged, {})
@@ -139,12 +151,14 @@ def test_a_clean_file_becomes_the_batch_with_the_contracts_types(bring: Ingest, 
         THREE.replace("\n", "\n", 1).replace("3,,B", "3.0,nan,B").encode(),
         THREE.replace("x\n", "x,,\n").encode(),
         THREE.replace("1,0,A", '"1", 0 , "A" ').encode(),
-        gzip.compress(THREE.encode()),
+        gzip.compress(THREE.encode(), mtime=0),
+        zipped(THREE),
     ],
-    ids=["BOM", "CRLF", "no end", "blank lines", "3.0 and nan", "empty fields after", "quoted", "gzip"],
+    ids=["BOM", "CRLF", "no end", "blank lines", "3.0 and nan", "empty fields after", "quoted", "gzip", "zip"],
 )
 def test_other_ways_to_write_the_same_rows(bring: Ingest, con: Any, lake: Lake, content: bytes) -> None:
-    bring({"loans.csv.gz" if content.startswith(b"\x1f\x8b") else "loans.csv": content})
+    endings = {b"\x1f\x8b": ".gz", b"PK": ".zip"}
+    bring({f"loans.csv{endings.get(content[:2], '')}": content})
     assert rows(con, lake) == THREE_ROWS
 
 
@@ -160,6 +174,157 @@ def test_two_files_are_one_table_and_an_optional_column_may_be_absent(bring: Ing
     ingested = bring({"train.csv": train, "test.csv": test + "9,Z,0,x\n"})
     assert rows(con, lake) == [THREE_ROWS[0], THREE_ROWS[2]]
     assert faults(ingested) == [(3, "GRADE", "Z", "must be one of A, B, C, or worse")]
+
+
+class Layouts(Table):
+    """The columns of a source's early files, and those that its later ones have besides."""
+
+    id: str = pa.Field(unique=True)
+    amount: float
+    disbursed: str | None = pa.Field(nullable=True)
+    hardship: float | None = pa.Field(nullable=True, ge=0)
+
+
+def test_files_of_an_earlier_and_a_later_layout_are_one_table(bring: Ingest, con: Any, lake: Lake) -> None:
+    early, late = "id,amount\n1,10\n2,20\n", "hardship,id,amount,disbursed\n,3,30,Cash\n5,4,40,\n"
+    expected = [("1", 10.0, None, None), ("2", 20.0, None, None), ("3", 30.0, "Cash", None), ("4", 40.0, None, 5.0)]
+    bring({"LoanStats3a.csv": early, "LoanStats_2016Q1.csv.zip": zipped(late)}, Layouts)
+    assert rows(con, lake, "book/layoutss") == expected
+    # A bad row has the files read line by line.
+    ingested = bring({"LoanStats3a.csv": early, "LoanStats_2016Q1.csv": late + "-1,5,50,Cash\n"}, Layouts)
+    assert rows(con, lake, "book/layoutss") == expected
+    assert faults(ingested) == [(4, "hardship", "-1.0", "must be at least 0")]
+    with pytest.raises(BadDelivery, match=r"LoanStats3a\.csv .* lacks the column amount of the contract Layouts"):
+        bring({"LoanStats3a.csv": "id\n1\n"}, Layouts)
+
+
+# -- lines that are no rows, and rows of several lines ---------------------------------------------
+
+NOTES = ["Notes offered by *", "Loans that *", "Total *"]
+NOTED = "Notes offered by us (https://us)\n" + THREE.replace(
+    "3,,B", '\n"Loans that do not meet the credit policy",,,,\n3,,B'
+)
+NOTED += '\n\n"Total amount funded in policy code 1: 471701350",,,,\nTotal amount funded in policy code 2: 0\n'
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_notes_are_passed_over_and_counted(bring: Ingest, con: Any, lake: Lake, end: str) -> None:
+    ingested = bring({"loans.csv": NOTED.replace("\n", end)}, notes=NOTES)
+    assert rows(con, lake) == THREE_ROWS
+    assert fates(ingested) == (3, 3, 0, 0)
+    assert ingested.notes == dict(zip(NOTES, [1, 1, 2], strict=True))
+    assert bring({"loans.csv": THREE}, notes=NOTES).notes == {}
+
+
+def test_beside_notes_a_bad_row_is_told_by_its_line_in_the_file(bring: Ingest, con: Any, lake: Lake) -> None:
+    ingested = bring({"loans.csv": NOTED.replace("3,,B", "9,,Q,0,x\n3,,B") + "Sum: 5\n"}, notes=NOTES)
+    assert rows(con, lake) == THREE_ROWS
+    assert fates(ingested) == (5, 3, 2, 0)
+    assert faults(ingested) == [
+        (7, "GRADE", "Q", "must be one of A, B, C, or worse"),
+        (13, "(row)", "1 fields", "must have 5 fields"),
+    ]
+    assert ingested.notes["Total *"] == 2
+
+
+def test_a_note_that_no_pattern_names_is_a_bad_row_or_no_header(bring: Ingest) -> None:
+    with pytest.raises(BadDelivery, match="lacks the column"):
+        bring({"loans.csv": NOTED})
+    assert len(faults(bring({"loans.csv": NOTED.split("\n", 1)[1]}))) == 3
+
+
+BROKEN = LOANS + '1,0,A,10.5,"two\nlines, and\n\n""more"""\n3,,B,0,x\n'
+BROKEN_ROWS = [(1, 0.0, "A", 10.5, 'two\nlines, and\n\n"more"'), THREE_ROWS[2]]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("notes", [[], NOTES])
+def test_a_line_break_between_quotes_is_part_of_the_value(
+    bring: Ingest, con: Any, lake: Lake, end: str, notes: list[str]
+) -> None:
+    expected = [(*row[:4], row[4].replace("\n", end)) for row in BROKEN_ROWS]
+    assert fates(bring({"loans.csv": BROKEN.replace("\n", end)}, notes=notes)) == (2, 2, 0, 0)
+    assert rows(con, lake) == expected
+    ingested = bring({"loans.csv": (BROKEN + '9,0,Q,1,\n8,0,A,x,"a\nb"\n').replace("\n", end)}, notes=notes)
+    assert fates(ingested) == (4, 2, 2, 0)
+    assert rows(con, lake) == expected
+    assert [told[:3] for told in faults(ingested)] == [(7, "GRADE", "Q"), (8, "AMOUNT", "x")]
+
+
+# -- rows that have no name of their own -----------------------------------------------------------
+
+
+class Named(Table):
+    id: str = pa.Field(unique=True)
+    amount: float = pa.Field(nullable=True, ge=0)
+
+
+def named(con: duckdb.DuckDBPyConnection, lake: Lake) -> list[tuple]:
+    return con.sql(f"SELECT id, amount FROM ({lake.query('book/nameds')}) ORDER BY amount, id").fetchall()
+
+
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        ("amount\n10\n20\n30\n", ["2026-01-1", "2026-01-2", "2026-01-3"]),
+        ("id,amount\n,10\n,20\n,30\n", ["2026-01-1", "2026-01-2", "2026-01-3"]),
+        ("amount,id\n10,a\n20,\n30,c", ["a", "2026-01-2", "c"]),
+        ("Total: 4\namount\n\n10\nTotal: 2\n20\n\n30\nTotal: 3\n", ["2026-01-1", "2026-01-2", "2026-01-3"]),
+        ("amount\n10\n-1\n20\n\n30\nmany\n", ["2026-01-1", "2026-01-3", "2026-01-4"]),
+        ("id,amount\nb,10\n,-1\n,20\n,30\n", ["b", "2026-01-3", "2026-01-4"]),
+    ],
+    ids=["no column", "empty", "some empty", "among notes", "among bad rows", "some empty, one bad"],
+)
+def test_a_row_without_a_name_is_named_by_its_place(
+    bring: Ingest, con: Any, lake: Lake, content: str, names: list[str]
+) -> None:
+    bring({"loans.csv": content}, Named, notes=["Total: *"], numbered="id")
+    assert named(con, lake) == [(name, 10.0 * nth) for nth, name in enumerate(names, start=1)]
+
+
+def test_the_places_go_on_from_file_to_file(bring: Ingest, con: Any, lake: Lake) -> None:
+    sink = io.BytesIO()
+    pd.DataFrame({"amount": [30.0, 40.0]}).to_parquet(sink)
+    files = {"a.csv": "amount\n10\n20\n", "b.parquet": sink.getvalue(), "c.csv": "id,amount\n,50\nx,60\n,70\n"}
+    names = ["2026-01-1", "2026-01-2", "2026-01-3", "2026-01-4", "2026-01-5", "x", "2026-01-7"]
+    expected = [(name, 10.0 * nth) for nth, name in enumerate(names, start=1)]
+    bring(files, Named, numbered="id")
+    assert named(con, lake) == expected
+    # A bad row has the files read line by line.
+    ingested = bring(files | {"c.csv": files["c.csv"] + ",-1\n"}, Named, numbered="id")
+    assert named(con, lake) == expected
+    assert faults(ingested) == [(5, "amount", "-1.0", "must be at least 0")]
+
+
+def test_the_names_of_many_rows_follow_the_file(bring: Ingest, con: Any, lake: Lake) -> None:
+    con.execute("SET preserve_insertion_order = false")
+    many = 60_000
+    bring({"loans.csv": "amount\n" + "".join(f"{n}\n" for n in range(1, many + 1))}, Named, numbered="id")
+    wrong = f"SELECT count(*) FROM ({lake.query('book/nameds')}) WHERE id <> '2026-01-' || amount::int"
+    assert con.sql(f"SELECT count(*) FROM ({lake.query('book/nameds')})").fetchall() == [(many,)]
+    assert con.sql(wrong).fetchall() == [(0,)]
+
+
+def test_rows_in_parquet_have_the_same_names(bring: Ingest, con: Any, lake: Lake) -> None:
+    for ids in ({}, {"id": [None, None, None]}, {"id": ["", None, ""]}):
+        sink = io.BytesIO()
+        pd.DataFrame({**ids, "amount": [10.0, -1.0, 20.0]}).to_parquet(sink)
+        ingested = bring({"loans.parquet": sink.getvalue()}, Named, numbered="id")
+        assert named(con, lake) == [("2026-01-1", 10.0), ("2026-01-3", 20.0)]
+        assert faults(ingested) == [(2, "amount", "-1.0", "must be at least 0")]
+
+
+def test_a_name_that_the_file_gives_twice_is_a_fault(bring: Ingest) -> None:
+    ingested = bring({"loans.csv": "id,amount\n2026-01-2,10\n,20\n"}, Named, numbered="id")
+    assert {(told[1], told[3]) for told in faults(ingested)} == {
+        ("id", "must be unique; the rows with this key differ")
+    }
+
+
+def test_only_a_column_of_text_can_be_numbered(bring: Ingest) -> None:
+    for column in ("amount", "nothing"):
+        with pytest.raises(ValueError, match=f"Table nameds: {column} is no text column of Named to be numbered"):
+            bring({"loans.csv": "id,amount\n1,2\n"}, Named, numbered=column)
 
 
 def test_parquet_is_read_by_name_too(bring: Ingest, con: Any, lake: Lake) -> None:
@@ -467,7 +632,7 @@ def test_any_files_of_outcomes_are_accounted_for(written: list[list[tuple[int, i
     "files, told",
     [
         ({"loans.csv": ""}, ["loans.csv", "table loans", "is empty"]),
-        ({"loans.csv.gz": gzip.compress(b"")}, ["loans.csv.gz", "lacks the column"]),
+        ({"loans.csv.gz": gzip.compress(b"", mtime=0)}, ["loans.csv.gz", "lacks the column"]),
         ({"loans.csv": "ID,GRADE,NOTE\n1,A,\n"}, ["loans.csv", "table loans", "lacks", "AMOUNT", "Loan"]),
         ({"loans.csv": "id,TARGET,GRADE,AMOUNT,NOTE\n"}, ["lacks the column ID", "it has id", "upper"]),
         ({"loans.csv": THREE.replace("NOTE", "NOTE,MORE")}, ["has the column MORE", "Remove it", "Loan"]),
@@ -480,7 +645,7 @@ def test_any_files_of_outcomes_are_accounted_for(written: list[list[tuple[int, i
         ),
         ({"loans.csv": THREE.encode() + b"9,0,A,1,\xc3"}, ["row 5", "column NOTE", "0xC3"]),
         ({"loans.csv": THREE.encode("utf-16")}, ["row 1", "0xFF"]),
-        ({"loans.csv.gz": gzip.compress(THREE.encode() * 99)[:-12]}, ["loans.csv.gz", "cut off or damaged"]),
+        ({"loans.csv.gz": gzip.compress(THREE.encode() * 99, mtime=0)[:-12]}, ["loans.csv.gz", "cut off or damaged"]),
         ({"loans.csv.gz": THREE}, ["cut off or damaged"]),
         ({"loans.parquet": b"PAR1 and so on"}, ["not a whole Parquet file"]),
         ({"loans.xlsx": "x"}, ["loans.xlsx", "is no .csv"]),
@@ -599,7 +764,6 @@ BAD = st.sampled_from(
         "{},0,A,x,",
         " ",
         ",,,,",
-        '"',
     ]
 )
 
@@ -609,8 +773,9 @@ BAD = st.sampled_from(
     lines=st.lists(st.one_of(GOOD, BAD, st.just("")), max_size=12),
     end=st.sampled_from(["\n", "\r\n"]),
     last=st.booleans(),
+    notes=st.sampled_from([[], ["none of them"]]),
 )
-def test_any_mixture_of_rows_is_accounted_for(lines: list[tuple | str], end: str, last: bool) -> None:
+def test_any_mixture_of_rows_is_accounted_for(lines: list[tuple | str], end: str, last: bool, notes: list[str]) -> None:
     good, bad, text = [], 0, [LOANS.strip()]
     for number, line in enumerate([("", "A", "", ""), *lines], start=1):
         if isinstance(line, tuple):
@@ -638,6 +803,7 @@ def test_any_mixture_of_rows_is_accounted_for(lines: list[tuple | str], end: str
                 max_bad_share=1,
                 quarantine_folder=folder / "quarantine",
                 scratch=folder / "scratch",
+                notes=notes,
             )
             kept = con.sql(f"SELECT * FROM ({ingested.staged.query()}) ORDER BY ID").fetchall()
         assert kept == good
@@ -649,6 +815,19 @@ def test_any_mixture_of_rows_is_accounted_for(lines: list[tuple | str], end: str
 
 def faulty_rows(ingested: Ingested) -> set[int]:
     return {row for row, *_ in faults(ingested)}
+
+
+def test_real_applications_without_an_id_are_numbered(bring: Ingest, con: Any, lake: Lake, real_data: Path) -> None:
+    file = real_data / "german_credit" / "german_credit.csv.gz"
+    with gzip.open(file, "rt", newline="") as text:
+        delivered = list(csv.DictReader(text))
+    body: dict[str, Any] = {"__module__": __name__, "__annotations__": dict.fromkeys(["id", *delivered[0]], str)}
+    body |= {"id": pa.Field(unique=True)} | {name: pa.Field() for name in delivered[0]}
+    ingested = bring({"german_credit.csv.gz": file.read_bytes()}, type("German", (Table,), body), 0, numbered="id")
+    assert fates(ingested) == (1000, 1000, 0, 0)
+    stored = con.sql(f"SELECT * EXCLUDE (batch) FROM ({lake.query('book/germans')})").df().set_index("id")
+    for nth, row in enumerate(delivered, start=1):
+        assert stored.loc[f"2026-01-{nth}"].to_dict() == row
 
 
 def test_the_real_sample_is_accepted_whole(bring: Ingest, real_data: Path) -> None:

@@ -1,0 +1,122 @@
+"""How risk moves over time: by batch, what was predicted and what came; and by months on book, when loans defaulted.
+
+One set of rows as a whole is measured in `metrics.py`; the pictures are in `plots.py`.
+"""
+
+from __future__ import annotations
+
+import duckdb
+import numpy as np
+import pandas as pd
+
+from credit_assets.evaluation.comparison import auc_interval
+from credit_assets.evaluation.config import VintageConfig
+from credit_assets.evaluation.metrics import wilson
+from credit_assets.features.target import Target
+from credit_assets.features.training_set import TEST
+from credit_assets.lake.contracts import identifier
+from credit_assets.raw.vintages import FORMATS, LOOK_LIKE
+
+HELD_OUT, LEARNED = "held out", "learned from"
+"""Beside the test: rows judged by models of other folds; and rows that no such model judged."""
+
+SHOWN_MONTHS = 6
+
+
+def performance_by_batch(candidate: pd.DataFrame, known: pd.DataFrame, confidence: float) -> pd.DataFrame:
+    """How the candidate did on each batch, oldest first, on rows that the judging model had not learned from.
+
+    `candidate` is the `CandidatePredictions` table; `known` has `batch`, `fold` and `target` of the whole training
+    set: of a batch that was only learned from, the first in an expanding window, there is a default rate and no PD.
+    Columns: batch, fold (test, held out or learned from), rows, defaults, default_rate with Wilson's interval,
+    mean_pd, auc with DeLong's (nan where there are fewer than two defaults, or others).
+    """
+    held_out, all_known = (
+        rows.assign(fold=np.where(rows["fold"] == TEST, TEST, HELD_OUT)) for rows in (candidate, known)
+    )
+    lines = []
+    for (batch, fold), rows in all_known.groupby(["batch", "fold"], observed=True):
+        judged = held_out[(held_out["batch"] == batch) & (held_out["fold"] == fold)]
+        shown = judged if len(judged) else rows
+        defaults = int(shown["target"].sum())
+        low, high = wilson(defaults, len(shown), confidence)
+        lines.append(
+            {
+                "batch": batch,
+                "fold": fold if len(judged) else LEARNED,
+                "rows": len(shown),
+                "defaults": defaults,
+                "default_rate": defaults / len(shown),
+                "default_rate_low": float(low),
+                "default_rate_high": float(high),
+                "mean_pd": float(judged["pd"].mean()) if len(judged) else np.nan,
+                **_auc(judged, confidence),
+            }
+        )
+    return pd.DataFrame(lines)
+
+
+def vintage_curves(
+    connection: duckdb.DuckDBPyConnection, applications: str, target: Target, config: VintageConfig
+) -> pd.DataFrame:
+    """The share of each batch's loans that had defaulted by months on book: batch, months_on_book, loans, defaulted.
+
+    `applications` is the SELECT over the raw applications of all batches. Everything is as those files tell it: a
+    loan they do not call a default counts as none, and a default without a date (nothing was ever paid) is one of
+    month 0. A batch's curve ends with the month that its youngest loan had reached at the batch's last date, so
+    that all of its loans are in every figure. Loans without a readable opening date are left out.
+
+    Raises ValueError where a column has no date at all.
+    """
+    opened, ended = (_date(column) for column in (config.opened, config.defaulted))
+    connection.sql(
+        f"SELECT batch, {opened} AS opened, {ended} AS ended, coalesce({target.sql()} = 1, FALSE) AS bad "
+        f"FROM ({applications})"
+    ).create_view("_dated_loans", replace=True)
+    counted = connection.execute("SELECT count(opened), count(ended) FROM _dated_loans").fetchall()
+    for column, dates in zip((config.opened, config.defaulted), counted[0], strict=True):
+        if not dates:
+            raise ValueError(f"evaluation.vintage: {column} holds no date ({LOOK_LIKE}) in any row.")
+    return connection.execute(CURVES).df()
+
+
+CURVES = """
+WITH vintages AS (
+    SELECT batch, count(*) AS loans, date_diff('month', max(opened), max(ended)) AS observed
+    FROM _dated_loans WHERE opened IS NOT NULL GROUP BY batch
+),
+months AS (
+    SELECT batch, loans, unnest(range(observed + 1)) AS months_on_book FROM vintages
+),
+defaults AS (
+    SELECT batch, greatest(coalesce(date_diff('month', opened, ended), 0), 0) AS months_on_book, count(*) AS defaults
+    FROM _dated_loans WHERE opened IS NOT NULL AND bad GROUP BY ALL
+)
+SELECT
+    batch,
+    months_on_book,
+    loans,
+    sum(coalesce(defaults, 0)) OVER (PARTITION BY batch ORDER BY months_on_book) / loans AS defaulted
+FROM months LEFT JOIN defaults USING (batch, months_on_book)
+ORDER BY batch, months_on_book
+"""
+
+
+def by_age(curves: pd.DataFrame) -> pd.DataFrame:
+    """A line a vintage: batch, loans, and the share that had defaulted after every half year on book."""
+    shown = curves[(curves["months_on_book"] % SHOWN_MONTHS == 0) & (curves["months_on_book"] > 0)]
+    table = shown.pivot(index=["batch", "loans"], columns="months_on_book", values="defaulted")
+    return table.rename(columns=lambda month: f"{month} months").reset_index().rename_axis(columns=None)
+
+
+def _auc(judged: pd.DataFrame, confidence: float) -> dict[str, float]:
+    defaults = int(judged["target"].sum())
+    if min(defaults, len(judged) - defaults) < 2:
+        return {"auc": np.nan, "auc_low": np.nan, "auc_high": np.nan}
+    auc = auc_interval(judged["target"].to_numpy(), judged["pd"].to_numpy(), confidence)
+    return {"auc": auc.value, "auc_low": auc.low, "auc_high": auc.high}
+
+
+def _date(column: str) -> str:
+    """SQL for the date in a column, of whatever type; null where there is none."""
+    return f"try_strptime(CAST({identifier(column)} AS VARCHAR), {list(FORMATS)})"

@@ -1,0 +1,44 @@
+"""How a loan went, by the word that a source has for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from credit_assets.lake.contracts import identifier
+from credit_assets.lake.tables import sql_text
+
+Word = int | str
+
+
+class Target(BaseModel):
+    """The column that tells how a loan went, in the applications and in the outcomes that come later: which of its
+    words mean a default, and which a loan that was repaid. Under any other word, as under none, the outcome is not
+    known (yet)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    column: str
+    bad: tuple[Word, ...] = Field(default=(1,), min_length=1, description="words that mean a default")
+    good: tuple[Word, ...] = Field(default=(0,), min_length=1, description="words that mean a loan that was repaid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _column_alone(cls, given: Any) -> Any:
+        return {"column": given} if isinstance(given, str) else given
+
+    @model_validator(mode="after")
+    def _one_meaning_a_word(self) -> Target:
+        if both := set(self.bad) & set(self.good):
+            raise ValueError(f"{', '.join(map(str, sorted(both, key=str)))}: both bad and good")
+        return self
+
+    def sql(self, relation: str | None = None) -> str:
+        """The outcome (1: defaulted, 0: repaid, null: not known) of a row (of the relation) as an SQL expression."""
+        column = f"{relation}.{identifier(self.column)}" if relation else identifier(self.column)
+        return f"CASE WHEN {column} IN {_listed(self.bad)} THEN 1 WHEN {column} IN {_listed(self.good)} THEN 0 END"
+
+
+def _listed(words: tuple[Word, ...]) -> str:
+    return "(" + ", ".join(str(word) if isinstance(word, int) else sql_text(word) for word in words) + ")"

@@ -1,0 +1,117 @@
+"""Text as numbers: the mean outcome or the frequency of each word, learned from the rows that are learned from.
+
+Which features are encoded so is the configuration's; which rows are learned from is `design_matrix.py`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from credit_assets.features.training_set import hash_share
+
+Kind = Literal["target", "frequency"]
+
+PARTS = 5
+"""Parts that rows are cut into by applicant, so that none is encoded by its own outcome."""
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """A number for each word, and the number for any other; a missing word stays missing."""
+
+    kind: Kind
+    numbers: dict[str, float]
+    other: float
+
+    def of(self, words: pd.Series) -> np.ndarray:
+        """(rows,) float32, nan where the word is missing."""
+        codes = pd.Categorical(words, categories=list(self.numbers)).codes
+        table = np.array([*self.numbers.values(), self.other], dtype=np.float32)
+        # The code of a word that is not there is -1: the last of the table.
+        return np.where(words.isna(), np.float32(np.nan), table[codes])
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, facts: dict[str, Any]) -> Encoding:
+        return cls(**facts)
+
+
+@dataclass(frozen=True)
+class Coded:
+    """The words of one feature of the rows learned from: codes (n,) with -1 for missing, their words in code order,
+    outcomes (n,) of 0 and 1, and the applicants' keys (n,)."""
+
+    codes: np.ndarray
+    words: Sequence[str]
+    target: np.ndarray
+    keys: np.ndarray
+
+    def fit(self, kind: Kind) -> tuple[Encoding, np.ndarray]:
+        """The encoding that these rows teach, and (n,) float32 that a model is to learn from.
+
+        `frequency`: the share of the rows that have the word; 0 for one not seen.
+
+        `target`: the mean outcome of the word's rows, drawn towards the overall rate p as (bads + K p) / (rows + K)
+        (Micci-Barreca 2001, "A preprocessing scheme for high-cardinality categorical attributes"), which is also
+        that of a word not seen. K is Buehlmann and Straub's (1970): the variance of outcomes within words over that
+        between the words' true rates, both estimated from the rows; where they show no difference between words
+        beyond chance, all words get the overall rate. What a model learns from is cross-fitted over PARTS parts by
+        applicant: a row's number comes from the outcomes of the other parts, or the model would trust it too much.
+        p and K are those of all rows, so that it cannot tell the parts apart by them.
+        """
+        known = self.codes >= 0
+        rows = self._count(known)
+        if kind == "frequency":
+            numbers, other = rows / max(len(self.codes), 1), 0.0
+            learned = self._of_each(numbers)
+        else:
+            bads = self._count(known & (self.target == 1))
+            other = float(self.target.mean())
+            credibility = _credibility(rows, bads)
+            numbers = _drawn(rows, bads, credibility, other)
+            parts = np.floor(hash_share(self.keys, "encoding") * PARTS)
+            learned = np.full(len(self.codes), np.nan)
+            for part in range(PARTS):
+                own = known & (parts == part)
+                others_rows = rows - self._count(own)
+                others_bads = bads - self._count(own & (self.target == 1))
+                learned[own] = _drawn(others_rows, others_bads, credibility, other)[self.codes[own]]
+        seen = {word: float(np.float32(numbers[code])) for code, word in enumerate(self.words) if rows[code]}
+        return Encoding(kind, seen, float(np.float32(other))), learned.astype(np.float32)
+
+    def _count(self, which: np.ndarray) -> np.ndarray:
+        """Rows by word, of some."""
+        return np.bincount(self.codes[which], minlength=len(self.words))
+
+    def _of_each(self, numbers: np.ndarray) -> np.ndarray:
+        return np.append(numbers, np.nan)[self.codes]
+
+
+def _credibility(rows: np.ndarray, bads: np.ndarray) -> float:
+    """Buehlmann and Straub's K by the words' rows and bads: variance within over variance between; inf for none."""
+    seen = rows > 0
+    rows, bads = rows[seen], bads[seen]
+    total, words = int(rows.sum()), len(rows)
+    repeated = total - words
+    spread = total - float((rows**2).sum()) / total if total else 0.0
+    if repeated <= 0 or spread <= 0:
+        return np.inf
+    rates, rate = bads / rows, float(bads.sum()) / total
+    within = float((rows * rates * (1 - rates)).sum()) / repeated
+    between = (float((rows * (rates - rate) ** 2).sum()) - (words - 1) * within) / spread
+    return within / between if between > 0 else np.inf
+
+
+def _drawn(rows: np.ndarray, bads: np.ndarray, credibility: float, rate: float) -> np.ndarray:
+    """The words' rates, drawn towards the overall rate."""
+    weight = np.zeros(len(rows))
+    np.divide(rows, rows + credibility, out=weight, where=rows > 0)
+    own = np.divide(bads, rows, out=np.full(len(rows), rate), where=rows > 0)
+    return weight * own + (1 - weight) * rate

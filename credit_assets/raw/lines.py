@@ -1,0 +1,303 @@
+"""A delivered CSV file as rows of text: decompressed, known to be UTF-8, lines that are no rows passed over, a line
+break between quotes left in its row. What a row means is for `ingest.py` and `vintages.py` to say.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import gzip
+import re
+import shutil
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from credit_assets.lake.contracts import shorten
+from credit_assets.raw.delivery import BadDelivery
+
+BLOCK = 8 * 1024 * 1024
+# No header, and no row of several lines, is longer than this.
+LONGEST = 1024 * 1024
+# A field as DuckDB's reader takes it: quoted (blanks around the quotes are passed over), or free of commas and line
+# breaks and not beginning with a quote.
+FIELD = r' *"[^"]*(?:""[^"]*)*" *| *(?:[^ ",\n][^,\n]*)?'
+OPEN_FIELD = r' *"[^"]*(?:""[^"]*)*'
+ROWS = pa.schema([("_row", pa.int64()), ("_nth", pa.int64()), ("_line", pa.string())])
+# Archives made on a Mac hold a second, hidden file beside each.
+MAC_SHADOWS = "__MACOSX/"
+
+
+@dataclass(frozen=True)
+class CsvFile:
+    """A delivered CSV file, looked over: `plain` is it without compression, `head` its header, which stands on the
+    line `header` (from 1); `lines` are those that follow. `notes` are the patterns of lines that are no rows."""
+
+    file: Path
+    plain: Path
+    notes: tuple[str, ...]
+    header: int
+    head: str
+    lines: int
+
+    @property
+    def columns(self) -> list[str]:
+        return next(csv.reader([self.head]), [])
+
+    @cached_property
+    def rows(self) -> int:
+        """How many rows the file has. Reads it."""
+        return sum(batch.num_rows for batch in rows_of(self))
+
+
+def look_over(file: Path, where: str, plain: Path, notes: Sequence[str] = ()) -> CsvFile:
+    """The file's header and lines; `plain` is where to decompress to, `where` what messages call the file.
+
+    The header is the first line, of a table with notes the first that is neither a note nor empty. BadDelivery for a
+    file that is cut off or damaged, is no CSV by its name, is not UTF-8, or has no line feeds.
+    """
+    match file.name.lower().rsplit(".", 2):
+        case [*_, "csv", "gz"]:
+            _gunzip(file, plain, where)
+        case [*_, "csv", "zip"]:
+            _unzip(file, plain, where)
+        case [*_, "csv"]:
+            plain = file
+        case _:
+            raise BadDelivery(f"{where} is no .csv, .csv.gz, .csv.zip or .parquet file.")
+    is_note = _note_test(notes)
+    with plain.open("rb") as content:
+        header, first = 1, content.readline(LONGEST)
+        while notes and first and (not first.strip() or is_note(first)):
+            header, first = header + 1, content.readline(LONGEST)
+    lines = _count_lines(plain, header, first, where)
+    head = first.decode("utf-8-sig").rstrip("\r\n")
+    if "\r" in head:
+        raise BadDelivery(f"{where} ends its lines with a carriage return alone; save it with line feeds.")
+    return CsvFile(file, plain, tuple(notes), header, head, lines - header)
+
+
+def rows_of(source: CsvFile, passed_over: Counter[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """The rows as text, a block of the file at a time: `_row` is the line in the file that the row begins on (the
+    file's first being 1), `_nth` its place among the rows, from 1, `_line` all of it without the end of its line.
+
+    Lines with nothing in them are no rows; nor are notes, of which `passed_over` counts those of each pattern. A line
+    whose quotes are left open goes on in the following lines, up to the one that closes them, if all of them together
+    are one row of the header's width, and none of the following ones could be a row by itself. Where that is not so,
+    each line is a row (a bad one), so that a quote too many costs one row and not all that follow.
+    """
+    tests = _LineTests(len(source.columns), source.notes)
+    rest, line, nth = b"", 1, 1
+    with source.plain.open("rb") as content:
+        for block in chain(iter(partial(content.read, BLOCK), b""), [b""]):
+            data = rest + block
+            ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n")) + 1
+            if not block and data and not data.endswith(b"\n"):
+                ends = np.append(ends, len(data))
+            last, told = _last_lines(data, ends, tests, not block)
+            rest = data[ends[told - 1] if told else 0 :]
+            if not told:
+                continue
+            begins = np.concatenate([[0], np.flatnonzero(last)[:-1] + 1]) + line
+            text = pc.ascii_rtrim(_strings(data, ends[:told][last]), characters="\r\n")
+            kept = _kept(begins, text, source, passed_over)
+            batch = pa.record_batch([begins[kept], np.arange(nth, nth + kept.sum()), text.filter(kept)], schema=ROWS)
+            line, nth = line + told, nth + batch.num_rows
+            if batch.num_rows:
+                yield batch
+
+
+def copy_rows(source: CsvFile, target: Path, first: int) -> tuple[int, Counter[str]]:
+    """Write the rows to another file, each with its number before it, as the column `_nth`, that of the first being
+    `first`. How many rows, and how many notes of each pattern were passed over."""
+    passed_over: Counter[str] = Counter()
+    rows = 0
+    with target.open("wb") as writing:
+        writing.write(f"_nth,{source.head}\n".encode())
+        for batch in rows_of(source, passed_over):
+            numbers = pc.cast(pc.add(batch["_nth"], first - 1), pa.string())
+            writing.write(as_bytes(pc.binary_join_element_wise(numbers, batch["_line"], ",")))
+            rows += batch.num_rows
+    return rows, passed_over
+
+
+def as_bytes(lines: pa.StringArray) -> memoryview:
+    """The lines, each with a line feed."""
+    ended = pc.binary_join_element_wise(lines, "", "\n")
+    offsets = np.frombuffer(ended.buffers()[1], np.int32)[ended.offset : ended.offset + len(ended) + 1]
+    return memoryview(ended.buffers()[2])[offsets[0] : offsets[-1]] if len(ended) else memoryview(b"")
+
+
+# -- what a line is -------------------------------------------------------------------------------
+
+
+class _LineTests:
+    """Whether text is a row of so many fields, the beginning of one whose first or last field is left open, or a
+    note."""
+
+    def __init__(self, width: int, notes: Sequence[str]) -> None:
+        before = rf"(?:(?:{FIELD}),){{{width - 1}}}" if width else r"(?!)"
+        # Empty fields after the last column are what spreadsheets add.
+        self.row = re.compile(rf'{before}(?:{FIELD})(?:,(?:"")?)*'.encode())
+        self.open_at_first = re.compile(OPEN_FIELD.encode())
+        self.open_at_last = re.compile(rf"{before}{OPEN_FIELD}".encode())
+        self.notes = _note_test(notes)
+
+    def is_row(self, text: bytes) -> bool:
+        return bool(self.row.fullmatch(text))
+
+    def opens(self, text: bytes) -> bool:
+        """Whether a row may begin here that goes on in the next line."""
+        return not self.notes(text) and not self.is_row(text)
+
+    def could_be_row(self, text: bytes) -> bool:
+        return self.is_row(text) or bool(self.open_at_last.fullmatch(text))
+
+
+def _note_test(notes: Sequence[str]) -> Callable[[bytes], bool]:
+    compiled = re.compile("|".join(map(_note, notes)) or r"(?!)", re.ASCII)
+    return lambda line: bool(compiled.fullmatch(line.decode(errors="replace").rstrip("\r\n")))
+
+
+def _note(pattern: str) -> str:
+    """A regular expression of the lines that the pattern names: `*` is anything, `?` any one sign. Spreadsheets and
+    exports put such a line into quotes, and commas after it."""
+    words = "".join({"*": ".*", "?": "."}.get(sign, re.escape(sign)) for sign in pattern)
+    return '[\\s"\ufeff]*' + words + '[\\s",]*'
+
+
+def _kept(begins: np.ndarray, text: pa.StringArray, source: CsvFile, passed_over: Counter[str] | None) -> np.ndarray:
+    """Which lines are rows."""
+    kept = pc.not_equal(pc.binary_length(text), 0).to_numpy(zero_copy_only=False) & (begins != source.header)
+    for pattern in source.notes:
+        found = pc.match_substring_regex(text, f"^(?:{_note(pattern)})$").to_numpy(zero_copy_only=False) & kept
+        kept &= ~found
+        if passed_over is not None and found.any():
+            passed_over[pattern] += int(found.sum())
+    return kept
+
+
+def _last_lines(data: bytes, ends: np.ndarray, tests: _LineTests, final: bool) -> tuple[np.ndarray, int]:
+    """Of each line whether it is its row's last; and how many lines that tells of: with the others the file has to go
+    on first. `ends` are the places after the lines' line feeds."""
+    last = np.ones(len(ends), bool)
+    quotes = np.flatnonzero(np.frombuffer(data, np.uint8) == ord('"'))
+    odd = np.flatnonzero(np.diff(np.searchsorted(quotes, ends), prepend=0) % 2)
+
+    def text(begin: int, end: int) -> bytes:
+        return data[_start(ends, begin) : ends[end]].rstrip(b"\r\n")
+
+    turn = 0
+    while turn < len(odd):
+        begin = int(odd[turn])
+        turn += 1
+        if not tests.opens(text(begin, begin)):
+            continue
+        if turn == len(odd):
+            if not final and len(data) - _start(ends, begin) < LONGEST:
+                return last[:begin], begin
+            break
+        # Of a quoted value, the lines between its first and its last have quotes in pairs.
+        close = int(odd[turn])
+        # The line that closes a first field has as many fields as a row.
+        following = range(begin + 1, close if tests.open_at_first.fullmatch(text(begin, begin)) else close + 1)
+        if ends[close] - _start(ends, begin) > LONGEST or any(tests.could_be_row(text(n, n)) for n in following):
+            continue
+        if tests.is_row(text(begin, close)):
+            last[begin:close] = False
+            turn += 1
+    return last, len(ends)
+
+
+def _start(ends: np.ndarray, line: int) -> int:
+    return int(ends[line - 1]) if line else 0
+
+
+def _strings(data: bytes, ends: np.ndarray) -> pa.StringArray:
+    offsets = np.concatenate([[0], ends]).astype(np.int32)
+    return pa.StringArray.from_buffers(len(ends), pa.py_buffer(offsets), pa.py_buffer(data))
+
+
+# -- what is wrong with all of a file --------------------------------------------------------------
+
+
+def _gunzip(file: Path, plain: Path, where: str) -> None:
+    """Plain, it is read in parallel; and a cut-off file is noticed, which DuckDB reads as far as it goes."""
+    try:
+        with gzip.open(file) as compressed, plain.open("wb") as writing:
+            shutil.copyfileobj(compressed, writing, BLOCK)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise BadDelivery(f"{where} is cut off or damaged ({error}). Deliver it again.") from error
+
+
+def _unzip(file: Path, plain: Path, where: str) -> None:
+    """The archive's one file, whatever its name and path in there."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            members = [m for m in archive.infolist() if not m.is_dir() and not m.filename.startswith(MAC_SHADOWS)]
+            if len(members) != 1:
+                raise BadDelivery(
+                    f"{where} holds {len(members)} files; a .csv.zip holds one. Unpack it, and deliver its files."
+                )
+            free = shutil.disk_usage(plain.parent).free
+            if members[0].file_size > free:
+                raise BadDelivery(
+                    f"{where} holds {members[0].file_size / 1e9:,.1f} GB, and {free / 1e9:,.1f} GB are free on the "
+                    f"disk of {plain.parent}. Make room, or deliver the file in parts."
+                )
+            with archive.open(members[0]) as compressed, plain.open("wb") as writing:
+                shutil.copyfileobj(compressed, writing, BLOCK)
+    # A RuntimeError is a password, a NotImplementedError another way to compress.
+    except (EOFError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
+        raise BadDelivery(f"{where} is cut off or damaged ({error}). Deliver it again.") from error
+
+
+def _count_lines(plain: Path, header: int, first: bytes, where: str) -> int:
+    """How many lines the file has; BadDelivery if it is not UTF-8."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    lines, position, block = 0, 0, b""
+    with plain.open("rb") as content:
+        while following := content.read(BLOCK):
+            block = following
+            lines += block.count(b"\n")
+            pending = decoder.getstate()[0]
+            if pending or not block.isascii():
+                try:
+                    decoder.decode(block)
+                except UnicodeDecodeError as error:
+                    raise _not_utf8(plain, position - len(pending) + error.start, header, first, where) from error
+            position += len(block)
+    if decoder.getstate()[0]:
+        raise _not_utf8(plain, position - len(decoder.getstate()[0]), header, first, where)
+    return lines + (not block.endswith(b"\n"))
+
+
+def _not_utf8(plain: Path, offset: int, header: int, first: bytes, where: str) -> BadDelivery:
+    with plain.open("rb") as content:
+        line_number = 1 + sum(
+            content.read(min(BLOCK, offset - start)).count(b"\n") for start in range(0, offset, BLOCK)
+        )
+        content.seek(max(0, offset - LONGEST))
+        before = content.read(min(offset, LONGEST)).rsplit(b"\n", 1)[-1].decode("latin-1")
+        after = content.read(LONGEST).split(b"\n", 1)[0].decode("latin-1")
+    fields = next(csv.reader([before.replace("\r", " ")])) or [""]
+    nth = len(fields) - 1
+    names = next(csv.reader([first.decode("latin-1").strip()]), [])
+    column = names[nth] if line_number > header and nth < len(names) else f"number {nth + 1}"
+    value = (fields[-1] + after.split(",")[0]).strip()
+    mend = "Save the file as UTF-8 and deliver it again."
+    return BadDelivery(
+        f"{where}, row {line_number}, column {column}: the byte 0x{ord(after[0]):02X} is not UTF-8 "
+        f"(read as Latin-1 the value is {shorten(value)!r}). {mend}",
+        # By its number: in a file without a header, the names are values.
+        without_values=f"{where}, row {line_number}, column number {nth + 1}: a byte is not UTF-8. {mend}",
+    )

@@ -1,0 +1,104 @@
+"""The audit as assets: where a book protects nothing, the line goes all the way and says what was not seen."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pandas as pd
+import yaml
+
+from credit_assets.automation.commands import run_outstanding, status
+from credit_assets.fairness.audit import NOTHING_AUDITED
+from credit_assets.lake.tables import Lake
+from credit_assets.project import Project
+from credit_assets.raw.delivery import Inbox
+from credit_assets_tests.small_project import HOME, inside
+
+BOOK = "unseen"
+
+CONTRACTS = '''"""Two columns and an outcome."""
+
+import pandera.pandas as pa
+
+from credit_assets.schemas.table import Table
+
+
+class Applications(Table):
+    """A borrower."""
+
+    ID: int = pa.Field(unique=True)
+    DEBT: float = pa.Field(ge=0, lt=float("inf"))
+    INCOME: float = pa.Field(gt=0, lt=float("inf"))
+    BAD: float | None = pa.Field(isin=[0, 1], nullable=True)
+
+
+TABLES = {"applications": Applications}
+'''
+
+SQL = """-- What is owed against what is earned.
+select
+    ID,
+    DEBT as debt, -- what is owed
+    DEBT / INCOME as debt_to_income -- what is owed against what is earned
+from applications
+"""
+
+CONFIG = {
+    "name": BOOK,
+    "title": "A book that tells nothing of groups",
+    "owners": ["team:credit-risk"],
+    "contracts": f"{BOOK}.py",
+    "entity_key": "ID",
+    "target": "BAD",
+    "tables": {"applications": {"files": ["loans"]}},
+    "policy": {"target_approval_rate": 0.8},
+    "training": {"trials": 1, "max_rounds": 30},
+    # Gates as wide as the test is small.
+    "evaluation": {"n_bootstrap": 100, "gate": {"max_ece": 0.1, "max_calibration_gap": 0.1, "max_score_psi": 1}},
+    "drift": {"report_columns": 0},
+}
+
+
+def loans(n: int) -> pd.DataFrame:
+    """Borrowers of whom those who owe much for their income default more often."""
+    rng = np.random.default_rng(3)
+    debt, income = rng.lognormal(0, 1, n), rng.lognormal(0, 0.5, n)
+    bad = rng.random(n) < 1 / (1 + np.exp(2.5 - 1.5 * np.log(debt / income)))
+    return pd.DataFrame({"ID": np.arange(n), "DEBT": debt, "INCOME": income, "BAD": bad.astype(int)})
+
+
+def make_unseen_book(root: Path) -> Project:
+    (root / "configs").mkdir(parents=True)
+    (root / "configs" / f"{BOOK}.yaml").write_text(yaml.safe_dump(CONFIG))
+    (root / "configs" / f"{BOOK}.py").write_text(CONTRACTS)
+    (root / "sql" / BOOK).mkdir(parents=True)
+    (root / "sql" / BOOK / "features.sql").write_text(SQL)
+    shutil.copy(HOME / "dagster.yaml", root)
+    (root / "delivery").mkdir()
+    loans(3000).to_csv(root / "delivery" / "loans.csv", index=False)
+    Inbox(root / "data" / "inbox").deliver(root / "delivery", BOOK, "2026-01")
+    return Project(root)
+
+
+def test_a_book_without_protected_attributes_goes_all_the_way_and_says_what_it_cannot_see(tmp_path: Path) -> None:
+    project = make_unseen_book(tmp_path)
+    with inside(project):
+        outcomes = run_outstanding(project, BOOK, lambda line: None)
+        told = status(project, BOOK)
+    assert [(outcome.job, outcome.success) for outcome in outcomes] == [
+        ("ingest", True),
+        ("train", True),
+        ("score", True),
+    ]
+    assert told["champion"]["version"] == 1
+    [check] = [check for check in told["checks"] if check["asset"] == "fairness_audit"]
+    assert (check["check"], check["passed"], check["severity"]) == ("groups_seen", False, "WARN")
+    assert check["words"] == NOTHING_AUDITED
+    assert told["batches"][0]["approval_rate"] > 0
+    with duckdb.connect() as con:
+        assert len(con.sql(Lake(project.lake).query(f"{BOOK}/fairness_groups", None))) == 0
+    page = (project.reports / BOOK / "evaluation-v1.html").read_text()
+    assert "no evidence that groups are treated alike" in page
