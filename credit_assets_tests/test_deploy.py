@@ -146,10 +146,10 @@ def test_the_ui_is_reached_from_this_machine_alone(compose):
     assert published == ["127.0.0.1:3000:3000"]
 
 
-def test_every_portfolio_has_its_code_server_where_the_services_look_for_it(compose):
+def test_every_portfolio_that_is_served_has_its_code_server_where_the_services_look_for_it(compose):
     alone = yaml.safe_load((HOME / "workspace.yaml").read_text())["load_from"]
     names = [entry["python_module"]["location_name"] for entry in alone]
-    assert [location["location_name"] for location in LOCATIONS] == names
+    assert LOCATIONS and {location["location_name"] for location in LOCATIONS} <= set(names)
     unit = settings(UNITS / "credit-assets-code@.service")["ExecStart"]
     for location in LOCATIONS:
         name = location["location_name"]

@@ -1,0 +1,90 @@
+"""Portfolios stand alone: one whose configuration or SQL is broken leaves the others loading and running."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from credit_assets.project import Project
+from credit_assets_tests.end_to_end.webserver import serving
+from credit_assets_tests.small_project import (
+    BOOK,
+    FEW_FEATURES,
+    HOME,
+    deliver_sample,
+    make_project,
+    table,
+    write_workspace,
+)
+
+LOCATIONS = """{ workspaceOrError { ... on Workspace { locationEntries { name locationOrLoadError {
+    __typename ... on PythonError { message errorChain { error { message } } } } } } } }"""
+PARTITION = """mutation { addDynamicPartition(
+    repositorySelector: {repositoryLocationName: "home_credit", repositoryName: "__repository__"},
+    partitionsDefName: "home_credit_batches", partitionKey: "2026-01") { __typename } }"""
+LAUNCH = """mutation { launchRun(executionParams: {
+    selector: {
+        repositoryLocationName: "home_credit", repositoryName: "__repository__", jobName: "ingest"},
+    executionMetadata: {tags: [{key: "dagster/partition", value: "2026-01"}]}, runConfigData: {}
+    }) { __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
+BROKEN = ("broken_config", "broken_sql")
+STATUS = """query($run: ID!) { runOrError(runId: $run) { ... on Run { status } } }"""
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Questions in GraphQL to the server over a whole portfolio and two broken ones; and its project."""
+    project = make_project(tmp_path_factory.mktemp("isolation"), sql=FEW_FEATURES)
+    good = yaml.safe_load(project.config(BOOK).read_text())
+    for name in BROKEN:
+        project.config(name).write_text(yaml.safe_dump(good | {"name": name}))
+        shutil.copytree(project.sql(BOOK), project.sql(name))
+    project.config("broken_config").write_text("name: [broken_config")
+    (project.sql("broken_sql") / "features.sql").write_text("-- Not SQL.\nselect SK_ID_CURR, from where")
+    write_workspace(project, BOOK, *BROKEN)
+    # Without a queue: no daemon is here to take runs from it.
+    settings = yaml.safe_load((HOME / "dagster.yaml").read_text())
+    del settings["concurrency"]
+    settings["run_coordinator"] = {"module": "dagster._core.run_coordinator", "class": "DefaultRunCoordinator"}
+    (project.root / "dagster.yaml").write_text(yaml.safe_dump(settings))
+    deliver_sample(project, applicants=300, batches=1)
+    with serving(project) as address:
+
+        def ask(query: str, **variables: str) -> Any:
+            body = json.dumps({"query": query, "variables": variables}).encode()
+            request = urllib.request.Request(f"{address}/graphql", body, {"Content-Type": "application/json"})
+            answer = json.load(urllib.request.urlopen(request, timeout=60))
+            assert "errors" not in answer, answer
+            return answer["data"]
+
+        ask.project = project
+        yield ask
+
+
+def test_broken_portfolios_say_what_is_wrong_and_the_whole_one_loads(asked: Any) -> None:
+    entries = asked(LOCATIONS)["workspaceOrError"]["locationEntries"]
+    told = {entry["name"]: json.dumps(entry["locationOrLoadError"]) for entry in entries}
+    assert '"__typename": "RepositoryLocation"' in told[BOOK]
+    for name, words in {"broken_config": "broken_config.yaml", "broken_sql": "features.sql, line 2"}.items():
+        assert '"__typename": "PythonError"' in told[name]
+        assert words in told[name], told[name]
+
+
+def test_the_whole_one_runs_beside_the_broken(asked: Any) -> None:
+    project: Project = asked.project
+    asked(PARTITION)
+    launched = asked(LAUNCH)["launchRun"]
+    assert launched["__typename"] == "LaunchRunSuccess", launched
+    ended = time.monotonic() + 120
+    while (status := asked(STATUS, run=launched["run"]["runId"])["runOrError"]["status"]) not in ("SUCCESS", "FAILURE"):
+        assert time.monotonic() < ended, status
+        time.sleep(0.3)
+    assert status == "SUCCESS"
+    assert len(table(project, "features", "2026-01")) == 100

@@ -1,0 +1,337 @@
+"""LendingClub's book: its files in every layout and spelling, what may be learned from them, and how well."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pytest
+
+from credit_assets.features.guard import LeakageError, check_inputs, made_from
+from credit_assets.features.queries import lineage, load, raw_lineage
+from credit_assets.features.training_set import TEST, known_outcomes_sql, training_frame, training_set_sql
+from credit_assets.lake.contracts import column_types
+from credit_assets.lake.tables import Lake
+from credit_assets.portfolio import Portfolio
+from credit_assets.project import Project
+from credit_assets.raw.delivery import BadDelivery
+from credit_assets.raw.ingest import Ingested, ingest
+from credit_assets_tests.conftest import PROJECT
+
+BOOK = "lending_club"
+PORTFOLIO = Portfolio.load(Project(PROJECT), BOOK)
+CONTRACT = PORTFOLIO.models["applications"]
+COLUMNS = list(CONTRACT.to_schema().columns)
+QUERIES = load(PROJECT / "sql" / BOOK, PORTFOLIO.models)
+ROOTS = raw_lineage(lineage(QUERIES, {name: column_types(model) for name, model in PORTFOLIO.models.items()}))[
+    "features"
+]
+LEFT_OUT = made_from({name: ROOTS[name] for name in QUERIES["features"].words}, PORTFOLIO.left_out)
+FEATURES = [feature for feature in QUERIES["features"].words if feature not in LEFT_OUT]
+IN_LATER_FILES = {f"{whose}fico_range_{end}" for whose in ("", "last_", "sec_app_") for end in ("low", "high")}
+FILE = "lending_club/loans_2007_2010.csv.gz"
+QUARTER = "strftime(CAST(issue_d AS DATE), '%Y') || '-Q' || quarter(CAST(issue_d AS DATE))"
+
+Bring = Callable[[Path], Ingested]
+
+
+# -- the contract --------------------------------------------------------------------------------------
+
+
+def test_the_contract_has_the_columns_of_both_layouts_each_with_its_words():
+    # 151 of LendingClub's own, and one that a copy adds.
+    assert len(COLUMNS) == 152
+    assert len(set(COLUMNS) - IN_LATER_FILES - {"issue_year"}) == 145
+    assert all(CONTRACT.descriptions().values())
+
+
+def test_a_file_of_either_layout_is_one_of_the_contract(real_data):
+    with duckdb.connect() as con:
+        earlier = con.sql(f"FROM read_csv('{real_data / FILE}', all_varchar = true)").columns
+    assert set(COLUMNS) - set(earlier) == IN_LATER_FILES
+    assert set(earlier) - set(COLUMNS) == set()
+
+
+def test_all_that_is_known_only_after_the_decision_is_named_with_why():
+    since = COLUMNS[COLUMNS.index("loan_status") + 1 :]
+    assert len(since) == 38
+    assert set(since) <= set(PORTFOLIO.post_decision) <= set(COLUMNS)
+    assert set(PORTFOLIO.left_out) <= set(COLUMNS)
+    assert all([*PORTFOLIO.post_decision.values(), *PORTFOLIO.left_out.values()])
+
+
+def test_features_come_from_nothing_known_after_the_decision_and_the_models_from_nothing_of_the_price():
+    raw = {feature: {column for _, column in ROOTS[feature]} for feature in QUERIES["features"].words}
+    late = {*PORTFOLIO.post_decision, PORTFOLIO.target.column}
+    assert {feature for feature, columns in raw.items() if columns & late} == set()
+    assert set(LEFT_OUT) == {"interest_rate", "instalment", "instalment_to_income", "risk_grade"}
+    assert {column for feature in FEATURES for column in raw[feature]} & set(PORTFOLIO.left_out) == set()
+
+
+def test_a_word_for_a_loan_that_still_runs_is_no_outcome():
+    words = CONTRACT.to_schema().columns["loan_status"].checks[0].statistics["allowed_values"]
+    target = PORTFOLIO.target
+    with duckdb.connect() as con:
+        told = con.execute(
+            f"SELECT loan_status, {target.sql()} FROM (SELECT unnest($words) AS loan_status)", {"words": words}
+        ).fetchall()
+    outcome = dict(told)
+    assert len(outcome) == 16
+    assert {word for word, value in outcome.items() if value == 0} == {
+        "Fully Paid",
+        "Does not meet the credit policy. Status:Fully Paid",
+    }
+    assert all(outcome[word] == 1 for word in target.bad)
+    assert Counter(outcome.values()) == {None: 10, 1: 4, 0: 2}
+
+
+# -- the spellings -------------------------------------------------------------------------------------
+
+HEADER = (
+    "id,loan_amnt,term,int_rate,installment,emp_length,annual_inc,issue_d,loan_status,dti,earliest_cr_line,"
+    "open_acc,pub_rec,mths_since_last_record,revol_bal,revol_util,total_acc,title,desc"
+)
+OUTSIDE = "Does not meet the credit policy. Status:Charged Off"
+STORY = '"Need, I\n say"'
+SPELLINGS = {
+    "LoanStats3a.csv": [
+        "Notes offered by Prospectus (https://www.lendingclub.com/info/prospectus.action)",
+        HEADER,
+        ",5000, 36 months, 10.65%,162.87,10+ years,24000,Dec-2011,Fully Paid,"
+        f"27.65,Jan-1985,3,0,0,13648,83.7%,9,Computer,{STORY}",
+        ",2500, 60 months,  6.0%,59.83,< 1 year,30000,Nov-2011,Current,1,Apr-1999,3,1,47,0,0%,4,,",
+        "",
+        "Loans that do not meet the credit policy,,,",
+        f",1000, 36 months, 16.29%,35.3,n/a,,Oct-2007,{OUTSIDE},,,,,,0,,,bills,",
+        "Total amount funded in policy code 1: 7500",
+        "Total amount funded in policy code 2: 0",
+    ],
+    "accepted_2007_to_2018.csv": [
+        HEADER,
+        "x1,5000.0, 36 months,10.65,162.87,10+ years,24000.0,Dec-2011,Fully Paid,"
+        f"27.65,Jan-1985,3.0,0.0,0.0,13648.0,83.7,9.0,Computer,{STORY}",
+        "x2,2500.0, 60 months,6.0,59.83,< 1 year,30000.0,Nov-2011,Current,1.0,Apr-1999,3.0,1.0,47.0,0.0,0.0,4.0,,",
+        f"x3,1000.0, 36 months,16.29,35.3,,,Oct-2007,{OUTSIDE},,,,,,0.0,,,bills,",
+    ],
+    "loans_2007_2011.csv": [
+        HEADER,
+        "1,5000,36,0.1065,162.87,10+ years,24000.0,2011-12-01,Fully Paid,"
+        f"27.65,1985-01-01,3,0,0,13648,0.837,9,Computer,{STORY}",
+        "2,2500,60,0.06,59.83,< 1 year,30000.0,2011-11-01,Current,1.0,1999-04-01,3,1,47,0,0.0,4,,",
+        f"3,1000,36,0.1629,35.3,n/a,,2007-10-01,{OUTSIDE},,,,,,0,,,bills,",
+    ],
+}
+"""The same three loans as LendingClub's own files, a collected copy of them and a cut of that copy write them."""
+
+
+@pytest.fixture
+def bring(tmp_path: Path) -> Bring:
+    return lambda file: staged(file, tmp_path)
+
+
+def staged(file: Path, folder: Path) -> Ingested:
+    """The file staged as the portfolio's applications of the batch 2011-Q4."""
+    table = PORTFOLIO.tables["applications"]
+    with duckdb.connect() as con:
+        return ingest(
+            con,
+            Lake(folder / "lake"),
+            [file],
+            PORTFOLIO.table("applications"),
+            CONTRACT,
+            "2011-Q4",
+            parents={},
+            max_bad_share=PORTFOLIO.delivery.max_bad_share,
+            quarantine_folder=folder / "quarantine",
+            scratch=folder,
+            notes=table.notes,
+            numbered=table.numbered,
+        )
+
+
+def features(applications: str) -> pd.DataFrame:
+    """The features of the applications (a SELECT), sorted by the loan's id."""
+    with duckdb.connect() as con:
+        con.execute(f"CREATE TABLE applications AS {applications}")
+        for name, query in QUERIES.items():
+            con.execute(f"CREATE VIEW {name} AS {query.sql}")
+        return con.sql("FROM features ORDER BY id").df()
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_each_spelling_of_the_files_gives_the_same_features(name, bring, tmp_path):
+    file = tmp_path / name
+    file.write_text("\n".join(SPELLINGS[name]) + "\n")
+    done = bring(file)
+    assert (done.rows_in, done.rows_kept) == (3, 3)
+    told = {"Notes offered by *": 1, "Loans that do not meet the credit policy*": 1}
+    told["Total amount funded in policy code *"] = 2
+    numbered = ["2011-Q4-1", "2011-Q4-2", "2011-Q4-3"]
+    assert done.notes == (told if name.startswith("LoanStats") else {})
+    rows = features(done.staged.query())
+    assert rows["id"].tolist() in (numbered, ["x1", "x2", "x3"], ["1", "2", "3"])
+    expected = {
+        "term_months": [36, 60, 36],
+        "interest_rate": [0.1065, 0.06, 0.1629],
+        "employment_years": [10, 0, None],
+        "revolving_utilisation": [0.837, 0, None],
+        "revolving_limit": [13648 / 0.837, None, None],
+        "history_months": [323, 151, None],
+        "months_since_record": [None, 47, None],
+        "loan_to_income": [5000 / 24000, 2500 / 30000, None],
+        "income_after_debts": [24000 * 0.7235, 29700, None],
+        "title_length": [8, None, 5],
+        "title_without_capitals": [0, None, 1],
+        "description_length": [len("Need, I\n say"), 0, 0],
+        "says_need": [1, 0, 1],
+        "fico_score": [None, None, None],
+    }
+    for feature, values in expected.items():
+        np.testing.assert_allclose(
+            rows[feature].astype(float), np.array(values, dtype=float), rtol=1e-12, err_msg=feature
+        )
+
+
+@pytest.mark.parametrize(
+    ("written", "instead", "column"),
+    [
+        ("36 months", "36 weeks", "term"),
+        ("Dec-2011", "12/2011", "issue_d"),
+        ("10.65%", "a tenth", "int_rate"),
+        ("83.7%", "high", "revol_util"),
+        ("Fully Paid", "Paid", "loan_status"),
+        ("10+ years", "ten", "emp_length"),
+    ],
+)
+def test_a_value_written_as_no_file_writes_it_is_named(written, instead, column, bring, tmp_path):
+    file = tmp_path / "LoanStats3a.csv"
+    file.write_text("\n".join(SPELLINGS["LoanStats3a.csv"]).replace(written, instead, 1) + "\n")
+    with pytest.raises(BadDelivery, match=rf"column {column}: ' ?{instead}' must"):
+        bring(file)
+
+
+# -- the real book: 20,814 loans of 2007 to 2010 -------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Book:
+    """The real file as staged, and the training set that the project's SQL and configuration make of it, with the
+    lender's price and what became of the loans beside it."""
+
+    staged: Ingested
+    rows: pd.DataFrame
+
+
+@pytest.fixture(scope="module")
+def book(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Book:
+    done = staged(real_data / FILE, tmp_path_factory.mktemp("book"))
+    config = PORTFOLIO.training
+    with duckdb.connect() as con:
+        con.execute(f"CREATE TABLE applications AS {done.staged.query()}")
+        for name, query in QUERIES.items():
+            con.execute(f"CREATE VIEW {name} AS {query.sql}")
+        con.execute(f"CREATE TABLE dated AS SELECT *, {QUARTER} AS batch FROM applications")
+        con.execute("CREATE TABLE made AS SELECT features.*, batch FROM features JOIN dated USING (id)")
+        con.execute("CREATE TABLE outcomes AS SELECT id, batch, loan_status FROM dated LIMIT 0")
+        known = known_outcomes_sql(
+            applications="dated",
+            outcomes="outcomes",
+            entity_key=PORTFOLIO.entity_key,
+            target=PORTFOLIO.target,
+            matured_share=config.matured_share,
+        )
+        con.execute(f"CREATE TABLE known AS {known}")
+        rows = training_set_sql(
+            features="made",
+            known_outcomes="known",
+            entity_key=PORTFOLIO.entity_key,
+            seed=config.seed,
+            holdout_share=config.holdout_share,
+            valid_share=config.valid_share,
+            window_batches=config.window_batches,
+            test_batches=config.test_batches,
+        )
+        learned = training_frame(con.sql(rows))
+        late = con.sql(f"SELECT id, {', '.join(PORTFOLIO.post_decision)} FROM dated").df()
+    return Book(done, learned.merge(late, on="id").sort_values(["batch", "id"], ignore_index=True))
+
+
+def test_every_row_of_the_real_file_keeps_the_contract(book):
+    assert (book.staged.rows_in, book.staged.rows_kept, book.staged.rows_quarantined) == (20_814, 20_814, 0)
+
+
+def test_the_test_is_the_newest_year_and_every_loan_has_its_outcome(book):
+    assert set(book.rows.loc[book.rows["fold"] == TEST, "batch"]) == {f"2010-Q{n}" for n in range(1, 5)}
+    assert len(book.rows) == 20_814
+    # As counted in the source: charged off, inside today's credit policy and outside of it.
+    assert book.rows["target"].sum() == 2_373 + 761
+    first = book.rows.groupby(book.rows["batch"].str[:4])[FEATURES].count()
+    known = first.columns[(first.loc[["2008", "2009", "2010"]] > 0).all()]
+    assert len(known) > 35
+
+
+def refused(rows: pd.DataFrame, features: Sequence[str], post_decision: Mapping[str, str]) -> dict[str, str]:
+    """Which of these inputs, each taken for a raw column of its own, the guard refuses, and why."""
+    with pytest.raises(LeakageError) as told:
+        check_inputs(
+            rows[rows["fold"] != TEST],
+            target="target",
+            features=features,
+            roots={feature: [f"applications.{feature}"] for feature in features},
+            target_columns=[PORTFOLIO.target.column],
+            protected=[],
+            post_decision=post_decision,
+            max_single_auc=PORTFOLIO.training.max_single_feature_auc,
+        )
+    return {finding.feature: finding.reason for finding in told.value.findings}
+
+
+def test_the_guard_refuses_all_that_is_known_after_the_decision_by_its_name(book):
+    found = refused(book.rows, [*PORTFOLIO.post_decision, *FEATURES], PORTFOLIO.post_decision)
+    assert set(found) == set(PORTFOLIO.post_decision)
+
+
+def test_the_guard_finds_the_strong_leaks_where_nobody_named_them(book):
+    rows = book.rows.assign(principal_paid=book.rows["total_rec_prncp"] / book.rows["funded_amnt"])
+    leaks = {"principal_paid", "recoveries", "total_pymnt", "last_credit_pull_d", "last_pymnt_d", "last_pymnt_amnt"}
+    found = refused(rows, [*leaks, *FEATURES], {})
+    assert set(found) == leaks
+    assert all(why.startswith("alone ranks the outcomes") for why in found.values())
+
+
+def test_the_models_reach_their_bars_on_the_year_after_the_one_they_learned_from(book, tmp_path):
+    from sklearn.metrics import roc_auc_score
+    from xgboost import XGBClassifier
+
+    from credit_assets.models.design_matrix import DesignMatrix
+    from credit_assets.models.estimators import Folds, fit_logistic, fit_pd_model
+    from credit_assets.models.tuning import tune
+
+    # The search's first trial; more of them change the third decimal.
+    config = PORTFOLIO.training.model_copy(update={"trials": 1})
+    design = DesignMatrix.of(book.rows, FEATURES, PORTFOLIO.entity_key, config.encodings)
+    folds = Folds(design, config)
+    assert folds.validation.by == "batches"
+    found = tune(folds, config, tmp_path, "real", lambda line: None)
+    model, _ = fit_pd_model(design, folds, found.params, found.rounds, config)
+
+    test = book.rows[book.rows["fold"] == TEST]
+    words = {name: "category" for name in FEATURES if book.rows[name].dtype == object}
+    plain = book.rows[FEATURES].astype(words)
+    learned = book.rows["fold"] != TEST
+    untuned = XGBClassifier(enable_categorical=True, n_jobs=1, random_state=0)
+    untuned.fit(plain[learned], book.rows.loc[learned, "target"])
+
+    def auc(pds: np.ndarray) -> float:
+        return roc_auc_score(test["target"], pds)
+
+    served = auc(model.pd(test))
+    assert served >= 0.665
+    assert served >= auc(fit_logistic(design).pd(test))
+    assert served >= auc(untuned.predict_proba(plain[~learned])[:, 1])
+    assert abs(model.pd(test).mean() - test["target"].mean()) < PORTFOLIO.evaluation.gate.max_calibration_gap

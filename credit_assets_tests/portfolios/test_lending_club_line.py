@@ -1,0 +1,109 @@
+"""LendingClub's real book on its whole way: one file cut into quarters, learned from, judged and scored."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+import pandas as pd
+import pytest
+import yaml
+
+from credit_assets.automation.runs import execute, instance_for_commands
+from credit_assets.definitions import build
+from credit_assets.lake.tables import Lake
+from credit_assets.models import registry
+from credit_assets.portfolio import Portfolio
+from credit_assets.project import Project
+from credit_assets.raw.delivery import Inbox
+from credit_assets.raw.vintages import cut_up
+from credit_assets_tests.conftest import PROJECT
+from credit_assets_tests.small_project import inside
+
+BOOK = "lending_club"
+NEWEST = "2010-Q4"
+# The search's first trial, and no pages.
+QUICK = {"training": {"trials": 1}, "evaluation": {"n_bootstrap": 200}, "drift": {"report_columns": 0}}
+
+
+@pytest.fixture(scope="module")
+def project(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The real file delivered as its quarters, all ingested, trained on, and the newest of them scored."""
+    project = Project(tmp_path_factory.mktemp("line") / "project")
+    project.config(BOOK).parent.mkdir(parents=True)
+    config = yaml.safe_load(Project(PROJECT).config(BOOK).read_text())
+    for section, values in QUICK.items():
+        config[section] = config[section] | values
+    project.config(BOOK).write_text(yaml.safe_dump(config))
+    shutil.copy(Project(PROJECT).config(BOOK).with_suffix(".py"), project.config(BOOK).parent)
+    shutil.copytree(Project(PROJECT).sql(BOOK), project.sql(BOOK))
+    shutil.copy(PROJECT / "dagster.yaml", project.root)
+
+    inbox, book = Inbox(project.inbox), Portfolio.load(project, BOOK)
+    assert book.delivery.split_by == "issue_d"
+    with cut_up(real_data / BOOK, book, book.delivery.split_by, inbox) as parts:
+        for part in parts.vintages:
+            inbox.deliver(part.folder, BOOK, part.batch)
+    with inside(project), instance_for_commands(project, BOOK) as instance:
+        batches = inbox.batches(BOOK)
+        instance.add_dynamic_partitions(f"{BOOK}_batches", batches)
+        definitions = build(BOOK, project)
+        for job, batch in [*(("ingest", batch) for batch in batches), ("train", None), ("score", NEWEST)]:
+            done = execute(instance, definitions, BOOK, job, batch, lambda line: None)
+            assert done.success, done.errors
+    return project
+
+
+def rows(project: Project, table: str) -> pd.DataFrame:
+    return duckdb.sql(Lake(project.lake).query(f"{BOOK}/{table}")).df()
+
+
+def told(project: Project, asset: str) -> dict[str, Any]:
+    """The metadata of the asset's latest materialization."""
+    with inside(project), dg.DagsterInstance.get() as instance:
+        event = instance.get_latest_materialization_event(dg.AssetKey([BOOK, asset]))
+    assert event is not None and event.asset_materialization is not None
+    return {name: value.value for name, value in event.asset_materialization.metadata.items()}
+
+
+def test_every_loan_is_in_the_quarter_that_it_was_issued_in(project):
+    applications = rows(project, "applications")
+    issued = pd.to_datetime(applications["issue_d"])
+    quarters = issued.dt.year.astype(str) + "-Q" + issued.dt.quarter.astype(str)
+    assert (applications["batch"] == quarters).all()
+    assert len(applications) == 20_814
+    assert applications["batch"].nunique() == 15
+
+
+def test_the_model_passes_every_gate_and_becomes_champion(project):
+    gate = rows(project, "promotion_gate")
+    assert gate["passed"].all(), gate[~gate["passed"]]
+    assert registry.champion(project.tracking_uri, BOOK) is not None
+    assert told(project, "evaluation")["auc"] >= 0.665
+
+
+def test_the_evaluation_tells_of_each_quarter_and_draws_the_vintages(project):
+    about = told(project, "evaluation")
+    by_batch = pd.DataFrame([record.data for record in about["performance_by_batch"].records])
+    assert by_batch["batch"].tolist() == sorted(rows(project, "applications")["batch"].unique())
+    assert by_batch.loc[by_batch["fold"] == "test", "batch"].tolist() == [f"2010-Q{n}" for n in range(1, 5)]
+    # The crisis: a fifth of the loans of 2007 and 2008 were lost, a seventh of those after.
+    rates = by_batch.groupby(by_batch["batch"].str[:4])["default_rate"].mean()
+    assert rates[["2007", "2008"]].min() > 0.19 > 0.15 > rates[["2009", "2010"]].max()
+    assert "Vintage curves" in about
+
+
+def test_the_newest_quarter_is_decided_and_each_decline_has_reasons_in_words(project):
+    scores = rows(project, "scores")
+    assert set(scores["batch"]) == {NEWEST}
+    assert len(scores) == 3_791
+    declined = scores[scores["decision"] == "decline"]
+    assert 0.1 < len(declined) / len(scores) < 0.4
+    assert declined["reason_1"].notna().all()
+
+
+def test_the_audit_says_that_it_sees_no_group(project):
+    assert rows(project, "fairness_audit").empty
