@@ -27,17 +27,26 @@ from credit_assets.features.queries import FeatureQueryError, load, raw_lineage
 from credit_assets.features.queries import lineage as lineage_of
 from credit_assets.lake.contracts import column_types
 from credit_assets.lake.tables import TableMissing
+from credit_assets.onboarding.check import check as look_over
+from credit_assets.onboarding.files import BookError
+from credit_assets.onboarding.new import new as draft
 from credit_assets.portfolio import ConfigError, Portfolio
 from credit_assets.project import AlreadyRunning, Project
-from credit_assets.raw.delivery import BadDelivery, Inbox
+from credit_assets.raw.delivery import BadDelivery, Delivery, Inbox
 from credit_assets.raw.sample import FIRST_APPLICANT, MARKER, SCENARIOS, generate
+from credit_assets.raw.vintages import cut_up
 
 if TYPE_CHECKING:
     from credit_assets.automation.runs import RunOutcome
 
 DEMO_APPLICANTS = 10_000
 DEMO_BATCHES = 3
+DEMO_SHIFTED = "2026-03"
 DEMO_SCENARIO = "younger_channel"
+DEMO_BATCH = "1"
+"""Of files that are not cut into vintages. Batches sort by name: those that come later are called for their dates."""
+SYNTHETIC_BOOK = "home_credit"
+REAL_DATA = "CREDIT_ASSETS_REAL_DATA"
 ALERTS_SHOWN = 20
 SYNTHETIC = "SYNTHETIC DATA: these figures say nothing about real lending."
 
@@ -46,6 +55,7 @@ USERS_TO_MEND = (
     AlreadyRunning,
     BackupError,
     BadDelivery,
+    BookError,
     ConfigError,
     FeatureError,
     FeatureQueryError,
@@ -132,23 +142,90 @@ def sample(
 
 
 @app.command()
-def deliver(
-    folder: Annotated[Path, typer.Argument(help="A folder or zip with the files of one batch, or later outcomes.")],
-    portfolio: PortfolioName,
-    batch: Annotated[str, typer.Option(help="The batch's name; batches sort by it.")],
+def new(
+    name: Annotated[str, typer.Argument(help="The portfolio's name: small letters, digits and _.")],
+    files: Annotated[list[Path], typer.Argument(help="Its files: CSV, gzipped CSV, Parquet, zip, or folders of them.")],
+    key: Annotated[str | None, typer.Option(help="The column that names an applicant, where it is not found.")] = None,
+    target: Annotated[str | None, typer.Option(help="The column that tells how a loan went, likewise.")] = None,
 ) -> None:
-    """Put a folder of files into the inbox, whole or not at all."""
-    folder = folder.resolve()
+    """Look at a lender's files and write a first portfolio of them, each guess marked to confirm."""
+    there = [file.resolve() for file in files]
     with in_project() as project:
-        Portfolio.load(project, portfolio)
-        done = Inbox(project.inbox).deliver(folder, portfolio, batch)
-        words = {
-            "new": "is there",
-            "replaced": "has replaced the earlier delivery",
-            "added": "has these outcomes beside what it had",
-            "unchanged": "was there already",
-        }
-        console.print(f"{portfolio} {batch} {words[done.change]}: {len(done.files)} files in {done.folder}")
+        drafted = draft(project, name, there, key, target)
+        for path in drafted.files:
+            console.print(f"{path.relative_to(project.root)} is written", soft_wrap=True)
+        console.print(f"workspace.yaml lists {name}; {drafted.features} features")
+        for unused in drafted.book.unused:
+            console.print(f"NOT used: {unused.names}, which nothing ties to an applicant", style="bold yellow")
+        console.print("\nTo confirm: make each line right, then delete its mark.")
+        for finding in drafted.to_confirm:
+            console.print(f"  {finding}", markup=False, soft_wrap=True)
+        console.print(f"\nNext:\n  credit-assets check {name}", soft_wrap=True)
+        how = f"--split-by '{drafted.book.decided}'" if drafted.book.decided else "--batch 2026-01"
+        console.print(f"  credit-assets deliver {files[0]} --portfolio {name} {how}", markup=False, soft_wrap=True)
+        console.print(f"  credit-assets run --portfolio {name}")
+
+
+@app.command()
+def check(name: Annotated[str, typer.Argument(help="The portfolio: a file in configs/.")]) -> None:
+    """Tell all that is wrong with a portfolio, by file and line, before anything of it runs."""
+    with in_project() as project:
+        looked_over = look_over(project, name)
+        for finding in looked_over.findings:
+            style = "red" if finding.error else "yellow"
+            console.print(str(finding), style=style, markup=False, soft_wrap=True)
+        errors = [finding for finding in looked_over.findings if finding.error]
+        if errors:
+            _stop(f"{len(errors)} to mend before {name} can run.")
+        guesses = len(looked_over.findings)
+        console.print(
+            f"configs/{name}.yaml, sql/{name}: {looked_over.features} features, ready"
+            + (f"; {guesses} guesses are not confirmed: make each right, then delete its mark" if guesses else ""),
+            soft_wrap=True,
+        )
+
+
+@app.command()
+def deliver(
+    source: Annotated[Path, typer.Argument(help="A file, or a folder or zip of files; or later outcomes.")],
+    portfolio: PortfolioName,
+    batch: Annotated[str | None, typer.Option(help="The batch's name; batches sort by it.")] = None,
+    split_by: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Instead: cut the files into batches by this column's date.")
+    ] = None,
+) -> None:
+    """Put files into the inbox as a batch, whole or not at all; or, by a date in them, as many batches."""
+    source = source.resolve()
+    with in_project() as project:
+        book = Portfolio.load(project, portfolio)
+        by = book.delivery.split_by if batch is None and split_by is None else split_by
+        if batch is not None and by is None:
+            done = Inbox(project.inbox).deliver(source, portfolio, batch)
+            console.print(f"{_delivered(done)}: {len(done.files)} files in {done.folder}")
+        elif by is not None and batch is None:
+            _deliver_vintages(project, book, source, by)
+        else:
+            _stop("Give either --batch NAME, or --split-by COLUMN with a date to cut the files by.")
+
+
+def _deliver_vintages(project: Project, book: Portfolio, source: Path, split_by: str) -> None:
+    inbox = Inbox(project.inbox)
+    with cut_up(source, book, split_by, inbox) as parts:
+        for part in parts.vintages:
+            done = inbox.deliver(part.folder, book.name, part.batch)
+            console.print(f"{_delivered(done)}: {part.rows:,} rows", soft_wrap=True)
+    for pattern, count in parts.notes.items():
+        console.print(f"Passed over as no rows: {count:,} x {pattern}", markup=False, soft_wrap=True)
+
+
+def _delivered(done: Delivery) -> str:
+    words = {
+        "new": "is there",
+        "replaced": "has replaced the earlier delivery",
+        "added": "has these outcomes beside what it had",
+        "unchanged": "was there already",
+    }
+    return f"{done.portfolio} {done.batch} {words[done.change]}"
 
 
 @app.command()
@@ -285,38 +362,71 @@ def lineage(
 
 
 @app.command()
-def demo(portfolio: PortfolioName = "home_credit") -> None:
-    """Generate a synthetic lender, run the whole platform on it, and tell what came out."""
+def demo(
+    portfolio: PortfolioName = SYNTHETIC_BOOK,
+    source: Annotated[
+        Path | None,
+        typer.Option("--files", help=f"A file or folder of the book's own; by itself ${REAL_DATA}/<portfolio>."),
+    ] = None,
+) -> None:
+    """Run the whole platform on a book, and tell what came out: on a synthetic lender, or on a book's own files."""
+    source = source.resolve() if source else None
     with in_project() as project:
         from credit_assets.automation.commands import run_outstanding
         from credit_assets.automation.commands import status as how_it_stands
 
-        if portfolio != "home_credit":
-            _stop("The synthetic lender is a home_credit book; the demo runs on that portfolio.")
-        inbox = Inbox(project.inbox)
-        if real := [b for b in inbox.batches(portfolio) if not (inbox.folder(portfolio, b) / MARKER).exists()]:
-            _stop(f"The inbox holds deliveries that are not synthetic ({', '.join(real)}); demo in an empty project.")
-        folder = project.data / "sample"
+        book = Portfolio.load(project, portfolio)
         began = time.monotonic()
-        console.print(f"Generating {DEMO_APPLICANTS:,} synthetic applicants in {DEMO_BATCHES} monthly batches")
-        paths = generate(folder, DEMO_APPLICANTS, DEMO_BATCHES, scenario={"2026-03": DEMO_SCENARIO})
-        for path in paths:
-            inbox.deliver(path, portfolio, path.name)
-            shutil.rmtree(path)
-        stages = {"sample": time.monotonic() - began}
+        if synthetic := portfolio == SYNTHETIC_BOOK and source is None:
+            _deliver_synthetic(project, book)
+        else:
+            _deliver_own(project, book, source)
+        stages = {"deliveries": time.monotonic() - began}
         outcomes = run_outstanding(project, portfolio, _progress)
         for outcome in outcomes:
             stages[outcome.job] = stages.get(outcome.job, 0.0) + outcome.seconds
         _print_status(how_it_stands(project, portfolio))
         _print_stages(stages)
-        command = os.path.relpath(sys.argv[0])
         console.print("\nNext:\n  make dev\n      the same in the Dagster UI, on http://localhost:3000", soft_wrap=True)
-        console.print(
-            f"  {command} deliver {os.path.relpath(folder)}/outcomes/2026-03 --portfolio {portfolio} --batch 2026-03\n"
-            "      the outcomes of the newest batch, as they would arrive later; then `run` again",
-            soft_wrap=True,
-        )
+        if synthetic:
+            later = project.data / "sample" / "outcomes" / DEMO_SHIFTED
+            command = os.path.relpath(sys.argv[0])
+            console.print(
+                f"  {command} deliver {os.path.relpath(later)} --portfolio {portfolio} --batch {DEMO_SHIFTED}\n"
+                "      the outcomes of the newest batch, as they would arrive later; then `run` again",
+                soft_wrap=True,
+            )
         _stop_where_failed(outcomes)
+
+
+def _deliver_synthetic(project: Project, book: Portfolio) -> None:
+    """The synthetic lender's batches, into an inbox that holds no others."""
+    inbox = Inbox(project.inbox)
+    if real := [b for b in inbox.batches(book.name) if not (inbox.folder(book.name, b) / MARKER).exists()]:
+        _stop(f"The inbox holds deliveries that are not synthetic ({', '.join(real)}); demo in an empty project.")
+    folder = project.data / "sample"
+    console.print(f"Generating {DEMO_APPLICANTS:,} synthetic applicants in {DEMO_BATCHES} monthly batches")
+    for path in generate(folder, DEMO_APPLICANTS, DEMO_BATCHES, scenario={DEMO_SHIFTED: DEMO_SCENARIO}):
+        inbox.deliver(path, book.name, path.name)
+        shutil.rmtree(path)
+
+
+def _deliver_own(project: Project, book: Portfolio, source: Path | None) -> None:
+    """The book's files, as the vintages that its configuration cuts them into, or as one batch."""
+    if source is None and (folder := os.environ.get(REAL_DATA)):
+        source = Path(folder) / book.name
+    if source is None or not source.exists():
+        where = f" Where they come from: {book.source}." if book.source else ""
+        _stop(
+            f"The demo of {book.name} runs on the book's own files, which do not come with the platform.{where} "
+            f"Give them by --files, or as the folder {book.name} of a folder that ${REAL_DATA} names."
+        )
+    assert source is not None
+    if book.delivery.split_by:
+        _deliver_vintages(project, book, source, book.delivery.split_by)
+    else:
+        done = Inbox(project.inbox).deliver(source, book.name, DEMO_BATCH)
+        console.print(f"{_delivered(done)}: {', '.join(done.files)}", soft_wrap=True)
 
 
 def _progress(line: str) -> None:
@@ -346,14 +456,12 @@ def _print_status(told: dict[str, Any]) -> None:
         console.print(f"Champion: version {champion['version']}, not evaluated, cut-off {champion['cut_off']:.1%}")
     elif champion:
         metrics = champion["metrics"]
+        airs = [f"{name.replace('_', ' ')} {air:.2f}" for name, air in champion["air"].items() if "_x_" not in name]
         console.print(
             f"Champion: version {champion['version']}, AUC {metrics['auc']:.3f} "
             f"({metrics['auc_low']:.3f} to {metrics['auc_high']:.3f}) on {metrics['applicants']:,.0f} test rows, "
             f"KS {metrics['ks']:.3f}, ECE {metrics['ece']:.4f}, cut-off {champion['cut_off']:.1%}; "
-            + "AIR "
-            + ", ".join(
-                f"{name.replace('_', ' ')} {air:.2f}" for name, air in champion["air"].items() if "_x_" not in name
-            ),
+            + (f"AIR {', '.join(airs)}" if airs else "no protected attribute, so that fairness was not audited"),
             soft_wrap=True,
         )
     else:

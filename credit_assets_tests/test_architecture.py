@@ -26,6 +26,7 @@ ROOMS = (
     "scoring",
     "monitoring",
     "operations",
+    "onboarding",
     "automation",
 )
 """Top to bottom, as the data go: a room imports rooms above it, never below."""

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
+import zipfile
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 from filelock import FileLock
 from typer.testing import CliRunner, Result
 
 from credit_assets.cli import app
 from credit_assets.project import Project
+from credit_assets.raw.delivery import Inbox
 from credit_assets.raw.sample import generate
 from credit_assets_tests.small_project import (
     BATCHES,
     BOOK,
     FEW_FEATURES,
+    configure,
     copy_of,
     inside,
     make_project,
@@ -90,9 +95,9 @@ def test_a_delivery_is_put_in_place_replaced_and_known_again(project, delivery, 
     [
         ("", BOOK, "../elsewhere", "'../elsewhere' cannot be a batch's name"),
         ("", BOOK, "", "'' cannot be a batch's name"),
-        ("nowhere", BOOK, "2026-01", "There is no folder"),
+        ("nowhere", BOOK, "2026-01", "There is no file or folder"),
         ("", "lending_clubs", "2026-01", "No portfolio 'lending_clubs'"),
-        ("SYNTHETIC.md", BOOK, "2026-01", "There is no folder"),
+        ("SYNTHETIC.md", BOOK, "2026-01", "SYNTHETIC.md is no .csv.gz, .csv, .csv.zip, .parquet file"),
     ],
 )
 def test_a_delivery_that_cannot_be_taken_is_refused_in_one_line(project, delivery, folder, portfolio, batch, said):
@@ -107,7 +112,69 @@ def test_an_empty_folder_is_refused(project, tmp_path):
     (tmp_path / "empty").mkdir()
     done = say(project, "deliver", str(tmp_path / "empty"), *OF_THE_BOOK, "--batch", "2026-01")
     assert done.exit_code == 1
-    assert "holds no .csv.gz, .csv, .parquet file" in done.output
+    assert "holds no .csv.gz, .csv, .csv.zip, .parquet file" in done.output
+
+
+def test_one_file_is_delivered_as_it_is(project, delivery):
+    done = say(project, "deliver", str(delivery / "bureau.csv"), *OF_THE_BOOK, "--batch", "2026-01")
+    assert "home_credit 2026-01 is there: 1 files in" in done.output
+    [file] = (project.inbox / BOOK / "2026-01").iterdir()
+    assert (file.name, file.read_bytes()) == ("bureau.csv", (delivery / "bureau.csv").read_bytes())
+
+
+LOANS = (
+    "Notes offered by us (see below)\nSK_ID_CURR,issue_d\n1,Dec-2010\n2,Jan-2011\n3,Mar-2011\n\nTotal: 3\nTotal: 4\n"
+)
+
+
+@pytest.fixture
+def dated(project: Project) -> Project:
+    """A book whose bureau files have notes, and are cut by quarter."""
+    notes = {"files": ["LoanStats*"], "notes": ["Notes offered by *", "Total: *"]}
+    configure(project, {"tables": {"bureau": notes}, "delivery": {"every": "quarter"}})
+    return project
+
+
+def test_a_big_file_is_cut_into_batches_and_known_again(dated, tmp_path):
+    with zipfile.ZipFile(tmp_path / "LoanStats3a.csv.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("LoanStats3a.csv", LOANS)
+    (tmp_path / "LoanStats3a.csv").write_text(LOANS)
+    by_date = (*OF_THE_BOOK, "--split-by", "issue_d")
+    done = say(dated, "deliver", str(tmp_path / "LoanStats3a.csv.zip"), *by_date)
+    assert done.output.splitlines() == [
+        "home_credit 2010-Q4 is there: 1 rows",
+        "home_credit 2011-Q1 is there: 2 rows",
+        "Passed over as no rows: 1 x Notes offered by *",
+        "Passed over as no rows: 2 x Total: *",
+    ]
+    again = say(dated, "deliver", str(tmp_path / "LoanStats3a.csv"), *by_date)
+    assert "2010-Q4 was there already: 1 rows" in again.output
+    assert "2011-Q1 was there already: 2 rows" in again.output
+    [file] = (dated.inbox / BOOK / "2011-Q1").iterdir()
+    assert gzip.decompress(file.read_bytes()).decode() == "SK_ID_CURR,issue_d\n2,Jan-2011\n3,Mar-2011\n"
+    assert not list(dated.inbox.rglob(".cutting"))
+
+
+def test_of_a_file_with_a_row_of_no_date_nothing_is_delivered(dated, tmp_path):
+    (tmp_path / "LoanStats3a.csv").write_text(LOANS.replace("Mar-2011", "March"))
+    done = say(dated, "deliver", str(tmp_path / "LoanStats3a.csv"), *OF_THE_BOOK, "--split-by", "issue_d")
+    assert done.exit_code == 1
+    assert "LoanStats3a.csv, row 5, column issue_d: 'March' is no date" in done.output
+    assert Inbox(dated.inbox).batches(BOOK) == []
+
+
+def test_a_book_may_say_what_its_files_are_cut_by(dated, tmp_path):
+    configure(dated, {"delivery": {"split_by": "issue_d"}})
+    (tmp_path / "LoanStats3a.csv").write_text(LOANS)
+    assert "2010-Q4 is there" in say(dated, "deliver", str(tmp_path), *OF_THE_BOOK).output
+    assert "2011 is there: 1 files" in say(dated, "deliver", str(tmp_path), *OF_THE_BOOK, "--batch", "2011").output
+
+
+@pytest.mark.parametrize("options", [(), ("--batch", "2026-01", "--split-by", "issue_d")])
+def test_a_delivery_is_one_batch_or_cut_into_several(project, delivery, options):
+    done = say(project, "deliver", str(delivery), *OF_THE_BOOK, *options)
+    assert (done.exit_code, Inbox(project.inbox).batches(BOOK)) == (1, [])
+    assert "Give either --batch NAME, or --split-by COLUMN" in done.output
 
 
 @pytest.mark.parametrize("command", ["run", "status"])
@@ -242,11 +309,13 @@ def test_the_demo_keeps_away_from_deliveries_that_are_not_its_own(project):
     assert (folder / "bureau.csv").read_text() == "a lender's own"
 
 
-def test_the_demo_is_of_the_book_that_can_be_generated(project):
-    project.config("other").write_text(project.config(BOOK).read_text().replace(f"name: {BOOK}", "name: other"))
+def test_the_demo_of_another_book_needs_its_files_and_says_where_they_come_from(project, monkeypatch, tmp_path):
+    other = yaml.safe_load(project.config(BOOK).read_text()) | {"name": "other", "source": "the other lender's site"}
+    project.config("other").write_text(yaml.safe_dump(other))
+    monkeypatch.setenv("CREDIT_ASSETS_REAL_DATA", str(tmp_path))
     done = say(project, "demo", "--portfolio", "other")
     assert done.exit_code == 1
-    assert "the demo runs on that portfolio" in done.output
+    assert "Where they come from: the other lender's site. Give them by --files" in done.output
 
 
 def test_the_installed_command_says_what_it_can_do_and_refuses_what_it_cannot(project):
@@ -258,4 +327,4 @@ def test_the_installed_command_says_what_it_can_do_and_refuses_what_it_cannot(pr
     with start(project, "deliver", "nowhere", *OF_THE_BOOK, "--batch", "2026-01") as refused:
         said = refused.communicate()[0]
     assert refused.returncode == 1
-    assert said == f"There is no folder {project.root}/nowhere to deliver.\n"
+    assert said == f"There is no file or folder {project.root}/nowhere to deliver.\n"

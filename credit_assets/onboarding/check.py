@@ -1,0 +1,458 @@
+"""`credit-assets check`: all that is wrong with a portfolio, by file and line, before anything of it runs.
+
+The rules are those of the rooms that will read it; here they are asked for every fault, not only the first.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import shutil
+import tempfile
+import traceback
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+from pydantic import ValidationError
+
+from credit_assets.features.contract import FeatureError, check_encodings, feature_contracts, training_set_contract
+from credit_assets.features.guard import LeakageError, check_inputs, made_from
+from credit_assets.features.queries import FeatureQuery, FeatureQueryError, lineage, load, raw_lineage
+from credit_assets.lake.contracts import NUMBERS, column_types, keys, rules
+from credit_assets.lake.tables import BATCH
+from credit_assets.onboarding.drafts import MARK
+from credit_assets.portfolio import Portfolio, line_of
+from credit_assets.project import Project
+from credit_assets.schemas.table import Table
+
+# What stands in for a required setting that is wrong, so that the rest can be looked at.
+STAND_INS: dict[str, Any] = {"title": "-", "owners": ["team:-"], "policy": {"max_pd": 0.1}}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong on a line, or (`error` is False) what a person has yet to look at. Reads `file:line: words`."""
+
+    file: str
+    line: int
+    words: str
+    error: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.words}"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """All findings, errors first, and the number of features that the portfolio has (0 where they cannot be told)."""
+
+    findings: tuple[Finding, ...]
+    features: int
+
+    @property
+    def ready(self) -> bool:
+        return not any(finding.error for finding in self.findings)
+
+
+def check(project: Project, name: str) -> Checked:
+    """Everything that can be found wrong with the portfolio without data, and every guess not confirmed."""
+    looked = _Look(project, name)
+    features = looked.at_everything()
+    found = sorted(set(looked.findings), key=lambda f: (not f.error, f.file, f.line, f.words))
+    return Checked(tuple(found), features)
+
+
+class _Look:
+    def __init__(self, project: Project, name: str) -> None:
+        self.project, self.name = project, name
+        self.config, self.sql = project.config(name), project.sql(name)
+        self.findings: list[Finding] = []
+        self.root: yaml.Node | None = None
+
+    def add(self, file: Path, line: int, words: str) -> None:
+        self.findings.append(Finding(str(file.relative_to(self.project.root)), line, _sentence(words)))
+
+    def at_everything(self) -> int:
+        """The number of features."""
+        if not self.config.is_file():
+            others = ", ".join(sorted(path.stem for path in self.config.parent.glob("*.yaml"))) or "none"
+            self.add(self.config, 1, f"does not exist. Known portfolios: {others}")
+            return 0
+        self.at_marks()
+        self.at_workspace()
+        portfolio = self.at_configuration()
+        if portfolio is None:
+            return 0
+        schemas = self.at_contracts(portfolio)
+        self.at_target(portfolio, schemas)
+        if vintage := portfolio.evaluation.vintage:
+            for setting, column in vintage:
+                if column not in schemas.get(portfolio.application_table, {column}):
+                    words = f"evaluation.vintage: table {portfolio.application_table} has no column {column}"
+                    self.add(self.config, line_of(self.root, ["evaluation", "vintage", setting]), words)
+        return self.at_features(portfolio, schemas) if schemas else 0
+
+    def at_marks(self) -> None:
+        files = [self.config, self.config.with_suffix(".py"), *sorted(self.sql.glob("*.sql"))]
+        for file in (file for file in files if file.is_file()):
+            for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+                if found := re.match(rf"(.*?)(?:#|--) *{MARK}: *(.*)", line):
+                    guess = found[1].strip()
+                    words = f"{guess} is a guess ({found[2]})" if guess else f"a guess: {found[2]}"
+                    self.findings.append(Finding(str(file.relative_to(self.project.root)), number, words, error=False))
+
+    def at_workspace(self) -> None:
+        file = self.project.root / "workspace.yaml"
+        try:
+            said = yaml.safe_load(file.read_text(encoding="utf-8"))
+            locations = [place for item in said["load_from"] for place in item.values()]
+            listed = any(place.get("attribute") == self.name for place in locations)
+        except (OSError, yaml.YAMLError, TypeError, KeyError, AttributeError):
+            listed = False
+        if not listed:
+            self.add(
+                file, 1, f"has no entry with `attribute: {self.name}`. Add one like the others, or the UI lacks it"
+            )
+
+    # -- configuration -----------------------------------------------------------------------------------
+
+    def at_configuration(self) -> Portfolio | None:
+        """The portfolio, what was wrong with it mended as far as the rest can be looked at; None where it cannot."""
+        text = self.config.read_text(encoding="utf-8")
+        try:
+            self.root = yaml.compose(text)
+            given = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            what = getattr(error, "problem", None) or str(error)
+            self.add(self.config, mark.line + 1 if mark else 1, f"not valid YAML: {what}")
+            return None
+        for line, key in _twice(self.root):
+            self.add(self.config, line, f"{key} stands here a second time, and the first is not read. Keep one")
+        while True:
+            try:
+                portfolio = Portfolio.model_validate(given, context={"folder": self.config.parent})
+            except ValidationError as error:
+                if not self.told(error, given):
+                    return None
+                continue
+            except Exception as error:  # a file of contracts may raise whatever it likes
+                self.at_code(error)
+                return None
+            if portfolio.name != self.name:
+                self.add(
+                    self.config,
+                    line_of(self.root, ["name"]),
+                    f"name: is {portfolio.name!r}; the file is {self.name}.yaml",
+                )
+            return portfolio
+
+    def told(self, error: ValidationError, given: Any) -> bool:
+        """Tell what is wrong, and take it out of `given`; whether the rest can be looked at then."""
+        able = True
+        for each in error.errors():
+            said, key = each["msg"].removeprefix("Value error, "), list(each["loc"])
+            if key:
+                places = {line_of(self.root, key): key}
+                said = f"{'.'.join(map(str, key))}: {said}"
+            else:
+                cause = getattr(each.get("ctx", {}).get("error"), "__cause__", None)
+                if isinstance(cause, SyntaxError | ImportError | AttributeError):
+                    self.at_code(cause)
+                    return False
+                places = _named(self.root, said) or {1: []}
+            for line, path in places.items():
+                self.add(self.config, line, said)
+                able = _taken_out(given, path) and able
+        return able
+
+    def at_code(self, error: Exception) -> None:
+        """Tell an error of the contracts at the line of theirs that led to it."""
+        steps = traceback.extract_tb(error.__traceback__)
+        lines = [(Path(step.filename), step.lineno or 1) for step in steps]
+        if isinstance(error, SyntaxError) and error.filename:
+            lines.append((Path(error.filename), error.lineno or 1))
+        own = [(file, line) for file, line in lines if file == self.config.with_suffix(".py")]
+        self.add(*(own or [(self.config, line_of(self.root, ["contracts"]))])[-1], f"{type(error).__name__}: {error}")
+
+    # -- contracts and target ----------------------------------------------------------------------------
+
+    def at_contracts(self, portfolio: Portfolio) -> dict[str, dict[str, str]]:
+        """The columns and types of each raw table; nothing where one of them cannot be told."""
+        schemas = {}
+        for table, model in portfolio.models.items():
+            try:
+                schemas[table] = column_types(model)
+                rules(model)
+            except TypeError as error:
+                self.add(*self.defined(model, str(error)), str(error))
+            if taken := [column for column in model.to_schema().columns if column.lower() == BATCH]:
+                words = f"{taken[0]} is the platform's own name for a delivery. Rename the column"
+                self.add(*self.defined(model, taken[0]), words)
+        applications = portfolio.models[portfolio.application_table]
+        if (portfolio.entity_key,) not in keys(applications):
+            words = (
+                f"entity_key: {portfolio.entity_key} is not unique in the contract {applications.__name__}. Mark it so"
+            )
+            self.add(self.config, line_of(self.root, ["entity_key"]), words)
+        return schemas if len(schemas) == len(portfolio.models) else {}
+
+    def defined(self, model: type[Table], said: str) -> tuple[Path, int]:
+        """Where a contract is written: the line of a column that is named in the words, or of its class."""
+        source = inspect.getsourcefile(model)
+        file = Path(source) if source else self.config
+        if self.project.root not in file.parents:
+            return self.config, line_of(self.root, ["contracts"])
+        lines = file.read_text(encoding="utf-8").splitlines()
+        start = next((n for n, line in enumerate(lines) if line.startswith(f"class {model.__name__}(")), 0)
+        for column in model.to_schema().columns:
+            if column in said:
+                for number, line in enumerate(lines[start:], start=start + 1):
+                    if re.match(rf"\s+{re.escape(column)}\s*:|.*alias=.{re.escape(column)}[\"']", line):
+                        return file, number
+        return file, start + 1
+
+    def at_target(self, portfolio: Portfolio, schemas: Mapping[str, Mapping[str, str]]) -> None:
+        target, table = portfolio.target, portfolio.application_table
+        kind = schemas.get(table, {}).get(target.column)
+        if kind is None:
+            return
+        checks = portfolio.models[table].to_schema().columns[target.column].checks
+        known = next((list(check.statistics["allowed_values"]) for check in checks if check.name == "isin"), None)
+        for word in (*target.bad, *target.good):
+            words = None
+            if (kind == "VARCHAR" and isinstance(word, int)) or (kind in NUMBERS and isinstance(word, str)):
+                words = f"{word!r} is not of the type of {target.column} ({kind}). Quote words, and numbers not"
+            elif known is not None and word not in known:
+                words = f"{word!r} is none of the words that the contract allows in {target.column}"
+            if words:
+                self.add(self.config, line_of(self.root, ["target"]), f"target: {words}")
+
+    # -- features ----------------------------------------------------------------------------------------
+
+    def at_features(self, portfolio: Portfolio, schemas: Mapping[str, Mapping[str, str]]) -> int:
+        """The number of features."""
+        queries = self.bound(portfolio, self.parsed(schemas))
+        if "features" not in queries:
+            return 0
+        query = queries["features"]
+        try:
+            roots = raw_lineage(lineage(queries, schemas))["features"]
+        except FeatureQueryError as error:
+            file, _, words = str(error).partition(": ")
+            self.add(self.sql / file, 1, words)
+            return 0
+        left_out = made_from({feature: roots[feature] for feature in query.words}, portfolio.left_out)
+        learned = [feature for feature in query.words if feature not in left_out]
+        for feature, reason in self.refused(portfolio, learned, roots):
+            self.add(*self.written(queries, feature), f"feature {feature} {reason}. Take it out")
+        model = feature_contracts(queries, portfolio.models, portfolio.entity_key)["features"]
+        try:
+            training_set_contract(query, model, portfolio.entity_key, left_out)
+        except FeatureError as error:
+            self.add(self.config, line_of(self.root, ["left_out"]), str(error))
+        for feature in portfolio.training.encodings:
+            try:
+                check_encodings(model, [feature])
+            except FeatureError as error:
+                self.add(self.config, line_of(self.root, ["training", "encodings", feature]), str(error))
+        return len(query.words)
+
+    def parsed(self, tables: Collection[str]) -> dict[str, FeatureQuery]:
+        """The SQL files that can be read. A column's words that are missing or not its own are told and mended, a
+        file with another fault is told and set aside with those that read it."""
+        if not (self.sql / "features.sql").is_file():
+            self.add(self.sql / "features.sql", 1, "does not exist. Write the features there, in one SELECT")
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch)
+            for file in self.sql.glob("*.sql"):
+                shutil.copy(file, folder)
+            mended: set[tuple[str, int]] = set()
+            while any(folder.glob("*.sql")):
+                try:
+                    return load(folder, tables)
+                except FeatureQueryError as error:
+                    found = re.match(r"(.*\.sql), line (\d+): (.*)", str(error), re.DOTALL)
+                    assert found is not None
+                    copy, line, words = folder / found[1], int(found[2]), found[3]
+                    self.add(self.sql / copy.name, line, words)
+                    if " words" in words and (copy.name, line) not in mended:
+                        mended.add((copy.name, line))
+                        lines = copy.read_text(encoding="utf-8").splitlines()
+                        lines[line - 1] = re.sub(r"\s*--.*$", "", lines[line - 1]) + f" -- {copy.name} {line}"
+                        copy.write_text("\n".join(lines), encoding="utf-8")
+                    else:
+                        _set_aside(folder, copy.stem)
+        return {}
+
+    def bound(self, portfolio: Portfolio, queries: Mapping[str, FeatureQuery]) -> dict[str, FeatureQuery]:
+        """The queries that DuckDB can bind to the raw tables, each after those it reads."""
+        good: dict[str, FeatureQuery] = {}
+        for name, query in queries.items():
+            if any(table in queries and table not in good for table in query.inputs):
+                continue
+            if query.key != portfolio.entity_key:
+                words = f"the first column is {query.key}. Begin with the entity key, {portfolio.entity_key}"
+                self.add(self.sql / f"{name}.sql", 1, words)
+                continue
+            unknown = list(_unknown_columns(query, portfolio, good))
+            for line, words in unknown:
+                self.add(self.sql / f"{name}.sql", line, words)
+            if unknown:
+                continue
+            try:
+                feature_contracts(_needed({**good, name: query}, name), portfolio.models, portfolio.entity_key)
+                good[name] = query
+            except FeatureError as error:
+                words = str(error).removeprefix(f"{name}.sql: ")
+                told = re.search(r"LINE (\d+):", words)
+                self.add(self.sql / f"{name}.sql", int(told[1]) if told else 1, words.split("\n\n")[0])
+        return good
+
+    def refused(
+        self, portfolio: Portfolio, features: list[str], roots: Mapping[str, Collection[tuple[str, str]]]
+    ) -> Iterator[tuple[str, str]]:
+        """The features that the guard before training will refuse for what they are made of."""
+        nothing = pd.DataFrame(0.0, index=range(8), columns=[*features, "target"]).assign(target=np.arange(8) % 2)
+        try:
+            check_inputs(
+                nothing,
+                target="target",
+                features=features,
+                roots={feature: [f"{table}.{column}" for table, column in roots[feature]] for feature in features},
+                target_columns=[portfolio.target.column],
+                protected=portfolio.protected_columns,
+                post_decision=portfolio.post_decision,
+                max_single_auc=1,
+            )
+        except LeakageError as error:
+            for finding in error.findings:
+                yield finding.feature, finding.reason
+
+    def written(self, queries: Mapping[str, FeatureQuery], feature: str) -> tuple[Path, int]:
+        """Where a feature is written: in the first file that has it."""
+        name = next(name for name, query in queries.items() if feature in query.words)
+        file = self.sql / f"{name}.sql"
+        words = queries[name].words[feature]
+        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+            if line.rstrip().endswith(words) and re.search(rf"\b{re.escape(feature)}\b", line):
+                return file, number
+        return file, 1
+
+
+def _sentence(words: str) -> str:
+    said = " ".join(words.split()).rstrip()
+    return said if said.endswith((".", "?", "!")) else f"{said}."
+
+
+def _twice(node: yaml.Node | None) -> Iterator[tuple[int, str]]:
+    """Lines where a mapping has a key again, of which YAML reads the last alone."""
+    if isinstance(node, yaml.MappingNode):
+        seen = set()
+        for key, value in node.value:
+            if key.value in seen:
+                yield key.start_mark.line + 1, str(key.value)
+            seen.add(key.value)
+            yield from _twice(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _twice(item)
+
+
+def _named(root: yaml.Node | None, said: str) -> dict[int, list[str | int]]:
+    """The lines, each with the way to it, that words about the whole file are about: those with a name that they end
+    with, below the key that they begin with."""
+    begun = re.match(r"([a-z_]+(?:\.\w+)*): ", said)
+    ends = re.split(r" column | in |: ", said)[-1]
+    names = {name.strip() for name in ends.removesuffix(" is not under `protected`").split(", ")}
+    within = begun[1].split(".") if begun else []
+    found = {
+        line: path
+        for path, line, value in _scalars(root, [])
+        if value in names and list(map(str, path[: len(within)])) == within
+    }
+    return found or ({line_of(root, [*within]): [*within]} if within else {})
+
+
+def _scalars(node: yaml.Node | None, path: list[str | int]) -> Iterator[tuple[list[str | int], int, str]]:
+    """Every key and plain value: the way to it, its line and itself."""
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield [*path, key.value], key.start_mark.line + 1, key.value
+            yield from _scalars(value, [*path, key.value])
+    elif isinstance(node, yaml.SequenceNode):
+        for n, item in enumerate(node.value):
+            yield from _scalars(item, [*path, n])
+    elif isinstance(node, yaml.ScalarNode):
+        yield path, node.start_mark.line + 1, node.value
+
+
+def _taken_out(given: Any, path: list[str | int]) -> bool:
+    """Take a setting that is wrong out, or put a stand-in there; False where nothing can be looked at without it."""
+    if not isinstance(given, dict) or not path:
+        return False
+    section = str(path[0])
+    if section in STAND_INS:
+        given[section] = STAND_INS[section]
+        return True
+    field = Portfolio.model_fields.get(section)
+    if field is not None and field.is_required():
+        return False
+    if section == "protected":
+        # Their names would be missing there.
+        given.pop("fairness", None)
+    inside = given.get(section)
+    if section in ("protected", "post_decision", "left_out") and isinstance(inside, dict) and len(path) > 1:
+        inside.pop(path[1], None)
+    else:
+        given.pop(section, None)
+    return True
+
+
+def _set_aside(folder: Path, name: str) -> None:
+    """Remove a SQL file, and those that read it."""
+    (folder / f"{name}.sql").unlink(missing_ok=True)
+    for file in sorted(folder.glob("*.sql")):
+        if re.search(rf"\b{re.escape(name)}\b", file.read_text(encoding="utf-8")) and file.exists():
+            _set_aside(folder, file.stem)
+
+
+def _needed(queries: Mapping[str, FeatureQuery], name: str) -> dict[str, FeatureQuery]:
+    """The query and those that it reads, in order."""
+    wanted, left = {name}, [name]
+    while left:
+        left = [table for query in left for table in queries[query].inputs if table in queries and table not in wanted]
+        wanted |= set(left)
+    return {other: query for other, query in queries.items() if other in wanted}
+
+
+def _unknown_columns(
+    query: FeatureQuery, portfolio: Portfolio, others: Mapping[str, FeatureQuery]
+) -> Iterator[tuple[int, str]]:
+    """The columns that a table does not have: all of them, where DuckDB tells the first. Of those named without
+    their table only where one table is read."""
+    import sqlglot
+    from sqlglot import exp
+    from sqlglot.optimizer.scope import traverse_scope
+
+    for scope in traverse_scope(sqlglot.parse_one(query.sql, dialect="duckdb")):
+        tables = {name: table.name for name, table in scope.sources.items() if isinstance(table, exp.Table)}
+        read = list(scope.selected_sources)
+        alone = read[0] if len(read) == 1 and not scope.is_correlated_subquery else ""
+        for column in scope.columns:
+            table = tables.get(column.table or alone)
+            if table is None or (not column.table and column.name in _aliases(scope.expression)):
+                continue
+            known = others[table].columns if table in others else portfolio.models[table].to_schema().columns
+            if column.name.lower() not in {str(name).lower() for name in known}:
+                yield int(column.this.meta.get("line", 1)), f"table {table} has no column {column.name}"
+
+
+def _aliases(select: Any) -> set[str]:
+    """Names that a SELECT gives, and may use itself."""
+    return {projection.alias for projection in select.expressions if projection.alias}

@@ -1,0 +1,485 @@
+"""The first draft of a portfolio as text: contracts, feature SQL and configuration, made of what was guessed.
+
+A guess that a person must confirm stands on a line with `CONFIRM: why`.
+"""
+
+from __future__ import annotations
+
+import glob
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from credit_assets.onboarding.files import (
+    BOOLEAN,
+    EMPTY,
+    FEW_WORDS,
+    FRACTION,
+    TEXT,
+    TIME,
+    WHOLE,
+    BookError,
+    Column,
+    Part,
+    stem,
+)
+from credit_assets.onboarding.guesses import ALWAYS_JUDGED, CALENDAR_NAMES, KEY_NAMES, Book, Protected, Table, place_of
+from credit_assets.onboarding.wording import distinct, in_python, in_sql, parts, phrase, plain, words
+from credit_assets.schemas.table import Table as Contract
+
+MARK = "CONFIRM"
+
+RESERVED = ("batch", "target", "fold", "applicant")
+"""Columns that the platform puts beside the features."""
+
+FREE_TEXT = 15
+"""Mean length from which texts that are hardly ever the same are taken for free text."""
+
+ENOUGH_DEFAULTS = 25
+"""In the test part: a few more than the gate's 20, as the split is drawn."""
+
+SMALL_BOOK = 4000
+"""Applicants below which the defaults for folds, groups and later outcomes ask for more than there is."""
+
+WIDTH = 116
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _comment(sign: str, text: str) -> list[str]:
+    return [f"{sign} {line}" for line in textwrap.wrap(text, WIDTH - len(sign), break_long_words=False)]
+
+
+# -- contracts -------------------------------------------------------------------------------------------
+
+
+def contracts(book: Book, name: str) -> str:
+    """configs/NAME.py: a Pandera model for each raw table."""
+    tables = [book.applications, *book.children]
+    classes: dict[str, str] = {}
+    for table in tables:
+        camel = "".join(part.capitalize() for part in plain(table.name).split("_"))
+        classes[table.name] = distinct(camel, ("Table", "Tables", "Relation", "pa", "pd", *classes.values()))
+    models = [_model(book, table, classes[table.name]) for table in tables]
+    related = "Relation, Table" if book.children else "Table"
+    pandas = any(column.kind in (TIME, BOOLEAN) for table in tables for column in table.columns.values())
+    listed = "".join(f'    "{table}": {model},\n' for table, model in classes.items())
+    return (
+        f'"""The contracts of {name}, as its first files were found: what a later delivery has beyond them is refused\n'
+        'until it is allowed here. Limits are ten times what was seen."""\n\n'
+        + ("import pandas as pd\n" if pandas else "")
+        + f"import pandera.pandas as pa\n\nfrom credit_assets.schemas.table import {related}\n\n\n"
+        + "\n\n".join(models)
+        + f"\n\n# Parents before children.\nTABLES = {{\n{listed}}}\n"
+    )
+
+
+def _model(book: Book, table: Table, name: str) -> str:
+    about = _one_line(f"{table.files.names}: {table.files.rows:,} rows.").replace("\\", "/").replace('"', "'")
+    lines = [f"class {name}(Table):", f'    """{about}"""', ""]
+    attributes: list[str] = []
+    applications = table is book.applications
+    if applications and book.numbered:
+        attributes.append(book.key)
+        lines.append(f'    {book.key}: str = pa.Field(unique=True, description="The application, by batch and row")')
+    for column in table.columns.values():
+        usable = in_python(column.name) and not hasattr(Contract, column.name)
+        attribute = distinct(column.name if usable else f"{plain(column.name)}_", attributes)
+        attributes.append(attribute)
+        kind, rules = _typed(book, column, applications)
+        if attribute != column.name:
+            rules = {"alias": column.name, **rules}
+        rules["description"] = phrase(column.name)
+        told = ", ".join(f"{rule}={_python(value)}" for rule, value in rules.items())
+        line = f"    {attribute}: {kind} = pa.Field({told})"
+        if len(line) > WIDTH + 4:
+            inside = "".join(f"        {rule}={_python(value, 10)},\n" for rule, value in rules.items())
+            line = f"    {attribute}: {kind} = pa.Field(\n{inside}    )"
+        lines.append(line)
+    if table.parent:
+        enforced = ", enforced=False" if table.orphans else ""
+        link = _python(table.link)
+        lines += ["", f'    relations = (Relation({link}, "{table.parent}", {link}{enforced}),)']
+    return "\n".join([*lines, ""])
+
+
+def _typed(book: Book, column: Column, applications: bool) -> tuple[str, dict[str, Any]]:
+    """The column's type as an annotation, and its rules."""
+    whole = column.kind == WHOLE and column.filled == column.rows
+    kind = {
+        WHOLE: "int" if whole else "float",
+        FRACTION: "float",
+        BOOLEAN: "pd.BooleanDtype",
+        TIME: "pd.Timestamp",
+    }.get(column.kind, "str")
+    if applications and column.name == book.outcome.column:
+        found = {WHOLE: "float", FRACTION: "float"}.get(column.kind, kind)
+        values = [_word(column, word) for word in column.words or ()]
+        return f"{found} | None", {"isin": values, "nullable": True} if column.kind != BOOLEAN else {"nullable": True}
+    rules: dict[str, Any] = {}
+    if (applications and column.name == book.key) or _is_name(column):
+        return kind, {"unique": True} if column.unique else {"nullable": True} if column.filled < column.rows else {}
+    if column.kind in (WHOLE, FRACTION):
+        if set(column.words or ()) == {"0", "1"}:
+            rules["isin"] = [0, 1]
+        else:
+            seen = (column.low or 0, column.high or 0, *column.sentinels)
+            limit = 10 ** (len(str(int(max(map(abs, seen))))) + 1)
+            rules |= {"ge": 0 if min(seen) >= 0 else -limit, "le": limit}
+    # A word seen once tells that others were not seen at all.
+    elif column.kind == TEXT and not column.formats and column.words and min(column.words.values()) > 1:
+        rules["isin"] = list(column.words)
+    if column.filled < column.rows:
+        rules["nullable"] = True
+    return kind, rules
+
+
+def _is_name(column: Column) -> bool:
+    """Whether the values only tell rows apart: an id of many values, or what is named a number and hardly repeats."""
+    if column.kind in (FRACTION, BOOLEAN, TIME) or column.formats or place_of(column.name, (KEY_NAMES,)) is None:
+        return False
+    return column.distinct > (FEW_WORDS if "id" in parts(column.name) else max(0.9 * column.filled, 1))
+
+
+def _python(value: Any, indent: int = 0) -> str:
+    """The value as Python source, over several lines where it is a long list."""
+    if isinstance(value, list):
+        inside = ", ".join(map(_python, value))
+        if indent and len(inside) > WIDTH - 2 * indent:
+            return (
+                "[\n" + "".join(f"{' ' * (indent + 2)}{_python(item)},\n" for item in value) + f"{' ' * (indent - 2)}]"
+            )
+        return f"[{inside}]"
+    if isinstance(value, str):
+        return '"' + repr("'" + value)[2:-1].replace('"', '\\"') + '"'
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:_}" if abs(value) < 10**15 else f"{float(value)!r}"
+    return repr(value)
+
+
+def _word(column: Column, word: str) -> int | str:
+    """The word of a column as configuration and contract have it: a number, where it is one."""
+    return int(float(word)) if column.kind in (WHOLE, FRACTION) else word
+
+
+# -- features --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Feature:
+    sql: str
+    name: str
+    words: str
+    notes: tuple[str, ...] = ()
+
+
+class _Names:
+    """The features' names and words, no two alike in the whole portfolio."""
+
+    def __init__(self, key: str) -> None:
+        self.names = [key, *RESERVED]
+        self.words: list[str] = []
+
+    def feature(self, sql: str, name: str, meaning: str, *notes: str) -> _Feature:
+        name = plain(name)
+        name = distinct(f"{name}_value" if in_sql(name) != name else name, self.names)
+        meaning = distinct(meaning, self.words)
+        self.names.append(name)
+        self.words.append(meaning)
+        return _Feature(sql, name, meaning, tuple(map(_one_line, notes)))
+
+
+def features(book: Book) -> dict[str, str]:
+    """The files of sql/NAME: stem to text."""
+    names = _Names(book.key)
+    applications, left = _of_applications(book, names)
+    own = [(child, _of_child(book, child, names)) for child in book.children if child.parent == "applications"]
+    if not applications and not own:
+        raise BookError(
+            "Every column is a key, an outcome, protected or known too late: nothing is left to learn from."
+        )
+    key = in_sql(book.key)
+    first = "features" if not own else "application_features"
+    said = f"What is known of an applicant at the application, from {book.applications.files.names}."
+    files = {first: _select(said, left, key, applications, ["from applications"])}
+    for child, made in own:
+        files[f"{child.name}_features"] = _child_select(book, child, made)
+    if own:
+        joined = [f"{child.name}_features" for child, _ in own]
+        stars = ",\n".join(f"    {table}.* exclude ({key})" for table in joined)
+        joins = "\n".join(f"left join {table} using ({key})" for table in joined)
+        files["features"] = (
+            "-- All that is known of an applicant, one row each; who has no rows in a table has nulls for it.\n"
+            f"select\n    application_features.*,\n{stars}\nfrom application_features\n{joins}\n"
+        )
+    return files
+
+
+def _select(
+    said: str,
+    left: Mapping[str, Sequence[str]],
+    key: str,
+    made: Sequence[_Feature],
+    source: Sequence[str],
+    before: Sequence[str] = (),
+) -> str:
+    """A SQL file: what it holds and leaves out, CTEs, its key and features, and what it reads."""
+    lines = _comment("--", said)
+    for why, columns in left.items():
+        lines += _comment("--", f"Left out, {why}: {', '.join(map(_one_line, columns))}.")
+    lines += [*before, "select", f"    {key}," if made else f"    {key}"]
+    for n, feature in enumerate(made, start=1):
+        lines += [f"    -- {note}" for note in feature.notes]
+        alias = "" if feature.sql == feature.name else f" as {feature.name}"
+        lines.append(f"    {feature.sql}{alias}{',' if n < len(made) else ''} -- {feature.words}")
+    return "\n".join([*lines, *source, ""])
+
+
+def _of_applications(book: Book, names: _Names) -> tuple[list[_Feature], dict[str, list[str]]]:
+    made: list[_Feature] = []
+    left: dict[str, list[str]] = {}
+    decided = book.applications.columns[book.decided].date if book.decided else None
+    kept_back = dict.fromkeys(book.withheld, "protected") | dict.fromkeys(book.late, "known only after the decision")
+    for column in book.applications.columns.values():
+        if column.name in (book.key, book.outcome.column):
+            continue
+        if why := kept_back.get(column.name) or _useless(column) or _calendar(column):
+            left.setdefault(why, []).append(column.name)
+        elif column.date:
+            if column.name == book.decided:
+                left.setdefault("the date that others are counted from", []).append(column.name)
+            elif decided:
+                days = f"date_diff('day', {column.date}, {decided})"
+                made.append(names.feature(days, f"days_since_{column.name}", f"Days since {_lower(column.name)}"))
+            else:
+                left.setdefault("dates without one of the application to count from", []).append(column.name)
+        elif column.number or column.kind == BOOLEAN or column.words:
+            made.append(names.feature(_value(column), column.name, words(column.name), *_notes(column)))
+        elif column.length >= FREE_TEXT:
+            meaning = f"Length of {_lower(column.name)}"
+            made.append(names.feature(f"length({column.sql})", f"{column.name}_length", meaning))
+        else:
+            left.setdefault("many different words (training.encodings can make numbers of them)", []).append(
+                column.name
+            )
+    return made, left
+
+
+def _useless(column: Column) -> str | None:
+    if column.kind == EMPTY or (column.distinct <= 1 and column.filled == column.rows):
+        return "empty or always the same"
+    return "names that only tell rows apart" if _is_name(column) else None
+
+
+def _calendar(column: Column) -> str | None:
+    """A model that learned from the year would know nothing of the next."""
+    return "when the application came" if place_of(column.name, (CALENDAR_NAMES,)) == 0 else None
+
+
+def _lower(column: str) -> str:
+    told = words(column)
+    return told[0].lower() + told[1:]
+
+
+def _value(column: Column) -> str:
+    """SQL of the value as a feature; what stands for "not known" is null."""
+    if column.kind == BOOLEAN:
+        return f"{column.sql}::integer"
+    if not column.number:
+        return column.sql
+    match list(column.sentinels):
+        case []:
+            return column.number
+        case [one]:
+            return f"nullif({column.number}, {one})"
+        case several:
+            return f"case when {column.number} not in ({', '.join(map(str, several))}) then {column.number} end"
+
+
+def _notes(column: Column) -> list[str]:
+    if not column.sentinels:
+        return []
+    piles = " and ".join(f"{value} ({rows:,} rows)" for value, rows in column.sentinels.items())
+    return [f'{MARK}: {piles} taken for "not known"; all others lie from {column.low:g} to {column.high:g}']
+
+
+def _of_child(book: Book, child: Table, names: _Names) -> list[_Feature]:
+    """How many rows an applicant has in the table, and what they say: mean, largest, last known."""
+    order = _order(child)
+    name = child.name.replace("_", " ")
+    made = [names.feature("count(*)", f"{child.name}_rows", f"Number of rows in {name}")]
+    for column in child.columns.values():
+        if column.name in {child.link, *book.withheld} or _useless(column) or column.date:
+            continue
+        value, about = _value(column), f"{_lower(column.name)} in {name}"
+        notes = _notes(column)
+        if column.number:
+            made.append(names.feature(f"favg({value})", f"{child.name}_{column.name}_mean", f"Average {about}", *notes))
+            made.append(names.feature(f"max({value})", f"{child.name}_{column.name}_max", f"Largest {about}"))
+        elif column.words:
+            made.append(
+                names.feature(f"count(distinct {value})", f"{child.name}_{column.name}_kinds", f"Different {about}")
+            )
+        if order and order != column.sql and (column.number or column.words):
+            # Of rows with one date the greatest value, so that the same rows always give the same.
+            last = f"arg_max({value}, ({order}, {value}))"
+            made.append(names.feature(last, f"{child.name}_{column.name}_last", f"Last known {about}"))
+    return made
+
+
+def _order(child: Table) -> str | None:
+    """What the table's rows are in order of: a date, or days or months counted back from the application."""
+    for column in child.columns.values():
+        if column.date and column.filled == column.rows:
+            return column.date
+    for column in child.columns.values():
+        counted = {"day", "days", "month", "months"} & set(parts(column.name))
+        if counted and column.kind == WHOLE and column.filled == column.rows and (column.high or 0) <= 0:
+            return column.sql
+    return None
+
+
+def _child_select(book: Book, child: Table, made: Sequence[_Feature]) -> str:
+    key, table = in_sql(book.key), in_sql(child.name)
+    said = f"What {child.files.names} tells of an applicant; one row for each who has any."
+    dated = [column for column in child.columns.values() if column.date and column.filled == column.rows]
+    if not dated or not book.decided:
+        doubt = f"-- {MARK}: every row of {child.name} was known when the applicant applied; no dates tell"
+        return _select(said, {}, key, made, [doubt, f"from {table}", f"group by {key}"])
+    decided = book.applications.columns[book.decided].date_of("applications")
+    known = [
+        "with known as (",
+        "    -- what came after the application is not known at the application",
+        f"    select {table}.*",
+        f"    from {table} join applications on {table}.{key} = applications.{key}",
+        f"    where {dated[0].date_of(table)} <= {decided}",
+        ")",
+        "",
+    ]
+    return _select(said, {}, key, made, ["from known", f"group by {key}"], known)
+
+
+# -- configuration ---------------------------------------------------------------------------------------
+
+
+def configuration(book: Book, name: str) -> str:
+    """configs/NAME.yaml: what is known and guessed of the book, and what its size asks for."""
+    target = book.applications.columns[book.outcome.column]
+    bad, good = ([_word(target, word) for word in told] for told in (book.outcome.bad, book.outcome.good))
+    known = book.bads + book.goods
+    files = book.applications.files
+    lines = [
+        *_comment("#", f"{name}: drafted by `credit-assets new` from {_one_line(files.names)} ({files.rows:,} rows)."),
+        f"# Every guess is marked `{MARK}`: make the line right, then delete the mark. `credit-assets check {name}`",
+        "# lists them. What is left out has the value given in configs/home_credit.yaml. See docs/portfolios.md.",
+        f"name: {name}",
+        f"title: {_yaml(name.replace('_', ' ').capitalize())}",
+        'owners: ["team:credit-risk"]',
+        f"contracts: {name}.py # beside this file",
+        f"entity_key: {_yaml(book.key)} {_mark(book.key_why)}",
+        f"target: {_yaml({'column': target.name, 'bad': bad, 'good': good})} {_mark(book.outcome.why)}",
+        "",
+        "# Raw table: the names (without ending) of its files; `*` stands for anything.",
+        "tables:",
+        *_tables(book),
+        "",
+    ]
+    if book.decided:
+        why = f"{_one_line(book.decided)} is when a loan was applied for or given: deliver --split-by it"
+        lines += [f"delivery: {{every: quarter}} {_mark(why)}", ""]
+    if book.protected or book.unaudited:
+        lines += ["# Audited, and never used: no feature may be made from these columns.", "protected:"]
+        for attribute, item in book.protected.items():
+            lines += _protected(attribute, item, book.applications.columns[item.column])
+        for column, why in book.unaudited.items():
+            lines.append(
+                f"  {_mark(f'{_one_line(column)} is {why}; keep it out of features, or deliver it in groups')}"
+            )
+        if not book.protected:
+            lines[lines.index("protected:")] = "protected: {}"
+        lines.append("")
+    for section, meaning, columns in (
+        ("post_decision", "Known only after the decision: a feature made of one is refused", book.late),
+        ("left_out", "Kept out of the models; delete a line to let them learn from it", book.price),
+    ):
+        if columns:
+            lines += [f"# {meaning}.", f"{section}:"]
+            reason = (
+                "known only after the decision" if section == "post_decision" else "the lender's own price or grade"
+            )
+            lines += [f"  {_yaml(column)}: {reason} {_mark(why)}" for column, why in columns.items()]
+            lines.append("")
+    approved = min(max(round(book.goods / known, 1), 0.1), 0.9)
+    lines += [
+        f"policy: {{target_approval_rate: {approved}}} {_mark('as many as repaid here; or max_pd, the highest PD')}",
+        *_sized(book),
+    ]
+    if blocking := [name for name in book.protected if name in ALWAYS_JUDGED]:
+        smaller = "min_group_size: 30, " if known < SMALL_BOOK else ""
+        lines.append(f"fairness: {{{smaller}blocking: {_yaml(blocking)}}} # failing one of these stops a promotion")
+    return "\n".join([*lines, ""])
+
+
+def _mark(why: str) -> str:
+    return f"# {MARK}: {_one_line(why)}"
+
+
+def _yaml(value: Any) -> str:
+    """The value on one line, quoted where YAML needs it."""
+    return yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=10**9, sort_keys=False).strip()[
+        1:-1
+    ]
+
+
+def _tables(book: Book) -> list[str]:
+    lines = []
+    for table in (book.applications, *book.children):
+        settings: dict[str, Any] = {"files": _files(table.files.parts)}
+        if table is book.applications and book.numbered:
+            settings["numbered"] = book.key
+        lines.append(f"  {_yaml(table.name)}: {_yaml(settings)}")
+    if book.outcomes:
+        lines.append(f"  outcomes: {_yaml({'files': _files(book.outcomes.parts), 'optional': True})}")
+    return lines
+
+
+def _files(files: Iterable[Part]) -> list[str]:
+    return [glob.escape(stem(part.path)) for part in files]
+
+
+def _protected(attribute: str, item: Protected, column: Column) -> list[str]:
+    settings: dict[str, Any] = {"column": item.column}
+    if item.kind != "words":
+        settings |= {"kind": item.kind, "bands": list(item.bands)}
+    if item.not_judged:
+        settings["not_judged"] = [str(_word(column, word)) for word in item.not_judged]
+    if not item.words:
+        return [f"  {attribute}: {_yaml(settings)} {_mark(item.why)}"]
+    lines = [f"  {attribute}: {_mark(item.why)}", *(f"    {name}: {_yaml(value)}" for name, value in settings.items())]
+    return [*lines, "    words:", *(f"      {_yaml(word)}: {group}" for word, group in item.words.items())]
+
+
+def _sized(book: Book) -> list[str]:
+    """Settings that depend on the size and odds of the book, and why; nothing of the gate is lowered."""
+    known, rarer = book.bads + book.goods, min(book.bads, book.goods)
+    training: dict[str, float] = {}
+    if known < SMALL_BOOK:
+        training["cv_folds"] = 5
+    if 0.25 * rarer < ENOUGH_DEFAULTS:
+        training["holdout_share"] = 0.4
+    lines = []
+    if training:
+        lines.append(f"training: {_yaml(training)} # {known:,} known outcomes, {rarer:,} of the rarer kind")
+    if 0.4 * rarer < ENOUGH_DEFAULTS:
+        lines.append(f"# {rarer:,} are too few to judge a model by: the gate will refuse it until more are delivered.")
+    odds = max(round(book.goods / max(book.bads, 1)), 1)
+    lines.append(f"scorecard: {{base_odds: {odds}}} # good to bad at 600 points, where the bands lie: as in this book")
+    if known < SMALL_BOOK:
+        lines.append("performance: {min_outcomes: 100} # later batches are as small: figures with wide intervals")
+        lines.append("automation: {min_new_outcomes: 100}")
+    return lines

@@ -1,0 +1,438 @@
+"""A lender's files looked at with DuckDB: their columns, the kind of each, and how its values lie.
+
+What a column may mean in lending is guessed in `guesses.py`.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import shutil
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from credit_assets.lake.contracts import identifier
+from credit_assets.lake.tables import BATCH, sql_text
+from credit_assets.onboarding.wording import in_sql
+
+ENDINGS = (".csv", ".csv.gz", ".parquet", ".zip")
+HEADER_BYTES = 1024 * 1024
+
+WHOLE, FRACTION, TEXT, BOOLEAN, TIME, EMPTY = "whole", "fraction", "text", "boolean", "time", "empty"
+
+FEW_WORDS = 50
+"""Different values up to which they are all kept, with how often each occurs."""
+
+DATED_BY = 1000
+"""Different values that date formats are tried on, before all are held to them."""
+
+NUMBER = r"\s*[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?\s*"
+WHOLE_NUMBER = r"\s*[+-]?[0-9]+([.]0*)?\s*"
+SIGNS_REMOVED = "regexp_replace({}, '[%$€£, ]', '', 'g')"
+LEADING_ZERO = r"\s*[+-]?0[0-9].*"
+EXACT = 2**53
+
+DATE_FORMATS = (
+    "%Y-%m-%d",
+    "%Y-%m-%d %H:%M:%S",
+    "%Y-%m-%dT%H:%M:%S",
+    "%Y-%m-%dT%H:%M:%SZ",
+    "%Y/%m/%d",
+    "%d.%m.%Y",
+    "%d/%m/%Y",
+    "%m/%d/%Y",
+    "%d-%m-%Y",
+    "%d-%b-%Y",
+    "%d-%b-%y",
+    "%b-%Y",
+    "%b-%y",
+    "%Y-%m",
+    "%m/%Y",
+    "%Y%m%d",
+)
+AMBIGUOUS = {"%d/%m/%Y", "%m/%d/%Y"}
+
+# What sources write for "not known" among numbers: in words, and as a number that no real one is near.
+MISSING = (
+    "",
+    "?",
+    "-",
+    "--",
+    ".",
+    "na",
+    "n/a",
+    "n.a.",
+    "#n/a",
+    "nan",
+    "nil",
+    "null",
+    "none",
+    "unknown",
+    "missing",
+    "xna",
+)
+SENTINELS = (-1, -7, -8, -9, -99, -999, -9999, 96, 97, 98, 99, 999, 9999, 99999, 999999, 9999999, 365243)
+PILED_UP = 5
+
+
+class BookError(ValueError):
+    """The files cannot be made a portfolio of; the message names the file and what to do."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a column holds, as the contract will type it (`kind`).
+
+    `distinct` is exact up to FEW_WORDS and near the number of rows, else about right. `words` has every value with
+    its rows, most frequent first, where there are few. `number` is SQL of the value as a number, if it is one;
+    `low` and `high` are of those without the `sentinels` (number to rows) far away from all others, and `missing`
+    are the words among them. `formats` read every value as a date.
+    """
+
+    name: str
+    kind: str
+    rows: int
+    filled: int
+    distinct: int
+    length: float
+    words: dict[str, int] | None = None
+    low: float | None = None
+    high: float | None = None
+    number: str | None = None
+    missing: tuple[str, ...] = ()
+    sentinels: dict[int, int] = field(default_factory=dict)
+    formats: tuple[str, ...] = ()
+
+    @property
+    def sql(self) -> str:
+        return in_sql(self.name)
+
+    @property
+    def unique(self) -> bool:
+        return self.filled == self.rows == self.distinct
+
+    @property
+    def date(self) -> str | None:
+        """SQL of the value as a timestamp; None where it is no date."""
+        return self.date_of(None)
+
+    def date_of(self, relation: str | None) -> str | None:
+        """The same of the column of a relation."""
+        column = f"{relation}.{self.sql}" if relation else self.sql
+        if self.kind == TIME:
+            return column
+        if not self.formats:
+            return None
+        text = column if self.kind == TEXT else f"cast({column} as varchar)"
+        formats = ", ".join(sql_text(form) for form in self.formats)
+        return f"try_strptime({text}, {formats if len(self.formats) == 1 else f'[{formats}]'})"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A file: the relation that reads it, and the kind that it declares of each column (empty in CSV)."""
+
+    path: Path
+    source: str
+    kinds: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Files:
+    """Files of the same columns, looked at as one table; `view` has their rows, what is from CSV as text."""
+
+    parts: tuple[Part, ...]
+    view: str
+    rows: int
+    columns: dict[str, Column]
+
+    @property
+    def names(self) -> str:
+        return ", ".join(part.path.name for part in self.parts)
+
+
+def stem(path: Path) -> str:
+    """The file's name without its ending, as a configuration gives it."""
+    return path.name[: -len(next(ending for ending in ENDINGS[::-1] if path.name.lower().endswith(ending)))]
+
+
+def look_at(con: duckdb.DuckDBPyConnection, given: Sequence[Path], workspace: Path) -> list[Files]:
+    """Every set of files with the same columns, in the order given. Folders stand for the files in them, a zip for
+    what is packed in it. Raises BookError for what cannot be read as the platform reads deliveries."""
+    groups: dict[frozenset[str], list[Part]] = {}
+    stems: dict[str, Path] = {}
+    for n, path in enumerate(_files(given, workspace)):
+        if path.name.lower() in stems:
+            raise BookError(f"{path} and {stems[path.name.lower()]} have one name. Give one of them.")
+        stems[path.name.lower()] = path
+        part = _parquet(path) if path.name.lower().endswith(".parquet") else _csv(con, path, workspace / f"{n}.parquet")
+        groups.setdefault(frozenset(part.kinds), []).append(part)
+    if not groups:
+        raise BookError(f"No file to look at: give files that end in {', '.join(ENDINGS)}.")
+    return [together(con, parts) for parts in groups.values()]
+
+
+def together(con: duckdb.DuckDBPyConnection, parts: Sequence[Part]) -> Files:
+    """The files as one table; a column that one of them lacks is empty there."""
+    view = f"looked_at_{_row(con, 'SELECT count(*) FROM duckdb_views() WHERE NOT internal')[0]}"
+    con.execute(f"CREATE VIEW {view} AS {' UNION ALL BY NAME '.join(f'SELECT * FROM {part.source}' for part in parts)}")
+    names = ", ".join(part.path.name for part in parts)
+    columns = dict.fromkeys(name for part in parts for name in part.kinds)
+    try:
+        rows, found = _columns(con, view, {name: _one_kind(name, parts) for name in columns})
+    except duckdb.Error as error:
+        raise BookError(f"{names}: {error}") from error
+    if not rows:
+        raise BookError(f"{names} has no rows: there is nothing to look at.")
+    return Files(tuple(parts), view, rows, found)
+
+
+def _files(given: Sequence[Path], workspace: Path) -> Iterator[Path]:
+    for path in given:
+        if path.is_dir():
+            inside = (part for part in sorted(path.iterdir()) if part.name.lower().endswith(ENDINGS))
+            yield from _files([part for part in inside if not part.name.startswith(".")], workspace)
+        elif not path.is_file():
+            raise BookError(f"{path} does not exist.")
+        elif not path.name.lower().endswith(ENDINGS):
+            raise BookError(f"{path} is no {', '.join(ENDINGS)} file. Save it as CSV or Parquet.")
+        elif path.name.lower().endswith(".zip"):
+            yield from _unpacked(path, workspace / f"unpacked-{path.name}")
+        else:
+            yield path
+
+
+def _unpacked(path: Path, folder: Path) -> Iterator[Path]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                name = Path(member.filename).name
+                if name.lower().endswith(ENDINGS[:-1]) and not name.startswith("."):
+                    folder.mkdir(exist_ok=True)
+                    with archive.open(member) as packed, (folder / name).open("xb") as unpacked:
+                        shutil.copyfileobj(packed, unpacked)
+                    yield folder / name
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, FileExistsError) as error:
+        raise BookError(f"{path} cannot be unpacked: {error}.") from error
+
+
+def _csv(con: duckdb.DuckDBPyConnection, path: Path, text: Path) -> Part:
+    """The file's rows as a Parquet file of text, which is gone through several times faster than CSV."""
+    try:
+        with (gzip.open if path.name.lower().endswith(".gz") else open)(path, "rb") as content:
+            first = content.readline(HEADER_BYTES).decode("utf-8-sig")
+        header = next(csv.reader([first.rstrip("\r\n")]), [])
+        if len(header) == 1 and any(mark in header[0] for mark in ";\t|"):
+            raise BookError(f"{path}: the header is not separated by commas. Save the file with commas.")
+        if not header:
+            raise BookError(f"{path} is empty: not even a header.")
+        _refuse_names(path, header)
+        columns = ", ".join(f"{sql_text(name)}: 'VARCHAR'" for name in header)
+        con.execute(
+            f"COPY (SELECT * FROM read_csv({sql_text(str(path))}, auto_detect = false, header = true, "
+            f"columns = {{{columns}}}, delim = ',', quote = '\"', escape = '\"', nullstr = '')) "
+            f"TO {sql_text(str(text))} (FORMAT parquet)"
+        )
+    except (UnicodeDecodeError, OSError, EOFError, zlib.error, csv.Error, duckdb.Error) as error:
+        raise BookError(f"{path} cannot be read as a CSV file in UTF-8 with a header: {error}") from error
+    return Part(path, f"read_parquet({sql_text(str(text))})", dict.fromkeys(header, ""))
+
+
+def _parquet(path: Path) -> Part:
+    try:
+        schema = pq.read_schema(path)
+    except (pa.ArrowException, OSError) as error:
+        raise BookError(f"{path} is not a whole Parquet file: {error}") from error
+    _refuse_names(path, schema.names)
+    kinds = {column.name: _kind(path, column.name, column.type) for column in schema}
+    return Part(path, f"read_parquet({sql_text(str(path))}, hive_partitioning = false)", kinds)
+
+
+def _kind(path: Path, name: str, kind: pa.DataType) -> str:
+    if pa.types.is_dictionary(kind):
+        return _kind(path, name, kind.value_type)
+    tests = {
+        WHOLE: (pa.types.is_integer,),
+        FRACTION: (pa.types.is_floating, pa.types.is_decimal),
+        TEXT: (pa.types.is_string, pa.types.is_large_string),
+        BOOLEAN: (pa.types.is_boolean,),
+        TIME: (pa.types.is_timestamp, pa.types.is_date),
+        EMPTY: (pa.types.is_null,),
+    }
+    for found, of_kind in tests.items():
+        if any(test(kind) for test in of_kind):
+            return found
+    raise BookError(f"{path}, column {name}: {kind} is neither number, text, boolean nor date. Write it as one.")
+
+
+def _one_kind(name: str, parts: Sequence[Part]) -> str:
+    kinds = {part.kinds[name] for part in parts if name in part.kinds} - {EMPTY}
+    if len(kinds) > 1 and kinds != {WHOLE, FRACTION}:
+        files = ", ".join(part.path.name for part in parts)
+        raise BookError(f"Column {name} is not of one kind in {files}. Write it as one kind in all, or as CSV in all.")
+    return FRACTION if len(kinds) > 1 else next(iter(kinds), EMPTY)
+
+
+def _refuse_names(path: Path, names: Sequence[str]) -> None:
+    seen: set[str] = set()
+    for nth, name in enumerate(names, start=1):
+        if not name.strip() or "\x00" in name:
+            raise BookError(f"{path}: column {nth} has no name. Give it one in the file, or leave it out.")
+        if '"' in name:
+            raise BookError(f"{path}: column {nth} has a quotation mark in its name. Rename it in the file.")
+        if name.lower() in seen:
+            raise BookError(f"{path}: two columns are called {name} (upper and lower case are one). Rename one.")
+        if name.lower() == BATCH:
+            raise BookError(f"{path}: {name} is the platform's own name for a delivery. Rename the column.")
+        seen.add(name.lower())
+
+
+def _columns(con: duckdb.DuckDBPyConnection, view: str, declared: dict[str, str]) -> tuple[int, dict[str, Column]]:
+    """The rows of the view and its columns; `declared` kinds are a Parquet file's, empty where it is CSV."""
+    told = _written(con, view, declared)
+    summary = con.execute(
+        f'SELECT column_name, approx_unique, "count" FROM (SUMMARIZE SELECT * FROM {view})'
+    ).fetchall()
+    rows = int(summary[0][2])
+    columns = {}
+    for name, about, _ in summary:
+        written, distinct = told[name], int(about)
+        filled = int(written["filled"])
+        kind = (declared[name] or _kind_of(written)) if filled else EMPTY
+        if filled == rows and 2 * distinct >= rows:
+            distinct = int(_row(con, f"SELECT count(DISTINCT {identifier(name)}) FROM {view}")[0])
+        column = Column(name, kind, rows, filled, distinct, float(written["length"] or 0))
+        if filled and distinct <= 2 * FEW_WORDS:
+            words = _words(con, view, column)
+            column = replace(column, words=words if len(words) <= FEW_WORDS else None, distinct=len(words))
+        columns[name] = _dated(con, view, _numbered(con, view, column, written))
+    return rows, columns
+
+
+def _written(con: duckdb.DuckDBPyConnection, view: str, declared: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """For each column how many rows hold something; of text, also its mean length and how many hold a number, a
+    whole one, one with leading zeros, one too long to be exact, and one between signs such as % and $."""
+    of_text = {
+        "length": "avg(length({0}))",
+        "numbers": f"count(*) FILTER (regexp_full_match({{0}}, '{NUMBER}'))",
+        "whole": f"count(*) FILTER (regexp_full_match({{0}}, '{WHOLE_NUMBER}'))",
+        "zeros": f"count(*) FILTER (regexp_full_match({{0}}, '{LEADING_ZERO}'))",
+        "long": f"count(*) FILTER (regexp_full_match({{0}}, '{WHOLE_NUMBER}') "
+        f"AND abs(try_cast({{0}} AS double)) >= {EXACT})",
+        "signs": f"count(*) FILTER (regexp_full_match({SIGNS_REMOVED.format('{0}')}, '{NUMBER}'))",
+    }
+    asked = {
+        (name, what): form.format(identifier(name))
+        for name, kind in declared.items()
+        for what, form in ({"filled": "count({0})"} | (of_text if kind in ("", TEXT) else {"length": "0"})).items()
+    }
+    told: dict[str, dict[str, Any]] = {name: {} for name in declared}
+    values = _row(con, f"SELECT {', '.join(asked.values())} FROM {view}")
+    for (name, what), value in zip(asked, values, strict=True):
+        told[name][what] = value
+    return told
+
+
+def _kind_of(written: dict[str, Any]) -> str:
+    """The kind of a CSV column. Numbers with leading zeros, or too long to be exact, are names of something."""
+    if written["numbers"] < written["filled"] or written["zeros"] or written["long"]:
+        return TEXT
+    return WHOLE if written["whole"] == written["filled"] else FRACTION
+
+
+def _words(con: duckdb.DuckDBPyConnection, view: str, column: Column) -> dict[str, int]:
+    counted = con.execute(
+        f"SELECT cast({column.sql} AS varchar) AS word, count(*) AS n FROM {view} WHERE {column.sql} IS NOT NULL "
+        f"GROUP BY word ORDER BY n DESC, word LIMIT {2 * FEW_WORDS + 1}"
+    ).fetchall()
+    return dict(counted)
+
+
+def _numbered(con: duckdb.DuckDBPyConnection, view: str, column: Column, written: dict[str, Any]) -> Column:
+    """The column with what its numbers are, if it has any."""
+    number: str | None = None
+    missing: tuple[str, ...] = ()
+    if column.kind in (WHOLE, FRACTION):
+        number = column.sql
+    elif column.kind == TEXT and not written["zeros"] and not written["long"]:
+        number, missing = _number_in_text(con, view, column, written)
+    if not number:
+        return column
+    listed = ", ".join(map(str, SENTINELS))
+    value = f"try_cast({number} AS double)"
+    low, high, piles = _row(
+        con,
+        f"SELECT min(v) FILTER (v NOT IN ({listed})), max(v) FILTER (v NOT IN ({listed})), "
+        f"histogram(cast(v AS bigint)) FILTER (v IN ({listed})) FROM (SELECT {value} AS v FROM {view}) "
+        "WHERE v IS NOT NULL",
+    )
+    if low is None:
+        low, high = min(piles), max(piles)
+        return replace(column, number=number, missing=missing, low=low, high=high)
+    sentinels = (
+        {pile: rows for pile, rows in sorted(piles.items()) if rows >= PILED_UP and _far_off(pile, low, high)}
+        if piles
+        else {}
+    )
+    others = [low, high, *(pile for pile in piles or () if pile not in sentinels)]
+    return replace(column, number=number, missing=missing, low=min(others), high=max(others), sentinels=sentinels)
+
+
+def _far_off(value: int, low: float, high: float) -> bool:
+    """Whether the value lies further from the others than they lie from each other, or is the only one below zero."""
+    spread = max(high - low, 1)
+    return value > high + spread or value < low - spread or value < 0 <= low
+
+
+def _number_in_text(
+    con: duckdb.DuckDBPyConnection, view: str, column: Column, written: dict[str, Any]
+) -> tuple[str | None, tuple[str, ...]]:
+    """SQL that reads numbers between signs (`13.5%`, `$1,200`) or with words for "missing" among them, and those
+    words; None where other words occur too."""
+    if not written["signs"]:
+        return None, ()
+    signs = written["signs"] > written["numbers"]
+    plain = SIGNS_REMOVED.format(column.sql) if signs else column.sql
+    others = f"SELECT DISTINCT {column.sql} FROM {view} WHERE NOT regexp_full_match({plain}, '{NUMBER}')"
+    words = [word for (word,) in con.execute(f"{others} ORDER BY 1 LIMIT {len(MISSING) + 1}").fetchall()]
+    if any(word.strip().lower() not in MISSING for word in words):
+        return None, ()
+    number = f"try_cast({plain} as double)"
+    if words:
+        number = f"case when {column.sql} not in ({', '.join(sql_text(word) for word in words)}) then {number} end"
+    return number, tuple(words)
+
+
+def _dated(con: duckdb.DuckDBPyConnection, view: str, column: Column) -> Column:
+    """The column with the formats that read all its values as dates, the most common ones first."""
+    as_a_day = column.kind == WHOLE and column.low is not None and 1900_01_01 <= column.low <= column.high <= 2100_01_01  # type: ignore[operator]
+    if not (as_a_day or (column.kind == TEXT and not column.number and 6 <= column.length <= 20)):
+        return column
+    text = f"trim(cast({column.sql} AS varchar))"
+    tried = f"SELECT DISTINCT {text} AS v FROM {view} WHERE {column.sql} IS NOT NULL ORDER BY v LIMIT {DATED_BY}"
+    counts = ", ".join(f"count(try_strptime(v, '{form}'))" for form in DATE_FORMATS)
+    *read, all_of_them = _row(con, f"SELECT {counts}, count(*) FROM ({tried})")
+    by_reach = sorted(zip(DATE_FORMATS, read, strict=True), key=lambda pair: -pair[1])
+    if by_reach[0][1] == all_of_them:
+        formats: tuple[str, ...] = (by_reach[0][0],)
+    else:
+        formats = tuple(form for form, reached in by_reach if reached)
+    dated = replace(column, formats=formats)
+    if (
+        not formats
+        or _row(con, f"SELECT count(*) FROM {view} WHERE {column.sql} IS NOT NULL AND {dated.date} IS NULL")[0]
+    ):
+        return column
+    return dated
+
+
+def _row(con: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
+    return con.execute(query).fetchall()[0]

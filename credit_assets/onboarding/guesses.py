@@ -1,0 +1,475 @@
+"""What a lender's columns may mean: who is who, how the loan went, what is protected, what tells the outcome.
+
+Every guess carries why, for a person to confirm. Drafts are made of them in `drafts.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import duckdb
+
+from credit_assets.features.guard import single_feature_auc
+from credit_assets.lake.contracts import identifier
+from credit_assets.lake.tables import sql_text
+from credit_assets.onboarding.files import FRACTION, TEXT, WHOLE, BookError, Column, Files, Part, stem, together
+from credit_assets.onboarding.wording import distinct, parts, plain
+
+LEAK_AUC = 0.9
+"""A column that alone ranks better than this is suspected: the best of honest ones stay below 0.8."""
+
+RANKED_ROWS = 50_000
+"""Rows that suspicion is founded on."""
+
+OUTCOME_NAMES = (
+    r"(target|label|outcome|default|defaulted|bad|bad flag|is bad|good bad|y|loan status|default flag|is default)",
+    r".*\b(default|defaulted|bad|charged? ?off|npl|delinquen\w+|dlqin ?\w*|non ?performing|not fully paid)\b.*",
+    r"(class|risk|credit risk|creditability|kredit|credit|status|approved|repaid|fully paid|risk ?performance|flag)",
+)
+BAD_WORDS = (
+    r"bad|b|default(ed)?|yes|y|true|charged? ?-?off|written ?-?off|npl|delinquent|not paid|loss|1|1[.]0"
+    r"|does not meet .*charged off"
+)
+GOOD_WORDS = r"good|g|no|n|false|fully paid|paid( off| back)?|repaid|non-?default|0|0[.]0|does not meet .*fully paid"
+GOOD_NAMES = r".*\b(good|repaid|creditability|kredit|approved|paid)\b.*"
+
+KEY_NAMES = r".*\b(id|key|no|nr|number|num|code|ref|reference|index|uuid|unnamed)\b.*"
+WHO = r".*\b(applicant|application|customer|client|borrower|loan|account|member|person|sk)\b.*"
+
+PROTECTED = {
+    "gender": r".*\b(sex|gender)\b.*",
+    "race": r".*\b(race|ethnic|ethnicity|colour|color)\b.*",
+    "religion": r".*\b(religion|faith)\b.*",
+    "marital_status": r".*\b(marital|marriage|married|civil status|family status|spouse)\b.*",
+    "national_origin": r".*\b(nationality|citizen|citizenship|foreign|foreigner|immigrant|national origin)\b.*",
+    "disability": r".*\b(disability|disabled)\b.*",
+    "age": r"((applicant|customer|client|borrower|person) )?(days )?"
+    r"(age|birth|dob|birthday|birthdate|(date|year|day) of birth|birth (date|year|day))"
+    r"( (in )?(years?|yrs|days|group|band|range|at application))?",
+}
+ALWAYS_JUDGED = ("gender", "race", "religion", "national_origin")
+MALE = {"male", "man", "men", "m", "mr", "masculin", "männlich", "maennlich", "hombre"}
+FEMALE = {"female", "woman", "women", "f", "w", "mrs", "ms", "feminin", "weiblich", "mujer"}
+UNKNOWN = {"", "na", "n/a", "nan", "xna", "unknown", "other", "none", "not given", "missing", "u"}
+AGE_BANDS = (25, 35, 45, 55, 65)
+
+LATE_NAMES = (
+    r"(recover(y|ies)|recovered)\b.*|.*\bcollection recovery\b.*",
+    r"total (pymnt|payment|paid|rec)\b.*",
+    r"(last|next) (pymnt|payment|paid|credit pull|fico)\b.*",
+    r"out(standing)? (prncp|principal)\b.*",
+    r".*\b(settlement|hardship|write ?off|written off|charge ?off (date|amount)|chargeoff amount|lgd|loss given)\b.*",
+    r"(dpd|days past due|current dpd|.*\b(max|current|last) dpd)",
+    r"(loan status|final status|outcome|default date|closed date|closing date|paid off date|pymnt plan)",
+)
+PRICE_NAMES = (
+    r"((loan|int|interest|nominal|annual) )*(int|interest) rate( \w+)?|apr",
+    r"((loan|risk|sub|credit|internal) )*(grade|rating|risk class|risk band)|loan subgrade|subgrade",
+)
+DECISION_NAMES = (
+    r".*\b(issue|issued|application|applied|decision|origination|orig|disburs\w+|funded|funding|approval|start)\b.*",
+    r"(date|month|period|vintage|as of)",
+)
+CALENDAR_NAMES = r"(issue|application|decision|orig\w*|funding|approval|start) (year|month|quarter|week)"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The column that tells how a loan went, its words, and why they are thought to mean that."""
+
+    column: str
+    bad: tuple[str, ...]
+    good: tuple[str, ...]
+    why: str
+
+
+@dataclass(frozen=True)
+class Protected:
+    """A protected attribute: `words` from codes to groups, or `bands` of years where it is an age."""
+
+    column: str
+    kind: str
+    why: str
+    words: dict[str, str] = field(default_factory=dict)
+    bands: tuple[int, ...] = ()
+    not_judged: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Table:
+    """A raw table: its files, and the table and column that its rows refer to (`orphans` of them in vain)."""
+
+    name: str
+    files: Files
+    parent: str | None = None
+    link: str | None = None
+    orphans: int = 0
+
+    @property
+    def columns(self) -> dict[str, Column]:
+        return self.files.columns
+
+
+@dataclass(frozen=True)
+class Book:
+    """All that was guessed of a lender's files.
+
+    `numbered` is whether no column names an applicant, so that `key` is made up; `decided` is the date a loan was
+    applied for or given. Columns to why: `late` are known only after the decision, `price` is the lender's own
+    judgement, `unaudited` is protected and cannot be put in groups. `outcomes` are files that hold outcomes alone,
+    `unused` those that nothing ties to an applicant.
+    """
+
+    applications: Table
+    children: tuple[Table, ...]
+    key: str
+    numbered: bool
+    key_why: str
+    outcome: Outcome
+    bads: int
+    goods: int
+    protected: dict[str, Protected]
+    unaudited: dict[str, str]
+    late: dict[str, str]
+    price: dict[str, str]
+    decided: str | None
+    outcomes: Files | None
+    unused: tuple[Files, ...]
+
+    @property
+    def withheld(self) -> set[str]:
+        """Columns of the applications that no feature may be made of."""
+        protected = {item.column for item in self.protected.values()}
+        return {self.key, self.outcome.column, *protected, *self.unaudited, *self.late}
+
+
+def guess(
+    con: duckdb.DuckDBPyConnection, found: Sequence[Files], key: str | None = None, target: str | None = None
+) -> Book:
+    """What the files may be a book of; `key` and `target` are the user's word for the columns.
+
+    Raises BookError where nothing tells how a loan went, or the user's columns cannot be what they are said to be.
+    """
+    told, outcome = _outcome(found, target)
+    files, outcomes, rest = _applicants(con, told, [other for other in found if other is not told], outcome.column)
+    key_column, key_why = _key(files, outcome.column, key)
+    name = key_column or distinct("application_id", files.columns)
+    applications = Table("applications", files)
+    children = _children(con, applications, rest, key_column) if key_column else ()
+    protected, unaudited = _protected(files, {name, outcome.column})
+    spared = {name, outcome.column, *unaudited, *(item.column for item in protected.values())}
+    decided = _decided(files, spared)
+    late = _late(con, files, children, outcome, name, spared, decided)
+    counts = files.columns[outcome.column].words or {}
+    return Book(
+        applications=applications,
+        children=children,
+        key=name,
+        numbered=key_column is None,
+        key_why=key_why,
+        outcome=outcome,
+        bads=sum(counts[word] for word in outcome.bad),
+        goods=sum(counts[word] for word in outcome.good),
+        protected=protected,
+        unaudited=unaudited,
+        late=late,
+        price={
+            column: "by its name"
+            for column in files.columns
+            if column not in spared | set(late) and place_of(column, PRICE_NAMES) is not None
+        },
+        decided=decided,
+        outcomes=outcomes,
+        unused=tuple(other for other in rest if other not in [child.files for child in children]),
+    )
+
+
+def place_of(column: str, patterns: Sequence[str]) -> int | None:
+    """Which of the patterns, the likeliest first, the column's name matches."""
+    name = " ".join(parts(column))
+    return next((n for n, pattern in enumerate(patterns) if re.fullmatch(pattern, name)), None)
+
+
+# -- how the loan went ---------------------------------------------------------------------------------
+
+
+def _outcome(found: Sequence[Files], target: str | None) -> tuple[Files, Outcome]:
+    if target is not None:
+        for files in found:
+            if target in files.columns:
+                return files, _meaning(files.columns[target])
+        raise BookError(f"No file has a column {target}. There are: {'; '.join(', '.join(f.columns) for f in found)}.")
+    candidates = [
+        (place, -files.rows, -nth, files, column)
+        for files in found
+        for nth, column in enumerate(files.columns.values())
+        if (place := place_of(column.name, OUTCOME_NAMES)) is not None and _tells(column, place)
+    ]
+    if not candidates:
+        raise BookError(
+            "No column tells how a loan went: none of two values has a name such as target, default, bad or "
+            "loan_status. Name the column with --target."
+        )
+    *_, files, column = min(candidates, key=lambda candidate: candidate[:3])
+    return files, _meaning(column)
+
+
+def _tells(column: Column, place: int) -> bool:
+    """Whether the column has two values or, with a likely name, words among its values that say bad and good."""
+    words = list(column.words or ())
+    return len(words) == 2 or (place == 0 and bool(_spoken(words, BAD_WORDS)) and bool(_spoken(words, GOOD_WORDS)))
+
+
+def _spoken(words: Sequence[str], pattern: str) -> tuple[str, ...]:
+    return tuple(word for word in words if re.fullmatch(pattern, " ".join(word.lower().split())))
+
+
+def _meaning(column: Column) -> Outcome:
+    counts = column.words or {}
+    words = list(counts)
+    bad, good = _spoken(words, BAD_WORDS), _spoken(words, GOOD_WORDS)
+    if (
+        place_of(column.name, (GOOD_NAMES,)) is not None
+        and bad
+        and good
+        and not place_of(column.name, OUTCOME_NAMES[:1])
+    ):
+        bad, good, why = good, bad, "by the column's name, which tells of good loans"
+    elif bad and good:
+        why = "by its words"
+    elif len(words) == 2:
+        good, bad, why = (words[0],), (words[1],), "the rarer word is taken for bad"
+    else:
+        raise BookError(
+            f"Column {column.name} cannot be the target: it needs two values, or words that say bad and good."
+        )
+    share = sum(counts[word] for word in bad) / (known := sum(counts[word] for word in (*bad, *good)))
+    others = len(words) - len(bad) - len(good)
+    rest = f"; under its {others} other words the outcome is not known" if others else ""
+    return Outcome(column.name, bad, good, f"{why}; {share:.1%} of {known:,} are bad{rest}")
+
+
+def _applicants(
+    con: duckdb.DuckDBPyConnection, told: Files, others: Sequence[Files], target: str
+) -> tuple[Files, Files | None, list[Files]]:
+    """The applicants' files, those with nothing but outcomes if there are any, and the rest.
+
+    Files that lack only the target are applicants whose outcome is not known yet.
+    """
+    outcomes = None
+    if len(told.columns) == 2:
+        link = next(name for name in told.columns if name != target)
+        whose = [other for other in others if link in other.columns and other.columns[link].unique]
+        if whose and told.columns[link].unique:
+            others, outcomes = [other for other in others if other is not whose[0]], told
+            column = identifier(link)
+            part = whose[0].parts[0]
+            joined = (
+                f"(SELECT a.*, o.* EXCLUDE ({column}) FROM {whose[0].view} a LEFT JOIN {told.view} o "
+                f"ON cast(a.{column} AS varchar) = cast(o.{column} AS varchar))"
+            )
+            kinds = {name: kind for p in (*whose[0].parts, *told.parts) for name, kind in p.kinds.items()}
+            return together(con, [Part(part.path, joined, kinds)]), outcomes, others
+    unlabelled = [other for other in others if set(other.columns) == set(told.columns) - {target}]
+    if not unlabelled:
+        return told, None, list(others)
+    files = together(con, [*told.parts, *(part for other in unlabelled for part in other.parts)])
+    return files, None, [other for other in others if other not in unlabelled]
+
+
+# -- who is who ----------------------------------------------------------------------------------------
+
+
+def _key(files: Files, target: str, key: str | None) -> tuple[str | None, str]:
+    """The column that names an applicant, if any does, and why."""
+    if key is not None:
+        if key not in files.columns:
+            raise BookError(f"{files.names} has no column {key} to name applicants by.")
+        if not _names_rows(files.columns[key]):
+            raise BookError(f"Column {key} of {files.names} cannot name applicants: it is empty or twice the same.")
+        return key, "as told"
+    candidates = [column for column in files.columns.values() if column.name != target and _names_rows(column)]
+    named = [column for column in candidates if place_of(column.name, (KEY_NAMES,)) is not None]
+    for chosen in sorted(named, key=lambda column: place_of(column.name, (WHO, "id")) is None):
+        return chosen.name, "unique and never empty, by its name"
+    first = next(iter(files.columns.values()))
+    if first in candidates and (first.kind == TEXT or first.high - first.low + 1 == first.rows):  # type: ignore[operator]
+        return first.name, "the first column, unique and never empty"
+    return None, "no column is unique, never empty and named like one, so rows are named by batch and number"
+
+
+def _names_rows(column: Column) -> bool:
+    return column.unique and column.kind in (WHOLE, TEXT) and not column.formats
+
+
+def _children(
+    con: duckdb.DuckDBPyConnection, applications: Table, rest: Sequence[Files], key: str
+) -> tuple[Table, ...]:
+    """Tables whose rows belong to an applicant, then those that belong to a row of these, parents first."""
+    tables, left = [applications], list(rest)
+    links = {key: applications}
+    while tied := [(files, link) for files in left for link in links if _ties(files, link, links[link])]:
+        files, link = min(tied, key=lambda pair: list(links).index(pair[1]))
+        left.remove(files)
+        parent, column = links[link], identifier(link)
+        [(orphans,)] = con.execute(
+            f"SELECT count(*) FROM {files.view} WHERE {column} IS NOT NULL AND cast({column} AS varchar) NOT IN "
+            f"(SELECT cast({column} AS varchar) FROM {parent.files.view} WHERE {column} IS NOT NULL)"
+        ).fetchall()
+        reserved = {"outcomes", "features", *(table.name for table in tables)}
+        reserved |= {f"{name}_features" for name in reserved}
+        child = Table(distinct(_stem_in_common(files), reserved), files, parent.name, link, int(orphans))
+        tables.append(child)
+        for name, found in files.columns.items():
+            if name not in links and _names_rows(found) and place_of(name, (KEY_NAMES,)) is not None:
+                links[name] = child
+    return tuple(tables[1:])
+
+
+def _ties(files: Files, link: str, parent: Table) -> bool:
+    return link in files.columns and files.columns[link].kind == parent.columns[link].kind
+
+
+def _stem_in_common(files: Files) -> str:
+    names = [stem(part.path) for part in files.parts]
+    shared = next((n for n, letters in enumerate(zip(*names, strict=False)) if len(set(letters)) > 1), len(names[0]))
+    return plain(names[0][:shared].rstrip("_-. 0123456789") or names[0])
+
+
+# -- what must not reach a model -----------------------------------------------------------------------
+
+
+def _protected(files: Files, spared: set[str]) -> tuple[dict[str, Protected], dict[str, str]]:
+    protected: dict[str, Protected] = {}
+    unaudited: dict[str, str] = {}
+    for column in files.columns.values():
+        if column.name in spared or not column.filled:
+            continue
+        attribute = next((name for name, pattern in PROTECTED.items() if place_of(column.name, (pattern,)) == 0), None)
+        sexes = _sexes(column.words or {}, by_name=attribute == "gender")
+        if attribute is None and sexes:
+            attribute = "gender"
+        if attribute is None:
+            continue
+        if (item := _grouped(attribute, column, sexes)) is None:
+            unaudited[column.name] = f"{attribute.replace('_', ' ')}, by its name; it has no groups to audit as it is"
+        else:
+            protected[distinct(attribute, protected)] = item
+    return protected, unaudited
+
+
+def _grouped(attribute: str, column: Column, sexes: dict[str, str]) -> Protected | None:
+    """How the column's values make groups; None where they make none."""
+    if attribute == "age" and column.kind in (WHOLE, FRACTION):
+        low, high = column.low or 0, column.high or 0
+        if low >= 0 and 30 <= high <= 120:
+            inside = tuple(band for band in AGE_BANDS if low < band <= high)
+            return Protected(column.name, "years", "an age in years, by its name", bands=inside) if inside else None
+        if low >= -120 * 366 and high <= -10 * 365:
+            return Protected(column.name, "days_before", "a birth in days before the application", bands=AGE_BANDS)
+        return None
+    if not column.words or column.date:
+        return None
+    unknown = tuple(word for word in column.words if word.strip().lower() in UNKNOWN)
+    if attribute == "gender" and sexes:
+        told = "by its name" if place_of(column.name, (PROTECTED["gender"],)) == 0 else "its words name men and women"
+        needed = set(sexes) != set(sexes.values())
+        return Protected(column.name, "words", told, words=sexes if needed else {}, not_judged=unknown)
+    codes = all(re.fullmatch(r"[0-9.]+", word) for word in column.words)
+    hint = f"; say what its codes mean, as in `words: {{{next(iter(column.words))}: ...}}`" if codes else ""
+    return Protected(column.name, "words", f"by its name{hint}", not_judged=unknown)
+
+
+def _sexes(words: Mapping[str, int], by_name: bool) -> dict[str, str]:
+    """Each word to male or female, where they all (but those for unknown) name one; M and F only `by_name`."""
+    found = {}
+    for word in words:
+        if word.strip().lower() in UNKNOWN:
+            continue
+        said = {part for part in re.split(r"[\W_]+", word.lower()) if by_name or len(part) > 2}
+        if bool(said & MALE) == bool(said & FEMALE):
+            return {}
+        found[word] = "male" if said & MALE else "female"
+    return found if set(found.values()) == {"male", "female"} else {}
+
+
+def _decided(files: Files, spared: set[str]) -> str | None:
+    """The date a loan was applied for or given: never empty, and named so."""
+    places = {
+        column.name: place
+        for column in files.columns.values()
+        if column.date and column.filled == column.rows and column.name not in spared
+        if (place := place_of(column.name, DECISION_NAMES)) is not None
+    }
+    return min(places, key=lambda name: places[name], default=None)
+
+
+def _late(
+    con: duckdb.DuckDBPyConnection,
+    files: Files,
+    children: Sequence[Table],
+    outcome: Outcome,
+    key: str,
+    spared: set[str],
+    decided: str | None,
+) -> dict[str, str]:
+    """Columns that seem to be known only after the decision, each with why."""
+    columns = [column for column in files.columns.values() if column.filled and column.name not in spared]
+    late = {
+        column.name: "by its name"
+        for column in columns
+        if column.name != decided and place_of(column.name, LATE_NAMES) is not None
+    }
+    decision = files.columns[decided].date if decided else None
+    for column in columns:
+        if decision and column.date and column.name not in {decided, *late}:
+            [(after,)] = con.execute(
+                f"SELECT count(*) FILTER ({column.date} > {decision}) FROM {files.view}"
+            ).fetchall()
+            if after > 0.01 * column.filled:
+                late[column.name] = f"after {decided} on {after:,} rows"
+    values = {column.name: f"({_value(column)})" for column in columns if column.name not in late}
+    for name, auc in _alone(con, files.view, values, files.columns[outcome.column].sql, outcome).items():
+        late[name] = f"alone it ranks the outcomes with an AUC of {auc:.2f}"
+    for child in children:
+        numbers = {
+            column.name: f"avg(try_cast({column.number} AS double))"
+            for column in child.columns.values()
+            if column.number and column.name not in {key, child.link, *late}
+        }
+        if child.parent == "applications" and numbers:
+            link, target = identifier(key), identifier(outcome.column)
+            grouped = ", ".join(f"{value} AS {identifier(name)}" for name, value in numbers.items())
+            joined = (
+                f"(SELECT a.{target} AS _outcome, c.* FROM {files.view} a LEFT JOIN (SELECT {link} AS _link, {grouped} "
+                f"FROM {child.files.view} GROUP BY {link}) c ON cast(a.{link} AS varchar) = cast(_link AS varchar))"
+            )
+            plainly = {name: identifier(name) for name in numbers}
+            for name, auc in _alone(con, joined, plainly, "_outcome", outcome).items():
+                late[name] = f"its mean in {child.name} alone ranks the outcomes with an AUC of {auc:.2f}"
+    return late
+
+
+def _value(column: Column) -> str:
+    if column.number:
+        return f"try_cast({column.number} AS double)"
+    return f"epoch({column.date})" if column.date else f"cast({column.sql} AS varchar)"
+
+
+def _alone(
+    con: duckdb.DuckDBPyConnection, source: str, values: Mapping[str, str], target: str, outcome: Outcome
+) -> dict[str, float]:
+    """The columns (SQL of their values) that alone rank the outcomes too well, with their AUC."""
+    if not values:
+        return {}
+    words = [", ".join(sql_text(word) for word in told) for told in (outcome.bad, (*outcome.bad, *outcome.good))]
+    target = f"cast({target} AS varchar)"
+    rows = con.execute(
+        f"SELECT {target} IN ({words[0]}), {', '.join(values.values())} FROM {source} WHERE {target} IN ({words[1]}) "
+        f"USING SAMPLE {RANKED_ROWS} ROWS (reservoir, 1)"
+    ).df()
+    bad = rows.iloc[:, 0].to_numpy(dtype=bool)
+    aucs = {name: single_feature_auc(rows.iloc[:, n], bad)[0] for n, name in enumerate(values, start=1)}
+    return {name: auc for name, auc in aucs.items() if auc > LEAK_AUC}

@@ -1,0 +1,149 @@
+"""`credit-assets new`: a first portfolio from a lender's files, written whole or not at all, over nothing.
+
+What is guessed is in `guesses.py`, how it is written down in `drafts.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import yaml
+
+from credit_assets.lake.tables import sql_text
+from credit_assets.onboarding import drafts
+from credit_assets.onboarding.check import Checked, Finding, check
+from credit_assets.onboarding.files import BookError, look_at
+from credit_assets.onboarding.guesses import Book, guess
+from credit_assets.project import Project
+
+MEMORY = "1GB"
+
+
+@dataclass(frozen=True)
+class Drafted:
+    """The files written, the lines to confirm, what was guessed, and how many features there are."""
+
+    files: tuple[Path, ...]
+    to_confirm: tuple[Finding, ...]
+    book: Book
+    features: int
+
+
+def new(
+    project: Project, name: str, files: Sequence[Path], key: str | None = None, target: str | None = None
+) -> Drafted:
+    """Look at the files and write configs/NAME.yaml, configs/NAME.py, sql/NAME/*.sql and the entry in workspace.yaml.
+
+    Raises FileExistsError where the portfolio has files already, and BookError where none can be made of these;
+    then nothing is written.
+    """
+    if not re.fullmatch("[a-z][a-z0-9_]*", name):
+        raise BookError(f"{name!r} cannot be a portfolio's name: use small letters, digits and _, a letter first.")
+    config, sql = project.config(name), project.sql(name)
+    _refuse_existing([config, config.with_suffix(".py"), sql])
+    with tempfile.TemporaryDirectory(prefix="credit-assets-new-") as folder:
+        workspace = Path(folder)
+        with duckdb.connect() as con:
+            con.execute(f"SET memory_limit = '{MEMORY}'")
+            con.execute(f"SET temp_directory = {sql_text(str(workspace / 'spill'))}")
+            con.execute("SET autoinstall_known_extensions = false; SET autoload_known_extensions = false")
+            book = guess(con, look_at(con, files, workspace), key, target)
+        texts = {
+            config: drafts.configuration(book, name),
+            config.with_suffix(".py"): drafts.contracts(book, name),
+        } | {sql / f"{table}.sql": text for table, text in drafts.features(book).items()}
+        entry = project.root / "workspace.yaml"
+        with_entry = listed(entry.read_text(encoding="utf-8"), name)
+        checked = _tried_out(Project(workspace / "tried"), project, name, {**texts, entry: with_entry})
+    _write(texts, entry, with_entry)
+    return Drafted(tuple(texts), checked.findings, book, checked.features)
+
+
+def listed(workspace: str, name: str) -> str:
+    """The text of workspace.yaml with the portfolio's code location at the end of the list, all else as it was.
+
+    Raises BookError where the file is not as the platform's own is, so that it is better done by hand.
+    """
+    by_hand = "Add the portfolio to workspace.yaml by hand: a python_module with its name as attribute."
+    try:
+        before = yaml.safe_load(workspace)
+        places = [place for item in before["load_from"] for place in item.values()]
+        known = [place.get("location_name", place.get("attribute")) for place in places]
+        root: Any = yaml.compose(workspace)
+        items = next(value for key, value in root.value if key.value == "load_from")
+    except (yaml.YAMLError, TypeError, KeyError, AttributeError, StopIteration) as error:
+        raise BookError(f"workspace.yaml cannot be read as a list of code locations. {by_hand}") from error
+    if name in known:
+        return workspace
+    entry = [
+        "- python_module:",
+        "    module_name: credit_assets.definitions",
+        f"    attribute: {name}",
+        f"    location_name: {name}",
+        "    working_directory: .",
+    ]
+    lines = workspace.splitlines()
+    at = _last_line(items) + 1
+    lines[at:at] = [" " * items.start_mark.column + line for line in entry]
+    text = "\n".join([*lines, ""])
+    added = {**before, "load_from": [*before["load_from"], *yaml.safe_load("\n".join(entry))]}
+    try:
+        kept = yaml.safe_load(text) == added
+    except yaml.YAMLError:
+        kept = False
+    if not kept:
+        raise BookError(f"workspace.yaml is not written as a plain list. {by_hand}")
+    return text
+
+
+def _last_line(node: yaml.Node) -> int:
+    while isinstance(node.value, list) and node.value:
+        last = node.value[-1]
+        node = last[1] if isinstance(last, tuple) else last
+    return int(node.end_mark.line)
+
+
+def _refuse_existing(files: Sequence[Path]) -> None:
+    if existing := [file for file in files if file.exists()]:
+        raise FileExistsError(
+            f"{', '.join(map(str, existing))} exists already, and nothing is written over it. "
+            "Choose another name, or move it away first."
+        )
+
+
+def _tried_out(tried: Project, project: Project, name: str, texts: Mapping[Path, str]) -> Checked:
+    """What is found in the draft, in a folder of its own before anything is written: guesses, and nothing wrong."""
+    for path, text in texts.items():
+        file = tried.root / path.relative_to(project.root)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    checked = check(tried, name)
+    if not checked.ready:
+        told = "\n".join(str(finding) for finding in checked.findings if finding.error)
+        raise RuntimeError(f"The draft of {name} is not whole, which is a defect of `new`:\n{told}")
+    return checked
+
+
+def _write(texts: Mapping[Path, str], entry: Path, with_entry: str) -> None:
+    """All files, each only where none is, or none of them; then the entry."""
+    made: list[Path] = []
+    try:
+        for path, text in texts.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("x", encoding="utf-8") as file:
+                made.append(path)
+                file.write(text)
+        beside = entry.with_name(f".{entry.name}.new")
+        beside.write_text(with_entry, encoding="utf-8")
+        os.replace(beside, entry)
+    except BaseException:
+        for path in made:
+            path.unlink()
+        raise

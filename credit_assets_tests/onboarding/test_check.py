@@ -1,0 +1,262 @@
+"""All that is wrong with a portfolio, each at its line; on a book of a few lines, one mistake or many at a time."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from credit_assets.onboarding.check import Checked, check
+from credit_assets.project import Project
+from credit_assets_tests.conftest import PROJECT
+
+CONFIG = """\
+name: small
+title: A small book
+owners: ["team:risk"]
+contracts: small.py
+entity_key: loan
+target: {column: went, bad: [lost], good: [repaid]}
+tables:
+  applications: {files: [loans]}
+protected:
+  sex: {column: sex}
+  age: {column: years, kind: years, bands: [30]}
+post_decision:
+  recovered: paid after the default
+left_out:
+  rate: our own price
+training: {trials: 3, encodings: {place: target}}
+fairness: {blocking: [sex]}
+policy: {max_pd: 0.1}
+"""
+CONTRACTS = '''\
+import pandera.pandas as pa
+
+from credit_assets.schemas.table import Table
+
+
+class Applications(Table):
+    """A loan."""
+
+    loan: int = pa.Field(unique=True, description="Number of the loan")
+    amount: float = pa.Field(gt=0, description="Amount lent")
+    rate: float = pa.Field(description="Interest")
+    place: str = pa.Field(description="Where")
+    sex: str = pa.Field(isin=["m", "f"], description="Sex")
+    years: int = pa.Field(description="Age")
+    recovered: float = pa.Field(nullable=True, description="Recovered")
+    went: str | None = pa.Field(isin=["lost", "repaid", "open"], nullable=True, description="What became of it")
+
+
+TABLES = {"applications": Applications}
+'''
+OF_AMOUNT = """\
+-- What the amount tells.
+select
+    loan,
+    amount, -- amount lent
+    amount / nullif(rate, 0) as amount_to_rate -- amount compared with the rate
+from applications
+"""
+FEATURES = """\
+-- All features.
+select
+    amount_features.*,
+    applications.place, -- where the applicant lives
+    applications.rate -- interest asked for
+from amount_features
+join applications using (loan)
+"""
+WORKSPACE = """\
+load_from:
+  - python_module:
+      module_name: credit_assets.definitions
+      attribute: small
+      location_name: small
+      working_directory: .
+"""
+FILES = {
+    "configs/small.yaml": CONFIG,
+    "configs/small.py": CONTRACTS,
+    "sql/small/amount_features.sql": OF_AMOUNT,
+    "sql/small/features.sql": FEATURES,
+    "workspace.yaml": WORKSPACE,
+}
+YAML, PY, SQL, JOINED = list(FILES)[:4]
+Look = Callable[..., Checked]
+
+
+@pytest.fixture
+def looked(tmp_path: Path) -> Look:
+    """What is found in the small book with words replaced: (file, from, to), each in the one place where it is."""
+
+    def over(*changes: tuple[str, str, str]) -> Checked:
+        files = dict(FILES)
+        for file, old, new in changes:
+            assert files[file].count(old) == 1, (file, old)
+            files[file] = files[file].replace(old, new)
+        for file, text in files.items():
+            if text:
+                (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+                (tmp_path / file).write_text(text)
+        return check(Project(tmp_path), "small")
+
+    return over
+
+
+def test_a_whole_portfolio_is_ready(looked):
+    assert looked() == Checked((), 4)
+
+
+@pytest.mark.parametrize("name", ["home_credit", "uci_credit_card", "lending_club"])
+def test_the_portfolios_of_this_repository_are_ready(name):
+    found = check(Project(PROJECT), name)
+    assert found.findings == () and found.features >= 20
+
+
+ONE_AT_A_TIME = [
+    # configuration
+    ((YAML, "title: A small book\n", "title: [A\n"), f"{YAML}:3: not valid YAML"),
+    ((YAML, "title: A small book\n", "title: A\ntitle: B\n"), f"{YAML}:3: title stands here a second time"),
+    ((YAML, "title: A small book\n", ""), f"{YAML}:1: title: Field required."),
+    ((YAML, "trials: 3", "trials: 0"), f"{YAML}:16: training.trials: Input should be greater than or equal to 1."),
+    ((YAML, "max_pd: 0.1", "max_pd: 7"), f"{YAML}:18: policy.max_pd: Input should be less than 1."),
+    ((YAML, "policy: ", "surprise: 1\npolicy: "), f"{YAML}:18: surprise: Extra inputs are not permitted."),
+    ((YAML, "name: small", "name: other"), f"{YAML}:1: name: is 'other'; the file is small.yaml."),
+    ((YAML, "entity_key: loan", "entity_key: number"), f"{YAML}:5: table applications has no column number."),
+    ((YAML, "{column: sex}", "{column: gender}"), f"{YAML}:10: table applications has no column gender."),
+    ((YAML, "recovered: paid", "paid_back: paid"), f"{YAML}:13: post_decision: no table has a column paid_back."),
+    ((YAML, "rate: our", "price: our"), f"{YAML}:15: left_out: no table has a column price."),
+    ((YAML, "blocking: [sex]", "blocking: [race]"), f"{YAML}:17: fairness.blocking: race is not under `protected`."),
+    ((YAML, "[loans]}", "[loans], odd: 1}"), f"{YAML}:8: tables.applications.odd: Extra inputs are not permitted."),
+    (
+        (YAML, "applications: {", "loans: {"),
+        f"{YAML}:8: tables and contracts in small.py differ in applications, loans.",
+    ),
+    ((YAML, "bands: [30]", "bands: []"), f"{YAML}:11: protected.age: bands (in years) go with kind"),
+    ((YAML, "bad: [lost]", "bad: [gone]"), f"{YAML}:6: target: 'gone' is none of the words that the contract allows"),
+    ((YAML, "good: [repaid]", "good: [0]"), f"{YAML}:6: target: 0 is not of the type of went (VARCHAR)."),
+    ((PY, "unique=True, ", ""), f"{YAML}:5: entity_key: loan is not unique in the contract Applications."),
+    ((YAML, "place: target", "amount: target"), f"{YAML}:16: training.encodings: amount is a number already."),
+    ((YAML, "small.py", "tiny.py"), f"{YAML}:4: contracts: tiny.py is no module or file with TABLES"),
+    (
+        (YAML, "{max_pd: 0.1}", "{max_pd: 0.1}\nevaluation: {vintage: {opened: rate, defaulted: when}}"),
+        f"{YAML}:19: evaluation.vintage: table applications has no column when.",
+    ),
+    # contracts
+    ((PY, "unique=True, ", "unique=True "), f"{PY}:9: SyntaxError"),
+    ((PY, "gt=0", "gt=ZERO"), f"{PY}:10: NameError: name 'ZERO' is not defined."),
+    ((PY, "import pandera", "import panda"), f"{PY}:1: ModuleNotFoundError"),
+    (
+        (PY, "    rate: float", "    rate: complex"),
+        f"{PY}:11: Applications.rate: the type complex128 has no counterpart",
+    ),
+    ((PY, "gt=0", "unique_values_eq=[1]"), f"{PY}:10: Applications.amount: check unique_values_eq"),
+    (
+        (PY, "    place: str", '    Batch: int = pa.Field(description="x")\n    place: str'),
+        f"{PY}:12: Batch is the platform's",
+    ),
+    # features
+    ((SQL, "amount, --", "amounts as amount, --"), f"{SQL}:4: table applications has no column amounts."),
+    ((SQL, "nullif(rate, 0)", "nullif(rate 0)"), f"{SQL}:5: not valid SQL"),
+    ((SQL, "nullif(rate, 0)", "nulif(rate, 0)"), f"{SQL}:5: Catalog Error: Scalar Function with name nulif"),
+    ((SQL, " -- amount lent", ""), f"{SQL}:4: column amount has no words"),
+    ((SQL, "-- What the amount tells.\n", ""), f"{SQL}:1: opens without a comment"),
+    ((SQL, "from applications", "from people"), f"{SQL}:6: unknown table people."),
+    ((SQL, "amount / nullif(rate, 0)", "rate > 3"), f"{SQL}:1: column amount_to_rate is BOOLEAN; cast it"),
+    ((JOINED, "-- interest asked for", "-- amount lent"), f"{JOINED}:5: column rate has the same words as amount."),
+    (
+        (JOINED, "applications.rate --", "sex as rate --"),
+        f"{JOINED}:5: feature rate is made from applications.sex, a prot",
+    ),
+    (
+        (SQL, "amount / nullif(rate, 0)", "recovered"),
+        f"{SQL}:5: feature amount_to_rate is made from applications.recovered",
+    ),
+    (
+        (SQL, "amount, --", "(went = 'open')::int as amount, --"),
+        f"{SQL}:4: feature amount is made from applications.went",
+    ),
+    (
+        (
+            JOINED,
+            "    amount_features.*,",
+            "    applications.place as town, -- town\n    amount_features.* exclude (loan),",
+        ),
+        f"{JOINED}:1: the first column is town. Begin with the entity key, loan.",
+    ),
+    (
+        ("workspace.yaml", "attribute: small", "attribute: tiny"),
+        "workspace.yaml:1: has no entry with `attribute: small`.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "said"), ONE_AT_A_TIME, ids=lambda value: value if isinstance(value, str) else "")
+def test_a_mistake_is_told_with_file_and_line(looked, change, said):
+    found = looked(change)
+    assert [str(finding)[: len(said)] for finding in found.findings] == [said]
+    assert not found.ready
+
+
+def test_mistakes_all_over_are_told_at_once(looked):
+    found = looked(
+        (YAML, "title: A small book\n", "title: A\nsurprise: 1\n"),
+        (YAML, "trials: 3", "trials: 0"),
+        (YAML, "recovered: paid", "paid_back: paid"),
+        (YAML, "{column: sex}", "{column: gender}"),
+        (SQL, " -- amount lent", ""),
+        (SQL, "nullif(rate, 0)", "nullif(rates, amounts)"),
+        ("workspace.yaml", "attribute: small", "attribute: tiny"),
+    )
+    assert [(finding.file, finding.line) for finding in found.findings] == [
+        (YAML, 3),
+        (YAML, 11),
+        (YAML, 14),
+        (YAML, 17),
+        (SQL, 4),
+        (SQL, 5),
+        (SQL, 5),
+        ("workspace.yaml", 1),
+    ]
+
+
+def test_sql_is_looked_at_though_the_configuration_is_wrong_elsewhere(looked):
+    found = looked((YAML, "max_pd: 0.1", ""), (JOINED, "applications.place,", "applications.places as place,"))
+    assert [str(finding).split(": ")[0] for finding in found.findings] == [f"{YAML}:18", f"{JOINED}:4"]
+
+
+@pytest.mark.parametrize(
+    ("gone", "said"), [(JOINED, "sql/small/features.sql:1: "), (YAML, "configs/small.yaml:1: does not")]
+)
+def test_a_file_that_is_not_there_is_told(looked, gone, said):
+    found = looked((gone, FILES[gone], ""))
+    assert str(found.findings[0]).startswith(said)
+    assert not found.ready
+
+
+def test_guesses_that_nobody_confirmed_are_told_and_do_not_stop(looked):
+    found = looked(
+        (YAML, "entity_key: loan", "entity_key: loan # CONFIRM: unique"),
+        (SQL, "    amount, --", "    -- CONFIRM: 98 is a word for none\n    amount, --"),
+    )
+    assert [str(finding) for finding in found.findings] == [
+        f"{YAML}:5: entity_key: loan is a guess (unique)",
+        f"{SQL}:4: a guess: 98 is a word for none",
+    ]
+    assert found.ready and found.features == 4
+
+
+def test_it_needs_no_dagster():
+    asked = (
+        "import sys; from pathlib import Path; from credit_assets.onboarding.check import check; "
+        "from credit_assets.project import Project; "
+        f"assert check(Project(Path({str(PROJECT)!r})), 'uci_credit_card').ready; "
+        "print([name for name in sys.modules if name.startswith('dagster')])"
+    )
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

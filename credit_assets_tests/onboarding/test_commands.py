@@ -1,0 +1,67 @@
+"""The commands `new` and `check`: what they say, and how they end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from credit_assets.cli import app
+from credit_assets.project import Project
+from credit_assets_tests.onboarding.lender import loans, write
+
+
+def say(project: Project, *arguments: str) -> Result:
+    """The command within the project."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(project.root)
+        patch.setenv("DAGSTER_HOME", str(project.root))
+        patch.delenv("CREDIT_ASSETS_HOME", raising=False)
+        return CliRunner().invoke(app, arguments)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[str]:
+    """Dated loans, and a file that nothing ties to them."""
+    dated = write(tmp_path / "loans.csv", loans() | {"issue_d": ["Jan-2020", "Feb-2020"] * 20})
+    return [str(dated), str(write(tmp_path / "weather.csv", {"day": ["sun", "rain"]}))]
+
+
+def test_new_tells_what_it_wrote_what_to_confirm_and_what_comes_next(project, files):
+    done = say(project, "new", "book", *files)
+    assert done.exit_code == 0
+    for line in (
+        "configs/book.yaml is written",
+        "configs/book.py is written",
+        "sql/book/features.sql is written",
+        "workspace.yaml lists book; 3 features",
+        "NOT used: weather.csv, which nothing ties to an applicant",
+        "  configs/book.yaml:8: entity_key: loan_id is a guess (unique and never empty, by its name)",
+        "  credit-assets check book",
+        f"  credit-assets deliver {files[0]} --portfolio book --split-by 'issue_d'",
+        "  credit-assets run --portfolio book",
+    ):
+        assert line in done.output.splitlines(), done.output
+
+
+def test_new_says_in_a_line_why_it_cannot(project, files):
+    assert say(project, "new", "book", *files).exit_code == 0
+    again = say(project, "new", "book", *files)
+    assert again.exit_code == 1 and "exists already, and nothing is written over it" in again.output
+    other = say(project, "new", "other", files[1])
+    assert other.exit_code == 1 and other.output.startswith("No column tells how a loan went")
+
+
+def test_check_counts_guesses_and_ends_well_or_counts_mistakes_and_does_not(project, files):
+    say(project, "new", "book", *files)
+    good = say(project, "check", "book")
+    assert good.exit_code == 0
+    last = good.output.splitlines()[-1]
+    assert last.startswith("configs/book.yaml, sql/book: 3 features, ready; 4 guesses are not confirmed: ")
+    config = project.config("book")
+    config.write_text(config.read_text().replace("entity_key: loan_id", "entity_key: nobody"))
+    bad = say(project, "check", "book")
+    assert bad.exit_code == 1
+    assert bad.output.startswith("configs/book.yaml:8: table applications has no column nobody.\n")
+    assert bad.output.splitlines()[-1] == "1 to mend before book can run."

@@ -1,0 +1,198 @@
+"""A lender's files looked at: the kind of every column, its numbers, dates, and what stands for "not known"."""
+
+from __future__ import annotations
+
+import gzip
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas as pd
+import pytest
+
+from credit_assets.onboarding.files import BookError, Column, Files, look_at, stem
+from credit_assets_tests.onboarding.lender import write
+
+Look = Callable[..., list[Files]]
+
+
+@pytest.fixture
+def look(tmp_path: Path) -> Look:
+    workspace = tmp_path / "workspace"
+    workspace.mkdir()
+    con = duckdb.connect()
+    return lambda *paths: look_at(con, paths, workspace)
+
+
+@pytest.fixture
+def column(look: Look, tmp_path: Path) -> Callable[[Sequence[Any]], Column]:
+    """The column of these values, as it is seen in a CSV file."""
+
+    def seen(values: Sequence[Any]) -> Column:
+        [files] = look(write(tmp_path / "one.csv", {"n": range(len(values)), "c": values}))
+        return files.columns["c"]
+
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        (["1", "2", "3"], "whole"),
+        (["1.0", "2.0", "-3"], "whole"),
+        (["1", "2.5", "1e3"], "fraction"),
+        (["1", None, "3"], "whole"),
+        (["a", "2"], "text"),
+        (["true", "false"], "text"),
+        (["007", "010"], "text"),
+        (["9007199254740993", "1"], "text"),
+        (["inf", "1"], "text"),
+        (["1_000", "2"], "text"),
+        ([None, None], "empty"),
+    ],
+)
+def test_the_kind_of_a_csv_column_is_told_by_all_its_values(column, values, kind):
+    assert column(values).kind == kind
+
+
+def test_a_parquet_file_says_itself_what_its_columns_are(look, tmp_path):
+    day = pd.Timestamp("2020-01-02")
+    frame = pd.DataFrame({"w": [1, 2], "f": [1.0, 2.0], "t": ["1", "2"], "b": [True, False], "d": [day, day]})
+    frame.to_parquet(tmp_path / "loans.parquet")
+    [files] = look(tmp_path / "loans.parquet")
+    assert [column.kind for column in files.columns.values()] == ["whole", "fraction", "text", "boolean", "time"]
+    assert files.columns["d"].date == "d"
+
+
+def read(column: Column, value: str) -> Any:
+    """The value as the column's own SQL reads it."""
+    with duckdb.connect() as con:
+        source = f"(SELECT ? AS {column.sql})"
+        return con.execute(f"SELECT {column.date or column.number} FROM {source}", [value]).fetchall()[0][0]
+
+
+def test_numbers_between_signs_are_numbers(column):
+    rate = column(["13.5%", "7%", " 9.25 %"])
+    assert (rate.kind, rate.low, rate.high) == ("text", 7, 13.5)
+    assert read(rate, "13.5%") == 13.5
+    assert read(column(["$1,200.50", "$7"]), "$1,200.50") == 1200.5
+
+
+def test_words_for_missing_among_numbers_are_null(column):
+    income = column(["100", "NA", "nan", "250.5", None])
+    assert (income.kind, income.missing, income.low, income.high) == ("text", ("NA", "nan"), 100, 250.5)
+    assert read(income, "nan") is None and read(income, "250.5") == 250.5
+
+
+def test_other_words_among_numbers_make_them_words(column):
+    dependants = column(["0", "1", "2", "3+"])
+    assert dependants.number is None
+    assert dependants.words == {"0": 1, "1": 1, "2": 1, "3+": 1}
+
+
+@pytest.mark.parametrize(
+    ("numbers", "found"),
+    [
+        ([0, 1, 2, 13] * 5 + [96] * 5 + [98] * 6, {96: 5, 98: 6}),
+        ([0, 50, 100] * 5 + [-7] * 5 + [-9] * 5, {-9: 5, -7: 5}),
+        ([-3000, -17, -500] * 5 + [365243] * 9, {365243: 9}),
+        ([4, 7, 27] * 5 + [999] * 5, {999: 5}),
+        ([4, 7, 27] * 5 + [999] * 4, {}),
+        ([-2, -1, 0, 8] * 9, {}),
+        ([90, 95, 97, 99] * 9, {}),
+        ([18, 40, 80, 99] * 9, {}),
+        ([-1] * 9, {}),
+    ],
+)
+def test_a_number_far_from_all_others_on_many_rows_stands_for_not_known(column, numbers, found):
+    seen = column(numbers)
+    assert seen.sentinels == found
+    others = [number for number in numbers if number not in found]
+    assert (seen.low, seen.high) == (min(others), max(others))
+
+
+@pytest.mark.parametrize(
+    ("values", "first"),
+    [
+        (["2011-12-01", "2010-01-31"], date(2011, 12, 1)),
+        (["Dec-2011", "Jan-2010"], date(2011, 12, 1)),
+        (["31.12.2011", "01.02.2010"], date(2011, 12, 31)),
+        (["12/31/2011", "02/01/2010"], date(2011, 12, 31)),
+        (["20111231", "20100201"], date(2011, 12, 31)),
+        (["Dec-2011", "2010-01-31"], date(2011, 12, 1)),
+    ],
+)
+def test_dates_are_read_in_the_formats_they_are_written_in(column, values, first):
+    assert read(column(values), values[0]).date() == first
+
+
+def test_words_and_numbers_are_no_dates(column):
+    assert column(["36 months", "60 months"]).date is None
+    assert column(["20111399", "20100201"]).date is None
+
+
+def test_files_of_the_same_columns_are_one_table(look, tmp_path):
+    write(tmp_path / "a.csv", {"x": [1, 2], "y": ["u", "v"]})
+    write(tmp_path / "b.csv", {"y": ["w"], "x": [3]})
+    write(tmp_path / "c.csv", {"z": [1]})
+    (tmp_path / "notes.txt").write_text("not data")
+    both, other = look(tmp_path)
+    assert (both.names, both.rows, both.columns["x"].high) == ("a.csv, b.csv", 3, 3)
+    assert other.names == "c.csv"
+
+
+def test_gzipped_and_zipped_files_are_read_as_plain_ones(look, tmp_path):
+    content = write(tmp_path / "plain.csv", {"x": [1, 2]}).read_bytes()
+    (tmp_path / "packed.csv.gz").write_bytes(gzip.compress(content))
+    with zipfile.ZipFile(tmp_path / "zipped.zip", "w") as archive:
+        archive.writestr("folder/inside.csv", content)
+        archive.writestr("read me.txt", "no data")
+    [files] = look(tmp_path / "packed.csv.gz", tmp_path / "zipped.zip")
+    assert [stem(part.path) for part in files.parts] == ["packed", "inside"]
+    assert files.rows == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("loans.csv", b"a;b\n1;2\n", "is not separated by commas"),
+        ("loans.csv", b"", "is empty: not even a header"),
+        ("loans.csv", b"a,b\n", "has no rows"),
+        ("loans.csv", b"a,\n1,2\n", "column 2 has no name"),
+        ("loans.csv", b"a,A\n1,2\n", "two columns are called A"),
+        ("loans.csv", b"batch\n1\n", "batch is the platform's own name"),
+        ("loans.csv", b'"a ""b"""\n1\n', "has a quotation mark in its name"),
+        ("loans.csv", b"a,b\n1,2,3\n", "cannot be read as a CSV file"),
+        ("loans.csv", b"a\n\xff\n", "cannot be read as a CSV file"),
+        ("loans.csv.gz", b"no gzip", "cannot be read as a CSV file"),
+        ("loans.parquet", b"no parquet", "is not a whole Parquet file"),
+        ("loans.zip", b"no zip", "cannot be unpacked"),
+        ("loans.xlsx", b"", "is no .csv"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_with_the_files_name(look, tmp_path, name, content, said):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(BookError, match=name) as told:
+        look(tmp_path / name)
+    assert said in str(told.value)
+
+
+def test_no_files_and_one_file_twice_are_refused(look, tmp_path):
+    with pytest.raises(BookError, match="No file to look at"):
+        look(tmp_path)
+    with pytest.raises(BookError, match="does not exist"):
+        look(tmp_path / "loans.csv")
+    path = write(tmp_path / "loans.csv", {"x": [1]})
+    with pytest.raises(BookError, match="have one name"):
+        look(path, path)
+
+
+def test_a_column_of_two_kinds_in_two_parquet_files_is_refused(look, tmp_path):
+    frames: Mapping[str, list[Any]] = {"a.parquet": [1], "b.parquet": ["x"]}
+    for name, values in frames.items():
+        pd.DataFrame({"c": values}).to_parquet(tmp_path / name)
+    with pytest.raises(BookError, match=r"Column c is not of one kind in a\.parquet, b\.parquet"):
+        look(tmp_path)

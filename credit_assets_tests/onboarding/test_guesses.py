@@ -1,0 +1,320 @@
+"""What a lender's columns are taken for, each from a file of a few lines."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from credit_assets.onboarding.files import BookError, look_at
+from credit_assets.onboarding.guesses import Book, guess
+from credit_assets_tests.onboarding.lender import loans, write
+
+ROWS = 40
+Guess = Callable[..., Book]
+
+
+@pytest.fixture
+def guessed(tmp_path: Path) -> Guess:
+    """The book of loans.csv, columns replaced (by None: left out) or added, and of other files beside it."""
+
+    def of(
+        others: dict[str, dict[str, Any]] | None = None, settings: dict[str, str] | None = None, **columns: Any
+    ) -> Book:
+        (tmp_path / "workspace").mkdir()
+        (tmp_path / "files").mkdir()
+        changed = {name: values for name, values in (loans(ROWS) | columns).items() if values is not None}
+        write(tmp_path / "files" / "loans.csv", changed)
+        for name, content in (others or {}).items():
+            write(tmp_path / "files" / f"{name}.csv", content)
+        con = duckdb.connect()
+        return guess(con, look_at(con, [tmp_path / "files"], tmp_path / "workspace"), **settings or {})
+
+    return of
+
+
+def turns(*values: Any, rows: int = ROWS) -> list[Any]:
+    """The values in turn."""
+    return [values[n % len(values)] for n in range(rows)]
+
+
+# -- the key -------------------------------------------------------------------------------------------
+
+
+def test_the_unique_column_that_is_named_like_a_key_names_the_applicants(guessed):
+    book = guessed(voucher_number=range(ROWS))
+    assert (book.key, book.numbered) == ("loan_id", False)
+
+
+def test_a_first_column_that_counts_the_rows_names_them(guessed):
+    without = dict.fromkeys(loans())
+    assert guessed(**without, row=range(100, 100 + ROWS), was_bad=turns(1, 0)).key == "row"
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        {"loan_id": None},
+        {"loan_id": turns("a", "b")},
+        {"loan_id": [None, *range(1, ROWS)]},
+        {"loan_id": None, "income": [1000.5 + n for n in range(ROWS)]},
+    ],
+)
+def test_where_no_column_is_unique_never_empty_and_named_like_a_key_rows_are_numbered(guessed, column):
+    book = guessed(**column)
+    assert (book.key, book.numbered) == ("application_id", True)
+
+
+def test_the_users_word_for_the_key_counts_if_it_can_be_one(guessed, tmp_path):
+    assert guessed(settings={"key": "ticket"}, ticket=[f"T{n}" for n in range(ROWS)]).key == "ticket"
+
+
+@pytest.mark.parametrize(("key", "said"), [("nowhere", "has no column nowhere"), ("purpose", "cannot name applicants")])
+def test_a_key_that_is_none_is_refused(guessed, key, said):
+    with pytest.raises(BookError, match=said):
+        guessed(settings={"key": key})
+
+
+# -- the outcome ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "bad", "good"),
+    [
+        ("target", turns("good", "bad", "good"), ("bad",), ("good",)),
+        ("y", turns("yes", "no", "no"), ("yes",), ("no",)),
+        ("default", turns(1, 0, 0), ("1",), ("0",)),
+        ("TARGET", turns("1.0", "0.0", None), ("1.0",), ("0.0",)),
+        ("SeriousDlqin2yrs", turns(0, 1, 0), ("1",), ("0",)),
+        ("default payment next month", turns(0, 1), ("1",), ("0",)),
+        ("class", turns(1, 2, 1, 1), ("2",), ("1",)),
+        ("Creditability", turns(1, 0, 1), ("0",), ("1",)),
+        ("fully_paid", turns("yes", "no", "yes"), ("no",), ("yes",)),
+        ("RiskPerformance", turns("Bad", "Good", "Good"), ("Bad",), ("Good",)),
+        (
+            "loan_status",
+            turns("Fully Paid", "Charged Off", "Current", "Late (31-120 days)"),
+            ("Charged Off",),
+            ("Fully Paid",),
+        ),
+    ],
+)
+def test_the_outcome_is_found_by_its_name_and_its_words_are_told_apart(guessed, name, values, bad, good):
+    book = guessed(**{"default": None, name: values})
+    assert (book.outcome.column, book.outcome.bad, book.outcome.good) == (name, bad, good)
+    assert book.bads == sum(str(value) in bad for value in values)
+    assert book.goods == sum(str(value) in good for value in values)
+
+
+def test_a_likelier_name_goes_before_others(guessed):
+    assert guessed(status=turns("open", "shut"), default=None, target=turns(0, 1)).outcome.column == "target"
+
+
+def test_a_book_without_an_outcome_is_refused_with_what_to_do(guessed):
+    with pytest.raises(BookError, match=r"No column tells how a loan went: .* Name the column with --target"):
+        guessed(default=None)
+
+
+def test_the_users_word_for_the_outcome_counts(guessed):
+    book = guessed(settings={"target": "went"}, went=turns("back", "back", "lost"))
+    assert (book.outcome.column, book.outcome.bad, book.outcome.good) == ("went", ("lost",), ("back",))
+    assert "the rarer word is taken for bad" in book.outcome.why
+
+
+@pytest.mark.parametrize(
+    ("target", "said"), [("nowhere", "No file has a column nowhere"), ("amount", "amount cannot be the target")]
+)
+def test_an_outcome_that_is_none_is_refused(guessed, target, said):
+    with pytest.raises(BookError, match=said):
+        guessed(settings={"target": target})
+
+
+# -- what is protected ---------------------------------------------------------------------------------
+
+
+def test_words_that_name_men_and_women_are_put_into_two_groups(guessed):
+    book = guessed(state=turns("male : single", "female : married", "male : widowed"))
+    gender = book.protected["gender"]
+    assert gender.column == "state"
+    assert gender.words == {"male : single": "male", "female : married": "female", "male : widowed": "male"}
+
+
+def test_m_and_f_are_men_and_women_where_the_name_says_so_and_unknown_is_not_judged(guessed):
+    book = guessed(CODE_GENDER=turns("M", "F", "XNA"), flag=turns("M", "F"))
+    assert list(book.protected) == ["gender"]
+    assert book.protected["gender"].words == {"M": "male", "F": "female"}
+    assert book.protected["gender"].not_judged == ("XNA",)
+
+
+def test_codes_are_left_for_the_user_to_say(guessed):
+    gender = guessed(SEX=turns(1, 2)).protected["gender"]
+    assert gender.words == {} and "say what its codes mean" in gender.why
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "kind", "bands"),
+    [
+        ("person_age", turns(21, 30, 50, 47), "years", (25, 35, 45)),
+        ("DAYS_BIRTH", turns(-9000, -20000), "days_before", (25, 35, 45, 55, 65)),
+        ("age_group", turns("young", "old"), "words", ()),
+    ],
+)
+def test_an_age_is_known_by_its_name_and_its_values(guessed, name, values, kind, bands):
+    age = guessed(**{name: values}).protected["age"]
+    assert (age.column, age.kind, age.bands) == (name, kind, bands)
+
+
+@pytest.mark.parametrize("name", ["loan_age", "mortgage_age_months", "age_of_car", "message"])
+def test_the_age_of_something_else_is_not_protected(guessed, name):
+    assert guessed(**{name: turns(20, 30)}).protected == {}
+
+
+def test_a_date_of_birth_makes_no_groups_and_is_kept_out_all_the_same(guessed):
+    book = guessed(birth_date=[f"19{60 + n}-02-03" for n in range(ROWS)])
+    assert book.protected == {} and list(book.unaudited) == ["birth_date"]
+    assert "birth_date" in book.withheld
+
+
+@pytest.mark.parametrize(
+    ("name", "attribute"),
+    [("marital_status", "marital_status"), ("is_foreign_worker", "national_origin"), ("applicant_race", "race")],
+)
+def test_other_protected_attributes_are_known_by_their_names(guessed, name, attribute):
+    assert guessed(**{name: turns("a", "b", "c")}).protected[attribute].column == name
+
+
+# -- what tells the outcome ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", ["recoveries", "total_pymnt_inv", "last_pymnt_d", "out_prncp", "max_dpd", "settlement_amount", "write_off"]
+)
+def test_what_is_named_like_something_later_is_suspected(guessed, name):
+    assert guessed(**{name: turns(1, 2, 3)}).late == {name: "by its name"}
+
+
+@pytest.mark.parametrize("name", ["chargeoff_within_12_mths", "collections_12_mths_ex_med", "total_acc", "delinq_2yrs"])
+def test_what_a_bureau_knew_before_is_not(guessed, name):
+    assert guessed(**{name: turns(1, 2, 3)}).late == {}
+
+
+def test_a_column_that_ranks_the_outcomes_almost_perfectly_is_suspected(guessed):
+    rows = 400
+    outcome = [int(n % 4 == 0) for n in range(rows)]
+    columns = {name: turns(*values, rows=rows) for name, values in loans().items() if name != "loan_id"}
+    columns |= {"default": outcome, "loan_id": [f"L{n}" for n in range(rows)]}
+    columns["fee"] = [100 * bad + n % 90 for n, bad in enumerate(outcome)]
+    columns["stamp"] = ["x" if bad and n % 8 else "y" for n, bad in enumerate(outcome)]
+    book = guessed(**columns)
+    assert set(book.late) == {"fee"}
+    assert "alone it ranks the outcomes with an AUC of 1.00" in book.late["fee"]
+
+
+def test_a_date_after_the_application_is_suspected(guessed):
+    book = guessed(application_date=turns("2020-01-05", "2020-02-05"), seen_on=turns("2019-12-01", "2020-03-01"))
+    assert book.decided == "application_date"
+    assert book.late == {"seen_on": "after application_date on 20 rows"}
+
+
+def test_the_lenders_own_price_is_named(guessed):
+    assert set(guessed(int_rate=turns(5, 6), loan_grade=turns("A", "B")).price) == {"int_rate", "loan_grade"}
+
+
+# -- several files -------------------------------------------------------------------------------------
+
+
+def test_files_without_the_outcome_are_applicants_too(guessed):
+    later = {name: [value] for name, value in zip(loans(), ("L9999", 1, 2.5, "car"), strict=False)}
+    book = guessed({"loans_test": later})
+    assert book.applications.files.rows == ROWS + 1
+    assert book.applications.columns["default"].filled == ROWS
+    assert (book.children, book.unused) == ((), ())
+
+
+def test_outcomes_in_a_file_of_their_own_are_joined_to_the_applicants(guessed):
+    told = {"loan_id": loans(ROWS)["loan_id"][:30], "default": turns(1, 0, 0, rows=30)}
+    book = guessed({"labels": told}, default=None)
+    assert book.outcomes is not None and book.outcomes.names == "labels.csv"
+    assert (book.applications.files.names, book.bads, book.goods) == ("loans.csv", 10, 20)
+
+
+def test_files_with_the_key_are_children_and_what_hangs_on_them_theirs(guessed):
+    names = loans(ROWS)["loan_id"]
+    book = guessed(
+        {
+            "payments": {
+                "payment_id": range(80),
+                "loan_id": [*names, *names[:39], "stray"],
+                "paid": turns(1, 2, rows=80),
+            },
+            "reminders": {"payment_id": turns(1, 2, 3), "letters": turns(0, 1)},
+            "weather": {"day": turns("sun", "rain")},
+        }
+    )
+    assert [(table.name, table.parent, table.link, table.orphans) for table in book.children] == [
+        ("payments", "applications", "loan_id", 1),
+        ("reminders", "payments", "payment_id", 0),
+    ]
+    assert [files.names for files in book.unused] == ["weather.csv"]
+
+
+def test_numbers_of_a_child_that_tell_the_outcome_are_suspected(guessed):
+    names, outcome = loans(120)["loan_id"], [int(n % 3 == 0) for n in range(120)]
+    columns = {name: turns(*values, rows=120) for name, values in loans().items()}
+    paid = [50 - 40 * bad + n % 7 for n, bad in enumerate(outcome)]
+    book = guessed(
+        {
+            "payments": {
+                "loan_id": [*names, *names],
+                "paid": [*paid, *paid],
+                "try": turns(1, 2, 3, 4, 5, 6, 7, rows=240),
+            }
+        },
+        **columns | {"loan_id": names, "default": outcome},
+    )
+    assert set(book.late) == {"paid"}
+    assert "its mean in payments alone ranks the outcomes" in book.late["paid"]
+
+
+# -- real files ----------------------------------------------------------------------------------------
+
+
+def test_german_credit(real_data, tmp_path):
+    con = duckdb.connect()
+    book = guess(con, look_at(con, [real_data / "german_credit"], tmp_path))
+    assert book.numbered and (book.bads, book.goods) == (300, 700)
+    assert {name: item.column for name, item in book.protected.items()} == {
+        "gender": "status_and_sex",
+        "age": "age",
+        "national_origin": "is_foreign_worker",
+    }
+    assert set(book.protected["gender"].words.values()) == {"male", "female"}
+    assert book.late == {} and book.price == {}
+
+
+def test_uci_credit_card(real_data, tmp_path):
+    con = duckdb.connect()
+    book = guess(con, look_at(con, [real_data / "uci_credit_card"], tmp_path))
+    assert (book.key, book.outcome.column) == ("ID", "default payment next month")
+    assert (book.bads, book.goods) == (6636, 23364)
+    assert {item.column for item in book.protected.values()} == {"SEX", "MARRIAGE", "AGE"}
+    assert all(not column.sentinels for column in book.applications.columns.values())
+
+
+def test_lending_club(real_data, tmp_path):
+    """Its first two thousand loans: every column written after the loan was made is suspected."""
+    with gzip.open(real_data / "lending_club" / "loans_2007_2010.csv.gz", "rt", encoding="utf-8") as file:
+        (tmp_path / "loans.csv").write_text("".join(line for line, _ in zip(file, range(2001), strict=False)))
+    con = duckdb.connect()
+    book = guess(con, look_at(con, [tmp_path / "loans.csv"], tmp_path))
+    assert (book.outcome.column, book.decided) == ("loan_status", "issue_d")
+    assert "Charged Off" in book.outcome.bad and "Fully Paid" in book.outcome.good
+    later = {"recoveries", "collection_recovery_fee", "last_pymnt_d", "last_pymnt_amnt", "last_credit_pull_d"}
+    later |= {"total_pymnt", "total_pymnt_inv", "total_rec_prncp", "total_rec_int", "total_rec_late_fee", "out_prncp"}
+    assert later <= set(book.late)
+    assert {"loan_amnt", "annual_inc", "dti", "purpose", "earliest_cr_line"}.isdisjoint(book.late)
+    assert {"int_rate", "grade", "sub_grade"} == set(book.price)

@@ -1,0 +1,149 @@
+"""The guide docs/portfolios.md followed literally: a book that nobody here has seen, from its file to decisions.
+
+On German credit where it is at hand, else on random loans under its names.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from credit_assets.project import Project
+from credit_assets_tests.conftest import PROJECT
+from credit_assets_tests.onboarding.lender import german
+
+REAL = Path(os.environ.get("CREDIT_ASSETS_REAL_DATA", PROJECT.parent / "shared" / "data")) / "german_credit"
+BOOK = "german"
+
+
+@dataclass(frozen=True)
+class Followed:
+    """The project after the guide, what each of its commands said, and the configuration as `new` wrote it."""
+
+    project: Project
+    said: list[tuple[str, str]]
+    drafted: str
+    elsewhere: dict[str, str]
+
+
+def blocks(kind: str) -> list[str]:
+    """The guide's blocks of commands (bash) or of what a file says (yaml), up to the walk through another book."""
+    guide = (PROJECT / "docs" / "portfolios.md").read_text().split("\n## The smallest book")[0]
+    return re.findall(rf"^```{kind}\n(.*?)^```", guide, re.DOTALL | re.MULTILINE)
+
+
+def files(project: Project) -> dict[str, str]:
+    return {
+        str(path.relative_to(project.root)): path.read_text()
+        for path in project.root.rglob("*")
+        if path.is_file() and "data" not in path.relative_to(project.root).parts
+    }
+
+
+@pytest.fixture(scope="module")
+def followed(tmp_path_factory: pytest.TempPathFactory) -> Followed:
+    root = tmp_path_factory.mktemp("guide")
+    project, bin_ = Project(root / "project"), root / "bin"
+    for folder in (project.root / "configs", bin_):
+        folder.mkdir(parents=True)
+    for name in ("dagster.yaml", "workspace.yaml", "configs/home_credit.yaml"):
+        (project.root / name).write_text((PROJECT / name).read_text())
+    if REAL.is_dir():
+        [packed] = REAL.glob("*.csv.gz")
+        (project.root / "german_credit.csv").write_bytes(gzip.decompress(packed.read_bytes()))
+    else:
+        german(project.root / "german_credit.csv")
+    command = bin_ / "credit-assets"
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -c "from credit_assets.cli import main; main()" "$@"\n')
+    command.chmod(0o755)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("DAGSTER", "MLFLOW"))}
+    environment |= {"PATH": f"{bin_}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "200"}
+    environment.pop("CREDIT_ASSETS_HOME", None)
+    before, said, drafted = files(project), [], ""
+    for commands in blocks("bash"):
+        for line in commands.splitlines():
+            done = subprocess.run(
+                ["bash", "-c", line], cwd=project.root, env=environment, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+            said.append((line, done.stdout))
+        drafted = drafted or project.config(BOOK).read_text()
+    after = files(project)
+    elsewhere = {name: text for name, text in after.items() if before.get(name) != text}
+    return Followed(project, said, drafted, elsewhere)
+
+
+def told(followed: Followed, command: str) -> list[str]:
+    return [said for line, said in followed.said if line.startswith(f"credit-assets {command}")]
+
+
+def test_what_the_guide_quotes_is_what_was_written(followed):
+    quoted = [line for block in blocks("yaml") for line in block.splitlines()]
+    assert len(quoted) == 9
+    # Of random loans, the settings are the same and the figures are not.
+    shown = str if REAL.is_dir() else lambda line: line.split(":")[0]
+    written = [shown(line) for line in followed.drafted.splitlines()]
+    assert [line for line in quoted if shown(line) not in written] == []
+
+
+def test_a_handful_of_lines_is_to_be_confirmed(followed):
+    [said] = told(followed, "new")
+    to_confirm = said.split("To confirm")[1].split("Next:")[0]
+    assert to_confirm.count("configs/german.yaml:") == 6
+    assert to_confirm.count(" is a guess (") + to_confirm.count(" a guess: ") == 6
+    assert "CONFIRM:" not in followed.project.config(BOOK).read_text()
+
+
+def test_it_is_ready_then_and_with_one_feature_more_after_the_edit(followed):
+    first, second = (re.search(r"(\d+) features, ready\n", said) for said in told(followed, "check"))
+    assert first and second and int(second[1]) == int(first[1]) + 1
+    [said] = told(followed, "lineage monthly_repayment")
+    assert "applications.credit_amount" in said and "applications.month_duration" in said
+
+
+def test_the_book_is_its_own_files_and_one_entry(followed):
+    assert set(followed.elsewhere) == {
+        "configs/german.yaml",
+        "configs/german.py",
+        "sql/german/features.sql",
+        "workspace.yaml",
+    }
+    assert followed.elsewhere["workspace.yaml"].startswith((PROJECT / "workspace.yaml").read_text().rstrip("\n"))
+
+
+def test_every_applicant_has_a_decision_and_every_decline_its_reasons(followed):
+    import duckdb
+
+    from credit_assets.lake.tables import Lake
+
+    scores = duckdb.sql(Lake(followed.project.lake).query(f"{BOOK}/scores", ["2026-01"])).df()
+    assert len(scores) == 1000 and scores["applicant"].is_unique
+    assert scores["applicant"].str.fullmatch(r"2026-01-\d+").all()
+    assert scores["pd"].between(0, 1, inclusive="neither").all()
+    declined = scores["decision"] == "decline"
+    assert 100 < declined.sum() < 500
+    assert scores.loc[declined, "reason_1"].notna().all() and scores.loc[~declined, "reason_1"].isna().all()
+
+
+def test_the_champion_passed_the_gate_that_larger_books_have(followed):
+    done = subprocess.run(
+        [sys.executable, "-c", "from credit_assets.cli import main; main()", "status", "-p", BOOK, "--json"],
+        cwd=followed.project.root,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    status = json.loads(done.stdout)
+    assert status["champion"]["version"] == 1
+    gate = {check["check"]: check["passed"] for check in status["checks"] if check["asset"] == "promotion_gate"}
+    assert gate and all(gate.values())
+    assert status["champion"]["metrics"]["auc"] > 0.7
+    assert "gate:" not in followed.drafted

@@ -1,0 +1,343 @@
+"""A first portfolio drafted from files: whole and loadable whatever they hold, written over nothing."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas as pd
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from credit_assets.features.contract import feature_contracts
+from credit_assets.features.queries import load
+from credit_assets.lake.contracts import check as held_to
+from credit_assets.lake.contracts import column_types
+from credit_assets.onboarding.files import BookError
+from credit_assets.onboarding.new import Drafted, listed, new
+from credit_assets.portfolio import Portfolio
+from credit_assets.project import Project
+from credit_assets_tests.conftest import PROJECT
+from credit_assets_tests.onboarding.lender import loans, write
+
+Draft = Callable[..., Drafted]
+
+
+@pytest.fixture
+def drafted(project: Project, tmp_path: Path) -> Draft:
+    """The portfolio `book` of loans.csv with columns replaced or added, and of other files."""
+
+    def of(others: dict[str, dict[str, Any]] | None = None, **columns: Any) -> Drafted:
+        changed = {name: values for name, values in (loans() | columns).items() if values is not None}
+        files = [write(tmp_path / "loans.csv", changed)]
+        files += [write(tmp_path / f"{name}.csv", content) for name, content in (others or {}).items()]
+        return new(project, "book", files)
+
+    return of
+
+
+def config(project: Project) -> str:
+    return project.config("book").read_text()
+
+
+def sql(project: Project, name: str = "features") -> str:
+    return (project.sql("book") / f"{name}.sql").read_text()
+
+
+def marks(done: Drafted) -> list[str]:
+    return [str(finding) for finding in done.to_confirm]
+
+
+def test_a_draft_is_a_portfolio_that_loads_and_binds(project, drafted):
+    done = drafted()
+    book = Portfolio.load(project, "book")
+    queries = load(project.sql("book"), book.models)
+    assert list(queries["features"].words) == ["amount", "rate", "purpose"]
+    assert queries["features"].words["amount"] == "Amount (amount)"
+    contract = feature_contracts(queries, book.models, book.entity_key)["features"]
+    assert column_types(contract) == {"loan_id": "VARCHAR", "amount": "BIGINT", "rate": "DOUBLE", "purpose": "VARCHAR"}
+    assert (book.target.column, book.target.bad, book.target.good) == ("default", (1,), (0,))
+    assert done.features == 3
+    assert done.files == (
+        project.config("book"),
+        project.config("book").with_suffix(".py"),
+        project.sql("book") / "features.sql",
+    )
+
+
+def test_the_drafted_contract_holds_the_files_rows_and_refuses_what_was_not_there(project, drafted):
+    drafted(income=[None if n % 3 else 10.5 for n in range(40)])
+    model = Portfolio.load(project, "book").models["applications"]
+    rows = pd.DataFrame(loans() | {"income": [None if n % 3 else 10.5 for n in range(40)]}).astype({"default": float})
+    con = duckdb.connect()
+    con.register("rows", rows)
+    assert held_to(con, "SELECT * FROM rows", model, {}) == []
+    for change, said in {
+        "CASE WHEN purpose = 'car' THEN 'boat' ELSE purpose END AS purpose": "must be one of",
+        "-amount AS amount": "must be at least 0",
+        "amount * 1000 AS amount": "must be at most 100000",
+        "'L0001' AS loan_id": "must be unique",
+        '"default" + 5 AS "default"': "must be one of 0, 1",
+        "nullif(purpose, 'car') AS purpose": "must not be empty",
+    }.items():
+        [broken] = held_to(con, f"SELECT * REPLACE ({change}) FROM rows", model, {})
+        assert said in broken.check, broken
+
+
+def test_a_word_seen_once_leaves_room_for_others(project, drafted):
+    drafted(colour=["red", "blue"] + ["green"] * 38)
+    assert "isin" not in project.config("book").with_suffix(".py").read_text().split("colour: ")[1].split("\n")[0]
+
+
+def test_every_guess_is_marked_where_it_stands(project, drafted):
+    done = drafted(
+        SEX=[1, 2] * 20,
+        recoveries=[0, 1, 2, 3] * 10,
+        int_rate=[3.5, 4.5] * 20,
+        overdue=[0, 1, 2, 98, 98] * 8,
+        application_date=["2020-01-31", "2020-02-01"] * 20,
+        birth_date=["1970-01-31", "1980-02-01"] * 20,
+    )
+    lines = {path.name: path.read_text().splitlines() for path in done.files}
+    for finding in done.to_confirm:
+        assert "CONFIRM" in lines[Path(finding.file).name][finding.line - 1]
+        assert not finding.error
+    assert [mark.split(" is a guess")[0].split(": ", 1)[1] for mark in marks(done)] == [
+        "entity_key: loan_id",
+        "target: {column: default, bad: [1], good: [0]}",
+        "delivery: {every: quarter}",
+        "gender: {column: SEX}",
+        "a guess: birth_date is age, by its name; it has no groups to audit as it is; keep it out of features, "
+        "or deliver it in groups",
+        "recoveries: known only after the decision",
+        "int_rate: the lender's own price or grade",
+        "policy: {target_approval_rate: 0.8}",
+        'a guess: 98 (16 rows) taken for "not known"; all others lie from 0 to 2',
+    ]
+    assert sum("CONFIRM:" in line for text in lines.values() for line in text) == len(done.to_confirm)
+
+
+def test_what_a_model_must_not_see_is_no_feature(project, drafted):
+    drafted(
+        sex=["male", "female"] * 20,
+        recoveries=[0, 1, 2, 3] * 10,
+        dob=["1970-01-31", "1980-02-01"] * 20,
+        always=[1] * 40,
+        never=[None] * 40,
+        customer_no=range(40),
+        issue_year=[2019, 2020] * 20,
+    )
+    book = Portfolio.load(project, "book")
+    assert list(load(project.sql("book"), book.models)["features"].words) == ["amount", "rate", "purpose"]
+    said = sql(project)
+    assert "Left out, protected: dob, sex." in said or "Left out, protected: sex, dob." in said
+    assert "Left out, known only after the decision: recoveries." in said
+    assert "Left out, empty or always the same: always, never." in said
+    assert "Left out, names that only tell rows apart: customer_no." in said
+    assert "Left out, when the application came: issue_year." in said
+
+
+def of_features(project: Project, query: str) -> list[tuple[Any, ...]]:
+    """What a query over `features` gives on the delivered rows, typed as the contracts say."""
+    book = Portfolio.load(project, "book")
+    con = duckdb.connect()
+    for table, settings_ in book.tables.items():
+        for path in project.root.parent.glob(f"{settings_.files[0]}.csv"):
+            types = column_types(book.models[table])
+            columns = ", ".join(f"'{name}': '{kind}'" for name, kind in types.items())
+            read = f"read_csv('{path}', types = {{{columns}}}, nullstr = '')"
+            con.execute(f"CREATE TABLE {table} AS SELECT * FROM {read}")
+    for name, query_ in load(project.sql("book"), book.models).items():
+        con.execute(f"CREATE VIEW {name} AS {query_.sql}")
+    return con.execute(query).fetchall()
+
+
+def test_numbers_are_read_and_what_stands_for_not_known_is_null(project, drafted):
+    drafted(
+        overdue=[0, 1, 2, 96, 98] * 8,
+        util=["13.5%", "NA", "7%", None, "0%"] * 8,
+    )
+    assert of_features(project, "SELECT DISTINCT overdue, util FROM features ORDER BY ALL") == [
+        (0, 13.5),
+        (1, None),
+        (2, 7.0),
+        (None, 0.0),
+        (None, None),
+    ]
+
+
+def test_dates_become_days_before_the_application(project, drafted):
+    drafted(issue_d=["Mar-2020", "Apr-2020"] * 20, first_line=["2020-02-01", "2019-04-01"] * 20)
+    assert of_features(project, "SELECT DISTINCT days_since_first_line FROM features ORDER BY ALL") == [(29,), (366,)]
+    assert "delivery: {every: quarter} # CONFIRM: issue_d is when" in config(project)
+
+
+def test_free_text_gives_its_length_and_many_words_nothing(project, drafted):
+    texts = [f"I need the money for reason number {n}" for n in range(80)]
+    drafted(
+        loan_id=[f"L{n}" for n in range(80)],
+        amount=range(80),
+        rate=None,
+        purpose=texts,
+        default=[0, 1, 0, 0] * 20,
+        zip_code=[f"{n:03}xx" for n in range(80)],
+    )
+    assert of_features(project, "SELECT min(purpose_length), max(purpose_length) FROM features") == [(36, 37)]
+    assert "Left out, many different words (training.encodings can make numbers of them)" not in sql(project)
+    assert "zip_code" in sql(project).split("select")[0]
+
+
+def test_children_give_counts_means_largest_and_last(project, drafted):
+    names = loans()["loan_id"]
+    payments = {
+        "loan_id": [names[0]] * 3 + [names[1]],
+        "paid_on": ["2020-01-01", "2020-03-01", "2020-02-01", "2020-01-01"],
+        "paid": [10, 20, 60, 5],
+        "way": ["post", "bank", "post", "post"],
+    }
+    drafted({"payments": payments})
+    assert of_features(
+        project,
+        "SELECT payments_rows, payments_paid_mean, payments_paid_max, payments_paid_last, payments_way_kinds, "
+        "payments_way_last FROM features ORDER BY loan_id LIMIT 3",
+    ) == [(3, 30.0, 60, 20, 2, "bank"), (1, 5.0, 5, 5, 1, "post"), (None,) * 6]
+    assert "-- CONFIRM: every row of payments was known when the applicant applied" in sql(project, "payments_features")
+
+
+def test_rows_of_children_after_the_application_do_not_count(project, drafted):
+    names = loans()["loan_id"]
+    payments = {"loan_id": [names[0]] * 3, "paid_on": ["2020-01-01", "2020-02-01", "2020-02-02"], "paid": [10, 20, 60]}
+    drafted({"payments": payments}, application_date=["01.02.2020"] * 40)
+    got = of_features(project, "SELECT payments_rows, payments_paid_max FROM features ORDER BY loan_id LIMIT 1")
+    assert got == [(2, 20)]
+    assert "CONFIRM" not in sql(project, "payments_features")
+
+
+def test_a_book_without_a_key_numbers_its_rows(project, drafted):
+    drafted(loan_id=None)
+    book = Portfolio.load(project, "book")
+    assert (book.entity_key, book.tables["applications"].numbered) == ("application_id", "application_id")
+
+
+def test_a_small_book_is_set_up_for_its_size_and_the_gate_stays_as_it_is(project, drafted):
+    drafted()
+    book = Portfolio.load(project, "book")
+    assert (book.training.cv_folds, book.training.holdout_share) == (5, 0.4)
+    assert (book.performance.min_outcomes, book.automation.min_new_outcomes) == (100, 100)
+    assert "10 are too few to judge a model by" in config(project)
+    assert book.evaluation == Portfolio.load(Project(PROJECT), "home_credit").evaluation
+
+
+# -- written whole, over nothing -------------------------------------------------------------------------
+
+
+def tree(project: Project) -> dict[str, str]:
+    return {str(path.relative_to(project.root)): path.read_text() for path in project.root.rglob("*") if path.is_file()}
+
+
+PLACES = ("configs/book.yaml", "configs/book.py", "sql/book/features.sql", "sql/book/other.sql")
+
+
+@pytest.mark.parametrize("existing", [s for n in range(1, 5) for s in itertools.combinations(PLACES, n)])
+def test_nothing_is_written_where_anything_of_the_portfolio_is(project, drafted, existing):
+    for place in existing:
+        (project.root / place).parent.mkdir(parents=True, exist_ok=True)
+        (project.root / place).write_text("mine")
+    before = tree(project)
+    with pytest.raises(FileExistsError, match="exists already, and nothing is written over it"):
+        drafted()
+    assert tree(project) == before
+
+
+@pytest.mark.parametrize("what", ["default", "sql", "workspace"])
+def test_where_it_cannot_be_written_whole_nothing_is(project, drafted, what):
+    if what == "sql":
+        (project.root / "sql").write_text("a file in the way")
+    elif what == "workspace":
+        (project.root / "workspace.yaml").write_text("load_from: [{python_module: {module_name: x}}]\n")
+    before = tree(project)
+    with pytest.raises((BookError, OSError)):
+        drafted(**({"default": None} if what == "default" else {}))
+    assert tree(project) == before
+
+
+@pytest.mark.parametrize("name", ["Book", "1st", "my-book", "", "../book", "book\n"])
+def test_a_name_that_cannot_be_a_portfolios_is_refused(project, tmp_path, name):
+    with pytest.raises(BookError, match="cannot be a portfolio's name"):
+        new(project, name, [write(tmp_path / "loans.csv", loans())])
+
+
+def test_the_portfolio_is_added_to_the_workspace_once_and_all_else_stays(project, drafted):
+    before = (project.root / "workspace.yaml").read_text()
+    drafted()
+    after = (project.root / "workspace.yaml").read_text()
+    assert after.startswith(before.rstrip("\n"))
+    assert yaml.safe_load(after)["load_from"][-1]["python_module"]["attribute"] == "book"
+    assert listed(after, "book") == after
+
+
+def test_an_entry_is_added_behind_the_last_and_before_what_follows():
+    text = "# head\nload_from:\n- python_module: {module_name: a, attribute: x}\n\n# tail\nother: 1\n"
+    assert listed(text, "book") == (
+        "# head\nload_from:\n- python_module: {module_name: a, attribute: x}\n"
+        "- python_module:\n    module_name: credit_assets.definitions\n    attribute: book\n"
+        "    location_name: book\n    working_directory: .\n"
+        "\n# tail\nother: 1\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["", "- a\n", "load_from: []\n", "load_from: [{python_module: {attribute: x}}]\n", "a: ["]
+)
+def test_a_workspace_of_another_shape_is_left_to_its_owner(text):
+    with pytest.raises(BookError, match="by hand"):
+        listed(text, "book")
+
+
+# -- whatever the files hold -----------------------------------------------------------------------------
+
+ODD = ["order", "select", "Group By", "1st", "naïve größe", "a'b", "收入", "x" * 70, "class", "import", "validate"]
+LETTERS = st.characters(exclude_characters='"', exclude_categories=["Cs", "Cc", "Zl", "Zp"])
+NAMES = st.one_of(st.sampled_from(ODD), st.text(LETTERS, min_size=1, max_size=9))
+CELLS: tuple[st.SearchStrategy[Any], ...] = (
+    st.integers(-(10**6), 10**6),
+    st.floats(-1e6, 1e6).map(lambda number: round(number, 3)),
+    st.sampled_from(["a", "b b", "it's", "c,d", 'e"f', "ß"]),
+    st.sampled_from([0, 1, 98, 99, 365243]),
+    st.dates().map(str),
+    st.sampled_from(["1%", "2.5%", "NA"]),
+    st.none(),
+)
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> dict[str, list[Any]]:
+    rows = 2 * draw(st.integers(3, 9))
+    names = draw(st.lists(NAMES, min_size=1, max_size=7, unique_by=lambda name: name.lower()))
+    names = [name for name in names if name.strip() and name.lower() not in ("batch", "target", "amount")]
+    table: dict[str, list[Any]] = {"target": [n % 2 for n in range(rows)], "amount": [n // 2 for n in range(rows)]}
+    for name in names:
+        cells = draw(st.sampled_from(CELLS))
+        table[name] = draw(st.lists(st.one_of(cells, st.none()), min_size=rows, max_size=rows))
+    return table
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@given(tables())
+def test_whatever_the_columns_are_called_and_hold_the_draft_loads_and_binds(table):
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "configs").mkdir()
+        shutil.copy(PROJECT / "workspace.yaml", folder)
+        project = Project(Path(folder))
+        # What it writes is checked on the way, and a draft that fails there is an error.
+        done = new(project, "book", [write(Path(folder) / "loans.csv", table)], target="target")
+        assert done.features >= 1
+        book = Portfolio.load(project, "book")
+        assert set(table) <= set(book.models["applications"].to_schema().columns)

@@ -1,0 +1,76 @@
+"""Names and words for columns."""
+
+from __future__ import annotations
+
+import duckdb
+import pytest
+import sqlglot
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlglot import exp
+
+from credit_assets.onboarding.wording import distinct, in_sql, parts, phrase, plain, words
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("credit_amount", "Credit amount"),
+        ("AMT_INCOME_TOTAL", "Amount income total"),
+        ("mths_since_last_delinq", "Months since last delinquency"),
+        ("creditHistory", "Credit history"),
+        ("BILL_AMT1", "Bill amount 1"),
+        ("default payment next month", "Default payment next month"),
+        ("???", "Column"),
+    ],
+)
+def test_a_columns_name_is_said_in_plain_words(name, said):
+    assert phrase(name) == said
+    assert words(name) == f"{said} ({name})"
+
+
+def test_words_stand_on_one_line():
+    assert words("two\nlines") == "Two lines (two lines)"
+
+
+@pytest.mark.parametrize(
+    ("name", "made"),
+    [
+        ("Größe", "grosse"),
+        ("2nd loan", "column_2nd_loan"),
+        ("Área (m²)", "area_m2"),
+        ("收入", "column"),
+        ("a--b", "a_b"),
+    ],
+)
+def test_a_name_is_made_of_small_letters_digits_and_underscores(name, made):
+    assert plain(name) == made
+
+
+def test_a_name_that_is_taken_is_numbered_whatever_its_case():
+    assert distinct("Rate", ["amount"]) == "Rate"
+    assert distinct("Rate", ["rate", "rate_2"]) == "Rate_3"
+
+
+@given(st.text(min_size=1, max_size=20))
+def test_a_plain_name_can_always_be_a_column(name):
+    made = plain(name)
+    assert made[0].isalpha() and made.isascii() and made == made.lower() and made.replace("_", "a").isalnum()
+
+
+@pytest.mark.parametrize("upper", [False, True])
+def test_a_column_with_a_keyword_for_a_name_is_read_as_a_column(upper):
+    with duckdb.connect() as con:
+        known = [word for (word,) in con.execute("SELECT keyword_name FROM duckdb_keywords()").fetchall()]
+        names = [*known, "current_user", "localtime", "rownum", "map", "if", "next", "text", "date"]
+        names = list(dict.fromkeys(name.upper() if upper else name for name in names))
+        con.execute("CREATE TABLE t (" + ", ".join(f'"{name}" INT' for name in names) + ")")
+        con.execute(f"INSERT INTO t VALUES ({', '.join(map(str, range(len(names))))})")
+        query = f"SELECT {', '.join(f'{in_sql(name)} AS c{n}' for n, name in enumerate(names))} FROM t"
+        assert con.execute(query).fetchall() == [tuple(range(len(names)))]
+    for projection, name in zip(sqlglot.parse_one(query, dialect="duckdb").expressions, names, strict=True):
+        assert isinstance(projection.this, exp.Column) and projection.this.name == name, name
+
+
+def test_parts_of_a_name():
+    assert parts("Loan-Status  2") == ["loan", "status", "2"]
