@@ -57,3 +57,16 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Line:
     deliver_sample(project)
     said: list[str] = []
     return Line(project, run(project, said), said)
+
+
+@pytest.fixture(scope="session")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project with a registry of its own, which takes long to make. Only to be copied."""
+    from credit_assets.models import registry
+    from credit_assets_tests.small_project import FEW_FEATURES, make_project
+
+    project = make_project(tmp_path_factory.mktemp("empty") / "project", sql=FEW_FEATURES)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        registry.prepare(project.tracking_uri)
+    return project

@@ -165,6 +165,14 @@ def killed_at(words: str, process: subprocess.Popen[str]) -> str:
     return said
 
 
+def latest_metadata(project: Project, asset: str, book: str = BOOK) -> dict[str, Any]:
+    """The metadata of the asset's latest materialization."""
+    with instance_of(project) as instance:
+        event = instance.get_latest_materialization_event(dg.AssetKey([book, asset]))
+    assert event is not None and event.asset_materialization is not None
+    return {name: value.value for name, value in event.asset_materialization.metadata.items()}
+
+
 def table(project: Project, name: str, batch: str | None = None) -> pd.DataFrame:
     """The rows of a table of the lake (of one batch), in a fixed order."""
     import duckdb

@@ -274,7 +274,10 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
     def _population(
         context: dg.AssetExecutionContext, lake: LakeResource, model: "PDModel", learned: duckdb.DuckDBPyRelation
     ) -> Reference | None:
-        """The newest batch and the candidate's PDs of it; None where the candidate learned from it."""
+        """The newest batch and the candidate's PDs of it; None where the candidate learned from it, and for a first
+        champion, which no shift asked for."""
+        if registry.champion(uri, name) is None:
+            return None
         table = portfolio.table("features")
         newest = max(batch for batch, commit in lake.lake.batches(table).items() if int(commit.metadata["rows"]))
         if (newest,) in learned.project("batch").distinct().fetchall():

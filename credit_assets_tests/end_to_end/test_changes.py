@@ -21,6 +21,7 @@ from credit_assets.automation.runs import RunOutcome
 from credit_assets.definitions import build
 from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
+from credit_assets.monitoring.drift import Reference
 from credit_assets.portfolio import Portfolio
 from credit_assets.project import Project
 from credit_assets.raw.delivery import Inbox
@@ -153,6 +154,19 @@ def test_a_challenger_is_tested_on_the_newest_outcomes_beside_the_champion(proje
     assert [outcome.errors for outcome in challenged.outcomes] == [()]
     assert challenged.status["champion"]["version"] == 2
     assert challenged.aliases == {"champion": 2, "previous_champion": 1}
+
+
+def test_the_newest_batch_and_the_challengers_pds_of_it_are_kept_as_what_it_is_put_in_charge_of(project, challenged):
+    uri = project.tracking_uri
+    with inside(project):
+        with registry.artifact(uri, registry.run_of(uri, BOOK, 2), registry.POPULATION) as path:
+            population = Reference.load(path)
+        model, _ = registry.load(uri, BOOK, 2)
+    assert population.batch == NEWEST
+    assert population.features == list(model.features)
+    pds = pd.Series(model.pd(table(project, "features", NEWEST)))
+    assert population.sketches["pd"].rows == len(pds)
+    assert population.sketches["pd"].median() == pytest.approx(pds.quantile(0.5, interpolation="lower"))
 
 
 def test_the_champion_before_was_judged_on_the_same_rows(project, challenged):

@@ -6,7 +6,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import dagster as dg
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,7 +17,7 @@ from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
 from credit_assets.project import Project
 from credit_assets.raw.delivery import Inbox
-from credit_assets_tests.small_project import inside, make_project
+from credit_assets_tests.small_project import inside, latest_metadata, make_project
 
 BOOK = "quarters"
 QUARTERS = ["2008-Q1", "2008-Q2", "2008-Q3", "2008-Q4", "2009-Q1", "2009-Q2"]
@@ -132,14 +131,6 @@ def rows(project: Project, name: str) -> pd.DataFrame:
     return duckdb.sql(Lake(project.lake).query(f"{BOOK}/{name}")).df()
 
 
-def told(project: Project, asset: str) -> dict[str, Any]:
-    """The metadata of the asset's latest materialization."""
-    with inside(project), dg.DagsterInstance.get() as instance:
-        event = instance.get_latest_materialization_event(dg.AssetKey([BOOK, asset]))
-    assert event is not None and event.asset_materialization is not None
-    return {name: value.value for name, value in event.asset_materialization.metadata.items()}
-
-
 def records(table: Any) -> pd.DataFrame:
     return pd.DataFrame([record.data for record in table.records])
 
@@ -149,7 +140,7 @@ def test_a_feature_that_is_left_out_is_made_and_not_learned_from(project: Projec
     assert list(rows(project, "training_set").columns) == [
         *("id", "batch", "income", "score", "purpose", "target", "fold"),
     ]
-    left_out = records(told(project, "training_set")["left_out"])
+    left_out = records(latest_metadata(project, "training_set", BOOK)["left_out"])
     assert left_out.to_dict("records") == [
         {
             "feature": "grade_order",
@@ -166,7 +157,7 @@ def test_the_newest_batches_are_the_test_and_later_ones_are_held_out(project: Pr
     assert predictions[predictions["fold"] == "test"]["batch"].unique().tolist() == QUARTERS[-2:]
     # The first half of the training part is learned from only.
     assert sorted(predictions[predictions["fold"] != "test"]["batch"].unique()) == QUARTERS[2:4]
-    about = told(project, "xgboost")
+    about = latest_metadata(project, "xgboost", BOOK)
     assert about["folds_of"] == "batches"
     folds = records(about["folds"])
     assert folds["learned_from"].tolist() == ["2008-Q1 to 2008-Q2", "2008-Q1 to 2008-Q3"]
@@ -174,7 +165,7 @@ def test_the_newest_batches_are_the_test_and_later_ones_are_held_out(project: Pr
 
 
 def test_the_evaluation_tells_of_every_batch_and_draws_its_vintages(project: Project) -> None:
-    about = told(project, "evaluation")
+    about = latest_metadata(project, "evaluation", BOOK)
     by_batch = records(about["performance_by_batch"])
     assert by_batch["batch"].tolist() == QUARTERS
     assert by_batch["fold"].tolist() == [*["learned from"] * 2, *["held out"] * 2, *["test"] * 2]
@@ -183,7 +174,7 @@ def test_the_evaluation_tells_of_every_batch_and_draws_its_vintages(project: Pro
     for quarter, share in zip(by_age["batch"], by_age["12 months"], strict=True):
         assert share == pytest.approx((loans(quarter)["status"] == "Charged Off").mean(), abs=1e-4)
     assert {"Default rate by batch", "Vintage curves"} <= about.keys()
-    report = Path(told(project, "promotion_gate")["report"]).read_text()
+    report = Path(latest_metadata(project, "promotion_gate", BOOK)["report"]).read_text()
     assert "By batch" in report and 'alt="Vintage curves"' in report
 
 

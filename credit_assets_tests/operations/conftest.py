@@ -20,7 +20,7 @@ from credit_assets.operations.timeline import timeline
 from credit_assets.portfolio import Portfolio
 from credit_assets.project import Project
 from credit_assets.schemas.operations import Timeline
-from credit_assets_tests.small_project import BOOK, FEW_FEATURES, copy_of, make_project
+from credit_assets_tests.small_project import BOOK, copy_of
 
 
 @dataclass
@@ -88,16 +88,6 @@ class Book:
     def of_kind(self, *kinds: str) -> list[dict[str, Any]]:
         told = self.told()
         return told[told["kind"].isin(kinds)].to_dict("records")
-
-
-@pytest.fixture(scope="package")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project with a registry of its own, which takes long to make."""
-    project = make_project(tmp_path_factory.mktemp("empty") / "project", sql=FEW_FEATURES)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        registry.prepare(project.tracking_uri)
-    return project
 
 
 @pytest.fixture

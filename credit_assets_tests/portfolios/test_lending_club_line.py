@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
-import dagster as dg
 import duckdb
 import pandas as pd
 import pytest
@@ -21,7 +19,7 @@ from credit_assets.project import Project
 from credit_assets.raw.delivery import Inbox
 from credit_assets.raw.vintages import cut_up
 from credit_assets_tests.conftest import PROJECT
-from credit_assets_tests.small_project import inside
+from credit_assets_tests.small_project import inside, latest_metadata
 
 BOOK = "lending_club"
 NEWEST = "2010-Q4"
@@ -61,14 +59,6 @@ def rows(project: Project, table: str) -> pd.DataFrame:
     return duckdb.sql(Lake(project.lake).query(f"{BOOK}/{table}")).df()
 
 
-def told(project: Project, asset: str) -> dict[str, Any]:
-    """The metadata of the asset's latest materialization."""
-    with inside(project), dg.DagsterInstance.get() as instance:
-        event = instance.get_latest_materialization_event(dg.AssetKey([BOOK, asset]))
-    assert event is not None and event.asset_materialization is not None
-    return {name: value.value for name, value in event.asset_materialization.metadata.items()}
-
-
 def test_every_loan_is_in_the_quarter_that_it_was_issued_in(project):
     applications = rows(project, "applications")
     issued = pd.to_datetime(applications["issue_d"])
@@ -82,11 +72,11 @@ def test_the_model_passes_every_gate_and_becomes_champion(project):
     gate = rows(project, "promotion_gate")
     assert gate["passed"].all(), gate[~gate["passed"]]
     assert registry.champion(project.tracking_uri, BOOK) is not None
-    assert told(project, "evaluation")["auc"] >= 0.665
+    assert latest_metadata(project, "evaluation", BOOK)["auc"] >= 0.665
 
 
 def test_the_evaluation_tells_of_each_quarter_and_draws_the_vintages(project):
-    about = told(project, "evaluation")
+    about = latest_metadata(project, "evaluation", BOOK)
     by_batch = pd.DataFrame([record.data for record in about["performance_by_batch"].records])
     assert by_batch["batch"].tolist() == sorted(rows(project, "applications")["batch"].unique())
     assert by_batch.loc[by_batch["fold"] == "test", "batch"].tolist() == [f"2010-Q{n}" for n in range(1, 5)]

@@ -22,7 +22,7 @@ from credit_assets.portfolio import Portfolio
 from credit_assets.project import Project
 from credit_assets.resources import AUTOMATIC_TAG, WHY_TAG, lake_resource
 from credit_assets.scoring.assets import assets
-from credit_assets_tests.small_project import BOOK, FEW_FEATURES, make_project
+from credit_assets_tests.small_project import BOOK
 
 STEP = f"{BOOK}__champion"
 DEMANDS = {
@@ -98,16 +98,6 @@ class Line:
 
     def moves(self) -> list[tuple[int, str]]:
         return [(event.version, event.by) for event in registry.history(self.uri, BOOK)]
-
-
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project with a registry of its own, which takes long to make."""
-    project = make_project(tmp_path_factory.mktemp("empty") / "project", sql=FEW_FEATURES)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        registry.prepare(project.tracking_uri)
-    return project
 
 
 @pytest.fixture
