@@ -13,7 +13,16 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, ValidationInfo, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from credit_assets.automation.config import AutomationConfig
 from credit_assets.automation.notifications import AlertsConfig
@@ -31,6 +40,33 @@ from credit_assets.schemas.table import Table, outcomes_of, with_text_key
 from credit_assets.scoring.scorecard import ScorecardConfig
 
 OUTCOMES = "outcomes"
+TAKEN = frozenset(
+    [
+        "alert_sensor",
+        "build",
+        "column_types",
+        "dg",
+        "evaluation",
+        "fairness",
+        "features",
+        "jobs",
+        "lake_io_manager",
+        "lake_resource",
+        "lineage",
+        "load",
+        "maintenance",
+        "mlflow_resource",
+        "models",
+        "monitoring",
+        "operations",
+        "raw",
+        "raw_lineage",
+        "schedules",
+        "scoring",
+        "sensors",
+    ]
+)
+"""What `definitions.py`, where portfolios are found by name, has of its own."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -108,9 +144,19 @@ class Portfolio(BaseModel):
             portfolio = cls.model_validate(yaml.safe_load(text), context={"folder": path.parent})
         except (yaml.YAMLError, ValidationError) as error:
             raise ConfigError(f"{path}: {_words(error, text)}") from error
+        except Exception as error:
+            # The file of contracts is its writer's: anything may go wrong in it.
+            raise ConfigError(f"{path}: contracts: {type(error).__name__}: {error}") from error
         if portfolio.name != name:
             raise ConfigError(f"{path}: name: is {portfolio.name!r}, but the file is called {name}.yaml.")
         return portfolio
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_free(cls, name: str) -> str:
+        if name in TAKEN:
+            raise ValueError(f"{name} is a name of the platform's own; call the portfolio otherwise")
+        return name
 
     @model_validator(mode="after")
     def _tables_have_contracts(self, info: ValidationInfo) -> Portfolio:

@@ -14,7 +14,7 @@ import yaml
 from credit_assets import definitions
 from credit_assets.definitions import build
 from credit_assets.features.queries import FeatureQueryError
-from credit_assets.portfolio import ConfigError
+from credit_assets.portfolio import TAKEN, ConfigError
 from credit_assets_tests.conftest import PROJECT
 from credit_assets_tests.small_project import BOOK, FEW_FEATURES, make_project
 
@@ -132,3 +132,8 @@ def test_a_feature_of_a_column_that_is_not_there_does_not_load_and_is_named(tmp_
     project = make_project(tmp_path / "project", sql=FEW_FEATURES.replace("AMT_INCOME_TOTAL", "AMT_INCOME"))
     with pytest.raises(FeatureQueryError, match=r"features\.sql: Column 'amt_income' could not be resolved. Line: 4"):
         build(BOOK, project)
+
+
+def test_what_the_module_has_of_its_own_can_be_no_portfolio():
+    own = {name for name in vars(definitions) if name[0].islower()}
+    assert own == TAKEN

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from credit_assets.lake.contracts import column_types, keys
+from credit_assets.lake.contracts import column_types, keys, rules
 from credit_assets.portfolio import ConfigError, Portfolio
 from credit_assets.project import Project
 from credit_assets.schemas.scores import Scores
@@ -63,6 +63,9 @@ def test_home_credit_is_read_with_its_contracts_parents_before_children():
         ({"fairness": {"blocking": ["faith"]}}, "fairness.blocking: faith is not under `protected`"),
         ({"fairness": {"reference": {"faith": "none"}}}, "fairness.reference: faith is not under `protected`"),
         ({"target": {"column": "TARGET", "bad": [1], "good": [0, 1]}}, "target: Value error, 1: both bad and good"),
+        ({"target": {"column": "TARGET", "bad": [1], "good": ["1"]}}, "target: Value error, 1: both bad and good"),
+        ({"target": {"column": "TARGET", "bad": [True]}}, "put the word in quotes"),
+        ({"name": "features"}, "features is a name of the platform's own"),
         ({"contracts": "nowhere.py"}, "contracts: nowhere.py is no module or file with TABLES"),
         ({"contracts": "credit_assets.nowhere"}, "contracts: credit_assets.nowhere is no module or file with TABLES"),
         ({"tables": {"applications": {"files": ["a"]}}}, "tables and contracts in credit_assets.schemas.home_credit"),
@@ -174,6 +177,22 @@ def test_where_applicants_are_known_by_words_so_they_are_in_every_table(project)
 def test_only_a_column_of_text_can_be_numbered(project):
     with pytest.raises(ConfigError, match=r"tables\.applications\.numbered: amount is no text column of the table"):
         small(project, tables={"applications": {"files": ["loans"], "numbered": "amount"}})
+
+
+def test_words_that_the_applications_may_not_have_are_none_in_later_outcomes_either(project):
+    (project.root / "configs" / "small.py").write_text(
+        CONTRACTS.replace("nullable=True", 'isin=["lost", "repaid", "runs"], nullable=True')
+    )
+    project.config("small").write_text(yaml.safe_dump(SMALL))
+    [rule] = [rule for rule in rules(Portfolio.load(project, "small").models["outcomes"]) if "one of" in rule.words]
+    assert rule.column == "how it went" and rule.words == "must be one of lost, repaid, runs"
+
+
+def test_a_mistake_in_a_file_of_contracts_is_told_in_a_line(project):
+    (project.root / "configs" / "small.py").write_text("TABLES = {'applications': Applications}\n")
+    project.config("small").write_text(yaml.safe_dump(SMALL))
+    with pytest.raises(ConfigError, match=r"small\.yaml: contracts: NameError: name 'Applications' is not defined"):
+        Portfolio.load(project, "small")
 
 
 def test_two_projects_have_contracts_of_one_name_each_its_own(project, tmp_path):

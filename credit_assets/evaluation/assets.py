@@ -15,6 +15,7 @@ from credit_assets.evaluation.report import html_report, write_page
 from credit_assets.evaluation.stability import score_stability
 from credit_assets.evaluation.vintages import by_age, performance_by_batch, vintage_curves
 from credit_assets.features.training_set import TEST, training_frame
+from credit_assets.lake.contracts import identifier
 from credit_assets.lake.io_managers import column_schema, contract, frame_table, picture
 from credit_assets.models import registry
 from credit_assets.models.estimators import PDModel
@@ -228,7 +229,7 @@ def _champion_psi(training_set: duckdb.DuckDBPyRelation, portfolio: Portfolio, p
     model = _champion(portfolio, project)
     if model is None:
         return None
-    rows = training_frame(training_set.project(", ".join(f'"{name}"' for name in ("fold", *model.features))))
+    rows = training_frame(training_set.project(", ".join(map(identifier, ("fold", *model.features)))))
     psi, _ = score_stability(pd.DataFrame({"fold": rows["fold"], "pd": model.pd(rows)}))
     return psi
 

@@ -17,6 +17,7 @@ import pandas as pd
 from credit_assets.evaluation.comparison import Comparison
 from credit_assets.evaluation.gate import Verdict, promotable
 from credit_assets.evaluation.metrics import Evaluation
+from credit_assets.schemas.evidence import NOTHING_AUDITED
 
 METRIC_WORDS = {
     "auc": "AUC",
@@ -76,6 +77,7 @@ def html_report(
         gate=gate,
         deciles=candidate.deciles.to_dict("records"),
         fairness_verdicts=fairness_verdicts.to_dict("records"),
+        nothing_audited=NOTHING_AUDITED,
         fairness_groups={name: rows.to_dict("records") for name, rows in by_attribute},
         plots=plots,
         by_batch=by_batch.to_dict("records"),

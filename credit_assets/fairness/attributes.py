@@ -49,6 +49,8 @@ class ProtectedAttribute(BaseModel):
     def _bands_where_needed(self) -> ProtectedAttribute:
         if (self.kind == "words") == bool(self.bands):
             raise ValueError("bands (in years) go with kind: years or days_before, and only with them")
+        if mapped := set(self.not_judged) & set(self.words):
+            raise ValueError(f"not_judged: {', '.join(sorted(mapped))} is a code; name the word that it is put into")
         if self.words and self.kind != "words":
             raise ValueError("words go with kind: words, and only with it")
         return self
@@ -63,7 +65,7 @@ class ProtectedAttribute(BaseModel):
             return bands_of_years(values, self.bands)
         if self.kind == "days_before":
             return bands_of_years(years_before(values), self.bands)
-        if not self.words:
+        if not self.words and not pd.api.types.is_numeric_dtype(values):
             return values
         words = {value: self.words.get(_as_text(value), _as_text(value)) for value in values.dropna().unique()}
         others = sorted(set(words.values()) - set(self.words.values()))

@@ -22,11 +22,6 @@ from credit_assets.schemas.evidence import FairnessGroups, FairnessVerdicts
 NOT_GIVEN = "not given"
 DAYS_IN_A_YEAR = 365.25
 
-NOTHING_AUDITED = (
-    "No protected attribute (sex, race, age, ...) is in this book, so nothing was audited. "
-    "That is no evidence that groups are treated alike: unequal treatment would not be seen here."
-)
-
 
 class FairnessConfig(BaseModel):
     """What is judged, against whom, and what a failure means."""

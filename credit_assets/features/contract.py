@@ -29,6 +29,10 @@ DTYPES: dict[str, Any] = {
 }
 
 
+RESERVED = ("batch", "target", "fold", "applicant")
+"""Columns that the platform puts beside the features."""
+
+
 class FeatureError(ValueError):
     """A feature query does not fit the tables it reads; the message names the file's stem."""
 
@@ -97,6 +101,10 @@ def _key_dtype(kind: str) -> type:
 def _contract(query: FeatureQuery, types: Mapping[str, str], entity_key: str) -> type[Table]:
     if entity_key not in types:
         raise FeatureError(f"{query.name}.sql: the result has no column {entity_key}.")
+    if taken := next((column for column in types if column.lower() in RESERVED and column != entity_key), None):
+        raise FeatureError(
+            f"{query.name}.sql: column {taken} has a name of the platform's own ({', '.join(RESERVED)}); rename it."
+        )
     if odd := {column: kind for column, kind in types.items() if kind not in DTYPES}:
         column, kind = next(iter(odd.items()))
         raise FeatureError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from credit_assets.lake.contracts import identifier
 from credit_assets.lake.tables import sql_text
@@ -28,10 +28,17 @@ class Target(BaseModel):
     def _column_alone(cls, given: Any) -> Any:
         return {"column": given} if isinstance(given, str) else given
 
+    @field_validator("bad", "good", mode="before")
+    @classmethod
+    def _words_as_written(cls, given: Any) -> Any:
+        if any(isinstance(word, bool) for word in given or ()):
+            raise ValueError("YAML takes yes, no, true, false, on and off for something else: put the word in quotes")
+        return given
+
     @model_validator(mode="after")
     def _one_meaning_a_word(self) -> Target:
-        if both := set(self.bad) & set(self.good):
-            raise ValueError(f"{', '.join(map(str, sorted(both, key=str)))}: both bad and good")
+        if both := set(map(str, self.bad)) & set(map(str, self.good)):
+            raise ValueError(f"{', '.join(sorted(both))}: both bad and good")
         return self
 
     def sql(self, relation: str | None = None) -> str:

@@ -154,7 +154,7 @@ def split_summary(training_set: pd.DataFrame) -> pd.DataFrame:
 def training_frame(training_set: duckdb.DuckDBPyRelation) -> pd.DataFrame:
     """The training set in memory, numbers as float32: what the models compute with, at half the size."""
     kept = [
-        f'CAST("{name}" AS FLOAT) AS "{name}"' if str(kind) == "DOUBLE" else f'"{name}"'
+        f"CAST({identifier(name)} AS FLOAT) AS {identifier(name)}" if str(kind) == "DOUBLE" else identifier(name)
         for name, kind in zip(training_set.columns, training_set.types, strict=True)
     ]
     return training_set.project(", ".join(kept)).df()

@@ -136,7 +136,8 @@ class DesignMatrix:
         for block in range(1, folds + 1):
             held_out = self.training & (block_of == block)
             earlier = self.training & (block_of < block)
-            pairs.append((earlier & ~np.isin(self.keys, self.keys[held_out]), held_out))
+            again = pd.Series(self.keys).isin(self.keys[held_out]).to_numpy()
+            pairs.append((earlier & ~again, held_out))
         return pairs
 
     def _refuse_one_outcome(self, pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:

@@ -259,7 +259,8 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
         test = lake.connection.sql(_training_set(lake, portfolio, version.tags)).filter(f"fold = '{TEST}'")
         then = sample(test, [name for name in test.columns if name not in ("target", "fold", "batch")], key)
         then[SCORE] = model.pd(then)
-        now = features.set_alias("f").join(scores.project(f'applicant AS "{key}", {SCORE}').set_alias("s"), key)
+        scored = scores.project(f"applicant AS {identifier(key)}, {SCORE}")
+        now = features.set_alias("f").join(scored.set_alias("s"), identifier(key))
         write_report(
             then[columns],
             sample(now, columns, key),
@@ -283,7 +284,7 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
         if (newest,) in learned.project("batch").distinct().fetchall():
             return None
         rows = lake.connection.sql(lake.select(context, table, [newest]))
-        pds = model.pd(training_frame(rows.project(", ".join(f'"{feature}"' for feature in model.features))))
+        pds = model.pd(training_frame(rows.project(", ".join(map(identifier, model.features)))))
         scores = lake.connection.from_df(pd.DataFrame({SCORE: pds}))
         return replace(Reference.build(rows, model.features, config, SCORE, scores), batch=newest)
 
@@ -341,7 +342,7 @@ def _training_set(lake: LakeResource, portfolio: Portfolio, tags: dict[str, str]
 def _learned_from(lake: LakeResource, portfolio: Portfolio, tags: dict[str, str]) -> np.ndarray:
     """The applicants in the training or validation part of the training set that a model learned from."""
     rows = lake.connection.sql(_training_set(lake, portfolio, tags)).filter(f"fold <> '{TEST}'")
-    return rows.project(f'"{portfolio.entity_key}" AS applicant').distinct().fetchnumpy()["applicant"]
+    return rows.project(f"{identifier(portfolio.entity_key)} AS applicant").distinct().fetchnumpy()["applicant"]
 
 
 def _earlier_volumes(lake: LakeResource, portfolio: Portfolio, batch: str) -> list[int]:
@@ -374,9 +375,9 @@ def _against_predecessor(
     unseen = rows[rows["outcome"].notna() & ~rows["applicant"].isin(_learned_from(lake, portfolio, version.tags))]
     if few := too_few(unseen, portfolio.performance):
         return predecessor, few
-    known = lake.connection.from_df(unseen[["applicant"]]).project(f'applicant AS "{key}"')
-    wanted = ", ".join(f'"{column}"' for column in (key, *model.features))
-    frame = training_frame(features.join(known, key).project(wanted))
+    known = lake.connection.from_df(unseen[["applicant"]]).project(f"applicant AS {identifier(key)}")
+    wanted = ", ".join(map(identifier, (key, *model.features)))
+    frame = training_frame(features.join(known, identifier(key)).project(wanted))
     return predecessor, not_worse(unseen, pd.Series(model.pd(frame), index=frame[key]), portfolio.performance)
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pandas as pd
 import yaml
@@ -23,8 +24,8 @@ from pydantic import ValidationError
 from credit_assets.features.contract import FeatureError, check_encodings, feature_contracts, training_set_contract
 from credit_assets.features.guard import LeakageError, check_inputs, made_from
 from credit_assets.features.queries import FeatureQuery, FeatureQueryError, lineage, load, raw_lineage
-from credit_assets.lake.contracts import NUMBERS, column_types, keys, rules
-from credit_assets.lake.tables import BATCH
+from credit_assets.lake.contracts import NUMBERS, column_types, identifier, keys, rules
+from credit_assets.lake.tables import BATCH, sql_text
 from credit_assets.onboarding.drafts import MARK
 from credit_assets.portfolio import Portfolio, line_of
 from credit_assets.project import Project
@@ -90,6 +91,7 @@ class _Look:
             return 0
         schemas = self.at_contracts(portfolio)
         self.at_target(portfolio, schemas)
+        self.at_columns(portfolio, schemas.get(portfolio.application_table, {}))
         if vintage := portfolio.evaluation.vintage:
             for setting, column in vintage:
                 if column not in schemas.get(portfolio.application_table, {column}):
@@ -217,6 +219,26 @@ class _Look:
                         return file, number
         return file, start + 1
 
+    def at_columns(self, portfolio: Portfolio, columns: Mapping[str, str]) -> None:
+        """Settings that name a column of the applications, and patterns that every line of a file would match."""
+        split_by = portfolio.delivery.split_by
+        if columns and split_by is not None and split_by not in columns:
+            words = f"delivery.split_by: table {portfolio.application_table} has no column {split_by}"
+            self.add(self.config, line_of(self.root, ["delivery", "split_by"]), words)
+        for attribute, protected in portfolio.protected.items():
+            kind = columns.get(protected.column)
+            if kind is not None and protected.kind != "words" and kind not in NUMBERS:
+                words = (
+                    f"protected.{attribute}: kind {protected.kind} counts numbers, and {protected.column} is {kind}. "
+                    "Type it as a number in the contract, or audit its words"
+                )
+                self.add(self.config, line_of(self.root, ["protected", attribute]), words)
+        for table, settings in portfolio.tables.items():
+            for n, pattern in enumerate(settings.notes):
+                if not pattern.strip("*? "):
+                    words = f"tables.{table}.notes: {pattern!r} takes any line for no row. Say how such a line begins"
+                    self.add(self.config, line_of(self.root, ["tables", table, "notes", n]), words)
+
     def at_target(self, portfolio: Portfolio, schemas: Mapping[str, Mapping[str, str]]) -> None:
         target, table = portfolio.target, portfolio.application_table
         kind = schemas.get(table, {}).get(target.column)
@@ -224,14 +246,28 @@ class _Look:
             return
         checks = portfolio.models[table].to_schema().columns[target.column].checks
         known = next((list(check.statistics["allowed_values"]) for check in checks if check.name == "isin"), None)
+        line = line_of(self.root, ["target"])
+        given = yaml.safe_load(self.config.read_text(encoding="utf-8"))["target"]
+        if kind != "BOOLEAN" and isinstance(given, dict) and any(_truths(given.get(of)) for of in ("bad", "good")):
+            self.add(self.config, line, "target: yes, no, true and false are no words in YAML. Quote them")
+            return
+        con = duckdb.connect()
+        con.execute(f"CREATE TABLE applications ({identifier(target.column)} {kind})")
         for word in (*target.bad, *target.good):
             words = None
+            told = word if isinstance(word, int) else sql_text(word)
             if (kind == "VARCHAR" and isinstance(word, int)) or (kind in NUMBERS and isinstance(word, str)):
                 words = f"{word!r} is not of the type of {target.column} ({kind}). Quote words, and numbers not"
+            elif con.execute(f"SELECT try_cast({told} AS {kind}) IS NULL").fetchone() == (True,):
+                words = f"{word!r} is no value of {target.column} ({kind})"
             elif known is not None and word not in known:
                 words = f"{word!r} is none of the words that the contract allows in {target.column}"
             if words:
-                self.add(self.config, line_of(self.root, ["target"]), f"target: {words}")
+                self.add(self.config, line, f"target: {words}")
+        try:
+            con.execute(f"SELECT {target.sql()} FROM applications")
+        except duckdb.Error as error:
+            self.add(self.config, line, f"target: {str(error).splitlines()[0]}")
 
     # -- features ----------------------------------------------------------------------------------------
 
@@ -343,6 +379,10 @@ class _Look:
             if line.rstrip().endswith(words) and re.search(rf"\b{re.escape(feature)}\b", line):
                 return file, number
         return file, 1
+
+
+def _truths(words: Any) -> bool:
+    return any(isinstance(word, bool) for word in (words if isinstance(words, list) else [words]))
 
 
 def _sentence(words: str) -> str:

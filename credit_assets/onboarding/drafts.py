@@ -6,13 +6,15 @@ A guess that a person must confirm stands on a line with `CONFIRM: why`.
 from __future__ import annotations
 
 import glob
+import json
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
+from credit_assets.features.contract import RESERVED
 from credit_assets.onboarding.files import (
     BOOLEAN,
     EMPTY,
@@ -32,8 +34,8 @@ from credit_assets.schemas.table import Table as Contract
 
 MARK = "CONFIRM"
 
-RESERVED = ("batch", "target", "fold", "applicant")
-"""Columns that the platform puts beside the features."""
+OF_THE_CLASS = {"pa", "pd", "int", "float", "str", "Relation"}
+"""What the body of a contract's class refers to."""
 
 FREE_TEXT = 15
 """Mean length from which texts that are hardly ever the same are taken for free text."""
@@ -88,7 +90,7 @@ def _model(book: Book, table: Table, name: str) -> str:
         attributes.append(book.key)
         lines.append(f'    {book.key}: str = pa.Field(unique=True, description="The application, by batch and row")')
     for column in table.columns.values():
-        usable = in_python(column.name) and not hasattr(Contract, column.name)
+        usable = in_python(column.name) and not hasattr(Contract, column.name) and column.name not in OF_THE_CLASS
         attribute = distinct(column.name if usable else f"{plain(column.name)}_", attributes)
         attributes.append(attribute)
         kind, rules = _typed(book, column, applications)
@@ -156,7 +158,7 @@ def _python(value: Any, indent: int = 0) -> str:
             )
         return f"[{inside}]"
     if isinstance(value, str):
-        return '"' + repr("'" + value)[2:-1].replace('"', '\\"') + '"'
+        return json.dumps(value, ensure_ascii=False)
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:_}" if abs(value) < 10**15 else f"{float(value)!r}"
     return repr(value)
@@ -198,7 +200,7 @@ def features(book: Book) -> dict[str, str]:
     """The files of sql/NAME: stem to text."""
     names = _Names(book.key)
     applications, left = _of_applications(book, names)
-    own = [(child, _of_child(book, child, names)) for child in book.children if child.parent == "applications"]
+    own = [(child, _of_child(book, child, names)) for child in book.children if child not in book.idle]
     if not applications and not own:
         raise BookError(
             "Every column is a key, an outcome, protected or known too late: nothing is left to learn from."
@@ -310,11 +312,12 @@ def _notes(column: Column) -> list[str]:
 
 def _of_child(book: Book, child: Table, names: _Names) -> list[_Feature]:
     """How many rows an applicant has in the table, and what they say: mean, largest, last known."""
-    order = _order(child)
+    hidden = {*book.withheld, *book.protected_in[child.name]}
+    order = _order(child, hidden)
     name = child.name.replace("_", " ")
     made = [names.feature("count(*)", f"{child.name}_rows", f"Number of rows in {name}")]
     for column in child.columns.values():
-        if column.name in {child.link, *book.withheld} or _useless(column) or column.date:
+        if column.name in {child.link, *hidden} or _useless(column) or column.date:
             continue
         value, about = _value(column), f"{_lower(column.name)} in {name}"
         notes = _notes(column)
@@ -332,12 +335,13 @@ def _of_child(book: Book, child: Table, names: _Names) -> list[_Feature]:
     return made
 
 
-def _order(child: Table) -> str | None:
+def _order(child: Table, hidden: Collection[str]) -> str | None:
     """What the table's rows are in order of: a date, or days or months counted back from the application."""
-    for column in child.columns.values():
+    columns = [column for column in child.columns.values() if column.name not in hidden]
+    for column in columns:
         if column.date and column.filled == column.rows:
             return column.date
-    for column in child.columns.values():
+    for column in columns:
         counted = {"day", "days", "month", "months"} & set(parts(column.name))
         if counted and column.kind == WHOLE and column.filled == column.rows and (column.high or 0) <= 0:
             return column.sql
@@ -347,21 +351,35 @@ def _order(child: Table) -> str | None:
 def _child_select(book: Book, child: Table, made: Sequence[_Feature]) -> str:
     key, table = in_sql(book.key), in_sql(child.name)
     said = f"What {child.files.names} tells of an applicant; one row for each who has any."
-    dated = [column for column in child.columns.values() if column.date and column.filled == column.rows]
+    protected = book.protected_in[child.name]
+    marked = [
+        f"-- {MARK}: {_one_line(column)} looks protected ({attribute.replace('_', ' ')}) and is left out"
+        for column, attribute in protected.items()
+    ]
+    # What selects the rows counts as what the features are made of, so nothing withheld may.
+    hidden = {*book.withheld, *protected}
+    dated = [column for column in child.columns.values() if column.date and column.name not in hidden]
     if not dated or not book.decided:
         doubt = f"-- {MARK}: every row of {child.name} was known when the applicant applied; no dates tell"
-        return _select(said, {}, key, made, [doubt, f"from {table}", f"group by {key}"])
+        return _select(said, {}, key, made, [*marked, doubt, f"from {table}", f"group by {key}"])
     decided = book.applications.columns[book.decided].date_of("applications")
+    names = ", ".join(_one_line(column.name) for column in dated)
+    earlier = "\n      and ".join(
+        f"{column.date_of(table)} <= {decided}"
+        if column.filled == column.rows
+        else f"coalesce({column.date_of(table)} <= {decided}, true)"
+        for column in dated
+    )
     known = [
         "with known as (",
-        "    -- what came after the application is not known at the application",
+        f"    -- {MARK}: a row was known at the application if none of its dates ({names}) is later",
         f"    select {table}.*",
         f"    from {table} join applications on {table}.{key} = applications.{key}",
-        f"    where {dated[0].date_of(table)} <= {decided}",
+        f"    where {earlier}",
         ")",
         "",
     ]
-    return _select(said, {}, key, made, ["from known", f"group by {key}"], known)
+    return _select(said, {}, key, made, [*marked, "from known", f"group by {key}"], known)
 
 
 # -- configuration ---------------------------------------------------------------------------------------
@@ -442,7 +460,8 @@ def _tables(book: Book) -> list[str]:
         settings: dict[str, Any] = {"files": _files(table.files.parts)}
         if table is book.applications and book.numbered:
             settings["numbered"] = book.key
-        lines.append(f"  {_yaml(table.name)}: {_yaml(settings)}")
+        idle = f" {_mark(f'no features are made of it, as its rows belong to {table.parent}')}"
+        lines.append(f"  {_yaml(table.name)}: {_yaml(settings)}{idle if table in book.idle else ''}")
     if book.outcomes:
         lines.append(f"  outcomes: {_yaml({'files': _files(book.outcomes.parts), 'optional': True})}")
     return lines

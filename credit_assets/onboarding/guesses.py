@@ -38,16 +38,26 @@ GOOD_NAMES = r".*\b(good|repaid|creditability|kredit|approved|paid)\b.*"
 KEY_NAMES = r".*\b(id|key|no|nr|number|num|code|ref|reference|index|uuid|unnamed)\b.*"
 WHO = r".*\b(applicant|application|customer|client|borrower|loan|account|member|person|sk)\b.*"
 
+OLD_THINGS = (
+    r"loans?|mortgage|cars?|vehicle|auto|house|home|property|building|collateral|asset|accounts?|acct?|credit|card|file"
+    r"|trade|tradeline|line|business|company|employment|job"
+)
+PEOPLE = r"\w*applicant|applicants|cust|customer|client|borrower|person|holder|member|guarantor"
 PROTECTED = {
-    "gender": r".*\b(sex|gender)\b.*",
-    "race": r".*\b(race|ethnic|ethnicity|colour|color)\b.*",
-    "religion": r".*\b(religion|faith)\b.*",
-    "marital_status": r".*\b(marital|marriage|married|civil status|family status|spouse)\b.*",
-    "national_origin": r".*\b(nationality|citizen|citizenship|foreign|foreigner|immigrant|national origin)\b.*",
-    "disability": r".*\b(disability|disabled)\b.*",
-    "age": r"((applicant|customer|client|borrower|person) )?(days )?"
-    r"(age|birth|dob|birthday|birthdate|(date|year|day) of birth|birth (date|year|day))"
-    r"( (in )?(years?|yrs|days|group|band|range|at application))?",
+    "gender": r".*\b(\w*(sex|gender|male)\w*|wom[ae]n|salutation|honorific|pronouns?)\b.*",
+    "race": r".*\b(race\d*|racial|ethnic\w*|colou?r|black|white|asian|hispanic|latin[oax]|caucasian|minority)\b.*",
+    "religion": r".*\b(relig\w*|faith|caste|church)\b.*",
+    "marital_status": r".*\b(marital|marriage|married|divorced|widow\w*|spouse|(civil|family|personal) status)\b.*"
+    r"|(is )?single",
+    "national_origin": r".*\b(nationalit\w*|citizen\w*|foreign\w*|immigra\w*|migrants?|national origin|language"
+    r"|ancestry|tribe|(country|place|city|state|region) of (birth|origin)|birth ?(country|place|city|state))\b.*",
+    "disability": r".*\b(disab\w*|handicap\w*)\b.*",
+    "public_assistance": r".*\b((public|social) (assistance|aid|benefits?)|welfare|benefits?|food stamps?)\b.*",
+    "dependents": r".*\b(depend[ae]nts?|child(ren)?|kids|pregnan\w*|maternity)\b.*"
+    r"|.*\b(family|fam|household) (size|members)\b.*",
+    "age": rf"(?!.*\b({OLD_THINGS})( (?!({PEOPLE})\b)\w+)* age\b|.*\bage of( the)? ({OLD_THINGS})\b).*"
+    r"\b((\w*applicant|customer|client|borrower|person)?age\d*|age ?(band|group|range|bucket|cat\w*)|ages|aged|born"
+    r"|\w*birth\w*|dob|yob)\b.*",
 }
 ALWAYS_JUDGED = ("gender", "race", "religion", "national_origin")
 MALE = {"male", "man", "men", "m", "mr", "masculin", "männlich", "maennlich", "hombre"}
@@ -56,13 +66,18 @@ UNKNOWN = {"", "na", "n/a", "nan", "xna", "unknown", "other", "none", "not given
 AGE_BANDS = (25, 35, 45, 55, 65)
 
 LATE_NAMES = (
-    r"(recover(y|ies)|recovered)\b.*|.*\bcollection recovery\b.*",
-    r"total (pymnt|payment|paid|rec)\b.*",
+    r"(recover(y|ies)|recovered)\b.*|.*\bcollection recovery\b.*|.*\b(amount|amt|principal) recovered\b.*",
+    r"total (pymnt|payment|paid|rec)\b.*|.*\b(amount|amt|principal|prncp|capital|interest|balance|fees?) (re)?paid\b.*",
+    r"(amount|principal|capital|interest) of .*\b(re)?paid\b.*|(is |has )?repaid\b.*",
+    r"paid (amount|amt|principal|capital|back|off|to date)\b.*|.*\brepayments? (total|sum|to date)\b.*",
     r"(last|next) (pymnt|payment|paid|credit pull|fico)\b.*",
-    r"out(standing)? (prncp|principal)\b.*",
+    r".*\b(out(standing)?|remaining|unpaid) (prncp|principal|balance|bal|amount|amt|debt|capital)\b.*",
+    r".*\b(balance|bal|principal|prncp|amount|debt) (outstanding|remaining|unpaid|owed)\b.*",
     r".*\b(settlement|hardship|write ?off|written off|charge ?off (date|amount)|chargeoff amount|lgd|loss given)\b.*",
-    r"(dpd|days past due|current dpd|.*\b(max|current|last) dpd)",
-    r"(loan status|final status|outcome|default date|closed date|closing date|paid off date|pymnt plan)",
+    r"(.*\b)?(loss|losses|arrears?|foreclos\w*|repossess\w*|forbearance)\b.*",
+    r"dpd ?\d*\b.*|.*\bdays (past due|overdue|late|delinquent)\b.*|.*\b(max|current|last|ever) dpd\b.*",
+    r"(is |was )?closed\b.*|.*\bclos(ed|ing|ure) (date|on|at|day|month|reason|flag)\b.*|.*\bdate closed\b.*",
+    r"(loan status|final status|outcome|default date|paid off date|pymnt plan)",
 )
 PRICE_NAMES = (
     r"((loan|int|interest|nominal|annual) )*(int|interest) rate( \w+)?|apr",
@@ -118,7 +133,8 @@ class Book:
 
     `numbered` is whether no column names an applicant, so that `key` is made up; `decided` is the date a loan was
     applied for or given. Columns to why: `late` are known only after the decision, `price` is the lender's own
-    judgement, `unaudited` is protected and cannot be put in groups. `outcomes` are files that hold outcomes alone,
+    judgement (in any table), `unaudited` is protected and cannot be put in groups. `protected_in` has the protected
+    columns of each child table with what they tell. `outcomes` are files that hold outcomes alone,
     `unused` those that nothing ties to an applicant.
     """
 
@@ -134,9 +150,15 @@ class Book:
     unaudited: dict[str, str]
     late: dict[str, str]
     price: dict[str, str]
+    protected_in: dict[str, dict[str, str]]
     decided: str | None
     outcomes: Files | None
     unused: tuple[Files, ...]
+
+    @property
+    def idle(self) -> tuple[Table, ...]:
+        """The tables that no features are drafted of: their rows belong to those of another, not to an applicant."""
+        return tuple(child for child in self.children if child.parent != self.applications.name)
 
     @property
     def withheld(self) -> set[str]:
@@ -161,7 +183,27 @@ def guess(
     protected, unaudited = _protected(files, {name, outcome.column})
     spared = {name, outcome.column, *unaudited, *(item.column for item in protected.values())}
     decided = _decided(files, spared)
+    protected_in = {
+        child.name: {
+            column.name: attribute
+            for column in child.columns.values()
+            if column.name not in {name, outcome.column, child.link} and (attribute := _attribute(column)[0])
+        }
+        for child in children
+    }
+    kept = {name, outcome.column, decided, *(child.link for child in children)}
+    of_children = [
+        column.name
+        for child in children
+        for column in child.columns.values()
+        if column.filled and column.name not in {*kept, *protected_in[child.name]}
+    ]
     late = _late(con, files, children, outcome, name, spared, decided)
+    late |= {
+        column: "by its name"
+        for column in of_children
+        if column not in late and place_of(column, LATE_NAMES) is not None
+    }
     counts = files.columns[outcome.column].words or {}
     return Book(
         applications=applications,
@@ -177,9 +219,10 @@ def guess(
         late=late,
         price={
             column: "by its name"
-            for column in files.columns
+            for column in dict.fromkeys([*files.columns, *of_children])
             if column not in spared | set(late) and place_of(column, PRICE_NAMES) is not None
         },
+        protected_in=protected_in,
         decided=decided,
         outcomes=outcomes,
         unused=tuple(other for other in rest if other not in [child.files for child in children]),
@@ -347,10 +390,7 @@ def _protected(files: Files, spared: set[str]) -> tuple[dict[str, Protected], di
     for column in files.columns.values():
         if column.name in spared or not column.filled:
             continue
-        attribute = next((name for name, pattern in PROTECTED.items() if place_of(column.name, (pattern,)) == 0), None)
-        sexes = _sexes(column.words or {}, by_name=attribute == "gender")
-        if attribute is None and sexes:
-            attribute = "gender"
+        attribute, sexes = _attribute(column)
         if attribute is None:
             continue
         if (item := _grouped(attribute, column, sexes)) is None:
@@ -358,6 +398,13 @@ def _protected(files: Files, spared: set[str]) -> tuple[dict[str, Protected], di
         else:
             protected[distinct(attribute, protected)] = item
     return protected, unaudited
+
+
+def _attribute(column: Column) -> tuple[str | None, dict[str, str]]:
+    """What is protected in the column, if anything, by its name or its words, and which of these name which sex."""
+    attribute = next((name for name, pattern in PROTECTED.items() if place_of(column.name, (pattern,)) == 0), None)
+    sexes = _sexes(column.words or {}, by_name=attribute == "gender" or "title" in parts(column.name))
+    return ("gender" if sexes else attribute), sexes
 
 
 def _grouped(attribute: str, column: Column, sexes: dict[str, str]) -> Protected | None:
@@ -378,7 +425,8 @@ def _grouped(attribute: str, column: Column, sexes: dict[str, str]) -> Protected
         needed = set(sexes) != set(sexes.values())
         return Protected(column.name, "words", told, words=sexes if needed else {}, not_judged=unknown)
     codes = all(re.fullmatch(r"[0-9.]+", word) for word in column.words)
-    hint = f"; say what its codes mean, as in `words: {{{next(iter(column.words))}: ...}}`" if codes else ""
+    coded = codes and attribute != "dependents"
+    hint = f"; say what its codes mean, as in `words: {{{next(iter(column.words))}: ...}}`" if coded else ""
     return Protected(column.name, "words", f"by its name{hint}", not_judged=unknown)
 
 
@@ -467,8 +515,9 @@ def _alone(
     words = [", ".join(sql_text(word) for word in told) for told in (outcome.bad, (*outcome.bad, *outcome.good))]
     target = f"cast({target} AS varchar)"
     rows = con.execute(
-        f"SELECT {target} IN ({words[0]}), {', '.join(values.values())} FROM {source} WHERE {target} IN ({words[1]}) "
-        f"USING SAMPLE {RANKED_ROWS} ROWS (reservoir, 1)"
+        f"SELECT {target} IN ({words[0]}), {', '.join(values.values())} "
+        # a sample is drawn before WHERE of the same SELECT, and few of its rows may have a known outcome
+        f"FROM (SELECT * FROM {source} WHERE {target} IN ({words[1]})) USING SAMPLE {RANKED_ROWS} ROWS (reservoir, 1)"
     ).df()
     bad = rows.iloc[:, 0].to_numpy(dtype=bool)
     aucs = {name: single_feature_auc(rows.iloc[:, n], bad)[0] for n, name in enumerate(values, start=1)}

@@ -21,6 +21,7 @@ from credit_assets.onboarding import drafts
 from credit_assets.onboarding.check import Checked, Finding, check
 from credit_assets.onboarding.files import BookError, look_at
 from credit_assets.onboarding.guesses import Book, guess
+from credit_assets.portfolio import TAKEN
 from credit_assets.project import Project
 
 MEMORY = "1GB"
@@ -46,6 +47,8 @@ def new(
     """
     if not re.fullmatch("[a-z][a-z0-9_]*", name):
         raise BookError(f"{name!r} cannot be a portfolio's name: use small letters, digits and _, a letter first.")
+    if name in TAKEN:
+        raise BookError(f"name: {name} is a name of the platform's own. Call the portfolio otherwise.")
     config, sql = project.config(name), project.sql(name)
     _refuse_existing([config, config.with_suffix(".py"), sql])
     with tempfile.TemporaryDirectory(prefix="credit-assets-new-") as folder:

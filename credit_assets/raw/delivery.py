@@ -332,8 +332,8 @@ def match_files(
     `tables` maps a table to the names of its source files (`*` in one stands for anything), any one of which will
     do; an `optional` table may have none. A file that a table has by its full name is of no other's pattern.
     `outcomes` is the table that all files named `outcomes`, `outcomes.2`, `outcomes_may`, ... belong to besides, in
-    the order of `outcomes_order`. Raises MissingFile for a table without
-    a file, and BadDelivery for two files of one name (`bureau.csv` beside `bureau.csv.gz`).
+    the order of `outcomes_order`. Raises MissingFile for a table without a file, and BadDelivery for two files of one
+    name (`bureau.csv` beside `bureau.csv.gz`), or one of two tables' patterns.
     """
     files = sorted(files)
     folder = files[0].parent if files else None
@@ -354,10 +354,16 @@ def match_files(
     companions, unknown = [], []
     for file in files:
         stem = _stem(file)
+        owners = [table for table in tables if stem is not None and of_table(stem, table)]
         if file.name.lower() in COMPANIONS:
             companions.append(file)
-        elif stem is None or not (table := next((table for table in tables if of_table(stem, table)), later(file))):
+        elif stem is None or not (table := next(iter(owners), later(file))):
             unknown.append(file)
+        elif len(owners) > 1:
+            raise BadDelivery(
+                f"{file.name} in {folder} may be of the tables {' and '.join(owners)}, by the names in the portfolio's "
+                "configuration. Make the patterns there apart, or name the file as a whole."
+            )
         elif stem in found:
             raise BadDelivery(
                 f"Table {table}: {found[stem].name} and {file.name} in {folder} are the same file twice. "

@@ -109,7 +109,7 @@ def rows_of(source: CsvFile, passed_over: Counter[str] | None = None) -> Iterato
                 continue
             begins = np.concatenate([[0], np.flatnonzero(last)[:-1] + 1]) + line
             text = pc.ascii_rtrim(_strings(data, ends[:told][last]), characters="\r\n")
-            kept = _kept(begins, text, source, passed_over)
+            kept = _kept(begins, text, source, tests, passed_over)
             batch = pa.record_batch([begins[kept], np.arange(nth, nth + kept.sum()), text.filter(kept)], schema=ROWS)
             line, nth = line + told, nth + batch.num_rows
             if batch.num_rows:
@@ -148,12 +148,17 @@ class _LineTests:
         before = rf"(?:(?:{FIELD}),){{{width - 1}}}" if width else r"(?!)"
         # Empty fields after the last column are what spreadsheets add.
         self.row = re.compile(rf'{before}(?:{FIELD})(?:,(?:"")?)*'.encode())
+        self.after_first = re.compile(f"^(?:{FIELD})".encode())
         self.open_at_first = re.compile(OPEN_FIELD.encode())
         self.open_at_last = re.compile(rf"{before}{OPEN_FIELD}".encode())
         self.notes = _note_test(notes)
 
     def is_row(self, text: bytes) -> bool:
         return bool(self.row.fullmatch(text))
+
+    def is_filled_row(self, text: bytes) -> bool:
+        """Whether it is a row of which more than the first field is filled."""
+        return self.is_row(text) and bool(self.after_first.sub(b"", text, count=1).strip(b' ",'))
 
     def opens(self, text: bytes) -> bool:
         """Whether a row may begin here that goes on in the next line."""
@@ -175,11 +180,15 @@ def _note(pattern: str) -> str:
     return '[\\s"\ufeff]*' + words + '[\\s",]*'
 
 
-def _kept(begins: np.ndarray, text: pa.StringArray, source: CsvFile, passed_over: Counter[str] | None) -> np.ndarray:
-    """Which lines are rows."""
+def _kept(
+    begins: np.ndarray, text: pa.StringArray, source: CsvFile, tests: _LineTests, passed_over: Counter[str] | None
+) -> np.ndarray:
+    """Which lines are rows: also those that read like a note and fill more than the first field of a row."""
     kept = pc.not_equal(pc.binary_length(text), 0).to_numpy(zero_copy_only=False) & (begins != source.header)
     for pattern in source.notes:
         found = pc.match_substring_regex(text, f"^(?:{_note(pattern)})$").to_numpy(zero_copy_only=False) & kept
+        for line in np.flatnonzero(found):
+            found[line] = not tests.is_filled_row(text[line].as_py().encode())
         kept &= ~found
         if passed_over is not None and found.any():
             passed_over[pattern] += int(found.sum())

@@ -14,6 +14,13 @@ from credit_assets.schemas.table import Table
 INFINITE = float("inf")
 
 
+NOTHING_AUDITED = (
+    "No protected attribute (sex, race, age, ...) is in this book, so nothing was audited. "
+    "That is no evidence that groups are treated alike: unequal treatment would not be seen here."
+)
+"""What the audit of such a book says."""
+
+
 class BaselinePredictions(Table):
     """PDs of the test rows by the logistic regression."""
 

@@ -96,12 +96,14 @@ def outcomes_of(name: str, applications: type[Table], key: str, target: str) -> 
     """The contract of the outcomes that come after the applications (the table `name`): their key and target, each
     as it is there."""
     columns = applications.to_schema().columns
+    # A word that the applications may not have is none here either.
+    words = next((check.statistics["allowed_values"] for check in columns[target].checks if check.name == "isin"), None)
     body = {
         "__doc__": "What became of the loans, delivered once it is known: one row an applicant of the same batch.",
         "__module__": __name__,
         "__annotations__": {"key": columns[key].dtype.type, "outcome": columns[target].dtype.type},
         "key": pa.Field(alias=key, unique=True, description=columns[key].description),
-        "outcome": pa.Field(alias=target, nullable=True, description=columns[target].description),
+        "outcome": pa.Field(alias=target, nullable=True, isin=words, description=columns[target].description),
         "relations": (Relation(key, name, key),),
     }
     return type("Outcomes", (Table,), body)

@@ -12,6 +12,7 @@ from pydantic import Field
 from credit_assets.evaluation.checks import cleared
 from credit_assets.explanations.reasons import check_words
 from credit_assets.features.queries import FeatureQuery
+from credit_assets.lake.contracts import identifier
 from credit_assets.lake.io_managers import column_schema, contract, frame_table
 from credit_assets.models import registry
 from credit_assets.models.policy import APPROVE
@@ -137,7 +138,7 @@ def assets(portfolio: Portfolio, project: Project, query: FeatureQuery) -> list[
         """One row an applicant of the batch: PD, points, band, decision and, for a declined one, the
         reasons; with the versions of the model and the features it was made from."""
         model, version = registry.load(uri, name, registry.CHAMPION)
-        wanted = ", ".join(f'"{column}"' for column in (portfolio.entity_key, *model.features))
+        wanted = ", ".join(map(identifier, (portfolio.entity_key, *model.features)))
         decided = score(
             _parts(features.project(wanted)),
             portfolio.entity_key,

@@ -11,10 +11,10 @@ import pandas as pd
 import yaml
 
 from credit_assets.automation.commands import run_outstanding, status
-from credit_assets.fairness.audit import NOTHING_AUDITED
 from credit_assets.lake.tables import Lake
 from credit_assets.project import Project
 from credit_assets.raw.delivery import Inbox
+from credit_assets.schemas.evidence import NOTHING_AUDITED
 from credit_assets_tests.small_project import HOME, inside
 
 BOOK = "unseen"

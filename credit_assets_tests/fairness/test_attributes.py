@@ -115,3 +115,15 @@ def test_words_go_with_words_alone():
 def test_a_code_that_yaml_reads_as_a_truth_value_must_be_quoted():
     with pytest.raises(ValidationError, match="quote the code"):
         ProtectedAttribute.model_validate({"column": "foreign", "words": yaml.safe_load("{yes: foreign, no: local}")})
+
+
+def test_a_code_without_a_word_is_the_same_whether_the_column_has_gaps_or_not() -> None:
+    marriage = ProtectedAttribute(column="MARRIAGE", not_judged=[0])  # type: ignore[list-item]
+    for codes in (pd.Series([0, 1, 2]), pd.Series([0, 1, None])):
+        assert set(marriage.groups(codes).dropna()) - {"2"} == {"0", "1"}
+    assert marriage.not_judged == ["0"]
+
+
+def test_a_code_that_has_a_word_is_held_back_by_its_word() -> None:
+    with pytest.raises(ValueError, match="not_judged: 0 is a code; name the word that it is put into"):
+        ProtectedAttribute(column="MARRIAGE", words={"0": "unknown"}, not_judged=["0"])

@@ -262,7 +262,8 @@ def test_a_correction_keeps_all_outcomes_and_one_with_outcomes_replaces_them(mon
 def test_all_files_of_outcomes_belong_to_one_table_in_their_order(tmp_path: Path) -> None:
     names = ["outcomes.10.csv", "Outcomes.csv.gz", "outcomes_late.parquet", "outcomes.2.csv", "outcomesx.csv"]
     files = [tmp_path / name for name in [*names, "loans_test.csv", "payments.csv"]]
-    matched = match_files(files, STEMS | {"results": ["outcomes"]}, ["outcomes", "results"], outcomes="results")
+    others = {table: stems for table, stems in STEMS.items() if table != "outcomes"}
+    matched = match_files(files, others | {"results": ["outcomes"]}, ["results"], outcomes="results")
     ordered = [file.name for file in matched.tables["results"]]
     assert ordered == ["Outcomes.csv.gz", "outcomes_late.parquet", "outcomes.2.csv", "outcomes.10.csv"]
     assert [file.name for file in matched.unknown] == ["outcomesx.csv"]
@@ -543,6 +544,11 @@ def test_a_file_that_a_table_has_by_its_full_name_is_of_no_others_pattern(tmp_pa
 def test_two_files_of_a_pattern_with_one_name_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BadDelivery, match=r"LoanStats3a\.csv and LoanStats3a\.csv\.zip .* same file twice"):
         match_files([tmp_path / f"LoanStats3a.csv{end}" for end in ("", ".zip")], {"loans": ["LoanStats*"]})
+
+
+def test_a_file_of_two_tables_patterns_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadDelivery, match=r"loans_2010\.csv in .* may be of the tables loans and newest"):
+        match_files([tmp_path / "loans_2010.csv"], {"loans": ["loans_*"], "newest": ["loans_2010*"]})
 
 
 def test_no_file_of_a_pattern_is_a_missing_file(tmp_path: Path) -> None:

@@ -58,6 +58,17 @@ def test_notes_above_within_and_below_the_rows_are_passed_over_and_counted(tmp_p
     assert source.rows == 2
 
 
+def test_a_row_that_reads_like_a_note_is_a_row(tmp_path: Path) -> None:
+    content = HEAD + 'Total loss,36,a\n"Total, or not",,b\nTotal of it,,\nTotal: 3\n'
+    source = looked_over(tmp_path, content, ["Total*"])
+    passed_over: Counter[str] = Counter()
+    assert [line for batch in rows_of(source, passed_over) for line in batch["_line"].to_pylist()] == [
+        "Total loss,36,a",
+        '"Total, or not",,b',
+    ]
+    assert passed_over == {"Total*": 2}
+
+
 def test_without_notes_the_header_is_the_first_line_and_every_line_a_row(tmp_path: Path) -> None:
     source = looked_over(tmp_path, "Total: 3\nTotal: 4\n\nTotal: 5\n")
     assert (source.header, source.columns, texts(source)) == (1, ["Total: 3"], ["Total: 4", "Total: 5"])

@@ -1,6 +1,6 @@
 -- What the credit bureau said of the borrower at the application. Dates are "Dec-2011" or 2011-12-01,
 -- the share of the limit in use "13.5%", 13.5 or 0.135. Columns that files of the first years do not
--- have are null there.
+-- have are null there; so are a FICO score of 0 and a debt-to-income of -1 or 999, which stand for none.
 with bureau as (
     select
         *,
@@ -15,8 +15,8 @@ with bureau as (
 select
     id,
     (12 * (year(issued) - year(first_line)) + month(issued) - month(first_line))::double as history_months, -- length of credit history
-    (fico_range_low + fico_range_high) / 2 as fico_score, -- FICO score
-    dti as debt_to_income, -- monthly debt payments compared with income
+    (nullif(fico_range_low, 0) + nullif(fico_range_high, 0)) / 2 as fico_score, -- FICO score
+    case when dti between 0 and 100 then dti end as debt_to_income, -- monthly debt payments compared with income
 
     -- late payments and public records; the first files write 0 months, later ones nothing, where there is none
     delinq_2yrs as delinquencies, -- late payments in the last two years

@@ -8,8 +8,7 @@ with loan as (
         -- who writes "36 months" writes 13.5 for 13.5%; who writes 36 writes 0.135
         case when contains(int_rate, '%') or contains(term, 'months') then 100 else 1 end as rate_unit,
         nullif(annual_inc, 0) as income,
-        trim(coalesce("desc", '')) as story,
-        lower(concat(title, ' ', "desc")) as words
+        lower(coalesce(title, '')) as words
     from applications
 )
 
@@ -22,11 +21,10 @@ select
     purpose as loan_purpose, -- purpose of the loan
     loan_amnt / income as loan_to_income, -- loan amount compared with income
 
-    -- what the borrower wrote about it
+    -- what the borrower called it; the description may still grow while investors read it
     length(trim(title))::double as title_length, -- length of the loan's title
     (title = lower(title))::double as title_without_capitals, -- loan's title written without capitals
-    length(story)::double as description_length, -- length of the loan's description
-    contains(words, 'business')::double as says_business, -- mention of a business in the loan's title or description
+    contains(words, 'business')::double as says_business, -- mention of a business in the loan's title
     (
         contains(words, 'card')::integer
         + contains(words, 'credit')::integer
@@ -34,13 +32,13 @@ select
         + contains(words, 'balance')::integer
         + regexp_matches(words, '\brates?\b|interest')::integer
         + regexp_matches(words, 'pay(ing)? (it |them )?off|paid off')::integer
-    )::double as says_refinancing, -- how much the loan's title and description speak of refinancing debts
+    )::double as says_refinancing, -- how much the loan's title speaks of refinancing debts
     (
         contains(words, 'need')::integer
         + contains(words, 'help')::integer
         + contains(words, 'bills')::integer
         + contains(words, 'opportunit')::integer
-    )::double as says_need, -- how much the loan's title and description speak of need
+    )::double as says_need, -- how much the loan's title speaks of need
 
     -- income, work and home
     annual_inc as income_total, -- income stated in the application
