@@ -157,6 +157,9 @@ def new(
         console.print(f"workspace.yaml lists {name}; {drafted.features} features")
         for unused in drafted.book.unused:
             console.print(f"NOT used: {unused.names}, which nothing ties to an applicant", style="bold yellow")
+        for table in drafted.book.idle:
+            words = f"NOT used: {table.files.names}, whose rows belong to {table.parent} (it has a contract alone)"
+            console.print(words, style="bold yellow", markup=False, soft_wrap=True)
         console.print("\nTo confirm: make each line right, then delete its mark.")
         for finding in drafted.to_confirm:
             console.print(f"  {finding}", markup=False, soft_wrap=True)

@@ -247,27 +247,25 @@ class _Look:
         checks = portfolio.models[table].to_schema().columns[target.column].checks
         known = next((list(check.statistics["allowed_values"]) for check in checks if check.name == "isin"), None)
         line = line_of(self.root, ["target"])
-        given = yaml.safe_load(self.config.read_text(encoding="utf-8"))["target"]
-        if kind != "BOOLEAN" and isinstance(given, dict) and any(_truths(given.get(of)) for of in ("bad", "good")):
-            self.add(self.config, line, "target: yes, no, true and false are no words in YAML. Quote them")
-            return
-        con = duckdb.connect()
-        con.execute(f"CREATE TABLE applications ({identifier(target.column)} {kind})")
-        for word in (*target.bad, *target.good):
-            words = None
-            told = word if isinstance(word, int) else sql_text(word)
-            if (kind == "VARCHAR" and isinstance(word, int)) or (kind in NUMBERS and isinstance(word, str)):
-                words = f"{word!r} is not of the type of {target.column} ({kind}). Quote words, and numbers not"
-            elif con.execute(f"SELECT try_cast({told} AS {kind}) IS NULL").fetchone() == (True,):
-                words = f"{word!r} is no value of {target.column} ({kind})"
-            elif known is not None and word not in known:
-                words = f"{word!r} is none of the words that the contract allows in {target.column}"
-            if words:
-                self.add(self.config, line, f"target: {words}")
-        try:
-            con.execute(f"SELECT {target.sql()} FROM applications")
-        except duckdb.Error as error:
-            self.add(self.config, line, f"target: {str(error).splitlines()[0]}")
+        wrong = []
+        with duckdb.connect() as con:
+            con.execute(f"CREATE TABLE applications ({identifier(target.column)} {kind})")
+            for word in (*target.bad, *target.good):
+                told = word if isinstance(word, int) else sql_text(word)
+                if (kind == "VARCHAR" and isinstance(word, int)) or (kind in NUMBERS and isinstance(word, str)):
+                    wrong.append(
+                        f"{word!r} is not of the type of {target.column} ({kind}). Quote words, and numbers not"
+                    )
+                elif con.execute(f"SELECT try_cast({told} AS {kind}) IS NULL").fetchone() == (True,):
+                    wrong.append(f"{word!r} is no value of {target.column} ({kind})")
+                elif known is not None and word not in known:
+                    wrong.append(f"{word!r} is none of the words that the contract allows in {target.column}")
+            try:
+                con.execute(f"SELECT {target.sql()} FROM applications")
+            except duckdb.Error as error:
+                wrong = wrong or [str(error).splitlines()[0]]
+        for words in wrong:
+            self.add(self.config, line, f"target: {words}")
 
     # -- features ----------------------------------------------------------------------------------------
 
@@ -347,7 +345,11 @@ class _Look:
             except FeatureError as error:
                 words = str(error).removeprefix(f"{name}.sql: ")
                 told = re.search(r"LINE (\d+):", words)
-                self.add(self.sql / f"{name}.sql", int(told[1]) if told else 1, words.split("\n\n")[0])
+                column = re.match(r"column (\S+) ", words)
+                if column and column[1] in query.words:
+                    self.add(*self.written({name: query}, column[1]), words)
+                else:
+                    self.add(self.sql / f"{name}.sql", int(told[1]) if told else 1, words.split("\n\n")[0])
         return good
 
     def refused(
@@ -379,10 +381,6 @@ class _Look:
             if line.rstrip().endswith(words) and re.search(rf"\b{re.escape(feature)}\b", line):
                 return file, number
         return file, 1
-
-
-def _truths(words: Any) -> bool:
-    return any(isinstance(word, bool) for word in (words if isinstance(words, list) else [words]))
 
 
 def _sentence(words: str) -> str:

@@ -198,7 +198,7 @@ def guess(
         for column in child.columns.values()
         if column.filled and column.name not in {*kept, *protected_in[child.name]}
     ]
-    late = _late(con, files, children, outcome, name, spared, decided)
+    late = _late(con, files, children, outcome, name, spared, decided, protected_in)
     late |= {
         column: "by its name"
         for column in of_children
@@ -462,6 +462,7 @@ def _late(
     key: str,
     spared: set[str],
     decided: str | None,
+    protected_in: Mapping[str, Mapping[str, str]],
 ) -> dict[str, str]:
     """Columns that seem to be known only after the decision, each with why."""
     columns = [column for column in files.columns.values() if column.filled and column.name not in spared]
@@ -485,7 +486,7 @@ def _late(
         numbers = {
             column.name: f"avg(try_cast({column.number} AS double))"
             for column in child.columns.values()
-            if column.number and column.name not in {key, child.link, *late}
+            if column.number and column.name not in {key, child.link, *late, *protected_in[child.name]}
         }
         if child.parent == "applications" and numbers:
             link, target = identifier(key), identifier(outcome.column)

@@ -147,6 +147,19 @@ ONE_AT_A_TIME = [
         (YAML, "{max_pd: 0.1}", "{max_pd: 0.1}\nevaluation: {vintage: {opened: rate, defaulted: when}}"),
         f"{YAML}:19: evaluation.vintage: table applications has no column when.",
     ),
+    (
+        (YAML, "policy: ", "delivery: {split_by: nonsense}\npolicy: "),
+        f"{YAML}:18: delivery.split_by: table applications has no column nonsense.",
+    ),
+    (
+        (PY, "years: int", "years: str"),
+        f"{YAML}:11: protected.age: kind years counts numbers, and years is VARCH",
+    ),
+    ((YAML, "[loans]}", '[loans], notes: ["Sum *", "*"]}'), f"{YAML}:8: tables.applications.notes: '*' takes any line"),
+    (
+        (YAML, "bad: [lost]", "bad: [yes]"),
+        f"{YAML}:6: target.bad: YAML takes yes, no, true",
+    ),
     # contracts
     ((PY, "unique=True, ", "unique=True "), f"{PY}:9: SyntaxError"),
     ((PY, "gt=0", "gt=ZERO"), f"{PY}:10: NameError: name 'ZERO' is not defined."),
@@ -167,7 +180,16 @@ ONE_AT_A_TIME = [
     ((SQL, " -- amount lent", ""), f"{SQL}:4: column amount has no words"),
     ((SQL, "-- What the amount tells.\n", ""), f"{SQL}:1: opens without a comment"),
     ((SQL, "from applications", "from people"), f"{SQL}:6: unknown table people."),
-    ((SQL, "amount / nullif(rate, 0)", "rate > 3"), f"{SQL}:1: column amount_to_rate is BOOLEAN; cast it"),
+    ((SQL, "amount / nullif(rate, 0)", "rate > 3"), f"{SQL}:5: column amount_to_rate is BOOLEAN; cast it"),
+    (
+        (SQL, "as amount_to_rate", "as Target"),
+        f"{SQL}:5: column Target has a name of the platform's own (batch, target,",
+    ),
+    ((SQL, "as amount_to_rate", "as fold"), f"{SQL}:5: column fold has a name of the platform's own"),
+    (
+        (JOINED, "applications.place,", "place as applicant,"),
+        f"{JOINED}:4: column applicant has a name of the platform",
+    ),
     ((JOINED, "-- interest asked for", "-- amount lent"), f"{JOINED}:5: column rate has the same words as amount."),
     (
         (JOINED, "applications.rate --", "sex as rate --"),
@@ -201,6 +223,27 @@ def test_a_mistake_is_told_with_file_and_line(looked, change, said):
     found = looked(change)
     assert [str(finding)[: len(said)] for finding in found.findings] == [said]
     assert not found.ready
+
+
+@pytest.mark.parametrize(
+    ("kind", "bad", "good", "said"),
+    [
+        ("pd.BooleanDtype", '["true"]', '["false"]', []),
+        ("pd.BooleanDtype", "[1]", "[0]", []),
+        ("pd.BooleanDtype", "[lost]", '["no"]', ["'lost' is no value of went (BOOLEAN)"]),
+        ("pd.Timestamp", "[lost]", '["2020-01-31"]', ["'lost' is no value of went (TIMESTAMP)"]),
+        ("pd.Timestamp", "[1]", '["2020-01-31"]', ["1 is no value of went (TIMESTAMP)"]),
+        ("float", "[lost]", "[0]", ["'lost' is not of the type of went (DOUBLE)"]),
+    ],
+)
+def test_words_of_the_target_that_its_column_cannot_hold_are_told(looked, kind, bad, good, said):
+    found = looked(
+        (PY, 'went: str | None = pa.Field(isin=["lost", "repaid", "open"], ', f"went: {kind} = pa.Field("),
+        (PY, "import pandera.pandas as pa", "import pandas as pd\nimport pandera.pandas as pa"),
+        (YAML, "bad: [lost], good: [repaid]", f"bad: {bad}, good: {good}"),
+    )
+    told = [str(finding).removeprefix(f"{YAML}:6: target: ") for finding in found.findings]
+    assert len(told) == len(said) and all(map(str.startswith, told, said)), told
 
 
 def test_mistakes_all_over_are_told_at_once(looked):

@@ -38,6 +38,18 @@ def column(look: Look, tmp_path: Path) -> Callable[[Sequence[Any]], Column]:
     return seen
 
 
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_files_name_is_no_pattern(look, tmp_path, ending):
+    for name, value in {"loans[1]": 1, "loans1": 2, "loan*": 3, "loans": 4}.items():
+        rows = pd.DataFrame({"a": [value] * value})
+        path = tmp_path / f"{name}.{ending}"
+        rows.to_csv(path, index=False) if ending == "csv" else rows.to_parquet(path)
+    for name, value in {"loans[1]": 1, "loan*": 3}.items():
+        (tmp_path / "workspace" / "0.parquet").unlink(missing_ok=True)
+        [files] = look(tmp_path / f"{name}.{ending}")
+        assert (files.rows, files.columns["a"].words) == (value, {str(value): value})
+
+
 @pytest.mark.parametrize(
     ("values", "kind"),
     [

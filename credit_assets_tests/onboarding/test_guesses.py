@@ -181,23 +181,80 @@ def test_a_date_of_birth_makes_no_groups_and_is_kept_out_all_the_same(guessed):
 
 @pytest.mark.parametrize(
     ("name", "attribute"),
-    [("marital_status", "marital_status"), ("is_foreign_worker", "national_origin"), ("applicant_race", "race")],
+    [
+        ("marital_status", "marital_status"),
+        ("personal_status", "marital_status"),
+        ("is_foreign_worker", "national_origin"),
+        ("country_of_birth", "national_origin"),
+        ("applicant_race", "race"),
+        ("black", "race"),
+        ("is_white", "race"),
+        ("hispanic", "race"),
+        ("ethnicGroup", "race"),
+        ("religion", "religion"),
+        ("is_female", "gender"),
+        ("male", "gender"),
+        ("customergender", "gender"),
+        ("salutation", "gender"),
+        ("public_assistance", "public_assistance"),
+        ("NumberOfDependents", "dependents"),
+        ("num_dependents", "dependents"),
+        ("ageband", "age"),
+        ("age_at_loan_start", "age"),
+        ("card_holder_age", "age"),
+    ],
 )
 def test_other_protected_attributes_are_known_by_their_names(guessed, name, attribute):
     assert guessed(**{name: turns("a", "b", "c")}).protected[attribute].column == name
+
+
+@pytest.mark.parametrize("name", ["yob", "birthyear", "birth_year"])
+def test_a_year_of_birth_is_kept_out(guessed, name):
+    assert list(guessed(**{name: turns(1960, 1975, 1990)}).unaudited) == [name]
+
+
+@pytest.mark.parametrize("name", ["cust_age", "coapplicant_age", "co_applicant_age", "age"])
+def test_an_age_of_anybody_is_an_age(guessed, name):
+    assert guessed(**{name: turns(21, 30, 50, 47)}).protected["age"].kind == "years"
+
+
+def test_titles_that_tell_men_from_women_are_put_into_two_groups(guessed):
+    assert guessed(title=turns("Mr", "Mrs", "Ms")).protected["gender"].words["Ms"] == "female"
 
 
 # -- what tells the outcome ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    "name", ["recoveries", "total_pymnt_inv", "last_pymnt_d", "out_prncp", "max_dpd", "settlement_amount", "write_off"]
+    "name",
+    [
+        "recoveries",
+        "total_pymnt_inv",
+        "last_pymnt_d",
+        "out_prncp",
+        "max_dpd",
+        "settlement_amount",
+        "write_off",
+        "amount_repaid",
+        "principal_paid",
+        "days_in_arrears",
+        "dpd_30",
+        "closed",
+        "closed_on",
+        "loss",
+        "net_loss",
+        "outstanding_balance",
+        "balance_outstanding",
+    ],
 )
 def test_what_is_named_like_something_later_is_suspected(guessed, name):
     assert guessed(**{name: turns(1, 2, 3)}).late == {name: "by its name"}
 
 
-@pytest.mark.parametrize("name", ["chargeoff_within_12_mths", "collections_12_mths_ex_med", "total_acc", "delinq_2yrs"])
+@pytest.mark.parametrize(
+    "name",
+    ["chargeoff_within_12_mths", "collections_12_mths_ex_med", "total_acc", "delinq_2yrs", "loan_amnt", "PAY_AMT1"],
+)
 def test_what_a_bureau_knew_before_is_not(guessed, name):
     assert guessed(**{name: turns(1, 2, 3)}).late == {}
 
@@ -211,6 +268,18 @@ def test_a_column_that_ranks_the_outcomes_almost_perfectly_is_suspected(guessed)
     columns["stamp"] = ["x" if bad and n % 8 else "y" for n, bad in enumerate(outcome)]
     book = guessed(**columns)
     assert set(book.late) == {"fee"}
+    assert "alone it ranks the outcomes with an AUC of 1.00" in book.late["fee"]
+
+
+def test_outcomes_are_ranked_though_few_of_the_rows_have_one(guessed, monkeypatch):
+    monkeypatch.setattr("credit_assets.onboarding.guesses.RANKED_ROWS", 100)
+    rows = 3000
+    went = [("bad", "good", "good")[n % 3] if n < 100 else "open" for n in range(rows)]
+    columns = {
+        name: turns(*values, rows=rows) for name, values in loans().items() if name not in ("loan_id", "default")
+    }
+    fee = [100 * (word == "bad") + n % 90 for n, word in enumerate(went)]
+    book = guessed(**columns, default=None, loan_id=range(rows), loan_status=went, fee=fee)
     assert "alone it ranks the outcomes with an AUC of 1.00" in book.late["fee"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 import shutil
 import tempfile
@@ -20,6 +21,7 @@ from credit_assets.features.contract import feature_contracts
 from credit_assets.features.queries import load
 from credit_assets.lake.contracts import check as held_to
 from credit_assets.lake.contracts import column_types
+from credit_assets.onboarding.drafts import _python
 from credit_assets.onboarding.files import BookError
 from credit_assets.onboarding.new import Drafted, listed, new
 from credit_assets.portfolio import Portfolio
@@ -217,7 +219,68 @@ def test_rows_of_children_after_the_application_do_not_count(project, drafted):
     drafted({"payments": payments}, application_date=["01.02.2020"] * 40)
     got = of_features(project, "SELECT payments_rows, payments_paid_max FROM features ORDER BY loan_id LIMIT 1")
     assert got == [(2, 20)]
-    assert "CONFIRM" not in sql(project, "payments_features")
+    assert "-- CONFIRM: a row was known at the application if none of its dates (paid_on) is later" in sql(
+        project, "payments_features"
+    )
+
+
+def test_of_several_dates_of_a_child_none_may_be_after_the_application(project, drafted):
+    payments = {
+        "loan_id": [loans()["loan_id"][0]] * 4,
+        "due_on": ["2020-01-01", "2020-01-02", "2020-01-03", "2020-02-02"],
+        "seen_on": ["2020-01-01", "2020-02-02", None, "2020-01-01"],
+        "sum": [1, 2, 4, 8],
+    }
+    drafted({"payments": payments}, application_date=["2020-02-01"] * 40)
+    got = of_features(project, "SELECT payments_rows, payments_sum_max FROM features ORDER BY loan_id LIMIT 1")
+    assert got == [(2, 4)]
+
+
+def test_what_is_protected_late_or_a_price_in_a_child_is_withheld_and_marked(project, drafted):
+    of_child = {
+        "loan_id": loans()["loan_id"],
+        "sex": ["m", "f"] * 20,
+        "age": [20, 30, 40, 51] * 10,
+        "race": ["a", "b"] * 20,
+        "birth_date": ["1970-01-31", "1980-02-01"] * 20,
+        "recoveries": [0, 1, 2, 3] * 10,
+        "closed_date": ["2019-01-01", "2023-01-01"] * 20,
+        "int_rate": [3, 4] * 20,
+        "income": [1, 2, 3] * 13 + [1],
+        "seen": ["2018-01-01", "2018-01-02"] * 20,
+    }
+    done = drafted({"customers": of_child}, application_date=["2020-02-01"] * 40)
+    book = Portfolio.load(project, "book")
+    assert set(book.post_decision) == {"recoveries", "closed_date"}
+    assert set(book.left_out) == {"int_rate"}
+    made = [name for name in load(project.sql("book"), book.models)["features"].words if name.startswith("customers_")]
+    assert sorted(made) == sorted(
+        ["customers_rows"]
+        + [f"customers_{of}_{how}" for of in ("int_rate", "income") for how in ("mean", "max", "last")]
+    )
+    marked = [mark.split(": a guess: ")[1] for mark in marks(done) if " looks protected " in mark]
+    assert marked == [
+        "sex looks protected (gender) and is left out",
+        "age looks protected (age) and is left out",
+        "race looks protected (race) and is left out",
+        "birth_date looks protected (age) and is left out",
+    ]
+
+
+def test_a_table_that_no_features_are_made_of_is_told(project, drafted):
+    payments = {"payment_id": range(80), "loan_id": loans()["loan_id"] * 2, "sum": [1, 2] * 40}
+    done = drafted({"payments": payments, "reminders": {"payment_id": [1, 2, 3], "letters": [0, 1, 0]}})
+    assert [table.name for table in done.book.idle] == ["reminders"]
+    [told] = [mark for mark in marks(done) if "reminders: " in mark]
+    assert "no features are made of it, as its rows belong to payments" in told
+
+
+def test_columns_called_like_what_a_contract_refers_to_are_columns_all_the_same(project, drafted):
+    names = ("pa", "pd", "int", "float", "str", "Relation")
+    drafted(
+        {"payments": {"loan_id": loans()["loan_id"], **dict.fromkeys(names, [1, 2] * 20)}}, seen=["2020-01-01"] * 40
+    )
+    assert set(names) <= set(Portfolio.load(project, "book").models["payments"].to_schema().columns)
 
 
 def test_a_book_without_a_key_numbers_its_rows(project, drafted):
@@ -301,6 +364,12 @@ def test_a_workspace_of_another_shape_is_left_to_its_owner(text):
         listed(text, "book")
 
 
+@pytest.mark.parametrize("name", ["raw", "models", "load", "dg"])
+def test_a_name_of_the_platforms_own_is_refused_before_anything_is_looked_at(project, tmp_path, name):
+    with pytest.raises(BookError, match=f"name: {name} is a name of the platform's own"):
+        new(project, name, [tmp_path / "nowhere.csv"])
+
+
 # -- whatever the files hold -----------------------------------------------------------------------------
 
 ODD = ["order", "select", "Group By", "1st", "naïve größe", "a'b", "收入", "x" * 70, "class", "import", "validate"]
@@ -315,6 +384,12 @@ CELLS: tuple[st.SearchStrategy[Any], ...] = (
     st.sampled_from(["1%", "2.5%", "NA"]),
     st.none(),
 )
+
+
+@given(st.text(), st.lists(st.text(max_size=5), max_size=4))
+def test_words_in_a_contract_are_the_words_of_the_file(word, several):
+    assert ast.literal_eval(_python(word)) == word
+    assert ast.literal_eval(_python(several, 10)) == several
 
 
 @st.composite
