@@ -164,8 +164,11 @@ def new(
         for finding in drafted.to_confirm:
             console.print(f"  {finding}", markup=False, soft_wrap=True)
         console.print(f"\nNext:\n  credit-assets check {name}", soft_wrap=True)
-        how = f"--split-by '{drafted.book.decided}'" if drafted.book.decided else "--batch 2026-01"
-        console.print(f"  credit-assets deliver {files[0]} --portfolio {name} {how}", markup=False, soft_wrap=True)
+        # What holds no date of its own cannot be cut by one.
+        cut = drafted.book.decided and len(files) == 1
+        how = f"--split-by '{drafted.book.decided}'" if cut else "--batch 2026-01"
+        what = files[0] if len(files) == 1 else "FOLDER_OF_THESE_FILES"
+        console.print(f"  credit-assets deliver {what} --portfolio {name} {how}", markup=False, soft_wrap=True)
         console.print(f"  credit-assets run --portfolio {name}")
 
 
@@ -416,6 +419,8 @@ def _deliver_synthetic(project: Project, book: Portfolio) -> None:
 
 def _deliver_own(project: Project, book: Portfolio, source: Path | None) -> None:
     """The book's files, as the vintages that its configuration cuts them into, or as one batch."""
+    if source and not source.exists():
+        _stop(f"There is no {source}.")
     if source is None and (folder := os.environ.get(REAL_DATA)):
         source = Path(folder) / book.name
     if source is None or not source.exists():

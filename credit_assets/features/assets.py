@@ -1,7 +1,7 @@
 """Features as assets: one a SQL file, and the training set over the window of known outcomes."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import dagster as dg
 import duckdb
@@ -148,6 +148,7 @@ def _training_set(
             lake.connection.sql(lake.select(context, portfolio.table(table), None)).create_view(
                 f"_{table}", replace=True
             )
+        _refuse_features_of_other_sql(lake, features)
         kept = lake.connection.view("_features").project(
             ", ".join(map(identifier, (portfolio.entity_key, "batch", *features)))
         )
@@ -219,6 +220,16 @@ def _training_set(
         )
 
     return training_set
+
+
+def _refuse_features_of_other_sql(lake: LakeResource, features: Collection[str]) -> None:
+    """Raise Failure where the features that are there lack some that the SQL makes now."""
+    if absent := sorted(set(features) - set(lake.connection.view("_features").columns)):
+        raise dg.Failure(
+            f"The features that are there were made by other SQL: they lack {', '.join(absent[:SHOWN])}. Run the job "
+            "`ingest` for each batch to learn from, which makes them again, then train.",
+            allow_retries=False,
+        )
 
 
 def _refuse_a_mixture(lake: LakeResource, portfolio: Portfolio) -> None:

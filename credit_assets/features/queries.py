@@ -188,6 +188,8 @@ class _File:
             name = projection.this if isinstance(projection, exp.Column) else projection.args.get("alias")
             if not isinstance(name, exp.Identifier):
                 raise self.error(f"{_text(projection)} has no name: add `as name`", projection)
+            if isinstance(projection, exp.Alias) and not re.search(r"\bas\s*$", self.sql[: name.meta["start"]], re.I):
+                raise self.error(f"{_text(projection)}: write `as` before the name, or the comma that is missing", name)
             line = _line(name)
             rest = self.sql[self.line_ends[line] + 1 :].split("\n", 1)[0].strip()
             yield name.name, rest.removeprefix("--").strip(), name

@@ -295,6 +295,12 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
         its promotion (the same once more, where there is none), and as it is judged by both."""
         reference = _reference(run_id, project, registry.DRIFT_REFERENCE)
         columns = [SCORE] if of_score else reference.features
+        if gone := sorted(set(columns) - set(rows.columns)):
+            raise dg.Failure(
+                f"Version {number} relies on {', '.join(gone)}, which the batch's features do not hold. If the SQL "
+                "makes them, run the job `ingest` for the batch; else put them back, or train without them.",
+                allow_retries=False,
+            )
         learned = measure(reference, rows, config, columns)
         if not registry.has_artifact(uri, run_id, registry.POPULATION):
             return learned, learned, learned

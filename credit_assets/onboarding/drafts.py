@@ -73,7 +73,7 @@ def contracts(book: Book, name: str) -> str:
     listed = "".join(f'    "{table}": {model},\n' for table, model in classes.items())
     return (
         f'"""The contracts of {name}, as its first files were found: what a later delivery has beyond them is refused\n'
-        'until it is allowed here. Limits are ten times what was seen."""\n\n'
+        'until it is allowed here. Limits are ten times what was seen, rounded up."""\n\n'
         + ("import pandas as pd\n" if pandas else "")
         + f"import pandera.pandas as pa\n\nfrom credit_assets.schemas.table import {related}\n\n\n"
         + "\n\n".join(models)

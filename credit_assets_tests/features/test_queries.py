@@ -96,6 +96,7 @@ def test_a_star_brings_the_columns_and_words_of_the_file_it_names(tmp_path: Path
         (select("AMOUNT as amount, -- money", "DAY as amount -- when"), 5, "column amount occurs twice"),
         (select("AMOUNT as amount, -- Money", "DAY as day -- money"), 5, "day has the same words as amount"),
         (select("AMOUNT + 1, -- money", "DAY as day -- when"), 4, "AMOUNT + 1 has no name"),
+        (select("AMOUNT -- money", "DAY, -- when"), 5, "write `as` before the name, or the comma that is missing"),
         (select("AMOUNT as amount -- money", table="lons"), 5, "unknown table lons"),
         (select("AMOUNT as amount -- money", table="read_csv('x')"), 5, "only tables by name can be read"),
         (select("loans.* exclude (ID)"), 4, "is not the columns of another SQL file"),
