@@ -44,7 +44,7 @@ def files(project: Project) -> dict[str, str]:
     return {
         str(path.relative_to(project.root)): path.read_text()
         for path in project.root.rglob("*")
-        if path.is_file() and "data" not in path.relative_to(project.root).parts
+        if path.is_file() and not {"data", "__pycache__"} & set(path.relative_to(project.root).parts)
     }
 
 
