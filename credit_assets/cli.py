@@ -164,10 +164,10 @@ def new(
         for finding in drafted.to_confirm:
             console.print(f"  {finding}", markup=False, soft_wrap=True)
         console.print(f"\nNext:\n  credit-assets check {name}", soft_wrap=True)
-        # What holds no date of its own cannot be cut by one.
-        cut = drafted.book.decided and len(files) == 1
-        how = f"--split-by '{drafted.book.decided}'" if cut else "--batch 2026-01"
-        what = files[0] if len(files) == 1 else "FOLDER_OF_THESE_FILES"
+        # Child tables hold no date of the decision to be cut by.
+        alone = not drafted.book.children
+        how = f"--split-by '{drafted.book.decided}'" if drafted.book.decided and alone else "--batch 2026-01"
+        what = files[0] if alone else "FOLDER_OF_THESE_FILES"
         console.print(f"  credit-assets deliver {what} --portfolio {name} {how}", markup=False, soft_wrap=True)
         console.print(f"  credit-assets run --portfolio {name}")
 
