@@ -334,6 +334,11 @@ def sql_text(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def sql_path(file: str | Path) -> str:
+    """The path as an SQL literal that DuckDB does not take for a pattern."""
+    return sql_text(glob.escape(str(file)))
+
+
 def sql_files(files: Sequence[str]) -> str:
     """The files as an SQL list for read_parquet, which would take a `*` or `[` in a path for a pattern."""
-    return "[" + ", ".join(sql_text(glob.escape(file)) for file in files) + "]"
+    return "[" + ", ".join(map(sql_path, files)) + "]"

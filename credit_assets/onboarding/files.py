@@ -6,7 +6,6 @@ What a column may mean in lending is guessed in `guesses.py`.
 from __future__ import annotations
 
 import csv
-import glob
 import gzip
 import shutil
 import zipfile
@@ -21,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from credit_assets.lake.contracts import identifier
-from credit_assets.lake.tables import BATCH, sql_text
+from credit_assets.lake.tables import BATCH, sql_path, sql_text
 from credit_assets.onboarding.wording import in_sql
 
 ENDINGS = (".csv", ".csv.gz", ".parquet", ".zip")
@@ -238,13 +237,13 @@ def _csv(con: duckdb.DuckDBPyConnection, path: Path, text: Path) -> Part:
         _refuse_names(path, header)
         columns = ", ".join(f"{sql_text(name)}: 'VARCHAR'" for name in header)
         con.execute(
-            f"COPY (SELECT * FROM read_csv({_literal(path)}, auto_detect = false, header = true, "
+            f"COPY (SELECT * FROM read_csv({sql_path(path)}, auto_detect = false, header = true, "
             f"columns = {{{columns}}}, delim = ',', quote = '\"', escape = '\"', nullstr = '')) "
             f"TO {sql_text(str(text))} (FORMAT parquet)"
         )
     except (UnicodeDecodeError, OSError, EOFError, zlib.error, csv.Error, duckdb.Error) as error:
         raise BookError(f"{path} cannot be read as a CSV file in UTF-8 with a header: {error}") from error
-    return Part(path, f"read_parquet({_literal(text)})", dict.fromkeys(header, ""))
+    return Part(path, f"read_parquet({sql_path(text)})", dict.fromkeys(header, ""))
 
 
 def _parquet(path: Path) -> Part:
@@ -254,12 +253,7 @@ def _parquet(path: Path) -> Part:
         raise BookError(f"{path} is not a whole Parquet file: {error}") from error
     _refuse_names(path, schema.names)
     kinds = {column.name: _kind(path, column.name, column.type) for column in schema}
-    return Part(path, f"read_parquet({_literal(path)}, hive_partitioning = false)", kinds)
-
-
-def _literal(path: Path) -> str:
-    """The path in SQL, so that DuckDB takes none of it for a pattern."""
-    return sql_text(glob.escape(str(path)))
+    return Part(path, f"read_parquet({sql_path(path)}, hive_partitioning = false)", kinds)
 
 
 def _kind(path: Path, name: str, kind: pa.DataType) -> str:

@@ -7,7 +7,6 @@ lines, to tell the bad rows from the good ones. Where files lie is `delivery.py`
 
 from __future__ import annotations
 
-import glob
 import os
 import tempfile
 from collections import Counter
@@ -37,7 +36,7 @@ from credit_assets.lake.contracts import (
     rules,
     shorten,
 )
-from credit_assets.lake.tables import Lake, Staged, sql_text
+from credit_assets.lake.tables import Lake, Staged, sql_path, sql_text
 from credit_assets.raw.delivery import BadDelivery, file_status, sha256_of
 from credit_assets.raw.lines import FIELD, ROWS, CsvFile, copy_rows, look_over, rows_of
 from credit_assets.schemas.table import Table
@@ -395,7 +394,7 @@ def _strict(source: _Source, target: _Target) -> str:
     if isinstance(source, _Parquet):
         kinds = source.columns
         number = f"file_row_number + {source.before + 1}"
-        rows = f"read_parquet({_path(source.file)}, hive_partitioning = false, file_row_number = true)"
+        rows = f"read_parquet({sql_path(source.file)}, hive_partitioning = false, file_row_number = true)"
     else:
         delivered = source.source if isinstance(source, _Copied) else source
         # Whole numbers are read as DOUBLE, since DuckDB would round 1.5 to 2.
@@ -407,7 +406,7 @@ def _strict(source: _Source, target: _Target) -> str:
             path, columns = source.copy, {"_nth": "BIGINT"} | columns
         types = ", ".join(f"{sql_text(name)}: '{kind}'" for name, kind in columns.items())
         rows = (
-            f"read_csv({_path(path)}, auto_detect = false, header = true, columns = {{{types}}}, "
+            f"read_csv({sql_path(path)}, auto_detect = false, header = true, columns = {{{types}}}, "
             "delim = ',', quote = '\"', escape = '\"', nullstr = '', "
             # Not told the ends of lines, it finds them; told '\r\n', it finds no rows.
             "strict_mode = true, null_padding = false, ignore_errors = false)"
@@ -522,7 +521,7 @@ def _split_parquet(source: _Parquet, target: _Target) -> str:
         f"SELECT {sql_text(source.file.name)} AS _file, file_row_number + 1 AS _row, "
         f"CAST(to_json({{{whole}}}) AS VARCHAR) AS _line, {wrong} AS _faults, "
         f"{_typed_columns(raw, kinds, target)} "
-        f"FROM read_parquet({_path(source.file)}, hive_partitioning = false, file_row_number = true)"
+        f"FROM read_parquet({sql_path(source.file)}, hive_partitioning = false, file_row_number = true)"
     )
 
 
@@ -564,7 +563,7 @@ def _of_row(value: str, words: str) -> str:
 
 def _quarantine(con: duckdb.DuckDBPyConnection, rows: Path, target: _Target, quarantine: Path) -> int:
     """Write all bad rows (file, row, faults, line) to the quarantine file; how many there are."""
-    judged = f"read_parquet({_path(rows)}, hive_partitioning = false)"
+    judged = f"read_parquet({sql_path(rows)}, hive_partitioning = false)"
     repeated = " UNION ALL ".join(_repeated(judged, key, target) for key in keys(target.model))
     bad = f"SELECT _file, _row, _faults, _line FROM {judged} WHERE len(_faults) > 0"
     if repeated:
@@ -612,11 +611,12 @@ def _good(rows: Path, target: _Target, quarantine: Path | None) -> str:
         [key] = keys(target.model)
         stands = f"{layer} = max({layer}) OVER (PARTITION BY {', '.join(map(identifier, key))})"
     query = (
-        f"SELECT {target.columns}, {stands} AS _stands FROM read_parquet({_path(rows)}, hive_partitioning = false) AS r"
+        f"SELECT {target.columns}, {stands} AS _stands "
+        f"FROM read_parquet({sql_path(rows)}, hive_partitioning = false) AS r"
     )
     if quarantine:
         query += (
-            f" WHERE len(r._faults) = 0 AND NOT EXISTS (SELECT 1 FROM read_parquet({_path(quarantine)}, "
+            f" WHERE len(r._faults) = 0 AND NOT EXISTS (SELECT 1 FROM read_parquet({sql_path(quarantine)}, "
             "hive_partitioning = false) AS q WHERE q.file = r._file AND q.row = r._row)"
         )
     return query
@@ -629,7 +629,7 @@ def _told(quarantine: Path) -> str:
     """A SELECT of the quarantine file with one row a fault."""
     return (
         'SELECT file, row, fault."column" AS "column", fault.value AS value, fault.rule AS rule '
-        f"FROM (SELECT file, row, unnest(faults) AS fault FROM read_parquet({_path(quarantine)}, "
+        f"FROM (SELECT file, row, unnest(faults) AS fault FROM read_parquet({sql_path(quarantine)}, "
         "hive_partitioning = false))"
     )
 
@@ -688,8 +688,3 @@ def _names(files: Sequence[Path]) -> str:
 
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(repr(name) if not name.strip() else name for name in names)
-
-
-def _path(file: Path) -> str:
-    """The path as an SQL literal that DuckDB does not take for a pattern."""
-    return sql_text(glob.escape(str(file)))
