@@ -65,6 +65,7 @@ def test_home_credit_is_read_with_its_contracts_parents_before_children():
         ({"target": {"column": "TARGET", "bad": [1], "good": [0, 1]}}, "target: Value error, 1: both bad and good"),
         ({"target": {"column": "TARGET", "bad": [1], "good": ["1"]}}, "target: Value error, 1: both bad and good"),
         ({"target": {"column": "TARGET", "bad": [True]}}, "put the word in quotes"),
+        ({"target": {"column": "TARGET", "bad": 1}}, "target.bad: Input should be a valid tuple"),
         ({"name": "features"}, "features is a name of the platform's own"),
         ({"contracts": "nowhere.py"}, "contracts: nowhere.py is no module or file with TABLES"),
         ({"contracts": "credit_assets.nowhere"}, "contracts: credit_assets.nowhere is no module or file with TABLES"),

@@ -31,7 +31,7 @@ class Target(BaseModel):
     @field_validator("bad", "good", mode="before")
     @classmethod
     def _words_as_written(cls, given: Any) -> Any:
-        if any(isinstance(word, bool) for word in given or ()):
+        if isinstance(given, list | tuple) and any(isinstance(word, bool) for word in given):
             raise ValueError("YAML takes yes, no, true, false, on and off for something else: put the word in quotes")
         return given
 
