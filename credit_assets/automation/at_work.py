@@ -42,9 +42,11 @@ def have_passed_over_looked_at(instance: dg.DagsterInstance, portfolio: Portfoli
     failure twice does no harm: what has been launched again is not launched a third time.
     """
     crashed = {run.run_id for run in _crashed(instance, {PORTFOLIO_TAG: portfolio.name})}
+    if not crashed:
+        return []
     # The daemon alone writes it; without one there is nothing to correct.
     read_to = instance.daemon_cursor_storage.get_cursor_values({FAILURES_READ}).get(FAILURES_READ)
-    if not crashed or read_to is None:
+    if read_to is None:
         return []
     failures = instance.fetch_run_status_changes(
         dg.RunStatusChangeRecordsFilter(
