@@ -247,6 +247,15 @@ def run(portfolio: PortfolioName) -> None:
 
 
 @app.command()
+def train(portfolio: PortfolioName) -> None:
+    """Train on all known outcomes, on features made again where their SQL has changed; the gate decides."""
+    with in_project() as project:
+        from credit_assets.automation.commands import train as make_candidate
+
+        _stop_where_failed(make_candidate(project, portfolio, _progress))
+
+
+@app.command()
 def rollback(
     portfolio: PortfolioName,
     to: Annotated[int | None, typer.Option(min=1, help="The version; by itself, the one that decided before.")] = None,
@@ -486,7 +495,14 @@ def _print_status(told: dict[str, Any]) -> None:
     else:
         console.print(f"{len(told['checks'])} checks, none failed at its latest look.")
     for due in told["outstanding"]:
-        console.print(f"Due: {due['job']} {due['batch'] or ''} ({due['why']})", soft_wrap=True)
+        failure = f"; {due['failure']}" if due["failure"] else ""
+        console.print(f"Due: {due['job']} {due['batch'] or ''} ({due['why']}){failure}", markup=False, soft_wrap=True)
+    if other := told["features_of_other_sql"]:
+        console.print(
+            f"SQL has changed since features of {len(other)} batches were made (of {min(other)}: {other[min(other)]}). "
+            f"`credit-assets train --portfolio {told['portfolio']}` makes them again and trains.",
+            soft_wrap=True,
+        )
 
 
 def _print_stages(stages: dict[str, float]) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,21 +17,23 @@ from dagster._core.storage.asset_check_execution_record import (
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from credit_assets.automation.at_work import runs_at_work
-from credit_assets.automation.jobs import TRAINING_TAG, champion_config
+from credit_assets.automation.jobs import PORTFOLIO_TAG, TRAINING_TAG, champion_config
 from credit_assets.automation.outstanding import (
-    FEATURES,
     SCORE_DRIFT,
     SCORES,
     Outstanding,
     outcomes_known,
     to_ingest,
+    to_make_again,
     to_score,
     to_train,
 )
 from credit_assets.automation.retraining import rollback, training
-from credit_assets.automation.runs import RunOutcome, execute, instance_for_commands
+from credit_assets.automation.runs import RunOutcome, execute, instance_for_commands, step_words
 from credit_assets.automation.sensors import request
 from credit_assets.definitions import build
+from credit_assets.features.queries import load
+from credit_assets.features.versions import FEATURES
 from credit_assets.lake.tables import Commit, Lake
 from credit_assets.models import registry
 from credit_assets.models.policy import APPROVE
@@ -43,51 +48,86 @@ def run_outstanding(project: Project, name: str, report: Report) -> list[RunOutc
     """Make everything of the portfolio that is due: batches not ingested, a champion where there is none, scores,
     and what failed checks ask for. A run that fails does not stop those that do not need it; what is still due
     afterwards is due the next time."""
-    portfolio, inbox, lake = Portfolio.load(project, name), Inbox(project.inbox), Lake(project.lake)
-    outcomes: list[RunOutcome] = []
-    with instance_for_commands(project, name) as instance:
-        definitions = build(name, project)
-
-        def run(due: Outstanding) -> None:
-            report(f"{due.job}{f' {due.batch}' if due.batch else ''}: {due.why}")
-            # The daemon's; a command's own have ended.
-            if busy := _at_work(instance, portfolio, due):
-                report(f"  waits: run {busy} is at work")
-                return
-            if due.batch:
-                instance.add_dynamic_partitions(f"{name}_batches", [due.batch])
-            asked = request(portfolio, due)
-            outcomes.append(
-                execute(
-                    instance, definitions, name, due.job, due.batch, report, due.tables, asked.tags, asked.run_config
-                )
-            )
-
-        def score() -> None:
-            if champion := registry.champion(project.tracking_uri, name):
-                for due in to_score(portfolio, lake, int(champion.version)):
-                    run(due)
-
-        for due in to_ingest(portfolio, inbox, lake):
-            run(due)
+    with _work(project, name, report) as work:
+        portfolio, instance, lake = work.portfolio, work.instance, work.lake
+        for due in to_ingest(portfolio, Inbox(project.inbox), lake):
+            work.run(due)
         for due in to_train(portfolio, lake, registry.champion(project.tracking_uri, name) is not None):
-            run(due)
-        score()
+            work.run(due)
+        work.score()
         for answer in (
             lambda: rollback(instance, portfolio, project),
             lambda: training(instance, portfolio, project, lake, datetime.now(UTC)),
         ):
             asked_for = answer()
             if isinstance(asked_for, Outstanding):
-                run(asked_for)
-                score()
-    return outcomes
+                work.run(asked_for)
+                work.score()
+    return work.outcomes
 
 
-def _at_work(instance: dg.DagsterInstance, portfolio: Portfolio, due: Outstanding) -> str | None:
-    """The run that makes something of the same batch, or trains too."""
-    same = {PARTITION_NAME_TAG: due.batch} if due.batch else {TRAINING_TAG: portfolio.name}
-    return next((run.run_id for run in runs_at_work(instance, portfolio, **same)), None)
+def train(project: Project, name: str, report: Report) -> list[RunOutcome]:
+    """Train on all known outcomes, whatever was learned before: first the features that other SQL made are made
+    again, of the batches that are learned from and of newer ones, and at the end what is open is scored."""
+    with _work(project, name, report) as work:
+        for due in to_make_again(work.portfolio, work.lake, load(project.sql(name), work.portfolio.models)):
+            work.run(due)
+        if all(outcome.success for outcome in work.outcomes):
+            work.run(Outstanding("train", None, "asked for by hand", key=f"by_hand:{uuid.uuid4()}"))
+        work.score()
+    return work.outcomes
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Runs of a portfolio, one after the other, and what became of them."""
+
+    project: Project
+    portfolio: Portfolio
+    instance: dg.DagsterInstance
+    definitions: dg.Definitions
+    report: Report
+    outcomes: list[RunOutcome] = field(default_factory=list)
+
+    @property
+    def lake(self) -> Lake:
+        return Lake(self.project.lake)
+
+    def run(self, due: Outstanding) -> None:
+        self.report(f"{due.job}{f' {due.batch}' if due.batch else ''}: {due.why}")
+        name = self.portfolio.name
+        # The daemon's; a command's own have ended.
+        if busy := runs_at_work(self.instance, self.portfolio, **_same_work(self.portfolio, due)):
+            self.report(f"  waits: run {busy[0].run_id} is at work")
+            return
+        if due.batch:
+            self.instance.add_dynamic_partitions(f"{name}_batches", [due.batch])
+        asked = request(self.portfolio, due)
+        self.outcomes.append(
+            execute(
+                self.instance,
+                self.definitions,
+                name,
+                due.job,
+                due.batch,
+                self.report,
+                due.tables,
+                asked.tags,
+                asked.run_config,
+            )
+        )
+
+    def score(self) -> None:
+        if champion := registry.champion(self.project.tracking_uri, self.portfolio.name):
+            for due in to_score(self.portfolio, self.lake, int(champion.version)):
+                self.run(due)
+
+
+@contextmanager
+def _work(project: Project, name: str, report: Report) -> Iterator[_Work]:
+    portfolio = Portfolio.load(project, name)
+    with instance_for_commands(project, name) as instance:
+        yield _Work(project, portfolio, instance, build(name, project), report)
 
 
 def roll_back(project: Project, name: str, to: int | None, why: str, report: Report) -> RunOutcome:
@@ -111,19 +151,42 @@ def status(project: Project, name: str) -> dict[str, Any]:
     delivered = set(inbox.batches(name))
     names = sorted(delivered.union(*written.values()))
     batches = [_batch(portfolio, lake, batch, batch in delivered, written) for batch in names]
-    with dg.DagsterInstance.get() as instance:
-        checks = list(_latest_checks(instance, build(name, project)))
     champion = _champion(project, name)
     due = to_ingest(portfolio, inbox, lake) + to_train(portfolio, lake, champion is not None)
     due += to_score(portfolio, lake, champion["version"] if champion else None)
+    with dg.DagsterInstance.get() as instance:
+        checks = list(_latest_checks(instance, build(name, project)))
+        outstanding = [
+            {"job": item.job, "batch": item.batch, "why": item.why, "failure": _failure(instance, portfolio, item)}
+            for item in due
+        ]
+    stale = to_make_again(portfolio, lake, load(project.sql(name), portfolio.models))
     return {
         "portfolio": name,
         "title": portfolio.title,
         "batches": batches,
         "champion": champion,
         "checks": checks,
-        "outstanding": [{"job": item.job, "batch": item.batch, "why": item.why} for item in due],
+        "outstanding": outstanding,
+        "features_of_other_sql": {item.batch: item.why for item in stale},
     }
+
+
+def _failure(instance: dg.DagsterInstance, portfolio: Portfolio, due: Outstanding) -> str | None:
+    """Why the newest run for it failed, if it did; nothing where a check stopped it, which speaks for itself."""
+    newest = instance.get_runs(dg.RunsFilter(tags=_same_work(portfolio, due)), limit=1)
+    if not newest or not newest[0].is_failure:
+        return None
+    entries = instance.all_logs(newest[0].run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
+    words = [step_words(entry.dagster_event, disclose=True) for entry in entries if entry.dagster_event]
+    return f"run {newest[0].run_id} failed: {'; '.join(filter(None, words)) or 'see the run, and the failed checks'}"
+
+
+def _same_work(portfolio: Portfolio, due: Outstanding) -> dict[str, str]:
+    """The tags of runs that make something of the same batch, or that train too."""
+    return {PORTFOLIO_TAG: portfolio.name} | (
+        {PARTITION_NAME_TAG: due.batch} if due.batch else {TRAINING_TAG: portfolio.name}
+    )
 
 
 def _batch(

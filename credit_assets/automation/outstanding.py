@@ -14,15 +14,16 @@ from pathlib import Path
 
 import duckdb
 
+from credit_assets.features.queries import FeatureQuery
 from credit_assets.features.target import Target
-from credit_assets.features.training_set import known_outcomes_sql
+from credit_assets.features.training_set import known_outcomes_sql, rows_to_learn_from
+from credit_assets.features.versions import FEATURES, made_by_other_sql, stands_now
 from credit_assets.lake.contracts import identifier
 from credit_assets.lake.io_managers import MODEL_VERSION, SOURCE
 from credit_assets.lake.tables import Commit, Lake, sql_text
 from credit_assets.portfolio import Portfolio
 from credit_assets.raw.delivery import BadDelivery, Inbox, Look, MissingFile, match_files
 
-FEATURES = "features"
 SCORES = "scores"
 SCORE_DRIFT = "score_drift"
 PERFORMANCE = "performance"
@@ -322,7 +323,7 @@ def to_score(portfolio: Portfolio, lake: Lake, champion: int | None) -> list[Out
         key = f"score:{batch}:{features.version}.{champion}.{made.version if made else 0}"
         if made is None:
             found(batch, "not scored yet", key)
-        elif _read(made, portfolio.table(FEATURES)) < features.version:
+        elif _of_other_rows(portfolio, lake, made, features):
             found(batch, "its features were made again since it was scored", key)
         elif batch in newest and _scored_by_another(made, champion) and not outcomes_known(portfolio, lake, batch):
             found(batch, f"open, and version {champion} is champion now", key)
@@ -332,6 +333,44 @@ def to_score(portfolio: Portfolio, lake: Lake, champion: int | None) -> list[Out
             why = "the performance of its scores was not measured on the outcomes that are known"
             found(batch, why, f"performance:{batch}:{made.version}.{told.version}", PERFORMANCE)
     return due
+
+
+def _of_other_rows(portfolio: Portfolio, lake: Lake, scores: Commit, features: Commit) -> bool:
+    """Whether the features have been made from other rows since the scores were: what other SQL makes of the same
+    rows is for the next decisions, and no reason to give those again that were given."""
+    table = portfolio.table(FEATURES)
+    if _read(scores, table) >= features.version:
+        return False
+    now, then = lake.behind(table, features), lake.behind(portfolio.table(SCORES), scores)
+    raw = [portfolio.table(name) for name in portfolio.models]
+    return any(now[name].version > then[name].version for name in raw if name in now and name in then)
+
+
+def to_make_again(portfolio: Portfolio, lake: Lake, queries: Mapping[str, FeatureQuery]) -> list[Outstanding]:
+    """The features that other SQL made than stands there now: of the batches that a training would learn from, and
+    of newer ones. Nobody but a person asks for it, and for the training that gives it a sense."""
+    window = _window(portfolio, lake)
+    if not window:
+        return []
+    stale = made_by_other_sql(lake, portfolio.table(FEATURES), queries)
+    now = ".".join(stands_now(queries).values())
+    return [
+        Outstanding("ingest", batch, f"{', '.join(files)} changed", tuple(queries), key=f"features:{batch}:{now}")
+        for batch, files in stale.items()
+        if batch >= min(window)
+    ]
+
+
+def _window(portfolio: Portfolio, lake: Lake) -> list[str]:
+    """The batches that a training would learn from and test on."""
+    tables = (FEATURES, portfolio.application_table, portfolio.outcomes_table)
+    if not all(lake.exists(portfolio.table(table)) for table in tables):
+        return []
+    features, applications, outcomes = (f"({lake.query(portfolio.table(table))})" for table in tables)
+    keys = f"(SELECT {identifier(portfolio.entity_key)}, batch FROM {features})"
+    rows = rows_to_learn_from(portfolio, features=keys, applications=applications, outcomes=outcomes)
+    with duckdb.connect() as con:
+        return [batch for (batch,) in con.execute(f"SELECT DISTINCT batch FROM ({rows})").fetchall()]
 
 
 def _older(measured: Commit, portfolio: Portfolio, scores: Commit, outcomes: Commit) -> bool:

@@ -166,7 +166,7 @@ def outcomes_since_newest(portfolio: Portfolio, project: Project, lake: Lake) ->
     newest = registry.newest(project.tracking_uri, portfolio.name)
     if newest is None:
         return new_outcomes(portfolio, lake, None), None
-    learned = int(newest.tags[f"table.{portfolio.table('training_set')}"])
+    learned = registry.learned_from(newest, portfolio.table("training_set"))
     return new_outcomes(portfolio, lake, learned), int(newest.version)
 
 

@@ -1,7 +1,6 @@
 """Features as assets: one a SQL file, and the training set over the window of known outcomes."""
 
-import hashlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import dagster as dg
 import duckdb
@@ -10,14 +9,9 @@ import pandas as pd
 from credit_assets.features.contract import check_encodings, feature_contracts, training_set_contract
 from credit_assets.features.guard import LeakageError, check_inputs, made_from
 from credit_assets.features.queries import FeatureQuery, Lineage
-from credit_assets.features.training_set import (
-    TEST,
-    known_outcomes_sql,
-    split_summary,
-    training_frame,
-    training_set_sql,
-)
-from credit_assets.lake.contracts import identifier
+from credit_assets.features.training_set import TEST, rows_to_learn_from, split_summary, training_frame
+from credit_assets.features.versions import FEATURES, made_by_other_sql
+from credit_assets.lake.contracts import identifier, shorten
 from credit_assets.lake.io_managers import LAZY, column_schema, contract, frame_table
 from credit_assets.portfolio import Portfolio
 from credit_assets.resources import LakeResource, batches
@@ -40,11 +34,11 @@ def assets(
         )
         for name, query in queries.items()
     ]
-    query, features, origins = queries["features"], contracts["features"], roots["features"]
+    query, features, origins = queries[FEATURES], contracts[FEATURES], roots[FEATURES]
     check_encodings(features, portfolio.training.encodings)
     left_out = made_from({name: origins[name] for name in query.words}, portfolio.left_out)
     learned = training_set_contract(query, features, portfolio.entity_key, left_out)
-    return [*tables, _training_set(portfolio, query, origins, left_out, learned)]
+    return [*tables, _training_set(portfolio, queries, origins, left_out, learned)]
 
 
 def _feature_table(
@@ -84,7 +78,7 @@ def _feature_table(
         owners=portfolio.owners,
         description=query.description,
         # A change of the SQL makes what it made before out of date.
-        code_version=hashlib.sha256(query.sql.encode()).hexdigest()[:12],
+        code_version=query.version,
         metadata={
             "dagster/column_schema": schema,
             "features": len(query.words),
@@ -107,12 +101,12 @@ def _feature_table(
 
 def _training_set(
     portfolio: Portfolio,
-    query: FeatureQuery,
+    queries: Mapping[str, FeatureQuery],
     roots: Mapping[str, tuple[tuple[str, str], ...]],
     left_out: Mapping[str, str],
     model: type[Table],
 ) -> dg.AssetsDefinition:
-    name, config = portfolio.name, portfolio.training
+    name, config, query = portfolio.name, portfolio.training, queries[FEATURES]
     key = dg.AssetKey([name, "training_set"])
     features = [feature for feature in query.words if feature not in left_out]
 
@@ -148,31 +142,21 @@ def _training_set(
             lake.connection.sql(lake.select(context, portfolio.table(table), None)).create_view(
                 f"_{table}", replace=True
             )
-        _refuse_features_of_other_sql(lake, features)
-        kept = lake.connection.view("_features").project(
-            ", ".join(map(identifier, (portfolio.entity_key, "batch", *features)))
-        )
-        kept.create_view("_kept_features", replace=True)
-        known = known_outcomes_sql(
-            applications=f"_{portfolio.application_table}",
-            outcomes=f"_{portfolio.outcomes_table}",
-            entity_key=portfolio.entity_key,
-            target=portfolio.target,
-            matured_share=config.matured_share,
-        )
-        lake.connection.sql(known).create_view("_known_outcomes", replace=True)
-        rows = lake.connection.sql(
-            training_set_sql(
-                features="_kept_features",
-                known_outcomes="_known_outcomes",
-                entity_key=portfolio.entity_key,
-                seed=config.seed,
-                holdout_share=config.holdout_share,
-                valid_share=config.valid_share,
-                window_batches=config.window_batches,
-                test_batches=config.test_batches,
+
+        def in_the_window(*columns: str) -> duckdb.DuckDBPyRelation:
+            wanted = ", ".join(map(identifier, (portfolio.entity_key, "batch", *columns)))
+            lake.connection.view("_features").project(wanted).create_view("_wanted_features", replace=True)
+            return lake.connection.sql(
+                rows_to_learn_from(
+                    portfolio,
+                    features="_wanted_features",
+                    applications=f"_{portfolio.application_table}",
+                    outcomes=f"_{portfolio.outcomes_table}",
+                )
             )
-        )
+
+        _refuse_features_of_other_sql(lake, portfolio, queries, in_the_window())
+        rows = in_the_window(*features)
         split = split_summary(rows.project("batch, fold, target").df())
         try:
             alone = check_inputs(
@@ -222,12 +206,21 @@ def _training_set(
     return training_set
 
 
-def _refuse_features_of_other_sql(lake: LakeResource, features: Collection[str]) -> None:
-    """Raise Failure where the features that are there lack some that the SQL makes now."""
-    if absent := sorted(set(features) - set(lake.connection.view("_features").columns)):
+def _refuse_features_of_other_sql(
+    lake: LakeResource,
+    portfolio: Portfolio,
+    queries: Mapping[str, FeatureQuery],
+    learned_from: duckdb.DuckDBPyRelation,
+) -> None:
+    """Raise Failure where a batch that would be learned from has features that other SQL made than stands there now:
+    what has one name would be two things."""
+    batches = {batch for (batch,) in learned_from.project("batch").distinct().fetchall()}
+    other = made_by_other_sql(lake.lake, portfolio.table(FEATURES), queries)
+    if stale := sorted(batches & other.keys()):
         raise dg.Failure(
-            f"The features that are there were made by other SQL: they lack {', '.join(absent[:SHOWN])}. Run the job "
-            "`ingest` for each batch to learn from, which makes them again, then train.",
+            f"The features of {shorten(', '.join(stale))} were made by other SQL than stands in sql/{portfolio.name} "
+            f"now ({', '.join(other[stale[-1]])}). `credit-assets train --portfolio {portfolio.name}` makes them again "
+            "and trains; in the UI, run the job `ingest` for each of these batches, then `train`.",
             allow_retries=False,
         )
 

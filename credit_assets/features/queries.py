@@ -4,9 +4,11 @@ columns each of them comes from. Nothing is run here; DuckDB runs the SQL elsewh
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -49,6 +51,13 @@ class FeatureQuery:
     def columns(self) -> tuple[str, ...]:
         """All output columns, the key first."""
         return (self.key, *self.words)
+
+    @cached_property
+    def version(self) -> str:
+        """Another one where the SQL is, whatever its comments (the words of its features) and line breaks."""
+        tokens = sqlglot.tokenize(self.sql, dialect=DIALECT)
+        code = "\n".join(self.sql[token.start : token.end + 1] for token in tokens)
+        return hashlib.sha256(code.encode()).hexdigest()[:12]
 
 
 def load(folder: Path, raw_tables: Collection[str] | None = None) -> dict[str, FeatureQuery]:

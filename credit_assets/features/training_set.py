@@ -6,6 +6,7 @@ What is learned from it is in `models/`.
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import duckdb
 import numpy as np
@@ -13,6 +14,9 @@ import pandas as pd
 
 from credit_assets.features.target import Target
 from credit_assets.lake.contracts import identifier
+
+if TYPE_CHECKING:
+    from credit_assets.portfolio import Portfolio
 
 TRAIN, VALID, TEST = "train", "valid", "test"
 
@@ -115,6 +119,28 @@ FROM {features} AS features
 JOIN folds USING ({key}, batch)
 WHERE fold = '{TEST}' OR {key} NOT IN (SELECT {key} FROM folds WHERE fold = '{TEST}')
 """.strip()
+
+
+def rows_to_learn_from(portfolio: Portfolio, *, features: str, applications: str, outcomes: str) -> str:
+    """`training_set_sql` of the portfolio's tables (relations, or SELECTs in brackets), by its settings."""
+    config = portfolio.training
+    known = known_outcomes_sql(
+        applications=applications,
+        outcomes=outcomes,
+        entity_key=portfolio.entity_key,
+        target=portfolio.target,
+        matured_share=config.matured_share,
+    )
+    return training_set_sql(
+        features=features,
+        known_outcomes=f"({known})",
+        entity_key=portfolio.entity_key,
+        seed=config.seed,
+        holdout_share=config.holdout_share,
+        valid_share=config.valid_share,
+        window_batches=config.window_batches,
+        test_batches=config.test_batches,
+    )
 
 
 def hash_share_sql(column: str, salt: str) -> str:

@@ -17,7 +17,7 @@ import pandas as pd
 import pandera.pandas as pa
 
 from credit_assets.lake.contracts import WITHOUT_VALUES, Violation, check, column_types, shorten
-from credit_assets.lake.tables import Staged
+from credit_assets.lake.tables import CODE_VERSION, Staged
 from credit_assets.project import code_version
 from credit_assets.resources import LakeResource
 from credit_assets.schemas.table import Table
@@ -116,7 +116,7 @@ class LakeIOManager(dg.IOManager):
         facts = {
             "run_id": context.run_id,
             "code_version": code_version(),
-            "asset_code_version": context.asset_spec.code_version or "",
+            CODE_VERSION: context.asset_spec.code_version or "",
             "inputs": json.dumps(versions, sort_keys=True),
             "synthetic": str(synthetic).lower(),
         }

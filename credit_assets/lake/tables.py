@@ -59,6 +59,10 @@ class Staged:
         return f"SELECT * FROM read_parquet({sql_files(self.files)}, hive_partitioning = false)"
 
 
+CODE_VERSION = "asset_code_version"
+"""In a commit's metadata: the version of the code that made its rows, where the asset has one."""
+
+
 @dataclass(frozen=True)
 class Commit:
     """One entry of a table's history: its version, when, and the metadata it was written with."""
@@ -235,6 +239,15 @@ class Lake:
     def writings(self, table: str) -> dict[str, list[Commit]]:
         """Each batch of the table with all commits that wrote it, newest first; empty if no table."""
         return _by_batch(_commits(self.path(table)))
+
+    def behind(self, table: str, commit: Commit) -> dict[str, Commit]:
+        """The commit, and those of its batch that its rows were made from, however far back; by table."""
+        found = {table: commit}
+        for source, version in json.loads(commit.metadata.get("inputs", "{}")).items():
+            written = self.writings(source).get(commit.metadata[BATCH], [])
+            if read := next((candidate for candidate in written if candidate.version <= version), None):
+                found |= self.behind(source, read)
+        return found
 
     def _open(self, table: str, version: int | None) -> DeltaTable:
         try:

@@ -272,6 +272,11 @@ def table_versions(tracking_uri: str, name: str) -> set[tuple[str, int]]:
     }
 
 
+def learned_from(version: ModelVersion, training_set: str) -> int:
+    """The version of the training set (its table's name in the lake) that the model was made from."""
+    return int(version.tags[f"{TABLE}{training_set}"])
+
+
 def runs_named(tracking_uri: str) -> set[str]:
     """The Dagster runs that registered versions of any model, and moves of its champion, name."""
     models = _client(tracking_uri).search_registered_models(max_results=1000)

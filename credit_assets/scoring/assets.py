@@ -12,6 +12,7 @@ from pydantic import Field
 from credit_assets.evaluation.checks import cleared
 from credit_assets.explanations.reasons import check_words
 from credit_assets.features.queries import FeatureQuery
+from credit_assets.features.versions import FEATURES, differing, learned_from, made_by
 from credit_assets.lake.contracts import identifier
 from credit_assets.lake.io_managers import column_schema, contract, frame_table
 from credit_assets.models import registry
@@ -129,7 +130,13 @@ def assets(portfolio: Portfolio, project: Project, query: FeatureQuery) -> list[
                 asset=dg.AssetKey([name, "scores"]),
                 blocking=True,
                 description="The batch's applicants and the scored ones are the same, each once.",
-            )
+            ),
+            dg.AssetCheckSpec(
+                "features_as_learned",
+                asset=dg.AssetKey([name, "scores"]),
+                description="The batch's features were made by the SQL that the champion learned from. By other SQL, "
+                "a feature of the same name may be another figure.",
+            ),
         ],
     )
     def scores(
@@ -171,7 +178,26 @@ def assets(portfolio: Portfolio, project: Project, query: FeatureQuery) -> list[
                 ),
                 "main_reasons": frame_table(reasons),
             },
-            check_results=[_complete(delivered, decided)],
+            check_results=[_complete(delivered, decided), _as_learned(context, lake, version)],
+        )
+
+    def _as_learned(
+        context: dg.AssetExecutionContext, lake: LakeResource, version: "ModelVersion"
+    ) -> dg.AssetCheckResult:
+        features, training_set = portfolio.table(FEATURES), portfolio.table("training_set")
+        learned = learned_from(
+            lake.connection, lake.lake, training_set, registry.learned_from(version, training_set), features
+        )
+        made = made_by(lake.lake, features, lake.lake.batches(features)[context.partition_key])
+        other = ", ".join(differing(learned, made))
+        return dg.AssetCheckResult(
+            check_name="features_as_learned",
+            passed=not other,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=f"{other} changed since version {version.version} learned from what it made. `credit-assets "
+            f"train --portfolio {name}` makes a candidate that learns from the SQL that stands there now."
+            if other
+            else f"The SQL is that which version {version.version} learned from.",
         )
 
     return [champion, scores]

@@ -21,12 +21,14 @@ from credit_assets.automation.outstanding import (
     arrivals,
     new_outcomes,
     to_ingest,
+    to_make_again,
     to_score,
     to_train,
     training_key,
 )
+from credit_assets.features.queries import FeatureQuery
 from credit_assets.lake.io_managers import MODEL_VERSION, SOURCE
-from credit_assets.lake.tables import Lake
+from credit_assets.lake.tables import CODE_VERSION, Lake
 from credit_assets.portfolio import Portfolio, TableConfig
 from credit_assets.project import Project
 from credit_assets.raw.delivery import Inbox
@@ -586,9 +588,9 @@ def applicants(lake: Lake, con: duckdb.DuckDBPyConnection, batch: str, number: i
     """The batch's applications and features, without outcomes but for the first `known`."""
     place = int(batch[-2:]) * 1000
     rows = f"SELECT {place} + i AS SK_ID_CURR, CASE WHEN i < {known} THEN i % 2 END AS TARGET FROM range({number}) t(i)"
-    put(lake, con, "applications", batch, rows)
+    made = put(lake, con, "applications", batch, rows)
     put(lake, con, "outcomes", batch, "SELECT 0 AS SK_ID_CURR, 0 AS TARGET WHERE false")
-    put(lake, con, "features", batch, f"SELECT SK_ID_CURR FROM ({rows})")
+    put(lake, con, "features", batch, f"SELECT SK_ID_CURR FROM ({rows})", inputs={f"{BOOK}/applications": made})
 
 
 def judge(lake: Lake, con: duckdb.DuckDBPyConnection, batch: str, champion: int, *tables: str) -> None:
@@ -667,6 +669,40 @@ def test_a_batch_is_scored_once_for_each_time_its_features_are_made(lake, con):
     assert to_do(lake) == [("2026-02", "not scored yet", ())]
     applicants(lake, con, BATCH, 10)
     assert (BATCH, "its features were made again since it was scored", ()) in to_do(lake)
+
+
+def remake(lake: Lake, con: duckdb.DuckDBPyConnection, batch: str, sql: str) -> None:
+    """Features of the batch by the SQL of this version, from the applications that are there."""
+    applications = f"{BOOK}/applications"
+    rows = f"SELECT SK_ID_CURR FROM ({lake.query(applications, [batch])})"
+    inputs = json.dumps({applications: lake.version(applications)})
+    lake.replace(con, rows, f"{BOOK}/features", batch, {"inputs": inputs, CODE_VERSION: sql})
+
+
+def test_features_made_again_by_other_sql_give_no_decision_again(lake, con):
+    applicants(lake, con, BATCH, 10)
+    judge(lake, con, BATCH, 1)
+    remake(lake, con, BATCH, "new")
+    assert to_do(lake) == []
+    judge(lake, con, BATCH, 1)
+    applicants(lake, con, BATCH, 11)
+    assert to_do(lake) == [(BATCH, "its features were made again since it was scored", ())]
+
+
+def test_features_of_other_sql_are_to_be_made_again_where_a_training_would_learn_from_them_and_later(lake, con):
+    """The oldest batch has no outcomes; the next are learned from; the newest is not matured."""
+    query = FeatureQuery("features", "select SK_ID_CURR from applications", ("applications",), "", "SK_ID_CURR", {})
+    queries = {"features": query}
+    assert to_make_again(PORTFOLIO, lake, queries) == []
+    for batch, known in {"2026-01": 0, "2026-02": 10, "2026-03": 10, "2026-04": 0}.items():
+        applicants(lake, con, batch, 10, known)
+        remake(lake, con, batch, "old")
+    due = to_make_again(PORTFOLIO, lake, queries)
+    assert [(found.job, found.batch, found.why, found.tables) for found in due] == [
+        ("ingest", batch, "features.sql changed", ("features",)) for batch in ("2026-02", "2026-03", "2026-04")
+    ]
+    remake(lake, con, "2026-03", query.version)
+    assert [found.batch for found in to_make_again(PORTFOLIO, lake, queries)] == ["2026-02", "2026-04"]
 
 
 def test_scores_whose_run_was_killed_before_their_drift_or_performance_are_looked_over(lake, con):

@@ -91,18 +91,6 @@ def test_a_refused_training_reads_failed_in_mlflow(project, refused):
     assert (run.data.tags["dagster_run_id"], run.info.status) == (refused.run_id, "FAILED")
 
 
-def test_features_made_by_other_sql_are_not_learned_from_and_the_job_that_makes_them_again_is_named(project, refused):
-    sql = project.sql(BOOK) / "features.sql"
-    sql.write_text(
-        FEW_FEATURES.replace("from applications", "    AMT_CREDIT as credit -- the credit\nfrom applications")
-    )
-    try:
-        [error] = run_job(project, "train").errors
-    finally:
-        sql.write_text(FORBIDDEN)
-    assert "they lack credit. Run the job `ingest` for each batch to learn from" in error
-
-
 def test_no_model_learns_from_generated_and_real_batches_together(project, refused, tmp_path: Path):
     real = tmp_path / "real"
     real.mkdir()

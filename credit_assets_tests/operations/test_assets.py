@@ -30,16 +30,16 @@ def made(book: Book) -> dict[str, dict[str, Any]]:
     }
 
 
-def kept(book: Book, table: str) -> pd.DataFrame:
+def kept(book: Book, table: str, by: str) -> pd.DataFrame:
     with duckdb.connect() as con:
-        return con.sql(book.lake.query(f"{BOOK}/operations/{table}")).df()
+        return con.sql(f'SELECT * FROM ({book.lake.query(f"{BOOK}/operations/{table}")}) ORDER BY "{by}"').df()
 
 
 def test_a_portfolio_without_a_story_has_empty_tables_and_pictures(book):
     told = made(book)
     assert told["timeline"]["delivery_rows"].value == told["champion_history"]["moves"].value == 0
-    assert kept(book, "timeline").empty
-    assert kept(book, "champion_history").empty
+    assert kept(book, "timeline", by="at").empty
+    assert kept(book, "champion_history", by="number").empty
 
 
 def test_the_story_is_kept_in_the_lake_and_its_newest_rows_are_shown(book):
@@ -56,11 +56,11 @@ def test_the_story_is_kept_in_the_lake_and_its_newest_rows_are_shown(book):
     newest = [dict(record.data) for record in timeline["newest"].records]
     assert len(newest) == SHOWN
     assert (newest[0]["kind"], newest[0]["run"], newest[0]["batch"]) == ("rollback", "back", None)
-    pd.testing.assert_frame_equal(kept(book, "timeline"), book.told(), check_dtype=False)
+    pd.testing.assert_frame_equal(kept(book, "timeline", by="at"), book.told(), check_dtype=False)
     assert (history["moves"].value, history["rollbacks"].value) == (3, 1)
     decides = dict(history["history"].records[0].data)
     assert (decides["version"], decides["decided_until"], decides["replaced"]) == (1, None, 2)
-    assert kept(book, "champion_history")["version"].tolist() == [1, 2, 1]
+    assert kept(book, "champion_history", by="number")["version"].tolist() == [1, 2, 1]
 
 
 def test_a_story_of_generated_data_says_so(book):

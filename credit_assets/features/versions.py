@@ -1,0 +1,54 @@
+"""Which SQL made the features that are there. The lake remembers it of every batch, and so of what a model learned
+from: the same name means the same thing only where the same SQL made it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import duckdb
+
+from credit_assets.features.queries import FeatureQuery
+from credit_assets.lake.tables import CODE_VERSION, Commit, Lake
+
+FEATURES = "features"
+
+
+def made_by(lake: Lake, features: str, commit: Commit) -> dict[str, str]:
+    """SQL file (without ending) to its version, of all that had a part in the commit's rows; `features` is the
+    table's name in the lake."""
+    behind = lake.behind(features, commit).items()
+    return {table.rsplit("/", 1)[-1]: version for table, made in behind if (version := made.metadata.get(CODE_VERSION))}
+
+
+def stands_now(queries: Mapping[str, FeatureQuery]) -> dict[str, str]:
+    """The same of what these queries would make."""
+    found: dict[str, str] = {}
+    wanted = [FEATURES]
+    while wanted:
+        query = queries[wanted.pop()]
+        found[query.name] = query.version
+        wanted += [name for name in query.inputs if name in queries and name not in found]
+    return found
+
+
+def differing(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
+    """The SQL files that are not the same in both, with their ending."""
+    return sorted(f"{name}.sql" for name in one.keys() | other.keys() if one.get(name) != other.get(name))
+
+
+def made_by_other_sql(lake: Lake, features: str, queries: Mapping[str, FeatureQuery]) -> dict[str, list[str]]:
+    """Batch to the SQL files that are others now than when its features were made; only where there are some."""
+    now = stands_now(queries)
+    compared = {batch: differing(made_by(lake, features, made), now) for batch, made in lake.batches(features).items()}
+    return {batch: files for batch, files in sorted(compared.items()) if files}
+
+
+def learned_from(
+    con: duckdb.DuckDBPyConnection, lake: Lake, training_set: str, version: int, features: str
+) -> dict[str, str]:
+    """What `made_by` tells of the features in a version of the training set, all of which the same SQL made."""
+    [made] = [commit for commit in lake.history(training_set) if commit.version == version]
+    read = json.loads(made.metadata["inputs"])[features]
+    [batch] = con.sql(f"SELECT any_value(batch) FROM ({lake.query(training_set, version=version)})").fetchall()[0]
+    return made_by(lake, features, next(c for c in lake.writings(features)[batch] if c.version <= read))

@@ -1,0 +1,149 @@
+"""An analyst changes the SQL of a book that decides: nothing becomes due by itself, no training mixes what two SQLs
+made, scores by features that the champion did not learn from are told, and one command makes all of it one again.
+
+One small project lives through it, in this order; each step keeps what it saw.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from credit_assets.automation.commands import status, train
+from credit_assets.automation.runs import RunOutcome
+from credit_assets.lake.tables import Lake
+from credit_assets.project import Project
+from credit_assets_tests.small_project import (
+    BATCHES,
+    BOOK,
+    FEW_FEATURES,
+    QUICK,
+    configure,
+    deliver_sample,
+    inside,
+    make_project,
+    run,
+    run_job,
+    table,
+)
+
+OLDEST, MIDDLE, NEWEST = BATCHES
+OTHER = FEW_FEATURES.replace("AMT_INCOME_TOTAL as income", "AMT_INCOME_TOTAL / 12 as income").replace(
+    "from applications", "    AMT_CREDIT as credit -- the credit\nfrom applications"
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step's runs; the status, and which version of scores is the current one of each batch, after it."""
+
+    outcomes: list[RunOutcome]
+    status: dict[str, Any]
+    scores: dict[str, int]
+
+    def check(self, name: str) -> dict[str, Any]:
+        [found] = [check for check in self.status["checks"] if check["check"] == name]
+        return found
+
+
+def looked_at(project: Project, outcomes: list[RunOutcome]) -> Step:
+    written = Lake(project.lake).batches(f"{BOOK}/scores")
+    with inside(project):
+        return Step(outcomes, status(project, BOOK), {batch: made.version for batch, made in written.items()})
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = make_project(tmp_path_factory.mktemp("other_sql") / "project", sql=FEW_FEATURES)
+    # Models of so few applicants differ much, and this is not about them.
+    gate = QUICK["evaluation"]["gate"] | {"max_score_psi": 3.0, "champion_margin": 0.3}
+    configure(project, {"evaluation": {"gate": gate}})
+    deliver_sample(project, applicants=2400)
+    return project
+
+
+@pytest.fixture(scope="module")
+def first(project: Project) -> Step:
+    return looked_at(project, run(project))
+
+
+@pytest.fixture(scope="module")
+def reworded(project: Project, first: Step) -> Step:
+    (project.sql(BOOK) / "features.sql").write_text(FEW_FEATURES.replace("the income stated", "what was stated"))
+    return looked_at(project, run(project))
+
+
+@pytest.fixture(scope="module")
+def changed(project: Project, reworded: Step) -> Step:
+    (project.sql(BOOK) / "features.sql").write_text(OTHER)
+    return looked_at(project, run(project))
+
+
+@pytest.fixture(scope="module")
+def mixed(project: Project, changed: Step) -> Step:
+    """The newest batch is made and scored by the SQL that stands there now, and a training is started in the UI."""
+    outcomes = [run_job(project, "ingest", NEWEST), run_job(project, "score", NEWEST), run_job(project, "train")]
+    return looked_at(project, outcomes)
+
+
+@pytest.fixture(scope="module")
+def trained(project: Project, mixed: Step) -> Step:
+    with inside(project):
+        outcomes = train(project, BOOK, lambda line: None)
+    return looked_at(project, outcomes)
+
+
+def test_a_champion_scores_what_the_sql_made_that_it_learned_from(first):
+    assert [outcome.errors for outcome in first.outcomes] == [()] * 7
+    assert first.check("features_as_learned")["passed"]
+    assert first.check("features_as_learned")["words"] == "The SQL is that which version 1 learned from."
+
+
+def test_other_words_make_no_other_features(first, reworded):
+    assert reworded.outcomes == []
+    assert reworded.status == first.status
+
+
+def test_changed_sql_makes_nothing_due_by_itself_and_the_status_tells_of_it(changed):
+    assert changed.outcomes == []
+    assert changed.status["outstanding"] == []
+    assert changed.status["features_of_other_sql"] == dict.fromkeys(BATCHES, "features.sql changed")
+
+
+def test_scores_by_other_sql_than_the_champion_learned_from_are_told_by_a_check(mixed):
+    assert [outcome.success for outcome in mixed.outcomes[:2]] == [True, True]
+    told = mixed.check("features_as_learned")
+    assert (told["passed"], told["severity"], told["batch"]) == (False, "WARN", NEWEST)
+    assert told["words"].startswith("features.sql changed since version 1 learned from what it made.")
+
+
+def test_a_training_never_learns_from_what_two_sqls_made(mixed):
+    refusal = mixed.outcomes[-1]
+    assert not refusal.success
+    assert refusal.errors[0].startswith(
+        f"The features of {OLDEST}, {MIDDLE} were made by other SQL than stands in sql/{BOOK} now (features.sql). "
+        f"`credit-assets train --portfolio {BOOK}` makes them again and trains;"
+    )
+
+
+def test_train_makes_again_what_other_sql_made_and_learns_from_it(project, trained):
+    assert [(outcome.job, outcome.batch, outcome.success) for outcome in trained.outcomes] == [
+        ("ingest", OLDEST, True),
+        ("ingest", MIDDLE, True),
+        ("train", None, True),
+        ("score", NEWEST, True),
+    ]
+    # Of the ingestion, the features alone.
+    assert list(trained.outcomes[0].asset_seconds) == [f"{BOOK}__features"]
+    assert trained.status["champion"]["version"] == 2
+    assert trained.status["features_of_other_sql"] == {}
+    assert trained.check("features_as_learned")["passed"]
+    incomes = table(project, "applications").set_index("SK_ID_CURR")["AMT_INCOME_TOTAL"] / 12
+    features = table(project, "features").set_index("SK_ID_CURR")
+    assert features["income"].reindex(incomes.index).tolist() == pytest.approx(incomes.tolist())
+
+
+def test_decisions_that_were_given_stand(mixed, trained):
+    assert {batch for batch in BATCHES if trained.scores[batch] != mixed.scores[batch]} == {NEWEST}
