@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from credit_assets.lake.contracts import identifier
 from credit_assets.lake.tables import BATCH, sql_path, sql_text
 from credit_assets.onboarding.wording import in_sql
+from credit_assets.raw.lines import separator_of
 
 ENDINGS = (".csv", ".csv.gz", ".parquet", ".zip")
 HEADER_BYTES = 1024 * 1024
@@ -229,16 +230,15 @@ def _csv(con: duckdb.DuckDBPyConnection, path: Path, text: Path) -> Part:
     try:
         with (gzip.open if path.name.lower().endswith(".gz") else open)(path, "rb") as content:
             first = content.readline(HEADER_BYTES).decode("utf-8-sig")
-        header = next(csv.reader([first.rstrip("\r\n")]), [])
-        if len(header) == 1 and any(mark in header[0] for mark in ";\t|"):
-            raise BookError(f"{path}: the header is not separated by commas. Save the file with commas.")
+        separator = separator_of(first.rstrip("\r\n"))
+        header = next(csv.reader([first.rstrip("\r\n")], delimiter=separator), [])
         if not header:
             raise BookError(f"{path} is empty: not even a header.")
         _refuse_names(path, header)
         columns = ", ".join(f"{sql_text(name)}: 'VARCHAR'" for name in header)
         con.execute(
             f"COPY (SELECT * FROM read_csv({sql_path(path)}, auto_detect = false, header = true, "
-            f"columns = {{{columns}}}, delim = ',', quote = '\"', escape = '\"', nullstr = '')) "
+            f"columns = {{{columns}}}, delim = {sql_text(separator)}, quote = '\"', escape = '\"', nullstr = '')) "
             f"TO {sql_text(str(text))} (FORMAT parquet)"
         )
     except (UnicodeDecodeError, OSError, EOFError, zlib.error, csv.Error, duckdb.Error) as error:

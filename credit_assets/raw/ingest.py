@@ -38,7 +38,7 @@ from credit_assets.lake.contracts import (
 )
 from credit_assets.lake.tables import Lake, Staged, sql_path, sql_text
 from credit_assets.raw.delivery import BadDelivery, file_status, sha256_of
-from credit_assets.raw.lines import FIELD, ROWS, CsvFile, copy_rows, look_over, rows_of
+from credit_assets.raw.lines import ROWS, CsvFile, copy_rows, field_patterns, look_over, rows_of
 from credit_assets.schemas.table import Table
 
 BAD_QUOTES = "quotes do not pair up"
@@ -324,8 +324,6 @@ def _compare_columns(found: Sequence[str], target: _Target, where: str) -> None:
             # In a file without a header, the names are values.
             without_values=f"{where} names {len(twice)} of its columns more than once. Keep one of each.",
         )
-    if len(found) == 1 and any(mark in found[0] for mark in ";\t|"):
-        raise BadDelivery(f"{where}: the header is not separated by commas. Save the file with commas.")
     if missing:
         lacks = f"{where} lacks the column {_listed(missing)} of the contract {contract}"
         mend = "Names are compared as they are written, upper and lower case too. Deliver the file with the column."
@@ -407,7 +405,7 @@ def _strict(source: _Source, target: _Target) -> str:
         types = ", ".join(f"{sql_text(name)}: '{kind}'" for name, kind in columns.items())
         rows = (
             f"read_csv({sql_path(path)}, auto_detect = false, header = true, columns = {{{types}}}, "
-            "delim = ',', quote = '\"', escape = '\"', nullstr = '', "
+            f"delim = {sql_text(delivered.separator)}, quote = '\"', escape = '\"', nullstr = '', "
             # Not told the ends of lines, it finds them; told '\r\n', it finds no rows.
             "strict_mode = true, null_padding = false, ignore_errors = false)"
         )
@@ -488,10 +486,13 @@ def _split_lines(source: CsvFile, lines: str, target: _Target, before: int) -> s
         f"CASE WHEN starts_with({trimmed}, '\"') "
         f"THEN replace(substring({trimmed}, 2, length({trimmed}) - 2), '\"\"', '\"') ELSE f END"
     )
+    separator = sql_text(source.separator)
+    between, field = field_patterns(source.separator)
     fields = (
-        "CASE WHEN NOT contains(_line, '\"') THEN string_split(_line, ',') "
-        f"WHEN regexp_full_match(_line, '(?:{FIELD})(?:,(?:{FIELD}))*') "
-        f"THEN list_transform(regexp_extract_all(',' || _line, ',({FIELD})', 1), lambda f: {unquoted}) END"
+        f"CASE WHEN NOT contains(_line, '\"') THEN string_split(_line, {separator}) "
+        f"WHEN regexp_full_match(_line, '(?:{field})(?:{between}(?:{field}))*') "
+        f"THEN list_transform(regexp_extract_all({separator} || _line, '{between}({field})', 1), lambda f: {unquoted}) "
+        "END"
     )
     # Empty fields after the last column are what spreadsheets add; DuckDB passes over them too.
     count = "len(_fields) || ' fields'"

@@ -28,9 +28,7 @@ from credit_assets.raw.delivery import BadDelivery
 BLOCK = 8 * 1024 * 1024
 # No header, and no row of several lines, is longer than this.
 LONGEST = 1024 * 1024
-# A field as DuckDB's reader takes it: quoted (blanks around the quotes are passed over), or free of commas and line
-# breaks and not beginning with a quote.
-FIELD = r' *"[^"]*(?:""[^"]*)*" *| *(?:[^ ",\n][^,\n]*)?'
+SEPARATORS = (",", ";", "\t", "|")
 OPEN_FIELD = r' *"[^"]*(?:""[^"]*)*'
 ROWS = pa.schema([("_row", pa.int64()), ("_nth", pa.int64()), ("_line", pa.string())])
 # Archives made on a Mac hold a second, hidden file beside each.
@@ -40,7 +38,8 @@ MAC_SHADOWS = "__MACOSX/"
 @dataclass(frozen=True)
 class CsvFile:
     """A delivered CSV file, looked over: `plain` is it without compression, `head` its header, which stands on the
-    line `header` (from 1); `lines` are those that follow. `notes` are the patterns of lines that are no rows."""
+    line `header` (from 1); `lines` are those that follow. `notes` are the patterns of lines that are no rows,
+    `separator` is what stands between two fields."""
 
     file: Path
     plain: Path
@@ -49,14 +48,31 @@ class CsvFile:
     head: str
     lines: int
 
+    @cached_property
+    def separator(self) -> str:
+        return separator_of(self.head)
+
     @property
     def columns(self) -> list[str]:
-        return next(csv.reader([self.head]), [])
+        return next(csv.reader([self.head], delimiter=self.separator), [])
 
     @cached_property
     def rows(self) -> int:
         """How many rows the file has. Reads it."""
         return sum(batch.num_rows for batch in rows_of(self))
+
+
+def separator_of(head: str) -> str:
+    """What separates the columns of the header: of comma, semicolon, tab and bar, that which makes most of them."""
+    return max(SEPARATORS, key=lambda separator: len(next(csv.reader([head], delimiter=separator), [])))
+
+
+def field_patterns(separator: str) -> tuple[str, str]:
+    """Regular expressions, as Python and DuckDB read them, of the separator and of a field as DuckDB's reader takes
+    it: quoted (blanks around the quotes are passed over), or free of separators and line breaks and not beginning
+    with a quote."""
+    between = {"\t": r"\t", "|": r"\|"}.get(separator, separator)
+    return between, rf' *"[^"]*(?:""[^"]*)*" *| *(?:[^ "{between}\n][^{between}\n]*)?'
 
 
 def look_over(file: Path, where: str, plain: Path, notes: Sequence[str] = ()) -> CsvFile:
@@ -95,7 +111,7 @@ def rows_of(source: CsvFile, passed_over: Counter[str] | None = None) -> Iterato
     are one row of the header's width, and none of the following ones could be a row by itself. Where that is not so,
     each line is a row (a bad one), so that a quote too many costs one row and not all that follow.
     """
-    tests = _LineTests(len(source.columns), source.notes)
+    tests = _LineTests(len(source.columns), source.separator, source.notes)
     rest, line, nth = b"", 1, 1
     with source.plain.open("rb") as content:
         for block in chain(iter(partial(content.read, BLOCK), b""), [b""]):
@@ -122,10 +138,10 @@ def copy_rows(source: CsvFile, target: Path, first: int) -> tuple[int, Counter[s
     passed_over: Counter[str] = Counter()
     rows = 0
     with target.open("wb") as writing:
-        writing.write(f"_nth,{source.head}\n".encode())
+        writing.write(f"_nth{source.separator}{source.head}\n".encode())
         for batch in rows_of(source, passed_over):
             numbers = pc.cast(pc.add(batch["_nth"], first - 1), pa.string())
-            writing.write(as_bytes(pc.binary_join_element_wise(numbers, batch["_line"], ",")))
+            writing.write(as_bytes(pc.binary_join_element_wise(numbers, batch["_line"], source.separator)))
             rows += batch.num_rows
     return rows, passed_over
 
@@ -144,11 +160,13 @@ class _LineTests:
     """Whether text is a row of so many fields, the beginning of one whose first or last field is left open, or a
     note."""
 
-    def __init__(self, width: int, notes: Sequence[str]) -> None:
-        before = rf"(?:(?:{FIELD}),){{{width - 1}}}" if width else r"(?!)"
+    def __init__(self, width: int, separator: str, notes: Sequence[str]) -> None:
+        between, field = field_patterns(separator)
+        before = rf"(?:(?:{field}){between}){{{width - 1}}}" if width else r"(?!)"
         # Empty fields after the last column are what spreadsheets add.
-        self.row = re.compile(rf'{before}(?:{FIELD})(?:,(?:"")?)*'.encode())
-        self.after_first = re.compile(f"^(?:{FIELD})".encode())
+        self.row = re.compile(rf'{before}(?:{field})(?:{between}(?:"")?)*'.encode())
+        self.after_first = re.compile(f"^(?:{field})".encode())
+        self.unfilled = f' "{separator}'.encode()
         self.open_at_first = re.compile(OPEN_FIELD.encode())
         self.open_at_last = re.compile(rf"{before}{OPEN_FIELD}".encode())
         self.notes = _note_test(notes)
@@ -158,7 +176,7 @@ class _LineTests:
 
     def is_filled_row(self, text: bytes) -> bool:
         """Whether it is a row of which more than the first field is filled."""
-        return self.is_row(text) and bool(self.after_first.sub(b"", text, count=1).strip(b' ",'))
+        return self.is_row(text) and bool(self.after_first.sub(b"", text, count=1).strip(self.unfilled))
 
     def opens(self, text: bytes) -> bool:
         """Whether a row may begin here that goes on in the next line."""
@@ -175,9 +193,9 @@ def _note_test(notes: Sequence[str]) -> Callable[[bytes], bool]:
 
 def _note(pattern: str) -> str:
     """A regular expression of the lines that the pattern names: `*` is anything, `?` any one sign. Spreadsheets and
-    exports put such a line into quotes, and commas after it."""
+    exports put such a line into quotes, and separators after it."""
     words = "".join({"*": ".*", "?": "."}.get(sign, re.escape(sign)) for sign in pattern)
-    return '[\\s"\ufeff]*' + words + '[\\s",]*'
+    return '[\\s"\ufeff]*' + words + '[\\s",;|]*'
 
 
 def _kept(
@@ -298,11 +316,13 @@ def _not_utf8(plain: Path, offset: int, header: int, first: bytes, where: str) -
         content.seek(max(0, offset - LONGEST))
         before = content.read(min(offset, LONGEST)).rsplit(b"\n", 1)[-1].decode("latin-1")
         after = content.read(LONGEST).split(b"\n", 1)[0].decode("latin-1")
-    fields = next(csv.reader([before.replace("\r", " ")])) or [""]
+    head = first.decode("latin-1").strip("\r\n ")
+    separator = separator_of(head)
+    fields = next(csv.reader([before.replace("\r", " ")], delimiter=separator)) or [""]
     nth = len(fields) - 1
-    names = next(csv.reader([first.decode("latin-1").strip()]), [])
+    names = next(csv.reader([head], delimiter=separator), [])
     column = names[nth] if line_number > header and nth < len(names) else f"number {nth + 1}"
-    value = (fields[-1] + after.split(",")[0]).strip()
+    value = (fields[-1] + after.split(separator)[0]).strip()
     mend = "Save the file as UTF-8 and deliver it again."
     return BadDelivery(
         f"{where}, row {line_number}, column {column}: the byte 0x{ord(after[0]):02X} is not UTF-8 "

@@ -20,7 +20,7 @@ from credit_assets.lake.contracts import shorten
 from credit_assets.lake.tables import sql_text
 from credit_assets.portfolio import Portfolio
 from credit_assets.raw.delivery import ENDINGS, BadDelivery, Inbox, delivered_files, match_files, unpacked
-from credit_assets.raw.lines import FIELD, CsvFile, as_bytes, look_over, rows_of
+from credit_assets.raw.lines import CsvFile, as_bytes, field_patterns, look_over, rows_of
 
 Every = Literal["month", "quarter", "year"]
 # DuckDB's `%b-%Y` would read the year of Dec-11 as 11: `%b-%y` first.
@@ -152,12 +152,13 @@ def _batches(
 ) -> np.ndarray:
     """The name of each row's batch. BadDelivery at the first row whose date cannot be read."""
     place = source.columns.index(column)
-    before = rf"(?:(?:{FIELD}),){{{place}}}" if place else ""
-    pattern = sql_text(f"^{before}({FIELD})(?:,|$)")
+    between, field = field_patterns(source.separator)
+    before = rf"(?:(?:{field}){between}){{{place}}}" if place else ""
+    pattern = sql_text(f"^{before}({field})(?:{between}|$)")
     # Only the fields up to the date are looked at: what else is wrong with a row is told when it is ingested.
     value = (
         f"CASE WHEN contains(_line, '\"') THEN trim(regexp_extract(_line, {pattern}, 1), ' \"') "
-        f"ELSE trim(split_part(_line, ',', {place + 1})) END"
+        f"ELSE trim(split_part(_line, {sql_text(source.separator)}, {place + 1})) END"
     )
     formats = ", ".join(map(sql_text, FORMATS))
     con.register("_rows", rows)

@@ -44,7 +44,7 @@ def test_a_training_that_failed_is_told_and_is_still_due(tmp_path):
         ("score", BATCHES[1]),
     ]
     failures = [due["failure"] for due in told["outstanding"]]
-    assert failures[0].startswith(f"run {outcomes[-1].run_id} failed: The ")
+    assert failures[0].startswith(f"run {outcomes[-1].run_id} failed: ")
     assert failures[0].endswith(outcomes[-1].errors[0])
     assert failures[1:] == [None, None], "what was not tried has not failed"
     assert {check["check"] for check in told["checks"]} == {"no_rows_quarantined"}

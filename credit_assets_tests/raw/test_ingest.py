@@ -637,7 +637,7 @@ def test_any_files_of_outcomes_are_accounted_for(written: list[list[tuple[int, i
         ({"loans.csv": "id,TARGET,GRADE,AMOUNT,NOTE\n"}, ["lacks the column ID", "it has id", "upper"]),
         ({"loans.csv": THREE.replace("NOTE", "NOTE,MORE")}, ["has the column MORE", "Remove it", "Loan"]),
         ({"loans.csv": "ID,ID,GRADE,AMOUNT,NOTE\n"}, ["the column ID more than once"]),
-        ({"loans.csv": THREE.replace(",", ";")}, ["not separated by commas"]),
+        ({"loans.csv": THREE.replace(",", " ")}, ["lacks the column ID", "it has ID TARGET GRADE AMOUNT NOTE"]),
         ({"loans.csv": THREE.replace("\n", "\r")}, ["carriage return alone"]),
         (
             {"loans.csv": THREE.replace('"no"', "vér").encode("latin-1")},
@@ -774,18 +774,26 @@ BAD = st.sampled_from(
     end=st.sampled_from(["\n", "\r\n"]),
     last=st.booleans(),
     notes=st.sampled_from([[], ["none of them"]]),
+    separator=st.sampled_from([",", ";", "\t", "|"]),
 )
-def test_any_mixture_of_rows_is_accounted_for(lines: list[tuple | str], end: str, last: bool, notes: list[str]) -> None:
-    good, bad, text = [], 0, [LOANS.strip()]
+def test_any_mixture_of_rows_is_accounted_for(
+    lines: list[tuple | str], end: str, last: bool, notes: list[str], separator: str
+) -> None:
+    def separated(line: str) -> str:
+        """The line with the separator for each comma, and the other way round; but for the one in a grade."""
+        swapped = line.translate(str.maketrans({",": separator, separator: ","}))
+        return swapped.replace(f"C{separator} or worse", "C, or worse")
+
+    good, bad, text = [], 0, [separated(LOANS.strip())]
     for number, line in enumerate([("", "A", "", ""), *lines], start=1):
         if isinstance(line, tuple):
             written = ",".join([str(number), *line])
             _, target, grade, amount, note = next(csv.reader([written]))
             value = float(amount) if amount not in ("", "nan") else None
-            good.append((number, float(target) if target else None, grade, value, note or None))
-            text.append(written)
+            good.append((number, float(target) if target else None, grade, value, separated(note) or None))
+            text.append(separated(written))
         else:
-            text.append(line.format(number))
+            text.append(separated(line.format(number)))
             bad += line != ""
     folder = Path(tempfile.mkdtemp())
     try:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from credit_assets.raw import lines
 from credit_assets.raw.delivery import BadDelivery
-from credit_assets.raw.lines import CsvFile, as_bytes, copy_rows, look_over, rows_of
+from credit_assets.raw.lines import SEPARATORS, CsvFile, as_bytes, copy_rows, look_over, rows_of, separator_of
 
 NOTES = ["Notes offered by *", "Loans that do not meet the credit policy", "Total amount funded in policy code ?: *"]
 HEAD = "id,term,desc\n"
@@ -101,6 +101,38 @@ def test_a_note_with_a_quote_too_many_does_not_take_in_what_follows(tmp_path: Pa
     assert texts(source) == ["1,36,a"]
 
 
+# -- what separates the fields ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("head", "separator"),
+    [
+        ("id,amount", ","),
+        ("id;amount;amount, in EUR", ";"),
+        ('"id; or number",amount', ","),
+        ("id\tamount", "\t"),
+        ("id|amount", "|"),
+        ("id", ","),
+        ("", ","),
+    ],
+)
+def test_the_separator_is_what_makes_most_columns_of_the_header(head: str, separator: str) -> None:
+    assert separator_of(head) == separator
+
+
+@pytest.mark.parametrize("separator", SEPARATORS)
+def test_whatever_separates_them_fields_notes_and_copies_are_told_apart(tmp_path: Path, separator: str) -> None:
+    content = f'{HEAD}1,36,a\n"Total: 3",,\n2,60,"b, c"\nTotal: 4,12,d\n'.replace(",", separator)
+    source = looked_over(tmp_path, content, ["Total: *"])
+    kept = [line.replace(",", separator) for line in ("1,36,a", '2,60,"b, c"', "Total: 4,12,d")]
+    assert (source.columns, texts(source)) == (["id", "term", "desc"], kept)
+    assert copy_rows(source, tmp_path / "copy", 1) == (3, {"Total: *": 1})
+    assert (tmp_path / "copy").read_text().splitlines() == [
+        separator.join(numbered)
+        for numbered in zip(("_nth", "1", "2", "3"), content.splitlines()[:1] + kept, strict=True)
+    ]
+
+
 # -- rows of several lines -------------------------------------------------------------------------
 
 
@@ -153,25 +185,27 @@ def test_a_row_is_not_longer_than_a_megabyte(tmp_path: Path) -> None:
         assert len(texts(source)) == (4 if several else 2)
 
 
-VALUE = st.text(alphabet='ab"\n; é', max_size=6)
+VALUE = st.text(alphabet='ab"\n/ é', max_size=6)
 
 
-@settings(max_examples=60, deadline=None)
+@pytest.mark.parametrize("separator", SEPARATORS)
+@settings(max_examples=25, deadline=None)
 @given(
-    # Without commas in them, and with one line at the end, no part of a row looks like a row.
+    # Without separators in them, and with one line at the end, no part of a row looks like a row.
     written=st.lists(st.tuples(VALUE, VALUE, VALUE, st.sampled_from(["", "x", '"'])), max_size=8),
     quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
     end=st.sampled_from(["\n", "\r\n"]),
     block=st.sampled_from([3, 16, lines.BLOCK]),
 )
 def test_what_a_csv_writer_wrote_is_read_row_by_row(
-    written: list[tuple[str, ...]], quoting: int, end: str, block: int
+    separator: str, written: list[tuple[str, ...]], quoting: int, end: str, block: int
 ) -> None:
     text = io.StringIO(newline="")
-    csv.writer(text, quoting=quoting, lineterminator=end).writerows([("a", "b", "c", "d"), *written])
+    writer = csv.writer(text, delimiter=separator, quoting=quoting, lineterminator=end)
+    writer.writerows([("a", "b", "c", "d"), *written])
     with small_blocks(text.getvalue().encode(), block) as source:
-        found = texts(source)
-        assert [next(csv.reader(io.StringIO(row, newline=""))) for row in found] == [list(row) for row in written]
+        found = (next(csv.reader(io.StringIO(row, newline=""), delimiter=separator)) for row in texts(source))
+        assert list(map(tuple, found)) == written
         assert source.rows == len(written)
 
 
@@ -179,9 +213,17 @@ PIECES = ['1,2,"3', "1,2,3", 'x"', "", '"', 'a"b,c,d', '"1\n', ',"', "Total: 1",
 
 
 @settings(max_examples=100, deadline=None)
-@given(written=st.lists(st.sampled_from(PIECES), max_size=14), end=st.sampled_from(["\n", "\r\n"]), last=st.booleans())
-def test_every_line_of_any_file_is_of_one_row_whatever_the_blocks(written: list[str], end: str, last: bool) -> None:
-    content = (end.join(["a,b,c", *written]) + (end if last else "")).encode()
+@given(
+    written=st.lists(st.sampled_from(PIECES), max_size=14),
+    end=st.sampled_from(["\n", "\r\n"]),
+    last=st.booleans(),
+    separator=st.sampled_from(SEPARATORS),
+)
+def test_every_line_of_any_file_is_of_one_row_whatever_the_blocks(
+    written: list[str], end: str, last: bool, separator: str
+) -> None:
+    head = "a,b,c".replace(",", separator)
+    content = end.join([head, *(piece.replace(",", separator) for piece in written), *([""] if last else [])]).encode()
     seen = []
     for block in (lines.BLOCK, 5, 1):
         with small_blocks(content, block, ["Total: *"]) as source:
@@ -193,7 +235,7 @@ def test_every_line_of_any_file_is_of_one_row_whatever_the_blocks(written: list[
     for first, _, text in told:
         taken = [left.pop(line) for line in range(first, first + text.count("\n") + 1)]
         assert "\n".join(taken).rstrip("\r\n") == text
-    assert left.pop(1).rstrip("\r") == "a,b,c"
+    assert left.pop(1).rstrip("\r") == head
     notes = [line for line in left.values() if line.rstrip("\r")]
     assert all("Total:" in line for line in notes)
     assert len(notes) == found["Total: *"]

@@ -110,6 +110,13 @@ def test_what_else_is_wrong_with_a_row_stays_for_its_ingestion(tmp_path: Path) -
     assert written(cut_file(tmp_path, text)) == {"2011-Q4": text}
 
 
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+def test_fields_may_be_separated_by_other_than_commas(tmp_path: Path, separator: str) -> None:
+    content = (HEAD + '1,Dec-2011,a\n"2, or more","Mar-2011","b, c"\n').replace(",", separator)
+    head, december, march = content.splitlines()
+    assert written(cut_file(tmp_path, content)) == {"2011-Q1": f"{head}\n{march}\n", "2011-Q4": f"{head}\n{december}\n"}
+
+
 def test_notes_are_passed_over_and_counted(tmp_path: Path) -> None:
     parts = cut_file(tmp_path, f'Total of us\n{HEAD}1,Jan-2010,\n\n"Total: 1",,\n2,May-2010,\nTotal: 2\n')
     assert written(parts) == {"2010-Q1": HEAD + "1,Jan-2010,\n", "2010-Q2": HEAD + "2,May-2010,\n"}
