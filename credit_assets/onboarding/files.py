@@ -38,6 +38,12 @@ DATED_BY = 1000
 NUMBER = r"\s*[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?\s*"
 WHOLE_NUMBER = r"\s*[+-]?[0-9]+([.]0*)?\s*"
 SIGNS_REMOVED = "regexp_replace({}, '[%$€£, ]', '', 'g')"
+# 1.234,56 as 1,234.56. What may be either, such as 1,234, is read as the latter.
+COMMA_READ = "replace(regexp_replace({}, '[%$€£. ]', '', 'g'), ',', '.')"
+BY_POINT = r"[%$€£ +-]*([1-9][0-9]?[0-9]?(,[0-9][0-9][0-9])+|[0-9]+)([.][0-9]*)?[%$€£ ]*"
+BY_COMMA = r"[%$€£ +-]*([1-9][0-9]?[0-9]?([.][0-9][0-9][0-9])+|[0-9]+)(,[0-9]*)?[%$€£ ]*"
+BY_COMMA_ALONE = f"regexp_full_match({{0}}, '{BY_COMMA}') AND NOT regexp_full_match({{0}}, '{BY_POINT}')"
+BY_POINT_ALONE = f"regexp_full_match({{0}}, '{BY_POINT}') AND NOT regexp_full_match({{0}}, '{BY_COMMA}')"
 LEADING_ZERO = r"\s*[+-]?0[0-9].*"
 EXACT = 2**53
 
@@ -319,7 +325,8 @@ def _columns(con: duckdb.DuckDBPyConnection, view: str, declared: dict[str, str]
 
 def _written(con: duckdb.DuckDBPyConnection, view: str, declared: dict[str, str]) -> dict[str, dict[str, Any]]:
     """For each column how many rows hold something; of text, also its mean length and how many hold a number, a
-    whole one, one with leading zeros, one too long to be exact, and one between signs such as % and $."""
+    whole one, one with leading zeros, one too long to be exact, one between signs such as % and $, and one whose comma
+    must be the decimal sign."""
     of_text = {
         "length": "avg(length({0}))",
         "numbers": f"count(*) FILTER (regexp_full_match({{0}}, '{NUMBER}'))",
@@ -328,6 +335,7 @@ def _written(con: duckdb.DuckDBPyConnection, view: str, declared: dict[str, str]
         "long": f"count(*) FILTER (regexp_full_match({{0}}, '{WHOLE_NUMBER}') "
         f"AND abs(try_cast({{0}} AS double)) >= {EXACT})",
         "signs": f"count(*) FILTER (regexp_full_match({SIGNS_REMOVED.format('{0}')}, '{NUMBER}'))",
+        "comma": f"count(CASE WHEN contains({{0}}, ',') AND {BY_COMMA_ALONE} THEN 1 END)",
     }
     asked = {
         (name, what): form.format(identifier(name))
@@ -395,12 +403,17 @@ def _far_off(value: int, low: float, high: float) -> bool:
 def _number_in_text(
     con: duckdb.DuckDBPyConnection, view: str, column: Column, written: dict[str, Any]
 ) -> tuple[str | None, tuple[str, ...]]:
-    """SQL that reads numbers between signs (`13.5%`, `$1,200`) or with words for "missing" among them, and those
-    words; None where other words occur too."""
-    if not written["signs"]:
+    """SQL that reads numbers between signs (`13.5%`, `$1,200`, `13,5`) or with words for "missing" among them, and
+    those words; None where other words occur too, or the comma is the decimal sign in some and the point in others."""
+    if not (written["signs"] or written["comma"]):
         return None, ()
-    signs = written["signs"] > written["numbers"]
-    plain = SIGNS_REMOVED.format(column.sql) if signs else column.sql
+    if written["comma"]:
+        if _row(con, f"SELECT count(*) FROM {view} WHERE {BY_POINT_ALONE.format(column.sql)}")[0]:
+            return None, ()
+        plain = COMMA_READ.format(column.sql)
+    else:
+        signs = written["signs"] > written["numbers"]
+        plain = SIGNS_REMOVED.format(column.sql) if signs else column.sql
     others = f"SELECT DISTINCT {column.sql} FROM {view} WHERE NOT regexp_full_match({plain}, '{NUMBER}')"
     words = [word for (word,) in con.execute(f"{others} ORDER BY 1 LIMIT {len(MISSING) + 1}").fetchall()]
     if any(word.strip().lower() not in MISSING for word in words):

@@ -86,6 +86,16 @@ def read(column: Column, value: str) -> Any:
         return con.execute(f"SELECT {column.date or column.number} FROM {source}", [value]).fetchall()[0][0]
 
 
+def test_a_decimal_comma_is_known_where_no_other_reading_is_left(column):
+    rate = column(["13,5", "7", "0,125"])
+    assert [read(rate, value) for value in ("13,5", "7", "0,125")] == [13.5, 7, 0.125]
+    assert (rate.low, rate.high) == (0.125, 13.5)
+    amount = column(["1.234.567,89 €", "1.000", "-12,00 €"])
+    assert (read(amount, "1.234.567,89 €"), read(amount, "1.000"), amount.low) == (1234567.89, 1000, -12)
+    assert read(column(["1,200", "17"]), "1,200") == 1200
+    assert column(["13,5", "13.5"]).number is None
+
+
 def test_numbers_between_signs_are_numbers(column):
     rate = column(["13.5%", "7%", " 9.25 %"])
     assert (rate.kind, rate.low, rate.high) == ("text", 7, 13.5)
