@@ -17,7 +17,7 @@ import duckdb
 from credit_assets.features.queries import FeatureQuery
 from credit_assets.features.target import Target
 from credit_assets.features.training_set import known_outcomes_sql, rows_to_learn_from
-from credit_assets.features.versions import FEATURES, made_by_other_sql, stands_now
+from credit_assets.features.versions import FEATURES, made_by_other_sql, same_rows, stands_now
 from credit_assets.lake.contracts import identifier
 from credit_assets.lake.io_managers import MODEL_VERSION, SOURCE
 from credit_assets.lake.tables import Commit, Lake, sql_text
@@ -341,9 +341,7 @@ def _of_other_rows(portfolio: Portfolio, lake: Lake, scores: Commit, features: C
     table = portfolio.table(FEATURES)
     if _read(scores, table) >= features.version:
         return False
-    now, then = lake.behind(table, features), lake.behind(portfolio.table(SCORES), scores)
-    raw = [portfolio.table(name) for name in portfolio.models]
-    return any(now[name].version > then[name].version for name in raw if name in now and name in then)
+    return not same_rows(lake, table, features, lake.behind(portfolio.table(SCORES), scores)[table])
 
 
 def to_make_again(portfolio: Portfolio, lake: Lake, queries: Mapping[str, FeatureQuery]) -> list[Outstanding]:

@@ -1,8 +1,9 @@
 """The evidence about a candidate as assets: its predictions, its metrics, and the gate with the report."""
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import duckdb
@@ -15,10 +16,10 @@ from credit_assets.evaluation.report import html_report, write_page
 from credit_assets.evaluation.stability import score_stability
 from credit_assets.evaluation.vintages import by_age, performance_by_batch, vintage_curves
 from credit_assets.features.training_set import TEST, training_frame
+from credit_assets.features.versions import FEATURES, learned_from, made_before
 from credit_assets.lake.contracts import identifier
 from credit_assets.lake.io_managers import column_schema, contract, frame_table, picture
 from credit_assets.models import registry
-from credit_assets.models.estimators import PDModel
 from credit_assets.portfolio import Portfolio
 from credit_assets.project import Project
 from credit_assets.resources import LakeResource
@@ -30,6 +31,9 @@ from credit_assets.schemas.evidence import (
     Predictions,
 )
 from credit_assets.schemas.table import Table
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
 
 
 def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
@@ -66,10 +70,11 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
         **settings(portfolio.keyed(Predictions), "pandas", "deltalake"),
     )
     def predictions(
-        candidate: pd.DataFrame, baseline: pd.DataFrame, training_set: duckdb.DuckDBPyRelation
+        lake: LakeResource, candidate: pd.DataFrame, baseline: pd.DataFrame, training_set: duckdb.DuckDBPyRelation
     ) -> pd.DataFrame:
         """PDs of the same test rows by the candidate, the baseline and, where there is one, the champion:
-        what the evaluation, the audit and the gate are made from."""
+        what the evaluation, the audit and the gate are made from. Where the SQL has changed since the champion
+        learned, it is given the features that it learned to read, so that no other SQL makes it look worse."""
         test = candidate[candidate["fold"] == TEST].rename(
             columns={"pd": "candidate", "model_version": "candidate_version"}
         )
@@ -80,7 +85,7 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
                 "training sets. Materialize xgboost and logistic_regression together.",
                 allow_retries=False,
             )
-        rows["champion"] = _champion_pds(rows, training_set, portfolio, project)
+        rows["champion"] = _champion_pds(rows, lake, training_set, portfolio, project)
         return rows[list(Predictions.to_schema().columns)]
 
     @dg.asset(
@@ -163,7 +168,7 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
             evidence.comparisons.get("champion"),
             audit,
             *score_stability(candidate),
-            _champion_psi(training_set, portfolio, project) if "champion" in evidence.models else None,
+            _champion_psi(lake, training_set, portfolio, project) if "champion" in evidence.models else None,
             portfolio.evaluation.gate,
         )
         by_batch = _by_batch(candidate, training_set)
@@ -212,28 +217,64 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
 
 
 def _champion_pds(
-    rows: pd.DataFrame, training_set: duckdb.DuckDBPyRelation, portfolio: Portfolio, project: Project
+    rows: pd.DataFrame,
+    lake: LakeResource,
+    training_set: duckdb.DuckDBPyRelation,
+    portfolio: Portfolio,
+    project: Project,
 ) -> pd.Series:
     """The champion's PDs of the rows, in their order; nan where there is none, or it uses features that are
     no longer made, or left out by now."""
-    model = _champion(portfolio, project)
-    if model is None or not set(model.features) <= set(training_set.columns):
+    if (judged := _judged_by_champion(lake, training_set.filter(f"fold = '{TEST}'"), portfolio, project)) is None:
         return pd.Series(float("nan"), index=rows.index)
-    test = training_frame(training_set.filter(f"fold = '{TEST}'"))
-    pds = pd.DataFrame({"applicant": test[portfolio.entity_key], "batch": test["batch"], "champion": model.pd(test)})
+    pds = judged.rename(columns={portfolio.entity_key: "applicant", "pd": "champion"}).drop(columns="fold")
     return rows[["applicant", "batch"]].merge(pds, how="left", on=["applicant", "batch"])["champion"]
 
 
-def _champion_psi(training_set: duckdb.DuckDBPyRelation, portfolio: Portfolio, project: Project) -> float | None:
+def _champion_psi(
+    lake: LakeResource, training_set: duckdb.DuckDBPyRelation, portfolio: Portfolio, project: Project
+) -> float | None:
     """How far the champion's PDs of test rows lie from those of the rows that the candidate learned from."""
-    model = _champion(portfolio, project)
-    if model is None:
-        return None
-    rows = training_frame(training_set.project(", ".join(map(identifier, ("fold", *model.features)))))
-    psi, _ = score_stability(pd.DataFrame({"fold": rows["fold"], "pd": model.pd(rows)}))
-    return psi
+    judged = _judged_by_champion(lake, training_set, portfolio, project)
+    return None if judged is None else score_stability(judged)[0]
 
 
-def _champion(portfolio: Portfolio, project: Project) -> PDModel | None:
+def _judged_by_champion(
+    lake: LakeResource, rows: duckdb.DuckDBPyRelation, portfolio: Portfolio, project: Project
+) -> pd.DataFrame | None:
+    """Entity key, batch, fold and the champion's PD of these rows of the training set; None where there is none, or
+    it uses features that are not there. It reads features as it learned to: of a batch that other SQL has made
+    again, those that were there before."""
     found = registry.champion(project.tracking_uri, portfolio.name)
-    return registry.load(project.tracking_uri, portfolio.name, found.version)[0] if found else None
+    if found is None:
+        return None
+    model, version = registry.load(project.tracking_uri, portfolio.name, found.version)
+    about = [portfolio.entity_key, "batch", "fold"]
+    read = _as_learned(lake, rows, about, version, portfolio)
+    if not set(model.features) <= set(read.columns):
+        return None
+    frame = training_frame(read.project(", ".join(map(identifier, (*about, *model.features)))))
+    return frame[about].assign(pd=model.pd(frame))
+
+
+def _as_learned(
+    lake: LakeResource,
+    rows: duckdb.DuckDBPyRelation,
+    about: Sequence[str],
+    version: "ModelVersion",
+    portfolio: Portfolio,
+) -> duckdb.DuckDBPyRelation:
+    """The rows with what they are `about` and with features by the SQL that the model learned from, where the lake
+    has them."""
+    features, training_set = portfolio.table(FEATURES), portfolio.table("training_set")
+    learned = learned_from(
+        lake.connection, lake.lake, training_set, registry.learned_from(version, training_set), features
+    )
+    batches = sorted(batch for (batch,) in rows.project("batch").distinct().fetchall())
+    made = {batch: made_before(lake.lake, features, batch, learned) for batch in batches}
+    if all(made[batch] == lake.lake.batches(features)[batch] for batch in batches):
+        return rows
+    before = " UNION ALL BY NAME ".join(lake.lake.query(features, [batch], made[batch].version) for batch in batches)
+    rows.project(", ".join(map(identifier, about))).create_view("_judged", replace=True)
+    key = identifier(portfolio.entity_key)
+    return lake.connection.sql(f"SELECT * FROM _judged JOIN ({before}) USING ({key}, batch)")

@@ -44,6 +44,26 @@ def made_by_other_sql(lake: Lake, features: str, queries: Mapping[str, FeatureQu
     return {batch: files for batch, files in sorted(compared.items()) if files}
 
 
+def same_rows(lake: Lake, features: str, one: Commit, other: Commit) -> bool:
+    """Whether two commits of a batch's features were made from the same rows of the raw tables that both read."""
+    first, second = (
+        {
+            table: made.version
+            for table, made in lake.behind(features, commit).items()
+            if not made.metadata.get(CODE_VERSION)
+        }
+        for commit in (one, other)
+    )
+    return all(first[table] == second[table] for table in first.keys() & second.keys())
+
+
+def made_before(lake: Lake, features: str, batch: str, sql: Mapping[str, str]) -> Commit:
+    """What this SQL once made of the rows that there are of the batch, the newest; if it never did, what is there."""
+    current, *earlier = lake.writings(features)[batch]
+    by_it = (commit for commit in earlier if made_by(lake, features, commit) == sql)
+    return next((commit for commit in by_it if same_rows(lake, features, commit, current)), current)
+
+
 def learned_from(
     con: duckdb.DuckDBPyConnection, lake: Lake, training_set: str, version: int, features: str
 ) -> dict[str, str]:

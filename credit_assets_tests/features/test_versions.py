@@ -9,7 +9,15 @@ import duckdb
 import pytest
 
 from credit_assets.features.queries import FeatureQuery, load
-from credit_assets.features.versions import differing, learned_from, made_by, made_by_other_sql, stands_now
+from credit_assets.features.versions import (
+    differing,
+    learned_from,
+    made_before,
+    made_by,
+    made_by_other_sql,
+    same_rows,
+    stands_now,
+)
 from credit_assets.lake.tables import CODE_VERSION, Lake
 
 FEATURES = "book/features"
@@ -108,6 +116,24 @@ def test_features_made_again_of_a_table_that_was_not_are_still_of_the_other_sql(
 
 def test_a_file_that_came_or_went_makes_a_difference():
     assert differing({"features": "1", "gone": "2"}, {"features": "1", "new": "3"}) == ["gone.sql", "new.sql"]
+
+
+def test_what_a_sql_made_before_is_found_while_the_raw_rows_are_the_same(lake, folder):
+    first = load(folder)
+    make(lake, first, "2026-01")
+    [by_first] = lake.writings(FEATURES)["2026-01"]
+    (folder / "by_loan.sql").write_text(LOANS.replace("count(*)", "count(distinct amount)"))
+    second = load(folder)
+    make(lake, second, "2026-01", "by_loan", "features")
+    current = lake.batches(FEATURES)["2026-01"]
+    assert same_rows(lake, FEATURES, by_first, current)
+    assert made_before(lake, FEATURES, "2026-01", stands_now(first)) == by_first
+    assert made_before(lake, FEATURES, "2026-01", stands_now(second)) == current
+    make(lake, second, "2026-01", "credits", "by_loan", "features")
+    corrected = lake.batches(FEATURES)["2026-01"]
+    assert not same_rows(lake, FEATURES, by_first, corrected)
+    assert made_before(lake, FEATURES, "2026-01", stands_now(first)) == corrected
+    assert made_before(lake, FEATURES, "2026-01", {"features": "never"}) == corrected
 
 
 def test_what_a_training_set_learned_from_is_told_whatever_was_made_since(lake, folder):
