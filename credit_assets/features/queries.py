@@ -21,6 +21,13 @@ from sqlglot.schema import MappingSchema
 
 DIALECT = "duckdb"
 
+# Functions of chance or of the clock.
+UNREPEATABLE = {
+    *("random", "uuid", "uuidv4", "uuidv7", "gen_random_uuid", "nextval", "currval"),
+    *("now", "today", "current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"),
+    *("get_current_time", "get_current_timestamp", "transaction_timestamp"),
+}
+
 Origin = tuple[str, str]
 """A table and one of its columns."""
 Lineage = dict[str, dict[str, tuple[Origin, ...]]]
@@ -65,8 +72,8 @@ def load(folder: Path, raw_tables: Collection[str] | None = None) -> dict[str, F
 
     With `raw_tables`, a table that is neither one of these nor a file here is refused. Raises
     FeatureQueryError for a file that is not one SELECT, opens without a comment, reads an unknown table
-    or (with others) itself, or has a column without a name, without words, or with the name or the words
-    of another column.
+    or (with others) itself, asks chance or the clock, or has a column without a name, without words, or with
+    the name or the words of another column.
     """
     files = {path.stem: _File(path) for path in sorted(folder.glob("*.sql"))}
     if not files:
@@ -137,6 +144,13 @@ class _File:
         for table in self.tables:
             if not isinstance(table.this, exp.Identifier):
                 raise self.error(f"reads {_text(table)}: only tables by name can be read", table)
+        for node in self.select.find_all(exp.Func, exp.TableSample):
+            # Of one date, the age is that of today.
+            of_today = isinstance(node, exp.Anonymous) and node.name.lower() == "age" and len(node.expressions) == 1
+            if isinstance(node, exp.TableSample) or of_today or _text(node).split("(")[0].lower() in UNREPEATABLE:
+                raise self.error(
+                    f"{_text(node)} is another one each time; features must be the same whenever they are made", node
+                )
 
     def _parse(self) -> exp.Select:
         try:
@@ -234,9 +248,13 @@ def _in_order(files: Mapping[str, _File]) -> list[str]:
 
 
 def _line(node: exp.Expr) -> int:
-    for part in node.walk():
-        if "line" in part.meta:
-            return int(part.meta["line"])
+    around: exp.Expr | None = node
+    while around:
+        for part in around.walk():
+            if "line" in part.meta:
+                return int(part.meta["line"])
+        # A word such as current_date has no place of its own.
+        around = around.parent
     return 1
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import duckdb
 import pytest
 
-from credit_assets.features.queries import FeatureQueryError, lineage, load, raw_lineage
+from credit_assets.features.queries import UNREPEATABLE, FeatureQueryError, lineage, load, raw_lineage
 
 RAW = {
     "people": {"ID": "BIGINT", "INCOME": "DOUBLE", "GENDER": "VARCHAR"},
@@ -99,6 +100,11 @@ def test_a_star_brings_the_columns_and_words_of_the_file_it_names(tmp_path: Path
         (select("AMOUNT -- money", "DAY, -- when"), 5, "write `as` before the name, or the comma that is missing"),
         (select("AMOUNT as amount -- money", table="lons"), 5, "unknown table lons"),
         (select("AMOUNT as amount -- money", table="read_csv('x')"), 5, "only tables by name can be read"),
+        (select("AMOUNT as amount, -- money", "random() as r -- luck"), 5, "RANDOM() is another one each time"),
+        (select("AMOUNT as amount, -- money", "current_date as d -- now"), 5, "CURRENT_DATE is another one each time"),
+        (select("datediff('day', now(), DAY) as d -- since when"), 4, "NOW() is another one each time"),
+        (select("age(DAY) as d -- since when"), 4, "AGE(DAY) is another one each time"),
+        (select("AMOUNT as amount -- money", table="loans using sample 10%"), 5, "is another one each time"),
         (select("loans.* exclude (ID)"), 4, "is not the columns of another SQL file"),
         (select("AMOUNT as amount -- money") + ";\nselect 1 as x -- one\n", 1, "holds 2 statements"),
         (select("AMOUNT as amount -- money") + "union all select 1, 2", 1, "holds UNION"),
@@ -115,6 +121,18 @@ def test_a_bad_file_is_refused_with_its_line(tmp_path: Path, sql: str, line: int
 
     assert str(error.value).startswith(f"bad.sql, line {line}: ")
     assert what in str(error.value)
+
+
+def test_every_function_of_chance_or_clock_that_duckdb_has_is_refused() -> None:
+    with duckdb.connect() as con:
+        found = con.execute("SELECT DISTINCT function_name FROM duckdb_functions() WHERE stability <> 'CONSISTENT'")
+        changing = {name for (name,) in found.fetchall()}
+    # These say something of the session, or nothing.
+    of_no_value = {"error", "setseed", "sleep_ms", "stats", "write_log", "in_search_path"}
+    of_session = {name for name in changing if name.startswith("current_") and name != "current_date"} | {
+        "txid_current"
+    }
+    assert changing - of_no_value - of_session <= UNREPEATABLE
 
 
 def test_files_that_read_each_other_are_refused_with_the_circle(tmp_path: Path) -> None:
