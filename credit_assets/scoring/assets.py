@@ -198,6 +198,7 @@ def assets(portfolio: Portfolio, project: Project, query: FeatureQuery) -> list[
             f"train --portfolio {name}` makes a candidate that learns from the SQL that stands there now."
             if other
             else f"The SQL is that which version {version.version} learned from.",
+            metadata={"model_version": int(version.version)},
         )
 
     return [champion, scores]

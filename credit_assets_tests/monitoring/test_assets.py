@@ -89,12 +89,13 @@ def test_every_check_of_a_batch_says_which_version_it_was_held_against(line: Lin
             [
                 *(FEATURES_DRIFTED, FEATURES_USABLE, MISSINGNESS, NEW_CATEGORIES, VOLUME),
                 *(SCORES_DRIFTED, PERFORMANCE_HOLDS, NOT_WORSE),
+                "features_as_learned",
             ],
             1,
         )
     )
     warnings = {name for name, check in checks.items() if check.severity == dg.AssetCheckSeverity.WARN}
-    assert warnings == {MISSINGNESS, NEW_CATEGORIES, VOLUME}
+    assert warnings == {MISSINGNESS, NEW_CATEGORIES, VOLUME, "features_as_learned"}
     assert all(check.passed for check in checks.values())
     assert checks[VOLUME].metadata["applicants"].value == APPLICANTS // 3
     assert "2 earlier batches" in (checks[VOLUME].description or "")
