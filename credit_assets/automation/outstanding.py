@@ -19,8 +19,7 @@ from credit_assets.features.target import Target
 from credit_assets.features.training_set import known_outcomes_sql, rows_to_learn_from
 from credit_assets.features.versions import FEATURES, made_by_other_sql, same_rows, stands_now
 from credit_assets.lake.contracts import identifier
-from credit_assets.lake.io_managers import MODEL_VERSION, SOURCE
-from credit_assets.lake.tables import Commit, Lake, sql_text
+from credit_assets.lake.tables import MODEL_VERSION, SOURCE, Commit, Lake, Writings, sql_text
 from credit_assets.portfolio import Portfolio
 from credit_assets.raw.delivery import BadDelivery, Inbox, Look, MissingFile, match_files
 
@@ -60,8 +59,6 @@ class Arrivals:
     looks: dict[str, str]
 
 
-Writings = Callable[[str], Mapping[str, Sequence[Commit]]]
-"""Table to batch to the commits that wrote it, newest first."""
 Names = Mapping[str, Collection[str]]
 """Table to the names of the files that it is read from."""
 
@@ -309,6 +306,7 @@ def to_score(portfolio: Portfolio, lake: Lake, champion: int | None) -> list[Out
     outcomes = lake.batches(portfolio.table(portfolio.outcomes_table))
     ready = sorted(lake.batches(portfolio.table(FEATURES)).items())
     open_from = max(0, len(ready) - portfolio.automation.rescore_open_batches)
+    writings = cache(lake.writings)
     newest = outcomes.keys() & {batch for batch, _ in ready[open_from:]}
     due: list[Outstanding] = []
 
@@ -323,7 +321,7 @@ def to_score(portfolio: Portfolio, lake: Lake, champion: int | None) -> list[Out
         key = f"score:{batch}:{features.version}.{champion}.{made.version if made else 0}"
         if made is None:
             found(batch, "not scored yet", key)
-        elif _of_other_rows(portfolio, lake, made, features):
+        elif _of_other_rows(portfolio, writings, batch, made, features):
             found(batch, "its features were made again since it was scored", key)
         elif batch in newest and _scored_by_another(made, champion) and not outcomes_known(portfolio, lake, batch):
             found(batch, f"open, and version {champion} is champion now", key)
@@ -335,13 +333,15 @@ def to_score(portfolio: Portfolio, lake: Lake, champion: int | None) -> list[Out
     return due
 
 
-def _of_other_rows(portfolio: Portfolio, lake: Lake, scores: Commit, features: Commit) -> bool:
+def _of_other_rows(portfolio: Portfolio, writings: Writings, batch: str, scores: Commit, features: Commit) -> bool:
     """Whether the features have been made from other rows since the scores were: what other SQL makes of the same
     rows is for the next decisions, and no reason to give those again that were given."""
     table = portfolio.table(FEATURES)
-    if _read(scores, table) >= features.version:
+    read = _read(scores, table)
+    if read >= features.version:
         return False
-    return not same_rows(lake, table, features, lake.behind(portfolio.table(SCORES), scores)[table])
+    scored = next((commit for commit in writings(table)[batch] if commit.version <= read), None)
+    return scored is None or not same_rows(writings, table, scored, features)
 
 
 def to_make_again(portfolio: Portfolio, lake: Lake, queries: Mapping[str, FeatureQuery]) -> list[Outstanding]:
@@ -350,7 +350,7 @@ def to_make_again(portfolio: Portfolio, lake: Lake, queries: Mapping[str, Featur
     window = _window(portfolio, lake)
     if not window:
         return []
-    stale = made_by_other_sql(lake, portfolio.table(FEATURES), queries)
+    stale = made_by_other_sql(cache(lake.writings), portfolio.table(FEATURES), queries)
     now = ".".join(stands_now(queries).values())
     return [
         Outstanding("ingest", batch, f"{', '.join(files)} changed", tuple(queries), key=f"features:{batch}:{now}")

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -271,7 +272,8 @@ def _as_learned(
         lake.connection, lake.lake, training_set, registry.learned_from(version, training_set), features
     )
     batches = sorted(batch for (batch,) in rows.project("batch").distinct().fetchall())
-    made = {batch: made_before(lake.lake, features, batch, learned) for batch in batches}
+    writings = cache(lake.lake.writings)
+    made = {batch: made_before(writings, features, batch, learned) for batch in batches}
     if all(made[batch] == lake.lake.batches(features)[batch] for batch in batches):
         return rows
     before = " UNION ALL BY NAME ".join(lake.lake.query(features, [batch], made[batch].version) for batch in batches)

@@ -1,6 +1,7 @@
 """Features as assets: one a SQL file, and the training set over the window of known outcomes."""
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 
 import dagster as dg
 import duckdb
@@ -215,7 +216,7 @@ def _refuse_features_of_other_sql(
     """Raise Failure where a batch that would be learned from has features that other SQL made than stands there now:
     what has one name would be two things."""
     batches = {batch for (batch,) in learned_from.project("batch").distinct().fetchall()}
-    other = made_by_other_sql(lake.lake, portfolio.table(FEATURES), queries)
+    other = made_by_other_sql(cache(lake.lake.writings), portfolio.table(FEATURES), queries)
     if stale := sorted(batches & other.keys()):
         raise dg.Failure(
             f"The features of {shorten(', '.join(stale))} were made by other SQL than stands in sql/{portfolio.name} "

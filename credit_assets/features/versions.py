@@ -9,15 +9,15 @@ from collections.abc import Mapping
 import duckdb
 
 from credit_assets.features.queries import FeatureQuery
-from credit_assets.lake.tables import CODE_VERSION, Commit, Lake
+from credit_assets.lake.tables import BATCH, CODE_VERSION, SOURCE, Commit, Lake, Writings
 
 FEATURES = "features"
 
 
-def made_by(lake: Lake, features: str, commit: Commit) -> dict[str, str]:
+def made_by(writings: Writings, features: str, commit: Commit) -> dict[str, str]:
     """SQL file (without ending) to its version, of all that had a part in the commit's rows; `features` is the
     table's name in the lake."""
-    behind = lake.behind(features, commit).items()
+    behind = _behind(writings, features, commit).items()
     return {table.rsplit("/", 1)[-1]: version for table, made in behind if (version := made.metadata.get(CODE_VERSION))}
 
 
@@ -37,31 +37,40 @@ def differing(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
     return sorted(f"{name}.sql" for name in one.keys() | other.keys() if one.get(name) != other.get(name))
 
 
-def made_by_other_sql(lake: Lake, features: str, queries: Mapping[str, FeatureQuery]) -> dict[str, list[str]]:
+def made_by_other_sql(writings: Writings, features: str, queries: Mapping[str, FeatureQuery]) -> dict[str, list[str]]:
     """Batch to the SQL files that are others now than when its features were made; only where there are some."""
     now = stands_now(queries)
-    compared = {batch: differing(made_by(lake, features, made), now) for batch, made in lake.batches(features).items()}
-    return {batch: files for batch, files in sorted(compared.items()) if files}
+    made = {batch: made_by(writings, features, current) for batch, (current, *_) in writings(features).items()}
+    return {batch: files for batch in sorted(made) if (files := differing(made[batch], now))}
 
 
-def same_rows(lake: Lake, features: str, one: Commit, other: Commit) -> bool:
-    """Whether two commits of a batch's features were made from the same rows of the raw tables that both read."""
-    first, second = (
-        {
-            table: made.version
-            for table, made in lake.behind(features, commit).items()
-            if not made.metadata.get(CODE_VERSION)
-        }
-        for commit in (one, other)
-    )
-    return all(first[table] == second[table] for table in first.keys() & second.keys())
+def same_rows(writings: Writings, table: str, one: Commit, other: Commit) -> bool:
+    """Whether two commits of a batch of the table were made from the same rows of the raw tables that both go back to:
+    from as many rows of the same files."""
+    first, second = (_raw_rows(writings, table, commit) for commit in (one, other))
+    return all(first[raw] == second[raw] for raw in first.keys() & second.keys())
 
 
-def made_before(lake: Lake, features: str, batch: str, sql: Mapping[str, str]) -> Commit:
+def _raw_rows(writings: Writings, table: str, commit: Commit) -> dict[str, tuple[str, str]]:
+    behind = _behind(writings, table, commit).items()
+    return {raw: (made.metadata[SOURCE], made.metadata["rows"]) for raw, made in behind if SOURCE in made.metadata}
+
+
+def _behind(writings: Writings, table: str, commit: Commit) -> dict[str, Commit]:
+    """The commit, and those of its batch that its rows were made from, however far back; by table."""
+    found = {table: commit}
+    for source, version in json.loads(commit.metadata.get("inputs", "{}")).items():
+        written = writings(source).get(commit.metadata[BATCH], ())
+        if read := next((candidate for candidate in written if candidate.version <= version), None):
+            found |= _behind(writings, source, read)
+    return found
+
+
+def made_before(writings: Writings, features: str, batch: str, sql: Mapping[str, str]) -> Commit:
     """What this SQL once made of the rows that there are of the batch, the newest; if it never did, what is there."""
-    current, *earlier = lake.writings(features)[batch]
-    by_it = (commit for commit in earlier if made_by(lake, features, commit) == sql)
-    return next((commit for commit in by_it if same_rows(lake, features, commit, current)), current)
+    current, *earlier = writings(features)[batch]
+    by_it = (commit for commit in earlier if made_by(writings, features, commit) == sql)
+    return next((commit for commit in by_it if same_rows(writings, features, commit, current)), current)
 
 
 def learned_from(
@@ -71,4 +80,5 @@ def learned_from(
     [made] = [commit for commit in lake.history(training_set) if commit.version == version]
     read = json.loads(made.metadata["inputs"])[features]
     [batch] = con.sql(f"SELECT any_value(batch) FROM ({lake.query(training_set, version=version)})").fetchall()[0]
-    return made_by(lake, features, next(c for c in lake.writings(features)[batch] if c.version <= read))
+    of_batch = lake.writings(features)[batch]
+    return made_by(lake.writings, features, next(commit for commit in of_batch if commit.version <= read))

@@ -17,15 +17,12 @@ import pandas as pd
 import pandera.pandas as pa
 
 from credit_assets.lake.contracts import WITHOUT_VALUES, Violation, check, column_types, shorten
-from credit_assets.lake.tables import CODE_VERSION, Staged
+from credit_assets.lake.tables import CODE_VERSION, MODEL_VERSION, SOURCE, Staged
 from credit_assets.project import code_version
 from credit_assets.resources import LakeResource
 from credit_assets.schemas.table import Table
 
 EXAMPLES = 10
-SOURCE = "source_sha256"
-MODEL_VERSION = "model_version"
-"""Metadata of an asset that go with its rows into the commit: what they were read from, and judged by."""
 
 # An input of this type stays a lazy relation; for inputs whose names are not known in a signature.
 LAZY = dg.DagsterType(

@@ -13,7 +13,7 @@ import os
 import re
 import threading
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,8 +59,9 @@ class Staged:
         return f"SELECT * FROM read_parquet({sql_files(self.files)}, hive_partitioning = false)"
 
 
-CODE_VERSION = "asset_code_version"
-"""In a commit's metadata: the version of the code that made its rows, where the asset has one."""
+CODE_VERSION, SOURCE, MODEL_VERSION = "asset_code_version", "source_sha256", "model_version"
+"""In a commit's metadata, where the asset has it: which version of its code made the rows, which files (JSON of name to
+SHA-256) they were read from, and which version of the model judged them."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,10 @@ class Commit:
     version: int
     timestamp_ms: int
     metadata: Mapping[str, Any]
+
+
+Writings = Callable[[str], Mapping[str, Sequence[Commit]]]
+"""Table to batch to the commits that wrote it, newest first: `Lake.writings`, or what remembers its answers."""
 
 
 class Lake:
@@ -239,15 +244,6 @@ class Lake:
     def writings(self, table: str) -> dict[str, list[Commit]]:
         """Each batch of the table with all commits that wrote it, newest first; empty if no table."""
         return _by_batch(_commits(self.path(table)))
-
-    def behind(self, table: str, commit: Commit) -> dict[str, Commit]:
-        """The commit, and those of its batch that its rows were made from, however far back; by table."""
-        found = {table: commit}
-        for source, version in json.loads(commit.metadata.get("inputs", "{}")).items():
-            written = self.writings(source).get(commit.metadata[BATCH], [])
-            if read := next((candidate for candidate in written if candidate.version <= version), None):
-                found |= self.behind(source, read)
-        return found
 
     def _open(self, table: str, version: int | None) -> DeltaTable:
         try:

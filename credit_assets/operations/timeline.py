@@ -18,8 +18,8 @@ from urllib.parse import unquote
 import duckdb
 import pandas as pd
 
-from credit_assets.lake.io_managers import MODEL_VERSION, SOURCE, is_text
-from credit_assets.lake.tables import BATCH, Commit, Lake, TableMissing, sql_files, sql_text
+from credit_assets.lake.io_managers import is_text
+from credit_assets.lake.tables import BATCH, MODEL_VERSION, SOURCE, Commit, Lake, TableMissing, sql_files, sql_text
 from credit_assets.models import registry
 from credit_assets.models.policy import APPROVE
 from credit_assets.models.registry import ChampionEvent

@@ -188,7 +188,7 @@ def assets(portfolio: Portfolio, project: Project, query: FeatureQuery) -> list[
         learned = learned_from(
             lake.connection, lake.lake, training_set, registry.learned_from(version, training_set), features
         )
-        made = made_by(lake.lake, features, lake.lake.batches(features)[context.partition_key])
+        made = made_by(lake.lake.writings, features, lake.lake.batches(features)[context.partition_key])
         other = ", ".join(differing(learned, made))
         return dg.AssetCheckResult(
             check_name="features_as_learned",

@@ -25,8 +25,7 @@ from dagster._core.utils import make_new_run_id
 from credit_assets.automation.jobs import jobs
 from credit_assets.automation.schedules import schedules
 from credit_assets.automation.sensors import sensors
-from credit_assets.lake.io_managers import MODEL_VERSION, SOURCE
-from credit_assets.lake.tables import Lake
+from credit_assets.lake.tables import MODEL_VERSION, SOURCE, Lake
 from credit_assets.models import registry
 from credit_assets.portfolio import Portfolio
 from credit_assets.project import Project

@@ -27,8 +27,7 @@ from credit_assets.automation.outstanding import (
     training_key,
 )
 from credit_assets.features.queries import FeatureQuery
-from credit_assets.lake.io_managers import MODEL_VERSION, SOURCE
-from credit_assets.lake.tables import CODE_VERSION, Lake
+from credit_assets.lake.tables import CODE_VERSION, MODEL_VERSION, SOURCE, Lake
 from credit_assets.portfolio import Portfolio, TableConfig
 from credit_assets.project import Project
 from credit_assets.raw.delivery import Inbox
@@ -588,7 +587,7 @@ def applicants(lake: Lake, con: duckdb.DuckDBPyConnection, batch: str, number: i
     """The batch's applications and features, without outcomes but for the first `known`."""
     place = int(batch[-2:]) * 1000
     rows = f"SELECT {place} + i AS SK_ID_CURR, CASE WHEN i < {known} THEN i % 2 END AS TARGET FROM range({number}) t(i)"
-    made = put(lake, con, "applications", batch, rows)
+    made = put(lake, con, "applications", batch, rows, **{SOURCE: {"applications.csv": f"{number}, {known}"}})
     put(lake, con, "outcomes", batch, "SELECT 0 AS SK_ID_CURR, 0 AS TARGET WHERE false")
     put(lake, con, "features", batch, f"SELECT SK_ID_CURR FROM ({rows})", inputs={f"{BOOK}/applications": made})
 
@@ -668,6 +667,8 @@ def test_a_batch_is_scored_once_for_each_time_its_features_are_made(lake, con):
     applicants(lake, con, "2026-02", 10)
     assert to_do(lake) == [("2026-02", "not scored yet", ())]
     applicants(lake, con, BATCH, 10)
+    assert (BATCH, "its features were made again since it was scored", ()) not in to_do(lake), "of the same files"
+    applicants(lake, con, BATCH, 11)
     assert (BATCH, "its features were made again since it was scored", ()) in to_do(lake)
 
 

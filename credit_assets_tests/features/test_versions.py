@@ -18,7 +18,7 @@ from credit_assets.features.versions import (
     same_rows,
     stands_now,
 )
-from credit_assets.lake.tables import CODE_VERSION, Lake
+from credit_assets.lake.tables import CODE_VERSION, SOURCE, Lake
 
 FEATURES = "book/features"
 LOANS = """-- Loans by applicant.
@@ -48,12 +48,14 @@ def lake(tmp_path: Path) -> Lake:
     return Lake(tmp_path / "lake")
 
 
-def make(lake: Lake, queries: dict[str, FeatureQuery], batch: str, *names: str) -> None:
+def make(lake: Lake, queries: dict[str, FeatureQuery], batch: str, *names: str, content: str = "a") -> None:
     """Write the raw tables of the batch, or what is named, with what the platform notes of each."""
     for name in names or ("applications", "credits", *queries):
         query = queries.get(name)
         inputs = {f"book/{table}": lake.version(f"book/{table}") for table in query.inputs} if query else {}
         facts = {"inputs": json.dumps(inputs), CODE_VERSION: query.version if query else ""}
+        if not query:
+            facts[SOURCE] = json.dumps({f"{name}.csv": content})
         with duckdb.connect() as con:
             lake.replace(con, "SELECT 1 AS ID", f"book/{name}", batch, facts)
 
@@ -92,8 +94,8 @@ def test_a_batch_remembers_the_sql_of_every_table_behind_its_features(lake, fold
     queries = load(folder)
     make(lake, queries, "2026-01")
     made = lake.batches(FEATURES)["2026-01"]
-    assert made_by(lake, FEATURES, made) == stands_now(queries)
-    assert made_by_other_sql(lake, FEATURES, queries) == {}
+    assert made_by(lake.writings, FEATURES, made) == stands_now(queries)
+    assert made_by_other_sql(lake.writings, FEATURES, queries) == {}
 
 
 def test_changed_sql_is_named_for_each_batch_that_it_did_not_make(lake, folder):
@@ -101,7 +103,7 @@ def test_changed_sql_is_named_for_each_batch_that_it_did_not_make(lake, folder):
     (folder / "by_loan.sql").write_text(LOANS.replace("count(*)", "count(distinct amount)"))
     changed = load(folder)
     make(lake, changed, "2026-02")
-    assert made_by_other_sql(lake, FEATURES, changed) == {"2026-01": ["by_loan.sql"]}
+    assert made_by_other_sql(lake.writings, FEATURES, changed) == {"2026-01": ["by_loan.sql"]}
 
 
 def test_features_made_again_of_a_table_that_was_not_are_still_of_the_other_sql(lake, folder):
@@ -109,9 +111,9 @@ def test_features_made_again_of_a_table_that_was_not_are_still_of_the_other_sql(
     (folder / "by_loan.sql").write_text(LOANS.replace("count(*)", "count(distinct amount)"))
     changed = load(folder)
     make(lake, changed, "2026-01", "features")
-    assert made_by_other_sql(lake, FEATURES, changed) == {"2026-01": ["by_loan.sql"]}
+    assert made_by_other_sql(lake.writings, FEATURES, changed) == {"2026-01": ["by_loan.sql"]}
     make(lake, changed, "2026-01", "by_loan", "features")
-    assert made_by_other_sql(lake, FEATURES, changed) == {}
+    assert made_by_other_sql(lake.writings, FEATURES, changed) == {}
 
 
 def test_a_file_that_came_or_went_makes_a_difference():
@@ -126,14 +128,16 @@ def test_what_a_sql_made_before_is_found_while_the_raw_rows_are_the_same(lake, f
     second = load(folder)
     make(lake, second, "2026-01", "by_loan", "features")
     current = lake.batches(FEATURES)["2026-01"]
-    assert same_rows(lake, FEATURES, by_first, current)
-    assert made_before(lake, FEATURES, "2026-01", stands_now(first)) == by_first
-    assert made_before(lake, FEATURES, "2026-01", stands_now(second)) == current
+    assert same_rows(lake.writings, FEATURES, by_first, current)
+    assert made_before(lake.writings, FEATURES, "2026-01", stands_now(first)) == by_first
+    assert made_before(lake.writings, FEATURES, "2026-01", stands_now(second)) == current
     make(lake, second, "2026-01", "credits", "by_loan", "features")
+    assert same_rows(lake.writings, FEATURES, by_first, lake.batches(FEATURES)["2026-01"]), "the same file, read again"
+    make(lake, second, "2026-01", "credits", "by_loan", "features", content="b")
     corrected = lake.batches(FEATURES)["2026-01"]
-    assert not same_rows(lake, FEATURES, by_first, corrected)
-    assert made_before(lake, FEATURES, "2026-01", stands_now(first)) == corrected
-    assert made_before(lake, FEATURES, "2026-01", {"features": "never"}) == corrected
+    assert not same_rows(lake.writings, FEATURES, by_first, corrected)
+    assert made_before(lake.writings, FEATURES, "2026-01", stands_now(first)) == corrected
+    assert made_before(lake.writings, FEATURES, "2026-01", {"features": "never"}) == corrected
 
 
 def test_what_a_training_set_learned_from_is_told_whatever_was_made_since(lake, folder):

@@ -13,8 +13,7 @@ import mlflow
 import pandas as pd
 import pytest
 
-from credit_assets.lake.io_managers import MODEL_VERSION, SOURCE
-from credit_assets.lake.tables import Lake
+from credit_assets.lake.tables import MODEL_VERSION, SOURCE, Lake
 from credit_assets.models import registry
 from credit_assets.operations.timeline import timeline
 from credit_assets.portfolio import Portfolio

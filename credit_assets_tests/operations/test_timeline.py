@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 import pandas as pd
 import pytest
 
-from credit_assets.lake.io_managers import MODEL_VERSION
-from credit_assets.lake.tables import Lake
+from credit_assets.lake.tables import MODEL_VERSION, Lake
 from credit_assets.models import registry
 from credit_assets.operations.timeline import champion_history, timeline
 from credit_assets.portfolio import Portfolio

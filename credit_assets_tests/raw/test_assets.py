@@ -15,8 +15,7 @@ from credit_assets.automation.outstanding import to_ingest
 from credit_assets.automation.runs import RunOutcome, execute, instance_for_commands
 from credit_assets.definitions import build
 from credit_assets.lake.contracts import WITHOUT_VALUES
-from credit_assets.lake.io_managers import SOURCE
-from credit_assets.lake.tables import Lake
+from credit_assets.lake.tables import SOURCE, Lake
 from credit_assets.portfolio import Portfolio
 from credit_assets.project import Project
 from credit_assets.raw.delivery import Inbox
