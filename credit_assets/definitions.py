@@ -37,7 +37,7 @@ def build(name: str, project: Project | None = None) -> dg.Definitions:
         *models.assets(portfolio, project, queries["features"]),
         *evaluation.assets(portfolio, project),
         *fairness.assets(portfolio, project),
-        *scoring.assets(portfolio, project, queries["features"]),
+        *scoring.assets(portfolio, project, queries),
         *monitoring.assets(portfolio, project),
         *operations.assets(portfolio, project),
     ]

@@ -38,10 +38,13 @@ from credit_assets.lake.tables import Commit, Lake
 from credit_assets.models import registry
 from credit_assets.models.policy import APPROVE
 from credit_assets.portfolio import Portfolio
-from credit_assets.project import Project
+from credit_assets.project import AlreadyRunning, Project
 from credit_assets.raw.delivery import Inbox
 
 Report = Callable[[str], None]
+
+RUNS_LOOKED_AT = 20
+"""Of a batch, newest first, for the one that last tried what is due."""
 
 
 def run_outstanding(project: Project, name: str, report: Report) -> list[RunOutcome]:
@@ -68,12 +71,15 @@ def run_outstanding(project: Project, name: str, report: Report) -> list[RunOutc
 
 def train(project: Project, name: str, report: Report) -> list[RunOutcome]:
     """Train on all known outcomes, whatever was learned before: first the features that other SQL made are made
-    again, of the batches that are learned from and of newer ones, and at the end what is open is scored."""
+    again, of the batches that are learned from and of newer ones, and at the end what is open is scored. It ends with
+    the first run that fails; AlreadyRunning where another run is at work on the same."""
     with _work(project, name, report) as work:
-        for due in to_make_again(work.portfolio, work.lake, load(project.sql(name), work.portfolio.models)):
-            work.run(due)
-        if all(outcome.success for outcome in work.outcomes):
-            work.run(Outstanding("train", None, "asked for by hand", key=f"by_hand:{uuid.uuid4()}"))
+        stale = to_make_again(work.portfolio, work.lake, load(project.sql(name), work.portfolio.models))
+        for due in [*stale, Outstanding("train", None, "asked for by hand", key=f"by_hand:{uuid.uuid4()}")]:
+            if busy := work.run(due):
+                raise AlreadyRunning(f"Run {busy} is at work on {due.batch or 'a training'}. Train once it has ended.")
+            if not work.outcomes[-1].success:
+                return work.outcomes
         work.score()
     return work.outcomes
 
@@ -93,13 +99,14 @@ class _Work:
     def lake(self) -> Lake:
         return Lake(self.project.lake)
 
-    def run(self, due: Outstanding) -> None:
+    def run(self, due: Outstanding) -> str | None:
+        """Run what is due, unless another run is at work on the same, whose id is returned then."""
         self.report(f"{due.job}{f' {due.batch}' if due.batch else ''}: {due.why}")
         name = self.portfolio.name
         # The daemon's; a command's own have ended.
         if busy := runs_at_work(self.instance, self.portfolio, **_same_work(self.portfolio, due)):
             self.report(f"  waits: run {busy[0].run_id} is at work")
-            return
+            return busy[0].run_id
         if due.batch:
             self.instance.add_dynamic_partitions(f"{name}_batches", [due.batch])
         asked = request(self.portfolio, due)
@@ -116,6 +123,7 @@ class _Work:
                 asked.run_config,
             )
         )
+        return None
 
     def score(self) -> None:
         if champion := registry.champion(self.project.tracking_uri, self.portfolio.name):
@@ -173,13 +181,14 @@ def status(project: Project, name: str) -> dict[str, Any]:
 
 
 def _failure(instance: dg.DagsterInstance, portfolio: Portfolio, due: Outstanding) -> str | None:
-    """Why the newest run for it failed, if it did; nothing where a check stopped it, which speaks for itself."""
-    newest = instance.get_runs(dg.RunsFilter(tags=_same_work(portfolio, due)), limit=1)
-    if not newest or not newest[0].is_failure:
+    """Why the newest run for it failed, if it did; a check that stopped it speaks for itself."""
+    runs = instance.get_runs(dg.RunsFilter(tags=_same_work(portfolio, due)), limit=RUNS_LOOKED_AT)
+    newest = next((run for run in runs if run.job_name in (due.job, "batch")), None)
+    if newest is None or not newest.is_failure:
         return None
-    entries = instance.all_logs(newest[0].run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
+    entries = instance.all_logs(newest.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
     words = [step_words(entry.dagster_event, disclose=True) for entry in entries if entry.dagster_event]
-    return f"run {newest[0].run_id} failed: {'; '.join(filter(None, words)) or 'see the run, and the failed checks'}"
+    return f"run {newest.run_id} failed: {'; '.join(filter(None, words)) or 'see the run, and the failed checks'}"
 
 
 def _same_work(portfolio: Portfolio, due: Outstanding) -> dict[str, str]:

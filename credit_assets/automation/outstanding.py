@@ -17,7 +17,7 @@ import duckdb
 from credit_assets.features.queries import FeatureQuery
 from credit_assets.features.target import Target
 from credit_assets.features.training_set import known_outcomes_sql, rows_to_learn_from
-from credit_assets.features.versions import FEATURES, made_by_other_sql, same_rows, stands_now
+from credit_assets.features.versions import FEATURES, made_by_other_sql, read_at, same_rows, stands_now
 from credit_assets.lake.contracts import identifier
 from credit_assets.lake.tables import MODEL_VERSION, SOURCE, Commit, Lake, Writings, sql_text
 from credit_assets.portfolio import Portfolio
@@ -340,7 +340,7 @@ def _of_other_rows(portfolio: Portfolio, writings: Writings, batch: str, scores:
     read = _read(scores, table)
     if read >= features.version:
         return False
-    scored = next((commit for commit in writings(table)[batch] if commit.version <= read), None)
+    scored = read_at(writings, table, batch, read)
     return scored is None or not same_rows(writings, table, scored, features)
 
 
@@ -350,7 +350,8 @@ def to_make_again(portfolio: Portfolio, lake: Lake, queries: Mapping[str, Featur
     window = _window(portfolio, lake)
     if not window:
         return []
-    stale = made_by_other_sql(cache(lake.writings), portfolio.table(FEATURES), queries)
+    features = portfolio.table(FEATURES)
+    stale = made_by_other_sql(cache(lake.writings), features, lake.version(features), queries)
     now = ".".join(stands_now(queries).values())
     return [
         Outstanding("ingest", batch, f"{', '.join(files)} changed", tuple(queries), key=f"features:{batch}:{now}")

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
 from textwrap import shorten
 
 import dagster as dg
@@ -19,7 +21,8 @@ from dagster._core.storage.asset_check_execution_record import (
 
 from credit_assets.automation.at_work import batches_at_work, runs_at_work
 from credit_assets.automation.jobs import KEY_TAG, PORTFOLIO_TAG, TRAINING_TAG
-from credit_assets.automation.outstanding import Outstanding, new_outcomes, training_key
+from credit_assets.automation.outstanding import Outstanding, new_outcomes, to_make_again, training_key
+from credit_assets.features.queries import FeatureQuery, load
 from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
 from credit_assets.monitoring.checks import FEATURES_DRIFTED, NOT_WORSE, PERFORMANCE_HOLDS, SCORES_DRIFTED
@@ -157,8 +160,25 @@ def training(
             f"{asked}. Refused for now: {too_few(portfolio, new, version)}. Without more, training would make the same "
             "model again."
         )
+    if stale := to_make_again(portfolio, lake, _queries(project.sql(portfolio.name), _written(project, portfolio))):
+        return (
+            f"{asked}. Refused: the SQL has changed since the features of {', '.join(str(due.batch) for due in stale)} "
+            f"were made. `credit-assets train --portfolio {portfolio.name}` makes them again and trains."
+        )
     why = f"{asked.removeprefix('Asked for by: ')}; {new:,} new outcomes"
     return Outstanding("train", None, why, key=known.key(portfolio, lake))
+
+
+@lru_cache(maxsize=8)
+def _queries(folder: Path, written: tuple[tuple[str, int], ...]) -> dict[str, FeatureQuery]:
+    """The queries as they stand there now: read again only when a file has been written, as hundreds of features take
+    a second."""
+    return load(folder)
+
+
+def _written(project: Project, portfolio: Portfolio) -> tuple[tuple[str, int], ...]:
+    files = sorted(project.sql(portfolio.name).glob("*.sql"))
+    return tuple((file.name, file.stat().st_mtime_ns) for file in files)
 
 
 def outcomes_since_newest(portfolio: Portfolio, project: Project, lake: Lake) -> tuple[int, int | None]:

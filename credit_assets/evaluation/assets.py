@@ -75,7 +75,8 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
     ) -> pd.DataFrame:
         """PDs of the same test rows by the candidate, the baseline and, where there is one, the champion:
         what the evaluation, the audit and the gate are made from. Where the SQL has changed since the champion
-        learned, it is given the features that it learned to read, so that no other SQL makes it look worse."""
+        learned, it is given the features that it learned to read, if the lake has them of all these rows, so that
+        no other SQL makes it look worse."""
         test = candidate[candidate["fold"] == TEST].rename(
             columns={"pd": "candidate", "model_version": "candidate_version"}
         )
@@ -244,16 +245,16 @@ def _judged_by_champion(
     lake: LakeResource, rows: duckdb.DuckDBPyRelation, portfolio: Portfolio, project: Project
 ) -> pd.DataFrame | None:
     """Entity key, batch, fold and the champion's PD of these rows of the training set; None where there is none, or
-    it uses features that are not there. It reads features as it learned to: of a batch that other SQL has made
-    again, those that were there before."""
+    it uses features that are not there."""
     found = registry.champion(project.tracking_uri, portfolio.name)
     if found is None:
         return None
     model, version = registry.load(project.tracking_uri, portfolio.name, found.version)
     about = [portfolio.entity_key, "batch", "fold"]
-    read = _as_learned(lake, rows, about, version, portfolio)
-    if not set(model.features) <= set(read.columns):
+    # What is forbidden or left out by now gives it no advantage.
+    if not set(model.features) <= set(rows.columns):
         return None
+    read = _as_learned(lake, rows, about, version, portfolio)
     frame = training_frame(read.project(", ".join(map(identifier, (*about, *model.features)))))
     return frame[about].assign(pd=model.pd(frame))
 
@@ -265,18 +266,21 @@ def _as_learned(
     version: "ModelVersion",
     portfolio: Portfolio,
 ) -> duckdb.DuckDBPyRelation:
-    """The rows with what they are `about` and with features by the SQL that the model learned from, where the lake
-    has them."""
+    """The rows with what they are `about` and with features by the SQL that the model learned from, if the lake has
+    them of all batches; otherwise as they are, by the SQL that the model would decide by from now on."""
     features, training_set = portfolio.table(FEATURES), portfolio.table("training_set")
     learned = learned_from(
         lake.connection, lake.lake, training_set, registry.learned_from(version, training_set), features
     )
     batches = sorted(batch for (batch,) in rows.project("batch").distinct().fetchall())
     writings = cache(lake.lake.writings)
-    made = {batch: made_before(writings, features, batch, learned) for batch in batches}
-    if all(made[batch] == lake.lake.batches(features)[batch] for batch in batches):
+    versions = {}
+    for batch in batches:
+        made = (commit.version for commit in made_before(writings, features, batch, learned))
+        versions[batch] = next((version for version in made if lake.lake.readable(features, batch, version)), None)
+    if None in versions.values() or all(versions[batch] == writings(features)[batch][0].version for batch in batches):
         return rows
-    before = " UNION ALL BY NAME ".join(lake.lake.query(features, [batch], made[batch].version) for batch in batches)
+    before = " UNION ALL ".join(lake.lake.query(features, [batch], version) for batch, version in versions.items())
     rows.project(", ".join(map(identifier, about))).create_view("_judged", replace=True)
     key = identifier(portfolio.entity_key)
     return lake.connection.sql(f"SELECT * FROM _judged JOIN ({before}) USING ({key}, batch)")

@@ -156,7 +156,8 @@ def _training_set(
                 )
             )
 
-        _refuse_features_of_other_sql(lake, portfolio, queries, in_the_window())
+        read = lake.reads(context)[portfolio.table(FEATURES)].version
+        _refuse_features_of_other_sql(lake, portfolio, queries, read, in_the_window())
         rows = in_the_window(*features)
         split = split_summary(rows.project("batch, fold, target").df())
         try:
@@ -211,16 +212,20 @@ def _refuse_features_of_other_sql(
     lake: LakeResource,
     portfolio: Portfolio,
     queries: Mapping[str, FeatureQuery],
+    version: int,
     learned_from: duckdb.DuckDBPyRelation,
 ) -> None:
-    """Raise Failure where a batch that would be learned from has features that other SQL made than stands there now:
-    what has one name would be two things."""
+    """Raise Failure where a batch that would be learned from has features (in this version of their table) that other
+    SQL made than stands there now: what has one name would be two things."""
     batches = {batch for (batch,) in learned_from.project("batch").distinct().fetchall()}
-    other = made_by_other_sql(cache(lake.lake.writings), portfolio.table(FEATURES), queries)
-    if stale := sorted(batches & other.keys()):
+    other = made_by_other_sql(cache(lake.lake.writings), portfolio.table(FEATURES), version, queries)
+    if batches & other.keys():
+        # Newer ones too: they are what the next champion may have to score.
+        stale = [batch for batch in other if batch >= min(batches)]
+        files = sorted({file for batch in stale for file in other[batch]})
         raise dg.Failure(
             f"The features of {shorten(', '.join(stale))} were made by other SQL than stands in sql/{portfolio.name} "
-            f"now ({', '.join(other[stale[-1]])}). `credit-assets train --portfolio {portfolio.name}` makes them again "
+            f"now ({', '.join(files)}). `credit-assets train --portfolio {portfolio.name}` makes them again "
             "and trains; in the UI, run the job `ingest` for each of these batches, then `train`.",
             allow_retries=False,
         )

@@ -25,7 +25,8 @@ DIALECT = "duckdb"
 UNREPEATABLE = {
     *("random", "uuid", "uuidv4", "uuidv7", "gen_random_uuid", "nextval", "currval"),
     *("now", "today", "current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"),
-    *("get_current_time", "get_current_timestamp", "transaction_timestamp"),
+    *("current_localtime", "current_localtimestamp", "get_current_time", "get_current_timestamp"),
+    *("transaction_timestamp", "txid_current"),
 }
 
 Origin = tuple[str, str]
@@ -145,8 +146,9 @@ class _File:
             if not isinstance(table.this, exp.Identifier):
                 raise self.error(f"reads {_text(table)}: only tables by name can be read", table)
         for node in self.select.find_all(exp.Func, exp.TableSample):
-            # Of one date, the age is that of today.
-            of_today = isinstance(node, exp.Anonymous) and node.name.lower() == "age" and len(node.expressions) == 1
+            # Of one date, the age is that of today; it may be written age(x) and x.age().
+            dates = len(node.expressions) + isinstance(node.parent, exp.Dot)
+            of_today = isinstance(node, exp.Anonymous) and node.name.lower() == "age" and dates == 1
             if isinstance(node, exp.TableSample) or of_today or _text(node).split("(")[0].lower() in UNREPEATABLE:
                 raise self.error(
                     f"{_text(node)} is another one each time; features must be the same whenever they are made", node

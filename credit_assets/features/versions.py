@@ -15,10 +15,13 @@ FEATURES = "features"
 
 
 def made_by(writings: Writings, features: str, commit: Commit) -> dict[str, str]:
-    """SQL file (without ending) to its version, of all that had a part in the commit's rows; `features` is the
-    table's name in the lake."""
-    behind = _behind(writings, features, commit).items()
-    return {table.rsplit("/", 1)[-1]: version for table, made in behind if (version := made.metadata.get(CODE_VERSION))}
+    """SQL file (without ending) to its version, of all that had a part in the commit's rows; where two versions of one
+    had, both. `features` is the table's name in the lake."""
+    found: dict[str, set[str]] = {}
+    for table, made in _behind(writings, features, commit):
+        if version := made.metadata.get(CODE_VERSION):
+            found.setdefault(table.rsplit("/", 1)[-1], set()).add(version)
+    return {name: " and ".join(sorted(versions)) for name, versions in found.items()}
 
 
 def stands_now(queries: Mapping[str, FeatureQuery]) -> dict[str, str]:
@@ -37,10 +40,19 @@ def differing(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
     return sorted(f"{name}.sql" for name in one.keys() | other.keys() if one.get(name) != other.get(name))
 
 
-def made_by_other_sql(writings: Writings, features: str, queries: Mapping[str, FeatureQuery]) -> dict[str, list[str]]:
-    """Batch to the SQL files that are others now than when its features were made; only where there are some."""
+def read_at(writings: Writings, table: str, batch: str, version: int) -> Commit | None:
+    """The commit whose rows of the batch the table's version holds; None where the log does not reach back to it."""
+    return next((commit for commit in writings(table).get(batch, ()) if commit.version <= version), None)
+
+
+def made_by_other_sql(
+    writings: Writings, features: str, version: int, queries: Mapping[str, FeatureQuery]
+) -> dict[str, list[str]]:
+    """Batch to the SQL files that are others now than when its features in this version of the table were made; only
+    where there are some."""
     now = stands_now(queries)
-    made = {batch: made_by(writings, features, current) for batch, (current, *_) in writings(features).items()}
+    read = {batch: read_at(writings, features, batch, version) for batch in writings(features)}
+    made = {batch: made_by(writings, features, commit) for batch, commit in read.items() if commit}
     return {batch: files for batch in sorted(made) if (files := differing(made[batch], now))}
 
 
@@ -51,26 +63,29 @@ def same_rows(writings: Writings, table: str, one: Commit, other: Commit) -> boo
     return all(first[raw] == second[raw] for raw in first.keys() & second.keys())
 
 
-def _raw_rows(writings: Writings, table: str, commit: Commit) -> dict[str, tuple[str, str]]:
-    behind = _behind(writings, table, commit).items()
-    return {raw: (made.metadata[SOURCE], made.metadata["rows"]) for raw, made in behind if SOURCE in made.metadata}
-
-
-def _behind(writings: Writings, table: str, commit: Commit) -> dict[str, Commit]:
-    """The commit, and those of its batch that its rows were made from, however far back; by table."""
-    found = {table: commit}
-    for source, version in json.loads(commit.metadata.get("inputs", "{}")).items():
-        written = writings(source).get(commit.metadata[BATCH], ())
-        if read := next((candidate for candidate in written if candidate.version <= version), None):
-            found |= _behind(writings, source, read)
+def _raw_rows(writings: Writings, table: str, commit: Commit) -> dict[str, set[tuple[str, str]]]:
+    found: dict[str, set[tuple[str, str]]] = {}
+    for raw, made in _behind(writings, table, commit):
+        if SOURCE in made.metadata:
+            found.setdefault(raw, set()).add((made.metadata[SOURCE], made.metadata["rows"]))
     return found
 
 
-def made_before(writings: Writings, features: str, batch: str, sql: Mapping[str, str]) -> Commit:
-    """What this SQL once made of the rows that there are of the batch, the newest; if it never did, what is there."""
-    current, *earlier = writings(features)[batch]
-    by_it = (commit for commit in earlier if made_by(writings, features, commit) == sql)
-    return next((commit for commit in by_it if same_rows(writings, features, commit, current)), current)
+def _behind(writings: Writings, table: str, commit: Commit) -> list[tuple[str, Commit]]:
+    """The commit, and those of its batch that its rows were made from, however far back, each with its table; one that
+    there are several ways to is named as often."""
+    found = [(table, commit)]
+    for source, version in json.loads(commit.metadata.get("inputs", "{}")).items():
+        if read := read_at(writings, source, commit.metadata[BATCH], version):
+            found += _behind(writings, source, read)
+    return found
+
+
+def made_before(writings: Writings, features: str, batch: str, sql: Mapping[str, str]) -> list[Commit]:
+    """What this SQL made, and has made before, of the rows that there are of the batch now; newest first."""
+    current, *_ = written = writings(features)[batch]
+    by_it = (commit for commit in written if made_by(writings, features, commit) == sql)
+    return [commit for commit in by_it if same_rows(writings, features, commit, current)]
 
 
 def learned_from(
@@ -78,7 +93,6 @@ def learned_from(
 ) -> dict[str, str]:
     """What `made_by` tells of the features in a version of the training set, all of which the same SQL made."""
     [made] = [commit for commit in lake.history(training_set) if commit.version == version]
-    read = json.loads(made.metadata["inputs"])[features]
-    [batch] = con.sql(f"SELECT any_value(batch) FROM ({lake.query(training_set, version=version)})").fetchall()[0]
-    of_batch = lake.writings(features)[batch]
-    return made_by(lake.writings, features, next(commit for commit in of_batch if commit.version <= read))
+    [batch] = con.sql(f"SELECT min(batch) FROM ({lake.query(training_set, version=version)})").fetchall()[0]
+    read = read_at(lake.writings, features, batch, json.loads(made.metadata["inputs"])[features])
+    return made_by(lake.writings, features, read) if read else {}

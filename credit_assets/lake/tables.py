@@ -245,6 +245,11 @@ class Lake:
         """Each batch of the table with all commits that wrote it, newest first; empty if no table."""
         return _by_batch(_commits(self.path(table)))
 
+    def readable(self, table: str, batch: str, version: int) -> bool:
+        """Whether the files of a batch in this version are still there: upkeep removes what nothing refers to."""
+        files = self._open(table, version).file_uris(file_pruning_predicate=[(BATCH, "=", batch)])
+        return all(Path(unquote(file)).exists() for file in files)
+
     def _open(self, table: str, version: int | None) -> DeltaTable:
         try:
             return DeltaTable(str(self.path(table)), version=version)

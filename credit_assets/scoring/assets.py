@@ -12,7 +12,7 @@ from pydantic import Field
 from credit_assets.evaluation.checks import cleared
 from credit_assets.explanations.reasons import check_words
 from credit_assets.features.queries import FeatureQuery
-from credit_assets.features.versions import FEATURES, differing, learned_from, made_by
+from credit_assets.features.versions import FEATURES, differing, learned_from, made_by, read_at, stands_now
 from credit_assets.lake.contracts import identifier
 from credit_assets.lake.io_managers import column_schema, contract, frame_table
 from credit_assets.models import registry
@@ -44,9 +44,9 @@ class Promotion(dg.Config):
     why: str = Field(default="", description="The reason, for the history of champions.")
 
 
-def assets(portfolio: Portfolio, project: Project, query: FeatureQuery) -> list[dg.AssetsDefinition]:
+def assets(portfolio: Portfolio, project: Project, queries: Mapping[str, FeatureQuery]) -> list[dg.AssetsDefinition]:
     """`champion` and `scores`. Raises ValueError where a feature has no words to be a reason with."""
-    uri, name = project.tracking_uri, portfolio.name
+    uri, name, query = project.tracking_uri, portfolio.name, queries[FEATURES]
     check_words(list(query.words), query.words)
     scored = portfolio.keyed(Scores)
 
@@ -188,14 +188,20 @@ def assets(portfolio: Portfolio, project: Project, query: FeatureQuery) -> list[
         learned = learned_from(
             lake.connection, lake.lake, training_set, registry.learned_from(version, training_set), features
         )
-        made = made_by(lake.lake.writings, features, lake.lake.batches(features)[context.partition_key])
+        read = read_at(lake.lake.writings, features, context.partition_key, lake.reads(context)[features].version)
+        made = made_by(lake.lake.writings, features, read) if read else {}
         other = ", ".join(differing(learned, made))
+        if learned == stands_now(queries):
+            mend = (
+                f"Version {version.version} learned from what stands there now: run `ingest` and `score` for the batch."
+            )
+        else:
+            mend = f"`credit-assets train --portfolio {name}` makes a candidate that learns from what stands there now."
         return dg.AssetCheckResult(
             check_name="features_as_learned",
             passed=not other,
             severity=dg.AssetCheckSeverity.WARN,
-            description=f"{other} changed since version {version.version} learned from what it made. `credit-assets "
-            f"train --portfolio {name}` makes a candidate that learns from the SQL that stands there now."
+            description=f"The features were made by another {other} than version {version.version} learned from. {mend}"
             if other
             else f"The SQL is that which version {version.version} learned from.",
             metadata={"model_version": int(version.version)},

@@ -14,7 +14,7 @@ from credit_assets.portfolio import Portfolio
 from credit_assets.project import Project
 from credit_assets_tests.automation.loop import Loop
 from credit_assets_tests.conftest import PROJECT
-from credit_assets_tests.small_project import BOOK
+from credit_assets_tests.small_project import BOOK, FEW_FEATURES
 
 
 @pytest.fixture(scope="package")
@@ -41,8 +41,10 @@ def loop(
 ) -> Iterator[Loop]:
     """Nothing delivered, nothing registered, nothing run."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", bare_registry)
-    portfolio = Portfolio.load(Project(PROJECT), BOOK)
-    yield Loop(portfolio, Project(tmp_path), built.get_repository_def(), bare_instance)
+    portfolio, project = Portfolio.load(Project(PROJECT), BOOK), Project(tmp_path)
+    project.sql(BOOK).mkdir(parents=True)
+    (project.sql(BOOK) / "features.sql").write_text(FEW_FEATURES)
+    yield Loop(portfolio, project, built.get_repository_def(), bare_instance)
     bare_instance.wipe()
     client = mlflow.MlflowClient(bare_registry, registry_uri=bare_registry)
     for model in client.search_registered_models():

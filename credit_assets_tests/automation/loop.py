@@ -25,7 +25,8 @@ from dagster._core.utils import make_new_run_id
 from credit_assets.automation.jobs import jobs
 from credit_assets.automation.schedules import schedules
 from credit_assets.automation.sensors import sensors
-from credit_assets.lake.tables import MODEL_VERSION, SOURCE, Lake
+from credit_assets.features.queries import load
+from credit_assets.lake.tables import CODE_VERSION, MODEL_VERSION, SOURCE, Lake
 from credit_assets.models import registry
 from credit_assets.portfolio import Portfolio
 from credit_assets.project import Project
@@ -46,6 +47,7 @@ OUTCOMES = "outcomes.csv"
 ROWS = {
     "applications": "SELECT unnest([1, 2]) AS SK_ID_CURR, NULL::INTEGER AS TARGET",
     "outcomes": "SELECT unnest([1, 2]) AS SK_ID_CURR, 0 AS TARGET",
+    "features": "SELECT unnest([1, 2]) AS SK_ID_CURR",
     "no outcomes": "SELECT 1 AS SK_ID_CURR, 0 AS TARGET WHERE false",
 }
 MADE_FROM = {
@@ -93,6 +95,8 @@ class Loop:
         made_from = map(self.portfolio.table, MADE_FROM.get(table, []))
         inputs = {source: self.lake.version(source) for source in made_from if self.lake.exists(source)}
         facts = {"inputs": json.dumps(inputs), "run_id": "", **metadata}
+        if table == "features":
+            facts[CODE_VERSION] = load(self.project.sql(BOOK))[table].version
         with duckdb.connect() as con:
             return self.lake.replace(con, rows, self.portfolio.table(table), batch, facts)
 

@@ -101,6 +101,23 @@ def evaluated(
     assert dg.materialize([measured], instance=instance, partition_key=batch).success
 
 
+def test_a_training_that_would_mix_what_two_sqls_made_is_not_started(with_outcomes, instance, tmp_path: Path):
+    book = Book(copy_of(with_outcomes.project, tmp_path / "project"))
+    evaluated(instance, "features_stable")
+    assert isinstance(book.asked(instance), Outstanding)
+    sql = book.project.sql(BOOK) / "features.sql"
+    written = sql.read_text()
+    sql.write_text(written.replace("-- debts and instalments", "-- Debts and instalments"))
+    assert isinstance(book.asked(instance), Outstanding), "other words make no other features"
+    sql.write_text(
+        written.replace("nullif(income_total, 0) as debt_to_income", "nullif(income_total, 1) as debt_to_income")
+    )
+    refusal = book.asked(instance)
+    assert isinstance(refusal, str)
+    assert "the SQL has changed since the features of 2026-01, 2026-02, 2026-03 were made" in refusal
+    assert f"credit-assets train --portfolio {BOOK}" in refusal
+
+
 def trained(instance: dg.DagsterInstance, book: Book | None = None) -> str:
     """A training ran and, in the book, made a candidate from what the newest was made from; its run."""
 

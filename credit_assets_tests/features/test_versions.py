@@ -15,10 +15,9 @@ from credit_assets.features.versions import (
     made_before,
     made_by,
     made_by_other_sql,
-    same_rows,
     stands_now,
 )
-from credit_assets.lake.tables import CODE_VERSION, SOURCE, Lake
+from credit_assets.lake.tables import CODE_VERSION, SOURCE, Commit, Lake
 
 FEATURES = "book/features"
 LOANS = """-- Loans by applicant.
@@ -95,7 +94,7 @@ def test_a_batch_remembers_the_sql_of_every_table_behind_its_features(lake, fold
     make(lake, queries, "2026-01")
     made = lake.batches(FEATURES)["2026-01"]
     assert made_by(lake.writings, FEATURES, made) == stands_now(queries)
-    assert made_by_other_sql(lake.writings, FEATURES, queries) == {}
+    assert made_by_other_sql(lake.writings, FEATURES, lake.version(FEATURES), queries) == {}
 
 
 def test_changed_sql_is_named_for_each_batch_that_it_did_not_make(lake, folder):
@@ -103,7 +102,7 @@ def test_changed_sql_is_named_for_each_batch_that_it_did_not_make(lake, folder):
     (folder / "by_loan.sql").write_text(LOANS.replace("count(*)", "count(distinct amount)"))
     changed = load(folder)
     make(lake, changed, "2026-02")
-    assert made_by_other_sql(lake.writings, FEATURES, changed) == {"2026-01": ["by_loan.sql"]}
+    assert made_by_other_sql(lake.writings, FEATURES, lake.version(FEATURES), changed) == {"2026-01": ["by_loan.sql"]}
 
 
 def test_features_made_again_of_a_table_that_was_not_are_still_of_the_other_sql(lake, folder):
@@ -111,33 +110,57 @@ def test_features_made_again_of_a_table_that_was_not_are_still_of_the_other_sql(
     (folder / "by_loan.sql").write_text(LOANS.replace("count(*)", "count(distinct amount)"))
     changed = load(folder)
     make(lake, changed, "2026-01", "features")
-    assert made_by_other_sql(lake.writings, FEATURES, changed) == {"2026-01": ["by_loan.sql"]}
+    assert made_by_other_sql(lake.writings, FEATURES, lake.version(FEATURES), changed) == {"2026-01": ["by_loan.sql"]}
     make(lake, changed, "2026-01", "by_loan", "features")
-    assert made_by_other_sql(lake.writings, FEATURES, changed) == {}
+    assert made_by_other_sql(lake.writings, FEATURES, lake.version(FEATURES), changed) == {}
 
 
 def test_a_file_that_came_or_went_makes_a_difference():
     assert differing({"features": "1", "gone": "2"}, {"features": "1", "new": "3"}) == ["gone.sql", "new.sql"]
 
 
-def test_what_a_sql_made_before_is_found_while_the_raw_rows_are_the_same(lake, folder):
+def test_what_a_version_held_is_judged_whatever_was_made_since(lake, folder):
     first = load(folder)
     make(lake, first, "2026-01")
-    [by_first] = lake.writings(FEATURES)["2026-01"]
+    read = lake.version(FEATURES)
+    (folder / "features.sql").write_text(JOINED.replace("income,", "income / 12 as income,"))
+    second = load(folder)
+    make(lake, second, "2026-01", "features")
+    make(lake, second, "2026-02")
+    assert made_by_other_sql(lake.writings, FEATURES, read, first) == {}
+    assert made_by_other_sql(lake.writings, FEATURES, read, second) == {"2026-01": ["features.sql"]}
+
+
+def test_features_of_two_versions_of_one_file_are_of_neither(lake, folder):
+    """Two files read a third, and one of them was not made again after the third was."""
+    (folder / "by_loan.sql").write_text(LOANS.replace("from credits", "from credits semi join unused using (ID)"))
+    (folder / "features.sql").write_text(JOINED.replace("using (ID)", "using (ID) semi join unused using (ID)"))
+    first = load(folder)
+    make(lake, first, "2026-01", "applications", "credits", "unused", "by_loan", "features")
+    (folder / "unused.sql").write_text(UNUSED.replace("income as other", "2 * income as other"))
+    second = load(folder)
+    make(lake, second, "2026-01", "unused", "features")
+    for queries in (first, second):
+        assert "unused.sql" in made_by_other_sql(lake.writings, FEATURES, lake.version(FEATURES), queries)["2026-01"]
+
+
+def test_what_a_sql_made_before_is_found_while_the_raw_rows_are_the_same(lake, folder):
+    def made_before_by(queries: dict[str, FeatureQuery]) -> list[Commit]:
+        return made_before(lake.writings, FEATURES, "2026-01", stands_now(queries))
+
+    first = load(folder)
+    make(lake, first, "2026-01")
+    make(lake, first, "2026-01", "features")
+    by_first = lake.writings(FEATURES)["2026-01"]
     (folder / "by_loan.sql").write_text(LOANS.replace("count(*)", "count(distinct amount)"))
     second = load(folder)
     make(lake, second, "2026-01", "by_loan", "features")
     current = lake.batches(FEATURES)["2026-01"]
-    assert same_rows(lake.writings, FEATURES, by_first, current)
-    assert made_before(lake.writings, FEATURES, "2026-01", stands_now(first)) == by_first
-    assert made_before(lake.writings, FEATURES, "2026-01", stands_now(second)) == current
+    assert (made_before_by(first), made_before_by(second)) == (by_first, [current])
     make(lake, second, "2026-01", "credits", "by_loan", "features")
-    assert same_rows(lake.writings, FEATURES, by_first, lake.batches(FEATURES)["2026-01"]), "the same file, read again"
+    assert made_before_by(first) == by_first, "the same file, read again"
     make(lake, second, "2026-01", "credits", "by_loan", "features", content="b")
-    corrected = lake.batches(FEATURES)["2026-01"]
-    assert not same_rows(lake.writings, FEATURES, by_first, corrected)
-    assert made_before(lake.writings, FEATURES, "2026-01", stands_now(first)) == corrected
-    assert made_before(lake.writings, FEATURES, "2026-01", {"features": "never"}) == corrected
+    assert made_before_by(first) == []
 
 
 def test_what_a_training_set_learned_from_is_told_whatever_was_made_since(lake, folder):

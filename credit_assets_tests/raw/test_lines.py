@@ -109,14 +109,16 @@ def test_a_note_with_a_quote_too_many_does_not_take_in_what_follows(tmp_path: Pa
     [
         ("id,amount", ","),
         ("id;amount;amount, in EUR", ";"),
-        ('"id; or number",amount', ","),
+        ('id,"amount; in EUR; or USD; or GBP"', ","),
+        ('id;"so called ""amount"", or, sum"', ";"),
+        (",".join(f"column_{n}" for n in range(20_000)), ","),
         ("id\tamount", "\t"),
         ("id|amount", "|"),
         ("id", ","),
         ("", ","),
     ],
 )
-def test_the_separator_is_what_makes_most_columns_of_the_header(head: str, separator: str) -> None:
+def test_the_separator_is_what_occurs_most_in_the_header(head: str, separator: str) -> None:
     assert separator_of(head) == separator
 
 
