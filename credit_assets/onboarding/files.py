@@ -38,12 +38,11 @@ DATED_BY = 1000
 NUMBER = r"\s*[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?\s*"
 WHOLE_NUMBER = r"\s*[+-]?[0-9]+([.]0*)?\s*"
 SIGNS_REMOVED = "regexp_replace({}, '[%$€£, ]', '', 'g')"
-# 1.234,56 as 1,234.56. What may be either, such as 1,234, is read as the latter.
+# 1.234,56 as 1,234.56. What may be either, such as 1,234 or 1.234, is read like the other columns of its table.
 COMMA_READ = "replace(regexp_replace({}, '[%$€£. ]', '', 'g'), ',', '.')"
 BY_POINT = r"[%$€£ +-]*([1-9][0-9]?[0-9]?(,[0-9][0-9][0-9])+|[0-9]+)([.][0-9]*)?[%$€£ ]*"
 BY_COMMA = r"[%$€£ +-]*([1-9][0-9]?[0-9]?([.][0-9][0-9][0-9])+|[0-9]+)(,[0-9]*)?[%$€£ ]*"
 BY_COMMA_ALONE = f"regexp_full_match({{0}}, '{BY_COMMA}') AND NOT regexp_full_match({{0}}, '{BY_POINT}')"
-BY_POINT_ALONE = f"regexp_full_match({{0}}, '{BY_POINT}') AND NOT regexp_full_match({{0}}, '{BY_COMMA}')"
 LEADING_ZERO = r"\s*[+-]?0[0-9].*"
 EXACT = 2**53
 
@@ -304,6 +303,10 @@ def _refuse_names(path: Path, names: Sequence[str]) -> None:
 def _columns(con: duckdb.DuckDBPyConnection, view: str, declared: dict[str, str]) -> tuple[int, dict[str, Column]]:
     """The rows of the view and its columns; `declared` kinds are a Parquet file's, empty where it is CSV."""
     told = _written(con, view, declared)
+    by_comma = any(written.get("comma") for written in told.values())
+    for written in told.values():
+        several = written.get("comma") or written.get("grouped") or written.get("commas")
+        written["by_comma"] = bool(by_comma and several and written["grouped"] == written["points"])
     summary = con.execute(
         f'SELECT column_name, approx_unique, "count" FROM (SUMMARIZE SELECT * FROM {view})'
     ).fetchall()
@@ -325,8 +328,8 @@ def _columns(con: duckdb.DuckDBPyConnection, view: str, declared: dict[str, str]
 
 def _written(con: duckdb.DuckDBPyConnection, view: str, declared: dict[str, str]) -> dict[str, dict[str, Any]]:
     """For each column how many rows hold something; of text, also its mean length and how many hold a number, a
-    whole one, one with leading zeros, one too long to be exact, one between signs such as % and $, and one whose comma
-    must be the decimal sign."""
+    whole one, one with leading zeros, one too long to be exact, one between signs such as % and $, one whose comma
+    must be the decimal sign, one whose points may group thousands, a point, and a comma."""
     of_text = {
         "length": "avg(length({0}))",
         "numbers": f"count(*) FILTER (regexp_full_match({{0}}, '{NUMBER}'))",
@@ -336,6 +339,9 @@ def _written(con: duckdb.DuckDBPyConnection, view: str, declared: dict[str, str]
         f"AND abs(try_cast({{0}} AS double)) >= {EXACT})",
         "signs": f"count(*) FILTER (regexp_full_match({SIGNS_REMOVED.format('{0}')}, '{NUMBER}'))",
         "comma": f"count(CASE WHEN contains({{0}}, ',') AND {BY_COMMA_ALONE} THEN 1 END)",
+        "grouped": f"count(CASE WHEN contains({{0}}, '.') AND regexp_full_match({{0}}, '{BY_COMMA}') THEN 1 END)",
+        "points": "count(CASE WHEN contains({0}, '.') THEN 1 END)",
+        "commas": "count(CASE WHEN contains({0}, ',') THEN 1 END)",
     }
     asked = {
         (name, what): form.format(identifier(name))
@@ -351,7 +357,7 @@ def _written(con: duckdb.DuckDBPyConnection, view: str, declared: dict[str, str]
 
 def _kind_of(written: dict[str, Any]) -> str:
     """The kind of a CSV column. Numbers with leading zeros, or too long to be exact, are names of something."""
-    if written["numbers"] < written["filled"] or written["zeros"] or written["long"]:
+    if written["numbers"] < written["filled"] or written["zeros"] or written["long"] or written["by_comma"]:
         return TEXT
     return WHOLE if written["whole"] == written["filled"] else FRACTION
 
@@ -405,11 +411,9 @@ def _number_in_text(
 ) -> tuple[str | None, tuple[str, ...]]:
     """SQL that reads numbers between signs (`13.5%`, `$1,200`, `13,5`) or with words for "missing" among them, and
     those words; None where other words occur too, or the comma is the decimal sign in some and the point in others."""
-    if not (written["signs"] or written["comma"]):
+    if not (written["signs"] or written["comma"]) or (written["comma"] and not written["by_comma"]):
         return None, ()
-    if written["comma"]:
-        if _row(con, f"SELECT count(*) FROM {view} WHERE {BY_POINT_ALONE.format(column.sql)}")[0]:
-            return None, ()
+    if written["by_comma"]:
         plain = COMMA_READ.format(column.sql)
     else:
         signs = written["signs"] > written["numbers"]

@@ -51,6 +51,16 @@ def test_every_earlier_version_can_be_read_again(con, lake):
     assert rows(con, lake, "book/t") == [(2, "2026-01")]
 
 
+def test_a_version_whose_files_were_removed_is_not_readable(con, lake):
+    first = lake.replace(con, "SELECT 1 AS a", "book/t", "2026-01", {})
+    [file] = lake.path("book/t").rglob("*.parquet")
+    second = lake.replace(con, "SELECT 2 AS a", "book/t", "2026-01", {})
+    assert lake.readable("book/t", "2026-01", first) and lake.readable("book/t", "2026-01", second)
+    file.unlink()
+    assert not lake.readable("book/t", "2026-01", first)
+    assert lake.readable("book/t", "2026-01", second)
+
+
 def test_a_table_without_batches_is_replaced_whole(con, lake):
     lake.replace(con, "SELECT 1 AS a", "book/t", None, {})
     lake.replace(con, "SELECT 2 AS a", "book/t", None, {})

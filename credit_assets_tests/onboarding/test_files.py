@@ -96,6 +96,18 @@ def test_a_decimal_comma_is_known_where_no_other_reading_is_left(column):
     assert column(["13,5", "13.5"]).number is None
 
 
+def test_what_may_be_thousands_or_decimals_is_read_like_the_rest_of_its_table(look, tmp_path):
+    columns = {"amount": ["1.200", "900", "15.000"], "income": ["1,250", "2,375", "7"], "share": ["0.25", "1.5", "1"]}
+    for rate, amount, income in ((["3,1", "2", "4"], 1200, 1.25), (["3.1", "2", "4"], 1.2, 1250)):
+        (tmp_path / "loans.csv").write_text(pd.DataFrame(columns | {"rate": rate}).to_csv(sep=";", index=False))
+        [files] = look(tmp_path / "loans.csv")
+        found = files.columns
+        assert float(read(found["amount"], "1.200")) == amount
+        assert float(read(found["income"], "1,250")) == income
+        # A quarter is none in thousands.
+        assert found["share"].kind == "fraction"
+
+
 def test_numbers_between_signs_are_numbers(column):
     rate = column(["13.5%", "7%", " 9.25 %"])
     assert (rate.kind, rate.low, rate.high) == ("text", 7, 13.5)
