@@ -19,6 +19,9 @@ PERFORMANCE_HOLDS, NOT_WORSE = "performance_holds", "not_worse_than_predecessor"
 Against = Mapping[str, str | int]
 """The `batch`, and the `model_version` that it was held against: metadata of every result."""
 
+LISTED = 8
+"""Features that a check names; a shift may be of hundreds."""
+
 
 def feature_specs(asset: dg.AssetKey) -> list[dg.AssetCheckSpec]:
     return [
@@ -171,4 +174,6 @@ def _of_judgement(
 
 
 def _listed(why: Mapping[str, str]) -> str:
-    return "; ".join(f"{feature}: {reason}" for feature, reason in why.items())
+    told = [f"{feature}: {reason}" for feature, reason in why.items()]
+    more = [f"and {len(told) - LISTED} more, in the drift table"] if len(told) > LISTED else []
+    return "; ".join(told[:LISTED] + more)
