@@ -14,7 +14,7 @@ import pytest
 
 from credit_assets.features.guard import LeakageError, check_inputs, made_from
 from credit_assets.features.queries import lineage, load, raw_lineage
-from credit_assets.features.training_set import TEST, known_outcomes_sql, training_frame, training_set_sql
+from credit_assets.features.training_set import TEST, rows_to_learn_from, training_frame
 from credit_assets.lake.contracts import column_types, identifier
 from credit_assets.lake.tables import Lake
 from credit_assets.portfolio import Portfolio
@@ -247,7 +247,6 @@ class Book:
 @pytest.fixture(scope="module")
 def book(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Book:
     done = staged(real_data / FILE, tmp_path_factory.mktemp("book"))
-    config = PORTFOLIO.training
     with duckdb.connect() as con:
         con.execute(f"CREATE TABLE applications AS {done.staged.query()}")
         for name, query in QUERIES.items():
@@ -255,24 +254,7 @@ def book(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Book:
         con.execute(f"CREATE TABLE dated AS SELECT *, {QUARTER} AS batch FROM applications")
         con.execute("CREATE TABLE made AS SELECT features.*, batch FROM features JOIN dated USING (id)")
         con.execute("CREATE TABLE outcomes AS SELECT id, batch, loan_status FROM dated LIMIT 0")
-        known = known_outcomes_sql(
-            applications="dated",
-            outcomes="outcomes",
-            entity_key=PORTFOLIO.entity_key,
-            target=PORTFOLIO.target,
-            matured_share=config.matured_share,
-        )
-        con.execute(f"CREATE TABLE known AS {known}")
-        rows = training_set_sql(
-            features="made",
-            known_outcomes="known",
-            entity_key=PORTFOLIO.entity_key,
-            seed=config.seed,
-            holdout_share=config.holdout_share,
-            valid_share=config.valid_share,
-            window_batches=config.window_batches,
-            test_batches=config.test_batches,
-        )
+        rows = rows_to_learn_from(PORTFOLIO, features="made", applications="dated", outcomes="outcomes")
         learned = training_frame(con.sql(rows))
         late = con.sql(f"SELECT id, {', '.join(map(identifier, PORTFOLIO.post_decision))} FROM dated").df()
     return Book(done, learned.merge(late, on="id").sort_values(["batch", "id"], ignore_index=True))
