@@ -499,7 +499,7 @@ def _print_status(told: dict[str, Any]) -> None:
         console.print(f"Due: {due['job']} {due['batch'] or ''} ({due['why']}){failure}", markup=False, soft_wrap=True)
     if other := told["features_of_other_sql"]:
         console.print(
-            f"SQL has changed since features of {len(other)} batches were made (of {min(other)}: {other[min(other)]}). "
+            f"SQL has changed since the features of {', '.join(sorted(other))} were made ({other[max(other)]}). "
             f"`credit-assets train --portfolio {told['portfolio']}` makes them again and trains.",
             soft_wrap=True,
         )

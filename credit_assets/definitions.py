@@ -37,8 +37,8 @@ def build(name: str, project: Project | None = None) -> dg.Definitions:
         *models.assets(portfolio, project, queries["features"]),
         *evaluation.assets(portfolio, project),
         *fairness.assets(portfolio, project),
-        *scoring.assets(portfolio, project, queries),
-        *monitoring.assets(portfolio, project),
+        *scoring.assets(portfolio, project, queries["features"]),
+        *monitoring.assets(portfolio, project, queries),
         *operations.assets(portfolio, project),
     ]
     parts = {name: job.selection.resolve(assets) for name, job in made.items()}

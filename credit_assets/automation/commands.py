@@ -34,7 +34,7 @@ from credit_assets.automation.sensors import request
 from credit_assets.definitions import build
 from credit_assets.features.queries import load
 from credit_assets.features.versions import FEATURES
-from credit_assets.lake.tables import Commit, Lake
+from credit_assets.lake.tables import Commit, Lake, TableMissing
 from credit_assets.models import registry
 from credit_assets.models.policy import APPROVE
 from credit_assets.portfolio import Portfolio
@@ -72,7 +72,10 @@ def run_outstanding(project: Project, name: str, report: Report) -> list[RunOutc
 def train(project: Project, name: str, report: Report) -> list[RunOutcome]:
     """Train on all known outcomes, whatever was learned before: first the features that other SQL made are made
     again, of the batches that are learned from and of newer ones, and at the end what is open is scored. It ends with
-    the first run that fails; AlreadyRunning where another run is at work on the same."""
+    the first run that fails; AlreadyRunning where another run is at work on the same, TableMissing where there are no
+    features yet."""
+    if not Lake(project.lake).batches(Portfolio.load(project, name).table(FEATURES)):
+        raise TableMissing(f"Nothing of {name} is ingested yet: `credit-assets deliver`, then `credit-assets run`.")
     with _work(project, name, report) as work:
         stale = to_make_again(work.portfolio, work.lake, load(project.sql(name), work.portfolio.models))
         for due in [*stale, Outstanding("train", None, "asked for by hand", key=f"by_hand:{uuid.uuid4()}")]:
@@ -80,6 +83,7 @@ def train(project: Project, name: str, report: Report) -> list[RunOutcome]:
                 raise AlreadyRunning(f"Run {busy} is at work on {due.batch or 'a training'}. Train once it has ended.")
             if not work.outcomes[-1].success:
                 return work.outcomes
+        _tell_champion(project, name, report)
         work.score()
     return work.outcomes
 
@@ -145,9 +149,13 @@ def roll_back(project: Project, name: str, to: int | None, why: str, report: Rep
         asked = champion_config(name, **config)
         outcome = execute(instance, build(name, project), name, "rollback", None, report, run_config=asked)
     if outcome.success:
-        move = registry.history(project.tracking_uri, name)[-1]
-        report(f"Version {move.version} of {name} decides since {move.at:%Y-%m-%d %H:%M} UTC: {move.why}")
+        _tell_champion(project, name, report)
     return outcome
+
+
+def _tell_champion(project: Project, name: str, report: Report) -> None:
+    move = registry.history(project.tracking_uri, name)[-1]
+    report(f"Version {move.version} of {name} decides since {move.at:%Y-%m-%d %H:%M} UTC: {move.why}")
 
 
 def status(project: Project, name: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Drift and performance as assets: a model's reference, each batch held against it, and against its outcomes."""
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,9 @@ import numpy as np
 import pandas as pd
 
 from credit_assets.evaluation.checks import cleared
+from credit_assets.features.queries import FeatureQuery
 from credit_assets.features.training_set import TEST, training_frame
+from credit_assets.features.versions import FEATURES, differing, learned_from, made_by, read_at, stands_now
 from credit_assets.lake.contracts import identifier
 from credit_assets.lake.io_managers import column_schema, contract, frame_table, picture
 from credit_assets.models import registry
@@ -54,7 +57,7 @@ SCORE = "pd"
 SHOWN = 25
 
 
-def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
+def assets(portfolio: Portfolio, project: Project, queries: Mapping[str, FeatureQuery]) -> list[dg.AssetsDefinition]:
     """`drift_reference`, and by batch `feature_drift` (before its scores), `score_drift` and `performance` (after)."""
     uri, name, config = project.tracking_uri, portfolio.name, portfolio.drift
     features_key, scores_key = dg.AssetKey([name, "feature_drift"]), dg.AssetKey([name, "score_drift"])
@@ -142,6 +145,7 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
             value=drift,
             metadata=_metadata(drift, told) | {"model_version": number},
             check_results=[
+                _as_learned(context, lake, version, against),
                 checks.features_drifted(features_key, told, against),
                 checks.features_usable(features_key, unusable(learned, config, weights), against),
                 checks.missingness_stable(features_key, missing, against),
@@ -308,6 +312,22 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
         since = measure(population, rows, config, columns)
         promotion = f"{population.batch}, when version {number} was promoted"
         return learned, since, known_at_promotion(learned, since, promotion)
+
+    def _as_learned(
+        context: dg.AssetExecutionContext, lake: LakeResource, version: "ModelVersion", against: Mapping[str, str | int]
+    ) -> dg.AssetCheckResult:
+        """Whether the SQL that made the batch's features is that which the champion learned from."""
+        features, training_set = portfolio.table(FEATURES), portfolio.table("training_set")
+        learned = learned_from(
+            lake.connection, lake.lake, training_set, registry.learned_from(version, training_set), features
+        )
+        read = read_at(lake.lake.writings, features, context.partition_key, lake.reads(context)[features].version)
+        made = made_by(lake.lake.writings, features, read) if read else {}
+        if learned == stands_now(queries):
+            mend = "The SQL that it learned from stands there now: run `ingest` and `score` for the batch."
+        else:
+            mend = f"`credit-assets train --portfolio {name}` makes a candidate that learns from what stands there now."
+        return checks.features_as_learned(features_key, differing(learned, made), mend, against)
 
     return [drift_reference, feature_drift, score_drift, performance]
 

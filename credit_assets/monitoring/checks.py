@@ -4,7 +4,7 @@ fails is judged in `drift.py` (by effect size, never by p-value alone) and `perf
 Of those that are errors a failure is acted on: it re-trains, rolls back or stops the scores. Warnings are told.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import dagster as dg
 import pandas as pd
@@ -13,7 +13,12 @@ from credit_assets.monitoring.drift import DriftSummary
 from credit_assets.monitoring.judgement import Judgement
 
 FEATURES_DRIFTED, FEATURES_USABLE, SCORES_DRIFTED = "features_stable", "features_usable", "scores_stable"
-MISSINGNESS, NEW_CATEGORIES, VOLUME = "missingness_stable", "no_new_categories", "volume_as_usual"
+AS_LEARNED, MISSINGNESS, NEW_CATEGORIES, VOLUME = (
+    "features_as_learned",
+    "missingness_stable",
+    "no_new_categories",
+    "volume_as_usual",
+)
 PERFORMANCE_HOLDS, NOT_WORSE = "performance_holds", "not_worse_than_predecessor"
 
 Against = Mapping[str, str | int]
@@ -25,6 +30,12 @@ LISTED = 8
 
 def feature_specs(asset: dg.AssetKey) -> list[dg.AssetCheckSpec]:
     return [
+        dg.AssetCheckSpec(
+            AS_LEARNED,
+            asset=asset,
+            description="The features were made by the SQL that the champion learned from. By other SQL, one of the "
+            "same name may be another figure, and no drift of the applicants.",
+        ),
         dg.AssetCheckSpec(
             FEATURES_DRIFTED,
             asset=asset,
@@ -80,6 +91,22 @@ def performance_specs(asset: dg.AssetKey) -> list[dg.AssetCheckSpec]:
             "A failure rolls back.",
         ),
     ]
+
+
+def features_as_learned(asset: dg.AssetKey, other: Sequence[str], mend: str, against: Against) -> dg.AssetCheckResult:
+    """`other`: the SQL files that are others than those the champion learned from; `mend`: what to do then."""
+    version = against["model_version"]
+    return dg.AssetCheckResult(
+        asset_key=asset,
+        check_name=AS_LEARNED,
+        passed=not other,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"Made by another {', '.join(other)} than version {version} learned from, so that what has moved "
+        f"may be the SQL and not the applicants. {mend}"
+        if other
+        else f"The SQL is that which version {version} learned from.",
+        metadata=against,
+    )
 
 
 def features_drifted(asset: dg.AssetKey, told: DriftSummary, against: Against) -> dg.AssetCheckResult:

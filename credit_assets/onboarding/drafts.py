@@ -126,6 +126,9 @@ def _typed(book: Book, column: Column, applications: bool) -> tuple[str, dict[st
     rules: dict[str, Any] = {}
     if (applications and column.name == book.key) or _is_name(column):
         return kind, {"unique": True} if column.unique else {"nullable": True} if column.filled < column.rows else {}
+    if column.pattern:
+        above_zero = column.low is not None and column.low >= 0
+        rules["str_matches"] = column.pattern.replace("+-]", "+]", 1) if above_zero else column.pattern
     if column.kind in (WHOLE, FRACTION):
         if set(column.words or ()) == {"0", "1"}:
             rules["isin"] = [0, 1]

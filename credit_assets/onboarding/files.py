@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import re
 import shutil
 import zipfile
 import zlib
@@ -100,7 +101,8 @@ class Column:
     `distinct` is exact up to FEW_WORDS and near the number of rows, else about right. `words` has every value with
     its rows, most frequent first, where there are few. `number` is SQL of the value as a number, if it is one;
     `low` and `high` are of those without the `sentinels` (number to rows) far away from all others, and `missing`
-    are the words among them. `formats` read every value as a date.
+    are the words among them. `pattern` is a regular expression of all numbers in text. `formats` read every value as a
+    date.
     """
 
     name: str
@@ -114,6 +116,7 @@ class Column:
     high: float | None = None
     number: str | None = None
     missing: tuple[str, ...] = ()
+    pattern: str | None = None
     sentinels: dict[int, int] = field(default_factory=dict)
     formats: tuple[str, ...] = ()
 
@@ -378,6 +381,11 @@ def _numbered(con: duckdb.DuckDBPyConnection, view: str, column: Column, written
         number = column.sql
     elif column.kind == TEXT and not written["zeros"] and not written["long"]:
         number, missing = _number_in_text(con, view, column, written)
+        words = "".join(f"|{re.escape(word)}" for word in missing)
+        pattern = f"({BY_COMMA if written['by_comma'] else BY_POINT}{words})$"
+        unread = f"{column.sql} IS NOT NULL AND NOT regexp_full_match({column.sql}, {sql_text(pattern)})"
+        if number and not _row(con, f"SELECT count(*) FROM {view} WHERE {unread}")[0]:
+            column = replace(column, pattern=pattern)
     if not number:
         return column
     listed = ", ".join(map(str, SENTINELS))

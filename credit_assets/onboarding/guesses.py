@@ -67,7 +67,8 @@ AGE_BANDS = (25, 35, 45, 55, 65)
 
 LATE_NAMES = (
     r"(recover(y|ies)|recovered)\b.*|.*\bcollection recovery\b.*|.*\b(amount|amt|principal) recovered\b.*",
-    r"total (pymnt|payment|paid|rec)\b.*|.*\b(amount|amt|principal|prncp|capital|interest|balance|fees?) (re)?paid\b.*",
+    r"total (pymnt|payment|(re)?paid|rec)\b.*",
+    r".*\b(amount|amt|principal|prncp|capital|interest|balance|fees?) (re)?paid\b.*",
     r"(amount|principal|capital|interest) of .*\b(re)?paid\b.*|(is |has )?repaid\b.*",
     r"paid (amount|amt|principal|capital|back|off|to date)\b.*|.*\brepayments? (total|sum|to date)\b.*",
     r"(last|next) (pymnt|payment|paid|credit pull|fico)\b.*",

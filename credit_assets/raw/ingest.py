@@ -665,7 +665,7 @@ def _too_many(
         return (
             f"Table {target.name}: {quarantined} of {rows_in} rows ({100 * quarantined / rows_in:.3g}%) are bad, "
             f"{100 * max_bad_share:.3g}% are allowed. First: {first}. All are in {quarantine}. Correct them and "
-            "deliver the batch again, or allow a larger share in the portfolio's configuration."
+            "deliver the batch again, or allow a larger share by delivery.max_bad_share in the configuration."
         )
 
     shown = words(lambda value: "empty " if pd.isna(value) else f"{value!r} ")

@@ -12,7 +12,6 @@ from pydantic import Field
 from credit_assets.evaluation.checks import cleared
 from credit_assets.explanations.reasons import check_words
 from credit_assets.features.queries import FeatureQuery
-from credit_assets.features.versions import FEATURES, differing, learned_from, made_by, read_at, stands_now
 from credit_assets.lake.contracts import identifier
 from credit_assets.lake.io_managers import column_schema, contract, frame_table
 from credit_assets.models import registry
@@ -44,9 +43,9 @@ class Promotion(dg.Config):
     why: str = Field(default="", description="The reason, for the history of champions.")
 
 
-def assets(portfolio: Portfolio, project: Project, queries: Mapping[str, FeatureQuery]) -> list[dg.AssetsDefinition]:
+def assets(portfolio: Portfolio, project: Project, query: FeatureQuery) -> list[dg.AssetsDefinition]:
     """`champion` and `scores`. Raises ValueError where a feature has no words to be a reason with."""
-    uri, name, query = project.tracking_uri, portfolio.name, queries[FEATURES]
+    uri, name = project.tracking_uri, portfolio.name
     check_words(list(query.words), query.words)
     scored = portfolio.keyed(Scores)
 
@@ -130,13 +129,7 @@ def assets(portfolio: Portfolio, project: Project, queries: Mapping[str, Feature
                 asset=dg.AssetKey([name, "scores"]),
                 blocking=True,
                 description="The batch's applicants and the scored ones are the same, each once.",
-            ),
-            dg.AssetCheckSpec(
-                "features_as_learned",
-                asset=dg.AssetKey([name, "scores"]),
-                description="The batch's features were made by the SQL that the champion learned from. By other SQL, "
-                "a feature of the same name may be another figure.",
-            ),
+            )
         ],
     )
     def scores(
@@ -178,33 +171,7 @@ def assets(portfolio: Portfolio, project: Project, queries: Mapping[str, Feature
                 ),
                 "main_reasons": frame_table(reasons),
             },
-            check_results=[_complete(delivered, decided), _as_learned(context, lake, version)],
-        )
-
-    def _as_learned(
-        context: dg.AssetExecutionContext, lake: LakeResource, version: "ModelVersion"
-    ) -> dg.AssetCheckResult:
-        features, training_set = portfolio.table(FEATURES), portfolio.table("training_set")
-        learned = learned_from(
-            lake.connection, lake.lake, training_set, registry.learned_from(version, training_set), features
-        )
-        read = read_at(lake.lake.writings, features, context.partition_key, lake.reads(context)[features].version)
-        made = made_by(lake.lake.writings, features, read) if read else {}
-        other = ", ".join(differing(learned, made))
-        if learned == stands_now(queries):
-            mend = (
-                f"Version {version.version} learned from what stands there now: run `ingest` and `score` for the batch."
-            )
-        else:
-            mend = f"`credit-assets train --portfolio {name}` makes a candidate that learns from what stands there now."
-        return dg.AssetCheckResult(
-            check_name="features_as_learned",
-            passed=not other,
-            severity=dg.AssetCheckSeverity.WARN,
-            description=f"The features were made by another {other} than version {version.version} learned from. {mend}"
-            if other
-            else f"The SQL is that which version {version.version} learned from.",
-            metadata={"model_version": int(version.version)},
+            check_results=[_complete(delivered, decided)],
         )
 
     return [champion, scores]

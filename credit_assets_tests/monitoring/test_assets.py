@@ -18,6 +18,7 @@ from credit_assets.definitions import build
 from credit_assets.evaluation.metrics import evaluate
 from credit_assets.models import registry
 from credit_assets.monitoring.checks import (
+    AS_LEARNED,
     FEATURES_DRIFTED,
     FEATURES_USABLE,
     MISSINGNESS,
@@ -89,13 +90,13 @@ def test_every_check_of_a_batch_says_which_version_it_was_held_against(line: Lin
             [
                 *(FEATURES_DRIFTED, FEATURES_USABLE, MISSINGNESS, NEW_CATEGORIES, VOLUME),
                 *(SCORES_DRIFTED, PERFORMANCE_HOLDS, NOT_WORSE),
-                "features_as_learned",
+                AS_LEARNED,
             ],
             1,
         )
     )
     warnings = {name for name, check in checks.items() if check.severity == dg.AssetCheckSeverity.WARN}
-    assert warnings == {MISSINGNESS, NEW_CATEGORIES, VOLUME, "features_as_learned"}
+    assert warnings == {AS_LEARNED, MISSINGNESS, NEW_CATEGORIES, VOLUME}
     assert all(check.passed for check in checks.values())
     assert checks[VOLUME].metadata["applicants"].value == APPLICANTS // 3
     assert "2 earlier batches" in (checks[VOLUME].description or "")

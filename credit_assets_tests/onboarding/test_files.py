@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
@@ -94,6 +95,26 @@ def test_a_decimal_comma_is_known_where_no_other_reading_is_left(column):
     assert (read(amount, "1.234.567,89 €"), read(amount, "1.000"), amount.low) == (1234567.89, 1000, -12)
     assert read(column(["1,200", "17"]), "1,200") == 1200
     assert column(["13,5", "13.5"]).number is None
+
+
+def test_numbers_in_text_have_a_pattern_that_other_text_breaks(column):
+    rate = column(["13,5 %", "7", "n/a", "1.250,00"] * 2).pattern
+    assert rate is not None
+    assert [
+        bool(re.match(rate, value)) for value in ("2,5", "n/a", "9.999,1", "abc", "12500.50", "7,5x", "unknown")
+    ] == [
+        *[True] * 3,
+        *[False] * 4,
+    ]
+    amount = column(["$1,200.50", "$7"]).pattern
+    assert amount is not None
+    assert [bool(re.match(amount, value)) for value in ("$3", "1,234,567.8", "13,5", "free")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert column(["1 200", "7 %"]).pattern is None, "what the pattern does not know is not refused"
 
 
 def test_what_may_be_thousands_or_decimals_is_read_like_the_rest_of_its_table(look, tmp_path):

@@ -68,7 +68,7 @@ class Line:
         query = load(self.project.sql(BOOK), portfolio.models)["features"]
         definitions = dg.Definitions(
             assets=[
-                assets(portfolio, self.project, {"features": query})[0],
+                assets(portfolio, self.project, query)[0],
                 *(
                     dg.AssetSpec([BOOK, made]).with_io_manager_key("lake_io")
                     for made in ("predictions", "promotion_gate")
