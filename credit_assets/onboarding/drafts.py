@@ -126,9 +126,6 @@ def _typed(book: Book, column: Column, applications: bool) -> tuple[str, dict[st
     rules: dict[str, Any] = {}
     if (applications and column.name == book.key) or _is_name(column):
         return kind, {"unique": True} if column.unique else {"nullable": True} if column.filled < column.rows else {}
-    if column.pattern:
-        above_zero = column.low is not None and column.low >= 0
-        rules["str_matches"] = column.pattern.replace("+-]", "+]", 1) if above_zero else column.pattern
     if column.kind in (WHOLE, FRACTION):
         if set(column.words or ()) == {"0", "1"}:
             rules["isin"] = [0, 1]
@@ -136,6 +133,9 @@ def _typed(book: Book, column: Column, applications: bool) -> tuple[str, dict[st
             seen = (column.low or 0, column.high or 0, *column.sentinels)
             limit = 10 ** (len(str(int(max(map(abs, seen))))) + 1)
             rules |= {"ge": 0 if min(seen) >= 0 else -limit, "le": limit}
+    elif column.pattern:
+        above_zero = column.low is not None and min(column.low, *column.sentinels, 0) >= 0
+        rules["str_matches"] = column.pattern.replace("+-]", "+]", 1) if above_zero else column.pattern
     # A word seen once tells that others were not seen at all.
     elif column.kind == TEXT and not column.formats and column.words and min(column.words.values()) > 1:
         rules["isin"] = list(column.words)

@@ -175,6 +175,19 @@ def test_numbers_are_read_and_what_stands_for_not_known_is_null(project, drafted
     ]
 
 
+def test_numbers_in_text_keep_their_writing_and_sign_in_the_contract(project, drafted):
+    shares = [f"{n},5" for n in range(40)]
+    columns = {"share": shares, "late": [*shares[:32], *["-9"] * 8]}
+    drafted(**columns)
+    model = Portfolio.load(project, "book").models["applications"]
+    con = duckdb.connect()
+    con.register("rows", pd.DataFrame(loans() | columns).astype({"default": float}))
+    assert held_to(con, "SELECT * FROM rows", model, {}) == []
+    for value, share, late in (("1.250,5", 0, 0), ("-9", 1, 0), ("12.5", 1, 1), ("x", 1, 1)):
+        for name, broken in (("share", share), ("late", late)):
+            assert len(held_to(con, f"SELECT * REPLACE ('{value}' AS {name}) FROM rows", model, {})) == broken
+
+
 def test_dates_become_days_before_the_application(project, drafted):
     drafted(issue_d=["Mar-2020", "Apr-2020"] * 20, first_line=["2020-02-01", "2019-04-01"] * 20)
     assert of_features(project, "SELECT DISTINCT days_since_first_line FROM features ORDER BY ALL") == [(29,), (366,)]
