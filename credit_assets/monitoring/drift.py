@@ -661,8 +661,8 @@ def _by_kind(relation: DuckDBPyRelation, names: Sequence[str]) -> tuple[list[str
 
 
 def _sorted_values(relation: DuckDBPyRelation, names: Sequence[str]) -> Iterator[tuple[str, Floats, int]]:
-    """Each numeric column's values present, ascending, and its rows; a group of columns in memory at a
-    time."""
+    """Each numeric column's values present, ascending and without a negative zero, and its rows; a group of columns
+    in memory at a time."""
     if not names:
         return
     rows = _row_count(relation)
@@ -672,7 +672,8 @@ def _sorted_values(relation: DuckDBPyRelation, names: Sequence[str]) -> Iterator
         columns = relation.project(", ".join(f"cast({identifier(name)} as double)" for name in some)).fetchnumpy()
         for name, column in zip(some, columns.values(), strict=True):
             values = np.ma.compressed(column)
-            values = values[~np.isnan(values)]
+            # Adding zero makes -0.0 the 0.0 that it equals: which of the two stands first depends on the rows' order.
+            values = values[~np.isnan(values)] + 0.0
             values.sort()
             yield name, values, rows
 
@@ -713,7 +714,7 @@ def _observed_quantiles(values: Floats, shares: Floats) -> Floats:
 
 
 def _number(value: float) -> str:
-    return f"{value:,.0f}" if 1000 <= abs(value) < 1e15 else f"{value:.4g}"
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e15 else f"{value:z.4g}"
 
 
 def _longest_run(values: Floats) -> int:
