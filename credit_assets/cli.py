@@ -474,11 +474,16 @@ def _print_status(told: dict[str, Any]) -> None:
     elif champion:
         metrics = champion["metrics"]
         airs = [f"{name.replace('_', ' ')} {air:.2f}" for name, air in champion["air"].items() if "_x_" not in name]
+        if airs:
+            fairness = f"AIR {', '.join(airs)}"
+        elif champion["protected"]:
+            fairness = "AIR not known: of no protected attribute two groups are large enough"
+        else:
+            fairness = "no protected attribute is named in the configuration, so that fairness was not audited"
         console.print(
             f"Champion: version {champion['version']}, AUC {metrics['auc']:.3f} "
             f"({metrics['auc_low']:.3f} to {metrics['auc_high']:.3f}) on {metrics['applicants']:,.0f} test rows, "
-            f"KS {metrics['ks']:.3f}, ECE {metrics['ece']:.4f}, cut-off {champion['cut_off']:.1%}; "
-            + (f"AIR {', '.join(airs)}" if airs else "no protected attribute, so that fairness was not audited"),
+            f"KS {metrics['ks']:.3f}, ECE {metrics['ece']:.4f}, cut-off {champion['cut_off']:.1%}; " + fairness,
             soft_wrap=True,
         )
     else:

@@ -167,7 +167,7 @@ def status(project: Project, name: str) -> dict[str, Any]:
     delivered = set(inbox.batches(name))
     names = sorted(delivered.union(*written.values()))
     batches = [_batch(portfolio, lake, batch, batch in delivered, written) for batch in names]
-    champion = _champion(project, name)
+    champion = _champion(project, portfolio)
     due = to_ingest(portfolio, inbox, lake) + to_train(portfolio, lake, champion is not None)
     due += to_score(portfolio, lake, champion["version"] if champion else None)
     with dg.DagsterInstance.get() as instance:
@@ -238,7 +238,8 @@ def _batch(
     }
 
 
-def _champion(project: Project, name: str) -> dict[str, Any] | None:
+def _champion(project: Project, portfolio: Portfolio) -> dict[str, Any] | None:
+    name = portfolio.name
     found = registry.champion(project.tracking_uri, name)
     if found is None:
         return None
@@ -251,6 +252,7 @@ def _champion(project: Project, name: str) -> dict[str, Any] | None:
         "cut_off": registry.cut_off(project.tracking_uri, name, found.version),
         "metrics": {name: value for name, value in metrics.items() if not name.startswith("air_")},
         "air": {name.removeprefix("air_"): value for name, value in metrics.items() if name.startswith("air_")},
+        "protected": list(portfolio.protected),
     }
 
 

@@ -42,7 +42,7 @@ def audited(portfolio: Portfolio) -> list[str]:
 
 
 def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
-    """`fairness_groups` and `fairness_audit`, made together; empty, and saying so, where nothing is protected."""
+    """`fairness_groups` and `fairness_audit`, made together; empty, saying so, where none is named."""
     verdicts_key = dg.AssetKey([portfolio.name, "fairness_audit"])
     specs = [four_fifths_spec(verdicts_key, name, portfolio.fairness) for name in audited(portfolio)]
     nothing = "" if specs else f" {NOTHING_AUDITED}"

@@ -1,4 +1,4 @@
-"""The four-fifths rule as asset checks, one a protected attribute and crossing; or that there is none to judge by."""
+"""The four-fifths rule as asset checks, one a protected attribute and crossing; or that none is configured."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -36,11 +36,11 @@ def four_fifths_result(asset: dg.AssetKey, row: Mapping[str, Any]) -> dg.AssetCh
 
 
 def groups_seen_spec(asset: dg.AssetKey) -> dg.AssetCheckSpec:
-    """The check of a portfolio without any protected attribute: it warns, always, of what cannot be seen."""
+    """The check of a portfolio whose configuration names no protected attribute: it always warns that none is seen."""
     return dg.AssetCheckSpec(
         "groups_seen",
         asset=asset,
-        description="The book tells who belongs to which group, so that unequal treatment could be seen.",
+        description="The configuration names protected attributes, so that unequal treatment of groups can be seen.",
     )
 
 

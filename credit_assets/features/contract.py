@@ -16,6 +16,7 @@ import pandera.pandas as pa
 from credit_assets.features.queries import FeatureQuery
 from credit_assets.features.training_set import TEST, TRAIN, VALID
 from credit_assets.lake.contracts import column_types
+from credit_assets.schemas.scores import Scores
 from credit_assets.schemas.table import Table
 
 DTYPES: dict[str, Any] = {
@@ -29,8 +30,12 @@ DTYPES: dict[str, Any] = {
 }
 
 
-RESERVED = ("batch", "target", "fold", "applicant")
-"""Columns that the platform puts beside the features."""
+RESERVED = tuple(dict.fromkeys(("batch", "target", "fold", "outcome", *Scores.to_schema().columns)))
+"""Names that no feature may have: columns that the platform puts beside the features (batch and outcome, the fold of
+the training set, and what a score consists of), so that a table, join or dictionary never holds two of one name."""
+
+KEY_MAY_BE = "applicant"
+"""The reserved name that an entity key may have: it means the same."""
 
 
 class FeatureError(ValueError):
@@ -101,9 +106,11 @@ def _key_dtype(kind: str) -> type:
 def _contract(query: FeatureQuery, types: Mapping[str, str], entity_key: str) -> type[Table]:
     if entity_key not in types:
         raise FeatureError(f"{query.name}.sql: the result has no column {entity_key}.")
-    if taken := next((column for column in types if column.lower() in RESERVED and column != entity_key), None):
+    free = {entity_key} if entity_key.lower() == KEY_MAY_BE else set()
+    if taken := next((column for column in types if column.lower() in RESERVED and column not in free), None):
         raise FeatureError(
-            f"{query.name}.sql: column {taken} has a name of the platform's own ({', '.join(RESERVED)}); rename it."
+            f"{query.name}.sql: column {taken} has a name of the platform's own, which stands beside the features; "
+            f"rename it, for example to {taken}_2."
         )
     if odd := {column: kind for column, kind in types.items() if kind not in DTYPES}:
         column, kind = next(iter(odd.items()))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import duckdb
 
+from credit_assets.features.contract import KEY_MAY_BE, RESERVED
 from credit_assets.features.guard import single_feature_auc
 from credit_assets.lake.contracts import identifier
 from credit_assets.lake.tables import sql_text
@@ -333,8 +334,14 @@ def _key(files: Files, target: str, key: str | None) -> tuple[str | None, str]:
             raise BookError(f"{files.names} has no column {key} to name applicants by.")
         if not _names_rows(files.columns[key]):
             raise BookError(f"Column {key} of {files.names} cannot name applicants: it is empty or twice the same.")
+        if _is_reserved(key):
+            raise BookError(f"Column {key} cannot name applicants under this name, which the platform uses itself.")
         return key, "as told"
-    candidates = [column for column in files.columns.values() if column.name != target and _names_rows(column)]
+    candidates = [
+        column
+        for column in files.columns.values()
+        if column.name != target and _names_rows(column) and not _is_reserved(column.name)
+    ]
     named = [column for column in candidates if place_of(column.name, (KEY_NAMES,)) is not None]
     for chosen in sorted(named, key=lambda column: place_of(column.name, (WHO, "id")) is None):
         return chosen.name, "unique and never empty, by its name"
@@ -342,6 +349,10 @@ def _key(files: Files, target: str, key: str | None) -> tuple[str | None, str]:
     if first in candidates and (first.kind == TEXT or first.high - first.low + 1 == first.rows):  # type: ignore[operator]
         return first.name, "the first column, unique and never empty"
     return None, "no column is unique, never empty and named like one, so rows are named by batch and number"
+
+
+def _is_reserved(name: str) -> bool:
+    return name.lower() in RESERVED and name.lower() != KEY_MAY_BE
 
 
 def _names_rows(column: Column) -> bool:

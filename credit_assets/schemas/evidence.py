@@ -15,10 +15,11 @@ INFINITE = float("inf")
 
 
 NOTHING_AUDITED = (
-    "No protected attribute (sex, race, age, ...) is in this book, so nothing was audited. "
-    "That is no evidence that groups are treated alike: unequal treatment would not be seen here."
+    "No protected attribute (sex, race, age, ...) is named in the configuration, so nothing was audited. "
+    "That is no evidence that the data holds none, or that groups are treated alike: unequal treatment would not be "
+    "seen here. Name the columns under `protected`."
 )
-"""What the audit of such a book says."""
+"""What the audit says where the configuration names no protected attribute."""
 
 
 class BaselinePredictions(Table):

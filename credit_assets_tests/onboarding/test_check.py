@@ -181,11 +181,10 @@ ONE_AT_A_TIME = [
     ((SQL, "-- What the amount tells.\n", ""), f"{SQL}:1: opens without a comment"),
     ((SQL, "from applications", "from people"), f"{SQL}:6: unknown table people."),
     ((SQL, "amount / nullif(rate, 0)", "rate > 3"), f"{SQL}:5: column amount_to_rate is BOOLEAN; cast it"),
-    (
-        (SQL, "as amount_to_rate", "as Target"),
-        f"{SQL}:5: column Target has a name of the platform's own (batch, target,",
+    *(
+        ((SQL, "as amount_to_rate", f"as {name}"), f"{SQL}:5: column {name} has a name of the platform's own")
+        for name in ("Target", "fold", "pd", "PD", "outcome", "decision", "Points", "cut_off", "reason_1")
     ),
-    ((SQL, "as amount_to_rate", "as fold"), f"{SQL}:5: column fold has a name of the platform's own"),
     (
         (JOINED, "applications.place,", "place as applicant,"),
         f"{JOINED}:4: column applicant has a name of the platform",

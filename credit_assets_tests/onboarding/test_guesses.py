@@ -79,6 +79,21 @@ def test_a_key_that_is_none_is_refused(guessed, key, said):
         guessed(settings={"key": key})
 
 
+@pytest.mark.parametrize("name", ["pd", "Points", "fold"])
+def test_a_key_does_not_have_a_name_of_the_platforms_own(guessed, name):
+    without = dict.fromkeys(loans())
+    assert guessed(**without, **{name: range(ROWS)}, was_bad=turns(1, 0)).numbered
+
+
+def test_a_key_of_a_reserved_name_is_refused(guessed):
+    with pytest.raises(BookError, match="pd cannot name applicants under this name"):
+        guessed(settings={"key": "pd"}, pd=range(ROWS))
+
+
+def test_a_key_may_be_called_applicant(guessed):
+    assert guessed(settings={"key": "applicant"}, applicant=range(ROWS)).key == "applicant"
+
+
 # -- the outcome ---------------------------------------------------------------------------------------
 
 

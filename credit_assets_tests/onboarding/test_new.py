@@ -296,6 +296,16 @@ def test_columns_called_like_what_a_contract_refers_to_are_columns_all_the_same(
     assert set(names) <= set(Portfolio.load(project, "book").models["payments"].to_schema().columns)
 
 
+def test_columns_called_like_what_the_platform_makes_become_features_of_another_name(project, drafted):
+    names = ("pd", "PD_2", "decision", "Points", "cut_off", "reason_1", "fold", "score")
+    drafted(**dict.fromkeys(names, [1, 2, 3, 4, 5] * 8))
+    made = load(project.sql("book"), Portfolio.load(project, "book").models)["features"].words
+    assert set(made) == {
+        *("amount", "rate", "purpose", "pd_2", "pd_2_2", "decision_2", "points_2", "cut_off_2", "reason_1_2"),
+        *("fold_2", "score"),
+    }
+
+
 def test_a_book_without_a_key_numbers_its_rows(project, drafted):
     drafted(loan_id=None)
     book = Portfolio.load(project, "book")
