@@ -4,10 +4,11 @@ columns each of them comes from. Nothing is run here; DuckDB runs the SQL elsewh
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -29,6 +30,14 @@ UNREPEATABLE = {
     *("transaction_timestamp", "txid_current"),
 }
 
+MARK = "CONFIRM"
+"""Marks a guess that a person has yet to confirm: `CONFIRM: why`, at the end of a line or on a line above it."""
+
+MARK_PATTERN = rf"(?:--|#|;)?\s*\b{MARK}\s*:"
+
+CLAUSES = ("if missing", "family")
+NO_ROW = "if no row:"
+
 Origin = tuple[str, str]
 """A table and one of its columns."""
 Lineage = dict[str, dict[str, tuple[Origin, ...]]]
@@ -39,13 +48,62 @@ class FeatureQueryError(ValueError):
     """A SQL file that cannot be a feature query; the message names file, line and what is wrong."""
 
 
+class FeatureCommentError(FeatureQueryError):
+    """The comment of a column is missing or cannot be used; the SQL itself is sound."""
+
+
+@dataclass(frozen=True)
+class FeatureComment:
+    """What the comment behind a feature says: `description; if missing: message; family: name`.
+
+    `guess` is the reason behind a `CONFIRM` mark. What is not written is empty.
+    """
+
+    description: str
+    missing: str = ""
+    family: str = ""
+    guess: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> FeatureComment:
+        """Raises ValueError for a clause that is empty, written twice or nearly one of `CLAUSES`."""
+        guess = cls.parse_mark(text)
+        text = re.split(MARK_PATTERN, text, maxsplit=1)[0].strip()
+        found: dict[str, str] = {}
+        heads = []
+        for head in re.finditer(r"(?:^|;)\s*(\w[\w ]*?)\s*:", text):
+            name = " ".join(head[1].lower().split())
+            if name in CLAUSES:
+                heads.append((name, head))
+            elif meant := difflib.get_close_matches(name, CLAUSES, n=1, cutoff=0.7):
+                raise ValueError(f"`{head[1]}:` is not a clause; write `{meant[0]}:`")
+        ends = [*(head.start() for _, head in heads), len(text)]
+        for (name, head), end in zip(heads, ends[1:], strict=True):
+            if name in found:
+                raise ValueError(f"`{name}:` occurs twice")
+            found[name] = text[head.end() : end].strip()
+            if not found[name]:
+                raise ValueError(f"`{name}:` is empty")
+        return cls(text[: ends[0]].strip(), found.get("if missing", ""), found.get("family", ""), guess)
+
+    @staticmethod
+    def parse_mark(text: str) -> str:
+        """Why something is marked as a guess; empty where it is not."""
+        _, *marks = re.split(MARK_PATTERN, text, maxsplit=1)
+        return (marks[0].strip() or "no reason is given") if marks else ""
+
+
 @dataclass(frozen=True)
 class FeatureQuery:
     """One SELECT of a portfolio, which is one table of features.
 
     `name` is the file's stem and the table's name. `inputs` are the tables it reads: raw tables or other
-    queries. `description` is the comment the file opens with. `key` is its first column, the entity's key;
-    `words` says for every other column, in order, what it is: the text after it on its line.
+    queries. `description` is the comment the file opens with. `key` is its first column, the entity's key.
+
+    Every other column has a comment behind it on its line, of which `words` is the description, in order. Where
+    they are written, `missing` has the message for a missing value, `families` the family, and `guesses` why the
+    column is marked as a guess. `no_row` is the file's message for an applicant without a row in it, and
+    `row_of` the file that a column was taken from by a star, where that file has such a message.
     """
 
     name: str
@@ -54,6 +112,11 @@ class FeatureQuery:
     description: str
     key: str
     words: dict[str, str]
+    missing: dict[str, str] = field(default_factory=dict)
+    families: dict[str, str] = field(default_factory=dict)
+    guesses: dict[str, str] = field(default_factory=dict)
+    no_row: str = ""
+    row_of: dict[str, str] = field(default_factory=dict)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -62,7 +125,7 @@ class FeatureQuery:
 
     @cached_property
     def version(self) -> str:
-        """Another one where the SQL is, whatever its comments (the words of its features) and line breaks."""
+        """Another one where the SQL is, whatever its comments (the descriptions of its features) and line breaks."""
         tokens = sqlglot.tokenize(self.sql, dialect=DIALECT)
         code = "\n".join(self.sql[token.start : token.end + 1] for token in tokens)
         return hashlib.sha256(code.encode()).hexdigest()[:12]
@@ -157,7 +220,7 @@ class _File:
     def _parse(self) -> exp.Select:
         try:
             statements = [found for found in sqlglot.parse(self.sql, dialect=DIALECT) if found is not None]
-            # The words of a feature are what follows the last token of its line.
+            # The comment of a feature is what follows the last token of its line.
             self.line_ends = {token.line: token.end for token in sqlglot.tokenize(self.sql, dialect=DIALECT)}
         except SqlglotError as error:
             details = getattr(error, "errors", None) or [{}]
@@ -173,58 +236,95 @@ class _File:
     def error(self, what: str, node: exp.Expr | None = None) -> FeatureQueryError:
         return FeatureQueryError(f"{self.path.name}, line {_line(node) if node else 1}: {what}")
 
+    def comment_error(self, what: str, node: exp.Expr) -> FeatureCommentError:
+        return FeatureCommentError(f"{self.path.name}, line {_line(node)}: {what}")
+
     def query(self, queries: Mapping[str, FeatureQuery]) -> FeatureQuery:
         """The file as a query, given the queries it reads."""
-        description = self._description()
+        description, no_row = self._opening()
         outputs = list(self._outputs(queries))
-        key, words = outputs[0][0], {}
+        key = outputs[0][0]
+        comments: dict[str, FeatureComment] = {}
+        row_of: dict[str, str] = {}
         names: set[str] = {key.lower()}
         meanings: dict[str, str] = {}
-        for name, meaning, node in outputs[1:]:
+        for name, comment, source, node in outputs[1:]:
+            meaning = comment.description
             if name.lower() in names:
                 raise self.error(f"column {name} occurs twice", node)
             if not meaning:
-                raise self.error(f"column {name} has no words: end its line with `-- what it is`", node)
+                raise self.comment_error(f"column {name} has no words: end its line with `-- what it is`", node)
             if meaning.lower() in meanings:
-                raise self.error(f"column {name} has the same words as {meanings[meaning.lower()]}", node)
+                raise self.comment_error(f"column {name} has the same words as {meanings[meaning.lower()]}", node)
             names.add(name.lower())
             meanings[meaning.lower()] = name
-            words[name] = meaning
-        inputs = tuple(sorted({table.name for table in self.tables}))
-        return FeatureQuery(self.path.stem, self.sql, inputs, description, key, words)
+            comments[name] = comment
+            if source:
+                row_of[name] = source
+        return FeatureQuery(
+            self.path.stem,
+            self.sql,
+            tuple(sorted({table.name for table in self.tables})),
+            description,
+            key,
+            words={name: comment.description for name, comment in comments.items()},
+            missing={name: comment.missing for name, comment in comments.items() if comment.missing},
+            families={name: comment.family for name, comment in comments.items() if comment.family},
+            guesses={name: comment.guess for name, comment in comments.items() if comment.guess},
+            no_row=no_row,
+            row_of=row_of,
+        )
 
-    def _description(self) -> str:
-        opening = []
+    def _opening(self) -> tuple[str, str]:
+        """The description in the comment that the file opens with, and its message for an applicant without a row."""
+        opening, no_row = [], ""
         for line in self.lines:
             if not line.startswith("--"):
                 break
-            opening.append(line.removeprefix("--").strip())
+            text = line.removeprefix("--").strip()
+            if not text.lower().startswith(NO_ROW):
+                opening.append(text)
+            elif no_row or not (no_row := text[len(NO_ROW) :].strip()):
+                raise self.error(f"`{NO_ROW}` must stand once in the opening comment, with a message on its line")
         if not opening:
             raise self.error("opens without a comment saying what it holds")
-        return " ".join(opening)
+        return " ".join(opening), no_row
 
-    def _outputs(self, queries: Mapping[str, FeatureQuery]) -> Iterator[tuple[str, str, exp.Expr]]:
-        """Name, words and node of each output column, those behind a star included."""
+    def _outputs(self, queries: Mapping[str, FeatureQuery]) -> Iterator[tuple[str, FeatureComment, str, exp.Expr]]:
+        """Name, comment, file whose row it needs (see `row_of`) and node of each output column, those behind a star
+        included."""
         sources = traverse_scope(self.select)[-1].sources
+        above = 0
         for projection in self.select.expressions:
             if projection.is_star:
                 yield from self._starred(projection, sources, queries)
+                above = _line(projection)
                 continue
             name = projection.this if isinstance(projection, exp.Column) else projection.args.get("alias")
             if not isinstance(name, exp.Identifier):
                 raise self.error(f"{_text(projection)} has no name: add `as name`", projection)
             if isinstance(projection, exp.Alias) and not re.search(r"\bas\s*$", self.sql[: name.meta["start"]], re.I):
                 raise self.error(f"{_text(projection)}: write `as` before the name, or the comma that is missing", name)
-            line = _line(name)
-            rest = self.sql[self.line_ends[line] + 1 :].split("\n", 1)[0].strip()
-            yield name.name, rest.removeprefix("--").strip(), name
+            yield name.name, self._comment(name, above or _line(name) - 1), "", name
+            above = _line(name)
+
+    def _comment(self, name: exp.Identifier, above: int) -> FeatureComment:
+        """What stands behind a column; marks between it and line `above`, of the column before it, are its own."""
+        rest = self.sql[self.line_ends[_line(name)] + 1 :].split("\n", 1)[0].strip()
+        try:
+            comment = FeatureComment.parse(rest.removeprefix("--").strip())
+        except ValueError as error:
+            raise self.comment_error(f"the comment of column {name.name}: {error}", name) from error
+        guesses = [comment.guess] if comment.guess else []
+        guesses += filter(None, map(FeatureComment.parse_mark, self.lines[above : _line(name) - 1]))
+        return replace(comment, guess="; ".join(guesses))
 
     def _starred(
         self,
         projection: exp.Expr,
         sources: Mapping[str, exp.Expr | Scope],
         queries: Mapping[str, FeatureQuery],
-    ) -> Iterator[tuple[str, str, exp.Expr]]:
+    ) -> Iterator[tuple[str, FeatureComment, str, exp.Expr]]:
         star = projection.this if isinstance(projection, exp.Column) else projection
         names = [projection.table] if isinstance(projection, exp.Column) else list(sources)
         left_out = {column.name.lower() for column in star.args.get("except_") or ()}
@@ -237,7 +337,13 @@ class _File:
             query = queries[source.name]
             for column in query.columns:
                 if column.lower() not in left_out:
-                    yield column, query.words.get(column, ""), projection
+                    comment = FeatureComment(
+                        query.words.get(column, ""),
+                        query.missing.get(column, ""),
+                        query.families.get(column, ""),
+                        query.guesses.get(column, ""),
+                    )
+                    yield column, comment, query.row_of.get(column) or (query.no_row and query.name), projection
 
 
 def _in_order(files: Mapping[str, _File]) -> list[str]:

@@ -23,10 +23,17 @@ from pydantic import ValidationError
 
 from credit_assets.features.contract import FeatureError, check_encodings, feature_contracts, training_set_contract
 from credit_assets.features.guard import LeakageError, check_inputs, made_from
-from credit_assets.features.queries import FeatureQuery, FeatureQueryError, lineage, load, raw_lineage
+from credit_assets.features.queries import (
+    MARK,
+    FeatureCommentError,
+    FeatureQuery,
+    FeatureQueryError,
+    lineage,
+    load,
+    raw_lineage,
+)
 from credit_assets.lake.contracts import NUMBERS, column_types, identifier, keys, rules
 from credit_assets.lake.tables import BATCH, sql_text
-from credit_assets.onboarding.drafts import MARK
 from credit_assets.portfolio import Portfolio, line_of
 from credit_assets.project import Project
 from credit_assets.schemas.table import Table
@@ -298,8 +305,8 @@ class _Look:
         return len(query.words)
 
     def parsed(self, tables: Collection[str]) -> dict[str, FeatureQuery]:
-        """The SQL files that can be read. A column's words that are missing or not its own are told and mended, a
-        file with another fault is told and set aside with those that read it."""
+        """The SQL files that can be read. A column's comment that cannot be used is reported and replaced; a file with
+        another fault is reported and set aside with those that read it."""
         if not (self.sql / "features.sql").is_file():
             self.add(self.sql / "features.sql", 1, "does not exist. Write the features there, in one SELECT")
         with tempfile.TemporaryDirectory() as scratch:
@@ -315,7 +322,7 @@ class _Look:
                     assert found is not None
                     copy, line, words = folder / found[1], int(found[2]), found[3]
                     self.add(self.sql / copy.name, line, words)
-                    if " words" in words and (copy.name, line) not in mended:
+                    if isinstance(error, FeatureCommentError) and (copy.name, line) not in mended:
                         mended.add((copy.name, line))
                         lines = copy.read_text(encoding="utf-8").splitlines()
                         lines[line - 1] = re.sub(r"\s*--.*$", "", lines[line - 1]) + f" -- {copy.name} {line}"

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from credit_assets.features.contract import RESERVED
+from credit_assets.features.queries import MARK
 from credit_assets.onboarding.files import (
     BOOLEAN,
     EMPTY,
@@ -31,8 +32,6 @@ from credit_assets.onboarding.files import (
 from credit_assets.onboarding.guesses import ALWAYS_JUDGED, CALENDAR_NAMES, KEY_NAMES, Book, Protected, Table, place_of
 from credit_assets.onboarding.wording import distinct, in_python, in_sql, parts, phrase, plain, words
 from credit_assets.schemas.table import Table as Contract
-
-MARK = "CONFIRM"
 
 OF_THE_CLASS = {"pa", "pd", "int", "float", "str", "Relation"}
 """What the body of a contract's class refers to."""

@@ -6,8 +6,17 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from credit_assets.features.queries import UNREPEATABLE, FeatureQueryError, lineage, load, raw_lineage
+from credit_assets.features.queries import (
+    UNREPEATABLE,
+    FeatureComment,
+    FeatureQueryError,
+    lineage,
+    load,
+    raw_lineage,
+)
 
 RAW = {
     "people": {"ID": "BIGINT", "INCOME": "DOUBLE", "GENDER": "VARCHAR"},
@@ -68,6 +77,68 @@ def test_a_query_carries_its_inputs_key_description_and_words(tmp_path: Path) ->
     assert query.columns == ("ID", "total", "open_total", "open_count")
 
 
+@pytest.mark.parametrize(
+    ("text", "comment"),
+    [
+        ("debt to income", FeatureComment("debt to income")),
+        ("debt; if missing: no debt stated", FeatureComment("debt", missing="no debt stated")),
+        ("debt; family: debts", FeatureComment("debt", family="debts")),
+        ("debt; family: debts; if missing: no debt", FeatureComment("debt", "no debt", "debts")),
+        ("debt ;  If Missing :none; or not told; FAMILY: debts", FeatureComment("debt", "none; or not told", "debts")),
+        ("status; codes: 1 open, 2 closed", FeatureComment("status; codes: 1 open, 2 closed")),
+        ("debt -- CONFIRM: by its name", FeatureComment("debt", guess="by its name")),
+        ("debt; family: debts -- CONFIRM: by its name", FeatureComment("debt", "", "debts", "by its name")),
+        ("debt; CONFIRM:", FeatureComment("debt", guess="no reason is given")),
+        ("if missing: no debt", FeatureComment("", "no debt")),
+    ],
+)
+def test_a_comment_is_a_description_with_clauses(text: str, comment: FeatureComment) -> None:
+    assert FeatureComment.parse(text) == comment
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("debt; missing: none", "`missing:` is not a clause; write `if missing:`"),
+        ("debt; families: debts", "`families:` is not a clause; write `family:`"),
+        ("debt; if missing:", "`if missing:` is empty"),
+        ("debt; if missing: ; family: debts", "`if missing:` is empty"),
+        ("debt; family: a; family: b", "`family:` occurs twice"),
+    ],
+)
+def test_a_clause_that_would_reach_an_applicant_by_mistake_is_refused(text: str, what: str) -> None:
+    with pytest.raises(ValueError, match=what):
+        FeatureComment.parse(text)
+
+
+PLAIN = st.text("abc XYZ,.()%-'", min_size=1, max_size=20).map(str.strip).filter(bool)
+
+
+@given(PLAIN, st.one_of(st.just(""), PLAIN), st.one_of(st.just(""), PLAIN), st.booleans())
+def test_a_comment_that_is_written_is_read_back(description: str, missing: str, family: str, turned: bool) -> None:
+    clauses = [f"; if missing: {missing}" if missing else "", f"; family: {family}" if family else ""]
+    text = description + "".join(reversed(clauses) if turned else clauses)
+    assert FeatureComment.parse(text) == FeatureComment(description, missing, family)
+
+
+def test_clauses_and_guesses_are_kept_by_column_and_go_through_a_star(tmp_path: Path) -> None:
+    sums = LOAN_SUMS.replace("-- one row each.", "-- if no row: No earlier loan\n-- one row each.")
+    sums = sums.replace("total of all loans", "total of all loans; if missing: no amount known; family: loans")
+    sums = sums.replace("    count(*)", "    -- CONFIRM: Y stands for open\n    count(*)")
+    queries = load(write(tmp_path, features=JOINED, loan_sums=sums), RAW)
+
+    for query in queries.values():
+        assert query.words["total"] == "total of all loans"
+        assert query.missing == {"total": "no amount known"}
+        assert query.families == {"total": "loans"}
+        assert query.guesses == {"open_count": "Y stands for open"}
+    assert queries["loan_sums"].description == "Loans of a person, one row each."
+    assert (queries["loan_sums"].no_row, queries["features"].no_row) == ("No earlier loan", "")
+    assert queries["features"].row_of == dict.fromkeys(("total", "open_total", "open_count"), "loan_sums")
+    plain = load(write(tmp_path, loan_sums=LOAN_SUMS), RAW)["loan_sums"]
+    assert queries["loan_sums"].version == plain.version
+
+
 def test_queries_come_after_those_they_read(tmp_path: Path) -> None:
     queries = load(write(tmp_path, all_of_it=JOINED.replace("loan_sums", "z_sums"), z_sums=LOAN_SUMS), RAW)
 
@@ -96,6 +167,16 @@ def test_a_star_brings_the_columns_and_words_of_the_file_it_names(tmp_path: Path
         ),
         (select("AMOUNT as amount, -- money", "DAY as amount -- when"), 5, "column amount occurs twice"),
         (select("AMOUNT as amount, -- Money", "DAY as day -- money"), 5, "day has the same words as amount"),
+        (
+            select("AMOUNT as amount, -- money", "DAY as day -- when; missing: x"),
+            5,
+            "comment of column day: `missing:`",
+        ),
+        (
+            "-- Words.\n-- if no row:\nselect ID, AMOUNT as amount -- money\nfrom loans",
+            1,
+            "`if no row:` must stand once",
+        ),
         (select("AMOUNT + 1, -- money", "DAY as day -- when"), 4, "AMOUNT + 1 has no name"),
         (select("AMOUNT -- money", "DAY, -- when"), 5, "write `as` before the name, or the comma that is missing"),
         (select("AMOUNT as amount -- money", table="lons"), 5, "unknown table lons"),
