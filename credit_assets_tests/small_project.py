@@ -5,6 +5,7 @@ Nothing is asserted here.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import signal
@@ -24,6 +25,7 @@ from credit_assets.automation.commands import run_outstanding
 from credit_assets.automation.runs import RunOutcome, execute, instance_for_commands
 from credit_assets.definitions import build
 from credit_assets.lake.tables import Lake
+from credit_assets.models import registry
 from credit_assets.project import Project
 from credit_assets.raw.delivery import Inbox
 from credit_assets.raw.sample import generate
@@ -163,6 +165,30 @@ def killed_at(words: str, process: subprocess.Popen[str]) -> str:
         process.kill()
     assert process.returncode == -signal.SIGKILL
     return said
+
+
+def register_again(project: Project, trees: int) -> int:
+    """Register version 1 once more, cut to its first `trees`, with all that a champion needs; the new version."""
+    uri = project.tracking_uri
+    with inside(project):
+        model, first = registry.load(uri, BOOK, 1)
+        with (
+            registry.artifact(uri, first.run_id, registry.DRIFT_REFERENCE) as reference,
+            registry.artifact(uri, first.run_id, registry.IMPORTANCE) as importance,
+        ):
+            again = registry.log_and_register(
+                dataclasses.replace(model, booster=model.booster[:trees]),
+                tracking_uri=uri,
+                experiment_id=registry.experiment(uri, BOOK, project.artifacts),
+                name=BOOK,
+                run_name=f"{trees} trees",
+                params={},
+                metrics={},
+                tags=first.tags,
+                artifacts={"": importance},
+            )
+            registry.log_evidence(uri, again.run_id, {}, {"": reference})
+    return int(again.version)
 
 
 def latest_metadata(project: Project, asset: str, book: str = BOOK) -> dict[str, Any]:

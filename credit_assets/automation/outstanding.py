@@ -24,6 +24,7 @@ from credit_assets.portfolio import Portfolio
 from credit_assets.raw.delivery import BadDelivery, Inbox, Look, MissingFile, match_files
 
 SCORES = "scores"
+FEATURE_DRIFT = "feature_drift"
 SCORE_DRIFT = "score_drift"
 PERFORMANCE = "performance"
 TRAINING_SET = "training_set"
@@ -323,6 +324,8 @@ def to_score(portfolio: Portfolio, lake: Lake, champion: int | None) -> list[Out
             found(batch, "not scored yet", key)
         elif _of_other_rows(portfolio, writings, batch, made, features):
             found(batch, "its features were made again since it was scored", key)
+        elif (checked := _checked_against_another(portfolio, writings, batch, made)) is not None:
+            found(batch, f"version {made.metadata[MODEL_VERSION]} scored what was checked for version {checked}", key)
         elif batch in newest and _scored_by_another(made, champion) and not outcomes_known(portfolio, lake, batch):
             found(batch, f"open, and version {champion} is champion now", key)
         elif looked is None or _read(looked, portfolio.table(SCORES)) < made.version:
@@ -397,6 +400,23 @@ def outcomes_known(portfolio: Portfolio, lake: Lake, batch: str) -> int:
 def _scored_by_another(made: Commit, champion: int | None) -> bool:
     version = made.metadata.get(MODEL_VERSION)
     return champion is not None and version is not None and int(version) != champion
+
+
+def _checked_against_another(portfolio: Portfolio, writings: Writings, batch: str, made: Commit) -> int | None:
+    """The version that the batch's features had been checked against when another one scored it; None where it is
+    the same, and where the log does not say."""
+    table = portfolio.table(FEATURE_DRIFT)
+    read = json.loads(made.metadata["inputs"]).get(table)
+    if read is None:
+        # Scores of earlier releases do not name the check that they rely on: it was the latest one then.
+        checks = (commit for commit in writings(table).get(batch, ()) if commit.timestamp_ms <= made.timestamp_ms)
+        checked = next(checks, None)
+    else:
+        checked = read_at(writings, table, batch, read)
+    if checked is None or not {MODEL_VERSION} <= checked.metadata.keys() & made.metadata.keys():
+        return None
+    version = int(checked.metadata[MODEL_VERSION])
+    return None if version == int(made.metadata[MODEL_VERSION]) else version
 
 
 def _read(commit: Commit, table: str) -> int:

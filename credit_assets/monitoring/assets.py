@@ -387,12 +387,13 @@ def _against_predecessor(
 ) -> tuple[int | None, Judgement]:
     """The version that a rollback would go to, and whether the one that scored ranks `rows` no worse than it."""
     uri, name, key = project.tracking_uri, portfolio.name, portfolio.entity_key
-    predecessor = registry.predecessor(uri, name)
+    # Read once: a promotion in between would pair one champion with the predecessor of another.
+    moves = registry.history(uri, name)
+    predecessor = registry.predecessor_of(moves, {int(version.version) for version in registry.versions(uri, name)})
     if predecessor is None:
         return None, Judgement(True, "Not judged: no champion came before this one.", {})
-    decides = registry.champion(uri, name)
-    if decides is None or int(decides.version) != number:
-        words = f"Not judged: version {number} scored the batch, {decides.version if decides else 'none'} decides."
+    if moves[-1].version != number:
+        words = f"Not judged: version {number} scored the batch, and version {moves[-1].version} decides now."
         return predecessor, Judgement(True, words, {})
     model, version = registry.load(uri, name, predecessor)
     if absent := set(model.features) - set(features.columns):

@@ -37,6 +37,7 @@ class Scores(Table):
     model_name: str = pa.Field(description="Registered model that made the PD")
     model_version: int = pa.Field(ge=1, description="Its registered version: the champion when it scored")
     model_run_id: str = pa.Field(description="The tracking run that trained it")
+    features_checked_against: int = pa.Field(ge=1, description="Version that the batch's features were checked against")
     feature_table_version: int = pa.Field(ge=0, description="Version of the feature table that was read")
     synthetic: bool = pa.Field(description="Whether the applicant was generated, or the model learned from such")
 
@@ -47,6 +48,10 @@ class Scores(Table):
     @pa.dataframe_check(name="decision_follows_cut_off")
     def decision_follows_cut_off(cls, scores: DataFrame) -> Series:
         return (scores["pd"] <= scores["cut_off"]) == (scores["decision"] == "approve")
+
+    @pa.dataframe_check(name="scored_by_the_version_checked")
+    def scored_by_the_version_checked(cls, scores: DataFrame) -> Series:
+        return scores["model_version"] == scores["features_checked_against"]
 
     @pa.dataframe_check(name="declined_have_a_reason_and_approved_none")
     def declined_have_a_reason_and_approved_none(cls, scores: DataFrame) -> Series:

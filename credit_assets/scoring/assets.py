@@ -1,5 +1,6 @@
 """The champion, and a batch's decisions by it, as assets."""
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,10 @@ from pydantic import Field
 from credit_assets.evaluation.checks import cleared
 from credit_assets.explanations.reasons import check_words
 from credit_assets.features.queries import FeatureQuery
+from credit_assets.features.versions import FEATURES, read_at
 from credit_assets.lake.contracts import identifier
 from credit_assets.lake.io_managers import column_schema, contract, frame_table
+from credit_assets.lake.tables import MODEL_VERSION, Commit
 from credit_assets.models import registry
 from credit_assets.models.policy import APPROVE
 from credit_assets.portfolio import Portfolio
@@ -25,6 +28,12 @@ from credit_assets.scoring.decisions import Provenance, score
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
+
+FEATURE_DRIFT = "feature_drift"
+"""The table whose commits say which version a batch's features were checked against."""
+
+PARENT_RUN = "dagster/parent_run_id"
+"""Dagster's tag of a run that repeats another one in whole or in part."""
 
 VECTORS = 20
 """Of 2,048 rows that DuckDB hands over at a time: wide enough to score fast, small enough for memory."""
@@ -129,15 +138,27 @@ def assets(portfolio: Portfolio, project: Project, query: FeatureQuery) -> list[
                 asset=dg.AssetKey([name, "scores"]),
                 blocking=True,
                 description="The batch's applicants and the scored ones are the same, each once.",
-            )
+            ),
+            dg.AssetCheckSpec(
+                "scored_by_the_version_checked",
+                asset=dg.AssetKey([name, "scores"]),
+                blocking=True,
+                description="The version that scored the batch is the one that its features were checked against.",
+            ),
         ],
     )
     def scores(
         context: dg.AssetExecutionContext, lake: LakeResource, features: duckdb.DuckDBPyRelation
     ) -> dg.MaterializeResult:
         """One row an applicant of the batch: PD, points, band, decision and, for a declined one, the
-        reasons; with the versions of the model and the features it was made from."""
-        model, version = registry.load(uri, name, registry.CHAMPION)
+        reasons; with the versions of the model and the features it was made from. The model is the
+        champion that the batch's features were checked against in the same run, even if another
+        version has been promoted since."""
+        checked = _checked_against(context, lake)
+        try:
+            model, version = registry.load(uri, name, checked)
+        except registry.RegistryError as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
         wanted = ", ".join(map(identifier, (portfolio.entity_key, *model.features)))
         decided = score(
             _parts(features.project(wanted)),
@@ -150,7 +171,8 @@ def assets(portfolio: Portfolio, project: Project, query: FeatureQuery) -> list[
                 model_name=name,
                 model_version=int(version.version),
                 model_run_id=version.run_id,
-                feature_table_version=lake.reads(context)[portfolio.table("features")].version,
+                features_checked_against=checked,
+                feature_table_version=lake.reads(context)[portfolio.table(FEATURES)].version,
                 synthetic=lake.synthetic(context) or version.tags["synthetic"] == "true",
             ),
         )
@@ -173,10 +195,57 @@ def assets(portfolio: Portfolio, project: Project, query: FeatureQuery) -> list[
                 ),
                 "main_reasons": frame_table(reasons),
             },
-            check_results=[_complete(delivered, decided)],
+            check_results=[
+                _complete(delivered, decided),
+                _as_checked(int(version.version), _version_of(_drift_of_batch(context, lake))),
+            ],
         )
 
+    def _checked_against(context: dg.AssetExecutionContext, lake: LakeResource) -> int:
+        """The version that the batch's features were checked against by this run, or by the runs that it repeats;
+        by another run only if that version is champion still. Failure where the features as they are now have not
+        been checked so."""
+        # Notes the table among what the scores were made from.
+        lake.select(context, portfolio.table(FEATURE_DRIFT), [context.partition_key])
+        checked = _drift_of_batch(context, lake)
+        batch = context.partition_key
+        advice = f"Run the job `score` for {batch}, or materialize feature_drift and scores together."
+        reads = lake.reads(context)[portfolio.table(FEATURES)].version
+        features = read_at(lake.lake.writings, portfolio.table(FEATURES), batch, reads)
+        if features and json.loads(checked.metadata["inputs"])[portfolio.table(FEATURES)] < features.version:
+            raise dg.Failure(
+                f"The features of {batch} were made again since they were checked. {advice}", allow_retries=False
+            )
+        version = _version_of(checked)
+        if checked.metadata["run_id"] not in _attempts(context):
+            decides = registry.champion(uri, name)
+            if decides is None or int(decides.version) != version:
+                raise dg.Failure(
+                    f"The features of {batch} were checked against version {version}, and "
+                    f"{f'version {decides.version}' if decides else 'no version'} is champion now. {advice}",
+                    allow_retries=False,
+                )
+        return version
+
+    def _drift_of_batch(context: dg.AssetExecutionContext, lake: LakeResource) -> Commit:
+        return lake.lake.batches(portfolio.table(FEATURE_DRIFT))[context.partition_key]
+
     return [champion, scores]
+
+
+def _version_of(checked: Commit) -> int:
+    return int(checked.metadata[MODEL_VERSION])
+
+
+def _attempts(context: dg.AssetExecutionContext) -> set[str]:
+    """The run, and the runs that it repeats in whole or in part."""
+    found: set[str] = set()
+    run: dg.DagsterRun | None = context.run
+    while run and run.run_id not in found:
+        found.add(run.run_id)
+        parent = run.tags.get(PARENT_RUN)
+        run = context.instance.get_run_by_id(parent) if parent else None
+    return found
 
 
 def _parts(relation: duckdb.DuckDBPyRelation) -> Iterator[pd.DataFrame]:
@@ -193,4 +262,14 @@ def _complete(delivered: Mapping[str, np.ndarray], decided: pd.DataFrame) -> dg.
         passed=np.array_equal(np.sort(applicants), scored),
         description=f"{len(applicants)} applicants delivered, {len(scored)} scored",
         metadata={"delivered": len(applicants), "scored": len(scored)},
+    )
+
+
+def _as_checked(scored: int, checked: int) -> dg.AssetCheckResult:
+    """Whether the version that scored is still the one that the features' latest check was against."""
+    return dg.AssetCheckResult(
+        check_name="scored_by_the_version_checked",
+        passed=scored == checked,
+        description=f"Version {scored} scored the batch, and its features were checked against version {checked}.",
+        metadata={"model_version": scored, "features_checked_against": checked},
     )

@@ -25,6 +25,7 @@ class Provenance:
     model_name: str
     model_version: int
     model_run_id: str
+    features_checked_against: int
     feature_table_version: int
     synthetic: bool
 

@@ -733,6 +733,24 @@ def test_a_new_champion_scores_the_newest_batch_again_while_it_is_open(lake, con
     assert to_do(lake, champion=2) == [], "of a batch with a known outcome the decisions stand"
 
 
+@pytest.mark.parametrize("named", [True, False], ids=["the check is named", "scores of an earlier release"])
+def test_what_was_scored_by_another_version_than_its_features_were_checked_against_is_scored_again(lake, con, named):
+    """Even if the outcomes are known: a promotion between the check and the scores had its way."""
+    applicants(lake, con, BATCH, 10, known=10)
+    checked = put(lake, con, "feature_drift", BATCH, "SELECT 1 AS x", model_version=1)
+    judge(lake, con, BATCH, 1, "scores")
+    features = lake.version(f"{BOOK}/features")
+    inputs = {f"{BOOK}/features": features} | ({f"{BOOK}/feature_drift": checked} if named else {})
+    put(lake, con, "scores", BATCH, "SELECT 1 AS x", inputs=inputs, model_version=2)
+    judge(lake, con, BATCH, 2, "score_drift", "performance")
+    assert to_do(lake, champion=2) == [(BATCH, "version 2 scored what was checked for version 1", ())]
+    # A later look at the features, against another champion, is no reason to decide again.
+    put(lake, con, "scores", BATCH, "SELECT 1 AS x", inputs=inputs, model_version=1)
+    judge(lake, con, BATCH, 1, "score_drift", "performance")
+    put(lake, con, "feature_drift", BATCH, "SELECT 1 AS x", model_version=2)
+    assert to_do(lake, champion=2) == []
+
+
 def test_how_many_batches_a_new_champion_scores_again_is_the_books_to_say(lake, con):
     for batch in (BATCH, "2026-02"):
         applicants(lake, con, batch, 10)

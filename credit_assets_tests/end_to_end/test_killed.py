@@ -27,7 +27,7 @@ from credit_assets_tests.small_project import (
 )
 
 # What differs between two projects: which run made a model, and how many batches there were before.
-OF_THE_PROJECT = ["model_run_id", "model_version", "feature_table_version"]
+OF_THE_PROJECT = ["model_run_id", "model_version", "features_checked_against", "feature_table_version"]
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ ALERTS = {
 
 KILLS, SEED = 30, 20
 # What differs between two projects: which run made a model, and how many versions and commits there were before.
-OF_THE_PROJECT = ["model_run_id", "model_version", "feature_table_version"]
+OF_THE_PROJECT = ["model_run_id", "model_version", "features_checked_against", "feature_table_version"]
 
 
 @dataclass(frozen=True)

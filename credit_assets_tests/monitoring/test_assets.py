@@ -41,6 +41,7 @@ from credit_assets_tests.small_project import (
     copy_of,
     inside,
     instance_of,
+    register_again,
     run_job,
     table,
 )
@@ -153,26 +154,9 @@ def project(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = copy_of(line.project, tmp_path_factory.mktemp("worse") / "project")
     configure(project, {"drift": {"report_columns": 0}})
     Inbox(project.inbox).deliver(project.root / "sample" / "outcomes" / OPEN, BOOK, OPEN)
-    uri = project.tracking_uri
+    second = register_again(project, trees=1)
     with inside(project):
-        model, first = registry.load(uri, BOOK, 1)
-        with (
-            registry.artifact(uri, first.run_id, registry.DRIFT_REFERENCE) as reference,
-            registry.artifact(uri, first.run_id, registry.IMPORTANCE) as importance,
-        ):
-            second = registry.log_and_register(
-                dataclasses.replace(model, booster=model.booster[:1]),
-                tracking_uri=uri,
-                experiment_id=registry.experiment(uri, BOOK, project.artifacts),
-                name=BOOK,
-                run_name="one tree",
-                params={},
-                metrics={},
-                tags=first.tags,
-                artifacts={"": importance},
-            )
-            registry.log_evidence(uri, second.run_id, {}, {"": reference})
-        registry.promote(uri, BOOK, second.version, by="hand", why="to see it rolled back")
+        registry.promote(project.tracking_uri, BOOK, second, by="hand", why="to see it rolled back")
     return project
 
 
@@ -200,7 +184,7 @@ def test_late_outcomes_make_the_estimate_a_measurement_of_the_scores_that_were_g
     assert with_outcomes.metadata["model_version"] == 1
     held, rival = with_outcomes.checks[PERFORMANCE_HOLDS], with_outcomes.checks[NOT_WORSE]
     assert held.passed and (held.description or "").startswith("As promised.")
-    assert rival.passed and "version 1 scored the batch, 2 decides" in (rival.description or "")
+    assert rival.passed and "version 1 scored the batch, and version 2 decides now" in (rival.description or "")
 
 
 def test_a_champion_worse_than_the_one_before_fails_and_names_both(project: Project, scored_again: Told) -> None:

@@ -23,6 +23,7 @@ APPROVED = {
     "model_name": "home_credit",
     "model_version": 3,
     "model_run_id": "abc",
+    "features_checked_against": 3,
     "feature_table_version": 12,
     "synthetic": True,
 }
@@ -62,6 +63,7 @@ def test_an_approval_and_a_decline_are_valid() -> None:
         (DECLINED | {"pd": 0.1}, "decision_follows_cut_off"),
         (APPROVED | {"pd": 0.0}, "greater_than(0)"),
         (APPROVED | {"decision": "refer"}, "isin"),
+        (APPROVED | {"features_checked_against": 2}, "scored_by_the_version_checked"),
         (APPROVED | {"model_version": 0}, "greater_than_or_equal_to(1)"),
         (APPROVED | {"band": None}, "not_nullable"),
     ],

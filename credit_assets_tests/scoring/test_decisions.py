@@ -17,7 +17,7 @@ from credit_assets_tests.models.conftest import FEATURES, make_training_set
 KEY = "SK_ID_CURR"
 WORDS = {feature: f"the {feature} of the applicant" for feature in FEATURES}
 SCORECARD = ScorecardConfig(bands=(Band(name="good", from_points=560), Band(name="bad")))
-MADE_BY = Provenance("book", 3, "run-1", 7, True)
+MADE_BY = Provenance("book", 3, "run-1", 3, 7, True)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,116 @@
+"""A version is promoted while a batch is on its way through the champion: one version checks its features, scores
+them and is judged by the outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from credit_assets.automation.outstanding import to_score
+from credit_assets.automation.runs import RunOutcome, execute
+from credit_assets.definitions import build
+from credit_assets.lake.tables import Lake
+from credit_assets.models import registry
+from credit_assets.portfolio import Portfolio
+from credit_assets.project import Project
+from credit_assets_tests.conftest import Line
+from credit_assets_tests.small_project import (
+    BATCHES,
+    BOOK,
+    configure,
+    copy_of,
+    inside,
+    instance_of,
+    latest_metadata,
+    register_again,
+    table,
+)
+
+OPEN = BATCHES[-1]
+
+
+@pytest.fixture(scope="module")
+def project(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A copy with a second version, which is not champion yet."""
+    project = copy_of(line.project, tmp_path_factory.mktemp("pinned") / "project")
+    configure(project, {"drift": {"report_columns": 0}})
+    register_again(project, trees=5)
+    return project
+
+
+def promote(project: Project, version: int) -> None:
+    registry.promote(project.tracking_uri, BOOK, version, by="hand", why="in the middle of a run")
+
+
+def score(project: Project, *tables: str, made: Callable[[str], None] = lambda line: None, **tags: str) -> RunOutcome:
+    """The job `score` of the open batch, or these of its assets; `made` hears of each asset as it is made."""
+    with inside(project), instance_of(project) as instance:
+        return execute(instance, build(BOOK, project), BOOK, "score", OPEN, made, tables, tags)
+
+
+def due(project: Project, champion: int) -> list[tuple[str | None, str]]:
+    with inside(project):
+        found = to_score(Portfolio.load(project, BOOK), Lake(project.lake), champion)
+    return [(item.batch, item.why) for item in found]
+
+
+@pytest.fixture(scope="module")
+def promoted_in_between(project: Project) -> RunOutcome:
+    """Version 2 is promoted once the features of the batch have been checked, and before they are scored."""
+
+    def promote_after_the_check(line: str) -> None:
+        if line.split()[0] == "feature_drift":
+            promote(project, 2)
+
+    outcome = score(project, made=promote_after_the_check)
+    assert outcome.success, outcome.errors
+    return outcome
+
+
+def test_a_run_scores_by_the_version_that_it_checked_the_features_against(project, promoted_in_between):
+    scores = table(project, "scores", OPEN)
+    assert set(scores["model_version"]) == set(scores["features_checked_against"]) == {1}
+    for asset in ("feature_drift", "scores", "score_drift", "performance"):
+        assert latest_metadata(project, asset)["model_version"] == 1, asset
+
+
+def test_the_new_champion_has_the_open_batch_scored_again_by_itself(project, promoted_in_between):
+    assert due(project, champion=2) == [(OPEN, "open, and version 2 is champion now")]
+
+
+def test_scores_made_alone_are_refused_where_the_features_were_checked_against_another_version(
+    project, promoted_in_between
+):
+    outcome = score(project, "scores")
+    assert outcome.errors == (
+        f"The features of {OPEN} were checked against version 1, and version 2 is champion now. "
+        f"Run the job `score` for {OPEN}, or materialize feature_drift and scores together.",
+    )
+
+
+def test_a_run_that_repeats_the_rest_of_another_keeps_its_version(project, promoted_in_between):
+    repeated = {"dagster/parent_run_id": promoted_in_between.run_id, "dagster/root_run_id": promoted_in_between.run_id}
+    again = score(project, "scores", **repeated)
+    assert again.success, again.errors
+    later = score(project, "scores", **{"dagster/parent_run_id": again.run_id})
+    assert later.success, later.errors
+    assert set(table(project, "scores", OPEN)["model_version"]) == {1}
+
+
+def test_scores_made_alone_are_by_the_champion_where_it_is_the_version_checked(project, promoted_in_between):
+    assert score(project, "feature_drift").success
+    outcome = score(project, "scores", "score_drift")
+    assert outcome.success, outcome.errors
+    scores = table(project, "scores", OPEN)
+    assert set(scores["model_version"]) == set(scores["features_checked_against"]) == {2}
+    assert due(project, champion=2) == [
+        (OPEN, "the performance of its scores was not measured on the outcomes that are known")
+    ]
+
+
+def test_scores_are_refused_where_the_features_were_made_again_since_they_were_checked(project, promoted_in_between):
+    with inside(project), instance_of(project) as instance:
+        assert execute(instance, build(BOOK, project), BOOK, "ingest", OPEN, lambda line: None, ("features",)).success
+    [error] = score(project, "scores").errors
+    assert error.startswith(f"The features of {OPEN} were made again since they were checked.")
