@@ -25,16 +25,31 @@ RANKED_ROWS = 50_000
 """Rows that suspicion is founded on."""
 
 OUTCOME_NAMES = (
-    r"(target|label|outcome|default|defaulted|bad|bad flag|is bad|good bad|y|loan status|default flag|is default)",
-    r".*\b(default|defaulted|bad|charged? ?off|npl|delinquen\w+|dlqin ?\w*|non ?performing|not fully paid)\b.*",
+    r"(target|label|outcome|default|defaulted|bad|bad flag|is bad|good bad|bad good|y|loan status|default flag"
+    r"|is default)",
+    r".*\b(\w*default\w*|bad|charged? ?off|chargeoff|npl|delinquen\w+|dlqin ?\w*|non ?performing|unpaid|write ?off"
+    r"|(not|never|un|non) (fully |paid|repaid|performing).*|zahlungsausfall|ausfall|ausgefallen|d[ée]faut|impay[ée]"
+    r"|incumplimiento|impago|moros[oa]|inadimplen\w+|insolven\w+|wanbetaling)\b.*",
     r"(class|risk|credit risk|creditability|kredit|credit|status|approved|repaid|fully paid|risk ?performance|flag)",
 )
-BAD_WORDS = (
-    r"bad|b|default(ed)?|yes|y|true|charged? ?-?off|written ?-?off|npl|delinquent|not paid|loss|1|1[.]0"
-    r"|does not meet .*charged off"
+"""Names of the outcome, the likeliest first."""
+
+BAD_ROOTS = (
+    r"bad|default\w*|charge ?d? ?off|chargeoff|chg ?off|chgoff|charged off|npl|delinq\w*|dlqin\w*|loss|lost"
+    r"|(written|write) ?off|bankrupt\w*|ausfall|zahlungsausfall|ausgefallen|notleidend|schlecht|d[ée]faut|impay[ée]e?s?"
+    r"|mauvais|incumplimiento|impago|moros[oa]|malo|inadimpl\w+|ruim|insolven\w+|cattivo|wanbetaling|slecht|zły"
 )
-GOOD_WORDS = r"good|g|no|n|false|fully paid|paid( off| back)?|repaid|non-?default|0|0[.]0|does not meet .*fully paid"
-GOOD_NAMES = r".*\b(good|repaid|creditability|kredit|approved|paid)\b.*"
+WEAKLY_BAD_ROOTS = r"late|overdue|past due|arrears|mora"
+"""Bad only where there is one other value: of many, such a loan still runs."""
+GOOD_ROOTS = (
+    r"good|paid|repaid|p i f|pif|performing|approved|creditworthy|creditability|kredit|gut|bezahlt|zurückgezahlt|bon"
+    r"|remboursé|bueno|pagado|buono|pagato|bom|goed|betaald|dobry|spłacony"
+)
+NEGATIONS = r"not|no|non|never|un|without|nicht|kein\w*|sans|pas|sin|senza|sem|niet|geen|nie"
+MOSTLY = 0.6
+"""The share of the rows above which 1 or yes is hardly the bad outcome, even of a sample balanced on purpose."""
+YES = r"yes|y|true|t|1|1[.]0|ja|j|oui|o|s[ií]|s|sim|tak|wahr|vrai"
+NO = r"no|n|false|f|0|0[.]0|-1|-1[.]0|nein|non|n[ãa]o|nie|nee|falsch|faux"
 
 KEY_NAMES = r".*\b(id|key|no|nr|number|num|code|ref|reference|index|uuid|unnamed)\b.*"
 WHO = r".*\b(applicant|application|customer|client|borrower|loan|account|member|person|sk)\b.*"
@@ -251,49 +266,97 @@ def _outcome(found: Sequence[Files], target: str | None) -> tuple[Files, Outcome
         for files in found
         for nth, column in enumerate(files.columns.values())
         if (place := place_of(column.name, OUTCOME_NAMES)) is not None and _tells(column, place)
+    ] or [
+        (len(OUTCOME_NAMES), -files.rows, -nth, files, column)
+        for files in found
+        for nth, column in enumerate(files.columns.values())
+        if _speaks(column)
     ]
     if not candidates:
         raise BookError(
             "No column tells how a loan went: none of two values has a name such as target, default, bad or "
-            "loan_status. Name the column with --target."
+            "loan_status, or values such as Charged Off and Fully Paid. Name the column with --target."
         )
     *_, files, column = min(candidates, key=lambda candidate: candidate[:3])
     return files, _meaning(column)
 
 
 def _tells(column: Column, place: int) -> bool:
-    """Whether the column has two values or, with a likely name, words among its values that say bad and good."""
-    words = list(column.words or ())
-    return len(words) == 2 or (place == 0 and bool(_spoken(words, BAD_WORDS)) and bool(_spoken(words, GOOD_WORDS)))
+    """Whether the column has two values, or more of which some say bad and others good."""
+    values = list(column.words or ())
+    if len(values) == 2:
+        return True
+    senses = {_sense(value) for value in values}
+    yes_and_no = any(map(_yes, values)) and any(map(_no, values))
+    return {True, False} <= senses or (place == 0 and len(values) > 2 and yes_and_no)
 
 
-def _spoken(words: Sequence[str], pattern: str) -> tuple[str, ...]:
-    return tuple(word for word in words if re.fullmatch(pattern, " ".join(word.lower().split())))
+def _speaks(column: Column) -> bool:
+    """Whether the column has two values of which one says bad and the other good."""
+    return {_sense(value, weakly=True) for value in column.words or ()} == {True, False} and len(
+        column.words or ()
+    ) == 2
+
+
+def _yes(value: str) -> bool:
+    return re.fullmatch(YES, value.strip().lower()) is not None
+
+
+def _no(value: str) -> bool:
+    return re.fullmatch(NO, value.strip().lower()) is not None
+
+
+def _sense(text: str, weakly: bool = False) -> bool | None:
+    """Whether a name or value speaks of bad loans (True) or good ones (False); None where of neither or of both. A
+    negation turns what follows it round: `not fully paid` and `unpaid` are bad, `non-default` is good."""
+    last = re.split(r"[.:;]\s*(?=\w+ |\w+$)", text)[-1] if " " in text.strip() else text
+    said = " ".join(parts(re.sub(r"(?i)(?<![^\W_])(un|non)(?=(re)?paid|performing|default)", r"\1 ", last)))
+    bad = f"{BAD_ROOTS}|{WEAKLY_BAD_ROOTS}" if weakly else BAD_ROOTS
+    negated, senses = False, set()
+    for found in re.finditer(rf"\b(?:(?P<not>{NEGATIONS})|(?P<bad>{bad})|(?P<good>{GOOD_ROOTS}))\b", said):
+        if found["not"]:
+            negated = True
+        else:
+            senses.add((found["bad"] is not None) != negated)
+            negated = False
+    return senses.pop() if len(senses) == 1 else None
 
 
 def _meaning(column: Column) -> Outcome:
+    """Which values mean bad and good: by what they say, else by the column's name, else by which is rarer."""
     counts = column.words or {}
-    words = list(counts)
-    bad, good = _spoken(words, BAD_WORDS), _spoken(words, GOOD_WORDS)
-    if (
-        place_of(column.name, (GOOD_NAMES,)) is not None
-        and bad
-        and good
-        and not place_of(column.name, OUTCOME_NAMES[:1])
-    ):
-        bad, good, why = good, bad, "by the column's name, which tells of good loans"
-    elif bad and good:
-        why = "by its words"
-    elif len(words) == 2:
-        good, bad, why = (words[0],), (words[1],), "the rarer word is taken for bad"
+    values = list(counts)
+    two = len(values) == 2
+    bad, good = (tuple(v for v in values if _sense(v, weakly=two) is sense) for sense in (True, False))
+    if {value.strip().lower() for value in values} == {"b", "g"}:
+        bad, good = (tuple(v for v in values if v.strip().lower() == letter) for letter in "bg")
+    if two and bool(bad) != bool(good):
+        bad, good = bad or tuple(v for v in values if v not in good), good or tuple(v for v in values if v not in bad)
+    yes, no = (tuple(v for v in values if test(v)) for test in (_yes, _no))
+    doubtful = False
+    if bad and good:
+        why = "by its values"
+    elif yes and no and (sense := _sense(column.name)) is not None:
+        bad, good, why = (yes, no, "by the column's name") if sense else (no, yes, "by the column's name")
+    elif yes and no and sum(counts[v] for v in yes) <= MOSTLY * sum(counts[v] for v in (*yes, *no)):
+        bad, good, why, doubtful = yes, no, f"{yes[0]} is taken for bad, though the name does not say so", True
+    elif two:
+        good, bad, doubtful = (values[0],), (values[1],), True
+        why = f"{values[1]} is the rarer value and is taken for bad"
     else:
         raise BookError(
-            f"Column {column.name} cannot be the target: it needs two values, or words that say bad and good."
+            f"Column {column.name} cannot be the target: it needs two values, or values that say bad and good."
         )
-    share = sum(counts[word] for word in bad) / (known := sum(counts[word] for word in (*bad, *good)))
-    others = len(words) - len(bad) - len(good)
-    rest = f"; under its {others} other words the outcome is not known" if others else ""
-    return Outcome(column.name, bad, good, f"{why}; {share:.1%} of {known:,} are bad{rest}")
+    share = sum(counts[value] for value in bad) / (known := sum(counts[value] for value in (*bad, *good)))
+    others = len(values) - len(bad) - len(good)
+    why += f"; {share:.1%} of {known:,} are bad"
+    if share > 0.5:
+        why += ", which is more than half"
+    if doubtful or share > 0.5:
+        why += f"; if it is the other way round: bad: [{', '.join(good)}], good: [{', '.join(bad)}]"
+    if others:
+        why += f"; with its {others} other value{'s' if others > 1 else ''} the outcome is not known"
+    return Outcome(column.name, bad, good, why)
 
 
 def _applicants(

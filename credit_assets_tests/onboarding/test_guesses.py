@@ -110,6 +110,28 @@ def test_a_key_may_be_called_applicant(guessed):
         ("Creditability", turns(1, 0, 1), ("0",), ("1",)),
         ("fully_paid", turns("yes", "no", "yes"), ("no",), ("yes",)),
         ("RiskPerformance", turns("Bad", "Good", "Good"), ("Bad",), ("Good",)),
+        ("not.fully.paid", turns(0, 0, 1), ("1",), ("0",)),
+        ("not.fully.paid", turns(1, 1, 0), ("1",), ("0",)),
+        ("unpaid", turns(0, 0, 1), ("1",), ("0",)),
+        ("isNonDefault", turns(0, 1, 1), ("0",), ("1",)),
+        ("no_default", turns("Y", "N", "Y"), ("N",), ("Y",)),
+        ("non_performing", turns(0, 1, 0), ("1",), ("0",)),
+        ("good_bad", turns(0, 0, 1), ("1",), ("0",)),
+        ("good_bad", turns(1, 1, 0), ("0",), ("1",)),
+        ("target", turns(1, 1, 1, 0), ("0",), ("1",)),
+        ("default", turns(1, 1, 1, 0), ("1",), ("0",)),
+        ("y", turns(-1, -1, 1), ("1",), ("-1",)),
+        ("kredit", turns(1, 1, 0), ("0",), ("1",)),
+        ("credit_risk", turns(1, 1, 0), ("0",), ("1",)),
+        ("Zahlungsausfall", turns("ja", "nein", "nein"), ("ja",), ("nein",)),
+        ("incumplimiento", turns("sí", "no", "no"), ("sí",), ("no",)),
+        ("Loan_Status", turns("Y", "Y", "N"), ("N",), ("Y",)),
+        ("loan_status", turns("Current", "Default", "Current"), ("Default",), ("Current",)),
+        ("loan_status", turns("not default", "default"), ("default",), ("not default",)),
+        ("status", turns("paid", "late", "paid"), ("late",), ("paid",)),
+        ("status", turns("Fully Paid", "Current", "Charged Off"), ("Charged Off",), ("Fully Paid",)),
+        ("MIS_Status", turns("P I F", "P I F", "CHGOFF"), ("CHGOFF",), ("P I F",)),
+        ("flag", turns("G", "B", "G"), ("B",), ("G",)),
         (
             "loan_status",
             turns("Fully Paid", "Charged Off", "Current", "Late (31-120 days)"),
@@ -137,7 +159,24 @@ def test_a_book_without_an_outcome_is_refused_with_what_to_do(guessed):
 def test_the_users_word_for_the_outcome_counts(guessed):
     book = guessed(settings={"target": "went"}, went=turns("back", "back", "lost"))
     assert (book.outcome.column, book.outcome.bad, book.outcome.good) == ("went", ("lost",), ("back",))
-    assert "the rarer word is taken for bad" in book.outcome.why
+    assert "by its values" in book.outcome.why
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "other"),
+    [
+        ("good_bad", turns(0, 0, 1), "bad: [0], good: [1]"),
+        ("class", turns(1, 2, 1, 1), "bad: [1], good: [2]"),
+        ("default", turns(1, 1, 0), "bad: [0], good: [1]"),
+        ("RiskPerformance", turns("Bad", "Bad", "Good"), "bad: [Good], good: [Bad]"),
+    ],
+)
+def test_where_the_name_says_neither_or_more_than_half_are_bad_both_readings_are_given(guessed, name, values, other):
+    assert f"if it is the other way round: {other}" in guessed(**{"default": None, name: values}).outcome.why
+
+
+def test_an_outcome_that_is_clear_has_one_reading(guessed):
+    assert "the other way round" not in guessed(default=turns(1, 0, 0)).outcome.why
 
 
 @pytest.mark.parametrize(
