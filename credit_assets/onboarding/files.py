@@ -8,8 +8,6 @@ from __future__ import annotations
 import csv
 import gzip
 import re
-import shutil
-import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,9 +21,9 @@ import pyarrow.parquet as pq
 from credit_assets.lake.contracts import identifier
 from credit_assets.lake.tables import BATCH, sql_path, sql_text
 from credit_assets.onboarding.wording import in_sql
-from credit_assets.raw.lines import separator_of
+from credit_assets.raw.delivery import ENDINGS, BadDelivery, delivered_files, is_archive, unpack
+from credit_assets.raw.lines import look_over, separator_of
 
-ENDINGS = (".csv", ".csv.gz", ".parquet", ".zip")
 HEADER_BYTES = 1024 * 1024
 
 WHOLE, FRACTION, TEXT, BOOLEAN, TIME, EMPTY = "whole", "fraction", "text", "boolean", "time", "empty"
@@ -170,7 +168,7 @@ class Files:
 
 def stem(path: Path) -> str:
     """The file's name without its ending, as a configuration gives it."""
-    return path.name[: -len(next(ending for ending in ENDINGS[::-1] if path.name.lower().endswith(ending)))]
+    return path.name[: -len(next(ending for ending in ENDINGS if path.name.lower().endswith(ending)))]
 
 
 def look_at(con: duckdb.DuckDBPyConnection, given: Sequence[Path], workspace: Path) -> list[Files]:
@@ -184,8 +182,6 @@ def look_at(con: duckdb.DuckDBPyConnection, given: Sequence[Path], workspace: Pa
         stems[path.name.lower()] = path
         part = _parquet(path) if path.name.lower().endswith(".parquet") else _csv(con, path, workspace / f"{n}.parquet")
         groups.setdefault(frozenset(part.kinds), []).append(part)
-    if not groups:
-        raise BookError(f"No file to look at: give files that end in {', '.join(ENDINGS)}.")
     return [together(con, parts) for parts in groups.values()]
 
 
@@ -205,37 +201,26 @@ def together(con: duckdb.DuckDBPyConnection, parts: Sequence[Part]) -> Files:
 
 
 def _files(given: Sequence[Path], workspace: Path) -> Iterator[Path]:
-    for path in given:
-        if path.is_dir():
-            inside = (part for part in sorted(path.iterdir()) if part.name.lower().endswith(ENDINGS))
-            yield from _files([part for part in inside if not part.name.startswith(".")], workspace)
-        elif not path.is_file():
-            raise BookError(f"{path} does not exist.")
-        elif not path.name.lower().endswith(ENDINGS):
-            raise BookError(f"{path} is no {', '.join(ENDINGS)} file. Save it as CSV or Parquet.")
-        elif path.name.lower().endswith(".zip"):
-            yield from _unpacked(path, workspace / f"unpacked-{path.name}")
-        else:
-            yield path
-
-
-def _unpacked(path: Path, folder: Path) -> Iterator[Path]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.infolist():
-                name = Path(member.filename).name
-                if name.lower().endswith(ENDINGS[:-1]) and not name.startswith("."):
-                    folder.mkdir(exist_ok=True)
-                    with archive.open(member) as packed, (folder / name).open("xb") as unpacked:
-                        shutil.copyfileobj(packed, unpacked)
-                    yield folder / name
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, FileExistsError) as error:
-        raise BookError(f"{path} cannot be unpacked: {error}.") from error
+    """The data files of what is given, by the rules of a delivery."""
+    for n, source in enumerate(given):
+        if not source.exists():
+            raise BookError(f"{source} does not exist.")
+        try:
+            folder = workspace / f"unpacked-{n}" if is_archive(source) else source
+            if folder is not source:
+                folder.mkdir()
+                unpack(source, folder)
+            yield from (file for file in delivered_files(folder, source) if file.name.lower().endswith(ENDINGS))
+        except BadDelivery as error:
+            raise BookError(str(error)) from error
 
 
 def _csv(con: duckdb.DuckDBPyConnection, path: Path, text: Path) -> Part:
     """The file's rows as a Parquet file of text, which is gone through several times faster than CSV."""
     try:
+        if path.name.lower().endswith(".zip"):
+            plain = look_over(path, str(path), text.with_suffix(".plain")).plain
+            return replace(_csv(con, plain, text), path=path)
         with (gzip.open if path.name.lower().endswith(".gz") else open)(path, "rb") as content:
             first = content.readline(HEADER_BYTES).decode("utf-8-sig")
         separator = separator_of(first.rstrip("\r\n"))
@@ -249,6 +234,8 @@ def _csv(con: duckdb.DuckDBPyConnection, path: Path, text: Path) -> Part:
             f"columns = {{{columns}}}, delim = {sql_text(separator)}, quote = '\"', escape = '\"', nullstr = '')) "
             f"TO {sql_text(str(text))} (FORMAT parquet)"
         )
+    except BadDelivery as error:
+        raise BookError(str(error)) from error
     except (UnicodeDecodeError, OSError, EOFError, zlib.error, csv.Error, duckdb.Error) as error:
         raise BookError(f"{path} cannot be read as a CSV file in UTF-8 with a header: {error}") from error
     return Part(path, f"read_parquet({sql_path(text)})", dict.fromkeys(header, ""))

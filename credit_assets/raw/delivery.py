@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import lzma
 import os
 import re
 import shutil
@@ -19,7 +20,7 @@ import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, Literal
 
 import pandas as pd
@@ -30,6 +31,8 @@ OUTCOMES = "outcomes"
 # Names of files that some program is still writing: rsync, scp clients, browsers, our own.
 PARTIAL = (".part", ".partial", ".filepart", ".crdownload", ".tmp", "~")
 RSYNC_FOLDERS = {".~tmp~", ".rsync-partial"}
+# What macOS and Windows put beside the files of a user; they hide it.
+SHADOWS = {"__MACOSX", "Thumbs.db", "desktop.ini"}
 # Files that say something of the delivery; there is nothing in them for a table.
 COMPANIONS = {"synthetic.md"}
 _ANY_ENDING = "|".join(map(re.escape, ENDINGS))
@@ -221,7 +224,7 @@ class Inbox:
         home = self._portfolio(portfolio)
         home.mkdir(parents=True, exist_ok=True)
         with unpacked(Path(source), home) as folder:
-            return self._deliver(delivered_files(folder), home, portfolio, batch)
+            return self._deliver(delivered_files(folder, Path(source)), home, portfolio, batch)
 
     @contextlib.contextmanager
     def cutting(self, portfolio: str) -> Iterator[Path]:
@@ -326,17 +329,19 @@ def match_files(
     tables: Mapping[str, Sequence[str]],
     optional: Collection[str] = (),
     outcomes: str | None = None,
+    where: Path | None = None,
 ) -> Matched:
     """Which file belongs to which table, by name without ending, whatever its case.
 
     `tables` maps a table to the names of its source files (`*` in one stands for anything), any one of which will
     do; an `optional` table may have none. A file that a table has by its full name is of no other's pattern.
     `outcomes` is the table that all files named `outcomes`, `outcomes.2`, `outcomes_may`, ... belong to besides, in
-    the order of `outcomes_order`. Raises MissingFile for a table without a file, and BadDelivery for two files of one
-    name (`bureau.csv` beside `bureau.csv.gz`), or one of two tables' patterns.
+    the order of `outcomes_order`. Messages say that the files are in `where`, or else in their folder. Raises
+    MissingFile for a table without a file, and BadDelivery for two files of one name (`bureau.csv` beside
+    `bureau.csv.gz`), or one of two tables' patterns.
     """
     files = sorted(files)
-    folder = files[0].parent if files else None
+    folder = where or (files[0].parent if files else None)
 
     full_names = {name.lower() for names in tables.values() for name in names}
 
@@ -516,42 +521,102 @@ def _is_partial(name: str) -> bool:
 
 
 def _visible_files(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
+    return sorted(file for file in folder.iterdir() if file.is_file() and not is_hidden(PurePath(file.name)))
 
 
 @contextlib.contextmanager
 def unpacked(source: Path, beside: Path) -> Iterator[Path]:
-    """The file or folder, or the folder of what a zip archive of files holds, for as long as the context lasts."""
-    if source.suffix.lower() != ".zip" or _stem(source) or not source.is_file():
+    """The file or folder, or a temporary folder of what a zip archive holds, for as long as the context lasts."""
+    if not is_archive(source):
         yield source
         return
     with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=beside) as folder:
-        try:
-            with zipfile.ZipFile(source) as archive:
-                archive.extractall(folder)
-        # A RuntimeError is a password.
-        except (zipfile.BadZipFile, EOFError, zlib.error, RuntimeError) as error:
-            raise BadDelivery(f"{source} is no whole zip archive ({error}); download or copy it again.") from error
+        unpack(source, Path(folder))
         yield Path(folder)
 
 
-def delivered_files(source: Path) -> list[Path]:
-    """The one file, or those of the folder. BadDelivery where there is none, or one that is still being written."""
+def is_archive(source: Path) -> bool:
+    """Whether it is a zip archive of files; a `.csv.zip` is one file."""
+    return source.suffix.lower() == ".zip" and not _stem(source) and source.is_file()
+
+
+def unpack(source: Path, folder: Path) -> None:
+    """Write what the zip archive holds, except hidden files, to the folder. BadDelivery where it cannot be read."""
+    try:
+        with zipfile.ZipFile(source) as archive:
+            for member in archive.infolist():
+                # Some programs on Windows separate folders by a backslash.
+                inside = PurePosixPath(member.filename.replace("\\", "/"))
+                if member.is_dir() or is_hidden(inside):
+                    continue
+                if member.flag_bits & 1:
+                    raise BadDelivery(
+                        f"{source} is protected by a password. Unpack it yourself, and give the folder of its files."
+                    )
+                file = folder.joinpath(*(part for part in inside.parts if part not in ("/", "..")))
+                file.parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(member) as packed, file.open("xb") as writing:
+                    shutil.copyfileobj(packed, writing, COPY_BLOCK)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise BadDelivery(f"{source} holds two files of the same name. Unpack it, and keep one of them.") from error
+    # A NotImplementedError, which is a RuntimeError, is a compression that is not known here.
+    except (zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, RuntimeError) as error:
+        raise BadDelivery(f"{source} is no whole zip archive ({error}); download or copy it again.") from error
+
+
+def is_hidden(path: PurePath) -> bool:
+    """Whether the relative path is one that macOS, Windows or an editor puts beside the files of a user."""
+    return any((part.startswith(".") and part != "..") or part in SHADOWS for part in path.parts)
+
+
+def delivered_files(source: Path, name: Path | None = None) -> list[Path]:
+    """The one file, or those of the folder, or of the one folder in it that holds any. Messages call the source `name`.
+
+    BadDelivery where there is none, where several folders hold files, where there is an archive among them, or a file
+    that is still being written.
+    """
+    shown = name or source
     if source.is_file():
         files, names = [source], [source.name]
     elif source.is_dir():
-        files, names = _visible_files(source), [file.name for file in source.iterdir()]
+        folder = _folder_of_files(source, shown)
+        files, names = _visible_files(folder), [file.name for file in folder.iterdir()]
     else:
         raise BadDelivery(f"There is no file or folder {source} to deliver.")
     if writing := [name for name in names if _is_partial(name)]:
         raise BadDelivery(
-            f"{', '.join(sorted(writing))} in {source if source.is_dir() else source.parent} is still being written, "
+            f"{', '.join(sorted(writing))} in {shown if source.is_dir() else source.parent} is still being written, "
             "by its name. Wait for it, or remove it."
         )
     if not any(_stem(file) for file in files if file.name.lower() not in COMPANIONS):
-        what = f"Folder {source} holds no" if source.is_dir() else f"{source} is no"
-        raise BadDelivery(f"{what} {', '.join(ENDINGS)} file: nothing to deliver.")
+        what = f"{shown} holds no" if source.is_dir() else f"{shown} is no"
+        raise BadDelivery(
+            f"{what} {', '.join(ENDINGS)} file, so there is nothing to deliver. Save it as CSV or Parquet."
+        )
     return files
+
+
+def _folder_of_files(root: Path, shown: Path) -> Path:
+    """The folder, or the one folder anywhere in it, whose data files are meant."""
+    found: list[Path] = []
+    for place, folders, names in os.walk(root):
+        folder = Path(place)
+        folders[:] = sorted(name for name in folders if not is_hidden(PurePath(name)))
+        files = [folder / name for name in names if not is_hidden(PurePath(name))]
+        if archives := sorted(str(file.relative_to(root)) for file in files if is_archive(file)):
+            raise BadDelivery(
+                f"{shown} holds the archive {archives[0]}. Unpack it, or give it alone: files are taken from one "
+                "folder or one archive."
+            )
+        if any(_stem(file) for file in files):
+            found.append(folder)
+        if len(found) > 1:
+            first, second = ("its top folder" if it == root else str(it.relative_to(root)) for it in found)
+            raise BadDelivery(
+                f"{shown} holds files in several folders ({first}, {second}). Give one of the folders, or put "
+                "the files that belong together into one."
+            )
+    return found[0] if found else root
 
 
 def _same_content(placed: Mapping[str, Path], kept: Sequence[Path], target: Path, before: Mapping[str, str]) -> bool:

@@ -16,14 +16,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import chain
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from credit_assets.lake.contracts import shorten
-from credit_assets.raw.delivery import BadDelivery
+from credit_assets.raw.delivery import BadDelivery, is_hidden
 
 BLOCK = 8 * 1024 * 1024
 # No header, and no row of several lines, is longer than this.
@@ -31,8 +31,6 @@ LONGEST = 1024 * 1024
 SEPARATORS = (",", ";", "\t", "|")
 OPEN_FIELD = r' *"[^"]*(?:""[^"]*)*'
 ROWS = pa.schema([("_row", pa.int64()), ("_nth", pa.int64()), ("_line", pa.string())])
-# Archives made on a Mac hold a second, hidden file beside each.
-MAC_SHADOWS = "__MACOSX/"
 
 
 @dataclass(frozen=True)
@@ -271,11 +269,13 @@ def _unzip(file: Path, plain: Path, where: str) -> None:
     """The archive's one file, whatever its name and path in there."""
     try:
         with zipfile.ZipFile(file) as archive:
-            members = [m for m in archive.infolist() if not m.is_dir() and not m.filename.startswith(MAC_SHADOWS)]
+            members = [m for m in archive.infolist() if not m.is_dir() and not is_hidden(PurePosixPath(m.filename))]
             if len(members) != 1:
                 raise BadDelivery(
                     f"{where} holds {len(members)} files; a .csv.zip holds one. Unpack it, and deliver its files."
                 )
+            if members[0].flag_bits & 1:
+                raise BadDelivery(f"{where} is protected by a password. Unpack it yourself, and deliver the file.")
             free = shutil.disk_usage(plain.parent).free
             if members[0].file_size > free:
                 raise BadDelivery(
@@ -284,7 +284,7 @@ def _unzip(file: Path, plain: Path, where: str) -> None:
                 )
             with archive.open(members[0]) as compressed, plain.open("wb") as writing:
                 shutil.copyfileobj(compressed, writing, BLOCK)
-    # A RuntimeError is a password, a NotImplementedError another way to compress.
+    # A NotImplementedError, which is a RuntimeError, is a compression that is not known here.
     except (EOFError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
         raise BadDelivery(f"{where} is cut off or damaged ({error}). Deliver it again.") from error
 

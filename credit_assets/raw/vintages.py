@@ -71,7 +71,7 @@ def cut_up(source: Path, portfolio: Portfolio, column: str, inbox: Inbox) -> Ite
     """
     with inbox.cutting(portfolio.name) as workspace, unpacked(source, workspace) as folder:
         stems = {table: config.files for table, config in portfolio.tables.items()}
-        matched = match_files(delivered_files(folder), stems, stems, portfolio.outcomes_table)
+        matched = match_files(delivered_files(folder, source), stems, stems, portfolio.outcomes_table, source)
         if strangers := [file.name for file in matched.unknown if file.name.lower().endswith(ENDINGS)]:
             known = ", ".join(stem for names in stems.values() for stem in names)
             raise BadDelivery(

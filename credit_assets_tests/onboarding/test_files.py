@@ -210,6 +210,14 @@ def test_gzipped_and_zipped_files_are_read_as_plain_ones(look, tmp_path):
     assert files.rows == 4
 
 
+def test_a_csv_zip_is_one_file_named_as_the_archive_like_in_a_delivery(look, tmp_path):
+    with zipfile.ZipFile(tmp_path / "loans.csv.zip", "w") as archive:
+        archive.writestr("download/part-0001.csv", "x,y\n1,2\n")
+        archive.writestr("__MACOSX/download/._part-0001.csv", "shadow")
+    [files] = look(tmp_path / "loans.csv.zip")
+    assert ([stem(part.path) for part in files.parts], files.rows) == (["loans"], 1)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
@@ -223,7 +231,7 @@ def test_gzipped_and_zipped_files_are_read_as_plain_ones(look, tmp_path):
         ("loans.csv", b"a\n\xff\n", "cannot be read as a CSV file"),
         ("loans.csv.gz", b"no gzip", "cannot be read as a CSV file"),
         ("loans.parquet", b"no parquet", "is not a whole Parquet file"),
-        ("loans.zip", b"no zip", "cannot be unpacked"),
+        ("loans.zip", b"no zip", "is no whole zip archive"),
         ("loans.xlsx", b"", "is no .csv"),
     ],
 )
@@ -235,7 +243,7 @@ def test_what_cannot_be_read_is_refused_with_the_files_name(look, tmp_path, name
 
 
 def test_no_files_and_one_file_twice_are_refused(look, tmp_path):
-    with pytest.raises(BookError, match="No file to look at"):
+    with pytest.raises(BookError, match=r"holds no \.csv\.gz"):
         look(tmp_path)
     with pytest.raises(BookError, match="does not exist"):
         look(tmp_path / "loans.csv")

@@ -11,13 +11,15 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+import warnings
+import zipfile
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from credit_assets.raw.delivery import BadDelivery, Inbox, Look, match_files, outcomes_order, sha256_of
+from credit_assets.raw.delivery import BadDelivery, Inbox, Look, match_files, outcomes_order, sha256_of, unpack
 
 STEMS = {"loans": ["loans_train", "loans_test"], "payments": ["Payments"], "outcomes": ["outcomes"]}
 
@@ -76,7 +78,9 @@ def test_a_folder_without_data_is_refused(inbox: Inbox, tmp_path: Path) -> None:
     for name, source in {"in": tmp_path / "in", "README": tmp_path / "in" / "README"}.items():
         if name == "in":
             folder_of(source, README="hello", **{"SYNTHETIC.md": "made up"})
-        with pytest.raises(BadDelivery, match=rf"{name} (is|holds) no \.csv\.gz, .* file: nothing to deliver"):
+        with pytest.raises(
+            BadDelivery, match=rf"{name} (is|holds) no \.csv\.gz, .* file, so there is nothing to deliver"
+        ):
             inbox.deliver(source, "book", "2026-01")
     with pytest.raises(BadDelivery, match="no batch 2026-01"):
         inbox.files("book", "2026-01")
@@ -89,6 +93,106 @@ def test_a_zip_archive_is_delivered_as_what_it_holds(inbox: Inbox, tmp_path: Pat
     assert contents(inbox.files("book", "2026-01")) == contents(sorted(folder.iterdir()))
     assert inbox.deliver(folder, "book", "2026-01").change == "unchanged"
     assert inbox.batches("book") == ["2026-01"]
+
+
+def zipped(file: Path, names: Sequence[str], password: bool = False) -> Path:
+    """A zip archive of small files with these names."""
+    with zipfile.ZipFile(file, "w") as archive:
+        for name in names:
+            archive.writestr(name, f"{name}\n")
+    if password:
+        content = bytearray(file.read_bytes())
+        for mark, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+            content[content.index(mark) + flags] |= 1
+        file.write_bytes(content)
+    return file
+
+
+# The files that are meant among those of a folder, whether it is packed or not.
+OF_ONE_FOLDER = [
+    (["loans.csv"], ["loans.csv"]),
+    (["tape/loans.csv", "__MACOSX/tape/._loans.csv"], ["loans.csv"]),
+    (
+        ["tape/", "tape/loans.csv", "tape/bureau.parquet", "tape/read me.txt"],
+        ["bureau.parquet", "loans.csv", "read me.txt"],
+    ),
+    (["a/b/c/loans.csv", "a/.DS_Store", ".DS_Store", "a/b/Thumbs.db", ".git/old.csv"], ["loans.csv"]),
+    (
+        ["tape/loans.csv", "tape/.loans.csv.swp", "tape/._loans.csv", "tape/desktop.ini", "docs/terms.pdf"],
+        ["loans.csv"],
+    ),
+    (["tape-main/data/loans.csv.gz", "tape-main/README.md", "tape-main/src/code.py"], ["loans.csv.gz"]),
+]
+OF_SEVERAL = [
+    (["2024/loans.csv", "2025/loans.csv"], ["several folders", "2024", "2025"]),
+    (["loans.csv", "old/loans.csv"], ["several folders", "its top folder", "old"]),
+    (["tape/loans.csv", "tape/more.zip"], ["the archive", "more.zip", "Unpack it"]),
+    (["tape/more.zip"], ["the archive", "more.zip"]),
+    (["tape/loans.xlsx"], ["holds no .csv.gz", "Save it as CSV or Parquet"]),
+    ([], ["holds no .csv.gz"]),
+]
+
+
+def laid_out(folder: Path, names: Sequence[str]) -> Path:
+    """A folder of small files with these names."""
+    folder.mkdir()
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        if name.endswith(".zip"):
+            zipped(folder / name, ["x.csv"])
+        elif not name.endswith("/"):
+            (folder / name).write_text(f"{name}\n")
+    return folder
+
+
+@pytest.mark.parametrize(("names", "meant"), OF_ONE_FOLDER, ids=lambda names: names[0])
+def test_a_folder_and_a_zip_of_it_are_the_files_of_the_one_folder_that_holds_any(
+    inbox: Inbox, tmp_path: Path, names: list[str], meant: list[str]
+) -> None:
+    packed = zipped(tmp_path / "tape.zip", names)
+    inbox.deliver(packed, "book", "1")
+    assert [file.name for file in inbox.files("book", "1")] == meant
+    assert inbox.deliver(laid_out(tmp_path / "in", names), "book", "1").change == "unchanged"
+
+
+def test_folders_of_an_archive_made_on_windows_are_folders(inbox: Inbox, tmp_path: Path) -> None:
+    inbox.deliver(zipped(tmp_path / "tape.zip", ["tape\\loans.csv"]), "book", "1")
+    assert [file.name for file in inbox.files("book", "1")] == ["loans.csv"]
+
+
+def test_an_archive_writes_nothing_outside_of_its_folder(tmp_path: Path) -> None:
+    packed = zipped(tmp_path / "tape.zip", ["../../up.csv", "/etc/abs.csv"])
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    unpack(packed, tmp_path / "a" / "b")
+    assert sorted(str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*.csv")) == [
+        "a/b/etc/abs.csv",
+        "a/b/up.csv",
+    ]
+
+
+@pytest.mark.parametrize(("names", "told"), OF_SEVERAL, ids=lambda names: str(names[:1]))
+@pytest.mark.parametrize("packed", [True, False])
+def test_what_is_not_the_files_of_one_folder_is_refused_by_the_name_that_was_given(
+    inbox: Inbox, tmp_path: Path, names: list[str], told: list[str], packed: bool
+) -> None:
+    source = zipped(tmp_path / "tape.zip", names) if packed else laid_out(tmp_path / "tape", names)
+    if packed and "tape/more.zip" in names:
+        with zipfile.ZipFile(source, "w") as archive:
+            for name in names:
+                archive.writestr(name, zipped(tmp_path / "inner.zip", ["x.csv"]).read_bytes())
+    with pytest.raises(BadDelivery) as error:
+        inbox.deliver(source, "book", "1")
+    for part in [str(source), *told]:
+        assert part in str(error.value)
+    assert ".unpacked" not in str(error.value) and "\n" not in str(error.value)
+
+
+def test_an_archive_with_a_password_or_two_files_of_one_name_is_refused(inbox: Inbox, tmp_path: Path) -> None:
+    with pytest.raises(BadDelivery, match=r"tape\.zip is protected by a password"):
+        inbox.deliver(zipped(tmp_path / "tape.zip", ["loans.csv"], password=True), "book", "1")
+    with pytest.raises(BadDelivery, match=r"twice\.zip holds two files of the same name"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        inbox.deliver(zipped(tmp_path / "twice.zip", ["loans.csv", "loans.csv"]), "book", "1")
 
 
 @pytest.mark.parametrize("name", ["loans.csv", "loans.csv.gz", "Loans.CSV.zip", "loans.parquet"])
