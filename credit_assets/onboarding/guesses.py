@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 import duckdb
 
+from credit_assets.features.column_auc import single_feature_auc
 from credit_assets.features.contract import KEY_MAY_BE, RESERVED
-from credit_assets.features.guard import single_feature_auc
 from credit_assets.lake.contracts import identifier
 from credit_assets.lake.tables import sql_text
 from credit_assets.onboarding.files import FRACTION, TEXT, WHOLE, BookError, Column, Files, Part, stem, together
