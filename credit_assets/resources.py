@@ -18,6 +18,7 @@ from dagster_duckdb import DuckDBResource
 from filelock import FileLock
 from pydantic import PrivateAttr
 
+from credit_assets.lake.connections import use_utc
 from credit_assets.lake.tables import BATCH, Lake, sql_text
 from credit_assets.project import Project
 
@@ -54,6 +55,7 @@ class LakeResource(dg.ConfigurableResource):
         """The connection; opened at first use."""
         if self._connection is None:
             self._connection = self._stack.enter_context(self.database.get_connection())
+            use_utc(self._connection)
             self._connection.execute(f"SET temp_directory = {sql_text(str(self.scratch))}")
         return self._connection
 

@@ -73,6 +73,16 @@ def test_what_takes_seconds_to_import_is_imported_where_it_is_used(file):
     assert {module.split(".")[0] for module in imports(file, top_only=True)} & HEAVY == set()
 
 
+def test_every_connection_is_opened_by_the_one_function_that_sets_its_time_zone():
+    connecting = {
+        str(file)
+        for file in FILES
+        for node in ast.walk(ast.parse((PACKAGE / file).read_text()))
+        if isinstance(node, ast.Attribute) and ast.unparse(node) == "duckdb.connect"
+    }
+    assert connecting == {"lake/connections.py"}
+
+
 def test_every_room_is_in_the_order():
     found = {file.parts[0] for file in FILES if len(file.parts) > 1}
     assert found == set(ROOMS)

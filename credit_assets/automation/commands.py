@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
-import duckdb
 from dagster._core.storage.asset_check_execution_record import (
     COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES as EVALUATED,
 )
@@ -34,6 +33,7 @@ from credit_assets.automation.sensors import request
 from credit_assets.definitions import build
 from credit_assets.features.queries import load
 from credit_assets.features.versions import FEATURES
+from credit_assets.lake.connections import connect
 from credit_assets.lake.tables import Commit, Lake, TableMissing
 from credit_assets.models import registry
 from credit_assets.models.policy import APPROVE
@@ -212,7 +212,7 @@ def _batch(
     commits = {table: of_table[batch] for table, of_table in written.items() if batch in of_table}
     rows = {table: int(commit.metadata["rows"]) for table, commit in commits.items()}
     figures: dict[str, Any] = {"outcomes_known": None, "approval_rate": None, "score_psi": None, "drift": None}
-    with duckdb.connect() as con:
+    with connect() as con:
 
         def ask(question: str, *tables: str) -> tuple[Any, ...] | None:
             if not all(table in commits for table in tables):

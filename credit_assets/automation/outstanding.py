@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 
-import duckdb
-
 from credit_assets.features.queries import FeatureQuery
 from credit_assets.features.target import Target
 from credit_assets.features.training_set import known_outcomes_sql, rows_to_learn_from
 from credit_assets.features.versions import FEATURES, made_by_other_sql, read_at, same_rows, stands_now
+from credit_assets.lake.connections import connect
 from credit_assets.lake.contracts import identifier
 from credit_assets.lake.tables import MODEL_VERSION, SOURCE, Commit, Lake, Writings, sql_text
 from credit_assets.portfolio import Portfolio
@@ -295,7 +294,7 @@ def _new_outcomes(
         return f"SELECT * FROM ({rows}) WHERE batch IN ({', '.join(map(sql_text, sorted(batches))) or 'NULL'})"
 
     question = known(now) if then is None else f"({known(now)}) EXCEPT ({known(then)})"
-    with duckdb.connect() as con:
+    with connect() as con:
         counted = con.execute(f"SELECT count(*) FROM ({question})").fetchone()
     return int(counted[0]) if counted else 0
 
@@ -371,7 +370,7 @@ def _window(portfolio: Portfolio, lake: Lake) -> list[str]:
     features, applications, outcomes = (f"({lake.query(portfolio.table(table))})" for table in tables)
     keys = f"(SELECT {identifier(portfolio.entity_key)}, batch FROM {features})"
     rows = rows_to_learn_from(portfolio, features=keys, applications=applications, outcomes=outcomes)
-    with duckdb.connect() as con:
+    with connect() as con:
         return [batch for (batch,) in con.execute(f"SELECT DISTINCT batch FROM ({rows})").fetchall()]
 
 
@@ -389,7 +388,7 @@ def outcomes_known(portfolio: Portfolio, lake: Lake, batch: str) -> int:
         f"({lake.query(portfolio.table(table), [batch])})"
         for table in (portfolio.application_table, portfolio.outcomes_table)
     )
-    with duckdb.connect() as con:
+    with connect() as con:
         counted = con.execute(
             f"SELECT count(coalesce({target.sql('o')}, {target.sql('a')})) "
             f"FROM {applications} a LEFT JOIN {outcomes} o USING ({key})"

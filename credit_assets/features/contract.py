@@ -15,6 +15,7 @@ import pandera.pandas as pa
 
 from credit_assets.features.queries import FeatureQuery
 from credit_assets.features.training_set import TEST, TRAIN, VALID
+from credit_assets.lake.connections import connect
 from credit_assets.lake.contracts import column_types
 from credit_assets.schemas.scores import Scores
 from credit_assets.schemas.table import Table
@@ -51,7 +52,7 @@ def feature_contracts(
     exist, or a result without the entity key, is a FeatureError here and not in a run at night.
     """
     contracts: dict[str, type[Table]] = {}
-    con = duckdb.connect()
+    con = connect()
     try:
         for table, model in raw.items():
             columns = ", ".join(f'"{name}" {kind}' for name, kind in column_types(model).items())

@@ -15,6 +15,7 @@ from typing import Any
 import duckdb
 import pandera.pandas as pa
 
+from credit_assets.lake.connections import connect
 from credit_assets.lake.tables import sql_text
 from credit_assets.schemas.table import Relation, Table
 
@@ -362,7 +363,7 @@ def _listed(values: Sequence[Any]) -> str:
 @cache
 def _test_pattern(pattern: str, where: str) -> None:
     try:
-        with duckdb.connect() as con:
+        with connect() as con:
             con.execute(f"SELECT regexp_matches('', {sql_text(pattern)})").fetchall()
     except duckdb.Error as error:
         raise TypeError(f"{where}: the pattern {pattern} does not work in DuckDB: {error}") from error

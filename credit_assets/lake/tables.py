@@ -26,6 +26,8 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from deltalake.transaction import AddAction, create_table_with_add_actions
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
 
+from credit_assets.lake.connections import connect
+
 BATCH = "batch"
 # Years, not Delta's 30 days: an auditor asks for the version a decision was made from.
 CONFIGURATION: dict[str, str | None] = {
@@ -258,7 +260,7 @@ class Lake:
 
     def _empty(self, delta: DeltaTable) -> str:
         columns = pa.schema(delta.schema()).empty_table()
-        types = duckdb.connect().sql("SELECT * FROM columns").types
+        types = connect().sql("SELECT * FROM columns").types
         nulls = ", ".join(f'NULL::{kind} AS "{name}"' for name, kind in zip(columns.column_names, types, strict=True))
         return f"SELECT {nulls} WHERE false"
 

@@ -32,6 +32,7 @@ from credit_assets.features.queries import (
     load,
     raw_lineage,
 )
+from credit_assets.lake.connections import connect
 from credit_assets.lake.contracts import NUMBERS, column_types, identifier, keys, rules
 from credit_assets.lake.tables import BATCH, sql_text
 from credit_assets.portfolio import Portfolio, line_of
@@ -255,7 +256,7 @@ class _Look:
         known = next((list(check.statistics["allowed_values"]) for check in checks if check.name == "isin"), None)
         line = line_of(self.root, ["target"])
         wrong = []
-        with duckdb.connect() as con:
+        with connect() as con:
             con.execute(f"CREATE TABLE applications ({identifier(target.column)} {kind})")
             for word in (*target.bad, *target.good):
                 told = word if isinstance(word, int) else sql_text(word)

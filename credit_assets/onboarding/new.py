@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import yaml
 
+from credit_assets.lake.connections import connect
 from credit_assets.lake.tables import sql_text
 from credit_assets.onboarding import drafts
 from credit_assets.onboarding.check import Checked, Finding, check
@@ -53,7 +53,7 @@ def new(
     _refuse_existing([config, config.with_suffix(".py"), sql])
     with tempfile.TemporaryDirectory(prefix="credit-assets-new-") as folder:
         workspace = Path(folder)
-        with duckdb.connect() as con:
+        with connect() as con:
             con.execute(f"SET memory_limit = '{MEMORY}'")
             con.execute(f"SET temp_directory = {sql_text(str(workspace / 'spill'))}")
             con.execute("SET autoinstall_known_extensions = false; SET autoload_known_extensions = false")

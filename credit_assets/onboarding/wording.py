@@ -8,8 +8,7 @@ import unicodedata
 from collections.abc import Collection
 from functools import cache
 
-import duckdb
-
+from credit_assets.lake.connections import connect
 from credit_assets.lake.contracts import identifier
 
 IN_FULL = {
@@ -109,7 +108,7 @@ def _sql_keywords() -> frozenset[str]:
     """What means something to DuckDB, or to the parser that reads the SQL for its lineage."""
     from sqlglot.dialects.duckdb import DuckDB
 
-    with duckdb.connect() as con:
+    with connect() as con:
         asked = "SELECT keyword_name FROM duckdb_keywords() WHERE keyword_category <> 'unreserved'"
         known = {word for (word,) in con.execute(asked).fetchall()}
     parser = DuckDB.parser_class

@@ -18,6 +18,7 @@ from urllib.parse import unquote
 import duckdb
 import pandas as pd
 
+from credit_assets.lake.connections import connect
 from credit_assets.lake.io_managers import is_text
 from credit_assets.lake.tables import BATCH, MODEL_VERSION, SOURCE, Commit, Lake, TableMissing, sql_files, sql_text
 from credit_assets.models import registry
@@ -82,7 +83,7 @@ def champion_history(tracking_uri: str, name: str) -> pd.DataFrame:
 def timeline(portfolio: Portfolio, lake: Lake, tracking_uri: str) -> pd.DataFrame:
     """Everything that is known to have happened in the portfolio, oldest first, as a `Timeline` table."""
     champions = registry.history(tracking_uri, portfolio.name)
-    with duckdb.connect() as con:
+    with connect() as con:
         facts = [
             *_deliveries(portfolio, lake),
             *_drift(portfolio, lake, con, champions, tracking_uri),

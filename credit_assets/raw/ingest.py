@@ -44,6 +44,9 @@ from credit_assets.schemas.table import Table
 BAD_QUOTES = "quotes do not pair up"
 STRAY_RETURN = "a carriage return inside the line"
 SHOWN = 10
+MOMENTS = {"TIMESTAMP", "TIMESTAMP WITH TIME ZONE", "DATE"}
+# A time with its zone: `02:00:00Z`, `02:00:00+05:30`, `02:00:00 Europe/Paris`.
+ZONED = r"[0-9]:[0-9.]+ *([+-]|[A-Za-z]).*"
 # Above this, a DOUBLE is not every whole number. Larger ones in CSV are read from their digits.
 EXACT = 2**53
 
@@ -292,6 +295,8 @@ def _look_over_parquet(file: Path, target: _Target, where: str, before: int) -> 
 
 
 _KIND = {"VARCHAR": "text", "BOOLEAN": "boolean"}
+# Of what is read from CSV; a BOOLEAN is what it is.
+_KIND_READ = {"VARCHAR": "text"} | dict.fromkeys(FLOATS, "fraction")
 
 
 def _parquet_kind(kind: pa.DataType) -> str:
@@ -397,7 +402,9 @@ def _strict(source: _Source, target: _Target) -> str:
         delivered = source.source if isinstance(source, _Copied) else source
         # Whole numbers are read as DOUBLE, since DuckDB would round 1.5 to 2.
         read = {name: "DOUBLE" if kind in NUMBERS - FLOATS else kind for name, kind in target.types.items()}
-        kinds = {name: "fraction" if read[name] in FLOATS else "same" for name in delivered.columns}
+        # Moments are read as text, since DuckDB would pass over their zone.
+        read |= {name: "VARCHAR" for name, kind in target.types.items() if kind in MOMENTS}
+        kinds = {name: _KIND_READ.get(read[name], "same") for name in delivered.columns}
         columns = {name: read[name] for name in delivered.columns}
         path, number = delivered.plain, "_nth"
         if isinstance(source, _Copied):
@@ -420,7 +427,7 @@ def _strict(source: _Source, target: _Target) -> str:
 
 def _strictly(raw: str, kind: str, wanted: str) -> str:
     value = _typed(raw, kind, wanted)
-    if wanted in NUMBERS - FLOATS:
+    if wanted in NUMBERS - FLOATS or (kind == "text" and wanted in MOMENTS):
         return f"CASE WHEN {raw} IS NULL OR {value} IS NOT NULL THEN {value} ELSE error('wrong type') END"
     return value
 
@@ -430,6 +437,8 @@ def _typed(raw: str, kind: str, wanted: str) -> str:
     if wanted in FLOATS:
         number = f"TRY_CAST({raw} AS {wanted})"
         return f"CASE WHEN NOT isnan({number}) THEN {number} END"
+    if kind == "text" and wanted in MOMENTS:
+        return f"CASE WHEN {_is_zoned(raw)} THEN {_in_utc(raw, wanted)} ELSE TRY_CAST({raw} AS {wanted}) END"
     if wanted not in NUMBERS or kind == "integer":
         return f"TRY_CAST({raw} AS {wanted})"
     number = f"TRY_CAST({raw} AS DOUBLE)" if kind == "text" else raw
@@ -439,6 +448,18 @@ def _typed(raw: str, kind: str, wanted: str) -> str:
         return f"{exact} END"
     digits = f"regexp_full_match({raw}, '\\s*[+-]?[0-9]+([.]0*)?\\s*')"
     return f"{exact} WHEN {digits} THEN TRY_CAST({raw} AS {wanted}) END"
+
+
+def _is_zoned(raw: str) -> str:
+    return f"regexp_matches({raw}, {sql_text(ZONED)})"
+
+
+def _in_utc(raw: str, wanted: str) -> str:
+    """SQL: the moment with a zone, written as text, in UTC; null if it is none. DuckDB wants seconds, and no blank
+    before an offset."""
+    seconds = f"regexp_replace({raw}, '([ T][0-9]{{1,2}}:[0-9]{{2}})( *[+-]| *[A-Za-z])', '\\1:00\\2')"
+    joined = f"regexp_replace({seconds}, ' +([+-][0-9:]+)$', '\\1')"
+    return f"CAST(TRY_CAST({joined} AS TIMESTAMP WITH TIME ZONE) AS {wanted})"
 
 
 def _no_rows(target: _Target) -> str:

@@ -16,6 +16,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from credit_assets.lake.connections import connect
 from credit_assets.lake.contracts import shorten
 from credit_assets.lake.tables import sql_text
 from credit_assets.portfolio import Portfolio
@@ -113,7 +114,7 @@ def cut(files: Mapping[Path, Sequence[str]], column: str, every: Every, workspac
 def _cut(source: CsvFile, column: str, every: Every, workspace: Path, notes: Counter[str]) -> dict[str, int]:
     """Write the file's parts; the rows of each batch."""
     parts: dict[str, _Part] = {}
-    with duckdb.connect() as con, contextlib.ExitStack() as opened:
+    with connect() as con, contextlib.ExitStack() as opened:
         for rows in rows_of(source, notes):
             batches = _batches(con, rows, source, column, every)
             names, of_row = np.unique(batches, return_inverse=True)

@@ -16,12 +16,14 @@ import duckdb
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa
+import pandera.typing
 import pyarrow
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from credit_assets.lake.connections import connect
 from credit_assets.lake.tables import Lake, TableMissing
 from credit_assets.raw.delivery import BadDelivery
 from credit_assets.raw.ingest import Ingested, ingest
@@ -67,7 +69,7 @@ PARENTS = {"loans": "SELECT unnest([1, 2, 3]) AS ID", "agents": "SELECT 7 AS ID"
 
 @pytest.fixture
 def con() -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect() as connection:
+    with connect() as connection:
         yield connection
 
 
@@ -845,3 +847,47 @@ def test_the_real_sample_is_accepted_whole(bring: Ingest, real_data: Path) -> No
     names = ["application_train.csv.gz", "application_test.csv.gz"]
     ingested = bring({name: (folder / name).read_bytes() for name in names}, TABLES["applications"], share=0)
     assert ingested.rows_in == ingested.rows_kept == 3549 + 1972
+
+
+# -- moments ----------------------------------------------------------------------------------------
+
+
+class Moment(Table):
+    ID: np.int32 = pa.Field(unique=True)
+    AT: pd.Timestamp = pa.Field(nullable=True)
+    DAY: pandera.typing.Date = pa.Field(nullable=True)
+
+
+ZONED = {
+    "2024-01-01 23:30:00-05:00": "2024-01-02 04:30:00",
+    "2024-01-01T02:00:00.25+0530": "2023-12-31 20:30:00.250000",
+    "2024-01-01T02:00:00Z": "2024-01-01 02:00:00",
+    "2024-07-01 02:00:00 America/New_York": "2024-07-01 06:00:00",
+    "2024-01-01 02:00 +02:00": "2024-01-01 00:00:00",
+    "2024-01-01 02:00:00": "2024-01-01 02:00:00",
+    "2024-01-01": "2024-01-01 00:00:00",
+}
+
+
+@pytest.mark.parametrize("bad_row", ["", "99,no moment,\n"])
+def test_a_moment_with_a_zone_is_stored_in_utc_from_a_clean_file_and_line_by_line(
+    bring: Ingest, con: Any, lake: Lake, bad_row: str
+) -> None:
+    written = "".join(f"{n},{text},{text}\n" for n, text in enumerate(ZONED))
+    ingested = bring({"moments.csv": f"ID,AT,DAY\n{written}{bad_row}"}, Moment)
+    assert ingested.rows_quarantined == bool(bad_row)
+    stored = rows(con, lake, "book/moments")
+    assert [str(at) for _, at, _ in stored] == list(ZONED.values())
+    assert [str(day) for _, _, day in stored] == [text[:10] for text in ZONED.values()]
+
+
+def test_a_moment_with_a_zone_is_the_same_from_parquet_as_from_csv(bring: Ingest, con: Any, lake: Lake) -> None:
+    at = pd.to_datetime(["2024-01-01 23:30:00"]).tz_localize("America/New_York")
+    frame = pd.DataFrame({"ID": np.array([1], np.int32), "AT": at, "DAY": at})
+    bring({"moments.csv": frame.to_csv(index=False)}, Moment)
+    from_csv = rows(con, lake, "book/moments")
+    content = io.BytesIO()
+    frame.to_parquet(content)
+    bring({"moments.parquet": content.getvalue()}, Moment)
+    assert rows(con, lake, "book/moments") == from_csv
+    assert str(from_csv[0][1]) == "2024-01-02 04:30:00"

@@ -6,10 +6,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 
+from credit_assets.lake.connections import connect
 from credit_assets.raw.sample.applications import Columns
 from credit_assets.raw.sample.draws import Words
 
@@ -37,7 +37,7 @@ class TableFile:
         table = as_arrow(columns)
         first = not self.path.exists()
         target = self.path if first else self.path.with_suffix(".part")
-        with duckdb.connect(config={"threads": 1}) as connection:
+        with connect(threads=1) as connection:
             connection.register("chunk", table)
             quoted = str(target).replace("'", "''")
             connection.execute(f"COPY chunk TO '{quoted}' (FORMAT csv, HEADER {str(first).lower()}, DELIMITER ',')")
