@@ -41,6 +41,7 @@ from credit_assets.monitoring.performance import (
     too_few,
 )
 from credit_assets.monitoring.plots import default_rate_by_band
+from credit_assets.monitoring.reference_batches import Standing, standing
 from credit_assets.portfolio import Portfolio
 from credit_assets.project import Project
 from credit_assets.resources import LakeResource, batches
@@ -140,16 +141,17 @@ def assets(portfolio: Portfolio, project: Project, queries: Mapping[str, Feature
         told = summary(drift, config, weights)
         missing = told_of_both(missing_moved(learned, config), missing_moved(since, config))
         new = told_of_both(new_categories(learned, config), new_categories(since, config))
+        stands = _standing(lake, portfolio, version, context.partition_key)
         applicants = volume(told.rows_batch, _earlier_volumes(lake, portfolio, context.partition_key), config)
         return dg.MaterializeResult(
             value=drift,
             metadata=_metadata(drift, told) | {"model_version": number},
             check_results=[
                 _as_learned(context, lake, version, against),
-                checks.features_drifted(features_key, told, against),
-                checks.features_usable(features_key, unusable(learned, config, weights), against),
-                checks.missingness_stable(features_key, missing, against),
-                checks.no_new_categories(features_key, new, against),
+                checks.features_drifted(features_key, told, stands, against),
+                checks.features_usable(features_key, unusable(learned, config, weights), stands, against),
+                checks.missingness_stable(features_key, missing, stands, against),
+                checks.no_new_categories(features_key, new, stands, against),
                 checks.volume_as_usual(features_key, applicants, against),
             ],
         )
@@ -195,7 +197,14 @@ def assets(portfolio: Portfolio, project: Project, queries: Mapping[str, Feature
         return dg.MaterializeResult(
             value=drift,
             metadata=metadata,
-            check_results=[checks.scores_drifted(scores_key, drift, _against(context, number))],
+            check_results=[
+                checks.scores_drifted(
+                    scores_key,
+                    drift,
+                    _standing(lake, portfolio, version, context.partition_key),
+                    _against(context, number),
+                )
+            ],
         )
 
     @dg.asset(
@@ -369,6 +378,20 @@ def _learned_from(lake: LakeResource, portfolio: Portfolio, tags: dict[str, str]
     """The applicants in the training or validation part of the training set that a model learned from."""
     rows = lake.connection.sql(_training_set(lake, portfolio, tags)).filter(f"fold <> '{TEST}'")
     return rows.project(f"{identifier(portfolio.entity_key)} AS applicant").distinct().fetchnumpy()["applicant"]
+
+
+def _standing(lake: LakeResource, portfolio: Portfolio, version: "ModelVersion", batch: str) -> Standing:
+    """What the batch is to the version: part of what it was made from, older, or new to it."""
+    training_set = portfolio.table("training_set")
+    return standing(
+        lake.connection,
+        lake.lake,
+        training_set=training_set,
+        training_set_version=registry.learned_from(version, training_set),
+        features=portfolio.table(FEATURES),
+        batch=batch,
+        model_version=int(version.version),
+    )
 
 
 def _earlier_volumes(lake: LakeResource, portfolio: Portfolio, batch: str) -> list[int]:

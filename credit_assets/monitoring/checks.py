@@ -1,7 +1,8 @@
 """Drift and performance as asset checks, each result with the batch and the model version it was held against. What
 fails is judged in `drift.py` (by effect size, never by p-value alone) and `performance.py`.
 
-Of those that are errors a failure is acted on: it re-trains, rolls back or stops the scores. Warnings are told.
+A failure of severity ERROR starts a re-training or a rollback, or stops the scores; a warning is reported. Drift of a
+batch that the version was made from, or of an older one, fails no check: it is described, with the reason.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ import pandas as pd
 
 from credit_assets.monitoring.drift import DriftSummary
 from credit_assets.monitoring.judgement import Judgement
+from credit_assets.monitoring.reference_batches import Standing
 
 FEATURES_DRIFTED, FEATURES_USABLE, SCORES_DRIFTED = "features_stable", "features_usable", "scores_stable"
 AS_LEARNED, MISSINGNESS, NEW_CATEGORIES, VOLUME = (
@@ -109,13 +111,16 @@ def features_as_learned(asset: dg.AssetKey, other: Sequence[str], mend: str, aga
     )
 
 
-def features_drifted(asset: dg.AssetKey, told: DriftSummary, against: Against) -> dg.AssetCheckResult:
+def features_drifted(
+    asset: dg.AssetKey, told: DriftSummary, standing: Standing, against: Against
+) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         asset_key=asset,
         check_name=FEATURES_DRIFTED,
-        passed=told.verdict != "shifted",
-        description=told.words,
+        passed=told.verdict != "shifted" or not standing.is_news,
+        description=_with(standing, told.words),
         metadata={
+            "standing": standing.kind,
             "shifted": told.shifted,
             "moderate": told.moderate,
             "shifted_share": told.shifted_share,
@@ -124,36 +129,47 @@ def features_drifted(asset: dg.AssetKey, told: DriftSummary, against: Against) -
     )
 
 
-def features_usable(asset: dg.AssetKey, why: Mapping[str, str], against: Against) -> dg.AssetCheckResult:
+def features_usable(
+    asset: dg.AssetKey, why: Mapping[str, str], standing: Standing, against: Against
+) -> dg.AssetCheckResult:
+    """Of a batch that the version learned from every feature is usable: it knows what they look like there."""
+    learned = standing.kind == "learned"
+    description = "Every feature the champion relies on is there and varies."
+    if why:
+        description = _with(standing, f"Not usable: {_listed(why)}.") if learned else f"Not usable: {_listed(why)}."
     return dg.AssetCheckResult(
         asset_key=asset,
         check_name=FEATURES_USABLE,
-        passed=not why,
-        description=f"Not usable: {_listed(why)}"
-        if why
-        else "Every feature the champion relies on is there and varies.",
+        passed=not why or learned,
+        description=description,
         metadata={"unusable": len(why), **against},
     )
 
 
-def missingness_stable(asset: dg.AssetKey, moved: Mapping[str, str], against: Against) -> dg.AssetCheckResult:
+def missingness_stable(
+    asset: dg.AssetKey, moved: Mapping[str, str], standing: Standing, against: Against
+) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         asset_key=asset,
         check_name=MISSINGNESS,
-        passed=not moved,
+        passed=not moved or not standing.is_news,
         severity=dg.AssetCheckSeverity.WARN,
-        description=_listed(moved) or "Features are missing about as often as in training.",
+        description=_with(standing, f"Missing at another rate than in training: {_listed(moved)}.")
+        if moved
+        else "Features are missing about as often as in training.",
         metadata={"features": len(moved), **against},
     )
 
 
-def no_new_categories(asset: dg.AssetKey, found: Mapping[str, str], against: Against) -> dg.AssetCheckResult:
+def no_new_categories(
+    asset: dg.AssetKey, found: Mapping[str, str], standing: Standing, against: Against
+) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         asset_key=asset,
         check_name=NEW_CATEGORIES,
-        passed=not found,
+        passed=not found or not standing.is_news,
         severity=dg.AssetCheckSeverity.WARN,
-        description=f"In categories never seen in training: {_listed(found)}"
+        description=_with(standing, f"In categories never seen in training: {_listed(found)}.")
         if found
         else "Hardly a row has a category that training had not.",
         metadata={"features": len(found), **against},
@@ -164,15 +180,20 @@ def volume_as_usual(asset: dg.AssetKey, judged: Judgement, against: Against) -> 
     return _of_judgement(asset, VOLUME, judged, dg.AssetCheckSeverity.WARN, against)
 
 
-def scores_drifted(asset: dg.AssetKey, drift: pd.DataFrame, against: Against) -> dg.AssetCheckResult:
+def scores_drifted(
+    asset: dg.AssetKey, drift: pd.DataFrame, standing: Standing, against: Against
+) -> dg.AssetCheckResult:
     """Of the score alone: the features have a check of their own, and one shift is one failure."""
     [score] = drift.to_dict("records")
     return dg.AssetCheckResult(
         asset_key=asset,
         check_name=SCORES_DRIFTED,
-        passed=score["verdict"] != "shifted",
-        description=f"Score {score['verdict']}: PSI {score['psi']:.3f}, KS {score['ks']:.3f}; {score['change']}.",
-        metadata={"psi": float(score["psi"]), "ks": float(score["ks"]), **against},
+        passed=score["verdict"] != "shifted" or not standing.is_news,
+        description=_with(
+            standing,
+            f"The score is {score['verdict']}: PSI {score['psi']:.3f}, KS {score['ks']:.3f}; {score['change']}.",
+        ),
+        metadata={"standing": standing.kind, "psi": float(score["psi"]), "ks": float(score["ks"]), **against},
     )
 
 
@@ -198,6 +219,10 @@ def _of_judgement(
         description=judged.words,
         metadata={**judged.numbers, **against},
     )
+
+
+def _with(standing: Standing, description: str) -> str:
+    return f"{standing.description} {description}".lstrip()
 
 
 def _listed(why: Mapping[str, str]) -> str:

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
+from credit_assets.automation.retraining import RETRAINS, failures
 from credit_assets.automation.runs import execute
 from credit_assets.definitions import build
 from credit_assets.evaluation.metrics import evaluate
@@ -211,10 +212,10 @@ def test_without_columns_to_draw_there_is_no_drift_page(project: Project, scored
     assert page.stat().st_mtime_ns == before
 
 
-def part(project: Project, *tables: str) -> tuple[str, tuple[str, ...]]:
+def part(project: Project, *tables: str, batch: str = OPEN) -> tuple[str, tuple[str, ...]]:
     """Of the job `score`, for the open batch, these assets alone: the run, and what it could not do."""
     with inside(project), instance_of(project) as instance:
-        outcome = execute(instance, build(BOOK, project), BOOK, "score", OPEN, lambda line: None, tables)
+        outcome = execute(instance, build(BOOK, project), BOOK, "score", batch, lambda line: None, tables)
     return outcome.run_id, outcome.errors
 
 
@@ -289,3 +290,32 @@ def test_scores_of_a_deleted_version_are_judged_no_more(project: Project, delete
         assert deleted.checks[name].description == "Not judged: version 2 is no longer registered."
     _, errors = part(project, "score_drift")
     assert errors[0].startswith("Version 2 of home_credit, which scored 2026-03, is no longer registered")
+
+
+def test_only_batches_that_the_champion_was_not_made_from_ask_for_a_training(
+    project: Project, deleted: Told, tmp_path: Path
+) -> None:
+    """A champion whose reference says that all amounts and shares were half as large: every batch lies far from it."""
+    third, uri = register_again(project, trees=1), project.tracking_uri
+    config, portfolio = Portfolio.load(project, BOOK).drift, Portfolio.load(project, BOOK)
+    now, pds = table(project, "features", OPEN), table(project, "scores", OPEN)[["pd"]]
+    then = now.assign(**now[now.select_dtypes("number").columns].fillna(0) / 2)
+    with inside(project), duckdb.connect() as con:
+        model, version = registry.load(uri, BOOK, third)
+        reference = Reference.build(con.from_df(then), model.features, config, "pd", con.from_df(pds / 2))
+        reference.save(tmp_path / registry.DRIFT_REFERENCE)
+        registry.log_evidence(uri, version.run_id, {}, {"": tmp_path})
+        registry.promote(uri, BOOK, third, by="hand", why="to see what asks for a training")
+    configure(project, {"drift": {"missing_rise": 0.999}})
+    checks = {batch: checks_of(project, part(project, "feature_drift", batch=batch)[0]) for batch in (LEARNED, OPEN)}
+    assert {batch: check[FEATURES_DRIFTED].passed for batch, check in checks.items()} == {
+        LEARNED: True,
+        OPEN: False,
+    }
+    assert all(check[FEATURES_DRIFTED].metadata["shifted"].value > 0 for check in checks.values())
+    learned = str(checks[LEARNED][FEATURES_DRIFTED].description)
+    assert learned.startswith("No alarm is raised: before its promotion version 3 learned from 1,")
+    assert " Shifted: " in learned
+    with instance_of(project) as instance:
+        failed = failures(instance, portfolio, RETRAINS, third)
+    assert [(failure.check, failure.batch) for failure in failed] == [(FEATURES_DRIFTED, OPEN)]

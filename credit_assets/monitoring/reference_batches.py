@@ -1,0 +1,83 @@
+"""What a batch is to the model version that it is held against: part of what the version was made from, older than
+that, or new to it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Literal
+
+import duckdb
+
+from credit_assets.features.training_set import TEST
+from credit_assets.features.versions import read_at, same_rows
+from credit_assets.lake.tables import Lake
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A batch's place in the history of a model version; `description` is one or two sentences, empty for a new batch.
+
+    `learned`: the version learned from the batch as it is now. `tested`: it was tested on the batch before its
+    promotion. `older`: the batch is older than all of these. `new`: none of them, so that a shift is news.
+    """
+
+    kind: Literal["learned", "tested", "older", "new"]
+    description: str = ""
+
+    @property
+    def is_news(self) -> bool:
+        """Whether a shift of the batch is one that the version has not met."""
+        return self.kind == "new"
+
+
+def standing(
+    con: duckdb.DuckDBPyConnection,
+    lake: Lake,
+    *,
+    training_set: str,
+    training_set_version: int,
+    features: str,
+    batch: str,
+    model_version: int,
+) -> Standing:
+    """The standing of a batch, by the training set that the model version was made from.
+
+    `training_set` and `features` are tables of the lake. A batch that has been delivered again with other rows
+    since it was learned from, or tested on, is new.
+    """
+    taken = con.sql(
+        f"SELECT batch, count(*) FILTER (WHERE fold <> '{TEST}'), count(*) FILTER (WHERE fold = '{TEST}') "
+        f"FROM ({lake.query(training_set, version=training_set_version)}) GROUP BY batch"
+    ).fetchall()
+    rows = {name: (int(learned), int(tested)) for name, learned, tested in taken}
+    if batch not in rows:
+        oldest = min(rows)
+        if batch < oldest:
+            return Standing(
+                "older",
+                f"No alarm is raised: the batch is older than {oldest}, the oldest that version {model_version} was "
+                "made from.",
+            )
+        return Standing("new")
+    learned, tested = rows[batch]
+    made = "learned from" if learned else "was tested on"
+    if not _unchanged(lake, training_set, training_set_version, features, batch):
+        return Standing("new", f"The batch was delivered again since version {model_version} {made} it.")
+    applicants = int(lake.batches(features)[batch].metadata["rows"])
+    return Standing(
+        "learned" if learned else "tested",
+        f"No alarm is raised: before its promotion version {model_version} learned from {learned:,} of the batch's "
+        f"{applicants:,} applicants, and was tested on {tested:,}.",
+    )
+
+
+def _unchanged(lake: Lake, training_set: str, version: int, features: str, batch: str) -> bool:
+    """Whether the batch's features are made of the same rows as those that went into the training set."""
+    [made] = [commit for commit in lake.history(training_set) if commit.version == version]
+    then_version = json.loads(made.metadata["inputs"])[features]
+    now = lake.batches(features)[batch]
+    if now.version <= then_version:
+        return True
+    then = read_at(lake.writings, features, batch, then_version)
+    return then is not None and same_rows(lake.writings, features, then, now)

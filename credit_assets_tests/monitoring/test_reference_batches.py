@@ -1,0 +1,111 @@
+"""What a batch is to a model version: read off the training set that the version was made from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from credit_assets.lake.tables import SOURCE, Lake
+from credit_assets.monitoring.reference_batches import Standing, standing
+
+FEATURES, APPLICATIONS, TRAINING_SET = "book/features", "book/applications", "book/training_set"
+
+
+@pytest.fixture
+def con() -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect() as connection:
+        yield connection
+
+
+@pytest.fixture
+def lake(tmp_path: Path, con: duckdb.DuckDBPyConnection) -> Lake:
+    """Five batches of ten applicants: the second and third learned from, the fourth tested on. Of the third only six
+    outcomes were known."""
+    lake = Lake(tmp_path / "lake")
+    for number in range(1, 6):
+        deliver(lake, con, f"2026-0{number}")
+    folds = [("2026-02", "train", 8), ("2026-02", "valid", 2), ("2026-03", "train", 6), ("2026-04", "test", 10)]
+    rows = " UNION ALL ".join(
+        f"SELECT '{batch}' AS batch, '{fold}' AS fold FROM range({n})" for batch, fold, n in folds
+    )
+    lake.replace(con, rows, TRAINING_SET, None, {"inputs": json.dumps({FEATURES: lake.version(FEATURES)})})
+    return lake
+
+
+def deliver(lake: Lake, con: duckdb.DuckDBPyConnection, batch: str, content: str = "first", rows: int = 10) -> None:
+    """The batch's applications and, from them, its features."""
+    source = {SOURCE: json.dumps({"applications.csv": content}), "inputs": "{}"}
+    made = lake.replace(con, f"FROM range({rows})", APPLICATIONS, batch, source)
+    lake.replace(con, f"FROM range({rows})", FEATURES, batch, {"inputs": json.dumps({APPLICATIONS: made})})
+
+
+def of(lake: Lake, con: duckdb.DuckDBPyConnection, batch: str) -> Standing:
+    return standing(
+        con,
+        lake,
+        training_set=TRAINING_SET,
+        training_set_version=0,
+        features=FEATURES,
+        batch=batch,
+        model_version=7,
+    )
+
+
+@pytest.mark.parametrize(
+    ("batch", "kind", "description"),
+    [
+        (
+            "2026-01",
+            "older",
+            "No alarm is raised: the batch is older than 2026-02, the oldest that version 7 was made from.",
+        ),
+        (
+            "2026-02",
+            "learned",
+            "No alarm is raised: before its promotion version 7 learned from 10 of the batch's 10 applicants, and was "
+            "tested on 0.",
+        ),
+        (
+            "2026-03",
+            "learned",
+            "No alarm is raised: before its promotion version 7 learned from 6 of the batch's 10 applicants, and was "
+            "tested on 0.",
+        ),
+        (
+            "2026-04",
+            "tested",
+            "No alarm is raised: before its promotion version 7 learned from 0 of the batch's 10 applicants, and was "
+            "tested on 10.",
+        ),
+        ("2026-05", "new", ""),
+    ],
+)
+def test_each_batch_has_its_place(lake, con, batch, kind, description) -> None:
+    assert of(lake, con, batch) == Standing(kind, description)
+
+
+def test_a_batch_within_the_window_of_which_nothing_was_learned_is_new(lake, con) -> None:
+    deliver(lake, con, "2026-03b")
+    assert of(lake, con, "2026-03b").kind == "new"
+
+
+def test_the_same_files_read_again_are_still_what_was_learned_from(lake, con) -> None:
+    deliver(lake, con, "2026-02")
+    assert of(lake, con, "2026-02").kind == "learned"
+
+
+@pytest.mark.parametrize(("batch", "made"), [("2026-02", "learned from"), ("2026-04", "was tested on")])
+def test_a_corrected_delivery_is_new_and_says_why(lake, con, batch, made) -> None:
+    deliver(lake, con, batch, content="corrected")
+    assert of(lake, con, batch) == Standing("new", f"The batch was delivered again since version 7 {made} it.")
+    deliver(lake, con, batch)
+    assert of(lake, con, batch).kind != "new", "the first files are back"
+
+
+def test_a_corrected_delivery_of_an_older_batch_is_no_news_to_the_version(lake, con) -> None:
+    deliver(lake, con, "2026-01", content="corrected")
+    assert of(lake, con, "2026-01").kind == "older"
