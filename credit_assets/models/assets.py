@@ -14,8 +14,9 @@ from credit_assets.features.queries import FeatureQuery
 from credit_assets.features.training_set import TEST, training_frame
 from credit_assets.lake.io_managers import column_schema, contract, frame_table
 from credit_assets.models import registry
+from credit_assets.models.baseline import fit_logistic
 from credit_assets.models.design_matrix import DesignMatrix, fold_table
-from credit_assets.models.estimators import Folds, fit_logistic, fit_pd_model
+from credit_assets.models.estimators import Folds, fit_pd_model
 from credit_assets.models.importance import importance, leading
 from credit_assets.models.policy import cut_off
 from credit_assets.models.tuning import tune
@@ -125,22 +126,24 @@ def assets(portfolio: Portfolio, project: Project, features: FeatureQuery) -> li
     def logistic_regression(
         context: dg.AssetExecutionContext, training_set: duckdb.DuckDBPyRelation
     ) -> dg.MaterializeResult:
-        """The honest baseline on the same rows and features; the table holds its PDs of the test rows."""
+        """The baseline on the same rows and features: logistic regression on quantile bins and quantile scores, with
+        missing values in a bin of their own. The table holds its PDs of the test rows."""
         frame = training_frame(training_set)
         names = feature_names(frame, key)
-        model = fit_logistic(DesignMatrix.of(frame, names, key, config.encodings))
+        model = fit_logistic(DesignMatrix.of(frame, names, key, config.encodings), config)
+        penalty = {"inverse_penalty": float(model.regression.C), "bin_weight": model.bin_weight}
         test = frame[frame["fold"] == TEST]
         run_id = registry.log_baseline(
             model,
             run_name="logistic_regression",
-            params={"features": len(names)},
+            params=penalty | {"features": len(names)},
             metrics={},
             tags=_tags(context, portfolio),
             **_tracking(context, project),
         )
         return dg.MaterializeResult(
             value=pd.DataFrame({"applicant": test[key], "batch": test["batch"], "pd": model.pd(test)}),
-            metadata={"features": len(names), "mlflow_run_id": run_id},
+            metadata=penalty | {"features": len(names), "mlflow_run_id": run_id},
         )
 
     return [xgboost, logistic_regression]

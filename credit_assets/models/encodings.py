@@ -5,7 +5,7 @@ Which features are encoded so is the configuration's; which rows are learned fro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -115,3 +115,17 @@ def _drawn(rows: np.ndarray, bads: np.ndarray, credibility: float, rate: float) 
     np.divide(rows, rows + credibility, out=weight, where=rows > 0)
     own = np.divide(bads, rows, out=np.full(len(rows), rate), where=rows > 0)
     return weight * own + (1 - weight) * rate
+
+
+def encodings_as_json(categories: Mapping[str, Sequence[str]], encodings: Mapping[str, Encoding]) -> dict[str, Any]:
+    """The categories and encodings of a model, to be written as JSON."""
+    return {"categories": categories, "encodings": {name: encoding.as_json() for name, encoding in encodings.items()}}
+
+
+def encodings_from_json(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What `encodings_as_json` wrote; a model without encodings may lack them."""
+    encodings = facts.get("encodings", {})
+    return {
+        "categories": {name: tuple(words) for name, words in facts["categories"].items()},
+        "encodings": {name: Encoding.from_json(encoding) for name, encoding in encodings.items()},
+    }

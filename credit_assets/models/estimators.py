@@ -1,13 +1,13 @@
-"""The models, how they are fitted and how they answer: XGBoost serves, logistic regression is the baseline.
+"""The model that is served: XGBoost with its calibration, how it is fitted and how it predicts.
 
-How their parameters are found is in `tuning.py`; where they are kept in `registry.py`.
+How its parameters are found is in `tuning.py`, the baseline in `baseline.py`, the registry in `registry.py`.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -18,23 +18,15 @@ import numpy as np
 from pandas import DataFrame
 from scipy.special import logit
 
-from credit_assets.features.training_set import hash_share
 from credit_assets.models.calibration import Platt, fit_platt
 from credit_assets.models.config import TrainingConfig
 from credit_assets.models.design_matrix import MAX_BIN, DesignMatrix, encode, feature_types
-from credit_assets.models.encodings import Encoding
+from credit_assets.models.encodings import Encoding, encodings_as_json, encodings_from_json
 
 if TYPE_CHECKING:
     import xgboost
-    from sklearn.pipeline import Pipeline
 
 T = TypeVar("T")
-
-BASELINE_C = 0.003
-"""Inverse strength of the baseline's L2 penalty, on standardised columns."""
-
-BASELINE_ROWS = 60_000
-"""Rows the baseline learns from at most: its coefficients are settled by then, and each row costs 8 KB."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +86,7 @@ class PDModel:
         self.booster.save_model(folder / "booster.ubj")
         facts = {
             "features": self.features,
-            **_words_as_json(self.categories, self.encodings),
+            **encodings_as_json(self.categories, self.encodings),
             "calibration": asdict(self.calibration),
         }
         (folder / "model.json").write_text(json.dumps(facts, indent=1))
@@ -109,59 +101,10 @@ class PDModel:
         booster.load_model(folder / "booster.ubj")
         return cls(
             features=tuple(facts["features"]),
-            **_words_from_json(facts),
+            **encodings_from_json(facts),
             booster=booster,
             calibration=Platt(**facts["calibration"]),
         )
-
-
-@dataclass(frozen=True)
-class LogisticBaseline:
-    """The honest baseline: logistic regression on the same features and rows."""
-
-    features: tuple[str, ...]
-    categories: dict[str, tuple[str, ...]]
-    encodings: dict[str, Encoding]
-    pipeline: Pipeline
-
-    def pd(self, frame: DataFrame) -> np.ndarray:
-        """Probability of default, (rows,). Logistic regression is its own calibration."""
-        return self.pipeline.predict_proba(encode(frame, self.features, self.categories, self.encodings))[:, 1]
-
-    def save(self, folder: Path) -> None:
-        """Write the model as `pipeline.skops` and `model.json`, formats that run no code when read."""
-        import skops.io
-
-        folder.mkdir(parents=True, exist_ok=True)
-        skops.io.dump(self.pipeline, folder / "pipeline.skops")
-        facts = {"features": self.features, **_words_as_json(self.categories, self.encodings)}
-        (folder / "model.json").write_text(json.dumps(facts, indent=1))
-
-    @classmethod
-    def load(cls, folder: Path) -> LogisticBaseline:
-        """Read what `save` wrote."""
-        import skops.io
-
-        facts = json.loads((folder / "model.json").read_text())
-        return cls(
-            features=tuple(facts["features"]),
-            **_words_from_json(facts),
-            # The one type of a plain pipeline that skops does not trust by itself.
-            pipeline=skops.io.load(folder / "pipeline.skops", trusted=["numpy.dtype"]),
-        )
-
-
-def _words_as_json(categories: Mapping[str, Sequence[str]], encodings: Mapping[str, Encoding]) -> dict[str, Any]:
-    return {"categories": categories, "encodings": {name: encoding.as_json() for name, encoding in encodings.items()}}
-
-
-def _words_from_json(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a model from before there were encodings, too."""
-    encodings = facts.get("encodings", {})
-    return {
-        "categories": {name: tuple(words) for name, words in facts["categories"].items()},
-        "encodings": {name: Encoding.from_json(encoding) for name, encoding in encodings.items()},
-    }
 
 
 class Folds:
@@ -294,43 +237,3 @@ def fit_pd_model(
         }
     )
     return PDModel(design.features, design.native, encodings, booster, calibration), held_out
-
-
-def fit_logistic(design: DesignMatrix) -> LogisticBaseline:
-    """Fit the baseline on the training part: medians for what is missing, with a column that says so.
-
-    Numbers (encoded words are such) are standardised, words one-hot, coefficients held down by an L2 penalty.
-    """
-    from sklearn.compose import ColumnTransformer
-    from sklearn.impute import SimpleImputer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import OneHotEncoder, StandardScaler
-    from threadpoolctl import threadpool_limits
-
-    words = [position for position, feature in enumerate(design.features) if feature in design.native]
-    numbers = [position for position, feature in enumerate(design.features) if feature not in design.native]
-    pipeline = make_pipeline(
-        ColumnTransformer(
-            [
-                (
-                    "numbers",
-                    make_pipeline(
-                        SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True),
-                        StandardScaler(),
-                    ),
-                    numbers,
-                ),
-                ("words", OneHotEncoder(handle_unknown="ignore", sparse_output=False), words),
-            ]
-        ),
-        LogisticRegression(C=BASELINE_C, max_iter=500),
-    )
-    rows = np.flatnonzero(design.training)
-    if len(rows) > BASELINE_ROWS:
-        rows = rows[np.argsort(hash_share(design.keys[rows], "baseline"), kind="stable")[:BASELINE_ROWS]]
-    values, encodings = design.learned(rows)
-    # One thread: the order in which BLAS adds up, and with it the last bits, depends on their number.
-    with threadpool_limits(limits=1):
-        pipeline.fit(values, design.target[rows])
-    return LogisticBaseline(design.features, design.native, encodings, pipeline)

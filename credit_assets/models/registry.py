@@ -18,7 +18,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from credit_assets.models.estimators import LogisticBaseline, PDModel
+from credit_assets.models.baseline import LogisticBaseline
+from credit_assets.models.estimators import PDModel
 from credit_assets.project import code_version, git_commit
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The served model and the baseline: exact reasons, the same bits again, nothing learned from the test."""
+"""The served model: exact reasons, the same bits again, nothing learned from the test; the baseline beside it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import pytest
 from scipy.special import logit
 from sklearn.metrics import roc_auc_score
 
-from credit_assets.models import estimators
+from credit_assets.models.baseline import LogisticBaseline, fit_logistic
 from credit_assets.models.config import TrainingConfig
 from credit_assets.models.design_matrix import DesignMatrix
 from credit_assets.models.encodings import Kind
-from credit_assets.models.estimators import Folds, LogisticBaseline, PDModel, fit_logistic, fit_pd_model
+from credit_assets.models.estimators import Folds, PDModel, fit_pd_model
 from credit_assets_tests.models.conftest import FEATURES
 
 PARAMS = {"max_depth": 3, "learning_rate": 0.1, "subsample": 0.7, "colsample_bytree": 0.6}
@@ -142,7 +142,7 @@ def test_a_model_with_encodings_sees_the_words_of_a_frame_by_them_and_keeps_them
 ) -> None:
     design = DesignMatrix.of(towns, [*FEATURES, "town"], "SK_ID_CURR", ENCODINGS)
     model, held_out = fitted(design)
-    baseline = fit_logistic(design)
+    baseline = fit_logistic(design, TrainingConfig())
     assert model.text == {"employer", "town"} and model.categories == {}
     test = towns[towns["fold"] == "test"]
     assert roc_auc_score(test["target"], model.pd(test)) > 0.7
@@ -192,8 +192,8 @@ def test_outcomes_of_the_test_change_nothing(model: PDModel, training_set: pd.Da
     again, _ = fitted(design)
     np.testing.assert_array_equal(again.pd(training_set), model.pd(training_set))
     baseline, before = (
-        fit_logistic(design),
-        fit_logistic(DesignMatrix.of(training_set, FEATURES, "SK_ID_CURR")),
+        fit_logistic(design, TrainingConfig()),
+        fit_logistic(DesignMatrix.of(training_set, FEATURES, "SK_ID_CURR"), TrainingConfig()),
     )
     np.testing.assert_array_equal(baseline.pd(training_set), before.pd(training_set))
 
@@ -215,10 +215,10 @@ def test_a_large_training_part_is_fitted_on_one_pair(training_set: pd.DataFrame,
 
 FIT = """
 import sys, hashlib
-from credit_assets.models import estimators
+from credit_assets.models.baseline import fit_logistic
 from credit_assets.models.config import TrainingConfig
 from credit_assets.models.design_matrix import DesignMatrix
-from credit_assets.models.estimators import Folds, fit_logistic, fit_pd_model
+from credit_assets.models.estimators import Folds, fit_pd_model
 from credit_assets_tests.models.conftest import FEATURES, make_training_set
 frame = make_training_set().sample(frac=1, random_state=int(sys.argv[1]))
 design = DesignMatrix.of(frame, FEATURES, "SK_ID_CURR")
@@ -228,7 +228,7 @@ for cv_below_rows in (100, 20_000):
     config = TrainingConfig(threads=int(sys.argv[1]), cv_below_rows=cv_below_rows)
     model, _ = fit_pd_model(design, Folds(design, config), params, 25, config)
     print(hashlib.sha256(model.pd(frame).tobytes() + model.contributions(frame).tobytes()).hexdigest())
-print(hashlib.sha256(fit_logistic(design).pd(frame).tobytes()).hexdigest())
+print(hashlib.sha256(fit_logistic(design, config).pd(frame).tobytes()).hexdigest())
 """
 
 
@@ -239,26 +239,3 @@ def test_fresh_processes_with_other_threads_and_row_order_give_the_same_bits() -
     }
     assert len(printed) == 1
     assert len(printed.pop().split()) == 3
-
-
-def test_of_very_many_rows_the_baseline_learns_from_some(
-    design: DesignMatrix, applicants: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from_all = fit_logistic(design).pd(applicants)
-    monkeypatch.setattr(estimators, "BASELINE_ROWS", 800)
-    from_some = fit_logistic(design).pd(applicants)
-    assert not np.array_equal(from_some, from_all)
-    assert np.corrcoef(from_some, from_all)[0, 1] > 0.95
-
-
-def test_the_baseline_predicts_and_is_kept_without_pickle(
-    design: DesignMatrix, applicants: pd.DataFrame, tmp_path: Path
-) -> None:
-    baseline = fit_logistic(design)
-    pds = baseline.pd(applicants.assign(employer="moon base"))
-    assert ((pds > 0) & (pds < 1)).all()
-    assert roc_auc_score(applicants["target"], baseline.pd(applicants)) > 0.7
-    baseline.save(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.json", "pipeline.skops"]
-    loaded = LogisticBaseline.load(tmp_path)
-    np.testing.assert_array_equal(loaded.pd(applicants), baseline.pd(applicants))

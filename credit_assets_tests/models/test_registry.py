@@ -14,9 +14,10 @@ import pytest
 from mlflow.entities.model_registry import ModelVersion
 
 from credit_assets.models import registry
+from credit_assets.models.baseline import fit_logistic
 from credit_assets.models.config import TrainingConfig
 from credit_assets.models.design_matrix import DesignMatrix
-from credit_assets.models.estimators import Folds, PDModel, fit_logistic, fit_pd_model
+from credit_assets.models.estimators import Folds, PDModel, fit_pd_model
 
 NAME = "home_credit"
 
@@ -145,7 +146,7 @@ def test_a_model_is_a_child_of_the_run_that_made_it_and_gets_later_evidence(
 def test_the_baseline_is_logged_and_not_registered(store: tuple[str, str], design: DesignMatrix) -> None:
     uri, experiment_id = store
     run_id = registry.log_baseline(
-        fit_logistic(design),
+        fit_logistic(design, TrainingConfig()),
         tracking_uri=uri,
         experiment_id=experiment_id,
         run_name="logistic",
@@ -156,7 +157,7 @@ def test_the_baseline_is_logged_and_not_registered(store: tuple[str, str], desig
     client = mlflow.MlflowClient(tracking_uri=uri)
     assert {file.path for file in client.list_artifacts(run_id, "model")} == {
         "model/model.json",
-        "model/pipeline.skops",
+        "model/regression.skops",
     }
 
 
