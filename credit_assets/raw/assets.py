@@ -78,6 +78,8 @@ def _raw_table(portfolio: Portfolio, project: Project, table: str) -> dg.AssetsD
         )
         # A delivery that holds this file was generated; whatever is made from it says so.
         synthetic = any(file.name == MARKER for file in files.companions)
+        for name, index in result.indexes.items():
+            context.log.info(f"{name}: the column {index or 'without a name'} numbers the rows; it is left out.")
         for file in files.unknown:
             context.log.warning(f"{file} belongs to no table of {portfolio.name} and was passed over.")
         return dg.MaterializeResult(
@@ -95,11 +97,14 @@ def _metadata(result: Ingested, synthetic: bool) -> Mapping[str, dg.MetadataValu
         "rows_kept": result.rows_kept,
         "rows_quarantined": result.rows_quarantined,
         "rows_superseded": result.rows_superseded,
+        "rows_passed_over": sum(result.notes.values()),
         "synthetic": synthetic,
         "source_sha256": dg.MetadataValue.json(dict(result.source_sha256)),
     }
     if result.notes:
         metadata["lines_passed_over"] = dg.MetadataValue.json(dict(result.notes))
+    if result.indexes:
+        metadata["indexes_left_out"] = dg.MetadataValue.json(dict(result.indexes))
     if result.violations:
         metadata["violations"] = violations_table(result.violations)
     if result.orphans:

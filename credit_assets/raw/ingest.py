@@ -11,12 +11,14 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from credit_assets.lake.contracts import (
@@ -38,12 +40,23 @@ from credit_assets.lake.contracts import (
 )
 from credit_assets.lake.tables import Lake, Staged, sql_path, sql_text
 from credit_assets.raw.delivery import BadDelivery, file_status, sha256_of
-from credit_assets.raw.lines import ROWS, CsvFile, copy_rows, field_patterns, look_over, rows_of
+from credit_assets.raw.lines import (
+    EMPTY,
+    ROWS,
+    CsvFile,
+    copy_rows,
+    field_patterns,
+    has_index,
+    look_over,
+    rows_of,
+)
 from credit_assets.schemas.table import Table
 
 BAD_QUOTES = "quotes do not pair up"
 STRAY_RETURN = "a carriage return inside the line"
 SHOWN = 10
+# The column of an index that pandas writes to Parquet.
+PARQUET_INDEX = "__index_level_0__"
 MOMENTS = {"TIMESTAMP", "TIMESTAMP WITH TIME ZONE", "DATE"}
 # A time with its zone: `02:00:00Z`, `02:00:00+05:30`, `02:00:00 Europe/Paris`.
 ZONED = r"[0-9]:[0-9.]+ *([+-]|[A-Za-z]).*"
@@ -58,7 +71,8 @@ class Ingested:
 
     `staged` is yet to be committed. `violations` tell why rows were quarantined, `orphans` count rows
     kept although a relation that is not enforced finds them no parent; superseded rows gave way to those of
-    a later file. `notes` counts the lines passed over as no rows, by pattern. `source_status` is each file's status
+    a later file. `notes` counts what was passed over as no rows, by pattern, and as `EMPTY` where no field has a value.
+    `indexes` are the columns that number the rows and were left out, by file. `source_status` is each file's status
     before it was read.
     """
 
@@ -70,6 +84,7 @@ class Ingested:
     violations: tuple[Violation, ...]
     orphans: tuple[Violation, ...]
     notes: Mapping[str, int]
+    indexes: Mapping[str, str]
     quarantine: Path | None
     source_sha256: Mapping[str, str]
     source_status: Mapping[str, list[int]]
@@ -84,6 +99,7 @@ class _Copied:
     copy: Path
     rows: int
     before: int
+    passed_over: Counter[str]
 
     @property
     def file(self) -> Path:
@@ -93,12 +109,30 @@ class _Copied:
 @dataclass(frozen=True)
 class _Parquet:
     """A delivered Parquet file; `columns` are those that hold anything at all, each with its kind. The number of a
-    row is its position, from 1, and `before`."""
+    row is its position among the `rows`, from 1, and `before`; beside them the file has `empty` ones, without any
+    value. `index`: the column that numbers its rows and is none of the table's."""
 
     file: Path
     columns: dict[str, str]
     rows: int
     before: int
+    empty: int = 0
+    index: str | None = None
+
+    @property
+    def passed_over(self) -> Counter[str]:
+        return Counter({EMPTY: self.empty} if self.empty else {})
+
+    @property
+    def relation(self) -> str:
+        """SQL: its rows, each with its place in the file (`file_row_number`, from 0) and among the rows (`_nth`)."""
+        rows = f"read_parquet({sql_path(self.file)}, hive_partitioning = false, file_row_number = true)"
+        if not self.empty:
+            return f"(SELECT *, file_row_number + 1 AS _nth FROM {rows})"
+        return (
+            f"(SELECT *, row_number() OVER (ORDER BY file_row_number) AS _nth FROM {rows} "
+            f"WHERE {_has_value(self.columns)})"
+        )
 
 
 _Source = CsvFile | _Copied | _Parquet
@@ -186,20 +220,20 @@ def ingest(
     with tempfile.TemporaryDirectory(prefix=f"ingest-{target.name}-", dir=scratch) as workspace:
         before = {file.name: _status(file, target) for file in files}
         sha256 = {file.name: sha256_of(file) for file in files}
-        passed_over: Counter[str] = Counter()
         sources: list[_Source] = []
         for n, file in enumerate(files):
-            sources.append(_look_over(file, target, Path(workspace) / str(n), notes, sources, passed_over))
+            sources.append(_look_over(con, file, target, Path(workspace) / str(n), notes, sources))
         violations: tuple[Violation, ...] = ()
         quarantined = superseded = 0
         clean = None if layers else _stage_clean(con, lake, table, batch, target, sources)
         if clean:
             staged, rows_in = clean, clean.rows
+            passed_over = _passed_over(rows_in, sources)
         else:
             rows = Path(workspace) / "rows.parquet"
             if layers:
                 _refuse_damaged(sources, target)
-            rows_in = _judge(con, sources, target, rows)
+            rows_in, passed_over = _judge(con, sources, target, rows)
             quarantined = _quarantine(con, rows, target, quarantine)
             if quarantined:
                 violations = _violations(con, quarantine)
@@ -239,6 +273,7 @@ def ingest(
         violations=violations,
         orphans=kept_orphans,
         notes=dict(passed_over),
+        indexes={source.file.name: index for source in sources if (index := _index_of(source)) is not None},
         quarantine=quarantine if quarantined else None,
         source_sha256=sha256,
         source_status=before,
@@ -249,12 +284,12 @@ def ingest(
 
 
 def _look_over(
+    con: duckdb.DuckDBPyConnection,
     file: Path,
     target: _Target,
     workspace: Path,
     notes: Sequence[str],
     before: Sequence[_Source],
-    passed_over: Counter[str],
 ) -> _Source:
     """The file's columns and rows, if it can be read as the table; `before` are the files whose rows are numbered
     before its own."""
@@ -263,15 +298,92 @@ def _look_over(
         raise BadDelivery(f"{where} is empty: not even a header. Deliver it again.")
     rows_before = sum(source.rows for source in before) if target.numbered else 0
     if file.name.lower().endswith(".parquet"):
-        return _look_over_parquet(file, target, where, rows_before)
-    source = look_over(file, where, workspace, notes)
+        found = _look_over_parquet(file, target, where, rows_before)
+        empty = _empty_rows(con, found)
+        return replace(found, rows=found.rows - empty, empty=empty)
+    source = look_over(file, where, workspace, notes, target.types)
     _compare_columns(source.columns, target, where)
+    if source.has_index:
+        _refuse_no_index(source, where)
     if not notes and not target.numbered:
         return source
     copy = workspace.with_suffix(".rows")
-    rows, notes_found = copy_rows(source, copy, rows_before + 1)
-    passed_over.update(notes_found)
-    return _Copied(source, copy, rows, rows_before)
+    rows, passed_over = copy_rows(source, copy, rows_before + 1)
+    return _Copied(source, copy, rows, rows_before, passed_over)
+
+
+def _refuse_no_index(source: CsvFile, where: str) -> None:
+    """BadDelivery where the first column, which no contract knows, does not number the rows."""
+    between, _ = field_patterns(source.separator)
+    numbers = []
+    for batch in rows_of(source):
+        found = pc.extract_regex(batch["_line"], rf'^ *"?(?P<number>[0-9]{{1,18}})"? *{between}')
+        if found.null_count:
+            row = batch["_row"][pc.index(found.is_null(), True).as_py()]
+            raise BadDelivery(f"{where}, row {row}: {_NO_INDEX}")
+        numbers.append(pc.cast(pc.struct_field(found, "number"), pa.int64()).to_numpy())
+    if numbers and len(np.unique(together := np.concatenate(numbers))) < len(together):
+        raise BadDelivery(f"{where}: {_NO_INDEX}")
+
+
+_NO_INDEX = (
+    "the first column has no name, and does not number the rows, so that it is no index to be left out. "
+    "Give it the name that the contract knows, or remove it."
+)
+
+
+def _index_of(source: _Source) -> str | None:
+    """The name of the file's index, which may be empty, if it has one."""
+    if isinstance(source, _Parquet):
+        return source.index
+    delivered = source.source if isinstance(source, _Copied) else source
+    return delivered.columns[0] if delivered.has_index else None
+
+
+def _empty_rows(con: duckdb.DuckDBPyConnection, source: _Parquet) -> int:
+    """How many rows hold no value. Columns are read only where the file does not say that one is always filled."""
+    metadata = pq.read_metadata(source.file)
+    groups = [metadata.row_group(n) for n in range(metadata.num_row_groups)]
+    if all(any(_always_filled(group.column(n), source) for n in range(group.num_columns)) for group in groups):
+        return 0
+    rows = f"read_parquet({sql_path(source.file)}, hive_partitioning = false)"
+    try:
+        return _count(con, f"SELECT 1 FROM {rows} WHERE ({_has_value(source.columns)}) IS NOT TRUE")
+    except duckdb.Error:
+        # Damaged: who reads it whole says where.
+        return 0
+
+
+def _always_filled(column: pq.ColumnChunkMetaData, source: _Parquet) -> bool:
+    """Whether the part of the file says that none of the column's values is missing or blank."""
+    kind, seen = source.columns.get(column.path_in_schema), column.statistics
+    if kind is None or seen is None or not seen.has_null_count or seen.null_count:
+        return False
+    if kind == "text":
+        return bool(seen.has_min_max and str(seen.min).strip())
+    # A fraction may be NaN.
+    return kind != "fraction"
+
+
+def _has_value(columns: Mapping[str, str]) -> str:
+    """SQL: TRUE where one of the columns, each with its kind, has a value: neither null nor NaN, nor blanks alone."""
+    tests = []
+    for name, kind in columns.items():
+        column = identifier(name)
+        filled = {"text": f"trim({column}, ' ' || chr(9)) <> ''", "fraction": f"NOT isnan(CAST({column} AS DOUBLE))"}
+        tests.append(filled.get(kind, f"{column} IS NOT NULL"))
+    return " OR ".join(tests) or "false"
+
+
+def _passed_over(rows: int, sources: Sequence[_Source]) -> Counter[str]:
+    """What is no row, by pattern, where the files have `rows` rows in all. Files without such lines are not read for
+    it."""
+    most = sum(source.lines if isinstance(source, CsvFile) else source.rows for source in sources)
+    counted: Counter[str] = Counter()
+    for source in sources:
+        if rows < most or not isinstance(source, CsvFile):
+            counted.update(source.passed_over)
+    return counted
 
 
 def _look_over_parquet(file: Path, target: _Target, where: str, before: int) -> _Parquet:
@@ -281,7 +393,10 @@ def _look_over_parquet(file: Path, target: _Target, where: str, before: int) -> 
     except (pa.ArrowException, OSError) as error:
         raise BadDelivery(f"{where} is not a whole Parquet file ({error}). Deliver it again.") from error
     _compare_columns(schema.names, target, where)
-    kinds = {column.name: _parquet_kind(column.type) for column in schema}
+    index = next((name for name in schema.names if name not in target.types), None)
+    if index is not None and _parquet_kind(schema.field(index).type) != "integer":
+        raise BadDelivery(f"{where}: {_NO_INDEX}")
+    kinds = {column.name: _parquet_kind(column.type) for column in schema if column.name != index}
     for name, kind in kinds.items():
         wanted = target.types[name]
         fits = {"integer", "fraction"} if wanted in NUMBERS else {_KIND.get(wanted, "time")}
@@ -291,7 +406,7 @@ def _look_over_parquet(file: Path, target: _Target, where: str, before: int) -> 
                 f"{target.model.__name__} says {wanted}. Write the column with its own type, or as CSV."
             )
     held = {name: kind for name, kind in kinds.items() if kind != "nothing"}
-    return _Parquet(file, held, metadata.num_rows, before)
+    return _Parquet(file, held, metadata.num_rows, before, index=index)
 
 
 _KIND = {"VARCHAR": "text", "BOOLEAN": "boolean"}
@@ -321,6 +436,8 @@ def _compare_columns(found: Sequence[str], target: _Target, where: str) -> None:
     needed = {name for name, column in schema.columns.items() if column.required} - {target.numbered}
     missing = [name for name in schema.columns if name in needed and name not in found]
     extra = [name for name in found if name not in target.types]
+    if has_index(found, target.types) or extra == [PARQUET_INDEX]:
+        extra = extra[1:]
     twice = sorted({name for name in found if found.count(name) > 1})
     contract = target.model.__name__
     if twice:
@@ -394,21 +511,24 @@ def _refuse_damaged(sources: Sequence[_Source], target: _Target) -> None:
 
 def _strict(source: _Source, target: _Target) -> str:
     """A SELECT of the model's columns which fails at the first value of the wrong type."""
+    where = ""
     if isinstance(source, _Parquet):
         kinds = source.columns
-        number = f"file_row_number + {source.before + 1}"
-        rows = f"read_parquet({sql_path(source.file)}, hive_partitioning = false, file_row_number = true)"
+        number, rows = f"_nth + {source.before}", source.relation
     else:
         delivered = source.source if isinstance(source, _Copied) else source
         # Whole numbers are read as DOUBLE, since DuckDB would round 1.5 to 2.
         read = {name: "DOUBLE" if kind in NUMBERS - FLOATS else kind for name, kind in target.types.items()}
         # Moments are read as text, since DuckDB would pass over their zone.
         read |= {name: "VARCHAR" for name, kind in target.types.items() if kind in MOMENTS}
-        kinds = {name: _KIND_READ.get(read[name], "same") for name in delivered.columns}
-        columns = {name: read[name] for name in delivered.columns}
+        index = {"_index": "VARCHAR"} if delivered.has_index else {}
+        kinds = {name: _KIND_READ.get(read[name], "same") for name in delivered.columns[len(index) :]}
+        columns = index | {name: read[name] for name in kinds}
         path, number = delivered.plain, "_nth"
         if isinstance(source, _Copied):
             path, columns = source.copy, {"_nth": "BIGINT"} | columns
+        else:
+            where = f" WHERE {_has_value(kinds)}"
         types = ", ".join(f"{sql_text(name)}: '{kind}'" for name, kind in columns.items())
         rows = (
             f"read_csv({sql_path(path)}, auto_detect = false, header = true, columns = {{{types}}}, "
@@ -422,7 +542,7 @@ def _strict(source: _Source, target: _Target) -> str:
         f"AS {identifier(name)}"
         for name, kind in target.types.items()
     ]
-    return f"SELECT {', '.join(values)} FROM {rows}"
+    return f"SELECT {', '.join(values)} FROM {rows}{where}"
 
 
 def _strictly(raw: str, kind: str, wanted: str) -> str:
@@ -470,29 +590,35 @@ def _no_rows(target: _Target) -> str:
 # -- the way of a file with bad rows: line by line --------------------------------------------------
 
 
-def _judge(con: duckdb.DuckDBPyConnection, sources: Sequence[_Source], target: _Target, rows: Path) -> int:
-    """Write all delivered rows to the Parquet file `rows`, each with its faults; how many there are.
+def _judge(
+    con: duckdb.DuckDBPyConnection, sources: Sequence[_Source], target: _Target, rows: Path
+) -> tuple[int, Counter[str]]:
+    """Write all delivered rows to the Parquet file `rows`, each with its faults; how many there are, and how many
+    lines were passed over as no rows.
 
     Beside the model's columns it has `_file`, `_row` (the line in a CSV file, the header being 1; the
     position in a Parquet file, from 1), `_line` (as delivered; as JSON from Parquet) and `_faults`.
     """
     judged = rules(target.model) + relation_rules(target.model, target.parents)
     views, split = [], []
+    passed_over: Counter[str] = Counter()
     try:
         for n, source in enumerate(sources):
             if isinstance(source, _Parquet):
                 split.append(_split_parquet(source, target))
+                passed_over.update(source.passed_over)
             else:
                 delivered, before = (source.source, source.before) if isinstance(source, _Copied) else (source, 0)
                 view = f"_delivered_lines_{n}"
-                con.register(view, pa.RecordBatchReader.from_batches(ROWS, rows_of(delivered)))
+                con.register(view, pa.RecordBatchReader.from_batches(ROWS, rows_of(delivered, passed_over)))
                 views.append(view)
                 split.append(_split_lines(delivered, view, target, before))
-        return con.execute(
+        copied = con.execute(
             f"COPY (SELECT _file, _row, _line, {target.columns}, "
             f"CASE WHEN len(_faults) > 0 THEN _faults ELSE {faults(judged)} END AS _faults "
             f"FROM ({' UNION ALL '.join(split)})) TO {sql_text(str(rows))} (FORMAT parquet)"
         ).fetchall()[0][0]
+        return copied, passed_over
     finally:
         for view in views:
             con.unregister(view)
@@ -519,6 +645,8 @@ def _split_lines(source: CsvFile, lines: str, target: _Target, before: int) -> s
     count = "len(_fields) || ' fields'"
     wrong_width = f"len(_fields) < {width} OR array_to_string(_fields[{width + 1}:], '') <> ''"
     fields_by_name = {name: f"nullif(_fields[{n}], '')" for n, name in enumerate(source.columns, start=1)}
+    if source.has_index:
+        del fields_by_name[source.columns[0]]
     raw = target.named(fields_by_name, f"_nth + {before}")
     kinds = dict.fromkeys(raw, "text")
     # A line break between quotes may be a carriage return too.
@@ -536,14 +664,14 @@ def _split_lines(source: CsvFile, lines: str, target: _Target, before: int) -> s
 def _split_parquet(source: _Parquet, target: _Target) -> str:
     held = {name: identifier(name) for name in source.columns}
     whole = ", ".join(f"{sql_text(name)}: {column}" for name, column in held.items())
-    raw = target.named(held, f"file_row_number + {source.before + 1}")
+    raw = target.named(held, f"_nth + {source.before}")
     kinds = dict.fromkeys(raw, "text") | source.columns
     wrong = _wrong_types(raw, kinds, target)
     return (
         f"SELECT {sql_text(source.file.name)} AS _file, file_row_number + 1 AS _row, "
         f"CAST(to_json({{{whole}}}) AS VARCHAR) AS _line, {wrong} AS _faults, "
         f"{_typed_columns(raw, kinds, target)} "
-        f"FROM read_parquet({sql_path(source.file)}, hive_partitioning = false, file_row_number = true)"
+        f"FROM {source.relation}"
     )
 
 

@@ -12,8 +12,8 @@ import shutil
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path, PurePosixPath
@@ -32,12 +32,19 @@ SEPARATORS = (",", ";", "\t", "|")
 OPEN_FIELD = r' *"[^"]*(?:""[^"]*)*'
 ROWS = pa.schema([("_row", pa.int64()), ("_nth", pa.int64()), ("_line", pa.string())])
 
+EMPTY = "rows with no values"
+"""What lines without any value are counted as, beside the patterns of notes: `,,,,` is what a sheet writes for a row
+that was once used."""
+# What pandas calls an index that was written without a name, in a file that was read and written again.
+INDEX_NAMES = {"", "Unnamed: 0"}
+
 
 @dataclass(frozen=True)
 class CsvFile:
     """A delivered CSV file, looked over: `plain` is it without compression, `head` its header, which stands on the
     line `header` (from 1); `lines` are those that follow. `notes` are the patterns of lines that are no rows,
-    `separator` is what stands between two fields."""
+    `separator` is what stands between two fields. `has_index`: the first column numbers the rows and is none of the
+    table's."""
 
     file: Path
     plain: Path
@@ -45,6 +52,7 @@ class CsvFile:
     header: int
     head: str
     lines: int
+    has_index: bool = False
 
     @cached_property
     def separator(self) -> str:
@@ -54,10 +62,25 @@ class CsvFile:
     def columns(self) -> list[str]:
         return next(csv.reader([self.head], delimiter=self.separator), [])
 
-    @cached_property
+    @property
     def rows(self) -> int:
         """How many rows the file has. Reads it."""
-        return sum(batch.num_rows for batch in rows_of(self))
+        return self._counted[0]
+
+    @property
+    def passed_over(self) -> Counter[str]:
+        """How many lines are no rows, by pattern, or `EMPTY`. Reads the file."""
+        return self._counted[1]
+
+    @cached_property
+    def _counted(self) -> tuple[int, Counter[str]]:
+        passed_over: Counter[str] = Counter()
+        return sum(batch.num_rows for batch in rows_of(self, passed_over)), passed_over
+
+
+def has_index(columns: Sequence[str], known: Collection[str]) -> bool:
+    """Whether the first column is, by its name and by those that the table has, an index that was written with it."""
+    return bool(columns) and columns[0].strip() in INDEX_NAMES and columns[0] not in known
 
 
 def separator_of(head: str) -> str:
@@ -74,8 +97,9 @@ def field_patterns(separator: str) -> tuple[str, str]:
     return between, rf' *"[^"]*(?:""[^"]*)*" *| *(?:[^ "{between}\n][^{between}\n]*)?'
 
 
-def look_over(file: Path, where: str, plain: Path, notes: Sequence[str] = ()) -> CsvFile:
-    """The file's header and lines; `plain` is where to decompress to, `where` what messages call the file.
+def look_over(file: Path, where: str, plain: Path, notes: Sequence[str] = (), known: Collection[str] = ()) -> CsvFile:
+    """The file's header and lines; `plain` is where to decompress to, `where` what messages call the file, `known` the
+    names of the table's columns.
 
     The header is the first line, of a table with notes the first that is neither a note nor empty. BadDelivery for a
     file that is cut off or damaged, is no CSV by its name, is not UTF-8, or has no line feeds.
@@ -98,14 +122,16 @@ def look_over(file: Path, where: str, plain: Path, notes: Sequence[str] = ()) ->
     head = first.decode("utf-8-sig").rstrip("\r\n")
     if "\r" in head:
         raise BadDelivery(f"{where} ends its lines with a carriage return alone; save it with line feeds.")
-    return CsvFile(file, plain, tuple(notes), header, head, lines - header)
+    found = CsvFile(file, plain, tuple(notes), header, head, lines - header)
+    return replace(found, has_index=has_index(found.columns, known))
 
 
 def rows_of(source: CsvFile, passed_over: Counter[str] | None = None) -> Iterator[pa.RecordBatch]:
     """The rows as text, a block of the file at a time: `_row` is the line in the file that the row begins on (the
     file's first being 1), `_nth` its place among the rows, from 1, `_line` all of it without the end of its line.
 
-    Lines with nothing in them are no rows; nor are notes, of which `passed_over` counts those of each pattern. A line
+    Lines with nothing in them are no rows, nor are those whose fields are all empty (an index aside), nor notes:
+    `passed_over` counts them, as `EMPTY` and by pattern. A line
     whose quotes are left open goes on in the following lines, up to the one that closes them, if all of them together
     are one row of the header's width, and none of the following ones could be a row by itself. Where that is not so,
     each line is a row (a bad one), so that a quote too many costs one row and not all that follow.
@@ -197,11 +223,23 @@ def _note(pattern: str) -> str:
     return '[\\s"\ufeff]*' + words + '[\\s",;|]*'
 
 
+def _empty_row(source: CsvFile) -> str:
+    """A regular expression of the lines whose fields are all empty: blanks or tabs alone, in quotes or not."""
+    between, field = field_patterns(source.separator)
+    empty = r'[ \t]*(?:"[ \t]*")?[ \t]*'
+    first = rf"(?:{field}){between}" if source.has_index else ""
+    return rf"^{first}{empty}(?:{between}{empty})*$"
+
+
 def _kept(
     begins: np.ndarray, text: pa.StringArray, source: CsvFile, tests: _LineTests, passed_over: Counter[str] | None
 ) -> np.ndarray:
     """Which lines are rows: also those that read like a note and fill more than the first field of a row."""
     kept = pc.not_equal(pc.binary_length(text), 0).to_numpy(zero_copy_only=False) & (begins != source.header)
+    empty = pc.match_substring_regex(text, _empty_row(source)).to_numpy(zero_copy_only=False) & kept
+    kept &= ~empty
+    if passed_over is not None and empty.any():
+        passed_over[EMPTY] += int(empty.sum())
     for pattern in source.notes:
         found = pc.match_substring_regex(text, f"^(?:{_note(pattern)})$").to_numpy(zero_copy_only=False) & kept
         for line in np.flatnonzero(found):

@@ -27,6 +27,7 @@ from credit_assets.lake.connections import connect
 from credit_assets.lake.tables import Lake, TableMissing
 from credit_assets.raw.delivery import BadDelivery
 from credit_assets.raw.ingest import Ingested, ingest
+from credit_assets.raw.lines import EMPTY
 from credit_assets.schemas.table import Relation, Table
 
 Ingest = Callable[..., Ingested]
@@ -764,15 +765,14 @@ BAD = st.sampled_from(
         '{},0,A,1,"',
         '{},"0,A,1,',
         "{},0,A,x,",
-        " ",
-        ",,,,",
     ]
 )
+NO_VALUES = st.sampled_from([" ", ",,,,", '"",,"",,', " , ,  ,,", ",,", ",,,,,,,,"])
 
 
 @settings(max_examples=40, deadline=None)
 @given(
-    lines=st.lists(st.one_of(GOOD, BAD, st.just("")), max_size=12),
+    lines=st.lists(st.one_of(GOOD, BAD, NO_VALUES, st.just("")), max_size=12),
     end=st.sampled_from(["\n", "\r\n"]),
     last=st.booleans(),
     notes=st.sampled_from([[], ["none of them"]]),
@@ -786,7 +786,7 @@ def test_any_mixture_of_rows_is_accounted_for(
         swapped = line.translate(str.maketrans({",": separator, separator: ","}))
         return swapped.replace(f"C{separator} or worse", "C, or worse")
 
-    good, bad, text = [], 0, [separated(LOANS.strip())]
+    good, bad, empty, text = [], 0, 0, [separated(LOANS.strip())]
     for number, line in enumerate([("", "A", "", ""), *lines], start=1):
         if isinstance(line, tuple):
             written = ",".join([str(number), *line])
@@ -796,7 +796,10 @@ def test_any_mixture_of_rows_is_accounted_for(
             text.append(separated(written))
         else:
             text.append(separated(line.format(number)))
-            bad += line != ""
+            if line.strip(' ,"\t'):
+                bad += 1
+            else:
+                empty += line != ""
     folder = Path(tempfile.mkdtemp())
     try:
         file = folder / "loans.csv"
@@ -818,6 +821,7 @@ def test_any_mixture_of_rows_is_accounted_for(
             kept = con.sql(f"SELECT * FROM ({ingested.staged.query()}) ORDER BY ID").fetchall()
         assert kept == good
         assert (ingested.rows_in, ingested.rows_kept) == (len(good) + bad, len(good))
+        assert ingested.notes == ({EMPTY: empty} if empty else {})
         assert ingested.rows_quarantined == bad == (len(faulty_rows(ingested)) if ingested.quarantine else 0)
     finally:
         shutil.rmtree(folder)
@@ -891,3 +895,73 @@ def test_a_moment_with_a_zone_is_the_same_from_parquet_as_from_csv(bring: Ingest
     bring({"moments.parquet": content.getvalue()}, Moment)
     assert rows(con, lake, "book/moments") == from_csv
     assert str(from_csv[0][1]) == "2024-01-02 04:30:00"
+
+
+# -- rows without any value, and indexes ------------------------------------------------------------
+
+
+class Anything(Table):
+    """A table without a key: nothing but the reading keeps a row without values out of it."""
+
+    N: float = pa.Field(nullable=True)
+    WORD: str = pa.Field(nullable=True)
+
+
+def parquet(frame: pd.DataFrame) -> bytes:
+    content = io.BytesIO()
+    frame.to_parquet(content)
+    return content.getvalue()
+
+
+@pytest.mark.parametrize("bad", ["", "x,a\n"])
+def test_rows_without_a_value_are_passed_over_and_counted_wherever_they_stand(
+    bring: Ingest, con: Any, lake: Lake, bad: str
+) -> None:
+    ingested = bring({"anything.csv": f'N,WORD\n,\n1,a\n"",""\n , \n,"\t"\n2,\n{bad},\n,,,,\n'}, Anything)
+    assert rows(con, lake, "book/anythings") == [(1.0, "a"), (2.0, None)]
+    assert ingested.notes == {EMPTY: 6}
+    assert ingested.rows_in == 2 + bool(bad)
+
+
+def test_rows_without_a_value_are_passed_over_in_parquet_too(bring: Ingest, con: Any, lake: Lake) -> None:
+    frame = pd.DataFrame({"N": [None, 1.0, None, np.nan], "WORD": ["", "a", "b", None]})
+    ingested = bring({"anything.parquet": parquet(frame)}, Anything)
+    assert rows(con, lake, "book/anythings") == [(1.0, "a"), (None, "b")]
+    assert (ingested.rows_in, ingested.notes) == (2, {EMPTY: 2})
+
+
+def test_rows_without_a_value_have_no_number(bring: Ingest, con: Any, lake: Lake) -> None:
+    frame = pd.DataFrame({"id": [None] * 4, "amount": [None, 1.0, None, 2.0]})
+    named = [("2026-01-1", 1.0), ("2026-01-2", 2.0)]
+    for files in (
+        {"named.parquet": parquet(frame)},
+        {"named.csv": "id,amount\n,\n,1\n,\n,2\n"},
+        {"named.csv": "id,amount\n,\n,1\n,\n,2\n,x\n"},
+    ):
+        bring(files, Named, numbered="id")
+        assert rows(con, lake, "book/nameds") == named
+
+
+@pytest.mark.parametrize("bad", ["", "7,x,9,A,1,y\n"])
+@pytest.mark.parametrize("name", ["", '""', "Unnamed: 0"])
+def test_an_index_without_a_name_is_left_out_and_told(bring: Ingest, con: Any, lake: Lake, name: str, bad: str) -> None:
+    lines = [f"{n},{line}" for n, line in enumerate(THREE.splitlines()[1:])]
+    text = "\n".join([f"{name},{LOANS.strip()}", *lines, "12,,,,,", bad])
+    ingested = bring({"loans.csv": text})
+    assert rows(con, lake) == THREE_ROWS
+    assert ingested.indexes == {"loans.csv": name.strip('"')}
+    assert ingested.notes == {EMPTY: 1}
+
+
+@pytest.mark.parametrize("first", ["x", "1", "1.5", ""])
+def test_a_first_column_without_a_name_that_numbers_no_rows_is_no_index(bring: Ingest, first: str) -> None:
+    lines = [f"{number},{line}" for number, line in zip(["1", first, "3"], THREE.splitlines()[1:], strict=True)]
+    with pytest.raises(BadDelivery, match="first column has no name, and does not number the rows"):
+        bring({"loans.csv": "\n".join([f",{LOANS.strip()}", *lines])})
+
+
+def test_an_index_that_pandas_wrote_to_parquet_is_left_out(bring: Ingest, con: Any, lake: Lake) -> None:
+    frame = pd.DataFrame({"N": [1.0, 2.0, None], "WORD": ["a", "b", None]}, index=[7, 3, 5])
+    ingested = bring({"anything.parquet": parquet(frame)}, Anything)
+    assert rows(con, lake, "book/anythings") == [(1.0, "a"), (2.0, "b")]
+    assert ingested.indexes == {"anything.parquet": "__index_level_0__"}
