@@ -52,6 +52,10 @@ class Audit:
     verdicts: pd.DataFrame
 
 
+OLDEST = 120
+"""Years up to which a number can be somebody's age."""
+
+
 def years_before(days_before: pd.Series) -> pd.Series:
     """Years, with their fraction, in days counted back from the application (-7305 is 20 years)."""
     return -days_before.astype("float64") / DAYS_IN_A_YEAR
@@ -60,14 +64,14 @@ def years_before(days_before: pd.Series) -> pd.Series:
 def bands_of_years(years: pd.Series, edges: Sequence[int]) -> pd.Series:
     """Words for whole years of age; a year that is not full does not count.
 
-    Edges 25, 35 give the ordered categories "under 25", "25-34" and "35 and over"; missing stays missing.
-    Raises ValueError for edges that do not ascend and for ages below 0.
+    Edges 25, 35 give the ordered categories "under 25", "25-34" and "35 and over"; missing stays missing, and what is
+    no age (below 0 or above 120, such as 999 for "not known") is missing too. Raises ValueError for edges that do not
+    ascend.
     """
     if not edges or list(edges) != sorted(set(edges)):
         raise ValueError(f"edges of age bands must ascend: {list(edges)}")
     whole = np.floor(years.astype("float64"))
-    if (whole < 0).any():
-        raise ValueError(f"{int((whole < 0).sum())} values of {years.name} are ages below 0")
+    whole = whole.where(whole.between(0, OLDEST))
     words = [f"under {edges[0]}"]
     words += [f"{low}-{high - 1}" if high - low > 1 else f"{low}" for low, high in itertools.pairwise(edges)]
     words += [f"{edges[-1]} and over"]

@@ -16,6 +16,7 @@ import yaml
 
 from credit_assets.features.contract import RESERVED
 from credit_assets.features.queries import MARK
+from credit_assets.onboarding import column_names
 from credit_assets.onboarding.files import (
     BOOLEAN,
     EMPTY,
@@ -29,7 +30,7 @@ from credit_assets.onboarding.files import (
     Part,
     stem,
 )
-from credit_assets.onboarding.guesses import ALWAYS_JUDGED, CALENDAR_NAMES, KEY_NAMES, Book, Protected, Table, place_of
+from credit_assets.onboarding.guesses import ALWAYS_JUDGED, Book, Protected, Table, place_of
 from credit_assets.onboarding.wording import distinct, in_python, in_sql, parts, phrase, plain, words
 from credit_assets.schemas.table import Table as Contract
 
@@ -145,7 +146,7 @@ def _typed(book: Book, column: Column, applications: bool) -> tuple[str, dict[st
 
 def _is_name(column: Column) -> bool:
     """Whether the values only tell rows apart: an id of many values, or what is named a number and hardly repeats."""
-    if column.kind in (FRACTION, BOOLEAN, TIME) or column.formats or place_of(column.name, (KEY_NAMES,)) is None:
+    if column.kind in (FRACTION, BOOLEAN, TIME) or column.formats or place_of(column.name, (column_names.KEY,)) is None:
         return False
     return column.distinct > (FEW_WORDS if "id" in parts(column.name) else max(0.9 * column.filled, 1))
 
@@ -282,7 +283,7 @@ def _useless(column: Column) -> str | None:
 
 def _calendar(column: Column) -> str | None:
     """A model that learned from the year would know nothing of the next."""
-    return "when the application came" if place_of(column.name, (CALENDAR_NAMES,)) == 0 else None
+    return "when the application came" if place_of(column.name, (column_names.CALENDAR,)) == 0 else None
 
 
 def _lower(column: str) -> str:
@@ -412,17 +413,22 @@ def configuration(book: Book, name: str) -> str:
     if book.decided:
         why = f"{_one_line(book.decided)} is when a loan was applied for or given: deliver --split-by it"
         lines += [f"delivery: {{every: quarter}} {_mark(why)}", ""]
+    lines += ["# Audited, and never used: no feature may be made from these columns."]
+    if not book.protected:
+        asked = "name those that are, as docs/portfolios.md shows, or confirm that the files hold none"
+        found = "none can be audited as it is" if book.unaudited else "no column was recognised as such"
+        question = f"which columns are sex, race, age, marital status or the like? {found}; {asked}"
+        lines.append(f"protected: {{}} {_mark(question)}")
+    else:
+        lines.append("protected:")
     if book.protected or book.unaudited:
-        lines += ["# Audited, and never used: no feature may be made from these columns.", "protected:"]
         for attribute, item in book.protected.items():
             lines += _protected(attribute, item, book.applications.columns[item.column])
         for column, why in book.unaudited.items():
             lines.append(
                 f"  {_mark(f'{_one_line(column)} is {why}; keep it out of features, or deliver it in groups')}"
             )
-        if not book.protected:
-            lines[lines.index("protected:")] = "protected: {}"
-        lines.append("")
+    lines.append("")
     for section, meaning, columns in (
         ("post_decision", "Known only after the decision: a feature made of one is refused", book.late),
         ("left_out", "Kept out of the models; delete a line to let them learn from it", book.price),
@@ -439,7 +445,9 @@ def configuration(book: Book, name: str) -> str:
         f"policy: {{target_approval_rate: {approved}}} {_mark('as many as repaid here; or max_pd, the highest PD')}",
         *_sized(book),
     ]
-    if blocking := [name for name in book.protected if name in ALWAYS_JUDGED]:
+    if blocking := [
+        name for name in book.protected if any(name in (of, f"{of}_{name[len(of) + 1 :]}") for of in ALWAYS_JUDGED)
+    ]:
         smaller = "min_group_size: 30, " if known < SMALL_BOOK else ""
         lines.append(f"fairness: {{{smaller}blocking: {_yaml(blocking)}}} # failing one of these stops a promotion")
     return "\n".join([*lines, ""])

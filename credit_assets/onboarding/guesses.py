@@ -6,15 +6,18 @@ Every guess carries why, for a person to confirm. Drafts are made of them in `dr
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import duckdb
 
+from credit_assets.fairness.audit import OLDEST
 from credit_assets.features.column_auc import single_feature_auc
 from credit_assets.features.contract import KEY_MAY_BE, RESERVED
 from credit_assets.lake.contracts import identifier
 from credit_assets.lake.tables import sql_text
+from credit_assets.onboarding import column_names
 from credit_assets.onboarding.files import FRACTION, TEXT, WHOLE, BookError, Column, Files, Part, stem, together
 from credit_assets.onboarding.wording import distinct, parts, plain
 
@@ -24,87 +27,14 @@ LEAK_AUC = 0.9
 RANKED_ROWS = 50_000
 """Rows that suspicion is founded on."""
 
-OUTCOME_NAMES = (
-    r"(target|label|outcome|default|defaulted|bad|bad flag|is bad|good bad|bad good|y|loan status|default flag"
-    r"|is default)",
-    r".*\b(\w*default\w*|bad|charged? ?off|chargeoff|npl|delinquen\w+|dlqin ?\w*|non ?performing|unpaid|write ?off"
-    r"|(not|never|un|non) (fully |paid|repaid|performing).*|zahlungsausfall|ausfall|ausgefallen|d[ée]faut|impay[ée]"
-    r"|incumplimiento|impago|moros[oa]|inadimplen\w+|insolven\w+|wanbetaling)\b.*",
-    r"(class|risk|credit risk|creditability|kredit|credit|status|approved|repaid|fully paid|risk ?performance|flag)",
-)
-"""Names of the outcome, the likeliest first."""
-
-BAD_ROOTS = (
-    r"bad|default\w*|charge ?d? ?off|chargeoff|chg ?off|chgoff|charged off|npl|delinq\w*|dlqin\w*|loss|lost"
-    r"|(written|write) ?off|bankrupt\w*|ausfall|zahlungsausfall|ausgefallen|notleidend|schlecht|d[ée]faut|impay[ée]e?s?"
-    r"|mauvais|incumplimiento|impago|moros[oa]|malo|inadimpl\w+|ruim|insolven\w+|cattivo|wanbetaling|slecht|zły"
-)
-WEAKLY_BAD_ROOTS = r"late|overdue|past due|arrears|mora"
-"""Bad only where there is one other value: of many, such a loan still runs."""
-GOOD_ROOTS = (
-    r"good|paid|repaid|p i f|pif|performing|approved|creditworthy|creditability|kredit|gut|bezahlt|zurückgezahlt|bon"
-    r"|remboursé|bueno|pagado|buono|pagato|bom|goed|betaald|dobry|spłacony"
-)
-NEGATIONS = r"not|no|non|never|un|without|nicht|kein\w*|sans|pas|sin|senza|sem|niet|geen|nie"
 MOSTLY = 0.6
 """The share of the rows above which 1 or yes is hardly the bad outcome, even of a sample balanced on purpose."""
-YES = r"yes|y|true|t|1|1[.]0|ja|j|oui|o|s[ií]|s|sim|tak|wahr|vrai"
-NO = r"no|n|false|f|0|0[.]0|-1|-1[.]0|nein|non|n[ãa]o|nie|nee|falsch|faux"
-
-KEY_NAMES = r".*\b(id|key|no|nr|number|num|code|ref|reference|index|uuid|unnamed)\b.*"
-WHO = r".*\b(applicant|application|customer|client|borrower|loan|account|member|person|sk)\b.*"
-
-OLD_THINGS = (
-    r"loans?|mortgage|cars?|vehicle|auto|house|home|property|building|collateral|asset|accounts?|acct?|credit|card|file"
-    r"|trade|tradeline|line|business|company|employment|job"
-)
-PEOPLE = r"\w*applicant|applicants|cust|customer|client|borrower|person|holder|member|guarantor"
-PROTECTED = {
-    "gender": r".*\b(\w*(sex|gender|male)\w*|wom[ae]n|salutation|honorific|pronouns?)\b.*",
-    "race": r".*\b(race\d*|racial|ethnic\w*|colou?r|black|white|asian|hispanic|latin[oax]|caucasian|minority)\b.*",
-    "religion": r".*\b(relig\w*|faith|caste|church)\b.*",
-    "marital_status": r".*\b(marital|marriage|married|divorced|widow\w*|spouse|(civil|family|personal) status)\b.*"
-    r"|(is )?single",
-    "national_origin": r".*\b(nationalit\w*|citizen\w*|foreign\w*|immigra\w*|migrants?|national origin|language"
-    r"|ancestry|tribe|(country|place|city|state|region) of (birth|origin)|birth ?(country|place|city|state))\b.*",
-    "disability": r".*\b(disab\w*|handicap\w*)\b.*",
-    "public_assistance": r".*\b((public|social) (assistance|aid|benefits?)|welfare|benefits?|food stamps?)\b.*",
-    "dependents": r".*\b(depend[ae]nts?|child(ren)?|kids|pregnan\w*|maternity)\b.*"
-    r"|.*\b(family|fam|household) (size|members)\b.*",
-    "age": rf"(?!.*\b({OLD_THINGS})( (?!({PEOPLE})\b)\w+)* age\b|.*\bage of( the)? ({OLD_THINGS})\b).*"
-    r"\b((\w*applicant|customer|client|borrower|person)?age\d*|age ?(band|group|range|bucket|cat\w*)|ages|aged|born"
-    r"|\w*birth\w*|dob|yob)\b.*",
-}
 ALWAYS_JUDGED = ("gender", "race", "religion", "national_origin")
-MALE = {"male", "man", "men", "m", "mr", "masculin", "männlich", "maennlich", "hombre"}
-FEMALE = {"female", "woman", "women", "f", "w", "mrs", "ms", "feminin", "weiblich", "mujer"}
-UNKNOWN = {"", "na", "n/a", "nan", "xna", "unknown", "other", "none", "not given", "missing", "u"}
 AGE_BANDS = (25, 35, 45, 55, 65)
-
-LATE_NAMES = (
-    r"(recover(y|ies)|recovered)\b.*|.*\bcollection recovery\b.*|.*\b(amount|amt|principal) recovered\b.*",
-    r"total (pymnt|payment|(re)?paid|rec)\b.*",
-    r".*\b(amount|amt|principal|prncp|capital|interest|balance|fees?) (re)?paid\b.*",
-    r"(amount|principal|capital|interest) of .*\b(re)?paid\b.*|(is |has )?repaid\b.*",
-    r"paid (amount|amt|principal|capital|back|off|to date)\b.*|.*\brepayments? (total|sum|to date)\b.*",
-    r"(last|next) (pymnt|payment|paid|credit pull|fico)\b.*",
-    r".*\b(out(standing)?|remaining|unpaid) (prncp|principal|balance|bal|amount|amt|debt|capital)\b.*",
-    r".*\b(balance|bal|principal|prncp|amount|debt) (outstanding|remaining|unpaid|owed)\b.*",
-    r".*\b(settlement|hardship|write ?off|written off|charge ?off (date|amount)|chargeoff amount|lgd|loss given)\b.*",
-    r"(.*\b)?(loss|losses|arrears?|foreclos\w*|repossess\w*|forbearance)\b.*",
-    r"dpd ?\d*\b.*|.*\bdays (past due|overdue|late|delinquent)\b.*|.*\b(max|current|last|ever) dpd\b.*",
-    r"(is |was )?closed\b.*|.*\bclos(ed|ing|ure) (date|on|at|day|month|reason|flag)\b.*|.*\bdate closed\b.*",
-    r"(loan status|final status|outcome|default date|paid off date|pymnt plan)",
-)
-PRICE_NAMES = (
-    r"((loan|int|interest|nominal|annual) )*(int|interest) rate( \w+)?|apr",
-    r"((loan|risk|sub|credit|internal) )*(grade|rating|risk class|risk band)|loan subgrade|subgrade",
-)
-DECISION_NAMES = (
-    r".*\b(issue|issued|application|applied|decision|origination|orig|disburs\w+|funded|funding|approval|start)\b.*",
-    r"(date|month|period|vintage|as of)",
-)
-CALENDAR_NAMES = r"(issue|application|decision|orig\w*|funding|approval|start) (year|month|quarter|week)"
+ODD_SHARE = 0.01
+"""The share of values that may be no age in a column of ages."""
+FLAGGED = 12
+"""Numbers up to which a column named like an age holds flags or classes, not years."""
 
 
 @dataclass(frozen=True)
@@ -197,14 +127,14 @@ def guess(
     name = key_column or distinct("application_id", files.columns)
     applications = Table("applications", files)
     children = _children(con, applications, rest, key_column) if key_column else ()
-    protected, unaudited = _protected(files, {name, outcome.column})
+    protected, unaudited = _protected(con, files, {name, outcome.column})
     spared = {name, outcome.column, *unaudited, *(item.column for item in protected.values())}
     decided = _decided(files, spared)
     protected_in = {
         child.name: {
             column.name: attribute
             for column in child.columns.values()
-            if column.name not in {name, outcome.column, child.link} and (attribute := _attribute(column)[0])
+            if column.name not in {name, outcome.column, child.link} and (attribute := _attribute(column))
         }
         for child in children
     }
@@ -219,7 +149,7 @@ def guess(
     late |= {
         column: "by its name"
         for column in of_children
-        if column not in late and place_of(column, LATE_NAMES) is not None
+        if column not in late and place_of(column, column_names.LATE) is not None
     }
     counts = files.columns[outcome.column].words or {}
     return Book(
@@ -237,7 +167,7 @@ def guess(
         price={
             column: "by its name"
             for column in dict.fromkeys([*files.columns, *of_children])
-            if column not in spared | set(late) and place_of(column, PRICE_NAMES) is not None
+            if column not in spared | set(late) and place_of(column, column_names.PRICE) is not None
         },
         protected_in=protected_in,
         decided=decided,
@@ -248,8 +178,14 @@ def guess(
 
 def place_of(column: str, patterns: Sequence[str]) -> int | None:
     """Which of the patterns, the likeliest first, the column's name matches."""
-    name = " ".join(parts(column))
+    name = unaccented(" ".join(parts(column)))
     return next((n for n, pattern in enumerate(patterns) if re.fullmatch(pattern, name)), None)
+
+
+def unaccented(text: str) -> str:
+    """The text without accents on its letters: `âge` is `age`."""
+    folded = text.replace("ł", "l").replace("Ł", "L")
+    return "".join(letter for letter in unicodedata.normalize("NFKD", folded) if not unicodedata.combining(letter))
 
 
 # -- how the loan went ---------------------------------------------------------------------------------
@@ -265,9 +201,9 @@ def _outcome(found: Sequence[Files], target: str | None) -> tuple[Files, Outcome
         (place, -files.rows, -nth, files, column)
         for files in found
         for nth, column in enumerate(files.columns.values())
-        if (place := place_of(column.name, OUTCOME_NAMES)) is not None and _tells(column, place)
+        if (place := place_of(column.name, column_names.OUTCOME)) is not None and _tells(column, place)
     ] or [
-        (len(OUTCOME_NAMES), -files.rows, -nth, files, column)
+        (len(column_names.OUTCOME), -files.rows, -nth, files, column)
         for files in found
         for nth, column in enumerate(files.columns.values())
         if _speaks(column)
@@ -299,21 +235,23 @@ def _speaks(column: Column) -> bool:
 
 
 def _yes(value: str) -> bool:
-    return re.fullmatch(YES, value.strip().lower()) is not None
+    return re.fullmatch(column_names.YES, _plainly(value)) is not None
 
 
 def _no(value: str) -> bool:
-    return re.fullmatch(NO, value.strip().lower()) is not None
+    return re.fullmatch(column_names.NO, _plainly(value)) is not None
 
 
 def _sense(text: str, weakly: bool = False) -> bool | None:
     """Whether a name or value speaks of bad loans (True) or good ones (False); None where of neither or of both. A
     negation turns what follows it round: `not fully paid` and `unpaid` are bad, `non-default` is good."""
     last = re.split(r"[.:;]\s*(?=\w+ |\w+$)", text)[-1] if " " in text.strip() else text
-    said = " ".join(parts(re.sub(r"(?i)(?<![^\W_])(un|non)(?=(re)?paid|performing|default)", r"\1 ", last)))
-    bad = f"{BAD_ROOTS}|{WEAKLY_BAD_ROOTS}" if weakly else BAD_ROOTS
+    said = unaccented(" ".join(parts(re.sub(r"(?i)(?<![^\W_])(un|non)(?=(re)?paid|performing|default)", r"\1 ", last))))
+    bad = f"{column_names.BAD_ROOTS}|{column_names.WEAKLY_BAD_ROOTS}" if weakly else column_names.BAD_ROOTS
     negated, senses = False, set()
-    for found in re.finditer(rf"\b(?:(?P<not>{NEGATIONS})|(?P<bad>{bad})|(?P<good>{GOOD_ROOTS}))\b", said):
+    for found in re.finditer(
+        rf"\b(?:(?P<not>{column_names.NEGATIONS})|(?P<bad>{bad})|(?P<good>{column_names.GOOD_ROOTS}))\b", said
+    ):
         if found["not"]:
             negated = True
         else:
@@ -405,8 +343,8 @@ def _key(files: Files, target: str, key: str | None) -> tuple[str | None, str]:
         for column in files.columns.values()
         if column.name != target and _names_rows(column) and not _is_reserved(column.name)
     ]
-    named = [column for column in candidates if place_of(column.name, (KEY_NAMES,)) is not None]
-    for chosen in sorted(named, key=lambda column: place_of(column.name, (WHO, "id")) is None):
+    named = [column for column in candidates if place_of(column.name, (column_names.KEY,)) is not None]
+    for chosen in sorted(named, key=lambda column: place_of(column.name, (column_names.WHO, "id")) is None):
         return chosen.name, "unique and never empty, by its name"
     first = next(iter(files.columns.values()))
     if first in candidates and (first.kind == TEXT or first.high - first.low + 1 == first.rows):  # type: ignore[operator]
@@ -441,7 +379,7 @@ def _children(
         child = Table(distinct(_stem_in_common(files), reserved), files, parent.name, link, int(orphans))
         tables.append(child)
         for name, found in files.columns.items():
-            if name not in links and _names_rows(found) and place_of(name, (KEY_NAMES,)) is not None:
+            if name not in links and _names_rows(found) and place_of(name, (column_names.KEY,)) is not None:
                 links[name] = child
     return tuple(tables[1:])
 
@@ -459,63 +397,131 @@ def _stem_in_common(files: Files) -> str:
 # -- what must not reach a model -----------------------------------------------------------------------
 
 
-def _protected(files: Files, spared: set[str]) -> tuple[dict[str, Protected], dict[str, str]]:
+def _protected(
+    con: duckdb.DuckDBPyConnection, files: Files, spared: set[str]
+) -> tuple[dict[str, Protected], dict[str, str]]:
     protected: dict[str, Protected] = {}
     unaudited: dict[str, str] = {}
     for column in files.columns.values():
         if column.name in spared or not column.filled:
             continue
-        attribute, sexes = _attribute(column)
-        if attribute is None:
-            continue
-        if (item := _grouped(attribute, column, sexes)) is None:
-            unaudited[column.name] = f"{attribute.replace('_', ' ')}, by its name; it has no groups to audit as it is"
-        else:
-            protected[distinct(attribute, protected)] = item
+        found = _attributes(column)
+        for attribute, (why, words) in found.items():
+            if (item := _grouped(con, files, attribute, column, why, words)) is None:
+                said = f"{attribute.replace('_', ' ')}, {why}; it has no groups to audit as it is"
+                unaudited[column.name] = said
+                continue
+            if len(found) > 1 and not words:
+                others = " and ".join(other.replace("_", " ") for other in found if other != attribute)
+                said = f"{item.why}; it mixes {others} with it: give each code the word of this attribute alone"
+                item = replace(item, why=said)
+            name = attribute if attribute not in protected else f"{attribute}_{plain(column.name)}"
+            protected[distinct(name, protected)] = item
     return protected, unaudited
 
 
-def _attribute(column: Column) -> tuple[str | None, dict[str, str]]:
-    """What is protected in the column, if anything, by its name or its words, and which of these name which sex."""
-    attribute = next((name for name, pattern in PROTECTED.items() if place_of(column.name, (pattern,)) == 0), None)
-    sexes = _sexes(column.words or {}, by_name=attribute == "gender" or "title" in parts(column.name))
-    return ("gender" if sexes else attribute), sexes
+def _attribute(column: Column) -> str | None:
+    """What is protected in the column, if anything."""
+    return next(iter(_attributes(column)), None)
 
 
-def _grouped(attribute: str, column: Column, sexes: dict[str, str]) -> Protected | None:
+def _attributes(column: Column) -> dict[str, tuple[str, dict[str, str]]]:
+    """What is protected in the column, by its name or its values: why it is thought so, and which values name which
+    group. A column may mix sex with marital status; otherwise the likeliest counts."""
+    named = [name for name, pattern in column_names.PROTECTED.items() if place_of(column.name, (pattern,)) == 0]
+    values = column.words or {}
+    by_name = "gender" in named or "title" in parts(column.name)
+    sexes = _sexes(values, by_name)
+    found: dict[str, tuple[str, dict[str, str]]] = {}
+    if sexes or "gender" in named:
+        found["gender"] = ("by its name" if "gender" in named else "its values name men and women", sexes)
+    married = _marital(values) if sexes else {}
+    if married or (found and "marital_status" in named):
+        why = "by its name" if "marital_status" in named else "its values name marital status"
+        found["marital_status"] = (why, married)
+    if not found and named:
+        found[named[0]] = ("by its name", {})
+    for attribute, pattern in column_names.PROTECTED_VALUES.items():
+        if not found and sum(re.fullmatch(pattern, _plainly(value)) is not None for value in values) > 1:
+            found[attribute] = ("by its values", {})
+    return found
+
+
+def _grouped(
+    con: duckdb.DuckDBPyConnection, files: Files, attribute: str, column: Column, why: str, words: dict[str, str]
+) -> Protected | None:
     """How the column's values make groups; None where they make none."""
-    if attribute == "age" and column.kind in (WHOLE, FRACTION):
-        low, high = column.low or 0, column.high or 0
-        if low >= 0 and 30 <= high <= 120:
-            inside = tuple(band for band in AGE_BANDS if low < band <= high)
-            return Protected(column.name, "years", "an age in years, by its name", bands=inside) if inside else None
-        if low >= -120 * 366 and high <= -10 * 365:
-            return Protected(column.name, "days_before", "a birth in days before the application", bands=AGE_BANDS)
-        return None
+    low, high = column.low or 0, column.high or 0
+    if attribute == "age" and column.kind in (WHOLE, FRACTION) and not (low >= 0 and high <= FLAGGED):
+        return _ages(con, files, column, why)
     if not column.words or column.date:
         return None
-    unknown = tuple(word for word in column.words if word.strip().lower() in UNKNOWN)
-    if attribute == "gender" and sexes:
-        told = "by its name" if place_of(column.name, (PROTECTED["gender"],)) == 0 else "its words name men and women"
-        needed = set(sexes) != set(sexes.values())
-        return Protected(column.name, "words", told, words=sexes if needed else {}, not_judged=unknown)
-    codes = all(re.fullmatch(r"[0-9.]+", word) for word in column.words)
+    unknown = tuple(word for word in column.words if word.strip().lower() in column_names.UNKNOWN)
+    if words:
+        needed = set(words) != set(words.values())
+        return Protected(column.name, "words", why, words=words if needed else {}, not_judged=unknown)
+    codes = all(re.fullmatch(r"-?[0-9.]+", word) for word in column.words)
     coded = codes and attribute != "dependents"
     hint = f"; say what its codes mean, as in `words: {{{next(iter(column.words))}: ...}}`" if coded else ""
-    return Protected(column.name, "words", f"by its name{hint}", not_judged=unknown)
+    return Protected(column.name, "words", f"{why}{hint}", not_judged=unknown)
 
 
-def _sexes(words: Mapping[str, int], by_name: bool) -> dict[str, str]:
-    """Each word to male or female, where they all (but those for unknown) name one; M and F only `by_name`."""
+def _ages(con: duckdb.DuckDBPyConnection, files: Files, column: Column, why: str) -> Protected | None:
+    """Bands of an age in years, or in days before the application; a few values that are no age are reported."""
+    value = f"try_cast({column.sql} AS double)"
+    [(years, oldest, youngest, above, below, days)] = con.execute(
+        f"SELECT count(*) FILTER (v BETWEEN 0 AND {OLDEST}), max(v) FILTER (v BETWEEN 0 AND {OLDEST}), "
+        f"min(v) FILTER (v BETWEEN 0 AND {OLDEST}), count(*) FILTER (v > {OLDEST}), count(*) FILTER (v < 0), "
+        f"count(*) FILTER (v BETWEEN -{OLDEST} * 366 AND -10 * 365) "
+        f"FROM (SELECT {value} AS v FROM {files.view}) WHERE NOT isnan(v)"
+    ).fetchall()
+    enough = (1 - ODD_SHARE) * (years + above + below - sum(column.sentinels.values()))
+    if years >= enough and years and oldest >= 30:
+        bands = tuple(band for band in AGE_BANDS if youngest < band <= oldest)
+        odd = [
+            f"{n:,} row{'s' * (n > 1)} {where}" for n, where in ((above, f"above {OLDEST}"), (below, "below 0")) if n
+        ]
+        said = f"; {' and '.join(odd)}, taken as not given" if odd else ""
+        return Protected(column.name, "years", f"an age in years, {why}{said}", bands=bands) if bands else None
+    if days >= enough and days:
+        odd_days = years + above + below - days
+        said = f"; {odd_days:,} row{'s' * (odd_days > 1)} that can be no age, taken as not given" if odd_days else ""
+        return Protected(column.name, "days_before", f"a birth in days before the application{said}", bands=AGE_BANDS)
+    return None
+
+
+def _plainly(value: str) -> str:
+    return unaccented(" ".join(value.lower().replace("_", " ").split()))
+
+
+def _sexes(values: Mapping[str, int], by_name: bool) -> dict[str, str]:
+    """Each value to male or female, where all (but those for unknown) name one; M and F only `by_name`."""
     found = {}
-    for word in words:
-        if word.strip().lower() in UNKNOWN:
+    for value in values:
+        if value.strip().lower() in column_names.UNKNOWN:
             continue
-        said = {part for part in re.split(r"[\W_]+", word.lower()) if by_name or len(part) > 2}
-        if bool(said & MALE) == bool(said & FEMALE):
+        said = {part for part in re.split(r"[\W_]+", _plainly(value)) if by_name or len(part) > 2}
+        male, female = (any(re.fullmatch(of, part) for part in said) for of in (column_names.MALE, column_names.FEMALE))
+        if male == female:
             return {}
-        found[word] = "male" if said & MALE else "female"
+        found[value] = "male" if male else "female"
     return found if set(found.values()) == {"male", "female"} else {}
+
+
+def _marital(values: Mapping[str, int]) -> dict[str, str]:
+    """Each value that names sex and marital status together to the latter; nothing where one of them does not."""
+    found, sexes = {}, f"{column_names.MALE}|{column_names.FEMALE}"
+    for value in values:
+        left = [part for part in re.split(r"[\W_]+", _plainly(value)) if part and not re.fullmatch(sexes, part)]
+        if not left and value.strip().lower() not in column_names.UNKNOWN:
+            return {}
+        if left:
+            found[value] = "/".join(left)
+    known = any(
+        re.fullmatch(column_names.PROTECTED_VALUES["marital_status"], " ".join(group.split("/")))
+        for group in found.values()
+    )
+    return found if known else {}
 
 
 def _decided(files: Files, spared: set[str]) -> str | None:
@@ -524,7 +530,7 @@ def _decided(files: Files, spared: set[str]) -> str | None:
         column.name: place
         for column in files.columns.values()
         if column.date and column.filled == column.rows and column.name not in spared
-        if (place := place_of(column.name, DECISION_NAMES)) is not None
+        if (place := place_of(column.name, column_names.DECISION)) is not None
     }
     return min(places, key=lambda name: places[name], default=None)
 
@@ -544,7 +550,7 @@ def _late(
     late = {
         column.name: "by its name"
         for column in columns
-        if column.name != decided and place_of(column.name, LATE_NAMES) is not None
+        if column.name != decided and place_of(column.name, column_names.LATE) is not None
     }
     decision = files.columns[decided].date if decided else None
     for column in columns:

@@ -10,8 +10,8 @@ from typing import Any
 import duckdb
 import pytest
 
-from credit_assets.onboarding.files import BookError, look_at
-from credit_assets.onboarding.guesses import Book, guess
+from credit_assets.onboarding.files import BookError, Column, look_at
+from credit_assets.onboarding.guesses import Book, _attributes, guess
 from credit_assets_tests.onboarding.lender import loans, write
 
 ROWS = 40
@@ -262,6 +262,120 @@ def test_other_protected_attributes_are_known_by_their_names(guessed, name, attr
     assert guessed(**{name: turns("a", "b", "c")}).protected[attribute].column == name
 
 
+@pytest.mark.parametrize(
+    ("attribute", "columns"),
+    [
+        (
+            "age",
+            "alter Lebensalter âge edad età idade leeftijd wiek Altersgruppe agegte62 agelt62 age_over_65 geb_jahr",
+        ),
+        ("gender", "Geschlecht sexe sexo sesso género geslacht płeć Anrede civilité"),
+        ("marital_status", "Familienstand fam_stand situation_familiale etat_civil estado_civil casado stato_civile"),
+        ("marital_status", "burgerlijke_staat gehuwd stan_cywilny verheiratet MARSTAT"),
+        ("national_origin", "gastarb Gastarbeiter Staatsangehörigkeit nationalité étranger nacionalidad extranjero"),
+        (
+            "national_origin",
+            "cittadinanza nacionalidade nationaliteit buitenlander narodowość obywatelstwo foreignworker",
+        ),
+        ("race", "amind hipac native_american am_ind hispanic nonwhite raza etnia"),
+        ("religion", "Religionszugehörigkeit konfession religión religione wyznanie geloof"),
+        ("disability", "schwerbehindert discapacidad handicap disabilità invalidité niepełnosprawność"),
+        ("dependents", "unterhaltspflichtige enfants hijos filhos dzieci kinderen"),
+    ],
+)
+def test_protected_attributes_are_known_in_eight_languages_and_abbreviated(attribute, columns):
+    for name in columns.split():
+        column = Column(name, "text", 10, 10, 3, 1.0, words={"a": 4, "b": 3, "c": 3})
+        assert list(_attributes(column)) == [attribute], name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "laufkont",
+        "laufzeit",
+        "verw",
+        "hoehe",
+        "sparkont",
+        "wohnzeit",
+        "beruf",
+        "kontoalter",
+        "konto_alter",
+        "age_du_vehicule",
+        "edad_del_vehiculo",
+        "credit_amount",
+        "invalid_flag",
+        "foreclosure_count",
+        "message",
+        "package",
+        "betadat",
+        "statement",
+        "stage",
+        "average",
+    ],
+)
+def test_other_columns_are_not_taken_for_protected_in_any_language(name):
+    assert _attributes(Column(name, "text", 10, 10, 3, 1.0, words={"a": 4, "b": 3, "c": 3})) == {}
+
+
+@pytest.mark.parametrize(
+    ("attribute", "values"),
+    [
+        ("race", ("White", "Black", "Asian", "Hispanic")),
+        ("religion", ("Hindu", "Muslim", "other")),
+        ("marital_status", ("single", "married", "divorced")),
+        ("gender", ("Herr", "Frau", "Frau")),
+    ],
+)
+def test_what_the_values_say_is_protected_whatever_the_name(guessed, attribute, values):
+    assert guessed(category=turns(*values)).protected[attribute].column == "category"
+
+
+def test_a_column_of_sex_and_marital_status_is_named_for_both(guessed):
+    book = guessed(personal=turns("male : single", "female : married", "male : married"))
+    assert book.protected["gender"].words["male : single"] == "male"
+    assert book.protected["marital_status"].words == {
+        "male : single": "single",
+        "female : married": "married",
+        "male : married": "married",
+    }
+
+
+def test_codes_of_sex_and_marital_status_are_named_for_both_and_left_to_the_user(guessed):
+    book = guessed(famges=turns(1, 2, 3, 4))
+    assert {name: item.column for name, item in book.protected.items()} == {
+        "gender": "famges",
+        "marital_status": "famges",
+    }
+    assert "it mixes marital status with it" in book.protected["gender"].why
+
+
+def test_flags_of_one_attribute_are_named_after_their_columns(guessed):
+    book = guessed(amind=turns(0, 1), hipac=turns(1, 0, 0), agegte62=turns(0, 0, 1))
+    assert {name: (item.column, item.kind) for name, item in book.protected.items()} == {
+        "race": ("amind", "words"),
+        "race_hipac": ("hipac", "words"),
+        "age": ("agegte62", "words"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("ages", "said"),
+    [
+        ([123], "1 row above 120"),
+        ([999, 999], "2 rows above 120"),
+        ([-1, 130], "1 row above 120 and 1 row below 0"),
+    ],
+)
+def test_a_few_values_that_are_no_age_do_not_lose_the_age(guessed, ages, said):
+    rows = 600
+    columns = {name: turns(*values, rows=rows) for name, values in loans().items()}
+    columns |= {"loan_id": range(rows), "person_age": [*ages, *turns(*range(21, 70), rows=rows - len(ages))]}
+    age = guessed(**columns).protected["age"]
+    assert (age.kind, age.bands) == ("years", (25, 35, 45, 55, 65))
+    assert said in age.why
+
+
 @pytest.mark.parametrize("name", ["yob", "birthyear", "birth_year"])
 def test_a_year_of_birth_is_kept_out(guessed, name):
     assert list(guessed(**{name: turns(1960, 1975, 1990)}).unaudited) == [name]
@@ -412,6 +526,7 @@ def test_german_credit(real_data, tmp_path):
     assert book.numbered and (book.bads, book.goods) == (300, 700)
     assert {name: item.column for name, item in book.protected.items()} == {
         "gender": "status_and_sex",
+        "marital_status": "status_and_sex",
         "age": "age",
         "national_origin": "is_foreign_worker",
     }
