@@ -8,6 +8,7 @@ from credit_assets.automation.schedules import schedules
 from credit_assets.automation.sensors import sensors
 from credit_assets.automation.upkeep import maintenance
 from credit_assets.evaluation import assets as evaluation
+from credit_assets.explanations.texts import reason_texts
 from credit_assets.fairness import assets as fairness
 from credit_assets.features import assets as features
 from credit_assets.features.queries import lineage, load, raw_lineage
@@ -30,6 +31,7 @@ def build(name: str, project: Project | None = None) -> dg.Definitions:
     queries = load(project.sql(name), portfolio.models)
     schemas = {table: column_types(model) for table, model in portfolio.models.items()}
     origins = lineage(queries, schemas)
+    texts = reason_texts(queries, raw_lineage(lineage(queries, schemas, of_rows=False))["features"])
     made = jobs(portfolio)
     assets = [
         *raw.assets(portfolio, project),
@@ -37,7 +39,7 @@ def build(name: str, project: Project | None = None) -> dg.Definitions:
         *models.assets(portfolio, project, queries["features"]),
         *evaluation.assets(portfolio, project),
         *fairness.assets(portfolio, project),
-        *scoring.assets(portfolio, project, queries["features"]),
+        *scoring.assets(portfolio, project, texts),
         *monitoring.assets(portfolio, project, queries),
         *operations.assets(portfolio, project),
     ]

@@ -61,6 +61,7 @@ TAKEN = frozenset(
         "operations",
         "raw",
         "raw_lineage",
+        "reason_texts",
         "schedules",
         "scoring",
         "sensors",

@@ -1,15 +1,18 @@
 """Adverse action reasons: why an applicant was declined, from the contributions to this applicant's own PD.
 
-The contributions are computed with the model that decided (`models/importance.py`); the words are
-those of the features' SQL. The duty itself (Regulation B) is described in docs/decisions.md.
+The contributions are computed with the model that decided (`models/importance.py`); the texts are
+those of the features' SQL (`texts.py`). The duty itself (Regulation B) is described in docs/decisions.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+
+from credit_assets.explanations.texts import ReasonTexts
 
 MAX_REASONS = 4
 """More than four are "not likely to be helpful": 12 CFR 1002.9(b)(2), official commentary, paragraph 1."""
@@ -18,59 +21,142 @@ RAISED = "raised the PD"
 LEAST_FAVOURABLE = "lowered the PD least"
 
 
-def check_words(features: Sequence[str], words: Mapping[str, str]) -> None:
-    """Raise ValueError, naming them, where features have no words to be given as a reason."""
-    silent = [feature for feature in features if not words.get(feature, "").strip()]
+def check_descriptions(features: Sequence[str], descriptions: Mapping[str, str]) -> None:
+    """Raise ValueError, naming them, where features have no description to be given as a reason."""
+    silent = [feature for feature in features if not descriptions.get(feature, "").strip()]
     if silent:
-        raise ValueError(f"{len(silent)} of {len(features)} features have no words: {', '.join(silent)}")
+        raise ValueError(f"{len(silent)} of {len(features)} features have no description: {', '.join(silent)}")
+
+
+@dataclass(frozen=True)
+class Factors:
+    """What n applicants' features are put together to: `of` (n, k) has the place in `names` of each feature's factor.
+
+    A factor is a family of features. Where an applicant has no row in a history file, or values of several families
+    are missing with the same message, the features concerned are one factor instead, of that message, so that no
+    applicant is given one text twice.
+    `messages` (as long as `names`) has the message of such a factor and None for a family.
+    """
+
+    names: tuple[str, ...]
+    messages: tuple[str | None, ...]
+    of: np.ndarray
+
+    @classmethod
+    def find(cls, frame: pd.DataFrame, features: Sequence[str], texts: ReasonTexts, missing: np.ndarray) -> Factors:
+        """The factors of the rows of `frame`, which has the features and may have others of their histories;
+        `missing` (n, k) says which values of the features are missing."""
+        names = list(dict.fromkeys(texts.families[feature] for feature in features))
+        families = np.array([names.index(texts.families[feature]) for feature in features], dtype=np.int32)
+        of = np.tile(families, (len(frame), 1))
+        messages: list[str | None] = [None] * len(names)
+        places: dict[str, int] = {}
+
+        def place(message: str) -> int:
+            if message.casefold() not in places:
+                places[message.casefold()] = len(names)
+                names.append(f"missing: {message}")
+                messages.append(message)
+            return places[message.casefold()]
+
+        position = {feature: number for number, feature in enumerate(features)}
+        by_message: dict[str, list[str]] = {}
+        for feature in features:
+            if feature in texts.missing:
+                by_message.setdefault(texts.missing[feature].casefold(), []).append(feature)
+        of_histories = {history.message.casefold() for history in texts.histories.values()}
+        for message, alike in by_message.items():
+            if message in of_histories or len({texts.families[feature] for feature in alike}) > 1:
+                for feature in alike:
+                    of[missing[:, position[feature]], position[feature]] = place(texts.missing[feature])
+        for history in texts.histories.values():
+            without = frame[[column for column in history.features if column in frame]].isna().to_numpy()
+            members = [position[feature] for feature in history.features if feature in position]
+            if members and without.shape[1]:
+                of[np.ix_(without.all(axis=1), members)] = place(history.message)
+        return cls(tuple(names), tuple(messages), of)
+
+    def sums(self, contributions: np.ndarray) -> np.ndarray:
+        """(n, factors): the contributions (n, k) of each factor's features, added up in the order of the features."""
+        rows = np.arange(len(self.of))
+        sums = np.zeros((len(self.of), len(self.names)))
+        for feature in range(self.of.shape[1]):
+            sums[rows, self.of[:, feature]] += contributions[:, feature]
+        return sums
 
 
 def adverse_action_reasons(
     contributions: np.ndarray,
     features: Sequence[str],
-    words: Mapping[str, str],
+    frame: pd.DataFrame,
+    texts: ReasonTexts,
+    unseen: Mapping[str, np.ndarray] | None = None,
     max_reasons: int = MAX_REASONS,
 ) -> pd.DataFrame:
     """The reasons of n declined applicants: one row each, in the order of `contributions`.
 
-    `contributions` (n, k) are in log-odds of default, one column a feature. The reasons are the features
-    with the largest positive contributions, largest first, equal ones in the order of `features`. Features
-    that share their words say one thing: only the strongest of them is given. Where nothing pushed the PD
-    up (the cut-off lies below the model's average PD) the one reason is the feature that lowered it least,
-    and `reason_basis` says so. A contribution of zero is never a reason: the feature had no part.
+    `contributions` (n, k) are in log-odds of default, one column a feature, and are added up by factor (`Factors`).
+    The reasons are the factors with the largest positive sums, largest first, equal ones in the order of `features`.
+    The text of a factor is that of the member with the largest contribution, which is positive where the sum is. It
+    says so where that member's value is missing, or (`unseen`, by feature) is a word that the model has not learned.
+    Where no factor pushed the PD up (the cut-off lies below the model's average PD) the one reason is the factor that
+    lowered it least, and `reason_basis` says so. A sum of zero is never a reason: the factor had no part.
 
-    Columns: reason_1..reason_<max> (words), reason_feature_1..reason_feature_<max> (None past the last
-    reason) and reason_basis (`RAISED` or `LEAST_FAVOURABLE`).
+    `frame` has the values of the features, and whatever other features of their history files are at hand: where
+    all of these are missing, the applicant has no row in the file.
 
-    Raises ValueError where a feature has no words, a contribution is not finite, or an applicant has none
-    but zeros: such a decline has no reason that could truthfully be given.
+    Columns, for each k up to `max_reasons` (None or nan past the last reason): reason_k (text), reason_feature_k (the
+    strongest member), reason_family_k (the factor) and reason_log_odds_k (its sum); and reason_basis (`RAISED` or
+    `LEAST_FAVOURABLE`).
+
+    Raises ValueError where a feature has no description, a contribution is not finite, or an applicant has only
+    factors of zero: such a decline has no reason that could truthfully be given.
     """
     if not 1 <= max_reasons <= MAX_REASONS:
         raise ValueError(f"between 1 and {MAX_REASONS} reasons can be given, not {max_reasons}")
-    check_words(features, words)
-    remaining = np.array(contributions, dtype=np.float64)
-    if remaining.ndim != 2 or remaining.shape[1] != len(features):
-        raise ValueError(f"contributions of shape {remaining.shape} for {len(features)} features")
-    if not np.isfinite(remaining).all():
-        raise ValueError(f"{int((~np.isfinite(remaining)).any(axis=1).sum())} applicants' contributions are not finite")
-    remaining[remaining == 0] = -np.inf
+    check_descriptions(features, texts.descriptions)
+    values = np.array(contributions, dtype=np.float64)
+    if values.shape != (len(frame), len(features)):
+        raise ValueError(f"contributions of shape {values.shape} for {len(frame)} applicants, {len(features)} features")
+    if not np.isfinite(values).all():
+        raise ValueError(f"{int((~np.isfinite(values)).any(axis=1).sum())} applicants' contributions are not finite")
+    missing = frame[list(features)].isna().to_numpy()
+    factors = Factors.find(frame, features, texts, missing)
+    sums = factors.sums(values)
+    remaining = np.where(sums == 0, -np.inf, sums)
     unexplained = int((remaining.max(axis=1) == -np.inf).sum())
     if unexplained:
         raise ValueError(f"no feature contributed to the PD of {unexplained} declined applicants")
 
-    spoken = [words[feature].strip() for feature in features]
-    _, words_of = np.unique(spoken, return_inverse=True)
-    same_words = words_of[:, np.newaxis] == words_of
-    rows = np.arange(len(remaining))
+    # By what is known of the value: it is there, it is missing, it is a word that was not learned.
+    own_texts = np.array(
+        [
+            [texts.descriptions[feature] for feature in features],
+            [texts.missing_text(feature) for feature in features],
+            [texts.unseen_text(feature) for feature in features],
+        ],
+        dtype=object,
+    )
+    known = missing.astype(np.int8)
+    for feature, rows_unseen in (unseen or {}).items():
+        known[rows_unseen, list(features).index(feature)] = 2
+    messages = np.array(factors.messages, dtype=object)
+    has_message = np.array([message is not None for message in factors.messages])
+    names = np.array([*factors.names, None], dtype=object)
+    columns = np.array([*features, None], dtype=object)
+    pushes = np.where(values == 0, -np.inf, values)
+    rows = np.arange(len(values))
     any_raised = (remaining > 0).any(axis=1)
     reasons: dict[str, np.ndarray] = {}
-    names, said = np.array([*features, None], dtype=object), np.array([*spoken, None], dtype=object)
     for rank in range(1, max_reasons + 1):
         top = remaining.argmax(axis=1)
         given = (remaining[rows, top] > 0) | (~any_raised & (rank == 1))
-        chosen = np.where(given, top, -1)
-        reasons[f"reason_{rank}"] = said[chosen]
-        reasons[f"reason_feature_{rank}"] = names[chosen]
-        remaining[same_words[top]] = -np.inf
+        strongest = np.where(factors.of == top[:, np.newaxis], pushes, -np.inf).argmax(axis=1)
+        text = np.where(has_message[top], messages[top], own_texts[known[rows, strongest], strongest])
+        reasons[f"reason_{rank}"] = np.where(given, text, np.array(None, dtype=object))
+        reasons[f"reason_feature_{rank}"] = columns[np.where(given, strongest, -1)]
+        reasons[f"reason_family_{rank}"] = names[np.where(given, top, -1)]
+        reasons[f"reason_log_odds_{rank}"] = np.where(given, sums[rows, top], np.nan)
+        remaining[rows, top] = -np.inf
     reasons["reason_basis"] = np.where(any_raised, RAISED, LEAST_FAVOURABLE).astype(object)
     return pd.DataFrame(reasons)

@@ -153,13 +153,16 @@ def load(folder: Path, raw_tables: Collection[str] | None = None) -> dict[str, F
     return queries
 
 
-def lineage(queries: Mapping[str, FeatureQuery], raw_schemas: Mapping[str, Mapping[str, str]]) -> Lineage:
+def lineage(
+    queries: Mapping[str, FeatureQuery], raw_schemas: Mapping[str, Mapping[str, str]], of_rows: bool = True
+) -> Lineage:
     """For each query and output column, the columns of its inputs that determine its value.
 
     `raw_schemas` has the columns and types of every raw table the queries read. Columns that select,
     group or match rows on the way (WHERE, FILTER, GROUP BY, joins, windows) count as much as those
     calculated with; keys that only match the entity's own rows are left out where anything else remains.
-    Raises FeatureQueryError for a table without a schema or a column that its table does not have.
+    Without `of_rows`, only the columns in the expression of each output count, through every query: none for
+    `count(*)`. Raises FeatureQueryError for a table without a schema or a column that its table does not have.
     """
     schemas = {table: dict(columns) for table, columns in raw_schemas.items()}
     result: Lineage = {}
@@ -167,7 +170,7 @@ def lineage(queries: Mapping[str, FeatureQuery], raw_schemas: Mapping[str, Mappi
         missing = [table for table in query.inputs if table not in schemas]
         if missing:
             raise FeatureQueryError(f"{query.name}.sql: no schema for table {', '.join(missing)}")
-        result[query.name] = _query_lineage(query, {table: schemas[table] for table in query.inputs})
+        result[query.name] = _query_lineage(query, {table: schemas[table] for table in query.inputs}, of_rows)
         schemas[query.name] = dict.fromkeys(query.columns, "DOUBLE")
     return result
 
@@ -261,6 +264,10 @@ class _File:
             comments[name] = comment
             if source:
                 row_of[name] = source
+        for name, comment in comments.items():
+            if meanings.get(comment.missing.lower(), name) != name:
+                other = meanings[comment.missing.lower()]
+                raise self.error(f"the message for a missing {name} is the description of {other}")
         return FeatureQuery(
             self.path.stem,
             self.sql,
@@ -370,7 +377,9 @@ def _text(node: exp.Expr) -> str:
     return node.sql(DIALECT, comments=False)
 
 
-def _query_lineage(query: FeatureQuery, schemas: Mapping[str, Mapping[str, str]]) -> dict[str, tuple[Origin, ...]]:
+def _query_lineage(
+    query: FeatureQuery, schemas: Mapping[str, Mapping[str, str]], of_rows: bool
+) -> dict[str, tuple[Origin, ...]]:
     # DuckDB knows no case in (ASCII) names, and sqlglot lowers them: find the written ones again.
     written = {
         (_folded(table), _folded(column)): (table, column) for table, columns in schemas.items() for column in columns
@@ -389,12 +398,12 @@ def _query_lineage(query: FeatureQuery, schemas: Mapping[str, Mapping[str, str]]
         )
     except SqlglotError as error:
         raise FeatureQueryError(f"{query.name}.sql: {error}") from error
-    walk = _Walk(traverse_scope(tree)[-1])
+    walk = _Walk(traverse_scope(tree)[-1], of_rows)
     result: dict[str, tuple[Origin, ...]] = {}
     for column in query.columns:
         origins = {written[origin] for origin in walk.origins(walk.root, _folded(column))}
         values = {origin for origin in origins if origin[1].lower() != query.key.lower()}
-        result[column] = tuple(sorted(values or origins))
+        result[column] = tuple(sorted((values or origins) if of_rows else values))
     return result
 
 
@@ -407,11 +416,12 @@ class _Walk:
     """Follows columns of a qualified SELECT through its scopes (CTEs, subqueries) down to tables.
 
     sqlglot's own `lineage` builds a graph anew for each column; one walk that remembers what it has
-    seen is what makes hundreds of columns a matter of a second.
+    seen is what makes hundreds of columns a matter of a second. Without `of_rows` it leaves out what only decides
+    which rows there are.
     """
 
-    def __init__(self, root: Scope) -> None:
-        self.root = root
+    def __init__(self, root: Scope, of_rows: bool) -> None:
+        self.root, self.of_rows = root, of_rows
         self.owner = {column: scope for scope in root.traverse() for column in scope.column_index}
         self.seen: dict[tuple[int, str], frozenset[Origin]] = {}
         self.rows_seen: dict[int, frozenset[Origin]] = {}
@@ -440,6 +450,8 @@ class _Walk:
 
         What only a left join matches decides the columns taken from its right side, not the rows.
         """
+        if not self.of_rows:
+            return frozenset()
         if id(scope) not in self.rows_seen:
             found: set[Origin] = set()
             for part in _parts(scope):
@@ -473,7 +485,7 @@ class _Walk:
             else:
                 found |= self.origins(source, column.name)
             join = _left_joins(scope.expression).get(column.table)
-            if join is not None and not any(parent is join for parent in _ancestors(column)):
+            if self.of_rows and join is not None and not any(parent is join for parent in _ancestors(column)):
                 found |= self.within(join)
         return found
 

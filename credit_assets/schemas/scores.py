@@ -21,14 +21,24 @@ class Scores(Table):
         description="approve where the PD is at or below the cut-off, else decline",
     )
     cut_off: float = pa.Field(gt=0, lt=1, description="The highest PD approved, kept with the model")
-    reason_1: str = pa.Field(nullable=True, description="What pushed this PD up most; declined applicants only")
+    reason_1: str = pa.Field(
+        nullable=True, description="The factor that pushed this PD up most; declined applicants only"
+    )
     reason_2: str = pa.Field(nullable=True, description="The second largest push, where there is one")
     reason_3: str = pa.Field(nullable=True, description="The third largest push, where there is one")
     reason_4: str = pa.Field(nullable=True, description="The fourth largest push, where there is one")
-    reason_feature_1: str = pa.Field(nullable=True, description="The feature behind reason_1")
-    reason_feature_2: str = pa.Field(nullable=True, description="The feature behind reason_2")
-    reason_feature_3: str = pa.Field(nullable=True, description="The feature behind reason_3")
-    reason_feature_4: str = pa.Field(nullable=True, description="The feature behind reason_4")
+    reason_feature_1: str = pa.Field(nullable=True, description="The strongest feature behind reason_1")
+    reason_feature_2: str = pa.Field(nullable=True, description="The strongest feature behind reason_2")
+    reason_feature_3: str = pa.Field(nullable=True, description="The strongest feature behind reason_3")
+    reason_feature_4: str = pa.Field(nullable=True, description="The strongest feature behind reason_4")
+    reason_family_1: str = pa.Field(nullable=True, description="The family of features that reason_1 stands for")
+    reason_family_2: str = pa.Field(nullable=True, description="The family of features that reason_2 stands for")
+    reason_family_3: str = pa.Field(nullable=True, description="The family of features that reason_3 stands for")
+    reason_family_4: str = pa.Field(nullable=True, description="The family of features that reason_4 stands for")
+    reason_log_odds_1: float = pa.Field(nullable=True, description="What the first family adds to the log-odds of PD")
+    reason_log_odds_2: float = pa.Field(nullable=True, description="What the second family adds to the log-odds of PD")
+    reason_log_odds_3: float = pa.Field(nullable=True, description="What the third family adds to the log-odds of PD")
+    reason_log_odds_4: float = pa.Field(nullable=True, description="What the fourth family adds to the log-odds of PD")
     reason_basis: str = pa.Field(
         nullable=True,
         isin=["raised the PD", "lowered the PD least"],
@@ -68,3 +78,16 @@ class Scores(Table):
             if rank > 1:
                 without_gaps &= ~given | scores[f"reason_{rank - 1}"].notna()
         return without_gaps
+
+    @pa.dataframe_check(name="reasons_are_in_the_order_of_their_families")
+    def reasons_are_in_the_order_of_their_families(cls, scores: DataFrame) -> Series:
+        """A family has its sum and a reason, and none a larger sum than the one before. Scores from before there were
+        families have neither."""
+        in_order = Series(True, index=scores.index)
+        for rank in range(1, 5):
+            family, log_odds = scores[f"reason_family_{rank}"], scores[f"reason_log_odds_{rank}"]
+            in_order &= family.notna() == log_odds.notna()
+            in_order &= family.isna() | scores[f"reason_{rank}"].notna()
+            if rank > 1:
+                in_order &= log_odds.isna() | (scores[f"reason_log_odds_{rank - 1}"] >= log_odds)
+        return in_order

@@ -11,8 +11,8 @@ import pandas as pd
 from pydantic import Field
 
 from credit_assets.evaluation.checks import cleared
-from credit_assets.explanations.reasons import check_words
-from credit_assets.features.queries import FeatureQuery
+from credit_assets.explanations.reasons import check_descriptions
+from credit_assets.explanations.texts import ReasonTexts
 from credit_assets.features.versions import FEATURES, read_at
 from credit_assets.lake.contracts import identifier
 from credit_assets.lake.io_managers import column_schema, contract, frame_table
@@ -52,10 +52,10 @@ class Promotion(dg.Config):
     why: str = Field(default="", description="The reason, for the history of champions.")
 
 
-def assets(portfolio: Portfolio, project: Project, query: FeatureQuery) -> list[dg.AssetsDefinition]:
-    """`champion` and `scores`. Raises ValueError where a feature has no words to be a reason with."""
+def assets(portfolio: Portfolio, project: Project, texts: ReasonTexts) -> list[dg.AssetsDefinition]:
+    """`champion` and `scores`. Raises ValueError where a feature has no description to be a reason with."""
     uri, name = project.tracking_uri, portfolio.name
-    check_words(list(query.words), query.words)
+    check_descriptions(list(texts.descriptions), texts.descriptions)
     scored = portfolio.keyed(Scores)
 
     @dg.asset(
@@ -159,14 +159,17 @@ def assets(portfolio: Portfolio, project: Project, query: FeatureQuery) -> list[
             model, version = registry.load(uri, name, checked)
         except registry.RegistryError as error:
             raise dg.Failure(str(error), allow_retries=False) from error
-        wanted = ", ".join(map(identifier, (portfolio.entity_key, *model.features)))
+        # Whether an applicant has a row in a history shows in all of its features, if the batch has them.
+        beside = {column for history in texts.histories.values() for column in history.features}
+        wanted = [portfolio.entity_key, *model.features]
+        wanted += [column for column in features.columns if column in beside.difference(model.features)]
         decided = score(
-            _parts(features.project(wanted)),
+            _parts(features.project(", ".join(map(identifier, wanted)))),
             portfolio.entity_key,
             model,
             registry.cut_off(uri, name, version.version),
             portfolio.scorecard,
-            query.words,
+            texts,
             Provenance(
                 model_name=name,
                 model_version=int(version.version),

@@ -5,13 +5,14 @@ The parts are elsewhere: PDs in `models/`, points, policy and reasons each in a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from credit_assets.explanations.reasons import adverse_action_reasons
+from credit_assets.explanations.texts import ReasonTexts
 from credit_assets.models.estimators import PDModel
 from credit_assets.models.policy import DECLINE, decide
 from credit_assets.schemas.scores import Scores
@@ -36,15 +37,16 @@ def score(
     model: PDModel,
     cut_off: float,
     scorecard: ScorecardConfig,
-    words: Mapping[str, str],
+    texts: ReasonTexts,
     provenance: Provenance,
 ) -> pd.DataFrame:
-    """The `Scores` of a batch that comes in parts, each a frame with `entity_key` and the model's features.
+    """The `Scores` of a batch that comes in parts, each a frame with `entity_key` and the model's features; and with
+    all features of the history files of `texts`, so that who has no row there is known.
 
     Rows are in the order of the applicants, whatever the order of the parts. Reasons are computed for the
     declined alone: explaining a PD costs many times what making it does.
     """
-    scored = [_score_part(part, entity_key, model, cut_off, scorecard, words) for part in parts]
+    scored = [_score_part(part, entity_key, model, cut_off, scorecard, texts) for part in parts]
     scores = pd.concat(scored).sort_values("applicant", ignore_index=True)
     scores["cut_off"] = cut_off
     for name, value in vars(provenance).items():
@@ -58,7 +60,7 @@ def _score_part(
     model: PDModel,
     cut_off: float,
     scorecard: ScorecardConfig,
-    words: Mapping[str, str],
+    texts: ReasonTexts,
 ) -> pd.DataFrame:
     pds = model.pd(part)
     rounded = points(pds, scorecard)
@@ -72,6 +74,17 @@ def _score_part(
         }
     )
     declined = np.flatnonzero(scores["decision"] == DECLINE)
-    contributions = model.contributions(part.iloc[declined])[:, :-1]
-    reasons = adverse_action_reasons(contributions, model.features, words)
+    judged = part.iloc[declined]
+    contributions = model.contributions(judged)[:, :-1]
+    reasons = adverse_action_reasons(contributions, model.features, judged, texts, _unseen(judged, model))
     return scores.join(reasons.set_index(declined))
+
+
+def _unseen(part: pd.DataFrame, model: PDModel) -> dict[str, np.ndarray]:
+    """By text feature, the rows (n,) with a word that the model has not learned."""
+    learned = {**model.categories, **{name: list(encoding.numbers) for name, encoding in model.encodings.items()}}
+    return {
+        feature: (part[feature].notna() & ~part[feature].isin(words)).to_numpy()
+        for feature, words in learned.items()
+        if feature in model.features
+    }

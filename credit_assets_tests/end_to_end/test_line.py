@@ -22,6 +22,7 @@ from credit_assets_tests.small_project import APPLICANTS, BATCHES, BOOK, inside,
 
 REASONS = [f"reason_{rank}" for rank in range(1, 5)]
 REASON_FEATURES = [f"reason_feature_{rank}" for rank in range(1, 5)]
+REASON_FAMILIES = [f"reason_family_{rank}" for rank in range(1, 5)]
 
 
 def delivered(line: Line, batch: str) -> pd.DataFrame:
@@ -92,17 +93,23 @@ def test_every_delivered_applicant_has_one_score(line, batch):
 
 
 @pytest.mark.parametrize("batch", BATCHES)
-def test_every_declined_applicant_has_reasons_in_the_words_of_the_sql(line, batch):
-    words = load(line.project.sql(BOOK), portfolio(line).models)["features"].words
+def test_every_declined_applicant_has_reasons_as_the_sql_describes_them(line, batch):
+    query = load(line.project.sql(BOOK), portfolio(line).models)["features"]
+    values = table(line.project, "features", batch).set_index("SK_ID_CURR")
     scores = table(line.project, "scores", batch)
     declined = scores[scores["decision"] == "decline"]
     assert 0 < len(declined) < len(scores)
     for row in declined.to_dict("records"):
         features = [row[name] for name in REASON_FEATURES if row[name] is not None]
         assert 1 <= len(features) == len(set(features)) <= 4
-        assert [row[name] for name in REASONS if row[name] is not None] == [words[feature] for feature in features]
+        texts = [row[name] for name in REASONS if row[name] is not None]
+        assert len(set(texts)) == len(texts) == len(features)
+        for text, feature in zip(texts, features, strict=True):
+            # A missing value is said to be missing, and no other is.
+            assert (text == query.words[feature]) == pd.notna(values.loc[row["applicant"], feature])
+        assert len({row[name] for name in REASON_FAMILIES if row[name] is not None}) == len(features)
     approved = scores[scores["decision"] == "approve"]
-    assert approved[[*REASONS, *REASON_FEATURES]].isna().all(axis=None)
+    assert approved[[*REASONS, *REASON_FEATURES, *REASON_FAMILIES]].isna().all(axis=None)
 
 
 @pytest.mark.parametrize("batch", BATCHES)

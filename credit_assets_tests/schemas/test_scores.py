@@ -19,6 +19,8 @@ APPROVED = {
     "cut_off": 0.1,
     **dict.fromkeys((f"reason_{rank}" for rank in range(1, 5)), None),
     **dict.fromkeys((f"reason_feature_{rank}" for rank in range(1, 5)), None),
+    **dict.fromkeys((f"reason_family_{rank}" for rank in range(1, 5)), None),
+    **dict.fromkeys((f"reason_log_odds_{rank}" for rank in range(1, 5)), float("nan")),
     "reason_basis": None,
     "model_name": "home_credit",
     "model_version": 3,
@@ -34,6 +36,8 @@ DECLINED = APPROVED | {
     "decision": DECLINE,
     "reason_1": "debt in relation to income",
     "reason_feature_1": "debt_to_income",
+    "reason_family_1": "debts",
+    "reason_log_odds_1": 0.4,
     "reason_basis": RAISED,
 }
 
@@ -45,12 +49,21 @@ def validated(*rows: dict[str, object]) -> pd.DataFrame:
 def test_an_approval_and_a_decline_are_valid() -> None:
     assert len(validated(APPROVED, DECLINED)) == 2
     assert len(validated(APPROVED)) == 1
+    # of before there were families
+    assert len(validated(DECLINED | {"reason_family_1": None, "reason_log_odds_1": float("nan")})) == 1
     assert len(validated(DECLINED | {"reason_basis": LEAST_FAVOURABLE})) == 1
 
 
 @pytest.mark.parametrize(
     ("row", "check"),
     [
+        (DECLINED | {"reason_family_1": None}, "reasons_are_in_the_order_of_their_families"),
+        (
+            DECLINED
+            | {"reason_2": "age of the car", "reason_feature_2": "car_age"}
+            | {"reason_family_2": "car_age", "reason_log_odds_2": 0.5},
+            "reasons_are_in_the_order_of_their_families",
+        ),
         (DECLINED | {"reason_1": None, "reason_feature_1": None}, "declined_have_a_reason_and_approved_none"),
         (DECLINED | {"reason_basis": None}, "declined_have_a_reason_and_approved_none"),
         (

@@ -14,6 +14,7 @@ import mlflow
 import pandas as pd
 import pytest
 
+from credit_assets.explanations.texts import ReasonTexts
 from credit_assets.features.queries import load
 from credit_assets.lake.io_managers import lake_io_manager
 from credit_assets.lake.tables import Lake
@@ -66,9 +67,10 @@ class Line:
     def make(self, config: dict[str, Any] | None = None, **tags: str) -> dg.ExecuteInProcessResult:
         portfolio = Portfolio.load(self.project, BOOK)
         query = load(self.project.sql(BOOK), portfolio.models)["features"]
+        texts = ReasonTexts(query.words, {feature: feature for feature in query.words})
         definitions = dg.Definitions(
             assets=[
-                assets(portfolio, self.project, query)[0],
+                assets(portfolio, self.project, texts)[0],
                 *(
                     dg.AssetSpec([BOOK, made]).with_io_manager_key("lake_io")
                     for made in ("predictions", "promotion_gate")

@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import logit
 
+from credit_assets.explanations.reasons import Factors
+from credit_assets.explanations.texts import ReasonTexts
 from credit_assets.models.config import TrainingConfig
 from credit_assets.models.design_matrix import DesignMatrix
 from credit_assets.models.estimators import Folds, PDModel, fit_pd_model
@@ -16,13 +19,18 @@ from credit_assets_tests.models.conftest import FEATURES, make_training_set
 
 KEY = "SK_ID_CURR"
 WORDS = {feature: f"the {feature} of the applicant" for feature in FEATURES}
+TEXTS = ReasonTexts(WORDS, {feature: feature for feature in FEATURES})
 SCORECARD = ScorecardConfig(bands=(Band(name="good", from_points=560), Band(name="bad")))
 MADE_BY = Provenance("book", 3, "run-1", 3, 7, True)
 
 
 @pytest.fixture(scope="module")
 def model() -> PDModel:
-    design = DesignMatrix.of(make_training_set(), FEATURES, KEY)
+    return fitted(make_training_set())
+
+
+def fitted(training_set: pd.DataFrame) -> PDModel:
+    design = DesignMatrix.of(training_set, FEATURES, KEY)
     config = TrainingConfig(threads=1)
     params = {"max_depth": 3, "learning_rate": 0.1}
     return fit_pd_model(design, Folds(design, config), params, 20, config)[0]
@@ -34,7 +42,7 @@ def applicants() -> pd.DataFrame:
 
 
 def scored(model: PDModel, *parts: pd.DataFrame, cut_off: float = 0.25) -> pd.DataFrame:
-    return score(parts, KEY, model, cut_off, SCORECARD, WORDS, MADE_BY)
+    return score(parts, KEY, model, cut_off, SCORECARD, TEXTS, MADE_BY)
 
 
 def test_the_scores_keep_their_contract_and_name_what_they_were_made_from(model, applicants):
@@ -76,3 +84,32 @@ def test_all_may_be_approved_and_all_declined(model, applicants, cut_off, decisi
     Scores.to_schema().validate(scores)
     assert set(scores["decision"]) == {decision}
     assert scores["reason_1"].notna().all() == (decision == "decline")
+
+
+def test_a_reason_speaks_of_a_missing_value_and_of_a_word_not_learned_as_such(applicants):
+    learned = make_training_set()
+    unknown = learned["overdue"].isna() | learned["employer"].isna()
+    model = fitted(learned.assign(target=np.where(unknown, 1, learned["target"]).astype(np.int8)))
+    scores = scored(model, applicants.assign(overdue=np.nan, employer="circus"))
+    reasons = scores.melt("applicant", [f"reason_{rank}" for rank in range(1, 5)])["value"].dropna()
+    spoken = {text for text in reasons if "overdue" in text or "employer" in text}
+    assert spoken == {"the overdue of the applicant: not known", "the employer of the applicant: not recognised"}
+
+
+def test_the_sums_of_the_families_and_the_base_are_the_log_odds_of_the_pd(model, applicants):
+    families = {"income": "amounts", "credit": "amounts", "employer": "job", "overdue": "overdue", "noise": "noise"}
+    texts = ReasonTexts(WORDS, families)
+    contributions = model.contributions(applicants)
+    frame = applicants[list(model.features)]
+    factors = Factors.find(frame, model.features, texts, frame.isna().to_numpy())
+    sums = factors.sums(contributions[:, :-1])
+    assert factors.names == ("amounts", "job", "overdue", "noise")
+    # The same numbers added up: by family, and by feature.
+    np.testing.assert_allclose(sums.sum(axis=1), contributions[:, :-1].sum(axis=1), rtol=0, atol=1e-14)
+    np.testing.assert_array_equal(sums[:, 0], contributions[:, 0] + contributions[:, 1])
+    # The PD is of XGBoost's single precision.
+    np.testing.assert_allclose(sums.sum(axis=1) + contributions[:, -1], logit(model.pd(applicants)), atol=2e-6)
+    scores = score([applicants], KEY, model, 0.0001, SCORECARD, texts, MADE_BY)
+    for row, of_row in zip(scores.to_dict("records"), sums, strict=True):
+        given = {row[f"reason_family_{rank}"]: row[f"reason_log_odds_{rank}"] for rank in range(1, 5)}
+        assert all(value == of_row[factors.names.index(name)] for name, value in given.items() if name)

@@ -1,0 +1,19 @@
+"""What the configuration says of reasons."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class ReasonsConfig(BaseModel):
+    """How the texts of adverse action reasons are held to have been written by a person."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    unconfirmed: Literal["warn", "block"] = Field(
+        default="warn",
+        description="what happens to scores while a text is a draft (it holds a column's name, or is marked as a "
+        "guess): `warn` gives the scores with a warning, `block` withholds them",
+    )

@@ -1,0 +1,121 @@
+"""What reasons may say is read from the SQL: families by name or raw columns, messages, and which texts are drafts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from credit_assets.explanations.texts import History, families, reason_texts, unconfirmed
+from credit_assets.features.queries import lineage, load, raw_lineage
+
+RAW = {
+    "people": {"ID": "BIGINT", "INCOME": "DOUBLE", "LOAN": "DOUBLE", "JOB": "VARCHAR", "DebtRatio": "DOUBLE"},
+    "loans": {"ID": "BIGINT", "AMOUNT": "DOUBLE", "DAY": "INTEGER"},
+}
+LOANS = """\
+-- Loans of a person.
+-- if no row: no earlier loan from us
+select
+    ID,
+    count(*) as loans, -- number of loans
+    count(*) filter (DAY > -365) as loans_365, -- number of loans in the last year
+    max(AMOUNT) as loan_max, -- largest loan
+    sum(AMOUNT) as loan_sum -- all loans; if missing: no amount of a loan known
+from loans
+where DAY <= 0
+group by ID
+"""
+FEATURES = """\
+-- Everything.
+with person as (
+    select ID, INCOME as income, nullif(LOAN, 0) as loan, JOB from people where INCOME > 0
+)
+select
+    person.ID,
+    income, -- income
+    log(income) as income_log, -- income on a scale
+    loan / income as loan_to_income, -- loan compared with income
+    income / loan as income_to_loan, -- income compared with the loan
+    JOB as job, -- occupation; family: work
+    length(JOB) as job_length, -- length of the occupation; family: Work
+    loans.* exclude (ID)
+from person
+left join loan_features as loans using (ID)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "features.sql").write_text(FEATURES)
+    (tmp_path / "loan_features.sql").write_text(LOANS)
+    return tmp_path
+
+
+def test_families_are_named_or_the_same_raw_columns_and_a_composite_joins_nobody_else(folder: Path) -> None:
+    queries = load(folder, RAW)
+    texts = reason_texts(queries, raw_lineage(lineage(queries, RAW, of_rows=False))["features"])
+
+    assert texts.families == {
+        "income": "people.INCOME",
+        "income_log": "people.INCOME",
+        "loan_to_income": "people.INCOME, people.LOAN",
+        "income_to_loan": "people.INCOME, people.LOAN",
+        "job": "work",
+        "job_length": "work",
+        # What selects rows is no more than that: counting is no variant of an amount.
+        "loans": "loans",
+        "loans_365": "loans_365",
+        "loan_max": "loans.AMOUNT",
+        "loan_sum": "loans.AMOUNT",
+    }
+    assert texts.histories == {
+        "loan_features": History("no earlier loan from us", ("loans", "loans_365", "loan_max", "loan_sum"))
+    }
+    assert texts.missing_text("income") == "income: not known"
+    assert texts.missing_text("loan_max") == "largest loan: none on record"
+    assert texts.missing_text("loan_sum") == "no amount of a loan known"
+    assert texts.unseen_text("job") == "occupation: not recognised"
+
+
+def test_a_chain_of_composites_stays_apart() -> None:
+    columns = {"a": ["x"], "b": ["x", "y"], "c": ["y", "z"], "d": ["z"], "e": ["y", "x"], "f": []}
+    values = {feature: tuple(("t", column) for column in of) for feature, of in columns.items()}
+    assert families(list(columns), {}, values) == {"a": "a", "b": "t.x, t.y", "c": "c", "d": "d", "e": "t.x, t.y"} | {
+        "f": "f"
+    }
+    assert families(list(columns), {"a": "X", "e": "x"}, values) == {
+        "a": "X",
+        "b": "b",
+        "c": "c",
+        "d": "d",
+        "e": "X",
+        "f": "f",
+    }
+
+
+@pytest.mark.parametrize(
+    ("sql", "why"),
+    [
+        ("DebtRatio as debt, -- Debt ratio (DebtRatio)", "holds the column name DebtRatio"),
+        ("DebtRatio as debt, -- debts as DebtRatio tells", "holds the column name DebtRatio"),
+        ("DebtRatio as debt, -- debts; if missing: no DebtRatio", "holds the column name DebtRatio"),
+        ("DebtRatio as debt_share, -- the debt_share", "holds the column name debt_share"),
+        ("INCOME as income, -- Income (INCOME)", "holds the column name INCOME"),
+        ("INCOME as income, -- income -- CONFIRM: by its name", "is marked as a guess (by its name)"),
+        ("-- CONFIRM: 9 stands for none\n    INCOME as income, -- income", "is marked as a guess (9 stands for none)"),
+        ("INCOME as income, -- INCOME as stated", None),
+        ("INCOME as income, -- income (monthly)", None),
+        ("DebtRatio as debt, -- debt ratio", None),
+        ("LOAN / INCOME as loan_to_income, -- loan compared with income", None),
+        ("LOAN as loan4, -- loan4ever", None),
+    ],
+)
+def test_a_text_with_a_column_s_name_or_a_guess_is_a_draft(tmp_path: Path, sql: str, why: str | None) -> None:
+    (tmp_path / "features.sql").write_text(f"-- A.\nselect\n    ID,\n    {sql}\n    JOB as job -- job\nfrom people\n")
+    queries = load(tmp_path, RAW)
+    query, roots = queries["features"], raw_lineage(lineage(queries, RAW))["features"]
+
+    [feature, _] = query.words
+    assert unconfirmed(query, roots, query.words) == ({feature: why} if why else {})
+    assert unconfirmed(query, roots, ["job"]) == {}
