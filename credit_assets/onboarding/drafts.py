@@ -8,7 +8,7 @@ from __future__ import annotations
 import glob
 import json
 import textwrap
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ import yaml
 from credit_assets.features.contract import RESERVED
 from credit_assets.features.queries import MARK
 from credit_assets.onboarding import column_names
+from credit_assets.onboarding.file_names import patterns
 from credit_assets.onboarding.files import (
     BOOLEAN,
     EMPTY,
@@ -27,7 +28,7 @@ from credit_assets.onboarding.files import (
     WHOLE,
     BookError,
     Column,
-    Part,
+    Files,
     stem,
 )
 from credit_assets.onboarding.guesses import ALWAYS_JUDGED, Book, Protected, Table, place_of
@@ -465,20 +466,26 @@ def _yaml(value: Any) -> str:
 
 
 def _tables(book: Book) -> list[str]:
-    lines = []
-    for table in (book.applications, *book.children):
-        settings: dict[str, Any] = {"files": _files(table.files.parts)}
-        if table is book.applications and book.numbered:
-            settings["numbered"] = book.key
-        idle = f" {_mark(f'no features are made of it, as its rows belong to {table.parent}')}"
-        lines.append(f"  {_yaml(table.name)}: {_yaml(settings)}{idle if table in book.idle else ''}")
+    tables: dict[str, Files] = {table.name: table.files for table in (book.applications, *book.children)}
     if book.outcomes:
-        lines.append(f"  outcomes: {_yaml({'files': _files(book.outcomes.parts), 'optional': True})}")
+        tables["outcomes"] = book.outcomes
+    stems = {name: [stem(part.path) for part in files.parts] for name, files in tables.items()}
+    idle = {table.name: table.parent for table in book.idle}
+    lines = []
+    for name in tables:
+        files = patterns(stems[name], [other for of in stems if of != name for other in stems[of]])
+        settings: dict[str, Any] = {"files": files}
+        doubts = []
+        if set(files) - set(map(glob.escape, stems[name])):
+            doubts.append("`*` stands for the date or number in the name, so that later deliveries match")
+        if name in idle:
+            doubts.append(f"no features are made of it, as its rows belong to {idle[name]}")
+        if name == "applications" and book.numbered:
+            settings["numbered"] = book.key
+        if name == "outcomes":
+            settings["optional"] = True
+        lines.append(f"  {_yaml(name)}: {_yaml(settings)}{' ' + _mark('; '.join(doubts)) if doubts else ''}")
     return lines
-
-
-def _files(files: Iterable[Part]) -> list[str]:
-    return [glob.escape(stem(part.path)) for part in files]
 
 
 def _protected(attribute: str, item: Protected, column: Column) -> list[str]:

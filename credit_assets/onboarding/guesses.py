@@ -18,6 +18,7 @@ from credit_assets.features.contract import KEY_MAY_BE, RESERVED
 from credit_assets.lake.contracts import identifier
 from credit_assets.lake.tables import sql_text
 from credit_assets.onboarding import column_names
+from credit_assets.onboarding.file_names import undated
 from credit_assets.onboarding.files import FRACTION, TEXT, WHOLE, BookError, Column, Files, Part, stem, together
 from credit_assets.onboarding.wording import distinct, parts, plain
 
@@ -389,7 +390,7 @@ def _ties(files: Files, link: str, parent: Table) -> bool:
 
 
 def _stem_in_common(files: Files) -> str:
-    names = [stem(part.path) for part in files.parts]
+    names = [undated(stem(part.path)) for part in files.parts]
     shared = next((n for n, letters in enumerate(zip(*names, strict=False)) if len(set(letters)) > 1), len(names[0]))
     return plain(names[0][:shared].rstrip("_-. 0123456789") or names[0])
 

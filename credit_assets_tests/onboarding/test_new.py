@@ -280,6 +280,20 @@ def test_what_is_protected_late_or_a_price_in_a_child_is_withheld_and_marked(pro
     ]
 
 
+def test_files_named_after_their_month_give_a_pattern_that_the_next_month_matches(project, tmp_path):
+    months = [
+        write(tmp_path / f"loans_2024_0{n}.csv", loans() | {"loan_id": [f"{n}-{k}" for k in range(40)]}) for n in (1, 2)
+    ]
+    payments = write(tmp_path / "payments_2024_02.csv", {"loan_id": [f"2-{k}" for k in range(40)], "sum": [1, 2] * 20})
+    done = new(project, "book", [*months, payments])
+    tables = Portfolio.load(project, "book").tables
+    assert {name: table.files for name, table in tables.items() if name != "outcomes"} == {
+        "applications": ["loans_20*"],
+        "payments": ["payments_20*"],
+    }
+    assert sum("so that later deliveries match" in mark for mark in marks(done)) == 2
+
+
 def test_a_table_that_no_features_are_made_of_is_told(project, drafted):
     payments = {"payment_id": range(80), "loan_id": loans()["loan_id"] * 2, "sum": [1, 2] * 40}
     done = drafted({"payments": payments, "reminders": {"payment_id": [1, 2, 3], "letters": [0, 1, 0]}})

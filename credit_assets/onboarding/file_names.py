@@ -1,0 +1,101 @@
+"""Names of delivered files: which part of a name is the date or number of its delivery, and the pattern of later ones.
+
+How a delivery's files are matched with patterns is in `raw/delivery.py`.
+"""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Collection, Sequence
+from fnmatch import fnmatchcase
+
+_MONTHS = (
+    r"jan(uary|vier|uar)?|enero|ene|feb(ruary|ruar)?|f[ée]vrier|febrero|mar(ch|s|zo)?|m[äa]rz|apr(il)?|avril|abr(il)?"
+    r"|may|mai|mayo|june?|juni|juin|junio|july?|juli|juillet|julio|aug(ust)?|ao[uû]t|agosto|ago|sept?(ember)?|septembre"
+    r"|septiembre|o[ck]t(ober|obre)?|octubre|nov(ember|embre|iembre)?|de[cz](ember)?|d[ée]cembre|diciembre|dic"
+)
+_BETWEEN = r"[-_. ]?"
+_YEAR, _MONTH, _DAY = r"(19|20)\d\d", r"(0[1-9]|1[0-2])", r"(0[1-9]|[12]\d|3[01])"
+_TIME = r"([-_T ]?([01]\d|2[0-3])[-_.:]?[0-5]\d([-_.:]?[0-5]\d)?Z?)?"
+_DATES = (
+    rf"{_YEAR}{_BETWEEN}{_MONTH}{_BETWEEN}{_DAY}{_TIME}",
+    rf"{_DAY}{_BETWEEN}{_MONTH}{_BETWEEN}{_YEAR}",
+    rf"{_MONTH}{_BETWEEN}{_DAY}{_BETWEEN}{_YEAR}",
+    rf"({_DAY}{_BETWEEN})?({_MONTHS}){_BETWEEN}(19|20)?\d\d",
+    rf"{_YEAR}{_BETWEEN}({_MONTHS})({_BETWEEN}{_DAY})?",
+    rf"{_YEAR}{_BETWEEN}[QHWKqhwk]\d\d?",
+    rf"[QHWKqhwk]\d\d?{_BETWEEN}(19|20)?\d\d",
+    rf"{_YEAR}{_BETWEEN}{_MONTH}",
+    rf"{_MONTH}{_BETWEEN}{_YEAR}",
+    r"1[5-9]\d{8}(\d{3})?",
+    _YEAR,
+)
+"""Dates in a name: year, month and day in any order, a month by its name, a quarter, half-year or week, seconds since
+1970, or a year alone. The longest is taken, where several begin at one place."""
+_NUMBERS = r"[-_ ]?(v|ver|version)[-_ ]?\d+|[-_ ]?\(\d+\)"
+_CHANGING = re.compile(
+    rf"(?<![A-Za-z0-9])({'|'.join(_DATES)})(?![A-Za-z0-9])"
+    rf"|(?<=[A-Za-z])({'|'.join(date for date in _DATES if date != _YEAR)})(?![0-9])"
+    rf"|({_NUMBERS})(?![A-Za-z0-9])",
+    re.IGNORECASE,
+)
+
+
+def patterns(stems: Sequence[str], others: Collection[str]) -> list[str]:
+    """Patterns that match the names of one table's files and those of later deliveries, where dates, versions and
+    (of several files) counts are others; and none of the names of `others`, the files of other tables."""
+    found: list[str] = []
+    for stem in stems:
+        changing = _spans(stem, stems)
+        wide, narrow = _wide(stem, changing), _narrow(stem, changing)
+        tried = [pattern for pattern in (wide, narrow) if pattern == narrow or re.search("[A-Za-z]{2}", pattern)]
+        free = [pattern for pattern in tried if not any(_matches(other, pattern) for other in others)]
+        chosen = free[0] if free else glob.escape(stem)
+        if chosen not in found:
+            found.append(chosen)
+    return found
+
+
+def undated(stem: str) -> str:
+    """The name without the date or number of its delivery, for the name of a table."""
+    left = stem
+    for start, end in reversed(_spans(stem, [stem])):
+        left = left[:start] + left[end:]
+    return left.strip("_-. ") or stem
+
+
+def _spans(stem: str, stems: Sequence[str]) -> list[tuple[int, int]]:
+    """Where the name changes from delivery to delivery: dates, versions, and the numbers that two files differ in."""
+    spans = [found.span() for found in _CHANGING.finditer(stem)]
+    shape = re.sub(r"\d+", "0", stem)
+    alike = [other for other in stems if other != stem and re.sub(r"\d+", "0", other) == shape]
+    for nth, found in enumerate(re.finditer(r"\d+", stem)):
+        differs = any(re.findall(r"\d+", other)[nth] != found[0] for other in alike)
+        if differs and not any(start < found.end() and found.start() < end for start, end in spans):
+            spans.append(found.span())
+    return sorted(spans)
+
+
+def _matches(stem: str, pattern: str) -> bool:
+    return fnmatchcase(stem.lower(), pattern.lower())
+
+
+def _wide(stem: str, spans: Sequence[tuple[int, int]]) -> str:
+    """The name with `*` for what changes; a year's century stays."""
+    pattern, last = "", 0
+    for start, end in spans:
+        year = re.search(rf"(?<!\d){_YEAR}", stem[start:end])
+        century = "" if year is None else f"*{year[1]}" if year.start() else year[1]
+        pattern += glob.escape(stem[last:start]) + century + "*"
+        last = end
+    return re.sub(r"\*+", "*", pattern + glob.escape(stem[last:]))
+
+
+def _narrow(stem: str, spans: Sequence[tuple[int, int]]) -> str:
+    """The name with a digit for each digit that changes."""
+    pattern, last = "", 0
+    for start, end in spans:
+        pattern += glob.escape(stem[last:start]) + re.sub(r"\d", "[0-9]", glob.escape(stem[start:end]))
+        last = end
+    return pattern + glob.escape(stem[last:])
