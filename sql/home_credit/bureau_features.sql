@@ -2,6 +2,7 @@
 -- One row an applicant with at least one loan there. Records dated after the application are left
 -- out whole: a loan opened later, and a record last updated later, whose debt and status as they
 -- stood at the application are not known. Amounts are DECIMAL so that their sums are exact.
+-- if no row: no loan on file at the credit bureau
 with loans as (
     select
         SK_ID_CURR,
@@ -249,8 +250,8 @@ select
     applicant_loans.loans::double as bureau_loans, -- number of loans known to the credit bureau
     loans_active::double as bureau_loans_active, -- number of open loans at other lenders
     loans_closed::double as bureau_loans_closed, -- number of closed loans at other lenders
-    loans_sold::double as bureau_loans_sold, -- number of loans sold on by other lenders
-    loans_bad_debt::double as bureau_loans_bad_debt, -- number of loans written off as bad debt by other lenders
+    loans_sold::double as bureau_loans_sold, -- number of loans sold on by other lenders; family: loans sold or written off by other lenders
+    loans_bad_debt::double as bureau_loans_bad_debt, -- number of loans written off as bad debt by other lenders; family: loans sold or written off by other lenders
     loans_active / applicant_loans.loans as bureau_active_share, -- share of loans at other lenders that are still open
     loan_types::double as bureau_loan_types, -- number of different kinds of loans at other lenders
     loans_foreign::double as bureau_loans_foreign_currency, -- number of loans at other lenders in a foreign currency
@@ -267,100 +268,100 @@ select
     micro_active::double as bureau_microloans_active, -- number of open microloans at other lenders
 
     -- amounts, debt and use of limits
-    credit_sum::double as bureau_credit_sum, -- total amount of all loans at other lenders
-    credit_mean as bureau_credit_mean, -- average amount of a loan at other lenders
-    credit_max::double as bureau_credit_max, -- largest loan at other lenders
-    credit_active::double as bureau_credit_active, -- total amount of open loans at other lenders
-    credit_closed_mean as bureau_credit_closed_mean, -- average amount of closed loans at other lenders
-    debt_active::double as bureau_debt, -- debt owed on open loans at other lenders
-    debt_max::double as bureau_debt_max, -- largest debt owed on one loan at other lenders
-    debt_active_mean as bureau_debt_mean, -- average debt owed on an open loan at other lenders
-    debt_consumer::double as bureau_debt_consumer, -- debt owed on consumer loans at other lenders
-    debt_cards::double as bureau_debt_cards, -- debt owed on credit cards at other lenders
-    debt_mortgage::double as bureau_debt_mortgage, -- debt owed on mortgages at other lenders
-    debt_opened_year::double as bureau_debt_new, -- debt owed on loans taken at other lenders in the last 12 months
-    debt_due_year::double as bureau_debt_due_365, -- debt on loans at other lenders that end within 12 months
-    debt_active / nullif(credit_with_debt, 0) as bureau_debt_to_credit, -- debt compared with the amount of open loans at other lenders
-    debt_to_credit_max as bureau_debt_to_credit_max, -- highest debt compared with the amount of one open loan at another lender
-    debt_cards / nullif(debt_active, 0) as bureau_card_debt_share, -- share of credit card debt in the debt at other lenders
-    loans_fully_owed::double as bureau_loans_fully_owed, -- number of open loans at other lenders with nothing paid back yet
-    limit_active::double as bureau_limit, -- credit limit left at other lenders
-    debt_cards / nullif(card_ceiling, 0) as bureau_card_utilisation, -- share of credit card limits at other lenders in use
+    credit_sum::double as bureau_credit_sum, -- total amount of all loans at other lenders; family: amounts of loans at other lenders
+    credit_mean as bureau_credit_mean, -- average amount of a loan at other lenders; family: amounts of loans at other lenders
+    credit_max::double as bureau_credit_max, -- largest loan at other lenders; family: amounts of loans at other lenders
+    credit_active::double as bureau_credit_active, -- total amount of open loans at other lenders; family: amounts of loans at other lenders
+    credit_closed_mean as bureau_credit_closed_mean, -- average amount of closed loans at other lenders; family: amounts of loans at other lenders
+    debt_active::double as bureau_debt, -- debt owed on open loans at other lenders; family: debt at other lenders
+    debt_max::double as bureau_debt_max, -- largest debt owed on one loan at other lenders; family: debt at other lenders
+    debt_active_mean as bureau_debt_mean, -- average debt owed on an open loan at other lenders; family: debt at other lenders
+    debt_consumer::double as bureau_debt_consumer, -- debt owed on consumer loans at other lenders; family: debt at other lenders
+    debt_cards::double as bureau_debt_cards, -- debt owed on credit cards at other lenders; family: debt at other lenders
+    debt_mortgage::double as bureau_debt_mortgage, -- debt owed on mortgages at other lenders; family: debt at other lenders
+    debt_opened_year::double as bureau_debt_new, -- debt owed on loans taken at other lenders in the last 12 months; family: debt at other lenders
+    debt_due_year::double as bureau_debt_due_365, -- debt on loans at other lenders that end within 12 months; family: debt at other lenders
+    debt_active / nullif(credit_with_debt, 0) as bureau_debt_to_credit, -- debt compared with the amount of open loans at other lenders; family: debt at other lenders
+    debt_to_credit_max as bureau_debt_to_credit_max, -- highest debt compared with the amount of one open loan at another lender; family: debt at other lenders
+    debt_cards / nullif(debt_active, 0) as bureau_card_debt_share, -- share of credit card debt in the debt at other lenders; family: debt at other lenders
+    loans_fully_owed::double as bureau_loans_fully_owed, -- number of open loans at other lenders with nothing paid back yet; family: debt at other lenders
+    limit_active::double as bureau_limit, -- credit limit left at other lenders; family: credit card limits at other lenders
+    debt_cards / nullif(card_ceiling, 0) as bureau_card_utilisation, -- share of credit card limits at other lenders in use; family: credit card limits at other lenders
     annuity_active::double as bureau_annuity, -- instalments to pay on open loans at other lenders
 
     -- overdue amounts and prolongations
-    overdue_sum::double as bureau_overdue, -- amount overdue at other lenders
-    overdue_sum / nullif(debt_active, 0) as bureau_overdue_to_debt, -- amount overdue compared with debt at other lenders
-    days_overdue_max::double as bureau_days_overdue_max, -- longest delay in days on a loan at another lender at present
-    loans_overdue::double as bureau_loans_overdue, -- number of loans overdue at other lenders at present
-    max_overdue_max::double as bureau_max_overdue, -- largest amount ever overdue at another lender
-    max_overdue_mean as bureau_max_overdue_mean, -- average of the largest amounts ever overdue on loans at other lenders
-    max_overdue_max_730::double as bureau_max_overdue_recent, -- largest amount overdue on loans taken at other lenders in the last 24 months
-    loans_ever_overdue::double as bureau_loans_ever_overdue, -- number of loans at other lenders that were ever overdue
-    loans_ever_overdue / nullif(loans_overdue_known, 0) as bureau_ever_overdue_share, -- share of loans at other lenders that were ever overdue
-    prolongations::double as bureau_prolongations, -- number of prolongations of loans at other lenders
-    prolongations_max::double as bureau_prolongations_max, -- most prolongations of one loan at another lender
-    loans_prolonged / applicant_loans.loans as bureau_prolonged_share, -- share of loans at other lenders that were prolonged
-    days_since_prolonged::double as bureau_days_since_prolonged, -- days since the newest of the prolonged loans at other lenders was taken
+    overdue_sum::double as bureau_overdue, -- amount overdue at other lenders; family: delays at other lenders
+    overdue_sum / nullif(debt_active, 0) as bureau_overdue_to_debt, -- amount overdue compared with debt at other lenders; family: delays at other lenders
+    days_overdue_max::double as bureau_days_overdue_max, -- longest delay in days on a loan at another lender at present; family: delays at other lenders
+    loans_overdue::double as bureau_loans_overdue, -- number of loans overdue at other lenders at present; family: delays at other lenders
+    max_overdue_max::double as bureau_max_overdue, -- largest amount ever overdue at another lender; family: delays at other lenders
+    max_overdue_mean as bureau_max_overdue_mean, -- average of the largest amounts ever overdue on loans at other lenders; family: delays at other lenders
+    max_overdue_max_730::double as bureau_max_overdue_recent, -- largest amount overdue on loans taken at other lenders in the last 24 months; family: delays at other lenders
+    loans_ever_overdue::double as bureau_loans_ever_overdue, -- number of loans at other lenders that were ever overdue; family: delays at other lenders
+    loans_ever_overdue / nullif(loans_overdue_known, 0) as bureau_ever_overdue_share, -- share of loans at other lenders that were ever overdue; family: delays at other lenders
+    prolongations::double as bureau_prolongations, -- number of prolongations of loans at other lenders; family: prolongations at other lenders
+    prolongations_max::double as bureau_prolongations_max, -- most prolongations of one loan at another lender; family: prolongations at other lenders
+    loans_prolonged / applicant_loans.loans as bureau_prolonged_share, -- share of loans at other lenders that were prolonged; family: prolongations at other lenders
+    days_since_prolonged::double as bureau_days_since_prolonged, -- days since the newest of the prolonged loans at other lenders was taken; if missing: no prolonged loan at another lender on record; family: prolongations at other lenders
 
     -- recency
-    days_since_newest::double as bureau_days_since_newest, -- days since the newest loan at another lender
-    days_since_oldest::double as bureau_days_since_oldest, -- days since the first loan at another lender
-    days_since_newest_active::double as bureau_days_since_newest_active, -- days since the newest open loan at another lender
-    days_since_newest_card::double as bureau_days_since_newest_card, -- days since the newest credit card at another lender
-    days_since_newest_micro::double as bureau_days_since_newest_microloan, -- days since the newest microloan at another lender
-    days_since_last_closed::double as bureau_days_since_closed, -- days since a loan at another lender was last closed
+    days_since_newest::double as bureau_days_since_newest, -- days since the newest loan at another lender; family: new loans at other lenders
+    days_since_oldest::double as bureau_days_since_oldest, -- days since the first loan at another lender; family: length of credit history at other lenders
+    days_since_newest_active::double as bureau_days_since_newest_active, -- days since the newest open loan at another lender; if missing: no open loan at another lender on record; family: new loans at other lenders
+    days_since_newest_card::double as bureau_days_since_newest_card, -- days since the newest credit card at another lender; if missing: no credit card at another lender on record; family: new loans at other lenders
+    days_since_newest_micro::double as bureau_days_since_newest_microloan, -- days since the newest microloan at another lender; if missing: no microloan at another lender on record; family: new loans at other lenders
+    days_since_last_closed::double as bureau_days_since_closed, -- days since a loan at another lender was last closed; if missing: no closed loan at another lender on record
     days_since_update::double as bureau_days_since_update, -- days since the credit bureau's record was last updated
-    days_open_mean as bureau_loan_age_mean, -- average age in days of loans at other lenders
-    days_open_active_mean as bureau_loan_age_active_mean, -- average age in days of open loans at other lenders
-    (days_since_oldest - days_since_newest) / nullif(applicant_loans.loans - 1, 0) as bureau_days_between_loans, -- average days between taking loans at other lenders
+    days_open_mean as bureau_loan_age_mean, -- average age in days of loans at other lenders; family: length of credit history at other lenders
+    days_open_active_mean as bureau_loan_age_active_mean, -- average age in days of open loans at other lenders; if missing: no open loan at another lender with an age on record; family: length of credit history at other lenders
+    (days_since_oldest - days_since_newest) / nullif(applicant_loans.loans - 1, 0) as bureau_days_between_loans, -- average days between taking loans at other lenders; if missing: no second loan at another lender on record; family: new loans at other lenders
 
     -- durations
     planned_days_mean as bureau_planned_days_mean, -- average agreed duration of loans at other lenders
     actual_days_mean as bureau_actual_days_mean, -- average actual duration of closed loans at other lenders
-    closed_early_days_mean as bureau_closed_early_days_mean, -- average days that loans at other lenders were closed before their agreed end
-    loans_closed_early / nullif(loans_closed_known, 0) as bureau_closed_early_share, -- share of loans at other lenders closed before their agreed end
-    loans_closed_late::double as bureau_loans_closed_late, -- number of loans at other lenders closed after their agreed end
+    closed_early_days_mean as bureau_closed_early_days_mean, -- average days that loans at other lenders were closed before their agreed end; family: loans at other lenders against their agreed end
+    loans_closed_early / nullif(loans_closed_known, 0) as bureau_closed_early_share, -- share of loans at other lenders closed before their agreed end; family: loans at other lenders against their agreed end
+    loans_closed_late::double as bureau_loans_closed_late, -- number of loans at other lenders closed after their agreed end; family: loans at other lenders against their agreed end
     days_to_end_max::double as bureau_days_to_end_max, -- days until the last open loan at another lender ends
     days_to_end_mean as bureau_days_to_end_mean, -- average days until open loans at other lenders end
-    loans_past_end::double as bureau_loans_past_end, -- number of open loans at other lenders past their agreed end
+    loans_past_end::double as bureau_loans_past_end, -- number of open loans at other lenders past their agreed end; family: loans at other lenders against their agreed end
 
     -- velocity
-    opened_90::double as bureau_opened_90, -- number of loans taken at other lenders in the last 3 months
-    opened_180::double as bureau_opened_180, -- number of loans taken at other lenders in the last 6 months
-    opened_365::double as bureau_opened_365, -- number of loans taken at other lenders in the last 12 months
-    opened_730::double as bureau_opened_730, -- number of loans taken at other lenders in the last 24 months
-    opened_1825::double as bureau_opened_1825, -- number of loans taken at other lenders in the last 5 years
-    opened_365 / applicant_loans.loans as bureau_opened_365_share, -- share of loans at other lenders taken in the last 12 months
-    (opened_365 - opened_year_before)::double as bureau_opened_change, -- change in loans taken at other lenders between the year before last and the last year
-    cards_365::double as bureau_cards_365, -- number of credit cards taken at other lenders in the last 12 months
-    micro_365::double as bureau_microloans_365, -- number of microloans taken at other lenders in the last 12 months
+    opened_90::double as bureau_opened_90, -- number of loans taken at other lenders in the last 3 months; family: new loans at other lenders
+    opened_180::double as bureau_opened_180, -- number of loans taken at other lenders in the last 6 months; family: new loans at other lenders
+    opened_365::double as bureau_opened_365, -- number of loans taken at other lenders in the last 12 months; family: new loans at other lenders
+    opened_730::double as bureau_opened_730, -- number of loans taken at other lenders in the last 24 months; family: new loans at other lenders
+    opened_1825::double as bureau_opened_1825, -- number of loans taken at other lenders in the last 5 years; family: new loans at other lenders
+    opened_365 / applicant_loans.loans as bureau_opened_365_share, -- share of loans at other lenders taken in the last 12 months; family: new loans at other lenders
+    (opened_365 - opened_year_before)::double as bureau_opened_change, -- change in loans taken at other lenders between the year before last and the last year; family: new loans at other lenders
+    cards_365::double as bureau_cards_365, -- number of credit cards taken at other lenders in the last 12 months; family: new loans at other lenders
+    micro_365::double as bureau_microloans_365, -- number of microloans taken at other lenders in the last 12 months; family: new loans at other lenders
     closed_365::double as bureau_closed_365, -- number of loans at other lenders closed in the last 12 months
-    credit_365::double as bureau_credit_365, -- amount of loans taken at other lenders in the last 12 months
-    credit_730::double as bureau_credit_730, -- amount of loans taken at other lenders in the last 24 months
-    credit_365 / nullif(credit_sum, 0) as bureau_credit_365_share, -- share of the amount of loans at other lenders taken in the last 12 months
+    credit_365::double as bureau_credit_365, -- amount of loans taken at other lenders in the last 12 months; family: amounts of loans at other lenders
+    credit_730::double as bureau_credit_730, -- amount of loans taken at other lenders in the last 24 months; family: amounts of loans at other lenders
+    credit_365 / nullif(credit_sum, 0) as bureau_credit_365_share, -- share of the amount of loans at other lenders taken in the last 12 months; family: amounts of loans at other lenders
 
     -- monthly history of delay
     applicant_months.loans::double as bureau_loans_with_history, -- number of loans at other lenders with a monthly history
     reported::double as bureau_months_reported, -- number of monthly reports on loans at other lenders
     unknown / reported as bureau_months_unknown_share, -- share of monthly reports at other lenders with unknown status
-    late::double as bureau_months_late, -- number of months with a delay at other lenders
-    late / nullif(known, 0) as bureau_late_share, -- share of months with a delay at other lenders
-    late_3 / nullif(known_3, 0) as bureau_late_share_3, -- share of months with a delay at other lenders in the last 3 months
-    late_6 / nullif(known_6, 0) as bureau_late_share_6, -- share of months with a delay at other lenders in the last 6 months
-    late_12 / nullif(known_12, 0) as bureau_late_share_12, -- share of months with a delay at other lenders in the last 12 months
-    late_24 / nullif(known_24, 0) as bureau_late_share_24, -- share of months with a delay at other lenders in the last 24 months
-    late_12 / nullif(known_12, 0) - late_13_24 / nullif(known_13_24, 0) as bureau_late_share_change, -- change in the share of months with a delay at other lenders over the last year
-    seriously_late::double as bureau_months_seriously_late, -- number of months with a delay over 30 days at other lenders
-    seriously_late_24::double as bureau_months_seriously_late_24, -- number of months with a delay over 30 days at other lenders in the last 24 months
-    worst::double as bureau_worst_delay, -- longest delay class ever at other lenders
-    worst_12::double as bureau_worst_delay_12, -- longest delay class at other lenders in the last 12 months
-    worst_24::double as bureau_worst_delay_24, -- longest delay class at other lenders in the last 24 months
-    (-last_late)::double as bureau_months_since_late, -- months since the last delay at another lender
-    (-last_seriously_late)::double as bureau_months_since_seriously_late, -- months since the last delay over 30 days at another lender
-    delay_sum / nullif(known, 0) as bureau_delay_mean, -- average delay class over all months at other lenders
-    longest_late_run::double as bureau_longest_late_run, -- longest run of months in a row with a delay on a loan at another lender
-    late_runs::double as bureau_late_runs, -- number of separate spells of delay at other lenders
-    loans_late::double as bureau_loans_late -- number of loans at other lenders with a month of delay
+    late::double as bureau_months_late, -- number of months with a delay at other lenders; family: delays at other lenders
+    late / nullif(known, 0) as bureau_late_share, -- share of months with a delay at other lenders; family: delays at other lenders
+    late_3 / nullif(known_3, 0) as bureau_late_share_3, -- share of months with a delay at other lenders in the last 3 months; family: delays at other lenders
+    late_6 / nullif(known_6, 0) as bureau_late_share_6, -- share of months with a delay at other lenders in the last 6 months; family: delays at other lenders
+    late_12 / nullif(known_12, 0) as bureau_late_share_12, -- share of months with a delay at other lenders in the last 12 months; family: delays at other lenders
+    late_24 / nullif(known_24, 0) as bureau_late_share_24, -- share of months with a delay at other lenders in the last 24 months; family: delays at other lenders
+    late_12 / nullif(known_12, 0) - late_13_24 / nullif(known_13_24, 0) as bureau_late_share_change, -- change in the share of months with a delay at other lenders over the last year; family: delays at other lenders
+    seriously_late::double as bureau_months_seriously_late, -- number of months with a delay over 30 days at other lenders; family: delays at other lenders
+    seriously_late_24::double as bureau_months_seriously_late_24, -- number of months with a delay over 30 days at other lenders in the last 24 months; family: delays at other lenders
+    worst::double as bureau_worst_delay, -- longest delay class ever at other lenders; family: delays at other lenders
+    worst_12::double as bureau_worst_delay_12, -- longest delay class at other lenders in the last 12 months; family: delays at other lenders
+    worst_24::double as bureau_worst_delay_24, -- longest delay class at other lenders in the last 24 months; family: delays at other lenders
+    (-last_late)::double as bureau_months_since_late, -- months since the last delay at another lender; if missing: no month with a delay at another lender on record; family: delays at other lenders
+    (-last_seriously_late)::double as bureau_months_since_seriously_late, -- months since the last delay over 30 days at another lender; if missing: no delay over 30 days at another lender on record; family: delays at other lenders
+    delay_sum / nullif(known, 0) as bureau_delay_mean, -- average delay class over all months at other lenders; family: delays at other lenders
+    longest_late_run::double as bureau_longest_late_run, -- longest run of months in a row with a delay on a loan at another lender; family: delays at other lenders
+    late_runs::double as bureau_late_runs, -- number of separate spells of delay at other lenders; family: delays at other lenders
+    loans_late::double as bureau_loans_late -- number of loans at other lenders with a month of delay; family: delays at other lenders
 from applicant_loans
 left join applicant_months using (SK_ID_CURR)

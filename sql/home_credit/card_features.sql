@@ -2,6 +2,7 @@
 -- cash taken from machines, payments against the minimum, days past due.
 -- One row an applicant with at least one card month by the application; later months are left out.
 -- Amounts are DECIMAL and shares are rounded to six decimals, so that sums over months are exact.
+-- if no row: no credit card from us
 with months as (
     select
         SK_ID_CURR,
@@ -200,72 +201,72 @@ select
     months::double as card_months, -- months of history on credit cards from us
     -applicant_cards.last_month::double as card_months_since_last, -- months since the last report on a credit card from us
     -first_month::double as card_months_since_first, -- months since the first report on a credit card from us
-    credit_limit::double as card_limit, -- present limit of credit cards from us
-    limit_max as card_limit_max, -- highest limit of a credit card from us
-    credit_limit / nullif(first_limit, 0) as card_limit_growth, -- present limit of credit cards from us compared with the first
+    credit_limit::double as card_limit, -- present limit of credit cards from us; family: limits of credit cards from us
+    limit_max as card_limit_max, -- highest limit of a credit card from us; family: limits of credit cards from us
+    credit_limit / nullif(first_limit, 0) as card_limit_growth, -- present limit of credit cards from us compared with the first; family: limits of credit cards from us
     instalments::double as card_instalments_paid, -- number of instalments paid on credit cards from us
 
     -- balance and use of the limit
-    applicant_cards.balance::double as card_balance, -- present balance on credit cards from us
-    history.balance / months as card_balance_mean, -- average balance on credit cards from us
-    balance_3 / months_3 as card_balance_mean_3, -- average balance on credit cards from us in the last 3 months
-    balance_max as card_balance_max, -- highest balance on a credit card from us
-    with_balance / months as card_with_balance_share, -- share of months with a balance on credit cards from us
-    applicant_cards.balance / nullif(credit_limit, 0) as card_utilisation, -- share of the limit of credit cards from us now in use
-    used / nullif(months_used, 0) as card_utilisation_mean, -- average share of the credit card limit in use
-    used_3 / nullif(months_used_3, 0) as card_utilisation_mean_3, -- average share of the credit card limit in use in the last 3 months
-    used_6 / nullif(months_used_6, 0) as card_utilisation_mean_6, -- average share of the credit card limit in use in the last 6 months
-    used_12 / nullif(months_used_12, 0) as card_utilisation_mean_12, -- average share of the credit card limit in use in the last 12 months
-    used_max as card_utilisation_max, -- highest share of the credit card limit in use
-    used_max_12 as card_utilisation_max_12, -- highest share of the credit card limit in use in the last 12 months
+    applicant_cards.balance::double as card_balance, -- present balance on credit cards from us; family: balance on credit cards from us
+    history.balance / months as card_balance_mean, -- average balance on credit cards from us; family: balance on credit cards from us
+    balance_3 / months_3 as card_balance_mean_3, -- average balance on credit cards from us in the last 3 months; family: balance on credit cards from us
+    balance_max as card_balance_max, -- highest balance on a credit card from us; family: balance on credit cards from us
+    with_balance / months as card_with_balance_share, -- share of months with a balance on credit cards from us; family: balance on credit cards from us
+    applicant_cards.balance / nullif(credit_limit, 0) as card_utilisation, -- share of the limit of credit cards from us now in use; family: use of the credit card limit
+    used / nullif(months_used, 0) as card_utilisation_mean, -- average share of the credit card limit in use; family: use of the credit card limit
+    used_3 / nullif(months_used_3, 0) as card_utilisation_mean_3, -- average share of the credit card limit in use in the last 3 months; family: use of the credit card limit
+    used_6 / nullif(months_used_6, 0) as card_utilisation_mean_6, -- average share of the credit card limit in use in the last 6 months; family: use of the credit card limit
+    used_12 / nullif(months_used_12, 0) as card_utilisation_mean_12, -- average share of the credit card limit in use in the last 12 months; family: use of the credit card limit
+    used_max as card_utilisation_max, -- highest share of the credit card limit in use; family: use of the credit card limit
+    used_max_12 as card_utilisation_max_12, -- highest share of the credit card limit in use in the last 12 months; family: use of the credit card limit
     (months_used_12 * used_month_12 - month_sum_12 * used_12)
-    / nullif(months_used_12 * month_squared_12 - month_sum_12 * month_sum_12, 0) as card_utilisation_trend, -- monthly change in the share of the credit card limit in use over the last 12 months
-    used_3 / nullif(months_used_3, 0) - used / nullif(months_used, 0) as card_utilisation_to_usual, -- share of the credit card limit in use in the last 3 months compared with the usual
-    sqrt(greatest(used_squared - used * used / nullif(months_used, 0), 0) / nullif(greatest(months_used - 1, 0), 0)) as card_utilisation_deviation, -- irregularity in the share of the credit card limit in use
-    sqrt(greatest(used_squared_12 - used_12 * used_12 / nullif(months_used_12, 0), 0) / nullif(greatest(months_used_12 - 1, 0), 0)) as card_utilisation_deviation_12, -- irregularity in the share of the credit card limit in use in the last 12 months
-    nearly_full / nullif(months_used, 0) as card_nearly_full_share, -- share of months with more than 90% of the credit card limit in use
-    nearly_full_12 / nullif(months_used_12, 0) as card_nearly_full_share_12, -- share of the last 12 months with more than 90% of the credit card limit in use
-    over_limit / nullif(months_used, 0) as card_over_limit_share, -- share of months above the credit card limit
+    / nullif(months_used_12 * month_squared_12 - month_sum_12 * month_sum_12, 0) as card_utilisation_trend, -- monthly change in the share of the credit card limit in use over the last 12 months; family: use of the credit card limit
+    used_3 / nullif(months_used_3, 0) - used / nullif(months_used, 0) as card_utilisation_to_usual, -- share of the credit card limit in use in the last 3 months compared with the usual; family: use of the credit card limit
+    sqrt(greatest(used_squared - used * used / nullif(months_used, 0), 0) / nullif(greatest(months_used - 1, 0), 0)) as card_utilisation_deviation, -- irregularity in the share of the credit card limit in use; family: use of the credit card limit
+    sqrt(greatest(used_squared_12 - used_12 * used_12 / nullif(months_used_12, 0), 0) / nullif(greatest(months_used_12 - 1, 0), 0)) as card_utilisation_deviation_12, -- irregularity in the share of the credit card limit in use in the last 12 months; family: use of the credit card limit
+    nearly_full / nullif(months_used, 0) as card_nearly_full_share, -- share of months with more than 90% of the credit card limit in use; family: use of the credit card limit
+    nearly_full_12 / nullif(months_used_12, 0) as card_nearly_full_share_12, -- share of the last 12 months with more than 90% of the credit card limit in use; family: use of the credit card limit
+    over_limit / nullif(months_used, 0) as card_over_limit_share, -- share of months above the credit card limit; family: use of the credit card limit
     charges / months as card_charges_mean, -- average interest and fees owed on credit cards from us
 
     -- drawings
-    drawn / months as card_drawn_mean, -- average amount drawn a month on credit cards from us
-    drawn_3 / months_3 as card_drawn_mean_3, -- average amount drawn a month on credit cards from us in the last 3 months
-    drawn_12 / months_12 as card_drawn_mean_12, -- average amount drawn a month on credit cards from us in the last 12 months
-    drawn_max as card_drawn_max, -- largest amount drawn in a month on a credit card from us
-    drawn_3 / months_3 - drawn / months as card_drawn_to_usual, -- amount drawn a month on credit cards in the last 3 months compared with the usual
-    drawn_cash / nullif(drawn, 0) as card_cash_share, -- share of credit card drawings taken in cash
-    drawn_cash_12 / nullif(drawn_12, 0) as card_cash_share_12, -- share of credit card drawings taken in cash in the last 12 months
+    drawn / months as card_drawn_mean, -- average amount drawn a month on credit cards from us; family: amounts drawn on credit cards from us
+    drawn_3 / months_3 as card_drawn_mean_3, -- average amount drawn a month on credit cards from us in the last 3 months; family: amounts drawn on credit cards from us
+    drawn_12 / months_12 as card_drawn_mean_12, -- average amount drawn a month on credit cards from us in the last 12 months; family: amounts drawn on credit cards from us
+    drawn_max as card_drawn_max, -- largest amount drawn in a month on a credit card from us; family: amounts drawn on credit cards from us
+    drawn_3 / months_3 - drawn / months as card_drawn_to_usual, -- amount drawn a month on credit cards in the last 3 months compared with the usual; family: amounts drawn on credit cards from us
+    drawn_cash / nullif(drawn, 0) as card_cash_share, -- share of credit card drawings taken in cash; family: cash drawn on credit cards from us
+    drawn_cash_12 / nullif(drawn_12, 0) as card_cash_share_12, -- share of credit card drawings taken in cash in the last 12 months; family: cash drawn on credit cards from us
     drawn_goods / nullif(drawn, 0) as card_goods_share, -- share of credit card drawings spent in shops
-    drawings / months as card_drawings_mean, -- average number of credit card drawings a month
-    drawings_12 / months_12 as card_drawings_mean_12, -- average number of credit card drawings a month in the last 12 months
-    drawings_cash / months as card_cash_drawings_mean, -- average number of cash withdrawals a month on credit cards from us
-    drawings_cash_3 / months_3 as card_cash_drawings_mean_3, -- average number of cash withdrawals a month on credit cards from us in the last 3 months
-    active / months as card_active_share, -- share of months in which a credit card from us was used
-    active_cash / months as card_active_cash_share, -- share of months with cash withdrawals on a credit card from us
-    -last_drawing::double as card_months_since_drawing, -- months since a credit card from us was last used
+    drawings / months as card_drawings_mean, -- average number of credit card drawings a month; family: use of credit cards from us
+    drawings_12 / months_12 as card_drawings_mean_12, -- average number of credit card drawings a month in the last 12 months; family: use of credit cards from us
+    drawings_cash / months as card_cash_drawings_mean, -- average number of cash withdrawals a month on credit cards from us; family: cash drawn on credit cards from us
+    drawings_cash_3 / months_3 as card_cash_drawings_mean_3, -- average number of cash withdrawals a month on credit cards from us in the last 3 months; family: cash drawn on credit cards from us
+    active / months as card_active_share, -- share of months in which a credit card from us was used; family: use of credit cards from us
+    active_cash / months as card_active_cash_share, -- share of months with cash withdrawals on a credit card from us; family: cash drawn on credit cards from us
+    -last_drawing::double as card_months_since_drawing, -- months since a credit card from us was last used; if missing: no use of a credit card from us on record; family: use of credit cards from us
 
     -- payments
-    paid / months as card_paid_mean, -- average amount paid a month on credit cards from us
-    paid_12 / months_12 as card_paid_mean_12, -- average amount paid a month on credit cards from us in the last 12 months
-    paid / nullif(drawn, 0) as card_paid_to_drawn, -- amount paid compared with the amount drawn on credit cards from us
-    below_minimum / nullif(owing, 0) as card_below_minimum_share, -- share of months paid below the minimum on credit cards from us
-    below_minimum_12 / nullif(owing_12, 0) as card_below_minimum_share_12, -- share of months paid below the minimum on credit cards from us in the last 12 months
-    at_minimum / nullif(owing, 0) as card_at_minimum_share, -- share of months paid little more than the minimum on credit cards from us
-    paid_owing / nullif(minimum, 0) as card_paid_to_minimum, -- amount paid compared with the minimum due on credit cards from us
+    paid / months as card_paid_mean, -- average amount paid a month on credit cards from us; family: payments on credit cards from us
+    paid_12 / months_12 as card_paid_mean_12, -- average amount paid a month on credit cards from us in the last 12 months; family: payments on credit cards from us
+    paid / nullif(drawn, 0) as card_paid_to_drawn, -- amount paid compared with the amount drawn on credit cards from us; family: payments on credit cards from us
+    below_minimum / nullif(owing, 0) as card_below_minimum_share, -- share of months paid below the minimum on credit cards from us; family: payments on credit cards from us
+    below_minimum_12 / nullif(owing_12, 0) as card_below_minimum_share_12, -- share of months paid below the minimum on credit cards from us in the last 12 months; family: payments on credit cards from us
+    at_minimum / nullif(owing, 0) as card_at_minimum_share, -- share of months paid little more than the minimum on credit cards from us; family: payments on credit cards from us
+    paid_owing / nullif(minimum, 0) as card_paid_to_minimum, -- amount paid compared with the minimum due on credit cards from us; family: payments on credit cards from us
 
     -- past due
-    late / months as card_late_share, -- share of months past due on credit cards from us
-    late_3 / months_3 as card_late_share_3, -- share of months past due on credit cards from us in the last 3 months
-    late_12 / months_12 as card_late_share_12, -- share of months past due on credit cards from us in the last 12 months
-    late_12 / months_12 - (late - coalesce(late_12, 0)) / nullif(months_before, 0) as card_late_share_change, -- change in the share of months past due on credit cards from us in the last year
-    seriously_late / months as card_seriously_late_share, -- share of months seriously past due on credit cards from us
-    seriously_late_12 / months_12 as card_seriously_late_share_12, -- share of months seriously past due on credit cards from us in the last 12 months
-    days_late_max::double as card_days_late_max, -- most days past due on a credit card from us
-    days_late_max_12::double as card_days_late_max_12, -- most days past due on a credit card from us in the last 12 months
-    days_seriously_late_max::double as card_days_seriously_late_max, -- most days seriously past due on a credit card from us
-    -last_late::double as card_months_since_late, -- months since a credit card from us was last past due
-    coalesce(longest, 0)::double as card_longest_late_run -- longest run of months past due on a credit card from us
+    late / months as card_late_share, -- share of months past due on credit cards from us; family: delays on credit cards from us
+    late_3 / months_3 as card_late_share_3, -- share of months past due on credit cards from us in the last 3 months; family: delays on credit cards from us
+    late_12 / months_12 as card_late_share_12, -- share of months past due on credit cards from us in the last 12 months; family: delays on credit cards from us
+    late_12 / months_12 - (late - coalesce(late_12, 0)) / nullif(months_before, 0) as card_late_share_change, -- change in the share of months past due on credit cards from us in the last year; family: delays on credit cards from us
+    seriously_late / months as card_seriously_late_share, -- share of months seriously past due on credit cards from us; family: delays on credit cards from us
+    seriously_late_12 / months_12 as card_seriously_late_share_12, -- share of months seriously past due on credit cards from us in the last 12 months; family: delays on credit cards from us
+    days_late_max::double as card_days_late_max, -- most days past due on a credit card from us; family: delays on credit cards from us
+    days_late_max_12::double as card_days_late_max_12, -- most days past due on a credit card from us in the last 12 months; family: delays on credit cards from us
+    days_seriously_late_max::double as card_days_seriously_late_max, -- most days seriously past due on a credit card from us; family: delays on credit cards from us
+    -last_late::double as card_months_since_late, -- months since a credit card from us was last past due; if missing: no delay on a credit card from us on record; family: delays on credit cards from us
+    coalesce(longest, 0)::double as card_longest_late_run -- longest run of months past due on a credit card from us; family: delays on credit cards from us
 from history
 inner join applicant_cards using (SK_ID_CURR)
 left join applicant_runs using (SK_ID_CURR)

@@ -3,6 +3,7 @@
 -- One row an applicant with at least one instalment due by the application; instalments due later and
 -- payments made later are left out. Payments of one instalment in parts count as one instalment.
 -- "Late" means paid after the due day, or not paid at all.
+-- if no row: no instalment of an earlier loan from us on record
 with instalments as (
     select
         SK_ID_CURR,
@@ -198,75 +199,75 @@ select
     instalments::double as instalment_count, -- number of loan instalments due so far
     coalesce(instalments_365, 0)::double as instalment_count_365, -- number of loan instalments due in the last 12 months
     loans::double as instalment_loans, -- number of loans with instalments due so far
-    loans_late / loans as instalment_loans_late_share, -- share of loans with an instalment paid late
+    loans_late / loans as instalment_loans_late_share, -- share of loans with an instalment paid late; family: punctuality of loan instalments
 
     -- lateness by recency
-    late / instalments as instalment_late_share, -- share of loan instalments paid late
-    late_90 / instalments_90 as instalment_late_share_90, -- share of loan instalments paid late in the last 3 months
-    late_180 / instalments_180 as instalment_late_share_180, -- share of loan instalments paid late in the last 6 months
-    late_365 / instalments_365 as instalment_late_share_365, -- share of loan instalments paid late in the last 12 months
-    late_730 / instalments_730 as instalment_late_share_730, -- share of loan instalments paid late in the last 24 months
-    days_late / nullif(settled, 0) as instalment_days_late_mean, -- average days late on loan instalments
-    days_late_90 / nullif(settled_90, 0) as instalment_days_late_mean_90, -- average days late on loan instalments in the last 3 months
-    days_late_180 / nullif(settled_180, 0) as instalment_days_late_mean_180, -- average days late on loan instalments in the last 6 months
-    days_late_365 / nullif(settled_365, 0) as instalment_days_late_mean_365, -- average days late on loan instalments in the last 12 months
-    days_late_730 / nullif(settled_730, 0) as instalment_days_late_mean_730, -- average days late on loan instalments in the last 24 months
-    days_late_max::double as instalment_days_late_max, -- most days late on a loan instalment
-    days_late_max_90::double as instalment_days_late_max_90, -- most days late on a loan instalment in the last 3 months
-    days_late_max_365::double as instalment_days_late_max_365, -- most days late on a loan instalment in the last 12 months
-    days_late_max_730::double as instalment_days_late_max_730, -- most days late on a loan instalment in the last 24 months
-    late_30::double as instalment_late_30, -- number of loan instalments paid more than 30 days late
-    coalesce(late_30_365, 0)::double as instalment_late_30_365, -- number of loan instalments paid more than 30 days late in the last 12 months
-    (instalments - settled)::double as instalment_unpaid, -- number of loan instalments due and not paid
-    card_late / nullif(card, 0) as instalment_card_late_share, -- share of credit card instalments paid late
-    (late - card_late) / nullif(instalments - card, 0) as instalment_loan_late_share, -- share of instalments other than credit card ones paid late
+    late / instalments as instalment_late_share, -- share of loan instalments paid late; family: punctuality of loan instalments
+    late_90 / instalments_90 as instalment_late_share_90, -- share of loan instalments paid late in the last 3 months; family: punctuality of loan instalments
+    late_180 / instalments_180 as instalment_late_share_180, -- share of loan instalments paid late in the last 6 months; family: punctuality of loan instalments
+    late_365 / instalments_365 as instalment_late_share_365, -- share of loan instalments paid late in the last 12 months; family: punctuality of loan instalments
+    late_730 / instalments_730 as instalment_late_share_730, -- share of loan instalments paid late in the last 24 months; family: punctuality of loan instalments
+    days_late / nullif(settled, 0) as instalment_days_late_mean, -- average days late on loan instalments; family: punctuality of loan instalments
+    days_late_90 / nullif(settled_90, 0) as instalment_days_late_mean_90, -- average days late on loan instalments in the last 3 months; family: punctuality of loan instalments
+    days_late_180 / nullif(settled_180, 0) as instalment_days_late_mean_180, -- average days late on loan instalments in the last 6 months; family: punctuality of loan instalments
+    days_late_365 / nullif(settled_365, 0) as instalment_days_late_mean_365, -- average days late on loan instalments in the last 12 months; family: punctuality of loan instalments
+    days_late_730 / nullif(settled_730, 0) as instalment_days_late_mean_730, -- average days late on loan instalments in the last 24 months; family: punctuality of loan instalments
+    days_late_max::double as instalment_days_late_max, -- most days late on a loan instalment; family: punctuality of loan instalments
+    days_late_max_90::double as instalment_days_late_max_90, -- most days late on a loan instalment in the last 3 months; family: punctuality of loan instalments
+    days_late_max_365::double as instalment_days_late_max_365, -- most days late on a loan instalment in the last 12 months; family: punctuality of loan instalments
+    days_late_max_730::double as instalment_days_late_max_730, -- most days late on a loan instalment in the last 24 months; family: punctuality of loan instalments
+    late_30::double as instalment_late_30, -- number of loan instalments paid more than 30 days late; family: punctuality of loan instalments
+    coalesce(late_30_365, 0)::double as instalment_late_30_365, -- number of loan instalments paid more than 30 days late in the last 12 months; family: punctuality of loan instalments
+    (instalments - settled)::double as instalment_unpaid, -- number of loan instalments due and not paid; family: punctuality of loan instalments
+    card_late / nullif(card, 0) as instalment_card_late_share, -- share of credit card instalments paid late; family: punctuality of loan instalments
+    (late - card_late) / nullif(instalments - card, 0) as instalment_loan_late_share, -- share of instalments other than credit card ones paid late; family: punctuality of loan instalments
 
     -- amounts short by recency
-    short / instalments as instalment_short_share, -- share of loan instalments paid short of the amount due
-    short_365 / instalments_365 as instalment_short_share_365, -- share of loan instalments paid short of the amount due in the last 12 months
-    shortfall / nullif(amount, 0) as instalment_shortfall, -- share of the amount due on loan instalments left unpaid
-    shortfall_90 / nullif(amount_90, 0) as instalment_shortfall_90, -- share of the amount due on loan instalments left unpaid in the last 3 months
-    shortfall_180 / nullif(amount_180, 0) as instalment_shortfall_180, -- share of the amount due on loan instalments left unpaid in the last 6 months
-    shortfall_365 / nullif(amount_365, 0) as instalment_shortfall_365, -- share of the amount due on loan instalments left unpaid in the last 12 months
-    shortfall_730 / nullif(amount_730, 0) as instalment_shortfall_730, -- share of the amount due on loan instalments left unpaid in the last 24 months
-    shortfall as instalment_shortfall_amount, -- amount due on loan instalments left unpaid
+    short / instalments as instalment_short_share, -- share of loan instalments paid short of the amount due; family: loan instalments paid short
+    short_365 / instalments_365 as instalment_short_share_365, -- share of loan instalments paid short of the amount due in the last 12 months; family: loan instalments paid short
+    shortfall / nullif(amount, 0) as instalment_shortfall, -- share of the amount due on loan instalments left unpaid; family: loan instalments paid short
+    shortfall_90 / nullif(amount_90, 0) as instalment_shortfall_90, -- share of the amount due on loan instalments left unpaid in the last 3 months; family: loan instalments paid short
+    shortfall_180 / nullif(amount_180, 0) as instalment_shortfall_180, -- share of the amount due on loan instalments left unpaid in the last 6 months; family: loan instalments paid short
+    shortfall_365 / nullif(amount_365, 0) as instalment_shortfall_365, -- share of the amount due on loan instalments left unpaid in the last 12 months; family: loan instalments paid short
+    shortfall_730 / nullif(amount_730, 0) as instalment_shortfall_730, -- share of the amount due on loan instalments left unpaid in the last 24 months; family: loan instalments paid short
+    shortfall as instalment_shortfall_amount, -- amount due on loan instalments left unpaid; family: loan instalments paid short
 
     -- paid early, in parts or in excess
-    early / instalments as instalment_early_share, -- share of loan instalments paid a week or more early
-    (days_late - delay) / nullif(settled, 0) as instalment_days_early_mean, -- average days that loan instalments were paid early
+    early / instalments as instalment_early_share, -- share of loan instalments paid a week or more early; family: punctuality of loan instalments
+    (days_late - delay) / nullif(settled, 0) as instalment_days_early_mean, -- average days that loan instalments were paid early; family: punctuality of loan instalments
     over / instalments as instalment_over_share, -- share of loan instalments paid above the amount due
     payments / instalments as instalment_payments_mean, -- average number of payments made for one loan instalment
 
     -- trend, last against usual, volatility
-    case when due_spread > 0 then 365 * together / due_spread end as instalment_delay_trend, -- yearly change in days late on loan instalments
-    case when due_spread_730 > 0 then 365 * together_730 / due_spread_730 end as instalment_delay_trend_730, -- yearly change in days late on loan instalments over the last 24 months
-    late_365 / instalments_365 - late_before / nullif(instalments_before, 0) as instalment_late_share_change, -- change in the share of loan instalments paid late in the last year
-    delay_90 / nullif(settled_90, 0) - delay / nullif(settled, 0) as instalment_delay_90_to_usual, -- days late on loan instalments in the last 3 months compared with the usual
-    last_delay::double as instalment_last_delay, -- days late on the last loan instalment
-    last_delay - delay / nullif(settled, 0) as instalment_last_delay_to_usual, -- days late on the last loan instalment compared with the usual
-    sqrt(greatest(delay_squared - delay * delay / nullif(settled, 0), 0) / nullif(greatest(settled - 1, 0), 0)) as instalment_delay_deviation, -- irregularity of the days on which loan instalments were paid
-    sqrt(greatest(delay_squared_365 - delay_365 * delay_365 / nullif(settled_365, 0), 0) / nullif(greatest(settled_365 - 1, 0), 0)) as instalment_delay_deviation_365, -- irregularity of the days on which loan instalments were paid in the last 12 months
+    case when due_spread > 0 then 365 * together / due_spread end as instalment_delay_trend, -- yearly change in days late on loan instalments; family: punctuality of loan instalments
+    case when due_spread_730 > 0 then 365 * together_730 / due_spread_730 end as instalment_delay_trend_730, -- yearly change in days late on loan instalments over the last 24 months; family: punctuality of loan instalments
+    late_365 / instalments_365 - late_before / nullif(instalments_before, 0) as instalment_late_share_change, -- change in the share of loan instalments paid late in the last year; family: punctuality of loan instalments
+    delay_90 / nullif(settled_90, 0) - delay / nullif(settled, 0) as instalment_delay_90_to_usual, -- days late on loan instalments in the last 3 months compared with the usual; family: punctuality of loan instalments
+    last_delay::double as instalment_last_delay, -- days late on the last loan instalment; family: punctuality of loan instalments
+    last_delay - delay / nullif(settled, 0) as instalment_last_delay_to_usual, -- days late on the last loan instalment compared with the usual; family: punctuality of loan instalments
+    sqrt(greatest(delay_squared - delay * delay / nullif(settled, 0), 0) / nullif(greatest(settled - 1, 0), 0)) as instalment_delay_deviation, -- irregularity of the days on which loan instalments were paid; family: punctuality of loan instalments
+    sqrt(greatest(delay_squared_365 - delay_365 * delay_365 / nullif(settled_365, 0), 0) / nullif(greatest(settled_365 - 1, 0), 0)) as instalment_delay_deviation_365, -- irregularity of the days on which loan instalments were paid in the last 12 months; family: punctuality of loan instalments
 
     -- runs
-    coalesce(current_on_time, 0)::double as instalment_current_on_time_run, -- number of loan instalments paid on time since the last late one
-    coalesce(longest_on_time, 0)::double as instalment_longest_on_time_run, -- longest run of loan instalments paid on time
-    coalesce(current_late, 0)::double as instalment_current_late_run, -- number of latest loan instalments in a row paid late
-    coalesce(longest_late, 0)::double as instalment_longest_late_run, -- longest run of loan instalments paid late
+    coalesce(current_on_time, 0)::double as instalment_current_on_time_run, -- number of loan instalments paid on time since the last late one; family: punctuality of loan instalments
+    coalesce(longest_on_time, 0)::double as instalment_longest_on_time_run, -- longest run of loan instalments paid on time; family: punctuality of loan instalments
+    coalesce(current_late, 0)::double as instalment_current_late_run, -- number of latest loan instalments in a row paid late; family: punctuality of loan instalments
+    coalesce(longest_late, 0)::double as instalment_longest_late_run, -- longest run of loan instalments paid late; family: punctuality of loan instalments
 
     -- recency
     -last_due::double as instalment_days_since_last, -- days since the last loan instalment was due
     -first_due::double as instalment_days_since_first, -- days since the first loan instalment was due
-    -last_late::double as instalment_days_since_late, -- days since the last loan instalment paid late
-    -last_late_30::double as instalment_days_since_late_30, -- days since the last loan instalment paid more than 30 days late
-    -last_short::double as instalment_days_since_short, -- days since the last loan instalment paid short of the amount due
+    -last_late::double as instalment_days_since_late, -- days since the last loan instalment paid late; if missing: no loan instalment paid late on record; family: punctuality of loan instalments
+    -last_late_30::double as instalment_days_since_late_30, -- days since the last loan instalment paid more than 30 days late; if missing: no loan instalment paid more than 30 days late on record; family: punctuality of loan instalments
+    -last_short::double as instalment_days_since_short, -- days since the last loan instalment paid short of the amount due; if missing: no loan instalment paid short on record; family: loan instalments paid short
 
     -- amounts
-    amount / instalments as instalment_amount_mean, -- average amount of a loan instalment
-    amount_max as instalment_amount_max, -- largest loan instalment
-    last_amount as instalment_last_amount, -- amount of the last loan instalment
-    last_amount / nullif(amount / instalments, 0) as instalment_last_amount_to_usual, -- amount of the last loan instalment compared with the usual
-    amount_365 as instalment_amount_365, -- amount of loan instalments due in the last 12 months
-    paid_365 as instalment_paid_365 -- amount paid on loan instalments due in the last 12 months
+    amount / instalments as instalment_amount_mean, -- average amount of a loan instalment; family: amounts of loan instalments
+    amount_max as instalment_amount_max, -- largest loan instalment; family: amounts of loan instalments
+    last_amount as instalment_last_amount, -- amount of the last loan instalment; family: amounts of loan instalments
+    last_amount / nullif(amount / instalments, 0) as instalment_last_amount_to_usual, -- amount of the last loan instalment compared with the usual; family: amounts of loan instalments
+    amount_365 as instalment_amount_365, -- amount of loan instalments due in the last 12 months; family: amounts of loan instalments
+    paid_365 as instalment_paid_365 -- amount paid on loan instalments due in the last 12 months; family: amounts of loan instalments
 from history
 inner join trends using (SK_ID_CURR)
 inner join applicant_runs using (SK_ID_CURR)

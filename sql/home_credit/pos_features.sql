@@ -2,6 +2,7 @@
 -- recency, trend and spells, what is left to pay, and how the loans ended.
 -- One row an applicant with at least one month by the application; later months are left out.
 -- "Past due" counts every delay, "seriously past due" leaves small debts out (the source's DEF).
+-- if no row: no earlier instalment loan from us
 with months as (
     select
         SK_ID_CURR,
@@ -143,42 +144,42 @@ select
     returned::double as pos_loans_returned, -- number of loans on goods that were returned to the shop
     called_in::double as pos_loans_called_in, -- number of instalment loans from us called in or written down
     term_changed / loans as pos_term_changed_share, -- share of instalment loans from us whose term was changed
-    applicant_loans.late / loans as pos_loans_late_share, -- share of instalment loans from us that were ever past due
+    applicant_loans.late / loans as pos_loans_late_share, -- share of instalment loans from us that were ever past due; family: delays on instalment loans from us
 
     -- what is left
-    remaining::double as pos_remaining, -- number of instalments left on open instalment loans from us
-    remaining_max::double as pos_remaining_max, -- most instalments left on one open instalment loan from us
-    remaining / nullif(term_open, 0) as pos_remaining_share, -- share of instalments still to pay on open instalment loans from us
+    remaining::double as pos_remaining, -- number of instalments left on open instalment loans from us; family: what is left to pay on instalment loans from us
+    remaining_max::double as pos_remaining_max, -- most instalments left on one open instalment loan from us; family: what is left to pay on instalment loans from us
+    remaining / nullif(term_open, 0) as pos_remaining_share, -- share of instalments still to pay on open instalment loans from us; family: what is left to pay on instalment loans from us
     term_mean as pos_term_mean, -- average term of instalment loans from us
 
     -- past due by recency
-    history.late::double as pos_months_late, -- months past due on instalment loans from us
-    history.late / months as pos_late_share, -- share of months past due on instalment loans from us
-    late_3 / months_3 as pos_late_share_3, -- share of months past due on instalment loans from us in the last 3 months
-    late_12 / months_12 as pos_late_share_12, -- share of months past due on instalment loans from us in the last 12 months
-    late_24 / months_24 as pos_late_share_24, -- share of months past due on instalment loans from us in the last 24 months
-    seriously_late / months as pos_seriously_late_share, -- share of months seriously past due on instalment loans from us
-    seriously_late_12 / months_12 as pos_seriously_late_share_12, -- share of months seriously past due on instalment loans from us in the last 12 months
-    seriously_late_24 / months_24 as pos_seriously_late_share_24, -- share of months seriously past due on instalment loans from us in the last 24 months
-    late_30::double as pos_months_late_30, -- months more than 30 days past due on instalment loans from us
-    days_late / months as pos_days_late_mean, -- average days past due on instalment loans from us
-    days_late_12 / months_12 as pos_days_late_mean_12, -- average days past due on instalment loans from us in the last 12 months
-    days_late_max::double as pos_days_late_max, -- most days past due on an instalment loan from us
-    days_late_max_3::double as pos_days_late_max_3, -- most days past due on an instalment loan from us in the last 3 months
-    days_late_max_12::double as pos_days_late_max_12, -- most days past due on an instalment loan from us in the last 12 months
-    days_seriously_late_max::double as pos_days_seriously_late_max, -- most days seriously past due on an instalment loan from us
-    days_seriously_late_max_12::double as pos_days_seriously_late_max_12, -- most days seriously past due on an instalment loan from us in the last 12 months
-    late_12 / months_12 - late_before / nullif(months_before, 0) as pos_late_share_change, -- change in the share of months past due on instalment loans from us in the last year
-    coalesce(longest, 0)::double as pos_longest_late_run, -- longest run of months past due on an instalment loan from us
-    coalesce(runs, 0)::double as pos_late_runs, -- number of separate spells past due on instalment loans from us
+    history.late::double as pos_months_late, -- months past due on instalment loans from us; family: delays on instalment loans from us
+    history.late / months as pos_late_share, -- share of months past due on instalment loans from us; family: delays on instalment loans from us
+    late_3 / months_3 as pos_late_share_3, -- share of months past due on instalment loans from us in the last 3 months; family: delays on instalment loans from us
+    late_12 / months_12 as pos_late_share_12, -- share of months past due on instalment loans from us in the last 12 months; family: delays on instalment loans from us
+    late_24 / months_24 as pos_late_share_24, -- share of months past due on instalment loans from us in the last 24 months; family: delays on instalment loans from us
+    seriously_late / months as pos_seriously_late_share, -- share of months seriously past due on instalment loans from us; family: delays on instalment loans from us
+    seriously_late_12 / months_12 as pos_seriously_late_share_12, -- share of months seriously past due on instalment loans from us in the last 12 months; family: delays on instalment loans from us
+    seriously_late_24 / months_24 as pos_seriously_late_share_24, -- share of months seriously past due on instalment loans from us in the last 24 months; family: delays on instalment loans from us
+    late_30::double as pos_months_late_30, -- months more than 30 days past due on instalment loans from us; family: delays on instalment loans from us
+    days_late / months as pos_days_late_mean, -- average days past due on instalment loans from us; family: delays on instalment loans from us
+    days_late_12 / months_12 as pos_days_late_mean_12, -- average days past due on instalment loans from us in the last 12 months; family: delays on instalment loans from us
+    days_late_max::double as pos_days_late_max, -- most days past due on an instalment loan from us; family: delays on instalment loans from us
+    days_late_max_3::double as pos_days_late_max_3, -- most days past due on an instalment loan from us in the last 3 months; family: delays on instalment loans from us
+    days_late_max_12::double as pos_days_late_max_12, -- most days past due on an instalment loan from us in the last 12 months; family: delays on instalment loans from us
+    days_seriously_late_max::double as pos_days_seriously_late_max, -- most days seriously past due on an instalment loan from us; family: delays on instalment loans from us
+    days_seriously_late_max_12::double as pos_days_seriously_late_max_12, -- most days seriously past due on an instalment loan from us in the last 12 months; family: delays on instalment loans from us
+    late_12 / months_12 - late_before / nullif(months_before, 0) as pos_late_share_change, -- change in the share of months past due on instalment loans from us in the last year; family: delays on instalment loans from us
+    coalesce(longest, 0)::double as pos_longest_late_run, -- longest run of months past due on an instalment loan from us; family: delays on instalment loans from us
+    coalesce(runs, 0)::double as pos_late_runs, -- number of separate spells past due on instalment loans from us; family: delays on instalment loans from us
 
     -- recency
-    -last_late::double as pos_months_since_late, -- months since an instalment loan from us was last past due
-    -last_seriously_late::double as pos_months_since_seriously_late, -- months since an instalment loan from us was last seriously past due
+    -last_late::double as pos_months_since_late, -- months since an instalment loan from us was last past due; if missing: no delay on an instalment loan from us on record; family: delays on instalment loans from us
+    -last_seriously_late::double as pos_months_since_seriously_late, -- months since an instalment loan from us was last seriously past due; if missing: no serious delay on an instalment loan from us on record; family: delays on instalment loans from us
     -last_month::double as pos_months_since_last, -- months since the last report on an instalment loan from us
     -first_month::double as pos_months_since_first, -- months since the first report on an instalment loan from us
     -newest_start::double as pos_months_since_newest, -- months since the newest instalment loan from us began
-    -last_completed::double as pos_months_since_completed -- months since an instalment loan from us was last paid off
+    -last_completed::double as pos_months_since_completed -- months since an instalment loan from us was last paid off; if missing: no instalment loan from us paid off on record
 from history
 inner join applicant_loans using (SK_ID_CURR)
 left join applicant_runs using (SK_ID_CURR)

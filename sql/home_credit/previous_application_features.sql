@@ -2,6 +2,7 @@
 -- on which terms, and what the last one looked like. One row an applicant with at least one.
 -- Applications decided after the one at hand are left out. 365243 stands for "not yet" in the days
 -- of a loan. Rates are rounded to six decimals so that their averages are exact.
+-- if no row: no earlier application to us
 with previous as (
     select
         SK_ID_CURR,
@@ -145,104 +146,104 @@ select
     SK_ID_CURR,
 
     -- how earlier applications ended
-    applications::double as previous_applications_count, -- number of earlier applications to us
-    approvals::double as previous_approvals, -- number of earlier applications approved
-    refusals::double as previous_refusals, -- number of earlier applications refused
-    cancellations::double as previous_cancellations, -- number of earlier applications withdrawn
-    unused::double as previous_unused_offers, -- number of earlier offers not taken up
-    approvals / applications as previous_approval_share, -- share of earlier applications approved
-    refusals / applications as previous_refusal_share, -- share of earlier applications refused
-    cancellations / applications as previous_cancellation_share, -- share of earlier applications withdrawn
-    refused_hc::double as previous_refused_hc, -- number of earlier applications refused with reason code HC
-    refused_limit::double as previous_refused_limit, -- number of earlier applications refused because of a lending limit
-    refused_score::double as previous_refused_score, -- number of earlier applications refused because of their credit assessment
-    refused_fraud_score::double as previous_refused_fraud_score, -- number of earlier applications refused with reason code SCOFR
-    refused_verification::double as previous_refused_verification, -- number of earlier applications refused because details could not be verified
-    refused_other::double as previous_refused_other, -- number of earlier applications refused for other reasons
-    refused_hc / nullif(refusals, 0) as previous_refused_hc_share, -- share of earlier refusals with reason code HC
-    coalesce(refusals_since, 0)::double as previous_refusals_since_approval, -- number of refusals since our last approval
+    applications::double as previous_applications_count, -- number of earlier applications to us; family: number of earlier applications
+    approvals::double as previous_approvals, -- number of earlier applications approved; family: earlier approvals
+    refusals::double as previous_refusals, -- number of earlier applications refused; family: earlier refusals
+    cancellations::double as previous_cancellations, -- number of earlier applications withdrawn; family: earlier applications not gone through with
+    unused::double as previous_unused_offers, -- number of earlier offers not taken up; family: earlier applications not gone through with
+    approvals / applications as previous_approval_share, -- share of earlier applications approved; family: earlier approvals
+    refusals / applications as previous_refusal_share, -- share of earlier applications refused; family: earlier refusals
+    cancellations / applications as previous_cancellation_share, -- share of earlier applications withdrawn; family: earlier applications not gone through with
+    refused_hc::double as previous_refused_hc, -- number of earlier applications refused with reason code HC; family: earlier refusals
+    refused_limit::double as previous_refused_limit, -- number of earlier applications refused because of a lending limit; family: earlier refusals
+    refused_score::double as previous_refused_score, -- number of earlier applications refused because of their credit assessment; family: earlier refusals
+    refused_fraud_score::double as previous_refused_fraud_score, -- number of earlier applications refused with reason code SCOFR; family: earlier refusals
+    refused_verification::double as previous_refused_verification, -- number of earlier applications refused because details could not be verified; family: earlier refusals
+    refused_other::double as previous_refused_other, -- number of earlier applications refused for other reasons; family: earlier refusals
+    refused_hc / nullif(refusals, 0) as previous_refused_hc_share, -- share of earlier refusals with reason code HC; if missing: no earlier refusal on record; family: earlier refusals
+    coalesce(refusals_since, 0)::double as previous_refusals_since_approval, -- number of refusals since our last approval; if missing: no earlier approval on record; family: earlier refusals
 
     -- kinds of loan, channels and prices
-    cash_approved::double as previous_cash_approved, -- number of earlier cash loans approved
-    consumer_approved::double as previous_consumer_approved, -- number of earlier loans on goods approved
-    revolving_approved::double as previous_revolving_approved, -- number of earlier credit cards approved
-    cash_refused::double as previous_cash_refused, -- number of earlier cash loans refused
-    consumer_refused::double as previous_consumer_refused, -- number of earlier loans on goods refused
-    revolving_refused::double as previous_revolving_refused, -- number of earlier credit cards refused
+    cash_approved::double as previous_cash_approved, -- number of earlier cash loans approved; family: earlier approvals
+    consumer_approved::double as previous_consumer_approved, -- number of earlier loans on goods approved; family: earlier approvals
+    revolving_approved::double as previous_revolving_approved, -- number of earlier credit cards approved; family: earlier approvals
+    cash_refused::double as previous_cash_refused, -- number of earlier cash loans refused; family: earlier refusals
+    consumer_refused::double as previous_consumer_refused, -- number of earlier loans on goods refused; family: earlier refusals
+    revolving_refused::double as previous_revolving_refused, -- number of earlier credit cards refused; family: earlier refusals
     cross_sold::double as previous_cross_sold, -- number of earlier applications that followed our offer
-    yield_high::double as previous_yield_high, -- number of earlier applications priced at a high interest rate
-    yield_middle::double as previous_yield_middle, -- number of earlier applications priced at a middle interest rate
-    yield_low::double as previous_yield_low, -- number of earlier applications priced at a low interest rate
-    yield_action::double as previous_yield_action, -- number of earlier applications priced at a promotional interest rate
-    yield_high / nullif(yield_known, 0) as previous_yield_high_share, -- share of earlier applications priced at a high interest rate
+    yield_high::double as previous_yield_high, -- number of earlier applications priced at a high interest rate; family: interest rates of earlier applications
+    yield_middle::double as previous_yield_middle, -- number of earlier applications priced at a middle interest rate; family: interest rates of earlier applications
+    yield_low::double as previous_yield_low, -- number of earlier applications priced at a low interest rate; family: interest rates of earlier applications
+    yield_action::double as previous_yield_action, -- number of earlier applications priced at a promotional interest rate; family: interest rates of earlier applications
+    yield_high / nullif(yield_known, 0) as previous_yield_high_share, -- share of earlier applications priced at a high interest rate; family: interest rates of earlier applications
     channel_office::double as previous_channel_office, -- number of earlier applications through a credit office
     channel_shop::double as previous_channel_shop, -- number of earlier applications through a shop
     channel_phone::double as previous_channel_phone, -- number of earlier applications through a call centre
 
     -- amounts and terms
-    asked_mean as previous_asked_mean, -- average amount asked for in earlier applications
-    asked_max::double as previous_asked_max, -- largest amount asked for in earlier applications
-    asked_refused_mean as previous_asked_refused_mean, -- average amount asked for in refused applications
-    credit_sum::double as previous_credit_sum, -- total amount of earlier loans from us
-    credit_mean as previous_credit_mean, -- average amount of earlier loans from us
-    credit_max::double as previous_credit_max, -- largest earlier loan from us
-    annuity_mean as previous_annuity_mean, -- average instalment of earlier loans from us
-    annuity_max::double as previous_annuity_max, -- largest instalment of earlier loans from us
-    credit_to_asked_mean as previous_credit_to_asked_mean, -- average amount granted compared with the amount asked for earlier
-    credit_to_asked_min::double as previous_credit_to_asked_min, -- lowest amount granted compared with the amount asked for earlier
+    asked_mean as previous_asked_mean, -- average amount asked for in earlier applications; family: amounts asked for earlier
+    asked_max::double as previous_asked_max, -- largest amount asked for in earlier applications; family: amounts asked for earlier
+    asked_refused_mean as previous_asked_refused_mean, -- average amount asked for in refused applications; if missing: no amount of a refused application on record; family: amounts asked for earlier
+    credit_sum::double as previous_credit_sum, -- total amount of earlier loans from us; family: amounts of earlier loans
+    credit_mean as previous_credit_mean, -- average amount of earlier loans from us; family: amounts of earlier loans
+    credit_max::double as previous_credit_max, -- largest earlier loan from us; family: amounts of earlier loans
+    annuity_mean as previous_annuity_mean, -- average instalment of earlier loans from us; family: instalments of earlier loans
+    annuity_max::double as previous_annuity_max, -- largest instalment of earlier loans from us; family: instalments of earlier loans
+    credit_to_asked_mean as previous_credit_to_asked_mean, -- average amount granted compared with the amount asked for earlier; family: amounts granted compared with amounts asked for
+    credit_to_asked_min::double as previous_credit_to_asked_min, -- lowest amount granted compared with the amount asked for earlier; family: amounts granted compared with amounts asked for
     annuity_to_credit_mean as previous_annuity_to_credit_mean, -- average instalment compared with the amount of earlier loans
-    term_mean as previous_term_mean, -- average number of instalments of earlier loans
-    term_refused_mean as previous_term_refused_mean, -- average number of instalments asked for in refused applications
+    term_mean as previous_term_mean, -- average number of instalments of earlier loans; family: terms of earlier loans
+    term_refused_mean as previous_term_refused_mean, -- average number of instalments asked for in refused applications; family: terms of earlier loans
     cost_mean as previous_cost_mean, -- average total cost of earlier loans compared with their amount
     cost_max::double as previous_cost_max, -- highest total cost of an earlier loan compared with its amount
-    down_payment_mean as previous_down_payment_mean, -- average down payment on earlier loans
-    down_payment_max::double as previous_down_payment_max, -- largest down payment in earlier applications
-    down_payment_rate_mean as previous_down_payment_rate_mean, -- average share paid down on earlier loans
+    down_payment_mean as previous_down_payment_mean, -- average down payment on earlier loans; family: down payments on earlier loans
+    down_payment_max::double as previous_down_payment_max, -- largest down payment in earlier applications; family: down payments on earlier loans
+    down_payment_rate_mean as previous_down_payment_rate_mean, -- average share paid down on earlier loans; family: down payments on earlier loans
     insured / nullif(approvals, 0) as previous_insured_share, -- share of earlier loans taken with insurance
 
     -- recency and velocity
-    days_since_last::double as previous_days_since_last, -- days since the last earlier application
+    days_since_last::double as previous_days_since_last, -- days since the last earlier application; family: number of earlier applications
     days_since_first::double as previous_days_since_first, -- days since the first application to us
-    days_since_approved::double as previous_days_since_approved, -- days since our last approval
-    days_since_refused::double as previous_days_since_refused, -- days since our last refusal
+    days_since_approved::double as previous_days_since_approved, -- days since our last approval; if missing: no earlier approval on record; family: earlier approvals
+    days_since_refused::double as previous_days_since_refused, -- days since our last refusal; if missing: no earlier refusal on record; family: earlier refusals
     days_ago_approved_mean as previous_approved_age_mean, -- average days since earlier loans from us were approved
-    (days_since_first - days_since_last) / nullif(applications - 1, 0) as previous_days_between, -- average days between earlier applications
-    applications_30::double as previous_applications_30, -- number of applications to us in the last 30 days
-    applications_90::double as previous_applications_90, -- number of applications to us in the last 3 months
-    applications_180::double as previous_applications_180, -- number of applications to us in the last 6 months
-    applications_365::double as previous_applications_365, -- number of applications to us in the last 12 months
-    applications_730::double as previous_applications_730, -- number of applications to us in the last 24 months
-    (applications_365 - applications_year_before)::double as previous_applications_change, -- change in applications to us between the year before last and the last year
-    refusals_90::double as previous_refusals_90, -- number of our refusals in the last 3 months
-    refusals_365::double as previous_refusals_365, -- number of our refusals in the last 12 months
-    refusals_730::double as previous_refusals_730, -- number of our refusals in the last 24 months
-    refusals_365 / nullif(applications_365, 0) as previous_refusal_share_365, -- share of applications to us refused in the last 12 months
-    approvals_365::double as previous_approvals_365, -- number of our approvals in the last 12 months
-    credit_365::double as previous_credit_365, -- amount of loans taken from us in the last 12 months
-    credit_730::double as previous_credit_730, -- amount of loans taken from us in the last 24 months
+    (days_since_first - days_since_last) / nullif(applications - 1, 0) as previous_days_between, -- average days between earlier applications; if missing: no second earlier application on record; family: number of earlier applications
+    applications_30::double as previous_applications_30, -- number of applications to us in the last 30 days; family: number of earlier applications
+    applications_90::double as previous_applications_90, -- number of applications to us in the last 3 months; family: number of earlier applications
+    applications_180::double as previous_applications_180, -- number of applications to us in the last 6 months; family: number of earlier applications
+    applications_365::double as previous_applications_365, -- number of applications to us in the last 12 months; family: number of earlier applications
+    applications_730::double as previous_applications_730, -- number of applications to us in the last 24 months; family: number of earlier applications
+    (applications_365 - applications_year_before)::double as previous_applications_change, -- change in applications to us between the year before last and the last year; family: number of earlier applications
+    refusals_90::double as previous_refusals_90, -- number of our refusals in the last 3 months; family: earlier refusals
+    refusals_365::double as previous_refusals_365, -- number of our refusals in the last 12 months; family: earlier refusals
+    refusals_730::double as previous_refusals_730, -- number of our refusals in the last 24 months; family: earlier refusals
+    refusals_365 / nullif(applications_365, 0) as previous_refusal_share_365, -- share of applications to us refused in the last 12 months; family: earlier refusals
+    approvals_365::double as previous_approvals_365, -- number of our approvals in the last 12 months; family: earlier approvals
+    credit_365::double as previous_credit_365, -- amount of loans taken from us in the last 12 months; family: amounts of earlier loans
+    credit_730::double as previous_credit_730, -- amount of loans taken from us in the last 24 months; family: amounts of earlier loans
 
     -- loans still running, and how earlier ones ended
-    history.running::double as previous_running, -- number of loans from us still running
-    running_credit::double as previous_running_credit, -- amount of loans from us still running
-    running_annuity::double as previous_running_annuity, -- instalments of loans from us still running
-    days_to_planned_end::double as previous_days_to_planned_end, -- days until the last running loan from us is planned to end
-    ended_early_days_mean as previous_ended_early_days_mean, -- average days that earlier loans from us ended before plan
-    ended_early / nullif(ended, 0) as previous_ended_early_share, -- share of earlier loans from us ended before plan
-    ended_late / nullif(ended, 0) as previous_ended_late_share, -- share of earlier loans from us ended after plan
+    history.running::double as previous_running, -- number of loans from us still running; family: loans from us still running
+    running_credit::double as previous_running_credit, -- amount of loans from us still running; family: loans from us still running
+    running_annuity::double as previous_running_annuity, -- instalments of loans from us still running; family: loans from us still running
+    days_to_planned_end::double as previous_days_to_planned_end, -- days until the last running loan from us is planned to end; if missing: no running loan from us with a planned end on record; family: loans from us still running
+    ended_early_days_mean as previous_ended_early_days_mean, -- average days that earlier loans from us ended before plan; family: earlier loans against their planned end
+    ended_early / nullif(ended, 0) as previous_ended_early_share, -- share of earlier loans from us ended before plan; family: earlier loans against their planned end
+    ended_late / nullif(ended, 0) as previous_ended_late_share, -- share of earlier loans from us ended after plan; family: earlier loans against their planned end
     repaid_days_mean as previous_repaid_days_mean, -- average days taken to repay earlier loans from us
-    -last_terminated::double as previous_days_since_ended, -- days since a loan from us last ended
+    -last_terminated::double as previous_days_since_ended, -- days since a loan from us last ended; if missing: no ended loan from us on record
 
     -- the last application and the last loan
     last_application.status as previous_last_status, -- outcome of the last earlier application
     last_application.NAME_CONTRACT_TYPE as previous_last_contract_type, -- kind of loan in the last earlier application
-    nullif(last_application.NAME_YIELD_GROUP, 'XNA') as previous_last_yield_group, -- interest rate group of the last earlier application
-    last_application.CODE_REJECT_REASON as previous_last_reject_reason, -- reason recorded for the last earlier application
-    last_application.asked::double as previous_last_asked, -- amount asked for in the last earlier application
-    last_application.credit_to_asked::double as previous_last_credit_to_asked, -- amount granted compared with the amount asked for last time
-    last_application.term::double as previous_last_term, -- number of instalments in the last earlier application
-    last_approval.credit::double as previous_last_credit, -- amount of the last loan from us
-    last_approval.annuity::double as previous_last_annuity, -- instalment of the last loan from us
-    last_approval.down_payment_rate::double as previous_last_down_payment_rate, -- share paid down on the last loan from us
+    nullif(last_application.NAME_YIELD_GROUP, 'XNA') as previous_last_yield_group, -- interest rate group of the last earlier application; family: interest rates of earlier applications
+    last_application.CODE_REJECT_REASON as previous_last_reject_reason, -- reason recorded for the last earlier application; family: earlier refusals
+    last_application.asked::double as previous_last_asked, -- amount asked for in the last earlier application; family: amounts asked for earlier
+    last_application.credit_to_asked::double as previous_last_credit_to_asked, -- amount granted compared with the amount asked for last time; family: amounts granted compared with amounts asked for
+    last_application.term::double as previous_last_term, -- number of instalments in the last earlier application; family: terms of earlier loans
+    last_approval.credit::double as previous_last_credit, -- amount of the last loan from us; if missing: no earlier loan from us on record; family: amounts of earlier loans
+    last_approval.annuity::double as previous_last_annuity, -- instalment of the last loan from us; if missing: no instalment of an earlier loan from us on record; family: instalments of earlier loans
+    last_approval.down_payment_rate::double as previous_last_down_payment_rate, -- share paid down on the last loan from us; family: down payments on earlier loans
     (last_approval.credit / credit_mean)::double as previous_last_credit_to_mean -- last loan from us compared with the usual amount
 from history
 left join last_application using (SK_ID_CURR)

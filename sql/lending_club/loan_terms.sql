@@ -22,8 +22,8 @@ select
     loan_amnt / income as loan_to_income, -- loan amount compared with income
 
     -- what the borrower called it; the description may still grow while investors read it
-    length(trim(title))::double as title_length, -- length of the loan's title
-    (title = lower(title))::double as title_without_capitals, -- loan's title written without capitals
+    length(trim(title))::double as title_length, -- length of the loan's title; if missing: no title given to the loan
+    (title = lower(title))::double as title_without_capitals, -- loan's title written without capitals; if missing: no title given to the loan
     contains(words, 'business')::double as says_business, -- mention of a business in the loan's title
     (
         contains(words, 'card')::integer
@@ -45,9 +45,9 @@ select
     case
         when starts_with(emp_length, '<') then 0
         else try_cast(regexp_extract(emp_length, '\d+') as double)
-    end as employment_years, -- years in the present employment
+    end as employment_years, -- years in the present employment; if missing: length of present employment not stated
     length(trim(coalesce(emp_title, '')))::double as job_title_length, -- length of the job title given
-    home_ownership as home, -- home rented, owned or mortgaged
+    home_ownership as home, -- home rented, owned or mortgaged; if missing: home ownership not stated
     addr_state as state, -- state lived in
 
     -- the lender's own price
