@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import sys
 import time
@@ -166,8 +167,8 @@ def new(
         console.print(f"\nNext:\n  credit-assets check {name}", soft_wrap=True)
         # Child tables hold no date of the decision to be cut by.
         alone = not drafted.book.children
-        how = f"--split-by '{drafted.book.decided}'" if drafted.book.decided and alone else "--batch 2026-01"
-        what = files[0] if alone else "FOLDER_OF_THESE_FILES"
+        how = f"--split-by {shlex.quote(drafted.book.decided)}" if drafted.book.decided and alone else "--batch 2026-01"
+        what = shlex.quote(str(files[0])) if len(files) == 1 else "FOLDER_OF_THESE_FILES"
         console.print(f"  credit-assets deliver {what} --portfolio {name} {how}", markup=False, soft_wrap=True)
         console.print(f"  credit-assets run --portfolio {name}")
 

@@ -99,6 +99,11 @@ class DeliveryConfig(BaseModel):
     max_bad_share: Share = 0.001
     split_by: str | None = None
     every: Literal["month", "quarter", "year"] = "quarter"
+    date_formats: dict[str, list[str]] = Field(
+        default={},
+        description="column to the formats its dates are written in, where `deliver --split-by` is not to "
+        "find them from the values: `%m/%d/%Y` is month first",
+    )
 
 
 class Portfolio(BaseModel):

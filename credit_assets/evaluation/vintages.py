@@ -15,7 +15,7 @@ from credit_assets.evaluation.metrics import wilson
 from credit_assets.features.target import Target
 from credit_assets.features.training_set import TEST
 from credit_assets.lake.contracts import identifier
-from credit_assets.raw.vintages import FORMATS, LOOK_LIKE
+from credit_assets.raw.dates import EXAMPLES, Reading, reading_of
 
 HELD_OUT, LEARNED = "held out", "learned from"
 """Beside the test: rows judged by models of other folds; and rows that no such model judged."""
@@ -68,15 +68,11 @@ def vintage_curves(
 
     Raises ValueError where a column has no date at all.
     """
-    opened, ended = (_date(column) for column in (config.opened, config.defaulted))
+    opened, ended = (_date(connection, applications, column) for column in (config.opened, config.defaulted))
     connection.sql(
         f"SELECT batch, {opened} AS opened, {ended} AS ended, coalesce({target.sql()} = 1, FALSE) AS bad "
         f"FROM ({applications})"
     ).create_view("_dated_loans", replace=True)
-    counted = connection.execute("SELECT count(opened), count(ended) FROM _dated_loans").fetchall()
-    for column, dates in zip((config.opened, config.defaulted), counted[0], strict=True):
-        if not dates:
-            raise ValueError(f"evaluation.vintage: {column} holds no date ({LOOK_LIKE}) in any row.")
     return connection.execute(CURVES).df()
 
 
@@ -117,6 +113,11 @@ def _auc(judged: pd.DataFrame, confidence: float) -> dict[str, float]:
     return {"auc": auc.value, "auc_low": auc.low, "auc_high": auc.high}
 
 
-def _date(column: str) -> str:
-    """SQL for the date in a column, of whatever type; null where there is none."""
-    return f"try_strptime(CAST({identifier(column)} AS VARCHAR), {list(FORMATS)})"
+def _date(connection: duckdb.DuckDBPyConnection, applications: str, column: str) -> str:
+    """SQL for the date in a column, of whatever type; null where there is none. ValueError where no row has one."""
+    text = f"trim(CAST({identifier(column)} AS VARCHAR))"
+    reading = reading_of(connection, f"SELECT DISTINCT {text} AS v FROM ({applications}) WHERE {text} IS NOT NULL")
+    if not isinstance(reading, Reading):
+        why = f"dates in more than one order ({reading})" if reading else f"no date (such as {EXAMPLES}) in any row"
+        raise ValueError(f"evaluation.vintage: {column} holds {why}.")
+    return reading.sql(text)

@@ -135,7 +135,7 @@ def _typed(book: Book, column: Column, applications: bool) -> tuple[str, dict[st
             limit = 10 ** (len(str(int(max(map(abs, seen))))) + 1)
             rules |= {"ge": 0 if min(seen) >= 0 else -limit, "le": limit}
     elif column.pattern:
-        above_zero = column.low is not None and min(column.low, *column.sentinels, 0) >= 0
+        above_zero = column.number and column.low is not None and min(column.low, *column.sentinels, 0) >= 0
         rules["str_matches"] = column.pattern.replace("+-]", "+]", 1) if above_zero else column.pattern
     # A word seen once tells that others were not seen at all.
     elif column.kind == TEXT and not column.formats and column.words and min(column.words.values()) > 1:
@@ -261,7 +261,8 @@ def _of_applications(book: Book, names: _Names) -> tuple[list[_Feature], dict[st
                 left.setdefault("the date that others are counted from", []).append(column.name)
             elif decided:
                 days = f"date_diff('day', {column.date}, {decided})"
-                made.append(names.feature(days, f"days_since_{column.name}", f"Days since {_lower(column.name)}"))
+                meaning = f"Days since {_lower(column.name)}"
+                made.append(names.feature(days, f"days_since_{column.name}", meaning, *_notes(column)))
             else:
                 left.setdefault("dates without one of the application to count from", []).append(column.name)
         elif column.number or column.kind == BOOLEAN or column.words:
@@ -308,10 +309,12 @@ def _value(column: Column) -> str:
 
 
 def _notes(column: Column) -> list[str]:
+    doubts = [f"{MARK}: {column.name}: {doubt}" for doubt in column.doubts]
     if not column.sentinels:
-        return []
+        return doubts
     piles = " and ".join(f"{value} ({rows:,} rows)" for value, rows in column.sentinels.items())
-    return [f'{MARK}: {piles} taken for "not known"; all others lie from {column.low:g} to {column.high:g}']
+    taken = f'{MARK}: {piles} taken for "not known"; all others lie from {column.low:g} to {column.high:g}'
+    return [*doubts, taken]
 
 
 def _of_child(book: Book, child: Table, names: _Names) -> list[_Feature]:
@@ -412,8 +415,13 @@ def configuration(book: Book, name: str) -> str:
         "",
     ]
     if book.decided:
+        decided = book.applications.columns[book.decided]
         why = f"{_one_line(book.decided)} is when a loan was applied for or given: deliver --split-by it"
-        lines += [f"delivery: {{every: quarter}} {_mark(why)}", ""]
+        delivery: dict[str, Any] = {"every": "quarter"}
+        # A later delivery may hold the first days of months alone, which can be read in two orders.
+        if decided.dates and decided.dates.order:
+            delivery["date_formats"] = {decided.name: list(decided.formats)}
+        lines += [f"delivery: {_yaml(delivery)} {_mark('; '.join([why, *decided.doubts]))}", ""]
     lines += ["# Audited, and never used: no feature may be made from these columns."]
     if not book.protected:
         asked = "name those that are, as docs/portfolios.md shows, or confirm that the files hold none"

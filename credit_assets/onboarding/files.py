@@ -18,9 +18,10 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from credit_assets.lake.contracts import identifier
+from credit_assets.lake.contracts import identifier, shorten
 from credit_assets.lake.tables import BATCH, sql_path, sql_text
 from credit_assets.onboarding.wording import in_sql
+from credit_assets.raw.dates import Disagreement, Reading, reading_of
 from credit_assets.raw.delivery import ENDINGS, BadDelivery, delivered_files, is_archive, unpack
 from credit_assets.raw.lines import look_over, separator_of
 
@@ -31,8 +32,11 @@ WHOLE, FRACTION, TEXT, BOOLEAN, TIME, EMPTY = "whole", "fraction", "text", "bool
 FEW_WORDS = 50
 """Different values up to which they are all kept, with how often each occurs."""
 
-DATED_BY = 1000
-"""Different values that date formats are tried on, before all are held to them."""
+NEARLY_ALL = 0.95
+"""Share of the values that must be read as numbers or dates for a column of them; the others are not known then."""
+
+MOSTLY = 0.5
+"""Share from which a column that is not read as numbers or dates is reported."""
 
 NUMBER = r"\s*[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?\s*"
 WHOLE_NUMBER = r"\s*[+-]?[0-9]+([.]0*)?\s*"
@@ -45,25 +49,8 @@ BY_COMMA_ALONE = f"regexp_full_match({{0}}, '{BY_COMMA}') AND NOT regexp_full_ma
 LEADING_ZERO = r"\s*[+-]?0[0-9].*"
 EXACT = 2**53
 
-DATE_FORMATS = (
-    "%Y-%m-%d",
-    "%Y-%m-%d %H:%M:%S",
-    "%Y-%m-%dT%H:%M:%S",
-    "%Y-%m-%dT%H:%M:%SZ",
-    "%Y/%m/%d",
-    "%d.%m.%Y",
-    "%d/%m/%Y",
-    "%m/%d/%Y",
-    "%d-%m-%Y",
-    "%d-%b-%Y",
-    "%d-%b-%y",
-    "%b-%Y",
-    "%b-%y",
-    "%Y-%m",
-    "%m/%Y",
-    "%Y%m%d",
-)
-AMBIGUOUS = {"%d/%m/%Y", "%m/%d/%Y"}
+MONTH_NAMES = r".*(date|month|period|vintage|yyyymm|ym).*"
+"""Names of columns in which whole numbers such as 201905 are months."""
 
 # What sources write for "not known" among numbers: in words, and as a number that no real one is near.
 MISSING = (
@@ -84,6 +71,7 @@ MISSING = (
     "missing",
     "xna",
 )
+NO_DATES = ("0000-00-00", "0000-00-00 00:00:00", "00/00/0000", "00.00.0000", "0")
 SENTINELS = (-1, -7, -8, -9, -99, -999, -9999, 96, 97, 98, 99, 999, 9999, 99999, 999999, 9999999, 365243)
 PILED_UP = 5
 
@@ -99,8 +87,9 @@ class Column:
     `distinct` is exact up to FEW_WORDS and near the number of rows, else about right. `words` has every value with
     its rows, most frequent first, where there are few. `number` is SQL of the value as a number, if it is one;
     `low` and `high` are of those without the `sentinels` (number to rows) far away from all others, and `missing`
-    are the words among them. `pattern` is a regular expression of all numbers in text. `formats` read every value as a
-    date.
+    are the words among them. `pattern` is a regular expression of all numbers or dates in text. `dates` is how the
+    values are read as dates, the first and last of which are in `years`. `doubts` are sentences on how the values were
+    read, for a person to confirm.
     """
 
     name: str
@@ -116,7 +105,14 @@ class Column:
     missing: tuple[str, ...] = ()
     pattern: str | None = None
     sentinels: dict[int, int] = field(default_factory=dict)
-    formats: tuple[str, ...] = ()
+    dates: Reading | None = None
+    years: tuple[int | None, int | None] = (None, None)
+    doubts: tuple[str, ...] = ()
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """The formats that dates in text are written in."""
+        return self.dates.formats if self.dates else ()
 
     @property
     def sql(self) -> str:
@@ -136,11 +132,9 @@ class Column:
         column = f"{relation}.{self.sql}" if relation else self.sql
         if self.kind == TIME:
             return column
-        if not self.formats:
+        if not self.dates:
             return None
-        text = column if self.kind == TEXT else f"cast({column} as varchar)"
-        formats = ", ".join(sql_text(form) for form in self.formats)
-        return f"try_strptime({text}, {formats if len(self.formats) == 1 else f'[{formats}]'})"
+        return self.dates.sql(column if self.kind == TEXT else f"cast({column} as varchar)")
 
 
 @dataclass(frozen=True)
@@ -313,7 +307,7 @@ def _columns(con: duckdb.DuckDBPyConnection, view: str, declared: dict[str, str]
             words = _words(con, view, column)
             column = replace(column, words=words if len(words) <= FEW_WORDS else None, distinct=len(words))
         columns[name] = _dated(con, view, _numbered(con, view, column, written))
-    return rows, columns
+    return rows, _in_one_order(con, view, columns)
 
 
 def _written(con: duckdb.DuckDBPyConnection, view: str, declared: dict[str, str]) -> dict[str, dict[str, Any]]:
@@ -423,27 +417,88 @@ def _number_in_text(
     return number, tuple(words)
 
 
-def _dated(con: duckdb.DuckDBPyConnection, view: str, column: Column) -> Column:
-    """The column with the formats that read all its values as dates, the most common ones first."""
-    as_a_day = column.kind == WHOLE and column.low is not None and 1900_01_01 <= column.low <= column.high <= 2100_01_01  # type: ignore[operator]
-    if not (as_a_day or (column.kind == TEXT and not column.number and 6 <= column.length <= 20)):
+def _in_one_order(con: duckdb.DuckDBPyConnection, view: str, columns: dict[str, Column]) -> dict[str, Column]:
+    """The columns, where dates that can be read in two orders are read like the other dates of their table."""
+    dates = [column.dates for column in columns.values() if column.dates]
+    known = {read.order for read in dates if read.order and not read.other}
+    if len(known) != 1:
+        return columns
+    [order] = known
+    return {
+        name: _dated(con, view, replace(column, dates=None, doubts=()), order)
+        if column.dates and column.dates.other and column.dates.order != order
+        else column
+        for name, column in columns.items()
+    }
+
+
+def _dated(con: duckdb.DuckDBPyConnection, view: str, column: Column, prefer: str | None = None) -> Column:
+    """The column with how its values are read as dates, if they are dates; else with the first that is none."""
+    if column.kind == TIME:
+        return replace(column, years=_years(con, view, column))
+    whole = column.kind == WHOLE and column.low is not None and column.high is not None
+    if whole and not _as_days(column.name, column.low or 0, column.high or 0):
+        return column
+    if not whole and not (column.kind == TEXT and not column.number and 6 <= column.length <= 32):
         return column
     text = f"trim(cast({column.sql} AS varchar))"
-    tried = f"SELECT DISTINCT {text} AS v FROM {view} WHERE {column.sql} IS NOT NULL ORDER BY v LIMIT {DATED_BY}"
-    counts = ", ".join(f"count(try_strptime(v, '{form}'))" for form in DATE_FORMATS)
-    *read, all_of_them = _row(con, f"SELECT {counts}, count(*) FROM ({tried})")
-    by_reach = sorted(zip(DATE_FORMATS, read, strict=True), key=lambda pair: -pair[1])
-    if by_reach[0][1] == all_of_them:
-        formats: tuple[str, ...] = (by_reach[0][0],)
-    else:
-        formats = tuple(form for form, reached in by_reach if reached)
-    dated = replace(column, formats=formats)
-    if (
-        not formats
-        or _row(con, f"SELECT count(*) FROM {view} WHERE {column.sql} IS NOT NULL AND {dated.date} IS NULL")[0]
-    ):
-        return column
-    return dated
+    missing = ", ".join(map(sql_text, (*MISSING, *NO_DATES)))
+    dates = f"{column.sql} IS NOT NULL AND lower({text}) NOT IN ({missing})"
+    reading = reading_of(con, f"SELECT DISTINCT {text} AS v FROM {view} WHERE {dates}", prefer)
+    if reading is None or isinstance(reading, Disagreement):
+        doubts = (f"{reading}, so the values are not read as dates",) if reading else ()
+        return replace(column, doubts=(*column.doubts, *doubts))
+    dated = replace(column, dates=reading)
+    unread = f"{dates} AND NOT ({dated.date} IS NOT NULL AND regexp_full_match({text}, {sql_text(reading.pattern)}))"
+    all_dates, odd = _row(con, f"SELECT count(*), count(*) FILTER ({unread}) FROM {view} WHERE {dates}")
+    read = (all_dates - odd) / all_dates
+    if odd:
+        [first] = _row(con, f"SELECT {column.sql} FROM {view} WHERE {unread} LIMIT 1")
+        if read < NEARLY_ALL or whole:
+            doubt = f"{shorten(str(first))!r} is no date such as the others, so the values are not read as dates"
+            return replace(column, doubts=(*column.doubts, doubt)) if read >= MOSTLY and not whole else column
+        values = f"{odd:,} value{'s' if odd > 1 else ''}"
+        dated = replace(
+            dated, doubts=(f"{values} such as {shorten(str(first))!r} are no dates and count as not known",)
+        )
+    other_words = (
+        f"SELECT DISTINCT {column.sql} FROM {view} WHERE {column.sql} IS NOT NULL AND NOT ({dates} AND NOT ({unread}))"
+    )
+    words = [word for (word,) in con.execute(f"{other_words} ORDER BY 1 LIMIT {FEW_WORDS + 1}").fetchall()]
+    if column.kind == TEXT and len(words) <= FEW_WORDS:
+        pattern = f"( *{reading.pattern} *{''.join(f'|{re.escape(word)}' for word in words)})$"
+        dated = replace(dated, pattern=pattern, missing=tuple(words))
+    return replace(dated, years=_years(con, view, dated), doubts=(*dated.doubts, *_two_readings(con, view, dated)))
+
+
+def _as_days(name: str, low: float, high: float) -> bool:
+    """Whether whole numbers may be days such as 20190531 or, by the column's name, months such as 201905."""
+    months = re.fullmatch(MONTH_NAMES, name.lower()) and 1900_01 <= low <= high <= 2100_12
+    return bool(months) or 1900_01_01 <= low <= high <= 2100_01_01
+
+
+def _years(con: duckdb.DuckDBPyConnection, view: str, column: Column) -> tuple[int | None, int | None]:
+    """The years of the first and last date."""
+    first, last = _row(con, f"SELECT year(min({column.date})), year(max({column.date})) FROM {view}")
+    return first, last
+
+
+def _two_readings(con: duckdb.DuckDBPyConnection, view: str, column: Column) -> Iterator[str]:
+    """Which reading of the dates was taken, where there is another."""
+    reading = column.dates
+    assert reading
+    if reading.other:
+        of_other = f"day({column.date}) <> month({column.date})"
+        found = con.execute(f"SELECT {column.sql}, cast({column.date} AS date) FROM {view} WHERE {of_other} LIMIT 1")
+        for value, day in found.fetchall():
+            yield f"{value!r} is read as {day}, which is {reading.order}; it may as well be {reading.other}"
+    if reading.two_digits:
+        two_digits = f"{replace(reading, formats=reading.two_digits).sql(column.sql)}"
+        [(value, day)] = con.execute(
+            f"SELECT {column.sql}, cast({two_digits} AS date) FROM {view} WHERE {two_digits} IS NOT NULL LIMIT 1"
+        ).fetchall()
+        years = f"{reading.first_year} to {reading.first_year + 99}"
+        yield f"{value!r} is read as {day}: years of two digits are those from {years}"
 
 
 def _row(con: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:

@@ -21,6 +21,7 @@ from credit_assets.onboarding import column_names
 from credit_assets.onboarding.file_names import undated
 from credit_assets.onboarding.files import FRACTION, TEXT, WHOLE, BookError, Column, Files, Part, stem, together
 from credit_assets.onboarding.wording import distinct, parts, plain
+from credit_assets.raw.vintages import YEARS
 
 LEAK_AUC = 0.9
 """A column that alone ranks better than this is suspected: the best of honest ones stay below 0.8."""
@@ -526,11 +527,12 @@ def _marital(values: Mapping[str, int]) -> dict[str, str]:
 
 
 def _decided(files: Files, spared: set[str]) -> str | None:
-    """The date a loan was applied for or given: never empty, and named so."""
+    """The date a loan was applied for or given: never empty, such that a delivery can be cut by it, and named so."""
     places = {
         column.name: place
         for column in files.columns.values()
-        if column.date and column.filled == column.rows and column.name not in spared
+        if column.date and column.filled == column.rows and column.name not in spared and not column.missing
+        if YEARS[0] <= (column.years[0] or 0) <= (column.years[1] or 0) <= YEARS[1]
         if (place := place_of(column.name, column_names.DECISION)) is not None
     }
     return min(places, key=lambda name: places[name], default=None)

@@ -453,3 +453,23 @@ def test_whatever_the_columns_are_called_and_hold_the_draft_loads_and_binds(tabl
         assert done.features >= 1
         book = Portfolio.load(project, "book")
         assert set(table) <= set(book.models["applications"].to_schema().columns)
+
+
+def test_the_order_of_day_and_month_is_written_where_deliveries_are_cut_and_two_readings_are_to_confirm(
+    project, drafted
+):
+    done = drafted(
+        application_date=["04/05/2019", "06/07/2018"] * 20,
+        opened=["05/14/55", "05/06/99", "01/02/05", "1/1/70", "3/4/88"] * 8,
+    )
+    assert Portfolio.load(project, "book").delivery.date_formats == {"application_date": ["%m/%d/%Y"]}
+    [line] = [line for line in config(project).splitlines() if line.startswith("delivery:")]
+    assert "CONFIRM" in line and "'04/05/2019' is read as 2019-04-05, which is month first" in line
+    assert any("opened: '05/14/55' is read as 1955-05-14" in mark for mark in marks(done))
+    assert "interval 100 year" in sql(project)
+    contract = project.config("book").with_suffix(".py").read_text()
+    assert 'opened: str = pa.Field(str_matches="( *([0-9]{1,2}/[0-9]{1,2}/[0-9]{2}) *)$"' in contract
+
+
+def test_dates_that_deliveries_cannot_be_cut_by_are_not_proposed(drafted):
+    assert drafted(application_date=["9999-12-31", "2018-01-31"] * 20).book.decided is None

@@ -6,9 +6,13 @@ import gzip
 import io
 import zipfile
 from collections import Counter
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from credit_assets.portfolio import Portfolio
@@ -90,18 +94,20 @@ def test_a_date_is_read_as_lenders_write_it(tmp_path: Path, date: str) -> None:
     assert written(cut_file(tmp_path, text, "month")) == {"2011-12": text}
 
 
-@pytest.mark.parametrize("date", ["", '""', "soon", "2011-13-01", "01/12/2011", "Dec-011", "2211-01-01", "2011", "x,y"])
+@pytest.mark.parametrize("date", ["", '""', "soon", "2011-13-01", "Dec-011", "2211-01-01", "2011", "x,y"])
 def test_a_row_whose_date_cannot_be_read_is_named_and_nothing_is_cut(tmp_path: Path, date: str) -> None:
     with pytest.raises(BadDelivery) as error:
         cut_file(tmp_path, f"{HEAD}1,Dec-2011,\n\n2,{date},\n3,Dec-2011,\n")
-    for told in ["LoanStats3a.csv, row 4, column issue_d", "Nothing was delivered", "Dec-2011", "notes:"]:
+    for told in ["LoanStats3a.csv, row 4, column issue_d", "Nothing was delivered", "%b-%Y", "notes:"]:
         assert told in str(error.value)
     assert date.strip('"').split(",")[0] in str(error.value)
 
 
 @pytest.mark.parametrize("row", ['1,"Dec-2011', '1"2,"3"4,Dec-2011', "1", '"1'])
 def test_a_row_that_is_none_has_no_date(tmp_path: Path, row: str) -> None:
-    with pytest.raises(BadDelivery, match=r"LoanStats3a\.csv, row 3, column issue_d: no date, as Dec-2011"):
+    with pytest.raises(
+        BadDelivery, match=r"LoanStats3a\.csv, row 3, column issue_d: there is no date, such as the others"
+    ):
         cut_file(tmp_path, f"{HEAD}1,Dec-2011,\n{row}\n3,Dec-2011,\n")
 
 
@@ -158,7 +164,7 @@ def test_rows_of_several_blocks_keep_their_order(tmp_path: Path, monkeypatch: py
         ("id,date\n1,Dec-2011\n", "a.csv", r"a\.csv has no column 'issue_d' to be cut by; it has id, date\."),
         (",".join(f"c{n}" for n in range(146)) + "\n", "a.csv", r"it has c0, .*, c7 and 138 more"),
         (HEAD, "a.csv", r"No rows in a\.csv: nothing to deliver"),
-        ("PAR1", "a.parquet", r"a\.parquet is a Parquet file; only CSV files are cut"),
+        ("PAR1", "a.parquet", r"a\.parquet is not a whole Parquet file"),
         (HEAD.encode() + b"1,Dec-2011,\xe9\n", "a.csv", r"a\.csv, row 2, column note: the byte 0xE9 is not UTF-8"),
     ],
 )
@@ -233,3 +239,103 @@ def test_real_loans_are_cut_into_vintages_and_every_row_is_there(real_data: Path
     for batch in ("2008-Q1", "2010-Q3"):
         dates = pd.read_csv(io.StringIO(texts[batch]), usecols=["issue_d"], parse_dates=["issue_d"])["issue_d"]
         assert set(dates.dt.to_period("Q").astype(str)) == {batch.replace("-", "")}
+
+
+# The dates of three rows, in January, May and December, in formats that `credit-assets new` reads too.
+WRITTEN = [
+    ["01/31/2019", "05/04/2019", "12/12/2018"],
+    ["31.01.2019", "04.05.2019", "12.12.2018"],
+    ["31-Jan-19", "04-May-19", "12-Dec-18"],
+    ["1/31/19 10:30", "5/4/19 9:00", "12/12/18 23:59"],
+    ["20190131", "20190504", "20181212"],
+    ["2019-01-31T23:30:00-05:00", "2019-05-04T10:00:00+00:00", "2018-12-12T10:00:00+00:00"],
+    ["January 31, 2019", "May 4, 2019", "December 12, 2018"],
+    ["201901", "201905", "201812"],
+]
+
+
+@pytest.mark.parametrize("dates", WRITTEN, ids=lambda dates: dates[0])
+def test_every_date_that_is_read_is_cut_by(tmp_path: Path, dates: list[str]) -> None:
+    rows = [f'{n},"{written_date}",\n' for n, written_date in enumerate(dates)]
+    first = "2019-02" if "-05:00" in dates[0] else "2019-01"
+    parts = written(cut_file(tmp_path, HEAD + "".join(rows), "month"))
+    assert parts == {batch: HEAD + row for batch, row in zip([first, "2019-05", "2018-12"], rows, strict=True)}
+
+
+def test_dates_that_may_be_day_or_month_first_are_refused_until_the_configuration_says_which(tmp_path: Path) -> None:
+    text = HEAD + "1,04/05/2019,\n2,06/07/2019,\n3,05/08/2019,\n"
+    with pytest.raises(BadDelivery) as error:
+        cut_file(tmp_path, text, "month")
+    for told in ["issue_d", "'04/05/2019'", "day first or month first", 'date_formats: {issue_d: ["%d/%m/%Y"]}']:
+        assert told in str(error.value)
+    file = tmp_path / "LoanStats3a.csv"
+    for n, (form, batches) in enumerate({"%d/%m/%Y": ["05", "07", "08"], "%m/%d/%Y": ["04", "05", "06"]}.items()):
+        (tmp_path / f"parts{n}").mkdir()
+        parts = cut({file: []}, "issue_d", "month", tmp_path / f"parts{n}", [form])
+        assert [part.batch for part in parts.vintages] == [f"2019-{month}" for month in batches]
+
+
+def test_a_format_that_is_none_and_dates_of_two_orders_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadDelivery, match="'13/05/2019' is written day first, '05/13/2019' month first"):
+        cut_file(tmp_path, HEAD + "1,13/05/2019,\n2,05/13/2019,\n3,14/05/2019,\n")
+    with pytest.raises(BadDelivery, match=r"delivery\.date_formats of issue_d has 'dd/mm/yyyy', which is none"):
+        cut({tmp_path / "LoanStats3a.csv": []}, "issue_d", "month", tmp_path / "parts", ["dd/mm/yyyy"])
+
+
+def test_a_year_of_two_digits_is_never_one_of_the_first_century(tmp_path: Path) -> None:
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "loans.csv").write_text(f"{HEAD}1,05/14/19,\n")
+    with pytest.raises(BadDelivery, match="'05/14/19' is no date, such as the others"):
+        cut({tmp_path / "loans.csv": []}, "issue_d", "month", tmp_path / "parts", ["%m/%d/%Y"])
+
+
+DAYS = [date(2018, 12, 31), date(2019, 4, 1), date(2019, 3, 31), date(2018, 10, 1)]
+NOONS = [datetime(day.year, day.month, day.day, 12, tzinfo=UTC) for day in DAYS[1:]]
+
+
+@pytest.mark.parametrize(
+    "dates",
+    [
+        pa.array(DAYS),
+        pa.array(DAYS, pa.date64()),
+        pa.array(DAYS).cast(pa.timestamp("ns")),
+        # In Moscow it is January by then.
+        pa.array([datetime(2018, 12, 31, 22, tzinfo=UTC), *NOONS]).cast(pa.timestamp("us", tz="Europe/Moscow")),
+        pa.array([20181231, 20190401, 20190331, 20181001]),
+        pa.array([f"{day:%d.%m.%Y} " for day in DAYS]),
+        pa.array([f"{day:%d.%m.%Y}" for day in DAYS]).dictionary_encode(),
+    ],
+    ids=lambda dates: str(dates.type),
+)
+def test_a_parquet_file_is_cut_by_its_dates_and_keeps_its_types(tmp_path: Path, dates: pa.Array) -> None:
+    table = pa.table({"id": pa.array([1, 2, 3, 4], pa.uint16()), "day": dates, "amount": [Decimal("1.10")] * 4})
+    pq.write_table(table, tmp_path / "loans.parquet", row_group_size=2)
+    (tmp_path / "parts").mkdir()
+    parts = cut({tmp_path / "loans.parquet": []}, "day", "quarter", tmp_path / "parts")
+    seen = {part.batch: pq.read_table(file) for part in parts.vintages for file in files(part)}
+    assert {batch: rows["id"].to_pylist() for batch, rows in seen.items()} == {
+        "2018-Q4": [1, 4],
+        "2019-Q1": [3],
+        "2019-Q2": [2],
+    }
+    assert [file.name for file in files(parts.vintages[0])] == ["loans.parquet"]
+    schema = pq.read_schema(tmp_path / "loans.parquet")
+    assert all(rows.schema == schema for rows in seen.values())
+
+
+@pytest.mark.parametrize(
+    ("dates", "told"),
+    [
+        (pa.array([date(2019, 1, 1), None]), r"loans\.parquet, row 2, column day: there is no date"),
+        (pa.array([date(2019, 1, 1), date(9999, 12, 31)]), r"row 2, column day: '9999-12-31' is no date"),
+        (pa.array([None, None]), r"row 1, column day: there is no date"),
+        (pa.array([1.5, 2.5]), r"column day: double holds no dates to cut by"),
+        (pa.array([[1], [2]]), r"column day: list<.*> holds no dates"),
+    ],
+    ids=lambda it: str(getattr(it, "type", "")),
+)
+def test_a_parquet_row_without_a_date_is_named(tmp_path: Path, dates: pa.Array, told: str) -> None:
+    pq.write_table(pa.table({"day": dates}), tmp_path / "loans.parquet")
+    (tmp_path / "parts").mkdir()
+    with pytest.raises(BadDelivery, match=told):
+        cut({tmp_path / "loans.parquet": []}, "day", "quarter", tmp_path / "parts")
