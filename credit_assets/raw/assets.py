@@ -10,8 +10,11 @@ from credit_assets.portfolio import Portfolio
 from credit_assets.project import Project
 from credit_assets.raw.delivery import BadDelivery, Inbox, match_files
 from credit_assets.raw.ingest import Ingested, ingest
+from credit_assets.raw.repeats import Repeated, other_batches, repeated_keys
 from credit_assets.raw.sample import MARKER
 from credit_assets.resources import LakeResource, batches
+
+BATCHES_NAMED = 5
 
 
 def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
@@ -26,6 +29,25 @@ def _raw_table(portfolio: Portfolio, project: Project, table: str) -> dg.AssetsD
     stems = {name: config.files for name, config in portfolio.tables.items()}
     optional = {name for name, config in portfolio.tables.items() if config.optional}
     key = dg.AssetKey([portfolio.name, table])
+    applications = portfolio.table(portfolio.application_table)
+    checks = [
+        dg.AssetCheckSpec(
+            "no_rows_quarantined",
+            asset=key,
+            description="Every delivered row keeps the table's contract; none was set aside.",
+        )
+    ]
+    # Names that the platform gives hold the batch's own.
+    compare_keys = table == portfolio.application_table and not portfolio.tables[table].numbered
+    if compare_keys:
+        checks.append(
+            dg.AssetCheckSpec(
+                "keys_are_new",
+                asset=key,
+                description="No applicant of the batch is in another batch too, by the key: one who is has two "
+                "decisions, and counts twice where a model learns.",
+            )
+        )
 
     @dg.asset(
         key=key,
@@ -38,18 +60,13 @@ def _raw_table(portfolio: Portfolio, project: Project, table: str) -> dg.AssetsD
         owners=portfolio.owners,
         description=model.__doc__,
         metadata={"dagster/column_schema": column_schema(model), "files": ", ".join(stems[table])},
-        check_specs=[
-            dg.AssetCheckSpec(
-                "no_rows_quarantined",
-                asset=key,
-                description="Every delivered row keeps the table's contract; none was set aside.",
-            )
-        ],
+        check_specs=checks,
     )
     def raw_table(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:
         batch = context.partition_key
         try:
             files = match_files(inbox.files(portfolio.name, batch), stems, optional, portfolio.outcomes_table)
+            others = other_batches(lake.lake, applications, batch)
             result = ingest(
                 lake.connection,
                 lake.lake,
@@ -64,6 +81,7 @@ def _raw_table(portfolio: Portfolio, project: Project, table: str) -> dg.AssetsD
                 later_file_stands=table == portfolio.outcomes_table,
                 notes=portfolio.tables[table].notes,
                 numbered=portfolio.tables[table].numbered,
+                elsewhere={portfolio.application_table: others} if table == portfolio.outcomes_table and others else {},
             )
         except BadDelivery as error:
             raise _failure(error) from error
@@ -80,13 +98,15 @@ def _raw_table(portfolio: Portfolio, project: Project, table: str) -> dg.AssetsD
         synthetic = any(file.name == MARKER for file in files.companions)
         for name, index in result.indexes.items():
             context.log.info(f"{name}: the column {index or 'without a name'} numbers the rows; it is left out.")
+        for name, reason in result.refused.items():
+            context.log.warning(f"{name} is refused, and gives way to the file that came after it: {reason}.")
         for file in files.unknown:
             context.log.warning(f"{file} belongs to no table of {portfolio.name} and was passed over.")
-        return dg.MaterializeResult(
-            value=result.staged,
-            metadata=_metadata(result, synthetic),
-            check_results=[_quarantine_check(result)],
-        )
+        results = [_quarantine_check(result)]
+        if compare_keys:
+            repeated = repeated_keys(lake.connection, result.staged.query(), portfolio.entity_key, others)
+            results.append(_keys_check(repeated, result.rows_kept))
+        return dg.MaterializeResult(value=result.staged, metadata=_metadata(result, synthetic), check_results=results)
 
     return raw_table
 
@@ -105,6 +125,8 @@ def _metadata(result: Ingested, synthetic: bool) -> Mapping[str, dg.MetadataValu
         metadata["lines_passed_over"] = dg.MetadataValue.json(dict(result.notes))
     if result.indexes:
         metadata["indexes_left_out"] = dg.MetadataValue.json(dict(result.indexes))
+    if result.refused:
+        metadata["files_refused"] = dg.MetadataValue.json(dict(result.refused))
     if result.violations:
         metadata["violations"] = violations_table(result.violations)
     if result.orphans:
@@ -128,6 +150,22 @@ def _quarantine_check(result: Ingested) -> dg.AssetCheckResult:
             "violations": violations_table(result.violations),
             WITHOUT_VALUES: f"{counted}; first {first.without_values}",
         },
+    )
+
+
+def _keys_check(repeated: Repeated, rows: int) -> dg.AssetCheckResult:
+    if not repeated.applicants:
+        return dg.AssetCheckResult(check_name="keys_are_new", passed=True, metadata={"applicants_repeated": 0})
+    named = [f"{batch} ({count:,})" for batch, count in list(repeated.batches.items())[:BATCHES_NAMED]]
+    if more := len(repeated.batches) - len(named):
+        named.append(f"and {more} more")
+    return dg.AssetCheckResult(
+        check_name="keys_are_new",
+        passed=False,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{repeated.applicants:,} of {rows:,} applicants are in other batches too, by their key: "
+        f"{', '.join(named)}. The first keys, masked: {', '.join(repeated.examples)}.",
+        metadata={"applicants_repeated": repeated.applicants, "batches": dg.MetadataValue.json(dict(repeated.batches))},
     )
 
 

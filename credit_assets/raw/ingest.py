@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import duckdb
@@ -37,6 +37,7 @@ from credit_assets.lake.contracts import (
     relation_rules,
     rules,
     shorten,
+    table_expression,
 )
 from credit_assets.lake.tables import Lake, Staged, sql_path, sql_text
 from credit_assets.raw.delivery import BadDelivery, file_status, sha256_of
@@ -55,6 +56,8 @@ from credit_assets.schemas.table import Table
 BAD_QUOTES = "quotes do not pair up"
 STRAY_RETURN = "a carriage return inside the line"
 SHOWN = 10
+OTHERS = "rows of other batches"
+"""What rows that belong to other batches are counted as, beside `EMPTY` and the patterns of notes."""
 # The column of an index that pandas writes to Parquet.
 PARQUET_INDEX = "__index_level_0__"
 MOMENTS = {"TIMESTAMP", "TIMESTAMP WITH TIME ZONE", "DATE"}
@@ -72,8 +75,9 @@ class Ingested:
     `staged` is yet to be committed. `violations` tell why rows were quarantined, `orphans` count rows
     kept although a relation that is not enforced finds them no parent; superseded rows gave way to those of
     a later file. `notes` counts what was passed over as no rows, by pattern, and as `EMPTY` where no field has a value.
-    `indexes` are the columns that number the rows and were left out, by file. `source_status` is each file's status
-    before it was read.
+    `indexes` are the columns that number the rows and were left out, by file. `refused` are the files that gave way to
+    a later one as a whole, with the reason; the rows of those that could be read are superseded. `source_status` is
+    each file's status before it was read.
     """
 
     staged: Staged
@@ -85,6 +89,7 @@ class Ingested:
     orphans: tuple[Violation, ...]
     notes: Mapping[str, int]
     indexes: Mapping[str, str]
+    refused: Mapping[str, str]
     quarantine: Path | None
     source_sha256: Mapping[str, str]
     source_status: Mapping[str, list[int]]
@@ -151,6 +156,7 @@ class _Target:
     layers: tuple[str, ...] = ()
     numbered: str | None = None
     prefix: str = ""
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def columns(self) -> str:
@@ -180,6 +186,7 @@ def ingest(
     later_file_stands: bool = False,
     notes: Sequence[str] = (),
     numbered: str | None = None,
+    elsewhere: Mapping[str, str] | None = None,
 ) -> Ingested:
     """Stage the rows of the files (CSV, also in gzip or zip; Parquet; their union) as a batch of the table.
 
@@ -188,10 +195,11 @@ def ingest(
     file, line and faults, to `quarantine_folder/<table>.parquet`, which is removed when there is none.
     Of rows with one key, all but the first are quarantined if they are equal throughout, else all of
     them, as nobody can tell which is right; but with `later_file_stands` good rows of one key in several
-    files are no fault: the file's that comes last in `files` is kept, the others are superseded. No files at
-    all are zero rows. `parents` gives the SELECT or
-    view of every table that the model's relations point to. `scratch` is a folder for large temporary
-    files.
+    files are no fault: the file's that comes last in `files` is kept, the others are superseded. A file that is
+    refused as a whole, and is not the last, is superseded too: what came after it is its correction. No files at
+    all are zero rows. `parents` gives the SELECT or view of every table that the model's relations point to,
+    `elsewhere` the same for the rows that such a table has in other batches: rows that belong to one of them, and to
+    none of this batch, are passed over and counted. `scratch` is a folder for large temporary files.
 
     Lines of a CSV file that one of the `notes` names (`Total *`) are no rows; they are counted.
 
@@ -207,7 +215,8 @@ def ingest(
     """
     layers = tuple(file.name for file in files) if later_file_stands and len(files) > 1 else ()
     prefix = f"{batch}-" if batch else ""
-    target = _Target(table.rsplit("/", 1)[-1], model, column_types(model), parents, layers, numbered, prefix)
+    name = table.rsplit("/", 1)[-1]
+    target = _Target(name, model, column_types(model), parents, layers, numbered, prefix, elsewhere or {})
     lacking = {relation.parent for relation in model.relations} - set(parents)
     if lacking:
         raise ValueError(f"Table {target.name} relates to {', '.join(sorted(lacking))}: give them as parents")
@@ -221,8 +230,18 @@ def ingest(
         before = {file.name: _status(file, target) for file in files}
         sha256 = {file.name: sha256_of(file) for file in files}
         sources: list[_Source] = []
+        refused: dict[str, str] = {}
         for n, file in enumerate(files):
-            sources.append(_look_over(con, file, target, Path(workspace) / str(n), notes, sources))
+            try:
+                source = _look_over(con, file, target, Path(workspace) / str(n), notes, sources)
+                if layers:
+                    _refuse_damaged([source], target)
+            except BadDelivery as error:
+                if not layers or file == files[-1]:
+                    raise
+                refused[file.name] = str(error)
+            else:
+                sources.append(source)
         violations: tuple[Violation, ...] = ()
         quarantined = superseded = 0
         clean = None if layers else _stage_clean(con, lake, table, batch, target, sources)
@@ -231,18 +250,30 @@ def ingest(
             passed_over = _passed_over(rows_in, sources)
         else:
             rows = Path(workspace) / "rows.parquet"
-            if layers:
-                _refuse_damaged(sources, target)
-            rows_in, passed_over = _judge(con, sources, target, rows)
-            quarantined = _quarantine(con, rows, target, quarantine)
+            while True:
+                rows_in, passed_over = _judge(con, sources, target, rows)
+                quarantined = _quarantine(con, rows, target, quarantine)
+                # Divided, not multiplied: 29 of 100 are then the 0.29 that a configuration says.
+                if not quarantined or quarantined / rows_in <= max_bad_share:
+                    break
+                too_bad = _files_too_bad(con, rows, quarantine, max_bad_share, layers[:-1])
+                if not too_bad:
+                    raise _too_many(con, quarantine, target, rows_in, quarantined, max_bad_share, later_file_stands)
+                for file_name, (bad, of_file) in too_bad.items():
+                    refused[file_name] = f"{bad} of {of_file} rows are bad"
+                    superseded += of_file
+                sources = [source for source in sources if source.file.name not in too_bad]
+            if passed_over[OTHERS] and not rows_in:
+                raise BadDelivery(
+                    f"Table {target.name}: every row of {_names(files)} is of another batch than {batch}. "
+                    "Deliver the file for the batch that it belongs to."
+                )
+            rows_in += superseded
             if quarantined:
                 violations = _violations(con, quarantine)
-            # Divided, not multiplied: 29 of 100 are then the 0.29 that a configuration says.
-            if quarantined and quarantined / rows_in > max_bad_share:
-                raise _too_many(con, quarantine, target, rows_in, quarantined, max_bad_share)
             good = _good(rows, target, quarantine if quarantined else None)
             if layers:
-                superseded = _count(con, f"SELECT * FROM ({good}) WHERE NOT _stands")
+                superseded += _count(con, f"SELECT * FROM ({good}) WHERE NOT _stands")
             staged = lake.stage(con, f"SELECT {target.columns} FROM ({good}) WHERE _stands", table, batch)
         try:
             if rows_in != staged.rows + quarantined + superseded:
@@ -274,6 +305,7 @@ def ingest(
         orphans=kept_orphans,
         notes=dict(passed_over),
         indexes={source.file.name: index for source in sources if (index := _index_of(source)) is not None},
+        refused=refused,
         quarantine=quarantine if quarantined else None,
         source_sha256=sha256,
         source_status=before,
@@ -602,26 +634,54 @@ def _judge(
     judged = rules(target.model) + relation_rules(target.model, target.parents)
     views, split = [], []
     passed_over: Counter[str] = Counter()
+    delivered_rows: Counter[str] = Counter()
     try:
         for n, source in enumerate(sources):
             if isinstance(source, _Parquet):
                 split.append(_split_parquet(source, target))
                 passed_over.update(source.passed_over)
+                delivered_rows[source.file.name] = source.rows
             else:
                 delivered, before = (source.source, source.before) if isinstance(source, _Copied) else (source, 0)
                 view = f"_delivered_lines_{n}"
-                con.register(view, pa.RecordBatchReader.from_batches(ROWS, rows_of(delivered, passed_over)))
+                con.register(
+                    view, pa.RecordBatchReader.from_batches(ROWS, _counted(delivered, passed_over, delivered_rows))
+                )
                 views.append(view)
                 split.append(_split_lines(delivered, view, target, before))
         copied = con.execute(
             f"COPY (SELECT _file, _row, _line, {target.columns}, "
             f"CASE WHEN len(_faults) > 0 THEN _faults ELSE {faults(judged)} END AS _faults "
-            f"FROM ({' UNION ALL '.join(split)})) TO {sql_text(str(rows))} (FORMAT parquet)"
+            f"FROM ({' UNION ALL '.join(split)}) WHERE {_of_this_batch(target)}) "
+            f"TO {sql_text(str(rows))} (FORMAT parquet)"
         ).fetchall()[0][0]
+        if others := delivered_rows.total() - copied:
+            passed_over[OTHERS] = others
         return copied, passed_over
     finally:
         for view in views:
             con.unregister(view)
+
+
+def _counted(source: CsvFile, passed_over: Counter[str], rows: Counter[str]) -> Iterator[pa.RecordBatch]:
+    """The file's rows, which are counted as they are read."""
+    for batch in rows_of(source, passed_over):
+        rows[source.file.name] += batch.num_rows
+        yield batch
+
+
+def _of_this_batch(target: _Target) -> str:
+    """SQL: FALSE for a row that belongs to a parent's row of another batch, and to none of this one."""
+    tests = ["true"]
+    for relation in target.model.relations:
+        if relation.parent in target.elsewhere:
+            column, key = identifier(relation.column), identifier(relation.parent_column)
+            here, there = (
+                f"{column} IN (SELECT {key} FROM {table_expression(rows)} WHERE {key} IS NOT NULL)"
+                for rows in (target.parents[relation.parent], target.elsewhere[relation.parent])
+            )
+            tests.append(f"(({there}) IS NOT TRUE OR {here})")
+    return " AND ".join(tests)
 
 
 def _split_lines(source: CsvFile, lines: str, target: _Target, before: int) -> str:
@@ -732,6 +792,18 @@ def _quarantine(con: duckdb.DuckDBPyConnection, rows: Path, target: _Target, qua
     return count
 
 
+def _files_too_bad(
+    con: duckdb.DuckDBPyConnection, rows: Path, quarantine: Path, max_bad_share: float, among: Sequence[str]
+) -> dict[str, tuple[int, int]]:
+    """The files among these of whose rows, by themselves, too many are bad: how many are, and of how many."""
+    judged, bad_rows = (f"read_parquet({sql_path(file)}, hive_partitioning = false)" for file in (rows, quarantine))
+    found = con.execute(
+        f"SELECT file, n, of_file FROM (SELECT file, count(*) AS n FROM {bad_rows} GROUP BY file) "
+        f"JOIN (SELECT _file AS file, count(*) AS of_file FROM {judged} GROUP BY _file) USING (file)"
+    ).fetchall()
+    return {file: (bad, of_file) for file, bad, of_file in found if file in among and bad / of_file > max_bad_share}
+
+
 def _repeated(judged: str, key: Sequence[str], target: _Target) -> str:
     """A SELECT of the otherwise good rows that may not stay as others (of the same layer) have their key, with
     the fault."""
@@ -802,9 +874,16 @@ def _too_many(
     rows_in: int,
     quarantined: int,
     max_bad_share: float,
+    later_file_stands: bool,
 ) -> BadDelivery:
     examples = con.execute(f"{_told(quarantine)} ORDER BY file, row LIMIT {SHOWN}").df()
     examples["value"] = [None if value is None else shorten(value) for value in examples["value"]]
+
+    mend = (
+        "Correct the file and deliver it the same way: it takes the place of this one"
+        if later_file_stands
+        else "Correct them and deliver the batch again"
+    )
 
     def words(value_of: Callable[[str | None], str]) -> str:
         first = "; ".join(
@@ -813,8 +892,8 @@ def _too_many(
         )
         return (
             f"Table {target.name}: {quarantined} of {rows_in} rows ({100 * quarantined / rows_in:.3g}%) are bad, "
-            f"{100 * max_bad_share:.3g}% are allowed. First: {first}. All are in {quarantine}. Correct them and "
-            "deliver the batch again, or allow a larger share by delivery.max_bad_share in the configuration."
+            f"{100 * max_bad_share:.3g}% are allowed. First: {first}. All are in {quarantine}. {mend}, "
+            "or allow a larger share by delivery.max_bad_share in the configuration."
         )
 
     shown = words(lambda value: "empty " if pd.isna(value) else f"{value!r} ")

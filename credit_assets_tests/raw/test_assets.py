@@ -210,6 +210,21 @@ def test_outcomes_in_parts_are_put_together_and_the_later_word_stands(ingested, 
     assert inbox.differing(BOOK, look, sources, read=False) == set()
 
 
+def test_applicants_that_came_in_another_batch_are_reported(ingested, tmp_path):
+    project = copy_of(ingested, tmp_path / "project")
+    Inbox(project.inbox).deliver(Inbox(project.inbox).folder(BOOK, BATCH), BOOK, "2026-09")
+    outcome = run_job(project, "ingest", "2026-09")
+    assert outcome.success
+    with instance_of(project) as instance:
+        events = instance.all_logs(outcome.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
+    checks = [event.dagster_event.asset_check_evaluation_data for event in events if event.dagster_event]
+    [found] = [check for check in checks if check.check_name == "keys_are_new"]
+    applicants = len(table(project, "applications", BATCH))
+    assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert found.description.startswith(f"{applicants} of {applicants} applicants are in other batches too")
+    assert f"{BATCH} ({applicants})" in found.description
+
+
 def test_outcomes_of_somebody_else_are_refused(ingested, tmp_path):
     project = copy_of(ingested, tmp_path / "project")
     (project.root / "later").mkdir()

@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from credit_assets.lake.connections import connect
 from credit_assets.lake.tables import Lake, TableMissing
 from credit_assets.raw.delivery import BadDelivery
-from credit_assets.raw.ingest import Ingested, ingest
+from credit_assets.raw.ingest import OTHERS, Ingested, ingest
 from credit_assets.raw.lines import EMPTY
 from credit_assets.schemas.table import Relation, Table
 
@@ -91,6 +91,7 @@ def bring(con: duckdb.DuckDBPyConnection, lake: Lake, tmp_path: Path) -> Ingest:
         later_file_stands: bool = False,
         notes: Sequence[str] = (),
         numbered: str | None = None,
+        elsewhere: dict[str, str] | None = None,
     ) -> Ingested:
         folder = tmp_path / "inbox"
         folder.mkdir(exist_ok=True)
@@ -110,6 +111,7 @@ def bring(con: duckdb.DuckDBPyConnection, lake: Lake, tmp_path: Path) -> Ingest:
             later_file_stands=later_file_stands,
             notes=notes,
             numbered=numbered,
+            elsewhere=elsewhere,
         )
         if commit:
             lake.commit(ingested.staged, {})
@@ -965,3 +967,76 @@ def test_an_index_that_pandas_wrote_to_parquet_is_left_out(bring: Ingest, con: A
     ingested = bring({"anything.parquet": parquet(frame)}, Anything)
     assert rows(con, lake, "book/anythings") == [(1.0, "a"), (2.0, "b")]
     assert ingested.indexes == {"anything.parquet": "__index_level_0__"}
+
+
+# -- outcomes that were wrong -----------------------------------------------------------------------
+
+
+class Fate(Table):
+    ID: np.int64 = pa.Field(unique=True)
+    BAD: np.int8 = pa.Field(isin=[0, 1])
+    relations = (Relation("ID", "loans", "ID"),)
+
+
+ELSEWHERE = {"loans": "SELECT unnest([10, 11, 12, 3]) AS ID"}
+FATES = "ID,BAD\n1,0\n2,1\n3,0\n"
+WRONG = {
+    "bad rows": b"ID,BAD\n1,7\n2,8\n3,9\n77,0\n",
+    "another header": b"loan;outcome\n1;0\n",
+    "no text": b"ID,BAD\n1,\xff\n",
+    "empty": b"",
+    "damaged": b"PAR1 and no more",
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_file_of_outcomes_that_was_refused_gives_way_to_the_next(
+    bring: Ingest, con: Any, lake: Lake, wrong: str
+) -> None:
+    name = "outcomes.parquet" if wrong == "damaged" else "outcomes.csv"
+    with pytest.raises(BadDelivery):
+        bring({name: WRONG[wrong]}, Fate, share=0.1, later_file_stands=True)
+    files = {name: WRONG[wrong], "outcomes.2.csv": FATES}
+    ingested = bring(files, Fate, share=0.1, later_file_stands=True)
+    assert rows(con, lake, "book/fates") == [(1, 0), (2, 1), (3, 0)]
+    assert list(ingested.refused) == [name]
+    assert set(ingested.source_sha256) == set(files)
+    assert ingested.rows_in == ingested.rows_kept + ingested.rows_superseded == (7 if wrong == "bad rows" else 3)
+
+
+def test_outcomes_known_before_a_refused_file_stay_with_those_that_came_after_it(
+    bring: Ingest, con: Any, lake: Lake
+) -> None:
+    files = {"outcomes.csv": "ID,BAD\n1,0\n", "outcomes.2.csv": "ID,BAD\n2,7\n", "outcomes.3.csv": "ID,BAD\n2,1\n"}
+    bring(files, Fate, share=0.1, later_file_stands=True)
+    assert rows(con, lake, "book/fates") == [(1, 0), (2, 1)]
+
+
+def test_the_newest_file_of_outcomes_is_refused_with_advice_that_works(bring: Ingest) -> None:
+    files = {"outcomes.csv": FATES, "outcomes.2.csv": "ID,BAD\n1,7\n"}
+    with pytest.raises(BadDelivery, match="Correct the file and deliver it the same way: it takes the place of this"):
+        bring(files, Fate, share=0.1, later_file_stands=True)
+
+
+@pytest.mark.parametrize("files", [1, 2])
+def test_outcomes_of_other_batches_applicants_are_passed_over_and_counted(
+    bring: Ingest, con: Any, lake: Lake, files: int
+) -> None:
+    whole_book = FATES + "10,0\n11,5\n12,1\n"
+    given = {"outcomes.csv": whole_book, "outcomes.2.csv": whole_book}
+    names = list(given)[:files]
+    ingested = bring({n: given[n] for n in names}, Fate, share=0, later_file_stands=True, elsewhere=ELSEWHERE)
+    assert rows(con, lake, "book/fates") == [(1, 0), (2, 1), (3, 0)]
+    assert ingested.notes == {OTHERS: 3 * files}
+    assert ingested.rows_in == 3 * files
+
+
+def test_outcomes_of_applicants_whom_no_batch_knows_are_quarantined(bring: Ingest) -> None:
+    ingested = bring({"outcomes.csv": FATES + "10,0\n77,0\n"}, Fate, later_file_stands=True, elsewhere=ELSEWHERE)
+    assert faults(ingested) == [(6, "ID", "77", "must occur in loans.ID")]
+    assert ingested.notes == {OTHERS: 1}
+
+
+def test_outcomes_of_other_batches_alone_are_refused(bring: Ingest) -> None:
+    with pytest.raises(BadDelivery, match=r"every row of outcomes\.csv is of another batch than 2026-01"):
+        bring({"outcomes.csv": "ID,BAD\n10,0\n"}, Fate, later_file_stands=True, elsewhere=ELSEWHERE)
