@@ -20,7 +20,7 @@ LONGEST_MONTHS = 1_200.0
 
 DATE = r"[A-Z][a-z]{2}-\d{4}$|\d{4}-\d{2}-\d{2}$"
 TERM = r" ?\d{2}( months)?$"
-RATE = r" *\d+(\.\d+)?(e-\d+)? ?%?$"
+RATE = r" *\d{1,6}(\.\d+)?(e-\d+)? ?%?$"
 YEARS = r"< 1 year$|\d+\+? years?$|n/a$"
 
 STATES_OF_A_LOAN = ("Fully Paid", "Charged Off", "Default", "Current", "Issued", "In Grace Period")

@@ -10,6 +10,7 @@ import pandas as pd
 from credit_assets.features.contract import check_encodings, feature_contracts, training_set_contract
 from credit_assets.features.guard import LeakageError, check_inputs, made_from
 from credit_assets.features.queries import FeatureQuery, Lineage
+from credit_assets.features.totality import finite
 from credit_assets.features.training_set import TEST, rows_to_learn_from, split_summary, training_frame
 from credit_assets.features.versions import FEATURES, made_by_other_sql
 from credit_assets.lake.contracts import identifier, shorten
@@ -93,7 +94,7 @@ def _feature_table(
         # Any of them: they share the run's connection.
         first = next(iter(tables))
         return dg.MaterializeResult(
-            value=tables[first].query(first, query.sql),
+            value=finite(tables[first].query(first, query.sql)),
             metadata={"dagster/column_lineage": dg.TableColumnLineage(deps_by_column=deps)},
         )
 

@@ -28,10 +28,12 @@ from credit_assets.features.queries import (
     FeatureCommentError,
     FeatureQuery,
     FeatureQueryError,
+    Lineage,
     lineage,
     load,
     raw_lineage,
 )
+from credit_assets.features.totality import failures
 from credit_assets.lake.connections import connect
 from credit_assets.lake.contracts import NUMBERS, column_types, identifier, keys, rules
 from credit_assets.lake.tables import BATCH, sql_text
@@ -41,6 +43,12 @@ from credit_assets.schemas.table import Table
 
 # What stands in for a required setting that is wrong, so that the rest can be looked at.
 STAND_INS: dict[str, Any] = {"title": "-", "owners": ["team:-"], "policy": {"max_pd": 0.1}}
+
+
+NARROWING_S = 5.0
+"""How long the rows are narrowed down on which features fail."""
+
+TO_MEND = "Guard the expression (nullif for a divisor, a wider type), or narrow the column's contract"
 
 
 @dataclass(frozen=True)
@@ -284,7 +292,8 @@ class _Look:
             return 0
         query = queries["features"]
         try:
-            roots = raw_lineage(lineage(queries, schemas))["features"]
+            direct = lineage(queries, schemas)
+            roots = raw_lineage(direct)["features"]
         except FeatureQueryError as error:
             file, _, words = str(error).partition(": ")
             self.add(self.sql / file, 1, words)
@@ -303,7 +312,19 @@ class _Look:
                 check_encodings(model, [feature])
             except FeatureError as error:
                 self.add(self.config, line_of(self.root, ["training", "encodings", feature]), str(error))
+        if not any(finding.error for finding in self.findings):
+            self.at_edges(portfolio, queries, direct)
         return len(query.words)
+
+    def at_edges(self, portfolio: Portfolio, queries: Mapping[str, FeatureQuery], direct: Lineage) -> None:
+        """Features that fail, or are no number, for rows that the contracts allow."""
+        table, key = portfolio.application_table, portfolio.entity_key
+        for failure in failures(queries, portfolio.models, table, key, direct, NARROWING_S):
+            if failure.feature is None:
+                self.add(self.sql / f"{failure.query}.sql", 1, f"{failure.reason}{_for_row(failure.values)}")
+            else:
+                words = f"feature {failure.feature} {failure.reason}{_for_row(failure.values)}. {TO_MEND}"
+                self.add(*self.written({failure.query: queries[failure.query]}, failure.feature), words)
 
     def parsed(self, tables: Collection[str]) -> dict[str, FeatureQuery]:
         """The SQL files that can be read. A column's comment that cannot be used is reported and replaced; a file with
@@ -389,6 +410,10 @@ class _Look:
             if line.rstrip().endswith(words) and re.search(rf"\b{re.escape(feature)}\b", line):
                 return file, number
         return file, 1
+
+
+def _for_row(values: str) -> str:
+    return f", for a row that the contracts allow: {values}" if values else ""
 
 
 def _sentence(words: str) -> str:

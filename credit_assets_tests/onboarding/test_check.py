@@ -281,6 +281,22 @@ def test_a_file_that_is_not_there_is_told(looked, gone, said):
     assert not found.ready
 
 
+def test_a_feature_that_fails_for_a_row_of_its_contract_is_told_with_the_row(looked):
+    [found] = looked((SQL, "amount / nullif(rate, 0) as", "amount / rate as")).findings
+    assert str(found) == (
+        f"{SQL}:5: feature amount_to_rate is inf, for a row that the contracts allow: applications.rate = 0.0, "
+        "applications.amount = 0.5. Guard the expression (nullif for a divisor, a wider type), or narrow the "
+        "column's contract."
+    )
+    [found] = looked((SQL, "amount / nullif(rate, 0) as", "(1000 * amount)::integer as")).findings
+    assert str(found).startswith(f"{SQL}:5: feature amount_to_rate ")
+    assert "can't be cast" in found.words and "applications.amount = " in found.words
+    [found] = looked(
+        (JOINED, "join applications using (loan)", "join applications using (loan) where length(place) > 2")
+    ).findings
+    assert str(found).startswith(f"{JOINED}:1: loses ") and "left join" in found.words
+
+
 def test_guesses_that_nobody_confirmed_are_told_and_do_not_stop(looked):
     found = looked(
         (YAML, "entity_key: loan", "entity_key: loan # CONFIRM: unique"),

@@ -156,8 +156,8 @@ select
     DEF_30_CNT_SOCIAL_CIRCLE as acquaintances_late_30, -- number of acquaintances more than 30 days late on a loan; family: loans of acquaintances
     OBS_60_CNT_SOCIAL_CIRCLE as acquaintances_observed_60, -- number of acquaintances with loans watched for 60 days late; family: loans of acquaintances
     DEF_60_CNT_SOCIAL_CIRCLE as acquaintances_late_60, -- number of acquaintances more than 60 days late on a loan; family: loans of acquaintances
-    DEF_30_CNT_SOCIAL_CIRCLE / nullif(OBS_30_CNT_SOCIAL_CIRCLE, 0) as acquaintances_late_30_share, -- share of acquaintances more than 30 days late on a loan; if missing: no acquaintances known with loans watched for 30 days late; family: loans of acquaintances
-    DEF_60_CNT_SOCIAL_CIRCLE / nullif(OBS_60_CNT_SOCIAL_CIRCLE, 0) as acquaintances_late_60_share, -- share of acquaintances more than 60 days late on a loan; if missing: no acquaintances known with loans watched for 60 days late; family: loans of acquaintances
+    DEF_30_CNT_SOCIAL_CIRCLE / nullif(round(OBS_30_CNT_SOCIAL_CIRCLE, 3), 0) as acquaintances_late_30_share, -- share of acquaintances more than 30 days late on a loan; if missing: no acquaintances known with loans watched for 30 days late; family: loans of acquaintances
+    DEF_60_CNT_SOCIAL_CIRCLE / nullif(round(OBS_60_CNT_SOCIAL_CIRCLE, 3), 0) as acquaintances_late_60_share, -- share of acquaintances more than 60 days late on a loan; if missing: no acquaintances known with loans watched for 60 days late; family: loans of acquaintances
 
     -- the building lived in; the source's MODE and MEDI columns say the same as its AVG columns
     APARTMENTS_AVG as building_apartments, -- number of flats in the building lived in; family: building lived in

@@ -40,7 +40,8 @@ periods as (
         count(used) as months_used,
         sum(used) as used,
         max(used) as used_max,
-        sum(used * used) as used_squared,
+        -- wider than the factors: a balance may be thousands of times a limit
+        sum(used::decimal(38, 6) * used) as used_squared,
         sum(month) filter (used is not null) as month_sum,
         sum(month * month) filter (used is not null) as month_squared,
         sum(used * month) as used_month,

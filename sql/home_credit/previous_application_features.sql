@@ -18,15 +18,16 @@ with previous as (
         CHANNEL_TYPE,
         NFLAG_INSURED_ON_APPROVAL,
         -- zero stands for an amount that was never stated
-        nullif(AMT_APPLICATION, 0)::decimal(18, 3) as asked,
-        nullif(AMT_CREDIT, 0)::decimal(18, 3) as credit,
-        nullif(AMT_ANNUITY, 0)::decimal(18, 3) as annuity,
+        nullif(AMT_APPLICATION::decimal(18, 3), 0) as asked,
+        nullif(AMT_CREDIT::decimal(18, 3), 0) as credit,
+        nullif(AMT_ANNUITY::decimal(18, 3), 0) as annuity,
         AMT_DOWN_PAYMENT::decimal(18, 3) as down_payment,
         nullif(CNT_PAYMENT, 0)::integer as term,
-        (AMT_CREDIT / nullif(AMT_APPLICATION, 0))::decimal(18, 6) as credit_to_asked,
-        (AMT_ANNUITY / nullif(AMT_CREDIT, 0))::decimal(18, 6) as annuity_to_credit,
+        -- what is less than a thousandth is no amount to divide by
+        (AMT_CREDIT / nullif(round(AMT_APPLICATION, 3), 0))::decimal(38, 6) as credit_to_asked,
+        (AMT_ANNUITY / nullif(round(AMT_CREDIT, 3), 0))::decimal(38, 6) as annuity_to_credit,
         -- what is paid back in all for each unit lent
-        (AMT_ANNUITY * nullif(CNT_PAYMENT, 0) / nullif(AMT_CREDIT, 0))::decimal(18, 6) as cost,
+        (AMT_ANNUITY * nullif(CNT_PAYMENT, 0) / nullif(round(AMT_CREDIT, 3), 0))::decimal(38, 6) as cost,
         RATE_DOWN_PAYMENT::decimal(18, 6) as down_payment_rate,
         case when DAYS_FIRST_DUE <= 0 then DAYS_FIRST_DUE::integer end as first_due,
         case when DAYS_LAST_DUE <= 0 then DAYS_LAST_DUE::integer end as last_due,

@@ -33,8 +33,8 @@ select
     mths_since_recent_inq as months_since_enquiry, -- months since the last credit enquiry; if missing: no recent credit enquiry on record; family: credit enquiries
     open_acc as open_lines, -- open credit lines
     total_acc as lines_ever, -- credit lines ever opened
-    open_acc / nullif(total_acc, 0) as open_lines_share, -- share of credit lines still open; if missing: no credit line on record
-    inq_last_6mths / nullif(open_acc, 0) as enquiries_per_open_line, -- credit enquiries for each open credit line; if missing: no open credit line on record to compare enquiries with; family: credit enquiries
+    open_acc / nullif(round(total_acc), 0) as open_lines_share, -- share of credit lines still open; if missing: no credit line on record
+    inq_last_6mths / nullif(round(open_acc), 0) as enquiries_per_open_line, -- credit enquiries for each open credit line; if missing: no open credit line on record to compare enquiries with; family: credit enquiries
     acc_open_past_24mths as lines_opened_24_months, -- credit lines opened in the last 24 months; family: new credit lines
     mo_sin_rcnt_tl as months_since_new_line, -- months since the newest credit line was opened; if missing: no credit line with an opening date on record; family: new credit lines
     mort_acc as mortgages, -- number of mortgages
@@ -42,8 +42,8 @@ select
     -- balances and limits
     revol_bal as revolving_balance, -- balance of revolving credit; family: revolving balance
     utilisation as revolving_utilisation, -- share of the revolving credit limit in use
-    revol_bal / nullif(utilisation, 0) as revolving_limit, -- limit of revolving credit; if missing: no limit of revolving credit on record
-    revol_bal / nullif(open_acc, 0) as revolving_balance_per_line, -- revolving balance for each open credit line; if missing: no open credit line on record to compare the revolving balance with; family: revolving balance
+    case when utilisation >= 0.000001 then revol_bal / utilisation end as revolving_limit, -- limit of revolving credit; if missing: no limit of revolving credit on record
+    revol_bal / nullif(round(open_acc), 0) as revolving_balance_per_line, -- revolving balance for each open credit line; if missing: no open credit line on record to compare the revolving balance with; family: revolving balance
     percent_bc_gt_75 as cards_nearly_full, -- share of bank cards with more than three quarters in use
     bc_open_to_buy as card_credit_left, -- credit left on bank cards
     tot_hi_cred_lim as total_limit -- limit of all credit lines

@@ -7,7 +7,8 @@ with loan as (
         cast(regexp_extract(term, '\d+') as double) as instalments,
         -- who writes "36 months" writes 13.5 for 13.5%; who writes 36 writes 0.135
         case when contains(int_rate, '%') or contains(term, 'months') then 100 else 1 end as rate_unit,
-        nullif(annual_inc, 0) as income,
+        -- what is less than a thousandth is no income to divide by
+        nullif(round(annual_inc, 3), 0) as income,
         lower(coalesce(title, '')) as words
     from applications
 )

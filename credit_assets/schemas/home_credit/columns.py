@@ -59,8 +59,8 @@ def amount(description: str, most: float = LARGEST_LOAN, least: float = 0.0, nul
 
 
 def positive_amount(description: str, most: float = LARGEST_LOAN, nullable: bool = False) -> Any:
-    """Money that cannot be zero."""
-    return pa.Field(gt=0.0, le=most, nullable=nullable, description=description, metadata=_unit("currency units"))
+    """Money that cannot be zero: one unit of the currency or more."""
+    return pa.Field(ge=1.0, le=most, nullable=nullable, description=description, metadata=_unit("currency units"))
 
 
 def share(description: str, nullable: bool = True) -> Any:
