@@ -12,7 +12,7 @@ import pandas as pd
 
 from credit_assets.evaluation.checks import gate_result, gate_specs
 from credit_assets.evaluation.evidence import candidate_of, gather, pictures
-from credit_assets.evaluation.gate import in_words, verdicts
+from credit_assets.evaluation.gate import BASELINE, in_words, verdicts
 from credit_assets.evaluation.report import html_report, write_page
 from credit_assets.evaluation.stability import score_stability
 from credit_assets.evaluation.vintages import by_age, performance_by_batch, vintage_curves
@@ -35,6 +35,9 @@ from credit_assets.schemas.table import Table
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
+
+LEADING = 3
+"""Features that are named where an AUC is too good to be true."""
 
 
 def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
@@ -146,7 +149,7 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
             "training_set": dg.AssetIn(key=[name, "training_set"]),
         },
         deps=[dg.AssetKey([name, "evaluation"]), *dated],
-        check_specs=gate_specs(gate_key, portfolio.fairness.blocking),
+        check_specs=gate_specs(gate_key, portfolio.fairness.blocking, portfolio.evaluation.gate),
         **settings(Gate, "deltalake"),
     )
     def promotion_gate(
@@ -164,14 +167,22 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
         evidence = gather(
             predictions, registry.cut_off(uri, name, version), portfolio.evaluation, portfolio.training.seed
         )
+        config, champion = portfolio.evaluation, evidence.models.get("champion")
+        by_champion = _champion_on(lake, training_set, portfolio, project) if champion else None
+        stable = score_stability(candidate, by_champion, config.n_bootstrap, portfolio.training.seed, config.confidence)
         judged = verdicts(
             evidence.candidate,
-            evidence.models.get("champion"),
+            champion,
             evidence.comparisons.get("champion"),
             audit,
-            *score_stability(candidate),
-            _champion_psi(lake, training_set, portfolio, project) if "champion" in evidence.models else None,
-            portfolio.evaluation.gate,
+            stable.psi,
+            stable.noise,
+            stable.champion_psi,
+            config.gate,
+            psi_difference=stable.difference,
+            baseline=evidence.comparisons["baseline"],
+            max_auc=portfolio.training.max_single_feature_auc,
+            leading=_leading(project, name, version),
         )
         by_batch = _by_batch(candidate, training_set)
         report = project.reports / name / f"evaluation-v{version}.html"
@@ -202,7 +213,9 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
                 "report": dg.MetadataValue.path(str(report)),
                 "verdicts": frame_table(table),
             },
-            check_results=[gate_result(gate_key, verdict) for verdict in judged if verdict.blocking],
+            check_results=[
+                gate_result(gate_key, verdict) for verdict in judged if verdict.blocking or verdict.name == BASELINE
+            ],
         )
 
     def _by_batch(candidate: pd.DataFrame, training_set: duckdb.DuckDBPyRelation) -> pd.DataFrame:
@@ -233,12 +246,18 @@ def _champion_pds(
     return rows[["applicant", "batch"]].merge(pds, how="left", on=["applicant", "batch"])["champion"]
 
 
-def _champion_psi(
+def _champion_on(
     lake: LakeResource, training_set: duckdb.DuckDBPyRelation, portfolio: Portfolio, project: Project
-) -> float | None:
-    """How far the champion's PDs of test rows lie from those of the rows that the candidate learned from."""
+) -> pd.DataFrame | None:
+    """The champion's PDs of training and test rows: applicant, batch, fold, pd; None where there is none."""
     judged = _judged_by_champion(lake, training_set, portfolio, project)
-    return None if judged is None else score_stability(judged)[0]
+    return None if judged is None else judged.rename(columns={portfolio.entity_key: "applicant"})
+
+
+def _leading(project: Project, name: str, version: str) -> list[str]:
+    """The features that the version relies on most."""
+    shares = registry.importance(project.tracking_uri, registry.run_of(project.tracking_uri, name, version))
+    return sorted(shares, key=shares.__getitem__, reverse=True)[:LEADING]
 
 
 def _judged_by_champion(

@@ -5,24 +5,32 @@ from collections.abc import Sequence
 import dagster as dg
 import pandas as pd
 
+from credit_assets.evaluation.config import GateConfig
 from credit_assets.evaluation.evidence import candidate_of
-from credit_assets.evaluation.gate import Verdict, four_fifths_name
+from credit_assets.evaluation.gate import BASELINE, PLAUSIBLE, Verdict, four_fifths_name
 
 DEMANDS = {
     "discrimination": "The candidate's AUC reaches the minimum, and is above chance.",
+    PLAUSIBLE: "The AUC is not too good to be true, or somebody has confirmed it by name.",
     "calibration": "PDs match default rates, in level and shape, as far as the test rows can tell.",
     "not_worse_than_champion": "On the same rows the AUC is not below the champion's beyond margin and chance.",
+    BASELINE: "On the same rows the candidate is surely better than the baseline.",
     "stability": "PDs of the test rows are spread as those of the training rows are.",
 }
 
 
-def gate_specs(asset: dg.AssetKey, blocking: Sequence[str]) -> list[dg.AssetCheckSpec]:
-    """The checks that the champion waits for. Attributes that only warn are checked on the audit itself."""
+def gate_specs(asset: dg.AssetKey, blocking: Sequence[str], config: GateConfig) -> list[dg.AssetCheckSpec]:
+    """The checks that the champion waits for, and the one on the baseline, for which it waits where configured.
+    Attributes that only warn are checked on the audit itself."""
     demands = DEMANDS | {
         four_fifths_name(name): f"No group of {name} is approved at too low a share of another's rate, beyond chance."
         for name in blocking
     }
-    return [dg.AssetCheckSpec(name, asset=asset, blocking=True, description=words) for name, words in demands.items()]
+    warns = {BASELINE} if config.beats_baseline == "warn" else set()
+    return [
+        dg.AssetCheckSpec(name, asset=asset, blocking=name not in warns, description=words)
+        for name, words in demands.items()
+    ]
 
 
 def cleared(gate: pd.DataFrame, predictions: pd.DataFrame) -> str:
@@ -35,7 +43,7 @@ def cleared(gate: pd.DataFrame, predictions: pd.DataFrame) -> str:
     missed = gate[gate["blocking"] & ~gate["passed"]]
     if len(missed):
         raise dg.Failure(
-            f"Candidate {version} did not pass the promotion gate: {'; '.join(missed['words'])}.", allow_retries=False
+            f"Candidate {version} did not pass the promotion gate. {' '.join(missed['words'])}", allow_retries=False
         )
     if (judged := str(gate["candidate_version"].iloc[0])) != version:
         raise dg.Failure(
@@ -51,6 +59,7 @@ def gate_result(asset: dg.AssetKey, verdict: Verdict) -> dg.AssetCheckResult:
         asset_key=asset,
         check_name=verdict.name,
         passed=verdict.passed,
+        severity=dg.AssetCheckSeverity.ERROR if verdict.blocking else dg.AssetCheckSeverity.WARN,
         description=verdict.words,
         metadata=verdict.numbers,
     )

@@ -11,12 +11,13 @@ from statistics import NormalDist
 
 import numpy as np
 
-from credit_assets.evaluation.metrics import Interval, labelled
+from credit_assets.evaluation.metrics import Interval, decile_of, labelled
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Candidate minus champion on the same rows: AUC (more is better) and Brier score (less is better).
+    """Candidate minus champion on the same rows: AUC (more is better), Brier score, log loss, ECE, and the size of
+    the calibration gap (less is better).
 
     `p_value` is two-sided, for no difference in AUC.
     """
@@ -31,6 +32,9 @@ class Comparison:
     brier_candidate: float
     brier_champion: float
     brier_difference: Interval
+    log_loss_difference: Interval
+    ece_difference: Interval
+    gap_difference: Interval
 
     def figures(self) -> dict[str, float]:
         """Every figure under a stable name."""
@@ -46,6 +50,9 @@ class Comparison:
             "brier_difference": self.brier_difference.value,
             "brier_difference_low": self.brier_difference.low,
             "brier_difference_high": self.brier_difference.high,
+            "log_loss_difference": self.log_loss_difference.value,
+            "log_loss_difference_low": self.log_loss_difference.low,
+            "log_loss_difference_high": self.log_loss_difference.high,
         }
 
 
@@ -53,20 +60,23 @@ def compare(y: np.ndarray, candidate: np.ndarray, champion: np.ndarray, confiden
     """Compare the PDs (n,) of two models on the same outcomes (n,).
 
     AUCs by DeLong's test for correlated curves (DeLong, DeLong & Clarke-Pearson 1988), in O(n log n) after
-    Sun & Xu (2014); Brier scores by the paired mean difference with its normal interval.
+    Sun & Xu (2014); the others by the paired mean difference with its normal interval. ECE and the size of the gap
+    are sums of absolute values: their intervals are those of the same sums with the signs as they are (the delta
+    method). The order of the rows does not change a bit.
 
     Raises ValueError as `labelled` does, and where an outcome has fewer than two rows.
     """
     y, candidate = labelled(y, candidate)
     _, champion = labelled(y, champion)
+    # In an order of their own: sums of fractions depend on it in the last bits.
+    order = np.lexsort((y, champion, candidate))
+    y, candidate, champion = y[order], candidate[order], champion[order]
     aucs, covariance = _delong(y, np.vstack([candidate, champion]))
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     difference = float(aucs[0] - aucs[1])
     error = math.sqrt(max(0.0, float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])))
     squared_errors = (candidate - y) ** 2, (champion - y) ** 2
-    brier_differences = squared_errors[0] - squared_errors[1]
-    brier_error = float(brier_differences.std(ddof=1)) / math.sqrt(y.size)
-    brier_difference = float(brier_differences.mean())
+    off, off_champion = (y - pds for pds in (candidate, champion))
     return Comparison(
         applicants=y.size,
         defaults=int(y.sum()),
@@ -77,10 +87,29 @@ def compare(y: np.ndarray, candidate: np.ndarray, champion: np.ndarray, confiden
         p_value=_two_sided(difference, error),
         brier_candidate=float(squared_errors[0].mean()),
         brier_champion=float(squared_errors[1].mean()),
-        brier_difference=Interval(
-            brier_difference, brier_difference - z * brier_error, brier_difference + z * brier_error
+        brier_difference=_mean(squared_errors[0] - squared_errors[1], z),
+        log_loss_difference=_mean(_log_losses(y, candidate) - _log_losses(y, champion), z),
+        ece_difference=_mean(
+            off * _signs(off, decile_of(candidate)) - off_champion * _signs(off_champion, decile_of(champion)), z
         ),
+        gap_difference=_mean(off * np.sign(off.sum()) - off_champion * np.sign(off_champion.sum()), z),
     )
+
+
+def _mean(differences: np.ndarray, z: float) -> Interval:
+    """The mean of paired differences, with its normal interval."""
+    mean, error = float(differences.mean()), float(differences.std(ddof=1)) / math.sqrt(differences.size)
+    return Interval(mean, mean - z * error, mean + z * error)
+
+
+def _log_losses(y: np.ndarray, pds: np.ndarray) -> np.ndarray:
+    floor = np.finfo(np.float64).eps
+    return -np.log(np.clip(np.where(y == 1, pds, 1 - pds), floor, 1))
+
+
+def _signs(off: np.ndarray, bins: np.ndarray) -> np.ndarray:
+    """Of each row, whether its bin has more defaults than expected (1) or fewer (-1)."""
+    return np.sign(np.bincount(bins, off))[bins]
 
 
 def not_worse(comparison: Comparison, margin: float) -> bool:
@@ -104,6 +133,8 @@ def auc_interval(y: np.ndarray, pds: np.ndarray, confidence: float = 0.95) -> In
     Raises ValueError as `compare` does.
     """
     y, pds = labelled(y, pds)
+    order = np.lexsort((y, pds))
+    y, pds = y[order], pds[order]
     aucs, covariance = _delong(y, pds[np.newaxis, :])
     auc, error = float(aucs[0]), math.sqrt(float(covariance[0, 0]))
     if not 0 < auc < 1:

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
+
+
+class ConfirmedAUC(BaseModel):
+    """That an AUC which looks too good to be true has been looked into, and by whom."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    up_to: float = Field(gt=0.5, le=1, description="the greatest test AUC that is confirmed")
+    by: str = Field(min_length=1, description="the name of the person who confirms it")
+    why: str = Field(min_length=1, description="how they know that no input gives the outcome away")
 
 
 class GateConfig(BaseModel):
@@ -30,6 +42,14 @@ class GateConfig(BaseModel):
     )
     max_score_psi: float = Field(
         default=0.25, gt=0, description="PSI of the PDs between training and test rows, chance allowed for"
+    )
+    beats_baseline: Literal["warn", "block"] = Field(
+        default="warn", description="what a candidate gets that is not surely better than the baseline"
+    )
+    confirmed_auc: tuple[ConfirmedAUC, ...] = Field(
+        default=(),
+        description="test AUCs above training.max_single_feature_auc that somebody confirms by name: no promotion "
+        "by the gate otherwise",
     )
 
 

@@ -1,7 +1,8 @@
 """The promotion gate: which demands a candidate meets. The alias itself is moved by `models/registry.py`.
 
 A verdict fails on evidence of harm, judged by intervals, so that a small test set neither passes nor stops a
-model by luck; only discrimination must be shown.
+model by luck; only discrimination must be shown. Where a champion decides already the choice is between the two: a
+demand that the champion is not sure to meet on the same rows stops a candidate only where that is surely worse.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ import pandas as pd
 
 from credit_assets.evaluation.comparison import Comparison, not_worse, shown_not_worse
 from credit_assets.evaluation.config import GateConfig
-from credit_assets.evaluation.metrics import Evaluation
+from credit_assets.evaluation.metrics import Evaluation, Interval
+
+BASELINE, PLAUSIBLE = "beats_baseline", "plausible_auc"
+"""Verdicts on what the candidate adds to the baseline, and on whether it is too good to be true."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One demand on a candidate: met or not, in words and with the numbers it rests on.
+    """One demand on a candidate: met or not, as a sentence and with the numbers it rests on.
 
     Only verdicts with `blocking` stop a promotion.
     """
@@ -35,8 +39,8 @@ def in_words(judged: Sequence[Verdict]) -> str:
     """What the gate says of a candidate: that it passed, or the demands that it does not meet."""
     failed = [verdict for verdict in judged if verdict.blocking and not verdict.passed]
     if not failed:
-        return "passed the gate"
-    return "refused by the gate: " + "; ".join(f"{verdict.name}: {verdict.words}" for verdict in failed)
+        return "It passed the gate."
+    return "It was refused by the gate. " + " ".join(f"{verdict.name}: {verdict.words}" for verdict in failed)
 
 
 def verdicts(
@@ -48,22 +52,28 @@ def verdicts(
     score_psi_noise: float,
     champion_psi: float | None,
     thresholds: GateConfig,
+    *,
+    psi_difference: Interval | None = None,
+    baseline: Comparison | None = None,
+    max_auc: float | None = None,
+    leading: Sequence[str] = (),
 ) -> list[Verdict]:
     """Every verdict on a candidate, always under the same names and in the same order.
 
     `champion` and `comparison` are of the same rows, None where there is no champion yet. `fairness` is the
     audit's verdicts, one row an attribute or crossing. `score_psi` compares the candidate's PDs of training
-    rows (cross-fitted) and test rows, `champion_psi` the champion's of the same; `score_psi_noise` is what
-    chance alone could make of it. Leaks are not judged here: the training set refuses them.
-
-    Calibration and stability demand a fixed measure or, where a champion decides already, no less than it
-    shows on the same rows: after a shift both may be off, and the choice is between the two.
+    and test rows, `champion_psi` the champion's of the same; `score_psi_noise` is what chance alone could make of
+    it, and `psi_difference` the candidate's less the champion's. `baseline` compares the candidate with the baseline;
+    an AUC above `max_auc` has to be confirmed, and `leading` names the features it rests on. Without these two there
+    is no verdict on them. Leaks of single inputs are not judged here: the training set refuses them.
     """
     return [
-        discrimination(evaluation, thresholds),
-        calibration(evaluation, champion, thresholds),
+        discrimination(evaluation, thresholds, champion, comparison),
+        *([] if max_auc is None else [plausible(evaluation, max_auc, leading, thresholds)]),
+        calibration(evaluation, champion, thresholds, comparison),
         against_champion(comparison, thresholds),
-        stability(score_psi, score_psi_noise, champion_psi, thresholds),
+        *([] if baseline is None else [against_baseline(baseline, thresholds)]),
+        stability(score_psi, score_psi_noise, champion_psi, thresholds, psi_difference, comparison),
         *four_fifths(fairness),
     ]
 
@@ -73,21 +83,109 @@ def promotable(verdicts: Sequence[Verdict]) -> bool:
     return all(verdict.passed for verdict in verdicts if verdict.blocking)
 
 
-def discrimination(evaluation: Evaluation, thresholds: GateConfig) -> Verdict:
-    """On enough defaults the AUC reaches its minimum, and its whole interval lies above a coin's 0.5."""
+def surely_better(comparison: Comparison | None) -> str:
+    """In what the candidate is surely better than the other model on the same rows: AUC or a proper score, whose
+    whole interval of the difference lies on the better side; empty where in nothing, or where another of the three
+    is surely worse."""
+    if comparison is None:
+        return ""
+    gains = {
+        "AUC": comparison.auc_difference,
+        "Brier score": _negative(comparison.brier_difference),
+        "log loss": _negative(comparison.log_loss_difference),
+    }
+    if any(gain.high < 0 for gain in gains.values()):
+        return ""
+    return ", ".join(
+        f"{name} {_signed(gain if name == 'AUC' else _negative(gain), 4)}"
+        for name, gain in gains.items()
+        if gain.low > 0
+    )
+
+
+def _negative(difference: Interval) -> Interval:
+    return Interval(-difference.value, -difference.high, -difference.low)
+
+
+def _better_by_a_proper_score(comparison: Comparison | None) -> str:
+    """The proper score by which the candidate is surely better, with its difference; empty where by none, or where
+    the other is surely worse."""
+    if comparison is None:
+        return ""
+    scores = {"Brier score": comparison.brier_difference, "log loss": comparison.log_loss_difference}
+    if any(difference.low > 0 for difference in scores.values()):
+        return ""
+    return next((f"{name} {_signed(found, 5)}" for name, found in scores.items() if found.high < 0), "")
+
+
+@dataclass(frozen=True)
+class _Excuse:
+    """Whether a demand that is missed does not stop the candidate because of the champion; and the sentence on it."""
+
+    holds: bool
+    words: str
+
+
+def _beside_champion(
+    measure: str, champion_meets: bool, worse: Interval | None, material: bool, comparison: Comparison | None
+) -> _Excuse:
+    """Of a missed demand, with a champion in charge: it does not stop the candidate where the champion is not sure to
+    meet it either (`champion_meets`), and the candidate is not surely worse in it, or surely better by a proper score.
+
+    `worse` is the candidate's excess over the champion with its paired interval; a difference that is sure but not
+    `material`, within what the rows say of the candidate alone, is not worse either.
+    """
+    if champion_meets:
+        return _Excuse(False, f" The champion surely meets this on the same rows ({measure}).")
+    surely_worse = worse is not None and worse.low > 0 and material
+    difference = f", candidate less champion {_signed(worse, 4)}" if worse is not None else ""
+    if not surely_worse:
+        return _Excuse(
+            True,
+            f" The champion is not sure to meet this either ({measure}{difference}), and the candidate is not surely "
+            "worse, so this does not stop it.",
+        )
+    if better := _better_by_a_proper_score(comparison):
+        return _Excuse(
+            True,
+            f" The champion is not sure to meet this either ({measure}{difference}), and the candidate is surely "
+            f"better by a proper score ({better}), so this does not stop it.",
+        )
+    return _Excuse(False, f" The candidate is surely worse than the champion in this ({measure}{difference}).")
+
+
+def discrimination(
+    evaluation: Evaluation,
+    thresholds: GateConfig,
+    champion: Evaluation | None = None,
+    comparison: Comparison | None = None,
+) -> Verdict:
+    """On enough defaults the AUC reaches its minimum, and its whole interval lies above a coin's 0.5; or the
+    champion's is not sure to, and not surely higher."""
     auc = evaluation.metrics["auc"]
     rarer = min(evaluation.defaults, evaluation.applicants - evaluation.defaults)
-    reached = auc.value >= thresholds.min_auc
-    doubts = "" if auc.low > 0.5 else ", and chance alone could explain it"
-    if rarer < thresholds.min_defaults:
-        doubts += f", but {rarer} defaults or others are fewer than the {thresholds.min_defaults} it takes to tell"
+    reached, beyond_chance = auc.value >= thresholds.min_auc, auc.low > 0.5
+    enough = rarer >= thresholds.min_defaults
+    doubts = "" if beyond_chance else ", and chance alone could explain it"
+    if not enough:
+        doubts += f", but {rarer} defaults or others are fewer than the {thresholds.min_defaults} it takes to judge"
+    passed, beside = reached and beyond_chance and enough, ""
+    if champion is not None and comparison is not None and enough and not passed:
+        other = champion.metrics["auc"]
+        excuse = _beside_champion(
+            f"AUC {_interval(other, 3)}",
+            other.low >= max(thresholds.min_auc, 0.5),
+            _negative(comparison.auc_difference),
+            True,
+            comparison,
+        )
+        passed, beside = excuse.holds, excuse.words
     return Verdict(
         name="discrimination",
-        passed=reached and not doubts,
+        passed=passed,
         blocking=True,
         words=(
-            f"AUC {auc.value:.3f} ({auc.low:.3f} to {auc.high:.3f}) "
-            f"{'reaches' if reached else 'is below'} {thresholds.min_auc:.3f}{doubts}"
+            f"AUC {_interval(auc, 3)} {'reaches' if reached else 'is below'} {thresholds.min_auc:.3f}{doubts}.{beside}"
         ),
         numbers={
             "auc": auc.value,
@@ -99,29 +197,80 @@ def discrimination(evaluation: Evaluation, thresholds: GateConfig) -> Verdict:
     )
 
 
-def calibration(evaluation: Evaluation, champion: Evaluation | None, thresholds: GateConfig) -> Verdict:
-    """Neither is the ECE above its maximum and above chance, nor surely the overall level off by too much;
-    or the champion's is on the same rows, and no less."""
-    ece, gap = evaluation.metrics["ece"], evaluation.metrics["calibration_gap"]
-    shape = ece.value <= max(thresholds.max_ece, evaluation.ece_by_chance)
-    level = gap.low <= thresholds.max_calibration_gap and gap.high >= -thresholds.max_calibration_gap
-    of_champion = {
-        f"champion_{name}": champion.metrics[name].value for name in ("ece", "calibration_gap") if champion is not None
-    }
-    like_champion = bool(of_champion) and (
-        (shape or ece.value <= of_champion["champion_ece"])
-        and (level or abs(gap.value) <= abs(of_champion["champion_calibration_gap"]))
+def plausible(evaluation: Evaluation, max_auc: float, leading: Sequence[str], thresholds: GateConfig) -> Verdict:
+    """The AUC is not above what one input alone may have, which is a leak more often than skill; or somebody has
+    confirmed it by name, in the configuration."""
+    auc = evaluation.metrics["auc"].value
+    confirmed = next((each for each in thresholds.confirmed_auc if auc <= each.up_to), None)
+    if auc <= max_auc:
+        words = f"AUC {auc:.3f} is not above {max_auc:g}, so it is plausible."
+    elif confirmed is not None:
+        words = (
+            f"AUC {auc:.3f} is above {max_auc:g} (training.max_single_feature_auc); {confirmed.by} confirmed an AUC "
+            f"of up to {confirmed.up_to:g}: {confirmed.why.rstrip('.')}."
+        )
+    else:
+        most = f", above all at {', '.join(leading)}" if leading else ""
+        words = (
+            f"AUC {auc:.3f} is above {max_auc:g} (training.max_single_feature_auc): so good a rank is a leak more "
+            f"often than skill. Check each input for what is known only after the decision{most}. If all are right, "
+            f"enter {{up_to: {_up(auc):.2f}, by: YOUR NAME, why: ...}} under evaluation.gate.confirmed_auc and train "
+            "again, or promote the version by hand."
+        )
+    return Verdict(
+        PLAUSIBLE, auc <= max_auc or confirmed is not None, True, words, {"auc": auc, "max_single_feature_auc": max_auc}
     )
+
+
+def _up(auc: float) -> float:
+    """Rounded up to two digits."""
+    return min(1.0, -(-round(auc, 6) * 100 // 1) / 100)
+
+
+def calibration(
+    evaluation: Evaluation,
+    champion: Evaluation | None,
+    thresholds: GateConfig,
+    comparison: Comparison | None = None,
+) -> Verdict:
+    """Neither is the ECE above its maximum and above chance, nor surely the overall level off by too much;
+    or the champion is not sure to be nearer on the same rows, and the candidate not surely further off."""
+    ece, gap, most = evaluation.metrics["ece"], evaluation.metrics["calibration_gap"], thresholds.max_calibration_gap
+    shape = ece.value <= max(thresholds.max_ece, evaluation.ece_by_chance)
+    level = gap.low <= most and gap.high >= -most
+    passed, beside, of_champion = shape and level, "", {}
+    if champion is not None:
+        own, other = champion.metrics["ece"], champion.metrics["calibration_gap"]
+        of_champion = {"champion_ece": own.value, "champion_calibration_gap": other.value}
+        excuses = []
+        if not shape:
+            worse = comparison.ece_difference if comparison else _apart(ece.value - own.value)
+            meets = own.high <= thresholds.max_ece
+            excuses.append(_beside_champion(f"ECE {_interval(own, 4)}", meets, worse, own.value < ece.low, comparison))
+        if not level:
+            worse = comparison.gap_difference if comparison else _apart(abs(gap.value) - abs(other.value))
+            meets = -most <= other.low and other.high <= most
+            nearest = max(gap.low, -gap.high, 0.0)
+            excuses.append(
+                _beside_champion(
+                    f"default rate minus mean PD {_signed(other, 4)}",
+                    meets,
+                    worse,
+                    abs(other.value) < nearest,
+                    comparison,
+                )
+            )
+        passed = all(excuse.holds for excuse in excuses)
+        beside = "".join(dict.fromkeys(excuse.words for excuse in excuses))
     return Verdict(
         name="calibration",
-        passed=(shape and level) or like_champion,
+        passed=passed,
         blocking=True,
         words=(
             f"ECE {ece.value:.4f} is {'within' if shape else 'above'} {thresholds.max_ece:.4f} or the "
             f"{evaluation.ece_by_chance:.4f} that chance allows on {evaluation.applicants:,} rows; "
-            f"default rate minus mean PD {gap.value:+.4f} ({gap.low:+.4f} to {gap.high:+.4f}) is "
-            f"{'not shown to be' if level else 'surely'} beyond {thresholds.max_calibration_gap:.4f}"
-            + ("" if (shape and level) or not like_champion else "; the champion is no nearer on these rows")
+            f"default rate minus mean PD {_signed(gap, 4)} is "
+            f"{'not shown to be' if level else 'surely'} beyond {most:.4f}.{beside}"
         ),
         numbers={
             "ece": ece.value,
@@ -130,50 +279,97 @@ def calibration(evaluation: Evaluation, champion: Evaluation | None, thresholds:
             "calibration_gap": gap.value,
             "calibration_gap_low": gap.low,
             "calibration_gap_high": gap.high,
-            "max_calibration_gap": thresholds.max_calibration_gap,
+            "max_calibration_gap": most,
             **of_champion,
         },
     )
 
 
+def _apart(difference: float) -> Interval:
+    """A difference of which no paired interval is known."""
+    return Interval(difference, difference, difference)
+
+
 def against_champion(comparison: Comparison | None, thresholds: GateConfig) -> Verdict:
-    """On the same rows the candidate's AUC is not lower than the champion's beyond margin and chance."""
+    """On the same rows the candidate's AUC is not lower than the champion's beyond margin and chance; where it is, a
+    proper score does not make up for it: whom the lender approves is a matter of rank."""
     if comparison is None:
-        return Verdict("not_worse_than_champion", True, True, "there is no champion that could be compared with", {})
+        return Verdict("not_worse_than_champion", True, True, "There is no champion to compare with.", {})
     margin = thresholds.champion_margin
     passed = not_worse(comparison, margin)
     if not passed:
-        judgement = "worse than the champion"
+        judgement = "Worse than the champion"
     elif shown_not_worse(comparison, margin):
-        judgement = "shown not to be worse than the champion"
+        judgement = "Shown not to be worse than the champion"
     else:
-        judgement = "not worse than the champion as far as these rows can tell"
-    difference = comparison.auc_difference
+        judgement = "Not worse than the champion as far as these rows can show"
     return Verdict(
         name="not_worse_than_champion",
         passed=passed,
         blocking=True,
         words=(
             f"{judgement}: AUC {comparison.auc_candidate:.4f} against {comparison.auc_champion:.4f}, "
-            f"difference {difference.value:+.4f} ({difference.low:+.4f} to {difference.high:+.4f}, "
-            f"p = {comparison.p_value:.3g}), tolerated loss {margin:.4f}"
+            f"difference {_signed(comparison.auc_difference, 4)}, p = {comparison.p_value:.3g}, tolerated loss "
+            f"{margin:.4f}."
         ),
         numbers=comparison.figures() | {"champion_margin": margin},
     )
 
 
-def stability(score_psi: float, score_psi_noise: float, champion_psi: float | None, thresholds: GateConfig) -> Verdict:
-    """The PDs of test rows are spread as those of training rows are, or the champion's are no more alike."""
+def against_baseline(comparison: Comparison, thresholds: GateConfig) -> Verdict:
+    """On the same rows the candidate is surely better than the baseline, by AUC or a proper score; else the simpler
+    model would do. It stops a promotion where the configuration says so."""
+    better = surely_better(comparison)
+    auc = (
+        f"AUC {comparison.auc_candidate:.4f} against {comparison.auc_champion:.4f}, difference "
+        f"{_signed(comparison.auc_difference, 4)}"
+    )
+    return Verdict(
+        name=BASELINE,
+        passed=bool(better),
+        blocking=thresholds.beats_baseline == "block",
+        words=(
+            f"Surely better than the baseline ({better}): {auc}."
+            if better
+            else f"Not surely better than the baseline, a logistic regression: {auc}; Brier score "
+            f"{_signed(comparison.brier_difference, 5)}. The simpler model would do as well, as far as these rows show."
+        ),
+        numbers={
+            "auc_baseline": comparison.auc_champion,
+            "auc_difference_to_baseline": comparison.auc_difference.value,
+            "auc_difference_to_baseline_low": comparison.auc_difference.low,
+            "auc_difference_to_baseline_high": comparison.auc_difference.high,
+        },
+    )
+
+
+def stability(
+    score_psi: float,
+    score_psi_noise: float,
+    champion_psi: float | None,
+    thresholds: GateConfig,
+    difference: Interval | None = None,
+    comparison: Comparison | None = None,
+) -> Verdict:
+    """The PDs of test rows are spread as those of training rows are; or the champion's are not, and the candidate's
+    not surely less alike."""
     bound = max(thresholds.max_score_psi, score_psi_noise)
-    passed = score_psi <= max(bound, champion_psi or 0)
+    passed, beside = score_psi <= bound, ""
+    if champion_psi is not None and not passed:
+        worse = difference or _apart(score_psi - champion_psi)
+        # Without an interval of its own, a champion's PSI is sure to be within only if the difference is sure.
+        meets = champion_psi <= bound and worse.low > 0
+        excuse = _beside_champion(f"PSI {champion_psi:.4f}", meets, worse, True, comparison)
+        passed, beside = excuse.holds, excuse.words
+    elif champion_psi is not None:
+        beside = f" The champion's PSI is {champion_psi:.4f} on the same rows."
     return Verdict(
         name="stability",
         passed=passed,
         blocking=True,
         words=(
             f"PSI {score_psi:.4f} of the PDs between training and test is "
-            f"{'within' if score_psi <= bound else 'above'} {bound:.4f}"
-            + (f"; the champion's is {champion_psi:.4f} on the same rows" if champion_psi is not None else "")
+            f"{'within' if score_psi <= bound else 'above'} {bound:.4f}.{beside}"
         ),
         numbers={
             "score_psi": score_psi,
@@ -193,22 +389,37 @@ def four_fifths(fairness: pd.DataFrame) -> list[Verdict]:
     """One verdict an attribute or crossing, by the four-fifths rule.
 
     Fails where the lowest adverse impact ratio is below the bound and chance cannot explain it (29 CFR
-    1607.4(D)); blocking where the configuration says so.
+    1607.4(D)); blocking where the configuration says so. Where the audit has the champion's ratio on the same
+    applicants, it does not fail if that is not sure to reach the bound either, and the candidate's is not surely
+    lower. A better Brier score or log loss is no excuse for a lower ratio.
     """
     found: list[Verdict] = []
     for row in fairness.to_dict("records"):
         below = row["four_fifths"] == "fail"
-        passed = not (below and row["significant"])
+        passed, beside = not (below and row["significant"]), ""
+        if not passed and pd.notna(row.get("champion_air")):
+            ratio = Interval(*(float(row[name]) for name in ("air_ratio", "air_ratio_low", "air_ratio_high")))
+            passed = bool(row["champion_air_low"] < row["min_air"]) and ratio.high >= 1
+            beside = (
+                f" On the same applicants the champion approves {row['champion_group']} at {row['champion_air']:.3f} "
+                f"({row['champion_air_low']:.3f} to {row['champion_air_high']:.3f}); candidate over champion "
+                f"{_interval(ratio, 3)}"
+                + (", so the candidate is not surely worse, and this does not stop it." if passed else ".")
+            )
         if row["four_fifths"] == "not enough data":
-            words = f"{row['attribute']}: too few applicants to judge"
+            words = f"By {row['attribute']} there are too few applicants to judge."
         else:
             words = (
-                f"{row['attribute']}: {row['worst_group']} approved at {row['air']:.3f} "
+                f"By {row['attribute']}, {row['worst_group']} is approved at {row['air']:.3f} "
                 f"({row['air_low']:.3f} to {row['air_high']:.3f}) of the rate of {row['reference']}, "
                 f"{'below' if below else 'not below'} {row['min_air']:g}"
-                f"{', on so few that chance could explain it' if below and passed else ''}"
+                f"{', on so few that chance could explain it' if below and not row['significant'] else ''}.{beside}"
             )
-        numbers = {key: float(row[key]) for key in ("air", "air_low", "air_high", "p_value") if pd.notna(row[key])}
+        numbers = {
+            key: float(row[key])
+            for key in ("air", "air_low", "air_high", "p_value", "champion_air")
+            if pd.notna(row.get(key))
+        }
         found.append(
             Verdict(
                 name=four_fifths_name(row["attribute"]),
@@ -219,3 +430,11 @@ def four_fifths(fairness: pd.DataFrame) -> list[Verdict]:
             )
         )
     return found
+
+
+def _interval(figure: Interval, digits: int) -> str:
+    return f"{figure.value:.{digits}f} ({figure.low:.{digits}f} to {figure.high:.{digits}f})"
+
+
+def _signed(figure: Interval, digits: int) -> str:
+    return f"{figure.value:+.{digits}f} ({figure.low:+.{digits}f} to {figure.high:+.{digits}f})"

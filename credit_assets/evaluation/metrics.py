@@ -128,7 +128,8 @@ def evaluate(
     Intervals come from `n_bootstrap` resamples of the rows (redrawn where only one class was drawn), as
     percentiles; for KS and ECE, which resampling biases upward, the percentiles are reflected about the
     estimate and held to [0, 1] (basic bootstrap: Davison & Hinkley 1997, section 5.2). An ECE that exactly
-    right PDs could show by chance has the lower bound 0. The same seed gives the same intervals.
+    right PDs could show by chance has the lower bound 0. Every interval holds its estimate. The same seed gives the
+    same intervals, whatever the order of the rows.
 
     Raises ValueError for empty or single-class outcomes, and for PDs that are missing or outside [0, 1].
     """
@@ -145,9 +146,10 @@ def evaluate(
             low, high = max(0.0, 2 * value - high), min(1.0, 2 * value - low)
         if name == "ece" and value <= ece_by_chance:
             low = 0.0
-        metrics[name] = Interval(value, float(low), float(high))
+        # Of a biased figure neither kind of interval need hold the estimate.
+        metrics[name] = Interval(value, min(float(low), value), max(float(high), value))
         if name == "auc":
-            metrics["gini"] = Interval(*(float(2 * auc - 1) for auc in (value, low, high)))
+            metrics["gini"] = Interval(*(2 * auc - 1 for auc in vars(metrics["auc"]).values()))
     declined, bad = pds > cut_off, y == 1
     return Evaluation(
         applicants=y.size,
@@ -182,6 +184,23 @@ def labelled(y: np.ndarray, pds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if defaults in (0, y.size):
         raise ValueError(f"{defaults} defaults among {y.size} rows: both outcomes are needed")
     return y.astype(np.int8), pds
+
+
+def decile_of(pds: np.ndarray) -> np.ndarray:
+    """The bin (n,) of each PD that ECE counts it in, 0 for the lowest: of equal frequency, equal PDs together."""
+    _, group, rows = np.unique(pds, return_inverse=True, return_counts=True)
+    return _bins(rows)[group]
+
+
+def _bins(rows: np.ndarray) -> np.ndarray:
+    """The bin of each distinct PD, ascending, by how many rows have it: that of its middle rank, so that equal PDs
+    are never split."""
+    return (BINS * (2 * np.cumsum(rows) - rows) // (2 * rows.sum())).astype(np.int64)
+
+
+def mean(values: np.ndarray) -> float:
+    """The mean, correctly rounded: the order of the values does not change a bit. nan of none."""
+    return math.fsum(values) / len(values) if len(values) else math.nan
 
 
 def wilson(
@@ -223,8 +242,7 @@ class _Cells:
         cell_of_row = (group + distinct.size * y.astype(np.int64)).astype(np.int32)
         goods, bads = np.bincount(cell_of_row, minlength=2 * distinct.size).reshape(2, -1)
         rows = goods + bads
-        # The bin of a PD is that of its middle rank, so equal PDs are never split.
-        bin_of = (BINS * (2 * np.cumsum(rows) - rows) // (2 * y.size)).astype(np.int64)
+        bin_of = _bins(rows)
         bin_starts = np.flatnonzero(np.diff(bin_of, prepend=-1))
         floor = np.finfo(np.float64).eps
         bounded = np.clip(distinct, floor, 1 - floor)
@@ -234,7 +252,8 @@ class _Cells:
             bads=bads,
             bin_of=bin_of[bin_starts],
             bin_starts=bin_starts,
-            cell_of_row=cell_of_row,
+            # In the order of the cells, not of the rows: the draws pick by position.
+            cell_of_row=np.sort(cell_of_row),
             squared_errors=np.array([distinct**2, (1 - distinct) ** 2]),
             log_losses=-np.log(np.array([1 - bounded, bounded])),
         )

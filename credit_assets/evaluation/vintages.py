@@ -11,7 +11,7 @@ import pandas as pd
 
 from credit_assets.evaluation.comparison import auc_interval
 from credit_assets.evaluation.config import VintageConfig
-from credit_assets.evaluation.metrics import wilson
+from credit_assets.evaluation.metrics import mean, wilson
 from credit_assets.features.target import Target
 from credit_assets.features.training_set import TEST
 from credit_assets.lake.contracts import identifier
@@ -49,7 +49,7 @@ def performance_by_batch(candidate: pd.DataFrame, known: pd.DataFrame, confidenc
                 "default_rate": defaults / len(shown),
                 "default_rate_low": float(low),
                 "default_rate_high": float(high),
-                "mean_pd": float(judged["pd"].mean()) if len(judged) else np.nan,
+                "mean_pd": mean(judged["pd"].to_numpy()),
                 **_auc(judged, confidence),
             }
         )

@@ -5,6 +5,7 @@ from itertools import combinations
 
 import dagster as dg
 import duckdb
+import numpy as np
 import pandas as pd
 
 from credit_assets.evaluation.evidence import candidate_of
@@ -82,6 +83,7 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
             predictions["target"].to_numpy(dtype=float),
             portfolio.fairness,
             {name: attribute.not_judged for name, attribute in portfolio.protected.items()},
+            _by_champion(predictions, project, portfolio),
         )
         shown = [name for name in SHOWN if name in found.groups.columns]
         yield dg.Output(
@@ -110,6 +112,15 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
             yield groups_not_seen(verdicts_key)
 
     return [fairness]
+
+
+def _by_champion(predictions: pd.DataFrame, project: Project, portfolio: Portfolio) -> np.ndarray | None:
+    """Whom the champion approves of the same applicants, by its own cut-off; None where there is none."""
+    champion = registry.champion(project.tracking_uri, portfolio.name)
+    if champion is None or predictions["champion"].isna().any():
+        return None
+    cut_off = registry.cut_off(project.tracking_uri, portfolio.name, champion.version)
+    return decide(predictions["champion"].to_numpy(dtype=float), cut_off) == APPROVE
 
 
 def _attributes(predictions: pd.DataFrame, applications: duckdb.DuckDBPyRelation, portfolio: Portfolio) -> pd.DataFrame:

@@ -16,7 +16,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from credit_assets.evaluation.comparison import auc_interval
-from credit_assets.evaluation.metrics import wilson
+from credit_assets.evaluation.metrics import mean, wilson
 from credit_assets.schemas.evidence import FairnessGroups, FairnessVerdicts
 
 NOT_GIVEN = "not given"
@@ -85,6 +85,7 @@ def audit(
     y: np.ndarray,
     config: FairnessConfig,
     not_judged: Mapping[str, Sequence[str]] | None = None,
+    champion_approved: np.ndarray | None = None,
 ) -> Audit:
     """Audit decisions (n,) and PDs (n,) by each column of `attributes` (n rows) and each crossing of two.
 
@@ -107,7 +108,10 @@ def audit(
     where that air is below `min_air`, "pass" where it is not, "not enough data" without a reference and
     another judged group. tpr_difference and fpr_difference are the
     largest between judged groups and equalized_odds_difference the larger of them; calibration_gap is the
-    largest of a judged group in size.
+    largest of a judged group in size. With the champion's decisions on the same applicants (`champion_approved`, n),
+    a failing attribute also has `champion_group`, champion_air with its interval, and air_ratio, the group's air over
+    its air by the champion, with the interval of paired decisions: of the failing groups, the one whose air fell most
+    surely.
 
     Without attributes both tables are empty: nothing was audited (`NOTHING_AUDITED`).
 
@@ -141,7 +145,12 @@ def audit(
         reference = _reference(table, config.reference.get(attribute))
         table = _held_against(table, reference, config)
         groups.append(table.reset_index().assign(attribute=attribute))
-        verdicts.append(_verdict(attribute, table, reference, config))
+        verdict = _verdict(attribute, table, reference, config)
+        if champion_approved is not None and verdict["four_fifths"] == "fail" and verdict["significant"]:
+            labels = np.array([", ".join(key) for key in zip(*(values[column] for column in columns), strict=True)])
+            decided = applicants["approved"].to_numpy(), np.asarray(champion_approved, dtype=bool)
+            verdict |= _beside_champion(table, labels, *decided, config, attribute)
+        verdicts.append(verdict)
     tidy = pd.concat(groups, ignore_index=True)
     return Audit(tidy[["attribute", *tidy.columns.drop("attribute")]], pd.DataFrame(verdicts))
 
@@ -171,7 +180,7 @@ def _group_figures(keys: pd.DataFrame, applicants: pd.DataFrame, config: Fairnes
             "approved": int(members["approved"].sum()),
             "goods_approved": int(goods["approved"].sum()),
             "bads_approved": int(bads["approved"].sum()),
-            "mean_pd": labelled["pd"].mean(),
+            "mean_pd": mean(labelled["pd"].to_numpy()),
             "auc": auc[0],
             "auc_low": auc[1],
             "auc_high": auc[2],
@@ -284,3 +293,78 @@ def _verdict(attribute: str, table: pd.DataFrame, reference: str | None, config:
         "groups": len(table),
         "groups_judged": len(judged),
     }
+
+
+def _beside_champion(
+    table: pd.DataFrame,
+    labels: np.ndarray,
+    approved: np.ndarray,
+    by_champion: np.ndarray,
+    config: FairnessConfig,
+    attribute: str,
+) -> dict[str, object]:
+    """What the champion's decisions show of the groups that fail by the candidate's; of the one that it treats most
+    surely better."""
+    other = table[["applicants", "judged"]].copy()
+    counts = pd.Series(by_champion).groupby(labels).sum().reindex(table.index)
+    other["approval_rate"] = counts / table["applicants"]
+    for rate in ("tpr", "fpr"):
+        other[[rate, f"{rate}_low", f"{rate}_high"]] = math.nan
+    reference = _reference(other, config.reference.get(attribute))
+    if reference is None:
+        return {}
+    other = _held_against(other, reference, config)
+    # The reference is held against itself; of a group without an approval there is no interval.
+    bounds = other["air"].where(other["is_reference"], 0.0)
+    other["air_low"], other["air_high"] = other["air_low"].fillna(bounds), other["air_high"].fillna(bounds)
+    [own_reference] = table.index[table["is_reference"]]
+    failing = table[
+        table["judged"]
+        & ~table["is_reference"]
+        & (table["p_value"] < 1 - config.confidence)
+        & (table["air"] < config.min_air * (1 - 1e-9))
+    ]
+    found = {
+        group: _air_ratio(labels, approved, by_champion, (str(group), str(own_reference), reference), config.confidence)
+        for group in failing.index
+    }
+    group = min(found, key=lambda each: (other.loc[each, "air_low"] < config.min_air, found[each][2]))
+    ratio, low, high = found[group]
+    return {
+        "champion_group": group,
+        "champion_air": float(other.loc[group, "air"]),
+        "champion_air_low": float(other.loc[group, "air_low"]),
+        "champion_air_high": float(other.loc[group, "air_high"]),
+        "air_ratio": ratio,
+        "air_ratio_low": low,
+        "air_ratio_high": high,
+    }
+
+
+def _air_ratio(
+    labels: np.ndarray,
+    approved: np.ndarray,
+    by_champion: np.ndarray,
+    groups: tuple[str, str, str],
+    confidence: float,
+) -> tuple[float, float, float]:
+    """A group's AIR over its AIR by the champion, with the log-normal interval of decisions on the same applicants.
+
+    `groups` are the group, the reference, and the champion's reference. The delta method, as Katz et al.: each
+    decision's part in the logarithm of the ratio; half an approval is added to each count, so that none is zero.
+    """
+    group, reference, other_reference = groups
+    log_ratio, parts = 0.0, np.zeros(len(labels))
+    for members, decided, sign in (
+        (group, approved, 1),
+        (reference, approved, -1),
+        (group, by_champion, -1),
+        (other_reference, by_champion, 1),
+    ):
+        rows = labels == members
+        n, yes = int(rows.sum()), int(decided[rows].sum())
+        share = (yes + 0.5) / (n + 1)
+        log_ratio += sign * math.log(share)
+        parts[rows] += sign * (decided[rows] - yes / n) / (n * share)
+    half = NormalDist().inv_cdf((1 + confidence) / 2) * math.sqrt(math.fsum(parts**2))
+    return math.exp(log_ratio), math.exp(log_ratio - half), math.exp(log_ratio + half)

@@ -57,7 +57,8 @@ def assets(portfolio: Portfolio, project: Project, features: FeatureQuery) -> li
         context.log.info(f"Models are compared on folds of {folds.validation.by}.")
         learned_from = content_version(training_set)
         found = tune(folds, config, project.studies, learned_from, context.log.info)
-        model, held_out = fit_pd_model(design, folds, found.params, found.rounds, config)
+        model, by_folds = fit_pd_model(design, folds, found.params, found.rounds, config)
+        held_out = by_folds[by_folds["fold"] != TEST]
         test = frame[frame["fold"] == TEST]
         threshold = cut_off(portfolio.policy, held_out["pd"].to_numpy())
         shares = importance(model, test)
@@ -90,15 +91,12 @@ def assets(portfolio: Portfolio, project: Project, features: FeatureQuery) -> li
                 artifacts={"": Path(folder)},
                 **_tracking(context, project),
             )
-        predictions = pd.concat(
-            [
-                held_out.rename(columns={"key": "applicant"}),
-                pd.DataFrame(
-                    {"applicant": test[key], "batch": test["batch"], "fold": TEST, "target": test["target"]}
-                ).assign(pd=model.pd(test)),
-            ],
-            ignore_index=True,
-        ).assign(model_version=int(version.version))
+        final = pd.DataFrame({"key": test[key], "batch": test["batch"].astype(str)}).assign(final=model.pd(test))
+        predictions = by_folds.rename(columns={"pd": "fold_pd"}).merge(
+            final, how="left", on=["key", "batch"], validate="1:1"
+        )
+        predictions["pd"] = predictions["final"].fillna(predictions["fold_pd"])
+        predictions = predictions.rename(columns={"key": "applicant"}).assign(model_version=int(version.version))
         return dg.MaterializeResult(
             value=predictions[list(CandidatePredictions.to_schema().columns)],
             metadata={

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from pandas import DataFrame
+from pandas import DataFrame, concat
 from scipy.special import logit
 
+from credit_assets.features.training_set import hash_share
 from credit_assets.models.calibration import Platt, fit_platt
 from credit_assets.models.config import TrainingConfig
 from credit_assets.models.design_matrix import MAX_BIN, DesignMatrix, encode, feature_types
@@ -127,11 +128,15 @@ class Folds:
         self._levels = [
             np.float32(logit(whole) - logit(design.target[rows].mean()) if by_batches else 0.0) for rows, _ in pairs
         ]
-        self._learned, self._held_out = [], []
-        for learned, held_out in pairs:
+        # A test row is judged by one fold's model, whichever others there are.
+        share = np.floor(hash_share(design.keys, f"{config.seed}:judged") * len(pairs))
+        self.test_rows = [~design.training & (share == fold) for fold in range(len(pairs))]
+        self._learned, self._held_out, self._tested = [], [], []
+        for (learned, held_out), tested in zip(pairs, self.test_rows, strict=True):
             matrix, encodings = design.binned(learned, self.threads)
             self._learned.append(matrix)
             self._held_out.append(design.plain(held_out, encodings, self.threads))
+            self._tested.append(partial(design.plain, tested, encodings, self.threads))
         # A fold keeps its thread: XGBoost's cache of predictions belongs to the thread that made them.
         workers = [ThreadPoolExecutor(1) for _ in range(min(len(pairs), config.threads or os.cpu_count() or 1))]
         self._workers = [workers[fold % len(workers)] for fold in range(len(pairs))]
@@ -166,8 +171,9 @@ class Folds:
                 on_round(rounds, best_auc)
         return best_rounds, best_auc
 
-    def held_out_margins(self, params: Mapping[str, Any], rounds: int) -> list[np.ndarray]:
-        """For each fold, the margins of its held-out rows by a model that has not learned from them.
+    def margins(self, params: Mapping[str, Any], rounds: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """For each fold, the margins of its held-out rows (`held_out_rows`) and of its test rows (`test_rows`) by one
+        model that has learned from neither.
 
         Where folds are of batches, at the level of a model of the whole training part: moved by the difference of
         the log-odds of the two default rates (Elkan 2001, "The foundations of cost-sensitive learning"). A model of
@@ -176,10 +182,14 @@ class Folds:
         """
         boosters = self._boosters(params)
 
-        def fit(fold: int) -> np.ndarray:
+        def fit(fold: int) -> tuple[np.ndarray, np.ndarray]:
             for number in range(rounds):
                 boosters[fold].update(self._learned[fold], number)
-            return boosters[fold].predict(self._held_out[fold], output_margin=True) + self._levels[fold]
+            held_out, tested = (
+                boosters[fold].predict(matrix, output_margin=True) + self._levels[fold]
+                for matrix in (self._held_out[fold], self._tested[fold]())
+            )
+            return held_out, tested
 
         return self._side_by_side(fit)
 
@@ -218,22 +228,22 @@ def fit_pd_model(
     from it (scikit-learn's CalibratedClassifierCV with ensemble=False does the same), so that no row is
     given away to calibration and none is judged by a model that has memorised it.
 
-    Also returned are those held-out rows: `key`, `batch`, `fold`, `target` and their calibrated `pd`.
+    Also returned is how the folds' models judge rows that they have not learned from: `key`, `batch`, `fold`,
+    `target`, the calibrated `pd` and `fold_model`, the number of the model. Each training row that a fold held out is
+    there, and each test row once, by one of the models: the two can be compared like with like.
     """
     import xgboost
 
-    rows = np.concatenate([np.flatnonzero(held_out) for held_out in folds.held_out_rows])
-    margins = np.concatenate(folds.held_out_margins(params, rounds))
-    calibration = fit_platt(margins, design.target[rows])
+    margins = folds.margins(params, rounds)
+    held_out = np.concatenate([np.flatnonzero(mask) for mask in folds.held_out_rows])
+    calibration = fit_platt(np.concatenate([of_held_out for of_held_out, _ in margins]), design.target[held_out])
     training, encodings = design.binned(design.training, folds.threads)
     booster = xgboost.train(xgboost_params(params, config.seed, folds.threads), training, num_boost_round=rounds)
-    held_out = DataFrame(
-        {
-            "key": design.keys[rows],
-            "batch": design.batch[rows],
-            "fold": design.fold[rows],
-            "target": design.target[rows],
-            "pd": calibration.pd(margins),
-        }
-    )
-    return PDModel(design.features, design.native, encodings, booster, calibration), held_out
+    judged = []
+    for number, (rows, of_rows) in enumerate(zip(folds.held_out_rows, margins, strict=True)):
+        for mask, margin in zip((rows, folds.test_rows[number]), of_rows, strict=True):
+            facts = {"key": design.keys, "batch": design.batch, "fold": design.fold, "target": design.target}
+            frame = DataFrame({name: values[mask] for name, values in facts.items()})
+            judged.append(frame.assign(pd=calibration.pd(margin), fold_model=number))
+    by_folds = concat(judged, ignore_index=True)
+    return PDModel(design.features, design.native, encodings, booster, calibration), by_folds

@@ -42,6 +42,8 @@ class CandidatePredictions(Table):
     fold: str = pa.Field(isin=["train", "valid", "test"], description="Its fold of the training set")
     target: int = pa.Field(isin=[0, 1], description="1: defaulted")
     pd: float = pa.Field(gt=0, lt=1, description="PD by the candidate")
+    fold_pd: float = pa.Field(gt=0, lt=1, description="PD by a model of the cross-validation, of test rows too")
+    fold_model: int = pa.Field(ge=0, description="The number of that model, which did not learn from the row")
     model_version: int = pa.Field(ge=1, description="The candidate's registered version")
 
     class Config:

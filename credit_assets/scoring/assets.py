@@ -103,9 +103,9 @@ def assets(portfolio: Portfolio, project: Project, texts: ReasonTexts) -> list[d
             raise dg.Failure("to_version and from_version are for a rollback; set roll_back too.", allow_retries=False)
         version = cleared(gate, predictions)
         shown = gate.set_index("verdict")["words"]
-        asked = config.why or context.run.tags.get(WHY_TAG)
-        reasons = [asked, "passed the gate", shown["discrimination"], shown["not_worse_than_champion"]]
-        why = "; ".join(reason for reason in reasons if reason)
+        asked = config.why or context.run.tags.get(WHY_TAG, "")
+        reasons = [asked, "It passed the gate.", shown["discrimination"], shown["not_worse_than_champion"]]
+        why = " ".join(reason if reason.endswith(".") else f"{reason}." for reason in reasons if reason)
         return registry.promote(uri, name, version, by="gate", why=why, dagster_run_id=context.run_id)
 
     def _rolled_back(context: dg.AssetExecutionContext, config: Promotion) -> "ModelVersion":

@@ -15,7 +15,7 @@ def gate(passed: bool = True, blocking: bool = True, version: int = 4) -> pd.Dat
             "verdict": ["discrimination", "stability"],
             "passed": [True, passed],
             "blocking": [True, blocking],
-            "words": ["AUC 0.75 reaches 0.65", "PSI 0.4 is above 0.25"],
+            "words": ["AUC 0.75 reaches 0.65.", "PSI 0.4 is above 0.25."],
             "candidate_version": version,
         }
     )
@@ -29,7 +29,7 @@ def test_a_candidate_that_met_every_blocking_demand_is_cleared():
 def test_a_candidate_that_missed_a_blocking_demand_is_stopped_with_its_words():
     with pytest.raises(dg.Failure) as stopped:
         cleared(gate(passed=False), PREDICTIONS)
-    assert "Candidate 4 did not pass the promotion gate: PSI 0.4 is above 0.25" in stopped.value.description
+    assert "Candidate 4 did not pass the promotion gate. PSI 0.4 is above 0.25." in stopped.value.description
 
 
 def test_a_gate_that_judged_another_candidate_clears_none():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import expit
 
 from credit_assets.evaluation.comparison import Comparison, auc_interval, compare, not_worse, shown_not_worse
 from credit_assets.evaluation.metrics import Interval
@@ -108,7 +109,7 @@ def test_perfect_against_perfectly_wrong_has_no_variance_and_no_doubt() -> None:
 
 def compared(difference: float, half: float) -> Comparison:
     interval = Interval(difference, difference - half, difference + half)
-    return Comparison(1000, 80, 0.95, 0.7 + difference, 0.7, interval, 0.5, 0.07, 0.07, Interval(0, 0, 0))
+    return Comparison(1000, 80, 0.95, 0.7 + difference, 0.7, interval, 0.5, 0.07, 0.07, *[Interval(0, 0, 0)] * 4)
 
 
 @pytest.mark.parametrize(
@@ -146,3 +147,62 @@ def test_a_single_default_leaves_no_variance_to_estimate() -> None:
 def test_models_on_different_rows_are_refused() -> None:
     with pytest.raises(ValueError, match="not rows of one set"):
         compare(np.array([0, 1, 0, 1]), np.full(4, 0.1), np.full(3, 0.1))
+
+
+def paired(seed: int, n: int = 4000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Outcomes, and two models' PDs: the first knows what the second does not; both promise too little."""
+    rng = np.random.default_rng(seed)
+    seen, hidden = rng.normal(size=n), rng.normal(size=n)
+    y = (rng.random(n) < expit(-1.95 + 0.75 * seen + 0.45 * hidden)).astype(int)
+    return y, expit(-2.15 + 0.75 * seen + 0.45 * hidden), expit(-2.05 + 0.9 * seen)
+
+
+def test_differences_in_log_loss_ece_and_gap_are_those_of_the_two_evaluations() -> None:
+    from credit_assets.evaluation.metrics import evaluate
+
+    y, candidate, champion = paired(1)
+    found = compare(y, candidate, champion)
+    own, other = (evaluate(y, pds, 0.2, n_bootstrap=1).metrics for pds in (candidate, champion))
+    assert found.log_loss_difference.value == pytest.approx(own["log_loss"].value - other["log_loss"].value)
+    assert found.brier_difference.value == pytest.approx(own["brier"].value - other["brier"].value)
+    assert found.ece_difference.value == pytest.approx(own["ece"].value - other["ece"].value)
+    gaps = [abs(metrics["calibration_gap"].value) for metrics in (own, other)]
+    assert found.gap_difference.value == pytest.approx(gaps[0] - gaps[1])
+
+
+def test_their_intervals_agree_with_resampling_the_rows_in_pairs() -> None:
+    from credit_assets.evaluation.metrics import evaluate
+
+    y, candidate, champion = paired(2)
+    found, rng, drawn = compare(y, candidate, champion), np.random.default_rng(0), []
+    for _ in range(300):
+        rows = rng.integers(0, y.size, y.size)
+        own, other = (evaluate(y[rows], pds[rows], 0.2, n_bootstrap=1).metrics for pds in (candidate, champion))
+        drawn.append(
+            [
+                own["log_loss"].value - other["log_loss"].value,
+                own["ece"].value - other["ece"].value,
+                abs(own["calibration_gap"].value) - abs(other["calibration_gap"].value),
+            ]
+        )
+    resampled = np.std(drawn, axis=0)
+    for interval, error in zip(
+        (found.log_loss_difference, found.ece_difference, found.gap_difference), resampled, strict=True
+    ):
+        # Of an ECE the interval is a little too wide: where a bin's sign is in doubt the sum varies less.
+        assert 0.85 * error < (interval.high - interval.low) / 2 / 1.96 < 1.4 * error
+
+
+def test_the_order_of_the_rows_changes_no_bit_of_a_comparison() -> None:
+    y, candidate, champion = paired(3, n=1500)
+    for seed in range(3):
+        order = np.random.default_rng(seed).permutation(y.size)
+        assert compare(y[order], candidate[order], champion[order]) == compare(y, candidate, champion)
+        assert auc_interval(y[order], candidate[order]) == auc_interval(y, candidate)
+
+
+def test_a_model_differs_from_itself_in_nothing() -> None:
+    y, candidate, _ = paired(4)
+    found = compare(y, candidate, candidate)
+    for interval in (found.brier_difference, found.log_loss_difference, found.ece_difference, found.gap_difference):
+        assert interval == Interval(0, 0, 0)

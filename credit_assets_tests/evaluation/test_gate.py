@@ -5,19 +5,25 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import expit
 
 from credit_assets.evaluation.comparison import Comparison, compare
 from credit_assets.evaluation.config import EvaluationConfig, GateConfig
 from credit_assets.evaluation.gate import (
+    Verdict,
+    against_baseline,
     against_champion,
     calibration,
     discrimination,
     four_fifths,
+    in_words,
+    plausible,
     promotable,
     stability,
+    surely_better,
     verdicts,
 )
-from credit_assets.evaluation.metrics import Evaluation, evaluate
+from credit_assets.evaluation.metrics import Evaluation, Interval, evaluate
 
 THRESHOLDS = GateConfig()
 
@@ -82,7 +88,7 @@ def test_pds_off_after_a_shift_pass_where_the_champion_s_are_no_nearer() -> None
     assert not calibration(off, None, THRESHOLDS).passed
     verdict = calibration(off, further, THRESHOLDS)
     assert verdict.passed
-    assert verdict.words.endswith("the champion is no nearer on these rows")
+    assert verdict.words.endswith("the candidate is not surely worse, so this does not stop it.")
     assert verdict.numbers["champion_ece"] == further.metrics["ece"].value
     assert not calibration(further, off, THRESHOLDS).passed
 
@@ -123,10 +129,10 @@ def worse(n: int, noise: float) -> Comparison:
 def test_a_worse_candidate_is_stopped_where_the_rows_show_it() -> None:
     stopped = against_champion(worse(20_000, noise=1.0), THRESHOLDS)
     assert not stopped.passed
-    assert stopped.words.startswith("worse than the champion")
+    assert stopped.words.startswith("Worse than the champion")
     unsure = against_champion(worse(150, noise=0.3), THRESHOLDS)
     assert unsure.passed
-    assert "as far as these rows can tell" in unsure.words
+    assert "as far as these rows can show" in unsure.words
 
 
 def test_stability_allows_for_chance() -> None:
@@ -138,6 +144,148 @@ def test_stability_allows_for_chance() -> None:
 def test_a_candidate_is_stable_enough_where_the_champion_is_no_more_so() -> None:
     assert stability(0.3, 0.03, 0.31, THRESHOLDS).passed
     assert not stability(0.3, 0.03, 0.29, THRESHOLDS).passed
+    assert stability(0.3, 0.03, 0.24, THRESHOLDS, Interval(0.06, -0.01, 0.13)).passed
+    assert not stability(0.3, 0.03, 0.24, THRESHOLDS, Interval(0.06, 0.02, 0.1)).passed
+    assert not stability(0.9, 0.03, 0.3, THRESHOLDS, Interval(0.6, 0.5, 0.7)).passed
+
+
+def two_models(seed: int, off: float, off_champion: float, n: int = 21_721) -> tuple[np.ndarray, ...]:
+    """Outcomes, a candidate and a champion that knows less; each promises too little, by so much in log-odds."""
+    rng = np.random.default_rng(seed)
+    seen, hidden = rng.normal(size=n), rng.normal(size=n)
+    y = (rng.random(n) < expit(-1.95 + 0.75 * seen + 0.45 * hidden)).astype(int)
+    return y, expit(-1.95 - off + 0.75 * seen + 0.45 * hidden), expit(-1.95 - off_champion + 0.72 * seen)
+
+
+def judged_calibration(seed: int, off: float, off_champion: float) -> Verdict:
+    y, candidate, champion = two_models(seed, off, off_champion)
+    own, other = (evaluate(y, pds, 0.2, n_bootstrap=200) for pds in (candidate, champion))
+    assert not calibration(own, None, THRESHOLDS).passed
+    return calibration(own, other, THRESHOLDS, compare(y, candidate, champion))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_better_candidate_is_not_refused_for_a_level_that_the_champion_misses_as_well(seed: int) -> None:
+    verdict = judged_calibration(seed, off=0.19, off_champion=0.09)
+    assert verdict.passed
+    assert "The champion is not sure to meet this either" in verdict.words
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_candidate_further_off_passes_where_a_proper_score_is_surely_better(seed: int) -> None:
+    verdict = judged_calibration(seed, off=0.32, off_champion=0.15)
+    assert verdict.passed
+    assert "surely better by a proper score (Brier score -0." in verdict.words
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_candidate_surely_further_off_is_refused_where_no_score_makes_up_for_it(seed: int) -> None:
+    verdict = judged_calibration(seed, off=0.6, off_champion=0.08)
+    assert not verdict.passed
+    assert "The candidate is surely worse than the champion in this" in verdict.words
+
+
+def test_what_a_champion_surely_meets_a_candidate_has_to_meet() -> None:
+    y, candidate, champion = two_models(1, off=0.25, off_champion=-0.08)
+    own, other = (evaluate(y, pds, 0.2, n_bootstrap=200) for pds in (candidate, champion))
+    assert surely_better(compare(y, candidate, champion))
+    verdict = calibration(own, other, THRESHOLDS, compare(y, candidate, champion))
+    assert not verdict.passed
+    assert "The champion surely meets this" in verdict.words
+
+
+def test_below_the_least_auc_a_candidate_passes_where_the_champion_is_as_low() -> None:
+    y, candidate, champion = two_models(2, off=0, off_champion=0)
+    strict = GateConfig(min_auc=0.75)
+    own, other = (evaluate(y, pds, 0.2, n_bootstrap=200) for pds in (candidate, champion))
+    assert not discrimination(own, strict).passed
+    better = discrimination(own, strict, other, compare(y, candidate, champion))
+    assert better.passed and "is not surely worse" in better.words
+    worse = discrimination(other, strict, own, compare(y, champion, candidate))
+    assert not worse.passed and "surely worse than the champion" in worse.words
+
+
+def test_too_few_defaults_are_no_excuse_whatever_the_champion_shows() -> None:
+    y, candidate, champion = two_models(3, off=0, off_champion=0, n=70)
+    own, other = (evaluate(y, pds, 0.2, n_bootstrap=200) for pds in (candidate, champion))
+    assert own.defaults < 20
+    assert not discrimination(own, THRESHOLDS, other, compare(y, candidate, champion)).passed
+
+
+CHAMPION_S = {"champion_group": "M", "champion_air": 0.7, "champion_air_low": 0.66, "champion_air_high": 0.75}
+
+
+@pytest.mark.parametrize(
+    ("champion", "passed"),
+    [
+        (CHAMPION_S | {"air_ratio": 1.0, "air_ratio_low": 0.97, "air_ratio_high": 1.03}, True),
+        (CHAMPION_S | {"air_ratio": 1.2, "air_ratio_low": 1.1, "air_ratio_high": 1.3}, True),
+        (CHAMPION_S | {"air_ratio": 0.9, "air_ratio_low": 0.85, "air_ratio_high": 0.95}, False),
+        (
+            CHAMPION_S
+            | {"champion_air": 0.9, "champion_air_low": 0.86}
+            | {"air_ratio": 0.9, "air_ratio_low": 0.7, "air_ratio_high": 1.1},
+            False,
+        ),
+    ],
+)
+def test_a_ratio_as_low_as_the_champion_s_does_not_stop_a_candidate(champion: dict, passed: bool) -> None:
+    [verdict] = four_fifths(fairness(four_fifths="fail", air=0.7, **champion))
+    assert verdict.passed is passed
+    assert "On the same applicants the champion approves M" in verdict.words
+
+
+def test_an_auc_too_good_to_be_true_waits_for_a_name() -> None:
+    evaluation = evaluated(5000, seed=2)
+    auc = evaluation.metrics["auc"].value
+    assert plausible(evaluation, 0.95, [], THRESHOLDS).passed
+    verdict = plausible(evaluation, auc - 0.01, ["days_late", "calls"], THRESHOLDS)
+    assert verdict.blocking and not verdict.passed
+    assert "above all at days_late, calls" in verdict.words
+    assert f"{{up_to: {auc + 0.005:.2f}, by: YOUR NAME, why: ...}}" in verdict.words
+
+    def confirmed(up_to: float) -> Verdict:
+        who = {"up_to": up_to, "by": "Ann Smith", "why": "Arrears at the application explain it."}
+        return plausible(evaluation, auc - 0.01, [], GateConfig.model_validate({"confirmed_auc": [who]}))
+
+    assert confirmed(auc + 0.001).passed
+    assert "Ann Smith confirmed" in confirmed(auc + 0.001).words
+    assert not confirmed(auc - 0.001).passed
+    with pytest.raises(ValueError, match="by"):
+        GateConfig.model_validate({"confirmed_auc": [{"up_to": 0.99, "by": "", "why": "so"}]})
+
+
+def test_a_candidate_no_better_than_the_baseline_is_named_and_stopped_where_configured() -> None:
+    y, candidate, baseline = two_models(4, off=0, off_champion=0)
+    better = against_baseline(compare(y, candidate, baseline), THRESHOLDS)
+    assert better.passed and better.words.startswith("Surely better than the baseline (AUC +0.0")
+    level = against_baseline(compare(y, candidate, candidate), THRESHOLDS)
+    assert not level.passed and not level.blocking
+    assert "Not surely better than the baseline" in level.words
+    assert against_baseline(compare(y, candidate, candidate), GateConfig(beats_baseline="block")).blocking
+
+
+def test_every_verdict_is_whole_sentences() -> None:
+    y, candidate, champion = two_models(5, off=0.3, off_champion=0.2)
+    own, other = (evaluate(y, pds, 0.2, n_bootstrap=200) for pds in (candidate, champion))
+    for with_champion in (True, False):
+        found = verdicts(
+            own,
+            other if with_champion else None,
+            compare(y, candidate, champion) if with_champion else None,
+            fairness(four_fifths="fail", air=0.7),
+            0.5,
+            0.03,
+            0.4 if with_champion else None,
+            THRESHOLDS,
+            baseline=compare(y, candidate, champion),
+            max_auc=0.6,
+        )
+        assert len({verdict.name for verdict in found}) == len(found) == 7
+        for verdict in found:
+            assert verdict.words[0].isupper()
+            assert verdict.words.endswith(".") and not verdict.words.endswith("..")
+        assert in_words(found).startswith("It was refused by the gate. plausible_auc: AUC 0.")
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from credit_assets.evaluation.metrics import Confusion, evaluate, wilson
+from credit_assets.evaluation.metrics import Confusion, decile_of, evaluate, mean, wilson
 
 Y = np.array([0, 0, 1, 0, 1, 0, 0, 1, 0, 0])
 PDS = np.array([0.05, 0.1, 0.1, 0.2, 0.6, 0.3, 0.05, 0.4, 0.4, 0.02])
@@ -88,6 +91,15 @@ def test_deciles_account_for_every_row_and_never_split_a_tie(rows: tuple[np.ndar
     assert (deciles["applicants"] * deciles["mean_pd"]).sum() == pytest.approx(pds.sum())
 
 
+@settings(max_examples=60, deadline=None)
+@given(scored())
+def test_the_decile_of_a_pd_is_the_one_that_the_table_counts_it_in(rows: tuple[np.ndarray, np.ndarray]) -> None:
+    y, pds = rows
+    deciles = evaluate(y, pds, 0.5, n_bootstrap=1).deciles
+    counted = pd.Series(10 - decile_of(pds)).value_counts()
+    assert counted.to_dict() == dict(zip(deciles["decile"], deciles["applicants"], strict=True))
+
+
 def test_deciles_of_a_hundred_distinct_pds_hold_ten_each() -> None:
     pds = np.linspace(0.01, 0.99, 100)
     y = (np.arange(100) >= 90).astype(int)
@@ -113,6 +125,37 @@ def test_a_cut_off_above_all_pds_declines_nobody_and_leaves_no_figure_undefined(
     assert np.isnan(evaluation.confusion.declined_default_rate)
     assert "declined_default_rate" not in evaluation.figures()
     assert all(np.isfinite(list(evaluation.figures().values())))
+
+
+@settings(max_examples=60, deadline=None)
+@given(scored(), st.integers(0, 2**32 - 1))
+def test_intervals_hold_their_estimates_and_do_not_depend_on_the_order_of_the_rows(
+    rows: tuple[np.ndarray, np.ndarray], seed: int
+) -> None:
+    y, pds = rows
+    order = np.random.default_rng(seed).permutation(y.size)
+    found, again = evaluate(y, pds, 0.3, 40, seed), evaluate(y[order], pds[order], 0.3, 40, seed)
+    assert again.metrics == found.metrics
+    assert again.ece_by_chance == found.ece_by_chance
+    pd.testing.assert_frame_equal(again.deciles, found.deciles, check_exact=True)
+    for interval in found.metrics.values():
+        assert interval.low <= interval.value <= interval.high
+
+
+def test_the_reflected_interval_of_a_small_ece_holds_it() -> None:
+    """Reflected about the estimate, the interval of 0.0025 would end below it."""
+    for seed in range(40):
+        y, pds = calibrated(5000, seed)
+        ece = evaluate(y, pds, 0.1, 100).metrics["ece"]
+        assert ece.low <= ece.value <= ece.high
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=60), st.randoms(use_true_random=False))
+def test_a_mean_is_the_same_in_any_order(values: list[float], random: Any) -> None:
+    shuffled = list(values)
+    random.shuffle(shuffled)
+    assert mean(np.array(shuffled)) == mean(np.array(values)) == pytest.approx(np.mean(values))
 
 
 def calibrated(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

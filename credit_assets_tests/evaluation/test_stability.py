@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from credit_assets.evaluation.metrics import Interval
 from credit_assets.evaluation.stability import psi_noise, psi_terms, score_stability
 
 COUNTS = st.lists(st.tuples(st.integers(0, 500), st.integers(0, 500)), min_size=1, max_size=12).filter(
@@ -62,21 +63,67 @@ def test_one_bin_has_no_noise():
     assert psi_noise(1, 100, 100, 0.001) == 0
 
 
-def candidate(train: np.ndarray, test: np.ndarray) -> pd.DataFrame:
-    folds = np.repeat(["train", "valid", "test"], [len(train) - 10, 10, len(test)])
-    return pd.DataFrame({"fold": folds, "pd": np.concatenate([train, test])})
+def judged(
+    scores: np.ndarray, test: np.ndarray, models: int = 3, coarse: int | None = None, seed: int = 0
+) -> pd.DataFrame:
+    """The table of a candidate's PDs, of as many models as folds. Each model gives a score a PD a hair beside the
+    others'; `coarse` cuts scores into so many values, so that as many PDs are all that there are."""
+    rng = np.random.default_rng(seed)
+    rows = pd.DataFrame({"fold": np.repeat(["train", "test"], [len(scores), len(test)])})
+    score = np.concatenate([scores, test])
+    if coarse:
+        score = np.floor(score * coarse / 3) / coarse * 3
+    rows["fold_model"] = rng.integers(0, models, len(rows))
+    slopes = rng.normal(1, 0.05, models)
+    rows["fold_pd"] = 1 / (1 + np.exp(3 - slopes[rows["fold_model"]] * score - rows["fold_model"] / 50))
+    return rows.assign(applicant=np.arange(len(rows)), batch="1", pd=rows["fold_pd"])
 
 
-def test_pds_spread_alike_are_stable_and_pds_that_rose_are_not():
-    rng = np.random.default_rng(6)
-    learned = rng.beta(2, 20, 3000)
-    stable, noise = score_stability(candidate(learned, rng.beta(2, 20, 1500)))
-    shifted, _ = score_stability(candidate(learned, rng.beta(2, 20, 1500) + 0.05))
-    assert stable < noise < 0.05
-    assert shifted > 0.25
+@pytest.mark.parametrize("coarse", [2, 5, 12, 40, None])
+def test_a_sound_model_is_stable_whether_it_gives_few_pds_or_many(coarse: int | None) -> None:
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        found = score_stability(judged(rng.normal(size=4000), rng.normal(size=1400), coarse=coarse, seed=seed))
+        assert found.psi <= found.noise < 0.05
 
 
-def test_pds_that_fall_together_make_fewer_bins():
-    """A model that gives all training rows one PD has one bin, and nothing can move."""
-    same = np.full(200, 0.08)
-    assert score_stability(candidate(same, same)) == (0.0, pytest.approx(psi_noise(2, 200, 200, 0.001)))
+@pytest.mark.parametrize("coarse", [5, 12, 40, None])
+def test_a_shifted_test_is_not_stable_whether_there_are_few_pds_or_many(coarse: int | None) -> None:
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        found = score_stability(judged(rng.normal(size=4000), 0.8 + rng.normal(size=1400), coarse=coarse, seed=seed))
+        assert found.psi > max(0.25, found.noise)
+
+
+def test_models_that_judge_unequal_shares_of_the_test_are_no_shift() -> None:
+    rng = np.random.default_rng(1)
+    rows = judged(rng.normal(size=6000), rng.normal(size=3000), coarse=3)
+    fewer = rows.drop(rows[(rows["fold"] == "test") & (rows["fold_model"] == 0)].index[100:])
+    assert score_stability(fewer).psi < 0.02
+
+
+def test_where_all_pds_are_one_nothing_can_move() -> None:
+    rows = judged(np.zeros(200), np.zeros(200)).assign(fold_pd=0.08)
+    found = score_stability(rows)
+    assert (found.psi, found.noise) == (0.0, 0.0)
+
+
+def test_the_champion_is_compared_on_the_same_rows_and_a_model_does_not_differ_from_itself() -> None:
+    rng = np.random.default_rng(2)
+    rows = judged(rng.normal(size=4000), 0.8 + rng.normal(size=1500), models=1)
+    found = score_stability(rows, rows, draws=200)
+    assert found.champion_psi == found.psi
+    assert found.difference == Interval(0, 0, 0)
+
+
+def test_the_interval_of_the_difference_tells_a_less_stable_candidate_from_an_equal_one() -> None:
+    rng = np.random.default_rng(3)
+    train, test = rng.normal(size=4000), rng.normal(size=1500)
+    moved = judged(train, test + 0.8, models=1)
+    little = judged(train, test + 0.2, models=1)
+    other = judged(train + rng.normal(0, 0.1, 4000), test + 0.8 + rng.normal(0, 0.1, 1500), models=1)
+    worse, alike = (score_stability(moved, champion, draws=300).difference for champion in (little, other))
+    assert worse is not None and worse.low > 0
+    assert alike is not None and alike.low < 0 < alike.high
+    order = rng.permutation(len(moved))
+    assert score_stability(moved.iloc[order], little, draws=300).difference == worse

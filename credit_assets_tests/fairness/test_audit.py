@@ -288,3 +288,64 @@ def test_what_cannot_be_audited_is_refused() -> None:
             np.array([0, 1]),
             FairnessConfig(blocking=("sex",)),
         )
+
+
+def decided(seed: int, n: int, men: float, women: float, champion_men: float, champion_women: float) -> tuple:
+    """Gender, and decisions of two models that mostly agree; each approves so much of a group."""
+    rng = np.random.default_rng(seed)
+    gender = np.where(rng.random(n) < 0.5, "M", "F")
+    luck, own = rng.random(n), rng.random(n) * 0.1
+    one, other = (
+        luck + noise < np.where(gender == "M", of_men, of_women)
+        for noise, of_men, of_women in ((own, men, women), (0, champion_men, champion_women))
+    )
+    return pd.DataFrame({"gender": gender}), one, other
+
+
+def beside(seed: int, n: int = 6000, **shares: float) -> pd.Series:
+    attributes, approved, champion = decided(seed, n, **shares)
+    found = audit(attributes, approved, np.full(n, 0.1), np.full(n, np.nan), FairnessConfig(), None, champion)
+    return found.verdicts.loc[0]
+
+
+def test_a_failing_group_is_held_against_the_champion_s_decisions_on_the_same_applicants():
+    shares = {"men": 0.9, "women": 0.65, "champion_men": 0.85, "champion_women": 0.6}
+    for seed in range(5):
+        row = beside(seed, **shares)
+        assert (row["four_fifths"], row["champion_group"]) == ("fail", "F")
+        attributes, _, champion = decided(seed, 6000, **shares)
+        rates = pd.Series(champion).groupby(attributes["gender"]).mean()
+        assert row["champion_air"] == pytest.approx(rates["F"] / rates["M"])
+        assert row["champion_air_low"] < row["champion_air"] < row["champion_air_high"]
+        assert row["air_ratio"] == pytest.approx(row["air"] / row["champion_air"], rel=0.001)
+        assert row["air_ratio_low"] < 1 < row["air_ratio_high"]
+        [verdict] = four_fifths(pd.DataFrame([row]))
+        assert verdict.passed
+        [fell] = four_fifths(pd.DataFrame([beside(seed, **shares | {"women": 0.5})]))
+        assert not fell.passed
+        [fair] = four_fifths(pd.DataFrame([beside(seed, **shares | {"champion_women": 0.84})]))
+        assert not fair.passed
+
+
+def test_the_paired_interval_of_two_airs_is_that_of_resampled_applicants():
+    attributes, approved, champion = decided(1, 3000, men=0.9, women=0.65, champion_men=0.85, champion_women=0.6)
+    row = beside(1, 3000, men=0.9, women=0.65, champion_men=0.85, champion_women=0.6)
+    gender, rng, drawn = attributes["gender"].to_numpy(), np.random.default_rng(0), []
+    for _ in range(2000):
+        rows = rng.integers(0, 3000, 3000)
+        women = gender[rows] == "F"
+        airs = [of[rows][women].mean() / of[rows][~women].mean() for of in (approved, champion)]
+        drawn.append(np.log(airs[0] / airs[1]))
+    half = np.log(row["air_ratio_high"] / row["air_ratio"])
+    assert half == pytest.approx(1.96 * np.std(drawn), rel=0.1)
+
+
+def test_an_audit_with_the_champion_does_not_depend_on_the_order_of_the_rows():
+    attributes, approved, champion = decided(2, 2000, men=0.9, women=0.6, champion_men=0.85, champion_women=0.6)
+    pds = np.random.default_rng(3).beta(1, 9, 2000)
+    y = (np.random.default_rng(4).random(2000) < pds).astype(float)
+    order = np.random.default_rng(5).permutation(2000)
+    there = audit(attributes, approved, pds, y, FairnessConfig(), None, champion)
+    back = audit(attributes.iloc[order], approved[order], pds[order], y[order], FairnessConfig(), None, champion[order])
+    pd.testing.assert_frame_equal(there.verdicts, back.verdicts, check_exact=True)
+    pd.testing.assert_frame_equal(there.groups, back.groups, check_exact=True)

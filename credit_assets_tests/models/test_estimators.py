@@ -49,7 +49,8 @@ def test_pds_rank_and_match_the_outcomes_of_applicants_not_learned_from(
 def test_held_out_rows_are_the_training_part_judged_by_models_that_do_not_know_them(
     design: DesignMatrix,
 ) -> None:
-    model, held_out = fitted(design, rounds=60)
+    model, by_folds = fitted(design, rounds=60)
+    held_out = by_folds[by_folds["fold"] != "test"]
     assert sorted(held_out["key"]) == sorted(design.keys[design.training])
     assert set(held_out["fold"]) == {"train", "valid"}
     assert held_out["pd"].mean() == pytest.approx(held_out["target"].mean(), abs=0.01)
@@ -118,7 +119,8 @@ def test_a_change_of_the_default_rate_over_time_is_not_corrected_twice(training_
     kept = ~bad | early | (generator.random(len(batch)) < 0.5)
     frame = training_set.assign(batch=batch, fold=np.where(batch == "f", "test", "train"))[kept]
     design = DesignMatrix.of(frame, FEATURES, "SK_ID_CURR")
-    model, held_out = fitted(design, cv="batches", cv_folds=2)
+    model, by_folds = fitted(design, cv="batches", cv_folds=2)
+    held_out = by_folds[by_folds["fold"] != "test"]
     assert sorted(set(held_out["batch"])) == ["c", "d", "e"]
     test = frame[frame["fold"] == "test"]
     late, whole = (
@@ -198,6 +200,18 @@ def test_outcomes_of_the_test_change_nothing(model: PDModel, training_set: pd.Da
     np.testing.assert_array_equal(baseline.pd(training_set), before.pd(training_set))
 
 
+def test_each_row_is_judged_once_by_a_model_that_has_not_learned_from_it(design: DesignMatrix) -> None:
+    _, by_folds = fitted(design, cv_folds=3)
+    assert sorted(by_folds["key"]) == sorted(design.keys)
+    on_test = by_folds[by_folds["fold"] == "test"]
+    assert sorted(on_test["fold_model"].unique()) == [0, 1, 2]
+    assert on_test["fold_model"].value_counts().min() > len(on_test) / 5
+    folds = Folds(design, TrainingConfig(cv_folds=3, threads=1))
+    for number, held_out in enumerate(folds.held_out_rows):
+        of_model = by_folds[(by_folds["fold_model"] == number) & (by_folds["fold"] != "test")]
+        assert sorted(of_model["key"]) == sorted(design.keys[held_out])
+
+
 def test_a_trials_model_does_not_depend_on_what_was_fitted_before(design: DesignMatrix, config: TrainingConfig) -> None:
     fresh, used = Folds(design, config), Folds(design, config)
     used.boost({**PARAMS, "max_depth": 5})
@@ -208,7 +222,8 @@ def test_a_large_training_part_is_fitted_on_one_pair(training_set: pd.DataFrame,
     folds = Folds(design, TrainingConfig(cv_below_rows=100, threads=2, max_rounds=20))
     rounds, auc = folds.boost(PARAMS)
     assert 1 <= rounds <= 20
-    [margins] = folds.held_out_margins(PARAMS, rounds)
+    [(margins, of_test)] = folds.margins(PARAMS, rounds)
+    assert len(of_test) == (design.fold == "test").sum()
     [held_out] = folds.held_out_rows
     assert auc == pytest.approx(roc_auc_score(design.target[held_out], margins), abs=1e-5)
 

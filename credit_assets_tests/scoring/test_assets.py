@@ -27,9 +27,9 @@ from credit_assets_tests.small_project import BOOK
 
 STEP = f"{BOOK}__champion"
 DEMANDS = {
-    "discrimination": "AUC 0.700 reaches 0.650",
-    "calibration": "ECE 0.01 is within 0.02",
-    "not_worse_than_champion": "there is no champion",
+    "discrimination": "AUC 0.700 reaches 0.650.",
+    "calibration": "ECE 0.01 is within 0.02.",
+    "not_worse_than_champion": "There is no champion.",
 }
 
 
@@ -127,12 +127,12 @@ def test_the_candidate_that_passed_is_promoted_with_the_reasons(line):
     told = metadata(line.make(**{WHY_TAG: "features_stable failed on 2026-03"}))
     assert (told["model_version"], told["previous_version"], told["by"]) == (2, None, "gate")
     reasons = [
-        "features_stable failed on 2026-03",
-        "passed the gate",
-        "AUC 0.700 reaches 0.650",
-        "there is no champion",
+        "features_stable failed on 2026-03.",
+        "It passed the gate.",
+        "AUC 0.700 reaches 0.650.",
+        "There is no champion.",
     ]
-    assert told["why"] == "; ".join(reasons)
+    assert told["why"] == " ".join(reasons)
     assert told["synthetic"]
     [event] = registry.history(line.uri, BOOK)
     assert event.why == told["why"]
@@ -140,7 +140,7 @@ def test_the_candidate_that_passed_is_promoted_with_the_reasons(line):
 
 def test_a_candidate_that_missed_a_demand_is_not(line):
     line.judge(2, missed="calibration")
-    assert "did not pass the promotion gate: ECE 0.01" in line.refused()
+    assert "did not pass the promotion gate. ECE 0.01" in line.refused()
     assert line.moves() == []
 
 
