@@ -1,12 +1,14 @@
 """Features as assets: one a SQL file, and the training set over the window of known outcomes."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 
 import dagster as dg
 import duckdb
 import pandas as pd
 
+from credit_assets.features.column_auc import single_feature_auc
+from credit_assets.features.combined_leaks import Combination, given_back
 from credit_assets.features.contract import check_encodings, feature_contracts, training_set_contract
 from credit_assets.features.guard import LeakageError, check_inputs, made_from
 from credit_assets.features.queries import FeatureQuery, Lineage
@@ -20,6 +22,9 @@ from credit_assets.resources import LakeResource, batches
 from credit_assets.schemas.table import Table
 
 SHOWN = 20
+KEPT_BACK = "kept_back_stays_hidden"
+NUMBERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "FLOAT", "DOUBLE", "DECIMAL"}
+"""DuckDB's types of columns that inputs could give back."""
 
 
 def assets(
@@ -130,7 +135,13 @@ def _training_set(
                 blocking=True,
                 description="No input of the models is a protected attribute, gives the outcome away, or is known "
                 "only after the decision. Where one is, the training set is not made and the run says which.",
-            )
+            ),
+            dg.AssetCheckSpec(
+                KEPT_BACK,
+                asset=key,
+                description="No input gives back, alone or with one or two others, a column that is kept from the "
+                "models: one known only after the decision, or left out that alone ranks like a leak.",
+            ),
         ],
     )
     def training_set(
@@ -161,12 +172,13 @@ def _training_set(
         _refuse_features_of_other_sql(lake, portfolio, queries, read, in_the_window())
         rows = in_the_window(*features)
         split = split_summary(rows.project("batch, fold, target").df())
+        learned = training_frame(rows.filter(f"fold <> '{TEST}'"))
+        applications = lake.connection.view(f"_{portfolio.application_table}")
+        kept = _kept_back(portfolio, learned, applications, in_the_window, left_out)
+        back = given_back(kept, learned[features], learned["target"].to_numpy(dtype=bool))
         try:
             alone = check_inputs(
-                # In a fixed order: the guard learns on one half of the rows and judges on the other.
-                training_frame(rows.filter(f"fold <> '{TEST}'")).sort_values(
-                    [portfolio.entity_key, "batch"], ignore_index=True
-                ),
+                learned,
                 target="target",
                 features=features,
                 roots={feature: [f"{table}.{column}" for table, column in roots[feature]] for feature in features},
@@ -174,6 +186,7 @@ def _training_set(
                 protected=portfolio.protected_columns,
                 post_decision=portfolio.post_decision,
                 max_single_auc=config.max_single_feature_auc,
+                together=back,
             )
         except LeakageError as error:
             yield dg.AssetCheckResult(check_name="no_leakage", passed=False, description=str(error))
@@ -202,11 +215,56 @@ def _training_set(
                     passed=True,
                     description=f"{len(features)} inputs; {alone.index[0]} alone has AUC {alone.iloc[0]:.3f}",
                     metadata={"largest_auc_alone": float(alone.iloc[0])},
-                )
+                ),
+                _kept_back_result(kept, back),
             ],
         )
 
     return training_set
+
+
+def _kept_back(
+    portfolio: Portfolio,
+    learned: pd.DataFrame,
+    applications: duckdb.DuckDBPyRelation,
+    in_the_window: Callable[..., duckdb.DuckDBPyRelation],
+    left_out: Mapping[str, str],
+) -> pd.DataFrame:
+    """The columns that are kept from the models, of the rows that are learned from: numbers of the application table
+    that are known only after the decision, and features left out that alone rank like a leak."""
+    keys = [portfolio.entity_key, "batch"]
+    rows = learned[keys]
+    late = [
+        column
+        for column, kind in zip(applications.columns, applications.types, strict=True)
+        if column in portfolio.post_decision and str(kind).partition("(")[0] in NUMBERS
+    ]
+    if late:
+        numbers = (f"CAST({identifier(name)} AS DOUBLE) AS {identifier(name)}" for name in late)
+        wanted = ", ".join([*map(identifier, keys), *numbers])
+        rows = rows.merge(applications.project(wanted).df(), how="left", on=keys)
+    if left_out:
+        outside = training_frame(in_the_window(*left_out).filter(f"fold <> '{TEST}'")).drop(columns=["target", "fold"])
+        outcome = learned[[*keys, "target"]].merge(outside, how="left", on=keys)
+        bad = outcome["target"].to_numpy(dtype=bool)
+        limit = portfolio.training.max_single_feature_auc
+        leaks = [name for name in left_out if single_feature_auc(outcome[name], bad)[0] > limit]
+        rows = rows.merge(outside[[*keys, *leaks]], how="left", on=keys)
+    return rows.drop(columns=keys)
+
+
+def _kept_back_result(kept: pd.DataFrame, back: Sequence[Combination]) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        check_name=KEPT_BACK,
+        passed=not back,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=(
+            f"{'; '.join(map(str, back))}. Make sure that these inputs are known at the application."
+            if back
+            else f"Of {len(kept.columns)} columns that are kept from the models, the inputs give none back."
+        ),
+        metadata={"kept_back": len(kept.columns), "given_back": len(back)},
+    )
 
 
 def _refuse_features_of_other_sql(

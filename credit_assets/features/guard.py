@@ -56,6 +56,7 @@ def check_inputs(
     protected: Collection[str],
     post_decision: Mapping[str, str],
     max_single_auc: float,
+    together: Sequence[Combination] = (),
 ) -> pd.Series:
     """The AUC that each feature reaches alone, by feature, greatest first; raises LeakageError on any leak.
 
@@ -64,7 +65,9 @@ def check_inputs(
     (`post_decision`: column to why); one whose roots are unknown; a copy of the target, in whatever
     scale, direction or words; and one that alone ranks better than `max_single_auc`. So are two others that do so
     by their sum, difference, ratio or product; and up to three that together give back a feature refused for ranking
-    too well, or for being known only after the decision. `target` is the column of 0/1 outcomes in `training_set`.
+    too well, or for being known only after the decision. `together` are combinations found before that give a column
+    back which is kept from the model: those that rank better than the limit are refused too. `target` is the column of
+    0/1 outcomes in `training_set`.
     """
     findings = [
         finding
@@ -93,7 +96,12 @@ def check_inputs(
     refused = {finding.feature for finding in findings}
     others = training_set[[feature for feature in aucs if feature not in refused]]
     hidden = training_set[[feature for feature in dict.fromkeys(leaks) if feature in aucs]]
-    together = given_back(hidden, others, outcome)
+    together = [
+        found
+        for found in (*together, *given_back(hidden, others, outcome))
+        # To give back what says little of the outcome is no leak: it may be known from the application as well.
+        if max(found.auc, aucs.get(found.gives_back or "", 0.0)) > max_single_auc
+    ]
     named = {frozenset(found.features) for found in together}
     together += [
         found for found in leading_pairs(others, outcome, max_single_auc) if frozenset(found.features) not in named
