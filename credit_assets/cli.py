@@ -34,6 +34,7 @@ from credit_assets.onboarding.new import new as draft
 from credit_assets.portfolio import ConfigError, Portfolio
 from credit_assets.project import AlreadyRunning, Project
 from credit_assets.raw.delivery import BadDelivery, Delivery, Inbox
+from credit_assets.raw.headers import check_files
 from credit_assets.raw.sample import FIRST_APPLICANT, MARKER, SCENARIOS, generate
 from credit_assets.raw.vintages import cut_up
 
@@ -207,8 +208,13 @@ def deliver(
         book = Portfolio.load(project, portfolio)
         by = book.delivery.split_by if batch is None and split_by is None else split_by
         if batch is not None and by is None:
-            done = Inbox(project.inbox).deliver(source, portfolio, batch)
-            console.print(f"{_delivered(done)}: {len(done.files)} files in {done.folder}")
+            unknown: list[str] = []
+            done = Inbox(project.inbox).deliver(
+                source, portfolio, batch, lambda files: unknown.extend(check_files(files, book, source))
+            )
+            console.print(f"{_delivered(done)}: {len(done.files)} files in {done.folder}", soft_wrap=True)
+            if unknown:
+                console.print(f"Not read, as of no table: {', '.join(unknown)}", style="yellow", soft_wrap=True)
         elif by is not None and batch is None:
             _deliver_vintages(project, book, source, by)
         else:

@@ -18,11 +18,11 @@ from credit_assets.cli import app
 from credit_assets.project import Project
 from credit_assets.raw.delivery import Inbox
 from credit_assets.raw.sample import generate
+from credit_assets_tests.raw.test_vintages import CONFIG, CONTRACTS
 from credit_assets_tests.small_project import (
     BATCHES,
     BOOK,
     FEW_FEATURES,
-    configure,
     copy_of,
     inside,
     make_project,
@@ -115,59 +115,75 @@ def test_an_empty_folder_is_refused(project, tmp_path):
     assert "holds no .csv.gz, .csv, .csv.zip, .parquet file" in done.output
 
 
-def test_one_file_is_delivered_as_it_is(project, delivery):
+def test_what_a_run_would_refuse_is_refused_before_it_is_in_the_inbox(project, delivery):
     done = say(project, "deliver", str(delivery / "bureau.csv"), *OF_THE_BOOK, "--batch", "2026-01")
-    assert "home_credit 2026-01 is there: 1 files in" in done.output
-    [file] = (project.inbox / BOOK / "2026-01").iterdir()
-    assert (file.name, file.read_bytes()) == ("bureau.csv", (delivery / "bureau.csv").read_bytes())
+    assert done.exit_code == 1
+    assert "a run would refuse these files.\nTable applications: no file application_train" in done.output
+    assert Inbox(project.inbox).batches(BOOK) == []
 
 
-LOANS = (
-    "Notes offered by us (see below)\nSK_ID_CURR,issue_d\n1,Dec-2010\n2,Jan-2011\n3,Mar-2011\n\nTotal: 3\nTotal: 4\n"
-)
+LOANS = "Notes offered by us (see below)\nid,issue_d\n1,Dec-2010\n2,Jan-2011\n3,Mar-2011\n\nTotal: 3\nTotal: 4\n"
+OF_LOANS = ("--portfolio", "loans")
 
 
 @pytest.fixture
 def dated(project: Project) -> Project:
-    """A book whose bureau files have notes, and are cut by quarter."""
-    notes = {"files": ["LoanStats*"], "notes": ["Notes offered by *", "Total: *"]}
-    configure(project, {"tables": {"bureau": notes}, "delivery": {"every": "quarter"}})
+    """A book of one table, whose files have notes, and are cut by quarter."""
+    config = yaml.safe_load(CONFIG) | {"delivery": {"every": "quarter"}}
+    config["tables"]["applications"]["notes"] = ["Notes offered by *", "Total: *"]
+    project.config("loans").write_text(yaml.safe_dump(config))
+    project.config("loans").with_suffix(".py").write_text(CONTRACTS)
     return project
+
+
+def test_one_file_is_delivered_as_it_is(dated, tmp_path):
+    (tmp_path / "download").mkdir()
+    delivered = tmp_path / "download" / "LoanStats3a.csv"
+    delivered.write_text(LOANS)
+    (tmp_path / "download" / "README.csv").write_text("no data")
+    done = say(dated, "deliver", str(delivered), *OF_LOANS, "--batch", "2026-01")
+    assert "loans 2026-01 is there: 1 files in" in done.output
+    [file] = (dated.inbox / "loans" / "2026-01").iterdir()
+    assert (file.name, file.read_bytes()) == ("LoanStats3a.csv", LOANS.encode())
+    beside = say(dated, "deliver", str(tmp_path / "download"), *OF_LOANS, "--batch", "2026-02")
+    assert "Not read, as of no table: README.csv" in beside.output
 
 
 def test_a_big_file_is_cut_into_batches_and_known_again(dated, tmp_path):
     with zipfile.ZipFile(tmp_path / "LoanStats3a.csv.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("LoanStats3a.csv", LOANS)
     (tmp_path / "LoanStats3a.csv").write_text(LOANS)
-    by_date = (*OF_THE_BOOK, "--split-by", "issue_d")
+    by_date = (*OF_LOANS, "--split-by", "issue_d")
     done = say(dated, "deliver", str(tmp_path / "LoanStats3a.csv.zip"), *by_date)
     assert done.output.splitlines() == [
-        "home_credit 2010-Q4 is there: 1 rows",
-        "home_credit 2011-Q1 is there: 2 rows",
+        "loans 2010-Q4 is there: 1 rows",
+        "loans 2011-Q1 is there: 2 rows",
         "Passed over as no rows: 1 x Notes offered by *",
         "Passed over as no rows: 2 x Total: *",
     ]
     again = say(dated, "deliver", str(tmp_path / "LoanStats3a.csv"), *by_date)
     assert "2010-Q4 was there already: 1 rows" in again.output
     assert "2011-Q1 was there already: 2 rows" in again.output
-    [file] = (dated.inbox / BOOK / "2011-Q1").iterdir()
-    assert gzip.decompress(file.read_bytes()).decode() == "SK_ID_CURR,issue_d\n2,Jan-2011\n3,Mar-2011\n"
+    [file] = (dated.inbox / "loans" / "2011-Q1").iterdir()
+    assert gzip.decompress(file.read_bytes()).decode() == "id,issue_d\n2,Jan-2011\n3,Mar-2011\n"
     assert not list(dated.inbox.rglob(".cutting"))
 
 
 def test_of_a_file_with_a_row_of_no_date_nothing_is_delivered(dated, tmp_path):
     (tmp_path / "LoanStats3a.csv").write_text(LOANS.replace("Mar-2011", "March"))
-    done = say(dated, "deliver", str(tmp_path / "LoanStats3a.csv"), *OF_THE_BOOK, "--split-by", "issue_d")
+    done = say(dated, "deliver", str(tmp_path / "LoanStats3a.csv"), *OF_LOANS, "--split-by", "issue_d")
     assert done.exit_code == 1
     assert "LoanStats3a.csv, row 5, column issue_d: 'March' is no date" in done.output
-    assert Inbox(dated.inbox).batches(BOOK) == []
+    assert Inbox(dated.inbox).batches("loans") == []
 
 
 def test_a_book_may_say_what_its_files_are_cut_by(dated, tmp_path):
-    configure(dated, {"delivery": {"split_by": "issue_d"}})
+    config = yaml.safe_load(dated.config("loans").read_text())
+    dated.config("loans").write_text(yaml.safe_dump(config | {"delivery": {"split_by": "issue_d"}}))
     (tmp_path / "LoanStats3a.csv").write_text(LOANS)
-    assert "2010-Q4 is there" in say(dated, "deliver", str(tmp_path), *OF_THE_BOOK).output
-    assert "2011 is there: 1 files" in say(dated, "deliver", str(tmp_path), *OF_THE_BOOK, "--batch", "2011").output
+    delivered = str(tmp_path / "LoanStats3a.csv")
+    assert "2010-Q4 is there" in say(dated, "deliver", delivered, *OF_LOANS).output
+    assert "2011 is there: 1 files" in say(dated, "deliver", delivered, *OF_LOANS, "--batch", "2011").output
 
 
 @pytest.mark.parametrize("options", [(), ("--batch", "2026-01", "--split-by", "issue_d")])

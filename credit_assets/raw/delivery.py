@@ -17,7 +17,7 @@ import tempfile
 import uuid
 import zipfile
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePath, PurePosixPath
@@ -209,13 +209,16 @@ class Inbox:
         with _locked(self._portfolio(portfolio) / ".remembering"):
             self._remember(portfolio, batch, self._remembered(portfolio, batch) | dict(seen))
 
-    def deliver(self, source: Path, portfolio: str, batch: str) -> Delivery:
+    def deliver(
+        self, source: Path, portfolio: str, batch: str, accept: Callable[[Sequence[Path]], None] = lambda files: None
+    ) -> Delivery:
         """Put a copy of one file, or of the files of a folder or zip archive, in place as the batch, in one rename.
 
         A batch that is there already is replaced, the replaced delivery kept under `.superseded`; the same
         content again changes nothing. A delivery of nothing but outcomes adds them to the batch, beside and
         after those that it has, under the next number (`outcomes.2.csv`); a correction without outcomes keeps
-        those delivered before. A `.csv.zip` is one file, as it is; any other zip archive is what it holds. Raises
+        those delivered before. A `.csv.zip` is one file, as it is; any other zip archive is what it holds. `accept`
+        is called with the files first, and raises BadDelivery where they are to be refused. Raises
         BadDelivery for a bad name, a source without files or with one that is still being copied, or outcomes of a
         batch that does not exist.
         """
@@ -224,7 +227,9 @@ class Inbox:
         home = self._portfolio(portfolio)
         home.mkdir(parents=True, exist_ok=True)
         with unpacked(Path(source), home) as folder:
-            return self._deliver(delivered_files(folder, Path(source)), home, portfolio, batch)
+            files = delivered_files(folder, Path(source))
+            accept(files)
+            return self._deliver(files, home, portfolio, batch)
 
     @contextlib.contextmanager
     def cutting(self, portfolio: str) -> Iterator[Path]:
@@ -353,14 +358,14 @@ def match_files(
         return any(has_name(stem, name) for name in tables[table])
 
     def later(file: Path) -> str | None:
-        return outcomes if _is_outcomes(file) else None
+        return outcomes if is_outcomes(file) else None
 
     found: dict[str, Path] = {}
     companions, unknown = [], []
     for file in files:
         stem = _stem(file)
         owners = [table for table in tables if stem is not None and of_table(stem, table)]
-        if file.name.lower() in COMPANIONS:
+        if is_companion(file):
             companions.append(file)
         elif stem is None or not (table := next(iter(owners), later(file))):
             unknown.append(file)
@@ -399,7 +404,7 @@ def outcomes_order(file: Path) -> tuple[int, int, str]:
     """Sorts files of outcomes from the first word to the last: `outcomes`, then those with a name, by name,
     then those with a number (`outcomes.2`), by number, which are what `Inbox.deliver` adds."""
     stem = _stem(file) or ""
-    rest = stem[len(OUTCOMES) + 1 :] if _is_outcomes(file) else ""
+    rest = stem[len(OUTCOMES) + 1 :] if is_outcomes(file) else ""
     number = int(rest) if rest.isdecimal() else 0
     return (2 if number else 1 if rest else 0), number, stem
 
@@ -423,8 +428,14 @@ def _ending(file: Path) -> str | None:
     return next((ending for ending in ENDINGS if name.endswith(ending)), None)
 
 
-def _is_outcomes(file: Path) -> bool:
+def is_outcomes(file: Path) -> bool:
+    """Whether the file, by its name, holds outcomes that came later than their batch."""
     return _names_outcomes(_stem(file) or "")
+
+
+def is_companion(file: Path) -> bool:
+    """Whether the file says something of the delivery, and holds nothing for a table."""
+    return file.name.lower() in COMPANIONS
 
 
 def _names_outcomes(stem: str) -> bool:
@@ -436,8 +447,8 @@ def _placed(
 ) -> tuple[dict[str, Path], list[Path], bool]:
     """The delivered files by their names in the batch's folder; the files there that stay; whether outcomes
     are all that is delivered, to a batch that is there."""
-    data = [file for file in delivered if file.name.lower() not in COMPANIONS]
-    only_outcomes = all(_is_outcomes(file) for file in data)
+    data = [file for file in delivered if not is_companion(file)]
+    only_outcomes = all(is_outcomes(file) for file in data)
     if not target.is_dir():
         if only_outcomes:
             raise BadDelivery(
@@ -446,9 +457,9 @@ def _placed(
             )
         return {file.name: file for file in delivered}, [], False
     there = _visible_files(target)
-    known = sorted(filter(_is_outcomes, there), key=outcomes_order)
+    known = sorted(filter(is_outcomes, there), key=outcomes_order)
     if not only_outcomes:
-        kept = [] if any(_is_outcomes(file) for file in data) else known
+        kept = [] if any(is_outcomes(file) for file in data) else known
         return {file.name: file for file in delivered}, kept, False
     placed = {file.name: file for file in delivered if file not in data}
     added = sorted(data, key=outcomes_order)
@@ -588,7 +599,7 @@ def delivered_files(source: Path, name: Path | None = None) -> list[Path]:
             f"{', '.join(sorted(writing))} in {shown if source.is_dir() else source.parent} is still being written, "
             "by its name. Wait for it, or remove it."
         )
-    if not any(_stem(file) for file in files if file.name.lower() not in COMPANIONS):
+    if not any(_stem(file) for file in files if not is_companion(file)):
         what = f"{shown} holds no" if source.is_dir() else f"{shown} is no"
         raise BadDelivery(
             f"{what} {', '.join(ENDINGS)} file, so there is nothing to deliver. Save it as CSV or Parquet."

@@ -45,6 +45,7 @@ from credit_assets.raw.lines import (
     EMPTY,
     ROWS,
     CsvFile,
+    columns_of,
     copy_rows,
     field_patterns,
     has_index,
@@ -312,6 +313,17 @@ def ingest(
     )
 
 
+def refuse_header(file: Path, table: str, model: type[Table], notes: Sequence[str], numbered: str | None) -> None:
+    """BadDelivery where the file's beginning shows that it cannot be read as the table: by its name and header, and
+    by the types of a Parquet file."""
+    target = _Target(table, model, column_types(model), {}, numbered=numbered)
+    where = _where(file, target)
+    if file.name.lower().endswith(".parquet"):
+        _look_over_parquet(file, target, where, 0)
+    else:
+        _compare_columns(columns_of(file, where, notes), target, where)
+
+
 # -- looking a file over: what is wrong with all of it ---------------------------------------------
 
 
@@ -325,9 +337,7 @@ def _look_over(
 ) -> _Source:
     """The file's columns and rows, if it can be read as the table; `before` are the files whose rows are numbered
     before its own."""
-    where = f"{file.name} (table {target.name})"
-    if file.stat().st_size == 0:
-        raise BadDelivery(f"{where} is empty: not even a header. Deliver it again.")
+    where = _where(file, target)
     rows_before = sum(source.rows for source in before) if target.numbered else 0
     if file.name.lower().endswith(".parquet"):
         found = _look_over_parquet(file, target, where, rows_before)
@@ -342,6 +352,14 @@ def _look_over(
     copy = workspace.with_suffix(".rows")
     rows, passed_over = copy_rows(source, copy, rows_before + 1)
     return _Copied(source, copy, rows, rows_before, passed_over)
+
+
+def _where(file: Path, target: _Target) -> str:
+    """What messages call the file. BadDelivery where it is empty."""
+    where = f"{file.name} (table {target.name})"
+    if file.stat().st_size == 0:
+        raise BadDelivery(f"{where} is empty: not even a header. Deliver it again.")
+    return where
 
 
 def _refuse_no_index(source: CsvFile, where: str) -> None:

@@ -5,6 +5,7 @@ break between quotes left in its row. What a row means is for `ingest.py` and `v
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import gzip
 import re
@@ -17,6 +18,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 import numpy as np
 import pyarrow as pa
@@ -41,14 +43,15 @@ INDEX_NAMES = {"", "Unnamed: 0"}
 
 @dataclass(frozen=True)
 class CsvFile:
-    """A delivered CSV file, looked over: `plain` is it without compression, `head` its header, which stands on the
-    line `header` (from 1); `lines` are those that follow. `notes` are the patterns of lines that are no rows,
-    `separator` is what stands between two fields. `has_index`: the first column numbers the rows and is none of the
-    table's."""
+    """A delivered CSV file, looked over: `plain` is it without compression, `head` its header, on one line, which
+    begins on the line `begins` of the file (from 1) and ends on the line `header`; `lines` are those that follow.
+    `notes` are the patterns of lines that are no rows, `separator` is what stands between two fields. `has_index`: the
+    first column numbers the rows and is none of the table's."""
 
     file: Path
     plain: Path
     notes: tuple[str, ...]
+    begins: int
     header: int
     head: str
     lines: int
@@ -101,8 +104,9 @@ def look_over(file: Path, where: str, plain: Path, notes: Sequence[str] = (), kn
     """The file's header and lines; `plain` is where to decompress to, `where` what messages call the file, `known` the
     names of the table's columns.
 
-    The header is the first line, of a table with notes the first that is neither a note nor empty. BadDelivery for a
-    file that is cut off or damaged, is no CSV by its name, is not UTF-8, or has no line feeds.
+    The header is the first line, of a table with notes the first that is neither a note nor empty; a line break in the
+    quoted name of a column is a blank. BadDelivery for a file that is cut off or damaged, is no CSV by its name, is
+    not UTF-8, or has no line feeds.
     """
     match file.name.lower().rsplit(".", 2):
         case [*_, "csv", "gz"]:
@@ -113,17 +117,61 @@ def look_over(file: Path, where: str, plain: Path, notes: Sequence[str] = (), kn
             plain = file
         case _:
             raise BadDelivery(f"{where} is no .csv, .csv.gz, .csv.zip or .parquet file.")
-    is_note = _note_test(notes)
     with plain.open("rb") as content:
-        header, first = 1, content.readline(LONGEST)
-        while notes and first and (not first.strip() or is_note(first)):
-            header, first = header + 1, content.readline(LONGEST)
+        begins, header, first = _read_header(content, notes, where)
     lines = _count_lines(plain, header, first, where)
-    head = first.decode("utf-8-sig").rstrip("\r\n")
+    found = CsvFile(file, plain, tuple(notes), begins, header, _head(first, where), lines - header)
+    return replace(found, has_index=has_index(found.columns, known))
+
+
+def columns_of(file: Path, where: str, notes: Sequence[str] = ()) -> list[str]:
+    """The names in the header of a CSV file, of which no more than the beginning is read. BadDelivery as `look_over`
+    raises it, for what the beginning shows."""
+    try:
+        with contextlib.ExitStack() as opened:
+            content: IO[bytes] | gzip.GzipFile
+            if file.name.lower().endswith(".gz"):
+                content = opened.enter_context(gzip.open(file))
+            elif file.name.lower().endswith(".zip"):
+                archive = opened.enter_context(zipfile.ZipFile(file))
+                content = opened.enter_context(archive.open(_only_member(archive, where)))
+            else:
+                content = opened.enter_context(file.open("rb"))
+            _, _, first = _read_header(content, notes, where)
+    except (EOFError, gzip.BadGzipFile, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
+        raise BadDelivery(f"{where} is cut off or damaged ({error}). Deliver it again.") from error
+    try:
+        head = _head(first, where)
+    except UnicodeDecodeError as error:
+        raise BadDelivery(
+            f"{where}: the header is not UTF-8, at {shorten(first.decode('latin-1').strip())!r}. "
+            "Save the file as UTF-8 and deliver it again.",
+            without_values=f"{where}: the header is not UTF-8. Save the file as UTF-8 and deliver it again.",
+        ) from error
+    return next(csv.reader([head], delimiter=separator_of(head)), [])
+
+
+def _read_header(content: IO[bytes] | gzip.GzipFile, notes: Sequence[str], where: str) -> tuple[int, int, bytes]:
+    """The lines that the header begins and ends on, and its bytes."""
+    is_note = _note_test(notes)
+    begins, first = 1, content.readline(LONGEST)
+    if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise BadDelivery(f"{where} is in UTF-16. Save the file as UTF-8 and deliver it again.")
+    while notes and first and (not first.strip() or is_note(first)):
+        begins, first = begins + 1, content.readline(LONGEST)
+    # A name between quotes may go on in the next lines; of quotes that never pair up, the line alone is the header.
+    end, whole = begins, first
+    while whole.count(b'"') % 2 and len(whole) < LONGEST and (following := content.readline(LONGEST)):
+        end, whole = end + 1, whole + following
+    return (begins, begins, first) if whole.count(b'"') % 2 else (begins, end, whole)
+
+
+def _head(first: bytes, where: str) -> str:
+    """The header on one line."""
+    head = re.sub(r"\r?\n", " ", first.decode("utf-8-sig").rstrip("\r\n"))
     if "\r" in head:
         raise BadDelivery(f"{where} ends its lines with a carriage return alone; save it with line feeds.")
-    found = CsvFile(file, plain, tuple(notes), header, head, lines - header)
-    return replace(found, has_index=has_index(found.columns, known))
+    return head
 
 
 def rows_of(source: CsvFile, passed_over: Counter[str] | None = None) -> Iterator[pa.RecordBatch]:
@@ -235,7 +283,9 @@ def _kept(
     begins: np.ndarray, text: pa.StringArray, source: CsvFile, tests: _LineTests, passed_over: Counter[str] | None
 ) -> np.ndarray:
     """Which lines are rows: also those that read like a note and fill more than the first field of a row."""
-    kept = pc.not_equal(pc.binary_length(text), 0).to_numpy(zero_copy_only=False) & (begins != source.header)
+    kept = pc.not_equal(pc.binary_length(text), 0).to_numpy(zero_copy_only=False) & (
+        (begins < source.begins) | (begins > source.header)
+    )
     empty = pc.match_substring_regex(text, _empty_row(source)).to_numpy(zero_copy_only=False) & kept
     kept &= ~empty
     if passed_over is not None and empty.any():
@@ -307,24 +357,27 @@ def _unzip(file: Path, plain: Path, where: str) -> None:
     """The archive's one file, whatever its name and path in there."""
     try:
         with zipfile.ZipFile(file) as archive:
-            members = [m for m in archive.infolist() if not m.is_dir() and not is_hidden(PurePosixPath(m.filename))]
-            if len(members) != 1:
-                raise BadDelivery(
-                    f"{where} holds {len(members)} files; a .csv.zip holds one. Unpack it, and deliver its files."
-                )
-            if members[0].flag_bits & 1:
-                raise BadDelivery(f"{where} is protected by a password. Unpack it yourself, and deliver the file.")
+            member = _only_member(archive, where)
             free = shutil.disk_usage(plain.parent).free
-            if members[0].file_size > free:
+            if member.file_size > free:
                 raise BadDelivery(
-                    f"{where} holds {members[0].file_size / 1e9:,.1f} GB, and {free / 1e9:,.1f} GB are free on the "
+                    f"{where} holds {member.file_size / 1e9:,.1f} GB, and {free / 1e9:,.1f} GB are free on the "
                     f"disk of {plain.parent}. Make room, or deliver the file in parts."
                 )
-            with archive.open(members[0]) as compressed, plain.open("wb") as writing:
+            with archive.open(member) as compressed, plain.open("wb") as writing:
                 shutil.copyfileobj(compressed, writing, BLOCK)
     # A NotImplementedError, which is a RuntimeError, is a compression that is not known here.
     except (EOFError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
         raise BadDelivery(f"{where} is cut off or damaged ({error}). Deliver it again.") from error
+
+
+def _only_member(archive: zipfile.ZipFile, where: str) -> zipfile.ZipInfo:
+    members = [m for m in archive.infolist() if not m.is_dir() and not is_hidden(PurePosixPath(m.filename))]
+    if len(members) != 1:
+        raise BadDelivery(
+            f"{where} holds {len(members)} files; a .csv.zip holds one. Unpack it, and deliver its files."
+        )
+    return members[0]
 
 
 def _count_lines(plain: Path, header: int, first: bytes, where: str) -> int:

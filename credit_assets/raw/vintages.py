@@ -25,6 +25,7 @@ from credit_assets.lake.tables import sql_text
 from credit_assets.portfolio import Portfolio
 from credit_assets.raw.dates import EXAMPLES, FORMATS, Disagreement, Reading, reading_of
 from credit_assets.raw.delivery import ENDINGS, BadDelivery, Inbox, delivered_files, match_files, unpacked
+from credit_assets.raw.headers import check_files
 from credit_assets.raw.lines import CsvFile, as_bytes, field_patterns, look_over, rows_of
 
 Every = Literal["month", "quarter", "year"]
@@ -84,13 +85,15 @@ def cut_up(source: Path, portfolio: Portfolio, column: str, inbox: Inbox) -> Ite
     """
     with inbox.cutting(portfolio.name) as workspace, unpacked(source, workspace) as folder:
         stems = {table: config.files for table, config in portfolio.tables.items()}
-        matched = match_files(delivered_files(folder, source), stems, stems, portfolio.outcomes_table, source)
+        delivered = delivered_files(folder, source)
+        matched = match_files(delivered, stems, stems, portfolio.outcomes_table, source)
         if strangers := [file.name for file in matched.unknown if file.name.lower().endswith(ENDINGS)]:
             known = ", ".join(stem for names in stems.values() for stem in names)
             raise BadDelivery(
                 f"{', '.join(strangers)} belongs to no table of {portfolio.name}, whose files are called {known}. "
                 "Rename it, or add its name to `files:` of its table in the portfolio's configuration."
             )
+        check_files(delivered, portfolio, source, whole=False)
         notes = {file: portfolio.tables[table].notes for table, files in matched.tables.items() for file in files}
         parts = workspace / "parts"
         parts.mkdir()

@@ -45,7 +45,9 @@ class Loan(Table):
     """A loan."""
 
     id: str = pa.Field(unique=True, description="its number")
-    bad: float = pa.Field(nullable=True, description="whether it went bad")
+    issue_d: str = pa.Field(description="when it was given")
+    bad: float | None = pa.Field(nullable=True, description="whether it went bad")
+    note: str | None = pa.Field(nullable=True, description="anything")
 
 
 TABLES = {"applications": Loan}
@@ -200,7 +202,7 @@ def test_the_files_of_a_folder_are_cut_together(tmp_path: Path, book: Portfolio,
     folder = tmp_path / "download"
     folder.mkdir()
     (folder / "LoanStats3a.csv").write_text(f"{HEAD}1,Dec-2010,\n2,Jan-2011,\nTotal: 2\n")
-    (folder / "LoanStats3b.csv").write_text("issue_d,id,more\nJan-2011,3,x\n")
+    (folder / "LoanStats3b.csv").write_text("issue_d,id,bad\nJan-2011,3,1\n")
     (folder / "README.txt").write_text("not data")
     with cut_up(folder, book, "issue_d", inbox) as parts:
         told = [(part.batch, part.rows, [file.name for file in files(part)]) for part in parts.vintages]
