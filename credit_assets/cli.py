@@ -165,6 +165,11 @@ def new(
         console.print("\nTo confirm: make each line right, then delete its mark.")
         for finding in drafted.to_confirm:
             console.print(f"  {finding}", markup=False, soft_wrap=True)
+        if drafted.to_write:
+            first, *others = drafted.to_write
+            more = f" (and {len(others)} more)" if others else ""
+            console.print(f"\nTo write: texts that a declined applicant may be given as a reason{more}.")
+            console.print(f"  {first}", markup=False, soft_wrap=True)
         console.print(f"\nNext:\n  credit-assets check {name}", soft_wrap=True)
         # Child tables hold no date of the decision to be cut by.
         alone = not drafted.book.children
@@ -178,19 +183,24 @@ def new(
 def check(name: Annotated[str, typer.Argument(help="The portfolio: a file in configs/.")]) -> None:
     """Tell all that is wrong with a portfolio, by file and line, before anything of it runs."""
     with in_project() as project:
-        looked_over = look_over(project, name)
-        for finding in looked_over.findings:
+        checked = look_over(project, name)
+        for finding in checked.findings:
             style = "red" if finding.error else "yellow"
             console.print(str(finding), style=style, markup=False, soft_wrap=True)
-        errors = [finding for finding in looked_over.findings if finding.error]
-        if errors:
-            _stop(f"{len(errors)} to mend before {name} can run.")
-        guesses = len(looked_over.findings)
-        console.print(
-            f"configs/{name}.yaml, sql/{name}: {looked_over.features} features, ready"
-            + (f"; {guesses} guesses are not confirmed: make each right, then delete its mark" if guesses else ""),
-            soft_wrap=True,
+        if checked.errors:
+            _stop(f"{len(checked.errors)} to mend before {name} can run.")
+        guesses = (
+            f"; {len(checked.guesses)} guesses are not confirmed: make each right, then delete its mark"
+            if checked.guesses
+            else ""
         )
+        book = f"configs/{name}.yaml, sql/{name}: {checked.features} features"
+        if checked.ready:
+            console.print(f"{book}, ready{guesses}", soft_wrap=True)
+        else:
+            effect = "no scores are given until they are written" if checked.withheld else "a trial run can be made"
+            texts = f"{len(checked.drafts)} text{'s' if len(checked.drafts) > 1 else ''}"
+            _stop(f"{book}, not ready: {texts} for declined applicants to write ({effect}){guesses}")
 
 
 @app.command()

@@ -31,11 +31,12 @@ def build(name: str, project: Project | None = None) -> dg.Definitions:
     queries = load(project.sql(name), portfolio.models)
     schemas = {table: column_types(model) for table, model in portfolio.models.items()}
     origins = lineage(queries, schemas)
-    texts = reason_texts(queries, raw_lineage(lineage(queries, schemas, of_rows=False))["features"])
+    values, roots = raw_lineage(lineage(queries, schemas, of_rows=False)), raw_lineage(origins)
+    texts = reason_texts(queries, values["features"], roots["features"])
     made = jobs(portfolio)
     assets = [
         *raw.assets(portfolio, project),
-        *features.assets(portfolio, queries, origins, raw_lineage(origins)),
+        *features.assets(portfolio, queries, origins, roots),
         *models.assets(portfolio, project, queries["features"]),
         *evaluation.assets(portfolio, project),
         *fairness.assets(portfolio, project),

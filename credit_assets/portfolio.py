@@ -27,6 +27,7 @@ from pydantic import (
 from credit_assets.automation.config import AutomationConfig
 from credit_assets.automation.notifications import AlertsConfig
 from credit_assets.evaluation.config import EvaluationConfig
+from credit_assets.explanations.config import ReasonsConfig
 from credit_assets.fairness.attributes import ProtectedAttribute
 from credit_assets.fairness.audit import FairnessConfig
 from credit_assets.features.target import Target
@@ -130,6 +131,7 @@ class Portfolio(BaseModel):
     fairness: FairnessConfig = FairnessConfig()
     scorecard: ScorecardConfig = ScorecardConfig()
     policy: PolicyConfig
+    reasons: ReasonsConfig = ReasonsConfig()
     drift: DriftConfig = DriftConfig.model_validate({})
     performance: PerformanceConfig = PerformanceConfig()
     automation: AutomationConfig = AutomationConfig()

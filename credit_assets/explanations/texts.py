@@ -24,13 +24,20 @@ class ReasonTexts:
     """What the reasons of a portfolio may say.
 
     `descriptions` and `families` have every feature; `missing` those whose comment has a message for a missing
-    value; `histories` the files with a message for an applicant without a row, by name.
+    value; `histories` the files with a message for an applicant without a row, by name. `drafts` says why a text is
+    not confirmed, by feature, or by the file's name of a message for an applicant without a row.
     """
 
     descriptions: Mapping[str, str]
     families: Mapping[str, str]
     missing: Mapping[str, str] = field(default_factory=dict)
     histories: Mapping[str, History] = field(default_factory=dict)
+    drafts: Mapping[str, str] = field(default_factory=dict)
+
+    def drafts_of(self, features: Collection[str]) -> dict[str, str]:
+        """The drafts that applicants judged on these features may be given."""
+        files = {file for file, history in self.histories.items() if not set(history.features).isdisjoint(features)}
+        return {name: why for name, why in self.drafts.items() if name in files or name in features}
 
     def missing_text(self, feature: str) -> str:
         """The message for a missing value: the feature's own, or its description with what is certain.
@@ -48,8 +55,13 @@ class ReasonTexts:
         return f"{self.descriptions[feature]}: not recognised"
 
 
-def reason_texts(queries: Mapping[str, FeatureQuery], values: Mapping[str, Sequence[Origin]]) -> ReasonTexts:
-    """The texts of all features; `values` has the raw columns in each one's expression (`lineage` without rows)."""
+def reason_texts(
+    queries: Mapping[str, FeatureQuery],
+    values: Mapping[str, Sequence[Origin]],
+    roots: Mapping[str, Sequence[Origin]],
+) -> ReasonTexts:
+    """The texts of all features. `values` has the raw columns in each one's expression (`lineage` without rows),
+    `roots` all raw columns behind it."""
     query = queries["features"]
     histories: dict[str, list[str]] = {}
     for feature, file in query.row_of.items():
@@ -59,6 +71,7 @@ def reason_texts(queries: Mapping[str, FeatureQuery], values: Mapping[str, Seque
         families=families(query.words, query.families, values),
         missing=query.missing,
         histories={file: History(queries[file].no_row, tuple(made)) for file, made in histories.items()},
+        drafts=_drafts(queries, roots),
     )
 
 
@@ -85,20 +98,25 @@ def families(
     return found
 
 
-def unconfirmed(
-    query: FeatureQuery, roots: Mapping[str, Sequence[Origin]], features: Collection[str]
-) -> dict[str, str]:
-    """The features, of those given, whose texts are drafts, each with the reason: a column's name stands in a text, or
-    the feature is marked as a guess. `roots` has the raw columns behind each feature."""
-    found: dict[str, str] = {}
-    for feature in features:
-        text = "; ".join(filter(None, (query.words[feature], query.missing.get(feature))))
-        names = dict.fromkeys([*(column for _, column in roots[feature]), feature])
-        if feature in query.guesses:
-            found[feature] = f"is marked as a guess ({query.guesses[feature]})"
-        elif name := next((name for name in names if _holds(text, name)), None):
-            found[feature] = f"holds the column name {name}"
+def _drafts(queries: Mapping[str, FeatureQuery], roots: Mapping[str, Sequence[Origin]]) -> dict[str, str]:
+    """Why texts are drafts: the name of a column or table stands in them, or they are marked as a guess."""
+    query, found = queries["features"], {}
+    for feature, description in query.words.items():
+        texts = (description, query.missing.get(feature, ""))
+        names = [*(column for _, column in roots[feature]), feature]
+        if why := _draft(texts, names, query.guesses.get(feature, ""), "column"):
+            found[feature] = why
+    for file in sorted(set(query.row_of.values())):
+        if why := _draft([queries[file].no_row], queries[file].inputs, queries[file].no_row_guess, "table"):
+            found[file] = why
     return found
+
+
+def _draft(texts: Sequence[str], names: Sequence[str], guess: str, kind: str) -> str:
+    if guess:
+        return f"is marked as a guess ({guess})"
+    held = next((name for name in names if any(_holds(text, name) for text in texts)), None)
+    return f"holds the {kind} name {held}" if held else ""
 
 
 def _holds(text: str, name: str) -> bool:

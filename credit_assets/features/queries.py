@@ -8,7 +8,7 @@ import difflib
 import hashlib
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -31,7 +31,7 @@ UNREPEATABLE = {
 }
 
 MARK = "CONFIRM"
-"""Marks a guess that a person has yet to confirm: `CONFIRM: why`, at the end of a line or on a line above it."""
+"""Marks a guess that a person has yet to confirm: `CONFIRM: why`. At the end of a feature's line, its texts are one."""
 
 MARK_PATTERN = rf"(?:--|#|;)?\s*\b{MARK}\s*:"
 
@@ -102,8 +102,9 @@ class FeatureQuery:
 
     Every other column has a comment behind it on its line, of which `words` is the description, in order. Where
     they are written, `missing` has the message for a missing value, `families` the family, and `guesses` why the
-    column is marked as a guess. `no_row` is the file's message for an applicant without a row in it, and
-    `row_of` the file that a column was taken from by a star, where that file has such a message.
+    column is marked as a guess. `no_row` is the file's message for an applicant without a row in it, with its
+    own `no_row_guess`, and `row_of` the file that a column was taken from by a star, where that file has such a
+    message. `lines` has the line of each column that is written in the file itself, the key's included.
     """
 
     name: str
@@ -116,7 +117,9 @@ class FeatureQuery:
     families: dict[str, str] = field(default_factory=dict)
     guesses: dict[str, str] = field(default_factory=dict)
     no_row: str = ""
+    no_row_guess: str = ""
     row_of: dict[str, str] = field(default_factory=dict)
+    lines: dict[str, int] = field(default_factory=dict)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -244,9 +247,10 @@ class _File:
 
     def query(self, queries: Mapping[str, FeatureQuery]) -> FeatureQuery:
         """The file as a query, given the queries it reads."""
-        description, no_row = self._opening()
+        description, no_row, no_row_guess = self._opening()
         outputs = list(self._outputs(queries))
         key = outputs[0][0]
+        starred = {id(node) for node in self.select.expressions if node.is_star}
         comments: dict[str, FeatureComment] = {}
         row_of: dict[str, str] = {}
         names: set[str] = {key.lower()}
@@ -279,52 +283,51 @@ class _File:
             families={name: comment.family for name, comment in comments.items() if comment.family},
             guesses={name: comment.guess for name, comment in comments.items() if comment.guess},
             no_row=no_row,
+            no_row_guess=no_row_guess,
             row_of=row_of,
+            lines={name: _line(node) for name, _, _, node in outputs if id(node) not in starred},
         )
 
-    def _opening(self) -> tuple[str, str]:
-        """The description in the comment that the file opens with, and its message for an applicant without a row."""
-        opening, no_row = [], ""
+    def _opening(self) -> tuple[str, str, str]:
+        """The description in the comment that the file opens with, its message for an applicant without a row, and why
+        this message is marked as a guess."""
+        opening, no_row, guess = [], "", ""
         for line in self.lines:
             if not line.startswith("--"):
                 break
             text = line.removeprefix("--").strip()
             if not text.lower().startswith(NO_ROW):
                 opening.append(text)
-            elif no_row or not (no_row := text[len(NO_ROW) :].strip()):
+            elif no_row or not (no_row := re.split(MARK_PATTERN, text[len(NO_ROW) :])[0].strip()):
                 raise self.error(f"`{NO_ROW}` must stand once in the opening comment, with a message on its line")
+            else:
+                guess = FeatureComment.parse_mark(text)
         if not opening:
             raise self.error("opens without a comment saying what it holds")
-        return " ".join(opening), no_row
+        return " ".join(opening), no_row, guess
 
     def _outputs(self, queries: Mapping[str, FeatureQuery]) -> Iterator[tuple[str, FeatureComment, str, exp.Expr]]:
         """Name, comment, file whose row it needs (see `row_of`) and node of each output column, those behind a star
         included."""
         sources = traverse_scope(self.select)[-1].sources
-        above = 0
         for projection in self.select.expressions:
             if projection.is_star:
                 yield from self._starred(projection, sources, queries)
-                above = _line(projection)
                 continue
             name = projection.this if isinstance(projection, exp.Column) else projection.args.get("alias")
             if not isinstance(name, exp.Identifier):
                 raise self.error(f"{_text(projection)} has no name: add `as name`", projection)
             if isinstance(projection, exp.Alias) and not re.search(r"\bas\s*$", self.sql[: name.meta["start"]], re.I):
                 raise self.error(f"{_text(projection)}: write `as` before the name, or the comma that is missing", name)
-            yield name.name, self._comment(name, above or _line(name) - 1), "", name
-            above = _line(name)
+            yield name.name, self._comment(name), "", name
 
-    def _comment(self, name: exp.Identifier, above: int) -> FeatureComment:
-        """What stands behind a column; marks between it and line `above`, of the column before it, are its own."""
+    def _comment(self, name: exp.Identifier) -> FeatureComment:
+        """What stands behind a column on its line."""
         rest = self.sql[self.line_ends[_line(name)] + 1 :].split("\n", 1)[0].strip()
         try:
-            comment = FeatureComment.parse(rest.removeprefix("--").strip())
+            return FeatureComment.parse(rest.removeprefix("--").strip())
         except ValueError as error:
             raise self.comment_error(f"the comment of column {name.name}: {error}", name) from error
-        guesses = [comment.guess] if comment.guess else []
-        guesses += filter(None, map(FeatureComment.parse_mark, self.lines[above : _line(name) - 1]))
-        return replace(comment, guess="; ".join(guesses))
 
     def _starred(
         self,

@@ -21,10 +21,12 @@ import pandas as pd
 import yaml
 from pydantic import ValidationError
 
+from credit_assets.explanations.texts import reason_texts
 from credit_assets.features.contract import FeatureError, check_encodings, feature_contracts, training_set_contract
 from credit_assets.features.guard import LeakageError, check_inputs, made_from
 from credit_assets.features.queries import (
     MARK,
+    NO_ROW,
     FeatureCommentError,
     FeatureQuery,
     FeatureQueryError,
@@ -53,12 +55,14 @@ TO_MEND = "Guard the expression (nullif for a divisor, a wider type), or narrow 
 
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong on a line, or (`error` is False) what a person has yet to look at. Reads `file:line: words`."""
+    """What is wrong on a line, or (`error` is False) what a person has yet to confirm: a guess or, where `draft`, a
+    text that a declined applicant would be given as a reason. Reads `file:line: words`."""
 
     file: str
     line: int
     words: str
     error: bool = True
+    draft: bool = False
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}: {self.words}"
@@ -66,22 +70,37 @@ class Finding:
 
 @dataclass(frozen=True)
 class Checked:
-    """All findings, errors first, and the number of features that the portfolio has (0 where they cannot be told)."""
+    """All findings, errors first, then draft texts, and the number of features that the portfolio has (0 where it is
+    not known). `withheld`: no scores are given while texts are drafts."""
 
     findings: tuple[Finding, ...]
     features: int
+    withheld: bool = False
+
+    @property
+    def errors(self) -> list[Finding]:
+        return [finding for finding in self.findings if finding.error]
+
+    @property
+    def drafts(self) -> list[Finding]:
+        return [finding for finding in self.findings if finding.draft]
+
+    @property
+    def guesses(self) -> list[Finding]:
+        return [finding for finding in self.findings if not finding.error and not finding.draft]
 
     @property
     def ready(self) -> bool:
-        return not any(finding.error for finding in self.findings)
+        """Whether nothing is wrong and no draft text can reach an applicant."""
+        return not self.errors and not self.drafts
 
 
 def check(project: Project, name: str) -> Checked:
     """Everything that can be found wrong with the portfolio without data, and every guess not confirmed."""
     looked = _Look(project, name)
     features = looked.at_everything()
-    found = sorted(set(looked.findings), key=lambda f: (not f.error, f.file, f.line, f.words))
-    return Checked(tuple(found), features)
+    found = sorted(set(looked.findings), key=lambda f: (not f.error, not f.draft, f.file, f.line, f.words))
+    return Checked(tuple(found), features, looked.withheld)
 
 
 class _Look:
@@ -90,6 +109,7 @@ class _Look:
         self.config, self.sql = project.config(name), project.sql(name)
         self.findings: list[Finding] = []
         self.root: yaml.Node | None = None
+        self.withheld = False
 
     def add(self, file: Path, line: int, words: str) -> None:
         self.findings.append(Finding(str(file.relative_to(self.project.root)), line, _sentence(words)))
@@ -307,6 +327,11 @@ class _Look:
             training_set_contract(query, model, portfolio.entity_key, left_out)
         except FeatureError as error:
             self.add(self.config, line_of(self.root, ["left_out"]), str(error))
+        values = raw_lineage(lineage(queries, schemas, of_rows=False))["features"]
+        texts = reason_texts(queries, values, roots)
+        for name, why in texts.drafts_of(learned).items():
+            self.draft(queries, name, why)
+        self.withheld = portfolio.reasons.unconfirmed == "block"
         for feature in portfolio.training.encodings:
             try:
                 check_encodings(model, [feature])
@@ -401,15 +426,25 @@ class _Look:
             for finding in error.findings:
                 yield finding.feature, finding.reason
 
+    def draft(self, queries: Mapping[str, FeatureQuery], name: str, why: str) -> None:
+        """Report the text of a feature as a draft, or of a file for applicants without a row in it; a mark on its line
+        is not counted as a guess as well."""
+        if name in queries:
+            file, of = self.sql / f"{name}.sql", f"the message of {name} for an applicant without a row"
+            lines = file.read_text(encoding="utf-8").splitlines()
+            line = next(n for n, text in enumerate(lines, start=1) if NO_ROW in text.lower())
+        else:
+            (file, line), of = self.written(queries, name), f"the text of {name}"
+        place = str(file.relative_to(self.project.root))
+        self.findings = [f for f in self.findings if f.error or (f.file, f.line) != (place, line)]
+        mend = ", then delete its mark" if "marked as a guess" in why else ""
+        words = f"{of} {why}. Write what a declined applicant can read{mend}"
+        self.findings.append(Finding(place, line, _sentence(words), error=False, draft=True))
+
     def written(self, queries: Mapping[str, FeatureQuery], feature: str) -> tuple[Path, int]:
-        """Where a feature is written: in the first file that has it."""
-        name = next(name for name, query in queries.items() if feature in query.words)
-        file = self.sql / f"{name}.sql"
-        words = queries[name].words[feature]
-        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
-            if line.rstrip().endswith(words) and re.search(rf"\b{re.escape(feature)}\b", line):
-                return file, number
-        return file, 1
+        """Where a feature is written."""
+        name = next(name for name, query in queries.items() if feature in query.lines)
+        return self.sql / f"{name}.sql", queries[name].lines[feature]
 
 
 def _for_row(values: str) -> str:

@@ -29,10 +29,12 @@ MEMORY = "1GB"
 
 @dataclass(frozen=True)
 class Drafted:
-    """The files written, the lines to confirm, what was guessed, and how many features there are."""
+    """The files written, the lines to confirm, the texts for declined applicants to write, what was guessed, and how
+    many features there are."""
 
     files: tuple[Path, ...]
     to_confirm: tuple[Finding, ...]
+    to_write: tuple[Finding, ...]
     book: Book
     features: int
 
@@ -66,7 +68,7 @@ def new(
         with_entry = listed(entry.read_text(encoding="utf-8"), name)
         checked = _tried_out(Project(workspace / "tried"), project, name, {**texts, entry: with_entry})
     _write(texts, entry, with_entry)
-    return Drafted(tuple(texts), checked.findings, book, checked.features)
+    return Drafted(tuple(texts), tuple(checked.guesses), tuple(checked.drafts), book, checked.features)
 
 
 def listed(workspace: str, name: str) -> str:
@@ -128,8 +130,8 @@ def _tried_out(tried: Project, project: Project, name: str, texts: Mapping[Path,
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
     checked = check(tried, name)
-    if not checked.ready:
-        told = "\n".join(str(finding) for finding in checked.findings if finding.error)
+    if checked.errors:
+        told = "\n".join(map(str, checked.errors))
         raise RuntimeError(f"The draft of {name} is not whole, which is a defect of `new`:\n{told}")
     return checked
 

@@ -145,6 +145,13 @@ def assets(portfolio: Portfolio, project: Project, texts: ReasonTexts) -> list[d
                 blocking=True,
                 description="The version that scored the batch is the one that its features were checked against.",
             ),
+            dg.AssetCheckSpec(
+                "reasons_confirmed",
+                asset=dg.AssetKey([name, "scores"]),
+                description="No text that a declined applicant may be given as a reason is a draft: none holds a "
+                "column's name or is marked as a guess. With `reasons: {unconfirmed: block}` no scores are given "
+                "while one is.",
+            ),
         ],
     )
     def scores(
@@ -159,6 +166,11 @@ def assets(portfolio: Portfolio, project: Project, texts: ReasonTexts) -> list[d
             model, version = registry.load(uri, name, checked)
         except registry.RegistryError as error:
             raise dg.Failure(str(error), allow_retries=False) from error
+        drafts = texts.drafts_of(model.features)
+        if drafts and portfolio.reasons.unconfirmed == "block":
+            raise dg.Failure(
+                f"Scores are withheld (`reasons: {{unconfirmed: block}}`): {_drafts_told(drafts)}", allow_retries=False
+            )
         # Whether an applicant has a row in a history shows in all of its features, if the batch has them.
         beside = {column for history in texts.histories.values() for column in history.features}
         wanted = [portfolio.entity_key, *model.features]
@@ -201,6 +213,7 @@ def assets(portfolio: Portfolio, project: Project, texts: ReasonTexts) -> list[d
             check_results=[
                 _complete(delivered, decided),
                 _as_checked(int(version.version), _version_of(_drift_of_batch(context, lake))),
+                _confirmed(drafts, len(model.features)),
             ],
         )
 
@@ -266,6 +279,26 @@ def _complete(delivered: Mapping[str, np.ndarray], decided: pd.DataFrame) -> dg.
         description=f"{len(applicants)} applicants delivered, {len(scored)} scored",
         metadata={"delivered": len(applicants), "scored": len(scored)},
     )
+
+
+def _confirmed(drafts: Mapping[str, str], features: int) -> dg.AssetCheckResult:
+    """Whether no text of the model's features is a draft."""
+    return dg.AssetCheckResult(
+        check_name="reasons_confirmed",
+        passed=not drafts,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=_drafts_told(drafts) if drafts else f"The texts of all {features} features are confirmed.",
+        metadata={
+            "drafts": len(drafts),
+            "to_write": frame_table(pd.DataFrame(drafts.items(), columns=["feature", "why"], dtype=str)),
+        },
+    )
+
+
+def _drafts_told(drafts: Mapping[str, str]) -> str:
+    (name, why), others = next(iter(drafts.items())), len(drafts) - 1
+    more = {0: "", 1: "; 1 other text is a draft too"}.get(others, f"; {others} other texts are drafts too")
+    return f"The text of {name} {why}{more}. `credit-assets check` lists what to write."
 
 
 def _as_checked(scored: int, checked: int) -> dg.AssetCheckResult:

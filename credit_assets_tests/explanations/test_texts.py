@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from credit_assets.explanations.texts import History, families, reason_texts, unconfirmed
+from credit_assets.explanations.texts import History, ReasonTexts, families, reason_texts
 from credit_assets.features.queries import lineage, load, raw_lineage
 
 RAW = {
@@ -45,6 +45,12 @@ left join loan_features as loans using (ID)
 """
 
 
+def texts_of(folder: Path) -> ReasonTexts:
+    queries = load(folder, RAW)
+    values, roots = (raw_lineage(lineage(queries, RAW, of_rows)) for of_rows in (False, True))
+    return reason_texts(queries, values["features"], roots["features"])
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "features.sql").write_text(FEATURES)
@@ -53,8 +59,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_families_are_named_or_the_same_raw_columns_and_a_composite_joins_nobody_else(folder: Path) -> None:
-    queries = load(folder, RAW)
-    texts = reason_texts(queries, raw_lineage(lineage(queries, RAW, of_rows=False))["features"])
+    texts = texts_of(folder)
 
     assert texts.families == {
         "income": "people.INCOME",
@@ -103,7 +108,7 @@ def test_a_chain_of_composites_stays_apart() -> None:
         ("DebtRatio as debt_share, -- the debt_share", "holds the column name debt_share"),
         ("INCOME as income, -- Income (INCOME)", "holds the column name INCOME"),
         ("INCOME as income, -- income -- CONFIRM: by its name", "is marked as a guess (by its name)"),
-        ("-- CONFIRM: 9 stands for none\n    INCOME as income, -- income", "is marked as a guess (9 stands for none)"),
+        ("-- CONFIRM: 9 stands for none\n    INCOME as income, -- income", None),
         ("INCOME as income, -- INCOME as stated", None),
         ("INCOME as income, -- income (monthly)", None),
         ("DebtRatio as debt, -- debt ratio", None),
@@ -113,9 +118,30 @@ def test_a_chain_of_composites_stays_apart() -> None:
 )
 def test_a_text_with_a_column_s_name_or_a_guess_is_a_draft(tmp_path: Path, sql: str, why: str | None) -> None:
     (tmp_path / "features.sql").write_text(f"-- A.\nselect\n    ID,\n    {sql}\n    JOB as job -- job\nfrom people\n")
-    queries = load(tmp_path, RAW)
-    query, roots = queries["features"], raw_lineage(lineage(queries, RAW))["features"]
+    texts = texts_of(tmp_path)
 
-    [feature, _] = query.words
-    assert unconfirmed(query, roots, query.words) == ({feature: why} if why else {})
-    assert unconfirmed(query, roots, ["job"]) == {}
+    [feature, _] = texts.descriptions
+    assert texts.drafts == ({feature: why} if why else {})
+    assert texts.drafts_of([feature]) == texts.drafts and texts.drafts_of(["job"]) == {}
+
+
+@pytest.mark.parametrize(
+    ("message", "why"),
+    [
+        ("no earlier loan -- CONFIRM: no rows", "is marked as a guess (no rows)"),
+        ("no row in old_loans", "holds the table name old_loans"),
+        ("no row in (loans)", None),
+    ],
+)
+def test_a_message_for_no_row_may_be_a_draft_too(tmp_path: Path, message: str, why: str | None) -> None:
+    tables = RAW | {"old_loans": RAW["loans"]}
+    sql = LOANS.replace("no earlier loan from us", message).replace("from loans", "from old_loans")
+    (tmp_path / "loan_features.sql").write_text(sql)
+    (tmp_path / "features.sql").write_text(FEATURES)
+    queries = load(tmp_path, tables)
+    roots = raw_lineage(lineage(queries, tables))["features"]
+    texts = reason_texts(queries, roots, roots)
+
+    assert texts.drafts == ({"loan_features": why} if why else {})
+    assert texts.drafts_of(["loan_max"]) == texts.drafts and texts.drafts_of(["income"]) == {}
+    assert texts.histories["loan_features"].message == message.split(" -- ")[0]

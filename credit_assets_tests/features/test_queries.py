@@ -124,7 +124,9 @@ def test_a_comment_that_is_written_is_read_back(description: str, missing: str, 
 def test_clauses_and_guesses_are_kept_by_column_and_go_through_a_star(tmp_path: Path) -> None:
     sums = LOAN_SUMS.replace("-- one row each.", "-- if no row: No earlier loan\n-- one row each.")
     sums = sums.replace("total of all loans", "total of all loans; if missing: no amount known; family: loans")
-    sums = sums.replace("    count(*)", "    -- CONFIRM: Y stands for open\n    count(*)")
+    sums = sums.replace("number of open loans", "number of open loans -- CONFIRM: Y stands for open")
+    # of the value, not of the text
+    sums = sums.replace("    sum(AMOUNT)", "    -- CONFIRM: 0 is an amount\n    sum(AMOUNT)")
     queries = load(write(tmp_path, features=JOINED, loan_sums=sums), RAW)
 
     for query in queries.values():

@@ -309,6 +309,70 @@ def test_guesses_that_nobody_confirmed_are_told_and_do_not_stop(looked):
     assert found.ready and found.features == 4
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            (SQL, "-- amount lent", "-- Amount (amount)"),
+            f"{SQL}:4: the text of amount holds the column name amount. Write what a declined applicant can read.",
+        ),
+        (
+            (SQL, "amount, -- amount lent", "amount as amount_lent, -- the amount_lent"),
+            f"{SQL}:4: the text of amount_lent holds the column name amount_lent. "
+            "Write what a declined applicant can read.",
+        ),
+        (
+            (SQL, "-- amount lent", "-- amount lent; if missing: amount (amount) not known"),
+            f"{SQL}:4: the text of amount holds the column name amount. Write what a declined applicant can read.",
+        ),
+        (
+            (JOINED, "-- where the applicant lives", "-- where the applicant lives -- CONFIRM: by its name"),
+            f"{JOINED}:4: the text of place is marked as a guess (by its name). "
+            "Write what a declined applicant can read, then delete its mark.",
+        ),
+        (
+            (SQL, "-- What the amount tells.", "-- What the amount tells.\n-- if no row: none -- CONFIRM: unsure"),
+            f"{SQL}:2: the message of amount_features for an applicant without a row is marked as a guess (unsure). "
+            "Write what a declined applicant can read, then delete its mark.",
+        ),
+    ],
+)
+def test_a_draft_text_for_declined_applicants_keeps_it_from_being_ready(looked, change, said):
+    found = looked(change)
+    assert [str(finding) for finding in found.findings] == [said]
+    assert not found.ready and found.errors == [] == found.guesses and not found.withheld
+    assert looked(change, (YAML, "policy:", "reasons: {unconfirmed: block}\npolicy:")).withheld
+
+
+def test_the_text_of_a_feature_that_no_model_learns_from_reaches_nobody(looked):
+    assert looked((JOINED, "-- interest asked for", "-- Rate (rate)")).ready
+
+
+def test_a_message_that_is_another_s_description_is_refused(looked):
+    [found] = looked((JOINED, "-- where the applicant lives", "-- place; if missing: amount lent")).findings
+    assert "the message for a missing place is the description of amount" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("comment", "said"),
+    [
+        (
+            "amount lent; missing: none",
+            "the comment of column amount: `missing:` is not a clause; write `if missing:`.",
+        ),
+        ("amount lent; family:", "the comment of column amount: `family:` is empty."),
+    ],
+)
+def test_a_clause_that_cannot_be_used_is_reported_beside_all_else(looked, comment, said):
+    found = looked(
+        (SQL, "-- amount lent", f"-- {comment}"), (JOINED, "applications.place,", "applications.places as place,")
+    )
+    assert [str(finding).split(": ", 1)[1] for finding in found.findings] == [
+        said,
+        "table applications has no column places.",
+    ]
+
+
 def test_it_needs_no_dagster():
     asked = (
         "import sys; from pathlib import Path; from credit_assets.onboarding.check import check; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -53,12 +54,22 @@ def test_new_says_in_a_line_why_it_cannot(project, files):
     assert other.exit_code == 1 and other.output.startswith("No column tells how a loan went")
 
 
-def test_check_counts_guesses_and_ends_well_or_counts_mistakes_and_does_not(project, files):
-    say(project, "new", "book", *files)
+def test_check_is_not_ready_before_the_texts_are_written_and_counts_guesses_and_mistakes(project, files):
+    made = say(project, "new", "book", *files)
+    assert "To write: texts that a declined applicant may be given as a reason (and 2 more).\n" in made.output
+    drafted = say(project, "check", "book")
+    assert drafted.exit_code == 1
+    texts = [line for line in drafted.output.splitlines() if line.endswith("Write what a declined applicant can read.")]
+    assert len(texts) == 3
+    last = drafted.output.splitlines()[-1]
+    assert last.startswith("configs/book.yaml, sql/book: 3 features, not ready: 3 texts for declined applicants ")
+    assert re.search(r"; \d guesses are not confirmed: ", last)
+    sql = project.sql("book") / "features.sql"
+    sql.write_text(re.sub(r" \(\w+\)$", "", sql.read_text(), flags=re.MULTILINE))
     good = say(project, "check", "book")
     assert good.exit_code == 0
     last = good.output.splitlines()[-1]
-    assert last.startswith("configs/book.yaml, sql/book: 3 features, ready; 4 guesses are not confirmed: ")
+    assert re.match(r"configs/book.yaml, sql/book: 3 features, ready; \d guesses are not confirmed: ", last)
     config = project.config("book")
     config.write_text(config.read_text().replace("entity_key: loan_id", "entity_key: nobody"))
     bad = say(project, "check", "book")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from credit_assets.explanations.texts import ReasonTexts, reason_texts, unconfirmed
+from credit_assets.explanations.texts import ReasonTexts, reason_texts
 from credit_assets.features.queries import lineage, load, raw_lineage
 from credit_assets.lake.contracts import column_types
 from credit_assets.portfolio import Portfolio
@@ -36,27 +36,25 @@ def test_it_is_a_configuration_contracts_sql_and_one_code_location(book):
     assert [location["python_module"]["attribute"] for location in locations].count(book) == 1
 
 
-def texts_of(book: str) -> tuple[ReasonTexts, dict[str, str]]:
-    """The texts of a book's reasons, and those of them that are drafts."""
+def texts_of(book: str) -> ReasonTexts:
     project = Project(PROJECT)
     models = Portfolio.load(project, book).models
     queries = load(project.sql(book), models)
     schemas = {table: column_types(model) for table, model in models.items()}
-    texts = reason_texts(queries, raw_lineage(lineage(queries, schemas, of_rows=False))["features"])
-    roots = raw_lineage(lineage(queries, schemas))["features"]
-    return texts, unconfirmed(queries["features"], roots, texts.descriptions)
+    values, roots = (raw_lineage(lineage(queries, schemas, of_rows)) for of_rows in (False, True))
+    return reason_texts(queries, values["features"], roots["features"])
 
 
 @pytest.mark.parametrize("book", BOOKS)
 def test_its_texts_are_written_and_none_of_a_missing_value_is_a_description(book):
-    texts, drafts = texts_of(book)
-    assert drafts == {}
+    texts = texts_of(book)
+    assert texts.drafts == {}
     assert len({text.casefold() for text in texts.descriptions.values()}) == len(texts.descriptions)
     assert not {texts.missing_text(feature) for feature in texts.descriptions} & set(texts.descriptions.values())
 
 
 def test_home_credit_s_external_ratings_are_one_family_and_each_history_has_a_message():
-    texts, _ = texts_of("home_credit")
+    texts = texts_of("home_credit")
     ratings = [feature for feature in texts.descriptions if feature.startswith("external_score")]
     assert len(ratings) == 13
     assert {texts.families[feature] for feature in ratings} == {"external credit ratings"}
