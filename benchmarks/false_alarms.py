@@ -28,7 +28,6 @@ from credit_assets.lake.tables import BATCH, Lake
 from credit_assets.models.design_matrix import DesignMatrix
 from credit_assets.models.estimators import Folds, PDModel, fit_pd_model
 from credit_assets.models.importance import importance
-from credit_assets.models.tuning import FIRST_TRIAL
 from credit_assets.monitoring.drift import Reference, measure, missing_moved, new_categories, summary
 from credit_assets.monitoring.performance import holds
 from credit_assets.portfolio import Portfolio
@@ -42,6 +41,17 @@ BOOK = "home_credit"
 KEY = "SK_ID_CURR"
 TRAINED, VALIDATED, TESTED = 12_000, 3_000, 5_000
 """Applicants of a champion's folds: of four batches of 5,000, the newest to test on."""
+
+PARAMS = {
+    "max_depth": 3,
+    "min_child_weight": 20.0,
+    "subsample": 0.8,
+    "colsample_bytree": 0.4,
+    "reg_lambda": 30.0,
+    "reg_alpha": 1.0,
+    "gamma": 0.01,
+}
+"""Of every champion: what is measured are the monitors, not a search."""
 
 RETRAIN = ("features_stable", "scores_stable", "performance_holds")
 WARN = ("missingness_stable", "no_new_categories")
@@ -84,7 +94,7 @@ def make_features(con: duckdb.DuckDBPyConnection, table: str, folder: Path, port
         lake.replace(con, query.sql, query.name, batch, {})
     features, applications = lake.query("features", [batch]), lake.query("applications", [batch])
     con.execute(
-        f"create or replace table {table} as select f.* exclude ({BATCH}), a.{portfolio.target} as target "
+        f"create or replace table {table} as select f.* exclude ({BATCH}), {portfolio.target.sql('a')} as target "
         f"from ({features}) f join ({applications}) a using ({KEY})"
     )
     return int(con.table(table).aggregate("count(*)").fetchall()[0][0])
@@ -106,7 +116,7 @@ def deal(con: duckdb.DuckDBPyConnection, portfolio: Portfolio, rng: np.random.Ge
     names = [name for name in frame.columns if name not in (KEY, "target", "fold", "batch")]
     design = DesignMatrix.of(frame, names, KEY)
     folds = Folds(design, portfolio.training)
-    params = FIRST_TRIAL | {"learning_rate": portfolio.training.learning_rate}
+    params = PARAMS | {"learning_rate": portfolio.training.learning_rate}
     rounds, _ = folds.boost(params)
     model, _ = fit_pd_model(design, folds, params, rounds, portfolio.training)
     test = frame[frame["fold"] == TEST]

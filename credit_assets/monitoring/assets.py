@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from credit_assets.evaluation.checks import cleared
+from credit_assets.fairness.attributes import groups
 from credit_assets.features.queries import FeatureQuery
 from credit_assets.features.training_set import TEST, training_frame
 from credit_assets.features.versions import FEATURES, differing, learned_from, made_by, read_at, stands_now
@@ -33,7 +34,9 @@ from credit_assets.monitoring.drift import (
 )
 from credit_assets.monitoring.drift_report import drawn_columns, sample, write_report
 from credit_assets.monitoring.judgement import Judgement
+from credit_assets.monitoring.outcomes import outcomes_before
 from credit_assets.monitoring.performance import (
+    calibrated_in_segments,
     evidence,
     holds,
     not_worse,
@@ -42,6 +45,7 @@ from credit_assets.monitoring.performance import (
 )
 from credit_assets.monitoring.plots import default_rate_by_band
 from credit_assets.monitoring.reference_batches import Standing, standing
+from credit_assets.monitoring.segments import leading_features, segment_columns
 from credit_assets.portfolio import Portfolio
 from credit_assets.project import Project
 from credit_assets.resources import LakeResource, batches
@@ -233,11 +237,15 @@ def assets(portfolio: Portfolio, project: Project, queries: Mapping[str, Feature
         else as an estimate from the PDs (column `basis`). Applicants the model learned from are left out."""
         decided = scores.project("applicant, pd, band, model_version").df()
         number = int(decided["model_version"].iloc[0])
+        columns = dict.fromkeys([portfolio.entity_key, *(group.column for group in portfolio.protected.values())])
+        applicants = applications.project(
+            f"{', '.join(map(identifier, columns))}, {portfolio.target.sql()} AS outcome"
+        ).df()
         known = f"{identifier(portfolio.entity_key)}, {portfolio.target.sql()}"
         found = _registered(portfolio, project, number)
         rows = evidence(
             decided[["applicant", "pd", "band"]],
-            applications.project(known).df(),
+            applicants[[portfolio.entity_key, "outcome"]],
             outcomes.project(known).df(),
             # What a deleted version learned from nobody knows, and so no row is evidence.
             decided["applicant"].to_numpy() if found is None else _learned_from(lake, portfolio, found[1].tags),
@@ -245,17 +253,60 @@ def assets(portfolio: Portfolio, project: Project, queries: Mapping[str, Feature
         table = performance_table(rows, number, portfolio.performance)
         judged_on = _against(context, number)
         predecessor, rival = _against_predecessor(lake, portfolio, project, rows, features, number)
-        held = holds(rows, portfolio.performance)
         if found is None:
-            held = rival = Judgement(True, f"Not judged: version {number} is no longer registered.", {})
+            held = rival = segmented = Judgement(True, f"Not judged: version {number} is no longer registered.", {})
+        else:
+            held, segmented = _promises_kept(context, lake, found[1], rows, features, applicants)
         return dg.MaterializeResult(
             value=table,
             metadata=_performance_metadata(table, rows) | {"model_version": number},
             check_results=[
                 checks.performance_holds(performance_key, held, judged_on),
+                checks.calibrated_in_segments(performance_key, segmented, judged_on),
                 checks.not_worse_than_predecessor(performance_key, rival, judged_on, predecessor),
             ],
         )
+
+    def _promises_kept(
+        context: dg.AssetExecutionContext,
+        lake: LakeResource,
+        version: "ModelVersion",
+        rows: pd.DataFrame,
+        features: duckdb.DuckDBPyRelation,
+        applicants: pd.DataFrame,
+    ) -> tuple[Judgement, Judgement]:
+        """Whether the outcomes are as promised, of all applicants and in segments; judged on those whom the version
+        was not tested on either. Of a batch older than all of these it is described, and nothing fails."""
+        batch, settings = context.partition_key, portfolio.performance
+        stands = _standing(lake, portfolio, version, batch)
+        rows = rows[~rows["applicant"].isin(_tested_on(lake, portfolio, version.tags))]
+        earlier = None
+        if stands.is_news:
+            training_set = _training_set(lake, portfolio, version.tags)
+            earlier = outcomes_before(lake.connection, lake.lake, portfolio, int(version.version), training_set, batch)
+        held = holds(rows, settings, earlier)
+        known = rows[rows["outcome"].notna()]
+        if too_few(known, settings):
+            segmented = Judgement(True, "Not judged: too few outcomes are known.", {})
+        else:
+            leading = leading_features(registry.importance(uri, version.run_id), features.columns)
+            wanted = ", ".join(map(identifier, (portfolio.entity_key, *leading)))
+            attributes = groups(applicants, portfolio.protected).set_axis(applicants[portfolio.entity_key])
+            segmented = calibrated_in_segments(
+                known,
+                segment_columns(
+                    attributes.loc[known["applicant"]].set_axis(known.index),
+                    features.project(wanted).df().set_index(portfolio.entity_key).loc[known["applicant"]],
+                    _reference(version.run_id, project, registry.DRIFT_REFERENCE),
+                ),
+                settings,
+            )
+        if stands.kind == "older":
+            held, segmented = (
+                replace(found, passed=True, words=f"{stands.description} {found.words}") if not found.passed else found
+                for found in (held, segmented)
+            )
+        return held, segmented
 
     def _draw(
         page: Path,
@@ -392,6 +443,12 @@ def _standing(lake: LakeResource, portfolio: Portfolio, version: "ModelVersion",
         batch=batch,
         model_version=int(version.version),
     )
+
+
+def _tested_on(lake: LakeResource, portfolio: Portfolio, tags: dict[str, str]) -> np.ndarray:
+    """The applicants that a model was tested on before it was promoted."""
+    rows = lake.connection.sql(_training_set(lake, portfolio, tags)).filter(f"fold = '{TEST}'")
+    return rows.project(f"{identifier(portfolio.entity_key)} AS applicant").distinct().fetchnumpy()["applicant"]
 
 
 def _earlier_volumes(lake: LakeResource, portfolio: Portfolio, batch: str) -> list[int]:

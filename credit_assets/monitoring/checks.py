@@ -22,6 +22,7 @@ AS_LEARNED, MISSINGNESS, NEW_CATEGORIES, VOLUME = (
     "volume_as_usual",
 )
 PERFORMANCE_HOLDS, NOT_WORSE = "performance_holds", "not_worse_than_predecessor"
+CALIBRATED_IN_SEGMENTS = "calibrated_in_segments"
 
 Against = Mapping[str, str | int]
 """The `batch`, and the `model_version` that it was held against: metadata of every result."""
@@ -83,8 +84,14 @@ def performance_specs(asset: dg.AssetKey) -> list[dg.AssetCheckSpec]:
         dg.AssetCheckSpec(
             PERFORMANCE_HOLDS,
             asset=asset,
-            description="On known outcomes the scores rank as well as their PDs promised, and match the default rate. "
-            "A failure re-trains.",
+            description="On known outcomes the scores rank as well as their PDs promised, and as many defaulted: of "
+            "all, in each band, and over all batches since the promotion. A failure re-trains.",
+        ),
+        dg.AssetCheckSpec(
+            CALIBRATED_IN_SEGMENTS,
+            asset=asset,
+            description="On known outcomes as many defaulted as was promised in each group of a protected attribute, "
+            "and in each range or category of the leading features. A warning.",
         ),
         dg.AssetCheckSpec(
             NOT_WORSE,
@@ -199,6 +206,10 @@ def scores_drifted(
 
 def performance_holds(asset: dg.AssetKey, judged: Judgement, against: Against) -> dg.AssetCheckResult:
     return _of_judgement(asset, PERFORMANCE_HOLDS, judged, dg.AssetCheckSeverity.ERROR, against)
+
+
+def calibrated_in_segments(asset: dg.AssetKey, judged: Judgement, against: Against) -> dg.AssetCheckResult:
+    return _of_judgement(asset, CALIBRATED_IN_SEGMENTS, judged, dg.AssetCheckSeverity.WARN, against)
 
 
 def not_worse_than_predecessor(

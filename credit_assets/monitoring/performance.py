@@ -7,7 +7,7 @@ assets and checks are beside it, the plot in `plots.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +18,8 @@ from scipy.special import bdtrik
 
 from credit_assets.evaluation.comparison import auc_interval, compare
 from credit_assets.evaluation.metrics import Interval, evaluate, wilson
-from credit_assets.monitoring.judgement import Judgement
+from credit_assets.monitoring.calibration import Segment, Tolerance, segments, surely_off
+from credit_assets.monitoring.judgement import Judgement, counted
 from credit_assets.schemas.performance import ALL, ESTIMATE, OUTCOMES, Performance
 
 Floats = NDArray[np.float64]
@@ -42,14 +43,43 @@ class PerformanceConfig(BaseModel):
     max_calibration_gap: float = Field(
         default=0.01, ge=0, lt=1, description="Default rate may be off the mean PD by so much, either way"
     )
+    max_calibration_share: float = Field(
+        default=0.15, ge=0, description="And by this share of the mean PD, where that is less"
+    )
+    max_calibration_share_of_band: float = Field(
+        default=0.125,
+        ge=0,
+        description="In a band or segment: by this share of its mean PD, or by what all may be off, where that is more",
+    )
     predecessor_margin: float = Field(
         default=0.005, ge=0, lt=0.5, description="AUC that may be missing to the champion before"
     )
     false_alarms: float = Field(
-        default=0.001, gt=0, lt=1, description="Chance that a batch whose PDs are right within the margins fails"
+        default=0.003, gt=0, lt=1, description="Chance that a batch whose PDs are right within the margins fails"
+    )
+    cumulative_false_alarms: float = Field(
+        default=0.02,
+        gt=0,
+        lt=1,
+        description="Chance that right PDs ever fail on all outcomes since the promotion, however many batches come",
     )
     confidence: float = Field(default=0.95, gt=0, lt=1, description="Of the intervals shown")
     draws: int = Field(default=500, ge=100, description="Resamples, or outcomes drawn from the PDs, behind an interval")
+
+    def tolerance(self) -> Tolerance:
+        """Of the default rate of all."""
+        return Tolerance(self._gap, right_within=0.25)
+
+    def tolerance_of_segments(self, mean_pd: float, *, cumulative: bool = False) -> Tolerance:
+        """Of the default rates of bands or other segments, where all have this mean PD. Training leaves a larger error
+        in a segment's PDs than in those of all; the cumulative test, which is slower to fail, is left less of it."""
+        of_all = self._gap(mean_pd)
+        return Tolerance(
+            lambda pd: max(of_all, self.max_calibration_share_of_band * pd), right_within=0.35 if cumulative else 0.5
+        )
+
+    def _gap(self, mean_pd: float) -> float:
+        return min(self.max_calibration_gap, self.max_calibration_share * mean_pd)
 
 
 def evidence(
@@ -171,50 +201,120 @@ def performance_table(rows: pd.DataFrame, model_version: int, config: Performanc
     return table.astype(numbers)
 
 
-def holds(rows: pd.DataFrame, config: PerformanceConfig) -> Judgement:
+def holds(rows: pd.DataFrame, config: PerformanceConfig, earlier: pd.DataFrame | None = None) -> Judgement:
     """Whether the outcomes of `evidence` rows are what the PDs promised: in rank, and in level.
 
     Not in rank: the AUC surely lies more than `config.auc_margin` below the one that the PDs let expect on the
     very same rows (`expected_auc`), so that neither the batch's mix nor the choice of those whose outcomes are
-    known (the approved, the early) makes it fail. Not in level: the default rate surely lies more than
-    `config.max_calibration_gap` off the mean PD. Surely: the whole interval does, at a chance of
-    `config.false_alarms` for both together (DeLong's, Wilson's).
+    known (the approved, the early) makes it fail. Surely: the whole DeLong interval does.
+    Not in level: the default rate of all, or of a band, is off the mean PD by more than a tolerance, and beyond chance
+    (`calibration.surely_off`). Of `config.false_alarms` the level of all has three quarters, rank and bands an eighth
+    each.
+    Nor over the whole time: so is the default rate of the batch together with `earlier`, the known outcomes (`pd`,
+    `band`, `outcome`) of the batches before that the same version scored. Half of `config.cumulative_false_alarms` is
+    the level's of all, half the bands', and holds for however many batches come (`calibration.anytime_p_value`).
     Where the outcomes known are `too_few` nothing is judged, and so nothing fails.
     """
     known = rows[rows["outcome"].notna()]
     if not len(rows):
-        return Judgement(True, "Not judged: the model learned from every applicant of the batch.", {})
+        return Judgement(
+            True, "Not judged: the model learned from every applicant of the batch, or was tested on them.", {}
+        )
+    pds_of_all = rows["pd"].to_numpy()
+    failures = [] if earlier is None else _off_since_promotion(known, earlier, config)
     if few := too_few(known, config):
-        pds = rows["pd"].to_numpy()
-        words = f"Its PDs let expect an AUC of {expected_auc(pds):.3f} and a default rate of {pds.mean():.1%}."
-        return replace(few, words=f"{few.words} {words}")
+        expected = f"Its PDs let expect an AUC of {expected_auc(pds_of_all):.3f} and a default rate of "
+        words = [*failures, few.words, f"{expected}{pds_of_all.mean():.1%}."]
+        return replace(few, passed=not failures, words=" ".join(words))
     y, pds = _arrays(known)
-    # Half of the chance each: the AUC's is all on one side.
-    auc, expected_from_pds = auc_interval(y, pds, 1 - config.false_alarms), expected_auc(pds)
-    rate = _default_rate(known, 1 - config.false_alarms / 2)
-    mean_pd = float(pds.mean())
-    off = max(rate.low - mean_pd, mean_pd - rate.high)
-    failures = []
+    eighth = config.false_alarms / 8
+    # All of its chance is on one side.
+    auc, expected_from_pds = auc_interval(y, pds, 1 - 2 * eighth), expected_auc(pds)
+    [level] = segments(known, _everyone(known), config.tolerance())
+    bands = surely_off(
+        segments(known, "band " + known["band"], config.tolerance_of_segments(known["pd"].mean())), eighth
+    )
+    own = []
     if auc.high < expected_from_pds - config.auc_margin:
-        failures.append(
+        own.append(
             f"The AUC is surely more than {config.auc_margin:g} below the expected one: what leads to default changed."
         )
-    if off > config.max_calibration_gap:
-        failures.append(f"The default rate is surely more than {config.max_calibration_gap:.1%} off the mean PD.")
+    if surely_off([level], 6 * eighth):
+        own.append(f"The default rate is off the mean PD beyond tolerance and chance (p = {level.p_value:.2g}).")
+    if bands:
+        own.append(f"Other shares defaulted than were promised in {_listed(bands)}.")
+    shown = _default_rate(known, config.confidence)
     return Judgement(
-        not failures,
-        f"{' '.join(failures) or 'As promised.'} Of {len(known):,} outcomes {int(y.sum()):,} are defaults: "
-        f"AUC {_words(auc, '.3f')}, by the PDs {expected_from_pds:.3f}; default rate {_words(rate, '.1%')}, mean PD "
-        f"{mean_pd:.1%}. Intervals at a chance of {config.false_alarms:g}.",
+        not own and not failures,
+        f"{' '.join([*own, *failures]) or 'As promised.'} Of {counted(len(known), 'outcome')} "
+        f"{counted(int(y.sum()), 'is a default', 'are defaults')}: AUC {_words(auc, '.3f')}, by the PDs "
+        f"{expected_from_pds:.3f}; default rate {_words(shown, '.1%')}, mean PD {level.mean_pd:.1%}.",
         {
             "outcomes": len(known),
             "auc": auc.value,
             "auc_high": auc.high,
             "expected_auc": expected_from_pds,
-            "default_rate": rate.value,
-            "mean_pd": mean_pd,
+            "default_rate": shown.value,
+            "mean_pd": level.mean_pd,
+            "calibration_p_value": level.p_value,
         },
     )
+
+
+def calibrated_in_segments(known: pd.DataFrame, by: pd.DataFrame, config: PerformanceConfig) -> Judgement:
+    """Whether the default rate is what the PDs promised in each segment, for a warning.
+
+    `known` are `evidence` rows with outcomes, `by` their segments in the same order: a column for each attribute or
+    feature, null where a row is in none. All segments with at least `config.min_outcomes` outcomes are judged
+    together, at a chance of `config.false_alarms`, by the tolerance of bands.
+    """
+    judged = [
+        segment
+        for name in by.columns
+        for segment in segments(
+            known,
+            name + " " + by[name].astype("str").where(by[name].notna()),
+            config.tolerance_of_segments(known["pd"].mean()),
+        )
+        if segment.outcomes >= config.min_outcomes
+    ]
+    if not judged:
+        words = f"Not judged: no segment has {counted(config.min_outcomes, 'known outcome')}."
+        return Judgement(True, words, {"segments": 0, "segments_off": 0})
+    off = surely_off(judged, config.false_alarms)
+    return Judgement(
+        not off,
+        f"Other shares defaulted than were promised in {len(off)} of {counted(len(judged), 'segment')}: {_listed(off)}."
+        if off
+        else f"The default rate is as promised in {counted(len(judged), 'segment')}.",
+        {"segments": len(judged), "segments_off": len(off)},
+    )
+
+
+def _off_since_promotion(known: pd.DataFrame, earlier: pd.DataFrame, config: PerformanceConfig) -> list[str]:
+    """The failures of the batch's outcomes together with those before."""
+    columns = ["pd", "band", "outcome"]
+    pooled = pd.concat([earlier[columns], known[columns]], ignore_index=True)
+    if not len(earlier) or too_few(pooled, config):
+        return []
+    half = config.cumulative_false_alarms / 2
+    level = segments(pooled, _everyone(pooled), config.tolerance(), cumulative=True)
+    bands = segments(
+        pooled,
+        "band " + pooled["band"],
+        config.tolerance_of_segments(pooled["pd"].mean(), cumulative=True),
+        cumulative=True,
+    )
+    off = [*surely_off(level, half), *surely_off(bands, half)]
+    return [f"Since its promotion other shares defaulted than were promised in {_listed(off)}."] if off else []
+
+
+def _everyone(rows: pd.DataFrame) -> pd.Series:
+    return pd.Series("all batches", index=rows.index)
+
+
+def _listed(segments: Sequence[Segment]) -> str:
+    return "; ".join(map(str, segments))
 
 
 def not_worse(known: pd.DataFrame, predecessor: pd.Series, config: PerformanceConfig) -> Judgement:

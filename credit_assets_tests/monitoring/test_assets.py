@@ -20,6 +20,7 @@ from credit_assets.evaluation.metrics import evaluate
 from credit_assets.models import registry
 from credit_assets.monitoring.checks import (
     AS_LEARNED,
+    CALIBRATED_IN_SEGMENTS,
     FEATURES_DRIFTED,
     FEATURES_USABLE,
     MISSINGNESS,
@@ -93,12 +94,13 @@ def test_every_check_of_a_batch_says_which_version_it_was_held_against(line: Lin
                 *(FEATURES_DRIFTED, FEATURES_USABLE, MISSINGNESS, NEW_CATEGORIES, VOLUME),
                 *(SCORES_DRIFTED, PERFORMANCE_HOLDS, NOT_WORSE),
                 AS_LEARNED,
+                CALIBRATED_IN_SEGMENTS,
             ],
             1,
         )
     )
     warnings = {name for name, check in checks.items() if check.severity == dg.AssetCheckSeverity.WARN}
-    assert warnings == {AS_LEARNED, MISSINGNESS, NEW_CATEGORIES, VOLUME}
+    assert warnings == {AS_LEARNED, CALIBRATED_IN_SEGMENTS, MISSINGNESS, NEW_CATEGORIES, VOLUME}
     assert all(check.passed for check in checks.values())
     assert checks[VOLUME].metadata["applicants"].value == APPLICANTS // 3
     assert "2 earlier batches" in (checks[VOLUME].description or "")
@@ -285,7 +287,7 @@ def deleted(project: Project, in_charge: Told) -> Told:
 
 def test_scores_of_a_deleted_version_are_judged_no_more(project: Project, deleted: Told) -> None:
     assert table(project, "performance", OPEN).empty
-    for name in (PERFORMANCE_HOLDS, NOT_WORSE):
+    for name in (PERFORMANCE_HOLDS, CALIBRATED_IN_SEGMENTS, NOT_WORSE):
         assert deleted.checks[name].passed
         assert deleted.checks[name].description == "Not judged: version 2 is no longer registered."
     _, errors = part(project, "score_drift")

@@ -1,0 +1,57 @@
+"""Outcomes of the batches that a model version has scored since its promotion."""
+
+from __future__ import annotations
+
+import duckdb
+import pandas as pd
+
+from credit_assets.features.training_set import known_outcomes_sql
+from credit_assets.lake.contracts import identifier
+from credit_assets.lake.tables import MODEL_VERSION, Lake
+from credit_assets.portfolio import Portfolio
+
+
+def outcomes_before(
+    con: duckdb.DuckDBPyConnection,
+    lake: Lake,
+    portfolio: Portfolio,
+    model_version: int,
+    training_set: str,
+    batch: str,
+) -> pd.DataFrame:
+    """`pd`, `band` and `outcome` of the matured batches before this one whose scores are by the version.
+
+    Left out are the batches that the version was made from (`training_set`: a SELECT of it), older ones, and
+    applicants who were in it. The first outcomes of a batch are mostly defaults, so that a batch counts once it is
+    matured (`training.matured_share`).
+    """
+    taken = {name for (name,) in con.sql(f"SELECT DISTINCT batch FROM ({training_set})").fetchall()}
+    tables = [portfolio.table(name) for name in ("scores", portfolio.application_table, portfolio.outcomes_table)]
+    written = [lake.batches(table) for table in tables]
+    before = [
+        name
+        for name, commit in written[0].items()
+        if min(taken) < name < batch
+        and name not in taken
+        and commit.metadata.get(MODEL_VERSION) == str(model_version)
+        and all(name in batches for batches in written)
+    ]
+    if not before:
+        return pd.DataFrame({"pd": [0.0], "band": [""], "outcome": [0.0]}).head(0)
+    scores, applications, outcomes = (f"({lake.query(table, before)})" for table in tables)
+    known = known_outcomes_sql(
+        applications=applications,
+        outcomes=outcomes,
+        entity_key=portfolio.entity_key,
+        target=portfolio.target,
+        matured_share=portfolio.training.matured_share,
+    )
+    key = identifier(portfolio.entity_key)
+    return con.sql(
+        f"""
+        SELECT scores.pd, scores.band, known.target::DOUBLE AS outcome
+        FROM {scores} AS scores
+        JOIN ({known}) AS known ON known.{key} = scores.applicant AND known.batch = scores.batch
+        WHERE scores.applicant NOT IN (SELECT {key} FROM ({training_set}))
+        """
+    ).df()

@@ -1,0 +1,50 @@
+"""Which outcomes are judged together with a batch's: those of earlier matured batches by the same version."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+
+from credit_assets.lake.tables import MODEL_VERSION, Lake
+from credit_assets.monitoring.outcomes import outcomes_before
+from credit_assets.portfolio import Portfolio
+from credit_assets.project import Project
+from credit_assets_tests.conftest import PROJECT
+
+PORTFOLIO = Portfolio.load(Project(PROJECT), "home_credit")
+
+
+def test_they_are_of_matured_batches_since_the_promotion_that_the_version_scored(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake")
+    with duckdb.connect() as con:
+
+        def write(name: str, batch: str, rows: pd.DataFrame, **facts: str) -> None:
+            con.register("_rows", rows)
+            lake.replace(con, "FROM _rows", PORTFOLIO.table(name), batch, facts)
+
+        def deliver(batch: str, first: int, known: list[int | None], later: dict[int, int], version: int = 7) -> None:
+            keys = range(first, first + len(known))
+            write(
+                "scores",
+                batch,
+                pd.DataFrame({"applicant": keys, "pd": 0.1, "band": "B"}),
+                **{MODEL_VERSION: str(version)},
+            )
+            outcomes = pd.DataFrame({"SK_ID_CURR": list(later), "TARGET": list(later.values())}, dtype="int64")
+            write("outcomes", batch, outcomes)
+            write("applications", batch, pd.DataFrame({"SK_ID_CURR": keys, "TARGET": pd.array(known, dtype="Int64")}))
+
+        deliver("2026-01", 10, [1, 1], {})  # older than what was learned from
+        deliver("2026-02", 20, [1, 1], {})  # learned from
+        deliver("2026-03", 30, [None, 0, None], {30: 1, 31: 1})  # the later outcome goes before
+        deliver("2026-04", 40, [1, None, None], {})  # not matured
+        deliver("2026-05", 50, [1, 1], {}, version=6)  # scored by another version
+        deliver("2026-06", 60, [0, 0, 0], {})  # the first of them was learned from, in another batch
+        deliver("2026-07", 70, [1, 1], {})  # the batch itself
+        training_set = "SELECT * FROM (VALUES (20, '2026-02'), (21, '2026-02'), (60, '2026-02')) t(SK_ID_CURR, batch)"
+        found = outcomes_before(con, lake, PORTFOLIO, 7, training_set, "2026-07")
+        assert sorted(found["outcome"]) == [0, 0, 1, 1]
+        assert list(found.columns) == ["pd", "band", "outcome"]
+        assert outcomes_before(con, lake, PORTFOLIO, 7, training_set, "2026-03").empty
