@@ -3,6 +3,7 @@ by the commands that need it."""
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import shlex
@@ -284,6 +285,27 @@ def rollback(
         from credit_assets.automation.commands import roll_back
 
         _stop_where_failed([roll_back(project, portfolio, to, why, _progress)])
+
+
+@app.command()
+def promote(
+    portfolio: PortfolioName,
+    version: Annotated[int, typer.Option(min=1, help="Any registered version.")],
+    why: Annotated[str, typer.Option(help="The reason, for the history of champions and the alerts.")],
+    by: Annotated[str, typer.Option(metavar="NAME", help="Who approves; by itself, the user of this machine.")] = "",
+) -> None:
+    """Promote a version by hand, whatever the gate said of it: an override, approved as `promotion.approvals` asks."""
+    with in_project() as project:
+        Portfolio.load(project, portfolio)
+        from credit_assets.automation.commands import promote as promote_by_hand
+        from credit_assets.models.registry import PromotionRefused, RegistryError
+
+        try:
+            outcome = promote_by_hand(project, portfolio, version, by or getpass.getuser(), why, _progress)
+        except (PromotionRefused, RegistryError) as error:
+            _stop(str(error))
+        else:
+            _stop_where_failed([outcome] if outcome else [])
 
 
 @app.command()

@@ -32,7 +32,7 @@ from credit_assets.fairness.attributes import ProtectedAttribute
 from credit_assets.fairness.audit import FairnessConfig
 from credit_assets.features.target import Target
 from credit_assets.lake.maintenance import RetentionConfig
-from credit_assets.models.config import TrainingConfig
+from credit_assets.models.config import PromotionConfig, TrainingConfig
 from credit_assets.models.policy import PolicyConfig
 from credit_assets.monitoring.drift import DriftConfig
 from credit_assets.monitoring.performance import PerformanceConfig
@@ -128,6 +128,7 @@ class Portfolio(BaseModel):
     left_out: dict[str, str] = {}
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    promotion: PromotionConfig = PromotionConfig()
     fairness: FairnessConfig = FairnessConfig()
     scorecard: ScorecardConfig = ScorecardConfig()
     policy: PolicyConfig

@@ -74,7 +74,7 @@ def configure(project: Project, changes: Mapping[str, Mapping[str, Any]], config
     path = project.config(BOOK)
     config = config or yaml.safe_load(path.read_text())
     for section, values in changes.items():
-        config[section] = config[section] | values
+        config[section] = config.get(section, {}) | values
     path.write_text(yaml.safe_dump(config, sort_keys=False))
 
 

@@ -23,6 +23,7 @@ from credit_assets_tests.small_project import (
     BATCHES,
     BOOK,
     FEW_FEATURES,
+    configure,
     copy_of,
     inside,
     make_project,
@@ -288,6 +289,39 @@ def test_without_an_earlier_champion_a_rollback_is_refused_in_words(line, tmp_pa
     assert "has no predecessor" in done.output
 
 
+def test_a_version_that_never_passed_the_gate_is_promoted_by_hand_with_four_eyes(line, tmp_path):
+    import mlflow
+
+    from credit_assets.models import registry
+
+    project = copy_of(line.project, tmp_path / "project")
+    configure(project, {"promotion": {"approvals": 2}})
+    uri = project.tracking_uri
+    client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+    known = registry.champion(uri, BOOK)
+    assert known is not None
+    bare = client.create_run(client.get_experiment_by_name(BOOK).experiment_id)
+    client.create_model_version(BOOK, known.source, bare.info.run_id, tags=known.tags)
+    refused = say(project, "rollback", *OF_THE_BOOK, "--to", "2")
+    assert "credit-assets promote --portfolio home_credit --version 2 --why" in refused.output
+    asked = ("promote", *OF_THE_BOOK, "--version", "2")
+    assert say(project, *asked, "--by", "Ann").exit_code == 2
+    assert "the reason (why)" in say(project, *asked, "--why", " ").output
+    first = say(project, *asked, "--why", "the test was odd", "--by", "Ann")
+    assert first.exit_code == 0
+    assert "Version 2 is approved by Ann. It is promoted once one other person approved too" in first.output
+    assert not registry.has_reference(uri, BOOK, 2)
+    second = say(project, *asked, "--why", "looked at it", "--by", "Bob")
+    assert second.exit_code == 0, second.output
+    assert "Promoted by hand. Ann: the test was odd; Bob: looked at it." in second.output
+    assert [(event.version, event.by) for event in registry.history(uri, BOOK)] == [(1, "gate"), (2, "override")]
+    assert registry.has_reference(uri, BOOK, 2)
+    assert list(table(project, "operations/champion_history")["by"]) == ["gate", "override"]
+    story = table(project, "operations/timeline")["words"]
+    assert any("decides in place of 1, by override of the gate" in words for words in story)
+    assert "has no version 9" in say(project, *asked[:-1], "9", "--why", "so").output
+
+
 def test_outcomes_that_join_a_delivery_are_said_to(line, tmp_path):
     project = copy_of(line.project, tmp_path / "project")
     outcomes = project.root / "sample" / "outcomes" / BATCHES[-1]
@@ -338,7 +372,19 @@ def test_the_installed_command_says_what_it_can_do_and_refuses_what_it_cannot(pr
     with start(project, "--help") as helped:
         said = helped.communicate()[0]
     assert helped.returncode == 0
-    commands = ("sample", "deliver", "run", "rollback", "status", "backup", "restore", "alerts", "lineage", "demo")
+    commands = (
+        "sample",
+        "deliver",
+        "run",
+        "rollback",
+        "promote",
+        "status",
+        "backup",
+        "restore",
+        "alerts",
+        "lineage",
+        "demo",
+    )
     assert all(name in said for name in commands)
     with start(project, "deliver", "nowhere", *OF_THE_BOOK, "--batch", "2026-01") as refused:
         said = refused.communicate()[0]

@@ -16,7 +16,7 @@ from dagster._core.storage.asset_check_execution_record import (
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from credit_assets.automation.at_work import runs_at_work
-from credit_assets.automation.jobs import PORTFOLIO_TAG, TRAINING_TAG, champion_config
+from credit_assets.automation.jobs import PORTFOLIO_TAG, TRAINING_TAG, champion_config, promotion_config
 from credit_assets.automation.outstanding import (
     SCORE_DRIFT,
     SCORES,
@@ -148,6 +148,21 @@ def roll_back(project: Project, name: str, to: int | None, why: str, report: Rep
     with instance_for_commands(project, name) as instance:
         asked = champion_config(name, **config)
         outcome = execute(instance, build(name, project), name, "rollback", None, report, run_config=asked)
+    if outcome.success:
+        _tell_champion(project, name, report)
+    return outcome
+
+
+def promote(project: Project, name: str, version: int, by: str, why: str, report: Report) -> RunOutcome | None:
+    """Promote a version by hand, whatever the gate said of it, by the job `promote`; or, where more persons have to
+    approve, note that this one does, and report who is missing. Raises PromotionRefused or RegistryError."""
+    uri, needed = project.tracking_uri, Portfolio.load(project, name).promotion.approvals
+    if len(registry.approvals_with(uri, name, version, by)) < needed:
+        report(str(registry.override(uri, name, version, by=by, why=why, approvals=needed)))
+        return None
+    with instance_for_commands(project, name) as instance:
+        asked = promotion_config(name, version, by, why)
+        outcome = execute(instance, build(name, project), name, "promote", None, report, run_config=asked)
     if outcome.success:
         _tell_champion(project, name, report)
     return outcome

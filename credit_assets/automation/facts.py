@@ -386,17 +386,24 @@ def tell_champions(outbox: Outbox, place: Place, history: Iterable[ChampionEvent
 
 def _champion(place: Place, event: ChampionEvent) -> Alert:
     before = f"version {event.replaced}" if event.replaced else "no champion"
-    back = event.by == "rollback" or event.back
+    back, override = event.by == "rollback" or event.back, event.by == "override"
+    if back:
+        what_to_do = "Find out why the version after it did worse."
+    elif override:
+        what_to_do = "Make sure that the override was meant. Its evaluation report shows what the gate found."
+    else:
+        what_to_do = "Nothing."
     return Alert(
         key=f"champion/{event.number}",
         kind="rollback" if back else "promotion",
-        severity="warning" if back else "info",
+        severity="warning" if back or override else "info",
         portfolio=place.portfolio,
-        title=f"version {event.version} decides {'again' if back else 'now'}, after {before}",
+        title=f"version {event.version} decides {'again' if back else 'now'}, after {before}"
+        + (": an override of the gate" if override else ""),
         details=f"By {event.by}. Why: {event.why}",
         since=event.at,
         what_was_done="New batches are scored by it. Decisions already given stay as they are.",
-        what_to_do="Look at why the version after it did worse." if back else "Nothing.",
+        what_to_do=what_to_do,
         link=place.run(event.run_id) if event.run_id else place.asset("champion"),
         parts=("champion",),
     )

@@ -20,7 +20,8 @@ CHAMPION_TAG = "credit_assets/champion"
 
 def jobs(portfolio: Portfolio) -> dict[str, UnresolvedAssetJobDefinition]:
     """`batch` makes all of one batch, `ingest` and `score` its halves, `outcomes` what later outcomes change;
-    `train` makes a candidate and asks the gate, `rollback` takes the champion back."""
+    `train` makes a candidate and asks the gate, `rollback` takes the champion back, `promote` makes any version the
+    champion by hand."""
     name = portfolio.name
     groups, story = dg.AssetSelection.groups, dg.AssetSelection.assets([name, "operations", "timeline"])
 
@@ -67,8 +68,21 @@ def jobs(portfolio: Portfolio) -> dict[str, UnresolvedAssetJobDefinition]:
             config=champion_config(name, roll_back=True),
             tags=tags,
         ),
+        dg.define_asset_job(
+            "promote",
+            dg.AssetSelection.assets([name, "drift_reference"], [name, "champion"]) | groups("operations"),
+            description="Any version becomes the champion by hand, whatever the gate said of it: `version` in the run "
+            "config of drift_reference, and `promote_version`, `by` and `why` in the champion's.",
+            tags=tags,
+        ),
     ]
     return {job.name: job for job in made}
+
+
+def promotion_config(portfolio: str, version: int, by: str, why: str) -> dict[str, Any]:
+    """Run config of the job `promote`."""
+    champion = champion_config(portfolio, promote_version=version, by=by, why=why)["ops"]
+    return {"ops": champion | {f"{portfolio}__drift_reference": {"config": {"version": version}}}}
 
 
 def champion_config(portfolio: str, **values: Any) -> dict[str, Any]:

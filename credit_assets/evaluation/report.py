@@ -7,6 +7,7 @@ of report.html.j2.
 from __future__ import annotations
 
 import base64
+import html
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -104,3 +105,15 @@ def write_page(path: Path, page: str) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     partial.write_text(page, encoding="utf-8")
     partial.replace(path)
+
+
+def mark_override(path: Path, why: str) -> bool:
+    """Put on top of a page that the version was promoted by hand, and why; whether there is such a page."""
+    if not path.is_file():
+        return False
+    page = path.read_text(encoding="utf-8")
+    before, heading, rest = page.partition("<h1>")
+    banner = f'<div class="override">OVERRIDE OF THE GATE: {html.escape(why)}</div>\n'
+    if banner not in page:
+        write_page(path, f"{before}{banner}{heading}{rest}")
+    return True

@@ -1,4 +1,5 @@
-"""What `training:` of a portfolio may say: split, encodings, tuning budget, guard. No defaults live elsewhere."""
+"""What `training:` of a portfolio may say (split, encodings, tuning budget, guard), and `promotion:`. No defaults live
+elsewhere."""
 
 from __future__ import annotations
 
@@ -7,6 +8,16 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from credit_assets.models.encodings import Kind
+
+
+class PromotionConfig(BaseModel):
+    """What it takes to promote a version by hand, whatever the gate said of it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    approvals: int = Field(
+        default=1, ge=1, le=10, description="different persons who must approve; 2 for the four-eyes principle"
+    )
 
 
 class TrainingConfig(BaseModel):

@@ -6,6 +6,7 @@ What a model is and how it is fitted is in `estimators.py`.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -38,7 +39,8 @@ IMPORTANCE = "importance.json"
 """Artifact of a run: the weight of each feature."""
 
 DRIFT_REFERENCE = "drift_reference.parquet"
-"""Artifact of a run: what batches are held against. A version without it never passed the gate."""
+"""Artifact of a run: what batches are held against. A version without it neither passed the gate nor was promoted by
+hand."""
 
 POPULATION = "population.parquet"
 """Artifact of a run: the newest batch when the version was to be promoted, where it had not learned from it."""
@@ -51,18 +53,23 @@ CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous_champion"
 EVENT = "champion."
 """Tags of the registered model, `champion.0001` and on: each move of the alias as JSON."""
 
+APPROVAL = "approval."
+"""Tags of the registered model, one a version and person: that they approve of its promotion by hand, as JSON."""
+
 MOVING = "champion_moving"
 """Tag of the registered model while the alias is moved: the event that is to be noted once it has been."""
 
-WHY_LENGTH = 1000
-"""Characters kept of a reason; a tag's value must stay below 5000."""
+WHY_LENGTH, GATE_LENGTH = 1000, 4000
+"""Characters kept of a reason, and of what the gate said; a tag's value must stay below 5000."""
 
 FOUND_THERE = (
     "Champion already when the history began; at the earliest since it was registered, which is the time given."
 )
 FOUND_MOVED = "Found moved: in MLflow itself, outside of the platform, at some time since the move before."
 
-By = Literal["gate", "rollback", "hand"]
+By = Literal["gate", "rollback", "hand", "override"]
+"""Who moved the alias: the gate, a rollback by itself, a person who rolled back (or moved it in MLflow), or persons
+who promoted a version by hand, whatever the gate said of it."""
 
 LIBRARIES = ("xgboost", "numpy", "pandas", "scikit-learn", "duckdb", "optuna", "mlflow")
 """Whose versions are kept with every model: a score that is to be repeated needs the same."""
@@ -95,7 +102,36 @@ class ChampionEvent:
     @property
     def back(self) -> bool:
         """Whether the version replaced was found wanting, and not just followed by a newer one."""
-        return self.by != "gate" and self.replaced is not None and self.version < self.replaced
+        return self.by in ("rollback", "hand") and self.replaced is not None and self.version < self.replaced
+
+
+@dataclass(frozen=True)
+class Approval:
+    """That a person approves of the promotion of a version by hand, since when (UTC) and why."""
+
+    version: int
+    by: str
+    why: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Override:
+    """A promotion by hand: who has approved, in order, and how many other persons have yet to (0: it is done)."""
+
+    version: int
+    approvals: tuple[Approval, ...]
+    missing: int
+
+    def __str__(self) -> str:
+        who = " and ".join(approval.by for approval in self.approvals)
+        if not self.missing:
+            return f"Version {self.version} is promoted by hand{f', approved by {who}' if who else ''}."
+        others = "one other person" if self.missing == 1 else f"{self.missing} other persons"
+        return (
+            f"Version {self.version} is approved by {who}. It is promoted once {others} approved too, while the same "
+            "champion decides."
+        )
 
 
 def prepare(tracking_uri: str) -> None:
@@ -242,7 +278,7 @@ def log_evidence(
 
 def log_judgement(tracking_uri: str, name: str, number: str | int, words: str) -> None:
     """Keep with a version what the gate said of it."""
-    _client(tracking_uri).set_model_version_tag(name, str(number), GATE, words[:WHY_LENGTH])
+    _client(tracking_uri).set_model_version_tag(name, str(number), GATE, words[:GATE_LENGTH])
 
 
 def champion(tracking_uri: str, name: str) -> ModelVersion | None:
@@ -299,19 +335,114 @@ def promote(
 
     The champion before gets the alias `previous_champion`; a promoted challenger is one no longer. Raises
     RegistryError where there is no such version, and PromotionRefused where the gate would bring back one
-    that was rolled back from, which a person alone may do.
+    that was rolled back from or replaced by hand, which a person alone may do.
     """
     wanted = int(_version(tracking_uri, name, number).version)
     with _moves(tracking_uri):
         events, current = _settled(tracking_uri, name)
-        undone = rolled_back(events).get(wanted)
-        if by == "gate" and undone is not None:
+        if by == "gate" and (undone := {**overridden(events), **rolled_back(events)}.get(wanted)):
+            what = "rolled back from" if undone.back else "replaced by hand"
             raise PromotionRefused(
-                f"Version {wanted} of {name} was rolled back from at {undone.at:%Y-%m-%d %H:%M} UTC ({undone.why}). "
+                f"Version {wanted} of {name} was {what} at {undone.at:%Y-%m-%d %H:%M} UTC ({undone.why}). "
                 "Train a new candidate, or bring it back by hand."
             )
         _move(tracking_uri, name, events, current, wanted, by, why, dagster_run_id)
     return _version(tracking_uri, name, wanted)
+
+
+def override(
+    tracking_uri: str,
+    name: str,
+    number: int,
+    *,
+    by: str,
+    why: str,
+    approvals: int,
+    dagster_runs: Sequence[str] = (),
+) -> Override:
+    """Note that a person approves of a version's promotion by hand and, where so many different persons do by now,
+    make it the champion, with all of their reasons.
+
+    Names differ by more than case and spaces. An approval counts until the champion changes. `dagster_runs` is the
+    run that asks, and those that it repeats: where one of them promoted it already, nothing is done. Raises
+    RegistryError where there is no such version, and PromotionRefused without a name or a reason, where the version is
+    the champion already, or, for the last approval, where no batch could be held against it.
+    """
+    by, why = " ".join(by.split()), " ".join(why.split())
+    wanted = int(_version(tracking_uri, name, number).version)
+    with _moves(tracking_uri):
+        events, current = _settled(tracking_uri, name)
+        if wanted == current and events[-1].run_id in dagster_runs:
+            return Override(wanted, (), 0)
+        given = _approvals(tracking_uri, name, wanted, by, why, events, current)
+        missing = max(0, approvals - len(given))
+        if not missing and not has_reference(tracking_uri, name, wanted):
+            raise PromotionRefused(
+                f"Version {wanted} of {name} has no {DRIFT_REFERENCE}, so no batch could be held against it. Promote "
+                "it by the job promote, which makes one."
+            )
+        _client(tracking_uri).set_registered_model_tag(name, _approval_tag(given[-1]), _approval_as_json(given[-1]))
+        if not missing:
+            reasons = "; ".join(f"{approval.by}: {approval.why.rstrip('.')}" for approval in given)
+            gate = _version(tracking_uri, name, wanted).tags.get(GATE, "The gate did not judge it.")
+            _move(
+                tracking_uri,
+                name,
+                events,
+                current,
+                wanted,
+                "override",
+                f"Promoted by hand. {reasons}. {gate}",
+                dagster_runs[0] if dagster_runs else None,
+            )
+    return Override(wanted, tuple(given), missing)
+
+
+def approvals_with(tracking_uri: str, name: str, number: int, by: str) -> list[str]:
+    """Who approves of the version's promotion by hand, if this person does too."""
+    wanted = int(_version(tracking_uri, name, number).version)
+    events = history(tracking_uri, name)
+    current = events[-1].version if events else None
+    return [approval.by for approval in _approvals(tracking_uri, name, wanted, by, "so", events, current)]
+
+
+def _approvals(
+    tracking_uri: str,
+    name: str,
+    wanted: int,
+    by: str,
+    why: str,
+    events: Sequence[ChampionEvent],
+    current: int | None,
+) -> list[Approval]:
+    """The approvals that count, one a person, with the one that is given now; in the order in which they came."""
+    by = " ".join(by.split())
+    if not by or not why:
+        raise PromotionRefused("A promotion by hand needs the name of who approves (by) and the reason (why).")
+    if wanted == current:
+        raise PromotionRefused(f"Version {wanted} of {name} is the champion already.")
+    model = _model(tracking_uri, name)
+    tags = model.tags if model else {}
+    found = [_approval_from_json(text) for tag, text in tags.items() if tag.startswith(APPROVAL)]
+    since = events[-1].at if events else None
+    found = [approval for approval in found if approval.version == wanted and (since is None or approval.at > since)]
+    found = [approval for approval in found if approval.by.casefold() != by.casefold()]
+    return [*sorted(found, key=lambda approval: approval.at), Approval(wanted, by, why, datetime.now(UTC))]
+
+
+def _approval_tag(approval: Approval) -> str:
+    person = hashlib.sha256(approval.by.casefold().encode()).hexdigest()[:12]
+    return f"{APPROVAL}{approval.version:04d}.{person}"
+
+
+def _approval_as_json(approval: Approval) -> str:
+    kept = asdict(approval) | {"at": approval.at.isoformat(), "why": approval.why[:WHY_LENGTH]}
+    return json.dumps(kept, ensure_ascii=False)
+
+
+def _approval_from_json(text: str) -> Approval:
+    told = json.loads(text)
+    return Approval(**told | {"at": datetime.fromisoformat(told["at"])})
 
 
 def roll_back(
@@ -344,7 +475,8 @@ def roll_back(
             if not has_reference(tracking_uri, name, wanted):
                 raise PromotionRefused(
                     f"Version {wanted} of {name} never passed the gate: its run has no {DRIFT_REFERENCE}, "
-                    "and no batch could be held against it."
+                    "and no batch could be held against it. To make it the champion all the same: "
+                    f'`credit-assets promote --portfolio {name} --version {wanted} --why "..."`.'
                 )
             _move(tracking_uri, name, events, current, wanted, by, why, dagster_runs[0] if dagster_runs else None)
             current = wanted
@@ -387,7 +519,7 @@ def _predecessor(tracking_uri: str, name: str, events: Sequence[ChampionEvent]) 
 
 
 def has_reference(tracking_uri: str, name: str, number: int) -> bool:
-    """Whether batches can be held against the version: it has passed the gate."""
+    """Whether batches can be held against the version: it has passed the gate, or was promoted by hand."""
     return has_artifact(tracking_uri, run_of(tracking_uri, name, number), DRIFT_REFERENCE)
 
 
@@ -412,6 +544,16 @@ def rolled_back(events: Sequence[ChampionEvent]) -> dict[int, ChampionEvent]:
             assert event.replaced is not None
             undone[event.replaced] = event
     return undone
+
+
+def overridden(events: Sequence[ChampionEvent]) -> dict[int, ChampionEvent]:
+    """The versions that a promotion by hand replaced, with that move; not those that became champion since."""
+    replaced: dict[int, ChampionEvent] = {}
+    for event in events:
+        replaced.pop(event.version, None)
+        if event.by == "override" and event.replaced is not None:
+            replaced[event.replaced] = event
+    return replaced
 
 
 def versions(tracking_uri: str, name: str) -> list[ModelVersion]:

@@ -10,6 +10,7 @@ import dagster as dg
 import duckdb
 import numpy as np
 import pandas as pd
+from pydantic import Field
 
 from credit_assets.evaluation.checks import cleared
 from credit_assets.fairness.attributes import groups
@@ -62,6 +63,14 @@ SCORE = "pd"
 SHOWN = 25
 
 
+class ReferenceOf(dg.Config):
+    """Of which version the reference is made."""
+
+    version: int | None = Field(
+        default=None, ge=1, description="A version that is to be promoted by hand; by itself, the candidate."
+    )
+
+
 def assets(portfolio: Portfolio, project: Project, queries: Mapping[str, FeatureQuery]) -> list[dg.AssetsDefinition]:
     """`drift_reference`, and by batch `feature_drift` (before its scores), `score_drift` and `performance` (after)."""
     uri, name, config = project.tracking_uri, portfolio.name, portfolio.drift
@@ -90,20 +99,27 @@ def assets(portfolio: Portfolio, project: Project, queries: Mapping[str, Feature
         kinds={"duckdb", "mlflow"},
     )
     def drift_reference(
-        context: dg.AssetExecutionContext, lake: LakeResource, predictions: pd.DataFrame, gate: pd.DataFrame
+        context: dg.AssetExecutionContext,
+        config: ReferenceOf,
+        lake: LakeResource,
+        predictions: pd.DataFrame,
+        gate: pd.DataFrame,
     ) -> dg.MaterializeResult:
-        """What the candidate that passed the gate learned from, as quantiles and category shares of every
-        feature, and of its PDs on the test rows; and the newest batch, that it is put in charge of, likewise.
-        Kept with the model, and before it becomes champion, so that no champion is without: batches are
-        measured against it without reading a training row."""
-        model, version = registry.load(uri, name, cleared(gate, predictions))
+        """What the candidate that passed the gate (or `version`, to be promoted by hand) learned from, as quantiles
+        and category shares of every feature, and of its PDs on the test rows; and the newest batch, that it is put in
+        charge of, likewise. Kept with the model, and before it becomes champion, so that no champion is without:
+        batches are measured against it without reading a training row."""
+        try:
+            model, version = registry.load(uri, name, config.version or cleared(gate, predictions))
+        except registry.RegistryError as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
         learned = lake.connection.sql(_training_set(lake, portfolio, version.tags))
         test = training_frame(learned.filter(f"fold = '{TEST}'"))
         scores = pd.DataFrame({SCORE: model.pd(test)})
         reference = Reference.build(
             learned.filter(f"fold <> '{TEST}'"),
             model.features,
-            config,
+            portfolio.drift,
             score=SCORE,
             scores=lake.connection.from_df(scores),
         )

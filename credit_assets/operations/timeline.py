@@ -33,7 +33,7 @@ from credit_assets.schemas.table import Table
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
-BY = {"gate": "by the gate", "rollback": "by itself", "hand": "by hand"}
+BY = {"gate": "by the gate", "rollback": "by itself", "hand": "by hand", "override": "by override of the gate"}
 
 
 @dataclass(frozen=True)

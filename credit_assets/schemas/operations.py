@@ -39,8 +39,9 @@ class ChampionHistory(Table):
         nullable=True, description="Until when; empty for the one that decides now", metadata={"unit": "UTC"}
     )
     by: str = pa.Field(
-        isin=["gate", "rollback", "hand"],
-        description="gate: it passed; rollback: taken back by itself; hand: by a person, or found moved in MLflow",
+        isin=["gate", "rollback", "hand", "override"],
+        description="gate: it passed; rollback: taken back by itself; hand: taken back by a person, or found moved in "
+        "MLflow; override: promoted by persons, whatever the gate said",
     )
     why: str = pa.Field(description="The reason, in words")
     run: str = pa.Field(nullable=True, description="The Dagster run that did it")

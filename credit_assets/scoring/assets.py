@@ -11,6 +11,7 @@ import pandas as pd
 from pydantic import Field
 
 from credit_assets.evaluation.checks import cleared
+from credit_assets.evaluation.report import mark_override
 from credit_assets.explanations.reasons import check_descriptions
 from credit_assets.explanations.texts import ReasonTexts
 from credit_assets.features.versions import FEATURES, read_at
@@ -40,7 +41,8 @@ VECTORS = 20
 
 
 class Promotion(dg.Config):
-    """Whether the candidate is promoted or the champion taken back; by itself, the candidate is promoted."""
+    """Whether the candidate is promoted, the champion taken back, or a version promoted by hand; by itself, the
+    candidate is promoted."""
 
     roll_back: bool = Field(default=False, description="Make an earlier version the champion again.")
     to_version: int | None = Field(
@@ -49,7 +51,11 @@ class Promotion(dg.Config):
     from_version: int | None = Field(
         default=None, ge=1, description="Where another version than this is champion by now, nothing is moved."
     )
-    why: str = Field(default="", description="The reason, for the history of champions.")
+    promote_version: int | None = Field(
+        default=None, ge=1, description="The version to promote by hand, whatever the gate said of it; use job promote."
+    )
+    by: str = Field(default="", description="Who approves of a promotion by hand, by name.")
+    why: str = Field(default="", description="The reason, for the history of champions; a promotion by hand needs one.")
 
 
 def assets(portfolio: Portfolio, project: Project, texts: ReasonTexts) -> list[dg.AssetsDefinition]:
@@ -74,11 +80,17 @@ def assets(portfolio: Portfolio, project: Project, texts: ReasonTexts) -> list[d
     ) -> dg.MaterializeResult:
         """The model version whose scores decide. It is the candidate that passed the promotion gate: where
         a check of the gate fails, this asset is not made and the earlier champion goes on. With `roll_back`
-        an earlier champion decides again; the version it replaces is never promoted again by the gate."""
+        an earlier champion decides again; the version it replaces is never promoted again by the gate. With
+        `promote_version` that version decides, whatever the gate said of it, once as many persons have approved as
+        `promotion.approvals` asks for; until then the champion stays, and `approvals` says who has."""
+        approved: dict[str, str] = {}
         try:
-            decides = (
-                _rolled_back(context, config) if config.roll_back else _promoted(context, config, predictions, gate)
-            )
+            if config.promote_version is not None:
+                decides, approved["approvals"] = _overridden(context, config)
+            elif config.roll_back:
+                decides = _rolled_back(context, config)
+            else:
+                decides = _promoted(context, config, predictions, gate)
         except (registry.PromotionRefused, registry.RegistryError) as error:
             raise dg.Failure(str(error), allow_retries=False) from error
         move = registry.history(uri, name)[-1]
@@ -93,8 +105,31 @@ def assets(portfolio: Portfolio, project: Project, texts: ReasonTexts) -> list[d
                 "cut_off": registry.cut_off(uri, name, decides.version),
                 "mlflow_run_id": decides.run_id,
                 "synthetic": decides.tags["synthetic"] == "true",
+                **approved,
             }
         )
+
+    def _overridden(context: dg.AssetExecutionContext, config: Promotion) -> "tuple[ModelVersion, str]":
+        if config.roll_back or config.to_version or config.from_version:
+            raise dg.Failure("promote_version goes with by and why alone.", allow_retries=False)
+        assert config.promote_version is not None
+        done = registry.override(
+            uri,
+            name,
+            config.promote_version,
+            by=config.by,
+            why=config.why,
+            approvals=portfolio.promotion.approvals,
+            dagster_runs=_this_run(context),
+        )
+        decides = registry.champion(uri, name)
+        if decides is None:
+            raise dg.Failure(f"{done} Until then there is no champion.", allow_retries=False)
+        if not done.missing:
+            page = project.reports / name / f"evaluation-v{done.version}.html"
+            if mark_override(page, registry.history(uri, name)[-1].why):
+                registry.log_evidence(uri, decides.run_id, {}, {"report": page})
+        return decides, str(done)
 
     def _promoted(
         context: dg.AssetExecutionContext, config: Promotion, predictions: pd.DataFrame, gate: pd.DataFrame
@@ -110,7 +145,6 @@ def assets(portfolio: Portfolio, project: Project, texts: ReasonTexts) -> list[d
 
     def _rolled_back(context: dg.AssetExecutionContext, config: Promotion) -> "ModelVersion":
         tags = context.run.tags
-        repeated = (tags.get(f"dagster/{of}_run_id") for of in ("parent", "root"))
         return registry.roll_back(
             uri,
             name,
@@ -118,7 +152,7 @@ def assets(portfolio: Portfolio, project: Project, texts: ReasonTexts) -> list[d
             why=config.why or tags.get(WHY_TAG) or "no reason given",
             to_version=config.to_version,
             from_version=config.from_version,
-            dagster_runs=[context.run_id, *filter(None, repeated)],
+            dagster_runs=_this_run(context),
         )
 
     @dg.asset(
@@ -262,6 +296,12 @@ def _attempts(context: dg.AssetExecutionContext) -> set[str]:
         parent = run.tags.get(PARENT_RUN)
         run = context.instance.get_run_by_id(parent) if parent else None
     return found
+
+
+def _this_run(context: dg.AssetExecutionContext) -> list[str]:
+    """The run, and those that it repeats."""
+    repeated = (context.run.tags.get(f"dagster/{of}_run_id") for of in ("parent", "root"))
+    return [context.run_id, *filter(None, repeated)]
 
 
 def _parts(relation: duckdb.DuckDBPyRelation) -> Iterator[pd.DataFrame]:

@@ -441,6 +441,17 @@ def test_promotions_and_rollbacks_are_told_once_each(box):
     assert back.link == "http://ui/assets/home_credit/champion"
 
 
+def test_an_override_of_the_gate_is_a_warning_that_says_so(box):
+    now = datetime.now(UTC)
+    why = "Promoted by hand. Ann: so. It was refused by the gate."
+    tell_champions(box, PLACE, [ChampionEvent(2, 1, now, "override", why, "run-1", 3)], now.timestamp())
+    [alert] = [entry.alert for entry in box.newest(9)]
+    assert (alert.kind, alert.severity) == ("promotion", "warning")
+    assert alert.title == "version 1 decides now, after version 3: an override of the gate"
+    assert why in alert.details
+    assert "Make sure that the override was meant" in alert.what_to_do
+
+
 PORTFOLIO = Portfolio.load(Project(PROJECT), BOOK)
 
 

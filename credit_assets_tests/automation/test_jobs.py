@@ -6,11 +6,11 @@ import dagster as dg
 import pytest
 import yaml
 
-from credit_assets.automation.jobs import PORTFOLIO_TAG, TRAINING_TAG, champion_config
+from credit_assets.automation.jobs import PORTFOLIO_TAG, TRAINING_TAG, champion_config, promotion_config
 from credit_assets_tests.conftest import PROJECT
 from credit_assets_tests.small_project import BOOK
 
-OF_A_BATCH, OF_NONE = ("batch", "ingest", "score", "outcomes"), ("train", "rollback", "maintenance")
+OF_A_BATCH, OF_NONE = ("batch", "ingest", "score", "outcomes"), ("train", "rollback", "promote", "maintenance")
 
 
 def made_by(built: dg.Definitions, job: str) -> set[str]:
@@ -37,6 +37,12 @@ def test_later_outcomes_are_read_and_held_against_the_scores_that_there_are(buil
 
 def test_a_rollback_makes_nothing_but_the_champion_and_what_tells_of_it(built):
     assert made_by(built, "rollback") == {"champion", "champion_history", "timeline"}
+
+
+def test_a_promotion_by_hand_makes_the_reference_the_champion_and_what_tells_of_it(built):
+    assert made_by(built, "promote") == {"drift_reference", "champion", "champion_history", "timeline"}
+    promote = built.resolve_job_def("promote")
+    assert dg.validate_run_config(promote, promotion_config(BOOK, 3, "Ann", "so"))
 
 
 def test_every_asset_is_made_with_a_batch_or_with_a_training(built):

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pytest
@@ -270,6 +271,101 @@ def test_a_version_that_never_passed_the_gate_is_not_gone_back_to(book: Registry
     with pytest.raises(registry.RegistryError, match="no version 99"):
         book.roll_back(to_version=99)
     assert book.versions() == [1]
+
+
+def test_a_version_that_never_passed_the_gate_is_promoted_by_hand_instead(book: Registry) -> None:
+    book.add(gated=False)
+    book.promote(1)
+    with pytest.raises(PromotionRefused, match=rf"`credit-assets promote --portfolio {book.name} --version 4 --why"):
+        book.roll_back(to_version=4)
+
+
+def override(book: Registry, number: int, by: str, why: str = "it is needed", approvals: int = 1, **more: Any) -> str:
+    return str(registry.override(book.uri, book.name, number, by=by, why=why, approvals=approvals, **more))
+
+
+def test_a_promotion_by_hand_is_noted_as_an_override_with_who_why_and_what_the_gate_said(book: Registry) -> None:
+    book.promote(1)
+    registry.log_judgement(book.uri, book.name, 2, "It was refused by the gate. AUC 0.6 is below 0.65.")
+    done = override(book, 2, " Ann  Smith ", "the test month was odd.", dagster_runs=["run", "root"])
+    assert done == "Version 2 is promoted by hand, approved by Ann Smith."
+    event = book.history()[-1]
+    assert (event.version, event.by, event.replaced, event.run_id, event.back) == (2, "override", 1, "run", False)
+    assert event.why == (
+        "Promoted by hand. Ann Smith: the test month was odd. It was refused by the gate. AUC 0.6 is below 0.65."
+    )
+    assert book.aliases() == {registry.CHAMPION: 2, registry.PREVIOUS: 1}
+
+
+def test_four_eyes_are_two_different_persons(book: Registry) -> None:
+    book.promote(1)
+    for by in ("Ann", "ann", " ANN "):
+        waiting = override(book, 3, by, approvals=2)
+        assert waiting.startswith("Version 3 is approved by") and "once one other person approved too" in waiting
+        assert book.versions() == [1]
+    # Of another version an approval says nothing.
+    assert "approved by Bob. It is promoted once" in override(book, 2, "Bob", approvals=2)
+    assert registry.approvals_with(book.uri, book.name, 3, "Bob") == [" ANN ".strip(), "Bob"]
+    assert override(book, 3, "Bob", "I looked too", approvals=2).endswith("approved by ANN and Bob.")
+    assert book.versions() == [1, 3]
+    assert "ANN: it is needed; Bob: I looked too." in book.history()[-1].why
+
+
+def test_an_approval_lapses_when_the_champion_changes(book: Registry) -> None:
+    book.promote(1)
+    override(book, 3, "Ann", approvals=2)
+    book.promote(2)
+    assert "It is promoted once one other person" in override(book, 3, "Bob", approvals=2)
+    assert book.versions() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("number", "by", "why", "said"),
+    [
+        (2, " ", "so", "needs the name of who approves"),
+        (2, "Ann", " ", "and the reason"),
+        (1, "Ann", "so", "Version 1 of .* is the champion already"),
+        (4, "Ann", "so", r"has no drift_reference\.parquet"),
+    ],
+)
+def test_what_a_promotion_by_hand_lacks_is_named(book: Registry, number: int, by: str, why: str, said: str) -> None:
+    book.promote(1)
+    book.add(gated=False)
+    with pytest.raises(PromotionRefused, match=said):
+        override(book, number, by, why)
+    with pytest.raises(registry.RegistryError, match="no version 99"):
+        override(book, 99, "Ann")
+    assert book.versions() == [1]
+    assert not [tag for tag in book.tags() if tag.startswith(registry.APPROVAL)]
+
+
+def test_a_run_that_is_launched_again_overrides_once(book: Registry) -> None:
+    book.promote(1)
+    override(book, 2, "Ann", dagster_runs=["first"])
+    assert override(book, 2, "Ann", dagster_runs=["second", "first"]) == "Version 2 is promoted by hand."
+    assert book.versions() == [1, 2]
+
+
+def test_the_gate_does_not_undo_an_override_but_promotes_a_new_candidate(book: Registry) -> None:
+    book.promote(1)
+    book.promote(3)
+    override(book, 2, "Ann", "3 declines too many")
+    with pytest.raises(PromotionRefused, match=r"Version 3 .* was replaced by hand at .*3 declines too many"):
+        book.promote(3)
+    book.add()
+    book.promote(4)
+    assert book.versions() == [1, 3, 2, 4]
+    # Back again by hand, it is a champion like others.
+    override(book, 3, "Bob")
+    book.promote(4, by="override")
+    assert book.versions()[-2:] == [3, 4]
+
+
+def test_an_overridden_champion_may_be_gone_back_to(book: Registry) -> None:
+    book.promote(1)
+    override(book, 2, "Ann")
+    assert registry.predecessor(book.uri, book.name) == 1
+    assert book.roll_back() == 1
 
 
 def test_without_a_champion_there_is_nothing_to_go_back_from(book: Registry) -> None:

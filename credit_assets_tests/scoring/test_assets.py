@@ -23,7 +23,7 @@ from credit_assets.portfolio import Portfolio
 from credit_assets.project import Project
 from credit_assets.resources import AUTOMATIC_TAG, WHY_TAG, lake_resource
 from credit_assets.scoring.assets import assets
-from credit_assets_tests.small_project import BOOK
+from credit_assets_tests.small_project import BOOK, configure
 
 STEP = f"{BOOK}__champion"
 DEMANDS = {
@@ -203,3 +203,53 @@ def test_a_rollback_of_a_version_that_decides_no_more_moves_nothing(line):
     told = metadata(line.make({"roll_back": True, "from_version": 1}))
     assert (told["model_version"], told["by"]) == (2, "gate")
     assert line.moves() == [(1, "gate"), (2, "gate")]
+
+
+def by_hand(version: int, by: str = "Ann Smith", why: str = "the test month was odd") -> dict[str, Any]:
+    return {"promote_version": version, "by": by, "why": why}
+
+
+def test_a_version_that_the_gate_refused_is_promoted_by_hand_as_an_override(line):
+    line.make()
+    line.judge(line.register(), missed="calibration")
+    page = line.project.reports / BOOK / "evaluation-v3.html"
+    page.parent.mkdir(parents=True)
+    page.write_text("<body><h1>candidate 3</h1></body>")
+    told = metadata(line.make(by_hand(3, why="<b>odd</b>")))
+    assert (told["model_version"], told["previous_version"], told["by"]) == (3, 2, "override")
+    assert told["why"].startswith("Promoted by hand. Ann Smith: <b>odd</b>.")
+    assert told["approvals"] == "Version 3 is promoted by hand, approved by Ann Smith."
+    assert line.moves() == [(2, "gate"), (3, "override")]
+    marked = page.read_text()
+    assert marked.index("OVERRIDE OF THE GATE: Promoted by hand. Ann Smith: &lt;b&gt;odd") < marked.index("<h1>")
+    client = mlflow.MlflowClient(tracking_uri=line.uri, registry_uri=line.uri)
+    logged = client.list_artifacts(registry.run_of(line.uri, BOOK, 3), "report")
+    assert [file.path for file in logged] == ["report/evaluation-v3.html"]
+
+
+def test_where_two_must_approve_the_champion_stays_until_the_second_has(line):
+    configure(line.project, {"promotion": {"approvals": 2}})
+    line.make()
+    told = metadata(line.make(by_hand(1)))
+    assert told["model_version"] == 2
+    assert "It is promoted once one other person approved too" in told["approvals"]
+    assert metadata(line.make(by_hand(1, by="ann smith")))["model_version"] == 2
+    told = metadata(line.make(by_hand(1, by="Bob Jones", why="looked at it")))
+    assert (told["model_version"], told["by"]) == (1, "override")
+    assert "ann smith: the test month was odd; Bob Jones: looked at it." in told["why"]
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        (by_hand(1, why=""), "needs the name of who approves (by) and the reason (why)"),
+        (by_hand(1, by=""), "needs the name of who approves (by) and the reason (why)"),
+        (by_hand(9), "Model home_credit has no version 9"),
+        (by_hand(2), "Version 2 of home_credit is the champion already"),
+        (by_hand(1) | {"roll_back": True}, "promote_version goes with by and why alone"),
+    ],
+)
+def test_a_promotion_by_hand_that_lacks_something_is_refused_in_words(line, config, words):
+    line.make()
+    assert words in line.refused(config)
+    assert line.moves() == [(2, "gate")]
