@@ -29,11 +29,12 @@ from credit_assets.features.queries import FeatureQueryError, load, raw_lineage
 from credit_assets.features.queries import lineage as lineage_of
 from credit_assets.lake.contracts import column_types
 from credit_assets.lake.tables import TableMissing
+from credit_assets.models.availability import require
 from credit_assets.onboarding.check import check as look_over
 from credit_assets.onboarding.files import BookError
 from credit_assets.onboarding.new import new as draft
 from credit_assets.portfolio import ConfigError, Portfolio
-from credit_assets.project import AlreadyRunning, Project
+from credit_assets.project import AlreadyRunning, Project, RegistryUnavailable
 from credit_assets.raw.delivery import BadDelivery, Delivery, Inbox
 from credit_assets.raw.headers import check_files
 from credit_assets.raw.sample import FIRST_APPLICANT, MARKER, SCENARIOS, generate
@@ -64,6 +65,7 @@ USERS_TO_MEND = (
     FeatureQueryError,
     FileExistsError,
     FileNotFoundError,
+    RegistryUnavailable,
     TableMissing,
 )
 
@@ -268,6 +270,7 @@ def run(portfolio: PortfolioName) -> None:
 def train(portfolio: PortfolioName) -> None:
     """Train on all known outcomes, on features made again where their SQL has changed; the gate decides."""
     with in_project() as project:
+        require(project.tracking_uri)
         from credit_assets.automation.commands import train as make_candidate
 
         _stop_where_failed(make_candidate(project, portfolio, _progress))
@@ -282,6 +285,7 @@ def rollback(
     """Have an earlier champion decide again. Scores that were given stay as they are."""
     with in_project() as project:
         Portfolio.load(project, portfolio)
+        require(project.tracking_uri)
         from credit_assets.automation.commands import roll_back
 
         _stop_where_failed([roll_back(project, portfolio, to, why, _progress)])
@@ -315,6 +319,7 @@ def status(
 ) -> None:
     """Tell the batches and their rows, the champion and its metrics, and the latest checks."""
     with in_project() as project:
+        require(project.tracking_uri)
         from credit_assets.automation.commands import status as how_it_stands
 
         told = how_it_stands(project, portfolio)

@@ -17,6 +17,10 @@ class AlreadyRunning(RuntimeError):
     """Another command is making this portfolio's assets."""
 
 
+class RegistryUnavailable(ConnectionError):
+    """The model registry does not answer, or not as one; the message names its address and where that is set."""
+
+
 @dataclass(frozen=True)
 class Project:
     """A folder with dagster.yaml, configs/, sql/ and data/."""

@@ -17,7 +17,7 @@ from credit_assets.automation.retraining import training, trainings
 from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
 from credit_assets.portfolio import Portfolio
-from credit_assets.project import Project
+from credit_assets.project import Project, RegistryUnavailable
 from credit_assets.raw.delivery import Inbox
 
 
@@ -35,8 +35,10 @@ def alert_sensor(portfolio: Portfolio, project: Project) -> dg.SensorDefinition:
         origin = context.code_location_origin
         place = Place(portfolio.name, origin.location_name if origin else portfolio.name, portfolio.alerts.ui)
         with Outbox(project, portfolio.name, portfolio.alerts) as outbox:
-            found_wrong = _collect(outbox, place, _names(context), context.instance, portfolio, project, time.time())
-            said = outbox.deliver(os.environ)
+            said, found_wrong = _collect(
+                outbox, place, _names(context), context.instance, portfolio, project, time.time()
+            )
+            said += outbox.deliver(os.environ)
             waiting = outbox.waiting()
         if found_wrong:
             # What could be found was delivered; the tick fails, so that what could not is seen, and tried again.
@@ -70,20 +72,35 @@ def _collect(
     portfolio: Portfolio,
     project: Project,
     now: float,
-) -> list[Exception]:
-    """Record every fact that can be found; the errors of sources that could not be asked."""
+) -> tuple[list[str], list[Exception]]:
+    """Record every fact that can be found; what is away, and the errors of sources that could not be asked."""
     lake, uri = Lake(project.lake), project.tracking_uri
 
     def answer(failed: datetime) -> str:
         began = trainings(instance, portfolio, project).answered
         if began and began > failed:
             return f"A training began on {clock(began)}."
-        due = training(instance, portfolio, project, lake, datetime.now(UTC))
+        try:
+            due = training(instance, portfolio, project, lake, datetime.now(UTC))
+        except RegistryUnavailable as error:
+            return str(error)
         return due if isinstance(due, str) else f"A training is due: {due.why}."
+
+    away: list[str] = []
+
+    def champions() -> None:
+        try:
+            moves = registry.history(uri, portfolio.name)
+        except RegistryUnavailable as error:
+            away.append(str(error))
+            facts.tell_registry(outbox, place, str(error), now)
+        else:
+            facts.tell_registry(outbox, place, None, now)
+            facts.tell_champions(outbox, place, moves, now)
 
     sources: list[Callable[[], None]] = [
         lambda: facts.tell_runs(outbox, instance, place, answer, now),
-        lambda: facts.tell_champions(outbox, place, registry.history(uri, portfolio.name), now),
+        champions,
         lambda: facts.tell_deliveries(outbox, place, portfolio, Inbox(project.inbox), lake, now),
         lambda: facts.tell_ticks(outbox, place, names, instance, now),
         lambda: facts.tell_capacity(outbox, place, project.data, instance, now),
@@ -94,4 +111,4 @@ def _collect(
             source()
         except Exception as error:
             errors.append(error)
-    return errors
+    return away, errors

@@ -36,6 +36,7 @@ from credit_assets.features.versions import FEATURES
 from credit_assets.lake.connections import connect
 from credit_assets.lake.tables import Commit, Lake, TableMissing
 from credit_assets.models import registry
+from credit_assets.models.availability import answering
 from credit_assets.models.policy import APPROVE
 from credit_assets.portfolio import Portfolio
 from credit_assets.project import AlreadyRunning, Project
@@ -50,22 +51,24 @@ RUNS_LOOKED_AT = 20
 def run_outstanding(project: Project, name: str, report: Report) -> list[RunOutcome]:
     """Make everything of the portfolio that is due: batches not ingested, a champion where there is none, scores,
     and what failed checks ask for. A run that fails does not stop those that do not need it; what is still due
-    afterwards is due the next time."""
+    afterwards is due the next time. Batches are ingested though the model registry does not answer; then
+    RegistryUnavailable is raised."""
     with _work(project, name, report) as work:
         portfolio, instance, lake = work.portfolio, work.instance, work.lake
         for due in to_ingest(portfolio, Inbox(project.inbox), lake):
             work.run(due)
-        for due in to_train(portfolio, lake, registry.champion(project.tracking_uri, name) is not None):
-            work.run(due)
-        work.score()
-        for answer in (
-            lambda: rollback(instance, portfolio, project),
-            lambda: training(instance, portfolio, project, lake, datetime.now(UTC)),
-        ):
-            asked_for = answer()
-            if isinstance(asked_for, Outstanding):
-                work.run(asked_for)
-                work.score()
+        with answering(project.tracking_uri):
+            for due in to_train(portfolio, lake, registry.champion(project.tracking_uri, name) is not None):
+                work.run(due)
+            work.score()
+            for answer in (
+                lambda: rollback(instance, portfolio, project),
+                lambda: training(instance, portfolio, project, lake, datetime.now(UTC)),
+            ):
+                asked_for = answer()
+                if isinstance(asked_for, Outstanding):
+                    work.run(asked_for)
+                    work.score()
     return work.outcomes
 
 
@@ -74,9 +77,9 @@ def train(project: Project, name: str, report: Report) -> list[RunOutcome]:
     again, of the batches that are learned from and of newer ones, and at the end what is open is scored. It ends with
     the first run that fails; AlreadyRunning where another run is at work on the same, TableMissing where there are no
     features yet."""
-    if not Lake(project.lake).batches(Portfolio.load(project, name).table(FEATURES)):
-        raise TableMissing(f"Nothing of {name} is ingested yet: `credit-assets deliver`, then `credit-assets run`.")
-    with _work(project, name, report) as work:
+    with answering(project.tracking_uri), _work(project, name, report) as work:
+        if not work.lake.batches(work.portfolio.table(FEATURES)):
+            raise TableMissing(f"Nothing of {name} is ingested yet: `credit-assets deliver`, then `credit-assets run`.")
         stale = to_make_again(work.portfolio, work.lake, load(project.sql(name), work.portfolio.models))
         for due in [*stale, Outstanding("train", None, "asked for by hand", key=f"by_hand:{uuid.uuid4()}")]:
             if busy := work.run(due):
@@ -145,11 +148,11 @@ def _work(project: Project, name: str, report: Report) -> Iterator[_Work]:
 def roll_back(project: Project, name: str, to: int | None, why: str, report: Report) -> RunOutcome:
     """Have the champion's predecessor, or version `to`, decide again, by the job `rollback`."""
     config: dict[str, Any] = {"roll_back": True, "why": why} | ({"to_version": to} if to else {})
-    with instance_for_commands(project, name) as instance:
+    with answering(project.tracking_uri), instance_for_commands(project, name) as instance:
         asked = champion_config(name, **config)
         outcome = execute(instance, build(name, project), name, "rollback", None, report, run_config=asked)
-    if outcome.success:
-        _tell_champion(project, name, report)
+        if outcome.success:
+            _tell_champion(project, name, report)
     return outcome
 
 

@@ -508,6 +508,24 @@ def _tick_failed(place: Place, state: InstigatorState, tick: InstigatorTick, now
     )
 
 
+def tell_registry(outbox: Outbox, place: Place, reason: str | None, now: float) -> None:
+    """Watch whether the model registry answers; `reason` says why it does not."""
+    found = reason and Alert(
+        key=f"registry_unavailable/{int(now)}",
+        kind="registry_unavailable",
+        severity="error",
+        portfolio=place.portfolio,
+        title="the model registry does not answer",
+        details=reason,
+        since=at(now),
+        what_was_done="Deliveries are ingested. Nothing is scored, trained or rolled back until it answers.",
+        what_to_do="Start the registry, or mend its address.",
+        link=f"{place.ui}/deployment/daemons",
+    )
+    with outbox.writing():
+        outbox.watch("registry", found or None, now, outbox.config.lasting_minutes * 60)
+
+
 def tell_capacity(outbox: Outbox, place: Place, folder: Path, instance: dg.DagsterInstance, now: float) -> None:
     """Watch the disk of `folder`, the machine's memory, and the portfolio's runs waiting in the queue."""
     config = outbox.config

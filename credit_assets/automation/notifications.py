@@ -29,6 +29,7 @@ Kind = Literal[
     "rollback",
     "capacity",
     "tick_failed",
+    "registry_unavailable",
     "undelivered",
     "test",
 ]

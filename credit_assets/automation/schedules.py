@@ -14,11 +14,10 @@ from credit_assets.automation.at_work import batches_at_work
 from credit_assets.automation.jobs import KEY_TAG, PORTFOLIO_TAG
 from credit_assets.automation.outstanding import Outstanding, to_ingest, to_score
 from credit_assets.automation.retraining import outcomes_since_newest, too_few, trainings
-from credit_assets.automation.sensors import failed_at_it, request
+from credit_assets.automation.sensors import champion_or_why_unknown, failed_at_it, request
 from credit_assets.lake.tables import Lake
-from credit_assets.models import registry
 from credit_assets.portfolio import Portfolio
-from credit_assets.project import Project
+from credit_assets.project import Project, RegistryUnavailable
 from credit_assets.raw.delivery import Inbox
 from credit_assets.resources import batches
 
@@ -37,10 +36,13 @@ def schedules(
         description="A challenger from all outcomes known by then, if enough are new. The gate judges it.",
     )
     def weekly_challenger(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        known = trainings(context.instance, portfolio, project)
+        try:
+            known = trainings(context.instance, portfolio, project)
+            new, version = outcomes_since_newest(portfolio, project, lake)
+        except RegistryUnavailable as error:
+            return dg.SkipReason(str(error))
         if known.at_work:
             return dg.SkipReason(f"A training is at work, run {known.at_work}.")
-        new, version = outcomes_since_newest(portfolio, project, lake)
         if new < portfolio.automation.min_new_outcomes:
             return dg.SkipReason(f"{too_few(portfolio, new, version)}.")
         why = f"the weekly challenger; {new:,} new outcomes"
@@ -56,8 +58,7 @@ def schedules(
         "deliveries made while a sensor was switched off. What failed for a reason waits for that to change.",
     )
     def daily_sweep(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
-        found = registry.champion(project.tracking_uri, name)
-        champion = int(found.version) if found else None
+        champion, away = champion_or_why_unknown(project.tracking_uri, name)
         # As long as two looks of the sensor: what somebody is copying just now is not taken half.
         untouched_since = time.time() - 2 * portfolio.automation.interval_s
         due = to_ingest(portfolio, inbox, lake, untouched_since)
@@ -69,7 +70,7 @@ def schedules(
             if item.batch not in busy and not _settled(context.instance, portfolio, lake, item)
         }
         if not swept:
-            return dg.SkipReason("Nothing was missed.")
+            return dg.SkipReason(away or "Nothing was missed.")
         context.instance.add_dynamic_partitions(str(batches(name).name), sorted(map(str, swept)))
         return [_part_of_batch(request(portfolio, item, again=f":{today}"), parts) for item in swept.values()]
 

@@ -25,7 +25,7 @@ from credit_assets.automation.retraining import rollback, training
 from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
 from credit_assets.portfolio import Portfolio
-from credit_assets.project import Project
+from credit_assets.project import Project, RegistryUnavailable
 from credit_assets.raw.delivery import Inbox
 from credit_assets.resources import AUTOMATIC_TAG, WHY_TAG, batches
 
@@ -46,8 +46,7 @@ def sensors(
         "each is a run of its batch alone. A delivery counts once it is whole and two looks found it the same.",
     )
     def deliveries(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        found = registry.champion(uri, name)
-        champion = int(found.version) if found else None
+        champion, away = champion_or_why_unknown(uri, name)
         seen = arrivals(portfolio, inbox, lake, json.loads(context.cursor or "{}"))
         cursor = json.dumps(seen.looks, sort_keys=True)
         have_passed_over_looked_at(context.instance, portfolio)
@@ -73,7 +72,8 @@ def sensors(
                 asked.setdefault(batch, item)
         if not asked:
             words = "; ".join(f"{batch}: {why}" for batch, why in sorted(waiting.items()))
-            return dg.SensorResult(skip_reason=words or "Every delivery is ingested and scored.", cursor=cursor)
+            words = words or ("Every delivery is ingested." if away else "Every delivery is ingested and scored.")
+            return dg.SensorResult(skip_reason=f"{away} {words}" if away else words, cursor=cursor)
         return dg.SensorResult(
             run_requests=[request(portfolio, item) for item in asked.values()],
             dynamic_partitions_requests=[batches(name).build_add_request(sorted(asked))],
@@ -89,7 +89,10 @@ def sensors(
         "performance, once enough outcomes are known that the newest candidate has not learned from.",
     )
     def retrain(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        due = training(context.instance, portfolio, project, lake, datetime.now(UTC))
+        try:
+            due = training(context.instance, portfolio, project, lake, datetime.now(UTC))
+        except RegistryUnavailable as error:
+            return dg.SkipReason(str(error))
         return dg.SkipReason(due) if isinstance(due, str) else request(portfolio, due)
 
     @dg.sensor(
@@ -100,10 +103,23 @@ def sensors(
         description="The champion gives way to the one before it where, on outcomes that came later, it did worse.",
     )
     def roll_back(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        due = rollback(context.instance, portfolio, project)
+        try:
+            due = rollback(context.instance, portfolio, project)
+        except RegistryUnavailable as error:
+            return dg.SkipReason(str(error))
         return dg.SkipReason(due) if isinstance(due, str) else request(portfolio, due)
 
     return [deliveries, retrain, roll_back]
+
+
+def champion_or_why_unknown(tracking_uri: str, name: str) -> tuple[int | None, str]:
+    """The champion's version (None where there is none), and why it is not known where the registry does not answer:
+    a batch is ingested then, and scored later."""
+    try:
+        found = registry.champion(tracking_uri, name)
+    except RegistryUnavailable as error:
+        return None, str(error)
+    return (int(found.version) if found else None), ""
 
 
 def request(portfolio: Portfolio, due: Outstanding, again: str = "") -> dg.RunRequest:

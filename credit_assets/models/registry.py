@@ -19,6 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from credit_assets.models.availability import require
 from credit_assets.models.baseline import LogisticBaseline
 from credit_assets.models.estimators import PDModel
 from credit_assets.project import code_version, git_commit
@@ -636,8 +637,12 @@ def provenance_tags(
 
 def _client(tracking_uri: str) -> Any:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    # A server that goes away in the middle is waited for half a minute, where MLflow waits for ten.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
     import mlflow
 
+    require(tracking_uri)
     prepare(tracking_uri)
     configured = os.environ.get("MLFLOW_TRACKING_URI")
     mlflow.set_tracking_uri(tracking_uri)

@@ -10,6 +10,7 @@ import pytest
 from dagster._core.scheduler.instigation import TickStatus
 from typer.testing import CliRunner, Result
 
+from credit_assets.automation import facts
 from credit_assets.automation.alerting import alert_sensor
 from credit_assets.automation.jobs import PORTFOLIO_TAG
 from credit_assets.cli import app
@@ -96,14 +97,25 @@ def test_what_a_line_of_runs_has_to_tell_is_told_once_over_restarts(line, tmp_pa
     assert "webhook sent" in listed
 
 
-def test_what_can_be_found_is_told_although_a_source_is_broken_and_the_tick_says_so(project, instance, sink):
-    (project.data / "mlflow" / "mlflow.db").write_bytes(b"no database")
+def test_what_can_be_found_is_told_although_a_source_is_broken_and_the_tick_says_so(
+    project, instance, sink, monkeypatch
+):
     run_id = fail(instance)
+    # Psutil cannot read the memory of some containers.
+    monkeypatch.setattr(facts.psutil, "virtual_memory", lambda: 1 / 0)
     with pytest.raises(ExceptionGroup, match="Not everything could be looked at"):
         tick(project, instance)
     [body] = sink.posted
     assert body["title"] == "a materialization by hand of 2026-03 failed"
     assert body["link"] == f"http://localhost:3000/runs/{run_id}"
+
+
+def test_a_registry_that_cannot_be_used_is_named_on_the_tick_and_the_rest_is_told(project, instance, sink):
+    (project.data / "mlflow" / "mlflow.db").write_bytes(b"no database " * 1000)
+    fail(instance)
+    words = tick(project, instance)
+    assert "cannot be read: file is not a database." in words and "webhook" in words
+    assert [body["kind"] for body in sink.posted] == ["run_failed"]
 
 
 def test_ticks_that_fail_are_told_those_of_its_own_too(project, instance, sink):

@@ -41,6 +41,7 @@ from credit_assets.automation.facts import (
     tell_capacity,
     tell_champions,
     tell_deliveries,
+    tell_registry,
     tell_runs,
     tell_ticks,
 )
@@ -599,6 +600,25 @@ def test_a_machine_that_runs_full_is_told(tmp_path, instance):
     assert float(disk.details.split(" GB")[0]) == pytest.approx(free, abs=5)
     assert f"of {psutil.virtual_memory().total / 1e9:.0f} GB" in memory.details
     assert backlog.details == "2 wait; alerts.backlog_runs is 1."
+
+
+def test_a_registry_that_does_not_answer_is_told_once_it_lasts_and_when_it_is_over(tmp_path):
+    reason = "The model registry at http://127.0.0.1:9 (MLFLOW_TRACKING_URI) does not answer: Connection refused."
+    now = time.time()
+    with Outbox(Project(tmp_path), BOOK, AlertsConfig()) as box:
+        lasting = box.config.lasting_minutes * 60
+        for later in (0, lasting / 2):
+            tell_registry(box, PLACE, reason, now + later)
+        assert box.newest(9) == []
+        tell_registry(box, PLACE, reason, now + lasting)
+        [entry] = box.newest(9)
+        assert (entry.alert.kind, entry.alert.severity, entry.alert.details) == (
+            "registry_unavailable",
+            "error",
+            reason,
+        )
+        tell_registry(box, PLACE, None, now + lasting + 1)
+        assert "over" in box.newest(9)[0].alert.title
 
 
 def test_a_machine_with_room_is_not_told(tmp_path, instance):

@@ -6,6 +6,7 @@ When a batch is due is `test_outstanding.py`'s, when a failed check is answered 
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
 import dagster as dg
 import pytest
@@ -89,6 +90,20 @@ def test_without_a_champion_a_delivery_is_ingested(loop):
     assert CHAMPION_TAG not in request.tags
     assert CORRECTION_TAG not in request.tags
     assert loop.start(request).tags[PORTFOLIO_TAG] == BOOK
+
+
+def test_without_the_registry_deliveries_are_ingested_and_every_tick_names_it(loop, monkeypatch):
+    loop.crown()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    away = "The model registry at http://127.0.0.1:9 (MLFLOW_TRACKING_URI) does not answer: Connection refused."
+    loop.copy("2026-01")
+    assert loop.look() == f"{away} 2026-01: {FIRST}"
+    assert runs(loop.look()) == [("ingest", "2026-01")]
+    loop.ingest("2026-01")
+    assert loop.look() == f"{away} Every delivery is ingested."
+    assert (loop.look("retrain"), loop.look("roll_back")) == (away, away)
+    now = datetime.now(UTC)
+    assert (loop.due("weekly_challenger", now), loop.due("daily_sweep", now)) == (away, away)
 
 
 def test_with_a_champion_a_delivery_is_made_whole_in_one_run(loop):

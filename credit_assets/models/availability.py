@@ -1,0 +1,160 @@
+"""Whether the model registry answers: asked before it is used, in seconds where MLflow's client would take minutes.
+
+What is read from it and written to it is `registry.py`'s.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from credit_assets.project import RegistryUnavailable
+
+VARIABLE = "MLFLOW_TRACKING_URI"
+ENDPOINT = "/api/2.0/mlflow/registered-models/search"
+
+ANSWER_S = 5.0
+"""How long an answer is waited for: with the start of a command, it is reported within ten seconds."""
+
+TRUSTED_S = 15.0
+"""For how long an answer, or none, is taken to hold: the sensors of a portfolio ask one after the other."""
+
+PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+"""The ports of databases whose address names none."""
+
+_asked: dict[str, tuple[float, str | None]] = {}
+
+
+def require(tracking_uri: str) -> None:
+    """Raise RegistryUnavailable, with address and reason, where the registry cannot be used."""
+    when, reason = _asked.get(tracking_uri, (float("-inf"), None))
+    if time.monotonic() - when > TRUSTED_S:
+        reason = _reason_in_time(tracking_uri)
+        _asked[tracking_uri] = (time.monotonic(), reason)
+    if reason is not None:
+        raise _unavailable(tracking_uri, reason)
+
+
+@contextmanager
+def answering(tracking_uri: str) -> Iterator[None]:
+    """Require the registry, and raise RegistryUnavailable too where it goes away in the middle."""
+    from mlflow.exceptions import MlflowException
+
+    require(tracking_uri)
+    try:
+        yield
+    except MlflowException as error:
+        # What a server answers has a code of its own; this is what MLflow says where none answers.
+        if not str(error).startswith("API request"):
+            raise
+        raise _unavailable(tracking_uri, _words(error)) from None
+
+
+def _unavailable(tracking_uri: str, reason: str) -> RegistryUnavailable:
+    setting = VARIABLE if os.environ.get(VARIABLE) else f"set {VARIABLE} for another"
+    return RegistryUnavailable(f"The model registry at {_shown(tracking_uri)} ({setting}) {reason}.")
+
+
+def _reason_in_time(tracking_uri: str) -> str | None:
+    """Why the registry cannot be used, None where it can. In a thread: looking up a name has no time limit."""
+    found: list[str | None] = []
+    asking = threading.Thread(target=lambda: found.append(_reason(tracking_uri)), daemon=True)
+    asking.start()
+    asking.join(ANSWER_S + 1)
+    return found[0] if found else f"did not answer within {ANSWER_S:.0f} seconds"
+
+
+def _reason(tracking_uri: str) -> str | None:
+    try:
+        address = urlsplit(tracking_uri)
+        host, port = address.hostname, address.port
+    except ValueError:
+        return "has an address that cannot be read"
+    scheme = address.scheme.split("+")[0]
+    if scheme == "sqlite":
+        return _reason_of_file(Path(tracking_uri.split(":///", 1)[-1]))
+    if scheme in ("http", "https"):
+        return _reason_of_server(tracking_uri) if host else "has an address without a host"
+    if scheme in PORTS and host:
+        try:
+            socket.create_connection((host, port or PORTS[scheme]), ANSWER_S).close()
+        except OSError as error:
+            return _words(error)
+    return None
+
+
+def _reason_of_file(path: Path) -> str | None:
+    if not path.exists():
+        return None
+    con = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=ANSWER_S)
+    try:
+        con.execute("PRAGMA schema_version").fetchall()
+    except sqlite3.DatabaseError as error:
+        return f"cannot be read: {error}"
+    finally:
+        con.close()
+    return None
+
+
+def _reason_of_server(tracking_uri: str) -> str | None:
+    """Asked without MLflow, whose import takes seconds, and without credentials: who asks for them answers."""
+    import requests
+
+    insecure = os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() in ("1", "true")
+    try:
+        answer = requests.get(
+            f"{tracking_uri.rstrip('/')}{ENDPOINT}",
+            params={"max_results": 1},
+            timeout=ANSWER_S,
+            verify=os.environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH") or not insecure,
+            cert=os.environ.get("MLFLOW_TRACKING_CLIENT_CERT_PATH"),
+        )
+    except OSError as error:
+        return _words(error)
+    code = answer.status_code
+    if code in (401, 403):
+        return None
+    if code >= 500:
+        return f"fails (HTTP {code} {answer.reason})"
+    try:
+        understood = code == 200 and isinstance(answer.json(), dict)
+    except ValueError:
+        understood = False
+    return None if understood else f"answers, but not as an MLflow server (HTTP {code})"
+
+
+def _words(error: BaseException) -> str:
+    """The reason of a connection that failed, from the error of the system that all others came of."""
+    chain: list[BaseException] = []
+    each: BaseException | None = error
+    while each is not None and each not in chain:
+        chain.append(each)
+        # urllib3 and requests keep what went wrong in a field or as an argument.
+        inner = [getattr(each, "reason", None), *each.args]
+        each = each.__cause__ or each.__context__ or next((i for i in inner if isinstance(i, BaseException)), None)
+    if refused := re.search(r"error code (401|403)", str(error)):
+        return f"refuses access (HTTP {refused[1]}). Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+    if any(isinstance(link, TimeoutError) or "timed out" in str(link) for link in chain):
+        return f"did not answer within {ANSWER_S:.0f} seconds"
+    system = [link for link in chain if isinstance(link, OSError) and link.strerror]
+    detail = system[-1].strerror if system else str(chain[-1]).splitlines()[0][:200]
+    return f"does not answer: {detail}"
+
+
+def _shown(tracking_uri: str) -> str:
+    """The address without the credentials in it."""
+    if tracking_uri.startswith("sqlite:"):
+        return tracking_uri
+    try:
+        address = urlsplit(tracking_uri)
+        return urlunsplit(address._replace(netloc=address.netloc.rsplit("@", 1)[-1], query=""))
+    except ValueError:
+        return tracking_uri.rsplit("@", 1)[-1]
