@@ -135,6 +135,8 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
                 **({} if curves is None else {"defaulted_by_age": frame_table(by_age(curves))}),
                 "confusion": frame_table(pd.DataFrame([vars(evidence.candidate.confusion)])),
                 "candidate_version": int(version),
+                "at_cut_off": str(evidence.candidate.at_cut_off),
+                **evidence.candidate.at_cut_off.figures(),
                 **figures,
             },
         )

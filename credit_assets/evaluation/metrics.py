@@ -12,6 +12,8 @@ from statistics import NormalDist
 import numpy as np
 import pandas as pd
 
+from credit_assets.models.policy import AtCutOff
+
 BINS = 10
 """Equal-frequency bins of the decile table and of ECE."""
 
@@ -85,6 +87,7 @@ class Evaluation:
     ece_by_chance: float
     deciles: pd.DataFrame
     confusion: Confusion
+    at_cut_off: AtCutOff
 
     @property
     def default_rate(self) -> float:
@@ -165,6 +168,7 @@ def evaluate(
             declined_goods=int((declined & ~bad).sum()),
             declined_bads=int((declined & bad).sum()),
         ),
+        at_cut_off=AtCutOff.of(pds, cut_off),
     )
 
 

@@ -18,7 +18,7 @@ from credit_assets.models.baseline import fit_logistic
 from credit_assets.models.design_matrix import DesignMatrix, fold_table
 from credit_assets.models.estimators import Folds, fit_pd_model
 from credit_assets.models.importance import importance, leading
-from credit_assets.models.policy import cut_off
+from credit_assets.models.policy import AtCutOff, cut_off
 from credit_assets.models.tuning import tune
 from credit_assets.portfolio import Portfolio
 from credit_assets.project import Project
@@ -61,6 +61,7 @@ def assets(portfolio: Portfolio, project: Project, features: FeatureQuery) -> li
         held_out = by_folds[by_folds["fold"] != TEST]
         test = frame[frame["fold"] == TEST]
         threshold = cut_off(portfolio.policy, held_out["pd"].to_numpy())
+        at_cut_off = AtCutOff.of(held_out["pd"].to_numpy(), threshold)
         shares = importance(model, test)
         with tempfile.TemporaryDirectory() as folder:
             found.trials.to_csv(Path(folder) / "trials.csv", index=False)
@@ -106,6 +107,9 @@ def assets(portfolio: Portfolio, project: Project, features: FeatureQuery) -> li
                 "rounds": found.rounds,
                 "features": len(model.features),
                 "cut_off": threshold,
+                "approval_rate": at_cut_off.approval_rate,
+                "at_cut_off": str(at_cut_off),
+                **at_cut_off.figures(),
                 "folds_of": folds.validation.by,
                 "folds": frame_table(fold_table(design, folds.validation)),
                 "parameters": dg.MetadataValue.json(found.params),

@@ -19,7 +19,7 @@ from credit_assets.lake.contracts import identifier
 from credit_assets.lake.io_managers import column_schema, contract, frame_table
 from credit_assets.lake.tables import MODEL_VERSION, Commit
 from credit_assets.models import registry
-from credit_assets.models.policy import APPROVE
+from credit_assets.models.policy import APPROVE, AtCutOff
 from credit_assets.portfolio import Portfolio
 from credit_assets.project import Project
 from credit_assets.resources import AUTOMATIC_TAG, WHY_TAG, LakeResource, batches
@@ -230,12 +230,15 @@ def assets(portfolio: Portfolio, project: Project, texts: ReasonTexts) -> list[d
         delivered = lake.connection.execute(f'SELECT "{portfolio.entity_key}" FROM ({applications})').fetchnumpy()
         # By name where as many were declined for each: the order of the rows shows in no table.
         counts = declined["reason_1"].value_counts().sort_index().sort_values(ascending=False, kind="stable")
+        at_cut_off = AtCutOff.of(decided["pd"].to_numpy(), float(decided["cut_off"].iloc[0]))
         reasons = counts.head(10).rename_axis("main reason").reset_index(name="declined")
         return dg.MaterializeResult(
             value=decided,
             metadata={
                 "applicants": len(decided),
-                "approval_rate": float((decided["decision"] == APPROVE).mean()),
+                "approval_rate": at_cut_off.approval_rate,
+                "at_cut_off": str(at_cut_off),
+                **at_cut_off.figures(),
                 "mean_pd": float(decided["pd"].mean()),
                 "model_version": int(version.version),
                 "cut_off": float(decided["cut_off"].iloc[0]),

@@ -125,3 +125,10 @@ def test_text_never_becomes_markup() -> None:
     assert "<script" not in page
     assert "<b>" not in page
     assert "&lt;b&gt;M&lt;/b&gt;" in page
+
+
+def test_it_says_how_many_share_the_pd_at_the_cut_off_and_the_approval_rate_on_either_side() -> None:
+    assert re.search(
+        r"The highest PD approved, [\d.]+%, is that of 1 of 500 applicants: 7\d\.\d% are approved, with a cut-off",
+        report(),
+    )
