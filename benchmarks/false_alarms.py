@@ -6,7 +6,8 @@ A pool of synthetic applicants is made once, with the features of the portfolio'
 out: some to a champion (training part and test), and from the rest, of which it knows nothing, batches at random
 without one applicant twice in a batch. So each batch, and what it is held against, are fair samples of one
 population, whatever the pool; only that batches of one deal have applicants in common. Then batches of the
-lender's scenarios are held against the same champions.
+lender's scenarios are held against the same champions. And all that a champion knows nothing of is dealt out to the
+twelve batches of a year, again and again, each judged together with those before it.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from credit_assets.project import Project
 from credit_assets.raw.delivery import match_files
 from credit_assets.raw.ingest import ingest
 from credit_assets.raw.sample import SCENARIOS, generate
+from credit_assets.scoring.scorecard import band, points
 
 PROJECT = Project(Path(__file__).parents[1])
 BOOK = "home_credit"
@@ -52,6 +54,9 @@ PARAMS = {
     "gamma": 0.01,
 }
 """Of every champion: what is measured are the monitors, not a search."""
+
+YEAR = 12
+"""Batches that follow each other under one champion."""
 
 RETRAIN = ("features_stable", "scores_stable", "performance_holds")
 WARN = ("missingness_stable", "no_new_categories")
@@ -130,18 +135,46 @@ def deal(con: duckdb.DuckDBPyConnection, portfolio: Portfolio, rng: np.random.Ge
     return Champion(model, reference, importance(model, test).to_dict(), parts[3])
 
 
+def scored(champion: Champion, frame: pd.DataFrame, portfolio: Portfolio) -> pd.DataFrame:
+    """What `holds` judges: the applicants' PDs, bands and outcomes."""
+    pds = champion.model.pd(frame)
+    bands = band(points(pds, portfolio.scorecard), portfolio.scorecard)
+    return pd.DataFrame({"applicant": frame[KEY], "pd": pds, "band": bands, "outcome": frame["target"].astype(float)})
+
+
+def years(
+    con: duckdb.DuckDBPyConnection,
+    champions: list[Champion],
+    portfolio: Portfolio,
+    rng: np.random.Generator,
+    times: int,
+) -> Counter[str]:
+    """How many batches, and years with one at least, fail `performance_holds`, of `times` years a champion."""
+    fails: Counter[str] = Counter()
+    for champion in champions:
+        held_out = scored(champion, training_frame(of_applicants(con, "pool", champion.held_out)), portfolio)
+        for _ in range(times):
+            batches = np.array_split(held_out.iloc[rng.permutation(len(held_out))], YEAR)
+            alarms = [
+                not holds(batch, portfolio.performance, pd.concat(batches[:place]) if place else None).passed
+                for place, batch in enumerate(batches)
+            ]
+            fails.update(batches=sum(alarms), years=int(any(alarms)))
+    return fails
+
+
 def failed(
     con: duckdb.DuckDBPyConnection, champion: Champion, batch: duckdb.DuckDBPyRelation, portfolio: Portfolio
 ) -> list[str]:
     """The checks that fail on a batch whose outcomes are all known."""
     frame = training_frame(batch)
-    scores = pd.DataFrame({"applicant": frame[KEY], "pd": champion.model.pd(frame), "band": "all"})
+    scores = scored(champion, frame, portfolio)
     drift = measure(champion.reference, batch, portfolio.drift, champion.reference.features)
     of_score = measure(champion.reference, con.from_df(scores), portfolio.drift, ["pd"])
     passed = {
         "features_stable": summary(drift, portfolio.drift, champion.importance).verdict != "shifted",
         "scores_stable": of_score["verdict"].iloc[0] != "shifted",
-        "performance_holds": holds(scores.assign(outcome=frame["target"].astype(float)), portfolio.performance).passed,
+        "performance_holds": holds(scores, portfolio.performance).passed,
         "missingness_stable": not missing_moved(drift, portfolio.drift),
         "no_new_categories": not new_categories(drift, portfolio.drift),
     }
