@@ -494,22 +494,39 @@ def _progress(line: str) -> None:
     console.print(line, markup=False, soft_wrap=True)
 
 
+LEFT = ("batch", "score drift", "feature drift")
+"""Columns of text in the table of batches."""
+
+
 def _print_status(told: dict[str, Any]) -> None:
     """The status as tables: batches, champion, checks, what is due."""
     if any(batch["synthetic"] for batch in told["batches"]):
         console.print(f"\n{SYNTHETIC}", style="bold yellow")
     table = Table(title=f"{told['title']} ({told['portfolio']})", title_justify="left")
-    for column in ("batch", "applicants", "rows", "outcomes", "approved", "score PSI", "score drift"):
-        table.add_column(column, justify="left" if column in ("batch", "score drift") else "right")
+    for column in (
+        *LEFT[:1],
+        "applicants",
+        "outcomes",
+        "approved",
+        "mean PD",
+        "default rate",
+        "AUC",
+        "score PSI",
+        *LEFT[1:],
+    ):
+        table.add_column(column, justify="left" if column in LEFT else "right")
     for batch in told["batches"]:
         table.add_row(
             batch["batch"],
             _count(batch["applicants"]),
-            _count(sum(batch["raw_rows"].values())),
             _count(batch["outcomes_known"]),
             _share(batch["approval_rate"]),
-            "" if batch["score_psi"] is None else f"{batch['score_psi']:.3f}",
-            batch["drift"] or "",
+            _share(batch["mean_pd"]),
+            _share(batch["default_rate"]),
+            _decimals(batch["auc"]),
+            _decimals(batch["score_psi"]),
+            batch["score_drift"] or "",
+            _with_standing(batch["feature_drift"], batch["standing"]),
         )
     console.print(table)
     champion = told["champion"]
@@ -564,6 +581,16 @@ def _print_stages(stages: dict[str, float]) -> None:
 
 def _count(number: int | None) -> str:
     return "" if number is None else f"{number:,}"
+
+
+def _decimals(number: float | None) -> str:
+    return "" if number is None else f"{number:.3f}"
+
+
+def _with_standing(verdict: str | None, standing: str | None) -> str:
+    """The verdict, and why it raises no alarm where that is so."""
+    why = {"learned": "learned from", "tested": "tested on", "older": "older than the training"}
+    return f"{verdict or ''}, {why[standing]}" if standing in why and verdict == "shifted" else verdict or ""
 
 
 def _share(number: float | None) -> str:

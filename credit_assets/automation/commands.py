@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import dagster as dg
@@ -16,12 +17,10 @@ from dagster._core.storage.asset_check_execution_record import (
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from credit_assets.automation.at_work import runs_at_work
+from credit_assets.automation.batch_status import TABLES, batch_status
 from credit_assets.automation.jobs import PORTFOLIO_TAG, TRAINING_TAG, champion_config, promotion_config
 from credit_assets.automation.outstanding import (
-    SCORE_DRIFT,
-    SCORES,
     Outstanding,
-    outcomes_known,
     to_ingest,
     to_make_again,
     to_score,
@@ -33,11 +32,9 @@ from credit_assets.automation.sensors import request
 from credit_assets.definitions import build
 from credit_assets.features.queries import load
 from credit_assets.features.versions import FEATURES
-from credit_assets.lake.connections import connect
-from credit_assets.lake.tables import Commit, Lake, TableMissing
+from credit_assets.lake.tables import Lake, TableMissing
 from credit_assets.models import registry
 from credit_assets.models.availability import answering
-from credit_assets.models.policy import APPROVE
 from credit_assets.portfolio import Portfolio
 from credit_assets.project import AlreadyRunning, Project
 from credit_assets.raw.delivery import Inbox
@@ -180,11 +177,15 @@ def status(project: Project, name: str) -> dict[str, Any]:
     """How the portfolio stands, as plain data: batches with their rows, the champion with its metrics, the
     latest result of each check, and what is outstanding."""
     portfolio, inbox, lake = Portfolio.load(project, name), Inbox(project.inbox), Lake(project.lake)
-    tables = (*portfolio.models, FEATURES, SCORES, SCORE_DRIFT)
+    tables = (*portfolio.models, *TABLES)
     written = {table: lake.batches(portfolio.table(table)) for table in tables}
     delivered = set(inbox.batches(name))
     names = sorted(delivered.union(*written.values()))
-    batches = [_batch(portfolio, lake, batch, batch in delivered, written) for batch in names]
+    versions = {int(version.version): version for version in registry.versions(project.tracking_uri, name)}
+    importance = cache(lambda number: registry.importance(project.tracking_uri, str(versions[number].run_id)))
+    batches = [
+        batch_status(portfolio, lake, versions, importance, batch, batch in delivered, written) for batch in names
+    ]
     champion = _champion(project, portfolio)
     due = to_ingest(portfolio, inbox, lake) + to_train(portfolio, lake, champion is not None)
     due += to_score(portfolio, lake, champion["version"] if champion else None)
@@ -224,38 +225,6 @@ def _same_work(portfolio: Portfolio, due: Outstanding) -> dict[str, str]:
     )
 
 
-def _batch(
-    portfolio: Portfolio, lake: Lake, batch: str, delivered: bool, written: Mapping[str, Mapping[str, Commit]]
-) -> dict[str, Any]:
-    commits = {table: of_table[batch] for table, of_table in written.items() if batch in of_table}
-    rows = {table: int(commit.metadata["rows"]) for table, commit in commits.items()}
-    figures: dict[str, Any] = {"outcomes_known": None, "approval_rate": None, "score_psi": None, "drift": None}
-    with connect() as con:
-
-        def ask(question: str, *tables: str) -> tuple[Any, ...] | None:
-            if not all(table in commits for table in tables):
-                return None
-            sources = [f"({lake.query(portfolio.table(table), [batch])})" for table in tables]
-            return con.execute(question.format(*sources)).fetchone()
-
-        if portfolio.application_table in commits and portfolio.outcomes_table in commits:
-            figures["outcomes_known"] = outcomes_known(portfolio, lake, batch)
-        if found := ask(f"SELECT avg((decision = '{APPROVE}')::INT) FROM {{0}}", SCORES):
-            figures["approval_rate"] = found[0]
-        if found := ask("SELECT max(psi), max(verdict) FROM {0}", SCORE_DRIFT):
-            figures["score_psi"], figures["drift"] = found
-    return {
-        "batch": batch,
-        "delivered": delivered,
-        "synthetic": any(commit.metadata.get("synthetic") == "true" for commit in commits.values()),
-        "applicants": rows.get(portfolio.application_table),
-        "raw_rows": {table: rows[table] for table in portfolio.models if table in rows},
-        "ingested_at": _when(commits.get(portfolio.application_table)),
-        "scored_at": _when(commits.get(SCORES)),
-        **figures,
-    }
-
-
 def _champion(project: Project, portfolio: Portfolio) -> dict[str, Any] | None:
     name = portfolio.name
     found = registry.champion(project.tracking_uri, name)
@@ -290,7 +259,3 @@ def _latest_checks(instance: dg.DagsterInstance, definitions: dg.Definitions) ->
                     "words": evaluation.description,
                     "at": datetime.fromtimestamp(record.event.timestamp, UTC).isoformat(timespec="seconds"),
                 }
-
-
-def _when(commit: Commit | None) -> str | None:
-    return datetime.fromtimestamp(commit.timestamp_ms / 1000, UTC).isoformat(timespec="seconds") if commit else None

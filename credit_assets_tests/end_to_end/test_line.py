@@ -205,6 +205,10 @@ def test_the_status_agrees_with_the_tables(line, told):
         scores = table(line.project, "scores", name)
         assert batch["approval_rate"] == pytest.approx((scores["decision"] == "approve").mean())
         assert batch["score_psi"] == table(line.project, "score_drift", name)["psi"].iloc[0]
+        assert batch["score_drift"] == table(line.project, "score_drift", name)["verdict"].iloc[0]
+        assert batch["feature_drift"] in ("stable", "moderate", "shifted")
+        assert batch["standing"] == dict(zip(BATCHES, ("learned", "tested", "new"), strict=True))[name]
+        assert (batch["default_rate"] is None) == (name == BATCHES[-1])
         assert batch["outcomes_known"] == (0 if name == BATCHES[-1] else len(scores))
     metrics = table(line.project, "evaluation")
     auc = metrics[(metrics["model"] == "candidate") & (metrics["metric"] == "auc")].iloc[0]
