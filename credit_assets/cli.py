@@ -160,6 +160,8 @@ def new(
         for path in drafted.files:
             console.print(f"{path.relative_to(project.root)} is written", soft_wrap=True)
         console.print(f"workspace.yaml lists {name}; {drafted.features} features")
+        for remark in drafted.book.remarks:
+            console.print(remark, style="bold yellow", markup=False, soft_wrap=True)
         for unused in drafted.book.unused:
             console.print(f"NOT used: {unused.names}, which nothing ties to an applicant", style="bold yellow")
         for table in drafted.book.idle:
@@ -174,10 +176,13 @@ def new(
             console.print(f"\nTo write: texts that a declined applicant may be given as a reason{more}.")
             console.print(f"  {first}", markup=False, soft_wrap=True)
         console.print(f"\nNext:\n  credit-assets check {name}", soft_wrap=True)
+        tables = [drafted.book.applications, *drafted.book.children]
         # Child tables hold no date of the decision to be cut by.
         alone = not drafted.book.children
         how = f"--split-by {shlex.quote(drafted.book.decided)}" if drafted.book.decided and alone else "--batch 2026-01"
-        what = shlex.quote(str(files[0])) if len(files) == 1 else "FOLDER_OF_THESE_FILES"
+        used = [part.path.name for table in tables for part in table.files.parts]
+        sources = files if len(files) == 1 else [file for file in files if used == [file.name]]
+        what = shlex.quote(str(sources[0])) if sources else "FOLDER_OF_THESE_FILES"
         console.print(f"  credit-assets deliver {what} --portfolio {name} {how}", markup=False, soft_wrap=True)
         console.print(f"  credit-assets run --portfolio {name}")
 

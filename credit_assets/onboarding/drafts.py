@@ -70,7 +70,7 @@ def contracts(book: Book, name: str) -> str:
         classes[table.name] = distinct(camel, ("Table", "Tables", "Relation", "pa", "pd", *classes.values()))
     models = [_model(book, table, classes[table.name]) for table in tables]
     related = "Relation, Table" if book.children else "Table"
-    pandas = any(column.kind in (TIME, BOOLEAN) for table in tables for column in table.columns.values())
+    pandas = any("pd." in model for model in models)
     listed = "".join(f'    "{table}": {model},\n' for table, model in classes.items())
     return (
         f'"""The contracts of {name}, as its first files were found: what a later delivery has beyond them is refused\n'
@@ -95,6 +95,8 @@ def _model(book: Book, table: Table, name: str) -> str:
         attribute = distinct(column.name if usable else f"{plain(column.name)}_", attributes)
         attributes.append(attribute)
         kind, rules = _typed(book, column, applications)
+        if column.name == table.link:
+            kind = _like_parent(book, table, kind)
         if attribute != column.name:
             rules = {"alias": column.name, **rules}
         rules["description"] = phrase(column.name)
@@ -113,13 +115,14 @@ def _model(book: Book, table: Table, name: str) -> str:
 
 def _typed(book: Book, column: Column, applications: bool) -> tuple[str, dict[str, Any]]:
     """The column's type as an annotation, and its rules."""
-    whole = column.kind == WHOLE and column.filled == column.rows
+    named = column.whole and applications and column.name == book.key
+    whole = (column.kind == WHOLE or named) and column.filled == column.rows
     kind = {
         WHOLE: "int" if whole else "float",
-        FRACTION: "float",
+        FRACTION: "int" if whole else "float",
         BOOLEAN: "pd.BooleanDtype",
         TIME: "pd.Timestamp",
-    }.get(column.kind, "str")
+    }.get(column.declared if column.kind == EMPTY else column.kind, "str")
     if applications and column.name == book.outcome.column:
         found = {WHOLE: "float", FRACTION: "float"}.get(column.kind, kind)
         values = [_word(column, word) for word in column.words or ()]
@@ -130,13 +133,12 @@ def _typed(book: Book, column: Column, applications: bool) -> tuple[str, dict[st
     if column.kind in (WHOLE, FRACTION):
         if set(column.words or ()) == {"0", "1"}:
             rules["isin"] = [0, 1]
-        else:
+        elif not column.extremes:
             seen = (column.low or 0, column.high or 0, *column.sentinels)
             limit = 10 ** (len(str(int(max(map(abs, seen))))) + 1)
             rules |= {"ge": 0 if min(seen) >= 0 else -limit, "le": limit}
     elif column.pattern:
-        above_zero = column.number and column.low is not None and min(column.low, *column.sentinels, 0) >= 0
-        rules["str_matches"] = column.pattern.replace("+-]", "+]", 1) if above_zero else column.pattern
+        rules["str_matches"] = column.pattern
     # A word seen once tells that others were not seen at all.
     elif column.kind == TEXT and not column.formats and column.words and min(column.words.values()) > 1:
         rules["isin"] = list(column.words)
@@ -145,9 +147,20 @@ def _typed(book: Book, column: Column, applications: bool) -> tuple[str, dict[st
     return kind, rules
 
 
+def _like_parent(book: Book, table: Table, kind: str) -> str:
+    """The type of the column that ties the table to its parent: ids that are text or whole there are so here."""
+    parents = {parent.name: parent for parent in (book.applications, *book.children)}
+    named, column = parents[table.parent or ""].columns[table.link or ""], table.columns[table.link or ""]
+    if named.kind == TEXT:
+        return "str"
+    return kind if kind == "str" else "int" if column.filled == column.rows else "pd.Int64Dtype"
+
+
 def _is_name(column: Column) -> bool:
     """Whether the values only tell rows apart: an id of many values, or what is named a number and hardly repeats."""
-    if column.kind in (FRACTION, BOOLEAN, TIME) or column.formats or place_of(column.name, (column_names.KEY,)) is None:
+    if column.kind == FRACTION and not column.whole:
+        return False
+    if column.kind in (BOOLEAN, TIME) or column.formats or place_of(column.name, (column_names.KEY,)) is None:
         return False
     return column.distinct > (FEW_WORDS if "id" in parts(column.name) else max(0.9 * column.filled, 1))
 
@@ -212,7 +225,8 @@ def features(book: Book) -> dict[str, str]:
     key = in_sql(book.key)
     first = "features" if not own else "application_features"
     said = f"What is known of an applicant at the application, from {book.applications.files.names}."
-    files = {first: _select(said, left, key, applications, ["from applications"])}
+    unread = _unread(book.applications, book.withheld)
+    files = {first: _select(said, left, key, applications, [*unread, "from applications"])}
     for child, made in own:
         files[f"{child.name}_features"] = _child_select(book, child, made)
     if own:
@@ -267,6 +281,8 @@ def _of_applications(book: Book, names: _Names) -> tuple[list[_Feature], dict[st
                 left.setdefault("dates without one of the application to count from", []).append(column.name)
         elif column.number or column.kind == BOOLEAN or column.words:
             made.append(names.feature(_value(column), column.name, words(column.name), *_notes(column)))
+        elif column.doubts:
+            left.setdefault("not read, as the lines to confirm say", []).append(column.name)
         elif column.length >= FREE_TEXT:
             meaning = f"Length of {_lower(column.name)}"
             made.append(names.feature(f"length({column.sql})", f"{column.name}_length", meaning))
@@ -275,6 +291,16 @@ def _of_applications(book: Book, names: _Names) -> tuple[list[_Feature], dict[st
                 column.name
             )
     return made, left
+
+
+def _unread(table: Table, hidden: Collection[str]) -> list[str]:
+    """What to confirm of columns that no feature is made of, as their values are not read as what most of them are."""
+    return [
+        f"-- {MARK}: {_one_line(f'{column.name} is left out: {doubt}')}"
+        for column in table.columns.values()
+        if column.name not in hidden and not (column.date or column.number or column.words)
+        for doubt in column.doubts
+    ]
 
 
 def _useless(column: Column) -> str | None:
@@ -362,7 +388,7 @@ def _child_select(book: Book, child: Table, made: Sequence[_Feature]) -> str:
     marked = [
         f"-- {MARK}: {_one_line(column)} looks protected ({attribute.replace('_', ' ')}) and is left out"
         for column, attribute in protected.items()
-    ]
+    ] + _unread(child, {*book.withheld, *protected})
     # What selects the rows counts as what the features are made of, so nothing withheld may.
     hidden = {*book.withheld, *protected}
     dated = [column for column in child.columns.values() if column.date and column.name not in hidden]
@@ -412,6 +438,7 @@ def configuration(book: Book, name: str) -> str:
         "# Raw table: the names (without ending) of its files; `*` stands for anything.",
         "tables:",
         *_tables(book),
+        *(line for remark in book.remarks for line in _comment("#", remark)),
         "",
     ]
     if book.decided:

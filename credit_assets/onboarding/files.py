@@ -9,7 +9,7 @@ import csv
 import gzip
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,11 @@ import pyarrow.parquet as pq
 
 from credit_assets.lake.contracts import identifier, shorten
 from credit_assets.lake.tables import BATCH, sql_path, sql_text
+from credit_assets.onboarding import numbers
 from credit_assets.onboarding.wording import in_sql
 from credit_assets.raw.dates import Disagreement, Reading, reading_of
 from credit_assets.raw.delivery import ENDINGS, BadDelivery, delivered_files, is_archive, unpack
+from credit_assets.raw.ingest import PARQUET_INDEX
 from credit_assets.raw.lines import look_over, separator_of
 
 HEADER_BYTES = 1024 * 1024
@@ -38,16 +40,18 @@ NEARLY_ALL = 0.95
 MOSTLY = 0.5
 """Share from which a column that is not read as numbers or dates is reported."""
 
-NUMBER = r"\s*[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?\s*"
-WHOLE_NUMBER = r"\s*[+-]?[0-9]+([.]0*)?\s*"
-SIGNS_REMOVED = "regexp_replace({}, '[%$€£, ]', '', 'g')"
-# 1.234,56 as 1,234.56. What may be either, such as 1,234 or 1.234, is read like the other columns of its table.
-COMMA_READ = "replace(regexp_replace({}, '[%$€£. ]', '', 'g'), ',', '.')"
-BY_POINT = r"[%$€£ +-]*([1-9][0-9]?[0-9]?(,[0-9][0-9][0-9])+|[0-9]+)([.][0-9]*)?[%$€£ ]*"
-BY_COMMA = r"[%$€£ +-]*([1-9][0-9]?[0-9]?([.][0-9][0-9][0-9])+|[0-9]+)(,[0-9]*)?[%$€£ ]*"
-BY_COMMA_ALONE = f"regexp_full_match({{0}}, '{BY_COMMA}') AND NOT regexp_full_match({{0}}, '{BY_POINT}')"
-LEADING_ZERO = r"\s*[+-]?0[0-9].*"
 EXACT = 2**53
+EXTREME = 1e100
+"""From here on a number is none that anything was meant by; sums of them may be infinite."""
+
+FAR = 1e12
+FARTHER = 1e6
+"""A number beyond FAR that is FARTHER times what nearly all others are is reported."""
+
+FEW = 0.01
+"""Share of the values up to which leading zeros, or more digits than are exact, do not make names of numbers."""
+
+BY_POINT, BY_COMMA = numbers.pattern(comma=False), numbers.pattern(comma=True)
 
 MONTH_NAMES = r".*(date|month|period|vintage|yyyymm|ym).*"
 """Names of columns in which whole numbers such as 201905 are months."""
@@ -71,6 +75,11 @@ MISSING = (
     "missing",
     "xna",
 )
+# What programs write where a calculation had no result.
+NO_RESULT = (
+    *("inf", "+inf", "-inf", "infinity", "+infinity", "-infinity", "∞", "-∞"),
+    *("#div/0!", "#num!", "#value!", "#ref!", "#name?", "#null!"),
+)
 NO_DATES = ("0000-00-00", "0000-00-00 00:00:00", "00/00/0000", "00.00.0000", "0")
 SENTINELS = (-1, -7, -8, -9, -99, -999, -9999, 96, 97, 98, 99, 999, 9999, 99999, 999999, 9999999, 365243)
 PILED_UP = 5
@@ -82,14 +91,14 @@ class BookError(ValueError):
 
 @dataclass(frozen=True)
 class Column:
-    """What a column holds, as the contract will type it (`kind`).
+    """What a column holds, as the contract will type it (`kind`, or `declared` where a Parquet file has no value).
 
     `distinct` is exact up to FEW_WORDS and near the number of rows, else about right. `words` has every value with
-    its rows, most frequent first, where there are few. `number` is SQL of the value as a number, if it is one;
-    `low` and `high` are of those without the `sentinels` (number to rows) far away from all others, and `missing`
-    are the words among them. `pattern` is a regular expression of all numbers or dates in text. `dates` is how the
-    values are read as dates, the first and last of which are in `years`. `doubts` are sentences on how the values were
-    read, for a person to confirm.
+    its rows, most frequent first, where there are few. `number` is SQL of the value as a number, if it is one; of
+    these `extremes` are too large to be meant. `low` and `high` are of those without the `sentinels` (number to rows)
+    far away from all others, `whole` is whether they are whole and exact, and `missing` are the words among them.
+    `pattern` is a regular expression of all numbers or dates in text. `dates` is how the values are read as dates, the
+    first and last of which are in `years`. `doubts` are sentences on how the values were read, for a person to confirm.
     """
 
     name: str
@@ -98,10 +107,13 @@ class Column:
     filled: int
     distinct: int
     length: float
+    declared: str = ""
     words: dict[str, int] | None = None
     low: float | None = None
     high: float | None = None
     number: str | None = None
+    whole: bool = False
+    extremes: int = 0
     missing: tuple[str, ...] = ()
     pattern: str | None = None
     sentinels: dict[int, int] = field(default_factory=dict)
@@ -117,6 +129,11 @@ class Column:
     @property
     def sql(self) -> str:
         return in_sql(self.name)
+
+    def identity(self, relation: str | None = None) -> str:
+        """SQL of the value as text by which rows of different files belong together: 5.0 is 5."""
+        column = f"{relation}.{self.sql}" if relation else self.sql
+        return f"cast({f'cast({column} AS bigint)' if self.kind == FRACTION and self.whole else column} AS varchar)"
 
     @property
     def unique(self) -> bool:
@@ -139,11 +156,13 @@ class Column:
 
 @dataclass(frozen=True)
 class Part:
-    """A file: the relation that reads it, and the kind that it declares of each column (empty in CSV)."""
+    """A file: the relation that reads it, the kind that it declares of each column (empty in CSV), and sentences on
+    what was not read of it."""
 
     path: Path
     source: str
     kinds: dict[str, str]
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -154,6 +173,11 @@ class Files:
     view: str
     rows: int
     columns: dict[str, Column]
+
+    @property
+    def remarks(self) -> list[str]:
+        """Sentences on what was not read of the files."""
+        return [remark for part in self.parts for remark in part.remarks]
 
     @property
     def names(self) -> str:
@@ -174,7 +198,11 @@ def look_at(con: duckdb.DuckDBPyConnection, given: Sequence[Path], workspace: Pa
         if path.name.lower() in stems:
             raise BookError(f"{path} and {stems[path.name.lower()]} have one name. Give one of them.")
         stems[path.name.lower()] = path
-        part = _parquet(path) if path.name.lower().endswith(".parquet") else _csv(con, path, workspace / f"{n}.parquet")
+        part = (
+            _parquet(con, path)
+            if path.name.lower().endswith(".parquet")
+            else _csv(con, path, workspace / f"{n}.parquet")
+        )
         groups.setdefault(frozenset(part.kinds), []).append(part)
     return [together(con, parts) for parts in groups.values()]
 
@@ -187,8 +215,12 @@ def together(con: duckdb.DuckDBPyConnection, parts: Sequence[Part]) -> Files:
     columns = dict.fromkeys(name for part in parts for name in part.kinds)
     try:
         rows, found = _columns(con, view, {name: _one_kind(name, parts) for name in columns})
+    except duckdb.OutOfMemoryException as error:
+        raise BookError(f"{names}: the memory is too small to compare all values. Give fewer rows.") from error
     except duckdb.Error as error:
-        raise BookError(f"{names}: {error}") from error
+        raise BookError(
+            f"{names}: the values cannot be read to the end. Is a file damaged, or still copied?"
+        ) from error
     if not rows:
         raise BookError(f"{names} has no rows: there is nothing to look at.")
     return Files(tuple(parts), view, rows, found)
@@ -235,31 +267,87 @@ def _csv(con: duckdb.DuckDBPyConnection, path: Path, text: Path) -> Part:
     return Part(path, f"read_parquet({sql_path(text)})", dict.fromkeys(header, ""))
 
 
-def _parquet(path: Path) -> Part:
+def _parquet(con: duckdb.DuckDBPyConnection, path: Path) -> Part:
+    """The file's rows, such that a value that is no number is null, and a negative zero is zero."""
     try:
         schema = pq.read_schema(path)
     except (pa.ArrowException, OSError) as error:
         raise BookError(f"{path} is not a whole Parquet file: {error}") from error
-    _refuse_names(path, schema.names)
-    kinds = {column.name: _kind(path, column.name, column.type) for column in schema}
-    return Part(path, f"read_parquet({sql_path(path)}, hive_partitioning = false)", kinds)
+    columns = [column for column in schema if column.name != PARQUET_INDEX or not pa.types.is_integer(column.type)]
+    _refuse_names(path, [column.name for column in columns])
+    kinds = {column.name: _kind(column.type) for column in columns}
+    if unknown := [f"{column.name} ({column.type})" for column in columns if kinds[column.name] is None]:
+        raise BookError(
+            f"{path}: {', '.join(unknown)} holds neither numbers, text, booleans nor dates. Write it as one of these, "
+            "or leave it out of the file."
+        )
+    source = f"read_parquet({sql_path(path)}, hive_partitioning = false)"
+    known = {name: kind for name, kind in kinds.items() if kind is not None}
+    try:
+        values, known, remarks = _values_of(con, path, source, columns, known)
+    except duckdb.Error as error:
+        raise BookError(f"{path} is damaged, or still being copied: its values cannot be read.") from error
+    return Part(path, f"(SELECT {values} FROM {source})", known, remarks)
 
 
-def _kind(path: Path, name: str, kind: pa.DataType) -> str:
+def _values_of(
+    con: duckdb.DuckDBPyConnection, path: Path, source: str, columns: Sequence[pa.Field], kinds: dict[str, str]
+) -> tuple[str, dict[str, str], tuple[str, ...]]:
+    """SQL of a Parquet file's columns, their kinds, and what is to be said of them."""
+    values, remarks = [], []
+    for column in columns:
+        name, kind = identifier(column.name), column.type
+        kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+        value = name
+        if pa.types.is_floating(kind):
+            value = f"CASE WHEN isfinite({name}) THEN CASE WHEN {name} = 0 THEN 0 ELSE {name} END END"
+            [infinite] = _row(con, f"SELECT count(*) FROM {source} WHERE isinf({name})")
+            if infinite:
+                rows = f"{infinite:,} row{'s' if infinite > 1 else ''}"
+                remarks.append(
+                    f"{path.name}: {column.name} is infinite in {rows}, which {_count_as(infinite)} not known"
+                )
+        elif pa.types.is_decimal(kind) or pa.types.is_uint64(kind):
+            value, kinds[column.name] = _exactly(con, source, name, kinds[column.name])
+        elif kinds[column.name] == TEXT:
+            value = f"CAST({name} AS varchar)"
+        values.append(f"{value} AS {name}")
+    return ", ".join(values), kinds, tuple(remarks)
+
+
+def _exactly(con: duckdb.DuckDBPyConnection, source: str, name: str, kind: str) -> tuple[str, str]:
+    """SQL and kind of a number that may have more digits than a whole number or a fraction of 64 bits: whole numbers
+    that fit are these; longer ones, if no two are alike, are names; others are fractions."""
+    whole, largest, unique = _row(
+        con,
+        f"SELECT bool_and({name} = trunc({name})), max(abs(CAST({name} AS double))), "
+        f"count(DISTINCT {name}) = count(*) FROM {source}",
+    )
+    if whole and largest < 2**63 and (kind == WHOLE or largest >= EXACT):
+        return f"CAST({name} AS bigint)", WHOLE
+    if whole and unique and largest >= EXACT:
+        return f"regexp_replace(CAST({name} AS varchar), '[.]0*$', '')", TEXT
+    return f"CAST({name} AS double)", FRACTION
+
+
+def _kind(kind: pa.DataType) -> str | None:
     if pa.types.is_dictionary(kind):
-        return _kind(path, name, kind.value_type)
+        return _kind(kind.value_type)
+    if pa.types.is_decimal(kind):
+        return WHOLE if kind.scale <= 0 else FRACTION
     tests = {
         WHOLE: (pa.types.is_integer,),
-        FRACTION: (pa.types.is_floating, pa.types.is_decimal),
-        TEXT: (pa.types.is_string, pa.types.is_large_string),
+        FRACTION: (pa.types.is_floating,),
+        TEXT: (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, _is_uuid),
         BOOLEAN: (pa.types.is_boolean,),
         TIME: (pa.types.is_timestamp, pa.types.is_date),
         EMPTY: (pa.types.is_null,),
     }
-    for found, of_kind in tests.items():
-        if any(test(kind) for test in of_kind):
-            return found
-    raise BookError(f"{path}, column {name}: {kind} is neither number, text, boolean nor date. Write it as one.")
+    return next((found for found, of_kind in tests.items() if any(test(kind) for test in of_kind)), None)
+
+
+def _is_uuid(kind: pa.DataType) -> bool:
+    return bool(getattr(kind, "extension_name", None) == "arrow.uuid")
 
 
 def _one_kind(name: str, parts: Sequence[Part]) -> str:
@@ -287,22 +375,18 @@ def _refuse_names(path: Path, names: Sequence[str]) -> None:
 def _columns(con: duckdb.DuckDBPyConnection, view: str, declared: dict[str, str]) -> tuple[int, dict[str, Column]]:
     """The rows of the view and its columns; `declared` kinds are a Parquet file's, empty where it is CSV."""
     told = _written(con, view, declared)
-    by_comma = any(written.get("comma") for written in told.values())
+    alone = {sign: sum(written.get(sign, 0) for written in told.values()) for sign in ("comma_alone", "point_alone")}
     for written in told.values():
-        several = written.get("comma") or written.get("grouped") or written.get("commas")
-        written["by_comma"] = bool(by_comma and several and written["grouped"] == written["points"])
-    summary = con.execute(
-        f'SELECT column_name, approx_unique, "count" FROM (SUMMARIZE SELECT * FROM {view})'
-    ).fetchall()
-    rows = int(summary[0][2])
+        written["by_comma"] = _by_comma(written, bool(alone["comma_alone"]))
+    about = ", ".join(f"approx_count_distinct({identifier(name)})" for name in declared)
+    rows, *distincts = _row(con, f"SELECT count(*), {about} FROM {view}")
     columns = {}
-    for name, about, _ in summary:
-        written, distinct = told[name], int(about)
-        filled = int(written["filled"])
+    for name, distinct in zip(declared, distincts, strict=True):
+        written, filled = told[name], int(told[name]["filled"])
         kind = (declared[name] or _kind_of(written)) if filled else EMPTY
         if filled == rows and 2 * distinct >= rows:
             distinct = int(_row(con, f"SELECT count(DISTINCT {identifier(name)}) FROM {view}")[0])
-        column = Column(name, kind, rows, filled, distinct, float(written["length"] or 0))
+        column = Column(name, kind, rows, filled, distinct, float(written["length"] or 0), declared[name])
         if filled and distinct <= 2 * FEW_WORDS:
             words = _words(con, view, column)
             column = replace(column, words=words if len(words) <= FEW_WORDS else None, distinct=len(words))
@@ -310,83 +394,132 @@ def _columns(con: duckdb.DuckDBPyConnection, view: str, declared: dict[str, str]
     return rows, _in_one_order(con, view, columns)
 
 
+def _by_comma(written: Mapping[str, Any], others_by_comma: bool) -> bool:
+    """Whether a column's numbers have a decimal comma. What may be either, such as 1,234 or 1.234, is read like the
+    other columns of its table."""
+    comma, point = written.get("comma_alone", 0), written.get("point_alone", 0)
+    return comma > point or (comma == point and others_by_comma and bool(written.get("either")))
+
+
 def _written(con: duckdb.DuckDBPyConnection, view: str, declared: dict[str, str]) -> dict[str, dict[str, Any]]:
-    """For each column how many rows hold something; of text, also its mean length and how many hold a number, a
-    whole one, one with leading zeros, one too long to be exact, one between signs such as % and $, one whose comma
-    must be the decimal sign, one whose points may group thousands, a point, and a comma."""
+    """For each column how many rows hold something; of text, also its mean length and, of what does not stand for "not
+    known", how many hold a plain number, a whole one, one with leading zeros, one too long to be exact, one with a
+    decimal point or a decimal comma, in that way alone, or in either."""
+    plain = f"(regexp_full_match({{0}}, '{numbers.PLAIN}') AND isfinite(try_cast({{0}} AS double)))"
+    whole = f"regexp_full_match({{0}}, '{numbers.WHOLE}')"
+    point, comma = (f"regexp_full_match({{0}}, {sql_text(pattern)})" for pattern in (BY_POINT, BY_COMMA))
     of_text = {
-        "length": "avg(length({0}))",
-        "numbers": f"count(*) FILTER (regexp_full_match({{0}}, '{NUMBER}'))",
-        "whole": f"count(*) FILTER (regexp_full_match({{0}}, '{WHOLE_NUMBER}'))",
-        "zeros": f"count(*) FILTER (regexp_full_match({{0}}, '{LEADING_ZERO}'))",
-        "long": f"count(*) FILTER (regexp_full_match({{0}}, '{WHOLE_NUMBER}') "
-        f"AND abs(try_cast({{0}} AS double)) >= {EXACT})",
-        "signs": f"count(*) FILTER (regexp_full_match({SIGNS_REMOVED.format('{0}')}, '{NUMBER}'))",
-        "comma": f"count(CASE WHEN contains({{0}}, ',') AND {BY_COMMA_ALONE} THEN 1 END)",
-        "grouped": f"count(CASE WHEN contains({{0}}, '.') AND regexp_full_match({{0}}, '{BY_COMMA}') THEN 1 END)",
-        "points": "count(CASE WHEN contains({0}, '.') THEN 1 END)",
-        "commas": "count(CASE WHEN contains({0}, ',') THEN 1 END)",
+        "real": "true",
+        "plain": plain,
+        "whole": whole,
+        "zeros": f"regexp_full_match({{0}}, '{numbers.LEADING_ZERO}')",
+        "long": f"{whole} AND abs(try_cast({{0}} AS double)) >= {EXACT}",
+        "point": point,
+        "comma": comma,
+        "point_alone": f"contains({{0}}, '.') AND {point} AND NOT {comma}",
+        "comma_alone": f"contains({{0}}, ',') AND {comma} AND NOT {point}",
+        "either": f"(contains({{0}}, ',') OR contains({{0}}, '.')) AND {point} AND {comma}",
     }
-    asked = {
-        (name, what): form.format(identifier(name))
-        for name, kind in declared.items()
-        for what, form in ({"filled": "count({0})"} | (of_text if kind in ("", TEXT) else {"length": "0"})).items()
-    }
+    asked: dict[tuple[str, str], str] = {}
+    for name, kind in declared.items():
+        column = identifier(name)
+        asked[name, "filled"] = f"count({column})"
+        asked[name, "length"] = f"avg(length({column}))" if kind in ("", TEXT) else "0"
+        if kind in ("", TEXT):
+            known = _is_known(column)
+            asked |= {
+                (name, what): f"count(*) FILTER ({known} AND {condition.replace('{0}', column)})"
+                for what, condition in of_text.items()
+            }
     told: dict[str, dict[str, Any]] = {name: {} for name in declared}
-    values = _row(con, f"SELECT {', '.join(asked.values())} FROM {view}")
-    for (name, what), value in zip(asked, values, strict=True):
+    for (name, what), value in zip(asked, _row(con, f"SELECT {', '.join(asked.values())} FROM {view}"), strict=True):
         told[name][what] = value
     return told
 
 
-def _kind_of(written: dict[str, Any]) -> str:
-    """The kind of a CSV column. Numbers with leading zeros, or too long to be exact, are names of something."""
-    if written["numbers"] < written["filled"] or written["zeros"] or written["long"] or written["by_comma"]:
+def _is_known(text: str) -> str:
+    """SQL: whether the text is neither empty nor stands for "not known"."""
+    missing = ", ".join(map(sql_text, (*MISSING, *NO_RESULT)))
+    return f"({text} IS NOT NULL AND lower(trim({text})) NOT IN ({missing}))"
+
+
+def _kind_of(written: Mapping[str, Any]) -> str:
+    """The kind of a CSV column."""
+    if written["plain"] < written["filled"] or written["by_comma"] or _are_names(written, unique=False):
         return TEXT
-    return WHOLE if written["whole"] == written["filled"] else FRACTION
+    return WHOLE if written["whole"] == written["filled"] and not written["long"] else FRACTION
+
+
+def _are_names(written: Mapping[str, Any], unique: bool) -> bool:
+    """Whether numbers are names of something: with leading zeros, or too long to be exact."""
+    odd = max(written["zeros"], written["long"])
+    return bool(odd) and (unique or odd > FEW * written["real"])
 
 
 def _words(con: duckdb.DuckDBPyConnection, view: str, column: Column) -> dict[str, int]:
     counted = con.execute(
-        f"SELECT cast({column.sql} AS varchar) AS word, count(*) AS n FROM {view} WHERE {column.sql} IS NOT NULL "
-        f"GROUP BY word ORDER BY n DESC, word LIMIT {2 * FEW_WORDS + 1}"
+        f"SELECT cast({column.sql} AS varchar), count(*) FROM {view} WHERE {column.sql} IS NOT NULL "
+        f"GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {2 * FEW_WORDS + 1}"
     ).fetchall()
     return dict(counted)
 
 
 def _numbered(con: duckdb.DuckDBPyConnection, view: str, column: Column, written: dict[str, Any]) -> Column:
     """The column with what its numbers are, if it has any."""
-    number: str | None = None
-    missing: tuple[str, ...] = ()
     if column.kind in (WHOLE, FRACTION):
-        number = column.sql
-    elif column.kind == TEXT and not written["zeros"] and not written["long"]:
-        number, missing = _number_in_text(con, view, column, written)
-        words = "".join(f"|{re.escape(word)}" for word in missing)
-        pattern = f"({BY_COMMA if written['by_comma'] else BY_POINT}{words})$"
-        unread = f"{column.sql} IS NOT NULL AND NOT regexp_full_match({column.sql}, {sql_text(pattern)})"
-        if number and not _row(con, f"SELECT count(*) FROM {view} WHERE {unread}")[0]:
-            column = replace(column, pattern=pattern)
-    if not number:
+        column = replace(column, number=column.sql)
+    elif column.kind == TEXT and not _are_names(written, column.unique):
+        column = _number_in_text(con, view, column, written)
+    if not column.number:
         return column
     listed = ", ".join(map(str, SENTINELS))
-    value = f"try_cast({number} AS double)"
-    low, high, piles = _row(
+    value = f"try_cast({column.number} AS double)"
+    meant = f"(SELECT v FROM (SELECT {value} AS v FROM {view}) WHERE abs(v) < {EXTREME})"
+    low, high, piles, whole = _row(
         con,
         f"SELECT min(v) FILTER (v NOT IN ({listed})), max(v) FILTER (v NOT IN ({listed})), "
-        f"histogram(cast(v AS bigint)) FILTER (v IN ({listed})) FROM (SELECT {value} AS v FROM {view}) "
-        "WHERE v IS NOT NULL",
+        f"histogram(try_cast(v AS bigint)) FILTER (v IN ({listed})), bool_and(v = trunc(v) AND abs(v) < {EXACT}) "
+        f"FROM {meant}",
     )
+    column = replace(column, whole=bool(whole))
+    [extremes] = _row(con, f"SELECT count(*) FROM (SELECT {value} AS v FROM {view}) WHERE NOT abs(v) < {EXTREME}")
+    if extremes:
+        doubt = f"{_values(extremes)} beyond {EXTREME:g} {_count_as(extremes)} not known"
+        number = f"case when abs({value}) < {EXTREME:g} then {column.number} end"
+        column = replace(column, number=number, extremes=extremes, doubts=(*column.doubts, doubt))
+    if low is None and not piles:
+        return replace(column, number=None)
     if low is None:
-        low, high = min(piles), max(piles)
-        return replace(column, number=number, missing=missing, low=low, high=high)
+        return replace(column, low=min(piles), high=max(piles))
+    column = replace(column, doubts=(*column.doubts, *_far_from_all(con, meant, low, high)))
     sentinels = (
         {pile: rows for pile, rows in sorted(piles.items()) if rows >= PILED_UP and _far_off(pile, low, high)}
         if piles
         else {}
     )
     others = [low, high, *(pile for pile in piles or () if pile not in sentinels)]
-    return replace(column, number=number, missing=missing, low=min(others), high=max(others), sentinels=sentinels)
+    return replace(column, low=min(others), high=max(others), sentinels=sentinels)
+
+
+def _far_from_all(con: duckdb.DuckDBPyConnection, meant: str, low: float, high: float) -> Iterator[str]:
+    """What to confirm of a number that is far from all others, as a slip of the keyboard makes it."""
+    farthest = high if high >= -low else low
+    if abs(farthest) < FAR:
+        return
+    usual = max(
+        _row(con, f"SELECT quantile_disc(abs(v), 0.99) FROM {meant} WHERE abs(v) < {abs(farthest)!r}")[0] or 0, 1
+    )
+    if abs(farthest) >= FARTHER * usual:
+        times = f"{abs(farthest) / usual:.0e}"
+        yield f"{farthest:g} is {times} times what nearly all others are at most; correct it if it is a slip"
+
+
+def _values(count: int) -> str:
+    return f"{count:,} value{'s' if count > 1 else ''}"
+
+
+def _count_as(count: int) -> str:
+    return "count as" if count > 1 else "counts as"
 
 
 def _far_off(value: int, low: float, high: float) -> bool:
@@ -395,26 +528,73 @@ def _far_off(value: int, low: float, high: float) -> bool:
     return value > high + spread or value < low - spread or value < 0 <= low
 
 
-def _number_in_text(
-    con: duckdb.DuckDBPyConnection, view: str, column: Column, written: dict[str, Any]
-) -> tuple[str | None, tuple[str, ...]]:
-    """SQL that reads numbers between signs (`13.5%`, `$1,200`, `13,5`) or with words for "missing" among them, and
-    those words; None where other words occur too, or the comma is the decimal sign in some and the point in others."""
-    if not (written["signs"] or written["comma"]) or (written["comma"] and not written["by_comma"]):
-        return None, ()
-    if written["by_comma"]:
-        plain = COMMA_READ.format(column.sql)
-    else:
-        signs = written["signs"] > written["numbers"]
-        plain = SIGNS_REMOVED.format(column.sql) if signs else column.sql
-    others = f"SELECT DISTINCT {column.sql} FROM {view} WHERE NOT regexp_full_match({plain}, '{NUMBER}')"
-    words = [word for (word,) in con.execute(f"{others} ORDER BY 1 LIMIT {len(MISSING) + 1}").fetchall()]
-    if any(word.strip().lower() not in MISSING for word in words):
-        return None, ()
-    number = f"try_cast({plain} as double)"
+def _number_in_text(con: duckdb.DuckDBPyConnection, view: str, column: Column, written: Mapping[str, Any]) -> Column:
+    """The column with SQL that reads the numbers in its text (`13.5%`, `$1,200`, `13,5`, `(7)`), of which nearly all
+    values must be; with the first value that is none."""
+    name = column.sql
+    by_comma = written["by_comma"]
+    plain = not by_comma and written["plain"] >= written["point"]
+    read = written["comma" if by_comma else "plain" if plain else "point"]
+    real = written["real"]
+    if not real or read < MOSTLY * real:
+        return column
+    form = BY_COMMA if by_comma else BY_POINT
+    is_read = f"regexp_full_match({name}, {sql_text(numbers.PLAIN if plain else form)})"
+    if plain:
+        is_read += f" AND isfinite(try_cast({name} AS double))"
+    other = f"{_is_known(name)} AND NOT ({is_read})"
+    doubts: tuple[str, ...] = ()
+    if read < real:
+        [first] = _row(con, f"SELECT {name} FROM {view} WHERE {other} LIMIT 1")
+        odd = f"{_values(real - read)} of {real:,}, first {shorten(str(first))!r},"
+        if read < NEARLY_ALL * real:
+            are = "are no numbers" if real - read > 1 else "is no number"
+            return replace(column, doubts=(*column.doubts, f"{odd} {are}, so the values are not read as numbers"))
+        doubts = (f"{odd} {'are no numbers and count' if real - read > 1 else 'is no number and counts'} as not known",)
+    errors = ", ".join(map(sql_text, NO_RESULT))
+    [no_result, example] = _row(
+        con, f"SELECT count(*), min({name}) FROM {view} WHERE lower(trim({name})) IN ({errors})"
+    )
+    if no_result:
+        doubts += (f"{_values(no_result)} such as {example!r} {_count_as(no_result)} not known",)
+    words = [
+        word
+        for (word,) in con.execute(
+            f"SELECT DISTINCT {name} FROM {view} WHERE {name} IS NOT NULL AND NOT ({is_read} AND {_is_known(name)}) "
+            f"ORDER BY 1 LIMIT {FEW_WORDS + 1}"
+        ).fetchall()
+    ]
+    seen = {
+        sign
+        for (sign,) in con.execute(
+            f"SELECT DISTINCT unnest(string_split(regexp_replace({name}, '[0-9]', '', 'g'), '')) FROM {view} "
+            f"WHERE {is_read} AND {_is_known(name)}"
+        ).fetchall()
+    }
+    pattern = numbers.pattern(by_comma, seen)
+    number = f"try_cast({name} as double)" if plain else numbers.value(name, by_comma, seen)
+    doubts = (*column.doubts, *doubts, *_mixed(con, view, column))
+    allowed = f"({pattern}{''.join(f'|{re.escape(word)}' for word in words)})$"
+    unmatched = f"{name} IS NOT NULL AND NOT regexp_full_match({name}, {sql_text(allowed)})"
+    if len(words) > FEW_WORDS or _row(con, f"SELECT count(*) FROM {view} WHERE {unmatched}")[0]:
+        # No contract holds the text to a pattern: of other text than numbers, this is null.
+        guard = f"abs({number}) < {EXTREME:g}" if plain else f"regexp_full_match({name}, {sql_text(pattern)})"
+        return replace(column, number=f"case when {guard} then {number} end", doubts=doubts)
     if words:
-        number = f"case when {column.sql} not in ({', '.join(sql_text(word) for word in words)}) then {number} end"
-    return number, tuple(words)
+        number = f"case when {name} not in ({', '.join(map(sql_text, words))}) then {number} end"
+    return replace(column, number=number, missing=tuple(words), pattern=allowed, doubts=doubts)
+
+
+def _mixed(con: duckdb.DuckDBPyConnection, view: str, column: Column) -> Iterator[str]:
+    """What to confirm of numbers of which some are percentages, or sums of money, and others are not."""
+    for sign in "%$€£¥₹":
+        has = f"contains({column.sql}, '{sign}')"
+        number = f"regexp_matches({column.sql}, '[1-9]')"
+        with_sign, others = _row(
+            con, f"SELECT count(*) FILTER ({has}), count(*) FILTER (NOT {has} AND {number}) FROM {view}"
+        )
+        if with_sign and others:
+            yield f"{sign} stands in {_values(with_sign)} and is missing in {others:,}; all are read as they stand"
 
 
 def _in_one_order(con: duckdb.DuckDBPyConnection, view: str, columns: dict[str, Column]) -> dict[str, Column]:
@@ -457,10 +637,8 @@ def _dated(con: duckdb.DuckDBPyConnection, view: str, column: Column, prefer: st
         if read < NEARLY_ALL or whole:
             doubt = f"{shorten(str(first))!r} is no date such as the others, so the values are not read as dates"
             return replace(column, doubts=(*column.doubts, doubt)) if read >= MOSTLY and not whole else column
-        values = f"{odd:,} value{'s' if odd > 1 else ''}"
-        dated = replace(
-            dated, doubts=(f"{values} such as {shorten(str(first))!r} are no dates and count as not known",)
-        )
+        are = "are no dates and count" if odd > 1 else "is no date and counts"
+        dated = replace(dated, doubts=(f"{_values(odd)}, first {shorten(str(first))!r}, {are} as not known",))
     other_words = (
         f"SELECT DISTINCT {column.sql} FROM {view} WHERE {column.sql} IS NOT NULL AND NOT ({dates} AND NOT ({unread}))"
     )

@@ -19,7 +19,7 @@ from credit_assets.lake.contracts import identifier
 from credit_assets.lake.tables import sql_text
 from credit_assets.onboarding import column_names
 from credit_assets.onboarding.file_names import undated
-from credit_assets.onboarding.files import FRACTION, TEXT, WHOLE, BookError, Column, Files, Part, stem, together
+from credit_assets.onboarding.files import FRACTION, TEXT, TIME, WHOLE, BookError, Column, Files, Part, stem, together
 from credit_assets.onboarding.wording import distinct, parts, plain
 from credit_assets.raw.vintages import YEARS
 
@@ -103,6 +103,12 @@ class Book:
     decided: str | None
     outcomes: Files | None
     unused: tuple[Files, ...]
+
+    @property
+    def remarks(self) -> list[str]:
+        """Sentences on what was not read of the files."""
+        found = [self.applications.files, *(child.files for child in self.children), *self.unused]
+        return [remark for files in found for remark in files.remarks]
 
     @property
     def idle(self) -> tuple[Table, ...]:
@@ -316,10 +322,11 @@ def _applicants(
             part = whose[0].parts[0]
             joined = (
                 f"(SELECT a.*, o.* EXCLUDE ({column}) FROM {whose[0].view} a LEFT JOIN {told.view} o "
-                f"ON cast(a.{column} AS varchar) = cast(o.{column} AS varchar))"
+                f"ON {whose[0].columns[link].identity('a')} = {told.columns[link].identity('o')})"
             )
-            kinds = {name: kind for p in (*whose[0].parts, *told.parts) for name, kind in p.kinds.items()}
-            return together(con, [Part(part.path, joined, kinds)]), outcomes, others
+            remarks = (*whose[0].remarks, *told.remarks)
+            kinds = {name: kind for p in (*told.parts, *whose[0].parts) for name, kind in p.kinds.items()}
+            return together(con, [Part(part.path, joined, kinds, remarks)]), outcomes, others
     unlabelled = [other for other in others if set(other.columns) == set(told.columns) - {target}]
     if not unlabelled:
         return told, None, list(others)
@@ -335,8 +342,8 @@ def _key(files: Files, target: str, key: str | None) -> tuple[str | None, str]:
     if key is not None:
         if key not in files.columns:
             raise BookError(f"{files.names} has no column {key} to name applicants by.")
-        if not _names_rows(files.columns[key]):
-            raise BookError(f"Column {key} of {files.names} cannot name applicants: it is empty or twice the same.")
+        if why := _no_name(files.columns[key]):
+            raise BookError(f"Column {key} of {files.names} cannot name applicants: {why}.")
         if _is_reserved(key):
             raise BookError(f"Column {key} cannot name applicants under this name, which the platform uses itself.")
         return key, "as told"
@@ -359,7 +366,22 @@ def _is_reserved(name: str) -> bool:
 
 
 def _names_rows(column: Column) -> bool:
-    return column.unique and column.kind in (WHOLE, TEXT) and not column.formats
+    return _no_name(column) is None
+
+
+def _no_name(column: Column) -> str | None:
+    """Why the column cannot name a row; None where it can."""
+    if column.filled < column.rows:
+        return f"it is empty in {column.rows - column.filled:,} of {column.rows:,} rows"
+    if column.kind == FRACTION and not column.whole:
+        return "it is a fraction, or a number too long for one"
+    if column.kind not in (WHOLE, FRACTION, TEXT):
+        return f"it is a {column.kind}" if column.kind != TIME else "it is a date"
+    if column.formats:
+        return f"its values are read as dates ({', '.join(column.formats)})"
+    if not column.unique:
+        return f"it has {column.distinct:,} different values in {column.rows:,} rows"
+    return None
 
 
 def _children(
@@ -373,8 +395,8 @@ def _children(
         left.remove(files)
         parent, column = links[link], identifier(link)
         [(orphans,)] = con.execute(
-            f"SELECT count(*) FROM {files.view} WHERE {column} IS NOT NULL AND cast({column} AS varchar) NOT IN "
-            f"(SELECT cast({column} AS varchar) FROM {parent.files.view} WHERE {column} IS NOT NULL)"
+            f"SELECT count(*) FROM {files.view} WHERE {column} IS NOT NULL AND {files.columns[link].identity()} NOT IN "
+            f"(SELECT {parent.columns[link].identity()} FROM {parent.files.view} WHERE {column} IS NOT NULL)"
         ).fetchall()
         reserved = {"outcomes", "features", *(table.name for table in tables)}
         reserved |= {f"{name}_features" for name in reserved}
@@ -387,7 +409,12 @@ def _children(
 
 
 def _ties(files: Files, link: str, parent: Table) -> bool:
-    return link in files.columns and files.columns[link].kind == parent.columns[link].kind
+    """Whether the rows of the files may belong to those of the table: both have names in the column."""
+    column, named = files.columns.get(link), parent.columns[link]
+    if column is None:
+        return False
+    whole = column.kind == WHOLE or (column.kind == FRACTION and column.whole)
+    return whole if named.kind != TEXT else column.kind in (WHOLE, TEXT)
 
 
 def _stem_in_common(files: Files) -> str:
@@ -573,11 +600,12 @@ def _late(
             if column.number and column.name not in {key, child.link, *late, *protected_in[child.name]}
         }
         if child.parent == "applications" and numbers:
-            link, target = identifier(key), identifier(outcome.column)
+            target, link = identifier(outcome.column), child.columns[key].identity()
             grouped = ", ".join(f"{value} AS {identifier(name)}" for name, value in numbers.items())
             joined = (
-                f"(SELECT a.{target} AS _outcome, c.* FROM {files.view} a LEFT JOIN (SELECT {link} AS _link, {grouped} "
-                f"FROM {child.files.view} GROUP BY {link}) c ON cast(a.{link} AS varchar) = cast(_link AS varchar))"
+                f"(SELECT a.{target} AS _outcome, c.* FROM {files.view} a LEFT JOIN "
+                f"(SELECT {link} AS _link, {grouped} FROM {child.files.view} GROUP BY 1) c "
+                f"ON {files.columns[key].identity('a')} = _link)"
             )
             plainly = {name: identifier(name) for name in numbers}
             for name, auc in _alone(con, joined, plainly, "_outcome", outcome).items():

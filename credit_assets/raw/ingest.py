@@ -449,7 +449,9 @@ def _look_over_parquet(file: Path, target: _Target, where: str, before: int) -> 
     kinds = {column.name: _parquet_kind(column.type) for column in schema if column.name != index}
     for name, kind in kinds.items():
         wanted = target.types[name]
-        fits = {"integer", "fraction"} if wanted in NUMBERS else {_KIND.get(wanted, "time")}
+        fits = _NUMBER_KINDS if wanted in NUMBERS else {_KIND.get(wanted, "time")}
+        # Names of digits alone, such as ids of 20 digits, are whole numbers to some programs.
+        fits = fits | {"integer"} if wanted == "VARCHAR" else fits
         if kind != "nothing" and kind not in fits:
             raise BadDelivery(
                 f"{where}, column {name}: the file holds {schema.field(name).type}, the contract "
@@ -460,6 +462,7 @@ def _look_over_parquet(file: Path, target: _Target, where: str, before: int) -> 
 
 
 _KIND = {"VARCHAR": "text", "BOOLEAN": "boolean"}
+_NUMBER_KINDS = {"integer", "decimal", "fraction"}
 # Of what is read from CSV; a BOOLEAN is what it is.
 _KIND_READ = {"VARCHAR": "text"} | dict.fromkeys(FLOATS, "fraction")
 
@@ -467,11 +470,15 @@ _KIND_READ = {"VARCHAR": "text"} | dict.fromkeys(FLOATS, "fraction")
 def _parquet_kind(kind: pa.DataType) -> str:
     if pa.types.is_dictionary(kind):
         return _parquet_kind(kind.value_type)
+    if getattr(kind, "extension_name", None) == "arrow.uuid":
+        return "text"
+    if pa.types.is_decimal(kind):
+        return "decimal" if kind.scale > 0 else "integer"
     for name, tests in {
         "nothing": (pa.types.is_null,),
         "integer": (pa.types.is_integer,),
-        "fraction": (pa.types.is_floating, pa.types.is_decimal),
-        "text": (pa.types.is_string, pa.types.is_large_string),
+        "fraction": (pa.types.is_floating,),
+        "text": (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view),
         "boolean": (pa.types.is_boolean,),
         "time": (pa.types.is_timestamp, pa.types.is_date),
     }.items():
@@ -606,13 +613,15 @@ def _typed(raw: str, kind: str, wanted: str) -> str:
     """SQL: the raw value (of kind text, integer, fraction, ...) as the wanted type, null if it is none."""
     if wanted in FLOATS:
         number = f"TRY_CAST({raw} AS {wanted})"
-        return f"CASE WHEN NOT isnan({number}) THEN {number} END"
+        return f"CASE WHEN isfinite({number}) THEN {number} END"
     if kind == "text" and wanted in MOMENTS:
         return f"CASE WHEN {_is_zoned(raw)} THEN {_in_utc(raw, wanted)} ELSE TRY_CAST({raw} AS {wanted}) END"
     if wanted not in NUMBERS or kind == "integer":
         return f"TRY_CAST({raw} AS {wanted})"
     number = f"TRY_CAST({raw} AS DOUBLE)" if kind == "text" else raw
-    whole = f"{number} = trunc({number}) AND abs({number}) < {EXACT}"
+    whole = f"{number} = trunc({number})"
+    if kind != "decimal":
+        whole += f" AND abs({number}) < {EXACT}"
     exact = f"CASE WHEN {whole} THEN TRY_CAST({number} AS {wanted})"
     if kind != "text":
         return f"{exact} END"
@@ -765,7 +774,7 @@ def _wrong_types(raw: Mapping[str, str], kinds: Mapping[str, str], target: _Targ
     found = []
     for name, value in raw.items():
         wanted = target.types[name]
-        # NaN is read as null: it is no fault of type.
+        # NaN and infinity are read as null: they are no fault of type.
         typed = f"TRY_CAST({value} AS {wanted})" if wanted in FLOATS else _typed(value, kinds[name], wanted)
         told = fault(name, f"CAST({value} AS VARCHAR)", f"must be {_WORDS.get(wanted, wanted)}")
         found.append(f"CASE WHEN {value} IS NOT NULL AND {typed} IS NULL THEN {told} END")

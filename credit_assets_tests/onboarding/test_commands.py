@@ -40,7 +40,7 @@ def test_new_tells_what_it_wrote_what_to_confirm_and_what_comes_next(project, fi
         "NOT used: weather.csv, which nothing ties to an applicant",
         "  configs/book.yaml:8: entity_key: loan_id is a guess (unique and never empty, by its name)",
         "  credit-assets check book",
-        f"  credit-assets deliver {files[0]} --portfolio book --split-by 'issue_d'",
+        f"  credit-assets deliver {files[0]} --portfolio book --split-by issue_d",
         "  credit-assets run --portfolio book",
     ):
         assert line in done.output.splitlines(), done.output

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import gzip
 import re
+import uuid
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from credit_assets.onboarding import numbers
 from credit_assets.onboarding.files import BookError, Column, Files, look_at, stem
 from credit_assets_tests.onboarding.lender import write
 
@@ -114,7 +121,11 @@ def test_numbers_in_text_have_a_pattern_that_other_text_breaks(column):
         False,
         False,
     ]
-    assert column(["1 200", "7 %"]).pattern is None, "what the pattern does not know is not refused"
+    grouped = column(["1 200", "-7"]).pattern
+    assert grouped is not None
+    assert [bool(re.match(grouped, value)) for value in ("12 345 678", "-3", "1 2", "$7")] == [True, True, False, False]
+    plain = column(["1e5", "7", "n/a"])
+    assert plain.pattern is None and plain.high == 1e5, "what the pattern does not know is not refused"
 
 
 def test_what_may_be_thousands_or_decimals_is_read_like_the_rest_of_its_table(look, tmp_path):
@@ -134,6 +145,107 @@ def test_numbers_between_signs_are_numbers(column):
     assert (rate.kind, rate.low, rate.high) == ("text", 7, 13.5)
     assert read(rate, "13.5%") == 13.5
     assert read(column(["$1,200.50", "$7"]), "$1,200.50") == 1200.5
+
+
+ACCOUNTS = {
+    "(1,234.56)": -1234.56,
+    "1234.56-": -1234.56,
+    "-(1,234.56)": -1234.56,
+    "$(1,234)": -1234,
+    "($1,234)": -1234,
+    "- 5": -5,
+    "\u2212 5.5": -5.5,
+    "+5": 5,
+    "12,34,567.8": 1234567.8,
+    "1'234'567": 1234567,
+    "1\u2019234.5": 1234.5,
+    "1\u00a0234": 1234,
+    "1\u202f234.5": 1234.5,
+    "13.5 %": 13.5,
+    "USD 1,200": 1200,
+    "Rs. 1,20,000": 120000,
+    "1,200 CHF": 1200,
+    "₹ 7": 7,
+    "EUR -12.5": -12.5,
+}
+
+
+@pytest.mark.parametrize(("text", "meant"), ACCOUNTS.items())
+def test_numbers_of_accountants_are_read_with_their_sign(column, text, meant):
+    seen = column([text, "7", "1,000,000.5", text])
+    assert read(seen, text) == meant
+    assert (seen.low, seen.high) == (min(meant, 7), max(meant, 1000000.5))
+    assert seen.pattern and re.match(seen.pattern, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("(1.234,56)", -1234.56),
+        ("1234,56-", -1234.56),
+        ("1.234.567,8 €", 1234567.8),
+        ("1 234,5", 1234.5),
+        ("-0,5", -0.5),
+    ],
+)
+def test_they_are_read_with_a_decimal_comma_too(column, text, meant):
+    seen = column([text, "7", "12,5"])
+    assert read(seen, text) == meant and re.match(seen.pattern, text)
+
+
+@pytest.mark.parametrize("odd", ["1.2k", "12 CR", "1,2,3", "3+", "1'200.-", "five", "1-2", "<5", "1.2.3", "60 months"])
+def test_one_odd_value_among_numbers_is_not_known_and_to_confirm(column, odd):
+    seen = column([f"{n},{n:03}.50" for n in range(1, 40)] + [odd])
+    assert read(seen, "7,007.50") == 7007.5
+    assert read(seen, odd) is None
+    assert seen.doubts == (f"1 value of 40, first {odd!r}, is no number and counts as not known",)
+    assert re.match(seen.pattern, odd) and not re.match(seen.pattern, "six")
+
+
+def test_a_column_that_is_mostly_numbers_and_cannot_be_read_says_the_first_value_that_is_none(column):
+    seen = column([f"{n}.5" for n in range(60)] + [f"{n} CR" for n in range(20)])
+    assert seen.number is None
+    assert seen.doubts == ("20 values of 80, first '0 CR', are no numbers, so the values are not read as numbers",)
+    assert column(["a", "b", "c1", "7"]).doubts == ()
+
+
+def test_signs_that_some_values_lack_are_to_confirm(column):
+    assert column(["13.5%", "0.2"]).doubts == ("% stands in 1 value and is missing in 1; all are read as they stand",)
+    assert column(["$5", "€7"]).doubts == (
+        "$ stands in 1 value and is missing in 1; all are read as they stand",
+        "€ stands in 1 value and is missing in 1; all are read as they stand",
+    )
+
+
+amounts = st.decimals(-(10**9), 10**9, places=2)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    values=st.lists(amounts, min_size=1, max_size=6),
+    group=st.sampled_from([",", "'", " ", "\u00a0"]),
+    below_zero=st.sampled_from(["-{}", "({})", "{}-", "$({})", "(${})", "-({})", "-$ {}", "{}- %"]),
+)
+def test_what_is_written_in_a_style_is_read_as_what_it_was(values, group, below_zero):
+    for comma in (False, True):
+        texts = []
+        for value in values:
+            text = f"{abs(value):,.2f}".replace(",", "\0")
+            text = (
+                text.replace(".", ",").replace("\0", "." if group == "," else group)
+                if comma
+                else text.replace("\0", group)
+            )
+            texts.append(below_zero.format(text) if value < 0 else text)
+        seen = {sign for text in texts for sign in text if not sign.isdigit()}
+        form = numbers.pattern(comma, seen)
+        with duckdb.connect() as con:
+            found = con.execute(
+                f"SELECT {numbers.value('t', comma, seen)}, regexp_full_match(t, ?) FROM (SELECT unnest(?) AS t)",
+                [form, texts],
+            ).fetchall()
+        assert [number for number, _ in found] == [pytest.approx(float(value)) for value in values]
+        assert all(matched and re.fullmatch(form, text) for (_, matched), text in zip(found, texts, strict=True))
 
 
 def test_words_for_missing_among_numbers_are_null(column):
@@ -202,7 +314,7 @@ def test_an_odd_date_is_not_known_and_many_odd_ones_keep_a_column_from_being_dat
     good = [f"{day:02}.{month:02}.2019" for day in range(1, 29) for month in range(1, 13)]
     seen = column([*good, "31.31.2019", "n/a", "00.00.0000"])
     assert seen.date and seen.missing == ("00.00.0000", "31.31.2019", "n/a")
-    assert seen.doubts == ("1 value such as '31.31.2019' are no dates and count as not known",)
+    assert seen.doubts == ("1 value, first '31.31.2019', is no date and counts as not known",)
     assert read(seen, "31.31.2019") is None
     assert [bool(re.match(seen.pattern, v)) for v in ("1.2.2020", "n/a", "1.2.20", "2020-01-01")] == [
         True,
@@ -226,6 +338,107 @@ def test_the_years_of_dates_are_known_however_far_off(column, values, years):
 def test_words_and_numbers_are_no_dates(column):
     assert column(["36 months", "60 months"]).date is None
     assert column(["20111399", "20100201"]).date is None
+
+
+def of_parquet(look: Look, path: Path, **columns: pa.Array) -> Files:
+    pq.write_table(pa.table(columns), path)
+    [files] = look(path)
+    return files
+
+
+def test_in_parquet_nan_is_not_known_and_infinity_is_counted_and_sets_no_limit(look, tmp_path):
+    nan, inf = float("nan"), float("inf")
+    files = of_parquet(
+        look,
+        tmp_path / "loans.parquet",
+        a=pa.array([nan, 1.5, 2.0, -0.0, 0.0]),
+        b=pa.array([inf, -inf, 2.0, 3.0, 7.0], pa.float32()),
+        c=pa.array([nan, inf, -inf, nan, None]),
+    )
+    a, b, c = files.columns.values()
+    assert (a.filled, a.low, a.high, a.words) == (4, 0, 2, {"0.0": 2, "1.5": 1, "2.0": 1})
+    assert (b.filled, b.low, b.high) == (3, 2, 7)
+    assert (c.kind, c.declared) == ("empty", "fraction")
+    assert files.remarks == [
+        "loans.parquet: b is infinite in 2 rows, which count as not known",
+        "loans.parquet: c is infinite in 2 rows, which count as not known",
+    ]
+
+
+@pytest.mark.parametrize("huge", ["1e25", "1" + "0" * 25, "-1e99"])
+def test_one_huge_number_is_to_confirm(column, huge):
+    seen = column([*range(1, 400), huge])
+    assert (seen.kind, float(read(seen, huge))) == ("fraction", float(huge))
+    assert seen.doubts and "times what nearly all others are" in seen.doubts[0]
+    assert column([10**13 * n for n in range(1, 9)]).doubts == ()
+
+
+@pytest.mark.parametrize("beyond", ["1e308", "-1e100", "1.7976931348623157e308"])
+def test_a_number_that_cannot_be_meant_counts_as_not_known_and_sets_no_limit(column, beyond):
+    seen = column([*range(40), beyond])
+    assert (seen.low, seen.high, seen.extremes) == (0, 39, 1)
+    assert seen.doubts == ("1 value beyond 1e+100 counts as not known",)
+    assert read(seen, "39") == "39" and read(seen, beyond) is None
+    with duckdb.connect() as con:
+        assert con.execute(f"SELECT {seen.number} FROM (SELECT {beyond}::double AS c)").fetchall() == [(None,)]
+
+
+@pytest.mark.parametrize("word", ["inf", "-Infinity", "#DIV/0!", "1e400"])
+def test_what_a_calculation_without_a_result_leaves_is_not_known_and_to_confirm(column, word):
+    seen = column([*range(40), word])
+    assert (seen.kind, seen.low, seen.high, read(seen, word)) == ("text", 0, 39, None)
+    assert len(seen.doubts) == 1 and repr(word) in seen.doubts[0]
+
+
+WHOLE_IN_PARQUET = {
+    "uint64": (pa.array([1, 2, 2**63 + 1], pa.uint64()), "text"),
+    "uint64 amounts": (pa.array([1, 1, 2**63 + 1], pa.uint64()), "fraction"),
+    "small uint64": (pa.array([1, 2, 3], pa.uint64()), "whole"),
+    "int64": (pa.array([2**53 + 1, 2**53 + 2, 2**62]), "whole"),
+    "decimal(38, 0)": (pa.array([1, 2, 3]).cast(pa.decimal128(38, 0)), "whole"),
+    "long decimal": (pa.array([Decimal(10**30 + n) for n in range(3)], pa.decimal128(38, 0)), "text"),
+    "decimal(18, 2)": (pa.array([Decimal("1.00"), Decimal("2.50"), Decimal("3.00")]), "fraction"),
+    "decimal of ids": (pa.array([Decimal(f"{2**53 + n}.00") for n in range(3)]), "whole"),
+    "double": (pa.array([1.0, 2.0, 3.0]), "fraction"),
+    "half": (pa.array([1.0, 2.0, 3.0]).cast(pa.float16()), "fraction"),
+    "int8": (pa.array([1, 2, 3], pa.int8()), "whole"),
+    "dictionary": (pa.array(["a", "b", "c"]).dictionary_encode(), "text"),
+    "view": (pa.array(["a", "b", "c"], pa.string_view()), "text"),
+    "uuid": (pa.array([uuid.UUID(int=n).bytes for n in range(3)], pa.uuid()), "text"),
+    "date64": (pa.array([date(1, 1, 1), date(2019, 1, 1), date(9999, 12, 31)], pa.date64()), "time"),
+    "zoned": (pa.array([datetime(2019, 1, n, tzinfo=UTC) for n in (1, 2, 3)]), "time"),
+    "null": (pa.nulls(3), "empty"),
+}
+
+
+@pytest.mark.parametrize(("values", "kind"), WHOLE_IN_PARQUET.values(), ids=WHOLE_IN_PARQUET)
+def test_a_type_of_parquet_is_read_digit_for_digit(look, tmp_path, values, kind):
+    found = of_parquet(look, tmp_path / "loans.parquet", c=values, d=pa.array([1, 2, 3])).columns["c"]
+    assert found.kind == kind
+    if kind in ("whole", "text") and values.type != pa.uuid():
+        assert set(found.words) == {str(value).removesuffix(".00") for value in values.to_pylist()}
+
+
+def test_columns_of_parquet_that_hold_no_single_values_are_named_in_one_line(look, tmp_path):
+    odd = {
+        "l": pa.array([[1]]),
+        "s": pa.array([{"a": 1}]),
+        "b": pa.array([b"x"]),
+        "t": pa.array([time(1)]),
+        "ok": pa.array([1]),
+    }
+    with pytest.raises(BookError) as told:
+        of_parquet(look, tmp_path / "loans.parquet", **odd)
+    assert "loans.parquet: l (list<" in str(told.value) and "\n" not in str(told.value)
+    assert all(f" {name} (" in str(told.value) for name in "lsbt") and "leave it out" in str(told.value)
+
+
+def test_a_parquet_file_cut_in_its_middle_is_refused_in_one_line(look, tmp_path):
+    of_parquet(look, path := tmp_path / "loans.parquet", c=pa.array([f"{n * n}" for n in range(5000)]))
+    content = path.read_bytes()
+    (tmp_path / "cut.parquet").write_bytes(b"PAR1" + b"\0" * (len(content) // 2) + content[4 + len(content) // 2 :])
+    with pytest.raises(BookError, match=r"cut\.parquet.*damaged"):
+        look(tmp_path / "cut.parquet")
 
 
 def test_files_of_the_same_columns_are_one_table(look, tmp_path):

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import ast
 import itertools
+import re
 import shutil
 import tempfile
+import uuid
 from collections.abc import Callable
+from datetime import date, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
@@ -19,13 +25,16 @@ from hypothesis import strategies as st
 
 from credit_assets.features.contract import feature_contracts
 from credit_assets.features.queries import load
+from credit_assets.lake.connections import connect
 from credit_assets.lake.contracts import check as held_to
 from credit_assets.lake.contracts import column_types
+from credit_assets.lake.tables import Lake
 from credit_assets.onboarding.drafts import _python
 from credit_assets.onboarding.files import BookError
 from credit_assets.onboarding.new import Drafted, listed, new
 from credit_assets.portfolio import Portfolio
 from credit_assets.project import Project
+from credit_assets.raw.ingest import ingest
 from credit_assets_tests.conftest import PROJECT
 from credit_assets_tests.onboarding.lender import loans, write
 
@@ -473,3 +482,109 @@ def test_the_order_of_day_and_month_is_written_where_deliveries_are_cut_and_two_
 
 def test_dates_that_deliveries_cannot_be_cut_by_are_not_proposed(drafted):
     assert drafted(application_date=["9999-12-31", "2018-01-31"] * 20).book.decided is None
+
+
+KEYS = {
+    "decimal(38, 0)": pa.array([Decimal(10000 + n) for n in range(40)], pa.decimal128(38, 0)),
+    "30 digits": pa.array([Decimal(10**29 + n) for n in range(40)], pa.decimal128(38, 0)),
+    "decimal with two places": pa.array([Decimal(f"{2**53 + n}.00") for n in range(40)], pa.decimal128(38, 2)),
+    "double": pa.array([float(10000 + n) for n in range(40)]),
+    "beyond 2**53": pa.array([2**62 + n for n in range(40)]),
+    "beyond 2**63": pa.array([2**63 + n for n in range(40)], pa.uint64()),
+    "leading zeros": pa.array([f"{n:03}" for n in range(40)]),
+    "uuid": pa.array([uuid.UUID(int=2**90 + n).bytes for n in range(40)], pa.uuid()),
+}
+
+
+@pytest.mark.parametrize("ids", KEYS.values(), ids=KEYS)
+def test_a_key_of_any_type_is_kept_digit_for_digit_from_draft_to_delivery_and_outcomes(project, tmp_path, ids):
+    columns = {name: values for name, values in loans().items() if name not in ("loan_id", "default")}
+    pq.write_table(pa.table({"loan_id": ids, **columns}), tmp_path / "loans.parquet")
+    names = [str(name).removesuffix(".00").removesuffix(".0") for name in ids.to_pylist()]
+    write(tmp_path / "defaults.csv", {"loan_id": names, "default": loans()["default"]})
+    done = new(project, "book", [tmp_path / "loans.parquet", tmp_path / "defaults.csv"])
+    assert (done.book.key, done.book.bads, done.book.goods, len(done.book.outcomes.parts)) == ("loan_id", 10, 30, 1)
+    assert "loan_id," in sql(project) and "loan_id, --" not in sql(project)
+    models = Portfolio.load(project, "book").models
+    folder = {"quarantine_folder": tmp_path / "quarantine", "scratch": tmp_path / "scratch", "max_bad_share": 0.0}
+    with connect() as con:
+        lake = Lake(tmp_path / "lake")
+        loaded = ingest(
+            con,
+            lake,
+            [tmp_path / "loans.parquet"],
+            "book/applications",
+            models["applications"],
+            "1",
+            parents={},
+            **folder,
+        )
+        parents = {"applications": f"SELECT loan_id FROM ({loaded.staged.query()})"}
+        later = ingest(
+            con, lake, [tmp_path / "defaults.csv"], "book/outcomes", models["outcomes"], "1", parents=parents, **folder
+        )
+        for found in (loaded, later):
+            assert found.rows_kept == 40
+            kept = con.execute(f"SELECT cast(loan_id AS varchar) FROM ({found.staged.query()}) ORDER BY ALL").fetchall()
+            assert [name for (name,) in kept] == sorted(names)
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        ([n / 2 for n in range(40)], "it is a fraction"),
+        ([None, *range(39)], "it is empty in 1 of 40 rows"),
+        ([1, *range(1, 40)], "it has 39 different values in 40 rows"),
+        ([True, False] * 20, "it is a boolean"),
+        ([date(2019, 1, 1) + timedelta(n) for n in range(40)], "it is a date"),
+        ([f"2019-{n // 28 + 1:02}-{n % 28 + 1:02}" for n in range(40)], "its values are read as dates (%Y-%m-%d)"),
+    ],
+    ids=lambda it: str(it)[:20],
+)
+def test_a_key_that_cannot_be_one_is_refused_with_the_reason(project, tmp_path, values, why):
+    columns = {name: column for name, column in loans().items() if name != "loan_id"}
+    pq.write_table(pa.table({"ref": values, **columns}), tmp_path / "loans.parquet")
+    with pytest.raises(BookError, match=re.escape(f"Column ref of loans.parquet cannot name applicants: {why}")):
+        new(project, "book", [tmp_path / "loans.parquet"], key="ref")
+
+
+def test_a_child_table_ties_to_its_parent_though_its_ids_are_stored_otherwise(project, tmp_path):
+    pq.write_table(pa.table(loans() | {"loan_id": [10000 + n for n in range(40)]}), tmp_path / "loans.parquet")
+    visits = {"loan_id": [float(10000 + n // 2) for n in range(60)], "minutes": [float(n % 7) for n in range(60)]}
+    visits["loan_id"][7] = None
+    pq.write_table(pa.table(visits), tmp_path / "visits.parquet")
+    done = new(project, "book", [tmp_path / "loans.parquet", tmp_path / "visits.parquet"])
+    assert [(child.name, child.orphans) for child in done.book.children] == [("visits", 0)]
+    models = Portfolio.load(project, "book").models
+    assert {column_types(models[table])["loan_id"] for table in ("applications", "visits")} == {"BIGINT"}
+
+
+def test_columns_without_any_value_keep_the_type_that_parquet_declares(project, tmp_path):
+    nothing = {
+        "rate": pa.nulls(40, pa.float64()),
+        "ratio": pa.array([float("nan")] * 40),
+        "day": pa.nulls(40, pa.timestamp("us")),
+        "flag": pa.nulls(40, pa.bool_()),
+        "word": pa.nulls(40),
+    }
+    pq.write_table(pa.table(loans() | nothing), tmp_path / "loans.parquet")
+    new(project, "book", [tmp_path / "loans.parquet"])
+    types = column_types(Portfolio.load(project, "book").models["applications"])
+    assert [types[name] for name in nothing] == ["DOUBLE", "DOUBLE", "TIMESTAMP", "BOOLEAN", "VARCHAR"]
+
+
+def test_infinite_and_unread_values_are_to_confirm_and_the_draft_is_whole(project, tmp_path):
+    odd = {
+        "ratio": [float("inf"), float("nan"), *[1.5 * n for n in range(38)]],
+        "slip": [1e25, *[float(n) for n in range(39)]],
+        "beyond": [1e308, -1e308, *[float(n) for n in range(38)]],
+        "worth": [*[f"{n}.5" for n in range(30)], *[f"{n} CR" for n in range(10)]],
+        "paid": [*[f"({n}.5)" for n in range(39)], "1.2k"],
+    }
+    pq.write_table(pa.table(loans() | odd), tmp_path / "loans.parquet")
+    done = new(project, "book", [tmp_path / "loans.parquet"])
+    assert done.book.remarks == ["loans.parquet: ratio is infinite in 1 row, which counts as not known"]
+    assert "# loans.parquet: ratio is infinite in 1 row" in config(project)
+    for column in ("slip", "beyond", "worth", "paid"):
+        assert any(f" {column}" in mark for mark in marks(done)), column
+    assert any("worth: 10 values of 40, first '0 CR', are no numbers" in mark for mark in marks(done))

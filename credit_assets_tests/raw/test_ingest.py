@@ -9,6 +9,7 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -701,6 +702,31 @@ def test_a_missing_file_is_named(con: Any, lake: Lake, tmp_path: Path) -> None:
             quarantine_folder=tmp_path,
             scratch=tmp_path,
         )
+
+
+class Ids(Table):
+    ID: np.int64 = pa.Field(unique=True)
+    NAME: str
+    RATIO: float = pa.Field(nullable=True, ge=-1, le=10)
+
+
+def test_whole_numbers_of_any_type_are_ids_digit_for_digit(bring: Ingest, con: Any, lake: Lake) -> None:
+    table = pyarrow.table(
+        {
+            "ID": pyarrow.array([Decimal(f"{2**62 + n}.00") for n in range(3)], pyarrow.decimal128(38, 2)),
+            "NAME": pyarrow.array([Decimal(10**30 + n) for n in range(3)], pyarrow.decimal128(38, 0)),
+            "RATIO": pyarrow.array([float("inf"), float("nan"), -float("inf")]),
+        }
+    )
+    sink = io.BytesIO()
+    pq.write_table(table, sink)
+    bring({"ids.parquet": sink.getvalue()}, Ids)
+    assert rows(con, lake, "book/idss") == [(2**62 + n, str(10**30 + n), None) for n in range(3)]
+
+
+def test_infinity_is_not_known_in_csv_too(bring: Ingest, con: Any, lake: Lake) -> None:
+    bring({"ids.csv": "ID,NAME,RATIO\n1,a,inf\n2,b,-Infinity\n3,c,1.5\n"}, Ids)
+    assert [row[2] for row in rows(con, lake, "book/idss")] == [None, None, 1.5]
 
 
 def test_parquet_with_another_kind_of_type_is_refused(bring: Ingest) -> None:

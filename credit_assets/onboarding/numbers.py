@@ -1,0 +1,55 @@
+"""Numbers as people write them in text (grouped, with signs of money, negative between brackets): the SQL that reads
+them, and the pattern that later deliveries must match.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from credit_assets.lake.tables import sql_text
+
+PLAIN = r"\s*[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?\s*"
+"""What a cast reads. It may still be too large for a number of 64 bits."""
+
+WHOLE = r"\s*[+-]?[0-9]+([.]0*)?\s*"
+LEADING_ZERO = r"\s*[+-]?0[0-9]+\s*"
+
+BLANKS = " \t\u00a0\u2009\u202f"
+SIGNS = f"{BLANKS}%$€£¥₹₽₩₺"
+APOSTROPHES = "'\u2019"
+MINUS = "-\u2212\u2013"
+CODES = r"US\$|R\$|USD|EUR|GBP|CHF|JPY|INR|CAD|AUD|SEK|NOK|DKK|PLN|CZK|Rs[.]?|kr[.]?|zł|Kč"
+
+
+def pattern(comma: bool, seen: Collection[str] | None = None) -> str:
+    """A regular expression of numbers with a decimal point (or `comma`): with the signs `seen`, or all that are known.
+
+    Thousands may be grouped as in 1,234,567 or 12,34,567, also by blanks and apostrophes. Negative numbers, if a minus
+    or a bracket is among the signs: -1, 1-, (1), -(1).
+    """
+    known = set(f"{SIGNS}{APOSTROPHES}{MINUS}()aA") if seen is None else {*seen, " "}
+    point, group = (",", ".") if comma else (".", ",")
+    groups = "".join(sign for sign in f"{group}{APOSTROPHES}{BLANKS}" if sign == group or sign in known)
+    signs = "".join(sign for sign in SIGNS if sign in known)
+    negative = known & set(f"{MINUS}()")
+    # A minus stands last in a set of characters.
+    minus = "".join(sign for sign in MINUS[::-1] if sign in known)
+    before, after = (
+        f"[{signs}{sign}{minus}]" if negative else f"[{signs}{plus}]" for sign, plus in (("+(", "+"), (")", ""))
+    )
+    if any(sign.isalpha() for sign in known):
+        before, after = f"(?:{before}|{CODES})", f"(?:{after}|{CODES})"
+    grouped = f"[1-9][0-9]{{0,2}}([{groups}][0-9]{{2,3}}){{0,9}}[{groups}][0-9]{{3}}"
+    # Not any number of digits, so that what matches is never infinite.
+    return f"{before}*({grouped}|[0-9]{{1,30}})([{point}][0-9]+)?{after}*"
+
+
+def value(text: str, comma: bool, seen: Collection[str]) -> str:
+    """SQL of the number that such a text is; of other text it is null or whatever its digits give."""
+    if comma:
+        digits = f"replace(regexp_replace({text}, '^[^0-9]+|[^0-9,]+', '', 'g'), ',', '.')"
+    else:
+        digits = f"regexp_replace({text}, '^[^0-9]+|[^0-9.]+', '', 'g')"
+    minus = "".join(sign for sign in MINUS[:0:-1] if sign in seen)
+    below_zero = f"regexp_matches({text}, {sql_text(f'[({minus}-]')})"
+    return f"try_cast(case when {below_zero} then '-' else '' end || {digits} as double)"
