@@ -567,7 +567,10 @@ def _print_status(told: dict[str, Any]) -> None:
         console.print(f"{len(told['checks'])} checks, none failed at its latest look.")
     for due in told["outstanding"]:
         failure = f"; {due['failure']}" if due["failure"] else ""
-        console.print(f"Due: {due['job']} {due['batch'] or ''} ({due['why']}){failure}", markup=False, soft_wrap=True)
+        state = "Refused until it changes" if due["refused"] else "Due"
+        console.print(
+            f"{state}: {due['job']} {due['batch'] or ''} ({due['why']}){failure}", markup=False, soft_wrap=True
+        )
     if other := told["features_of_other_sql"]:
         console.print(
             f"SQL has changed since the features of {', '.join(sorted(other))} were made ({other[max(other)]}). "

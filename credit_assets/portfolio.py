@@ -5,6 +5,8 @@ Rooms define their own part of the configuration; here they are put together and
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import importlib
 import importlib.util
 import sys
@@ -140,6 +142,7 @@ class Portfolio(BaseModel):
     retention: RetentionConfig = RetentionConfig()
 
     _models: dict[str, type[Table]] = PrivateAttr()
+    _fingerprint: str = PrivateAttr(default="")
 
     @classmethod
     def load(cls, project: Project, name: str) -> Portfolio:
@@ -148,7 +151,7 @@ class Portfolio(BaseModel):
         if not path.is_file():
             known = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml"))) or "none"
             raise ConfigError(f"No portfolio {name!r}: {path} does not exist. Known portfolios: {known}.")
-        text = path.read_text(encoding="utf-8")
+        text, fingerprint = path.read_text(encoding="utf-8"), settings_fingerprint(project, name)
         try:
             portfolio = cls.model_validate(yaml.safe_load(text), context={"folder": path.parent})
         except (yaml.YAMLError, ValidationError) as error:
@@ -158,6 +161,7 @@ class Portfolio(BaseModel):
             raise ConfigError(f"{path}: contracts: {type(error).__name__}: {error}") from error
         if portfolio.name != name:
             raise ConfigError(f"{path}: name: is {portfolio.name!r}, but the file is called {name}.yaml.")
+        portfolio._fingerprint = fingerprint
         return portfolio
 
     @field_validator("name")
@@ -208,6 +212,11 @@ class Portfolio(BaseModel):
         return self
 
     @property
+    def fingerprint(self) -> str:
+        """The `settings_fingerprint` of the files that this was loaded from."""
+        return self._fingerprint
+
+    @property
     def models(self) -> dict[str, type[Table]]:
         """Raw table name to its contract, parents before children."""
         return self._models
@@ -228,6 +237,35 @@ class Portfolio(BaseModel):
     def parents(self, table: str) -> tuple[str, ...]:
         """The raw tables that the table's rows refer to."""
         return tuple(dict.fromkeys(relation.parent for relation in self.models[table].relations))
+
+
+def settings_fingerprint(project: Project, name: str) -> str:
+    """The same as long as the portfolio's configuration, contracts and SQL are, as files. Nothing of them is run."""
+    digest = hashlib.sha256()
+    for file in [
+        project.config(name),
+        *_contract_files(project.config(name)),
+        *sorted(project.sql(name).glob("*.sql")),
+    ]:
+        digest.update(f"{file.name}\n".encode())
+        # A file that is gone, or cannot be read, is another state too.
+        with contextlib.suppress(OSError):
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+def _contract_files(config: Path) -> list[Path]:
+    """The Python files of the contracts that the configuration names; none where it cannot be read."""
+    try:
+        contracts = str(yaml.safe_load(config.read_text(encoding="utf-8"))["contracts"])
+        if contracts.endswith(".py"):
+            return [config.parent / contracts]
+        spec = importlib.util.find_spec(contracts)
+    except (OSError, ValueError, ImportError, yaml.YAMLError, TypeError, KeyError):
+        return []
+    folders = (spec and spec.submodule_search_locations) or []
+    inside = sorted(file for folder in folders for file in Path(folder).rglob("*.py"))
+    return inside or ([Path(spec.origin)] if spec and spec.origin else [])
 
 
 def _tables(contracts: str, folder: Path | None) -> dict[str, type[Table]]:

@@ -26,8 +26,9 @@ from credit_assets.automation.outstanding import (
     to_score,
     to_train,
 )
+from credit_assets.automation.refusals import refusal, refusal_text
 from credit_assets.automation.retraining import rollback, training
-from credit_assets.automation.runs import RunOutcome, execute, instance_for_commands, step_words
+from credit_assets.automation.runs import RunOutcome, execute, instance_for_commands
 from credit_assets.automation.sensors import request
 from credit_assets.definitions import build
 from credit_assets.features.queries import load
@@ -41,6 +42,7 @@ from credit_assets.raw.delivery import Inbox
 
 Report = Callable[[str], None]
 
+REFUSED = "refused, and not tried again until its files, the configuration, the contracts or the SQL change"
 RUNS_LOOKED_AT = 20
 """Of a batch, newest first, for the one that last tried what is due."""
 
@@ -52,8 +54,15 @@ def run_outstanding(project: Project, name: str, report: Report) -> list[RunOutc
     RegistryUnavailable is raised."""
     with _work(project, name, report) as work:
         portfolio, instance, lake = work.portfolio, work.instance, work.lake
-        for due in to_ingest(portfolio, Inbox(project.inbox), lake):
-            work.run(due)
+        tried: set[str] = set()
+        # Once more where a batch that came later brought what an earlier one needs: outcomes of both, say.
+        while new := [due for due in to_ingest(portfolio, Inbox(project.inbox), lake) if due.key not in tried]:
+            for due in new:
+                tried.add(due.key)
+                if why := refusal(instance, portfolio, due):
+                    report(f"{due.job} {due.batch}: {REFUSED}. {why}")
+                else:
+                    work.run(due)
         with answering(project.tracking_uri):
             for due in to_train(portfolio, lake, registry.champion(project.tracking_uri, name) is not None):
                 work.run(due)
@@ -187,12 +196,19 @@ def status(project: Project, name: str) -> dict[str, Any]:
         batch_status(portfolio, lake, versions, importance, batch, batch in delivered, written) for batch in names
     ]
     champion = _champion(project, portfolio)
-    due = to_ingest(portfolio, inbox, lake) + to_train(portfolio, lake, champion is not None)
+    deliveries = to_ingest(portfolio, inbox, lake)
+    due = deliveries + to_train(portfolio, lake, champion is not None)
     due += to_score(portfolio, lake, champion["version"] if champion else None)
     with dg.DagsterInstance.get() as instance:
         checks = list(_latest_checks(instance, build(name, project)))
         outstanding = [
-            {"job": item.job, "batch": item.batch, "why": item.why, "failure": _failure(instance, portfolio, item)}
+            {
+                "job": item.job,
+                "batch": item.batch,
+                "why": item.why,
+                "failure": _failure(instance, portfolio, item),
+                "refused": item in deliveries and refusal(instance, portfolio, item) is not None,
+            }
             for item in due
         ]
     stale = to_make_again(portfolio, lake, load(project.sql(name), portfolio.models))
@@ -213,9 +229,7 @@ def _failure(instance: dg.DagsterInstance, portfolio: Portfolio, due: Outstandin
     newest = next((run for run in runs if run.job_name in (due.job, "batch")), None)
     if newest is None or not newest.is_failure:
         return None
-    entries = instance.all_logs(newest.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
-    words = [step_words(entry.dagster_event, disclose=True) for entry in entries if entry.dagster_event]
-    return f"run {newest.run_id} failed: {'; '.join(filter(None, words)) or 'see the run, and the failed checks'}"
+    return f"run {newest.run_id} failed: {refusal_text(instance, newest)}"
 
 
 def _same_work(portfolio: Portfolio, due: Outstanding) -> dict[str, str]:

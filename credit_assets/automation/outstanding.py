@@ -190,9 +190,13 @@ def _due(
         why = f"its files differ from what was ingested: {', '.join(changed)}"
     else:
         why = "its features are older than its raw tables"
+    others: list[str] = []
+    if portfolio.outcomes_table in changed and (files is None or files[portfolio.outcomes_table]):
+        # Whose outcomes may be among them, which is for a run to read.
+        others = sorted(writings(portfolio.table(portfolio.application_table)).keys() - {look.batch})
     # Both stay as they are while the run that this asks for writes one table after the other, and if it fails.
     replaced = {table: _replaced(commits, table in changed) for table, commits in written.items()}
-    told = json.dumps([look.batch, look.signature, replaced], sort_keys=True)
+    told = json.dumps([look.batch, look.signature, replaced, portfolio.fingerprint, others], sort_keys=True)
     correction = not later_outcomes and any(
         version is not None for table, version in replaced.items() if table != portfolio.outcomes_table
     )

@@ -6,13 +6,12 @@ import time
 from collections.abc import Collection, Mapping
 
 import dagster as dg
-from dagster._core.errors import DagsterAssetCheckFailedError
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
-from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
 
 from credit_assets.automation.at_work import batches_at_work
 from credit_assets.automation.jobs import KEY_TAG, PORTFOLIO_TAG
 from credit_assets.automation.outstanding import Outstanding, to_ingest, to_score
+from credit_assets.automation.refusals import was_refused
 from credit_assets.automation.retraining import outcomes_since_newest, too_few, trainings
 from credit_assets.automation.sensors import champion_or_why_unknown, failed_at_it, request
 from credit_assets.lake.tables import Lake
@@ -98,16 +97,4 @@ def _settled(instance: dg.DagsterInstance, portfolio: Portfolio, lake: Lake, due
     runs = list(instance.get_runs(dg.RunsFilter(tags={PORTFOLIO_TAG: portfolio.name, KEY_TAG: due.key})))
     if due.job == "score" and (whole := failed_at_it(instance, portfolio, lake, due)):
         runs.append(whole)
-    return any(run.status in NOT_FINISHED_STATUSES or _refused(instance, run) for run in runs)
-
-
-def _refused(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
-    """Whether a step said no, or a check did: of the data, that is, and not of the machine."""
-    if run.tags.get(RUN_FAILURE_REASON_TAG) != "STEP_FAILURE":
-        return False
-    failures = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
-    told = [entry.dagster_event.step_failure_data for entry in failures if entry.dagster_event]
-    return not told or any(
-        data.user_failure_data or (data.error and data.error.cls_name == DagsterAssetCheckFailedError.__name__)
-        for data in told
-    )
+    return any(run.status in NOT_FINISHED_STATUSES or was_refused(instance, run) for run in runs)

@@ -21,6 +21,7 @@ from credit_assets.automation.jobs import (
     champion_config,
 )
 from credit_assets.automation.outstanding import FEATURES, Outstanding, arrivals, to_score
+from credit_assets.automation.refusals import refusal
 from credit_assets.automation.retraining import rollback, training
 from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
@@ -60,6 +61,8 @@ def sensors(
             batch = str(item.batch)
             if batch in busy:
                 waiting.setdefault(batch, f"a run of it is at work; then: {item.why}")
+            elif why := refusal(context.instance, portfolio, item):
+                waiting.setdefault(batch, f"{item.why}, and refused by {why}")
             elif run := started.get(item.key):
                 waiting.setdefault(
                     batch, f"{item.why}, but run {run} did not do it; other files or the sweep start another"

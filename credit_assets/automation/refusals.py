@@ -1,0 +1,44 @@
+"""Runs that said no to what they were given: the same would be refused again, so that it waits for a change."""
+
+from __future__ import annotations
+
+import dagster as dg
+from dagster._core.errors import DagsterAssetCheckFailedError
+from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
+
+from credit_assets.automation.jobs import KEY_TAG, PORTFOLIO_TAG
+from credit_assets.automation.outstanding import Outstanding
+from credit_assets.automation.runs import step_words
+from credit_assets.portfolio import Portfolio
+
+
+def refusal(instance: dg.DagsterInstance, portfolio: Portfolio, due: Outstanding) -> str | None:
+    """Why the newest run for just this was refused; None where there was none, or where it may end otherwise now."""
+    tags = {PORTFOLIO_TAG: portfolio.name, KEY_TAG: due.key}
+    for run in instance.get_runs(dg.RunsFilter(tags=tags), limit=1):
+        if was_refused(instance, run):
+            return f"run {run.run_id}: {refusal_text(instance, run)}"
+    return None
+
+
+def was_refused(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Whether a step of the failed run said no, or a check did: of the data, that is, and not of the machine."""
+    if run.tags.get(RUN_FAILURE_REASON_TAG) != "STEP_FAILURE":
+        return False
+    failures = [entry.dagster_event.step_failure_data for entry in _failures(instance, run) if entry.dagster_event]
+    return not failures or any(
+        data.user_failure_data or (data.error and data.error.cls_name == DagsterAssetCheckFailedError.__name__)
+        for data in failures
+    )
+
+
+def refusal_text(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
+    """Why steps of the run failed, with values; a check that stopped one speaks for itself."""
+    texts = [
+        step_words(entry.dagster_event, disclose=True) for entry in _failures(instance, run) if entry.dagster_event
+    ]
+    return "; ".join(filter(None, texts)) or "see the run, and the failed checks"
+
+
+def _failures(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[dg.EventLogEntry]:
+    return list(instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE))

@@ -1,0 +1,88 @@
+"""Deliveries that were refused: not tried again until something changes, by a command or by the sensor."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from credit_assets.automation.commands import REFUSED, status
+from credit_assets.definitions import build
+from credit_assets.portfolio import settings_fingerprint
+from credit_assets.project import Project
+from credit_assets.raw.delivery import Inbox
+from credit_assets_tests.small_project import (
+    BATCHES,
+    BOOK,
+    FEW_FEATURES,
+    deliver_sample,
+    inside,
+    instance_of,
+    make_project,
+    run,
+)
+
+
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project whose one delivery has a file without a header, and was refused."""
+    project = make_project(tmp_path_factory.mktemp("refused") / "project", sql=FEW_FEATURES)
+    deliver_sample(project, applicants=60, batches=1)
+    (Inbox(project.inbox).folder(BOOK, BATCHES[0]) / "application_train.csv").write_text("1,2,3\n")
+    [outcome] = run(project)
+    assert not outcome.success
+    return project
+
+
+def tick(project: Project) -> dg.SensorResult:
+    """What the sensor `deliveries` does at its second look."""
+    [sensor] = [sensor for sensor in build(BOOK, project).sensors if sensor.name == "deliveries"]
+    with instance_of(project) as instance:
+        first = sensor(dg.build_sensor_context(instance=instance))
+        return sensor(dg.build_sensor_context(instance=instance, cursor=first.cursor))
+
+
+def test_a_refused_delivery_is_tried_again_once_something_has_changed(refused: Project) -> None:
+    project, said = refused, []
+    assert run(project, said) == []
+    assert len(said) == 1 and REFUSED in said[0] and "application_train.csv (table applications) lacks the column" in said[0]
+    with inside(project):
+        [due] = status(project, BOOK)["outstanding"]
+    assert due["refused"] and "lacks the column" in due["failure"]
+    waiting = tick(project)
+    assert not waiting.run_requests
+    assert "refused by run" in str(waiting.skip_reason) and "lacks the column" in str(waiting.skip_reason)
+    # A comment in the configuration may be anything that matters.
+    config = project.config(BOOK)
+    config.write_text(config.read_text() + "# changed\n")
+    assert len(tick(project).run_requests or ()) == 1
+    [outcome] = run(project)
+    assert not outcome.success
+    assert run(project) == []
+    # So may the same file, copied there again.
+    os.utime(Inbox(project.inbox).folder(BOOK, BATCHES[0]) / "application_train.csv", (1, 1))
+    assert len(run(project)) == 1
+
+
+def test_the_fingerprint_of_settings_is_of_configuration_contracts_and_sql(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    (tmp_path / "configs").mkdir()
+    project.sql("book").mkdir(parents=True)
+    project.config("book").write_text(json.dumps({"contracts": "book.py"}))
+    files = [project.config("book"), tmp_path / "configs" / "book.py", project.sql("book") / "features.sql"]
+    seen = {settings_fingerprint(project, "book")}
+    for file in files[1:]:
+        file.write_text("")
+        seen.add(settings_fingerprint(project, "book"))
+    for file in files:
+        file.write_text(file.read_text() + "\n")
+        seen.add(settings_fingerprint(project, "book"))
+        assert settings_fingerprint(project, "book") in seen
+    assert len(seen) == 6
+    files[2].rename(files[2].with_name("other.sql"))
+    assert settings_fingerprint(project, "book") not in seen
+    project.config("book").write_text("no: [yaml")
+    assert settings_fingerprint(project, "book") not in seen
