@@ -16,7 +16,8 @@ def refusal(instance: dg.DagsterInstance, portfolio: Portfolio, due: Outstanding
     """Why the newest run for just this was refused; None where there was none, or where it may end otherwise now."""
     tags = {PORTFOLIO_TAG: portfolio.name, KEY_TAG: due.key}
     for run in instance.get_runs(dg.RunsFilter(tags=tags), limit=1):
-        if was_refused(instance, run):
+        # A refusal without a step that says why is no reason to wait.
+        if was_refused(instance, run) and _failures(instance, run):
             return f"run {run.run_id}: {refusal_text(instance, run)}"
     return None
 

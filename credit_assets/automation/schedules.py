@@ -13,9 +13,9 @@ from credit_assets.automation.jobs import KEY_TAG, PORTFOLIO_TAG
 from credit_assets.automation.outstanding import Outstanding, to_ingest, to_score
 from credit_assets.automation.refusals import was_refused
 from credit_assets.automation.retraining import outcomes_since_newest, too_few, trainings
-from credit_assets.automation.sensors import champion_or_why_unknown, failed_at_it, request
+from credit_assets.automation.sensors import champion_or_why_unknown, failed_at_it, request, settings_changed
 from credit_assets.lake.tables import Lake
-from credit_assets.portfolio import Portfolio
+from credit_assets.portfolio import Portfolio, settings_fingerprint
 from credit_assets.project import Project, RegistryUnavailable
 from credit_assets.raw.delivery import Inbox
 from credit_assets.resources import batches
@@ -27,6 +27,8 @@ def schedules(
     """`weekly_challenger`, `daily_sweep` and `weekly_maintenance`. `parts`: the assets of each job."""
     name, lake, inbox = portfolio.name, Lake(project.lake), Inbox(project.inbox)
 
+    loaded = settings_fingerprint(project, name)
+
     @dg.schedule(
         name="weekly_challenger",
         job_name="train",
@@ -35,6 +37,8 @@ def schedules(
         description="A challenger from all outcomes known by then, if enough are new. The gate judges it.",
     )
     def weekly_challenger(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        if changed := settings_changed(project, name, loaded):
+            return dg.SkipReason(changed)
         try:
             known = trainings(context.instance, portfolio, project)
             new, version = outcomes_since_newest(portfolio, project, lake)
@@ -57,6 +61,8 @@ def schedules(
         "deliveries made while a sensor was switched off. What failed for a reason waits for that to change.",
     )
     def daily_sweep(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+        if changed := settings_changed(project, name, loaded):
+            return dg.SkipReason(changed)
         champion, away = champion_or_why_unknown(project.tracking_uri, name)
         # As long as two looks of the sensor: what somebody is copying just now is not taken half.
         untouched_since = time.time() - 2 * portfolio.automation.interval_s

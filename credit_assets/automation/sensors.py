@@ -25,7 +25,7 @@ from credit_assets.automation.refusals import refusal
 from credit_assets.automation.retraining import rollback, training
 from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
-from credit_assets.portfolio import Portfolio
+from credit_assets.portfolio import Portfolio, settings_fingerprint
 from credit_assets.project import Project, RegistryUnavailable
 from credit_assets.raw.delivery import Inbox
 from credit_assets.resources import AUTOMATIC_TAG, WHY_TAG, batches
@@ -36,7 +36,7 @@ def sensors(
 ) -> list[dg.SensorDefinition]:
     """`deliveries`, `retrain` and `roll_back`, each starting some of the jobs."""
     name, inbox, lake, uri = portfolio.name, Inbox(project.inbox), Lake(project.lake), project.tracking_uri
-    interval = portfolio.automation.interval_s
+    interval, loaded = portfolio.automation.interval_s, settings_fingerprint(project, name)
 
     @dg.sensor(
         name="deliveries",
@@ -47,6 +47,8 @@ def sensors(
         "each is a run of its batch alone. A delivery counts once it is whole and two looks found it the same.",
     )
     def deliveries(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        if changed := settings_changed(project, name, loaded):
+            return dg.SensorResult(skip_reason=changed, cursor=context.cursor)
         champion, away = champion_or_why_unknown(uri, name)
         seen = arrivals(portfolio, inbox, lake, json.loads(context.cursor or "{}"))
         cursor = json.dumps(seen.looks, sort_keys=True)
@@ -92,6 +94,8 @@ def sensors(
         "performance, once enough outcomes are known that the newest candidate has not learned from.",
     )
     def retrain(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        if changed := settings_changed(project, name, loaded):
+            return dg.SkipReason(changed)
         try:
             due = training(context.instance, portfolio, project, lake, datetime.now(UTC))
         except RegistryUnavailable as error:
@@ -106,6 +110,8 @@ def sensors(
         description="The champion gives way to the one before it where, on outcomes that came later, it did worse.",
     )
     def roll_back(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        if changed := settings_changed(project, name, loaded):
+            return dg.SkipReason(changed)
         try:
             due = rollback(context.instance, portfolio, project)
         except RegistryUnavailable as error:
@@ -123,6 +129,17 @@ def champion_or_why_unknown(tracking_uri: str, name: str) -> tuple[int | None, s
     except RegistryUnavailable as error:
         return None, str(error)
     return (int(found.version) if found else None), ""
+
+
+def settings_changed(project: Project, name: str, loaded: str) -> str | None:
+    """Why nothing is started: the portfolio's files have another fingerprint than when they were loaded. A run would
+    be made of the new ones, for a reason that was found by the old ones."""
+    if settings_fingerprint(project, name) == loaded:
+        return None
+    return (
+        f"The configuration, contracts or SQL of {name} have changed since this code location was loaded. "
+        "Reload it (Deployment > Code locations > Reload in the UI); until then no run is started."
+    )
 
 
 def request(portfolio: Portfolio, due: Outstanding, again: str = "") -> dg.RunRequest:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
@@ -18,6 +19,7 @@ from credit_assets_tests.small_project import (
     BATCHES,
     BOOK,
     FEW_FEATURES,
+    copy_of,
     deliver_sample,
     inside,
     instance_of,
@@ -48,7 +50,8 @@ def tick(project: Project) -> dg.SensorResult:
 def test_a_refused_delivery_is_tried_again_once_something_has_changed(refused: Project) -> None:
     project, said = refused, []
     assert run(project, said) == []
-    assert len(said) == 1 and REFUSED in said[0] and "application_train.csv (table applications) lacks the column" in said[0]
+    [line] = said
+    assert REFUSED in line and "application_train.csv (table applications) lacks the column" in line
     with inside(project):
         [due] = status(project, BOOK)["outstanding"]
     assert due["refused"] and "lacks the column" in due["failure"]
@@ -86,3 +89,26 @@ def test_the_fingerprint_of_settings_is_of_configuration_contracts_and_sql(tmp_p
     assert settings_fingerprint(project, "book") not in seen
     project.config("book").write_text("no: [yaml")
     assert settings_fingerprint(project, "book") not in seen
+
+
+def test_sensors_and_schedules_start_nothing_by_settings_that_have_changed_since_they_were_loaded(
+    refused: Project, tmp_path: Path
+) -> None:
+    project = copy_of(refused, tmp_path / "project")
+    loaded = build(BOOK, project)
+    sql = project.sql(BOOK) / "features.sql"
+    sql.write_text(sql.read_text() + "\n-- changed\n")
+    with instance_of(project) as instance:
+        for sensor in loaded.sensors:
+            if sensor.name in ("deliveries", "retrain", "roll_back"):
+                answer = sensor(dg.build_sensor_context(instance=instance, cursor="{}"))
+                reason = answer.skip_reason if isinstance(answer, dg.SensorResult) else answer
+                assert "have changed since" in str(reason) and "Reload" in str(reason), sensor.name
+        for schedule in loaded.schedules:
+            if schedule.name in ("weekly_challenger", "daily_sweep"):
+                answer = schedule(
+                    dg.build_schedule_context(instance=instance, scheduled_execution_time=datetime.now(UTC))
+                )
+                assert "have changed since" in str(answer), schedule.name
+    # Loaded anew, they go on.
+    assert len(tick(project).run_requests or ()) == 1
