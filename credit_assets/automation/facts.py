@@ -27,6 +27,7 @@ from credit_assets.automation.outbox import DAY, HOUR, Outbox
 from credit_assets.automation.outstanding import Arrivals, arrivals
 from credit_assets.automation.retraining import RETRAINS, ROLLS_BACK
 from credit_assets.automation.runs import first_cause, step_words
+from credit_assets.evaluation.checks import SURELY_BETTER
 from credit_assets.lake.contracts import WITHOUT_VALUES
 from credit_assets.lake.tables import Lake
 from credit_assets.models.registry import ChampionEvent
@@ -261,14 +262,28 @@ def _ended(place: Place, instance: dg.DagsterInstance, record: RunRecord, answer
         )
 
     if run.is_failure and not any(found.steps.values()) and any(name.startswith(f"{GATE}.") for name in errors):
+        better, version = (
+            next(
+                (evaluation.metadata[name].value for evaluation, _ in errors.values() if name in evaluation.metadata),
+                "",
+            )
+            for name in (SURELY_BETTER, "candidate_version")
+        )
+        lacked = "Read what it lacked."
         yield alert(
             "promotion_refused",
-            "warning",
-            "the candidate was not promoted",
-            _words(errors),
+            "error" if better else "warning",
+            "the candidate was not promoted, though it is surely better than the champion"
+            if better
+            else "the candidate was not promoted",
+            [*([f"Surely better than the champion: {better}."] if better else []), *_words(errors)],
             errors,
-            "It is registered as challenger; the champion before goes on deciding.",
-            "Look at what it lacked. Nothing has to be done: the next training makes another candidate.",
+            "It is registered as challenger; the champion before goes on deciding."
+            + (" Another training starts when the next outcomes are known." if better else ""),
+            f"{lacked} If that matters less: "
+            f'`credit-assets promote --portfolio {place.portfolio} --version {version} --why "..."`.'
+            if better
+            else f"{lacked} Nothing has to be done: the next training makes another candidate.",
             _topic(run),
             link=place.asset(GATE),
         )

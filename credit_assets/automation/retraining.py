@@ -124,7 +124,8 @@ def rollback(instance: dg.DagsterInstance, portfolio: Portfolio, project: Projec
 def training(
     instance: dg.DagsterInstance, portfolio: Portfolio, project: Project, lake: Lake, now: datetime
 ) -> Outstanding | str:
-    """The training that is due, or why there is none (yet): the first, and later those that failed checks ask for.
+    """The training that is due, or why there is none (yet): the first, and later those that failed checks ask for, or a
+    newest candidate that the gate refused though it is surely better than the champion.
 
     Each failed evaluation is answered by one training, the first that starts after it and makes a candidate,
     whatever started that. Until enough outcomes are known that the newest candidate has not learned from, a training
@@ -140,9 +141,10 @@ def training(
     else:
         failed = failures(instance, portfolio, RETRAINS, int(found.version))
         failed = [failure for failure in failed if known.answered is None or failure.at > known.answered]
-        if not failed:
+        asking = [*map(str, failed), *_better(portfolio, project, int(found.version))]
+        if not asking:
             return f"No check of a batch has failed on version {found.version} since the last training."
-        asked = f"Asked for by: {'; '.join(map(str, failed))}"
+        asked = f"Asked for by: {'; '.join(asking)}"
         if isinstance(rollback(instance, portfolio, project), Outstanding):
             return f"{asked}. The rollback comes first."
     if known.at_work:
@@ -165,8 +167,17 @@ def training(
             f"{asked}. Refused: the SQL has changed since the features of {', '.join(str(due.batch) for due in stale)} "
             f"were made. `credit-assets train --portfolio {portfolio.name}` makes them again and trains."
         )
-    why = f"{asked.removeprefix('Asked for by: ')}; {new:,} new outcomes"
+    why = f"{asked.removeprefix('Asked for by: ')}. {new:,} new outcomes are known."
     return Outstanding("train", None, why, key=known.key(portfolio, lake))
+
+
+def _better(portfolio: Portfolio, project: Project, champion: int) -> list[str]:
+    """That the newest candidate was refused by the gate though it is surely better than the champion; nothing where it
+    was not. A training that it asks for makes a newer one."""
+    newest = registry.newest(project.tracking_uri, portfolio.name)
+    if newest is None or (better := registry.refused_though_better(newest, champion)) is None:
+        return []
+    return [f"version {newest.version}, which the gate refused, is surely better than version {champion} ({better})"]
 
 
 @lru_cache(maxsize=8)

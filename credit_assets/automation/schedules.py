@@ -48,7 +48,7 @@ def schedules(
             return dg.SkipReason(f"A training is at work, run {known.at_work}.")
         if new < portfolio.automation.min_new_outcomes:
             return dg.SkipReason(f"{too_few(portfolio, new, version)}.")
-        why = f"the weekly challenger; {new:,} new outcomes"
+        why = f"The weekly challenger. {new:,} new outcomes are known."
         return request(portfolio, Outstanding("train", None, why, key=known.key(portfolio, lake)))
 
     @dg.schedule(

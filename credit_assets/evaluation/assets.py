@@ -12,7 +12,7 @@ import pandas as pd
 
 from credit_assets.evaluation.checks import gate_result, gate_specs
 from credit_assets.evaluation.evidence import candidate_of, gather, pictures
-from credit_assets.evaluation.gate import BASELINE, in_words, verdicts
+from credit_assets.evaluation.gate import BASELINE, in_words, promotable, surely_better, verdicts
 from credit_assets.evaluation.report import html_report, write_page
 from credit_assets.evaluation.stability import score_stability
 from credit_assets.evaluation.vintages import by_age, performance_by_batch, vintage_curves
@@ -204,7 +204,9 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
             ),
         )
         registry.log_evidence(uri, registry.run_of(uri, name, version), {}, {"report": report})
-        registry.log_judgement(uri, name, version, in_words(judged))
+        better = "" if promotable(judged) else surely_better(evidence.comparisons.get("champion"))
+        decides = registry.champion(uri, name)
+        registry.log_judgement(uri, name, version, in_words(judged), int(decides.version) if decides else None, better)
         table = pd.DataFrame(
             [{"verdict": v.name, "passed": v.passed, "blocking": v.blocking, "words": v.words} for v in judged]
         ).assign(candidate_version=int(version))
@@ -216,7 +218,9 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
                 "verdicts": frame_table(table),
             },
             check_results=[
-                gate_result(gate_key, verdict) for verdict in judged if verdict.blocking or verdict.name == BASELINE
+                gate_result(gate_key, verdict, version, better)
+                for verdict in judged
+                if verdict.blocking or verdict.name == BASELINE
             ],
         )
 

@@ -9,6 +9,9 @@ from credit_assets.evaluation.config import GateConfig
 from credit_assets.evaluation.evidence import candidate_of
 from credit_assets.evaluation.gate import BASELINE, PLAUSIBLE, Verdict, four_fifths_name
 
+SURELY_BETTER = "surely_better_than_champion"
+"""Metadata of the checks on a candidate that is refused although it is."""
+
 DEMANDS = {
     "discrimination": "The candidate's AUC reaches the minimum, and is above chance.",
     PLAUSIBLE: "The AUC is not too good to be true, or somebody has confirmed it by name.",
@@ -53,13 +56,14 @@ def cleared(gate: pd.DataFrame, predictions: pd.DataFrame) -> str:
     return version
 
 
-def gate_result(asset: dg.AssetKey, verdict: Verdict) -> dg.AssetCheckResult:
-    """A verdict as the result of its check, with its numbers."""
+def gate_result(asset: dg.AssetKey, verdict: Verdict, version: str, better: str) -> dg.AssetCheckResult:
+    """A verdict on a version as the result of its check, with its numbers; and, if the version is refused, in what it
+    is surely `better` than the champion (empty: in nothing)."""
     return dg.AssetCheckResult(
         asset_key=asset,
         check_name=verdict.name,
         passed=verdict.passed,
         severity=dg.AssetCheckSeverity.ERROR if verdict.blocking else dg.AssetCheckSeverity.WARN,
         description=verdict.words,
-        metadata=verdict.numbers,
+        metadata={**verdict.numbers, "candidate_version": int(version), **({SURELY_BETTER: better} if better else {})},
     )

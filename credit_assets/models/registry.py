@@ -33,8 +33,9 @@ CUT_OFF = "cut_off"
 TABLE = "table."
 """Tags of a version, one a table that it was made from: that table's version."""
 
-WHY, GATE = "why", "gate"
-"""Tags of a version: why it was trained, and what the promotion gate said of it, in words."""
+WHY, GATE, BETTER = "why", "gate", "refused_though_better"
+"""Tags of a version: why it was trained; what the promotion gate said of it, in words; and, where it was refused though
+surely better than a champion, that version and in what."""
 
 IMPORTANCE = "importance.json"
 """Artifact of a run: the weight of each feature."""
@@ -277,9 +278,23 @@ def log_evidence(
         log(run_id, str(path), folder or None)
 
 
-def log_judgement(tracking_uri: str, name: str, number: str | int, words: str) -> None:
-    """Keep with a version what the gate said of it."""
-    _client(tracking_uri).set_model_version_tag(name, str(number), GATE, words[:GATE_LENGTH])
+def log_judgement(
+    tracking_uri: str, name: str, number: str | int, words: str, better_than: int | None = None, better: str = ""
+) -> None:
+    """Keep with a version what the gate said of it; and, of a refused one, in what it is surely `better` than the
+    champion `better_than`."""
+    client = _client(tracking_uri)
+    client.set_model_version_tag(name, str(number), GATE, words[:GATE_LENGTH])
+    if better_than is not None and better:
+        client.set_model_version_tag(name, str(number), BETTER, f"{better_than} {better}"[:WHY_LENGTH])
+    elif BETTER in _version(tracking_uri, name, number).tags:
+        client.delete_model_version_tag(name, str(number), BETTER)
+
+
+def refused_though_better(version: ModelVersion, champion: int) -> str | None:
+    """In what the version is surely better than this champion although the gate refused it; None where it is not."""
+    than, _, better = version.tags.get(BETTER, "").partition(" ")
+    return better if than == str(champion) else None
 
 
 def champion(tracking_uri: str, name: str) -> ModelVersion | None:

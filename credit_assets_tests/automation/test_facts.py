@@ -202,6 +202,21 @@ def test_a_candidate_that_the_gate_refused_is_no_failure(box, instance):
     assert refused.link == "http://ui/assets/home_credit/promotion_gate"
 
 
+def test_a_refused_candidate_that_is_surely_better_is_an_alert_at_once_with_the_way_out(box, instance):
+    shown = {"surely_better_than_champion": "AUC +0.0420 (+0.0361 to +0.0479)", "candidate_version": "7"}
+    make(
+        instance,
+        asset("promotion_gate", "calibration", passed=False, blocking=True, **shown),
+        **{TRAINING_TAG: BOOK, WHY_TAG: "weekly"},
+    )
+    _, refused = look(box, instance)
+    assert (refused.kind, refused.severity) == ("promotion_refused", "error")
+    assert refused.title == "the candidate was not promoted, though it is surely better than the champion"
+    assert refused.details.startswith("Surely better than the champion: AUC +0.0420 (+0.0361 to +0.0479).")
+    assert "Another training starts when the next outcomes are known." in refused.what_was_done
+    assert '`credit-assets promote --portfolio home_credit --version 7 --why "..."`' in refused.what_to_do
+
+
 def test_a_training_that_broke_is_a_failure(box, instance):
     make(instance, asset("models", error=MemoryError()), **{TRAINING_TAG: BOOK})
     training, failed = look(box, instance)

@@ -163,7 +163,7 @@ def test_a_failure_with_new_outcomes_is_a_training(with_outcomes, instance, chec
     asked = with_outcomes.asked(instance)
     assert isinstance(asked, Outstanding)
     assert (asked.job, asked.batch) == ("train", None)
-    assert f"{check} failed on 2026-03 (Words); 1,400 new outcomes" in asked.why
+    assert f"{check} failed on 2026-03 (Words). 1,400 new outcomes are known." in asked.why
     assert with_outcomes.asked(instance) == asked
 
 
@@ -232,6 +232,42 @@ def test_a_candidate_that_was_refused_is_not_made_again_of_the_same_data(with_ou
     uri = book.project.tracking_uri
     mlflow.MlflowClient(uri, registry_uri=uri).delete_registered_model_alias(BOOK, registry.CHAMPION)
     assert "There is no champion. Refused for now: 0 outcomes are known that version 2 has not" in book.asked(instance)
+
+
+def test_a_refused_candidate_that_is_surely_better_asks_again_once_new_outcomes_are_known(
+    with_outcomes, book, instance, tmp_path
+):
+    better = "AUC +0.0420 (+0.0361 to +0.0479)"
+
+    def refused(of: Book, than: int = 1) -> int:
+        """Another version, which the gate refused though it is better."""
+        uri = of.project.tracking_uri
+        trained(instance, of)
+        number = int(registry.newest(uri, BOOK).version)
+        registry.log_judgement(uri, BOOK, number, "It was refused by the gate.", than, better)
+        return number
+
+    waiting = Book(copy_of(book.project, tmp_path / "waiting"))
+    number = refused(waiting)
+    said = waiting.asked(instance)
+    assert isinstance(said, str)
+    assert f"version {number}, which the gate refused, is surely better than version 1 ({better})" in said
+    assert "0 outcomes are known that version 2 has not learned from" in said
+    ready = Book(copy_of(with_outcomes.project, tmp_path / "ready"))
+    refused(ready)
+    assert "automation.cool_down_hours" in str(ready.asked(instance, timedelta(hours=1)))
+    asked = ready.asked(instance)
+    assert isinstance(asked, Outstanding)
+    assert asked.why.endswith(f"is surely better than version 1 ({better}). 1,400 new outcomes are known.")
+    # Asked again it is the same, also after a restart; and once another candidate is made, nothing is.
+    assert Book(ready.project).asked(instance) == asked
+    trained(instance, ready)
+    uri = ready.project.tracking_uri
+    registry.log_judgement(uri, BOOK, registry.newest(uri, BOOK).version, "It was refused by the gate.")
+    assert ready.asked(instance) == "No check of a batch has failed on version 1 since the last training."
+    # Better than a champion that decides no more is no reason.
+    refused(ready, than=5)
+    assert ready.asked(instance) == "No check of a batch has failed on version 1 since the last training."
 
 
 def test_failures_on_another_champion_are_past(with_outcomes, instance):

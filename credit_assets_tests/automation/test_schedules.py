@@ -86,7 +86,7 @@ def test_a_challenger_is_trained_once_enough_is_new(loop):
     request = only(loop.due("weekly_challenger", MONDAY))
     assert (request.job_name, request.partition_key, request.asset_selection) == ("train", None, None)
     assert request.run_key == request.tags[KEY_TAG] == f"{training_key(loop.portfolio, loop.lake)}:first"
-    assert request.tags[WHY_TAG] == "the weekly challenger; 2 new outcomes"
+    assert request.tags[WHY_TAG] == "The weekly challenger. 2 new outcomes are known."
     assert request.tags[AUTOMATIC_TAG] == "true"
     loop.start(request, dg.DagsterRunStatus.SUCCESS)
     loop.learn()

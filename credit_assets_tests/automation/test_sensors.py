@@ -357,7 +357,7 @@ def test_the_first_outcomes_start_the_first_training(loop):
     with_outcomes(loop, "2026-01")
     request = only(loop.look("retrain"))
     assert (request.job_name, request.partition_key, request.asset_selection) == ("train", None, None)
-    assert request.tags[WHY_TAG] == "There is no champion; 2 new outcomes"
+    assert request.tags[WHY_TAG] == "There is no champion. 2 new outcomes are known."
     assert request.tags[KEY_TAG] == request.run_key == f"{training_key(loop.portfolio, loop.lake)}:first"
     assert loop.look("retrain") == [request], "the same key, of which Dagster starts one run"
     with_outcomes(loop, "2026-02")
@@ -373,7 +373,7 @@ def test_a_failed_check_starts_a_training_once_enough_is_new(loop):
     assert f"{FEATURES_DRIFTED} failed on 2026-01 (Words). Refused for now: 0 outcomes" in str(loop.look("retrain"))
     with_outcomes(loop, "2026-02")
     request = only(loop.look("retrain"))
-    assert request.tags[WHY_TAG] == f"{FEATURES_DRIFTED} failed on 2026-01 (Words); 2 new outcomes"
+    assert request.tags[WHY_TAG] == f"{FEATURES_DRIFTED} failed on 2026-01 (Words). 2 new outcomes are known."
     assert request.run_key == f"{training_key(loop.portfolio, loop.lake)}:first"
 
 
