@@ -12,7 +12,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,6 +24,7 @@ from rich.table import Table
 from credit_assets.backup import BackupError
 from credit_assets.backup import backup as save
 from credit_assets.backup import restore as put_back
+from credit_assets.disk import fault, readable
 from credit_assets.features.contract import FeatureError
 from credit_assets.features.queries import FeatureQueryError, load, raw_lineage
 from credit_assets.features.queries import lineage as lineage_of
@@ -84,17 +85,31 @@ def main() -> None:
 
 
 @contextmanager
-def in_project() -> Iterator[Project]:
-    """The project around the working folder, with its .env read; what is wrong is said in one line."""
-    try:
+def in_project(reading: bool = False) -> Iterator[Project]:
+    """The project around the working folder, with its .env read; what is wrong is printed in one line.
+
+    A command that is only `reading` needs no right to write there.
+    """
+    with _users_to_mend():
         project = Project.find()
         load_dotenv(project.root / ".env")
-        os.environ["DAGSTER_HOME"] = str(project.root)
-        # dagster.yaml names folders relative to the project.
-        os.chdir(project.root)
-        yield project
+        with readable(project) if reading else nullcontext(project) as at_hand, chdir(at_hand.root):
+            # dagster.yaml names folders relative to the project, which is the working folder therefore.
+            os.environ["DAGSTER_HOME"] = str(at_hand.root)
+            yield at_hand
+
+
+@contextmanager
+def _users_to_mend() -> Iterator[None]:
+    """Print what its user can mend in one line, and end the command."""
+    try:
+        yield
     except USERS_TO_MEND as error:
-        _stop(str(error))
+        _stop(fault(error, Path.cwd()) or str(error))
+    except Exception as error:
+        if (words := fault(error, Path.cwd() / "data")) is None:
+            raise
+        _stop(words)
 
 
 def _stop(words: str) -> None:
@@ -126,22 +141,23 @@ def sample(
     """Write deliveries of a synthetic lender, in the format of Kaggle's Home Credit files."""
     if odd := [item for item in scenario or [] if "=" not in item]:
         _stop(f"--scenario must be BATCH=NAME, not {odd[0]}")
-    try:
-        drift = dict(item.split("=", 1) for item in scenario or [])
-        made = generate(
-            folder,
-            applicants,
-            batches,
-            seed=seed,
-            scenario=drift,
-            first_batch=first_batch,
-            unlabelled=unlabelled,
-            test_share=test_share,
-            first_applicant=first_applicant,
-            progress=console.print,
-        )
-    except (ValueError, FileExistsError) as error:
-        _stop(str(error))
+    drift = dict(item.split("=", 1) for item in scenario or [])
+    with _users_to_mend():
+        try:
+            made = generate(
+                folder,
+                applicants,
+                batches,
+                seed=seed,
+                scenario=drift,
+                first_batch=first_batch,
+                unlabelled=unlabelled,
+                test_share=test_share,
+                first_applicant=first_applicant,
+                progress=console.print,
+            )
+        except ValueError as error:
+            _stop(str(error))
     for path in made:
         console.print(f"{path}")
 
@@ -306,6 +322,7 @@ def promote(
     """Promote a version by hand, whatever the gate said of it: an override, approved as `promotion.approvals` asks."""
     with in_project() as project:
         Portfolio.load(project, portfolio)
+        require(project.tracking_uri)
         from credit_assets.automation.commands import promote as promote_by_hand
         from credit_assets.models.registry import PromotionRefused, RegistryError
 
@@ -323,7 +340,7 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
 ) -> None:
     """Tell the batches and their rows, the champion and its metrics, and the latest checks."""
-    with in_project() as project:
+    with in_project(reading=True) as project:
         require(project.tracking_uri)
         from credit_assets.automation.commands import status as how_it_stands
 
@@ -350,10 +367,8 @@ def restore(
     folder: Annotated[Path, typer.Argument(help="The project's folder, here or elsewhere: new, or empty.")],
 ) -> None:
     """Put a saved project in place, every file held against its checksum."""
-    try:
+    with _users_to_mend():
         done = put_back(archive, folder)
-    except BackupError as error:
-        _stop(str(error))
     console.print(
         f"{done.project.root} is the project as of {done.made_at}, saved by release {done.code_version}: "
         f"{done.files:,} files. Next: make its .env (see .env.example), then start its services.",
@@ -373,7 +388,7 @@ def alerts(
     test: Annotated[bool, typer.Option("--test", help="Send a test alert over every configured channel.")] = False,
 ) -> None:
     """Tell the newest alerts and what became of each by channel."""
-    with in_project() as project:
+    with in_project(reading=True) as project:
         from credit_assets.automation.channels import try_each
         from credit_assets.automation.outbox import Outbox
 

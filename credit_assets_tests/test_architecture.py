@@ -32,7 +32,7 @@ ROOMS = (
 """Top to bottom, as the data go: a room imports rooms above it, never below."""
 
 SEES_ALL = {"definitions.py", "cli.py", "automation"}
-BESIDE = {"project", "portfolio", "resources", "definitions", "cli", "backup"}
+BESIDE = {"project", "disk", "portfolio", "resources", "definitions", "cli", "backup"}
 KNOW_DAGSTER = {"assets.py", "checks.py", "io_managers.py", "resources.py", "definitions.py"}
 # Imports of seconds each, made where they are used.
 HEAVY = {"mlflow", "shap", "evidently", "matplotlib", "xgboost", "sklearn", "optuna", "dagster_mlflow"}

@@ -166,14 +166,15 @@ def promote(project: Project, name: str, version: int, by: str, why: str, report
     """Promote a version by hand, whatever the gate said of it, by the job `promote`; or, where more persons have to
     approve, note that this one does, and report who is missing. Raises PromotionRefused or RegistryError."""
     uri, needed = project.tracking_uri, Portfolio.load(project, name).promotion.approvals
-    if len(registry.approvals_with(uri, name, version, by)) < needed:
-        report(str(registry.override(uri, name, version, by=by, why=why, approvals=needed)))
-        return None
-    with instance_for_commands(project, name) as instance:
-        asked = promotion_config(name, version, by, why)
-        outcome = execute(instance, build(name, project), name, "promote", None, report, run_config=asked)
-    if outcome.success:
-        _tell_champion(project, name, report)
+    with answering(uri):
+        if len(registry.approvals_with(uri, name, version, by)) < needed:
+            report(str(registry.override(uri, name, version, by=by, why=why, approvals=needed)))
+            return None
+        with instance_for_commands(project, name) as instance:
+            asked = promotion_config(name, version, by, why)
+            outcome = execute(instance, build(name, project), name, "promote", None, report, run_config=asked)
+        if outcome.success:
+            _tell_champion(project, name, report)
     return outcome
 
 

@@ -22,6 +22,7 @@ from dagster._utils.error import SerializableErrorInfo
 from filelock import FileLock, Timeout
 
 from credit_assets.automation.launcher import HOST_TAG
+from credit_assets.disk import require_room
 from credit_assets.lake.contracts import WITHOUT_VALUES
 from credit_assets.project import AlreadyRunning, Project
 
@@ -47,10 +48,10 @@ def instance_for_commands(project: Project, portfolio: str) -> Iterator[DagsterI
     """The project's instance, held by this command alone as far as commands go.
 
     While the lock is held, a run of an earlier command that still reads STARTED was killed: it is
-    marked failed. Raises AlreadyRunning where another command holds the lock.
+    marked failed. Raises AlreadyRunning where another command holds the lock, and OSError where the disk has no room.
     """
     lock = FileLock(project.data / "dagster" / f"{portfolio}.lock")
-    (project.data / "dagster").mkdir(parents=True, exist_ok=True)
+    require_room(project.data / "dagster")
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
