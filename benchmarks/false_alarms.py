@@ -45,6 +45,7 @@ TRAINED, VALIDATED, TESTED = 12_000, 3_000, 5_000
 """Applicants of a champion's folds: of four batches of 5,000, the newest to test on."""
 
 PARAMS = {
+    "learning_rate": 0.07,
     "max_depth": 3,
     "min_child_weight": 20.0,
     "subsample": 0.8,
@@ -121,9 +122,7 @@ def deal(con: duckdb.DuckDBPyConnection, portfolio: Portfolio, rng: np.random.Ge
     names = [name for name in frame.columns if name not in (KEY, "target", "fold", "batch")]
     design = DesignMatrix.of(frame, names, KEY)
     folds = Folds(design, portfolio.training)
-    params = PARAMS | {"learning_rate": portfolio.training.learning_rate}
-    rounds, _ = folds.boost(params)
-    model, _ = fit_pd_model(design, folds, params, rounds, portfolio.training)
+    model, _ = fit_pd_model(design, folds, PARAMS, folds.boost(PARAMS).rounds, portfolio.training)
     test = frame[frame["fold"] == TEST]
     reference = Reference.build(
         of_applicants(con, "pool", np.concatenate(parts[:2])),

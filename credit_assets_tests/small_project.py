@@ -37,7 +37,7 @@ APPLICANTS = 4200
 
 # A search of two trials, and gates as wide as the test is small.
 QUICK: dict[str, Any] = {
-    "training": {"trials": 2, "learning_rate": 0.15, "max_rounds": 60, "early_stopping_rounds": 15},
+    "training": {"trials": 2, "learning_rate": 0.15, "early_stopping_rounds": 15, "cv_folds": 3},
     "evaluation": {
         "n_bootstrap": 200,
         "gate": {"min_auc": 0.6, "champion_margin": 0.05, "max_ece": 0.1, "max_calibration_gap": 0.05},

@@ -83,9 +83,11 @@ def assets(portfolio: Portfolio, project: Project, features: FeatureQuery) -> li
                     "rounds": found.rounds,
                     "seed": config.seed,
                     "study": found.study,
+                    "search_ended": found.ended,
+                    "at_an_edge": ", ".join(found.edges) or "none",
                     "folds_of": folds.validation.by,
                 },
-                metrics={"tuning_auc": found.auc, "trials": len(found.trials)},
+                metrics={"tuning_auc": found.auc, "tuning_log_loss": found.loss, "trials": len(found.trials)},
                 tags=_tags(context, portfolio)
                 | attempts
                 | {registry.CUT_OFF: repr(threshold), registry.WHY: context.run.tags.get(WHY_TAG, "by hand")},
@@ -103,7 +105,10 @@ def assets(portfolio: Portfolio, project: Project, features: FeatureQuery) -> li
             metadata={
                 "model_version": int(version.version),
                 "tuning_auc": found.auc,
+                "tuning_log_loss": found.loss,
                 "trials": len(found.trials),
+                "search_ended": found.ended,
+                "at_an_edge": ", ".join(found.edges) or "none",
                 "rounds": found.rounds,
                 "features": len(model.features),
                 "cut_off": threshold,

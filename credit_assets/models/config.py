@@ -49,8 +49,12 @@ class TrainingConfig(BaseModel):
         description="what folds are made of: applicants, whenever they came; or batches, each judged by models that "
         "learned from earlier ones alone",
     )
-    cv_folds: int = Field(
-        default=3, ge=2, description="folds the training part is cut into where it is small, or folds are of batches"
+    cv_folds: int | None = Field(
+        default=None,
+        ge=2,
+        description="folds of the training part where it is small, or where folds are of batches; by default 3, and "
+        "of applicants 10 where the rarer outcome has fewer than 500 rows, 5 where it has fewer than 2,000; not in "
+        "tables of more than a million values",
     )
     cv_below_rows: int = Field(
         default=20_000,
@@ -60,20 +64,40 @@ class TrainingConfig(BaseModel):
     encodings: dict[str, Kind] = Field(
         default={},
         description="text features that are learned from as a number: a word's mean outcome (target) or its share "
-        "of the rows (frequency)",
+        "of the rows (frequency); or as words (category). Those not named are target with more than 20 words, else "
+        "category",
     )
-    trials: int = Field(default=12, ge=1, description="trials of the search that count: finished or pruned")
+    trials: int = Field(default=300, ge=1, description="trials of the search at most, finished or pruned")
+    patience: int = Field(
+        default=20, ge=1, description="trials without a sure improvement after which the search has converged"
+    )
+    budget_s: float = Field(
+        default=60,
+        gt=0,
+        description="no new trial begins after so many seconds of work of one processor core, but at least 12 do. Work "
+        "is estimated from rows, features, rounds and depth, so that the search ends alike on every machine",
+    )
     timeout_s: float = Field(
         default=1800,
         gt=0,
-        description="no new trial begins after so many seconds; what it cuts short "
+        description="no new trial begins after so many seconds by the clock; what it cuts short "
         "depends on the machine's speed, so leave room where runs must repeat bit for bit",
     )
-    learning_rate: float = Field(
-        default=0.07, gt=0, le=1, description="of boosting; lower is a little better, and slower"
+    learning_rate: float | None = Field(
+        default=None, gt=0, le=1, description="of boosting; searched where it is not given"
     )
-    max_rounds: int = Field(default=600, ge=1, description="boosting rounds at most")
-    early_stopping_rounds: int = Field(default=40, ge=1, description="rounds without a lower log loss that end a fit")
+    max_rounds: int = Field(
+        default=5_000,
+        ge=1,
+        description="boosting rounds that a trial is expected to end within. Where the loss still falls there, the "
+        "limit is doubled for this trial and the log says so",
+    )
+    early_stopping_rounds: int = Field(
+        default=40,
+        ge=1,
+        description="rounds without a lower log loss that end a fit; in proportion more where the learning rate is "
+        "below 0.05",
+    )
     threads: int = Field(default=0, ge=0, description="of XGBoost; 0 takes every core. Changes no bit of the model")
     max_single_feature_auc: float = Field(
         default=0.95,

@@ -14,7 +14,8 @@ import pandas as pd
 
 from credit_assets.features.training_set import hash_share
 
-Kind = Literal["target", "frequency"]
+Kind = Literal["target", "frequency", "category"]
+"""`category`: no number; the model sees the words as such."""
 
 PARTS = 5
 """Parts that rows are cut into by applicant, so that none is encoded by its own outcome."""

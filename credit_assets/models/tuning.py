@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,70 +18,156 @@ import numpy as np
 import pandas as pd
 
 from credit_assets.models.config import TrainingConfig
-from credit_assets.models.estimators import Folds
+from credit_assets.models.design_matrix import NARROW
+from credit_assets.models.estimators import Folds, StillFalling
 
 if TYPE_CHECKING:
     import optuna
 
-REPORT_EVERY = 20
-"""Boosting rounds between two reports to the pruner: each is a write to the study's file."""
-
 DRAWN = 20
 """Features that a tree draws from at least: with fewer, most trees would miss all that matter."""
+
+MIN_TRIALS = 12
+"""Trials that are made whatever they cost."""
+
+RANDOM_TRIALS = 4
+"""Trials after the first configurations that are drawn at random, before any are proposed."""
+
+QUIET_S = 20.0
+"""Seconds of work without a sure improvement, beside `patience`, before a search has converged: small books, whose
+trials cost next to nothing, get many more of them."""
+
+OFF = ("reg_lambda", "reg_alpha", "gamma")
+"""Penalties, searched on a logarithmic scale, whose lowest value stands for none at all."""
+
+NATURAL_ENDS = {("subsample", "high"), ("colsample_bytree", "high"), ("max_depth", "low"), ("learning_rate", "low")} | {
+    (name, "low") for name in OFF
+}
+"""Ends of ranges beyond which there is nothing, or nothing worth its time."""
+
+HOPELESS = 4
+"""A trial is pruned where even so many times its gain of the last half of its rounds would leave it behind."""
 
 
 @dataclass(frozen=True)
 class Space:
-    """What is searched for features and rows like these, and where the search begins: parameters that are rarely far
-    off on application data."""
+    """What is searched for features and rows like these, and the configurations that are always tried first."""
 
-    searched: dict[str, optuna.distributions.BaseDistribution]
-    first: dict[str, Any]
+    searched: dict[str, Any]
+    first: list[dict[str, Any]]
+    fixed: dict[str, Any]
 
     @classmethod
-    def of(cls, features: int, weight: float) -> Space:
-        """For so many features, and rows of so much `weight` (the sum of second derivatives, rows * p * (1 - p)) to
-        learn from.
+    def of(cls, features: int, weight: float, rows: int, learning_rate: float | None = None) -> Space:
+        """For so many features, and so many rows of so much `weight` (the sum of second derivatives, rows * p *
+        (1 - p)) to learn from.
 
-        The share of features drawn for a tree was settled on 477 of them. Of few, the same share is next to none: it
-        begins at DRAWN features, or at a fifth where that is less. A leaf's least weight is kept to shares of the
-        whole that leave room for splits: on a small book, the usual 20 let none be found. Not searched is the
-        learning rate: lower is better and slower, and one rate prunes fairly.
+        The ranges are wide: trees from stumps to 256 leaves, penalties from none to strong. A leaf's least weight is
+        kept to shares of the whole that leave room for splits: on a small book, the usual 20 let none be found. The
+        share of features drawn for a tree begins at DRAWN of them, or at a fifth where that is less.
+
+        Tried first are strongly regularised trees that are rarely far off on application data, what people fit
+        without a search, and the defaults of LightGBM and XGBoost.
         """
-        from optuna.distributions import FloatDistribution, IntDistribution
+        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
         least = min(max(0.05, DRAWN / features), 0.2)
-        return cls(
-            searched={
-                "max_depth": IntDistribution(2, 6, log=True),
-                "min_child_weight": FloatDistribution(min(2.0, weight / 50), min(50.0, weight / 2.5), log=True),
-                "subsample": FloatDistribution(0.6, 0.95),
-                "colsample_bytree": FloatDistribution(least, min(1.0, 8 * least), log=True),
-                "reg_lambda": FloatDistribution(3, 100, log=True),
-                "reg_alpha": FloatDistribution(0.1, 10, log=True),
-                "gamma": FloatDistribution(0.01, 2, log=True),
-            },
-            first={
+        row = weight / rows
+        searched: dict[str, Any] = {
+            "learning_rate": FloatDistribution(0.02 if features * rows < NARROW / 3 else 0.04, 0.3, log=True),
+            "max_depth": IntDistribution(1, 12, log=True),
+            "max_leaves": IntDistribution(4, 256, log=True),
+            "min_child_weight": FloatDistribution(min(0.5, 2 * row), min(200.0, weight / 2.5), log=True),
+            "subsample": FloatDistribution(0.4, 1),
+            "colsample_bytree": FloatDistribution(least, 1, log=True),
+            "reg_lambda": FloatDistribution(0.1, 300, log=True),
+            "reg_alpha": FloatDistribution(0.01, 30, log=True),
+            "gamma": FloatDistribution(0.005, 5, log=True),
+            "max_bin": CategoricalDistribution((128, 256, 512, 1024)),
+        }
+        plain = {"subsample": 1, "colsample_bytree": 1, "reg_lambda": 1, "reg_alpha": 0, "gamma": 0, "max_bin": 256}
+        first: list[dict[str, Any]] = [
+            {
+                "learning_rate": 0.07,
                 "max_depth": 3,
+                "max_leaves": 256,
                 "min_child_weight": min(20.0, weight / 5),
                 "subsample": 0.8,
                 "colsample_bytree": min(0.4, 3 * least),
                 "reg_lambda": 30.0,
                 "reg_alpha": 1.0,
                 "gamma": 0.01,
+                "max_bin": 256,
             },
-        )
+            # Those of scorers who do not search: a low rate, 400 trees of depth 4 (rounds are found by the trial).
+            plain | {"learning_rate": 0.03, "max_depth": 4, "max_leaves": 256, "min_child_weight": 1},
+            # LightGBM: leaf by leaf to 31 leaves of at least 20 rows, without penalties.
+            plain
+            | {"learning_rate": 0.1, "max_depth": 12, "max_leaves": 31, "min_child_weight": 20 * row, "reg_lambda": 0},
+            # XGBoost.
+            plain | {"learning_rate": 0.3, "max_depth": 6, "max_leaves": 256, "min_child_weight": 1},
+        ]
+        fixed = {}
+        if learning_rate is not None:
+            del searched["learning_rate"]
+            fixed["learning_rate"] = learning_rate
+        return cls(searched, [_within(searched, configuration) for configuration in first], fixed)
+
+    def params(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """XGBoost's parameters for the values of a trial."""
+        params = {**self.fixed, **values}
+        for name in OFF:
+            if params[name] <= self.searched[name].low:
+                params[name] = 0.0
+        if 2 ** params["max_depth"] <= params["max_leaves"]:
+            # The limit on leaves does not bind: level by level gives the same trees, faster.
+            del params["max_leaves"]
+        else:
+            params["grow_policy"] = "lossguide"
+        return params
+
+    def edges(self, values: Mapping[str, Any]) -> list[str]:
+        """Which of a trial's values lie on an end of their range that is not a natural one, such as `max_depth 12`."""
+        params, found = self.params(values), []
+        for name in sorted(params.keys() & self.searched.keys()):
+            distribution, value = self.searched[name], values[name]
+            if name == "max_bin":
+                continue
+            low, high, at = (
+                math.log(x) if distribution.log else x for x in (distribution.low, distribution.high, value)
+            )
+            share = (at - low) / (high - low)
+            if (share < 0.02 and (name, "low") not in NATURAL_ENDS) or (
+                share > 0.98 and (name, "high") not in NATURAL_ENDS
+            ):
+                found.append(f"{name} {value:.3g}")
+        return found
+
+
+def _within(searched: Mapping[str, Any], configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration's searched parameters, moved into their ranges."""
+    moved = {}
+    for name, distribution in searched.items():
+        value = configuration[name]
+        if name != "max_bin":
+            value = type(distribution.low)(min(max(value, distribution.low), distribution.high))
+        moved[name] = value
+    return moved
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """What the search found: parameters, boosting rounds, their mean held-out AUC, and every trial's line."""
+    """What the search found: parameters, boosting rounds, held-out log loss after calibration, their mean held-out AUC,
+    and every trial's line; how the search ended, and which ends of ranges the best trial lies on."""
 
     study: str
     params: dict[str, Any]
     rounds: int
+    loss: float
     auc: float
     trials: pd.DataFrame
+    ended: str
+    edges: list[str]
 
 
 def tune(
@@ -90,20 +177,20 @@ def tune(
     data_version: str,
     progress: Callable[[str], None] = print,
 ) -> Tuning:
-    """Search until `config.trials` trials of this study have finished, or `config.timeout_s` have passed.
+    """Search until trials no longer improve surely (`_ended`), or `config.timeout_s` have passed.
 
     The study is a SQLite file in `folder`, named after the data version and all of the configuration
     that a trial's result depends on. Called again after a crash it goes on with the trials that are
     missing and ends as an uninterrupted search would have: the sampler is seeded anew before each
-    trial by how many have finished. A search that is already complete returns at once. At least one
-    trial runs whatever the timeout. `progress` is told one line a trial.
+    trial by how many have finished, and what ends a search is computed from the stored trials. A search that is already
+    complete returns at once. At least one trial runs whatever the timeout. `progress` gets one line a trial.
     """
     import filelock
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     folder.mkdir(parents=True, exist_ok=True)
-    space = Space.of(folds.features, folds.weight)
+    space = Space.of(folds.features, folds.weight, min(folds.learned_rows), config.learning_rate)
     name = study_name(config, data_version, space)
     ends_at = time.monotonic() + config.timeout_s
     # One search a study: a second process waits, then finds the trials done.
@@ -111,23 +198,36 @@ def tune(
         study = optuna.create_study(
             storage=f"sqlite:///{folder / name}.sqlite3",
             study_name=name,
-            direction="maximize",
+            direction="minimize",
             load_if_exists=True,
-            pruner=optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=2 * REPORT_EVERY),
         )
         for left_by_a_crash in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
             study.tell(left_by_a_crash.number, state=optuna.trial.TrialState.FAIL)
-        while (done := len(_finished(study))) < config.trials and (not done or time.monotonic() < ends_at):
-            study.sampler = optuna.samplers.TPESampler(seed=_seed(config.seed, done), n_startup_trials=5)
-            _run_trial(study, folds, space, config.learning_rate, first=done == 0)
-            progress(_line(study, config))
-        best = study.best_trial
+        while True:
+            finished = _finished(study)
+            ended = _ended(finished, config, len(space.first))
+            if not ended and finished and time.monotonic() >= ends_at:
+                ended = f"out of time: timeout_s ({config.timeout_s:g}) passed"
+            if ended:
+                break
+            done = len(finished)
+            study.sampler = optuna.samplers.TPESampler(
+                seed=_seed(config.seed, done), n_startup_trials=len(space.first) + RANDOM_TRIALS
+            )
+            _run_trial(study, folds, space, config, done, progress)
+            progress(_line(_finished(study), config))
+        best = _chosen(finished, len(space.first))
+        edges = space.edges(best.params)
+        progress(f"The search ended after {len(finished)} trials: {ended}.")
         return Tuning(
             study=name,
-            params={"learning_rate": config.learning_rate, **best.params},
+            params=space.params(best.params),
             rounds=int(best.user_attrs["rounds"]),
-            auc=study.best_value,
-            trials=_trials(study),
+            loss=float(best.value or 0.0),
+            auc=float(best.user_attrs["auc"]),
+            trials=_trials(finished),
+            ended=ended,
+            edges=edges,
         )
 
 
@@ -136,33 +236,104 @@ def study_name(config: TrainingConfig, data_version: str, space: Space) -> str:
     import optuna
     import xgboost
 
-    budget = {"trials", "timeout_s", "threads"}
+    ends = {"trials", "patience", "budget_s", "timeout_s", "threads"}
     searched = {name: repr(distribution) for name, distribution in space.searched.items()}
     versions = [xgboost.__version__, optuna.__version__]
-    facts = [data_version, config.model_dump(exclude=budget), space.first, searched, versions]
+    facts = [data_version, config.model_dump(exclude=ends), space.first, searched, versions]
     return "xgboost-" + hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _run_trial(study: optuna.Study, folds: Folds, space: Space, learning_rate: float, first: bool) -> None:
+def _run_trial(
+    study: optuna.Study,
+    folds: Folds,
+    space: Space,
+    config: TrainingConfig,
+    done: int,
+    progress: Callable[[str], None],
+) -> None:
     import optuna
 
-    if first and not study.get_trials(states=(optuna.trial.TrialState.WAITING,)):
-        study.enqueue_trial(space.first)
+    if done < len(space.first) and not study.get_trials(states=(optuna.trial.TrialState.WAITING,)):
+        study.enqueue_trial(space.first[done])
     trial = study.ask(space.searched)
+    params = space.params(trial.params)
+    best = min((complete.user_attrs["lowest"] for complete in _complete(_finished(study))), default=np.inf)
 
-    def report(rounds: int, auc: float) -> None:
-        if rounds % REPORT_EVERY == 0:
-            trial.report(auc, rounds)
-            if trial.should_prune():
-                raise optuna.TrialPruned
+    def give_up(losses: np.ndarray) -> None:
+        rounds, reached = len(losses), float(losses.min())
+        if rounds < 20 or rounds * params["learning_rate"] < 2:
+            return
+        gain = float(losses[: rounds // 2].min()) - reached
+        if reached - HOPELESS * gain > best:
+            trial.set_user_attr("work", folds.work(params, rounds))
+            trial.report(reached, rounds)
+            raise optuna.TrialPruned
+
+    def longer(limit: int) -> None:
+        progress(f"trial {done + 1}: the loss still fell at the limit of rounds, which is raised to {limit}")
 
     try:
-        rounds, auc = folds.boost({"learning_rate": learning_rate, **trial.params}, report)
+        found = folds.boost(params, give_up, longer)
     except optuna.TrialPruned:
         study.tell(trial, state=optuna.trial.TrialState.PRUNED)
         return
-    trial.set_user_attr("rounds", rounds)
-    study.tell(trial, auc)
+    except StillFalling as error:
+        if math.isinf(best):
+            raise
+        progress(f"trial {done + 1}: {error}")
+        trial.set_user_attr("work", folds.work(params, error.rounds))
+        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        return
+    trial.set_user_attr("rounds", found.rounds)
+    trial.set_user_attr("auc", found.auc)
+    trial.set_user_attr("lowest", found.lowest)
+    trial.set_user_attr("losses", found.losses)
+    trial.set_user_attr("work", folds.work(params, found.grown))
+    study.tell(trial, found.loss)
+
+
+def _ended(finished: Sequence[optuna.trial.FrozenTrial], config: TrainingConfig, first: int) -> str:
+    """Why no further trial is needed after these, or nothing.
+
+    A trial improves surely where its loss is lower than that of the last sure improvement by more than the standard
+    error of their difference, measured over parts of the held-out rows. A search has converged where `patience` trials,
+    and trials of QUIET_S of work, have not improved surely. It ends within a trial's time of `budget_s`, but not before
+    MIN_TRIALS and the `first` configurations were tried.
+    """
+    work = [trial.user_attrs["work"] for trial in finished]
+    since = first
+    record: np.ndarray | None = None
+    for number, trial in enumerate(finished, start=1):
+        if trial.state.name == "COMPLETE":
+            losses = np.array(trial.user_attrs["losses"])
+            if record is not None and not _surely_lower(losses, record):
+                continue
+            record, since = losses, max(first, number)
+    quiet = len(finished) - since
+    if quiet >= config.patience and sum(work[since:]) >= QUIET_S:
+        return f"converged: no sure improvement in the last {quiet} trials"
+    if len(finished) >= config.trials:
+        return f"trials used up: {config.trials}"
+    if len(finished) >= max(first, MIN_TRIALS) and sum(work) >= config.budget_s:
+        return f"budget used up: {config.budget_s:g} seconds of work"
+    return ""
+
+
+def _chosen(finished: Sequence[optuna.trial.FrozenTrial], first: int) -> optuna.trial.FrozenTrial:
+    """The trial of the least loss, if it is surely lower than that of the best of the `first` ones; otherwise that one.
+
+    The best of very many trials owes part of its lead to luck.
+    """
+    best = min(_complete(finished), key=lambda trial: trial.value or 0.0)
+    untuned = min(_complete(finished[:first]), key=lambda trial: trial.value or 0.0)
+    losses = (np.array(trial.user_attrs["losses"]) for trial in (best, untuned))
+    return best if _surely_lower(*losses) else untuned
+
+
+def _surely_lower(losses: np.ndarray, others: np.ndarray) -> bool:
+    """Whether losses on parts of the held-out rows are lower than others by more than the standard error of that."""
+    gains = others - losses
+    return bool(gains.mean() > gains.std(ddof=1) / math.sqrt(len(gains)))
 
 
 def _seed(seed: int, done: int) -> int:
@@ -175,24 +346,29 @@ def _finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
     return study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED))
 
 
-def _line(study: optuna.Study, config: TrainingConfig) -> str:
-    finished = _finished(study)
-    last = finished[-1]
-    said = "pruned" if last.value is None or last.state.name == "PRUNED" else f"AUC {last.value:.4f}"
+def _complete(finished: Sequence[optuna.trial.FrozenTrial]) -> list[optuna.trial.FrozenTrial]:
+    return [trial for trial in finished if trial.state.name == "COMPLETE"]
+
+
+def _line(finished: Sequence[optuna.trial.FrozenTrial], config: TrainingConfig) -> str:
+    last, complete = finished[-1], _complete(finished)
+    result = f"log loss {last.value:.5f}, AUC {last.user_attrs['auc']:.4f}" if last in complete else "pruned"
     seconds = last.duration.total_seconds() if last.duration else 0.0
-    return f"trial {len(finished)} of {config.trials}: {said} in {seconds:.1f} s, best {study.best_value:.4f}"
+    best = min((trial.value for trial in complete if trial.value is not None), default=math.nan)
+    return f"trial {len(finished)} of at most {config.trials}: {result} in {seconds:.1f} s, best log loss {best:.5f}"
 
 
-def _trials(study: optuna.Study) -> pd.DataFrame:
-    """A line a finished trial: number, state, AUC (a pruned one's last), rounds, seconds, parameters."""
+def _trials(finished: Sequence[optuna.trial.FrozenTrial]) -> pd.DataFrame:
+    """A line a finished trial: number, state, log loss (a pruned one's so far), AUC, rounds, seconds, parameters."""
     lines = []
-    for number, trial in enumerate(_finished(study), start=1):
+    for number, trial in enumerate(finished, start=1):
         steps = trial.intermediate_values
         lines.append(
             {
                 "trial": number,
                 "state": trial.state.name.lower(),
-                "auc": trial.value if trial.state.name == "COMPLETE" else steps[max(steps)],
+                "log_loss": trial.value if trial.state.name == "COMPLETE" else steps.get(max(steps, default=0)),
+                "auc": trial.user_attrs.get("auc"),
                 "rounds": trial.user_attrs.get("rounds", max(steps, default=0)),
                 "seconds": round(trial.duration.total_seconds(), 2) if trial.duration else None,
                 **trial.params,

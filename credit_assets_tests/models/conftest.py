@@ -46,4 +46,4 @@ def design(training_set: pd.DataFrame) -> DesignMatrix:
 
 @pytest.fixture
 def config() -> TrainingConfig:
-    return TrainingConfig(trials=4, max_rounds=40, early_stopping_rounds=10, threads=1)
+    return TrainingConfig(trials=4, early_stopping_rounds=10, cv_folds=3, threads=1)

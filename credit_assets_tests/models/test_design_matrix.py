@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from credit_assets.features.training_set import TrainingSetError
 from credit_assets.models.config import TrainingConfig
-from credit_assets.models.design_matrix import DesignMatrix, encode, fold_table, is_text
+from credit_assets.models.design_matrix import MANY_WORDS, DesignMatrix, encode, fold_table, is_text
 from credit_assets_tests.models.conftest import FEATURES
 
 
@@ -101,8 +101,41 @@ def test_too_few_batches_are_judged_by_applicants_and_it_says_so() -> None:
     design = vintages({"a": 60, "b": 60, "c": 60, "d": 60})
     validation = design.validation(BY_BATCHES)
     assert validation.by == "applicants, since 3 batches are too few for 3 folds of later ones"
-    for pair, other in zip(validation.pairs, design.validation(TrainingConfig()).pairs, strict=True):
+    for pair, other in zip(validation.pairs, design.validation(TrainingConfig(cv_folds=3)).pairs, strict=True):
         np.testing.assert_array_equal(pair, other)
+
+
+@pytest.mark.parametrize(
+    ("rows", "defaults", "features", "folds"),
+    [
+        (2000, 300, 1, 10),
+        (2000, 35, 1, 3),
+        (9000, 1200, 1, 5),
+        (9000, 3000, 1, 3),
+        (2000, 300, 600, 3),
+    ],
+)
+def test_folds_are_more_where_few_have_defaulted_and_the_table_is_narrow(
+    rows: int, defaults: int, features: int, folds: int
+) -> None:
+    frame = pd.DataFrame({"id": np.arange(rows), "batch": "a", "fold": "train"}).assign(
+        target=(np.random.default_rng(1).permutation(rows) < defaults).astype(np.int8),
+        **dict.fromkeys((f"x{number}" for number in range(features)), np.float32(1)),
+    )
+    design = DesignMatrix.of(frame, [f"x{number}" for number in range(features)], "id")
+    assert len(design.validation(TrainingConfig()).pairs) == folds
+    assert len(design.validation(TrainingConfig(cv_folds=4)).pairs) == 4
+
+
+def test_a_text_feature_of_many_words_is_encoded_unless_it_is_named_a_category() -> None:
+    words = np.array([f"employer {number}" for number in range(MANY_WORDS + 1)], dtype=object)
+    frame = pd.DataFrame({"id": np.arange(210), "batch": "a", "fold": "train", "employer": np.tile(words, 10)}).assign(
+        few=np.tile(words[:-1], 11)[:210], target=(np.arange(210) % 3 == 0).astype(np.int8)
+    )
+    design = DesignMatrix.of(frame, ["employer", "few"], "id")
+    assert design.encodings == {"employer": "target"} and set(design.native) == {"few"}
+    named = DesignMatrix.of(frame, ["employer", "few"], "id", {"employer": "category", "few": "frequency"})
+    assert named.encodings == {"few": "frequency"} and set(named.native) == {"employer"}
 
 
 def test_an_applicant_who_is_held_out_is_not_learned_from_in_an_earlier_batch() -> None:

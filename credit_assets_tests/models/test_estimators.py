@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import logit
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import log_loss, roc_auc_score
 
 from credit_assets.models.baseline import LogisticBaseline, fit_logistic
+from credit_assets.models.calibration import fit_platt
 from credit_assets.models.config import TrainingConfig
 from credit_assets.models.design_matrix import DesignMatrix
 from credit_assets.models.encodings import Kind
@@ -24,7 +25,7 @@ PARAMS = {"max_depth": 3, "learning_rate": 0.1, "subsample": 0.7, "colsample_byt
 
 
 def fitted(design: DesignMatrix, rounds: int = 30, **changes: Any) -> tuple[PDModel, pd.DataFrame]:
-    config = TrainingConfig(threads=1, **changes)
+    config = TrainingConfig(**{"threads": 1, "cv_folds": 3} | changes)
     return fit_pd_model(design, Folds(design, config), PARAMS, rounds, config)
 
 
@@ -220,12 +221,16 @@ def test_a_trials_model_does_not_depend_on_what_was_fitted_before(design: Design
 
 def test_a_large_training_part_is_fitted_on_one_pair(training_set: pd.DataFrame, design: DesignMatrix) -> None:
     folds = Folds(design, TrainingConfig(cv_below_rows=100, threads=2, max_rounds=20))
-    rounds, auc = folds.boost(PARAMS)
-    assert 1 <= rounds <= 20
-    [(margins, of_test)] = folds.margins(PARAMS, rounds)
+    found = folds.boost(PARAMS)
+    [(margins, of_test)] = folds.margins(PARAMS, found.rounds)
     assert len(of_test) == (design.fold == "test").sum()
     [held_out] = folds.held_out_rows
-    assert auc == pytest.approx(roc_auc_score(design.target[held_out], margins), abs=1e-5)
+    outcomes = design.target[held_out]
+    assert found.auc == pytest.approx(roc_auc_score(outcomes, margins), abs=1e-9)
+    # scikit-learn's loss of the calibrated PDs; the parts of the rows have nearly equal weight.
+    pds = fit_platt(margins, outcomes).pd(margins)
+    assert found.loss == pytest.approx(log_loss(outcomes, pds), abs=1e-9)
+    assert np.mean(found.losses) == pytest.approx(found.loss, abs=1e-3)
 
 
 FIT = """

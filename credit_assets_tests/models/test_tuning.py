@@ -9,16 +9,18 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import optuna
 import pandas as pd
 import pytest
 
 from credit_assets.models.config import TrainingConfig
 from credit_assets.models.design_matrix import DesignMatrix
-from credit_assets.models.estimators import Folds, fit_pd_model
-from credit_assets.models.tuning import Space, study_name, tune
+from credit_assets.models.estimators import Folds, StillFalling, fit_pd_model
+from credit_assets.models.tuning import MIN_TRIALS, Space, _chosen, _ended, study_name, tune
 from credit_assets_tests.models.conftest import FEATURES, make_training_set
 
 TRIALS = 7
+PARAMETERS = list(Space.of(5, 100, 1000).searched)
 
 SEARCH = """
 import sys
@@ -30,20 +32,20 @@ from credit_assets.models.tuning import tune
 from credit_assets_tests.models.conftest import FEATURES, make_training_set
 
 class Announced(Folds):
-    def boost(self, params, on_round):
-        def announce(rounds, auc):
-            if rounds == 30:
-                print("round 30", flush=True)
-            on_round(rounds, auc)
-        return super().boost(params, announce)
+    def boost(self, params, on_rounds, on_limit):
+        def announce(losses):
+            if len(losses) == 10:
+                print("round 10", flush=True)
+            on_rounds(losses)
+        return super().boost(params, announce, on_limit)
 
-config = TrainingConfig(trials=7, max_rounds=60, early_stopping_rounds=60, threads=1)
+config = TrainingConfig(trials=7, cv_folds=3, threads=1)
 folds = Announced(DesignMatrix.of(make_training_set(), FEATURES, "SK_ID_CURR"), config)
 tune(folds, config, Path(sys.argv[1]), "features at 3", progress=lambda line: print(line, flush=True))
 """
 
 
-CONFIG = TrainingConfig(trials=TRIALS, max_rounds=60, early_stopping_rounds=60, threads=1)
+CONFIG = TrainingConfig(trials=TRIALS, cv_folds=3, threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +54,7 @@ def folds(design: DesignMatrix) -> Folds:
 
 
 def lines(trials: pd.DataFrame) -> list[dict[str, object]]:
-    return trials.drop(columns="seconds").to_dict("records")
+    return trials.drop(columns="seconds").fillna({"auc": -1.0}).to_dict("records")
 
 
 def test_a_search_killed_within_a_trial_ends_as_one_that_was_not(folds: Folds, tmp_path: Path) -> None:
@@ -62,7 +64,7 @@ def test_a_search_killed_within_a_trial_ends_as_one_that_was_not(folds: Folds, t
         with subprocess.Popen([sys.executable, "-c", SEARCH, killed], stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             for _ in range(fatal):
-                while process.stdout.readline() != "round 30\n":
+                while process.stdout.readline() != "round 10\n":
                     assert process.poll() is None
             os.kill(process.pid, signal.SIGKILL)
     resumed_lines: list[str] = []
@@ -80,11 +82,12 @@ def test_a_finished_search_runs_no_trial_and_more_trials_go_on_from_it(
 ) -> None:
     said: list[str] = []
     first = tune(Folds(design, config), config, tmp_path, "1", progress=said.append)
-    assert len(said) == config.trials
-    assert said[0].startswith("trial 1 of 4: AUC 0.")
-    assert f"best {first.auc:.4f}" in said[-1]
+    assert len(said) == config.trials + 1
+    assert said[0].startswith("trial 1 of at most 4: log loss 0.")
+    assert f"best log loss {first.loss:.5f}" in said[-2]
+    assert said[-1] == "The search ended after 4 trials: trials used up: 4."
     again = tune(Folds(design, config), config, tmp_path, "1", progress=said.append)
-    assert len(said) == config.trials
+    assert len(said) == config.trials + 2
     assert again.params == first.params
     longer = config.model_copy(update={"trials": 5})
     more = tune(Folds(design, longer), longer, tmp_path, "1", progress=said.append)
@@ -92,58 +95,161 @@ def test_a_finished_search_runs_no_trial_and_more_trials_go_on_from_it(
     assert len(more.trials) == 5
 
 
-def test_the_best_trial_is_returned(folds: Folds, tmp_path: Path) -> None:
+def test_the_least_loss_wins_where_its_lead_is_no_luck() -> None:
+    first = [trial(0.30, 0.01, number=1), trial(0.29, 0.01, number=2)]
+    lucky, better = trial(0.289, 0.01, number=3), trial(0.25, 0.01, number=4)
+    assert _chosen([*first, lucky], 2) is first[1]
+    assert _chosen([*first, lucky, better], 2) is better
+    assert _chosen(first[:1], 2) is first[0]
+
+
+def test_the_chosen_trial_is_returned(folds: Folds, tmp_path: Path) -> None:
     found = tune(folds, CONFIG, tmp_path, "1", progress=lambda line: None)
     complete = found.trials[found.trials["state"] == "complete"]
-    assert found.auc == complete["auc"].max()
-    best = complete.loc[complete["auc"].idxmax()]
-    assert found.params == {"learning_rate": CONFIG.learning_rate} | {
-        name: best[name] for name in found.params if name in found.trials
-    }
-    assert found.rounds == best["rounds"]
+    assert found.loss <= complete["log_loss"][complete["trial"] <= 4].min()
+    [best] = complete[complete["log_loss"] == found.loss].to_dict("records")
+    off = {name for name, value in found.params.items() if value == 0}
+    assert off <= {"reg_lambda", "reg_alpha", "gamma"}
+    for name in found.params.keys() - off - {"grow_policy"}:
+        assert found.params[name] == best[name]
+    assert (found.rounds, found.auc) == (best["rounds"], best["auc"])
+    # Fitted again, it gives the same figures.
+    again = folds.boost(found.params)
+    assert (again.rounds, again.loss, again.auc) == (found.rounds, found.loss, found.auc)
 
 
-def test_a_hopeless_trial_is_pruned(design: DesignMatrix, config: TrainingConfig, tmp_path: Path) -> None:
-    long = config.model_copy(update={"trials": 10, "max_rounds": 100, "early_stopping_rounds": 100})
+def test_the_first_trials_are_untuned_configurations_of_both_libraries(folds: Folds, tmp_path: Path) -> None:
+    trials = tune(folds, CONFIG, tmp_path, "1", progress=lambda line: None).trials
+    fitted = [
+        Space.of(folds.features, folds.weight, 800).params(trial) for trial in trials[PARAMETERS].to_dict("records")
+    ]
+    by_hand, lightgbm, xgboost = fitted[1:4]
+    none = {"subsample": 1, "colsample_bytree": 1, "reg_alpha": 0, "gamma": 0, "max_bin": 256}
+    assert none.items() <= by_hand.items() and none.items() <= lightgbm.items() and none.items() <= xgboost.items()
+    assert (by_hand["learning_rate"], by_hand["max_depth"], "max_leaves" in by_hand) == (0.03, 4, False)
+    assert (lightgbm["learning_rate"], lightgbm["max_leaves"], lightgbm["grow_policy"]) == (0.1, 31, "lossguide")
+    assert (xgboost["learning_rate"], xgboost["max_depth"], xgboost["reg_lambda"]) == (0.3, 6, 1)
+
+
+def test_a_hopeless_trial_is_pruned_and_costs_less(
+    design: DesignMatrix, config: TrainingConfig, tmp_path: Path
+) -> None:
+    long = config.model_copy(update={"trials": 12})
     trials = tune(Folds(design, long), long, tmp_path, "1", progress=lambda line: None).trials
     pruned = trials[trials["state"] == "pruned"]
     assert len(pruned)
-    assert (pruned["rounds"] < 100).all()
-    assert pruned["auc"].max() < trials["auc"].max()
+    assert pruned["log_loss"].min() > trials["log_loss"].min()
+
+
+def test_a_trial_that_is_slow_to_begin_is_not_pruned_before_it_can_be_judged(design: DesignMatrix) -> None:
+    # Of the same trees, a rate of 0.02 ends no worse than one of 0.3 and is far behind it at every round before.
+    folds = Folds(design, CONFIG)
+    fast, slow = ({"max_depth": 2, "learning_rate": rate} for rate in (0.3, 0.02))
+    assert folds.boost(slow).loss < folds.boost(fast).loss
 
 
 def test_no_trial_begins_after_the_time_is_up(design: DesignMatrix, config: TrainingConfig, tmp_path: Path) -> None:
     short = config.model_copy(update={"timeout_s": 1e-6})
-    assert len(tune(Folds(design, short), short, tmp_path, "1", progress=lambda line: None).trials) == 1
+    found = tune(Folds(design, short), short, tmp_path, "1", progress=lambda line: None)
+    assert len(found.trials) == 1
+    assert found.ended.startswith("out of time")
+
+
+def test_the_budget_is_work_and_not_time(design: DesignMatrix, config: TrainingConfig, tmp_path: Path) -> None:
+    folds = Folds(design, config)
+    work = [
+        folds.work({"max_depth": 3}, 100),
+        folds.work({"max_depth": 6, "max_leaves": 8}, 100),
+        folds.work({"max_depth": 3}, 200),
+        folds.work({"max_depth": 6}, 100),
+    ]
+    assert work[0] == pytest.approx(work[2] / 2)
+    assert work[0] < work[1] < work[3]
+    small = config.model_copy(update={"trials": 300, "budget_s": 1e-6})
+    # Some trials are made whatever they cost.
+    found = tune(folds, small, tmp_path, "1", progress=lambda line: None)
+    assert (len(found.trials), found.ended) == (MIN_TRIALS, "budget used up: 1e-06 seconds of work")
+
+
+def trial(loss: float, noise: float = 0.0, work: float = 10.0, number: int = 0) -> optuna.trial.FrozenTrial:
+    losses = loss + noise * np.random.default_rng(number).normal(size=20)
+    return optuna.trial.create_trial(value=loss, user_attrs={"losses": losses.tolist(), "work": work})
+
+
+def test_a_search_has_converged_when_nothing_improves_surely() -> None:
+    config = TrainingConfig(patience=5)
+    quiet = [trial(0.3, 0.01, number=n) for n in range(9)]
+    assert _ended(quiet[:8], config, 4) == ""
+    assert _ended(quiet, config, 4) == "converged: no sure improvement in the last 5 trials"
+    # A lower loss that may be luck is no improvement; one by more than its error is.
+    lucky = [*quiet[:8], trial(0.2999, 0.01, number=8)]
+    assert _ended(lucky, config, 4).startswith("converged")
+    sure = [*quiet[:8], trial(0.28, 0.01, number=8)]
+    assert _ended(sure, config, 4) == ""
+    assert _ended([*sure, *quiet[:5]], config, 4).startswith("converged")
+    # Trials that cost next to nothing go on for longer.
+    cheap = [trial(0.3, 0.01, work=0.1, number=n) for n in range(50)]
+    assert _ended(cheap, config, 4) == ""
+    assert _ended(cheap, config.model_copy(update={"trials": 50}), 4) == "trials used up: 50"
+
+
+def test_a_loss_that_still_falls_at_the_limit_raises_it(design: DesignMatrix) -> None:
+    limits: list[int] = []
+    short = CONFIG.model_copy(update={"max_rounds": 20})
+    params = {"max_depth": 2, "learning_rate": 0.05}
+    found = Folds(design, short).boost(params, on_limit=limits.append)
+    assert limits[:2] == [40, 80]
+    assert found == Folds(design, CONFIG).boost(params)
+    assert found.rounds > 20
+
+
+def test_a_loss_that_falls_for_ever_is_an_error_that_says_what_to_do(design: DesignMatrix) -> None:
+    slow = Folds(design, CONFIG.model_copy(update={"max_rounds": 1}))
+    with pytest.raises(StillFalling, match=r"After 50 boosting rounds .* Raise training.max_rounds"):
+        slow.boost({"max_depth": 2, "learning_rate": 0.001})
+
+
+def test_ends_of_ranges_are_named_but_for_natural_ones() -> None:
+    space = Space.of(30, 500, 4000)
+    inside = space.first[0]
+    assert space.edges(inside) == []
+    assert space.edges(inside | {"max_depth": 12, "max_leaves": 31, "reg_lambda": 300.0}) == [
+        "max_depth 12",
+        "reg_lambda 300",
+    ]
+    assert space.edges(inside | {"subsample": 1.0, "gamma": 0.005, "max_depth": 1}) == []
 
 
 def test_a_study_is_named_after_what_its_results_depend_on(config: TrainingConfig) -> None:
-    space, data = Space.of(477, 1000), "features at 3"
+    space, data = Space.of(477, 1000, 9000), "features at 3"
     name = study_name(config, data, space)
-    assert study_name(config.model_copy(update={"trials": 50, "threads": 2, "timeout_s": 9}), data, space) == name
+    ends = {"trials": 50, "threads": 2, "timeout_s": 9, "budget_s": 7, "patience": 3}
+    assert study_name(config.model_copy(update=ends), data, space) == name
     assert study_name(config, "features at 4", space) != name
-    assert study_name(config, data, Space.of(30, 1000)) != name
+    assert study_name(config, data, Space.of(30, 1000, 9000)) != name
     for change in ({"seed": 1}, {"cv": "batches"}, {"encodings": {"employer": "target"}}):
         assert study_name(config.model_copy(update=change), data, space) != name
 
 
 def test_of_few_features_a_tree_draws_a_larger_share() -> None:
-    drawn = {features: Space.of(features, 1000).searched["colsample_bytree"] for features in (20, 100, 477)}
-    assert {features: (found.low, found.high) for features, found in drawn.items()} == {
-        20: (0.2, 1.0),
-        100: (0.2, 1.0),
-        477: (0.05, 0.4),
-    }
-    assert Space.of(477, 1000).first["colsample_bytree"] == pytest.approx(0.15)
+    spaces = {features: Space.of(features, 1000, 9000) for features in (20, 100, 477)}
+    drawn = {features: space.searched["colsample_bytree"].low for features, space in spaces.items()}
+    assert drawn == {20: 0.2, 100: 0.2, 477: 0.05}
+    assert spaces[477].first[0]["colsample_bytree"] == pytest.approx(0.15)
 
 
+@pytest.mark.parametrize("rate", [None, 0.1])
 @pytest.mark.parametrize("weight", [3.0, 50.0, 5000.0])
 @pytest.mark.parametrize("features", [2, 60, 900])
-def test_the_search_begins_within_what_is_searched_and_where_splits_are_possible(features: int, weight: float) -> None:
-    space = Space.of(features, weight)
-    assert space.first.keys() == space.searched.keys()
-    for name, distribution in space.searched.items():
-        assert distribution.low <= space.first[name] <= distribution.high
+def test_the_search_begins_within_what_is_searched_and_where_splits_are_possible(
+    features: int, weight: float, rate: float | None
+) -> None:
+    space = Space.of(features, weight, int(weight * 5), rate)
+    for first in space.first:
+        assert first.keys() == space.searched.keys()
+        for name, distribution in space.searched.items():
+            assert distribution._contains(distribution.to_internal_repr(first[name])), name
+        assert space.params(first)["learning_rate"] == (rate or first["learning_rate"])
     # A split leaves two sides.
     assert space.searched["min_child_weight"].high <= weight / 2
 
