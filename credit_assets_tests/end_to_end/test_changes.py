@@ -121,7 +121,7 @@ def corrected(project: Project, repeated: Step) -> Step:
 def refused(project: Project, corrected: Step) -> Step:
     """The gate asks for what no model reaches, and a challenger is trained."""
     config = Portfolio.load(project, BOOK).evaluation.model_dump()
-    configure(project, {"evaluation": config | {"gate": config["gate"] | {"min_auc": 0.99}}})
+    configure(project, {"evaluation": config | {"gate": config["gate"] | {"min_defaults": 100_000}}})
     return looked_at(project, [run_job(project, "train")])
 
 
@@ -228,7 +228,7 @@ def test_a_candidate_that_fails_a_blocking_check_leaves_the_champion_where_it_wa
     assert not outcome.success
     assert len(outcome.errors) == 1
     assert outcome.errors[0].startswith("promotion_gate.discrimination: AUC 0.")
-    assert "is below 0.990" in outcome.errors[0]
+    assert "are fewer than the 100000 it takes to judge" in outcome.errors[0]
     assert refused.aliases == corrected.aliases | {"challenger": 3}
     assert refused.status["champion"] == corrected.status["champion"]
     assert {"asset": "promotion_gate", "check": "discrimination", "passed": False} in [
