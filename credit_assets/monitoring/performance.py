@@ -95,7 +95,9 @@ def evidence(
     told, later = (frame.set_index(frame.columns[0]).iloc[:, 0].astype("float64") for frame in (applications, outcomes))
     known = later.combine_first(told)
     unseen = scores[~scores["applicant"].isin(learned_from)]
-    return unseen.assign(outcome=unseen["applicant"].map(known)).reset_index(drop=True)
+    # In an order of their own: sums of PDs depend on it in the last bits.
+    ordered = unseen.sort_values("applicant", kind="stable", ignore_index=True)
+    return ordered.assign(outcome=ordered["applicant"].map(known))
 
 
 def estimate(pds: Floats, config: PerformanceConfig) -> dict[str, Interval]:
@@ -111,6 +113,7 @@ def estimate(pds: Floats, config: PerformanceConfig) -> dict[str, Interval]:
     right. That they are right is assumed, not found out: a change of what leads to default does not show here.
     AUC and KS are left out where the rows are so few that no draw had both outcomes.
     """
+    pds = np.sort(pds)
     draws = pd.DataFrame(_drawn(pds, config.draws))
     tail = (1 - config.confidence) / 2
     expected = {
@@ -121,7 +124,7 @@ def estimate(pds: Floats, config: PerformanceConfig) -> dict[str, Interval]:
     }
     low, high = draws.quantile(tail), draws.quantile(1 - tail)
     return {
-        name: Interval(value, float(low[name]), float(high[name]))
+        name: Interval(value, min(value, float(low[name])), max(value, float(high[name])))
         for name, value in expected.items()
         if draws[name].notna().any()
     }

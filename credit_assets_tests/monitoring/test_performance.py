@@ -311,3 +311,18 @@ def test_a_difference_within_the_margin_or_chance_is_not_worse() -> None:
 def test_options_must_be_known() -> None:
     with pytest.raises(ValidationError, match="extra"):
         PerformanceConfig(margin=0.1)  # type: ignore[call-arg]
+
+
+def test_evidence_and_what_is_expected_of_it_do_not_depend_on_the_order_of_the_rows():
+    rng = np.random.default_rng(8)
+    pds = rng.beta(1, 9, 3000)
+    scores = pd.DataFrame({"applicant": np.arange(3000), "pd": pds, "band": "A"})
+    told = pd.DataFrame({"ID": np.arange(3000), "BAD": (rng.random(3000) < pds).astype(float)})
+    rows = evidence(scores, told, told.head(0), NOBODY)
+    for seed in range(3):
+        order = np.random.default_rng(seed).permutation(3000)
+        again = evidence(scores.iloc[order], told.iloc[order[::-1]], told.head(0), NOBODY)
+        pd.testing.assert_frame_equal(again, rows, check_exact=True)
+        assert estimate(pds[order], FEW) == estimate(pds, FEW)
+    for figure in estimate(pds, FEW).values():
+        assert figure.low <= figure.value <= figure.high
