@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import duckdb
 import pandas as pd
 import pandera.errors
 import pytest
 
 from credit_assets.explanations.reasons import LEAST_FAVOURABLE, RAISED
+from credit_assets.lake.contracts import column_types
+from credit_assets.lake.tables import Lake
 from credit_assets.models.policy import APPROVE, DECLINE
 from credit_assets.schemas.scores import Scores
 
@@ -94,3 +99,22 @@ def test_an_applicant_has_one_row() -> None:
 
 def test_every_column_has_words() -> None:
     assert all(Scores.descriptions().values())
+
+
+def test_scores_from_before_there_were_families_stay_readable_beside_newer_ones(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    types = column_types(Scores)
+    older = [name for name in types if "family" not in name and "log_odds" not in name]
+    with duckdb.connect() as con:
+        for batch, columns, rows in (
+            ("2026-01", older, [APPROVED, DECLINED]),
+            ("2026-02", list(types), [DECLINED | {"applicant": 3}]),
+        ):
+            con.register("_rows", pd.DataFrame(rows, columns=columns))
+            typed = ", ".join(f"CAST({name} AS {types[name]}) AS {name}" for name in columns)
+            lake.replace(con, f"SELECT {typed} FROM _rows", "book/scores", batch, {})
+        old = con.sql(lake.query("book/scores", ["2026-01"])).df()
+        both = con.sql(f"SELECT {', '.join(types)} FROM ({lake.query('book/scores')}) ORDER BY applicant").df()
+    assert old["reason_1"].dropna().tolist() == ["debt in relation to income"]
+    assert both["reason_family_1"].fillna("").tolist() == ["", "", "debts"]
+    assert len(Scores.validate(both, lazy=True)) == 3
