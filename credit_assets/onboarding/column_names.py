@@ -161,6 +161,66 @@ FEMALE = (
 )
 UNKNOWN = {"", "na", "n/a", "nan", "xna", "unknown", "other", "none", "not given", "missing", "u"}
 
+# -- the person rather than the loan -------------------------------------------------------------------
+
+MEASURES = (
+    r"(is|has|flag|cnt|count|number|num|no|nr|nbr|n|days|months|mths|years|yrs)\b.+"
+    r"|.*\b(days|months|mths|years|yrs|since|change|changed|verified|verification|type|status|provided|length|count|flag"
+    r"|rating|score|ratio|rate|amount|amt|balance|limit|income)\b.*"
+)
+"""Names of what is measured: `days since phone change` is no telephone number."""
+
+PERSONAL = {
+    "a name": _with(
+        r"(full|first|last|middle|given|family|maiden|user|nick|applicant|customer|client|borrower|person|owner|holder"
+        r"|contact|employee|father|mother|spouse|reference|guarantor) ?names?",
+        r"name of( the)? (applicant|customer|client|borrower|person|owner|holder)",
+        r"surname|forename|fullname|username|login|initials|signature",
+        r"nachname|vorname|nom|prenom|nombres?|apellidos?|cognome|nome|sobrenome|achternaam|voornaam|imie|nazwisko",
+    )
+    + r"|name",
+    "an e-mail address": _with(r"e ?mail\w*|mail( address| adresse)?|correo|courriel"),
+    "a telephone number": _with(
+        r"\w*phone\w*|mobile|cell|tel|telef\w*|fax|whatsapp|handy|rufnummer|msisdn|celular|movil|portable"
+    ),
+    "an address": _with(
+        r"street\w*|\w*address|addr\d?|\w*strasse|strase|str|hausnummer|house (no|number)|adresse|rue|direccion|calle",
+        r"indirizzo|via|endereco|rua|adres|straat|ulica|apartment|po box|ip( address)?|ipv4|mac addr\w*|url|linkedin",
+        r"device (id|fingerprint)|imei|cookie( id)?|user ?agent",
+    ),
+    "an official number": _with(
+        r"ssn|social (security|insurance)( \w+)?|nino|national (id|identity|insurance)( \w+)?|passport\w*|voter id",
+        r"tax (id|number|no|identification \w+)|itin|driv(er|ing)\w* licen[cs]e( \w+)?|licen[cs]e (no|number|plate)",
+        r"id card|identity (card|number|no)|aadha?ar\w*|pan (no|number|card)|curp|rfc|dni|nif|cpf|cnpj|pesel|bsn",
+        r"codice fiscale|fiscal code|burgerservicenummer|steuer ?(nummer|id)|sozialversicherungs\w*|\w*ausweis\w*",
+        r"reisepass\w*",
+        r"(numero de )?(securite sociale|seguridad social)",
+    )
+    + r"|sin|tin|pan|nie|rg",
+    "an account number": _with(
+        r"iban|bic|swift|(account|acct|card|bank account|credit card) (no|number|nr|num|id)|konto ?(nr|nummer)|blz",
+        r"routing (no|number)|sort code|cvv|rekeningnummer|numero (de )?(compte|cuenta|conta|carte|tarjeta)",
+    ),
+}
+"""What tells one person from another, to its names."""
+
+HOME = (
+    _with(
+        r"zip\w*|post ?code|postal( ?code)?|postleitzahl|plz|codigo postal|cep|kod pocztowy|latitude|longitude|lng",
+        r"gps\w*|coordinates?|geo ?(hash|code|location|x|y)|city|town|village|fips|census \w+|tract|suburb",
+        r"neighbou?rhood|borough",
+        r"wohnort|stadt|ville|commune|ciudad|municipio|barrio|citta|comune|cidade|bairro|woonplaats|gemeente|miasto",
+    )
+    + r"|(\w+ )?(lat|lon|long)|cap|ort"
+)
+"""Where somebody lives, closely enough to stand for who lives there."""
+
+REGION = _with(
+    r"state|region\w*|province|county|district|prefecture|country|geograph\w*|bundesland|departement|provincia|regione",
+    r"uf|wojewodztwo|msa|cbsa|metro",
+)
+"""Where somebody lives, widely."""
+
 # -- what was known when, and whose judgement it is -----------------------------------------------------
 
 LATE = (
@@ -186,4 +246,11 @@ DECISION = (
     r".*\b(issue|issued|application|applied|decision|origination|orig|disburs\w+|funded|funding|approval|start)\b.*",
     r"(date|month|period|vintage|as of)",
 )
+HISTORY = (
+    r"(?=.*\b(number|num|nbr|nr|no|n|cnt|count|times?\d*|within|last \d+|past \d+|prior|previous|history|bureau)\b)"
+    r"(?=.*\b(late|past due|overdue|delinquent|dpd|arrears|charge ?offs?|chargeoffs?|foreclosures?|repossess\w*"
+    r"|settlements?|losses|write ?offs?)\b).*"
+)
+"""How often something went wrong with earlier loans, which a bureau knew at the application."""
+
 CALENDAR = r"(issue|application|decision|orig\w*|funding|approval|start) (year|month|quarter|week)"

@@ -9,7 +9,7 @@ import glob
 import json
 import textwrap
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import yaml
@@ -31,15 +31,13 @@ from credit_assets.onboarding.files import (
     Files,
     stem,
 )
-from credit_assets.onboarding.guesses import ALWAYS_JUDGED, Book, Protected, Table, place_of
-from credit_assets.onboarding.wording import distinct, in_python, in_sql, parts, phrase, plain, words
+from credit_assets.onboarding.guesses import ALWAYS_JUDGED, Book, Protected, Table
+from credit_assets.onboarding.personal import Personal
+from credit_assets.onboarding.wording import distinct, in_python, in_sql, is_guess, parts, phrase, place_of, plain
 from credit_assets.schemas.table import Table as Contract
 
 OF_THE_CLASS = {"pa", "pd", "int", "float", "str", "Relation"}
 """What the body of a contract's class refers to."""
-
-FREE_TEXT = 15
-"""Mean length from which texts that are hardly ever the same are taken for free text."""
 
 ENOUGH_DEFAULTS = 25
 """In the test part: a few more than the gate's 20, as the split is drawn."""
@@ -94,7 +92,7 @@ def _model(book: Book, table: Table, name: str) -> str:
         usable = in_python(column.name) and not hasattr(Contract, column.name) and column.name not in OF_THE_CLASS
         attribute = distinct(column.name if usable else f"{plain(column.name)}_", attributes)
         attributes.append(attribute)
-        kind, rules = _typed(book, column, applications)
+        kind, rules = _typed(book, column, table.name)
         if column.name == table.link:
             kind = _like_parent(book, table, kind)
         if attribute != column.name:
@@ -113,8 +111,9 @@ def _model(book: Book, table: Table, name: str) -> str:
     return "\n".join([*lines, ""])
 
 
-def _typed(book: Book, column: Column, applications: bool) -> tuple[str, dict[str, Any]]:
+def _typed(book: Book, column: Column, table: str) -> tuple[str, dict[str, Any]]:
     """The column's type as an annotation, and its rules."""
+    applications = table == book.applications.name
     named = column.whole and applications and column.name == book.key
     whole = (column.kind == WHOLE or named) and column.filled == column.rows
     kind = {
@@ -140,7 +139,13 @@ def _typed(book: Book, column: Column, applications: bool) -> tuple[str, dict[st
     elif column.pattern:
         rules["str_matches"] = column.pattern
     # A word seen once tells that others were not seen at all.
-    elif column.kind == TEXT and not column.formats and column.words and min(column.words.values()) > 1:
+    elif (
+        column.kind == TEXT
+        and not column.formats
+        and column.words
+        and min(column.words.values()) > 1
+        and column.name not in book.personal[table].about
+    ):
         rules["isin"] = list(column.words)
     if column.filled < column.rows:
         rules["nullable"] = True
@@ -161,6 +166,8 @@ def _is_name(column: Column) -> bool:
     if column.kind == FRACTION and not column.whole:
         return False
     if column.kind in (BOOLEAN, TIME) or column.formats or place_of(column.name, (column_names.KEY,)) is None:
+        return False
+    if (column.low or 0) < 0 or (place_of(column.name, (column_names.MEASURES,)) is not None and not column.unique):
         return False
     return column.distinct > (FEW_WORDS if "id" in parts(column.name) else max(0.9 * column.filled, 1))
 
@@ -191,32 +198,55 @@ def _word(column: Column, word: str) -> int | str:
 
 @dataclass(frozen=True)
 class _Feature:
+    """A feature's line of SQL; `doubt` is why its description is a guess, `notes` are the guesses on lines above it."""
+
     sql: str
     name: str
-    words: str
+    description: str
+    family: str = ""
+    doubt: str = ""
     notes: tuple[str, ...] = ()
+
+    def line(self, comma: str) -> str:
+        alias = "" if self.sql == self.name else f" as {self.name}"
+        if not self.description:
+            return f"{self.sql}{alias}{comma}"
+        family = f"; family: {self.family}" if self.family else ""
+        doubt = f" -- {MARK}: {self.doubt}" if self.doubt else ""
+        return f"{self.sql}{alias}{comma} -- {self.description}{family}{doubt}"
 
 
 class _Names:
-    """The features' names and words, no two alike in the whole portfolio."""
+    """The features' names and descriptions, no two alike in the whole portfolio."""
 
     def __init__(self, key: str) -> None:
         self.names = [key, *RESERVED]
-        self.words: list[str] = []
+        self.descriptions: list[str] = []
 
-    def feature(self, sql: str, name: str, meaning: str, *notes: str) -> _Feature:
+    def feature(
+        self, sql: str, name: str, description: str, column: Column, family: str = "", notes: Sequence[str] = ()
+    ) -> _Feature:
+        """A feature of a column, described in a text that holds the column's name in plain words."""
+        made = self.new(sql, name, description, family)
+        why = "drafted from the name" if is_guess(column.name) else ""
+        doubt = f"{why} {_one_line(column.name)}; say what it means" if why else ""
+        return replace(made, doubt=doubt, notes=tuple(map(_one_line, notes)))
+
+    def new(self, sql: str, name: str, description: str, family: str = "") -> _Feature:
         name = plain(name)
         name = distinct(f"{name}_value" if in_sql(name) != name else name, self.names)
-        meaning = distinct(meaning, self.words)
+        known = {other.casefold() for other in self.descriptions}
+        numbered = (f"{description}, number {n}" for n in range(2, len(known) + 3))
+        description = next(text for text in (description, *numbered) if text.casefold() not in known)
         self.names.append(name)
-        self.words.append(meaning)
-        return _Feature(sql, name, meaning, tuple(map(_one_line, notes)))
+        self.descriptions.append(description)
+        return _Feature(sql, name, description, family)
 
 
 def features(book: Book) -> dict[str, str]:
     """The files of sql/NAME: stem to text."""
     names = _Names(book.key)
-    applications, left = _of_applications(book, names)
+    applications, left, put_back = _of_applications(book, names)
     own = [(child, _of_child(book, child, names)) for child in book.children if child not in book.idle]
     if not applications and not own:
         raise BookError(
@@ -225,8 +255,8 @@ def features(book: Book) -> dict[str, str]:
     key = in_sql(book.key)
     first = "features" if not own else "application_features"
     said = f"What is known of an applicant at the application, from {book.applications.files.names}."
-    unread = _unread(book.applications, book.withheld)
-    files = {first: _select(said, left, key, applications, [*unread, "from applications"])}
+    source = [*_unread(book.applications, book.withheld), *_about_person(book, book.applications.name)]
+    files = {first: _select(said, left, key, applications, [*source, "from applications"], put_back=put_back)}
     for child, made in own:
         files[f"{child.name}_features"] = _child_select(book, child, made)
     if own:
@@ -247,50 +277,110 @@ def _select(
     made: Sequence[_Feature],
     source: Sequence[str],
     before: Sequence[str] = (),
+    put_back: Sequence[_Feature] = (),
 ) -> str:
-    """A SQL file: what it holds and leaves out, CTEs, its key and features, and what it reads."""
+    """A SQL file: what it holds and leaves out, CTEs, its key, what was left out as comments, features, and what it
+    reads."""
     lines = _comment("--", said)
     for why, columns in left.items():
         lines += _comment("--", f"Left out, {why}: {', '.join(map(_one_line, columns))}.")
     lines += [*before, "select", f"    {key}," if made else f"    {key}"]
+    if made and put_back:
+        lines += [
+            "    -- Left out. To use a column after all, delete the dashes before it and its entry under",
+            "    -- `post_decision` in the configuration; where no description follows it, write what it means.",
+            *(f"    -- {feature.line(',')}" for feature in put_back),
+        ]
     for n, feature in enumerate(made, start=1):
         lines += [f"    -- {note}" for note in feature.notes]
-        alias = "" if feature.sql == feature.name else f" as {feature.name}"
-        lines.append(f"    {feature.sql}{alias}{',' if n < len(made) else ''} -- {feature.words}")
+        lines.append(f"    {feature.line(',' if n < len(made) else '')}")
     return "\n".join([*lines, *source, ""])
 
 
-def _of_applications(book: Book, names: _Names) -> tuple[list[_Feature], dict[str, list[str]]]:
+def _of_applications(book: Book, names: _Names) -> tuple[list[_Feature], dict[str, list[str]], list[_Feature]]:
+    """The features; the columns left out, by why; and the features that some of these would make."""
     made: list[_Feature] = []
     left: dict[str, list[str]] = {}
+    candidates: list[Column] = []
     decided = book.applications.columns[book.decided].date if book.decided else None
-    kept_back = dict.fromkeys(book.withheld, "protected") | dict.fromkeys(book.late, "known only after the decision")
+    about = book.personal[book.applications.name]
+    never = dict.fromkeys(book.withheld, "protected") | dict.fromkeys(about.about, "about the person")
+    perhaps = dict.fromkeys(about.home, "where somebody lives") | dict.fromkeys(
+        book.late, "known only after the decision"
+    )
     for column in book.applications.columns.values():
         if column.name in (book.key, book.outcome.column):
             continue
-        if why := kept_back.get(column.name) or _useless(column) or _calendar(column):
+        why = perhaps.get(column.name) or never.get(column.name) or _useless(column) or _calendar(column)
+        if why:
             left.setdefault(why, []).append(column.name)
-        elif column.date:
-            if column.name == book.decided:
-                left.setdefault("the date that others are counted from", []).append(column.name)
-            elif decided:
-                days = f"date_diff('day', {column.date}, {decided})"
-                meaning = f"Days since {_lower(column.name)}"
-                made.append(names.feature(days, f"days_since_{column.name}", meaning, *_notes(column)))
-            else:
-                left.setdefault("dates without one of the application to count from", []).append(column.name)
-        elif column.number or column.kind == BOOLEAN or column.words:
-            made.append(names.feature(_value(column), column.name, words(column.name), *_notes(column)))
-        elif column.doubts:
+            if (column.filled and column.name not in never) or column.name in perhaps:
+                candidates.append(column)
+        elif column.name == book.decided:
+            left.setdefault("the date that others are counted from", []).append(column.name)
+        elif column.date and not decided:
+            left.setdefault("dates without one of the application to count from", []).append(column.name)
+        elif column.doubts and not (column.date or column.number or column.words or column.kind == BOOLEAN):
             left.setdefault("not read, as the lines to confirm say", []).append(column.name)
-        elif column.length >= FREE_TEXT:
-            meaning = f"Length of {_lower(column.name)}"
-            made.append(names.feature(f"length({column.sql})", f"{column.name}_length", meaning))
-        else:
-            left.setdefault("many different words (training.encodings can make numbers of them)", []).append(
+        elif not (made_of := _made_of(column, names, decided, about)):
+            left.setdefault("many different values (training.encodings can make numbers of them)", []).append(
                 column.name
             )
-    return made, left
+            candidates.append(column)
+        else:
+            made += made_of
+    back = [
+        feature
+        for column in candidates
+        if column.distinct > 1 and not (column.date and not decided)
+        for feature in _made_of(column, names, decided, about, any_text=True)[:1]
+        if "\n" not in feature.sql and "\r" not in feature.sql
+    ]
+    # A mark in a comment would be the next feature's; without a description, a column that is put back is refused.
+    return made, left, [replace(feature, description="" if feature.doubt else feature.description) for feature in back]
+
+
+def _made_of(
+    column: Column, names: _Names, decided: str | None, about: Personal, any_text: bool = False
+) -> list[_Feature]:
+    """The features of a column of the applications; of texts with many different values only with `any_text`."""
+    said = phrase(column.name)
+    if column.date:
+        days = f"date_diff('day', {column.date}, {decided})"
+        since = f"Days since {_lower(column.name)}"
+        return [names.feature(days, f"days_since_{column.name}", since, column, notes=_notes(column))]
+    if column.number or column.kind == BOOLEAN or column.words:
+        notes = _notes(column)
+        if column.name in about.region:
+            notes.append(f"{MARK}: {_one_line(column.name)} may stand for who lives there; leave it out, or keep it")
+        if place_of(column.name, (column_names.HISTORY,)) is not None:
+            told = "is taken for history before the application, not for what this loan did"
+            notes.append(f"{MARK}: {_one_line(column.name)} {told}")
+        kinds = _kinds(column)
+        family = said if kinds else ""
+        made = [names.feature(_value(column), column.name, said, column, family, notes)]
+        if kinds:
+            codes = ", ".join(map(str, column.sentinels))
+            kind = names.feature(kinds, f"{column.name}_kind", f"{said}: number or special value", column, family)
+            made.append(replace(kind, doubt=f"say what {codes} mean{'' if len(column.sentinels) > 1 else 's'}"))
+        return made
+    if column.name in about.free_texts:
+        note = f"{MARK}: {_one_line(column.name)} is free text, which may name persons; only its length is used"
+        length = f"length({column.sql})"
+        about_length = f"Length of {_lower(column.name)}"
+        return [names.feature(length, f"{column.name}_length", about_length, column, notes=[note])]
+    return [names.feature(column.sql, column.name, said, column)] if any_text else []
+
+
+def _about_person(book: Book, table: str) -> list[str]:
+    """Lines to confirm what is left out of a table as being about the person, and why."""
+    about = book.personal[table]
+    persons = ", ".join(f"{_one_line(name)} ({what})" for name, what in about.about.items())
+    homes = ", ".join(map(_one_line, about.home))
+    return [
+        *([f"-- {MARK}: left out as being about the person: {persons}"] if persons else []),
+        *([f"-- {MARK}: left out, as where somebody lives stands for who lives there: {homes}"] if homes else []),
+    ]
 
 
 def _unread(table: Table, hidden: Collection[str]) -> list[str]:
@@ -315,8 +405,8 @@ def _calendar(column: Column) -> str | None:
 
 
 def _lower(column: str) -> str:
-    told = words(column)
-    return told[0].lower() + told[1:]
+    said = phrase(column)
+    return said[0].lower() + said[1:]
 
 
 def _value(column: Column) -> str:
@@ -343,28 +433,47 @@ def _notes(column: Column) -> list[str]:
     return [*doubts, taken]
 
 
+def _kinds(column: Column) -> str | None:
+    """SQL that tells special values of a number from each other and from empty ones; None where there is one kind."""
+    if not column.number or len(column.sentinels) + (column.filled < column.rows) < 2:
+        return None
+    cases = [f"when {column.number} = {code} then 'code {code}'" for code in column.sentinels]
+    if column.filled < column.rows:
+        cases.insert(0, f"when {column.number} is null then 'empty'")
+    return f"case {' '.join(cases)} else 'number' end"
+
+
 def _of_child(book: Book, child: Table, names: _Names) -> list[_Feature]:
     """How many rows an applicant has in the table, and what they say: mean, largest, last known."""
-    hidden = {*book.withheld, *book.protected_in[child.name]}
+    hidden = {*book.withheld, *book.protected_in[child.name], *book.of_nobody(child.name)}
     order = _order(child, hidden)
     name = child.name.replace("_", " ")
-    made = [names.feature("count(*)", f"{child.name}_rows", f"Number of rows in {name}")]
+    made = [names.new("count(*)", f"{child.name}_rows", f"Number of rows in {name}")]
     for column in child.columns.values():
         if column.name in {child.link, *hidden} or _useless(column) or column.date:
             continue
         value, about = _value(column), f"{_lower(column.name)} in {name}"
-        notes = _notes(column)
+        family, notes, prefix = f"{phrase(column.name)} in {name}", _notes(column), f"{child.name}_{column.name}"
+        drafts = []
         if column.number:
-            made.append(names.feature(f"favg({value})", f"{child.name}_{column.name}_mean", f"Average {about}", *notes))
-            made.append(names.feature(f"max({value})", f"{child.name}_{column.name}_max", f"Largest {about}"))
+            drafts = [("mean", f"favg({value})", f"Average {about}"), ("max", f"max({value})", f"Largest {about}")]
+            if _kinds(column):
+                drafts += [
+                    (
+                        f"code_{abs(code)}",
+                        f"count(*) filter ({column.number} = {code})",
+                        f"Rows with {code} for {about}",
+                    )
+                    for code in column.sentinels
+                ]
         elif column.words:
-            made.append(
-                names.feature(f"count(distinct {value})", f"{child.name}_{column.name}_kinds", f"Different {about}")
-            )
-        if order and order != column.sql and (column.number or column.words):
+            drafts = [("kinds", f"count(distinct {value})", f"Different {about}")]
+        if order and order != column.sql and drafts:
             # Of rows with one date the greatest value, so that the same rows always give the same.
-            last = f"arg_max({value}, ({order}, {value}))"
-            made.append(names.feature(last, f"{child.name}_{column.name}_last", f"Last known {about}"))
+            drafts.append(("last", f"arg_max({value}, ({order}, {value}))", f"Last known {about}"))
+        for suffix, sql, description in drafts:
+            made.append(names.feature(sql, f"{prefix}_{suffix}", description, column, family, notes))
+            notes = []
     return made
 
 
@@ -388,9 +497,10 @@ def _child_select(book: Book, child: Table, made: Sequence[_Feature]) -> str:
     marked = [
         f"-- {MARK}: {_one_line(column)} looks protected ({attribute.replace('_', ' ')}) and is left out"
         for column, attribute in protected.items()
-    ] + _unread(child, {*book.withheld, *protected})
+    ]
+    marked += [*_unread(child, {*book.withheld, *protected}), *_about_person(book, child.name)]
     # What selects the rows counts as what the features are made of, so nothing withheld may.
-    hidden = {*book.withheld, *protected}
+    hidden = {*book.withheld, *protected, *book.of_nobody(child.name)}
     dated = [column for column in child.columns.values() if column.date and column.name not in hidden]
     if not dated or not book.decided:
         doubt = f"-- {MARK}: every row of {child.name} was known when the applicant applied; no dates tell"

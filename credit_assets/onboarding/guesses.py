@@ -6,21 +6,24 @@ Every guess carries why, for a person to confirm. Drafts are made of them in `dr
 from __future__ import annotations
 
 import re
-import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import duckdb
+import numpy as np
+import pandas as pd
 
 from credit_assets.fairness.audit import OLDEST
 from credit_assets.features.column_auc import single_feature_auc
+from credit_assets.features.combined_leaks import given_back, leading_pairs
 from credit_assets.features.contract import KEY_MAY_BE, RESERVED
 from credit_assets.lake.contracts import identifier
 from credit_assets.lake.tables import sql_text
 from credit_assets.onboarding import column_names
 from credit_assets.onboarding.file_names import undated
 from credit_assets.onboarding.files import FRACTION, TEXT, TIME, WHOLE, BookError, Column, Files, Part, stem, together
-from credit_assets.onboarding.wording import distinct, parts, plain
+from credit_assets.onboarding.personal import Personal, personal
+from credit_assets.onboarding.wording import distinct, parts, place_of, plain, unaccented
 from credit_assets.raw.vintages import YEARS
 
 LEAK_AUC = 0.9
@@ -28,6 +31,9 @@ LEAK_AUC = 0.9
 
 RANKED_ROWS = 50_000
 """Rows that suspicion is founded on."""
+
+MOST_TOGETHER = 10
+"""Columns that are left out as parts of leaks by a sum, difference, ratio or product, at most."""
 
 MOSTLY = 0.6
 """The share of the rows above which 1 or yes is hardly the bad outcome, even of a sample balanced on purpose."""
@@ -84,7 +90,7 @@ class Book:
     applied for or given. Columns to why: `late` are known only after the decision, `price` is the lender's own
     judgement (in any table), `unaudited` is protected and cannot be put in groups. `protected_in` has the protected
     columns of each child table with what they tell. `outcomes` are files that hold outcomes alone,
-    `unused` those that nothing ties to an applicant.
+    `unused` those that nothing ties to an applicant. `personal` has what is about the person, by table.
     """
 
     applications: Table
@@ -100,6 +106,7 @@ class Book:
     late: dict[str, str]
     price: dict[str, str]
     protected_in: dict[str, dict[str, str]]
+    personal: dict[str, Personal]
     decided: str | None
     outcomes: Files | None
     unused: tuple[Files, ...]
@@ -119,7 +126,11 @@ class Book:
     def withheld(self) -> set[str]:
         """Columns of the applications that no feature may be made of."""
         protected = {item.column for item in self.protected.values()}
-        return {self.key, self.outcome.column, *protected, *self.unaudited, *self.late}
+        return {self.key, self.outcome.column, *protected, *self.unaudited, *self.late, *self.of_nobody("applications")}
+
+    def of_nobody(self, table: str) -> set[str]:
+        """Columns of a table that no feature may be made of, as they are about the person or where somebody lives."""
+        return {*self.personal[table].about, *self.personal[table].home}
 
 
 def guess(
@@ -146,6 +157,11 @@ def guess(
         }
         for child in children
     }
+    about = {
+        table.name: personal(con, table.files, {name, outcome.column, table.link or name, *hidden})
+        for table, hidden in ((applications, spared), *((child, protected_in[child.name]) for child in children))
+    }
+    spared |= {*about["applications"].about, *about["applications"].home}
     kept = {name, outcome.column, decided, *(child.link for child in children)}
     of_children = [
         column.name
@@ -154,11 +170,7 @@ def guess(
         if column.filled and column.name not in {*kept, *protected_in[child.name]}
     ]
     late = _late(con, files, children, outcome, name, spared, decided, protected_in)
-    late |= {
-        column: "by its name"
-        for column in of_children
-        if column not in late and place_of(column, column_names.LATE) is not None
-    }
+    late |= {column: "by its name" for column in of_children if column not in late and _late_by_name(column)}
     counts = files.columns[outcome.column].words or {}
     return Book(
         applications=applications,
@@ -178,22 +190,11 @@ def guess(
             if column not in spared | set(late) and place_of(column, column_names.PRICE) is not None
         },
         protected_in=protected_in,
+        personal=about,
         decided=decided,
         outcomes=outcomes,
         unused=tuple(other for other in rest if other not in [child.files for child in children]),
     )
-
-
-def place_of(column: str, patterns: Sequence[str]) -> int | None:
-    """Which of the patterns, the likeliest first, the column's name matches."""
-    name = unaccented(" ".join(parts(column)))
-    return next((n for n, pattern in enumerate(patterns) if re.fullmatch(pattern, name)), None)
-
-
-def unaccented(text: str) -> str:
-    """The text without accents on its letters: `âge` is `age`."""
-    folded = text.replace("ł", "l").replace("Ł", "L")
-    return "".join(letter for letter in unicodedata.normalize("NFKD", folded) if not unicodedata.combining(letter))
 
 
 # -- how the loan went ---------------------------------------------------------------------------------
@@ -577,11 +578,7 @@ def _late(
 ) -> dict[str, str]:
     """Columns that seem to be known only after the decision, each with why."""
     columns = [column for column in files.columns.values() if column.filled and column.name not in spared]
-    late = {
-        column.name: "by its name"
-        for column in columns
-        if column.name != decided and place_of(column.name, column_names.LATE) is not None
-    }
+    late = {column.name: "by its name" for column in columns if column.name != decided and _late_by_name(column.name)}
     decision = files.columns[decided].date if decided else None
     for column in columns:
         if decision and column.date and column.name not in {decided, *late}:
@@ -590,9 +587,13 @@ def _late(
             ).fetchall()
             if after > 0.01 * column.filled:
                 late[column.name] = f"after {decided} on {after:,} rows"
-    values = {column.name: f"({_value(column)})" for column in columns if column.name not in late}
-    for name, auc in _alone(con, files.view, values, files.columns[outcome.column].sql, outcome).items():
-        late[name] = f"alone it ranks the outcomes with an AUC of {auc:.2f}"
+    values = {column.name: f"({_value(column)})" for column in columns}
+    rows, bad = _ranked(con, files.view, values, files.columns[outcome.column].sql, outcome)
+    aucs = {name: single_feature_auc(rows[name], bad)[0] for name in rows}
+    for name, auc in aucs.items():
+        if auc > LEAK_AUC and name not in late:
+            late[name] = f"alone it ranks the outcomes with an AUC of {auc:.2f}"
+    late |= _together(rows, bad, aucs, late)
     for child in children:
         numbers = {
             column.name: f"avg(try_cast({column.number} AS double))"
@@ -608,9 +609,35 @@ def _late(
                 f"ON {files.columns[key].identity('a')} = _link)"
             )
             plainly = {name: identifier(name) for name in numbers}
-            for name, auc in _alone(con, joined, plainly, "_outcome", outcome).items():
-                late[name] = f"its mean in {child.name} alone ranks the outcomes with an AUC of {auc:.2f}"
+            means, bad = _ranked(con, joined, plainly, "_outcome", outcome)
+            for name in means:
+                if (auc := single_feature_auc(means[name], bad)[0]) > LEAK_AUC:
+                    late[name] = f"its mean in {child.name} alone ranks the outcomes with an AUC of {auc:.2f}"
     return late
+
+
+def _late_by_name(column: str) -> bool:
+    """Whether the name speaks of what happens after the decision. Counts of what went wrong before are history."""
+    late = place_of(column, column_names.LATE) is not None
+    return late and place_of(column, (column_names.HISTORY,)) is None
+
+
+def _together(rows: pd.DataFrame, bad: np.ndarray, aucs: Mapping[str, float], late: Collection[str]) -> dict[str, str]:
+    """Columns to leave out, each with why, so that no two or three of the others give back a column that is known too
+    late, or rank the outcomes too well by a sum, difference, ratio or product. Of those that do so together, the one
+    that alone ranks best goes."""
+    found: dict[str, str] = {}
+    hidden = rows[[name for name in rows if name in late]]
+    while len(found) < MOST_TOGETHER:
+        left = rows[[name for name in rows if name not in late and name not in found]]
+        leaks = [leak for leak in given_back(hidden, left, bad) if leak.auc > LEAK_AUC or len(leak.features) == 1]
+        leaks += leading_pairs(left, bad, LEAK_AUC)
+        if not leaks:
+            break
+        for leak in leaks:
+            if not set(leak.features) & set(found):
+                found[max(leak.features, key=lambda name: aucs[name])] = f"a leak with others: {leak}"
+    return found
 
 
 def _value(column: Column) -> str:
@@ -619,19 +646,15 @@ def _value(column: Column) -> str:
     return f"epoch({column.date})" if column.date else f"cast({column.sql} AS varchar)"
 
 
-def _alone(
+def _ranked(
     con: duckdb.DuckDBPyConnection, source: str, values: Mapping[str, str], target: str, outcome: Outcome
-) -> dict[str, float]:
-    """The columns (SQL of their values) that alone rank the outcomes too well, with their AUC."""
-    if not values:
-        return {}
-    words = [", ".join(sql_text(word) for word in told) for told in (outcome.bad, (*outcome.bad, *outcome.good))]
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """The columns (SQL of their values) of a sample of rows with known outcomes, and which of these are bad."""
+    bad, known = (", ".join(map(sql_text, values)) for values in (outcome.bad, (*outcome.bad, *outcome.good)))
     target = f"cast({target} AS varchar)"
     rows = con.execute(
-        f"SELECT {target} IN ({words[0]}), {', '.join(values.values())} "
+        f"SELECT {', '.join([f'{target} IN ({bad})', *values.values()])} "
         # a sample is drawn before WHERE of the same SELECT, and few of its rows may have a known outcome
-        f"FROM (SELECT * FROM {source} WHERE {target} IN ({words[1]})) USING SAMPLE {RANKED_ROWS} ROWS (reservoir, 1)"
+        f"FROM (SELECT * FROM {source} WHERE {target} IN ({known})) USING SAMPLE {RANKED_ROWS} ROWS (reservoir, 1)"
     ).df()
-    bad = rows.iloc[:, 0].to_numpy(dtype=bool)
-    aucs = {name: single_feature_auc(rows.iloc[:, n], bad)[0] for n, name in enumerate(values, start=1)}
-    return {name: auc for name, auc in aucs.items() if auc > LEAK_AUC}
+    return rows.iloc[:, 1:].set_axis(list(values), axis=1), rows.iloc[:, 0].to_numpy(dtype=bool)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keyword
 import re
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import cache
 
 from credit_assets.lake.connections import connect
@@ -59,22 +59,93 @@ IN_FULL = {
 }
 
 
+KNOWN_WORDS = (
+    "a about account accounts active activity actual add additional address adjusted advance after against age "
+    "agreement alimony all allowance amount an and annual annuity any application applications applied approved "
+    "area arrangement as asset assets at authorised available average back bad balance balances bank banking "
+    "bankruptcies bankruptcy bill branch building bureau business buy by calls car card cards cash category "
+    "change channel charge charged charges check checking child city class client co code collateral collection "
+    "collections commercial company concession consolidation contract contracts cost count credit creditor "
+    "credits current customer daily date day days debit debt debtor debtors debts decision deferred delay delays "
+    "delinquencies delinquency delinquent dependents deposit deposits derogatory difference directors disbursed "
+    "discount down draft drawings due duration during duty early earned education electronic else employed "
+    "employees employer employment end enquiries enquiry equity established estimate ever existing expenditure "
+    "expense expenses export external facility farm fee fees field file finance financial first fixed flag for "
+    "foreign franchise free from fully furniture goods grade gross group guarantee guaranteed guarantor "
+    "guarantors has high highest history home hour hours house household housing identity import in income "
+    "industry information inquiries installment installments instalment instalments insurance interest internal "
+    "internet inventory invoice is issue job joint kind land largest last late latitude lender length level "
+    "liabilities liability lien liens limit limits line lines liquid live loan loans long longitude low lowest "
+    "made main major management maximum mean median medical member merchant minimum missed mobile money month "
+    "monthly months mortgage mortgages most near net never new next no non not number obligor obligors occupation "
+    "of off office officer on once one online open opened opening or order organisation organization other others "
+    "out outgoing outstanding over overdraft overdue own owned owner ownership paid part partner past pay payable "
+    "payment payments pension per percent percentage period personal plan plans point points portfolio position "
+    "postal premium previous price prime principal prior private product profession profit programme property "
+    "public purchase purchases purpose quantity quarter rate rates rating ratio real reason recent record records "
+    "recoveries recovery refinance refused region registered regular rejected relationship remaining renewal rent "
+    "repayment repayments requested reserve residence residential residual restructured retail retirement return "
+    "revenue review revolving risk salary sales satisfactory savings score scores secondary sector secured "
+    "securities security self seller sentence service settlement share shares short since single size smallest "
+    "source spending staff start started state statement status stock store street student sub subscription "
+    "support tax taxes telephone tenure term terms the third this tier time times title to total town trade "
+    "trades transaction transactions transfer transfers turnover type types under unemployed units unsecured "
+    "unused usage use used utilisation utilities utility utilization value vehicle verification verified volume "
+    "wage weekly weeks when with within without work worked working worst worth written year yearly years young "
+    "zip"
+)
+"""English words of lending: a name of these alone reads as a description. Anything else is a guess."""
+
+_UNITS = {"month", "months", "day", "days", "year", "years", "last", "past", "within", "quarter", "quarters", "weeks"}
+
+
 def parts(name: str) -> list[str]:
     """The words in a column's name, in lower case: `creditAmount`, `credit_amount`, `Credit amount` are two."""
-    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
-    return [part.casefold() for part in re.split(r"[\W_]+", spaced) if part]
+    return [part.casefold() for part in _pieces(name)]
+
+
+def _pieces(name: str) -> list[str]:
+    # Before a capital after a small letter, and before the last capital of several: MInFile is M, In and File.
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])(?![A-Z]s(?![a-z]))", " ", name)
+    return [part for part in re.split(r"[\W_]+", spaced) if part]
+
+
+def place_of(column: str, patterns: Sequence[str]) -> int | None:
+    """Which of the patterns, the likeliest first, the column's name matches."""
+    name = unaccented(" ".join(parts(column)))
+    return next((n for n, pattern in enumerate(patterns) if re.fullmatch(pattern, name)), None)
+
+
+def unaccented(text: str) -> str:
+    """The text without accents on its letters: `âge` is `age`."""
+    folded = text.replace("ł", "l").replace("Ł", "L")
+    return "".join(letter for letter in unicodedata.normalize("NFKD", folded) if not unicodedata.combining(letter))
 
 
 def phrase(name: str) -> str:
-    """The column's name in plain words: `Credit amount`."""
-    told = [piece for part in parts(name) for piece in re.split(r"(?<=[a-z]{3})(?=[0-9]+$)", part)]
-    spoken = " ".join(IN_FULL.get(piece, piece) for piece in told) or "column"
+    """The column's name in plain words: `Credit amount`. Abbreviations that stand by themselves are written in full;
+    a word that was cut out of mixed case is none."""
+    spoken = " ".join(_read(name)) or "column"
     return f"{spoken[0].upper()}{spoken[1:]}"
 
 
-def words(name: str) -> str:
-    """The same with the name in brackets, so that no two are alike: `Credit amount (credit_amount)`."""
-    return f"{phrase(name)} ({' '.join(name.split())})"
+def is_guess(name: str) -> bool:
+    """Whether the `phrase` may say what the column does not mean: it is not of known words alone, or one of them was
+    written in full."""
+    read = _read(name)
+    known = set(KNOWN_WORDS.split())
+    timed = bool(_UNITS & set(read))
+    return not read or read != _split(name) or any(not (word in known or (word.isdigit() and timed)) for word in read)
+
+
+def _split(name: str) -> list[str]:
+    return [piece for part in parts(name) for piece in re.split(r"(?<=[a-z]{3})(?=[0-9]+$)", part)]
+
+
+def _read(name: str) -> list[str]:
+    apart = {part.casefold() for part in re.split(r"[\W_]+", name)}
+    apart |= {re.sub(r"(?<=[a-z]{3})[0-9]+$", "", part) for part in apart}
+    return [IN_FULL.get(piece, piece) if piece in apart else piece for piece in _split(name)]
 
 
 def plain(name: str) -> str:

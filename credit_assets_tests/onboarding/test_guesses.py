@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pytest
 
 from credit_assets.onboarding.files import BookError, Column, look_at
@@ -425,6 +426,68 @@ def test_what_is_named_like_something_later_is_suspected(guessed, name):
 )
 def test_what_a_bureau_knew_before_is_not(guessed, name):
     assert guessed(**{name: turns(1, 2, 3)}).late == {}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "NumberOfTime30-59DaysPastDueNotWorse",
+        "NumberOfTimes90DaysLate",
+        "num_times_late_last_2_years",
+        "foreclosures_last_7_years",
+        "count_of_arrears",
+        "prior_losses",
+    ],
+)
+def test_how_often_something_went_wrong_before_is_history(guessed, name):
+    assert guessed(**{name: turns(1, 2, 3)}).late == {}
+
+
+def many_loans(rows: int = 1200) -> tuple[dict[str, Any], np.random.Generator]:
+    """Columns for `guessed` of so many loans, none of which tells another; and where more can be drawn."""
+    draws = np.random.default_rng(5)
+    columns: dict[str, Any] = {
+        "loan_id": range(rows),
+        "amount": draws.integers(1000, 9000, rows).tolist(),
+        "rate": None,
+        "purpose": None,
+        "default": (draws.random(rows) < 0.3).astype(int).tolist(),
+    }
+    return columns, draws
+
+
+def test_history_that_ranks_alone_like_a_leak_is_suspected(guessed):
+    columns, _ = many_loans()
+    columns["NumberOfTimes90DaysLate"] = [3 * bad + n % 3 for n, bad in enumerate(columns["default"])]
+    assert list(guessed(**columns).late) == ["NumberOfTimes90DaysLate"]
+
+
+@pytest.mark.parametrize("together", ["sum", "difference", "ratio"])
+def test_columns_that_together_give_back_a_leak_are_left_out(guessed, together):
+    columns, draws = many_loans()
+    leak = np.where(np.array(columns["default"]) == 1, draws.integers(300, 900, 1200), draws.integers(1000, 3000, 1200))
+    paid = np.exp(draws.uniform(6, 14, 1200)) if together == "ratio" else draws.integers(5000, 20000, 1200)
+    both = {"sum": paid + leak, "difference": paid - leak, "ratio": paid / leak}[together]
+    columns |= {"days_used": leak.tolist(), "advanced": paid.tolist(), "xx": both.tolist()}
+    late = guessed(**columns).late
+    assert set(late) == {"days_used", "xx"}
+    assert "gives days_used back" in late["xx"] and "advanced" in late["xx"]
+
+
+def test_two_columns_that_leak_by_their_difference_alone_are_found(guessed):
+    columns, draws = many_loans()
+    leak = np.where(np.array(columns["default"]) == 1, draws.integers(0, 800, 1200), draws.integers(1000, 3000, 1200))
+    paid = draws.integers(5000, 20000, 1200)
+    late = guessed(**columns, advanced=paid.tolist(), xx=(paid + leak).tolist()).late
+    assert len(late) == 1 and set(late) < {"advanced", "xx"}
+    assert "ranks the outcomes with AUC" in next(iter(late.values()))
+
+
+def test_honest_columns_are_no_leak_together(guessed):
+    columns, draws = many_loans()
+    columns["income"] = draws.integers(1000, 5000, 1200).tolist()
+    columns["debt"] = [income + amount for income, amount in zip(columns["income"], columns["amount"], strict=True)]
+    assert guessed(**columns).late == {}
 
 
 def test_a_column_that_ranks_the_outcomes_almost_perfectly_is_suspected(guessed):

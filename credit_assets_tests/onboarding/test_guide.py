@@ -99,6 +99,8 @@ def test_a_handful_of_lines_is_to_be_confirmed(followed):
     to_confirm = said.split("To confirm")[1].split("Next:")[0]
     assert to_confirm.count("configs/german.yaml:") == 7
     assert to_confirm.count(" is a guess (") + to_confirm.count(" a guess: ") == 7
+    # Of the descriptions that are guesses, the first.
+    assert to_confirm.count("sql/german/features.sql:") == 1
     assert "CONFIRM:" not in followed.project.config(BOOK).read_text()
 
 

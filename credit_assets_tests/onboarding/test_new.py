@@ -24,7 +24,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from credit_assets.features.contract import feature_contracts
-from credit_assets.features.queries import load
+from credit_assets.features.queries import FeatureQueryError, load
 from credit_assets.lake.connections import connect
 from credit_assets.lake.contracts import check as held_to
 from credit_assets.lake.contracts import column_types
@@ -71,7 +71,7 @@ def test_a_draft_is_a_portfolio_that_loads_and_binds(project, drafted):
     book = Portfolio.load(project, "book")
     queries = load(project.sql("book"), book.models)
     assert list(queries["features"].words) == ["amount", "rate", "purpose"]
-    assert queries["features"].words["amount"] == "Amount (amount)"
+    assert queries["features"].words["amount"] == "Amount"
     contract = feature_contracts(queries, book.models, book.entity_key)["features"]
     assert column_types(contract) == {"loan_id": "VARCHAR", "amount": "BIGINT", "rate": "DOUBLE", "purpose": "VARCHAR"}
     assert (book.target.column, book.target.bad, book.target.good) == ("default", (1,), (0,))
@@ -130,6 +130,7 @@ def test_every_guess_is_marked_where_it_stands(project, drafted):
         "recoveries: known only after the decision",
         "int_rate: the lender's own price or grade",
         "policy: {target_approval_rate: 0.8}",
+        "int_rate, -- Interest rate",
         'a guess: 98 (16 rows) taken for "not known"; all others lie from 0 to 2',
     ]
     assert sum("CONFIRM:" in line for text in lines.values() for line in text) == len(done.to_confirm)
@@ -327,6 +328,108 @@ def test_columns_called_like_what_the_platform_makes_become_features_of_another_
         *("amount", "rate", "purpose", "pd_2", "pd_2_2", "decision_2", "points_2", "cut_off_2", "reason_1_2"),
         *("fold_2", "score"),
     }
+
+
+def persons() -> dict[str, list[Any]]:
+    """Columns about persons and their homes."""
+    names = ("Ana", "Ben", "Cem", "Dana", "Eva", "Finn", "Gil", "Hana")
+    return {
+        "full_name": [f"{names[n % 8]} {names[n // 8]}" for n in range(40)],
+        "Kunde": [f"{names[n // 8]} von {names[n % 8]}" for n in range(40)],
+        "contact": [f"a{n}@mail.test" for n in range(40)],
+        "ssn": [957676640 + 7919 * n for n in range(40)],
+        "doc": [f"{n:04}0000-aaaa-bbbb-cccc-{n:012}" for n in range(40)],
+        "rufnummer": [f"030 {n}23 45 67" for n in range(40)],
+        "zip": [10115 + 37 * n for n in range(40)],
+        "latitude": [52 + n / 97 for n in range(40)],
+        "state": ["NY", "CA", "TX", "WA", "OR"] * 8,
+    }
+
+
+def test_columns_about_the_person_are_no_features_nor_are_their_lengths(project, drafted):
+    done = drafted(**persons())
+    made = load(project.sql("book"), Portfolio.load(project, "book").models)["features"].words
+    assert list(made) == ["amount", "rate", "purpose", "state"]
+    told = [mark.split(": a guess: ")[1] for mark in marks(done) if ": a guess: " in mark]
+    assert told == [
+        "state may stand for who lives there; leave it out, or keep it",
+        "left out as being about the person: full_name (a name, by its name), Kunde (texts of a few words that hardly "
+        "repeat, as names and addresses are, by its values), contact (an e-mail address, by its values), ssn (an "
+        "official number, by its name), doc (a key of letters and digits, by its values), rufnummer (a telephone "
+        "number, by its name)",
+        "left out, as where somebody lives stands for who lives there: zip, latitude",
+    ]
+    assert "-- zip, -- Zip\n" in sql(project) and "-- ssn" not in sql(project)
+
+
+def test_names_that_repeat_are_no_feature_and_the_contract_does_not_list_them(project, drafted):
+    drafted(surname=["Nowak", "Garcia", "Meier", "Rossi", "Silva"] * 8)
+    assert "Nowak" not in project.config("book").with_suffix(".py").read_text()
+    assert "surname" not in load(project.sql("book"), Portfolio.load(project, "book").models)["features"].words
+
+
+def test_columns_about_the_person_in_a_child_are_no_features(project, drafted):
+    drafted({"customers": {"loan_id": loans()["loan_id"], **persons(), "sum": [1, 2] * 20}})
+    made = load(project.sql("book"), Portfolio.load(project, "book").models)["customers_features"].words
+    assert set(made) == {"customers_rows", "customers_sum_mean", "customers_sum_max", "customers_state_kinds"}
+
+
+def test_what_is_measured_about_telephones_and_addresses_stays(project, drafted):
+    names = ("days_since_phone_change", "years_at_address", "FLAG_EMAIL", "num_phones", "name_type")
+    drafted(**{name: range(40) if "s_" in name else [0, 1, 1, 0, 0] * 8 for name in names})
+    made = load(project.sql("book"), Portfolio.load(project, "book").models)["features"].words
+    assert set(made) >= {name.lower() for name in names}
+
+
+def test_what_was_left_out_can_be_put_back_by_deleting_dashes(project, drafted):
+    drafted(recoveries=[0, 1, 2, 3, 4] * 8, zip=[10115 + 37 * n for n in range(40)])
+    file = project.sql("book") / "features.sql"
+    file.write_text(
+        file.read_text().replace("    -- recoveries,", "    recoveries,").replace("    -- zip,", "    zip,")
+    )
+    words = load(project.sql("book"), Portfolio.load(project, "book").models)["features"].words
+    assert list(words) == ["recoveries", "zip", "amount", "rate", "purpose"]
+
+
+def test_a_guessed_description_is_not_put_back(project, drafted):
+    drafted(total_pymnt=[0, 1, 2, 3, 4] * 8)
+    file = project.sql("book") / "features.sql"
+    file.write_text(file.read_text().replace("    -- total_pymnt,", "    total_pymnt,"))
+    with pytest.raises(FeatureQueryError, match="total_pymnt has no"):
+        load(project.sql("book"), Portfolio.load(project, "book").models)
+
+
+def test_special_values_keep_their_meaning_apart(project, drafted):
+    done = drafted(months=[3, 5, -7, -8, -9] * 8, score=[600, 650, 9999, 700, 640] * 8)
+    got = of_features(project, "SELECT DISTINCT months, months_kind, score FROM features ORDER BY score NULLS LAST")
+    assert got == [
+        (3, "number", 600),
+        (None, "code -9", 640),
+        (5, "number", 650),
+        (None, "code -8", 700),
+        (None, "code -7", None),
+    ]
+    query = load(project.sql("book"), Portfolio.load(project, "book").models)["features"]
+    assert "score_kind" not in query.words
+    assert query.families["months"] == query.families["months_kind"] == "Months"
+    assert query.guesses["months_kind"] == "say what -9, -8, -7 mean"
+    assert any("-9 (8 rows) and -8 (8 rows) and -7 (8 rows)" in mark for mark in marks(done))
+
+
+def test_one_kind_of_special_value_beside_empty_ones_is_kept_apart_too(project, drafted):
+    drafted(months=[3, 5, -9, None, 4] * 8)
+    got = of_features(project, "SELECT DISTINCT months, months_kind FROM features ORDER BY ALL")
+    assert got == [(3, "number"), (4, "number"), (5, "number"), (None, "code -9"), (None, "empty")]
+
+
+def test_special_values_of_children_are_counted_apart(project, drafted):
+    bureau = {"loan_id": [f"L{n // 2:04d}" for n in range(80)], "months": [3, -7, -8, 5, 7] * 16}
+    drafted({"bureau": bureau})
+    got = of_features(
+        project,
+        "SELECT bureau_months_mean, bureau_months_code_7, bureau_months_code_8 FROM features ORDER BY loan_id LIMIT 3",
+    )
+    assert got == [(3, 1, 0), (5, 0, 1), (5, 0, 0)]
 
 
 def test_a_book_without_a_key_numbers_its_rows(project, drafted):

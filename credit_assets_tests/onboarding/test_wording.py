@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlglot import exp
 
-from credit_assets.onboarding.wording import distinct, in_sql, parts, phrase, plain, words
+from credit_assets.onboarding.wording import distinct, in_sql, is_guess, parts, phrase, plain
 
 
 @pytest.mark.parametrize(
@@ -26,11 +26,34 @@ from credit_assets.onboarding.wording import distinct, in_sql, parts, phrase, pl
 )
 def test_a_columns_name_is_said_in_plain_words(name, said):
     assert phrase(name) == said
-    assert words(name) == f"{said} ({name})"
 
 
-def test_words_stand_on_one_line():
-    assert words("two\nlines") == "Two lines (two lines)"
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("AverageMInFile", "Average m in file"),
+        ("MSinceOldestTradeOpen", "M since oldest trade open"),
+        ("NumSatisfactoryTrades", "Num satisfactory trades"),
+        ("DebtRatio", "Debt ratio"),
+        ("DTIRatio", "Dti ratio"),
+        ("DTI", "Debt to income"),
+        ("numATMs", "Num atms"),
+    ],
+)
+def test_a_word_cut_out_of_mixed_case_is_no_abbreviation(name, said):
+    assert phrase(name) == said
+
+
+@pytest.mark.parametrize("name", ["credit_amount", "DebtRatio", "purpose", "late_payments_last_12_months", "Loan Type"])
+def test_a_name_of_known_words_reads_as_a_description(name):
+    assert not is_guess(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["AverageMInFile", "dti", "mths_since_last_delinq", "V12", "laufkont", "x", "BILL_AMT1", "???", "rate2"]
+)
+def test_abbreviations_other_languages_and_codes_are_guesses(name):
+    assert is_guess(name)
 
 
 @pytest.mark.parametrize(

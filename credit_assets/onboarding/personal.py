@@ -1,0 +1,132 @@
+"""Columns about the person rather than the loan: names, addresses, numbers of documents, and where somebody lives; by
+their names and by what their values look like. What the law protects is found in `guesses.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import duckdb
+
+from credit_assets.lake.tables import sql_text
+from credit_assets.onboarding import column_names
+from credit_assets.onboarding.files import TEXT, WHOLE, Column, Files
+from credit_assets.onboarding.wording import place_of
+
+SAMPLE = 20_000
+"""Rows that values are looked through on."""
+
+MANY = 12
+"""Different values above which a column can tell persons or their homes apart."""
+
+FEW_NAMES = 3
+"""Different values above which a column called a name holds names, not flags."""
+
+HARDLY_REPEATS = 0.9
+"""The share of different values from which a column tells rows apart."""
+
+HOME, REGION = "home", "region"
+
+SENTENCE = 5
+"""Words from which a text is written freely; below, it names something."""
+
+VALUES = {
+    "an e-mail address": r"\s*[^@\s]+@[^@\s]+[.][^@\s]+\s*",
+    "an account number": r"\s*[A-Z]{2}[0-9]{2}([ ]?[A-Z0-9]{3,4}){3,8}\s*",
+    "an IP address": r"\s*[0-9]{1,3}([.][0-9]{1,3}){3}\s*",
+    "a key of letters and digits": r"\s*[0-9a-fA-F]{8}-?([0-9a-fA-F]{4}-?){3,}[0-9a-fA-F]{8,}\s*",
+    "a telephone number": r"\s*[+]?[0-9(][0-9 ()./-]{6,18}[0-9]\s*",
+}
+
+
+@dataclass(frozen=True)
+class Personal:
+    """Columns of a table: `about` tells persons apart, each with what it seems to be; `home` is where somebody lives (a
+    postcode or nearer), `region` the same, widely; `free_texts` are written in sentences."""
+
+    about: dict[str, str]
+    home: tuple[str, ...]
+    region: tuple[str, ...]
+    free_texts: frozenset[str]
+
+
+def personal(con: duckdb.DuckDBPyConnection, files: Files, spared: Collection[str]) -> Personal:
+    """The columns of the files that are about the person, but for the `spared`."""
+    columns = [column for column in files.columns.values() if column.filled and column.name not in spared]
+    named = {column.name: what for column in columns if (what := _by_name(column))}
+    texts = [column for column in columns if column.kind == TEXT and not column.number and not column.date]
+    by_value, free_texts = _by_values(con, files, [column for column in texts if _tells_apart(column)])
+    numbers = {
+        column.name: "a number of one length that hardly repeats, as that of a document is, by its values"
+        for column in columns
+        if column.kind == WHOLE and _hardly_repeats(column) and not column.formats and _one_long_length(column)
+    }
+    seen = numbers | by_value | {name: what for name, what in named.items() if what not in (HOME, REGION)}
+    home = tuple(name for name, what in named.items() if what == HOME)
+    return Personal(
+        {column.name: seen[column.name] for column in columns if column.name in seen and column.name not in home},
+        home,
+        tuple(name for name, what in named.items() if what == REGION and name not in seen),
+        frozenset(free_texts - set(named)),
+    )
+
+
+def _by_name(column: Column) -> str | None:
+    if place_of(column.name, (column_names.HOME,)) is not None and not _measures(column) and _tells_apart(column):
+        return HOME
+    if place_of(column.name, (column_names.REGION,)) is not None and (column.number is None or _tells_apart(column)):
+        return REGION
+    found = (what for what, names in column_names.PERSONAL.items() if place_of(column.name, (names,)) is not None)
+    what = next(found, None)
+    enough = column.distinct > FEW_NAMES if what == "a name" else _tells_apart(column)
+    return f"{what}, by its name" if what and enough and not _measures(column) else None
+
+
+def _measures(column: Column) -> bool:
+    return place_of(column.name, (column_names.MEASURES,)) is not None
+
+
+def _tells_apart(column: Column) -> bool:
+    return column.distinct > MANY or 2 * column.distinct > column.filled
+
+
+def _hardly_repeats(column: Column) -> bool:
+    return column.distinct >= HARDLY_REPEATS * column.filled and column.distinct > MANY
+
+
+def _one_long_length(column: Column) -> bool:
+    """Whether all are whole numbers of as many digits, nine or more."""
+    if column.low is None or column.high is None:
+        return False
+    return column.low >= 10**8 and len(str(int(column.low))) == len(str(int(column.high)))
+
+
+def _by_values(con: duckdb.DuckDBPyConnection, files: Files, columns: list[Column]) -> tuple[dict[str, str], set[str]]:
+    """What the values of texts look like, and which are sentences."""
+    if not columns:
+        return {}, set()
+    asked = []
+    for column in columns:
+        asked += [
+            f"count(*) FILTER (regexp_full_match({column.sql}, {sql_text(pattern)}))" for pattern in VALUES.values()
+        ]
+        asked += [f"avg(len(regexp_split_to_array(trim({column.sql}), '\\s+')))", f"count({column.sql})"]
+    sampled = ", ".join(dict.fromkeys(column.sql for column in columns))
+    [values] = con.execute(
+        f"SELECT {', '.join(asked)} FROM (SELECT {sampled} FROM {files.view}) USING SAMPLE {SAMPLE} ROWS (reservoir, 1)"
+    ).fetchall()
+    found, free_texts = {}, set()
+    width = len(VALUES) + 2
+    for nth, column in enumerate(columns):
+        *counts, words, filled = values[nth * width : (nth + 1) * width]
+        looks = next(
+            (what for what, n in zip(VALUES, counts, strict=True) if filled and n >= HARDLY_REPEATS * filled), None
+        )
+        if looks:
+            found[column.name] = f"{looks}, by its values"
+        elif words and words >= SENTENCE:
+            free_texts.add(column.name)
+        elif words and words >= 1.5 and _hardly_repeats(column):
+            found[column.name] = "texts of a few words that hardly repeat, as names and addresses are, by its values"
+    return found, free_texts
