@@ -6,12 +6,12 @@ a restart neither forgets nor repeats.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from textwrap import shorten
 
 import dagster as dg
 from dagster._core.storage.asset_check_execution_record import (
@@ -37,8 +37,8 @@ RETRAINS = (
 ROLLS_BACK = (("performance", NOT_WORSE),)
 LOOK_BACK = 50
 """Failed evaluations looked at a check, newest first; those before them are of champions long gone."""
-WORDS = 120
-"""Characters of a check's words that a reason repeats; the check says the rest."""
+SENTENCES = 240
+"""Characters of a check's description that a reason repeats, in whole sentences; the check has the rest."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,20 @@ def failures(
     for at, evaluation in sorted(told, key=lambda each: each[0]):
         check, batch = evaluation.check_name, str(_said(evaluation, "batch"))
         serious = not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR
-        words = shorten(evaluation.description or "", WORDS, placeholder=" ...").rstrip(".")
+        words = first_sentences(evaluation.description or "", SENTENCES).rstrip(".")
         latest[check, batch] = Failure(check, batch, datetime.fromtimestamp(at, UTC), words) if serious else None
     return sorted((failure for failure in latest.values() if failure), key=lambda failure: failure.at)
+
+
+def first_sentences(text: str, most: int) -> str:
+    """As many whole sentences as `most` characters hold, and the first one whatever its length."""
+    first, *others = re.split(r"(?<=[.!?])\s+(?=[A-Z])", " ".join(text.split()))
+    kept = first
+    for sentence in others:
+        if len(kept) + 1 + len(sentence) > most:
+            break
+        kept = f"{kept} {sentence}"
+    return kept
 
 
 def _evaluations(instance: dg.DagsterInstance, check: dg.AssetCheckKey) -> list[AssetCheckExecutionRecord]:

@@ -33,7 +33,7 @@ from credit_assets.monitoring.drift import (
     unusable,
     volume,
 )
-from credit_assets.monitoring.drift_report import drawn_columns, sample, write_report
+from credit_assets.monitoring.drift_report import drawn_columns, sample, worth_drawing, write_report
 from credit_assets.monitoring.judgement import Judgement
 from credit_assets.monitoring.outcomes import outcomes_before
 from credit_assets.monitoring.performance import (
@@ -210,7 +210,7 @@ def assets(portfolio: Portfolio, project: Project, queries: Mapping[str, Feature
         both = pd.concat([drift, features_drift])
         told = summary(both, config, registry.importance(uri, version.run_id))
         metadata = _metadata(drift, told) | {"model_version": number}
-        if config.report_columns:
+        if worth_drawing(both, config):
             page = project.reports / name / f"drift-{context.partition_key}.html"
             _draw(page, told.words, both, scores, features, model, version, lake, context)
             metadata["report"] = dg.MetadataValue.path(str(page))

@@ -110,8 +110,8 @@ def features_as_learned(asset: dg.AssetKey, other: Sequence[str], mend: str, aga
         check_name=AS_LEARNED,
         passed=not other,
         severity=dg.AssetCheckSeverity.WARN,
-        description=f"Made by another {', '.join(other)} than version {version} learned from, so that what has moved "
-        f"may be the SQL and not the applicants. {mend}"
+        description=f"The features were made by another {', '.join(other)} than version {version} learned from, so "
+        f"that what has moved may be the SQL and not the applicants. {mend}"
         if other
         else f"The SQL is that which version {version} learned from.",
         metadata=against,

@@ -50,6 +50,16 @@ def drawn_columns(drift: pd.DataFrame, config: DriftConfig) -> list[str]:
     return score_first["feature"].head(config.report_columns).tolist()
 
 
+def worth_drawing(drift: pd.DataFrame, config: DriftConfig) -> bool:
+    """Whether the page of a drift table says anything: something moved, or the rows are enough to show that none did.
+
+    Drawing takes seconds, whatever the rows. Of a batch in which even a moderate shift would be lost in chance, such as
+    one of a few applicants, the plots would show nothing but that.
+    """
+    enough = float(drift["psi_noise"].median()) <= config.psi_moderate
+    return config.report_columns > 0 and (enough or bool((drift["verdict"] != "stable").any()))
+
+
 def write_report(
     reference_sample: pd.DataFrame,
     batch_sample: pd.DataFrame,

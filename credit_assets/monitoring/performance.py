@@ -165,7 +165,8 @@ def too_few(known: pd.DataFrame, config: PerformanceConfig) -> Judgement | None:
     if len(known) >= config.min_outcomes and min(defaults, len(known) - defaults) >= config.min_defaults:
         return None
     words = (
-        f"Not judged: {len(known):,} outcomes that can be judged by are known, {defaults:,} of them defaults; "
+        f"Not judged: {counted(len(known), 'outcome')} that can be judged by "
+        f"{'is' if len(known) == 1 else 'are'} known, {counted(defaults, 'of them a default', 'of them defaults')}; "
         f"{config.min_outcomes:,} with {config.min_defaults:,} are needed."
     )
     return Judgement(True, words, {"outcomes": len(known), "defaults": defaults})

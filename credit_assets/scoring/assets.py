@@ -319,7 +319,7 @@ def _complete(delivered: Mapping[str, np.ndarray], decided: pd.DataFrame) -> dg.
     return dg.AssetCheckResult(
         check_name="every_applicant_scored_once",
         passed=np.array_equal(np.sort(applicants), scored),
-        description=f"{len(applicants)} applicants delivered, {len(scored)} scored",
+        description=f"Of the applicants {len(applicants):,} were delivered and {len(scored):,} scored.",
         metadata={"delivered": len(applicants), "scored": len(scored)},
     )
 

@@ -14,7 +14,7 @@ import pytest
 from credit_assets.automation import retraining
 from credit_assets.automation.jobs import KEY_TAG, PORTFOLIO_TAG, TRAINING_TAG
 from credit_assets.automation.outstanding import Outstanding, new_outcomes
-from credit_assets.automation.retraining import RETRAINS, failures, rollback, training
+from credit_assets.automation.retraining import RETRAINS, failures, first_sentences, rollback, training
 from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
 from credit_assets.monitoring.checks import FEATURES_DRIFTED, NOT_WORSE, PERFORMANCE_HOLDS, SCORES_DRIFTED
@@ -342,3 +342,17 @@ def test_a_champion_that_does_worse_gives_way_once(with_outcomes, instance, tmp_
     assert (
         rollback(instance, book.portfolio, book.project) == "Version 1 has not done worse than the champion before it."
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "most", "kept"),
+    [
+        ("", 10, ""),
+        ("One fact. Another fact. A third.", 24, "One fact. Another fact."),
+        ("One fact. Another fact. A third.", 3, "One fact."),
+        ("Off by 1.5 pp (p = 0.002). Then more.", 30, "Off by 1.5 pp (p = 0.002)."),
+        ("One fact\n  over two lines. Two.", 100, "One fact over two lines. Two."),
+    ],
+)
+def test_a_reason_repeats_whole_sentences_of_a_check(text: str, most: int, kept: str) -> None:
+    assert first_sentences(text, most) == kept

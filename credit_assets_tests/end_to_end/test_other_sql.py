@@ -112,8 +112,8 @@ def test_scores_by_other_sql_than_the_champion_learned_from_are_told_by_a_check(
     told = mixed.check("features_as_learned")
     assert (told["passed"], told["severity"], told["batch"]) == (False, "WARN", NEWEST)
     assert told["words"] == (
-        "Made by another features.sql than version 1 learned from, so that what has moved may be the SQL and not the "
-        "applicants. "
+        "The features were made by another features.sql than version 1 learned from, so that what has moved may be the "
+        "SQL and not the applicants. "
         f"`credit-assets train --portfolio {BOOK}` makes a candidate that learns from what stands there now."
     )
 

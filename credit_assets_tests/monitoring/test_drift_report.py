@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from credit_assets.monitoring.drift import DriftConfig, Reference, measure, summary
-from credit_assets.monitoring.drift_report import drawn_columns, sample, write_report
+from credit_assets.monitoring.drift_report import drawn_columns, sample, worth_drawing, write_report
 
 CONFIG = DriftConfig()
 
@@ -129,3 +129,20 @@ def test_a_sample_is_the_same_whatever_the_order_of_rows() -> None:
     assert first["square"].tolist() == second["square"].tolist()
     assert len(set(first["square"])) == 50
     assert list(first.columns) == ["square"]
+
+
+def test_a_page_is_drawn_of_enough_rows_or_where_something_moved_and_not_of_a_few_applicants() -> None:
+    few = pd.DataFrame({"psi_noise": [30.0, 30.0, 0.02], "verdict": ["stable"] * 3})
+    assert not worth_drawing(few, CONFIG)
+    assert worth_drawing(few.assign(verdict=["stable", "shifted", "stable"]), CONFIG)
+    assert worth_drawing(few.assign(psi_noise=0.02), CONFIG)
+    assert not worth_drawing(few.assign(psi_noise=0.02), DriftConfig(report_columns=0))
+
+
+@pytest.mark.parametrize(("rows", "drawn"), [(1, False), (20, False), (4000, True)])
+def test_of_a_batch_of_one_applicant_no_page_is_drawn(rows: int, drawn: bool) -> None:
+    then = pd.DataFrame(np.random.default_rng(3).normal(size=(4000, 5)), columns=list("abcde"))
+    with duckdb.connect() as con:
+        reference = Reference.build(con.from_df(then), list("abcde"), CONFIG)
+        measured = measure(reference, con.from_df(then.head(rows)), CONFIG)
+    assert worth_drawing(measured, CONFIG) is drawn
