@@ -3,6 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PORTFOLIO ?= home_credit
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+export PIP_ROOT_USER_ACTION = ignore
 
 .PHONY: help install demo test dev lint format clean
 .DEFAULT_GOAL := help
@@ -16,11 +17,15 @@ help:
 
 # The lock is complete, hence --no-deps: it leaves out what only a GPU would load.
 .venv/.installed: requirements.lock pyproject.toml setup.cfg
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "Python 3.11 is needed; set PYTHON=")'
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --no-deps -r requirements.lock
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
-	touch $@
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "Python 3.11 is needed; set PYTHON=")'
+	@echo "Making a virtual environment in .venv"
+	@$(PYTHON) -m venv .venv
+	@echo "Installing $$(grep -c == requirements.lock) packages, 1.3 GB: some minutes, of which pip says nothing"
+	@$(BIN)/python -m pip install --quiet --no-deps -r requirements.lock
+	@echo "Installing credit-assets"
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+	@echo "Installed: $(BIN)/credit-assets --help"
 
 .env:
 	cp .env.example .env

@@ -34,6 +34,7 @@ from credit_assets.models.availability import require
 from credit_assets.onboarding.check import check as look_over
 from credit_assets.onboarding.files import BookError
 from credit_assets.onboarding.new import new as draft
+from credit_assets.plurals import count
 from credit_assets.portfolio import ConfigError, Portfolio
 from credit_assets.project import AlreadyRunning, Project, RegistryUnavailable
 from credit_assets.raw.delivery import BadDelivery, Delivery, Inbox
@@ -71,6 +72,7 @@ USERS_TO_MEND = (
 )
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+# One line a sentence, whatever the terminal's width, and square brackets as they are.
 console = Console(highlight=False)
 
 PortfolioName = Annotated[str, typer.Option("--portfolio", "-p", help="The portfolio: a file in configs/.")]
@@ -113,13 +115,17 @@ def _users_to_mend() -> Iterator[None]:
 
 
 def _stop(words: str) -> None:
-    console.print(words, style="red", markup=False, soft_wrap=True)
+    console.print(words, style="red")
     raise typer.Exit(1)
 
 
 def _stop_where_failed(outcomes: Sequence[RunOutcome]) -> None:
     if failed := [outcome for outcome in outcomes if not outcome.success]:
-        _stop("\n".join(f"{o.job} {o.batch or ''} failed: {'; '.join(o.errors) or 'see the run'}" for o in failed))
+        _stop("\n".join(f"{_name(o)} failed: {'; '.join(o.errors) or f'see run {o.run_id}'}" for o in failed))
+
+
+def _name(outcome: RunOutcome) -> str:
+    return f"{outcome.job} {outcome.batch}" if outcome.batch else outcome.job
 
 
 @app.command()
@@ -174,24 +180,24 @@ def new(
     with in_project() as project:
         drafted = draft(project, name, there, key, target)
         for path in drafted.files:
-            console.print(f"{path.relative_to(project.root)} is written", soft_wrap=True)
-        console.print(f"workspace.yaml lists {name}; {drafted.features} features")
+            console.print(f"{path.relative_to(project.root)} is written")
+        console.print(f"workspace.yaml lists {name}; {count(drafted.features, 'feature')}")
         for remark in drafted.book.remarks:
-            console.print(remark, style="bold yellow", markup=False, soft_wrap=True)
+            console.print(remark, style="bold yellow")
         for unused in drafted.book.unused:
             console.print(f"NOT used: {unused.names}, which nothing ties to an applicant", style="bold yellow")
         for table in drafted.book.idle:
             words = f"NOT used: {table.files.names}, whose rows belong to {table.parent} (it has a contract alone)"
-            console.print(words, style="bold yellow", markup=False, soft_wrap=True)
+            console.print(words, style="bold yellow")
         console.print("\nTo confirm: make each line right, then delete its mark.")
         for finding in drafted.to_confirm:
-            console.print(f"  {finding}", markup=False, soft_wrap=True)
+            console.print(f"  {finding}")
         if drafted.to_write:
             first, *others = drafted.to_write
             more = f" (and {len(others)} more)" if others else ""
             console.print(f"\nTo write: texts that a declined applicant may be given as a reason{more}.")
-            console.print(f"  {first}", markup=False, soft_wrap=True)
-        console.print(f"\nNext:\n  credit-assets check {name}", soft_wrap=True)
+            console.print(f"  {first}")
+        console.print(f"\nNext:\n  credit-assets check {name}")
         tables = [drafted.book.applications, *drafted.book.children]
         # Child tables hold no date of the decision to be cut by.
         alone = not drafted.book.children
@@ -199,7 +205,7 @@ def new(
         used = [part.path.name for table in tables for part in table.files.parts]
         sources = files if len(files) == 1 else [file for file in files if used == [file.name]]
         what = shlex.quote(str(sources[0])) if sources else "FOLDER_OF_THESE_FILES"
-        console.print(f"  credit-assets deliver {what} --portfolio {name} {how}", markup=False, soft_wrap=True)
+        console.print(f"  credit-assets deliver {what} --portfolio {name} {how}")
         console.print(f"  credit-assets run --portfolio {name}")
 
 
@@ -210,20 +216,20 @@ def check(name: Annotated[str, typer.Argument(help="The portfolio: a file in con
         checked = look_over(project, name)
         for finding in checked.findings:
             style = "red" if finding.error else "yellow"
-            console.print(str(finding), style=style, markup=False, soft_wrap=True)
+            console.print(str(finding), style=style)
         if checked.errors:
             _stop(f"{len(checked.errors)} to mend before {name} can run.")
         guesses = (
-            f"; {len(checked.guesses)} guesses are not confirmed: make each right, then delete its mark"
-            if checked.guesses
+            f"; {count(n, 'guess')} {'is' if n == 1 else 'are'} not confirmed: make each right, then delete its mark"
+            if (n := len(checked.guesses))
             else ""
         )
-        book = f"configs/{name}.yaml, sql/{name}: {checked.features} features"
+        book = f"configs/{name}.yaml, sql/{name}: {count(checked.features, 'feature')}"
         if checked.ready:
-            console.print(f"{book}, ready{guesses}", soft_wrap=True)
+            console.print(f"{book}, ready{guesses}")
         else:
             effect = "no scores are given until they are written" if checked.withheld else "a trial run can be made"
-            texts = f"{len(checked.drafts)} text{'s' if len(checked.drafts) > 1 else ''}"
+            texts = count(len(checked.drafts), "text")
             _stop(f"{book}, not ready: {texts} for declined applicants to write ({effect}){guesses}")
 
 
@@ -246,9 +252,9 @@ def deliver(
             done = Inbox(project.inbox).deliver(
                 source, portfolio, batch, lambda files: unknown.extend(check_files(files, book, source))
             )
-            console.print(f"{_delivered(done)}: {len(done.files)} files in {done.folder}", soft_wrap=True)
+            console.print(f"{_delivered(done)}: {count(len(done.files), 'file')} in {done.folder}")
             if unknown:
-                console.print(f"Not read, as of no table: {', '.join(unknown)}", style="yellow", soft_wrap=True)
+                console.print(f"Not read, as of no table: {', '.join(unknown)}", style="yellow")
         elif by is not None and batch is None:
             _deliver_vintages(project, book, source, by)
         else:
@@ -260,9 +266,9 @@ def _deliver_vintages(project: Project, book: Portfolio, source: Path, split_by:
     with cut_up(source, book, split_by, inbox) as parts:
         for part in parts.vintages:
             done = inbox.deliver(part.folder, book.name, part.batch)
-            console.print(f"{_delivered(done)}: {part.rows:,} rows", soft_wrap=True)
-    for pattern, count in parts.notes.items():
-        console.print(f"Passed over as no rows: {count:,} x {pattern}", markup=False, soft_wrap=True)
+            console.print(f"{_delivered(done)}: {count(part.rows, 'row')}")
+    for pattern, lines in parts.notes.items():
+        console.print(f"Passed over as no rows: {lines:,} x {pattern}")
 
 
 def _delivered(done: Delivery) -> str:
@@ -357,7 +363,7 @@ def backup(archive: Annotated[Path, typer.Argument(help="The file to write, outs
     archive = archive.absolute()
     with in_project() as project:
         done = save(project, archive)
-        console.print(f"{done.archive} holds {done.files:,} files, {done.size / 1e6:,.1f} MB", soft_wrap=True)
+        console.print(f"{done.archive} holds {count(done.files, 'file')}, {done.size / 1e6:,.1f} MB")
         _print_left_out(done.left_out)
 
 
@@ -371,15 +377,14 @@ def restore(
         done = put_back(archive, folder)
     console.print(
         f"{done.project.root} is the project as of {done.made_at}, saved by release {done.code_version}: "
-        f"{done.files:,} files. Next: make its .env (see .env.example), then start its services.",
-        soft_wrap=True,
+        f"{count(done.files, 'file')}. Next: make its .env (see .env.example), then start its services.",
     )
     _print_left_out(done.left_out)
 
 
 def _print_left_out(left_out: Sequence[str]) -> None:
     for words in left_out:
-        console.print(f"NOT in it: {words}", style="bold yellow", markup=False, soft_wrap=True)
+        console.print(f"NOT in it: {words}", style="bold yellow")
 
 
 @app.command()
@@ -398,7 +403,7 @@ def alerts(
         if test:
             came_of_it = try_each(portfolio, config, os.environ, time.time())
             for channel, words in came_of_it.items():
-                console.print(f"{channel}: {words}", markup=False, soft_wrap=True)
+                console.print(f"{channel}: {words}")
             if any(not words.startswith("sent") for words in came_of_it.values()):
                 raise typer.Exit(1)
             return
@@ -409,8 +414,6 @@ def alerts(
             console.print(
                 f"{alert.since:%Y-%m-%d %H:%M} {alert.severity:<7} {alert.title} ({alert.where}) {alert.link}\n"
                 f"    {became or ('told before' if entry.repeats else 'not sent')}",
-                markup=False,
-                soft_wrap=True,
             )
         if not entries:
             console.print("No alerts.")
@@ -429,7 +432,7 @@ def lineage(
         roots = raw_lineage(lineage_of(queries, schemas))
         origins, words = roots["features"], queries["features"].words
         if column in words:
-            console.print(f"{column}: {words[column]}", soft_wrap=True)
+            console.print(f"{column}: {words[column]}")
             for table, name in origins[column]:
                 console.print(f"  {table}.{name}")
             return
@@ -437,7 +440,7 @@ def lineage(
         if not made:
             _stop(f"{column} is neither a feature of {portfolio} nor a raw column (TABLE.COLUMN) behind one.")
         for feature in made:
-            console.print(f"{feature}: {words[feature]}", soft_wrap=True)
+            console.print(f"{feature}: {words[feature]}")
 
 
 @app.command()
@@ -466,14 +469,13 @@ def demo(
             stages[outcome.job] = stages.get(outcome.job, 0.0) + outcome.seconds
         _print_status(how_it_stands(project, portfolio))
         _print_stages(stages)
-        console.print("\nNext:\n  make dev\n      the same in the Dagster UI, on http://localhost:3000", soft_wrap=True)
+        console.print("\nNext:\n  make dev\n      the same in the Dagster UI, on http://localhost:3000")
         if synthetic:
             later = project.data / "sample" / "outcomes" / DEMO_SHIFTED
             command = os.path.relpath(sys.argv[0])
             console.print(
                 f"  {command} deliver {os.path.relpath(later)} --portfolio {portfolio} --batch {DEMO_SHIFTED}\n"
                 "      the outcomes of the newest batch, as they would arrive later; then `run` again",
-                soft_wrap=True,
             )
         _stop_where_failed(outcomes)
 
@@ -507,11 +509,11 @@ def _deliver_own(project: Project, book: Portfolio, source: Path | None) -> None
         _deliver_vintages(project, book, source, book.delivery.split_by)
     else:
         done = Inbox(project.inbox).deliver(source, book.name, DEMO_BATCH)
-        console.print(f"{_delivered(done)}: {', '.join(done.files)}", soft_wrap=True)
+        console.print(f"{_delivered(done)}: {', '.join(done.files)}")
 
 
 def _progress(line: str) -> None:
-    console.print(line, markup=False, soft_wrap=True)
+    console.print(line)
 
 
 LEFT = ("batch", "score drift", "feature drift")
@@ -548,7 +550,7 @@ def _print_status(told: dict[str, Any]) -> None:
             batch["score_drift"] or "",
             _with_standing(batch["feature_drift"], batch["standing"]),
         )
-    console.print(table)
+    console.print(table, soft_wrap=False)
     champion = told["champion"]
     if champion and "auc" not in champion["metrics"]:
         console.print(f"Champion: version {champion['version']}, not evaluated, cut-off {champion['cut_off']:.1%}")
@@ -563,34 +565,29 @@ def _print_status(told: dict[str, Any]) -> None:
             fairness = "no protected attribute is named in the configuration, so that fairness was not audited"
         console.print(
             f"Champion: version {champion['version']}, AUC {metrics['auc']:.3f} "
-            f"({metrics['auc_low']:.3f} to {metrics['auc_high']:.3f}) on {metrics['applicants']:,.0f} test rows, "
+            f"({metrics['auc_low']:.3f} to {metrics['auc_high']:.3f}) "
+            f"on {count(int(metrics['applicants']), 'test row')}, "
             f"KS {metrics['ks']:.3f}, ECE {metrics['ece']:.4f}, cut-off {champion['cut_off']:.1%}; " + fairness,
-            soft_wrap=True,
         )
     else:
         console.print("No champion yet.")
     if failed := [check for check in told["checks"] if not check["passed"]]:
-        console.print(f"{len(told['checks'])} checks, of which failed at their latest look:")
+        console.print(f"{count(len(told['checks']), 'check')}, of which failed at their latest look:")
         for check in failed:
             batch = f" {check['batch']}" if check["batch"] else ""
             console.print(
                 f"  {check['severity']:<5} {check['asset']}.{check['check']}{batch}: {check['words']}",
-                markup=False,
-                soft_wrap=True,
             )
     else:
-        console.print(f"{len(told['checks'])} checks, none failed at its latest look.")
+        console.print(f"{count(len(told['checks']), 'check')}, none failed at its latest look.")
     for due in told["outstanding"]:
         failure = f"; {due['failure']}" if due["failure"] else ""
         state = "Refused until it changes" if due["refused"] else "Due"
-        console.print(
-            f"{state}: {due['job']} {due['batch'] or ''} ({due['why']}){failure}", markup=False, soft_wrap=True
-        )
+        console.print(f"{state}: {due['job']} {due['batch'] or ''} ({due['why']}){failure}")
     if other := told["features_of_other_sql"]:
         console.print(
             f"SQL has changed since the features of {', '.join(sorted(other))} were made ({other[max(other)]}). "
             f"`credit-assets train --portfolio {told['portfolio']}` makes them again and trains.",
-            soft_wrap=True,
         )
 
 
@@ -599,7 +596,7 @@ def _print_stages(stages: dict[str, float]) -> None:
     for name in (*stages, "all"):
         table.add_column(name, justify="right")
     table.add_row(*(f"{seconds:.1f} s" for seconds in (*stages.values(), sum(stages.values()))))
-    console.print(table)
+    console.print(table, soft_wrap=False)
 
 
 def _count(number: int | None) -> str:

@@ -83,7 +83,8 @@ def execute(
 ) -> RunOutcome:
     """Run a job (of `tables` alone, where given) in this process and say what became of it.
 
-    `report` gets a line as each asset is made, and what assets log.
+    `report` gets a line as each asset is made, and what assets log. Why the run failed is in what is returned alone,
+    for the caller to print once.
     """
     run_id = make_new_run_id()
     started: dict[str, float] = {}
@@ -95,7 +96,8 @@ def execute(
     def listen(entry: dg.EventLogEntry) -> None:
         event = entry.dagster_event
         if event is None:
-            if int(entry.level) >= logging.INFO:
+            # Not what Dagster logs of steps that do not run after one that failed.
+            if int(entry.level) >= logging.INFO and entry.step_key in {None, *started}:
                 report(f"    {entry.user_message}")
         elif event.event_type == DagsterEventType.STEP_START and event.step_key:
             started[event.step_key] = time.monotonic()
@@ -107,13 +109,18 @@ def execute(
             evaluation = event.asset_check_evaluation_data
             if not evaluation.passed:
                 words = f"{evaluation.asset_key.path[-1]}.{evaluation.check_name}: {evaluation.description}"
-                report(f"  check failed ({evaluation.severity.value}) {words}")
                 blocking = checks.get(evaluation.asset_check_key).blocking
                 if blocking and evaluation.severity == dg.AssetCheckSeverity.ERROR:
                     stopped_by.setdefault(event.step_key, []).append(words)
+                else:
+                    report(f"  check failed ({evaluation.severity.value}) {words}")
         elif event.event_type == DagsterEventType.STEP_FAILURE:
-            errors.append(step_words(event, disclose=True) or "; ".join(stopped_by.get(event.step_key, [])))
-            report(f"  FAILED {event.step_key}: {errors[-1]}")
+            cause = step_words(event, disclose=True) or "; ".join(stopped_by.get(event.step_key, []))
+            if cause not in errors:
+                errors.append(cause)
+            report(f"  FAILED {str(event.step_key).split('__', 1)[-1]}")
+        elif event.event_type == DagsterEventType.RUN_FAILURE and not errors and event.job_failure_data.error:
+            errors.append(plain_cause(event.job_failure_data.error))
 
     instance.add_event_listener(run_id, listen)
     begin = time.monotonic()
@@ -133,7 +140,7 @@ def execute(
 def _line(event: dg.DagsterEvent, seconds: float) -> str:
     materialization = event.step_materialization_data.materialization
     rows = materialization.metadata.get("dagster/row_count")
-    counted = f"{rows.value:>12,} rows" if rows is not None else " " * 17
+    counted = f"{rows.value:>12,} {'row ' if rows.value == 1 else 'rows'}" if rows is not None else " " * 17
     return f"  {materialization.asset_key.path[-1]:<32}{counted}  {seconds:6.1f} s"
 
 
@@ -151,8 +158,16 @@ def step_words(event: dg.DagsterEvent, *, disclose: bool) -> str:
         return "no reason recorded"
     if data.error.cls_name == DagsterAssetCheckFailedError.__name__:
         return ""
-    cause = first_cause(data.error)
-    return cause.message.strip() if disclose else str(cause.cls_name)
+    return plain_cause(data.error) if disclose else str(first_cause(data.error).cls_name)
+
+
+def plain_cause(error: SerializableErrorInfo) -> str:
+    """The message of the first cause: of our own errors without their class, of others with its name alone."""
+    cause = first_cause(error)
+    path, separator, message = cause.message.strip().partition(": ")
+    if not separator or path.rsplit(".", 1)[-1] != cause.cls_name:
+        return cause.message.strip()
+    return message if path.startswith("credit_assets.") else f"{cause.cls_name}: {message}"
 
 
 def first_cause(error: SerializableErrorInfo) -> SerializableErrorInfo:

@@ -1,11 +1,13 @@
 """Runs from a command: what they report, and what becomes of those that were killed."""
 
 import dagster as dg
+import duckdb
 import pytest
 from filelock import FileLock
 
 from credit_assets.automation.runs import COMMAND_TAG, RunOutcome, execute, instance_for_commands
 from credit_assets.project import AlreadyRunning, Project
+from credit_assets.raw.delivery import BadDelivery
 from credit_assets_tests.small_project import inside, make_project
 
 BOOK = "book"
@@ -42,6 +44,20 @@ def broken() -> None:
         raise KeyError("the first cause")
     except KeyError as error:
         raise ValueError("what came of it") from error
+
+
+@dg.asset(key=[BOOK, "delivered"])
+def delivered() -> None:
+    raise BadDelivery("Batch 1 has no files.")
+
+
+@dg.asset(key=[BOOK, "after"], deps=[delivered])
+def after() -> None: ...
+
+
+@dg.asset(key=[BOOK, "of_a_library"])
+def of_a_library() -> None:
+    duckdb.sql("SELEKT 1")
 
 
 @dg.asset(key=[BOOK, "refused"])
@@ -86,7 +102,7 @@ def test_a_failure_is_told_in_the_words_it_was_raised_with(project):
     outcome, said = run(project, refused)
     assert not outcome.success
     assert outcome.errors == ("Table loans: row 7 is bad.",)
-    assert "  FAILED book__refused: Table loans: row 7 is bad." in said
+    assert said == ["  FAILED refused"], "why is for the caller to print, once"
 
 
 def test_an_error_is_told_by_its_first_cause(project):
@@ -94,9 +110,21 @@ def test_an_error_is_told_by_its_first_cause(project):
     assert outcome.errors == ("KeyError: 'the first cause'",)
 
 
+def test_our_own_error_is_told_without_its_class_and_what_follows_is_not(project):
+    outcome, said = run(project, delivered, after)
+    assert outcome.errors == ("Batch 1 has no files.",)
+    assert said == ["  FAILED delivered"]
+
+
+def test_a_class_of_a_library_is_named_without_its_path(project):
+    outcome, _ = run(project, of_a_library)
+    assert outcome.errors[0].startswith("ParserException: Parser Error: syntax error")
+
+
 def test_a_failed_blocking_check_is_told_with_what_it_found(project):
     outcome, said = run(project, judged)
     assert outcome.errors == ("judged.fair: AIR 0.5 is below 0.8",)
+    assert not any("AIR" in line for line in said)
     assert "  check failed (WARN) judged.pretty: hardly" in said
     assert "  check failed (ERROR) judged.stable: PSI 0.4 is above 0.25" in said
 

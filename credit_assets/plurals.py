@@ -1,0 +1,17 @@
+"""Numbers with the noun that they count, for messages: `1 row`, `2 rows`, `1,000 batches`."""
+
+from __future__ import annotations
+
+import re
+
+
+def count(number: float, noun: str) -> str:
+    """The number, in groups of three digits, and the noun in the singular or the plural."""
+    return f"{number:,} {noun if number == 1 else plural(noun)}"
+
+
+def plural(noun: str) -> str:
+    """The plural of a noun that has a regular one."""
+    if re.search(r"(s|x|z|ch|sh)$", noun):
+        return f"{noun}es"
+    return re.sub(r"(?<=[^aeiou])y$", "ie", noun) + "s"

@@ -1,0 +1,23 @@
+"""Singular and plural in messages."""
+
+from __future__ import annotations
+
+import pytest
+
+from credit_assets.plurals import count
+
+
+@pytest.mark.parametrize(
+    ("number", "noun", "said"),
+    [
+        (0, "row", "0 rows"),
+        (1, "row", "1 row"),
+        (1, "batch", "1 batch"),
+        (2, "batch", "2 batches"),
+        (1234, "delivery", "1,234 deliveries"),
+        (3, "day", "3 days"),
+        (2, "index", "2 indexes"),
+    ],
+)
+def test_a_number_and_its_noun_agree(number: int, noun: str, said: str) -> None:
+    assert count(number, noun) == said
