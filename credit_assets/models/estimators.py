@@ -54,7 +54,7 @@ LOSS_PARTS = 20
 ROUND_S = 5e-4
 """Seconds that a round takes beside its rows."""
 
-CELLS_A_SECOND = 5e8
+CELLS_A_SECOND = 2.5e8
 """Rows times features times levels of a tree that one processor core gets through in a second."""
 
 

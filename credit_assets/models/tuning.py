@@ -40,10 +40,16 @@ trials cost next to nothing, get many more of them."""
 OFF = ("reg_lambda", "reg_alpha", "gamma")
 """Penalties, searched on a logarithmic scale, whose lowest value stands for none at all."""
 
-NATURAL_ENDS = {("subsample", "high"), ("colsample_bytree", "high"), ("max_depth", "low"), ("learning_rate", "low")} | {
-    (name, "low") for name in OFF
+NATURAL_ENDS = {
+    ("subsample", "high"),
+    ("colsample_bytree", "high"),
+    ("max_depth", "low"),
+    ("max_depth", "high"),
+    ("learning_rate", "low"),
+    *((name, "low") for name in OFF),
 }
-"""Ends of ranges beyond which there is nothing, or nothing worth its time."""
+"""Ends of ranges beyond which there is nothing, or nothing worth its time (the largest depth leaves the limit to
+`max_leaves`)."""
 
 HOPELESS = 4
 """A trial is pruned where even so many times its gain of the last half of its rounds would leave it behind."""

@@ -213,10 +213,12 @@ def test_ends_of_ranges_are_named_but_for_natural_ones() -> None:
     space = Space.of(30, 500, 4000)
     inside = space.first[0]
     assert space.edges(inside) == []
-    assert space.edges(inside | {"max_depth": 12, "max_leaves": 31, "reg_lambda": 300.0}) == [
-        "max_depth 12",
+    assert space.edges(inside | {"max_depth": 12, "max_leaves": 256, "reg_lambda": 300.0}) == [
+        "max_leaves 256",
         "reg_lambda 300",
     ]
+    # Four levels have no more than 16 leaves.
+    assert space.edges(inside | {"max_depth": 4, "max_leaves": 256}) == []
     assert space.edges(inside | {"subsample": 1.0, "gamma": 0.005, "max_depth": 1}) == []
 
 

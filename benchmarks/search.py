@@ -1,0 +1,178 @@
+"""Champion, baseline and untuned libraries on the same features and rows: AUC with intervals, ECE, seconds.
+
+    python benchmarks/search.py --seeds 1 2 3
+    python benchmarks/search.py --problems "few rows" categorical --books german_credit home_credit
+
+Problems are generated (credit_assets_tests/models/problems.py). Books are real, from the folder that
+CREDIT_ASSETS_REAL_DATA names, and `synthetic_lender`. The untuned libraries are LightGBM with its defaults and XGBoost
+with a rate of 0.03 and 400 trees of depth 4. LOST marks a champion that is surely worse (DeLong, paired, 5%).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pandas as pd
+
+from credit_assets.evaluation.comparison import auc_interval, compare
+from credit_assets.evaluation.metrics import decile_of
+from credit_assets.features.guard import made_from
+from credit_assets.features.queries import lineage, load, raw_lineage
+from credit_assets.features.training_set import TEST, TRAIN, VALID, hash_share, rows_to_learn_from, training_frame
+from credit_assets.lake.contracts import column_types, identifier
+from credit_assets.lake.tables import BATCH, Lake
+from credit_assets.models.baseline import fit_logistic
+from credit_assets.models.config import TrainingConfig
+from credit_assets.models.design_matrix import DesignMatrix
+from credit_assets.models.estimators import Folds, fit_pd_model
+from credit_assets.models.tuning import tune
+from credit_assets.portfolio import Portfolio
+from credit_assets.project import Project
+from credit_assets.raw.delivery import match_files
+from credit_assets.raw.ingest import ingest
+from credit_assets.raw.sample import generate
+from credit_assets_tests.models.problems import KEY, PROBLEMS, untuned
+
+PROJECT = Project(Path(__file__).parents[1])
+REAL_DATA = Path(os.environ.get("CREDIT_ASSETS_REAL_DATA", "../shared/data"))
+BOOKS = ("german_credit", "home_credit", "lending_club", "uci_credit_card", "synthetic_lender")
+APPLICANTS = 20_000
+
+
+def compared(name: str, frame: pd.DataFrame, key: str, config: TrainingConfig) -> None:
+    """Fit everything on the training part and print a line for each model."""
+    features = [column for column in frame.columns if column not in (key, "batch", "target", "fold")]
+    design = DesignMatrix.of(frame, features, key, config.encodings)
+    test = frame[frame["fold"] == TEST].sort_values(["batch", key], kind="stable")
+    outcomes, pds, seconds = test["target"].to_numpy(), {}, {}
+    with tempfile.TemporaryDirectory() as folder:
+        begin = time.perf_counter()
+        folds = Folds(design, config)
+        found = tune(folds, config, Path(folder), "1", progress=lambda line: None)
+        model, _ = fit_pd_model(design, folds, found.params, found.rounds, config)
+        seconds["champion"], pds["champion"] = time.perf_counter() - begin, model.pd(test)
+    begin = time.perf_counter()
+    baseline = fit_logistic(design, config)
+    seconds["baseline"], pds["baseline"] = time.perf_counter() - begin, baseline.pd(test)
+    begin = time.perf_counter()
+    pds |= untuned(design)
+    rows, defaults = int(design.training.sum()), int(design.target[design.training].sum())
+    print(
+        f"\n{name}: {rows:,} rows with {defaults:,} defaults x {len(features)} features; {len(found.trials)} trials, "
+        f"{found.ended}; rounds {found.rounds}, on an edge: {', '.join(found.edges) or 'none'}"
+    )
+    for model_name, values in pds.items():
+        auc = auc_interval(outcomes, values)
+        line = f"  {model_name:10} AUC {auc.value:.4f} ({auc.low:.4f} to {auc.high:.4f})"
+        line += f"  ECE {calibration_error(outcomes, values):.4f}  log loss {log_loss(outcomes, values):.4f}"
+        if model_name in seconds:
+            line += f"  {seconds[model_name]:.1f} s"
+        if model_name != "champion":
+            difference = compare(outcomes, pds["champion"], values).auc_difference
+            line += f"  champion {difference.value:+.4f} ({difference.low:+.4f} to {difference.high:+.4f})"
+            line += "  LOST" if difference.high < 0 else ""
+        print(line, flush=True)
+
+
+def log_loss(outcomes: np.ndarray, pds: np.ndarray) -> float:
+    pds = np.clip(pds, 1e-12, 1 - 1e-12)
+    return float(-np.mean(np.where(outcomes == 1, np.log(pds), np.log1p(-pds))))
+
+
+def calibration_error(outcomes: np.ndarray, pds: np.ndarray) -> float:
+    """Mean distance of default rate and mean PD over deciles of the PD."""
+    deciles = pd.DataFrame({"outcome": outcomes, "pd": pds}).groupby(decile_of(pds)).agg(["mean", "size"])
+    distance = (deciles["outcome"]["mean"] - deciles["pd"]["mean"]).abs()
+    return float((distance * deciles["pd"]["size"]).sum() / len(pds))
+
+
+def german_credit() -> pd.DataFrame:
+    """The raw columns but for those about the person; a quarter of the applicants are the test."""
+    rows = pd.read_csv(REAL_DATA / "german_credit" / "german_credit.csv.gz")
+    rows = rows.drop(columns=["status_and_sex", "age", "is_foreign_worker"])
+    keys = np.arange(len(rows))
+    fold = np.where(
+        hash_share(keys, "20:test") < 0.25, TEST, np.where(hash_share(keys, "20:valid") < 0.2, VALID, TRAIN)
+    )
+    return rows.assign(**{KEY: keys, "batch": "1994", "fold": fold, "target": (rows["target"] == "bad").astype("int8")})
+
+
+def training_set(portfolio: Portfolio, deliveries: Sequence[Path], scratch: Path) -> pd.DataFrame:
+    """What the platform would learn from and test on: the deliveries' features by the portfolio's SQL, with folds."""
+    lake, queries = Lake(scratch / "lake"), load(PROJECT.sql(portfolio.name), portfolio.models)
+    names = {name: table.files for name, table in portfolio.tables.items()}
+    with duckdb.connect() as con:
+        for delivery in deliveries:
+            files = match_files([*delivery.iterdir()], names, {portfolio.outcomes_table} & names.keys()).tables
+            for name in portfolio.models.keys() & {table for table, found in files.items() if found}:
+                done = ingest(
+                    con,
+                    lake,
+                    files[name],
+                    name,
+                    portfolio.models[name],
+                    delivery.name,
+                    parents={},
+                    max_bad_share=portfolio.delivery.max_bad_share,
+                    quarantine_folder=scratch / "quarantine",
+                    scratch=scratch / "scratch",
+                    notes=portfolio.tables[name].notes,
+                    numbered=portfolio.tables[name].numbered,
+                )
+                lake.commit(done.staged, {})
+            for query in queries.values():
+                for name in query.inputs:
+                    read = lake.query(name, [delivery.name])
+                    con.execute(f"create or replace view {name} as select * exclude ({BATCH}) from ({read})")
+                lake.replace(con, query.sql, query.name, delivery.name, {})
+        key, batch = identifier(portfolio.entity_key), BATCH
+        if column := portfolio.delivery.split_by:
+            date = f"cast({identifier(column)} as date)"
+            batch = f"strftime({date}, '%Y') || '-Q' || quarter({date}) as batch"
+        con.execute(f"create table dated as select * exclude ({BATCH}), {batch} from ({lake.query('applications')})")
+        con.execute(
+            f"create table made as select features.* exclude ({BATCH}), dated.batch "
+            f"from ({lake.query('features')}) as features join dated using ({key})"
+        )
+        con.execute("create table outcomes as from dated limit 0")
+        rows = rows_to_learn_from(portfolio, features="made", applications="dated", outcomes="outcomes")
+        frame = training_frame(con.sql(rows))
+    roots = raw_lineage(lineage(queries, {name: column_types(model) for name, model in portfolio.models.items()}))
+    made = {feature: roots["features"][feature] for feature in queries["features"].words}
+    return frame.drop(columns=list(made_from(made, portfolio.left_out)))
+
+
+def book(name: str, scratch: Path) -> None:
+    if name == "german_credit":
+        compared(name, german_credit(), KEY, TrainingConfig())
+        return
+    portfolio = Portfolio.load(PROJECT, "home_credit" if name == "synthetic_lender" else name)
+    synthetic = name == "synthetic_lender"
+    deliveries = generate(scratch / "sample", APPLICANTS, 4)[:3] if synthetic else [REAL_DATA / name]
+    frame = training_set(portfolio, deliveries, scratch)
+    compared(name, frame, portfolio.entity_key, portfolio.training)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--problems", nargs="*", choices=[*PROBLEMS], default=[*PROBLEMS])
+    parser.add_argument("--books", nargs="*", choices=BOOKS, default=[], help="read from CREDIT_ASSETS_REAL_DATA")
+    parser.add_argument("--seeds", nargs="*", type=int, default=[1])
+    asked = parser.parse_args()
+    for name in asked.problems:
+        for seed in asked.seeds:
+            compared(f"{name}, seed {seed}", PROBLEMS[name].training_set(seed), KEY, TrainingConfig())
+    for name in asked.books:
+        with tempfile.TemporaryDirectory() as folder:
+            book(name, Path(folder))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""The search beside untuned libraries on the same features and rows: never surely worse.
+
+Small problems and a dozen trials; `benchmarks/search.py` compares at full size and at the default budget.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from credit_assets.evaluation.comparison import compare
+from credit_assets.models.config import TrainingConfig
+from credit_assets.models.design_matrix import DesignMatrix
+from credit_assets.models.estimators import Folds, fit_pd_model
+from credit_assets.models.tuning import tune
+from credit_assets_tests.models.problems import KEY, PROBLEMS, untuned
+
+CONFIG = TrainingConfig(trials=10, threads=1, cv_folds=3)
+
+
+@pytest.mark.parametrize(
+    ("name", "rows"),
+    [("few rows", 800), ("categorical", 2000), ("deep interactions", 2500), ("gaps", 1500), ("imbalanced", 8000)],
+)
+def test_it_is_not_surely_worse_than_an_untuned_library(name: str, rows: int, tmp_path: Path) -> None:
+    frame = PROBLEMS[name].training_set(seed=11, rows=rows, test_rows=5000)
+    features = [column for column in frame.columns if column not in (KEY, "batch", "target", "fold")]
+    design = DesignMatrix.of(frame, features, KEY)
+    folds = Folds(design, CONFIG)
+    found = tune(folds, CONFIG, tmp_path, "1", progress=lambda line: None)
+    model, _ = fit_pd_model(design, folds, found.params, found.rounds, CONFIG)
+    outcomes = design.target[~design.training]
+    pds = model.pd(frame[frame["fold"] == "test"])
+    for library, others in untuned(design).items():
+        assert compare(outcomes, pds, others).auc_difference.high >= 0, library
