@@ -39,6 +39,10 @@ from credit_assets.schemas.table import Table as Contract
 OF_THE_CLASS = {"pa", "pd", "int", "float", "str", "Relation"}
 """What the body of a contract's class refers to."""
 
+NAMES = "names that only tell rows apart"
+CALENDAR = "when the application came"
+"""Why a column is left out, by guess."""
+
 ENOUGH_DEFAULTS = 25
 """In the test part: a few more than the gate's 20, as the split is drawn."""
 
@@ -255,7 +259,12 @@ def features(book: Book) -> dict[str, str]:
     key = in_sql(book.key)
     first = "features" if not own else "application_features"
     said = f"What is known of an applicant at the application, from {book.applications.files.names}."
-    source = [*_unread(book.applications, book.withheld), *_about_person(book, book.applications.name)]
+    doubts = [
+        f"-- {MARK}: left out, {why}: {', '.join(map(_one_line, left[why]))}"
+        for why in (NAMES, CALENDAR)
+        if why in left
+    ]
+    source = [*doubts, *_unread(book.applications, book.withheld), *_about_person(book, book.applications.name)]
     files = {first: _select(said, left, key, applications, [*source, "from applications"], put_back=put_back)}
     for child, made in own:
         files[f"{child.name}_features"] = _child_select(book, child, made)
@@ -396,12 +405,12 @@ def _unread(table: Table, hidden: Collection[str]) -> list[str]:
 def _useless(column: Column) -> str | None:
     if column.kind == EMPTY or (column.distinct <= 1 and column.filled == column.rows):
         return "empty or always the same"
-    return "names that only tell rows apart" if _is_name(column) else None
+    return NAMES if _is_name(column) else None
 
 
 def _calendar(column: Column) -> str | None:
     """A model that learned from the year would know nothing of the next."""
-    return "when the application came" if place_of(column.name, (column_names.CALENDAR,)) == 0 else None
+    return CALENDAR if place_of(column.name, (column_names.CALENDAR,)) == 0 else None
 
 
 def _lower(column: str) -> str:
@@ -579,6 +588,9 @@ def configuration(book: Book, name: str) -> str:
         ("post_decision", "Known only after the decision: a feature made of one is refused", book.late),
         ("left_out", "Kept out of the models; delete a line to let them learn from it", book.price),
     ):
+        if section == "post_decision" and not columns:
+            asked = "which columns are known only after the decision? none was recognised as such, by name or figures"
+            lines += [f"# {meaning}.", f"{section}: {{}} {_mark(asked)}", ""]
         if columns:
             lines += [f"# {meaning}.", f"{section}:"]
             reason = (
@@ -591,9 +603,7 @@ def configuration(book: Book, name: str) -> str:
         f"policy: {{target_approval_rate: {approved}}} {_mark('as many as repaid here; or max_pd, the highest PD')}",
         *_sized(book),
     ]
-    if blocking := [
-        name for name in book.protected if any(name in (of, f"{of}_{name[len(of) + 1 :]}") for of in ALWAYS_JUDGED)
-    ]:
+    if blocking := [name for name in book.protected if name.startswith(tuple(ALWAYS_JUDGED))]:
         smaller = "min_group_size: 30, " if known < SMALL_BOOK else ""
         lines.append(f"fairness: {{{smaller}blocking: {_yaml(blocking)}}} # failing one of these stops a promotion")
     return "\n".join([*lines, ""])

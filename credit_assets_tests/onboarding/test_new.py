@@ -374,6 +374,21 @@ def test_columns_about_the_person_in_a_child_are_no_features(project, drafted):
     assert set(made) == {"customers_rows", "customers_sum_mean", "customers_sum_max", "customers_state_kinds"}
 
 
+def test_where_nothing_was_recognised_as_protected_or_late_the_draft_asks(project, drafted):
+    asked = [mark for mark in marks(drafted()) if "?" in mark]
+    assert len(asked) == 2
+    assert "protected: {} is a guess (which columns are sex" in asked[0]
+    assert "post_decision: {} is a guess (which columns are known only after the decision?" in asked[1]
+
+
+def test_columns_left_out_as_names_of_rows_are_to_confirm(project, drafted):
+    done = drafted(customer_no=range(40), issue_year=[2018, 2019, 2020, 2021, 2022] * 8)
+    assert [mark.split(": a guess: ")[1] for mark in marks(done) if ": a guess: " in mark] == [
+        "left out, names that only tell rows apart: customer_no",
+        "left out, when the application came: issue_year",
+    ]
+
+
 def test_what_is_measured_about_telephones_and_addresses_stays(project, drafted):
     names = ("days_since_phone_change", "years_at_address", "FLAG_EMAIL", "num_phones", "name_type")
     drafted(**{name: range(40) if "s_" in name else [0, 1, 1, 0, 0] * 8 for name in names})
