@@ -109,12 +109,12 @@ class ChampionEvent:
 
 @dataclass(frozen=True)
 class Approval:
-    """That a person approves of the promotion of a version by hand, since when (UTC) and why."""
+    """That a person approves of the promotion of a version by hand, why, and after how many moves of the champion."""
 
     version: int
     by: str
     why: str
-    at: datetime
+    moves: int
 
 
 @dataclass(frozen=True)
@@ -431,7 +431,7 @@ def _approvals(
     events: Sequence[ChampionEvent],
     current: int | None,
 ) -> list[Approval]:
-    """The approvals that count, one a person, with the one that is given now; in the order in which they came."""
+    """The approvals that count, one a person, by name, the one that is given now last."""
     by = " ".join(by.split())
     if not by or not why:
         raise PromotionRefused("A promotion by hand needs the name of who approves (by) and the reason (why).")
@@ -439,11 +439,10 @@ def _approvals(
         raise PromotionRefused(f"Version {wanted} of {name} is the champion already.")
     model = _model(tracking_uri, name)
     tags = model.tags if model else {}
-    found = [_approval_from_json(text) for tag, text in tags.items() if tag.startswith(APPROVAL)]
-    since = events[-1].at if events else None
-    found = [approval for approval in found if approval.version == wanted and (since is None or approval.at > since)]
-    found = [approval for approval in found if approval.by.casefold() != by.casefold()]
-    return [*sorted(found, key=lambda approval: approval.at), Approval(wanted, by, why, datetime.now(UTC))]
+    found = [Approval(**json.loads(text)) for tag, text in tags.items() if tag.startswith(APPROVAL)]
+    found = [each for each in found if (each.version, each.moves) == (wanted, len(events))]
+    found = [each for each in found if each.by.casefold() != by.casefold()]
+    return [*sorted(found, key=lambda each: each.by), Approval(wanted, by, why, len(events))]
 
 
 def _approval_tag(approval: Approval) -> str:
@@ -452,13 +451,7 @@ def _approval_tag(approval: Approval) -> str:
 
 
 def _approval_as_json(approval: Approval) -> str:
-    kept = asdict(approval) | {"at": approval.at.isoformat(), "why": approval.why[:WHY_LENGTH]}
-    return json.dumps(kept, ensure_ascii=False)
-
-
-def _approval_from_json(text: str) -> Approval:
-    told = json.loads(text)
-    return Approval(**told | {"at": datetime.fromisoformat(told["at"])})
+    return json.dumps(asdict(approval) | {"why": approval.why[:WHY_LENGTH]}, ensure_ascii=False)
 
 
 def roll_back(
@@ -488,15 +481,25 @@ def roll_back(
                     f"Version {current} of {name} has no predecessor that was not rolled back from itself. "
                     "Name a version, or train a new candidate."
                 )
-            if not has_reference(tracking_uri, name, wanted):
+            referenced = has_reference(tracking_uri, name, wanted)
+            if not referenced or _was_refused(tracking_uri, name, wanted, events):
+                lacks = (
+                    "" if referenced else f": its run has no {DRIFT_REFERENCE}, and no batch could be held against it"
+                )
                 raise PromotionRefused(
-                    f"Version {wanted} of {name} never passed the gate: its run has no {DRIFT_REFERENCE}, "
-                    "and no batch could be held against it. To make it the champion all the same: "
+                    f"Version {wanted} of {name} never passed the gate{lacks}. To make it the champion all the same: "
                     f'`credit-assets promote --portfolio {name} --version {wanted} --why "..."`.'
                 )
             _move(tracking_uri, name, events, current, wanted, by, why, dagster_runs[0] if dagster_runs else None)
             current = wanted
     return _version(tracking_uri, name, current)
+
+
+def _was_refused(tracking_uri: str, name: str, number: int, events: Sequence[ChampionEvent]) -> bool:
+    """Whether the gate refused the version and nobody has promoted it: its reference may be there before the last
+    approval of a promotion by hand."""
+    said = _version(tracking_uri, name, number).tags.get(GATE, "")
+    return "refused by the gate" in said and all(event.version != number for event in events)
 
 
 def history(tracking_uri: str, name: str) -> list[ChampionEvent]:

@@ -339,6 +339,17 @@ def test_what_a_promotion_by_hand_lacks_is_named(book: Registry, number: int, by
     assert not [tag for tag in book.tags() if tag.startswith(registry.APPROVAL)]
 
 
+def test_a_rollback_is_no_way_around_the_approvals(book: Registry) -> None:
+    book.promote(1)
+    registry.log_judgement(book.uri, book.name, 3, "It was refused by the gate. AUC 0.6 is below 0.65.")
+    override(book, 3, "Ann", approvals=2)
+    with pytest.raises(PromotionRefused, match=r"Version 3 .* never passed the gate\. .*credit-assets promote"):
+        book.roll_back(to_version=3, by="hand")
+    override(book, 3, "Bob", approvals=2)
+    book.promote(2)
+    assert book.roll_back(to_version=3, by="hand") == 3
+
+
 def test_a_run_that_is_launched_again_overrides_once(book: Registry) -> None:
     book.promote(1)
     override(book, 2, "Ann", dagster_runs=["first"])
