@@ -282,6 +282,36 @@ def _delivered(done: Delivery) -> str:
 
 
 @app.command()
+def withdraw(
+    portfolio: PortfolioName,
+    batch: Annotated[str, typer.Option(help="The batch that was a mistake.")],
+    outcomes: Annotated[
+        bool, typer.Option("--outcomes", help="Take back only the file of outcomes that came last for the batch.")
+    ] = False,
+    why: Annotated[str, typer.Option(help="The reason, for the timeline.")] = "no reason given",
+    force: Annotated[bool, typer.Option("--force", help="Even if the champion learned from the batch.")] = False,
+) -> None:
+    """Take a delivery back that was a mistake: from the inbox, and its rows from every table."""
+    with in_project() as project:
+        if outcomes:
+            Portfolio.load(project, portfolio)
+            name, kept = Inbox(project.inbox).withdraw_outcomes(portfolio, batch)
+            console.print(f"{portfolio} {batch}: {name} is withdrawn; it is kept as {kept}", soft_wrap=True)
+            console.print(f"\nNext:\n  credit-assets run --portfolio {portfolio}", soft_wrap=True)
+            return
+        from credit_assets.automation.withdrawal import withdraw as take_back
+
+        champion = take_back(project, portfolio, batch, why=why, force=force, report=_progress)
+        console.print(f"{portfolio} {batch} is withdrawn.")
+        if champion is not None:
+            console.print(
+                f"Version {champion}, the champion, learned from it. Next:\n"
+                f"  credit-assets train --portfolio {portfolio}",
+                soft_wrap=True,
+            )
+
+
+@app.command()
 def run(portfolio: PortfolioName) -> None:
     """Make everything that is due: batches not ingested, a model where there is none, scores."""
     with in_project() as project:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 
 import duckdb
 
@@ -94,5 +95,7 @@ def learned_from(
     """What `made_by` tells of the features in a version of the training set, all of which the same SQL made."""
     [made] = [commit for commit in lake.history(training_set) if commit.version == version]
     [batch] = con.sql(f"SELECT min(batch) FROM ({lake.query(training_set, version=version)})").fetchall()[0]
-    read = read_at(lake.writings, features, batch, json.loads(made.metadata["inputs"])[features])
-    return made_by(lake.writings, features, read) if read else {}
+    # A batch that a model learned from may have been withdrawn since.
+    writings = partial(lake.writings, withdrawn=True)
+    read = read_at(writings, features, batch, json.loads(made.metadata["inputs"])[features])
+    return made_by(writings, features, read) if read else {}

@@ -61,6 +61,8 @@ class Staged:
         return f"SELECT * FROM read_parquet({sql_files(self.files)}, hive_partitioning = false)"
 
 
+WITHDRAWN = "withdrawn"
+"""In a commit's metadata, where it withdraws its batch: why."""
 CODE_VERSION, SOURCE, MODEL_VERSION = "asset_code_version", "source_sha256", "model_version"
 """In a commit's metadata, where the asset has it: which version of its code made the rows, which files (JSON of name to
 SHA-256) they were read from, and which version of the model judged them."""
@@ -162,6 +164,13 @@ class Lake:
         for file in staged.files:
             Path(file).unlink(missing_ok=True)
 
+    def withdraw(self, table: str, batch: str, why: str) -> int:
+        """Remove the batch from the table, as if it had never been written; the new version. Earlier versions hold it
+        still, and can be read until upkeep removes them."""
+        schema = pa.schema(self._open(table, None).schema())
+        bare = schema.remove(schema.get_field_index(BATCH))
+        return self.commit(Staged(table, batch, (), 0, bare), {"inputs": "{}", WITHDRAWN: why})
+
     def replace(
         self,
         con: duckdb.DuckDBPyConnection,
@@ -243,9 +252,10 @@ class Lake:
         """Each batch of the table with the commit that wrote its current rows; empty if no table."""
         return {batch: commits[0] for batch, commits in self.writings(table).items()}
 
-    def writings(self, table: str) -> dict[str, list[Commit]]:
-        """Each batch of the table with all commits that wrote it, newest first; empty if no table."""
-        return _by_batch(_commits(self.path(table)))
+    def writings(self, table: str, *, withdrawn: bool = False) -> dict[str, list[Commit]]:
+        """Each batch of the table with all commits that wrote it, newest first; empty if no table. What was withdrawn
+        since is left out, unless `withdrawn`."""
+        return _by_batch(_commits(self.path(table)), withdrawn)
 
     def readable(self, table: str, batch: str, version: int) -> bool:
         """Whether the files of a batch in this version are still there: upkeep removes what nothing refers to."""
@@ -274,11 +284,18 @@ def _missing(table: str) -> TableMissing:
     return TableMissing(f"Table {table} has never been written; materialize it first.")
 
 
-def _by_batch(commits: Iterable[Commit]) -> dict[str, list[Commit]]:
+def _by_batch(commits: Iterable[Commit], withdrawn: bool = False) -> dict[str, list[Commit]]:
+    """The commits, newest first, by batch: of a batch those since it was withdrawn, or (`withdrawn`) all of them."""
     of_batch: dict[str, list[Commit]] = {}
+    ended: set[str] = set()
     for commit in commits:
-        if batch := commit.metadata.get(BATCH):
+        batch = commit.metadata.get(BATCH)
+        if not batch or batch in ended:
+            continue
+        if WITHDRAWN not in commit.metadata:
             of_batch.setdefault(batch, []).append(commit)
+        elif not withdrawn:
+            ended.add(batch)
     return of_batch
 
 

@@ -20,7 +20,17 @@ import pandas as pd
 
 from credit_assets.lake.connections import connect
 from credit_assets.lake.io_managers import is_text
-from credit_assets.lake.tables import BATCH, MODEL_VERSION, SOURCE, Commit, Lake, TableMissing, sql_files, sql_text
+from credit_assets.lake.tables import (
+    BATCH,
+    MODEL_VERSION,
+    SOURCE,
+    WITHDRAWN,
+    Commit,
+    Lake,
+    TableMissing,
+    sql_files,
+    sql_text,
+)
 from credit_assets.models import registry
 from credit_assets.models.policy import APPROVE
 from credit_assets.models.registry import ChampionEvent
@@ -96,13 +106,20 @@ def timeline(portfolio: Portfolio, lake: Lake, tracking_uri: str) -> pd.DataFram
 
 def _deliveries(portfolio: Portfolio, lake: Lake) -> Iterator[Fact]:
     """A batch's first application table is its delivery; a raw table from other files than before, a correction;
-    and outcomes from other files, outcomes."""
+    outcomes from other files, outcomes; and its application table taken back, its withdrawal."""
     corrected: dict[tuple[str, str], list[str]] = {}
     first: dict[tuple[str, str], Fact] = {}
     for table in portfolio.models:
         sources: dict[str, Mapping[str, str]] = {}
-        for commit in _commits(lake, portfolio.table(table)):
+        for commit in _history(lake, portfolio.table(table)):
+            if not commit.metadata.get(BATCH):
+                continue
             fact = _begun(commit)
+            if (why := commit.metadata.get(WITHDRAWN)) is not None:
+                sources.pop(fact.batch or "", None)
+                if table == portfolio.application_table:
+                    yield replace(fact, kind="withdrawal", words=f"withdrawn: {why}")
+                continue
             batch, rows = commit.metadata[BATCH], int(commit.metadata["rows"])
             before, files = sources.get(batch), json.loads(commit.metadata.get(SOURCE, "{}"))
             sources[batch] = files
@@ -251,20 +268,15 @@ def _history(lake: Lake, table: str) -> list[Commit]:
         return []
 
 
-def _commits(lake: Lake, table: str) -> list[Commit]:
-    """Of these, the ones that wrote a batch."""
-    return [commit for commit in _history(lake, table) if commit.metadata.get(BATCH)]
-
-
 def _written(lake: Lake, table: str) -> tuple[list[Commit], str]:
     """The commits that wrote a batch, oldest first, and the SELECT over the rows that each of them wrote, with its
     version as `written`. What is current is read from the table; what was replaced from the commit's own files,
     where they are still kept."""
     history = _history(lake, table)
-    commits = [commit for commit in history if commit.metadata.get(BATCH)]
+    commits = [commit for commit in history if commit.metadata.get(BATCH) and WITHDRAWN not in commit.metadata]
     if not commits:
         return [], ""
-    current = {commit.metadata[BATCH]: commit.version for commit in commits}
+    current = {batch: commit.version for batch, commit in lake.batches(table).items()}
     rows = (
         f"SELECT *, map_extract_value({_sql_map(current)}, {BATCH}) AS written "
         f"FROM ({lake.query(table, version=history[-1].version)})"

@@ -123,7 +123,7 @@ class Inbox:
     """The folder `root/<portfolio>/<batch>/` of delivered files. Hidden folders beside the batches hold:
 
     `.incoming` copies in progress, `.ready` complete copies about to be swapped in, `.superseded/<batch>/<n>`
-    the deliveries that corrections replaced (1 is the oldest), `.quarantine/<batch>` offending rows,
+    the deliveries that were replaced or withdrawn (1 is the oldest), `.quarantine/<batch>` offending rows,
     `.fingerprints/<batch>.json` the SHA-256 of the files as last seen, `.cutting` a big file's parts that are yet to
     be delivered.
 
@@ -231,6 +231,39 @@ class Inbox:
             accept(files)
             return self._deliver(files, home, portfolio, batch)
 
+    def withdraw(self, portfolio: str, batch: str) -> Path | None:
+        """Take the batch out of the inbox, in one rename; where its files are then. None where it is not there."""
+        checked_name("batch", batch)
+        home = self._portfolio(portfolio)
+        if not home.is_dir():
+            return None
+        with _locked(home / ".delivering"), self.settled(portfolio):
+            superseded = self._set_aside(portfolio, batch)
+            self._memory(portfolio, batch).unlink(missing_ok=True)
+        shutil.rmtree(self.quarantine(portfolio, batch), ignore_errors=True)
+        return superseded
+
+    def withdraw_outcomes(self, portfolio: str, batch: str) -> tuple[str, Path]:
+        """Take the outcomes that came last for the batch back; their file's name, and where it is then.
+
+        BadDelivery where the batch has none in a file of their own."""
+        home = self._portfolio(portfolio)
+        with _locked(home / ".delivering"):
+            files = self.files(portfolio, batch)
+            outcomes = sorted(filter(is_outcomes, files), key=outcomes_order)
+            if not outcomes:
+                raise BadDelivery(f"Batch {batch} of {portfolio} has no outcomes in a file of their own.")
+            shutil.rmtree(home / ".incoming", ignore_errors=True)
+            incoming = home / ".incoming" / batch
+            incoming.mkdir(parents=True)
+            for file in files:
+                if file != outcomes[-1]:
+                    os.link(file, incoming / file.name)
+            _sync_folder(incoming)
+            superseded = self._put_in_place(portfolio, batch, incoming)
+        assert superseded is not None
+        return outcomes[-1].name, superseded / outcomes[-1].name
+
     @contextlib.contextmanager
     def cutting(self, portfolio: str) -> Iterator[Path]:
         """The empty folder to cut files into batches in, for one process at a time; gone afterwards."""
@@ -264,11 +297,7 @@ class Inbox:
                 os.link(file, incoming / file.name)
                 seen[file.name] = {"status": file_status(file), "sha256": before[file.name]}
             _sync_folder(incoming)
-            with self.settled(portfolio):
-                (home / ".ready").mkdir(exist_ok=True)
-                incoming.rename(home / ".ready" / batch)
-                _sync_folder(home / ".ready")
-                superseded = self._swap_in(portfolio, batch)
+            superseded = self._put_in_place(portfolio, batch, incoming)
             self._remember(portfolio, batch, seen)
         files = {name: entry["sha256"] for name, entry in sorted(seen.items())}
         change: Literal["added", "replaced", "new"] = "added" if adds else "replaced" if superseded else "new"
@@ -277,20 +306,35 @@ class Inbox:
     def _portfolio(self, portfolio: str) -> Path:
         return self.root / checked_name("portfolio", portfolio)
 
+    def _put_in_place(self, portfolio: str, batch: str, incoming: Path) -> Path | None:
+        """Make the complete copy the batch; where the replaced delivery went."""
+        home = self._portfolio(portfolio)
+        with self.settled(portfolio):
+            (home / ".ready").mkdir(exist_ok=True)
+            incoming.rename(home / ".ready" / batch)
+            _sync_folder(home / ".ready")
+            return self._swap_in(portfolio, batch)
+
     def _swap_in(self, portfolio: str, batch: str) -> Path | None:
         """Make the complete copy in `.ready` the batch; where the replaced delivery went."""
         home = self._portfolio(portfolio)
-        superseded = None
-        if (home / batch).exists():
-            history = home / ".superseded" / batch
-            history.mkdir(parents=True, exist_ok=True)
-            number = 1 + max((int(entry.name) for entry in history.iterdir()), default=0)
-            superseded = history / str(number)
-            (home / batch).rename(superseded)
-            _sync_folder(history)
+        superseded = self._set_aside(portfolio, batch)
         (home / ".ready" / batch).rename(home / batch)
         _sync_folder(home)
         return superseded
+
+    def _set_aside(self, portfolio: str, batch: str) -> Path | None:
+        """Move the batch to what was superseded; where it is then, None if it was not there."""
+        home = self._portfolio(portfolio)
+        if not (home / batch).exists():
+            return None
+        history = home / ".superseded" / batch
+        history.mkdir(parents=True, exist_ok=True)
+        number = 1 + max((int(entry.name) for entry in history.iterdir()), default=0)
+        (home / batch).rename(history / str(number))
+        _sync_folder(history)
+        _sync_folder(home)
+        return history / str(number)
 
     @contextlib.contextmanager
     def settled(self, portfolio: str) -> Iterator[None]:

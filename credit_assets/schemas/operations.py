@@ -14,6 +14,7 @@ from credit_assets.schemas.table import Table
 KINDS = (
     "delivery",
     "correction",
+    "withdrawal",
     "outcomes",
     "drift",
     "scored",

@@ -658,3 +658,36 @@ def test_a_file_of_two_tables_patterns_is_refused(tmp_path: Path) -> None:
 def test_no_file_of_a_pattern_is_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(BadDelivery, match=r"Table loans: no file LoanStats\* "):
         match_files([tmp_path / "loans.csv"], {"loans": ["LoanStats*"]})
+
+
+# -- deliveries that were a mistake -----------------------------------------------------------------
+
+
+def test_outcomes_that_came_last_are_taken_back_and_kept_aside(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path / "inbox")
+    for number, name in enumerate(["loans", "outcomes", "outcomes"]):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / f"{name}.csv").write_text(f"a\n{number}\n")
+        inbox.deliver(tmp_path / str(number), "book", "01")
+    name, kept = inbox.withdraw_outcomes("book", "01")
+    assert (name, kept.read_text()) == ("outcomes.2.csv", "a\n2\n")
+    assert [file.name for file in inbox.files("book", "01")] == ["loans.csv", "outcomes.csv"]
+    # The next ones have a number that none of those left has.
+    assert "outcomes.2.csv" in inbox.deliver(tmp_path / "2", "book", "01").files
+    inbox.withdraw_outcomes("book", "01")
+    inbox.withdraw_outcomes("book", "01")
+    with pytest.raises(BadDelivery, match="has no outcomes in a file of their own"):
+        inbox.withdraw_outcomes("book", "01")
+
+
+def test_a_withdrawn_batch_is_out_of_the_inbox_with_all_that_was_known_of_it(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path / "inbox")
+    (tmp_path / "loans.csv").write_text("a\n1\n")
+    inbox.deliver(tmp_path / "loans.csv", "book", "01")
+    inbox.quarantine("book", "01").mkdir(parents=True)
+    kept = inbox.withdraw("book", "01")
+    assert kept is not None and [file.name for file in kept.iterdir()] == ["loans.csv"]
+    assert inbox.batches("book") == [] and not inbox.quarantine("book", "01").exists()
+    assert inbox.withdraw("book", "01") is None
+    assert inbox.withdraw("nobody", "01") is None
+    assert inbox.deliver(tmp_path / "loans.csv", "book", "01").change == "new"

@@ -1,0 +1,103 @@
+"""A delivery that was a mistake is taken back: from inbox, lake, partitions and the checks that failed on it.
+
+Every step can be repeated: a withdrawal that was killed is ended by the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import dagster as dg
+from dagster._core.storage.asset_check_execution_record import (
+    COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES as EVALUATED,
+)
+from dagster._core.storage.tags import PARTITION_NAME_TAG
+
+from credit_assets.automation.at_work import runs_at_work
+from credit_assets.automation.jobs import TRAINING_TAG
+from credit_assets.automation.runs import instance_for_commands
+from credit_assets.definitions import build
+from credit_assets.features.versions import FEATURES
+from credit_assets.lake.connections import connect
+from credit_assets.lake.tables import BATCH, Lake, TableMissing, sql_text
+from credit_assets.models import registry
+from credit_assets.portfolio import Portfolio
+from credit_assets.project import AlreadyRunning, Project
+from credit_assets.raw.delivery import BadDelivery, Inbox
+
+LOOK_BACK = 50
+"""Evaluations of a check that are read, newest first, for the last one on the batch."""
+
+
+def withdraw(
+    project: Project, name: str, batch: str, *, why: str, force: bool, report: Callable[[str], None]
+) -> int | None:
+    """Take the batch back as a whole; the champion's version where it learned from the batch.
+
+    BadDelivery where there is no such batch, or (unless `force`) the champion learned from it; AlreadyRunning where a
+    run is at work on the batch, or a training is.
+    """
+    portfolio, inbox, lake = Portfolio.load(project, name), Inbox(project.inbox), Lake(project.lake)
+    with instance_for_commands(project, name) as instance:
+        tables = [table for table in lake.tables(name) if batch in lake.batches(table)]
+        delivered = batch in inbox.batches(name)
+        if not (tables or delivered or batch in instance.get_dynamic_partitions(f"{name}_batches")):
+            raise BadDelivery(f"Portfolio {name} has no batch {batch}, neither in the inbox nor in the lake.")
+        for tags in ({PARTITION_NAME_TAG: batch}, {TRAINING_TAG: name}):
+            if busy := runs_at_work(instance, portfolio, **tags):
+                raise AlreadyRunning(f"Run {busy[0].run_id} is at work on {batch} or a training. Wait for it to end.")
+        champion = _champion_that_learned(project, portfolio, lake, batch)
+        if champion is not None and not force:
+            raise BadDelivery(
+                f"Version {champion} of {name}, the champion, learned from {batch}. With --force the batch is "
+                "withdrawn all the same, and the champion decides on until a training without it is promoted."
+            )
+        if kept := inbox.withdraw(name, batch):
+            report(f"{batch} is out of the inbox; its files are in {kept}")
+        _end_failed_checks(instance, build(name, project), batch)
+        # The features first: without them nothing is due for the batch.
+        for table in sorted(tables, key=lambda table: (table != portfolio.table(FEATURES), table)):
+            lake.withdraw(table, batch, why)
+            report(f"{table} no longer holds {batch}; version {lake.version(table) - 1} does")
+        instance.delete_dynamic_partition(f"{name}_batches", batch)
+    return champion
+
+
+def _champion_that_learned(project: Project, portfolio: Portfolio, lake: Lake, batch: str) -> int | None:
+    """The champion's version, if the batch is in its training set."""
+    champion, table = registry.champion(project.tracking_uri, portfolio.name), portfolio.table("training_set")
+    if champion is None:
+        return None
+    try:
+        rows = lake.query(table, version=registry.learned_from(champion, table))
+    except (KeyError, TableMissing):
+        # A version that was not made by this platform's training.
+        return None
+    with connect() as con:
+        found = con.execute(f"SELECT 1 FROM ({rows}) WHERE {BATCH} = {sql_text(batch)} LIMIT 1").fetchall()
+    return int(champion.version) if found else None
+
+
+def _end_failed_checks(instance: dg.DagsterInstance, definitions: dg.Definitions, batch: str) -> None:
+    """Report the checks that failed last on the batch as passed: there is nothing left that they are about."""
+    for key in definitions.resolve_asset_graph().asset_check_keys:
+        history = instance.event_log_storage.get_asset_check_execution_history(key, limit=LOOK_BACK, status=EVALUATED)
+        for record in history:
+            run, evaluation = instance.get_run_by_id(record.run_id), record.evaluation
+            if evaluation is None or batch not in (
+                run.tags.get(PARTITION_NAME_TAG) if run else None,
+                evaluation.metadata["batch"].value if "batch" in evaluation.metadata else None,
+            ):
+                continue
+            if not evaluation.passed:
+                instance.report_runless_asset_event(
+                    dg.AssetCheckEvaluation(
+                        asset_key=key.asset_key,
+                        check_name=key.name,
+                        passed=True,
+                        severity=evaluation.severity,
+                        description=f"The batch {batch} was withdrawn.",
+                        metadata=evaluation.metadata,
+                    )
+                )
+            break
