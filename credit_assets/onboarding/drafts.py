@@ -633,6 +633,9 @@ def _tables(book: Book) -> list[str]:
         doubts = []
         if set(files) - set(map(glob.escape, stems[name])):
             doubts.append("`*` stands for the date or number in the name, so that later deliveries match")
+        if notes := list(dict.fromkeys(note for part in tables[name].parts for note in part.notes)):
+            settings["notes"] = notes
+            doubts.append("lines like the `notes` are no rows of the table")
         if name in idle:
             doubts.append(f"no features are made of it, as its rows belong to {idle[name]}")
         if name == "applications" and book.numbered:

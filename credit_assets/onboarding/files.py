@@ -5,10 +5,7 @@ What a column may mean in lending is guessed in `guesses.py`.
 
 from __future__ import annotations
 
-import csv
-import gzip
 import re
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,13 +18,11 @@ import pyarrow.parquet as pq
 from credit_assets.lake.contracts import identifier, shorten
 from credit_assets.lake.tables import BATCH, sql_path, sql_text
 from credit_assets.onboarding import numbers
+from credit_assets.onboarding.sheets import sheet_of, write_rows
 from credit_assets.onboarding.wording import in_sql
 from credit_assets.raw.dates import Disagreement, Reading, reading_of
 from credit_assets.raw.delivery import ENDINGS, BadDelivery, delivered_files, is_archive, unpack
 from credit_assets.raw.ingest import PARQUET_INDEX
-from credit_assets.raw.lines import look_over, separator_of
-
-HEADER_BYTES = 1024 * 1024
 
 WHOLE, FRACTION, TEXT, BOOLEAN, TIME, EMPTY = "whole", "fraction", "text", "boolean", "time", "empty"
 
@@ -156,13 +151,14 @@ class Column:
 
 @dataclass(frozen=True)
 class Part:
-    """A file: the relation that reads it, the kind that it declares of each column (empty in CSV), and sentences on
-    what was not read of it."""
+    """A file: the relation that reads it, the kind that it declares of each column (empty in CSV), sentences on what
+    was not read of it, and the patterns of its lines that are no rows."""
 
     path: Path
     source: str
     kinds: dict[str, str]
     remarks: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -242,29 +238,14 @@ def _files(given: Sequence[Path], workspace: Path) -> Iterator[Path]:
 
 
 def _csv(con: duckdb.DuckDBPyConnection, path: Path, text: Path) -> Part:
-    """The file's rows as a Parquet file of text, which is gone through several times faster than CSV."""
+    """The file's rows as a Parquet file of text."""
     try:
-        if path.name.lower().endswith(".zip"):
-            plain = look_over(path, str(path), text.with_suffix(".plain")).plain
-            return replace(_csv(con, plain, text), path=path)
-        with (gzip.open if path.name.lower().endswith(".gz") else open)(path, "rb") as content:
-            first = content.readline(HEADER_BYTES).decode("utf-8-sig")
-        separator = separator_of(first.rstrip("\r\n"))
-        header = next(csv.reader([first.rstrip("\r\n")], delimiter=separator), [])
-        if not header:
-            raise BookError(f"{path} is empty: not even a header.")
-        _refuse_names(path, header)
-        columns = ", ".join(f"{sql_text(name)}: 'VARCHAR'" for name in header)
-        con.execute(
-            f"COPY (SELECT * FROM read_csv({sql_path(path)}, auto_detect = false, header = true, "
-            f"columns = {{{columns}}}, delim = {sql_text(separator)}, quote = '\"', escape = '\"', nullstr = '')) "
-            f"TO {sql_text(str(text))} (FORMAT parquet)"
-        )
+        sheet = sheet_of(path, text.with_suffix(".plain"))
+        _refuse_names(path, sheet.columns)
+        notes, remarks = write_rows(con, sheet, text)
     except BadDelivery as error:
         raise BookError(str(error)) from error
-    except (UnicodeDecodeError, OSError, EOFError, zlib.error, csv.Error, duckdb.Error) as error:
-        raise BookError(f"{path} cannot be read as a CSV file in UTF-8 with a header: {error}") from error
-    return Part(path, f"read_parquet({sql_path(text)})", dict.fromkeys(header, ""))
+    return Part(path, f"read_parquet({sql_path(text)})", dict.fromkeys(sheet.columns, ""), remarks, notes)
 
 
 def _parquet(con: duckdb.DuckDBPyConnection, path: Path) -> Part:

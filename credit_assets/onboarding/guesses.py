@@ -327,7 +327,8 @@ def _applicants(
             )
             remarks = (*whose[0].remarks, *told.remarks)
             kinds = {name: kind for p in (*told.parts, *whose[0].parts) for name, kind in p.kinds.items()}
-            return together(con, [Part(part.path, joined, kinds, remarks)]), outcomes, others
+            notes = tuple(note for p in whose[0].parts for note in p.notes)
+            return together(con, [Part(part.path, joined, kinds, remarks, notes)]), outcomes, others
     unlabelled = [other for other in others if set(other.columns) == set(told.columns) - {target}]
     if not unlabelled:
         return told, None, list(others)

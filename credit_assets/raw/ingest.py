@@ -48,6 +48,7 @@ from credit_assets.raw.lines import (
     columns_of,
     copy_rows,
     field_patterns,
+    fields_of,
     has_index,
     look_over,
     rows_of,
@@ -715,19 +716,7 @@ def _split_lines(source: CsvFile, lines: str, target: _Target, before: int) -> s
     """A SELECT of the lines as typed columns, with the faults of structure and type; `before` rows are numbered
     before them."""
     width = len(source.columns)
-    trimmed = "trim(f, ' ')"
-    unquoted = (
-        f"CASE WHEN starts_with({trimmed}, '\"') "
-        f"THEN replace(substring({trimmed}, 2, length({trimmed}) - 2), '\"\"', '\"') ELSE f END"
-    )
-    separator = sql_text(source.separator)
-    between, field = field_patterns(source.separator)
-    fields = (
-        f"CASE WHEN NOT contains(_line, '\"') THEN string_split(_line, {separator}) "
-        f"WHEN regexp_full_match(_line, '(?:{field})(?:{between}(?:{field}))*') "
-        f"THEN list_transform(regexp_extract_all({separator} || _line, '{between}({field})', 1), lambda f: {unquoted}) "
-        "END"
-    )
+    fields = fields_of(source.separator)
     # Empty fields after the last column are what spreadsheets add; DuckDB passes over them too.
     count = "len(_fields) || ' fields'"
     wrong_width = f"len(_fields) < {width} OR array_to_string(_fields[{width + 1}:], '') <> ''"

@@ -25,12 +25,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from credit_assets.lake.contracts import shorten
+from credit_assets.lake.tables import sql_text
 from credit_assets.raw.delivery import BadDelivery, is_hidden
 
 BLOCK = 8 * 1024 * 1024
 # No header, and no row of several lines, is longer than this.
 LONGEST = 1024 * 1024
 SEPARATORS = (",", ";", "\t", "|")
+NOTHING = b' \t,;|"\r\n'
+"""The signs of a line without any value."""
 OPEN_FIELD = r' *"[^"]*(?:""[^"]*)*'
 ROWS = pa.schema([("_row", pa.int64()), ("_nth", pa.int64()), ("_line", pa.string())])
 
@@ -63,7 +66,7 @@ class CsvFile:
 
     @property
     def columns(self) -> list[str]:
-        return next(csv.reader([self.head], delimiter=self.separator), [])
+        return names_in(self.head)
 
     @property
     def rows(self) -> int:
@@ -90,6 +93,14 @@ def separator_of(head: str) -> str:
     """What separates the columns of the header: of comma, semicolon, tab and bar that which occurs most often outside
     of quotes."""
     return max(SEPARATORS, key=re.sub('"[^"]*"', "", head).count)
+
+
+def names_in(head: str) -> list[str]:
+    """The columns that the header names: empty names after the last one are what spreadsheets add."""
+    names = next(csv.reader([head], delimiter=separator_of(head)), [])
+    while len(names) > 1 and not names[-1].strip():
+        names.pop()
+    return names
 
 
 def field_patterns(separator: str) -> tuple[str, str]:
@@ -148,7 +159,7 @@ def columns_of(file: Path, where: str, notes: Sequence[str] = ()) -> list[str]:
             "Save the file as UTF-8 and deliver it again.",
             without_values=f"{where}: the header is not UTF-8. Save the file as UTF-8 and deliver it again.",
         ) from error
-    return next(csv.reader([head], delimiter=separator_of(head)), [])
+    return names_in(head)
 
 
 def _read_header(content: IO[bytes] | gzip.GzipFile, notes: Sequence[str], where: str) -> tuple[int, int, bytes]:
@@ -157,7 +168,7 @@ def _read_header(content: IO[bytes] | gzip.GzipFile, notes: Sequence[str], where
     begins, first = 1, content.readline(LONGEST)
     if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise BadDelivery(f"{where} is in UTF-16. Save the file as UTF-8 and deliver it again.")
-    while notes and first and (not first.strip() or is_note(first)):
+    while notes and first and (not first.strip(NOTHING) or is_note(first)):
         begins, first = begins + 1, content.readline(LONGEST)
     # A name between quotes may go on in the next lines; of quotes that never pair up, the line alone is the header.
     end, whole = begins, first
@@ -172,6 +183,21 @@ def _head(first: bytes, where: str) -> str:
     if "\r" in head:
         raise BadDelivery(f"{where} ends its lines with a carriage return alone; save it with line feeds.")
     return head
+
+
+def fields_of(separator: str) -> str:
+    """SQL of the fields of `_line`, without the quotes around them; null where its quotes do not pair up."""
+    trimmed = "trim(f, ' ')"
+    unquoted = (
+        f"CASE WHEN starts_with({trimmed}, '\"') "
+        f"THEN replace(substring({trimmed}, 2, length({trimmed}) - 2), '\"\"', '\"') ELSE f END"
+    )
+    between, field = field_patterns(separator)
+    return (
+        f"CASE WHEN NOT contains(_line, '\"') THEN string_split(_line, {sql_text(separator)}) "
+        f"WHEN regexp_full_match(_line, '(?:{field})(?:{between}(?:{field}))*') THEN list_transform("
+        f"regexp_extract_all({sql_text(separator)} || _line, '{between}({field})', 1), lambda f: {unquoted}) END"
+    )
 
 
 def rows_of(source: CsvFile, passed_over: Counter[str] | None = None) -> Iterator[pa.RecordBatch]:

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from credit_assets.onboarding import numbers
 from credit_assets.onboarding.files import BookError, Column, Files, look_at, stem
+from credit_assets.raw.lines import look_over
 from credit_assets_tests.onboarding.lender import write
 
 Look = Callable[..., list[Files]]
@@ -475,13 +476,23 @@ def test_a_csv_zip_is_one_file_named_as_the_archive_like_in_a_delivery(look, tmp
     [
         ("loans.csv", b"", "is empty: not even a header"),
         ("loans.csv", b"a,b\n", "has no rows"),
-        ("loans.csv", b"a,\n1,2\n", "column 2 has no name"),
+        ("loans.csv", b"a,,b\n1,2,3\n", "column 2 has no name"),
         ("loans.csv", b"a,A\n1,2\n", "two columns are called A"),
         ("loans.csv", b"batch\n1\n", "batch is the platform's own name"),
         ("loans.csv", b'"a ""b"""\n1\n', "has a quotation mark in its name"),
-        ("loans.csv", b"a,b\n1,2,3\n", "cannot be read as a CSV file"),
-        ("loans.csv", b"a\n\xff\n", "cannot be read as a CSV file"),
-        ("loans.csv.gz", b"no gzip", "cannot be read as a CSV file"),
+        ("loans.csv", b"a,b\n1,2,3\n", "line 2: '1,2,3' has 3 fields, the header 2 fields"),
+        (
+            "loans.csv",
+            b"a,b\n1,Caf\xe9\n",
+            "row 2, column b: the byte 0xE9 is not UTF-8 (read as Latin-1 the value is 'Café')",
+        ),
+        ("loans.csv", "a,b\n1,2\n".encode("utf-16"), "is in UTF-16"),
+        ("loans.csv", b"a,b\r1,2\r", "ends its lines with a carriage return alone"),
+        ("loans.csv.gz", b"no gzip", "is cut off or damaged"),
+        ("loans.csv", b"a b  c\n1 2 3\n4 5   6\n", "the columns are separated by blanks. Separate them by commas"),
+        ("loans.csv", b"a^b^c\n1^2^3\n4^5^6\n", "the columns are separated by '^'"),
+        ("loans.csv", b"a,b\n1,2\n3,4\nTotal,6\n", "line 4: 'Total,6' is a total and no row. Remove the line"),
+        ("loans.csv", b"2024\na,b\n1,2\n3,4\n", "line 1: '2024' is neither a header nor a row. Remove the line"),
         ("loans.parquet", b"no parquet", "is not a whole Parquet file"),
         ("loans.zip", b"no zip", "is no whole zip archive"),
         ("loans.xlsx", b"", "is no .csv"),
@@ -492,6 +503,57 @@ def test_what_cannot_be_read_is_refused_with_the_files_name(look, tmp_path, name
     with pytest.raises(BookError, match=name) as told:
         look(tmp_path / name)
     assert said in str(told.value)
+
+
+AROUND_ROWS = {
+    "title": ("Loan tape as of 31 Dec 2025 (internal)\n\na,b\n1,2\n3,4\n", ["Loan tape as of * (internal)"]),
+    "title of a sheet": ("Loan tape 2025-12,\n,\na,b\n1,2\n3,4\n", ["Loan tape *"]),
+    "two titles": ("Our book\nas of May 2025;\na;b\n1;2\n3;4\n", ["Our book", "as of *"]),
+    "total": ("a,b\n1,2\n3,4\n\nTotal loans: 2\n", ["Total loans: *"]),
+    "total of a sheet": ("a,b\n1,2\n3,4\nTotal,\n", ["Total"]),
+    "both": ('"Offered by us (https://x.org)",\na,b\n1,2\nLoans of another kind\n3,4\nTotal: 2\n', None),
+    "nothing": ("a,b\n1,2\n3,4\n", []),
+    "empty lines": ("a,b\n1,2\n,\n\n3,4\n ,\n", []),
+    "index": (",a,b\n0,1,2\n1,3,4\n", []),
+    "index of pandas": ("Unnamed: 0,a,b\n0,1,2\n1,3,4\n", []),
+    "separator behind": ("a,b,\n1,2,\n3,4,\n", []),
+    "separators behind the rows": ("a,b\n1,2,,\n3,4,,\n", []),
+    "BOM": ("\ufeffa,b\n1,2\n3,4\n", []),
+    "quoted": ('"a","b"\r\n"1","2"\r\n"3","4"\r\n', []),
+}
+
+
+@pytest.mark.parametrize(("text", "notes"), AROUND_ROWS.values(), ids=AROUND_ROWS)
+def test_what_a_sheet_has_beside_header_and_rows_is_passed_over_as_in_a_delivery(look, tmp_path, text, notes):
+    path = tmp_path / "loans.csv"
+    path.write_bytes(text.encode())
+    [files] = look(path)
+    assert {name: column.words for name, column in files.columns.items()} == {
+        "a": {"1": 1, "3": 1},
+        "b": {"2": 1, "4": 1},
+    }
+    [part] = files.parts
+    assert notes is None or list(part.notes) == notes
+    assert len(files.remarks) == len(part.notes) + ("index" in text or text.startswith(",") or "Unnamed" in text)
+    # A delivery of this file is read with these notes as the same rows.
+    source = look_over(path, "loans.csv", tmp_path / "plain", part.notes)
+    assert source.rows == 2 and [name for name in source.columns if name in files.columns] == ["a", "b"]
+
+
+def test_a_columns_name_with_a_line_break_is_the_name_with_a_blank(look, tmp_path):
+    (tmp_path / "loans.csv").write_bytes(b'id,"debt to\r\nincome",x\r\n1,0.5,2\r\n2,"0.7",3\r\n')
+    [files] = look(tmp_path / "loans.csv")
+    assert list(files.columns) == ["id", "debt to income", "x"] and files.rows == 2
+
+
+def test_a_few_broken_lines_are_left_out_and_reported(look, tmp_path):
+    rows = [f"{n},{n % 7},x" for n in range(100)]
+    rows[41], rows[77] = "41,1,x,more", '77,"open,x'
+    (tmp_path / "loans.csv").write_text("\n".join(["id,b,c", *rows]))
+    [files] = look(tmp_path / "loans.csv")
+    assert files.rows == 98
+    said = "2 lines are left out, of other fields than the header's 3: first line 43, which has 4 fields."
+    assert files.remarks == [f"loans.csv: {said}"]
 
 
 def test_no_files_and_one_file_twice_are_refused(look, tmp_path):

@@ -1,0 +1,253 @@
+"""CSV files as people have them: what stands above the header, below the rows and beside them, before anything is known
+of the book. How a delivery of a known book is read is `raw/lines.py`'s and `raw/ingest.py`'s.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from credit_assets.lake.contracts import identifier, shorten
+from credit_assets.lake.tables import sql_path, sql_text
+from credit_assets.raw.delivery import BadDelivery
+from credit_assets.raw.lines import NOTHING, ROWS, SEPARATORS, CsvFile, fields_of, has_index, look_over, rows_of
+
+BEGINNING = 256 * 1024
+"""Bytes at the beginning of a file that its header is searched in."""
+
+COMPARED = 20
+"""Lines after a header that are compared with it."""
+
+LIKE_THE_HEADER = 0.5
+"""Share of these that must have its fields."""
+
+END = 64 * 1024
+LAST_LINES = 5
+"""Lines at the end of a file that totals are searched in."""
+
+BROKEN = 0.05
+"""Share of broken lines up to which these are left out."""
+
+LISTED = 1000
+MOST_NOTES = 10
+LETTERS_OF_A_NOTE = 4
+OTHER_SEPARATORS = {" ": "blanks", "^": "'^'", "~": "'~'", ":": "':'", "\x01": "a control character"}
+TOTAL = (
+    r"[\s\"*=-]*(grand |sub[- ]?)?(totals?|sums?|summen?|gesamt\w*|insgesamt|somme|totale?s?|suma|razem"
+    r"|end of (file|report))\b.*"
+)
+CHANGES = r"(?i)\w*\d\w*|\b(jan|feb|mar|apr|may|jun|jul|aug|sept?|oct|nov|dec)[a-z]*\b"
+"""What in a line above or below the rows will be another in the next file: numbers and months."""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A CSV file whose header is found. `columns` are without the `index`, if there is one; `notes` are the patterns of
+    lines that are no rows, each with one of these lines and its number."""
+
+    path: Path
+    source: CsvFile
+    columns: tuple[str, ...]
+    index: bool
+    notes: dict[str, tuple[int, str]]
+
+
+def sheet_of(path: Path, plain: Path) -> Sheet:
+    """The file's header, decompressed to `plain` where it is compressed. BadDelivery for a file that is no table."""
+    source = look_over(path, str(path), plain)
+    if not source.head.strip() and not source.lines:
+        raise BadDelivery(f"{path} is empty: not even a header.")
+    _refuse_other_separators(path, source)
+    notes: dict[str, tuple[int, str]] = {}
+    for line, text in [*_above_the_header(source), *_totals_below(path, source)]:
+        pattern = _pattern(text)
+        if pattern is None:
+            raise BadDelivery(f"{path}, line {line}: {shorten(text)!r} is neither a header nor a row. Remove the line.")
+        notes[pattern] = line, text
+    if notes:
+        source = look_over(path, str(path), plain, tuple(notes))
+    names = source.columns
+    index = has_index(names, ())
+    return Sheet(path, source, tuple(names[1:] if index else names), index, notes)
+
+
+def write_rows(con: duckdb.DuckDBPyConnection, sheet: Sheet, target: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Write the rows as text to a Parquet file, which is gone through several times faster than CSV. The patterns of
+    lines that are no rows, and sentences on what was left out.
+
+    BadDelivery where too many lines are neither rows nor notes.
+    """
+    source, name = sheet.source, sheet.path.name
+    notes, remarks = dict(sheet.notes), []
+    if sheet.index:
+        called = f"called {source.columns[0]}" if source.columns[0].strip() else "without a name"
+        remarks.append(f"{name}: the first column, {called}, is taken for an index and left out.")
+    if notes or not _write_clean(con, sheet, target):
+        broken = _write_what_fits(con, sheet, target, notes)
+        if broken:
+            remarks.append(broken)
+    remarks += [f"{name}: line {line}, {shorten(text)!r}, is no row and passed over." for line, text in notes.values()]
+    return tuple(notes), tuple(remarks)
+
+
+# -- around the rows -------------------------------------------------------------------------------
+
+
+def _refuse_other_separators(path: Path, source: CsvFile) -> None:
+    if len(source.columns) != 1:
+        return
+    with source.plain.open("rb") as content:
+        lines = content.read(BEGINNING).decode("utf-8-sig", "replace").splitlines()
+    compared = [line for line in lines[: COMPARED + 1] if line.strip()]
+    for sign, called in OTHER_SEPARATORS.items():
+        widths = {len(line.split() if sign == " " else line.split(sign)) for line in compared}
+        if len(compared) > 1 and len(widths) == 1 and widths.pop() > 1:
+            raise BadDelivery(
+                f"{path}: the columns are separated by {called}. Separate them by commas, semicolons, tabs or bars: "
+                "read the file with the program that wrote it, or a spreadsheet, and save it as CSV."
+            )
+
+
+def _above_the_header(source: CsvFile) -> list[tuple[int, str]]:
+    """The lines above the header, with their numbers: the header is the first line of several fields that most of
+    the next ones have too."""
+    with source.plain.open("rb") as content:
+        lines = content.read(BEGINNING).decode("utf-8-sig", "replace").splitlines(keepends=True)
+    found: list[tuple[int, int]] = []
+    for separator in SEPARATORS:
+        rows = list(_parsed(lines, separator))
+        for n, (line, fields) in enumerate(rows):
+            width = max((place for place, field in enumerate(fields, 1) if field.strip()), default=0)
+            following = [others for _, others in rows[n + 1 : n + 1 + COMPARED]]
+            alike = sum(len(others) >= width and not "".join(others[width:]).strip() for others in following)
+            if width > 1 and following and alike >= LIKE_THE_HEADER * len(following):
+                found.append((width, line))
+                break
+    _, header = max(found, default=(1, 1))
+    return [(n, line.strip()) for n, line in enumerate(lines[: header - 1], start=1) if line.strip(NOTHING.decode())]
+
+
+def _parsed(lines: Sequence[str], separator: str) -> Iterator[tuple[int, list[str]]]:
+    """The rows that are not empty, each with the number of the line it begins on."""
+    reader = csv.reader(lines, delimiter=separator)
+    line = 1
+    try:
+        for fields in reader:
+            if any(field.strip() for field in fields):
+                yield line, fields
+            line = reader.line_num + 1
+    except csv.Error:
+        return
+
+
+def _totals_below(path: Path, source: CsvFile) -> list[tuple[int, str]]:
+    """The last lines that begin like a total, with their numbers. BadDelivery for one that is filled like a row."""
+    with source.plain.open("rb") as content:
+        first = content.read(END).decode("utf-8-sig", "replace").splitlines()
+        content.seek(max(0, source.plain.stat().st_size - END))
+        last = content.read().decode("utf-8", "replace").splitlines()
+    if any(_is_total(line) for line in first[1 : -LAST_LINES or None][:COMPARED]):
+        return []
+    found = []
+    for n, text in enumerate(reversed(last[-LAST_LINES:])):
+        line = source.header + source.lines - n
+        if line > source.header and _is_total(text):
+            if len(_filled(text, source.separator)) > 1:
+                raise BadDelivery(f"{path}, line {line}: {shorten(text)!r} is a total and no row. Remove the line.")
+            found.append((line, text.strip()))
+    return found
+
+
+def _is_total(text: str) -> bool:
+    return bool(re.fullmatch(TOTAL, text, re.IGNORECASE))
+
+
+def _filled(text: str, separator: str) -> list[str]:
+    return [field for field in next(csv.reader([text], delimiter=separator), []) if field.strip()]
+
+
+def _pattern(text: str) -> str | None:
+    """The line as a pattern of `notes:`, with `*` for what the next file will write otherwise; None where it has too
+    few letters to be told from a row."""
+    words = re.sub(CHANGES, "*", text.strip(' \t",;|'))
+    pattern = re.sub(r"\*[\W_]*\*", "*", re.sub(r"\*[\W_]*(?=\*)", "", words))
+    letters = sum(sign.isalpha() for sign in pattern)
+    return pattern if letters >= LETTERS_OF_A_NOTE else None
+
+
+# -- the rows --------------------------------------------------------------------------------------
+
+
+def _write_clean(con: duckdb.DuckDBPyConnection, sheet: Sheet, target: Path) -> bool:
+    """Write the rows of a file that has nothing but rows below its header; whether it is one."""
+    source = sheet.source
+    index = ["_index" if "_index" not in map(str.lower, sheet.columns) else "_index_"] if sheet.index else []
+    types = ", ".join(f"{sql_text(name)}: 'VARCHAR'" for name in [*index, *sheet.columns])
+    names = [identifier(name) for name in sheet.columns]
+    filled = ", ".join(f"nullif(trim({name}), '')" for name in names)
+    rows = (
+        f"read_csv({sql_path(source.plain)}, auto_detect = false, header = true, columns = {{{types}}}, "
+        f"delim = {sql_text(source.separator)}, quote = '\"', escape = '\"', nullstr = '', strict_mode = true)"
+    )
+    try:
+        [(written,)] = con.execute(
+            f"COPY (SELECT {', '.join(names)} FROM {rows} WHERE coalesce({filled}) IS NOT NULL) "
+            f"TO {sql_text(str(target))} (FORMAT parquet)"
+        ).fetchall()
+    except (duckdb.InvalidInputException, duckdb.ConversionException):
+        return False
+    return written == source.lines or (written < source.lines and written == source.rows)
+
+
+def _write_what_fits(
+    con: duckdb.DuckDBPyConnection, sheet: Sheet, target: Path, notes: dict[str, tuple[int, str]]
+) -> str | None:
+    """Write the lines with the header's fields; `notes` gets those of the others that read like a title or a footer.
+    What is to be said of the rest, if anything. BadDelivery where that is too much."""
+    source, path = sheet.source, sheet.path
+    width = len(source.columns)
+    lines = target.with_suffix(".lines")
+    con.register("_lines", pa.RecordBatchReader.from_batches(ROWS, rows_of(source)))
+    try:
+        con.execute(
+            f"COPY (SELECT _row, _line, {fields_of(source.separator)} AS _fields FROM _lines) "
+            f"TO {sql_text(str(lines))} (FORMAT parquet)"
+        )
+    finally:
+        con.unregister("_lines")
+    fits = f"len(_fields) >= {width} AND trim(array_to_string(_fields[{width + 1}:], '')) = ''"
+    values = ", ".join(
+        f"nullif(_fields[{n}], '') AS {identifier(name)}" for n, name in enumerate(sheet.columns, start=1 + sheet.index)
+    )
+    rows = f"read_parquet({sql_path(lines)})"
+    [(written,)] = con.execute(
+        f"COPY (SELECT {values} FROM {rows} WHERE {fits}) TO {sql_text(str(target))} (FORMAT parquet)"
+    ).fetchall()
+    others = con.execute(
+        f"SELECT _row, _line, len(_fields) FROM {rows} WHERE ({fits}) IS NOT TRUE ORDER BY _row LIMIT {LISTED}"
+    ).fetchall()
+    broken = []
+    for line, text, fields in others:
+        pattern = _pattern(text) if _is_total(text) or len(_filled(text, source.separator)) <= 1 else None
+        if pattern is None:
+            broken.append((line, text, fields))
+        else:
+            notes.setdefault(pattern, (line, text))
+    lines.unlink()
+    if not broken:
+        return None
+    line, text, fields = broken[0]
+    has = "quotes that do not pair up" if fields is None else f"{fields} field{'s' if fields != 1 else ''}"
+    if len(broken) > BROKEN * written or len(notes) > MOST_NOTES:
+        raise BadDelivery(
+            f"{path}, line {line}: {shorten(text)!r} has {has}, the header {width} fields. Correct the file; remove "
+            "lines above the header and totals below the rows."
+        )
+    count = f"{len(broken):,} line{' is' if len(broken) == 1 else 's are'} left out"
+    return f"{path.name}: {count}, of other fields than the header's {width}: first line {line}, which has {has}."
