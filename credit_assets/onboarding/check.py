@@ -429,10 +429,11 @@ class _Look:
     def draft(self, queries: Mapping[str, FeatureQuery], name: str, why: str) -> None:
         """Report the text of a feature as a draft, or of a file for applicants without a row in it; a mark on its line
         is not counted as a guess as well."""
-        if name in queries:
+        lines = (self.sql / f"{name}.sql").read_text(encoding="utf-8").splitlines() if name in queries else []
+        line = next((n for n, text in enumerate(lines, start=1) if NO_ROW in text.lower()), 0)
+        # A feature may have the name of a file.
+        if line:
             file, of = self.sql / f"{name}.sql", f"the message of {name} for an applicant without a row"
-            lines = file.read_text(encoding="utf-8").splitlines()
-            line = next(n for n, text in enumerate(lines, start=1) if NO_ROW in text.lower())
         else:
             (file, line), of = self.written(queries, name), f"the text of {name}"
         place = str(file.relative_to(self.project.root))

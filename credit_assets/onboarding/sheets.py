@@ -40,7 +40,7 @@ LETTERS_OF_A_NOTE = 4
 OTHER_SEPARATORS = {" ": "blanks", "^": "'^'", "~": "'~'", ":": "':'", "\x01": "a control character"}
 TOTAL = (
     r"[\s\"*=-]*(grand |sub[- ]?)?(totals?|sums?|summen?|gesamt\w*|insgesamt|somme|totale?s?|suma|razem"
-    r"|end of (file|report))\b.*"
+    r"|end of (file|report))\b(?!\().*"
 )
 CHANGES = r"(?i)\w*\d\w*|\b(jan|feb|mar|apr|may|jun|jul|aug|sept?|oct|nov|dec)[a-z]*\b"
 """What in a line above or below the rows will be another in the next file: numbers and months."""
@@ -74,6 +74,8 @@ def sheet_of(path: Path, plain: Path) -> Sheet:
         source = look_over(path, str(path), plain, tuple(notes))
     names = source.columns
     index = has_index(names, ())
+    if not names[index:]:
+        raise BadDelivery(f"{path}: no column has a name. Write a header above the rows.")
     return Sheet(path, source, tuple(names[1:] if index else names), index, notes)
 
 
@@ -106,8 +108,8 @@ def _refuse_other_separators(path: Path, source: CsvFile) -> None:
         lines = content.read(BEGINNING).decode("utf-8-sig", "replace").splitlines()
     compared = [line for line in lines[: COMPARED + 1] if line.strip()]
     for sign, called in OTHER_SEPARATORS.items():
-        widths = {len(line.split() if sign == " " else line.split(sign)) for line in compared}
-        if len(compared) > 1 and len(widths) == 1 and widths.pop() > 1:
+        header, *widths = [len(line.split() if sign == " " else line.split(sign)) for line in compared] or [0]
+        if header > 1 and widths and widths.count(header) >= LIKE_THE_HEADER * len(widths):
             raise BadDelivery(
                 f"{path}: the columns are separated by {called}. Separate them by commas, semicolons, tabs or bars: "
                 "read the file with the program that wrote it, or a spreadsheet, and save it as CSV."

@@ -115,7 +115,7 @@ def look_over(file: Path, where: str, plain: Path, notes: Sequence[str] = (), kn
     """The file's header and lines; `plain` is where to decompress to, `where` what messages call the file, `known` the
     names of the table's columns.
 
-    The header is the first line, of a table with notes the first that is neither a note nor empty; a line break in the
+    The header is the first line that is neither empty nor a note; a line break in the
     quoted name of a column is a blank. BadDelivery for a file that is cut off or damaged, is no CSV by its name, is
     not UTF-8, or has no line feeds.
     """
@@ -168,7 +168,7 @@ def _read_header(content: IO[bytes] | gzip.GzipFile, notes: Sequence[str], where
     begins, first = 1, content.readline(LONGEST)
     if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise BadDelivery(f"{where} is in UTF-16. Save the file as UTF-8 and deliver it again.")
-    while notes and first and (not first.strip(NOTHING) or is_note(first)):
+    while first and (not first.removeprefix(codecs.BOM_UTF8).strip(NOTHING) or is_note(first)):
         begins, first = begins + 1, content.readline(LONGEST)
     # A name between quotes may go on in the next lines; of quotes that never pair up, the line alone is the header.
     end, whole = begins, first

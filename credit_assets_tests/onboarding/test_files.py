@@ -514,6 +514,7 @@ AROUND_ROWS = {
     "both": ('"Offered by us (https://x.org)",\na,b\n1,2\nLoans of another kind\n3,4\nTotal: 2\n', None),
     "nothing": ("a,b\n1,2\n3,4\n", []),
     "empty lines": ("a,b\n1,2\n,\n\n3,4\n ,\n", []),
+    "empty lines above": ("\n,,\n\na,b\n1,2\n3,4\n", []),
     "index": (",a,b\n0,1,2\n1,3,4\n", []),
     "index of pandas": ("Unnamed: 0,a,b\n0,1,2\n1,3,4\n", []),
     "separator behind": ("a,b,\n1,2,\n3,4,\n", []),
@@ -534,7 +535,7 @@ def test_what_a_sheet_has_beside_header_and_rows_is_passed_over_as_in_a_delivery
     }
     [part] = files.parts
     assert notes is None or list(part.notes) == notes
-    assert len(files.remarks) == len(part.notes) + ("index" in text or text.startswith(",") or "Unnamed" in text)
+    assert len(files.remarks) == len(part.notes) + text.startswith((",a", "Unnamed"))
     # A delivery of this file is read with these notes as the same rows.
     source = look_over(path, "loans.csv", tmp_path / "plain", part.notes)
     assert source.rows == 2 and [name for name in source.columns if name in files.columns] == ["a", "b"]

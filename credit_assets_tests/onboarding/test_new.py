@@ -35,6 +35,7 @@ from credit_assets.onboarding.new import Drafted, listed, new
 from credit_assets.portfolio import Portfolio
 from credit_assets.project import Project
 from credit_assets.raw.ingest import ingest
+from credit_assets.raw.lines import look_over
 from credit_assets_tests.conftest import PROJECT
 from credit_assets_tests.onboarding.lender import loans, write
 
@@ -706,3 +707,25 @@ def test_infinite_and_unread_values_are_to_confirm_and_the_draft_is_whole(projec
     for column in ("slip", "beyond", "worth", "paid"):
         assert any(f" {column}" in mark for mark in marks(done)), column
     assert any("worth: 10 values of 40, first '0 CR', are no numbers" in mark for mark in marks(done))
+
+
+@pytest.mark.parametrize(
+    "name", ["features", "word", "v", "_line", "application_features", "rows", "count", "_link", "_index"]
+)
+def test_a_column_may_have_a_name_that_the_drafting_uses_itself(project, tmp_path, name):
+    drawn = [f"{n * 7 % 11}.5" for n in range(40)]
+    done = new(project, "book", [write(tmp_path / "loans.csv", {"": range(40), **loans(), name: drawn})])
+    assert done.features == 4
+    assert done.book.remarks == ["loans.csv: the first column, without a name, is taken for an index and left out."]
+
+
+def test_what_is_no_row_is_drafted_as_notes_that_the_next_file_keeps(project, tmp_path):
+    path = write(tmp_path / "loans.csv", loans())
+    path.write_text(f"Loan tape as of 31 Dec 2025, internal\n\n{path.read_text()}\nTotal loans: 40\n")
+    done = new(project, "book", [path])
+    notes = Portfolio.load(project, "book").tables["applications"].notes
+    assert notes == ["Loan tape as of *, internal", "Total loans: *"]
+    assert any("lines like the `notes` are no rows" in mark for mark in marks(done))
+    path.write_text(path.read_text().replace("31 Dec 2025", "28 Feb 2026").replace("Total loans: 40", "Total loans: 7"))
+    source = look_over(path, "loans.csv", tmp_path / "plain", notes)
+    assert (source.rows, source.columns) == (40, list(loans()))
