@@ -153,7 +153,7 @@ class Boosted:
 
     `losses` is the loss of each of LOSS_PARTS parts of the held-out rows: two fits are compared part by part. `lowest`
     is the least log loss over the rounds before calibration (mean over the folds), and `grown` counts the rounds that
-    were grown to find it.
+    were grown to find it. `ranks` is false where the held-out rows are ranked no better than by chance.
     """
 
     rounds: int
@@ -162,6 +162,7 @@ class Boosted:
     losses: tuple[float, ...]
     lowest: float
     grown: int
+    ranks: bool
 
 
 class Folds:
@@ -267,10 +268,10 @@ class Folds:
         margins = self._side_by_side(predict)
         margin, target = np.concatenate(margins), np.concatenate(self._targets)
         try:
-            log_odds = fit_platt(margin, target).log_odds(margin)
+            log_odds, ranks = fit_platt(margin, target).log_odds(margin), True
         except CalibrationError:
             # No better than one PD for all.
-            log_odds = np.full(len(target), logit(target.mean()))
+            log_odds, ranks = np.full(len(target), logit(target.mean())), False
         loss = np.logaddexp(0, log_odds) - target * log_odds
         return Boosted(
             rounds=rounds,
@@ -279,6 +280,7 @@ class Folds:
             losses=tuple((np.bincount(self._part, loss) / np.bincount(self._part)).tolist()),
             lowest=float(curve.min()),
             grown=len(curve),
+            ranks=ranks,
         )
 
     def rounds_of_whole(self, rounds: int) -> int:

@@ -292,6 +292,7 @@ def _run_trial(
         return
     trial.set_user_attr("rounds", found.rounds)
     trial.set_user_attr("auc", found.auc)
+    trial.set_user_attr("ranks", found.ranks)
     trial.set_user_attr("lowest", found.lowest)
     trial.set_user_attr("losses", found.losses)
     trial.set_user_attr("work", folds.work(params, found.grown))
@@ -328,12 +329,19 @@ def _ended(finished: Sequence[optuna.trial.FrozenTrial], config: TrainingConfig,
 def _chosen(finished: Sequence[optuna.trial.FrozenTrial], first: int) -> optuna.trial.FrozenTrial:
     """The trial of the least loss, if it is surely lower than that of the best of the `first` ones; otherwise that one.
 
-    The best of very many trials owes part of its lead to luck.
+    The best of very many trials owes part of its lead to luck. A trial that ranks no better than chance is chosen only
+    where all do.
     """
-    best = min(_complete(finished), key=lambda trial: trial.value or 0.0)
-    untuned = min(_complete(finished[:first]), key=lambda trial: trial.value or 0.0)
+    complete = _complete(finished)
+    ranking = [trial for trial in complete if trial.user_attrs["ranks"]] or complete
+    best = min(ranking, key=_loss)
+    untuned = min((trial for trial in ranking if trial in finished[:first]), key=_loss, default=best)
     losses = (np.array(trial.user_attrs["losses"]) for trial in (best, untuned))
     return best if _surely_lower(*losses) else untuned
+
+
+def _loss(trial: optuna.trial.FrozenTrial) -> float:
+    return math.inf if trial.value is None else trial.value
 
 
 def _surely_lower(losses: np.ndarray, others: np.ndarray) -> bool:

@@ -13,6 +13,7 @@ import optuna
 import pandas as pd
 import pytest
 
+from credit_assets.models.calibration import CalibrationError
 from credit_assets.models.config import TrainingConfig
 from credit_assets.models.design_matrix import DesignMatrix
 from credit_assets.models.estimators import Folds, StillFalling, fit_pd_model
@@ -101,6 +102,11 @@ def test_the_least_loss_wins_where_its_lead_is_no_luck() -> None:
     assert _chosen([*first, lucky], 2) is first[1]
     assert _chosen([*first, lucky, better], 2) is better
     assert _chosen(first[:1], 2) is first[0]
+    # What cannot be calibrated is no choice where anything else can.
+    flat = trial(0.28, 0.01, number=2, ranks=False)
+    assert _chosen([flat, flat, lucky], 2) is lucky
+    assert _chosen([flat, first[0], trial(0.2999, 0.01, number=3)], 2) is first[0]
+    assert _chosen([flat], 2) is flat
 
 
 def test_the_chosen_trial_is_returned(folds: Folds, tmp_path: Path) -> None:
@@ -171,9 +177,12 @@ def test_the_budget_is_work_and_not_time(design: DesignMatrix, config: TrainingC
     assert (len(found.trials), found.ended) == (MIN_TRIALS, "budget used up: 1e-06 seconds of work")
 
 
-def trial(loss: float, noise: float = 0.0, work: float = 10.0, number: int = 0) -> optuna.trial.FrozenTrial:
+def trial(
+    loss: float, noise: float = 0.0, work: float = 10.0, number: int = 0, ranks: bool = True
+) -> optuna.trial.FrozenTrial:
     losses = loss + noise * np.random.default_rng(number).normal(size=20)
-    return optuna.trial.create_trial(value=loss, user_attrs={"losses": losses.tolist(), "work": work})
+    facts = {"losses": losses.tolist(), "work": work, "ranks": ranks}
+    return optuna.trial.create_trial(value=loss, user_attrs=facts)
 
 
 def test_a_search_has_converged_when_nothing_improves_surely() -> None:
@@ -254,6 +263,16 @@ def test_the_search_begins_within_what_is_searched_and_where_splits_are_possible
         assert space.params(first)["learning_rate"] == (rate or first["learning_rate"])
     # A split leaves two sides.
     assert space.searched["min_child_weight"].high <= weight / 2
+
+
+def test_features_that_say_nothing_end_in_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    frame = make_training_set(200).assign(**dict.fromkeys(FEATURES, 1.0))
+    design = DesignMatrix.of(frame, FEATURES, "SK_ID_CURR")
+    config = TrainingConfig(trials=3, threads=1)
+    folds = Folds(design, config)
+    found = tune(folds, config, tmp_path, "1", progress=lambda line: None)
+    with pytest.raises(CalibrationError, match="Deliver more outcomes, or features that say more"):
+        fit_pd_model(design, folds, found.params, found.rounds, config)
 
 
 def test_a_very_small_book_gets_a_model(tmp_path: Path) -> None:
