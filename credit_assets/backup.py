@@ -28,6 +28,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_ra
 
 from credit_assets.lake.maintenance import committed_files, log_files, undisturbed
 from credit_assets.lake.tables import Lake
+from credit_assets.plurals import are, number_of
 from credit_assets.project import Project, code_version
 from credit_assets.raw.delivery import NAME, Inbox, sha256_of
 
@@ -372,7 +373,9 @@ def _unpack(archive: Path, folder: Path) -> Mapping[str, Any]:
     wrong = sorted(found.keys() ^ manifest["files"].keys())
     wrong += [name for name, sha256 in manifest["files"].items() if name in found and sha256_of(found[name]) != sha256]
     if wrong:
-        raise BackupError(f"{archive} was altered: {len(wrong)} files are not as they were saved, first {wrong[0]}.")
+        raise BackupError(
+            f"{archive} was altered: {number_of(len(wrong), 'file')} {are(len(wrong))} not as saved, first {wrong[0]}."
+        )
     return manifest
 
 

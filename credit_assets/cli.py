@@ -34,7 +34,7 @@ from credit_assets.models.availability import require
 from credit_assets.onboarding.check import check as look_over
 from credit_assets.onboarding.files import BookError
 from credit_assets.onboarding.new import new as draft
-from credit_assets.plurals import count
+from credit_assets.plurals import are, number_of
 from credit_assets.portfolio import ConfigError, Portfolio
 from credit_assets.project import AlreadyRunning, Project, RegistryUnavailable
 from credit_assets.raw.delivery import BadDelivery, Delivery, Inbox
@@ -181,7 +181,7 @@ def new(
         drafted = draft(project, name, there, key, target)
         for path in drafted.files:
             console.print(f"{path.relative_to(project.root)} is written")
-        console.print(f"workspace.yaml lists {name}; {count(drafted.features, 'feature')}")
+        console.print(f"workspace.yaml lists {name}; {number_of(drafted.features, 'feature')}")
         for remark in drafted.book.remarks:
             console.print(remark, style="bold yellow")
         for unused in drafted.book.unused:
@@ -220,16 +220,16 @@ def check(name: Annotated[str, typer.Argument(help="The portfolio: a file in con
         if checked.errors:
             _stop(f"{len(checked.errors)} to mend before {name} can run.")
         guesses = (
-            f"; {count(n, 'guess')} {'is' if n == 1 else 'are'} not confirmed: make each right, then delete its mark"
+            f"; {number_of(n, 'guess')} {are(n)} not confirmed: make each right, then delete its mark"
             if (n := len(checked.guesses))
             else ""
         )
-        book = f"configs/{name}.yaml, sql/{name}: {count(checked.features, 'feature')}"
+        book = f"configs/{name}.yaml, sql/{name}: {number_of(checked.features, 'feature')}"
         if checked.ready:
             console.print(f"{book}, ready{guesses}")
         else:
             effect = "no scores are given until they are written" if checked.withheld else "a trial run can be made"
-            texts = count(len(checked.drafts), "text")
+            texts = number_of(len(checked.drafts), "text")
             _stop(f"{book}, not ready: {texts} for declined applicants to write ({effect}){guesses}")
 
 
@@ -252,7 +252,7 @@ def deliver(
             done = Inbox(project.inbox).deliver(
                 source, portfolio, batch, lambda files: unknown.extend(check_files(files, book, source))
             )
-            console.print(f"{_delivered(done)}: {count(len(done.files), 'file')} in {done.folder}")
+            console.print(f"{_delivered(done)}: {number_of(len(done.files), 'file')} in {done.folder}")
             if unknown:
                 console.print(f"Not read, as of no table: {', '.join(unknown)}", style="yellow")
         elif by is not None and batch is None:
@@ -266,7 +266,7 @@ def _deliver_vintages(project: Project, book: Portfolio, source: Path, split_by:
     with cut_up(source, book, split_by, inbox) as parts:
         for part in parts.vintages:
             done = inbox.deliver(part.folder, book.name, part.batch)
-            console.print(f"{_delivered(done)}: {count(part.rows, 'row')}")
+            console.print(f"{_delivered(done)}: {number_of(part.rows, 'row')}")
     for pattern, lines in parts.notes.items():
         console.print(f"Passed over as no rows: {lines:,} x {pattern}")
 
@@ -393,7 +393,7 @@ def backup(archive: Annotated[Path, typer.Argument(help="The file to write, outs
     archive = archive.absolute()
     with in_project() as project:
         done = save(project, archive)
-        console.print(f"{done.archive} holds {count(done.files, 'file')}, {done.size / 1e6:,.1f} MB")
+        console.print(f"{done.archive} holds {number_of(done.files, 'file')}, {done.size / 1e6:,.1f} MB")
         _print_left_out(done.left_out)
 
 
@@ -407,7 +407,7 @@ def restore(
         done = put_back(archive, folder)
     console.print(
         f"{done.project.root} is the project as of {done.made_at}, saved by release {done.code_version}: "
-        f"{count(done.files, 'file')}. Next: make its .env (see .env.example), then start its services.",
+        f"{number_of(done.files, 'file')}. Next: make its .env (see .env.example), then start its services.",
     )
     _print_left_out(done.left_out)
 
@@ -596,20 +596,20 @@ def _print_status(told: dict[str, Any]) -> None:
         console.print(
             f"Champion: version {champion['version']}, AUC {metrics['auc']:.3f} "
             f"({metrics['auc_low']:.3f} to {metrics['auc_high']:.3f}) "
-            f"on {count(int(metrics['applicants']), 'test row')}, "
+            f"on {number_of(int(metrics['applicants']), 'test row')}, "
             f"KS {metrics['ks']:.3f}, ECE {metrics['ece']:.4f}, cut-off {champion['cut_off']:.1%}; " + fairness,
         )
     else:
         console.print("No champion yet.")
     if failed := [check for check in told["checks"] if not check["passed"]]:
-        console.print(f"{count(len(told['checks']), 'check')}, of which failed at their latest look:")
+        console.print(f"{number_of(len(told['checks']), 'check')}, of which failed at their latest look:")
         for check in failed:
             batch = f" {check['batch']}" if check["batch"] else ""
             console.print(
                 f"  {check['severity']:<5} {check['asset']}.{check['check']}{batch}: {check['words']}",
             )
     else:
-        console.print(f"{count(len(told['checks']), 'check')}, none failed at its latest look.")
+        console.print(f"{number_of(len(told['checks']), 'check')}, none failed at its latest look.")
     for due in told["outstanding"]:
         failure = f"; {due['failure']}" if due["failure"] else ""
         state = "Refused until it changes" if due["refused"] else "Due"

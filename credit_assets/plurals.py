@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 
-def count(number: float, noun: str) -> str:
+def number_of(number: float, noun: str) -> str:
     """The number, in groups of three digits, and the noun in the singular or the plural."""
     return f"{number:,} {noun if number == 1 else plural(noun)}"
 
@@ -15,3 +15,8 @@ def plural(noun: str) -> str:
     if re.search(r"(s|x|z|ch|sh)$", noun):
         return f"{noun}es"
     return re.sub(r"(?<=[^aeiou])y$", "ie", noun) + "s"
+
+
+def are(number: float) -> str:
+    """The verb for so many."""
+    return "is" if number == 1 else "are"

@@ -143,7 +143,7 @@ def test_one_file_is_delivered_as_it_is(dated, tmp_path):
     delivered.write_text(LOANS)
     (tmp_path / "download" / "README.csv").write_text("no data")
     done = say(dated, "deliver", str(delivered), *OF_LOANS, "--batch", "2026-01")
-    assert "loans 2026-01 is there: 1 files in" in done.output
+    assert "loans 2026-01 is there: 1 file in" in done.output
     [file] = (dated.inbox / "loans" / "2026-01").iterdir()
     assert (file.name, file.read_bytes()) == ("LoanStats3a.csv", LOANS.encode())
     beside = say(dated, "deliver", str(tmp_path / "download"), *OF_LOANS, "--batch", "2026-02")
@@ -157,13 +157,13 @@ def test_a_big_file_is_cut_into_batches_and_known_again(dated, tmp_path):
     by_date = (*OF_LOANS, "--split-by", "issue_d")
     done = say(dated, "deliver", str(tmp_path / "LoanStats3a.csv.zip"), *by_date)
     assert done.output.splitlines() == [
-        "loans 2010-Q4 is there: 1 rows",
+        "loans 2010-Q4 is there: 1 row",
         "loans 2011-Q1 is there: 2 rows",
         "Passed over as no rows: 1 x Notes offered by *",
         "Passed over as no rows: 2 x Total: *",
     ]
     again = say(dated, "deliver", str(tmp_path / "LoanStats3a.csv"), *by_date)
-    assert "2010-Q4 was there already: 1 rows" in again.output
+    assert "2010-Q4 was there already: 1 row" in again.output
     assert "2011-Q1 was there already: 2 rows" in again.output
     [file] = (dated.inbox / "loans" / "2011-Q1").iterdir()
     assert gzip.decompress(file.read_bytes()).decode() == "id,issue_d\n2,Jan-2011\n3,Mar-2011\n"
@@ -184,7 +184,7 @@ def test_a_book_may_say_what_its_files_are_cut_by(dated, tmp_path):
     (tmp_path / "LoanStats3a.csv").write_text(LOANS)
     delivered = str(tmp_path / "LoanStats3a.csv")
     assert "2010-Q4 is there" in say(dated, "deliver", delivered, *OF_LOANS).output
-    assert "2011 is there: 1 files" in say(dated, "deliver", delivered, *OF_LOANS, "--batch", "2011").output
+    assert "2011 is there: 1 file" in say(dated, "deliver", delivered, *OF_LOANS, "--batch", "2011").output
 
 
 @pytest.mark.parametrize("options", [(), ("--batch", "2026-01", "--split-by", "issue_d")])

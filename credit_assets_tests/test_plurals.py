@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from credit_assets.plurals import count
+from credit_assets.plurals import are, number_of
 
 
 @pytest.mark.parametrize(
@@ -20,4 +20,8 @@ from credit_assets.plurals import count
     ],
 )
 def test_a_number_and_its_noun_agree(number: int, noun: str, said: str) -> None:
-    assert count(number, noun) == said
+    assert number_of(number, noun) == said
+
+
+def test_the_verb_agrees_too() -> None:
+    assert [are(number) for number in (0, 1, 2)] == ["are", "is", "are"]

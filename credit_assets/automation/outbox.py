@@ -17,6 +17,7 @@ from typing import Any
 from credit_assets.automation import channels
 from credit_assets.automation.channels import NotDelivered
 from credit_assets.automation.notifications import Alert, AlertsConfig, at, clock, told_at
+from credit_assets.plurals import number_of
 from credit_assets.project import Project
 
 HOUR, DAY = 3600.0, 86_400.0
@@ -115,7 +116,9 @@ class Outbox:
         told = next((row for row in earlier if row["repeats"] is None), None)
         repeated = told is not None and now - told["recorded"] < self.config.remind_after_hours * HOUR
         if told and not repeated and (unsaid := [row for row in earlier if row["recorded"] > told["recorded"]]):
-            words = f"It was met {len(unsaid)} more times since it was told on {clock(at(told['recorded']))}."
+            words = (
+                f"It was met {number_of(len(unsaid), 'more time')} since it was told on {clock(at(told['recorded']))}."
+            )
             alert = replace(alert, details=f"{alert.details} {words}".strip())
         self._con.execute(
             "INSERT INTO alerts VALUES (?, ?, ?, ?, ?, ?)",

@@ -26,6 +26,7 @@ from credit_assets.features.queries import FeatureQuery, load
 from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
 from credit_assets.monitoring.checks import FEATURES_DRIFTED, NOT_WORSE, PERFORMANCE_HOLDS, SCORES_DRIFTED
+from credit_assets.plurals import are, number_of
 from credit_assets.portfolio import Portfolio
 from credit_assets.project import Project
 
@@ -178,7 +179,7 @@ def training(
             f"{asked}. Refused: the SQL has changed since the features of {', '.join(str(due.batch) for due in stale)} "
             f"were made. `credit-assets train --portfolio {portfolio.name}` makes them again and trains."
         )
-    why = f"{asked.removeprefix('Asked for by: ')}. {new:,} new outcomes are known."
+    why = f"{asked.removeprefix('Asked for by: ')}. {number_of(new, 'new outcome')} {are(new)} known."
     return Outstanding("train", None, why, key=known.key(portfolio, lake))
 
 
@@ -216,7 +217,7 @@ def too_few(portfolio: Portfolio, new: int, version: int | None) -> str:
     """That so many new outcomes do not suffice, in words."""
     learned = f"version {version} has not" if version else "no candidate has"
     return (
-        f"{new:,} outcomes are known that {learned} learned from, fewer than the "
+        f"{number_of(new, 'outcome')} {are(new)} known that {learned} learned from, fewer than the "
         f"{portfolio.automation.min_new_outcomes:,} of automation.min_new_outcomes"
     )
 

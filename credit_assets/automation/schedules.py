@@ -15,6 +15,7 @@ from credit_assets.automation.refusals import was_refused
 from credit_assets.automation.retraining import outcomes_since_newest, too_few, trainings
 from credit_assets.automation.sensors import champion_or_why_unknown, failed_at_it, request, settings_changed
 from credit_assets.lake.tables import Lake
+from credit_assets.plurals import are, number_of
 from credit_assets.portfolio import Portfolio, settings_fingerprint
 from credit_assets.project import Project, RegistryUnavailable
 from credit_assets.raw.delivery import Inbox
@@ -48,7 +49,7 @@ def schedules(
             return dg.SkipReason(f"A training is at work, run {known.at_work}.")
         if new < portfolio.automation.min_new_outcomes:
             return dg.SkipReason(f"{too_few(portfolio, new, version)}.")
-        why = f"The weekly challenger. {new:,} new outcomes are known."
+        why = f"The weekly challenger. {number_of(new, 'new outcome')} {are(new)} known."
         return request(portfolio, Outstanding("train", None, why, key=known.key(portfolio, lake)))
 
     @dg.schedule(

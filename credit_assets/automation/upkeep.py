@@ -10,6 +10,7 @@ from credit_assets.automation.retention import purge
 from credit_assets.lake.maintenance import maintain
 from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
+from credit_assets.plurals import number_of
 from credit_assets.portfolio import Portfolio
 from credit_assets.project import Project
 
@@ -27,7 +28,7 @@ def maintenance(portfolio: Portfolio, project: Project) -> dg.JobDefinition:
         done = maintain(lake, portfolio.name, portfolio.table(SCORES), referred, retention, datetime.now(UTC))
         for table in done.tables:
             if removed := len(table.superseded) + len(table.orphans):
-                context.log.info(f"{table.table}: {removed} files, {table.bytes_freed:,} bytes, removed")
+                context.log.info(f"{table.table}: {number_of(removed, 'file')}, {table.bytes_freed:,} bytes, removed")
         context.add_output_metadata(
             {
                 "files_removed": done.files_removed,

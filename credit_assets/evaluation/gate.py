@@ -16,6 +16,7 @@ import pandas as pd
 from credit_assets.evaluation.comparison import Comparison, not_worse, shown_not_worse
 from credit_assets.evaluation.config import GateConfig
 from credit_assets.evaluation.metrics import Evaluation, Interval
+from credit_assets.plurals import number_of
 
 BASELINE, PLAUSIBLE = "beats_baseline", "plausible_auc"
 """Verdicts on what the candidate adds to the baseline, and on whether it is too good to be true."""
@@ -268,7 +269,7 @@ def calibration(
         blocking=True,
         words=(
             f"ECE {ece.value:.4f} is {'within' if shape else 'above'} {thresholds.max_ece:.4f} or the "
-            f"{evaluation.ece_by_chance:.4f} that chance allows on {evaluation.applicants:,} rows; "
+            f"{evaluation.ece_by_chance:.4f} that chance allows on {number_of(evaluation.applicants, 'row')}; "
             f"default rate minus mean PD {_signed(gap, 4)} is "
             f"{'not shown to be' if level else 'surely'} beyond {most:.4f}.{beside}"
         ),

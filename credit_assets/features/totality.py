@@ -20,6 +20,7 @@ from credit_assets.features.queries import DIALECT, FeatureQuery, Lineage
 from credit_assets.features.versions import FEATURES
 from credit_assets.lake.connections import connect
 from credit_assets.lake.contracts import FLOATS, identifier, keys, shorten
+from credit_assets.plurals import number_of
 from credit_assets.schemas.table import Table
 
 Tables = Mapping[str, EdgeTable]
@@ -164,9 +165,10 @@ class _Trial:
         if not set(values) <= known:
             return f"gives rows of no applicant. Its first column must be a {self.key} of the rows that it reads"
         if doubled := len(values) - len(set(values)):
-            return f"gives {doubled} of {len(known)} applicants more than one row. Group by {self.key}"
+            return f"gives {doubled} of {number_of(len(known), 'applicant')} more than one row. Group by {self.key}"
         if query.name == FEATURES and (missing := len(known) - len(set(values))):
-            return f"loses {missing} of {len(known)} applicants. Those without rows in a table need a left join"
+            lost = f"loses {missing} of {number_of(len(known), 'applicant')}"
+            return f"{lost}. Those without rows in a table need a left join"
         return None
 
     # -- narrowing down ----------------------------------------------------------------------------------
@@ -184,7 +186,7 @@ class _Trial:
             failure = self.narrowed(query, inputs, feature, origins, fault)
             others = len(features) - FEATURES_SHOWN
             if others > 0 and feature == features[FEATURES_SHOWN - 1]:
-                failure = replace(failure, reason=f"{failure.reason} (and so for {others:,} others)")
+                failure = replace(failure, reason=f"{failure.reason} (and so for {number_of(others, 'other')})")
             yield failure
 
     def narrowed(

@@ -14,6 +14,7 @@ import pandas as pd
 
 from credit_assets.features.target import Target
 from credit_assets.lake.contracts import identifier
+from credit_assets.plurals import number_of
 
 if TYPE_CHECKING:
     from credit_assets.portfolio import Portfolio
@@ -167,7 +168,8 @@ def split_summary(training_set: pd.DataFrame) -> pd.DataFrame:
         rows, bads = by_fold.loc[fold] if fold in by_fold.index else (0, 0)
         if not 0 < bads < rows:
             raise TrainingSetError(
-                f"The {fold} fold of the training set has {int(bads)} defaults among {int(rows)} rows with a "
+                f"The {fold} fold of the training set has {number_of(int(bads), 'default')} among "
+                f"{number_of(int(rows), 'row')} with a "
                 "known outcome; it needs some of both. Deliver more outcomes, or change the shares."
             )
     summary = training_set.groupby(["fold", "batch"], as_index=False, observed=True).agg(

@@ -17,6 +17,7 @@ import pandera.pandas as pa
 
 from credit_assets.lake.connections import connect
 from credit_assets.lake.tables import sql_text
+from credit_assets.plurals import number_of
 from credit_assets.schemas.table import Relation, Table
 
 EXAMPLES = 3
@@ -71,7 +72,7 @@ class Violation:
 
     def __str__(self) -> str:
         seen = f", such as {', '.join(repr(value) for value in self.examples)}" if self.examples else ""
-        return f"{self.column}: {self.check} ({self.count} rows{seen})"
+        return f"{self.column}: {self.check} ({number_of(self.count, 'row')}{seen})"
 
     @property
     def without_values(self) -> str:

@@ -17,6 +17,7 @@ import pandas as pd
 from credit_assets.features.training_set import TEST, TRAIN, VALID, TrainingSetError, hash_share
 from credit_assets.models.config import TrainingConfig
 from credit_assets.models.encodings import Coded, Encoding, Kind
+from credit_assets.plurals import are, number_of
 
 if TYPE_CHECKING:
     import xgboost
@@ -119,7 +120,8 @@ class DesignMatrix:
         else:
             by, pairs = "applicants", self._by_applicants(config)
             if config.cv == "batches":
-                by += f", since {len(batches)} batches are too few for {of_batches} folds of later ones"
+                few = f"{number_of(len(batches), 'batch')} {are(len(batches))} too few"
+                by += f", since {few} for {of_batches} folds of later ones"
         self._refuse_one_outcome(pairs)
         return Validation(by, pairs)
 
@@ -165,7 +167,8 @@ class DesignMatrix:
                 bads = int(self.target[rows].sum())
                 if not 0 < bads < rows.sum():
                     raise TrainingSetError(
-                        f"Fold {number} of {len(pairs)} has {bads} defaults among {int(rows.sum())} rows "
+                        f"Fold {number} of {len(pairs)} has {number_of(bads, 'default')} among "
+                        f"{number_of(int(rows.sum()), 'row')} "
                         f"{role}; it needs goods and bads. Deliver more outcomes, or lower training.cv_folds."
                     )
 

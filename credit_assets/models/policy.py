@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from credit_assets.plurals import number_of
+
 APPROVE = "approve"
 DECLINE = "decline"
 
@@ -100,7 +102,8 @@ class AtCutOff:
         if self.sharing:
             parts.append(
                 f"The highest PD approved, {self.highest_approved:.4%}, is that of {self.sharing:,} of "
-                f"{self.applicants:,} applicants: {self.approval_rate:.1%} are approved, with a cut-off below it "
+                f"{number_of(self.applicants, 'applicant')}: "
+                f"{self.approval_rate:.1%} are approved, with a cut-off below it "
                 f"{self.approval_rate_without:.1%}."
             )
         if self.next_sharing:

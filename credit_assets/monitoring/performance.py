@@ -20,6 +20,7 @@ from credit_assets.evaluation.comparison import auc_interval, compare
 from credit_assets.evaluation.metrics import Interval, evaluate, wilson
 from credit_assets.monitoring.calibration import Segment, Tolerance, segments, surely_off
 from credit_assets.monitoring.judgement import Judgement, counted
+from credit_assets.plurals import number_of
 from credit_assets.schemas.performance import ALL, ESTIMATE, OUTCOMES, Performance
 
 Floats = NDArray[np.float64]
@@ -335,7 +336,8 @@ def not_worse(known: pd.DataFrame, predecessor: pd.Series, config: PerformanceCo
     worse = difference.value < -config.predecessor_margin and difference.high < 0
     return Judgement(
         not worse,
-        f"{'Worse' if worse else 'Not worse'} than the champion before: on {len(known):,} outcomes that neither "
+        f"{'Worse' if worse else 'Not worse'} than the champion before: on "
+        f"{number_of(len(known), 'outcome')} that neither "
         f"learned from the AUC is {compared.auc_candidate:.3f} against {compared.auc_champion:.3f}, a difference of "
         f"{_words(difference, '+.3f')} at a chance of {config.false_alarms:g}.",
         {"outcomes": len(known)} | compared.figures(),

@@ -12,6 +12,7 @@ import duckdb
 from credit_assets.features.training_set import TEST
 from credit_assets.features.versions import read_at, same_rows
 from credit_assets.lake.tables import Lake
+from credit_assets.plurals import number_of
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def standing(
     return Standing(
         "learned" if learned else "tested",
         f"No alarm is raised: before its promotion version {model_version} learned from {learned:,} of the batch's "
-        f"{applicants:,} applicants, and was tested on {tested:,}.",
+        f"{number_of(applicants, 'applicant')}, and was tested on {tested:,}.",
     )
 
 

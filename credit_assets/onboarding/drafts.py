@@ -34,6 +34,7 @@ from credit_assets.onboarding.files import (
 from credit_assets.onboarding.guesses import ALWAYS_JUDGED, Book, Protected, Table
 from credit_assets.onboarding.personal import Personal
 from credit_assets.onboarding.wording import distinct, in_python, in_sql, is_guess, parts, phrase, place_of, plain
+from credit_assets.plurals import number_of
 from credit_assets.schemas.table import Table as Contract
 
 OF_THE_CLASS = {"pa", "pd", "int", "float", "str", "Relation"}
@@ -85,7 +86,9 @@ def contracts(book: Book, name: str) -> str:
 
 
 def _model(book: Book, table: Table, name: str) -> str:
-    about = _one_line(f"{table.files.names}: {table.files.rows:,} rows.").replace("\\", "/").replace('"', "'")
+    about = (
+        _one_line(f"{table.files.names}: {number_of(table.files.rows, 'row')}.").replace("\\", "/").replace('"', "'")
+    )
     lines = [f"class {name}(Table):", f'    """{about}"""', ""]
     attributes: list[str] = []
     applications = table is book.applications
@@ -437,7 +440,7 @@ def _notes(column: Column) -> list[str]:
     doubts = [f"{MARK}: {column.name}: {doubt}" for doubt in column.doubts]
     if not column.sentinels:
         return doubts
-    piles = " and ".join(f"{value} ({rows:,} rows)" for value, rows in column.sentinels.items())
+    piles = " and ".join(f"{value} ({number_of(rows, 'row')})" for value, rows in column.sentinels.items())
     taken = f'{MARK}: {piles} taken for "not known"; all others lie from {column.low:g} to {column.high:g}'
     return [*doubts, taken]
 
@@ -544,7 +547,10 @@ def configuration(book: Book, name: str) -> str:
     known = book.bads + book.goods
     files = book.applications.files
     lines = [
-        *_comment("#", f"{name}: drafted by `credit-assets new` from {_one_line(files.names)} ({files.rows:,} rows)."),
+        *_comment(
+            "#",
+            f"{name}: drafted by `credit-assets new` from {_one_line(files.names)} ({number_of(files.rows, 'row')}).",
+        ),
         f"# Every guess is marked `{MARK}`: make the line right, then delete the mark. `credit-assets check {name}`",
         "# lists them. What is left out has the value given in configs/home_credit.yaml. See docs/portfolios.md.",
         f"name: {name}",

@@ -35,6 +35,7 @@ from credit_assets.models import registry
 from credit_assets.models.policy import APPROVE
 from credit_assets.models.registry import ChampionEvent
 from credit_assets.monitoring.drift import summary
+from credit_assets.plurals import number_of
 from credit_assets.portfolio import Portfolio
 from credit_assets.schemas.operations import ChampionHistory, Timeline
 from credit_assets.schemas.performance import ALL, OUTCOMES
@@ -125,10 +126,10 @@ def _deliveries(portfolio: Portfolio, lake: Lake) -> Iterator[Fact]:
             sources[batch] = files
             if table == portfolio.outcomes_table:
                 if files != (before or {}):
-                    words = f"{rows:,} outcomes known"
+                    words = f"{number_of(rows, 'outcome')} known"
                     yield replace(fact, kind="outcomes", words=words, measure="outcomes", value=float(rows))
             elif before is None and table == portfolio.application_table:
-                words = f"{rows:,} applicants"
+                words = number_of(rows, "applicant")
                 yield replace(fact, kind="delivery", words=words, measure="applicants", value=float(rows))
             elif before is not None and files != before:
                 # One run reads all tables of a corrected delivery.
@@ -192,7 +193,7 @@ def _scored(
         batch = commit.metadata[BATCH]
         fact = replace(_begun(commit, champions), kind="re-scored" if batch in scored else "scored")
         scored.add(batch)
-        words = f"{int(commit.metadata['rows']):,} applicants"
+        words = number_of(int(commit.metadata["rows"]), "applicant")
         if told := figures.get(commit.version):
             fact = replace(fact, model_version=told["model_version"], measure="approval rate", value=told["approved"])
             words += f": {told['approved']:.1%} approved, mean PD {told['mean_pd']:.1%}"
@@ -209,9 +210,11 @@ def _performance(
         # Without its rows nobody can tell whether it was measured or estimated.
         if told := figures.get(commit.version):
             if measured := told["basis"] == OUTCOMES:
-                on = f"on {told['outcomes']:,} outcomes"
+                on = f"on {number_of(told['outcomes'], 'outcome')}"
             else:
-                on = f"as the PDs of {told['applicants']:,} applicants let expect: too few outcomes are known"
+                on = (
+                    f"as the PDs of {number_of(told['applicants'], 'applicant')} let expect: too few outcomes are known"
+                )
             yield replace(
                 _begun(commit, champions),
                 kind="performance" if measured else "estimate",

@@ -6,6 +6,7 @@ import dagster as dg
 
 from credit_assets.lake.contracts import WITHOUT_VALUES, Violation
 from credit_assets.lake.io_managers import column_schema, contract, violations_table
+from credit_assets.plurals import are, number_of
 from credit_assets.portfolio import Portfolio
 from credit_assets.project import Project
 from credit_assets.raw.delivery import BadDelivery, Inbox, match_files
@@ -140,7 +141,8 @@ def _quarantine_check(result: Ingested) -> dg.AssetCheckResult:
     if not result.rows_quarantined:
         return dg.AssetCheckResult(check_name="no_rows_quarantined", passed=True)
     first: Violation = result.violations[0]
-    counted = f"{result.rows_quarantined} of {result.rows_in} rows are in {result.quarantine}"
+    bad, delivered = result.rows_quarantined, number_of(result.rows_in, "row")
+    counted = f"{bad} of {delivered} {are(bad)} in {result.quarantine}"
     return dg.AssetCheckResult(
         check_name="no_rows_quarantined",
         passed=False,
@@ -163,7 +165,8 @@ def _keys_check(repeated: Repeated, rows: int) -> dg.AssetCheckResult:
         check_name="keys_are_new",
         passed=False,
         severity=dg.AssetCheckSeverity.WARN,
-        description=f"{repeated.applicants:,} of {rows:,} applicants are in other batches too, by their key: "
+        description=f"{repeated.applicants:,} of {number_of(rows, 'applicant')} "
+        f"{are(repeated.applicants)} in other batches too, by their key: "
         f"{', '.join(named)}. The first keys, masked: {', '.join(repeated.examples)}.",
         metadata={"applicants_repeated": repeated.applicants, "batches": dg.MetadataValue.json(dict(repeated.batches))},
     )

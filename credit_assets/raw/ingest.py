@@ -40,6 +40,7 @@ from credit_assets.lake.contracts import (
     table_expression,
 )
 from credit_assets.lake.tables import Lake, Staged, sql_path, sql_text
+from credit_assets.plurals import are, number_of
 from credit_assets.raw.delivery import BadDelivery, file_status, sha256_of
 from credit_assets.raw.lines import (
     EMPTY,
@@ -262,7 +263,7 @@ def ingest(
                 if not too_bad:
                     raise _too_many(con, quarantine, target, rows_in, quarantined, max_bad_share, later_file_stands)
                 for file_name, (bad, of_file) in too_bad.items():
-                    refused[file_name] = f"{bad} of {of_file} rows are bad"
+                    refused[file_name] = f"{bad} of {number_of(of_file, 'row')} {are(bad)} bad"
                     superseded += of_file
                 sources = [source for source in sources if source.file.name not in too_bad]
             if passed_over[OTHERS] and not rows_in:
@@ -280,7 +281,8 @@ def ingest(
         try:
             if rows_in != staged.rows + quarantined + superseded:
                 raise RuntimeError(
-                    f"{table}: {rows_in} rows in, {staged.rows} kept, {quarantined} bad, {superseded} superseded"
+                    f"{table}: {number_of(rows_in, 'row')} in, {staged.rows} kept, {quarantined} bad, "
+                    f"{superseded} superseded"
                 )
             if not model.relations and not rows_in:
                 raise BadDelivery(f"Table {target.name}: no rows in {_names(files)}. Deliver some.")
@@ -907,7 +909,8 @@ def _too_many(
             for example in examples.head(EXAMPLES).itertuples()
         )
         return (
-            f"Table {target.name}: {quarantined} of {rows_in} rows ({100 * quarantined / rows_in:.3g}%) are bad, "
+            f"Table {target.name}: {quarantined} of {number_of(rows_in, 'row')} "
+            f"({100 * quarantined / rows_in:.3g}%) {are(quarantined)} bad, "
             f"{100 * max_bad_share:.3g}% are allowed. First: {first}. All are in {quarantine}. {mend}, "
             "or allow a larger share by delivery.max_bad_share in the configuration."
         )

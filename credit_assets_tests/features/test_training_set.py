@@ -251,5 +251,5 @@ def test_the_summary_counts_rows_and_defaults() -> None:
 
 def test_a_fold_without_defaults_is_named() -> None:
     frame = pd.DataFrame({"fold": ["train", "train", "valid", "test", "test"], "batch": "a", "target": [1, 0, 0, 1, 0]})
-    with pytest.raises(TrainingSetError, match=r"valid fold .* 0 defaults among 1 rows"):
+    with pytest.raises(TrainingSetError, match=r"valid fold .* 0 defaults among 1 row "):
         split_summary(frame)

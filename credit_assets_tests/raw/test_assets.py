@@ -147,7 +147,7 @@ def test_a_small_share_of_bad_rows_is_set_aside_with_a_warning(tolerated):
     assert "1 of 100 rows" in (warned.description or "")
     assert "such as 'much'" in (warned.description or "")
     without = str(warned.metadata[WITHOUT_VALUES].value)
-    assert without.startswith("1 of 100 rows") and without.endswith("first AMT_CREDIT: must be a number (1 rows)")
+    assert without.startswith("1 of 100 rows") and without.endswith("first AMT_CREDIT: must be a number (1 row)")
 
 
 def test_rows_in_are_rows_kept_and_rows_quarantined(tolerated):
