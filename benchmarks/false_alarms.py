@@ -153,7 +153,7 @@ def years(
     for champion in champions:
         held_out = scored(champion, training_frame(of_applicants(con, "pool", champion.held_out)), portfolio)
         for _ in range(times):
-            batches = np.array_split(held_out.iloc[rng.permutation(len(held_out))], YEAR)
+            batches = [held_out.iloc[rows] for rows in np.array_split(rng.permutation(len(held_out)), YEAR)]
             alarms = [
                 not holds(batch, portfolio.performance, pd.concat(batches[:place]) if place else None).passed
                 for place, batch in enumerate(batches)
