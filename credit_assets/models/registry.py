@@ -581,6 +581,14 @@ def versions(tracking_uri: str, name: str) -> list[ModelVersion]:
     return sorted(found, key=lambda version: int(version.version))
 
 
+def registered(tracking_uri: str, name: str, number: int) -> ModelVersion | None:
+    """The version of this number; None where it was deleted or never registered."""
+    try:
+        return _version(tracking_uri, name, number)
+    except RegistryError:
+        return None
+
+
 def load(tracking_uri: str, name: str, which: str | int) -> tuple[PDModel, ModelVersion]:
     """The model under an alias (`champion`) or a version number (`3`), and its version.
 

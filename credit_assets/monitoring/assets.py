@@ -199,20 +199,19 @@ def assets(portfolio: Portfolio, project: Project, queries: Mapping[str, Feature
         was there when it was promoted is no news. With a page that draws the score and the features that
         moved most."""
         number = int(scores.project("model_version").limit(1).fetchall()[0][0])
-        if (found := _registered(portfolio, project, number)) is None:
+        if (version := registry.registered(uri, name, number)) is None:
             raise dg.Failure(
                 f"Version {number} of {name}, which scored {context.partition_key}, is no longer registered; "
                 "run the job score to have the batch scored by the champion.",
                 allow_retries=False,
             )
-        model, version = found
         _, _, drift = _measured(version.run_id, number, scores, of_score=True)
         both = pd.concat([drift, features_drift])
         told = summary(both, config, registry.importance(uri, version.run_id))
         metadata = _metadata(drift, told) | {"model_version": number}
         if worth_drawing(both, config):
             page = project.reports / name / f"drift-{context.partition_key}.html"
-            _draw(page, told.words, both, scores, features, model, version, lake, context)
+            _draw(page, told.words, both, scores, features, version, lake, context)
             metadata["report"] = dg.MetadataValue.path(str(page))
         return dg.MaterializeResult(
             value=drift,
@@ -258,21 +257,21 @@ def assets(portfolio: Portfolio, project: Project, queries: Mapping[str, Feature
             f"{', '.join(map(identifier, columns))}, {portfolio.target.sql()} AS outcome"
         ).df()
         known = f"{identifier(portfolio.entity_key)}, {portfolio.target.sql()}"
-        found = _registered(portfolio, project, number)
+        version = registry.registered(uri, name, number)
         rows = evidence(
             decided[["applicant", "pd", "band"]],
             applicants[[portfolio.entity_key, "outcome"]],
             outcomes.project(known).df(),
             # What a deleted version learned from nobody knows, and so no row is evidence.
-            decided["applicant"].to_numpy() if found is None else _learned_from(lake, portfolio, found[1].tags),
+            decided["applicant"].to_numpy() if version is None else _learned_from(lake, portfolio, version.tags),
         )
         table = performance_table(rows, number, portfolio.performance)
         judged_on = _against(context, number)
         predecessor, rival = _against_predecessor(lake, portfolio, project, rows, features, number)
-        if found is None:
+        if version is None:
             held = rival = segmented = Judgement(True, f"Not judged: version {number} is no longer registered.", {})
         else:
-            held, segmented = _promises_kept(context, lake, found[1], rows, features, applicants)
+            held, segmented = _promises_kept(context, lake, version, rows, features, applicants)
         return dg.MaterializeResult(
             value=table,
             metadata=_performance_metadata(table, rows) | {"model_version": number},
@@ -330,11 +329,11 @@ def assets(portfolio: Portfolio, project: Project, queries: Mapping[str, Feature
         drift: pd.DataFrame,
         scores: duckdb.DuckDBPyRelation,
         features: duckdb.DuckDBPyRelation,
-        model: "PDModel",
         version: "ModelVersion",
         lake: LakeResource,
         context: dg.AssetExecutionContext,
     ) -> None:
+        model, _ = registry.load(uri, name, version.version)
         key, columns = portfolio.entity_key, drawn_columns(drift, config)
         test = lake.connection.sql(_training_set(lake, portfolio, version.tags)).filter(f"fold = '{TEST}'")
         then = sample(test, [name for name in test.columns if name not in ("target", "fold", "batch")], key)
@@ -420,14 +419,6 @@ def _champion(portfolio: Portfolio, project: Project) -> "ModelVersion":
             allow_retries=False,
         )
     return found
-
-
-def _registered(portfolio: Portfolio, project: Project, number: int) -> "tuple[PDModel, ModelVersion] | None":
-    """A version of the model; None where it was deleted."""
-    try:
-        return registry.load(project.tracking_uri, portfolio.name, number)
-    except registry.RegistryError:
-        return None
 
 
 def _reference(run_id: str, project: Project, artifact: str) -> Reference:
