@@ -73,7 +73,7 @@ USERS_TO_MEND = (
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 # One line a sentence, whatever the terminal's width, and square brackets as they are.
-console = Console(highlight=False)
+console = Console(highlight=False, markup=False, soft_wrap=True)
 
 PortfolioName = Annotated[str, typer.Option("--portfolio", "-p", help="The portfolio: a file in configs/.")]
 

@@ -79,3 +79,12 @@ def test_check_is_not_ready_before_the_texts_are_written_and_counts_guesses_and_
     assert bad.exit_code == 1
     assert bad.output.startswith("configs/book.yaml:8: table applications has no column nobody.\n")
     assert bad.output.splitlines()[-1] == "1 to mend before book can run."
+
+
+def test_a_printed_command_stands_on_one_line_and_can_be_pasted(project, tmp_path):
+    path = write(tmp_path / "a name of blanks, brackets [1] and the width of a terminal.csv", loans() | ISSUED)
+    command = f"  credit-assets deliver '{path}' --portfolio book --split-by 'issue date'"
+    assert command in say(project, "new", "book", str(path)).output.splitlines()
+
+
+ISSUED = {"issue date": ["2019-05-31", "2019-06-30"] * 20}
