@@ -511,6 +511,8 @@ def _compare_columns(found: Sequence[str], target: _Target, where: str) -> None:
         mend = "Names are compared as they are written, upper and lower case too. Deliver the file with the column."
         also = f"; it has {_listed(extra)}, unknown to the contract" if extra else ""
         many = f"; it has {len(extra)} that the contract does not know" if extra else ""
+        if len(found) == 1 < len(missing):
+            mend = "Its header is one column: separate the columns by commas, semicolons, tabs or bars."
         raise BadDelivery(f"{lacks}{also}. {mend}", without_values=f"{lacks}{many}. {mend}")
     if extra:
         raise BadDelivery(

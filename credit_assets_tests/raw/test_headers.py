@@ -122,7 +122,7 @@ REFUSED = {
     "renamed column": ({"loans.csv": GOOD.replace("income", "Income")}, "lacks the column income of the contract"),
     "extra column": ({"loans.csv": "loan_id,income,word,age\n1,2,x,3\n"}, "has the column age, which the contract"),
     "column twice": ({"loans.csv": "loan_id,income,income,word\n"}, "names the column income more than once"),
-    "another delimiter": ({"loans.csv": GOOD.replace(",", ":")}, "lacks the column loan_id, income, word"),
+    "another delimiter": ({"loans.csv": GOOD.replace(",", ":")}, "Its header is one column: separate the columns by"),
     "UTF-16": ({"loans.csv": GOOD.encode("utf-16")}, "is in UTF-16"),
     "Latin-1": ({"loans.csv": "loan_id,income,wörd\n".encode("latin-1")}, "the header is not UTF-8"),
     "empty": ({"loans.csv": ""}, "is empty: not even a header"),
