@@ -1,6 +1,6 @@
 """Features as assets: one a SQL file, and the training set over the window of known outcomes."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 
 import dagster as dg
@@ -176,7 +176,7 @@ def _training_set(
         split = split_summary(rows.project("batch, fold, target").df())
         learned = training_frame(rows.filter(f"fold <> '{TEST}'"))
         applications = lake.connection.view(f"_{portfolio.application_table}")
-        kept = _kept_back(portfolio, learned, applications, in_the_window, left_out)
+        kept = _kept_back(portfolio, learned, applications, lake.connection.view("_features"), left_out)
         back = given_back(kept, learned[features], learned["target"].to_numpy(dtype=bool))
         try:
             alone = check_inputs(
@@ -229,7 +229,7 @@ def _kept_back(
     portfolio: Portfolio,
     learned: pd.DataFrame,
     applications: duckdb.DuckDBPyRelation,
-    in_the_window: Callable[..., duckdb.DuckDBPyRelation],
+    features: duckdb.DuckDBPyRelation,
     left_out: Mapping[str, str],
 ) -> pd.DataFrame:
     """The columns that are kept from the models, of the rows that are learned from: numbers of the application table
@@ -246,7 +246,7 @@ def _kept_back(
         wanted = ", ".join([*map(identifier, keys), *numbers])
         rows = rows.merge(applications.project(wanted).df(), how="left", on=keys)
     if left_out:
-        outside = training_frame(in_the_window(*left_out).filter(f"fold <> '{TEST}'")).drop(columns=["target", "fold"])
+        outside = training_frame(features.project(", ".join(map(identifier, (*keys, *left_out)))))
         outcome = learned[[*keys, "target"]].merge(outside, how="left", on=keys)
         bad = outcome["target"].to_numpy(dtype=bool)
         limit = portfolio.training.max_single_feature_auc
