@@ -9,7 +9,7 @@ import hashlib
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -387,27 +387,34 @@ def _query_lineage(
     written = {
         (_folded(table), _folded(column)): (table, column) for table, columns in schemas.items() for column in columns
     }
-    known: dict[str, object] = {
-        _folded(table): {_folded(column): kind for column, kind in columns.items()}
+    known = tuple(
+        (_folded(table), tuple((_folded(column), kind) for column, kind in columns.items()))
         for table, columns in schemas.items()
-    }
+    )
     try:
-        tree = qualify(
-            sqlglot.parse_one(query.sql, dialect=DIALECT),
-            dialect=DIALECT,
-            # Not normalized: it would read a name such as `@0` as SQL.
-            schema=MappingSchema(known, dialect=DIALECT, normalize=False),
-            quote_identifiers=False,
-        )
+        walk = _Walk(_qualified(query.sql, known), of_rows)
     except SqlglotError as error:
         raise FeatureQueryError(f"{query.name}.sql: {error}") from error
-    walk = _Walk(traverse_scope(tree)[-1], of_rows)
     result: dict[str, tuple[Origin, ...]] = {}
     for column in query.columns:
         origins = {written[origin] for origin in walk.origins(walk.root, _folded(column))}
         values = {origin for origin in origins if origin[1].lower() != query.key.lower()}
         result[column] = tuple(sorted((values or origins) if of_rows else values))
     return result
+
+
+@lru_cache(maxsize=64)
+def _qualified(sql: str, schemas: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]) -> Scope:
+    """The SELECT with every column under its table. It is walked more than once, and takes most of the time."""
+    schema: dict[str, object] = {table: dict(columns) for table, columns in schemas}
+    tree = qualify(
+        sqlglot.parse_one(sql, dialect=DIALECT),
+        dialect=DIALECT,
+        # Not normalized: it would read a name such as `@0` as SQL.
+        schema=MappingSchema(schema, dialect=DIALECT, normalize=False),
+        quote_identifiers=False,
+    )
+    return traverse_scope(tree)[-1]
 
 
 def _folded(name: str) -> str:

@@ -203,7 +203,8 @@ def assets(portfolio: Portfolio, project: Project, texts: ReasonTexts) -> list[d
         drafts = texts.drafts_of(model.features)
         if drafts and portfolio.reasons.unconfirmed == "block":
             raise dg.Failure(
-                f"Scores are withheld (`reasons: {{unconfirmed: block}}`): {_drafts_told(drafts)}", allow_retries=False
+                f"Scores are withheld (`reasons: {{unconfirmed: block}}`): {_drafts_message(drafts)}",
+                allow_retries=False,
             )
         # Whether an applicant has a row in a history shows in all of its features, if the batch has them.
         beside = {column for history in texts.histories.values() for column in history.features}
@@ -330,7 +331,7 @@ def _confirmed(drafts: Mapping[str, str], features: int) -> dg.AssetCheckResult:
         check_name="reasons_confirmed",
         passed=not drafts,
         severity=dg.AssetCheckSeverity.WARN,
-        description=_drafts_told(drafts) if drafts else f"The texts of all {features} features are confirmed.",
+        description=_drafts_message(drafts) if drafts else f"The texts of all {features} features are confirmed.",
         metadata={
             "drafts": len(drafts),
             "to_write": frame_table(pd.DataFrame(drafts.items(), columns=["feature", "why"], dtype=str)),
@@ -338,7 +339,7 @@ def _confirmed(drafts: Mapping[str, str], features: int) -> dg.AssetCheckResult:
     )
 
 
-def _drafts_told(drafts: Mapping[str, str]) -> str:
+def _drafts_message(drafts: Mapping[str, str]) -> str:
     (name, why), others = next(iter(drafts.items())), len(drafts) - 1
     more = {0: "", 1: "; 1 other text is a draft too"}.get(others, f"; {others} other texts are drafts too")
     return f"The text of {name} {why}{more}. `credit-assets check` lists what to write."
