@@ -505,6 +505,7 @@ def _order(child: Table, hidden: Collection[str]) -> str | None:
 def _child_select(book: Book, child: Table, made: Sequence[_Feature]) -> str:
     key, table = in_sql(book.key), in_sql(child.name)
     said = f"What {child.files.names} tells of an applicant; one row for each who has any."
+    no_row = f"-- if no row: no record in {child.name.replace('_', ' ')} -- {MARK}: drafted from the table's name"
     protected = book.protected_in[child.name]
     marked = [
         f"-- {MARK}: {_one_line(column)} looks protected ({attribute.replace('_', ' ')}) and is left out"
@@ -516,7 +517,7 @@ def _child_select(book: Book, child: Table, made: Sequence[_Feature]) -> str:
     dated = [column for column in child.columns.values() if column.date and column.name not in hidden]
     if not dated or not book.decided:
         doubt = f"-- {MARK}: every row of {child.name} was known when the applicant applied; no dates tell"
-        return _select(said, {}, key, made, [*marked, doubt, f"from {table}", f"group by {key}"])
+        return _select(said, {}, key, made, [*marked, doubt, f"from {table}", f"group by {key}"], [no_row])
     decided = book.applications.columns[book.decided].date_of("applications")
     names = ", ".join(_one_line(column.name) for column in dated)
     earlier = "\n      and ".join(
@@ -526,6 +527,7 @@ def _child_select(book: Book, child: Table, made: Sequence[_Feature]) -> str:
         for column in dated
     )
     known = [
+        no_row,
         "with known as (",
         f"    -- {MARK}: a row was known at the application if none of its dates ({names}) is later",
         f"    select {table}.*",

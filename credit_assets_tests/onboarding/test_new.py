@@ -237,6 +237,17 @@ def test_children_give_counts_means_largest_and_last(project, drafted):
     assert "-- CONFIRM: every row of payments was known when the applicant applied" in sql(project, "payments_features")
 
 
+def test_who_has_no_row_in_a_child_has_a_message_that_is_to_be_written(project, drafted):
+    bureau = {"loan_id": [f"L{n:04d}" for n in range(20)], "sums": [17 * n for n in range(20)]}
+    done = drafted({"old_loans": bureau})
+    book = Portfolio.load(project, "book")
+    queries = load(project.sql("book"), book.models)
+    assert queries["old_loans_features"].no_row == "no record in old loans"
+    assert set(queries["features"].row_of.values()) == {"old_loans_features"}
+    [draft] = [draft for draft in done.to_write if draft.file == "sql/book/old_loans_features.sql" and draft.line == 2]
+    assert "is marked as a guess (drafted from the table's name)" in draft.words
+
+
 def test_rows_of_children_after_the_application_do_not_count(project, drafted):
     names = loans()["loan_id"]
     payments = {"loan_id": [names[0]] * 3, "paid_on": ["2020-01-01", "2020-02-01", "2020-02-02"], "paid": [10, 20, 60]}
