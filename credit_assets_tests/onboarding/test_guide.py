@@ -147,7 +147,8 @@ def test_the_champion_passed_the_gate_that_larger_books_have(followed):
     # The second learned from the feature that the guide adds.
     assert status["champion"]["version"] == 2
     assert status["features_of_other_sql"] == {}
-    gate = {check["check"]: check["passed"] for check in status["checks"] if check["asset"] == "promotion_gate"}
-    assert gate and all(gate.values())
+    gate = [check for check in status["checks"] if check["asset"] == "promotion_gate"]
+    # On 1,000 loans a logistic regression may do as well, which warns.
+    assert gate and all(check["passed"] or check["severity"] == "WARN" for check in gate)
     assert status["champion"]["metrics"]["auc"] > 0.7
     assert "gate:" not in followed.drafted
