@@ -502,9 +502,9 @@ def demo(
         console.print("\nNext:\n  make dev\n      the same in the Dagster UI, on http://localhost:3000")
         if synthetic:
             later = project.data / "sample" / "outcomes" / DEMO_SHIFTED
-            command = os.path.relpath(sys.argv[0])
+            command, outcomes_folder = (shlex.quote(os.path.relpath(path)) for path in (sys.argv[0], later))
             console.print(
-                f"  {command} deliver {os.path.relpath(later)} --portfolio {portfolio} --batch {DEMO_SHIFTED}\n"
+                f"  {command} deliver {outcomes_folder} --portfolio {portfolio} --batch {DEMO_SHIFTED}\n"
                 "      the outcomes of the newest batch, as they would arrive later; then `run` again",
             )
         _stop_where_failed(outcomes)

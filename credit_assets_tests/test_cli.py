@@ -390,3 +390,14 @@ def test_the_installed_command_says_what_it_can_do_and_refuses_what_it_cannot(pr
         said = refused.communicate()[0]
     assert refused.returncode == 1
     assert said == f"There is no file or folder {project.root}/nowhere to deliver.\n"
+
+
+def test_a_message_is_one_line_whatever_its_length_and_keeps_its_brackets(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    folder = tmp_path / "a folder [of mine] with a name that is longer than the terminal is wide"
+    folder.mkdir()
+    monkeypatch.setenv("CREDIT_ASSETS_HOME", str(folder))
+    done = CliRunner().invoke(app, ["status", *OF_THE_BOOK])
+    assert done.exit_code == 1
+    [line] = done.output.splitlines()
+    assert line.startswith(f"No Credit Assets project at {folder} or above it")
