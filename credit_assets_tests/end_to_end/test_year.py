@@ -79,8 +79,8 @@ ALERTS = {
     # The default rate, once it is known: dear loans are taken for risky, or safe, ones.
     JUL: ["check_failed 2026-06"],
     AUG: ["check_failed 2026-07"],
-    # Half of the outcomes are too few to be sure of August's.
-    SEP: [],
+    # Half of August's outcomes, judged together with those of June and July, are enough.
+    SEP: ["check_failed 2026-08"],
     OCT: ["check_failed 2026-08", "check_failed 2026-09", *TRAINED],
     NOV: [],
     DEC: ["check_failed 2026-11"],
