@@ -20,9 +20,10 @@ from credit_assets.lake.tables import BATCH, sql_path, sql_text
 from credit_assets.onboarding import numbers
 from credit_assets.onboarding.sheets import sheet_of, write_rows
 from credit_assets.onboarding.wording import in_sql
+from credit_assets.plurals import number_of
 from credit_assets.raw.dates import Disagreement, Reading, reading_of
 from credit_assets.raw.delivery import ENDINGS, BadDelivery, delivered_files, is_archive, unpack
-from credit_assets.raw.ingest import PARQUET_INDEX
+from credit_assets.raw.ingest import PARQUET_INDEX, has_value
 
 WHOLE, FRACTION, TEXT, BOOLEAN, TIME, EMPTY = "whole", "fraction", "text", "boolean", "time", "empty"
 
@@ -265,10 +266,14 @@ def _parquet(con: duckdb.DuckDBPyConnection, path: Path) -> Part:
     source = f"read_parquet({sql_path(path)}, hive_partitioning = false)"
     known = {name: kind for name, kind in kinds.items() if kind is not None}
     try:
+        filled = has_value(known)
+        [empty] = _row(con, f"SELECT count(*) FROM {source} WHERE ({filled}) IS NOT TRUE")
         values, known, remarks = _values_of(con, path, source, columns, known)
     except duckdb.Error as error:
         raise BookError(f"{path} is damaged, or still being copied: its values cannot be read.") from error
-    return Part(path, f"(SELECT {values} FROM {source})", known, remarks)
+    if empty:
+        remarks = (*remarks, f"{path.name}: {number_of(empty, 'row')} without any value, passed over.")
+    return Part(path, f"(SELECT {values} FROM {source} WHERE {filled})", known, remarks)
 
 
 def _values_of(

@@ -139,7 +139,7 @@ class _Parquet:
             return f"(SELECT *, file_row_number + 1 AS _nth FROM {rows})"
         return (
             f"(SELECT *, row_number() OVER (ORDER BY file_row_number) AS _nth FROM {rows} "
-            f"WHERE {_has_value(self.columns)})"
+            f"WHERE {has_value(self.columns)})"
         )
 
 
@@ -401,7 +401,7 @@ def _empty_rows(con: duckdb.DuckDBPyConnection, source: _Parquet) -> int:
         return 0
     rows = f"read_parquet({sql_path(source.file)}, hive_partitioning = false)"
     try:
-        return _count(con, f"SELECT 1 FROM {rows} WHERE ({_has_value(source.columns)}) IS NOT TRUE")
+        return _count(con, f"SELECT 1 FROM {rows} WHERE ({has_value(source.columns)}) IS NOT TRUE")
     except duckdb.Error:
         # Damaged: who reads it whole says where.
         return 0
@@ -418,12 +418,13 @@ def _always_filled(column: pq.ColumnChunkMetaData, source: _Parquet) -> bool:
     return kind != "fraction"
 
 
-def _has_value(columns: Mapping[str, str]) -> str:
+def has_value(columns: Mapping[str, str]) -> str:
     """SQL: TRUE where one of the columns, each with its kind, has a value: neither null nor NaN, nor blanks alone."""
     tests = []
     for name, kind in columns.items():
         column = identifier(name)
-        filled = {"text": f"trim({column}, ' ' || chr(9)) <> ''", "fraction": f"NOT isnan(CAST({column} AS DOUBLE))"}
+        text, number = f"CAST({column} AS VARCHAR)", f"CAST({column} AS DOUBLE)"
+        filled = {"text": f"trim({text}, ' ' || chr(9)) <> ''", "fraction": f"NOT isnan({number})"}
         tests.append(filled.get(kind, f"{column} IS NOT NULL"))
     return " OR ".join(tests) or "false"
 
@@ -590,7 +591,7 @@ def _strict(source: _Source, target: _Target) -> str:
         if isinstance(source, _Copied):
             path, columns = source.copy, {"_nth": "BIGINT"} | columns
         else:
-            where = f" WHERE {_has_value(kinds)}"
+            where = f" WHERE {has_value(kinds)}"
         types = ", ".join(f"{sql_text(name)}: '{kind}'" for name, kind in columns.items())
         rows = (
             f"read_csv({sql_path(path)}, auto_detect = false, header = true, columns = {{{types}}}, "

@@ -573,3 +573,11 @@ def test_a_column_of_two_kinds_in_two_parquet_files_is_refused(look, tmp_path):
         pd.DataFrame({"c": values}).to_parquet(tmp_path / name)
     with pytest.raises(BookError, match=r"Column c is not of one kind in a\.parquet, b\.parquet"):
         look(tmp_path)
+
+
+def test_rows_without_any_value_are_passed_over_in_parquet_too(look: Look, tmp_path: Path) -> None:
+    frame = pd.DataFrame({"id": [1.0, None, 2.0, None], "word": ["a", "", "b", None], "income": [None] * 4})
+    frame.to_parquet(tmp_path / "loans.parquet")
+    [loans] = look(tmp_path / "loans.parquet")
+    assert loans.rows == 2
+    assert loans.remarks == ["loans.parquet: 2 rows without any value, passed over."]
