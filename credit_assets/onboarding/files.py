@@ -289,7 +289,7 @@ def _values_of(
             value = f"CASE WHEN isfinite({name}) THEN CASE WHEN {name} = 0 THEN 0 ELSE {name} END END"
             [infinite] = _row(con, f"SELECT count(*) FROM {source} WHERE isinf({name})")
             if infinite:
-                rows = f"{infinite:,} row{'s' if infinite > 1 else ''}"
+                rows = number_of(infinite, "row")
                 remarks.append(
                     f"{path.name}: {column.name} is infinite in {rows}, which {_count_as(infinite)} not known"
                 )
@@ -501,7 +501,7 @@ def _far_from_all(con: duckdb.DuckDBPyConnection, meant: str, low: float, high: 
 
 
 def _values(count: int) -> str:
-    return f"{count:,} value{'s' if count > 1 else ''}"
+    return number_of(count, "value")
 
 
 def _count_as(count: int) -> str:

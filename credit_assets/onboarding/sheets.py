@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from credit_assets.lake.contracts import identifier, shorten
 from credit_assets.lake.tables import sql_path, sql_text
+from credit_assets.plurals import are, number_of
 from credit_assets.raw.delivery import BadDelivery
 from credit_assets.raw.lines import NOTHING, ROWS, SEPARATORS, CsvFile, fields_of, has_index, look_over, rows_of
 
@@ -171,7 +172,8 @@ def _is_total(text: str) -> bool:
 
 
 def _filled(text: str, separator: str) -> list[str]:
-    return [field for field in next(csv.reader([text], delimiter=separator), []) if field.strip()]
+    one_line = re.sub(r"[\r\n]+", " ", text)
+    return [field for field in next(csv.reader([one_line], delimiter=separator), []) if field.strip()]
 
 
 def _pattern(text: str) -> str | None:
@@ -245,11 +247,11 @@ def _write_what_fits(
     if not broken:
         return None
     line, text, fields = broken[0]
-    has = "quotes that do not pair up" if fields is None else f"{fields} field{'s' if fields != 1 else ''}"
+    has = "quotes that do not pair up" if fields is None else number_of(fields, "field")
     if len(broken) > BROKEN * written or len(notes) > MOST_NOTES:
         raise BadDelivery(
-            f"{path}, line {line}: {shorten(text)!r} has {has}, the header {width} fields. Correct the file; remove "
-            "lines above the header and totals below the rows."
+            f"{path}, line {line}: {shorten(text)!r} has {has}, the header {number_of(width, 'field')}. Correct the "
+            "file; remove lines above the header and totals below the rows."
         )
-    count = f"{len(broken):,} line{' is' if len(broken) == 1 else 's are'} left out"
+    count = f"{number_of(len(broken), 'line')} {are(len(broken))} left out"
     return f"{path.name}: {count}, of other fields than the header's {width}: first line {line}, which has {has}."

@@ -434,7 +434,7 @@ def _not_utf8(plain: Path, offset: int, header: int, first: bytes, where: str) -
         content.seek(max(0, offset - LONGEST))
         before = content.read(min(offset, LONGEST)).rsplit(b"\n", 1)[-1].decode("latin-1")
         after = content.read(LONGEST).split(b"\n", 1)[0].decode("latin-1")
-    head = first.decode("latin-1").strip("\r\n ")
+    head = re.sub(r"[\r\n]+", " ", first.decode("latin-1")).strip()
     separator = separator_of(head)
     fields = next(csv.reader([before.replace("\r", " ")], delimiter=separator)) or [""]
     nth = len(fields) - 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import tempfile
 import uuid
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +21,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from credit_assets.lake.connections import connect
 from credit_assets.onboarding import numbers
 from credit_assets.onboarding.files import BookError, Column, Files, look_at, stem
 from credit_assets.raw.lines import look_over
@@ -555,6 +557,45 @@ def test_a_few_broken_lines_are_left_out_and_reported(look, tmp_path):
     assert files.rows == 98
     said = "2 lines are left out, of other fields than the header's 3: first line 43, which has 4 fields."
     assert files.remarks == [f"loans.csv: {said}"]
+
+
+PIECES = [
+    "a",
+    "b c",
+    "1",
+    "2.5",
+    ",",
+    ";",
+    "\t",
+    "|",
+    " ",
+    '"',
+    "\n",
+    "\r\n",
+    "\r",
+    "Total",
+    "é",
+    "\0",
+    "^",
+    "31/12/2019",
+]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.sampled_from(PIECES), max_size=40).map("".join),
+    st.sampled_from(["utf-8", "utf-8-sig", "latin-1", "utf-16"]),
+)
+def test_whatever_a_file_holds_it_is_read_or_refused_in_one_line_without_the_readers_own_words(text, encoding):
+    with tempfile.TemporaryDirectory() as folder, connect() as con:
+        path = Path(folder) / "loans.csv"
+        path.write_bytes(text.encode(encoding))
+        (Path(folder) / "workspace").mkdir()
+        try:
+            look_at(con, [path], Path(folder) / "workspace")
+        except BookError as error:
+            assert "\n" not in str(error) and "loans.csv" in str(error)
+            assert not re.search("Auto-Detected|strict_mode|Error:|ignore_errors|LINE 1", str(error))
 
 
 def test_no_files_and_one_file_twice_are_refused(look, tmp_path):

@@ -558,6 +558,10 @@ CELLS: tuple[st.SearchStrategy[Any], ...] = (
     st.sampled_from([0, 1, 98, 99, 365243]),
     st.dates().map(str),
     st.sampled_from(["1%", "2.5%", "NA"]),
+    st.sampled_from(
+        ["1e25", "inf", "1e308", "(1,234.5)", "5-", "#DIV/0!", "007", "1.2k", "12345678901234567890", "-0.0"]
+    ),
+    st.sampled_from(["05/14/19", "14/05/2019", "9999-12-31", "0001-01-01", "0000-00-00", "Dec-2011", "201905"]),
     st.none(),
 )
 
