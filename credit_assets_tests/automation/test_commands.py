@@ -1,10 +1,13 @@
 """What `status` tells of projects that are not in their best state. Of a whole line: `end_to_end/test_line.py`."""
 
 import dagster as dg
+import pytest
 from dagster._core.utils import make_new_run_id
 
-from credit_assets.automation.commands import run_outstanding, status
+from credit_assets.automation.commands import promote, roll_back, run_outstanding, status, train
 from credit_assets.automation.jobs import PORTFOLIO_TAG
+from credit_assets.lake.tables import Lake
+from credit_assets.project import RegistryUnavailable
 from credit_assets_tests.small_project import BATCHES, BOOK, FEW_FEATURES, deliver_sample, inside, make_project
 
 
@@ -63,3 +66,25 @@ def test_what_the_daemon_is_at_work_on_is_left_to_it(tmp_path):
         outcomes = run_outstanding(project, BOOK, said.append)
     assert [(outcome.job, outcome.batch) for outcome in outcomes if outcome.batch] == [("ingest", BATCHES[1])]
     assert f"  waits: run {theirs.run_id} is at work" in said
+
+
+def test_without_the_registry_deliveries_are_ingested_and_then_every_command_names_it(tmp_path, monkeypatch):
+    project = make_project(tmp_path / "project", sql=FEW_FEATURES)
+    deliver_sample(project, applicants=120, batches=1)
+    with inside(project):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+        away = pytest.raises(
+            RegistryUnavailable, match=r"at http://127.0.0.1:9 \(MLFLOW_TRACKING_URI\) does not answer"
+        )
+        with away:
+            run_outstanding(project, BOOK, print)
+        assert set(Lake(project.lake).batches(f"{BOOK}/features")) == {BATCHES[0]}
+        with away:
+            status(project, BOOK)
+        with away:
+            train(project, BOOK, print)
+        with away:
+            roll_back(project, BOOK, None, "", print)
+        with away:
+            promote(project, BOOK, 1, "me", "", print)
+        monkeypatch.delenv("MLFLOW_TRACKING_URI")
