@@ -62,7 +62,7 @@ _THINGS_ABROAD = (
 _PEOPLE = r"\w*applicant|applicants|cust|customer|client|borrower|person|holder|member|guarantor"
 _AGE_OF_A_THING = (
     rf"\b({_THINGS})( (?!({_PEOPLE})\b)\w+)* age\b"
-    rf"|\bage of( the)? ({_THINGS})\b"
+    rf"|\bage of( the)?( \w+)? ({_THINGS})\b"
     rf"|\bage (du|de la) ({_THINGS_ABROAD})\b"
 )
 
@@ -77,7 +77,8 @@ PROTECTED = {
         r"plec|kobieta|mezczyzna",
     ),
     "race": _with(
-        r"races?\d*|racial|\w*ethni\w*|colou?r|black|(non ?)?white|asian|hispanic|latin[oax]|caucasian|minority",
+        r"races?\d*|racial|\w*ethni\w*|colou?r(?! of)|black(?! list)",
+        r"(non ?)?white(?! (list|label))|asian|hispanic|latin[oax]|caucasian|minority",
         r"am ?ind|american indian|(native|african) american|native hawaiian|hawaiian|hi ?pac|pacific islander",
         r"alaska native|indigenous|aborigin\w*|multiracial",
         r"rasse|etni\w*|raza|razza|raca|rasa",
@@ -166,7 +167,8 @@ UNKNOWN = {"", "na", "n/a", "nan", "xna", "unknown", "other", "none", "not given
 MEASURES = (
     r"(is|has|flag|cnt|count|number|num|no|nr|nbr|n|days|months|mths|years|yrs)\b.+"
     r"|.*\b(days|months|mths|years|yrs|since|change|changed|verified|verification|type|status|provided|length|count|flag"
-    r"|rating|score|ratio|rate|amount|amt|balance|limit|income)\b.*"
+    r"|rating|score|ratio|rate|amount|amt|balance|limit|income|value|usage|bills?|payments?|tier|clicks|date|average|avg"
+    r"|mean|max|min|total)\b.*"
 )
 """Names of what is measured: `days since phone change` is no telephone number."""
 

@@ -402,8 +402,21 @@ def test_columns_left_out_as_names_of_rows_are_to_confirm(project, drafted):
 
 
 def test_what_is_measured_about_telephones_and_addresses_stays(project, drafted):
-    names = ("days_since_phone_change", "years_at_address", "FLAG_EMAIL", "num_phones", "name_type")
-    drafted(**{name: range(40) if "s_" in name else [0, 1, 1, 0, 0] * 8 for name in names})
+    names = (
+        "days_since_phone_change",
+        "years_at_address",
+        "phone_bill",
+        "mobile_payments",
+        "FLAG_EMAIL",
+        "num_phones",
+        "name_type",
+    )
+    drafted(
+        **{
+            name: range(40) if name.islower() and "num" not in name and "type" not in name else [0, 1, 1, 0, 0] * 8
+            for name in names
+        }
+    )
     made = load(project.sql("book"), Portfolio.load(project, "book").models)["features"].words
     assert set(made) >= {name.lower() for name in names}
 
