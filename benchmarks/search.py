@@ -111,7 +111,7 @@ def training_set(portfolio: Portfolio, deliveries: Sequence[Path], scratch: Path
     with duckdb.connect() as con:
         for delivery in deliveries:
             files = match_files([*delivery.iterdir()], names, {portfolio.outcomes_table} & names.keys()).tables
-            for name in portfolio.models.keys() & {table for table, found in files.items() if found}:
+            for name in [table for table in portfolio.models if files.get(table)]:
                 done = ingest(
                     con,
                     lake,
@@ -119,7 +119,7 @@ def training_set(portfolio: Portfolio, deliveries: Sequence[Path], scratch: Path
                     name,
                     portfolio.models[name],
                     delivery.name,
-                    parents={},
+                    parents={parent: lake.query(parent, [delivery.name]) for parent in portfolio.parents(name)},
                     max_bad_share=portfolio.delivery.max_bad_share,
                     quarantine_folder=scratch / "quarantine",
                     scratch=scratch / "scratch",
