@@ -48,12 +48,14 @@ def score_stability(
     and that of the final model a hair beside those of the folds' models, and either would look like a shift. A PD
     is placed by its rank among the training rows that the same model judged, equal PDs in the middle of theirs, so
     that few different PDs are compared as well as many. `champion` has its `pd` of the same rows, by `applicant` and
-    `batch`; rows that it does not judge are left out of the comparison.
+    `batch`; rows that it does not judge are left out of the comparison. The order of the rows does not matter.
 
     The interval of the difference comes from resampling the rows, training and test each, both models on the same.
     """
-    bins, weights = _placed(candidate["fold_pd"], candidate["fold_model"], _on_test(candidate))
+    # In a fixed order: sums of weights depend on it in the last bits.
+    candidate = candidate.sort_values(["batch", "applicant"], ignore_index=True)
     test = _on_test(candidate)
+    bins, weights = _placed(candidate["fold_pd"], candidate["fold_model"], test)
     psi = _psi(_counts(bins[~test]), _counts(bins[test], weights[test]))
     noise = psi_noise(len(np.unique(bins)), int((~test).sum()), int(test.sum()), CHANCE)
     if champion is None:

@@ -127,3 +127,12 @@ def test_the_interval_of_the_difference_tells_a_less_stable_candidate_from_an_eq
     assert alike is not None and alike.low < 0 < alike.high
     order = rng.permutation(len(moved))
     assert score_stability(moved.iloc[order], little, draws=300).difference == worse
+
+
+@pytest.mark.parametrize("coarse", [3, None])
+def test_the_order_of_the_rows_does_not_change_a_bit(coarse: int | None) -> None:
+    rng = np.random.default_rng(4)
+    rows = judged(rng.normal(size=1000), rng.normal(size=300), coarse=coarse)
+    found = score_stability(rows, rows, draws=100)
+    for _ in range(5):
+        assert score_stability(rows.iloc[rng.permutation(len(rows))], rows, draws=100) == found
