@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -94,13 +94,13 @@ def _reason(tracking_uri: str) -> str | None:
 def _reason_of_file(path: Path) -> str | None:
     if not path.exists():
         return None
-    con = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=ANSWER_S)
+    if path.is_dir():
+        return "is a folder, not a database file"
     try:
-        con.execute("PRAGMA schema_version").fetchall()
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=ANSWER_S)) as con:
+            con.execute("PRAGMA schema_version").fetchall()
     except sqlite3.DatabaseError as error:
         return f"cannot be read: {error}"
-    finally:
-        con.close()
     return None
 
 

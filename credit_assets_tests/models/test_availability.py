@@ -134,6 +134,7 @@ def test_a_local_file_that_is_no_database(tmp_path: Path, monkeypatch: pytest.Mo
     assert message(uri) == (
         f"The model registry at {uri} (set MLFLOW_TRACKING_URI for another) cannot be read: file is not a database."
     )
+    assert message(f"sqlite:///{tmp_path}").endswith(" is a folder, not a database file.")
     require(f"sqlite:///{tmp_path / 'other.db'}")
     sqlite3.connect(tmp_path / "there.db").execute("CREATE TABLE t (x)").connection.close()
     require(f"sqlite:///{tmp_path / 'there.db'}")
