@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import duckdb
@@ -80,5 +81,7 @@ def _unchanged(lake: Lake, training_set: str, version: int, features: str, batch
     now = lake.batches(features)[batch]
     if now.version <= then_version:
         return True
-    then = read_at(lake.writings, features, batch, then_version)
-    return then is not None and same_rows(lake.writings, features, then, now)
+    # The batch may have been withdrawn in between, and then delivered again as it was.
+    writings = partial(lake.writings, withdrawn=True)
+    then = read_at(writings, features, batch, then_version)
+    return then is not None and same_rows(writings, features, then, now)

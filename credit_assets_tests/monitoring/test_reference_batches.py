@@ -98,6 +98,13 @@ def test_the_same_files_read_again_are_still_what_was_learned_from(lake, con) ->
     assert of(lake, con, "2026-02").kind == "learned"
 
 
+def test_a_batch_that_was_withdrawn_and_delivered_again_as_it_was_is_still_what_was_learned_from(lake, con) -> None:
+    for table in (FEATURES, APPLICATIONS):
+        lake.withdraw(table, "2026-02", "a mistake")
+    deliver(lake, con, "2026-02")
+    assert of(lake, con, "2026-02").kind == "learned"
+
+
 @pytest.mark.parametrize(("batch", "made"), [("2026-02", "learned from"), ("2026-04", "was tested on")])
 def test_a_corrected_delivery_is_new_and_says_why(lake, con, batch, made) -> None:
     deliver(lake, con, batch, content="corrected")
