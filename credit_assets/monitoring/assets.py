@@ -296,7 +296,7 @@ def assets(portfolio: Portfolio, project: Project, queries: Mapping[str, Feature
         stands = _standing(lake, portfolio, version, batch)
         rows = rows[~rows["applicant"].isin(_tested_on(lake, portfolio, version.tags))]
         earlier = None
-        if stands.is_news:
+        if stands.is_news and rows["outcome"].notna().any():
             training_set = _training_set(lake, portfolio, version.tags)
             earlier = outcomes_before(lake.connection, lake.lake, portfolio, int(version.version), training_set, batch)
         held = holds(rows, settings, earlier)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import bdtr, bdtrc, expit, logsumexp
 
-from credit_assets.monitoring.judgement import counted
+from credit_assets.plurals import number_of
 
 Floats = NDArray[np.float64]
 
@@ -50,7 +50,7 @@ class Segment:
 
     def __str__(self) -> str:
         return (
-            f"{self.name}: {self.defaults / self.outcomes:.1%} of {counted(self.outcomes, 'outcome')} against "
+            f"{self.name}: {self.defaults / self.outcomes:.1%} of {number_of(self.outcomes, 'outcome')} against "
             f"{self.mean_pd:.1%} promised (p = {self.p_value:.2g})"
         )
 

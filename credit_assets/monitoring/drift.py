@@ -23,7 +23,8 @@ from scipy.special import bdtrik, betaincinv, chdtri
 
 from credit_assets.evaluation.stability import psi_noise, psi_terms
 from credit_assets.lake.contracts import identifier
-from credit_assets.monitoring.judgement import Judgement, counted
+from credit_assets.monitoring.judgement import Judgement
+from credit_assets.plurals import number_of
 from credit_assets.schemas.drift import VERDICTS, Drift
 
 GRID = 512
@@ -429,9 +430,9 @@ def summary(drift: pd.DataFrame, config: DriftConfig, importance: Mapping[str, f
     partly = int(moved.sum() - shifted.sum())
     sentences = [
         f"{verdict.capitalize()}{': ' + '; '.join(failures) if failures else ''}.",
-        f"The batch has {counted(rows_batch, 'row')} against {rows_reference:,} of the reference.",
+        f"The batch has {number_of(rows_batch, 'row')} against {rows_reference:,} of the reference.",
         *([f"The score is {score['verdict']}: {_figures(score)}."] if score is not None else []),
-        f"Of {counted(len(own), 'feature')} {int(shifted.sum())} shifted and {partly} moved moderately.",
+        f"Of {number_of(len(own), 'feature')} {int(shifted.sum())} shifted and {partly} moved moderately.",
     ]
     top = drift[drift["verdict"] != "stable"].head(5).to_dict("records")
     if top:
@@ -514,8 +515,8 @@ def volume(rows: int, earlier: Sequence[int], config: DriftConfig) -> Judgement:
     standard deviation, of their logarithms). Fewer than EARLIER_BATCHES batches make no usual volume.
     """
     if len(earlier) < EARLIER_BATCHES:
-        before = counted(len(earlier), "earlier batch", "earlier batches")
-        words = f"Not judged: {counted(rows, 'applicant')} and {before}; {EARLIER_BATCHES} are needed."
+        before = number_of(len(earlier), "earlier batch")
+        words = f"Not judged: {number_of(rows, 'applicant')} and {before}; {EARLIER_BATCHES} are needed."
         return Judgement(True, words, {"applicants": rows})
     logs = np.log(np.maximum(earlier, 1))
     usual = float(np.median(logs))
@@ -525,7 +526,7 @@ def volume(rows: int, earlier: Sequence[int], config: DriftConfig) -> Judgement:
     ratio = rows / float(np.exp(usual))
     return Judgement(
         bool(lowest <= rows <= highest),
-        f"{counted(rows, 'applicant came', 'applicants came')}, {ratio:.2f} times the median of {len(earlier)} earlier "
+        f"{number_of(rows, 'applicant')} came, {ratio:.2f} times the median of {len(earlier)} earlier "
         f"batches; as usual are {np.ceil(lowest):,.0f} to {np.floor(highest):,.0f}.",
         {"applicants": rows, "ratio": ratio},
     )

@@ -12,8 +12,3 @@ class Judgement:
     passed: bool
     words: str
     numbers: dict[str, float]
-
-
-def counted(number: int, one: str, more: str | None = None) -> str:
-    """A number with its noun: "1 row", "2,000 rows"."""
-    return f"{number:,} {one if number == 1 else more or f'{one}s'}"

@@ -23,7 +23,7 @@ def outcomes_before(
 
     Left out are the batches that the version was made from (`training_set`: a SELECT of it), older ones, and
     applicants who were in it. The first outcomes of a batch are mostly defaults, so that a batch counts once it is
-    matured (`training.matured_share`).
+    matured (`training.matured_share`). The rows are ordered by their values: sums of PDs depend on the order.
     """
     taken = {name for (name,) in con.sql(f"SELECT DISTINCT batch FROM ({training_set})").fetchall()}
     tables = [portfolio.table(name) for name in ("scores", portfolio.application_table, portfolio.outcomes_table)]
@@ -53,5 +53,6 @@ def outcomes_before(
         FROM {scores} AS scores
         JOIN ({known}) AS known ON known.{key} = scores.applicant AND known.batch = scores.batch
         WHERE scores.applicant NOT IN (SELECT {key} FROM ({training_set}))
+        ORDER BY ALL
         """
     ).df()

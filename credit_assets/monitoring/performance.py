@@ -19,8 +19,8 @@ from scipy.special import bdtrik
 from credit_assets.evaluation.comparison import auc_interval, compare
 from credit_assets.evaluation.metrics import Interval, evaluate, wilson
 from credit_assets.monitoring.calibration import Segment, Tolerance, segments, surely_off
-from credit_assets.monitoring.judgement import Judgement, counted
-from credit_assets.plurals import number_of
+from credit_assets.monitoring.judgement import Judgement
+from credit_assets.plurals import are, number_of
 from credit_assets.schemas.performance import ALL, ESTIMATE, OUTCOMES, Performance
 
 Floats = NDArray[np.float64]
@@ -166,8 +166,8 @@ def too_few(known: pd.DataFrame, config: PerformanceConfig) -> Judgement | None:
     if len(known) >= config.min_outcomes and min(defaults, len(known) - defaults) >= config.min_defaults:
         return None
     words = (
-        f"Not judged: {counted(len(known), 'outcome')} that can be judged by "
-        f"{'is' if len(known) == 1 else 'are'} known, {counted(defaults, 'of them a default', 'of them defaults')}; "
+        f"Not judged: {number_of(len(known), 'outcome')} that can be judged by "
+        f"{are(len(known))} known, {defaults:,} of them {_defaults(defaults)}; "
         f"{config.min_outcomes:,} with {config.min_defaults:,} are needed."
     )
     return Judgement(True, words, {"outcomes": len(known), "defaults": defaults})
@@ -218,6 +218,7 @@ def holds(rows: pd.DataFrame, config: PerformanceConfig, earlier: pd.DataFrame |
     Nor over the whole time: so is the default rate of the batch together with `earlier`, the known outcomes (`pd`,
     `band`, `outcome`) of the batches before that the same version scored. Half of `config.cumulative_false_alarms` is
     the level's of all, half the bands', and holds for however many batches come (`calibration.anytime_p_value`).
+    A batch without outcomes adds nothing to what was judged before, and does not fail for it.
     Where the outcomes known are `too_few` nothing is judged, and so nothing fails.
     """
     known = rows[rows["outcome"].notna()]
@@ -226,7 +227,7 @@ def holds(rows: pd.DataFrame, config: PerformanceConfig, earlier: pd.DataFrame |
             True, "Not judged: the model learned from every applicant of the batch, or was tested on them.", {}
         )
     pds_of_all = rows["pd"].to_numpy()
-    failures = [] if earlier is None else _off_since_promotion(known, earlier, config)
+    failures = [] if earlier is None or known.empty else _off_since_promotion(known, earlier, config)
     if few := too_few(known, config):
         expected = f"Its PDs let expect an AUC of {expected_auc(pds_of_all):.3f} and a default rate of "
         words = [*failures, few.words, f"{expected}{pds_of_all.mean():.1%}."]
@@ -251,8 +252,8 @@ def holds(rows: pd.DataFrame, config: PerformanceConfig, earlier: pd.DataFrame |
     shown = _default_rate(known, config.confidence)
     return Judgement(
         not own and not failures,
-        f"{' '.join([*own, *failures]) or 'As promised.'} Of {counted(len(known), 'outcome')} "
-        f"{counted(int(y.sum()), 'is a default', 'are defaults')}: AUC {_words(auc, '.3f')}, by the PDs "
+        f"{' '.join([*own, *failures]) or 'As promised.'} Of {number_of(len(known), 'outcome')} "
+        f"{int(y.sum()):,} {are(y.sum())} {_defaults(y.sum())}: AUC {_words(auc, '.3f')}, by the PDs "
         f"{expected_from_pds:.3f}; default rate {_words(shown, '.1%')}, mean PD {level.mean_pd:.1%}.",
         {
             "outcomes": len(known),
@@ -284,14 +285,15 @@ def calibrated_in_segments(known: pd.DataFrame, by: pd.DataFrame, config: Perfor
         if segment.outcomes >= config.min_outcomes
     ]
     if not judged:
-        words = f"Not judged: no segment has {counted(config.min_outcomes, 'known outcome')}."
+        words = f"Not judged: no segment has {number_of(config.min_outcomes, 'known outcome')}."
         return Judgement(True, words, {"segments": 0, "segments_off": 0})
     off = surely_off(judged, config.false_alarms)
     return Judgement(
         not off,
-        f"Other shares defaulted than were promised in {len(off)} of {counted(len(judged), 'segment')}: {_listed(off)}."
+        f"Other shares defaulted than were promised in {len(off)} of {number_of(len(judged), 'segment')}: "
+        f"{_listed(off)}."
         if off
-        else f"The default rate is as promised in {counted(len(judged), 'segment')}.",
+        else f"The default rate is as promised in {number_of(len(judged), 'segment')}.",
         {"segments": len(judged), "segments_off": len(off)},
     )
 
@@ -342,6 +344,10 @@ def not_worse(known: pd.DataFrame, predecessor: pd.Series, config: PerformanceCo
         f"{_words(difference, '+.3f')} at a chance of {config.false_alarms:g}.",
         {"outcomes": len(known)} | compared.figures(),
     )
+
+
+def _defaults(number: int) -> str:
+    return "a default" if number == 1 else "defaults"
 
 
 def _arrays(known: pd.DataFrame) -> tuple[NDArray[np.int8], Floats]:
