@@ -9,7 +9,7 @@ from credit_assets.lake.io_managers import column_schema, contract, violations_t
 from credit_assets.plurals import are, number_of
 from credit_assets.portfolio import Portfolio
 from credit_assets.project import Project
-from credit_assets.raw.delivery import BadDelivery, Inbox, match_files
+from credit_assets.raw.delivery import BadDelivery, Inbox, UnreadableNow, match_files
 from credit_assets.raw.ingest import Ingested, ingest
 from credit_assets.raw.repeats import Repeated, other_batches, repeated_keys
 from credit_assets.raw.sample import MARKER
@@ -84,6 +84,9 @@ def _raw_table(portfolio: Portfolio, project: Project, table: str) -> dg.AssetsD
                 numbered=portfolio.tables[table].numbered,
                 elsewhere={portfolio.application_table: others} if table == portfolio.outcomes_table and others else {},
             )
+        except UnreadableNow:
+            # No refusal, which would wait for other files.
+            raise
         except BadDelivery as error:
             raise _failure(error) from error
         # So that whoever asks next whether these files are ingested need not read them.

@@ -64,6 +64,11 @@ class MissingFile(BadDelivery):
     """A table that must have a file has none (yet)."""
 
 
+class UnreadableNow(BadDelivery):
+    """Files that cannot be read for a reason outside of them, such as permissions or a full disk: the same files may
+    be read later."""
+
+
 @dataclass(frozen=True)
 class Delivery:
     """What `Inbox.deliver` did: the batch's folder, its files with their SHA-256, what was replaced.
@@ -454,12 +459,12 @@ def outcomes_order(file: Path) -> tuple[int, int, str]:
 
 
 def sha256_of(file: Path) -> str:
-    """The file's SHA-256, in hexadecimal. BadDelivery if it cannot be read."""
+    """The file's SHA-256, in hexadecimal. UnreadableNow if it cannot be read."""
     try:
         with file.open("rb") as content:
             return hashlib.file_digest(content, "sha256").hexdigest()
     except OSError as error:
-        raise BadDelivery(f"{file} cannot be read: {error.strerror}.") from error
+        raise UnreadableNow(f"{file} cannot be read: {error.strerror}.") from error
 
 
 def _stem(file: Path) -> str | None:

@@ -41,7 +41,7 @@ from credit_assets.lake.contracts import (
 )
 from credit_assets.lake.tables import Lake, Staged, sql_path, sql_text
 from credit_assets.plurals import are, number_of
-from credit_assets.raw.delivery import BadDelivery, file_status, sha256_of
+from credit_assets.raw.delivery import BadDelivery, UnreadableNow, file_status, sha256_of
 from credit_assets.raw.lines import (
     EMPTY,
     ROWS,
@@ -239,6 +239,8 @@ def ingest(
                 source = _look_over(con, file, target, Path(workspace) / str(n), notes, sources)
                 if layers:
                     _refuse_damaged([source], target)
+            except UnreadableNow:
+                raise
             except BadDelivery as error:
                 if not layers or file == files[-1]:
                     raise

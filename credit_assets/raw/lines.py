@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 
 from credit_assets.lake.contracts import shorten
 from credit_assets.lake.tables import sql_text
-from credit_assets.raw.delivery import BadDelivery, is_hidden
+from credit_assets.raw.delivery import BadDelivery, UnreadableNow, is_hidden
 
 BLOCK = 8 * 1024 * 1024
 # No header, and no row of several lines, is longer than this.
@@ -386,7 +386,7 @@ def _unzip(file: Path, plain: Path, where: str) -> None:
             member = _only_member(archive, where)
             free = shutil.disk_usage(plain.parent).free
             if member.file_size > free:
-                raise BadDelivery(
+                raise UnreadableNow(
                     f"{where} holds {member.file_size / 1e9:,.1f} GB, and {free / 1e9:,.1f} GB are free on the "
                     f"disk of {plain.parent}. Make room, or deliver the file in parts."
                 )

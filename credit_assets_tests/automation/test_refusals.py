@@ -14,7 +14,8 @@ from credit_assets.automation.commands import REFUSED, status
 from credit_assets.definitions import build
 from credit_assets.portfolio import settings_fingerprint
 from credit_assets.project import Project
-from credit_assets.raw.delivery import Inbox
+from credit_assets.raw import ingest
+from credit_assets.raw.delivery import Inbox, UnreadableNow
 from credit_assets_tests.small_project import (
     BATCHES,
     BOOK,
@@ -68,6 +69,22 @@ def test_a_refused_delivery_is_tried_again_once_something_has_changed(refused: P
     # So may the same file, copied there again.
     os.utime(Inbox(project.inbox).folder(BOOK, BATCHES[0]) / "application_train.csv", (1, 1))
     assert len(run(project)) == 1
+
+
+def test_files_that_could_not_be_read_are_tried_again_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = make_project(tmp_path / "project", sql=FEW_FEATURES)
+    deliver_sample(project, applicants=60, batches=1)
+
+    def closed(file: Path) -> str:
+        raise UnreadableNow(f"{file} cannot be read: Permission denied.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ingest, "sha256_of", closed)
+        [outcome] = run(project)
+    assert not outcome.success and any("Permission denied" in error for error in outcome.errors)
+    assert run(project)[0].success
 
 
 def test_the_fingerprint_of_settings_is_of_configuration_contracts_and_sql(tmp_path: Path) -> None:
