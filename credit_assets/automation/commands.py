@@ -11,9 +11,6 @@ from functools import cache
 from typing import Any
 
 import dagster as dg
-from dagster._core.storage.asset_check_execution_record import (
-    COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES as EVALUATED,
-)
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from credit_assets.automation.at_work import runs_at_work
@@ -30,6 +27,7 @@ from credit_assets.automation.refusals import refusal, refusal_text
 from credit_assets.automation.retraining import rollback, training
 from credit_assets.automation.runs import RunOutcome, execute, instance_for_commands
 from credit_assets.automation.sensors import request
+from credit_assets.automation.withdrawal import latest_evaluation
 from credit_assets.definitions import build
 from credit_assets.features.queries import load
 from credit_assets.features.versions import FEATURES
@@ -261,16 +259,15 @@ def _champion(project: Project, portfolio: Portfolio) -> dict[str, Any] | None:
 def _latest_checks(instance: dg.DagsterInstance, definitions: dg.Definitions) -> Iterator[dict[str, Any]]:
     """The latest evaluation of every check of the portfolio that has been evaluated."""
     for key in sorted(definitions.resolve_asset_graph().asset_check_keys):
-        # Of those that were evaluated: a run that failed before it came to a check leaves a planned one.
-        for record in instance.event_log_storage.get_asset_check_execution_history(key, limit=1, status=EVALUATED):
+        record = latest_evaluation(instance, key)
+        if record and record.event and (evaluation := record.evaluation):
             run = instance.get_run_by_id(record.run_id)
-            if record.event and (evaluation := record.evaluation):
-                yield {
-                    "asset": key.asset_key.path[-1],
-                    "check": key.name,
-                    "batch": run.tags.get("dagster/partition") if run else None,
-                    "passed": evaluation.passed,
-                    "severity": evaluation.severity.value,
-                    "words": evaluation.description,
-                    "at": datetime.fromtimestamp(record.event.timestamp, UTC).isoformat(timespec="seconds"),
-                }
+            yield {
+                "asset": key.asset_key.path[-1],
+                "check": key.name,
+                "batch": run.tags.get("dagster/partition") if run else None,
+                "passed": evaluation.passed,
+                "severity": evaluation.severity.value,
+                "words": evaluation.description,
+                "at": datetime.fromtimestamp(record.event.timestamp, UTC).isoformat(timespec="seconds"),
+            }

@@ -5,12 +5,13 @@ Every step can be repeated: a withdrawal that was killed is ended by the next on
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import dagster as dg
 from dagster._core.storage.asset_check_execution_record import (
     COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES as EVALUATED,
 )
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from credit_assets.automation.at_work import runs_at_work
@@ -19,7 +20,7 @@ from credit_assets.automation.runs import instance_for_commands
 from credit_assets.definitions import build
 from credit_assets.features.versions import FEATURES
 from credit_assets.lake.connections import connect
-from credit_assets.lake.tables import BATCH, Lake, TableMissing, sql_text
+from credit_assets.lake.tables import BATCH, WITHDRAWN, Lake, TableMissing, sql_text
 from credit_assets.models import registry
 from credit_assets.portfolio import Portfolio
 from credit_assets.project import AlreadyRunning, Project
@@ -81,13 +82,9 @@ def _champion_that_learned(project: Project, portfolio: Portfolio, lake: Lake, b
 def _end_failed_checks(instance: dg.DagsterInstance, definitions: dg.Definitions, batch: str) -> None:
     """Report the checks that failed last on the batch as passed: there is nothing left that they are about."""
     for key in definitions.resolve_asset_graph().asset_check_keys:
-        history = instance.event_log_storage.get_asset_check_execution_history(key, limit=LOOK_BACK, status=EVALUATED)
-        for record in history:
-            run, evaluation = instance.get_run_by_id(record.run_id), record.evaluation
-            if evaluation is None or batch not in (
-                run.tags.get(PARTITION_NAME_TAG) if run else None,
-                evaluation.metadata["batch"].value if "batch" in evaluation.metadata else None,
-            ):
+        for record in _history(instance, key, LOOK_BACK):
+            evaluation = record.evaluation
+            if evaluation is None or batch not in _batches_of(instance, record):
                 continue
             if not evaluation.passed:
                 instance.report_runless_asset_event(
@@ -97,7 +94,39 @@ def _end_failed_checks(instance: dg.DagsterInstance, definitions: dg.Definitions
                         passed=True,
                         severity=evaluation.severity,
                         description=f"The batch {batch} was withdrawn.",
-                        metadata=evaluation.metadata,
+                        metadata={**evaluation.metadata, "batch": batch, WITHDRAWN: True},
                     )
                 )
             break
+
+
+def latest_evaluation(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> AssetCheckExecutionRecord | None:
+    """The check's latest evaluation, those of withdrawn batches left out where there are others."""
+    # Of those that were evaluated: a run that failed before it came to a check leaves a planned one.
+    newest = _history(instance, key, 1)
+    if not newest or not _is_withdrawal(newest[0]):
+        return next(iter(newest), None)
+    withdrawn: set[str] = set()
+    for record in _history(instance, key, LOOK_BACK):
+        of = _batches_of(instance, record)
+        if _is_withdrawal(record):
+            withdrawn |= of
+        elif withdrawn.isdisjoint(of):
+            return record
+    return newest[0]
+
+
+def _history(instance: dg.DagsterInstance, key: dg.AssetCheckKey, limit: int) -> Sequence[AssetCheckExecutionRecord]:
+    return instance.event_log_storage.get_asset_check_execution_history(key, limit=limit, status=EVALUATED)
+
+
+def _is_withdrawal(record: AssetCheckExecutionRecord) -> bool:
+    return record.evaluation is not None and WITHDRAWN in record.evaluation.metadata
+
+
+def _batches_of(instance: dg.DagsterInstance, record: AssetCheckExecutionRecord) -> set[str]:
+    """The batch that was checked, by the run and by what the check reports."""
+    run, evaluation = instance.get_run_by_id(record.run_id), record.evaluation
+    reported = evaluation.metadata.get("batch") if evaluation else None
+    named = (run.tags.get(PARTITION_NAME_TAG) if run else None, reported and str(reported.value))
+    return {batch for batch in named if batch}

@@ -128,6 +128,22 @@ def test_nothing_is_left_of_it_in_the_status_and_the_timeline_tells_it(project: 
     )
 
 
+def test_the_status_still_shows_a_check_that_failed_on_a_later_batch(project: Project) -> None:
+    with instance_of(project) as instance:
+        later = dg.AssetCheckEvaluation(
+            asset_key=dg.AssetKey([BOOK, "applications"]),
+            check_name="keys_are_new",
+            passed=False,
+            description="of another batch",
+            metadata={"batch": BATCHES[0]},
+        )
+        instance.report_runless_asset_event(later)
+    take_back(project)
+    with inside(project):
+        failed = [check for check in status(project, BOOK)["checks"] if not check["passed"]]
+    assert [(check["check"], check["words"]) for check in failed] == [("keys_are_new", "of another batch")]
+
+
 def test_a_batch_delivered_again_after_it_was_withdrawn_is_a_new_one(project: Project) -> None:
     take_back(project)
     Inbox(project.inbox).deliver(project.inbox / BOOK / ".superseded" / MISTAKE / "1", BOOK, MISTAKE)
