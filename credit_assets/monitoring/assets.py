@@ -35,7 +35,7 @@ from credit_assets.monitoring.drift import (
 )
 from credit_assets.monitoring.drift_report import drawn_columns, sample, worth_drawing, write_report
 from credit_assets.monitoring.judgement import Judgement
-from credit_assets.monitoring.outcomes import outcomes_before
+from credit_assets.monitoring.outcomes import is_matured, outcomes_before
 from credit_assets.monitoring.performance import (
     calibrated_in_segments,
     evidence,
@@ -296,7 +296,7 @@ def assets(portfolio: Portfolio, project: Project, queries: Mapping[str, Feature
         stands = _standing(lake, portfolio, version, batch)
         rows = rows[~rows["applicant"].isin(_tested_on(lake, portfolio, version.tags))]
         earlier = None
-        if stands.is_news and rows["outcome"].notna().any():
+        if stands.is_news and is_matured(rows, portfolio.training.matured_share):
             training_set = _training_set(lake, portfolio, version.tags)
             earlier = outcomes_before(lake.connection, lake.lake, portfolio, int(version.version), training_set, batch)
         held = holds(rows, settings, earlier)

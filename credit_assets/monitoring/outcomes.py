@@ -11,6 +11,12 @@ from credit_assets.lake.tables import MODEL_VERSION, Lake
 from credit_assets.portfolio import Portfolio
 
 
+def is_matured(rows: pd.DataFrame, matured_share: float) -> bool:
+    """Whether so large a share of the scored applicants have a known outcome (`outcome`, nan: not known yet). The first
+    outcomes of a batch are mostly defaults, which together with those of earlier batches would look like too many."""
+    return bool(rows["outcome"].notna().mean() >= matured_share)
+
+
 def outcomes_before(
     con: duckdb.DuckDBPyConnection,
     lake: Lake,
@@ -22,8 +28,8 @@ def outcomes_before(
     """`pd`, `band` and `outcome` of the matured batches before this one whose scores are by the version.
 
     Left out are the batches that the version was made from (`training_set`: a SELECT of it), older ones, and
-    applicants who were in it. The first outcomes of a batch are mostly defaults, so that a batch counts once it is
-    matured (`training.matured_share`). The rows are ordered by their values: sums of PDs depend on the order.
+    applicants who were in it. A batch counts once it is matured (`training.matured_share`). The rows are ordered by
+    their values: sums of PDs depend on the order.
     """
     taken = {name for (name,) in con.sql(f"SELECT DISTINCT batch FROM ({training_set})").fetchall()}
     tables = [portfolio.table(name) for name in ("scores", portfolio.application_table, portfolio.outcomes_table)]

@@ -218,7 +218,7 @@ def holds(rows: pd.DataFrame, config: PerformanceConfig, earlier: pd.DataFrame |
     Nor over the whole time: so is the default rate of the batch together with `earlier`, the known outcomes (`pd`,
     `band`, `outcome`) of the batches before that the same version scored. Half of `config.cumulative_false_alarms` is
     the level's of all, half the bands', and holds for however many batches come (`calibration.anytime_p_value`).
-    A batch without outcomes adds nothing to what was judged before, and does not fail for it.
+    Without `earlier`, as for a batch that is not matured, it is not judged.
     Where the outcomes known are `too_few` nothing is judged, and so nothing fails.
     """
     known = rows[rows["outcome"].notna()]
@@ -227,7 +227,7 @@ def holds(rows: pd.DataFrame, config: PerformanceConfig, earlier: pd.DataFrame |
             True, "Not judged: the model learned from every applicant of the batch, or was tested on them.", {}
         )
     pds_of_all = rows["pd"].to_numpy()
-    failures = [] if earlier is None or known.empty else _off_since_promotion(known, earlier, config)
+    failures = [] if earlier is None else _off_since_promotion(known, earlier, config)
     if few := too_few(known, config):
         expected = f"Its PDs let expect an AUC of {expected_auc(pds_of_all):.3f} and a default rate of "
         words = [*failures, few.words, f"{expected}{pds_of_all.mean():.1%}."]

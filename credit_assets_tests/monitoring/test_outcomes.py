@@ -8,7 +8,7 @@ import duckdb
 import pandas as pd
 
 from credit_assets.lake.tables import MODEL_VERSION, Lake
-from credit_assets.monitoring.outcomes import outcomes_before
+from credit_assets.monitoring.outcomes import is_matured, outcomes_before
 from credit_assets.portfolio import Portfolio
 from credit_assets.project import Project
 from credit_assets_tests.conftest import PROJECT
@@ -48,3 +48,11 @@ def test_they_are_of_matured_batches_since_the_promotion_that_the_version_scored
         assert sorted(found["outcome"]) == [0, 0, 1, 1]
         assert list(found.columns) == ["pd", "band", "outcome"]
         assert outcomes_before(con, lake, PORTFOLIO, 7, training_set, "2026-03").empty
+
+
+def test_a_batch_counts_itself_once_enough_of_its_outcomes_are_known() -> None:
+    unlabelled = pd.DataFrame({"outcome": [float("nan")] * 10})
+    early_defaults = pd.DataFrame({"outcome": [1.0] * 4 + [float("nan")] * 6})
+    half = pd.DataFrame({"outcome": [1.0] + [0.0] * 4 + [float("nan")] * 5})
+    assert [is_matured(rows, 0.5) for rows in (unlabelled, early_defaults, half)] == [False, False, True]
+    assert not is_matured(half.iloc[:0], 0.5)
