@@ -50,7 +50,7 @@ def test_a_training_that_failed_is_told_and_is_still_due(tmp_path):
     assert failures[0].startswith(f"run {outcomes[-1].run_id} failed: ")
     assert failures[0].endswith(outcomes[-1].errors[0])
     assert failures[1:] == [None, None], "what was not tried has not failed"
-    assert {check["check"] for check in told["checks"]} == {"no_rows_quarantined"}
+    assert {check["check"] for check in told["checks"]} == {"no_rows_quarantined", "keys_are_new"}
     assert all(check["passed"] and check["batch"] == BATCHES[1] for check in told["checks"])
 
 

@@ -131,7 +131,7 @@ REFUSED = {
     "no archive": ({"loans.csv.zip": b"PK no archive"}, "is cut off or damaged"),
     "no Parquet": ({"loans.parquet": b"PAR1 and no more"}, "is not a whole Parquet file"),
     "another type": ({"loans.parquet": parquet(FRAME.assign(income="much"))}, "column income: the file holds"),
-    "no index": ({"loans.csv": "loan_id,income,word,\n1,2,x,0\n"}, "has the column ''"),
+    "no name": ({"loans.csv": "loan_id,,income,word\n1,0,2,x\n"}, "has the column ''"),
     "twice": ({"loans.csv": GOOD, "loans.csv.gz": gzip.compress(GOOD.encode())}, "are the same file twice"),
 }
 
