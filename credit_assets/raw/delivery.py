@@ -252,7 +252,7 @@ class Inbox:
         """Take the outcomes that came last for the batch back; their file's name, and where it is then.
 
         BadDelivery where the batch has none in a file of their own."""
-        home = self._portfolio(portfolio)
+        home = self.folder(portfolio, batch).parent
         with _locked(home / ".delivering"):
             files = self.files(portfolio, batch)
             outcomes = sorted(filter(is_outcomes, files), key=outcomes_order)
