@@ -44,24 +44,33 @@ def withdraw(
         delivered = batch in inbox.batches(name)
         if not (tables or delivered or batch in instance.get_dynamic_partitions(f"{name}_batches")):
             raise BadDelivery(f"Portfolio {name} has no batch {batch}, neither in the inbox nor in the lake.")
-        for tags in ({PARTITION_NAME_TAG: batch}, {TRAINING_TAG: name}):
-            if busy := runs_at_work(instance, portfolio, **tags):
-                raise AlreadyRunning(f"Run {busy[0].run_id} is at work on {batch} or a training. Wait for it to end.")
+        _refuse_while_at_work(instance, portfolio, batch)
         champion = _champion_that_learned(project, portfolio, lake, batch)
         if champion is not None and not force:
             raise BadDelivery(
                 f"Version {champion} of {name}, the champion, learned from {batch}. With --force the batch is "
                 "withdrawn all the same, and the champion decides on until a training without it is promoted."
             )
+        definitions = build(name, project)
         if kept := inbox.withdraw(name, batch):
             report(f"{batch} is out of the inbox; its files are in {kept}")
-        _end_failed_checks(instance, build(name, project), batch)
+        # The daemon may have started one meanwhile, which would write what is removed here once more.
+        _refuse_while_at_work(instance, portfolio, batch)
+        _end_failed_checks(instance, definitions, batch)
         # The features first: without them nothing is due for the batch.
         for table in sorted(tables, key=lambda table: (table != portfolio.table(FEATURES), table)):
             lake.withdraw(table, batch, why)
             report(f"{table} no longer holds {batch}; version {lake.version(table) - 1} does")
         instance.delete_dynamic_partition(f"{name}_batches", batch)
     return champion
+
+
+def _refuse_while_at_work(instance: dg.DagsterInstance, portfolio: Portfolio, batch: str) -> None:
+    for tags in ({PARTITION_NAME_TAG: batch}, {TRAINING_TAG: portfolio.name}):
+        if busy := runs_at_work(instance, portfolio, **tags):
+            raise AlreadyRunning(
+                f"Run {busy[0].run_id} is at work on {batch} or a training. Wait for it to end, then withdraw again."
+            )
 
 
 def _champion_that_learned(project: Project, portfolio: Portfolio, lake: Lake, batch: str) -> int | None:

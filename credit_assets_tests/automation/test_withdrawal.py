@@ -7,8 +7,10 @@ from pathlib import Path
 import dagster as dg
 import mlflow
 import pytest
+from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from credit_assets.automation.commands import status
+from credit_assets.automation.jobs import PORTFOLIO_TAG
 from credit_assets.automation.outstanding import to_ingest
 from credit_assets.automation.withdrawal import withdraw
 from credit_assets.lake.connections import connect
@@ -16,7 +18,7 @@ from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
 from credit_assets.operations.timeline import timeline
 from credit_assets.portfolio import Portfolio
-from credit_assets.project import Project
+from credit_assets.project import AlreadyRunning, Project
 from credit_assets.raw.delivery import BadDelivery, Inbox
 from credit_assets_tests.small_project import (
     BATCHES,
@@ -178,6 +180,35 @@ def test_a_withdrawal_that_was_killed_is_ended_by_the_next(project: Project, mon
     assert holding(project, MISTAKE) == []
     with pytest.raises(BadDelivery, match=f"has no batch {MISTAKE}, neither in the inbox nor in the lake"):
         take_back(project)
+
+
+def test_a_run_that_the_daemon_starts_meanwhile_is_waited_for(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Inbox.withdraw
+
+    def meanwhile(inbox: Inbox, portfolio: str, batch: str) -> Path | None:
+        with instance_of(project) as instance:
+            instance.add_run(
+                dg.DagsterRun(
+                    job_name="score",
+                    run_id="meanwhile",
+                    status=dg.DagsterRunStatus.STARTED,
+                    tags={PORTFOLIO_TAG: BOOK, PARTITION_NAME_TAG: MISTAKE},
+                )
+            )
+        return whole(inbox, portfolio, batch)
+
+    before = holding(project, MISTAKE)
+    with monkeypatch.context() as patch:
+        patch.setattr(Inbox, "withdraw", meanwhile)
+        with pytest.raises(AlreadyRunning, match=f"Run meanwhile is at work on {MISTAKE}"):
+            take_back(project)
+    assert holding(project, MISTAKE) == before
+    with instance_of(project) as instance:
+        instance.report_run_canceled(instance.get_run_by_id("meanwhile"))
+    take_back(project)
+    assert holding(project, MISTAKE) == []
 
 
 def test_a_batch_that_the_champion_learned_from_is_withdrawn_by_force_alone(project: Project) -> None:
