@@ -115,7 +115,7 @@ class _Trial:
         if rows is None:
             # Without shared subqueries, which DuckDB computes whole, only what uses the fault fails.
             query = replace(query, sql=_inlined(query.sql))
-            raising = [feature for feature in query.words if self.error(query, inputs, feature)]
+            raising = self.raising(query, inputs, tuple(query.words))
             yield from self.each_narrowed(query, inputs, raising or [None], origins, self.error)
             return
         yield from self.each_narrowed(query, inputs, _not_finite(rows), origins, self.infinite)
@@ -144,6 +144,18 @@ class _Trial:
             # Without DuckDB's hints and the SQL, of which the line is another one here.
             return str(error).split("\n")[0].split(". You might want")[0].strip().rstrip("!")
         return None
+
+    def raising(self, query: FeatureQuery, inputs: Tables, features: Sequence[str]) -> list[str]:
+        """Those of the features that fail, found by halves: one at a time, hundreds would use up the time."""
+        columns = ", ".join(map(identifier, (query.key, *features)))
+        if not self.error(replace(query, sql=f"SELECT {columns} FROM ({query.sql})"), inputs):
+            return []
+        if len(features) == 1:
+            return list(features)
+        middle = len(features) // 2
+        return [
+            feature for half in (features[:middle], features[middle:]) for feature in self.raising(query, inputs, half)
+        ]
 
     def infinite(self, query: FeatureQuery, inputs: Tables, feature: str | None = None) -> str | None:
         """That a feature is not a finite number on these rows, if it is not."""

@@ -11,7 +11,7 @@ import numpy as np
 import pandera.pandas as pa
 import pytest
 
-from credit_assets.features import edge_rows
+from credit_assets.features import edge_rows, totality
 from credit_assets.features.queries import lineage, load
 from credit_assets.features.totality import Failure, failures, finite
 from credit_assets.lake.contracts import column_types
@@ -114,6 +114,20 @@ join sums as other using (card)
 """
     [failure] = found(tmp_path, shared)
     assert failure.feature == "squared" and "Overflow in multiplication of DECIMAL(18)" in failure.reason
+
+
+def test_one_fault_among_many_features_is_found_in_a_few_queries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[str] = []
+    error = totality._Trial.error
+    monkeypatch.setattr(
+        totality._Trial, "error", lambda self, query, *rest: tried.append(query.sql) or error(self, query, *rest)
+    )
+    sound = "".join(f"max(balance) + {n} as balance_{n}, -- balance and {n}\n" for n in range(200))
+    [failure] = found(tmp_path, MONTHS.format(f"{sound}sqrt(sum(used * used)::double) as used_squared,"))
+    assert failure.feature == "used_squared" and "months.balance = " in failure.values
+    assert len(tried) < 60, "one query a feature would be 200"
 
 
 @pytest.mark.parametrize(
