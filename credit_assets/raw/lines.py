@@ -8,6 +8,7 @@ import codecs
 import contextlib
 import csv
 import gzip
+import lzma
 import re
 import shutil
 import zipfile
@@ -149,7 +150,7 @@ def columns_of(file: Path, where: str, notes: Sequence[str] = ()) -> list[str]:
             else:
                 content = opened.enter_context(file.open("rb"))
             _, _, first = _read_header(content, notes, where)
-    except (EOFError, gzip.BadGzipFile, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
+    except (EOFError, gzip.BadGzipFile, zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError) as error:
         raise BadDelivery(f"{where} is cut off or damaged ({error}). Deliver it again.") from error
     try:
         head = _head(first, where)
@@ -393,7 +394,7 @@ def _unzip(file: Path, plain: Path, where: str) -> None:
             with archive.open(member) as compressed, plain.open("wb") as writing:
                 shutil.copyfileobj(compressed, writing, BLOCK)
     # A NotImplementedError, which is a RuntimeError, is a compression that is not known here.
-    except (EOFError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
+    except (EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError) as error:
         raise BadDelivery(f"{where} is cut off or damaged ({error}). Deliver it again.") from error
 
 

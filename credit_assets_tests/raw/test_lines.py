@@ -18,7 +18,16 @@ from hypothesis import strategies as st
 
 from credit_assets.raw import lines
 from credit_assets.raw.delivery import BadDelivery
-from credit_assets.raw.lines import SEPARATORS, CsvFile, as_bytes, copy_rows, look_over, rows_of, separator_of
+from credit_assets.raw.lines import (
+    SEPARATORS,
+    CsvFile,
+    as_bytes,
+    columns_of,
+    copy_rows,
+    look_over,
+    rows_of,
+    separator_of,
+)
 
 NOTES = ["Notes offered by *", "Loans that do not meet the credit policy", "Total amount funded in policy code ?: *"]
 HEAD = "id,term,desc\n"
@@ -335,3 +344,16 @@ def test_an_archive_of_more_than_the_disk_holds_is_not_unpacked(
     with pytest.raises(BadDelivery, match=r"holds 0\.0 GB, and 0\.0 GB are free on the disk"):
         looked_over(tmp_path, zipped(a_csv=HEAD), name="loans.csv.zip")
     assert not (tmp_path / "plain").exists()
+
+
+def test_an_archive_that_is_damaged_within_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "loans.csv.zip"
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("loans.csv", "id,amount\n" + "1,2\n" * 10_000)
+    damaged = bytearray(file.read_bytes())
+    damaged[45:80] = bytes(255 - byte for byte in damaged[45:80])
+    file.write_bytes(damaged)
+    with pytest.raises(BadDelivery, match="cut off or damaged"):
+        columns_of(file, file.name)
+    with pytest.raises(BadDelivery, match="cut off or damaged"):
+        look_over(file, file.name, tmp_path / "plain")
