@@ -102,7 +102,12 @@ def git_commit() -> str:
 
 def code_version() -> str:
     """The installed release and its commit."""
+    return f"{release()} ({git_commit()})"
+
+
+def release() -> str:
+    """The installed release."""
     try:
-        return f"{version('credit-assets')} ({git_commit()})"
+        return version("credit-assets")
     except PackageNotFoundError:
-        return f"not installed ({git_commit()})"
+        return "not installed"

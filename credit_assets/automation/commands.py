@@ -40,7 +40,7 @@ from credit_assets.raw.delivery import Inbox
 
 Report = Callable[[str], None]
 
-REFUSED = "refused, and not tried again until its files, the configuration, the contracts or the SQL change"
+REFUSED = "refused, and not tried again until its files, the configuration, contracts, SQL or the release change"
 RUNS_LOOKED_AT = 20
 """Of a batch, newest first, for the one that last tried what is due."""
 

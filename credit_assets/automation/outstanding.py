@@ -20,6 +20,7 @@ from credit_assets.lake.connections import connect
 from credit_assets.lake.contracts import identifier
 from credit_assets.lake.tables import MODEL_VERSION, SOURCE, Commit, Lake, Writings, sql_text
 from credit_assets.portfolio import Portfolio
+from credit_assets.project import release
 from credit_assets.raw.delivery import BadDelivery, Inbox, Look, MissingFile, match_files
 
 SCORES = "scores"
@@ -196,7 +197,9 @@ def _due(
         others = sorted(writings(portfolio.table(portfolio.application_table)).keys() - {look.batch})
     # Both stay as they are while the run that this asks for writes one table after the other, and if it fails.
     replaced = {table: _replaced(commits, table in changed) for table, commits in written.items()}
-    told = json.dumps([look.batch, look.signature, replaced, portfolio.fingerprint, others], sort_keys=True)
+    # Another release may read what this one refuses.
+    made_from = [look.batch, look.signature, replaced, portfolio.fingerprint, others, release()]
+    told = json.dumps(made_from, sort_keys=True)
     correction = not later_outcomes and any(
         version is not None for table, version in replaced.items() if table != portfolio.outcomes_table
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from credit_assets.automation import outstanding
 from credit_assets.automation.commands import REFUSED, status
 from credit_assets.definitions import build
 from credit_assets.portfolio import settings_fingerprint
@@ -68,6 +69,16 @@ def test_a_refused_delivery_is_tried_again_once_something_has_changed(refused: P
     assert run(project) == []
     # So may the same file, copied there again.
     os.utime(Inbox(project.inbox).folder(BOOK, BATCHES[0]) / "application_train.csv", (1, 1))
+    assert len(run(project)) == 1
+
+
+def test_another_release_tries_again_what_this_one_refused(
+    refused: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = copy_of(refused, tmp_path / "project")
+    run(project)
+    assert run(project) == []
+    monkeypatch.setattr(outstanding, "release", lambda: "the next one")
     assert len(run(project)) == 1
 
 
