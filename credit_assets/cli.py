@@ -175,7 +175,7 @@ def new(
     key: Annotated[str | None, typer.Option(help="The column that names an applicant, where it is not found.")] = None,
     target: Annotated[str | None, typer.Option(help="The column that tells how a loan went, likewise.")] = None,
 ) -> None:
-    """Look at a lender's files and write a first portfolio of them, each guess marked to confirm."""
+    """Read a lender's files and draft a portfolio from them, each guess marked to confirm."""
     there = [file.resolve() for file in files]
     with in_project() as project:
         drafted = draft(project, name, there, key, target)
@@ -211,7 +211,7 @@ def new(
 
 @app.command()
 def check(name: Annotated[str, typer.Argument(help="The portfolio: a file in configs/.")]) -> None:
-    """Tell all that is wrong with a portfolio, by file and line, before anything of it runs."""
+    """List all that is wrong with a portfolio, by file and line, before anything of it runs."""
     with in_project() as project:
         checked = look_over(project, name)
         for finding in checked.findings:
@@ -339,7 +339,7 @@ def rollback(
     to: Annotated[int | None, typer.Option(min=1, help="The version; by itself, the one that decided before.")] = None,
     why: Annotated[str, typer.Option(help="The reason, for the history of champions.")] = "",
 ) -> None:
-    """Have an earlier champion decide again. Scores that were given stay as they are."""
+    """Make an earlier champion decide again. Scores already given do not change."""
     with in_project() as project:
         Portfolio.load(project, portfolio)
         require(project.tracking_uri)
@@ -375,7 +375,7 @@ def status(
     portfolio: PortfolioName,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
 ) -> None:
-    """Tell the batches and their rows, the champion and its metrics, and the latest checks."""
+    """Show the batches and their rows, the champion and its metrics, and the latest check results."""
     with in_project(reading=True) as project:
         require(project.tracking_uri)
         from credit_assets.automation.commands import status as how_it_stands
@@ -422,7 +422,7 @@ def alerts(
     portfolio: PortfolioName,
     test: Annotated[bool, typer.Option("--test", help="Send a test alert over every configured channel.")] = False,
 ) -> None:
-    """Tell the newest alerts and what became of each by channel."""
+    """List recent alerts and their delivery status by channel."""
     with in_project(reading=True) as project:
         from credit_assets.automation.channels import try_each
         from credit_assets.automation.outbox import Outbox
@@ -454,7 +454,7 @@ def lineage(
     column: Annotated[str, typer.Argument(help="A feature, or a raw column such as bureau.AMT_CREDIT_SUM.")],
     portfolio: PortfolioName,
 ) -> None:
-    """Tell which raw columns a feature comes from, or which features a raw column goes into."""
+    """List the raw columns that a feature comes from, or the features that a raw column goes into."""
     with in_project() as project:
         book = Portfolio.load(project, portfolio)
         queries = load(project.sql(portfolio), book.models)
@@ -602,14 +602,14 @@ def _print_status(told: dict[str, Any]) -> None:
     else:
         console.print("No champion yet.")
     if failed := [check for check in told["checks"] if not check["passed"]]:
-        console.print(f"{number_of(len(told['checks']), 'check')}, of which failed at their latest look:")
+        console.print(f"{number_of(len(told['checks']), 'check')}, of which failed when last evaluated:")
         for check in failed:
             batch = f" {check['batch']}" if check["batch"] else ""
             console.print(
                 f"  {check['severity']:<5} {check['asset']}.{check['check']}{batch}: {check['words']}",
             )
     else:
-        console.print(f"{number_of(len(told['checks']), 'check')}, none failed at its latest look.")
+        console.print(f"{number_of(len(told['checks']), 'check')}; none failed when last evaluated.")
     for due in told["outstanding"]:
         failure = f"; {due['failure']}" if due["failure"] else ""
         state = "Refused until it changes" if due["refused"] else "Due"

@@ -46,7 +46,7 @@ SAID = {words.lower(): words for words in FAULTS.values()} | {
 }
 """What databases and libraries say of the same, in place of an error number."""
 
-LIBRARIES = ("sqlite3", "sqlalchemy", "duckdb", "_duckdb", "deltalake", "_internal", "pyarrow", "builtins", "mlflow")
+LIBRARIES = ("sqlite3", "sqlalchemy", "duckdb", "_duckdb", "deltalake", "_internal", "pyarrow", "mlflow")
 
 
 def fault(error: BaseException, where: Path) -> str | None:
@@ -61,11 +61,12 @@ def fault(error: BaseException, where: Path) -> str | None:
         if isinstance(each, OSError) and each.errno in FAULTS:
             path = each.filename2 or each.filename or _path_in(str(each))
             return _sentence(path or where, FAULTS[each.errno])
-        if type(each).__module__.split(".")[0] in LIBRARIES and isinstance(each, Exception):
+        # Libraries also raise a built-in OSError with a text alone.
+        if isinstance(each, OSError) or type(each).__module__.split(".")[0] in LIBRARIES:
             text = str(each).lower()
             if reason := next((words for said, words in SAID.items() if said in text), None):
                 return _sentence(_path_in(str(each)) or where, reason)
-        each = each.__cause__ or each.__context__
+        each = each.__cause__ or (None if each.__suppress_context__ else each.__context__)
     return None
 
 
