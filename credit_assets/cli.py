@@ -546,41 +546,46 @@ def _progress(line: str) -> None:
     console.print(line)
 
 
-LEFT = ("batch", "score drift", "feature drift")
-"""Columns of text in the table of batches."""
+def _batches_table(told: dict[str, Any]) -> Table:
+    """The batches, a line each. On a narrow terminal headers and texts wrap; batch names and figures stay whole."""
+    lines = [
+        {
+            "batch": batch["batch"],
+            "applicants": _count(batch["applicants"]),
+            "outcomes": _count(batch["outcomes_known"]),
+            "approved": _share(batch["approval_rate"]),
+            "mean PD": _share(batch["mean_pd"]),
+            "default rate": _share(batch["default_rate"]),
+            "AUC": _decimals(batch["auc"]),
+            "score drift": f"{batch['score_drift'] or ''} {_decimals(batch['score_psi'])}".strip(),
+            "feature drift": _with_standing(batch["feature_drift"], batch["standing"]),
+        }
+        for batch in told["batches"]
+    ]
+    table = Table(title=f"{told['title']} ({told['portfolio']})", title_justify="left", box=None, padding=(0, 1, 0, 0))
+    for column in lines[0] if lines else ():
+        text = column.endswith("drift")
+        # A text may wrap at each of its words, a figure nowhere.
+        whole = [
+            *column.split(),
+            *(part for line in lines for part in (line[column].split() if text else [line[column]])),
+        ]
+        table.add_column(
+            column,
+            justify="left" if text or column == "batch" else "right",
+            min_width=max(map(len, whole)),
+            header_style="bold underline",
+        )
+    for line in lines:
+        table.add_row(*line.values())
+    return table
 
 
 def _print_status(told: dict[str, Any]) -> None:
     """The status as tables: batches, champion, checks, what is due."""
     if any(batch["synthetic"] for batch in told["batches"]):
         console.print(f"\n{SYNTHETIC}", style="bold yellow")
-    table = Table(title=f"{told['title']} ({told['portfolio']})", title_justify="left")
-    for column in (
-        *LEFT[:1],
-        "applicants",
-        "outcomes",
-        "approved",
-        "mean PD",
-        "default rate",
-        "AUC",
-        "score PSI",
-        *LEFT[1:],
-    ):
-        table.add_column(column, justify="left" if column in LEFT else "right")
-    for batch in told["batches"]:
-        table.add_row(
-            batch["batch"],
-            _count(batch["applicants"]),
-            _count(batch["outcomes_known"]),
-            _share(batch["approval_rate"]),
-            _share(batch["mean_pd"]),
-            _share(batch["default_rate"]),
-            _decimals(batch["auc"]),
-            _decimals(batch["score_psi"]),
-            batch["score_drift"] or "",
-            _with_standing(batch["feature_drift"], batch["standing"]),
-        )
-    console.print(table, soft_wrap=False)
+    console.print(_batches_table(told), soft_wrap=False)
     champion = told["champion"]
     if champion and "auc" not in champion["metrics"]:
         console.print(f"Champion: version {champion['version']}, not evaluated, cut-off {champion['cut_off']:.1%}")

@@ -60,7 +60,7 @@ def batch_status(
 
     `versions` are the registered ones by number, and `importance` gives a version's weight of each feature; `written`
     is each table's newest commit by batch. Default rate and mean PD are of the applicants whose outcome is known, the
-    AUC of those whom the version did not learn from.
+    mean PD of all where none is, and the AUC of those whom the version did not learn from.
     """
     commits = {table: of_table[batch] for table, of_table in written.items() if batch in of_table}
     rows = {table: int(commit.metadata["rows"]) for table, commit in commits.items()}
@@ -76,8 +76,8 @@ def batch_status(
         applications, outcomes = portfolio.application_table, portfolio.outcomes_table
         if applications in commits and outcomes in commits:
             figures["outcomes_known"] = outcomes_known(portfolio, lake, batch)
-        if found := ask(f"SELECT avg((decision = '{APPROVE}')::INT) FROM {{0}}", SCORES):
-            figures["approval_rate"] = found[0]
+        if found := ask(f"SELECT avg((decision = '{APPROVE}')::INT), avg(pd) FROM {{0}}", SCORES):
+            figures["approval_rate"], figures["mean_pd"] = found
         if found := ask("SELECT psi, verdict FROM {0} LIMIT 1", SCORE_DRIFT):
             figures["score_psi"], figures["score_drift"] = found
         if FEATURE_DRIFT in commits:
@@ -89,7 +89,9 @@ def batch_status(
             f"ON a.{key} = s.applicant LEFT JOIN {{2}} o ON o.{key} = s.applicant) WHERE outcome IS NOT NULL",
             *(SCORES, applications, outcomes),
         ):
-            figures["default_rate"], figures["mean_pd"] = found
+            rate, mean = found
+            if rate is not None:
+                figures["default_rate"], figures["mean_pd"] = rate, mean
         measured = f"metric = 'auc' AND segment = '{ALL}' AND basis = '{OUTCOMES}'"
         if found := ask(f"SELECT value FROM {{0}} WHERE {measured}", PERFORMANCE):
             figures["auc"] = found[0]
