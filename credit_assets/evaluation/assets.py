@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import duckdb
+import numpy as np
 import pandas as pd
 
 from credit_assets.evaluation.checks import gate_result, gate_specs
@@ -77,7 +78,8 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
         lake: LakeResource, candidate: pd.DataFrame, baseline: pd.DataFrame, training_set: duckdb.DuckDBPyRelation
     ) -> pd.DataFrame:
         """PDs of the same test rows by the candidate, the baseline and, where there is one, the champion:
-        what the evaluation, the audit and the gate are made from. Where the SQL has changed since the champion
+        what the evaluation, the audit and the gate are made from. The champion has none of rows that it learned
+        from (another split, as after a withdrawal, can put them into the test). Where the SQL has changed since it
         learned, it is given the features that it learned to read, if the lake has them of all these rows, so that
         no other SQL makes it look worse."""
         test = candidate[candidate["fold"] == TEST].rename(
@@ -170,7 +172,7 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
             predictions, registry.cut_off(uri, name, version), portfolio.evaluation, portfolio.training.seed
         )
         config, champion = portfolio.evaluation, evidence.models.get("champion")
-        by_champion = _champion_on(lake, training_set, portfolio, project) if champion else None
+        by_champion = _champion_on(predictions, lake, training_set, portfolio, project) if champion else None
         stable = score_stability(candidate, by_champion, config.n_bootstrap, portfolio.training.seed, config.confidence)
         judged = verdicts(
             evidence.candidate,
@@ -185,6 +187,7 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
             baseline=evidence.comparisons["baseline"],
             max_auc=portfolio.training.max_single_feature_auc,
             leading=_leading(project, name, version),
+            champion_learned=champion is None and not _new_to_champion(predictions, lake, portfolio, project).any(),
         )
         by_batch = _by_batch(candidate, training_set)
         report = project.reports / name / f"evaluation-v{version}.html"
@@ -245,19 +248,49 @@ def _champion_pds(
     project: Project,
 ) -> pd.Series:
     """The champion's PDs of the rows, in their order; nan where there is none, or it uses features that are
-    no longer made, or left out by now."""
+    no longer made, or left out by now, and of rows that it cannot be judged on (`_new_to_champion`)."""
     if (judged := _judged_by_champion(lake, training_set.filter(f"fold = '{TEST}'"), portfolio, project)) is None:
         return pd.Series(float("nan"), index=rows.index)
     pds = judged.rename(columns={portfolio.entity_key: "applicant", "pd": "champion"}).drop(columns="fold")
-    return rows[["applicant", "batch"]].merge(pds, how="left", on=["applicant", "batch"])["champion"]
+    found = rows[["applicant", "batch"]].merge(pds, how="left", on=["applicant", "batch"])["champion"]
+    return found.where(_new_to_champion(rows, lake, portfolio, project))
 
 
 def _champion_on(
-    lake: LakeResource, training_set: duckdb.DuckDBPyRelation, portfolio: Portfolio, project: Project
+    predictions: pd.DataFrame,
+    lake: LakeResource,
+    training_set: duckdb.DuckDBPyRelation,
+    portfolio: Portfolio,
+    project: Project,
 ) -> pd.DataFrame | None:
-    """The champion's PDs of training and test rows: applicant, batch, fold, pd; None where there is none."""
-    judged = _judged_by_champion(lake, training_set, portfolio, project)
-    return None if judged is None else judged.rename(columns={portfolio.entity_key: "applicant"})
+    """The champion's PDs of training rows, and of the test rows that it is compared on: applicant, batch, fold, pd;
+    None where there is none."""
+    if (judged := _judged_by_champion(lake, training_set, portfolio, project)) is None:
+        return None
+    judged = judged.rename(columns={portfolio.entity_key: "applicant"})
+    left_out = predictions.loc[predictions["champion"].isna(), ["applicant", "batch"]]
+    return judged[~_among(judged, left_out)]
+
+
+def _new_to_champion(rows: pd.DataFrame, lake: LakeResource, portfolio: Portfolio, project: Project) -> np.ndarray:
+    """On which of the test rows (applicant, batch, target) the champion can be judged: those that it did not learn
+    from. On none, where too few defaults or others are left of them to prove anything."""
+    champion = registry.champion(project.tracking_uri, portfolio.name)
+    if champion is None:
+        return np.ones(len(rows), dtype=bool)
+    table, key = portfolio.table("training_set"), identifier(portfolio.entity_key)
+    then = lake.lake.query(table, version=registry.learned_from(champion, table))
+    learned = lake.connection.sql(f"SELECT {key} AS applicant, batch FROM ({then}) WHERE fold <> '{TEST}'").df()
+    new = ~_among(rows, learned)
+    defaults = rows.loc[new, "target"].sum()
+    enough = min(defaults, new.sum() - defaults) >= portfolio.evaluation.gate.min_defaults
+    return new if enough or new.all() else np.zeros(len(rows), dtype=bool)
+
+
+def _among(rows: pd.DataFrame, others: pd.DataFrame) -> np.ndarray:
+    """Which rows are also among the others, by applicant and batch, which no other split changes."""
+    keys = ["applicant", "batch"]
+    return pd.MultiIndex.from_frame(rows[keys]).isin(pd.MultiIndex.from_frame(others[keys]))
 
 
 def _leading(project: Project, name: str, version: str) -> list[str]:

@@ -21,7 +21,8 @@ MODELS = ("candidate", "baseline", "champion")
 
 @dataclass(frozen=True)
 class Evidence:
-    """Evaluations of the models on the same test rows, the candidate first, and it against the others."""
+    """Evaluations of the models on the test rows, the candidate first, and it against each other on the same rows:
+    of the champion, those that it has PDs of."""
 
     models: dict[str, Evaluation]
     comparisons: dict[str, Comparison]
@@ -52,19 +53,14 @@ def gather(predictions: pd.DataFrame, cut_off: float, config: EvaluationConfig, 
     `cut_off` is the candidate's: the others are judged by it too, so that all approve by one rule.
     Raises ValueError where the test rows have one outcome only.
     """
-    target = predictions["target"].to_numpy()
-    pds = _pds(predictions)
-    return Evidence(
-        models={
-            model: evaluate(target, of_model, cut_off, config.n_bootstrap, seed, config.confidence)
-            for model, of_model in pds.items()
-        },
-        comparisons={
-            model: compare(target, pds["candidate"], of_model, config.confidence)
-            for model, of_model in pds.items()
-            if model != "candidate"
-        },
-    )
+    models, comparisons = {}, {}
+    for model in _pds(predictions):
+        rows = predictions[predictions[model].notna()]
+        target, pds = rows["target"].to_numpy(), _pds(rows)
+        models[model] = evaluate(target, pds[model], cut_off, config.n_bootstrap, seed, config.confidence)
+        if model != "candidate":
+            comparisons[model] = compare(target, pds["candidate"], pds[model], config.confidence)
+    return Evidence(models, comparisons)
 
 
 def pictures(
@@ -77,14 +73,19 @@ def pictures(
     """
     target = predictions["target"].to_numpy()
     pds = _pds(predictions)
+    counts = {model: int((~np.isnan(of_model)).sum()) for model, of_model in pds.items()}
+    named = {
+        model if counts[model] == len(target) else f"{model}, {counts[model]} of {len(target)} rows": of_model
+        for model, of_model in pds.items()
+    }
     over_time = {}
     if by_batch["batch"].nunique() > 1:
         over_time["Default rate by batch"] = plots.default_rate_by_batch(by_batch)
     if curves is not None:
         over_time["Vintage curves"] = plots.vintage_curves(curves)
     return {
-        "ROC": plots.roc(target, pds),
-        "Precision and recall": plots.precision_recall(target, pds),
+        "ROC": plots.roc(target, named),
+        "Precision and recall": plots.precision_recall(target, named),
         "Calibration": plots.calibration(evaluation.deciles),
         "PDs of goods and bads": plots.score_distribution(target, pds["candidate"], evaluation.cut_off),
         "Gains": plots.gains(evaluation.deciles),
@@ -93,7 +94,7 @@ def pictures(
 
 
 def _pds(predictions: pd.DataFrame) -> dict[str, np.ndarray]:
-    """The PDs of the models that there are, the candidate first."""
+    """The PDs of the models that there are, the candidate first; nan where a model has none."""
     return {
-        model: predictions[model].to_numpy(dtype=np.float64) for model in MODELS if predictions[model].notna().all()
+        model: predictions[model].to_numpy(dtype=np.float64) for model in MODELS if predictions[model].notna().any()
     }

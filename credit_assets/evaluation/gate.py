@@ -58,10 +58,12 @@ def verdicts(
     baseline: Comparison | None = None,
     max_auc: float | None = None,
     leading: Sequence[str] = (),
+    champion_learned: bool = False,
 ) -> list[Verdict]:
     """Every verdict on a candidate, always under the same names and in the same order.
 
-    `champion` and `comparison` are of the same rows, None where there is no champion yet. `fairness` is the
+    `champion` and `comparison` are of the same rows, None where there is no champion yet, or none to compare with
+    because it learned from these rows (`champion_learned`). `fairness` is the
     audit's verdicts, one row an attribute or crossing. `score_psi` compares the candidate's PDs of training
     and test rows, `champion_psi` the champion's of the same; `score_psi_noise` is what chance alone could make of
     it, and `psi_difference` the candidate's less the champion's. `baseline` compares the candidate with the baseline;
@@ -72,7 +74,7 @@ def verdicts(
         discrimination(evaluation, thresholds, champion, comparison),
         *([] if max_auc is None else [plausible(evaluation, max_auc, leading, thresholds)]),
         calibration(evaluation, champion, thresholds, comparison),
-        against_champion(comparison, thresholds),
+        against_champion(comparison, thresholds, evaluation.applicants, champion_learned),
         *([] if baseline is None else [against_baseline(baseline, thresholds)]),
         stability(score_psi, score_psi_noise, champion_psi, thresholds, psi_difference, comparison),
         *four_fifths(fairness),
@@ -291,11 +293,20 @@ def _apart(difference: float) -> Interval:
     return Interval(difference, difference, difference)
 
 
-def against_champion(comparison: Comparison | None, thresholds: GateConfig) -> Verdict:
+def against_champion(
+    comparison: Comparison | None, thresholds: GateConfig, test_rows: int | None = None, learned: bool = False
+) -> Verdict:
     """On the same rows the candidate's AUC is not lower than the champion's beyond margin and chance; where it is, a
-    proper score does not make up for it: whom the lender approves is a matter of rank."""
+    proper score does not make up for it: whom the lender approves is a matter of rank. `learned` says that there is no
+    comparison because the champion learned from too many of the `test_rows`."""
     if comparison is None:
-        return Verdict("not_worse_than_champion", True, True, "There is no champion to compare with.", {})
+        why = "There is no champion to compare with."
+        if learned:
+            why = (
+                "The champion learned from these test rows, all or too many of them, so that it cannot be compared on "
+                "them; the other demands hold as without a champion."
+            )
+        return Verdict("not_worse_than_champion", True, True, why, {})
     margin = thresholds.champion_margin
     passed = not_worse(comparison, margin)
     if not passed:
@@ -304,6 +315,12 @@ def against_champion(comparison: Comparison | None, thresholds: GateConfig) -> V
         judgement = "Shown not to be worse than the champion"
     else:
         judgement = "Not worse than the champion as far as these rows can show"
+    part = ""
+    if test_rows is not None and comparison.applicants < test_rows:
+        part = (
+            f" They are compared on {comparison.applicants} of {test_rows} test rows: "
+            "the champion learned from the others."
+        )
     return Verdict(
         name="not_worse_than_champion",
         passed=passed,
@@ -311,7 +328,7 @@ def against_champion(comparison: Comparison | None, thresholds: GateConfig) -> V
         words=(
             f"{judgement}: AUC {comparison.auc_candidate:.4f} against {comparison.auc_champion:.4f}, "
             f"difference {_signed(comparison.auc_difference, 4)}, p = {comparison.p_value:.3g}, tolerated loss "
-            f"{margin:.4f}."
+            f"{margin:.4f}.{part}"
         ),
         numbers=comparison.figures() | {"champion_margin": margin},
     )

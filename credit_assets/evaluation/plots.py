@@ -31,7 +31,10 @@ LOANS_DRAWN = 100
 
 
 def roc(y: np.ndarray, pds: Mapping[str, np.ndarray]) -> bytes:
-    """ROC curves of models by name on the same outcomes (n,). Raises ValueError as `evaluate` does."""
+    """ROC curves of models by name on outcomes (n,), each on the rows that it has PDs of.
+
+    Raises ValueError as `evaluate` does.
+    """
     figure, axes = _canvas("ROC", "Share of goods declined", "Share of bads declined")
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=":")
     for colour, (name, scores) in zip(COLOURS, pds.items(), strict=False):
@@ -45,7 +48,7 @@ def roc(y: np.ndarray, pds: Mapping[str, np.ndarray]) -> bytes:
 
 
 def precision_recall(y: np.ndarray, pds: Mapping[str, np.ndarray]) -> bytes:
-    """Precision-recall curves of models by name on the same outcomes (n,). Raises as `roc` does."""
+    """Precision-recall curves of models by name on outcomes (n,), as `roc`. Raises as that does."""
     figure, axes = _canvas(
         "Precision and recall", "Share of bads declined (recall)", "Bads among those declined (precision)"
     )
@@ -212,8 +215,9 @@ def vintage_curves(curves: pd.DataFrame) -> bytes:
 
 
 def _declined_from_the_riskiest(y: np.ndarray, pds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Goods and bads declined as the cut-off falls through the distinct PDs."""
-    y, pds = labelled(y, pds)
+    """Goods and bads declined as the cut-off falls through the distinct PDs; rows without a PD are left out."""
+    judged = ~np.isnan(pds)
+    y, pds = labelled(y[judged], pds[judged])
     order = np.argsort(-pds, kind="stable")
     last_of_tie = np.append(np.diff(pds[order]) != 0, True)
     bads = np.cumsum(y[order], dtype=np.int64)[last_of_tie]

@@ -46,7 +46,7 @@ def html_report(
     versions: Mapping[str, str],
     synthetic: bool,
 ) -> str:
-    """The page. `models` are evaluations on the same rows by name, the candidate first; `comparisons` are of
+    """The page. `models` are evaluations on the test rows by name, the candidate first; `comparisons` are of
     the candidate with the others by name; `plots` are PNGs by name; `by_batch` is `vintages.performance_by_batch`;
     `versions` says what the model was made from. `synthetic` puts a banner on top. All text is escaped.
     """

@@ -115,12 +115,14 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
 
 
 def _by_champion(predictions: pd.DataFrame, project: Project, portfolio: Portfolio) -> np.ndarray | None:
-    """Whom the champion approves of the same applicants, by its own cut-off; None where there is none."""
+    """Whom the champion approves of the same applicants (1, else 0), by its own cut-off; nan where it has no PD, None
+    where there is no champion to compare with."""
     champion = registry.champion(project.tracking_uri, portfolio.name)
-    if champion is None or predictions["champion"].isna().any():
+    pds = predictions["champion"].to_numpy(dtype=float)
+    if champion is None or np.isnan(pds).all():
         return None
     cut_off = registry.cut_off(project.tracking_uri, portfolio.name, champion.version)
-    return decide(predictions["champion"].to_numpy(dtype=float), cut_off) == APPROVE
+    return np.where(np.isnan(pds), np.nan, decide(pds, cut_off) == APPROVE)
 
 
 def _attributes(predictions: pd.DataFrame, applications: duckdb.DuckDBPyRelation, portfolio: Portfolio) -> pd.DataFrame:

@@ -108,10 +108,10 @@ def audit(
     where that air is below `min_air`, "pass" where it is not, "not enough data" without a reference and
     another judged group. tpr_difference and fpr_difference are the
     largest between judged groups and equalized_odds_difference the larger of them; calibration_gap is the
-    largest of a judged group in size. With the champion's decisions on the same applicants (`champion_approved`, n),
-    a failing attribute also has `champion_group`, champion_air with its interval, and air_ratio, the group's air over
-    its air by the champion, with the interval of paired decisions: of the failing groups, the one whose air fell most
-    surely.
+    largest of a judged group in size. With the champion's decisions on the same applicants (`champion_approved`, n;
+    nan where it has none: those applicants are left out of the comparison), a failing attribute also has
+    `champion_group`, champion_air with its interval, and air_ratio, the group's air over its air by the champion, with
+    the interval of paired decisions: of the failing groups, the one whose air fell most surely.
 
     Without attributes both tables are empty: nothing was audited (`NOTHING_AUDITED`).
 
@@ -148,8 +148,10 @@ def audit(
         verdict = _verdict(attribute, table, reference, config)
         if champion_approved is not None and verdict["four_fifths"] == "fail" and verdict["significant"]:
             labels = np.array([", ".join(key) for key in zip(*(values[column] for column in columns), strict=True)])
-            decided = applicants["approved"].to_numpy(), np.asarray(champion_approved, dtype=bool)
-            verdict |= _beside_champion(table, labels, *decided, config, attribute)
+            by_champion = np.asarray(champion_approved, dtype=np.float64)
+            both = ~np.isnan(by_champion)
+            decided = applicants["approved"].to_numpy()[both], by_champion[both]
+            verdict |= _beside_champion(table, labels[both], *decided, config, attribute)
         verdicts.append(verdict)
     tidy = pd.concat(groups, ignore_index=True)
     return Audit(tidy[["attribute", *tidy.columns.drop("attribute")]], pd.DataFrame(verdicts))
@@ -304,10 +306,10 @@ def _beside_champion(
     attribute: str,
 ) -> dict[str, object]:
     """What the champion's decisions show of the groups that fail by the candidate's; of the one that it treats most
-    surely better."""
-    other = table[["applicants", "judged"]].copy()
-    counts = pd.Series(by_champion).groupby(labels).sum().reindex(table.index)
-    other["approval_rate"] = counts / table["applicants"]
+    surely better. Nothing, where too few applicants of these groups have its decision."""
+    counts = pd.Series(by_champion).groupby(labels).agg(["size", "sum"]).reindex(table.index).dropna()
+    other = pd.DataFrame({"applicants": counts["size"], "approval_rate": counts["sum"] / counts["size"]})
+    other["judged"] = table["judged"].reindex(other.index) & (other["applicants"] >= config.min_group_size)
     for rate in ("tpr", "fpr"):
         other[[rate, f"{rate}_low", f"{rate}_high"]] = math.nan
     reference = _reference(other, config.reference.get(attribute))
@@ -319,7 +321,7 @@ def _beside_champion(
     other["air_low"], other["air_high"] = other["air_low"].fillna(bounds), other["air_high"].fillna(bounds)
     [own_reference] = table.index[table["is_reference"]]
     failing = table[
-        table["judged"]
+        table.index.isin(other.index[other["judged"]])
         & ~table["is_reference"]
         & (table["p_value"] < 1 - config.confidence)
         & (table["air"] < config.min_air * (1 - 1e-9))
@@ -328,6 +330,8 @@ def _beside_champion(
         group: _air_ratio(labels, approved, by_champion, (str(group), str(own_reference), reference), config.confidence)
         for group in failing.index
     }
+    if not found or own_reference not in other.index[other["judged"]]:
+        return {}
     group = min(found, key=lambda each: (other.loc[each, "air_low"] < config.min_air, found[each][2]))
     ratio, low, high = found[group]
     return {

@@ -59,7 +59,12 @@ class Predictions(Table):
     target: int = pa.Field(isin=[0, 1], description="1: defaulted")
     candidate: float = pa.Field(gt=0, lt=1, description="PD by the candidate")
     baseline: float = pa.Field(ge=0, le=1, description="PD by the logistic regression")
-    champion: float = pa.Field(gt=0, lt=1, nullable=True, description="PD by the champion; null where there is none")
+    champion: float = pa.Field(
+        gt=0,
+        lt=1,
+        nullable=True,
+        description="PD by the champion; null without one, and where it learned from the row",
+    )
     candidate_version: int = pa.Field(ge=1, description="The candidate's registered version")
 
     class Config:

@@ -90,3 +90,18 @@ def test_the_pictures_are_small_pngs():
     for png in drawn.values():
         assert png.startswith(b"\x89PNG")
         assert len(png) < 200_000
+
+
+def test_a_champion_is_compared_on_the_rows_that_it_has_pds_of():
+    rows = predictions(champion=True)
+    rows.loc[::3, "champion"] = np.nan
+    new = rows[rows["champion"].notna()]
+    evidence = gather(rows, 0.3, CONFIG, seed=1)
+    assert evidence.candidate.applicants == evidence.comparisons["baseline"].applicants == len(rows)
+    found = evidence.comparisons["champion"]
+    assert found.applicants == evidence.models["champion"].applicants == len(new) < len(rows)
+    aucs = [roc_auc_score(new["target"], new[model]) for model in ("candidate", "champion")]
+    assert [found.auc_candidate, found.auc_champion] == pytest.approx(aucs)
+    alone = gather(predictions(champion=False), 0.3, CONFIG, seed=1)
+    assert evidence.candidate.metrics == alone.candidate.metrics
+    assert pictures(rows, evidence.candidate, by_batch(["a"]))["ROC"].startswith(b"\x89PNG")

@@ -120,6 +120,18 @@ def test_without_a_champion_there_is_nothing_to_be_worse_than() -> None:
     assert against_champion(None, THRESHOLDS).passed
 
 
+def test_a_champion_that_learned_from_the_test_rows_is_no_measure() -> None:
+    verdict = against_champion(None, THRESHOLDS, 1000, learned=True)
+    assert verdict.passed
+    assert verdict.words.startswith("The champion learned from these test rows")
+    assert "cannot be compared" in verdict.words
+    comparison = worse(150, noise=0.3)
+    assert "on 150 of 1000 test rows: the champion learned from the others." in (
+        against_champion(comparison, THRESHOLDS, 1000).words
+    )
+    assert "learned" not in against_champion(comparison, THRESHOLDS, 150).words
+
+
 def worse(n: int, noise: float) -> Comparison:
     y, pds = drawn(n, seed=3)
     noisy = np.clip(pds * np.exp(np.random.default_rng(0).normal(0, noise, n)), 0, 0.99)

@@ -327,6 +327,28 @@ def test_a_failing_group_is_held_against_the_champion_s_decisions_on_the_same_ap
         assert not fair.passed
 
 
+def test_applicants_without_a_decision_of_the_champion_are_left_out_of_the_comparison_alone():
+    attributes, approved, champion = decided(0, 6000, men=0.9, women=0.65, champion_men=0.85, champion_women=0.6)
+    new = np.arange(6000) % 3 > 0
+    config, no_outcomes = FairnessConfig(), np.full(6000, np.nan)
+
+    def verdict(rows: np.ndarray, by_champion: np.ndarray | None) -> pd.Series:
+        of_champion = None if by_champion is None else by_champion[rows]
+        found = audit(
+            attributes[rows], approved[rows], np.full(rows.sum(), 0.1), no_outcomes[rows], config, None, of_champion
+        )
+        return found.verdicts.loc[0]
+
+    everyone = np.ones(6000, dtype=bool)
+    part = verdict(everyone, np.where(new, champion, np.nan))
+    assert part["air"] == verdict(everyone, None)["air"]
+    compared = ["champion_group", "champion_air", "champion_air_low", "champion_air_high"]
+    compared += ["air_ratio", "air_ratio_low", "air_ratio_high"]
+    assert part[compared].tolist() == verdict(new, champion)[compared].tolist()
+    men_alone = np.where(attributes["gender"] == "M", champion, np.nan)
+    assert "champion_air" not in verdict(everyone, men_alone)
+
+
 def test_the_paired_interval_of_two_airs_is_that_of_resampled_applicants():
     attributes, approved, champion = decided(1, 3000, men=0.9, women=0.65, champion_men=0.85, champion_women=0.6)
     row = beside(1, 3000, men=0.9, women=0.65, champion_men=0.85, champion_women=0.6)

@@ -1,0 +1,76 @@
+"""The test rows that the champion can be judged on: those that it did not learn from, whatever the split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pytest
+
+from credit_assets.evaluation import assets
+from credit_assets.evaluation.config import EvaluationConfig
+from credit_assets.lake.tables import Lake
+from credit_assets.models import registry
+
+TABLE = "book/training_set"
+PORTFOLIO = SimpleNamespace(
+    name="book", entity_key="ID", table=lambda name: f"book/{name}", evaluation=EvaluationConfig()
+)
+PROJECT = SimpleNamespace(tracking_uri="")
+
+
+@pytest.fixture
+def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A lake in which the champion learned from the first 80 of 100 applicants of batch a, by an older split."""
+    found = SimpleNamespace(lake=Lake(tmp_path), connection=duckdb.connect())
+    for sql in (
+        "SELECT i AS ID, 'a' AS batch, CASE WHEN i < 60 THEN 'train' WHEN i < 80 THEN 'valid' ELSE 'test' END AS fold "
+        "FROM range(100) t(i)",
+        "SELECT 1 AS ID, 'b' AS batch, 'train' AS fold",
+    ):
+        version = found.lake.replace(found.connection, sql, TABLE, None, {})
+    champion = SimpleNamespace(tags={f"{registry.TABLE}{TABLE}": str(version - 1)})
+    monkeypatch.setattr(registry, "champion", lambda uri, name: champion)
+    return found
+
+
+def rows_of(applicants: range, batch: str = "a") -> pd.DataFrame:
+    return pd.DataFrame({"applicant": list(applicants), "batch": batch, "target": [i % 2 for i in applicants]})
+
+
+def new_to_champion(rows: pd.DataFrame, lake: SimpleNamespace) -> list[bool]:
+    return assets._new_to_champion(rows, lake, PORTFOLIO, PROJECT).tolist()
+
+
+def test_rows_of_its_training_and_validation_are_not_new_to_the_champion(lake: SimpleNamespace) -> None:
+    rows = pd.concat([rows_of(range(70, 100)), rows_of(range(70, 100), "b")], ignore_index=True)
+    assert new_to_champion(rows, lake) == [False] * 10 + [True] * 50
+
+
+def test_where_too_few_new_rows_are_left_the_champion_is_judged_on_none(lake: SimpleNamespace) -> None:
+    # 20 new rows, 10 of them defaults; gate.min_defaults is 20.
+    assert not any(new_to_champion(rows_of(range(70, 100)), lake))
+    assert not any(new_to_champion(rows_of(range(80)), lake))
+    assert all(new_to_champion(rows_of(range(80, 100)), lake)), "nothing is left out of a small test of new rows"
+
+
+def test_without_a_champion_every_row_is_new(lake: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "champion", lambda uri, name: None)
+    assert all(new_to_champion(rows_of(range(100)), lake))
+
+
+def test_the_champion_has_pds_of_new_rows_alone(lake: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = pd.concat([rows_of(range(70, 100)), rows_of(range(70, 100), "b")], ignore_index=True)
+    judged = rows.rename(columns={"applicant": "ID"})[["ID", "batch"]].assign(fold="test", pd=0.25)
+    trained = pd.DataFrame({"ID": [500], "batch": "b", "fold": "train", "pd": 0.125})
+    everything = pd.concat([judged, trained], ignore_index=True)
+    monkeypatch.setattr(assets, "_judged_by_champion", lambda *arguments: everything)
+    training_set = duckdb.sql("SELECT 'test' AS fold")
+    rows["champion"] = assets._champion_pds(rows, lake, training_set, PORTFOLIO, PROJECT)
+    np.testing.assert_array_equal(rows["champion"], [np.nan] * 10 + [0.25] * 50)
+    on = assets._champion_on(rows, lake, training_set, PORTFOLIO, PROJECT)
+    assert on is not None
+    assert on["fold"].value_counts().to_dict() == {"test": 50, "train": 1}
