@@ -245,7 +245,17 @@ PRICE = (
     r"((loan|risk|sub|credit|internal) )*(grade|rating|risk class|risk band)|loan subgrade|subgrade",
 )
 DECISION = (
-    r".*\b(issue|issued|application|applied|decision|origination|orig|disburs\w+|funded|funding|approval|start)\b.*",
+    # Of the application, which is earlier than all others; abbreviated only beside a date, as `app` may be a program.
+    r"((loan|credit|customer|cust|client|account|acct|facility) )*(app|appl|appln|applic|application|submission)"
+    r"( (received|recd|submitted|submission|creation|created|entry))? (date|dt|d|day|time|timestamp|ts|datetime|month)",
+    r"((loan|credit) )*(date|dt|day|month)( of)?( the)?( loan| credit)? (app|appl|appln|applic|application|applied"
+    r"|submission|submitted)|(loan )?(app|appl|application|submission)(date|dt|time)|date(app\w*|submitted)",
+    r"((loan|application|app|appl|customer) )*(applied|submitted)( (on|at|date|dt|day|month|time|timestamp))?"
+    r"|((loan|credit) )*(requested|request) (on|at|date|dt)",
+    r"antrag\w*( (datum|vom|am))?|datum( des)? antrags?|(date|fecha|data|data de|data da)( de)?( la| della?)? "
+    r"(demande|solicitud|domanda|richiesta|solicitacao|pedido)",
+    r".*\b(issue|issued|application|applied|decision|origination|orig|disburs\w+|funded|funding|approval|approved"
+    r"|granted|booked|booking|start)\b.*",
     r"(date|month|period|vintage|as of)",
 )
 HISTORY = (

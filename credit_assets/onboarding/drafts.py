@@ -42,6 +42,7 @@ OF_THE_CLASS = {"pa", "pd", "int", "float", "str", "Relation"}
 
 NAMES = "names that only tell rows apart"
 CALENDAR = "when the application came"
+UNDATED = "dates without one of the application to count from"
 """Why a column is left out, by guess."""
 
 ENOUGH_DEFAULTS = 25
@@ -267,6 +268,9 @@ def features(book: Book) -> dict[str, str]:
         for why in (NAMES, CALENDAR)
         if why in left
     ]
+    if UNDATED in left:
+        dates = ", ".join(map(_one_line, left[UNDATED]))
+        doubts.append(f"-- {MARK}: left out, {UNDATED}: {dates}; which of them is the day of the application, if any?")
     source = [*doubts, *_unread(book.applications, book.withheld), *_about_person(book, book.applications.name)]
     files = {first: _select(said, left, key, applications, [*source, "from applications"], put_back=put_back)}
     for child, made in own:
@@ -331,7 +335,7 @@ def _of_applications(book: Book, names: _Names) -> tuple[list[_Feature], dict[st
         elif column.name == book.decided:
             left.setdefault("the date that others are counted from", []).append(column.name)
         elif column.date and not decided:
-            left.setdefault("dates without one of the application to count from", []).append(column.name)
+            left.setdefault(UNDATED, []).append(column.name)
         elif column.doubts and not (column.date or column.number or column.words or column.kind == BOOLEAN):
             left.setdefault("not read, as the lines to confirm say", []).append(column.name)
         elif not (made_of := _made_of(column, names, decided, about)):

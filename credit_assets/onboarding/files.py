@@ -191,16 +191,23 @@ def look_at(con: duckdb.DuckDBPyConnection, given: Sequence[Path], workspace: Pa
     what is packed in it. Raises BookError for what cannot be read as the platform reads deliveries."""
     groups: dict[frozenset[str], list[Part]] = {}
     stems: dict[str, Path] = {}
+    faults: list[str] = []
     for n, path in enumerate(_files(given, workspace)):
         if path.name.lower() in stems:
             raise BookError(f"{path} and {stems[path.name.lower()]} have one name. Give one of them.")
         stems[path.name.lower()] = path
-        part = (
-            _parquet(con, path)
-            if path.name.lower().endswith(".parquet")
-            else _csv(con, path, workspace / f"{n}.parquet")
-        )
+        try:
+            part = (
+                _parquet(con, path)
+                if path.name.lower().endswith(".parquet")
+                else _csv(con, path, workspace / f"{n}.parquet")
+            )
+        except BookError as error:
+            faults.append(str(error))
+            continue
         groups.setdefault(frozenset(part.kinds), []).append(part)
+    if faults:
+        raise BookError("\n".join(faults))
     return [together(con, parts) for parts in groups.values()]
 
 

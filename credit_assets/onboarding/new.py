@@ -117,9 +117,10 @@ def _last_line(node: yaml.Node) -> int:
 
 def _refuse_existing(files: Sequence[Path]) -> None:
     if existing := [file for file in files if file.exists()]:
+        exist, them = ("exists", "it") if len(existing) == 1 else ("exist", "them")
         raise FileExistsError(
-            f"{', '.join(map(str, existing))} exists already, and nothing is written over it. "
-            "Choose another name, or move it away first."
+            f"{', '.join(map(str, existing))} {exist} already, and nothing is written over {them}. "
+            f"Choose another name, or move {them} away first."
         )
 
 

@@ -66,8 +66,8 @@ def sheet_of(path: Path, plain: Path) -> Sheet:
         raise BadDelivery(f"{path} is empty: not even a header.")
     _refuse_other_separators(path, source)
     notes: dict[str, tuple[int, str]] = {}
-    for line, text in [*_above_the_header(source), *_totals_below(path, source)]:
-        pattern = _pattern(text)
+    titles = [(line, text, _pattern(text)) for line, text in _above_the_header(source)]
+    for line, text, pattern in [*titles, *_totals_below(path, source)]:
         if pattern is None:
             raise BadDelivery(f"{path}, line {line}: {shorten(text)!r} is neither a header nor a row. Remove the line.")
         notes[pattern] = line, text
@@ -149,8 +149,9 @@ def _parsed(lines: Sequence[str], separator: str) -> Iterator[tuple[int, list[st
         return
 
 
-def _totals_below(path: Path, source: CsvFile) -> list[tuple[int, str]]:
-    """The last lines that begin like a total, with their numbers. BadDelivery for one that is filled like a row."""
+def _totals_below(path: Path, source: CsvFile) -> list[tuple[int, str, str | None]]:
+    """The last lines that begin like a total, with their numbers and patterns. BadDelivery for one that is filled like
+    a row."""
     with source.plain.open("rb") as content:
         first = content.read(END).decode("utf-8-sig", "replace").splitlines()
         content.seek(max(0, source.plain.stat().st_size - END))
@@ -161,9 +162,11 @@ def _totals_below(path: Path, source: CsvFile) -> list[tuple[int, str]]:
     for n, text in enumerate(reversed(last[-LAST_LINES:])):
         line = source.header + source.lines - n
         if line > source.header and _is_total(text):
-            if len(_filled(text, source.separator)) > 1:
+            several = len(_filled(text, source.separator)) > 1
+            pattern = _pattern_of_fields(text, source) if several else _pattern(text)
+            if several and pattern is None:
                 raise BadDelivery(f"{path}, line {line}: {shorten(text)!r} is a total and no row. Remove the line.")
-            found.append((line, text.strip()))
+            found.append((line, text.strip(), pattern))
     return found
 
 
@@ -174,6 +177,18 @@ def _is_total(text: str) -> bool:
 def _filled(text: str, separator: str) -> list[str]:
     one_line = re.sub(r"[\r\n]+", " ", text)
     return [field for field in next(csv.reader([one_line], delimiter=separator), []) if field.strip()]
+
+
+def _pattern_of_fields(text: str, source: CsvFile) -> str | None:
+    """The pattern of a total of several fields: its first one as a whole, the empty ones after it, then anything. None
+    where it may as well be a row: one that fills most fields, or holds other things than numbers."""
+    first, *others = next(csv.reader([text], delimiter=source.separator))
+    filled = [n for n, field in enumerate(others) if field.strip()]
+    numbers = all(any(sign.isdecimal() for sign in others[n]) for n in filled)
+    if source.separator in first or not numbers or len(filled) > max(1, len(source.columns) // 2):
+        return None
+    named = _pattern(first)
+    return named and f"{named}{source.separator * (filled[0] + 1)}*"
 
 
 def _pattern(text: str) -> str | None:

@@ -23,13 +23,20 @@ def check_files(files: Sequence[Path], portfolio: Portfolio, source: Path, *, wh
     stems = {table: config.files for table, config in portfolio.tables.items()}
     optional = {table for table, config in portfolio.tables.items() if config.optional}
     alone = all(is_outcomes(file) for file in files if not is_companion(file))
-    faults: list[str] = []
+    missing: str | None = None
     try:
         match_files(files, stems, optional if whole and not alone else stems, portfolio.outcomes_table, source)
     except MissingFile as error:
-        faults.append(str(error))
+        missing = str(error)
     # What more than one table claims, or is there twice, belongs nowhere: that alone is said.
     matched = match_files(files, stems, stems, portfolio.outcomes_table, source)
+    if missing and source.is_file() and [source] == list(matched.unknown):
+        known = "; ".join(f"{', '.join(names)} (table {table})" for table, names in stems.items())
+        missing = (
+            f"The name of the file {source} matches none of the patterns of {portfolio.name}: {known}. Rename the "
+            f"file, or change `files:` of its table in configs/{portfolio.name}.yaml."
+        )
+    faults = [missing] if missing else []
     for table, of_table in matched.tables.items():
         config = portfolio.tables[table]
         for file in of_table:

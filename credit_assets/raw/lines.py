@@ -262,6 +262,7 @@ class _LineTests:
 
     def __init__(self, width: int, separator: str, notes: Sequence[str]) -> None:
         between, field = field_patterns(separator)
+        self.separator = separator
         before = rf"(?:(?:{field}){between}){{{width - 1}}}" if width else r"(?!)"
         # Empty fields after the last column are what spreadsheets add.
         self.row = re.compile(rf'{before}(?:{field})(?:{between}(?:"")?)*'.encode())
@@ -278,6 +279,13 @@ class _LineTests:
         """Whether it is a row of which more than the first field is filled."""
         return self.is_row(text) and bool(self.after_first.sub(b"", text, count=1).strip(self.unfilled))
 
+    def first_is_named(self, text: bytes, pattern: str) -> bool:
+        """Whether the pattern of a note goes on after its first field, and the row's first field is that of the
+        pattern."""
+        named, separator, _ = pattern.partition(self.separator)
+        first = self.after_first.match(text)
+        return bool(separator and first and _note_test([named])(first[0]))
+
     def opens(self, text: bytes) -> bool:
         """Whether a row may begin here that goes on in the next line."""
         return not self.notes(text) and not self.is_row(text)
@@ -293,8 +301,9 @@ def _note_test(notes: Sequence[str]) -> Callable[[bytes], bool]:
 
 def _note(pattern: str) -> str:
     """A regular expression of the lines that the pattern names: `*` is anything, `?` any one sign. Spreadsheets and
-    exports put such a line into quotes, and separators after it."""
-    words = "".join({"*": ".*", "?": "."}.get(sign, re.escape(sign)) for sign in pattern)
+    exports put such a line, or each of its fields, into quotes, and separators after it."""
+    signs = {"*": ".*", "?": "."} | {sign: f'[ "]*{re.escape(sign)}[ "]*' for sign in SEPARATORS}
+    words = "".join(signs.get(sign) or re.escape(sign) for sign in pattern)
     return '[\\s"\ufeff]*' + words + '[\\s",;|]*'
 
 
@@ -309,7 +318,8 @@ def _empty_row(source: CsvFile) -> str:
 def _kept(
     begins: np.ndarray, text: pa.StringArray, source: CsvFile, tests: _LineTests, passed_over: Counter[str] | None
 ) -> np.ndarray:
-    """Which lines are rows: also those that read like a note and fill more than the first field of a row."""
+    """Which lines are rows: also those that read like a note and fill more than the first field of a row, unless the
+    note names the first field as a whole, as `Total,,*` does."""
     kept = pc.not_equal(pc.binary_length(text), 0).to_numpy(zero_copy_only=False) & (
         (begins < source.begins) | (begins > source.header)
     )
@@ -320,7 +330,8 @@ def _kept(
     for pattern in source.notes:
         found = pc.match_substring_regex(text, f"^(?:{_note(pattern)})$").to_numpy(zero_copy_only=False) & kept
         for line in np.flatnonzero(found):
-            found[line] = not tests.is_filled_row(text[line].as_py().encode())
+            content = text[line].as_py().encode()
+            found[line] = not tests.is_filled_row(content) or tests.first_is_named(content, pattern)
         kept &= ~found
         if passed_over is not None and found.any():
             passed_over[pattern] += int(found.sum())

@@ -50,7 +50,7 @@ def test_new_tells_what_it_wrote_what_to_confirm_and_what_comes_next(project, fi
 def test_new_says_in_a_line_why_it_cannot(project, files):
     assert say(project, "new", "book", *files).exit_code == 0
     again = say(project, "new", "book", *files)
-    assert again.exit_code == 1 and "exists already, and nothing is written over it" in again.output
+    assert again.exit_code == 1 and "exist already, and nothing is written over them" in again.output
     other = say(project, "new", "other", files[1])
     assert other.exit_code == 1 and other.output.startswith("No column tells how a loan went")
 

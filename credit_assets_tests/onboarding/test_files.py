@@ -493,7 +493,8 @@ def test_a_csv_zip_is_one_file_named_as_the_archive_like_in_a_delivery(look, tmp
         ("loans.csv.gz", b"no gzip", "is cut off or damaged"),
         ("loans.csv", b"a b  c\n1 2 3\n4 5   6\n", "the columns are separated by blanks. Separate them by commas"),
         ("loans.csv", b"a^b^c\n1^2^3\n4^5^6\n", "the columns are separated by '^'"),
-        ("loans.csv", b"a,b\n1,2\n3,4\nTotal,6\n", "line 4: 'Total,6' is a total and no row. Remove the line"),
+        ("loans.csv", b"a,b,c\n1,2,3\n3,4,5\nTotal,6,8\n", "line 4: 'Total,6,8' is a total and no row. Remove"),
+        ("loans.csv", b"a,b\n1,2\n3,4\nTotal,oil\n", "line 4: 'Total,oil' is a total and no row. Remove the line"),
         ("loans.csv", b"2024\na,b\n1,2\n3,4\n", "line 1: '2024' is neither a header nor a row. Remove the line"),
         ("loans.parquet", b"no parquet", "is not a whole Parquet file"),
         ("loans.zip", b"no zip", "is no whole zip archive"),
@@ -513,6 +514,7 @@ AROUND_ROWS = {
     "two titles": ("Our book\nas of May 2025;\na;b\n1;2\n3;4\n", ["Our book", "as of *"]),
     "total": ("a,b\n1,2\n3,4\n\nTotal loans: 2\n", ["Total loans: *"]),
     "total of a sheet": ("a,b\n1,2\n3,4\nTotal,\n", ["Total"]),
+    "total of two fields": ("a,b\n1,2\n3,4\nTotal,6\n", ["Total,*"]),
     "both": ('"Offered by us (https://x.org)",\na,b\n1,2\nLoans of another kind\n3,4\nTotal: 2\n', None),
     "nothing": ("a,b\n1,2\n3,4\n", []),
     "empty lines": ("a,b\n1,2\n,\n\n3,4\n ,\n", []),
@@ -541,6 +543,39 @@ def test_what_a_sheet_has_beside_header_and_rows_is_passed_over_as_in_a_delivery
     # A delivery of this file is read with these notes as the same rows.
     source = look_over(path, "loans.csv", tmp_path / "plain", part.notes)
     assert source.rows == 2 and [name for name in source.columns if name in files.columns] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("total", "note", "later", "row"),
+    [
+        ('Total,,,"$14,354",', "Total,,,*", '"Total","","","$9.50",""', "Totalis,,,7,"),
+        ('"Total, all",,,9,9', None, "", ""),
+        ('"Total 2 loans","","","6",""', "Total * loans,,,*", "Total 30 loans,,,7,", '"Total, 3 loans",,,6,8'),
+        ("Total,5,,,", "Total,*", "Total,77,,1,", '"Total, all",5,,,'),
+        ("Total,5,6,7,8", None, "", ""),
+        ("Total,car,,,", None, "", ""),
+    ],
+)
+def test_a_total_of_several_fields_is_a_note_where_it_can_be_told_from_a_row(look, tmp_path, total, note, later, row):
+    path, rows = tmp_path / "loans.csv", "a,b,c,d,e\n1,2,3,4,5\n3,4,5,6,7\n"
+    path.write_text(f"{rows}{total}\n")
+    if note is None:
+        with pytest.raises(BookError, match="is a total and no row"):
+            look(path)
+        return
+    [files] = look(path)
+    assert files.parts[0].notes == (note,) and files.rows == 2
+    # A delivery passes over the total of another month, and keeps a row that begins alike.
+    path.write_text(f"{rows}{row}\n{later}\n")
+    delivered = look_over(path, "loans.csv", tmp_path / "plain", files.parts[0].notes)
+    assert delivered.rows == 3 and delivered.passed_over == {note: 1}
+
+
+def test_faults_of_several_files_are_said_at_once(look, tmp_path):
+    for name in ("loans.csv", "other.csv"):
+        (tmp_path / name).write_text("a,b,c\n1,2,3\n3,4,5\nTotal,6,8\n")
+    with pytest.raises(BookError, match=r"loans\.csv, line 4: .*\n.*other\.csv, line 4: "):
+        look(tmp_path / "loans.csv", tmp_path / "other.csv")
 
 
 def test_a_columns_name_with_a_line_break_is_the_name_with_a_blank(look, tmp_path):

@@ -518,6 +518,45 @@ def test_outcomes_are_ranked_though_few_of_the_rows_have_one(guessed, monkeypatc
     assert "alone it ranks the outcomes with an AUC of 1.00" in book.late["fee"]
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "app_date",
+        "appdate",
+        "APP_DT",
+        "appl_dt",
+        "appl_date",
+        "applied_on",
+        "appliedAt",
+        "date_applied",
+        "dateOfApplication",
+        "date_app",
+        "appDate",
+        "application_dt",
+        "application_timestamp",
+        "submission_date",
+        "date_submitted",
+        "submitted_at",
+        "loan_app_date",
+        "app_received_date",
+        "request_date",
+        "requested_on",
+        "Antragsdatum",
+        "fecha_solicitud",
+        "date_de_la_demande",
+        "data_richiesta",
+    ],
+)
+def test_a_date_named_for_the_application_comes_before_the_date_of_the_loan(guessed, name):
+    book = guessed(issue_date=turns("2020-02-05", "2020-03-05"), **{name: turns("2020-01-05", "2020-02-04")})
+    assert book.decided == name
+
+
+@pytest.mark.parametrize("name", ["app_installed", "last_app_date", "app_usage", "appraisal", "card_opened"])
+def test_a_date_of_something_else_is_not_taken_for_that_of_the_application(guessed, name):
+    assert guessed(**{name: turns("2020-01-05", "2020-02-04")}).decided is None
+
+
 def test_a_date_after_the_application_is_suspected(guessed):
     book = guessed(application_date=turns("2020-01-05", "2020-02-05"), seen_on=turns("2019-12-01", "2020-03-01"))
     assert book.decided == "application_date"

@@ -145,6 +145,17 @@ def test_what_a_run_would_refuse_does_not_come_into_the_inbox(check, case) -> No
     assert said in str(refused.value)
 
 
+def test_of_one_file_of_no_table_its_name_is_compared_with_the_patterns(book, tmp_path) -> None:
+    file = tmp_path / "wrong.csv"
+    file.write_text(GOOD)
+    with pytest.raises(BadDelivery) as refused:
+        Inbox(tmp_path / "inbox").deliver(file, "book", "1", lambda given: check_files(given, book, file))
+    said = str(refused.value).splitlines()[1]
+    assert said.startswith(f"The name of the file {file} matches none of the patterns of book: ")
+    assert "(table applications)" in said and "; history (table history)" in said
+    assert said.endswith("Rename the file, or change `files:` of its table in configs/book.yaml.")
+
+
 def test_every_fault_is_said_at_once(check) -> None:
     with pytest.raises(BadDelivery) as refused:
         check({"loans.csv": "loan_id,word\n", "loans_2.csv": "loan_id\n"})
