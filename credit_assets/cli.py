@@ -610,9 +610,8 @@ def _print_status(told: dict[str, Any]) -> None:
         console.print(f"{number_of(len(told['checks']), 'check')}, of which failed when last evaluated:")
         for check in failed:
             batch = f" {check['batch']}" if check["batch"] else ""
-            console.print(
-                f"  {check['severity']:<5} {check['asset']}.{check['check']}{batch}: {check['words']}",
-            )
+            of = f" of version {check['candidate_version']}" if check["candidate_version"] else ""
+            console.print(f"  {check['severity']:<5} {check['asset']}.{check['check']}{batch}{of}: {check['words']}")
     else:
         console.print(f"{number_of(len(told['checks']), 'check')}; none failed when last evaluated.")
     for due in told["outstanding"]:

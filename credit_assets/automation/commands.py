@@ -262,10 +262,12 @@ def _latest_checks(instance: dg.DagsterInstance, definitions: dg.Definitions) ->
         record = latest_evaluation(instance, key)
         if record and record.event and (evaluation := record.evaluation):
             run = instance.get_run_by_id(record.run_id)
+            candidate = evaluation.metadata.get("candidate_version")
             yield {
                 "asset": key.asset_key.path[-1],
                 "check": key.name,
                 "batch": run.tags.get("dagster/partition") if run else None,
+                "candidate_version": candidate.value if candidate else None,
                 "passed": evaluation.passed,
                 "severity": evaluation.severity.value,
                 "words": evaluation.description,

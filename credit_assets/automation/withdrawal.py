@@ -60,7 +60,7 @@ def withdraw(
         # The features first: without them nothing is due for the batch.
         for table in sorted(tables, key=lambda table: (table != portfolio.table(FEATURES), table)):
             lake.withdraw(table, batch, why)
-            report(f"{table} no longer holds {batch}; version {lake.version(table) - 1} does")
+            report(f"{table} no longer holds {batch}; version {lake.version(table) - 1} of the table still does")
         instance.delete_dynamic_partition(f"{name}_batches", batch)
     return champion
 
