@@ -5,9 +5,9 @@ import pandera.pandas as pa
 from credit_assets.schemas.table import Table
 
 DEFAULT = "default payment next month"
-NT_DOLLAR = {"unit": "NT$"}
 # A thousand times the largest limit; the bank's bills reach 1.7 million.
-LARGEST_AMOUNT = 1_000_000_000
+LARGEST = 1_000_000_000
+AMOUNT = {"le": LARGEST, "metadata": {"unit": "NT$"}}
 
 
 def status(month: str) -> pa.Field:
@@ -16,22 +16,18 @@ def status(month: str) -> pa.Field:
 
 
 def bill(month: str) -> pa.Field:
-    words = f"Bill of {month}; below 0: paid too much"
-    return pa.Field(ge=-LARGEST_AMOUNT, le=LARGEST_AMOUNT, description=words, metadata=NT_DOLLAR)
+    return pa.Field(ge=-LARGEST, description=f"Bill of {month}; below 0: paid too much", **AMOUNT)
 
 
 def paid(month: str) -> pa.Field:
-    words = f"Paid in {month}, on the bill of the month before"
-    return pa.Field(ge=0, le=LARGEST_AMOUNT, description=words, metadata=NT_DOLLAR)
+    return pa.Field(ge=0, description=f"Paid in {month}, on the bill of the month before", **AMOUNT)
 
 
 class Applications(Table):
     """A card holder: the credit limit, who it is, and six months of repayment status, bills and payments."""
 
     ID: int = pa.Field(unique=True, description="The client")
-    LIMIT_BAL: int = pa.Field(
-        gt=0, le=LARGEST_AMOUNT, description="Credit limit, with the family's cards", metadata=NT_DOLLAR
-    )
+    LIMIT_BAL: int = pa.Field(gt=0, description="Credit limit, with the family's cards", **AMOUNT)
     SEX: int = pa.Field(isin=[1, 2], description="1 male, 2 female")
     EDUCATION: int = pa.Field(ge=0, le=6, description="1 graduate school, 2 university, 3 high school, 4 other")
     MARRIAGE: int = pa.Field(ge=0, le=3, description="1 married, 2 single, 3 other")
