@@ -122,7 +122,9 @@ def _by_champion(predictions: pd.DataFrame, project: Project, portfolio: Portfol
     if champion is None or np.isnan(pds).all():
         return None
     cut_off = registry.cut_off(project.tracking_uri, portfolio.name, champion.version)
-    return np.where(np.isnan(pds), np.nan, decide(pds, cut_off) == APPROVE)
+    approved, judged = np.full(len(pds), np.nan), ~np.isnan(pds)
+    approved[judged] = decide(pds[judged], cut_off) == APPROVE
+    return approved
 
 
 def _attributes(predictions: pd.DataFrame, applications: duckdb.DuckDBPyRelation, portfolio: Portfolio) -> pd.DataFrame:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import duckdb
 import numpy as np
 import pandas as pd
+import pytest
 import yaml
 
 from credit_assets.automation.commands import run_outstanding, status
+from credit_assets.fairness import assets
 from credit_assets.lake.tables import Lake
+from credit_assets.models import registry
 from credit_assets.project import Project
 from credit_assets.raw.delivery import Inbox
 from credit_assets.schemas.evidence import NOTHING_AUDITED
@@ -102,3 +106,15 @@ def test_a_book_without_protected_attributes_goes_all_the_way_and_says_what_it_c
         assert len(con.sql(Lake(project.lake).query(f"{BOOK}/fairness_groups", None))) == 0
     page = (project.reports / BOOK / "evaluation-v1.html").read_text()
     assert "that groups are treated alike" in page
+
+
+def test_the_champion_decides_on_the_rows_that_it_has_pds_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "champion", lambda uri, name: SimpleNamespace(version="1"))
+    monkeypatch.setattr(registry, "cut_off", lambda uri, name, version: 0.2)
+    about = SimpleNamespace(tracking_uri=""), SimpleNamespace(name=BOOK)
+
+    def decided(pds: list[float]) -> np.ndarray | None:
+        return assets._by_champion(pd.DataFrame({"champion": pds}), *about)
+
+    np.testing.assert_array_equal(decided([0.1, np.nan, 0.3]), [1, np.nan, 0])
+    assert decided([np.nan, np.nan]) is None
