@@ -13,7 +13,7 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import chdir, contextmanager, nullcontext
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -32,12 +32,14 @@ from credit_assets.lake.contracts import column_types
 from credit_assets.lake.tables import TableMissing
 from credit_assets.models.availability import require
 from credit_assets.onboarding.check import check as look_over
-from credit_assets.onboarding.files import BookError
+from credit_assets.onboarding.file_names import batches_of
+from credit_assets.onboarding.files import BookError, stem
+from credit_assets.onboarding.guesses import Book
 from credit_assets.onboarding.new import new as draft
 from credit_assets.plurals import are, number_of
 from credit_assets.portfolio import ConfigError, Portfolio
 from credit_assets.project import AlreadyRunning, Project, RegistryUnavailable
-from credit_assets.raw.delivery import BadDelivery, Delivery, Inbox
+from credit_assets.raw.delivery import BadDelivery, Delivery, Inbox, is_hidden
 from credit_assets.raw.headers import check_files
 from credit_assets.raw.sample import FIRST_APPLICANT, MARKER, SCENARIOS, generate
 from credit_assets.raw.vintages import cut_up
@@ -193,20 +195,34 @@ def new(
         for finding in drafted.to_confirm:
             console.print(f"  {finding}")
         if drafted.to_write:
-            first, *others = drafted.to_write
-            more = f" (and {len(others)} more)" if others else ""
-            console.print(f"\nTo write: texts that a declined applicant may be given as a reason{more}.")
-            console.print(f"  {first}")
+            texts = number_of(len(drafted.to_write), "text")
+            first = f" (`credit-assets check {name}` lists them). The first" if drafted.to_write[1:] else ""
+            console.print(f"\nTo write: {texts} that a declined applicant may be given as a reason{first}:")
+            console.print(f"  {drafted.to_write[0]}")
         console.print(f"\nNext:\n  credit-assets check {name}")
-        tables = [drafted.book.applications, *drafted.book.children]
-        # Child tables hold no date of the decision to be cut by.
-        alone = not drafted.book.children
-        how = f"--split-by {shlex.quote(drafted.book.decided)}" if drafted.book.decided and alone else "--batch 2026-01"
-        used = [part.path.name for table in tables for part in table.files.parts]
-        sources = files if len(files) == 1 else [file for file in files if used == [file.name]]
-        what = shlex.quote(str(sources[0])) if sources else "FOLDER_OF_THESE_FILES"
-        console.print(f"  credit-assets deliver {what} --portfolio {name} {how}")
+        for what, how in _deliveries(drafted.book, files):
+            console.print(f"  credit-assets deliver {what} --portfolio {name} {how}")
         console.print(f"  credit-assets run --portfolio {name}")
+
+
+def _deliveries(book: Book, given: Sequence[Path]) -> list[tuple[str, str]]:
+    """What to deliver after `new`, and the option that says as which batch: of files of one table that are named after
+    dates, each as a batch; else the one file or folder that holds all, if there is one."""
+    one_table = not book.children and not book.outcomes
+    names = {part.path.name for table in (book.applications, *book.children) for part in table.files.parts}
+    names |= {part.path.name for part in book.outcomes.parts} if book.outcomes else set()
+    used = [file for file in given if file.name in names]
+    batches = batches_of([stem(file) for file in used]) if {file.name for file in used} == names else None
+    if one_table and len(used) > 1 and batches:
+        return [(shlex.quote(str(file)), f"--batch {batch}") for batch, file in sorted(zip(batches, used, strict=True))]
+    # Child tables hold no date of the decision to be cut by.
+    how = f"--split-by {shlex.quote(book.decided)}" if book.decided and not book.children else "--batch 2026-01"
+    if len(given) == 1 or len(names) == len(used) == 1:
+        return [(shlex.quote(str((used or given)[0])), how)]
+    folder = used[0].parent if used else None
+    if folder and {file.name for file in folder.iterdir() if not is_hidden(PurePath(file.name))} == names:
+        return [(shlex.quote(str(folder)), how)]
+    return [("FOLDER_OF_THESE_FILES", f"{how} # put these files, and no others, into one folder")]
 
 
 @app.command()

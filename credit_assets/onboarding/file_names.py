@@ -33,6 +33,21 @@ _DATES = (
 )
 """Dates in a name: year, month and day in any order, a month by its name, a quarter, half-year or week, seconds since
 1970, or a year alone. The longest is taken, where several begin at one place."""
+_BATCHES = (
+    rf"(?P<year>{_YEAR}){_BETWEEN}(?P<month>{_MONTH})({_BETWEEN}(?P<day>{_DAY}))?",
+    # A day that may be a month, as in 01.02.2024, is doubtful.
+    rf"(?P<day>1[3-9]|2\d|3[01]){_BETWEEN}(?P<month>{_MONTH}){_BETWEEN}(?P<year>{_YEAR})",
+    rf"(?P<month>{_MONTH}){_BETWEEN}((?P<day>1[3-9]|2\d|3[01]){_BETWEEN})?(?P<year>{_YEAR})",
+    rf"((?P<day>{_DAY}){_BETWEEN})?(?P<name>{_MONTHS}){_BETWEEN}(?P<year>((19|20)?\d\d))",
+    rf"(?P<year>{_YEAR}){_BETWEEN}(?P<name>{_MONTHS})({_BETWEEN}(?P<day>{_DAY}))?",
+    rf"(?P<year>{_YEAR}){_BETWEEN}(?P<part>[QHWK]\d\d?)",
+    rf"(?P<part>[QHWK]\d\d?){_BETWEEN}(?P<year>(19|20)\d\d)",
+    rf"(?P<year>{_YEAR})",
+)
+_FIRST_LETTERS = (
+    *("jan|ene", "f", "mar|m[äa]rz", "a[pvb]r", "ma[yi]", "june?$|juni|juin", "jul|juil", "aug|ao|ago"),
+    *("se", "o", "n", "d"),
+)
 _NUMBERS = r"[-_ ]?(v|ver|version)[-_ ]?\d+|[-_ ]?\(\d+\)"
 _CHANGING = re.compile(
     rf"(?<![A-Za-z0-9])({'|'.join(_DATES)})(?![A-Za-z0-9])"
@@ -63,6 +78,35 @@ def undated(stem: str) -> str:
     for start, end in reversed(_spans(stem, [stem])):
         left = left[:start] + left[end:]
     return left.strip("_-. ") or stem
+
+
+def batches_of(stems: Sequence[str]) -> list[str] | None:
+    """Names of batches by the dates in the names of one table's files, such that batches sort by them: `2024-01`,
+    `2024-01-31`, `2024-Q1`, `2024`. None where a name has no date or a doubtful one, or where two are alike."""
+    found = [_batch(stem) for stem in stems]
+    batches = [batch for batch in found if batch]
+    one_form = len({re.sub(r"\d", "0", batch) for batch in batches}) == 1
+    return batches if one_form and len(set(batches)) == len(stems) else None
+
+
+def _batch(stem: str) -> str | None:
+    dates = [found[0] for found in _CHANGING.finditer(stem)]
+    if len(dates) != 1:
+        return None
+    for form in _BATCHES:
+        if found := re.fullmatch(form, dates[0], re.IGNORECASE):
+            parts = found.groupdict()
+            if name := parts.pop("name", None):
+                parts["month"] = _number_of(name)
+            year = parts["year"] if len(parts["year"]) == 4 else f"20{parts['year']}"
+            return "-".join([year, *(part.upper() for key in ("month", "day", "part") if (part := parts.get(key)))])
+    return None
+
+
+def _number_of(month: str) -> str:
+    """The number of a month, of its name in one of the languages known here."""
+    first = next(n for n, letters in enumerate(_FIRST_LETTERS, 1) if re.match(letters, month, re.IGNORECASE))
+    return f"{first:02}"
 
 
 def _spans(stem: str, stems: Sequence[str]) -> list[tuple[int, int]]:

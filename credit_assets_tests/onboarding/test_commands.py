@@ -57,7 +57,7 @@ def test_new_says_in_a_line_why_it_cannot(project, files):
 
 def test_check_is_not_ready_before_the_texts_are_written_and_counts_guesses_and_mistakes(project, files):
     made = say(project, "new", "book", *files)
-    assert "To write: texts that a declined applicant may be given as a reason.\n" in made.output
+    assert "To write: 1 text that a declined applicant may be given as a reason:\n  sql/" in made.output
     drafted = say(project, "check", "book")
     assert drafted.exit_code == 1
     written = (
@@ -88,3 +88,38 @@ def test_a_printed_command_stands_on_one_line_and_can_be_pasted(project, tmp_pat
 
 
 ISSUED = {"issue date": ["2019-05-31", "2019-06-30"] * 20}
+
+
+def deliveries(done: Result) -> list[str]:
+    return [line.strip() for line in done.output.splitlines() if line.startswith("  credit-assets deliver")]
+
+
+def test_files_named_after_dates_are_delivered_each_as_its_batch(project, tmp_path):
+    tapes = [write(tmp_path / f"loans_2024_{month}.csv", renamed(month)) for month in ("02", "01")]
+    done = say(project, "new", "book", *map(str, tapes))
+    assert deliveries(done) == [
+        f"credit-assets deliver {tapes[1]} --portfolio book --batch 2024-01",
+        f"credit-assets deliver {tapes[0]} --portfolio book --batch 2024-02",
+    ]
+    for line in deliveries(done):
+        assert say(project, *line.split()[1:]).exit_code == 0
+
+
+def test_files_of_several_tables_are_delivered_as_their_folder_if_it_holds_nothing_else(project, tmp_path):
+    folder = tmp_path / "files of may"
+    folder.mkdir()
+    payments = {"loan_id": loans()["loan_id"], "instalment": [10 + n % 7 for n in range(40)]}
+    files = [str(write(folder / "loans.csv", loans())), str(write(folder / "payments.csv", payments))]
+    assert deliveries(say(project, "new", "book", *files)) == [
+        f"credit-assets deliver '{folder}' --portfolio book --batch 2026-01"
+    ]
+    (folder / "more.csv").write_text("a\n1\n")
+    assert deliveries(say(project, "new", "other", *files)) == [
+        "credit-assets deliver FOLDER_OF_THESE_FILES --portfolio other --batch 2026-01 "
+        "# put these files, and no others, into one folder"
+    ]
+
+
+def renamed(month: str) -> dict[str, list[object]]:
+    """The loans of a month."""
+    return loans() | {"loan_id": [f"{month}-{n}" for n in range(40)]}

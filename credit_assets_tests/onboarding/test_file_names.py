@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from credit_assets.onboarding.file_names import patterns, undated
+from credit_assets.onboarding.file_names import batches_of, patterns, undated
 
 
 @pytest.mark.parametrize(
@@ -66,3 +66,24 @@ def test_a_table_has_its_own_files_and_no_others(stems, data):
     made = patterns(own, others)
     assert all(any(fnmatchcase(stem, pattern) for pattern in made) for stem in own)
     assert not any(fnmatchcase(other, pattern) for pattern in made for other in others)
+
+
+@pytest.mark.parametrize(
+    ("stems", "batches"),
+    [
+        (["loans_2024_01", "loans_2024_02"], ["2024-01", "2024-02"]),
+        (["loans202412", "loans202501"], ["2024-12", "2025-01"]),
+        (["loans_31.01.2024", "loans_29.02.2024"], ["2024-01-31", "2024-02-29"]),
+        (["loansJan24", "loans_juin_2024", "loans-Juli-2024"], ["2024-01", "2024-06", "2024-07"]),
+        (["loans_März_2024", "loans_mai_2024", "loans_décembre_2024"], ["2024-03", "2024-05", "2024-12"]),
+        (["2024q1_loans", "Q2-2024_loans"], ["2024-Q1", "2024-Q2"]),
+        (["loans_2023", "loans_2024"], ["2023", "2024"]),
+        (["loans_01.02.2024", "loans_02.02.2024"], None),
+        (["loans_2024_01", "loans_2024-01"], None),
+        (["loans_2024_01", "loans_2024"], None),
+        (["loans_2024_01", "loans"], None),
+        (["loans_a", "loans_b"], None),
+    ],
+)
+def test_batches_are_named_by_the_dates_in_the_files_names(stems, batches):
+    assert batches_of(stems) == batches
