@@ -187,6 +187,8 @@ def _pattern_of_fields(text: str, source: CsvFile) -> str | None:
     numbers = all(any(sign.isdecimal() for sign in others[n]) for n in filled)
     if source.separator in first or not numbers or len(filled) > max(1, len(source.columns) // 2):
         return None
+    if first.strip() == source.columns[0].strip():  # the note would take the header for a total, too
+        return None
     named = _pattern(first)
     return named and f"{named}{source.separator * (filled[0] + 1)}*"
 

@@ -571,6 +571,12 @@ def test_a_total_of_several_fields_is_a_note_where_it_can_be_told_from_a_row(loo
     assert delivered.rows == 3 and delivered.passed_over == {note: 1}
 
 
+def test_a_total_that_begins_like_the_header_is_refused(look, tmp_path):
+    (tmp_path / "loans.csv").write_text("Total,b,c\n1,2,3\n3,4,5\nTotal,,8\n")
+    with pytest.raises(BookError, match=r"line 4: 'Total,,8' is a total and no row\."):
+        look(tmp_path / "loans.csv")
+
+
 def test_faults_of_several_files_are_said_at_once(look, tmp_path):
     for name in ("loans.csv", "other.csv"):
         (tmp_path / name).write_text("a,b,c\n1,2,3\n3,4,5\nTotal,6,8\n")
