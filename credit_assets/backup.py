@@ -37,7 +37,7 @@ MANIFEST = "manifest.json"
 OF_THE_PROJECT = ("configs", "sql", "dagster.yaml", "workspace.yaml", ".env.example")
 # Locks, what SQLite keeps beside a database in use, and deliveries that are not whole yet.
 PASSING = re.compile(
-    r"\.?lock|.*\.lock|\.(swapping|delivering|remembering|incoming|ready|cutting|unpacked-.*)|.*-(wal|shm|journal)"
+    r"\.?lock|.*\.lock|\.(swapping|delivering|remembering|incoming|ready|cutting|unpacking|unpacked-.*)|.*-(wal|shm|journal)"
 )
 SQLITE = b"SQLite format 3\0"
 SECONDS_TO_WAIT = 60

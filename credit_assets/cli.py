@@ -264,17 +264,21 @@ def deliver(
         book = Portfolio.load(project, portfolio)
         by = book.delivery.split_by if batch is None and split_by is None else split_by
         if batch is not None and by is None:
-            unknown: list[str] = []
-            done = Inbox(project.inbox).deliver(
-                source, portfolio, batch, lambda files: unknown.extend(check_files(files, book, source))
-            )
-            console.print(f"{_delivered(done)}: {number_of(len(done.files), 'file')} in {done.folder}")
-            if unknown:
-                console.print(f"Not read, as of no table: {', '.join(unknown)}", style="yellow")
+            _deliver_batch(project, book, source, batch)
         elif by is not None and batch is None:
             _deliver_vintages(project, book, source, by)
         else:
             _stop("Give either --batch NAME, or --split-by COLUMN with a date to cut the files by.")
+
+
+def _deliver_batch(project: Project, book: Portfolio, source: Path, batch: str) -> None:
+    unknown: list[str] = []
+    done = Inbox(project.inbox).deliver(
+        source, book.name, batch, lambda files: unknown.extend(check_files(files, book, source))
+    )
+    console.print(f"{_delivered(done)}: {number_of(len(done.files), 'file')} in {done.folder}")
+    if unknown:
+        console.print(f"Not read, as of no table: {', '.join(unknown)}", style="yellow")
 
 
 def _deliver_vintages(project: Project, book: Portfolio, source: Path, split_by: str) -> None:
@@ -554,8 +558,7 @@ def _deliver_own(project: Project, book: Portfolio, source: Path | None) -> None
     if book.delivery.split_by:
         _deliver_vintages(project, book, source, book.delivery.split_by)
     else:
-        done = Inbox(project.inbox).deliver(source, book.name, DEMO_BATCH)
-        console.print(f"{_delivered(done)}: {', '.join(done.files)}")
+        _deliver_batch(project, book, source, DEMO_BATCH)
 
 
 def _progress(line: str) -> None:

@@ -14,10 +14,13 @@ import yaml
 from filelock import FileLock
 from typer.testing import CliRunner, Result
 
+from credit_assets import cli
 from credit_assets.cli import app
+from credit_assets.portfolio import Portfolio
 from credit_assets.project import Project
-from credit_assets.raw.delivery import Inbox
+from credit_assets.raw.delivery import BadDelivery, Inbox
 from credit_assets.raw.sample import generate
+from credit_assets_tests.conftest import PROJECT
 from credit_assets_tests.raw.test_vintages import CONFIG, CONTRACTS
 from credit_assets_tests.small_project import (
     BATCHES,
@@ -401,3 +404,13 @@ def test_a_message_is_one_line_whatever_its_length_and_keeps_its_brackets(tmp_pa
     assert done.exit_code == 1
     [line] = done.output.splitlines()
     assert line.startswith(f"No Credit Assets project at {folder} or above it")
+
+
+def test_a_demo_of_own_files_refuses_what_a_delivery_refuses(tmp_path: Path) -> None:
+    book = Portfolio.load(Project(PROJECT), "uci_credit_card")
+    source = tmp_path / "default_of_credit_card_clients.csv"
+    source.write_text("ID,LIMIT_BAL\n1,2\n")
+    project = Project(tmp_path / "project")
+    with pytest.raises(BadDelivery, match=r"a run would refuse these files(.|\n)*lacks the column SEX"):
+        cli._deliver_own(project, book, source)
+    assert Inbox(project.inbox).batches(book.name) == []

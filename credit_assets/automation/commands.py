@@ -53,6 +53,7 @@ def run_outstanding(project: Project, name: str, report: Report) -> list[RunOutc
     with _work(project, name, report) as work:
         portfolio, instance, lake = work.portfolio, work.instance, work.lake
         tried: set[str] = set()
+        Inbox(project.inbox).tidy(name)
         # Once more where a batch that came later brought what an earlier one needs: outcomes of both, say.
         while new := [due for due in to_ingest(portfolio, Inbox(project.inbox), lake) if due.key not in tried]:
             for due in new:

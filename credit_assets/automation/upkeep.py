@@ -13,6 +13,7 @@ from credit_assets.models import registry
 from credit_assets.plurals import number_of
 from credit_assets.portfolio import Portfolio
 from credit_assets.project import Project
+from credit_assets.raw.delivery import Inbox
 
 
 def maintenance(portfolio: Portfolio, project: Project) -> dg.JobDefinition:
@@ -21,9 +22,11 @@ def maintenance(portfolio: Portfolio, project: Project) -> dg.JobDefinition:
 
     @dg.op(
         out=dg.Out(dg.Nothing),
-        description="Merges and checkpoints the tables, and removes what no kept version of a table consists of.",
+        description="Merges and checkpoints the tables, and removes what no kept version of a table consists of; "
+        "removes from the inbox what killed processes left there.",
     )
     def tend_lake(context: dg.OpExecutionContext) -> None:
+        Inbox(project.inbox).tidy(portfolio.name)
         referred = registry.table_versions(uri, portfolio.name)
         done = maintain(lake, portfolio.name, portfolio.table(SCORES), referred, retention, datetime.now(UTC))
         for table in done.tables:

@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import math
 import random
-import re
-import string
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from re import _constants, _parser  # type: ignore[attr-defined]
 from typing import Any
 
 import duckdb
 import pandera.pandas as pa
 import pyarrow
 
+from credit_assets.features.matching_texts import texts_that_match
 from credit_assets.lake.connections import connect
 from credit_assets.lake.contracts import FLOATS, NUMBERS, column_types, identifier, keys, rules
 from credit_assets.schemas.table import Relation, Table
@@ -36,11 +34,6 @@ LARGEST = 1e15
 """The largest fraction drawn where a contract names no bound: more than any amount of money."""
 
 LONG_TEXT = 5000
-REPEATS = 12
-"""Of what a pattern lets repeat, the most drawn within another repetition; outside of one it is LONG_TEXT / 10."""
-
-PATTERN_DRAWS = 24
-
 INTEGER_BITS = {"TINYINT": 8, "SMALLINT": 16, "INTEGER": 32, "BIGINT": 64}
 ARROW_TYPES = {
     "TINYINT": pyarrow.int8(),
@@ -179,70 +172,6 @@ def _allowed(con: duckdb.DuckDBPyConnection, name: str, kind: str, values: Seque
     ).fetchall()
     con.unregister("candidates")
     return [values[n] for (n,) in found]
-
-
-class UnknownPattern(ValueError):
-    """A regular expression has a part of which no text is drawn, such as a lookaround or a back reference."""
-
-
-def texts_that_match(pattern: str, draws: int = PATTERN_DRAWS) -> list[str]:
-    """Texts that a regular expression matches: its shortest, its longest (repetitions cut short) and so many others.
-    None for one with lookarounds or back references."""
-    try:
-        parsed = _parser.parse(pattern)
-        draw = random.Random(1)
-        shapes = [("least", REPEATS), ("greatest", LONG_TEXT // 10), *[("any", REPEATS)] * draws]
-        found = [_text(parsed, which, most, draw) for which, most in shapes]
-    except (re.error, UnknownPattern):
-        return []
-    return list(dict.fromkeys(found))
-
-
-def _text(parsed: Iterable[tuple[Any, Any]], which: str, repeats: int, draw: random.Random) -> str:
-    def one_of(options: Sequence[Any]) -> Any:
-        return {"least": options[0], "greatest": options[-1]}.get(which) or draw.choice(options)
-
-    text = ""
-    for kind, value in parsed:
-        if kind is _constants.LITERAL:
-            text += chr(value)
-        elif kind is _constants.NOT_LITERAL:
-            text += "a" if value != ord("a") else "b"
-        elif kind is _constants.ANY:
-            text += one_of("a 0")
-        elif kind is _constants.IN:
-            text += one_of(_characters(value))
-        elif kind is _constants.BRANCH:
-            text += _text(one_of(value[1]), which, repeats, draw)
-        elif kind is _constants.SUBPATTERN:
-            text += _text(value[-1], which, repeats, draw)
-        elif kind in (_constants.MAX_REPEAT, _constants.MIN_REPEAT):
-            least, most, inside = value
-            most = max(least, min(int(most), repeats))
-            times = {"least": least, "greatest": most}.get(which, draw.randint(least, most))
-            text += "".join(_text(inside, which, REPEATS, draw) for _ in range(times))
-        elif kind is not _constants.AT:
-            raise UnknownPattern(str(kind))
-    return text
-
-
-def _characters(within: Iterable[tuple[Any, Any]]) -> list[str]:
-    found: list[str] = []
-    classes = {"DIGIT": string.digits, "SPACE": " \t", "WORD": "09AZ_az"}
-    negated = False
-    for kind, value in within:
-        if kind is _constants.NEGATE:
-            negated = True
-        elif kind is _constants.LITERAL:
-            found.append(chr(value))
-        elif kind is _constants.RANGE:
-            low, high = value
-            found += map(chr, range(low, high + 1) if negated else (low, (low + high) // 2, high))
-        else:
-            name = str(value).removeprefix("CATEGORY_")
-            known = classes[name.removeprefix("NOT_")]
-            found += [sign for sign in "0Aa ~" if sign not in known] if name.startswith("NOT_") else list(known)
-    return [sign for sign in string.printable if sign not in found] if negated else found
 
 
 def _rows(values: Mapping[str, Sequence[Any]], count: int, draw: random.Random) -> Iterator[dict[str, Any]]:

@@ -9,14 +9,12 @@ import contextlib
 import fcntl
 import hashlib
 import json
-import lzma
 import os
 import re
 import shutil
 import tempfile
 import uuid
 import zipfile
-import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -24,6 +22,14 @@ from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, Literal
 
 import pandas as pd
+
+from credit_assets.raw.compressed import (
+    DamagedFile,
+    UnpacksToTooMuch,
+    copy_unpacked,
+    reading_compressed,
+    require_space,
+)
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 ENDINGS = (".csv.gz", ".csv", ".csv.zip", ".parquet")
@@ -37,6 +43,8 @@ SHADOWS = {"__MACOSX", "Thumbs.db", "desktop.ini"}
 COMPANIONS = {"synthetic.md"}
 _ANY_ENDING = "|".join(map(re.escape, ENDINGS))
 COPY_BLOCK = 4 * 1024 * 1024
+UNPACKED = ".unpacked-"
+UNPACKING = ".unpacking"
 
 
 class BadDelivery(Exception):
@@ -130,7 +138,8 @@ class Inbox:
     `.incoming` copies in progress, `.ready` complete copies about to be swapped in, `.superseded/<batch>/<n>`
     the deliveries that were replaced or withdrawn (1 is the oldest), `.quarantine/<batch>` offending rows,
     `.fingerprints/<batch>.json` the SHA-256 of the files as last seen, `.cutting` a big file's parts that are yet to
-    be delivered.
+    be delivered, `.unpacked-*` a zip archive's files. What is left of these by a killed process is removed by the
+    next delivery, run or upkeep (`tidy`).
 
     A process killed at any moment leaves the old delivery or the new one: a complete copy waiting in
     `.ready` is put in place by whoever looks at the portfolio next. `.delivering` and `.swapping` are
@@ -231,6 +240,7 @@ class Inbox:
         checked_name("batch", batch)
         home = self._portfolio(portfolio)
         home.mkdir(parents=True, exist_ok=True)
+        self.tidy(portfolio)
         with unpacked(Path(source), home) as folder:
             files = delivered_files(folder, Path(source))
             accept(files)
@@ -268,6 +278,18 @@ class Inbox:
             superseded = self._put_in_place(portfolio, batch, incoming)
         assert superseded is not None
         return outcomes[-1].name, superseded / outcomes[-1].name
+
+    def tidy(self, portfolio: str) -> None:
+        """Remove what killed processes left: unpacked archives, and files that were cut or copied in part. What a
+        process is at work on stays."""
+        home = self._portfolio(portfolio)
+        if not home.is_dir():
+            return
+        remove_abandoned(home)
+        for left, lock in ((".cutting", ".cutting.lock"), (".incoming", ".delivering")):
+            if (home / left).is_dir():
+                with contextlib.suppress(BlockingIOError), _locked(home / lock, wait=False):
+                    shutil.rmtree(home / left, ignore_errors=True)
 
     @contextlib.contextmanager
     def cutting(self, portfolio: str) -> Iterator[Path]:
@@ -528,10 +550,10 @@ def _numbered(added: Sequence[Path], known: Sequence[Path], before: Mapping[str,
 
 
 @contextlib.contextmanager
-def _locked(file: Path) -> Iterator[None]:
-    """Hold the file's lock, which goes with its process."""
+def _locked(file: Path, wait: bool = True) -> Iterator[None]:
+    """Hold the file's lock, which goes with its process. Without `wait`, BlockingIOError where another holds it."""
     with file.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         yield
 
 
@@ -586,13 +608,40 @@ def _visible_files(folder: Path) -> list[Path]:
 
 @contextlib.contextmanager
 def unpacked(source: Path, beside: Path) -> Iterator[Path]:
-    """The file or folder, or a temporary folder of what a zip archive holds, for as long as the context lasts."""
+    """The file or folder, or a temporary folder of what a zip archive holds, for as long as the context lasts.
+
+    The folder is locked for as long, so that `remove_abandoned` tells it from one that a killed process left.
+    """
     if not is_archive(source):
         yield source
         return
-    with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=beside) as folder:
+    with contextlib.ExitStack() as opened:
+        with _locked(beside / UNPACKING):
+            folder = opened.enter_context(tempfile.TemporaryDirectory(prefix=UNPACKED, dir=beside))
+            opened.enter_context(_folder_lock(Path(folder)))
         unpack(source, Path(folder))
         yield Path(folder)
+
+
+def remove_abandoned(beside: Path) -> None:
+    """Remove the folders of unpacked archives that killed processes left there."""
+    if not any(beside.glob(f"{UNPACKED}*")):
+        return
+    with _locked(beside / UNPACKING):
+        for folder in beside.glob(f"{UNPACKED}*"):
+            with contextlib.suppress(BlockingIOError, FileNotFoundError), _folder_lock(folder, wait=False):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _folder_lock(folder: Path, wait: bool = True) -> Iterator[None]:
+    """Hold the folder's lock. Without `wait`, BlockingIOError where another process holds it."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def is_archive(source: Path) -> bool:
@@ -603,25 +652,36 @@ def is_archive(source: Path) -> bool:
 def unpack(source: Path, folder: Path) -> None:
     """Write what the zip archive holds, except hidden files, to the folder. BadDelivery where it cannot be read."""
     try:
-        with zipfile.ZipFile(source) as archive:
-            for member in archive.infolist():
-                # Some programs on Windows separate folders by a backslash.
-                inside = PurePosixPath(member.filename.replace("\\", "/"))
-                if member.is_dir() or is_hidden(inside):
-                    continue
-                if member.flag_bits & 1:
-                    raise BadDelivery(
-                        f"{source} is protected by a password. Unpack it yourself, and give the folder of its files."
-                    )
-                file = folder.joinpath(*(part for part in inside.parts if part not in ("/", "..")))
+        with reading_compressed(), zipfile.ZipFile(source) as archive:
+            members = [(member, path) for member in archive.infolist() if (path := _path_in(member, source))]
+            require_space(sum(member.file_size for member, _ in members), folder)
+            for member, path in members:
+                file = folder.joinpath(*path.parts)
                 file.parent.mkdir(parents=True, exist_ok=True)
                 with archive.open(member) as packed, file.open("xb") as writing:
-                    shutil.copyfileobj(packed, writing, COPY_BLOCK)
-    except (FileExistsError, NotADirectoryError) as error:
+                    copy_unpacked(packed, writing, member.compress_size)
+    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         raise BadDelivery(f"{source} holds two files of the same name. Unpack it, and keep one of them.") from error
-    # A NotImplementedError, which is a RuntimeError, is a compression that is not known here.
-    except (zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, RuntimeError) as error:
+    except DamagedFile as error:
         raise BadDelivery(f"{source} is no whole zip archive ({error}); download or copy it again.") from error
+    except UnpacksToTooMuch as error:
+        raise BadDelivery(f"{source} {error}. If it is sound, unpack it yourself, and give the folder.") from error
+
+
+def _path_in(member: zipfile.ZipInfo, source: Path) -> PurePosixPath | None:
+    """The relative path of a file in an archive; None for folders and hidden files. BadDelivery for a file that cannot
+    be read, or would lie outside of the archive's folder."""
+    # Some programs on Windows separate folders by a backslash.
+    inside = PurePosixPath(member.filename.replace("\\", "/"))
+    if ".." in inside.parts:
+        raise BadDelivery(
+            f"{source} holds a path that leads out of it ({member.filename}). Make the archive of the files alone."
+        )
+    if member.is_dir() or is_hidden(inside):
+        return None
+    if member.flag_bits & 1:
+        raise BadDelivery(f"{source} is protected by a password. Unpack it yourself, and give the folder of its files.")
+    return PurePosixPath(*(part for part in inside.parts if part != "/"))
 
 
 def is_hidden(path: PurePath) -> bool:

@@ -15,10 +15,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import duckdb
-import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from credit_assets.lake.contracts import (
@@ -351,7 +349,7 @@ def _look_over(
     source = look_over(file, where, workspace, notes, target.types)
     _compare_columns(source.columns, target, where)
     if source.has_index:
-        _refuse_no_index(source, where)
+        _refuse_no_index(con, source, where)
     if not notes and not target.numbered:
         return source
     copy = workspace.with_suffix(".rows")
@@ -367,18 +365,25 @@ def _where(file: Path, target: _Target) -> str:
     return where
 
 
-def _refuse_no_index(source: CsvFile, where: str) -> None:
+def _refuse_no_index(con: duckdb.DuckDBPyConnection, source: CsvFile, where: str) -> None:
     """BadDelivery where the first column, which no contract knows, does not number the rows."""
     between, _ = field_patterns(source.separator)
-    numbers = []
-    for batch in rows_of(source):
-        found = pc.extract_regex(batch["_line"], rf'^ *"?(?P<number>[0-9]{{1,18}})"? *{between}')
-        if found.null_count:
-            row = batch["_row"][pc.index(found.is_null(), True).as_py()]
+    number = sql_text(rf'^ *"?([0-9]{{1,18}})"? *{between}')
+    con.execute("CREATE OR REPLACE TEMP TABLE _index (_row BIGINT, number BIGINT)")
+    try:
+        for rows in rows_of(source):
+            con.register("_rows", rows)
+            con.execute(
+                f"INSERT INTO _index SELECT _row, TRY_CAST(regexp_extract(_line, {number}, 1) AS BIGINT) FROM _rows"
+            )
+            con.unregister("_rows")
+        [(row,)] = con.execute("SELECT min(_row) FILTER (number IS NULL) FROM _index").fetchall()
+        if row is not None:
             raise BadDelivery(f"{where}, row {row}: {_NO_INDEX}")
-        numbers.append(pc.cast(pc.struct_field(found, "number"), pa.int64()).to_numpy())
-    if numbers and len(np.unique(together := np.concatenate(numbers))) < len(together):
-        raise BadDelivery(f"{where}: {_NO_INDEX}")
+        if con.execute("SELECT number FROM _index GROUP BY number HAVING count(*) > 1 LIMIT 1").fetchall():
+            raise BadDelivery(f"{where}: {_NO_INDEX}")
+    finally:
+        con.execute("DROP TABLE _index")
 
 
 _NO_INDEX = (

@@ -8,11 +8,8 @@ import codecs
 import contextlib
 import csv
 import gzip
-import lzma
 import re
-import shutil
 import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +24,13 @@ import pyarrow.compute as pc
 
 from credit_assets.lake.contracts import shorten
 from credit_assets.lake.tables import sql_text
+from credit_assets.raw.compressed import (
+    DamagedFile,
+    UnpacksToTooMuch,
+    copy_unpacked,
+    reading_compressed,
+    require_space,
+)
 from credit_assets.raw.delivery import BadDelivery, UnreadableNow, is_hidden
 
 BLOCK = 8 * 1024 * 1024
@@ -140,7 +144,7 @@ def columns_of(file: Path, where: str, notes: Sequence[str] = ()) -> list[str]:
     """The names in the header of a CSV file, of which no more than the beginning is read. BadDelivery as `look_over`
     raises it, for what the beginning shows."""
     try:
-        with contextlib.ExitStack() as opened:
+        with reading_compressed(), contextlib.ExitStack() as opened:
             content: IO[bytes] | gzip.GzipFile
             if file.name.lower().endswith(".gz"):
                 content = opened.enter_context(gzip.open(file))
@@ -150,8 +154,8 @@ def columns_of(file: Path, where: str, notes: Sequence[str] = ()) -> list[str]:
             else:
                 content = opened.enter_context(file.open("rb"))
             _, _, first = _read_header(content, notes, where)
-    except (EOFError, gzip.BadGzipFile, zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError) as error:
-        raise BadDelivery(f"{where} is cut off or damaged ({error}). Deliver it again.") from error
+    except DamagedFile as error:
+        raise _damaged(where, error) from error
     try:
         head = _head(first, where)
     except UnicodeDecodeError as error:
@@ -384,29 +388,36 @@ def _strings(data: bytes, ends: np.ndarray) -> pa.StringArray:
 
 def _gunzip(file: Path, plain: Path, where: str) -> None:
     """Plain, it is read in parallel; and a cut-off file is noticed, which DuckDB reads as far as it goes."""
-    try:
-        with gzip.open(file) as compressed, plain.open("wb") as writing:
-            shutil.copyfileobj(compressed, writing, BLOCK)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise BadDelivery(f"{where} is cut off or damaged ({error}). Deliver it again.") from error
+    with _refusing(where), gzip.open(file) as compressed, plain.open("wb") as writing:
+        copy_unpacked(compressed, writing, file.stat().st_size)
 
 
 def _unzip(file: Path, plain: Path, where: str) -> None:
     """The archive's one file, whatever its name and path in there."""
+    with _refusing(where), zipfile.ZipFile(file) as archive:
+        member = _only_member(archive, where)
+        try:
+            require_space(member.file_size, plain.parent)
+        except UnpacksToTooMuch as error:
+            raise UnreadableNow(f"{where} {error}. Make room, or deliver the file in parts.") from error
+        with archive.open(member) as compressed, plain.open("wb") as writing:
+            copy_unpacked(compressed, writing, member.compress_size)
+
+
+@contextlib.contextmanager
+def _refusing(where: str) -> Iterator[None]:
+    """Raise BadDelivery for a file that is damaged, or that unpacks to more than a table does."""
     try:
-        with zipfile.ZipFile(file) as archive:
-            member = _only_member(archive, where)
-            free = shutil.disk_usage(plain.parent).free
-            if member.file_size > free:
-                raise UnreadableNow(
-                    f"{where} holds {member.file_size / 1e9:,.1f} GB, and {free / 1e9:,.1f} GB are free on the "
-                    f"disk of {plain.parent}. Make room, or deliver the file in parts."
-                )
-            with archive.open(member) as compressed, plain.open("wb") as writing:
-                shutil.copyfileobj(compressed, writing, BLOCK)
-    # A NotImplementedError, which is a RuntimeError, is a compression that is not known here.
-    except (EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError) as error:
-        raise BadDelivery(f"{where} is cut off or damaged ({error}). Deliver it again.") from error
+        with reading_compressed():
+            yield
+    except DamagedFile as error:
+        raise _damaged(where, error) from error
+    except UnpacksToTooMuch as error:
+        raise BadDelivery(f"{where} {error}. If it is sound, unpack it and deliver it as CSV.") from error
+
+
+def _damaged(where: str, error: DamagedFile) -> BadDelivery:
+    return BadDelivery(f"{where} is cut off or damaged ({error}). Deliver it again.")
 
 
 def _only_member(archive: zipfile.ZipFile, where: str) -> zipfile.ZipInfo:
@@ -415,6 +426,8 @@ def _only_member(archive: zipfile.ZipFile, where: str) -> zipfile.ZipInfo:
         raise BadDelivery(
             f"{where} holds {len(members)} files; a .csv.zip holds one. Unpack it, and deliver its files."
         )
+    if members[0].flag_bits & 1:
+        raise BadDelivery(f"{where} is protected by a password. Unpack it, and deliver its file.")
     return members[0]
 
 

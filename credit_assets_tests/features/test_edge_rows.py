@@ -14,7 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from credit_assets.features.edge_rows import MANY, edge_tables, edge_values, texts_that_match
+from credit_assets.features import matching_texts
+from credit_assets.features.edge_rows import MANY, edge_tables, edge_values
+from credit_assets.features.matching_texts import texts_that_match
 from credit_assets.lake.contracts import check
 from credit_assets.portfolio import Portfolio
 from credit_assets.project import Project
@@ -165,3 +167,13 @@ def test_texts_match_the_pattern_that_they_are_drawn_of(pattern: str) -> None:
 
 def test_a_pattern_that_cannot_be_drawn_of_gives_no_texts() -> None:
     assert texts_that_match(r"(?=a)b") == [] and texts_that_match(r"(a)\1") == []
+
+
+def test_a_python_without_a_known_parser_draws_no_texts_of_patterns(monkeypatch: pytest.MonkeyPatch) -> None:
+    def moved(name: str) -> None:
+        raise ModuleNotFoundError(name)
+
+    monkeypatch.setattr(matching_texts, "import_module", moved)
+    assert texts_that_match("[0-9]{4}") == []
+    with duckdb.connect() as con:
+        assert edge_values(con, Loans)["grade"] == ["A", "B", None]
