@@ -6,6 +6,7 @@ Which files are deliveries, and what messages call them, is not decided here.
 from __future__ import annotations
 
 import errno
+import gzip
 import lzma
 import shutil
 import struct
@@ -60,7 +61,7 @@ def require_space(unpacked: int, folder: Path) -> None:
         raise UnpacksToTooMuch(f"unpacks to {_size(unpacked)}, and {_size(free)} are free on the disk of {folder}")
 
 
-def copy_unpacked(reading: IO[bytes], writing: IO[bytes], packed: int) -> None:
+def copy_unpacked(reading: IO[bytes] | gzip.GzipFile, writing: IO[bytes], packed: int) -> None:
     """Copy what `packed` bytes unpack to. UnpacksToTooMuch where that is more than any table does."""
     most = max(LARGE, MOST_TIMES * packed)
     written = 0
