@@ -574,7 +574,7 @@ def _batches_table(told: dict[str, Any]) -> Table:
             "outcomes": _count(batch["outcomes_known"]),
             "approved": _share(batch["approval_rate"]),
             "mean PD": _share(batch["mean_pd"]),
-            "default rate": _share(batch["default_rate"]),
+            "default rate": _share(batch["default_rate"]) + (" early" if batch["early"] else ""),
             "AUC": _decimals(batch["auc"]),
             "score drift": f"{batch['score_drift'] or ''} {_decimals(batch['score_psi'])}".strip(),
             "feature drift": _with_standing(batch["feature_drift"], batch["standing"]),

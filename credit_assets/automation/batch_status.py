@@ -25,7 +25,7 @@ from credit_assets.models.policy import APPROVE
 from credit_assets.monitoring.drift import summary
 from credit_assets.monitoring.reference_batches import standing
 from credit_assets.portfolio import Portfolio
-from credit_assets.schemas.performance import ALL, OUTCOMES
+from credit_assets.schemas.performance import ALL, ESTIMATE
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -44,6 +44,7 @@ FIGURES = (
     "default_rate",
     "mean_pd",
     "auc",
+    "early",
 )
 
 
@@ -60,7 +61,8 @@ def batch_status(
 
     `versions` are the registered ones by number, and `importance` gives a version's weight of each feature; `written`
     is each table's newest commit by batch. Default rate and mean PD are of the applicants whose outcome is known, the
-    mean PD of all where none is, and the AUC of those whom the version did not learn from.
+    mean PD of all where none is, and the AUC of those whom the version did not learn from. `early` says that they are
+    of a batch that is not matured yet, whose default rate is too high: defaults are known first.
     """
     commits = {table: of_table[batch] for table, of_table in written.items() if batch in of_table}
     rows = {table: int(commit.metadata["rows"]) for table, commit in commits.items()}
@@ -75,7 +77,9 @@ def batch_status(
 
         applications, outcomes = portfolio.application_table, portfolio.outcomes_table
         if applications in commits and outcomes in commits:
-            figures["outcomes_known"] = outcomes_known(portfolio, lake, batch)
+            known = figures["outcomes_known"] = outcomes_known(portfolio, lake, batch)
+            if known:
+                figures["early"] = known < portfolio.training.matured_share * rows[applications]
         if found := ask(f"SELECT avg((decision = '{APPROVE}')::INT), avg(pd) FROM {{0}}", SCORES):
             figures["approval_rate"], figures["mean_pd"] = found
         if found := ask("SELECT psi, verdict FROM {0} LIMIT 1", SCORE_DRIFT):
@@ -92,7 +96,7 @@ def batch_status(
             rate, mean = found
             if rate is not None:
                 figures["default_rate"], figures["mean_pd"] = rate, mean
-        measured = f"metric = 'auc' AND segment = '{ALL}' AND basis = '{OUTCOMES}'"
+        measured = f"metric = 'auc' AND segment = '{ALL}' AND basis <> '{ESTIMATE}'"
         if found := ask(f"SELECT value FROM {{0}} WHERE {measured}", PERFORMANCE):
             figures["auc"] = found[0]
     return {

@@ -35,11 +35,13 @@ from credit_assets.monitoring.drift import (
 )
 from credit_assets.monitoring.drift_report import drawn_columns, sample, worth_drawing, write_report
 from credit_assets.monitoring.judgement import Judgement
-from credit_assets.monitoring.outcomes import is_matured, outcomes_before
+from credit_assets.monitoring.outcomes import outcomes_before
 from credit_assets.monitoring.performance import (
     calibrated_in_segments,
     evidence,
     holds,
+    immature,
+    is_matured,
     not_worse,
     performance_table,
     too_few,
@@ -265,7 +267,8 @@ def assets(portfolio: Portfolio, project: Project, queries: Mapping[str, Feature
             # What a deleted version learned from nobody knows, and so no row is evidence.
             decided["applicant"].to_numpy() if version is None else _learned_from(lake, portfolio, version.tags),
         )
-        table = performance_table(rows, number, portfolio.performance)
+        matured_share = portfolio.training.matured_share
+        table = performance_table(rows, number, portfolio.performance, matured_share)
         judged_on = _against(context, number)
         predecessor, rival = _against_predecessor(lake, portfolio, project, rows, features, number)
         if version is None:
@@ -274,7 +277,7 @@ def assets(portfolio: Portfolio, project: Project, queries: Mapping[str, Feature
             held, segmented = _promises_kept(context, lake, version, rows, features, applicants)
         return dg.MaterializeResult(
             value=table,
-            metadata=_performance_metadata(table, rows) | {"model_version": number},
+            metadata=_performance_metadata(table, rows, matured_share) | {"model_version": number},
             check_results=[
                 checks.performance_holds(performance_key, held, judged_on),
                 checks.calibrated_in_segments(performance_key, segmented, judged_on),
@@ -296,13 +299,16 @@ def assets(portfolio: Portfolio, project: Project, queries: Mapping[str, Feature
         stands = _standing(lake, portfolio, version, batch)
         rows = rows[~rows["applicant"].isin(_tested_on(lake, portfolio, version.tags))]
         earlier = None
-        if stands.is_news and is_matured(rows, portfolio.training.matured_share):
+        share = portfolio.training.matured_share
+        if stands.is_news and is_matured(rows, share):
             training_set = _training_set(lake, portfolio, version.tags)
             earlier = outcomes_before(lake.connection, lake.lake, portfolio, int(version.version), training_set, batch)
-        held = holds(rows, settings, earlier)
+        held = holds(rows, settings, earlier, share)
         known = rows[rows["outcome"].notna()]
         if too_few(known, settings):
             segmented = Judgement(True, "Not judged: too few outcomes are known.", {})
+        elif not is_matured(rows, share):
+            segmented = Judgement(True, immature(rows, share), {})
         else:
             leading = leading_features(registry.importance(uri, version.run_id), features.columns)
             wanted = ", ".join(map(identifier, (portfolio.entity_key, *leading)))
@@ -498,9 +504,13 @@ def _against_predecessor(
     return predecessor, not_worse(unseen, pd.Series(model.pd(frame), index=frame[key]), portfolio.performance)
 
 
-def _performance_metadata(table: pd.DataFrame, rows: pd.DataFrame) -> dict[str, Any]:
+def _performance_metadata(table: pd.DataFrame, rows: pd.DataFrame, matured_share: float) -> dict[str, Any]:
     """The figures of the batch as a whole, which the UI draws over time; the table and the plot by band."""
-    metadata: dict[str, Any] = {"applicants": len(rows), "outcomes": int(rows["outcome"].notna().sum())}
+    metadata: dict[str, Any] = {
+        "applicants": len(rows),
+        "outcomes": int(rows["outcome"].notna().sum()),
+        "matured": is_matured(rows, matured_share),
+    }
     if not len(table):
         return metadata
     whole = table[table["segment"] == ALL].set_index("metric")

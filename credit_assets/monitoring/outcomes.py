@@ -11,12 +11,6 @@ from credit_assets.lake.tables import MODEL_VERSION, Lake
 from credit_assets.portfolio import Portfolio
 
 
-def is_matured(rows: pd.DataFrame, matured_share: float) -> bool:
-    """Whether so large a share of the scored applicants have a known outcome (`outcome`, nan: not known yet). The first
-    outcomes of a batch are mostly defaults, which together with those of earlier batches would look like too many."""
-    return bool(rows["outcome"].notna().mean() >= matured_share)
-
-
 def outcomes_before(
     con: duckdb.DuckDBPyConnection,
     lake: Lake,

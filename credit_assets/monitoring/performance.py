@@ -21,7 +21,7 @@ from credit_assets.evaluation.metrics import Interval, evaluate, wilson
 from credit_assets.monitoring.calibration import Segment, Tolerance, segments, surely_off
 from credit_assets.monitoring.judgement import Judgement
 from credit_assets.plurals import are, number_of
-from credit_assets.schemas.performance import ALL, ESTIMATE, OUTCOMES, Performance
+from credit_assets.schemas.performance import ALL, EARLY, ESTIMATE, OUTCOMES, Performance
 
 Floats = NDArray[np.float64]
 
@@ -173,8 +173,17 @@ def too_few(known: pd.DataFrame, config: PerformanceConfig) -> Judgement | None:
     return Judgement(True, words, {"outcomes": len(known), "defaults": defaults})
 
 
-def performance_table(rows: pd.DataFrame, model_version: int, config: PerformanceConfig) -> pd.DataFrame:
+def is_matured(rows: pd.DataFrame, matured_share: float) -> bool:
+    """Whether at least this share of the scored applicants have a known outcome (`outcome`, nan: not known yet). The
+    first outcomes of a batch are mostly defaults, so their default rate is no evidence on the PDs."""
+    return bool(rows["outcome"].notna().mean() >= matured_share)
+
+
+def performance_table(
+    rows: pd.DataFrame, model_version: int, config: PerformanceConfig, matured_share: float = 0.0
+) -> pd.DataFrame:
     """The `Performance` table of `evidence` rows: measured where the outcomes known are not `too_few`, else estimated.
+    What is measured before the batch is matured has the basis EARLY.
 
     Bands come from the safest to the riskiest, by their mean PD; a measured band without outcomes is left out.
     Empty where there are no rows.
@@ -199,14 +208,19 @@ def performance_table(rows: pd.DataFrame, model_version: int, config: Performanc
             | vars(figure)
             | _counts(rows[rows["band"] == band])
         )
-    basis = OUTCOMES if measured else ESTIMATE
+    basis = (OUTCOMES if is_matured(rows, matured_share) else EARLY) if measured else ESTIMATE
     columns = Performance.to_schema().columns
     table = pd.DataFrame(lines, columns=list(columns)).assign(basis=basis, model_version=model_version)
     numbers = {name: str(column.dtype) for name, column in columns.items() if str(column.dtype) != "str"}
     return table.astype(numbers)
 
 
-def holds(rows: pd.DataFrame, config: PerformanceConfig, earlier: pd.DataFrame | None = None) -> Judgement:
+def holds(
+    rows: pd.DataFrame,
+    config: PerformanceConfig,
+    earlier: pd.DataFrame | None = None,
+    matured_share: float = 0.0,
+) -> Judgement:
     """Whether the outcomes of `evidence` rows are what the PDs promised: in rank, and in level.
 
     Not in rank: the AUC surely lies more than `config.auc_margin` below the one that the PDs let expect on the
@@ -218,7 +232,9 @@ def holds(rows: pd.DataFrame, config: PerformanceConfig, earlier: pd.DataFrame |
     Nor over the whole time: so is the default rate of the batch together with `earlier`, the known outcomes (`pd`,
     `band`, `outcome`) of the batches before that the same version scored. Half of `config.cumulative_false_alarms` is
     the level's of all, half the bands', and holds for however many batches come (`calibration.anytime_p_value`).
-    Without `earlier`, as for a batch that is not matured, it is not judged.
+    Without `earlier` it is not judged.
+    Until a batch is matured (`is_matured`) only its rank is judged: defaults are known first, which moves the default
+    rate of the known outcomes and hardly their AUC.
     Where the outcomes known are `too_few` nothing is judged, and so nothing fails.
     """
     known = rows[rows["outcome"].notna()]
@@ -227,32 +243,29 @@ def holds(rows: pd.DataFrame, config: PerformanceConfig, earlier: pd.DataFrame |
             True, "Not judged: the model learned from every applicant of the batch, or was tested on them.", {}
         )
     pds_of_all = rows["pd"].to_numpy()
-    failures = [] if earlier is None else _off_since_promotion(known, earlier, config)
+    matured = is_matured(rows, matured_share)
+    failures = [] if earlier is None or not matured else _off_since_promotion(known, earlier, config)
     if few := too_few(known, config):
         expected = f"Its PDs let expect an AUC of {expected_auc(pds_of_all):.3f} and a default rate of "
         words = [*failures, few.words, f"{expected}{pds_of_all.mean():.1%}."]
         return replace(few, passed=not failures, words=" ".join(words))
     y, pds = _arrays(known)
-    eighth = config.false_alarms / 8
     # All of its chance is on one side.
-    auc, expected_from_pds = auc_interval(y, pds, 1 - 2 * eighth), expected_auc(pds)
+    auc, expected_from_pds = auc_interval(y, pds, 1 - config.false_alarms / 4), expected_auc(pds)
     [level] = segments(known, _everyone(known), config.tolerance())
-    bands = surely_off(
-        segments(known, "band " + known["band"], config.tolerance_of_segments(known["pd"].mean())), eighth
-    )
     own = []
     if auc.high < expected_from_pds - config.auc_margin:
         own.append(
             f"The AUC is surely more than {config.auc_margin:g} below the expected one: what leads to default changed."
         )
-    if surely_off([level], 6 * eighth):
-        own.append(f"The default rate is off the mean PD beyond tolerance and chance (p = {level.p_value:.2g}).")
-    if bands:
-        own.append(f"Other shares defaulted than were promised in {_listed(bands)}.")
+    if matured:
+        own += _off_in_batch(known, level, config)
     shown = _default_rate(known, config.confidence)
+    early = "" if matured else f" {immature(rows, matured_share)}"
+    promised = "As promised." if matured else "The rank is as promised."
     return Judgement(
         not own and not failures,
-        f"{' '.join([*own, *failures]) or 'As promised.'} Of {number_of(len(known), 'outcome')} "
+        f"{' '.join([*own, *failures]) or promised}{early} Of {number_of(len(known), 'outcome')} "
         f"{int(y.sum()):,} {are(y.sum())} {_defaults(y.sum())}: AUC {_words(auc, '.3f')}, by the PDs "
         f"{expected_from_pds:.3f}; default rate {_words(shown, '.1%')}, mean PD {level.mean_pd:.1%}.",
         {
@@ -263,7 +276,29 @@ def holds(rows: pd.DataFrame, config: PerformanceConfig, earlier: pd.DataFrame |
             "default_rate": shown.value,
             "mean_pd": level.mean_pd,
             "calibration_p_value": level.p_value,
+            "known_share": float(rows["outcome"].notna().mean()),
+            "matured": float(matured),
         },
+    )
+
+
+def _off_in_batch(known: pd.DataFrame, level: Segment, config: PerformanceConfig) -> list[str]:
+    """The failures of the batch's default rates: of all (`level`), and of its bands."""
+    eighth = config.false_alarms / 8
+    off = []
+    if surely_off([level], 6 * eighth):
+        off.append(f"The default rate is off the mean PD beyond tolerance and chance (p = {level.p_value:.2g}).")
+    bands = segments(known, "band " + known["band"], config.tolerance_of_segments(known["pd"].mean()))
+    if bands_off := surely_off(bands, eighth):
+        off.append(f"Other shares defaulted than were promised in {_listed(bands_off)}.")
+    return off
+
+
+def immature(rows: pd.DataFrame, matured_share: float) -> str:
+    """The sentence that says that the batch is not matured, and why its default rate is not judged."""
+    return (
+        f"The default rate is not judged yet: {rows['outcome'].notna().mean():.1%} of the applicants have a known "
+        f"outcome, less than training.matured_share ({matured_share:.0%}), and defaults are known first."
     )
 
 

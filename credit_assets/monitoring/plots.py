@@ -6,7 +6,7 @@ import io
 
 import pandas as pd
 
-from credit_assets.schemas.performance import ALL, OUTCOMES
+from credit_assets.schemas.performance import ALL, EARLY, ESTIMATE
 
 MEASURED, EXPECTED, FAINT = "#1d4ed8", "#d97706", "#9ca3af"
 
@@ -17,7 +17,7 @@ def default_rate_by_band(performance: pd.DataFrame) -> bytes:
     from matplotlib.ticker import PercentFormatter
 
     bands = performance[performance["segment"] != ALL]
-    measured = bool((bands["basis"] == OUTCOMES).all())
+    measured, early = bool((bands["basis"] != ESTIMATE).all()), bool((bands["basis"] == EARLY).any())
     at, rates = list(range(len(bands))), bands["value"].to_numpy()
     # No pyplot: its global state is shared by the threads of a process.
     figure = Figure(figsize=(5, 3), dpi=90, layout="constrained")
@@ -29,7 +29,7 @@ def default_rate_by_band(performance: pd.DataFrame) -> bytes:
         fmt="o",
         capsize=3,
         color=MEASURED if measured else FAINT,
-        label="default rate" if measured else "expected default rate",
+        label=("default rate of early outcomes" if early else "default rate") if measured else "expected default rate",
     )
     axes.plot(at, bands["expected"].to_numpy(), "_", markersize=18, color=EXPECTED, label="mean PD")
     axes.set_xticks(at, [f"{row.segment}\n{row.applicants:,}" for row in bands.itertuples()], fontsize=8)

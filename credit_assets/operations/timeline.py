@@ -38,7 +38,7 @@ from credit_assets.monitoring.drift import summary
 from credit_assets.plurals import number_of
 from credit_assets.portfolio import Portfolio
 from credit_assets.schemas.operations import ChampionHistory, Timeline
-from credit_assets.schemas.performance import ALL, OUTCOMES
+from credit_assets.schemas.performance import ALL, EARLY, ESTIMATE
 from credit_assets.schemas.table import Table
 
 if TYPE_CHECKING:
@@ -209,8 +209,9 @@ def _performance(
     for commit in commits:
         # Without its rows nobody can tell whether it was measured or estimated.
         if told := figures.get(commit.version):
-            if measured := told["basis"] == OUTCOMES:
-                on = f"on {number_of(told['outcomes'], 'outcome')}"
+            if measured := told["basis"] != ESTIMATE:
+                early = "early " if told["basis"] == EARLY else ""
+                on = f"on {number_of(told['outcomes'], f'{early}outcome')}"
             else:
                 on = (
                     f"as the PDs of {number_of(told['applicants'], 'applicant')} let expect: too few outcomes are known"

@@ -13,7 +13,7 @@ from credit_assets.schemas.table import Table
 
 INFINITE = float("inf")
 ALL = "all"
-OUTCOMES, ESTIMATE = "outcomes", "estimate"
+OUTCOMES, EARLY, ESTIMATE = "outcomes", "early outcomes", "estimate"
 
 
 class Performance(Table):
@@ -35,8 +35,9 @@ class Performance(Table):
         description="What the PDs of the time let expect on the same rows; of a default rate their mean",
     )
     basis: str = pa.Field(
-        isin=[OUTCOMES, ESTIMATE],
-        description=f"{OUTCOMES}: measured; {ESTIMATE}: expected from the PDs alone, while outcomes are few",
+        isin=[OUTCOMES, EARLY, ESTIMATE],
+        description=f"{OUTCOMES}: measured; {EARLY}: measured before the batch is matured; "
+        f"{ESTIMATE}: expected from the PDs alone, while outcomes are few",
     )
     applicants: int = pa.Field(ge=1, description="Applicants of the segment whom the model did not learn from")
     outcomes: int = pa.Field(ge=0, description="Of these, those whose outcome is known")

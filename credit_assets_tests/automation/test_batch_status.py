@@ -123,3 +123,14 @@ def test_a_batch_without_outcomes_has_the_mean_pd_of_all_who_were_scored(lake: L
         lake.replace(con, rows, PORTFOLIO.table("applications"), BATCH, {"inputs": "{}"})
     found = status_of(lake, registered())
     assert (found["default_rate"], found["mean_pd"]) == (None, pytest.approx(0.375))
+
+
+def test_the_default_rate_of_a_batch_that_is_not_matured_is_marked_as_early(lake: Lake) -> None:
+    assert status_of(lake, registered())["early"] is False
+    with duckdb.connect() as con:
+        con.register("_rows", pd.DataFrame({"SK_ID_CURR": [2], "TARGET": [1]}))
+        lake.replace(con, "FROM _rows", PORTFOLIO.table("outcomes"), BATCH, {"inputs": "{}"})
+        con.register("_rows", pd.DataFrame({"SK_ID_CURR": range(1, 5), "TARGET": pd.array([None] * 4, dtype="Int64")}))
+        lake.replace(con, "FROM _rows", PORTFOLIO.table("applications"), BATCH, {"inputs": "{}"})
+    found = status_of(lake, registered())
+    assert (found["outcomes_known"], found["default_rate"], found["early"]) == (1, 1.0, True)

@@ -269,6 +269,43 @@ def test_pds_as_wrong_as_training_on_few_defaults_leaves_them_raise_no_false_ala
     assert failures <= batches // 100
 
 
+def with_defaults_first(seed: int, goods_known: float, rows: int = 8000) -> pd.DataFrame:
+    """Evidence of right PDs, when all defaults are known and so large a share of the others."""
+    rng = np.random.default_rng(seed)
+    batch = book(rng, rows)
+    unknown = (batch["outcome"] == 0) & (rng.random(rows) >= goods_known)
+    return batch.assign(outcome=batch["outcome"].mask(unknown))
+
+
+@pytest.mark.parametrize("goods_known", [0.05, 0.2, 0.4])
+def test_early_outcomes_which_are_mostly_defaults_fail_neither_level_nor_bands(goods_known: float) -> None:
+    rows = with_defaults_first(20, goods_known)
+    judged = holds(rows, CONFIG, matured_share=0.95)
+    assert judged.passed and judged.words.startswith("The rank is as promised. The default rate is not judged yet: ")
+    assert judged.numbers["known_share"] == rows["outcome"].notna().mean() < 0.95
+    assert judged.numbers["matured"] == 0 and judged.numbers["default_rate"] > 1.5 * judged.numbers["mean_pd"]
+    # Their default rate is wrong by so much that the same outcomes of a matured batch would fail.
+    assert not holds(rows, CONFIG, matured_share=0.01).passed
+    # Nor do they count with those before them.
+    assert holds(rows, CONFIG, book(np.random.default_rng(21), 3000), matured_share=0.95).passed
+
+
+def test_a_lost_rank_fails_on_early_outcomes_too() -> None:
+    rows = with_defaults_first(22, 0.3)
+    rows["pd"] = rows["pd"].sample(frac=1, random_state=1).to_numpy()
+    judged = holds(rows, CONFIG, matured_share=0.95)
+    assert not judged.passed
+    assert "what leads to default changed" in judged.words and "The default rate is not judged yet" in judged.words
+
+
+def test_the_table_marks_early_outcomes() -> None:
+    rows = with_defaults_first(23, 0.2)
+    for share, basis in ((0.95, "early outcomes"), (0.1, "outcomes")):
+        table = performance_table(rows, 7, CONFIG, share)
+        Performance.validate(table)
+        assert set(table["basis"]) == {basis}
+
+
 # Against the champion before
 
 
