@@ -34,6 +34,7 @@ from credit_assets.models.registry import ChampionEvent
 from credit_assets.portfolio import Portfolio
 from credit_assets.raw.delivery import Inbox, Look
 from credit_assets.resources import WHY_TAG
+from credit_assets.rounding import digits_apart, percent_apart
 
 OVERLAP_S = 120.0
 """A run's update may become visible later than one that is newer; so far back is looked again."""
@@ -565,12 +566,14 @@ def tell_capacity(outbox: Outbox, place: Place, folder: Path, instance: dg.Dagst
             parts=(name,),
         )
 
+    free_gb = f"{free:.{digits_apart(1, (free, config.disk_free_gb))}f}"
+    available, needed = percent_apart(share, config.memory_free_share)
     daemons = f"{place.ui}/deployment/daemons"
     conditions = {
         "disk": alert(
             "disk",
             "the disk is nearly full",
-            f"{free:.1f} GB are free where {folder.name}/ lies; alerts.disk_free_gb is {config.disk_free_gb:g}.",
+            f"{free_gb} GB are free where {folder.name}/ lies; alerts.disk_free_gb is {config.disk_free_gb:g}.",
             "Nothing. A run that finds no space fails, and leaves what was there before as it was.",
             "Make room: run the job `maintenance`, empty data/spill, or give the disk more.",
             daemons,
@@ -580,8 +583,7 @@ def tell_capacity(outbox: Outbox, place: Place, folder: Path, instance: dg.Dagst
         "memory": alert(
             "memory",
             "the machine's memory is nearly used up",
-            f"{share:.1%} of {memory.total / 1e9:.0f} GB are available; "
-            f"alerts.memory_free_share is {config.memory_free_share:.1%}.",
+            f"{available} of {memory.total / 1e9:.0f} GB are available; alerts.memory_free_share is {needed}.",
             "Nothing. The system may end a run; it is then launched again.",
             "Lower CREDIT_ASSETS_MEMORY_LIMIT or the runs at once (dagster.yaml), or give the machine more.",
             daemons,

@@ -29,6 +29,7 @@ from credit_assets.monitoring.checks import FEATURES_DRIFTED, NOT_WORSE, PERFORM
 from credit_assets.plurals import are, number_of
 from credit_assets.portfolio import Portfolio
 from credit_assets.project import Project
+from credit_assets.rounding import digits_apart
 
 RETRAINS = (
     ("feature_drift", FEATURES_DRIFTED),
@@ -164,8 +165,9 @@ def training(
     settings = portfolio.automation
     hours = (now - known.began).total_seconds() / 3600 if known.began else None
     if hours is not None and hours < settings.cool_down_hours:
+        ago = f"{hours:.{digits_apart(1, (hours, settings.cool_down_hours))}f}"
         return (
-            f"{asked}. Refused for now: the last training began {hours:.1f} hours ago, and "
+            f"{asked}. Refused for now: the last training began {ago} hours ago, and "
             f"automation.cool_down_hours is {settings.cool_down_hours:g}."
         )
     new, version = outcomes_since_newest(portfolio, project, lake)

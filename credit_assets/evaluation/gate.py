@@ -8,8 +8,10 @@ demand that the champion is not sure to meet on the same rows stops a candidate 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, Decimal
+from typing import Any
 
 import pandas as pd
 
@@ -17,6 +19,7 @@ from credit_assets.evaluation.comparison import Comparison, not_worse, shown_not
 from credit_assets.evaluation.config import GateConfig
 from credit_assets.evaluation.metrics import Evaluation, Interval
 from credit_assets.plurals import number_of
+from credit_assets.rounding import digits_apart
 
 BASELINE, PLAUSIBLE = "beats_baseline", "plausible_auc"
 """Verdicts on what the candidate adds to the baseline, and on whether it is too good to be true."""
@@ -100,7 +103,7 @@ def surely_better(comparison: Comparison | None) -> str:
     if any(gain.high < 0 for gain in gains.values()):
         return ""
     return ", ".join(
-        f"{name} {_signed(gain if name == 'AUC' else _negative(gain), 4)}"
+        f"{name} {_signed(gain if name == 'AUC' else _negative(gain), digits_apart(4, (gain.low, 0)))}"
         for name, gain in gains.items()
         if gain.low > 0
     )
@@ -118,7 +121,14 @@ def _better_by_a_proper_score(comparison: Comparison | None) -> str:
     scores = {"Brier score": comparison.brier_difference, "log loss": comparison.log_loss_difference}
     if any(difference.low > 0 for difference in scores.values()):
         return ""
-    return next((f"{name} {_signed(found, 5)}" for name, found in scores.items() if found.high < 0), "")
+    return next(
+        (
+            f"{name} {_signed(found, digits_apart(5, (found.high, 0)))}"
+            for name, found in scores.items()
+            if found.high < 0
+        ),
+        "",
+    )
 
 
 @dataclass(frozen=True)
@@ -175,20 +185,23 @@ def discrimination(
     passed, beside = reached and beyond_chance and enough, ""
     if champion is not None and comparison is not None and enough and not passed:
         other = champion.metrics["auc"]
+        least = max(thresholds.min_auc, 0.5)
         excuse = _beside_champion(
-            f"AUC {_interval(other, 3)}",
-            other.low >= max(thresholds.min_auc, 0.5),
+            f"AUC {_interval(other, digits_apart(3, (other.low, least)))}",
+            other.low >= least,
             _negative(comparison.auc_difference),
             True,
             comparison,
         )
         passed, beside = excuse.holds, excuse.words
+    digits = digits_apart(3, (auc.value, thresholds.min_auc), (auc.low, 0.5))
     return Verdict(
         name="discrimination",
         passed=passed,
         blocking=True,
         words=(
-            f"AUC {_interval(auc, 3)} {'reaches' if reached else 'is below'} {thresholds.min_auc:.3f}{doubts}.{beside}"
+            f"AUC {_interval(auc, digits)} {'reaches' if reached else 'is below'} {thresholds.min_auc:.{digits}f}"
+            f"{doubts}.{beside}"
         ),
         numbers={
             "auc": auc.value,
@@ -205,17 +218,18 @@ def plausible(evaluation: Evaluation, max_auc: float, leading: Sequence[str], th
     confirmed it by name, in the configuration."""
     auc = evaluation.metrics["auc"].value
     confirmed = next((each for each in thresholds.confirmed_auc if auc <= each.up_to), None)
+    shown = f"{auc:.{digits_apart(3, (auc, max_auc), *((auc, each.up_to) for each in thresholds.confirmed_auc))}f}"
     if auc <= max_auc:
-        words = f"AUC {auc:.3f} is not above {max_auc:g}, so it is plausible."
+        words = f"AUC {shown} is not above {max_auc:g}, so it is plausible."
     elif confirmed is not None:
         words = (
-            f"AUC {auc:.3f} is above {max_auc:g} (training.max_single_feature_auc); {confirmed.by} confirmed an AUC "
+            f"AUC {shown} is above {max_auc:g} (training.max_single_feature_auc); {confirmed.by} confirmed an AUC "
             f"of up to {confirmed.up_to:g}: {confirmed.why.rstrip('.')}."
         )
     else:
         most = f", above all at {', '.join(leading)}" if leading else ""
         words = (
-            f"AUC {auc:.3f} is above {max_auc:g} (training.max_single_feature_auc): so good a rank is a leak more "
+            f"AUC {shown} is above {max_auc:g} (training.max_single_feature_auc): so good a rank is a leak more "
             f"often than skill. Check each input for what is known only after the decision{most}. If all are right, "
             f"enter {{up_to: {_up(auc):.2f}, by: YOUR NAME, why: ...}} under evaluation.gate.confirmed_auc and train "
             "again, or promote the version by hand."
@@ -226,8 +240,8 @@ def plausible(evaluation: Evaluation, max_auc: float, leading: Sequence[str], th
 
 
 def _up(auc: float) -> float:
-    """Rounded up to two digits."""
-    return min(1.0, -(-round(auc, 6) * 100 // 1) / 100)
+    """The least number of two decimals that is not below the AUC."""
+    return float(Decimal(repr(float(auc))).quantize(Decimal("0.01"), ROUND_CEILING))
 
 
 def calibration(
@@ -249,14 +263,16 @@ def calibration(
         if not shape:
             worse = comparison.ece_difference if comparison else _apart(ece.value - own.value)
             meets = own.high <= thresholds.max_ece
-            excuses.append(_beside_champion(f"ECE {_interval(own, 4)}", meets, worse, own.value < ece.low, comparison))
+            measure = f"ECE {_interval(own, digits_apart(4, (own.high, thresholds.max_ece)))}"
+            excuses.append(_beside_champion(measure, meets, worse, own.value < ece.low, comparison))
         if not level:
             worse = comparison.gap_difference if comparison else _apart(abs(gap.value) - abs(other.value))
             meets = -most <= other.low and other.high <= most
             nearest = max(gap.low, -gap.high, 0.0)
+            of_level = digits_apart(4, (other.low, -most), (other.high, most))
             excuses.append(
                 _beside_champion(
-                    f"default rate minus mean PD {_signed(other, 4)}",
+                    f"default rate minus mean PD {_signed(other, of_level)}",
                     meets,
                     worse,
                     abs(other.value) < nearest,
@@ -265,15 +281,17 @@ def calibration(
             )
         passed = all(excuse.holds for excuse in excuses)
         beside = "".join(dict.fromkeys(excuse.words for excuse in excuses))
+    digits = digits_apart(4, (ece.value, thresholds.max_ece), (ece.value, evaluation.ece_by_chance))
+    of_gap = digits_apart(4, (gap.low, most), (gap.high, -most))
     return Verdict(
         name="calibration",
         passed=passed,
         blocking=True,
         words=(
-            f"ECE {ece.value:.4f} is {'within' if shape else 'above'} {thresholds.max_ece:.4f} or the "
-            f"{evaluation.ece_by_chance:.4f} that chance allows on {number_of(evaluation.applicants, 'row')}; "
-            f"default rate minus mean PD {_signed(gap, 4)} is "
-            f"{'not shown to be' if level else 'surely'} beyond {most:.4f}.{beside}"
+            f"ECE {ece.value:.{digits}f} is {'within' if shape else 'above'} {thresholds.max_ece:.{digits}f} or the "
+            f"{evaluation.ece_by_chance:.{digits}f} that chance allows on {number_of(evaluation.applicants, 'row')}; "
+            f"default rate minus mean PD {_signed(gap, of_gap)} is "
+            f"{'not shown to be' if level else 'surely'} beyond {most:.{of_gap}f}.{beside}"
         ),
         numbers={
             "ece": ece.value,
@@ -321,14 +339,16 @@ def against_champion(
             f" They are compared on {comparison.applicants} of {test_rows} test rows: "
             "the champion learned from the others."
         )
+    difference = comparison.auc_difference
+    digits = digits_apart(4, (difference.value, -margin), (difference.low, -margin), (difference.high, 0))
     return Verdict(
         name="not_worse_than_champion",
         passed=passed,
         blocking=True,
         words=(
-            f"{judgement}: AUC {comparison.auc_candidate:.4f} against {comparison.auc_champion:.4f}, "
-            f"difference {_signed(comparison.auc_difference, 4)}, p = {comparison.p_value:.3g}, tolerated loss "
-            f"{margin:.4f}.{part}"
+            f"{judgement}: AUC {comparison.auc_candidate:.{digits}f} against {comparison.auc_champion:.{digits}f}, "
+            f"difference {_signed(difference, digits)}, p = {comparison.p_value:.3g}, tolerated loss "
+            f"{margin:.{digits}f}.{part}"
         ),
         numbers=comparison.figures() | {"champion_margin": margin},
     )
@@ -377,17 +397,19 @@ def stability(
         worse = difference or _apart(score_psi - champion_psi)
         # Without an interval of its own, a champion's PSI is sure to be within only if the difference is sure.
         meets = champion_psi <= bound and worse.low > 0
-        excuse = _beside_champion(f"PSI {champion_psi:.4f}", meets, worse, True, comparison)
+        measure = f"PSI {champion_psi:.{digits_apart(4, (champion_psi, bound))}f}"
+        excuse = _beside_champion(measure, meets, worse, True, comparison)
         passed, beside = excuse.holds, excuse.words
     elif champion_psi is not None:
         beside = f" The champion's PSI is {champion_psi:.4f} on the same rows."
+    digits = digits_apart(4, (score_psi, bound))
     return Verdict(
         name="stability",
         passed=passed,
         blocking=True,
         words=(
-            f"PSI {score_psi:.4f} of the PDs between training and test is "
-            f"{'within' if score_psi <= bound else 'above'} {bound:.4f}.{beside}"
+            f"PSI {score_psi:.{digits}f} of the PDs between training and test is "
+            f"{'within' if score_psi <= bound else 'above'} {bound:.{digits}f}.{beside}"
         ),
         numbers={
             "score_psi": score_psi,
@@ -419,17 +441,17 @@ def four_fifths(fairness: pd.DataFrame) -> list[Verdict]:
             ratio = Interval(*(float(row[name]) for name in ("air_ratio", "air_ratio_low", "air_ratio_high")))
             passed = bool(row["champion_air_low"] < row["min_air"]) and ratio.high >= 1
             beside = (
-                f" On the same applicants the champion approves {row['champion_group']} at {row['champion_air']:.3f} "
-                f"({row['champion_air_low']:.3f} to {row['champion_air_high']:.3f}); candidate over champion "
-                f"{_interval(ratio, 3)}"
+                f" On the same applicants the champion approves {row['champion_group']} at "
+                f"{_air(row, 'champion_air', row['champion_air_low'])}; candidate over champion "
+                f"{_interval(ratio, digits_apart(3, (ratio.high, 1)))}"
                 + (", so the candidate is not surely worse, and this does not stop it." if passed else ".")
             )
         if row["four_fifths"] == "not enough data":
             words = f"By {row['attribute']} there are too few applicants to judge."
         else:
             words = (
-                f"By {row['attribute']}, {row['worst_group']} is approved at {row['air']:.3f} "
-                f"({row['air_low']:.3f} to {row['air_high']:.3f}) of the rate of {row['reference']}, "
+                f"By {row['attribute']}, {row['worst_group']} is approved at "
+                f"{_air(row, 'air', row['air'] if below else row['min_air'])} of the rate of {row['reference']}, "
                 f"{'below' if below else 'not below'} {row['min_air']:g}"
                 f"{', on so few that chance could explain it' if below and not row['significant'] else ''}.{beside}"
             )
@@ -448,6 +470,17 @@ def four_fifths(fairness: pd.DataFrame) -> list[Verdict]:
             )
         )
     return found
+
+
+def _air(row: Mapping[Hashable, Any], name: str, compared: float) -> str:
+    """An adverse impact ratio with its interval, in the decimals that show on which side of `min_air` the figure
+    `compared` lies. A ratio of 0 has no log-normal interval, and 1 of the reference itself has none either."""
+    ratio = Interval(*(float(row[f"{name}{end}"]) for end in ("", "_low", "_high")))
+    digits = digits_apart(3, (compared, row["min_air"]))
+    if ratio.value == 0:
+        return f"{0:.{digits}f} (none of them is approved)"
+    bounded = ratio.low < ratio.high
+    return _interval(ratio, digits) if bounded else f"{ratio.value:.{digits}f}"
 
 
 def _interval(figure: Interval, digits: int) -> str:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from credit_assets.features.column_auc import single_feature_auc
 from credit_assets.features.combined_leaks import Combination, given_back, leading_pairs
+from credit_assets.rounding import digits_apart
 
 
 class LeakageError(ValueError):
@@ -90,7 +91,8 @@ def check_inputs(
         if copies:
             findings.append(Finding(feature, "is a copy of the target"))
         elif auc > max_single_auc:
-            findings.append(Finding(feature, f"alone ranks the outcomes with AUC {auc:.3f} (limit {max_single_auc:g})"))
+            shown = f"{auc:.{digits_apart(3, (auc, max_single_auc))}f}"
+            findings.append(Finding(feature, f"alone ranks the outcomes with AUC {shown} (limit {max_single_auc:g})"))
         if copies or auc > max_single_auc:
             leaks.append(feature)
     refused = {finding.feature for finding in findings}

@@ -17,6 +17,7 @@ from scipy.optimize import brentq
 from scipy.special import bdtr, bdtrc, expit, logsumexp
 
 from credit_assets.plurals import number_of
+from credit_assets.rounding import percent_apart
 
 Floats = NDArray[np.float64]
 
@@ -49,9 +50,10 @@ class Segment:
     beyond_tolerance: bool
 
     def __str__(self) -> str:
+        rate, promised = percent_apart(self.defaults / self.outcomes, self.mean_pd)
         return (
-            f"{self.name}: {self.defaults / self.outcomes:.1%} of {number_of(self.outcomes, 'outcome')} against "
-            f"{self.mean_pd:.1%} promised (p = {self.p_value:.2g})"
+            f"{self.name}: {rate} of {number_of(self.outcomes, 'outcome')} against {promised} promised "
+            f"(p = {self.p_value:.2g})"
         )
 
 

@@ -25,6 +25,7 @@ from credit_assets.evaluation.stability import psi_noise, psi_terms
 from credit_assets.lake.contracts import identifier
 from credit_assets.monitoring.judgement import Judgement
 from credit_assets.plurals import number_of
+from credit_assets.rounding import percent_apart
 from credit_assets.schemas.drift import VERDICTS, Drift
 
 GRID = 512
@@ -413,12 +414,11 @@ def summary(drift: pd.DataFrame, config: DriftConfig, importance: Mapping[str, f
     if score is not None and score["verdict"] == "shifted":
         failures.append(f"the score shifted ({_figures(score)})")
     if shifted.any() and shifted.mean() >= config.shifted_features:
-        failures.append(f"{shifted.mean():.1%} of the features shifted, bound {config.shifted_features:.1%}")
+        share, bound = percent_apart(shifted.mean(), config.shifted_features)
+        failures.append(f"{share} of the features shifted, bound {bound}")
     if weight is not None and weight[shifted].sum() >= config.shifted_importance:
-        failures.append(
-            f"shifted features carry {weight[shifted].sum():.1%} of the model's importance, "
-            f"bound {config.shifted_importance:.1%}"
-        )
+        share, bound = percent_apart(weight[shifted].sum(), config.shifted_importance)
+        failures.append(f"shifted features carry {share} of the model's importance, bound {bound}")
     moderate = (
         shifted.any()
         or (moved.any() and moved.mean() >= config.shifted_features)
@@ -472,7 +472,9 @@ def unusable(drift: pd.DataFrame, config: DriftConfig, importance: Mapping[str, 
     for row in own.to_dict("records"):
         rise = row["missing_batch"] - row["missing_reference"]
         if rise > config.missing_rise and row["verdict"] == "shifted":
-            why[row["feature"]] = f"missing {row['missing_reference']:.1%} -> {row['missing_batch']:.1%}"
+            why[row["feature"]] = "missing {} -> {}".format(
+                *percent_apart(row["missing_reference"], row["missing_batch"])
+            )
         elif row["became_constant"]:
             why[row["feature"]] = "no value left" if row["missing_batch"] == 1 else "became constant"
     return why
@@ -492,7 +494,7 @@ def missing_moved(drift: pd.DataFrame, config: DriftConfig) -> dict[str, str]:
     apart = (low[1] > high[0]) | (low[0] > high[1])
     moved = own[apart & (np.abs(shares[1] - shares[0]) > config.missing_moved)]
     return {
-        row["feature"]: f"missing {row['missing_reference']:.1%} -> {row['missing_batch']:.1%}"
+        row["feature"]: "missing {} -> {}".format(*percent_apart(row["missing_reference"], row["missing_batch"]))
         for row in moved.to_dict("records")
     }
 

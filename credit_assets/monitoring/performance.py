@@ -21,6 +21,7 @@ from credit_assets.evaluation.metrics import Interval, evaluate, wilson
 from credit_assets.monitoring.calibration import Segment, Tolerance, segments, surely_off
 from credit_assets.monitoring.judgement import Judgement
 from credit_assets.plurals import are, number_of
+from credit_assets.rounding import digits_apart, percent_apart
 from credit_assets.schemas.performance import ALL, EARLY, ESTIMATE, OUTCOMES, Performance
 
 Floats = NDArray[np.float64]
@@ -242,13 +243,10 @@ def holds(
         return Judgement(
             True, "Not judged: the model learned from every applicant of the batch, or was tested on them.", {}
         )
-    pds_of_all = rows["pd"].to_numpy()
     matured = is_matured(rows, matured_share)
     failures = [] if earlier is None or not matured else _off_since_promotion(known, earlier, config)
     if few := too_few(known, config):
-        expected = f"Its PDs let expect an AUC of {expected_auc(pds_of_all):.3f} and a default rate of "
-        words = [*failures, few.words, f"{expected}{pds_of_all.mean():.1%}."]
-        return replace(few, passed=not failures, words=" ".join(words))
+        return replace(few, passed=not failures, words=" ".join([*failures, few.words, _expectation(rows)]))
     y, pds = _arrays(known)
     # All of its chance is on one side.
     auc, expected_from_pds = auc_interval(y, pds, 1 - config.false_alarms / 4), expected_auc(pds)
@@ -282,6 +280,13 @@ def holds(
     )
 
 
+def _expectation(rows: pd.DataFrame) -> str:
+    """What the PDs let expect of the outcomes that are not known yet; a single row has no rank."""
+    auc, mean_pd = expected_auc(rows["pd"].to_numpy()), rows["pd"].mean()
+    of_rank = "" if np.isnan(auc) else f"an AUC of {auc:.3f} and "
+    return f"The PDs let expect {of_rank}a default rate of {mean_pd:.1%}."
+
+
 def _off_in_batch(known: pd.DataFrame, level: Segment, config: PerformanceConfig) -> list[str]:
     """The failures of the batch's default rates: of all (`level`), and of its bands."""
     eighth = config.false_alarms / 8
@@ -296,9 +301,10 @@ def _off_in_batch(known: pd.DataFrame, level: Segment, config: PerformanceConfig
 
 def immature(rows: pd.DataFrame, matured_share: float) -> str:
     """The sentence that says that the batch is not matured, and why its default rate is not judged."""
+    known, needed = percent_apart(rows["outcome"].notna().mean(), matured_share)
     return (
-        f"The default rate is not judged yet: {rows['outcome'].notna().mean():.1%} of the applicants have a known "
-        f"outcome, less than training.matured_share ({matured_share:.0%}), and defaults are known first."
+        f"The default rate is not judged yet: {known} of the applicants have a known outcome, less than "
+        f"training.matured_share ({needed}), and defaults are known first."
     )
 
 
@@ -371,12 +377,14 @@ def not_worse(known: pd.DataFrame, predecessor: pd.Series, config: PerformanceCo
     compared = compare(y, pds, others, 1 - 2 * config.false_alarms)
     difference = compared.auc_difference
     worse = difference.value < -config.predecessor_margin and difference.high < 0
+    digits = digits_apart(3, (difference.value, -config.predecessor_margin), (difference.high, 0))
     return Judgement(
         not worse,
         f"{'Worse' if worse else 'Not worse'} than the champion before: on "
         f"{number_of(len(known), 'outcome')} that neither "
-        f"learned from the AUC is {compared.auc_candidate:.3f} against {compared.auc_champion:.3f}, a difference of "
-        f"{_words(difference, '+.3f')} at a chance of {config.false_alarms:g}.",
+        f"learned from the AUC is {compared.auc_candidate:.{digits}f} against {compared.auc_champion:.{digits}f}, a "
+        f"difference of {_words(difference, f'+.{digits}f')} at a chance of {config.false_alarms:g}; "
+        f"{config.predecessor_margin:g} is tolerated.",
         {"outcomes": len(known)} | compared.figures(),
     )
 

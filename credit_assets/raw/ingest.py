@@ -52,6 +52,7 @@ from credit_assets.raw.lines import (
     look_over,
     rows_of,
 )
+from credit_assets.rounding import percent_apart
 from credit_assets.schemas.table import Table
 
 BAD_QUOTES = "quotes do not pair up"
@@ -913,6 +914,10 @@ def _too_many(
         else "Correct them and deliver the batch again"
     )
 
+    share, allowed = (f"{100 * part:.3g}%" for part in (quarantined / rows_in, max_bad_share))
+    if share == allowed:
+        share, allowed = percent_apart(quarantined / rows_in, max_bad_share)
+
     def words(value_of: Callable[[str | None], str]) -> str:
         first = "; ".join(
             f"{example.file} row {example.row}, column {example.column}: {value_of(example.value)}{example.rule}"
@@ -920,9 +925,8 @@ def _too_many(
         )
         return (
             f"Table {target.name}: {quarantined} of {number_of(rows_in, 'row')} "
-            f"({100 * quarantined / rows_in:.3g}%) {are(quarantined)} bad, "
-            f"{100 * max_bad_share:.3g}% are allowed. First: {first}. All are in {quarantine}. {mend}, "
-            "or allow a larger share by delivery.max_bad_share in the configuration."
+            f"({share}) {are(quarantined)} bad, {allowed} are allowed. First: {first}. All are in {quarantine}. "
+            f"{mend}, or allow a larger share by delivery.max_bad_share in the configuration."
         )
 
     shown = words(lambda value: "empty " if pd.isna(value) else f"{value!r} ")

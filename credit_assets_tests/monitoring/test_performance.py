@@ -242,7 +242,7 @@ def test_few_outcomes_or_few_defaults_are_not_judged_whatever_they_are() -> None
         few.loc[known.index, "outcome"] = known["outcome"]
         judged = holds(few, CONFIG)
         assert judged.passed and judged.words.startswith("Not judged")
-        assert "Its PDs let expect an AUC of 0." in judged.words
+        assert "The PDs let expect an AUC of 0." in judged.words
     assert too_few(rows, CONFIG) is None
 
 

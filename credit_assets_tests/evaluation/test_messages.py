@@ -1,0 +1,170 @@
+"""What verdicts say in degenerate cases and beside their bounds: never nan, and never against the verdict."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from credit_assets.evaluation.comparison import compare
+from credit_assets.evaluation.config import ConfirmedAUC, GateConfig
+from credit_assets.evaluation.gate import Verdict, discrimination, four_fifths, plausible, verdicts
+from credit_assets.evaluation.metrics import Evaluation, Interval, evaluate
+from credit_assets.fairness.audit import FairnessConfig, audit
+from credit_assets.monitoring.drift import DriftConfig, volume
+from credit_assets.monitoring.performance import (
+    PerformanceConfig,
+    calibrated_in_segments,
+    holds,
+    not_worse,
+    performance_table,
+)
+
+THRESHOLDS = GateConfig()
+FEW = PerformanceConfig(min_outcomes=4, min_defaults=2, draws=100)
+NO_NUMBER = re.compile(r"\b(nan|NaN|-?inf|None)\b")
+
+OUTCOMES = {
+    "two defaults": np.array([1, 0, 1, 0]),
+    "defaults first": np.array([1, 1, 0, 0]),
+    "many": (np.arange(400) % 7 == 0).astype(int),
+}
+PDS = {
+    "all equal": lambda y: np.full(len(y), 0.1),
+    "perfect": lambda y: np.where(y == 1, 0.9, 0.1),
+    "extreme": lambda y: np.where(y == 1, 1 - 1e-12, 1e-12),
+    "reversed": lambda y: np.where(y == 1, 0.01, 0.99),
+}
+GROUPS = {
+    "one": lambda n: np.full(n, "F"),
+    "two": lambda n: np.where(np.arange(n) % 2 == 0, "F", "M"),
+    "each alone": lambda n: np.arange(n).astype(str),
+    "missing": lambda n: np.full(n, None, dtype=object),
+}
+DECISIONS = {
+    "all": lambda n: np.ones(n, dtype=bool),
+    "none": lambda n: np.zeros(n, dtype=bool),
+    "men alone": lambda n: np.arange(n) % 2 == 1,
+}
+
+
+def audited(n: int, group: str, decision: str, by_champion: str | None) -> list[Verdict]:
+    config = FairnessConfig(min_group_size=1, blocking=("gender",))
+    found = audit(
+        pd.DataFrame({"gender": GROUPS[group](n)}),
+        DECISIONS[decision](n),
+        np.full(n, 0.1),
+        np.full(n, np.nan),
+        config,
+        None,
+        None if by_champion is None else DECISIONS[by_champion](n).astype(float),
+    )
+    return four_fifths(found.verdicts)
+
+
+def said(judged: list[Verdict]) -> None:
+    for verdict in judged:
+        assert not NO_NUMBER.search(verdict.words), (verdict.name, verdict.words)
+        assert all(np.isfinite(number) for number in verdict.numbers.values()), verdict
+        assert verdict.words[0].isupper() and verdict.words.endswith((".", ")")), verdict.words
+
+
+@pytest.mark.parametrize("outcomes", OUTCOMES)
+@pytest.mark.parametrize("kind", PDS)
+@pytest.mark.parametrize("rival", [None, *PDS])
+def test_the_gate_speaks_in_numbers_of_degenerate_pds(outcomes: str, kind: str, rival: str | None) -> None:
+    y = OUTCOMES[outcomes]
+    pds = PDS[kind](y)
+    own = evaluate(y, pds, 0.5, 20)
+    other = None if rival is None else PDS[rival](y)
+    champion = None if other is None else evaluate(y, other, 0.5, 20)
+    comparison = None if other is None else compare(y, pds, other)
+    for psi in (0.0, 5.0):
+        said(
+            verdicts(
+                own,
+                champion,
+                comparison,
+                pd.DataFrame(),
+                psi,
+                0.0,
+                None if other is None else psi,
+                THRESHOLDS,
+                baseline=compare(y, pds, pds if other is None else other),
+                max_auc=0.9,
+                leading=("income",),
+            )
+        )
+
+
+@pytest.mark.parametrize("n", [1, 2, 400])
+@pytest.mark.parametrize("group", GROUPS)
+@pytest.mark.parametrize("decision", DECISIONS)
+@pytest.mark.parametrize("by_champion", [None, *DECISIONS])
+def test_the_audit_speaks_in_numbers_of_degenerate_groups(
+    n: int, group: str, decision: str, by_champion: str | None
+) -> None:
+    said(audited(n, group, decision, by_champion))
+
+
+def test_a_group_that_nobody_approves_is_called_so() -> None:
+    [verdict] = audited(400, "two", "men alone", "men alone")
+    assert "F is approved at 0.000 (none of them is approved) of the rate of M, below 0.8." in verdict.words
+    assert "the champion approves F at 0.000 (none of them is approved)" in verdict.words
+
+
+@pytest.mark.parametrize("known", ["none", "goods", "bads", "one", "two"])
+@pytest.mark.parametrize("pds", [0.1, 1e-9, 1 - 1e-9])
+@pytest.mark.parametrize("rows", [1, 2, 600])
+def test_performance_speaks_in_numbers_of_degenerate_batches(known: str, pds: float, rows: int) -> None:
+    at = np.arange(rows)
+    outcome = {
+        "none": np.full(rows, np.nan),
+        "goods": np.zeros(rows),
+        "bads": np.ones(rows),
+        "one": np.where(at == 0, 1.0, np.nan),
+        "two": np.where(at % 2 == 0, 1.0, 0.0),
+    }[known]
+    batch = pd.DataFrame({"applicant": at, "pd": pds, "band": "B", "outcome": outcome})
+    labelled = batch[batch["outcome"].notna()]
+    for share in (0.0, 1.0):
+        performance_table(batch, 1, FEW, share)
+        judged = [holds(batch, FEW, batch.head(0), share), holds(batch, FEW, labelled, share)]
+        judged.append(calibrated_in_segments(labelled, labelled[["band"]], FEW))
+        for found in judged:
+            assert not NO_NUMBER.search(found.words), found.words
+            assert all(np.isfinite(number) for number in found.numbers.values()), found
+    if known == "two" and rows == 600:
+        found = not_worse(labelled, labelled.set_index("applicant")["pd"], FEW)
+        assert not NO_NUMBER.search(found.words), found.words
+
+
+def test_volumes_of_nothing_are_numbers() -> None:
+    for rows, earlier in ((0, [0, 0, 0]), (0, [5, 5, 5]), (5, [0, 0, 0])):
+        assert not NO_NUMBER.search(volume(rows, earlier, DriftConfig()).words)
+
+
+def with_auc(auc: float) -> Evaluation:
+    found = evaluate(OUTCOMES["many"], PDS["perfect"](OUTCOMES["many"]), 0.5, 20)
+    return replace(found, metrics=found.metrics | {"auc": Interval(auc, auc - 0.01, min(1.0, auc + 0.01))})
+
+
+@pytest.mark.parametrize("off", [-1e-4, -1e-7, 0.0, 1e-7, 1e-4])
+def test_an_auc_beside_its_bound_reads_as_it_is_judged(off: float) -> None:
+    words = discrimination(with_auc(THRESHOLDS.min_auc + off), THRESHOLDS).words
+    shown, bound = re.findall(r"(?:AUC|reaches|below) (\d\.\d+)", words)[:2]
+    assert ("reaches" in words) == (off >= 0) == (float(shown) >= float(bound))
+    words = plausible(with_auc(0.9 + off), 0.9, (), THRESHOLDS).words
+    assert ("not above" in words) == (off <= 0) == (float(re.findall(r"AUC (\d\.\d+)", words)[0]) <= 0.9)
+
+
+@pytest.mark.parametrize("auc", [0.92, 0.9200000004, 0.9199999, 0.929999999, 0.9500001, 0.999, 1.0])
+def test_the_bound_that_is_advised_confirms_the_auc(auc: float) -> None:
+    words = plausible(with_auc(auc), 0.9, (), THRESHOLDS).words
+    [up_to] = re.findall(r"up_to: (\d\.\d+)", words)
+    confirmed = GateConfig(confirmed_auc=(ConfirmedAUC(up_to=float(up_to), by="Ann", why="checked"),))
+    assert plausible(with_auc(auc), 0.9, (), confirmed).passed
+    assert float(up_to) - auc < 0.01
