@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 import sqlite3
+import zipfile
 from contextlib import closing
 from pathlib import Path
 
@@ -191,3 +193,14 @@ def test_a_changed_byte_of_a_model_and_a_file_of_one_side_are_found(tmp_path):
         "model 1: trials.csv: equal, 1 rows (differs as expected: seconds: time of running)",
         "model 2: booster.ubj: DIFFERS; only NEW has this file",
     ]
+
+
+def test_addresses_in_a_skops_file_are_no_difference_and_its_values_are(tmp_path):
+    for name, address, weight in (("old", 140, b"weights"), ("again", 139, b"weights"), ("other", 139, b"Weights")):
+        array = {"__class__": "ndarray", "file": f"{address}.npy", "__id__": address}
+        with zipfile.ZipFile(tmp_path / f"{name}.skops", "w") as file:
+            file.writestr(f"{address}.npy", weight)
+            file.writestr("schema.json", json.dumps({"content": [array], "__id__": address + 1}))
+    old, again, other = ({"regression.skops": tmp_path / f"{name}.skops"} for name in ("old", "again", "other"))
+    assert "equal" in compare_projects.compare_files(old, again)[0]
+    assert "DIFFERS" in compare_projects.compare_files(old, other)[0]
