@@ -12,13 +12,16 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from typing import cast
 
 import sqlglot
 from sqlglot import exp
+from sqlglot.dialects.dialect import Dialect
 from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.qualify import qualify
 from sqlglot.optimizer.scope import Scope, traverse_scope
 from sqlglot.schema import MappingSchema
+from sqlglot.tokens import Token
 
 DIALECT = "duckdb"
 
@@ -129,8 +132,7 @@ class FeatureQuery:
     @cached_property
     def version(self) -> str:
         """Another one where the SQL is, whatever its comments (the descriptions of its features) and line breaks."""
-        tokens = sqlglot.tokenize(self.sql, dialect=DIALECT)
-        code = "\n".join(self.sql[token.start : token.end + 1] for token in tokens)
+        code = "\n".join(self.sql[token.start : token.end + 1] for token in _tokens(self.sql))
         return hashlib.sha256(code.encode()).hexdigest()[:12]
 
 
@@ -225,9 +227,9 @@ class _File:
 
     def _parse(self) -> exp.Select:
         try:
-            statements = [found for found in sqlglot.parse(self.sql, dialect=DIALECT) if found is not None]
+            statements = [found for found in _statements(self.sql) if found is not None]
             # The comment of a feature is what follows the last token of its line.
-            self.line_ends = {token.line: token.end for token in sqlglot.tokenize(self.sql, dialect=DIALECT)}
+            self.line_ends = {token.line: token.end for token in _tokens(self.sql)}
         except SqlglotError as error:
             details = getattr(error, "errors", None) or [{}]
             line = details[0].get("line", 1)
@@ -376,6 +378,16 @@ def _line(node: exp.Expr) -> int:
     return 1
 
 
+@lru_cache(maxsize=64)
+def _tokens(sql: str) -> list[Token]:
+    """Splitting a file into tokens takes longer than parsing them; each file is split once."""
+    return sqlglot.tokenize(sql, dialect=DIALECT)
+
+
+def _statements(sql: str) -> list[exp.Expr | None]:
+    return Dialect.get_or_raise(DIALECT).parser().parse(_tokens(sql), sql)
+
+
 def _text(node: exp.Expr) -> str:
     return node.sql(DIALECT, comments=False)
 
@@ -408,7 +420,7 @@ def _qualified(sql: str, schemas: tuple[tuple[str, tuple[tuple[str, str], ...]],
     """The SELECT with every column under its table. It is walked more than once, and takes most of the time."""
     schema: dict[str, object] = {table: dict(columns) for table, columns in schemas}
     tree = qualify(
-        sqlglot.parse_one(sql, dialect=DIALECT),
+        cast(exp.Query, _statements(sql)[0]),
         dialect=DIALECT,
         # Not normalized: it would read a name such as `@0` as SQL.
         schema=MappingSchema(schema, dialect=DIALECT, normalize=False),
