@@ -17,6 +17,7 @@ import yaml
 from credit_assets.features.contract import RESERVED
 from credit_assets.features.queries import MARK
 from credit_assets.onboarding import column_names
+from credit_assets.onboarding.book_size import SMALL_BOOK, bad_share, sized
 from credit_assets.onboarding.file_names import patterns
 from credit_assets.onboarding.files import (
     BOOLEAN,
@@ -31,7 +32,8 @@ from credit_assets.onboarding.files import (
     Files,
     stem,
 )
-from credit_assets.onboarding.guesses import ALWAYS_JUDGED, Book, Protected, Table
+from credit_assets.onboarding.guesses import ALWAYS_JUDGED, EVERY, Book, Protected, Table
+from credit_assets.onboarding.missing_texts import missing_text
 from credit_assets.onboarding.personal import Personal
 from credit_assets.onboarding.wording import distinct, in_python, in_sql, is_guess, parts, phrase, place_of, plain
 from credit_assets.plurals import number_of
@@ -44,12 +46,6 @@ NAMES = "names that only tell rows apart"
 CALENDAR = "when the application came"
 UNDATED = "dates without one of the application to count from"
 """Why a column is left out, by guess."""
-
-ENOUGH_DEFAULTS = 25
-"""In the test part: a few more than the gate's 20, as the split is drawn."""
-
-SMALL_BOOK = 4000
-"""Applicants below which the defaults for folds, groups and later outcomes ask for more than there is."""
 
 WIDTH = 116
 
@@ -206,7 +202,8 @@ def _word(column: Column, word: str) -> int | str:
 
 @dataclass(frozen=True)
 class _Feature:
-    """A feature's line of SQL; `doubt` is why its description is a guess, `notes` are the guesses on lines above it."""
+    """A feature's line of SQL; `doubt` is why its description is a guess, `missing` the message for a missing value and
+    `missing_doubt` why that is one, `notes` are the guesses on lines above it."""
 
     sql: str
     name: str
@@ -214,14 +211,18 @@ class _Feature:
     family: str = ""
     doubt: str = ""
     notes: tuple[str, ...] = ()
+    missing: str = ""
+    missing_doubt: str = ""
 
     def line(self, comma: str) -> str:
         alias = "" if self.sql == self.name else f" as {self.name}"
         if not self.description:
             return f"{self.sql}{alias}{comma}"
+        missing = f"; if missing: {self.missing}" if self.missing else ""
         family = f"; family: {self.family}" if self.family else ""
-        doubt = f" -- {MARK}: {self.doubt}" if self.doubt else ""
-        return f"{self.sql}{alias}{comma} -- {self.description}{family}{doubt}"
+        doubts = "; ".join(filter(None, (self.doubt, self.missing_doubt)))
+        doubt = f" -- {MARK}: {doubts}" if doubts else ""
+        return f"{self.sql}{alias}{comma} -- {self.description}{missing}{family}{doubt}"
 
 
 class _Names:
@@ -353,6 +354,7 @@ def _of_applications(book: Book, names: _Names) -> tuple[list[_Feature], dict[st
         if "\n" not in feature.sql and "\r" not in feature.sql
     ]
     # A mark in a comment would be the next feature's; without a description, a column that is put back is refused.
+    back = [replace(feature, missing="", missing_doubt="") for feature in back]
     return made, left, [replace(feature, description="" if feature.doubt else feature.description) for feature in back]
 
 
@@ -364,7 +366,9 @@ def _made_of(
     if column.date:
         days = f"date_diff('day', {column.date}, {decided})"
         since = f"Days since {_lower(column.name)}"
-        return [names.feature(days, f"days_since_{column.name}", since, column, notes=_notes(column))]
+        return [
+            _with_missing(names.feature(days, f"days_since_{column.name}", since, column, notes=_notes(column)), column)
+        ]
     if column.number or column.kind == BOOLEAN or column.words:
         notes = _notes(column)
         if column.name in about.region:
@@ -374,7 +378,7 @@ def _made_of(
             notes.append(f"{MARK}: {_one_line(column.name)} {told}")
         kinds = _kinds(column)
         family = said if kinds else ""
-        made = [names.feature(_value(column), column.name, said, column, family, notes)]
+        made = [_with_missing(names.feature(_value(column), column.name, said, column, family, notes), column)]
         if kinds:
             codes = ", ".join(map(str, column.sentinels))
             kind = names.feature(kinds, f"{column.name}_kind", f"{said}: number or special value", column, family)
@@ -386,6 +390,11 @@ def _made_of(
         about_length = f"Length of {_lower(column.name)}"
         return [names.feature(length, f"{column.name}_length", about_length, column, notes=[note])]
     return [names.feature(column.sql, column.name, said, column)] if any_text else []
+
+
+def _with_missing(feature: _Feature, column: Column) -> _Feature:
+    missing, doubt = missing_text(column)
+    return replace(feature, missing=_one_line(missing), missing_doubt=_one_line(doubt))
 
 
 def _about_person(book: Book, table: str) -> list[str]:
@@ -572,14 +581,7 @@ def configuration(book: Book, name: str) -> str:
         *(line for remark in book.remarks for line in _comment("#", remark)),
         "",
     ]
-    if book.decided:
-        decided = book.applications.columns[book.decided]
-        why = f"{_one_line(book.decided)} is when a loan was applied for or given: deliver --split-by it"
-        delivery: dict[str, Any] = {"every": "quarter"}
-        # A later delivery may hold the first days of months alone, which can be read in two orders.
-        if decided.dates and decided.dates.order:
-            delivery["date_formats"] = {decided.name: list(decided.formats)}
-        lines += [f"delivery: {_yaml(delivery)} {_mark('; '.join([why, *decided.doubts]))}", ""]
+    lines += _delivery(book)
     lines += ["# Audited, and never used: no feature may be made from these columns."]
     if not book.protected:
         asked = "name those that are, as docs/portfolios.md shows, or confirm that the files hold none"
@@ -613,12 +615,32 @@ def configuration(book: Book, name: str) -> str:
     approved = min(max(round(book.goods / known, 1), 0.1), 0.9)
     lines += [
         f"policy: {{target_approval_rate: {approved}}} {_mark('as many as repaid here; or max_pd, the highest PD')}",
-        *_sized(book),
+        *sized(book),
     ]
     if blocking := [name for name in book.protected if name.startswith(tuple(ALWAYS_JUDGED))]:
         smaller = "min_group_size: 30, " if known < SMALL_BOOK else ""
         lines.append(f"fairness: {{{smaller}blocking: {_yaml(blocking)}}} # failing one of these stops a promotion")
     return "\n".join([*lines, ""])
+
+
+def _delivery(book: Book) -> list[str]:
+    """What deliveries are cut by, and how many of their rows may be bad."""
+    lines: list[str] = []
+    delivery: dict[str, Any] = {}
+    mark = ""
+    if allowed := bad_share(book):
+        share, why = allowed
+        lines += _comment("#", why)
+        delivery["max_bad_share"] = share
+    if book.decided:
+        decided = book.applications.columns[book.decided]
+        said = f"{_one_line(book.decided)} is when a loan was applied for or given: deliver --split-by it"
+        mark = f" {_mark('; '.join([said, *decided.doubts]))}"
+        delivery = {"every": EVERY, **delivery}
+        # A later delivery may hold the first days of months alone, which can be read in two orders.
+        if decided.dates and decided.dates.order:
+            delivery["date_formats"] = {decided.name: list(decided.formats)}
+    return [*lines, f"delivery: {_yaml(delivery)}{mark}", ""] if delivery else []
 
 
 def _mark(why: str) -> str:
@@ -668,24 +690,3 @@ def _protected(attribute: str, item: Protected, column: Column) -> list[str]:
         return [f"  {attribute}: {_yaml(settings)} {_mark(item.why)}"]
     lines = [f"  {attribute}: {_mark(item.why)}", *(f"    {name}: {_yaml(value)}" for name, value in settings.items())]
     return [*lines, "    words:", *(f"      {_yaml(word)}: {group}" for word, group in item.words.items())]
-
-
-def _sized(book: Book) -> list[str]:
-    """Settings that depend on the size and odds of the book, and why; nothing of the gate is lowered."""
-    known, rarer = book.bads + book.goods, min(book.bads, book.goods)
-    training: dict[str, float] = {}
-    if known < SMALL_BOOK:
-        training["cv_folds"] = 5
-    if 0.25 * rarer < ENOUGH_DEFAULTS:
-        training["holdout_share"] = 0.4
-    lines = []
-    if training:
-        lines.append(f"training: {_yaml(training)} # {known:,} known outcomes, {rarer:,} of the rarer kind")
-    if 0.4 * rarer < ENOUGH_DEFAULTS:
-        lines.append(f"# {rarer:,} are too few to judge a model by: the gate will refuse it until more are delivered.")
-    odds = max(round(book.goods / max(book.bads, 1)), 1)
-    lines.append(f"scorecard: {{base_odds: {odds}}} # good to bad at 600 points, where the bands lie: as in this book")
-    if known < SMALL_BOOK:
-        lines.append("performance: {min_outcomes: 100} # later batches are as small: figures with wide intervals")
-        lines.append("automation: {min_new_outcomes: 100}")
-    return lines

@@ -26,6 +26,9 @@ from credit_assets.onboarding.personal import Personal, personal
 from credit_assets.onboarding.wording import distinct, parts, place_of, plain, unaccented
 from credit_assets.raw.vintages import YEARS
 
+EVERY = "quarter"
+"""What a book with a date of the decision is cut by."""
+
 LEAK_AUC = 0.9
 """A column that alone ranks better than this is suspected: the best of honest ones stay below 0.8."""
 
@@ -90,7 +93,8 @@ class Book:
     applied for or given. Columns to why: `late` are known only after the decision, `price` is the lender's own
     judgement (in any table), `unaudited` is protected and cannot be put in groups. `protected_in` has the protected
     columns of each child table with what they tell. `outcomes` are files that hold outcomes alone,
-    `unused` those that nothing ties to an applicant. `personal` has what is about the person, by table.
+    `unused` those that nothing ties to an applicant. `batches` is how many the files make. `personal` has what is about
+    the person, by table.
     """
 
     applications: Table
@@ -108,6 +112,7 @@ class Book:
     protected_in: dict[str, dict[str, str]]
     personal: dict[str, Personal]
     decided: str | None
+    batches: int
     outcomes: Files | None
     unused: tuple[Files, ...]
 
@@ -192,6 +197,7 @@ def guess(
         protected_in=protected_in,
         personal=about,
         decided=decided,
+        batches=_batches(con, files, decided),
         outcomes=outcomes,
         unused=tuple(other for other in rest if other not in [child.files for child in children]),
     )
@@ -565,6 +571,14 @@ def _decided(files: Files, spared: set[str]) -> str | None:
         if (place := place_of(column.name, column_names.DECISION)) is not None
     }
     return min(places, key=lambda name: places[name], default=None)
+
+
+def _batches(con: duckdb.DuckDBPyConnection, files: Files, decided: str | None) -> int:
+    """How many batches the files make: cut by the date of the decision, else one a file."""
+    if decided is None:
+        return len(files.parts)
+    day = files.columns[decided].date
+    return int(con.execute(f"SELECT count(DISTINCT date_trunc('{EVERY}', {day})) FROM {files.view}").fetchall()[0][0])
 
 
 def _late(

@@ -136,7 +136,7 @@ def test_every_guess_is_marked_where_it_stands(project, drafted):
     assert [mark.split(" is a guess")[0].split(": ", 1)[1] for mark in marks(done)] == [
         "entity_key: loan_id",
         "target: {column: default, bad: [1], good: [0]}",
-        "delivery: {every: quarter}",
+        "delivery: {every: quarter, max_bad_share: 0.05}",
         "gender: {column: SEX}",
         "a guess: birth_date is age, by its name; it has no groups to audit as it is; keep it out of features, "
         "or deliver it in groups",
@@ -146,7 +146,9 @@ def test_every_guess_is_marked_where_it_stands(project, drafted):
         "int_rate, -- Interest rate",
         'a guess: 98 (16 rows) taken for "not known"; all others lie from 0 to 2',
     ]
-    assert sum("CONFIRM:" in line for text in lines.values() for line in text) == len(done.to_confirm)
+    [to_write] = done.to_write
+    assert "the text of overdue is marked as a guess (say what 98 means)" in str(to_write)
+    assert sum("CONFIRM:" in line for text in lines.values() for line in text) == len(done.to_confirm) + 1
 
 
 def test_what_a_model_must_not_see_is_no_feature(project, drafted):
@@ -214,7 +216,7 @@ def test_numbers_in_text_keep_their_writing_and_sign_in_the_contract(project, dr
 def test_dates_become_days_before_the_application(project, drafted):
     drafted(issue_d=["Mar-2020", "Apr-2020"] * 20, first_line=["2020-02-01", "2019-04-01"] * 20)
     assert of_features(project, "SELECT DISTINCT days_since_first_line FROM features ORDER BY ALL") == [(29,), (366,)]
-    assert "delivery: {every: quarter} # CONFIRM: issue_d is when" in config(project)
+    assert "delivery: {every: quarter, max_bad_share: 0.05} # CONFIRM: issue_d is when" in config(project)
 
 
 def test_free_text_gives_its_length_and_many_words_nothing(project, drafted):
@@ -493,10 +495,61 @@ def test_a_book_without_a_key_numbers_its_rows(project, drafted):
 def test_a_small_book_is_set_up_for_its_size_and_the_gate_stays_as_it_is(project, drafted):
     drafted()
     book = Portfolio.load(project, "book")
-    assert (book.training.cv_folds, book.training.holdout_share) == (5, 0.4)
+    # How many folds there are follows the outcomes that training finds.
+    assert (book.training.cv_folds, book.training.holdout_share) == (None, 0.4)
     assert (book.performance.min_outcomes, book.automation.min_new_outcomes) == (100, 100)
     assert "10 are too few to judge a model by" in config(project)
     assert book.evaluation == Portfolio.load(Project(PROJECT), "home_credit").evaluation
+
+
+@pytest.mark.parametrize(("rows", "share"), [(40, 0.05), (160, 0.02), (1000, 0.003), (2999, 0.002), (3000, 0.001)])
+def test_a_batch_of_few_rows_may_have_a_few_bad_ones(project, drafted, rows, share):
+    drafted(
+        **{name: list(itertools.islice(itertools.cycle(values), rows)) for name, values in loans().items()}
+        | {"loan_id": [f"L{n:04d}" for n in range(rows)]}
+    )
+    assert Portfolio.load(project, "book").delivery.max_bad_share == share
+    assert ("may be bad and are set aside" in config(project)) == (share > 0.001)
+
+
+def test_batches_that_are_cut_by_a_date_are_small_ones(project, drafted):
+    drafted(issue_d=[f"{2016 + n // 4}-{1 + 3 * (n % 4):02d}-15" for n in range(40)])
+    assert "# A batch has about 1 rows" in config(project)
+
+
+MISSING = [
+    ({"income": [3, 5, -9, 4, 2] * 8}, "income", "Income: no record", "say what -9 means"),
+    ({"income": [3, 5, -9, -8, 2] * 8}, "income", "Income: no record", "say what -9, -8 mean"),
+    ({"income": ["3", "n/a", "5", "4", "2"] * 8}, "income", "Income: not known", "say what 'n/a' means"),
+    (
+        {"income": [3, None, 5, 4, 2] * 8},
+        "income",
+        "Income: not known",
+        "say what it means that 8 of 40 rows have no value",
+    ),
+    (
+        {"months_since_last_loan": [3, None, 5, 4, 2] * 8},
+        "months_since_last_loan",
+        "Months since last loan: none on record",
+        "say what it means that 8 of 40 rows have no value",
+    ),
+    ({"income": [3, 6, 5, 4, 2] * 7 + [3, 6, 5, 4, None]}, "income", "", ""),
+    ({"income": [3, 6, 5, 4, 2] * 8}, "income", "", ""),
+]
+
+
+@pytest.mark.parametrize(("columns", "feature", "message", "why"), MISSING)
+def test_what_a_missing_value_means_is_drafted_and_to_confirm(project, drafted, columns, feature, message, why):
+    done = drafted(**columns)
+    query = load(project.sql("book"), Portfolio.load(project, "book").models)["features"]
+    assert (query.missing.get(feature, ""), query.guesses.get(feature, "")) == (message, why)
+    listed = [finding for finding in done.to_write if feature in str(finding)]
+    assert bool(listed) == bool(message)
+
+
+def test_a_message_for_a_missing_value_is_no_part_of_what_is_put_back(project, drafted):
+    drafted(recoveries=[0, 1, None, 3] * 10)
+    assert "-- recoveries, -- Recoveries\n" in sql(project)
 
 
 # -- written whole, over nothing -------------------------------------------------------------------------

@@ -1,0 +1,50 @@
+"""Settings of a drafted portfolio that depend on the size of the book. The gate is the same for a small one."""
+
+from __future__ import annotations
+
+import math
+
+from credit_assets.onboarding.guesses import Book
+from credit_assets.portfolio import DeliveryConfig
+
+SMALL_BOOK = 4000
+"""Applicants below which the defaults for groups and later outcomes ask for more than there is."""
+
+ENOUGH_DEFAULTS = 25
+"""In the test part: a few more than the gate's 20, as the split is drawn."""
+
+SET_ASIDE = 3
+"""Bad rows that a batch may have without being refused as a whole."""
+
+MOST_BAD = 0.05
+"""The largest share of bad rows that is drafted, however small the batches are."""
+
+
+def bad_share(book: Book) -> tuple[float, str] | None:
+    """The share of bad rows to allow, and why; None where the default allows a few rows already."""
+    usual, rows = DeliveryConfig().max_bad_share, book.applications.files.rows / book.batches
+    if usual * rows >= SET_ASIDE:
+        return None
+    digits = 10 ** (math.floor(math.log10(SET_ASIDE / rows)))
+    share = min(round(math.ceil(SET_ASIDE / rows / digits) * digits, 10), MOST_BAD)
+    why = (
+        f"A batch has about {rows:,.0f} rows, of which up to {100 * share:.2g}% may be bad and are set aside. The "
+        f"usual {usual:.1%} would refuse the whole batch for {'one' if usual * rows < 1 else 'a few'}."
+    )
+    return share, why
+
+
+def sized(book: Book) -> list[str]:
+    """Lines of the configuration, each with its reason."""
+    known, rarer = book.bads + book.goods, min(book.bads, book.goods)
+    lines = []
+    if 0.25 * rarer < ENOUGH_DEFAULTS:
+        lines.append(f"training: {{holdout_share: 0.4}} # {known:,} known outcomes, {rarer:,} of the rarer kind")
+    if 0.4 * rarer < ENOUGH_DEFAULTS:
+        lines.append(f"# {rarer:,} are too few to judge a model by: the gate will refuse it until more are delivered.")
+    odds = max(round(book.goods / max(book.bads, 1)), 1)
+    lines.append(f"scorecard: {{base_odds: {odds}}} # good to bad at 600 points, where the bands lie: as in this book")
+    if known < SMALL_BOOK:
+        lines.append("performance: {min_outcomes: 100} # later batches are as small: figures with wide intervals")
+        lines.append("automation: {min_new_outcomes: 100}")
+    return lines

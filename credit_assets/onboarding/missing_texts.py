@@ -1,0 +1,38 @@
+"""Draft messages for missing values: what a reason would say where a feature's value is not there.
+
+Only the lender knows what a special code or an empty cell means, so each draft is a guess that is marked.
+"""
+
+from __future__ import annotations
+
+from credit_assets.onboarding.files import Column
+from credit_assets.onboarding.wording import parts, phrase
+
+OFTEN = 0.05
+"""Share of empty cells from which they are likely to mean something. Below it, the default message is enough."""
+
+EVENTS = {"since", "last", "recent", "latest", "previous", "prev", "first"}
+"""Words in the name of a column that is empty where what it counts from never happened."""
+
+NONE = {"none", "nil", "-", "--"}
+SHOWN = 5
+
+
+def missing_text(column: Column) -> tuple[str, str]:
+    """The message for a missing value of the column, and why it is a guess; two empty texts where the default message
+    says all that is known."""
+    empty = column.rows - column.filled
+    codes = [*map(str, column.sentinels), *(repr(word.strip()) for word in column.missing if word.strip())]
+    if not codes and empty < max(OFTEN * column.rows, 1):
+        return "", ""
+    means = [f"what {', '.join(codes[:SHOWN])} mean{'' if len(codes) > 1 else 's'}"] if codes else []
+    if empty:
+        means.append(f"what it means that {empty:,} of {column.rows:,} rows have no value")
+    return f"{phrase(column.name)}: {_state(column)}", f"say {' and '.join(means)}"
+
+
+def _state(column: Column) -> str:
+    said = {word.strip().lower() for word in column.missing}
+    if EVENTS & set(parts(column.name)) or (said and said <= NONE):
+        return "none on record"
+    return "no record" if column.sentinels else "not known"
