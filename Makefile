@@ -1,16 +1,21 @@
 # make demo: install, make sample data, run the whole platform on it.   make test: install, run every test.
+# Longest files first (conftest.py); the order of the others is random, and its seed is printed.
+PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+MINUTES ?= 10
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PORTFOLIO ?= home_credit
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 
-.PHONY: help install demo test dev lint format clean
+.PHONY: help install demo test test-fast fuzz dev lint format clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo   install, generate a synthetic lender, run everything on it (PORTFOLIO=$(PORTFOLIO))"
 	@echo "make test   install and run every test"
+	@echo "make test-fast   the tests that are not slow, within two minutes"
+	@echo "make fuzz   the property tests on new examples for MINUTES=10"
 	@echo "make dev    the Dagster UI over the same instance, on http://localhost:3000"
 	@echo "make lint   ruff and mypy        make format   let ruff mend what it can"
 	@echo "make clean  remove the virtual environment and caches (never data/)"
@@ -36,7 +41,19 @@ demo: install
 	$(BIN)/credit-assets demo --portfolio $(PORTFOLIO)
 
 test: install
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(PYTEST) --durations=15
+
+test-fast: install
+	$(PYTEST) --durations=15 -m "not slow"
+
+# Each round has a seed of its own, which is printed; the first failure ends it.
+fuzz: install
+	@end=$$(($$(date +%s) + 60 * $(MINUTES))); \
+	while [ $$(date +%s) -lt $$end ]; do \
+	  seed=$$(od -An -N4 -tu4 /dev/urandom | tr -d ' '); \
+	  echo "Property tests with --hypothesis-seed=$$seed"; \
+	  $(PYTEST) -q -m hypothesis $$(grep -rl --include="test_*.py" hypothesis credit_assets_tests) --hypothesis-profile=fuzz --hypothesis-seed=$$seed || exit 1; \
+	done
 
 dev: install
 	$(BIN)/python -W ignore -m dagster dev --host 127.0.0.1 --port 3000

@@ -1,13 +1,20 @@
-"""Fixtures that several rooms share: where the real data are, and a small project that went the whole way."""
+"""Fixtures that several rooms share, and how the suite is marked, ordered and drawn.
+
+Nothing is asserted here.
+"""
 
 from __future__ import annotations
 
 import os
+import pickle
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+import hypothesis
 import pytest
+from filelock import FileLock
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -16,6 +23,33 @@ if TYPE_CHECKING:
     from credit_assets.project import Project
 
 PROJECT = Path(__file__).parents[1]
+Made = TypeVar("Made")
+
+# `make test` draws the same examples every time; `make fuzz` draws new ones. Neither keeps a database of examples.
+hypothesis.settings.register_profile("test", derandomize=True, deadline=None, database=None, print_blob=True)
+hypothesis.settings.register_profile("fuzz", deadline=None, database=None, print_blob=True)
+hypothesis.settings.load_profile("test")
+
+LONGEST_FIRST = [
+    "end_to_end/test_year.py",
+]
+"""Files that take longest, in the order in which workers start them; the others follow in random order."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test, keep the steps of a story in their order, and move the longest files to the front.
+
+    It runs after pytest-randomly has shuffled the tests.
+    """
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        on_disk = fixtures & {"tmp_path", "tmp_path_factory", "built", "real_data"}
+        item.add_marker("integration" if on_disk or folder == "end_to_end" else "unit")
+        if folder == "end_to_end" or "line" in fixtures:
+            item.add_marker("slow")
+    place = {name: number for number, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: place.get(item.path.relative_to(Path(__file__).parent).as_posix(), len(place)))
 
 
 @pytest.fixture(scope="session")
@@ -36,37 +70,67 @@ def built() -> dg.Definitions:
     return build("home_credit", Project(PROJECT))
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], Made]) -> Made:
+    """What `make` returns for an empty folder; the workers of a run share the folder and the result."""
+    root = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+    folder, result = root / name, root / f"{name}.pickle"
+    with FileLock(root / f"{name}.lock"):
+        if not result.exists():
+            folder.mkdir()
+            result.write_bytes(pickle.dumps(make(folder)))
+    made: Made = pickle.loads(result.read_bytes())
+    return made
+
+
 @dataclass(frozen=True)
 class Line:
     """A small project whose three synthetic batches (the newest without outcomes) went the whole way, once.
 
-    Only to be read: what changes something takes a copy (`copy_of`).
+    All workers read the same project at the same time. A test that changes something, or runs a command that takes
+    the lock of the portfolio, uses a copy.
     """
 
     project: Project
     outcomes: list[RunOutcome]
     said: list[str]
+    untouched: Project
+    """The project as it was then. Nobody opens its databases, so that it can be copied at any time."""
+
+    def copy(self, root: Path) -> Project:
+        """The project with all its data, to be changed."""
+        from credit_assets_tests.small_project import copy_of
+
+        return copy_of(self.untouched, root)
 
 
 @pytest.fixture(scope="session")
 def line(tmp_path_factory: pytest.TempPathFactory) -> Line:
     # Not above: most tests need nothing of Dagster, whose import takes seconds.
-    from credit_assets_tests.small_project import deliver_sample, make_project, run
+    from credit_assets_tests.small_project import copy_of, deliver_sample, make_project, run
 
-    project = make_project(tmp_path_factory.mktemp("line") / "project")
-    deliver_sample(project)
-    said: list[str] = []
-    return Line(project, run(project, said), said)
+    def make(folder: Path) -> Line:
+        project = make_project(folder / "project")
+        deliver_sample(project)
+        said: list[str] = []
+        outcomes = run(project, said)
+        return Line(project, outcomes, said, copy_of(project, folder / "untouched"))
+
+    return made_once(tmp_path_factory, "line", make)
 
 
 @pytest.fixture(scope="session")
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project with a registry of its own, which takes long to make. Only to be copied."""
+    """A project with an MLflow registry of its own. Only to be copied."""
     from credit_assets.models import registry
     from credit_assets_tests.small_project import FEW_FEATURES, make_project
 
-    project = make_project(tmp_path_factory.mktemp("empty") / "project", sql=FEW_FEATURES)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        registry.prepare(project.tracking_uri)
-    return project
+    def make(folder: Path) -> Project:
+        project = make_project(folder / "project", sql=FEW_FEATURES)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+            registry.prepare(project.tracking_uri)
+        return project
+
+    return made_once(tmp_path_factory, "empty", make)

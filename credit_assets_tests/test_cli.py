@@ -27,7 +27,6 @@ from credit_assets_tests.small_project import (
     BOOK,
     FEW_FEATURES,
     configure,
-    copy_of,
     inside,
     make_project,
     start,
@@ -216,8 +215,8 @@ def test_outside_a_project_every_command_says_what_a_project_is(tmp_path, argume
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_run_with_nothing_due_says_so(line):
-    done = say(line.project, "run", *OF_THE_BOOK)
+def test_a_run_with_nothing_due_says_so(line, tmp_path):
+    done = say(line.copy(tmp_path / "project"), "run", *OF_THE_BOOK)
     assert (done.exit_code, done.output) == (0, "Nothing is due.\n")
 
 
@@ -237,9 +236,10 @@ def test_a_run_that_fails_says_what_is_wrong_and_exits_with_one(project, deliver
     assert "Traceback" not in done.output
 
 
-def test_a_run_beside_another_command_says_that_it_must_wait(line):
-    with FileLock(line.project.data / "dagster" / f"{BOOK}.lock"):
-        done = say(line.project, "run", *OF_THE_BOOK)
+def test_a_run_beside_another_command_says_that_it_must_wait(project):
+    (project.data / "dagster").mkdir(parents=True)
+    with FileLock(project.data / "dagster" / f"{BOOK}.lock"):
+        done = say(project, "run", *OF_THE_BOOK)
     assert done.exit_code == 1
     assert f"Another credit-assets command is at work on {BOOK}" in done.output
 
@@ -274,7 +274,7 @@ def test_the_status_is_told_in_words_where_the_evidence_is_not_whole(line, tmp_p
 
     from credit_assets.models import registry
 
-    project = copy_of(line.project, tmp_path / "project")
+    project = line.copy(tmp_path / "project")
     client = mlflow.MlflowClient(tracking_uri=project.tracking_uri, registry_uri=project.tracking_uri)
     known = registry.champion(project.tracking_uri, BOOK)
     assert known is not None
@@ -287,7 +287,7 @@ def test_the_status_is_told_in_words_where_the_evidence_is_not_whole(line, tmp_p
 
 
 def test_without_an_earlier_champion_a_rollback_is_refused_in_words(line, tmp_path):
-    done = say(copy_of(line.project, tmp_path / "project"), "rollback", *OF_THE_BOOK)
+    done = say(line.copy(tmp_path / "project"), "rollback", *OF_THE_BOOK)
     assert done.exit_code == 1
     assert "has no predecessor" in done.output
 
@@ -297,7 +297,7 @@ def test_a_version_that_never_passed_the_gate_is_promoted_by_hand_with_four_eyes
 
     from credit_assets.models import registry
 
-    project = copy_of(line.project, tmp_path / "project")
+    project = line.copy(tmp_path / "project")
     configure(project, {"promotion": {"approvals": 2}})
     uri = project.tracking_uri
     client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
@@ -326,7 +326,7 @@ def test_a_version_that_never_passed_the_gate_is_promoted_by_hand_with_four_eyes
 
 
 def test_outcomes_that_join_a_delivery_are_said_to(line, tmp_path):
-    project = copy_of(line.project, tmp_path / "project")
+    project = line.copy(tmp_path / "project")
     outcomes = project.root / "sample" / "outcomes" / BATCHES[-1]
     done = say(project, "deliver", str(outcomes), *OF_THE_BOOK, "--batch", BATCHES[-1])
     assert f"{BOOK} {BATCHES[-1]} has these outcomes beside what it had" in done.output

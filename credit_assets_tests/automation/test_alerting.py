@@ -19,7 +19,7 @@ from credit_assets.portfolio import Portfolio
 from credit_assets.project import Project
 from credit_assets_tests.automation.receivers import Sink, free_port, http_sink
 from credit_assets_tests.automation.test_facts import ticked
-from credit_assets_tests.small_project import BOOK, FEW_FEATURES, configure, copy_of, inside, instance_of, make_project
+from credit_assets_tests.small_project import BOOK, FEW_FEATURES, configure, inside, instance_of, make_project
 
 ALERTS = {"webhook": {"least": "info"}, "disk_free_gb": 0, "memory_free_share": 0, "per_hour": 100}
 
@@ -79,7 +79,7 @@ def fail(instance: dg.DagsterInstance) -> str:
 
 
 def test_what_a_line_of_runs_has_to_tell_is_told_once_over_restarts(line, tmp_path, sink):
-    project = copy_of(line.project, tmp_path / "project")
+    project = line.copy(tmp_path / "project")
     configure(project, {"alerts": ALERTS})
     with instance_of(project) as instance:
         said = tick(project, instance)

@@ -58,13 +58,13 @@ class Book:
 
 @pytest.fixture
 def book(line, tmp_path: Path) -> Book:
-    return Book(copy_of(line.project, tmp_path / "project"))
+    return Book(line.copy(tmp_path / "project"))
 
 
 @pytest.fixture(scope="module")
 def with_outcomes(line, tmp_path_factory: pytest.TempPathFactory) -> Book:
     """The line after the outcomes of its newest batch came."""
-    project = copy_of(line.project, tmp_path_factory.mktemp("outcomes") / "project")
+    project = line.copy(tmp_path_factory.mktemp("outcomes") / "project")
     Inbox(project.inbox).deliver(project.root / "sample" / "outcomes" / "2026-03", BOOK, "2026-03")
     assert run_job(project, "outcomes", "2026-03").success
     return Book(project)

@@ -24,7 +24,7 @@ from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
 from credit_assets.project import Project
 from credit_assets_tests.conftest import Line
-from credit_assets_tests.small_project import BOOK, configure, copy_of, instance_of, run_job
+from credit_assets_tests.small_project import BOOK, configure, instance_of, run_job
 
 MONTHS = timedelta(days=60)  # longer than `retention.keep_days`
 TRAINING_SET, MADE_UP = f"{BOOK}/training_set", f"{BOOK}/made_up"
@@ -95,7 +95,7 @@ def grow_old(project: Project, runs: set[str]) -> None:
 
 @pytest.fixture(scope="module")
 def tended(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Tended:
-    project = copy_of(line.project, tmp_path_factory.mktemp("tended") / "project")
+    project = line.copy(tmp_path_factory.mktemp("tended") / "project")
     configure(project, {"retention": {"runs_days": 50}})
     lake, uri = Lake(project.lake), project.tracking_uri
     with instance_of(project) as instance:

@@ -30,7 +30,6 @@ from credit_assets_tests.small_project import (
     BATCHES,
     BOOK,
     configure,
-    copy_of,
     inside,
     instance_of,
     run,
@@ -77,7 +76,7 @@ def made_again(before: Step, after: Step) -> dict[str, set[str]]:
 
 @pytest.fixture(scope="module")
 def project(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    return copy_of(line.project, tmp_path_factory.mktemp("changes") / "project")
+    return line.copy(tmp_path_factory.mktemp("changes") / "project")
 
 
 @pytest.fixture(scope="module")

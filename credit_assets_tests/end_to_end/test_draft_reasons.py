@@ -10,7 +10,7 @@ from credit_assets.automation.runs import RunOutcome, execute
 from credit_assets.definitions import build
 from credit_assets.project import Project
 from credit_assets_tests.conftest import Line
-from credit_assets_tests.small_project import BATCHES, BOOK, configure, copy_of, inside, instance_of, table
+from credit_assets_tests.small_project import BATCHES, BOOK, configure, inside, instance_of, table
 
 OPEN = BATCHES[-1]
 
@@ -18,7 +18,7 @@ OPEN = BATCHES[-1]
 @pytest.fixture(scope="module")
 def project(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A copy in which two texts are drafts."""
-    project = copy_of(line.project, tmp_path_factory.mktemp("drafts") / "project")
+    project = line.copy(tmp_path_factory.mktemp("drafts") / "project")
     configure(project, {"drift": {"report_columns": 0}})
     sql = project.sql(BOOK) / "application_features.sql"
     text = sql.read_text()

@@ -19,7 +19,6 @@ from credit_assets_tests.small_project import (
     BATCHES,
     BOOK,
     configure,
-    copy_of,
     inside,
     instance_of,
     latest_metadata,
@@ -33,7 +32,7 @@ OPEN = BATCHES[-1]
 @pytest.fixture(scope="module")
 def project(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A copy with a second version, which is not champion yet."""
-    project = copy_of(line.project, tmp_path_factory.mktemp("pinned") / "project")
+    project = line.copy(tmp_path_factory.mktemp("pinned") / "project")
     configure(project, {"drift": {"report_columns": 0}})
     register_again(project, trees=5)
     return project

@@ -20,10 +20,11 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this ma
 
 
 @pytest.fixture(scope="module")
-def server(line: Line) -> Iterator[str]:
+def server(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of dagster-webserver over the project."""
-    write_workspace(line.project, BOOK)
-    with serving(line.project) as address:
+    project = line.copy(tmp_path_factory.mktemp("ui") / "project")
+    write_workspace(project, BOOK)
+    with serving(project) as address:
         yield address
 
 

@@ -40,7 +40,6 @@ from credit_assets_tests.small_project import (
     BATCHES,
     BOOK,
     configure,
-    copy_of,
     inside,
     instance_of,
     register_again,
@@ -156,7 +155,7 @@ def test_a_first_champion_knows_of_no_shift(line: Line) -> None:
 @pytest.fixture(scope="module")
 def project(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A copy in which another champion decides: the first tree alone of the one before."""
-    project = copy_of(line.project, tmp_path_factory.mktemp("worse") / "project")
+    project = line.copy(tmp_path_factory.mktemp("worse") / "project")
     configure(project, {"drift": {"report_columns": 0}})
     Inbox(project.inbox).deliver(project.root / "sample" / "outcomes" / OPEN, BOOK, OPEN)
     second = register_again(project, trees=1)
