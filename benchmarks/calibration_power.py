@@ -14,8 +14,10 @@ import argparse
 import numpy as np
 import pandas as pd
 
-from credit_assets.monitoring.performance import PerformanceConfig, holds
-from credit_assets.scoring.scorecard import ScorecardConfig, band, points
+from credit_assets.decisions.scorecard import band, points
+from credit_assets.monitoring.performance import holds
+from credit_assets.settings.performance import PerformanceConfig
+from credit_assets.settings.scorecard import ScorecardConfig
 
 CONFIG = PerformanceConfig()
 LOOKS = (1, 4, 12)

@@ -23,20 +23,21 @@ import duckdb
 import numpy as np
 import pandas as pd
 
-from credit_assets.features.queries import load
+from credit_assets.book.queries import load
+from credit_assets.decisions.scorecard import band, points
+from credit_assets.features.target import outcome_sql
 from credit_assets.features.training_set import TEST, TRAIN, VALID, training_frame
+from credit_assets.ingest.inbox import match_files
+from credit_assets.ingest.typed_read import ingest
 from credit_assets.lake.tables import BATCH, Lake
 from credit_assets.models.design_matrix import DesignMatrix
 from credit_assets.models.estimators import Folds, PDModel, fit_pd_model
 from credit_assets.models.importance import importance
 from credit_assets.monitoring.drift import Reference, measure, missing_moved, new_categories, summary
 from credit_assets.monitoring.performance import holds
-from credit_assets.portfolio import Portfolio
-from credit_assets.project import Project
-from credit_assets.raw.delivery import match_files
-from credit_assets.raw.ingest import ingest
-from credit_assets.raw.sample import SCENARIOS, generate
-from credit_assets.scoring.scorecard import band, points
+from credit_assets.settings.portfolio import Portfolio
+from credit_assets.settings.project import Project
+from credit_assets.synthetic import SCENARIOS, generate
 
 PROJECT = Project(Path(__file__).parents[1])
 BOOK = "home_credit"
@@ -100,7 +101,7 @@ def make_features(con: duckdb.DuckDBPyConnection, table: str, folder: Path, port
         lake.replace(con, query.sql, query.name, batch, {})
     features, applications = lake.query("features", [batch]), lake.query("applications", [batch])
     con.execute(
-        f"create or replace table {table} as select f.* exclude ({BATCH}), {portfolio.target.sql('a')} as target "
+        f"create or replace table {table} as select f.* exclude ({BATCH}), {outcome_sql(portfolio.target, 'a')} as target "
         f"from ({features}) f join ({applications}) a using ({KEY})"
     )
     return int(con.table(table).aggregate("count(*)").fetchall()[0][0])

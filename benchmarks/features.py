@@ -17,7 +17,7 @@ from pathlib import Path
 
 import duckdb
 
-from credit_assets.features.queries import FeatureQuery, load
+from credit_assets.book.queries import FeatureQuery, load
 from credit_assets.lake.tables import BATCH, Lake
 
 SQL = Path(__file__).parents[1] / "sql"

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import duckdb
 
+from credit_assets.ingest.inbox import match_files
+from credit_assets.ingest.typed_read import ingest
 from credit_assets.lake.tables import Lake
-from credit_assets.portfolio import Portfolio
-from credit_assets.project import Project
-from credit_assets.raw.delivery import match_files
-from credit_assets.raw.ingest import ingest
+from credit_assets.settings.portfolio import Portfolio
+from credit_assets.settings.project import Project
 
 PROJECT = Path(__file__).parents[1]
 

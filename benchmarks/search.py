@@ -21,23 +21,24 @@ import duckdb
 import numpy as np
 import pandas as pd
 
-from credit_assets.evaluation.comparison import auc_interval, compare
-from credit_assets.evaluation.metrics import decile_of
+from credit_assets.book.queries import lineage, load, raw_lineage
 from credit_assets.features.guard import made_from
-from credit_assets.features.queries import lineage, load, raw_lineage
 from credit_assets.features.training_set import TEST, TRAIN, VALID, hash_share, rows_to_learn_from, training_frame
-from credit_assets.lake.contracts import column_types, identifier
+from credit_assets.ingest.inbox import match_files
+from credit_assets.ingest.typed_read import ingest
+from credit_assets.lake.contracts import identifier
 from credit_assets.lake.tables import BATCH, Lake
 from credit_assets.models.baseline import fit_logistic
-from credit_assets.models.config import TrainingConfig
 from credit_assets.models.design_matrix import DesignMatrix
 from credit_assets.models.estimators import Folds, fit_pd_model
 from credit_assets.models.tuning import tune
-from credit_assets.portfolio import Portfolio
-from credit_assets.project import Project
-from credit_assets.raw.delivery import match_files
-from credit_assets.raw.ingest import ingest
-from credit_assets.raw.sample import generate
+from credit_assets.schemas.duckdb_types import column_types
+from credit_assets.settings.portfolio import Portfolio
+from credit_assets.settings.project import Project
+from credit_assets.settings.training import TrainingConfig
+from credit_assets.statistics.comparison import auc_interval, compare
+from credit_assets.statistics.metrics import decile_of
+from credit_assets.synthetic import generate
 from credit_assets_tests.models.problems import KEY, PROBLEMS, untuned
 
 PROJECT = Project(Path(__file__).parents[1])

@@ -25,19 +25,20 @@ import duckdb
 import mlflow
 from dagster._core.utils import make_new_run_id
 
-from credit_assets.automation.alerting import alert_sensor
-from credit_assets.automation.facts import RUNS_A_LOOK
-from credit_assets.automation.jobs import KEY_TAG, PORTFOLIO_TAG, jobs
-from credit_assets.automation.outstanding import arrivals, to_ingest, to_score
+from credit_assets.alerts.sensor import alert_sensor
+from credit_assets.alerts.sources import RUNS_A_LOOK
+from credit_assets.automation.jobs import jobs
+from credit_assets.automation.pending import arrivals, to_ingest, to_score
 from credit_assets.automation.retraining import RETRAINS
 from credit_assets.automation.sensors import sensors
-from credit_assets.features.queries import load
+from credit_assets.book.queries import load
+from credit_assets.ingest.inbox import Inbox, file_status, sha256_of
 from credit_assets.lake.io_managers import MODEL_VERSION, SOURCE
 from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
-from credit_assets.portfolio import Portfolio
-from credit_assets.project import Project
-from credit_assets.raw.delivery import Inbox, file_status, sha256_of
+from credit_assets.settings.portfolio import Portfolio
+from credit_assets.settings.project import Project
+from credit_assets.settings.run_tags import KEY_TAG, PORTFOLIO_TAG
 
 PROJECT = Project(Path(__file__).parents[1])
 PORTFOLIO = Portfolio.load(PROJECT, "home_credit")

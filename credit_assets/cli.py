@@ -21,28 +21,28 @@ from dotenv import load_dotenv
 from rich.console import Console
 from rich.table import Table
 
-from credit_assets.backup import BackupError
-from credit_assets.backup import backup as save
-from credit_assets.backup import restore as put_back
-from credit_assets.disk import fault, readable
+from credit_assets.book.queries import FeatureQueryError, load, raw_lineage
+from credit_assets.book.queries import lineage as lineage_of
 from credit_assets.features.contract import FeatureError
-from credit_assets.features.queries import FeatureQueryError, load, raw_lineage
-from credit_assets.features.queries import lineage as lineage_of
-from credit_assets.lake.contracts import column_types
+from credit_assets.ingest.headers import check_files
+from credit_assets.ingest.inbox import MARKER, BadDelivery, Delivery, Inbox, is_hidden
+from credit_assets.ingest.split_by_date import cut_up
+from credit_assets.lake.disk import fault, readable
 from credit_assets.lake.tables import TableMissing
-from credit_assets.models.availability import require
+from credit_assets.models.availability import RegistryUnavailable, require
 from credit_assets.onboarding.check import check as look_over
 from credit_assets.onboarding.file_names import batches_of
 from credit_assets.onboarding.files import BookError, stem
 from credit_assets.onboarding.guesses import Book
 from credit_assets.onboarding.new import new as draft
 from credit_assets.plurals import are, number_of
-from credit_assets.portfolio import ConfigError, Portfolio
-from credit_assets.project import AlreadyRunning, Project, RegistryUnavailable
-from credit_assets.raw.delivery import BadDelivery, Delivery, Inbox, is_hidden
-from credit_assets.raw.headers import check_files
-from credit_assets.raw.sample import FIRST_APPLICANT, MARKER, SCENARIOS, generate
-from credit_assets.raw.vintages import cut_up
+from credit_assets.schemas.duckdb_types import column_types
+from credit_assets.settings.portfolio import ConfigError, Portfolio
+from credit_assets.settings.project import AlreadyRunning, Project
+from credit_assets.synthetic import FIRST_APPLICANT, SCENARIOS, generate
+from credit_assets.upkeep.backup import BackupError
+from credit_assets.upkeep.backup import backup as save
+from credit_assets.upkeep.backup import restore as put_back
 
 if TYPE_CHECKING:
     from credit_assets.automation.runs import RunOutcome
@@ -319,7 +319,7 @@ def withdraw(
             console.print(f"{portfolio} {batch}: {name} is withdrawn; it is kept as {kept}", soft_wrap=True)
             console.print(f"\nNext:\n  credit-assets run --portfolio {portfolio}", soft_wrap=True)
             return
-        from credit_assets.automation.withdrawal import withdraw as take_back
+        from credit_assets.application.withdrawal import withdraw as take_back
 
         champion = take_back(project, portfolio, batch, why=why, force=force, report=_progress)
         console.print(f"{portfolio} {batch} is withdrawn.")
@@ -335,7 +335,7 @@ def withdraw(
 def run(portfolio: PortfolioName) -> None:
     """Make everything that is due: batches not ingested, a model where there is none, scores."""
     with in_project() as project:
-        from credit_assets.automation.commands import run_outstanding
+        from credit_assets.application.commands import run_outstanding
 
         outcomes = run_outstanding(project, portfolio, _progress)
         if not outcomes:
@@ -348,7 +348,7 @@ def train(portfolio: PortfolioName) -> None:
     """Train on all known outcomes, on features made again where their SQL has changed; the gate decides."""
     with in_project() as project:
         require(project.tracking_uri)
-        from credit_assets.automation.commands import train as make_candidate
+        from credit_assets.application.commands import train as make_candidate
 
         _stop_where_failed(make_candidate(project, portfolio, _progress))
 
@@ -363,7 +363,7 @@ def rollback(
     with in_project() as project:
         Portfolio.load(project, portfolio)
         require(project.tracking_uri)
-        from credit_assets.automation.commands import roll_back
+        from credit_assets.application.commands import roll_back
 
         _stop_where_failed([roll_back(project, portfolio, to, why, _progress)])
 
@@ -379,7 +379,7 @@ def promote(
     with in_project() as project:
         Portfolio.load(project, portfolio)
         require(project.tracking_uri)
-        from credit_assets.automation.commands import promote as promote_by_hand
+        from credit_assets.application.commands import promote as promote_by_hand
         from credit_assets.models.registry import PromotionRefused, RegistryError
 
         try:
@@ -398,7 +398,7 @@ def status(
     """Show the batches and their rows, the champion and its metrics, and the latest check results."""
     with in_project(reading=True) as project:
         require(project.tracking_uri)
-        from credit_assets.automation.commands import status as how_it_stands
+        from credit_assets.application.commands import status as how_it_stands
 
         told = how_it_stands(project, portfolio)
         if as_json:
@@ -444,8 +444,8 @@ def alerts(
 ) -> None:
     """List recent alerts and their delivery status by channel."""
     with in_project(reading=True) as project:
-        from credit_assets.automation.channels import try_each
-        from credit_assets.automation.outbox import Outbox
+        from credit_assets.alerts.channels import try_each
+        from credit_assets.alerts.outbox import Outbox
 
         config = Portfolio.load(project, portfolio).alerts
         if not config.channels:
@@ -504,8 +504,8 @@ def demo(
     """Run the whole platform on a book, and tell what came out: on a synthetic lender, or on a book's own files."""
     source = source.resolve() if source else None
     with in_project() as project:
-        from credit_assets.automation.commands import run_outstanding
-        from credit_assets.automation.commands import status as how_it_stands
+        from credit_assets.application.commands import run_outstanding
+        from credit_assets.application.commands import status as how_it_stands
 
         book = Portfolio.load(project, portfolio)
         began = time.monotonic()

@@ -2,26 +2,27 @@
 
 import dagster as dg
 
-from credit_assets.automation.alerting import alert_sensor
+from credit_assets.alerts.sensor import alert_sensor
 from credit_assets.automation.jobs import jobs
 from credit_assets.automation.schedules import schedules
 from credit_assets.automation.sensors import sensors
-from credit_assets.automation.upkeep import maintenance
+from credit_assets.book.queries import lineage, load, raw_lineage
 from credit_assets.evaluation import assets as evaluation
 from credit_assets.explanations.texts import reason_texts
 from credit_assets.fairness import assets as fairness
 from credit_assets.features import assets as features
-from credit_assets.features.queries import lineage, load, raw_lineage
-from credit_assets.lake.contracts import column_types
+from credit_assets.history import assets as operations
+from credit_assets.ingest import assets as raw
 from credit_assets.lake.io_managers import lake_io_manager
+from credit_assets.lake.resources import lake_resource
 from credit_assets.models import assets as models
+from credit_assets.models.resources import mlflow_resource
 from credit_assets.monitoring import assets as monitoring
-from credit_assets.operations import assets as operations
-from credit_assets.portfolio import Portfolio
-from credit_assets.project import Project
-from credit_assets.raw import assets as raw
-from credit_assets.resources import lake_resource, mlflow_resource
+from credit_assets.schemas.duckdb_types import column_types
 from credit_assets.scoring import assets as scoring
+from credit_assets.settings.portfolio import Portfolio
+from credit_assets.settings.project import Project
+from credit_assets.upkeep.jobs import maintenance
 
 
 def build(name: str, project: Project | None = None) -> dg.Definitions:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import dagster as dg
 
     from credit_assets.automation.runs import RunOutcome
-    from credit_assets.project import Project
+    from credit_assets.settings.project import Project
 
 PROJECT = Path(__file__).parents[1]
 Made = TypeVar("Made")
@@ -65,7 +65,7 @@ def real_data() -> Path:
 def built() -> dg.Definitions:
     """This repository's Home Credit portfolio as Dagster sees it; only to be looked at."""
     from credit_assets.definitions import build
-    from credit_assets.project import Project
+    from credit_assets.settings.project import Project
 
     return build("home_credit", Project(PROJECT))
 

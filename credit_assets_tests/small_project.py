@@ -21,14 +21,14 @@ import pandas as pd
 import pytest
 import yaml
 
-from credit_assets.automation.commands import run_outstanding
+from credit_assets.application.commands import run_outstanding
 from credit_assets.automation.runs import RunOutcome, execute, instance_for_commands
 from credit_assets.definitions import build
+from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
-from credit_assets.project import Project
-from credit_assets.raw.delivery import Inbox
-from credit_assets.raw.sample import generate
+from credit_assets.settings.project import Project
+from credit_assets.synthetic import generate
 
 HOME = Path(__file__).parents[1]
 BOOK = "home_credit"

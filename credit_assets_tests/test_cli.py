@@ -16,10 +16,10 @@ from typer.testing import CliRunner, Result
 
 from credit_assets import cli
 from credit_assets.cli import app
-from credit_assets.portfolio import Portfolio
-from credit_assets.project import Project
-from credit_assets.raw.delivery import BadDelivery, Inbox
-from credit_assets.raw.sample import generate
+from credit_assets.ingest.inbox import BadDelivery, Inbox
+from credit_assets.settings.portfolio import Portfolio
+from credit_assets.settings.project import Project
+from credit_assets.synthetic import generate
 from credit_assets_tests.conftest import PROJECT
 from credit_assets_tests.raw.test_vintages import CONFIG, CONTRACTS
 from credit_assets_tests.small_project import (

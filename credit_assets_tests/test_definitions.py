@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from credit_assets import definitions
+from credit_assets.book.queries import FeatureQueryError
 from credit_assets.definitions import build
-from credit_assets.features.queries import FeatureQueryError
-from credit_assets.portfolio import TAKEN, ConfigError
+from credit_assets.settings.portfolio import TAKEN, ConfigError
 from credit_assets_tests.conftest import PROJECT
 from credit_assets_tests.small_project import BOOK, FEW_FEATURES, make_project
 

@@ -7,15 +7,8 @@ from typing import Any
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from credit_assets.portfolio import Portfolio
-
-PORTFOLIO_TAG = "credit_assets/portfolio"
-TRAINING_TAG = "credit_assets/training"
-KEY_TAG = "credit_assets/key"
-"""What a run was started for; the same work has the same key."""
-CORRECTION_TAG = "credit_assets/correction"
-CHAMPION_TAG = "credit_assets/champion"
-"""The version that was champion when the run was asked for."""
+from credit_assets.settings.portfolio import Portfolio
+from credit_assets.settings.run_tags import PORTFOLIO_TAG, TRAINING_TAG
 
 
 def jobs(portfolio: Portfolio) -> dict[str, UnresolvedAssetJobDefinition]:

@@ -14,8 +14,7 @@ import psutil
 from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, WorkerStatus
 from dagster._core.storage.tags import GRPC_INFO_TAG
 
-HOST_TAG = "credit_assets/host"
-"""The machine of a run that no launcher started; process ids mean nothing on another one."""
+from credit_assets.settings.run_tags import HOST_TAG
 
 SLACK_S = 60.0
 """A process created so long after a run began is not the run's. Not zero: the clock may be set, and process

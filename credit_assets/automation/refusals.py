@@ -6,10 +6,10 @@ import dagster as dg
 from dagster._core.errors import DagsterAssetCheckFailedError
 from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
 
-from credit_assets.automation.jobs import KEY_TAG, PORTFOLIO_TAG
-from credit_assets.automation.outstanding import Outstanding
+from credit_assets.automation.pending import Outstanding
 from credit_assets.automation.runs import step_words
-from credit_assets.portfolio import Portfolio
+from credit_assets.settings.portfolio import Portfolio
+from credit_assets.settings.run_tags import KEY_TAG, PORTFOLIO_TAG
 
 
 def refusal(instance: dg.DagsterInstance, portfolio: Portfolio, due: Outstanding) -> str | None:

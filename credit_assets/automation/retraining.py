@@ -19,17 +19,17 @@ from dagster._core.storage.asset_check_execution_record import (
     AssetCheckExecutionRecordStatus,
 )
 
-from credit_assets.automation.at_work import batches_at_work, runs_at_work
-from credit_assets.automation.jobs import KEY_TAG, PORTFOLIO_TAG, TRAINING_TAG
-from credit_assets.automation.outstanding import Outstanding, new_outcomes, to_make_again, training_key
-from credit_assets.features.queries import FeatureQuery, load
+from credit_assets.automation.active_runs import batches_at_work, runs_at_work
+from credit_assets.automation.pending import Outstanding, new_outcomes, to_make_again, training_key
+from credit_assets.book.queries import FeatureQuery, load
 from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
 from credit_assets.monitoring.checks import FEATURES_DRIFTED, NOT_WORSE, PERFORMANCE_HOLDS, SCORES_DRIFTED
 from credit_assets.plurals import are, number_of
-from credit_assets.portfolio import Portfolio
-from credit_assets.project import Project
 from credit_assets.rounding import digits_apart
+from credit_assets.settings.portfolio import Portfolio
+from credit_assets.settings.project import Project
+from credit_assets.settings.run_tags import KEY_TAG, PORTFOLIO_TAG, TRAINING_TAG
 
 RETRAINS = (
     ("feature_drift", FEATURES_DRIFTED),

@@ -21,12 +21,11 @@ from dagster._core.utils import make_new_run_id
 from dagster._utils.error import SerializableErrorInfo
 from filelock import FileLock, Timeout
 
-from credit_assets.automation.launcher import HOST_TAG
-from credit_assets.disk import require_room
 from credit_assets.lake.contracts import WITHOUT_VALUES
-from credit_assets.project import AlreadyRunning, Project
+from credit_assets.lake.disk import require_room
+from credit_assets.settings.project import AlreadyRunning, Project
+from credit_assets.settings.run_tags import COMMAND_TAG, HOST_TAG
 
-COMMAND_TAG = "credit_assets/command"
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 

@@ -8,18 +8,19 @@ from collections.abc import Collection, Mapping
 import dagster as dg
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
-from credit_assets.automation.at_work import batches_at_work
-from credit_assets.automation.jobs import KEY_TAG, PORTFOLIO_TAG
-from credit_assets.automation.outstanding import Outstanding, to_ingest, to_score
+from credit_assets.automation.active_runs import batches_at_work
+from credit_assets.automation.pending import Outstanding, to_ingest, to_score
 from credit_assets.automation.refusals import was_refused
 from credit_assets.automation.retraining import outcomes_since_newest, too_few, trainings
 from credit_assets.automation.sensors import champion_or_why_unknown, failed_at_it, request, settings_changed
+from credit_assets.ingest.inbox import Inbox
+from credit_assets.lake.resources import batches
 from credit_assets.lake.tables import Lake
+from credit_assets.models.availability import RegistryUnavailable
 from credit_assets.plurals import are, number_of
-from credit_assets.portfolio import Portfolio, settings_fingerprint
-from credit_assets.project import Project, RegistryUnavailable
-from credit_assets.raw.delivery import Inbox
-from credit_assets.resources import batches
+from credit_assets.settings.portfolio import Portfolio, settings_fingerprint
+from credit_assets.settings.project import Project
+from credit_assets.settings.run_tags import KEY_TAG, PORTFOLIO_TAG
 
 
 def schedules(

@@ -12,23 +12,19 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._core.storage.tags import SENSOR_NAME_TAG
 
-from credit_assets.automation.at_work import batches_at_work, have_passed_over_looked_at
-from credit_assets.automation.jobs import (
-    CHAMPION_TAG,
-    CORRECTION_TAG,
-    KEY_TAG,
-    PORTFOLIO_TAG,
-    champion_config,
-)
-from credit_assets.automation.outstanding import FEATURES, Outstanding, arrivals, to_score
+from credit_assets.automation.active_runs import batches_at_work, have_passed_over_looked_at
+from credit_assets.automation.jobs import champion_config
+from credit_assets.automation.pending import FEATURES, Outstanding, arrivals, to_score
 from credit_assets.automation.refusals import refusal
 from credit_assets.automation.retraining import rollback, training
+from credit_assets.ingest.inbox import Inbox
+from credit_assets.lake.resources import batches
 from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
-from credit_assets.portfolio import Portfolio, settings_fingerprint
-from credit_assets.project import Project, RegistryUnavailable
-from credit_assets.raw.delivery import Inbox
-from credit_assets.resources import AUTOMATIC_TAG, WHY_TAG, batches
+from credit_assets.models.availability import RegistryUnavailable
+from credit_assets.settings.portfolio import Portfolio, settings_fingerprint
+from credit_assets.settings.project import Project
+from credit_assets.settings.run_tags import AUTOMATIC_TAG, CHAMPION_TAG, CORRECTION_TAG, KEY_TAG, PORTFOLIO_TAG, WHY_TAG
 
 
 def sensors(

@@ -12,19 +12,17 @@ import numpy as np
 import pandas as pd
 
 from credit_assets.evaluation.checks import gate_result, gate_specs
-from credit_assets.evaluation.evidence import candidate_of, gather, pictures
 from credit_assets.evaluation.gate import BASELINE, in_words, promotable, surely_better, verdicts
 from credit_assets.evaluation.report import html_report, write_page
 from credit_assets.evaluation.stability import score_stability
+from credit_assets.evaluation.test_results import candidate_of, gather, pictures
 from credit_assets.evaluation.vintages import by_age, performance_by_batch, vintage_curves
 from credit_assets.features.training_set import TEST, training_frame
 from credit_assets.features.versions import FEATURES, learned_from, made_before
 from credit_assets.lake.contracts import identifier
 from credit_assets.lake.io_managers import column_schema, contract, frame_table, picture
+from credit_assets.lake.resources import LakeResource
 from credit_assets.models import registry
-from credit_assets.portfolio import Portfolio
-from credit_assets.project import Project
-from credit_assets.resources import LakeResource
 from credit_assets.schemas.evidence import (
     BaselinePredictions,
     CandidatePredictions,
@@ -33,6 +31,8 @@ from credit_assets.schemas.evidence import (
     Predictions,
 )
 from credit_assets.schemas.table import Table
+from credit_assets.settings.portfolio import Portfolio
+from credit_assets.settings.project import Project
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import dagster as dg
 import pandas as pd
 
-from credit_assets.evaluation.config import GateConfig
-from credit_assets.evaluation.evidence import candidate_of
 from credit_assets.evaluation.gate import BASELINE, PLAUSIBLE, Verdict, four_fifths_name
+from credit_assets.evaluation.test_results import candidate_of
+from credit_assets.settings.evaluation import GateConfig
 
 SURELY_BETTER = "surely_better_than_champion"
 """Metadata of the checks on a candidate that is refused although it is."""

@@ -15,11 +15,11 @@ from typing import Any
 
 import pandas as pd
 
-from credit_assets.evaluation.comparison import Comparison, not_worse, shown_not_worse
-from credit_assets.evaluation.config import GateConfig
-from credit_assets.evaluation.metrics import Evaluation, Interval
 from credit_assets.plurals import number_of
 from credit_assets.rounding import digits_apart
+from credit_assets.settings.evaluation import GateConfig
+from credit_assets.statistics.comparison import Comparison, not_worse, shown_not_worse
+from credit_assets.statistics.metrics import Evaluation, Interval
 
 BASELINE, PLAUSIBLE = "beats_baseline", "plausible_auc"
 """Verdicts on what the candidate adds to the baseline, and on whether it is too good to be true."""

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from credit_assets.evaluation.metrics import labelled
 from credit_assets.evaluation.vintages import HELD_OUT, LEARNED
 from credit_assets.features.training_set import TEST
+from credit_assets.statistics.metrics import labelled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

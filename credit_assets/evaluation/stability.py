@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import chdtri
 
-from credit_assets.evaluation.metrics import Interval
 from credit_assets.features.training_set import TEST
+from credit_assets.statistics.metrics import Interval
+from credit_assets.statistics.psi import psi_noise, psi_terms
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -119,34 +119,3 @@ def _in_bins(bins: Floats, rows: Floats) -> Floats:
 
 def _psi(reference: Floats, other: Floats) -> float:
     return float(psi_terms(reference, other).sum())
-
-
-def psi_terms(reference: Counts | Floats, batch: Counts | Floats) -> Floats:
-    """Each bin's part of the population stability index: (p - q) * ln(p / q) of its shares p and q.
-
-    Their sum, the PSI, is the Jeffreys divergence of the binned distributions (Siddiqi 2006, Credit Risk
-    Scorecards). A bin empty on one side counts there as half a row (as in the Haldane-Anscombe correction),
-    or as the other side's share where that is smaller still: the absence of something so rare says nothing.
-    Bins empty on both sides count nothing. So the figure is the textbook's wherever every bin is filled; and
-    an unlucky empty bin of a small batch does not look like drift, as with a fixed floor (often 1e-4).
-    """
-    p, q = reference / reference.sum(), batch / batch.sum()
-    filled_p = np.where(reference == 0, np.minimum(0.5 / reference.sum(), q), p)
-    filled_q = np.where(batch == 0, np.minimum(0.5 / batch.sum(), p), q)
-    occupied = (reference > 0) | (batch > 0)
-    logs = np.zeros(len(p))
-    np.log(filled_p, out=logs, where=occupied)
-    logs[occupied] -= np.log(filled_q[occupied])
-    return (filled_p - filled_q) * logs
-
-
-def psi_noise(bins: int, rows_reference: int, rows_batch: int, chance: float) -> float:
-    """The PSI that two samples of one distribution exceed with probability `chance`.
-
-    Without drift the PSI of `bins` bins is distributed about as (1/n + 1/m) * chi-squared(bins - 1), so its
-    mean is (bins - 1) * (1/n + 1/m) and not 0 (Yurdakul 2018, Statistical properties of the population
-    stability index).
-    """
-    if bins < 2:
-        return 0.0
-    return float(chdtri(bins - 1, chance)) * (1 / rows_reference + 1 / rows_batch)

@@ -9,13 +9,14 @@ import duckdb
 import numpy as np
 import pandas as pd
 
-from credit_assets.evaluation.comparison import auc_interval
-from credit_assets.evaluation.config import VintageConfig
-from credit_assets.evaluation.metrics import mean, wilson
-from credit_assets.features.target import Target
+from credit_assets.features.target import outcome_sql
 from credit_assets.features.training_set import TEST
+from credit_assets.ingest.dates import EXAMPLES, Reading, reading_of
 from credit_assets.lake.contracts import identifier
-from credit_assets.raw.dates import EXAMPLES, Reading, reading_of
+from credit_assets.settings.evaluation import VintageConfig
+from credit_assets.settings.target import Target
+from credit_assets.statistics.comparison import auc_interval
+from credit_assets.statistics.metrics import mean, wilson
 
 HELD_OUT, LEARNED = "held out", "learned from"
 """Beside the test: rows judged by models of other folds; and rows that no such model judged."""
@@ -70,7 +71,7 @@ def vintage_curves(
     """
     opened, ended = (_date(connection, applications, column) for column in (config.opened, config.defaulted))
     connection.sql(
-        f"SELECT batch, {opened} AS opened, {ended} AS ended, coalesce({target.sql()} = 1, FALSE) AS bad "
+        f"SELECT batch, {opened} AS opened, {ended} AS ended, coalesce({outcome_sql(target)} = 1, FALSE) AS bad "
         f"FROM ({applications})"
     ).create_view("_dated_loans", replace=True)
     return connection.execute(CURVES).df()

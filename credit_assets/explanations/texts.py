@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from credit_assets.features.queries import FeatureQuery, Origin
+from credit_assets.book.queries import FeatureQuery, Origin
 
 
 @dataclass(frozen=True)

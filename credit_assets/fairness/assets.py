@@ -8,17 +8,17 @@ import duckdb
 import numpy as np
 import pandas as pd
 
-from credit_assets.evaluation.evidence import candidate_of
+from credit_assets.decisions.policy import APPROVE, decide
+from credit_assets.evaluation.test_results import candidate_of
 from credit_assets.fairness.attributes import groups
 from credit_assets.fairness.audit import audit
 from credit_assets.fairness.checks import four_fifths_result, four_fifths_spec, groups_not_seen, groups_seen_spec
 from credit_assets.lake.contracts import identifier
 from credit_assets.lake.io_managers import column_schema, contract, frame_table
 from credit_assets.models import registry
-from credit_assets.models.policy import APPROVE, decide
-from credit_assets.portfolio import Portfolio
-from credit_assets.project import Project
 from credit_assets.schemas.evidence import NOTHING_AUDITED, FairnessGroups, FairnessVerdicts, Predictions
+from credit_assets.settings.portfolio import Portfolio
+from credit_assets.settings.project import Project
 
 SHOWN = [
     "group",

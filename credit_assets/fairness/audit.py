@@ -13,35 +13,14 @@ from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field
 
-from credit_assets.evaluation.comparison import auc_interval
-from credit_assets.evaluation.metrics import mean, wilson
 from credit_assets.schemas.evidence import FairnessGroups, FairnessVerdicts
+from credit_assets.settings.fairness import FairnessConfig
+from credit_assets.statistics.comparison import auc_interval
+from credit_assets.statistics.metrics import mean, wilson
 
 NOT_GIVEN = "not given"
 DAYS_IN_A_YEAR = 365.25
-
-
-class FairnessConfig(BaseModel):
-    """What is judged, against whom, and what a failure means."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    min_group_size: int = Field(default=100, ge=1, description="applicants below which a group is shown but not judged")
-    min_air: float = Field(
-        default=0.8,
-        gt=0,
-        le=1,
-        description="adverse impact ratio below which an attribute fails: four fifths",
-    )
-    confidence: float = Field(default=0.95, gt=0.5, lt=1, description="of the intervals, and of significance")
-    reference: dict[str, str] = Field(
-        default={}, description="attribute to the group others are held against; else the most approved one"
-    )
-    blocking: tuple[str, ...] = Field(
-        default=(), description="attributes whose failure stops a promotion; the others, and crossings, warn"
-    )
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import dagster as dg
 import pandas as pd
 
 from credit_assets.evaluation.gate import four_fifths, four_fifths_name
-from credit_assets.fairness.audit import FairnessConfig
 from credit_assets.schemas.evidence import NOTHING_AUDITED
+from credit_assets.settings.fairness import FairnessConfig
 
 
 def four_fifths_spec(asset: dg.AssetKey, attribute: str, config: FairnessConfig) -> dg.AssetCheckSpec:

@@ -7,19 +7,19 @@ import dagster as dg
 import duckdb
 import pandas as pd
 
-from credit_assets.features.column_auc import single_feature_auc
+from credit_assets.book.queries import FeatureQuery, Lineage
 from credit_assets.features.combined_leaks import Combination, given_back
 from credit_assets.features.contract import check_encodings, feature_contracts, training_set_contract
 from credit_assets.features.guard import LeakageError, check_inputs, made_from
-from credit_assets.features.queries import FeatureQuery, Lineage
 from credit_assets.features.totality import finite
 from credit_assets.features.training_set import TEST, rows_to_learn_from, split_summary, training_frame
 from credit_assets.features.versions import FEATURES, made_by_other_sql
 from credit_assets.lake.contracts import identifier, shorten
 from credit_assets.lake.io_managers import LAZY, column_schema, contract, frame_table
-from credit_assets.portfolio import Portfolio
-from credit_assets.resources import LakeResource, batches
+from credit_assets.lake.resources import LakeResource, batches
 from credit_assets.schemas.table import Table
+from credit_assets.settings.portfolio import Portfolio
+from credit_assets.statistics.column_auc import single_feature_auc
 
 SHOWN = 20
 KEPT_BACK = "kept_back_stays_hidden"

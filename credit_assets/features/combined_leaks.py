@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from credit_assets.features.column_auc import MIN_OF_A_CLASS, single_feature_auc
+from credit_assets.statistics.column_auc import MIN_OF_A_CLASS, single_feature_auc
 
 Floats = NDArray[np.float64]
 

@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 
-from credit_assets.features.queries import FeatureQuery
+from credit_assets.book.queries import FeatureQuery
 from credit_assets.features.training_set import TEST, TRAIN, VALID
 from credit_assets.lake.connections import connect
-from credit_assets.lake.contracts import column_types
+from credit_assets.schemas.duckdb_types import column_types
 from credit_assets.schemas.scores import Scores
 from credit_assets.schemas.table import Table
 

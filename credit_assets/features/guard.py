@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from credit_assets.features.column_auc import single_feature_auc
 from credit_assets.features.combined_leaks import Combination, given_back, leading_pairs
 from credit_assets.rounding import digits_apart
+from credit_assets.statistics.column_auc import single_feature_auc
 
 
 class LeakageError(ValueError):

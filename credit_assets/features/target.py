@@ -1,50 +1,16 @@
-"""How a loan went, by the word that a source has for it."""
+"""The outcome of a loan as an SQL expression, from the word that a source has for it."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
-
 from credit_assets.lake.contracts import identifier
 from credit_assets.lake.tables import sql_text
+from credit_assets.settings.target import Target, Word
 
-Word = int | str
 
-
-class Target(BaseModel):
-    """The column that tells how a loan went, in the applications and in the outcomes that come later: which of its
-    words mean a default, and which a loan that was repaid. Under any other word, as under none, the outcome is not
-    known (yet)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    column: str
-    bad: tuple[Word, ...] = Field(default=(1,), min_length=1, description="words that mean a default")
-    good: tuple[Word, ...] = Field(default=(0,), min_length=1, description="words that mean a loan that was repaid")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _column_alone(cls, given: Any) -> Any:
-        return {"column": given} if isinstance(given, str) else given
-
-    @field_validator("bad", "good", mode="before")
-    @classmethod
-    def _words_as_written(cls, given: Any) -> Any:
-        if isinstance(given, list | tuple) and any(isinstance(word, bool) for word in given):
-            raise ValueError("YAML takes yes, no, true, false, on and off for something else: put the word in quotes")
-        return given
-
-    @model_validator(mode="after")
-    def _one_meaning_a_word(self) -> Target:
-        if both := set(map(str, self.bad)) & set(map(str, self.good)):
-            raise ValueError(f"{', '.join(sorted(both))}: both bad and good")
-        return self
-
-    def sql(self, relation: str | None = None) -> str:
-        """The outcome (1: defaulted, 0: repaid, null: not known) of a row (of the relation) as an SQL expression."""
-        column = f"{relation}.{identifier(self.column)}" if relation else identifier(self.column)
-        return f"CASE WHEN {column} IN {_listed(self.bad)} THEN 1 WHEN {column} IN {_listed(self.good)} THEN 0 END"
+def outcome_sql(target: Target, relation: str | None = None) -> str:
+    """The outcome (1: defaulted, 0: repaid, null: not known) of a row (of the relation) as an SQL expression."""
+    column = f"{relation}.{identifier(target.column)}" if relation else identifier(target.column)
+    return f"CASE WHEN {column} IN {_listed(target.bad)} THEN 1 WHEN {column} IN {_listed(target.good)} THEN 0 END"
 
 
 def _listed(words: tuple[Word, ...]) -> str:

@@ -15,12 +15,13 @@ import sqlglot
 from pyarrow import compute
 from sqlglot import exp
 
+from credit_assets.book.queries import DIALECT, FeatureQuery, Lineage
 from credit_assets.features.edge_rows import EdgeTable, edge_tables, edge_values
-from credit_assets.features.queries import DIALECT, FeatureQuery, Lineage
 from credit_assets.features.versions import FEATURES
 from credit_assets.lake.connections import connect
-from credit_assets.lake.contracts import FLOATS, identifier, keys, shorten
+from credit_assets.lake.contracts import identifier, keys, shorten
 from credit_assets.plurals import number_of
+from credit_assets.schemas.duckdb_types import FLOATS
 from credit_assets.schemas.table import Table
 
 Tables = Mapping[str, EdgeTable]

@@ -12,12 +12,13 @@ import duckdb
 import numpy as np
 import pandas as pd
 
-from credit_assets.features.target import Target
+from credit_assets.features.target import outcome_sql
 from credit_assets.lake.contracts import identifier
 from credit_assets.plurals import number_of
+from credit_assets.settings.target import Target
 
 if TYPE_CHECKING:
-    from credit_assets.portfolio import Portfolio
+    from credit_assets.settings.portfolio import Portfolio
 
 TRAIN, VALID, TEST = "train", "valid", "test"
 
@@ -45,7 +46,7 @@ def known_outcomes_sql(
     return f"""
 SELECT {key}, batch, CAST(_outcome AS TINYINT) AS target
 FROM (
-    SELECT {key}, batch, coalesce({target.sql("outcomes")}, {target.sql("applications")}) AS _outcome
+    SELECT {key}, batch, coalesce({outcome_sql(target, "outcomes")}, {outcome_sql(target, "applications")}) AS _outcome
     FROM {applications} AS applications LEFT JOIN {outcomes} AS outcomes USING ({key}, batch)
     QUALIFY avg((_outcome IS NOT NULL)::INT) OVER (PARTITION BY batch) >= {matured_share}
 )

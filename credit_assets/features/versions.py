@@ -9,7 +9,7 @@ from functools import partial
 
 import duckdb
 
-from credit_assets.features.queries import FeatureQuery
+from credit_assets.book.queries import FeatureQuery
 from credit_assets.lake.tables import BATCH, CODE_VERSION, SOURCE, Commit, Lake, Writings
 
 FEATURES = "features"

@@ -18,6 +18,7 @@ import pandera.pandas as pa
 from credit_assets.lake.connections import connect
 from credit_assets.lake.tables import sql_text
 from credit_assets.plurals import number_of
+from credit_assets.schemas.duckdb_types import FLOATS, NUMBERS, column_types
 from credit_assets.schemas.table import Relation, Table
 
 EXAMPLES = 3
@@ -25,31 +26,6 @@ EXAMPLE_LENGTH = 40
 LISTED = 10
 WITHOUT_VALUES = "without_values"
 """Metadata of a failure or a check whose words quote values of rows: the words for who is not to see the data."""
-
-DUCKDB_TYPES = {
-    "int8": "TINYINT",
-    "int16": "SMALLINT",
-    "int32": "INTEGER",
-    "int64": "BIGINT",
-    "uint8": "UTINYINT",
-    "uint16": "USMALLINT",
-    "uint32": "UINTEGER",
-    "float32": "FLOAT",
-    "float64": "DOUBLE",
-    "str": "VARCHAR",
-    "string": "VARCHAR",
-    "string[python]": "VARCHAR",
-    "string[pyarrow]": "VARCHAR",
-    "bool": "BOOLEAN",
-    "boolean": "BOOLEAN",
-    "datetime64[ns]": "TIMESTAMP",
-    "datetime64[us]": "TIMESTAMP",
-    "datetime64[ns, utc]": "TIMESTAMP WITH TIME ZONE",
-    "datetime64[us, utc]": "TIMESTAMP WITH TIME ZONE",
-    "date": "DATE",
-}
-FLOATS = {"FLOAT", "DOUBLE"}
-NUMBERS = FLOATS | {kind for kind in DUCKDB_TYPES.values() if kind.endswith(("INT", "INTEGER"))}
 
 
 @dataclass(frozen=True)
@@ -88,19 +64,6 @@ def identifier(name: str) -> str:
 def table_expression(source: str) -> str:
     """A view's name as it is, a SELECT in brackets: what may stand after FROM."""
     return source if re.fullmatch(r'[\w."]+', source) else f"({source})"
-
-
-def column_types(model: type[Table]) -> dict[str, str]:
-    """Each column's DuckDB type, in the model's order. TypeError for a type without a counterpart."""
-    types = {}
-    for name, column in model.to_schema().columns.items():
-        if column.regex:
-            raise TypeError(f"{model.__name__}.{name}: columns named by a pattern have no counterpart in SQL")
-        kind = DUCKDB_TYPES.get(str(column.dtype).lower())
-        if kind is None:
-            raise TypeError(f"{model.__name__}.{name}: the type {column.dtype} has no counterpart in DuckDB")
-        types[name] = kind
-    return types
 
 
 def keys(model: type[Table]) -> list[tuple[str, ...]]:

@@ -16,11 +16,12 @@ import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 
-from credit_assets.lake.contracts import WITHOUT_VALUES, Violation, check, column_types, shorten
+from credit_assets.lake.contracts import WITHOUT_VALUES, Violation, check, shorten
+from credit_assets.lake.resources import LakeResource
 from credit_assets.lake.tables import CODE_VERSION, MODEL_VERSION, SOURCE, Staged
-from credit_assets.project import code_version
-from credit_assets.resources import LakeResource
+from credit_assets.schemas.duckdb_types import column_types
 from credit_assets.schemas.table import Table
+from credit_assets.settings.project import code_version
 
 EXAMPLES = 10
 

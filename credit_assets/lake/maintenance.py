@@ -23,9 +23,9 @@ from urllib.parse import unquote
 from deltalake import CommitProperties, DeltaTable
 from deltalake.exceptions import CommitFailedError
 from filelock import FileLock
-from pydantic import BaseModel, ConfigDict, Field
 
 from credit_assets.lake.tables import BATCH, Lake
+from credit_assets.settings.retention import RetentionConfig
 
 CURRENT, RECENT, DECISION, MODEL = "current", "recent", "decision", "model"
 COMPACTED = "compacted"
@@ -42,21 +42,6 @@ LOG_FILE = re.compile(r"\d{20}(\.json|\.checkpoint.*\.parquet)")
 # What Delta itself writes into a commit; the rest is ours.
 DELTAS_OWN = {"timestamp", "operation", "operationParameters", "operationMetrics", "readVersion", "isolationLevel"}
 DELTAS_OWN |= {"engineInfo", "clientVersion", "isBlindAppend", "userMetadata", "txnId", "inCommitTimestamp"}
-
-
-class RetentionConfig(BaseModel):
-    """How long is kept what nothing needs any more.
-
-    `keep_days`: every version of a table that was current in these days. `decisions_years`: every version of
-    the scores, and all they were made from. `runs_days`: runs of the instance that neither are the latest to
-    make an asset nor are named by a table or a promotion.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-
-    keep_days: int = Field(default=30, ge=2)
-    decisions_years: int = Field(default=10, ge=1)
-    runs_days: int = Field(default=90, ge=1)
 
 
 @dataclass(frozen=True)

@@ -10,20 +10,21 @@ import duckdb
 import pandas as pd
 from dagster._core.storage.tags import ROOT_RUN_ID_TAG
 
-from credit_assets.features.queries import FeatureQuery
+from credit_assets.book.queries import FeatureQuery
 from credit_assets.features.training_set import TEST, training_frame
 from credit_assets.lake.io_managers import column_schema, contract, frame_table
+from credit_assets.lake.resources import LakeResource
 from credit_assets.models import registry
 from credit_assets.models.baseline import fit_logistic
 from credit_assets.models.design_matrix import DesignMatrix, fold_table
 from credit_assets.models.estimators import Folds, fit_pd_model
 from credit_assets.models.importance import importance, leading
-from credit_assets.models.policy import AtCutOff, cut_off
 from credit_assets.models.tuning import tune
-from credit_assets.portfolio import Portfolio
-from credit_assets.project import Project
-from credit_assets.resources import WHY_TAG, LakeResource
 from credit_assets.schemas.evidence import BaselinePredictions, CandidatePredictions
+from credit_assets.settings.portfolio import Portfolio
+from credit_assets.settings.project import Project
+from credit_assets.settings.run_tags import WHY_TAG
+from credit_assets.statistics.cut_off import AtCutOff, cut_off
 
 NOT_FEATURES = ("batch", "target", "fold")
 SHOWN = 20

@@ -16,8 +16,6 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-from credit_assets.project import RegistryUnavailable
-
 VARIABLE = "MLFLOW_TRACKING_URI"
 ENDPOINT = "/api/2.0/mlflow/registered-models/search"
 
@@ -29,6 +27,11 @@ TRUSTED_S = 15.0
 
 PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 """The ports of databases whose address names none."""
+
+
+class RegistryUnavailable(ConnectionError):
+    """The model registry does not answer, or not as one; the message names its address and where that is set."""
+
 
 _asked: dict[str, tuple[float, str | None]] = {}
 

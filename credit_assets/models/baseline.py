@@ -16,9 +16,9 @@ from pandas import DataFrame
 from scipy.stats import norm
 
 from credit_assets.features.training_set import hash_share
-from credit_assets.models.config import TrainingConfig
 from credit_assets.models.design_matrix import DesignMatrix, encode
 from credit_assets.models.encodings import Encoding, encodings_as_json, encodings_from_json
+from credit_assets.settings.training import TrainingConfig
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix

@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 
 from credit_assets.features.training_set import TEST, TRAIN, VALID, TrainingSetError, hash_share
-from credit_assets.models.config import TrainingConfig
-from credit_assets.models.encodings import Coded, Encoding, Kind
+from credit_assets.models.encodings import Coded, Encoding
 from credit_assets.plurals import are, number_of
+from credit_assets.settings.training import Kind, TrainingConfig
 
 if TYPE_CHECKING:
     import xgboost

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from credit_assets.features.training_set import hash_share
-
-Kind = Literal["target", "frequency", "category"]
-"""`category`: no number; the model sees the words as such."""
+from credit_assets.settings.training import Kind
 
 PARTS = 5
 """Parts that rows are cut into by applicant, so that none is encoded by its own outcome."""

@@ -21,9 +21,9 @@ from scipy.special import logit
 
 from credit_assets.features.training_set import hash_share
 from credit_assets.models.calibration import CalibrationError, Platt, fit_platt
-from credit_assets.models.config import TrainingConfig
 from credit_assets.models.design_matrix import DesignMatrix, encode, feature_types
 from credit_assets.models.encodings import Encoding, encodings_as_json, encodings_from_json
+from credit_assets.settings.training import TrainingConfig
 
 if TYPE_CHECKING:
     import xgboost

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from credit_assets.models.availability import require
 from credit_assets.models.baseline import LogisticBaseline
 from credit_assets.models.estimators import PDModel
-from credit_assets.project import code_version, git_commit
+from credit_assets.settings.project import code_version, git_commit
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from credit_assets.models.config import TrainingConfig
 from credit_assets.models.design_matrix import NARROW
 from credit_assets.models.estimators import Folds, StillFalling
+from credit_assets.settings.training import TrainingConfig
 
 if TYPE_CHECKING:
     import optuna

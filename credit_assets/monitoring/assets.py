@@ -12,13 +12,15 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
+from credit_assets.book.queries import FeatureQuery
 from credit_assets.evaluation.checks import cleared
 from credit_assets.fairness.attributes import groups
-from credit_assets.features.queries import FeatureQuery
+from credit_assets.features.target import outcome_sql
 from credit_assets.features.training_set import TEST, training_frame
 from credit_assets.features.versions import FEATURES, differing, learned_from, made_by, read_at, stands_now
 from credit_assets.lake.contracts import identifier
 from credit_assets.lake.io_managers import column_schema, contract, frame_table, picture
+from credit_assets.lake.resources import LakeResource, batches
 from credit_assets.models import registry
 from credit_assets.monitoring import checks
 from credit_assets.monitoring.drift import (
@@ -49,12 +51,11 @@ from credit_assets.monitoring.performance import (
 from credit_assets.monitoring.plots import default_rate_by_band
 from credit_assets.monitoring.reference_batches import Standing, standing
 from credit_assets.monitoring.segments import leading_features, segment_columns
-from credit_assets.portfolio import Portfolio
-from credit_assets.project import Project
-from credit_assets.resources import LakeResource, batches
 from credit_assets.schemas.drift import Drift
 from credit_assets.schemas.evidence import Gate, Predictions
 from credit_assets.schemas.performance import ALL, Performance
+from credit_assets.settings.portfolio import Portfolio
+from credit_assets.settings.project import Project
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -256,9 +257,9 @@ def assets(portfolio: Portfolio, project: Project, queries: Mapping[str, Feature
         number = int(decided["model_version"].iloc[0])
         columns = dict.fromkeys([portfolio.entity_key, *(group.column for group in portfolio.protected.values())])
         applicants = applications.project(
-            f"{', '.join(map(identifier, columns))}, {portfolio.target.sql()} AS outcome"
+            f"{', '.join(map(identifier, columns))}, {outcome_sql(portfolio.target)} AS outcome"
         ).df()
-        known = f"{identifier(portfolio.entity_key)}, {portfolio.target.sql()}"
+        known = f"{identifier(portfolio.entity_key)}, {outcome_sql(portfolio.target)}"
         version = registry.registered(uri, name, number)
         rows = evidence(
             decided[["applicant", "pd", "band"]],

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,15 +18,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from duckdb import DuckDBPyRelation
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 from scipy.special import bdtrik, betaincinv, chdtri
 
-from credit_assets.evaluation.stability import psi_noise, psi_terms
 from credit_assets.lake.contracts import identifier
 from credit_assets.monitoring.judgement import Judgement
 from credit_assets.plurals import number_of
 from credit_assets.rounding import percent_apart
 from credit_assets.schemas.drift import VERDICTS, Drift
+from credit_assets.settings.drift import DriftConfig
+from credit_assets.statistics.psi import psi_noise, psi_terms
 
 GRID = 512
 """Points of the reference's quantile grid: KS is exact to within 1 / GRID."""
@@ -62,59 +62,6 @@ CATEGORY_TYPES = frozenset(["varchar", "enum"])
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
-
-
-class DriftConfig(BaseModel):
-    """When a batch counts as drifted. Bounds are effect sizes; `false_alarms` keeps chance out of them."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    bins: int = Field(10, ge=2, le=100, description="Bins of a numeric feature: deciles of the training data")
-    rare_category: float = Field(
-        0.01, gt=0, lt=1, description="Categories below this share of the training data form one bin"
-    )
-    psi_moderate: float = Field(0.1, gt=0, description="PSI from which a feature has moved")
-    psi_shifted: float = Field(0.25, gt=0, description="PSI above which a feature has shifted")
-    ks_moderate: float = Field(
-        0.1, gt=0, lt=1, description="KS from which a feature has moved: a tenth of the rows lie elsewhere"
-    )
-    ks_shifted: float = Field(0.2, gt=0, lt=1, description="KS above which a feature has shifted")
-    false_alarms: float = Field(
-        0.001, gt=0, lt=1, description="Chance that any column of a batch without drift is called moved"
-    )
-    shifted_features: float = Field(
-        0.1, gt=0, le=1, description="Share of features that must have shifted for the batch to fail"
-    )
-    shifted_importance: float = Field(
-        0.25,
-        gt=0,
-        le=1,
-        description="Share of the model's importance on shifted features for the batch to fail",
-    )
-    important_feature: float = Field(
-        0.01, ge=0, le=1, description="Share of the model's importance from which a feature may stop scoring"
-    )
-    missing_rise: float = Field(
-        0.5, gt=0, lt=1, description="Rise of the missing share above which an important feature is unusable"
-    )
-    missing_moved: float = Field(
-        0.1, gt=0, lt=1, description="Rise or fall of a feature's missing share above which a warning is given"
-    )
-    new_categories: float = Field(
-        0.01, ge=0, lt=1, description="Share of rows in categories never seen in training above which one is given"
-    )
-    volume_ratio: float = Field(
-        2, gt=1, description="Applicants to the earlier batches' median, or the reverse, above which one is given"
-    )
-    report_columns: int = Field(
-        30, ge=0, description="Columns that the drift page draws, those that moved most; 0 for no page"
-    )
-
-    @model_validator(mode="after")
-    def _bounds_rise(self) -> Self:
-        if self.psi_moderate >= self.psi_shifted or self.ks_moderate >= self.ks_shifted:
-            raise ValueError("the bound of 'moderate' must lie below that of 'shifted'")
-        return self
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from duckdb import DuckDBPyRelation
 
 from credit_assets.evaluation.report import write_page
 from credit_assets.lake.contracts import identifier
-from credit_assets.monitoring.drift import DriftConfig
+from credit_assets.settings.drift import DriftConfig
 
 SAMPLE_ROWS = 20_000
 """Rows a side that the page draws: more changes no plot and costs Evidently time in proportion."""

@@ -8,7 +8,7 @@ import pandas as pd
 from credit_assets.features.training_set import known_outcomes_sql
 from credit_assets.lake.contracts import identifier
 from credit_assets.lake.tables import MODEL_VERSION, Lake
-from credit_assets.portfolio import Portfolio
+from credit_assets.settings.portfolio import Portfolio
 
 
 def outcomes_before(

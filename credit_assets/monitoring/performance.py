@@ -13,16 +13,16 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 from scipy.special import bdtrik
 
-from credit_assets.evaluation.comparison import auc_interval, compare
-from credit_assets.evaluation.metrics import Interval, evaluate, wilson
-from credit_assets.monitoring.calibration import Segment, Tolerance, segments, surely_off
 from credit_assets.monitoring.judgement import Judgement
 from credit_assets.plurals import are, number_of
 from credit_assets.rounding import digits_apart, percent_apart
 from credit_assets.schemas.performance import ALL, EARLY, ESTIMATE, OUTCOMES, Performance
+from credit_assets.settings.performance import PerformanceConfig
+from credit_assets.statistics.calibration import Segment, Tolerance, segments, surely_off
+from credit_assets.statistics.comparison import auc_interval, compare
+from credit_assets.statistics.metrics import Interval, evaluate, wilson
 
 Floats = NDArray[np.float64]
 
@@ -31,57 +31,25 @@ NO_CUT_OFF = 0.5
 """`evaluate` wants one for its confusion, which is not looked at: decisions are not judged here."""
 
 
-class PerformanceConfig(BaseModel):
-    """When a scored batch counts as worse than promised. Margins are effect sizes; `false_alarms` keeps chance
-    out of them."""
+def tolerance(config: PerformanceConfig) -> Tolerance:
+    """How far the default rate of all may be off the mean PD."""
+    return Tolerance(lambda pd: _gap(config, pd), right_within=0.25)
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    min_outcomes: int = Field(default=500, ge=2, description="Known outcomes from which a batch is measured and judged")
-    min_defaults: int = Field(default=30, ge=2, description="Defaults, and repaid loans, from which it is")
-    auc_margin: float = Field(
-        default=0.02, ge=0, lt=0.5, description="AUC that may be missing to what the PDs let expect on the same rows"
-    )
-    max_calibration_gap: float = Field(
-        default=0.01, ge=0, lt=1, description="Default rate may be off the mean PD by so much, either way"
-    )
-    max_calibration_share: float = Field(
-        default=0.15, ge=0, description="And by this share of the mean PD, where that is less"
-    )
-    max_calibration_share_of_band: float = Field(
-        default=0.125,
-        ge=0,
-        description="In a band or segment: by this share of its mean PD, or by what all may be off, where that is more",
-    )
-    predecessor_margin: float = Field(
-        default=0.005, ge=0, lt=0.5, description="AUC that may be missing to the champion before"
-    )
-    false_alarms: float = Field(
-        default=0.003, gt=0, lt=1, description="Chance that a batch whose PDs are right within the margins fails"
-    )
-    cumulative_false_alarms: float = Field(
-        default=0.02,
-        gt=0,
-        lt=1,
-        description="Chance that right PDs ever fail on all outcomes since the promotion, however many batches come",
-    )
-    confidence: float = Field(default=0.95, gt=0, lt=1, description="Of the intervals shown")
-    draws: int = Field(default=500, ge=100, description="Resamples, or outcomes drawn from the PDs, behind an interval")
+def tolerance_of_segments(config: PerformanceConfig, mean_pd: float, *, cumulative: bool = False) -> Tolerance:
+    """How far the default rates of bands or other segments may be off, where all have this mean PD.
 
-    def tolerance(self) -> Tolerance:
-        """Of the default rate of all."""
-        return Tolerance(self._gap, right_within=0.25)
+    Training leaves a larger error in a segment's PDs than in those of all; the cumulative test, which is slower to
+    fail, is left less of it.
+    """
+    of_all = _gap(config, mean_pd)
+    return Tolerance(
+        lambda pd: max(of_all, config.max_calibration_share_of_band * pd), right_within=0.35 if cumulative else 0.5
+    )
 
-    def tolerance_of_segments(self, mean_pd: float, *, cumulative: bool = False) -> Tolerance:
-        """Of the default rates of bands or other segments, where all have this mean PD. Training leaves a larger error
-        in a segment's PDs than in those of all; the cumulative test, which is slower to fail, is left less of it."""
-        of_all = self._gap(mean_pd)
-        return Tolerance(
-            lambda pd: max(of_all, self.max_calibration_share_of_band * pd), right_within=0.35 if cumulative else 0.5
-        )
 
-    def _gap(self, mean_pd: float) -> float:
-        return min(self.max_calibration_gap, self.max_calibration_share * mean_pd)
+def _gap(config: PerformanceConfig, mean_pd: float) -> float:
+    return min(config.max_calibration_gap, config.max_calibration_share * mean_pd)
 
 
 def evidence(
@@ -250,7 +218,7 @@ def holds(
     y, pds = _arrays(known)
     # All of its chance is on one side.
     auc, expected_from_pds = auc_interval(y, pds, 1 - config.false_alarms / 4), expected_auc(pds)
-    [level] = segments(known, _everyone(known), config.tolerance())
+    [level] = segments(known, _everyone(known), tolerance(config))
     own = []
     if auc.high < expected_from_pds - config.auc_margin:
         own.append(
@@ -293,7 +261,7 @@ def _off_in_batch(known: pd.DataFrame, level: Segment, config: PerformanceConfig
     off = []
     if surely_off([level], 6 * eighth):
         off.append(f"The default rate is off the mean PD beyond tolerance and chance (p = {level.p_value:.2g}).")
-    bands = segments(known, "band " + known["band"], config.tolerance_of_segments(known["pd"].mean()))
+    bands = segments(known, "band " + known["band"], tolerance_of_segments(config, known["pd"].mean()))
     if bands_off := surely_off(bands, eighth):
         off.append(f"Other shares defaulted than were promised in {_listed(bands_off)}.")
     return off
@@ -321,7 +289,7 @@ def calibrated_in_segments(known: pd.DataFrame, by: pd.DataFrame, config: Perfor
         for segment in segments(
             known,
             name + " " + by[name].astype("str").where(by[name].notna()),
-            config.tolerance_of_segments(known["pd"].mean()),
+            tolerance_of_segments(config, known["pd"].mean()),
         )
         if segment.outcomes >= config.min_outcomes
     ]
@@ -346,11 +314,11 @@ def _off_since_promotion(known: pd.DataFrame, earlier: pd.DataFrame, config: Per
     if not len(earlier) or too_few(pooled, config):
         return []
     half = config.cumulative_false_alarms / 2
-    level = segments(pooled, _everyone(pooled), config.tolerance(), cumulative=True)
+    level = segments(pooled, _everyone(pooled), tolerance(config), cumulative=True)
     bands = segments(
         pooled,
         "band " + pooled["band"],
-        config.tolerance_of_segments(pooled["pd"].mean(), cumulative=True),
+        tolerance_of_segments(config, pooled["pd"].mean(), cumulative=True),
         cumulative=True,
     )
     off = [*surely_off(level, half), *surely_off(bands, half)]

@@ -21,10 +21,7 @@ import pandas as pd
 import yaml
 from pydantic import ValidationError
 
-from credit_assets.explanations.texts import reason_texts
-from credit_assets.features.contract import FeatureError, check_encodings, feature_contracts, training_set_contract
-from credit_assets.features.guard import LeakageError, check_inputs, made_from
-from credit_assets.features.queries import (
+from credit_assets.book.queries import (
     MARK,
     NO_ROW,
     FeatureCommentError,
@@ -35,13 +32,18 @@ from credit_assets.features.queries import (
     load,
     raw_lineage,
 )
+from credit_assets.explanations.texts import reason_texts
+from credit_assets.features.contract import FeatureError, check_encodings, feature_contracts, training_set_contract
+from credit_assets.features.guard import LeakageError, check_inputs, made_from
+from credit_assets.features.target import outcome_sql
 from credit_assets.features.totality import failures
 from credit_assets.lake.connections import connect
-from credit_assets.lake.contracts import NUMBERS, column_types, identifier, keys, rules
+from credit_assets.lake.contracts import identifier, keys, rules
 from credit_assets.lake.tables import BATCH, sql_text
-from credit_assets.portfolio import Portfolio, line_of
-from credit_assets.project import Project
+from credit_assets.schemas.duckdb_types import NUMBERS, column_types
 from credit_assets.schemas.table import Table
+from credit_assets.settings.portfolio import Portfolio, line_of
+from credit_assets.settings.project import Project
 
 # What stands in for a required setting that is wrong, so that the rest can be looked at.
 STAND_INS: dict[str, Any] = {"title": "-", "owners": ["team:-"], "policy": {"max_pd": 0.1}}
@@ -297,7 +299,7 @@ class _Look:
                 elif known is not None and word not in known:
                     wrong.append(f"{word!r} is none of the words that the contract allows in {target.column}")
             try:
-                con.execute(f"SELECT {target.sql()} FROM applications")
+                con.execute(f"SELECT {outcome_sql(target)} FROM applications")
             except duckdb.Error as error:
                 wrong = wrong or [str(error).splitlines()[0]]
         for words in wrong:

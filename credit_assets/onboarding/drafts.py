@@ -14,8 +14,8 @@ from typing import Any
 
 import yaml
 
+from credit_assets.book.queries import MARK
 from credit_assets.features.contract import RESERVED
-from credit_assets.features.queries import MARK
 from credit_assets.onboarding import column_names
 from credit_assets.onboarding.book_size import SMALL_BOOK, bad_share, sized
 from credit_assets.onboarding.file_names import patterns

@@ -15,15 +15,15 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from credit_assets.ingest.dates import Disagreement, Reading, reading_of
+from credit_assets.ingest.inbox import ENDINGS, BadDelivery, delivered_files, is_archive, unpack
+from credit_assets.ingest.typed_read import PARQUET_INDEX, has_value
 from credit_assets.lake.contracts import identifier, shorten
 from credit_assets.lake.tables import BATCH, sql_path, sql_text
 from credit_assets.onboarding import numbers
 from credit_assets.onboarding.sheets import sheet_of, write_rows
 from credit_assets.onboarding.wording import in_sql
 from credit_assets.plurals import number_of
-from credit_assets.raw.dates import Disagreement, Reading, reading_of
-from credit_assets.raw.delivery import ENDINGS, BadDelivery, delivered_files, is_archive, unpack
-from credit_assets.raw.ingest import PARQUET_INDEX, has_value
 
 WHOLE, FRACTION, TEXT, BOOLEAN, TIME, EMPTY = "whole", "fraction", "text", "boolean", "time", "empty"
 

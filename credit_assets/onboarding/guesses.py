@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 
 from credit_assets.fairness.audit import OLDEST
-from credit_assets.features.column_auc import single_feature_auc
 from credit_assets.features.combined_leaks import given_back, leading_pairs
 from credit_assets.features.contract import KEY_MAY_BE, RESERVED
+from credit_assets.ingest.split_by_date import YEARS
 from credit_assets.lake.contracts import identifier
 from credit_assets.lake.tables import sql_text
 from credit_assets.onboarding import column_names
@@ -24,7 +24,7 @@ from credit_assets.onboarding.file_names import undated
 from credit_assets.onboarding.files import FRACTION, TEXT, TIME, WHOLE, BookError, Column, Files, Part, stem, together
 from credit_assets.onboarding.personal import Personal, personal
 from credit_assets.onboarding.wording import distinct, parts, place_of, plain, unaccented
-from credit_assets.raw.vintages import YEARS
+from credit_assets.statistics.column_auc import single_feature_auc
 
 EVERY = "quarter"
 """What a book with a date of the decision is cut by."""

@@ -21,8 +21,8 @@ from credit_assets.onboarding import drafts
 from credit_assets.onboarding.check import Checked, Finding, check
 from credit_assets.onboarding.files import BookError, look_at
 from credit_assets.onboarding.guesses import Book, guess
-from credit_assets.portfolio import TAKEN
-from credit_assets.project import Project
+from credit_assets.settings.portfolio import TAKEN
+from credit_assets.settings.project import Project
 
 MEMORY = "1GB"
 

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
+from credit_assets.decisions.decide import Provenance, score
+from credit_assets.decisions.policy import APPROVE
 from credit_assets.evaluation.checks import cleared
 from credit_assets.evaluation.report import mark_override
 from credit_assets.explanations.reasons import check_descriptions
@@ -17,15 +19,15 @@ from credit_assets.explanations.texts import ReasonTexts
 from credit_assets.features.versions import FEATURES, read_at
 from credit_assets.lake.contracts import identifier
 from credit_assets.lake.io_managers import column_schema, contract, frame_table
+from credit_assets.lake.resources import LakeResource, batches
 from credit_assets.lake.tables import MODEL_VERSION, Commit
 from credit_assets.models import registry
-from credit_assets.models.policy import APPROVE, AtCutOff
-from credit_assets.portfolio import Portfolio
-from credit_assets.project import Project
-from credit_assets.resources import AUTOMATIC_TAG, WHY_TAG, LakeResource, batches
 from credit_assets.schemas.evidence import Gate, Predictions
 from credit_assets.schemas.scores import Scores
-from credit_assets.scoring.decisions import Provenance, score
+from credit_assets.settings.portfolio import Portfolio
+from credit_assets.settings.project import Project
+from credit_assets.settings.run_tags import AUTOMATIC_TAG, WHY_TAG
+from credit_assets.statistics.cut_off import AtCutOff
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion

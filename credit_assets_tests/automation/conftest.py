@@ -10,8 +10,8 @@ import mlflow
 import pytest
 
 from credit_assets.models import registry
-from credit_assets.portfolio import Portfolio
-from credit_assets.project import Project
+from credit_assets.settings.portfolio import Portfolio
+from credit_assets.settings.project import Project
 from credit_assets_tests.automation.loop import Loop
 from credit_assets_tests.conftest import PROJECT
 from credit_assets_tests.small_project import BOOK, FEW_FEATURES

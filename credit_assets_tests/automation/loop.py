@@ -25,12 +25,12 @@ from dagster._core.utils import make_new_run_id
 from credit_assets.automation.jobs import jobs
 from credit_assets.automation.schedules import schedules
 from credit_assets.automation.sensors import sensors
-from credit_assets.features.queries import load
+from credit_assets.book.queries import load
+from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.tables import CODE_VERSION, MODEL_VERSION, SOURCE, Lake
 from credit_assets.models import registry
-from credit_assets.portfolio import Portfolio
-from credit_assets.project import Project
-from credit_assets.raw.delivery import Inbox
+from credit_assets.settings.portfolio import Portfolio
+from credit_assets.settings.project import Project
 
 BOOK = "home_credit"
 FILES = (

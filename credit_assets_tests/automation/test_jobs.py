@@ -6,7 +6,8 @@ import dagster as dg
 import pytest
 import yaml
 
-from credit_assets.automation.jobs import PORTFOLIO_TAG, TRAINING_TAG, champion_config, promotion_config
+from credit_assets.automation.jobs import champion_config, promotion_config
+from credit_assets.settings.run_tags import PORTFOLIO_TAG, TRAINING_TAG
 from credit_assets_tests.conftest import PROJECT
 from credit_assets_tests.small_project import BOOK
 

@@ -21,7 +21,7 @@ from dagster._core.utils import make_new_run_id
 from dagster._core.workspace.load_target import EmptyWorkspaceTarget
 from dagster._daemon.monitoring.run_monitoring import execute_run_monitoring_iteration
 
-from credit_assets.automation.launcher import HOST_TAG
+from credit_assets.settings.run_tags import HOST_TAG
 
 OF_A_CODE_SERVER = {GRPC_INFO_TAG: '{"host": "localhost", "socket": "/run/some.sock"}'}
 OF_A_COMMAND = {HOST_TAG: socket.gethostname()}

@@ -10,13 +10,13 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from credit_assets.automation import outstanding
-from credit_assets.automation.commands import REFUSED, status
+from credit_assets.application.commands import REFUSED, status
+from credit_assets.automation import pending
 from credit_assets.definitions import build
-from credit_assets.portfolio import settings_fingerprint
-from credit_assets.project import Project
-from credit_assets.raw import ingest
-from credit_assets.raw.delivery import Inbox, UnreadableNow
+from credit_assets.ingest import typed_read
+from credit_assets.ingest.inbox import Inbox, UnreadableNow
+from credit_assets.settings.portfolio import settings_fingerprint
+from credit_assets.settings.project import Project
 from credit_assets_tests.small_project import (
     BATCHES,
     BOOK,
@@ -78,7 +78,7 @@ def test_another_release_tries_again_what_this_one_refused(
     project = copy_of(refused, tmp_path / "project")
     run(project)
     assert run(project) == []
-    monkeypatch.setattr(outstanding, "release", lambda: "the next one")
+    monkeypatch.setattr(pending, "release", lambda: "the next one")
     assert len(run(project)) == 1
 
 
@@ -92,7 +92,7 @@ def test_files_that_could_not_be_read_are_tried_again_as_they_are(
         raise UnreadableNow(f"{file} cannot be read: Permission denied.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(ingest, "sha256_of", closed)
+        patch.setattr(typed_read, "sha256_of", closed)
         [outcome] = run(project)
     assert not outcome.success and any("Permission denied" in error for error in outcome.errors)
     assert run(project)[0].success

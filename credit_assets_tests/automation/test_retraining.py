@@ -12,16 +12,16 @@ import mlflow
 import pytest
 
 from credit_assets.automation import retraining
-from credit_assets.automation.jobs import KEY_TAG, PORTFOLIO_TAG, TRAINING_TAG
-from credit_assets.automation.outstanding import Outstanding, new_outcomes
+from credit_assets.automation.pending import Outstanding, new_outcomes
 from credit_assets.automation.retraining import RETRAINS, failures, first_sentences, rollback, training
+from credit_assets.ingest.inbox import Inbox
+from credit_assets.lake.resources import batches
 from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
 from credit_assets.monitoring.checks import FEATURES_DRIFTED, NOT_WORSE, PERFORMANCE_HOLDS, SCORES_DRIFTED
-from credit_assets.portfolio import Portfolio
-from credit_assets.project import Project
-from credit_assets.raw.delivery import Inbox
-from credit_assets.resources import batches
+from credit_assets.settings.portfolio import Portfolio
+from credit_assets.settings.project import Project
+from credit_assets.settings.run_tags import KEY_TAG, PORTFOLIO_TAG, TRAINING_TAG
 from credit_assets_tests.small_project import BOOK, configure, copy_of, run_job
 
 ASSETS = {

@@ -24,7 +24,7 @@ from dagster._core.scheduler.instigation import InstigatorStatus, TickStatus
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, WILL_RETRY_TAG
 
-from credit_assets.project import Project
+from credit_assets.settings.project import Project
 from credit_assets_tests.small_project import BOOK, HOME, write_workspace
 
 # What `dagster-daemon run` does, but that its sensors' turn comes every second, not every five, and that it does

@@ -16,15 +16,15 @@ import pandas as pd
 import pytest
 from dagster._core.storage.tags import ROOT_RUN_ID_TAG
 
-from credit_assets.automation.commands import status
+from credit_assets.application.commands import status
 from credit_assets.automation.runs import RunOutcome
 from credit_assets.definitions import build
+from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
 from credit_assets.monitoring.drift import Reference
-from credit_assets.portfolio import Portfolio
-from credit_assets.project import Project
-from credit_assets.raw.delivery import Inbox
+from credit_assets.settings.portfolio import Portfolio
+from credit_assets.settings.project import Project
 from credit_assets_tests.conftest import Line
 from credit_assets_tests.small_project import (
     BATCHES,

@@ -8,7 +8,7 @@ import pytest
 
 from credit_assets.automation.runs import RunOutcome, execute
 from credit_assets.definitions import build
-from credit_assets.project import Project
+from credit_assets.settings.project import Project
 from credit_assets_tests.conftest import Line
 from credit_assets_tests.small_project import BATCHES, BOOK, configure, inside, instance_of, table
 

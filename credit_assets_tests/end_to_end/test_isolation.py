@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from credit_assets.project import Project
+from credit_assets.settings.project import Project
 from credit_assets_tests.end_to_end.webserver import serving
 from credit_assets_tests.small_project import (
     BOOK,

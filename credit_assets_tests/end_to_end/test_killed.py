@@ -12,7 +12,7 @@ import pytest
 
 from credit_assets.automation.runs import RunOutcome
 from credit_assets.models import registry
-from credit_assets.project import Project
+from credit_assets.settings.project import Project
 from credit_assets_tests.small_project import (
     BATCHES,
     BOOK,

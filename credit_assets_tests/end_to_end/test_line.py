@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from credit_assets.automation.commands import status
-from credit_assets.features.queries import load
+from credit_assets.application.commands import status
+from credit_assets.book.queries import load
+from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
-from credit_assets.portfolio import Portfolio
-from credit_assets.raw.delivery import Inbox
+from credit_assets.settings.portfolio import Portfolio
 from credit_assets_tests.conftest import Line
 from credit_assets_tests.small_project import APPLICANTS, BATCHES, BOOK, inside, instance_of, run, table
 

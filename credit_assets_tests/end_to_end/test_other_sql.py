@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from credit_assets.automation.commands import status, train
+from credit_assets.application.commands import status, train
 from credit_assets.automation.runs import RunOutcome
 from credit_assets.lake.tables import Lake
-from credit_assets.project import Project
+from credit_assets.settings.project import Project
 from credit_assets_tests.small_project import (
     BATCHES,
     BOOK,

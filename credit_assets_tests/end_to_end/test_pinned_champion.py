@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 import pytest
 
-from credit_assets.automation.outstanding import to_score
+from credit_assets.automation.pending import to_score
 from credit_assets.automation.runs import RunOutcome, execute
 from credit_assets.definitions import build
 from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
-from credit_assets.portfolio import Portfolio
-from credit_assets.project import Project
+from credit_assets.settings.portfolio import Portfolio
+from credit_assets.settings.project import Project
 from credit_assets_tests.conftest import Line
 from credit_assets_tests.small_project import (
     BATCHES,

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import dagster as dg
 import pytest
 
+from credit_assets.ingest.inbox import Inbox
 from credit_assets.models import registry
-from credit_assets.project import Project
-from credit_assets.raw.delivery import Inbox
+from credit_assets.settings.project import Project
 from credit_assets_tests.end_to_end.daemon import Daemon
 from credit_assets_tests.end_to_end.postgres import postgres
 from credit_assets_tests.end_to_end.year import APPLICANTS, MONTHS, draw, make_book

@@ -8,11 +8,10 @@ import dagster as dg
 import pytest
 
 from credit_assets.automation.runs import RunOutcome
+from credit_assets.ingest.inbox import MARKER, Inbox
 from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
-from credit_assets.project import Project
-from credit_assets.raw.delivery import Inbox
-from credit_assets.raw.sample import MARKER
+from credit_assets.settings.project import Project
 from credit_assets_tests.small_project import (
     BATCHES,
     BOOK,

@@ -13,10 +13,10 @@ import yaml
 
 from credit_assets.automation.runs import execute, instance_for_commands
 from credit_assets.definitions import build
+from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
-from credit_assets.project import Project
-from credit_assets.raw.delivery import Inbox
+from credit_assets.settings.project import Project
 from credit_assets_tests.small_project import inside, latest_metadata, make_project
 
 BOOK = "quarters"

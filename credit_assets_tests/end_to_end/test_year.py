@@ -23,12 +23,12 @@ from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.scheduler.instigation import InstigatorTick, TickStatus
 from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, RUN_FAILURE_REASON_TAG
 
-from credit_assets.automation.jobs import CORRECTION_TAG
-from credit_assets.evaluation.comparison import compare
-from credit_assets.lake.maintenance import RetentionConfig, committed_files, log_files, maintain
+from credit_assets.lake.maintenance import committed_files, log_files, maintain
 from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
-from credit_assets.resources import WHY_TAG
+from credit_assets.settings.retention import RetentionConfig
+from credit_assets.settings.run_tags import CORRECTION_TAG, WHY_TAG
+from credit_assets.statistics.comparison import compare
 from credit_assets_tests.end_to_end.year import (
     APPLICANTS,
     BAD,

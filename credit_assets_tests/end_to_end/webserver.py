@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from credit_assets.project import Project
+from credit_assets.settings.project import Project
 
 
 @contextmanager

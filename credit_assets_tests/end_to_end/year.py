@@ -24,11 +24,11 @@ from dagster import DagsterRun
 from dagster._core.storage.dagster_run import RunRecord
 from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG
 
+from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.tables import Lake
-from credit_assets.project import Project
-from credit_assets.raw.delivery import Inbox
-from credit_assets.raw.sample import generate
-from credit_assets.raw.sample.lender import batch_names
+from credit_assets.settings.project import Project
+from credit_assets.synthetic import generate
+from credit_assets.synthetic.lender import batch_names
 from credit_assets_tests.automation.receivers import http_sink
 from credit_assets_tests.end_to_end.daemon import Daemon, prepare
 from credit_assets_tests.small_project import BOOK, QUICK, make_project

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 from credit_assets.evaluation import assets
-from credit_assets.evaluation.config import EvaluationConfig
 from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
+from credit_assets.settings.evaluation import EvaluationConfig
 
 TABLE = "book/training_set"
 PORTFOLIO = SimpleNamespace(

@@ -7,8 +7,6 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
-from credit_assets.evaluation.comparison import Comparison, compare
-from credit_assets.evaluation.config import EvaluationConfig, GateConfig
 from credit_assets.evaluation.gate import (
     Verdict,
     against_baseline,
@@ -23,7 +21,9 @@ from credit_assets.evaluation.gate import (
     surely_better,
     verdicts,
 )
-from credit_assets.evaluation.metrics import Evaluation, Interval, evaluate
+from credit_assets.settings.evaluation import EvaluationConfig, GateConfig
+from credit_assets.statistics.comparison import Comparison, compare
+from credit_assets.statistics.metrics import Evaluation, Interval, evaluate
 
 THRESHOLDS = GateConfig()
 

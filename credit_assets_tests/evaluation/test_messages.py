@@ -9,19 +9,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from credit_assets.evaluation.comparison import compare
-from credit_assets.evaluation.config import ConfirmedAUC, GateConfig
 from credit_assets.evaluation.gate import Verdict, discrimination, four_fifths, plausible, verdicts
-from credit_assets.evaluation.metrics import Evaluation, Interval, evaluate
-from credit_assets.fairness.audit import FairnessConfig, audit
-from credit_assets.monitoring.drift import DriftConfig, volume
-from credit_assets.monitoring.performance import (
-    PerformanceConfig,
-    calibrated_in_segments,
-    holds,
-    not_worse,
-    performance_table,
-)
+from credit_assets.fairness.audit import audit
+from credit_assets.monitoring.drift import volume
+from credit_assets.monitoring.performance import calibrated_in_segments, holds, not_worse, performance_table
+from credit_assets.settings.drift import DriftConfig
+from credit_assets.settings.evaluation import ConfirmedAUC, GateConfig
+from credit_assets.settings.fairness import FairnessConfig
+from credit_assets.settings.performance import PerformanceConfig
+from credit_assets.statistics.comparison import compare
+from credit_assets.statistics.metrics import Evaluation, Interval, evaluate
 
 THRESHOLDS = GateConfig()
 FEW = PerformanceConfig(min_outcomes=4, min_defaults=2, draws=100)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from credit_assets.evaluation import plots
-from credit_assets.evaluation.metrics import evaluate, wilson
+from credit_assets.statistics.metrics import evaluate, wilson
 
 
 def drawn(n: int) -> tuple[np.ndarray, np.ndarray]:

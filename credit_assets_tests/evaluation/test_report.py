@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from credit_assets.evaluation.comparison import compare
 from credit_assets.evaluation.gate import Verdict
-from credit_assets.evaluation.metrics import evaluate
 from credit_assets.evaluation.report import html_report
+from credit_assets.statistics.comparison import compare
+from credit_assets.statistics.metrics import evaluate
 
 
 def report(synthetic: bool = True, title: str = "Candidate 7", group: str = "M", gate_passes: bool = True) -> str:

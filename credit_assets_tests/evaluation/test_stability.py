@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from credit_assets.evaluation.metrics import Interval
-from credit_assets.evaluation.stability import psi_noise, psi_terms, score_stability
+from credit_assets.evaluation.stability import score_stability
+from credit_assets.statistics.metrics import Interval
+from credit_assets.statistics.psi import psi_noise, psi_terms
 
 COUNTS = st.lists(st.tuples(st.integers(0, 500), st.integers(0, 500)), min_size=1, max_size=12).filter(
     lambda bins: sum(a for a, _ in bins) and sum(b for _, b in bins)

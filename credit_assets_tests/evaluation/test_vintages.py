@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from credit_assets.evaluation.comparison import auc_interval
-from credit_assets.evaluation.config import VintageConfig
-from credit_assets.evaluation.metrics import wilson
 from credit_assets.evaluation.vintages import by_age, performance_by_batch, vintage_curves
-from credit_assets.features.target import Target
+from credit_assets.settings.evaluation import VintageConfig
+from credit_assets.settings.target import Target
+from credit_assets.statistics.comparison import auc_interval
+from credit_assets.statistics.metrics import wilson
 
 TARGET = Target(column="status", bad=("Charged Off",), good=("Fully Paid",))
 DATES = VintageConfig(opened="issued", defaulted="last paid")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from credit_assets.book.queries import lineage, load, raw_lineage
 from credit_assets.explanations.texts import History, ReasonTexts, families, reason_texts
-from credit_assets.features.queries import lineage, load, raw_lineage
 
 RAW = {
     "people": {"ID": "BIGINT", "INCOME": "DOUBLE", "LOAN": "DOUBLE", "JOB": "VARCHAR", "DebtRatio": "DOUBLE"},

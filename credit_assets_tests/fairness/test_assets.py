@@ -12,13 +12,13 @@ import pandas as pd
 import pytest
 import yaml
 
-from credit_assets.automation.commands import run_outstanding, status
+from credit_assets.application.commands import run_outstanding, status
 from credit_assets.fairness import assets
+from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
-from credit_assets.project import Project
-from credit_assets.raw.delivery import Inbox
 from credit_assets.schemas.evidence import NOTHING_AUDITED
+from credit_assets.settings.project import Project
 from credit_assets_tests.small_project import HOME, inside
 
 BOOK = "unseen"

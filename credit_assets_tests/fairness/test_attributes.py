@@ -7,7 +7,8 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from credit_assets.fairness.attributes import ProtectedAttribute, groups
+from credit_assets.fairness.attributes import groups, groups_of
+from credit_assets.settings.fairness import ProtectedAttribute
 
 YEAR = 365.25
 GENDER = ProtectedAttribute(column="CODE_GENDER", not_judged=["XNA"])
@@ -120,7 +121,7 @@ def test_a_code_that_yaml_reads_as_a_truth_value_must_be_quoted():
 def test_a_code_without_a_word_is_the_same_whether_the_column_has_gaps_or_not() -> None:
     marriage = ProtectedAttribute(column="MARRIAGE", not_judged=[0])  # type: ignore[list-item]
     for codes in (pd.Series([0, 1, 2]), pd.Series([0, 1, None])):
-        assert set(marriage.groups(codes).dropna()) - {"2"} == {"0", "1"}
+        assert set(groups_of(marriage, codes).dropna()) - {"2"} == {"0", "1"}
     assert marriage.not_judged == ["0"]
 
 

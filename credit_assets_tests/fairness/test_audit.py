@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from credit_assets.evaluation.comparison import auc_interval
 from credit_assets.evaluation.gate import four_fifths
-from credit_assets.fairness.audit import Audit, FairnessConfig, audit, bands_of_years, years_before
+from credit_assets.fairness.audit import Audit, audit, bands_of_years, years_before
 from credit_assets.schemas.evidence import FairnessGroups, FairnessVerdicts
+from credit_assets.settings.fairness import FairnessConfig
+from credit_assets.statistics.comparison import auc_interval
 
 EVERY_SIZE = FairnessConfig(min_group_size=1)
 

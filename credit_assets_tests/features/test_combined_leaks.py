@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from credit_assets.features.column_auc import single_feature_auc
 from credit_assets.features.combined_leaks import _rank_aucs, given_back, leading_pairs
 from credit_assets.features.guard import LeakageError, check_inputs
+from credit_assets.statistics.column_auc import single_feature_auc
 
 ROWS = 1500
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from credit_assets.book.queries import FeatureQuery, lineage, load, raw_lineage
 from credit_assets.features.contract import (
     FeatureError,
     check_encodings,
@@ -13,8 +14,7 @@ from credit_assets.features.contract import (
     training_set_contract,
 )
 from credit_assets.features.guard import made_from
-from credit_assets.features.queries import FeatureQuery, lineage, load, raw_lineage
-from credit_assets.lake.contracts import column_types
+from credit_assets.schemas.duckdb_types import column_types
 from credit_assets.schemas.table import Table
 
 SQL = """-- Features of a loan, for tests.

@@ -18,9 +18,9 @@ from credit_assets.features import matching_texts
 from credit_assets.features.edge_rows import MANY, edge_tables, edge_values
 from credit_assets.features.matching_texts import texts_that_match
 from credit_assets.lake.contracts import check
-from credit_assets.portfolio import Portfolio
-from credit_assets.project import Project
 from credit_assets.schemas.table import Relation, Table
+from credit_assets.settings.portfolio import Portfolio
+from credit_assets.settings.project import Project
 from credit_assets_tests.conftest import PROJECT
 
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from credit_assets.features.column_auc import single_feature_auc
 from credit_assets.features.guard import LeakageError, check_inputs
+from credit_assets.statistics.column_auc import single_feature_auc
 
 ROWS = 2000
 TARGET = np.arange(ROWS) % 10 == 3

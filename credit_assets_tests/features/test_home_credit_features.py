@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from credit_assets.features.queries import lineage, load, raw_lineage
-from credit_assets.lake.contracts import column_types
+from credit_assets.book.queries import lineage, load, raw_lineage
+from credit_assets.schemas.duckdb_types import column_types
 from credit_assets.schemas.home_credit import TABLES
 
 SQL = Path(__file__).parents[2] / "sql" / "home_credit"

@@ -12,12 +12,12 @@ import pandas as pd
 import pytest
 import yaml
 
-from credit_assets.automation.commands import run_outstanding, status
+from credit_assets.application.commands import run_outstanding, status
 from credit_assets.features.assets import _kept_back, _kept_back_result
 from credit_assets.features.combined_leaks import given_back
-from credit_assets.portfolio import Portfolio
-from credit_assets.project import Project
-from credit_assets.raw.delivery import Inbox
+from credit_assets.ingest.inbox import Inbox
+from credit_assets.settings.portfolio import Portfolio
+from credit_assets.settings.project import Project
 from credit_assets_tests.small_project import HOME, inside
 
 BOOK = "hidden"

@@ -11,13 +11,13 @@ import numpy as np
 import pandera.pandas as pa
 import pytest
 
+from credit_assets.book.queries import lineage, load
 from credit_assets.features import edge_rows, totality
-from credit_assets.features.queries import lineage, load
 from credit_assets.features.totality import Failure, failures, finite
-from credit_assets.lake.contracts import column_types
-from credit_assets.portfolio import Portfolio
-from credit_assets.project import Project
+from credit_assets.schemas.duckdb_types import column_types
 from credit_assets.schemas.table import Relation, Table
+from credit_assets.settings.portfolio import Portfolio
+from credit_assets.settings.project import Project
 from credit_assets_tests.conftest import PROJECT
 
 

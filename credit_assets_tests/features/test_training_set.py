@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from credit_assets.features.target import Target
 from credit_assets.features.training_set import (
     TrainingSetError,
     hash_share,
@@ -18,6 +17,7 @@ from credit_assets.features.training_set import (
     split_summary,
     training_set_sql,
 )
+from credit_assets.settings.target import Target
 
 
 def applications(batch: str, keys: range | list[int], target: list[float] | float = np.nan) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from credit_assets.features.queries import FeatureQuery, load
+from credit_assets.book.queries import FeatureQuery, load
 from credit_assets.features.versions import (
     differing,
     learned_from,

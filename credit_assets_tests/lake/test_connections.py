@@ -6,8 +6,8 @@ import os
 import subprocess
 import sys
 
-from credit_assets.project import Project
-from credit_assets.resources import lake_resource
+from credit_assets.lake.resources import lake_resource
+from credit_assets.settings.project import Project
 
 MOMENT = """
 from credit_assets.lake.connections import connect

@@ -14,17 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from credit_assets.lake.contracts import (
-    Violation,
-    check,
-    check_columns,
-    column_types,
-    faults,
-    keys,
-    orphans,
-    relation_rules,
-    rules,
-)
+from credit_assets.lake.contracts import Violation, check, check_columns, faults, keys, orphans, relation_rules, rules
+from credit_assets.schemas.duckdb_types import column_types
 from credit_assets.schemas.home_credit import TABLES
 from credit_assets.schemas.table import Relation, Table
 

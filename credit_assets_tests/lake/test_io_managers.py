@@ -12,10 +12,10 @@ import pytest
 
 from credit_assets.lake.contracts import WITHOUT_VALUES
 from credit_assets.lake.io_managers import LAZY, column_schema, contract, lake_io_manager
+from credit_assets.lake.resources import LakeResource, batches, lake_resource
 from credit_assets.lake.tables import Lake
-from credit_assets.project import Project
-from credit_assets.resources import LakeResource, batches, lake_resource
 from credit_assets.schemas.table import Table
+from credit_assets.settings.project import Project
 
 
 class Loans(Table):

@@ -25,12 +25,12 @@ from credit_assets.lake.maintenance import (
     DECISION,
     MODEL,
     RECENT,
-    RetentionConfig,
     Summary,
     maintain,
     undisturbed,
 )
 from credit_assets.lake.tables import Lake
+from credit_assets.settings.retention import RetentionConfig
 
 BOOK, SCORES = "book", "book/scores"
 NOW = datetime(2026, 11, 1, tzinfo=UTC)

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from credit_assets.models.config import TrainingConfig
 from credit_assets.models.design_matrix import DesignMatrix
+from credit_assets.settings.training import TrainingConfig
 
 FEATURES = ["income", "credit", "employer", "overdue", "noise"]
 

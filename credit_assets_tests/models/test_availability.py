@@ -14,8 +14,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from credit_assets.models import availability, registry
-from credit_assets.models.availability import answering, require
-from credit_assets.project import RegistryUnavailable
+from credit_assets.models.availability import RegistryUnavailable, answering, require
 
 SETTING = "(MLFLOW_TRACKING_URI)"
 

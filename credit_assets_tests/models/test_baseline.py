@@ -17,8 +17,8 @@ from sklearn.metrics import roc_auc_score
 
 from credit_assets.models import baseline as module
 from credit_assets.models.baseline import BINS, RARE_ROWS, Column, LogisticBaseline, fit_logistic
-from credit_assets.models.config import TrainingConfig
 from credit_assets.models.design_matrix import DesignMatrix
+from credit_assets.settings.training import TrainingConfig
 
 CONFIG = TrainingConfig()
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from credit_assets.features.training_set import TrainingSetError
-from credit_assets.models.config import TrainingConfig
 from credit_assets.models.design_matrix import MANY_WORDS, DesignMatrix, encode, fold_table, is_text
+from credit_assets.settings.training import TrainingConfig
 from credit_assets_tests.models.conftest import FEATURES
 
 

@@ -15,10 +15,9 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from credit_assets.models.baseline import LogisticBaseline, fit_logistic
 from credit_assets.models.calibration import fit_platt
-from credit_assets.models.config import TrainingConfig
 from credit_assets.models.design_matrix import DesignMatrix
-from credit_assets.models.encodings import Kind
 from credit_assets.models.estimators import Folds, PDModel, fit_pd_model
+from credit_assets.settings.training import Kind, TrainingConfig
 from credit_assets_tests.models.conftest import FEATURES
 
 PARAMS = {"max_depth": 3, "learning_rate": 0.1, "subsample": 0.7, "colsample_bytree": 0.6}
@@ -236,7 +235,7 @@ def test_a_large_training_part_is_fitted_on_one_pair(training_set: pd.DataFrame,
 FIT = """
 import sys, hashlib
 from credit_assets.models.baseline import fit_logistic
-from credit_assets.models.config import TrainingConfig
+from credit_assets.settings.training import TrainingConfig
 from credit_assets.models.design_matrix import DesignMatrix
 from credit_assets.models.estimators import Folds, fit_pd_model
 from credit_assets_tests.models.conftest import FEATURES, make_training_set

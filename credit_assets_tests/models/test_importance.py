@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from credit_assets.models import importance as module
-from credit_assets.models.config import TrainingConfig
 from credit_assets.models.design_matrix import DesignMatrix
 from credit_assets.models.estimators import Folds, PDModel, fit_pd_model
 from credit_assets.models.importance import importance, leading
+from credit_assets.settings.training import TrainingConfig
 
 
 @pytest.fixture(scope="module")

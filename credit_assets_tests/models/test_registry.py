@@ -15,9 +15,9 @@ from mlflow.entities.model_registry import ModelVersion
 
 from credit_assets.models import registry
 from credit_assets.models.baseline import fit_logistic
-from credit_assets.models.config import TrainingConfig
 from credit_assets.models.design_matrix import DesignMatrix
 from credit_assets.models.estimators import Folds, PDModel, fit_pd_model
+from credit_assets.settings.training import TrainingConfig
 
 NAME = "home_credit"
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from credit_assets.evaluation.comparison import compare
-from credit_assets.models.config import TrainingConfig
 from credit_assets.models.design_matrix import DesignMatrix
 from credit_assets.models.estimators import Folds, fit_pd_model
 from credit_assets.models.tuning import tune
+from credit_assets.settings.training import TrainingConfig
+from credit_assets.statistics.comparison import compare
 from credit_assets_tests.models.problems import KEY, PROBLEMS, untuned
 
 CONFIG = TrainingConfig(trials=10, threads=1, cv_folds=3)

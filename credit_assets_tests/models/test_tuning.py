@@ -14,10 +14,10 @@ import pandas as pd
 import pytest
 
 from credit_assets.models.calibration import CalibrationError
-from credit_assets.models.config import TrainingConfig
 from credit_assets.models.design_matrix import DesignMatrix
 from credit_assets.models.estimators import Folds, StillFalling, fit_pd_model
 from credit_assets.models.tuning import MIN_TRIALS, Space, _chosen, _ended, study_name, tune
+from credit_assets.settings.training import TrainingConfig
 from credit_assets_tests.models.conftest import FEATURES, make_training_set
 
 TRIALS = 7
@@ -26,7 +26,7 @@ PARAMETERS = list(Space.of(5, 100, 1000).searched)
 SEARCH = """
 import sys
 from pathlib import Path
-from credit_assets.models.config import TrainingConfig
+from credit_assets.settings.training import TrainingConfig
 from credit_assets.models.design_matrix import DesignMatrix
 from credit_assets.models.estimators import Folds
 from credit_assets.models.tuning import tune

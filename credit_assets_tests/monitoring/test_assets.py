@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from credit_assets.automation.retraining import RETRAINS, failures
 from credit_assets.automation.runs import execute
 from credit_assets.definitions import build
-from credit_assets.evaluation.metrics import evaluate
+from credit_assets.ingest.inbox import Inbox
 from credit_assets.models import registry
 from credit_assets.monitoring.checks import (
     AS_LEARNED,
@@ -31,9 +31,9 @@ from credit_assets.monitoring.checks import (
     VOLUME,
 )
 from credit_assets.monitoring.drift import Reference
-from credit_assets.portfolio import Portfolio
-from credit_assets.project import Project
-from credit_assets.raw.delivery import Inbox
+from credit_assets.settings.portfolio import Portfolio
+from credit_assets.settings.project import Project
+from credit_assets.statistics.metrics import evaluate
 from credit_assets_tests.conftest import Line
 from credit_assets_tests.small_project import (
     APPLICANTS,

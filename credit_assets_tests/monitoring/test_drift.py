@@ -22,7 +22,6 @@ from scipy import stats
 from credit_assets.monitoring.drift import (
     GRID,
     CategorySketch,
-    DriftConfig,
     NumericSketch,
     Reference,
     known_at_promotion,
@@ -38,6 +37,7 @@ from credit_assets.monitoring.drift import (
     volume,
 )
 from credit_assets.schemas.drift import VERDICTS, Drift
+from credit_assets.settings.drift import DriftConfig
 
 CONFIG = DriftConfig()
 

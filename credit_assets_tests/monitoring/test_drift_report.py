@@ -13,8 +13,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from credit_assets.monitoring.drift import DriftConfig, Reference, measure, summary
+from credit_assets.monitoring.drift import Reference, measure, summary
 from credit_assets.monitoring.drift_report import drawn_columns, sample, worth_drawing, write_report
+from credit_assets.settings.drift import DriftConfig
 
 CONFIG = DriftConfig()
 

@@ -10,8 +10,8 @@ import pandas as pd
 from credit_assets.lake.tables import MODEL_VERSION, Lake
 from credit_assets.monitoring.outcomes import outcomes_before
 from credit_assets.monitoring.performance import is_matured
-from credit_assets.portfolio import Portfolio
-from credit_assets.project import Project
+from credit_assets.settings.portfolio import Portfolio
+from credit_assets.settings.project import Project
 from credit_assets_tests.conftest import PROJECT
 
 PORTFOLIO = Portfolio.load(Project(PROJECT), "home_credit")

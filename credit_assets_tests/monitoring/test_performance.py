@@ -12,9 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy import stats
 
-from credit_assets.evaluation.metrics import evaluate
 from credit_assets.monitoring.performance import (
-    PerformanceConfig,
     estimate,
     evidence,
     expected_auc,
@@ -25,6 +23,8 @@ from credit_assets.monitoring.performance import (
     too_few,
 )
 from credit_assets.schemas.performance import Performance
+from credit_assets.settings.performance import PerformanceConfig
+from credit_assets.statistics.metrics import evaluate
 
 CONFIG = PerformanceConfig()
 FEW = PerformanceConfig(min_outcomes=4, min_defaults=2, draws=200)

@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from credit_assets.monitoring.performance import PerformanceConfig, performance_table
+from credit_assets.monitoring.performance import performance_table
 from credit_assets.monitoring.plots import default_rate_by_band
+from credit_assets.settings.performance import PerformanceConfig
 
 
 @pytest.mark.parametrize("known", [True, False])

@@ -5,8 +5,9 @@ from __future__ import annotations
 import duckdb
 import pandas as pd
 
-from credit_assets.monitoring.drift import DriftConfig, Reference
+from credit_assets.monitoring.drift import Reference
 from credit_assets.monitoring.segments import leading_features, segment_columns
+from credit_assets.settings.drift import DriftConfig
 
 
 def test_the_leading_features_are_the_three_of_the_largest_importance_that_are_present() -> None:

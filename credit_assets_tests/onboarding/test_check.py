@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from credit_assets.onboarding.check import Checked, check
-from credit_assets.project import Project
+from credit_assets.settings.project import Project
 from credit_assets_tests.conftest import PROJECT
 
 CONFIG = """\

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from credit_assets.cli import app
-from credit_assets.project import Project
+from credit_assets.settings.project import Project
 from credit_assets_tests.onboarding.lender import loans, write
 
 

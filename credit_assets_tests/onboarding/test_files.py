@@ -21,10 +21,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from credit_assets.ingest.csv_rows import look_over
 from credit_assets.lake.connections import connect
 from credit_assets.onboarding import numbers
 from credit_assets.onboarding.files import BookError, Column, Files, look_at, stem
-from credit_assets.raw.lines import look_over
 from credit_assets_tests.onboarding.lender import write
 
 Look = Callable[..., list[Files]]

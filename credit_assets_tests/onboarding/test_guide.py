@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from credit_assets.project import Project
+from credit_assets.settings.project import Project
 from credit_assets_tests.conftest import PROJECT
 from credit_assets_tests.onboarding.lender import german
 

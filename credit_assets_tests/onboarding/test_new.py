@@ -23,19 +23,19 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from credit_assets.book.queries import FeatureQueryError, load
 from credit_assets.features.contract import feature_contracts
-from credit_assets.features.queries import FeatureQueryError, load
+from credit_assets.ingest.csv_rows import look_over
+from credit_assets.ingest.typed_read import ingest
 from credit_assets.lake.connections import connect
 from credit_assets.lake.contracts import check as held_to
-from credit_assets.lake.contracts import column_types
 from credit_assets.lake.tables import Lake
 from credit_assets.onboarding.drafts import _python
 from credit_assets.onboarding.files import BookError
 from credit_assets.onboarding.new import Drafted, listed, new
-from credit_assets.portfolio import Portfolio
-from credit_assets.project import Project
-from credit_assets.raw.ingest import ingest
-from credit_assets.raw.lines import look_over
+from credit_assets.schemas.duckdb_types import column_types
+from credit_assets.settings.portfolio import Portfolio
+from credit_assets.settings.project import Project
 from credit_assets_tests.conftest import PROJECT
 from credit_assets_tests.onboarding.lender import loans, write
 

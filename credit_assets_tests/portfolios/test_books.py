@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import yaml
 
+from credit_assets.book.queries import lineage, load, raw_lineage
 from credit_assets.explanations.texts import ReasonTexts, reason_texts
-from credit_assets.features.queries import lineage, load, raw_lineage
-from credit_assets.lake.contracts import column_types
-from credit_assets.portfolio import Portfolio
-from credit_assets.project import Project
+from credit_assets.schemas.duckdb_types import column_types
+from credit_assets.settings.portfolio import Portfolio
+from credit_assets.settings.project import Project
 from credit_assets_tests.conftest import PROJECT
 
 BOOKS = sorted(path.stem for path in (PROJECT / "configs").glob("*.yaml"))

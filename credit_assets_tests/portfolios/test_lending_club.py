@@ -12,15 +12,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from credit_assets.book.queries import lineage, load, raw_lineage
 from credit_assets.features.guard import LeakageError, check_inputs, made_from
-from credit_assets.features.queries import lineage, load, raw_lineage
+from credit_assets.features.target import outcome_sql
 from credit_assets.features.training_set import TEST, rows_to_learn_from, training_frame
-from credit_assets.lake.contracts import column_types, identifier
+from credit_assets.ingest.inbox import BadDelivery
+from credit_assets.ingest.typed_read import Ingested, ingest
+from credit_assets.lake.contracts import identifier
 from credit_assets.lake.tables import Lake
-from credit_assets.portfolio import Portfolio
-from credit_assets.project import Project
-from credit_assets.raw.delivery import BadDelivery
-from credit_assets.raw.ingest import Ingested, ingest
+from credit_assets.schemas.duckdb_types import column_types
+from credit_assets.settings.portfolio import Portfolio
+from credit_assets.settings.project import Project
 from credit_assets_tests.conftest import PROJECT
 
 BOOK = "lending_club"
@@ -78,7 +80,7 @@ def test_a_word_for_a_loan_that_still_runs_is_no_outcome():
     target = PORTFOLIO.target
     with duckdb.connect() as con:
         told = con.execute(
-            f"SELECT loan_status, {target.sql()} FROM (SELECT unnest($words) AS loan_status)", {"words": words}
+            f"SELECT loan_status, {outcome_sql(target)} FROM (SELECT unnest($words) AS loan_status)", {"words": words}
         ).fetchall()
     outcome = dict(told)
     assert len(outcome) == 16

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from credit_assets.features.queries import lineage, load, raw_lineage
-from credit_assets.lake.contracts import column_types
+from credit_assets.book.queries import lineage, load, raw_lineage
+from credit_assets.ingest.typed_read import Ingested, ingest
 from credit_assets.lake.tables import Lake
-from credit_assets.portfolio import Portfolio
-from credit_assets.project import Project
-from credit_assets.raw.ingest import Ingested, ingest
+from credit_assets.schemas.duckdb_types import column_types
+from credit_assets.settings.portfolio import Portfolio
+from credit_assets.settings.project import Project
 
 HOME = Path(__file__).parents[2]
 BOOK = Portfolio.load(Project(HOME), "uci_credit_card")

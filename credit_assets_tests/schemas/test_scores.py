@@ -9,10 +9,10 @@ import pandas as pd
 import pandera.errors
 import pytest
 
+from credit_assets.decisions.policy import APPROVE, DECLINE
 from credit_assets.explanations.reasons import LEAST_FAVOURABLE, RAISED
-from credit_assets.lake.contracts import column_types
 from credit_assets.lake.tables import Lake
-from credit_assets.models.policy import APPROVE, DECLINE
+from credit_assets.schemas.duckdb_types import column_types
 from credit_assets.schemas.scores import Scores
 
 APPROVED = {

@@ -14,15 +14,16 @@ import mlflow
 import pandas as pd
 import pytest
 
+from credit_assets.book.queries import load
 from credit_assets.explanations.texts import ReasonTexts
-from credit_assets.features.queries import load
 from credit_assets.lake.io_managers import lake_io_manager
+from credit_assets.lake.resources import lake_resource
 from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
-from credit_assets.portfolio import Portfolio
-from credit_assets.project import Project
-from credit_assets.resources import AUTOMATIC_TAG, WHY_TAG, lake_resource
 from credit_assets.scoring.assets import assets
+from credit_assets.settings.portfolio import Portfolio
+from credit_assets.settings.project import Project
+from credit_assets.settings.run_tags import AUTOMATIC_TAG, WHY_TAG
 from credit_assets_tests.small_project import BOOK, configure
 
 STEP = f"{BOOK}__champion"

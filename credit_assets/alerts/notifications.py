@@ -1,0 +1,109 @@
+"""What an alert says, and a portfolio's `alerts:` section: who is told, how much and how often.
+
+Where alerts come from is in `facts.py`, how they are kept and delivered in `outbox.py` and `channels.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from typing import Literal
+
+from credit_assets.settings.alerts import SEVERITIES, Severity
+
+Kind = Literal[
+    "run_failed",
+    "check_failed",
+    "check_warning",
+    "quarantine",
+    "late_delivery",
+    "correction",
+    "retraining",
+    "promotion_refused",
+    "promotion",
+    "rollback",
+    "capacity",
+    "tick_failed",
+    "registry_unavailable",
+    "undelivered",
+    "test",
+]
+
+
+@dataclass(frozen=True)
+class Alert:
+    """One fact worth telling: what, where, since when, what was done about it and what is to be done.
+
+    `key` is the fact's identity: the same fact has the same key, and is told once. `topic` is what it is
+    about and `finding` what was found there: the same finding on the same topic soon after is a repetition.
+    """
+
+    key: str
+    kind: Kind
+    severity: Severity
+    portfolio: str
+    title: str
+    details: str
+    since: datetime
+    what_was_done: str
+    what_to_do: str
+    link: str
+    batch: str | None = None
+    parts: tuple[str, ...] = ()
+    topic: str = ""
+    finding: str = ""
+
+    @property
+    def id(self) -> str:
+        """The same for every delivery of the alert, by which a receiver tells a repeated one."""
+        return identity(self.portfolio, self.key)
+
+    @property
+    def where(self) -> str:
+        """Portfolio, batch, and tables or checks."""
+        return ", ".join([self.portfolio, *([f"batch {self.batch}"] if self.batch else []), *self.parts])
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self) | {"since": self.since.isoformat()})
+
+    @staticmethod
+    def from_json(text: str) -> Alert:
+        values = json.loads(text)
+        return Alert(
+            **values | {"since": datetime.fromisoformat(values["since"]), "parts": tuple(values["parts"])},
+        )
+
+    def kept(self) -> Alert:
+        """With a title of one line, and as long as fits a section of Slack; the rest can be read behind the link."""
+        return replace(
+            self,
+            title=shortened(" ".join(self.title.split()), 200),
+            details=shortened(self.details, 1200),
+            what_was_done=shortened(self.what_was_done, 400),
+            what_to_do=shortened(self.what_to_do, 400),
+        )
+
+
+def identity(*words: str) -> str:
+    return hashlib.sha256("/".join(words).encode()).hexdigest()[:32]
+
+
+def shortened(words: str, length: int) -> str:
+    return words if len(words) <= length else f"{words[: length - 1]}…"
+
+
+def told_at(severity: Severity, least: Severity) -> bool:
+    """Whether a channel that wants at least `least` is told of the severity."""
+    return SEVERITIES.index(severity) >= SEVERITIES.index(least)
+
+
+def at(seconds: float) -> datetime:
+    """A moment given in seconds since 1970, as time in UTC."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def clock(when: datetime) -> str:
+    """`2026-03-01 14:05 UTC`."""
+    return f"{when.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

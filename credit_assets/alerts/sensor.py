@@ -1,0 +1,114 @@
+"""The sensor `alerts`: finds what there is to tell, and delivers it. What it finds is in `sources.py`."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from credit_assets.alerts.notifications import clock
+from credit_assets.alerts.outbox import Outbox
+from credit_assets.alerts.sources import Place
+from credit_assets.automation.retraining import training, trainings
+from credit_assets.ingest.inbox import Inbox
+from credit_assets.lake.tables import Lake
+from credit_assets.models import registry
+from credit_assets.models.availability import RegistryUnavailable
+from credit_assets.settings.portfolio import Portfolio
+from credit_assets.settings.project import Project
+
+
+def alert_sensor(portfolio: Portfolio, project: Project) -> dg.SensorDefinition:
+    """`alerts`, which starts no run."""
+
+    @dg.sensor(
+        name="alerts",
+        minimum_interval_seconds=portfolio.automation.interval_s,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Tells of failures, quarantine, late deliveries, trainings, promotions, rollbacks, ticks that fail "
+        "and a machine that runs full, over the channels in `alerts:`. Its ticks say what was sent and what waits.",
+    )
+    def alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        origin = context.code_location_origin
+        place = Place(portfolio.name, origin.location_name if origin else portfolio.name, portfolio.alerts.ui)
+        with Outbox(project, portfolio.name, portfolio.alerts) as outbox:
+            said, found_wrong = _collect(
+                outbox, place, _names(context), context.instance, portfolio, project, time.time()
+            )
+            said += outbox.deliver(os.environ)
+            waiting = outbox.waiting()
+        if found_wrong:
+            # What could be found was delivered; the tick fails, so that what could not is seen, and tried again.
+            raise ExceptionGroup("Not everything could be looked at", found_wrong)
+        if waiting:
+            said.append(f"{waiting} waiting")
+        return dg.SkipReason("; ".join(said) or _nothing(portfolio))
+
+    return alerts
+
+
+def _nothing(portfolio: Portfolio) -> str:
+    if not portfolio.alerts.channels:
+        return "No channel is configured under `alerts:`; `credit-assets alerts` lists what would be told."
+    return "Nothing new to tell."
+
+
+def _names(context: dg.SensorEvaluationContext) -> set[str]:
+    """The sensors and schedules that there are: the instance remembers those of earlier releases too."""
+    code = context.repository_def
+    if code is None:
+        return set()
+    return {sensor.name for sensor in code.sensor_defs} | {schedule.name for schedule in code.schedule_defs}
+
+
+def _collect(
+    outbox: Outbox,
+    place: Place,
+    names: Collection[str],
+    instance: dg.DagsterInstance,
+    portfolio: Portfolio,
+    project: Project,
+    now: float,
+) -> tuple[list[str], list[Exception]]:
+    """Record every fact that can be found; what is away, and the errors of sources that could not be asked."""
+    lake, uri = Lake(project.lake), project.tracking_uri
+
+    def answer(failed: datetime) -> str:
+        began = trainings(instance, portfolio, project).answered
+        if began and began > failed:
+            return f"A training began on {clock(began)}."
+        try:
+            due = training(instance, portfolio, project, lake, datetime.now(UTC))
+        except RegistryUnavailable as error:
+            return str(error)
+        return due if isinstance(due, str) else f"A training is due: {due.why}."
+
+    away: list[str] = []
+
+    def champions() -> None:
+        try:
+            moves = registry.history(uri, portfolio.name)
+        except RegistryUnavailable as error:
+            away.append(str(error))
+            sources.tell_registry(outbox, place, str(error), now)
+        else:
+            sources.tell_registry(outbox, place, None, now)
+            sources.tell_champions(outbox, place, moves, now)
+
+    sources_of_alerts: list[Callable[[], None]] = [
+        lambda: sources.tell_runs(outbox, instance, place, answer, now),
+        champions,
+        lambda: sources.tell_deliveries(outbox, place, portfolio, Inbox(project.inbox), lake, now),
+        lambda: sources.tell_ticks(outbox, place, names, instance, now),
+        lambda: sources.tell_capacity(outbox, place, project.data, instance, now),
+    ]
+    errors: list[Exception] = []
+    for source in sources_of_alerts:
+        try:
+            source()
+        except Exception as error:
+            errors.append(error)
+    return away, errors

@@ -1,0 +1,143 @@
+"""How one batch stands, read from the lake: what `credit-assets status` shows of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from credit_assets.automation.pending import (
+    FEATURE_DRIFT,
+    PERFORMANCE,
+    SCORE_DRIFT,
+    SCORES,
+    TRAINING_SET,
+    outcomes_known,
+)
+from credit_assets.decisions.policy import APPROVE
+from credit_assets.features.target import outcome_sql
+from credit_assets.features.versions import FEATURES
+from credit_assets.lake.connections import connect
+from credit_assets.lake.contracts import identifier
+from credit_assets.lake.tables import MODEL_VERSION, Commit, Lake
+from credit_assets.models import registry
+from credit_assets.monitoring.drift import summary
+from credit_assets.monitoring.reference_batches import standing
+from credit_assets.schemas.performance import ALL, ESTIMATE
+from credit_assets.settings.portfolio import Portfolio
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+TABLES = (FEATURES, FEATURE_DRIFT, SCORES, SCORE_DRIFT, PERFORMANCE)
+"""What is read of a batch, beside its raw tables."""
+
+
+FIGURES = (
+    "outcomes_known",
+    "approval_rate",
+    "feature_drift",
+    "standing",
+    "score_drift",
+    "score_psi",
+    "default_rate",
+    "mean_pd",
+    "auc",
+    "early",
+)
+
+
+def batch_status(
+    portfolio: Portfolio,
+    lake: Lake,
+    versions: Mapping[int, ModelVersion],
+    importance: Callable[[int], Mapping[str, float]],
+    batch: str,
+    delivered: bool,
+    written: Mapping[str, Mapping[str, Commit]],
+) -> dict[str, Any]:
+    """One batch as plain data: rows, decisions, drift of its features and score, and what became of it.
+
+    `versions` are the registered ones by number, and `importance` gives a version's weight of each feature; `written`
+    is each table's newest commit by batch. Default rate and mean PD are of the applicants whose outcome is known, the
+    mean PD of all where none is, and the AUC of those whom the version did not learn from. `early` says that they are
+    of a batch that is not matured yet, whose default rate is too high: defaults are known first.
+    """
+    commits = {table: of_table[batch] for table, of_table in written.items() if batch in of_table}
+    rows = {table: int(commit.metadata["rows"]) for table, commit in commits.items()}
+    figures: dict[str, Any] = dict.fromkeys(FIGURES)
+    with connect() as con:
+
+        def ask(question: str, *tables: str) -> tuple[Any, ...] | None:
+            if not all(table in commits for table in tables):
+                return None
+            sources = [f"({lake.query(portfolio.table(table), [batch])})" for table in tables]
+            return con.execute(question.format(*sources)).fetchone()
+
+        applications, outcomes = portfolio.application_table, portfolio.outcomes_table
+        if applications in commits and outcomes in commits:
+            known = figures["outcomes_known"] = outcomes_known(portfolio, lake, batch)
+            if known:
+                figures["early"] = known < portfolio.training.matured_share * rows[applications]
+        if found := ask(f"SELECT avg((decision = '{APPROVE}')::INT), avg(pd) FROM {{0}}", SCORES):
+            figures["approval_rate"], figures["mean_pd"] = found
+        if found := ask("SELECT psi, verdict FROM {0} LIMIT 1", SCORE_DRIFT):
+            figures["score_psi"], figures["score_drift"] = found
+        if FEATURE_DRIFT in commits:
+            figures |= _feature_drift(con, portfolio, lake, versions, importance, commits[FEATURE_DRIFT], batch)
+        key, target = identifier(portfolio.entity_key), portfolio.target
+        if found := ask(
+            "SELECT avg(outcome), avg(pd) FROM (SELECT s.pd, "
+            f"coalesce({outcome_sql(target, 'o')}, {outcome_sql(target, 'a')}) AS outcome FROM {{0}} s JOIN {{1}} a "
+            f"ON a.{key} = s.applicant LEFT JOIN {{2}} o ON o.{key} = s.applicant) WHERE outcome IS NOT NULL",
+            *(SCORES, applications, outcomes),
+        ):
+            rate, mean = found
+            if rate is not None:
+                figures["default_rate"], figures["mean_pd"] = rate, mean
+        measured = f"metric = 'auc' AND segment = '{ALL}' AND basis <> '{ESTIMATE}'"
+        if found := ask(f"SELECT value FROM {{0}} WHERE {measured}", PERFORMANCE):
+            figures["auc"] = found[0]
+    return {
+        "batch": batch,
+        "delivered": delivered,
+        "synthetic": any(commit.metadata.get("synthetic") == "true" for commit in commits.values()),
+        "applicants": rows.get(portfolio.application_table),
+        "raw_rows": {table: rows[table] for table in portfolio.models if table in rows},
+        "ingested_at": _when(commits.get(portfolio.application_table)),
+        "scored_at": _when(commits.get(SCORES)),
+        **figures,
+    }
+
+
+def _feature_drift(
+    con: duckdb.DuckDBPyConnection,
+    portfolio: Portfolio,
+    lake: Lake,
+    versions: Mapping[int, ModelVersion],
+    importance: Callable[[int], Mapping[str, float]],
+    made: Commit,
+    batch: str,
+) -> dict[str, Any]:
+    """The verdict on the batch's features, and what the batch is to the version that they were held against."""
+    drift = con.sql(lake.query(portfolio.table(FEATURE_DRIFT), [batch])).df()
+    number = int(made.metadata[MODEL_VERSION])
+    if number not in versions:
+        return {"feature_drift": summary(drift, portfolio.drift).verdict}
+    training_set = portfolio.table(TRAINING_SET)
+    stands = standing(
+        con,
+        lake,
+        training_set=training_set,
+        training_set_version=registry.learned_from(versions[number], training_set),
+        features=portfolio.table(FEATURES),
+        batch=batch,
+        model_version=number,
+    )
+    return {"feature_drift": summary(drift, portfolio.drift, importance(number)).verdict, "standing": stands.kind}
+
+
+def _when(commit: Commit | None) -> str | None:
+    return datetime.fromtimestamp(commit.timestamp_ms / 1000, UTC).isoformat(timespec="seconds") if commit else None

@@ -1,0 +1,83 @@
+"""What runs of a portfolio are at work: queued, running, or crashed and about to be launched again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+import dagster as dg
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES, RunRecord
+from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, PARTITION_NAME_TAG, WILL_RETRY_TAG
+from dagster._daemon.auto_run_reexecution.event_log_consumer import _create_cursor_key
+
+from credit_assets.alerts.notifications import at
+from credit_assets.settings.portfolio import Portfolio
+from credit_assets.settings.run_tags import PORTFOLIO_TAG
+
+RETRY_DECIDED_S = 1800.0
+"""That a failed run counts as at work while Dagster has neither launched it again nor said that it will not."""
+FAILURES_A_LOOK = 1000
+FAILURES_READ = _create_cursor_key(dg.DagsterEventType.RUN_FAILURE)
+
+
+def runs_at_work(instance: dg.DagsterInstance, portfolio: Portfolio, **tags: str) -> list[dg.DagsterRun]:
+    """The portfolio's runs (with these tags) that have not come to their end."""
+    wanted = {PORTFOLIO_TAG: portfolio.name, **tags}
+    unfinished = instance.get_runs(dg.RunsFilter(statuses=NOT_FINISHED_STATUSES, tags=wanted))
+    return [*unfinished, *_crashed(instance, wanted)]
+
+
+def batches_at_work(instance: dg.DagsterInstance, portfolio: Portfolio) -> set[str]:
+    """The batches that one of them is making something of."""
+    runs = runs_at_work(instance, portfolio)
+    return {run.tags[PARTITION_NAME_TAG] for run in runs if PARTITION_NAME_TAG in run.tags}
+
+
+def have_passed_over_looked_at(instance: dg.DagsterInstance, portfolio: Portfolio) -> list[str]:
+    """Have Dagster's daemon read again the failures of the portfolio's runs that it has read and not acted on; the
+    runs' ids.
+
+    It reads each failure once. One that it reads in the moment between the event and the run's new status, or while
+    the code server does not answer, it takes for nothing to do, and the run would never be launched again. To read a
+    failure twice does no harm: what has been launched again is not launched a third time.
+    """
+    crashed = {run.run_id for run in _crashed(instance, {PORTFOLIO_TAG: portfolio.name})}
+    if not crashed:
+        return []
+    # The daemon alone writes it; without one there is nothing to correct.
+    read_to = instance.daemon_cursor_storage.get_cursor_values({FAILURES_READ}).get(FAILURES_READ)
+    if read_to is None:
+        return []
+    failures = instance.fetch_run_status_changes(
+        dg.RunStatusChangeRecordsFilter(
+            event_type=dg.DagsterEventType.RUN_FAILURE, after_timestamp=time.time() - RETRY_DECIDED_S
+        ),
+        limit=FAILURES_A_LOOK,
+    ).records
+    passed_over = {
+        record.storage_id: record.run_id
+        for record in failures
+        if record.run_id in crashed and record.storage_id <= int(read_to)
+    }
+    if passed_over:
+        instance.daemon_cursor_storage.set_cursor_values({FAILURES_READ: str(min(passed_over) - 1)})
+    return sorted(passed_over.values())
+
+
+def _crashed(instance: dg.DagsterInstance, tags: Mapping[str, str]) -> list[dg.DagsterRun]:
+    """The failed runs with these tags that Dagster may yet launch again."""
+    now = time.time()
+    records = instance.get_run_records(
+        dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], tags=tags, updated_after=at(now - RETRY_DECIDED_S))
+    )
+    return [record.dagster_run for record in records if retry_is_open(instance, record, now)]
+
+
+def retry_is_open(instance: dg.DagsterInstance, record: RunRecord, now: float) -> bool:
+    """Whether Dagster may yet launch the failed run again; a command's it never does."""
+    run = record.dagster_run
+    if not (run.is_failure and instance.run_retries_enabled and run.remote_job_origin):
+        return False
+    if AUTO_RETRY_RUN_ID_TAG in run.tags or now - record.update_timestamp.timestamp() > RETRY_DECIDED_S:
+        return False
+    return run.tags.get(WILL_RETRY_TAG, "true") == "true"

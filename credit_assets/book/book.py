@@ -1,0 +1,91 @@
+"""A compiled portfolio: its settings, the contracts of its raw tables, its feature SQL and where each column comes
+from, in the project it lives in. Every room's assets are made from one."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from credit_assets.book.contracts import Contracts, load_contracts, mismatches
+from credit_assets.book.queries import FeatureQuery, Lineage, lineage, load, raw_lineage
+from credit_assets.schemas.duckdb_types import column_types
+from credit_assets.schemas.table import Table, with_text_key
+from credit_assets.settings.portfolio import ConfigError, Portfolio
+from credit_assets.settings.project import Project
+
+
+class Book:
+    """A portfolio with what it is compiled to, each part when it is first asked for and once.
+
+    `contracts` replaces those that the configuration names.
+    """
+
+    def __init__(self, project: Project, portfolio: Portfolio, contracts: Contracts | None = None) -> None:
+        self.project = project
+        self.portfolio = portfolio
+        if contracts is not None:
+            self.contracts = self._agreed(contracts)
+
+    @classmethod
+    def load(cls, project: Project, name: str) -> Book:
+        """The book of configs/<name>.yaml. Raises ConfigError where the file cannot be used."""
+        return cls(project, Portfolio.load(project, name))
+
+    @property
+    def name(self) -> str:
+        return self.portfolio.name
+
+    @cached_property
+    def contracts(self) -> Contracts:
+        """Raw table name to its contract, parents before children.
+
+        Raises ConfigError where they cannot be loaded, or where the configuration contradicts them.
+        """
+        path = self.project.config(self.name)
+        named = self.portfolio.contracts
+        try:
+            contracts = load_contracts(self.portfolio, path.parent)
+        except (ImportError, AttributeError, OSError, SyntaxError) as error:
+            raise ConfigError(f"{path}: contracts: {named} is no module or file with TABLES ({error})") from error
+        except Exception as error:
+            # The file of contracts is its author's code: it may raise anything.
+            raise ConfigError(f"{path}: contracts: {type(error).__name__}: {error}") from error
+        return self._agreed(contracts)
+
+    def _agreed(self, contracts: Contracts) -> Contracts:
+        if wrong := list(mismatches(self.portfolio, contracts)):
+            raise ConfigError(f"{self.project.config(self.name)}: {'; '.join(map(str, wrong))}")
+        return contracts
+
+    @cached_property
+    def queries(self) -> dict[str, FeatureQuery]:
+        """The SQL files, each after those it reads. Raises FeatureQueryError, with file and line."""
+        return load(self.project.sql(self.name), self.portfolio.tables)
+
+    @cached_property
+    def schemas(self) -> dict[str, dict[str, str]]:
+        """Raw table to its columns' DuckDB types."""
+        return {table: column_types(contract) for table, contract in self.contracts.items()}
+
+    @cached_property
+    def lineage(self) -> Lineage:
+        """Query and column to the columns it is made from directly, those that choose its rows included."""
+        return lineage(self.queries, self.schemas)
+
+    @cached_property
+    def raw_lineage(self) -> Lineage:
+        """Query and column to the raw columns behind it, those that choose its rows included."""
+        return raw_lineage(self.lineage)
+
+    @cached_property
+    def raw_lineage_of_values(self) -> Lineage:
+        """Query and column to the raw columns that its values are made from."""
+        return raw_lineage(lineage(self.queries, self.schemas, of_rows=False))
+
+    def keyed(self, model: type[Table]) -> type[Table]:
+        """A contract with a column `applicant`, in the type of this portfolio's entity key."""
+        key = self.contracts[self.portfolio.application_table].to_schema().columns[self.portfolio.entity_key]
+        return with_text_key(model) if str(key.dtype) == "str" else model
+
+    def parents(self, table: str) -> tuple[str, ...]:
+        """The raw tables that the table's rows refer to."""
+        return tuple(dict.fromkeys(relation.parent for relation in self.contracts[table].relations))

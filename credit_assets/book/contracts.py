@@ -1,0 +1,90 @@
+"""The contracts of a portfolio's raw tables: found by the name that the configuration gives, and held against it."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from credit_assets.schemas.table import Table, outcomes_of
+from credit_assets.settings.portfolio import OUTCOMES, Portfolio
+
+Contracts = Mapping[str, type[Table]]
+"""Raw table name to its contract, parents before children."""
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """A setting that the contracts contradict: the keys that lead to it in the YAML, and what is wrong."""
+
+    keys: tuple[str, ...]
+    message: str
+
+    def __str__(self) -> str:
+        return f"{'.'.join(self.keys)}: {self.message}"
+
+
+def load_contracts(portfolio: Portfolio, folder: Path) -> dict[str, type[Table]]:
+    """The TABLES of the module or file (in `folder`) that the portfolio names; outcomes that are delivered later have
+    a contract made from that of the applications where they have none.
+
+    Raises whatever the module raises: it is its author's code.
+    """
+    contracts = dict(_tables(portfolio.contracts, folder))
+    applications = contracts.get(portfolio.application_table)
+    if portfolio.outcomes_table == OUTCOMES and OUTCOMES not in contracts and applications is not None:
+        if {portfolio.entity_key, portfolio.target.column} <= set(applications.to_schema().columns):
+            contracts[OUTCOMES] = outcomes_of(
+                portfolio.application_table, applications, portfolio.entity_key, portfolio.target.column
+            )
+    return contracts
+
+
+def mismatches(portfolio: Portfolio, contracts: Contracts) -> Iterator[Mismatch]:
+    """What the configuration and the contracts disagree about; nothing where they agree."""
+    for key in ("application_table", "outcomes_table"):
+        table = getattr(portfolio, key)
+        # Outcomes need no contract of their own, but a name that somebody chose must be one.
+        if table not in contracts and table != OUTCOMES:
+            yield Mismatch((key,), f"{table} is none of the tables {', '.join(contracts)}")
+    if portfolio.application_table not in contracts:
+        return
+    columns = set(contracts[portfolio.application_table].to_schema().columns)
+    needed = {("entity_key",): portfolio.entity_key, ("target",): portfolio.target.column}
+    needed |= {("protected", name): attribute.column for name, attribute in portfolio.protected.items()}
+    for keys, column in needed.items():
+        if column not in columns:
+            yield Mismatch(keys, f"table {portfolio.application_table} has no column {column}")
+    if differing := sorted(set(portfolio.tables) ^ (set(contracts) | {OUTCOMES} & set(portfolio.tables))):
+        yield Mismatch(("tables",), f"tables and contracts in {portfolio.contracts} differ in {', '.join(differing)}")
+    raw = {column for contract in contracts.values() for column in contract.to_schema().columns}
+    for key in ("post_decision", "left_out"):
+        for unknown in sorted(set(getattr(portfolio, key)) - raw):
+            yield Mismatch((key, unknown), f"no table has a column {unknown}")
+    for name, table in portfolio.tables.items():
+        if table.numbered and name in contracts:
+            column = contracts[name].to_schema().columns.get(table.numbered)
+            if column is None or str(column.dtype) != "str":
+                yield Mismatch(("tables", name, "numbered"), f"{table.numbered} is no text column of the table")
+
+
+class ContractsMissing(ValueError):
+    """The configuration names no module or file that has TABLES."""
+
+
+def _tables(contracts: str, folder: Path) -> Mapping[str, type[Table]]:
+    """The TABLES of an importable module or, where the name ends in .py, of a file (beside the configuration)."""
+    if not contracts.endswith(".py"):
+        return importlib.import_module(contracts).TABLES
+    file = folder / contracts
+    # Under a name that no module has: two projects may each have a file of this name.
+    spec = importlib.util.spec_from_file_location(f"contracts_of_{hash(file.resolve()):x}", file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    # Pandera looks annotations up in it.
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module.TABLES

@@ -1,0 +1,91 @@
+"""Decisions: a batch's features through the model that decides, to one row an applicant.
+
+The parts are elsewhere: PDs in `models/`, points, policy and reasons each in a module of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from credit_assets.decisions.policy import DECLINE, decide
+from credit_assets.decisions.scorecard import band, points
+from credit_assets.explanations.reasons import adverse_action_reasons
+from credit_assets.explanations.texts import ReasonTexts
+from credit_assets.models.estimators import PDModel
+from credit_assets.schemas.scores import Scores
+from credit_assets.settings.scorecard import ScorecardConfig
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a score was made from."""
+
+    model_name: str
+    model_version: int
+    model_run_id: str
+    features_checked_against: int
+    feature_table_version: int
+    synthetic: bool
+
+
+def score(
+    parts: Iterable[pd.DataFrame],
+    entity_key: str,
+    model: PDModel,
+    cut_off: float,
+    scorecard: ScorecardConfig,
+    texts: ReasonTexts,
+    provenance: Provenance,
+) -> pd.DataFrame:
+    """The `Scores` of a batch that comes in parts, each a frame with `entity_key` and the model's features; and with
+    all features of the history files of `texts`, so that who has no row there is known.
+
+    Rows are in the order of the applicants, whatever the order of the parts. Reasons are computed for the
+    declined alone: explaining a PD costs many times what making it does.
+    """
+    scored = [_score_part(part, entity_key, model, cut_off, scorecard, texts) for part in parts]
+    scores = pd.concat(scored).sort_values("applicant", ignore_index=True)
+    scores["cut_off"] = cut_off
+    for name, value in vars(provenance).items():
+        scores[name] = value
+    return scores[list(Scores.to_schema().columns)]
+
+
+def _score_part(
+    part: pd.DataFrame,
+    entity_key: str,
+    model: PDModel,
+    cut_off: float,
+    scorecard: ScorecardConfig,
+    texts: ReasonTexts,
+) -> pd.DataFrame:
+    pds = model.pd(part)
+    rounded = points(pds, scorecard)
+    scores = pd.DataFrame(
+        {
+            "applicant": part[entity_key].to_numpy(),
+            "pd": pds,
+            "points": rounded,
+            "band": band(rounded, scorecard),
+            "decision": decide(pds, cut_off),
+        }
+    )
+    declined = np.flatnonzero(scores["decision"] == DECLINE)
+    judged = part.iloc[declined]
+    contributions = model.contributions(judged)[:, :-1]
+    reasons = adverse_action_reasons(contributions, model.features, judged, texts, _unseen(judged, model))
+    return scores.join(reasons.set_index(declined))
+
+
+def _unseen(part: pd.DataFrame, model: PDModel) -> dict[str, np.ndarray]:
+    """By text feature, the rows (n,) with a word that the model has not learned."""
+    learned = {**model.categories, **{name: list(encoding.numbers) for name, encoding in model.encodings.items()}}
+    return {
+        feature: (part[feature].notna() & ~part[feature].isin(words)).to_numpy()
+        for feature, words in learned.items()
+        if feature in model.features
+    }

@@ -1,0 +1,15 @@
+"""The decision policy: which PDs are approved. Its cut-off is kept with the model; points and bands are elsewhere."""
+
+from __future__ import annotations
+
+import numpy as np
+
+APPROVE = "approve"
+DECLINE = "decline"
+
+
+def decide(pds: np.ndarray, cut_off: float) -> np.ndarray:
+    """ "approve" where pd <= cut_off, else "decline" (n,). Raises ValueError for a missing PD."""
+    if np.isnan(pds).any():
+        raise ValueError(f"{int(np.isnan(pds).sum())} of {pds.size} applicants have no PD to decide on")
+    return np.where(pds <= cut_off, APPROVE, DECLINE).astype(object)

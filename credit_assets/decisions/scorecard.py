@@ -1,0 +1,36 @@
+"""Scorecard points and bands of a PD. Who is approved is decided on the PD, in `policy.py`.
+
+Formulas: N. Siddiqi, Credit Risk Scorecards (2006), "Scorecard scaling".
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from credit_assets.settings.scorecard import ScorecardConfig
+
+
+def points(pds: np.ndarray, scorecard: ScorecardConfig) -> np.ndarray:
+    """Points (n,) int64: offset + factor * ln((1 - pd) / pd), to the nearest whole, halves to even.
+
+    Raises ValueError for a PD that is missing or not strictly between 0 and 1.
+    """
+    pds = np.asarray(pds, dtype=np.float64)
+    if not ((pds > 0) & (pds < 1)).all():
+        outside = int((~((pds > 0) & (pds < 1))).sum())
+        raise ValueError(f"{outside} of {pds.size} PDs are missing or not strictly between 0 and 1")
+    return np.rint(scorecard.offset + scorecard.factor * (np.log1p(-pds) - np.log(pds))).astype(np.int64)
+
+
+def pd_of(points: np.ndarray, scorecard: ScorecardConfig) -> np.ndarray:
+    """The PD (n,) at which the card gives these points, before rounding: the inverse of `points`."""
+    log_odds = (np.asarray(points, dtype=np.float64) - scorecard.offset) / scorecard.factor
+    return 1 / (1 + np.exp(log_odds))
+
+
+def band(points: np.ndarray, scorecard: ScorecardConfig) -> np.ndarray:
+    """The band's name (n,) for whole points, so that points and band never disagree in a record."""
+    ascending = scorecard.bands[::-1]
+    bounds = np.array([entry.from_points for entry in ascending[1:]], dtype=np.int64)
+    names = np.array([entry.name for entry in ascending], dtype=object)
+    return names[np.searchsorted(bounds, points, side="right")]

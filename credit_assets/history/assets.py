@@ -1,0 +1,90 @@
+"""A portfolio's story as assets: which version decided when, and what happened."""
+
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+
+from credit_assets.history import plots
+from credit_assets.history.timeline import champion_history as moves
+from credit_assets.history.timeline import timeline as facts
+from credit_assets.lake.io_managers import column_schema, contract, frame_table, picture
+from credit_assets.lake.resources import LakeResource
+from credit_assets.schemas.history import KINDS, ChampionHistory, Timeline
+from credit_assets.schemas.table import Table
+from credit_assets.settings.portfolio import Portfolio
+from credit_assets.settings.project import Project
+
+SHOWN = 50
+"""Newest rows shown in the UI; the table holds all."""
+
+
+def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
+    """`operations/champion_history` and `operations/timeline`."""
+    uri, name = project.tracking_uri, portfolio.name
+
+    def settings(asset: str, model: type[Table]) -> dict[str, Any]:
+        return {
+            "key": [name, "operations", asset],
+            "dagster_type": contract(model),
+            "metadata": {"dagster/column_schema": column_schema(model)},
+            "io_manager_key": "lake_io",
+            "group_name": "operations",
+            "owners": portfolio.owners,
+        }
+
+    @dg.asset(
+        deps=[dg.AssetKey([name, "champion"])],
+        kinds={"mlflow", "deltalake"},
+        **settings("champion_history", ChampionHistory),
+    )
+    def champion_history() -> dg.MaterializeResult:
+        """Which model version decided at a time: the row whose `decided_from` and `decided_until` (UTC) hold it;
+        who made it champion, why, and in which run."""
+        table = moves(uri, name)
+        return dg.MaterializeResult(
+            value=table,
+            metadata={
+                "champions": picture(plots.champions(table, f"Champions of {portfolio.title}")),
+                "history": _newest(table.drop(columns=["number", "synthetic"])),
+                "moves": len(table),
+                "rollbacks": int((table["version"] < table["replaced"]).sum()),
+                "synthetic": bool(table["synthetic"].any()),
+            },
+        )
+
+    @dg.asset(
+        # What of these a run makes is made before its story is told.
+        deps=[
+            dg.AssetKey([name, asset]) for asset in (portfolio.outcomes_table, "champion", "score_drift", "performance")
+        ],
+        kinds={"duckdb", "mlflow", "deltalake"},
+        **settings("timeline", Timeline),
+    )
+    def timeline(lake: LakeResource) -> dg.MaterializeResult:
+        """The story of the portfolio: deliveries and corrections, outcomes, drift, trainings, champions and how
+        well they did, with the run behind each. Found anew from the lake and the registry, whoever changed them."""
+        table = facts(portfolio, lake.lake, uri)
+        counts = table["kind"].value_counts()
+        return dg.MaterializeResult(
+            value=table,
+            metadata={
+                "story": picture(plots.story(table, portfolio.title)),
+                "newest": _newest(table[["at", "kind", "batch", "model_version", "words", "run"]]),
+                "synthetic": bool(table["synthetic"].any()),
+                **{f"{kind.replace('-', '_')}_rows": int(counts.get(kind, 0)) for kind in KINDS},
+            },
+        )
+
+    return [champion_history, timeline]
+
+
+def _newest(table: pd.DataFrame) -> dg.TableMetadataValue:
+    """The newest rows, the latest first; times to the second, and nothing where there is none."""
+    shown = table.iloc[::-1].head(SHOWN).copy()
+    for column in shown:
+        if shown[column].dtype.kind == "M":
+            shown[column] = shown[column].dt.strftime("%Y-%m-%d %H:%M:%S")
+        if shown[column].dtype.kind != "f":
+            shown[column] = shown[column].astype(object).where(shown[column].notna(), None)
+    return frame_table(shown)

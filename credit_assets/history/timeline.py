@@ -1,0 +1,363 @@
+"""A portfolio's story as tables: which version decided when, and what happened in which order.
+
+Every fact is found in the lake's commits or in the registry, at each look anew; it is drawn in `plots.py`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from functools import cache
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+import duckdb
+import pandas as pd
+
+from credit_assets.decisions.policy import APPROVE
+from credit_assets.lake.connections import connect
+from credit_assets.lake.io_managers import is_text
+from credit_assets.lake.tables import (
+    BATCH,
+    MODEL_VERSION,
+    SOURCE,
+    WITHDRAWN,
+    Commit,
+    Lake,
+    TableMissing,
+    sql_files,
+    sql_text,
+)
+from credit_assets.models import registry
+from credit_assets.models.registry import ChampionEvent
+from credit_assets.monitoring.drift import summary
+from credit_assets.plurals import number_of
+from credit_assets.schemas.history import ChampionHistory, Timeline
+from credit_assets.schemas.performance import ALL, EARLY, ESTIMATE
+from credit_assets.schemas.table import Table
+from credit_assets.settings.portfolio import Portfolio
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+BY = {"gate": "by the gate", "rollback": "by itself", "hand": "by hand", "override": "by override of the gate"}
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One row of the timeline: what its columns are is told in `schemas/operations.py`."""
+
+    at: datetime
+    kind: str
+    words: str
+    synthetic: bool
+    batch: str | None = None
+    model_version: int | None = None
+    measure: str | None = None
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    verdict: str | None = None
+    run: str | None = None
+
+
+def champion_history(tracking_uri: str, name: str) -> pd.DataFrame:
+    """The moves of the alias `champion`, oldest first, as a `ChampionHistory` table."""
+    events = registry.history(tracking_uri, name)
+    versions = {int(version.version): version for version in registry.versions(tracking_uri, name)}
+    auc = {
+        number: registry.metrics(tracking_uri, versions[number].run_id).get("auc")
+        for number in {event.version for event in events} & set(versions)
+    }
+    rows = [
+        {
+            "number": event.number,
+            "version": event.version,
+            "decided_from": event.at,
+            "decided_until": after.at if after else None,
+            "by": event.by,
+            "why": event.why,
+            "run": event.run_id,
+            "replaced": event.replaced,
+            "auc": auc.get(event.version),
+            "synthetic": event.version in versions and generated(versions[event.version]),
+        }
+        for event, after in zip_longest(events, events[1:])
+    ]
+    return _table(rows, ChampionHistory)
+
+
+def timeline(portfolio: Portfolio, lake: Lake, tracking_uri: str) -> pd.DataFrame:
+    """Everything that is known to have happened in the portfolio, oldest first, as a `Timeline` table."""
+    champions = registry.history(tracking_uri, portfolio.name)
+    with connect() as con:
+        facts = [
+            *_deliveries(portfolio, lake),
+            *_drift(portfolio, lake, con, champions, tracking_uri),
+            *_scored(portfolio, lake, con, champions),
+            *_performance(portfolio, lake, con, champions),
+            *_models(portfolio, tracking_uri, champions),
+        ]
+    return _table([asdict(fact) for fact in sorted(facts, key=lambda fact: fact.at)], Timeline)
+
+
+def _deliveries(portfolio: Portfolio, lake: Lake) -> Iterator[Fact]:
+    """A batch's first application table is its delivery; a raw table from other files than before, a correction;
+    outcomes from other files, outcomes; and its application table taken back, its withdrawal."""
+    corrected: dict[tuple[str, str], list[str]] = {}
+    first: dict[tuple[str, str], Fact] = {}
+    for table in portfolio.models:
+        sources: dict[str, Mapping[str, str]] = {}
+        for commit in _history(lake, portfolio.table(table)):
+            if not commit.metadata.get(BATCH):
+                continue
+            fact = _begun(commit)
+            if (why := commit.metadata.get(WITHDRAWN)) is not None:
+                sources.pop(fact.batch or "", None)
+                if table == portfolio.application_table:
+                    yield replace(fact, kind="withdrawal", words=f"withdrawn: {why}")
+                continue
+            batch, rows = commit.metadata[BATCH], int(commit.metadata["rows"])
+            before, files = sources.get(batch), json.loads(commit.metadata.get(SOURCE, "{}"))
+            sources[batch] = files
+            if table == portfolio.outcomes_table:
+                if files != (before or {}):
+                    words = f"{number_of(rows, 'outcome')} known"
+                    yield replace(fact, kind="outcomes", words=words, measure="outcomes", value=float(rows))
+            elif before is None and table == portfolio.application_table:
+                words = number_of(rows, "applicant")
+                yield replace(fact, kind="delivery", words=words, measure="applicants", value=float(rows))
+            elif before is not None and files != before:
+                # One run reads all tables of a corrected delivery.
+                key = (batch, str(fact.run))
+                corrected.setdefault(key, []).append(table)
+                first.setdefault(key, fact)
+    for key, tables in corrected.items():
+        yield replace(first[key], kind="correction", words=f"delivered again, with other {', '.join(tables)}")
+
+
+def _drift(
+    portfolio: Portfolio,
+    lake: Lake,
+    con: duckdb.DuckDBPyConnection,
+    champions: Sequence[ChampionEvent],
+    tracking_uri: str,
+) -> Iterator[Fact]:
+    @cache
+    def weights(version: int | None) -> Mapping[str, float] | None:
+        if version is None:
+            return None
+        try:
+            return registry.importance(tracking_uri, registry.run_of(tracking_uri, portfolio.name, version))
+        except registry.RegistryError:
+            # The version was deleted since.
+            return None
+
+    commits, rows = _written(lake, portfolio.table("feature_drift"))
+    looks = dict(list(con.execute(rows).df().groupby("written", sort=False))) if commits else {}
+    for commit in commits:
+        fact = replace(_begun(commit, champions), kind="drift", measure="features shifted")
+        look = looks.get(commit.version)
+        if look is None:
+            yield replace(fact, words="features; the figures are no longer kept")
+        else:
+            told = summary(look, portfolio.drift, weights(fact.model_version))
+            yield replace(fact, value=float(told.shifted), verdict=told.verdict, words=f"features: {told.words}")
+    commits, rows = _written(lake, portfolio.table("score_drift"))
+    scores = _by_commit(con, f"SELECT * FROM ({rows})") if commits else {}
+    for commit in commits:
+        fact = replace(_begun(commit, champions), kind="drift", measure="score PSI")
+        score = scores.get(commit.version)
+        if score is None:
+            yield replace(fact, words="score; the figures are no longer kept")
+        else:
+            words = f"score: {score['verdict']}, PSI {score['psi']:.3f}; {score['change']}"
+            yield replace(fact, value=score["psi"], verdict=score["verdict"], words=words)
+
+
+def _scored(
+    portfolio: Portfolio, lake: Lake, con: duckdb.DuckDBPyConnection, champions: Sequence[ChampionEvent]
+) -> Iterator[Fact]:
+    commits, rows = _written(lake, portfolio.table("scores"))
+    question = (
+        f"SELECT written, max(model_version) AS model_version, avg((decision = '{APPROVE}')::INT) AS approved, "
+        f"avg(pd) AS mean_pd FROM ({rows}) GROUP BY written"
+    )
+    figures = _by_commit(con, question) if commits else {}
+    scored: set[str] = set()
+    for commit in commits:
+        batch = commit.metadata[BATCH]
+        fact = replace(_begun(commit, champions), kind="re-scored" if batch in scored else "scored")
+        scored.add(batch)
+        words = number_of(int(commit.metadata["rows"]), "applicant")
+        if told := figures.get(commit.version):
+            fact = replace(fact, model_version=told["model_version"], measure="approval rate", value=told["approved"])
+            words += f": {told['approved']:.1%} approved, mean PD {told['mean_pd']:.1%}"
+        yield replace(fact, words=words)
+
+
+def _performance(
+    portfolio: Portfolio, lake: Lake, con: duckdb.DuckDBPyConnection, champions: Sequence[ChampionEvent]
+) -> Iterator[Fact]:
+    commits, rows = _written(lake, portfolio.table("performance"))
+    question = f"SELECT * FROM ({rows}) WHERE segment = '{ALL}' AND metric = 'auc'"
+    figures = _by_commit(con, question) if commits else {}
+    for commit in commits:
+        # Without its rows nobody can tell whether it was measured or estimated.
+        if told := figures.get(commit.version):
+            if measured := told["basis"] != ESTIMATE:
+                early = "early " if told["basis"] == EARLY else ""
+                on = f"on {number_of(told['outcomes'], f'{early}outcome')}"
+            else:
+                on = (
+                    f"as the PDs of {number_of(told['applicants'], 'applicant')} let expect: too few outcomes are known"
+                )
+            yield replace(
+                _begun(commit, champions),
+                kind="performance" if measured else "estimate",
+                model_version=told["model_version"],
+                measure="AUC",
+                value=told["value"],
+                low=told["low"],
+                high=told["high"],
+                words=f"{_auc(told['value'], told['low'], told['high'])} {on}",
+            )
+
+
+def _models(portfolio: Portfolio, tracking_uri: str, champions: Sequence[ChampionEvent]) -> Iterator[Fact]:
+    versions = {int(version.version): version for version in registry.versions(tracking_uri, portfolio.name)}
+    promoted = {event.version for event in champions}
+    for number, version in versions.items():
+        figures = registry.metrics(tracking_uri, version.run_id)
+        value, low, high = (figures.get(name) for name in ("auc", "auc_low", "auc_high"))
+        said = [
+            f"candidate {number}"
+            + ("" if value is None or low is None or high is None else f", {_auc(value, low, high)}"),
+            version.tags.get(registry.WHY),
+            version.tags.get(registry.GATE) or ("" if number in promoted else "not promoted"),
+        ]
+        yield Fact(
+            moment(version.creation_timestamp),
+            "training",
+            "; ".join(words for words in said if words),
+            generated(version),
+            model_version=number,
+            measure="AUC",
+            value=value,
+            low=low,
+            high=high,
+            run=version.tags.get("dagster_run_id"),
+        )
+    for event in champions:
+        instead = f" in place of {event.replaced}" if event.replaced else ""
+        yield Fact(
+            event.at,
+            "rollback" if event.back else "promotion",
+            f"version {event.version} decides{instead}, {BY[event.by]}: {event.why}",
+            event.version in versions and generated(versions[event.version]),
+            model_version=event.version,
+            run=event.run_id,
+        )
+
+
+def _history(lake: Lake, table: str) -> list[Commit]:
+    """All commits of the table, oldest first; none where there is no table."""
+    try:
+        return lake.history(table)[::-1]
+    except TableMissing:
+        return []
+
+
+def _written(lake: Lake, table: str) -> tuple[list[Commit], str]:
+    """The commits that wrote a batch, oldest first, and the SELECT over the rows that each of them wrote, with its
+    version as `written`. What is current is read from the table; what was replaced from the commit's own files,
+    where they are still kept."""
+    history = _history(lake, table)
+    commits = [commit for commit in history if commit.metadata.get(BATCH) and WITHDRAWN not in commit.metadata]
+    if not commits:
+        return [], ""
+    current = {batch: commit.version for batch, commit in lake.batches(table).items()}
+    rows = (
+        f"SELECT *, map_extract_value({_sql_map(current)}, {BATCH}) AS written "
+        f"FROM ({lake.query(table, version=history[-1].version)})"
+    )
+    standing = set(current.values())
+    replaced = {
+        str(file): commit.version
+        for commit in commits
+        if commit.version not in standing
+        for file in _files(lake, table, commit)
+        if file.exists()
+    }
+    if replaced:
+        rows += (
+            " UNION ALL BY NAME SELECT * EXCLUDE (filename), "
+            f"map_extract_value({_sql_map(replaced)}, filename) AS written FROM read_parquet("
+            f"{sql_files(list(replaced))}, filename = true, union_by_name = true, hive_partitioning = false)"
+        )
+    return commits, rows
+
+
+def _files(lake: Lake, table: str, commit: Commit) -> list[Path]:
+    """The files that the commit added, by its entry in the table's log; none where that is no longer kept."""
+    try:
+        entry = (lake.path(table) / "_delta_log" / f"{commit.version:020}.json").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return []
+    added = [json.loads(line).get("add") for line in entry.splitlines()]
+    return [lake.path(table) / unquote(file["path"]) for file in added if file]
+
+
+def _sql_map(numbers: Mapping[str, int]) -> str:
+    return "MAP {" + ", ".join(f"{sql_text(key)}: {number}" for key, number in numbers.items()) + "}"
+
+
+def _by_commit(con: duckdb.DuckDBPyConnection, question: str) -> dict[int, dict[str, Any]]:
+    """The rows of the SELECT, one a commit, by its version."""
+    answer = con.execute(question)
+    names = [column[0] for column in answer.description or []]
+    rows = [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
+    return {row["written"]: row for row in rows}
+
+
+def _begun(commit: Commit, champions: Sequence[ChampionEvent] = ()) -> Fact:
+    """The commit as a fact of no kind yet, by the model it names, or by the champion of its time."""
+    at, model = moment(commit.timestamp_ms), commit.metadata.get(MODEL_VERSION)
+    return Fact(
+        at,
+        kind="",
+        words="",
+        synthetic=commit.metadata.get("synthetic") == "true",
+        batch=commit.metadata[BATCH],
+        model_version=int(model) if model else registry.decided_at(champions, at),
+        run=commit.metadata.get("run_id"),
+    )
+
+
+def _auc(value: float, low: float, high: float) -> str:
+    return f"AUC {value:.3f} ({low:.3f} to {high:.3f})"
+
+
+def moment(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def generated(version: ModelVersion) -> bool:
+    """Whether the model learned from generated data."""
+    return version.tags.get("synthetic") == "true"
+
+
+def _table(rows: Sequence[Mapping[str, Any]], model: type[Table]) -> pd.DataFrame:
+    """The rows in the model's columns and types; times in UTC, without saying so, as the lake keeps them."""
+    schema = model.to_schema()
+    frame = pd.DataFrame(list(rows), columns=list(schema.columns))
+    for name, column in schema.columns.items():
+        if str(column.dtype).startswith("datetime"):
+            frame[name] = pd.to_datetime(frame[name], utc=True).dt.tz_localize(None)
+        elif not is_text(column):
+            frame[name] = frame[name].astype(column.dtype.type)
+    return frame

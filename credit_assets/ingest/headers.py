@@ -1,0 +1,49 @@
+"""What a run would refuse of files, from their names and headers: asked before they are put into the inbox.
+
+What is in their rows is `ingest.py`'s business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from credit_assets.ingest.inbox import BadDelivery, MissingFile, is_companion, is_outcomes, match_files
+from credit_assets.ingest.typed_read import refuse_header
+from credit_assets.settings.portfolio import Portfolio
+
+
+def check_files(files: Sequence[Path], portfolio: Portfolio, source: Path, *, whole: bool = True) -> list[str]:
+    """The names of the files that belong to no table, which a run passes over.
+
+    BadDelivery, with every fault that is found, where a run would refuse the files of the source: a table without a
+    file, a file with other columns than the contract's, or one that cannot be read. Outcomes may come alone; without
+    `whole`, any table may be missing.
+    """
+    stems = {table: config.files for table, config in portfolio.tables.items()}
+    optional = {table for table, config in portfolio.tables.items() if config.optional}
+    alone = all(is_outcomes(file) for file in files if not is_companion(file))
+    missing: str | None = None
+    try:
+        match_files(files, stems, optional if whole and not alone else stems, portfolio.outcomes_table, source)
+    except MissingFile as error:
+        missing = str(error)
+    # What more than one table claims, or is there twice, belongs nowhere: that alone is said.
+    matched = match_files(files, stems, stems, portfolio.outcomes_table, source)
+    if missing and source.is_file() and [source] == list(matched.unknown):
+        known = "; ".join(f"{', '.join(names)} (table {table})" for table, names in stems.items())
+        missing = (
+            f"The name of the file {source} matches none of the patterns of {portfolio.name}: {known}. Rename the "
+            f"file, or change `files:` of its table in configs/{portfolio.name}.yaml."
+        )
+    faults = [missing] if missing else []
+    for table, of_table in matched.tables.items():
+        config = portfolio.tables[table]
+        for file in of_table:
+            try:
+                refuse_header(file, table, portfolio.models[table], config.notes, config.numbered)
+            except BadDelivery as error:
+                faults.append(str(error))
+    if faults:
+        raise BadDelivery("\n".join(["Nothing was delivered: a run would refuse these files.", *faults]))
+    return [file.name for file in matched.unknown]

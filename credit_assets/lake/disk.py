@@ -1,0 +1,136 @@
+"""A disk that is full, read-only or somebody else's: how it is recognised and named, room to work in, and a project
+that can be read where nothing may be written.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from credit_assets.settings.project import Project
+
+ROOM = 32 * 2**20
+"""Bytes that a command which runs assets needs at least. Without them SQLite does not fail: it kills the process."""
+
+LITTLE = 2**16
+"""Bytes that reading takes: the locks and journals of the databases."""
+
+FAULTS = {
+    getattr(errno, name): words
+    for name, words in {
+        "ENOSPC": "No space left on device",
+        "EDQUOT": "Disk quota exceeded",
+        "EFBIG": "File too large",
+        "EROFS": "Read-only file system",
+        "EACCES": "Permission denied",
+        "EPERM": "Operation not permitted",
+        "EIO": "Input/output error",
+        "ENOTDIR": "Not a directory",
+        "EISDIR": "Is a directory",
+        "ENAMETOOLONG": "File name too long",
+        "ESTALE": "Stale file handle",
+    }.items()
+}
+SAID = {words.lower(): words for words in FAULTS.values()} | {
+    "readonly database": "The database is read-only",
+    "database or disk is full": "No space left on device",
+    "disk i/o error": "Input/output error",
+    "unable to open database file": "The database cannot be opened",
+    "out of disk space": "No space left on device",
+}
+"""What databases and libraries say of the same, in place of an error number."""
+
+LIBRARIES = ("sqlite3", "sqlalchemy", "duckdb", "_duckdb", "deltalake", "_internal", "pyarrow", "mlflow")
+
+
+def fault(error: BaseException, where: Path) -> str | None:
+    """A sentence with path and reason where the error, or one that it came of, is the disk's; else None.
+
+    `where` is named where the error names no path.
+    """
+    seen: list[BaseException] = []
+    each: BaseException | None = error
+    while each is not None and each not in seen:
+        seen.append(each)
+        if isinstance(each, OSError) and each.errno in FAULTS:
+            path = each.filename2 or each.filename or _path_in(str(each))
+            return _sentence(path or where, FAULTS[each.errno])
+        # Libraries also raise a built-in OSError with a text alone.
+        if isinstance(each, OSError) or type(each).__module__.split(".")[0] in LIBRARIES:
+            text = str(each).lower()
+            if reason := next((words for said, words in SAID.items() if said in text), None):
+                return _sentence(_path_in(str(each)) or where, reason)
+        each = each.__cause__ or (None if each.__suppress_context__ else each.__context__)
+    return None
+
+
+def _path_in(text: str) -> str | None:
+    found = re.search(r"""["'](/[^"']+)["']""", text)
+    return found[1] if found else None
+
+
+def _sentence(path: object, reason: str) -> str:
+    shown = os.fsdecode(path) if isinstance(path, bytes | str | os.PathLike) else str(path)
+    return f"{shown} cannot be used: {reason}."
+
+
+def require_room(folder: Path) -> None:
+    """Make the folder, and raise OSError, with the path, where it cannot be written to or has no room to work in."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            os.posix_fallocate(file.fileno(), 0, ROOM)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(folder)) from None
+
+
+WRITTEN_WHEN_READ = {"dagster", "storage", "history", "runs", "schedules", "mlflow", "alerts", "inbox"}
+WRITTEN_WHEN_READ |= {".ready", ".fingerprints"}
+"""Folders in which reading leaves something: of databases, and of an inbox that notes what it has read."""
+
+DATABASE = re.compile(r"\.(db|sqlite)(-wal|-shm|-journal)?$")
+
+
+@contextmanager
+def readable(project: Project) -> Iterator[Project]:
+    """The project, or where its data cannot be written to, a passing copy of it for reading.
+
+    Databases and the inbox write when they are read (locks, journals, notes): in it these are copies, all else links.
+    """
+    if not project.data.is_dir() or _writable(project.data):
+        yield project
+        return
+    with tempfile.TemporaryDirectory(prefix="credit-assets-") as folder:
+        copy = Path(folder)
+        for path in project.root.iterdir():
+            if path != project.data:
+                (copy / path.name).symlink_to(path)
+        _link_all_but_databases(project.data, copy / "data")
+        yield Project(copy)
+
+
+def _writable(folder: Path) -> bool:
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            os.posix_fallocate(file.fileno(), 0, LITTLE)
+            return True
+    except OSError:
+        return False
+
+
+def _link_all_but_databases(source: Path, target: Path) -> None:
+    target.mkdir()
+    for path in source.iterdir():
+        copied = target / path.name
+        if path.is_dir() and (path.name in WRITTEN_WHEN_READ or source.name == "inbox"):
+            _link_all_but_databases(path, copied)
+        elif path.is_file() and (DATABASE.search(path.name) or path.name[0] == "." or source.name == ".fingerprints"):
+            shutil.copyfile(path, copied)
+        else:
+            copied.symlink_to(path)

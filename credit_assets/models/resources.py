@@ -1,0 +1,72 @@
+"""MLflow's tracking as a Dagster resource."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+from filelock import FileLock
+
+from credit_assets.settings.project import Project
+
+
+def mlflow_resource(project: Project, portfolio: str) -> dg.ResourceDefinition:
+    """dagster-mlflow's tracking of one Dagster run as one MLflow run, with what it lacks.
+
+    - The MLflow run is looked up or made under a lock, and never mistaken for one of its children, so
+      that steps in several processes share it.
+    - It ends FAILED when a step of the Dagster run failed (the library ends every run FINISHED).
+    - Runs whose process was killed before they could end are ended with the first training after.
+    """
+
+    @dg.resource(description="MLflow: one run a Dagster run, one child run a model.")
+    def tracking(context: dg.InitResourceContext) -> Iterator[Any]:
+        import mlflow
+        from dagster_mlflow.resources import MlFlow
+
+        from credit_assets.models import registry
+
+        experiment_id = registry.experiment(project.tracking_uri, portfolio, project.artifacts)
+        assert context.instance and context.run_id and context.dagster_run
+        with FileLock(project.data / "mlflow" / "runs.lock"):
+            _end_abandoned(context.instance, experiment_id)
+            settings: dict[str, Any] = {
+                "experiment_name": portfolio,
+                # None: it is set already, and this would put it into the environment.
+                "mlflow_tracking_uri": None,
+                "mlflow_run_id": _run_of(context.run_id, context.dagster_run.job_name, experiment_id),
+                "env": {},
+                "extra_tags": {},
+            }
+            tracked = MlFlow(context.replace_config(settings))
+        yield tracked
+        failed = context.instance.get_records_for_run(
+            context.run_id, of_type=dg.DagsterEventType.STEP_FAILURE, limit=1
+        ).records
+        mlflow.end_run("FAILED" if failed else "FINISHED")
+
+    return tracking
+
+
+def _run_of(dagster_run_id: str, job: str, experiment_id: str) -> str:
+    """The id of the MLflow run of a Dagster run; made where it is missing."""
+    import mlflow
+    from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
+    client = mlflow.MlflowClient()
+    for run in client.search_runs([experiment_id], f"tags.dagster_run_id = '{dagster_run_id}'"):
+        if MLFLOW_PARENT_RUN_ID not in run.data.tags:
+            return run.info.run_id
+    tags = {"dagster_run_id": dagster_run_id}
+    return client.create_run(experiment_id, tags=tags, run_name=job).info.run_id
+
+
+def _end_abandoned(instance: dg.DagsterInstance, experiment_id: str) -> None:
+    """Mark FAILED the MLflow runs that still read RUNNING although their Dagster run has ended."""
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    for run in client.search_runs([experiment_id], "attributes.status = 'RUNNING'"):
+        dagster_run = instance.get_run_by_id(run.data.tags.get("dagster_run_id", ""))
+        # Runs that this instance does not know are somebody else's: a notebook's, another deployment's.
+        if dagster_run is not None and dagster_run.is_finished:
+            client.set_terminated(run.info.run_id, "FAILED")

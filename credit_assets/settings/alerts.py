@@ -1,0 +1,57 @@
+"""The `alerts:` section of a portfolio: who receives alerts, through which channels, how much and how often."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Severity = Literal["info", "warning", "error"]
+
+
+SEVERITIES: tuple[Severity, ...] = ("info", "warning", "error")
+
+
+Address = Annotated[str, Field(pattern=r"^[^@\s<>,]+@[^@\s<>,]+$")]
+
+
+class ChannelConfig(BaseModel):
+    """A channel, and the least severity that it is told. Its address is a variable of the environment."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    least: Severity = "info"
+
+
+class EmailConfig(ChannelConfig):
+    """E-mail through the server in CREDIT_ASSETS_SMTP_URL."""
+
+    to: list[Address] = Field(min_length=1)
+    sender: Address
+
+
+class AlertsConfig(BaseModel):
+    """Who is told what. Without a channel nothing is sent; alerts are kept and listed all the same."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    email: EmailConfig | None = None
+    slack: ChannelConfig | None = None
+    webhook: ChannelConfig | None = None
+    ui: Annotated[str, Field(pattern=r"^https?://\S+[^/\s]$")] = "http://localhost:3000"
+    per_hour: int = Field(default=30, ge=1, description="messages a channel; beyond it alerts are sent bundled")
+    remind_after_hours: float = Field(default=24, gt=0, description="until what lasts, or happens again, is told again")
+    late_after_days: float | None = Field(default=None, gt=0, description="without a delivery; None: never late")
+    unread_after_hours: float = Field(default=24, gt=0, description="that a delivery lies in the inbox and is not read")
+    disk_free_gb: float = Field(default=5, ge=0, description="free space of the data folder's disk")
+    memory_free_share: float = Field(default=0.05, ge=0, le=1, description="memory available to new work")
+    backlog_runs: int = Field(default=50, ge=1, description="runs of the portfolio waiting in the queue")
+    lasting_minutes: float = Field(
+        default=5, ge=0, description="that full machines or failing ticks must last to be told"
+    )
+
+    @property
+    def channels(self) -> dict[str, ChannelConfig]:
+        """The configured channels by name."""
+        found = {"email": self.email, "slack": self.slack, "webhook": self.webhook}
+        return {name: channel for name, channel in found.items() if channel is not None}

@@ -1,0 +1,74 @@
+"""The `fairness:` section and the protected attributes of a portfolio."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+
+class FairnessConfig(BaseModel):
+    """What is judged, against whom, and what a failure means."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    min_group_size: int = Field(default=100, ge=1, description="applicants below which a group is shown but not judged")
+    min_air: float = Field(
+        default=0.8,
+        gt=0,
+        le=1,
+        description="adverse impact ratio below which an attribute fails: four fifths",
+    )
+    confidence: float = Field(default=0.95, gt=0.5, lt=1, description="of the intervals, and of significance")
+    reference: dict[str, str] = Field(
+        default={}, description="attribute to the group others are held against; else the most approved one"
+    )
+    blocking: tuple[str, ...] = Field(
+        default=(), description="attributes whose failure stops a promotion; the others, and crossings, warn"
+    )
+
+
+def _code(value: Any) -> str:
+    """A code as text, alike from YAML and from the source: 1, 1.0 and "1" are "1".
+
+    Raises ValueError for true and false, which is how YAML reads yes, no, on and off without quotes.
+    """
+    if isinstance(value, bool):
+        raise ValueError(
+            f"{str(value).lower()} is how YAML reads some plain words; quote the code: 'yes', 'no', 'true'"
+        )
+    return as_text(value)
+
+
+def as_text(value: Any) -> str:
+    """A code as text: whole numbers without a point, booleans as SQL writes them."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    # NumPy's booleans and Python's alike as SQL writes them.
+    return str(value).lower() if str(value) in ("True", "False") else str(value)
+
+
+Code = Annotated[str, BeforeValidator(_code)]
+
+
+class ProtectedAttribute(BaseModel):
+    """An attribute that is audited and never reaches a model: words (or codes, put into words), an age in years,
+    or days before the application, the last two in bands of years. `not_judged` groups are shown and not judged."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    column: str
+    kind: Literal["words", "years", "days_before"] = "words"
+    words: Annotated[dict[Code, str], Field(description="The source's codes in words; several may share one")] = {}
+    bands: Annotated[list[int], Field(description="Years at which a new band begins")] = []
+    not_judged: list[Code] = []
+
+    @model_validator(mode="after")
+    def _bands_where_needed(self) -> ProtectedAttribute:
+        if (self.kind == "words") == bool(self.bands):
+            raise ValueError("bands (in years) go with kind: years or days_before, and only with them")
+        if mapped := set(self.not_judged) & set(self.words):
+            raise ValueError(f"not_judged: {', '.join(sorted(mapped))} is a code; name the word that it is put into")
+        if self.words and self.kind != "words":
+            raise ValueError("words go with kind: words, and only with it")
+        return self

@@ -1,0 +1,20 @@
+"""The `policy:` section of a portfolio: which PDs are approved."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class PolicyConfig(BaseModel):
+    """Either a highest PD or a share of applicants to approve, never both."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_pd: float | None = Field(default=None, gt=0, lt=1)
+    target_approval_rate: float | None = Field(default=None, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> PolicyConfig:
+        if (self.max_pd is None) == (self.target_approval_rate is None):
+            raise ValueError("a policy needs exactly one of max_pd and target_approval_rate")
+        return self

@@ -1,0 +1,212 @@
+"""A portfolio: configs/<name>.yaml as a validated object.
+
+Its sections are the neighbouring files; its table contracts and SQL belong to the `Book`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
+
+from credit_assets.settings.alerts import AlertsConfig
+from credit_assets.settings.automation import AutomationConfig
+from credit_assets.settings.drift import DriftConfig
+from credit_assets.settings.evaluation import EvaluationConfig
+from credit_assets.settings.fairness import FairnessConfig, ProtectedAttribute
+from credit_assets.settings.performance import PerformanceConfig
+from credit_assets.settings.policy import PolicyConfig
+from credit_assets.settings.project import Project
+from credit_assets.settings.reasons import ReasonsConfig
+from credit_assets.settings.retention import RetentionConfig
+from credit_assets.settings.scorecard import ScorecardConfig
+from credit_assets.settings.target import Target
+from credit_assets.settings.training import PromotionConfig, TrainingConfig
+
+OUTCOMES = "outcomes"
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class ConfigError(ValueError):
+    """A portfolio's configuration cannot be used; the message names file, key and what is wrong."""
+
+
+class TableConfig(BaseModel):
+    """Where a raw table comes from: the names of its files without ending, one or more (`LoanStats*` for all that
+    begin so), and whether it may be missing."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    files: list[str] = Field(min_length=1)
+    optional: bool = False
+    notes: list[str] = Field(default=[], description="lines of a CSV file that are no rows, by pattern: `Total *`")
+    numbered: str | None = Field(
+        default=None, description="the text column that names a row <batch>-<row> where the file does not"
+    )
+
+
+class DeliveryConfig(BaseModel):
+    """What a delivery may look like: the share of a table's rows that may be quarantined; and the column of dates by
+    which `deliver` cuts big files into batches, a batch for `every` of these, unless told otherwise."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    max_bad_share: Share = 0.001
+    split_by: str | None = None
+    every: Literal["month", "quarter", "year"] = "quarter"
+    date_formats: dict[str, list[str]] = Field(
+        default={},
+        description="column to the formats its dates are written in, where `deliver --split-by` is not to "
+        "find them from the values: `%m/%d/%Y` is month first",
+    )
+
+
+class Portfolio(BaseModel):
+    """One loan book: its tables, who is judged, what is learned and how it is decided."""
+
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
+    name: str = Field(pattern="^[a-z][a-z0-9_]*$")
+    title: str
+    owners: list[str] = Field(min_length=1)
+    source: str = Field(default="", description="where the files come from, in a sentence, for who has none yet")
+    contracts: str
+    entity_key: str
+    application_table: str = "applications"
+    outcomes_table: str = OUTCOMES
+    target: Target
+    tables: dict[str, TableConfig]
+    delivery: DeliveryConfig = DeliveryConfig()
+    protected: dict[str, ProtectedAttribute] = {}
+    post_decision: dict[str, str] = {}
+    left_out: dict[str, str] = {}
+    training: TrainingConfig = TrainingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    promotion: PromotionConfig = PromotionConfig()
+    fairness: FairnessConfig = FairnessConfig()
+    scorecard: ScorecardConfig = ScorecardConfig()
+    policy: PolicyConfig
+    reasons: ReasonsConfig = ReasonsConfig()
+    drift: DriftConfig = DriftConfig.model_validate({})
+    performance: PerformanceConfig = PerformanceConfig()
+    automation: AutomationConfig = AutomationConfig()
+    alerts: AlertsConfig = AlertsConfig()
+    retention: RetentionConfig = RetentionConfig()
+
+    _fingerprint: str = PrivateAttr(default="")
+
+    @classmethod
+    def load(cls, project: Project, name: str) -> Portfolio:
+        """Read configs/<name>.yaml. Raises ConfigError with file, key and reason."""
+        path = project.config(name)
+        if not path.is_file():
+            known = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml"))) or "none"
+            raise ConfigError(f"No portfolio {name!r}: {path} does not exist. Known portfolios: {known}.")
+        text, fingerprint = path.read_text(encoding="utf-8"), settings_fingerprint(project, name)
+        try:
+            portfolio = cls.model_validate(yaml.safe_load(text))
+        except (yaml.YAMLError, ValidationError) as error:
+            raise ConfigError(f"{path}: {_described(error, text)}") from error
+        if portfolio.name != name:
+            raise ConfigError(f"{path}: name: is {portfolio.name!r}, but the file is called {name}.yaml.")
+        portfolio._fingerprint = fingerprint
+        return portfolio
+
+    @model_validator(mode="after")
+    def _outcomes_may_come_alone(self) -> Portfolio:
+        if self.outcomes_table == OUTCOMES:
+            self.tables.setdefault(OUTCOMES, TableConfig(files=[OUTCOMES], optional=True))
+        return self
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> Portfolio:
+        for key in ("application_table", "outcomes_table"):
+            if (table := getattr(self, key)) not in self.tables:
+                raise ValueError(f"{key}: {table} is none of the tables {', '.join(self.tables)}")
+        for key in ("blocking", "reference"):
+            if unknown := sorted(set(getattr(self.fairness, key)) - set(self.protected)):
+                raise ValueError(f"fairness.{key}: {', '.join(unknown)} is not under `protected`")
+        return self
+
+    @property
+    def fingerprint(self) -> str:
+        """The `settings_fingerprint` of the files that this was loaded from."""
+        return self._fingerprint
+
+    @property
+    def protected_columns(self) -> set[str]:
+        return {item.column for item in self.protected.values()}
+
+    def table(self, name: str) -> str:
+        """The lake's name of one of this portfolio's tables."""
+        return f"{self.name}/{name}"
+
+
+def settings_fingerprint(project: Project, name: str) -> str:
+    """The same as long as the portfolio's configuration, contracts and SQL are, as files. Nothing of them is run."""
+    digest = hashlib.sha256()
+    for file in [
+        project.config(name),
+        *_contract_files(project.config(name)),
+        *sorted(project.sql(name).glob("*.sql")),
+    ]:
+        digest.update(f"{file.name}\n".encode())
+        # A file that is gone, or cannot be read, is another state too.
+        with contextlib.suppress(OSError):
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+def _contract_files(config: Path) -> list[Path]:
+    """The Python files of the contracts that the configuration names; none where it cannot be read."""
+    try:
+        contracts = str(yaml.safe_load(config.read_text(encoding="utf-8"))["contracts"])
+        if contracts.endswith(".py"):
+            return [config.parent / contracts]
+        spec = importlib.util.find_spec(contracts)
+    except (OSError, ValueError, ImportError, yaml.YAMLError, TypeError, KeyError):
+        return []
+    folders = (spec and spec.submodule_search_locations) or []
+    inside = sorted(file for folder in folders for file in Path(folder).rglob("*.py"))
+    return inside or ([Path(spec.origin)] if spec and spec.origin else [])
+
+
+def line_of(root: yaml.Node | None, keys: Sequence[str | int]) -> int:
+    """The line of a setting, by the keys that lead to it; of the nearest above it where it is not there."""
+    line, node = 1, root
+    for key in keys:
+        if isinstance(node, yaml.MappingNode):
+            found = next(((name, value) for name, value in node.value if name.value == str(key)), None)
+        elif isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
+            found = (node.value[key], node.value[key])
+        else:
+            found = None
+        if found is None:
+            break
+        line, node = found[0].start_mark.line + 1, found[1]
+    return line
+
+
+def _described(error: yaml.YAMLError | ValidationError, text: str) -> str:
+    if isinstance(error, ValidationError):
+        root = yaml.compose(text)
+        return "; ".join(
+            f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}"
+            + (f" (line {line_of(root, e['loc'])})" if e["loc"] else "")
+            for e in error.errors()
+        )
+    return str(error)

@@ -1,0 +1,20 @@
+"""The tags that runs of the platform carry in Dagster's instance."""
+
+WHY_TAG, AUTOMATIC_TAG = "credit_assets/why", "credit_assets/automatic"
+"""Tags of a run: why it was started, in words; and that no person started it."""
+
+
+PORTFOLIO_TAG = "credit_assets/portfolio"
+TRAINING_TAG = "credit_assets/training"
+KEY_TAG = "credit_assets/key"
+"""What a run was started for; the same work has the same key."""
+CORRECTION_TAG = "credit_assets/correction"
+CHAMPION_TAG = "credit_assets/champion"
+"""The version that was champion when the run was asked for."""
+
+
+HOST_TAG = "credit_assets/host"
+"""The machine of a run that no launcher started; process ids mean nothing on another one."""
+
+
+COMMAND_TAG = "credit_assets/command"

@@ -1,0 +1,39 @@
+"""The target of a portfolio: which words of a source mean a default, and which a repaid loan."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Word = int | str
+
+
+class Target(BaseModel):
+    """The column that tells how a loan went, in the applications and in the outcomes that come later: which of its
+    words mean a default, and which a loan that was repaid. Under any other word, as under none, the outcome is not
+    known (yet)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    column: str
+    bad: tuple[Word, ...] = Field(default=(1,), min_length=1, description="words that mean a default")
+    good: tuple[Word, ...] = Field(default=(0,), min_length=1, description="words that mean a loan that was repaid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _column_alone(cls, given: Any) -> Any:
+        return {"column": given} if isinstance(given, str) else given
+
+    @field_validator("bad", "good", mode="before")
+    @classmethod
+    def _words_as_written(cls, given: Any) -> Any:
+        if isinstance(given, list | tuple) and any(isinstance(word, bool) for word in given):
+            raise ValueError("YAML takes yes, no, true, false, on and off for something else: put the word in quotes")
+        return given
+
+    @model_validator(mode="after")
+    def _one_meaning_a_word(self) -> Target:
+        if both := set(map(str, self.bad)) & set(map(str, self.good)):
+            raise ValueError(f"{', '.join(sorted(both))}: both bad and good")
+        return self

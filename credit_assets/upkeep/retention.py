@@ -1,0 +1,149 @@
+"""The memory of Dagster's instance kept within bounds: old runs with their events, evaluations and logs.
+
+What must stay although it is old is found here (the latest of each asset, check and batch) and told by the caller
+(what tables and promotions name). Ticks are Dagster's own to purge: `retention` in dagster.yaml.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import dagster as dg
+import sqlalchemy as sa
+from dagster._core.instance import RUNLESS_RUN_ID
+from dagster._core.storage.asset_check_execution_record import (
+    COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES as EVALUATED,
+)
+from dagster._core.storage.dagster_run import FINISHED_STATUSES
+from dagster._core.storage.event_log import SqlEventLogStorage, SqliteEventLogStorage
+from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, SqlEventLogStorageTable
+from dagster._core.storage.runs import SqlRunStorage
+from dagster._core.storage.schedules.sql_schedule_storage import SqlScheduleStorage
+from dagster._core.storage.tags import PARTITION_NAME_TAG
+
+from credit_assets.settings.run_tags import PORTFOLIO_TAG
+
+# An asset's state is its latest of each of these.
+ASSET_EVENTS = [dg.DagsterEventType.ASSET_MATERIALIZATION.value, dg.DagsterEventType.ASSET_OBSERVATION.value]
+SECONDS_TO_WAIT = 60
+
+
+@dataclass(frozen=True)
+class Purged:
+    """How many old runs were deleted, how many kept, and the bytes by which its databases shrank."""
+
+    deleted: int
+    kept: int
+    bytes_freed: int
+
+
+def purge(instance: dg.DagsterInstance, portfolio: str, keep_runs: Collection[str], before: datetime) -> Purged:
+    """Delete the portfolio's runs that ended before then, and those of none, with all the instance remembers of them.
+
+    Kept are `keep_runs`, and runs that hold the latest materialization (or observation) of an asset or of a
+    batch of it, or the latest evaluation of a check for a batch: what is known of assets, batches and
+    checks now, is known afterwards. A killed purge is finished by the next one. With SQLite, the room is
+    given back to the disk; Postgres sees to that itself. A run key is forgotten with its run.
+    """
+    events = instance.event_log_storage
+    assert isinstance(events, SqlEventLogStorage)
+    occupied = sum(map(_size, _databases(instance)))
+    ended = instance.get_runs(dg.RunsFilter(statuses=FINISHED_STATUSES, updated_before=before))
+    old = [run.run_id for run in ended if _owner(run) in (portfolio, None)]
+    needed = _latest(instance, events) | set(keep_runs)
+    gone = [run_id for run_id in old if run_id not in needed]
+    logs = instance.compute_log_manager
+    for run_id in gone:
+        logs.delete_logs(prefix=[run_id])
+        with events.index_transaction() as connection:
+            events.delete_events_for_run(connection, run_id)
+            connection.execute(sa.delete(AssetCheckExecutionsTable).where(AssetCheckExecutionsTable.c.run_id == run_id))
+        # Last: a run that is still there is purged again.
+        instance.run_storage.delete_run(run_id)
+    freed = 0
+    if isinstance(events, SqliteEventLogStorage):
+        freed = _sweep(instance, events)
+        if gone:
+            for database in _databases(instance):
+                _vacuum(database)
+    shrunk = occupied - sum(map(_size, _databases(instance)))
+    return Purged(len(gone), len(old) - len(gone), freed + shrunk)
+
+
+def _owner(run: dg.DagsterRun) -> str | None:
+    """The portfolio of the run: its job says so, and of one from the UI the code location."""
+    origin = run.remote_job_origin
+    location = origin.repository_origin.code_location_origin.location_name if origin else None
+    return run.tags.get(PORTFOLIO_TAG, location)
+
+
+def _latest(instance: dg.DagsterInstance, events: SqlEventLogStorage) -> set[str]:
+    """The runs with the latest event of an asset's batch, or the latest evaluation of a check for a batch."""
+    log, checks = SqlEventLogStorageTable.c, AssetCheckExecutionsTable.c
+    newest = (
+        sa.select(sa.func.max(log.id))
+        .where(log.dagster_event_type.in_(ASSET_EVENTS))
+        .group_by(log.asset_key, log.partition, log.dagster_event_type)
+    )
+    evaluated = [status.value for status in EVALUATED]
+    with events.index_connection() as connection:
+        makers = {row.run_id for row in connection.execute(sa.select(log.run_id).where(log.id.in_(newest)))}
+        evaluations = connection.execute(
+            sa.select(checks.asset_key, checks.check_name, checks.partition, checks.run_id)
+            .where(checks.execution_status.in_(evaluated))
+            .order_by(checks.id)
+        ).fetchall()
+    # A check knows its batch only where it is itself partitioned; its run always does.
+    batch_of = {run.run_id: run.tags.get(PARTITION_NAME_TAG) for run in instance.get_runs()}
+    latest = {(row.asset_key, row.check_name, row.partition or batch_of.get(row.run_id)): row for row in evaluations}
+    return makers | {row.run_id for row in latest.values()}
+
+
+def _sweep(instance: dg.DagsterInstance, events: SqliteEventLogStorage) -> int:
+    """Remove the databases that SQLite's event log keeps a run each, of runs that are gone; their bytes."""
+    # In this order: a run is there before its database.
+    found = set(events.get_all_run_ids()) - {RUNLESS_RUN_ID}
+    freed = 0
+    for run_id in found - {run.run_id for run in instance.get_runs()}:
+        database = Path(events.path_for_shard(run_id))
+        freed += _size(database)
+        for file in (database, *_beside(database)):
+            file.unlink(missing_ok=True)
+    return freed
+
+
+def _databases(instance: dg.DagsterInstance) -> Iterator[Path]:
+    """The SQLite files of runs, of all runs' asset events, and of ticks; none where the storage is another."""
+    events, runs, schedules = instance.event_log_storage, instance.run_storage, instance.schedule_storage
+    assert isinstance(events, SqlEventLogStorage)
+    assert isinstance(runs, SqlRunStorage)
+    assert isinstance(schedules, SqlScheduleStorage)
+    for connect in (events.index_connection, runs.connect, schedules.connect):
+        with connect() as connection:
+            if connection.engine.dialect.name == "sqlite" and (file := connection.engine.url.database):
+                yield Path(file)
+
+
+def _vacuum(database: Path) -> None:
+    """Give the free pages of the file back; where others keep it busy for too long, the next time."""
+    with closing(sqlite3.connect(database, timeout=SECONDS_TO_WAIT, isolation_level=None)) as connection:
+        try:
+            connection.execute("VACUUM")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error):
+                raise
+
+
+def _size(database: Path) -> int:
+    return sum(file.stat().st_size for file in (database, *_beside(database)) if file.exists())
+
+
+def _beside(database: Path) -> list[Path]:
+    """SQLite's companions of a file that is, or was, in use."""
+    return [database.with_name(f"{database.name}{ending}") for ending in ("-wal", "-shm")]

@@ -1,0 +1,81 @@
+"""What an alert says and which configurations are refused."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from pydantic import ValidationError
+
+from credit_assets.alerts.notifications import Alert, clock, told_at
+from credit_assets.settings.alerts import AlertsConfig
+
+ALERT = Alert(
+    key="run_failed/abc",
+    kind="run_failed",
+    severity="error",
+    portfolio="home_credit",
+    title="ingest of 2026-03 failed",
+    details="bureau: row 7 has no amount",
+    since=datetime(2026, 3, 1, 9, 30, tzinfo=UTC),
+    what_was_done="The previous version stays.",
+    what_to_do="Deliver it corrected.",
+    link="http://localhost:3000/runs/abc",
+    batch="2026-03",
+    parts=("bureau", "no_rows_quarantined"),
+)
+
+
+def test_by_default_nobody_is_told():
+    assert AlertsConfig().channels == {}
+
+
+def test_an_alert_is_the_same_after_it_was_kept():
+    assert Alert.from_json(ALERT.to_json()) == ALERT
+
+
+def test_it_says_where():
+    assert ALERT.where == "home_credit, batch 2026-03, bureau, no_rows_quarantined"
+    assert replace(ALERT, batch=None, parts=()).where == "home_credit"
+
+
+def test_its_id_is_that_of_the_fact_and_the_portfolio():
+    assert replace(ALERT, title="other words").id == ALERT.id
+    assert replace(ALERT, key="run_failed/def").id != ALERT.id
+    assert replace(ALERT, portfolio="lending_club").id != ALERT.id
+
+
+def test_long_words_are_cut_and_a_title_is_one_line():
+    kept = replace(ALERT, title="one\r\nBcc: other@example.com", details="x" * 5000).kept()
+    assert kept.title == "one Bcc: other@example.com"
+    assert len(kept.details) == 1200 and kept.details.endswith("…")
+
+
+@pytest.mark.parametrize(
+    ("severity", "least", "told"),
+    [("info", "info", True), ("info", "warning", False), ("warning", "error", False), ("error", "warning", True)],
+)
+def test_a_channel_is_told_of_what_is_severe_enough(severity, least, told):
+    assert told_at(severity, least) is told
+
+
+def test_times_are_told_in_utc():
+    assert clock(ALERT.since) == "2026-03-01 09:30 UTC"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"slack": {"url": "https://hooks.example.com/SECRET"}},
+        {"email": {"to": [], "sender": "a@example.com"}},
+        {"email": {"to": ["two addresses@example.com"], "sender": "a@example.com"}},
+        {"email": {"to": ["a@example.com\nBcc: b@example.com"], "sender": "a@example.com"}},
+        {"webhook": {"least": "loud"}},
+        {"ui": "localhost:3000"},
+        {"per_hour": 0},
+        {"pager": {}},
+    ],
+    ids=str,
+)
+def test_a_configuration_that_cannot_be_meant_is_refused(wrong):
+    with pytest.raises(ValidationError):
+        AlertsConfig.model_validate(wrong)

@@ -1,0 +1,136 @@
+"""What the status says of one batch, held against tables made by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas as pd
+import pytest
+from mlflow.entities.model_registry import ModelVersion, ModelVersionTag
+
+from credit_assets.application.batch_status import TABLES, batch_status
+from credit_assets.cli import _print_status
+from credit_assets.lake.tables import MODEL_VERSION, Lake
+from credit_assets.settings.portfolio import Portfolio
+from credit_assets.settings.project import Project
+from credit_assets_tests.conftest import PROJECT
+
+PORTFOLIO = Portfolio.load(Project(PROJECT), "home_credit")
+BATCH = "2026-02"
+DRIFT = {
+    "role": "feature",
+    "psi": 0.01,
+    "psi_noise": 0.005,
+    "ks": 0.01,
+    "ks_noise": 0.005,
+    "rows_reference": 1000,
+    "rows_batch": 4,
+    "verdict": "stable",
+    "change": "median 1 -> 2",
+}
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    """Four applicants, three with an outcome: one of two features has shifted, the score has not."""
+    lake = Lake(tmp_path / "lake")
+
+    def write(name: str, rows: list[dict[str, Any]], batch: str | None = BATCH, **facts: str) -> int:
+        with duckdb.connect() as con:
+            con.register("_rows", pd.DataFrame(rows))
+            return lake.replace(con, "FROM _rows", PORTFOLIO.table(name), batch, {"inputs": "{}"} | facts)
+
+    keys = range(1, 5)
+    write("applications", [{"SK_ID_CURR": key, "TARGET": 0 if key == 1 else None} for key in keys])
+    write("outcomes", [{"SK_ID_CURR": 2, "TARGET": 1}, {"SK_ID_CURR": 3, "TARGET": 0}])
+    features = write("features", [{"SK_ID_CURR": key} for key in keys])
+    decided = zip(keys, [0.1, 0.4, 0.1, 0.9], ["approve", "approve", "approve", "decline"], strict=True)
+    write("scores", [{"applicant": key, "pd": pd_, "decision": decision} for key, pd_, decision in decided])
+    moved = DRIFT | {"feature": "income", "psi": 0.4, "verdict": "shifted"}
+    write("feature_drift", [DRIFT | {"feature": "age"}, moved], **{MODEL_VERSION: "3"})
+    write("score_drift", [DRIFT | {"feature": "pd", "role": "score", "psi": 0.02}], **{MODEL_VERSION: "3"})
+    write("performance", [{"metric": "auc", "segment": "all", "basis": "outcomes", "value": 0.71}])
+    learned = [{"batch": batch, "fold": "train"} for batch in ("2026-01", BATCH)]
+    write("training_set", learned, batch=None, inputs=json.dumps({PORTFOLIO.table("features"): features}))
+    return lake
+
+
+def status_of(lake: Lake, versions: dict[int, ModelVersion], batch: str = BATCH) -> dict[str, Any]:
+    written = {table: lake.batches(PORTFOLIO.table(table)) for table in (*PORTFOLIO.models, *TABLES)}
+    return batch_status(PORTFOLIO, lake, versions, lambda number: {"age": 0.5, "income": 0.5}, batch, True, written)
+
+
+def registered() -> dict[int, ModelVersion]:
+    tags = [ModelVersionTag(f"table.{PORTFOLIO.table('training_set')}", "0")]
+    return {3: ModelVersion("home_credit", "3", 0, tags=tags)}
+
+
+def test_features_and_score_have_each_a_verdict_and_outcomes_their_figures(lake: Lake) -> None:
+    found = status_of(lake, registered())
+    assert (found["feature_drift"], found["score_drift"], found["score_psi"]) == ("shifted", "stable", 0.02)
+    assert found["standing"] == "learned"
+    assert found["outcomes_known"] == 3
+    assert found["default_rate"] == pytest.approx(1 / 3) and found["mean_pd"] == pytest.approx(0.2)
+    assert found["auc"] == 0.71 and found["approval_rate"] == 0.75
+
+
+def test_of_a_deleted_version_the_verdict_is_by_the_features_alone(lake: Lake) -> None:
+    found = status_of(lake, {})
+    assert (found["feature_drift"], found["standing"]) == ("shifted", None)
+
+
+def test_of_a_batch_that_is_not_scored_the_figures_are_empty(lake: Lake) -> None:
+    found = status_of(lake, registered(), "2026-09")
+    assert {found[name] for name in ("feature_drift", "score_drift", "auc", "default_rate", "mean_pd")} == {None}
+
+
+def test_the_table_shows_both_verdicts_and_why_a_shift_raises_no_alarm(
+    lake: Lake, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("credit_assets.cli.console.width", 200)
+    told = {"title": "A book", "portfolio": "home_credit", "champion": None, "checks": [], "outstanding": []}
+    _print_status(told | {"batches": [status_of(lake, registered())], "features_of_other_sql": {}})
+    said = capsys.readouterr().out
+    assert all(name in said for name in ("score drift", "feature drift", "default rate", "mean PD", "AUC"))
+    row = next(line for line in said.splitlines() if BATCH in line)
+    figures, drift = row.split()[1:7], row.split(maxsplit=7)[7]
+    assert figures == ["4", "3", "75.0%", "20.0%", "33.3%", "0.710"]
+    assert " ".join(drift.split()) == "stable 0.020 shifted, learned from"
+
+
+def test_on_a_narrow_terminal_batches_and_figures_stay_whole(
+    lake: Lake, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("credit_assets.cli.console.width", 80)
+    told = {"title": "A book", "portfolio": "home_credit", "champion": None, "checks": [], "outstanding": []}
+    batch = status_of(lake, registered()) | {"applicants": 300_333, "outcomes_known": 300_333}
+    _print_status(told | {"batches": [batch], "features_of_other_sql": {}})
+    said = capsys.readouterr().out
+    row = next(line for line in said.splitlines() if BATCH in line)
+    assert row.split()[:7] == [BATCH, "300,333", "300,333", "75.0%", "20.0%", "33.3%", "0.710"]
+    assert "…" not in said
+
+
+def test_a_batch_without_outcomes_has_the_mean_pd_of_all_who_were_scored(lake: Lake) -> None:
+    with duckdb.connect() as con:
+        con.register("_rows", pd.DataFrame([{"SK_ID_CURR": 9, "TARGET": 1}]))
+        lake.replace(con, "FROM _rows", PORTFOLIO.table("outcomes"), BATCH, {"inputs": "{}"})
+        con.register("_rows", pd.DataFrame([{"SK_ID_CURR": key, "TARGET": None} for key in range(1, 5)]))
+        rows = "SELECT SK_ID_CURR, TARGET::INTEGER AS TARGET FROM _rows"
+        lake.replace(con, rows, PORTFOLIO.table("applications"), BATCH, {"inputs": "{}"})
+    found = status_of(lake, registered())
+    assert (found["default_rate"], found["mean_pd"]) == (None, pytest.approx(0.375))
+
+
+def test_the_default_rate_of_a_batch_that_is_not_matured_is_marked_as_early(lake: Lake) -> None:
+    assert status_of(lake, registered())["early"] is False
+    with duckdb.connect() as con:
+        con.register("_rows", pd.DataFrame({"SK_ID_CURR": [2], "TARGET": [1]}))
+        lake.replace(con, "FROM _rows", PORTFOLIO.table("outcomes"), BATCH, {"inputs": "{}"})
+        con.register("_rows", pd.DataFrame({"SK_ID_CURR": range(1, 5), "TARGET": pd.array([None] * 4, dtype="Int64")}))
+        lake.replace(con, "FROM _rows", PORTFOLIO.table("applications"), BATCH, {"inputs": "{}"})
+    found = status_of(lake, registered())
+    assert (found["outcomes_known"], found["default_rate"], found["early"]) == (1, 1.0, True)

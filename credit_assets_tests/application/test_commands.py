@@ -1,0 +1,90 @@
+"""What `status` tells of projects that are not in their best state. Of a whole line: `end_to_end/test_line.py`."""
+
+import dagster as dg
+import pytest
+from dagster._core.utils import make_new_run_id
+
+from credit_assets.application.commands import promote, roll_back, run_outstanding, status, train
+from credit_assets.lake.tables import Lake
+from credit_assets.models.availability import RegistryUnavailable
+from credit_assets.settings.run_tags import PORTFOLIO_TAG
+from credit_assets_tests.small_project import BATCHES, BOOK, FEW_FEATURES, deliver_sample, inside, make_project
+
+
+def test_an_empty_project_has_nothing_to_tell_and_nothing_to_do(tmp_path):
+    project = make_project(tmp_path / "project", sql=FEW_FEATURES)
+    with inside(project):
+        assert run_outstanding(project, BOOK, print) == []
+        told = status(project, BOOK)
+    assert told == {
+        "portfolio": BOOK,
+        "title": "Home Credit consumer loans",
+        "batches": [],
+        "champion": None,
+        "checks": [],
+        "outstanding": [],
+        "features_of_other_sql": {},
+    }
+
+
+def test_a_training_that_failed_is_told_and_is_still_due(tmp_path):
+    """Forty applicants a batch are too few to learn from; their tables and checks are there all the same."""
+    project = make_project(tmp_path / "project", sql=FEW_FEATURES)
+    deliver_sample(project, applicants=120, batches=2)
+    with inside(project):
+        outcomes = run_outstanding(project, BOOK, print)
+        told = status(project, BOOK)
+    assert [(outcome.job, outcome.success) for outcome in outcomes] == [
+        ("ingest", True),
+        ("ingest", True),
+        ("train", False),
+    ]
+    assert "fold of the training set has" in outcomes[-1].errors[0]
+    assert told["champion"] is None
+    assert [(due["job"], due["batch"]) for due in told["outstanding"]] == [
+        ("train", None),
+        ("score", BATCHES[0]),
+        ("score", BATCHES[1]),
+    ]
+    failures = [due["failure"] for due in told["outstanding"]]
+    assert failures[0].startswith(f"run {outcomes[-1].run_id} failed: ")
+    assert failures[0].endswith(outcomes[-1].errors[0])
+    assert failures[1:] == [None, None], "what was not tried has not failed"
+    assert {check["check"] for check in told["checks"]} == {"no_rows_quarantined", "keys_are_new"}
+    assert all(check["passed"] and check["batch"] == BATCHES[1] for check in told["checks"])
+
+
+def test_what_the_daemon_is_at_work_on_is_left_to_it(tmp_path):
+    project = make_project(tmp_path / "project", sql=FEW_FEATURES)
+    deliver_sample(project, applicants=120, batches=2)
+    said: list[str] = []
+    with inside(project):
+        with dg.DagsterInstance.get() as instance:
+            tags = {PORTFOLIO_TAG: BOOK, "dagster/partition": BATCHES[0]}
+            theirs = dg.DagsterRun("ingest", make_new_run_id(), tags=tags, status=dg.DagsterRunStatus.STARTED)
+            instance.add_run(theirs)
+        outcomes = run_outstanding(project, BOOK, said.append)
+    assert [(outcome.job, outcome.batch) for outcome in outcomes if outcome.batch] == [("ingest", BATCHES[1])]
+    assert f"  waits: run {theirs.run_id} is at work" in said
+
+
+def test_without_the_registry_deliveries_are_ingested_and_then_every_command_names_it(tmp_path, monkeypatch):
+    project = make_project(tmp_path / "project", sql=FEW_FEATURES)
+    deliver_sample(project, applicants=120, batches=1)
+    with inside(project):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+        away = pytest.raises(
+            RegistryUnavailable, match=r"at http://127.0.0.1:9 \(MLFLOW_TRACKING_URI\) does not answer"
+        )
+        with away:
+            run_outstanding(project, BOOK, print)
+        assert set(Lake(project.lake).batches(f"{BOOK}/features")) == {BATCHES[0]}
+        with away:
+            status(project, BOOK)
+        with away:
+            train(project, BOOK, print)
+        with away:
+            roll_back(project, BOOK, None, "", print)
+        with away:
+            promote(project, BOOK, 1, "me", "", print)
+        monkeypatch.delenv("MLFLOW_TRACKING_URI")

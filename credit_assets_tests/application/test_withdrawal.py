@@ -1,0 +1,225 @@
+"""A delivery that was a mistake is taken back, whole, also where the command is killed on its way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dagster as dg
+import mlflow
+import pytest
+from dagster._core.storage.tags import PARTITION_NAME_TAG
+
+from credit_assets.application.commands import status
+from credit_assets.application.withdrawal import withdraw
+from credit_assets.automation.pending import to_ingest
+from credit_assets.history.timeline import timeline
+from credit_assets.ingest.inbox import BadDelivery, Inbox
+from credit_assets.lake.connections import connect
+from credit_assets.lake.tables import Lake
+from credit_assets.models import registry
+from credit_assets.settings.portfolio import Portfolio
+from credit_assets.settings.project import AlreadyRunning, Project
+from credit_assets.settings.run_tags import PORTFOLIO_TAG
+from credit_assets_tests.small_project import (
+    BATCHES,
+    BOOK,
+    FEW_FEATURES,
+    copy_of,
+    deliver_sample,
+    inside,
+    instance_of,
+    make_project,
+    run_job,
+)
+
+MISTAKE = BATCHES[1]
+
+
+@pytest.fixture(scope="module")
+def ingested(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Two ingested batches of a hundred applicants, the second of which repeats keys of the first and so fails a
+    check."""
+    project = make_project(tmp_path_factory.mktemp("withdrawal") / "project", sql=FEW_FEATURES)
+    deliver_sample(project, applicants=300, batches=1)
+    Inbox(project.inbox).deliver(Inbox(project.inbox).folder(BOOK, BATCHES[0]), BOOK, MISTAKE)
+    for batch in BATCHES[:2]:
+        assert run_job(project, "ingest", batch).success
+    return project
+
+
+@pytest.fixture
+def project(ingested: Project, tmp_path: Path) -> Project:
+    return copy_of(ingested, tmp_path / "project")
+
+
+def take_back(project: Project, force: bool = False) -> tuple[int | None, list[str]]:
+    lines: list[str] = []
+    with inside(project):
+        champion = withdraw(project, BOOK, MISTAKE, why="another lender's file", force=force, report=lines.append)
+    return champion, lines
+
+
+def holding(project: Project, batch: str) -> list[str]:
+    lake = Lake(project.lake)
+    return [table for table in lake.tables(BOOK) if batch in lake.batches(table)]
+
+
+def crown(project: Project, *learned: str) -> None:
+    """A champion that learned from the batches."""
+    with inside(project), connect() as con:
+        table, uri = f"{BOOK}/training_set", project.tracking_uri
+        rows = f"SELECT unnest({list(learned)}) AS batch"
+        version = Lake(project.lake).replace(con, rows, table, None, {"inputs": "{}"})
+        run = (
+            mlflow.MlflowClient(uri, registry_uri=uri)
+            .create_run(registry.experiment(uri, BOOK, project.artifacts))
+            .info.run_id
+        )
+        client = mlflow.MlflowClient(uri, registry_uri=uri)
+        client.create_registered_model(BOOK)
+        client.create_model_version(BOOK, "nowhere", run, tags={f"table.{table}": str(version), "synthetic": "false"})
+        registry.promote(uri, BOOK, 1, by="gate", why="it is better")
+
+
+def test_a_withdrawn_batch_is_in_no_table_and_its_earlier_versions_can_be_read(project: Project) -> None:
+    lake, before = Lake(project.lake), holding(project, MISTAKE)
+    versions = {table: lake.version(table) for table in before}
+    others = {table: lake.batches(table)[BATCHES[0]] for table in before}
+    champion, lines = take_back(project)
+    assert champion is None
+    assert "features" in {table.rsplit("/", 1)[-1] for table in before} and holding(project, MISTAKE) == []
+    with connect() as con:
+        for table, version in versions.items():
+            where = f"WHERE batch = '{MISTAKE}'"
+            assert con.sql(f"SELECT 1 FROM ({lake.query(table)}) {where}").fetchall() == []
+            then = con.sql(f"SELECT count(*) FROM ({lake.query(table, [MISTAKE], version)})").fetchone()
+            assert then == (int(lake.writings(table, withdrawn=True)[MISTAKE][0].metadata["rows"]),)
+    # The other batch is as it was.
+    assert {table: lake.batches(table)[BATCHES[0]] for table in before} == others
+    assert Inbox(project.inbox).batches(BOOK) == [BATCHES[0]]
+    kept = project.inbox / BOOK / ".superseded" / MISTAKE / "1"
+    assert (kept / "application_train.csv").exists() and str(kept) in lines[0]
+    with instance_of(project) as instance:
+        assert instance.get_dynamic_partitions(f"{BOOK}_batches") == [BATCHES[0]]
+
+
+def test_nothing_is_left_of_it_in_the_status_and_the_timeline_tells_it(project: Project) -> None:
+    with inside(project):
+        [failed] = [check for check in status(project, BOOK)["checks"] if not check["passed"]]
+    assert (failed["check"], failed["batch"]) == ("keys_are_new", MISTAKE)
+    with instance_of(project) as instance:
+        of_another = dg.AssetCheckEvaluation(
+            asset_key=dg.AssetKey([BOOK, "bureau"]),
+            check_name="no_rows_quarantined",
+            passed=False,
+            metadata={"batch": BATCHES[0]},
+        )
+        instance.report_runless_asset_event(of_another)
+    take_back(project)
+    with inside(project):
+        told = status(project, BOOK)
+        facts = timeline(Portfolio.load(project, BOOK), Lake(project.lake), project.tracking_uri)
+    assert [batch["batch"] for batch in told["batches"]] == [BATCHES[0]]
+    assert [check["check"] for check in told["checks"] if not check["passed"]] == ["no_rows_quarantined"]
+    assert all(due["batch"] != MISTAKE for due in told["outstanding"])
+    last = facts.iloc[-1]
+    assert (last["kind"], last["batch"], last["words"]) == (
+        "withdrawal",
+        MISTAKE,
+        "withdrawn: another lender's file",
+    )
+
+
+def test_the_status_still_shows_a_check_that_failed_on_a_later_batch(project: Project) -> None:
+    with instance_of(project) as instance:
+        later = dg.AssetCheckEvaluation(
+            asset_key=dg.AssetKey([BOOK, "applications"]),
+            check_name="keys_are_new",
+            passed=False,
+            description="of another batch",
+            metadata={"batch": BATCHES[0]},
+        )
+        instance.report_runless_asset_event(later)
+    take_back(project)
+    with inside(project):
+        failed = [check for check in status(project, BOOK)["checks"] if not check["passed"]]
+    assert [(check["check"], check["words"]) for check in failed] == [("keys_are_new", "of another batch")]
+
+
+def test_a_batch_delivered_again_after_it_was_withdrawn_is_a_new_one(project: Project) -> None:
+    take_back(project)
+    Inbox(project.inbox).deliver(project.inbox / BOOK / ".superseded" / MISTAKE / "1", BOOK, MISTAKE)
+    portfolio, lake = Portfolio.load(project, BOOK), Lake(project.lake)
+    [due] = to_ingest(portfolio, Inbox(project.inbox), lake)
+    assert (due.batch, due.why, due.correction) == (MISTAKE, "delivered, not ingested yet", False)
+    assert run_job(project, "ingest", MISTAKE).success
+    assert to_ingest(portfolio, Inbox(project.inbox), lake) == []
+    with inside(project):
+        kinds = timeline(portfolio, lake, project.tracking_uri)["kind"].tolist()
+    assert kinds == ["delivery", "delivery", "withdrawal", "delivery"]
+
+
+def test_a_withdrawal_that_was_killed_is_ended_by_the_next(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    whole = Lake.withdraw
+
+    def killed(lake: Lake, table: str, batch: str, why: str) -> int:
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(table)
+        return whole(lake, table, batch, why)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Lake, "withdraw", killed)
+        with pytest.raises(KeyboardInterrupt):
+            take_back(project)
+    # Nothing has it ingested again meanwhile.
+    due = to_ingest(Portfolio.load(project, BOOK), Inbox(project.inbox), Lake(project.lake))
+    assert MISTAKE not in [item.batch for item in due]
+    take_back(project)
+    assert holding(project, MISTAKE) == []
+    with pytest.raises(BadDelivery, match=f"has no batch {MISTAKE}, neither in the inbox nor in the lake"):
+        take_back(project)
+
+
+def test_a_run_that_the_daemon_starts_meanwhile_is_waited_for(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Inbox.withdraw
+
+    def meanwhile(inbox: Inbox, portfolio: str, batch: str) -> Path | None:
+        with instance_of(project) as instance:
+            instance.add_run(
+                dg.DagsterRun(
+                    job_name="score",
+                    run_id="meanwhile",
+                    status=dg.DagsterRunStatus.STARTED,
+                    tags={PORTFOLIO_TAG: BOOK, PARTITION_NAME_TAG: MISTAKE},
+                )
+            )
+        return whole(inbox, portfolio, batch)
+
+    before = holding(project, MISTAKE)
+    with monkeypatch.context() as patch:
+        patch.setattr(Inbox, "withdraw", meanwhile)
+        with pytest.raises(AlreadyRunning, match=f"Run meanwhile is at work on {MISTAKE}"):
+            take_back(project)
+    assert holding(project, MISTAKE) == before
+    with instance_of(project) as instance:
+        instance.report_run_canceled(instance.get_run_by_id("meanwhile"))
+    take_back(project)
+    assert holding(project, MISTAKE) == []
+
+
+def test_a_batch_that_the_champion_learned_from_is_withdrawn_by_force_alone(project: Project) -> None:
+    crown(project, *BATCHES[:2])
+    with pytest.raises(BadDelivery, match=f"Version 1 of {BOOK}, the champion, learned from {MISTAKE}"):
+        take_back(project)
+    assert holding(project, MISTAKE) and MISTAKE in Inbox(project.inbox).batches(BOOK)
+    assert take_back(project, force=True)[0] == 1
+    assert holding(project, MISTAKE) == []
+
+
+def test_a_batch_that_no_champion_learned_from_needs_no_force(project: Project) -> None:
+    crown(project, BATCHES[0])
+    assert take_back(project)[0] is None

@@ -1,0 +1,267 @@
+"""Raw tables as Dagster assets: what a bad delivery, a tolerable one and a strange one leave behind."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import dagster as dg
+import pandas as pd
+import pytest
+
+from credit_assets.automation.pending import to_ingest
+from credit_assets.automation.runs import RunOutcome, execute, instance_for_commands
+from credit_assets.definitions import build
+from credit_assets.ingest.inbox import MARKER, Inbox
+from credit_assets.lake.contracts import WITHOUT_VALUES
+from credit_assets.lake.tables import SOURCE, Lake
+from credit_assets.settings.portfolio import Portfolio
+from credit_assets.settings.project import Project
+from credit_assets_tests.small_project import (
+    BATCHES,
+    BOOK,
+    FEW_FEATURES,
+    configure,
+    copy_of,
+    deliver_sample,
+    inside,
+    instance_of,
+    make_project,
+    run_job,
+    table,
+    version,
+)
+
+BATCH = BATCHES[0]
+TABLES = ("applications", "bureau", "bureau_balance", "previous_applications", "features")
+
+
+@pytest.fixture(scope="module")
+def ingested(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Two batches of a hundred applicants in their raw tables."""
+    project = make_project(tmp_path_factory.mktemp("raw") / "project", sql=FEW_FEATURES)
+    deliver_sample(project, applicants=300, batches=2)
+    for batch in BATCHES[:2]:
+        assert run_job(project, "ingest", batch).success
+    return project
+
+
+def redeliver(project: Project, change: Callable[[Path], None]) -> None:
+    """Deliver the batch again, its files changed."""
+    folder = project.root / "again"
+    shutil.copytree(Inbox(project.inbox).folder(BOOK, BATCH), folder)
+    change(folder)
+    Inbox(project.inbox).deliver(folder, BOOK, BATCH)
+
+
+def with_a_word_for_the_credit(folder: Path) -> None:
+    """In the third applicant's line, which is the file's fourth."""
+    file = folder / "application_train.csv"
+    applications = pd.read_csv(file, dtype=str, keep_default_na=False)
+    applications.loc[2, "AMT_CREDIT"] = "much"
+    applications.to_csv(file, index=False)
+
+
+def with_a_word_for_the_credit_and_notes(folder: Path) -> None:
+    with_a_word_for_the_credit(folder)
+    bureau = folder / "bureau.csv"
+    bureau.write_text(f"Made by us\n{bureau.read_text()}\nSum of AMT_CREDIT_SUM: 4711\nSum of all: 4711\n")
+
+
+def versions(project: Project) -> dict[tuple[str, str], int]:
+    return {(name, batch): version(project, name, batch) for name in TABLES for batch in BATCHES[:2]}
+
+
+def materialized(project: Project, outcome: RunOutcome) -> dict[str, dg.AssetMaterialization]:
+    with instance_of(project) as instance:
+        events = instance.all_logs(outcome.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
+    made = [event.dagster_event.step_materialization_data.materialization for event in events if event.dagster_event]
+    return {materialization.asset_key.path[-1]: materialization for materialization in made}
+
+
+@pytest.fixture(scope="module")
+def refused(ingested: Project, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, RunOutcome]:
+    project = copy_of(ingested, tmp_path_factory.mktemp("refused") / "project")
+    redeliver(project, with_a_word_for_the_credit)
+    return project, run_job(project, "ingest", BATCH)
+
+
+@pytest.fixture(scope="module")
+def tolerated(ingested: Project, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, RunOutcome]:
+    project = copy_of(ingested, tmp_path_factory.mktemp("tolerated") / "project")
+    notes = {"files": ["bureau"], "notes": ["Sum of *", "Made by us"]}
+    configure(project, {"delivery": {"max_bad_share": 0.25}, "tables": {"bureau": notes}})
+    redeliver(project, with_a_word_for_the_credit_and_notes)
+    return project, run_job(project, "ingest", BATCH)
+
+
+def test_a_bad_delivery_fails_the_run_and_says_where_it_is_bad(refused):
+    _, outcome = refused
+    assert not outcome.success
+    [said] = outcome.errors
+    for fact in ("application_train.csv", "applications", "AMT_CREDIT", "row 4", "much"):
+        assert fact in said
+
+
+def test_a_bad_delivery_leaves_every_table_as_it_was(ingested, refused):
+    project, _ = refused
+    assert versions(project) == versions(ingested)
+    pd.testing.assert_frame_equal(
+        table(project, "applications", BATCH), table(ingested, "applications", BATCH), check_exact=True
+    )
+
+
+def test_the_bad_rows_are_kept_beside_the_delivery(refused):
+    project, _ = refused
+    [quarantined] = Inbox(project.inbox).quarantine(BOOK, BATCH).glob("*")
+    assert quarantined.name == "applications.parquet"
+    assert len(pd.read_parquet(quarantined)) == 1
+
+
+def test_the_failure_shows_the_bad_rows_in_the_ui(refused):
+    project, outcome = refused
+    with instance_of(project) as instance:
+        [failure] = instance.all_logs(outcome.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
+    assert failure.dagster_event is not None
+    shown = failure.dagster_event.step_failure_data.user_failure_data.metadata
+    assert Path(shown["quarantine"].value).is_file()
+    [example] = shown["examples"].records
+    assert "much" in example.data.values()
+    assert "row 4, column AMT_CREDIT: must be a number" in shown[WITHOUT_VALUES].value
+    assert "much" not in shown[WITHOUT_VALUES].value
+
+
+def test_a_small_share_of_bad_rows_is_set_aside_with_a_warning(tolerated):
+    project, outcome = tolerated
+    assert outcome.errors == ()
+    assert outcome.success
+    with instance_of(project) as instance:
+        events = instance.all_logs(outcome.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
+    checks = [event.dagster_event.asset_check_evaluation_data for event in events if event.dagster_event]
+    # The rows of the applicant in the child tables are set aside too.
+    applications = dg.AssetCheckKey(dg.AssetKey([BOOK, "applications"]), "no_rows_quarantined")
+    [warned] = [check for check in checks if check.asset_check_key == applications]
+    assert not warned.passed
+    assert warned.severity == dg.AssetCheckSeverity.WARN
+    assert "1 of 100 rows" in (warned.description or "")
+    assert "such as 'much'" in (warned.description or "")
+    without = str(warned.metadata[WITHOUT_VALUES].value)
+    assert without.startswith("1 of 100 rows") and without.endswith("first AMT_CREDIT: must be a number (1 row)")
+
+
+def test_rows_in_are_rows_kept_and_rows_quarantined(tolerated):
+    project, outcome = tolerated
+    made = materialized(project, outcome)
+    counted = {
+        name: [made[name].metadata[f"rows_{fate}"].value for fate in ("in", "kept", "quarantined", "superseded")]
+        for name in made
+        if "rows_in" in made[name].metadata
+    }
+    assert len(counted) == 8
+    assert counted["applications"] == [100, 99, 1, 0]
+    for name, (rows_in, kept, quarantined, superseded) in counted.items():
+        assert rows_in == kept + quarantined + superseded
+        assert kept == len(table(project, name, BATCH)) == made[name].metadata["dagster/row_count"].value
+
+
+def test_lines_that_are_no_rows_are_counted_by_pattern(ingested, tolerated):
+    made = materialized(*tolerated)
+    assert made["bureau"].metadata["lines_passed_over"].value == {"Made by us": 1, "Sum of *": 2}
+    assert "lines_passed_over" not in made["applications"].metadata
+    assert made["bureau"].metadata["rows_in"].value == len(table(ingested, "bureau", BATCH))
+
+
+def test_the_other_batches_are_untouched_by_a_tolerated_delivery(ingested, tolerated):
+    project, _ = tolerated
+    before, after = versions(ingested), versions(project)
+    changed = {key for key in after if after[key] != before[key]}
+    assert changed == {(name, BATCH) for name in TABLES}
+
+
+def ingest_outcomes(project: Project) -> RunOutcome:
+    """That table alone, as later outcomes are ingested."""
+    with inside(project), instance_for_commands(project, BOOK) as instance:
+        return execute(instance, build(BOOK, project), BOOK, "ingest", BATCH, lambda line: None, ("outcomes",))
+
+
+def test_outcomes_in_parts_are_put_together_and_the_later_word_stands(ingested, tmp_path):
+    project = copy_of(ingested, tmp_path / "project")
+    inbox, lake = Inbox(project.inbox), Lake(project.lake)
+    first, second = table(project, "applications", BATCH)["SK_ID_CURR"][:2]
+    for part, rows in enumerate([[(first, 0)], [(first, 1), (second, 0)]]):
+        (project.root / f"part-{part}").mkdir()
+        (project.root / f"part-{part}" / "outcomes.csv").write_text(
+            "".join(f"{applicant},{target}\n" for applicant, target in [("SK_ID_CURR", "TARGET"), *rows])
+        )
+        inbox.deliver(project.root / f"part-{part}", BOOK, BATCH)
+    [due] = to_ingest(Portfolio.load(project, BOOK), inbox, lake)
+    assert due.tables == ("outcomes",)
+    (inbox.root / BOOK / ".fingerprints" / f"{BATCH}.json").unlink()
+    made = materialized(project, ingest_outcomes(project))
+    assert list(made) == ["outcomes"]
+    told = {fate: made["outcomes"].metadata[f"rows_{fate}"].value for fate in ("in", "kept", "superseded")}
+    assert told == {"in": 3, "kept": 2, "superseded": 1}
+    assert table(project, "outcomes", BATCH)[["SK_ID_CURR", "TARGET"]].values.tolist() == [[first, 1], [second, 0]]
+    # What was read then is known without reading it again.
+    [look] = [look for look in inbox.looks(BOOK) if look.batch == BATCH]
+    sources = json.loads(lake.batches(f"{BOOK}/outcomes")[BATCH].metadata[SOURCE])
+    assert set(sources) == {"outcomes.csv", "outcomes.2.csv"}
+    assert inbox.differing(BOOK, look, sources, read=False) == set()
+
+
+def test_applicants_that_came_in_another_batch_are_reported(ingested, tmp_path):
+    project = copy_of(ingested, tmp_path / "project")
+    Inbox(project.inbox).deliver(Inbox(project.inbox).folder(BOOK, BATCH), BOOK, "2026-09")
+    outcome = run_job(project, "ingest", "2026-09")
+    assert outcome.success
+    with instance_of(project) as instance:
+        events = instance.all_logs(outcome.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
+    checks = [event.dagster_event.asset_check_evaluation_data for event in events if event.dagster_event]
+    [found] = [check for check in checks if check.check_name == "keys_are_new"]
+    applicants = len(table(project, "applications", BATCH))
+    assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert found.description.startswith(f"{applicants} of {applicants} applicants are in other batches too")
+    assert f"{BATCH} ({applicants})" in found.description
+
+
+def test_outcomes_of_somebody_else_are_refused(ingested, tmp_path):
+    project = copy_of(ingested, tmp_path / "project")
+    (project.root / "later").mkdir()
+    (project.root / "later" / "outcomes.csv").write_text("SK_ID_CURR,TARGET\n77,1\n")
+    Inbox(project.inbox).deliver(project.root / "later", BOOK, BATCH)
+    outcome = ingest_outcomes(project)
+    assert "outcomes.csv row 2, column SK_ID_CURR: '77' must occur in applications.SK_ID_CURR" in outcome.errors[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda folder: (folder / "bureau.csv").unlink(), "Table bureau: no file bureau (.csv.gz, .csv, .csv.zip"),
+        (lambda folder: (folder / "application_train.csv").write_text(""), "application_train.csv"),
+    ],
+    ids=["missing file", "empty file"],
+)
+def test_a_delivery_that_cannot_be_read_fails_before_anything_is_written(ingested, tmp_path, change, said):
+    project = copy_of(ingested, tmp_path / "project")
+    redeliver(project, change)
+    outcome = run_job(project, "ingest", BATCH)
+    assert not outcome.success
+    assert said in outcome.errors[0]
+    assert versions(project) == versions(ingested)
+
+
+def test_generated_deliveries_are_told_by_the_mark_that_the_generator_leaves(ingested):
+    assert Lake(ingested.lake).batches(f"{BOOK}/bureau")[BATCH].metadata["synthetic"] == "true"
+
+
+def test_a_delivery_without_the_mark_is_not_called_synthetic(ingested, tmp_path):
+    project = copy_of(ingested, tmp_path / "project")
+    redeliver(project, lambda folder: (folder / MARKER).unlink())
+    outcome = run_job(project, "ingest", BATCH)
+    assert outcome.success
+    assert not materialized(project, outcome)["applications"].metadata["synthetic"].value
+    lake = Lake(project.lake)
+    marks = {name: lake.batches(f"{BOOK}/{name}")[BATCH].metadata["synthetic"] for name in TABLES}
+    assert marks == dict.fromkeys(TABLES, "false")

@@ -1,0 +1,162 @@
+"""Compressed deliveries: a damaged or malicious one is refused in one message, and killed processes leave nothing."""
+
+from __future__ import annotations
+
+import bz2
+import contextlib
+import gzip
+import multiprocessing
+import os
+import random
+import signal
+import zipfile
+from multiprocessing.synchronize import Event
+from pathlib import Path
+
+import pytest
+
+from credit_assets.ingest import compressed
+from credit_assets.ingest.csv_rows import columns_of, look_over
+from credit_assets.ingest.inbox import BadDelivery, Inbox, unpack, unpacked
+
+METHODS = {
+    "stored": zipfile.ZIP_STORED,
+    "deflate": zipfile.ZIP_DEFLATED,
+    "bz2": zipfile.ZIP_BZIP2,
+    "lzma": zipfile.ZIP_LZMA,
+}
+TABLE = "loan_id,amount\n" + "".join(f"{n},{n * 7919 % 10007}\n" for n in range(2000))
+
+
+def packed(file: Path, method: int, **members: str) -> Path:
+    with zipfile.ZipFile(file, "w", method) as archive:
+        for name, content in members.items():
+            archive.writestr(name.replace("_csv", ".csv"), content)
+    return file
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", ["tape.zip", "loans.csv.zip"])
+def test_damage_anywhere_in_an_archive_is_one_message_or_none(tmp_path: Path, method: str, name: str) -> None:
+    whole = packed(tmp_path / name, METHODS[method], loans_csv=TABLE).read_bytes()
+    draw, damaged = random.Random(1), tmp_path / "damaged" / name
+    damaged.parent.mkdir()
+    # The directories at the end and the beginning of the file are short: each byte of them, and some of the rest.
+    places = [*range(60), *range(len(whole) - 140, len(whole)), *draw.sample(range(len(whole)), 150)]
+    refused = 0
+    for nth, place in enumerate(places):
+        content = bytearray(whole)
+        content[place] ^= draw.randrange(1, 256)
+        damaged.write_bytes(content)
+        target = tmp_path / f"{nth}"
+        target.mkdir()
+        try:
+            if name == "tape.zip":
+                unpack(damaged, target)
+            else:
+                columns_of(damaged, name)
+                look_over(damaged, name, target / "plain")
+        except BadDelivery as error:
+            refused += 1
+            assert "\n" not in str(error) and name in str(error)
+    assert refused > 100
+
+
+@pytest.mark.parametrize("left", [5, 12, 400, -1])
+def test_a_gzip_that_is_cut_off_is_one_message(tmp_path: Path, left: int) -> None:
+    file = tmp_path / "loans.csv.gz"
+    file.write_bytes(gzip.compress(TABLE.encode())[:left])
+    with pytest.raises(BadDelivery, match="cut off or damaged") as error:
+        columns_of(file, "loans.csv.gz")
+        look_over(file, "loans.csv.gz", tmp_path / "plain")
+    assert "\n" not in str(error.value)
+
+
+def test_a_fault_of_the_disk_is_no_damage() -> None:
+    with pytest.raises(OSError, match="full"), compressed.reading_compressed():
+        raise OSError(28, "full")
+    with pytest.raises(compressed.DamagedFile), compressed.reading_compressed():
+        bz2.BZ2Decompressor().decompress(b"no bz2")
+
+
+@pytest.mark.parametrize("name", ["../loans.csv", "tape/../../loans.csv", "..\\loans.csv"])
+def test_a_path_that_leads_out_of_the_archive_is_refused(tmp_path: Path, name: str) -> None:
+    with zipfile.ZipFile(tmp_path / "tape.zip", "w") as archive:
+        archive.writestr(name, TABLE)
+    with pytest.raises(BadDelivery, match=r"tape\.zip holds a path that leads out of it"):
+        Inbox(tmp_path / "inbox").deliver(tmp_path / "tape.zip", "book", "1")
+    assert not list(tmp_path.rglob("*.csv"))
+
+
+def test_what_unpacks_to_far_more_than_a_table_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compressed, "LARGE", 100_000)
+    zeros = "0" * 5_000_000
+    inbox = Inbox(tmp_path / "inbox")
+    for method in ("deflate", "bz2", "lzma"):
+        bomb = packed(tmp_path / "tape.zip", METHODS[method], loans_csv=zeros)
+        with pytest.raises(BadDelivery, match=r"tape\.zip has .* and unpacks to more than .*, which no table does"):
+            inbox.deliver(bomb, "book", "1")
+    (tmp_path / "loans.csv.gz").write_bytes(gzip.compress(zeros.encode()))
+    with pytest.raises(BadDelivery, match="unpacks to more than"):
+        look_over(tmp_path / "loans.csv.gz", "loans.csv.gz", tmp_path / "plain")
+    assert inbox.batches("book") == []
+    packed(tmp_path / "tape.zip", zipfile.ZIP_DEFLATED, loans_csv=TABLE * 10)
+    assert inbox.deliver(tmp_path / "tape.zip", "book", "1").change == "new"
+
+
+def test_an_archive_that_the_disk_has_no_room_for_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packed(tmp_path / "tape.zip", zipfile.ZIP_DEFLATED, loans_csv=TABLE)
+    usage = compressed.shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(compressed.shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    with pytest.raises(BadDelivery, match=r"tape\.zip unpacks to .* kB, and 1\.0 kB are free"):
+        Inbox(tmp_path / "inbox").deliver(tmp_path / "tape.zip", "book", "1")
+
+
+def test_names_that_differ_in_case_alone_are_the_same_file_twice(tmp_path: Path) -> None:
+    from credit_assets.ingest.inbox import match_files
+
+    unpack(packed(tmp_path / "tape.zip", 0, loans_csv="a\n1\n", LOANS_csv="a\n2\n"), tmp_path)
+    with pytest.raises(BadDelivery, match=r"LOANS\.csv and loans\.csv in .* are the same file twice"):
+        match_files(tmp_path.glob("*.csv"), {"loans": ["loans"]})
+
+
+def _unpack_and_wait(archive: Path, home: Path, ready: Event) -> None:
+    with unpacked(archive, home):
+        ready.set()
+        signal.pause()
+
+
+def test_what_a_killed_delivery_unpacked_is_removed_and_what_another_unpacks_stays(tmp_path: Path) -> None:
+    inbox, archive = Inbox(tmp_path / "inbox"), packed(tmp_path / "tape.zip", 0, loans_csv=TABLE)
+    home = tmp_path / "inbox" / "book"
+    home.mkdir(parents=True)
+    (home / ".cutting").mkdir()
+    fork, processes = multiprocessing.get_context("fork"), []
+    for _ in range(2):
+        ready = fork.Event()
+        process = fork.Process(target=_unpack_and_wait, args=(archive, home, ready))
+        process.start()
+        processes.append(process)
+        assert ready.wait(20)
+    try:
+        assert len(list(home.glob(".unpacked-*"))) == 2
+        os.kill(processes[0].pid, signal.SIGKILL)
+        processes[0].join()
+        inbox.tidy("book")
+        [running] = home.glob(".unpacked-*")
+        assert (running / "loans.csv").read_text() == TABLE
+        assert not (home / ".cutting").exists()
+    finally:
+        for process in processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
+            process.join()
+    inbox.deliver(archive, "book", "1")
+    assert not list(home.glob(".unpacked-*"))
+
+
+def test_files_that_are_being_cut_stay(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path / "inbox")
+    with inbox.cutting("book") as folder:
+        inbox.tidy("book")
+        assert folder.is_dir()

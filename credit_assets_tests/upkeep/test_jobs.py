@@ -1,0 +1,175 @@
+"""The job `maintenance`, once, on a copy of the small line that has grown old: what it keeps, removes and tells.
+
+Which files and which runs go is `lake/test_maintenance.py`'s and `test_retention.py`'s question.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import duckdb
+import mlflow
+import pytest
+
+from credit_assets.lake.tables import Lake
+from credit_assets.models import registry
+from credit_assets.settings.project import Project
+from credit_assets.settings.run_tags import PORTFOLIO_TAG
+from credit_assets_tests.conftest import Line
+from credit_assets_tests.small_project import BOOK, configure, instance_of, run_job
+
+MONTHS = timedelta(days=60)  # longer than `retention.keep_days`
+TRAINING_SET, MADE_UP = f"{BOOK}/training_set", f"{BOOK}/made_up"
+
+
+@dataclass(frozen=True)
+class Tended:
+    """The project afterwards; before it: what tables held, the lake's data files with their bytes, the runs
+    that are named by what they were for, and those of the line; and what the job told of itself."""
+
+    project: Project
+    contents: Mapping[tuple[str, int], tuple[int, int]]
+    files: Mapping[Path, int]
+    runs: Mapping[str, str]
+    of_line: set[str]
+    told: Mapping[str, Mapping[str, object]]
+
+    def left(self) -> set[str]:
+        with instance_of(self.project) as instance:
+            return {run.run_id for run in instance.get_runs()}
+
+
+def contents(lake: Lake, table: str, version: int) -> tuple[int, int]:
+    """How many rows the version of the table holds, and a number that tells them from others."""
+    with duckdb.connect() as con:
+        found = con.sql(f"SELECT count(*), sum(hash(rows)) FROM ({lake.query(table, version=version)}) AS rows")
+        row = found.fetchone()
+    assert row
+    return row
+
+
+def data_files(lake: Lake) -> dict[Path, int]:
+    return {
+        file: file.stat().st_size
+        for file in lake.root.rglob("*.parquet")
+        if not file.name.endswith("checkpoint.parquet")
+    }
+
+
+def ran(instance: dg.DagsterInstance, portfolio: str = BOOK) -> str:
+    """A run that made no asset; its id."""
+
+    @dg.job(tags={PORTFOLIO_TAG: portfolio})
+    def nothing() -> None: ...
+
+    return nothing.execute_in_process(instance=instance).run_id
+
+
+def write(lake: Lake, rows: str, table: str, batch: str | None, run_id: str = "") -> None:
+    with duckdb.connect() as con:
+        lake.replace(con, rows, table, batch, {"run_id": run_id, "inputs": "{}"})
+
+
+def grow_old(project: Project, runs: set[str]) -> None:
+    """All that was committed, and the runs, ended months ago."""
+    for entry in project.lake.rglob("_delta_log/*.json"):
+        actions = [json.loads(line) for line in entry.read_text().splitlines()]
+        for action in actions:
+            if told := action.get("commitInfo"):
+                told["timestamp"] -= int(MONTHS.total_seconds() * 1000)
+        entry.write_text("\n".join(map(json.dumps, actions)))
+    [database] = project.data.rglob("runs.db")
+    then = (datetime.now(UTC) - MONTHS).replace(tzinfo=None)
+    with closing(sqlite3.connect(database)) as connection, connection:
+        for run_id in runs:
+            connection.execute("UPDATE runs SET update_timestamp = ? WHERE run_id = ?", (str(then), run_id))
+
+
+@pytest.fixture(scope="module")
+def tended(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Tended:
+    project = line.copy(tmp_path_factory.mktemp("tended") / "project")
+    configure(project, {"retention": {"runs_days": 50}})
+    lake, uri = Lake(project.lake), project.tracking_uri
+    with instance_of(project) as instance:
+        of_line = {run.run_id for run in instance.get_runs()}
+        names = ("nobody", "batch", "whole table", "model", "promotion", "young")
+        runs = {name: ran(instance) for name in names} | {"other portfolio": ran(instance, "other")}
+    # A batch before the newest, and the newest of a whole table.
+    for batch, run in (("1", "batch"), ("2", "nobody"), ("2", "young")):
+        write(lake, "SELECT 1 AS x", MADE_UP, batch, runs[run])
+    write(lake, "SELECT 1 AS x", TRAINING_SET, None, runs["nobody"])
+    write(lake, "SELECT 2 AS x", TRAINING_SET, None, runs["whole table"])
+    client = mlflow.MlflowClient(uri, registry_uri=uri)
+    client.create_registered_model("other")
+    run_id = client.create_run(registry.experiment(uri, BOOK, project.artifacts)).info.run_id
+    client.create_model_version("other", "nowhere", run_id, tags={"dagster_run_id": runs["model"]})
+    registry.promote(uri, "other", 1, by="hand", why="it is liked", dagster_run_id=runs["promotion"])
+    grow_old(project, {*runs.values(), *of_line} - {runs["young"]})
+    for name, age in (("old", 2), ("new", 0)):
+        orphan = lake.path(f"{BOOK}/features") / "batch=2026-01" / f"{name}.parquet"
+        orphan.write_bytes(b"never committed")
+        then = (datetime.now(UTC) - timedelta(days=age)).timestamp()
+        os.utime(orphan, (then, then))
+    versions = {(table, lake.version(table)) for table in lake.tables()} | registry.table_versions(uri, BOOK)
+    before = {version: contents(lake, *version) for version in versions}
+    files = data_files(lake)
+    outcome = run_job(project, "maintenance")
+    assert outcome.success, outcome.errors
+    with instance_of(project) as instance:
+        outputs = instance.all_logs(outcome.run_id, of_type=dg.DagsterEventType.STEP_OUTPUT)
+        events = [entry.get_dagster_event() for entry in outputs]
+    told = {
+        str(event.step_key): {name: value.value for name, value in event.step_output_data.metadata.items()}
+        for event in events
+    }
+    return Tended(project, before, files, runs, of_line, told)
+
+
+def test_every_table_and_what_a_registered_model_was_made_from_reads_as_before(tended):
+    lake = Lake(tended.project.lake)
+    assert {table for table, _ in tended.contents} == set(lake.tables())
+    assert len([table for table, _ in tended.contents if table == TRAINING_SET]) == 2
+    assert {version: contents(lake, *version) for version in tended.contents} == tended.contents
+
+
+def test_a_version_that_nothing_needs_is_gone(tended):
+    """The one between what the model was made from and what is current."""
+    lake = Lake(tended.project.lake)
+    current = lake.version(TRAINING_SET)
+    with pytest.raises(duckdb.IOException, match="No files found"):
+        contents(lake, TRAINING_SET, current - 1)
+
+
+def test_a_file_that_was_never_committed_is_removed_once_it_is_a_day_old(tended):
+    folder = Lake(tended.project.lake).path(f"{BOOK}/features") / "batch=2026-01"
+    assert not (folder / "old.parquet").exists()
+    assert (folder / "new.parquet").exists()
+
+
+def test_runs_that_made_or_decided_what_stands_are_kept_and_others_go(tended):
+    gone = {name for name, run_id in tended.runs.items() if run_id not in tended.left()}
+    assert gone == {"nobody"}
+
+
+def test_what_the_instance_knows_of_each_batch_stays(tended):
+    assert tended.of_line <= tended.left()
+
+
+def test_the_run_tells_what_it_removed_and_kept(tended):
+    lake, told = Lake(tended.project.lake), tended.told["tend_lake"]
+    removed = tended.files.keys() - data_files(lake).keys()
+    assert told["files_removed"] == len(removed) >= 3
+    assert told["bytes_freed"] == sum(tended.files[file] for file in removed)
+    assert told["tables"] == told["versions_kept_current"] == told["versions_kept_recent"] == len(lake.tables())
+    assert told["versions_kept_decision"]
+    assert told["versions_kept_model"]
+    assert tended.told["purge_runs"]["runs_deleted"] == 1
+    assert tended.told["purge_runs"]["old_runs_kept"] == len(tended.of_line) + 4
