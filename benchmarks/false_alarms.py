@@ -23,7 +23,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 
-from credit_assets.book.queries import load
+from credit_assets.book.book import Book
 from credit_assets.decisions.scorecard import band, points
 from credit_assets.features.target import outcome_sql
 from credit_assets.features.training_set import TEST, TRAIN, VALID, training_frame
@@ -74,12 +74,12 @@ class Champion:
     held_out: np.ndarray
 
 
-def make_features(con: duckdb.DuckDBPyConnection, table: str, folder: Path, portfolio: Portfolio) -> int:
+def make_features(con: duckdb.DuckDBPyConnection, table: str, folder: Path, book: Book) -> int:
     """A delivery's features, with the outcome as `target`, as a table of the connection; its rows."""
-    lake, batch = Lake(folder / "lake"), folder.name
+    portfolio, lake, batch = book.portfolio, Lake(folder / "lake"), folder.name
     stems = {name: config.files for name, config in portfolio.tables.items()}
     files = match_files(list(folder.glob("*.csv")), stems, {portfolio.outcomes_table}).tables
-    for name, model in portfolio.models.items():
+    for name, model in book.contracts.items():
         result = ingest(
             con,
             lake,
@@ -87,13 +87,13 @@ def make_features(con: duckdb.DuckDBPyConnection, table: str, folder: Path, port
             name,
             model,
             batch,
-            parents={parent: lake.query(parent) for parent in portfolio.parents(name)},
+            parents={parent: lake.query(parent) for parent in book.parents(name)},
             max_bad_share=0,
             quarantine_folder=folder / "quarantine",
             scratch=folder / "scratch",
         )
         lake.commit(result.staged, {})
-    for query in load(PROJECT.sql(BOOK)).values():
+    for query in book.queries.values():
         for name in query.inputs:
             con.execute(
                 f"create or replace view {name} as select * exclude ({BATCH}) from ({lake.query(name, [batch])})"
@@ -101,7 +101,8 @@ def make_features(con: duckdb.DuckDBPyConnection, table: str, folder: Path, port
         lake.replace(con, query.sql, query.name, batch, {})
     features, applications = lake.query("features", [batch]), lake.query("applications", [batch])
     con.execute(
-        f"create or replace table {table} as select f.* exclude ({BATCH}), {outcome_sql(portfolio.target, 'a')} as target "
+        f"create or replace table {table} as select f.* exclude ({BATCH}), "
+        f"{outcome_sql(portfolio.target, 'a')} as target "
         f"from ({features}) f join ({applications}) a using ({KEY})"
     )
     return int(con.table(table).aggregate("count(*)").fetchall()[0][0])
@@ -197,7 +198,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=23)
     asked = parser.parse_args()
     rng = np.random.default_rng(asked.seed)
-    portfolio = Portfolio.load(PROJECT, BOOK)
+    book = Book.load(PROJECT, BOOK)
     with duckdb.connect(config={"memory_limit": "3GB", "preserve_insertion_order": False}) as con:
         con.execute("set enable_progress_bar = false")
         pools = {"pool": ("", asked.applicants), **{name: (name, max(asked.rows) + 2_000) for name in SCENARIOS}}
@@ -211,10 +212,10 @@ def main() -> None:
                 scenario={"2026-01": scenario} if scenario else None,
                 first_applicant=100_001 + 1_000_000 * number,
             )
-            rows = make_features(con, table, folder, portfolio)
+            rows = make_features(con, table, folder, book)
             shutil.rmtree(asked.scratch / table)
             print(f"{table}: {rows:,} applicants with features in {time.perf_counter() - start:.0f} s", flush=True)
-        champions = [deal(con, portfolio, rng) for _ in range(asked.champions)]
+        champions = [deal(con, book.portfolio, rng) for _ in range(asked.champions)]
         for size in asked.rows:
             for table in pools:
                 batches, start = asked.batches if table == "pool" else asked.shifted, time.perf_counter()
@@ -223,7 +224,7 @@ def main() -> None:
                 for number in range(batches):
                     champion = champions[number % len(champions)]
                     keys = rng.choice(champion.held_out if table == "pool" else everyone, size, replace=False)
-                    found = failed(con, champion, of_applicants(con, table, keys), portfolio)
+                    found = failed(con, champion, of_applicants(con, table, keys), book.portfolio)
                     fails.update([*found, *(["any"] if set(found) & set(RETRAIN) else [])])
                 what = "no shift" if table == "pool" else table
                 told(f"{size:,} rows, {what}", batches, fails, time.perf_counter() - start)

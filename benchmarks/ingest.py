@@ -13,10 +13,10 @@ from pathlib import Path
 
 import duckdb
 
+from credit_assets.book.book import Book
 from credit_assets.ingest.inbox import match_files
 from credit_assets.ingest.typed_read import ingest
 from credit_assets.lake.tables import Lake
-from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project
 
 PROJECT = Path(__file__).parents[1]
@@ -29,7 +29,8 @@ def main() -> None:
     arguments.add_argument("--memory", default="2GB", help="DuckDB's limit")
     arguments.add_argument("--max-bad-share", type=float, default=0.001)
     given = arguments.parse_args()
-    portfolio = Portfolio.load(Project(PROJECT), "home_credit")
+    book = Book.load(Project(PROJECT), "home_credit")
+    portfolio = book.portfolio
     stems = {table: config.files for table, config in portfolio.tables.items()}
     files = match_files(list(given.folder.iterdir()), stems, {portfolio.outcomes_table}).tables
     began, rows = time.perf_counter(), 0
@@ -38,7 +39,7 @@ def main() -> None:
         con.execute(f"SET temp_directory = '{workspace}/spill'")
         lake = Lake(Path(workspace) / "lake")
         print(f"{'table':24}{'rows':>12}{'bad':>8}{'MB':>8}{'seconds':>9}{'CPU s':>8}{'peak MB':>9}")
-        for table, model in portfolio.models.items():
+        for table, model in book.contracts.items():
             start, busy = time.perf_counter(), time.process_time()
             result = ingest(
                 con,
@@ -47,7 +48,7 @@ def main() -> None:
                 table,
                 model,
                 "2026-01",
-                parents={parent: lake.query(parent) for parent in portfolio.parents(table)},
+                parents={parent: lake.query(parent) for parent in book.parents(table)},
                 max_bad_share=given.max_bad_share,
                 quarantine_folder=Path(workspace) / "quarantine",
                 scratch=Path(workspace) / "scratch",

@@ -21,7 +21,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 
-from credit_assets.book.queries import lineage, load, raw_lineage
+from credit_assets.book.book import Book
 from credit_assets.features.guard import made_from
 from credit_assets.features.training_set import TEST, TRAIN, VALID, hash_share, rows_to_learn_from, training_frame
 from credit_assets.ingest.inbox import match_files
@@ -32,8 +32,6 @@ from credit_assets.models.baseline import fit_logistic
 from credit_assets.models.design_matrix import DesignMatrix
 from credit_assets.models.estimators import Folds, fit_pd_model
 from credit_assets.models.tuning import tune
-from credit_assets.schemas.duckdb_types import column_types
-from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project
 from credit_assets.settings.training import TrainingConfig
 from credit_assets.statistics.comparison import auc_interval, compare
@@ -105,22 +103,22 @@ def german_credit() -> pd.DataFrame:
     return rows.assign(**{KEY: keys, "batch": "1994", "fold": fold, "target": (rows["target"] == "bad").astype("int8")})
 
 
-def training_set(portfolio: Portfolio, deliveries: Sequence[Path], scratch: Path) -> pd.DataFrame:
+def training_set(book: Book, deliveries: Sequence[Path], scratch: Path) -> pd.DataFrame:
     """What the platform would learn from and test on: the deliveries' features by the portfolio's SQL, with folds."""
-    lake, queries = Lake(scratch / "lake"), load(PROJECT.sql(portfolio.name), portfolio.models)
+    portfolio, lake, queries = book.portfolio, Lake(scratch / "lake"), book.queries
     names = {name: table.files for name, table in portfolio.tables.items()}
     with duckdb.connect() as con:
         for delivery in deliveries:
             files = match_files([*delivery.iterdir()], names, {portfolio.outcomes_table} & names.keys()).tables
-            for name in [table for table in portfolio.models if files.get(table)]:
+            for name in [table for table in book.contracts if files.get(table)]:
                 done = ingest(
                     con,
                     lake,
                     files[name],
                     name,
-                    portfolio.models[name],
+                    book.contracts[name],
                     delivery.name,
-                    parents={parent: lake.query(parent, [delivery.name]) for parent in portfolio.parents(name)},
+                    parents={parent: lake.query(parent, [delivery.name]) for parent in book.parents(name)},
                     max_bad_share=portfolio.delivery.max_bad_share,
                     quarantine_folder=scratch / "quarantine",
                     scratch=scratch / "scratch",
@@ -145,8 +143,7 @@ def training_set(portfolio: Portfolio, deliveries: Sequence[Path], scratch: Path
         con.execute("create table outcomes as from dated limit 0")
         rows = rows_to_learn_from(portfolio, features="made", applications="dated", outcomes="outcomes")
         frame = training_frame(con.sql(rows))
-    roots = raw_lineage(lineage(queries, {name: column_types(model) for name, model in portfolio.models.items()}))
-    made = {feature: roots["features"][feature] for feature in queries["features"].words}
+    made = {feature: book.raw_lineage["features"][feature] for feature in queries["features"].words}
     return frame.drop(columns=list(made_from(made, portfolio.left_out)))
 
 
@@ -154,11 +151,11 @@ def book(name: str, scratch: Path) -> None:
     if name == "german_credit":
         compared(name, german_credit(), KEY, TrainingConfig())
         return
-    portfolio = Portfolio.load(PROJECT, "home_credit" if name == "synthetic_lender" else name)
+    compiled = Book.load(PROJECT, "home_credit" if name == "synthetic_lender" else name)
     synthetic = name == "synthetic_lender"
     deliveries = generate(scratch / "sample", APPLICANTS, 4)[:3] if synthetic else [REAL_DATA / name]
-    frame = training_set(portfolio, deliveries, scratch)
-    compared(name, frame, portfolio.entity_key, portfolio.training)
+    frame = training_set(compiled, deliveries, scratch)
+    compared(name, frame, compiled.portfolio.entity_key, compiled.portfolio.training)
 
 
 def main() -> None:

@@ -31,17 +31,17 @@ from credit_assets.automation.jobs import jobs
 from credit_assets.automation.pending import arrivals, to_ingest, to_score
 from credit_assets.automation.retraining import RETRAINS
 from credit_assets.automation.sensors import sensors
-from credit_assets.book.queries import load
+from credit_assets.book.book import Book
 from credit_assets.ingest.inbox import Inbox, file_status, sha256_of
 from credit_assets.lake.io_managers import MODEL_VERSION, SOURCE
 from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
-from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project
 from credit_assets.settings.run_tags import KEY_TAG, PORTFOLIO_TAG
 
 PROJECT = Project(Path(__file__).parents[1])
-PORTFOLIO = Portfolio.load(PROJECT, "home_credit")
+COMPILED = Book.load(PROJECT, "home_credit")
+PORTFOLIO = COMPILED.portfolio
 Cost = tuple[float, float]
 """Milliseconds on the clock, and of the processor."""
 LINE = {
@@ -54,9 +54,8 @@ LINE = {
 
 def made_from() -> dict[str, list[str]]:
     """Every table of a batch, and the tables that it is made from."""
-    raw = {table: list(PORTFOLIO.parents(table)) for table in PORTFOLIO.models}
-    queries = load(PROJECT.root / "sql" / PORTFOLIO.name, PORTFOLIO.models)
-    return raw | {name: list(query.inputs) for name, query in queries.items()} | LINE
+    raw = {table: list(COMPILED.parents(table)) for table in COMPILED.contracts}
+    return raw | {name: list(query.inputs) for name, query in COMPILED.queries.items()} | LINE
 
 
 def fill_inbox(inbox: Inbox, batches: list[str]) -> dict[str, str]:

@@ -21,8 +21,8 @@ from dotenv import load_dotenv
 from rich.console import Console
 from rich.table import Table
 
-from credit_assets.book.queries import FeatureQueryError, load, raw_lineage
-from credit_assets.book.queries import lineage as lineage_of
+from credit_assets.book.book import Book
+from credit_assets.book.queries import FeatureQueryError
 from credit_assets.features.contract import FeatureError
 from credit_assets.ingest.headers import check_files
 from credit_assets.ingest.inbox import MARKER, BadDelivery, Delivery, Inbox, is_hidden
@@ -33,10 +33,9 @@ from credit_assets.models.availability import RegistryUnavailable, require
 from credit_assets.onboarding.check import check as look_over
 from credit_assets.onboarding.file_names import batches_of
 from credit_assets.onboarding.files import BookError, stem
-from credit_assets.onboarding.guesses import Book
+from credit_assets.onboarding.guesses import GuessedBook
 from credit_assets.onboarding.new import new as draft
 from credit_assets.plurals import are, number_of
-from credit_assets.schemas.duckdb_types import column_types
 from credit_assets.settings.portfolio import ConfigError, Portfolio
 from credit_assets.settings.project import AlreadyRunning, Project
 from credit_assets.synthetic import FIRST_APPLICANT, SCENARIOS, generate
@@ -205,7 +204,7 @@ def new(
         console.print(f"  credit-assets run --portfolio {name}")
 
 
-def _deliveries(book: Book, given: Sequence[Path]) -> list[tuple[str, str]]:
+def _deliveries(book: GuessedBook, given: Sequence[Path]) -> list[tuple[str, str]]:
     """What to deliver after `new`, and the option that says as which batch: of files of one table that are named after
     dates, each as a batch; else the one file or folder that holds all, if there is one."""
     one_table = not book.children and not book.outcomes
@@ -261,8 +260,8 @@ def deliver(
     """Put files into the inbox as a batch, whole or not at all; or, by a date in them, as many batches."""
     source = source.resolve()
     with in_project() as project:
-        book = Portfolio.load(project, portfolio)
-        by = book.delivery.split_by if batch is None and split_by is None else split_by
+        book = Book.load(project, portfolio)
+        by = book.portfolio.delivery.split_by if batch is None and split_by is None else split_by
         if batch is not None and by is None:
             _deliver_batch(project, book, source, batch)
         elif by is not None and batch is None:
@@ -271,7 +270,7 @@ def deliver(
             _stop("Give either --batch NAME, or --split-by COLUMN with a date to cut the files by.")
 
 
-def _deliver_batch(project: Project, book: Portfolio, source: Path, batch: str) -> None:
+def _deliver_batch(project: Project, book: Book, source: Path, batch: str) -> None:
     unknown: list[str] = []
     done = Inbox(project.inbox).deliver(
         source, book.name, batch, lambda files: unknown.extend(check_files(files, book, source))
@@ -281,7 +280,7 @@ def _deliver_batch(project: Project, book: Portfolio, source: Path, batch: str) 
         console.print(f"Not read, as of no table: {', '.join(unknown)}", style="yellow")
 
 
-def _deliver_vintages(project: Project, book: Portfolio, source: Path, split_by: str) -> None:
+def _deliver_vintages(project: Project, book: Book, source: Path, split_by: str) -> None:
     inbox = Inbox(project.inbox)
     with cut_up(source, book, split_by, inbox) as parts:
         for part in parts.vintages:
@@ -476,11 +475,8 @@ def lineage(
 ) -> None:
     """List the raw columns that a feature comes from, or the features that a raw column goes into."""
     with in_project() as project:
-        book = Portfolio.load(project, portfolio)
-        queries = load(project.sql(portfolio), book.models)
-        schemas = {table: column_types(model) for table, model in book.models.items()}
-        roots = raw_lineage(lineage_of(queries, schemas))
-        origins, words = roots["features"], queries["features"].words
+        book = Book.load(project, portfolio)
+        origins, words = book.raw_lineage["features"], book.queries["features"].words
         if column in words:
             console.print(f"{column}: {words[column]}")
             for table, name in origins[column]:
@@ -507,7 +503,7 @@ def demo(
         from credit_assets.application.commands import run_outstanding
         from credit_assets.application.commands import status as how_it_stands
 
-        book = Portfolio.load(project, portfolio)
+        book = Book.load(project, portfolio)
         began = time.monotonic()
         if synthetic := portfolio == SYNTHETIC_BOOK and source is None:
             _deliver_synthetic(project, book)
@@ -530,7 +526,7 @@ def demo(
         _stop_where_failed(outcomes)
 
 
-def _deliver_synthetic(project: Project, book: Portfolio) -> None:
+def _deliver_synthetic(project: Project, book: Book) -> None:
     """The synthetic lender's batches, into an inbox that holds no others."""
     inbox = Inbox(project.inbox)
     if real := [b for b in inbox.batches(book.name) if not (inbox.folder(book.name, b) / MARKER).exists()]:
@@ -542,21 +538,21 @@ def _deliver_synthetic(project: Project, book: Portfolio) -> None:
         shutil.rmtree(path)
 
 
-def _deliver_own(project: Project, book: Portfolio, source: Path | None) -> None:
+def _deliver_own(project: Project, book: Book, source: Path | None) -> None:
     """The book's files, as the vintages that its configuration cuts them into, or as one batch."""
     if source and not source.exists():
         _stop(f"There is no {source}.")
     if source is None and (folder := os.environ.get(REAL_DATA)):
         source = Path(folder) / book.name
     if source is None or not source.exists():
-        where = f" Where they come from: {book.source}." if book.source else ""
+        where = f" Where they come from: {book.portfolio.source}." if book.portfolio.source else ""
         _stop(
             f"The demo of {book.name} runs on the book's own files, which do not come with the platform.{where} "
             f"Give them by --files, or as the folder {book.name} of a folder that ${REAL_DATA} names."
         )
     assert source is not None
-    if book.delivery.split_by:
-        _deliver_vintages(project, book, source, book.delivery.split_by)
+    if split_by := book.portfolio.delivery.split_by:
+        _deliver_vintages(project, book, source, split_by)
     else:
         _deliver_batch(project, book, source, DEMO_BATCH)
 

@@ -11,10 +11,10 @@ import dagster as dg
 import pytest
 import yaml
 
-from credit_assets import definitions
+from credit_assets import locations
 from credit_assets.book.queries import FeatureQueryError
 from credit_assets.definitions import build
-from credit_assets.settings.portfolio import TAKEN, ConfigError
+from credit_assets.settings.portfolio import ConfigError
 from credit_assets_tests.conftest import PROJECT
 from credit_assets_tests.small_project import BOOK, FEW_FEATURES, make_project
 
@@ -97,9 +97,9 @@ def test_the_workspace_names_portfolios_that_load(monkeypatch):
     }
     for location in locations:
         module = location["python_module"]
-        assert module["module_name"] == definitions.__name__
+        assert module["module_name"] == locations.__name__
         assert module["location_name"] == module["attribute"]
-        assert isinstance(getattr(definitions, module["attribute"]), dg.Definitions)
+        assert isinstance(getattr(locations, module["attribute"]), dg.Definitions)
 
 
 def test_a_broken_portfolio_names_its_file_and_key_and_stops_no_other(tmp_path, monkeypatch):
@@ -108,17 +108,17 @@ def test_a_broken_portfolio_names_its_file_and_key_and_stops_no_other(tmp_path, 
     project.config("other").write_text(broken.replace("target_approval_rate: 0.8", "target_approval_rate: high"))
     monkeypatch.setenv("CREDIT_ASSETS_HOME", str(project.root))
     with pytest.raises(ConfigError, match=r"configs/other\.yaml: policy\.target_approval_rate: .*valid number"):
-        definitions.other  # noqa: B018
-    assert isinstance(getattr(definitions, BOOK), dg.Definitions)
+        locations.other  # noqa: B018
+    assert isinstance(getattr(locations, BOOK), dg.Definitions)
 
 
 def test_a_name_that_is_no_portfolio_is_refused_with_those_that_are(tmp_path, monkeypatch):
     project = make_project(tmp_path / "project", sql=FEW_FEATURES)
     monkeypatch.setenv("CREDIT_ASSETS_HOME", str(project.root))
     with pytest.raises(ConfigError, match=rf"No portfolio 'elsewhere'.*Known portfolios: {BOOK}\."):
-        definitions.elsewhere  # noqa: B018
+        locations.elsewhere  # noqa: B018
     with pytest.raises(AttributeError):
-        definitions._elsewhere  # noqa: B018
+        locations._elsewhere  # noqa: B018
 
 
 def test_a_feature_without_words_does_not_load_and_is_named_with_file_and_line(tmp_path):
@@ -132,8 +132,3 @@ def test_a_feature_of_a_column_that_is_not_there_does_not_load_and_is_named(tmp_
     project = make_project(tmp_path / "project", sql=FEW_FEATURES.replace("AMT_INCOME_TOTAL", "AMT_INCOME"))
     with pytest.raises(FeatureQueryError, match=r"features\.sql: Column 'amt_income' could not be resolved. Line: 4"):
         build(BOOK, project)
-
-
-def test_what_the_module_has_of_its_own_can_be_no_portfolio():
-    own = {name for name in vars(definitions) if name[0].islower()}
-    assert own == TAKEN

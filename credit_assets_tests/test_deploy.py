@@ -156,7 +156,7 @@ def test_every_portfolio_that_is_served_has_its_code_server_where_the_services_l
         assert (HOME / "configs" / f"{name}.yaml").exists()
         for started in (unit.replace("%i", name), compose["services"]["code"]["command"]):
             assert f"--socket {location['socket']} " in started
-            assert f"--module-name credit_assets.definitions --attribute {name} " in started
+            assert f"--module-name credit_assets.locations --attribute {name} " in started
             assert f"--location-name {name}" in started
 
 

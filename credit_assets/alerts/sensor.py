@@ -9,10 +9,12 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from credit_assets.alerts import sources
 from credit_assets.alerts.notifications import clock
 from credit_assets.alerts.outbox import Outbox
 from credit_assets.alerts.sources import Place
 from credit_assets.automation.retraining import training, trainings
+from credit_assets.book.book import Book
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
@@ -21,8 +23,9 @@ from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project
 
 
-def alert_sensor(portfolio: Portfolio, project: Project) -> dg.SensorDefinition:
+def alert_sensor(book: Book) -> dg.SensorDefinition:
     """`alerts`, which starts no run."""
+    portfolio, project = book.portfolio, book.project
 
     @dg.sensor(
         name="alerts",

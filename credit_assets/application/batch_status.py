@@ -105,7 +105,7 @@ def batch_status(
         "delivered": delivered,
         "synthetic": any(commit.metadata.get("synthetic") == "true" for commit in commits.values()),
         "applicants": rows.get(portfolio.application_table),
-        "raw_rows": {table: rows[table] for table in portfolio.models if table in rows},
+        "raw_rows": {table: rows[table] for table in portfolio.tables if table in rows},
         "ingested_at": _when(commits.get(portfolio.application_table)),
         "scored_at": _when(commits.get(SCORES)),
         **figures,

@@ -80,7 +80,7 @@ def train(project: Project, name: str, report: Report) -> list[RunOutcome]:
     with answering(project.tracking_uri), _work(project, name, report) as work:
         if not work.lake.batches(work.portfolio.table(FEATURES)):
             raise TableMissing(f"Nothing of {name} is ingested yet: `credit-assets deliver`, then `credit-assets run`.")
-        stale = to_make_again(work.portfolio, work.lake, load(project.sql(name), work.portfolio.models))
+        stale = to_make_again(work.portfolio, work.lake, load(project.sql(name), work.portfolio.tables))
         for due in [*stale, Outstanding("train", None, "asked for by hand", key=f"by_hand:{uuid.uuid4()}")]:
             if busy := work.run(due):
                 raise AlreadyRunning(f"Run {busy} is at work on {due.batch or 'a training'}. Train once it has ended.")
@@ -181,7 +181,7 @@ def status(project: Project, name: str) -> dict[str, Any]:
     """How the portfolio stands, as plain data: batches with their rows, the champion with its metrics, the
     latest result of each check, and what is outstanding."""
     portfolio, inbox, lake = Portfolio.load(project, name), Inbox(project.inbox), Lake(project.lake)
-    tables = (*portfolio.models, *TABLES)
+    tables = (*portfolio.tables, *TABLES)
     written = {table: lake.batches(portfolio.table(table)) for table in tables}
     delivered = set(inbox.batches(name))
     names = sorted(delivered.union(*written.values()))
@@ -206,7 +206,7 @@ def status(project: Project, name: str) -> dict[str, Any]:
             }
             for item in due
         ]
-    stale = to_make_again(portfolio, lake, load(project.sql(name), portfolio.models))
+    stale = to_make_again(portfolio, lake, load(project.sql(name), portfolio.tables))
     return {
         "portfolio": name,
         "title": portfolio.title,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 import dagster as dg
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES, RunRecord
 from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, PARTITION_NAME_TAG, WILL_RETRY_TAG
 from dagster._daemon.auto_run_reexecution.event_log_consumer import _create_cursor_key
 
-from credit_assets.alerts.notifications import at
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.run_tags import PORTFOLIO_TAG
 
@@ -68,7 +68,11 @@ def _crashed(instance: dg.DagsterInstance, tags: Mapping[str, str]) -> list[dg.D
     """The failed runs with these tags that Dagster may yet launch again."""
     now = time.time()
     records = instance.get_run_records(
-        dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], tags=tags, updated_after=at(now - RETRY_DECIDED_S))
+        dg.RunsFilter(
+            statuses=[dg.DagsterRunStatus.FAILURE],
+            tags=tags,
+            updated_after=datetime.fromtimestamp(now - RETRY_DECIDED_S, UTC),
+        )
     )
     return [record.dagster_run for record in records if retry_is_open(instance, record, now)]
 

@@ -163,7 +163,7 @@ def _due(
 ) -> Outstanding | None:
     """The ingestion that the batch needs, if any. Without `read`, a file that only its content could tell from the
     one that was ingested is taken for another."""
-    written = {table: writings(portfolio.table(table)).get(look.batch, ()) for table in portfolio.models}
+    written = {table: writings(portfolio.table(table)).get(look.batch, ()) for table in portfolio.tables}
     sources = {table: _sources(commits[0]) for table, commits in written.items() if commits}
     if files is None:
         changed = tuple(written)

@@ -13,20 +13,19 @@ from credit_assets.automation.pending import Outstanding, to_ingest, to_score
 from credit_assets.automation.refusals import was_refused
 from credit_assets.automation.retraining import outcomes_since_newest, too_few, trainings
 from credit_assets.automation.sensors import champion_or_why_unknown, failed_at_it, request, settings_changed
+from credit_assets.book.book import Book
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.resources import batches
 from credit_assets.lake.tables import Lake
 from credit_assets.models.availability import RegistryUnavailable
 from credit_assets.plurals import are, number_of
 from credit_assets.settings.portfolio import Portfolio, settings_fingerprint
-from credit_assets.settings.project import Project
 from credit_assets.settings.run_tags import KEY_TAG, PORTFOLIO_TAG
 
 
-def schedules(
-    portfolio: Portfolio, project: Project, parts: Mapping[str, Collection[dg.AssetKey]]
-) -> list[dg.ScheduleDefinition]:
+def schedules(book: Book, parts: Mapping[str, Collection[dg.AssetKey]]) -> list[dg.ScheduleDefinition]:
     """`weekly_challenger`, `daily_sweep` and `weekly_maintenance`. `parts`: the assets of each job."""
+    portfolio, project = book.portfolio, book.project
     name, lake, inbox = portfolio.name, Lake(project.lake), Inbox(project.inbox)
 
     loaded = settings_fingerprint(project, name)

@@ -17,6 +17,7 @@ from credit_assets.automation.jobs import champion_config
 from credit_assets.automation.pending import FEATURES, Outstanding, arrivals, to_score
 from credit_assets.automation.refusals import refusal
 from credit_assets.automation.retraining import rollback, training
+from credit_assets.book.book import Book
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.resources import batches
 from credit_assets.lake.tables import Lake
@@ -27,10 +28,9 @@ from credit_assets.settings.project import Project
 from credit_assets.settings.run_tags import AUTOMATIC_TAG, CHAMPION_TAG, CORRECTION_TAG, KEY_TAG, PORTFOLIO_TAG, WHY_TAG
 
 
-def sensors(
-    portfolio: Portfolio, project: Project, jobs: Mapping[str, UnresolvedAssetJobDefinition]
-) -> list[dg.SensorDefinition]:
+def sensors(book: Book, jobs: Mapping[str, UnresolvedAssetJobDefinition]) -> list[dg.SensorDefinition]:
     """`deliveries`, `retrain` and `roll_back`, each starting some of the jobs."""
+    portfolio, project = book.portfolio, book.project
     name, inbox, lake, uri = portfolio.name, Inbox(project.inbox), Lake(project.lake), project.tracking_uri
     interval, loaded = portfolio.automation.interval_s, settings_fingerprint(project, name)
 

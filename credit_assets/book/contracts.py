@@ -35,11 +35,11 @@ def load_contracts(portfolio: Portfolio, folder: Path) -> dict[str, type[Table]]
     """
     contracts = dict(_tables(portfolio.contracts, folder))
     applications = contracts.get(portfolio.application_table)
-    if portfolio.outcomes_table == OUTCOMES and OUTCOMES not in contracts and applications is not None:
-        if {portfolio.entity_key, portfolio.target.column} <= set(applications.to_schema().columns):
-            contracts[OUTCOMES] = outcomes_of(
-                portfolio.application_table, applications, portfolio.entity_key, portfolio.target.column
-            )
+    if portfolio.outcomes_table != OUTCOMES or OUTCOMES in contracts or applications is None:
+        return contracts
+    key, target = portfolio.entity_key, portfolio.target.column
+    if {key, target} <= set(applications.to_schema().columns):
+        contracts[OUTCOMES] = outcomes_of(portfolio.application_table, applications, key, target)
     return contracts
 
 
@@ -53,7 +53,10 @@ def mismatches(portfolio: Portfolio, contracts: Contracts) -> Iterator[Mismatch]
     if portfolio.application_table not in contracts:
         return
     columns = set(contracts[portfolio.application_table].to_schema().columns)
-    needed = {("entity_key",): portfolio.entity_key, ("target",): portfolio.target.column}
+    needed: dict[tuple[str, ...], str] = {
+        ("entity_key",): portfolio.entity_key,
+        ("target",): portfolio.target.column,
+    }
     needed |= {("protected", name): attribute.column for name, attribute in portfolio.protected.items()}
     for keys, column in needed.items():
         if column not in columns:
@@ -66,13 +69,9 @@ def mismatches(portfolio: Portfolio, contracts: Contracts) -> Iterator[Mismatch]
             yield Mismatch((key, unknown), f"no table has a column {unknown}")
     for name, table in portfolio.tables.items():
         if table.numbered and name in contracts:
-            column = contracts[name].to_schema().columns.get(table.numbered)
-            if column is None or str(column.dtype) != "str":
+            numbered = contracts[name].to_schema().columns.get(table.numbered)
+            if numbered is None or str(numbered.dtype) != "str":
                 yield Mismatch(("tables", name, "numbered"), f"{table.numbered} is no text column of the table")
-
-
-class ContractsMissing(ValueError):
-    """The configuration names no module or file that has TABLES."""
 
 
 def _tables(contracts: str, folder: Path) -> Mapping[str, type[Table]]:

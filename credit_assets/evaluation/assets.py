@@ -11,6 +11,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 
+from credit_assets.book.book import Book
 from credit_assets.evaluation.checks import gate_result, gate_specs
 from credit_assets.evaluation.gate import BASELINE, in_words, promotable, surely_better, verdicts
 from credit_assets.evaluation.report import html_report, write_page
@@ -41,19 +42,20 @@ LEADING = 3
 """Features that are named where an AUC is too good to be true."""
 
 
-def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
+def assets(book: Book) -> list[dg.AssetsDefinition]:
     """`predictions`, `evaluation` and `promotion_gate`."""
+    portfolio, project = book.portfolio, book.project
     uri, name = project.tracking_uri, portfolio.name
     gate_key = dg.AssetKey([name, "promotion_gate"])
     vintage, applications = portfolio.evaluation.vintage, portfolio.application_table
     dated = [dg.AssetKey([name, applications])] if vintage else []
     if vintage:
-        known = set(portfolio.models[applications].to_schema().columns)
+        known = set(book.contracts[applications].to_schema().columns)
         if absent := {vintage.opened, vintage.defaulted} - known:
             raise ValueError(f"evaluation.vintage: table {applications} has no column {', '.join(sorted(absent))}.")
 
     def loaded(table: str, model: type[Table]) -> dg.AssetIn:
-        return dg.AssetIn(key=[name, table], dagster_type=contract(portfolio.keyed(model)))
+        return dg.AssetIn(key=[name, table], dagster_type=contract(book.keyed(model)))
 
     def settings(model: type[Table], *kinds: str) -> dict[str, Any]:
         return {
@@ -72,7 +74,7 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
             "baseline": loaded("logistic_regression", BaselinePredictions),
             "training_set": dg.AssetIn(key=[name, "training_set"]),
         },
-        **settings(portfolio.keyed(Predictions), "pandas", "deltalake"),
+        **settings(book.keyed(Predictions), "pandas", "deltalake"),
     )
     def predictions(
         lake: LakeResource, candidate: pd.DataFrame, baseline: pd.DataFrame, training_set: duckdb.DuckDBPyRelation

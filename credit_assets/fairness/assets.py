@@ -8,6 +8,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 
+from credit_assets.book.book import Book
 from credit_assets.decisions.policy import APPROVE, decide
 from credit_assets.evaluation.test_results import candidate_of
 from credit_assets.fairness.attributes import groups
@@ -42,8 +43,9 @@ def audited(portfolio: Portfolio) -> list[str]:
     return [*portfolio.protected, *(" x ".join(pair) for pair in combinations(portfolio.protected, 2))]
 
 
-def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
+def assets(book: Book) -> list[dg.AssetsDefinition]:
     """`fairness_groups` and `fairness_audit`, made together; empty, saying so, where none is named."""
+    portfolio, project = book.portfolio, book.project
     verdicts_key = dg.AssetKey([portfolio.name, "fairness_audit"])
     specs = [four_fifths_spec(verdicts_key, name, portfolio.fairness) for name in audited(portfolio)]
     nothing = "" if specs else f" {NOTHING_AUDITED}"
@@ -64,7 +66,7 @@ def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
         outs={"groups": out("fairness_groups", FairnessGroups), "verdicts": out("fairness_audit", FairnessVerdicts)},
         ins={
             "predictions": dg.AssetIn(
-                key=[portfolio.name, "predictions"], dagster_type=contract(portfolio.keyed(Predictions))
+                key=[portfolio.name, "predictions"], dagster_type=contract(book.keyed(Predictions))
             ),
             "applications": dg.AssetIn(key=[portfolio.name, portfolio.application_table]),
         },

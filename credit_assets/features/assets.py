@@ -7,7 +7,8 @@ import dagster as dg
 import duckdb
 import pandas as pd
 
-from credit_assets.book.queries import FeatureQuery, Lineage
+from credit_assets.book.book import Book
+from credit_assets.book.queries import FeatureQuery
 from credit_assets.features.combined_leaks import Combination, given_back
 from credit_assets.features.contract import check_encodings, feature_contracts, training_set_contract
 from credit_assets.features.guard import LeakageError, check_inputs, made_from
@@ -29,14 +30,10 @@ NUMBERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "FLOAT", "DOUB
 """DuckDB's types of columns that inputs could give back."""
 
 
-def assets(
-    portfolio: Portfolio, queries: Mapping[str, FeatureQuery], sources: Lineage, roots: Lineage
-) -> list[dg.AssetsDefinition]:
-    """A table of features for each query, and `training_set`.
-
-    `sources` has each column's immediate inputs, `roots` the raw columns behind it.
-    """
-    contracts = feature_contracts(queries, portfolio.models, portfolio.entity_key)
+def assets(book: Book) -> list[dg.AssetsDefinition]:
+    """A table of features for each query, and `training_set`."""
+    portfolio, queries, sources, roots = book.portfolio, book.queries, book.lineage, book.raw_lineage
+    contracts = feature_contracts(queries, book.contracts, portfolio.entity_key)
     tables = [
         _feature_table(
             portfolio, query, contract(contracts[name]), column_schema(contracts[name]), sources[name], roots[name]

@@ -5,6 +5,7 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
+from credit_assets.book.book import Book
 from credit_assets.history import plots
 from credit_assets.history.timeline import champion_history as moves
 from credit_assets.history.timeline import timeline as facts
@@ -12,15 +13,14 @@ from credit_assets.lake.io_managers import column_schema, contract, frame_table,
 from credit_assets.lake.resources import LakeResource
 from credit_assets.schemas.history import KINDS, ChampionHistory, Timeline
 from credit_assets.schemas.table import Table
-from credit_assets.settings.portfolio import Portfolio
-from credit_assets.settings.project import Project
 
 SHOWN = 50
 """Newest rows shown in the UI; the table holds all."""
 
 
-def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
+def assets(book: Book) -> list[dg.AssetsDefinition]:
     """`operations/champion_history` and `operations/timeline`."""
+    portfolio, project = book.portfolio, book.project
     uri, name = project.tracking_uri, portfolio.name
 
     def settings(asset: str, model: type[Table]) -> dict[str, Any]:

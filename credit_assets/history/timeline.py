@@ -110,7 +110,7 @@ def _deliveries(portfolio: Portfolio, lake: Lake) -> Iterator[Fact]:
     outcomes from other files, outcomes; and its application table taken back, its withdrawal."""
     corrected: dict[tuple[str, str], list[str]] = {}
     first: dict[tuple[str, str], Fact] = {}
-    for table in portfolio.models:
+    for table in portfolio.tables:
         sources: dict[str, Mapping[str, str]] = {}
         for commit in _history(lake, portfolio.table(table)):
             if not commit.metadata.get(BATCH):

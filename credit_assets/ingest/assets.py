@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import dagster as dg
 
+from credit_assets.book.book import Book
 from credit_assets.ingest.inbox import MARKER, BadDelivery, Inbox, UnreadableNow, match_files
 from credit_assets.ingest.repeats import Repeated, other_batches, repeated_keys
 from credit_assets.ingest.typed_read import Ingested, ingest
@@ -11,21 +12,19 @@ from credit_assets.lake.contracts import WITHOUT_VALUES, Violation
 from credit_assets.lake.io_managers import column_schema, contract, violations_table
 from credit_assets.lake.resources import LakeResource, batches
 from credit_assets.plurals import are, number_of
-from credit_assets.settings.portfolio import Portfolio
-from credit_assets.settings.project import Project
 
 BATCHES_NAMED = 5
 
 
-def assets(portfolio: Portfolio, project: Project) -> list[dg.AssetsDefinition]:
+def assets(book: Book) -> list[dg.AssetsDefinition]:
     """The portfolio's raw tables, parents before children."""
-    return [_raw_table(portfolio, project, table) for table in portfolio.models]
+    return [_raw_table(book, table) for table in book.contracts]
 
 
-def _raw_table(portfolio: Portfolio, project: Project, table: str) -> dg.AssetsDefinition:
-    model = portfolio.models[table]
-    parents = portfolio.parents(table)
-    inbox = Inbox(project.inbox)
+def _raw_table(book: Book, table: str) -> dg.AssetsDefinition:
+    portfolio, model = book.portfolio, book.contracts[table]
+    parents = book.parents(table)
+    inbox = Inbox(book.project.inbox)
     stems = {name: config.files for name, config in portfolio.tables.items()}
     optional = {name for name, config in portfolio.tables.items() if config.optional}
     key = dg.AssetKey([portfolio.name, table])

@@ -8,18 +8,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from credit_assets.book.book import Book
 from credit_assets.ingest.inbox import BadDelivery, MissingFile, is_companion, is_outcomes, match_files
 from credit_assets.ingest.typed_read import refuse_header
-from credit_assets.settings.portfolio import Portfolio
 
 
-def check_files(files: Sequence[Path], portfolio: Portfolio, source: Path, *, whole: bool = True) -> list[str]:
+def check_files(files: Sequence[Path], book: Book, source: Path, *, whole: bool = True) -> list[str]:
     """The names of the files that belong to no table, which a run passes over.
 
     BadDelivery, with every fault that is found, where a run would refuse the files of the source: a table without a
     file, a file with other columns than the contract's, or one that cannot be read. Outcomes may come alone; without
     `whole`, any table may be missing.
     """
+    portfolio = book.portfolio
     stems = {table: config.files for table, config in portfolio.tables.items()}
     optional = {table for table, config in portfolio.tables.items() if config.optional}
     alone = all(is_outcomes(file) for file in files if not is_companion(file))
@@ -41,7 +42,7 @@ def check_files(files: Sequence[Path], portfolio: Portfolio, source: Path, *, wh
         config = portfolio.tables[table]
         for file in of_table:
             try:
-                refuse_header(file, table, portfolio.models[table], config.notes, config.numbered)
+                refuse_header(file, table, book.contracts[table], config.notes, config.numbered)
             except BadDelivery as error:
                 faults.append(str(error))
     if faults:

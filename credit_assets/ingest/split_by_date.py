@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from credit_assets.book.book import Book
 from credit_assets.ingest.csv_rows import CsvFile, as_bytes, field_patterns, look_over, rows_of
 from credit_assets.ingest.dates import EXAMPLES, FORMATS, Disagreement, Reading, reading_of
 from credit_assets.ingest.headers import check_files
@@ -26,7 +27,6 @@ from credit_assets.ingest.inbox import ENDINGS, BadDelivery, Inbox, delivered_fi
 from credit_assets.lake.connections import connect
 from credit_assets.lake.contracts import shorten
 from credit_assets.lake.tables import sql_text
-from credit_assets.settings.portfolio import Portfolio
 
 Every = Literal["month", "quarter", "year"]
 _NAMES: Mapping[Every, str] = {
@@ -77,12 +77,13 @@ class _Source:
 
 
 @contextlib.contextmanager
-def cut_up(source: Path, portfolio: Portfolio, column: str, inbox: Inbox) -> Iterator[Cut]:
+def cut_up(source: Path, book: Book, column: str, inbox: Inbox) -> Iterator[Cut]:
     """The source (a file, or a folder or zip archive of files of the portfolio's tables) cut into batches by the
     date in the column, one for `delivery.every`; the parts are there for as long as the context lasts.
 
     Raises BadDelivery for a file of no table, and where `cut` does.
     """
+    portfolio = book.portfolio
     with inbox.cutting(portfolio.name) as workspace, unpacked(source, workspace) as folder:
         stems = {table: config.files for table, config in portfolio.tables.items()}
         delivered = delivered_files(folder, source)
@@ -93,7 +94,7 @@ def cut_up(source: Path, portfolio: Portfolio, column: str, inbox: Inbox) -> Ite
                 f"{', '.join(strangers)} belongs to no table of {portfolio.name}, whose files are called {known}. "
                 "Rename it, or add its name to `files:` of its table in the portfolio's configuration."
             )
-        check_files(delivered, portfolio, source, whole=False)
+        check_files(delivered, book, source, whole=False)
         notes = {file: portfolio.tables[table].notes for table, files in matched.tables.items() for file in files}
         parts = workspace / "parts"
         parts.mkdir()

@@ -10,8 +10,9 @@ import duckdb
 import pandas as pd
 from dagster._core.storage.tags import ROOT_RUN_ID_TAG
 
-from credit_assets.book.queries import FeatureQuery
+from credit_assets.book.book import Book
 from credit_assets.features.training_set import TEST, training_frame
+from credit_assets.features.versions import FEATURES
 from credit_assets.lake.io_managers import column_schema, contract, frame_table
 from credit_assets.lake.resources import LakeResource
 from credit_assets.models import registry
@@ -30,8 +31,9 @@ NOT_FEATURES = ("batch", "target", "fold")
 SHOWN = 20
 
 
-def assets(portfolio: Portfolio, project: Project, features: FeatureQuery) -> list[dg.AssetsDefinition]:
+def assets(book: Book) -> list[dg.AssetsDefinition]:
     """`xgboost` and `logistic_regression`, both from the training set."""
+    portfolio, project, features = book.portfolio, book.project, book.queries[FEATURES]
     config, key = portfolio.training, portfolio.entity_key
     training_set = {"training_set": dg.AssetIn(key=[portfolio.name, "training_set"])}
     common: dict[str, Any] = {
@@ -44,8 +46,8 @@ def assets(portfolio: Portfolio, project: Project, features: FeatureQuery) -> li
 
     @dg.asset(
         key=[portfolio.name, "xgboost"],
-        dagster_type=contract(portfolio.keyed(CandidatePredictions)),
-        metadata={"dagster/column_schema": column_schema(portfolio.keyed(CandidatePredictions))},
+        dagster_type=contract(book.keyed(CandidatePredictions)),
+        metadata={"dagster/column_schema": column_schema(book.keyed(CandidatePredictions))},
         kinds={"xgboost", "optuna", "mlflow"},
         **common,
     )
@@ -126,8 +128,8 @@ def assets(portfolio: Portfolio, project: Project, features: FeatureQuery) -> li
 
     @dg.asset(
         key=[portfolio.name, "logistic_regression"],
-        dagster_type=contract(portfolio.keyed(BaselinePredictions)),
-        metadata={"dagster/column_schema": column_schema(portfolio.keyed(BaselinePredictions))},
+        dagster_type=contract(book.keyed(BaselinePredictions)),
+        metadata={"dagster/column_schema": column_schema(book.keyed(BaselinePredictions))},
         kinds={"scikitlearn", "mlflow"},
         **common,
     )

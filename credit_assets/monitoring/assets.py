@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from credit_assets.book.queries import FeatureQuery
+from credit_assets.book.book import Book
 from credit_assets.evaluation.checks import cleared
 from credit_assets.fairness.attributes import groups
 from credit_assets.features.target import outcome_sql
@@ -74,8 +74,9 @@ class ReferenceOf(dg.Config):
     )
 
 
-def assets(portfolio: Portfolio, project: Project, queries: Mapping[str, FeatureQuery]) -> list[dg.AssetsDefinition]:
+def assets(book: Book) -> list[dg.AssetsDefinition]:
     """`drift_reference`, and by batch `feature_drift` (before its scores), `score_drift` and `performance` (after)."""
+    portfolio, project, queries = book.portfolio, book.project, book.queries
     uri, name, config = project.tracking_uri, portfolio.name, portfolio.drift
     features_key, scores_key = dg.AssetKey([name, "feature_drift"]), dg.AssetKey([name, "score_drift"])
     performance_key = dg.AssetKey([name, "performance"])
@@ -93,7 +94,7 @@ def assets(portfolio: Portfolio, project: Project, queries: Mapping[str, Feature
     @dg.asset(
         key=[name, "drift_reference"],
         ins={
-            "predictions": dg.AssetIn(key=[name, "predictions"], dagster_type=contract(portfolio.keyed(Predictions))),
+            "predictions": dg.AssetIn(key=[name, "predictions"], dagster_type=contract(book.keyed(Predictions))),
             "gate": dg.AssetIn(key=[name, "promotion_gate"], dagster_type=contract(Gate)),
         },
         deps=[dg.AssetKey([name, "training_set"]), dg.AssetKey([name, "features"])],

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from credit_assets.onboarding.guesses import Book
-from credit_assets.portfolio import DeliveryConfig
+from credit_assets.onboarding.guesses import GuessedBook
+from credit_assets.settings.portfolio import DeliveryConfig
 
 SMALL_BOOK = 4000
 """Applicants below which the defaults for groups and later outcomes ask for more than there is."""
@@ -20,7 +20,7 @@ MOST_BAD = 0.05
 """The largest share of bad rows that is drafted, however small the batches are."""
 
 
-def bad_share(book: Book) -> tuple[float, str] | None:
+def bad_share(book: GuessedBook) -> tuple[float, str] | None:
     """The share of bad rows to allow, and why; None where the default allows a few rows already."""
     usual, rows = DeliveryConfig().max_bad_share, book.applications.files.rows / book.batches
     if usual * rows >= SET_ASIDE:
@@ -34,7 +34,7 @@ def bad_share(book: Book) -> tuple[float, str] | None:
     return share, why
 
 
-def sized(book: Book) -> list[str]:
+def sized(book: GuessedBook) -> list[str]:
     """Lines of the configuration, each with its reason."""
     known, rarer = book.bads + book.goods, min(book.bads, book.goods)
     lines = []

@@ -21,6 +21,8 @@ import pandas as pd
 import yaml
 from pydantic import ValidationError
 
+from credit_assets.book.book import Book
+from credit_assets.book.contracts import load_contracts, mismatches
 from credit_assets.book.queries import (
     MARK,
     NO_ROW,
@@ -124,18 +126,19 @@ class _Look:
             return 0
         self.at_marks()
         self.at_workspace()
-        portfolio = self.at_configuration()
-        if portfolio is None:
+        book = self.at_configuration()
+        if book is None:
             return 0
-        schemas = self.at_contracts(portfolio)
-        self.at_target(portfolio, schemas)
+        portfolio = book.portfolio
+        schemas = self.at_contracts(book)
+        self.at_target(book, schemas)
         self.at_columns(portfolio, schemas.get(portfolio.application_table, {}))
         if vintage := portfolio.evaluation.vintage:
             for setting, column in vintage:
                 if column not in schemas.get(portfolio.application_table, {column}):
                     words = f"evaluation.vintage: table {portfolio.application_table} has no column {column}"
                     self.add(self.config, line_of(self.root, ["evaluation", "vintage", setting]), words)
-        return self.at_features(portfolio, schemas) if schemas else 0
+        return self.at_features(book, schemas) if schemas else 0
 
     def at_marks(self) -> None:
         files = [self.config, self.config.with_suffix(".py"), *sorted(self.sql.glob("*.sql"))]
@@ -161,8 +164,8 @@ class _Look:
 
     # -- configuration -----------------------------------------------------------------------------------
 
-    def at_configuration(self) -> Portfolio | None:
-        """The portfolio, what was wrong with it mended as far as the rest can be looked at; None where it cannot."""
+    def at_configuration(self) -> Book | None:
+        """The book, what was wrong with it mended as far as the rest can be looked at; None where it cannot."""
         text = self.config.read_text(encoding="utf-8")
         try:
             self.root = yaml.compose(text)
@@ -176,21 +179,36 @@ class _Look:
             self.add(self.config, line, f"{key} stands here a second time, and the first is not read. Keep one")
         while True:
             try:
-                portfolio = Portfolio.model_validate(given, context={"folder": self.config.parent})
+                portfolio = Portfolio.model_validate(given)
             except ValidationError as error:
                 if not self.told(error, given):
                     return None
                 continue
-            except Exception as error:  # a file of contracts may raise whatever it likes
-                self.at_code(error)
+            if (contracts := self.loaded_contracts(portfolio)) is None:
                 return None
-            if portfolio.name != self.name:
-                self.add(
-                    self.config,
-                    line_of(self.root, ["name"]),
-                    f"name: is {portfolio.name!r}; the file is {self.name}.yaml",
-                )
-            return portfolio
+            wrong = list(mismatches(portfolio, contracts))
+            for mismatch in wrong:
+                self.add(self.config, line_of(self.root, mismatch.keys), str(mismatch))
+            taken_out = [_taken_out(given, list(mismatch.keys)) for mismatch in wrong]
+            if not all(taken_out):
+                return None
+            if not wrong:
+                break
+        if portfolio.name != self.name:
+            self.add(
+                self.config,
+                line_of(self.root, ["name"]),
+                f"name: is {portfolio.name!r}; the file is {self.name}.yaml",
+            )
+        return Book(self.project, portfolio, contracts)
+
+    def loaded_contracts(self, portfolio: Portfolio) -> dict[str, type[Table]] | None:
+        """The contracts that the configuration names; None, with a finding, where they cannot be loaded."""
+        try:
+            return load_contracts(portfolio, self.config.parent)
+        except Exception as error:  # a file of contracts may raise whatever it likes
+            self.at_code(error)
+            return None
 
     def told(self, error: ValidationError, given: Any) -> bool:
         """Tell what is wrong, and take it out of `given`; whether the rest can be looked at then."""
@@ -201,10 +219,6 @@ class _Look:
                 places = {line_of(self.root, key): key}
                 said = f"{'.'.join(map(str, key))}: {said}"
             else:
-                cause = getattr(each.get("ctx", {}).get("error"), "__cause__", None)
-                if isinstance(cause, SyntaxError | ImportError | AttributeError):
-                    self.at_code(cause)
-                    return False
                 places = _named(self.root, said) or {1: []}
             for line, path in places.items():
                 self.add(self.config, line, said)
@@ -222,10 +236,10 @@ class _Look:
 
     # -- contracts and target ----------------------------------------------------------------------------
 
-    def at_contracts(self, portfolio: Portfolio) -> dict[str, dict[str, str]]:
+    def at_contracts(self, book: Book) -> dict[str, dict[str, str]]:
         """The columns and types of each raw table; nothing where one of them cannot be told."""
-        schemas = {}
-        for table, model in portfolio.models.items():
+        schemas, portfolio = {}, book.portfolio
+        for table, model in book.contracts.items():
             try:
                 schemas[table] = column_types(model)
                 rules(model)
@@ -234,13 +248,13 @@ class _Look:
             if taken := [column for column in model.to_schema().columns if column.lower() == BATCH]:
                 words = f"{taken[0]} is the platform's own name for a delivery. Rename the column"
                 self.add(*self.defined(model, taken[0]), words)
-        applications = portfolio.models[portfolio.application_table]
+        applications = book.contracts[portfolio.application_table]
         if (portfolio.entity_key,) not in keys(applications):
             words = (
                 f"entity_key: {portfolio.entity_key} is not unique in the contract {applications.__name__}. Mark it so"
             )
             self.add(self.config, line_of(self.root, ["entity_key"]), words)
-        return schemas if len(schemas) == len(portfolio.models) else {}
+        return schemas if len(schemas) == len(book.contracts) else {}
 
     def defined(self, model: type[Table], said: str) -> tuple[Path, int]:
         """Where a contract is written: the line of a column that is named in the words, or of its class."""
@@ -277,12 +291,12 @@ class _Look:
                     words = f"tables.{table}.notes: {pattern!r} takes any line for no row. Say how such a line begins"
                     self.add(self.config, line_of(self.root, ["tables", table, "notes", n]), words)
 
-    def at_target(self, portfolio: Portfolio, schemas: Mapping[str, Mapping[str, str]]) -> None:
-        target, table = portfolio.target, portfolio.application_table
+    def at_target(self, book: Book, schemas: Mapping[str, Mapping[str, str]]) -> None:
+        target, table = book.portfolio.target, book.portfolio.application_table
         kind = schemas.get(table, {}).get(target.column)
         if kind is None:
             return
-        checks = portfolio.models[table].to_schema().columns[target.column].checks
+        checks = book.contracts[table].to_schema().columns[target.column].checks
         known = next((list(check.statistics["allowed_values"]) for check in checks if check.name == "isin"), None)
         line = line_of(self.root, ["target"])
         wrong = []
@@ -307,9 +321,10 @@ class _Look:
 
     # -- features ----------------------------------------------------------------------------------------
 
-    def at_features(self, portfolio: Portfolio, schemas: Mapping[str, Mapping[str, str]]) -> int:
+    def at_features(self, book: Book, schemas: Mapping[str, Mapping[str, str]]) -> int:
         """The number of features."""
-        queries = self.bound(portfolio, self.parsed(schemas))
+        portfolio = book.portfolio
+        queries = self.bound(book, self.parsed(schemas))
         if "features" not in queries:
             return 0
         query = queries["features"]
@@ -324,7 +339,7 @@ class _Look:
         learned = [feature for feature in query.words if feature not in left_out]
         for feature, reason in self.refused(portfolio, learned, roots):
             self.add(*self.written(queries, feature), f"feature {feature} {reason}. Take it out")
-        model = feature_contracts(queries, portfolio.models, portfolio.entity_key)["features"]
+        model = feature_contracts(queries, book.contracts, portfolio.entity_key)["features"]
         try:
             training_set_contract(query, model, portfolio.entity_key, left_out)
         except FeatureError as error:
@@ -340,13 +355,13 @@ class _Look:
             except FeatureError as error:
                 self.add(self.config, line_of(self.root, ["training", "encodings", feature]), str(error))
         if not any(finding.error for finding in self.findings):
-            self.at_edges(portfolio, queries, direct)
+            self.at_edges(book, queries, direct)
         return len(query.words)
 
-    def at_edges(self, portfolio: Portfolio, queries: Mapping[str, FeatureQuery], direct: Lineage) -> None:
+    def at_edges(self, book: Book, queries: Mapping[str, FeatureQuery], direct: Lineage) -> None:
         """Features that fail, or are no number, for rows that the contracts allow."""
-        table, key = portfolio.application_table, portfolio.entity_key
-        for failure in failures(queries, portfolio.models, table, key, direct, NARROWING_S):
+        table, key = book.portfolio.application_table, book.portfolio.entity_key
+        for failure in failures(queries, book.contracts, table, key, direct, NARROWING_S):
             if failure.feature is None:
                 self.add(self.sql / f"{failure.query}.sql", 1, f"{failure.reason}{_for_row(failure.values)}")
             else:
@@ -380,23 +395,23 @@ class _Look:
                         _set_aside(folder, copy.stem)
         return {}
 
-    def bound(self, portfolio: Portfolio, queries: Mapping[str, FeatureQuery]) -> dict[str, FeatureQuery]:
+    def bound(self, book: Book, queries: Mapping[str, FeatureQuery]) -> dict[str, FeatureQuery]:
         """The queries that DuckDB can bind to the raw tables, each after those it reads."""
         good: dict[str, FeatureQuery] = {}
         for name, query in queries.items():
             if any(table in queries and table not in good for table in query.inputs):
                 continue
-            if query.key != portfolio.entity_key:
-                words = f"the first column is {query.key}. Begin with the entity key, {portfolio.entity_key}"
+            if query.key != book.portfolio.entity_key:
+                words = f"the first column is {query.key}. Begin with the entity key, {book.portfolio.entity_key}"
                 self.add(self.sql / f"{name}.sql", 1, words)
                 continue
-            unknown = list(_unknown_columns(query, portfolio, good))
+            unknown = list(_unknown_columns(query, book, good))
             for line, words in unknown:
                 self.add(self.sql / f"{name}.sql", line, words)
             if unknown:
                 continue
             try:
-                feature_contracts(_needed({**good, name: query}, name), portfolio.models, portfolio.entity_key)
+                feature_contracts(_needed({**good, name: query}, name), book.contracts, book.portfolio.entity_key)
                 good[name] = query
             except FeatureError as error:
                 words = str(error).removeprefix(f"{name}.sql: ")
@@ -540,9 +555,7 @@ def _needed(queries: Mapping[str, FeatureQuery], name: str) -> dict[str, Feature
     return {other: query for other, query in queries.items() if other in wanted}
 
 
-def _unknown_columns(
-    query: FeatureQuery, portfolio: Portfolio, others: Mapping[str, FeatureQuery]
-) -> Iterator[tuple[int, str]]:
+def _unknown_columns(query: FeatureQuery, book: Book, others: Mapping[str, FeatureQuery]) -> Iterator[tuple[int, str]]:
     """The columns that a table does not have: all of them, where DuckDB tells the first. Of those named without
     their table only where one table is read."""
     import sqlglot
@@ -557,7 +570,7 @@ def _unknown_columns(
             table = tables.get(column.table or alone)
             if table is None or (not column.table and column.name in _aliases(scope.expression)):
                 continue
-            known = others[table].columns if table in others else portfolio.models[table].to_schema().columns
+            known = others[table].columns if table in others else book.contracts[table].to_schema().columns
             if column.name.lower() not in {str(name).lower() for name in known}:
                 yield int(column.this.meta.get("line", 1)), f"table {table} has no column {column.name}"
 

@@ -32,7 +32,7 @@ from credit_assets.onboarding.files import (
     Files,
     stem,
 )
-from credit_assets.onboarding.guesses import ALWAYS_JUDGED, EVERY, Book, Protected, Table
+from credit_assets.onboarding.guesses import ALWAYS_JUDGED, EVERY, GuessedBook, Protected, Table
 from credit_assets.onboarding.missing_texts import missing_text
 from credit_assets.onboarding.personal import Personal
 from credit_assets.onboarding.wording import distinct, in_python, in_sql, is_guess, parts, phrase, place_of, plain
@@ -61,7 +61,7 @@ def _comment(sign: str, text: str) -> list[str]:
 # -- contracts -------------------------------------------------------------------------------------------
 
 
-def contracts(book: Book, name: str) -> str:
+def contracts(book: GuessedBook, name: str) -> str:
     """configs/NAME.py: a Pandera model for each raw table."""
     tables = [book.applications, *book.children]
     classes: dict[str, str] = {}
@@ -82,7 +82,7 @@ def contracts(book: Book, name: str) -> str:
     )
 
 
-def _model(book: Book, table: Table, name: str) -> str:
+def _model(book: GuessedBook, table: Table, name: str) -> str:
     about = (
         _one_line(f"{table.files.names}: {number_of(table.files.rows, 'row')}.").replace("\\", "/").replace('"', "'")
     )
@@ -115,7 +115,7 @@ def _model(book: Book, table: Table, name: str) -> str:
     return "\n".join([*lines, ""])
 
 
-def _typed(book: Book, column: Column, table: str) -> tuple[str, dict[str, Any]]:
+def _typed(book: GuessedBook, column: Column, table: str) -> tuple[str, dict[str, Any]]:
     """The column's type as an annotation, and its rules."""
     applications = table == book.applications.name
     named = column.whole and applications and column.name == book.key
@@ -156,7 +156,7 @@ def _typed(book: Book, column: Column, table: str) -> tuple[str, dict[str, Any]]
     return kind, rules
 
 
-def _like_parent(book: Book, table: Table, kind: str) -> str:
+def _like_parent(book: GuessedBook, table: Table, kind: str) -> str:
     """The type of the column that ties the table to its parent: ids that are text or whole there are so here."""
     parents = {parent.name: parent for parent in (book.applications, *book.children)}
     named, column = parents[table.parent or ""].columns[table.link or ""], table.columns[table.link or ""]
@@ -252,7 +252,7 @@ class _Names:
         return _Feature(sql, name, description, family)
 
 
-def features(book: Book) -> dict[str, str]:
+def features(book: GuessedBook) -> dict[str, str]:
     """The files of sql/NAME: stem to text."""
     names = _Names(book.key)
     applications, left, put_back = _of_applications(book, names)
@@ -314,7 +314,7 @@ def _select(
     return "\n".join([*lines, *source, ""])
 
 
-def _of_applications(book: Book, names: _Names) -> tuple[list[_Feature], dict[str, list[str]], list[_Feature]]:
+def _of_applications(book: GuessedBook, names: _Names) -> tuple[list[_Feature], dict[str, list[str]], list[_Feature]]:
     """The features; the columns left out, by why; and the features that some of these would make."""
     made: list[_Feature] = []
     left: dict[str, list[str]] = {}
@@ -397,7 +397,7 @@ def _with_missing(feature: _Feature, column: Column) -> _Feature:
     return replace(feature, missing=_one_line(missing), missing_doubt=_one_line(doubt))
 
 
-def _about_person(book: Book, table: str) -> list[str]:
+def _about_person(book: GuessedBook, table: str) -> list[str]:
     """Lines to confirm what is left out of a table as being about the person, and why."""
     about = book.personal[table]
     persons = ", ".join(f"{_one_line(name)} ({what})" for name, what in about.about.items())
@@ -468,7 +468,7 @@ def _kinds(column: Column) -> str | None:
     return f"case {' '.join(cases)} else 'number' end"
 
 
-def _of_child(book: Book, child: Table, names: _Names) -> list[_Feature]:
+def _of_child(book: GuessedBook, child: Table, names: _Names) -> list[_Feature]:
     """How many rows an applicant has in the table, and what they say: mean, largest, last known."""
     hidden = {*book.withheld, *book.protected_in[child.name], *book.of_nobody(child.name)}
     order = _order(child, hidden)
@@ -515,7 +515,7 @@ def _order(child: Table, hidden: Collection[str]) -> str | None:
     return None
 
 
-def _child_select(book: Book, child: Table, made: Sequence[_Feature]) -> str:
+def _child_select(book: GuessedBook, child: Table, made: Sequence[_Feature]) -> str:
     key, table = in_sql(book.key), in_sql(child.name)
     said = f"What {child.files.names} tells of an applicant; one row for each who has any."
     no_row = f"-- if no row: no record in {child.name.replace('_', ' ')} -- {MARK}: drafted from the table's name"
@@ -555,7 +555,7 @@ def _child_select(book: Book, child: Table, made: Sequence[_Feature]) -> str:
 # -- configuration ---------------------------------------------------------------------------------------
 
 
-def configuration(book: Book, name: str) -> str:
+def configuration(book: GuessedBook, name: str) -> str:
     """configs/NAME.yaml: what is known and guessed of the book, and what its size asks for."""
     target = book.applications.columns[book.outcome.column]
     bad, good = ([_word(target, word) for word in told] for told in (book.outcome.bad, book.outcome.good))
@@ -623,7 +623,7 @@ def configuration(book: Book, name: str) -> str:
     return "\n".join([*lines, ""])
 
 
-def _delivery(book: Book) -> list[str]:
+def _delivery(book: GuessedBook) -> list[str]:
     """What deliveries are cut by, and how many of their rows may be bad."""
     lines: list[str] = []
     delivery: dict[str, Any] = {}
@@ -654,7 +654,7 @@ def _yaml(value: Any) -> str:
     ]
 
 
-def _tables(book: Book) -> list[str]:
+def _tables(book: GuessedBook) -> list[str]:
     tables: dict[str, Files] = {table.name: table.files for table in (book.applications, *book.children)}
     if book.outcomes:
         tables["outcomes"] = book.outcomes

@@ -86,7 +86,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Book:
+class GuessedBook:
     """All that was guessed of a lender's files.
 
     `numbered` is whether no column names an applicant, so that `key` is made up; `decided` is the date a loan was
@@ -140,7 +140,7 @@ class Book:
 
 def guess(
     con: duckdb.DuckDBPyConnection, found: Sequence[Files], key: str | None = None, target: str | None = None
-) -> Book:
+) -> GuessedBook:
     """What the files may be a book of; `key` and `target` are the user's word for the columns.
 
     Raises BookError where nothing tells how a loan went, or the user's columns cannot be what they are said to be.
@@ -177,7 +177,7 @@ def guess(
     late = _late(con, files, children, outcome, name, spared, decided, protected_in)
     late |= {column: "by its name" for column in of_children if column not in late and _late_by_name(column)}
     counts = files.columns[outcome.column].words or {}
-    return Book(
+    return GuessedBook(
         applications=applications,
         children=children,
         key=name,

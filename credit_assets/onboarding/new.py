@@ -20,8 +20,7 @@ from credit_assets.lake.tables import sql_text
 from credit_assets.onboarding import drafts
 from credit_assets.onboarding.check import Checked, Finding, check
 from credit_assets.onboarding.files import BookError, look_at
-from credit_assets.onboarding.guesses import Book, guess
-from credit_assets.settings.portfolio import TAKEN
+from credit_assets.onboarding.guesses import GuessedBook, guess
 from credit_assets.settings.project import Project
 
 MEMORY = "1GB"
@@ -35,7 +34,7 @@ class Drafted:
     files: tuple[Path, ...]
     to_confirm: tuple[Finding, ...]
     to_write: tuple[Finding, ...]
-    book: Book
+    book: GuessedBook
     features: int
 
 
@@ -49,8 +48,6 @@ def new(
     """
     if not re.fullmatch("[a-z][a-z0-9_]*", name):
         raise BookError(f"{name!r} cannot be a portfolio's name: use small letters, digits and _, a letter first.")
-    if name in TAKEN:
-        raise BookError(f"name: {name} is a name of the platform's own. Call the portfolio otherwise.")
     config, sql = project.config(name), project.sql(name)
     _refuse_existing([config, config.with_suffix(".py"), sql])
     with tempfile.TemporaryDirectory(prefix="credit-assets-new-") as folder:
@@ -89,7 +86,7 @@ def listed(workspace: str, name: str) -> str:
         return workspace
     entry = [
         "- python_module:",
-        "    module_name: credit_assets.definitions",
+        "    module_name: credit_assets.locations",
         f"    attribute: {name}",
         f"    location_name: {name}",
         "    working_directory: .",

@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
+from credit_assets.book.book import Book
 from credit_assets.decisions.decide import Provenance, score
 from credit_assets.decisions.policy import APPROVE
 from credit_assets.evaluation.checks import cleared
 from credit_assets.evaluation.report import mark_override
 from credit_assets.explanations.reasons import check_descriptions
-from credit_assets.explanations.texts import ReasonTexts
+from credit_assets.explanations.texts import reason_texts
 from credit_assets.features.versions import FEATURES, read_at
 from credit_assets.lake.contracts import identifier
 from credit_assets.lake.io_managers import column_schema, contract, frame_table
@@ -24,8 +25,6 @@ from credit_assets.lake.tables import MODEL_VERSION, Commit
 from credit_assets.models import registry
 from credit_assets.schemas.evidence import Gate, Predictions
 from credit_assets.schemas.scores import Scores
-from credit_assets.settings.portfolio import Portfolio
-from credit_assets.settings.project import Project
 from credit_assets.settings.run_tags import AUTOMATIC_TAG, WHY_TAG
 from credit_assets.statistics.cut_off import AtCutOff
 
@@ -60,16 +59,18 @@ class Promotion(dg.Config):
     why: str = Field(default="", description="The reason, for the history of champions; a promotion by hand needs one.")
 
 
-def assets(portfolio: Portfolio, project: Project, texts: ReasonTexts) -> list[dg.AssetsDefinition]:
+def assets(book: Book) -> list[dg.AssetsDefinition]:
     """`champion` and `scores`. Raises ValueError where a feature has no description to be a reason with."""
+    portfolio, project = book.portfolio, book.project
+    texts = reason_texts(book.queries, book.raw_lineage_of_values[FEATURES], book.raw_lineage[FEATURES])
     uri, name = project.tracking_uri, portfolio.name
     check_descriptions(list(texts.descriptions), texts.descriptions)
-    scored = portfolio.keyed(Scores)
+    scored = book.keyed(Scores)
 
     @dg.asset(
         key=[name, "champion"],
         ins={
-            "predictions": dg.AssetIn(key=[name, "predictions"], dagster_type=contract(portfolio.keyed(Predictions))),
+            "predictions": dg.AssetIn(key=[name, "predictions"], dagster_type=contract(book.keyed(Predictions))),
             "gate": dg.AssetIn(key=[name, "promotion_gate"], dagster_type=contract(Gate)),
         },
         deps=[dg.AssetKey([name, "drift_reference"])],

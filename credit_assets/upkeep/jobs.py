@@ -5,19 +5,19 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from credit_assets.automation.pending import SCORES
+from credit_assets.book.book import Book
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.maintenance import maintain
 from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
 from credit_assets.plurals import number_of
-from credit_assets.settings.portfolio import Portfolio
-from credit_assets.settings.project import Project
 from credit_assets.settings.run_tags import PORTFOLIO_TAG
 from credit_assets.upkeep.retention import purge
 
 
-def maintenance(portfolio: Portfolio, project: Project) -> dg.JobDefinition:
+def maintenance(book: Book) -> dg.JobDefinition:
     """Two ops without data of their own; what each removed and kept is in its output's metadata."""
+    portfolio, project = book.portfolio, book.project
     lake, uri, retention = Lake(project.lake), project.tracking_uri, portfolio.retention
 
     @dg.op(

@@ -12,9 +12,9 @@ from typer.testing import CliRunner, Result
 
 from credit_assets.alerts import sources
 from credit_assets.alerts.sensor import alert_sensor
+from credit_assets.book.book import Book
 from credit_assets.cli import app
 from credit_assets.models import registry
-from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project
 from credit_assets.settings.run_tags import PORTFOLIO_TAG
 from credit_assets_tests.automation.receivers import Sink, free_port, http_sink
@@ -57,7 +57,7 @@ def project(tmp_path: Path, empty_registry: Path) -> Project:
 
 def tick(project: Project, instance: dg.DagsterInstance) -> str:
     """What one look of the sensor says."""
-    sensor = alert_sensor(Portfolio.load(project, BOOK), project)
+    sensor = alert_sensor(Book.load(project, BOOK))
     code = dg.Definitions(sensors=[sensor]).get_repository_def()
     skip = sensor(dg.build_sensor_context(instance=instance, repository_def=code))
     assert isinstance(skip, dg.SkipReason)
@@ -159,6 +159,6 @@ def test_before_anything_happened_there_are_no_alerts(project):
 
 
 def test_the_sensor_looks_by_itself(project):
-    sensor = alert_sensor(Portfolio.load(project, BOOK), project)
+    sensor = alert_sensor(Book.load(project, BOOK))
     assert sensor.name == "alerts"
     assert sensor.default_status == dg.DefaultSensorStatus.RUNNING

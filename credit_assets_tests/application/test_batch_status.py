@@ -59,7 +59,7 @@ def lake(tmp_path: Path) -> Lake:
 
 
 def status_of(lake: Lake, versions: dict[int, ModelVersion], batch: str = BATCH) -> dict[str, Any]:
-    written = {table: lake.batches(PORTFOLIO.table(table)) for table in (*PORTFOLIO.models, *TABLES)}
+    written = {table: lake.batches(PORTFOLIO.table(table)) for table in (*PORTFOLIO.tables, *TABLES)}
     return batch_status(PORTFOLIO, lake, versions, lambda number: {"age": 0.5, "income": 0.5}, batch, True, written)
 
 

@@ -25,6 +25,7 @@ from dagster._core.utils import make_new_run_id
 from credit_assets.automation.jobs import jobs
 from credit_assets.automation.schedules import schedules
 from credit_assets.automation.sensors import sensors
+from credit_assets.book.book import Book
 from credit_assets.book.queries import load
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.tables import CODE_VERSION, MODEL_VERSION, SOURCE, Lake
@@ -103,7 +104,7 @@ class Loop:
     def ingest(self, batch: str, *tables: str, run_id: str = "") -> None:
         """Write the tables (by default all) as they are made of the delivered files."""
         delivered = Inbox(self.project.inbox).fingerprint(BOOK, batch)
-        for table in tables or (*self.portfolio.models, "features"):
+        for table in tables or (*self.portfolio.tables, "features"):
             config = self.portfolio.tables.get(table)
             stems = tuple(f"{stem}." for stem in config.files) if config else ()
             sources = {name: sha256 for name, sha256 in delivered.items() if name.startswith(stems)}
@@ -145,7 +146,7 @@ class Loop:
 
     def look(self, sensor: str = "deliveries") -> Asked:
         """One tick of the sensor."""
-        made = sensors(self.portfolio, self.project, jobs(self.portfolio))
+        made = sensors(Book(self.project, self.portfolio), jobs(self.portfolio))
         [asked] = [each for each in made if each.name == sensor]
         context = dg.build_sensor_context(
             self.instance, self.cursor, repository_def=self.repository, instance_ref=self.instance.get_ref()
@@ -166,7 +167,7 @@ class Loop:
         """One tick of the schedule, some seconds later than now."""
         built = self.repository
         parts = {job.name: _assets(job) for job in built.get_all_jobs()}
-        [asked] = [each for each in schedules(self.portfolio, self.project, parts) if each.name == schedule]
+        [asked] = [each for each in schedules(Book(self.project, self.portfolio), parts) if each.name == schedule]
         context = dg.build_schedule_context(
             self.instance, at, repository_def=built, instance_ref=self.instance.get_ref()
         )

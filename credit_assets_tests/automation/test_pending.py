@@ -70,7 +70,7 @@ MADE_FROM = {
     "bureau_features": ["bureau"],
     "features": ["applications", "bureau_features"],
 }
-ALL = ("applications", *(set(PORTFOLIO.models) - {"applications"}), "bureau_features", "features")
+ALL = ("applications", *(set(PORTFOLIO.tables) - {"applications"}), "bureau_features", "features")
 
 
 def ingest(inbox: Inbox, lake: Lake, *tables: str) -> None:
@@ -105,7 +105,7 @@ def test_an_empty_inbox_has_nothing_to_ingest(inbox, lake):
 def test_a_new_delivery_is_ingested_until_its_features_are_made(inbox, lake, tmp_path):
     deliver(inbox, tmp_path / "new")
     assert due(inbox, lake) == [(BATCH, "delivered, not ingested yet", ())]
-    ingest(inbox, lake, *PORTFOLIO.models)
+    ingest(inbox, lake, *PORTFOLIO.tables)
     assert due(inbox, lake) == [(BATCH, "its features are older than its raw tables", ())]
     ingest(inbox, lake, "bureau_features", "features")
     assert due(inbox, lake) == []
@@ -129,7 +129,7 @@ def test_a_table_that_no_feature_reads_makes_none_late(inbox, lake, tmp_path, na
 
 def test_an_ingestion_that_was_cut_off_is_due_again(inbox, lake, tmp_path):
     deliver(inbox, tmp_path / "new")
-    ingest(inbox, lake, *(set(PORTFOLIO.models) - {"bureau_balance", "outcomes"}))
+    ingest(inbox, lake, *(set(PORTFOLIO.tables) - {"bureau_balance", "outcomes"}))
     assert due(inbox, lake) == [(BATCH, "its files differ from what was ingested: bureau_balance, outcomes", ())]
 
 

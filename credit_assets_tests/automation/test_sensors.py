@@ -15,6 +15,7 @@ from dagster._core.storage.tags import PARTITION_NAME_TAG
 from credit_assets.automation.jobs import jobs
 from credit_assets.automation.pending import training_key
 from credit_assets.automation.sensors import sensors
+from credit_assets.book.book import Book
 from credit_assets.monitoring.checks import FEATURES_DRIFTED, NOT_WORSE
 from credit_assets.settings.run_tags import AUTOMATIC_TAG, CHAMPION_TAG, CORRECTION_TAG, KEY_TAG, PORTFOLIO_TAG, WHY_TAG
 from credit_assets_tests.automation.loop import BOOK, FILES, OUTCOMES, Asked, Loop
@@ -320,7 +321,7 @@ def test_outcomes_that_were_refused_stop_no_other_batch(loop):
     loop.copy("2026-01")
     loop.copy("2026-01", OUTCOMES)
     failed = loop.fail(only(loop.settled()))
-    loop.ingest("2026-01", *(set(loop.portfolio.models) - {"outcomes"}), "features", run_id=failed)
+    loop.ingest("2026-01", *(set(loop.portfolio.tables) - {"outcomes"}), "features", run_id=failed)
     loop.score("2026-01", version, "scores", "score_drift")
     loop.copy("2026-02")
     assert runs(loop.settled()) == [("batch", "2026-02")]
@@ -404,7 +405,7 @@ def test_without_a_champion_before_it_a_worse_one_stays(loop):
 
 def test_the_sensors_look_by_themselves_as_often_as_is_configured(loop):
     loop.automated(interval_s=7)
-    made = sensors(loop.portfolio, loop.project, jobs(loop.portfolio))
+    made = sensors(Book(loop.project, loop.portfolio), jobs(loop.portfolio))
     assert {sensor.name: [target.job_name for target in sensor.targets] for sensor in made} == {
         "deliveries": ["batch", "ingest", "score", "outcomes"],
         "retrain": ["train"],

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from credit_assets.application.commands import status
-from credit_assets.book.queries import load
+from credit_assets.book.book import Book
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
@@ -94,7 +94,7 @@ def test_every_delivered_applicant_has_one_score(line, batch):
 
 @pytest.mark.parametrize("batch", BATCHES)
 def test_every_declined_applicant_has_reasons_as_the_sql_describes_them(line, batch):
-    query = load(line.project.sql(BOOK), portfolio(line).models)["features"]
+    query = Book.load(line.project, BOOK).queries["features"]
     values = table(line.project, "features", batch).set_index("SK_ID_CURR")
     scores = table(line.project, "scores", batch)
     declined = scores[scores["decision"] == "decline"]
@@ -147,7 +147,7 @@ def test_the_champion_says_what_it_was_made_from(line):
 
 def test_no_protected_attribute_is_among_the_model_s_inputs(line):
     model, _ = registry.load(line.project.tracking_uri, BOOK, registry.CHAMPION)
-    words = load(line.project.sql(BOOK), portfolio(line).models)["features"].words
+    words = Book.load(line.project, BOOK).queries["features"].words
     assert set(model.features) == set(words)
     assert not {column.upper() for column in model.features} & portfolio(line).protected_columns
 
@@ -201,7 +201,7 @@ def test_the_status_agrees_with_the_tables(line, told):
         assert batch["delivered"]
         assert batch["synthetic"]
         assert batch["applicants"] == len(delivered(line, name))
-        assert batch["raw_rows"] == {raw: len(table(line.project, raw, name)) for raw in portfolio(line).models}
+        assert batch["raw_rows"] == {raw: len(table(line.project, raw, name)) for raw in portfolio(line).tables}
         scores = table(line.project, "scores", name)
         assert batch["approval_rate"] == pytest.approx((scores["decision"] == "approve").mean())
         assert batch["score_psi"] == table(line.project, "score_drift", name)["psi"].iloc[0]

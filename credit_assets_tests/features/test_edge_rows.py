@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from credit_assets.book.book import Book
 from credit_assets.features import matching_texts
-from credit_assets.features.edge_rows import MANY, edge_tables, edge_values
+from credit_assets.features.edge_rows import MANY, edge_tables, edge_values, texts_that_match
 from credit_assets.features.matching_texts import texts_that_match
 from credit_assets.lake.contracts import check
 from credit_assets.schemas.table import Relation, Table
-from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project
 from credit_assets_tests.conftest import PROJECT
 
@@ -56,13 +56,13 @@ SMALL: dict[str, type[Table]] = {"loans": Loans, "payments": Payments}
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("name", ["home_credit", "lending_club", "uci_credit_card"])
 def test_drawn_rows_keep_every_contract_and_relation(name: str, seed: int) -> None:
-    book = Portfolio.load(Project(PROJECT), name)
-    drawn = edge_tables(book.models, book.application_table, book.entity_key, seed)
+    book = Book.load(Project(PROJECT), name)
+    drawn = edge_tables(book.contracts, book.portfolio.application_table, book.portfolio.entity_key, seed)
     with duckdb.connect() as con:
         for table, rows in drawn.items():
             con.register(table, rows.rows)
         for table, rows in drawn.items():
-            assert check(con, table, book.models[table], {parent: parent for parent in drawn}) == []
+            assert check(con, table, book.contracts[table], {parent: parent for parent in drawn}) == []
             assert rows.rows.num_rows >= 80
 
 
@@ -117,8 +117,8 @@ def test_applicants_have_no_one_or_many_child_rows() -> None:
     counts = {loan: of.count(loan) for loan in loans}
     assert set(counts.values()) >= {0, 1, 2, 4}  # four months at most are unique
     assert [loans[owner] for owner in drawn["payments"].applicants] == of
-    book = Portfolio.load(Project(PROJECT), "home_credit")
-    bureau = edge_tables(book.models, book.application_table, book.entity_key)["bureau"]
+    book = Book.load(Project(PROJECT), "home_credit")
+    bureau = edge_tables(book.contracts, book.portfolio.application_table, book.portfolio.entity_key)["bureau"]
     assert max(map(bureau.applicants.count, set(bureau.applicants))) == MANY
 
 

@@ -11,12 +11,12 @@ import numpy as np
 import pandera.pandas as pa
 import pytest
 
+from credit_assets.book.book import Book
 from credit_assets.book.queries import lineage, load
 from credit_assets.features import edge_rows, totality
 from credit_assets.features.totality import Failure, failures, finite
 from credit_assets.schemas.duckdb_types import column_types
 from credit_assets.schemas.table import Relation, Table
-from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project
 from credit_assets_tests.conftest import PROJECT
 
@@ -27,11 +27,10 @@ def test_no_row_that_a_contract_allows_stops_or_spoils_a_feature(
     monkeypatch: pytest.MonkeyPatch, name: str, smallest: float
 ) -> None:
     monkeypatch.setattr(edge_rows, "SMALLEST", smallest)
-    book = Portfolio.load(Project(PROJECT), name)
-    queries = load(PROJECT / "sql" / name, book.models)
-    direct = lineage(queries, {table: column_types(model) for table, model in book.models.items()})
+    book = Book.load(Project(PROJECT), name)
+    table, key = book.portfolio.application_table, book.portfolio.entity_key
     for seed in (1, 2):
-        assert failures(queries, book.models, book.application_table, book.entity_key, direct, seed=seed) == []
+        assert failures(book.queries, book.contracts, table, key, book.lineage, seed=seed) == []
 
 
 class Cards(Table):

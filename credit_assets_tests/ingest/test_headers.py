@@ -13,10 +13,12 @@ import pandas as pd
 import pandera.pandas as pa
 import pytest
 
+from credit_assets.book.book import Book
 from credit_assets.ingest.headers import check_files
 from credit_assets.ingest.inbox import BadDelivery, Inbox
 from credit_assets.schemas.table import Relation, Table
 from credit_assets.settings.portfolio import Portfolio, TableConfig
+from credit_assets.settings.project import Project
 
 
 class Loans(Table):
@@ -42,7 +44,7 @@ HISTORY = "loan_id,months\n1,3\n"
 
 
 @pytest.fixture
-def book() -> Portfolio:
+def book(tmp_path: Path) -> Book:
     made = Portfolio.model_construct(
         name="book",
         application_table="applications",
@@ -53,12 +55,13 @@ def book() -> Portfolio:
             "outcomes": TableConfig(files=["outcomes"], optional=True),
         },
     )
-    made._models = {"applications": Loans, "history": History, "outcomes": Outcomes}
-    return made
+    compiled = Book(Project(tmp_path), made)
+    compiled.__dict__["contracts"] = {"applications": Loans, "history": History, "outcomes": Outcomes}
+    return compiled
 
 
 @pytest.fixture
-def check(book: Portfolio, tmp_path: Path) -> Callable[..., list[str]]:
+def check(book: Book, tmp_path: Path) -> Callable[..., list[str]]:
     def check(files: dict[str, str | bytes], whole: bool = True) -> list[str]:
         """What `check_files` says of a delivery of these files, of which nothing may come into the inbox if it
         raises."""

@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from credit_assets.book.book import Book
 from credit_assets.ingest import split_by_date
 from credit_assets.ingest.inbox import BadDelivery, Inbox
 from credit_assets.ingest.split_by_date import Cut, Every, cut, cut_up
-from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project
 
 HEAD = "id,issue_d,note\n"
@@ -186,11 +186,11 @@ def test_a_column_of_too_many_dates_is_not_what_to_cut_by(tmp_path: Path, monkey
 
 
 @pytest.fixture
-def book(tmp_path: Path) -> Portfolio:
+def book(tmp_path: Path) -> Book:
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs" / "loans.yaml").write_text(CONFIG)
     (tmp_path / "configs" / "loans.py").write_text(CONTRACTS)
-    return Portfolio.load(Project(tmp_path), "loans")
+    return Book.load(Project(tmp_path), "loans")
 
 
 @pytest.fixture
@@ -198,7 +198,7 @@ def inbox(tmp_path: Path) -> Inbox:
     return Inbox(tmp_path / "inbox")
 
 
-def test_the_files_of_a_folder_are_cut_together(tmp_path: Path, book: Portfolio, inbox: Inbox) -> None:
+def test_the_files_of_a_folder_are_cut_together(tmp_path: Path, book: Book, inbox: Inbox) -> None:
     folder = tmp_path / "download"
     folder.mkdir()
     (folder / "LoanStats3a.csv").write_text(f"{HEAD}1,Dec-2010,\n2,Jan-2011,\nTotal: 2\n")
@@ -213,13 +213,13 @@ def test_the_files_of_a_folder_are_cut_together(tmp_path: Path, book: Portfolio,
 
 
 @pytest.mark.parametrize("name", ["loans.csv", "payments.parquet"])
-def test_a_file_of_no_table_is_refused(tmp_path: Path, book: Portfolio, inbox: Inbox, name: str) -> None:
+def test_a_file_of_no_table_is_refused(tmp_path: Path, book: Book, inbox: Inbox, name: str) -> None:
     (tmp_path / name).write_text(f"{HEAD}1,Dec-2010,\n")
     with pytest.raises(BadDelivery, match=rf"{name} belongs to no table of loans, .* called LoanStats\*, outcomes\."):
         cut_up(tmp_path / name, book, "issue_d", inbox).__enter__()
 
 
-def test_what_a_killed_process_had_cut_is_cleared_away(tmp_path: Path, book: Portfolio, inbox: Inbox) -> None:
+def test_what_a_killed_process_had_cut_is_cleared_away(tmp_path: Path, book: Book, inbox: Inbox) -> None:
     left = inbox.root / "loans" / ".cutting" / "parts" / "2010"
     left.mkdir(parents=True)
     (left / "LoanStats3a.csv.gz").write_text("half")

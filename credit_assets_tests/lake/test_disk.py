@@ -18,6 +18,7 @@ import sqlalchemy
 from typer.testing import CliRunner
 
 from credit_assets.alerts.outbox import Outbox
+from credit_assets.book.book import Book
 from credit_assets.cli import app
 from credit_assets.lake.disk import ROOM, fault, readable, require_room
 from credit_assets.schemas.duckdb_types import column_types
@@ -172,10 +173,10 @@ def test_a_file_that_may_not_grow_ends_a_delivery_in_one_line_and_leaves_nothing
     project = make_project(tmp_path / "project", sql=FEW_FEATURES)
     for name in ("uci_credit_card.yaml", "uci_credit_card.py"):
         shutil.copy(PROJECT / "configs" / name, project.root / "configs")
-    book = Portfolio.load(project, "uci_credit_card")
-    columns = list(column_types(book.models["applications"]))
+    book = Book.load(project, "uci_credit_card")
+    columns = list(column_types(book.contracts["applications"]))
     lines = [",".join(columns), *(",".join([str(n)] + ["1"] * (len(columns) - 1)) for n in range(8000))]
-    file = tmp_path / f"{book.tables['applications'].files[0]}.csv"
+    file = tmp_path / f"{book.portfolio.tables['applications'].files[0]}.csv"
     file.write_text("\n".join(lines) + "\n")
     environment = {name: value for name, value in os.environ.items() if name != "CREDIT_ASSETS_HOME"}
     done = subprocess.run(

@@ -74,7 +74,7 @@ join applications using (loan)
 WORKSPACE = """\
 load_from:
   - python_module:
-      module_name: credit_assets.definitions
+      module_name: credit_assets.locations
       attribute: small
       location_name: small
       working_directory: .

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from credit_assets.onboarding.files import BookError, Column, look_at
-from credit_assets.onboarding.guesses import Book, _attributes, guess
+from credit_assets.onboarding.guesses import GuessedBook, _attributes, guess
 from credit_assets_tests.onboarding.lender import loans, write
 
 ROWS = 40
-Guess = Callable[..., Book]
+Guess = Callable[..., GuessedBook]
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def guessed(tmp_path: Path) -> Guess:
 
     def of(
         others: dict[str, dict[str, Any]] | None = None, settings: dict[str, str] | None = None, **columns: Any
-    ) -> Book:
+    ) -> GuessedBook:
         (tmp_path / "workspace").mkdir()
         (tmp_path / "files").mkdir()
         changed = {name: values for name, values in (loans(ROWS) | columns).items() if values is not None}

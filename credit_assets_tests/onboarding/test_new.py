@@ -23,7 +23,8 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from credit_assets.book.queries import FeatureQueryError, load
+from credit_assets.book.book import Book
+from credit_assets.book.queries import FeatureQueryError
 from credit_assets.features.contract import feature_contracts
 from credit_assets.ingest.csv_rows import look_over
 from credit_assets.ingest.typed_read import ingest
@@ -81,13 +82,17 @@ def test_where_the_application_is_dated_no_date_is_left_out(project, drafted):
 
 def test_a_draft_is_a_portfolio_that_loads_and_binds(project, drafted):
     done = drafted()
-    book = Portfolio.load(project, "book")
-    queries = load(project.sql("book"), book.models)
+    book = Book.load(project, "book")
+    queries = book.queries
     assert list(queries["features"].words) == ["amount", "rate", "purpose"]
     assert queries["features"].words["amount"] == "Amount"
-    contract = feature_contracts(queries, book.models, book.entity_key)["features"]
+    contract = feature_contracts(queries, book.contracts, book.portfolio.entity_key)["features"]
     assert column_types(contract) == {"loan_id": "VARCHAR", "amount": "BIGINT", "rate": "DOUBLE", "purpose": "VARCHAR"}
-    assert (book.target.column, book.target.bad, book.target.good) == ("default", (1,), (0,))
+    assert (book.portfolio.target.column, book.portfolio.target.bad, book.portfolio.target.good) == (
+        "default",
+        (1,),
+        (0,),
+    )
     assert done.features == 3
     assert done.files == (
         project.config("book"),
@@ -98,7 +103,7 @@ def test_a_draft_is_a_portfolio_that_loads_and_binds(project, drafted):
 
 def test_the_drafted_contract_holds_the_files_rows_and_refuses_what_was_not_there(project, drafted):
     drafted(income=[None if n % 3 else 10.5 for n in range(40)])
-    model = Portfolio.load(project, "book").models["applications"]
+    model = Book.load(project, "book").contracts["applications"]
     rows = pd.DataFrame(loans() | {"income": [None if n % 3 else 10.5 for n in range(40)]}).astype({"default": float})
     con = duckdb.connect()
     con.register("rows", rows)
@@ -161,8 +166,8 @@ def test_what_a_model_must_not_see_is_no_feature(project, drafted):
         customer_no=range(40),
         issue_year=[2019, 2020] * 20,
     )
-    book = Portfolio.load(project, "book")
-    assert list(load(project.sql("book"), book.models)["features"].words) == ["amount", "rate", "purpose"]
+    book = Book.load(project, "book")
+    assert list(book.queries["features"].words) == ["amount", "rate", "purpose"]
     said = sql(project)
     assert "Left out, protected: dob, sex." in said or "Left out, protected: sex, dob." in said
     assert "Left out, known only after the decision: recoveries." in said
@@ -173,15 +178,15 @@ def test_what_a_model_must_not_see_is_no_feature(project, drafted):
 
 def of_features(project: Project, query: str) -> list[tuple[Any, ...]]:
     """What a query over `features` gives on the delivered rows, typed as the contracts say."""
-    book = Portfolio.load(project, "book")
+    book = Book.load(project, "book")
     con = duckdb.connect()
-    for table, settings_ in book.tables.items():
+    for table, settings_ in book.portfolio.tables.items():
         for path in project.root.parent.glob(f"{settings_.files[0]}.csv"):
-            types = column_types(book.models[table])
+            types = column_types(book.contracts[table])
             columns = ", ".join(f"'{name}': '{kind}'" for name, kind in types.items())
             read = f"read_csv('{path}', types = {{{columns}}}, nullstr = '')"
             con.execute(f"CREATE TABLE {table} AS SELECT * FROM {read}")
-    for name, query_ in load(project.sql("book"), book.models).items():
+    for name, query_ in book.queries.items():
         con.execute(f"CREATE VIEW {name} AS {query_.sql}")
     return con.execute(query).fetchall()
 
@@ -204,7 +209,7 @@ def test_numbers_in_text_keep_their_writing_and_sign_in_the_contract(project, dr
     shares = [f"{n},5" for n in range(40)]
     columns = {"share": shares, "late": [*shares[:32], *["-9"] * 8]}
     drafted(**columns)
-    model = Portfolio.load(project, "book").models["applications"]
+    model = Book.load(project, "book").contracts["applications"]
     con = duckdb.connect()
     con.register("rows", pd.DataFrame(loans() | columns).astype({"default": float}))
     assert held_to(con, "SELECT * FROM rows", model, {}) == []
@@ -254,8 +259,8 @@ def test_children_give_counts_means_largest_and_last(project, drafted):
 def test_who_has_no_row_in_a_child_has_a_message_that_is_to_be_written(project, drafted):
     bureau = {"loan_id": [f"L{n:04d}" for n in range(20)], "sums": [17 * n for n in range(20)]}
     done = drafted({"old_loans": bureau})
-    book = Portfolio.load(project, "book")
-    queries = load(project.sql("book"), book.models)
+    book = Book.load(project, "book")
+    queries = book.queries
     assert queries["old_loans_features"].no_row == "no record in old loans"
     assert set(queries["features"].row_of.values()) == {"old_loans_features"}
     [draft] = [draft for draft in done.to_write if draft.file == "sql/book/old_loans_features.sql" and draft.line == 2]
@@ -299,10 +304,10 @@ def test_what_is_protected_late_or_a_price_in_a_child_is_withheld_and_marked(pro
         "seen": ["2018-01-01", "2018-01-02"] * 20,
     }
     done = drafted({"customers": of_child}, application_date=["2020-02-01"] * 40)
-    book = Portfolio.load(project, "book")
-    assert set(book.post_decision) == {"recoveries", "closed_date"}
-    assert set(book.left_out) == {"int_rate"}
-    made = [name for name in load(project.sql("book"), book.models)["features"].words if name.startswith("customers_")]
+    book = Book.load(project, "book")
+    assert set(book.portfolio.post_decision) == {"recoveries", "closed_date"}
+    assert set(book.portfolio.left_out) == {"int_rate"}
+    made = [name for name in book.queries["features"].words if name.startswith("customers_")]
     assert sorted(made) == sorted(
         ["customers_rows"]
         + [f"customers_{of}_{how}" for of in ("int_rate", "income") for how in ("mean", "max", "last")]
@@ -322,7 +327,7 @@ def test_files_named_after_their_month_give_a_pattern_that_the_next_month_matche
     ]
     payments = write(tmp_path / "payments_2024_02.csv", {"loan_id": [f"2-{k}" for k in range(40)], "sum": [1, 2] * 20})
     done = new(project, "book", [*months, payments])
-    tables = Portfolio.load(project, "book").tables
+    tables = Book.load(project, "book").portfolio.tables
     assert {name: table.files for name, table in tables.items() if name != "outcomes"} == {
         "applications": ["loans_20*"],
         "payments": ["payments_20*"],
@@ -343,13 +348,13 @@ def test_columns_called_like_what_a_contract_refers_to_are_columns_all_the_same(
     drafted(
         {"payments": {"loan_id": loans()["loan_id"], **dict.fromkeys(names, [1, 2] * 20)}}, seen=["2020-01-01"] * 40
     )
-    assert set(names) <= set(Portfolio.load(project, "book").models["payments"].to_schema().columns)
+    assert set(names) <= set(Book.load(project, "book").contracts["payments"].to_schema().columns)
 
 
 def test_columns_called_like_what_the_platform_makes_become_features_of_another_name(project, drafted):
     names = ("pd", "PD_2", "decision", "Points", "cut_off", "reason_1", "fold", "score")
     drafted(**dict.fromkeys(names, [1, 2, 3, 4, 5] * 8))
-    made = load(project.sql("book"), Portfolio.load(project, "book").models)["features"].words
+    made = Book.load(project, "book").queries["features"].words
     assert set(made) == {
         *("amount", "rate", "purpose", "pd_2", "pd_2_2", "decision_2", "points_2", "cut_off_2", "reason_1_2"),
         *("fold_2", "score"),
@@ -374,7 +379,7 @@ def persons() -> dict[str, list[Any]]:
 
 def test_columns_about_the_person_are_no_features_nor_are_their_lengths(project, drafted):
     done = drafted(**persons())
-    made = load(project.sql("book"), Portfolio.load(project, "book").models)["features"].words
+    made = Book.load(project, "book").queries["features"].words
     assert list(made) == ["amount", "rate", "purpose", "state"]
     told = [mark.split(": a guess: ")[1] for mark in marks(done) if ": a guess: " in mark]
     assert told == [
@@ -391,12 +396,12 @@ def test_columns_about_the_person_are_no_features_nor_are_their_lengths(project,
 def test_names_that_repeat_are_no_feature_and_the_contract_does_not_list_them(project, drafted):
     drafted(surname=["Nowak", "Garcia", "Meier", "Rossi", "Silva"] * 8)
     assert "Nowak" not in project.config("book").with_suffix(".py").read_text()
-    assert "surname" not in load(project.sql("book"), Portfolio.load(project, "book").models)["features"].words
+    assert "surname" not in Book.load(project, "book").queries["features"].words
 
 
 def test_columns_about_the_person_in_a_child_are_no_features(project, drafted):
     drafted({"customers": {"loan_id": loans()["loan_id"], **persons(), "sum": [1, 2] * 20}})
-    made = load(project.sql("book"), Portfolio.load(project, "book").models)["customers_features"].words
+    made = Book.load(project, "book").queries["customers_features"].words
     assert set(made) == {"customers_rows", "customers_sum_mean", "customers_sum_max", "customers_state_kinds"}
 
 
@@ -431,7 +436,7 @@ def test_what_is_measured_about_telephones_and_addresses_stays(project, drafted)
             for name in names
         }
     )
-    made = load(project.sql("book"), Portfolio.load(project, "book").models)["features"].words
+    made = Book.load(project, "book").queries["features"].words
     assert set(made) >= {name.lower() for name in names}
 
 
@@ -441,7 +446,7 @@ def test_what_was_left_out_can_be_put_back_by_deleting_dashes(project, drafted):
     file.write_text(
         file.read_text().replace("    -- recoveries,", "    recoveries,").replace("    -- zip,", "    zip,")
     )
-    words = load(project.sql("book"), Portfolio.load(project, "book").models)["features"].words
+    words = Book.load(project, "book").queries["features"].words
     assert list(words) == ["recoveries", "zip", "amount", "rate", "purpose"]
 
 
@@ -450,7 +455,7 @@ def test_a_guessed_description_is_not_put_back(project, drafted):
     file = project.sql("book") / "features.sql"
     file.write_text(file.read_text().replace("    -- total_pymnt,", "    total_pymnt,"))
     with pytest.raises(FeatureQueryError, match="total_pymnt has no"):
-        load(project.sql("book"), Portfolio.load(project, "book").models)
+        Book.load(project, "book").queries
 
 
 def test_special_values_keep_their_meaning_apart(project, drafted):
@@ -463,7 +468,7 @@ def test_special_values_keep_their_meaning_apart(project, drafted):
         (None, "code -8", 700),
         (None, "code -7", None),
     ]
-    query = load(project.sql("book"), Portfolio.load(project, "book").models)["features"]
+    query = Book.load(project, "book").queries["features"]
     assert "score_kind" not in query.words
     assert query.families["months"] == query.families["months_kind"] == "Months"
     assert query.guesses["months_kind"] == "say what -9, -8, -7 mean"
@@ -488,18 +493,21 @@ def test_special_values_of_children_are_counted_apart(project, drafted):
 
 def test_a_book_without_a_key_numbers_its_rows(project, drafted):
     drafted(loan_id=None)
-    book = Portfolio.load(project, "book")
-    assert (book.entity_key, book.tables["applications"].numbered) == ("application_id", "application_id")
+    book = Book.load(project, "book")
+    assert (book.portfolio.entity_key, book.portfolio.tables["applications"].numbered) == (
+        "application_id",
+        "application_id",
+    )
 
 
 def test_a_small_book_is_set_up_for_its_size_and_the_gate_stays_as_it_is(project, drafted):
     drafted()
-    book = Portfolio.load(project, "book")
+    book = Book.load(project, "book")
     # How many folds there are follows the outcomes that training finds.
-    assert (book.training.cv_folds, book.training.holdout_share) == (None, 0.4)
-    assert (book.performance.min_outcomes, book.automation.min_new_outcomes) == (100, 100)
+    assert (book.portfolio.training.cv_folds, book.portfolio.training.holdout_share) == (None, 0.4)
+    assert (book.portfolio.performance.min_outcomes, book.portfolio.automation.min_new_outcomes) == (100, 100)
     assert "10 are too few to judge a model by" in config(project)
-    assert book.evaluation == Portfolio.load(Project(PROJECT), "home_credit").evaluation
+    assert book.portfolio.evaluation == Portfolio.load(Project(PROJECT), "home_credit").evaluation
 
 
 @pytest.mark.parametrize(("rows", "share"), [(40, 0.05), (160, 0.02), (1000, 0.003), (2999, 0.002), (3000, 0.001)])
@@ -508,7 +516,7 @@ def test_a_batch_of_few_rows_may_have_a_few_bad_ones(project, drafted, rows, sha
         **{name: list(itertools.islice(itertools.cycle(values), rows)) for name, values in loans().items()}
         | {"loan_id": [f"L{n:04d}" for n in range(rows)]}
     )
-    assert Portfolio.load(project, "book").delivery.max_bad_share == share
+    assert Book.load(project, "book").portfolio.delivery.max_bad_share == share
     assert ("may be bad and are set aside" in config(project)) == (share > 0.001)
 
 
@@ -541,7 +549,7 @@ MISSING = [
 @pytest.mark.parametrize(("columns", "feature", "message", "why"), MISSING)
 def test_what_a_missing_value_means_is_drafted_and_to_confirm(project, drafted, columns, feature, message, why):
     done = drafted(**columns)
-    query = load(project.sql("book"), Portfolio.load(project, "book").models)["features"]
+    query = Book.load(project, "book").queries["features"]
     assert (query.missing.get(feature, ""), query.guesses.get(feature, "")) == (message, why)
     listed = [finding for finding in done.to_write if feature in str(finding)]
     assert bool(listed) == bool(message)
@@ -672,8 +680,8 @@ def test_whatever_the_columns_are_called_and_hold_the_draft_loads_and_binds(tabl
         # What it writes is checked on the way, and a draft that fails there is an error.
         done = new(project, "book", [write(Path(folder) / "loans.csv", table)], target="target")
         assert done.features >= 1
-        book = Portfolio.load(project, "book")
-        assert set(table) <= set(book.models["applications"].to_schema().columns)
+        book = Book.load(project, "book")
+        assert set(table) <= set(book.contracts["applications"].to_schema().columns)
 
 
 def test_the_order_of_day_and_month_is_written_where_deliveries_are_cut_and_two_readings_are_to_confirm(
@@ -683,7 +691,7 @@ def test_the_order_of_day_and_month_is_written_where_deliveries_are_cut_and_two_
         application_date=["04/05/2019", "06/07/2018"] * 20,
         opened=["05/14/55", "05/06/99", "01/02/05", "1/1/70", "3/4/88"] * 8,
     )
-    assert Portfolio.load(project, "book").delivery.date_formats == {"application_date": ["%m/%d/%Y"]}
+    assert Book.load(project, "book").portfolio.delivery.date_formats == {"application_date": ["%m/%d/%Y"]}
     [line] = [line for line in config(project).splitlines() if line.startswith("delivery:")]
     assert "CONFIRM" in line and "'04/05/2019' is read as 2019-04-05, which is month first" in line
     assert any("opened: '05/14/55' is read as 1955-05-14" in mark for mark in marks(done))
@@ -717,7 +725,7 @@ def test_a_key_of_any_type_is_kept_digit_for_digit_from_draft_to_delivery_and_ou
     done = new(project, "book", [tmp_path / "loans.parquet", tmp_path / "defaults.csv"])
     assert (done.book.key, done.book.bads, done.book.goods, len(done.book.outcomes.parts)) == ("loan_id", 10, 30, 1)
     assert "loan_id," in sql(project) and "loan_id, --" not in sql(project)
-    models = Portfolio.load(project, "book").models
+    models = Book.load(project, "book").contracts
     folder = {"quarantine_folder": tmp_path / "quarantine", "scratch": tmp_path / "scratch", "max_bad_share": 0.0}
     with connect() as con:
         lake = Lake(tmp_path / "lake")
@@ -767,7 +775,7 @@ def test_a_child_table_ties_to_its_parent_though_its_ids_are_stored_otherwise(pr
     pq.write_table(pa.table(visits), tmp_path / "visits.parquet")
     done = new(project, "book", [tmp_path / "loans.parquet", tmp_path / "visits.parquet"])
     assert [(child.name, child.orphans) for child in done.book.children] == [("visits", 0)]
-    models = Portfolio.load(project, "book").models
+    models = Book.load(project, "book").contracts
     assert {column_types(models[table])["loan_id"] for table in ("applications", "visits")} == {"BIGINT"}
 
 
@@ -781,7 +789,7 @@ def test_columns_without_any_value_keep_the_type_that_parquet_declares(project, 
     }
     pq.write_table(pa.table(loans() | nothing), tmp_path / "loans.parquet")
     new(project, "book", [tmp_path / "loans.parquet"])
-    types = column_types(Portfolio.load(project, "book").models["applications"])
+    types = column_types(Book.load(project, "book").contracts["applications"])
     assert [types[name] for name in nothing] == ["DOUBLE", "DOUBLE", "TIMESTAMP", "BOOLEAN", "VARCHAR"]
 
 
@@ -816,7 +824,7 @@ def test_what_is_no_row_is_drafted_as_notes_that_the_next_file_keeps(project, tm
     path = write(tmp_path / "loans.csv", loans())
     path.write_text(f"Loan tape as of 31 Dec 2025, internal\n\n{path.read_text()}\nTotal loans: 40\n")
     done = new(project, "book", [path])
-    notes = Portfolio.load(project, "book").tables["applications"].notes
+    notes = Book.load(project, "book").portfolio.tables["applications"].notes
     assert notes == ["Loan tape as of *, internal", "Total loans: *"]
     assert any("lines like the `notes` are no rows" in mark for mark in marks(done))
     path.write_text(path.read_text().replace("31 Dec 2025", "28 Feb 2026").replace("Total loans: 40", "Total loans: 7"))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import yaml
 
+from credit_assets.book.book import Book
 from credit_assets.book.queries import lineage, load, raw_lineage
 from credit_assets.explanations.texts import ReasonTexts, reason_texts
 from credit_assets.schemas.duckdb_types import column_types
-from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project
 from credit_assets_tests.conftest import PROJECT
 
@@ -38,7 +38,7 @@ def test_it_is_a_configuration_contracts_sql_and_one_code_location(book):
 
 def texts_of(book: str) -> ReasonTexts:
     project = Project(PROJECT)
-    models = Portfolio.load(project, book).models
+    models = Book.load(project, book).contracts
     queries = load(project.sql(book), models)
     schemas = {table: column_types(model) for table, model in models.items()}
     values, roots = (raw_lineage(lineage(queries, schemas, of_rows)) for of_rows in (False, True))

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from credit_assets.book.queries import lineage, load, raw_lineage
+from credit_assets.book.book import Book
 from credit_assets.features.guard import LeakageError, check_inputs, made_from
 from credit_assets.features.target import outcome_sql
 from credit_assets.features.training_set import TEST, rows_to_learn_from, training_frame
@@ -20,19 +20,16 @@ from credit_assets.ingest.inbox import BadDelivery
 from credit_assets.ingest.typed_read import Ingested, ingest
 from credit_assets.lake.contracts import identifier
 from credit_assets.lake.tables import Lake
-from credit_assets.schemas.duckdb_types import column_types
-from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project
 from credit_assets_tests.conftest import PROJECT
 
 BOOK = "lending_club"
-PORTFOLIO = Portfolio.load(Project(PROJECT), BOOK)
-CONTRACT = PORTFOLIO.models["applications"]
+COMPILED = Book.load(Project(PROJECT), BOOK)
+PORTFOLIO = COMPILED.portfolio
+CONTRACT = COMPILED.contracts["applications"]
 COLUMNS = list(CONTRACT.to_schema().columns)
-QUERIES = load(PROJECT / "sql" / BOOK, PORTFOLIO.models)
-ROOTS = raw_lineage(lineage(QUERIES, {name: column_types(model) for name, model in PORTFOLIO.models.items()}))[
-    "features"
-]
+QUERIES = COMPILED.queries
+ROOTS = COMPILED.raw_lineage["features"]
 LEFT_OUT = made_from({name: ROOTS[name] for name in QUERIES["features"].words}, PORTFOLIO.left_out)
 FEATURES = [feature for feature in QUERIES["features"].words if feature not in LEFT_OUT]
 IN_LATER_FILES = {f"{whose}fico_range_{end}" for whose in ("", "last_", "sec_app_") for end in ("low", "high")}

@@ -11,12 +11,12 @@ import pytest
 import yaml
 
 from credit_assets.automation.runs import execute, instance_for_commands
+from credit_assets.book.book import Book
 from credit_assets.definitions import build
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.ingest.split_by_date import cut_up
 from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
-from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project
 from credit_assets_tests.conftest import PROJECT
 from credit_assets_tests.small_project import inside, latest_metadata
@@ -40,9 +40,9 @@ def project(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Projec
     shutil.copytree(Project(PROJECT).sql(BOOK), project.sql(BOOK))
     shutil.copy(PROJECT / "dagster.yaml", project.root)
 
-    inbox, book = Inbox(project.inbox), Portfolio.load(project, BOOK)
-    assert book.delivery.split_by == "issue_d"
-    with cut_up(real_data / BOOK, book, book.delivery.split_by, inbox) as parts:
+    inbox, book = Inbox(project.inbox), Book.load(project, BOOK)
+    assert book.portfolio.delivery.split_by == "issue_d"
+    with cut_up(real_data / BOOK, book, book.portfolio.delivery.split_by, inbox) as parts:
         for part in parts.vintages:
             inbox.deliver(part.folder, BOOK, part.batch)
     with inside(project), instance_for_commands(project, BOOK) as instance:

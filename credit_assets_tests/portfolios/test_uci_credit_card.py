@@ -13,17 +13,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from credit_assets.book.queries import lineage, load, raw_lineage
+from credit_assets.book.book import Book
 from credit_assets.ingest.typed_read import Ingested, ingest
 from credit_assets.lake.tables import Lake
 from credit_assets.schemas.duckdb_types import column_types
-from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project
 
 HOME = Path(__file__).parents[2]
-BOOK = Portfolio.load(Project(HOME), "uci_credit_card")
-QUERIES = load(HOME / "sql" / BOOK.name, BOOK.models)
-APPLICATIONS = BOOK.models["applications"]
+COMPILED = Book.load(Project(HOME), "uci_credit_card")
+BOOK = COMPILED.portfolio
+QUERIES = COMPILED.queries
+APPLICATIONS = COMPILED.contracts["applications"]
 PAY, BILLS, PAID = (
     [f"PAY_{month}" for month in (0, 2, 3, 4, 5, 6)],
     [f"BILL_AMT{month}" for month in range(1, 7)],
@@ -54,8 +54,7 @@ def test_the_whole_book_is_at_most_150_lines() -> None:
 
 
 def test_no_feature_is_made_of_a_protected_column() -> None:
-    schemas = {table: column_types(model) for table, model in BOOK.models.items()}
-    roots = raw_lineage(lineage(QUERIES, schemas))["features"]
+    roots = COMPILED.raw_lineage["features"]
     assert BOOK.protected_columns == {"SEX", "EDUCATION", "MARRIAGE", "AGE"}
     used = {column for origins in roots.values() for _, column in origins}
     assert used == {"ID", "LIMIT_BAL", *PAY, *BILLS, *PAID}

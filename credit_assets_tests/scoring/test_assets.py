@@ -14,14 +14,12 @@ import mlflow
 import pandas as pd
 import pytest
 
-from credit_assets.book.queries import load
-from credit_assets.explanations.texts import ReasonTexts
+from credit_assets.book.book import Book
 from credit_assets.lake.io_managers import lake_io_manager
 from credit_assets.lake.resources import lake_resource
 from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
 from credit_assets.scoring.assets import assets
-from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project
 from credit_assets.settings.run_tags import AUTOMATIC_TAG, WHY_TAG
 from credit_assets_tests.small_project import BOOK, configure
@@ -66,12 +64,9 @@ class Line:
                 Lake(self.project.lake).replace(con, "SELECT * FROM _rows", f"{BOOK}/{table}", None, {})
 
     def make(self, config: dict[str, Any] | None = None, **tags: str) -> dg.ExecuteInProcessResult:
-        portfolio = Portfolio.load(self.project, BOOK)
-        query = load(self.project.sql(BOOK), portfolio.models)["features"]
-        texts = ReasonTexts(query.words, {feature: feature for feature in query.words})
         definitions = dg.Definitions(
             assets=[
-                assets(portfolio, self.project, texts)[0],
+                assets(Book.load(self.project, BOOK))[0],
                 *(
                     dg.AssetSpec([BOOK, made]).with_io_manager_key("lake_io")
                     for made in ("predictions", "promotion_gate")

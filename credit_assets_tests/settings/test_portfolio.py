@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
+from credit_assets.book.book import Book
 from credit_assets.lake.contracts import keys, rules
 from credit_assets.schemas.duckdb_types import column_types
 from credit_assets.schemas.scores import Scores
-from credit_assets.settings.portfolio import ConfigError, Portfolio
+from credit_assets.settings.portfolio import ConfigError
 from credit_assets.settings.project import Project
 from credit_assets_tests.conftest import PROJECT
 
@@ -32,13 +33,13 @@ def configured(project: Project, change: dict[str, Any]) -> Project:
 
 
 def test_home_credit_is_read_with_its_contracts_parents_before_children():
-    portfolio = Portfolio.load(Project(PROJECT), BOOK)
-    names = list(portfolio.models)
-    assert set(names) == set(portfolio.tables)
+    book = Book.load(Project(PROJECT), BOOK)
+    portfolio, names = book.portfolio, list(book.contracts)
+    assert names == list(portfolio.tables)
     for name in names:
-        assert all(names.index(parent) < names.index(name) for parent in portfolio.parents(name))
-    assert portfolio.parents("bureau_balance") == ("bureau",)
-    assert portfolio.parents("applications") == ()
+        assert all(names.index(parent) < names.index(name) for parent in book.parents(name))
+    assert book.parents("bureau_balance") == ("bureau",)
+    assert book.parents("applications") == ()
     assert portfolio.table("bureau") == "home_credit/bureau"
     assert portfolio.protected_columns == {"CODE_GENDER", "DAYS_BIRTH", "NAME_FAMILY_STATUS"}
 
@@ -59,15 +60,14 @@ def test_home_credit_is_read_with_its_contracts_parents_before_children():
             {"protected": {"age": {"column": "DAYS_BIRTH", "kind": "days_before"}}},
             "protected.age: Value error, bands (in years) go with kind: years or days_before, and only with them",
         ),
-        ({"post_decision": {"RECOVERED": "later"}}, "post_decision: no table has a column RECOVERED"),
-        ({"left_out": {"RATE": "price"}}, "left_out: no table has a column RATE"),
+        ({"post_decision": {"RECOVERED": "later"}}, "post_decision.RECOVERED: no table has a column RECOVERED"),
+        ({"left_out": {"RATE": "price"}}, "left_out.RATE: no table has a column RATE"),
         ({"fairness": {"blocking": ["faith"]}}, "fairness.blocking: faith is not under `protected`"),
         ({"fairness": {"reference": {"faith": "none"}}}, "fairness.reference: faith is not under `protected`"),
         ({"target": {"column": "TARGET", "bad": [1], "good": [0, 1]}}, "target: Value error, 1: both bad and good"),
         ({"target": {"column": "TARGET", "bad": [1], "good": ["1"]}}, "target: Value error, 1: both bad and good"),
         ({"target": {"column": "TARGET", "bad": [True]}}, "put the word in quotes"),
         ({"target": {"column": "TARGET", "bad": 1}}, "target.bad: Input should be a valid tuple"),
-        ({"name": "features"}, "features is a name of the platform's own"),
         ({"contracts": "nowhere.py"}, "contracts: nowhere.py is no module or file with TABLES"),
         ({"contracts": "credit_assets.nowhere"}, "contracts: credit_assets.nowhere is no module or file with TABLES"),
         ({"tables": {"applications": {"files": ["a"]}}}, "tables and contracts in credit_assets.schemas.home_credit"),
@@ -76,44 +76,44 @@ def test_home_credit_is_read_with_its_contracts_parents_before_children():
 )
 def test_a_mistake_is_told_with_file_key_and_reason(project, change, said):
     with pytest.raises(ConfigError) as told:
-        Portfolio.load(configured(project, change), BOOK)
+        assert Book.load(configured(project, change), BOOK).contracts
     assert str(project.config(BOOK)) in str(told.value)
     assert said in str(told.value)
 
 
 def test_several_mistakes_are_told_at_once(project):
     with pytest.raises(ConfigError, match=r"owners: .*; entity_key: "):
-        Portfolio.load(configured(project, {"owners": [], "entity_key": None}), BOOK)
+        Book.load(configured(project, {"owners": [], "entity_key": None}), BOOK)
 
 
 def test_a_file_that_is_no_yaml_is_told_with_its_line(project):
     project.config(BOOK).write_text("name: [home_credit\ntitle: x\n")
     with pytest.raises(ConfigError, match=r"(?s)home_credit\.yaml: .*line 2"):
-        Portfolio.load(project, BOOK)
+        Book.load(project, BOOK)
 
 
 @pytest.mark.parametrize("content", ["", "- a list\n"])
 def test_a_file_that_holds_no_settings_is_told(project, content):
     project.config(BOOK).write_text(content)
     with pytest.raises(ConfigError, match=r"home_credit\.yaml: file: "):
-        Portfolio.load(project, BOOK)
+        Book.load(project, BOOK)
 
 
 def test_contracts_that_cannot_be_imported_are_told_as_a_mistake_of_the_file(project):
     with pytest.raises(ConfigError, match=r"home_credit\.yaml: .*contracts: no\.such\.module is no module"):
-        Portfolio.load(configured(project, {"contracts": "no.such.module"}), BOOK)
+        assert Book.load(configured(project, {"contracts": "no.such.module"}), BOOK).contracts
 
 
 @pytest.mark.parametrize("key", ["application_table", "outcomes_table"])
 def test_a_table_that_the_contracts_do_not_know_is_told_with_those_they_do(project, key):
     with pytest.raises(ConfigError, match=rf"home_credit\.yaml: .*{key}: people is none of the tables applications, "):
-        Portfolio.load(configured(project, {key: "people"}), BOOK)
+        assert Book.load(configured(project, {key: "people"}), BOOK).contracts
 
 
 def test_an_unknown_portfolio_is_refused_with_those_that_are_known(project):
     configured(project, {})
     with pytest.raises(ConfigError, match=r"No portfolio 'home': .*home\.yaml does not exist. Known .*: home_credit\."):
-        Portfolio.load(project, "home")
+        Book.load(project, "home")
 
 
 # -- a book of one's own -----------------------------------------------------------------------------
@@ -146,39 +146,39 @@ SMALL = {
 }
 
 
-def small(project: Project, **change: Any) -> Portfolio:
+def small(project: Project, **change: Any) -> Book:
     (project.root / "configs" / "small.py").write_text(CONTRACTS)
     project.config("small").write_text(yaml.safe_dump(SMALL | change))
-    return Portfolio.load(project, "small")
+    return Book.load(project, "small")
 
 
 def test_a_small_book_needs_few_lines_and_has_its_contracts_beside_it(project):
     book = small(project)
-    assert list(book.models) == ["applications", "outcomes"]
-    assert book.models["applications"].descriptions() == {
+    assert list(book.contracts) == ["applications", "outcomes"]
+    assert book.contracts["applications"].descriptions() == {
         "loan": "Name of the loan",
         "amount": "Amount lent",
         "how it went": "What became of it",
     }
-    assert book.protected == {} and book.protected_columns == set()
+    assert book.portfolio.protected == {} and book.portfolio.protected_columns == set()
 
 
 def test_outcomes_that_come_later_have_the_key_and_target_of_the_applications(project):
     book = small(project)
-    assert column_types(book.models["outcomes"]) == {"loan": "VARCHAR", "how it went": "VARCHAR"}
-    assert keys(book.models["outcomes"]) == [("loan",)]
+    assert column_types(book.contracts["outcomes"]) == {"loan": "VARCHAR", "how it went": "VARCHAR"}
+    assert keys(book.contracts["outcomes"]) == [("loan",)]
     assert book.parents("outcomes") == ("applications",)
-    assert book.tables["outcomes"].optional and book.tables["outcomes"].files == ["outcomes"]
+    assert book.portfolio.tables["outcomes"].optional and book.portfolio.tables["outcomes"].files == ["outcomes"]
 
 
 def test_where_applicants_are_known_by_words_so_they_are_in_every_table(project):
     assert column_types(small(project).keyed(Scores))["applicant"] == "VARCHAR"
-    assert column_types(Portfolio.load(Project(PROJECT), BOOK).keyed(Scores))["applicant"] == "BIGINT"
+    assert column_types(Book.load(Project(PROJECT), BOOK).keyed(Scores))["applicant"] == "BIGINT"
 
 
 def test_only_a_column_of_text_can_be_numbered(project):
     with pytest.raises(ConfigError, match=r"tables\.applications\.numbered: amount is no text column of the table"):
-        small(project, tables={"applications": {"files": ["loans"], "numbered": "amount"}})
+        assert small(project, tables={"applications": {"files": ["loans"], "numbered": "amount"}}).contracts
 
 
 def test_words_that_the_applications_may_not_have_are_none_in_later_outcomes_either(project):
@@ -186,7 +186,7 @@ def test_words_that_the_applications_may_not_have_are_none_in_later_outcomes_eit
         CONTRACTS.replace("nullable=True", 'isin=["lost", "repaid", "runs"], nullable=True')
     )
     project.config("small").write_text(yaml.safe_dump(SMALL))
-    [rule] = [rule for rule in rules(Portfolio.load(project, "small").models["outcomes"]) if "one of" in rule.words]
+    [rule] = [rule for rule in rules(Book.load(project, "small").contracts["outcomes"]) if "one of" in rule.words]
     assert rule.column == "how it went" and rule.words == "must be one of lost, repaid, runs"
 
 
@@ -194,7 +194,7 @@ def test_a_mistake_in_a_file_of_contracts_is_told_in_a_line(project):
     (project.root / "configs" / "small.py").write_text("TABLES = {'applications': Applications}\n")
     project.config("small").write_text(yaml.safe_dump(SMALL))
     with pytest.raises(ConfigError, match=r"small\.yaml: contracts: NameError: name 'Applications' is not defined"):
-        Portfolio.load(project, "small")
+        assert Book.load(project, "small").contracts
 
 
 def test_two_projects_have_contracts_of_one_name_each_its_own(project, tmp_path):
@@ -202,4 +202,4 @@ def test_two_projects_have_contracts_of_one_name_each_its_own(project, tmp_path)
     (tmp_path / "other" / "configs").mkdir(parents=True)
     other = Project(tmp_path / "other")
     second = small(other)
-    assert first.models["applications"] is not second.models["applications"]
+    assert first.contracts["applications"] is not second.contracts["applications"]
