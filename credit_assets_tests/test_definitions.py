@@ -91,11 +91,11 @@ def test_everything_can_be_loaded_and_run(built):
 def test_the_workspace_names_portfolios_that_load(monkeypatch):
     monkeypatch.chdir(PROJECT)
     monkeypatch.delenv("CREDIT_ASSETS_HOME", raising=False)
-    locations = yaml.safe_load((PROJECT / "workspace.yaml").read_text())["load_from"]
-    assert {location["python_module"]["attribute"] for location in locations} == {
+    listed = yaml.safe_load((PROJECT / "workspace.yaml").read_text())["load_from"]
+    assert {location["python_module"]["attribute"] for location in listed} == {
         path.stem for path in (PROJECT / "configs").glob("*.yaml")
     }
-    for location in locations:
+    for location in listed:
         module = location["python_module"]
         assert module["module_name"] == locations.__name__
         assert module["location_name"] == module["attribute"]

@@ -1,6 +1,6 @@
 """Running a portfolio's jobs from a command: through the instance, with progress, one command at a time.
 
-Which runs are outstanding is `outstanding.py`'s question.
+Which runs are due is found in `pending.py`.
 """
 
 from __future__ import annotations

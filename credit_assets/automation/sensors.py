@@ -1,4 +1,4 @@
-"""Sensors of a portfolio: what is due is started, once. Whether it is due is `outstanding.py`'s and
+"""Sensors of a portfolio: what is due is started, once. Whether it is due is `pending.py`'s and
 `retraining.py`'s question; here it becomes runs, and reasons on the ticks."""
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Which model decided when, and the timeline of a portfolio, read from the lake and the registry."""

@@ -1,5 +1,5 @@
 """A delivered CSV file as rows of text: decompressed, known to be UTF-8, lines that are no rows passed over, a line
-break between quotes left in its row. What a row means is for `ingest.py` and `vintages.py` to say.
+break between quotes left in its row. What a row means is for `typed_read.py` and `split_by_date.py` to say.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a run would refuse of files, from their names and headers: asked before they are put into the inbox.
 
-What is in their rows is `ingest.py`'s business.
+What is in their rows is `typed_read.py`'s business.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The inbox: deliveries of files, put in place atomically, recognised by content, matched to tables.
 
-What is in the files is `ingest.py`'s business.
+What is in the files is `typed_read.py`'s business.
 """
 
 from __future__ import annotations

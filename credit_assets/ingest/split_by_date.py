@@ -1,4 +1,4 @@
-"""Big files cut into batches by a date column, each row as it was. Putting the batches in place is `delivery.py`'s, how
+"""Big files cut into batches by a date column, each row as it was. Putting the batches in place is `inbox.py`'s, how
 dates are written `dates.py`'s. Nothing else of a row is checked here.
 """
 

@@ -1,8 +1,8 @@
 """Delivered files to staged tables: read by DuckDB with the contract's types, bad rows set aside.
 
 A clean file is read once, typed, and judged where it was staged. Only when that fails is it read again as
-lines, to tell the bad rows from the good ones. Where files lie is `delivery.py`'s, which of their lines are rows
-`lines.py`'s, what a good row is `lake/contracts.py`'s.
+lines, to tell the bad rows from the good ones. Where files lie is `inbox.py`'s, which of their lines are rows
+`csv_rows.py`'s, what a good row is `lake/contracts.py`'s.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Contracts in SQL: a Pandera model compiled to DuckDB types and row predicates, and checked in DuckDB.
 
-A row is judged here as Pandera would judge it; reading files and setting bad rows aside is `raw/ingest.py`'s.
+A row is judged here as Pandera would judge it; reading files and setting bad rows aside is `ingest/typed_read.py`'s.
 """
 
 from __future__ import annotations

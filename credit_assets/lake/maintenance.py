@@ -2,7 +2,7 @@
 removed.
 
 Which table versions the registered models name is the caller's to say; the runs of Dagster's instance are
-`automation/retention.py`'s.
+`upkeep/retention.py`'s.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How well the scores of a batch did, on outcomes where they are known and from the PDs alone where not; and
 whether that is still what the model promised.
 
-One model's metrics are `evaluation/metrics.py`'s, two models' comparison `evaluation/comparison.py`'s; Dagster's
+One model's metrics are `statistics/metrics.py`'s, two models' comparison `statistics/comparison.py`'s; Dagster's
 assets and checks are beside it, the plot in `plots.py`.
 """
 

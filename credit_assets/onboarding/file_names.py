@@ -1,6 +1,6 @@
 """Names of delivered files: which part of a name is the date or number of its delivery, and the pattern of later ones.
 
-How a delivery's files are matched with patterns is in `raw/delivery.py`.
+How a delivery's files are matched with patterns is in `ingest/inbox.py`.
 """
 
 from __future__ import annotations

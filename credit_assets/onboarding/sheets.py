@@ -1,5 +1,5 @@
 """CSV files as people have them: what stands above the header, below the rows and beside them, before anything is known
-of the book. How a delivery of a known book is read is `raw/lines.py`'s and `raw/ingest.py`'s.
+of the book. How a delivery of a known book is read is `ingest/csv_rows.py`'s and `ingest/typed_read.py`'s.
 """
 
 from __future__ import annotations

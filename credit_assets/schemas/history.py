@@ -1,6 +1,6 @@
 """The contracts of a portfolio's story: which version decided when, and what happened in which order.
 
-Where the facts come from is `operations/`'s.
+Where the facts come from is in `history/`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""The champion and the scores of a batch, as assets."""

@@ -1,0 +1,1 @@
+"""Retention of tables and runs, and backup and restore."""

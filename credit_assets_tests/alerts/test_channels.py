@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from credit_assets.alerts.channels import NotDelivered, message_id, send, slack, try_each
 from credit_assets.settings.alerts import AlertsConfig, ChannelConfig, EmailConfig
-from credit_assets_tests.automation.receivers import free_port, http_sink, mail_server
-from credit_assets_tests.automation.test_notifications import ALERT
+from credit_assets_tests.alerts.receivers import free_port, http_sink, mail_server
+from credit_assets_tests.alerts.test_notifications import ALERT
 
 CONFIG = AlertsConfig(
     email=EmailConfig(to=["risk@example.com", "audit@example.com"], sender="platform@example.com"),

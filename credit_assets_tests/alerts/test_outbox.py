@@ -17,8 +17,8 @@ from credit_assets.alerts.notifications import Alert, at
 from credit_assets.alerts.outbox import DAY, HOUR, LEASE_S, Outbox
 from credit_assets.settings.alerts import AlertsConfig, ChannelConfig, EmailConfig
 from credit_assets.settings.project import Project
-from credit_assets_tests.automation.receivers import Sink, free_port, http_sink
-from credit_assets_tests.automation.test_notifications import ALERT
+from credit_assets_tests.alerts.receivers import Sink, free_port, http_sink
+from credit_assets_tests.alerts.test_notifications import ALERT
 
 NOW = 1_772_000_000.0
 CONFIG = AlertsConfig(webhook=ChannelConfig(), per_hour=30)
@@ -89,7 +89,7 @@ def test_a_process_killed_when_its_message_was_taken_sends_it_again_with_the_sam
 from pathlib import Path
 from credit_assets.alerts.outbox import Outbox
 from credit_assets.alerts.notifications import AlertsConfig
-from credit_assets.project import Project
+from credit_assets.settings.project import Project
 
 with Outbox(Project(Path({str(project.root)!r})), "home_credit", AlertsConfig(webhook={{}})) as box:
     print("ready", flush=True)

@@ -29,7 +29,7 @@ from credit_assets.lake.tables import Lake
 from credit_assets.settings.project import Project
 from credit_assets.synthetic import generate
 from credit_assets.synthetic.lender import batch_names
-from credit_assets_tests.automation.receivers import http_sink
+from credit_assets_tests.alerts.receivers import http_sink
 from credit_assets_tests.end_to_end.daemon import Daemon, prepare
 from credit_assets_tests.small_project import BOOK, QUICK, make_project
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from credit_assets.book.book import Book
 from credit_assets.features import matching_texts
-from credit_assets.features.edge_rows import MANY, edge_tables, edge_values, texts_that_match
+from credit_assets.features.edge_rows import MANY, edge_tables, edge_values
 from credit_assets.features.matching_texts import texts_that_match
 from credit_assets.lake.contracts import check
 from credit_assets.schemas.table import Relation, Table

@@ -12,7 +12,7 @@ from credit_assets.history.assets import SHOWN, assets
 from credit_assets.lake.io_managers import lake_io_manager
 from credit_assets.lake.resources import lake_resource
 from credit_assets.models import registry
-from credit_assets_tests.operations.conftest import Book
+from credit_assets_tests.history.conftest import Book
 from credit_assets_tests.small_project import BOOK
 
 

@@ -13,7 +13,7 @@ from credit_assets.models import registry
 from credit_assets.schemas.history import ChampionHistory
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets_tests.conftest import Line
-from credit_assets_tests.operations.conftest import Book
+from credit_assets_tests.history.conftest import Book
 from credit_assets_tests.small_project import BATCHES, BOOK
 from credit_assets_tests.small_project import table as rows_of
 

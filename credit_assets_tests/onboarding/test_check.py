@@ -127,10 +127,19 @@ ONE_AT_A_TIME = [
     ((YAML, "max_pd: 0.1", "max_pd: 7"), f"{YAML}:18: policy.max_pd: Input should be less than 1."),
     ((YAML, "policy: ", "surprise: 1\npolicy: "), f"{YAML}:18: surprise: Extra inputs are not permitted."),
     ((YAML, "name: small", "name: other"), f"{YAML}:1: name: is 'other'; the file is small.yaml."),
-    ((YAML, "entity_key: loan", "entity_key: number"), f"{YAML}:5: table applications has no column number."),
-    ((YAML, "{column: sex}", "{column: gender}"), f"{YAML}:10: table applications has no column gender."),
-    ((YAML, "recovered: paid", "paid_back: paid"), f"{YAML}:13: post_decision: no table has a column paid_back."),
-    ((YAML, "rate: our", "price: our"), f"{YAML}:15: left_out: no table has a column price."),
+    (
+        (YAML, "entity_key: loan", "entity_key: number"),
+        f"{YAML}:5: entity_key: table applications has no column number.",
+    ),
+    (
+        (YAML, "{column: sex}", "{column: gender}"),
+        f"{YAML}:10: protected.sex: table applications has no column gender.",
+    ),
+    (
+        (YAML, "recovered: paid", "paid_back: paid"),
+        f"{YAML}:13: post_decision.paid_back: no table has a column paid_back.",
+    ),
+    ((YAML, "rate: our", "price: our"), f"{YAML}:15: left_out.price: no table has a column price."),
     ((YAML, "blocking: [sex]", "blocking: [race]"), f"{YAML}:17: fairness.blocking: race is not under `protected`."),
     ((YAML, "[loans]}", "[loans], odd: 1}"), f"{YAML}:8: tables.applications.odd: Extra inputs are not permitted."),
     (
@@ -376,7 +385,7 @@ def test_a_clause_that_cannot_be_used_is_reported_beside_all_else(looked, commen
 def test_it_needs_no_dagster():
     asked = (
         "import sys; from pathlib import Path; from credit_assets.onboarding.check import check; "
-        "from credit_assets.project import Project; "
+        "from credit_assets.settings.project import Project; "
         f"assert check(Project(Path({str(PROJECT)!r})), 'uci_credit_card').ready; "
         "print([name for name in sys.modules if name.startswith('dagster')])"
     )

@@ -55,7 +55,10 @@ def test_home_credit_is_read_with_its_contracts_parents_before_children():
         ({"name": "another"}, "name: is 'another', but the file is called home_credit.yaml."),
         ({"name": "Not A Name"}, "name: String should match pattern"),
         ({"entity_key": "SK_ID"}, "table applications has no column SK_ID"),
-        ({"protected": {"faith": {"column": "RELIGION"}}}, "table applications has no column RELIGION"),
+        (
+            {"protected": {"faith": {"column": "RELIGION"}}, "fairness": {}},
+            "protected.faith: table applications has no column RELIGION",
+        ),
         (
             {"protected": {"age": {"column": "DAYS_BIRTH", "kind": "days_before"}}},
             "protected.age: Value error, bands (in years) go with kind: years or days_before, and only with them",
