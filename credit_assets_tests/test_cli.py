@@ -22,7 +22,6 @@ from credit_assets.settings.project import Project
 from credit_assets.synthetic import generate
 from credit_assets_tests.conftest import PROJECT
 from credit_assets_tests.ingest.test_split_by_date import CONFIG, CONTRACTS
-from credit_assets_tests.raw.test_vintages import CONFIG, CONTRACTS
 from credit_assets_tests.small_project import (
     BATCHES,
     BOOK,

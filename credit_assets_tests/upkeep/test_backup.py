@@ -20,13 +20,13 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from credit_assets import backup as backups
 from credit_assets.application.commands import status
 from credit_assets.cli import app
 from credit_assets.definitions import build
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.tables import Lake
 from credit_assets.settings.project import Project
+from credit_assets.upkeep import backup as backups
 from credit_assets.upkeep.backup import MANIFEST, BackupError, backup, restore
 from credit_assets_tests.conftest import Line
 from credit_assets_tests.small_project import BATCHES, BOOK, FEW_FEATURES, inside, make_project, run_job, table
