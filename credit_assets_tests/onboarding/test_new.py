@@ -455,7 +455,7 @@ def test_a_guessed_description_is_not_put_back(project, drafted):
     file = project.sql("book") / "features.sql"
     file.write_text(file.read_text().replace("    -- total_pymnt,", "    total_pymnt,"))
     with pytest.raises(FeatureQueryError, match="total_pymnt has no"):
-        Book.load(project, "book").queries
+        assert Book.load(project, "book").queries
 
 
 def test_special_values_keep_their_meaning_apart(project, drafted):
