@@ -19,8 +19,6 @@ from credit_assets.settings.project import Project
 from credit_assets.settings.run_tags import PORTFOLIO_TAG
 from credit_assets_tests.alerts.receivers import Sink, free_port, http_sink
 from credit_assets_tests.alerts.test_sources import ticked
-from credit_assets_tests.automation.receivers import Sink, free_port, http_sink
-from credit_assets_tests.automation.test_facts import ticked
 from credit_assets_tests.small_project import BOOK, FEW_FEATURES, configure, inside, instance_of, make_project
 
 ALERTS = {"webhook": {"least": "info"}, "disk_free_gb": 0, "memory_free_share": 0, "per_hour": 100}
