@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
@@ -47,6 +48,7 @@ EXAMPLES = "2019-05-31, 31.05.2019, 05/31/2019, 31-May-19, May-2019 or 2019-05-3
 
 _SHAPES = {"%Y": "[0-9]{4}", "%b": "[A-Za-z]{3}", "%B": "[A-Za-z]{3,9}", "%f": "[0-9]{1,6}", "%p": "[AaPp][Mm]"}
 _SHAPES |= {"%z": "[+-][0-9]{2}(:?[0-9]{2})?", "%y": "[0-9]{2}"}
+_EXAMPLE = datetime(2019, 5, 31, 10, 30, tzinfo=UTC)
 _SAMPLE = 1000
 _RARE = 0.01
 FIRST_OF_TWO_DIGITS = 1969
@@ -70,6 +72,11 @@ class Reading:
     def pattern(self) -> str:
         """A regular expression of the values, as Python and DuckDB read it."""
         return f"({'|'.join(dict.fromkeys(map(shape, self.formats)))})"
+
+    @property
+    def examples(self) -> list[str]:
+        """A day in each of the formats."""
+        return [_EXAMPLE.strftime(form) for form in self.formats]
 
     @property
     def two_digits(self) -> tuple[str, ...]:

@@ -27,6 +27,9 @@ LISTED = 10
 WITHOUT_VALUES = "without_values"
 """Metadata of a failure or a check whose words quote values of rows: the words for who is not to see the data."""
 
+WRITTEN = "written"
+"""Metadata of a column with a pattern: what its values are, in words that follow "must be"."""
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -98,6 +101,8 @@ def rules(model: type[Table]) -> list[Rule]:
             if check.groupby or check.raise_warning or check.element_wise:
                 raise TypeError(f"{where}: check {check.name} groups, warns or works by element; not in SQL")
             words, predicate = _predicate(check, identifier(name), types[name], where)
+            if check.name == "str_matches" and (written := (column.metadata or {}).get(WRITTEN)):
+                words = f"must be {written}"
             if check.ignore_na:
                 compiled.append(Rule(name, words, f"({null} OR {predicate})"))
             else:
@@ -279,7 +284,7 @@ def _predicate(check: pa.Check, column: str, kind: str, where: str) -> tuple[str
             anchored = f"^(?:{pattern})" if check.name == "str_matches" else pattern
             _test_pattern(anchored, where)
             verb = "match" if check.name == "str_matches" else "contain"
-            return f"must {verb} {pattern}", f"regexp_matches({column}, {sql_text(anchored)})"
+            return f"must {verb} {shorten(pattern)}", f"regexp_matches({column}, {sql_text(anchored)})"
         case "str_startswith" if kind == "VARCHAR":
             return f"must start with {told['string']}", f"starts_with({column}, {literal(told['string'])})"
         case "str_endswith" if kind == "VARCHAR":

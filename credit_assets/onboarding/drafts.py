@@ -16,6 +16,7 @@ import yaml
 
 from credit_assets.book.queries import MARK
 from credit_assets.features.contract import RESERVED
+from credit_assets.lake.contracts import WRITTEN
 from credit_assets.onboarding import column_names
 from credit_assets.onboarding.book_size import SMALL_BOOK, bad_share, sized
 from credit_assets.onboarding.file_names import patterns
@@ -142,6 +143,7 @@ def _typed(book: GuessedBook, column: Column, table: str) -> tuple[str, dict[str
             rules |= {"ge": 0 if min(seen) >= 0 else -limit, "le": limit}
     elif column.pattern:
         rules["str_matches"] = column.pattern
+        rules["metadata"] = {WRITTEN: column.written}
     # A word seen once tells that others were not seen at all.
     elif (
         column.kind == TEXT
@@ -185,6 +187,8 @@ def _python(value: Any, indent: int = 0) -> str:
                 "[\n" + "".join(f"{' ' * (indent + 2)}{_python(item)},\n" for item in value) + f"{' ' * (indent - 2)}]"
             )
         return f"[{inside}]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_python(key)}: {_python(item)}" for key, item in value.items()) + "}"
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, int) and not isinstance(value, bool):

@@ -44,6 +44,8 @@ FAR = 1e12
 FARTHER = 1e6
 """A number beyond FAR that is FARTHER times what nearly all others are is reported."""
 
+LISTED = 3
+
 FEW = 0.01
 """Share of the values up to which leading zeros, or more digits than are exact, do not make names of numbers."""
 
@@ -93,8 +95,9 @@ class Column:
     its rows, most frequent first, where there are few. `number` is SQL of the value as a number, if it is one; of
     these `extremes` are too large to be meant. `low` and `high` are of those without the `sentinels` (number to rows)
     far away from all others, `whole` is whether they are whole and exact, and `missing` are the words among them.
-    `pattern` is a regular expression of all numbers or dates in text. `dates` is how the values are read as dates, the
-    first and last of which are in `years`. `doubts` are sentences on how the values were read, for a person to confirm.
+    `pattern` is a regular expression of all numbers or dates in text, `written` the same in words. `dates` is how the
+    values are read as dates, the first and last of which are in `years`. `doubts` are sentences on how the values were
+    read, for a person to confirm.
     """
 
     name: str
@@ -112,6 +115,7 @@ class Column:
     extremes: int = 0
     missing: tuple[str, ...] = ()
     pattern: str | None = None
+    written: str = ""
     sentinels: dict[int, int] = field(default_factory=dict)
     dates: Reading | None = None
     years: tuple[int | None, int | None] = (None, None)
@@ -575,7 +579,15 @@ def _number_in_text(con: duckdb.DuckDBPyConnection, view: str, column: Column, w
         return replace(column, number=f"case when {guard} then {number} end", doubts=doubts)
     if words:
         number = f"case when {name} not in ({', '.join(map(sql_text, words))}) then {number} end"
-    return replace(column, number=number, missing=tuple(words), pattern=allowed, doubts=doubts)
+    written = _in_words(f"a number such as {numbers.example(by_comma, seen)}", words)
+    return replace(column, number=number, missing=tuple(words), pattern=allowed, written=written, doubts=doubts)
+
+
+def _in_words(what: str, words: Sequence[str]) -> str:
+    """What the values are, in words that follow "must be"; `words` are those that are allowed beside it."""
+    shown = [repr(word) for word in words if word.strip()]
+    more = [f"{len(shown) - LISTED} more words"] if len(shown) > LISTED else []
+    return " or ".join([what, *shown[:LISTED], *more])
 
 
 def _mixed(con: duckdb.DuckDBPyConnection, view: str, column: Column) -> Iterator[str]:
@@ -638,7 +650,8 @@ def _dated(con: duckdb.DuckDBPyConnection, view: str, column: Column, prefer: st
     words = [word for (word,) in con.execute(f"{other_words} ORDER BY 1 LIMIT {FEW_WORDS + 1}").fetchall()]
     if column.kind == TEXT and len(words) <= FEW_WORDS:
         pattern = f"( *{reading.pattern} *{''.join(f'|{re.escape(word)}' for word in words)})$"
-        dated = replace(dated, pattern=pattern, missing=tuple(words))
+        written = _in_words(f"a date such as {' or '.join(reading.examples[:LISTED])}", words)
+        dated = replace(dated, pattern=pattern, written=written, missing=tuple(words))
     return replace(dated, years=_years(con, view, dated), doubts=(*dated.doubts, *_two_readings(con, view, dated)))
 
 

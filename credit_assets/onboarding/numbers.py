@@ -53,3 +53,14 @@ def value(text: str, comma: bool, seen: Collection[str]) -> str:
     minus = "".join(sign for sign in MINUS[:0:-1] if sign in seen)
     below_zero = f"regexp_matches({text}, {sql_text(f'[({minus}-]')})"
     return f"try_cast(case when {below_zero} then '-' else '' end || {digits} as double)"
+
+
+def example(comma: bool, seen: Collection[str]) -> str:
+    """A number with the signs `seen`."""
+    point, group = (",", ".") if comma else (".", ",")
+    thousands = next((sign for sign in f"{group}{APOSTROPHES}{BLANKS[1:]}{BLANKS[0]}" if sign in seen), "")
+    text = f"1{thousands}234{point if point in seen else ''}{'5' if point in seen else ''}"
+    money = next((sign for sign in SIGNS if sign in seen and not sign.isspace() and sign != "%"), "")
+    if "%" in seen:
+        text = f"{12}{point}5%" if point in seen else "12%"
+    return f"({money}{text})" if {"(", ")"} <= {*seen} else f"{money}{text}"

@@ -37,7 +37,8 @@ class Table(pa.DataFrameModel):
     """A table contract. Subclasses declare columns; the docstring is the table's description.
 
     A column is `NAME: <dtype> = pa.Field(nullable=..., isin=..., ge=..., le=..., description="...",
-    metadata={"unit": "..."})`. `unique` in `Config` names the key columns; write a plain
+    metadata={"unit": "..."})`. Beside `str_matches`, `metadata={"written": "a date such as 31.05.2019"}` says in words
+    what a refused value must be. `unique` in `Config` names the key columns; write a plain
     `class Config:`, not one derived from `Table.Config`, or every schema is called "Table" (strict
     and coerce are inherited all the same). `relations` lists the foreign keys that Pandera itself has
     no notion of.

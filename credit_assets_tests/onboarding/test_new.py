@@ -218,6 +218,28 @@ def test_numbers_in_text_keep_their_writing_and_sign_in_the_contract(project, dr
             assert len(held_to(con, f"SELECT * REPLACE ('{value}' AS {name}) FROM rows", model, {})) == broken
 
 
+WRITTEN = [
+    (["1,234.5", "2.5", "n/a"], "must be a number such as 1,234.5 or 'n/a'"),
+    (["1.234,5", "2,5", "3,5"], "must be a number such as 1.234,5"),
+    (["12.5%", "3%", "4%"], "must be a number such as 12.5%"),
+    (["$1,200", "($3)", "$4"], "must be a number such as ($1,234)"),
+    (["31.05.2019", "01.06.2019", "?"], "must be a date such as 31.05.2019 or '?'"),
+    (["May-2019", "Jun-2019", "Jul-2019"], "must be a date such as May-2019"),
+]
+
+
+@pytest.mark.parametrize(("values", "said"), WRITTEN)
+def test_a_refused_value_is_explained_in_words_not_by_its_pattern(project, drafted, values, said):
+    columns = {"odd": list(itertools.islice(itertools.cycle(values), 40))}
+    drafted(**columns)
+    model = Portfolio.load(project, "book").models["applications"]
+    con = duckdb.connect()
+    con.register("rows", pd.DataFrame(loans() | columns).astype({"default": float}))
+    assert held_to(con, "SELECT * FROM rows", model, {}) == []
+    [broken] = held_to(con, "SELECT * REPLACE ('no such value' AS odd) FROM rows", model, {})
+    assert broken.check == said
+
+
 def test_dates_become_days_before_the_application(project, drafted):
     drafted(issue_d=["Mar-2020", "Apr-2020"] * 20, first_line=["2020-02-01", "2019-04-01"] * 20)
     assert of_features(project, "SELECT DISTINCT days_since_first_line FROM features ORDER BY ALL") == [(29,), (366,)]
