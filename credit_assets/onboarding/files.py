@@ -579,8 +579,8 @@ def _number_in_text(con: duckdb.DuckDBPyConnection, view: str, column: Column, w
         return replace(column, number=f"case when {guard} then {number} end", doubts=doubts)
     if words:
         number = f"case when {name} not in ({', '.join(map(sql_text, words))}) then {number} end"
-    written = _in_words(f"a number such as {numbers.example(by_comma, seen)}", words)
-    return replace(column, number=number, missing=tuple(words), pattern=allowed, written=written, doubts=doubts)
+    said = _in_words(f"a number such as {numbers.example(by_comma, seen)}", words)
+    return replace(column, number=number, missing=tuple(words), pattern=allowed, written=said, doubts=doubts)
 
 
 def _in_words(what: str, words: Sequence[str]) -> str:
