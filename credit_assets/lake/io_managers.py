@@ -142,7 +142,9 @@ class LakeIOManager(dg.IOManager):
         if wanted is duckdb.DuckDBPyRelation:
             return con.sql(query)
         if isinstance(wanted, type) and issubclass(wanted, Table):
-            names = ", ".join(f'"{name}"' for name in wanted.to_schema().columns)
+            columns = list(wanted.to_schema().columns)
+            _refuse_of_earlier_release(context.asset_key, partitioned, set(columns) - set(con.sql(query).columns))
+            names = ", ".join(f'"{name}"' for name in columns)
             return _conforming(table, con.sql(f"SELECT {names} FROM ({query})").df(), wanted)
         return con.sql(query).df()
 
@@ -152,6 +154,20 @@ def lake_io_manager(context: dg.InitResourceContext) -> LakeIOManager:
     # By key and not nested in a ConfigurableIOManager, which would open a connection of its own: the
     # relations that assets return live in the connection of the resource they were given.
     return LakeIOManager(context.resources.lake)
+
+
+def _refuse_of_earlier_release(asset: dg.AssetKey, partitioned: bool, missing: set[str]) -> None:
+    """Raise the Failure that says how a table is made again that lacks columns of its contract: as it is written,
+    every table has them, so an earlier release wrote it."""
+    if not missing:
+        return
+    portfolio, name = asset.path[0], asset.path[-1]
+    again = f"materialize {name} for the batch" if partitioned else f"run `credit-assets train --portfolio {portfolio}`"
+    raise dg.Failure(
+        f"Table {'/'.join(asset.path)} was written by an earlier release, without {', '.join(sorted(missing))}. "
+        f"To make it again, {again}.",
+        allow_retries=False,
+    )
 
 
 def _conforming(table: str, frame: pd.DataFrame, model: type[Table]) -> pd.DataFrame:

@@ -51,6 +51,7 @@ from credit_assets.monitoring.performance import (
 from credit_assets.monitoring.plots import default_rate_by_band
 from credit_assets.monitoring.reference_batches import Standing, standing
 from credit_assets.monitoring.segments import leading_features, segment_columns
+from credit_assets.plurals import are, number_of
 from credit_assets.schemas.drift import Drift
 from credit_assets.schemas.evidence import Gate, Predictions
 from credit_assets.schemas.performance import ALL, Performance
@@ -255,6 +256,9 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         """How well the batch's scores did, as they were when they decided: on outcomes where enough are known,
         else as an estimate from the PDs (column `basis`). Applicants the model learned from are left out."""
         decided = scores.project("applicant, pd, band, model_version").df()
+        for table, rows_of_table in (("features", features), (portfolio.application_table, applications)):
+            keys = rows_of_table.project(identifier(portfolio.entity_key)).df()[portfolio.entity_key]
+            refuse_other_applicants(decided["applicant"], keys, table, context.partition_key)
         number = int(decided["model_version"].iloc[0])
         columns = dict.fromkeys([portfolio.entity_key, *(group.column for group in portfolio.protected.values())])
         applicants = applications.project(
@@ -416,6 +420,16 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         return checks.features_as_learned(features_key, differing(learned, made), mend, against)
 
     return [drift_reference, feature_drift, score_drift, performance]
+
+
+def refuse_other_applicants(scored: pd.Series, present: pd.Series, table: str, batch: str) -> None:
+    """Raise the Failure that says what to make again, where scored applicants are not in a table of their batch."""
+    if gone := int((~scored.isin(present)).sum()):
+        raise dg.Failure(
+            f"{number_of(gone, 'applicant')} scored in {batch} {are(gone)} not in {table} as it is now: the scores "
+            f"were made from other rows. Run the job `score` for {batch}, then measure the performance.",
+            allow_retries=False,
+        )
 
 
 def _against(context: dg.AssetExecutionContext, version: str | int) -> checks.Against:

@@ -222,3 +222,38 @@ def test_text_that_is_empty_throughout_is_stored_as_text(resources, instance, la
         stored = lake.relation(con, "book/notes")
         assert dict(zip(stored.columns, map(str, stored.types), strict=True))["note"] == "VARCHAR"
         assert stored.project("note").fetchall() == [(None,), (None,)]
+
+
+class Margins(Table):
+    """Loans as a later release writes them."""
+
+    loan: int = pa.Field(unique=True, description="The loan")
+    margin: float = pa.Field(description="A figure that earlier releases did not have")
+
+
+@pytest.mark.parametrize("batch", [None, "2026-01"])
+def test_a_table_of_an_earlier_release_is_refused_with_the_command_that_makes_it_again(
+    resources, instance, lake, batch
+):
+    with duckdb.connect() as con:
+        lake.replace(con, "SELECT 1 AS loan", "book/loans", batch, {})
+    partitions = batches("book") if batch else None
+    before = dg.AssetSpec(["book", "loans"], partitions_def=partitions)
+
+    @dg.asset(
+        ins={"loans": dg.AssetIn(key=["book", "loans"], dagster_type=contract(Margins))}, partitions_def=partitions
+    )
+    def report(loans: pd.DataFrame) -> None:
+        raise AssertionError("nothing is loaded")
+
+    failed = dg.materialize(
+        [report, before.with_io_manager_key("lake_io")],
+        instance=instance,
+        resources=resources,
+        partition_key=batch,
+        raise_on_error=False,
+        selection=[report],
+    )
+    said = str(failed.failure_data_for_node("report"))
+    assert "Table book/loans was written by an earlier release, without margin." in said
+    assert ("materialize loans for the batch" if batch else "`credit-assets train --portfolio book`") in said
