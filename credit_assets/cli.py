@@ -308,26 +308,23 @@ def withdraw(
         bool, typer.Option("--outcomes", help="Take back only the file of outcomes that came last for the batch.")
     ] = False,
     why: Annotated[str, typer.Option(help="The reason, for the timeline.")] = "no reason given",
-    force: Annotated[bool, typer.Option("--force", help="Even if the champion learned from the batch.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Even if the champion learned from what is withdrawn.")
+    ] = False,
 ) -> None:
     """Take a delivery back that was a mistake: from the inbox, and its rows from every table."""
     with in_project() as project:
-        if outcomes:
-            Portfolio.load(project, portfolio)
-            name, kept = Inbox(project.inbox).withdraw_outcomes(portfolio, batch)
-            console.print(f"{portfolio} {batch}: {name} is withdrawn; it is kept as {kept}", soft_wrap=True)
-            console.print(f"\nNext:\n  credit-assets run --portfolio {portfolio}", soft_wrap=True)
-            return
-        from credit_assets.application.withdrawal import withdraw as take_back
+        from credit_assets.application import withdrawal
 
+        take_back = withdrawal.withdraw_outcomes if outcomes else withdrawal.withdraw
         champion = take_back(project, portfolio, batch, why=why, force=force, report=_progress)
-        console.print(f"{portfolio} {batch} is withdrawn.")
+        console.print(f"{portfolio} {batch}{': its last outcomes are' if outcomes else ' is'} withdrawn.")
+        run_next = [f"  credit-assets run --portfolio {portfolio}"] if outcomes else []
         if champion is not None:
-            console.print(
-                f"Version {champion}, the champion, learned from it. Next:\n"
-                f"  credit-assets train --portfolio {portfolio}",
-                soft_wrap=True,
-            )
+            console.print(f"Version {champion}, the champion, learned from {'them' if outcomes else 'it'}.")
+            run_next.append(f"  credit-assets train --portfolio {portfolio}")
+        if run_next:
+            console.print("\n".join(["\nNext:", *run_next]))
 
 
 @app.command()

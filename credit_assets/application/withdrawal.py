@@ -5,7 +5,10 @@ Every step can be repeated: a withdrawal that was killed is ended by the next on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 
 import dagster as dg
 from dagster._core.storage.asset_check_execution_record import (
@@ -17,17 +20,17 @@ from dagster._core.storage.tags import PARTITION_NAME_TAG
 from credit_assets.automation.active_runs import runs_at_work
 from credit_assets.automation.runs import instance_for_commands
 from credit_assets.definitions import build
-from credit_assets.features.versions import FEATURES
+from credit_assets.features.versions import FEATURES, read_at
 from credit_assets.ingest.inbox import BadDelivery, Inbox
 from credit_assets.lake.connections import connect
-from credit_assets.lake.tables import BATCH, WITHDRAWN, Lake, TableMissing, sql_text
+from credit_assets.lake.tables import BATCH, SOURCE, WITHDRAWN, Lake, TableMissing, sql_text
 from credit_assets.models import registry
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import AlreadyRunning, Project
 from credit_assets.settings.run_tags import TRAINING_TAG
 
-LOOK_BACK = 50
-"""Evaluations of a check that are read, newest first, for the last one on the batch."""
+PAGE = 200
+"""Evaluations of a check that are read at a time, newest first."""
 
 
 def withdraw(
@@ -65,6 +68,36 @@ def withdraw(
     return champion
 
 
+def withdraw_outcomes(
+    project: Project, name: str, batch: str, *, why: str, force: bool, report: Callable[[str], None]
+) -> int | None:
+    """Take back the file of outcomes that came last for the batch; the champion's version where it learned from them.
+    The next run reads the files that are left.
+
+    BadDelivery where there is no such file, or (unless `force`) the champion learned from it; AlreadyRunning where a
+    run is at work on the batch, or a training is.
+    """
+    portfolio, inbox, lake = Portfolio.load(project, name), Inbox(project.inbox), Lake(project.lake)
+    with instance_for_commands(project, name) as instance:
+        file = inbox.last_outcomes(name, batch)
+        _refuse_while_at_work(instance, portfolio, batch)
+        champion = _champion_that_learned(project, portfolio, lake, batch, file)
+        if champion is not None and not force:
+            raise BadDelivery(
+                f"Version {champion} of {name}, the champion, learned from outcomes in {file.name} of {batch}. With "
+                "--force they are withdrawn all the same, and the champion decides on until a training without them "
+                "is promoted."
+            )
+        # The rows first: killed in between, the command is repeated, and takes no other file.
+        table = portfolio.table(portfolio.outcomes_table)
+        if lake.exists(table) and batch in lake.batches(table):
+            lake.withdraw(table, batch, why, file.name)
+            report(f"{table} no longer holds {batch}; version {lake.version(table) - 1} of the table still does")
+        _, kept = inbox.withdraw_outcomes(name, batch)
+        report(f"{file.name} of {batch} is out of the inbox; it is kept as {kept}")
+    return champion
+
+
 def _refuse_while_at_work(instance: dg.DagsterInstance, portfolio: Portfolio, batch: str) -> None:
     for tags in ({PARTITION_NAME_TAG: batch}, {TRAINING_TAG: portfolio.name}):
         if busy := runs_at_work(instance, portfolio, **tags):
@@ -73,27 +106,45 @@ def _refuse_while_at_work(instance: dg.DagsterInstance, portfolio: Portfolio, ba
             )
 
 
-def _champion_that_learned(project: Project, portfolio: Portfolio, lake: Lake, batch: str) -> int | None:
-    """The champion's version, if the batch is in its training set."""
+def _champion_that_learned(
+    project: Project, portfolio: Portfolio, lake: Lake, batch: str, outcomes: Path | None = None
+) -> int | None:
+    """The champion's version, if the batch is in its training set (with these outcomes, where a file is given)."""
     champion, table = registry.champion(project.tracking_uri, portfolio.name), portfolio.table("training_set")
     if champion is None:
         return None
     try:
-        rows = lake.query(table, version=registry.learned_from(champion, table))
+        made = registry.learned_from(champion, table)
+        rows = lake.query(table, version=made)
     except (KeyError, TableMissing):
         # A version that was not made by this platform's training.
         return None
     with connect() as con:
         found = con.execute(f"SELECT 1 FROM ({rows}) WHERE {BATCH} = {sql_text(batch)} LIMIT 1").fetchall()
-    return int(champion.version) if found else None
+    if not found or (outcomes is not None and not _read_by(lake, portfolio, batch, made, outcomes.name)):
+        return None
+    return int(champion.version)
+
+
+def _read_by(lake: Lake, portfolio: Portfolio, batch: str, made: int, file: str) -> bool:
+    """Whether this version of the training set was made when the batch's outcomes came from the file among others; also
+    where the log does not reach back so far."""
+    outcomes = portfolio.table(portfolio.outcomes_table)
+    commit = next((each for each in lake.history(portfolio.table("training_set")) if each.version == made), None)
+    read = json.loads(commit.metadata["inputs"]).get(outcomes) if commit else None
+    if read is None:
+        return True
+    written = read_at(partial(lake.writings, withdrawn=True), outcomes, batch, read)
+    return written is not None and file in json.loads(written.metadata.get(SOURCE, "{}"))
 
 
 def _end_failed_checks(instance: dg.DagsterInstance, definitions: dg.Definitions, batch: str) -> None:
     """Report the checks that failed last on the batch as passed: there is nothing left that they are about."""
+    runs = {run.run_id for run in instance.get_runs(dg.RunsFilter(tags={PARTITION_NAME_TAG: batch}))}
     for key in definitions.resolve_asset_graph().asset_check_keys:
-        for record in _history(instance, key, LOOK_BACK):
+        for record in _history(instance, key):
             evaluation = record.evaluation
-            if evaluation is None or batch not in _batches_of(instance, record):
+            if evaluation is None or not (record.run_id in runs or _reported_batch(evaluation) == batch):
                 continue
             if not evaluation.passed:
                 instance.report_runless_asset_event(
@@ -112,21 +163,28 @@ def _end_failed_checks(instance: dg.DagsterInstance, definitions: dg.Definitions
 def latest_evaluation(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> AssetCheckExecutionRecord | None:
     """The check's latest evaluation, those of withdrawn batches left out where there are others."""
     # Of those that were evaluated: a run that failed before it came to a check leaves a planned one.
-    newest = _history(instance, key, 1)
-    if not newest or not _is_withdrawal(newest[0]):
-        return next(iter(newest), None)
+    newest: AssetCheckExecutionRecord | None = None
     withdrawn: set[str] = set()
-    for record in _history(instance, key, LOOK_BACK):
+    for record in _history(instance, key):
+        newest = newest or record
+        if not withdrawn and not _is_withdrawal(record):
+            return record
         of = _batches_of(instance, record)
         if _is_withdrawal(record):
             withdrawn |= of
         elif withdrawn.isdisjoint(of):
             return record
-    return newest[0]
+    return newest
 
 
-def _history(instance: dg.DagsterInstance, key: dg.AssetCheckKey, limit: int) -> Sequence[AssetCheckExecutionRecord]:
-    return instance.event_log_storage.get_asset_check_execution_history(key, limit=limit, status=EVALUATED)
+def _history(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> Iterator[AssetCheckExecutionRecord]:
+    """Every evaluation of the check, the newest first; read page by page, the first page being one record."""
+    cursor, limit = None, 1
+    while page := instance.event_log_storage.get_asset_check_execution_history(
+        key, limit=limit, cursor=cursor, status=EVALUATED
+    ):
+        yield from page
+        cursor, limit = page[-1].id, PAGE
 
 
 def _is_withdrawal(record: AssetCheckExecutionRecord) -> bool:
@@ -136,6 +194,10 @@ def _is_withdrawal(record: AssetCheckExecutionRecord) -> bool:
 def _batches_of(instance: dg.DagsterInstance, record: AssetCheckExecutionRecord) -> set[str]:
     """The batch that was checked, by the run and by what the check reports."""
     run, evaluation = instance.get_run_by_id(record.run_id), record.evaluation
-    reported = evaluation.metadata.get("batch") if evaluation else None
-    named = (run.tags.get(PARTITION_NAME_TAG) if run else None, reported and str(reported.value))
+    named = (run.tags.get(PARTITION_NAME_TAG) if run else None, evaluation and _reported_batch(evaluation))
     return {batch for batch in named if batch}
+
+
+def _reported_batch(evaluation: dg.AssetCheckEvaluation) -> str | None:
+    reported = evaluation.metadata.get("batch")
+    return None if reported is None else str(reported.value)

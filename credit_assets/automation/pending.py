@@ -183,7 +183,8 @@ def _due(
     if not sources:
         why = "delivered, not ingested yet"
     elif later_outcomes:
-        why = "outcomes were delivered"
+        left = files is None or files[portfolio.outcomes_table]
+        why = "outcomes were delivered" if left else "its outcomes were taken back"
         if writings(portfolio.table(SCORES)).get(look.batch):
             job = "outcomes"
         else:

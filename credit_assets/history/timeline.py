@@ -26,6 +26,7 @@ from credit_assets.lake.tables import (
     MODEL_VERSION,
     SOURCE,
     WITHDRAWN,
+    WITHDRAWN_FILE,
     Commit,
     Lake,
     TableMissing,
@@ -107,7 +108,7 @@ def timeline(portfolio: Portfolio, lake: Lake, tracking_uri: str) -> pd.DataFram
 
 def _deliveries(portfolio: Portfolio, lake: Lake) -> Iterator[Fact]:
     """A batch's first application table is its delivery; a raw table from other files than before, a correction;
-    outcomes from other files, outcomes; and its application table taken back, its withdrawal."""
+    outcomes from other files, outcomes; its application table, or a file of outcomes, taken back, a withdrawal."""
     corrected: dict[tuple[str, str], list[str]] = {}
     first: dict[tuple[str, str], Fact] = {}
     for table in portfolio.tables:
@@ -118,8 +119,9 @@ def _deliveries(portfolio: Portfolio, lake: Lake) -> Iterator[Fact]:
             fact = _begun(commit)
             if (why := commit.metadata.get(WITHDRAWN)) is not None:
                 sources.pop(fact.batch or "", None)
-                if table == portfolio.application_table:
-                    yield replace(fact, kind="withdrawal", words=f"withdrawn: {why}")
+                file = commit.metadata.get(WITHDRAWN_FILE)
+                if file or table == portfolio.application_table:
+                    yield replace(fact, kind="withdrawal", words=f"{f'{file} ' if file else ''}withdrawn: {why}")
                 continue
             batch, rows = commit.metadata[BATCH], int(commit.metadata["rows"])
             before, files = sources.get(batch), json.loads(commit.metadata.get(SOURCE, "{}"))

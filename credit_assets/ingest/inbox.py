@@ -261,26 +261,30 @@ class Inbox:
         shutil.rmtree(self.quarantine(portfolio, batch), ignore_errors=True)
         return superseded
 
+    def last_outcomes(self, portfolio: str, batch: str) -> Path:
+        """The file of outcomes that came last for the batch. BadDelivery where it has none in a file of their own."""
+        outcomes = sorted(filter(is_outcomes, self.files(portfolio, batch)), key=outcomes_order)
+        if not outcomes:
+            raise BadDelivery(f"Batch {batch} of {portfolio} has no outcomes in a file of their own.")
+        return outcomes[-1]
+
     def withdraw_outcomes(self, portfolio: str, batch: str) -> tuple[str, Path]:
         """Take the outcomes that came last for the batch back; their file's name, and where it is then.
 
         BadDelivery where the batch has none in a file of their own."""
         home = self.folder(portfolio, batch).parent
         with _locked(home / ".delivering"):
-            files = self.files(portfolio, batch)
-            outcomes = sorted(filter(is_outcomes, files), key=outcomes_order)
-            if not outcomes:
-                raise BadDelivery(f"Batch {batch} of {portfolio} has no outcomes in a file of their own.")
+            files, last = self.files(portfolio, batch), self.last_outcomes(portfolio, batch)
             shutil.rmtree(home / ".incoming", ignore_errors=True)
             incoming = home / ".incoming" / batch
             incoming.mkdir(parents=True)
             for file in files:
-                if file != outcomes[-1]:
+                if file != last:
                     os.link(file, incoming / file.name)
             _sync_folder(incoming)
             superseded = self._put_in_place(portfolio, batch, incoming)
         assert superseded is not None
-        return outcomes[-1].name, superseded / outcomes[-1].name
+        return last.name, superseded / last.name
 
     def tidy(self, portfolio: str) -> None:
         """Remove what killed processes left: unpacked archives, and files that were cut or copied in part. What a

@@ -63,6 +63,8 @@ class Staged:
 
 WITHDRAWN = "withdrawn"
 """In a commit's metadata, where it withdraws its batch: why."""
+WITHDRAWN_FILE = "withdrawn_file"
+"""In such a commit's metadata, where one file of several was a mistake: its name."""
 CODE_VERSION, SOURCE, MODEL_VERSION = "asset_code_version", "source_sha256", "model_version"
 """In a commit's metadata, where the asset has it: which version of its code made the rows, which files (JSON of name to
 SHA-256) they were read from, and which version of the model judged them."""
@@ -164,12 +166,13 @@ class Lake:
         for file in staged.files:
             Path(file).unlink(missing_ok=True)
 
-    def withdraw(self, table: str, batch: str, why: str) -> int:
+    def withdraw(self, table: str, batch: str, why: str, file: str | None = None) -> int:
         """Remove the batch from the table, as if it had never been written; the new version. Earlier versions hold it
-        still, and can be read until upkeep removes them."""
+        still, and can be read until upkeep removes them. `file`: the one that was a mistake, where the others stay."""
         schema = pa.schema(self._open(table, None).schema())
         bare = schema.remove(schema.get_field_index(BATCH))
-        return self.commit(Staged(table, batch, (), 0, bare), {"inputs": "{}", WITHDRAWN: why})
+        facts = {"inputs": "{}", WITHDRAWN: why} | ({WITHDRAWN_FILE: file} if file else {})
+        return self.commit(Staged(table, batch, (), 0, bare), facts)
 
     def replace(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import dagster as dg
@@ -9,13 +10,14 @@ import mlflow
 import pytest
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 
+from credit_assets.application import withdrawal
 from credit_assets.application.commands import status
-from credit_assets.application.withdrawal import withdraw
+from credit_assets.application.withdrawal import latest_evaluation, withdraw, withdraw_outcomes
 from credit_assets.automation.pending import to_ingest
 from credit_assets.history.timeline import timeline
 from credit_assets.ingest.inbox import BadDelivery, Inbox
 from credit_assets.lake.connections import connect
-from credit_assets.lake.tables import Lake
+from credit_assets.lake.tables import WITHDRAWN, Lake
 from credit_assets.models import registry
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import AlreadyRunning, Project
@@ -29,7 +31,9 @@ from credit_assets_tests.small_project import (
     inside,
     instance_of,
     make_project,
+    run,
     run_job,
+    table,
 )
 
 MISTAKE = BATCHES[1]
@@ -64,12 +68,13 @@ def holding(project: Project, batch: str) -> list[str]:
     return [table for table in lake.tables(BOOK) if batch in lake.batches(table)]
 
 
-def crown(project: Project, *learned: str) -> None:
-    """A champion that learned from the batches."""
+def crown(project: Project, *learned: str, outcomes: int | None = None) -> None:
+    """A champion that learned from the batches, with this version of the outcomes."""
     with inside(project), connect() as con:
         table, uri = f"{BOOK}/training_set", project.tracking_uri
         rows = f"SELECT unnest({list(learned)}) AS batch"
-        version = Lake(project.lake).replace(con, rows, table, None, {"inputs": "{}"})
+        inputs = {} if outcomes is None else {f"{BOOK}/outcomes": outcomes}
+        version = Lake(project.lake).replace(con, rows, table, None, {"inputs": json.dumps(inputs)})
         run = (
             mlflow.MlflowClient(uri, registry_uri=uri)
             .create_run(registry.experiment(uri, BOOK, project.artifacts))
@@ -223,3 +228,77 @@ def test_a_batch_that_the_champion_learned_from_is_withdrawn_by_force_alone(proj
 def test_a_batch_that_no_champion_learned_from_needs_no_force(project: Project) -> None:
     crown(project, BATCHES[0])
     assert take_back(project)[0] is None
+
+
+def deliver_outcomes(project: Project, defaults: int) -> int:
+    """Outcomes of the first batch in a file of their own, read; the version of the table that holds them."""
+    keys = table(project, "applications", BATCHES[0])["SK_ID_CURR"]
+    file = project.root / "outcomes.csv"
+    rows = [f"{key},{int(place < defaults)}" for place, key in enumerate(keys)]
+    file.write_text("\n".join(["SK_ID_CURR,TARGET", *rows]) + "\n")
+    Inbox(project.inbox).deliver(file, BOOK, BATCHES[0])
+    assert run(project)[0].job in ("ingest", "outcomes")
+    return Lake(project.lake).batches(f"{BOOK}/outcomes")[BATCHES[0]].version
+
+
+def take_outcomes_back(project: Project, force: bool = False) -> int | None:
+    with inside(project):
+        return withdraw_outcomes(
+            project, BOOK, BATCHES[0], why="of another month", force=force, report=lambda line: None
+        )
+
+
+def test_outcomes_that_were_a_mistake_are_gone_at_once_with_the_reason_and_the_earlier_ones_come_back(
+    project: Project,
+) -> None:
+    lake = Lake(project.lake)
+    deliver_outcomes(project, defaults=3)
+    wrong = deliver_outcomes(project, defaults=90)
+    crown(project, BATCHES[0], outcomes=wrong - 1)
+    # The champion learned from the batch, but not from this file.
+    assert take_outcomes_back(project) is None
+    assert BATCHES[0] not in lake.batches(f"{BOOK}/outcomes") and BATCHES[0] in lake.batches(f"{BOOK}/applications")
+    portfolio = Portfolio.load(project, BOOK)
+    [due] = [due for due in to_ingest(portfolio, Inbox(project.inbox), lake) if due.batch == BATCHES[0]]
+    assert due.why == "outcomes were delivered"
+    assert run_job(project, "ingest", BATCHES[0]).success
+    assert table(project, "outcomes", BATCHES[0])["TARGET"].sum() == 3
+    with inside(project):
+        facts = timeline(portfolio, lake, project.tracking_uri)
+    told = facts.loc[facts["kind"].isin(["outcomes", "withdrawal"]), "words"].tolist()
+    assert told[-2:] == ["outcomes.2.csv withdrawn: of another month", told[-1]] and "known" in told[-1]
+
+
+def test_outcomes_that_the_champion_learned_from_are_withdrawn_by_force_alone(project: Project) -> None:
+    crown(project, BATCHES[0], outcomes=deliver_outcomes(project, defaults=3))
+    with pytest.raises(BadDelivery, match=r"Version 1 of home_credit, the champion, learned from outcomes in outcomes"):
+        take_outcomes_back(project)
+    assert BATCHES[0] in Lake(project.lake).batches(f"{BOOK}/outcomes")
+    assert take_outcomes_back(project, force=True) == 1
+    with pytest.raises(BadDelivery, match="has no outcomes in a file of their own"):
+        take_outcomes_back(project)
+
+
+def test_the_last_evaluation_on_a_batch_is_found_however_many_came_after_it(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = dg.AssetCheckKey(dg.AssetKey([BOOK, "bureau"]), "no_rows_quarantined")
+    monkeypatch.setattr(withdrawal, "PAGE", 3)
+
+    def evaluated(instance: dg.DagsterInstance, batch: str, passed: bool) -> None:
+        instance.report_runless_asset_event(
+            dg.AssetCheckEvaluation(
+                asset_key=key.asset_key, check_name=key.name, passed=passed, metadata={"batch": batch}
+            )
+        )
+
+    with instance_of(project) as instance:
+        evaluated(instance, MISTAKE, passed=False)
+        for _ in range(8):
+            evaluated(instance, BATCHES[0], passed=True)
+    take_back(project)
+    with instance_of(project) as instance:
+        history = instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
+        assert history[0].evaluation and history[0].evaluation.metadata[WITHDRAWN].value is True
+        latest = latest_evaluation(instance, key)
+        assert latest and latest.evaluation and latest.evaluation.metadata["batch"].value == BATCHES[0]
