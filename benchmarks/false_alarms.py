@@ -31,7 +31,8 @@ from credit_assets.ingest.inbox import match_files
 from credit_assets.ingest.typed_read import ingest
 from credit_assets.lake.tables import BATCH, Lake
 from credit_assets.models.design_matrix import DesignMatrix
-from credit_assets.models.estimators import Folds, PDModel, fit_pd_model
+from credit_assets.models.estimators import PDModel, fit_pd_model
+from credit_assets.models.folds import Folds
 from credit_assets.models.importance import importance
 from credit_assets.monitoring.drift import Reference, measure, missing_moved, new_categories, summary
 from credit_assets.monitoring.performance import holds

@@ -1,4 +1,4 @@
-"""Champion, baseline and untuned libraries on the same features and rows: AUC with intervals, ECE, seconds.
+"""Champion, baseline and untuned libraries on the same features and rows: AUC with intervals, ECE, processor seconds.
 
     python benchmarks/search.py --seeds 1 2 3
     python benchmarks/search.py --problems "few rows" categorical --books german_credit home_credit
@@ -30,14 +30,15 @@ from credit_assets.lake.contracts import identifier
 from credit_assets.lake.tables import BATCH, Lake
 from credit_assets.models.baseline import fit_logistic
 from credit_assets.models.design_matrix import DesignMatrix
-from credit_assets.models.estimators import Folds, fit_pd_model
+from credit_assets.models.estimators import fit_pd_model
+from credit_assets.models.folds import Folds
 from credit_assets.models.tuning import tune
 from credit_assets.settings.project import Project
 from credit_assets.settings.training import TrainingConfig
 from credit_assets.statistics.comparison import auc_interval, compare
 from credit_assets.statistics.metrics import decile_of
 from credit_assets.synthetic import generate
-from credit_assets_tests.models.problems import KEY, PROBLEMS, untuned
+from credit_assets_tests.models.problems import KEY, PROBLEMS, UNTUNED
 
 PROJECT = Project(Path(__file__).parents[1])
 REAL_DATA = Path(os.environ.get("CREDIT_ASSETS_REAL_DATA", "../shared/data"))
@@ -52,16 +53,18 @@ def compared(name: str, frame: pd.DataFrame, key: str, config: TrainingConfig) -
     test = frame[frame["fold"] == TEST].sort_values(["batch", key], kind="stable")
     outcomes, pds, seconds = test["target"].to_numpy(), {}, {}
     with tempfile.TemporaryDirectory() as folder:
-        begin = time.perf_counter()
+        begin = time.process_time()
         folds = Folds(design, config)
         found = tune(folds, config, Path(folder), "1", progress=lambda line: None)
         model, _ = fit_pd_model(design, folds, found.params, found.rounds, config)
-        seconds["champion"], pds["champion"] = time.perf_counter() - begin, model.pd(test)
-    begin = time.perf_counter()
+        seconds["champion"], pds["champion"] = time.process_time() - begin, model.pd(test)
+    begin = time.process_time()
     baseline = fit_logistic(design, config)
-    seconds["baseline"], pds["baseline"] = time.perf_counter() - begin, baseline.pd(test)
-    begin = time.perf_counter()
-    pds |= untuned(design)
+    seconds["baseline"], pds["baseline"] = time.process_time() - begin, baseline.pd(test)
+    for library, fitted in UNTUNED.items():
+        begin = time.process_time()
+        pds[library] = fitted(design)
+        seconds[library] = time.process_time() - begin
     rows, defaults = int(design.training.sum()), int(design.target[design.training].sum())
     print(
         f"\n{name}: {rows:,} rows with {defaults:,} defaults x {len(features)} features; {len(found.trials)} trials, "
@@ -71,11 +74,12 @@ def compared(name: str, frame: pd.DataFrame, key: str, config: TrainingConfig) -
         auc = auc_interval(outcomes, values)
         line = f"  {model_name:10} AUC {auc.value:.4f} ({auc.low:.4f} to {auc.high:.4f})"
         line += f"  ECE {calibration_error(outcomes, values):.4f}  log loss {log_loss(outcomes, values):.4f}"
-        if model_name in seconds:
-            line += f"  {seconds[model_name]:.1f} s"
+        line += f"  {seconds[model_name]:.1f} s"
         if model_name != "champion":
-            difference = compare(outcomes, pds["champion"], values).auc_difference
+            beside = compare(outcomes, pds["champion"], values)
+            difference = beside.auc_difference
             line += f"  champion {difference.value:+.4f} ({difference.low:+.4f} to {difference.high:+.4f})"
+            line += f", p = {beside.p_value:.2g}"
             line += "  LOST" if difference.high < 0 else ""
         print(line, flush=True)
 

@@ -18,7 +18,8 @@ from credit_assets.lake.resources import LakeResource
 from credit_assets.models import registry
 from credit_assets.models.baseline import fit_logistic
 from credit_assets.models.design_matrix import DesignMatrix, fold_table
-from credit_assets.models.estimators import Folds, fit_pd_model
+from credit_assets.models.estimators import fit_pd_model
+from credit_assets.models.folds import Folds
 from credit_assets.models.importance import importance, leading
 from credit_assets.models.tuning import tune
 from credit_assets.schemas.evidence import BaselinePredictions, CandidatePredictions

@@ -1,6 +1,6 @@
 """The search for XGBoost's parameters: a stored Optuna study that resumes where it was killed.
 
-What is fitted with them is in `estimators.py`.
+What a trial fits is in `folds.py`.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import pandas as pd
 
 from credit_assets.models.design_matrix import NARROW
-from credit_assets.models.estimators import Folds, StillFalling
+from credit_assets.models.folds import Boosted, Folds, StillFalling, Watch
 from credit_assets.settings.training import TrainingConfig
 
 if TYPE_CHECKING:
@@ -29,6 +29,13 @@ DRAWN = 20
 
 MIN_TRIALS = 12
 """Trials that are made whatever they cost."""
+
+BINS = {1_500: (16, 32, 64), 3_000: (32, 64, 128), 16_000: (64, 128, 256)}
+"""Numbers of bins to search among, below so many rows: a trial on few rows takes most of its time for bins, which hold
+few rows each."""
+
+MOST_BINS = (128, 256, 512, 1024)
+"""Numbers of bins to search among with more rows."""
 
 RANDOM_TRIALS = 4
 """Trials after the first configurations that are drawn at random, before any are proposed."""
@@ -46,13 +53,17 @@ NATURAL_ENDS = {
     ("max_depth", "low"),
     ("max_depth", "high"),
     ("learning_rate", "low"),
+    ("min_child_weight", "low"),
     *((name, "low") for name in OFF),
 }
 """Ends of ranges beyond which there is nothing, or nothing worth its time (the largest depth leaves the limit to
-`max_leaves`)."""
+`max_leaves`; the least weight of a leaf is below that of a row)."""
 
 HOPELESS = 4
 """A trial is pruned where even so many times its gain of the last half of its rounds would leave it behind."""
+
+LUCK = 0.5
+"""Standard errors by which a trial may be worse than the best on some folds and still be fitted on the others."""
 
 
 @dataclass(frozen=True)
@@ -73,23 +84,25 @@ class Space:
         share of features drawn for a tree begins at DRAWN of them, or at a fifth where that is less.
 
         Tried first are strongly regularised trees that are rarely far off on application data, what people fit
-        without a search, and the defaults of LightGBM and XGBoost.
+        without a search, the defaults of LightGBM and XGBoost, and trees of one split, which add up features without
+        interactions.
         """
         from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
         least = min(max(0.05, DRAWN / features), 0.2)
         row = weight / rows
+        bins = next((numbers for below, numbers in BINS.items() if rows < below), MOST_BINS)
         searched: dict[str, Any] = {
-            "learning_rate": FloatDistribution(0.02 if features * rows < NARROW / 3 else 0.04, 0.3, log=True),
+            "learning_rate": FloatDistribution(0.02 if features * rows < NARROW / 3 else 0.04, 0.5, log=True),
             "max_depth": IntDistribution(1, 12, log=True),
             "max_leaves": IntDistribution(4, 256, log=True),
-            "min_child_weight": FloatDistribution(min(0.5, 2 * row), min(200.0, weight / 2.5), log=True),
-            "subsample": FloatDistribution(0.4, 1),
+            "min_child_weight": FloatDistribution(row / 2, min(200.0, weight / 2.5), log=True),
+            "subsample": FloatDistribution(0.3, 1),
             "colsample_bytree": FloatDistribution(least, 1, log=True),
-            "reg_lambda": FloatDistribution(0.1, 300, log=True),
+            "reg_lambda": FloatDistribution(0.1, 1000, log=True),
             "reg_alpha": FloatDistribution(0.01, 30, log=True),
             "gamma": FloatDistribution(0.005, 5, log=True),
-            "max_bin": CategoricalDistribution((128, 256, 512, 1024)),
+            "max_bin": CategoricalDistribution(bins),
         }
         plain = {"subsample": 1, "colsample_bytree": 1, "reg_lambda": 1, "reg_alpha": 0, "gamma": 0, "max_bin": 256}
         first: list[dict[str, Any]] = [
@@ -103,7 +116,7 @@ class Space:
                 "reg_lambda": 30.0,
                 "reg_alpha": 1.0,
                 "gamma": 0.01,
-                "max_bin": 256,
+                "max_bin": bins[1],
             },
             # Those of scorers who do not search: a low rate, 400 trees of depth 4 (rounds are found by the trial).
             plain | {"learning_rate": 0.03, "max_depth": 4, "max_leaves": 256, "min_child_weight": 1},
@@ -113,6 +126,7 @@ class Space:
             # XGBoost.
             plain | {"learning_rate": 0.3, "max_depth": 6, "max_leaves": 256, "min_child_weight": 1},
         ]
+        first.append(first[0] | {"learning_rate": 0.15, "max_depth": 1, "reg_lambda": 3.0, "reg_alpha": 0, "gamma": 0})
         fixed = {}
         if learning_rate is not None:
             del searched["learning_rate"]
@@ -155,7 +169,9 @@ def _within(searched: Mapping[str, Any], configuration: Mapping[str, Any]) -> di
     moved = {}
     for name, distribution in searched.items():
         value = configuration[name]
-        if name != "max_bin":
+        if name == "max_bin":
+            value = min(value, max(distribution.choices))
+        else:
             value = type(distribution.low)(min(max(value, distribution.low), distribution.high))
         moved[name] = value
     return moved
@@ -201,14 +217,15 @@ def tune(
     ends_at = time.monotonic() + config.timeout_s
     # One search a study: a second process waits, then finds the trials done.
     with filelock.FileLock(folder / f"{name}.lock"):
-        study = optuna.create_study(
+        kept = optuna.create_study(
             storage=f"sqlite:///{folder / name}.sqlite3",
             study_name=name,
             direction="minimize",
             load_if_exists=True,
         )
-        for left_by_a_crash in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
-            study.tell(left_by_a_crash.number, state=optuna.trial.TrialState.FAIL)
+        # In memory a trial is proposed and followed at a tenth of the cost; once it has finished it is kept.
+        study = optuna.create_study(direction="minimize")
+        study.add_trials(_finished(kept))
         while True:
             finished = _finished(study)
             ended = _ended(finished, config, len(space.first))
@@ -221,6 +238,7 @@ def tune(
                 seed=_seed(config.seed, done), n_startup_trials=len(space.first) + RANDOM_TRIALS
             )
             _run_trial(study, folds, space, config, done, progress)
+            kept.add_trial(_finished(study)[-1])
             progress(_line(_finished(study), config))
         best = _chosen(finished, len(space.first))
         edges = space.edges(best.params)
@@ -259,44 +277,82 @@ def _run_trial(
 ) -> None:
     import optuna
 
-    if done < len(space.first) and not study.get_trials(states=(optuna.trial.TrialState.WAITING,)):
+    if done < len(space.first):
         study.enqueue_trial(space.first[done])
     trial = study.ask(space.searched)
     params = space.params(trial.params)
-    best = min((complete.user_attrs["lowest"] for complete in _complete(_finished(study))), default=np.inf)
+    watch = _BesideTheBest(trial, params, _complete(_finished(study)), len(folds.stages), progress)
+    try:
+        found = folds.boost(params, watch)
+    except (StillFalling, optuna.TrialPruned) as error:
+        if isinstance(error, StillFalling):
+            if watch.best is None:
+                raise
+            progress(f"trial {done + 1}: {error}")
+            watch.note(error.rounds)
+        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        return
+    for fact in ("auc", "ranks", "rounds", "work"):
+        trial.set_user_attr(fact, getattr(found, fact))
+    study.tell(trial, found.loss)
 
-    def give_up(losses: np.ndarray) -> None:
+
+class _BesideTheBest(Watch):
+    """Prunes a trial that is hopeless beside those that are complete.
+
+    That is one whose loss would stay above the lowest even with HOPELESS times its gain of the last half of its rounds;
+    or one that is worse than the best on the folds of any stage but the last, by LUCK standard errors.
+    """
+
+    def __init__(
+        self,
+        trial: optuna.Trial,
+        params: Mapping[str, Any],
+        complete: Sequence[optuna.trial.FrozenTrial],
+        stages: int,
+        progress: Callable[[str], None],
+    ) -> None:
+        self.best = min(complete, key=_loss, default=None)
+        self._lowest = min((other.user_attrs["lowest"] for other in complete), default=math.inf)
+        self._trial, self._params, self._stages, self._progress = trial, params, stages, progress
+        self._losses: list[tuple[float, ...]] = []
+        self._work = 0.0
+
+    def growing(self, losses: np.ndarray, work: float) -> None:
+        self._work = work
         rounds, reached = len(losses), float(losses.min())
-        if rounds < 20 or rounds * params["learning_rate"] < 2:
+        if self._losses or rounds < 20 or rounds * self._params["learning_rate"] < 2:
             return
         gain = float(losses[: rounds // 2].min()) - reached
-        if reached - HOPELESS * gain > best:
-            trial.set_user_attr("work", folds.work(params, rounds))
-            trial.report(reached, rounds)
-            raise optuna.TrialPruned
+        if reached - HOPELESS * gain > self._lowest:
+            self._prune(reached, rounds)
 
-    def longer(limit: int) -> None:
-        progress(f"trial {done + 1}: the loss still fell at the limit of rounds, which is raised to {limit}")
+    def grown(self, found: Boosted, lowest: float) -> None:
+        self._work = found.work
+        if not self._losses:
+            self._trial.set_user_attr("lowest", lowest)
+        self._losses.append(found.losses)
+        stage = len(self._losses)
+        if stage == self._stages:
+            self._trial.set_user_attr("losses", self._losses)
+        elif self.best and _lower(self.best.user_attrs["losses"][stage - 1], found.losses, LUCK):
+            self._prune(found.loss, found.rounds)
 
-    try:
-        found = folds.boost(params, give_up, longer)
-    except optuna.TrialPruned:
-        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-        return
-    except StillFalling as error:
-        if math.isinf(best):
-            raise
-        progress(f"trial {done + 1}: {error}")
-        trial.set_user_attr("work", folds.work(params, error.rounds))
-        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-        return
-    trial.set_user_attr("rounds", found.rounds)
-    trial.set_user_attr("auc", found.auc)
-    trial.set_user_attr("ranks", found.ranks)
-    trial.set_user_attr("lowest", found.lowest)
-    trial.set_user_attr("losses", found.losses)
-    trial.set_user_attr("work", folds.work(params, found.grown))
-    study.tell(trial, found.loss)
+    def longer(self, limit: int) -> None:
+        number = self._trial.number + 1
+        self._progress(f"trial {number}: the loss still fell at the limit of rounds, which is raised to {limit}")
+
+    def note(self, rounds: int) -> None:
+        """Note what a trial that is not complete has cost."""
+        self._trial.set_user_attr("work", self._work)
+        self._trial.set_user_attr("rounds", rounds)
+
+    def _prune(self, loss: float, rounds: int) -> NoReturn:
+        import optuna
+
+        self.note(rounds)
+        self._trial.report(loss, 1)
+        raise optuna.TrialPruned
 
 
 def _ended(finished: Sequence[optuna.trial.FrozenTrial], config: TrainingConfig, first: int) -> str:
@@ -309,11 +365,11 @@ def _ended(finished: Sequence[optuna.trial.FrozenTrial], config: TrainingConfig,
     """
     work = [trial.user_attrs["work"] for trial in finished]
     since = first
-    record: np.ndarray | None = None
+    record: Sequence[float] | None = None
     for number, trial in enumerate(finished, start=1):
         if trial.state.name == "COMPLETE":
-            losses = np.array(trial.user_attrs["losses"])
-            if record is not None and not _surely_lower(losses, record):
+            losses = trial.user_attrs["losses"][-1]
+            if record is not None and not _lower(losses, record):
                 continue
             record, since = losses, max(first, number)
     quiet = len(finished) - since
@@ -336,18 +392,18 @@ def _chosen(finished: Sequence[optuna.trial.FrozenTrial], first: int) -> optuna.
     ranking = [trial for trial in complete if trial.user_attrs["ranks"]] or complete
     best = min(ranking, key=_loss)
     untuned = min((trial for trial in ranking if trial in finished[:first]), key=_loss, default=best)
-    losses = (np.array(trial.user_attrs["losses"]) for trial in (best, untuned))
-    return best if _surely_lower(*losses) else untuned
+    return best if _lower(best.user_attrs["losses"][-1], untuned.user_attrs["losses"][-1]) else untuned
 
 
 def _loss(trial: optuna.trial.FrozenTrial) -> float:
     return math.inf if trial.value is None else trial.value
 
 
-def _surely_lower(losses: np.ndarray, others: np.ndarray) -> bool:
-    """Whether losses on parts of the held-out rows are lower than others by more than the standard error of that."""
-    gains = others - losses
-    return bool(gains.mean() > gains.std(ddof=1) / math.sqrt(len(gains)))
+def _lower(losses: Sequence[float], others: Sequence[float], errors: float = 1.0) -> bool:
+    """Whether losses on parts of the held-out rows are lower than others by more than so many standard errors of the
+    difference."""
+    gains = np.array(others) - np.array(losses)
+    return bool(gains.mean() > errors * gains.std(ddof=1) / math.sqrt(len(gains)))
 
 
 def _seed(seed: int, done: int) -> int:
@@ -376,14 +432,13 @@ def _trials(finished: Sequence[optuna.trial.FrozenTrial]) -> pd.DataFrame:
     """A line a finished trial: number, state, log loss (a pruned one's so far), AUC, rounds, seconds, parameters."""
     lines = []
     for number, trial in enumerate(finished, start=1):
-        steps = trial.intermediate_values
         lines.append(
             {
                 "trial": number,
                 "state": trial.state.name.lower(),
-                "log_loss": trial.value if trial.state.name == "COMPLETE" else steps.get(max(steps, default=0)),
+                "log_loss": trial.value if trial.state.name == "COMPLETE" else trial.intermediate_values.get(1),
                 "auc": trial.user_attrs.get("auc"),
-                "rounds": trial.user_attrs.get("rounds", max(steps, default=0)),
+                "rounds": trial.user_attrs["rounds"],
                 "seconds": round(trial.duration.total_seconds(), 2) if trial.duration else None,
                 **trial.params,
             }

@@ -11,7 +11,8 @@ from credit_assets.decisions.decide import Provenance, score
 from credit_assets.explanations.reasons import Factors
 from credit_assets.explanations.texts import ReasonTexts
 from credit_assets.models.design_matrix import DesignMatrix
-from credit_assets.models.estimators import Folds, PDModel, fit_pd_model
+from credit_assets.models.estimators import PDModel, fit_pd_model
+from credit_assets.models.folds import Folds
 from credit_assets.schemas.scores import Scores
 from credit_assets.settings.scorecard import Band, ScorecardConfig
 from credit_assets.settings.training import TrainingConfig

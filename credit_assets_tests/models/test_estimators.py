@@ -16,7 +16,8 @@ from sklearn.metrics import log_loss, roc_auc_score
 from credit_assets.models.baseline import LogisticBaseline, fit_logistic
 from credit_assets.models.calibration import fit_platt
 from credit_assets.models.design_matrix import DesignMatrix
-from credit_assets.models.estimators import Folds, PDModel, fit_pd_model
+from credit_assets.models.estimators import PDModel, fit_pd_model
+from credit_assets.models.folds import Folds
 from credit_assets.settings.training import Kind, TrainingConfig
 from credit_assets_tests.models.conftest import FEATURES
 
@@ -237,7 +238,8 @@ import sys, hashlib
 from credit_assets.models.baseline import fit_logistic
 from credit_assets.settings.training import TrainingConfig
 from credit_assets.models.design_matrix import DesignMatrix
-from credit_assets.models.estimators import Folds, fit_pd_model
+from credit_assets.models.estimators import fit_pd_model
+from credit_assets.models.folds import Folds
 from credit_assets_tests.models.conftest import FEATURES, make_training_set
 frame = make_training_set().sample(frac=1, random_state=int(sys.argv[1]))
 design = DesignMatrix.of(frame, FEATURES, "SK_ID_CURR")

@@ -8,7 +8,8 @@ import pytest
 
 from credit_assets.models import importance as module
 from credit_assets.models.design_matrix import DesignMatrix
-from credit_assets.models.estimators import Folds, PDModel, fit_pd_model
+from credit_assets.models.estimators import PDModel, fit_pd_model
+from credit_assets.models.folds import Folds
 from credit_assets.models.importance import importance, leading
 from credit_assets.settings.training import TrainingConfig
 

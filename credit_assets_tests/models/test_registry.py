@@ -16,7 +16,8 @@ from mlflow.entities.model_registry import ModelVersion
 from credit_assets.models import registry
 from credit_assets.models.baseline import fit_logistic
 from credit_assets.models.design_matrix import DesignMatrix
-from credit_assets.models.estimators import Folds, PDModel, fit_pd_model
+from credit_assets.models.estimators import PDModel, fit_pd_model
+from credit_assets.models.folds import Folds
 from credit_assets.settings.training import TrainingConfig
 
 NAME = "home_credit"

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from credit_assets.models.design_matrix import DesignMatrix
-from credit_assets.models.estimators import Folds, fit_pd_model
+from credit_assets.models.estimators import fit_pd_model
+from credit_assets.models.folds import Folds
 from credit_assets.models.tuning import tune
 from credit_assets.settings.training import TrainingConfig
 from credit_assets.statistics.comparison import compare
-from credit_assets_tests.models.problems import KEY, PROBLEMS, untuned
+from credit_assets_tests.models.problems import KEY, PROBLEMS, UNTUNED
 
 CONFIG = TrainingConfig(trials=10, threads=1, cv_folds=3)
 
@@ -32,5 +33,5 @@ def test_it_is_not_surely_worse_than_an_untuned_library(name: str, rows: int, tm
     model, _ = fit_pd_model(design, folds, found.params, found.rounds, CONFIG)
     outcomes = design.target[~design.training]
     pds = model.pd(frame[frame["fold"] == "test"])
-    for library, others in untuned(design).items():
-        assert compare(outcomes, pds, others).auc_difference.high >= 0, library
+    for library, fitted in UNTUNED.items():
+        assert compare(outcomes, pds, fitted(design)).auc_difference.high >= 0, library

@@ -15,7 +15,8 @@ import pytest
 
 from credit_assets.models.calibration import CalibrationError
 from credit_assets.models.design_matrix import DesignMatrix
-from credit_assets.models.estimators import Folds, StillFalling, fit_pd_model
+from credit_assets.models.estimators import fit_pd_model
+from credit_assets.models.folds import Folds, StillFalling, Watch
 from credit_assets.models.tuning import MIN_TRIALS, Space, _chosen, _ended, study_name, tune
 from credit_assets.settings.training import TrainingConfig
 from credit_assets_tests.models.conftest import FEATURES, make_training_set
@@ -28,17 +29,19 @@ import sys
 from pathlib import Path
 from credit_assets.settings.training import TrainingConfig
 from credit_assets.models.design_matrix import DesignMatrix
-from credit_assets.models.estimators import Folds
+from credit_assets.models.folds import Folds
 from credit_assets.models.tuning import tune
 from credit_assets_tests.models.conftest import FEATURES, make_training_set
 
 class Announced(Folds):
-    def boost(self, params, on_rounds, on_limit):
-        def announce(losses):
-            if len(losses) == 10:
+    def boost(self, params, watch):
+        growing, calls = watch.growing, iter(range(10_000))
+        def announce(losses, work):
+            if next(calls) == 0:
                 print("round 10", flush=True)
-            on_rounds(losses)
-        return super().boost(params, announce, on_limit)
+            growing(losses, work)
+        watch.growing = announce
+        return super().boost(params, watch)
 
 config = TrainingConfig(trials=7, cv_folds=3, threads=1)
 folds = Announced(DesignMatrix.of(make_training_set(), FEATURES, "SK_ID_CURR"), config)
@@ -164,10 +167,10 @@ def test_no_trial_begins_after_the_time_is_up(design: DesignMatrix, config: Trai
 def test_the_budget_is_work_and_not_time(design: DesignMatrix, config: TrainingConfig, tmp_path: Path) -> None:
     folds = Folds(design, config)
     work = [
-        folds.work({"max_depth": 3}, 100),
-        folds.work({"max_depth": 6, "max_leaves": 8}, 100),
-        folds.work({"max_depth": 3}, 200),
-        folds.work({"max_depth": 6}, 100),
+        folds.work({"max_depth": 3}, [100, 100, 100]),
+        folds.work({"max_depth": 6, "max_leaves": 8}, [100, 100, 100]),
+        folds.work({"max_depth": 3}, [200, 200, 200]),
+        folds.work({"max_depth": 6}, [100, 100, 100]),
     ]
     assert work[0] == pytest.approx(work[2] / 2)
     assert work[0] < work[1] < work[3]
@@ -181,7 +184,7 @@ def trial(
     loss: float, noise: float = 0.0, work: float = 10.0, number: int = 0, ranks: bool = True
 ) -> optuna.trial.FrozenTrial:
     losses = loss + noise * np.random.default_rng(number).normal(size=20)
-    facts = {"losses": losses.tolist(), "work": work, "ranks": ranks}
+    facts = {"losses": [losses.tolist()], "work": work, "ranks": ranks}
     return optuna.trial.create_trial(value=loss, user_attrs=facts)
 
 
@@ -203,10 +206,14 @@ def test_a_search_has_converged_when_nothing_improves_surely() -> None:
 
 
 def test_a_loss_that_still_falls_at_the_limit_raises_it(design: DesignMatrix) -> None:
+    class Limits(Watch):
+        def longer(self, limit: int) -> None:
+            limits.append(limit)
+
     limits: list[int] = []
     short = CONFIG.model_copy(update={"max_rounds": 20})
     params = {"max_depth": 2, "learning_rate": 0.05}
-    found = Folds(design, short).boost(params, on_limit=limits.append)
+    found = Folds(design, short).boost(params, Limits())
     assert limits[:2] == [40, 80]
     assert found == Folds(design, CONFIG).boost(params)
     assert found.rounds > 20
@@ -222,9 +229,9 @@ def test_ends_of_ranges_are_named_but_for_natural_ones() -> None:
     space = Space.of(30, 500, 4000)
     inside = space.first[0]
     assert space.edges(inside) == []
-    assert space.edges(inside | {"max_depth": 12, "max_leaves": 256, "reg_lambda": 300.0}) == [
+    assert space.edges(inside | {"max_depth": 12, "max_leaves": 256, "reg_lambda": 1000.0}) == [
         "max_leaves 256",
-        "reg_lambda 300",
+        "reg_lambda 1e+03",
     ]
     # Four levels have no more than 16 leaves.
     assert space.edges(inside | {"max_depth": 4, "max_leaves": 256}) == []

@@ -317,7 +317,8 @@ def test_the_models_reach_their_bars_on_the_year_after_the_one_they_learned_from
 
     from credit_assets.models.baseline import fit_logistic
     from credit_assets.models.design_matrix import DesignMatrix
-    from credit_assets.models.estimators import Folds, fit_pd_model
+    from credit_assets.models.estimators import fit_pd_model
+    from credit_assets.models.folds import Folds
     from credit_assets.models.tuning import tune
 
     # The search's first trial; more of them change the third decimal.
