@@ -16,8 +16,8 @@ import pytest
 from credit_assets.models.calibration import CalibrationError
 from credit_assets.models.design_matrix import DesignMatrix
 from credit_assets.models.estimators import fit_pd_model
-from credit_assets.models.folds import Folds, StillFalling, Watch
-from credit_assets.models.tuning import MIN_TRIALS, Space, _chosen, _ended, study_name, tune
+from credit_assets.models.folds import Boosted, Folds, StillFalling, Watch
+from credit_assets.models.tuning import MIN_TRIALS, Space, _chosen, _ended, _lower, study_name, tune
 from credit_assets.settings.training import TrainingConfig
 from credit_assets_tests.models.conftest import FEATURES, make_training_set
 
@@ -133,7 +133,8 @@ def test_the_first_trials_are_untuned_configurations_of_both_libraries(folds: Fo
         Space.of(folds.features, folds.weight, 800).params(trial) for trial in trials[PARAMETERS].to_dict("records")
     ]
     by_hand, lightgbm, xgboost = fitted[1:4]
-    none = {"subsample": 1, "colsample_bytree": 1, "reg_alpha": 0, "gamma": 0, "max_bin": 256}
+    # The most bins that are searched on so few rows.
+    none = {"subsample": 1, "colsample_bytree": 1, "reg_alpha": 0, "gamma": 0, "max_bin": 64}
     assert none.items() <= by_hand.items() and none.items() <= lightgbm.items() and none.items() <= xgboost.items()
     assert (by_hand["learning_rate"], by_hand["max_depth"], "max_leaves" in by_hand) == (0.03, 4, False)
     assert (lightgbm["learning_rate"], lightgbm["max_leaves"], lightgbm["grow_policy"]) == (0.1, 31, "lossguide")
@@ -223,6 +224,67 @@ def test_a_loss_that_falls_for_ever_is_an_error_that_says_what_to_do(design: Des
     slow = Folds(design, CONFIG.model_copy(update={"max_rounds": 1}))
     with pytest.raises(StillFalling, match=r"After 50 boosting rounds .* Raise training.max_rounds"):
         slow.boost({"max_depth": 2, "learning_rate": 0.001})
+
+
+class Stages(Watch):
+    """Notes what the folds of each stage gave, and ends the fit after so many."""
+
+    def __init__(self, last: int = 99) -> None:
+        self.found: list[Boosted] = []
+        self.last = last
+
+    def grown(self, found: Boosted, lowest: float) -> None:
+        self.found.append(found)
+        if len(self.found) == self.last:
+            raise StopIteration
+
+
+def test_folds_grow_in_stages_and_a_fit_that_ends_early_has_cost_less(design: DesignMatrix) -> None:
+    folds = Folds(design, CONFIG.model_copy(update={"cv_folds": 5}))
+    assert folds.stages == [1, 2, 5]
+    params = {"max_depth": 3, "learning_rate": 0.1}
+    whole = Stages()
+    found = folds.boost(params, whole)
+    assert (len(whole.found), whole.found[-1]) == (3, found)
+    first = Stages(last=1)
+    with pytest.raises(StopIteration):
+        folds.boost(params, first)
+    assert first.found == whole.found[:1]
+    assert 0 < 2 * first.found[0].work < found.work
+    # A fit that ended early leaves no trace.
+    assert folds.boost(params) == found
+
+
+@pytest.mark.parametrize(("rows", "bins"), [(900, 64), (2_000, 128), (9_000, 256), (50_000, 1024)])
+def test_more_rows_are_cut_into_more_bins(rows: int, bins: int) -> None:
+    space = Space.of(20, 0.1 * rows, rows)
+    assert max(space.searched["max_bin"].choices) == bins
+    assert [first["max_bin"] for first in space.first[1:4]] == [min(bins, 256)] * 3
+
+
+def test_what_is_worse_by_chance_is_not_lower() -> None:
+    losses = 0.3 + 0.01 * np.random.default_rng(1).normal(size=20)
+    shift = np.linspace(-0.01, 0.01, 20)
+    error = shift.std(ddof=1) / np.sqrt(20)
+    assert not _lower(losses, losses + shift)
+    assert not _lower(losses, losses + shift + 0.99 * error)
+    assert _lower(losses, losses + shift + 1.01 * error)
+    assert _lower(losses, losses + shift + 0.51 * error, 0.5)
+
+
+def test_a_trial_ends_after_the_first_folds_where_it_is_worse_there(design: DesignMatrix, tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"cv_folds": 5, "trials": 12})
+    folds, studies = Folds(design, config), tmp_path
+    trials = tune(folds, config, studies, "1", progress=lambda line: None).trials
+    assert set(trials["state"]) == {"complete", "pruned"}
+    [study] = studies.glob("*.sqlite3")
+    kept = optuna.load_study(study_name=study.stem, storage=f"sqlite:///{study}").trials
+    assert [trial.state.name.lower() for trial in kept] == [*trials["state"]]
+    work = {"complete": [], "pruned": []}
+    for trial in kept:
+        work[trial.state.name.lower()].append(trial.user_attrs["work"] / trial.user_attrs["rounds"])
+    assert np.median(work["pruned"]) < np.median(work["complete"])
+    assert all(len(trial.user_attrs["losses"]) == 3 for trial in kept if trial.state.name == "COMPLETE")
 
 
 def test_ends_of_ranges_are_named_but_for_natural_ones() -> None:
