@@ -76,7 +76,7 @@ class TrainingConfig(BaseModel):
         default=60,
         gt=0,
         description="no new trial begins after so many seconds of work of one processor core, but at least 12 do. Work "
-        "is estimated from rows, features, rounds and depth, so that the search ends alike on every machine",
+        "is estimated from rows, features, bins, rounds and leaves, so that the search ends alike on every machine",
     )
     timeout_s: float = Field(
         default=1800,
@@ -96,8 +96,8 @@ class TrainingConfig(BaseModel):
     early_stopping_rounds: int = Field(
         default=40,
         ge=1,
-        description="rounds without a lower log loss that end a fit; in proportion more where the learning rate is "
-        "below 0.05",
+        description="rounds without a lower log loss that end a fit at a learning rate of 0.05; in proportion more at "
+        "a lower rate, and fewer at a higher one, 10 at least",
     )
     threads: int = Field(default=0, ge=0, description="of XGBoost; 0 takes every core. Changes no bit of the model")
     max_single_feature_auc: float = Field(
