@@ -38,7 +38,8 @@ from credit_assets.monitoring.drift import Reference, measure, missing_moved, ne
 from credit_assets.monitoring.performance import holds
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project
-from credit_assets.synthetic import SCENARIOS, generate
+from credit_assets.synthetic.lender import generate
+from credit_assets.synthetic.scenarios import SCENARIOS
 
 PROJECT = Project(Path(__file__).parents[1])
 BOOK = "home_credit"

@@ -9,7 +9,7 @@ import resource
 import time
 from pathlib import Path
 
-from credit_assets.synthetic import generate
+from credit_assets.synthetic.lender import generate
 
 LABELLED, UNLABELLED = 307_511, 48_744
 

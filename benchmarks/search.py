@@ -37,7 +37,7 @@ from credit_assets.settings.project import Project
 from credit_assets.settings.training import TrainingConfig
 from credit_assets.statistics.comparison import auc_interval, compare
 from credit_assets.statistics.metrics import decile_of
-from credit_assets.synthetic import generate
+from credit_assets.synthetic.lender import generate
 from credit_assets_tests.models.problems import KEY, PROBLEMS, UNTUNED
 
 PROJECT = Project(Path(__file__).parents[1])

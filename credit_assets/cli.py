@@ -21,30 +21,18 @@ from dotenv import load_dotenv
 from rich.console import Console
 from rich.table import Table
 
-from credit_assets.book.book import Book
-from credit_assets.book.queries import FeatureQueryError
-from credit_assets.features.contract import FeatureError
-from credit_assets.ingest.headers import check_files
-from credit_assets.ingest.inbox import MARKER, BadDelivery, Delivery, Inbox, is_hidden
-from credit_assets.ingest.split_by_date import cut_up
 from credit_assets.lake.disk import fault, readable
-from credit_assets.lake.tables import TableMissing
 from credit_assets.models.availability import RegistryUnavailable, require
-from credit_assets.onboarding.check import check as look_over
-from credit_assets.onboarding.file_names import batches_of
-from credit_assets.onboarding.files import BookError, stem
-from credit_assets.onboarding.guesses import GuessedBook
-from credit_assets.onboarding.new import new as draft
 from credit_assets.plurals import are, number_of
 from credit_assets.settings.portfolio import ConfigError, Portfolio
 from credit_assets.settings.project import AlreadyRunning, Project
-from credit_assets.synthetic import FIRST_APPLICANT, SCENARIOS, generate
-from credit_assets.upkeep.backup import BackupError
-from credit_assets.upkeep.backup import backup as save
-from credit_assets.upkeep.backup import restore as put_back
+from credit_assets.synthetic.scenarios import FIRST_APPLICANT, SCENARIOS
 
 if TYPE_CHECKING:
     from credit_assets.automation.runs import RunOutcome
+    from credit_assets.book.book import Book
+    from credit_assets.ingest.inbox import Delivery
+    from credit_assets.onboarding.guesses import GuessedBook
 
 DEMO_APPLICANTS = 10_000
 DEMO_BATCHES = 3
@@ -56,21 +44,6 @@ SYNTHETIC_BOOK = "home_credit"
 REAL_DATA = "CREDIT_ASSETS_REAL_DATA"
 ALERTS_SHOWN = 20
 SYNTHETIC = "SYNTHETIC DATA: these figures say nothing about real lending."
-
-# What its user can mend, said in a line; anything else is a defect and shows where.
-USERS_TO_MEND = (
-    AlreadyRunning,
-    BackupError,
-    BadDelivery,
-    BookError,
-    ConfigError,
-    FeatureError,
-    FeatureQueryError,
-    FileExistsError,
-    FileNotFoundError,
-    RegistryUnavailable,
-    TableMissing,
-)
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 # One line a sentence, whatever the terminal's width, and square brackets as they are.
@@ -107,12 +80,28 @@ def _users_to_mend() -> Iterator[None]:
     """Print what its user can mend in one line, and end the command."""
     try:
         yield
-    except USERS_TO_MEND as error:
+    except typer.Exit:
+        raise
+    except (AlreadyRunning, ConfigError, FileExistsError, FileNotFoundError, RegistryUnavailable) as error:
         _stop(fault(error, Path.cwd()) or str(error))
     except Exception as error:
+        if _can_be_mended(error):
+            _stop(fault(error, Path.cwd()) or str(error))
         if (words := fault(error, Path.cwd() / "data")) is None:
             raise
         _stop(words)
+
+
+def _can_be_mended(error: Exception) -> bool:
+    """Whether the user can mend it; anything else is a defect and shows where. Imported once something failed."""
+    from credit_assets.book.queries import FeatureQueryError
+    from credit_assets.features.contract import FeatureError
+    from credit_assets.ingest.inbox import BadDelivery
+    from credit_assets.lake.tables import TableMissing
+    from credit_assets.onboarding.files import BookError
+    from credit_assets.upkeep.backup import BackupError
+
+    return isinstance(error, BackupError | BadDelivery | BookError | FeatureError | FeatureQueryError | TableMissing)
 
 
 def _stop(words: str) -> None:
@@ -146,6 +135,8 @@ def sample(
     ] = None,
 ) -> None:
     """Write deliveries of a synthetic lender, in the format of Kaggle's Home Credit files."""
+    from credit_assets.synthetic.lender import generate
+
     if odd := [item for item in scenario or [] if "=" not in item]:
         _stop(f"--scenario must be BATCH=NAME, not {odd[0]}")
     drift = dict(item.split("=", 1) for item in scenario or [])
@@ -177,6 +168,8 @@ def new(
     target: Annotated[str | None, typer.Option(help="The column that tells how a loan went, likewise.")] = None,
 ) -> None:
     """Read a lender's files and draft a portfolio from them, each guess marked to confirm."""
+    from credit_assets.onboarding.new import new as draft
+
     there = [file.resolve() for file in files]
     with in_project() as project:
         drafted = draft(project, name, there, key, target)
@@ -207,6 +200,10 @@ def new(
 def _deliveries(book: GuessedBook, given: Sequence[Path]) -> list[tuple[str, str]]:
     """What to deliver after `new`, and the option that says as which batch: of files of one table that are named after
     dates, each as a batch; else the one file or folder that holds all, if there is one."""
+    from credit_assets.ingest.inbox import is_hidden
+    from credit_assets.onboarding.file_names import batches_of
+    from credit_assets.onboarding.files import stem
+
     one_table = not book.children and not book.outcomes
     names = {part.path.name for table in (book.applications, *book.children) for part in table.files.parts}
     names |= {part.path.name for part in book.outcomes.parts} if book.outcomes else set()
@@ -227,6 +224,8 @@ def _deliveries(book: GuessedBook, given: Sequence[Path]) -> list[tuple[str, str
 @app.command()
 def check(name: Annotated[str, typer.Argument(help="The portfolio: a file in configs/.")]) -> None:
     """List all that is wrong with a portfolio, by file and line, before anything of it runs."""
+    from credit_assets.onboarding.check import check as look_over
+
     with in_project() as project:
         checked = look_over(project, name)
         for finding in checked.findings:
@@ -258,6 +257,8 @@ def deliver(
     ] = None,
 ) -> None:
     """Put files into the inbox as a batch, whole or not at all; or, by a date in them, as many batches."""
+    from credit_assets.book.book import Book
+
     source = source.resolve()
     with in_project() as project:
         book = Book.load(project, portfolio)
@@ -271,6 +272,9 @@ def deliver(
 
 
 def _deliver_batch(project: Project, book: Book, source: Path, batch: str) -> None:
+    from credit_assets.ingest.headers import check_files
+    from credit_assets.ingest.inbox import Inbox
+
     unknown: list[str] = []
     done = Inbox(project.inbox).deliver(
         source, book.name, batch, lambda files: unknown.extend(check_files(files, book, source))
@@ -281,6 +285,9 @@ def _deliver_batch(project: Project, book: Book, source: Path, batch: str) -> No
 
 
 def _deliver_vintages(project: Project, book: Book, source: Path, split_by: str) -> None:
+    from credit_assets.ingest.inbox import Inbox
+    from credit_assets.ingest.split_by_date import cut_up
+
     inbox = Inbox(project.inbox)
     with cut_up(source, book, split_by, inbox) as parts:
         for part in parts.vintages:
@@ -406,6 +413,8 @@ def status(
 @app.command()
 def backup(archive: Annotated[Path, typer.Argument(help="The file to write, outside of data/.")]) -> None:
     """Save data, configuration and SQL in one archive, while services run. Secrets (.env) are not in it."""
+    from credit_assets.upkeep.backup import backup as save
+
     archive = archive.absolute()
     with in_project() as project:
         done = save(project, archive)
@@ -419,6 +428,8 @@ def restore(
     folder: Annotated[Path, typer.Argument(help="The project's folder, here or elsewhere: new, or empty.")],
 ) -> None:
     """Put a saved project in place, every file held against its checksum."""
+    from credit_assets.upkeep.backup import restore as put_back
+
     with _users_to_mend():
         done = put_back(archive, folder)
     console.print(
@@ -471,6 +482,8 @@ def lineage(
     portfolio: PortfolioName,
 ) -> None:
     """List the raw columns that a feature comes from, or the features that a raw column goes into."""
+    from credit_assets.book.book import Book
+
     with in_project() as project:
         book = Book.load(project, portfolio)
         origins, words = book.raw_lineage["features"], book.queries["features"].words
@@ -495,6 +508,8 @@ def demo(
     ] = None,
 ) -> None:
     """Run the whole platform on a book, and tell what came out: on a synthetic lender, or on a book's own files."""
+    from credit_assets.book.book import Book
+
     source = source.resolve() if source else None
     with in_project() as project:
         from credit_assets.application.commands import run_outstanding
@@ -525,6 +540,9 @@ def demo(
 
 def _deliver_synthetic(project: Project, book: Book) -> None:
     """The synthetic lender's batches, into an inbox that holds no others."""
+    from credit_assets.ingest.inbox import MARKER, Inbox
+    from credit_assets.synthetic.lender import generate
+
     inbox = Inbox(project.inbox)
     if real := [b for b in inbox.batches(book.name) if not (inbox.folder(book.name, b) / MARKER).exists()]:
         _stop(f"The inbox holds deliveries that are not synthetic ({', '.join(real)}); demo in an empty project.")

@@ -28,7 +28,7 @@ from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
 from credit_assets.settings.project import Project
-from credit_assets.synthetic import generate
+from credit_assets.synthetic.lender import generate
 
 HOME = Path(__file__).parents[1]
 BOOK = "home_credit"

@@ -19,7 +19,7 @@ from credit_assets.cli import app
 from credit_assets.ingest.inbox import BadDelivery, Inbox
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project
-from credit_assets.synthetic import generate
+from credit_assets.synthetic.lender import generate
 from credit_assets_tests.conftest import PROJECT
 from credit_assets_tests.ingest.test_split_by_date import CONFIG, CONTRACTS
 from credit_assets_tests.small_project import (

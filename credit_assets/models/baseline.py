@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pandas import DataFrame
-from scipy.stats import norm
 
 from credit_assets.features.training_set import hash_share
 from credit_assets.models.design_matrix import DesignMatrix, encode
@@ -65,6 +64,8 @@ class Column:
     @classmethod
     def of_number(cls, values: np.ndarray, bins: int) -> Column:
         """From the training values (rows,) of a number, nan where missing."""
+        from scipy.stats import norm
+
         known = np.sort(values[~np.isnan(values)]).astype(np.float64)
         groups = np.empty(0, dtype=np.int64)
         if not len(known) or known[0] == known[-1]:

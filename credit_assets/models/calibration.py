@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit
 
 
 class CalibrationError(ValueError):
@@ -26,6 +25,8 @@ class Platt:
         return self.slope * margin.astype(np.float64) + self.intercept
 
     def pd(self, margin: np.ndarray) -> np.ndarray:
+        from scipy.special import expit
+
         return expit(self.log_odds(margin))
 
 
@@ -37,6 +38,8 @@ def fit_platt(margin: np.ndarray, target: np.ndarray) -> Platt:
     By Newton's method. Raises CalibrationError where the rows lack a class, or where a higher margin
     does not mean more defaults.
     """
+    from scipy.special import expit
+
     bads = int((target == 1).sum())
     goods = len(target) - bads
     if not bads or not goods:

@@ -14,7 +14,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from scipy.special import logit
 
 from credit_assets.features.training_set import hash_share
 from credit_assets.models.calibration import CalibrationError, fit_platt
@@ -120,6 +119,8 @@ class Folds:
     """
 
     def __init__(self, design: DesignMatrix, config: TrainingConfig) -> None:
+        from scipy.special import logit
+
         self.validation = design.validation(config)
         self.features = len(design.features)
         pairs = self.validation.pairs
@@ -241,6 +242,7 @@ class Folds:
         return min(fits, key=lambda fit: fit.loss)
 
     def _measured(self, boosters: list[xgboost.Booster], active: range, rounds: int, work: float) -> Boosted:
+        from scipy.special import logit
         from sklearn.metrics import roc_auc_score
 
         def predict(fold: int) -> np.ndarray:

@@ -18,7 +18,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from duckdb import DuckDBPyRelation
 from numpy.typing import NDArray
-from scipy.special import bdtrik, betaincinv, chdtri
 
 from credit_assets.lake.contracts import identifier
 from credit_assets.monitoring.judgement import Judgement
@@ -488,6 +487,8 @@ def _chance_each(config: DriftConfig, columns: int) -> float:
 
 def _share_interval(counts: Floats, rows: Counts, chance: float) -> tuple[Floats, Floats]:
     """The exact two-sided interval of shares: one that lies elsewhere has a chance of `chance` at most."""
+    from scipy.special import betaincinv
+
     low = betaincinv(np.maximum(counts, 1), rows - counts + 1, chance / 2)
     high = betaincinv(counts + 1, np.maximum(rows - counts, 1), 1 - chance / 2)
     return np.where(counts == 0, 0.0, low), np.where(counts == rows, 1.0, high)
@@ -499,6 +500,8 @@ def _unseen_share_noise(counts: Counts, rows_reference: int, rows_batch: int, ch
     What the training data missed has about the share of the categories seen once there (Good 1953). Those are
     taken at the upper bound of a Poisson count, and the batch's rows of that share at a binomial's.
     """
+    from scipy.special import bdtrik, chdtri
+
     once = int((counts == 1).sum())
     unseen = min(1.0, float(chdtri(2 * (once + 1), chance / 2)) / 2 / rows_reference)
     return float(np.ceil(bdtrik(1 - chance / 2, rows_batch, unseen))) / rows_batch

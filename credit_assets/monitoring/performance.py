@@ -13,7 +13,6 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import bdtrik
 
 from credit_assets.monitoring.judgement import Judgement
 from credit_assets.plurals import are, number_of
@@ -381,6 +380,8 @@ def _default_rate(known: pd.DataFrame, confidence: float) -> Interval:
 def _expected_rate(rows: pd.DataFrame, confidence: float) -> Interval:
     """The mean PD, and where the default rate of such rows will lie: a binomial's bounds, a little too wide as the
     PDs are spread."""
+    from scipy.special import bdtrik
+
     mean, tail = float(rows["pd"].mean()), (1 - confidence) / 2
     low, high = (float(np.ceil(bdtrik(share, len(rows), mean))) / len(rows) for share in (tail, 1 - tail))
     return Interval(mean, min(low, mean), max(high, mean))

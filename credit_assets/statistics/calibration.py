@@ -13,8 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.optimize import brentq
-from scipy.special import bdtr, bdtrc, expit, logsumexp
 
 from credit_assets.plurals import number_of
 from credit_assets.rounding import percent_apart
@@ -98,6 +96,8 @@ def p_value(defaults: int, outcomes: int, mean_pd: float, margin: float) -> floa
     Outcomes of PDs that are spread vary a little less than a binomial of their mean, so that the test is on the safe
     side.
     """
+    from scipy.special import bdtr, bdtrc
+
     lowest, highest = max(mean_pd - margin, 0.0), min(mean_pd + margin, 1.0)
     at_least = float(bdtrc(defaults - 1, outcomes, highest)) if defaults else 1.0
     at_most = float(bdtr(defaults, outcomes, lowest))
@@ -112,6 +112,8 @@ def anytime_p_value(pds: Floats, defaults: int, margin: float) -> float:
     The e-value is the mean of likelihood ratios. In each all log-odds are shifted by one amount until the mean PD is
     `margin` higher (or lower), and against that by one of SHIFTS more.
     """
+    from scipy.special import logsumexp
+
     log_odds = np.log(pds) - np.log1p(-pds)
     mean_pd = float(pds.mean())
     ratios = []
@@ -124,6 +126,9 @@ def anytime_p_value(pds: Floats, defaults: int, margin: float) -> float:
 
 def _shift_to(log_odds: Floats, mean: float) -> float:
     """The shift of the log-odds at which the mean probability is `mean`."""
+    from scipy.optimize import brentq
+    from scipy.special import expit
+
     return float(brentq(lambda shift: float(expit(log_odds + shift).mean()) - mean, -50, 50, xtol=1e-9))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import chdtri
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -17,6 +16,8 @@ def psi_noise(bins: int, rows_reference: int, rows_batch: int, chance: float) ->
     mean is (bins - 1) * (1/n + 1/m) and not 0 (Yurdakul 2018, Statistical properties of the population
     stability index).
     """
+    from scipy.special import chdtri
+
     if bins < 2:
         return 0.0
     return float(chdtri(bins - 1, chance)) * (1 / rows_reference + 1 / rows_batch)

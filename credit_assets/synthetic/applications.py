@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtr, ndtri
 
 from credit_assets.synthetic import vocabulary as v
 from credit_assets.synthetic.draws import Words, blend, curve, on_grid, pick, pick_by, pick_words, sigmoid
@@ -50,6 +49,8 @@ def draw_applicants(
 
 def _person(rng: np.random.Generator, traits: Traits) -> tuple[Columns, np.ndarray]:
     """Who the applicant is, and the log-odds of default that go with it."""
+    from scipy.special import ndtr, ndtri
+
     size, male = len(traits.age), traits.male
     age_days = np.round(curve(traits.age, v.AGE_DAYS))
     band = np.searchsorted(v.AGE_BANDS, age_days / 365.25, side="right")
@@ -250,6 +251,8 @@ def _enquiries(rng: np.random.Generator, traits: Traits, has_bureau: np.ndarray)
 
 def _building(rng: np.random.Generator, terms: np.ndarray) -> Columns:
     """Facts on the applicant's building: missing together, and related through its size."""
+    from scipy.special import ndtri
+
     size = len(terms)
     building = blend(-terms, rng, 0.2)
     described = rng.standard_normal(size)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtr
 
 CURVE_PROBABILITIES = np.array([0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0])
 
@@ -55,6 +54,8 @@ def pick_words(rng: np.random.Generator, size: int, shares: dict[str, float]) ->
 
 def curve(normal: np.ndarray, quantiles: Sequence[float]) -> np.ndarray:
     """Turn standard normal draws into a variable with the given quantiles (at CURVE_PROBABILITIES)."""
+    from scipy.special import ndtr
+
     return np.interp(ndtr(normal), CURVE_PROBABILITIES, np.asarray(quantiles, dtype=float))
 
 

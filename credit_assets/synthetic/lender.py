@@ -17,9 +17,9 @@ from credit_assets.synthetic.draws import generator
 from credit_assets.synthetic.files import TableFile
 from credit_assets.synthetic.instalments import draw_loans
 from credit_assets.synthetic.previous import draw_previous
-from credit_assets.synthetic.risk import SCENARIOS, check_scenario
+from credit_assets.synthetic.risk import check_scenario
+from credit_assets.synthetic.scenarios import FIRST_APPLICANT, SCENARIOS
 
-FIRST_APPLICANT = 100_001
 CHUNK = 20_000  # applicants drawn at once; part of the recipe: another value draws other applicants
 
 

@@ -8,14 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from credit_assets.synthetic.draws import sigmoid
+from credit_assets.synthetic.scenarios import SCENARIOS
 
-SCENARIOS: dict[str, str] = {
-    "income_inflation": "incomes, credits, annuities and goods prices of the batch are 1.5 times as large; "
-    "nobody's risk has changed",
-    "younger_channel": "three in five of the batch come through a new channel: applicants of 21 to 31 "
-    "with short employment, thin histories, small credits and higher risk",
-    "concept_change": "inputs are unchanged, but a high EXT_SOURCE_2 now goes with default instead of repayment",
-}
 INFLATION = 1.5
 CHANNEL_SHARE = 0.6
 

@@ -27,8 +27,7 @@ from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.tables import Lake
 from credit_assets.settings.project import Project
-from credit_assets.synthetic import generate
-from credit_assets.synthetic.lender import batch_names
+from credit_assets.synthetic.lender import batch_names, generate
 from credit_assets_tests.alerts.receivers import http_sink
 from credit_assets_tests.end_to_end.daemon import Daemon, prepare
 from credit_assets_tests.small_project import BOOK, QUICK, make_project

@@ -22,8 +22,10 @@ from sklearn.preprocessing import StandardScaler
 
 from credit_assets.ingest.inbox import MARKER
 from credit_assets.schemas.home_credit import TABLES
-from credit_assets.synthetic import SCENARIOS, batch_names, draws, generate, instalments, lender
+from credit_assets.synthetic import draws, instalments, lender
 from credit_assets.synthetic.applications import draw_applicants
+from credit_assets.synthetic.lender import batch_names, generate
+from credit_assets.synthetic.scenarios import SCENARIOS
 
 FILES = {
     "bureau": "bureau",
