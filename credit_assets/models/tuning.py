@@ -30,12 +30,15 @@ DRAWN = 20
 MIN_TRIALS = 12
 """Trials that are made whatever they cost."""
 
-BINS = {1_500: (16, 32, 64), 3_000: (32, 64, 128), 16_000: (64, 128, 256)}
+BINS: dict[int, tuple[int, ...]] = {1_500: (16, 32, 64), 3_000: (32, 64, 128), 16_000: (64, 128, 256)}
 """Numbers of bins to search among, below so many rows: a trial on few rows takes most of its time for bins, which hold
 few rows each."""
 
-MOST_BINS = (128, 256, 512, 1024)
+MOST_BINS: tuple[int, ...] = (128, 256, 512, 1024)
 """Numbers of bins to search among with more rows."""
+
+WIDE = 200
+"""Features beyond which the largest number of bins is left out: each trial would take twice as long."""
 
 RANDOM_TRIALS = 4
 """Trials after the first configurations that are drawn at random, before any are proposed."""
@@ -92,6 +95,8 @@ class Space:
         least = min(max(0.05, DRAWN / features), 0.2)
         row = weight / rows
         bins = next((numbers for below, numbers in BINS.items() if rows < below), MOST_BINS)
+        if features > WIDE:
+            bins = bins[:-1]
         searched: dict[str, Any] = {
             "learning_rate": FloatDistribution(0.02 if features * rows < NARROW / 3 else 0.04, 0.5, log=True),
             "max_depth": IntDistribution(1, 12, log=True),

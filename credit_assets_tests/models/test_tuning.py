@@ -260,6 +260,7 @@ def test_more_rows_are_cut_into_more_bins(rows: int, bins: int) -> None:
     space = Space.of(20, 0.1 * rows, rows)
     assert max(space.searched["max_bin"].choices) == bins
     assert [first["max_bin"] for first in space.first[1:4]] == [min(bins, 256)] * 3
+    assert max(Space.of(300, 0.1 * rows, rows).searched["max_bin"].choices) == bins // 2
 
 
 def test_what_is_worse_by_chance_is_not_lower() -> None:
