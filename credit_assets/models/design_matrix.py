@@ -108,10 +108,11 @@ class DesignMatrix:
         """What is learned from and held out within the training part.
 
         By applicants: one pair, train and valid, or pairs by hash of the entity key where the training part has fewer
-        than `cv_below_rows` rows: few defaults make one fold's loss too noisy to choose by. There are `cv_folds` of
-        them, by default more where there are fewer defaults (MORE_FOLDS). By batches: `cv_folds` pairs (by default
-        FOLDS) in an expanding window (`_by_batches`); with fewer than `cv_folds` + 1 batches, by applicants. Raises
-        TrainingSetError where a fold lacks goods or bads.
+        than `cv_below_rows` rows or `cv_below_defaults` defaults: few defaults make one fold's loss too noisy to choose
+        by. There are `cv_folds` of them, by default more where there are fewer defaults (MORE_FOLDS).
+
+        By batches: `cv_folds` pairs (by default FOLDS) in an expanding window (`_by_batches`); with fewer than
+        `cv_folds` + 1 batches, by applicants. Raises TrainingSetError where a fold lacks goods or bads.
         """
         batches, rows = np.unique(self.batch[self.training], return_counts=True)
         of_batches = config.cv_folds or FOLDS
@@ -126,10 +127,10 @@ class DesignMatrix:
         return Validation(by, pairs)
 
     def _by_applicants(self, config: TrainingConfig) -> list[tuple[np.ndarray, np.ndarray]]:
-        if self.training.sum() >= config.cv_below_rows:
-            return [(self.fold == TRAIN, self.fold == VALID)]
         bads = int(self.target[self.training].sum())
         rarer = min(bads, int(self.training.sum()) - bads)
+        if self.training.sum() >= config.cv_below_rows and rarer >= config.cv_below_defaults:
+            return [(self.fold == TRAIN, self.fold == VALID)]
         # With fewer than ten of the rarer outcome a fold could easily have none.
         narrow = self.training.sum() * len(self.features) <= NARROW
         by_rows = next((folds for rows, folds in MORE_FOLDS.items() if narrow and rarer < rows), FOLDS)

@@ -62,6 +62,11 @@ class TrainingConfig(BaseModel):
         ge=0,
         description="training rows below which folds of applicants take the validation part's place",
     )
+    cv_below_defaults: int = Field(
+        default=1_000,
+        ge=0,
+        description="likewise with fewer training rows of the rarer outcome, however many rows there are",
+    )
     encodings: dict[str, Kind] = Field(
         default={},
         description="text features that are learned from as a number: a word's mean outcome (target) or its share "

@@ -72,7 +72,7 @@ left join (select SK_ID_CURR, count(*) as debts from bureau group by SK_ID_CURR)
 SETTINGS = QUICK | {
     "training": {
         "trials": 1, "learning_rate": 0.2, "max_rounds": 60, "early_stopping_rounds": 10, "window_batches": 2,
-        "cv_below_rows": 0, "threads": 1,
+        "cv_below_rows": 0, "cv_below_defaults": 0, "threads": 1,
     },
     "drift": {"report_columns": 0},
     "performance": {"draws": 100},

@@ -54,9 +54,16 @@ def test_folds_part_the_training_rows_and_never_hold_a_test_row(design: DesignMa
 
 
 def test_a_large_training_part_is_held_out_from_once(design: DesignMatrix) -> None:
-    [(learned, held_out)] = design.validation(TrainingConfig(cv_below_rows=100)).pairs
+    [(learned, held_out)] = design.validation(TrainingConfig(cv_below_rows=100, cv_below_defaults=100)).pairs
     assert set(design.fold[learned]) == {"train"}
     assert set(design.fold[held_out]) == {"valid"}
+
+
+def test_of_few_defaults_one_part_is_too_noisy_to_choose_by_however_many_the_rows(design: DesignMatrix) -> None:
+    defaults = int(design.target[design.training].sum())
+    many_rows = TrainingConfig(cv_below_rows=100, cv_below_defaults=defaults)
+    assert len(design.validation(many_rows).pairs) == 1
+    assert len(design.validation(many_rows.model_copy(update={"cv_below_defaults": defaults + 1})).pairs) >= 5
 
 
 def test_a_fold_without_defaults_is_refused(training_set: pd.DataFrame) -> None:

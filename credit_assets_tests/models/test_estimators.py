@@ -220,7 +220,7 @@ def test_a_trials_model_does_not_depend_on_what_was_fitted_before(design: Design
 
 
 def test_a_large_training_part_is_fitted_on_one_pair(training_set: pd.DataFrame, design: DesignMatrix) -> None:
-    folds = Folds(design, TrainingConfig(cv_below_rows=100, threads=2, max_rounds=20))
+    folds = Folds(design, TrainingConfig(cv_below_rows=100, cv_below_defaults=0, threads=2, max_rounds=20))
     found = folds.boost(PARAMS)
     [(margins, of_test)] = folds.margins(PARAMS, found.rounds)
     assert len(of_test) == (design.fold == "test").sum()
@@ -246,7 +246,7 @@ design = DesignMatrix.of(frame, FEATURES, "SK_ID_CURR")
 params = {"max_depth": 3, "subsample": 0.7, "colsample_bytree": 0.6}
 frame = make_training_set()
 for cv_below_rows in (100, 20_000):
-    config = TrainingConfig(threads=int(sys.argv[1]), cv_below_rows=cv_below_rows)
+    config = TrainingConfig(threads=int(sys.argv[1]), cv_below_rows=cv_below_rows, cv_below_defaults=0)
     model, _ = fit_pd_model(design, Folds(design, config), params, 25, config)
     print(hashlib.sha256(model.pd(frame).tobytes() + model.contributions(frame).tobytes()).hexdigest())
 print(hashlib.sha256(fit_logistic(design, config).pd(frame).tobytes()).hexdigest())
