@@ -215,7 +215,7 @@ def log_and_register(
             model.save(Path(folder) / "model")
             logged = mlflow.pyfunc.log_model(
                 name="model",
-                python_model=str(Path(__file__).with_name("served.py")),
+                python_model=str(Path(__file__).with_name("mlflow_model.py")),
                 artifacts={"model": str(Path(folder) / "model")},
                 signature=signature,
                 pip_requirements=[f"{library}=={version(library)}" for library in SERVING_LIBRARIES],
