@@ -23,8 +23,12 @@ from credit_assets.upkeep.jobs import maintenance
 
 
 def build(name: str, project: Project | None = None) -> dg.Definitions:
-    """The portfolio's assets, checks, jobs, schedules and sensors, over the project's lake and MLflow."""
-    book = Book.load(project or Project.find(), name)
+    """The Definitions of the portfolio of this name."""
+    return definitions_of(Book.load(project or Project.find(), name))
+
+
+def definitions_of(book: Book) -> dg.Definitions:
+    """The book's assets, checks, jobs, schedules and sensors, over the project's lake and MLflow."""
     made = jobs(book.portfolio)
     assets = [
         *ingest.assets(book),
@@ -45,7 +49,7 @@ def build(name: str, project: Project | None = None) -> dg.Definitions:
         resources={
             "lake": lake_resource(book.project),
             "lake_io": lake_io_manager,
-            "mlflow": mlflow_resource(book.project, name),
+            "mlflow": mlflow_resource(book.project, book.name),
         },
         # In one process a step costs 80 ms; in processes of its own, seconds of imports.
         executor=dg.in_process_executor,

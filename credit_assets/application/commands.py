@@ -22,8 +22,8 @@ from credit_assets.automation.refusals import refusal, refusal_text
 from credit_assets.automation.retraining import rollback, training
 from credit_assets.automation.runs import RunOutcome, execute, instance_for_commands
 from credit_assets.automation.sensors import request
-from credit_assets.book.queries import load
-from credit_assets.definitions import build
+from credit_assets.book.book import Book
+from credit_assets.definitions import build, definitions_of
 from credit_assets.features.versions import FEATURES
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.tables import Lake, TableMissing
@@ -80,7 +80,7 @@ def train(project: Project, name: str, report: Report) -> list[RunOutcome]:
     with answering(project.tracking_uri), _work(project, name, report) as work:
         if not work.lake.batches(work.portfolio.table(FEATURES)):
             raise TableMissing(f"Nothing of {name} is ingested yet: `credit-assets deliver`, then `credit-assets run`.")
-        stale = to_make_again(work.portfolio, work.lake, load(project.sql(name), work.portfolio.tables))
+        stale = to_make_again(work.portfolio, work.lake, work.book.queries)
         for due in [*stale, Outstanding("train", None, "asked for by hand", key=f"by_hand:{uuid.uuid4()}")]:
             if busy := work.run(due):
                 raise AlreadyRunning(f"Run {busy} is at work on {due.batch or 'a training'}. Train once it has ended.")
@@ -95,12 +95,19 @@ def train(project: Project, name: str, report: Report) -> list[RunOutcome]:
 class _Work:
     """Runs of a portfolio, one after the other, and what became of them."""
 
-    project: Project
-    portfolio: Portfolio
+    book: Book
     instance: dg.DagsterInstance
     definitions: dg.Definitions
     report: Report
     outcomes: list[RunOutcome] = field(default_factory=list)
+
+    @property
+    def project(self) -> Project:
+        return self.book.project
+
+    @property
+    def portfolio(self) -> Portfolio:
+        return self.book.portfolio
 
     @property
     def lake(self) -> Lake:
@@ -140,9 +147,9 @@ class _Work:
 
 @contextmanager
 def _work(project: Project, name: str, report: Report) -> Iterator[_Work]:
-    portfolio = Portfolio.load(project, name)
+    book = Book.load(project, name)
     with instance_for_commands(project, name) as instance:
-        yield _Work(project, portfolio, instance, build(name, project), report)
+        yield _Work(book, instance, definitions_of(book), report)
 
 
 def roll_back(project: Project, name: str, to: int | None, why: str, report: Report) -> RunOutcome:
@@ -180,7 +187,8 @@ def _tell_champion(project: Project, name: str, report: Report) -> None:
 def status(project: Project, name: str) -> dict[str, Any]:
     """How the portfolio stands, as plain data: batches with their rows, the champion with its metrics, the
     latest result of each check, and what is outstanding."""
-    portfolio, inbox, lake = Portfolio.load(project, name), Inbox(project.inbox), Lake(project.lake)
+    book = Book.load(project, name)
+    portfolio, inbox, lake = book.portfolio, Inbox(project.inbox), Lake(project.lake)
     tables = (*portfolio.tables, *TABLES)
     written = {table: lake.batches(portfolio.table(table)) for table in tables}
     delivered = set(inbox.batches(name))
@@ -195,7 +203,7 @@ def status(project: Project, name: str) -> dict[str, Any]:
     due = deliveries + to_train(portfolio, lake, champion is not None)
     due += to_score(portfolio, lake, champion["version"] if champion else None)
     with dg.DagsterInstance.get() as instance:
-        checks = list(_latest_checks(instance, build(name, project)))
+        checks = list(_latest_checks(instance, definitions_of(book)))
         outstanding = [
             {
                 "job": item.job,
@@ -206,7 +214,7 @@ def status(project: Project, name: str) -> dict[str, Any]:
             }
             for item in due
         ]
-    stale = to_make_again(portfolio, lake, load(project.sql(name), portfolio.tables))
+    stale = to_make_again(portfolio, lake, book.queries)
     return {
         "portfolio": name,
         "title": portfolio.title,
