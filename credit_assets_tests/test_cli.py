@@ -15,9 +15,9 @@ from filelock import FileLock
 from typer.testing import CliRunner, Result
 
 from credit_assets import cli
+from credit_assets.book.book import Book
 from credit_assets.cli import app
 from credit_assets.ingest.inbox import BadDelivery, Inbox
-from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project
 from credit_assets.synthetic.lender import generate
 from credit_assets_tests.conftest import PROJECT
@@ -407,7 +407,7 @@ def test_a_message_is_one_line_whatever_its_length_and_keeps_its_brackets(tmp_pa
 
 
 def test_a_demo_of_own_files_refuses_what_a_delivery_refuses(tmp_path: Path) -> None:
-    book = Portfolio.load(Project(PROJECT), "uci_credit_card")
+    book = Book.load(Project(PROJECT), "uci_credit_card")
     source = tmp_path / "default_of_credit_card_clients.csv"
     source.write_text("ID,LIMIT_BAL\n1,2\n")
     project = Project(tmp_path / "project")

@@ -50,7 +50,7 @@ BY = {"gate": "by the gate", "rollback": "by itself", "hand": "by hand", "overri
 
 @dataclass(frozen=True)
 class Fact:
-    """One row of the timeline: what its columns are is told in `schemas/operations.py`."""
+    """One row of the timeline: what its columns are is said in `schemas/history.py`."""
 
     at: datetime
     kind: str
