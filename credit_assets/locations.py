@@ -4,7 +4,7 @@
 def __getattr__(name: str) -> object:
     """The Definitions of the portfolio of this name, built when asked for, so that no portfolio breaks another.
 
-    Raises ConfigError for a name that is no portfolio.
+    Raises UnknownPortfolio, an AttributeError, for a name that is no portfolio.
     """
     if name.startswith("_"):
         raise AttributeError(name)

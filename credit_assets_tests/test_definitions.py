@@ -11,7 +11,7 @@ import dagster as dg
 import pytest
 import yaml
 
-from credit_assets import locations
+from credit_assets import definitions, locations
 from credit_assets.book.queries import FeatureQueryError
 from credit_assets.definitions import build
 from credit_assets.settings.portfolio import ConfigError
@@ -132,3 +132,10 @@ def test_a_feature_of_a_column_that_is_not_there_does_not_load_and_is_named(tmp_
     project = make_project(tmp_path / "project", sql=FEW_FEATURES.replace("AMT_INCOME_TOTAL", "AMT_INCOME"))
     with pytest.raises(FeatureQueryError, match=r"features\.sql: Column 'amt_income' could not be resolved. Line: 4"):
         build(BOOK, project)
+
+
+def test_libraries_may_search_the_modules_of_portfolios_for_any_name(tmp_path, monkeypatch):
+    project = make_project(tmp_path / "project", sql=FEW_FEATURES)
+    monkeypatch.setenv("CREDIT_ASSETS_HOME", str(project.root))
+    assert not hasattr(locations, "agm") and not hasattr(definitions, "agm")
+    assert isinstance(getattr(definitions, BOOK), dg.Definitions)

@@ -45,6 +45,11 @@ class ConfigError(ValueError):
     """A portfolio's configuration cannot be used; the message names file, key and what is wrong."""
 
 
+class UnknownPortfolio(ConfigError, AttributeError):
+    """No configuration has this name. Modules that offer portfolios as attributes lack this one, which libraries that
+    search every imported module for a name must be able to ask."""
+
+
 class TableConfig(BaseModel):
     """Where a raw table comes from: the names of its files without ending, one or more (`LoanStats*` for all that
     begin so), and whether it may be missing."""
@@ -111,11 +116,11 @@ class Portfolio(BaseModel):
 
     @classmethod
     def load(cls, project: Project, name: str) -> Portfolio:
-        """Read configs/<name>.yaml. Raises ConfigError with file, key and reason."""
+        """Read configs/<name>.yaml. Raises ConfigError with file, key and reason; UnknownPortfolio for no such file."""
         path = project.config(name)
         if not path.is_file():
             known = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml"))) or "none"
-            raise ConfigError(f"No portfolio {name!r}: {path} does not exist. Known portfolios: {known}.")
+            raise UnknownPortfolio(f"No portfolio {name!r}: {path} does not exist. Known portfolios: {known}.")
         text, fingerprint = path.read_text(encoding="utf-8"), settings_fingerprint(project, name)
         try:
             portfolio = cls.model_validate(yaml.safe_load(text))
