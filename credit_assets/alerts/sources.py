@@ -283,7 +283,7 @@ def _ended(place: Place, instance: dg.DagsterInstance, record: RunRecord, answer
             + (" Another training starts when the next outcomes are known." if better else ""),
             f"{lacked} If that matters less: "
             f'`credit-assets promote --portfolio {place.portfolio} --version {version} --why "..."`.'
-            if better
+            if better and version
             else f"{lacked} Nothing has to be done: the next training makes another candidate.",
             _topic(run),
             link=place.asset(GATE),

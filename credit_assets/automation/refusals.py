@@ -34,9 +34,10 @@ def was_refused(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
 
 
 def refusal_text(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
-    """Why steps of the run failed, with values; a check that stopped one speaks for itself."""
+    """Why steps of the run failed, without values of rows, as ticks keep it; a check that stopped one speaks for
+    itself."""
     texts = [
-        step_words(entry.dagster_event, disclose=True) for entry in _failures(instance, run) if entry.dagster_event
+        step_words(entry.dagster_event, disclose=False) for entry in _failures(instance, run) if entry.dagster_event
     ]
     return "; ".join(filter(None, texts)) or "see the run, and the failed checks"
 

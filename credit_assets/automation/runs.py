@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -21,7 +22,8 @@ from dagster._core.utils import make_new_run_id
 from dagster._utils.error import SerializableErrorInfo
 from filelock import FileLock, Timeout
 
-from credit_assets.lake.contracts import WITHOUT_VALUES
+from credit_assets.lake.connections import connect
+from credit_assets.lake.contracts import EXAMPLES, WITHOUT_VALUES, shorten
 from credit_assets.lake.disk import require_room
 from credit_assets.settings.project import AlreadyRunning, Project
 from credit_assets.settings.run_tags import COMMAND_TAG, HOST_TAG
@@ -115,6 +117,7 @@ def execute(
                     report(f"  check failed ({evaluation.severity.value}) {words}")
         elif event.event_type == DagsterEventType.STEP_FAILURE:
             cause = step_words(event, disclose=True) or "; ".join(stopped_by.get(event.step_key, []))
+            cause += _delivered_values(event)
             if cause not in errors:
                 errors.append(cause)
             report(f"  FAILED {str(event.step_key).split('__', 1)[-1]}")
@@ -146,18 +149,36 @@ def _line(event: dg.DagsterEvent, seconds: float) -> str:
 def step_words(event: dg.DagsterEvent, *, disclose: bool) -> str:
     """Why the step failed; nothing where a check stopped it, which speaks for itself.
 
-    Our own refusals in their words, an unexpected error by its first cause. What is not to disclose the values of
-    rows is a refusal's words without them, and an error's kind alone: its text may hold anything.
+    Our own refusals, which hold no value of a row, in their words; an unexpected error by its first cause, or, where
+    the text is stored or sent (without `disclose`), by its kind alone: its message may hold anything.
     """
     data = event.step_failure_data
     if (refusal := data.user_failure_data) and refusal.description:
         bare = refusal.metadata.get(WITHOUT_VALUES)
-        return refusal.description if disclose or bare is None else str(bare.value)
+        return refusal.description if bare is None else str(bare.value)
     if data.error is None:
         return "no reason recorded"
     if data.error.cls_name == DagsterAssetCheckFailedError.__name__:
         return ""
     return plain_cause(data.error) if disclose else str(first_cause(data.error).cls_name)
+
+
+def _delivered_values(event: dg.DagsterEvent) -> str:
+    """The first refused values, for the terminal of the person who runs the command alone: they are read from the
+    quarantine file, and stored nowhere else."""
+    refusal = event.step_failure_data.user_failure_data
+    path = refusal.metadata.get("quarantine") if refusal else None
+    if path is None or not Path(str(path.value)).is_file():
+        return ""
+    with connect() as con:
+        found = con.execute(
+            'SELECT row, fault."column", fault.value FROM '
+            "(SELECT file, row, unnest(faults) AS fault FROM read_parquet($file)) "
+            f"WHERE fault.value IS NOT NULL ORDER BY file, row LIMIT {EXAMPLES}",
+            {"file": str(path.value)},
+        ).fetchall()
+    shown = [f"row {row}, column {column} holds {shorten(value)!r}" for row, column, value in found]
+    return f" As delivered: {'; '.join(shown)}." if shown else ""
 
 
 def plain_cause(error: SerializableErrorInfo) -> str:

@@ -8,7 +8,7 @@ from credit_assets.book.book import Book
 from credit_assets.ingest.inbox import MARKER, BadDelivery, Inbox, UnreadableNow, match_files
 from credit_assets.ingest.repeats import Repeated, other_batches, repeated_keys
 from credit_assets.ingest.typed_read import Ingested, ingest
-from credit_assets.lake.contracts import WITHOUT_VALUES, Violation
+from credit_assets.lake.contracts import Violation
 from credit_assets.lake.io_managers import column_schema, contract, violations_table
 from credit_assets.lake.resources import LakeResource, batches
 from credit_assets.plurals import are, number_of
@@ -63,6 +63,7 @@ def _raw_table(book: Book, table: str) -> dg.AssetsDefinition:
     )
     def raw_table(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:
         batch = context.partition_key
+        failure: dg.Failure | None = None
         try:
             files = match_files(inbox.files(portfolio.name, batch), stems, optional, portfolio.outcomes_table)
             others = other_batches(lake.lake, applications, batch)
@@ -86,7 +87,10 @@ def _raw_table(book: Book, table: str) -> dg.AssetsDefinition:
             # No refusal, which would wait for other files.
             raise
         except BadDelivery as error:
-            raise _failure(error) from error
+            failure = _failure(error)
+        if failure is not None:
+            # Not within the except: Dagster would store the error, with the values in it, as the cause.
+            raise failure
         # So that whoever asks next whether these files are ingested need not read them.
         inbox.remember(
             portfolio.name,
@@ -148,11 +152,8 @@ def _quarantine_check(result: Ingested) -> dg.AssetCheckResult:
         check_name="no_rows_quarantined",
         passed=False,
         severity=dg.AssetCheckSeverity.WARN,
-        description=f"{counted}; first {first}",
-        metadata={
-            "violations": violations_table(result.violations),
-            WITHOUT_VALUES: f"{counted}; first {first.without_values}",
-        },
+        description=f"{counted}; first {first.without_values}",
+        metadata={"violations": violations_table(result.violations)},
     )
 
 
@@ -174,12 +175,13 @@ def _keys_check(repeated: Repeated, rows: int) -> dg.AssetCheckResult:
 
 
 def _failure(error: BadDelivery) -> dg.Failure:
-    metadata: dict[str, dg.MetadataValue] = {WITHOUT_VALUES: dg.MetadataValue.text(error.without_values)}
+    """The refusal as it is stored: where the faults are, and no value of a row."""
+    metadata: dict[str, dg.MetadataValue] = {}
     if len(error.examples):
-        records = error.examples.astype(str).to_dict("records")
+        records = error.examples.drop(columns="value").astype(str).to_dict("records")
         metadata["examples"] = dg.MetadataValue.table(
             [dg.TableRecord({str(key): value for key, value in record.items()}) for record in records]
         )
     if error.quarantine:
         metadata["quarantine"] = dg.MetadataValue.path(str(error.quarantine))
-    return dg.Failure(str(error), metadata=metadata, allow_retries=False)
+    return dg.Failure(error.without_values, metadata=metadata, allow_retries=False)

@@ -241,7 +241,7 @@ def ingest(
             except BadDelivery as error:
                 if not layers or file == files[-1]:
                     raise
-                refused[file.name] = str(error)
+                refused[file.name] = error.without_values
             else:
                 sources.append(source)
         violations: tuple[Violation, ...] = ()

@@ -25,7 +25,7 @@ EXAMPLES = 3
 EXAMPLE_LENGTH = 40
 LISTED = 10
 WITHOUT_VALUES = "without_values"
-"""Metadata of a failure or a check whose words quote values of rows: the words for who is not to see the data."""
+"""Metadata of failures and checks that earlier releases stored with values of rows: the text without them."""
 
 WRITTEN = "written"
 """Metadata of a column with a pattern: what its values are, in words that follow "must be"."""
@@ -55,7 +55,7 @@ class Violation:
 
     @property
     def without_values(self) -> str:
-        """The same words for who is not to see the data."""
+        """The text that may be stored and sent."""
         return str(replace(self, examples=()))
 
 

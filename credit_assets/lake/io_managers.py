@@ -16,9 +16,10 @@ import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 
-from credit_assets.lake.contracts import WITHOUT_VALUES, Violation, check, shorten
+from credit_assets.lake.contracts import Violation, check, shorten
 from credit_assets.lake.resources import LakeResource
 from credit_assets.lake.tables import CODE_VERSION, MODEL_VERSION, SOURCE, Staged
+from credit_assets.plurals import number_of
 from credit_assets.schemas.duckdb_types import column_types
 from credit_assets.schemas.table import Table
 from credit_assets.settings.project import code_version
@@ -216,41 +217,26 @@ def violations_of(error: pa.errors.SchemaErrors) -> list[Violation]:
 
 
 def refuse(table: str, violations: Sequence[Violation]) -> None:
-    """Raise the Failure that names table, columns, checks and counts, if there are violations."""
+    """Raise the Failure that names table, columns, checks and counts, if there are violations. It is stored, and so
+    holds no value of a row."""
     if not violations:
         return
-
-    def words(first: str) -> str:
-        return (
-            f"Table {table} breaks its contract: {len(violations)} rule(s), first {first}. "
-            "Nothing was written; the previous version stays current."
-        )
-
-    first = violations[0]
     raise dg.Failure(
-        words(str(first)),
-        metadata={"violations": violations_table(violations), WITHOUT_VALUES: words(first.without_values)},
+        f"Table {table} breaks its contract: {number_of(len(violations), 'rule')}, first "
+        f"{violations[0].without_values}. Nothing was written; the previous version stays current.",
+        metadata={"violations": violations_table(violations)},
         allow_retries=False,
     )
 
 
 def violations_table(violations: Sequence[Violation]) -> dg.TableMetadataValue:
-    """The violations as the UI shows them."""
+    """The violations as the UI shows them, without values of rows."""
     return dg.MetadataValue.table(
         [
-            dg.TableRecord(
-                {
-                    "column": str(violation.column),
-                    "check": violation.check,
-                    "count": violation.count,
-                    "examples": ", ".join(str(value) for value in violation.examples[:EXAMPLES]),
-                }
-            )
+            dg.TableRecord({"column": str(violation.column), "check": violation.check, "count": violation.count})
             for violation in violations
         ],
-        schema=dg.TableSchema.from_name_type_dict(
-            {"column": "string", "check": "string", "count": "int", "examples": "string"}
-        ),
+        schema=dg.TableSchema.from_name_type_dict({"column": "string", "check": "string", "count": "int"}),
     )
 
 

@@ -1,7 +1,6 @@
 """The lake's IO manager in real Dagster runs: contracts kept, inputs by annotation, versions written down."""
 
 import json
-import re
 from pathlib import Path
 
 import dagster as dg
@@ -10,7 +9,6 @@ import pandas as pd
 import pandera.pandas as pa
 import pytest
 
-from credit_assets.lake.contracts import WITHOUT_VALUES
 from credit_assets.lake.io_managers import LAZY, column_schema, contract, lake_io_manager
 from credit_assets.lake.resources import LakeResource, batches, lake_resource
 from credit_assets.lake.tables import Lake
@@ -127,8 +125,7 @@ def test_a_frame_is_checked_by_pandera_and_cast_to_its_types(resources, instance
     result = run([bad], resources, instance, raise_on_error=False)
     told = next(e for e in result.all_events if e.is_step_failure).step_failure_data.user_failure_data
     assert {record.data["column"] for record in told.metadata["violations"].records} == {"loan", "amount"}
-    assert "such as" in told.description
-    assert told.metadata[WITHOUT_VALUES].value == re.sub(", such as [^)]*", "", told.description)
+    assert "such as" not in told.description and "2e+09" not in str(told) and "2000000000" not in str(told)
     assert lake.version("book/loans") == 0
 
 
