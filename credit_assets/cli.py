@@ -43,6 +43,8 @@ DEMO_BATCH = "1"
 SYNTHETIC_BOOK = "home_credit"
 REAL_DATA = "CREDIT_ASSETS_REAL_DATA"
 ALERTS_SHOWN = 20
+REFUSED_BY_GATE = 3
+"""Exit code of a command whose candidate the promotion gate refused; 1 is a failure."""
 SYNTHETIC = "SYNTHETIC DATA: these figures say nothing about real lending."
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -110,8 +112,18 @@ def _stop(words: str) -> None:
 
 
 def _stop_where_failed(outcomes: Sequence[RunOutcome]) -> None:
-    if failed := [outcome for outcome in outcomes if not outcome.success]:
+    refused = [outcome for outcome in outcomes if outcome.refused_by_gate]
+    for outcome in refused:
+        console.print(
+            f"The candidate was not promoted: the promotion gate refused it. {'; '.join(outcome.errors)} The champion, "
+            "if there is one, goes on deciding. Nothing failed: read the evaluation report. The next outcomes bring "
+            "another candidate, and `credit-assets promote` overrides the gate.",
+            style="yellow",
+        )
+    if failed := [outcome for outcome in outcomes if not outcome.success and not outcome.refused_by_gate]:
         _stop("\n".join(f"{_name(o)} failed: {'; '.join(o.errors) or f'see run {o.run_id}'}" for o in failed))
+    if refused:
+        raise typer.Exit(REFUSED_BY_GATE)
 
 
 def _name(outcome: RunOutcome) -> str:

@@ -414,3 +414,16 @@ def test_a_demo_of_own_files_refuses_what_a_delivery_refuses(tmp_path: Path) -> 
     with pytest.raises(BadDelivery, match=r"a run would refuse these files(.|\n)*lacks the column SEX"):
         cli._deliver_own(project, book, source)
     assert Inbox(project.inbox).batches(book.name) == []
+
+
+def test_a_refusal_of_the_gate_is_no_failure_and_has_an_exit_code_of_its_own(capsys):
+    from credit_assets.automation.runs import RunOutcome
+
+    refused = RunOutcome("1", "train", None, False, 1.0, ("promotion_gate.stability: PSI 4 is above 1.",), {}, True)
+    with pytest.raises(cli.typer.Exit) as ended:
+        cli._stop_where_failed([refused])
+    said = capsys.readouterr().out
+    assert ended.value.exit_code == 3 and "not promoted" in said and "stability" in said and "train failed" not in said
+    with pytest.raises(cli.typer.Exit) as failed:
+        cli._stop_where_failed([refused, RunOutcome("2", "score", "2026-01", False, 1.0, ("no space",))])
+    assert failed.value.exit_code == 1

@@ -33,7 +33,8 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """What became of one run: its errors in words, and the seconds of each asset it made."""
+    """What became of one run: its errors in words, the seconds of each asset it made, and whether it ended because the
+    promotion gate refused the candidate, which is no failure."""
 
     run_id: str
     job: str
@@ -42,6 +43,7 @@ class RunOutcome:
     seconds: float
     errors: tuple[str, ...] = ()
     asset_seconds: dict[str, float] = field(default_factory=dict)
+    refused_by_gate: bool = False
 
 
 @contextmanager
@@ -136,7 +138,9 @@ def execute(
         # Its process is the command's: who monitors runs may look for it here, and is not to launch it again.
         tags={COMMAND_TAG: portfolio, HOST_TAG: socket.gethostname(), MAX_RETRIES_TAG: "0", **(tags or {})},
     )
-    return RunOutcome(run_id, job, batch, result.success, time.monotonic() - begin, tuple(errors), asset_seconds)
+    seconds, gate = time.monotonic() - begin, f"{portfolio}__promotion_gate"
+    refused = gate in stopped_by and errors == ["; ".join(stopped_by[gate])]
+    return RunOutcome(run_id, job, batch, result.success, seconds, tuple(errors), asset_seconds, refused)
 
 
 def _line(event: dg.DagsterEvent, seconds: float) -> str:
