@@ -232,7 +232,7 @@ WRITTEN = [
 def test_a_refused_value_is_explained_in_words_not_by_its_pattern(project, drafted, values, said):
     columns = {"odd": list(itertools.islice(itertools.cycle(values), 40))}
     drafted(**columns)
-    model = Portfolio.load(project, "book").models["applications"]
+    model = Book.load(project, "book").contracts["applications"]
     con = duckdb.connect()
     con.register("rows", pd.DataFrame(loans() | columns).astype({"default": float}))
     assert held_to(con, "SELECT * FROM rows", model, {}) == []
