@@ -12,7 +12,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import chdir, contextmanager, nullcontext
+from contextlib import chdir, contextmanager, nullcontext, suppress
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -59,7 +59,15 @@ def main() -> None:
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
-    app()
+    try:
+        app()
+    except SystemExit as ended:
+        if fault(ended, Path.cwd()) is None:
+            raise
+        # What libraries write at exit would fail as well, each with a traceback.
+        with suppress(OSError):
+            sys.stdout.flush()
+        os._exit(1)
 
 
 @contextmanager

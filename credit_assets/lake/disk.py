@@ -8,9 +8,10 @@ import errno
 import os
 import re
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from credit_assets.settings.project import Project
@@ -20,6 +21,9 @@ ROOM = 32 * 2**20
 
 LITTLE = 2**16
 """Bytes that reading takes: the locks and journals of the databases."""
+
+ALMOST_NOTHING = 2**20
+"""Free bytes below which a disk is full for a database: it takes shared memory and log files a block at a time."""
 
 FAULTS = {
     getattr(errno, name): words
@@ -65,9 +69,18 @@ def fault(error: BaseException, where: Path) -> str | None:
         if isinstance(each, OSError) or type(each).__module__.split(".")[0] in LIBRARIES:
             text = str(each).lower()
             if reason := next((words for said, words in SAID.items() if said in text), None):
-                return _sentence(_path_in(str(each)) or where, reason)
+                path = _path_in(str(each)) or where
+                # SQLite calls a full disk an I/O error where it is its shared memory that does not fit.
+                full = reason == FAULTS[errno.EIO] and _is_full(Path(path))
+                return _sentence(path, FAULTS[errno.ENOSPC] if full else reason)
         each = each.__cause__ or (None if each.__suppress_context__ else each.__context__)
     return None
+
+
+def _is_full(path: Path) -> bool:
+    """Whether the path's disk has no room for the little that a database needs."""
+    there = next((folder for folder in (path, *path.parents) if folder.exists()), Path("/"))
+    return shutil.disk_usage(there).free < ALMOST_NOTHING
 
 
 def _path_in(text: str) -> str | None:
@@ -94,7 +107,8 @@ WRITTEN_WHEN_READ = {"dagster", "storage", "history", "runs", "schedules", "mlfl
 WRITTEN_WHEN_READ |= {".ready", ".fingerprints"}
 """Folders in which reading leaves something: of databases, and of an inbox that notes what it has read."""
 
-DATABASE = re.compile(r"\.(db|sqlite)(-wal|-shm|-journal)?$")
+DATABASE = re.compile(r"\.(db|sqlite)$")
+OF_A_DATABASE = re.compile(r"\.(db|sqlite)-(wal|shm|journal)$")
 
 
 @contextmanager
@@ -130,7 +144,30 @@ def _link_all_but_databases(source: Path, target: Path) -> None:
         copied = target / path.name
         if path.is_dir() and (path.name in WRITTEN_WHEN_READ or source.name == "inbox"):
             _link_all_but_databases(path, copied)
-        elif path.is_file() and (DATABASE.search(path.name) or path.name[0] == "." or source.name == ".fingerprints"):
+        elif path.is_file() and DATABASE.search(path.name):
+            copy_database(path, copied)
+        elif OF_A_DATABASE.search(path.name):
+            continue
+        elif path.is_file() and (path.name[0] == "." or source.name == ".fingerprints"):
             shutil.copyfile(path, copied)
         else:
             copied.symlink_to(path)
+
+
+def copy_database(source: Path, target: Path) -> None:
+    """Copy a SQLite database as it is at one moment, though another process writes to it.
+
+    Where SQLite cannot read it without a right to write (its shared memory is not there, or a journal waits to be
+    rolled back), nobody has it open, and its files are copied as they are.
+    """
+    try:
+        with (
+            closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as reading,
+            closing(sqlite3.connect(target)) as writing,
+        ):
+            reading.backup(writing)
+    except sqlite3.DatabaseError:
+        for ending in ("", "-wal", "-journal"):
+            file = source.with_name(source.name + ending)
+            if file.is_file():
+                shutil.copyfile(file, target.with_name(target.name + ending))

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from credit_assets.alerts.outbox import Outbox
 from credit_assets.book.book import Book
 from credit_assets.cli import app
-from credit_assets.lake.disk import ROOM, fault, readable, require_room
+from credit_assets.lake.disk import ROOM, copy_database, fault, readable, require_room
 from credit_assets.schemas.duckdb_types import column_types
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project
@@ -192,3 +192,18 @@ def test_a_file_that_may_not_grow_ends_a_delivery_in_one_line_and_leaves_nothing
     assert "Traceback" not in done.stdout + done.stderr
     assert line.endswith("cannot be used: File too large.") and str(project.root) in line
     assert not (project.inbox / book.name / "1").exists()
+
+
+def test_a_database_is_copied_as_it_is_at_one_moment(tmp_path: Path) -> None:
+    live = sqlite3.connect(tmp_path / "x.db")
+    live.execute("PRAGMA journal_mode = wal")
+    live.execute("CREATE TABLE t (a)")
+    live.execute("INSERT INTO t VALUES (1)")
+    live.commit()
+    live.execute("INSERT INTO t VALUES (2)")
+    copy_database(tmp_path / "x.db", tmp_path / "copy.db")
+    assert sqlite3.connect(tmp_path / "copy.db").execute("SELECT a FROM t").fetchall() == [(1,)]
+    live.close()
+    (tmp_path / "other.db").write_text("no database")
+    copy_database(tmp_path / "other.db", tmp_path / "other copy.db")
+    assert (tmp_path / "other copy.db").read_text() == "no database"
