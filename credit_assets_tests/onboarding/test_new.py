@@ -719,7 +719,7 @@ def test_the_order_of_day_and_month_is_written_where_deliveries_are_cut_and_two_
     assert any("opened: '05/14/55' is read as 1955-05-14" in mark for mark in marks(done))
     assert "interval 100 year" in sql(project)
     contract = project.config("book").with_suffix(".py").read_text()
-    assert 'opened: str = pa.Field(str_matches="( *([0-9]{1,2}/[0-9]{1,2}/[0-9]{2}) *)$"' in contract
+    assert 'str_matches="( *([0-9]{1,2}/[0-9]{1,2}/[0-9]{2}) *)$"' in contract
 
 
 def test_dates_that_deliveries_cannot_be_cut_by_are_not_proposed(drafted):
