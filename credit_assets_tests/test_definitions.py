@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -139,3 +140,12 @@ def test_libraries_may_search_the_modules_of_portfolios_for_any_name(tmp_path, m
     monkeypatch.setenv("CREDIT_ASSETS_HOME", str(project.root))
     assert not hasattr(locations, "agm") and not hasattr(definitions, "agm")
     assert isinstance(getattr(definitions, BOOK), dg.Definitions)
+
+
+@pytest.mark.parametrize("name", ["models", "build", "dg"])
+def test_a_portfolio_may_have_the_name_of_a_room_or_function(tmp_path, monkeypatch, name):
+    project = make_project(tmp_path / "project", sql=FEW_FEATURES)
+    project.config(name).write_text(project.config(BOOK).read_text().replace(f"name: {BOOK}", f"name: {name}"))
+    shutil.copytree(project.sql(BOOK), project.sql(name))
+    monkeypatch.setenv("CREDIT_ASSETS_HOME", str(project.root))
+    assert isinstance(getattr(locations, name), dg.Definitions)

@@ -648,12 +648,6 @@ def test_a_workspace_of_another_shape_is_left_to_its_owner(text):
         listed(text, "book")
 
 
-@pytest.mark.parametrize("name", ["raw", "models", "load", "dg"])
-def test_a_name_of_the_platforms_own_is_refused_before_anything_is_looked_at(project, tmp_path, name):
-    with pytest.raises(BookError, match=f"name: {name} is a name of the platform's own"):
-        new(project, name, [tmp_path / "nowhere.csv"])
-
-
 # -- whatever the files hold -----------------------------------------------------------------------------
 
 ODD = ["order", "select", "Group By", "1st", "naïve größe", "a'b", "收入", "x" * 70, "class", "import", "validate"]
