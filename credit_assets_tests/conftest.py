@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -36,11 +36,18 @@ LONGEST_FIRST = [
 """Files that take longest, in the order in which workers start them; the others follow in random order."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test, keep the steps of a story in their order, and move the longest files to the front.
-
-    It runs after pytest-randomly has shuffled the tests.
-    """
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+    """Mark each test, and move the longest files to the front. pytest-randomly shuffles the tests in between, but those
+    that share a fixture of their module run in the order of the file: some are the steps of a story."""
+    written = {item: number for number, item in enumerate(items)}
+    yield
+    told_in_order = {path for path in {item.path for item in items} if 'scope="module"' in path.read_text()}
+    for path in told_in_order:
+        places = [number for number, item in enumerate(items) if item.path == path]
+        steps = sorted((items[number] for number in places), key=written.__getitem__)
+        for number, item in zip(places, steps, strict=True):
+            items[number] = item
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         folder = item.path.relative_to(Path(__file__).parent).parts[0]

@@ -232,7 +232,7 @@ def _failure(instance: dg.DagsterInstance, portfolio: Portfolio, due: Outstandin
     newest = next((run for run in runs if run.job_name in (due.job, "batch")), None)
     if newest is None or not newest.is_failure:
         return None
-    return f"run {newest.run_id} failed: {refusal_text(instance, newest)}"
+    return f"run {newest.run_id} failed: {refusal_text(instance, newest, disclose=True)}"
 
 
 def _same_work(portfolio: Portfolio, due: Outstanding) -> dict[str, str]:

@@ -33,11 +33,11 @@ def was_refused(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
     )
 
 
-def refusal_text(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
-    """Why steps of the run failed, without values of rows, as ticks keep it; a check that stopped one speaks for
-    itself."""
+def refusal_text(instance: dg.DagsterInstance, run: dg.DagsterRun, *, disclose: bool = False) -> str:
+    """Why steps of the run failed; a check that stopped one speaks for itself. With `disclose`, for the terminal of the
+    person who asks, the message of an unexpected error too; ticks, which are stored, keep its kind alone."""
     texts = [
-        step_words(entry.dagster_event, disclose=False) for entry in _failures(instance, run) if entry.dagster_event
+        step_words(entry.dagster_event, disclose=disclose) for entry in _failures(instance, run) if entry.dagster_event
     ]
     return "; ".join(filter(None, texts)) or "see the run, and the failed checks"
 

@@ -48,7 +48,11 @@ Lineage = dict[str, dict[str, tuple[Origin, ...]]]
 
 
 class FeatureQueryError(ValueError):
-    """A SQL file that cannot be a feature query; the message names file, line and what is wrong."""
+    """A SQL file that cannot be a feature query: the file's name, the line where it is known, and what is wrong."""
+
+    def __init__(self, reason: str, file: str, line: int | None = None) -> None:
+        super().__init__(f"{file}, line {line}: {reason}" if line else f"{file}: {reason}")
+        self.reason, self.file, self.line = reason, file, line
 
 
 class FeatureCommentError(FeatureQueryError):
@@ -146,7 +150,7 @@ def load(folder: Path, raw_tables: Collection[str] | None = None) -> dict[str, F
     """
     files = {path.stem: _File(path) for path in sorted(folder.glob("*.sql"))}
     if not files:
-        raise FeatureQueryError(f"{folder}: no .sql files")
+        raise FeatureQueryError("no .sql files", str(folder))
     if raw_tables is not None:
         for file in files.values():
             for table in file.tables:
@@ -174,7 +178,7 @@ def lineage(
     for query in queries.values():
         missing = [table for table in query.inputs if table not in schemas]
         if missing:
-            raise FeatureQueryError(f"{query.name}.sql: no schema for table {', '.join(missing)}")
+            raise FeatureQueryError(f"no schema for table {', '.join(missing)}", f"{query.name}.sql")
         result[query.name] = _query_lineage(query, {table: schemas[table] for table in query.inputs}, of_rows)
         schemas[query.name] = dict.fromkeys(query.columns, "DOUBLE")
     return result
@@ -234,7 +238,7 @@ class _File:
             details = getattr(error, "errors", None) or [{}]
             line = details[0].get("line", 1)
             what = details[0].get("description", str(error))
-            raise FeatureQueryError(f"{self.path.name}, line {line}: not valid SQL: {what}") from error
+            raise FeatureQueryError(f"not valid SQL: {what}", self.path.name, line) from error
         if len(statements) != 1:
             raise self.error(f"must hold one SELECT, holds {len(statements)} statements")
         if not isinstance(statements[0], exp.Select):
@@ -242,10 +246,10 @@ class _File:
         return statements[0]
 
     def error(self, what: str, node: exp.Expr | None = None) -> FeatureQueryError:
-        return FeatureQueryError(f"{self.path.name}, line {_line(node) if node else 1}: {what}")
+        return FeatureQueryError(what, self.path.name, _line(node) if node else 1)
 
     def comment_error(self, what: str, node: exp.Expr) -> FeatureCommentError:
-        return FeatureCommentError(f"{self.path.name}, line {_line(node)}: {what}")
+        return FeatureCommentError(what, self.path.name, _line(node))
 
     def query(self, queries: Mapping[str, FeatureQuery]) -> FeatureQuery:
         """The file as a query, given the queries it reads."""
@@ -364,7 +368,7 @@ def _in_order(files: Mapping[str, _File]) -> list[str]:
         return list(TopologicalSorter(reads).static_order())
     except CycleError as error:
         circle = error.args[1][::-1]
-        raise FeatureQueryError(f"{circle[0]}.sql, line 1: reads itself: {' -> '.join(circle)}") from error
+        raise FeatureQueryError(f"reads itself: {' -> '.join(circle)}", f"{circle[0]}.sql", 1) from error
 
 
 def _line(node: exp.Expr) -> int:
@@ -403,15 +407,15 @@ def _query_lineage(
         (_folded(table), tuple((_folded(column), kind) for column, kind in columns.items()))
         for table, columns in schemas.items()
     )
+    result: dict[str, tuple[Origin, ...]] = {}
     try:
         walk = _Walk(_qualified(query.sql, known), of_rows)
+        for column in query.columns:
+            origins = {written[origin] for origin in walk.origins(walk.root, _folded(column))}
+            values = {origin for origin in origins if origin[1].lower() != query.key.lower()}
+            result[column] = tuple(sorted((values or origins) if of_rows else values))
     except SqlglotError as error:
-        raise FeatureQueryError(f"{query.name}.sql: {error}") from error
-    result: dict[str, tuple[Origin, ...]] = {}
-    for column in query.columns:
-        origins = {written[origin] for origin in walk.origins(walk.root, _folded(column))}
-        values = {origin for origin in origins if origin[1].lower() != query.key.lower()}
-        result[column] = tuple(sorted((values or origins) if of_rows else values))
+        raise FeatureQueryError(str(error), f"{query.name}.sql") from error
     return result
 
 
@@ -521,7 +525,7 @@ def _parts(scope: Scope) -> list[Scope]:
 
 def _query(scope: Scope) -> exp.Query:
     if not isinstance(scope.expression, exp.Query):
-        raise FeatureQueryError(f"columns cannot be followed through {_text(scope.expression)}")
+        raise SqlglotError(f"columns cannot be followed through {_text(scope.expression)}")
     return scope.expression
 
 

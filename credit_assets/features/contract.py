@@ -5,6 +5,7 @@ Parsing and lineage of the SQL are `queries.py`'s.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -40,7 +41,14 @@ KEY_MAY_BE = "applicant"
 
 
 class FeatureError(ValueError):
-    """A feature query does not fit the tables it reads; the message names the file's stem."""
+    """A feature query does not fit the tables it reads, or a setting does not fit the features.
+
+    `where` is the SQL file or the setting, `line` the line of the SQL and `column` the feature, where they are known.
+    """
+
+    def __init__(self, reason: str, where: str, *, line: int | None = None, column: str | None = None) -> None:
+        super().__init__(f"{where}: {reason}")
+        self.reason, self.where, self.line, self.column = reason, where, line, column
 
 
 def feature_contracts(
@@ -62,7 +70,8 @@ def feature_contracts(
                 con.execute(f'CREATE VIEW "{name}" AS {query.sql}')
                 described = con.execute(f'DESCRIBE "{name}"').fetchall()
             except duckdb.Error as error:
-                raise FeatureError(f"{name}.sql: {error}") from error
+                line = re.search(r"LINE (\d+):", str(error))
+                raise FeatureError(str(error), f"{name}.sql", line=int(line[1]) if line else None) from error
             types = {column: kind for column, kind, *_ in described}
             contracts[name] = _contract(query, types, entity_key)
     finally:
@@ -77,7 +86,7 @@ def training_set_contract(
     outcome each row has."""
     kept = {column: kind for column, kind in column_types(features).items() if column not in left_out}
     if set(kept) == {entity_key}:
-        raise FeatureError("left_out: no feature is left to learn from.")
+        raise FeatureError("no feature is left to learn from.", "left_out")
     body: dict[str, Any] = {
         "__doc__": "Features of applicants with a known outcome, each in its fold.",
         "__module__": __name__,
@@ -96,7 +105,7 @@ def check_encodings(features: type[Table], encodings: Collection[str]) -> None:
     for feature in encodings:
         if types.get(feature) != "VARCHAR":
             why = "is a number already" if feature in types else "is no feature"
-            raise FeatureError(f"training.encodings: {feature} {why}.")
+            raise FeatureError(f"{feature} {why}.", "training.encodings")
 
 
 def _key_dtype(kind: str) -> type:
@@ -106,17 +115,21 @@ def _key_dtype(kind: str) -> type:
 
 def _contract(query: FeatureQuery, types: Mapping[str, str], entity_key: str) -> type[Table]:
     if entity_key not in types:
-        raise FeatureError(f"{query.name}.sql: the result has no column {entity_key}.")
+        raise FeatureError(f"the result has no column {entity_key}.", f"{query.name}.sql")
     free = {entity_key} if entity_key.lower() == KEY_MAY_BE else set()
     if taken := next((column for column in types if column.lower() in RESERVED and column not in free), None):
         raise FeatureError(
-            f"{query.name}.sql: column {taken} has a name of the platform's own, which stands beside the features; "
-            f"rename it, for example to {taken}_2."
+            f"column {taken} has a name of the platform's own, which stands beside the features; rename it, for "
+            f"example to {taken}_2.",
+            f"{query.name}.sql",
+            column=taken,
         )
     if odd := {column: kind for column, kind in types.items() if kind not in DTYPES}:
         column, kind = next(iter(odd.items()))
         raise FeatureError(
-            f"{query.name}.sql: column {column} is {kind}; cast it to DOUBLE, an integer type or VARCHAR."
+            f"column {column} is {kind}; cast it to DOUBLE, an integer type or VARCHAR.",
+            f"{query.name}.sql",
+            column=column,
         )
     body: dict[str, Any] = {
         "__doc__": query.description,

@@ -44,7 +44,7 @@ from credit_assets.lake.contracts import identifier, keys, rules
 from credit_assets.lake.tables import BATCH, sql_text
 from credit_assets.schemas.duckdb_types import NUMBERS, column_types
 from credit_assets.schemas.table import Table
-from credit_assets.settings.portfolio import Portfolio, line_of
+from credit_assets.settings.portfolio import Portfolio, line_of, mistake
 from credit_assets.settings.project import Project
 
 # What stands in for a required setting that is wrong, so that the rest can be looked at.
@@ -214,15 +214,10 @@ class _Look:
         """Tell what is wrong, and take it out of `given`; whether the rest can be looked at then."""
         able = True
         for each in error.errors():
-            said, key = each["msg"].removeprefix("Value error, "), list(each["loc"])
-            if key:
-                places = {line_of(self.root, key): key}
-                said = f"{'.'.join(map(str, key))}: {said}"
-            else:
-                places = _named(self.root, said) or {1: []}
-            for line, path in places.items():
-                self.add(self.config, line, said)
-                able = _taken_out(given, path) and able
+            keys, message = mistake(each)
+            where = f"{'.'.join(map(str, keys))}: " if keys else ""
+            self.add(self.config, line_of(self.root, keys), f"{where}{message}")
+            able = _taken_out(given, keys) and able
         return able
 
     def at_code(self, error: Exception) -> None:
@@ -332,8 +327,7 @@ class _Look:
             direct = lineage(queries, schemas)
             roots = raw_lineage(direct)["features"]
         except FeatureQueryError as error:
-            file, _, words = str(error).partition(": ")
-            self.add(self.sql / file, 1, words)
+            self.add(self.sql / error.file, error.line or 1, error.reason)
             return 0
         left_out = made_from({feature: roots[feature] for feature in query.words}, portfolio.left_out)
         learned = [feature for feature in query.words if feature not in left_out]
@@ -382,10 +376,8 @@ class _Look:
                 try:
                     return load(folder, tables)
                 except FeatureQueryError as error:
-                    found = re.match(r"(.*\.sql), line (\d+): (.*)", str(error), re.DOTALL)
-                    assert found is not None
-                    copy, line, words = folder / found[1], int(found[2]), found[3]
-                    self.add(self.sql / copy.name, line, words)
+                    copy, line = folder / error.file, error.line or 1
+                    self.add(self.sql / copy.name, line, error.reason)
                     if isinstance(error, FeatureCommentError) and (copy.name, line) not in mended:
                         mended.add((copy.name, line))
                         lines = copy.read_text(encoding="utf-8").splitlines()
@@ -414,13 +406,11 @@ class _Look:
                 feature_contracts(_needed({**good, name: query}, name), book.contracts, book.portfolio.entity_key)
                 good[name] = query
             except FeatureError as error:
-                words = str(error).removeprefix(f"{name}.sql: ")
-                told = re.search(r"LINE (\d+):", words)
-                column = re.match(r"column (\S+) ", words)
-                if column and column[1] in query.words:
-                    self.add(*self.written({name: query}, column[1]), words)
+                if error.column in query.words:
+                    self.add(*self.written({name: query}, error.column), error.reason)
                 else:
-                    self.add(self.sql / f"{name}.sql", int(told[1]) if told else 1, words.split("\n\n")[0])
+                    # DuckDB shows the line below its message.
+                    self.add(self.sql / f"{name}.sql", error.line or 1, error.reason.split("\n\n")[0])
         return good
 
     def refused(
@@ -486,34 +476,6 @@ def _twice(node: yaml.Node | None) -> Iterator[tuple[int, str]]:
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
             yield from _twice(item)
-
-
-def _named(root: yaml.Node | None, said: str) -> dict[int, list[str | int]]:
-    """The lines, each with the way to it, that words about the whole file are about: those with a name that they end
-    with, below the key that they begin with."""
-    begun = re.match(r"([a-z_]+(?:\.\w+)*): ", said)
-    ends = re.split(r" column | in |: ", said)[-1]
-    names = {name.strip() for name in ends.removesuffix(" is not under `protected`").split(", ")}
-    within = begun[1].split(".") if begun else []
-    found = {
-        line: path
-        for path, line, value in _scalars(root, [])
-        if value in names and list(map(str, path[: len(within)])) == within
-    }
-    return found or ({line_of(root, [*within]): [*within]} if within else {})
-
-
-def _scalars(node: yaml.Node | None, path: list[str | int]) -> Iterator[tuple[list[str | int], int, str]]:
-    """Every key and plain value: the way to it, its line and itself."""
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            yield [*path, key.value], key.start_mark.line + 1, key.value
-            yield from _scalars(value, [*path, key.value])
-    elif isinstance(node, yaml.SequenceNode):
-        for n, item in enumerate(node.value):
-            yield from _scalars(item, [*path, n])
-    elif isinstance(node, yaml.ScalarNode):
-        yield path, node.start_mark.line + 1, node.value
 
 
 def _taken_out(given: Any, path: list[str | int]) -> bool:

@@ -22,6 +22,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from credit_assets.settings.alerts import AlertsConfig
 from credit_assets.settings.automation import AutomationConfig
@@ -141,10 +142,10 @@ class Portfolio(BaseModel):
     def _names_are_known(self) -> Portfolio:
         for key in ("application_table", "outcomes_table"):
             if (table := getattr(self, key)) not in self.tables:
-                raise ValueError(f"{key}: {table} is none of the tables {', '.join(self.tables)}")
+                raise _wrong([key], f"{table} is none of the tables {', '.join(self.tables)}")
         for key in ("blocking", "reference"):
             if unknown := sorted(set(getattr(self.fairness, key)) - set(self.protected)):
-                raise ValueError(f"fairness.{key}: {', '.join(unknown)} is not under `protected`")
+                raise _wrong(["fairness", key], f"{', '.join(unknown)} is not under `protected`")
         return self
 
     @property
@@ -190,6 +191,11 @@ def _contract_files(config: Path) -> list[Path]:
     return inside or ([Path(spec.origin)] if spec and spec.origin else [])
 
 
+def _wrong(keys: list[str | int], message: str) -> PydanticCustomError:
+    """A mistake found in the portfolio as a whole, at the keys of the setting that is to blame."""
+    return PydanticCustomError("portfolio", "{message}", {"keys": keys, "message": message})
+
+
 def line_of(root: yaml.Node | None, keys: Sequence[str | int]) -> int:
     """The line of a setting, by the keys that lead to it; of the nearest above it where it is not there."""
     line, node = 1, root
@@ -206,12 +212,19 @@ def line_of(root: yaml.Node | None, keys: Sequence[str | int]) -> int:
     return line
 
 
+def mistake(error: ErrorDetails) -> tuple[list[str | int], str]:
+    """The keys that lead to a setting that is wrong (none for the whole file), and what is wrong with it."""
+    context = error.get("ctx", {})
+    keys = error["loc"] or context.get("keys", ())
+    return list(keys), str(context["error"]) if isinstance(context.get("error"), Exception) else error["msg"]
+
+
 def _described(error: yaml.YAMLError | ValidationError, text: str) -> str:
-    if isinstance(error, ValidationError):
-        root = yaml.compose(text)
-        return "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}"
-            + (f" (line {line_of(root, e['loc'])})" if e["loc"] else "")
-            for e in error.errors()
-        )
-    return str(error)
+    if not isinstance(error, ValidationError):
+        return str(error)
+    root = yaml.compose(text)
+    described = []
+    for keys, message in map(mistake, error.errors()):
+        line = f" (line {line_of(root, keys)})" if keys else ""
+        described.append(f"{'.'.join(map(str, keys)) or 'file'}: {message}{line}")
+    return "; ".join(described)

@@ -88,7 +88,7 @@ def test_a_process_killed_when_its_message_was_taken_sends_it_again_with_the_sam
     sender = f"""
 from pathlib import Path
 from credit_assets.alerts.outbox import Outbox
-from credit_assets.alerts.notifications import AlertsConfig
+from credit_assets.settings.alerts import AlertsConfig
 from credit_assets.settings.project import Project
 
 with Outbox(Project(Path({str(project.root)!r})), "home_credit", AlertsConfig(webhook={{}})) as box:

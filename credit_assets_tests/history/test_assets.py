@@ -8,6 +8,7 @@ import dagster as dg
 import duckdb
 import pandas as pd
 
+from credit_assets.book.book import Book as CompiledBook
 from credit_assets.history.assets import SHOWN, assets
 from credit_assets.lake.io_managers import lake_io_manager
 from credit_assets.lake.resources import lake_resource
@@ -19,7 +20,7 @@ from credit_assets_tests.small_project import BOOK
 def made(book: Book) -> dict[str, dict[str, Any]]:
     """Asset to its metadata."""
     result = dg.materialize(
-        assets(book.portfolio, book.project),
+        assets(CompiledBook(book.project, book.portfolio)),
         resources={"lake": lake_resource(book.project), "lake_io": lake_io_manager},
         instance=dg.DagsterInstance.ephemeral(),
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},

@@ -77,7 +77,7 @@ def test_check_is_not_ready_before_the_texts_are_written_and_counts_guesses_and_
     config.write_text(config.read_text().replace("entity_key: loan_id", "entity_key: nobody"))
     bad = say(project, "check", "book")
     assert bad.exit_code == 1
-    assert bad.output.startswith("configs/book.yaml:8: table applications has no column nobody.\n")
+    assert bad.output.startswith("configs/book.yaml:8: entity_key: table applications has no column nobody.\n")
     assert bad.output.splitlines()[-1] == "1 to mend before book can run."
 
 

@@ -634,7 +634,7 @@ def test_an_entry_is_added_behind_the_last_and_before_what_follows():
     text = "# head\nload_from:\n- python_module: {module_name: a, attribute: x}\n\n# tail\nother: 1\n"
     assert listed(text, "book") == (
         "# head\nload_from:\n- python_module: {module_name: a, attribute: x}\n"
-        "- python_module:\n    module_name: credit_assets.definitions\n    attribute: book\n"
+        "- python_module:\n    module_name: credit_assets.locations\n    attribute: book\n"
         "    location_name: book\n    working_directory: .\n"
         "\n# tail\nother: 1\n"
     )
