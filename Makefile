@@ -17,7 +17,7 @@ help:
 	@echo "make test-fast   the tests that are not slow, within two minutes"
 	@echo "make fuzz   the property tests on new examples for MINUTES=10"
 	@echo "make dev    the Dagster UI over the same instance, on http://localhost:3000"
-	@echo "make lint   ruff and mypy        make format   let ruff mend what it can"
+	@echo "make lint   ruff, mypy, import-linter, sqlfluff        make format   let ruff mend what it can"
 	@echo "make clean  remove the virtual environment and caches (never data/)"
 
 # The lock is complete, hence --no-deps: it leaves out what only a GPU would load.
@@ -62,6 +62,8 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/sqlfluff lint sql
 
 format: install
 	$(BIN)/ruff check --fix .
