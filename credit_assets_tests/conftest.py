@@ -5,9 +5,10 @@ Nothing is asserted here.
 
 from __future__ import annotations
 
+import itertools
 import os
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -30,33 +31,48 @@ hypothesis.settings.register_profile("test", derandomize=True, deadline=None, da
 hypothesis.settings.register_profile("fuzz", deadline=None, database=None, print_blob=True)
 hypothesis.settings.load_profile("test")
 
-LONGEST_FIRST = [
+SLOW = [
     "end_to_end/test_year.py",
+    "onboarding/test_guide.py",
+    "end_to_end/test_draft_reasons.py",
+    "end_to_end/test_killed.py",
+    "end_to_end/test_changes.py",
+    "end_to_end/test_other_sql.py",
+    "end_to_end/test_postgres.py",
+    "portfolios/test_lending_club_line.py",
+    "models/test_search.py",
+    "application/test_commands.py",
+    "application/test_withdrawal.py",
+    "automation/test_refusals.py",
+    "automation/test_retraining.py",
+    "fairness/test_assets.py",
+    "test_resources.py",
 ]
-"""Files that take longest, in the order in which workers start them; the others follow in random order."""
+"""Files of slow tests, longest first: workers start them in this order, and the others follow in random order.
+
+Each of the two workers is given two files at once. The third file waits for the first, and is therefore a short one.
+"""
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
-    """Mark each test, and move the longest files to the front. pytest-randomly shuffles the tests in between, but those
-    that share a fixture of their module run in the order of the file: some are the steps of a story."""
-    written = {item: number for number, item in enumerate(items)}
-    yield
-    told_in_order = {path for path in {item.path for item in items} if 'scope="module"' in path.read_text()}
-    for path in told_in_order:
-        places = [number for number, item in enumerate(items) if item.path == path]
-        steps = sorted((items[number] for number in places), key=written.__getitem__)
-        for number, item in zip(places, steps, strict=True):
-            items[number] = item
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test, restore the order of the tests of a story, and move the longest files to the front.
+
+    It runs after pytest-randomly has shuffled the tests.
+    """
+    place = {PROJECT / "credit_assets_tests" / name: number for number, name in enumerate(SLOW)}
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
-        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        end_to_end = item.path.parent.name == "end_to_end"
         on_disk = fixtures & {"tmp_path", "tmp_path_factory", "built", "real_data"}
-        item.add_marker("integration" if on_disk or folder == "end_to_end" else "unit")
-        if folder == "end_to_end" or "line" in fixtures:
+        item.add_marker("integration" if on_disk or end_to_end else "unit")
+        if end_to_end or "line" in fixtures or item.path in place:
             item.add_marker("slow")
-    place = {name: number for number, name in enumerate(LONGEST_FIRST)}
-    items.sort(key=lambda item: place.get(item.path.relative_to(Path(__file__).parent).as_posix(), len(place)))
+    items.sort(key=lambda item: place.get(item.path, len(place)))
+    files = [list(tests) for _, tests in itertools.groupby(items, key=lambda item: item.path)]
+    for tests in files:
+        if tests[0].get_closest_marker("story"):
+            tests.sort(key=lambda item: item.reportinfo()[1] or 0)
+    items[:] = itertools.chain.from_iterable(files)
 
 
 @pytest.fixture(scope="session")

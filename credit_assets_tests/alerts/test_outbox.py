@@ -102,7 +102,7 @@ with Outbox(Project(Path({str(project.root)!r})), "home_credit", AlertsConfig(we
         assert process.stdout.readline() == b"ready\n"
         process.stdin.write(b"go\n")
         process.stdin.flush()
-        process.wait(timeout=30)
+        process.wait(timeout=300)
     assert process.returncode == -signal.SIGKILL
     sink.before_answer = lambda: None
     with outbox(project) as box:

@@ -37,11 +37,14 @@ COMMAND = (
 QUICK = Path(__file__).parent / "quick"
 LOOKS = 3
 """Of each sensor after a delivery until all may be quiet: a delivery must be seen twice before it counts."""
-PATIENCE_S = 240.0
+PATIENCE_S = 900.0
 
 
-def prepare(project: Project, storage: dict[str, Any] | None = None) -> None:
-    """Settings of this repository for a daemon of its own that is quick to react; `storage` in SQLite's place."""
+def prepare(project: Project, storage: dict[str, Any] | None = None, start_timeout_s: int = 180) -> None:
+    """Settings of this repository for a daemon of its own that is quick to react; `storage` in SQLite's place.
+
+    A run whose process has not started within the timeout is marked as failed: a busy machine is no reason for that.
+    """
     settings = yaml.safe_load((HOME / "dagster.yaml").read_text())
     for kept in ("local_artifact_storage", "compute_logs"):
         settings[kept]["config"]["base_dir"] = str(project.root / settings[kept]["config"]["base_dir"])
@@ -51,7 +54,7 @@ def prepare(project: Project, storage: dict[str, Any] | None = None) -> None:
         "class": "QueuedRunCoordinator",
         "config": {"dequeue_interval_seconds": 1} | settings.get("run_coordinator", {}).get("config", {}),
     }
-    settings["run_monitoring"] |= {"poll_interval_seconds": 2, "start_timeout_seconds": 30}
+    settings["run_monitoring"] |= {"poll_interval_seconds": 2, "start_timeout_seconds": start_timeout_s}
     (project.root / "dagster.yaml").write_text(yaml.safe_dump(settings))
     write_workspace(project, BOOK)
 

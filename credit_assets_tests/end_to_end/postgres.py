@@ -60,7 +60,7 @@ def postgres() -> Iterator[dict[str, Any]]:
         if server is not None:
             # Those that are still connected are cut off.
             server.send_signal(signal.SIGINT)
-            server.wait(timeout=30)
+            server.wait(timeout=300)
         shutil.rmtree(folder)
 
 
@@ -71,7 +71,7 @@ def _free_port() -> int:
 
 
 def _wait_for(port: int) -> None:
-    patience = time.monotonic() + 30
+    patience = time.monotonic() + 300
     while True:
         try:
             psycopg2.connect(host="127.0.0.1", port=port, user=USER, dbname="postgres").close()

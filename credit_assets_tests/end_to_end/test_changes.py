@@ -37,6 +37,9 @@ from credit_assets_tests.small_project import (
     table,
 )
 
+# The tests are steps of one story.
+pytestmark = pytest.mark.story
+
 OLDEST, _, NEWEST = BATCHES
 BLIND = "2026-04"
 

@@ -12,6 +12,9 @@ from credit_assets.settings.project import Project
 from credit_assets_tests.conftest import Line
 from credit_assets_tests.small_project import BATCHES, BOOK, configure, inside, instance_of, table
 
+# The tests are steps of one story.
+pytestmark = pytest.mark.story
+
 OPEN = BATCHES[-1]
 
 

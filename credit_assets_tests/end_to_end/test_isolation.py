@@ -24,6 +24,9 @@ from credit_assets_tests.small_project import (
     write_workspace,
 )
 
+# The tests are steps of one story.
+pytestmark = pytest.mark.story
+
 LOCATIONS = """{ workspaceOrError { ... on Workspace { locationEntries { name locationOrLoadError {
     __typename ... on PythonError { message errorChain { error { message } } } } } } } }"""
 PARTITION = """mutation { addDynamicPartition(
@@ -60,7 +63,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         def ask(query: str, **variables: str) -> Any:
             body = json.dumps({"query": query, "variables": variables}).encode()
             request = urllib.request.Request(f"{address}/graphql", body, {"Content-Type": "application/json"})
-            answer = json.load(urllib.request.urlopen(request, timeout=60))
+            answer = json.load(urllib.request.urlopen(request, timeout=300))
             assert "errors" not in answer, answer
             return answer["data"]
 
@@ -82,7 +85,7 @@ def test_the_whole_one_runs_beside_the_broken(asked: Any) -> None:
     asked(PARTITION)
     launched = asked(LAUNCH)["launchRun"]
     assert launched["__typename"] == "LaunchRunSuccess", launched
-    ended = time.monotonic() + 120
+    ended = time.monotonic() + 600
     while (status := asked(STATUS, run=launched["run"]["runId"])["runOrError"]["status"]) not in ("SUCCESS", "FAILURE"):
         assert time.monotonic() < ended, status
         time.sleep(0.3)

@@ -29,6 +29,9 @@ from credit_assets_tests.small_project import (
     table,
 )
 
+# The tests are steps of one story.
+pytestmark = pytest.mark.story
+
 OLDEST, MIDDLE, NEWEST = BATCHES
 OTHER = FEW_FEATURES.replace("AMT_INCOME_TOTAL as income", "AMT_INCOME_TOTAL / 12 as income").replace(
     "from applications", "    AMT_CREDIT as credit -- the credit\nfrom applications"

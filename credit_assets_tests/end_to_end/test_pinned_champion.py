@@ -26,6 +26,9 @@ from credit_assets_tests.small_project import (
     table,
 )
 
+# The tests are steps of one story.
+pytestmark = pytest.mark.story
+
 OPEN = BATCHES[-1]
 
 

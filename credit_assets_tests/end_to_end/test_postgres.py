@@ -15,6 +15,9 @@ from credit_assets_tests.end_to_end.postgres import postgres
 from credit_assets_tests.end_to_end.year import APPLICANTS, MONTHS, draw, make_book
 from credit_assets_tests.small_project import BOOK, table
 
+# The tests are steps of one story.
+pytestmark = pytest.mark.story
+
 BATCH = MONTHS[0]
 
 

@@ -19,6 +19,9 @@ from credit_assets.models import registry
 from credit_assets.settings.project import Project
 from credit_assets_tests.small_project import inside, latest_metadata, make_project
 
+# The tests are steps of one story.
+pytestmark = pytest.mark.story
+
 BOOK = "quarters"
 QUARTERS = ["2008-Q1", "2008-Q2", "2008-Q3", "2008-Q4", "2009-Q1", "2009-Q2"]
 LOANS = 400

@@ -42,6 +42,9 @@ from credit_assets_tests.end_to_end.year import (
 )
 from credit_assets_tests.small_project import BOOK
 
+# The tests are steps of one story.
+pytestmark = pytest.mark.story
+
 JAN, FEB, MAR, APR, MAY, JUN, JUL, AUG, SEP, OCT, NOV, DEC, JAN2, FEB2 = MONTHS
 
 

@@ -41,4 +41,4 @@ def serving(project: Project) -> Iterator[str]:
         yield address
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(300)

@@ -125,7 +125,7 @@ class Changed:
         self.rows.to_csv(self.file, index=False)
 
 
-def make_book(root: Path, storage: dict[str, Any] | None = None) -> Project:
+def make_book(root: Path, storage: dict[str, Any] | None = None, **settings: int) -> Project:
     """The lender's project: three tables, few features, quick searches, sensors that look every other second."""
     project = make_project(root, SETTINGS, SQL)
     path = project.config(BOOK)
@@ -133,7 +133,7 @@ def make_book(root: Path, storage: dict[str, Any] | None = None) -> Project:
     config["contracts"] = "credit_assets_tests.end_to_end.short_book"
     config["tables"] = {name: config["tables"][name] for name in ("applications", "bureau", "outcomes")}
     path.write_text(yaml.safe_dump(config, sort_keys=False))
-    prepare(project, storage)
+    prepare(project, storage, **settings)
     return project
 
 
@@ -189,7 +189,8 @@ class Lived:
 
 def live(root: Path, made: Path, killer: Killer | None = None) -> Lived:
     """All months, one after the other, each until nothing is left to do."""
-    project = make_book(root)
+    # A run that was killed before its process started waits for the timeout.
+    project = make_book(root, start_timeout_s=60) if killer else make_book(root)
     began: dict[str, float] = {}
     with http_sink() as sink, Daemon(project, CREDIT_ASSETS_WEBHOOK_URL=sink.url) as daemon:
         for month in MONTHS:

@@ -68,13 +68,14 @@ def test_nothing_that_listens() -> None:
     assert "Connection refused" in message("postgresql://127.0.0.1:9/mlflow")
 
 
-def test_a_server_that_hangs_is_waited_for_so_long_and_then_taken_to_hang(silent: str) -> None:
+def test_a_server_that_hangs_is_waited_for_so_long_and_then_taken_to_hang(
+    silent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     began = time.monotonic()
     assert message(silent) == f"The model registry at {silent} {SETTING} did not answer within 0 seconds."
-    assert 0.4 < time.monotonic() - began < 3
-    began = time.monotonic()
-    message(silent)
-    assert time.monotonic() - began < 0.1, "sensors that ask one after the other wait once"
+    assert 0.4 < time.monotonic() - began < 30
+    monkeypatch.setattr(socket, "create_connection", lambda *_, **__: pytest.fail("asked again"))
+    message(silent)  # Sensors that ask one after the other wait once.
 
 
 def test_a_server_that_never_ends_its_answer_is_waited_for_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,14 +84,14 @@ def test_a_server_that_never_ends_its_answer_is_waited_for_no_longer(monkeypatch
         def drip() -> None:
             caller, _ = listening.accept()
             caller.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
-            for _ in range(30):
+            for _ in range(600):
                 time.sleep(0.1)
                 caller.sendall(b" ")
 
         threading.Thread(target=drip, daemon=True).start()
         began = time.monotonic()
         assert "did not answer" in message(f"http://127.0.0.1:{listening.getsockname()[1]}")
-        assert time.monotonic() - began < 2.5
+        assert time.monotonic() - began < 30
 
 
 def test_a_name_that_no_server_has() -> None:
@@ -143,7 +144,7 @@ def test_the_registry_asks_before_it_lets_its_client_wait(silent: str) -> None:
     began = time.monotonic()
     with pytest.raises(RegistryUnavailable):
         registry.champion(silent, "book")
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
 
 
 def test_a_server_that_goes_away_in_the_middle_is_named_too(server: str) -> None:

@@ -47,6 +47,9 @@ from credit_assets_tests.small_project import (
     table,
 )
 
+# The tests are steps of one story.
+pytestmark = pytest.mark.story
+
 LEARNED, TESTED, OPEN = BATCHES
 
 

@@ -31,6 +31,9 @@ from credit_assets.upkeep.backup import MANIFEST, BackupError, backup, restore
 from credit_assets_tests.conftest import Line
 from credit_assets_tests.small_project import BATCHES, BOOK, FEW_FEATURES, inside, make_project, run_job, table
 
+# The tests are steps of one story.
+pytestmark = pytest.mark.story
+
 
 @contextmanager
 def database(project: Project, name: str) -> Iterator[sqlite3.Connection]:
