@@ -23,7 +23,6 @@ from pathlib import Path
 import dagster as dg
 import duckdb
 import mlflow
-from dagster._core.utils import make_new_run_id
 
 from credit_assets.alerts.sensor import alert_sensor
 from credit_assets.alerts.sources import RUNS_A_LOOK
@@ -32,6 +31,7 @@ from credit_assets.automation.pending import arrivals, to_ingest, to_score
 from credit_assets.automation.retraining import RETRAINS
 from credit_assets.automation.sensors import sensors
 from credit_assets.book.book import Book
+from credit_assets.dagster_private import make_new_run_id
 from credit_assets.ingest.inbox import Inbox, file_status, sha256_of
 from credit_assets.lake.io_managers import MODEL_VERSION, SOURCE
 from credit_assets.lake.tables import Lake

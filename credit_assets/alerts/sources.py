@@ -15,10 +15,6 @@ from pathlib import Path
 
 import dagster as dg
 import psutil
-from dagster._core.definitions.run_request import InstigatorType
-from dagster._core.scheduler.instigation import InstigatorState, InstigatorTick, TickStatus
-from dagster._core.storage.dagster_run import RunRecord
-from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG
 
 from credit_assets.alerts.notifications import Alert, Kind, at, clock, identity
 from credit_assets.alerts.outbox import DAY, HOUR, Outbox
@@ -26,6 +22,13 @@ from credit_assets.automation.active_runs import retry_is_open
 from credit_assets.automation.pending import Arrivals, arrivals
 from credit_assets.automation.retraining import RETRAINS, ROLLS_BACK
 from credit_assets.automation.runs import first_cause, step_words
+from credit_assets.dagster_private import (
+    AUTO_RETRY_RUN_ID_TAG,
+    InstigatorState,
+    InstigatorTick,
+    InstigatorType,
+    TickStatus,
+)
 from credit_assets.evaluation.checks import SURELY_BETTER
 from credit_assets.ingest.inbox import Inbox, Look
 from credit_assets.lake.contracts import WITHOUT_VALUES
@@ -116,14 +119,14 @@ def tell_runs(outbox: Outbox, instance: dg.DagsterInstance, place: Place, answer
         outbox.looked(looked, max(until, reached), forget_before=max(until, reached) - 2 * OVERLAP_S)
 
 
-def _of_run(place: Place, instance: dg.DagsterInstance, record: RunRecord, answer: Answer) -> Iterator[Alert]:
+def _of_run(place: Place, instance: dg.DagsterInstance, record: dg.RunRecord, answer: Answer) -> Iterator[Alert]:
     """What the run tells by having begun and, unless it is launched again, by how it ended."""
     yield from _begun(place, instance, record)
     if record.dagster_run.is_finished and not _launched_again(record.dagster_run):
         yield from _ended(place, instance, record, answer)
 
 
-def _updated(record: RunRecord) -> float:
+def _updated(record: dg.RunRecord) -> float:
     return record.update_timestamp.timestamp()
 
 
@@ -141,7 +144,7 @@ def _attempts(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[dg.Dagst
     return attempts
 
 
-def _begun(place: Place, instance: dg.DagsterInstance, record: RunRecord) -> Iterator[Alert]:
+def _begun(place: Place, instance: dg.DagsterInstance, record: dg.RunRecord) -> Iterator[Alert]:
     run = record.dagster_run
     trains, corrects = TRAINING_TAG in run.tags, run.tags.get(CORRECTION_TAG) == "true"
     if not trains and not corrects:
@@ -222,7 +225,7 @@ def _found(instance: dg.DagsterInstance, attempts: Sequence[dg.DagsterRun]) -> _
     return found
 
 
-def _ended(place: Place, instance: dg.DagsterInstance, record: RunRecord, answer: Answer) -> Iterator[Alert]:
+def _ended(place: Place, instance: dg.DagsterInstance, record: dg.RunRecord, answer: Answer) -> Iterator[Alert]:
     """At most one alert of the failure or the failed checks, one of quarantined rows, one of warnings."""
     run = record.dagster_run
     attempts = _attempts(instance, run)

@@ -11,7 +11,6 @@ from functools import cache
 from typing import Any
 
 import dagster as dg
-from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from credit_assets.application.batch_status import TABLES, batch_status
 from credit_assets.application.withdrawal import latest_evaluation
@@ -23,6 +22,7 @@ from credit_assets.automation.retraining import rollback, training
 from credit_assets.automation.runs import RunOutcome, execute, instance_for_commands
 from credit_assets.automation.sensors import request
 from credit_assets.book.book import Book
+from credit_assets.dagster_private import PARTITION_NAME_TAG
 from credit_assets.definitions import build, definitions_of
 from credit_assets.features.versions import FEATURES
 from credit_assets.ingest.inbox import Inbox

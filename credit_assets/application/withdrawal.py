@@ -11,14 +11,11 @@ from functools import partial
 from pathlib import Path
 
 import dagster as dg
-from dagster._core.storage.asset_check_execution_record import (
-    COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES as EVALUATED,
-)
-from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
-from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from credit_assets.automation.active_runs import runs_at_work
 from credit_assets.automation.runs import instance_for_commands
+from credit_assets.dagster_private import COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES as EVALUATED
+from credit_assets.dagster_private import PARTITION_NAME_TAG, AssetCheckExecutionRecord
 from credit_assets.definitions import build
 from credit_assets.features.versions import FEATURES, read_at
 from credit_assets.ingest.inbox import BadDelivery, Inbox

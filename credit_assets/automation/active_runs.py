@@ -7,17 +7,21 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import dagster as dg
-from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES, RunRecord
-from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, PARTITION_NAME_TAG, WILL_RETRY_TAG
-from dagster._daemon.auto_run_reexecution.event_log_consumer import _create_cursor_key
 
+from credit_assets.dagster_private import (
+    AUTO_RETRY_RUN_ID_TAG,
+    NOT_FINISHED_STATUSES,
+    PARTITION_NAME_TAG,
+    WILL_RETRY_TAG,
+    daemon_cursor_key,
+)
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.run_tags import PORTFOLIO_TAG
 
 RETRY_DECIDED_S = 1800.0
 """That a failed run counts as at work while Dagster has neither launched it again nor said that it will not."""
 FAILURES_A_LOOK = 1000
-FAILURES_READ = _create_cursor_key(dg.DagsterEventType.RUN_FAILURE)
+FAILURES_READ = daemon_cursor_key(dg.DagsterEventType.RUN_FAILURE)
 
 
 def runs_at_work(instance: dg.DagsterInstance, portfolio: Portfolio, **tags: str) -> list[dg.DagsterRun]:
@@ -77,7 +81,7 @@ def _crashed(instance: dg.DagsterInstance, tags: Mapping[str, str]) -> list[dg.D
     return [record.dagster_run for record in records if retry_is_open(instance, record, now)]
 
 
-def retry_is_open(instance: dg.DagsterInstance, record: RunRecord, now: float) -> bool:
+def retry_is_open(instance: dg.DagsterInstance, record: dg.RunRecord, now: float) -> bool:
     """Whether Dagster may yet launch the failed run again; a command's it never does."""
     run = record.dagster_run
     if not (run.is_failure and instance.run_retries_enabled and run.remote_job_origin):

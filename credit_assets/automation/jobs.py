@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from credit_assets.dagster_private import UnresolvedAssetJobDefinition
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.run_tags import PORTFOLIO_TAG, TRAINING_TAG
 

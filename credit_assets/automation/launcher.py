@@ -11,9 +11,8 @@ import socket
 
 import dagster as dg
 import psutil
-from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, WorkerStatus
-from dagster._core.storage.tags import GRPC_INFO_TAG
 
+from credit_assets.dagster_private import GRPC_INFO_TAG, CheckRunHealthResult, WorkerStatus
 from credit_assets.settings.run_tags import HOST_TAG
 
 SLACK_S = 60.0
@@ -21,7 +20,7 @@ SLACK_S = 60.0
 start times move with it."""
 
 
-class LocalRunLauncher(DefaultRunLauncher):
+class LocalRunLauncher(dg.DefaultRunLauncher):
     """Launches runs as processes of the code server on this machine, and looks after them by process id."""
 
     @property

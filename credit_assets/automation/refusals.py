@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dagster as dg
-from dagster._core.errors import DagsterAssetCheckFailedError
-from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
 
 from credit_assets.automation.pending import Outstanding
 from credit_assets.automation.runs import step_words
+from credit_assets.dagster_private import RUN_FAILURE_REASON_TAG, DagsterAssetCheckFailedError
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.run_tags import KEY_TAG, PORTFOLIO_TAG
 

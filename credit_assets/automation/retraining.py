@@ -14,14 +14,11 @@ from functools import lru_cache
 from pathlib import Path
 
 import dagster as dg
-from dagster._core.storage.asset_check_execution_record import (
-    AssetCheckExecutionRecord,
-    AssetCheckExecutionRecordStatus,
-)
 
 from credit_assets.automation.active_runs import batches_at_work, runs_at_work
 from credit_assets.automation.pending import Outstanding, new_outcomes, to_make_again, training_key
 from credit_assets.book.queries import FeatureQuery, load
+from credit_assets.dagster_private import AssetCheckExecutionRecord, AssetCheckExecutionRecordStatus
 from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
 from credit_assets.monitoring.checks import FEATURES_DRIFTED, NOT_WORSE, PERFORMANCE_HOLDS, SCORES_DRIFTED

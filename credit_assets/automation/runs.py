@@ -16,12 +16,14 @@ from typing import Any
 
 import dagster as dg
 from dagster import DagsterEventType, DagsterInstance, DagsterRunStatus, RunsFilter
-from dagster._core.errors import DagsterAssetCheckFailedError
-from dagster._core.storage.tags import MAX_RETRIES_TAG
-from dagster._core.utils import make_new_run_id
-from dagster._utils.error import SerializableErrorInfo
 from filelock import FileLock, Timeout
 
+from credit_assets.dagster_private import (
+    MAX_RETRIES_TAG,
+    DagsterAssetCheckFailedError,
+    SerializableErrorInfo,
+    make_new_run_id,
+)
 from credit_assets.lake.connections import connect
 from credit_assets.lake.contracts import EXAMPLES, WITHOUT_VALUES, shorten
 from credit_assets.lake.disk import require_room

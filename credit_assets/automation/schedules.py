@@ -6,7 +6,6 @@ import time
 from collections.abc import Collection, Mapping
 
 import dagster as dg
-from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from credit_assets.automation.active_runs import batches_at_work
 from credit_assets.automation.pending import Outstanding, to_ingest, to_score
@@ -14,6 +13,7 @@ from credit_assets.automation.refusals import was_refused
 from credit_assets.automation.retraining import outcomes_since_newest, too_few, trainings
 from credit_assets.automation.sensors import champion_or_why_unknown, failed_at_it, request, settings_changed
 from credit_assets.book.book import Book
+from credit_assets.dagster_private import NOT_FINISHED_STATUSES
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.resources import batches
 from credit_assets.lake.tables import Lake

@@ -9,8 +9,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
-from dagster._core.storage.tags import SENSOR_NAME_TAG
 
 from credit_assets.automation.active_runs import batches_at_work, have_passed_over_looked_at
 from credit_assets.automation.jobs import champion_config
@@ -18,6 +16,7 @@ from credit_assets.automation.pending import FEATURES, Outstanding, arrivals, to
 from credit_assets.automation.refusals import refusal
 from credit_assets.automation.retraining import rollback, training
 from credit_assets.book.book import Book
+from credit_assets.dagster_private import SENSOR_NAME_TAG, UnresolvedAssetJobDefinition
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.resources import batches
 from credit_assets.lake.tables import Lake

@@ -8,9 +8,9 @@ from typing import Any
 import dagster as dg
 import duckdb
 import pandas as pd
-from dagster._core.storage.tags import ROOT_RUN_ID_TAG
 
 from credit_assets.book.book import Book
+from credit_assets.dagster_private import ROOT_RUN_ID_TAG
 from credit_assets.features.training_set import TEST, training_frame
 from credit_assets.features.versions import FEATURES
 from credit_assets.lake.io_managers import column_schema, contract, frame_table

@@ -15,17 +15,19 @@ from pathlib import Path
 
 import dagster as dg
 import sqlalchemy as sa
-from dagster._core.instance import RUNLESS_RUN_ID
-from dagster._core.storage.asset_check_execution_record import (
-    COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES as EVALUATED,
-)
-from dagster._core.storage.dagster_run import FINISHED_STATUSES
-from dagster._core.storage.event_log import SqlEventLogStorage, SqliteEventLogStorage
-from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, SqlEventLogStorageTable
-from dagster._core.storage.runs import SqlRunStorage
-from dagster._core.storage.schedules.sql_schedule_storage import SqlScheduleStorage
-from dagster._core.storage.tags import PARTITION_NAME_TAG
 
+from credit_assets.dagster_private import COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES as EVALUATED
+from credit_assets.dagster_private import (
+    FINISHED_STATUSES,
+    PARTITION_NAME_TAG,
+    RUNLESS_RUN_ID,
+    AssetCheckExecutionsTable,
+    SqlEventLogStorage,
+    SqlEventLogStorageTable,
+    SqliteEventLogStorage,
+    SqlRunStorage,
+    SqlScheduleStorage,
+)
 from credit_assets.settings.run_tags import PORTFOLIO_TAG
 
 # An asset's state is its latest of each of these.

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from dagster._core.scheduler.instigation import TickStatus
 from typer.testing import CliRunner, Result
 
 from credit_assets.alerts import sources
 from credit_assets.alerts.sensor import alert_sensor
 from credit_assets.book.book import Book
 from credit_assets.cli import app
+from credit_assets.dagster_private import TickStatus
 from credit_assets.models import registry
 from credit_assets.settings.project import Project
 from credit_assets.settings.run_tags import PORTFOLIO_TAG

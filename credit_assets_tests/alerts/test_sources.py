@@ -13,7 +13,6 @@ import duckdb
 import psutil
 import pytest
 from dagster._core.definitions.job_base import InMemoryJob
-from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.definitions.selector import InstigatorSelector
 from dagster._core.errors import SensorExecutionError, user_code_error_boundary
 from dagster._core.execution.api import execute_run
@@ -23,14 +22,8 @@ from dagster._core.remote_origin import (
     RemoteJobOrigin,
     RemoteRepositoryOrigin,
 )
-from dagster._core.scheduler.instigation import (
-    InstigatorState,
-    InstigatorStatus,
-    ScheduleInstigatorData,
-    TickData,
-    TickStatus,
-)
-from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, PARENT_RUN_ID_TAG, ROOT_RUN_ID_TAG, WILL_RETRY_TAG
+from dagster._core.scheduler.instigation import InstigatorStatus, ScheduleInstigatorData, TickData
+from dagster._core.storage.tags import PARENT_RUN_ID_TAG
 from dagster._core.test_utils import create_run_for_test
 from dagster._utils.error import serializable_error_info_from_exc_info
 
@@ -47,6 +40,14 @@ from credit_assets.alerts.sources import (
     tell_ticks,
 )
 from credit_assets.automation.active_runs import RETRY_DECIDED_S
+from credit_assets.dagster_private import (
+    AUTO_RETRY_RUN_ID_TAG,
+    ROOT_RUN_ID_TAG,
+    WILL_RETRY_TAG,
+    InstigatorState,
+    InstigatorType,
+    TickStatus,
+)
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.contracts import WITHOUT_VALUES
 from credit_assets.lake.tables import Lake

@@ -2,9 +2,9 @@
 
 import dagster as dg
 import pytest
-from dagster._core.utils import make_new_run_id
 
 from credit_assets.application.commands import promote, roll_back, run_outstanding, status, train
+from credit_assets.dagster_private import make_new_run_id
 from credit_assets.lake.tables import Lake
 from credit_assets.models.availability import RegistryUnavailable
 from credit_assets.settings.run_tags import PORTFOLIO_TAG

@@ -8,12 +8,12 @@ from pathlib import Path
 import dagster as dg
 import mlflow
 import pytest
-from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from credit_assets.application import withdrawal
 from credit_assets.application.commands import status
 from credit_assets.application.withdrawal import latest_evaluation, withdraw, withdraw_outcomes
 from credit_assets.automation.pending import to_ingest
+from credit_assets.dagster_private import PARTITION_NAME_TAG
 from credit_assets.history.timeline import timeline
 from credit_assets.ingest.inbox import BadDelivery, Inbox
 from credit_assets.lake.connections import connect

@@ -20,13 +20,13 @@ import pytest
 from dagster._core.events import JobFailureData, RunFailureReason
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.storage.tags import RUN_KEY_TAG
-from dagster._core.utils import make_new_run_id
 
 from credit_assets.automation.jobs import jobs
 from credit_assets.automation.schedules import schedules
 from credit_assets.automation.sensors import sensors
 from credit_assets.book.book import Book
 from credit_assets.book.queries import load
+from credit_assets.dagster_private import make_new_run_id
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.tables import CODE_VERSION, MODEL_VERSION, SOURCE, Lake
 from credit_assets.models import registry

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, WILL_RETRY_TAG
 
 from credit_assets.automation.active_runs import FAILURES_READ, batches_at_work, have_passed_over_looked_at
+from credit_assets.dagster_private import AUTO_RETRY_RUN_ID_TAG, WILL_RETRY_TAG
 from credit_assets.settings.run_tags import PORTFOLIO_TAG
 from credit_assets_tests.automation.loop import Loop
 from credit_assets_tests.automation.test_sensors import only

@@ -14,13 +14,11 @@ import dagster as dg
 import psutil
 import pytest
 from dagster._core.events import EngineEventData
-from dagster._core.launcher import WorkerStatus
-from dagster._core.storage.tags import GRPC_INFO_TAG
 from dagster._core.test_utils import create_test_daemon_workspace_context
-from dagster._core.utils import make_new_run_id
 from dagster._core.workspace.load_target import EmptyWorkspaceTarget
 from dagster._daemon.monitoring.run_monitoring import execute_run_monitoring_iteration
 
+from credit_assets.dagster_private import GRPC_INFO_TAG, WorkerStatus, make_new_run_id
 from credit_assets.settings.run_tags import HOST_TAG
 
 OF_A_CODE_SERVER = {GRPC_INFO_TAG: '{"host": "localhost", "socket": "/run/some.sock"}'}

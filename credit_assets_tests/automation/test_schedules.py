@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 
 import dagster as dg
 import pytest
-from dagster._core.storage.tags import PARTITION_NAME_TAG
 from dagster._utils.schedules import schedule_execution_time_iterator
 
 from credit_assets.automation.pending import training_key
 from credit_assets.automation.runs import execute
 from credit_assets.automation.schedules import schedules
 from credit_assets.book.book import Book
+from credit_assets.dagster_private import PARTITION_NAME_TAG
 from credit_assets.definitions import build
 from credit_assets.settings.run_tags import AUTOMATIC_TAG, CHAMPION_TAG, KEY_TAG, PORTFOLIO_TAG, WHY_TAG
 from credit_assets_tests.automation.loop import BOOK, FILES, OUTCOMES, Asked, Loop

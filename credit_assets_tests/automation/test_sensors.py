@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 
 import dagster as dg
 import pytest
-from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from credit_assets.automation.jobs import jobs
 from credit_assets.automation.pending import training_key
 from credit_assets.automation.sensors import sensors
 from credit_assets.book.book import Book
+from credit_assets.dagster_private import PARTITION_NAME_TAG
 from credit_assets.monitoring.checks import FEATURES_DRIFTED, NOT_WORSE
 from credit_assets.settings.run_tags import AUTOMATIC_TAG, CHAMPION_TAG, CORRECTION_TAG, KEY_TAG, PORTFOLIO_TAG, WHY_TAG
 from credit_assets_tests.automation.loop import BOOK, FILES, OUTCOMES, Asked, Loop

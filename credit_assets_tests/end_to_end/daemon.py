@@ -19,11 +19,15 @@ from typing import Any
 import dagster as dg
 import psutil
 import yaml
-from dagster._core.definitions.run_request import InstigatorType
-from dagster._core.scheduler.instigation import InstigatorStatus, TickStatus
-from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
-from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, WILL_RETRY_TAG
+from dagster._core.scheduler.instigation import InstigatorStatus
 
+from credit_assets.dagster_private import (
+    AUTO_RETRY_RUN_ID_TAG,
+    NOT_FINISHED_STATUSES,
+    WILL_RETRY_TAG,
+    InstigatorType,
+    TickStatus,
+)
 from credit_assets.settings.project import Project
 from credit_assets_tests.small_project import BOOK, HOME, write_workspace
 

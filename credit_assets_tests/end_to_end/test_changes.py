@@ -14,10 +14,10 @@ import dagster as dg
 import mlflow
 import pandas as pd
 import pytest
-from dagster._core.storage.tags import ROOT_RUN_ID_TAG
 
 from credit_assets.application.commands import status
 from credit_assets.automation.runs import RunOutcome
+from credit_assets.dagster_private import ROOT_RUN_ID_TAG
 from credit_assets.definitions import build
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.tables import Lake

@@ -19,10 +19,14 @@ import dagster as dg
 import duckdb
 import pandas as pd
 import pytest
-from dagster._core.definitions.run_request import InstigatorType
-from dagster._core.scheduler.instigation import InstigatorTick, TickStatus
-from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, RUN_FAILURE_REASON_TAG
 
+from credit_assets.dagster_private import (
+    AUTO_RETRY_RUN_ID_TAG,
+    RUN_FAILURE_REASON_TAG,
+    InstigatorTick,
+    InstigatorType,
+    TickStatus,
+)
 from credit_assets.lake.maintenance import committed_files, log_files, maintain
 from credit_assets.lake.tables import Lake
 from credit_assets.models import registry

@@ -20,10 +20,9 @@ import duckdb
 import pandas as pd
 import psutil
 import yaml
-from dagster import DagsterRun
-from dagster._core.storage.dagster_run import RunRecord
-from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG
+from dagster import DagsterRun, RunRecord
 
+from credit_assets.dagster_private import AUTO_RETRY_RUN_ID_TAG
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.tables import Lake
 from credit_assets.settings.project import Project

@@ -10,7 +10,6 @@ from pathlib import Path
 import dagster as dg
 import pandas as pd
 import pytest
-from dagster._serdes import serialize_value
 
 from credit_assets.automation.pending import to_ingest
 from credit_assets.automation.refusals import refusal_text
@@ -135,7 +134,7 @@ def test_the_failure_shows_the_bad_rows_in_the_ui(refused):
 def test_nothing_that_is_stored_of_a_refusal_or_a_warning_holds_a_value_of_a_row(refused, tolerated):
     for project, outcome in (refused, tolerated):
         with instance_of(project) as instance:
-            stored = [serialize_value(entry) for entry in instance.all_logs(outcome.run_id)]
+            stored = [dg.serialize_value(entry) for entry in instance.all_logs(outcome.run_id)]
             run = instance.get_run_by_id(outcome.run_id)
             said = refusal_text(instance, run)
         assert any("AMT_CREDIT" in text for text in stored)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from dagster._core.utils import make_new_run_id
 
+from credit_assets.dagster_private import make_new_run_id
 from credit_assets.settings.run_tags import PORTFOLIO_TAG
 from credit_assets.upkeep import retention
 from credit_assets.upkeep.retention import Purged, purge

@@ -1,0 +1,66 @@
+"""The names that the platform uses of Dagster and that Dagster does not export. No other module imports `dagster._`: a
+release of Dagster may move these names, and here is where the platform is adapted to it."""
+
+from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+from dagster._core.errors import DagsterAssetCheckFailedError
+from dagster._core.instance import RUNLESS_RUN_ID
+from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
+from dagster._core.scheduler.instigation import InstigatorState, InstigatorTick, TickStatus
+from dagster._core.storage.asset_check_execution_record import (
+    COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
+    AssetCheckExecutionRecord,
+    AssetCheckExecutionRecordStatus,
+)
+from dagster._core.storage.dagster_run import FINISHED_STATUSES, NOT_FINISHED_STATUSES
+from dagster._core.storage.event_log import SqlEventLogStorage, SqliteEventLogStorage
+from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, SqlEventLogStorageTable
+from dagster._core.storage.runs import SqlRunStorage
+from dagster._core.storage.schedules.sql_schedule_storage import SqlScheduleStorage
+from dagster._core.storage.tags import (
+    AUTO_RETRY_RUN_ID_TAG,
+    GRPC_INFO_TAG,
+    MAX_RETRIES_TAG,
+    PARTITION_NAME_TAG,
+    ROOT_RUN_ID_TAG,
+    RUN_FAILURE_REASON_TAG,
+    SENSOR_NAME_TAG,
+    WILL_RETRY_TAG,
+)
+from dagster._core.utils import make_new_run_id
+from dagster._daemon.auto_run_reexecution.event_log_consumer import _create_cursor_key as daemon_cursor_key
+from dagster._utils.error import SerializableErrorInfo
+
+__all__ = [
+    "AUTO_RETRY_RUN_ID_TAG",
+    "COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES",
+    "FINISHED_STATUSES",
+    "GRPC_INFO_TAG",
+    "MAX_RETRIES_TAG",
+    "NOT_FINISHED_STATUSES",
+    "PARTITION_NAME_TAG",
+    "ROOT_RUN_ID_TAG",
+    "RUNLESS_RUN_ID",
+    "RUN_FAILURE_REASON_TAG",
+    "SENSOR_NAME_TAG",
+    "WILL_RETRY_TAG",
+    "AssetCheckExecutionRecord",
+    "AssetCheckExecutionRecordStatus",
+    "AssetCheckExecutionsTable",
+    "CheckRunHealthResult",
+    "DagsterAssetCheckFailedError",
+    "InstigatorState",
+    "InstigatorTick",
+    "InstigatorType",
+    "SerializableErrorInfo",
+    "SqlEventLogStorage",
+    "SqlEventLogStorageTable",
+    "SqlRunStorage",
+    "SqlScheduleStorage",
+    "SqliteEventLogStorage",
+    "TickStatus",
+    "UnresolvedAssetJobDefinition",
+    "WorkerStatus",
+    "daemon_cursor_key",
+    "make_new_run_id",
+]
