@@ -1,6 +1,7 @@
 # make demo: install, make sample data, run the whole platform on it.   make test: install, run every test.
 # Longest files first (conftest.py); the order of the others is random, and its seed is printed.
-PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# A worker that dies ends the run: in its place another would wait for work that xdist does not give it.
+PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 MINUTES ?= 10
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin

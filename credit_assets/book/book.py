@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from credit_assets.book.contracts import Contracts, load_contracts, mismatches
+from credit_assets.book.contracts import Contracts, NoContracts, load_contracts, mismatches
 from credit_assets.book.queries import FeatureQuery, Lineage, lineage, load, raw_lineage
 from credit_assets.schemas.duckdb_types import column_types
 from credit_assets.schemas.table import Table, with_text_key
@@ -41,11 +41,10 @@ class Book:
         Raises ConfigError where they cannot be loaded, or where the configuration contradicts them.
         """
         path = self.project.config(self.name)
-        named = self.portfolio.contracts
         try:
             contracts = load_contracts(self.portfolio, path.parent)
-        except (ImportError, AttributeError, OSError, SyntaxError) as error:
-            raise ConfigError(f"{path}: contracts: {named} is no module or file with TABLES ({error})") from error
+        except NoContracts as error:
+            raise ConfigError(f"{path}: {error}") from error
         except Exception as error:
             # The file of contracts is its author's code: it may raise anything.
             raise ConfigError(f"{path}: contracts: {type(error).__name__}: {error}") from error

@@ -8,9 +8,10 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 from credit_assets.schemas.table import Table, outcomes_of
-from credit_assets.settings.portfolio import OUTCOMES, Portfolio
+from credit_assets.settings.portfolio import OUTCOMES, ConfigError, Portfolio
 
 Contracts = Mapping[str, type[Table]]
 """Raw table name to its contract, parents before children."""
@@ -27,11 +28,15 @@ class Mismatch:
         return f"{'.'.join(self.keys)}: {self.message}"
 
 
+class NoContracts(ConfigError):
+    """What the configuration calls its contracts is no module and no file, or has no TABLES."""
+
+
 def load_contracts(portfolio: Portfolio, folder: Path) -> dict[str, type[Table]]:
     """The TABLES of the module or file (in `folder`) that the portfolio names; outcomes that are delivered later have
     a contract made from that of the applications where they have none.
 
-    Raises whatever the module raises: it is its author's code.
+    Raises NoContracts, and whatever the module raises: it is its author's code.
     """
     contracts = dict(_tables(portfolio.contracts, folder))
     applications = contracts.get(portfolio.application_table)
@@ -76,9 +81,25 @@ def mismatches(portfolio: Portfolio, contracts: Contracts) -> Iterator[Mismatch]
 
 def _tables(contracts: str, folder: Path) -> Mapping[str, type[Table]]:
     """The TABLES of an importable module or, where the name ends in .py, of a file (beside the configuration)."""
-    if not contracts.endswith(".py"):
-        return importlib.import_module(contracts).TABLES
-    file = folder / contracts
+    module = _module_in(folder / contracts) if contracts.endswith(".py") else _importable(contracts)
+    if module is None or not hasattr(module, "TABLES"):
+        raise NoContracts(f"contracts: {contracts} is no module or file with TABLES")
+    return module.TABLES
+
+
+def _importable(name: str) -> ModuleType | None:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        # Another name is one that the module itself cannot import.
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise
+        return None
+
+
+def _module_in(file: Path) -> ModuleType | None:
+    if not file.is_file():
+        return None
     # Under a name that no module has: two projects may each have a file of this name.
     spec = importlib.util.spec_from_file_location(f"contracts_of_{hash(file.resolve()):x}", file)
     assert spec is not None and spec.loader is not None
@@ -86,4 +107,4 @@ def _tables(contracts: str, folder: Path) -> Mapping[str, type[Table]]:
     # Pandera looks annotations up in it.
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
-    return module.TABLES
+    return module

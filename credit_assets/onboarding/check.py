@@ -5,6 +5,7 @@ The rules are those of the rooms that will read it; here they are asked for ever
 
 from __future__ import annotations
 
+import copy
 import inspect
 import re
 import shutil
@@ -22,7 +23,7 @@ import yaml
 from pydantic import ValidationError
 
 from credit_assets.book.book import Book
-from credit_assets.book.contracts import load_contracts, mismatches
+from credit_assets.book.contracts import NoContracts, load_contracts, mismatches
 from credit_assets.book.queries import (
     MARK,
     NO_ROW,
@@ -186,14 +187,14 @@ class _Look:
                 continue
             if (contracts := self.loaded_contracts(portfolio)) is None:
                 return None
-            wrong = list(mismatches(portfolio, contracts))
+            wrong, before = list(mismatches(portfolio, contracts)), copy.deepcopy(given)
             for mismatch in wrong:
                 self.add(self.config, line_of(self.root, mismatch.keys), str(mismatch))
             taken_out = [_taken_out(given, list(mismatch.keys)) for mismatch in wrong]
-            if not all(taken_out):
-                return None
             if not wrong:
                 break
+            if not all(taken_out) or given == before:
+                return None
         if portfolio.name != self.name:
             self.add(
                 self.config,
@@ -206,19 +207,23 @@ class _Look:
         """The contracts that the configuration names; None, with a finding, where they cannot be loaded."""
         try:
             return load_contracts(portfolio, self.config.parent)
+        except NoContracts as error:
+            self.add(self.config, line_of(self.root, ["contracts"]), str(error))
+            return None
         except Exception as error:  # a file of contracts may raise whatever it likes
             self.at_code(error)
             return None
 
     def told(self, error: ValidationError, given: Any) -> bool:
         """Tell what is wrong, and take it out of `given`; whether the rest can be looked at then."""
-        able = True
+        able, before = True, copy.deepcopy(given)
         for each in error.errors():
             keys, message = mistake(each)
             where = f"{'.'.join(map(str, keys))}: " if keys else ""
             self.add(self.config, line_of(self.root, keys), f"{where}{message}")
             able = _taken_out(given, keys) and able
-        return able
+        # A default can be wrong too, and cannot be taken out.
+        return able and given != before
 
     def at_code(self, error: Exception) -> None:
         """Tell an error of the contracts at the line of theirs that led to it."""

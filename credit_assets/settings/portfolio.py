@@ -142,7 +142,10 @@ class Portfolio(BaseModel):
     def _names_are_known(self) -> Portfolio:
         for key in ("application_table", "outcomes_table"):
             if (table := getattr(self, key)) not in self.tables:
-                raise _wrong([key], f"{table} is none of the tables {', '.join(self.tables)}")
+                known = ", ".join(self.tables)
+                if key not in self.model_fields_set:
+                    raise _wrong(["tables"], f"{table} is none of the tables {known}; {key} can give another name")
+                raise _wrong([key], f"{table} is none of the tables {known}")
         for key in ("blocking", "reference"):
             if unknown := sorted(set(getattr(self.fairness, key)) - set(self.protected)):
                 raise _wrong(["fairness", key], f"{', '.join(unknown)} is not under `protected`")

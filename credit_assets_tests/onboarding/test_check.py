@@ -144,7 +144,11 @@ ONE_AT_A_TIME = [
     ((YAML, "[loans]}", "[loans], odd: 1}"), f"{YAML}:8: tables.applications.odd: Extra inputs are not permitted."),
     (
         (YAML, "applications: {", "loans: {"),
-        f"{YAML}:8: tables and contracts in small.py differ in applications, loans.",
+        f"{YAML}:7: tables: applications is none of the tables loans, outcomes; application_table can give another",
+    ),
+    (
+        (YAML, "  applications: {", "  loans: {files: [loans]}\n  applications: {"),
+        f"{YAML}:7: tables: tables and contracts in small.py differ in loans.",
     ),
     ((YAML, "bands: [30]", "bands: []"), f"{YAML}:11: protected.age: bands (in years) go with kind"),
     ((YAML, "bad: [lost]", "bad: [gone]"), f"{YAML}:6: target: 'gone' is none of the words that the contract allows"),
@@ -231,6 +235,13 @@ def test_a_mistake_is_told_with_file_and_line(looked, change, said):
     found = looked(change)
     assert [str(finding)[: len(said)] for finding in found.findings] == [said]
     assert not found.ready
+
+
+def test_a_configuration_without_one_of_its_lines_is_looked_at_to_the_end(looked):
+    """What is wrong is taken out until the rest can be read, and that comes to an end however much is wrong."""
+    for line in CONFIG.splitlines(keepends=True):
+        found = looked((YAML, line, "")).findings
+        assert len(found) == len(set(found)) < 30
 
 
 @pytest.mark.parametrize(
