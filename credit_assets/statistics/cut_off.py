@@ -18,6 +18,9 @@ def cut_off(policy: PolicyConfig, pds: np.ndarray) -> float:
     With `max_pd` they do not matter.
 
     Raises ValueError where a share is asked of no or missing PDs.
+
+    >>> cut_off(PolicyConfig(target_approval_rate=0.5), np.array([0.02, 0.05, 0.05, 0.2]))
+    0.05
     """
     if policy.max_pd is not None:
         return policy.max_pd
