@@ -13,6 +13,8 @@ from credit_assets.alerts import sources
 from credit_assets.alerts.notifications import clock
 from credit_assets.alerts.outbox import Outbox
 from credit_assets.alerts.sources import Place
+from credit_assets.automation.due import Due
+from credit_assets.automation.messages import text
 from credit_assets.automation.retraining import training, trainings
 from credit_assets.book.book import Book
 from credit_assets.ingest.inbox import Inbox
@@ -87,7 +89,7 @@ def _collect(
             due = training(instance, portfolio, project, lake, datetime.now(UTC))
         except RegistryUnavailable as error:
             return str(error)
-        return due if isinstance(due, str) else f"A training is due: {due.why}."
+        return f"A training is due: {text(due)}." if isinstance(due, Due) else text(due)
 
     away: list[str] = []
 

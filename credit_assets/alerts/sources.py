@@ -19,6 +19,7 @@ import psutil
 from credit_assets.alerts.notifications import Alert, Kind, at, clock, identity
 from credit_assets.alerts.outbox import DAY, HOUR, Outbox
 from credit_assets.automation.active_runs import retry_is_open
+from credit_assets.automation.messages import describe
 from credit_assets.automation.pending import Arrivals, arrivals
 from credit_assets.automation.retraining import RETRAINS, ROLLS_BACK
 from credit_assets.automation.runs import first_cause, step_words
@@ -461,7 +462,9 @@ def tell_deliveries(outbox: Outbox, place: Place, portfolio: Portfolio, inbox: I
             severity="warning",
             portfolio=place.portfolio,
             title=f"{batch} lies in the inbox and is not read",
-            details="Its files are whole; see its runs." if batch in seen.looks else f"Why: {seen.waiting.get(batch)}.",
+            details=f"Why: {describe(seen.waiting[batch].reason)}."
+            if batch in seen.waiting and batch not in seen.looks
+            else "Its files are whole; see its runs.",
             since=at(when),
             what_was_done="It is looked at again and again, and read as soon as it can be.",
             what_to_do="Complete or correct the delivery, or take it out of the inbox.",

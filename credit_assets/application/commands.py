@@ -15,8 +15,10 @@ import dagster as dg
 from credit_assets.application.batch_status import TABLES, batch_status
 from credit_assets.application.withdrawal import latest_evaluation
 from credit_assets.automation.active_runs import runs_at_work
+from credit_assets.automation.due import Due, RequestedByHand
 from credit_assets.automation.jobs import champion_config, promotion_config
-from credit_assets.automation.pending import Outstanding, to_ingest, to_make_again, to_score, to_train
+from credit_assets.automation.messages import text
+from credit_assets.automation.pending import to_ingest, to_make_again, to_score, to_train
 from credit_assets.automation.refusals import refusal, refusal_text
 from credit_assets.automation.retraining import rollback, training
 from credit_assets.automation.runs import RunOutcome, execute, instance_for_commands
@@ -35,7 +37,7 @@ from credit_assets.settings.run_tags import PORTFOLIO_TAG, TRAINING_TAG
 
 Report = Callable[[str], None]
 
-REFUSED = "refused, and not tried again until its files, the configuration, contracts, SQL or the release change"
+UNTIL = "It is not tried again until its files, the configuration, contracts, SQL or the release change."
 RUNS_LOOKED_AT = 20
 """Of a batch, newest first, for the one that last tried what is due."""
 
@@ -53,8 +55,8 @@ def run_outstanding(project: Project, name: str, report: Report) -> list[RunOutc
         while new := [due for due in to_ingest(portfolio, Inbox(project.inbox), lake) if due.key not in tried]:
             for due in new:
                 tried.add(due.key)
-                if why := refusal(instance, portfolio, due):
-                    report(f"{due.job} {due.batch}: {REFUSED}. {why}")
+                if refused := refusal(instance, portfolio, due):
+                    report(f"{due.job} {due.batch}: {text(refused)} {UNTIL}")
                 else:
                     work.run(due)
         with answering(project.tracking_uri):
@@ -66,7 +68,7 @@ def run_outstanding(project: Project, name: str, report: Report) -> list[RunOutc
                 lambda: training(instance, portfolio, project, lake, datetime.now(UTC)),
             ):
                 asked_for = answer()
-                if isinstance(asked_for, Outstanding):
+                if isinstance(asked_for, Due):
                     work.run(asked_for)
                     work.score()
     return work.outcomes
@@ -81,7 +83,7 @@ def train(project: Project, name: str, report: Report) -> list[RunOutcome]:
         if not work.lake.batches(work.portfolio.table(FEATURES)):
             raise TableMissing(f"Nothing of {name} is ingested yet: `credit-assets deliver`, then `credit-assets run`.")
         stale = to_make_again(work.portfolio, work.lake, work.book.queries)
-        for due in [*stale, Outstanding("train", None, "asked for by hand", key=f"by_hand:{uuid.uuid4()}")]:
+        for due in [*stale, Due("train", None, RequestedByHand(), key=f"by_hand:{uuid.uuid4()}")]:
             if busy := work.run(due):
                 raise AlreadyRunning(f"Run {busy} is at work on {due.batch or 'a training'}. Train once it has ended.")
             if not work.outcomes[-1].success:
@@ -113,9 +115,9 @@ class _Work:
     def lake(self) -> Lake:
         return Lake(self.project.lake)
 
-    def run(self, due: Outstanding) -> str | None:
+    def run(self, due: Due) -> str | None:
         """Run what is due, unless another run is at work on the same, whose id is returned then."""
-        self.report(f"{due.job}{f' {due.batch}' if due.batch else ''}: {due.why}")
+        self.report(f"{due.job}{f' {due.batch}' if due.batch else ''}: {text(due)}")
         name = self.portfolio.name
         # The daemon's; a command's own have ended.
         if busy := runs_at_work(self.instance, self.portfolio, **_same_work(self.portfolio, due)):
@@ -208,7 +210,8 @@ def status(project: Project, name: str) -> dict[str, Any]:
             {
                 "job": item.job,
                 "batch": item.batch,
-                "why": item.why,
+                "reason": item.reason.code,
+                "why": text(item),
                 "failure": _failure(instance, portfolio, item),
                 "refused": item in deliveries and refusal(instance, portfolio, item) is not None,
             }
@@ -222,11 +225,11 @@ def status(project: Project, name: str) -> dict[str, Any]:
         "champion": champion,
         "checks": checks,
         "outstanding": outstanding,
-        "features_of_other_sql": {item.batch: item.why for item in stale},
+        "features_of_other_sql": {item.batch: text(item) for item in stale},
     }
 
 
-def _failure(instance: dg.DagsterInstance, portfolio: Portfolio, due: Outstanding) -> str | None:
+def _failure(instance: dg.DagsterInstance, portfolio: Portfolio, due: Due) -> str | None:
     """Why the newest run for it failed, if it did; a check that stopped it speaks for itself."""
     runs = instance.get_runs(dg.RunsFilter(tags=_same_work(portfolio, due)), limit=RUNS_LOOKED_AT)
     newest = next((run for run in runs if run.job_name in (due.job, "batch")), None)
@@ -235,7 +238,7 @@ def _failure(instance: dg.DagsterInstance, portfolio: Portfolio, due: Outstandin
     return f"run {newest.run_id} failed: {refusal_text(instance, newest, disclose=True)}"
 
 
-def _same_work(portfolio: Portfolio, due: Outstanding) -> dict[str, str]:
+def _same_work(portfolio: Portfolio, due: Due) -> dict[str, str]:
     """The tags of runs that make something of the same batch, or that train too."""
     return {PORTFOLIO_TAG: portfolio.name} | (
         {PARTITION_NAME_TAG: due.batch} if due.batch else {TRAINING_TAG: portfolio.name}

@@ -12,6 +12,30 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 
+from credit_assets.automation.due import (
+    BatchDue,
+    CheckedForAnother,
+    DriftNotChecked,
+    Due,
+    FeaturesOlder,
+    FeaturesRemade,
+    FileMissing,
+    FilesChanged,
+    FilesDiffer,
+    FilesUnreadable,
+    FirstSeen,
+    NoChampion,
+    NotABatch,
+    NotIngested,
+    NotScored,
+    OtherChampion,
+    OutcomesDelivered,
+    OutcomesTakenBack,
+    PerformanceNotMeasured,
+    SqlChanged,
+    StillWritten,
+    Waiting,
+)
 from credit_assets.book.queries import FeatureQuery
 from credit_assets.features.target import outcome_sql
 from credit_assets.features.training_set import known_outcomes_sql, rows_to_learn_from
@@ -32,32 +56,14 @@ TRAINING_SET = "training_set"
 
 
 @dataclass(frozen=True)
-class Outstanding:
-    """A job that is due, for a batch or (training) for none, and why.
-
-    `tables`: these alone of the job. `key`: the same for the same work, and another one once anything that the
-    work is made from has changed. `correction`: the batch was ingested before, from other files. `champion`: the
-    version that was champion when this was found due, where that matters.
-    """
-
-    job: str
-    batch: str | None
-    why: str
-    tables: tuple[str, ...] = ()
-    key: str = ""
-    correction: bool = False
-    champion: int | None = None
-
-
-@dataclass(frozen=True)
 class Arrivals:
-    """What a look at the inbox found: deliveries to be ingested, and in words why others are not (yet).
+    """What a poll of the inbox found: deliveries to be ingested, and by batch why others are not (yet).
 
-    `looks`, what the next look has to be given: the signatures of all that is not ingested as it is.
+    `looks`, what the next poll has to be given: the signatures of all that is not ingested as it is.
     """
 
-    due: list[Outstanding]
-    waiting: dict[str, str]
+    due: list[Due]
+    waiting: dict[str, Waiting]
     looks: dict[str, str]
 
 
@@ -76,28 +82,24 @@ def arrivals(portfolio: Portfolio, inbox: Inbox, lake: Lake, before: Mapping[str
     found = Arrivals([], {}, {})
     for look in inbox.looks(portfolio.name):
         settled = look.batch in before and before[look.batch] == look.signature
-        try:
-            due = _due(portfolio, inbox, writings, look, match(look), read=settled)
-        except BadDelivery as error:
-            found.waiting[look.batch] = str(error)
+        files = _not_a_delivery(look) or match(look)
+        if isinstance(files, NotABatch | StillWritten | FileMissing):
+            found.waiting[look.batch] = Waiting(files)
             continue
+        due = _due(portfolio, inbox, writings, look, files, read=settled)
         if due is None:
             continue
         found.looks[look.batch] = look.signature
         if unreadable := look.unreadable:
-            found.waiting[look.batch] = f"{', '.join(unreadable)} cannot be read; look at the permissions"
+            found.waiting[look.batch] = Waiting(FilesUnreadable(tuple(unreadable)))
         elif settled:
             found.due.append(due)
-        elif look.batch in before:
-            found.waiting[look.batch] = "its files have changed since the last look"
         else:
-            found.waiting[look.batch] = "first seen as it is now; it is taken if the next look finds it the same"
+            found.waiting[look.batch] = Waiting(FilesChanged() if look.batch in before else FirstSeen())
     return found
 
 
-def to_ingest(
-    portfolio: Portfolio, inbox: Inbox, lake: Lake, untouched_since: float | None = None
-) -> list[Outstanding]:
+def to_ingest(portfolio: Portfolio, inbox: Inbox, lake: Lake, untouched_since: float | None = None) -> list[Due]:
     """The delivered batches whose files are not, or not as they are now, in the raw tables and features; of what is
     still being copied, those that do not say so by a file's name too. With a moment (seconds since 1970), only those
     that lack no file and that nothing has touched since.
@@ -110,42 +112,41 @@ def to_ingest(
     for look in inbox.looks(portfolio.name):
         if untouched_since is not None and look.touched > untouched_since:
             continue
-        try:
-            files = match(look)
-        except MissingFile:
+        if _not_a_delivery(look):
+            continue
+        files = match(look)
+        if isinstance(files, FileMissing):
             if untouched_since is not None:
                 continue
             # Of somebody who asks for a run: it will say what is missing.
             files = None
-        except BadDelivery:
-            continue
         if found := _due(portfolio, inbox, writings, look, files, read=True):
             due.append(found)
     return due
 
 
-def _matcher(portfolio: Portfolio) -> Callable[[Look], Names | None]:
-    """Tells the files of a batch by their tables; None if two of them are one, which a run is to say.
+def _not_a_delivery(look: Look) -> NotABatch | StillWritten | None:
+    """Why a run of the batch is of no use (yet), whatever its files are."""
+    if look.trouble:
+        return NotABatch(look.trouble)
+    return StillWritten(tuple(look.partial)) if look.partial else None
 
-    BadDelivery where a run is of no use (yet): no folder of a batch, a file still being written, MissingFile.
-    """
+
+def _matcher(portfolio: Portfolio) -> Callable[[Look], Names | FileMissing | None]:
+    """Tells the files of a batch by their tables; None if two of them are one, which a run is to report."""
     stems = {name: config.files for name, config in portfolio.tables.items()}
     optional = {name for name, config in portfolio.tables.items() if config.optional}
     # Most batches have files of the same names.
     known: dict[frozenset[str], Names | None] = {}
 
-    def match(look: Look) -> Names | None:
-        if look.trouble:
-            raise BadDelivery(look.trouble)
-        if look.partial:
-            raise BadDelivery(f"{', '.join(look.partial)}: still being written, by its name")
+    def match(look: Look) -> Names | FileMissing | None:
         names = frozenset(look.files)
         if names not in known:
             try:
                 matched = match_files(look.paths, stems, optional, portfolio.outcomes_table)
                 known[names] = {table: {file.name for file in files} for table, files in matched.tables.items()}
-            except MissingFile:
-                raise
+            except MissingFile as error:
+                return FileMissing(str(error))
             except BadDelivery:
                 known[names] = None
         return known[names]
@@ -160,7 +161,7 @@ def _due(
     look: Look,
     files: Names | None,
     read: bool,
-) -> Outstanding | None:
+) -> Due | None:
     """The ingestion that the batch needs, if any. Without `read`, a file that only its content could tell from the
     one that was ingested is taken for another."""
     written = {table: writings(portfolio.table(table)).get(look.batch, ()) for table in portfolio.tables}
@@ -180,19 +181,20 @@ def _due(
         return None
     tables: tuple[str, ...] = ()
     job, later_outcomes = "ingest", bool(sources) and changed == (portfolio.outcomes_table,) and not late
+    reason: NotIngested | OutcomesDelivered | OutcomesTakenBack | FilesDiffer | FeaturesOlder
     if not sources:
-        why = "delivered, not ingested yet"
+        reason = NotIngested()
     elif later_outcomes:
         left = files is None or files[portfolio.outcomes_table]
-        why = "outcomes were delivered" if left else "its outcomes were taken back"
+        reason = OutcomesDelivered() if left else OutcomesTakenBack()
         if writings(portfolio.table(SCORES)).get(look.batch):
             job = "outcomes"
         else:
             tables = changed
     elif changed:
-        why = f"its files differ from what was ingested: {', '.join(changed)}"
+        reason = FilesDiffer(changed)
     else:
-        why = "its features are older than its raw tables"
+        reason = FeaturesOlder()
     others: list[str] = []
     if portfolio.outcomes_table in changed and (files is None or files[portfolio.outcomes_table]):
         # Whose outcomes may be among them, which is for a run to read.
@@ -206,7 +208,7 @@ def _due(
         version is not None for table, version in replaced.items() if table != portfolio.outcomes_table
     )
     key = f"ingest:{look.batch}:{hashlib.sha256(told.encode()).hexdigest()[:16]}"
-    return Outstanding(job, look.batch, why, tables, key, correction)
+    return Due(job, look.batch, reason, tables, key, correction)
 
 
 def _replaced(commits: Sequence[Commit], changed: bool) -> int | None:
@@ -231,11 +233,11 @@ def _late(writings: Writings, batch: str, table: str) -> bool:
     return late(table)
 
 
-def to_train(portfolio: Portfolio, lake: Lake, has_champion: bool) -> list[Outstanding]:
+def to_train(portfolio: Portfolio, lake: Lake, has_champion: bool) -> list[Due]:
     """The training that is due because there are outcomes to learn from and no champion."""
     if has_champion or not new_outcomes(portfolio, lake, None):
         return []
-    return [Outstanding("train", None, "there is no champion", key=training_key(portfolio, lake))]
+    return [Due("train", None, NoChampion(), key=training_key(portfolio, lake))]
 
 
 def training_key(portfolio: Portfolio, lake: Lake) -> str:
@@ -308,7 +310,7 @@ def _new_outcomes(
     return int(counted[0]) if counted else 0
 
 
-def to_score(portfolio: Portfolio, lake: Lake, champion: int | None) -> list[Outstanding]:
+def to_score(portfolio: Portfolio, lake: Lake, champion: int | None) -> list[Due]:
     """The batches whose features have not been scored as they are now, and the scores been looked over; and the
     open ones that another champion scored than the version that is champion now."""
     scores, drift, performance = (lake.batches(portfolio.table(table)) for table in (SCORES, SCORE_DRIFT, PERFORMANCE))
@@ -317,10 +319,10 @@ def to_score(portfolio: Portfolio, lake: Lake, champion: int | None) -> list[Out
     open_from = max(0, len(ready) - portfolio.automation.rescore_open_batches)
     writings = cache(lake.writings)
     newest = outcomes.keys() & {batch for batch, _ in ready[open_from:]}
-    due: list[Outstanding] = []
+    due: list[Due] = []
 
-    def found(batch: str, why: str, key: str, *tables: str) -> None:
-        due.append(Outstanding("score", batch, why, tables, key, champion=champion))
+    def found(batch: str, reason: BatchDue, key: str, *tables: str) -> None:
+        due.append(Due("score", batch, reason, tables, key, champion=champion))
 
     for batch, features in ready:
         made, looked, measured = scores.get(batch), drift.get(batch), performance.get(batch)
@@ -329,18 +331,22 @@ def to_score(portfolio: Portfolio, lake: Lake, champion: int | None) -> list[Out
         # Back and forth between two champions, each time is another work.
         key = f"score:{batch}:{features.version}.{champion}.{made.version if made else 0}"
         if made is None:
-            found(batch, "not scored yet", key)
+            found(batch, NotScored(), key)
         elif _of_other_rows(portfolio, writings, batch, made, features):
-            found(batch, "its features were made again since it was scored", key)
+            found(batch, FeaturesRemade(), key)
         elif (checked := _checked_against_another(portfolio, writings, batch, made)) is not None:
-            found(batch, f"version {made.metadata[MODEL_VERSION]} scored what was checked for version {checked}", key)
-        elif batch in newest and _scored_by_another(made, champion) and not outcomes_known(portfolio, lake, batch):
-            found(batch, f"open, and version {champion} is champion now", key)
+            found(batch, CheckedForAnother(int(made.metadata[MODEL_VERSION]), checked), key)
+        elif (
+            champion is not None
+            and batch in newest
+            and _scored_by_another(made, champion)
+            and not outcomes_known(portfolio, lake, batch)
+        ):
+            found(batch, OtherChampion(champion), key)
         elif looked is None or _read(looked, portfolio.table(SCORES)) < made.version:
-            found(batch, "its scores were not looked over for drift", f"drift:{batch}:{made.version}", SCORE_DRIFT)
+            found(batch, DriftNotChecked(), f"drift:{batch}:{made.version}", SCORE_DRIFT)
         elif told and (measured is None or _older(measured, portfolio, made, told)):
-            why = "the performance of its scores was not measured on the outcomes that are known"
-            found(batch, why, f"performance:{batch}:{made.version}.{told.version}", PERFORMANCE)
+            found(batch, PerformanceNotMeasured(), f"performance:{batch}:{made.version}.{told.version}", PERFORMANCE)
     return due
 
 
@@ -355,7 +361,7 @@ def _of_other_rows(portfolio: Portfolio, writings: Writings, batch: str, scores:
     return scored is None or not same_rows(writings, table, scored, features)
 
 
-def to_make_again(portfolio: Portfolio, lake: Lake, queries: Mapping[str, FeatureQuery]) -> list[Outstanding]:
+def to_make_again(portfolio: Portfolio, lake: Lake, queries: Mapping[str, FeatureQuery]) -> list[Due]:
     """The features that other SQL made than stands there now: of the batches that a training would learn from, and
     of newer ones. Nobody but a person asks for it, and for the training that gives it a sense."""
     window = _window(portfolio, lake)
@@ -365,7 +371,7 @@ def to_make_again(portfolio: Portfolio, lake: Lake, queries: Mapping[str, Featur
     stale = made_by_other_sql(cache(lake.writings), features, lake.version(features), queries)
     now = ".".join(stands_now(queries).values())
     return [
-        Outstanding("ingest", batch, f"{', '.join(files)} changed", tuple(queries), key=f"features:{batch}:{now}")
+        Due("ingest", batch, SqlChanged(tuple(files)), tuple(queries), key=f"features:{batch}:{now}")
         for batch, files in stale.items()
         if batch >= min(window)
     ]
@@ -405,9 +411,9 @@ def outcomes_known(portfolio: Portfolio, lake: Lake, batch: str) -> int:
     return int(counted[0]) if counted else 0
 
 
-def _scored_by_another(made: Commit, champion: int | None) -> bool:
+def _scored_by_another(made: Commit, champion: int) -> bool:
     version = made.metadata.get(MODEL_VERSION)
-    return champion is not None and version is not None and int(version) != champion
+    return version is not None and int(version) != champion
 
 
 def _checked_against_another(portfolio: Portfolio, writings: Writings, batch: str, made: Commit) -> int | None:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import dagster as dg
 
-from credit_assets.automation.pending import Outstanding
+from credit_assets.automation.due import BatchDue, Due, Refused, RunRefused
 from credit_assets.automation.runs import step_words
 from credit_assets.dagster_private import RUN_FAILURE_REASON_TAG, DagsterAssetCheckFailedError
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.run_tags import KEY_TAG, PORTFOLIO_TAG
 
 
-def refusal(instance: dg.DagsterInstance, portfolio: Portfolio, due: Outstanding) -> str | None:
-    """Why the newest run for just this was refused; None where there was none, or where it may end otherwise now."""
+def refusal(instance: dg.DagsterInstance, portfolio: Portfolio, due: Due) -> Refused | None:
+    """The batch that is due, refused by the newest run for just this; None where there was none, or where it may end
+    otherwise now."""
     tags = {PORTFOLIO_TAG: portfolio.name, KEY_TAG: due.key}
     for run in instance.get_runs(dg.RunsFilter(tags=tags), limit=1):
         # A refusal without a step that says why is no reason to wait.
         if was_refused(instance, run) and _failures(instance, run):
-            return f"run {run.run_id}: {refusal_text(instance, run)}"
+            assert isinstance(due.reason, BatchDue)
+            return Refused(RunRefused(due.reason, run.run_id, refusal_text(instance, run)))
     return None
 
 

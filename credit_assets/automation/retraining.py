@@ -6,7 +6,6 @@ a restart neither forgets nor repeats.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,14 +15,37 @@ from pathlib import Path
 import dagster as dg
 
 from credit_assets.automation.active_runs import batches_at_work, runs_at_work
-from credit_assets.automation.pending import Outstanding, new_outcomes, to_make_again, training_key
+from credit_assets.automation.due import (
+    BatchesActive,
+    BetterCandidate,
+    CoolDown,
+    Due,
+    FailedCheck,
+    FeaturesOfOtherSql,
+    NeverPassed,
+    NoChampion,
+    NoFailedCheck,
+    NoOutcomes,
+    NoPredecessor,
+    NotWorse,
+    Outcome,
+    Refused,
+    RollbackFirst,
+    RollbackStarted,
+    TooFewOutcomes,
+    TrainingActive,
+    TrainingRequested,
+    Trigger,
+    Waiting,
+    WeeklyChallenger,
+    WorseThanPredecessor,
+)
+from credit_assets.automation.pending import new_outcomes, to_make_again, training_key
 from credit_assets.book.queries import FeatureQuery, load
 from credit_assets.dagster_private import AssetCheckExecutionRecord, AssetCheckExecutionRecordStatus
 from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
 from credit_assets.monitoring.checks import FEATURES_DRIFTED, NOT_WORSE, PERFORMANCE_HOLDS, SCORES_DRIFTED
-from credit_assets.plurals import are, number_of
-from credit_assets.rounding import digits_apart
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project
 from credit_assets.settings.run_tags import KEY_TAG, PORTFOLIO_TAG, TRAINING_TAG
@@ -36,26 +58,11 @@ RETRAINS = (
 ROLLS_BACK = (("performance", NOT_WORSE),)
 LOOK_BACK = 50
 """Failed evaluations looked at a check, newest first; those before them are of champions long gone."""
-SENTENCES = 240
-"""Characters of a check's description that a reason repeats, in whole sentences; the check has the rest."""
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A failed evaluation of a check on a batch."""
-
-    check: str
-    batch: str
-    at: datetime
-    words: str
-
-    def __str__(self) -> str:
-        return f"{self.check} failed on {self.batch} ({self.words})"
 
 
 def failures(
     instance: dg.DagsterInstance, portfolio: Portfolio, checks: Iterable[tuple[str, str]], champion: int
-) -> list[Failure]:
+) -> list[FailedCheck]:
     """The batches whose latest evaluation of one of the checks, against this champion, failed with severity ERROR;
     oldest first."""
     told = [
@@ -64,25 +71,14 @@ def failures(
         for record in _evaluations(instance, dg.AssetCheckKey(dg.AssetKey([portfolio.name, asset]), check))
         if record.event and (evaluation := record.evaluation) and _said(evaluation, "model_version") == champion
     ]
-    latest: dict[tuple[str, str], Failure | None] = {}
+    latest: dict[tuple[str, str], FailedCheck | None] = {}
     # By the time of the evaluation: a record is numbered when its run starts.
     for at, evaluation in sorted(told, key=lambda each: each[0]):
         check, batch = evaluation.check_name, str(_said(evaluation, "batch"))
         serious = not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR
-        words = first_sentences(evaluation.description or "", SENTENCES).rstrip(".")
-        latest[check, batch] = Failure(check, batch, datetime.fromtimestamp(at, UTC), words) if serious else None
+        found = FailedCheck(check, batch, datetime.fromtimestamp(at, UTC), evaluation.description or "")
+        latest[check, batch] = found if serious else None
     return sorted((failure for failure in latest.values() if failure), key=lambda failure: failure.at)
-
-
-def first_sentences(text: str, most: int) -> str:
-    """As many whole sentences as `most` characters hold, and the first one whatever its length."""
-    first, *others = re.split(r"(?<=[.!?])\s+(?=[A-Z])", " ".join(text.split()))
-    kept = first
-    for sentence in others:
-        if len(kept) + 1 + len(sentence) > most:
-            break
-        kept = f"{kept} {sentence}"
-    return kept
 
 
 def _evaluations(instance: dg.DagsterInstance, check: dg.AssetCheckKey) -> list[AssetCheckExecutionRecord]:
@@ -108,32 +104,32 @@ def _said(evaluation: dg.AssetCheckEvaluation, name: str) -> object:
     return found.value if found else None
 
 
-def rollback(instance: dg.DagsterInstance, portfolio: Portfolio, project: Project) -> Outstanding | str:
+def rollback(instance: dg.DagsterInstance, portfolio: Portfolio, project: Project) -> Outcome:
     """The rollback that is due because the champion did worse than the one before it, or why none is."""
     found = registry.champion(project.tracking_uri, portfolio.name)
     if found is None:
-        return "There is no champion."
+        return Waiting(NoChampion())
     champion = int(found.version)
     failed = failures(instance, portfolio, ROLLS_BACK, champion)
     if not failed:
-        return f"Version {champion} has not done worse than the champion before it."
+        return Waiting(NotWorse(champion))
+    asked_by = (failed[0],)
     before = registry.predecessor(project.tracking_uri, portfolio.name)
     if before is None:
-        return f"{failed[0]}; there is no earlier champion to go back to."
+        return Refused(NoPredecessor(), asked_by)
     if not registry.has_reference(project.tracking_uri, portfolio.name, before):
-        return f"{failed[0]}; version {before}, which came before, never passed the gate. Roll back by hand."
+        return Refused(NeverPassed(before), asked_by)
     # A version that a person brings back may have to go again.
     moves = len(registry.history(project.tracking_uri, portfolio.name))
     key = f"rollback:{champion}.{moves}"
     for run in instance.get_runs(dg.RunsFilter(tags={PORTFOLIO_TAG: portfolio.name, KEY_TAG: key}), limit=1):
-        return f"{failed[0]}; run {run.run_id} is to take it back. Where that has failed, roll back by hand."
-    why = f"version {champion} gives way to version {before}: {failed[0]}"
-    return Outstanding("rollback", None, why, key=key, champion=champion)
+        return Waiting(RollbackStarted(run.run_id), asked_by)
+    return Due("rollback", None, WorseThanPredecessor(champion, before, failed[0]), key=key, champion=champion)
 
 
 def training(
     instance: dg.DagsterInstance, portfolio: Portfolio, project: Project, lake: Lake, now: datetime
-) -> Outstanding | str:
+) -> Outcome:
     """The training that is due, or why there is none (yet): the first, and later those that failed checks ask for, or a
     newest candidate that the gate refused though it is surely better than the champion.
 
@@ -142,53 +138,53 @@ def training(
     would make the same candidate again: the failure waits for them.
     """
     found, known = registry.champion(project.tracking_uri, portfolio.name), trainings(instance, portfolio, project)
+    asked_by: tuple[Trigger, ...]
     if found is None:
-        asked = "There is no champion"
+        asked_by = (NoChampion(),)
         if not new_outcomes(portfolio, lake, None):
-            return f"{asked}, and no outcome of a matured batch to learn from."
-        if busy := batches_at_work(instance, portfolio):
-            return f"{asked}. Waits: {', '.join(sorted(busy))} may yet bring more to learn from."
+            return Waiting(NoOutcomes())
+        if active := batches_at_work(instance, portfolio):
+            return Waiting(BatchesActive(tuple(sorted(active))), asked_by)
     else:
         failed = failures(instance, portfolio, RETRAINS, int(found.version))
         failed = [failure for failure in failed if known.answered is None or failure.at > known.answered]
-        asking = [*map(str, failed), *_better(portfolio, project, int(found.version))]
-        if not asking:
-            return f"No check of a batch has failed on version {found.version} since the last training."
-        asked = f"Asked for by: {'; '.join(asking)}"
-        if isinstance(rollback(instance, portfolio, project), Outstanding):
-            return f"{asked}. The rollback comes first."
+        asked_by = (*failed, *_better(portfolio, project, int(found.version)))
+        if not asked_by:
+            return Waiting(NoFailedCheck(int(found.version)))
+        if isinstance(rollback(instance, portfolio, project), Due):
+            return Waiting(RollbackFirst(), asked_by)
     if known.at_work:
-        return f"{asked}. Waits: a training is at work, run {known.at_work}."
-    settings = portfolio.automation
+        return Waiting(TrainingActive(known.at_work), asked_by)
+    cool_down = portfolio.automation.cool_down_hours
     hours = (now - known.began).total_seconds() / 3600 if known.began else None
-    if hours is not None and hours < settings.cool_down_hours:
-        ago = f"{hours:.{digits_apart(1, (hours, settings.cool_down_hours))}f}"
-        return (
-            f"{asked}. Refused for now: the last training began {ago} hours ago, and "
-            f"automation.cool_down_hours is {settings.cool_down_hours:g}."
-        )
+    if hours is not None and hours < cool_down:
+        return Refused(CoolDown(hours, cool_down), asked_by)
     new, version = outcomes_since_newest(portfolio, project, lake)
-    if version and new < settings.min_new_outcomes:
-        return (
-            f"{asked}. Refused for now: {too_few(portfolio, new, version)}. Without more, training would make the same "
-            "model again."
-        )
+    if version and new < portfolio.automation.min_new_outcomes:
+        return Refused(TooFewOutcomes(new, version, portfolio.automation.min_new_outcomes), asked_by)
     if stale := to_make_again(portfolio, lake, _queries(project.sql(portfolio.name), _written(project, portfolio))):
-        return (
-            f"{asked}. Refused: the SQL has changed since the features of {', '.join(str(due.batch) for due in stale)} "
-            f"were made. `credit-assets train --portfolio {portfolio.name}` makes them again and trains."
-        )
-    why = f"{asked.removeprefix('Asked for by: ')}. {number_of(new, 'new outcome')} {are(new)} known."
-    return Outstanding("train", None, why, key=known.key(portfolio, lake))
+        return Refused(FeaturesOfOtherSql(portfolio.name, tuple(str(each.batch) for each in stale)), asked_by)
+    return Due("train", None, TrainingRequested(asked_by, new), key=known.key(portfolio, lake))
 
 
-def _better(portfolio: Portfolio, project: Project, champion: int) -> list[str]:
+def challenger(instance: dg.DagsterInstance, portfolio: Portfolio, project: Project, lake: Lake) -> Outcome:
+    """The challenger that the calendar asks for, which needs enough new outcomes alone, or why there is none."""
+    known = trainings(instance, portfolio, project)
+    new, version = outcomes_since_newest(portfolio, project, lake)
+    if known.at_work:
+        return Waiting(TrainingActive(known.at_work))
+    if new < portfolio.automation.min_new_outcomes:
+        return Refused(TooFewOutcomes(new, version, portfolio.automation.min_new_outcomes))
+    return Due("train", None, TrainingRequested((WeeklyChallenger(),), new), key=known.key(portfolio, lake))
+
+
+def _better(portfolio: Portfolio, project: Project, champion: int) -> list[BetterCandidate]:
     """That the newest candidate was refused by the gate though it is surely better than the champion; nothing where it
     was not. A training that it asks for makes a newer one."""
     newest = registry.newest(project.tracking_uri, portfolio.name)
     if newest is None or (better := registry.refused_though_better(newest, champion)) is None:
         return []
-    return [f"version {newest.version}, which the gate refused, is surely better than version {champion} ({better})"]
+    return [BetterCandidate(int(newest.version), champion, better)]
 
 
 @lru_cache(maxsize=8)
@@ -210,15 +206,6 @@ def outcomes_since_newest(portfolio: Portfolio, project: Project, lake: Lake) ->
         return new_outcomes(portfolio, lake, None), None
     learned = registry.learned_from(newest, portfolio.table("training_set"))
     return new_outcomes(portfolio, lake, learned), int(newest.version)
-
-
-def too_few(portfolio: Portfolio, new: int, version: int | None) -> str:
-    """That so many new outcomes do not suffice, in words."""
-    learned = f"version {version} has not" if version else "no candidate has"
-    return (
-        f"{number_of(new, 'outcome')} {are(new)} known that {learned} learned from, fewer than the "
-        f"{portfolio.automation.min_new_outcomes:,} of automation.min_new_outcomes"
-    )
 
 
 @dataclass(frozen=True)

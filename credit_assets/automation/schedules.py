@@ -8,9 +8,11 @@ from collections.abc import Collection, Mapping
 import dagster as dg
 
 from credit_assets.automation.active_runs import batches_at_work
-from credit_assets.automation.pending import Outstanding, to_ingest, to_score
+from credit_assets.automation.due import Due
+from credit_assets.automation.messages import text
+from credit_assets.automation.pending import to_ingest, to_score
 from credit_assets.automation.refusals import was_refused
-from credit_assets.automation.retraining import outcomes_since_newest, too_few, trainings
+from credit_assets.automation.retraining import challenger
 from credit_assets.automation.sensors import champion_or_why_unknown, failed_at_it, request, settings_changed
 from credit_assets.book.book import Book
 from credit_assets.dagster_private import NOT_FINISHED_STATUSES
@@ -18,7 +20,6 @@ from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.resources import batches
 from credit_assets.lake.tables import Lake
 from credit_assets.models.availability import RegistryUnavailable
-from credit_assets.plurals import are, number_of
 from credit_assets.settings.portfolio import Portfolio, settings_fingerprint
 from credit_assets.settings.run_tags import KEY_TAG, PORTFOLIO_TAG
 
@@ -41,16 +42,10 @@ def schedules(book: Book, parts: Mapping[str, Collection[dg.AssetKey]]) -> list[
         if changed := settings_changed(project, name, loaded):
             return dg.SkipReason(changed)
         try:
-            known = trainings(context.instance, portfolio, project)
-            new, version = outcomes_since_newest(portfolio, project, lake)
+            found = challenger(context.instance, portfolio, project, lake)
         except RegistryUnavailable as error:
             return dg.SkipReason(str(error))
-        if known.at_work:
-            return dg.SkipReason(f"A training is at work, run {known.at_work}.")
-        if new < portfolio.automation.min_new_outcomes:
-            return dg.SkipReason(f"{too_few(portfolio, new, version)}.")
-        why = f"The weekly challenger. {number_of(new, 'new outcome')} {are(new)} known."
-        return request(portfolio, Outstanding("train", None, why, key=known.key(portfolio, lake)))
+        return request(portfolio, found) if isinstance(found, Due) else dg.SkipReason(text(found))
 
     @dg.schedule(
         name="daily_sweep",
@@ -98,7 +93,7 @@ def _part_of_batch(asked: dg.RunRequest, parts: Mapping[str, Collection[dg.Asset
     return asked.with_replaced_attrs(job_name="batch", asset_selection=selection)
 
 
-def _settled(instance: dg.DagsterInstance, portfolio: Portfolio, lake: Lake, due: Outstanding) -> bool:
+def _settled(instance: dg.DagsterInstance, portfolio: Portfolio, lake: Lake, due: Due) -> bool:
     """Whether a run for just this is at work, or was refused: the same would be refused again. What else may stop a
     step, such as a full disk, is tried again."""
     runs = list(instance.get_runs(dg.RunsFilter(tags={PORTFOLIO_TAG: portfolio.name, KEY_TAG: due.key})))

@@ -4,19 +4,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import dagster as dg
 
 from credit_assets.automation.active_runs import batches_at_work, have_passed_over_looked_at
+from credit_assets.automation.due import BatchActive, BatchDue, Due, Refused, RunFailed, ScoringFailed, Waiting
 from credit_assets.automation.jobs import champion_config
-from credit_assets.automation.pending import FEATURES, Outstanding, arrivals, to_score
+from credit_assets.automation.messages import describe, text
+from credit_assets.automation.pending import arrivals, to_score
 from credit_assets.automation.refusals import refusal
 from credit_assets.automation.retraining import rollback, training
 from credit_assets.book.book import Book
 from credit_assets.dagster_private import SENSOR_NAME_TAG, UnresolvedAssetJobDefinition
+from credit_assets.features.versions import FEATURES
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.resources import batches
 from credit_assets.lake.tables import Lake
@@ -52,26 +55,16 @@ def sensors(book: Book, jobs: Mapping[str, UnresolvedAssetJobDefinition]) -> lis
         due = [_whole(item, champion) for item in seen.due]
         due += to_score(portfolio, lake, champion) if champion else []
         started = _started(context.instance, portfolio, due)
-        asked: dict[str, Outstanding] = {}
-        waiting = dict(seen.waiting)
+        asked: dict[str, Due] = {}
+        waiting: dict[str, Waiting | Refused] = dict(seen.waiting)
         for item in due:
             batch = str(item.batch)
-            if batch in busy:
-                waiting.setdefault(batch, f"a run of it is at work; then: {item.why}")
-            elif why := refusal(context.instance, portfolio, item):
-                waiting.setdefault(batch, f"{item.why}, and refused by {why}")
-            elif run := started.get(item.key):
-                waiting.setdefault(
-                    batch, f"{item.why}, but run {run} did not do it; other files or the sweep start another"
-                )
-            elif item.job == "score" and (tried := failed_at_it(context.instance, portfolio, lake, item)):
-                waiting.setdefault(
-                    batch, f"its run {tried.run_id} failed; it is scored once its files, or the champion, change"
-                )
+            if obstacle := _obstacle(context.instance, portfolio, lake, item, busy, started):
+                waiting.setdefault(batch, obstacle)
             elif len(asked) < portfolio.automation.batches_a_look:
                 asked.setdefault(batch, item)
         if not asked:
-            words = "; ".join(f"{batch}: {why}" for batch, why in sorted(waiting.items()))
+            words = "; ".join(f"{batch}: {describe(found.reason)}" for batch, found in sorted(waiting.items()))
             words = words or ("Every delivery is ingested." if away else "Every delivery is ingested and scored.")
             return dg.SensorResult(skip_reason=f"{away} {words}" if away else words, cursor=cursor)
         return dg.SensorResult(
@@ -95,7 +88,7 @@ def sensors(book: Book, jobs: Mapping[str, UnresolvedAssetJobDefinition]) -> lis
             due = training(context.instance, portfolio, project, lake, datetime.now(UTC))
         except RegistryUnavailable as error:
             return dg.SkipReason(str(error))
-        return dg.SkipReason(due) if isinstance(due, str) else request(portfolio, due)
+        return request(portfolio, due) if isinstance(due, Due) else dg.SkipReason(text(due))
 
     @dg.sensor(
         name="roll_back",
@@ -111,7 +104,7 @@ def sensors(book: Book, jobs: Mapping[str, UnresolvedAssetJobDefinition]) -> lis
             due = rollback(context.instance, portfolio, project)
         except RegistryUnavailable as error:
             return dg.SkipReason(str(error))
-        return dg.SkipReason(due) if isinstance(due, str) else request(portfolio, due)
+        return request(portfolio, due) if isinstance(due, Due) else dg.SkipReason(text(due))
 
     return [deliveries, retrain, roll_back]
 
@@ -137,15 +130,16 @@ def settings_changed(project: Project, name: str, loaded: str) -> str | None:
     )
 
 
-def request(portfolio: Portfolio, due: Outstanding, again: str = "") -> dg.RunRequest:
+def request(portfolio: Portfolio, due: Due, again: str = "") -> dg.RunRequest:
     """The run that does what is due; Dagster starts one run a key, and sensor or schedule. `again` makes it another."""
     name = portfolio.name
-    tags = {KEY_TAG: due.key, WHY_TAG: due.why, AUTOMATIC_TAG: "true"}
+    why = text(due)
+    tags = {KEY_TAG: due.key, WHY_TAG: why, AUTOMATIC_TAG: "true"}
     if due.champion is not None:
         tags[CHAMPION_TAG] = str(due.champion)
     if due.correction:
         tags[CORRECTION_TAG] = "true"
-    back = champion_config(name, roll_back=True, from_version=due.champion, why=due.why)
+    back = champion_config(name, roll_back=True, from_version=due.champion, why=why)
     return dg.RunRequest(
         run_key=due.key + again,
         job_name=due.job,
@@ -156,14 +150,36 @@ def request(portfolio: Portfolio, due: Outstanding, again: str = "") -> dg.RunRe
     )
 
 
-def _whole(due: Outstanding, champion: int | None) -> Outstanding:
+def _whole(due: Due, champion: int | None) -> Due:
     """A delivery is one run, to its scores, where there is a champion to score it."""
     if champion is None or due.job != "ingest" or due.tables:
         return due
     return replace(due, job="batch", champion=champion)
 
 
-def _started(instance: dg.DagsterInstance, portfolio: Portfolio, due: Sequence[Outstanding]) -> dict[str, str]:
+def _obstacle(
+    instance: dg.DagsterInstance,
+    portfolio: Portfolio,
+    lake: Lake,
+    due: Due,
+    busy: Collection[str],
+    started: Mapping[str, str],
+) -> Waiting | Refused | None:
+    """Why no run is started for the batch though it is due; None where one is to be started. `busy`: the batches with
+    an active run; `started`: the runs that this sensor has started, by key."""
+    assert isinstance(due.reason, BatchDue)
+    if due.batch in busy:
+        return Waiting(BatchActive(due.reason))
+    if refused := refusal(instance, portfolio, due):
+        return refused
+    if run := started.get(due.key):
+        return Waiting(RunFailed(due.reason, run))
+    if due.job == "score" and (tried := failed_at_it(instance, portfolio, lake, due)):
+        return Waiting(ScoringFailed(tried.run_id))
+    return None
+
+
+def _started(instance: dg.DagsterInstance, portfolio: Portfolio, due: Sequence[Due]) -> dict[str, str]:
     """Which of the keys this sensor has started a run for, and that run: Dagster would not start another."""
     if not due:
         return {}
@@ -171,9 +187,7 @@ def _started(instance: dg.DagsterInstance, portfolio: Portfolio, due: Sequence[O
     return {run.tags[KEY_TAG]: run.run_id for run in instance.get_runs(dg.RunsFilter(tags=tags))}
 
 
-def failed_at_it(
-    instance: dg.DagsterInstance, portfolio: Portfolio, lake: Lake, due: Outstanding
-) -> dg.DagsterRun | None:
+def failed_at_it(instance: dg.DagsterInstance, portfolio: Portfolio, lake: Lake, due: Due) -> dg.DagsterRun | None:
     """The run that made the batch's features, if it came no further with this champion: a run that fails waits for
     something to change."""
     made = lake.batches(portfolio.table(FEATURES))[str(due.batch)]

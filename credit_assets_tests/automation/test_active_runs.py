@@ -57,7 +57,7 @@ def test_a_failure_that_was_read_and_passed_over_is_read_again(loop, crashed):
 
 def test_each_look_at_the_deliveries_sees_to_it(loop, crashed):
     read_to(loop, newest_event(loop))
-    assert "a run of it is at work" in loop.look()
+    assert "a run of it is active" in loop.look()
     assert to_read(loop) == {crashed}
 
 

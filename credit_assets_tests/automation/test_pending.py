@@ -15,9 +15,29 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
+from credit_assets.automation.due import (
+    CheckedForAnother,
+    DriftNotChecked,
+    Due,
+    FeaturesOlder,
+    FeaturesRemade,
+    FileMissing,
+    FilesChanged,
+    FilesDiffer,
+    FirstSeen,
+    NotABatch,
+    NotIngested,
+    NotScored,
+    OtherChampion,
+    OutcomesDelivered,
+    PerformanceNotMeasured,
+    Reason,
+    SqlChanged,
+    StillWritten,
+    Waiting,
+)
 from credit_assets.automation.pending import (
     Arrivals,
-    Outstanding,
     arrivals,
     new_outcomes,
     to_ingest,
@@ -94,8 +114,8 @@ def score(lake: Lake) -> None:
     write(lake, "score_drift", inputs={f"{BOOK}/scores": made})
 
 
-def due(inbox: Inbox, lake: Lake) -> list[tuple[str | None, str, tuple[str, ...]]]:
-    return [(found.batch, found.why, found.tables) for found in to_ingest(PORTFOLIO, inbox, lake)]
+def due(inbox: Inbox, lake: Lake) -> list[tuple[str | None, Reason, tuple[str, ...]]]:
+    return [(found.batch, found.reason, found.tables) for found in to_ingest(PORTFOLIO, inbox, lake)]
 
 
 def test_an_empty_inbox_has_nothing_to_ingest(inbox, lake):
@@ -104,9 +124,9 @@ def test_an_empty_inbox_has_nothing_to_ingest(inbox, lake):
 
 def test_a_new_delivery_is_ingested_until_its_features_are_made(inbox, lake, tmp_path):
     deliver(inbox, tmp_path / "new")
-    assert due(inbox, lake) == [(BATCH, "delivered, not ingested yet", ())]
+    assert due(inbox, lake) == [(BATCH, NotIngested(), ())]
     ingest(inbox, lake, *PORTFOLIO.tables)
-    assert due(inbox, lake) == [(BATCH, "its features are older than its raw tables", ())]
+    assert due(inbox, lake) == [(BATCH, FeaturesOlder(), ())]
     ingest(inbox, lake, "bureau_features", "features")
     assert due(inbox, lake) == []
 
@@ -116,7 +136,7 @@ def test_features_are_late_where_what_they_were_made_from_was_made_again(inbox, 
     deliver(inbox, tmp_path / "new")
     ingest(inbox, lake)
     ingest(inbox, lake, name)
-    assert due(inbox, lake) == [(BATCH, "its features are older than its raw tables", ())]
+    assert due(inbox, lake) == [(BATCH, FeaturesOlder(), ())]
 
 
 @pytest.mark.parametrize("name", ["bureau_balance", "pos_cash_balance", "outcomes"])
@@ -130,21 +150,21 @@ def test_a_table_that_no_feature_reads_makes_none_late(inbox, lake, tmp_path, na
 def test_an_ingestion_that_was_cut_off_is_due_again(inbox, lake, tmp_path):
     deliver(inbox, tmp_path / "new")
     ingest(inbox, lake, *(set(PORTFOLIO.tables) - {"bureau_balance", "outcomes"}))
-    assert due(inbox, lake) == [(BATCH, "its files differ from what was ingested: bureau_balance, outcomes", ())]
+    assert due(inbox, lake) == [(BATCH, FilesDiffer(("bureau_balance", "outcomes")), ())]
 
 
 def test_a_corrected_file_is_due_and_named(inbox, lake, tmp_path):
     deliver(inbox, tmp_path / "new")
     ingest(inbox, lake)
     deliver(inbox, tmp_path / "corrected", bureau="A\n2\n")
-    assert due(inbox, lake) == [(BATCH, "its files differ from what was ingested: bureau", ())]
+    assert due(inbox, lake) == [(BATCH, FilesDiffer(("bureau",)), ())]
 
 
 def test_outcomes_that_come_later_are_due_alone(inbox, lake, tmp_path):
     deliver(inbox, tmp_path / "new")
     ingest(inbox, lake)
     deliver(inbox, tmp_path / "with_outcomes", outcomes="A\n1\n")
-    assert due(inbox, lake) == [(BATCH, "outcomes were delivered", ("outcomes",))]
+    assert due(inbox, lake) == [(BATCH, OutcomesDelivered(), ("outcomes",))]
     ingest(inbox, lake, "outcomes")
     assert due(inbox, lake) == []
 
@@ -154,7 +174,7 @@ def test_outcomes_are_not_due_alone_where_the_features_are_late_too(inbox, lake,
     ingest(inbox, lake)
     ingest(inbox, lake, "applications")
     deliver(inbox, tmp_path / "with_outcomes", outcomes="A\n1\n")
-    assert due(inbox, lake) == [(BATCH, "its files differ from what was ingested: outcomes", ())]
+    assert due(inbox, lake) == [(BATCH, FilesDiffer(("outcomes",)), ())]
 
 
 def test_a_delivery_that_cannot_be_read_is_due_so_that_a_run_says_why(inbox, lake, tmp_path):
@@ -174,7 +194,7 @@ def test_what_is_still_being_copied_is_not_ingested(inbox, lake, tmp_path):
 
 def test_a_folder_that_lacks_a_file_is_left_to_the_run_to_complain_of(inbox, lake):
     (inbox.root / BOOK / BATCH).mkdir(parents=True)
-    assert due(inbox, lake) == [(BATCH, "delivered, not ingested yet", ())]
+    assert due(inbox, lake) == [(BATCH, NotIngested(), ())]
 
 
 # -- deliveries that nobody announced --------------------------------------------------------------
@@ -196,12 +216,12 @@ class Sensor:
     def due(self) -> list[tuple[str | None, tuple[str, ...], bool]]:
         return [(found.batch, found.tables, found.correction) for found in self.look().due]
 
-    def waiting(self) -> dict[str, str]:
+    def waiting(self) -> dict[str, Waiting]:
         found = self.look()
         assert found.due == []
         return found.waiting
 
-    def settled(self) -> Outstanding:
+    def settled(self) -> Due:
         """What is due once two looks found the same."""
         self.look()
         [found] = self.look().due
@@ -213,8 +233,7 @@ def sensor(inbox: Inbox, lake: Lake) -> Sensor:
     return Sensor(inbox, lake)
 
 
-FIRST = "first seen as it is now; it is taken if the next look finds it the same"
-CHANGED = "its files have changed since the last look"
+FIRST, CHANGED = Waiting(FirstSeen()), Waiting(FilesChanged())
 
 
 @pytest.fixture
@@ -231,7 +250,9 @@ def copy_all(folder: Path, content: str = "A\n1\n") -> None:
 
 
 def test_a_delivery_is_due_when_two_looks_find_it_the_same(sensor, inbox, lake, folder):
-    assert "Table applications: no file application_train or application_test" in sensor.waiting()[BATCH]
+    missing = sensor.waiting()[BATCH].reason
+    assert isinstance(missing, FileMissing)
+    assert "Table applications: no file application_train or application_test" in missing.trouble
     copy_all(folder)
     assert sensor.waiting() == {BATCH: FIRST}
     assert sensor.due() == [(BATCH, (), False)]
@@ -254,7 +275,9 @@ def test_a_missing_file_is_named_and_waited_for(sensor, folder):
     copy_all(folder)
     (folder / "bureau.csv").unlink()
     for _ in range(3):
-        assert sensor.waiting()[BATCH].startswith("Table bureau: no file bureau (.csv.gz, .csv, .csv.zip, .parquet)")
+        missing = sensor.waiting()[BATCH].reason
+        assert isinstance(missing, FileMissing)
+        assert missing.trouble.startswith("Table bureau: no file bureau (.csv.gz, .csv, .csv.zip, .parquet)")
     (folder / "bureau.csv").write_text("A\n")
     assert sensor.waiting() == {BATCH: FIRST}
     assert len(sensor.due()) == 1
@@ -265,7 +288,7 @@ def test_a_file_that_is_being_written_by_its_name_is_waited_for(sensor, folder, 
     copy_all(folder)
     (folder / name).touch()
     for _ in range(3):
-        assert sensor.waiting() == {BATCH: f"{name}: still being written, by its name"}
+        assert sensor.waiting() == {BATCH: Waiting(StillWritten((name,)))}
     (folder / name).rename(folder / "outcomes.csv")
     assert sensor.waiting() == {BATCH: FIRST}
     assert len(sensor.due()) == 1
@@ -282,7 +305,7 @@ def test_what_is_no_batch_is_told_and_stops_no_other(sensor, inbox, tmp_path):
     (inbox.root / BOOK / "May 2026").mkdir()
     found = (sensor.look(), sensor.look())[1]
     assert [due.batch for due in found.due] == [BATCH]
-    assert "cannot be a batch's name" in found.waiting["May 2026"]
+    assert isinstance(found.waiting["May 2026"].reason, NotABatch)
 
 
 def test_a_delivery_by_the_command_is_due_in_the_same_way(sensor, inbox, lake, tmp_path):
@@ -332,8 +355,8 @@ def test_a_run_that_fails_half_way_leaves_the_same_work(sensor, inbox, lake, fol
     assert (after.key, after.correction) == (before.key, True)
     ingest(inbox, lake, *(set(ALL) - {"features"}))
     [late] = sensor.look().due
-    assert (late.why, late.key, late.correction) == (
-        "its features are older than its raw tables",
+    assert (late.reason, late.key, late.correction) == (
+        FeaturesOlder(),
         before.key,
         True,
     )
@@ -355,7 +378,7 @@ def test_later_outcomes_are_due_alone_and_are_no_correction(sensor, inbox, lake,
     for name in ("outcomes.csv", "outcomes.2.csv"):
         (folder / name).write_text(name)
         found = sensor.settled()
-        assert (found.why, found.tables, found.correction) == ("outcomes were delivered", ("outcomes",), False)
+        assert (found.reason, found.tables, found.correction) == (OutcomesDelivered(), ("outcomes",), False)
         keys.append(found.key)
         ingest(inbox, lake, "outcomes")
     assert len(set(keys)) == 2
@@ -562,7 +585,7 @@ def test_outcomes_of_a_batch_that_is_scored_are_read_together_with_its_performan
     score(lake)
     (folder / "outcomes.csv").write_text("A\n1\n")
     found = sensor.settled()
-    assert (found.job, found.why, found.tables) == ("outcomes", "outcomes were delivered", ())
+    assert (found.job, found.reason, found.tables) == ("outcomes", OutcomesDelivered(), ())
     assert not found.correction
     ingest(inbox, lake, "outcomes")
     copy_all(folder, "A\n2\n")
@@ -601,8 +624,8 @@ def judge(lake: Lake, con: duckdb.DuckDBPyConnection, batch: str, champion: int,
         lake.replace(con, "SELECT 1 AS x", f"{BOOK}/{name}", batch, facts)
 
 
-def to_do(lake: Lake, champion: int = 1) -> list[tuple[str | None, str, tuple[str, ...]]]:
-    return [(found.batch, found.why, found.tables) for found in to_score(PORTFOLIO, lake, champion)]
+def to_do(lake: Lake, champion: int = 1) -> list[tuple[str | None, Reason, tuple[str, ...]]]:
+    return [(found.batch, found.reason, found.tables) for found in to_score(PORTFOLIO, lake, champion)]
 
 
 def test_a_model_is_trained_where_outcomes_of_a_matured_batch_are_known_and_no_champion_is(lake, con):
@@ -661,15 +684,15 @@ def test_a_champion_that_comes_back_scores_an_open_batch_anew(lake, con):
 
 def test_a_batch_is_scored_once_for_each_time_its_features_are_made(lake, con):
     applicants(lake, con, BATCH, 10)
-    assert to_do(lake) == [(BATCH, "not scored yet", ())]
+    assert to_do(lake) == [(BATCH, NotScored(), ())]
     judge(lake, con, BATCH, 1)
     assert to_do(lake) == []
     applicants(lake, con, "2026-02", 10)
-    assert to_do(lake) == [("2026-02", "not scored yet", ())]
+    assert to_do(lake) == [("2026-02", NotScored(), ())]
     applicants(lake, con, BATCH, 10)
-    assert (BATCH, "its features were made again since it was scored", ()) not in to_do(lake), "of the same files"
+    assert (BATCH, FeaturesRemade(), ()) not in to_do(lake), "of the same files"
     applicants(lake, con, BATCH, 11)
-    assert (BATCH, "its features were made again since it was scored", ()) in to_do(lake)
+    assert (BATCH, FeaturesRemade(), ()) in to_do(lake)
 
 
 def remake(lake: Lake, con: duckdb.DuckDBPyConnection, batch: str, sql: str) -> None:
@@ -687,7 +710,7 @@ def test_features_made_again_by_other_sql_give_no_decision_again(lake, con):
     assert to_do(lake) == []
     judge(lake, con, BATCH, 1)
     applicants(lake, con, BATCH, 11)
-    assert to_do(lake) == [(BATCH, "its features were made again since it was scored", ())]
+    assert to_do(lake) == [(BATCH, FeaturesRemade(), ())]
 
 
 def test_features_of_other_sql_are_to_be_made_again_where_a_training_would_learn_from_them_and_later(lake, con):
@@ -699,8 +722,8 @@ def test_features_of_other_sql_are_to_be_made_again_where_a_training_would_learn
         applicants(lake, con, batch, 10, known)
         remake(lake, con, batch, "old")
     due = to_make_again(PORTFOLIO, lake, queries)
-    assert [(found.job, found.batch, found.why, found.tables) for found in due] == [
-        ("ingest", batch, "features.sql changed", ("features",)) for batch in ("2026-02", "2026-03", "2026-04")
+    assert [(found.job, found.batch, found.reason, found.tables) for found in due] == [
+        ("ingest", batch, SqlChanged(("features.sql",)), ("features",)) for batch in ("2026-02", "2026-03", "2026-04")
     ]
     remake(lake, con, "2026-03", query.version)
     assert [found.batch for found in to_make_again(PORTFOLIO, lake, queries)] == ["2026-02", "2026-04"]
@@ -709,10 +732,9 @@ def test_features_of_other_sql_are_to_be_made_again_where_a_training_would_learn
 def test_scores_whose_run_was_killed_before_their_drift_or_performance_are_looked_over(lake, con):
     applicants(lake, con, BATCH, 10)
     judge(lake, con, BATCH, 1, "scores")
-    assert to_do(lake) == [(BATCH, "its scores were not looked over for drift", ("score_drift",))]
+    assert to_do(lake) == [(BATCH, DriftNotChecked(), ("score_drift",))]
     judge(lake, con, BATCH, 1, "score_drift")
-    why = "the performance of its scores was not measured on the outcomes that are known"
-    unmeasured = (BATCH, why, ("performance",))
+    unmeasured = (BATCH, PerformanceNotMeasured(), ("performance",))
     assert to_do(lake) == [unmeasured]
     judge(lake, con, BATCH, 1, "performance")
     assert to_do(lake) == []
@@ -727,7 +749,7 @@ def test_a_new_champion_scores_the_newest_batch_again_while_it_is_open(lake, con
     for batch in (BATCH, "2026-02"):
         applicants(lake, con, batch, 10)
         judge(lake, con, batch, 1)
-    assert to_do(lake, champion=2) == [("2026-02", "open, and version 2 is champion now", ())]
+    assert to_do(lake, champion=2) == [("2026-02", OtherChampion(2), ())]
     applicants(lake, con, "2026-02", 10, known=1)
     judge(lake, con, "2026-02", 1)
     assert to_do(lake, champion=2) == [], "of a batch with a known outcome the decisions stand"
@@ -743,7 +765,7 @@ def test_what_was_scored_by_another_version_than_its_features_were_checked_again
     inputs = {f"{BOOK}/features": features} | ({f"{BOOK}/feature_drift": checked} if named else {})
     put(lake, con, "scores", BATCH, "SELECT 1 AS x", inputs=inputs, model_version=2)
     judge(lake, con, BATCH, 2, "score_drift", "performance")
-    assert to_do(lake, champion=2) == [(BATCH, "version 2 scored what was checked for version 1", ())]
+    assert to_do(lake, champion=2) == [(BATCH, CheckedForAnother(2, 1), ())]
     # A later look at the features, against another champion, is no reason to decide again.
     put(lake, con, "scores", BATCH, "SELECT 1 AS x", inputs=inputs, model_version=1)
     judge(lake, con, BATCH, 1, "score_drift", "performance")

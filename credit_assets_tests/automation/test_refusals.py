@@ -10,7 +10,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from credit_assets.application.commands import REFUSED, status
+from credit_assets.application.commands import UNTIL, status
 from credit_assets.automation import pending
 from credit_assets.definitions import build
 from credit_assets.ingest import typed_read
@@ -53,7 +53,7 @@ def test_a_refused_delivery_is_tried_again_once_something_has_changed(refused: P
     project, said = refused, []
     assert run(project, said) == []
     [line] = said
-    assert REFUSED in line and "application_train.csv (table applications) lacks the column" in line
+    assert UNTIL in line and "application_train.csv (table applications) lacks the column" in line
     with inside(project):
         [due] = status(project, BOOK)["outstanding"]
     assert due["refused"] and "lacks the column" in due["failure"]

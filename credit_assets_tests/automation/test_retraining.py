@@ -12,8 +12,30 @@ import mlflow
 import pytest
 
 from credit_assets.automation import retraining
-from credit_assets.automation.pending import Outstanding, new_outcomes
-from credit_assets.automation.retraining import RETRAINS, failures, first_sentences, rollback, training
+from credit_assets.automation.due import (
+    BatchesActive,
+    BetterCandidate,
+    CoolDown,
+    Due,
+    FailedCheck,
+    FeaturesOfOtherSql,
+    NoChampion,
+    NoFailedCheck,
+    NoPredecessor,
+    NotWorse,
+    Outcome,
+    Refused,
+    RollbackFirst,
+    RollbackStarted,
+    TooFewOutcomes,
+    TrainingActive,
+    TrainingRequested,
+    Trigger,
+    Waiting,
+    WorseThanPredecessor,
+)
+from credit_assets.automation.pending import new_outcomes
+from credit_assets.automation.retraining import RETRAINS, failures, rollback, training
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.resources import batches
 from credit_assets.lake.tables import Lake
@@ -52,7 +74,7 @@ class Book:
     def lake(self) -> Lake:
         return Lake(self.project.lake)
 
-    def asked(self, instance: dg.DagsterInstance, later: timedelta = timedelta(days=2)) -> Outstanding | str:
+    def asked(self, instance: dg.DagsterInstance, later: timedelta = timedelta(days=2)) -> Outcome:
         return training(instance, self.portfolio, self.project, self.lake, datetime.now(UTC) + later)
 
 
@@ -101,21 +123,25 @@ def evaluated(
     assert dg.materialize([measured], instance=instance, partition_key=batch).success
 
 
+def failed(triggers: tuple[Trigger, ...]) -> list[tuple[str, str, str]]:
+    """The failed checks among what asks for a training."""
+    return [(each.check, each.batch, each.description) for each in triggers if isinstance(each, FailedCheck)]
+
+
 def test_a_training_that_would_mix_what_two_sqls_made_is_not_started(with_outcomes, instance, tmp_path: Path):
     book = Book(copy_of(with_outcomes.project, tmp_path / "project"))
     evaluated(instance, "features_stable")
-    assert isinstance(book.asked(instance), Outstanding)
+    assert isinstance(book.asked(instance), Due)
     sql = book.project.sql(BOOK) / "features.sql"
     written = sql.read_text()
     sql.write_text(written.replace("-- debts and instalments", "-- Debts and instalments"))
-    assert isinstance(book.asked(instance), Outstanding), "other words make no other features"
+    assert isinstance(book.asked(instance), Due), "other words make no other features"
     sql.write_text(
         written.replace("nullif(income_total, 0) as debt_to_income", "nullif(income_total, 1) as debt_to_income")
     )
     refusal = book.asked(instance)
-    assert isinstance(refusal, str)
-    assert "the SQL has changed since the features of 2026-01, 2026-02, 2026-03 were made" in refusal
-    assert f"credit-assets train --portfolio {BOOK}" in refusal
+    assert isinstance(refusal, Refused)
+    assert refusal.reason == FeaturesOfOtherSql(BOOK, ("2026-01", "2026-02", "2026-03"))
 
 
 def trained(instance: dg.DagsterInstance, book: Book | None = None) -> str:
@@ -145,25 +171,26 @@ def started(instance: dg.DagsterInstance, job: str, status: dg.DagsterRunStatus,
 
 def test_without_a_failure_nothing_is_asked_for(book, instance):
     evaluated(instance, FEATURES_DRIFTED, passed=True)
-    assert book.asked(instance) == "No check of a batch has failed on version 1 since the last training."
+    assert book.asked(instance) == Waiting(NoFailedCheck(1))
 
 
 @pytest.mark.parametrize("check", [FEATURES_DRIFTED, SCORES_DRIFTED, PERFORMANCE_HOLDS])
 def test_on_the_data_that_it_has_a_training_is_refused_with_the_reason(book, instance, check):
     evaluated(instance, check)
     asked = book.asked(instance)
-    assert isinstance(asked, str)
-    assert f"{check} failed on 2026-03 (Words)" in asked
-    assert "0 outcomes are known that version 1 has not learned from, fewer than the 500" in asked
+    assert isinstance(asked, Refused)
+    assert asked.reason == TooFewOutcomes(0, 1, 500)
+    assert failed(asked.asked_by) == [(check, "2026-03", "Words")]
 
 
 @pytest.mark.parametrize("check", [FEATURES_DRIFTED, SCORES_DRIFTED, PERFORMANCE_HOLDS])
 def test_a_failure_with_new_outcomes_is_a_training(with_outcomes, instance, check):
     evaluated(instance, check)
     asked = with_outcomes.asked(instance)
-    assert isinstance(asked, Outstanding)
+    assert isinstance(asked, Due)
     assert (asked.job, asked.batch) == ("train", None)
-    assert f"{check} failed on 2026-03 (Words). 1,400 new outcomes are known." in asked.why
+    assert isinstance(asked.reason, TrainingRequested) and asked.reason.new_outcomes == 1400
+    assert failed(asked.reason.by) == [(check, "2026-03", "Words")]
     assert with_outcomes.asked(instance) == asked
 
 
@@ -178,21 +205,23 @@ def test_too_few_new_outcomes_are_refused(with_outcomes, instance, tmp_path):
     book = Book(copy_of(with_outcomes.project, tmp_path / "project"))
     configure(book.project, {"automation": {"min_new_outcomes": 1401}})
     evaluated(instance, SCORES_DRIFTED)
-    assert "1,400 outcomes are known" in book.asked(instance)
+    assert book.asked(instance).reason == TooFewOutcomes(1400, 1, 1401)
 
 
 def test_after_a_training_the_same_failure_asks_no_more(with_outcomes, instance, tmp_path):
     book = Book(copy_of(with_outcomes.project, tmp_path / "project"))
     evaluated(instance, SCORES_DRIFTED)
     trained(instance, book)
-    assert book.asked(instance) == "No check of a batch has failed on version 1 since the last training."
+    assert book.asked(instance) == Waiting(NoFailedCheck(1))
 
 
 def test_a_failure_after_a_training_waits_for_the_cool_down(with_outcomes, instance):
     trained(instance)
     evaluated(instance, SCORES_DRIFTED)
-    assert "automation.cool_down_hours is 24" in with_outcomes.asked(instance, timedelta(hours=23))
-    assert isinstance(with_outcomes.asked(instance, timedelta(hours=25)), Outstanding)
+    waits = with_outcomes.asked(instance, timedelta(hours=23)).reason
+    assert isinstance(waits, CoolDown) and waits.cool_down_hours == 24
+    assert waits.hours_since == pytest.approx(23, abs=0.1)
+    assert isinstance(with_outcomes.asked(instance, timedelta(hours=25)), Due)
 
 
 def test_a_training_that_made_no_candidate_has_answered_nothing(with_outcomes, instance):
@@ -200,16 +229,17 @@ def test_a_training_that_made_no_candidate_has_answered_nothing(with_outcomes, i
     before = with_outcomes.asked(instance)
     trained(instance)
     again = with_outcomes.asked(instance)
-    assert isinstance(before, Outstanding) and isinstance(again, Outstanding)
+    assert isinstance(before, Due) and isinstance(again, Due)
     assert again.key != before.key, "Dagster starts one run a key"
 
 
 def test_while_a_training_is_at_work_none_is_asked_for(with_outcomes, instance):
     evaluated(instance, SCORES_DRIFTED)
     run = started(instance, "train", dg.DagsterRunStatus.STARTED, **{TRAINING_TAG: BOOK})
-    assert with_outcomes.asked(instance) == "No check of a batch has failed on version 1 since the last training."
+    assert with_outcomes.asked(instance) == Waiting(NoFailedCheck(1))
     evaluated(instance, FEATURES_DRIFTED)
-    assert f"Waits: a training is at work, run {run}." in with_outcomes.asked(instance)
+    waits = with_outcomes.asked(instance)
+    assert isinstance(waits, Waiting) and waits.reason == TrainingActive(run)
 
 
 def test_the_first_training_waits_for_batches_that_are_being_read(with_outcomes, instance, tmp_path):
@@ -217,13 +247,13 @@ def test_the_first_training_waits_for_batches_that_are_being_read(with_outcomes,
     book = Book(copy_of(with_outcomes.project, tmp_path / "project"))
     uri = book.project.tracking_uri
     mlflow.MlflowClient(uri, registry_uri=uri).delete_registered_model(BOOK)
-    assert isinstance(book.asked(instance), Outstanding)
+    assert isinstance(book.asked(instance), Due)
     run = started(instance, "ingest", dg.DagsterRunStatus.NOT_STARTED, **{"dagster/partition": "2026-04"})
-    assert book.asked(instance) == "There is no champion. Waits: 2026-04 may yet bring more to learn from."
+    assert book.asked(instance) == Waiting(BatchesActive(("2026-04",)), (NoChampion(),))
     instance.delete_run(run)
     trained(instance)
-    assert "Refused for now: the last training began" in book.asked(instance, timedelta(hours=23))
-    assert isinstance(book.asked(instance, timedelta(hours=25)), Outstanding)
+    assert isinstance(book.asked(instance, timedelta(hours=23)).reason, CoolDown)
+    assert isinstance(book.asked(instance, timedelta(hours=25)), Due)
 
 
 def test_a_candidate_that_was_refused_is_not_made_again_of_the_same_data(with_outcomes, instance, tmp_path):
@@ -231,7 +261,7 @@ def test_a_candidate_that_was_refused_is_not_made_again_of_the_same_data(with_ou
     assert run_job(book.project, "train").success
     uri = book.project.tracking_uri
     mlflow.MlflowClient(uri, registry_uri=uri).delete_registered_model_alias(BOOK, registry.CHAMPION)
-    assert "There is no champion. Refused for now: 0 outcomes are known that version 2 has not" in book.asked(instance)
+    assert book.asked(instance) == Refused(TooFewOutcomes(0, 2, 500), (NoChampion(),))
 
 
 def test_a_refused_candidate_that_is_surely_better_asks_again_once_new_outcomes_are_known(
@@ -249,35 +279,32 @@ def test_a_refused_candidate_that_is_surely_better_asks_again_once_new_outcomes_
 
     waiting = Book(copy_of(book.project, tmp_path / "waiting"))
     number = refused(waiting)
-    said = waiting.asked(instance)
-    assert isinstance(said, str)
-    assert f"version {number}, which the gate refused, is surely better than version 1 ({better})" in said
-    assert "0 outcomes are known that version 2 has not learned from" in said
+    assert waiting.asked(instance) == Refused(TooFewOutcomes(0, 2, 500), (BetterCandidate(number, 1, better),))
     ready = Book(copy_of(with_outcomes.project, tmp_path / "ready"))
     refused(ready)
-    assert "automation.cool_down_hours" in str(ready.asked(instance, timedelta(hours=1)))
+    assert isinstance(ready.asked(instance, timedelta(hours=1)).reason, CoolDown)
     asked = ready.asked(instance)
-    assert isinstance(asked, Outstanding)
-    assert asked.why.endswith(f"is surely better than version 1 ({better}). 1,400 new outcomes are known.")
+    assert isinstance(asked, Due)
+    assert asked.reason == TrainingRequested((BetterCandidate(2, 1, better),), 1400)
     # Asked again it is the same, also after a restart; and once another candidate is made, nothing is.
     assert Book(ready.project).asked(instance) == asked
     trained(instance, ready)
     uri = ready.project.tracking_uri
     registry.log_judgement(uri, BOOK, registry.newest(uri, BOOK).version, "It was refused by the gate.")
-    assert ready.asked(instance) == "No check of a batch has failed on version 1 since the last training."
+    assert ready.asked(instance) == Waiting(NoFailedCheck(1))
     # Better than a champion that decides no more is no reason.
     refused(ready, than=5)
-    assert ready.asked(instance) == "No check of a batch has failed on version 1 since the last training."
+    assert ready.asked(instance) == Waiting(NoFailedCheck(1))
 
 
 def test_failures_on_another_champion_are_past(with_outcomes, instance):
     evaluated(instance, SCORES_DRIFTED, version=2)
-    assert isinstance(with_outcomes.asked(instance), str)
+    assert with_outcomes.asked(instance) == Waiting(NoFailedCheck(1))
 
 
 def test_a_warning_asks_for_nothing(with_outcomes, instance):
     evaluated(instance, SCORES_DRIFTED, severity=dg.AssetCheckSeverity.WARN)
-    assert isinstance(with_outcomes.asked(instance), str)
+    assert with_outcomes.asked(instance) == Waiting(NoFailedCheck(1))
 
 
 def test_a_batch_that_passes_when_it_is_looked_over_again_asks_for_nothing(with_outcomes, instance):
@@ -285,9 +312,9 @@ def test_a_batch_that_passes_when_it_is_looked_over_again_asks_for_nothing(with_
     evaluated(instance, SCORES_DRIFTED, batch="2026-02")
     evaluated(instance, SCORES_DRIFTED, passed=True)
     asked = with_outcomes.asked(instance)
-    assert isinstance(asked, Outstanding)
-    assert "2026-02" in asked.why
-    assert "2026-03" not in asked.why
+    assert isinstance(asked, Due)
+    assert isinstance(asked.reason, TrainingRequested)
+    assert failed(asked.reason.by) == [(SCORES_DRIFTED, "2026-02", "Words")]
 
 
 def test_a_batch_that_passed_long_ago_asks_for_nothing_again(with_outcomes, instance, monkeypatch):
@@ -311,18 +338,15 @@ def test_a_restart_neither_forgets_nor_repeats(with_outcomes, tmp_path):
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
         assert with_outcomes.asked(instance) == before
         started(instance, "train", dg.DagsterRunStatus.NOT_STARTED, **{TRAINING_TAG: BOOK})
-        assert isinstance(with_outcomes.asked(instance), str)
-
-
-FINE = "Version 1 has not done worse than the champion before it."
+        assert with_outcomes.asked(instance) == Waiting(NoFailedCheck(1))
 
 
 def test_without_an_earlier_champion_there_is_nothing_to_go_back_to(book, instance):
-    assert (
-        rollback(instance, book.portfolio, book.project) == "Version 1 has not done worse than the champion before it."
-    )
+    assert rollback(instance, book.portfolio, book.project) == Waiting(NotWorse(1))
     evaluated(instance, NOT_WORSE)
-    assert "there is no earlier champion to go back to" in rollback(instance, book.portfolio, book.project)
+    found = rollback(instance, book.portfolio, book.project)
+    assert isinstance(found, Refused) and found.reason == NoPredecessor()
+    assert failed(found.asked_by) == [(NOT_WORSE, "2026-03", "Words")]
 
 
 def test_a_champion_that_does_worse_gives_way_once(with_outcomes, instance, tmp_path):
@@ -331,28 +355,13 @@ def test_a_champion_that_does_worse_gives_way_once(with_outcomes, instance, tmp_
     evaluated(instance, NOT_WORSE, version=2)
     evaluated(instance, PERFORMANCE_HOLDS, version=2)
     due = rollback(instance, book.portfolio, book.project)
-    assert isinstance(due, Outstanding)
+    assert isinstance(due, Due)
     assert due.job == "rollback"
-    assert "version 2 gives way to version 1" in due.why
-    assert "The rollback comes first" in book.asked(instance)
+    assert isinstance(due.reason, WorseThanPredecessor)
+    assert (due.reason.champion, due.reason.predecessor, due.reason.failed.check) == (2, 1, NOT_WORSE)
+    assert book.asked(instance).reason == RollbackFirst()
     run = started(instance, "rollback", dg.DagsterRunStatus.FAILURE, **{KEY_TAG: due.key})
-    assert f"run {run} is to take it back" in rollback(instance, book.portfolio, book.project)
-    assert "The rollback comes first" not in book.asked(instance)
-    registry.promote(book.project.tracking_uri, BOOK, 1, by="rollback", why=due.why)
-    assert (
-        rollback(instance, book.portfolio, book.project) == "Version 1 has not done worse than the champion before it."
-    )
-
-
-@pytest.mark.parametrize(
-    ("text", "most", "kept"),
-    [
-        ("", 10, ""),
-        ("One fact. Another fact. A third.", 24, "One fact. Another fact."),
-        ("One fact. Another fact. A third.", 3, "One fact."),
-        ("Off by 1.5 pp (p = 0.002). Then more.", 30, "Off by 1.5 pp (p = 0.002)."),
-        ("One fact\n  over two lines. Two.", 100, "One fact over two lines. Two."),
-    ],
-)
-def test_a_reason_repeats_whole_sentences_of_a_check(text: str, most: int, kept: str) -> None:
-    assert first_sentences(text, most) == kept
+    assert rollback(instance, book.portfolio, book.project).reason == RollbackStarted(run)
+    assert book.asked(instance).reason != RollbackFirst()
+    registry.promote(book.project.tracking_uri, BOOK, 1, by="rollback", why="a test")
+    assert rollback(instance, book.portfolio, book.project) == Waiting(NotWorse(1))

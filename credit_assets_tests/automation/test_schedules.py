@@ -68,13 +68,15 @@ def with_outcomes(loop: Loop, batch: str) -> None:
 def test_no_challenger_is_trained_while_too_little_is_new(loop):
     loop.automated(min_new_outcomes=3)
     assert loop.due("weekly_challenger", MONDAY) == (
-        "0 outcomes are known that no candidate has learned from, fewer than the 3 of automation.min_new_outcomes."
+        "0 outcomes are known that no candidate has learned from, fewer than the 3 of automation.min_new_outcomes. "
+        "Without more, training would make the same model again."
     )
     with_outcomes(loop, "2026-01")
     loop.crown()
     with_outcomes(loop, "2026-02")
     assert loop.due("weekly_challenger", MONDAY) == (
-        "2 outcomes are known that version 1 has not learned from, fewer than the 3 of automation.min_new_outcomes."
+        "2 outcomes are known that version 1 has not learned from, fewer than the 3 of automation.min_new_outcomes. "
+        "Without more, training would make the same model again."
     )
 
 
@@ -167,7 +169,7 @@ def test_a_challenger_waits_for_a_training_that_is_at_work(loop):
     loop.ingest("2026-01")
     request = only(loop.due("weekly_challenger", MONDAY))
     run = loop.start(request)
-    assert loop.due("weekly_challenger", MONDAY) == f"A training is at work, run {run.run_id}."
+    assert loop.due("weekly_challenger", MONDAY) == f"A training is active, run {run.run_id}."
 
 
 def test_what_failed_in_a_step_waits_for_other_files(loop):

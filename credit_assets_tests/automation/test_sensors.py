@@ -21,7 +21,7 @@ from credit_assets.settings.run_tags import AUTOMATIC_TAG, CHAMPION_TAG, CORRECT
 from credit_assets_tests.automation.loop import BOOK, FILES, OUTCOMES, Asked, Loop
 from credit_assets_tests.automation.test_retraining import evaluated
 
-FIRST = "first seen as it is now; it is taken if the next look finds it the same"
+FIRST = "first seen as it is now; it is taken if the next poll finds it the same"
 NOTHING = "Every delivery is ingested and scored."
 
 
@@ -67,7 +67,7 @@ def test_a_file_that_grows_between_the_looks_starts_nothing(loop):
     for _ in range(2):
         with (folder / FILES[0]).open("a") as growing:
             growing.write("2\n")
-        assert loop.look() == "2026-01: its files have changed since the last look"
+        assert loop.look() == "2026-01: its files have changed since the last poll"
     assert runs(loop.look()) == [("ingest", "2026-01")]
 
 
@@ -194,8 +194,8 @@ def test_a_batch_waits_for_the_run_that_is_at_work_on_it_and_no_other_batch_does
     loop.copy("2026-01")
     at_work = loop.start(only(loop.settled()), status)
     loop.copy("2026-01", "bureau.csv", content="A\n2\n")
-    assert loop.look() == "2026-01: its files have changed since the last look"
-    assert loop.look() == "2026-01: a run of it is at work; then: delivered, not ingested yet"
+    assert loop.look() == "2026-01: its files have changed since the last poll"
+    assert loop.look() == "2026-01: a run of it is active; then: delivered, not ingested yet"
     loop.copy("2026-02")
     assert runs(loop.settled()) == [("ingest", "2026-02")]
     loop.instance.report_run_failed(at_work)

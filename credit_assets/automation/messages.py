@@ -1,0 +1,177 @@
+"""Sentences about what is due, waits or is refused: for the command, the ticks of sensors, run tags and alerts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import assert_never
+
+from credit_assets.automation import due
+from credit_assets.automation.due import BatchDue, BatchWaiting, Due, Obstacle, Outcome, Reason, Trigger, Waiting
+from credit_assets.plurals import are, number_of
+from credit_assets.rounding import digits_apart
+
+EXCERPT = 240
+"""Characters of a check's description that a reason repeats, in whole sentences; the check has the rest."""
+
+
+def text(outcome: Outcome) -> str:
+    """Why it is due, waits or is refused; what asks for it comes first."""
+    described = describe(outcome.reason)
+    if isinstance(outcome, Due):
+        return described
+    # What a run reports may end with a full stop.
+    described = f"{described.removesuffix('.')}."
+    if not outcome.asked_by:
+        return _capital(described)
+    asked = "; ".join(map(_trigger, outcome.asked_by))
+    asked = _capital(asked) if isinstance(outcome.asked_by[0], due.NoChampion) else f"Asked for by: {asked}"
+    return f"{asked}. {'Waits' if isinstance(outcome, Waiting) else 'Refused for now'}: {described}"
+
+
+def describe(reason: Reason) -> str:
+    """The reason as a clause, without a full stop."""
+    if isinstance(reason, BatchDue):
+        return _batch_due(reason)
+    if isinstance(reason, BatchWaiting):
+        return _batch_waiting(reason)
+    if isinstance(reason, Trigger):
+        return _trigger(reason)
+    if isinstance(reason, Obstacle):
+        return _obstacle(reason)
+    match reason:
+        case due.TrainingRequested(by, new):
+            return f"{_by(by)}. {number_of(new, 'new outcome')} {are(new)} known."
+        case due.WorseThanPredecessor(champion, predecessor, failed):
+            return f"version {champion} gives way to version {predecessor}: {_trigger(failed)}"
+        case _:
+            assert_never(reason)
+
+
+def _by(triggers: Sequence[Trigger]) -> str:
+    described = "; ".join(map(_trigger, triggers))
+    # The name of a check stays as it is.
+    return described if isinstance(triggers[0], due.FailedCheck) else _capital(described)
+
+
+def _capital(clause: str) -> str:
+    return clause[:1].upper() + clause[1:]
+
+
+def _batch_due(reason: BatchDue) -> str:
+    match reason:
+        case due.NotIngested():
+            return "delivered, not ingested yet"
+        case due.OutcomesDelivered():
+            return "outcomes were delivered"
+        case due.OutcomesTakenBack():
+            return "its outcomes were taken back"
+        case due.FilesDiffer(tables):
+            return f"its files differ from what was ingested: {', '.join(tables)}"
+        case due.FeaturesOlder():
+            return "its features are older than its raw tables"
+        case due.SqlChanged(files):
+            return f"{', '.join(files)} changed"
+        case due.NotScored():
+            return "not scored yet"
+        case due.FeaturesRemade():
+            return "its features were made again since it was scored"
+        case due.CheckedForAnother(scored_by, checked_for):
+            return f"version {scored_by} scored what was checked for version {checked_for}"
+        case due.OtherChampion(champion):
+            return f"open, and version {champion} is champion now"
+        case due.DriftNotChecked():
+            return "its scores were not checked for drift"
+        case due.PerformanceNotMeasured():
+            return "the performance of its scores was not measured on the outcomes that are known"
+        case _:
+            assert_never(reason)
+
+
+def _batch_waiting(reason: BatchWaiting) -> str:
+    match reason:
+        case due.NotABatch(trouble) | due.FileMissing(trouble):
+            return trouble
+        case due.StillWritten(files):
+            return f"{', '.join(files)}: still being written, by its name"
+        case due.FilesUnreadable(files):
+            return f"{', '.join(files)} cannot be read; check the permissions"
+        case due.FilesChanged():
+            return "its files have changed since the last poll"
+        case due.FirstSeen():
+            return "first seen as it is now; it is taken if the next poll finds it the same"
+        case due.BatchActive(then):
+            return f"a run of it is active; then: {_batch_due(then)}"
+        case due.RunRefused(wanted, run, refusal):
+            return f"{_batch_due(wanted)}, and refused by run {run}: {refusal}"
+        case due.RunFailed(wanted, run):
+            return f"{_batch_due(wanted)}, but run {run} did not do it; other files or the sweep start another"
+        case due.ScoringFailed(run):
+            return f"its run {run} failed; it is scored once its files, or the champion, change"
+        case _:
+            assert_never(reason)
+
+
+def _trigger(reason: Trigger) -> str:
+    match reason:
+        case due.NoChampion():
+            return "there is no champion"
+        case due.RequestedByHand():
+            return "asked for by hand"
+        case due.WeeklyChallenger():
+            return "the weekly challenger"
+        case due.FailedCheck(check, batch, _, description):
+            return f"{check} failed on {batch} ({first_sentences(description, EXCERPT).rstrip('.')})"
+        case due.BetterCandidate(version, champion, figures):
+            return f"version {version}, which the gate refused, is surely better than version {champion} ({figures})"
+        case _:
+            assert_never(reason)
+
+
+def _obstacle(reason: Obstacle) -> str:
+    match reason:
+        case due.NoOutcomes():
+            return "there is no champion, and no outcome of a matured batch to learn from"
+        case due.NoFailedCheck(champion):
+            return f"no check of a batch has failed on version {champion} since the last training"
+        case due.NotWorse(champion):
+            return f"version {champion} has not done worse than the champion before it"
+        case due.BatchesActive(batches):
+            return f"{', '.join(batches)} may yet bring more to learn from"
+        case due.RollbackFirst():
+            return "the rollback comes first"
+        case due.TrainingActive(run):
+            return f"a training is active, run {run}"
+        case due.RollbackStarted(run):
+            return f"run {run} is to take the champion back. If it failed, roll back by hand"
+        case due.CoolDown(hours, cool_down):
+            ago = f"{hours:.{digits_apart(1, (hours, cool_down))}f}"
+            return f"the last training began {ago} hours ago, and automation.cool_down_hours is {cool_down:g}"
+        case due.TooFewOutcomes(new, candidate, needed):
+            learned = f"version {candidate} has not" if candidate else "no candidate has"
+            return (
+                f"{number_of(new, 'outcome')} {are(new)} known that {learned} learned from, fewer than the {needed:,} "
+                "of automation.min_new_outcomes. Without more, training would make the same model again"
+            )
+        case due.FeaturesOfOtherSql(portfolio, batches):
+            return (
+                f"the SQL has changed since the features of {', '.join(batches)} were made. "
+                f"`credit-assets train --portfolio {portfolio}` makes them again and trains"
+            )
+        case due.NoPredecessor():
+            return "there is no earlier champion to go back to"
+        case due.NeverPassed(predecessor):
+            return f"version {predecessor}, the champion before, never passed the gate. Roll back by hand"
+        case _:
+            assert_never(reason)
+
+
+def first_sentences(description: str, most: int) -> str:
+    """As many whole sentences as `most` characters hold, and the first one whatever its length."""
+    first, *others = re.split(r"(?<=[.!?])\s+(?=[A-Z])", " ".join(description.split()))
+    kept = first
+    for sentence in others:
+        if len(kept) + 1 + len(sentence) > most:
+            break
+        kept = f"{kept} {sentence}"
+    return kept
