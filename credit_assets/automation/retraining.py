@@ -204,14 +204,15 @@ def outcomes_since_newest(portfolio: Portfolio, project: Project, lake: Lake) ->
     newest = registry.newest(project.tracking_uri, portfolio.name)
     if newest is None:
         return new_outcomes(portfolio, lake, None), None
-    learned = registry.learned_from(newest, portfolio.table("training_set"))
+    learned = registry.last_learned_from(newest, portfolio.table("training_set"))
     return new_outcomes(portfolio, lake, learned), int(newest.version)
 
 
 @dataclass(frozen=True)
 class Trainings:
-    """The newest training of a portfolio: its run, and when that `began`, whatever became of it; the run of one that is
-    `at_work`; and when the newest began that made a candidate or is at work, and so has `answered` what was asked.
+    """The newest training of a portfolio: its run, and when it `began`, whatever became of it; the run of one that is
+    `at_work`; and when the newest began that is at work, made a candidate, or made an earlier version again, and so has
+    `answered` what was asked.
     """
 
     run: str | None
@@ -229,8 +230,9 @@ def trainings(instance: dg.DagsterInstance, portfolio: Portfolio, project: Proje
     newest = registry.newest(project.tracking_uri, portfolio.name)
     made = None
     if newest:
-        record = instance.get_run_record_by_id(newest.tags.get("dagster_run_id", ""))
-        made = record.create_timestamp if record else datetime.fromtimestamp(newest.creation_timestamp / 1000, UTC)
+        run_id, at = registry.latest_training(newest)
+        record = instance.get_run_record_by_id(run_id or "")
+        made = record.create_timestamp if record else at
     records = instance.get_run_records(dg.RunsFilter(tags={TRAINING_TAG: portfolio.name}), limit=1)
     at_work = runs_at_work(instance, portfolio, **{TRAINING_TAG: portfolio.name})
     began = records[0].create_timestamp if records else made

@@ -192,10 +192,11 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
             champion_learned=champion is None and not _new_to_champion(predictions, lake, portfolio, project).any(),
         )
         by_batch = _by_batch(candidate, training_set)
+        decides = registry.champion(uri, name)
         report = project.reports / name / f"evaluation-v{version}.html"
-        write_page(
-            report,
-            html_report(
+        # A champion that a training made again is held against itself: what it was promoted for stays.
+        if decides is None or int(decides.version) != int(version) or not report.exists():
+            page = html_report(
                 title=f"{portfolio.title}: candidate {version}",
                 models=evidence.models,
                 comparisons=evidence.comparisons,
@@ -206,12 +207,14 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
                 by_batch=by_batch,
                 versions={table: f"version {read.version}" for table, read in lake.reads(context).items()},
                 synthetic=lake.synthetic(context),
-            ),
-        )
-        registry.log_evidence(uri, registry.run_of(uri, name, version), {}, {"report": report})
+            )
+            write_page(report, page)
+            registry.log_evidence(uri, registry.run_of(uri, name, version), {}, {"report": report})
         better = "" if promotable(judged) else surely_better(evidence.comparisons.get("champion"))
-        decides = registry.champion(uri, name)
-        registry.log_judgement(uri, name, version, in_words(judged), int(decides.version) if decides else None, better)
+        if decides is None or int(decides.version) != int(version):
+            registry.log_judgement(
+                uri, name, version, in_words(judged), int(decides.version) if decides else None, better
+            )
         table = pd.DataFrame(
             [{"verdict": v.name, "passed": v.passed, "blocking": v.blocking, "words": v.words} for v in judged]
         ).assign(candidate_version=int(version))

@@ -254,6 +254,15 @@ def _models(portfolio: Portfolio, tracking_uri: str, champions: Sequence[Champio
             high=high,
             run=version.tags.get("dagster_run_id"),
         )
+        for repeat in registry.repeats(version):
+            yield Fact(
+                repeat.at,
+                "training",
+                f"version {number} made again: the same model of the same rows; {repeat.why}",
+                generated(version),
+                model_version=number,
+                run=repeat.run_id,
+            )
     for event in champions:
         instead = f" in place of {event.replaced}" if event.replaced else ""
         yield Fact(

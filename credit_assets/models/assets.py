@@ -2,8 +2,10 @@
 
 import json
 import tempfile
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import duckdb
@@ -13,12 +15,14 @@ from credit_assets.book.book import Book
 from credit_assets.dagster_private import ROOT_RUN_ID_TAG
 from credit_assets.features.training_set import TEST, training_frame
 from credit_assets.features.versions import FEATURES
+from credit_assets.features.versions import learned_from as features_sql
 from credit_assets.lake.io_managers import column_schema, contract, frame_table
 from credit_assets.lake.resources import LakeResource
 from credit_assets.models import registry
 from credit_assets.models.baseline import fit_logistic
 from credit_assets.models.design_matrix import DesignMatrix, fold_table
-from credit_assets.models.estimators import fit_pd_model
+from credit_assets.models.estimators import PDModel, fit_pd_model
+from credit_assets.models.fingerprint import fingerprint
 from credit_assets.models.folds import Folds
 from credit_assets.models.importance import importance, leading
 from credit_assets.models.tuning import tune
@@ -27,6 +31,9 @@ from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project
 from credit_assets.settings.run_tags import WHY_TAG
 from credit_assets.statistics.cut_off import AtCutOff, cut_off
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
 
 NOT_FEATURES = ("batch", "target", "fold")
 SHOWN = 20
@@ -54,7 +61,8 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
     )
     def xgboost(context: dg.AssetExecutionContext, training_set: duckdb.DuckDBPyRelation) -> dg.MaterializeResult:
         """Gradient-boosted trees, tuned by a search that resumes where it was interrupted, with calibrated
-        PDs. Registered as the challenger; the table holds its PDs of rows it did not learn from."""
+        PDs. Registered as the challenger, unless a version that is registered is the same; the table holds its PDs of
+        rows it did not learn from."""
         frame = training_frame(training_set)
         design = DesignMatrix.of(frame, feature_names(frame, key), key, config.encodings)
         folds = Folds(design, config)
@@ -72,16 +80,12 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
             (Path(folder) / registry.IMPORTANCE).write_text(json.dumps(shares.to_dict()))
             # Split, policy, scorecard, gate: what a score of this model depends on beside the model.
             (Path(folder) / "portfolio.json").write_text(portfolio.model_dump_json(indent=1))
-            attempts = {
-                registry.ROOT_RUN: context.run.tags.get(ROOT_RUN_ID_TAG, context.run_id),
-                registry.LEARNED_FROM: learned_from,
-            }
-            # Killed and launched again, a training gives the same model: it is one version.
-            version = registry.registered_before(project.tracking_uri, portfolio.name, attempts)
-            version = version or registry.log_and_register(
+            version, again = _registered(
+                context,
+                book,
                 model,
-                run_name="xgboost",
-                name=portfolio.name,
+                learned_from,
+                threshold,
                 params=found.params
                 | {
                     "rounds": found.rounds,
@@ -92,11 +96,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
                     "folds_of": folds.validation.by,
                 },
                 metrics={"tuning_auc": found.auc, "tuning_log_loss": found.loss, "trials": len(found.trials)},
-                tags=_tags(context, portfolio)
-                | attempts
-                | {registry.CUT_OFF: repr(threshold), registry.WHY: context.run.tags.get(WHY_TAG, "by hand")},
                 artifacts={"": Path(folder)},
-                **_tracking(context, project),
             )
         final = pd.DataFrame({"key": test[key], "batch": test["batch"].astype(str)}).assign(final=model.pd(test))
         predictions = by_folds.rename(columns={"pd": "fold_pd"}).merge(
@@ -108,6 +108,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
             value=predictions[list(CandidatePredictions.to_schema().columns)],
             metadata={
                 "model_version": int(version.version),
+                "made_again": again,
                 "tuning_auc": found.auc,
                 "tuning_log_loss": found.loss,
                 "trials": len(found.trials),
@@ -169,6 +170,74 @@ def content_version(relation: duckdb.DuckDBPyRelation) -> str:
     of the table they are."""
     relation.create_view("_content", replace=True)
     return str(relation.query("_content", "SELECT sum(hash(_content)) FROM _content").fetchall()[0][0])
+
+
+def _registered(
+    context: dg.AssetExecutionContext,
+    book: Book,
+    model: PDModel,
+    learned_from: str,
+    threshold: float,
+    params: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    artifacts: Mapping[str, Path],
+) -> "tuple[ModelVersion, bool]":
+    """The version of the model, registered where no version is the same; and whether an earlier training had made it.
+
+    A training that was killed and launched again gives the same model, too: it is one version.
+    """
+    portfolio, project, tags = book.portfolio, book.project, _tags(context, book.portfolio)
+    why, root = context.run.tags.get(WHY_TAG, "by hand"), context.run.tags.get(ROOT_RUN_ID_TAG, context.run_id)
+    mark = fingerprint(model, _facts(context, portfolio, tags, learned_from, threshold))
+    if version := registry.registered_before(project.tracking_uri, portfolio.name, mark):
+        lake: LakeResource = context.resources.lake
+        read = {name: table.version for name, table in lake.reads(context).items()}
+        repeat = registry.Repeat(datetime.now(UTC), context.run_id, root, why, read)
+        again = registry.note_repeat(project.tracking_uri, version, repeat)
+        if again:
+            context.log.info(
+                f"The training made version {version.version} again: the same model of the same rows, with the same "
+                "cut-off. No other version is registered."
+            )
+        return version, again
+    version = registry.log_and_register(
+        model,
+        run_name="xgboost",
+        name=portfolio.name,
+        tags=tags
+        | {
+            registry.ROOT_RUN: root,
+            registry.LEARNED_FROM: learned_from,
+            registry.FINGERPRINT: mark,
+            registry.CUT_OFF: repr(threshold),
+            registry.WHY: why,
+        },
+        params=params,
+        metrics=metrics,
+        artifacts=artifacts,
+        **_tracking(context, project),
+    )
+    return version, False
+
+
+def _facts(
+    context: dg.AssetExecutionContext,
+    portfolio: Portfolio,
+    tags: Mapping[str, str],
+    learned_from: str,
+    threshold: float,
+) -> dict[str, object]:
+    """What a version is made from beside its model: rows, SQL and libraries, and the PD that it declines above."""
+    lake: LakeResource = context.resources.lake
+    table = portfolio.table("training_set")
+    version = lake.reads(context)[table].version
+    return {
+        "cut_off": repr(threshold),
+        "learned_from": learned_from,
+        "sql": features_sql(lake.connection, lake.lake, table, version, portfolio.table(FEATURES)),
+        "synthetic": tags["synthetic"],
+        "libraries": {tag: value for tag, value in tags.items() if tag.startswith(registry.LIBRARY)},
+    }
 
 
 def _tags(context: dg.AssetExecutionContext, portfolio: Portfolio) -> dict[str, str]:

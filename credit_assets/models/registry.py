@@ -33,6 +33,9 @@ CUT_OFF = "cut_off"
 TABLE = "table."
 """Tags of a version, one a table that it was made from: that table's version."""
 
+LIBRARY = "library."
+"""Tags of a version, one a library that trained it: its version."""
+
 WHY, GATE, BETTER = "why", "gate", "refused_though_better"
 """Tags of a version: why it was trained; what the promotion gate said of it, in words; and, where it was refused though
 surely better than a champion, that version and in what."""
@@ -49,6 +52,10 @@ POPULATION = "population.parquet"
 
 ROOT_RUN, LEARNED_FROM = "dagster_root_run_id", "learned_from"
 """Tags of a version: the first attempt at the Dagster run that trained it, and a hash of the rows it learned from."""
+
+FINGERPRINT, REPEAT = "fingerprint", "repeat."
+"""Tags of a version: its fingerprint (`fingerprint.py`); and `repeat.0001` and on, each later training that made the
+same version again, as JSON."""
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous_champion"
 
@@ -105,6 +112,18 @@ class ChampionEvent:
     def back(self) -> bool:
         """Whether the version replaced was found wanting, and not just followed by a newer one."""
         return self.by in ("rollback", "hand") and self.replaced is not None and self.version < self.replaced
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """A later training that made the same version again: when (UTC), in which Dagster run and as an attempt at which,
+    why it was started, and the versions of the tables that it read."""
+
+    at: datetime
+    run_id: str
+    root_run: str
+    why: str
+    tables: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -226,22 +245,54 @@ def log_and_register(
     return client.get_model_version(name, registered.version)
 
 
-def registered_before(tracking_uri: str, name: str, attempts: Mapping[str, str]) -> ModelVersion | None:
-    """The version that an earlier attempt at the same work, which was killed, had registered; None where none had.
-
-    `attempts` are tags that only the versions of such attempts have. Its run is ended as if it had been let to,
-    and it is the challenger where it has not become champion.
-    """
+def registered_before(tracking_uri: str, name: str, fingerprint: str) -> ModelVersion | None:
+    """The version of this fingerprint: an earlier training made it, or an attempt at this one that was killed. None
+    where there is none. It is the challenger where it is not the champion."""
     client = _client(tracking_uri)
-    wanted = " AND ".join(f"tag.`{tag}` = '{value}'" for tag, value in attempts.items())
-    found = client.search_model_versions(f"name = '{name}' AND {wanted}", max_results=1)
+    found = client.search_model_versions(
+        f"name = '{name}' AND tag.`{FINGERPRINT}` = '{fingerprint}'", max_results=1, order_by=["version_number ASC"]
+    )
     if not found:
         return None
     [version] = found
-    client.set_terminated(version.run_id, "FINISHED")
+    if client.get_run(version.run_id).info.status != "FINISHED":
+        client.set_terminated(version.run_id, "FINISHED")
     if (current := champion(tracking_uri, name)) is None or int(current.version) != int(version.version):
         client.set_registered_model_alias(name, CHALLENGER, version.version)
     return client.get_model_version(name, version.version)
+
+
+def note_repeat(tracking_uri: str, version: ModelVersion, repeat: Repeat) -> bool:
+    """Keep with the version that a later training made it again; False for attempts at a training that is known."""
+    known = repeats(version)
+    if repeat.root_run in {version.tags.get(ROOT_RUN), *(each.root_run for each in known)}:
+        return False
+    facts = asdict(repeat) | {"at": repeat.at.isoformat(), "why": repeat.why[:WHY_LENGTH]}
+    _client(tracking_uri).set_model_version_tag(
+        version.name, str(version.version), f"{REPEAT}{len(known) + 1:04d}", json.dumps(facts, ensure_ascii=False)
+    )
+    return True
+
+
+def repeats(version: ModelVersion) -> list[Repeat]:
+    """The later trainings that made the version again, oldest first."""
+    kept = [json.loads(text) for tag, text in sorted(version.tags.items()) if tag.startswith(REPEAT)]
+    return [Repeat(**facts | {"at": datetime.fromisoformat(facts["at"])}) for facts in kept]
+
+
+def set_aside_before(
+    version: ModelVersion, events: Sequence[ChampionEvent], runs: Collection[str]
+) -> ChampionEvent | None:
+    """The move by which the version was set aside, where one of these runs has made it again; None otherwise."""
+    again = any(repeat.root_run in runs for repeat in repeats(version))
+    return set_aside(events).get(int(version.version)) if again else None
+
+
+def latest_training(version: ModelVersion) -> tuple[str | None, datetime]:
+    """The Dagster run of the latest training that made the version, and when it did."""
+    if known := repeats(version):
+        return known[-1].run_id, known[-1].at
+    return version.tags.get("dagster_run_id"), datetime.fromtimestamp(version.creation_timestamp / 1000, UTC)
 
 
 def log_baseline(
@@ -308,21 +359,22 @@ def challenger(tracking_uri: str, name: str) -> ModelVersion | None:
 
 
 def newest(tracking_uri: str, name: str) -> ModelVersion | None:
-    """The version registered last, whatever became of it; None where there is none."""
-    found = _client(tracking_uri).search_model_versions(
-        f"name = '{name}'", max_results=1, order_by=["version_number DESC"]
+    """The version that the latest training made, or made again, whatever became of it; None where there is none."""
+    return max(
+        versions(tracking_uri, name),
+        key=lambda version: (latest_training(version)[1], int(version.version)),
+        default=None,
     )
-    return found[0] if found else None
 
 
 def table_versions(tracking_uri: str, name: str) -> set[tuple[str, int]]:
-    """The versions of tables that any registered version was made from."""
-    return {
-        (tag.removeprefix(TABLE), int(number))
-        for version in versions(tracking_uri, name)
-        for tag, number in version.tags.items()
-        if tag.startswith(TABLE)
-    }
+    """The versions of tables that any registered version was made from, at first and the last time."""
+    found: set[tuple[str, int]] = set()
+    for each in versions(tracking_uri, name):
+        found |= {(tag.removeprefix(TABLE), int(number)) for tag, number in each.tags.items() if tag.startswith(TABLE)}
+        if known := repeats(each):
+            found |= set(known[-1].tables.items())
+    return found
 
 
 def learned_from(version: ModelVersion, training_set: str) -> int:
@@ -330,12 +382,20 @@ def learned_from(version: ModelVersion, training_set: str) -> int:
     return int(version.tags[f"{TABLE}{training_set}"])
 
 
+def last_learned_from(version: ModelVersion, training_set: str) -> int:
+    """The version of the training set that the latest training read to make the model: it has the same rows."""
+    known = repeats(version)
+    return known[-1].tables[training_set] if known else learned_from(version, training_set)
+
+
 def runs_named(tracking_uri: str) -> set[str]:
-    """The Dagster runs that registered versions of any model, and moves of its champion, name."""
+    """The Dagster runs that registered versions of any model, their repeats, and moves of its champion name."""
     models = _client(tracking_uri).search_registered_models(max_results=1000)
-    trained = (version.tags.get("dagster_run_id") for model in models for version in versions(tracking_uri, model.name))
-    moved = (event.run_id for model in models for event in _events(model))
-    return {run_id for run_id in (*trained, *moved) if run_id}
+    found = {event.run_id for model in models for event in _events(model)}
+    for model in models:
+        for each in versions(tracking_uri, model.name):
+            found |= {each.tags.get("dagster_run_id"), *(repeat.run_id for repeat in repeats(each))}
+    return {run_id for run_id in found if run_id}
 
 
 def promote(
@@ -356,7 +416,7 @@ def promote(
     wanted = int(_version(tracking_uri, name, number).version)
     with _moves(tracking_uri):
         events, current = _settled(tracking_uri, name)
-        if by == "gate" and (undone := {**overridden(events), **rolled_back(events)}.get(wanted)):
+        if by == "gate" and (undone := set_aside(events).get(wanted)):
             what = "rolled back from" if undone.back else "replaced by hand"
             raise PromotionRefused(
                 f"Version {wanted} of {name} was {what} at {undone.at:%Y-%m-%d %H:%M} UTC ({undone.why}). "
@@ -575,6 +635,11 @@ def overridden(events: Sequence[ChampionEvent]) -> dict[int, ChampionEvent]:
     return replaced
 
 
+def set_aside(events: Sequence[ChampionEvent]) -> dict[int, ChampionEvent]:
+    """The versions that the gate does not promote: those rolled back from or replaced by hand, with that move."""
+    return {**overridden(events), **rolled_back(events)}
+
+
 def versions(tracking_uri: str, name: str) -> list[ModelVersion]:
     """All registered versions, oldest first."""
     found = _client(tracking_uri).search_model_versions(f"name = '{name}'", max_results=10_000)
@@ -657,7 +722,7 @@ def provenance_tags(
         "python": platform.python_version(),
     }
     tags |= {f"{TABLE}{table}": str(number) for table, number in sorted(tables.items())}
-    tags |= {f"library.{library}": version(library) for library in LIBRARIES}
+    tags |= {f"{LIBRARY}{library}": version(library) for library in LIBRARIES}
     return tags | ({"dagster_run_id": dagster_run_id} if dagster_run_id else {})
 
 

@@ -118,6 +118,19 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
             model, version = registry.load(uri, name, config.version or cleared(gate, predictions))
         except registry.RegistryError as error:
             raise dg.Failure(str(error), allow_retries=False) from error
+        facts = {
+            "model_version": int(version.version),
+            "features": len(model.features),
+            "synthetic": version.tags["synthetic"] == "true",
+        }
+        decides = registry.champion(uri, name)
+        if (
+            decides
+            and decides.version == version.version
+            and registry.has_artifact(uri, version.run_id, registry.DRIFT_REFERENCE)
+        ):
+            context.log.info(f"Version {version.version} is the champion already and keeps its reference.")
+            return dg.MaterializeResult(metadata=facts)
         learned = lake.connection.sql(_training_set(lake, portfolio, version.tags))
         test = training_frame(learned.filter(f"fold = '{TEST}'"))
         scores = pd.DataFrame({SCORE: model.pd(test)})
@@ -135,12 +148,10 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
                 population.save(Path(folder) / registry.POPULATION)
             registry.log_evidence(uri, version.run_id, {}, {"": Path(folder)})
         return dg.MaterializeResult(
-            metadata={
-                "model_version": int(version.version),
-                "features": len(model.features),
+            metadata=facts
+            | {
                 "test_rows": len(test),
                 "population": population.batch if population else dg.MetadataValue.null(),
-                "synthetic": version.tags["synthetic"] == "true",
             }
         )
 

@@ -140,11 +140,29 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         if config.to_version or config.from_version:
             raise dg.Failure("to_version and from_version are for a rollback; set roll_back too.", allow_retries=False)
         version = cleared(gate, predictions)
+        if stays := _stays(context, int(version)):
+            return stays
         shown = gate.set_index("verdict")["words"]
         asked = config.why or context.run.tags.get(WHY_TAG, "")
         reasons = [asked, "It passed the gate.", shown["discrimination"], shown["not_worse_than_champion"]]
         why = " ".join(reason if reason.endswith(".") else f"{reason}." for reason in reasons if reason)
         return registry.promote(uri, name, version, by="gate", why=why, dagster_run_id=context.run_id)
+
+    def _stays(context: dg.AssetExecutionContext, candidate: int) -> "ModelVersion | None":
+        """The champion, where this training made a version again that was rolled back from or replaced by hand; None
+        otherwise."""
+        version = registry.registered(uri, name, candidate)
+        undone = version and registry.set_aside_before(version, registry.history(uri, name), _this_run(context))
+        if not undone:
+            return None
+        decides = registry.champion(uri, name)
+        if decides is not None:
+            what = "rolled back from" if undone.back else "replaced by hand"
+            context.log.info(
+                f"Version {candidate}, which the training made again, was {what} at {undone.at:%Y-%m-%d %H:%M} UTC. "
+                f"Version {decides.version} stays the champion."
+            )
+        return decides
 
     def _rolled_back(context: dg.AssetExecutionContext, config: Promotion) -> "ModelVersion":
         tags = context.run.tags

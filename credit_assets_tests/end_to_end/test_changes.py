@@ -16,9 +16,10 @@ import pandas as pd
 import pytest
 
 from credit_assets.application.commands import status
+from credit_assets.automation.retraining import trainings
 from credit_assets.automation.runs import RunOutcome
-from credit_assets.dagster_private import ROOT_RUN_ID_TAG
 from credit_assets.definitions import build
+from credit_assets.history.timeline import timeline
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
@@ -46,12 +47,14 @@ BLIND = "2026-04"
 
 @dataclass(frozen=True)
 class Step:
-    """A step's runs, and how the lake (table to batch to version), the aliases and the status were then."""
+    """A step's runs, and how the lake (table to batch to version), the aliases and the status were then, and what the
+    gate had said of each version."""
 
     outcomes: list[RunOutcome]
     versions: dict[str, dict[str, int]]
     aliases: dict[str, int]
     status: dict[str, Any]
+    gate: dict[int, str]
 
 
 def looked_at(project: Project, outcomes: list[RunOutcome]) -> Step:
@@ -65,6 +68,7 @@ def looked_at(project: Project, outcomes: list[RunOutcome]) -> Step:
         {name: {batch: made.version for batch, made in lake.batches(f"{BOOK}/{name}").items()} for name in names},
         {alias: int(number) for alias, number in client.get_registered_model(BOOK).aliases.items()},
         told,
+        {int(each.version): each.tags[registry.GATE] for each in registry.versions(project.tracking_uri, BOOK)},
     )
 
 
@@ -102,9 +106,8 @@ def challenged(project: Project, with_outcomes: Step) -> Step:
 
 @pytest.fixture(scope="module")
 def repeated(project: Project, challenged: Step) -> Step:
-    """That run is launched again, as after it was killed in its last step."""
-    [first] = challenged.outcomes
-    return looked_at(project, [run_job(project, "train", **{ROOT_RUN_ID_TAG: first.run_id})])
+    """Another training of the same data."""
+    return looked_at(project, [run_job(project, "train")])
 
 
 @pytest.fixture(scope="module")
@@ -191,15 +194,40 @@ def test_a_new_champion_changes_no_decision_that_was_made(with_outcomes, challen
     assert challenged.status["outstanding"] == []
 
 
-def test_a_training_that_is_launched_again_is_the_same_version_promoted_once(project, challenged, repeated):
+def test_a_training_of_unchanged_data_makes_the_same_version_again(project, challenged, repeated):
     [outcome] = repeated.outcomes
     assert outcome.success
     assert repeated.aliases == challenged.aliases
-    assert [int(version.version) for version in registry.versions(project.tracking_uri, BOOK)] == [1, 2]
+    first, second = registry.versions(project.tracking_uri, BOOK)
+    assert registry.repeats(first) == []
+    [repeat] = registry.repeats(second)
+    assert (repeat.run_id, repeat.root_run, repeat.why) == (outcome.run_id, outcome.run_id, "by hand")
+    assert registry.latest_training(second)[0] == outcome.run_id
+    assert registry.last_learned_from(second, f"{BOOK}/training_set") > registry.learned_from(
+        second, f"{BOOK}/training_set"
+    )
     moves = registry.history(project.tracking_uri, BOOK)
     assert [(move.version, move.replaced) for move in moves] == [(1, None), (2, 1)]
-    candidates = {step.status["champion"]["version"] for step in (challenged, repeated)}
-    assert candidates == {2}
+    assert {step.status["champion"]["version"] for step in (challenged, repeated)} == {2}
+
+
+def test_a_champion_made_again_keeps_its_reference_and_what_the_gate_said_of_it(project, challenged, repeated):
+    second = registry.versions(project.tracking_uri, BOOK)[1]
+    assert repeated.gate == challenged.gate
+    with inside(project), registry.artifact(project.tracking_uri, second.run_id, registry.POPULATION) as path:
+        assert Reference.load(path).batch == NEWEST
+    assert challenged.status["champion"]["metrics"] == repeated.status["champion"]["metrics"]
+
+
+def test_the_training_that_made_it_again_is_in_the_timeline_and_has_answered_what_was_asked(project, repeated):
+    told = timeline(Portfolio.load(project, BOOK), Lake(project.lake), project.tracking_uri)
+    trainings_told = told[told["run"] == repeated.outcomes[0].run_id]
+    assert trainings_told["words"].tolist() == ["version 2 made again: the same model of the same rows; by hand"]
+    with instance_of(project) as instance:
+        known = trainings(instance, Portfolio.load(project, BOOK), project)
+        record = instance.get_run_record_by_id(repeated.outcomes[0].run_id)
+    assert record is not None
+    assert known.answered == record.create_timestamp
 
 
 def test_a_corrected_delivery_makes_its_batch_again_and_no_other(challenged, corrected):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import mlflow
@@ -111,6 +113,59 @@ def test_mlflows_own_loader_serves_it_with_gaps_and_unseen_words(
         "DataType.string",
         "DataType.double",
     ]
+
+
+def test_the_version_of_a_fingerprint_is_found_and_its_repeats_are_kept_once_a_training(
+    store: tuple[str, str], model: PDModel
+) -> None:
+    uri, name = store[0], "repeated"
+    tags = {registry.FINGERPRINT: "abc", registry.ROOT_RUN: "first", "dagster_run_id": "first", "table.rows": "3"}
+    made = register(store, model, name=name, tags=tags)
+    later = register(store, model, name=name, tags={registry.FINGERPRINT: "other"})
+    found = registry.registered_before(uri, name, "abc")
+    assert found is not None and found.version == made.version
+    assert registry.registered_before(uri, name, "unknown") is None
+    assert registry.registered_before(uri, "another book", "abc") is None
+    challenger = registry.challenger(uri, name)
+    assert challenger is not None and challenger.version == made.version
+    newest = registry.newest(uri, name)
+    assert newest is not None and newest.version == later.version
+
+    def repeat(root: str, rows: int) -> registry.Repeat:
+        return registry.Repeat(datetime.now(UTC), f"run of {root}", root, "by hand", {"rows": rows})
+
+    assert not registry.note_repeat(uri, found, repeat("first", 3)), "the first training, launched again"
+    again = [repeat("second", 4), repeat("third", 5)]
+    for each in (again[0], again[0], again[1]):
+        found = registry.registered_before(uri, name, "abc")
+        assert found is not None
+        registry.note_repeat(uri, found, each)
+    newest = registry.newest(uri, name)
+    assert newest is not None and newest.version == made.version
+    assert registry.repeats(newest) == again
+    assert registry.latest_training(newest) == ("run of third", again[1].at)
+    assert (registry.learned_from(newest, "rows"), registry.last_learned_from(newest, "rows")) == (3, 5)
+    assert registry.table_versions(uri, name) == {("rows", 3), ("rows", 5)}
+    number = int(newest.version)
+    taken_back = registry.ChampionEvent(2, number + 1, datetime.now(UTC), "hand", "worse", None, number)
+    replaced = dataclasses.replace(taken_back, by="override")
+    assert registry.set_aside_before(newest, [replaced], ["third"]) == replaced
+    assert registry.set_aside_before(newest, [replaced], ["fourth"]) is None
+    assert registry.set_aside_before(newest, [], ["third"]) is None
+    assert registry.runs_named(uri) >= {"first", "run of third"}
+
+
+def test_a_run_that_was_killed_after_it_had_registered_its_version_is_finished(
+    store: tuple[str, str], model: PDModel
+) -> None:
+    made = register(store, model, name="killed", tags={registry.FINGERPRINT: "abc"})
+    client = mlflow.MlflowClient(tracking_uri=store[0])
+    ended = client.get_run(made.run_id).info.end_time
+    registry.registered_before(store[0], "killed", "abc")
+    assert client.get_run(made.run_id).info.end_time == ended
+    client.update_run(made.run_id, status="RUNNING")
+    registry.registered_before(store[0], "killed", "abc")
+    assert client.get_run(made.run_id).info.status == "FINISHED"
 
 
 def test_an_unknown_version_or_alias_is_named(store: tuple[str, str], versions: list[ModelVersion]) -> None:

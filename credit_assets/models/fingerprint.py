@@ -1,0 +1,23 @@
+"""The fingerprint of a model version, by which a training finds that it made the same version again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from credit_assets.models.estimators import PDModel
+
+
+def fingerprint(model: PDModel, facts: Mapping[str, object]) -> str:
+    """A hash of the model's files and of what else makes a version what it is: the same for two trainings where all of
+    these are the same. `facts` are values that JSON can hold."""
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    with tempfile.TemporaryDirectory() as folder:
+        model.save(Path(folder))
+        for file in sorted(path for path in Path(folder).rglob("*") if path.is_file()):
+            digest.update(file.relative_to(folder).as_posix().encode())
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()

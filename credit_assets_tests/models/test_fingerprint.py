@@ -1,0 +1,55 @@
+"""The fingerprint of a version: the same for the same model and facts, another one for any other."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from credit_assets.models.design_matrix import DesignMatrix
+from credit_assets.models.estimators import PDModel, fit_pd_model
+from credit_assets.models.fingerprint import fingerprint
+from credit_assets.models.folds import Folds
+from credit_assets.settings.training import TrainingConfig
+
+FACTS: dict[str, object] = {
+    "cut_off": "0.1",
+    "learned_from": "17",
+    "sql": {"features": "a1"},
+    "libraries": {"numpy": "2"},
+}
+
+
+def trained(design: DesignMatrix, **settings: int) -> PDModel:
+    config = TrainingConfig(**{"threads": 1, **settings})
+    return fit_pd_model(design, Folds(design, config), {"max_depth": 2, "subsample": 0.5}, 10, config)[0]
+
+
+@pytest.fixture(scope="module")
+def model(design: DesignMatrix) -> PDModel:
+    return trained(design)
+
+
+def test_two_trainings_of_the_same_rows_have_one_fingerprint(model: PDModel, design: DesignMatrix) -> None:
+    assert fingerprint(trained(design), dict(reversed(FACTS.items()))) == fingerprint(model, FACTS)
+
+
+def test_a_changed_setting_gives_another(model: PDModel, design: DesignMatrix) -> None:
+    assert fingerprint(trained(design, seed=9), FACTS) != fingerprint(model, FACTS)
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_another_fact_gives_another(model: PDModel, name: str) -> None:
+    assert fingerprint(model, FACTS | {name: "another"}) != fingerprint(model, FACTS)
+
+
+def test_another_calibration_or_tree_gives_another(model: PDModel) -> None:
+    marks = {
+        fingerprint(each, FACTS)
+        for each in (
+            model,
+            dataclasses.replace(model, booster=model.booster[:9]),
+            dataclasses.replace(model, calibration=dataclasses.replace(model.calibration, slope=0.5)),
+        )
+    }
+    assert len(marks) == 3
