@@ -240,7 +240,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         if vintage is None:
             return None
         loans = lake.select(context, portfolio.table(applications), None)
-        return vintage_curves(lake.connection, loans, portfolio.target, vintage)
+        return vintage_curves(lake.connection, loans, portfolio.target, vintage, portfolio.delivery.date_formats)
 
     return [predictions, evaluation, promotion_gate]
 

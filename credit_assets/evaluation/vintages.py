@@ -5,6 +5,8 @@ One set of rows as a whole is measured in `metrics.py`; the pictures are in `plo
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import duckdb
 import numpy as np
 import pandas as pd
@@ -58,18 +60,26 @@ def performance_by_batch(candidate: pd.DataFrame, known: pd.DataFrame, confidenc
 
 
 def vintage_curves(
-    connection: duckdb.DuckDBPyConnection, applications: str, target: Target, config: VintageConfig
+    connection: duckdb.DuckDBPyConnection,
+    applications: str,
+    target: Target,
+    config: VintageConfig,
+    formats: Mapping[str, Sequence[str]] | None = None,
 ) -> pd.DataFrame:
     """The share of each batch's loans that had defaulted by months on book: batch, months_on_book, loans, defaulted.
 
     `applications` is the SELECT over the raw applications of all batches. Everything is as those files tell it: a
     loan they do not call a default counts as none, and a default without a date (nothing was ever paid) is one of
     month 0. A batch's curve ends with the month that its youngest loan had reached at the batch's last date, so
-    that all of its loans are in every figure. Loans without a readable opening date are left out.
+    that all of its loans are in every figure. Loans without a readable opening date are left out. `formats` are those
+    that a column's dates are written in, where its values do not show them (`delivery.date_formats`).
 
     Raises ValueError where a column has no date at all.
     """
-    opened, ended = (_date(connection, applications, column) for column in (config.opened, config.defaulted))
+    opened, ended = (
+        _date(connection, applications, column, (formats or {}).get(column, ()))
+        for column in (config.opened, config.defaulted)
+    )
     connection.sql(
         f"SELECT batch, {opened} AS opened, {ended} AS ended, coalesce({outcome_sql(target)} = 1, FALSE) AS bad "
         f"FROM ({applications})"
@@ -114,9 +124,11 @@ def _auc(judged: pd.DataFrame, confidence: float) -> dict[str, float]:
     return {"auc": auc.value, "auc_low": auc.low, "auc_high": auc.high}
 
 
-def _date(connection: duckdb.DuckDBPyConnection, applications: str, column: str) -> str:
+def _date(connection: duckdb.DuckDBPyConnection, applications: str, column: str, formats: Sequence[str]) -> str:
     """SQL for the date in a column, of whatever type; null where there is none. ValueError where no row has one."""
     text = f"trim(CAST({identifier(column)} AS VARCHAR))"
+    if formats:
+        return Reading(tuple(formats)).sql(text)
     reading = reading_of(connection, f"SELECT DISTINCT {text} AS v FROM ({applications}) WHERE {text} IS NOT NULL")
     if not isinstance(reading, Reading):
         why = f"dates in more than one order ({reading})" if reading else f"no date (such as {EXAMPLES}) in any row"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cache
 from typing import Any
 
 import duckdb
 
+from credit_assets.ingest import month_names
 from credit_assets.lake.tables import sql_text
 
 # Numbers alone, in an order that lands differ on: 04/05/19 is a day in April, in May, or of 2004.
@@ -22,7 +23,7 @@ ORDERS: Mapping[str, Sequence[str]] = {
 DAYS = (
     *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%y", "%d.%m.%Y"),
     *("%d-%b-%y", "%d-%b-%Y", "%d %b %y", "%d %b %Y", "%d/%b/%y", "%d/%b/%Y", "%d%b%y", "%d%b%Y"),
-    *("%d %B %Y", "%b %d, %Y", "%B %d, %Y"),
+    *("%d %B %Y", "%d. %B %Y", "%d. %b %Y", "%d-%B-%Y", "%b %d, %Y", "%B %d, %Y"),
 )
 WITHOUT_TIME = ("%Y%m%d", "%b-%y", "%b-%Y", "%b %Y", "%B %Y", "%Y-%m", "%Y/%m", "%m/%Y", "%m-%Y", "%m.%Y", "%Y%m")
 TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
@@ -44,6 +45,36 @@ _ANY_ORDER = (*_with_times(DAYS), *(f"%Y-%m-%d{time}" for time in ISO_TIMES), *W
 FORMATS = (*_ANY_ORDER, *(form for forms in _IN_ORDER.values() for form in forms))
 """Every format that dates are read in, as DuckDB's strptime has it."""
 
+_WITH_NAMES = ("%d %b %Y", "%d %b %y", "%d%b%Y", "%d%b%y", "%Y %b %d")
+_OTHER_WORDS = {"French": ("%der %b %Y",)}
+_MONTHS_ALONE = ("%b %Y", "%b %y", "%Y %b")
+IN_LANGUAGES: Mapping[str, Sequence[str]] = {
+    language: tuple(
+        f"{language} {form}"
+        for form in (
+            *(f"{day}{time}" for day in (*_WITH_NAMES, *_OTHER_WORDS.get(language, ())) for time in TIMES[:3]),
+            *_MONTHS_ALONE,
+        )
+    )
+    for language in month_names.MONTHS
+}
+"""Formats with a month's name in another language, which stand after its name. `%b` is the full or the abbreviated
+name; a blank stands for any of the usual signs between the parts."""
+
+EXCEL, EXCEL_1904 = "Excel 1900", "Excel 1904"
+"""Days as Excel counts them, where 1 is the 1st of January 1900; and in workbooks whose day 0 is that of 1904. Numbers
+are read so only where somebody says that they are dates: they may be anything."""
+
+EXCEL_RANGES = {
+    EXCEL: ((1, 60, "1899-12-31"), (61, 2_958_466, "1899-12-30")),
+    EXCEL_1904: ((0, 2_957_004, "1904-01-01"),),
+}
+"""From which day, and before which, they are counted from what. Excel's day 60 is a 29th of February 1900, which there
+was not."""
+
+EXCEL_DAYS = (10_000, 60_000)
+"""Days of the years 1927 to 2064: numbers beyond them are rarely meant as dates."""
+
 EXAMPLES = "2019-05-31, 31.05.2019, 05/31/2019, 31-May-19, May-2019 or 2019-05-31 10:30:00"
 
 _SHAPES = {"%Y": "[0-9]{4}", "%b": "[A-Za-z]{3}", "%B": "[A-Za-z]{3,9}", "%f": "[0-9]{1,6}", "%p": "[AaPp][Mm]"}
@@ -61,6 +92,7 @@ class Reading:
 
     `formats` read its values (all, or nearly all), in `order` where they are numbers alone; `other` is another order
     that reads them just as well. `first_year` is the first of the hundred years that those of two digits are in.
+    Formats may be of `IN_LANGUAGES`, EXCEL or EXCEL_1904.
     """
 
     formats: tuple[str, ...]
@@ -76,7 +108,12 @@ class Reading:
     @property
     def examples(self) -> list[str]:
         """A day in each of the formats."""
-        return [_EXAMPLE.strftime(form) for form in self.formats]
+        return [_example(form) for form in self.formats]
+
+    @property
+    def language(self) -> str | None:
+        """The language other than English of the months' names, if there is one."""
+        return next((language for form in self.formats if (language := _parts(form)[0])), None)
 
     @property
     def two_digits(self) -> tuple[str, ...]:
@@ -84,16 +121,21 @@ class Reading:
 
     def sql(self, text: str) -> str:
         """SQL of the text as a timestamp (in UTC, where it has an offset); null where it is no date."""
-        moved = self.two_digits if self.first_year != FIRST_OF_TWO_DIGITS else ()
+        read: list[str] = []
         zoned = tuple(form for form in self.formats if "%z" in form)
-        # DuckDB's %Y would read 19 as the year 19: formats with %y come first.
-        plain = tuple(
-            sorted((form for form in self.formats if form not in (*moved, *zoned)), key=lambda form: "%Y" in form)
-        )
-        read = [_century(_strptime(text, moved), self.first_year)] if moved else []
-        read += [_strptime(text, plain)] if plain else []
+        for language in dict.fromkeys(_parts(form)[0] for form in self.formats):
+            forms = [
+                form for form in self.formats if _parts(form)[0] == language and form not in (*zoned, *EXCEL_RANGES)
+            ]
+            moved = [form for form in forms if "%y" in form and self.first_year != FIRST_OF_TWO_DIGITS]
+            # DuckDB's %Y would read 19 as the year 19: formats with %y come first.
+            plain = sorted((form for form in forms if form not in moved), key=lambda form: "%Y" in form)
+            value = month_names.in_english(text, language) if language else text
+            read += [_century(_strptime(value, moved), self.first_year)] if moved else []
+            read += [_strptime(value, plain)] if plain else []
         # Read along with formats without an offset, these would be times of this machine's zone.
         read += [f"timezone('UTC', {_strptime(text, zoned)})"] if zoned else []
+        read += [_excel(text, form) for form in self.formats if form in EXCEL_RANGES]
         return read[0] if len(read) == 1 else f"coalesce({', '.join(read)})"
 
 
@@ -113,12 +155,51 @@ class Disagreement:
 @cache
 def shape(form: str) -> str:
     """A regular expression of the texts that a format is meant for: strptime alone takes more."""
+    if form in EXCEL_RANGES:
+        return "[0-9]{1,7}([.,][0-9]+)?"
+    language, plain = _parts(form)
     # Without signs between them, days and months have two digits.
-    number = "[0-9]{2}" if form.startswith("%Y%m") else "[0-9]{1,2}"
-    return "".join(
-        _SHAPES.get(part, number) if part.startswith("%") else part.replace(".", "[.]")
-        for part in re.findall("%.|[^%]+", form)
+    number = "[0-9]{2}" if plain.startswith("%Y%m") else "[0-9]{1,2}"
+    if not language:
+        return _shape(plain, number, _SHAPES)
+    day, _, time = plain.partition(" %H")
+    found = _shape(day, number, _SHAPES | {"%b": month_names.pattern(language), " ": month_names.SEPARATOR})
+    return f"{found} {_shape(f'%H{time}', number, _SHAPES)}" if time else f"{found}[.]?"
+
+
+def _shape(plain: str, number: str, shapes: Mapping[str, str]) -> str:
+    parts = re.findall("%.| |[^% ]+", plain)
+    return "".join(shapes.get(part, number if part.startswith("%") else part.replace(".", "[.]")) for part in parts)
+
+
+def is_format(form: str) -> bool:
+    """Whether dates are read in the format."""
+    return form in (*FORMATS, *EXCEL_RANGES) or form in IN_LANGUAGES.get(_parts(form)[0], ())
+
+
+def _parts(form: str) -> tuple[str, str]:
+    """The language of a format, empty for English, and the format as strptime has it."""
+    language, _, plain = form.partition(" ")
+    return (language, plain) if language in IN_LANGUAGES else ("", form)
+
+
+def _example(form: str) -> str:
+    """A day in the format."""
+    if form in EXCEL_RANGES:
+        *_, (_, _, base) = EXCEL_RANGES[form]
+        return str((_EXAMPLE.date() - date.fromisoformat(base)).days)
+    language, plain = _parts(form)
+    return _EXAMPLE.strftime(plain.replace("%b", month_names.MONTHS[language][4][0]) if language else plain)
+
+
+def _excel(text: str, form: str) -> str:
+    """SQL of the time that Excel shows for a number of days, to the second; null where it shows none."""
+    days = f"try_cast(replace({text}, ',', '.') as double)"
+    cases = (
+        f"when {days} >= {first} and {days} < {end} then timestamp '{base}' + to_seconds(round({days} * 86400)::bigint)"
+        for first, end, base in EXCEL_RANGES[form]
     )
+    return f"case {' '.join(cases)} end"
 
 
 def reading_of(con: duckdb.DuckDBPyConnection, values: str, prefer: str | None = None) -> Reading | Disagreement | None:
@@ -126,7 +207,9 @@ def reading_of(con: duckdb.DuckDBPyConnection, values: str, prefer: str | None =
     them is a date. Others among them may be none. Of two orders that read them equally well, it is the one of which
     all dates are in fewer years or on one day of the month, else the one that the caller would `prefer`."""
     sample = [v for (v,) in con.execute(f"SELECT v FROM ({values}) ORDER BY hash(v) LIMIT {_SAMPLE}").fetchall()]
-    candidates = [form for form in FORMATS if any(re.fullmatch(shape(form), v) for v in sample)]
+    language = month_names.language_of(sample)
+    forms = (*FORMATS, *IN_LANGUAGES.get(language or "", ()))
+    candidates = [form for form in forms if any(re.fullmatch(shape(form), v) for v in sample)]
     if not candidates:
         return None
     con.execute(f"CREATE OR REPLACE TEMP TABLE _dates AS SELECT {_columns(candidates)} FROM ({values})")
@@ -134,6 +217,18 @@ def reading_of(con: duckdb.DuckDBPyConnection, values: str, prefer: str | None =
         return _reading(con, candidates, prefer)
     finally:
         con.execute("DROP TABLE _dates")
+
+
+def excel_days(con: duckdb.DuckDBPyConnection, values: str) -> tuple[str, date] | None:
+    """The first of the texts in column `v` of a SELECT, and the day that it is as Excel counts days, if all of them may
+    be such days (EXCEL_DAYS); None otherwise."""
+    number, (first, last) = "try_cast(replace(v, ',', '.') AS double)", EXCEL_DAYS
+    found = _row(
+        con,
+        f"SELECT bool_and(regexp_full_match(v, {sql_text(shape(EXCEL))}) AND {number} BETWEEN {first} AND {last}), "
+        f"min(v), cast({_excel('min(v)', EXCEL)} AS date) FROM ({values}) WHERE v <> ''",
+    )
+    return (found[1], found[2]) if found[0] else None
 
 
 def _columns(candidates: Sequence[str]) -> str:
@@ -152,7 +247,7 @@ def _reading(
     reads = {form: (f"_{n}", count) for n, (form, count) in enumerate(zip(candidates, counts, strict=True)) if count}
     if not reads:
         return None
-    anywhere = [form for form in reads if form in _ANY_ORDER]
+    anywhere = [form for form in reads if not any(form in forms for forms in _IN_ORDER.values())]
     orders = {order: forms for order in ORDERS if (forms := [form for form in reads if form in _IN_ORDER[order]])}
     order, other = None, None
     if orders:
@@ -254,7 +349,7 @@ def _century(read: str, first_year: int) -> str:
 
 
 def _strptime(text: str, formats: Sequence[str]) -> str:
-    listed = ", ".join(map(sql_text, formats))
+    listed = ", ".join(sql_text(_parts(form)[1]) for form in formats)
     return f"try_strptime({text}, {listed if len(formats) == 1 else f'[{listed}]'})"
 
 

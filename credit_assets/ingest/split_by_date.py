@@ -21,7 +21,18 @@ import pyarrow.parquet as pq
 
 from credit_assets.book.book import Book
 from credit_assets.ingest.csv_rows import CsvFile, as_bytes, field_patterns, look_over, rows_of
-from credit_assets.ingest.dates import EXAMPLES, FORMATS, Disagreement, Reading, reading_of
+from credit_assets.ingest.dates import (
+    EXAMPLES,
+    EXCEL,
+    EXCEL_RANGES,
+    FORMATS,
+    IN_LANGUAGES,
+    Disagreement,
+    Reading,
+    excel_days,
+    is_format,
+    reading_of,
+)
 from credit_assets.ingest.headers import check_files
 from credit_assets.ingest.inbox import ENDINGS, BadDelivery, Inbox, delivered_files, match_files, unpacked
 from credit_assets.lake.connections import connect
@@ -116,10 +127,11 @@ def cut(
     Raises BadDelivery for a file that cannot be read, that has no such column, with a row whose date cannot be read, or
     with dates that can be read two ways: nothing of what was written is of use then.
     """
-    if unknown := [form for form in formats if form not in FORMATS]:
+    if unknown := [form for form in formats if not is_format(form)]:
         raise BadDelivery(
             f"delivery.date_formats of {column} has {unknown[0]!r}, which is none of the formats that dates are read "
-            f"in: {', '.join(FORMATS)}."
+            f"in: {', '.join((*FORMATS, *EXCEL_RANGES))}; with months in another language, such as "
+            f"'{IN_LANGUAGES['German'][0]}': {', '.join(IN_LANGUAGES)}."
         )
     counted: Counter[str] = Counter()
     notes: Counter[str] = Counter()
@@ -228,6 +240,12 @@ def _reading(con: duckdb.DuckDBPyConnection, source: _Source, formats: Sequence[
     reading = reading_of(con, "SELECT DISTINCT v FROM _values")
     if isinstance(reading, Disagreement):
         raise BadDelivery(f"{where}: {reading}. Nothing was delivered. Write all dates in one order.")
+    if reading is None and (day := excel_days(con, "SELECT DISTINCT v FROM _values")):
+        setting = f'delivery: {{date_formats: {{{source.column}: ["{EXCEL}"]}}}}'
+        raise BadDelivery(
+            f"{where}: the values, such as {day[0]!r}, may be days as Excel counts them; {day[0]!r} is then {day[1]}. "
+            f"Nothing was delivered. If they are dates, say so in the portfolio's configuration: `{setting}`."
+        )
     if reading and reading.other:
         [(example,)] = con.execute(f"SELECT min(v) FROM _values WHERE {reading.sql('v')} IS NOT NULL").fetchall()
         setting = f'delivery: {{date_formats: {{{source.column}: ["{reading.formats[0]}"]}}}}'

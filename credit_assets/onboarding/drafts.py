@@ -16,6 +16,7 @@ import yaml
 
 from credit_assets.book.queries import MARK
 from credit_assets.features.contract import RESERVED
+from credit_assets.ingest.dates import EXCEL
 from credit_assets.lake.contracts import WRITTEN
 from credit_assets.onboarding import column_names
 from credit_assets.onboarding.book_size import SMALL_BOOK, bad_share, sized
@@ -641,8 +642,9 @@ def _delivery(book: GuessedBook) -> list[str]:
         said = f"{_one_line(book.decided)} is when a loan was applied for or given: deliver --split-by it"
         mark = f" {_mark('; '.join([said, *decided.doubts]))}"
         delivery = {"every": EVERY, **delivery}
-        # A later delivery may hold the first days of months alone, which can be read in two orders.
-        if decided.dates and decided.dates.order:
+        # A later delivery may hold the first days of months alone, which can be read in two orders; and numbers are
+        # read as Excel's days only where the configuration says so.
+        if decided.dates and (decided.dates.order or EXCEL in decided.formats):
             delivery["date_formats"] = {decided.name: list(decided.formats)}
     return [*lines, f"delivery: {_yaml(delivery)}{mark}", ""] if delivery else []
 

@@ -15,14 +15,14 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from credit_assets.ingest.dates import Disagreement, Reading, reading_of
+from credit_assets.ingest.dates import EXCEL, EXCEL_DAYS, Disagreement, Reading, reading_of
 from credit_assets.ingest.inbox import ENDINGS, BadDelivery, delivered_files, is_archive, unpack
 from credit_assets.ingest.typed_read import PARQUET_INDEX, has_value
 from credit_assets.lake.contracts import identifier, shorten
 from credit_assets.lake.tables import BATCH, sql_path, sql_text
-from credit_assets.onboarding import numbers
+from credit_assets.onboarding import column_names, numbers
 from credit_assets.onboarding.sheets import sheet_of, write_rows
-from credit_assets.onboarding.wording import in_sql
+from credit_assets.onboarding.wording import in_sql, parts, place_of
 from credit_assets.plurals import number_of
 
 WHOLE, FRACTION, TEXT, BOOLEAN, TIME, EMPTY = "whole", "fraction", "text", "boolean", "time", "empty"
@@ -53,6 +53,9 @@ BY_POINT, BY_COMMA = numbers.pattern(comma=False), numbers.pattern(comma=True)
 
 MONTH_NAMES = r".*(date|month|period|vintage|yyyymm|ym).*"
 """Names of columns in which whole numbers such as 201905 are months."""
+
+DATE_WORDS = "date dates datetime dt datum data fecha dato timestamp"
+"""Words in names of columns that hold dates. Others end in `date` or `datum`."""
 
 # What sources write for "not known" among numbers: in words, and as a number that no real one is near.
 MISSING = (
@@ -621,6 +624,8 @@ def _dated(con: duckdb.DuckDBPyConnection, view: str, column: Column, prefer: st
     """The column with how its values are read as dates, if they are dates; else with the first that is none."""
     if column.kind == TIME:
         return replace(column, years=_years(con, view, column))
+    if column.kind in (WHOLE, FRACTION) and _may_count_days(column):
+        return _in_excel_days(con, view, column)
     whole = column.kind == WHOLE and column.low is not None and column.high is not None
     if whole and not _as_days(column.name, column.low or 0, column.high or 0):
         return column
@@ -655,6 +660,23 @@ def _dated(con: duckdb.DuckDBPyConnection, view: str, column: Column, prefer: st
     return replace(dated, years=_years(con, view, dated), doubts=(*dated.doubts, *_two_readings(con, view, dated)))
 
 
+def _may_count_days(column: Column) -> bool:
+    """Whether numbers may be dates as Excel counts days: by the column's name, and by their size."""
+    words = set(parts(column.name))
+    dates = words & set(DATE_WORDS.split()) or any(word.endswith(("date", "datum")) for word in words)
+    if not dates and place_of(column.name, column_names.DECISION) is None:
+        return False
+    first, last = EXCEL_DAYS
+    return column.low is not None and column.high is not None and first <= column.low and column.high <= last
+
+
+def _in_excel_days(con: duckdb.DuckDBPyConnection, view: str, column: Column) -> Column:
+    dated = replace(column, dates=Reading((EXCEL,)))
+    value, day = _row(con, f"SELECT min({column.sql}), cast(min({dated.date}) AS date) FROM {view}")
+    doubt = f"{value} is read as {day}, the day that Excel writes so; it may be an amount or another number"
+    return replace(dated, years=_years(con, view, dated), doubts=(*dated.doubts, doubt))
+
+
 def _as_days(name: str, low: float, high: float) -> bool:
     """Whether whole numbers may be days such as 20190531 or, by the column's name, months such as 201905."""
     months = re.fullmatch(MONTH_NAMES, name.lower()) and 1900_01 <= low <= high <= 2100_12
@@ -676,6 +698,12 @@ def _two_readings(con: duckdb.DuckDBPyConnection, view: str, column: Column) -> 
         found = con.execute(f"SELECT {column.sql}, cast({column.date} AS date) FROM {view} WHERE {of_other} LIMIT 1")
         for value, day in found.fetchall():
             yield f"{value!r} is read as {day}, which is {reading.order}; it may as well be {reading.other}"
+    if reading.language:
+        [(value, day)] = con.execute(
+            f"SELECT {column.sql}, cast({column.date} AS date) FROM {view} WHERE {column.date} IS NOT NULL "
+            f"ORDER BY 1 LIMIT 1"
+        ).fetchall()
+        yield f"{value!r} is read as {day}: the names of months are taken for {reading.language}"
     if reading.two_digits:
         two_digits = f"{replace(reading, formats=reading.two_digits).sql(column.sql)}"
         [(value, day)] = con.execute(

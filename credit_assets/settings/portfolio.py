@@ -77,7 +77,7 @@ class DeliveryConfig(BaseModel):
     date_formats: dict[str, list[str]] = Field(
         default={},
         description="column to the formats its dates are written in, where `deliver --split-by` is not to "
-        "find them from the values: `%m/%d/%Y` is month first",
+        "find them from the values: `%m/%d/%Y` is month first, `Excel 1900` a number of days as Excel counts them",
     )
 
 

@@ -11,7 +11,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from credit_assets.ingest.dates import FORMATS, Disagreement, Reading, reading_of, shape
+from credit_assets.ingest import month_names
+from credit_assets.ingest.dates import (
+    EXCEL,
+    EXCEL_1904,
+    FORMATS,
+    IN_LANGUAGES,
+    Disagreement,
+    Reading,
+    excel_days,
+    is_format,
+    reading_of,
+    shape,
+)
 
 CON = duckdb.connect()
 
@@ -142,3 +154,127 @@ def test_every_format_is_listed_once_and_has_a_shape_of_its_texts():
     assert len(set(FORMATS)) == len(FORMATS)
     moment = datetime(2019, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
     assert [form for form in FORMATS if not re.fullmatch(shape(form), written(moment, form))] == []
+
+
+@pytest.mark.parametrize(
+    ("language", "values", "expected"),
+    [
+        ("German", ["12. März 2019", "1. Mai 2018", "3.Dez.2019"], ["2019-03-12", "2018-05-01", "2019-12-03"]),
+        ("German", ["Mrz-19", "Okt-18"], ["2019-03-01", "2018-10-01"]),
+        ("German", ["12 MAERZ 2019", "5 Jänner 2020"], ["2019-03-12", "2020-01-05"]),
+        ("German", ["12. März 2019 10:30", "13. Juli 2019 08:00"], ["2019-03-12", "2019-07-13"]),
+        ("French", ["1er août 2019", "14 févr. 2018", "3 décembre 2019"], ["2019-08-01", "2018-02-14", "2019-12-03"]),
+        ("French", ["14 fevrier 2018", "3 aout 2019"], ["2018-02-14", "2019-08-03"]),
+        ("Spanish", ["12 de enero de 2019", "3 de setiembre de 2018"], ["2019-01-12", "2018-09-03"]),
+        ("Spanish", ["12-ene-2019", "31-dic-2018"], ["2019-01-12", "2018-12-31"]),
+        ("Italian", ["12 gennaio 2019", "1 giu 2018"], ["2019-01-12", "2018-06-01"]),
+        ("Portuguese", ["12 de março de 2019", "7 de outubro de 2018"], ["2019-03-12", "2018-10-07"]),
+        ("Portuguese", ["fev/2019", "dez/2018"], ["2019-02-01", "2018-12-01"]),
+        ("Dutch", ["12 mrt. 2019", "3 mei 2018"], ["2019-03-12", "2018-05-03"]),
+        ("Polish", ["12 października 2019", "lipiec 2018"], ["2019-10-12", "2018-07-01"]),
+        ("Swedish", ["12 maj 2019", "3 augusti 2018"], ["2019-05-12", "2018-08-03"]),
+        ("Hungarian", ["2019. március 12.", "2018. okt. 3."], ["2019-03-12", "2018-10-03"]),
+        ("Turkish", ["12 Ağustos 2019", "3 Kasım 2018"], ["2019-08-12", "2018-11-03"]),
+    ],
+)
+def test_months_are_read_by_their_names_in_other_languages(language, values, expected):
+    how = found(values)
+    assert [str(day) for day in days(how, values)] == expected
+    assert how.language == language
+    assert all(re.fullmatch(how.pattern, value) for value in values)
+    assert all(CON.execute("SELECT regexp_full_match(?, ?)", [v, how.pattern]).fetchall() == [(True,)] for v in values)
+
+
+@pytest.mark.parametrize("value", ["12. Foo 2019", "31. Februar 2019", "Montag 2019", "12. Mai", "März"])
+def test_what_is_no_date_in_another_language_is_not_read(value):
+    how = found(["12. März 2019", "1. Mai 2018", "3. Dez. 2019"])
+    assert days(how, [value]) == [None]
+
+
+def test_months_of_another_language_than_the_column_do_not_match_its_pattern():
+    how = found(["12 mrt 2019", "3 mei 2018"])
+    assert not re.fullmatch(how.pattern, "3 mai 2018")
+    assert days(how, ["3 mai 2018"]) == [None]
+
+
+def test_years_of_two_digits_after_a_name_are_those_that_were_meant():
+    values = ["14. Mai 55", "31. Dez. 05", "3. April 99"]
+    assert days(found(values), values) == [date(1955, 5, 14), date(2005, 12, 31), date(1999, 4, 3)]
+
+
+def test_english_months_are_read_as_before():
+    assert found(["Dec-2011", "Mar-2010"]).language is None
+    assert found(["3. April 2019", "4. August 2018"]).formats == ("%d. %B %Y",)
+
+
+def test_no_name_is_of_two_months():
+    known: dict[str, int] = {}
+    for language, months in month_names.MONTHS.items():
+        assert len(months) == 12, language
+        for name, number in month_names.numbers_of(language).items():
+            assert known.setdefault(name, number) == number, (language, name)
+    english = {
+        datetime(2019, month, 1).strftime(form).lower(): month for month in range(1, 13) for form in ("%b", "%B")
+    }
+    assert all(known.get(name, month) == month for name, month in english.items())
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    language=st.sampled_from(sorted(IN_LANGUAGES)),
+    moments=st.lists(st.dates(date(1971, 1, 1), date(2025, 12, 31)), min_size=1, max_size=6),
+    data=st.data(),
+)
+def test_days_written_with_any_name_of_a_month_are_those_days(language, moments, data):
+    names = month_names.MONTHS[language]
+    values = [f"{day.day} {data.draw(st.sampled_from(names[day.month - 1]))} {day.year}" for day in moments]
+    how = Reading(IN_LANGUAGES[language])
+    assert days(how, values) == moments
+    assert days(how, [value.upper() if language != "Turkish" else value for value in values]) == moments
+    assert all(re.fullmatch(how.pattern, value) for value in values)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(61, 2_958_465), st.integers(0, 86_399))
+def test_days_of_excel_are_those_that_it_shows(number, second):
+    moment = datetime(1899, 12, 30) + timedelta(days=number, seconds=second)
+    value = repr(number + second / 86_400)
+    assert read(Reading((EXCEL,)), [value, value.replace(".", ",")]) == [moment, moment]
+
+
+@pytest.mark.parametrize(
+    ("form", "value", "expected"),
+    [
+        (EXCEL, "1", "1900-01-01"),
+        (EXCEL, "59", "1900-02-28"),
+        (EXCEL, "60", None),
+        (EXCEL, "60.5", None),
+        (EXCEL, "61", "1900-03-01"),
+        (EXCEL, "45000", "2023-03-15"),
+        (EXCEL, "45000.5", "2023-03-15"),
+        (EXCEL, "2958465", "9999-12-31"),
+        (EXCEL, "2958466", None),
+        (EXCEL, "0", None),
+        (EXCEL, "soon", None),
+        (EXCEL_1904, "0", "1904-01-01"),
+        (EXCEL_1904, "43538", "2023-03-15"),
+        (EXCEL_1904, "2957003", "9999-12-31"),
+    ],
+)
+def test_excels_days_begin_with_1900_or_1904(form, value, expected):
+    [day] = days(Reading((form,)), [value])
+    assert (day and day.isoformat()) == expected
+
+
+def test_numbers_are_never_taken_for_excels_days_by_themselves():
+    assert reading(["45000", "45031.5"]) is None
+    values = "SELECT unnest(['45000', '45031,5']) AS v"
+    assert excel_days(CON, values) == ("45000", date(2023, 3, 15))
+    assert excel_days(CON, "SELECT unnest(['45000', '99000']) AS v") is None
+    assert excel_days(CON, "SELECT unnest(['45000', 'soon']) AS v") is None
+    assert excel_days(CON, "SELECT '' AS v") is None
+
+
+def test_formats_are_known_by_name():
+    assert all(map(is_format, (EXCEL, EXCEL_1904, "%d/%m/%Y", *IN_LANGUAGES["Dutch"])))
+    assert not any(map(is_format, ("Excel", "Klingon %d %b %Y", "Dutch", "%Q", "")))

@@ -277,6 +277,31 @@ def test_dates_that_may_be_day_or_month_first_are_refused_until_the_configuratio
         assert [part.batch for part in parts.vintages] == [f"2019-{month}" for month in batches]
 
 
+def test_numbers_that_may_be_excels_days_are_refused_until_the_configuration_says_so(tmp_path: Path) -> None:
+    text = HEAD + "1,45000,\n2,45031.5,\n3,44961,\n"
+    with pytest.raises(BadDelivery) as error:
+        cut_file(tmp_path, text, "month")
+    for told in ["issue_d", "'44961' is then 2023-02-04", 'date_formats: {issue_d: ["Excel 1900"]}']:
+        assert told in str(error.value)
+    for form, batches in {"Excel 1900": ["02", "03", "04"], "Excel 1904": ["02", "03", "04"]}.items():
+        folder = tmp_path / form
+        folder.mkdir()
+        parts = cut({tmp_path / "LoanStats3a.csv": []}, "issue_d", "month", folder, [form])
+        year = 2023 if form == "Excel 1900" else 2027
+        assert [part.batch for part in parts.vintages] == [f"{year}-{month}" for month in batches]
+
+
+def test_months_in_another_language_are_cut_by(tmp_path: Path) -> None:
+    rows = ["1,12. März 2019,\n", "2,1. Mai 2019,\n", "3,3. Dez. 2018,\n"]
+    parts = written(cut_file(tmp_path, HEAD + "".join(rows), "month"))
+    assert parts == {batch: HEAD + row for batch, row in zip(["2019-03", "2019-05", "2018-12"], rows, strict=True)}
+
+
+def test_a_month_of_no_language_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadDelivery, match=r"row 3, column issue_d: '3\. Foo 2019' is no date"):
+        cut_file(tmp_path, HEAD + "1,12. März 2019,\n2,3. Foo 2019,\n", "month")
+
+
 def test_a_format_that_is_none_and_dates_of_two_orders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BadDelivery, match="'13/05/2019' is written day first, '05/13/2019' month first"):
         cut_file(tmp_path, HEAD + "1,13/05/2019,\n2,05/13/2019,\n3,14/05/2019,\n")

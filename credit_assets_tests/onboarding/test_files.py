@@ -313,6 +313,35 @@ def test_dates_that_can_be_read_two_ways_say_which_reading_was_taken(column, loo
     assert "it may as well be day first" in files.columns["open"].doubts[0]
 
 
+def test_months_in_another_language_say_which_it_is(column):
+    seen = column(["12. März 2019", "1. Mai 2018", "3. Dez. 2019"])
+    assert read(seen, "12. März 2019").date() == date(2019, 3, 12)
+    assert seen.doubts == ("'1. Mai 2018' is read as 2018-05-01: the names of months are taken for German",)
+    assert seen.written == "a date such as 31 mai 2019"
+    assert re.match(seen.pattern, "7. Juni 2020") and not re.match(seen.pattern, "7. June 2020")
+
+
+@pytest.mark.parametrize("name", ["opening_date", "Antragsdatum", "issue_d", "fecha_alta"])
+@pytest.mark.parametrize("values", [[45000, 44961, 45031], [45000.5, 44961.25, 45031]])
+def test_numbers_in_a_column_of_dates_are_proposed_as_excels_days(look, tmp_path, name, values):
+    [files] = look(write(tmp_path / "one.csv", {"n": range(3), name: values}))
+    seen = files.columns[name]
+    assert (seen.formats, seen.years) == (("Excel 1900",), (2023, 2023))
+    first = "44961.25" if 45000.5 in values else "44961"
+    assert seen.doubts == (
+        f"{first} is read as 2023-02-04, the day that Excel writes so; it may be an amount or another number",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [("loan_amount", [45000, 44961, 45031]), ("balance_at_date", [45000, 450000]), ("updates", [45000, 44961])],
+)
+def test_other_numbers_are_not_taken_for_days(look, tmp_path, name, values):
+    [files] = look(write(tmp_path / "one.csv", {"n": range(len(values)), name: values}))
+    assert (files.columns[name].date, files.columns[name].doubts) == (None, ())
+
+
 def test_an_odd_date_is_not_known_and_many_odd_ones_keep_a_column_from_being_dates(column):
     good = [f"{day:02}.{month:02}.2019" for day in range(1, 29) for month in range(1, 13)]
     seen = column([*good, "31.31.2019", "n/a", "00.00.0000"])

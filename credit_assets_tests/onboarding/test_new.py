@@ -700,6 +700,18 @@ def test_whatever_the_columns_are_called_and_hold_the_draft_loads_and_binds(tabl
         assert set(table) <= set(book.contracts["applications"].to_schema().columns)
 
 
+def test_excels_days_and_months_in_another_language_are_dates_to_confirm(project, drafted):
+    done = drafted(
+        application_date=[45000, 45031.5] * 20,
+        opened=["12. März 2019", "1. Mai 2018"] * 20,
+    )
+    assert Book.load(project, "book").portfolio.delivery.date_formats == {"application_date": ["Excel 1900"]}
+    [line] = [line for line in config(project).splitlines() if line.startswith("delivery:")]
+    assert "CONFIRM" in line and "45000 is read as 2023-03-15, the day that Excel writes so" in line
+    assert any("the names of months are taken for German" in mark for mark in marks(done))
+    assert of_features(project, "SELECT DISTINCT days_since_opened FROM features ORDER BY 1") == [(1464,), (1810,)]
+
+
 def test_the_order_of_day_and_month_is_written_where_deliveries_are_cut_and_two_readings_are_to_confirm(
     project, drafted
 ):

@@ -1,0 +1,110 @@
+"""The names of months in languages other than English, as dates are written with them.
+
+The names are those of the Unicode CLDR (full and abbreviated, as they stand in a date and alone), with the ones that
+spreadsheets write. No name stands for different months in two of the languages.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Collection, Iterable
+
+from credit_assets.lake.tables import sql_text
+
+ENGLISH = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_ENGLISH_NAMES = {
+    *ENGLISH,
+    *(
+        "january",
+        "february",
+        "march",
+        "april",
+        "june",
+        "july",
+        "august",
+        "september",
+        "october",
+        "november",
+        "december",
+    ),
+}
+
+_NAMES = {
+    "German": "januar jänner jan, februar feber feb, märz maerz mär mrz, april apr, mai, juni jun, juli jul, "
+    "august aug, september sept sep, oktober okt, november nov, dezember dez",
+    "French": "janvier janv, février févr fév, mars, avril avr, mai, juin, juillet juil, août, septembre sept, "
+    "octobre oct, novembre nov, décembre déc",
+    "Spanish": "enero ene, febrero feb, marzo mar, abril abr, mayo may, junio jun, julio jul, agosto ago, "
+    "septiembre setiembre sept sep, octubre oct, noviembre nov, diciembre dic",
+    "Italian": "gennaio gen, febbraio feb, marzo mar, aprile apr, maggio mag, giugno giu, luglio lug, agosto ago, "
+    "settembre set, ottobre ott, novembre nov, dicembre dic",
+    "Portuguese": "janeiro jan, fevereiro fev, março mar, abril abr, maio mai, junho jun, julho jul, agosto ago, "
+    "setembro set, outubro out, novembro nov, dezembro dez",
+    "Dutch": "januari jan, februari feb, maart mrt, april apr, mei, juni jun, juli jul, augustus aug, september sep, "
+    "oktober okt, november nov, december dec",
+    "Polish": "stycznia styczeń sty, lutego luty lut, marca marzec mar, kwietnia kwiecień kwi, maja maj, "
+    "czerwca czerwiec cze, lipca lipiec lip, sierpnia sierpień sie, września wrzesień wrz, "
+    "października październik paź, listopada listopad lis, grudnia grudzień gru",
+    "Swedish": "januari jan, februari feb, mars, april apr, maj, juni, juli, augusti aug, september sep, oktober okt, "
+    "november nov, december dec",
+    "Danish": "januar jan, februar feb, marts mar, april apr, maj, juni jun, juli jul, august aug, september sep, "
+    "oktober okt, november nov, december dec",
+    "Norwegian": "januar jan, februar feb, mars mar, april apr, mai, juni jun, juli jul, august aug, september sep, "
+    "oktober okt, november nov, desember des",
+    "Czech": "ledna leden led, února únor úno, března březen bře, dubna duben dub, května květen kvě, "
+    "června červen čvn, července červenec čvc, srpna srpen srp, září zář, října říjen říj, listopadu listopad lis, "
+    "prosince prosinec pro",
+    "Finnish": "tammikuuta tammikuu tammi, helmikuuta helmikuu helmi, maaliskuuta maaliskuu maalis, "
+    "huhtikuuta huhtikuu huhti, toukokuuta toukokuu touko, kesäkuuta kesäkuu kesä, heinäkuuta heinäkuu heinä, "
+    "elokuuta elokuu elo, syyskuuta syyskuu syys, lokakuuta lokakuu loka, marraskuuta marraskuu marras, "
+    "joulukuuta joulukuu joulu",
+    "Romanian": "ianuarie ian, februarie feb, martie mar, aprilie apr, mai, iunie iun, iulie iul, august aug, "
+    "septembrie sept, octombrie oct, noiembrie nov, decembrie dec",
+    "Hungarian": "január jan, február febr, március márc, április ápr, május máj, június jún, július júl, "
+    "augusztus aug, szeptember szept, október okt, november nov, december dec",
+    "Turkish": "ocak oca, şubat şub, mart mar, nisan nis, mayıs may, haziran haz, temmuz tem, ağustos ağu, eylül eyl, "
+    "ekim eki, kasım kas, aralık ara",
+}
+MONTHS = {language: [month.split() for month in names.split(", ")] for language, names in _NAMES.items()}
+"""Language to the names of each month, the full name first."""
+
+LETTERS = "[a-zı]{3,}"
+"""A month's name in text without accents, in small letters."""
+
+SEPARATOR = "(?: del? |[ ./,-]{1,2})"
+"""What stands between day, month and year."""
+
+
+def unaccented(text: str) -> str:
+    """The text in small letters without accents, as DuckDB's `strip_accents` has it."""
+    return "".join(letter for letter in unicodedata.normalize("NFD", text.lower()) if not unicodedata.combining(letter))
+
+
+def numbers_of(language: str) -> dict[str, int]:
+    """The names of months in the language, without accents, with the months' numbers."""
+    return {unaccented(name): number for number, names in enumerate(MONTHS[language], 1) for name in names}
+
+
+def language_of(texts: Iterable[str]) -> str | None:
+    """The language in which the most words of the texts are months; None where these are English, or none is."""
+    words = {word for text in texts for word in re.findall(LETTERS, unaccented(text))}
+    if not words - _ENGLISH_NAMES:
+        return None
+    found = {language: words & numbers_of(language).keys() for language in MONTHS}
+    likeliest = max(found, key=lambda language: len(found[language]))
+    return likeliest if found[likeliest] - _ENGLISH_NAMES else None
+
+
+def pattern(language: str) -> str:
+    """A regular expression of the months' names, with or without accents and a point, in any case."""
+    names: Collection[str] = {each for month in MONTHS[language] for name in month for each in (name, unaccented(name))}
+    return f"(?i:{'|'.join(sorted(names))})[.]?"
+
+
+def in_english(text: str, language: str) -> str:
+    """SQL of a text with a month's name in the language: with the English abbreviation in its place and single blanks
+    between the parts, in small letters; null where there is no such name."""
+    plainly = f"trim(regexp_replace(strip_accents(lower({text})), '([ ./,-]|\\bdel?\\b)+', ' ', 'g'))"
+    known = ", ".join(f"{sql_text(name)}: '{ENGLISH[n - 1]}'" for name, n in numbers_of(language).items())
+    return f"regexp_replace({plainly}, '{LETTERS}', MAP {{{known}}}[regexp_extract({plainly}, '{LETTERS}')])"
