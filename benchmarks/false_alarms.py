@@ -29,7 +29,8 @@ from credit_assets.features.target import outcome_sql
 from credit_assets.features.training_set import TEST, TRAIN, VALID, training_frame
 from credit_assets.ingest.inbox import match_files
 from credit_assets.ingest.typed_read import ingest
-from credit_assets.lake.tables import BATCH, Lake
+from credit_assets.lake.provenance import BATCH, Provenance
+from credit_assets.lake.tables import Lake
 from credit_assets.models.design_matrix import DesignMatrix
 from credit_assets.models.estimators import PDModel, fit_pd_model
 from credit_assets.models.folds import Folds
@@ -94,13 +95,13 @@ def make_features(con: duckdb.DuckDBPyConnection, table: str, folder: Path, book
             quarantine_folder=folder / "quarantine",
             scratch=folder / "scratch",
         )
-        lake.commit(result.staged, {})
+        lake.commit(result.staged, Provenance())
     for query in book.queries.values():
         for name in query.inputs:
             con.execute(
                 f"create or replace view {name} as select * exclude ({BATCH}) from ({lake.query(name, [batch])})"
             )
-        lake.replace(con, query.sql, query.name, batch, {})
+        lake.replace(con, query.sql, query.name, batch, Provenance())
     features, applications = lake.query("features", [batch]), lake.query("applications", [batch])
     con.execute(
         f"create or replace table {table} as select f.* exclude ({BATCH}), "

@@ -18,7 +18,8 @@ from pathlib import Path
 import duckdb
 
 from credit_assets.book.queries import FeatureQuery, load
-from credit_assets.lake.tables import BATCH, Lake
+from credit_assets.lake.provenance import BATCH, Provenance
+from credit_assets.lake.tables import Lake
 
 SQL = Path(__file__).parents[1] / "sql"
 
@@ -36,7 +37,7 @@ def run(
         lake = raw if raw.exists(name) else made
         con.execute(f"create view {table} as select * exclude ({BATCH}) from ({lake.query(name, [batch])})")
     staged = made.stage(con, query.sql, f"{portfolio}/{query.name}", batch)
-    made.commit(staged, {})
+    made.commit(staged, Provenance())
     seconds, busy = time.perf_counter() - start, time.process_time() - busy
     con.close()
     return staged.rows, seconds, busy, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

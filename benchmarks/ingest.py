@@ -16,6 +16,7 @@ import duckdb
 from credit_assets.book.book import Book
 from credit_assets.ingest.inbox import match_files
 from credit_assets.ingest.typed_read import ingest
+from credit_assets.lake.provenance import Provenance
 from credit_assets.lake.tables import Lake
 from credit_assets.settings.project import Project
 
@@ -53,7 +54,7 @@ def main() -> None:
                 quarantine_folder=Path(workspace) / "quarantine",
                 scratch=Path(workspace) / "scratch",
             )
-            lake.commit(result.staged, {})
+            lake.commit(result.staged, Provenance())
             rows += result.rows_in
             size = sum(file.stat().st_size for file in files[table]) / 1e6
             told = f"{table:24}{result.rows_in:12,}{result.rows_quarantined:8,}{size:8,.0f}"

@@ -27,7 +27,8 @@ from credit_assets.features.training_set import TEST, TRAIN, VALID, hash_share, 
 from credit_assets.ingest.inbox import match_files
 from credit_assets.ingest.typed_read import ingest
 from credit_assets.lake.contracts import identifier
-from credit_assets.lake.tables import BATCH, Lake
+from credit_assets.lake.provenance import BATCH, Provenance
+from credit_assets.lake.tables import Lake
 from credit_assets.models.baseline import fit_logistic
 from credit_assets.models.design_matrix import DesignMatrix
 from credit_assets.models.estimators import fit_pd_model
@@ -129,12 +130,12 @@ def training_set(book: Book, deliveries: Sequence[Path], scratch: Path) -> pd.Da
                     notes=portfolio.tables[name].notes,
                     numbered=portfolio.tables[name].numbered,
                 )
-                lake.commit(done.staged, {})
+                lake.commit(done.staged, Provenance())
             for query in queries.values():
                 for name in query.inputs:
                     read = lake.query(name, [delivery.name])
                     con.execute(f"create or replace view {name} as select * exclude ({BATCH}) from ({read})")
-                lake.replace(con, query.sql, query.name, delivery.name, {})
+                lake.replace(con, query.sql, query.name, delivery.name, Provenance())
         key, batch = identifier(portfolio.entity_key), BATCH
         if column := portfolio.delivery.split_by:
             date = f"cast({identifier(column)} as date)"

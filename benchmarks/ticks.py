@@ -33,7 +33,7 @@ from credit_assets.automation.sensors import sensors
 from credit_assets.book.book import Book
 from credit_assets.dagster_private import make_new_run_id
 from credit_assets.ingest.inbox import Inbox, file_status, sha256_of
-from credit_assets.lake.io_managers import MODEL_VERSION, SOURCE
+from credit_assets.lake.provenance import Provenance
 from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
 from credit_assets.settings.project import Project
@@ -78,26 +78,31 @@ def fill_lake(lake: Lake, batches: list[str], sha256: Mapping[str, str]) -> None
     for table, sources in made_from().items():
         name = PORTFOLIO.table(table)
         files = [f"{stem}.csv" for stem in PORTFOLIO.tables[table].files] if table in PORTFOLIO.tables else []
-        facts: dict[str, str] = {"run_id": "0" * 36, "code_version": "0" * 40, "synthetic": "true"}
-        facts |= {SOURCE: json.dumps({file: sha256[file] for file in files if file in sha256})} if files else {}
-        facts |= {MODEL_VERSION: "1"} if table in LINE else {}
+        provenance = Provenance(run_id="0" * 36, code_version="0" * 40, synthetic=True)
+        if files:
+            read = {file: sha256[file] for file in files if file in sha256}
+            provenance = provenance.model_copy(update={"source_sha256": read})
+        if table in LINE:
+            provenance = provenance.model_copy(update={"model_version": 1})
         with duckdb.connect() as con:
             for version, batch in enumerate(batches[:2]):
-                lake.replace(con, "SELECT 1 AS x", name, batch, facts | {"inputs": inputs(sources, version)})
-        log = lake.path(name) / "_delta_log"
+                made = provenance.model_copy(update={"inputs": inputs(sources, version)})
+                lake.replace(con, "SELECT 1 AS x", name, batch, made)
+        folder = Path(lake.address(name))
+        log = folder / "_delta_log"
         told, *_, added = [json.loads(line) for line in (log / f"{1:020}.json").read_text().splitlines()]
-        [rows] = lake.path(name).glob(f"batch={batches[1]}/*.parquet")
+        [rows] = folder.glob(f"batch={batches[1]}/*.parquet")
         for version, batch in list(enumerate(batches))[2:]:
-            copy = lake.path(name) / f"batch={batch}" / rows.name
+            copy = folder / f"batch={batch}" / rows.name
             copy.parent.mkdir()
             os.link(rows, copy)
-            told["commitInfo"] |= {"batch": batch, "inputs": inputs(sources, version)}
+            told["commitInfo"] |= {"batch": batch, "inputs": json.dumps(inputs(sources, version))}
             added["add"] |= {"path": f"batch={batch}/{rows.name}", "partitionValues": {"batch": batch}}
             (log / f"{version:020}.json").write_text(f"{json.dumps(told)}\n{json.dumps(added)}\n")
 
 
-def inputs(sources: list[str], version: int) -> str:
-    return json.dumps({PORTFOLIO.table(source): version for source in sources})
+def inputs(sources: list[str], version: int) -> dict[str, int]:
+    return {PORTFOLIO.table(source): version for source in sources}
 
 
 def measure(root: Path, settled: Mapping[str, str]) -> dict[str, list[Cost]]:
@@ -134,7 +139,7 @@ def fill_instance(instance: dg.DagsterInstance, project: Project, batches: list[
         sources = (PORTFOLIO.application_table, PORTFOLIO.outcomes_table)
         read = {PORTFOLIO.table(table): Lake(project.lake).version(PORTFOLIO.table(table)) for table in sources}
         table = PORTFOLIO.table("training_set")
-        Lake(project.lake).replace(con, "SELECT 1 AS x", table, None, {"inputs": json.dumps(read)})
+        Lake(project.lake).replace(con, "SELECT 1 AS x", table, None, Provenance(inputs=read))
     client.create_model_version(name, "nowhere", client.create_run(run).info.run_id, tags={f"table.{table}": "0"})
     registry.promote(uri, name, 1, by="gate", why="a benchmark")
     instance.add_dynamic_partitions(f"{name}_batches", batches)

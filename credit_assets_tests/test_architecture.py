@@ -110,6 +110,18 @@ def test_every_connection_is_opened_by_the_one_function_that_sets_its_time_zone(
     assert connecting == {"lake/connections.py"}
 
 
+def test_one_module_touches_the_file_system_for_tables():
+    """Another storage can stand in its place. `disk.py` is the folder of the project, `resources.py` that of spills."""
+    of_tables = {file for file in FILES if file.parts[0] == "lake"} - {
+        Path("lake", name) for name in ("storage.py", "disk.py", "resources.py")
+    }
+    touching = {"os", "shutil", "tempfile", "io", "filelock"}
+    assert {str(file) for file in of_tables if touching & {module.split(".")[0] for module in imports(file)}} == set()
+    knowing = {file for file in FILES if any(module.startswith("deltalake") for module in imports(file))}
+    assert knowing == {Path("lake", name) for name in ("tables.py", "log.py", "maintenance.py")}
+    assert [str(file) for file in FILES if "_delta_log" in (PACKAGE / file).read_text()] == ["lake/storage.py"]
+
+
 def test_every_room_is_in_the_order():
     found = {file.parts[0] for file in FILES if len(file.parts) > 1}
     assert found == set(ROOMS)

@@ -21,7 +21,8 @@ from credit_assets.features.target import outcome_sql
 from credit_assets.features.versions import FEATURES
 from credit_assets.lake.connections import connect
 from credit_assets.lake.contracts import identifier
-from credit_assets.lake.tables import MODEL_VERSION, Commit, Lake
+from credit_assets.lake.log import Commit
+from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
 from credit_assets.monitoring.drift import summary
 from credit_assets.monitoring.reference_batches import standing
@@ -66,7 +67,7 @@ def batch_status(
     of a batch that is not matured yet, whose default rate is too high: defaults are known first.
     """
     commits = {table: of_table[batch] for table, of_table in written.items() if batch in of_table}
-    rows = {table: int(commit.metadata["rows"]) for table, commit in commits.items()}
+    rows = {table: commit.provenance.rows for table, commit in commits.items()}
     figures: dict[str, Any] = dict.fromkeys(FIGURES)
     with connect() as con:
 
@@ -103,7 +104,7 @@ def batch_status(
     return {
         "batch": batch,
         "delivered": delivered,
-        "synthetic": any(commit.metadata.get("synthetic") == "true" for commit in commits.values()),
+        "synthetic": any(commit.provenance.synthetic for commit in commits.values()),
         "applicants": rows.get(portfolio.application_table),
         "raw_rows": {table: rows[table] for table in portfolio.tables if table in rows},
         "ingested_at": _when(commits.get(portfolio.application_table)),
@@ -123,8 +124,8 @@ def _feature_drift(
 ) -> dict[str, Any]:
     """The verdict on the batch's features, and what the batch is to the version that they were held against."""
     drift = con.sql(lake.query(portfolio.table(FEATURE_DRIFT), [batch])).df()
-    number = int(made.metadata[MODEL_VERSION])
-    if number not in versions:
+    number = made.provenance.model_version
+    if number is None or number not in versions:
         return {"feature_drift": summary(drift, portfolio.drift).verdict}
     training_set = portfolio.table(TRAINING_SET)
     stands = standing(

@@ -5,7 +5,6 @@ Every step can be repeated: a withdrawal that was killed is ended by the next on
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -20,12 +19,15 @@ from credit_assets.definitions import build
 from credit_assets.features.versions import FEATURES, read_at
 from credit_assets.ingest.inbox import BadDelivery, Inbox
 from credit_assets.lake.connections import connect
-from credit_assets.lake.tables import BATCH, SOURCE, WITHDRAWN, Lake, TableMissing, sql_text
+from credit_assets.lake.provenance import BATCH
+from credit_assets.lake.tables import Lake, TableMissing, sql_text
 from credit_assets.models import registry
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import AlreadyRunning, Project
 from credit_assets.settings.run_tags import TRAINING_TAG
 
+WITHDRAWN = "withdrawn"
+"""Metadata of the evaluations by which a withdrawal ends failed checks."""
 PAGE = 200
 """Evaluations of a check that are read at a time, newest first."""
 
@@ -128,11 +130,11 @@ def _read_by(lake: Lake, portfolio: Portfolio, batch: str, made: int, file: str)
     where the log does not reach back so far."""
     outcomes = portfolio.table(portfolio.outcomes_table)
     commit = next((each for each in lake.history(portfolio.table("training_set")) if each.version == made), None)
-    read = json.loads(commit.metadata["inputs"]).get(outcomes) if commit else None
+    read = commit.provenance.inputs.get(outcomes) if commit else None
     if read is None:
         return True
     written = read_at(partial(lake.writings, withdrawn=True), outcomes, batch, read)
-    return written is not None and file in json.loads(written.metadata.get(SOURCE, "{}"))
+    return written is not None and file in written.provenance.sources
 
 
 def _end_failed_checks(instance: dg.DagsterInstance, definitions: dg.Definitions, batch: str) -> None:

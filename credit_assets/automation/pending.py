@@ -10,7 +10,6 @@ import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from pathlib import Path
 
 from credit_assets.automation.due import (
     BatchDue,
@@ -43,7 +42,9 @@ from credit_assets.features.versions import FEATURES, made_by_other_sql, read_at
 from credit_assets.ingest.inbox import BadDelivery, Inbox, Look, MissingFile, match_files
 from credit_assets.lake.connections import connect
 from credit_assets.lake.contracts import identifier
-from credit_assets.lake.tables import MODEL_VERSION, SOURCE, Commit, Lake, Writings, sql_text
+from credit_assets.lake.log import Commit
+from credit_assets.lake.storage import Storage
+from credit_assets.lake.tables import Lake, Writings, sql_text
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import release
 from credit_assets.settings.target import Target
@@ -227,7 +228,7 @@ def _late(writings: Writings, batch: str, table: str) -> bool:
         commits = writings(table).get(batch)
         if not commits:
             return True
-        sources = json.loads(commits[0].metadata["inputs"])
+        sources = commits[0].provenance.inputs
         return any(late(source) or writings(source)[batch][0].version > sources[source] for source in sources)
 
     return late(table)
@@ -262,7 +263,7 @@ def new_outcomes(portfolio: Portfolio, lake: Lake, trained: int | None) -> int:
         read = _read(made, portfolio.table(FEATURES))
         learned = frozenset(batch for batch, commits in featured.items() if commits[-1].version <= read)
     return _new_outcomes(
-        lake.root,
+        lake.storage,
         sources,
         (now, ready),
         then and (then, learned),
@@ -278,7 +279,7 @@ Seen = tuple[tuple[int, ...], frozenset[str]]
 
 @lru_cache(maxsize=64)
 def _new_outcomes(
-    root: Path,
+    storage: Storage,
     tables: tuple[str, ...],
     now: Seen,
     then: Seen | None,
@@ -293,7 +294,7 @@ def _new_outcomes(
     def known(seen: Seen) -> str:
         versions, batches = seen
         applications, outcomes = (
-            f"({Lake(root).query(table, version=version)})" for table, version in zip(tables, versions, strict=True)
+            f"({Lake(storage).query(table, version=version)})" for table, version in zip(tables, versions, strict=True)
         )
         rows = known_outcomes_sql(
             applications=applications,
@@ -334,8 +335,10 @@ def to_score(portfolio: Portfolio, lake: Lake, champion: int | None) -> list[Due
             found(batch, NotScored(), key)
         elif _of_other_rows(portfolio, writings, batch, made, features):
             found(batch, FeaturesRemade(), key)
-        elif (checked := _checked_against_another(portfolio, writings, batch, made)) is not None:
-            found(batch, CheckedForAnother(int(made.metadata[MODEL_VERSION]), checked), key)
+        elif (scored_by := made.provenance.model_version) is not None and (
+            checked := _checked_against_another(portfolio, writings, batch, made)
+        ) is not None:
+            found(batch, CheckedForAnother(scored_by, checked), key)
         elif (
             champion is not None
             and batch in newest
@@ -412,31 +415,28 @@ def outcomes_known(portfolio: Portfolio, lake: Lake, batch: str) -> int:
 
 
 def _scored_by_another(made: Commit, champion: int) -> bool:
-    version = made.metadata.get(MODEL_VERSION)
-    return version is not None and int(version) != champion
+    return made.provenance.model_version not in (None, champion)
 
 
 def _checked_against_another(portfolio: Portfolio, writings: Writings, batch: str, made: Commit) -> int | None:
     """The version that the batch's features had been checked against when another one scored it; None where it is
     the same, and where the log does not say."""
     table = portfolio.table(FEATURE_DRIFT)
-    read = json.loads(made.metadata["inputs"]).get(table)
+    read = made.provenance.inputs.get(table)
     if read is None:
         # Scores of earlier releases do not name the check that they rely on: it was the latest one then.
         checks = (commit for commit in writings(table).get(batch, ()) if commit.timestamp_ms <= made.timestamp_ms)
         checked = next(checks, None)
     else:
         checked = read_at(writings, table, batch, read)
-    if checked is None or not {MODEL_VERSION} <= checked.metadata.keys() & made.metadata.keys():
-        return None
-    version = int(checked.metadata[MODEL_VERSION])
-    return None if version == int(made.metadata[MODEL_VERSION]) else version
+    version = checked.provenance.model_version if checked else None
+    return None if made.provenance.model_version in (None, version) else version
 
 
 def _read(commit: Commit, table: str) -> int:
     """The version of the table that the commit's rows were made from."""
-    return json.loads(commit.metadata["inputs"])[table]
+    return commit.provenance.inputs[table]
 
 
 def _sources(commit: Commit) -> Mapping[str, str]:
-    return json.loads(commit.metadata.get(SOURCE, "{}"))
+    return commit.provenance.sources

@@ -191,5 +191,5 @@ def failed_at_it(instance: dg.DagsterInstance, portfolio: Portfolio, lake: Lake,
     """The run that made the batch's features, if it came no further with this champion: a run that fails waits for
     something to change."""
     made = lake.batches(portfolio.table(FEATURES))[str(due.batch)]
-    run = instance.get_run_by_id(made.metadata["run_id"])
+    run = instance.get_run_by_id(made.provenance.run_id) if made.provenance.run_id else None
     return run if run and run.is_failure and run.tags.get(CHAMPION_TAG) == str(due.champion) else None

@@ -293,7 +293,7 @@ def _refuse_features_of_other_sql(
 def _refuse_a_mixture(lake: LakeResource, portfolio: Portfolio) -> None:
     """Raise Failure where some batches are generated and others are not: such a model is evidence of nothing."""
     written = lake.lake.batches(portfolio.table("features"))
-    generated = sorted(batch for batch, commit in written.items() if commit.metadata.get("synthetic") == "true")
+    generated = sorted(batch for batch, commit in written.items() if commit.provenance.synthetic)
     if generated and len(generated) < len(written):
         raise dg.Failure(
             f"Batches {', '.join(generated)} of {portfolio.name} are synthetic and the others are not; no model may "

@@ -3,14 +3,14 @@ from: the same name means the same thing only where the same SQL made it."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import partial
 
 import duckdb
 
 from credit_assets.book.queries import FeatureQuery
-from credit_assets.lake.tables import BATCH, CODE_VERSION, SOURCE, Commit, Lake, Writings
+from credit_assets.lake.log import Commit
+from credit_assets.lake.tables import Lake, Writings
 
 FEATURES = "features"
 
@@ -20,7 +20,7 @@ def made_by(writings: Writings, features: str, commit: Commit) -> dict[str, str]
     had, both. `features` is the table's name in the lake."""
     found: dict[str, set[str]] = {}
     for table, made in _behind(writings, features, commit):
-        if version := made.metadata.get(CODE_VERSION):
+        if version := made.provenance.asset_code_version:
             found.setdefault(table.rsplit("/", 1)[-1], set()).add(version)
     return {name: " and ".join(sorted(versions)) for name, versions in found.items()}
 
@@ -64,11 +64,11 @@ def same_rows(writings: Writings, table: str, one: Commit, other: Commit) -> boo
     return all(first[raw] == second[raw] for raw in first.keys() & second.keys())
 
 
-def _raw_rows(writings: Writings, table: str, commit: Commit) -> dict[str, set[tuple[str, str]]]:
-    found: dict[str, set[tuple[str, str]]] = {}
+def _raw_rows(writings: Writings, table: str, commit: Commit) -> dict[str, set[tuple[frozenset[tuple[str, str]], int]]]:
+    found: dict[str, set[tuple[frozenset[tuple[str, str]], int]]] = {}
     for raw, made in _behind(writings, table, commit):
-        if SOURCE in made.metadata:
-            found.setdefault(raw, set()).add((made.metadata[SOURCE], made.metadata["rows"]))
+        if made.provenance.source_sha256 is not None:
+            found.setdefault(raw, set()).add((frozenset(made.provenance.sources.items()), made.provenance.rows))
     return found
 
 
@@ -76,8 +76,8 @@ def _behind(writings: Writings, table: str, commit: Commit) -> list[tuple[str, C
     """The commit, and those of its batch that its rows were made from, however far back, each with its table; one that
     there are several ways to is named as often."""
     found = [(table, commit)]
-    for source, version in json.loads(commit.metadata.get("inputs", "{}")).items():
-        if read := read_at(writings, source, commit.metadata[BATCH], version):
+    for source, version in commit.provenance.inputs.items():
+        if read := read_at(writings, source, str(commit.provenance.batch), version):
             found += _behind(writings, source, read)
     return found
 
@@ -97,5 +97,5 @@ def learned_from(
     [batch] = con.sql(f"SELECT min(batch) FROM ({lake.query(training_set, version=version)})").fetchall()[0]
     # A batch that a model learned from may have been withdrawn since.
     writings = partial(lake.writings, withdrawn=True)
-    read = read_at(writings, features, batch, json.loads(made.metadata["inputs"])[features])
+    read = read_at(writings, features, batch, made.provenance.inputs[features])
     return made_by(writings, features, read) if read else {}

@@ -5,15 +5,12 @@ Every fact is found in the lake's commits or in the registry, at each look anew;
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from itertools import zip_longest
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
 import duckdb
 import pandas as pd
@@ -21,18 +18,9 @@ import pandas as pd
 from credit_assets.decisions.policy import APPROVE
 from credit_assets.lake.connections import connect
 from credit_assets.lake.io_managers import is_text
-from credit_assets.lake.tables import (
-    BATCH,
-    MODEL_VERSION,
-    SOURCE,
-    WITHDRAWN,
-    WITHDRAWN_FILE,
-    Commit,
-    Lake,
-    TableMissing,
-    sql_files,
-    sql_text,
-)
+from credit_assets.lake.log import Commit
+from credit_assets.lake.provenance import BATCH
+from credit_assets.lake.tables import Lake, TableMissing, sql_files, sql_text
 from credit_assets.models import registry
 from credit_assets.models.registry import ChampionEvent
 from credit_assets.monitoring.drift import summary
@@ -114,17 +102,19 @@ def _deliveries(portfolio: Portfolio, lake: Lake) -> Iterator[Fact]:
     for table in portfolio.tables:
         sources: dict[str, Mapping[str, str]] = {}
         for commit in _history(lake, portfolio.table(table)):
-            if not commit.metadata.get(BATCH):
+            made = commit.provenance
+            if not made.batch:
                 continue
             fact = _begun(commit)
-            if (why := commit.metadata.get(WITHDRAWN)) is not None:
-                sources.pop(fact.batch or "", None)
-                file = commit.metadata.get(WITHDRAWN_FILE)
+            if made.withdrawn is not None:
+                sources.pop(made.batch, None)
+                file = made.withdrawn_file
                 if file or table == portfolio.application_table:
-                    yield replace(fact, kind="withdrawal", words=f"{f'{file} ' if file else ''}withdrawn: {why}")
+                    words = f"{f'{file} ' if file else ''}withdrawn: {made.withdrawn}"
+                    yield replace(fact, kind="withdrawal", words=words)
                 continue
-            batch, rows = commit.metadata[BATCH], int(commit.metadata["rows"])
-            before, files = sources.get(batch), json.loads(commit.metadata.get(SOURCE, "{}"))
+            batch, rows = made.batch, made.rows
+            before, files = sources.get(batch), made.sources
             sources[batch] = files
             if table == portfolio.outcomes_table:
                 if files != (before or {}):
@@ -192,10 +182,10 @@ def _scored(
     figures = _by_commit(con, question) if commits else {}
     scored: set[str] = set()
     for commit in commits:
-        batch = commit.metadata[BATCH]
+        batch = str(commit.provenance.batch)
         fact = replace(_begun(commit, champions), kind="re-scored" if batch in scored else "scored")
         scored.add(batch)
-        words = number_of(int(commit.metadata["rows"]), "applicant")
+        words = number_of(commit.provenance.rows, "applicant")
         if told := figures.get(commit.version):
             fact = replace(fact, model_version=told["model_version"], measure="approval rate", value=told["approved"])
             words += f": {told['approved']:.1%} approved, mean PD {told['mean_pd']:.1%}"
@@ -288,7 +278,7 @@ def _written(lake: Lake, table: str) -> tuple[list[Commit], str]:
     version as `written`. What is current is read from the table; what was replaced from the commit's own files,
     where they are still kept."""
     history = _history(lake, table)
-    commits = [commit for commit in history if commit.metadata.get(BATCH) and WITHDRAWN not in commit.metadata]
+    commits = [each for each in history if each.provenance.batch and each.provenance.withdrawn is None]
     if not commits:
         return [], ""
     current = {batch: commit.version for batch, commit in lake.batches(table).items()}
@@ -298,11 +288,10 @@ def _written(lake: Lake, table: str) -> tuple[list[Commit], str]:
     )
     standing = set(current.values())
     replaced = {
-        str(file): commit.version
+        file: commit.version
         for commit in commits
         if commit.version not in standing
-        for file in _files(lake, table, commit)
-        if file.exists()
+        for file in lake.files_of(table, commit)
     }
     if replaced:
         rows += (
@@ -311,16 +300,6 @@ def _written(lake: Lake, table: str) -> tuple[list[Commit], str]:
             f"{sql_files(list(replaced))}, filename = true, union_by_name = true, hive_partitioning = false)"
         )
     return commits, rows
-
-
-def _files(lake: Lake, table: str, commit: Commit) -> list[Path]:
-    """The files that the commit added, by its entry in the table's log; none where that is no longer kept."""
-    try:
-        entry = (lake.path(table) / "_delta_log" / f"{commit.version:020}.json").read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return []
-    added = [json.loads(line).get("add") for line in entry.splitlines()]
-    return [lake.path(table) / unquote(file["path"]) for file in added if file]
 
 
 def _sql_map(numbers: Mapping[str, int]) -> str:
@@ -337,15 +316,15 @@ def _by_commit(con: duckdb.DuckDBPyConnection, question: str) -> dict[int, dict[
 
 def _begun(commit: Commit, champions: Sequence[ChampionEvent] = ()) -> Fact:
     """The commit as a fact of no kind yet, by the model it names, or by the champion of its time."""
-    at, model = moment(commit.timestamp_ms), commit.metadata.get(MODEL_VERSION)
+    at, made = moment(commit.timestamp_ms), commit.provenance
     return Fact(
         at,
         kind="",
         words="",
-        synthetic=commit.metadata.get("synthetic") == "true",
-        batch=commit.metadata[BATCH],
-        model_version=int(model) if model else registry.decided_at(champions, at),
-        run=commit.metadata.get("run_id"),
+        synthetic=made.synthetic,
+        batch=made.batch,
+        model_version=made.model_version or registry.decided_at(champions, at),
+        run=made.run_id,
     )
 
 

@@ -5,7 +5,6 @@ commits and versions are `tables.py`'s, the meaning of a contract in SQL is `con
 """
 
 import base64
-import json
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -17,14 +16,19 @@ import pandas as pd
 import pandera.pandas as pa
 
 from credit_assets.lake.contracts import Violation, check, shorten
+from credit_assets.lake.provenance import Provenance
 from credit_assets.lake.resources import LakeResource
-from credit_assets.lake.tables import CODE_VERSION, MODEL_VERSION, SOURCE, Staged
+from credit_assets.lake.tables import Staged
 from credit_assets.plurals import number_of
 from credit_assets.schemas.duckdb_types import column_types
 from credit_assets.schemas.table import Table
 from credit_assets.settings.project import code_version
 
 EXAMPLES = 10
+
+SOURCE, MODEL_VERSION = "source_sha256", "model_version"
+"""Metadata by which an asset says which files its rows were read from, and which model version made or judged them:
+fields of their provenance."""
 
 # An input of this type stays a lazy relation; for inputs whose names are not known in a signature.
 LAZY = dg.DagsterType(
@@ -112,22 +116,19 @@ class LakeIOManager(dg.IOManager):
         told = context.output_metadata
         synthetic = self.lake.synthetic(context) or bool(told["synthetic"].value if "synthetic" in told else False)
         versions = {name: read.version for name, read in reads.items()}
-        facts = {
-            "run_id": context.run_id,
-            "code_version": code_version(),
-            CODE_VERSION: context.asset_spec.code_version or "",
-            "inputs": json.dumps(versions, sort_keys=True),
-            "synthetic": str(synthetic).lower(),
-        }
-        if SOURCE in told:
-            facts[SOURCE] = json.dumps(told[SOURCE].value, sort_keys=True)
-        if MODEL_VERSION in told:
-            facts[MODEL_VERSION] = str(told[MODEL_VERSION].value)
-        version = lake.commit(staged, facts)
+        provenance = Provenance(
+            run_id=context.run_id,
+            code_version=code_version(),
+            asset_code_version=context.asset_spec.code_version or "",
+            inputs=versions,
+            synthetic=synthetic,
+            **{name: told[name].value for name in (SOURCE, MODEL_VERSION) if name in told},
+        )
+        version = lake.commit(staged, provenance)
         metadata: dict[str, Any] = {
             "dagster/row_count": staged.rows,
             "table_version": version,
-            "table_path": dg.MetadataValue.path(str(lake.path(table))),
+            "table_path": dg.MetadataValue.path(lake.address(table)),
             "input_versions": dg.MetadataValue.json(versions),
             "synthetic": synthetic,
         }

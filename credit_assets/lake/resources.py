@@ -18,7 +18,8 @@ from dagster_duckdb import DuckDBResource
 from pydantic import PrivateAttr
 
 from credit_assets.lake.connections import use_utc
-from credit_assets.lake.tables import BATCH, Lake, sql_text
+from credit_assets.lake.provenance import BATCH
+from credit_assets.lake.tables import Lake, sql_text
 from credit_assets.settings.project import Project
 
 
@@ -84,7 +85,7 @@ class LakeResource(dg.ConfigurableResource):
             # A table without batches was written as a whole by its newest commit.
             commits = list(written.values()) or self.lake.history(table)[:1]
         step = self._reads.setdefault(_step_key(context), {})
-        step[table] = Read(version, any(commit.metadata.get("synthetic") == "true" for commit in commits))
+        step[table] = Read(version, any(commit.provenance.synthetic for commit in commits))
         query = self.lake.query(table, batches, version)
         return f"SELECT * EXCLUDE ({BATCH}) FROM ({query})" if batches and len(batches) == 1 else query
 

@@ -9,14 +9,10 @@ from __future__ import annotations
 
 import glob
 import json
-import os
-import re
-import threading
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote
 
 import duckdb
@@ -27,8 +23,10 @@ from deltalake.transaction import AddAction, create_table_with_add_actions
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from credit_assets.lake.connections import connect
+from credit_assets.lake.log import Commit, by_batch, read_commits
+from credit_assets.lake.provenance import BATCH, Provenance
+from credit_assets.lake.storage import LocalStorage, Storage
 
-BATCH = "batch"
 # Years, not Delta's 30 days: an auditor asks for the version a decision was made from.
 CONFIGURATION: dict[str, str | None] = {
     "delta.logRetentionDuration": "interval 3650 days",
@@ -48,35 +46,17 @@ class TableMissing(LookupError):
 
 @dataclass(frozen=True)
 class Staged:
-    """Parquet files under a table's folder which no commit names yet."""
+    """Parquet files (their keys in the storage, and addresses) below a table's folder, which no commit names yet."""
 
     table: str
     batch: str | None
-    files: tuple[str, ...]
+    files: Mapping[str, str]
     rows: int
     schema: pa.Schema
 
     def query(self) -> str:
         """The SELECT over the staged rows."""
-        return f"SELECT * FROM read_parquet({sql_files(self.files)}, hive_partitioning = false)"
-
-
-WITHDRAWN = "withdrawn"
-"""In a commit's metadata, where it withdraws its batch: why."""
-WITHDRAWN_FILE = "withdrawn_file"
-"""In such a commit's metadata, where one file of several was a mistake: its name."""
-CODE_VERSION, SOURCE, MODEL_VERSION = "asset_code_version", "source_sha256", "model_version"
-"""In a commit's metadata, where the asset has it: which version of its code made the rows, which files (JSON of name to
-SHA-256) they were read from, and which version of the model judged them."""
-
-
-@dataclass(frozen=True)
-class Commit:
-    """One entry of a table's history: its version, when, and the metadata it was written with."""
-
-    version: int
-    timestamp_ms: int
-    metadata: Mapping[str, Any]
+        return f"SELECT * FROM read_parquet({sql_files([*self.files.values()])}, hive_partitioning = false)"
 
 
 Writings = Callable[[str], Mapping[str, Sequence[Commit]]]
@@ -84,47 +64,48 @@ Writings = Callable[[str], Mapping[str, Sequence[Commit]]]
 
 
 class Lake:
-    """The Delta tables below `root`. A table's name is its path, such as `home_credit/bureau`."""
+    """The Delta tables on a storage, or in a folder of this machine. A table's name is its key there, such as
+    `home_credit/bureau`."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = Path(root).absolute()
+    def __init__(self, storage: Storage | Path) -> None:
+        self.storage = LocalStorage(storage.absolute()) if isinstance(storage, Path) else storage
 
-    def path(self, table: str) -> Path:
-        return self.root / table
+    def address(self, table: str) -> str:
+        """The path or URL of the table."""
+        return self.storage.address(table)
 
     # -- writing -----------------------------------------------------------------------------------
 
     def stage(self, con: duckdb.DuckDBPyConnection, query: str, table: str, batch: str | None) -> Staged:
         """Stream the query's rows to a new, yet invisible, Parquet file of the table."""
-        folder = self.path(table) / (f"{BATCH}={batch}" if batch else "")
-        folder.mkdir(parents=True, exist_ok=True)
-        file = folder / f"part-{uuid.uuid4().hex}.parquet"
+        key = f"{table}/{f'{BATCH}={batch}/' if batch else ''}part-{uuid.uuid4().hex}.parquet"
+        self.storage.make_way(key)
+        address = self.storage.address(key)
         try:
             columns = len(con.execute(f"DESCRIBE {query}").fetchall())
             group = max(MIN_ROW_GROUP, min(MAX_ROW_GROUP, ROW_GROUP_CELLS // columns))
-            copy = f"COPY ({query}) TO {sql_text(str(file))} (FORMAT parquet, ROW_GROUP_SIZE {group})"
+            copy = f"COPY ({query}) TO {sql_text(address)} (FORMAT parquet, ROW_GROUP_SIZE {group})"
             rows = con.execute(copy).fetchall()[0][0]
-            with open(file, "rb+") as written:
-                os.fsync(written.fileno())
-            written_rows = f"SELECT * FROM read_parquet({sql_files([str(file)])}, hive_partitioning = false) LIMIT 0"
+            self.storage.persist(key)
+            written_rows = f"SELECT * FROM read_parquet({sql_files([address])}, hive_partitioning = false) LIMIT 0"
             schema = con.sql(written_rows).to_arrow_table().schema
         except BaseException:
-            file.unlink(missing_ok=True)
+            self.storage.remove(key)
             raise
-        return Staged(table, batch, (str(file),), int(rows), schema)
+        return Staged(table, batch, {key: address}, int(rows), schema)
 
-    def commit(self, staged: Staged, metadata: Mapping[str, Any]) -> int:
-        """Replace the batch (the whole table where it has none) by the staged rows; the new version.
+    def commit(self, staged: Staged, provenance: Provenance) -> int:
+        """Replace the batch (the whole table where it has none) by the staged rows; the new version. Batch and number
+        of rows are added to the provenance.
 
         Writers of other batches do not disturb each other; of two writers of one batch the later
         commit stands. A commit that loses the race is repeated on the newer version.
         """
-        path, partition = str(self.path(staged.table)), [BATCH] if staged.batch else []
-        actions = [self._add(staged, file) for file in staged.files] if staged.rows else []
-        properties = CommitProperties(
-            custom_metadata={**metadata, BATCH: staged.batch or "", "rows": str(staged.rows)},
-            max_commit_retries=0,
-        )
+        path, partition = self.address(staged.table), [BATCH] if staged.batch else []
+        options = dict(self.storage.options)
+        actions = [self._add(staged, key) for key in staged.files] if staged.rows else []
+        of_rows = provenance.model_copy(update={"batch": staged.batch or "", "rows": staged.rows})
+        properties = CommitProperties(custom_metadata=of_rows.to_metadata(), max_commit_retries=0)
         schema = staged.schema
         if staged.batch:
             schema = schema.append(pa.field(BATCH, pa.string()))
@@ -139,7 +120,7 @@ class Lake:
         )
         def write() -> int:
             try:
-                table = DeltaTable(path)
+                table = DeltaTable(path, storage_options=options)
             except TableNotFoundError:
                 create_table_with_add_actions(
                     path,
@@ -147,6 +128,7 @@ class Lake:
                     actions,
                     partition_by=partition,
                     configuration=CONFIGURATION,
+                    storage_options=options,
                     commit_properties=properties,
                 )
                 return 0
@@ -163,16 +145,16 @@ class Lake:
 
     def discard(self, staged: Staged) -> None:
         """Remove staged files that will not be committed."""
-        for file in staged.files:
-            Path(file).unlink(missing_ok=True)
+        for key in staged.files:
+            self.storage.remove(key)
 
     def withdraw(self, table: str, batch: str, why: str, file: str | None = None) -> int:
         """Remove the batch from the table, as if it had never been written; the new version. Earlier versions hold it
         still, and can be read until upkeep removes them. `file`: the one that was a mistake, where the others stay."""
-        schema = pa.schema(self._open(table, None).schema())
+        schema = pa.schema(self.open(table).schema())
         bare = schema.remove(schema.get_field_index(BATCH))
-        facts = {"inputs": "{}", WITHDRAWN: why} | ({WITHDRAWN_FILE: file} if file else {})
-        return self.commit(Staged(table, batch, (), 0, bare), facts)
+        provenance = Provenance(inputs={}, withdrawn=why, withdrawn_file=file or None)
+        return self.commit(Staged(table, batch, {}, 0, bare), provenance)
 
     def replace(
         self,
@@ -180,18 +162,18 @@ class Lake:
         query: str,
         table: str,
         batch: str | None,
-        metadata: Mapping[str, Any],
+        provenance: Provenance,
     ) -> int:
         """`stage` and `commit` in one, for rows that need no look in between; the new version."""
-        return self.commit(self.stage(con, query, table, batch), metadata)
+        return self.commit(self.stage(con, query, table, batch), provenance)
 
-    def _add(self, staged: Staged, file: str) -> AddAction:
-        status = os.stat(file)
+    def _add(self, staged: Staged, key: str) -> AddAction:
+        file = self.storage.stat(key)
         return AddAction(
-            path=str(Path(file).relative_to(self.path(staged.table))),
-            size=status.st_size,
+            path=key.removeprefix(f"{staged.table}/"),
+            size=file.size,
             partition_values={BATCH: staged.batch} if staged.batch else {},
-            modification_time=int(status.st_mtime * 1000),
+            modification_time=file.modified_ms,
             data_change=True,
             stats=json.dumps({"numRecords": staged.rows}),
         )
@@ -200,11 +182,10 @@ class Lake:
 
     def tables(self, below: str = "") -> list[str]:
         """The names of all tables that were ever written, or of those of a portfolio."""
-        logs = (self.root / below).rglob("_delta_log")
-        return sorted(str(log.parent.relative_to(self.root)) for log in logs if _commits(log.parent))
+        return [table for table in self.storage.tables(below) if read_commits(self.storage, table)]
 
     def exists(self, table: str) -> bool:
-        return DeltaTable.is_deltatable(str(self.path(table)))
+        return DeltaTable.is_deltatable(self.address(table), storage_options=dict(self.storage.options))
 
     def version(self, table: str) -> int:
         """The current version of the table."""
@@ -216,11 +197,11 @@ class Lake:
         The files are fixed when this returns: a later commit does not change what the query reads.
         Raises TableMissing for a table, or a batch, that was never written.
         """
-        delta = self._open(table, version)
+        delta = self.open(table, version)
         if batches is None:
             files = delta.file_uris()
         else:
-            written = _by_batch(commit for commit in _commits(self.path(table)) if commit.version <= delta.version())
+            written = by_batch(commit for commit in self._commits(table) if commit.version <= delta.version())
             missing = sorted(set(batches) - set(written))
             if missing:
                 raise TableMissing(f"Table {table} has no batch {', '.join(missing)}; materialize it first.")
@@ -247,7 +228,7 @@ class Lake:
 
     def history(self, table: str) -> list[Commit]:
         """All commits of the table, newest first."""
-        if not (commits := _commits(self.path(table))):
+        if not (commits := self._commits(table)):
             raise _missing(table)
         return commits
 
@@ -258,18 +239,38 @@ class Lake:
     def writings(self, table: str, *, withdrawn: bool = False) -> dict[str, list[Commit]]:
         """Each batch of the table with all commits that wrote it, newest first; empty if no table. What was withdrawn
         since is left out, unless `withdrawn`."""
-        return _by_batch(_commits(self.path(table)), withdrawn)
+        return by_batch(self._commits(table), withdrawn)
 
     def readable(self, table: str, batch: str, version: int) -> bool:
         """Whether the files of a batch in this version are still there: upkeep removes what nothing refers to."""
-        files = self._open(table, version).file_uris(file_pruning_predicate=[(BATCH, "=", batch)])
-        return all(Path(unquote(file)).exists() for file in files)
+        files = self.open(table, version).file_uris(file_pruning_predicate=[(BATCH, "=", batch)])
+        return all(self._is_there(self.storage.key(file)) for file in files)
 
-    def _open(self, table: str, version: int | None) -> DeltaTable:
+    def files_of(self, table: str, commit: Commit) -> list[str]:
+        """The addresses of the files that the commit added, of those that are still there."""
+        keys = [f"{table}/{file}" for file in commit.added]
+        return [self.storage.address(key) for key in keys if self._is_there(key)]
+
+    def open(self, table: str, version: int | None = None) -> DeltaTable:
+        """One version of the table (the current one, if none is given) as Delta's own object.
+
+        Raises TableMissing for a table that was never written.
+        """
         try:
-            return DeltaTable(str(self.path(table)), version=version)
+            return DeltaTable(self.address(table), version=version, storage_options=dict(self.storage.options))
         except TableNotFoundError as error:
             raise _missing(table) from error
+
+    def _commits(self, table: str) -> list[Commit]:
+        """All commits that say when they were made, newest first; none if there is no table."""
+        return [commit for commit in reversed(read_commits(self.storage, table)) if commit.timestamp_ms]
+
+    def _is_there(self, key: str) -> bool:
+        try:
+            self.storage.stat(key)
+        except FileNotFoundError:
+            return False
+        return True
 
     def _empty(self, delta: DeltaTable) -> str:
         columns = pa.schema(delta.schema()).empty_table()
@@ -285,84 +286,6 @@ def _lost_race(error: BaseException) -> bool:
 
 def _missing(table: str) -> TableMissing:
     return TableMissing(f"Table {table} has never been written; materialize it first.")
-
-
-def _by_batch(commits: Iterable[Commit], withdrawn: bool = False) -> dict[str, list[Commit]]:
-    """The commits, newest first, by batch: of a batch those since it was withdrawn, or (`withdrawn`) all of them."""
-    of_batch: dict[str, list[Commit]] = {}
-    ended: set[str] = set()
-    for commit in commits:
-        batch = commit.metadata.get(BATCH)
-        if not batch or batch in ended:
-            continue
-        if WITHDRAWN not in commit.metadata:
-            of_batch.setdefault(batch, []).append(commit)
-        elif not withdrawn:
-            ended.add(batch)
-    return of_batch
-
-
-# -- the log, of which this process reads every entry once -----------------------------------------
-
-
-@dataclass(frozen=True)
-class _Log:
-    """What was read of a table's log: its commits by their files' names, and which file the newest is."""
-
-    commits: Mapping[str, Commit]
-    newest: str
-    status: tuple[int, int]
-
-
-# `DeltaTable.history` reads the whole log each time: 0.3 s for 500 commits, of each of 17 tables.
-_LOGS: dict[Path, _Log] = {}
-_READING = threading.Lock()
-_ENTRY = re.compile(r"\d{20}\.json")
-
-
-def _commits(path: Path) -> list[Commit]:
-    """All commits of the table, newest first; none if there is no table.
-
-    An entry of a log never changes: it is read once. All that was read is forgotten where the newest entry
-    that was known is gone, or is another file: the table was removed, and perhaps made anew.
-    """
-    log = path / "_delta_log"
-    with _READING:
-        known = _LOGS.pop(path, None)
-        try:
-            # By name is by version.
-            names = sorted(filter(_ENTRY.fullmatch, os.listdir(log)))
-            if not names:
-                return []
-            status = _identity(log / names[-1])
-            if known and (known.newest > names[-1] or _identity(log / known.newest) != known.status):
-                known = None
-        except FileNotFoundError:
-            return []
-        commits = {}
-        for name in names:
-            if commit := (known and known.commits.get(name)) or _commit(log / name):
-                commits[name] = commit
-        _LOGS[path] = _Log(commits, names[-1], status)
-        return list(reversed(commits.values()))
-
-
-def _identity(file: Path) -> tuple[int, int]:
-    status = file.stat()
-    return status.st_ino, status.st_mtime_ns
-
-
-def _commit(entry: Path) -> Commit | None:
-    """The entry's commit; None if a clean-up of the log removes it just now, or it names no writer."""
-    try:
-        content = entry.read_bytes()
-    except FileNotFoundError:
-        return None
-    version = int(entry.stem)
-    for line in content.splitlines():
-        if b'"commitInfo"' in line and (told := json.loads(line).get("commitInfo")):
-            return Commit(version, told["timestamp"], told | {"version": version})
-    return None
 
 
 def sql_text(text: str) -> str:

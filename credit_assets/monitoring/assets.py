@@ -385,7 +385,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         if registry.champion(uri, name) is None:
             return None
         table = portfolio.table("features")
-        newest = max(batch for batch, commit in lake.lake.batches(table).items() if int(commit.metadata["rows"]))
+        newest = max(batch for batch, commit in lake.lake.batches(table).items() if commit.provenance.rows)
         if (newest,) in learned.project("batch").distinct().fetchall():
             return None
         rows = lake.connection.sql(lake.select(context, table, [newest]))
@@ -497,7 +497,7 @@ def _tested_on(lake: LakeResource, portfolio: Portfolio, tags: dict[str, str]) -
 def _earlier_volumes(lake: LakeResource, portfolio: Portfolio, batch: str) -> list[int]:
     """The applicants of each batch before this one, from the commits that wrote them."""
     written = lake.lake.batches(portfolio.table("features"))
-    return [int(commit.metadata["rows"]) for name, commit in written.items() if name < batch]
+    return [commit.provenance.rows for name, commit in written.items() if name < batch]
 
 
 def _against_predecessor(

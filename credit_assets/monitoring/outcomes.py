@@ -7,7 +7,7 @@ import pandas as pd
 
 from credit_assets.features.training_set import known_outcomes_sql
 from credit_assets.lake.contracts import identifier
-from credit_assets.lake.tables import MODEL_VERSION, Lake
+from credit_assets.lake.tables import Lake
 from credit_assets.settings.portfolio import Portfolio
 
 
@@ -33,7 +33,7 @@ def outcomes_before(
         for name, commit in written[0].items()
         if min(taken) < name < batch
         and name not in taken
-        and commit.metadata.get(MODEL_VERSION) == str(model_version)
+        and commit.provenance.model_version == model_version
         and all(name in batches for batches in written)
     ]
     if not before:

@@ -3,7 +3,6 @@ that, or new to it."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -66,7 +65,7 @@ def standing(
     made = "learned from" if learned else "was tested on"
     if not _unchanged(lake, training_set, training_set_version, features, batch):
         return Standing("new", f"The batch was delivered again since version {model_version} {made} it.")
-    applicants = int(lake.batches(features)[batch].metadata["rows"])
+    applicants = lake.batches(features)[batch].provenance.rows
     return Standing(
         "learned" if learned else "tested",
         f"No alarm is raised: before its promotion version {model_version} learned from {learned:,} of the batch's "
@@ -77,7 +76,7 @@ def standing(
 def _unchanged(lake: Lake, training_set: str, version: int, features: str, batch: str) -> bool:
     """Whether the batch's features are made of the same rows as those that went into the training set."""
     [made] = [commit for commit in lake.history(training_set) if commit.version == version]
-    then_version = json.loads(made.metadata["inputs"])[features]
+    then_version = made.provenance.inputs[features]
     now = lake.batches(features)[batch]
     if now.version <= then_version:
         return True

@@ -42,7 +42,8 @@ from credit_assets.features.target import outcome_sql
 from credit_assets.features.totality import failures
 from credit_assets.lake.connections import connect
 from credit_assets.lake.contracts import identifier, keys, rules
-from credit_assets.lake.tables import BATCH, sql_text
+from credit_assets.lake.provenance import BATCH
+from credit_assets.lake.tables import sql_text
 from credit_assets.schemas.duckdb_types import NUMBERS, column_types
 from credit_assets.schemas.table import Table
 from credit_assets.settings.portfolio import Portfolio, line_of, mistake

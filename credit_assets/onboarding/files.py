@@ -19,7 +19,8 @@ from credit_assets.ingest.dates import EXCEL, EXCEL_DAYS, Disagreement, Reading,
 from credit_assets.ingest.inbox import ENDINGS, BadDelivery, delivered_files, is_archive, unpack
 from credit_assets.ingest.typed_read import PARQUET_INDEX, has_value
 from credit_assets.lake.contracts import identifier, shorten
-from credit_assets.lake.tables import BATCH, sql_path, sql_text
+from credit_assets.lake.provenance import BATCH
+from credit_assets.lake.tables import sql_path, sql_text
 from credit_assets.onboarding import column_names, numbers
 from credit_assets.onboarding.sheets import sheet_of, write_rows
 from credit_assets.onboarding.wording import in_sql, parts, place_of

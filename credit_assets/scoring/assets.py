@@ -1,6 +1,5 @@
 """The champion, and a batch's decisions by it, as assets."""
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -20,8 +19,8 @@ from credit_assets.explanations.texts import reason_texts
 from credit_assets.features.versions import FEATURES, read_at
 from credit_assets.lake.contracts import identifier
 from credit_assets.lake.io_managers import column_schema, contract, frame_table
+from credit_assets.lake.log import Commit
 from credit_assets.lake.resources import LakeResource, batches
-from credit_assets.lake.tables import MODEL_VERSION, Commit
 from credit_assets.models import registry
 from credit_assets.schemas.evidence import Gate, Predictions
 from credit_assets.schemas.scores import Scores
@@ -287,12 +286,12 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         advice = f"Run the job `score` for {batch}, or materialize feature_drift and scores together."
         reads = lake.reads(context)[portfolio.table(FEATURES)].version
         features = read_at(lake.lake.writings, portfolio.table(FEATURES), batch, reads)
-        if features and json.loads(checked.metadata["inputs"])[portfolio.table(FEATURES)] < features.version:
+        if features and checked.provenance.inputs[portfolio.table(FEATURES)] < features.version:
             raise dg.Failure(
                 f"The features of {batch} were made again since they were checked. {advice}", allow_retries=False
             )
         version = _version_of(checked)
-        if checked.metadata["run_id"] not in _attempts(context):
+        if checked.provenance.run_id not in _attempts(context):
             decides = registry.champion(uri, name)
             if decides is None or int(decides.version) != version:
                 raise dg.Failure(
@@ -309,7 +308,12 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
 
 
 def _version_of(checked: Commit) -> int:
-    return int(checked.metadata[MODEL_VERSION])
+    if checked.provenance.model_version is None:
+        raise dg.Failure(
+            "feature_drift names no model version: an earlier release made it. Materialize it again.",
+            allow_retries=False,
+        )
+    return checked.provenance.model_version
 
 
 def _attempts(context: dg.AssetExecutionContext) -> set[str]:

@@ -15,10 +15,11 @@ import shutil
 import sqlite3
 import tarfile
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote
@@ -28,6 +29,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_ra
 
 from credit_assets.ingest.inbox import NAME, Inbox, sha256_of
 from credit_assets.lake.maintenance import committed_files, log_files, undisturbed
+from credit_assets.lake.storage import LOG
 from credit_assets.lake.tables import Lake
 from credit_assets.plurals import are, number_of
 from credit_assets.settings.project import Project, code_version
@@ -126,11 +128,10 @@ def _write_state(writing: _Writing, project: Project, lake: Lake) -> None:
         for path in sorted(at_once, key=lambda path: not path.is_relative_to(project.data / "mlflow")):
             writing.add_database(path, connections[path])
             connections[path].close()
-    for log, names in logs.items():
-        for name in sorted(names):
-            writing.add(log / name)
-        for path in committed_files(log):
-            writing.add(path)
+    for table, names in logs.items():
+        entries = [f"{table}/{LOG}/{name}" for name in sorted(names)]
+        for key in [*entries, *committed_files(lake, table)]:
+            writing.add(project.lake / key, open_content=partial(lake.storage.open, key))
     for path in files:
         if path in of_their_own:
             with suppress(FileNotFoundError), closing(_connect(path)) as connection:
@@ -146,7 +147,7 @@ class _OnTheMove(Exception):
 @contextmanager
 def _one_moment(
     databases: list[Path], lake: Lake
-) -> Iterator[tuple[dict[Path, sqlite3.Connection], dict[Path, frozenset[str]]]]:
+) -> Iterator[tuple[dict[Path, sqlite3.Connection], dict[str, frozenset[str]]]]:
     """Connections that read each database as it was at one moment, and the lake's logs as they were then.
 
     Each connection holds its database by an open read transaction. The moment is one if nothing was
@@ -159,11 +160,11 @@ def _one_moment(
         wait=wait_random(0, 0.2),
         reraise=True,
     )
-    def hold() -> tuple[ExitStack, dict[Path, sqlite3.Connection], dict[Path, frozenset[str]]]:
+    def hold() -> tuple[ExitStack, dict[Path, sqlite3.Connection], dict[str, frozenset[str]]]:
         with ExitStack() as watching, ExitStack() as holding:
             watchers = [watching.enter_context(closing(_connect(path))) for path in databases]
 
-            def look() -> tuple[list[int], dict[Path, frozenset[str]]]:
+            def look() -> tuple[list[int], dict[str, frozenset[str]]]:
                 changes = [watcher.execute("PRAGMA data_version").fetchone()[0] for watcher in watchers]
                 return changes, log_files(lake)
 
@@ -196,11 +197,11 @@ class _Writing:
         self.root, self.scratch = root, scratch
         self.sha256: dict[str, str] = {}
 
-    def add(self, path: Path, content_of: Path | None = None) -> None:
-        """Write the file (or another's content as it); one that has gone since it was found is passed over."""
+    def add(self, path: Path, open_content: Callable[[], BinaryIO] | None = None) -> None:
+        """Write the file (or other content as it); one that has gone since it was found is passed over."""
         name = path.relative_to(self.root).as_posix()
         try:
-            content = (content_of or path).open("rb")
+            content = open_content() if open_content else path.open("rb")
         except FileNotFoundError:
             return
         with content:
@@ -217,7 +218,7 @@ class _Writing:
         copy = self.scratch / "database"
         with closing(sqlite3.connect(copy)) as target:
             connection.backup(target)
-        self.add(path, content_of=copy)
+        self.add(path, open_content=lambda: copy.open("rb"))
         copy.unlink()
 
     def finish(self, left_out: tuple[str, ...]) -> None:

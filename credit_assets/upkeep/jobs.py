@@ -68,4 +68,4 @@ def maintenance(book: Book) -> dg.JobDefinition:
 def _runs_of(lake: Lake) -> set[str]:
     """The runs that made what is current in any table."""
     commits = (commit for table in lake.tables() for commit in (*lake.batches(table).values(), lake.history(table)[0]))
-    return {run_id for commit in commits if (run_id := commit.metadata.get("run_id"))}
+    return {run_id for commit in commits if (run_id := commit.provenance.run_id)}

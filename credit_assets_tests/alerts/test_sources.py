@@ -50,6 +50,7 @@ from credit_assets.dagster_private import (
 )
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.contracts import WITHOUT_VALUES
+from credit_assets.lake.provenance import Provenance
 from credit_assets.lake.tables import Lake
 from credit_assets.models.registry import ChampionEvent
 from credit_assets.settings.alerts import AlertsConfig
@@ -480,7 +481,7 @@ def deliveries(box: Outbox, root: Path, after: float = 0) -> list[Alert]:
 
 def read(root: Path, batch: str) -> None:
     with duckdb.connect() as con:
-        Lake(root / "lake").replace(con, "SELECT 1 AS a", f"{BOOK}/applications", batch, {"inputs": "{}"})
+        Lake(root / "lake").replace(con, "SELECT 1 AS a", f"{BOOK}/applications", batch, Provenance())
 
 
 def test_a_delivery_is_late_after_so_many_days_and_no_longer_when_one_came(tmp_path):

@@ -13,7 +13,8 @@ from mlflow.entities.model_registry import ModelVersion, ModelVersionTag
 
 from credit_assets.application.batch_status import TABLES, batch_status
 from credit_assets.cli import _print_status
-from credit_assets.lake.tables import MODEL_VERSION, Lake
+from credit_assets.lake.provenance import Provenance
+from credit_assets.lake.tables import Lake
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project
 from credit_assets_tests.conftest import PROJECT
@@ -38,10 +39,10 @@ def lake(tmp_path: Path) -> Lake:
     """Four applicants, three with an outcome: one of two features has shifted, the score has not."""
     lake = Lake(tmp_path / "lake")
 
-    def write(name: str, rows: list[dict[str, Any]], batch: str | None = BATCH, **facts: str) -> int:
+    def write(name: str, rows: list[dict[str, Any]], batch: str | None = BATCH, **facts: Any) -> int:
         with duckdb.connect() as con:
             con.register("_rows", pd.DataFrame(rows))
-            return lake.replace(con, "FROM _rows", PORTFOLIO.table(name), batch, {"inputs": "{}"} | facts)
+            return lake.replace(con, "FROM _rows", PORTFOLIO.table(name), batch, Provenance(**facts))
 
     keys = range(1, 5)
     write("applications", [{"SK_ID_CURR": key, "TARGET": 0 if key == 1 else None} for key in keys])
@@ -50,8 +51,8 @@ def lake(tmp_path: Path) -> Lake:
     decided = zip(keys, [0.1, 0.4, 0.1, 0.9], ["approve", "approve", "approve", "decline"], strict=True)
     write("scores", [{"applicant": key, "pd": pd_, "decision": decision} for key, pd_, decision in decided])
     moved = DRIFT | {"feature": "income", "psi": 0.4, "verdict": "shifted"}
-    write("feature_drift", [DRIFT | {"feature": "age"}, moved], **{MODEL_VERSION: "3"})
-    write("score_drift", [DRIFT | {"feature": "pd", "role": "score", "psi": 0.02}], **{MODEL_VERSION: "3"})
+    write("feature_drift", [DRIFT | {"feature": "age"}, moved], model_version=3)
+    write("score_drift", [DRIFT | {"feature": "pd", "role": "score", "psi": 0.02}], model_version=3)
     write("performance", [{"metric": "auc", "segment": "all", "basis": "outcomes", "value": 0.71}])
     learned = [{"batch": batch, "fold": "train"} for batch in ("2026-01", BATCH)]
     write("training_set", learned, batch=None, inputs=json.dumps({PORTFOLIO.table("features"): features}))
@@ -117,10 +118,10 @@ def test_on_a_narrow_terminal_batches_and_figures_stay_whole(
 def test_a_batch_without_outcomes_has_the_mean_pd_of_all_who_were_scored(lake: Lake) -> None:
     with duckdb.connect() as con:
         con.register("_rows", pd.DataFrame([{"SK_ID_CURR": 9, "TARGET": 1}]))
-        lake.replace(con, "FROM _rows", PORTFOLIO.table("outcomes"), BATCH, {"inputs": "{}"})
+        lake.replace(con, "FROM _rows", PORTFOLIO.table("outcomes"), BATCH, Provenance())
         con.register("_rows", pd.DataFrame([{"SK_ID_CURR": key, "TARGET": None} for key in range(1, 5)]))
         rows = "SELECT SK_ID_CURR, TARGET::INTEGER AS TARGET FROM _rows"
-        lake.replace(con, rows, PORTFOLIO.table("applications"), BATCH, {"inputs": "{}"})
+        lake.replace(con, rows, PORTFOLIO.table("applications"), BATCH, Provenance())
     found = status_of(lake, registered())
     assert (found["default_rate"], found["mean_pd"]) == (None, pytest.approx(0.375))
 
@@ -129,8 +130,8 @@ def test_the_default_rate_of_a_batch_that_is_not_matured_is_marked_as_early(lake
     assert status_of(lake, registered())["early"] is False
     with duckdb.connect() as con:
         con.register("_rows", pd.DataFrame({"SK_ID_CURR": [2], "TARGET": [1]}))
-        lake.replace(con, "FROM _rows", PORTFOLIO.table("outcomes"), BATCH, {"inputs": "{}"})
+        lake.replace(con, "FROM _rows", PORTFOLIO.table("outcomes"), BATCH, Provenance())
         con.register("_rows", pd.DataFrame({"SK_ID_CURR": range(1, 5), "TARGET": pd.array([None] * 4, dtype="Int64")}))
-        lake.replace(con, "FROM _rows", PORTFOLIO.table("applications"), BATCH, {"inputs": "{}"})
+        lake.replace(con, "FROM _rows", PORTFOLIO.table("applications"), BATCH, Provenance())
     found = status_of(lake, registered())
     assert (found["outcomes_known"], found["default_rate"], found["early"]) == (1, 1.0, True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import dagster as dg
@@ -17,7 +16,8 @@ from credit_assets.dagster_private import PARTITION_NAME_TAG
 from credit_assets.history.timeline import timeline
 from credit_assets.ingest.inbox import BadDelivery, Inbox
 from credit_assets.lake.connections import connect
-from credit_assets.lake.tables import WITHDRAWN, Lake
+from credit_assets.lake.provenance import Provenance
+from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import AlreadyRunning, Project
@@ -74,7 +74,7 @@ def crown(project: Project, *learned: str, outcomes: int | None = None) -> None:
         table, uri = f"{BOOK}/training_set", project.tracking_uri
         rows = f"SELECT unnest({list(learned)}) AS batch"
         inputs = {} if outcomes is None else {f"{BOOK}/outcomes": outcomes}
-        version = Lake(project.lake).replace(con, rows, table, None, {"inputs": json.dumps(inputs)})
+        version = Lake(project.lake).replace(con, rows, table, None, Provenance(inputs=inputs))
         run = (
             mlflow.MlflowClient(uri, registry_uri=uri)
             .create_run(registry.experiment(uri, BOOK, project.artifacts))
@@ -98,7 +98,7 @@ def test_a_withdrawn_batch_is_in_no_table_and_its_earlier_versions_can_be_read(p
             where = f"WHERE batch = '{MISTAKE}'"
             assert con.sql(f"SELECT 1 FROM ({lake.query(table)}) {where}").fetchall() == []
             then = con.sql(f"SELECT count(*) FROM ({lake.query(table, [MISTAKE], version)})").fetchone()
-            assert then == (int(lake.writings(table, withdrawn=True)[MISTAKE][0].metadata["rows"]),)
+            assert then == (lake.writings(table, withdrawn=True)[MISTAKE][0].provenance.rows,)
     # The other batch is as it was.
     assert {table: lake.batches(table)[BATCHES[0]] for table in before} == others
     assert Inbox(project.inbox).batches(BOOK) == [BATCHES[0]]
@@ -299,6 +299,6 @@ def test_the_last_evaluation_on_a_batch_is_found_however_many_came_after_it(
     take_back(project)
     with instance_of(project) as instance:
         history = instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
-        assert history[0].evaluation and history[0].evaluation.metadata[WITHDRAWN].value is True
+        assert history[0].evaluation and history[0].evaluation.metadata["withdrawn"].value is True
         latest = latest_evaluation(instance, key)
         assert latest and latest.evaluation and latest.evaluation.metadata["batch"].value == BATCHES[0]

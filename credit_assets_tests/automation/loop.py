@@ -6,12 +6,12 @@ Nothing is asserted here, but that a run that is asked for fits its job.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import duckdb
@@ -28,7 +28,8 @@ from credit_assets.book.book import Book
 from credit_assets.book.queries import load
 from credit_assets.dagster_private import make_new_run_id
 from credit_assets.ingest.inbox import Inbox
-from credit_assets.lake.tables import CODE_VERSION, MODEL_VERSION, SOURCE, Lake
+from credit_assets.lake.provenance import Provenance
+from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project
@@ -92,14 +93,14 @@ class Loop:
 
     # -- what runs do
 
-    def write(self, table: str, batch: str, rows: str = "SELECT 1 AS x", **metadata: str) -> int:
+    def write(self, table: str, batch: str, rows: str = "SELECT 1 AS x", **told: Any) -> int:
         made_from = map(self.portfolio.table, MADE_FROM.get(table, []))
         inputs = {source: self.lake.version(source) for source in made_from if self.lake.exists(source)}
-        facts = {"inputs": json.dumps(inputs), "run_id": "", **metadata}
         if table == "features":
-            facts[CODE_VERSION] = load(self.project.sql(BOOK))[table].version
+            told["asset_code_version"] = load(self.project.sql(BOOK))[table].version
+        provenance = Provenance(**{"inputs": inputs, "run_id": "", **told})
         with duckdb.connect() as con:
-            return self.lake.replace(con, rows, self.portfolio.table(table), batch, facts)
+            return self.lake.replace(con, rows, self.portfolio.table(table), batch, provenance)
 
     def ingest(self, batch: str, *tables: str, run_id: str = "") -> None:
         """Write the tables (by default all) as they are made of the delivered files."""
@@ -109,20 +110,19 @@ class Loop:
             stems = tuple(f"{stem}." for stem in config.files) if config else ()
             sources = {name: sha256 for name, sha256 in delivered.items() if name.startswith(stems)}
             rows = "no outcomes" if table == "outcomes" and not sources else table
-            facts = {SOURCE: json.dumps(sources), "run_id": run_id}
-            self.write(table, batch, ROWS.get(rows, "SELECT 1 AS x"), **facts)
+            self.write(table, batch, ROWS.get(rows, "SELECT 1 AS x"), source_sha256=sources, run_id=run_id)
 
     def score(self, batch: str, version: int, *tables: str) -> None:
         for table in tables or ("scores", "score_drift", "performance"):
-            self.write(table, batch, **{MODEL_VERSION: str(version)})
+            self.write(table, batch, model_version=version)
 
     def learn(self) -> None:
         """A version that has learned from what is known now, with the training set that it was made from."""
         sources = [self.portfolio.table(table) for table in ("applications", "outcomes", "features")]
-        inputs = json.dumps({table: self.lake.version(table) for table in sources if self.lake.exists(table)})
+        inputs = {table: self.lake.version(table) for table in sources if self.lake.exists(table)}
         with duckdb.connect() as con:
             table = self.portfolio.table("training_set")
-            version = self.lake.replace(con, "SELECT 1 AS x", table, None, {"inputs": inputs})
+            version = self.lake.replace(con, "SELECT 1 AS x", table, None, Provenance(inputs=inputs))
         uri = self.project.tracking_uri
         client = mlflow.MlflowClient(uri, registry_uri=uri)
         run = client.create_run(registry.experiment(uri, BOOK, self.project.artifacts)).info.run_id

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -48,7 +49,8 @@ from credit_assets.automation.pending import (
 )
 from credit_assets.book.queries import FeatureQuery
 from credit_assets.ingest.inbox import Inbox
-from credit_assets.lake.tables import CODE_VERSION, MODEL_VERSION, SOURCE, Lake
+from credit_assets.lake.provenance import Provenance
+from credit_assets.lake.tables import Lake
 from credit_assets.schemas.table import Table
 from credit_assets.settings.portfolio import Portfolio, TableConfig
 from credit_assets.settings.project import Project
@@ -76,10 +78,9 @@ def deliver(inbox: Inbox, folder: Path, **files: str) -> None:
     inbox.deliver(folder, BOOK, BATCH)
 
 
-def write(lake: Lake, name: str, batch: str = BATCH, **metadata: object) -> int:
-    facts = {key: json.dumps(value) for key, value in metadata.items()}
+def write(lake: Lake, name: str, batch: str = BATCH, **told: Any) -> int:
     with duckdb.connect() as con:
-        return lake.replace(con, "SELECT 1 AS x", f"{BOOK}/{name}", batch, facts)
+        return lake.replace(con, "SELECT 1 AS x", f"{BOOK}/{name}", batch, Provenance(**told))
 
 
 # Raw tables and features of a made-up book: the features see the bureau through another table, and no balance.
@@ -100,7 +101,7 @@ def ingest(inbox: Inbox, lake: Lake, *tables: str) -> None:
         stems = PORTFOLIO.tables[name].files if name in PORTFOLIO.tables else []
         sources = {file: sha256 for file, sha256 in delivered.items() if file.split(".")[0] in stems}
         inputs = {f"{BOOK}/{source}": lake.version(f"{BOOK}/{source}") for source in MADE_FROM.get(name, [])}
-        write(lake, name, **{SOURCE: sources, "inputs": inputs})
+        write(lake, name, source_sha256=sources, inputs=inputs)
 
 
 def lineage(name: str) -> list[str]:
@@ -562,8 +563,8 @@ class Deliveries(RuleBasedStateMachine):
             if BAD in files.values():
                 return
             inputs = {} if table in TABLES else {name: self.lake.version(name) for name in map(SMALL.table, PARTS_OF)}
-            facts = {SOURCE: json.dumps({name: sha256[name] for name in files}), "inputs": json.dumps(inputs)}
-            self.lake.replace(self.con, "SELECT 1 AS x", SMALL.table(table), BATCH, facts)
+            provenance = Provenance(source_sha256={name: sha256[name] for name in files}, inputs=inputs)
+            self.lake.replace(self.con, "SELECT 1 AS x", SMALL.table(table), BATCH, provenance)
             if table in TABLES:
                 self.read[table].append(files)
                 self.features_late |= table in PARTS_OF
@@ -601,16 +602,15 @@ def con() -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
-def put(lake: Lake, con: duckdb.DuckDBPyConnection, name: str, batch: str, query: str, **metadata: object) -> int:
-    facts = {key: json.dumps(value) for key, value in metadata.items()}
-    return lake.replace(con, query, f"{BOOK}/{name}", batch, facts)
+def put(lake: Lake, con: duckdb.DuckDBPyConnection, name: str, batch: str, query: str, **told: Any) -> int:
+    return lake.replace(con, query, f"{BOOK}/{name}", batch, Provenance(**told))
 
 
 def applicants(lake: Lake, con: duckdb.DuckDBPyConnection, batch: str, number: int, known: int = 0) -> None:
     """The batch's applications and features, without outcomes but for the first `known`."""
     place = int(batch[-2:]) * 1000
     rows = f"SELECT {place} + i AS SK_ID_CURR, CASE WHEN i < {known} THEN i % 2 END AS TARGET FROM range({number}) t(i)"
-    made = put(lake, con, "applications", batch, rows, **{SOURCE: {"applications.csv": f"{number}, {known}"}})
+    made = put(lake, con, "applications", batch, rows, source_sha256={"applications.csv": f"{number}, {known}"})
     put(lake, con, "outcomes", batch, "SELECT 0 AS SK_ID_CURR, 0 AS TARGET WHERE false")
     put(lake, con, "features", batch, f"SELECT SK_ID_CURR FROM ({rows})", inputs={f"{BOOK}/applications": made})
 
@@ -620,8 +620,8 @@ def judge(lake: Lake, con: duckdb.DuckDBPyConnection, batch: str, champion: int,
     made_from = {"scores": ["features"], "score_drift": ["scores"], "performance": ["scores", "outcomes"]}
     for name in tables or made_from:
         inputs = {f"{BOOK}/{source}": lake.batches(f"{BOOK}/{source}")[batch].version for source in made_from[name]}
-        facts = {"inputs": json.dumps(inputs), MODEL_VERSION: str(champion)}
-        lake.replace(con, "SELECT 1 AS x", f"{BOOK}/{name}", batch, facts)
+        provenance = Provenance(inputs=inputs, model_version=champion)
+        lake.replace(con, "SELECT 1 AS x", f"{BOOK}/{name}", batch, provenance)
 
 
 def to_do(lake: Lake, champion: int = 1) -> list[tuple[str | None, Reason, tuple[str, ...]]]:
@@ -651,7 +651,7 @@ def test_new_outcomes_are_those_that_the_training_set_did_not_have(lake, con):
     applicants(lake, con, BATCH, 10, known=6)
     assert new_outcomes(PORTFOLIO, lake, None) == 6
     inputs = {f"{BOOK}/{name}": lake.version(f"{BOOK}/{name}") for name in ("applications", "outcomes", "features")}
-    trained = lake.replace(con, "SELECT 1 AS x", f"{BOOK}/training_set", None, {"inputs": json.dumps(inputs)})
+    trained = lake.replace(con, "SELECT 1 AS x", f"{BOOK}/training_set", None, Provenance(inputs=inputs))
     assert new_outcomes(PORTFOLIO, lake, trained) == 0
     # One more is known, and one otherwise.
     put(lake, con, "outcomes", BATCH, "FROM (VALUES (1008, 1), (1000, 1)) t(SK_ID_CURR, TARGET)")
@@ -668,7 +668,7 @@ def test_outcomes_of_a_batch_without_features_are_new_once_it_has_them(lake, con
     put(lake, con, "applications", "2026-02", rows)
     assert new_outcomes(PORTFOLIO, lake, None) == 6
     inputs = {f"{BOOK}/{name}": lake.version(f"{BOOK}/{name}") for name in ("applications", "outcomes", "features")}
-    trained = lake.replace(con, "SELECT 1 AS x", f"{BOOK}/training_set", None, {"inputs": json.dumps(inputs)})
+    trained = lake.replace(con, "SELECT 1 AS x", f"{BOOK}/training_set", None, Provenance(inputs=inputs))
     put(lake, con, "features", "2026-02", f"SELECT SK_ID_CURR FROM ({rows})")
     assert new_outcomes(PORTFOLIO, lake, trained) == 10
 
@@ -699,8 +699,8 @@ def remake(lake: Lake, con: duckdb.DuckDBPyConnection, batch: str, sql: str) -> 
     """Features of the batch by the SQL of this version, from the applications that are there."""
     applications = f"{BOOK}/applications"
     rows = f"SELECT SK_ID_CURR FROM ({lake.query(applications, [batch])})"
-    inputs = json.dumps({applications: lake.version(applications)})
-    lake.replace(con, rows, f"{BOOK}/features", batch, {"inputs": inputs, CODE_VERSION: sql})
+    inputs = {applications: lake.version(applications)}
+    lake.replace(con, rows, f"{BOOK}/features", batch, Provenance(inputs=inputs, asset_code_version=sql))
 
 
 def test_features_made_again_by_other_sql_give_no_decision_again(lake, con):

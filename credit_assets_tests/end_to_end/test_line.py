@@ -119,10 +119,10 @@ def test_each_score_names_the_model_and_the_table_versions_it_was_made_from(line
     assert set(scores["model_version"]) == {int(found.version)}
     assert set(scores["model_run_id"]) == {found.run_id}
     assert set(scores["feature_table_version"]) == {Lake(line.project.lake).version(f"{BOOK}/features")}
-    commit = Lake(line.project.lake).batches(f"{BOOK}/scores")[batch].metadata
-    assert json.loads(commit["inputs"])[f"{BOOK}/features"] == scores["feature_table_version"].iloc[0]
+    commit = Lake(line.project.lake).batches(f"{BOOK}/scores")[batch].provenance
+    assert commit.inputs[f"{BOOK}/features"] == scores["feature_table_version"].iloc[0]
     [scoring] = [outcome for outcome in line.outcomes if (outcome.job, outcome.batch) == ("score", batch)]
-    assert commit["run_id"] == scoring.run_id
+    assert commit.run_id == scoring.run_id
 
 
 def test_the_named_model_makes_the_same_pds_of_the_named_features_bit_for_bit(line):
@@ -138,7 +138,7 @@ def test_the_champion_says_what_it_was_made_from(line):
     assert found.tags[f"table.{BOOK}/training_set"] == str(lake.version(f"{BOOK}/training_set"))
     [trained] = [outcome for outcome in line.outcomes if outcome.job == "train"]
     assert found.tags["dagster_run_id"] == trained.run_id
-    made_from = json.loads(lake.history(f"{BOOK}/training_set")[0].metadata["inputs"])
+    made_from = lake.history(f"{BOOK}/training_set")[0].provenance.inputs
     assert made_from == {
         f"{BOOK}/{name}": lake.version(f"{BOOK}/{name}") for name in ("features", "applications", "outcomes")
     }
@@ -183,7 +183,7 @@ def test_there_is_a_report_of_the_model_and_a_drift_page_a_batch(line):
 
 def test_whatever_was_made_of_generated_data_says_so(line):
     lake = Lake(line.project.lake)
-    silent = [name for name in lake.tables(BOOK) if lake.history(name)[0].metadata["synthetic"] != "true"]
+    silent = [name for name in lake.tables(BOOK) if not lake.history(name)[0].provenance.synthetic]
     assert f"{BOOK}/operations/timeline" in lake.tables(BOOK)
     assert silent == []
     assert champion(line).tags["synthetic"] == "true"

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from credit_assets.evaluation import assets
+from credit_assets.lake.provenance import Provenance
 from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
 from credit_assets.settings.evaluation import EvaluationConfig
@@ -31,7 +32,7 @@ def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         "FROM range(100) t(i)",
         "SELECT 1 AS ID, 'b' AS batch, 'train' AS fold",
     ):
-        version = found.lake.replace(found.connection, sql, TABLE, None, {})
+        version = found.lake.replace(found.connection, sql, TABLE, None, Provenance())
     champion = SimpleNamespace(tags={f"{registry.TABLE}{TABLE}": str(version - 1)})
     monkeypatch.setattr(registry, "champion", lambda uri, name: champion)
     return found

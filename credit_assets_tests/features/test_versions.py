@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import duckdb
@@ -17,7 +16,9 @@ from credit_assets.features.versions import (
     made_by_other_sql,
     stands_now,
 )
-from credit_assets.lake.tables import CODE_VERSION, SOURCE, Commit, Lake
+from credit_assets.lake.log import Commit
+from credit_assets.lake.provenance import Provenance
+from credit_assets.lake.tables import Lake
 
 FEATURES = "book/features"
 LOANS = """-- Loans by applicant.
@@ -52,11 +53,9 @@ def make(lake: Lake, queries: dict[str, FeatureQuery], batch: str, *names: str, 
     for name in names or ("applications", "credits", *queries):
         query = queries.get(name)
         inputs = {f"book/{table}": lake.version(f"book/{table}") for table in query.inputs} if query else {}
-        facts = {"inputs": json.dumps(inputs), CODE_VERSION: query.version if query else ""}
-        if not query:
-            facts[SOURCE] = json.dumps({f"{name}.csv": content})
+        told = {"asset_code_version": query.version} if query else {"source_sha256": {f"{name}.csv": content}}
         with duckdb.connect() as con:
-            lake.replace(con, "SELECT 1 AS ID", f"book/{name}", batch, facts)
+            lake.replace(con, "SELECT 1 AS ID", f"book/{name}", batch, Provenance(inputs=inputs, **told))
 
 
 @pytest.mark.parametrize(
@@ -166,13 +165,13 @@ def test_what_a_sql_made_before_is_found_while_the_raw_rows_are_the_same(lake, f
 def test_what_a_training_set_learned_from_is_told_whatever_was_made_since(lake, folder):
     first = load(folder)
     make(lake, first, "2026-01")
-    inputs = json.dumps({FEATURES: lake.version(FEATURES)})
+    provenance = Provenance(inputs={FEATURES: lake.version(FEATURES)})
     with duckdb.connect() as con:
-        version = lake.replace(con, "SELECT '2026-01' AS batch", "book/training_set", None, {"inputs": inputs})
+        version = lake.replace(con, "SELECT '2026-01' AS batch", "book/training_set", None, provenance)
         (folder / "features.sql").write_text(JOINED.replace("income,", "income / 12 as income,"))
         second = load(folder)
         make(lake, second, "2026-01")
-        lake.replace(con, "SELECT '2026-01' AS batch", "book/training_set", None, {"inputs": inputs})
+        lake.replace(con, "SELECT '2026-01' AS batch", "book/training_set", None, provenance)
         learned = learned_from(con, lake, "book/training_set", version, FEATURES)
     assert learned == stands_now(first)
     assert differing(learned, stands_now(second)) == ["features.sql"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,8 @@ import pandas as pd
 import pytest
 
 from credit_assets.history.timeline import timeline
-from credit_assets.lake.tables import MODEL_VERSION, SOURCE, Lake
+from credit_assets.lake.provenance import Provenance
+from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
 from credit_assets.schemas.history import Timeline
 from credit_assets.settings.portfolio import Portfolio
@@ -35,13 +35,13 @@ class Book:
 
     def write(self, table: str, batch: str, rows: pd.DataFrame, **facts: Any) -> int:
         self.con.register("_rows", rows)
-        metadata = {"run_id": f"run of {table}", "synthetic": "true", **facts}
-        return self.lake.replace(self.con, "SELECT * FROM _rows", f"{BOOK}/{table}", batch, metadata)
+        provenance = Provenance(**{"run_id": f"run of {table}", "synthetic": True, **facts})
+        return self.lake.replace(self.con, "SELECT * FROM _rows", f"{BOOK}/{table}", batch, provenance)
 
     def raw(self, table: str, batch: str, rows: int, files: Mapping[str, str], run: str = "ingest") -> None:
-        self.write(table, batch, pd.DataFrame({"key": range(rows)}), run_id=run, **{SOURCE: json.dumps(files)})
+        self.write(table, batch, pd.DataFrame({"key": range(rows)}), run_id=run, source_sha256=files)
 
-    def drift(self, batch: str, verdicts: str, **facts: str) -> None:
+    def drift(self, batch: str, verdicts: str, **facts: Any) -> None:
         """Features with these verdicts: s(table), m(oderate) or x (shifted)."""
         kinds = {"s": ("stable", 0.01), "m": ("moderate", 0.15), "x": ("shifted", 0.4)}
         features = [
@@ -57,13 +57,13 @@ class Book:
 
     def scores(self, batch: str, decisions: list[str], version: int) -> int:
         rows = pd.DataFrame({"decision": decisions, "pd": 0.25, "model_version": version})
-        return self.write("scores", batch, rows, **{MODEL_VERSION: str(version)})
+        return self.write("scores", batch, rows, model_version=version)
 
     def performance(self, batch: str, auc: float, basis: str) -> None:
         row = {"segment": "all", "metric": "auc", "value": auc, "low": auc - 0.05, "high": auc + 0.05, "basis": basis}
         row |= {"applicants": 500, "outcomes": 450, "defaults": 40, "model_version": 1}
         of_a_band = row | {"segment": "A", "metric": "default_rate", "value": 0.1}
-        self.write("performance", batch, pd.DataFrame([row, of_a_band]), **{MODEL_VERSION: "1"})
+        self.write("performance", batch, pd.DataFrame([row, of_a_band]), model_version=1)
 
     def register(self, auc: float | None, importance: Mapping[str, float], **tags: str) -> int:
         client = mlflow.MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)

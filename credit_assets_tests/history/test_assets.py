@@ -69,4 +69,4 @@ def test_a_story_of_generated_data_says_so(book):
     told = made(book)
     assert told["timeline"]["synthetic"].value is True
     [commit] = book.lake.history(f"{BOOK}/operations/timeline")
-    assert commit.metadata["synthetic"] == "true"
+    assert commit.provenance.synthetic

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from credit_assets.history.timeline import champion_history, timeline
-from credit_assets.lake.tables import MODEL_VERSION, Lake
+from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
 from credit_assets.schemas.history import ChampionHistory
 from credit_assets.settings.portfolio import Portfolio
@@ -67,7 +68,7 @@ def test_drift_is_judged_with_what_the_model_of_the_time_relied_on(book: Book) -
     book.promote(book.register(0.7, {f"f{place}": 1.0 for place in range(20)}))
     book.drift("2026-01", verdicts)
     book.register(0.71, {"f0": 1.0})
-    book.drift("2026-01", verdicts, **{MODEL_VERSION: "2"})
+    book.drift("2026-01", verdicts, model_version=2)
     book.score_drift("2026-01", 0.3, "shifted")
     before, after, score = book.of_kind("drift")
     assert (before["model_version"], before["value"], before["verdict"]) == (1, 1.0, "moderate")
@@ -79,7 +80,7 @@ def test_drift_is_judged_with_what_the_model_of_the_time_relied_on(book: Book) -
 def test_a_look_whose_rows_are_no_longer_kept_is_told_without_figures(book: Book) -> None:
     book.promote(book.register(0.7, {"f0": 1.0}))
     book.drift("2026-01", "xx")
-    [gone] = (book.lake.path(f"{BOOK}/feature_drift") / "batch=2026-01").iterdir()
+    [gone] = (Path(book.lake.address(f"{BOOK}/feature_drift")) / "batch=2026-01").iterdir()
     book.drift("2026-01", "ss")
     gone.unlink()
     before, after = book.of_kind("drift")

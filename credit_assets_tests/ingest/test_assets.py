@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,7 @@ from credit_assets.automation.refusals import refusal_text
 from credit_assets.automation.runs import RunOutcome, execute, instance_for_commands
 from credit_assets.definitions import build
 from credit_assets.ingest.inbox import MARKER, Inbox
-from credit_assets.lake.tables import SOURCE, Lake
+from credit_assets.lake.tables import Lake
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project
 from credit_assets_tests.small_project import (
@@ -213,7 +212,7 @@ def test_outcomes_in_parts_are_put_together_and_the_later_word_stands(ingested, 
     assert table(project, "outcomes", BATCH)[["SK_ID_CURR", "TARGET"]].values.tolist() == [[first, 1], [second, 0]]
     # What was read then is known without reading it again.
     [look] = [look for look in inbox.looks(BOOK) if look.batch == BATCH]
-    sources = json.loads(lake.batches(f"{BOOK}/outcomes")[BATCH].metadata[SOURCE])
+    sources = lake.batches(f"{BOOK}/outcomes")[BATCH].provenance.sources
     assert set(sources) == {"outcomes.csv", "outcomes.2.csv"}
     assert inbox.differing(BOOK, look, sources, read=False) == set()
 

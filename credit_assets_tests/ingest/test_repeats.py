@@ -8,6 +8,7 @@ import pytest
 
 from credit_assets.ingest.repeats import Repeated, masked, other_batches, repeated_keys
 from credit_assets.lake.connections import connect
+from credit_assets.lake.provenance import Provenance
 from credit_assets.lake.tables import Lake
 
 TABLE = "book/loans"
@@ -17,7 +18,7 @@ def test_keys_of_other_batches_are_counted_by_batch_and_shown_masked(tmp_path: P
     lake = Lake(tmp_path)
     with connect() as con:
         for batch, keys in {"01": [100001, 100002], "02": [100002, 100003], "03": [100009]}.items():
-            lake.replace(con, f"SELECT unnest({keys}) AS ID", TABLE, batch, {})
+            lake.replace(con, f"SELECT unnest({keys}) AS ID", TABLE, batch, Provenance())
         found = repeated_keys(con, "SELECT unnest([100001, 100002, 7]) AS ID", "ID", other_batches(lake, TABLE, "04"))
         assert found == Repeated(2, {"02": 1, "01": 2}, ("****01", "****02"))
         # The batch itself, delivered again, is no other.

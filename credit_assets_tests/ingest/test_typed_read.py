@@ -28,6 +28,7 @@ from credit_assets.ingest.csv_rows import EMPTY
 from credit_assets.ingest.inbox import BadDelivery
 from credit_assets.ingest.typed_read import OTHERS, Ingested, ingest
 from credit_assets.lake.connections import connect
+from credit_assets.lake.provenance import Provenance
 from credit_assets.lake.tables import Lake, TableMissing
 from credit_assets.schemas.table import Relation, Table
 
@@ -115,7 +116,7 @@ def bring(con: duckdb.DuckDBPyConnection, lake: Lake, tmp_path: Path) -> Ingest:
             elsewhere=elsewhere,
         )
         if commit:
-            lake.commit(ingested.staged, {})
+            lake.commit(ingested.staged, Provenance())
         return ingested
 
     return bring

@@ -1,6 +1,5 @@
 """The lake's IO manager in real Dagster runs: contracts kept, inputs by annotation, versions written down."""
 
-import json
 from pathlib import Path
 
 import dagster as dg
@@ -10,6 +9,7 @@ import pandera.pandas as pa
 import pytest
 
 from credit_assets.lake.io_managers import LAZY, column_schema, contract, lake_io_manager
+from credit_assets.lake.provenance import Provenance
 from credit_assets.lake.resources import LakeResource, batches, lake_resource
 from credit_assets.lake.tables import Lake
 from credit_assets.schemas.table import Table
@@ -84,10 +84,10 @@ def run(assets, resources, instance, batch="2026-01", selection=None, **kwargs):
 
 def test_the_commit_says_which_run_and_code_wrote_it(resources, instance, lake):
     result = run([loans(relation(GOOD))], resources, instance)
-    commit = lake.batches("book/loans")["2026-01"].metadata
-    assert commit["run_id"] == result.run_id
-    assert commit["asset_code_version"] == "7"
-    assert commit["code_version"].startswith("0.")
+    made = lake.batches("book/loans")["2026-01"].provenance
+    assert made.run_id == result.run_id
+    assert made.asset_code_version == "7"
+    assert str(made.code_version).startswith("0.")
     [event] = result.asset_materializations_for_node("book__loans")
     assert event.metadata["dagster/row_count"].value == 4
     assert event.metadata["table_version"].value == 0
@@ -115,7 +115,7 @@ def test_a_relation_that_breaks_its_contract_is_refused_and_the_previous_version
     assert "book/loans" in told.description
     assert len(told.metadata["violations"].records) >= 1
     assert lake.version("book/loans") == 0
-    assert len(list(lake.path("book/loans").rglob("*.parquet"))) == 1, "refused rows are not left lying about"
+    assert len(list(Path(lake.address("book/loans")).rglob("*.parquet"))) == 1, "refused rows are not left lying about"
 
 
 def test_a_frame_is_checked_by_pandera_and_cast_to_its_types(resources, instance, lake):
@@ -174,7 +174,7 @@ def test_an_asset_without_partitions_reads_all_batches_and_writes_down_the_versi
         run(assets, resources, instance, batch, selection=["book/loans"])
     dg.materialize(assets, resources=resources, instance=instance, selection=["book/total"])
     assert lake.relation(duckdb.connect(), "book/total").order("batch").fetchall() == [("2026-01", 4), ("2026-02", 4)]
-    assert json.loads(lake.history("book/total")[0].metadata["inputs"]) == {"book/loans": 1}
+    assert lake.history("book/total")[0].provenance.inputs == {"book/loans": 1}
 
 
 def test_what_is_made_from_generated_data_says_so(resources, instance, lake):
@@ -194,7 +194,7 @@ def test_what_is_made_from_generated_data_says_so(resources, instance, lake):
         return loans
 
     run([generated, copy], resources, instance)
-    assert lake.batches("book/copy")["2026-01"].metadata["synthetic"] == "true"
+    assert lake.batches("book/copy")["2026-01"].provenance.synthetic
 
 
 def test_the_contract_shows_as_column_schema():
@@ -233,7 +233,7 @@ def test_a_table_of_an_earlier_release_is_refused_with_the_command_that_makes_it
     resources, instance, lake, batch
 ):
     with duckdb.connect() as con:
-        lake.replace(con, "SELECT 1 AS loan", "book/loans", batch, {})
+        lake.replace(con, "SELECT 1 AS loan", "book/loans", batch, Provenance())
     partitions = batches("book") if batch else None
     before = dg.AssetSpec(["book", "loans"], partitions_def=partitions)
 

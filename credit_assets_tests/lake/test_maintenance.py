@@ -29,6 +29,7 @@ from credit_assets.lake.maintenance import (
     maintain,
     undisturbed,
 )
+from credit_assets.lake.provenance import Provenance
 from credit_assets.lake.tables import Lake
 from credit_assets.settings.retention import RetentionConfig
 
@@ -57,7 +58,7 @@ def lake(tmp_path: Path) -> Lake:
 def write(con, lake: Lake, table: str, batch: str | None, days_ago: float = 0, value: int = 0) -> int:
     """A commit made `days_ago` before NOW, of rows that no other has, from its sources' current versions."""
     inputs = {source: lake.version(source) for source in SOURCES.get(table, ()) if lake.exists(source)}
-    made = {"run_id": "r", "synthetic": "true", "inputs": json.dumps(inputs)}
+    made = Provenance(run_id="r", synthetic=True, inputs=inputs)
     version = lake.replace(con, f"SELECT {value} AS value, i FROM range(3) t(i)", table, batch, made)
     age(lake, table, version, days_ago)
     return version
@@ -66,13 +67,13 @@ def write(con, lake: Lake, table: str, batch: str | None, days_ago: float = 0, v
 def age(lake: Lake, table: str, version: int, days: float) -> None:
     """Move the commit, and the files it added, into the past."""
     then = NOW - timedelta(days=days)
-    entry = lake.path(table) / "_delta_log" / f"{version:020}.json"
+    entry = Path(lake.address(table)) / "_delta_log" / f"{version:020}.json"
     actions = [json.loads(line) for line in entry.read_text().splitlines()]
     for action in actions:
         if "commitInfo" in action:
             action["commitInfo"]["timestamp"] = int(then.timestamp() * 1000)
         elif "add" in action:
-            file = lake.path(table) / action["add"]["path"]
+            file = Path(lake.address(table)) / action["add"]["path"]
             if file.exists():
                 os.utime(file, (then.timestamp(),) * 2)
     entry.write_text("\n".join(map(json.dumps, actions)))
@@ -87,7 +88,7 @@ def rows(con, lake: Lake, table: str, version: int | None = None) -> list[tuple]
 
 
 def files(lake: Lake) -> list[Path]:
-    return [file for file in lake.path(BOOK).rglob("*.parquet") if "_delta_log" not in file.parts]
+    return [file for file in Path(lake.address(BOOK)).rglob("*.parquet") if "_delta_log" not in file.parts]
 
 
 def test_what_was_superseded_long_ago_goes_and_what_was_current_lately_stays(con, lake):
@@ -161,7 +162,7 @@ def test_after_any_history_all_that_is_kept_reads_as_before_and_the_rest_is_gone
         expected |= further
     expected |= {key for key in made_from if ended.get(key, 0) <= keep_days}
     before = {key: rows(con, lake, *key) for key in made_from}
-    needed = {Path(uri).name for t, v in expected for uri in DeltaTable(str(lake.path(t)), version=v).file_uris()}
+    needed = {Path(uri).name for t, v in expected for uri in DeltaTable(lake.address(t), version=v).file_uris()}
 
     def keep(dry_run: bool = False) -> Summary:
         named = [("book/training", number) for number in models]
@@ -182,12 +183,12 @@ def test_a_file_that_was_never_committed_goes_after_a_day(con, lake):
     write(con, lake, "book/raw", "b1", 5)
     killed, staged = (lake.stage(con, "SELECT 1 AS value", table, "b1") for table in ("book/raw", "book/never"))
     for file, hours in ((killed, 25), (staged, 23)):
-        os.utime(file.files[0], ((NOW - timedelta(hours=hours)).timestamp(),) * 2)
+        os.utime(*file.files.values(), ((NOW - timedelta(hours=hours)).timestamp(),) * 2)
     done = {table.table: table for table in upkeep(lake).tables}
-    assert [str(lake.path("book/raw") / file) for file in done["book/raw"].orphans] == list(killed.files)
+    assert [f"book/raw/{file}" for file in done["book/raw"].orphans] == list(killed.files)
     assert done["book/raw"].bytes_freed > 0
     assert done["book/never"].orphans == ()
-    assert lake.commit(staged, {}) == 0, "its writer was still at work"
+    assert lake.commit(staged, Provenance()) == 0, "its writer was still at work"
     assert rows(con, lake, "book/never") == [(1, "b1")]
 
 
@@ -201,7 +202,7 @@ def test_writers_at_work_during_the_upkeep_lose_nothing(con, lake):
 
     def writer(batch: str) -> list[int]:
         with duckdb.connect() as own:
-            return [lake.replace(own, f"SELECT {n} AS value", "book/new", batch, {}) for n in range(12)]
+            return [lake.replace(own, f"SELECT {n} AS value", "book/new", batch, Provenance()) for n in range(12)]
 
     def keeper() -> int:
         removed = 0
@@ -238,18 +239,17 @@ def test_files_that_another_writer_appended_are_merged_and_the_table_tells_the_s
     write(con, lake, "book/other", batch, value=7)
     write(con, lake, "book/other", "b2" if batch else None, value=8)
     appended = con.sql(f"SELECT * FROM ({lake.query('book/other')}) WHERE value = {7 if batch else 8}").to_arrow_table()
-    write_deltalake(str(lake.path("book/other")), appended, mode="append")
+    write_deltalake(lake.address("book/other"), appended, mode="append")
     before, batches, [*_, first] = rows(con, lake, "book/other"), lake.batches("book/other"), lake.history("book/other")
     done = {table.table: table for table in upkeep(lake, now=datetime.now(UTC)).tables}
     assert (done["book/other"].compacted, done["book/features"].compacted) == ((batch or "",), ())
-    assert len(DeltaTable(str(lake.path("book/other"))).file_uris()) == (2 if batch else 1)
+    assert len(DeltaTable(lake.address("book/other")).file_uris()) == (2 if batch else 1)
     assert rows(con, lake, "book/other") == before
     assert lake.batches("book/other") == batches
     if not batch:
-        newest = lake.history("book/other")[0].metadata
-        assert {key: newest[key] for key in ("run_id", "synthetic", "inputs", "rows", "batch", "compacted")} == {
-            key: first.metadata.get(key, "") for key in ("run_id", "synthetic", "inputs", "rows", "batch", "compacted")
-        }
+        newest = lake.history("book/other")[0]
+        assert newest.provenance == first.provenance and newest.version > first.version
+        assert DeltaTable(lake.address("book/other")).history(1)[0]["compacted"] == ""
     assert upkeep(lake, now=datetime.now(UTC)).tables[1].compacted == ()
 
 
@@ -257,8 +257,8 @@ def test_a_batch_that_is_written_again_while_it_is_merged_has_the_new_rows(con, 
     for value, batch in enumerate(("b1", "b2")):
         write(con, lake, "book/other", batch, value=value)
     whole = con.sql(lake.query("book/other")).to_arrow_table()
-    write_deltalake(str(lake.path("book/other")), whole, mode="append")
-    merging = maintenance._compact(lake.path("book/other"))
+    write_deltalake(lake.address("book/other"), whole, mode="append")
+    merging = maintenance._compact(lake, "book/other")
     assert next(merging) == "b1"
     write(con, lake, "book/other", "b2", value=9)
     assert list(merging) == []
@@ -282,7 +282,7 @@ def test_a_log_whose_oldest_entries_have_expired_keeps_the_files_they_named(con,
         write(con, lake, "book/raw", "b2", 300 - value, value)
     assert upkeep(lake).tables[0].checkpoint
     write(con, lake, "book/raw", "b2", 100, 99)
-    log = lake.path("book/raw") / "_delta_log"
+    log = Path(lake.address("book/raw")) / "_delta_log"
     for version in range(CHECKPOINT_AFTER):
         (log / f"{version:020}.json").unlink()
     done = upkeep(lake).tables[0]

@@ -9,16 +9,15 @@ import subprocess
 import sys
 import textwrap
 import uuid
-from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pytest
 from deltalake import DeltaTable
 
+from credit_assets.lake.provenance import Provenance
 from credit_assets.lake.tables import Lake, TableMissing
 
 
@@ -38,23 +37,23 @@ def rows(con, lake, *args, **kwargs) -> list[tuple]:
 
 
 def test_a_batch_is_replaced_and_the_others_stay(con, lake):
-    lake.replace(con, "SELECT 1 AS a", "book/t", "2026-01", {})
-    lake.replace(con, "SELECT 2 AS a", "book/t", "2026-02", {})
-    lake.replace(con, "SELECT 3 AS a", "book/t", "2026-01", {})
+    lake.replace(con, "SELECT 1 AS a", "book/t", "2026-01", Provenance())
+    lake.replace(con, "SELECT 2 AS a", "book/t", "2026-02", Provenance())
+    lake.replace(con, "SELECT 3 AS a", "book/t", "2026-01", Provenance())
     assert rows(con, lake, "book/t") == [(2, "2026-02"), (3, "2026-01")]
 
 
 def test_every_earlier_version_can_be_read_again(con, lake):
-    first = lake.replace(con, "SELECT 1 AS a", "book/t", "2026-01", {})
-    lake.replace(con, "SELECT 2 AS a", "book/t", "2026-01", {})
+    first = lake.replace(con, "SELECT 1 AS a", "book/t", "2026-01", Provenance())
+    lake.replace(con, "SELECT 2 AS a", "book/t", "2026-01", Provenance())
     assert rows(con, lake, "book/t", version=first) == [(1, "2026-01")]
     assert rows(con, lake, "book/t") == [(2, "2026-01")]
 
 
 def test_a_version_whose_files_were_removed_is_not_readable(con, lake):
-    first = lake.replace(con, "SELECT 1 AS a", "book/t", "2026-01", {})
-    [file] = lake.path("book/t").rglob("*.parquet")
-    second = lake.replace(con, "SELECT 2 AS a", "book/t", "2026-01", {})
+    first = lake.replace(con, "SELECT 1 AS a", "book/t", "2026-01", Provenance())
+    [file] = Path(lake.address("book/t")).rglob("*.parquet")
+    second = lake.replace(con, "SELECT 2 AS a", "book/t", "2026-01", Provenance())
     assert lake.readable("book/t", "2026-01", first) and lake.readable("book/t", "2026-01", second)
     file.unlink()
     assert not lake.readable("book/t", "2026-01", first)
@@ -62,45 +61,45 @@ def test_a_version_whose_files_were_removed_is_not_readable(con, lake):
 
 
 def test_a_table_without_batches_is_replaced_whole(con, lake):
-    lake.replace(con, "SELECT 1 AS a", "book/t", None, {})
-    lake.replace(con, "SELECT 2 AS a", "book/t", None, {})
+    lake.replace(con, "SELECT 1 AS a", "book/t", None, Provenance())
+    lake.replace(con, "SELECT 2 AS a", "book/t", None, Provenance())
     assert rows(con, lake, "book/t") == [(2,)]
 
 
 def test_a_batch_of_no_rows_is_a_batch(con, lake):
-    lake.replace(con, "SELECT 1 AS a, 'x' AS b WHERE false", "book/t", "2026-01", {})
+    lake.replace(con, "SELECT 1 AS a, 'x' AS b WHERE false", "book/t", "2026-01", Provenance())
     assert lake.relation(con, "book/t", ["2026-01"]).columns == ["a", "b", "batch"]
     assert rows(con, lake, "book/t", ["2026-01"]) == []
     assert list(lake.batches("book/t")) == ["2026-01"]
-    assert not list(lake.path("book/t").rglob("*.parquet")), "the empty file is not left lying about"
+    assert not list(Path(lake.address("book/t")).rglob("*.parquet")), "the empty file is not left lying about"
 
 
 def test_a_column_added_later_is_null_in_earlier_batches(con, lake):
-    lake.replace(con, "SELECT 1 AS a", "book/t", "2026-01", {})
-    lake.replace(con, "SELECT 2 AS a, 'new' AS b", "book/t", "2026-02", {})
+    lake.replace(con, "SELECT 1 AS a", "book/t", "2026-01", Provenance())
+    lake.replace(con, "SELECT 2 AS a, 'new' AS b", "book/t", "2026-02", Provenance())
     assert rows(con, lake, "book/t") == [(1, None, "2026-01"), (2, "new", "2026-02")]
 
 
 def test_history_tells_who_wrote_what(con, lake):
-    lake.replace(con, "SELECT 1 AS a", "book/t", "2026-01", {"run_id": "one"})
-    version = lake.replace(con, "SELECT 2 AS a FROM range(5)", "book/t", "2026-02", {"run_id": "two"})
+    lake.replace(con, "SELECT 1 AS a", "book/t", "2026-01", Provenance(run_id="one"))
+    version = lake.replace(con, "SELECT 2 AS a FROM range(5)", "book/t", "2026-02", Provenance(run_id="two"))
     commit = lake.batches("book/t")["2026-02"]
-    assert (commit.version, commit.metadata["run_id"], commit.metadata["rows"]) == (version, "two", "5")
-    assert [entry.metadata["run_id"] for entry in lake.history("book/t")] == ["two", "one"]
+    assert (commit.version, commit.provenance.run_id, commit.provenance.rows) == (version, "two", 5)
+    assert [entry.provenance.run_id for entry in lake.history("book/t")] == ["two", "one"]
 
 
 def test_what_was_never_written_is_named(con, lake):
     with pytest.raises(TableMissing, match="book/t has never been written"):
         lake.relation(con, "book/t")
-    lake.replace(con, "SELECT 1 AS a", "book/t", "2026-01", {})
+    lake.replace(con, "SELECT 1 AS a", "book/t", "2026-01", Provenance())
     with pytest.raises(TableMissing, match="book/t has no batch 2026-02"):
         lake.relation(con, "book/t", ["2026-02"])
 
 
 def test_a_folder_may_have_any_name(con, tmp_path):
     lake = Lake(tmp_path / "it's a [new] 100% *lake*" / "lake")
-    lake.replace(con, "SELECT 1 AS a", "book/t", "2026-01", {})
-    lake.replace(con, "SELECT 2 AS a", "book/t", "2026-02", {})
+    lake.replace(con, "SELECT 1 AS a", "book/t", "2026-01", Provenance())
+    lake.replace(con, "SELECT 2 AS a", "book/t", "2026-02", Provenance())
     assert rows(con, lake, "book/t") == [(1, "2026-01"), (2, "2026-02")]
     assert rows(con, lake, "book/t", ["2026-02"]) == [(2, "2026-02")]
 
@@ -108,45 +107,44 @@ def test_a_folder_may_have_any_name(con, tmp_path):
 def test_a_failing_query_leaves_nothing(con, lake):
     with pytest.raises(duckdb.ConversionException):
         lake.stage(con, "SELECT CAST('x' AS INTEGER) AS a", "book/t", "2026-01")
-    assert not list(lake.root.rglob("*.parquet"))
+    assert not list(Path(lake.address("")).rglob("*.parquet"))
 
 
 def test_staged_rows_are_seen_by_nobody_until_committed(con, lake):
-    lake.replace(con, "SELECT 1 AS a", "book/t", "2026-01", {})
+    lake.replace(con, "SELECT 1 AS a", "book/t", "2026-01", Provenance())
     staged = lake.stage(con, "SELECT 2 AS a", "book/t", "2026-01")
     assert rows(con, lake, "book/t") == [(1, "2026-01")]
     assert con.execute(staged.query()).fetchall() == [(2,)]
-    lake.commit(staged, {})
+    lake.commit(staged, Provenance())
     assert rows(con, lake, "book/t") == [(2, "2026-01")]
 
 
 def test_a_reader_sees_one_version_while_a_writer_replaces_it(con, lake):
-    lake.replace(con, "SELECT 1 AS a FROM range(1000)", "book/t", "2026-01", {})
+    lake.replace(con, "SELECT 1 AS a FROM range(1000)", "book/t", "2026-01", Provenance())
     query = lake.query("book/t")
-    lake.replace(con, "SELECT 2 AS a FROM range(7)", "book/t", "2026-01", {})
+    lake.replace(con, "SELECT 2 AS a FROM range(7)", "book/t", "2026-01", Provenance())
     assert con.execute(f"SELECT count(*), min(a), max(a) FROM ({query})").fetchall() == [(1000, 1, 1)]
 
 
 # -- a table's log, read once ----------------------------------------------------------------------
 
 
-def told(lake: Lake) -> list[dict]:
+def told(lake: Lake) -> list[tuple[int, int, Provenance]]:
     """The table's history as the Delta library reads it, whole and anew."""
-    return [comparable(entry) for entry in DeltaTable(str(lake.path("book/t"))).history()]
+    entries = DeltaTable(lake.address("book/t")).history()
+    return [
+        (entry["version"], entry["timestamp"], Provenance.from_metadata("book/t", entry["version"], entry))
+        for entry in entries
+    ]
 
 
-def comparable(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Without what the library prints anew (JSON in JSON)."""
-    return {name: value for name, value in entry.items() if name != "operationParameters"}
-
-
-def read(lake: Lake) -> list[dict]:
-    return [comparable(commit.metadata) for commit in lake.history("book/t")]
+def read(lake: Lake) -> list[tuple[int, int, Provenance]]:
+    return [(commit.version, commit.timestamp_ms, commit.provenance) for commit in lake.history("book/t")]
 
 
 def write(con: duckdb.DuckDBPyConnection, lake: Lake, *batches: str) -> None:
     for batch in batches:
-        lake.replace(con, "SELECT 1 AS a", "book/t", batch, {"run_id": uuid.uuid4().hex})
+        lake.replace(con, "SELECT 1 AS a", "book/t", batch, Provenance(run_id=uuid.uuid4().hex))
 
 
 def test_the_history_that_was_read_before_is_read_on(con, lake):
@@ -160,14 +158,14 @@ def test_an_entry_of_the_log_is_read_once(con, lake):
     write(con, lake, "2026-01", "2026-02")
     before = lake.history("book/t")
     write(con, lake, "2026-03")
-    (lake.path("book/t") / "_delta_log" / f"{0:020}.json").write_text("no longer an entry")
+    (Path(lake.address("book/t")) / "_delta_log" / f"{0:020}.json").write_text("no longer an entry")
     assert lake.history("book/t")[1:] == before
 
 
 def test_the_history_goes_on_over_checkpoints(con, lake):
     write(con, lake, "2026-01", "2026-02")
     assert read(lake) == told(lake)
-    DeltaTable(str(lake.path("book/t"))).create_checkpoint()
+    DeltaTable(lake.address("book/t")).create_checkpoint()
     assert read(lake) == told(lake)
     write(con, lake, "2026-03")
     assert read(lake) == told(lake)
@@ -176,8 +174,8 @@ def test_the_history_goes_on_over_checkpoints(con, lake):
 def test_what_a_clean_up_of_the_log_removed_is_no_longer_history(con, lake):
     write(con, lake, "2026-01", "2026-02", "2026-03")
     assert len(read(lake)) == 3
-    DeltaTable(str(lake.path("book/t"))).create_checkpoint()
-    (lake.path("book/t") / "_delta_log" / f"{0:020}.json").unlink()
+    DeltaTable(lake.address("book/t")).create_checkpoint()
+    (Path(lake.address("book/t")) / "_delta_log" / f"{0:020}.json").unlink()
     assert read(lake) == told(lake)
     assert [commit.version for commit in lake.history("book/t")] == [2, 1]
 
@@ -186,11 +184,11 @@ def test_what_a_clean_up_of_the_log_removed_is_no_longer_history(con, lake):
 def test_a_table_that_was_removed_and_made_anew_has_its_own_history(con, lake, again):
     write(con, lake, "2026-01", "2026-02")
     assert len(read(lake)) == 2
-    shutil.rmtree(lake.path("book/t"))
+    shutil.rmtree(lake.address("book/t"))
     assert lake.batches("book/t") == {}
     write(con, lake, "2026-01", "2026-02")
     assert len(read(lake)) == 2
-    shutil.rmtree(lake.path("book/t"))
+    shutil.rmtree(lake.address("book/t"))
     write(con, lake, *["2026-03"] * again)
     assert read(lake) == told(lake)
     assert list(lake.batches("book/t")) == ["2026-03"]
@@ -198,11 +196,11 @@ def test_a_table_that_was_removed_and_made_anew_has_its_own_history(con, lake, a
 
 def test_a_table_that_was_put_back_from_a_backup_has_the_backups_history(con, lake, tmp_path):
     write(con, lake, "2026-01")
-    shutil.copytree(lake.path("book/t"), tmp_path / "backup")
+    shutil.copytree(lake.address("book/t"), tmp_path / "backup")
     write(con, lake, "2026-02")
     assert len(read(lake)) == 2
-    shutil.rmtree(lake.path("book/t"))
-    shutil.copytree(tmp_path / "backup", lake.path("book/t"))
+    shutil.rmtree(lake.address("book/t"))
+    shutil.copytree(tmp_path / "backup", lake.address("book/t"))
     assert read(lake) == told(lake)
     assert list(lake.batches("book/t")) == ["2026-01"]
 
@@ -210,7 +208,7 @@ def test_a_table_that_was_put_back_from_a_backup_has_the_backups_history(con, la
 def test_compaction_is_in_the_history_and_leaves_each_batch_its_writer(con, lake):
     write(con, lake, "2026-01", "2026-02")
     before = lake.batches("book/t")
-    DeltaTable(str(lake.path("book/t"))).optimize.z_order(["a"])
+    DeltaTable(lake.address("book/t")).optimize.z_order(["a"])
     assert read(lake) == told(lake)
     assert lake.batches("book/t") == before
 
@@ -219,7 +217,9 @@ def write_batches(root: Path, writer: int) -> list[int]:
     lake = Lake(root)
     with duckdb.connect() as con:
         return [
-            lake.replace(con, f"SELECT {writer} AS writer, {turn} AS turn FROM range(50)", "book/t", f"b{writer}", {})
+            lake.replace(
+                con, f"SELECT {writer} AS writer, {turn} AS turn FROM range(50)", "book/t", f"b{writer}", Provenance()
+            )
             for turn in range(8)
         ]
 
@@ -227,9 +227,9 @@ def write_batches(root: Path, writer: int) -> list[int]:
 def test_processes_writing_different_batches_at_once_all_land(con, lake):
     write(con, lake, "2026-01")
     assert list(lake.batches("book/t")) == ["2026-01"]
-    shutil.rmtree(lake.path("book/t"))
+    shutil.rmtree(lake.address("book/t"))
     with ProcessPoolExecutor(3, mp_context=get_context("spawn")) as pool:
-        versions = list(pool.map(write_batches, [lake.root] * 3, range(3)))
+        versions = list(pool.map(write_batches, [Path(lake.address(""))] * 3, range(3)))
     assert sorted(version for of_writer in versions for version in of_writer) == list(range(24)), (
         "each commit is a version of its own"
     )
@@ -240,12 +240,12 @@ def test_processes_writing_different_batches_at_once_all_land(con, lake):
 
 @pytest.mark.parametrize("moment", ["while the file is written", "before the commit"])
 def test_kill_9_leaves_the_previous_version_readable(con, lake, moment):
-    lake.replace(con, "SELECT 1 AS a", "book/t", "2026-01", {})
+    lake.replace(con, "SELECT 1 AS a", "book/t", "2026-01", Provenance())
     writer = textwrap.dedent(f"""
         import sys, duckdb
         from pathlib import Path
         from credit_assets.lake.tables import Lake
-        lake, con = Lake(Path({str(lake.root)!r})), duckdb.connect()
+        lake, con = Lake(Path({lake.address("")!r})), duckdb.connect()
         rows = 2_000_000_000 if {moment!r} == "while the file is written" else 10
         print("writing", flush=True)
         staged = lake.stage(con, f"SELECT hash(i) AS a FROM range({{rows}}) t(i)", "book/t", "2026-01")
@@ -257,11 +257,11 @@ def test_kill_9_leaves_the_previous_version_readable(con, lake, moment):
     if moment == "before the commit":
         assert process.stdout.readline() == "staged\n"
     else:
-        while sum(f.stat().st_size for f in lake.path("book/t").rglob("*.parquet")) < 5_000_000:
+        while sum(f.stat().st_size for f in Path(lake.address("book/t")).rglob("*.parquet")) < 5_000_000:
             assert process.poll() is None
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     assert rows(con, lake, "book/t") == [(1, "2026-01")]
     assert lake.version("book/t") == 0
-    lake.replace(con, "SELECT 2 AS a", "book/t", "2026-01", {})
+    lake.replace(con, "SELECT 2 AS a", "book/t", "2026-01", Provenance())
     assert rows(con, lake, "book/t") == [(2, "2026-01")]

@@ -7,7 +7,8 @@ from pathlib import Path
 import duckdb
 import pandas as pd
 
-from credit_assets.lake.tables import MODEL_VERSION, Lake
+from credit_assets.lake.provenance import Provenance
+from credit_assets.lake.tables import Lake
 from credit_assets.monitoring.outcomes import outcomes_before
 from credit_assets.monitoring.performance import is_matured
 from credit_assets.settings.portfolio import Portfolio
@@ -21,9 +22,9 @@ def test_they_are_of_matured_batches_since_the_promotion_that_the_version_scored
     lake = Lake(tmp_path / "lake")
     with duckdb.connect() as con:
 
-        def write(name: str, batch: str, rows: pd.DataFrame, **facts: str) -> None:
+        def write(name: str, batch: str, rows: pd.DataFrame, **told: int) -> None:
             con.register("_rows", rows)
-            lake.replace(con, "FROM _rows", PORTFOLIO.table(name), batch, facts)
+            lake.replace(con, "FROM _rows", PORTFOLIO.table(name), batch, Provenance(**told))
 
         def deliver(batch: str, first: int, known: list[int | None], later: dict[int, int], version: int = 7) -> None:
             keys = range(first, first + len(known))
@@ -31,7 +32,7 @@ def test_they_are_of_matured_batches_since_the_promotion_that_the_version_scored
                 "scores",
                 batch,
                 pd.DataFrame({"applicant": keys, "pd": 0.1, "band": "B"}),
-                **{MODEL_VERSION: str(version)},
+                model_version=version,
             )
             outcomes = pd.DataFrame({"SK_ID_CURR": list(later), "TARGET": list(later.values())}, dtype="int64")
             write("outcomes", batch, outcomes)

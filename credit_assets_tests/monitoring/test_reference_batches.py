@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
 import pytest
 
-from credit_assets.lake.tables import SOURCE, Lake
+from credit_assets.lake.provenance import Provenance
+from credit_assets.lake.tables import Lake
 from credit_assets.monitoring.reference_batches import Standing, standing
 
 FEATURES, APPLICATIONS, TRAINING_SET = "book/features", "book/applications", "book/training_set"
@@ -32,15 +32,15 @@ def lake(tmp_path: Path, con: duckdb.DuckDBPyConnection) -> Lake:
     rows = " UNION ALL ".join(
         f"SELECT '{batch}' AS batch, '{fold}' AS fold FROM range({n})" for batch, fold, n in folds
     )
-    lake.replace(con, rows, TRAINING_SET, None, {"inputs": json.dumps({FEATURES: lake.version(FEATURES)})})
+    lake.replace(con, rows, TRAINING_SET, None, Provenance(inputs={FEATURES: lake.version(FEATURES)}))
     return lake
 
 
 def deliver(lake: Lake, con: duckdb.DuckDBPyConnection, batch: str, content: str = "first", rows: int = 10) -> None:
     """The batch's applications and, from them, its features."""
-    source = {SOURCE: json.dumps({"applications.csv": content}), "inputs": "{}"}
+    source = Provenance(source_sha256={"applications.csv": content})
     made = lake.replace(con, f"FROM range({rows})", APPLICATIONS, batch, source)
-    lake.replace(con, f"FROM range({rows})", FEATURES, batch, {"inputs": json.dumps({APPLICATIONS: made})})
+    lake.replace(con, f"FROM range({rows})", FEATURES, batch, Provenance(inputs={APPLICATIONS: made}))
 
 
 def of(lake: Lake, con: duckdb.DuckDBPyConnection, batch: str) -> Standing:

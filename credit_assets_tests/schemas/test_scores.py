@@ -11,6 +11,7 @@ import pytest
 
 from credit_assets.decisions.policy import APPROVE, DECLINE
 from credit_assets.explanations.reasons import LEAST_FAVOURABLE, RAISED
+from credit_assets.lake.provenance import Provenance
 from credit_assets.lake.tables import Lake
 from credit_assets.schemas.duckdb_types import column_types
 from credit_assets.schemas.scores import Scores
@@ -112,7 +113,7 @@ def test_scores_from_before_there_were_families_stay_readable_beside_newer_ones(
         ):
             con.register("_rows", pd.DataFrame(rows, columns=columns))
             typed = ", ".join(f"CAST({name} AS {types[name]}) AS {name}" for name in columns)
-            lake.replace(con, f"SELECT {typed} FROM _rows", "book/scores", batch, {})
+            lake.replace(con, f"SELECT {typed} FROM _rows", "book/scores", batch, Provenance())
         old = con.sql(lake.query("book/scores", ["2026-01"])).df()
         both = con.sql(f"SELECT {', '.join(types)} FROM ({lake.query('book/scores')}) ORDER BY applicant").df()
     assert old["reason_1"].dropna().tolist() == ["debt in relation to income"]

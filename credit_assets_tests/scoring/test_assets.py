@@ -16,6 +16,7 @@ import pytest
 
 from credit_assets.book.book import Book
 from credit_assets.lake.io_managers import lake_io_manager
+from credit_assets.lake.provenance import Provenance
 from credit_assets.lake.resources import lake_resource
 from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
@@ -61,7 +62,7 @@ class Line:
         with duckdb.connect() as con:
             for table, rows in (("predictions", [row]), ("promotion_gate", verdicts)):
                 con.register("_rows", pd.DataFrame(rows).assign(candidate_version=version))
-                Lake(self.project.lake).replace(con, "SELECT * FROM _rows", f"{BOOK}/{table}", None, {})
+                Lake(self.project.lake).replace(con, "SELECT * FROM _rows", f"{BOOK}/{table}", None, Provenance())
 
     def make(self, config: dict[str, Any] | None = None, **tags: str) -> dg.ExecuteInProcessResult:
         definitions = dg.Definitions(

@@ -24,6 +24,7 @@ from credit_assets.application.commands import status
 from credit_assets.cli import app
 from credit_assets.definitions import build
 from credit_assets.ingest.inbox import Inbox
+from credit_assets.lake.provenance import Provenance
 from credit_assets.lake.tables import Lake
 from credit_assets.settings.project import Project
 from credit_assets.upkeep import backup as backups
@@ -54,7 +55,7 @@ def project(tmp_path: Path) -> Project:
         Inbox(project.inbox).deliver(delivery, BOOK, batch)
     with duckdb.connect() as con:
         for value in range(3):
-            Lake(project.lake).replace(con, f"SELECT {value} AS value", f"{BOOK}/t", "b 1", {})
+            Lake(project.lake).replace(con, f"SELECT {value} AS value", f"{BOOK}/t", "b 1", Provenance())
     with database(project, "dagster/storage/history/runs/index.db") as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("CREATE TABLE events (n INTEGER)")
@@ -124,12 +125,12 @@ def test_the_restored_project_scores_a_batch_again_to_the_last_bit(moved):
     assert outcome.errors == ()
     again = Lake(project.lake).batches(f"{BOOK}/scores")[BATCHES[-1]]
     assert again.version > made.version
-    inputs, before_it = (json.loads(commit.metadata["inputs"]) for commit in (again, made))
+    inputs, before_it = (dict(commit.provenance.inputs) for commit in (again, made))
     # The job checks the features again before it scores them.
     assert inputs.pop(f"{BOOK}/feature_drift") > before_it.pop(f"{BOOK}/feature_drift")
     assert inputs == before_it
     pd.testing.assert_frame_equal(table(project, "scores", BATCHES[-1]), before, check_exact=True)
-    assert again.metadata["run_id"] not in {ran.run_id for ran in line.outcomes}
+    assert again.provenance.run_id not in {ran.run_id for ran in line.outcomes}
 
 
 def test_the_restored_instance_knows_what_was_materialized_and_its_definitions_load(moved):
@@ -241,9 +242,9 @@ def test_a_backup_amid_writes_is_of_one_moment(project, tmp_path):
             ):
                 number = 0
                 while not stop.wait(0.02):
-                    lake.replace(con, f"SELECT {number} AS value", f"{BOOK}/training", None, {})
+                    lake.replace(con, f"SELECT {number} AS value", f"{BOOK}/training", None, Provenance())
                     models.execute("INSERT INTO models VALUES (?)", (number,))
-                    lake.replace(con, f"SELECT {number} AS value", f"{BOOK}/scores", "b1", {})
+                    lake.replace(con, f"SELECT {number} AS value", f"{BOOK}/scores", "b1", Provenance())
                     events.execute("INSERT INTO events VALUES (?)", (number,))
                     number += 1
         except BaseException as error:

@@ -19,6 +19,7 @@ import duckdb
 import mlflow
 import pytest
 
+from credit_assets.lake.provenance import Provenance
 from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
 from credit_assets.settings.project import Project
@@ -59,7 +60,7 @@ def contents(lake: Lake, table: str, version: int) -> tuple[int, int]:
 def data_files(lake: Lake) -> dict[Path, int]:
     return {
         file: file.stat().st_size
-        for file in lake.root.rglob("*.parquet")
+        for file in Path(lake.address("")).rglob("*.parquet")
         if not file.name.endswith("checkpoint.parquet")
     }
 
@@ -75,7 +76,7 @@ def ran(instance: dg.DagsterInstance, portfolio: str = BOOK) -> str:
 
 def write(lake: Lake, rows: str, table: str, batch: str | None, run_id: str = "") -> None:
     with duckdb.connect() as con:
-        lake.replace(con, rows, table, batch, {"run_id": run_id, "inputs": "{}"})
+        lake.replace(con, rows, table, batch, Provenance(run_id=run_id))
 
 
 def grow_old(project: Project, runs: set[str]) -> None:
@@ -114,7 +115,7 @@ def tended(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Tended:
     registry.promote(uri, "other", 1, by="hand", why="it is liked", dagster_run_id=runs["promotion"])
     grow_old(project, {*runs.values(), *of_line} - {runs["young"]})
     for name, age in (("old", 2), ("new", 0)):
-        orphan = lake.path(f"{BOOK}/features") / "batch=2026-01" / f"{name}.parquet"
+        orphan = Path(lake.address(f"{BOOK}/features")) / "batch=2026-01" / f"{name}.parquet"
         orphan.write_bytes(b"never committed")
         then = (datetime.now(UTC) - timedelta(days=age)).timestamp()
         os.utime(orphan, (then, then))
@@ -149,7 +150,7 @@ def test_a_version_that_nothing_needs_is_gone(tended):
 
 
 def test_a_file_that_was_never_committed_is_removed_once_it_is_a_day_old(tended):
-    folder = Lake(tended.project.lake).path(f"{BOOK}/features") / "batch=2026-01"
+    folder = Path(Lake(tended.project.lake).address(f"{BOOK}/features")) / "batch=2026-01"
     assert not (folder / "old.parquet").exists()
     assert (folder / "new.parquet").exists()
 

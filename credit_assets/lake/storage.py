@@ -1,0 +1,132 @@
+"""Where the files of tables lie: the only module that touches a file system for them.
+
+A key names a table (`book/loans`), or a file below it (`book/loans/batch=2026-01/part-1.parquet`), on whatever storage.
+What the files mean is `log.py`'s and `tables.py`'s.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+from urllib.parse import unquote
+
+from filelock import FileLock
+
+LOG = "_delta_log"
+"""The folder of a table's log."""
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file's size in bytes, when it was written, and its identity: another file of the same key has another."""
+
+    size: int
+    modified_ms: int
+    identity: Hashable
+
+
+class Storage(Protocol):
+    """What the lake needs of a storage. A file that is not there raises FileNotFoundError, unless said otherwise.
+
+    A storage is hashable, and equal to another that holds the same files.
+    """
+
+    def __hash__(self) -> int: ...
+
+    @property
+    def options(self) -> Mapping[str, str]:
+        """What `deltalake` must be told to reach the addresses."""
+
+    def address(self, key: str) -> str:
+        """The path or URL by which Delta, DuckDB and a person reach what lies under the key."""
+
+    def key(self, address: str) -> str:
+        """The key of a file by its address as Delta gives it, which may be percent-encoded."""
+
+    def tables(self, below: str) -> list[str]:
+        """The keys of all folders that hold a log, of those below the key (all, where it is empty); sorted."""
+
+    def files(self, below: str) -> list[str]:
+        """The keys of all files below the key; sorted, and none where there is nothing."""
+
+    def names(self, folder: str) -> list[str]:
+        """The names of what lies directly in the folder; sorted, and none where there is no such folder."""
+
+    def stat(self, key: str) -> StoredFile: ...
+
+    def read(self, key: str) -> bytes: ...
+
+    def open(self, key: str) -> BinaryIO:
+        """The file opened for reading."""
+
+    def make_way(self, key: str) -> None:
+        """Let a file be written at the key's address."""
+
+    def persist(self, key: str) -> None:
+        """Return once the file that was written outlives a power cut."""
+
+    def remove(self, key: str) -> None:
+        """Remove the file, where it is there."""
+
+    def lock(self, name: str) -> AbstractContextManager[object]:
+        """What only one process of all that use the storage holds at a time."""
+
+
+@dataclass(frozen=True)
+class LocalStorage:
+    """A folder of this machine."""
+
+    root: Path
+
+    @property
+    def options(self) -> Mapping[str, str]:
+        return {}
+
+    def address(self, key: str) -> str:
+        return str(self.root / key)
+
+    def key(self, address: str) -> str:
+        return os.path.relpath(unquote(address), self.root)
+
+    def tables(self, below: str) -> list[str]:
+        return self._keys(log.parent for log in (self.root / below).rglob(LOG))
+
+    def files(self, below: str) -> list[str]:
+        return self._keys(Path(folder, name) for folder, _, names in os.walk(self.root / below) for name in names)
+
+    def names(self, folder: str) -> list[str]:
+        try:
+            return sorted(os.listdir(self.root / folder))
+        except FileNotFoundError:
+            return []
+
+    def stat(self, key: str) -> StoredFile:
+        found = os.stat(self.root / key)
+        return StoredFile(found.st_size, int(found.st_mtime * 1000), (found.st_ino, found.st_mtime_ns))
+
+    def read(self, key: str) -> bytes:
+        return (self.root / key).read_bytes()
+
+    def open(self, key: str) -> BinaryIO:
+        return (self.root / key).open("rb")
+
+    def make_way(self, key: str) -> None:
+        (self.root / key).parent.mkdir(parents=True, exist_ok=True)
+
+    def persist(self, key: str) -> None:
+        with open(self.root / key, "rb+") as written:
+            os.fsync(written.fileno())
+
+    def remove(self, key: str) -> None:
+        (self.root / key).unlink(missing_ok=True)
+
+    def lock(self, name: str) -> AbstractContextManager[object]:
+        self.root.mkdir(parents=True, exist_ok=True)
+        return FileLock(self.root / f".{name}.lock")
+
+    def _keys(self, paths: Iterable[Path]) -> list[str]:
+        return sorted(path.relative_to(self.root).as_posix() for path in paths)

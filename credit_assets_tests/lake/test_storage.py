@@ -1,0 +1,173 @@
+"""The lake on another storage than one folder: whatever keeps the contract of `Storage` holds its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import BinaryIO
+
+import duckdb
+import pytest
+
+from credit_assets.lake.maintenance import committed_files, log_files, maintain
+from credit_assets.lake.provenance import Provenance
+from credit_assets.lake.storage import LocalStorage, Storage, StoredFile
+from credit_assets.lake.tables import Lake, TableMissing
+from credit_assets.settings.retention import RetentionConfig
+
+BOOK = "book"
+
+
+@dataclass(frozen=True)
+class Buckets:
+    """A storage that keeps each portfolio in a bucket of its own, which lies elsewhere and has another name."""
+
+    root: Path
+
+    @property
+    def options(self) -> Mapping[str, str]:
+        return {}
+
+    def _at(self, key: str) -> tuple[LocalStorage, str]:
+        bucket, _, below = key.partition("/")
+        return LocalStorage(self.root / f"bucket of {bucket}" / "tables"), below
+
+    def _buckets(self, below: str) -> list[str]:
+        found = [below] if below else [folder.name.removeprefix("bucket of ") for folder in self.root.glob("bucket*")]
+        return sorted(found)
+
+    def address(self, key: str) -> str:
+        storage, below = self._at(key)
+        return storage.address(below)
+
+    def key(self, address: str) -> str:
+        bucket, _, below = LocalStorage(self.root).key(address).removeprefix("bucket of ").split("/", 2)
+        return f"{bucket}/{below}"
+
+    def tables(self, below: str) -> list[str]:
+        return [
+            f"{name.partition('/')[0]}/{key}" for name in self._buckets(below) for key in self._listed(name, "tables")
+        ]
+
+    def files(self, below: str) -> list[str]:
+        return [
+            f"{name.partition('/')[0]}/{key}" for name in self._buckets(below) for key in self._listed(name, "files")
+        ]
+
+    def _listed(self, key: str, what: str) -> list[str]:
+        storage, below = self._at(key)
+        return getattr(storage, what)(below)
+
+    def names(self, folder: str) -> list[str]:
+        storage, below = self._at(folder)
+        return storage.names(below)
+
+    def stat(self, key: str) -> StoredFile:
+        storage, below = self._at(key)
+        return storage.stat(below)
+
+    def read(self, key: str) -> bytes:
+        storage, below = self._at(key)
+        return storage.read(below)
+
+    def open(self, key: str) -> BinaryIO:
+        storage, below = self._at(key)
+        return storage.open(below)
+
+    def make_way(self, key: str) -> None:
+        storage, below = self._at(key)
+        storage.make_way(below)
+
+    def persist(self, key: str) -> None:
+        storage, below = self._at(key)
+        storage.persist(below)
+
+    def remove(self, key: str) -> None:
+        storage, below = self._at(key)
+        storage.remove(below)
+
+    def lock(self, name: str) -> AbstractContextManager[object]:
+        return LocalStorage(self.root).lock(name)
+
+
+@pytest.fixture(params=[LocalStorage, Buckets])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    return request.param(tmp_path / "a lake")
+
+
+@pytest.fixture
+def lake(storage: Storage) -> Lake:
+    return Lake(storage)
+
+
+@pytest.fixture
+def con() -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect() as connection:
+        yield connection
+
+
+def write(con: duckdb.DuckDBPyConnection, lake: Lake, table: str, batch: str | None, value: int, **told: object) -> int:
+    return lake.replace(con, f"SELECT {value} AS value", table, batch, Provenance(**told))
+
+
+def test_what_is_written_is_read_in_every_version(con, lake):
+    for value, batch in enumerate(("b 1", "b%2", "b 1")):
+        write(con, lake, f"{BOOK}/loans", batch, value)
+    write(con, lake, "other/whole", None, 9)
+    assert lake.tables() == [f"{BOOK}/loans", "other/whole"]
+    assert lake.tables(BOOK) == [f"{BOOK}/loans"]
+    rows = [sorted(lake.relation(con, f"{BOOK}/loans", version=version).fetchall()) for version in range(3)]
+    assert rows == [[(0, "b 1")], [(0, "b 1"), (1, "b%2")], [(1, "b%2"), (2, "b 1")]]
+    assert lake.relation(con, f"{BOOK}/loans", ["b%2"]).fetchall() == [(1, "b%2")]
+    assert lake.relation(con, "other/whole").fetchall() == [(9,)]
+    assert {batch: commit.version for batch, commit in lake.batches(f"{BOOK}/loans").items()} == {"b 1": 2, "b%2": 1}
+
+
+def test_what_was_withdrawn_is_gone_and_can_be_read_in_earlier_versions(con, lake):
+    write(con, lake, f"{BOOK}/loans", "b1", 1)
+    lake.withdraw(f"{BOOK}/loans", "b1", "a mistake")
+    assert lake.batches(f"{BOOK}/loans") == {}
+    assert lake.readable(f"{BOOK}/loans", "b1", 0)
+    with pytest.raises(TableMissing):
+        lake.query(f"{BOOK}/loans", ["b1"])
+
+
+def test_what_is_staged_and_discarded_leaves_no_file(con, lake, storage):
+    staged = lake.stage(con, "SELECT 1 AS value", f"{BOOK}/loans", "b1")
+    assert storage.files(BOOK) == list(staged.files)
+    lake.discard(staged)
+    assert storage.files(BOOK) == []
+
+
+def test_upkeep_removes_what_no_kept_version_has_and_finds_what_was_never_committed(con, lake, storage):
+    for value in (1, 2):
+        write(con, lake, f"{BOOK}/loans", "b1", value)
+    [replaced], [kept] = (lake.files_of(f"{BOOK}/loans", commit) for commit in reversed(lake.history(f"{BOOK}/loans")))
+    orphan = lake.stage(con, "SELECT 3 AS value", f"{BOOK}/never", "b1")
+    later = datetime.now(UTC) + timedelta(days=900)
+    done = maintain(lake, BOOK, f"{BOOK}/scores", [], RetentionConfig(keep_days=2), later)
+    assert [(table.table, len(table.superseded), len(table.orphans)) for table in done.tables] == [
+        (f"{BOOK}/loans", 1, 0),
+        (f"{BOOK}/never", 0, 1),
+    ]
+    left = {storage.address(key) for key in storage.files(BOOK)}
+    assert kept in left and not {replaced, *orphan.files.values()} & left
+    assert not lake.readable(f"{BOOK}/loans", "b1", 0) and lake.readable(f"{BOOK}/loans", "b1", 1)
+    assert [storage.address(key) for key in committed_files(lake, f"{BOOK}/loans")] == [kept]
+    assert log_files(lake) == {f"{BOOK}/loans": frozenset({f"{version:020}.json" for version in (0, 1)})}
+
+
+def test_a_file_that_is_not_there_is_not_found_and_removed_without_complaint(storage):
+    for ask in (storage.stat, storage.read, storage.open):
+        with pytest.raises(FileNotFoundError):
+            ask(f"{BOOK}/nothing")
+    storage.remove(f"{BOOK}/nothing")
+    assert storage.names(f"{BOOK}/nothing") == storage.files(BOOK) == storage.tables("") == []
+
+
+def test_an_address_that_delta_has_encoded_is_the_key(storage):
+    key = f"{BOOK}/loans/batch=b%201/part-1.parquet"
+    assert storage.key(storage.address(key).replace("%", "%25").replace(" ", "%20")) == key
