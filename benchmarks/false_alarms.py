@@ -25,6 +25,7 @@ import pandas as pd
 
 from credit_assets.book.book import Book
 from credit_assets.decisions.scorecard import band, points
+from credit_assets.features.compute import compute_query
 from credit_assets.features.target import outcome_sql
 from credit_assets.features.training_set import TEST, TRAIN, VALID, training_frame
 from credit_assets.ingest.inbox import match_files
@@ -101,7 +102,8 @@ def make_features(con: duckdb.DuckDBPyConnection, table: str, folder: Path, book
             con.execute(
                 f"create or replace view {name} as select * exclude ({BATCH}) from ({lake.query(name, [batch])})"
             )
-        lake.replace(con, query.sql, query.name, batch, Provenance())
+        compute_query(con, query).create_view("_made", replace=True)
+        lake.replace(con, "FROM _made", query.name, batch, Provenance())
     features, applications = lake.query("features", [batch]), lake.query("applications", [batch])
     con.execute(
         f"create or replace table {table} as select f.* exclude ({BATCH}), "

@@ -18,6 +18,7 @@ from pathlib import Path
 import duckdb
 
 from credit_assets.book.queries import FeatureQuery, load
+from credit_assets.features.compute import compute_query
 from credit_assets.lake.provenance import BATCH, Provenance
 from credit_assets.lake.tables import Lake
 
@@ -36,7 +37,8 @@ def run(
         name = f"{portfolio}/{table}"
         lake = raw if raw.exists(name) else made
         con.execute(f"create view {table} as select * exclude ({BATCH}) from ({lake.query(name, [batch])})")
-    staged = made.stage(con, query.sql, f"{portfolio}/{query.name}", batch)
+    compute_query(con, query).create_view("_made", replace=True)
+    staged = made.stage(con, "FROM _made", f"{portfolio}/{query.name}", batch)
     made.commit(staged, Provenance())
     seconds, busy = time.perf_counter() - start, time.process_time() - busy
     con.close()

@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from credit_assets.book.book import Book
+from credit_assets.features.compute import compute_query
 from credit_assets.features.guard import made_from
 from credit_assets.features.training_set import TEST, TRAIN, VALID, hash_share, rows_to_learn_from, training_frame
 from credit_assets.ingest.inbox import match_files
@@ -135,7 +136,8 @@ def training_set(book: Book, deliveries: Sequence[Path], scratch: Path) -> pd.Da
                 for name in query.inputs:
                     read = lake.query(name, [delivery.name])
                     con.execute(f"create or replace view {name} as select * exclude ({BATCH}) from ({read})")
-                lake.replace(con, query.sql, query.name, delivery.name, Provenance())
+                compute_query(con, query).create_view("_made", replace=True)
+                lake.replace(con, "FROM _made", query.name, delivery.name, Provenance())
         key, batch = identifier(portfolio.entity_key), BATCH
         if column := portfolio.delivery.split_by:
             date = f"cast({identifier(column)} as date)"

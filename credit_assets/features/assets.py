@@ -10,9 +10,9 @@ import pandas as pd
 from credit_assets.book.book import Book
 from credit_assets.book.queries import FeatureQuery
 from credit_assets.features.combined_leaks import Combination, given_back
+from credit_assets.features.compute import compute_query
 from credit_assets.features.contract import check_encodings, feature_contracts, training_set_contract
 from credit_assets.features.guard import LeakageError, check_inputs, made_from
-from credit_assets.features.totality import finite
 from credit_assets.features.training_set import TEST, rows_to_learn_from, split_summary, training_frame
 from credit_assets.features.versions import FEATURES, made_by_other_sql
 from credit_assets.lake.contracts import identifier, shorten
@@ -79,6 +79,7 @@ def _feature_table(
         partitions_def=batches(portfolio.name),
         dagster_type=kind,
         io_manager_key="lake_io",
+        required_resource_keys={"lake"},
         group_name="features",
         kinds={"sql", "duckdb", "deltalake"},
         owners=portfolio.owners,
@@ -92,13 +93,12 @@ def _feature_table(
             "lineage": frame_table(readable),
         },
     )
-    def feature_table(**tables: duckdb.DuckDBPyRelation) -> dg.MaterializeResult:
+    def feature_table(context: dg.AssetExecutionContext, **tables: duckdb.DuckDBPyRelation) -> dg.MaterializeResult:
         for table, relation in tables.items():
             relation.create_view(table, replace=True)
-        # Any of them: they share the run's connection.
-        first = next(iter(tables))
+        lake: LakeResource = context.resources.lake
         return dg.MaterializeResult(
-            value=finite(tables[first].query(first, query.sql)),
+            value=compute_query(lake.connection, query),
             metadata={"dagster/column_lineage": dg.TableColumnLineage(deps_by_column=deps)},
         )
 

@@ -16,12 +16,12 @@ from pyarrow import compute
 from sqlglot import exp
 
 from credit_assets.book.queries import DIALECT, FeatureQuery, Lineage
+from credit_assets.features.compute import finite
 from credit_assets.features.edge_rows import EdgeTable, edge_tables, edge_values
 from credit_assets.features.versions import FEATURES
 from credit_assets.lake.connections import connect
 from credit_assets.lake.contracts import identifier, keys, shorten
 from credit_assets.plurals import number_of
-from credit_assets.schemas.duckdb_types import FLOATS
 from credit_assets.schemas.table import Table
 
 Tables = Mapping[str, EdgeTable]
@@ -42,15 +42,6 @@ class Failure:
     feature: str | None
     reason: str
     values: str
-
-
-def finite(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
-    """The relation with nothing in place of infinities and NaN, which no model can read and no sum survives."""
-    floats = [name for name, kind in zip(relation.columns, relation.types, strict=True) if str(kind).upper() in FLOATS]
-    if not floats:
-        return relation
-    guarded = ", ".join(f"CASE WHEN isfinite({name}) THEN {name} END AS {name}" for name in map(identifier, floats))
-    return relation.project(f"* REPLACE ({guarded})")
 
 
 def failures(
@@ -78,7 +69,9 @@ def failures(
             inputs = {table: drawn[table] for table in query.inputs}
             found += trial.failures(query, inputs, direct.get(query.name, {}))
             if (rows := trial.result(query, inputs)) is not None:
-                drawn[query.name] = _made(rows, query.key, applicants)
+                # What is not finite is stored as nothing.
+                kept = finite(con.from_arrow(rows)).to_arrow_table()
+                drawn[query.name] = _made(kept, query.key, applicants)
     return found
 
 
@@ -258,11 +251,7 @@ def _inlined(sql: str) -> str:
 
 
 def _made(rows: pyarrow.Table, key: str, applicants: Sequence[Any]) -> EdgeTable:
-    """A query's rows as the input of others: what is not finite is stored as nothing."""
-    for place, column in enumerate(rows.columns):
-        if pyarrow.types.is_floating(column.type):
-            known = compute.if_else(compute.is_finite(column), column, pyarrow.scalar(None, column.type))
-            rows = rows.set_column(place, rows.schema.field(place), known)
+    """A query's rows as the input of others."""
     place_of = {value: place for place, value in enumerate(applicants)}
     return EdgeTable(rows, tuple(place_of.get(value, -1) for value in rows.column(key).to_pylist()))
 

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from credit_assets.book.queries import lineage, load, raw_lineage
+from credit_assets.features.compute import compute_features, compute_query
 from credit_assets.schemas.duckdb_types import column_types
 from credit_assets.schemas.home_credit import TABLES
 
@@ -55,9 +56,7 @@ def features(tables: Mapping[str, pd.DataFrame], threads: int = 1) -> pd.DataFra
     """The joined features, one row an applicant, sorted by applicant."""
     con = connect(tables, threads)
     try:
-        for name, query in QUERIES.items():
-            con.execute(f"create table {name} as {query.sql}")
-        return con.sql("from features order by SK_ID_CURR").df().set_index("SK_ID_CURR")
+        return compute_features(con, QUERIES).order("SK_ID_CURR").df().set_index("SK_ID_CURR")
     finally:
         con.close()
 
@@ -66,7 +65,7 @@ def one(query: str, **tables: Sequence[Row]) -> Row:
     """What one query says of the only applicant in the tables."""
     con = connect({table: pd.DataFrame(rows) for table, rows in tables.items()})
     try:
-        rows = con.sql(QUERIES[query].sql).df()
+        rows = compute_query(con, QUERIES[query]).df()
     finally:
         con.close()
     assert len(rows) == 1

@@ -14,7 +14,8 @@ import pytest
 from credit_assets.book.book import Book
 from credit_assets.book.queries import lineage, load
 from credit_assets.features import edge_rows, totality
-from credit_assets.features.totality import Failure, failures, finite
+from credit_assets.features.compute import finite
+from credit_assets.features.totality import Failure, failures
 from credit_assets.schemas.duckdb_types import column_types
 from credit_assets.schemas.table import Relation, Table
 from credit_assets.settings.project import Project

@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 
 from credit_assets.book.book import Book
 from credit_assets.book.queries import FeatureQueryError
+from credit_assets.features.compute import compute_features
 from credit_assets.features.contract import feature_contracts
 from credit_assets.ingest.csv_rows import look_over
 from credit_assets.ingest.typed_read import ingest
@@ -186,8 +187,7 @@ def of_features(project: Project, query: str) -> list[tuple[Any, ...]]:
             columns = ", ".join(f"'{name}': '{kind}'" for name, kind in types.items())
             read = f"read_csv('{path}', types = {{{columns}}}, nullstr = '')"
             con.execute(f"CREATE TABLE {table} AS SELECT * FROM {read}")
-    for name, query_ in book.queries.items():
-        con.execute(f"CREATE VIEW {name} AS {query_.sql}")
+    compute_features(con, book.queries)
     return con.execute(query).fetchall()
 
 

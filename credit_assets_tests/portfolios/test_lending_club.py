@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from credit_assets.book.book import Book
+from credit_assets.features.compute import compute_features
 from credit_assets.features.guard import LeakageError, check_inputs, made_from
 from credit_assets.features.target import outcome_sql
 from credit_assets.features.training_set import TEST, rows_to_learn_from, training_frame
@@ -157,9 +158,7 @@ def features(applications: str) -> pd.DataFrame:
     """The features of the applications (a SELECT), sorted by the loan's id."""
     with duckdb.connect() as con:
         con.execute(f"CREATE TABLE applications AS {applications}")
-        for name, query in QUERIES.items():
-            con.execute(f"CREATE VIEW {name} AS {query.sql}")
-        return con.sql("FROM features ORDER BY id").df()
+        return compute_features(con, QUERIES).order("id").df()
 
 
 @pytest.mark.parametrize("name", SPELLINGS)
@@ -248,8 +247,7 @@ def book(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Book:
     done = staged(real_data / FILE, tmp_path_factory.mktemp("book"))
     with duckdb.connect() as con:
         con.execute(f"CREATE TABLE applications AS {done.staged.query()}")
-        for name, query in QUERIES.items():
-            con.execute(f"CREATE VIEW {name} AS {query.sql}")
+        compute_features(con, QUERIES)
         con.execute(f"CREATE TABLE dated AS SELECT *, {QUARTER} AS batch FROM applications")
         con.execute("CREATE TABLE made AS SELECT features.*, batch FROM features JOIN dated USING (id)")
         con.execute("CREATE TABLE outcomes AS SELECT id, batch, loan_status FROM dated LIMIT 0")

@@ -1,0 +1,96 @@
+"""Features from relations, outside any asset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from credit_assets.book.queries import FeatureQuery, load
+from credit_assets.features.compute import compute_features, compute_query
+from credit_assets.lake.provenance import BATCH, Provenance
+from credit_assets.lake.tables import Lake
+
+LOANS = """-- The customer's loans, summed.
+select
+    customer,
+    count(*) as loans, -- number of loans
+    sum(amount) / sum(paid) as amount_to_paid -- what was lent over what was paid
+from loans
+group by all
+"""
+FEATURES = """-- All that is known of a customer.
+select
+    customers.customer,
+    income, -- yearly income
+    loans, -- number of loans
+    income / amount_to_paid as income_to_ratio -- income over what was lent per paid
+from customers
+left join by_loan using (customer)
+"""
+CUSTOMERS = "VALUES ('a''s', 100.0), ('b', 0.0), ('c', 'nan'::double), ('d', 30.0)) t(customer, income"
+EXPECTED = {
+    # 60 lent, 20 paid: a ratio of 3; nothing paid: an infinite ratio, which is none; no loan: none of it.
+    "a's": (100.0, 2, 100 / 3),
+    "b": (0.0, 1, None),
+    "c": (None, None, None),
+    "d": (30.0, 1, None),
+}
+
+
+@pytest.fixture
+def queries(tmp_path: Path) -> dict[str, FeatureQuery]:
+    (tmp_path / "by_loan.sql").write_text(LOANS)
+    (tmp_path / "features.sql").write_text(FEATURES)
+    return load(tmp_path, ["customers", "loans"])
+
+
+@pytest.fixture
+def con() -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect() as connection:
+        connection.execute(f"CREATE TABLE customers AS FROM ({CUSTOMERS})")
+        connection.execute(
+            "CREATE TABLE loans AS FROM (VALUES ('a''s', 40.0, 20.0), ('a''s', 20.0, 0.0), ('b', 5.0, 0.0), "
+            "('d', 0.0, 7.0)) t(customer, amount, paid)"
+        )
+        yield connection
+
+
+def by_customer(relation: duckdb.DuckDBPyRelation) -> dict[str, tuple]:
+    return {key: tuple(values) for key, *values in relation.fetchall()}
+
+
+def test_features_are_one_row_an_applicant_and_finite_or_nothing(con, queries):
+    assert by_customer(compute_features(con, queries)) == EXPECTED
+    assert compute_features(con, queries).columns == list(queries["features"].columns)
+
+
+@pytest.mark.parametrize("keys", [[], ["a's"], ["b", "d"], ["d", "nobody"], [*EXPECTED]])
+def test_features_of_some_applicants_are_those_that_they_have_among_all(con, queries, keys):
+    assert by_customer(compute_features(con, queries, keys)) == {
+        key: values for key, values in EXPECTED.items() if key in keys
+    }
+
+
+def test_what_is_not_finite_in_one_query_is_nothing_in_the_next(con, queries):
+    """0 / infinity is 0, and 0 / nothing is nothing."""
+    compute_features(con, queries)
+    assert con.sql("SELECT amount_to_paid FROM by_loan WHERE customer = 'b'").fetchall() == [(None,)]
+
+
+def test_features_in_one_go_are_those_that_were_stored_query_by_query(con, queries, tmp_path):
+    """As the assets make them: each query's rows are written to the lake and read again."""
+    lake = Lake(tmp_path / "lake")
+    at_once = compute_features(con, queries).order("customer").fetchall()
+    with duckdb.connect() as other:
+        for table in ("customers", "loans"):
+            other.register(table, con.table(table).to_arrow_table())
+        for name, query in queries.items():
+            compute_query(other, query).create_view("_made", replace=True)
+            lake.replace(other, "FROM _made", f"book/{name}", "2026-01", Provenance())
+            other.execute(
+                f"CREATE OR REPLACE VIEW {name} AS SELECT * EXCLUDE ({BATCH}) FROM ({lake.query(f'book/{name}')})"
+            )
+        assert other.sql("FROM features ORDER BY customer").fetchall() == at_once
