@@ -259,7 +259,7 @@ def test_a_delivery_that_cannot_be_read_fails_before_anything_is_written(ingeste
 
 
 def test_generated_deliveries_are_told_by_the_mark_that_the_generator_leaves(ingested):
-    assert Lake(ingested.lake).batches(f"{BOOK}/bureau")[BATCH].metadata["synthetic"] == "true"
+    assert Lake(ingested.lake).batches(f"{BOOK}/bureau")[BATCH].provenance.synthetic
 
 
 def test_a_delivery_without_the_mark_is_not_called_synthetic(ingested, tmp_path):
@@ -269,5 +269,5 @@ def test_a_delivery_without_the_mark_is_not_called_synthetic(ingested, tmp_path)
     assert outcome.success
     assert not materialized(project, outcome)["applications"].metadata["synthetic"].value
     lake = Lake(project.lake)
-    marks = {name: lake.batches(f"{BOOK}/{name}")[BATCH].metadata["synthetic"] for name in TABLES}
-    assert marks == dict.fromkeys(TABLES, "false")
+    marks = {name: lake.batches(f"{BOOK}/{name}")[BATCH].provenance.synthetic for name in TABLES}
+    assert marks == dict.fromkeys(TABLES, False)
