@@ -2,6 +2,8 @@
 # Longest files first (conftest.py); the order of the others is random, and its seed is printed.
 # A worker that dies ends the run: in its place another would wait for work that xdist does not give it.
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+# COVERAGE=1 measures lines and branches, and prints the table.
+COVERAGE ?=
 MINUTES ?= 10
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
@@ -9,7 +11,7 @@ PORTFOLIO ?= home_credit
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 
-.PHONY: help install demo test test-fast fuzz dev lint format clean
+.PHONY: help install demo test test-fast fuzz dev lint format docs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -19,6 +21,7 @@ help:
 	@echo "make fuzz   the property tests on new examples for MINUTES=10"
 	@echo "make dev    the Dagster UI over the same instance, on http://localhost:3000"
 	@echo "make lint   ruff, mypy, import-linter, sqlfluff        make format   let ruff mend what it can"
+	@echo "make docs   the documentation as a site in build/site; a broken link is an error"
 	@echo "make clean  remove the virtual environment and caches (never data/)"
 
 # The lock is complete, hence --no-deps: it leaves out what only a GPU would load.
@@ -42,7 +45,7 @@ demo: install
 	$(BIN)/credit-assets demo --portfolio $(PORTFOLIO)
 
 test: install
-	$(PYTEST) --durations=15
+	$(PYTEST) --durations=15 $(if $(COVERAGE),--cov --cov-report=term:skip-covered)
 
 test-fast: install
 	$(PYTEST) --durations=15 -m "not slow"
@@ -69,6 +72,15 @@ lint: install
 format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Beside what the platform needs, and only here.
+.venv/.installed-docs: .venv/.installed docs/requirements.lock
+	@$(BIN)/python -m pip install --quiet --no-deps -r docs/requirements.lock
+	@touch $@
+
+docs: .venv/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "Open build/site/index.html; for the search, run: $(BIN)/python -m http.server --directory build/site"
 
 clean:
 	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info build

@@ -8,8 +8,9 @@ import re
 def number_of(number: float, noun: str) -> str:
     """The number, in groups of three digits, and the noun in the singular or the plural.
 
-    >>> number_of(1, "row"), number_of(1000, "batch")
-    ('1 row', '1,000 batches')
+    Examples:
+        >>> number_of(1, "row"), number_of(1000, "batch")
+        ('1 row', '1,000 batches')
     """
     return f"{number:,} {noun if number == 1 else plural(noun)}"
 

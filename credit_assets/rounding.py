@@ -12,8 +12,9 @@ def digits_apart(least: int, *pairs: tuple[float, float]) -> int:
 
     Pairs that are equal (or differ by rounding errors alone), infinite or nan ask for no more decimals.
 
-    >>> digits_apart(3, (0.64996, 0.65))
-    5
+    Examples:
+        >>> digits_apart(3, (0.64996, 0.65))
+        5
     """
     finite = (pair for pair in pairs if math.isfinite(pair[0] - pair[1]))
     unequal = [pair for pair in finite if not math.isclose(*pair, rel_tol=1e-12, abs_tol=1e-14)]
@@ -26,8 +27,9 @@ def digits_apart(least: int, *pairs: tuple[float, float]) -> int:
 def percent_apart(value: float, bound: float) -> tuple[str, str]:
     """Two shares in percent, with as many decimals as show which is larger.
 
-    >>> percent_apart(0.4996, 0.5)
-    ('49.96%', '50.00%')
+    Examples:
+        >>> percent_apart(0.4996, 0.5)
+        ('49.96%', '50.00%')
     """
     digits = digits_apart(3, (value, bound)) - 2
     return f"{value:.{digits}%}", f"{bound:.{digits}%}"

@@ -11,8 +11,9 @@ DECLINE = "decline"
 def decide(pds: np.ndarray, cut_off: float) -> np.ndarray:
     """ "approve" where pd <= cut_off, else "decline" (n,). Raises ValueError for a missing PD.
 
-    >>> decide(np.array([0.02, 0.05, 0.2]), cut_off=0.05).tolist()
-    ['approve', 'approve', 'decline']
+    Examples:
+        >>> decide(np.array([0.02, 0.05, 0.2]), cut_off=0.05).tolist()
+        ['approve', 'approve', 'decline']
     """
     if np.isnan(pds).any():
         raise ValueError(f"{int(np.isnan(pds).sum())} of {pds.size} applicants have no PD to decide on")

@@ -15,10 +15,11 @@ def points(pds: np.ndarray, scorecard: ScorecardConfig) -> np.ndarray:
 
     Raises ValueError for a PD that is missing or not strictly between 0 and 1.
 
-    At odds of 30 to 1, of 60 to 1, and at even odds:
+    Examples:
+        At odds of 30 to 1, of 60 to 1, and at even odds:
 
-    >>> points(np.array([1 / 31, 1 / 61, 0.5]), ScorecardConfig(base_points=600, base_odds=30))
-    array([600, 620, 502])
+        >>> points(np.array([1 / 31, 1 / 61, 0.5]), ScorecardConfig(base_points=600, base_odds=30))
+        array([600, 620, 502])
     """
     pds = np.asarray(pds, dtype=np.float64)
     if not ((pds > 0) & (pds < 1)).all():
@@ -30,8 +31,9 @@ def points(pds: np.ndarray, scorecard: ScorecardConfig) -> np.ndarray:
 def pd_of(points: np.ndarray, scorecard: ScorecardConfig) -> np.ndarray:
     """The PD (n,) at which the card gives these points, before rounding: the inverse of `points`.
 
-    >>> pd_of(np.array([600, 620]), ScorecardConfig()).round(4)
-    array([0.0323, 0.0164])
+    Examples:
+        >>> pd_of(np.array([600, 620]), ScorecardConfig()).round(4)
+        array([0.0323, 0.0164])
     """
     log_odds = (np.asarray(points, dtype=np.float64) - scorecard.offset) / scorecard.factor
     return 1 / (1 + np.exp(log_odds))
@@ -40,8 +42,9 @@ def pd_of(points: np.ndarray, scorecard: ScorecardConfig) -> np.ndarray:
 def band(points: np.ndarray, scorecard: ScorecardConfig) -> np.ndarray:
     """The band's name (n,) for whole points, so that points and band never disagree in a record.
 
-    >>> band(np.array([640, 600, 599, 300]), ScorecardConfig()).tolist()
-    ['A', 'B', 'C', 'E']
+    Examples:
+        >>> band(np.array([640, 600, 599, 300]), ScorecardConfig()).tolist()
+        ['A', 'B', 'C', 'E']
     """
     ascending = scorecard.bands[::-1]
     bounds = np.array([entry.from_points for entry in ascending[1:]], dtype=np.int64)

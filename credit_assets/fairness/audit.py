@@ -38,8 +38,9 @@ OLDEST = 120
 def years_before(days_before: pd.Series) -> pd.Series:
     """Years, with their fraction, in days counted back from the application (-7305 is 20 years).
 
-    >>> years_before(pd.Series([-7305])).tolist()
-    [20.0]
+    Examples:
+        >>> years_before(pd.Series([-7305])).tolist()
+        [20.0]
     """
     return -days_before.astype("float64") / DAYS_IN_A_YEAR
 
@@ -51,8 +52,9 @@ def bands_of_years(years: pd.Series, edges: Sequence[int]) -> pd.Series:
     no age (below 0 or above 120, such as 999 for "not known") is missing too. Raises ValueError for edges that do not
     ascend.
 
-    >>> bands_of_years(pd.Series([24.9, 25.0, 61.0, 999.0]), [25, 35]).tolist()
-    ['under 25', '25-34', '35 and over', nan]
+    Examples:
+        >>> bands_of_years(pd.Series([24.9, 25.0, 61.0, 999.0]), [25, 35]).tolist()
+        ['under 25', '25-34', '35 and over', nan]
     """
     if not edges or list(edges) != sorted(set(edges)):
         raise ValueError(f"edges of age bands must ascend: {list(edges)}")
@@ -103,14 +105,15 @@ def audit(
 
     Raises ValueError where the inputs differ in length, hold no rows, or name an unknown attribute.
 
-    Of 200 women 120 are approved, of 200 men 180. The outcomes are not known yet.
+    Examples:
+        Of 200 women 120 are approved, of 200 men 180. The outcomes are not known yet.
 
-    >>> sex = pd.DataFrame({"sex": ["female"] * 200 + ["male"] * 200})
-    >>> approved = np.array([True] * 120 + [False] * 80 + [True] * 180 + [False] * 20)
-    >>> audited = audit(sex, approved, np.full(400, 0.1), np.full(400, np.nan), FairnessConfig())
-    >>> verdict = audited.verdicts.iloc[0]
-    >>> verdict["worst_group"], round(float(verdict["air"]), 3), verdict["four_fifths"]
-    ('female', 0.667, 'fail')
+        >>> sex = pd.DataFrame({"sex": ["female"] * 200 + ["male"] * 200})
+        >>> approved = np.array([True] * 120 + [False] * 80 + [True] * 180 + [False] * 20)
+        >>> audited = audit(sex, approved, np.full(400, 0.1), np.full(400, np.nan), FairnessConfig())
+        >>> verdict = audited.verdicts.iloc[0]
+        >>> verdict["worst_group"], round(float(verdict["air"]), 3), verdict["four_fifths"]
+        ('female', 0.667, 'fail')
     """
     n = len(attributes)
     if not n == len(approved) == len(pds) == len(y) or n == 0:

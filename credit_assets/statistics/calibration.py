@@ -96,10 +96,11 @@ def p_value(defaults: int, outcomes: int, mean_pd: float, margin: float) -> floa
     Outcomes of PDs that are spread vary a little less than a binomial of their mean, so that the test is on the safe
     side.
 
-    >>> round(p_value(defaults=100, outcomes=1000, mean_pd=0.08, margin=0.0), 3)
-    0.027
-    >>> round(p_value(defaults=100, outcomes=1000, mean_pd=0.08, margin=0.01), 3)
-    0.294
+    Examples:
+        >>> round(p_value(defaults=100, outcomes=1000, mean_pd=0.08, margin=0.0), 3)
+        0.027
+        >>> round(p_value(defaults=100, outcomes=1000, mean_pd=0.08, margin=0.01), 3)
+        0.294
     """
     from scipy.special import bdtr, bdtrc
 

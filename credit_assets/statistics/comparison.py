@@ -66,11 +66,12 @@ def compare(y: np.ndarray, candidate: np.ndarray, champion: np.ndarray, confiden
 
     Raises ValueError as `labelled` does, and where an outcome has fewer than two rows.
 
-    >>> outcomes = np.array([0, 0, 0, 1, 1, 1])
-    >>> better, worse = np.array([0.1, 0.2, 0.5, 0.4, 0.6, 0.7]), np.array([0.1, 0.6, 0.5, 0.4, 0.3, 0.7])
-    >>> compared = compare(outcomes, candidate=better, champion=worse)
-    >>> round(compared.auc_candidate, 3), round(compared.auc_champion, 3), round(compared.p_value, 2)
-    (0.889, 0.556, 0.22)
+    Examples:
+        >>> outcomes = np.array([0, 0, 0, 1, 1, 1])
+        >>> better, worse = np.array([0.1, 0.2, 0.5, 0.4, 0.6, 0.7]), np.array([0.1, 0.6, 0.5, 0.4, 0.3, 0.7])
+        >>> compared = compare(outcomes, candidate=better, champion=worse)
+        >>> round(compared.auc_candidate, 3), round(compared.auc_champion, 3), round(compared.p_value, 2)
+        (0.889, 0.556, 0.22)
     """
     y, candidate = labelled(y, candidate)
     _, champion = labelled(y, champion)
@@ -138,9 +139,10 @@ def auc_interval(y: np.ndarray, pds: np.ndarray, confidence: float = 0.95) -> In
     An AUC of 0 or 1 leaves no variance to estimate: the interval is then the point itself.
     Raises ValueError as `compare` does.
 
-    >>> interval = auc_interval(np.array([0, 0, 0, 1, 1, 1]), np.array([0.1, 0.2, 0.5, 0.4, 0.6, 0.7]))
-    >>> f"{interval.value:.3f} ({interval.low:.3f} to {interval.high:.3f})"
-    '0.889 (0.261 to 0.995)'
+    Examples:
+        >>> interval = auc_interval(np.array([0, 0, 0, 1, 1, 1]), np.array([0.1, 0.2, 0.5, 0.4, 0.6, 0.7]))
+        >>> f"{interval.value:.3f} ({interval.low:.3f} to {interval.high:.3f})"
+        '0.889 (0.261 to 0.995)'
     """
     y, pds = labelled(y, pds)
     order = np.lexsort((y, pds))

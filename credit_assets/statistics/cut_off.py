@@ -19,8 +19,9 @@ def cut_off(policy: PolicyConfig, pds: np.ndarray) -> float:
 
     Raises ValueError where a share is asked of no or missing PDs.
 
-    >>> cut_off(PolicyConfig(target_approval_rate=0.5), np.array([0.02, 0.05, 0.05, 0.2]))
-    0.05
+    Examples:
+        >>> cut_off(PolicyConfig(target_approval_rate=0.5), np.array([0.02, 0.05, 0.05, 0.2]))
+        0.05
     """
     if policy.max_pd is not None:
         return policy.max_pd

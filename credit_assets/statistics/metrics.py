@@ -136,10 +136,11 @@ def evaluate(
 
     Raises ValueError for empty or single-class outcomes, and for PDs that are missing or outside [0, 1].
 
-    >>> outcomes, pds = np.array([0, 0, 1, 0, 1]), np.array([0.1, 0.2, 0.3, 0.4, 0.5])
-    >>> evaluation = evaluate(outcomes, pds, cut_off=0.35)
-    >>> round(evaluation.metrics["auc"].value, 3), evaluation.confusion.approval_rate
-    (0.833, 0.6)
+    Examples:
+        >>> outcomes, pds = np.array([0, 0, 1, 0, 1]), np.array([0.1, 0.2, 0.3, 0.4, 0.5])
+        >>> evaluation = evaluate(outcomes, pds, cut_off=0.35)
+        >>> round(evaluation.metrics["auc"].value, 3), evaluation.confusion.approval_rate
+        (0.833, 0.6)
     """
     y, pds = labelled(y, pds)
     cells = _Cells.of(y, pds)
@@ -210,8 +211,9 @@ def _bins(rows: np.ndarray) -> np.ndarray:
 def mean(values: np.ndarray) -> float:
     """The mean, correctly rounded: the order of the values does not change a bit. nan of none.
 
-    >>> mean(np.array([1e16, 1.0, -1e16])), mean(np.array([1e16, -1e16, 1.0]))
-    (0.3333333333333333, 0.3333333333333333)
+    Examples:
+        >>> mean(np.array([1e16, 1.0, -1e16])), mean(np.array([1e16, -1e16, 1.0]))
+        (0.3333333333333333, 0.3333333333333333)
     """
     return math.fsum(values) / len(values) if len(values) else math.nan
 
@@ -221,9 +223,10 @@ def wilson(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Wilson score interval of a proportion (Wilson 1927); nan where there are no trials.
 
-    >>> low, high = wilson(successes=0, trials=20)
-    >>> f"{low:.3f} to {high:.3f}"
-    '0.000 to 0.161'
+    Examples:
+        >>> low, high = wilson(successes=0, trials=20)
+        >>> f"{low:.3f} to {high:.3f}"
+        '0.000 to 0.161'
     """
     successes, trials = np.asarray(successes, dtype=np.float64), np.asarray(trials, dtype=np.float64)
     z = NormalDist().inv_cdf((1 + confidence) / 2)

@@ -16,8 +16,9 @@ def psi_noise(bins: int, rows_reference: int, rows_batch: int, chance: float) ->
     mean is (bins - 1) * (1/n + 1/m) and not 0 (Yurdakul 2018, Statistical properties of the population
     stability index).
 
-    >>> round(psi_noise(bins=10, rows_reference=10_000, rows_batch=1_000, chance=0.001), 3)
-    0.031
+    Examples:
+        >>> round(psi_noise(bins=10, rows_reference=10_000, rows_batch=1_000, chance=0.001), 3)
+        0.031
     """
     from scipy.special import chdtri
 
@@ -35,8 +36,9 @@ def psi_terms(reference: Counts | Floats, batch: Counts | Floats) -> Floats:
     Bins empty on both sides count nothing. So the figure is the textbook's wherever every bin is filled; and
     an unlucky empty bin of a small batch does not look like drift, as with a fixed floor (often 1e-4).
 
-    >>> psi_terms(np.array([500, 300, 200]), np.array([400, 300, 300])).round(4)
-    array([0.0223, 0.    , 0.0405])
+    Examples:
+        >>> psi_terms(np.array([500, 300, 200]), np.array([400, 300, 300])).round(4)
+        array([0.0223, 0.    , 0.0405])
     """
     p, q = reference / reference.sum(), batch / batch.sum()
     filled_p = np.where(reference == 0, np.minimum(0.5 / reference.sum(), q), p)
