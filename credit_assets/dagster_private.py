@@ -29,7 +29,7 @@ from dagster._core.storage.tags import (
 )
 from dagster._core.utils import make_new_run_id
 from dagster._daemon.auto_run_reexecution.event_log_consumer import _create_cursor_key as daemon_cursor_key
-from dagster._utils.error import SerializableErrorInfo
+from dagster._utils.error import SerializableErrorInfo  # type: ignore[attr-defined]
 
 __all__ = [
     "AUTO_RETRY_RUN_ID_TAG",

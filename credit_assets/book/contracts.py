@@ -84,7 +84,8 @@ def _tables(contracts: str, folder: Path) -> Mapping[str, type[Table]]:
     module = _module_in(folder / contracts) if contracts.endswith(".py") else _importable(contracts)
     if module is None or not hasattr(module, "TABLES"):
         raise NoContracts(f"contracts: {contracts} is no module or file with TABLES")
-    return module.TABLES
+    tables: Mapping[str, type[Table]] = module.TABLES
+    return tables
 
 
 def _importable(name: str) -> ModuleType | None:

@@ -223,7 +223,7 @@ def _write_clean(con: duckdb.DuckDBPyConnection, sheet: Sheet, target: Path) -> 
         ).fetchall()
     except (duckdb.InvalidInputException, duckdb.ConversionException):
         return False
-    return written == source.lines or (written < source.lines and written == source.rows)
+    return bool(written == source.lines or (written < source.lines and written == source.rows))
 
 
 def _write_what_fits(

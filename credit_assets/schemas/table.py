@@ -14,7 +14,9 @@ import pandera.pandas as pa
 from pandera import extensions
 
 
-@extensions.register_check_method(statistics=["min_value", "max_value", "sentinel"], supported_types=pd.Series)
+@extensions.register_check_method(  # type: ignore[untyped-decorator]
+    statistics=["min_value", "max_value", "sentinel"], supported_types=pd.Series
+)
 def in_range_or_sentinel(values: pd.Series, *, min_value: float, max_value: float, sentinel: float) -> pd.Series:
     """`min_value <= value <= max_value`, or the value is the source's word for "none" (365243)."""
     return values.between(min_value, max_value) | (values == sentinel)
@@ -63,7 +65,7 @@ class Table(pa.DataFrameModel):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         vars(cls).get("__annotations__", {}).pop("relations", None)
-        super().__init_subclass__(**kwargs)
+        super().__init_subclass__(**kwargs)  # type: ignore[no-untyped-call]
 
     @classmethod
     def _get_model_attrs(cls) -> dict[str, Any]:
