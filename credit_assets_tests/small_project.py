@@ -21,7 +21,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from credit_assets.application.commands import run_outstanding
+from credit_assets.application.run import run_due
 from credit_assets.automation.runs import RunOutcome, execute, instance_for_commands
 from credit_assets.definitions import build
 from credit_assets.ingest.inbox import Inbox
@@ -119,7 +119,7 @@ def instance_of(project: Project) -> Iterator[dg.DagsterInstance]:
 def run(project: Project, said: list[str] | None = None) -> list[RunOutcome]:
     """What `credit-assets run` does, in this process; its lines go to `said`."""
     with inside(project):
-        return run_outstanding(project, BOOK, (said if said is not None else []).append)
+        return run_due(project, BOOK, (said if said is not None else []).append)
 
 
 def run_job(project: Project, job: str, batch: str | None = None, **tags: str) -> RunOutcome:

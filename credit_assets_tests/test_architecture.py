@@ -36,13 +36,14 @@ ROOMS = (
     "upkeep",
     "onboarding",
     "application",
+    "cli",
 )
 """From the ground up: a room imports rooms before it, never after it."""
 
 GROUND = {"plurals", "rounding", "dagster_private"}
 """Modules beside the rooms that any room may import."""
 
-BESIDE = GROUND | {"definitions", "locations", "cli"}
+BESIDE = GROUND | {"definitions", "locations"}
 SEES_DEFINITIONS = {"application"}
 KNOW_DAGSTER = {"assets.py", "checks.py", "io_managers.py", "resources.py", "definitions.py", "dagster_private.py"}
 DAGSTER_ROOMS = {"automation", "alerts", "upkeep", "application"}

@@ -10,13 +10,16 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import typer
 import yaml
 from filelock import FileLock
 from typer.testing import CliRunner, Result
 
-from credit_assets import cli
+from credit_assets.application.status import Status
 from credit_assets.book.book import Book
 from credit_assets.cli import app
+from credit_assets.cli.runs import deliver_own
+from credit_assets.cli.terminal import stop_where_failed
 from credit_assets.ingest.inbox import BadDelivery, Inbox
 from credit_assets.settings.project import Project
 from credit_assets.synthetic.lender import generate
@@ -257,9 +260,9 @@ def test_the_status_in_words_shows_batches_champion_and_checks(line):
 
 def test_the_status_for_programs_is_json_and_nothing_else(line):
     done = say(line.project, "status", *OF_THE_BOOK, "--json")
-    told = json.loads(done.stdout)
-    assert told["portfolio"] == BOOK
-    assert [batch["batch"] for batch in told["batches"]] == list(BATCHES)
+    found = Status.model_validate(json.loads(done.stdout))
+    assert found.portfolio == BOOK
+    assert [batch.batch for batch in found.batches] == list(BATCHES)
 
 
 def test_the_status_of_an_empty_project_has_no_champion(project):
@@ -407,23 +410,23 @@ def test_a_message_is_one_line_whatever_its_length_and_keeps_its_brackets(tmp_pa
 
 
 def test_a_demo_of_own_files_refuses_what_a_delivery_refuses(tmp_path: Path) -> None:
-    book = Book.load(Project(PROJECT), "uci_credit_card")
+    of_this_repository = Book.load(Project(PROJECT), "uci_credit_card")
+    book = Book(Project(tmp_path / "project"), of_this_repository.portfolio, of_this_repository.contracts)
     source = tmp_path / "default_of_credit_card_clients.csv"
     source.write_text("ID,LIMIT_BAL\n1,2\n")
-    project = Project(tmp_path / "project")
     with pytest.raises(BadDelivery, match=r"a run would refuse these files(.|\n)*lacks the column SEX"):
-        cli._deliver_own(project, book, source)
-    assert Inbox(project.inbox).batches(book.name) == []
+        deliver_own(book, source)
+    assert Inbox(book.project.inbox).batches(book.name) == []
 
 
 def test_a_refusal_of_the_gate_is_no_failure_and_has_an_exit_code_of_its_own(capsys):
     from credit_assets.automation.runs import RunOutcome
 
     refused = RunOutcome("1", "train", None, False, 1.0, ("promotion_gate.stability: PSI 4 is above 1.",), {}, True)
-    with pytest.raises(cli.typer.Exit) as ended:
-        cli._stop_where_failed([refused])
+    with pytest.raises(typer.Exit) as ended:
+        stop_where_failed([refused])
     said = capsys.readouterr().out
     assert ended.value.exit_code == 3 and "not promoted" in said and "stability" in said and "train failed" not in said
-    with pytest.raises(cli.typer.Exit) as failed:
-        cli._stop_where_failed([refused, RunOutcome("2", "score", "2026-01", False, 1.0, ("no space",))])
+    with pytest.raises(typer.Exit) as failed:
+        stop_where_failed([refused, RunOutcome("2", "score", "2026-01", False, 1.0, ("no space",))])
     assert failed.value.exit_code == 1

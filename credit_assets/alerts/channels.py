@@ -10,6 +10,7 @@ import smtplib
 import socket
 import ssl
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from email.message import EmailMessage
 from email.utils import formatdate
 from typing import Any
@@ -74,8 +75,16 @@ def _send(
     return _post(variable, url, webhook(alerts, message_id), headers)
 
 
-def try_each(portfolio: str, config: AlertsConfig, environ: Mapping[str, str], now: float) -> dict[str, str]:
-    """Send a test alert over every configured channel, and say by channel what came of it."""
+@dataclass(frozen=True)
+class Tried:
+    """Whether a channel took a test alert, and what its server answered, or why it was not sent."""
+
+    sent: bool
+    answer: str
+
+
+def try_each(portfolio: str, config: AlertsConfig, environ: Mapping[str, str], now: float) -> dict[str, Tried]:
+    """Send a test alert over every configured channel; the result by channel."""
     alert = Alert(
         key=f"test/{now}",
         kind="test",
@@ -88,14 +97,13 @@ def try_each(portfolio: str, config: AlertsConfig, environ: Mapping[str, str], n
         what_to_do="Nothing.",
         link=config.ui,
     )
-    came_of_it = {}
+    tried = {}
     for channel in config.channels:
         try:
-            words = send(channel, config, environ, [alert], alert.id)
-            came_of_it[channel] = f"sent ({words})" if words else "sent"
+            tried[channel] = Tried(True, send(channel, config, environ, [alert], alert.id))
         except NotDelivered as error:
-            came_of_it[channel] = f"not sent: {error}"
-    return came_of_it
+            tried[channel] = Tried(False, str(error))
+    return tried
 
 
 # -- how it looks ------------------------------------------------------------------------------------

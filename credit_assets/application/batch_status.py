@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import duckdb
+from pydantic import BaseModel, ConfigDict
 
+from credit_assets.application.moments import Moment
 from credit_assets.automation.pending import (
     FEATURE_DRIFT,
     PERFORMANCE,
@@ -36,18 +38,34 @@ TABLES = (FEATURES, FEATURE_DRIFT, SCORES, SCORE_DRIFT, PERFORMANCE)
 """What is read of a batch, beside its raw tables."""
 
 
-FIGURES = (
-    "outcomes_known",
-    "approval_rate",
-    "feature_drift",
-    "standing",
-    "score_drift",
-    "score_psi",
-    "default_rate",
-    "mean_pd",
-    "auc",
-    "early",
-)
+class BatchStatus(BaseModel):
+    """One batch: rows, decisions, drift of its features and score, and what became of it; None is what is not there.
+
+    Default rate and mean PD are of the applicants whose outcome is known, the mean PD of all where none is, and the AUC
+    of those whom the version did not learn from. `early` says that they are of a batch that is not matured yet, whose
+    default rate is too high: defaults are known first. `standing` is what the batch is to the version that its features
+    were held against.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    batch: str
+    delivered: bool
+    synthetic: bool
+    applicants: int | None
+    raw_rows: dict[str, int]
+    ingested_at: Moment | None
+    scored_at: Moment | None
+    outcomes_known: int | None = None
+    approval_rate: float | None = None
+    feature_drift: str | None = None
+    standing: Literal["learned", "tested", "older", "new"] | None = None
+    score_drift: str | None = None
+    score_psi: float | None = None
+    default_rate: float | None = None
+    mean_pd: float | None = None
+    auc: float | None = None
+    early: bool | None = None
 
 
 def batch_status(
@@ -58,17 +76,15 @@ def batch_status(
     batch: str,
     delivered: bool,
     written: Mapping[str, Mapping[str, Commit]],
-) -> dict[str, Any]:
-    """One batch as plain data: rows, decisions, drift of its features and score, and what became of it.
+) -> BatchStatus:
+    """How one batch stands.
 
     `versions` are the registered ones by number, and `importance` gives a version's weight of each feature; `written`
-    is each table's newest commit by batch. Default rate and mean PD are of the applicants whose outcome is known, the
-    mean PD of all where none is, and the AUC of those whom the version did not learn from. `early` says that they are
-    of a batch that is not matured yet, whose default rate is too high: defaults are known first.
+    is each table's newest commit by batch.
     """
     commits = {table: of_table[batch] for table, of_table in written.items() if batch in of_table}
     rows = {table: commit.provenance.rows for table, commit in commits.items()}
-    figures: dict[str, Any] = dict.fromkeys(FIGURES)
+    figures: dict[str, Any] = {}
     with connect() as con:
 
         def ask(question: str, *tables: str) -> tuple[Any, ...] | None:
@@ -101,16 +117,16 @@ def batch_status(
         measured = f"metric = 'auc' AND segment = '{ALL}' AND basis <> '{ESTIMATE}'"
         if found := ask(f"SELECT value FROM {{0}} WHERE {measured}", PERFORMANCE):
             figures["auc"] = found[0]
-    return {
-        "batch": batch,
-        "delivered": delivered,
-        "synthetic": any(commit.provenance.synthetic for commit in commits.values()),
-        "applicants": rows.get(portfolio.application_table),
-        "raw_rows": {table: rows[table] for table in portfolio.tables if table in rows},
-        "ingested_at": _when(commits.get(portfolio.application_table)),
-        "scored_at": _when(commits.get(SCORES)),
+    return BatchStatus(
+        batch=batch,
+        delivered=delivered,
+        synthetic=any(commit.provenance.synthetic for commit in commits.values()),
+        applicants=rows.get(portfolio.application_table),
+        raw_rows={table: rows[table] for table in portfolio.tables if table in rows},
+        ingested_at=_when(commits.get(portfolio.application_table)),
+        scored_at=_when(commits.get(SCORES)),
         **figures,
-    }
+    )
 
 
 def _feature_drift(
@@ -140,5 +156,5 @@ def _feature_drift(
     return {"feature_drift": summary(drift, portfolio.drift, importance(number)).verdict, "standing": stands.kind}
 
 
-def _when(commit: Commit | None) -> str | None:
-    return datetime.fromtimestamp(commit.timestamp_ms / 1000, UTC).isoformat(timespec="seconds") if commit else None
+def _when(commit: Commit | None) -> datetime | None:
+    return datetime.fromtimestamp(commit.timestamp_ms / 1000, UTC) if commit else None

@@ -5,16 +5,16 @@ Every step can be repeated: a withdrawal that was killed is ended by the next on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import dagster as dg
 
+from credit_assets.application.check_results import WITHDRAWN, evaluations, reported_batch
+from credit_assets.application.work import Report
 from credit_assets.automation.active_runs import runs_at_work
 from credit_assets.automation.runs import instance_for_commands
-from credit_assets.dagster_private import COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES as EVALUATED
-from credit_assets.dagster_private import PARTITION_NAME_TAG, AssetCheckExecutionRecord
+from credit_assets.dagster_private import PARTITION_NAME_TAG
 from credit_assets.definitions import build
 from credit_assets.features.versions import FEATURES, read_at
 from credit_assets.ingest.inbox import BadDelivery, Inbox
@@ -26,19 +26,12 @@ from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import AlreadyRunning, Project
 from credit_assets.settings.run_tags import TRAINING_TAG
 
-WITHDRAWN = "withdrawn"
-"""Metadata of the evaluations by which a withdrawal ends failed checks."""
-PAGE = 200
-"""Evaluations of a check that are read at a time, newest first."""
 
-
-def withdraw(
-    project: Project, name: str, batch: str, *, why: str, force: bool, report: Callable[[str], None]
-) -> int | None:
+def withdraw(project: Project, name: str, batch: str, *, why: str, force: bool, report: Report) -> int | None:
     """Take the batch back as a whole; the champion's version where it learned from the batch.
 
     BadDelivery where there is no such batch, or (unless `force`) the champion learned from it; AlreadyRunning where a
-    run is at work on the batch, or a training is.
+    run is active on the batch, or a training is.
     """
     portfolio, inbox, lake = Portfolio.load(project, name), Inbox(project.inbox), Lake(project.lake)
     with instance_for_commands(project, name) as instance:
@@ -46,62 +39,67 @@ def withdraw(
         delivered = batch in inbox.batches(name)
         if not (tables or delivered or batch in instance.get_dynamic_partitions(f"{name}_batches")):
             raise BadDelivery(f"Portfolio {name} has no batch {batch}, neither in the inbox nor in the lake.")
-        _refuse_while_at_work(instance, portfolio, batch)
-        champion = _champion_that_learned(project, portfolio, lake, batch)
-        if champion is not None and not force:
-            raise BadDelivery(
-                f"Version {champion} of {name}, the champion, learned from {batch}. With --force the batch is "
-                "withdrawn all the same, and the champion decides on until a training without it is promoted."
-            )
+        champion = _allowed(instance, project, portfolio, batch, None, force)
         definitions = build(name, project)
         if kept := inbox.withdraw(name, batch):
             report(f"{batch} is out of the inbox; its files are in {kept}")
         # The daemon may have started one meanwhile, which would write what is removed here once more.
-        _refuse_while_at_work(instance, portfolio, batch)
+        _refuse_while_active(instance, portfolio, batch)
         _end_failed_checks(instance, definitions, batch)
         # The features first: without them nothing is due for the batch.
         for table in sorted(tables, key=lambda table: (table != portfolio.table(FEATURES), table)):
-            lake.withdraw(table, batch, why)
-            report(f"{table} no longer holds {batch}; version {lake.version(table) - 1} of the table still does")
+            _withdraw_rows(lake, table, batch, why, report)
         instance.delete_dynamic_partition(f"{name}_batches", batch)
     return champion
 
 
-def withdraw_outcomes(
-    project: Project, name: str, batch: str, *, why: str, force: bool, report: Callable[[str], None]
-) -> int | None:
+def withdraw_outcomes(project: Project, name: str, batch: str, *, why: str, force: bool, report: Report) -> int | None:
     """Take back the file of outcomes that came last for the batch; the champion's version where it learned from them.
     The next run reads the files that are left.
 
     BadDelivery where there is no such file, or (unless `force`) the champion learned from it; AlreadyRunning where a
-    run is at work on the batch, or a training is.
+    run is active on the batch, or a training is.
     """
     portfolio, inbox, lake = Portfolio.load(project, name), Inbox(project.inbox), Lake(project.lake)
     with instance_for_commands(project, name) as instance:
         file = inbox.last_outcomes(name, batch)
-        _refuse_while_at_work(instance, portfolio, batch)
-        champion = _champion_that_learned(project, portfolio, lake, batch, file)
-        if champion is not None and not force:
-            raise BadDelivery(
-                f"Version {champion} of {name}, the champion, learned from outcomes in {file.name} of {batch}. With "
-                "--force they are withdrawn all the same, and the champion decides on until a training without them "
-                "is promoted."
-            )
+        champion = _allowed(instance, project, portfolio, batch, file, force)
         # The rows first: killed in between, the command is repeated, and takes no other file.
         table = portfolio.table(portfolio.outcomes_table)
         if lake.exists(table) and batch in lake.batches(table):
-            lake.withdraw(table, batch, why, file.name)
-            report(f"{table} no longer holds {batch}; version {lake.version(table) - 1} of the table still does")
+            _withdraw_rows(lake, table, batch, why, report, file.name)
         _, kept = inbox.withdraw_outcomes(name, batch)
         report(f"{file.name} of {batch} is out of the inbox; it is kept as {kept}")
     return champion
 
 
-def _refuse_while_at_work(instance: dg.DagsterInstance, portfolio: Portfolio, batch: str) -> None:
+def _withdraw_rows(lake: Lake, table: str, batch: str, why: str, report: Report, file: str | None = None) -> None:
+    """Remove the batch's rows from the table (those of one file of outcomes, where it is named)."""
+    lake.withdraw(table, batch, why, file)
+    report(f"{table} no longer holds {batch}; version {lake.version(table) - 1} of the table still does")
+
+
+def _allowed(
+    instance: dg.DagsterInstance, project: Project, portfolio: Portfolio, batch: str, file: Path | None, force: bool
+) -> int | None:
+    """The champion's version where it learned from the batch, or from this file of its outcomes. Raises AlreadyRunning
+    while a run is active, and BadDelivery where the champion learned from it and nobody insists (`force`)."""
+    _refuse_while_active(instance, portfolio, batch)
+    champion = _champion_that_learned(project, portfolio, Lake(project.lake), batch, file)
+    if champion is not None and not force:
+        what, it = (f"outcomes in {file.name} of {batch}", "they are") if file else (batch, "the batch is")
+        raise BadDelivery(
+            f"Version {champion} of {portfolio.name}, the champion, learned from {what}. With --force {it} withdrawn "
+            "all the same, and the champion decides on until a training without them is promoted."
+        )
+    return champion
+
+
+def _refuse_while_active(instance: dg.DagsterInstance, portfolio: Portfolio, batch: str) -> None:
     for tags in ({PARTITION_NAME_TAG: batch}, {TRAINING_TAG: portfolio.name}):
         if busy := runs_at_work(instance, portfolio, **tags):
             raise AlreadyRunning(
-                f"Run {busy[0].run_id} is at work on {batch} or a training. Wait for it to end, then withdraw again."
+                f"Run {busy[0].run_id} is active on {batch} or a training. Wait for it to end, then withdraw again."
             )
 
 
@@ -141,9 +139,9 @@ def _end_failed_checks(instance: dg.DagsterInstance, definitions: dg.Definitions
     """Report the checks that failed last on the batch as passed: there is nothing left that they are about."""
     runs = {run.run_id for run in instance.get_runs(dg.RunsFilter(tags={PARTITION_NAME_TAG: batch}))}
     for key in definitions.resolve_asset_graph().asset_check_keys:
-        for record in _history(instance, key):
+        for record in evaluations(instance, key):
             evaluation = record.evaluation
-            if evaluation is None or not (record.run_id in runs or _reported_batch(evaluation) == batch):
+            if evaluation is None or not (record.run_id in runs or reported_batch(evaluation) == batch):
                 continue
             if not evaluation.passed:
                 instance.report_runless_asset_event(
@@ -157,46 +155,3 @@ def _end_failed_checks(instance: dg.DagsterInstance, definitions: dg.Definitions
                     )
                 )
             break
-
-
-def latest_evaluation(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> AssetCheckExecutionRecord | None:
-    """The check's latest evaluation, those of withdrawn batches left out where there are others."""
-    # Of those that were evaluated: a run that failed before it came to a check leaves a planned one.
-    newest: AssetCheckExecutionRecord | None = None
-    withdrawn: set[str] = set()
-    for record in _history(instance, key):
-        newest = newest or record
-        if not withdrawn and not _is_withdrawal(record):
-            return record
-        of = _batches_of(instance, record)
-        if _is_withdrawal(record):
-            withdrawn |= of
-        elif withdrawn.isdisjoint(of):
-            return record
-    return newest
-
-
-def _history(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> Iterator[AssetCheckExecutionRecord]:
-    """Every evaluation of the check, the newest first; read page by page, the first page being one record."""
-    cursor, limit = None, 1
-    while page := instance.event_log_storage.get_asset_check_execution_history(
-        key, limit=limit, cursor=cursor, status=EVALUATED
-    ):
-        yield from page
-        cursor, limit = page[-1].id, PAGE
-
-
-def _is_withdrawal(record: AssetCheckExecutionRecord) -> bool:
-    return record.evaluation is not None and WITHDRAWN in record.evaluation.metadata
-
-
-def _batches_of(instance: dg.DagsterInstance, record: AssetCheckExecutionRecord) -> set[str]:
-    """The batch that was checked, by the run and by what the check reports."""
-    run, evaluation = instance.get_run_by_id(record.run_id), record.evaluation
-    named = (run.tags.get(PARTITION_NAME_TAG) if run else None, evaluation and _reported_batch(evaluation))
-    return {batch for batch in named if batch}
-
-
-def _reported_batch(evaluation: dg.AssetCheckEvaluation) -> str | None:
-    reported = evaluation.metadata.get("batch")
-    return None if reported is None else str(reported.value)

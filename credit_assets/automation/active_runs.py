@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from credit_assets.automation.due import Due
 from credit_assets.dagster_private import (
     AUTO_RETRY_RUN_ID_TAG,
     NOT_FINISHED_STATUSES,
@@ -16,7 +17,7 @@ from credit_assets.dagster_private import (
     daemon_cursor_key,
 )
 from credit_assets.settings.portfolio import Portfolio
-from credit_assets.settings.run_tags import PORTFOLIO_TAG
+from credit_assets.settings.run_tags import PORTFOLIO_TAG, TRAINING_TAG
 
 RETRY_DECIDED_S = 1800.0
 """That a failed run counts as at work while Dagster has neither launched it again nor said that it will not."""
@@ -35,6 +36,13 @@ def batches_at_work(instance: dg.DagsterInstance, portfolio: Portfolio) -> set[s
     """The batches that one of them is making something of."""
     runs = runs_at_work(instance, portfolio)
     return {run.tags[PARTITION_NAME_TAG] for run in runs if PARTITION_NAME_TAG in run.tags}
+
+
+def tags_of_same_work(portfolio: Portfolio, due: Due) -> dict[str, str]:
+    """The tags of runs that make something of the same batch, or that train too."""
+    return {PORTFOLIO_TAG: portfolio.name} | (
+        {PARTITION_NAME_TAG: due.batch} if due.batch else {TRAINING_TAG: portfolio.name}
+    )
 
 
 def have_passed_over_looked_at(instance: dg.DagsterInstance, portfolio: Portfolio) -> list[str]:

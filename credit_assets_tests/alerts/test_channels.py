@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from credit_assets.alerts.channels import NotDelivered, message_id, send, slack, try_each
+from credit_assets.alerts.channels import NotDelivered, Tried, message_id, send, slack, try_each
 from credit_assets.settings.alerts import AlertsConfig, ChannelConfig, EmailConfig
 from credit_assets_tests.alerts.receivers import free_port, http_sink, mail_server
 from credit_assets_tests.alerts.test_notifications import ALERT
@@ -255,10 +255,10 @@ def test_a_web_address_that_is_none_is_refused_without_being_repeated(url):
 
 
 def test_each_channel_is_tried_and_a_missing_variable_named(sink):
-    came_of_it = try_each("home_credit", CONFIG, {"CREDIT_ASSETS_WEBHOOK_URL": sink.url}, 0.0)
-    assert came_of_it == {
-        "email": "not sent: CREDIT_ASSETS_SMTP_URL is not set",
-        "slack": "not sent: CREDIT_ASSETS_SLACK_URL is not set",
-        "webhook": "sent",
+    tried = try_each("home_credit", CONFIG, {"CREDIT_ASSETS_WEBHOOK_URL": sink.url}, 0.0)
+    assert tried == {
+        "email": Tried(False, "CREDIT_ASSETS_SMTP_URL is not set"),
+        "slack": Tried(False, "CREDIT_ASSETS_SLACK_URL is not set"),
+        "webhook": Tried(True, ""),
     }
     assert sink.posted[0]["kind"] == "test"

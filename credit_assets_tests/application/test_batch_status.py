@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 from mlflow.entities.model_registry import ModelVersion, ModelVersionTag
 
-from credit_assets.application.batch_status import TABLES, batch_status
-from credit_assets.cli import _print_status
+from credit_assets.application.batch_status import TABLES, BatchStatus, batch_status
+from credit_assets.application.status import Status
+from credit_assets.cli.status_text import print_status
 from credit_assets.lake.provenance import Provenance
 from credit_assets.lake.tables import Lake
 from credit_assets.settings.portfolio import Portfolio
@@ -59,9 +60,22 @@ def lake(tmp_path: Path) -> Lake:
     return lake
 
 
-def status_of(lake: Lake, versions: dict[int, ModelVersion], batch: str = BATCH) -> dict[str, Any]:
+def status_of(lake: Lake, versions: dict[int, ModelVersion], batch: str = BATCH) -> BatchStatus:
     written = {table: lake.batches(PORTFOLIO.table(table)) for table in (*PORTFOLIO.tables, *TABLES)}
     return batch_status(PORTFOLIO, lake, versions, lambda number: {"age": 0.5, "income": 0.5}, batch, True, written)
+
+
+def of_batches(*batches: BatchStatus) -> Status:
+    """The status of a portfolio that has these batches and nothing else."""
+    return Status(
+        portfolio="home_credit",
+        title="A book",
+        batches=list(batches),
+        champion=None,
+        checks=[],
+        due=[],
+        features_of_other_sql={},
+    )
 
 
 def registered() -> dict[int, ModelVersion]:
@@ -71,29 +85,28 @@ def registered() -> dict[int, ModelVersion]:
 
 def test_features_and_score_have_each_a_verdict_and_outcomes_their_figures(lake: Lake) -> None:
     found = status_of(lake, registered())
-    assert (found["feature_drift"], found["score_drift"], found["score_psi"]) == ("shifted", "stable", 0.02)
-    assert found["standing"] == "learned"
-    assert found["outcomes_known"] == 3
-    assert found["default_rate"] == pytest.approx(1 / 3) and found["mean_pd"] == pytest.approx(0.2)
-    assert found["auc"] == 0.71 and found["approval_rate"] == 0.75
+    assert (found.feature_drift, found.score_drift, found.score_psi) == ("shifted", "stable", 0.02)
+    assert found.standing == "learned"
+    assert found.outcomes_known == 3
+    assert found.default_rate == pytest.approx(1 / 3) and found.mean_pd == pytest.approx(0.2)
+    assert found.auc == 0.71 and found.approval_rate == 0.75
 
 
 def test_of_a_deleted_version_the_verdict_is_by_the_features_alone(lake: Lake) -> None:
     found = status_of(lake, {})
-    assert (found["feature_drift"], found["standing"]) == ("shifted", None)
+    assert (found.feature_drift, found.standing) == ("shifted", None)
 
 
 def test_of_a_batch_that_is_not_scored_the_figures_are_empty(lake: Lake) -> None:
     found = status_of(lake, registered(), "2026-09")
-    assert {found[name] for name in ("feature_drift", "score_drift", "auc", "default_rate", "mean_pd")} == {None}
+    assert {found.feature_drift, found.score_drift, found.auc, found.default_rate, found.mean_pd} == {None}
 
 
 def test_the_table_shows_both_verdicts_and_why_a_shift_raises_no_alarm(
     lake: Lake, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("credit_assets.cli.console.width", 200)
-    told = {"title": "A book", "portfolio": "home_credit", "champion": None, "checks": [], "outstanding": []}
-    _print_status(told | {"batches": [status_of(lake, registered())], "features_of_other_sql": {}})
+    monkeypatch.setattr("credit_assets.cli.terminal.console.width", 200)
+    print_status(of_batches(status_of(lake, registered())))
     said = capsys.readouterr().out
     assert all(name in said for name in ("score drift", "feature drift", "default rate", "mean PD", "AUC"))
     row = next(line for line in said.splitlines() if BATCH in line)
@@ -105,10 +118,9 @@ def test_the_table_shows_both_verdicts_and_why_a_shift_raises_no_alarm(
 def test_on_a_narrow_terminal_batches_and_figures_stay_whole(
     lake: Lake, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("credit_assets.cli.console.width", 80)
-    told = {"title": "A book", "portfolio": "home_credit", "champion": None, "checks": [], "outstanding": []}
-    batch = status_of(lake, registered()) | {"applicants": 300_333, "outcomes_known": 300_333}
-    _print_status(told | {"batches": [batch], "features_of_other_sql": {}})
+    monkeypatch.setattr("credit_assets.cli.terminal.console.width", 80)
+    large = {"applicants": 300_333, "outcomes_known": 300_333}
+    print_status(of_batches(status_of(lake, registered()).model_copy(update=large)))
     said = capsys.readouterr().out
     row = next(line for line in said.splitlines() if BATCH in line)
     assert row.split()[:7] == [BATCH, "300,333", "300,333", "75.0%", "20.0%", "33.3%", "0.710"]
@@ -123,15 +135,15 @@ def test_a_batch_without_outcomes_has_the_mean_pd_of_all_who_were_scored(lake: L
         rows = "SELECT SK_ID_CURR, TARGET::INTEGER AS TARGET FROM _rows"
         lake.replace(con, rows, PORTFOLIO.table("applications"), BATCH, Provenance())
     found = status_of(lake, registered())
-    assert (found["default_rate"], found["mean_pd"]) == (None, pytest.approx(0.375))
+    assert (found.default_rate, found.mean_pd) == (None, pytest.approx(0.375))
 
 
 def test_the_default_rate_of_a_batch_that_is_not_matured_is_marked_as_early(lake: Lake) -> None:
-    assert status_of(lake, registered())["early"] is False
+    assert status_of(lake, registered()).early is False
     with duckdb.connect() as con:
         con.register("_rows", pd.DataFrame({"SK_ID_CURR": [2], "TARGET": [1]}))
         lake.replace(con, "FROM _rows", PORTFOLIO.table("outcomes"), BATCH, Provenance())
         con.register("_rows", pd.DataFrame({"SK_ID_CURR": range(1, 5), "TARGET": pd.array([None] * 4, dtype="Int64")}))
         lake.replace(con, "FROM _rows", PORTFOLIO.table("applications"), BATCH, Provenance())
     found = status_of(lake, registered())
-    assert (found["outcomes_known"], found["default_rate"], found["early"]) == (1, 1.0, True)
+    assert (found.outcomes_known, found.default_rate, found.early) == (1, 1.0, True)

@@ -8,9 +8,10 @@ import dagster as dg
 import mlflow
 import pytest
 
-from credit_assets.application import withdrawal
-from credit_assets.application.commands import status
-from credit_assets.application.withdrawal import latest_evaluation, withdraw, withdraw_outcomes
+from credit_assets.application import check_results
+from credit_assets.application.status import status
+from credit_assets.application.withdrawal import withdraw, withdraw_outcomes
+from credit_assets.automation.due import NotIngested, OutcomesDelivered
 from credit_assets.automation.pending import to_ingest
 from credit_assets.dagster_private import PARTITION_NAME_TAG
 from credit_assets.history.timeline import timeline
@@ -110,8 +111,8 @@ def test_a_withdrawn_batch_is_in_no_table_and_its_earlier_versions_can_be_read(p
 
 def test_nothing_is_left_of_it_in_the_status_and_the_timeline_tells_it(project: Project) -> None:
     with inside(project):
-        [failed] = [check for check in status(project, BOOK)["checks"] if not check["passed"]]
-    assert (failed["check"], failed["batch"]) == ("keys_are_new", MISTAKE)
+        [failed] = [check for check in status(project, BOOK).checks if not check.passed]
+    assert (failed.check, failed.batch) == ("keys_are_new", MISTAKE)
     with instance_of(project) as instance:
         of_another = dg.AssetCheckEvaluation(
             asset_key=dg.AssetKey([BOOK, "bureau"]),
@@ -124,9 +125,9 @@ def test_nothing_is_left_of_it_in_the_status_and_the_timeline_tells_it(project: 
     with inside(project):
         told = status(project, BOOK)
         facts = timeline(Portfolio.load(project, BOOK), Lake(project.lake), project.tracking_uri)
-    assert [batch["batch"] for batch in told["batches"]] == [BATCHES[0]]
-    assert [check["check"] for check in told["checks"] if not check["passed"]] == ["no_rows_quarantined"]
-    assert all(due["batch"] != MISTAKE for due in told["outstanding"])
+    assert [batch.batch for batch in told.batches] == [BATCHES[0]]
+    assert [check.check for check in told.checks if not check.passed] == ["no_rows_quarantined"]
+    assert all(due.batch != MISTAKE for due in told.due)
     last = facts.iloc[-1]
     assert (last["kind"], last["batch"], last["words"]) == (
         "withdrawal",
@@ -147,8 +148,8 @@ def test_the_status_still_shows_a_check_that_failed_on_a_later_batch(project: Pr
         instance.report_runless_asset_event(later)
     take_back(project)
     with inside(project):
-        failed = [check for check in status(project, BOOK)["checks"] if not check["passed"]]
-    assert [(check["check"], check["words"]) for check in failed] == [("keys_are_new", "of another batch")]
+        failed = [check for check in status(project, BOOK).checks if not check.passed]
+    assert [(check.check, check.description) for check in failed] == [("keys_are_new", "of another batch")]
 
 
 def test_a_batch_delivered_again_after_it_was_withdrawn_is_a_new_one(project: Project) -> None:
@@ -156,7 +157,7 @@ def test_a_batch_delivered_again_after_it_was_withdrawn_is_a_new_one(project: Pr
     Inbox(project.inbox).deliver(project.inbox / BOOK / ".superseded" / MISTAKE / "1", BOOK, MISTAKE)
     portfolio, lake = Portfolio.load(project, BOOK), Lake(project.lake)
     [due] = to_ingest(portfolio, Inbox(project.inbox), lake)
-    assert (due.batch, due.why, due.correction) == (MISTAKE, "delivered, not ingested yet", False)
+    assert (due.batch, due.reason, due.correction) == (MISTAKE, NotIngested(), False)
     assert run_job(project, "ingest", MISTAKE).success
     assert to_ingest(portfolio, Inbox(project.inbox), lake) == []
     with inside(project):
@@ -168,11 +169,11 @@ def test_a_withdrawal_that_was_killed_is_ended_by_the_next(project: Project, mon
     done: list[str] = []
     whole = Lake.withdraw
 
-    def killed(lake: Lake, table: str, batch: str, why: str) -> int:
+    def killed(lake: Lake, table: str, batch: str, why: str, file: str | None) -> int:
         if len(done) == 2:
             raise KeyboardInterrupt
         done.append(table)
-        return whole(lake, table, batch, why)
+        return whole(lake, table, batch, why, file)
 
     with monkeypatch.context() as patch:
         patch.setattr(Lake, "withdraw", killed)
@@ -207,7 +208,7 @@ def test_a_run_that_the_daemon_starts_meanwhile_is_waited_for(
     before = holding(project, MISTAKE)
     with monkeypatch.context() as patch:
         patch.setattr(Inbox, "withdraw", meanwhile)
-        with pytest.raises(AlreadyRunning, match=f"Run meanwhile is at work on {MISTAKE}"):
+        with pytest.raises(AlreadyRunning, match=f"Run meanwhile is active on {MISTAKE}"):
             take_back(project)
     assert holding(project, MISTAKE) == before
     with instance_of(project) as instance:
@@ -260,7 +261,7 @@ def test_outcomes_that_were_a_mistake_are_gone_at_once_with_the_reason_and_the_e
     assert BATCHES[0] not in lake.batches(f"{BOOK}/outcomes") and BATCHES[0] in lake.batches(f"{BOOK}/applications")
     portfolio = Portfolio.load(project, BOOK)
     [due] = [due for due in to_ingest(portfolio, Inbox(project.inbox), lake) if due.batch == BATCHES[0]]
-    assert due.why == "outcomes were delivered"
+    assert due.reason == OutcomesDelivered()
     assert run_job(project, "ingest", BATCHES[0]).success
     assert table(project, "outcomes", BATCHES[0])["TARGET"].sum() == 3
     with inside(project):
@@ -283,7 +284,7 @@ def test_the_last_evaluation_on_a_batch_is_found_however_many_came_after_it(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = dg.AssetCheckKey(dg.AssetKey([BOOK, "bureau"]), "no_rows_quarantined")
-    monkeypatch.setattr(withdrawal, "PAGE", 3)
+    monkeypatch.setattr(check_results, "PAGE", 3)
 
     def evaluated(instance: dg.DagsterInstance, batch: str, passed: bool) -> None:
         instance.report_runless_asset_event(
@@ -300,5 +301,5 @@ def test_the_last_evaluation_on_a_batch_is_found_however_many_came_after_it(
     with instance_of(project) as instance:
         history = instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
         assert history[0].evaluation and history[0].evaluation.metadata["withdrawn"].value is True
-        latest = latest_evaluation(instance, key)
+        latest = check_results.latest_evaluation(instance, key)
         assert latest and latest.evaluation and latest.evaluation.metadata["batch"].value == BATCHES[0]

@@ -10,7 +10,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from credit_assets.application.commands import UNTIL, status
+from credit_assets.application.run import UNTIL
+from credit_assets.application.status import status
 from credit_assets.automation import pending
 from credit_assets.definitions import build
 from credit_assets.ingest import typed_read
@@ -55,8 +56,8 @@ def test_a_refused_delivery_is_tried_again_once_something_has_changed(refused: P
     [line] = said
     assert UNTIL in line and "application_train.csv (table applications) lacks the column" in line
     with inside(project):
-        [due] = status(project, BOOK)["outstanding"]
-    assert due["refused"] and "lacks the column" in due["failure"]
+        [due] = status(project, BOOK).due
+    assert due.refused and "lacks the column" in due.failure
     waiting = tick(project)
     assert not waiting.run_requests
     assert "refused by run" in str(waiting.skip_reason) and "lacks the column" in str(waiting.skip_reason)

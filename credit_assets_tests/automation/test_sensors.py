@@ -1,6 +1,6 @@
 """What the sensors start, and what they say of what they do not: asked as the daemon asks them, look after look.
 
-When a batch is due is `test_outstanding.py`'s, when a failed check is answered `test_retraining.py`'s.
+When a batch is due is `test_pending.py`'s, when a failed check is answered `test_retraining.py`'s.
 """
 
 from __future__ import annotations

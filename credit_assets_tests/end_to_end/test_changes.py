@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
-from typing import Any
 
 import dagster as dg
 import mlflow
 import pandas as pd
 import pytest
 
-from credit_assets.application.commands import status
+from credit_assets.application.status import Status, status
 from credit_assets.automation.retraining import trainings
 from credit_assets.automation.runs import RunOutcome
 from credit_assets.definitions import build
@@ -53,7 +52,7 @@ class Step:
     outcomes: list[RunOutcome]
     versions: dict[str, dict[str, int]]
     aliases: dict[str, int]
-    status: dict[str, Any]
+    status: Status
     gate: dict[int, str]
 
 
@@ -151,13 +150,13 @@ def test_later_outcomes_are_read_with_the_performance_on_them_and_change_no_scor
     made = [f"{BOOK}__outcomes", f"{BOOK}__performance", f"{BOOK}__operations__timeline"]
     assert list(with_outcomes.outcomes[0].asset_seconds) == made
     assert made_again(at_first, with_outcomes) == {"outcomes": {NEWEST}, "performance": {NEWEST}}
-    assert with_outcomes.status["batches"][-1]["outcomes_known"] == with_outcomes.status["batches"][-1]["applicants"]
-    assert with_outcomes.status["outstanding"] == []
+    assert with_outcomes.status.batches[-1].outcomes_known == with_outcomes.status.batches[-1].applicants
+    assert with_outcomes.status.due == []
 
 
 def test_a_challenger_is_tested_on_the_newest_outcomes_beside_the_champion(project, with_outcomes, challenged):
     assert [outcome.errors for outcome in challenged.outcomes] == [()]
-    assert challenged.status["champion"]["version"] == 2
+    assert challenged.status.champion.version == 2
     assert challenged.aliases == {"champion": 2, "previous_champion": 1}
 
 
@@ -191,7 +190,7 @@ def test_the_champion_before_was_judged_on_the_same_rows(project, challenged):
 
 def test_a_new_champion_changes_no_decision_that_was_made(with_outcomes, challenged):
     assert "scores" not in made_again(with_outcomes, challenged)
-    assert challenged.status["outstanding"] == []
+    assert challenged.status.due == []
 
 
 def test_a_training_of_unchanged_data_makes_the_same_version_again(project, challenged, repeated):
@@ -208,7 +207,7 @@ def test_a_training_of_unchanged_data_makes_the_same_version_again(project, chal
     )
     moves = registry.history(project.tracking_uri, BOOK)
     assert [(move.version, move.replaced) for move in moves] == [(1, None), (2, 1)]
-    assert {step.status["champion"]["version"] for step in (challenged, repeated)} == {2}
+    assert {step.status.champion.version for step in (challenged, repeated)} == {2}
 
 
 def test_a_champion_made_again_keeps_its_reference_and_what_the_gate_said_of_it(project, challenged, repeated):
@@ -216,7 +215,7 @@ def test_a_champion_made_again_keeps_its_reference_and_what_the_gate_said_of_it(
     assert repeated.gate == challenged.gate
     with inside(project), registry.artifact(project.tracking_uri, second.run_id, registry.POPULATION) as path:
         assert Reference.load(path).batch == NEWEST
-    assert challenged.status["champion"]["metrics"] == repeated.status["champion"]["metrics"]
+    assert challenged.status.champion.metrics == repeated.status.champion.metrics
 
 
 def test_the_training_that_made_it_again_is_in_the_timeline_and_has_answered_what_was_asked(project, repeated):
@@ -260,9 +259,9 @@ def test_a_candidate_that_fails_a_blocking_check_leaves_the_champion_where_it_wa
     assert outcome.errors[0].startswith("promotion_gate.discrimination: AUC 0.")
     assert "are fewer than the 100000 it takes to judge" in outcome.errors[0]
     assert refused.aliases == corrected.aliases | {"challenger": 3}
-    assert refused.status["champion"] == corrected.status["champion"]
+    assert refused.status.champion == corrected.status.champion
     assert {"asset": "promotion_gate", "check": "discrimination", "passed": False} in [
-        {key: check[key] for key in ("asset", "check", "passed")} for check in refused.status["checks"]
+        check.model_dump(include={"asset", "check", "passed"}) for check in refused.status.checks
     ]
 
 
@@ -303,7 +302,7 @@ def test_a_batch_without_what_the_champion_relies_on_is_not_scored(refused, blin
     again = made_again(refused, blind)
     assert again["features"] == again["feature_drift"] == {BLIND}
     assert "scores" not in again
-    assert [(due["job"], due["batch"]) for due in blind.status["outstanding"]] == [("score", BLIND)]
+    assert [(due.job, due.batch) for due in blind.status.due] == [("score", BLIND)]
 
 
 def test_the_drifted_batch_asks_for_a_training_that_would_learn_nothing_new(project, blind):

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import numpy as np
 import pandas as pd
 import pytest
 
-from credit_assets.application.commands import status
+from credit_assets.application.status import Status, status
 from credit_assets.book.book import Book
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.tables import Lake
@@ -41,7 +39,7 @@ def champion(line: Line):
 
 
 @pytest.fixture(scope="module")
-def told(line: Line) -> dict[str, Any]:
+def told(line: Line) -> Status:
     """What the command tells of the line."""
     with inside(line.project):
         return status(line.project, BOOK)
@@ -77,11 +75,11 @@ def test_every_asset_of_the_portfolio_is_materialized_for_every_batch(line, buil
 
 def test_every_check_was_evaluated(built, told):
     graph = built.resolve_asset_graph()
-    told = told["checks"]
-    assert {(check["asset"], check["check"]) for check in told} == {
+    found = told.checks
+    assert {(check.asset, check.check) for check in found} == {
         (key.asset_key.path[-1], key.name) for key in graph.asset_check_keys
     }
-    assert {check["batch"] for check in told if check["asset"] == "scores"} == {BATCHES[-1]}
+    assert {check.batch for check in found if check.asset == "scores"} == {BATCHES[-1]}
 
 
 @pytest.mark.parametrize("batch", BATCHES)
@@ -193,31 +191,31 @@ def test_whatever_was_made_of_generated_data_says_so(line):
 
 
 def test_the_status_agrees_with_the_tables(line, told):
-    assert json.loads(json.dumps(told)) == told
-    assert told["outstanding"] == []
-    assert [batch["batch"] for batch in told["batches"]] == list(BATCHES)
-    for batch in told["batches"]:
-        name = batch["batch"]
-        assert batch["delivered"]
-        assert batch["synthetic"]
-        assert batch["applicants"] == len(delivered(line, name))
-        assert batch["raw_rows"] == {raw: len(table(line.project, raw, name)) for raw in portfolio(line).tables}
+    assert Status.model_validate_json(told.model_dump_json()).model_dump_json() == told.model_dump_json()
+    assert told.due == []
+    assert [batch.batch for batch in told.batches] == list(BATCHES)
+    for batch in told.batches:
+        name = batch.batch
+        assert batch.delivered
+        assert batch.synthetic
+        assert batch.applicants == len(delivered(line, name))
+        assert batch.raw_rows == {raw: len(table(line.project, raw, name)) for raw in portfolio(line).tables}
         scores = table(line.project, "scores", name)
-        assert batch["approval_rate"] == pytest.approx((scores["decision"] == "approve").mean())
-        assert batch["score_psi"] == table(line.project, "score_drift", name)["psi"].iloc[0]
-        assert batch["score_drift"] == table(line.project, "score_drift", name)["verdict"].iloc[0]
-        assert batch["feature_drift"] in ("stable", "moderate", "shifted")
-        assert batch["standing"] == dict(zip(BATCHES, ("learned", "tested", "new"), strict=True))[name]
-        assert (batch["default_rate"] is None) == (name == BATCHES[-1])
-        assert batch["outcomes_known"] == (0 if name == BATCHES[-1] else len(scores))
+        assert batch.approval_rate == pytest.approx((scores["decision"] == "approve").mean())
+        assert batch.score_psi == table(line.project, "score_drift", name)["psi"].iloc[0]
+        assert batch.score_drift == table(line.project, "score_drift", name)["verdict"].iloc[0]
+        assert batch.feature_drift in ("stable", "moderate", "shifted")
+        assert batch.standing == dict(zip(BATCHES, ("learned", "tested", "new"), strict=True))[name]
+        assert (batch.default_rate is None) == (name == BATCHES[-1])
+        assert batch.outcomes_known == (0 if name == BATCHES[-1] else len(scores))
     metrics = table(line.project, "evaluation")
     auc = metrics[(metrics["model"] == "candidate") & (metrics["metric"] == "auc")].iloc[0]
-    assert told["champion"]["version"] == 1
-    assert told["champion"]["synthetic"]
-    assert [told["champion"]["metrics"][name] for name in ("auc", "auc_low", "auc_high")] == pytest.approx(
+    assert told.champion.version == 1
+    assert told.champion.synthetic
+    assert [told.champion.metrics[name] for name in ("auc", "auc_low", "auc_high")] == pytest.approx(
         [auc["value"], auc["low"], auc["high"]]
     )
-    assert told["champion"]["cut_off"] == table(line.project, "scores")["cut_off"].unique()
+    assert told.champion.cut_off == table(line.project, "scores")["cut_off"].unique()
 
 
 def test_a_second_run_finds_nothing_due(line, tmp_path):

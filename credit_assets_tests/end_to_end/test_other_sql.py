@@ -7,11 +7,12 @@ One small project lives through it, in this order; each step keeps what it saw.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
-from credit_assets.application.commands import status, train
+from credit_assets.application.check_results import CheckResult
+from credit_assets.application.status import Status, status
+from credit_assets.application.train import train
 from credit_assets.automation.runs import RunOutcome
 from credit_assets.lake.tables import Lake
 from credit_assets.settings.project import Project
@@ -43,11 +44,11 @@ class Step:
     """A step's runs; the status, and which version of scores is the current one of each batch, after it."""
 
     outcomes: list[RunOutcome]
-    status: dict[str, Any]
+    status: Status
     scores: dict[str, int]
 
-    def check(self, name: str) -> dict[str, Any]:
-        [found] = [check for check in self.status["checks"] if check["check"] == name]
+    def check(self, name: str) -> CheckResult:
+        [found] = [check for check in self.status.checks if check.check == name]
         return found
 
 
@@ -102,8 +103,8 @@ def test_a_champion_scores_what_the_sql_made_that_it_learned_from(first):
 
 def test_changed_sql_makes_nothing_due_by_itself_and_the_status_tells_of_it(changed):
     assert changed.outcomes == []
-    assert changed.status["outstanding"] == []
-    assert changed.status["features_of_other_sql"] == dict.fromkeys(BATCHES, "features.sql changed")
+    assert changed.status.due == []
+    assert changed.status.features_of_other_sql == {batch: ["features.sql"] for batch in BATCHES}
 
 
 def test_scores_by_other_sql_than_the_champion_learned_from_are_told_by_a_check(mixed):
@@ -113,8 +114,8 @@ def test_scores_by_other_sql_than_the_champion_learned_from_are_told_by_a_check(
     # The outcomes table was read again too, so that the performance is measured; nothing is scored by itself.
     assert f"{BOOK}__scores" not in looked_over.asset_seconds
     told = mixed.check("features_as_learned")
-    assert (told["passed"], told["severity"], told["batch"]) == (False, "WARN", NEWEST)
-    assert told["words"] == (
+    assert (told.passed, told.severity, told.batch) == (False, "WARN", NEWEST)
+    assert told.description == (
         "The features were made by another features.sql than version 1 learned from, so that what has moved may be the "
         "SQL and not the applicants. "
         f"`credit-assets train --portfolio {BOOK}` makes a candidate that learns from what stands there now."
@@ -139,8 +140,8 @@ def test_train_makes_again_what_other_sql_made_and_learns_from_it(project, train
     ]
     # Of the ingestion, the features alone.
     assert list(trained.outcomes[0].asset_seconds) == [f"{BOOK}__features"]
-    assert trained.status["champion"]["version"] == 2
-    assert trained.status["features_of_other_sql"] == {}
+    assert trained.status.champion.version == 2
+    assert trained.status.features_of_other_sql == {}
     assert trained.check("features_as_learned")["passed"]
     incomes = table(project, "applications").set_index("SK_ID_CURR")["AMT_INCOME_TOTAL"] / 12
     features = table(project, "features").set_index("SK_ID_CURR")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from credit_assets.automation.due import OtherChampion, Reason
 from credit_assets.automation.pending import to_score
 from credit_assets.automation.runs import RunOutcome, execute
 from credit_assets.definitions import build
@@ -51,10 +52,10 @@ def score(project: Project, *tables: str, made: Callable[[str], None] = lambda l
         return execute(instance, build(BOOK, project), BOOK, "score", OPEN, made, tables, tags)
 
 
-def due(project: Project, champion: int) -> list[tuple[str | None, str]]:
+def due(project: Project, champion: int) -> list[tuple[str | None, Reason]]:
     with inside(project):
         found = to_score(Portfolio.load(project, BOOK), Lake(project.lake), champion)
-    return [(item.batch, item.why) for item in found]
+    return [(item.batch, item.reason) for item in found]
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,7 @@ def test_a_run_scores_by_the_version_that_it_checked_the_features_against(projec
 
 
 def test_the_new_champion_has_the_open_batch_scored_again_by_itself(project, promoted_in_between):
-    assert due(project, champion=2) == [(OPEN, "open, and version 2 is champion now")]
+    assert due(project, champion=2) == [(OPEN, OtherChampion(2))]
 
 
 def test_scores_made_alone_are_refused_where_the_features_were_checked_against_another_version(

@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from credit_assets.application.commands import run_outstanding, status
+from credit_assets.application.run import run_due
+from credit_assets.application.status import status
 from credit_assets.fairness import assets
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.tables import Lake
@@ -90,18 +91,18 @@ def make_unseen_book(root: Path) -> Project:
 def test_a_book_without_protected_attributes_goes_all_the_way_and_says_what_it_cannot_see(tmp_path: Path) -> None:
     project = make_unseen_book(tmp_path)
     with inside(project):
-        outcomes = run_outstanding(project, BOOK, lambda line: None)
+        outcomes = run_due(project, BOOK, lambda line: None)
         told = status(project, BOOK)
     assert [(outcome.job, outcome.success) for outcome in outcomes] == [
         ("ingest", True),
         ("train", True),
         ("score", True),
     ]
-    assert told["champion"]["version"] == 1
-    [check] = [check for check in told["checks"] if check["asset"] == "fairness_audit"]
-    assert (check["check"], check["passed"], check["severity"]) == ("groups_seen", False, "WARN")
-    assert check["words"] == NOTHING_AUDITED
-    assert told["batches"][0]["approval_rate"] > 0
+    assert told.champion.version == 1
+    [check] = [check for check in told.checks if check.asset == "fairness_audit"]
+    assert (check.check, check.passed, check.severity) == ("groups_seen", False, "WARN")
+    assert check.description == NOTHING_AUDITED
+    assert told.batches[0].approval_rate > 0
     with duckdb.connect() as con:
         assert len(con.sql(Lake(project.lake).query(f"{BOOK}/fairness_groups", None))) == 0
     page = (project.reports / BOOK / "evaluation-v1.html").read_text()

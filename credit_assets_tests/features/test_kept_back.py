@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from credit_assets.application.commands import run_outstanding, status
+from credit_assets.application.run import run_due
+from credit_assets.application.status import status
 from credit_assets.features.assets import _kept_back, _kept_back_result
 from credit_assets.features.combined_leaks import given_back
 from credit_assets.ingest.inbox import Inbox
@@ -96,10 +97,10 @@ def test_a_training_set_whose_inputs_give_back_a_later_column_is_refused_by_name
     loans().to_csv(project.root / "delivery" / "loans.csv", index=False)
     Inbox(project.inbox).deliver(project.root / "delivery", BOOK, "2026-01")
     with inside(project):
-        outcomes = run_outstanding(project, BOOK, lambda line: None)
-        checks = {check["check"]: check for check in status(project, BOOK)["checks"]}
+        outcomes = run_due(project, BOOK, lambda line: None)
+        checks = {check.check: check for check in status(project, BOOK).checks}
     assert [(outcome.job, outcome.success) for outcome in outcomes][:2] == [("ingest", True), ("train", False)]
-    said = checks["no_leakage"]["words"]
+    said = str(checks["no_leakage"].description)
     assert "code and paid_out together are a leak: code - paid_out gives DAYS back (R squared 1.000)" in said
     # The fee says little of the outcome: to give it back is no reason to refuse.
     assert "FEE" not in said

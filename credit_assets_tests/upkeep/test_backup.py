@@ -20,7 +20,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from credit_assets.application.commands import status
+from credit_assets.application.status import status
 from credit_assets.cli import app
 from credit_assets.definitions import build
 from credit_assets.ingest.inbox import Inbox
@@ -109,12 +109,12 @@ def test_the_restored_project_tells_the_same(moved):
     _, project = moved
     with inside(project):
         told = status(project, BOOK)
-    assert [batch["batch"] for batch in told["batches"]] == list(BATCHES)
-    assert all(batch["scored_at"] for batch in told["batches"])
-    assert told["outstanding"] == []
-    assert told["champion"]["version"] == 1
-    assert told["champion"]["metrics"]["auc"] > 0.5
-    assert len({(check["asset"], check["check"]) for check in told["checks"]}) > 20
+    assert [batch.batch for batch in told.batches] == list(BATCHES)
+    assert all(batch.scored_at for batch in told.batches)
+    assert told.due == []
+    assert told.champion.version == 1
+    assert told.champion.metrics["auc"] > 0.5
+    assert len({(check.asset, check.check) for check in told.checks}) > 20
 
 
 def test_the_restored_project_scores_a_batch_again_to_the_last_bit(moved):

@@ -1,30 +1,46 @@
 """What `status` tells of projects that are not in their best state. Of a whole line: `end_to_end/test_line.py`."""
 
+import json
+import re
+
 import dagster as dg
 import pytest
 
-from credit_assets.application.commands import promote, roll_back, run_outstanding, status, train
+from credit_assets.application.champion import promote, roll_back
+from credit_assets.application.check_results import CheckResult
+from credit_assets.application.run import run_due
+from credit_assets.application.status import DueStatus, Status, status
+from credit_assets.application.train import train
 from credit_assets.dagster_private import make_new_run_id
 from credit_assets.lake.tables import Lake
 from credit_assets.models.availability import RegistryUnavailable
 from credit_assets.settings.run_tags import PORTFOLIO_TAG
+from credit_assets_tests.conftest import PROJECT
 from credit_assets_tests.small_project import BATCHES, BOOK, FEW_FEATURES, deliver_sample, inside, make_project
 
 
 def test_an_empty_project_has_nothing_to_tell_and_nothing_to_do(tmp_path):
     project = make_project(tmp_path / "project", sql=FEW_FEATURES)
     with inside(project):
-        assert run_outstanding(project, BOOK, print) == []
+        assert run_due(project, BOOK, print) == []
         told = status(project, BOOK)
-    assert told == {
+    assert json.loads(told.model_dump_json()) == {
         "portfolio": BOOK,
         "title": "Home Credit consumer loans",
         "batches": [],
         "champion": None,
         "checks": [],
-        "outstanding": [],
+        "due": [],
         "features_of_other_sql": {},
     }
+
+
+def test_the_documentation_has_every_key_of_the_status():
+    [section] = re.findall(r"### The status for programs\n(.*?)\n#", (PROJECT / "docs/operations.md").read_text(), re.S)
+    first_cells = re.findall(r"^\| (`[^|]*) \|", section, re.M)
+    assert re.findall(r"`(\w+)`", " ".join(first_cells)) == list(Status.model_fields)
+    named = set(re.findall(r"`(\w+)`", section))
+    assert {*CheckResult.model_fields, *DueStatus.model_fields} - {"candidate_version"} <= named
 
 
 def test_a_training_that_failed_is_told_and_is_still_due(tmp_path):
@@ -32,7 +48,7 @@ def test_a_training_that_failed_is_told_and_is_still_due(tmp_path):
     project = make_project(tmp_path / "project", sql=FEW_FEATURES)
     deliver_sample(project, applicants=120, batches=2)
     with inside(project):
-        outcomes = run_outstanding(project, BOOK, print)
+        outcomes = run_due(project, BOOK, print)
         told = status(project, BOOK)
     assert [(outcome.job, outcome.success) for outcome in outcomes] == [
         ("ingest", True),
@@ -40,18 +56,20 @@ def test_a_training_that_failed_is_told_and_is_still_due(tmp_path):
         ("train", False),
     ]
     assert "fold of the training set has" in outcomes[-1].errors[0]
-    assert told["champion"] is None
-    assert [(due["job"], due["batch"]) for due in told["outstanding"]] == [
+    assert told.champion is None
+    assert [(due.job, due.batch) for due in told.due] == [
         ("train", None),
         ("score", BATCHES[0]),
         ("score", BATCHES[1]),
     ]
-    failures = [due["failure"] for due in told["outstanding"]]
-    assert failures[0].startswith(f"run {outcomes[-1].run_id} failed: ")
-    assert failures[0].endswith(outcomes[-1].errors[0])
-    assert failures[1:] == [None, None], "what was not tried has not failed"
-    assert {check["check"] for check in told["checks"]} == {"no_rows_quarantined", "keys_are_new"}
-    assert all(check["passed"] and check["batch"] == BATCHES[1] for check in told["checks"])
+    assert [due.reason for due in told.due] == ["no_champion", "not_scored", "not_scored"]
+    assert [(due.failed_run, due.failure) for due in told.due] == [
+        (outcomes[-1].run_id, outcomes[-1].errors[0]),
+        (None, None),
+        (None, None),
+    ], "what was not tried has not failed"
+    assert {check.check for check in told.checks} == {"no_rows_quarantined", "keys_are_new"}
+    assert all(check.passed and check.batch == BATCHES[1] for check in told.checks)
 
 
 def test_what_the_daemon_is_at_work_on_is_left_to_it(tmp_path):
@@ -63,9 +81,9 @@ def test_what_the_daemon_is_at_work_on_is_left_to_it(tmp_path):
             tags = {PORTFOLIO_TAG: BOOK, "dagster/partition": BATCHES[0]}
             theirs = dg.DagsterRun("ingest", make_new_run_id(), tags=tags, status=dg.DagsterRunStatus.STARTED)
             instance.add_run(theirs)
-        outcomes = run_outstanding(project, BOOK, said.append)
+        outcomes = run_due(project, BOOK, said.append)
     assert [(outcome.job, outcome.batch) for outcome in outcomes if outcome.batch] == [("ingest", BATCHES[1])]
-    assert f"  waits: run {theirs.run_id} is at work" in said
+    assert f"  waits: run {theirs.run_id} is active" in said
 
 
 def test_without_the_registry_deliveries_are_ingested_and_then_every_command_names_it(tmp_path, monkeypatch):
@@ -77,7 +95,7 @@ def test_without_the_registry_deliveries_are_ingested_and_then_every_command_nam
             RegistryUnavailable, match=r"at http://127.0.0.1:9 \(MLFLOW_TRACKING_URI\) does not answer"
         )
         with away:
-            run_outstanding(project, BOOK, print)
+            run_due(project, BOOK, print)
         assert set(Lake(project.lake).batches(f"{BOOK}/features")) == {BATCHES[0]}
         with away:
             status(project, BOOK)

@@ -1,0 +1,100 @@
+"""The latest result of every check of a portfolio, as Dagster's instance has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import dagster as dg
+from pydantic import BaseModel, ConfigDict
+
+from credit_assets.application.moments import Moment
+from credit_assets.dagster_private import COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES as EVALUATED
+from credit_assets.dagster_private import PARTITION_NAME_TAG, AssetCheckExecutionRecord
+
+WITHDRAWN = "withdrawn"
+"""Metadata of the evaluations by which a withdrawal ends failed checks."""
+PAGE = 200
+"""Evaluations of a check that are read at a time, newest first."""
+
+
+class CheckResult(BaseModel):
+    """The latest result of a check; `candidate_version` where it is about a version that wants to be champion."""
+
+    model_config = ConfigDict(frozen=True)
+
+    asset: str
+    check: str
+    batch: str | None
+    candidate_version: int | None
+    passed: bool
+    severity: str
+    description: str | None
+    at: Moment
+
+
+def check_results(instance: dg.DagsterInstance, definitions: dg.Definitions) -> list[CheckResult]:
+    """The latest evaluation of every check that has been evaluated."""
+    found = []
+    for key in sorted(definitions.resolve_asset_graph().asset_check_keys):
+        record = latest_evaluation(instance, key)
+        if record and record.event and (evaluation := record.evaluation):
+            run = instance.get_run_by_id(record.run_id)
+            candidate = evaluation.metadata.get("candidate_version")
+            found.append(
+                CheckResult(
+                    asset=key.asset_key.path[-1],
+                    check=key.name,
+                    batch=run.tags.get(PARTITION_NAME_TAG) if run else None,
+                    candidate_version=int(str(candidate.value)) if candidate else None,
+                    passed=evaluation.passed,
+                    severity=evaluation.severity.value,
+                    description=evaluation.description,
+                    at=datetime.fromtimestamp(record.event.timestamp, UTC),
+                )
+            )
+    return found
+
+
+def latest_evaluation(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> AssetCheckExecutionRecord | None:
+    """The check's latest evaluation, those of withdrawn batches left out where there are others."""
+    # Of those that were evaluated: a run that failed before it came to a check leaves a planned one.
+    newest: AssetCheckExecutionRecord | None = None
+    withdrawn: set[str] = set()
+    for record in evaluations(instance, key):
+        newest = newest or record
+        if not withdrawn and not _is_withdrawal(record):
+            return record
+        of = _batches_of(instance, record)
+        if _is_withdrawal(record):
+            withdrawn |= of
+        elif withdrawn.isdisjoint(of):
+            return record
+    return newest
+
+
+def evaluations(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> Iterator[AssetCheckExecutionRecord]:
+    """Every evaluation of the check, the newest first; read page by page, the first page being one record."""
+    cursor, limit = None, 1
+    while page := instance.event_log_storage.get_asset_check_execution_history(
+        key, limit=limit, cursor=cursor, status=EVALUATED
+    ):
+        yield from page
+        cursor, limit = page[-1].id, PAGE
+
+
+def reported_batch(evaluation: dg.AssetCheckEvaluation) -> str | None:
+    """The batch that the check reports to be about."""
+    reported = evaluation.metadata.get("batch")
+    return None if reported is None else str(reported.value)
+
+
+def _is_withdrawal(record: AssetCheckExecutionRecord) -> bool:
+    return record.evaluation is not None and WITHDRAWN in record.evaluation.metadata
+
+
+def _batches_of(instance: dg.DagsterInstance, record: AssetCheckExecutionRecord) -> set[str]:
+    """The batch that was checked, by the run and by what the check reports."""
+    run, evaluation = instance.get_run_by_id(record.run_id), record.evaluation
+    named = (run.tags.get(PARTITION_NAME_TAG) if run else None, evaluation and reported_batch(evaluation))
+    return {batch for batch in named if batch}

@@ -1,0 +1,38 @@
+"""Put files into the inbox: as one batch, or cut into batches by a date in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from credit_assets.book.book import Book
+from credit_assets.ingest.headers import check_files
+from credit_assets.ingest.inbox import Delivery, Inbox
+from credit_assets.ingest.split_by_date import cut_up
+
+
+def deliver_batch(book: Book, source: Path, batch: str) -> tuple[Delivery, list[str]]:
+    """Deliver a file, folder or zip as one batch; the names of the files that belong to no table come second.
+
+    Raises BadDelivery where a run would refuse the files.
+    """
+    unread: list[str] = []
+    done = Inbox(book.project.inbox).deliver(
+        source, book.name, batch, lambda files: unread.extend(check_files(files, book, source))
+    )
+    return done, unread
+
+
+def deliver_by_date(
+    book: Book, source: Path, column: str, delivered: Callable[[Delivery, int], None]
+) -> Mapping[str, int]:
+    """Cut the files into batches by the column's date, and deliver each: `delivered` gets it with its number of rows.
+
+    Returns how many lines were passed over as no rows, by the pattern of the notes that they match. Raises BadDelivery
+    where a row has no date.
+    """
+    inbox = Inbox(book.project.inbox)
+    with cut_up(source, book, column, inbox) as parts:
+        for part in parts.vintages:
+            delivered(inbox.deliver(part.folder, book.name, part.batch), part.rows)
+    return parts.notes

@@ -1,0 +1,32 @@
+"""Where a feature comes from, and what is made of a raw column."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from credit_assets.book.book import Book
+from credit_assets.features.versions import FEATURES
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A feature, its description, and the raw columns behind it, as TABLE.COLUMN."""
+
+    feature: str
+    description: str
+    columns: tuple[str, ...]
+
+
+def origin(book: Book, feature: str) -> Origin | None:
+    """Where the feature comes from; None where it is no feature of the book."""
+    descriptions = book.queries[FEATURES].words
+    if feature not in descriptions:
+        return None
+    columns = tuple(f"{table}.{column}" for table, column in book.raw_lineage[FEATURES][feature])
+    return Origin(feature, descriptions[feature], columns)
+
+
+def made_from(book: Book, column: str) -> list[Origin]:
+    """The features that the raw column (TABLE.COLUMN) goes into."""
+    found = (origin(book, feature) for feature in book.queries[FEATURES].words)
+    return [each for each in found if each and column in each.columns]

@@ -1,0 +1,51 @@
+"""Make everything that is due."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from credit_assets.application.work import Report, work
+from credit_assets.automation.due import Due
+from credit_assets.automation.messages import text
+from credit_assets.automation.pending import to_ingest, to_train
+from credit_assets.automation.refusals import refusal
+from credit_assets.automation.retraining import rollback, training
+from credit_assets.automation.runs import RunOutcome
+from credit_assets.ingest.inbox import Inbox
+from credit_assets.models import registry
+from credit_assets.models.availability import answering
+from credit_assets.settings.project import Project
+
+UNTIL = "It is not tried again until its files, the configuration, contracts, SQL or the release change."
+
+
+def run_due(project: Project, name: str, report: Report) -> list[RunOutcome]:
+    """Make everything of the portfolio that is due: batches not ingested, a champion where there is none, scores,
+    and what failed checks ask for. A run that fails does not stop those that do not need it; what is still due
+    afterwards is due the next time. Batches are ingested though the model registry does not answer; then
+    RegistryUnavailable is raised."""
+    with work(project, name, report) as active:
+        portfolio, instance, lake = active.portfolio, active.instance, active.lake
+        tried: set[str] = set()
+        Inbox(project.inbox).tidy(name)
+        # Once more where a batch that came later brought what an earlier one needs: outcomes of both, say.
+        while new := [due for due in to_ingest(portfolio, Inbox(project.inbox), lake) if due.key not in tried]:
+            for due in new:
+                tried.add(due.key)
+                if refused := refusal(instance, portfolio, due):
+                    report(f"{due.job} {due.batch}: {text(refused)} {UNTIL}")
+                else:
+                    active.run(due)
+        with answering(project.tracking_uri):
+            for due in to_train(portfolio, lake, registry.champion(project.tracking_uri, name) is not None):
+                active.run(due)
+            active.score()
+            for asked in (
+                lambda: rollback(instance, portfolio, project),
+                lambda: training(instance, portfolio, project, lake, datetime.now(UTC)),
+            ):
+                found = asked()
+                if isinstance(found, Due):
+                    active.run(found)
+                    active.score()
+    return active.outcomes

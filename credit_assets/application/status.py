@@ -1,0 +1,147 @@
+"""How a portfolio stands: its batches, champion, checks, and what is due."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import cache
+
+import dagster as dg
+from pydantic import BaseModel, ConfigDict
+
+from credit_assets.application.batch_status import TABLES, BatchStatus, batch_status
+from credit_assets.application.check_results import CheckResult, check_results
+from credit_assets.application.moments import Moment
+from credit_assets.automation.active_runs import tags_of_same_work
+from credit_assets.automation.due import Due, SqlChanged
+from credit_assets.automation.messages import text
+from credit_assets.automation.pending import to_ingest, to_make_again, to_score, to_train
+from credit_assets.automation.refusals import refusal, refusal_text
+from credit_assets.book.book import Book
+from credit_assets.definitions import definitions_of
+from credit_assets.ingest.inbox import Inbox
+from credit_assets.lake.tables import Lake
+from credit_assets.models import registry
+from credit_assets.settings.portfolio import Portfolio
+from credit_assets.settings.project import Project
+
+RUNS_READ = 20
+"""Of a batch, newest first, for the one that last tried what is due."""
+
+
+class ChampionStatus(BaseModel):
+    """The version that decides; `metrics` on its test rows are empty where it was never evaluated. `air`: the adverse
+    impact ratio of each attribute. `protected`: the attributes that the configuration names."""
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str
+    version: int
+    registered_at: Moment
+    synthetic: bool
+    cut_off: float
+    metrics: dict[str, float]
+    air: dict[str, float]
+    protected: list[str]
+
+
+class DueStatus(BaseModel):
+    """A job that is due. `reason` is for programs and `why` the same as text. `failed_run` tried it last, and `failure`
+    is why it failed. `refused`: it is not tried again until its files, the configuration or the release change."""
+
+    model_config = ConfigDict(frozen=True)
+
+    job: str
+    batch: str | None
+    reason: str
+    why: str
+    failed_run: str | None
+    failure: str | None
+    refused: bool
+
+
+class Status(BaseModel):
+    """How a portfolio stands. `features_of_other_sql`: batch to the files of SQL that changed since its features were
+    made."""
+
+    model_config = ConfigDict(frozen=True)
+
+    portfolio: str
+    title: str
+    batches: list[BatchStatus]
+    champion: ChampionStatus | None
+    checks: list[CheckResult]
+    due: list[DueStatus]
+    features_of_other_sql: dict[str, list[str]]
+
+
+def status(project: Project, name: str) -> Status:
+    """How the portfolio stands, as the lake, the registry and Dagster's instance have it now."""
+    book = Book.load(project, name)
+    portfolio, inbox, lake = book.portfolio, Inbox(project.inbox), Lake(project.lake)
+    champion = _champion(project, portfolio)
+    deliveries = to_ingest(portfolio, inbox, lake)
+    due = deliveries + to_train(portfolio, lake, champion is not None)
+    due += to_score(portfolio, lake, champion.version if champion else None)
+    with dg.DagsterInstance.get() as instance:
+        checks = check_results(instance, definitions_of(book))
+        pending = [_due_status(instance, portfolio, each, each in deliveries) for each in due]
+    stale = to_make_again(portfolio, lake, book.queries)
+    return Status(
+        portfolio=name,
+        title=portfolio.title,
+        batches=_batches(project, portfolio, inbox, lake),
+        champion=champion,
+        checks=checks,
+        due=pending,
+        features_of_other_sql={
+            str(each.batch): list(each.reason.files) for each in stale if isinstance(each.reason, SqlChanged)
+        },
+    )
+
+
+def _batches(project: Project, portfolio: Portfolio, inbox: Inbox, lake: Lake) -> list[BatchStatus]:
+    tables = (*portfolio.tables, *TABLES)
+    written = {table: lake.batches(portfolio.table(table)) for table in tables}
+    delivered = set(inbox.batches(portfolio.name))
+    names = sorted(delivered.union(*written.values()))
+    versions = {int(version.version): version for version in registry.versions(project.tracking_uri, portfolio.name)}
+    importance = cache(lambda number: registry.importance(project.tracking_uri, str(versions[number].run_id)))
+    return [batch_status(portfolio, lake, versions, importance, batch, batch in delivered, written) for batch in names]
+
+
+def _champion(project: Project, portfolio: Portfolio) -> ChampionStatus | None:
+    name = portfolio.name
+    found = registry.champion(project.tracking_uri, name)
+    if found is None:
+        return None
+    metrics = registry.metrics(project.tracking_uri, found.run_id)
+    return ChampionStatus(
+        model=name,
+        version=int(found.version),
+        registered_at=datetime.fromtimestamp(found.creation_timestamp / 1000, UTC),
+        synthetic=found.tags["synthetic"] == "true",
+        cut_off=registry.cut_off(project.tracking_uri, name, found.version),
+        metrics={name: value for name, value in metrics.items() if not name.startswith("air_")},
+        air={name.removeprefix("air_"): value for name, value in metrics.items() if name.startswith("air_")},
+        protected=list(portfolio.protected),
+    )
+
+
+def _due_status(instance: dg.DagsterInstance, portfolio: Portfolio, due: Due, delivery: bool) -> DueStatus:
+    failed = _failed_run(instance, portfolio, due)
+    return DueStatus(
+        job=due.job,
+        batch=due.batch,
+        reason=due.reason.code,
+        why=text(due),
+        failed_run=failed.run_id if failed else None,
+        failure=refusal_text(instance, failed, disclose=True) if failed else None,
+        refused=delivery and refusal(instance, portfolio, due) is not None,
+    )
+
+
+def _failed_run(instance: dg.DagsterInstance, portfolio: Portfolio, due: Due) -> dg.DagsterRun | None:
+    """The newest run for it, if it failed."""
+    runs = instance.get_runs(dg.RunsFilter(tags=tags_of_same_work(portfolio, due)), limit=RUNS_READ)
+    newest = next((run for run in runs if run.job_name in (due.job, "batch")), None)
+    return newest if newest and newest.is_failure else None

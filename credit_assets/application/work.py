@@ -1,0 +1,88 @@
+"""A command's runs of a portfolio, one after the other, and what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import dagster as dg
+
+from credit_assets.automation.active_runs import runs_at_work, tags_of_same_work
+from credit_assets.automation.due import Due
+from credit_assets.automation.messages import text
+from credit_assets.automation.pending import to_score
+from credit_assets.automation.runs import RunOutcome, execute, instance_for_commands
+from credit_assets.automation.sensors import request
+from credit_assets.book.book import Book
+from credit_assets.definitions import definitions_of
+from credit_assets.lake.tables import Lake
+from credit_assets.models import registry
+from credit_assets.settings.portfolio import Portfolio
+from credit_assets.settings.project import Project
+
+Report = Callable[[str], None]
+"""What takes a line about the progress of a command."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """The runs of one command; `outcomes` grows with them."""
+
+    book: Book
+    instance: dg.DagsterInstance
+    definitions: dg.Definitions
+    report: Report
+    outcomes: list[RunOutcome] = field(default_factory=list)
+
+    @property
+    def project(self) -> Project:
+        return self.book.project
+
+    @property
+    def portfolio(self) -> Portfolio:
+        return self.book.portfolio
+
+    @property
+    def lake(self) -> Lake:
+        return Lake(self.project.lake)
+
+    def run(self, due: Due) -> str | None:
+        """Run what is due, unless another run is active on the same, whose id is returned then."""
+        self.report(f"{due.job}{f' {due.batch}' if due.batch else ''}: {text(due)}")
+        name = self.portfolio.name
+        # The daemon's; a command's own have ended.
+        if active := runs_at_work(self.instance, self.portfolio, **tags_of_same_work(self.portfolio, due)):
+            self.report(f"  waits: run {active[0].run_id} is active")
+            return active[0].run_id
+        if due.batch:
+            self.instance.add_dynamic_partitions(f"{name}_batches", [due.batch])
+        asked = request(self.portfolio, due)
+        self.outcomes.append(
+            execute(
+                self.instance,
+                self.definitions,
+                name,
+                due.job,
+                due.batch,
+                self.report,
+                due.tables,
+                asked.tags,
+                asked.run_config,
+            )
+        )
+        return None
+
+    def score(self) -> None:
+        """Run the scoring that is due, if there is a champion."""
+        if champion := registry.champion(self.project.tracking_uri, self.portfolio.name):
+            for due in to_score(self.portfolio, self.lake, int(champion.version)):
+                self.run(due)
+
+
+@contextmanager
+def work(project: Project, name: str, report: Report) -> Iterator[Work]:
+    """The command's work on the portfolio, on which no other command works meanwhile."""
+    book = Book.load(project, name)
+    with instance_for_commands(project, name) as instance:
+        yield Work(book, instance, definitions_of(book), report)

@@ -1,0 +1,126 @@
+"""Commands about a portfolio's own files: draft it, check it, and see where its features come from."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from credit_assets.cli.terminal import PortfolioName, app, console, in_project, stop
+from credit_assets.plurals import are, number_of
+
+if TYPE_CHECKING:
+    from credit_assets.onboarding.guesses import GuessedBook
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="The portfolio's name: small letters, digits and _.")],
+    files: Annotated[list[Path], typer.Argument(help="Its files: CSV, gzipped CSV, Parquet, zip, or folders of them.")],
+    key: Annotated[str | None, typer.Option(help="The column that names an applicant, where it is not found.")] = None,
+    target: Annotated[str | None, typer.Option(help="The column that tells how a loan went, likewise.")] = None,
+) -> None:
+    """Read a lender's files and draft a portfolio from them, each guess marked to confirm."""
+    from credit_assets.onboarding.new import new as draft
+
+    there = [file.resolve() for file in files]
+    with in_project() as project:
+        drafted = draft(project, name, there, key, target)
+        for path in drafted.files:
+            console.print(f"{path.relative_to(project.root)} is written")
+        console.print(f"workspace.yaml lists {name}; {number_of(drafted.features, 'feature')}")
+        for remark in drafted.book.remarks:
+            console.print(remark, style="bold yellow")
+        for unused in drafted.book.unused:
+            console.print(f"NOT used: {unused.names}, which nothing ties to an applicant", style="bold yellow")
+        for table in drafted.book.idle:
+            words = f"NOT used: {table.files.names}, whose rows belong to {table.parent} (it has a contract alone)"
+            console.print(words, style="bold yellow")
+        console.print("\nTo confirm: make each line right, then delete its mark.")
+        for finding in drafted.to_confirm:
+            console.print(f"  {finding}")
+        if drafted.to_write:
+            texts = number_of(len(drafted.to_write), "text")
+            first = f" (`credit-assets check {name}` lists them). The first" if drafted.to_write[1:] else ""
+            console.print(f"\nTo write: {texts} that a declined applicant may be given as a reason{first}:")
+            console.print(f"  {drafted.to_write[0]}")
+        console.print(f"\nNext:\n  credit-assets check {name}")
+        for what, how in _deliveries(drafted.book, files):
+            console.print(f"  credit-assets deliver {what} --portfolio {name} {how}")
+        console.print(f"  credit-assets run --portfolio {name}")
+
+
+def _deliveries(book: GuessedBook, given: Sequence[Path]) -> list[tuple[str, str]]:
+    """What to deliver after `new`, and the option that says as which batch: of files of one table that are named after
+    dates, each as a batch; else the one file or folder that holds all, if there is one."""
+    from credit_assets.ingest.inbox import is_hidden
+    from credit_assets.onboarding.file_names import batches_of
+    from credit_assets.onboarding.files import stem
+
+    one_table = not book.children and not book.outcomes
+    names = {part.path.name for table in (book.applications, *book.children) for part in table.files.parts}
+    names |= {part.path.name for part in book.outcomes.parts} if book.outcomes else set()
+    used = [file for file in given if file.name in names]
+    batches = batches_of([stem(file) for file in used]) if {file.name for file in used} == names else None
+    if one_table and len(used) > 1 and batches:
+        return [(shlex.quote(str(file)), f"--batch {batch}") for batch, file in sorted(zip(batches, used, strict=True))]
+    # Child tables hold no date of the decision to be cut by.
+    how = f"--split-by {shlex.quote(book.decided)}" if book.decided and not book.children else "--batch 2026-01"
+    if len(given) == 1 or len(names) == len(used) == 1:
+        return [(shlex.quote(str((used or given)[0])), how)]
+    folder = used[0].parent if used else None
+    if folder and {file.name for file in folder.iterdir() if not is_hidden(PurePath(file.name))} == names:
+        return [(shlex.quote(str(folder)), how)]
+    return [("FOLDER_OF_THESE_FILES", f"{how} # put these files, and no others, into one folder")]
+
+
+@app.command()
+def check(name: Annotated[str, typer.Argument(help="The portfolio: a file in configs/.")]) -> None:
+    """List all that is wrong with a portfolio, by file and line, before anything of it runs."""
+    from credit_assets.onboarding.check import check as look_over
+
+    with in_project() as project:
+        checked = look_over(project, name)
+        for finding in checked.findings:
+            style = "red" if finding.error else "yellow"
+            console.print(str(finding), style=style)
+        if checked.errors:
+            stop(f"{len(checked.errors)} to mend before {name} can run.")
+        guesses = (
+            f"; {number_of(n, 'guess')} {are(n)} not confirmed: make each right, then delete its mark"
+            if (n := len(checked.guesses))
+            else ""
+        )
+        book = f"configs/{name}.yaml, sql/{name}: {number_of(checked.features, 'feature')}"
+        if checked.ready:
+            console.print(f"{book}, ready{guesses}")
+        else:
+            effect = "no scores are given until they are written" if checked.withheld else "a trial run can be made"
+            texts = number_of(len(checked.drafts), "text")
+            stop(f"{book}, not ready: {texts} for declined applicants to write ({effect}){guesses}")
+
+
+@app.command()
+def lineage(
+    column: Annotated[str, typer.Argument(help="A feature, or a raw column such as bureau.AMT_CREDIT_SUM.")],
+    portfolio: PortfolioName,
+) -> None:
+    """List the raw columns that a feature comes from, or the features that a raw column goes into."""
+    from credit_assets.application.lineage import made_from, origin
+    from credit_assets.book.book import Book
+
+    with in_project() as project:
+        book = Book.load(project, portfolio)
+        if found := origin(book, column):
+            console.print(f"{found.feature}: {found.description}")
+            for source in found.columns:
+                console.print(f"  {source}")
+            return
+        features = made_from(book, column)
+        if not features:
+            stop(f"{column} is neither a feature of {portfolio} nor a raw column (TABLE.COLUMN) behind one.")
+        for each in features:
+            console.print(f"{each.feature}: {each.description}")

@@ -1,0 +1,140 @@
+"""Commands that put files into the inbox, and take them back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from credit_assets.cli.terminal import PortfolioName, app, console, in_project, progress, refusals_in_one_line, stop
+from credit_assets.plurals import number_of
+from credit_assets.synthetic.scenarios import FIRST_APPLICANT, SCENARIOS
+
+if TYPE_CHECKING:
+    from credit_assets.book.book import Book
+    from credit_assets.ingest.inbox import Delivery
+
+
+@app.command()
+def sample(
+    folder: Annotated[Path, typer.Argument(help="Where the deliveries are written, a folder a batch.")],
+    applicants: Annotated[int, typer.Option(help="Over all batches.")] = 10_000,
+    batches: Annotated[int, typer.Option(help="Monthly deliveries.")] = 3,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same files, byte for byte.")] = 7,
+    unlabelled: Annotated[int, typer.Option(help="Newest batches whose outcomes are delivered later.")] = 1,
+    test_share: Annotated[float, typer.Option(help="Share of a batch without outcomes, as in Kaggle's files.")] = 0,
+    first_batch: Annotated[str, typer.Option(help="The first month.")] = "2026-01",
+    first_applicant: Annotated[
+        int, typer.Option(help="The first SK_ID_CURR; give a higher one to go on from an earlier sample.")
+    ] = FIRST_APPLICANT,
+    scenario: Annotated[
+        list[str] | None, typer.Option(help=f"Drift in a batch, as 2026-03=NAME; NAME is {', '.join(SCENARIOS)}.")
+    ] = None,
+) -> None:
+    """Write deliveries of a synthetic lender, in the format of Kaggle's Home Credit files."""
+    from credit_assets.synthetic.lender import generate
+
+    if odd := [item for item in scenario or [] if "=" not in item]:
+        stop(f"--scenario must be BATCH=NAME, not {odd[0]}")
+    drift = dict(item.split("=", 1) for item in scenario or [])
+    with refusals_in_one_line():
+        try:
+            made = generate(
+                folder,
+                applicants,
+                batches,
+                seed=seed,
+                scenario=drift,
+                first_batch=first_batch,
+                unlabelled=unlabelled,
+                test_share=test_share,
+                first_applicant=first_applicant,
+                progress=console.print,
+            )
+        except ValueError as error:
+            stop(str(error))
+    for path in made:
+        console.print(f"{path}")
+
+
+@app.command()
+def deliver(
+    source: Annotated[Path, typer.Argument(help="A file, or a folder or zip of files; or later outcomes.")],
+    portfolio: PortfolioName,
+    batch: Annotated[str | None, typer.Option(help="The batch's name; batches sort by it.")] = None,
+    split_by: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Instead: cut the files into batches by this column's date.")
+    ] = None,
+) -> None:
+    """Put files into the inbox as a batch, whole or not at all; or, by a date in them, as many batches."""
+    from credit_assets.book.book import Book
+
+    source = source.resolve()
+    with in_project() as project:
+        book = Book.load(project, portfolio)
+        by = book.portfolio.delivery.split_by if batch is None and split_by is None else split_by
+        if batch is not None and by is None:
+            deliver_batch(book, source, batch)
+        elif by is not None and batch is None:
+            deliver_by_date(book, source, by)
+        else:
+            stop("Give either --batch NAME, or --split-by COLUMN with a date to cut the files by.")
+
+
+def deliver_batch(book: Book, source: Path, batch: str) -> None:
+    """Deliver the files as one batch, and print what became of them."""
+    from credit_assets.application import deliver
+
+    done, unread = deliver.deliver_batch(book, source, batch)
+    console.print(f"{_delivered(done)}: {number_of(len(done.files), 'file')} in {done.folder}")
+    if unread:
+        console.print(f"Not read, as of no table: {', '.join(unread)}", style="yellow")
+
+
+def deliver_by_date(book: Book, source: Path, column: str) -> None:
+    """Deliver the files cut into batches by the column's date, and print what became of them."""
+    from credit_assets.application import deliver
+
+    notes = deliver.deliver_by_date(
+        book, source, column, lambda done, rows: console.print(f"{_delivered(done)}: {number_of(rows, 'row')}")
+    )
+    for pattern, lines in notes.items():
+        console.print(f"Passed over as no rows: {lines:,} x {pattern}")
+
+
+def _delivered(done: Delivery) -> str:
+    words = {
+        "new": "is there",
+        "replaced": "has replaced the earlier delivery",
+        "added": "has these outcomes beside what it had",
+        "unchanged": "was there already",
+    }
+    return f"{done.portfolio} {done.batch} {words[done.change]}"
+
+
+@app.command()
+def withdraw(
+    portfolio: PortfolioName,
+    batch: Annotated[str, typer.Option(help="The batch that was a mistake.")],
+    outcomes: Annotated[
+        bool, typer.Option("--outcomes", help="Take back only the file of outcomes that came last for the batch.")
+    ] = False,
+    why: Annotated[str, typer.Option(help="The reason, for the timeline.")] = "no reason given",
+    force: Annotated[
+        bool, typer.Option("--force", help="Even if the champion learned from what is withdrawn.")
+    ] = False,
+) -> None:
+    """Take a delivery back that was a mistake: from the inbox, and its rows from every table."""
+    with in_project() as project:
+        from credit_assets.application import withdrawal
+
+        take_back = withdrawal.withdraw_outcomes if outcomes else withdrawal.withdraw
+        champion = take_back(project, portfolio, batch, why=why, force=force, report=progress)
+        console.print(f"{portfolio} {batch}{': its last outcomes are' if outcomes else ' is'} withdrawn.")
+        run_next = [f"  credit-assets run --portfolio {portfolio}"] if outcomes else []
+        if champion is not None:
+            console.print(f"Version {champion}, the champion, learned from {'them' if outcomes else 'it'}.")
+            run_next.append(f"  credit-assets train --portfolio {portfolio}")
+        if run_next:
+            console.print("\n".join(["\nNext:", *run_next]))

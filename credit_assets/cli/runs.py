@@ -1,0 +1,101 @@
+"""Commands that run a portfolio's jobs."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from credit_assets.cli.deliveries import deliver_batch, deliver_by_date
+from credit_assets.cli.status_text import print_status
+from credit_assets.cli.terminal import PortfolioName, app, console, in_project, progress, stop_where_failed
+from credit_assets.models.availability import require
+
+if TYPE_CHECKING:
+    from credit_assets.book.book import Book
+
+FIRST_BATCH = "1"
+"""Of files that are not cut by date. Batches sort by name: those that come later are called for their dates."""
+
+
+@app.command()
+def run(portfolio: PortfolioName) -> None:
+    """Make everything that is due: batches not ingested, a model where there is none, scores."""
+    with in_project() as project:
+        from credit_assets.application.run import run_due
+
+        outcomes = run_due(project, portfolio, progress)
+        if not outcomes:
+            console.print("Nothing is due.")
+        stop_where_failed(outcomes)
+
+
+@app.command()
+def train(portfolio: PortfolioName) -> None:
+    """Train on all known outcomes, on features made again where their SQL has changed; the gate decides."""
+    with in_project() as project:
+        require(project.tracking_uri)
+        from credit_assets.application.train import train as make_candidate
+
+        stop_where_failed(make_candidate(project, portfolio, progress))
+
+
+@app.command()
+def demo(
+    portfolio: PortfolioName = "home_credit",
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--files", help="A file or folder of the book's own; by itself $CREDIT_ASSETS_REAL_DATA/<portfolio>."
+        ),
+    ] = None,
+) -> None:
+    """Run the whole platform on a book, and show what came out: on a synthetic lender, or on a book's own files."""
+    from credit_assets.book.book import Book
+
+    source = source.resolve() if source else None
+    with in_project() as project:
+        from credit_assets.application import demo as stages
+
+        book = Book.load(project, portfolio)
+        synthetic = portfolio == stages.SYNTHETIC_BOOK and source is None
+
+        def deliver() -> None:
+            if synthetic:
+                stages.deliver_synthetic(book, progress)
+            else:
+                deliver_own(book, stages.own_files(book, source))
+
+        done = stages.demo(project, portfolio, deliver, progress)
+        print_status(done.status)
+        _print_stages(done.seconds)
+        console.print("\nNext:\n  make dev\n      the same in the Dagster UI, on http://localhost:3000")
+        if synthetic:
+            later = stages.sample(project) / "outcomes" / stages.SHIFTED
+            command, outcomes_folder = (shlex.quote(os.path.relpath(path)) for path in (sys.argv[0], later))
+            console.print(
+                f"  {command} deliver {outcomes_folder} --portfolio {portfolio} --batch {stages.SHIFTED}\n"
+                "      the outcomes of the newest batch, as they would arrive later; then `run` again",
+            )
+        stop_where_failed(done.outcomes)
+
+
+def deliver_own(book: Book, source: Path) -> None:
+    """Deliver the book's own files, cut by the date that its configuration names, or as one batch."""
+    if split_by := book.portfolio.delivery.split_by:
+        deliver_by_date(book, source, split_by)
+    else:
+        deliver_batch(book, source, FIRST_BATCH)
+
+
+def _print_stages(stages: dict[str, float]) -> None:
+    table = Table(title="Time a stage", title_justify="left")
+    for name in (*stages, "all"):
+        table.add_column(name, justify="right")
+    table.add_row(*(f"{seconds:.1f} s" for seconds in (*stages.values(), sum(stages.values()))))
+    console.print(table, soft_wrap=False)
