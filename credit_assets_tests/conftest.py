@@ -17,6 +17,8 @@ import hypothesis
 import pytest
 from filelock import FileLock
 
+import credit_assets_tests.unsynced.sitecustomize  # noqa: F401
+
 if TYPE_CHECKING:
     import dagster as dg
 
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
 
 PROJECT = Path(__file__).parents[1]
 Made = TypeVar("Made")
+
+# The processes that tests start do not wait for the disk either.
+UNSYNCED = PROJECT / "credit_assets_tests" / "unsynced"
+os.environ["PYTHONPATH"] = os.pathsep.join([str(UNSYNCED), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 # `make test` draws the same examples every time; `make fuzz` draws new ones. Neither keeps a database of examples.
 hypothesis.settings.register_profile("test", derandomize=True, deadline=None, database=None, print_blob=True)

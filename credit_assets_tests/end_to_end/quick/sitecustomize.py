@@ -6,6 +6,8 @@ from __future__ import annotations
 import multiprocessing
 from multiprocessing.context import BaseContext
 
+import credit_assets_tests.unsynced.sitecustomize  # noqa: F401
+
 IMPORTED = [
     "credit_assets.definitions",
     "dagster._core.storage.local_compute_log_manager",
