@@ -28,7 +28,7 @@ from credit_assets.decisions.scorecard import band, points
 from credit_assets.features.compute import compute_query
 from credit_assets.features.target import outcome_sql
 from credit_assets.features.training_set import TEST, TRAIN, VALID, training_frame
-from credit_assets.ingest.inbox import match_files
+from credit_assets.ingest.file_names import match_files
 from credit_assets.ingest.typed_read import ingest
 from credit_assets.lake.provenance import BATCH, Provenance
 from credit_assets.lake.tables import Lake

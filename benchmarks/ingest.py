@@ -14,7 +14,7 @@ from pathlib import Path
 import duckdb
 
 from credit_assets.book.book import Book
-from credit_assets.ingest.inbox import match_files
+from credit_assets.ingest.file_names import match_files
 from credit_assets.ingest.typed_read import ingest
 from credit_assets.lake.provenance import Provenance
 from credit_assets.lake.tables import Lake

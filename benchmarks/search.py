@@ -25,7 +25,7 @@ from credit_assets.book.book import Book
 from credit_assets.features.compute import compute_query
 from credit_assets.features.guard import made_from
 from credit_assets.features.training_set import TEST, TRAIN, VALID, hash_share, rows_to_learn_from, training_frame
-from credit_assets.ingest.inbox import match_files
+from credit_assets.ingest.file_names import match_files
 from credit_assets.ingest.typed_read import ingest
 from credit_assets.lake.contracts import identifier
 from credit_assets.lake.provenance import BATCH, Provenance

@@ -32,7 +32,8 @@ from credit_assets.automation.retraining import RETRAINS
 from credit_assets.automation.sensors import sensors
 from credit_assets.book.book import Book
 from credit_assets.dagster_private import make_new_run_id
-from credit_assets.ingest.inbox import Inbox, file_status, sha256_of
+from credit_assets.ingest.inbox import Inbox
+from credit_assets.ingest.looks import file_status, sha256_of
 from credit_assets.lake.provenance import Provenance
 from credit_assets.lake.tables import Lake
 from credit_assets.models import registry

@@ -20,7 +20,8 @@ from credit_assets.book.book import Book
 from credit_assets.cli import app
 from credit_assets.cli.runs import deliver_own
 from credit_assets.cli.terminal import stop_where_failed
-from credit_assets.ingest.inbox import BadDelivery, Inbox
+from credit_assets.ingest.bad_delivery import BadDelivery
+from credit_assets.ingest.inbox import Inbox
 from credit_assets.settings.project import Project
 from credit_assets.synthetic.lender import generate
 from credit_assets_tests.conftest import PROJECT

@@ -31,7 +31,8 @@ from credit_assets.dagster_private import (
     TickStatus,
 )
 from credit_assets.evaluation.checks import SURELY_BETTER
-from credit_assets.ingest.inbox import Inbox, Look
+from credit_assets.ingest.inbox import Inbox
+from credit_assets.ingest.looks import Look
 from credit_assets.lake.contracts import WITHOUT_VALUES
 from credit_assets.lake.tables import Lake
 from credit_assets.models.registry import ChampionEvent

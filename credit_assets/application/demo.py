@@ -14,7 +14,9 @@ from credit_assets.application.status import Status, status
 from credit_assets.application.work import Report
 from credit_assets.automation.runs import RunOutcome
 from credit_assets.book.book import Book
-from credit_assets.ingest.inbox import MARKER, BadDelivery, Inbox
+from credit_assets.ingest.bad_delivery import BadDelivery
+from credit_assets.ingest.file_names import MARKER
+from credit_assets.ingest.inbox import Inbox
 from credit_assets.settings.project import Project
 from credit_assets.synthetic.lender import generate
 

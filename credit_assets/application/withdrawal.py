@@ -17,7 +17,8 @@ from credit_assets.automation.runs import instance_for_commands
 from credit_assets.dagster_private import PARTITION_NAME_TAG
 from credit_assets.definitions import build
 from credit_assets.features.versions import FEATURES, read_at
-from credit_assets.ingest.inbox import BadDelivery, Inbox
+from credit_assets.ingest.bad_delivery import BadDelivery
+from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.connections import connect
 from credit_assets.lake.provenance import BATCH
 from credit_assets.lake.tables import Lake, TableMissing, sql_text

@@ -39,7 +39,10 @@ from credit_assets.book.queries import FeatureQuery
 from credit_assets.features.target import outcome_sql
 from credit_assets.features.training_set import known_outcomes_sql, rows_to_learn_from
 from credit_assets.features.versions import FEATURES, made_by_other_sql, read_at, same_rows, stands_now
-from credit_assets.ingest.inbox import BadDelivery, Inbox, Look, MissingFile, match_files
+from credit_assets.ingest.bad_delivery import BadDelivery, MissingFile
+from credit_assets.ingest.file_names import match_files
+from credit_assets.ingest.inbox import Inbox
+from credit_assets.ingest.looks import Look
 from credit_assets.lake.connections import connect
 from credit_assets.lake.contracts import identifier
 from credit_assets.lake.log import Commit

@@ -6,7 +6,8 @@ from __future__ import annotations
 from functools import cached_property
 
 from credit_assets.book.contracts import Contracts, NoContracts, load_contracts, mismatches
-from credit_assets.book.queries import FeatureQuery, Lineage, lineage, load, raw_lineage
+from credit_assets.book.lineage import Lineage, lineage, raw_lineage
+from credit_assets.book.queries import FeatureQuery, load
 from credit_assets.schemas.duckdb_types import column_types
 from credit_assets.schemas.table import Table, with_text_key
 from credit_assets.settings.portfolio import ConfigError, Portfolio

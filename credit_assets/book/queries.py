@@ -1,5 +1,6 @@
-"""A portfolio's feature SQL as data: what each file reads, what its columns mean in words, and which raw
-columns each of them comes from. Nothing is run here; DuckDB runs the SQL elsewhere.
+"""A portfolio's feature SQL as data: what each file reads, and what its columns mean in words.
+
+Where the columns come from is `lineage.py`'s. Nothing is run here; DuckDB runs the SQL elsewhere.
 """
 
 from __future__ import annotations
@@ -12,15 +13,12 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import cast
 
 import sqlglot
 from sqlglot import exp
 from sqlglot.dialects.dialect import Dialect
 from sqlglot.errors import SqlglotError
-from sqlglot.optimizer.qualify import qualify
 from sqlglot.optimizer.scope import Scope, traverse_scope
-from sqlglot.schema import MappingSchema
 from sqlglot.tokens import Token  # type: ignore[attr-defined]
 
 DIALECT = "duckdb"
@@ -40,11 +38,6 @@ MARK_PATTERN = rf"(?:--|#|;)?\s*\b{MARK}\s*:"
 
 CLAUSES = ("if missing", "family")
 NO_ROW = "if no row:"
-
-Origin = tuple[str, str]
-"""A table and one of its columns."""
-Lineage = dict[str, dict[str, tuple[Origin, ...]]]
-"""Query to output column to the columns it comes from, sorted."""
 
 
 class FeatureQueryError(ValueError):
@@ -162,47 +155,6 @@ def load(folder: Path, raw_tables: Collection[str] | None = None) -> dict[str, F
     return queries
 
 
-def lineage(
-    queries: Mapping[str, FeatureQuery], raw_schemas: Mapping[str, Mapping[str, str]], of_rows: bool = True
-) -> Lineage:
-    """For each query and output column, the columns of its inputs that determine its value.
-
-    `raw_schemas` has the columns and types of every raw table the queries read. Columns that select,
-    group or match rows on the way (WHERE, FILTER, GROUP BY, joins, windows) count as much as those
-    calculated with; keys that only match the entity's own rows are left out where anything else remains.
-    Without `of_rows`, only the columns in the expression of each output count, through every query: none for
-    `count(*)`. Raises FeatureQueryError for a table without a schema or a column that its table does not have.
-    """
-    schemas = {table: dict(columns) for table, columns in raw_schemas.items()}
-    result: Lineage = {}
-    for query in queries.values():
-        missing = [table for table in query.inputs if table not in schemas]
-        if missing:
-            raise FeatureQueryError(f"no schema for table {', '.join(missing)}", f"{query.name}.sql")
-        result[query.name] = _query_lineage(query, {table: schemas[table] for table in query.inputs}, of_rows)
-        schemas[query.name] = dict.fromkeys(query.columns, "DOUBLE")
-    return result
-
-
-def raw_lineage(direct: Lineage) -> Lineage:
-    """The `lineage` followed through all queries, each after those it reads, back to columns of raw tables."""
-    result: Lineage = {}
-    for name, columns in direct.items():
-        result[name] = {
-            column: tuple(
-                sorted(
-                    {
-                        root
-                        for table, source in origins
-                        for root in (result[table][source] if table in result else ((table, source),))
-                    }
-                )
-            )
-            for column, origins in columns.items()
-        }
-    return result
-
-
 class _File:
     """A parsed SQL file, with what is needed to point at a line of it."""
 
@@ -219,19 +171,19 @@ class _File:
         ]
         for table in self.tables:
             if not isinstance(table.this, exp.Identifier):
-                raise self.error(f"reads {_text(table)}: only tables by name can be read", table)
+                raise self.error(f"reads {text_of(table)}: only tables by name can be read", table)
         for node in self.select.find_all(exp.Func, exp.TableSample):
             # Of one date, the age is that of today; it may be written age(x) and x.age().
             dates = len(node.expressions) + isinstance(node.parent, exp.Dot)
             of_today = isinstance(node, exp.Anonymous) and node.name.lower() == "age" and dates == 1
-            if isinstance(node, exp.TableSample) or of_today or _text(node).split("(")[0].lower() in UNREPEATABLE:
+            if isinstance(node, exp.TableSample) or of_today or text_of(node).split("(")[0].lower() in UNREPEATABLE:
                 raise self.error(
-                    f"{_text(node)} is another one each time; features must be the same whenever they are made", node
+                    f"{text_of(node)} is another one each time; features must be the same whenever they are made", node
                 )
 
     def _parse(self) -> exp.Select:
         try:
-            statements = [found for found in _statements(self.sql) if found is not None]
+            statements = [found for found in statements_of(self.sql) if found is not None]
             # The comment of a feature is what follows the last token of its line.
             self.line_ends = {token.line: token.end for token in _tokens(self.sql)}
         except SqlglotError as error:
@@ -322,9 +274,11 @@ class _File:
                 continue
             name = projection.this if isinstance(projection, exp.Column) else projection.args.get("alias")
             if not isinstance(name, exp.Identifier):
-                raise self.error(f"{_text(projection)} has no name: add `as name`", projection)
+                raise self.error(f"{text_of(projection)} has no name: add `as name`", projection)
             if isinstance(projection, exp.Alias) and not re.search(r"\bas\s*$", self.sql[: name.meta["start"]], re.I):
-                raise self.error(f"{_text(projection)}: write `as` before the name, or the comma that is missing", name)
+                raise self.error(
+                    f"{text_of(projection)}: write `as` before the name, or the comma that is missing", name
+                )
             yield name.name, self._comment(name), "", name
 
     def _comment(self, name: exp.Identifier) -> FeatureComment:
@@ -349,7 +303,7 @@ class _File:
         for name in names:
             source = sources.get(name)
             if not isinstance(source, exp.Table) or source.name not in queries:
-                raise self.error(f"`{_text(projection)}` is not the columns of another SQL file", projection)
+                raise self.error(f"`{text_of(projection)}` is not the columns of another SQL file", projection)
             query = queries[source.name]
             for column in query.columns:
                 if column.lower() not in left_out:
@@ -388,152 +342,9 @@ def _tokens(sql: str) -> list[Token]:
     return sqlglot.tokenize(sql, dialect=DIALECT)
 
 
-def _statements(sql: str) -> list[exp.Expr | None]:
+def statements_of(sql: str) -> list[exp.Expr | None]:
     return Dialect.get_or_raise(DIALECT).parser().parse(_tokens(sql), sql)
 
 
-def _text(node: exp.Expr) -> str:
+def text_of(node: exp.Expr) -> str:
     return node.sql(DIALECT, comments=False)
-
-
-def _query_lineage(
-    query: FeatureQuery, schemas: Mapping[str, Mapping[str, str]], of_rows: bool
-) -> dict[str, tuple[Origin, ...]]:
-    # DuckDB knows no case in (ASCII) names, and sqlglot lowers them: find the written ones again.
-    written = {
-        (_folded(table), _folded(column)): (table, column) for table, columns in schemas.items() for column in columns
-    }
-    known = tuple(
-        (_folded(table), tuple((_folded(column), kind) for column, kind in columns.items()))
-        for table, columns in schemas.items()
-    )
-    result: dict[str, tuple[Origin, ...]] = {}
-    try:
-        walk = _Walk(_qualified(query.sql, known), of_rows)
-        for column in query.columns:
-            origins = {written[origin] for origin in walk.origins(walk.root, _folded(column))}
-            values = {origin for origin in origins if origin[1].lower() != query.key.lower()}
-            result[column] = tuple(sorted((values or origins) if of_rows else values))
-    except SqlglotError as error:
-        raise FeatureQueryError(str(error), f"{query.name}.sql") from error
-    return result
-
-
-@lru_cache(maxsize=64)
-def _qualified(sql: str, schemas: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]) -> Scope:
-    """The SELECT with every column under its table. It is walked more than once, and takes most of the time."""
-    schema: dict[str, object] = {table: dict(columns) for table, columns in schemas}
-    tree = qualify(
-        cast(exp.Query, _statements(sql)[0]),
-        dialect=DIALECT,
-        # Not normalized: it would read a name such as `@0` as SQL.
-        schema=MappingSchema(schema, dialect=DIALECT, normalize=False),
-        quote_identifiers=False,
-    )
-    return traverse_scope(tree)[-1]
-
-
-def _folded(name: str) -> str:
-    """The name as DuckDB compares it: without the case of its ASCII letters."""
-    return re.sub("[A-Z]+", lambda found: found[0].lower(), name)
-
-
-class _Walk:
-    """Follows columns of a qualified SELECT through its scopes (CTEs, subqueries) down to tables.
-
-    sqlglot's own `lineage` builds a graph anew for each column; one walk that remembers what it has
-    seen is what makes hundreds of columns a matter of a second. Without `of_rows` it leaves out what only decides
-    which rows there are.
-    """
-
-    def __init__(self, root: Scope, of_rows: bool) -> None:
-        self.root, self.of_rows = root, of_rows
-        self.owner = {column: scope for scope in root.traverse() for column in scope.column_index}
-        self.seen: dict[tuple[int, str], frozenset[Origin]] = {}
-        self.rows_seen: dict[int, frozenset[Origin]] = {}
-        self.positions: dict[int, dict[str, int]] = {}
-
-    def origins(self, scope: Scope, column: str) -> frozenset[Origin]:
-        """The table columns that determine output `column` of `scope`."""
-        key = (id(scope), column)
-        if key not in self.seen:
-            found = set(self.rows(scope))
-            position = self.position(scope, column)
-            for part in _parts(scope):
-                found |= self.within(_query(part).selects[position])
-            self.seen[key] = frozenset(found)
-        return self.seen[key]
-
-    def position(self, scope: Scope, column: str) -> int:
-        """Where the output column stands; naming all columns of a wide SELECT for each is what took longest."""
-        if id(scope) not in self.positions:
-            names = _query(scope).named_selects
-            self.positions[id(scope)] = {name: place for place, name in reversed(list(enumerate(names)))}
-        return self.positions[id(scope)][column]
-
-    def rows(self, scope: Scope) -> frozenset[Origin]:
-        """The table columns that decide which rows `scope` has.
-
-        What only a left join matches decides the columns taken from its right side, not the rows.
-        """
-        if not self.of_rows:
-            return frozenset()
-        if id(scope) not in self.rows_seen:
-            found: set[Origin] = set()
-            for part in _parts(scope):
-                select = _query(part)
-                left = _left_joins(select)
-                clauses = [select.args.get(name) for name in ("where", "group", "having", "qualify", "order")]
-                clauses += select.args.get("windows") or []
-                clauses += [join for join in select.args.get("joins") or [] if join.alias_or_name not in left]
-                for clause in clauses:
-                    if clause is not None:
-                        found |= self.within(clause)
-                for name, source in part.sources.items():
-                    if isinstance(source, Scope) and name not in left and name in part.selected_sources:
-                        found |= self.rows(source)
-            self.rows_seen[id(scope)] = frozenset(found)
-        return self.rows_seen[id(scope)]
-
-    def within(self, node: exp.Expr) -> set[Origin]:
-        """The table columns behind all columns named within `node`."""
-        found: set[Origin] = set()
-        for column in node.find_all(exp.Column):
-            scope: Scope | None = self.owner[id(column)]
-            # a correlated subquery names tables of the query around it
-            while scope is not None and column.table not in scope.sources:
-                scope = scope.parent
-            if scope is None:
-                continue  # a lambda's parameter
-            source = scope.sources[column.table]
-            if isinstance(source, exp.Table):
-                found.add((source.name, column.name))
-            else:
-                found |= self.origins(source, column.name)
-            join = _left_joins(scope.expression).get(column.table)
-            if self.of_rows and join is not None and not any(parent is join for parent in _ancestors(column)):
-                found |= self.within(join)
-        return found
-
-
-def _parts(scope: Scope) -> list[Scope]:
-    """The SELECTs of a scope: itself, or the branches of its UNION."""
-    if scope.set_operation_scopes:
-        return [part for branch in scope.set_operation_scopes for part in _parts(branch)]
-    return [scope]
-
-
-def _query(scope: Scope) -> exp.Query:
-    if not isinstance(scope.expression, exp.Query):
-        raise SqlglotError(f"columns cannot be followed through {_text(scope.expression)}")
-    return scope.expression
-
-
-def _left_joins(select: exp.Expr) -> dict[str, exp.Join]:
-    return {join.alias_or_name: join for join in select.args.get("joins") or [] if join.side == "LEFT"}
-
-
-def _ancestors(node: exp.Expr) -> Iterator[exp.Expr]:
-    while node.parent is not None:
-        node = node.parent
-        yield node

@@ -56,7 +56,7 @@ def new(
 def _deliveries(book: GuessedBook, given: Sequence[Path]) -> list[tuple[str, str]]:
     """What to deliver after `new`, and the option that says as which batch: of files of one table that are named after
     dates, each as a batch; else the one file or folder that holds all, if there is one."""
-    from credit_assets.ingest.inbox import is_hidden
+    from credit_assets.ingest.file_names import is_hidden
     from credit_assets.onboarding.file_names import batches_of
     from credit_assets.onboarding.files import stem
 

@@ -84,7 +84,7 @@ def _can_be_mended(error: Exception) -> bool:
     """Whether the user can mend it; anything else is a defect and shows where. Imported once something failed."""
     from credit_assets.book.queries import FeatureQueryError
     from credit_assets.features.contract import FeatureError
-    from credit_assets.ingest.inbox import BadDelivery
+    from credit_assets.ingest.bad_delivery import BadDelivery
     from credit_assets.lake.tables import TableMissing
     from credit_assets.onboarding.files import BookError
     from credit_assets.upkeep.backup import BackupError

@@ -8,7 +8,8 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from credit_assets.book.queries import FeatureQuery, Origin
+from credit_assets.book.lineage import Origin
+from credit_assets.book.queries import FeatureQuery
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ import sqlglot
 from pyarrow import compute
 from sqlglot import exp
 
-from credit_assets.book.queries import DIALECT, FeatureQuery, Lineage
+from credit_assets.book.lineage import Lineage
+from credit_assets.book.queries import DIALECT, FeatureQuery
 from credit_assets.features.compute import finite
 from credit_assets.features.edge_rows import EdgeTable, edge_tables, edge_values
 from credit_assets.features.versions import FEATURES

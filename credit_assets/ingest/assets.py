@@ -5,7 +5,9 @@ from collections.abc import Mapping
 import dagster as dg
 
 from credit_assets.book.book import Book
-from credit_assets.ingest.inbox import MARKER, BadDelivery, Inbox, UnreadableNow, match_files
+from credit_assets.ingest.bad_delivery import BadDelivery, UnreadableNow
+from credit_assets.ingest.file_names import MARKER, match_files
+from credit_assets.ingest.inbox import Inbox
 from credit_assets.ingest.repeats import Repeated, other_batches, repeated_keys
 from credit_assets.ingest.typed_read import Ingested, ingest
 from credit_assets.lake.contracts import Violation

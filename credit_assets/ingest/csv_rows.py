@@ -15,21 +15,16 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import chain
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from credit_assets.ingest.compressed import (
-    DamagedFile,
-    UnpacksToTooMuch,
-    copy_unpacked,
-    reading_compressed,
-    require_space,
-)
-from credit_assets.ingest.inbox import BadDelivery, UnreadableNow, is_hidden
+from credit_assets.ingest.bad_delivery import BadDelivery
+from credit_assets.ingest.compressed import DamagedFile, reading_compressed
+from credit_assets.ingest.compressed_csv import damaged, gunzip, only_member, unzip
 from credit_assets.lake.contracts import shorten
 from credit_assets.lake.tables import sql_text
 
@@ -126,9 +121,9 @@ def look_over(file: Path, where: str, plain: Path, notes: Sequence[str] = (), kn
     """
     match file.name.lower().rsplit(".", 2):
         case [*_, "csv", "gz"]:
-            _gunzip(file, plain, where)
+            gunzip(file, plain, where)
         case [*_, "csv", "zip"]:
-            _unzip(file, plain, where)
+            unzip(file, plain, where)
         case [*_, "csv"]:
             plain = file
         case _:
@@ -150,12 +145,12 @@ def columns_of(file: Path, where: str, notes: Sequence[str] = ()) -> list[str]:
                 content = opened.enter_context(gzip.open(file))
             elif file.name.lower().endswith(".zip"):
                 archive = opened.enter_context(zipfile.ZipFile(file))
-                content = opened.enter_context(archive.open(_only_member(archive, where)))
+                content = opened.enter_context(archive.open(only_member(archive, where)))
             else:
                 content = opened.enter_context(file.open("rb"))
             _, _, first = _read_header(content, notes, where)
     except DamagedFile as error:
-        raise _damaged(where, error) from error
+        raise damaged(where, error) from error
     try:
         head = _head(first, where)
     except UnicodeDecodeError as error:
@@ -384,51 +379,6 @@ def _strings(data: bytes, ends: np.ndarray) -> pa.StringArray:
 
 
 # -- what is wrong with all of a file --------------------------------------------------------------
-
-
-def _gunzip(file: Path, plain: Path, where: str) -> None:
-    """Plain, it is read in parallel; and a cut-off file is noticed, which DuckDB reads as far as it goes."""
-    with _refusing(where), gzip.open(file) as compressed, plain.open("wb") as writing:
-        copy_unpacked(compressed, writing, file.stat().st_size)
-
-
-def _unzip(file: Path, plain: Path, where: str) -> None:
-    """The archive's one file, whatever its name and path in there."""
-    with _refusing(where), zipfile.ZipFile(file) as archive:
-        member = _only_member(archive, where)
-        try:
-            require_space(member.file_size, plain.parent)
-        except UnpacksToTooMuch as error:
-            raise UnreadableNow(f"{where} {error}. Make room, or deliver the file in parts.") from error
-        with archive.open(member) as compressed, plain.open("wb") as writing:
-            copy_unpacked(compressed, writing, member.compress_size)
-
-
-@contextlib.contextmanager
-def _refusing(where: str) -> Iterator[None]:
-    """Raise BadDelivery for a file that is damaged, or that unpacks to more than a table does."""
-    try:
-        with reading_compressed():
-            yield
-    except DamagedFile as error:
-        raise _damaged(where, error) from error
-    except UnpacksToTooMuch as error:
-        raise BadDelivery(f"{where} {error}. If it is sound, unpack it and deliver it as CSV.") from error
-
-
-def _damaged(where: str, error: DamagedFile) -> BadDelivery:
-    return BadDelivery(f"{where} is cut off or damaged ({error}). Deliver it again.")
-
-
-def _only_member(archive: zipfile.ZipFile, where: str) -> zipfile.ZipInfo:
-    members = [m for m in archive.infolist() if not m.is_dir() and not is_hidden(PurePosixPath(m.filename))]
-    if len(members) != 1:
-        raise BadDelivery(
-            f"{where} holds {len(members)} files; a .csv.zip holds one. Unpack it, and deliver its files."
-        )
-    if members[0].flag_bits & 1:
-        raise BadDelivery(f"{where} is protected by a password. Unpack it, and deliver its file.")
-    return members[0]
 
 
 def _count_lines(plain: Path, header: int, first: bytes, where: str) -> int:

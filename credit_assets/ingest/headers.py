@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from credit_assets.book.book import Book
-from credit_assets.ingest.inbox import BadDelivery, MissingFile, is_companion, is_outcomes, match_files
-from credit_assets.ingest.typed_read import refuse_header
+from credit_assets.ingest.bad_delivery import BadDelivery, MissingFile
+from credit_assets.ingest.file_names import is_companion, is_outcomes, match_files
+from credit_assets.ingest.sources import refuse_header
 
 
 def check_files(files: Sequence[Path], book: Book, source: Path, *, whole: bool = True) -> list[str]:

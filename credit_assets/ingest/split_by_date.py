@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from credit_assets.book.book import Book
+from credit_assets.ingest.bad_delivery import BadDelivery
 from credit_assets.ingest.csv_rows import CsvFile, as_bytes, field_patterns, look_over, rows_of
 from credit_assets.ingest.dates import (
     EXAMPLES,
@@ -33,8 +34,10 @@ from credit_assets.ingest.dates import (
     is_format,
     reading_of,
 )
+from credit_assets.ingest.delivered_files import delivered_files, unpacked
+from credit_assets.ingest.file_names import ENDINGS, match_files
 from credit_assets.ingest.headers import check_files
-from credit_assets.ingest.inbox import ENDINGS, BadDelivery, Inbox, delivered_files, match_files, unpacked
+from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.connections import connect
 from credit_assets.lake.contracts import shorten
 from credit_assets.lake.tables import sql_text

@@ -24,17 +24,8 @@ from pydantic import ValidationError
 
 from credit_assets.book.book import Book
 from credit_assets.book.contracts import NoContracts, load_contracts, mismatches
-from credit_assets.book.queries import (
-    MARK,
-    NO_ROW,
-    FeatureCommentError,
-    FeatureQuery,
-    FeatureQueryError,
-    Lineage,
-    lineage,
-    load,
-    raw_lineage,
-)
+from credit_assets.book.lineage import Lineage, lineage, raw_lineage
+from credit_assets.book.queries import MARK, NO_ROW, FeatureCommentError, FeatureQuery, FeatureQueryError, load
 from credit_assets.explanations.texts import reason_texts
 from credit_assets.features.contract import FeatureError, check_encodings, feature_contracts, training_set_contract
 from credit_assets.features.guard import LeakageError, check_inputs, made_from

@@ -15,9 +15,11 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from credit_assets.ingest.bad_delivery import BadDelivery
 from credit_assets.ingest.dates import EXCEL, EXCEL_DAYS, Disagreement, Reading, reading_of
-from credit_assets.ingest.inbox import ENDINGS, BadDelivery, delivered_files, is_archive, unpack
-from credit_assets.ingest.typed_read import PARQUET_INDEX, has_value
+from credit_assets.ingest.delivered_files import delivered_files, is_archive, unpack
+from credit_assets.ingest.file_names import ENDINGS
+from credit_assets.ingest.sources import PARQUET_INDEX, has_value
 from credit_assets.lake.contracts import identifier, shorten
 from credit_assets.lake.provenance import BATCH
 from credit_assets.lake.tables import sql_path, sql_text

@@ -13,8 +13,8 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
+from credit_assets.ingest.bad_delivery import BadDelivery
 from credit_assets.ingest.csv_rows import NOTHING, ROWS, SEPARATORS, CsvFile, fields_of, has_index, look_over, rows_of
-from credit_assets.ingest.inbox import BadDelivery
 from credit_assets.lake.contracts import identifier, shorten
 from credit_assets.lake.tables import sql_path, sql_text
 from credit_assets.plurals import are, number_of

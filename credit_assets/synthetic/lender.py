@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from credit_assets.ingest.inbox import MARKER
+from credit_assets.ingest.file_names import MARKER
 from credit_assets.synthetic.applications import Columns, draw_applicants
 from credit_assets.synthetic.bureau import draw_bureau
 from credit_assets.synthetic.cards import draw_cards

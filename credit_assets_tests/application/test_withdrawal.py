@@ -15,7 +15,8 @@ from credit_assets.automation.due import NotIngested, OutcomesDelivered
 from credit_assets.automation.pending import to_ingest
 from credit_assets.dagster_private import PARTITION_NAME_TAG
 from credit_assets.history.timeline import timeline
-from credit_assets.ingest.inbox import BadDelivery, Inbox
+from credit_assets.ingest.bad_delivery import BadDelivery
+from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.connections import connect
 from credit_assets.lake.provenance import Provenance
 from credit_assets.lake.tables import Lake

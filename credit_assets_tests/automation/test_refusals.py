@@ -15,7 +15,8 @@ from credit_assets.application.status import status
 from credit_assets.automation import pending
 from credit_assets.definitions import build
 from credit_assets.ingest import typed_read
-from credit_assets.ingest.inbox import Inbox, UnreadableNow
+from credit_assets.ingest.bad_delivery import UnreadableNow
+from credit_assets.ingest.inbox import Inbox
 from credit_assets.settings.portfolio import settings_fingerprint
 from credit_assets.settings.project import Project
 from credit_assets_tests.small_project import (

@@ -6,7 +6,7 @@ import pytest
 from filelock import FileLock
 
 from credit_assets.automation.runs import RunOutcome, execute, instance_for_commands
-from credit_assets.ingest.inbox import BadDelivery
+from credit_assets.ingest.bad_delivery import BadDelivery
 from credit_assets.settings.project import AlreadyRunning, Project
 from credit_assets.settings.run_tags import COMMAND_TAG
 from credit_assets_tests.small_project import inside, make_project

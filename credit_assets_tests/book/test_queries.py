@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from credit_assets.book.queries import UNREPEATABLE, FeatureComment, FeatureQueryError, lineage, load, raw_lineage
+from credit_assets.book.lineage import lineage, raw_lineage
+from credit_assets.book.queries import UNREPEATABLE, FeatureComment, FeatureQueryError, load
 
 RAW = {
     "people": {"ID": "BIGINT", "INCOME": "DOUBLE", "GENDER": "VARCHAR"},

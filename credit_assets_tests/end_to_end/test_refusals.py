@@ -8,7 +8,8 @@ import dagster as dg
 import pytest
 
 from credit_assets.automation.runs import RunOutcome
-from credit_assets.ingest.inbox import MARKER, Inbox
+from credit_assets.ingest.file_names import MARKER
+from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.tables import Lake
 from credit_assets.models import registry
 from credit_assets.settings.project import Project

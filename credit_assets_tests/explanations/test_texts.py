@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from credit_assets.book.queries import lineage, load, raw_lineage
+from credit_assets.book.lineage import lineage, raw_lineage
+from credit_assets.book.queries import load
 from credit_assets.explanations.texts import History, ReasonTexts, families, reason_texts
 
 RAW = {

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from credit_assets.book.queries import FeatureQuery, lineage, load, raw_lineage
+from credit_assets.book.lineage import lineage, raw_lineage
+from credit_assets.book.queries import FeatureQuery, load
 from credit_assets.features.contract import (
     FeatureError,
     check_encodings,

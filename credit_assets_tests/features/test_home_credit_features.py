@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from credit_assets.book.queries import lineage, load, raw_lineage
+from credit_assets.book.lineage import lineage, raw_lineage
+from credit_assets.book.queries import load
 from credit_assets.features.compute import compute_features, compute_query
 from credit_assets.schemas.duckdb_types import column_types
 from credit_assets.schemas.home_credit import TABLES

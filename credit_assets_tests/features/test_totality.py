@@ -12,7 +12,8 @@ import pandera.pandas as pa
 import pytest
 
 from credit_assets.book.book import Book
-from credit_assets.book.queries import lineage, load
+from credit_assets.book.lineage import lineage
+from credit_assets.book.queries import load
 from credit_assets.features import edge_rows, totality
 from credit_assets.features.compute import finite
 from credit_assets.features.totality import Failure, failures

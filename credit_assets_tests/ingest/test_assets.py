@@ -14,7 +14,8 @@ from credit_assets.automation.pending import to_ingest
 from credit_assets.automation.refusals import refusal_text
 from credit_assets.automation.runs import RunOutcome, execute, instance_for_commands
 from credit_assets.definitions import build
-from credit_assets.ingest.inbox import MARKER, Inbox
+from credit_assets.ingest.file_names import MARKER
+from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.tables import Lake
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project

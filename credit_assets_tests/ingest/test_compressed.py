@@ -16,8 +16,10 @@ from pathlib import Path
 import pytest
 
 from credit_assets.ingest import compressed
+from credit_assets.ingest.bad_delivery import BadDelivery
 from credit_assets.ingest.csv_rows import columns_of, look_over
-from credit_assets.ingest.inbox import BadDelivery, Inbox, unpack, unpacked
+from credit_assets.ingest.delivered_files import unpack, unpacked
+from credit_assets.ingest.inbox import Inbox
 
 METHODS = {
     "stored": zipfile.ZIP_STORED,
@@ -113,7 +115,7 @@ def test_an_archive_that_the_disk_has_no_room_for_is_refused(tmp_path: Path, mon
 
 
 def test_names_that_differ_in_case_alone_are_the_same_file_twice(tmp_path: Path) -> None:
-    from credit_assets.ingest.inbox import match_files
+    from credit_assets.ingest.file_names import match_files
 
     unpack(packed(tmp_path / "tape.zip", 0, loans_csv="a\n1\n", LOANS_csv="a\n2\n"), tmp_path)
     with pytest.raises(BadDelivery, match=r"LOANS\.csv and loans\.csv in .* are the same file twice"):

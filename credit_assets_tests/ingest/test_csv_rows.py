@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from credit_assets.ingest import compressed, csv_rows
+from credit_assets.ingest.bad_delivery import BadDelivery
 from credit_assets.ingest.csv_rows import (
     SEPARATORS,
     CsvFile,
@@ -27,7 +28,6 @@ from credit_assets.ingest.csv_rows import (
     rows_of,
     separator_of,
 )
-from credit_assets.ingest.inbox import BadDelivery
 
 NOTES = ["Notes offered by *", "Loans that do not meet the credit policy", "Total amount funded in policy code ?: *"]
 HEAD = "id,term,desc\n"

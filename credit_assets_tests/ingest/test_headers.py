@@ -14,8 +14,9 @@ import pandera.pandas as pa
 import pytest
 
 from credit_assets.book.book import Book
+from credit_assets.ingest.bad_delivery import BadDelivery
 from credit_assets.ingest.headers import check_files
-from credit_assets.ingest.inbox import BadDelivery, Inbox
+from credit_assets.ingest.inbox import Inbox
 from credit_assets.schemas.table import Relation, Table
 from credit_assets.settings.portfolio import Portfolio, TableConfig
 from credit_assets.settings.project import Project

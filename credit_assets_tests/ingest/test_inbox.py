@@ -19,7 +19,11 @@ from pathlib import Path
 
 import pytest
 
-from credit_assets.ingest.inbox import BadDelivery, Inbox, Look, match_files, outcomes_order, sha256_of, unpack
+from credit_assets.ingest.bad_delivery import BadDelivery
+from credit_assets.ingest.delivered_files import unpack
+from credit_assets.ingest.file_names import match_files, outcomes_order
+from credit_assets.ingest.inbox import Inbox
+from credit_assets.ingest.looks import Look, sha256_of
 
 STEMS = {"loans": ["loans_train", "loans_test"], "payments": ["Payments"], "outcomes": ["outcomes"]}
 

@@ -17,7 +17,8 @@ import pytest
 
 from credit_assets.book.book import Book
 from credit_assets.ingest import split_by_date
-from credit_assets.ingest.inbox import BadDelivery, Inbox
+from credit_assets.ingest.bad_delivery import BadDelivery
+from credit_assets.ingest.inbox import Inbox
 from credit_assets.ingest.split_by_date import Cut, Every, cut, cut_up
 from credit_assets.settings.project import Project
 

@@ -24,9 +24,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from credit_assets.ingest.bad_delivery import BadDelivery
 from credit_assets.ingest.csv_rows import EMPTY
-from credit_assets.ingest.inbox import BadDelivery
-from credit_assets.ingest.typed_read import OTHERS, Ingested, ingest
+from credit_assets.ingest.row_by_row import OTHERS
+from credit_assets.ingest.typed_read import Ingested, ingest
 from credit_assets.lake.connections import connect
 from credit_assets.lake.provenance import Provenance
 from credit_assets.lake.tables import Lake, TableMissing

@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from credit_assets.book.book import Book
-from credit_assets.book.queries import lineage, load, raw_lineage
+from credit_assets.book.lineage import lineage, raw_lineage
+from credit_assets.book.queries import load
 from credit_assets.explanations.texts import ReasonTexts, reason_texts
 from credit_assets.schemas.duckdb_types import column_types
 from credit_assets.settings.project import Project

@@ -17,7 +17,7 @@ from credit_assets.features.compute import compute_features
 from credit_assets.features.guard import LeakageError, check_inputs, made_from
 from credit_assets.features.target import outcome_sql
 from credit_assets.features.training_set import TEST, rows_to_learn_from, training_frame
-from credit_assets.ingest.inbox import BadDelivery
+from credit_assets.ingest.bad_delivery import BadDelivery
 from credit_assets.ingest.typed_read import Ingested, ingest
 from credit_assets.lake.contracts import identifier
 from credit_assets.lake.tables import Lake

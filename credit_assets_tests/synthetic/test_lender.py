@@ -20,7 +20,7 @@ from sklearn.model_selection import cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from credit_assets.ingest.inbox import MARKER
+from credit_assets.ingest.file_names import MARKER
 from credit_assets.schemas.home_credit import TABLES
 from credit_assets.synthetic import draws, instalments, lender
 from credit_assets.synthetic.applications import draw_applicants

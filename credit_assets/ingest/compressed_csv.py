@@ -1,0 +1,64 @@
+"""A compressed CSV file made plain, and what is said of one that cannot be."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from credit_assets.ingest.bad_delivery import BadDelivery, UnreadableNow
+from credit_assets.ingest.compressed import (
+    DamagedFile,
+    UnpacksToTooMuch,
+    copy_unpacked,
+    reading_compressed,
+    require_space,
+)
+from credit_assets.ingest.file_names import is_hidden
+
+
+def gunzip(file: Path, plain: Path, where: str) -> None:
+    """Plain, it is read in parallel; and a cut-off file is noticed, which DuckDB reads as far as it goes."""
+    with _refusing(where), gzip.open(file) as compressed, plain.open("wb") as writing:
+        copy_unpacked(compressed, writing, file.stat().st_size)
+
+
+def unzip(file: Path, plain: Path, where: str) -> None:
+    """The archive's one file, whatever its name and path in there."""
+    with _refusing(where), zipfile.ZipFile(file) as archive:
+        member = only_member(archive, where)
+        try:
+            require_space(member.file_size, plain.parent)
+        except UnpacksToTooMuch as error:
+            raise UnreadableNow(f"{where} {error}. Make room, or deliver the file in parts.") from error
+        with archive.open(member) as compressed, plain.open("wb") as writing:
+            copy_unpacked(compressed, writing, member.compress_size)
+
+
+@contextlib.contextmanager
+def _refusing(where: str) -> Iterator[None]:
+    """Raise BadDelivery for a file that is damaged, or that unpacks to more than a table does."""
+    try:
+        with reading_compressed():
+            yield
+    except DamagedFile as error:
+        raise damaged(where, error) from error
+    except UnpacksToTooMuch as error:
+        raise BadDelivery(f"{where} {error}. If it is sound, unpack it and deliver it as CSV.") from error
+
+
+def damaged(where: str, error: DamagedFile) -> BadDelivery:
+    return BadDelivery(f"{where} is cut off or damaged ({error}). Deliver it again.")
+
+
+def only_member(archive: zipfile.ZipFile, where: str) -> zipfile.ZipInfo:
+    members = [m for m in archive.infolist() if not m.is_dir() and not is_hidden(PurePosixPath(m.filename))]
+    if len(members) != 1:
+        raise BadDelivery(
+            f"{where} holds {len(members)} files; a .csv.zip holds one. Unpack it, and deliver its files."
+        )
+    if members[0].flag_bits & 1:
+        raise BadDelivery(f"{where} is protected by a password. Unpack it, and deliver its file.")
+    return members[0]

@@ -1,0 +1,149 @@
+"""What a delivered file is by its name: which table's, outcomes, a companion, hidden, or still being written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePath
+
+from credit_assets.ingest.bad_delivery import BadDelivery, MissingFile
+
+ENDINGS = (".csv.gz", ".csv", ".csv.zip", ".parquet")
+OUTCOMES = "outcomes"
+# Names of files that some program is still writing: rsync, scp clients, browsers, our own.
+PARTIAL = (".part", ".partial", ".filepart", ".crdownload", ".tmp", "~")
+RSYNC_FOLDERS = {".~tmp~", ".rsync-partial"}
+# What macOS and Windows put beside the files of a user; they hide it.
+SHADOWS = {"__MACOSX", "Thumbs.db", "desktop.ini"}
+MARKER = "SYNTHETIC.md"
+"""The file that marks a delivery as generated."""
+# Files that say something of the delivery; there is nothing in them for a table.
+COMPANIONS = {MARKER.lower()}
+_ANY_ENDING = "|".join(map(re.escape, ENDINGS))
+
+
+@dataclass(frozen=True)
+class Matched:
+    """Files sorted by the table they belong to; `unknown` ones belong to none."""
+
+    tables: Mapping[str, tuple[Path, ...]]
+    companions: tuple[Path, ...]
+    unknown: tuple[Path, ...]
+
+
+def match_files(
+    files: Iterable[Path],
+    tables: Mapping[str, Sequence[str]],
+    optional: Collection[str] = (),
+    outcomes: str | None = None,
+    where: Path | None = None,
+) -> Matched:
+    """Which file belongs to which table, by name without ending, whatever its case.
+
+    `tables` maps a table to the names of its source files (`*` in one stands for anything), any one of which will
+    do; an `optional` table may have none. A file that a table has by its full name is of no other's pattern.
+    `outcomes` is the table that all files named `outcomes`, `outcomes.2`, `outcomes_may`, ... belong to besides, in
+    the order of `outcomes_order`. Messages say that the files are in `where`, or else in their folder. Raises
+    MissingFile for a table without a file, and BadDelivery for two files of one name (`bureau.csv` beside
+    `bureau.csv.gz`), or one of two tables' patterns.
+    """
+    files = sorted(files)
+    folder = where or (files[0].parent if files else None)
+
+    full_names = {name.lower() for names in tables.values() for name in names}
+
+    def has_name(stem: str, name: str) -> bool:
+        by_pattern = stem not in full_names and not (outcomes and _names_outcomes(stem))
+        return stem == name.lower() or (by_pattern and fnmatchcase(stem, name.lower()))
+
+    def of_table(stem: str, table: str) -> bool:
+        return any(has_name(stem, name) for name in tables[table])
+
+    def later(file: Path) -> str | None:
+        return outcomes if is_outcomes(file) else None
+
+    found: dict[str, Path] = {}
+    companions, unknown = [], []
+    for file in files:
+        stem = stem_of(file)
+        owners = [table for table in tables if stem is not None and of_table(stem, table)]
+        if is_companion(file):
+            companions.append(file)
+        elif stem is None or not (table := next(iter(owners), later(file))):
+            unknown.append(file)
+        elif len(owners) > 1:
+            raise BadDelivery(
+                f"{file.name} in {folder} may be of the tables {' and '.join(owners)}, by the names in the portfolio's "
+                "configuration. Make the patterns there apart, or name the file as a whole."
+            )
+        elif stem in found:
+            raise BadDelivery(
+                f"Table {table}: {found[stem].name} and {file.name} in {folder} are the same file twice. "
+                "Keep one of them."
+            )
+        else:
+            found[stem] = file
+    matched = {
+        table: tuple(dict.fromkeys(found[stem] for name in names for stem in sorted(found) if has_name(stem, name)))
+        for table, names in tables.items()
+    }
+    if outcomes:
+        more = [file for stem, file in found.items() if not any(of_table(stem, table) for table in tables)]
+        matched[outcomes] = tuple(sorted((*matched[outcomes], *more), key=outcomes_order))
+    missing = [table for table, parts in matched.items() if not parts and table not in optional]
+    if missing:
+        table = missing[0]
+        others = f" (also missing: the files of {', '.join(missing[1:])})" if missing[1:] else ""
+        strangers = f" Unknown files there: {', '.join(file.name for file in unknown)}." if unknown else ""
+        raise MissingFile(
+            f"Table {table}: no file {' or '.join(tables[table])} ({', '.join(ENDINGS)}) "
+            f"in {folder or 'the delivery'}{others}.{strangers}"
+        )
+    return Matched(matched, tuple(companions), tuple(unknown))
+
+
+def outcomes_order(file: Path) -> tuple[int, int, str]:
+    """Sorts files of outcomes from the first word to the last: `outcomes`, then those with a name, by name,
+    then those with a number (`outcomes.2`), by number, which are what `Inbox.deliver` adds."""
+    stem = stem_of(file) or ""
+    rest = stem[len(OUTCOMES) + 1 :] if is_outcomes(file) else ""
+    number = int(rest) if rest.isdecimal() else 0
+    return (2 if number else 1 if rest else 0), number, stem
+
+
+def stem_of(file: Path) -> str | None:
+    """The file's name in lower case without its ending; None if it is not a data file."""
+    return file.name.lower().removesuffix(ending) if (ending := ending_of(file)) else None
+
+
+def ending_of(file: Path) -> str | None:
+    name = file.name.lower()
+    return next((ending for ending in ENDINGS if name.endswith(ending)), None)
+
+
+def is_outcomes(file: Path) -> bool:
+    """Whether the file, by its name, holds outcomes that came later than their batch."""
+    return _names_outcomes(stem_of(file) or "")
+
+
+def is_companion(file: Path) -> bool:
+    """Whether the file says something of the delivery, and holds nothing for a table."""
+    return file.name.lower() in COMPANIONS
+
+
+def _names_outcomes(stem: str) -> bool:
+    return stem == OUTCOMES or bool(re.fullmatch(rf"{OUTCOMES}[._-].+", stem))
+
+
+def is_partial(name: str) -> bool:
+    """Whether a file of this name is one that some program is still writing, as `.bureau.csv.Xy12Ab` is by rsync."""
+    if name.startswith("."):
+        return name in RSYNC_FOLDERS or bool(re.fullmatch(rf"\..+({_ANY_ENDING})\.\w{{6}}", name.lower()))
+    return name.lower().endswith(PARTIAL)
+
+
+def is_hidden(path: PurePath) -> bool:
+    """Whether the relative path is one that macOS, Windows or an editor puts beside the files of a user."""
+    return any((part.startswith(".") and part != "..") or part in SHADOWS for part in path.parts)

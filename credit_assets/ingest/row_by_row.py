@@ -1,0 +1,276 @@
+"""Deliveries with bad rows: every row is judged by its contract, the bad ones are set aside and told.
+
+It costs a second read, so that clean files are read by `typed_read.py` alone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+import pyarrow as pa
+
+from credit_assets.ingest.bad_delivery import BadDelivery
+from credit_assets.ingest.csv_rows import ROWS, CsvFile, fields_of, rows_of
+from credit_assets.ingest.sources import ParquetSource, Source, Target
+from credit_assets.ingest.typed_values import typed_columns, wrong_types
+from credit_assets.lake.contracts import (
+    EXAMPLES,
+    Violation,
+    fault,
+    faults,
+    identifier,
+    keys,
+    relation_rules,
+    rules,
+    shorten,
+    table_expression,
+)
+from credit_assets.lake.tables import sql_path, sql_text
+from credit_assets.plurals import are, number_of
+from credit_assets.rounding import percent_apart
+
+BAD_QUOTES = "quotes do not pair up"
+STRAY_RETURN = "a carriage return inside the line"
+SHOWN = 10
+OTHERS = "rows of other batches"
+"""What rows that belong to other batches are counted as, beside `EMPTY` and the patterns of notes."""
+
+
+def judge(
+    con: duckdb.DuckDBPyConnection, sources: Sequence[Source], target: Target, rows: Path
+) -> tuple[int, Counter[str]]:
+    """Write all delivered rows to the Parquet file `rows`, each with its faults; how many there are, and how many
+    lines were passed over as no rows.
+
+    Beside the model's columns it has `_file`, `_row` (the line in a CSV file, the header being 1; the
+    position in a Parquet file, from 1), `_line` (as delivered; as JSON from Parquet) and `_faults`.
+    """
+    judged = rules(target.model) + relation_rules(target.model, target.parents)
+    views, split = [], []
+    passed_over: Counter[str] = Counter()
+    delivered_rows: Counter[str] = Counter()
+    try:
+        for n, source in enumerate(sources):
+            if isinstance(source, ParquetSource):
+                split.append(_split_parquet(source, target))
+                passed_over.update(source.passed_over)
+                delivered_rows[source.file.name] = source.rows
+            else:
+                delivered = source.delivered
+                view = f"_delivered_lines_{n}"
+                con.register(
+                    view, pa.RecordBatchReader.from_batches(ROWS, _counted(delivered, passed_over, delivered_rows))
+                )
+                views.append(view)
+                split.append(_split_lines(delivered, view, target, source.before))
+        copied = con.execute(
+            f"COPY (SELECT _file, _row, _line, {target.columns}, "
+            f"CASE WHEN len(_faults) > 0 THEN _faults ELSE {faults(judged)} END AS _faults "
+            f"FROM ({' UNION ALL '.join(split)}) WHERE {_of_this_batch(target)}) "
+            f"TO {sql_text(str(rows))} (FORMAT parquet)"
+        ).fetchall()[0][0]
+        if others := delivered_rows.total() - copied:
+            passed_over[OTHERS] = others
+        return copied, passed_over
+    finally:
+        for view in views:
+            con.unregister(view)
+
+
+def _counted(source: CsvFile, passed_over: Counter[str], rows: Counter[str]) -> Iterator[pa.RecordBatch]:
+    """The file's rows, which are counted as they are read."""
+    for batch in rows_of(source, passed_over):
+        rows[source.file.name] += batch.num_rows
+        yield batch
+
+
+def _of_this_batch(target: Target) -> str:
+    """SQL: FALSE for a row that belongs to a parent's row of another batch, and to none of this one."""
+    tests = ["true"]
+    for relation in target.model.relations:
+        if relation.parent in target.elsewhere:
+            column, key = identifier(relation.column), identifier(relation.parent_column)
+            here, there = (
+                f"{column} IN (SELECT {key} FROM {table_expression(rows)} WHERE {key} IS NOT NULL)"
+                for rows in (target.parents[relation.parent], target.elsewhere[relation.parent])
+            )
+            tests.append(f"(({there}) IS NOT TRUE OR {here})")
+    return " AND ".join(tests)
+
+
+def _split_lines(source: CsvFile, lines: str, target: Target, before: int) -> str:
+    """A SELECT of the lines as typed columns, with the faults of structure and type; `before` rows are numbered
+    before them."""
+    width = len(source.columns)
+    fields = fields_of(source.separator)
+    # Empty fields after the last column are what spreadsheets add; DuckDB passes over them too.
+    count = "len(_fields) || ' fields'"
+    wrong_width = f"len(_fields) < {width} OR array_to_string(_fields[{width + 1}:], '') <> ''"
+    fields_by_name = {name: f"nullif(_fields[{n}], '')" for n, name in enumerate(source.columns, start=1)}
+    if source.has_index:
+        del fields_by_name[source.columns[0]]
+    raw = target.named(fields_by_name, f"_nth + {before}")
+    kinds = dict.fromkeys(raw, "text")
+    # A line break between quotes may be a carriage return too.
+    stray = "contains(replace(_line, chr(13) || chr(10), ''), chr(13))"
+    return (
+        f"SELECT {sql_text(source.file.name)} AS _file, _row, _line, CASE "
+        f"WHEN {stray} THEN [{_of_row('left(_line, 200)', STRAY_RETURN)}] "
+        f"WHEN _fields IS NULL THEN [{_of_row('left(_line, 200)', BAD_QUOTES)}] "
+        f"WHEN {wrong_width} THEN [{_of_row(count, f'must have {width} fields')}] "
+        f"ELSE {wrong_types(raw, kinds, target.types)} END AS _faults, {typed_columns(raw, kinds, target.types)} "
+        f"FROM (SELECT *, {fields} AS _fields FROM {lines})"
+    )
+
+
+def _split_parquet(source: ParquetSource, target: Target) -> str:
+    held = {name: identifier(name) for name in source.columns}
+    whole = ", ".join(f"{sql_text(name)}: {column}" for name, column in held.items())
+    raw = target.named(held, f"_nth + {source.before}")
+    kinds = dict.fromkeys(raw, "text") | source.columns
+    wrong = wrong_types(raw, kinds, target.types)
+    return (
+        f"SELECT {sql_text(source.file.name)} AS _file, file_row_number + 1 AS _row, "
+        f"CAST(to_json({{{whole}}}) AS VARCHAR) AS _line, {wrong} AS _faults, "
+        f"{typed_columns(raw, kinds, target.types)} "
+        f"FROM {source.relation}"
+    )
+
+
+def _of_row(value: str, words: str) -> str:
+    return fault("(row)", value, words)
+
+
+def set_aside(con: duckdb.DuckDBPyConnection, rows: Path, target: Target, quarantine: Path) -> int:
+    """Write all bad rows (file, row, faults, line) to the quarantine file; how many there are."""
+    judged = f"read_parquet({sql_path(rows)}, hive_partitioning = false)"
+    repeated = " UNION ALL ".join(_repeated(judged, key, target) for key in keys(target.model))
+    bad = f"SELECT _file, _row, _faults, _line FROM {judged} WHERE len(_faults) > 0"
+    if repeated:
+        bad += f" UNION ALL SELECT _file, _row, list(_fault), any_value(_line) FROM ({repeated}) GROUP BY _file, _row"
+    quarantine.parent.mkdir(parents=True, exist_ok=True)
+    partial = quarantine.with_name(f".{quarantine.name}.{os.getpid()}")
+    try:
+        count = con.execute(
+            f"COPY (SELECT _file AS file, _row AS row, _faults AS faults, _line AS line FROM ({bad}) "
+            f"ORDER BY file, row) TO {sql_text(str(partial))} (FORMAT parquet)"
+        ).fetchall()[0][0]
+        if count:
+            partial.replace(quarantine)
+    finally:
+        partial.unlink(missing_ok=True)
+    return count
+
+
+def files_too_bad(
+    con: duckdb.DuckDBPyConnection, rows: Path, quarantine: Path, max_bad_share: float, among: Sequence[str]
+) -> dict[str, tuple[int, int]]:
+    """The files among these of whose rows, by themselves, too many are bad: how many are, and of how many."""
+    judged, bad_rows = (f"read_parquet({sql_path(file)}, hive_partitioning = false)" for file in (rows, quarantine))
+    found = con.execute(
+        f"SELECT file, n, of_file FROM (SELECT file, count(*) AS n FROM {bad_rows} GROUP BY file) "
+        f"JOIN (SELECT _file AS file, count(*) AS of_file FROM {judged} GROUP BY _file) USING (file)"
+    ).fetchall()
+    return {file: (bad, of_file) for file, bad, of_file in found if file in among and bad / of_file > max_bad_share}
+
+
+def _repeated(judged: str, key: Sequence[str], target: Target) -> str:
+    """A SELECT of the otherwise good rows that may not stay as others (of the same layer) have their key, with
+    the fault."""
+    among = [*map(identifier, key), *(["_file"] if target.layers else [])]
+    names = ", ".join(among)
+    same_key = " AND ".join(f"r.{name} IS NOT DISTINCT FROM g.{name}" for name in among)
+    shown = f"concat_ws(', ', {', '.join(f'CAST({identifier(name)} AS VARCHAR)' for name in key)})"
+    whole = f"row({target.columns})"
+    repeats = fault(", ".join(key), shown, "repeats an earlier row")
+    differs = fault(", ".join(key), shown, "must be unique; the rows with this key differ")
+    return (
+        f"SELECT _file, _row, _line, "
+        f"CASE WHEN _least = _most THEN {repeats} ELSE {differs} END AS _fault FROM ("
+        f"SELECT *, min({whole}) OVER same AS _least, max({whole}) OVER same AS _most, "
+        "row_number() OVER (same ORDER BY _file, _row) AS _nth FROM ("
+        f"SELECT g.* FROM {judged} AS g JOIN (SELECT {names} FROM {judged} WHERE len(_faults) = 0 "
+        f"GROUP BY {names} HAVING count(*) > 1) AS r ON {same_key} WHERE len(g._faults) = 0) "
+        f"WINDOW same AS (PARTITION BY {names})) WHERE _nth > 1 OR _least <> _most"
+    )
+
+
+def good_rows(rows: Path, target: Target, quarantine: Path | None) -> str:
+    """A SELECT of the rows that were not quarantined, and whether each stands (`_stands`) or is superseded."""
+    stands = "true"
+    if target.layers:
+        layer = f"list_position([{', '.join(map(sql_text, target.layers))}], _file)"
+        [key] = keys(target.model)
+        stands = f"{layer} = max({layer}) OVER (PARTITION BY {', '.join(map(identifier, key))})"
+    query = (
+        f"SELECT {target.columns}, {stands} AS _stands "
+        f"FROM read_parquet({sql_path(rows)}, hive_partitioning = false) AS r"
+    )
+    if quarantine:
+        query += (
+            f" WHERE len(r._faults) = 0 AND NOT EXISTS (SELECT 1 FROM read_parquet({sql_path(quarantine)}, "
+            "hive_partitioning = false) AS q WHERE q.file = r._file AND q.row = r._row)"
+        )
+    return query
+
+
+def _told(quarantine: Path) -> str:
+    """A SELECT of the quarantine file with one row a fault."""
+    return (
+        'SELECT file, row, fault."column" AS "column", fault.value AS value, fault.rule AS rule '
+        f"FROM (SELECT file, row, unnest(faults) AS fault FROM read_parquet({sql_path(quarantine)}, "
+        "hive_partitioning = false))"
+    )
+
+
+def violations_in(con: duckdb.DuckDBPyConnection, quarantine: Path) -> tuple[Violation, ...]:
+    told = con.execute(
+        f'SELECT "column", rule, count(*), min(value, {EXAMPLES}) FROM ({_told(quarantine)}) '
+        "GROUP BY ALL ORDER BY count(*) DESC, 1, 2"
+    ).fetchall()
+    return tuple(
+        Violation(column, rule, count, tuple(dict.fromkeys(shorten(value) for value in values or ())))
+        for column, rule, count, values in told
+    )
+
+
+def too_many(
+    con: duckdb.DuckDBPyConnection,
+    quarantine: Path,
+    target: Target,
+    rows_in: int,
+    quarantined: int,
+    max_bad_share: float,
+) -> BadDelivery:
+    """What is raised where more of the rows are bad than may be."""
+    examples = con.execute(f"{_told(quarantine)} ORDER BY file, row LIMIT {SHOWN}").df()
+    examples["value"] = [None if value is None else shorten(value) for value in examples["value"]]
+
+    mend = (
+        "Correct the file and deliver it the same way: it takes the place of this one"
+        if target.later_file_stands
+        else "Correct them and deliver the batch again"
+    )
+
+    share, allowed = (f"{100 * part:.3g}%" for part in (quarantined / rows_in, max_bad_share))
+    if share == allowed:
+        share, allowed = percent_apart(quarantined / rows_in, max_bad_share)
+
+    def words(value_of: Callable[[str | None], str]) -> str:
+        first = "; ".join(
+            f"{example.file} row {example.row}, column {example.column}: {value_of(example.value)}{example.rule}"
+            for example in examples.head(EXAMPLES).itertuples()
+        )
+        return (
+            f"Table {target.name}: {quarantined} of {number_of(rows_in, 'row')} "
+            f"({share}) {are(quarantined)} bad, {allowed} are allowed. First: {first}. All are in {quarantine}. "
+            f"{mend}, or allow a larger share by delivery.max_bad_share in the configuration."
+        )
+
+    shown = words(lambda value: "empty " if pd.isna(value) else f"{value!r} ")
+    return BadDelivery(shown, examples, quarantine, without_values=words(lambda _: ""))

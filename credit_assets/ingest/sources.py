@@ -1,0 +1,374 @@
+"""Delivered files looked over: whether each can be read as its table, which columns and rows it has, what is none.
+
+Nothing is typed or judged here; that is `typed_read.py`'s, and `row_by_row.py`'s.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from credit_assets.ingest.bad_delivery import BadDelivery
+from credit_assets.ingest.csv_rows import (
+    EMPTY,
+    CsvFile,
+    columns_of,
+    copy_rows,
+    field_patterns,
+    has_index,
+    look_over,
+    rows_of,
+)
+from credit_assets.lake.contracts import identifier
+from credit_assets.lake.tables import sql_path, sql_text
+from credit_assets.schemas.duckdb_types import NUMBERS, column_types
+from credit_assets.schemas.table import Table
+
+# The column of an index that pandas writes to Parquet.
+PARQUET_INDEX = "__index_level_0__"
+
+
+@dataclass(frozen=True)
+class CsvSource:
+    """A delivered CSV file. Where lines of it are no rows, or its rows are numbered, `copy` holds the rows alone, each
+    with its number, which is its place in the file and `before`; `counted` then has how many rows there are, and how
+    many lines of each pattern are none."""
+
+    delivered: CsvFile
+    copy: Path | None = None
+    before: int = 0
+    counted: tuple[int, Counter[str]] | None = None
+
+    @property
+    def file(self) -> Path:
+        return self.delivered.file
+
+    @property
+    def rows(self) -> int:
+        """How many rows the file has. Reads it, unless they are counted."""
+        return self.counted[0] if self.counted else self.delivered.rows
+
+    @property
+    def passed_over(self) -> Counter[str]:
+        """How many lines are no rows, by pattern. Reads the file, unless they are counted."""
+        return self.counted[1] if self.counted else self.delivered.passed_over
+
+    @property
+    def most_rows(self) -> int:
+        """As many rows as there are, or more: known without reading the file."""
+        return self.counted[0] if self.counted else self.delivered.lines
+
+    @property
+    def index(self) -> str | None:
+        """The name, which may be empty, of the column that numbers the rows and is none of the table's."""
+        return self.delivered.columns[0] if self.delivered.has_index else None
+
+
+@dataclass(frozen=True)
+class ParquetSource:
+    """A delivered Parquet file; `columns` are those that hold anything at all, each with its kind. The number of a
+    row is its position among the `rows`, from 1, and `before`; beside them the file has `empty` ones, without any
+    value. `index`: the column that numbers its rows and is none of the table's."""
+
+    file: Path
+    columns: dict[str, str]
+    rows: int
+    before: int
+    empty: int = 0
+    index: str | None = None
+
+    @property
+    def passed_over(self) -> Counter[str]:
+        return Counter({EMPTY: self.empty} if self.empty else {})
+
+    @property
+    def most_rows(self) -> int:
+        return self.rows
+
+    @property
+    def relation(self) -> str:
+        """SQL: its rows, each with its place in the file (`file_row_number`, from 0) and among the rows (`_nth`)."""
+        rows = f"read_parquet({sql_path(self.file)}, hive_partitioning = false, file_row_number = true)"
+        if not self.empty:
+            return f"(SELECT *, file_row_number + 1 AS _nth FROM {rows})"
+        return (
+            f"(SELECT *, row_number() OVER (ORDER BY file_row_number) AS _nth FROM {rows} "
+            f"WHERE {has_value(self.columns)})"
+        )
+
+
+Source = CsvSource | ParquetSource
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the rows are to become: a batch of the table, by its contract. Of rows with one key in several of the
+    `files` (their names), those of the last one stand where `later_file_stands`. `parents` has the SELECT of each table
+    that rows refer to, `elsewhere` that of its rows in other batches. `numbered` is the column that names a row by the
+    batch and its number where the file does not."""
+
+    table: str
+    model: type[Table]
+    parents: Mapping[str, str]
+    batch: str | None = None
+    files: tuple[str, ...] = ()
+    later_file_stands: bool = False
+    numbered: str | None = None
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The table's name in messages."""
+        return self.table.rsplit("/", 1)[-1]
+
+    @cached_property
+    def types(self) -> Mapping[str, str]:
+        """The columns' types in DuckDB."""
+        return column_types(self.model)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The files, where rows of one key in several of them are no fault."""
+        return self.files if self.later_file_stands and len(self.files) > 1 else ()
+
+    @property
+    def columns(self) -> str:
+        return ", ".join(identifier(name) for name in self.types)
+
+    def named(self, values: Mapping[str, str], number: str) -> dict[str, str]:
+        """The columns' values (SQL), the `numbered` one filled where it is absent or empty."""
+        if not self.numbered:
+            return dict(values)
+        prefix = f"{self.batch}-" if self.batch else ""
+        name = f"{sql_text(prefix)} || CAST({number} AS VARCHAR)"
+        given = values.get(self.numbered)
+        return {**values, self.numbered: f"coalesce(nullif(CAST({given} AS VARCHAR), ''), {name})" if given else name}
+
+
+def refuse_header(file: Path, table: str, model: type[Table], notes: Sequence[str], numbered: str | None) -> None:
+    """BadDelivery where the file's beginning shows that it cannot be read as the table: by its name and header, and
+    by the types of a Parquet file."""
+    target = Target(table, model, {}, numbered=numbered)
+    where = called(file, target)
+    if file.name.lower().endswith(".parquet"):
+        _look_over_parquet(file, target, where, 0)
+    else:
+        _compare_columns(columns_of(file, where, notes), target, where)
+
+
+def look_over_source(
+    con: duckdb.DuckDBPyConnection,
+    file: Path,
+    target: Target,
+    workspace: Path,
+    notes: Sequence[str],
+    before: Sequence[Source],
+) -> Source:
+    """The file's columns and rows, if it can be read as the table; `before` are the files whose rows are numbered
+    before its own."""
+    where = called(file, target)
+    rows_before = sum(source.rows for source in before) if target.numbered else 0
+    if file.name.lower().endswith(".parquet"):
+        found = _look_over_parquet(file, target, where, rows_before)
+        empty = _empty_rows(con, found)
+        return replace(found, rows=found.rows - empty, empty=empty)
+    source = look_over(file, where, workspace, notes, target.types)
+    _compare_columns(source.columns, target, where)
+    if source.has_index:
+        _refuse_no_index(con, source, where)
+    if not notes and not target.numbered:
+        return CsvSource(source)
+    copy = workspace.with_suffix(".rows")
+    return CsvSource(source, copy, rows_before, copy_rows(source, copy, rows_before + 1))
+
+
+def called(file: Path, target: Target) -> str:
+    """What messages call the file. BadDelivery where it is empty."""
+    where = f"{file.name} (table {target.name})"
+    if file.stat().st_size == 0:
+        raise BadDelivery(f"{where} is empty: not even a header. Deliver it again.")
+    return where
+
+
+def _refuse_no_index(con: duckdb.DuckDBPyConnection, source: CsvFile, where: str) -> None:
+    """BadDelivery where the first column, which no contract knows, does not number the rows."""
+    between, _ = field_patterns(source.separator)
+    number = sql_text(rf'^ *"?([0-9]{{1,18}})"? *{between}')
+    con.execute("CREATE OR REPLACE TEMP TABLE _index (_row BIGINT, number BIGINT)")
+    try:
+        for rows in rows_of(source):
+            con.register("_rows", rows)
+            con.execute(
+                f"INSERT INTO _index SELECT _row, TRY_CAST(regexp_extract(_line, {number}, 1) AS BIGINT) FROM _rows"
+            )
+            con.unregister("_rows")
+        [(row,)] = con.execute("SELECT min(_row) FILTER (number IS NULL) FROM _index").fetchall()
+        if row is not None:
+            raise BadDelivery(f"{where}, row {row}: {_NO_INDEX}")
+        if con.execute("SELECT number FROM _index GROUP BY number HAVING count(*) > 1 LIMIT 1").fetchall():
+            raise BadDelivery(f"{where}: {_NO_INDEX}")
+    finally:
+        con.execute("DROP TABLE _index")
+
+
+_NO_INDEX = (
+    "the first column has no name, and does not number the rows, so that it is no index to be left out. "
+    "Give it the name that the contract knows, or remove it."
+)
+
+
+def _empty_rows(con: duckdb.DuckDBPyConnection, source: ParquetSource) -> int:
+    """How many rows hold no value. Columns are read only where the file does not say that one is always filled."""
+    metadata = pq.read_metadata(source.file)
+    groups = [metadata.row_group(n) for n in range(metadata.num_row_groups)]
+    if all(any(_always_filled(group.column(n), source) for n in range(group.num_columns)) for group in groups):
+        return 0
+    rows = f"read_parquet({sql_path(source.file)}, hive_partitioning = false)"
+    try:
+        return count_rows(con, f"SELECT 1 FROM {rows} WHERE ({has_value(source.columns)}) IS NOT TRUE")
+    except duckdb.Error:
+        # Damaged: who reads it whole says where.
+        return 0
+
+
+def _always_filled(column: pq.ColumnChunkMetaData, source: ParquetSource) -> bool:
+    """Whether the part of the file says that none of the column's values is missing or blank."""
+    kind, seen = source.columns.get(column.path_in_schema), column.statistics
+    if kind is None or seen is None or not seen.has_null_count or seen.null_count:
+        return False
+    if kind == "text":
+        return bool(seen.has_min_max and str(seen.min).strip())
+    # A fraction may be NaN.
+    return kind != "fraction"
+
+
+def has_value(columns: Mapping[str, str]) -> str:
+    """SQL: TRUE where one of the columns, each with its kind, has a value: neither null nor NaN, nor blanks alone."""
+    tests = []
+    for name, kind in columns.items():
+        column = identifier(name)
+        text, number = f"CAST({column} AS VARCHAR)", f"CAST({column} AS DOUBLE)"
+        filled = {"text": f"trim({text}, ' ' || chr(9)) <> ''", "fraction": f"NOT isnan({number})"}
+        tests.append(filled.get(kind, f"{column} IS NOT NULL"))
+    return " OR ".join(tests) or "false"
+
+
+def passed_over_in(rows: int, sources: Sequence[Source]) -> Counter[str]:
+    """What is no row, by pattern, where the files have `rows` rows in all. Files without such lines are not read for
+    it."""
+    others = rows < sum(source.most_rows for source in sources)
+    passed_over: Counter[str] = Counter()
+    for source in sources:
+        if others or isinstance(source, ParquetSource) or source.counted:
+            passed_over.update(source.passed_over)
+    return passed_over
+
+
+def _look_over_parquet(file: Path, target: Target, where: str, before: int) -> ParquetSource:
+    try:
+        metadata = pq.read_metadata(file)
+        schema = metadata.schema.to_arrow_schema()
+    except (pa.ArrowException, OSError) as error:
+        raise BadDelivery(f"{where} is not a whole Parquet file ({error}). Deliver it again.") from error
+    _compare_columns(schema.names, target, where)
+    index = next((name for name in schema.names if name not in target.types), None)
+    if index is not None and _parquet_kind(schema.field(index).type) != "integer":
+        raise BadDelivery(f"{where}: {_NO_INDEX}")
+    kinds = {column.name: _parquet_kind(column.type) for column in schema if column.name != index}
+    for name, kind in kinds.items():
+        wanted = target.types[name]
+        fits = _NUMBER_KINDS if wanted in NUMBERS else {_KIND.get(wanted, "time")}
+        # Names of digits alone, such as ids of 20 digits, are whole numbers to some programs.
+        fits = fits | {"integer"} if wanted == "VARCHAR" else fits
+        if kind != "nothing" and kind not in fits:
+            raise BadDelivery(
+                f"{where}, column {name}: the file holds {schema.field(name).type}, the contract "
+                f"{target.model.__name__} says {wanted}. Write the column with its own type, or as CSV."
+            )
+    held = {name: kind for name, kind in kinds.items() if kind != "nothing"}
+    return ParquetSource(file, held, metadata.num_rows, before, index=index)
+
+
+_KIND = {"VARCHAR": "text", "BOOLEAN": "boolean"}
+
+
+_NUMBER_KINDS = {"integer", "decimal", "fraction"}
+
+
+def _parquet_kind(kind: pa.DataType) -> str:
+    if pa.types.is_dictionary(kind):
+        return _parquet_kind(kind.value_type)
+    if getattr(kind, "extension_name", None) == "arrow.uuid":
+        return "text"
+    if pa.types.is_decimal(kind):
+        return "decimal" if kind.scale > 0 else "integer"
+    for name, tests in {
+        "nothing": (pa.types.is_null,),
+        "integer": (pa.types.is_integer,),
+        "fraction": (pa.types.is_floating,),
+        "text": (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view),
+        "boolean": (pa.types.is_boolean,),
+        "time": (pa.types.is_timestamp, pa.types.is_date),
+    }.items():
+        if any(test(kind) for test in tests):
+            return name
+    return str(kind)
+
+
+def _compare_columns(found: Sequence[str], target: Target, where: str) -> None:
+    """BadDelivery where the columns, in whatever order, are not the contract's."""
+    schema = target.model.to_schema()
+    needed = {name for name, column in schema.columns.items() if column.required} - {target.numbered}
+    missing = [name for name in schema.columns if name in needed and name not in found]
+    extra = [name for name in found if name not in target.types]
+    if has_index(found, target.types) or extra == [PARQUET_INDEX]:
+        extra = extra[1:]
+    twice = sorted({name for name in found if found.count(name) > 1})
+    contract = target.model.__name__
+    if twice:
+        raise BadDelivery(
+            f"{where} names the column {_listed(twice)} more than once. Keep one of each.",
+            # In a file without a header, the names are values.
+            without_values=f"{where} names {len(twice)} of its columns more than once. Keep one of each.",
+        )
+    if missing:
+        lacks = f"{where} lacks the column {_listed(missing)} of the contract {contract}"
+        mend = "Names are compared as they are written, upper and lower case too. Deliver the file with the column."
+        also = f"; it has {_listed(extra)}, unknown to the contract" if extra else ""
+        many = f"; it has {len(extra)} that the contract does not know" if extra else ""
+        if len(found) == 1 < len(missing):
+            mend = "Its header is one column: separate the columns by commas, semicolons, tabs or bars."
+        raise BadDelivery(f"{lacks}{also}. {mend}", without_values=f"{lacks}{many}. {mend}")
+    if extra:
+        raise BadDelivery(
+            f"{where} has the column {_listed(extra)}, which the contract {contract} does not know. "
+            f"Remove it from the file, or add it to {contract} with its type and description."
+        )
+
+
+def refuse_damaged(sources: Sequence[Source], target: Target) -> None:
+    """BadDelivery where a Parquet file cannot be read to its end, so that its rows need no second look."""
+    for source in sources:
+        if isinstance(source, ParquetSource):
+            try:
+                for _ in pq.ParquetFile(source.file).iter_batches():
+                    pass
+            except (pa.ArrowException, OSError) as error:
+                raise BadDelivery(
+                    f"{source.file.name} (table {target.name}) is damaged ({error}). Deliver it again."
+                ) from error
+
+
+def count_rows(con: duckdb.DuckDBPyConnection, query: str) -> int:
+    return int(con.execute(f"SELECT count(*) FROM ({query})").fetchall()[0][0])
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(repr(name) if not name.strip() else name for name in names)

@@ -1,0 +1,86 @@
+"""Delivered values in the types of a contract, as SQL: what cannot be read as its type is null, and never rounded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from credit_assets.lake.contracts import FAULTS_TYPE, fault, identifier
+from credit_assets.lake.tables import sql_text
+from credit_assets.schemas.duckdb_types import FLOATS, NUMBERS
+
+MOMENTS = {"TIMESTAMP", "TIMESTAMP WITH TIME ZONE", "DATE"}
+# A time with its zone: `02:00:00Z`, `02:00:00+05:30`, `02:00:00 Europe/Paris`.
+ZONED = r"[0-9]:[0-9.]+ *([+-]|[A-Za-z]).*"
+# Above this, a DOUBLE is not every whole number. Larger ones in CSV are read from their digits.
+EXACT = 2**53
+
+
+def strictly(raw: str, kind: str, wanted: str) -> str:
+    value = typed(raw, kind, wanted)
+    if wanted in NUMBERS - FLOATS or (kind == "text" and wanted in MOMENTS):
+        return f"CASE WHEN {raw} IS NULL OR {value} IS NOT NULL THEN {value} ELSE error('wrong type') END"
+    return value
+
+
+def typed(raw: str, kind: str, wanted: str) -> str:
+    """SQL: the raw value (of kind text, integer, fraction, ...) as the wanted type, null if it is none."""
+    if wanted in FLOATS:
+        number = f"TRY_CAST({raw} AS {wanted})"
+        return f"CASE WHEN isfinite({number}) THEN {number} END"
+    if kind == "text" and wanted in MOMENTS:
+        return f"CASE WHEN {_is_zoned(raw)} THEN {_in_utc(raw, wanted)} ELSE TRY_CAST({raw} AS {wanted}) END"
+    if wanted not in NUMBERS or kind == "integer":
+        return f"TRY_CAST({raw} AS {wanted})"
+    number = f"TRY_CAST({raw} AS DOUBLE)" if kind == "text" else raw
+    whole = f"{number} = trunc({number})"
+    if kind != "decimal":
+        whole += f" AND abs({number}) < {EXACT}"
+    exact = f"CASE WHEN {whole} THEN TRY_CAST({number} AS {wanted})"
+    if kind != "text":
+        return f"{exact} END"
+    digits = f"regexp_full_match({raw}, '\\s*[+-]?[0-9]+([.]0*)?\\s*')"
+    return f"{exact} WHEN {digits} THEN TRY_CAST({raw} AS {wanted}) END"
+
+
+def _is_zoned(raw: str) -> str:
+    return f"regexp_matches({raw}, {sql_text(ZONED)})"
+
+
+def _in_utc(raw: str, wanted: str) -> str:
+    """SQL: the moment with a zone, written as text, in UTC; null if it is none. DuckDB wants seconds, and no blank
+    before an offset."""
+    seconds = f"regexp_replace({raw}, '([ T][0-9]{{1,2}}:[0-9]{{2}})( *[+-]| *[A-Za-z])', '\\1:00\\2')"
+    joined = f"regexp_replace({seconds}, ' +([+-][0-9:]+)$', '\\1')"
+    return f"CAST(TRY_CAST({joined} AS TIMESTAMP WITH TIME ZONE) AS {wanted})"
+
+
+def typed_columns(raw: Mapping[str, str], kinds: Mapping[str, str], types: Mapping[str, str]) -> str:
+    return ", ".join(
+        (typed(raw[name], kinds[name], kind) if name in raw else f"CAST(NULL AS {kind})") + f" AS {identifier(name)}"
+        for name, kind in types.items()
+    )
+
+
+def wrong_types(raw: Mapping[str, str], kinds: Mapping[str, str], types: Mapping[str, str]) -> str:
+    """SQL: the list of faults of values that are not of their column's type."""
+    found = []
+    for name, value in raw.items():
+        wanted = types[name]
+        # NaN and infinity are read as null: they are no fault of type.
+        read = f"TRY_CAST({value} AS {wanted})" if wanted in FLOATS else typed(value, kinds[name], wanted)
+        told = fault(name, f"CAST({value} AS VARCHAR)", f"must be {_WORDS.get(wanted, wanted)}")
+        found.append(f"CASE WHEN {value} IS NOT NULL AND {read} IS NULL THEN {told} END")
+    return f"CAST(list_filter([{', '.join(found)}], lambda f: f IS NOT NULL) AS {FAULTS_TYPE})"
+
+
+_WORDS = {
+    "TINYINT": "a whole number from -128 to 127",
+    "SMALLINT": "a whole number from -32768 to 32767",
+    "INTEGER": "a whole number (32 bit)",
+    "BIGINT": "a whole number",
+    "DOUBLE": "a number",
+    "FLOAT": "a number",
+    "BOOLEAN": "true or false",
+    "TIMESTAMP": "a date and time",
+    "DATE": "a date",
+}
