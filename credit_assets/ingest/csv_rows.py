@@ -32,14 +32,16 @@ BLOCK = 8 * 1024 * 1024
 # No header, and no row of several lines, is longer than this.
 LONGEST = 1024 * 1024
 SEPARATORS = (",", ";", "\t", "|")
-NOTHING = b' \t,;|"\r\n'
-"""The signs of a line without any value."""
+NOTHING = b' \t,;|"\r\n\x1a'
+"""The signs of a line without any value; the last one ends a file that DOS wrote."""
 OPEN_FIELD = r' *"[^"]*(?:""[^"]*)*'
 ROWS = pa.schema([("_row", pa.int64()), ("_nth", pa.int64()), ("_line", pa.string())])
 
 EMPTY = "rows with no values"
 """What lines without any value are counted as, beside the patterns of notes: `,,,,` is what a sheet writes for a row
 that was once used."""
+HEADER = "repeated headers"
+"""What lines that are the header again are counted as: files that were put together have one each."""
 # What pandas calls an index that was written without a name, in a file that was read and written again.
 INDEX_NAMES = {"", "Unnamed: 0"}
 
@@ -205,7 +207,7 @@ def rows_of(source: CsvFile, passed_over: Counter[str] | None = None) -> Iterato
     file's first being 1), `_nth` its place among the rows, from 1, `_line` all of it without the end of its line.
 
     Lines with nothing in them are no rows, nor are those whose fields are all empty (an index aside), nor notes:
-    `passed_over` counts them, as `EMPTY` and by pattern. A line
+    `passed_over` counts them, as `EMPTY` and by pattern; the header again is counted as `HEADER`. A line
     whose quotes are left open goes on in the following lines, up to the one that closes them, if all of them together
     are one row of the header's width, and none of the following ones could be a row by itself. Where that is not so,
     each line is a row (a bad one), so that a quote too many costs one row and not all that follow.
@@ -309,7 +311,7 @@ def _note(pattern: str) -> str:
 def _empty_row(source: CsvFile) -> str:
     """A regular expression of the lines whose fields are all empty: blanks or tabs alone, in quotes or not."""
     between, field = field_patterns(source.separator)
-    empty = r'[ \t]*(?:"[ \t]*")?[ \t]*'
+    empty = r'[ \t\x1a]*(?:"[ \t]*")?[ \t]*'
     first = rf"(?:{field}){between}" if source.has_index else ""
     return rf"^{first}{empty}(?:{between}{empty})*$"
 
@@ -326,6 +328,11 @@ def _kept(
     kept &= ~empty
     if passed_over is not None and empty.any():
         passed_over[EMPTY] += int(empty.sum())
+    if len(source.columns) > 1:
+        again = pc.equal(text, source.head).to_numpy(zero_copy_only=False) & kept
+        kept &= ~again
+        if passed_over is not None and again.any():
+            passed_over[HEADER] += int(again.sum())
     for pattern in source.notes:
         found = pc.match_substring_regex(text, f"^(?:{_note(pattern)})$").to_numpy(zero_copy_only=False) & kept
         for line in np.flatnonzero(found):
@@ -388,6 +395,11 @@ def _count_lines(plain: Path, header: int, first: bytes, where: str) -> int:
     with plain.open("rb") as content:
         while following := content.read(BLOCK):
             block = following
+            if (nul := block.find(b"\0")) >= 0:
+                line = lines + block.count(b"\n", 0, nul) + 1
+                raise BadDelivery(
+                    f"{where}, row {line}: a byte is zero, as where a file was not written whole. Deliver it again."
+                )
             lines += block.count(b"\n")
             pending = decoder.getstate()[0]
             if pending or not block.isascii():

@@ -13,22 +13,11 @@ from collections.abc import Collection, Iterable
 from credit_assets.lake.tables import sql_text
 
 ENGLISH = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_ENGLISH_NAMES = {
-    *ENGLISH,
-    *(
-        "january",
-        "february",
-        "march",
-        "april",
-        "june",
-        "july",
-        "august",
-        "september",
-        "october",
-        "november",
-        "december",
-    ),
-}
+_IN_FULL = (
+    *("january", "february", "march", "april", "may", "june"),
+    *("july", "august", "september", "october", "november", "december"),
+)
+_ENGLISH_NAMES = {*ENGLISH, *_IN_FULL}
 
 _NAMES = {
     "German": "januar jänner jan, februar feber feb, märz maerz mär mrz, april apr, mai, juni jun, juli jul, "
@@ -84,6 +73,18 @@ def unaccented(text: str) -> str:
 def numbers_of(language: str) -> dict[str, int]:
     """The names of months in the language, without accents, with the months' numbers."""
     return {unaccented(name): number for number, names in enumerate(MONTHS[language], 1) for name in names}
+
+
+def any_language() -> dict[str, int]:
+    """The names of months in English and the other languages, with and without accents, with the months' numbers: those
+    that are hardly other words, such as abbreviations of three letters beside the English ones."""
+    found = {name: number for names in (ENGLISH, _IN_FULL) for number, name in enumerate(names, 1)} | {"sept": 9}
+    for months in MONTHS.values():
+        for number, names in enumerate(months, 1):
+            found |= {each: number for name in names if len(name) > 3 for each in (name, unaccented(name))}
+    # A data mart is no month.
+    del found["mart"]
+    return found
 
 
 def language_of(texts: Iterable[str]) -> str | None:

@@ -21,7 +21,7 @@ OUTCOME = (
         r"\w*default\w*|bad|charged? ?off|chargeoff|npl|delinquen\w+|dlqin ?\w*|non ?performing|unpaid|write ?off",
         r"(not|never|un|non) (fully |paid|repaid|performing).*",
         r"zahlungsausfall|ausfall|ausgefallen|defaut|impaye|incumplimiento|impago|moros[oa]",
-        r"inadimplen\w+|insolven\w+|wanbetaling",
+        r"inadimplen\w+|insolven\w+|wanbetaling|niesplacon[aey]|zalegl\w+|niewyplacaln\w+",
     ),
     r"(class|risk|credit risk|creditability|kredit|credit|status|approved|repaid|fully paid|risk ?performance|flag)",
 )
@@ -160,7 +160,37 @@ FEMALE = (
     r"female|woman|women|f|w|mrs|ms|miss|feminin|weiblich|mujer|frau|femme|feminino|femenino|femmina|donna|madame"
     r"|signora|sra|senora|vrouw|v|mevr|kobieta|k|pani"
 )
-UNKNOWN = {"", "na", "n/a", "nan", "xna", "unknown", "other", "none", "not given", "missing", "u"}
+MISSING = (
+    *(
+        "",
+        "?",
+        "-",
+        "--",
+        "---",
+        "–",
+        "—",
+        ".",
+        "na",
+        "n/a",
+        "n.a.",
+        "#n/a",
+        "<na>",
+        "nan",
+        "nil",
+        "null",
+        "(null)",
+        "\\n",
+    ),
+    *("none", "unknown", "missing", "xna", "(blank)", "no data", "not available"),
+    *("k.a.", "k. a.", "k.a", "keine angabe", "unbekannt", "nicht verfügbar", "#nv", "#n/v"),
+    *("n.c.", "nc", "n.d.", "n/d", "nd", "inconnu", "non communiqué"),
+    *("s/d", "s.d.", "sin dato", "sin datos", "desconocido", "sconosciuto", "desconhecido", "sem informação"),
+    *("onbekend", "brak", "brak danych", "nieznany", "okänd", "ukjent", "ukendt"),
+)
+"""What sources write for "not known" among numbers and dates, in small letters."""
+
+UNKNOWN = {*MISSING, "other", "not given", "u"}
+"""The same among words, with those that name no group of people."""
 
 # -- the person rather than the loan -------------------------------------------------------------------
 

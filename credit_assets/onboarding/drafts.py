@@ -566,6 +566,7 @@ def configuration(book: GuessedBook, name: str) -> str:
     bad, good = ([_word(target, word) for word in told] for told in (book.outcome.bad, book.outcome.good))
     known = book.bads + book.goods
     files = book.applications.files
+    doubts_of_key = files.columns[book.key].doubts if book.key in files.columns else ()
     lines = [
         *_comment(
             "#",
@@ -577,7 +578,7 @@ def configuration(book: GuessedBook, name: str) -> str:
         f"title: {_yaml(name.replace('_', ' ').capitalize())}",
         'owners: ["team:credit-risk"]',
         f"contracts: {name}.py # beside this file",
-        f"entity_key: {_yaml(book.key)} {_mark(book.key_why)}",
+        f"entity_key: {_yaml(book.key)} {_mark('; '.join([book.key_why, *doubts_of_key]))}",
         f"target: {_yaml({'column': target.name, 'bad': bad, 'good': good})} {_mark(book.outcome.why)}",
         "",
         "# Raw table: the names (without ending) of its files; `*` stands for anything.",

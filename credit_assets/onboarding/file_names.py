@@ -10,11 +10,18 @@ import re
 from collections.abc import Collection, Sequence
 from fnmatch import fnmatchcase
 
-_MONTHS = (
-    r"jan(uary|vier|uar)?|enero|ene|feb(ruary|ruar)?|f[ée]vrier|febrero|mar(ch|s|zo)?|m[äa]rz|apr(il)?|avril|abr(il)?"
-    r"|may|mai|mayo|june?|juni|juin|junio|july?|juli|juillet|julio|aug(ust)?|ao[uû]t|agosto|ago|sept?(ember)?|septembre"
-    r"|septiembre|o[ck]t(ober|obre)?|octubre|nov(ember|embre|iembre)?|de[cz](ember)?|d[ée]cembre|diciembre|dic"
-)
+from credit_assets.ingest import month_names
+
+_NUMBERS_OF_MONTHS = month_names.any_language() | {
+    "ene": 1,
+    "abr": 4,
+    "ago": 8,
+    "okt": 10,
+    "dic": 12,
+    "dez": 12,
+    "mai": 5,
+}
+_MONTHS = "|".join(sorted(_NUMBERS_OF_MONTHS, key=len, reverse=True))
 _BETWEEN = r"[-_. ]?"
 _YEAR, _MONTH, _DAY = r"(19|20)\d\d", r"(0[1-9]|1[0-2])", r"(0[1-9]|[12]\d|3[01])"
 _TIME = r"([-_T ]?([01]\d|2[0-3])[-_.:]?[0-5]\d([-_.:]?[0-5]\d)?Z?)?"
@@ -43,10 +50,6 @@ _BATCHES = (
     rf"(?P<year>{_YEAR}){_BETWEEN}(?P<part>[QHWK]\d\d?)",
     rf"(?P<part>[QHWK]\d\d?){_BETWEEN}(?P<year>(19|20)\d\d)",
     rf"(?P<year>{_YEAR})",
-)
-_FIRST_LETTERS = (
-    *("jan|ene", "f", "mar|m[äa]rz", "a[pvb]r", "ma[yi]", "june?$|juni|juin", "jul|juil", "aug|ao|ago"),
-    *("se", "o", "n", "d"),
 )
 _NUMBERS = r"[-_ ]?(v|ver|version)[-_ ]?\d+|[-_ ]?\(\d+\)"
 _CHANGING = re.compile(
@@ -105,8 +108,7 @@ def _batch(stem: str) -> str | None:
 
 def _number_of(month: str) -> str:
     """The number of a month, of its name in one of the languages known here."""
-    first = next(n for n, letters in enumerate(_FIRST_LETTERS, 1) if re.match(letters, month, re.IGNORECASE))
-    return f"{first:02}"
+    return f"{_NUMBERS_OF_MONTHS[month.lower()]:02}"
 
 
 def _spans(stem: str, stems: Sequence[str]) -> list[tuple[int, int]]:

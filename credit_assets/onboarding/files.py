@@ -54,37 +54,25 @@ FEW = 0.01
 
 BY_POINT, BY_COMMA = numbers.pattern(comma=False), numbers.pattern(comma=True)
 
+SHORTENED = r"[0-9]([.,][0-9]+)?E[+][0-9]{2,3}"
+"""A long number as a spreadsheet shows it, and saves it."""
+
+FORMULA = r' *="[^"]*" *'
+"""A formula that keeps a spreadsheet from changing a value."""
+
 MONTH_NAMES = r".*(date|month|period|vintage|yyyymm|ym).*"
 """Names of columns in which whole numbers such as 201905 are months."""
 
 DATE_WORDS = "date dates datetime dt datum data fecha dato timestamp"
 """Words in names of columns that hold dates. Others end in `date` or `datum`."""
 
-# What sources write for "not known" among numbers: in words, and as a number that no real one is near.
-MISSING = (
-    "",
-    "?",
-    "-",
-    "--",
-    ".",
-    "na",
-    "n/a",
-    "n.a.",
-    "#n/a",
-    "nan",
-    "nil",
-    "null",
-    "none",
-    "unknown",
-    "missing",
-    "xna",
-)
 # What programs write where a calculation had no result.
 NO_RESULT = (
     *("inf", "+inf", "-inf", "infinity", "+infinity", "-infinity", "∞", "-∞"),
     *("#div/0!", "#num!", "#value!", "#ref!", "#name?", "#null!"),
 )
 NO_DATES = ("0000-00-00", "0000-00-00 00:00:00", "00/00/0000", "00.00.0000", "0")
+# Numbers that stand for "not known", which no real one is near.
 SENTINELS = (-1, -7, -8, -9, -99, -999, -9999, 96, 97, 98, 99, 999, 9999, 99999, 999999, 9999999, 365243)
 PILED_UP = 5
 
@@ -393,8 +381,32 @@ def _columns(con: duckdb.DuckDBPyConnection, view: str, declared: dict[str, str]
         if filled and distinct <= 2 * FEW_WORDS:
             words = _words(con, view, column)
             column = replace(column, words=words if len(words) <= FEW_WORDS else None, distinct=len(words))
+        column = replace(column, doubts=tuple(_of_a_spreadsheet(con, view, column, written)))
         columns[name] = _dated(con, view, _numbered(con, view, column, written))
     return rows, _in_one_order(con, view, columns)
+
+
+def _of_a_spreadsheet(
+    con: duckdb.DuckDBPyConnection, view: str, column: Column, written: Mapping[str, Any]
+) -> Iterator[str]:
+    """What to confirm of values that a spreadsheet has changed."""
+    for what, form, said in (
+        (
+            "shortened",
+            SHORTENED,
+            "is how a spreadsheet saves a long number: its last digits are lost. Export them as text",
+        ),
+        (
+            "formula",
+            FORMULA,
+            "is a formula of a spreadsheet: the value without it is another one. Export the value alone",
+        ),
+    ):
+        if count := written.get(what, 0):
+            [example] = _row(
+                con, f"SELECT min({column.sql}) FROM {view} WHERE regexp_full_match({column.sql}, {sql_text(form)})"
+            )
+            yield f"{_values(count)} such as {shorten(str(example))!r}, which {said}"
 
 
 def _by_comma(written: Mapping[str, Any], others_by_comma: bool) -> bool:
@@ -421,6 +433,8 @@ def _written(con: duckdb.DuckDBPyConnection, view: str, declared: dict[str, str]
         "comma": comma,
         "point_alone": f"contains({{0}}, '.') AND {point} AND NOT {comma}",
         "comma_alone": f"contains({{0}}, ',') AND {comma} AND NOT {point}",
+        "shortened": f"regexp_full_match({{0}}, {sql_text(SHORTENED)})",
+        "formula": f"regexp_full_match({{0}}, {sql_text(FORMULA)})",
         "either": f"(contains({{0}}, ',') OR contains({{0}}, '.')) AND {point} AND {comma}",
     }
     asked: dict[tuple[str, str], str] = {}
@@ -442,7 +456,7 @@ def _written(con: duckdb.DuckDBPyConnection, view: str, declared: dict[str, str]
 
 def _is_known(text: str) -> str:
     """SQL: whether the text is neither empty nor stands for "not known"."""
-    missing = ", ".join(map(sql_text, (*MISSING, *NO_RESULT)))
+    missing = ", ".join(map(sql_text, (*column_names.MISSING, *NO_RESULT)))
     return f"({text} IS NOT NULL AND lower(trim({text})) NOT IN ({missing}))"
 
 
@@ -560,13 +574,13 @@ def _number_in_text(con: duckdb.DuckDBPyConnection, view: str, column: Column, w
     )
     if no_result:
         doubts += (f"{_values(no_result)} such as {example!r} {_count_as(no_result)} not known",)
-    words = [
-        word
-        for (word,) in con.execute(
-            f"SELECT DISTINCT {name} FROM {view} WHERE {name} IS NOT NULL AND NOT ({is_read} AND {_is_known(name)}) "
-            f"ORDER BY 1 LIMIT {FEW_WORDS + 1}"
-        ).fetchall()
-    ]
+    others = con.execute(
+        f"SELECT DISTINCT {name} FROM {view} WHERE {name} IS NOT NULL AND NOT ({is_read} AND {_is_known(name)}) "
+        f"ORDER BY 1 LIMIT {FEW_WORDS + 1}"
+    ).fetchall()
+    words = [word for (word,) in others if word.strip()]
+    # Blanks alone are no value, however many they are.
+    blanks = "|\\s*" if len(words) < len(others) else ""
     seen = {
         sign
         for (sign,) in con.execute(
@@ -577,7 +591,7 @@ def _number_in_text(con: duckdb.DuckDBPyConnection, view: str, column: Column, w
     pattern = numbers.pattern(by_comma, seen)
     number = f"try_cast({name} as double)" if plain else numbers.value(name, by_comma, seen)
     doubts = (*column.doubts, *doubts, *_mixed(con, view, column))
-    allowed = f"({pattern}{''.join(f'|{re.escape(word)}' for word in words)})$"
+    allowed = f"({pattern}{''.join(f'|{re.escape(word)}' for word in words)}{blanks})$"
     unmatched = f"{name} IS NOT NULL AND NOT regexp_full_match({name}, {sql_text(allowed)})"
     if len(words) > FEW_WORDS or _row(con, f"SELECT count(*) FROM {view} WHERE {unmatched}")[0]:
         # No contract holds the text to a pattern: of other text than numbers, this is null.
@@ -635,7 +649,7 @@ def _dated(con: duckdb.DuckDBPyConnection, view: str, column: Column, prefer: st
     if not whole and not (column.kind == TEXT and not column.number and 6 <= column.length <= 32):
         return column
     text = f"trim(cast({column.sql} AS varchar))"
-    missing = ", ".join(map(sql_text, (*MISSING, *NO_DATES)))
+    missing = ", ".join(map(sql_text, (*column_names.MISSING, *NO_DATES)))
     dates = f"{column.sql} IS NOT NULL AND lower({text}) NOT IN ({missing})"
     reading = reading_of(con, f"SELECT DISTINCT {text} AS v FROM {view} WHERE {dates}", prefer)
     if reading is None or isinstance(reading, Disagreement):

@@ -21,9 +21,22 @@ from credit_assets.lake.contracts import identifier
 from credit_assets.lake.tables import sql_text
 from credit_assets.onboarding import column_names
 from credit_assets.onboarding.file_names import undated
-from credit_assets.onboarding.files import FRACTION, TEXT, TIME, WHOLE, BookError, Column, Files, Part, stem, together
+from credit_assets.onboarding.files import (
+    FRACTION,
+    NEARLY_ALL,
+    TEXT,
+    TIME,
+    WHOLE,
+    BookError,
+    Column,
+    Files,
+    Part,
+    stem,
+    together,
+)
 from credit_assets.onboarding.personal import Personal, personal
 from credit_assets.onboarding.wording import distinct, parts, place_of, plain, unaccented
+from credit_assets.plurals import number_of
 from credit_assets.statistics.column_auc import single_feature_auc
 
 EVERY = "quarter"
@@ -147,7 +160,9 @@ def guess(
     """
     told, outcome = _outcome(found, target)
     files, outcomes, rest = _applicants(con, told, [other for other in found if other is not told], outcome.column)
+    files, copies = _without_copies(con, files, outcome.column, key)
     key_column, key_why = _key(files, outcome.column, key)
+    key_why += f"; of {number_of(copies, 'row')} that came twice, one is kept" if copies else ""
     name = key_column or distinct("application_id", files.columns)
     applications = Table("applications", files)
     children = _children(con, applications, rest, key_column) if key_column else ()
@@ -366,7 +381,45 @@ def _key(files: Files, target: str, key: str | None) -> tuple[str | None, str]:
     first = next(iter(files.columns.values()))
     if first in candidates and (first.kind == TEXT or first.high - first.low + 1 == first.rows):  # type: ignore[operator]
         return first.name, "the first column, unique and never empty"
-    return None, "no column is unique, never empty and named like one, so rows are named by batch and number"
+    nearly = [
+        f"{column.name} is none: {_no_name(column)}"
+        for column in files.columns.values()
+        if column.name != target
+        and place_of(column.name, (column_names.WHO, "id")) is not None
+        and _nearly_unique(column)
+    ]
+    why = f" ({'; '.join(nearly)})" if nearly else ""
+    return None, f"no column is unique, never empty and named like one{why}, so rows are named by batch and number"
+
+
+def _nearly_unique(column: Column) -> bool:
+    return column.kind in (WHOLE, TEXT) and column.distinct >= NEARLY_ALL * column.rows
+
+
+def _without_copies(con: duckdb.DuckDBPyConnection, files: Files, target: str, key: str | None) -> tuple[Files, int]:
+    """The files without rows that are copies of others, of which ingestion keeps one, and how many they are: where a
+    column then names applicants that otherwise would not."""
+    asked = (
+        [key]
+        if key in files.columns
+        else []
+        if key
+        else [name for name in files.columns if name != target and place_of(name, (column_names.KEY,)) is not None]
+    )
+    if any(_names_rows(files.columns[name]) for name in asked):
+        return files, 0
+    for column in (files.columns[name] for name in asked):
+        if column.filled < column.rows or not _nearly_unique(column):
+            continue
+        rows, keys = con.execute(
+            f"SELECT count(*), count(DISTINCT {column.sql}) FROM (SELECT DISTINCT * FROM {files.view})"
+        ).fetchall()[0]
+        if rows == keys:
+            first, *others = files.parts
+            once = replace(first, source=f"(SELECT DISTINCT * FROM {files.view} ORDER BY ALL)")
+            none = [replace(part, source=f"(SELECT * FROM {files.view} LIMIT 0)") for part in others]
+            return together(con, [once, *none]), files.rows - rows
+    return files, 0
 
 
 def _is_reserved(name: str) -> bool:

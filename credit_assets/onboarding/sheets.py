@@ -13,6 +13,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
+from credit_assets.ingest import month_names
 from credit_assets.ingest.bad_delivery import BadDelivery
 from credit_assets.ingest.csv_rows import NOTHING, ROWS, SEPARATORS, CsvFile, fields_of, has_index, look_over, rows_of
 from credit_assets.lake.contracts import identifier, shorten
@@ -38,12 +39,21 @@ BROKEN = 0.05
 LISTED = 1000
 MOST_NOTES = 10
 LETTERS_OF_A_NOTE = 4
+EXCELS_HINT = r"(?i)sep="
+"""Begins the line by which Excel is told what separates the columns."""
+UNITS = (
+    r"(?i)[€$£¥%‰]|eur|usd|gbp|chf|pln|sek|nok|dkk|czk|brl|[tkm] ?[€$£]|(in )?(euro|dollars?|thousands|percent|prozent)"
+    r"|(in )?(days?|months?|years?|tage|monate|jahre|jours|mois|ans|annees|días|dias|meses|años|anos|giorni|mesi|anni)"
+    r"|0 ?/ ?1|y ?/ ?n|yes ?/ ?no|ja ?/ ?nein|[ymdjta]{2,4}([-./][ymdjta]{2,4}){1,2}"
+    r"|text|string|number|integer|int|float|double|date|varchar|char|boolean|bool|zahl|datum|texte|nombre"
+)
+"""A field of a line of units or types below the header. `(EUR)` and `[EUR]` are the same."""
 OTHER_SEPARATORS = {" ": "blanks", "^": "'^'", "~": "'~'", ":": "':'", "\x01": "a control character"}
 TOTAL = (
     r"[\s\"*=-]*(grand |sub[- ]?)?(totals?|sums?|summen?|gesamt\w*|insgesamt|somme|totale?s?|suma|razem"
     r"|end of (file|report))\b(?!\().*"
 )
-CHANGES = r"(?i)\w*\d\w*|\b(jan|feb|mar|apr|may|jun|jul|aug|sept?|oct|nov|dec)[a-z]*\b"
+CHANGES = rf"(?i)\w*\d\w*|\b({'|'.join(month_names.any_language())})\b"
 """What in a line above or below the rows will be another in the next file: numbers and months."""
 
 
@@ -67,7 +77,7 @@ def sheet_of(path: Path, plain: Path) -> Sheet:
     _refuse_other_separators(path, source)
     notes: dict[str, tuple[int, str]] = {}
     titles = [(line, text, _pattern(text)) for line, text in _above_the_header(source)]
-    for line, text, pattern in [*titles, *_totals_below(path, source)]:
+    for line, text, pattern in [*titles, *_units_below(source), *_totals_below(path, source)]:
         if pattern is None:
             raise BadDelivery(f"{path}, line {line}: {shorten(text)!r} is neither a header nor a row. Remove the line.")
         notes[pattern] = line, text
@@ -136,6 +146,23 @@ def _above_the_header(source: CsvFile) -> list[tuple[int, str]]:
     return [(n, line.strip()) for n, line in enumerate(lines[: header - 1], start=1) if line.strip(NOTHING.decode())]
 
 
+def _units_below(source: CsvFile) -> list[tuple[int, str, str]]:
+    """The line below the header, with its number and pattern, where it says the columns' units or types: fields that
+    are these or empty, of which the next lines have no like."""
+    with source.plain.open("rb") as content:
+        lines = content.read(BEGINNING).decode("utf-8-sig", "replace").splitlines()[source.header :]
+    if len(lines) < 2 or not _are_units(lines[0], source.separator):
+        return []
+    if any(_are_units(line, source.separator) for line in lines[1 : 1 + COMPARED]):
+        return []
+    return [(source.header + 1, lines[0].strip(), lines[0].strip(' \t"'))]
+
+
+def _are_units(text: str, separator: str) -> bool:
+    fields = [field.strip(" ()[]") for field in _filled(text, separator)]
+    return bool(fields) and all(re.fullmatch(UNITS, field) for field in fields)
+
+
 def _parsed(lines: Sequence[str], separator: str) -> Iterator[tuple[int, list[str]]]:
     """The rows that are not empty, each with the number of the line it begins on."""
     reader = csv.reader(lines, delimiter=separator)
@@ -196,6 +223,8 @@ def _pattern_of_fields(text: str, source: CsvFile) -> str | None:
 def _pattern(text: str) -> str | None:
     """The line as a pattern of `notes:`, with `*` for what the next file will write otherwise; None where it has too
     few letters to be told from a row."""
+    if re.match(EXCELS_HINT, text.strip(' \t"')):
+        return "sep=*"
     words = re.sub(CHANGES, "*", text.strip(' \t",;|'))
     pattern = re.sub(r"\*[\W_]*\*", "*", re.sub(r"\*[\W_]*(?=\*)", "", words))
     letters = sum(sign.isalpha() for sign in pattern)
@@ -212,14 +241,15 @@ def _write_clean(con: duckdb.DuckDBPyConnection, sheet: Sheet, target: Path) -> 
     types = ", ".join(f"{sql_text(name)}: 'VARCHAR'" for name in [*index, *sheet.columns])
     names = [identifier(name) for name in sheet.columns]
     filled = ", ".join(f"nullif(trim({name}), '')" for name in names)
+    header = " AND ".join(f"{identifier(name)} IS NOT DISTINCT FROM {sql_text(name)}" for name in sheet.columns)
+    is_row = f"coalesce({filled}) IS NOT NULL AND NOT ({header if len(names) > 1 else 'false'})"
     rows = (
         f"read_csv({sql_path(source.plain)}, auto_detect = false, header = true, columns = {{{types}}}, "
         f"delim = {sql_text(source.separator)}, quote = '\"', escape = '\"', nullstr = '', strict_mode = true)"
     )
     try:
         [(written,)] = con.execute(
-            f"COPY (SELECT {', '.join(names)} FROM {rows} WHERE coalesce({filled}) IS NOT NULL) "
-            f"TO {sql_text(str(target))} (FORMAT parquet)"
+            f"COPY (SELECT {', '.join(names)} FROM {rows} WHERE {is_row}) TO {sql_text(str(target))} (FORMAT parquet)"
         ).fetchall()
     except (duckdb.InvalidInputException, duckdb.ConversionException):
         return False

@@ -1,0 +1,149 @@
+"""Files as spreadsheets and exports leave them: drafted, then read as a delivery by the contract that was drafted."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from credit_assets.book.book import Book
+from credit_assets.ingest.typed_read import Ingested, ingest
+from credit_assets.lake.connections import connect
+from credit_assets.lake.tables import Lake
+from credit_assets.onboarding.files import BookError
+from credit_assets.onboarding.new import Drafted, new
+from credit_assets.onboarding.sheets import sheet_of
+from credit_assets.settings.project import Project
+from credit_assets_tests.onboarding.lender import loans
+
+
+def lines(columns: Mapping[str, Sequence[Any]], separator: str = ",") -> list[str]:
+    text = io.StringIO()
+    rows = csv.writer(text, delimiter=separator, lineterminator="\n")
+    rows.writerow(columns)
+    rows.writerows(zip(*columns.values(), strict=True))
+    return text.getvalue().splitlines()
+
+
+def drafted(project: Project, tmp_path: Path, text: Sequence[str] | str, name: str = "loans.csv") -> Drafted:
+    path = tmp_path / name
+    path.write_text(text if isinstance(text, str) else "\n".join([*text, ""]), encoding="utf-8", newline="")
+    return new(project, "book", [path])
+
+
+def delivered(project: Project, tmp_path: Path, name: str = "loans.csv", share: float = 0.0) -> Ingested:
+    """The file as a run would read it."""
+    book = Book.load(project, "book")
+    with connect() as con:
+        return ingest(
+            con,
+            Lake(tmp_path / "lake"),
+            [tmp_path / name],
+            "book/applications",
+            book.contracts["applications"],
+            "1",
+            parents={},
+            quarantine_folder=tmp_path / "quarantine",
+            scratch=tmp_path / "scratch",
+            max_bad_share=share,
+            notes=tuple(book.portfolio.tables["applications"].notes),
+        )
+
+
+def config(project: Project) -> str:
+    return project.config("book").read_text()
+
+
+ROWS = lines(loans())
+
+
+@pytest.mark.parametrize(
+    ("text", "passed_over"),
+    [
+        (["sep=;", *lines(loans(), ";")], {"sep=*": 1}),
+        (['"sep=;"', *lines(loans(), ";")], {"sep=*": 1}),
+        ([ROWS[0], ",EUR,%,,0/1", *ROWS[1:]], {",EUR,%,,0/1": 1}),
+        ([ROWS[0], "text,[EUR],[%],text,int", *ROWS[1:]], {"text,[EUR],[%],text,int": 1}),
+        ([*ROWS[:20], ROWS[0], *ROWS[20:]], {"repeated headers": 1}),
+        ("\r\n".join([*ROWS, "\x1a"]), {"rows with no values": 1}),
+        (["Stand: 12. März 2024", *ROWS], {"Stand: *": 1}),
+    ],
+    ids=["separator", "quoted separator", "units", "types", "header again", "end of a DOS file", "title"],
+)
+def test_what_stands_beside_header_and_rows_is_passed_over_in_draft_and_delivery(project, tmp_path, text, passed_over):
+    done = drafted(project, tmp_path, text)
+    assert (done.book.key, done.book.applications.files.rows) == ("loan_id", 40)
+    found = delivered(project, tmp_path)
+    assert (found.rows_kept, found.rows_quarantined, found.notes) == (40, 0, passed_over)
+
+
+def test_a_title_with_the_month_in_another_language_matches_in_the_next_month(project, tmp_path):
+    drafted(project, tmp_path, ["Stand: 12. März 2024", *ROWS])
+    (tmp_path / "later.csv").write_text("\n".join(["Stand: 9. Oktober 2024", *ROWS, ""]))
+    assert delivered(project, tmp_path, "later.csv").rows_kept == 40
+
+
+def test_rows_that_look_like_units_throughout_are_rows(tmp_path):
+    codes = {"currency": [("EUR", "USD", "CHF")[n * n % 3] for n in range(40)], "type": ["text"] * 40}
+    codes |= {"default": ["number" if n % 4 == 0 else "int" for n in range(40)]}
+    path = tmp_path / "loans.csv"
+    path.write_text("\n".join([*lines(codes), ""]))
+    assert sheet_of(path, tmp_path / "plain").notes == {}
+
+
+def test_a_byte_of_zero_is_named_with_its_row(project, tmp_path):
+    with pytest.raises(BookError, match=r"loans\.csv, row 3: a byte is zero"):
+        drafted(project, tmp_path, [*ROWS[:2], f"{ROWS[2]}\0", *ROWS[3:]])
+
+
+def test_what_stands_for_not_known_in_other_languages_is_not_known(project, tmp_path):
+    words = ["–", "k.A.", "s/d", "n.c.", "brak", "#NV", "Sin dato", "onbekend", "\\N"]
+    columns = loans() | {"income": [words[n // 4 % 9] if n % 4 == 0 else 1000 + n for n in range(40)]}
+    done = drafted(project, tmp_path, lines(columns))
+    assert done.book.applications.columns["income"].number
+    assert delivered(project, tmp_path).rows_kept == 40
+
+
+def test_blanks_alone_are_no_value_however_many_they_are(project, tmp_path):
+    columns = loans() | {"income": ["   " if n % 4 == 0 else 1000 + n for n in range(40)]}
+    drafted(project, tmp_path, lines(columns))
+    assert "income, -- Income" in (project.sql("book") / "features.sql").read_text()
+    columns["income"] = [" " * (n % 3 + 1) if n % 4 == 0 else 1000 + n for n in range(40)]
+    (tmp_path / "later.csv").write_text("\n".join([*lines(columns), ""]))
+    assert delivered(project, tmp_path, "later.csv").rows_kept == 40
+
+
+def test_rows_that_are_copies_of_others_do_not_hide_the_key(project, tmp_path):
+    done = drafted(project, tmp_path, [*ROWS, ROWS[3]])
+    assert (done.book.key, done.book.applications.files.rows) == ("loan_id", 40)
+    assert "unique and never empty, by its name; of 1 row that came twice, one is kept" in config(project)
+    found = delivered(project, tmp_path, share=0.05)
+    assert (found.rows_kept, found.rows_quarantined) == (40, 1)
+
+
+def test_a_column_that_nearly_names_the_applicants_is_mentioned(project, tmp_path):
+    done = drafted(project, tmp_path, [*ROWS, ROWS[3].replace(",", ",9", 1)])
+    assert done.book.numbered
+    assert "(loan_id is none: it has 40 different values in 41 rows), so rows are named by batch" in config(project)
+
+
+def test_values_that_a_spreadsheet_changed_are_to_confirm(project, tmp_path):
+    columns = loans() | {"account": [f"{n * 7 % 9 + 1}.234E+11" for n in range(40)]}
+    columns["loan_id"] = [f'="00{1000 + n}"' for n in range(40)]
+    drafted(project, tmp_path, lines(columns))
+    assert "40 values such as '=\"001000\"', which is a formula of a spreadsheet" in config(project)
+    assert (
+        "account: 40 values such as '1.234E+11', which is how a spreadsheet saves a long number"
+        in (project.sql("book") / "features.sql").read_text()
+    )
+
+
+def test_files_named_by_the_month_in_other_languages_are_one_table(project, tmp_path):
+    for name in ("Kredyty październik 2024", "Kredyty grudzień 2024"):
+        (tmp_path / f"{name}.csv").write_text("\n".join([*[row.replace("L", name[8], 1) for row in ROWS], ""]))
+    new(project, "book", sorted(tmp_path.glob("*.csv")))
+    assert Book.load(project, "book").portfolio.tables["applications"].files == ["Kredyty *20*"]
