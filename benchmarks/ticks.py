@@ -22,7 +22,6 @@ from pathlib import Path
 
 import dagster as dg
 import duckdb
-import mlflow
 
 from credit_assets.alerts.sensor import alert_sensor
 from credit_assets.alerts.sources import RUNS_A_LOOK
@@ -36,9 +35,10 @@ from credit_assets.ingest.inbox import Inbox
 from credit_assets.ingest.looks import file_status, sha256_of
 from credit_assets.lake.provenance import Provenance
 from credit_assets.lake.tables import Lake
-from credit_assets.models import registry
+from credit_assets.registry.registry import Registry
 from credit_assets.settings.project import Project
 from credit_assets.settings.run_tags import KEY_TAG, PORTFOLIO_TAG
+from credit_assets_tests.bare_versions import register_bare
 
 PROJECT = Project(Path(__file__).parents[1])
 COMPILED = Book.load(PROJECT, "home_credit")
@@ -132,17 +132,14 @@ def measure_first(root: Path, settled: Mapping[str, str]) -> Cost:
 
 def fill_instance(instance: dg.DagsterInstance, project: Project, batches: list[str]) -> None:
     """The batches registered; of each three runs and three failed checks; and a champion that has learned from all."""
-    uri, name = project.tracking_uri, PORTFOLIO.name
-    run = registry.experiment(uri, name, project.artifacts)
-    client = mlflow.MlflowClient(uri, registry_uri=uri)
-    client.create_registered_model(name)
+    name, registry = PORTFOLIO.name, Registry.of(project, PORTFOLIO.name)
     with duckdb.connect() as con:
         sources = (PORTFOLIO.application_table, PORTFOLIO.outcomes_table)
         read = {PORTFOLIO.table(table): Lake(project.lake).version(PORTFOLIO.table(table)) for table in sources}
         table = PORTFOLIO.table("training_set")
         Lake(project.lake).replace(con, "SELECT 1 AS x", table, None, Provenance(inputs=read))
-    client.create_model_version(name, "nowhere", client.create_run(run).info.run_id, tags={f"table.{table}": "0"})
-    registry.promote(uri, name, 1, by="gate", why="a benchmark")
+    number = register_bare(registry, tables={table: 0})
+    registry.promote(number, by="gate", why="a benchmark")
     instance.add_dynamic_partitions(f"{name}_batches", batches)
     for batch in batches:
         for job in ("batch", "outcomes", "score"):

@@ -16,8 +16,8 @@ from credit_assets.lake.io_managers import lake_io_manager
 from credit_assets.lake.resources import lake_resource
 from credit_assets.locations import __getattr__ as __getattr__  # workspace.yaml of release 0.1.0 names this module
 from credit_assets.models import assets as models
-from credit_assets.models.resources import mlflow_resource
 from credit_assets.monitoring import assets as monitoring
+from credit_assets.registry.resources import mlflow_resource
 from credit_assets.scoring import assets as scoring
 from credit_assets.settings.project import Project
 from credit_assets.upkeep.jobs import maintenance

@@ -152,14 +152,14 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Line:
 @pytest.fixture(scope="session")
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project with an MLflow registry of its own. Only to be copied."""
-    from credit_assets.models import registry
+    from credit_assets.registry.tracking import prepare
     from credit_assets_tests.small_project import FEW_FEATURES, make_project
 
     def make(folder: Path) -> Project:
         project = make_project(folder / "project", sql=FEW_FEATURES)
         with pytest.MonkeyPatch.context() as patch:
             patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-            registry.prepare(project.tracking_uri)
+            prepare(project.tracking_uri)
         return project
 
     return made_once(tmp_path_factory, "empty", make)

@@ -26,7 +26,9 @@ from credit_assets.automation.runs import RunOutcome, execute, instance_for_comm
 from credit_assets.definitions import build
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.tables import Lake
-from credit_assets.models import registry
+from credit_assets.models.registered import load_model
+from credit_assets.registry.registry import Registry
+from credit_assets.registry.version import DRIFT_REFERENCE, IMPORTANCE
 from credit_assets.settings.project import Project
 from credit_assets.synthetic.lender import generate
 
@@ -169,26 +171,21 @@ def killed_at(words: str, process: subprocess.Popen[str]) -> str:
 
 def register_again(project: Project, trees: int) -> int:
     """Register version 1 once more, cut to its first `trees`, with all that a champion needs; the new version."""
-    uri = project.tracking_uri
     with inside(project):
-        model, first = registry.load(uri, BOOK, 1)
-        with (
-            registry.artifact(uri, first.run_id, registry.DRIFT_REFERENCE) as reference,
-            registry.artifact(uri, first.run_id, registry.IMPORTANCE) as importance,
-        ):
-            again = registry.log_and_register(
+        registry = Registry.of(project, BOOK)
+        first = registry.get(1)
+        model = load_model(registry, first)
+        with registry.file(first, DRIFT_REFERENCE) as reference, registry.file(first, IMPORTANCE) as importance:
+            again = registry.register(
                 dataclasses.replace(model, booster=model.booster[:trees]),
-                tracking_uri=uri,
-                experiment_id=registry.experiment(uri, BOOK, project.artifacts),
-                name=BOOK,
+                first,
                 run_name=f"{trees} trees",
                 params={},
                 metrics={},
-                tags=first.tags,
                 artifacts={"": importance},
             )
-            registry.log_evidence(uri, again.run_id, {}, {"": reference})
-    return int(again.version)
+            registry.log(again, {}, {"": reference})
+    return again.number
 
 
 def latest_metadata(project: Project, asset: str, book: str = BOOK) -> dict[str, Any]:

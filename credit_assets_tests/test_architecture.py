@@ -17,6 +17,7 @@ PACKAGE = Path(credit_assets.__file__).parent
 ROOMS = (
     "settings",
     "schemas",
+    "registry",
     "book",
     "lake",
     "statistics",
@@ -94,6 +95,16 @@ def test_a_room_imports_rooms_above_it_and_never_below(file):
     after = {room for room in named & set(ROOMS) if ROOMS.index(room) > here}
     assert after == set()
     assert named - set(ROOMS) <= GROUND | ({"definitions"} if file.parts[0] in SEES_DEFINITIONS else set())
+
+
+def test_only_the_registry_imports_mlflow():
+    """`dagster_mlflow` included, whose resource is made there too."""
+    importing = {
+        file.parts[0]
+        for file in FILES
+        if {module.split(".")[0] for module in imports(file)} & {"mlflow", "dagster_mlflow"}
+    }
+    assert importing == {"registry"}
 
 
 @pytest.mark.parametrize("file", [file for file in FILES if file.name != "mlflow_model.py"], ids=str)

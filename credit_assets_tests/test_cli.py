@@ -22,8 +22,10 @@ from credit_assets.cli.runs import deliver_own
 from credit_assets.cli.terminal import stop_where_failed
 from credit_assets.ingest.bad_delivery import BadDelivery
 from credit_assets.ingest.inbox import Inbox
+from credit_assets.registry.registry import Registry
 from credit_assets.settings.project import Project
 from credit_assets.synthetic.lender import generate
+from credit_assets_tests.bare_versions import register_same_model
 from credit_assets_tests.conftest import PROJECT
 from credit_assets_tests.ingest.test_split_by_date import CONFIG, CONTRACTS
 from credit_assets_tests.small_project import (
@@ -274,17 +276,10 @@ def test_the_status_of_an_empty_project_has_no_champion(project):
 
 def test_the_status_is_told_in_words_where_the_evidence_is_not_whole(line, tmp_path):
     """A champion that was promoted by hand, before it was evaluated, has no figures."""
-    import mlflow
-
-    from credit_assets.models import registry
-
     project = line.copy(tmp_path / "project")
-    client = mlflow.MlflowClient(tracking_uri=project.tracking_uri, registry_uri=project.tracking_uri)
-    known = registry.champion(project.tracking_uri, BOOK)
-    assert known is not None
-    bare = client.create_run(client.get_experiment_by_name(BOOK).experiment_id)
-    version = client.create_model_version(BOOK, known.source, bare.info.run_id, tags=known.tags)
-    registry.promote(project.tracking_uri, BOOK, version.version, by="hand", why="a test")
+    registry = Registry.of(project, BOOK)
+    number = register_same_model(registry, 1)
+    registry.promote(number, by="hand", why="a test")
     done = say(project, "status", *OF_THE_BOOK)
     assert done.exit_code == 0
     assert "Champion: version 2, not evaluated" in done.output
@@ -297,18 +292,10 @@ def test_without_an_earlier_champion_a_rollback_is_refused_in_words(line, tmp_pa
 
 
 def test_a_version_that_never_passed_the_gate_is_promoted_by_hand_with_four_eyes(line, tmp_path):
-    import mlflow
-
-    from credit_assets.models import registry
-
     project = line.copy(tmp_path / "project")
     configure(project, {"promotion": {"approvals": 2}})
-    uri = project.tracking_uri
-    client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
-    known = registry.champion(uri, BOOK)
-    assert known is not None
-    bare = client.create_run(client.get_experiment_by_name(BOOK).experiment_id)
-    client.create_model_version(BOOK, known.source, bare.info.run_id, tags=known.tags)
+    registry = Registry.of(project, BOOK)
+    number = register_same_model(registry, 1)
     refused = say(project, "rollback", *OF_THE_BOOK, "--to", "2")
     assert "credit-assets promote --portfolio home_credit --version 2 --why" in refused.output
     asked = ("promote", *OF_THE_BOOK, "--version", "2")
@@ -317,12 +304,12 @@ def test_a_version_that_never_passed_the_gate_is_promoted_by_hand_with_four_eyes
     first = say(project, *asked, "--why", "the test was odd", "--by", "Ann")
     assert first.exit_code == 0
     assert "Version 2 is approved by Ann. It is promoted once one other person approved too" in first.output
-    assert not registry.has_reference(uri, BOOK, 2)
+    assert not registry.has_reference(registry.get(number))
     second = say(project, *asked, "--why", "looked at it", "--by", "Bob")
     assert second.exit_code == 0, second.output
     assert "Promoted by hand. Ann: the test was odd; Bob: looked at it." in second.output
-    assert [(event.version, event.by) for event in registry.history(uri, BOOK)] == [(1, "gate"), (2, "override")]
-    assert registry.has_reference(uri, BOOK, 2)
+    assert [(event.version, event.by) for event in registry.history()] == [(1, "gate"), (2, "override")]
+    assert registry.has_reference(registry.get(number))
     assert list(table(project, "operations/champion_history")["by"]) == ["gate", "override"]
     story = table(project, "operations/timeline")["words"]
     assert any("decides in place of 1, by override of the gate" in words for words in story)

@@ -13,7 +13,7 @@ from credit_assets.explanations.texts import reason_texts
 from credit_assets.features.compute import compute_features
 from credit_assets.lake.connections import connect
 from credit_assets.lake.tables import Lake
-from credit_assets.models import registry
+from credit_assets.models.registered import load_model
 from credit_assets.settings.project import Project
 
 # %% A portfolio is compiled to a book: its settings, contracts and SQL
@@ -40,7 +40,9 @@ features = features.set_index(key).loc[scores["applicant"]].reset_index()
 print(features[[key, "credit_to_income", "bureau_debt_to_credit"]])
 
 # %% The champion gives PDs; points, band and decision follow
-model, version = registry.load(project.tracking_uri, book.name, "champion")
+champion = book.registry.champion()
+assert champion is not None
+model = load_model(book.registry, champion)
 pds = model.pd(features)
 card = points(pds, book.portfolio.scorecard)
 decisions = decide(pds, cut_off=scores["cut_off"].iloc[0])

@@ -19,10 +19,8 @@ from credit_assets.automation.retraining import training, trainings
 from credit_assets.book.book import Book
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.tables import Lake
-from credit_assets.models import registry
-from credit_assets.models.availability import RegistryUnavailable
+from credit_assets.registry.availability import RegistryUnavailable
 from credit_assets.settings.portfolio import Portfolio
-from credit_assets.settings.project import Project
 
 
 def alert_sensor(book: Book) -> dg.SensorDefinition:
@@ -40,9 +38,7 @@ def alert_sensor(book: Book) -> dg.SensorDefinition:
         origin = context.code_location_origin
         place = Place(portfolio.name, origin.location_name if origin else portfolio.name, portfolio.alerts.ui)
         with Outbox(project, portfolio.name, portfolio.alerts) as outbox:
-            said, found_wrong = _collect(
-                outbox, place, _names(context), context.instance, portfolio, project, time.time()
-            )
+            said, found_wrong = _collect(outbox, place, _names(context), context.instance, book, time.time())
             said += outbox.deliver(os.environ)
             waiting = outbox.waiting()
         if found_wrong:
@@ -74,19 +70,19 @@ def _collect(
     place: Place,
     names: Collection[str],
     instance: dg.DagsterInstance,
-    portfolio: Portfolio,
-    project: Project,
+    book: Book,
     now: float,
 ) -> tuple[list[str], list[Exception]]:
     """Record every fact that can be found; what is away, and the errors of sources that could not be asked."""
-    lake, uri = Lake(project.lake), project.tracking_uri
+    portfolio, project, registry = book.portfolio, book.project, book.registry
+    lake = Lake(project.lake)
 
     def answer(failed: datetime) -> str:
-        began = trainings(instance, portfolio, project).answered
+        began = trainings(instance, portfolio, registry).answered
         if began and began > failed:
             return f"A training began on {clock(began)}."
         try:
-            due = training(instance, portfolio, project, lake, datetime.now(UTC))
+            due = training(instance, book, lake, datetime.now(UTC))
         except RegistryUnavailable as error:
             return str(error)
         return f"A training is due: {text(due)}." if isinstance(due, Due) else text(due)
@@ -95,7 +91,7 @@ def _collect(
 
     def champions() -> None:
         try:
-            moves = registry.history(uri, portfolio.name)
+            moves = registry.history()
         except RegistryUnavailable as error:
             away.append(str(error))
             sources.tell_registry(outbox, place, str(error), now)

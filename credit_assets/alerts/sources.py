@@ -35,7 +35,7 @@ from credit_assets.ingest.inbox import Inbox
 from credit_assets.ingest.looks import Look
 from credit_assets.lake.contracts import WITHOUT_VALUES
 from credit_assets.lake.tables import Lake
-from credit_assets.models.registry import ChampionEvent
+from credit_assets.registry.champions import ChampionEvent
 from credit_assets.rounding import digits_apart, percent_apart
 from credit_assets.settings.alerts import Severity
 from credit_assets.settings.portfolio import Portfolio

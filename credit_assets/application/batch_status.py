@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import duckdb
 from pydantic import BaseModel, ConfigDict
@@ -25,14 +25,11 @@ from credit_assets.lake.connections import connect
 from credit_assets.lake.contracts import identifier
 from credit_assets.lake.log import Commit
 from credit_assets.lake.tables import Lake
-from credit_assets.models import registry
 from credit_assets.monitoring.drift import summary
 from credit_assets.monitoring.reference_batches import standing
+from credit_assets.registry.version import ModelVersion
 from credit_assets.schemas.performance import ALL, ESTIMATE
 from credit_assets.settings.portfolio import Portfolio
-
-if TYPE_CHECKING:
-    from mlflow.entities.model_registry import ModelVersion
 
 TABLES = (FEATURES, FEATURE_DRIFT, SCORES, SCORE_DRIFT, PERFORMANCE)
 """What is read of a batch, beside its raw tables."""
@@ -148,7 +145,7 @@ def _feature_drift(
         con,
         lake,
         training_set=training_set,
-        training_set_version=registry.learned_from(versions[number], training_set),
+        training_set_version=versions[number].made_from(training_set),
         features=portfolio.table(FEATURES),
         batch=batch,
         model_version=number,

@@ -12,8 +12,6 @@ from credit_assets.automation.refusals import refusal
 from credit_assets.automation.retraining import rollback, training
 from credit_assets.automation.runs import RunOutcome
 from credit_assets.ingest.inbox import Inbox
-from credit_assets.models import registry
-from credit_assets.models.availability import answering
 from credit_assets.settings.project import Project
 
 UNTIL = "It is not tried again until its files, the configuration, contracts, SQL or the release change."
@@ -36,13 +34,14 @@ def run_due(project: Project, name: str, report: Report) -> list[RunOutcome]:
                     report(f"{due.job} {due.batch}: {text(refused)} {UNTIL}")
                 else:
                     active.run(due)
-        with answering(project.tracking_uri):
-            for due in to_train(portfolio, lake, registry.champion(project.tracking_uri, name) is not None):
+        registry = active.book.registry
+        with registry.answering():
+            for due in to_train(portfolio, lake, registry.champion() is not None):
                 active.run(due)
             active.score()
             for asked in (
-                lambda: rollback(instance, portfolio, project),
-                lambda: training(instance, portfolio, project, lake, datetime.now(UTC)),
+                lambda: rollback(instance, portfolio, registry),
+                lambda: training(instance, active.book, lake, datetime.now(UTC)),
             ):
                 found = asked()
                 if isinstance(found, Due):

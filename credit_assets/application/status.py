@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from functools import cache
 
 import dagster as dg
@@ -20,7 +19,6 @@ from credit_assets.book.book import Book
 from credit_assets.definitions import definitions_of
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.tables import Lake
-from credit_assets.models import registry
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project
 
@@ -78,7 +76,7 @@ def status(project: Project, name: str) -> Status:
     """How the portfolio stands, as the lake, the registry and Dagster's instance have it now."""
     book = Book.load(project, name)
     portfolio, inbox, lake = book.portfolio, Inbox(project.inbox), Lake(project.lake)
-    champion = _champion(project, portfolio)
+    champion = _champion(book)
     deliveries = to_ingest(portfolio, inbox, lake)
     due = deliveries + to_train(portfolio, lake, champion is not None)
     due += to_score(portfolio, lake, champion.version if champion else None)
@@ -89,7 +87,7 @@ def status(project: Project, name: str) -> Status:
     return Status(
         portfolio=name,
         title=portfolio.title,
-        batches=_batches(project, portfolio, inbox, lake),
+        batches=_batches(book, inbox, lake),
         champion=champion,
         checks=checks,
         due=pending,
@@ -99,31 +97,31 @@ def status(project: Project, name: str) -> Status:
     )
 
 
-def _batches(project: Project, portfolio: Portfolio, inbox: Inbox, lake: Lake) -> list[BatchStatus]:
+def _batches(book: Book, inbox: Inbox, lake: Lake) -> list[BatchStatus]:
+    portfolio, registry = book.portfolio, book.registry
     tables = (*portfolio.tables, *TABLES)
     written = {table: lake.batches(portfolio.table(table)) for table in tables}
     delivered = set(inbox.batches(portfolio.name))
     names = sorted(delivered.union(*written.values()))
-    versions = {int(version.version): version for version in registry.versions(project.tracking_uri, portfolio.name)}
-    importance = cache(lambda number: registry.importance(project.tracking_uri, str(versions[number].run_id)))
+    versions = {version.number: version for version in registry.versions()}
+    importance = cache(lambda number: registry.importance(versions[number]))
     return [batch_status(portfolio, lake, versions, importance, batch, batch in delivered, written) for batch in names]
 
 
-def _champion(project: Project, portfolio: Portfolio) -> ChampionStatus | None:
-    name = portfolio.name
-    found = registry.champion(project.tracking_uri, name)
+def _champion(book: Book) -> ChampionStatus | None:
+    found = book.registry.champion()
     if found is None:
         return None
-    metrics = registry.metrics(project.tracking_uri, found.run_id)
+    metrics = book.registry.metrics(found)
     return ChampionStatus(
-        model=name,
-        version=int(found.version),
-        registered_at=datetime.fromtimestamp(found.creation_timestamp / 1000, UTC),
-        synthetic=found.tags["synthetic"] == "true",
-        cut_off=registry.cut_off(project.tracking_uri, name, found.version),
+        model=found.model,
+        version=found.number,
+        registered_at=found.created,
+        synthetic=found.synthetic,
+        cut_off=found.decline_above,
         metrics={name: value for name, value in metrics.items() if not name.startswith("air_")},
         air={name.removeprefix("air_"): value for name, value in metrics.items() if name.startswith("air_")},
-        protected=list(portfolio.protected),
+        protected=list(book.portfolio.protected),
     )
 
 

@@ -11,7 +11,7 @@ from credit_assets.automation.pending import to_make_again
 from credit_assets.automation.runs import RunOutcome
 from credit_assets.features.versions import FEATURES
 from credit_assets.lake.tables import TableMissing
-from credit_assets.models.availability import answering
+from credit_assets.registry.registry import Registry
 from credit_assets.settings.project import AlreadyRunning, Project
 
 
@@ -20,7 +20,8 @@ def train(project: Project, name: str, report: Report) -> list[RunOutcome]:
     again, of the batches that are learned from and of newer ones, and at the end what is open is scored. It ends with
     the first run that fails; AlreadyRunning where another run is active on the same, TableMissing where there are no
     features yet."""
-    with answering(project.tracking_uri), work(project, name, report) as active:
+    registry = Registry.of(project, name)
+    with registry.answering(), work(project, name, report) as active:
         if not active.lake.batches(active.portfolio.table(FEATURES)):
             raise TableMissing(f"Nothing of {name} is ingested yet: `credit-assets deliver`, then `credit-assets run`.")
         stale = to_make_again(active.portfolio, active.lake, active.book.queries)
@@ -29,6 +30,6 @@ def train(project: Project, name: str, report: Report) -> list[RunOutcome]:
                 raise AlreadyRunning(f"Run {run} is active on {due.batch or 'a training'}. Train once it has ended.")
             if not active.outcomes[-1].success:
                 return active.outcomes
-        report_champion(project, name, report)
+        report_champion(registry, report)
         active.score()
     return active.outcomes

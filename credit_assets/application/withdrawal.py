@@ -22,7 +22,8 @@ from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.connections import connect
 from credit_assets.lake.provenance import BATCH
 from credit_assets.lake.tables import Lake, TableMissing, sql_text
-from credit_assets.models import registry
+from credit_assets.registry.errors import RegistryError
+from credit_assets.registry.registry import Registry
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import AlreadyRunning, Project
 from credit_assets.settings.run_tags import TRAINING_TAG
@@ -86,7 +87,7 @@ def _allowed(
     """The champion's version where it learned from the batch, or from this file of its outcomes. Raises AlreadyRunning
     while a run is active, and BadDelivery where the champion learned from it and nobody insists (`force`)."""
     _refuse_while_active(instance, portfolio, batch)
-    champion = _champion_that_learned(project, portfolio, Lake(project.lake), batch, file)
+    champion = _champion_that_learned(Registry.of(project, portfolio.name), portfolio, Lake(project.lake), batch, file)
     if champion is not None and not force:
         what, it = (f"outcomes in {file.name} of {batch}", "they are") if file else (batch, "the batch is")
         raise BadDelivery(
@@ -105,23 +106,23 @@ def _refuse_while_active(instance: dg.DagsterInstance, portfolio: Portfolio, bat
 
 
 def _champion_that_learned(
-    project: Project, portfolio: Portfolio, lake: Lake, batch: str, outcomes: Path | None = None
+    registry: Registry, portfolio: Portfolio, lake: Lake, batch: str, outcomes: Path | None = None
 ) -> int | None:
     """The champion's version, if the batch is in its training set (with these outcomes, where a file is given)."""
-    champion, table = registry.champion(project.tracking_uri, portfolio.name), portfolio.table("training_set")
+    champion, table = registry.champion(), portfolio.table("training_set")
     if champion is None:
         return None
     try:
-        made = registry.learned_from(champion, table)
+        made = champion.made_from(table)
         rows = lake.query(table, version=made)
-    except (KeyError, TableMissing):
+    except (RegistryError, TableMissing):
         # A version that was not made by this platform's training.
         return None
     with connect() as con:
         found = con.execute(f"SELECT 1 FROM ({rows}) WHERE {BATCH} = {sql_text(batch)} LIMIT 1").fetchall()
     if not found or (outcomes is not None and not _read_by(lake, portfolio, batch, made, outcomes.name)):
         return None
-    return int(champion.version)
+    return champion.number
 
 
 def _read_by(lake: Lake, portfolio: Portfolio, batch: str, made: int, file: str) -> bool:

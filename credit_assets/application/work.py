@@ -17,7 +17,6 @@ from credit_assets.automation.sensors import request
 from credit_assets.book.book import Book
 from credit_assets.definitions import definitions_of
 from credit_assets.lake.tables import Lake
-from credit_assets.models import registry
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project
 
@@ -75,8 +74,8 @@ class Work:
 
     def score(self) -> None:
         """Run the scoring that is due, if there is a champion."""
-        if champion := registry.champion(self.project.tracking_uri, self.portfolio.name):
-            for due in to_score(self.portfolio, self.lake, int(champion.version)):
+        if champion := self.book.registry.champion():
+            for due in to_score(self.portfolio, self.lake, champion.number):
                 self.run(due)
 
 

@@ -41,11 +41,12 @@ from credit_assets.automation.due import (
     WorseThanPredecessor,
 )
 from credit_assets.automation.pending import new_outcomes, to_make_again, training_key
+from credit_assets.book.book import Book
 from credit_assets.book.queries import FeatureQuery, load
 from credit_assets.dagster_private import AssetCheckExecutionRecord, AssetCheckExecutionRecordStatus
 from credit_assets.lake.tables import Lake
-from credit_assets.models import registry
 from credit_assets.monitoring.checks import FEATURES_DRIFTED, NOT_WORSE, PERFORMANCE_HOLDS, SCORES_DRIFTED
+from credit_assets.registry.registry import Registry
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project
 from credit_assets.settings.run_tags import KEY_TAG, PORTFOLIO_TAG, TRAINING_TAG
@@ -104,32 +105,30 @@ def _said(evaluation: dg.AssetCheckEvaluation, name: str) -> object:
     return found.value if found else None
 
 
-def rollback(instance: dg.DagsterInstance, portfolio: Portfolio, project: Project) -> Outcome:
+def rollback(instance: dg.DagsterInstance, portfolio: Portfolio, registry: Registry) -> Outcome:
     """The rollback that is due because the champion did worse than the one before it, or why none is."""
-    found = registry.champion(project.tracking_uri, portfolio.name)
+    found = registry.champion()
     if found is None:
         return Waiting(NoChampion())
-    champion = int(found.version)
+    champion = found.number
     failed = failures(instance, portfolio, ROLLS_BACK, champion)
     if not failed:
         return Waiting(NotWorse(champion))
     asked_by = (failed[0],)
-    before = registry.predecessor(project.tracking_uri, portfolio.name)
+    before = registry.predecessor()
     if before is None:
         return Refused(NoPredecessor(), asked_by)
-    if not registry.has_reference(project.tracking_uri, portfolio.name, before):
+    if not registry.has_reference(registry.get(before)):
         return Refused(NeverPassed(before), asked_by)
     # A version that a person brings back may have to go again.
-    moves = len(registry.history(project.tracking_uri, portfolio.name))
+    moves = len(registry.history())
     key = f"rollback:{champion}.{moves}"
     for run in instance.get_runs(dg.RunsFilter(tags={PORTFOLIO_TAG: portfolio.name, KEY_TAG: key}), limit=1):
         return Waiting(RollbackStarted(run.run_id), asked_by)
     return Due("rollback", None, WorseThanPredecessor(champion, before, failed[0]), key=key, champion=champion)
 
 
-def training(
-    instance: dg.DagsterInstance, portfolio: Portfolio, project: Project, lake: Lake, now: datetime
-) -> Outcome:
+def training(instance: dg.DagsterInstance, book: Book, lake: Lake, now: datetime) -> Outcome:
     """The training that is due, or why there is none (yet): the first, and later those that failed checks ask for, or a
     newest candidate that the gate refused though it is surely better than the champion.
 
@@ -137,7 +136,8 @@ def training(
     whatever started that. Until enough outcomes are known that the newest candidate has not learned from, a training
     would make the same candidate again: the failure waits for them.
     """
-    found, known = registry.champion(project.tracking_uri, portfolio.name), trainings(instance, portfolio, project)
+    portfolio, project, registry = book.portfolio, book.project, book.registry
+    found, known = registry.champion(), trainings(instance, portfolio, registry)
     asked_by: tuple[Trigger, ...]
     if found is None:
         asked_by = (NoChampion(),)
@@ -146,12 +146,12 @@ def training(
         if active := batches_at_work(instance, portfolio):
             return Waiting(BatchesActive(tuple(sorted(active))), asked_by)
     else:
-        failed = failures(instance, portfolio, RETRAINS, int(found.version))
+        failed = failures(instance, portfolio, RETRAINS, found.number)
         failed = [failure for failure in failed if known.answered is None or failure.at > known.answered]
-        asked_by = (*failed, *_better(portfolio, project, int(found.version)))
+        asked_by = (*failed, *_better(registry, found.number))
         if not asked_by:
-            return Waiting(NoFailedCheck(int(found.version)))
-        if isinstance(rollback(instance, portfolio, project), Due):
+            return Waiting(NoFailedCheck(found.number))
+        if isinstance(rollback(instance, portfolio, registry), Due):
             return Waiting(RollbackFirst(), asked_by)
     if known.at_work:
         return Waiting(TrainingActive(known.at_work), asked_by)
@@ -159,7 +159,7 @@ def training(
     hours = (now - known.began).total_seconds() / 3600 if known.began else None
     if hours is not None and hours < cool_down:
         return Refused(CoolDown(hours, cool_down), asked_by)
-    new, version = outcomes_since_newest(portfolio, project, lake)
+    new, version = outcomes_since_newest(portfolio, registry, lake)
     if version and new < portfolio.automation.min_new_outcomes:
         return Refused(TooFewOutcomes(new, version, portfolio.automation.min_new_outcomes), asked_by)
     if stale := to_make_again(portfolio, lake, _queries(project.sql(portfolio.name), _written(project, portfolio))):
@@ -167,10 +167,10 @@ def training(
     return Due("train", None, TrainingRequested(asked_by, new), key=known.key(portfolio, lake))
 
 
-def challenger(instance: dg.DagsterInstance, portfolio: Portfolio, project: Project, lake: Lake) -> Outcome:
+def challenger(instance: dg.DagsterInstance, portfolio: Portfolio, registry: Registry, lake: Lake) -> Outcome:
     """The challenger that the calendar asks for, which needs enough new outcomes alone, or why there is none."""
-    known = trainings(instance, portfolio, project)
-    new, version = outcomes_since_newest(portfolio, project, lake)
+    known = trainings(instance, portfolio, registry)
+    new, version = outcomes_since_newest(portfolio, registry, lake)
     if known.at_work:
         return Waiting(TrainingActive(known.at_work))
     if new < portfolio.automation.min_new_outcomes:
@@ -178,13 +178,13 @@ def challenger(instance: dg.DagsterInstance, portfolio: Portfolio, project: Proj
     return Due("train", None, TrainingRequested((WeeklyChallenger(),), new), key=known.key(portfolio, lake))
 
 
-def _better(portfolio: Portfolio, project: Project, champion: int) -> list[BetterCandidate]:
+def _better(registry: Registry, champion: int) -> list[BetterCandidate]:
     """That the newest candidate was refused by the gate though it is surely better than the champion; nothing where it
     was not. A training that it asks for makes a newer one."""
-    newest = registry.newest(project.tracking_uri, portfolio.name)
-    if newest is None or (better := registry.refused_though_better(newest, champion)) is None:
+    newest = registry.newest()
+    if newest is None or (better := newest.refused_though_better(champion)) is None:
         return []
-    return [BetterCandidate(int(newest.version), champion, better)]
+    return [BetterCandidate(newest.number, champion, better)]
 
 
 @lru_cache(maxsize=8)
@@ -199,13 +199,13 @@ def _written(project: Project, portfolio: Portfolio) -> tuple[tuple[str, int], .
     return tuple((file.name, file.stat().st_mtime_ns) for file in files)
 
 
-def outcomes_since_newest(portfolio: Portfolio, project: Project, lake: Lake) -> tuple[int, int | None]:
+def outcomes_since_newest(portfolio: Portfolio, registry: Registry, lake: Lake) -> tuple[int, int | None]:
     """How many outcomes the newest candidate has not learned from, and its version; all, where there is none."""
-    newest = registry.newest(project.tracking_uri, portfolio.name)
+    newest = registry.newest()
     if newest is None:
         return new_outcomes(portfolio, lake, None), None
-    learned = registry.last_learned_from(newest, portfolio.table("training_set"))
-    return new_outcomes(portfolio, lake, learned), int(newest.version)
+    learned = newest.last_made_from(portfolio.table("training_set"))
+    return new_outcomes(portfolio, lake, learned), newest.number
 
 
 @dataclass(frozen=True)
@@ -225,12 +225,12 @@ class Trainings:
         return f"{training_key(portfolio, lake)}:{self.run or 'first'}"
 
 
-def trainings(instance: dg.DagsterInstance, portfolio: Portfolio, project: Project) -> Trainings:
+def trainings(instance: dg.DagsterInstance, portfolio: Portfolio, registry: Registry) -> Trainings:
     """Read off the instance and, where its run is purged, the newest candidate."""
-    newest = registry.newest(project.tracking_uri, portfolio.name)
+    newest = registry.newest()
     made = None
     if newest:
-        run_id, at = registry.latest_training(newest)
+        run_id, at = newest.latest_training
         record = instance.get_run_record_by_id(run_id or "")
         made = record.create_timestamp if record else at
     records = instance.get_run_records(dg.RunsFilter(tags={TRAINING_TAG: portfolio.name}), limit=1)

@@ -19,7 +19,7 @@ from credit_assets.dagster_private import NOT_FINISHED_STATUSES
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.resources import batches
 from credit_assets.lake.tables import Lake
-from credit_assets.models.availability import RegistryUnavailable
+from credit_assets.registry.availability import RegistryUnavailable
 from credit_assets.settings.portfolio import Portfolio, settings_fingerprint
 from credit_assets.settings.run_tags import KEY_TAG, PORTFOLIO_TAG
 
@@ -42,7 +42,7 @@ def schedules(book: Book, parts: Mapping[str, Collection[dg.AssetKey]]) -> list[
         if changed := settings_changed(project, name, loaded):
             return dg.SkipReason(changed)
         try:
-            found = challenger(context.instance, portfolio, project, lake)
+            found = challenger(context.instance, portfolio, book.registry, lake)
         except RegistryUnavailable as error:
             return dg.SkipReason(str(error))
         return request(portfolio, found) if isinstance(found, Due) else dg.SkipReason(text(found))
@@ -59,7 +59,7 @@ def schedules(book: Book, parts: Mapping[str, Collection[dg.AssetKey]]) -> list[
     def daily_sweep(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         if changed := settings_changed(project, name, loaded):
             return dg.SkipReason(changed)
-        champion, away = champion_or_why_unknown(project.tracking_uri, name)
+        champion, away = champion_or_why_unknown(book.registry)
         # As long as two looks of the sensor: what somebody is copying just now is not taken half.
         untouched_since = time.time() - 2 * portfolio.automation.interval_s
         due = to_ingest(portfolio, inbox, lake, untouched_since)

@@ -23,8 +23,8 @@ from credit_assets.features.versions import FEATURES
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.resources import batches
 from credit_assets.lake.tables import Lake
-from credit_assets.models import registry
-from credit_assets.models.availability import RegistryUnavailable
+from credit_assets.registry.availability import RegistryUnavailable
+from credit_assets.registry.registry import Registry
 from credit_assets.settings.portfolio import Portfolio, settings_fingerprint
 from credit_assets.settings.project import Project
 from credit_assets.settings.run_tags import AUTOMATIC_TAG, CHAMPION_TAG, CORRECTION_TAG, KEY_TAG, PORTFOLIO_TAG, WHY_TAG
@@ -33,7 +33,7 @@ from credit_assets.settings.run_tags import AUTOMATIC_TAG, CHAMPION_TAG, CORRECT
 def sensors(book: Book, jobs: Mapping[str, UnresolvedAssetJobDefinition]) -> list[dg.SensorDefinition]:
     """`deliveries`, `retrain` and `roll_back`, each starting some of the jobs."""
     portfolio, project = book.portfolio, book.project
-    name, inbox, lake, uri = portfolio.name, Inbox(project.inbox), Lake(project.lake), project.tracking_uri
+    name, inbox, lake, registry = portfolio.name, Inbox(project.inbox), Lake(project.lake), book.registry
     interval, loaded = portfolio.automation.interval_s, settings_fingerprint(project, name)
 
     @dg.sensor(
@@ -47,7 +47,7 @@ def sensors(book: Book, jobs: Mapping[str, UnresolvedAssetJobDefinition]) -> lis
     def deliveries(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         if changed := settings_changed(project, name, loaded):
             return dg.SensorResult(skip_reason=changed, cursor=context.cursor)
-        champion, away = champion_or_why_unknown(uri, name)
+        champion, away = champion_or_why_unknown(registry)
         seen = arrivals(portfolio, inbox, lake, json.loads(context.cursor or "{}"))
         cursor = json.dumps(seen.looks, sort_keys=True)
         have_passed_over_looked_at(context.instance, portfolio)
@@ -85,7 +85,7 @@ def sensors(book: Book, jobs: Mapping[str, UnresolvedAssetJobDefinition]) -> lis
         if changed := settings_changed(project, name, loaded):
             return dg.SkipReason(changed)
         try:
-            due = training(context.instance, portfolio, project, lake, datetime.now(UTC))
+            due = training(context.instance, book, lake, datetime.now(UTC))
         except RegistryUnavailable as error:
             return dg.SkipReason(str(error))
         return request(portfolio, due) if isinstance(due, Due) else dg.SkipReason(text(due))
@@ -101,7 +101,7 @@ def sensors(book: Book, jobs: Mapping[str, UnresolvedAssetJobDefinition]) -> lis
         if changed := settings_changed(project, name, loaded):
             return dg.SkipReason(changed)
         try:
-            due = rollback(context.instance, portfolio, project)
+            due = rollback(context.instance, portfolio, registry)
         except RegistryUnavailable as error:
             return dg.SkipReason(str(error))
         return request(portfolio, due) if isinstance(due, Due) else dg.SkipReason(text(due))
@@ -109,14 +109,14 @@ def sensors(book: Book, jobs: Mapping[str, UnresolvedAssetJobDefinition]) -> lis
     return [deliveries, retrain, roll_back]
 
 
-def champion_or_why_unknown(tracking_uri: str, name: str) -> tuple[int | None, str]:
+def champion_or_why_unknown(registry: Registry) -> tuple[int | None, str]:
     """The champion's version (None where there is none), and why it is not known where the registry does not answer:
     a batch is ingested then, and scored later."""
     try:
-        found = registry.champion(tracking_uri, name)
+        found = registry.champion()
     except RegistryUnavailable as error:
         return None, str(error)
-    return (int(found.version) if found else None), ""
+    return (found.number if found else None), ""
 
 
 def settings_changed(project: Project, name: str, loaded: str) -> str | None:

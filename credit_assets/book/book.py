@@ -8,6 +8,7 @@ from functools import cached_property
 from credit_assets.book.contracts import Contracts, NoContracts, load_contracts, mismatches
 from credit_assets.book.lineage import Lineage, lineage, raw_lineage
 from credit_assets.book.queries import FeatureQuery, load
+from credit_assets.registry.registry import Registry
 from credit_assets.schemas.duckdb_types import column_types
 from credit_assets.schemas.table import Table, with_text_key
 from credit_assets.settings.portfolio import ConfigError, Portfolio
@@ -17,12 +18,19 @@ from credit_assets.settings.project import Project
 class Book:
     """A portfolio with what it is compiled to, each part when it is first asked for and once.
 
-    `contracts` replaces those that the configuration names.
+    `contracts` replaces those that the configuration names, and `registry` the project's in MLflow.
     """
 
-    def __init__(self, project: Project, portfolio: Portfolio, contracts: Contracts | None = None) -> None:
+    def __init__(
+        self,
+        project: Project,
+        portfolio: Portfolio,
+        contracts: Contracts | None = None,
+        registry: Registry | None = None,
+    ) -> None:
         self.project = project
         self.portfolio = portfolio
+        self.registry = registry or Registry.of(project, portfolio.name)
         if contracts is not None:
             self.contracts = self._agreed(contracts)
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from credit_assets.cli.terminal import PortfolioName, app, in_project, progress, stop, stop_where_failed
-from credit_assets.models.availability import require
+from credit_assets.registry.availability import require
 from credit_assets.settings.portfolio import Portfolio
 
 
@@ -39,7 +39,7 @@ def promote(
         Portfolio.load(project, portfolio)
         require(project.tracking_uri)
         from credit_assets.application.champion import promote as promote_by_hand
-        from credit_assets.models.registry import PromotionRefused, RegistryError
+        from credit_assets.registry.errors import PromotionRefused, RegistryError
 
         try:
             outcome = promote_by_hand(project, portfolio, version, by or getpass.getuser(), why, progress)

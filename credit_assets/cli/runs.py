@@ -14,7 +14,7 @@ from rich.table import Table
 from credit_assets.cli.deliveries import deliver_batch, deliver_by_date
 from credit_assets.cli.status_text import print_status
 from credit_assets.cli.terminal import PortfolioName, app, console, in_project, progress, stop_where_failed
-from credit_assets.models.availability import require
+from credit_assets.registry.availability import require
 
 if TYPE_CHECKING:
     from credit_assets.book.book import Book

@@ -10,7 +10,7 @@ import typer
 
 from credit_assets.cli.status_text import print_status
 from credit_assets.cli.terminal import PortfolioName, app, console, in_project
-from credit_assets.models.availability import require
+from credit_assets.registry.availability import require
 from credit_assets.settings.portfolio import Portfolio
 
 ALERTS_SHOWN = 20

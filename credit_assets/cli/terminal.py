@@ -15,7 +15,7 @@ from dotenv import load_dotenv
 from rich.console import Console
 
 from credit_assets.lake.disk import fault, readable
-from credit_assets.models.availability import RegistryUnavailable
+from credit_assets.registry.availability import RegistryUnavailable
 from credit_assets.settings.portfolio import ConfigError
 from credit_assets.settings.project import AlreadyRunning, Project
 

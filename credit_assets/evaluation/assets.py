@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 import duckdb
@@ -23,7 +23,9 @@ from credit_assets.features.versions import FEATURES, learned_from, made_before
 from credit_assets.lake.contracts import identifier
 from credit_assets.lake.io_managers import column_schema, contract, frame_table, picture
 from credit_assets.lake.resources import LakeResource
-from credit_assets.models import registry
+from credit_assets.models.registered import load_model
+from credit_assets.registry.registry import Registry
+from credit_assets.registry.version import ModelVersion
 from credit_assets.schemas.evidence import (
     BaselinePredictions,
     CandidatePredictions,
@@ -33,10 +35,6 @@ from credit_assets.schemas.evidence import (
 )
 from credit_assets.schemas.table import Table
 from credit_assets.settings.portfolio import Portfolio
-from credit_assets.settings.project import Project
-
-if TYPE_CHECKING:
-    from mlflow.entities.model_registry import ModelVersion
 
 LEADING = 3
 """Features that are named where an AUC is too good to be true."""
@@ -45,7 +43,7 @@ LEADING = 3
 def assets(book: Book) -> list[dg.AssetsDefinition]:
     """`predictions`, `evaluation` and `promotion_gate`."""
     portfolio, project = book.portfolio, book.project
-    uri, name = project.tracking_uri, portfolio.name
+    registry, name = book.registry, portfolio.name
     gate_key = dg.AssetKey([name, "promotion_gate"])
     vintage, applications = portfolio.evaluation.vintage, portfolio.application_table
     dated = [dg.AssetKey([name, applications])] if vintage else []
@@ -94,7 +92,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
                 "training sets. Materialize xgboost and logistic_regression together.",
                 allow_retries=False,
             )
-        rows["champion"] = _champion_pds(rows, lake, training_set, portfolio, project)
+        rows["champion"] = _champion_pds(rows, lake, training_set, portfolio, registry)
         return rows[list(Predictions.to_schema().columns)]
 
     @dg.asset(
@@ -117,10 +115,8 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         """How well the candidate ranks and matches outcomes it has not learned from, beside the baseline
         and the champion on the same rows, every figure with its interval; and by batch, to show how risk
         and model moved over time."""
-        version = candidate_of(predictions)
-        evidence = gather(
-            predictions, registry.cut_off(uri, name, version), portfolio.evaluation, portfolio.training.seed
-        )
+        version = registry.get(candidate_of(predictions))
+        evidence = gather(predictions, version.decline_above, portfolio.evaluation, portfolio.training.seed)
         figures = evidence.candidate.figures()
         by_batch = _by_batch(candidate, training_set)
         curves = _curves(context, lake)
@@ -128,7 +124,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         with tempfile.TemporaryDirectory() as folder:
             for title, png in drawn.items():
                 (Path(folder) / f"{title}.png").write_bytes(png)
-            registry.log_evidence(uri, registry.run_of(uri, name, version), figures, {"plots": Path(folder)})
+            registry.log(version, figures, {"plots": Path(folder)})
         return dg.MaterializeResult(
             value=evidence.metrics(),
             metadata={
@@ -138,7 +134,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
                 "performance_by_batch": frame_table(by_batch),
                 **({} if curves is None else {"defaulted_by_age": frame_table(by_age(curves))}),
                 "confusion": frame_table(pd.DataFrame([vars(evidence.candidate.confusion)])),
-                "candidate_version": int(version),
+                "candidate_version": version.number,
                 "at_cut_off": str(evidence.candidate.at_cut_off),
                 **evidence.candidate.at_cut_off.figures(),
                 **figures,
@@ -169,12 +165,10 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
     ) -> dg.MaterializeResult:
         """What a candidate must show to become champion. Each demand is a check; a failed blocking one
         leaves the champion where it is. The report holds all the evidence in one page."""
-        version = candidate_of(predictions)
-        evidence = gather(
-            predictions, registry.cut_off(uri, name, version), portfolio.evaluation, portfolio.training.seed
-        )
+        version = registry.get(candidate_of(predictions))
+        evidence = gather(predictions, version.decline_above, portfolio.evaluation, portfolio.training.seed)
         config, champion = portfolio.evaluation, evidence.models.get("champion")
-        by_champion = _champion_on(predictions, lake, training_set, portfolio, project) if champion else None
+        by_champion = _champion_on(predictions, lake, training_set, portfolio, registry) if champion else None
         stable = score_stability(candidate, by_champion, config.n_bootstrap, portfolio.training.seed, config.confidence)
         judged = verdicts(
             evidence.candidate,
@@ -188,16 +182,16 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
             psi_difference=stable.difference,
             baseline=evidence.comparisons["baseline"],
             max_auc=portfolio.training.max_single_feature_auc,
-            leading=_leading(project, name, version),
-            champion_learned=champion is None and not _new_to_champion(predictions, lake, portfolio, project).any(),
+            leading=_leading(registry, version),
+            champion_learned=champion is None and not _new_to_champion(predictions, lake, portfolio, registry).any(),
         )
         by_batch = _by_batch(candidate, training_set)
-        decides = registry.champion(uri, name)
-        report = project.reports / name / f"evaluation-v{version}.html"
+        decides = registry.champion()
+        report = project.reports / name / f"evaluation-v{version.number}.html"
         # A champion that a training made again is held against itself: what it was promoted for stays.
-        if decides is None or int(decides.version) != int(version) or not report.exists():
+        if decides is None or decides.number != version.number or not report.exists():
             page = html_report(
-                title=f"{portfolio.title}: candidate {version}",
+                title=f"{portfolio.title}: candidate {version.number}",
                 models=evidence.models,
                 comparisons=evidence.comparisons,
                 gate=judged,
@@ -209,24 +203,22 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
                 synthetic=lake.synthetic(context),
             )
             write_page(report, page)
-            registry.log_evidence(uri, registry.run_of(uri, name, version), {}, {"report": report})
+            registry.log(version, {}, {"report": report})
         better = "" if promotable(judged) else surely_better(evidence.comparisons.get("champion"))
-        if decides is None or int(decides.version) != int(version):
-            registry.log_judgement(
-                uri, name, version, in_words(judged), int(decides.version) if decides else None, better
-            )
+        if decides is None or decides.number != version.number:
+            registry.log_gate(version.number, in_words(judged), decides.number if decides else None, better)
         table = pd.DataFrame(
             [{"verdict": v.name, "passed": v.passed, "blocking": v.blocking, "words": v.words} for v in judged]
-        ).assign(candidate_version=int(version))
+        ).assign(candidate_version=version.number)
         return dg.MaterializeResult(
             value=table,
             metadata={
-                "candidate_version": int(version),
+                "candidate_version": version.number,
                 "report": dg.MetadataValue.path(str(report)),
                 "verdicts": frame_table(table),
             },
             check_results=[
-                gate_result(gate_key, verdict, version, better)
+                gate_result(gate_key, verdict, version.number, better)
                 for verdict in judged
                 if verdict.blocking or verdict.name == BASELINE
             ],
@@ -250,15 +242,15 @@ def _champion_pds(
     lake: LakeResource,
     training_set: duckdb.DuckDBPyRelation,
     portfolio: Portfolio,
-    project: Project,
+    registry: Registry,
 ) -> pd.Series:
     """The champion's PDs of the rows, in their order; nan where there is none, or it uses features that are
     no longer made, or left out by now, and of rows that it cannot be judged on (`_new_to_champion`)."""
-    if (judged := _judged_by_champion(lake, training_set.filter(f"fold = '{TEST}'"), portfolio, project)) is None:
+    if (judged := _judged_by_champion(lake, training_set.filter(f"fold = '{TEST}'"), portfolio, registry)) is None:
         return pd.Series(float("nan"), index=rows.index)
     pds = judged.rename(columns={portfolio.entity_key: "applicant", "pd": "champion"}).drop(columns="fold")
     found = rows[["applicant", "batch"]].merge(pds, how="left", on=["applicant", "batch"])["champion"]
-    return found.where(_new_to_champion(rows, lake, portfolio, project))
+    return found.where(_new_to_champion(rows, lake, portfolio, registry))
 
 
 def _champion_on(
@@ -266,25 +258,25 @@ def _champion_on(
     lake: LakeResource,
     training_set: duckdb.DuckDBPyRelation,
     portfolio: Portfolio,
-    project: Project,
+    registry: Registry,
 ) -> pd.DataFrame | None:
     """The champion's PDs of training rows, and of the test rows that it is compared on: applicant, batch, fold, pd;
     None where there is none."""
-    if (judged := _judged_by_champion(lake, training_set, portfolio, project)) is None:
+    if (judged := _judged_by_champion(lake, training_set, portfolio, registry)) is None:
         return None
     judged = judged.rename(columns={portfolio.entity_key: "applicant"})
     left_out = predictions.loc[predictions["champion"].isna(), ["applicant", "batch"]]
     return judged[~_among(judged, left_out)]
 
 
-def _new_to_champion(rows: pd.DataFrame, lake: LakeResource, portfolio: Portfolio, project: Project) -> np.ndarray:
+def _new_to_champion(rows: pd.DataFrame, lake: LakeResource, portfolio: Portfolio, registry: Registry) -> np.ndarray:
     """On which of the test rows (applicant, batch, target) the champion can be judged: those that it did not learn
     from. On none, where too few defaults or others are left of them to prove anything."""
-    champion = registry.champion(project.tracking_uri, portfolio.name)
+    champion = registry.champion()
     if champion is None:
         return np.ones(len(rows), dtype=bool)
     table, key = portfolio.table("training_set"), identifier(portfolio.entity_key)
-    then = lake.lake.query(table, version=registry.learned_from(champion, table))
+    then = lake.lake.query(table, version=champion.made_from(table))
     learned = lake.connection.sql(f"SELECT {key} AS applicant, batch FROM ({then}) WHERE fold <> '{TEST}'").df()
     new = ~_among(rows, learned)
     defaults = rows.loc[new, "target"].sum()
@@ -298,21 +290,21 @@ def _among(rows: pd.DataFrame, others: pd.DataFrame) -> np.ndarray:
     return pd.MultiIndex.from_frame(rows[keys]).isin(pd.MultiIndex.from_frame(others[keys]))
 
 
-def _leading(project: Project, name: str, version: str) -> list[str]:
+def _leading(registry: Registry, version: ModelVersion) -> list[str]:
     """The features that the version relies on most."""
-    shares = registry.importance(project.tracking_uri, registry.run_of(project.tracking_uri, name, version))
+    shares = registry.importance(version)
     return sorted(shares, key=shares.__getitem__, reverse=True)[:LEADING]
 
 
 def _judged_by_champion(
-    lake: LakeResource, rows: duckdb.DuckDBPyRelation, portfolio: Portfolio, project: Project
+    lake: LakeResource, rows: duckdb.DuckDBPyRelation, portfolio: Portfolio, registry: Registry
 ) -> pd.DataFrame | None:
     """Entity key, batch, fold and the champion's PD of these rows of the training set; None where there is none, or
     it uses features that are not there."""
-    found = registry.champion(project.tracking_uri, portfolio.name)
-    if found is None:
+    version = registry.champion()
+    if version is None:
         return None
-    model, version = registry.load(project.tracking_uri, portfolio.name, found.version)
+    model = load_model(registry, version)
     about = [portfolio.entity_key, "batch", "fold"]
     # What is forbidden or left out by now gives it no advantage.
     if not set(model.features) <= set(rows.columns):
@@ -326,15 +318,13 @@ def _as_learned(
     lake: LakeResource,
     rows: duckdb.DuckDBPyRelation,
     about: Sequence[str],
-    version: "ModelVersion",
+    version: ModelVersion,
     portfolio: Portfolio,
 ) -> duckdb.DuckDBPyRelation:
     """The rows with what they are `about` and with features by the SQL that the model learned from, if the lake has
     them of all batches; otherwise as they are, by the SQL that the model would decide by from now on."""
     features, training_set = portfolio.table(FEATURES), portfolio.table("training_set")
-    learned = learned_from(
-        lake.connection, lake.lake, training_set, registry.learned_from(version, training_set), features
-    )
+    learned = learned_from(lake.connection, lake.lake, training_set, version.made_from(training_set), features)
     batches = sorted(batch for (batch,) in rows.project("batch").distinct().fetchall())
     writings = cache(lake.lake.writings)
     versions = {}

@@ -36,7 +36,7 @@ def gate_specs(asset: dg.AssetKey, blocking: Sequence[str], config: GateConfig) 
     ]
 
 
-def cleared(gate: pd.DataFrame, predictions: pd.DataFrame) -> str:
+def cleared(gate: pd.DataFrame, predictions: pd.DataFrame) -> int:
     """The candidate's version, if it passed the gate.
 
     Raises Failure where a blocking demand is not met, or the gate judged another candidate. Blocking
@@ -48,7 +48,7 @@ def cleared(gate: pd.DataFrame, predictions: pd.DataFrame) -> str:
         raise dg.Failure(
             f"Candidate {version} did not pass the promotion gate. {' '.join(missed['words'])}", allow_retries=False
         )
-    if (judged := str(gate["candidate_version"].iloc[0])) != version:
+    if (judged := int(gate["candidate_version"].iloc[0])) != version:
         raise dg.Failure(
             f"The promotion gate judged candidate {judged}, the newest is {version}; run the job train.",
             allow_retries=False,
@@ -56,7 +56,7 @@ def cleared(gate: pd.DataFrame, predictions: pd.DataFrame) -> str:
     return version
 
 
-def gate_result(asset: dg.AssetKey, verdict: Verdict, version: str, better: str) -> dg.AssetCheckResult:
+def gate_result(asset: dg.AssetKey, verdict: Verdict, version: int, better: str) -> dg.AssetCheckResult:
     """A verdict on a version as the result of its check, with its numbers; and, if the version is refused, in what it
     is surely `better` than the champion (empty: in nothing)."""
     return dg.AssetCheckResult(

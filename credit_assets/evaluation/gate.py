@@ -1,4 +1,4 @@
-"""The promotion gate: which demands a candidate meets. The alias itself is moved by `models/registry.py`.
+"""The promotion gate: which demands a candidate meets. The alias itself is moved by the registry.
 
 A verdict fails on evidence of harm, judged by intervals, so that a small test set neither passes nor stops a
 model by luck; only discrimination must be shown. Where a champion decides already the choice is between the two: a

@@ -42,9 +42,9 @@ class Evidence:
         )
 
 
-def candidate_of(predictions: pd.DataFrame) -> str:
+def candidate_of(predictions: pd.DataFrame) -> int:
     """The registered version of the candidate whose `Predictions` these are."""
-    return str(predictions["candidate_version"].iloc[0])
+    return int(predictions["candidate_version"].iloc[0])
 
 
 def gather(predictions: pd.DataFrame, cut_off: float, config: EvaluationConfig, seed: int) -> Evidence:

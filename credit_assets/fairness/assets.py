@@ -16,10 +16,9 @@ from credit_assets.fairness.audit import audit
 from credit_assets.fairness.checks import four_fifths_result, four_fifths_spec, groups_not_seen, groups_seen_spec
 from credit_assets.lake.contracts import identifier
 from credit_assets.lake.io_managers import column_schema, contract, frame_table
-from credit_assets.models import registry
+from credit_assets.registry.registry import Registry
 from credit_assets.schemas.evidence import NOTHING_AUDITED, FairnessGroups, FairnessVerdicts, Predictions
 from credit_assets.settings.portfolio import Portfolio
-from credit_assets.settings.project import Project
 
 SHOWN = [
     "group",
@@ -45,7 +44,7 @@ def audited(portfolio: Portfolio) -> list[str]:
 
 def assets(book: Book) -> list[dg.AssetsDefinition]:
     """`fairness_groups` and `fairness_audit`, made together; empty, saying so, where none is named."""
-    portfolio, project = book.portfolio, book.project
+    portfolio, registry = book.portfolio, book.registry
     verdicts_key = dg.AssetKey([portfolio.name, "fairness_audit"])
     specs = [four_fifths_spec(verdicts_key, name, portfolio.fairness) for name in audited(portfolio)]
     nothing = "" if specs else f" {NOTHING_AUDITED}"
@@ -76,16 +75,15 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
     def fairness(
         predictions: pd.DataFrame, applications: duckdb.DuckDBPyRelation
     ) -> Iterator[dg.Output | dg.AssetCheckResult]:
-        version = candidate_of(predictions)
-        cut_off = registry.cut_off(project.tracking_uri, portfolio.name, version)
+        version = registry.get(candidate_of(predictions))
         found = audit(
             _attributes(predictions, applications, portfolio),
-            decide(predictions["candidate"].to_numpy(), cut_off) == APPROVE,
+            decide(predictions["candidate"].to_numpy(), version.decline_above) == APPROVE,
             predictions["candidate"].to_numpy(),
             predictions["target"].to_numpy(dtype=float),
             portfolio.fairness,
             {name: attribute.not_judged for name, attribute in portfolio.protected.items()},
-            _by_champion(predictions, project, portfolio),
+            _by_champion(predictions, registry),
         )
         shown = [name for name in SHOWN if name in found.groups.columns]
         yield dg.Output(
@@ -100,13 +98,11 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
             for row in found.verdicts.itertuples()
             if pd.notna(row.air)
         }
-        registry.log_evidence(
-            project.tracking_uri, registry.run_of(project.tracking_uri, portfolio.name, version), figures
-        )
+        registry.log(version, figures)
         yield dg.Output(
             found.verdicts,
             output_name="verdicts",
-            metadata={**figures, "verdicts": frame_table(found.verdicts), "candidate_version": int(version)},
+            metadata={**figures, "verdicts": frame_table(found.verdicts), "candidate_version": version.number},
         )
         for row in found.verdicts.to_dict("records"):
             yield four_fifths_result(verdicts_key, row)
@@ -116,16 +112,15 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
     return [fairness]
 
 
-def _by_champion(predictions: pd.DataFrame, project: Project, portfolio: Portfolio) -> np.ndarray | None:
+def _by_champion(predictions: pd.DataFrame, registry: Registry) -> np.ndarray | None:
     """Whom the champion approves of the same applicants (1, else 0), by its own cut-off; nan where it has no PD, None
     where there is no champion to compare with."""
-    champion = registry.champion(project.tracking_uri, portfolio.name)
+    champion = registry.champion()
     pds = predictions["champion"].to_numpy(dtype=float)
     if champion is None or np.isnan(pds).all():
         return None
-    cut_off = registry.cut_off(project.tracking_uri, portfolio.name, champion.version)
     approved, judged = np.full(len(pds), np.nan), ~np.isnan(pds)
-    approved[judged] = decide(pds[judged], cut_off) == APPROVE
+    approved[judged] = decide(pds[judged], champion.decline_above) == APPROVE
     return approved
 
 

@@ -20,8 +20,7 @@ SHOWN = 50
 
 def assets(book: Book) -> list[dg.AssetsDefinition]:
     """`operations/champion_history` and `operations/timeline`."""
-    portfolio, project = book.portfolio, book.project
-    uri, name = project.tracking_uri, portfolio.name
+    portfolio, registry, name = book.portfolio, book.registry, book.name
 
     def settings(asset: str, model: type[Table]) -> dict[str, Any]:
         return {
@@ -41,7 +40,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
     def champion_history() -> dg.MaterializeResult:
         """Which model version decided at a time: the row whose `decided_from` and `decided_until` (UTC) hold it;
         who made it champion, why, and in which run."""
-        table = moves(uri, name)
+        table = moves(registry)
         return dg.MaterializeResult(
             value=table,
             metadata={
@@ -64,7 +63,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
     def timeline(lake: LakeResource) -> dg.MaterializeResult:
         """The story of the portfolio: deliveries and corrections, outcomes, drift, trainings, champions and how
         well they did, with the run behind each. Found anew from the lake and the registry, whoever changed them."""
-        table = facts(portfolio, lake.lake, uri)
+        table = facts(portfolio, lake.lake, registry)
         counts = table["kind"].value_counts()
         return dg.MaterializeResult(
             value=table,

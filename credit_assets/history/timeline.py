@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import duckdb
 import pandas as pd
@@ -21,17 +21,15 @@ from credit_assets.lake.io_managers import is_text
 from credit_assets.lake.log import Commit
 from credit_assets.lake.provenance import BATCH
 from credit_assets.lake.tables import Lake, TableMissing, sql_files, sql_text
-from credit_assets.models import registry
-from credit_assets.models.registry import ChampionEvent
 from credit_assets.monitoring.drift import summary
 from credit_assets.plurals import number_of
+from credit_assets.registry.champions import ChampionEvent, decided_at
+from credit_assets.registry.errors import RegistryError
+from credit_assets.registry.registry import Registry
 from credit_assets.schemas.history import ChampionHistory, Timeline
 from credit_assets.schemas.performance import ALL, EARLY, ESTIMATE
 from credit_assets.schemas.table import Table
 from credit_assets.settings.portfolio import Portfolio
-
-if TYPE_CHECKING:
-    from mlflow.entities.model_registry import ModelVersion
 
 BY = {"gate": "by the gate", "rollback": "by itself", "hand": "by hand", "override": "by override of the gate"}
 
@@ -54,12 +52,12 @@ class Fact:
     run: str | None = None
 
 
-def champion_history(tracking_uri: str, name: str) -> pd.DataFrame:
+def champion_history(registry: Registry) -> pd.DataFrame:
     """The moves of the alias `champion`, oldest first, as a `ChampionHistory` table."""
-    events = registry.history(tracking_uri, name)
-    versions = {int(version.version): version for version in registry.versions(tracking_uri, name)}
+    events = registry.history()
+    versions = {version.number: version for version in registry.versions()}
     auc = {
-        number: registry.metrics(tracking_uri, versions[number].run_id).get("auc")
+        number: registry.metrics(versions[number]).get("auc")
         for number in {event.version for event in events} & set(versions)
     }
     rows = [
@@ -73,23 +71,23 @@ def champion_history(tracking_uri: str, name: str) -> pd.DataFrame:
             "run": event.run_id,
             "replaced": event.replaced,
             "auc": auc.get(event.version),
-            "synthetic": event.version in versions and generated(versions[event.version]),
+            "synthetic": event.version in versions and versions[event.version].synthetic,
         }
         for event, after in zip_longest(events, events[1:])
     ]
     return _table(rows, ChampionHistory)
 
 
-def timeline(portfolio: Portfolio, lake: Lake, tracking_uri: str) -> pd.DataFrame:
+def timeline(portfolio: Portfolio, lake: Lake, registry: Registry) -> pd.DataFrame:
     """Everything that is known to have happened in the portfolio, oldest first, as a `Timeline` table."""
-    champions = registry.history(tracking_uri, portfolio.name)
+    champions = registry.history()
     with connect() as con:
         facts = [
             *_deliveries(portfolio, lake),
-            *_drift(portfolio, lake, con, champions, tracking_uri),
+            *_drift(portfolio, lake, con, champions, registry),
             *_scored(portfolio, lake, con, champions),
             *_performance(portfolio, lake, con, champions),
-            *_models(portfolio, tracking_uri, champions),
+            *_models(registry, champions),
         ]
     return _table([asdict(fact) for fact in sorted(facts, key=lambda fact: fact.at)], Timeline)
 
@@ -137,15 +135,15 @@ def _drift(
     lake: Lake,
     con: duckdb.DuckDBPyConnection,
     champions: Sequence[ChampionEvent],
-    tracking_uri: str,
+    registry: Registry,
 ) -> Iterator[Fact]:
     @cache
     def weights(version: int | None) -> Mapping[str, float] | None:
         if version is None:
             return None
         try:
-            return registry.importance(tracking_uri, registry.run_of(tracking_uri, portfolio.name, version))
-        except registry.RegistryError:
+            return registry.importance(registry.get(version))
+        except RegistryError:
             # The version was deleted since.
             return None
 
@@ -220,36 +218,36 @@ def _performance(
             )
 
 
-def _models(portfolio: Portfolio, tracking_uri: str, champions: Sequence[ChampionEvent]) -> Iterator[Fact]:
-    versions = {int(version.version): version for version in registry.versions(tracking_uri, portfolio.name)}
+def _models(registry: Registry, champions: Sequence[ChampionEvent]) -> Iterator[Fact]:
+    versions = {version.number: version for version in registry.versions()}
     promoted = {event.version for event in champions}
     for number, version in versions.items():
-        figures = registry.metrics(tracking_uri, version.run_id)
+        figures = registry.metrics(version)
         value, low, high = (figures.get(name) for name in ("auc", "auc_low", "auc_high"))
         said = [
             f"candidate {number}"
             + ("" if value is None or low is None or high is None else f", {_auc(value, low, high)}"),
-            version.tags.get(registry.WHY),
-            version.tags.get(registry.GATE) or ("" if number in promoted else "not promoted"),
+            version.why,
+            version.gate or ("" if number in promoted else "not promoted"),
         ]
         yield Fact(
-            moment(version.creation_timestamp),
+            version.created,
             "training",
             "; ".join(words for words in said if words),
-            generated(version),
+            version.synthetic,
             model_version=number,
             measure="AUC",
             value=value,
             low=low,
             high=high,
-            run=version.tags.get("dagster_run_id"),
+            run=version.dagster_run,
         )
-        for repeat in registry.repeats(version):
+        for repeat in version.repeats:
             yield Fact(
                 repeat.at,
                 "training",
                 f"version {number} made again: the same model of the same rows; {repeat.why}",
-                generated(version),
+                version.synthetic,
                 model_version=number,
                 run=repeat.run_id,
             )
@@ -259,7 +257,7 @@ def _models(portfolio: Portfolio, tracking_uri: str, champions: Sequence[Champio
             event.at,
             "rollback" if event.back else "promotion",
             f"version {event.version} decides{instead}, {BY[event.by]}: {event.why}",
-            event.version in versions and generated(versions[event.version]),
+            event.version in versions and versions[event.version].synthetic,
             model_version=event.version,
             run=event.run_id,
         )
@@ -323,7 +321,7 @@ def _begun(commit: Commit, champions: Sequence[ChampionEvent] = ()) -> Fact:
         words="",
         synthetic=made.synthetic,
         batch=made.batch,
-        model_version=made.model_version or registry.decided_at(champions, at),
+        model_version=made.model_version or decided_at(champions, at),
         run=made.run_id,
     )
 
@@ -334,11 +332,6 @@ def _auc(value: float, low: float, high: float) -> str:
 
 def moment(milliseconds: int) -> datetime:
     return datetime.fromtimestamp(milliseconds / 1000, UTC)
-
-
-def generated(version: ModelVersion) -> bool:
-    """Whether the model learned from generated data."""
-    return version.tags.get("synthetic") == "true"
 
 
 def _table(rows: Sequence[Mapping[str, Any]], model: type[Table]) -> pd.DataFrame:

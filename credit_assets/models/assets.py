@@ -3,9 +3,10 @@
 import json
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 import duckdb
@@ -18,7 +19,6 @@ from credit_assets.features.versions import FEATURES
 from credit_assets.features.versions import learned_from as features_sql
 from credit_assets.lake.io_managers import column_schema, contract, frame_table
 from credit_assets.lake.resources import LakeResource
-from credit_assets.models import registry
 from credit_assets.models.baseline import fit_logistic
 from credit_assets.models.design_matrix import DesignMatrix, fold_table
 from credit_assets.models.estimators import PDModel, fit_pd_model
@@ -26,14 +26,12 @@ from credit_assets.models.fingerprint import fingerprint
 from credit_assets.models.folds import Folds
 from credit_assets.models.importance import importance, leading
 from credit_assets.models.tuning import tune
+from credit_assets.registry.resources import tracking_run
+from credit_assets.registry.version import IMPORTANCE, ModelVersion, Origin, Repeat, library_versions
 from credit_assets.schemas.evidence import BaselinePredictions, CandidatePredictions
 from credit_assets.settings.portfolio import Portfolio
-from credit_assets.settings.project import Project
 from credit_assets.settings.run_tags import WHY_TAG
 from credit_assets.statistics.cut_off import AtCutOff, cut_off
-
-if TYPE_CHECKING:
-    from mlflow.entities.model_registry import ModelVersion
 
 NOT_FEATURES = ("batch", "target", "fold")
 SHOWN = 20
@@ -42,6 +40,7 @@ SHOWN = 20
 def assets(book: Book) -> list[dg.AssetsDefinition]:
     """`xgboost` and `logistic_regression`, both from the training set."""
     portfolio, project, features = book.portfolio, book.project, book.queries[FEATURES]
+    registry = book.registry
     config, key = portfolio.training, portfolio.entity_key
     training_set = {"training_set": dg.AssetIn(key=[portfolio.name, "training_set"])}
     common: dict[str, Any] = {
@@ -77,7 +76,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         shares = importance(model, test)
         with tempfile.TemporaryDirectory() as folder:
             found.trials.to_csv(Path(folder) / "trials.csv", index=False)
-            (Path(folder) / registry.IMPORTANCE).write_text(json.dumps(shares.to_dict()))
+            (Path(folder) / IMPORTANCE).write_text(json.dumps(shares.to_dict()))
             # Split, policy, scorecard, gate: what a score of this model depends on beside the model.
             (Path(folder) / "portfolio.json").write_text(portfolio.model_dump_json(indent=1))
             version, again = _registered(
@@ -103,11 +102,11 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
             final, how="left", on=["key", "batch"], validate="1:1"
         )
         predictions["pd"] = predictions["final"].fillna(predictions["fold_pd"])
-        predictions = predictions.rename(columns={"key": "applicant"}).assign(model_version=int(version.version))
+        predictions = predictions.rename(columns={"key": "applicant"}).assign(model_version=version.number)
         return dg.MaterializeResult(
             value=predictions[list(CandidatePredictions.to_schema().columns)],
             metadata={
-                "model_version": int(version.version),
+                "model_version": version.number,
                 "made_again": again,
                 "tuning_auc": found.auc,
                 "tuning_log_loss": found.loss,
@@ -145,13 +144,13 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         model = fit_logistic(DesignMatrix.of(frame, names, key, config.encodings), config)
         penalty = {"inverse_penalty": float(model.regression.C), "bin_weight": model.bin_weight}
         test = frame[frame["fold"] == TEST]
-        run_id = registry.log_baseline(
+        run_id = registry.log_model(
             model,
+            _origin(context),
             run_name="logistic_regression",
             params=penalty | {"features": len(names)},
             metrics={},
-            tags=_tags(context, portfolio),
-            **_tracking(context, project),
+            parent_run=tracking_run(context),
         )
         return dg.MaterializeResult(
             value=pd.DataFrame({"applicant": test[key], "batch": test["batch"], "pd": model.pd(test)}),
@@ -181,41 +180,30 @@ def _registered(
     params: Mapping[str, Any],
     metrics: Mapping[str, float],
     artifacts: Mapping[str, Path],
-) -> "tuple[ModelVersion, bool]":
+) -> tuple[ModelVersion, bool]:
     """The version of the model, registered where no version is the same; and whether an earlier training had made it.
 
     A training that was killed and launched again gives the same model, too: it is one version.
     """
-    portfolio, project, tags = book.portfolio, book.project, _tags(context, book.portfolio)
+    registry, made_from = book.registry, _origin(context)
     why, root = context.run.tags.get(WHY_TAG, "by hand"), context.run.tags.get(ROOT_RUN_ID_TAG, context.run_id)
-    mark = fingerprint(model, _facts(context, portfolio, tags, learned_from, threshold))
-    if version := registry.registered_before(project.tracking_uri, portfolio.name, mark):
-        lake: LakeResource = context.resources.lake
-        read = {name: table.version for name, table in lake.reads(context).items()}
-        repeat = registry.Repeat(datetime.now(UTC), context.run_id, root, why, read)
-        again = registry.note_repeat(project.tracking_uri, version, repeat)
+    mark = fingerprint(model, _facts(context, book.portfolio, made_from.synthetic, learned_from, threshold))
+    if version := registry.registered_before(mark):
+        again = registry.note_repeat(version, Repeat(datetime.now(UTC), context.run_id, root, why, made_from.tables))
         if again:
             context.log.info(
-                f"The training made version {version.version} again: the same model of the same rows, with the same "
+                f"The training made version {version.number} again: the same model of the same rows, with the same "
                 "cut-off. No other version is registered."
             )
         return version, again
-    version = registry.log_and_register(
+    version = registry.register(
         model,
+        replace(made_from, root_run=root, content=learned_from, fingerprint=mark, cut_off=threshold, why=why),
         run_name="xgboost",
-        name=portfolio.name,
-        tags=tags
-        | {
-            registry.ROOT_RUN: root,
-            registry.LEARNED_FROM: learned_from,
-            registry.FINGERPRINT: mark,
-            registry.CUT_OFF: repr(threshold),
-            registry.WHY: why,
-        },
         params=params,
         metrics=metrics,
         artifacts=artifacts,
-        **_tracking(context, project),
+        parent_run=tracking_run(context),
     )
     return version, False
 
@@ -223,7 +211,7 @@ def _registered(
 def _facts(
     context: dg.AssetExecutionContext,
     portfolio: Portfolio,
-    tags: Mapping[str, str],
+    synthetic: bool,
     learned_from: str,
     threshold: float,
 ) -> dict[str, object]:
@@ -235,25 +223,16 @@ def _facts(
         "cut_off": repr(threshold),
         "learned_from": learned_from,
         "sql": features_sql(lake.connection, lake.lake, table, version, portfolio.table(FEATURES)),
-        "synthetic": tags["synthetic"],
-        "libraries": {tag: value for tag, value in tags.items() if tag.startswith(registry.LIBRARY)},
+        "synthetic": synthetic,
+        "libraries": library_versions(),
     }
 
 
-def _tags(context: dg.AssetExecutionContext, portfolio: Portfolio) -> dict[str, str]:
+def _origin(context: dg.AssetExecutionContext) -> Origin:
+    """The tables that the step has read, and its run."""
     lake: LakeResource = context.resources.lake
-    return registry.provenance_tags(
-        portfolio=portfolio.name,
+    return Origin(
         tables={name: read.version for name, read in lake.reads(context).items()},
         synthetic=lake.synthetic(context),
-        dagster_run_id=context.run_id,
+        dagster_run=context.run_id,
     )
-
-
-def _tracking(context: dg.AssetExecutionContext, project: Project) -> dict[str, str]:
-    tracked = context.resources.mlflow
-    return {
-        "tracking_uri": project.tracking_uri,
-        "experiment_id": tracked.experiment.experiment_id,
-        "parent_run_id": tracked.active_run().info.run_id,
-    }

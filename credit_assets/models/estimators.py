@@ -1,7 +1,7 @@
 """The model that is served: XGBoost with its calibration, how it is fitted and how it predicts.
 
-How its parameters are found is in `tuning.py` and `folds.py`, the baseline in `baseline.py`, the registry in
-`registry.py`.
+How its parameters are found is in `tuning.py` and `folds.py`, the baseline in `baseline.py`, how it is
+loaded from the registry in `registered.py`.
 """
 
 from __future__ import annotations

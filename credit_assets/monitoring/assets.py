@@ -21,7 +21,7 @@ from credit_assets.features.versions import FEATURES, differing, learned_from, m
 from credit_assets.lake.contracts import identifier
 from credit_assets.lake.io_managers import column_schema, contract, frame_table, picture
 from credit_assets.lake.resources import LakeResource, batches
-from credit_assets.models import registry
+from credit_assets.models.registered import load_model
 from credit_assets.monitoring import checks
 from credit_assets.monitoring.drift import (
     DriftSummary,
@@ -52,15 +52,16 @@ from credit_assets.monitoring.plots import default_rate_by_band
 from credit_assets.monitoring.reference_batches import Standing, standing
 from credit_assets.monitoring.segments import leading_features, segment_columns
 from credit_assets.plurals import are, number_of
+from credit_assets.registry.champions import predecessor_of
+from credit_assets.registry.errors import RegistryError
+from credit_assets.registry.registry import Registry
+from credit_assets.registry.version import DRIFT_REFERENCE, POPULATION, ModelVersion
 from credit_assets.schemas.drift import Drift
 from credit_assets.schemas.evidence import Gate, Predictions
 from credit_assets.schemas.performance import ALL, Performance
 from credit_assets.settings.portfolio import Portfolio
-from credit_assets.settings.project import Project
 
 if TYPE_CHECKING:
-    from mlflow.entities.model_registry import ModelVersion
-
     from credit_assets.models.estimators import PDModel
 
 SCORE = "pd"
@@ -78,7 +79,7 @@ class ReferenceOf(dg.Config):
 def assets(book: Book) -> list[dg.AssetsDefinition]:
     """`drift_reference`, and by batch `feature_drift` (before its scores), `score_drift` and `performance` (after)."""
     portfolio, project, queries = book.portfolio, book.project, book.queries
-    uri, name, config = project.tracking_uri, portfolio.name, portfolio.drift
+    registry, name, config = book.registry, portfolio.name, portfolio.drift
     features_key, scores_key = dg.AssetKey([name, "feature_drift"]), dg.AssetKey([name, "score_drift"])
     performance_key = dg.AssetKey([name, "performance"])
     by_batch: dict[str, Any] = {
@@ -115,23 +116,20 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         charge of, likewise. Kept with the model, and before it becomes champion, so that no champion is without:
         batches are measured against it without reading a training row."""
         try:
-            model, version = registry.load(uri, name, config.version or cleared(gate, predictions))
-        except registry.RegistryError as error:
+            version = registry.get(config.version or cleared(gate, predictions))
+            model = load_model(registry, version)
+        except RegistryError as error:
             raise dg.Failure(str(error), allow_retries=False) from error
         facts = {
-            "model_version": int(version.version),
+            "model_version": version.number,
             "features": len(model.features),
-            "synthetic": version.tags["synthetic"] == "true",
+            "synthetic": version.synthetic,
         }
-        decides = registry.champion(uri, name)
-        if (
-            decides
-            and decides.version == version.version
-            and registry.has_artifact(uri, version.run_id, registry.DRIFT_REFERENCE)
-        ):
-            context.log.info(f"Version {version.version} is the champion already and keeps its reference.")
+        decides = registry.champion()
+        if decides and decides.number == version.number and registry.has_reference(version):
+            context.log.info(f"Version {version.number} is the champion already and keeps its reference.")
             return dg.MaterializeResult(metadata=facts)
-        learned = lake.connection.sql(_training_set(lake, portfolio, version.tags))
+        learned = lake.connection.sql(_training_set(lake, portfolio, version))
         test = training_frame(learned.filter(f"fold = '{TEST}'"))
         scores = pd.DataFrame({SCORE: model.pd(test)})
         reference = Reference.build(
@@ -143,10 +141,10 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         )
         population = _population(context, lake, model, learned.filter(f"fold <> '{TEST}'"))
         with tempfile.TemporaryDirectory() as folder:
-            reference.save(Path(folder) / registry.DRIFT_REFERENCE)
+            reference.save(Path(folder) / DRIFT_REFERENCE)
             if population:
-                population.save(Path(folder) / registry.POPULATION)
-            registry.log_evidence(uri, version.run_id, {}, {"": Path(folder)})
+                population.save(Path(folder) / POPULATION)
+            registry.log(version, {}, {"": Path(folder)})
         return dg.MaterializeResult(
             metadata=facts
             | {
@@ -170,10 +168,10 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         """How far each feature of the batch lies from what the champion learned from; a shift that was there
         when it was promoted is no news. Stops the scores where a feature the champion relies on has gone
         missing or no longer varies, since whenever that is so."""
-        version = _champion(portfolio, project)
-        weights, number = registry.importance(uri, version.run_id), int(version.version)
+        version = _champion(registry)
+        weights, number = registry.importance(version), version.number
         against = _against(context, number)
-        learned, since, drift = _measured(version.run_id, number, features, of_score=False)
+        learned, since, drift = _measured(version, features, of_score=False)
         told = summary(drift, config, weights)
         missing = told_of_both(missing_moved(learned, config), missing_moved(since, config))
         new = told_of_both(new_categories(learned, config), new_categories(since, config))
@@ -215,15 +213,15 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         was there when it was promoted is no news. With a page that draws the score and the features that
         moved most."""
         number = int(scores.project("model_version").limit(1).fetchall()[0][0])
-        if (version := registry.registered(uri, name, number)) is None:
+        if (version := registry.find(number)) is None:
             raise dg.Failure(
                 f"Version {number} of {name}, which scored {context.partition_key}, is no longer registered; "
                 "run the job score to have the batch scored by the champion.",
                 allow_retries=False,
             )
-        _, _, drift = _measured(version.run_id, number, scores, of_score=True)
+        _, _, drift = _measured(version, scores, of_score=True)
         both = pd.concat([drift, features_drift])
-        told = summary(both, config, registry.importance(uri, version.run_id))
+        told = summary(both, config, registry.importance(version))
         metadata = _metadata(drift, told) | {"model_version": number}
         if worth_drawing(both, config):
             page = project.reports / name / f"drift-{context.partition_key}.html"
@@ -276,18 +274,18 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
             f"{', '.join(map(identifier, columns))}, {outcome_sql(portfolio.target)} AS outcome"
         ).df()
         known = f"{identifier(portfolio.entity_key)}, {outcome_sql(portfolio.target)}"
-        version = registry.registered(uri, name, number)
+        version = registry.find(number)
         rows = evidence(
             decided[["applicant", "pd", "band"]],
             applicants[[portfolio.entity_key, "outcome"]],
             outcomes.project(known).df(),
             # What a deleted version learned from nobody knows, and so no row is evidence.
-            decided["applicant"].to_numpy() if version is None else _learned_from(lake, portfolio, version.tags),
+            decided["applicant"].to_numpy() if version is None else _learned_from(lake, portfolio, version),
         )
         matured_share = portfolio.training.matured_share
         table = performance_table(rows, number, portfolio.performance, matured_share)
         judged_on = _against(context, number)
-        predecessor, rival = _against_predecessor(lake, portfolio, project, rows, features, number)
+        predecessor, rival = _against_predecessor(lake, portfolio, registry, rows, features, number)
         if version is None:
             held = rival = segmented = Judgement(True, f"Not judged: version {number} is no longer registered.", {})
         else:
@@ -305,7 +303,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
     def _promises_kept(
         context: dg.AssetExecutionContext,
         lake: LakeResource,
-        version: "ModelVersion",
+        version: ModelVersion,
         rows: pd.DataFrame,
         features: duckdb.DuckDBPyRelation,
         applicants: pd.DataFrame,
@@ -314,12 +312,12 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         was not tested on either. Of a batch older than all of these it is described, and nothing fails."""
         batch, settings = context.partition_key, portfolio.performance
         stands = _standing(lake, portfolio, version, batch)
-        rows = rows[~rows["applicant"].isin(_tested_on(lake, portfolio, version.tags))]
+        rows = rows[~rows["applicant"].isin(_tested_on(lake, portfolio, version))]
         earlier = None
         share = portfolio.training.matured_share
         if stands.is_news and is_matured(rows, share):
-            training_set = _training_set(lake, portfolio, version.tags)
-            earlier = outcomes_before(lake.connection, lake.lake, portfolio, int(version.version), training_set, batch)
+            training_set = _training_set(lake, portfolio, version)
+            earlier = outcomes_before(lake.connection, lake.lake, portfolio, version.number, training_set, batch)
         held = holds(rows, settings, earlier, share)
         known = rows[rows["outcome"].notna()]
         if too_few(known, settings):
@@ -327,7 +325,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         elif not is_matured(rows, share):
             segmented = Judgement(True, immature(rows, share), {})
         else:
-            leading = leading_features(registry.importance(uri, version.run_id), features.columns)
+            leading = leading_features(registry.importance(version), features.columns)
             wanted = ", ".join(map(identifier, (portfolio.entity_key, *leading)))
             attributes = groups(applicants, portfolio.protected).set_axis(applicants[portfolio.entity_key])
             segmented = calibrated_in_segments(
@@ -335,7 +333,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
                 segment_columns(
                     attributes.loc[known["applicant"]].set_axis(known.index),
                     features.project(wanted).df().set_index(portfolio.entity_key).loc[known["applicant"]],
-                    _reference(version.run_id, project, registry.DRIFT_REFERENCE),
+                    _reference(registry, version, DRIFT_REFERENCE),
                 ),
                 settings,
             )
@@ -355,13 +353,13 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         drift: pd.DataFrame,
         scores: duckdb.DuckDBPyRelation,
         features: duckdb.DuckDBPyRelation,
-        version: "ModelVersion",
+        version: ModelVersion,
         lake: LakeResource,
         context: dg.AssetExecutionContext,
     ) -> None:
-        model, _ = registry.load(uri, name, version.version)
+        model = load_model(registry, version)
         key, columns = portfolio.entity_key, drawn_columns(drift, config)
-        test = lake.connection.sql(_training_set(lake, portfolio, version.tags)).filter(f"fold = '{TEST}'")
+        test = lake.connection.sql(_training_set(lake, portfolio, version)).filter(f"fold = '{TEST}'")
         then = sample(test, [name for name in test.columns if name not in ("target", "fold", "batch")], key)
         then[SCORE] = model.pd(then)
         scored = scores.project(f"applicant AS {identifier(key)}, {SCORE}")
@@ -371,7 +369,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
             sample(now, columns, key),
             drift,
             page,
-            f"{portfolio.title}: batch {context.partition_key} against version {version.version}",
+            f"{portfolio.title}: batch {context.partition_key} against version {version.number}",
             words,
             config,
             lake.synthetic(context),
@@ -382,7 +380,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
     ) -> Reference | None:
         """The newest batch and the candidate's PDs of it; None where the candidate learned from it, and for a first
         champion, which no shift asked for."""
-        if registry.champion(uri, name) is None:
+        if registry.champion() is None:
             return None
         table = portfolio.table("features")
         newest = max(batch for batch, commit in lake.lake.batches(table).items() if commit.provenance.rows)
@@ -394,34 +392,32 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         return replace(Reference.build(rows, model.features, config, SCORE, scores), batch=newest)
 
     def _measured(
-        run_id: str, number: int, rows: duckdb.DuckDBPyRelation, of_score: bool
+        version: ModelVersion, rows: duckdb.DuckDBPyRelation, of_score: bool
     ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
         """The drift of a batch's features or score against what a version learned from, against the population at
         its promotion (the same once more, where there is none), and as it is judged by both."""
-        reference = _reference(run_id, project, registry.DRIFT_REFERENCE)
+        reference = _reference(registry, version, DRIFT_REFERENCE)
         columns = [SCORE] if of_score else reference.features
         if gone := sorted(set(columns) - set(rows.columns)):
             raise dg.Failure(
-                f"Version {number} relies on {', '.join(gone)}, which the batch's features do not hold. If the SQL "
-                "makes them, run the job `ingest` for the batch; else put them back, or train without them.",
+                f"Version {version.number} relies on {', '.join(gone)}, which the batch's features do not hold. If the "
+                "SQL makes them, run the job `ingest` for the batch; else put them back, or train without them.",
                 allow_retries=False,
             )
         learned = measure(reference, rows, config, columns)
-        if not registry.has_artifact(uri, run_id, registry.POPULATION):
+        if not registry.has_file(version, POPULATION):
             return learned, learned, learned
-        population = _reference(run_id, project, registry.POPULATION)
+        population = _reference(registry, version, POPULATION)
         since = measure(population, rows, config, columns)
-        promotion = f"{population.batch}, when version {number} was promoted"
+        promotion = f"{population.batch}, when version {version.number} was promoted"
         return learned, since, known_at_promotion(learned, since, promotion)
 
     def _as_learned(
-        context: dg.AssetExecutionContext, lake: LakeResource, version: "ModelVersion", against: Mapping[str, str | int]
+        context: dg.AssetExecutionContext, lake: LakeResource, version: ModelVersion, against: Mapping[str, str | int]
     ) -> dg.AssetCheckResult:
         """Whether the SQL that made the batch's features is that which the champion learned from."""
         features, training_set = portfolio.table(FEATURES), portfolio.table("training_set")
-        learned = learned_from(
-            lake.connection, lake.lake, training_set, registry.learned_from(version, training_set), features
-        )
+        learned = learned_from(lake.connection, lake.lake, training_set, version.made_from(training_set), features)
         read = read_at(lake.lake.writings, features, context.partition_key, lake.reads(context)[features].version)
         made = made_by(lake.lake.writings, features, read) if read else {}
         if learned == stands_now(queries):
@@ -447,50 +443,50 @@ def _against(context: dg.AssetExecutionContext, version: str | int) -> checks.Ag
     return {"batch": context.partition_key, "model_version": int(version)}
 
 
-def _champion(portfolio: Portfolio, project: Project) -> "ModelVersion":
-    found = registry.champion(project.tracking_uri, portfolio.name)
+def _champion(registry: Registry) -> ModelVersion:
+    found = registry.champion()
     if found is None:
         raise dg.Failure(
-            f"Portfolio {portfolio.name} has no champion to hold a batch against; run the job train first.",
+            f"Portfolio {registry.name} has no champion to hold a batch against; run the job train first.",
             allow_retries=False,
         )
     return found
 
 
-def _reference(run_id: str, project: Project, artifact: str) -> Reference:
-    with registry.artifact(project.tracking_uri, run_id, artifact) as path:
+def _reference(registry: Registry, version: ModelVersion, file: str) -> Reference:
+    with registry.file(version, file) as path:
         return Reference.load(path)
 
 
-def _training_set(lake: LakeResource, portfolio: Portfolio, tags: dict[str, str]) -> str:
+def _training_set(lake: LakeResource, portfolio: Portfolio, version: ModelVersion) -> str:
     """The SELECT over the training set as it was when the model learned from it."""
     table = portfolio.table("training_set")
-    return lake.lake.query(table, version=int(tags[f"table.{table}"]))
+    return lake.lake.query(table, version=version.made_from(table))
 
 
-def _learned_from(lake: LakeResource, portfolio: Portfolio, tags: dict[str, str]) -> np.ndarray:
+def _learned_from(lake: LakeResource, portfolio: Portfolio, version: ModelVersion) -> np.ndarray:
     """The applicants in the training or validation part of the training set that a model learned from."""
-    rows = lake.connection.sql(_training_set(lake, portfolio, tags)).filter(f"fold <> '{TEST}'")
+    rows = lake.connection.sql(_training_set(lake, portfolio, version)).filter(f"fold <> '{TEST}'")
     return rows.project(f"{identifier(portfolio.entity_key)} AS applicant").distinct().fetchnumpy()["applicant"]
 
 
-def _standing(lake: LakeResource, portfolio: Portfolio, version: "ModelVersion", batch: str) -> Standing:
+def _standing(lake: LakeResource, portfolio: Portfolio, version: ModelVersion, batch: str) -> Standing:
     """What the batch is to the version: part of what it was made from, older, or new to it."""
     training_set = portfolio.table("training_set")
     return standing(
         lake.connection,
         lake.lake,
         training_set=training_set,
-        training_set_version=registry.learned_from(version, training_set),
+        training_set_version=version.made_from(training_set),
         features=portfolio.table(FEATURES),
         batch=batch,
-        model_version=int(version.version),
+        model_version=version.number,
     )
 
 
-def _tested_on(lake: LakeResource, portfolio: Portfolio, tags: dict[str, str]) -> np.ndarray:
+def _tested_on(lake: LakeResource, portfolio: Portfolio, version: ModelVersion) -> np.ndarray:
     """The applicants that a model was tested on before it was promoted."""
-    rows = lake.connection.sql(_training_set(lake, portfolio, tags)).filter(f"fold = '{TEST}'")
+    rows = lake.connection.sql(_training_set(lake, portfolio, version)).filter(f"fold = '{TEST}'")
     return rows.project(f"{identifier(portfolio.entity_key)} AS applicant").distinct().fetchnumpy()["applicant"]
 
 
@@ -503,26 +499,27 @@ def _earlier_volumes(lake: LakeResource, portfolio: Portfolio, batch: str) -> li
 def _against_predecessor(
     lake: LakeResource,
     portfolio: Portfolio,
-    project: Project,
+    registry: Registry,
     rows: pd.DataFrame,
     features: duckdb.DuckDBPyRelation,
     number: int,
 ) -> tuple[int | None, Judgement]:
     """The version that a rollback would go to, and whether the one that scored ranks `rows` no worse than it."""
-    uri, name, key = project.tracking_uri, portfolio.name, portfolio.entity_key
+    key = portfolio.entity_key
     # Read once: a promotion in between would pair one champion with the predecessor of another.
-    moves = registry.history(uri, name)
-    predecessor = registry.predecessor_of(moves, {int(version.version) for version in registry.versions(uri, name)})
+    moves = registry.history()
+    predecessor = predecessor_of(moves, {version.number for version in registry.versions()})
     if predecessor is None:
         return None, Judgement(True, "Not judged: no champion came before this one.", {})
     if moves[-1].version != number:
         words = f"Not judged: version {number} scored the batch, and version {moves[-1].version} decides now."
         return predecessor, Judgement(True, words, {})
-    model, version = registry.load(uri, name, predecessor)
+    version = registry.get(predecessor)
+    model = load_model(registry, version)
     if absent := set(model.features) - set(features.columns):
         words = f"Not judged: the features that version {predecessor} needs are no longer made, {min(absent)} for one."
         return predecessor, Judgement(True, words, {})
-    unseen = rows[rows["outcome"].notna() & ~rows["applicant"].isin(_learned_from(lake, portfolio, version.tags))]
+    unseen = rows[rows["outcome"].notna() & ~rows["applicant"].isin(_learned_from(lake, portfolio, version))]
     if few := too_few(unseen, portfolio.performance):
         return predecessor, few
     known = lake.connection.from_df(unseen[["applicant"]]).project(f"applicant AS {identifier(key)}")

@@ -1,7 +1,6 @@
 """The champion, and a batch's decisions by it, as assets."""
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
 
 import dagster as dg
 import duckdb
@@ -21,14 +20,13 @@ from credit_assets.lake.contracts import identifier
 from credit_assets.lake.io_managers import column_schema, contract, frame_table
 from credit_assets.lake.log import Commit
 from credit_assets.lake.resources import LakeResource, batches
-from credit_assets.models import registry
+from credit_assets.models.registered import load_model
+from credit_assets.registry.errors import PromotionRefused, RegistryError
+from credit_assets.registry.version import ModelVersion
 from credit_assets.schemas.evidence import Gate, Predictions
 from credit_assets.schemas.scores import Scores
 from credit_assets.settings.run_tags import AUTOMATIC_TAG, WHY_TAG
 from credit_assets.statistics.cut_off import AtCutOff
-
-if TYPE_CHECKING:
-    from mlflow.entities.model_registry import ModelVersion
 
 FEATURE_DRIFT = "feature_drift"
 """The table whose commits say which version a batch's features were checked against."""
@@ -62,7 +60,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
     """`champion` and `scores`. Raises ValueError where a feature has no description to be a reason with."""
     portfolio, project = book.portfolio, book.project
     texts = reason_texts(book.queries, book.raw_lineage_of_values[FEATURES], book.raw_lineage[FEATURES])
-    uri, name = project.tracking_uri, portfolio.name
+    registry, name = book.registry, portfolio.name
     check_descriptions(list(texts.descriptions), texts.descriptions)
     scored = book.keyed(Scores)
 
@@ -93,81 +91,77 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
                 decides = _rolled_back(context, config)
             else:
                 decides = _promoted(context, config, predictions, gate)
-        except (registry.PromotionRefused, registry.RegistryError) as error:
+        except (PromotionRefused, RegistryError) as error:
             raise dg.Failure(str(error), allow_retries=False) from error
-        move = registry.history(uri, name)[-1]
+        move = registry.history()[-1]
         return dg.MaterializeResult(
             metadata={
                 "model": name,
-                "model_version": int(decides.version),
+                "model_version": decides.number,
                 "previous_version": dg.MetadataValue.null() if move.replaced is None else move.replaced,
                 "by": move.by,
                 "why": move.why,
                 "since": dg.MetadataValue.timestamp(move.at),
-                "cut_off": registry.cut_off(uri, name, decides.version),
+                "cut_off": decides.decline_above,
                 "mlflow_run_id": decides.run_id,
-                "synthetic": decides.tags["synthetic"] == "true",
+                "synthetic": decides.synthetic,
                 **approved,
             }
         )
 
-    def _overridden(context: dg.AssetExecutionContext, config: Promotion) -> "tuple[ModelVersion, str]":
+    def _overridden(context: dg.AssetExecutionContext, config: Promotion) -> tuple[ModelVersion, str]:
         if config.roll_back or config.to_version or config.from_version:
             raise dg.Failure("promote_version goes with by and why alone.", allow_retries=False)
         assert config.promote_version is not None
         done = registry.override(
-            uri,
-            name,
             config.promote_version,
             by=config.by,
             why=config.why,
             approvals=portfolio.promotion.approvals,
             dagster_runs=_this_run(context),
         )
-        decides = registry.champion(uri, name)
+        decides = registry.champion()
         if decides is None:
             raise dg.Failure(f"{done} Until then there is no champion.", allow_retries=False)
         if not done.missing:
             page = project.reports / name / f"evaluation-v{done.version}.html"
-            if mark_override(page, registry.history(uri, name)[-1].why):
-                registry.log_evidence(uri, decides.run_id, {}, {"report": page})
+            if mark_override(page, registry.history()[-1].why):
+                registry.log(decides, {}, {"report": page})
         return decides, str(done)
 
     def _promoted(
         context: dg.AssetExecutionContext, config: Promotion, predictions: pd.DataFrame, gate: pd.DataFrame
-    ) -> "ModelVersion":
+    ) -> ModelVersion:
         if config.to_version or config.from_version:
             raise dg.Failure("to_version and from_version are for a rollback; set roll_back too.", allow_retries=False)
         version = cleared(gate, predictions)
-        if stays := _stays(context, int(version)):
+        if stays := _stays(context, version):
             return stays
         shown = gate.set_index("verdict")["words"]
         asked = config.why or context.run.tags.get(WHY_TAG, "")
         reasons = [asked, "It passed the gate.", shown["discrimination"], shown["not_worse_than_champion"]]
         why = " ".join(reason if reason.endswith(".") else f"{reason}." for reason in reasons if reason)
-        return registry.promote(uri, name, version, by="gate", why=why, dagster_run_id=context.run_id)
+        return registry.promote(version, by="gate", why=why, dagster_run=context.run_id)
 
-    def _stays(context: dg.AssetExecutionContext, candidate: int) -> "ModelVersion | None":
+    def _stays(context: dg.AssetExecutionContext, candidate: int) -> ModelVersion | None:
         """The champion, where this training made a version again that was rolled back from or replaced by hand; None
         otherwise."""
-        version = registry.registered(uri, name, candidate)
-        undone = version and registry.set_aside_before(version, registry.history(uri, name), _this_run(context))
+        version = registry.find(candidate)
+        undone = version and registry.set_aside_before(version, _this_run(context))
         if not undone:
             return None
-        decides = registry.champion(uri, name)
+        decides = registry.champion()
         if decides is not None:
             what = "rolled back from" if undone.back else "replaced by hand"
             context.log.info(
                 f"Version {candidate}, which the training made again, was {what} at {undone.at:%Y-%m-%d %H:%M} UTC. "
-                f"Version {decides.version} stays the champion."
+                f"Version {decides.number} stays the champion."
             )
         return decides
 
-    def _rolled_back(context: dg.AssetExecutionContext, config: Promotion) -> "ModelVersion":
+    def _rolled_back(context: dg.AssetExecutionContext, config: Promotion) -> ModelVersion:
         tags = context.run.tags
         return registry.roll_back(
-            uri,
-            name,
             by="rollback" if tags.get(AUTOMATIC_TAG) == "true" else "hand",
             why=config.why or tags.get(WHY_TAG) or "no reason given",
             to_version=config.to_version,
@@ -217,8 +211,9 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         version has been promoted since."""
         checked = _checked_against(context, lake)
         try:
-            model, version = registry.load(uri, name, checked)
-        except registry.RegistryError as error:
+            version = registry.get(checked)
+            model = load_model(registry, version)
+        except RegistryError as error:
             raise dg.Failure(str(error), allow_retries=False) from error
         drafts = texts.drafts_of(model.features)
         if drafts and portfolio.reasons.unconfirmed == "block":
@@ -234,16 +229,16 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
             _parts(features.project(", ".join(map(identifier, wanted)))),
             portfolio.entity_key,
             model,
-            registry.cut_off(uri, name, version.version),
+            version.decline_above,
             portfolio.scorecard,
             texts,
             Provenance(
                 model_name=name,
-                model_version=int(version.version),
+                model_version=version.number,
                 model_run_id=version.run_id,
                 features_checked_against=checked,
                 feature_table_version=lake.reads(context)[portfolio.table(FEATURES)].version,
-                synthetic=lake.synthetic(context) or version.tags["synthetic"] == "true",
+                synthetic=lake.synthetic(context) or version.synthetic,
             ),
         )
         declined = decided[decided["decision"] != APPROVE]
@@ -261,7 +256,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
                 "at_cut_off": str(at_cut_off),
                 **at_cut_off.figures(),
                 "mean_pd": float(decided["pd"].mean()),
-                "model_version": int(version.version),
+                "model_version": version.number,
                 "cut_off": float(decided["cut_off"].iloc[0]),
                 "bands": frame_table(
                     decided.groupby("band").agg(applicants=("pd", "size"), mean_pd=("pd", "mean")).reset_index()
@@ -270,7 +265,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
             },
             check_results=[
                 _complete(delivered, decided),
-                _as_checked(int(version.version), _version_of(_drift_of_batch(context, lake))),
+                _as_checked(version.number, _version_of(_drift_of_batch(context, lake))),
                 _confirmed(drafts, len(model.features)),
             ],
         )
@@ -292,11 +287,11 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
             )
         version = _version_of(checked)
         if checked.provenance.run_id not in _attempts(context):
-            decides = registry.champion(uri, name)
-            if decides is None or int(decides.version) != version:
+            decides = registry.champion()
+            if decides is None or decides.number != version:
                 raise dg.Failure(
                     f"The features of {batch} were checked against version {version}, and "
-                    f"{f'version {decides.version}' if decides else 'no version'} is champion now. {advice}",
+                    f"{f'version {decides.number}' if decides else 'no version'} is champion now. {advice}",
                     allow_retries=False,
                 )
         return version

@@ -9,7 +9,6 @@ from credit_assets.book.book import Book
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.maintenance import maintain
 from credit_assets.lake.tables import Lake
-from credit_assets.models import registry
 from credit_assets.plurals import number_of
 from credit_assets.settings.run_tags import PORTFOLIO_TAG
 from credit_assets.upkeep.retention import purge
@@ -18,7 +17,7 @@ from credit_assets.upkeep.retention import purge
 def maintenance(book: Book) -> dg.JobDefinition:
     """Two ops without data of their own; what each removed and kept is in its output's metadata."""
     portfolio, project = book.portfolio, book.project
-    lake, uri, retention = Lake(project.lake), project.tracking_uri, portfolio.retention
+    lake, registry, retention = Lake(project.lake), book.registry, portfolio.retention
 
     @dg.op(
         out=dg.Out(dg.Nothing),
@@ -27,7 +26,7 @@ def maintenance(book: Book) -> dg.JobDefinition:
     )
     def tend_lake(context: dg.OpExecutionContext) -> None:
         Inbox(project.inbox).tidy(portfolio.name)
-        referred = registry.table_versions(uri, portfolio.name)
+        referred = registry.table_versions()
         done = maintain(lake, portfolio.name, portfolio.table(SCORES), referred, retention, datetime.now(UTC))
         for table in done.tables:
             if removed := len(table.superseded) + len(table.orphans):
@@ -48,7 +47,7 @@ def maintenance(book: Book) -> dg.JobDefinition:
     )
     def purge_runs(context: dg.OpExecutionContext) -> None:
         before = datetime.now(UTC) - timedelta(days=retention.runs_days)
-        done = purge(context.instance, portfolio.name, _runs_of(lake) | registry.runs_named(uri), before)
+        done = purge(context.instance, portfolio.name, _runs_of(lake) | registry.dagster_runs_of_all_models(), before)
         context.add_output_metadata(
             {"runs_deleted": done.deleted, "old_runs_kept": done.kept, "bytes_freed": done.bytes_freed}
         )

@@ -14,7 +14,7 @@ from credit_assets.alerts.sensor import alert_sensor
 from credit_assets.book.book import Book
 from credit_assets.cli import app
 from credit_assets.dagster_private import TickStatus
-from credit_assets.models import registry
+from credit_assets.registry.tracking import prepare
 from credit_assets.settings.project import Project
 from credit_assets.settings.run_tags import PORTFOLIO_TAG
 from credit_assets_tests.alerts.receivers import Sink, free_port, http_sink
@@ -35,7 +35,7 @@ def sink(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sink]:
 def empty_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A registry that no model was put into; making one takes seconds."""
     database = tmp_path_factory.mktemp("registry") / "mlflow.db"
-    registry.prepare(f"sqlite:///{database}")
+    prepare(f"sqlite:///{database}")
     return database
 
 

@@ -52,7 +52,7 @@ from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.contracts import WITHOUT_VALUES
 from credit_assets.lake.provenance import Provenance
 from credit_assets.lake.tables import Lake
-from credit_assets.models.registry import ChampionEvent
+from credit_assets.registry.champions import ChampionEvent
 from credit_assets.settings.alerts import AlertsConfig
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pandas as pd
 import pytest
-from mlflow.entities.model_registry import ModelVersion, ModelVersionTag
 
 from credit_assets.application.batch_status import TABLES, BatchStatus, batch_status
 from credit_assets.application.status import Status
 from credit_assets.cli.status_text import print_status
 from credit_assets.lake.provenance import Provenance
 from credit_assets.lake.tables import Lake
+from credit_assets.registry.version import ModelVersion
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project
 from credit_assets_tests.conftest import PROJECT
@@ -79,8 +80,10 @@ def of_batches(*batches: BatchStatus) -> Status:
 
 
 def registered() -> dict[int, ModelVersion]:
-    tags = [ModelVersionTag(f"table.{PORTFOLIO.table('training_set')}", "0")]
-    return {3: ModelVersion("home_credit", "3", 0, tags=tags)}
+    tables = {PORTFOLIO.table("training_set"): 0}
+    created = datetime(2026, 1, 1, tzinfo=UTC)
+    found = ModelVersion(model="home_credit", number=3, run_id="run", created=created, synthetic=False, tables=tables)
+    return {3: found}
 
 
 def test_features_and_score_have_each_a_verdict_and_outcomes_their_figures(lake: Lake) -> None:

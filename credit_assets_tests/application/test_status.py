@@ -13,7 +13,7 @@ from credit_assets.application.status import DueStatus, Status, status
 from credit_assets.application.train import train
 from credit_assets.dagster_private import make_new_run_id
 from credit_assets.lake.tables import Lake
-from credit_assets.models.availability import RegistryUnavailable
+from credit_assets.registry.availability import RegistryUnavailable
 from credit_assets.settings.run_tags import PORTFOLIO_TAG
 from credit_assets_tests.conftest import PROJECT
 from credit_assets_tests.small_project import BATCHES, BOOK, FEW_FEATURES, deliver_sample, inside, make_project

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import dagster as dg
-import mlflow
 import pytest
 
 from credit_assets.application import check_results
@@ -20,10 +19,11 @@ from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.connections import connect
 from credit_assets.lake.provenance import Provenance
 from credit_assets.lake.tables import Lake
-from credit_assets.models import registry
+from credit_assets.registry.registry import Registry
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import AlreadyRunning, Project
 from credit_assets.settings.run_tags import PORTFOLIO_TAG
+from credit_assets_tests.bare_versions import register_bare
 from credit_assets_tests.small_project import (
     BATCHES,
     BOOK,
@@ -73,19 +73,12 @@ def holding(project: Project, batch: str) -> list[str]:
 def crown(project: Project, *learned: str, outcomes: int | None = None) -> None:
     """A champion that learned from the batches, with this version of the outcomes."""
     with inside(project), connect() as con:
-        table, uri = f"{BOOK}/training_set", project.tracking_uri
+        table, registry = f"{BOOK}/training_set", Registry.of(project, BOOK)
         rows = f"SELECT unnest({list(learned)}) AS batch"
         inputs = {} if outcomes is None else {f"{BOOK}/outcomes": outcomes}
         version = Lake(project.lake).replace(con, rows, table, None, Provenance(inputs=inputs))
-        run = (
-            mlflow.MlflowClient(uri, registry_uri=uri)
-            .create_run(registry.experiment(uri, BOOK, project.artifacts))
-            .info.run_id
-        )
-        client = mlflow.MlflowClient(uri, registry_uri=uri)
-        client.create_registered_model(BOOK)
-        client.create_model_version(BOOK, "nowhere", run, tags={f"table.{table}": str(version), "synthetic": "false"})
-        registry.promote(uri, BOOK, 1, by="gate", why="it is better")
+        number = register_bare(registry, synthetic=False, tables={table: version})
+        registry.promote(number, by="gate", why="it is better")
 
 
 def test_a_withdrawn_batch_is_in_no_table_and_its_earlier_versions_can_be_read(project: Project) -> None:
@@ -125,7 +118,7 @@ def test_nothing_is_left_of_it_in_the_status_and_the_timeline_tells_it(project: 
     take_back(project)
     with inside(project):
         told = status(project, BOOK)
-        facts = timeline(Portfolio.load(project, BOOK), Lake(project.lake), project.tracking_uri)
+        facts = timeline(Portfolio.load(project, BOOK), Lake(project.lake), Registry.of(project, BOOK))
     assert [batch.batch for batch in told.batches] == [BATCHES[0]]
     assert [check.check for check in told.checks if not check.passed] == ["no_rows_quarantined"]
     assert all(due.batch != MISTAKE for due in told.due)
@@ -162,7 +155,7 @@ def test_a_batch_delivered_again_after_it_was_withdrawn_is_a_new_one(project: Pr
     assert run_job(project, "ingest", MISTAKE).success
     assert to_ingest(portfolio, Inbox(project.inbox), lake) == []
     with inside(project):
-        kinds = timeline(portfolio, lake, project.tracking_uri)["kind"].tolist()
+        kinds = timeline(portfolio, lake, Registry.of(project, BOOK))["kind"].tolist()
     assert kinds == ["delivery", "delivery", "withdrawal", "delivery"]
 
 
@@ -266,7 +259,7 @@ def test_outcomes_that_were_a_mistake_are_gone_at_once_with_the_reason_and_the_e
     assert run_job(project, "ingest", BATCHES[0]).success
     assert table(project, "outcomes", BATCHES[0])["TARGET"].sum() == 3
     with inside(project):
-        facts = timeline(portfolio, lake, project.tracking_uri)
+        facts = timeline(portfolio, lake, Registry.of(project, BOOK))
     told = facts.loc[facts["kind"].isin(["outcomes", "withdrawal"]), "words"].tolist()
     assert told[-2:] == ["outcomes.2.csv withdrawn: of another month", told[-1]] and "known" in told[-1]
 

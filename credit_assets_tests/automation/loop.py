@@ -1,5 +1,5 @@
 """The loop of a portfolio on made-up data: its sensors and schedules asked as Dagster's daemon asks them, over a real
-inbox, a lake of one-row tables, a registry of versions without models, and an instance whose runs never ran.
+inbox, a lake of one-row tables, a registry in memory of versions without models, and an instance whose runs never ran.
 
 Nothing is asserted here, but that a run that is asked for fits its job.
 """
@@ -15,7 +15,6 @@ from typing import Any
 
 import dagster as dg
 import duckdb
-import mlflow
 import pytest
 from dagster._core.events import JobFailureData, RunFailureReason
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
@@ -30,9 +29,10 @@ from credit_assets.dagster_private import make_new_run_id
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.provenance import Provenance
 from credit_assets.lake.tables import Lake
-from credit_assets.models import registry
+from credit_assets.registry.registry import Registry
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project
+from credit_assets_tests.bare_versions import register_bare
 
 BOOK = "home_credit"
 FILES = (
@@ -68,6 +68,7 @@ class Loop:
 
     portfolio: Portfolio
     project: Project
+    registry: Registry
     repository: dg.RepositoryDefinition
     instance: dg.DagsterInstance
     cursor: str | None = field(default=None)
@@ -75,6 +76,10 @@ class Loop:
     @property
     def lake(self) -> Lake:
         return Lake(self.project.lake)
+
+    @property
+    def book(self) -> Book:
+        return Book(self.project, self.portfolio, registry=self.registry)
 
     def automated(self, **changes: object) -> None:
         """Other settings of the section `automation`."""
@@ -123,30 +128,24 @@ class Loop:
         with duckdb.connect() as con:
             table = self.portfolio.table("training_set")
             version = self.lake.replace(con, "SELECT 1 AS x", table, None, Provenance(inputs=inputs))
-        uri = self.project.tracking_uri
-        client = mlflow.MlflowClient(uri, registry_uri=uri)
-        run = client.create_run(registry.experiment(uri, BOOK, self.project.artifacts)).info.run_id
-        client.log_text(run, "", registry.DRIFT_REFERENCE)
-        if not client.search_registered_models(f"name = '{BOOK}'"):
-            client.create_registered_model(BOOK)
-        client.create_model_version(BOOK, "nowhere", run, tags={f"table.{table}": str(version)})
+        register_bare(self.registry, tables={table: version})
 
     def promote(self, version: int) -> None:
-        registry.promote(self.project.tracking_uri, BOOK, version, by="gate", why="it is better")
+        self.registry.promote(version, by="gate", why="it is better")
 
     def crown(self) -> int:
         """A new version, champion at once; its number."""
         self.learn()
-        newest = registry.newest(self.project.tracking_uri, BOOK)
+        newest = self.registry.newest()
         assert newest
-        self.promote(int(newest.version))
-        return int(newest.version)
+        self.promote(newest.number)
+        return newest.number
 
     # -- what the daemon does
 
     def look(self, sensor: str = "deliveries") -> Asked:
         """One tick of the sensor."""
-        made = sensors(Book(self.project, self.portfolio), jobs(self.portfolio))
+        made = sensors(self.book, jobs(self.portfolio))
         [asked] = [each for each in made if each.name == sensor]
         context = dg.build_sensor_context(
             self.instance, self.cursor, repository_def=self.repository, instance_ref=self.instance.get_ref()
@@ -167,7 +166,7 @@ class Loop:
         """One tick of the schedule, some seconds later than now."""
         built = self.repository
         parts = {job.name: _assets(job) for job in built.get_all_jobs()}
-        [asked] = [each for each in schedules(Book(self.project, self.portfolio), parts) if each.name == schedule]
+        [asked] = [each for each in schedules(self.book, parts) if each.name == schedule]
         context = dg.build_schedule_context(
             self.instance, at, repository_def=built, instance_ref=self.instance.get_ref()
         )

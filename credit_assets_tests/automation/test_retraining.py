@@ -36,14 +36,17 @@ from credit_assets.automation.due import (
 )
 from credit_assets.automation.pending import new_outcomes
 from credit_assets.automation.retraining import RETRAINS, failures, rollback, training
+from credit_assets.book.book import Book as CompiledBook
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.resources import batches
 from credit_assets.lake.tables import Lake
-from credit_assets.models import registry
 from credit_assets.monitoring.checks import FEATURES_DRIFTED, NOT_WORSE, PERFORMANCE_HOLDS, SCORES_DRIFTED
+from credit_assets.registry.registry import Registry
+from credit_assets.registry.tags import CHAMPION
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project
 from credit_assets.settings.run_tags import KEY_TAG, PORTFOLIO_TAG, TRAINING_TAG
+from credit_assets_tests.bare_versions import register_bare
 from credit_assets_tests.small_project import BOOK, configure, copy_of, run_job
 
 ASSETS = {
@@ -74,8 +77,16 @@ class Book:
     def lake(self) -> Lake:
         return Lake(self.project.lake)
 
+    @property
+    def registry(self) -> Registry:
+        return Registry.of(self.project, BOOK)
+
     def asked(self, instance: dg.DagsterInstance, later: timedelta = timedelta(days=2)) -> Outcome:
-        return training(instance, self.portfolio, self.project, self.lake, datetime.now(UTC) + later)
+        book = CompiledBook(self.project, self.portfolio)
+        return training(instance, book, self.lake, datetime.now(UTC) + later)
+
+    def rollback(self, instance: dg.DagsterInstance) -> Outcome:
+        return rollback(instance, self.portfolio, self.registry)
 
 
 @pytest.fixture
@@ -152,10 +163,10 @@ def trained(instance: dg.DagsterInstance, book: Book | None = None) -> str:
 
     done = train.execute_in_process(instance=instance)
     if book:
-        uri = book.project.tracking_uri
-        newest = registry.newest(uri, BOOK)
-        tags = {**newest.tags, "dagster_run_id": done.run_id}
-        mlflow.MlflowClient(uri, registry_uri=uri).create_model_version(BOOK, newest.source, newest.run_id, tags=tags)
+        newest = book.registry.newest()
+        assert newest
+        # Files would go where those of the line lie.
+        register_bare(book.registry, gated=False, tables=newest.tables, dagster_run=done.run_id)
     return done.run_id
 
 
@@ -196,7 +207,7 @@ def test_a_failure_with_new_outcomes_is_a_training(with_outcomes, instance, chec
 
 def test_the_new_outcomes_are_those_the_newest_candidate_has_not_learned_from(with_outcomes):
     portfolio, lake = with_outcomes.portfolio, with_outcomes.lake
-    learned = int(registry.newest(with_outcomes.project.tracking_uri, BOOK).tags[f"table.{BOOK}/training_set"])
+    learned = with_outcomes.registry.newest().made_from(f"{BOOK}/training_set")
     assert new_outcomes(portfolio, lake, learned) == 1400
     assert new_outcomes(portfolio, lake, None) == 4200
 
@@ -260,7 +271,7 @@ def test_a_candidate_that_was_refused_is_not_made_again_of_the_same_data(with_ou
     book = Book(copy_of(with_outcomes.project, tmp_path / "project"))
     assert run_job(book.project, "train").success
     uri = book.project.tracking_uri
-    mlflow.MlflowClient(uri, registry_uri=uri).delete_registered_model_alias(BOOK, registry.CHAMPION)
+    mlflow.MlflowClient(uri, registry_uri=uri).delete_registered_model_alias(BOOK, CHAMPION)
     assert book.asked(instance) == Refused(TooFewOutcomes(0, 2, 500), (NoChampion(),))
 
 
@@ -271,10 +282,9 @@ def test_a_refused_candidate_that_is_surely_better_asks_again_once_new_outcomes_
 
     def refused(of: Book, than: int = 1) -> int:
         """Another version, which the gate refused though it is better."""
-        uri = of.project.tracking_uri
         trained(instance, of)
-        number = int(registry.newest(uri, BOOK).version)
-        registry.log_judgement(uri, BOOK, number, "It was refused by the gate.", than, better)
+        number = of.registry.newest().number
+        of.registry.log_gate(number, "It was refused by the gate.", than, better)
         return number
 
     waiting = Book(copy_of(book.project, tmp_path / "waiting"))
@@ -289,8 +299,7 @@ def test_a_refused_candidate_that_is_surely_better_asks_again_once_new_outcomes_
     # Asked again it is the same, also after a restart; and once another candidate is made, nothing is.
     assert Book(ready.project).asked(instance) == asked
     trained(instance, ready)
-    uri = ready.project.tracking_uri
-    registry.log_judgement(uri, BOOK, registry.newest(uri, BOOK).version, "It was refused by the gate.")
+    ready.registry.log_gate(ready.registry.newest().number, "It was refused by the gate.")
     assert ready.asked(instance) == Waiting(NoFailedCheck(1))
     # Better than a champion that decides no more is no reason.
     refused(ready, than=5)
@@ -342,9 +351,9 @@ def test_a_restart_neither_forgets_nor_repeats(with_outcomes, tmp_path):
 
 
 def test_without_an_earlier_champion_there_is_nothing_to_go_back_to(book, instance):
-    assert rollback(instance, book.portfolio, book.project) == Waiting(NotWorse(1))
+    assert book.rollback(instance) == Waiting(NotWorse(1))
     evaluated(instance, NOT_WORSE)
-    found = rollback(instance, book.portfolio, book.project)
+    found = book.rollback(instance)
     assert isinstance(found, Refused) and found.reason == NoPredecessor()
     assert failed(found.asked_by) == [(NOT_WORSE, "2026-03", "Words")]
 
@@ -354,14 +363,14 @@ def test_a_champion_that_does_worse_gives_way_once(with_outcomes, instance, tmp_
     assert run_job(book.project, "train").success
     evaluated(instance, NOT_WORSE, version=2)
     evaluated(instance, PERFORMANCE_HOLDS, version=2)
-    due = rollback(instance, book.portfolio, book.project)
+    due = book.rollback(instance)
     assert isinstance(due, Due)
     assert due.job == "rollback"
     assert isinstance(due.reason, WorseThanPredecessor)
     assert (due.reason.champion, due.reason.predecessor, due.reason.failed.check) == (2, 1, NOT_WORSE)
     assert book.asked(instance).reason == RollbackFirst()
     run = started(instance, "rollback", dg.DagsterRunStatus.FAILURE, **{KEY_TAG: due.key})
-    assert rollback(instance, book.portfolio, book.project).reason == RollbackStarted(run)
+    assert book.rollback(instance).reason == RollbackStarted(run)
     assert book.asked(instance).reason != RollbackFirst()
-    registry.promote(book.project.tracking_uri, BOOK, 1, by="rollback", why="a test")
-    assert rollback(instance, book.portfolio, book.project) == Waiting(NotWorse(1))
+    book.registry.promote(1, by="rollback", why="a test")
+    assert book.rollback(instance) == Waiting(NotWorse(1))

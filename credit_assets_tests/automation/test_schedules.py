@@ -11,7 +11,6 @@ from dagster._utils.schedules import schedule_execution_time_iterator
 from credit_assets.automation.pending import training_key
 from credit_assets.automation.runs import execute
 from credit_assets.automation.schedules import schedules
-from credit_assets.book.book import Book
 from credit_assets.dagster_private import PARTITION_NAME_TAG
 from credit_assets.definitions import build
 from credit_assets.settings.run_tags import AUTOMATIC_TAG, CHAMPION_TAG, KEY_TAG, PORTFOLIO_TAG, WHY_TAG
@@ -47,7 +46,7 @@ def parts(loop: Loop, job: str) -> set[dg.AssetKey]:
     ],
 )
 def test_each_schedule_is_at_work_by_itself_at_its_time(loop, name, job, times):
-    made = {schedule.name: schedule for schedule in schedules(Book(loop.project, loop.portfolio), {})}
+    made = {schedule.name: schedule for schedule in schedules(loop.book, {})}
     assert len(made) == 3
     assert made[name].job_name == job
     assert made[name].default_status == dg.DefaultScheduleStatus.RUNNING

@@ -6,6 +6,7 @@ When a batch is due is `test_pending.py`'s, when a failed check is answered `tes
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -14,9 +15,9 @@ import pytest
 from credit_assets.automation.jobs import jobs
 from credit_assets.automation.pending import training_key
 from credit_assets.automation.sensors import sensors
-from credit_assets.book.book import Book
 from credit_assets.dagster_private import PARTITION_NAME_TAG
 from credit_assets.monitoring.checks import FEATURES_DRIFTED, NOT_WORSE
+from credit_assets.registry.registry import Registry
 from credit_assets.settings.run_tags import AUTOMATIC_TAG, CHAMPION_TAG, CORRECTION_TAG, KEY_TAG, PORTFOLIO_TAG, WHY_TAG
 from credit_assets_tests.automation.loop import BOOK, FILES, OUTCOMES, Asked, Loop
 from credit_assets_tests.automation.test_retraining import evaluated
@@ -96,6 +97,7 @@ def test_without_a_champion_a_delivery_is_ingested(loop):
 def test_without_the_registry_deliveries_are_ingested_and_every_tick_names_it(loop, monkeypatch):
     loop.crown()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    loop.registry = Registry.of(loop.project, BOOK)
     away = "The model registry at http://127.0.0.1:9 (MLFLOW_TRACKING_URI) does not answer: Connection refused."
     loop.copy("2026-01")
     assert loop.look() == f"{away} 2026-01: {FIRST}"
@@ -332,7 +334,7 @@ def test_a_restart_neither_forgets_nor_repeats(loop):
     loop.look()
     assert json.loads(str(loop.cursor)).keys() == {"2026-01"}
     with dg.DagsterInstance.local_temp(loop.instance.root_directory) as restarted:
-        again = Loop(loop.portfolio, loop.project, loop.repository, restarted, loop.cursor)
+        again = replace(loop, instance=restarted)
         again.fail(only(again.look()))
     assert "did not do it" in str(loop.look())
 
@@ -405,7 +407,7 @@ def test_without_a_champion_before_it_a_worse_one_stays(loop):
 
 def test_the_sensors_look_by_themselves_as_often_as_is_configured(loop):
     loop.automated(interval_s=7)
-    made = sensors(Book(loop.project, loop.portfolio), jobs(loop.portfolio))
+    made = sensors(loop.book, jobs(loop.portfolio))
     assert {sensor.name: [target.job_name for target in sensor.targets] for sensor in made} == {
         "deliveries": ["batch", "ingest", "score", "outcomes"],
         "retrain": ["train"],

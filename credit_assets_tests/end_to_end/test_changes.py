@@ -21,8 +21,10 @@ from credit_assets.definitions import build
 from credit_assets.history.timeline import timeline
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.tables import Lake
-from credit_assets.models import registry
+from credit_assets.models.registered import load_model
 from credit_assets.monitoring.drift import Reference
+from credit_assets.registry.registry import Registry
+from credit_assets.registry.version import POPULATION
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project
 from credit_assets_tests.conftest import Line
@@ -67,7 +69,7 @@ def looked_at(project: Project, outcomes: list[RunOutcome]) -> Step:
         {name: {batch: made.version for batch, made in lake.batches(f"{BOOK}/{name}").items()} for name in names},
         {alias: int(number) for alias, number in client.get_registered_model(BOOK).aliases.items()},
         told,
-        {int(each.version): each.tags[registry.GATE] for each in registry.versions(project.tracking_uri, BOOK)},
+        {each.number: each.gate for each in Registry.of(project, BOOK).versions()},
     )
 
 
@@ -161,11 +163,12 @@ def test_a_challenger_is_tested_on_the_newest_outcomes_beside_the_champion(proje
 
 
 def test_the_newest_batch_and_the_challengers_pds_of_it_are_kept_as_what_it_is_put_in_charge_of(project, challenged):
-    uri = project.tracking_uri
     with inside(project):
-        with registry.artifact(uri, registry.run_of(uri, BOOK, 2), registry.POPULATION) as path:
+        registry = Registry.of(project, BOOK)
+        version = registry.get(2)
+        with registry.file(version, POPULATION) as path:
             population = Reference.load(path)
-        model, _ = registry.load(uri, BOOK, 2)
+        model = load_model(registry, version)
     assert population.batch == NEWEST
     assert population.features == list(model.features)
     pds = pd.Series(model.pd(table(project, "features", NEWEST)))
@@ -197,33 +200,32 @@ def test_a_training_of_unchanged_data_makes_the_same_version_again(project, chal
     [outcome] = repeated.outcomes
     assert outcome.success
     assert repeated.aliases == challenged.aliases
-    first, second = registry.versions(project.tracking_uri, BOOK)
-    assert registry.repeats(first) == []
-    [repeat] = registry.repeats(second)
+    registry = Registry.of(project, BOOK)
+    first, second = registry.versions()
+    assert first.repeats == ()
+    [repeat] = second.repeats
     assert (repeat.run_id, repeat.root_run, repeat.why) == (outcome.run_id, outcome.run_id, "by hand")
-    assert registry.latest_training(second)[0] == outcome.run_id
-    assert registry.last_learned_from(second, f"{BOOK}/training_set") > registry.learned_from(
-        second, f"{BOOK}/training_set"
-    )
-    moves = registry.history(project.tracking_uri, BOOK)
+    assert second.latest_training[0] == outcome.run_id
+    assert second.last_made_from(f"{BOOK}/training_set") > second.made_from(f"{BOOK}/training_set")
+    moves = registry.history()
     assert [(move.version, move.replaced) for move in moves] == [(1, None), (2, 1)]
     assert {step.status.champion.version for step in (challenged, repeated)} == {2}
 
 
 def test_a_champion_made_again_keeps_its_reference_and_what_the_gate_said_of_it(project, challenged, repeated):
-    second = registry.versions(project.tracking_uri, BOOK)[1]
+    registry = Registry.of(project, BOOK)
     assert repeated.gate == challenged.gate
-    with inside(project), registry.artifact(project.tracking_uri, second.run_id, registry.POPULATION) as path:
+    with inside(project), registry.file(registry.get(2), POPULATION) as path:
         assert Reference.load(path).batch == NEWEST
     assert challenged.status.champion.metrics == repeated.status.champion.metrics
 
 
 def test_the_training_that_made_it_again_is_in_the_timeline_and_has_answered_what_was_asked(project, repeated):
-    told = timeline(Portfolio.load(project, BOOK), Lake(project.lake), project.tracking_uri)
+    told = timeline(Portfolio.load(project, BOOK), Lake(project.lake), Registry.of(project, BOOK))
     trainings_told = told[told["run"] == repeated.outcomes[0].run_id]
     assert trainings_told["words"].tolist() == ["version 2 made again: the same model of the same rows; by hand"]
     with instance_of(project) as instance:
-        known = trainings(instance, Portfolio.load(project, BOOK), project)
+        known = trainings(instance, Portfolio.load(project, BOOK), Registry.of(project, BOOK))
         record = instance.get_run_record_by_id(repeated.outcomes[0].run_id)
     assert record is not None
     assert known.answered == record.create_timestamp

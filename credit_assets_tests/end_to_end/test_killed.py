@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from credit_assets.automation.runs import RunOutcome
-from credit_assets.models import registry
+from credit_assets.registry.registry import Registry
 from credit_assets.settings.project import Project
 from credit_assets_tests.small_project import (
     BATCHES,
@@ -121,7 +121,7 @@ def test_no_mlflow_run_of_the_killed_training_stays_running(killed):
     parents = [run.info.status for run in runs if "mlflow.parentRunId" not in run.data.tags]
     assert sorted(parents) == ["FAILED", "FINISHED"]
     assert not [run for run in runs if run.info.status == "RUNNING"]
-    assert registry.champion(killed.project.tracking_uri, BOOK) is not None
+    assert Registry.of(killed.project, BOOK).champion() is not None
 
 
 def test_a_command_at_work_neither_listens_nor_is_connected(killed):

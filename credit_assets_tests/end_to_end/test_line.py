@@ -13,7 +13,8 @@ from credit_assets.application.status import Status, status
 from credit_assets.book.book import Book
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.tables import Lake
-from credit_assets.models import registry
+from credit_assets.models.registered import load_model
+from credit_assets.registry.registry import Registry
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets_tests.conftest import Line
 from credit_assets_tests.small_project import APPLICANTS, BATCHES, BOOK, inside, instance_of, run, table
@@ -33,7 +34,7 @@ def portfolio(line: Line) -> Portfolio:
 
 
 def champion(line: Line):
-    found = registry.champion(line.project.tracking_uri, BOOK)
+    found = Registry.of(line.project, BOOK).champion()
     assert found is not None
     return found
 
@@ -114,7 +115,7 @@ def test_every_declined_applicant_has_reasons_as_the_sql_describes_them(line, ba
 def test_each_score_names_the_model_and_the_table_versions_it_was_made_from(line, batch):
     scores, found = table(line.project, "scores", batch), champion(line)
     assert set(scores["model_name"]) == {BOOK}
-    assert set(scores["model_version"]) == {int(found.version)}
+    assert set(scores["model_version"]) == {found.number}
     assert set(scores["model_run_id"]) == {found.run_id}
     assert set(scores["feature_table_version"]) == {Lake(line.project.lake).version(f"{BOOK}/features")}
     commit = Lake(line.project.lake).batches(f"{BOOK}/scores")[batch].provenance
@@ -125,7 +126,8 @@ def test_each_score_names_the_model_and_the_table_versions_it_was_made_from(line
 
 def test_the_named_model_makes_the_same_pds_of_the_named_features_bit_for_bit(line):
     scores = table(line.project, "scores", BATCHES[-1])
-    model, _ = registry.load(line.project.tracking_uri, BOOK, int(scores["model_version"].iloc[0]))
+    registry = Registry.of(line.project, BOOK)
+    model = load_model(registry, registry.get(int(scores["model_version"].iloc[0])))
     features = table(line.project, "features", BATCHES[-1])
     assert features["SK_ID_CURR"].tolist() == scores["applicant"].tolist()
     np.testing.assert_array_equal(model.pd(features), scores["pd"].to_numpy())
@@ -133,18 +135,19 @@ def test_the_named_model_makes_the_same_pds_of_the_named_features_bit_for_bit(li
 
 def test_the_champion_says_what_it_was_made_from(line):
     found, lake = champion(line), Lake(line.project.lake)
-    assert found.tags[f"table.{BOOK}/training_set"] == str(lake.version(f"{BOOK}/training_set"))
+    assert found.made_from(f"{BOOK}/training_set") == lake.version(f"{BOOK}/training_set")
     [trained] = [outcome for outcome in line.outcomes if outcome.job == "train"]
-    assert found.tags["dagster_run_id"] == trained.run_id
+    assert found.dagster_run == trained.run_id
     made_from = lake.history(f"{BOOK}/training_set")[0].provenance.inputs
     assert made_from == {
         f"{BOOK}/{name}": lake.version(f"{BOOK}/{name}") for name in ("features", "applications", "outcomes")
     }
-    assert registry.challenger(line.project.tracking_uri, BOOK) is None
+    assert Registry.of(line.project, BOOK).challenger() is None
 
 
 def test_no_protected_attribute_is_among_the_model_s_inputs(line):
-    model, _ = registry.load(line.project.tracking_uri, BOOK, registry.CHAMPION)
+    registry = Registry.of(line.project, BOOK)
+    model = load_model(registry, registry.champion())
     words = Book.load(line.project, BOOK).queries["features"].words
     assert set(model.features) == set(words)
     assert not {column.upper() for column in model.features} & portfolio(line).protected_columns
@@ -184,7 +187,7 @@ def test_whatever_was_made_of_generated_data_says_so(line):
     silent = [name for name in lake.tables(BOOK) if not lake.history(name)[0].provenance.synthetic]
     assert f"{BOOK}/operations/timeline" in lake.tables(BOOK)
     assert silent == []
-    assert champion(line).tags["synthetic"] == "true"
+    assert champion(line).synthetic
     assert all(table(line.project, "scores")["synthetic"])
     for page in (line.project.reports / BOOK).iterdir():
         assert "synthetic" in page.read_text().lower(), page

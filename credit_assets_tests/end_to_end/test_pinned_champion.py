@@ -12,7 +12,7 @@ from credit_assets.automation.pending import to_score
 from credit_assets.automation.runs import RunOutcome, execute
 from credit_assets.definitions import build
 from credit_assets.lake.tables import Lake
-from credit_assets.models import registry
+from credit_assets.registry.registry import Registry
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project
 from credit_assets_tests.conftest import Line
@@ -43,7 +43,7 @@ def project(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 def promote(project: Project, version: int) -> None:
-    registry.promote(project.tracking_uri, BOOK, version, by="hand", why="in the middle of a run")
+    Registry.of(project, BOOK).promote(version, by="hand", why="in the middle of a run")
 
 
 def score(project: Project, *tables: str, made: Callable[[str], None] = lambda line: None, **tags: str) -> RunOutcome:

@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 
 from credit_assets.ingest.inbox import Inbox
-from credit_assets.models import registry
+from credit_assets.registry.registry import Registry
 from credit_assets.settings.project import Project
 from credit_assets_tests.end_to_end.daemon import Daemon
 from credit_assets_tests.end_to_end.postgres import postgres
@@ -51,7 +51,7 @@ def test_one_delivery_goes_the_whole_way_to_scores(lived):
         ("train", dg.DagsterRunStatus.SUCCESS),
         ("score", dg.DagsterRunStatus.SUCCESS),
     ]
-    assert registry.champion(lived.project.tracking_uri, BOOK) is not None
+    assert Registry.of(lived.project, BOOK).champion() is not None
     assert len(table(lived.project, "scores", BATCH)) == APPLICANTS
 
 

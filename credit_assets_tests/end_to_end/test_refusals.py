@@ -11,7 +11,7 @@ from credit_assets.automation.runs import RunOutcome
 from credit_assets.ingest.file_names import MARKER
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.tables import Lake
-from credit_assets.models import registry
+from credit_assets.registry.registry import Registry
 from credit_assets.settings.project import Project
 from credit_assets_tests.small_project import (
     BATCHES,
@@ -75,8 +75,8 @@ def test_features_that_may_be_used_are_not_named(refused):
 def test_nothing_is_made_of_a_refused_training_set(project, refused):
     lake = Lake(project.lake)
     assert not lake.exists(f"{BOOK}/training_set")
-    assert registry.champion(project.tracking_uri, BOOK) is None
-    assert registry.challenger(project.tracking_uri, BOOK) is None
+    assert Registry.of(project, BOOK).champion() is None
+    assert Registry.of(project, BOOK).challenger() is None
     with instance_of(project) as instance:
         run = instance.get_run_by_id(refused.run_id)
         assert run is not None

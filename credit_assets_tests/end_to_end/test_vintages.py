@@ -15,7 +15,8 @@ from credit_assets.automation.runs import execute, instance_for_commands
 from credit_assets.definitions import build
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.tables import Lake
-from credit_assets.models import registry
+from credit_assets.models.registered import load_model
+from credit_assets.registry.registry import Registry
 from credit_assets.settings.project import Project
 from credit_assets_tests.small_project import inside, latest_metadata, make_project
 
@@ -151,7 +152,8 @@ def test_a_feature_that_is_left_out_is_made_and_not_learned_from(project: Projec
             "why": "applications.grade: the lender's own estimate",
         }
     ]
-    model, _ = registry.load(project.tracking_uri, BOOK, 1)
+    registry = Registry.of(project, BOOK)
+    model = load_model(registry, registry.get(1))
     assert model.features == ("income", "score", "purpose")
 
 
@@ -184,7 +186,8 @@ def test_the_evaluation_tells_of_every_batch_and_draws_its_vintages(project: Pro
 def test_a_batch_is_scored_by_the_encodings_that_were_learned(project: Project) -> None:
     run_job(project, "score", QUARTERS[-1])
     scores = rows(project, "scores").set_index("applicant")["pd"]
-    model, _ = registry.load(project.tracking_uri, BOOK, registry.CHAMPION)
+    registry = Registry.of(project, BOOK)
+    model = load_model(registry, registry.champion())
     assert set(model.encodings["purpose"].numbers) == {"car", "house", "wedding"}
     features = rows(project, "features").query(f"batch == '{QUARTERS[-1]}'")
     np.testing.assert_array_equal(scores[features["id"]].to_numpy(), model.pd(features))

@@ -29,7 +29,7 @@ from credit_assets.dagster_private import (
 )
 from credit_assets.lake.maintenance import committed_files, log_files, maintain
 from credit_assets.lake.tables import Lake
-from credit_assets.models import registry
+from credit_assets.registry.registry import Registry
 from credit_assets.settings.retention import RetentionConfig
 from credit_assets.settings.run_tags import CORRECTION_TAG, WHY_TAG
 from credit_assets.statistics.comparison import compare
@@ -234,7 +234,7 @@ def test_the_challenger_after_the_concept_shift_beats_the_old_champion_on_the_ne
 
 
 def test_every_training_was_promoted_by_the_gate(year):
-    events = registry.history(year.project.tracking_uri, BOOK)
+    events = Registry.of(year.project, BOOK).history()
     assert [(event.version, event.by) for event in events] == [(1, "gate"), (2, "gate"), (3, "gate"), (4, "gate")]
     assert [event.replaced for event in events] == [None, 1, 2, 3]
 
@@ -302,7 +302,7 @@ def test_the_same_is_told_as_of_the_undisturbed_year(years, killed):
 
 def test_the_same_champions_followed_each_other_for_the_same_reasons(years, killed):
     ordinary, disturbed = (
-        [(event.by, event.version, event.replaced) for event in registry.history(year.project.tracking_uri, BOOK)]
+        [(event.by, event.version, event.replaced) for event in Registry.of(year.project, BOOK).history()]
         for year in (years.ordinary, killed)
     )
     assert ordinary == disturbed
@@ -310,8 +310,7 @@ def test_the_same_champions_followed_each_other_for_the_same_reasons(years, kill
 
 def test_no_version_was_registered_beside_the_undisturbed_ones(years, killed):
     ordinary, disturbed = (
-        [version.version for version in registry.versions(year.project.tracking_uri, BOOK)]
-        for year in (years.ordinary, killed)
+        [version.number for version in Registry.of(year.project, BOOK).versions()] for year in (years.ordinary, killed)
     )
     assert ordinary == disturbed
 

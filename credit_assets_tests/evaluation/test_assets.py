@@ -13,19 +13,19 @@ import pytest
 from credit_assets.evaluation import assets
 from credit_assets.lake.provenance import Provenance
 from credit_assets.lake.tables import Lake
-from credit_assets.models import registry
+from credit_assets.registry.memory import Memory
 from credit_assets.settings.evaluation import EvaluationConfig
+from credit_assets_tests.bare_versions import register_bare
 
 TABLE = "book/training_set"
 PORTFOLIO = SimpleNamespace(
     name="book", entity_key="ID", table=lambda name: f"book/{name}", evaluation=EvaluationConfig()
 )
-PROJECT = SimpleNamespace(tracking_uri="")
 
 
 @pytest.fixture
-def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """A lake in which the champion learned from the first 80 of 100 applicants of batch a, by an older split."""
+def lake(tmp_path: Path) -> SimpleNamespace:
+    """A lake and a registry: by an older split, the champion learned from the first 80 of 100 applicants of batch a."""
     found = SimpleNamespace(lake=Lake(tmp_path), connection=duckdb.connect())
     for sql in (
         "SELECT i AS ID, 'a' AS batch, CASE WHEN i < 60 THEN 'train' WHEN i < 80 THEN 'valid' ELSE 'test' END AS fold "
@@ -33,8 +33,8 @@ def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         "SELECT 1 AS ID, 'b' AS batch, 'train' AS fold",
     ):
         version = found.lake.replace(found.connection, sql, TABLE, None, Provenance())
-    champion = SimpleNamespace(tags={f"{registry.TABLE}{TABLE}": str(version - 1)})
-    monkeypatch.setattr(registry, "champion", lambda uri, name: champion)
+    found.registry = Memory().registry("book")
+    found.registry.promote(register_bare(found.registry, tables={TABLE: version - 1}), by="gate", why="a test")
     return found
 
 
@@ -43,7 +43,7 @@ def rows_of(applicants: range, batch: str = "a") -> pd.DataFrame:
 
 
 def new_to_champion(rows: pd.DataFrame, lake: SimpleNamespace) -> list[bool]:
-    return assets._new_to_champion(rows, lake, PORTFOLIO, PROJECT).tolist()
+    return assets._new_to_champion(rows, lake, PORTFOLIO, lake.registry).tolist()
 
 
 def test_rows_of_its_training_and_validation_are_not_new_to_the_champion(lake: SimpleNamespace) -> None:
@@ -58,8 +58,8 @@ def test_where_too_few_new_rows_are_left_the_champion_is_judged_on_none(lake: Si
     assert all(new_to_champion(rows_of(range(80, 100)), lake)), "nothing is left out of a small test of new rows"
 
 
-def test_without_a_champion_every_row_is_new(lake: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "champion", lambda uri, name: None)
+def test_without_a_champion_every_row_is_new(lake: SimpleNamespace) -> None:
+    lake.registry = Memory().registry("book")
     assert all(new_to_champion(rows_of(range(100)), lake))
 
 
@@ -70,8 +70,8 @@ def test_the_champion_has_pds_of_new_rows_alone(lake: SimpleNamespace, monkeypat
     everything = pd.concat([judged, trained], ignore_index=True)
     monkeypatch.setattr(assets, "_judged_by_champion", lambda *arguments: everything)
     training_set = duckdb.sql("SELECT 'test' AS fold")
-    rows["champion"] = assets._champion_pds(rows, lake, training_set, PORTFOLIO, PROJECT)
+    rows["champion"] = assets._champion_pds(rows, lake, training_set, PORTFOLIO, lake.registry)
     np.testing.assert_array_equal(rows["champion"], [np.nan] * 10 + [0.25] * 50)
-    on = assets._champion_on(rows, lake, training_set, PORTFOLIO, PROJECT)
+    on = assets._champion_on(rows, lake, training_set, PORTFOLIO, lake.registry)
     assert on is not None
     assert on["fold"].value_counts().to_dict() == {"test": 50, "train": 1}

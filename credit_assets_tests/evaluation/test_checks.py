@@ -22,8 +22,8 @@ def gate(passed: bool = True, blocking: bool = True, version: int = 4) -> pd.Dat
 
 
 def test_a_candidate_that_met_every_blocking_demand_is_cleared():
-    assert cleared(gate(), PREDICTIONS) == "4"
-    assert cleared(gate(passed=False, blocking=False), PREDICTIONS) == "4"
+    assert cleared(gate(), PREDICTIONS) == 4
+    assert cleared(gate(passed=False, blocking=False), PREDICTIONS) == 4
 
 
 def test_a_candidate_that_missed_a_blocking_demand_is_stopped_with_its_words():

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 
 import duckdb
 import numpy as np
 import pandas as pd
-import pytest
 import yaml
 
 from credit_assets.application.run import run_due
@@ -17,9 +15,10 @@ from credit_assets.application.status import status
 from credit_assets.fairness import assets
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.tables import Lake
-from credit_assets.models import registry
+from credit_assets.registry.memory import Memory
 from credit_assets.schemas.evidence import NOTHING_AUDITED
 from credit_assets.settings.project import Project
+from credit_assets_tests.bare_versions import register_bare
 from credit_assets_tests.small_project import HOME, inside
 
 BOOK = "unseen"
@@ -109,13 +108,12 @@ def test_a_book_without_protected_attributes_goes_all_the_way_and_says_what_it_c
     assert "that groups are treated alike" in page
 
 
-def test_the_champion_decides_on_the_rows_that_it_has_pds_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "champion", lambda uri, name: SimpleNamespace(version="1"))
-    monkeypatch.setattr(registry, "cut_off", lambda uri, name, version: 0.2)
-    about = SimpleNamespace(tracking_uri=""), SimpleNamespace(name=BOOK)
+def test_the_champion_decides_on_the_rows_that_it_has_pds_of() -> None:
+    registry = Memory().registry(BOOK)
+    registry.promote(register_bare(registry, cut_off=0.2), by="gate", why="a test")
 
     def decided(pds: list[float]) -> np.ndarray | None:
-        return assets._by_champion(pd.DataFrame({"champion": pds}), *about)
+        return assets._by_champion(pd.DataFrame({"champion": pds}), registry)
 
     np.testing.assert_array_equal(decided([0.1, np.nan, 0.3]), [1, np.nan, 0])
     assert decided([np.nan, np.nan]) is None

@@ -1,4 +1,4 @@
-"""A lake and a registry to write facts into, by hand."""
+"""A lake, and a registry in memory, to write facts into by hand."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import mlflow
 import pandas as pd
 import pytest
 
 from credit_assets.history.timeline import timeline
 from credit_assets.lake.provenance import Provenance
 from credit_assets.lake.tables import Lake
-from credit_assets.models import registry
+from credit_assets.registry.memory import Memory
+from credit_assets.registry.registry import Registry
 from credit_assets.schemas.history import Timeline
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project
-from credit_assets_tests.small_project import BOOK, copy_of
+from credit_assets_tests.bare_versions import register_bare
+from credit_assets_tests.small_project import BOOK, FEW_FEATURES, make_project
 
 
 @dataclass
@@ -29,8 +30,7 @@ class Book:
     project: Project
     portfolio: Portfolio
     lake: Lake
-    uri: str
-    experiment: str
+    registry: Registry
     con: duckdb.DuckDBPyConnection = field(default_factory=duckdb.connect)
 
     def write(self, table: str, batch: str, rows: pd.DataFrame, **facts: Any) -> int:
@@ -65,23 +65,15 @@ class Book:
         of_a_band = row | {"segment": "A", "metric": "default_rate", "value": 0.1}
         self.write("performance", batch, pd.DataFrame([row, of_a_band]), model_version=1)
 
-    def register(self, auc: float | None, importance: Mapping[str, float], **tags: str) -> int:
-        client = mlflow.MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
-        run = client.create_run(self.experiment).info.run_id
-        client.log_dict(run, dict(importance), registry.IMPORTANCE)
-        client.log_text(run, "", registry.DRIFT_REFERENCE)
-        if auc:
-            registry.log_evidence(self.uri, run, {"auc": auc, "auc_low": auc - 0.02, "auc_high": auc + 0.02})
-        if not client.search_registered_models(f"name = '{BOOK}'"):
-            client.create_registered_model(BOOK)
-        version = client.create_model_version(BOOK, "nowhere", run, tags={"synthetic": "true", **tags})
-        return int(version.version)
+    def register(self, auc: float | None, importance: Mapping[str, float], **origin: str) -> int:
+        figures = {"auc": auc, "auc_low": auc - 0.02, "auc_high": auc + 0.02} if auc else {}
+        return register_bare(self.registry, importance=importance, metrics=figures, **origin)
 
     def promote(self, number: int, why: str = "better") -> None:
-        registry.promote(self.uri, BOOK, number, by="gate", why=why, dagster_run_id="train")
+        self.registry.promote(number, by="gate", why=why, dagster_run="train")
 
     def told(self) -> pd.DataFrame:
-        found = timeline(self.portfolio, self.lake, self.uri)
+        found = timeline(self.portfolio, self.lake, self.registry)
         return Timeline.to_schema().validate(found)
 
     def of_kind(self, *kinds: str) -> list[dict[str, Any]]:
@@ -90,8 +82,6 @@ class Book:
 
 
 @pytest.fixture
-def book(empty: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Book:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    project = copy_of(empty, tmp_path / "project")
-    experiment = registry.experiment(project.tracking_uri, BOOK, project.artifacts)
-    return Book(project, Portfolio.load(project, BOOK), Lake(project.lake), project.tracking_uri, experiment)
+def book(tmp_path: Path) -> Book:
+    project = make_project(tmp_path / "project", sql=FEW_FEATURES)
+    return Book(project, Portfolio.load(project, BOOK), Lake(project.lake), Memory().registry(BOOK))

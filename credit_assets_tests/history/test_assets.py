@@ -12,7 +12,6 @@ from credit_assets.book.book import Book as CompiledBook
 from credit_assets.history.assets import SHOWN, assets
 from credit_assets.lake.io_managers import lake_io_manager
 from credit_assets.lake.resources import lake_resource
-from credit_assets.models import registry
 from credit_assets_tests.history.conftest import Book
 from credit_assets_tests.small_project import BOOK
 
@@ -20,7 +19,7 @@ from credit_assets_tests.small_project import BOOK
 def made(book: Book) -> dict[str, dict[str, Any]]:
     """Asset to its metadata."""
     result = dg.materialize(
-        assets(CompiledBook(book.project, book.portfolio)),
+        assets(CompiledBook(book.project, book.portfolio, registry=book.registry)),
         resources={"lake": lake_resource(book.project), "lake_io": lake_io_manager},
         instance=dg.DagsterInstance.ephemeral(),
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
@@ -48,7 +47,7 @@ def test_the_story_is_kept_in_the_lake_and_its_newest_rows_are_shown(book):
         book.raw("applications", f"2026-{number:03}", 10, {"application.csv": str(number)})
     for _ in range(2):
         book.promote(book.register(0.7, {}))
-    registry.roll_back(book.uri, BOOK, by="hand", why="AUC fell", dagster_runs=["back"])
+    book.registry.roll_back(by="hand", why="AUC fell", dagster_runs=["back"])
     told = made(book)
     timeline, history = told["timeline"], told["champion_history"]
     assert timeline["story"].value.startswith("![](data:image/png;base64,")

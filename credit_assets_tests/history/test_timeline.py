@@ -10,7 +10,7 @@ import pytest
 
 from credit_assets.history.timeline import champion_history, timeline
 from credit_assets.lake.tables import Lake
-from credit_assets.models import registry
+from credit_assets.registry.registry import Registry
 from credit_assets.schemas.history import ChampionHistory
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets_tests.conftest import Line
@@ -23,7 +23,7 @@ FILES = {"application.csv": "aa"}
 
 def test_where_nothing_happened_there_is_no_story(book: Book) -> None:
     assert book.told().empty
-    assert champion_history(book.uri, BOOK).empty
+    assert champion_history(book.registry).empty
 
 
 def test_a_batch_is_delivered_once_and_corrected_when_its_files_differ(book: Book) -> None:
@@ -124,10 +124,10 @@ def test_performance_is_told_apart_from_its_estimate_then_and_now(book: Book) ->
 
 
 def test_candidates_are_told_with_why_they_were_trained_and_what_the_gate_said(book: Book) -> None:
-    first = book.register(0.7, {}, **{registry.WHY: "there is no champion", "dagster_run_id": "train"})
+    first = book.register(0.7, {}, why="there is no champion", dagster_run="train")
     book.promote(first)
     refused = book.register(0.6, {})
-    registry.log_judgement(book.uri, BOOK, refused, "refused by the gate: AUC 0.6 is below 0.65")
+    book.registry.log_gate(refused, "refused by the gate: AUC 0.6 is below 0.65")
     book.register(None, {})
     told = book.of_kind("training")
     assert [fact["words"] for fact in told] == [
@@ -142,7 +142,7 @@ def test_candidates_are_told_with_why_they_were_trained_and_what_the_gate_said(b
 def test_a_rollback_is_told_apart_from_a_promotion(book: Book) -> None:
     for _ in range(2):
         book.promote(book.register(0.7, {}))
-    registry.roll_back(book.uri, BOOK, by="rollback", why="AUC fell", dagster_runs=["back"])
+    book.registry.roll_back(by="rollback", why="AUC fell", dagster_runs=["back"])
     moves = book.of_kind("promotion", "rollback")
     assert [(fact["kind"], fact["model_version"], fact["run"]) for fact in moves] == [
         ("promotion", 1, "train"),
@@ -168,23 +168,23 @@ def test_facts_stand_in_the_order_of_their_times(book: Book) -> None:
 def test_the_history_says_which_version_decided_at_a_time(book: Book) -> None:
     for auc in (0.7, None):
         book.promote(book.register(auc, {}))
-    registry.roll_back(book.uri, BOOK, by="hand", why="AUC fell")
-    table = ChampionHistory.to_schema().validate(champion_history(book.uri, BOOK))
+    book.registry.roll_back(by="hand", why="AUC fell")
+    table = ChampionHistory.to_schema().validate(champion_history(book.registry))
     assert table["version"].tolist() == [1, 2, 1]
     assert table["replaced"].tolist() == [pd.NA, 1, 2]
     assert table["by"].tolist() == ["gate", "gate", "hand"]
     assert table["decided_until"].tolist() == [*table["decided_from"][1:], pd.NaT]
     assert table["auc"].tolist() == pytest.approx([0.7, float("nan"), 0.7], nan_ok=True)
     assert table["synthetic"].all()
-    for event in registry.history(book.uri, BOOK):
+    for event in book.registry.history():
         when = pd.Timestamp(event.at).tz_localize(None)
         held = table[(table["decided_from"] <= when) & ~(table["decided_until"] <= when)]
-        assert held["version"].tolist() == [registry.champion_at(book.uri, BOOK, event.at)]
+        assert held["version"].tolist() == [book.registry.champion_at(event.at)]
 
 
 def test_the_story_of_a_line_agrees_with_its_runs_and_tables(line: Line) -> None:
     portfolio, lake = Portfolio.load(line.project, BOOK), Lake(line.project.lake)
-    told = timeline(portfolio, lake, line.project.tracking_uri)
+    told = timeline(portfolio, lake, Registry.of(line.project, BOOK))
     runs = {(outcome.job, outcome.batch): outcome.run_id for outcome in line.outcomes}
     of_kind = {kind: facts.set_index("batch") for kind, facts in told.groupby("kind")}
     assert of_kind["delivery"].index.tolist() == list(BATCHES)

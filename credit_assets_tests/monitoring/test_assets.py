@@ -17,7 +17,7 @@ from credit_assets.automation.retraining import RETRAINS, failures
 from credit_assets.automation.runs import execute
 from credit_assets.definitions import build
 from credit_assets.ingest.inbox import Inbox
-from credit_assets.models import registry
+from credit_assets.models.registered import load_model
 from credit_assets.monitoring.checks import (
     AS_LEARNED,
     CALIBRATED_IN_SEGMENTS,
@@ -31,6 +31,8 @@ from credit_assets.monitoring.checks import (
     VOLUME,
 )
 from credit_assets.monitoring.drift import Reference
+from credit_assets.registry.registry import Registry
+from credit_assets.registry.version import DRIFT_REFERENCE, POPULATION
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project
 from credit_assets.statistics.metrics import evaluate
@@ -151,8 +153,8 @@ def test_the_open_batch_is_estimated_and_later_truth_lies_within(line: Line) -> 
 
 
 def test_a_first_champion_knows_of_no_shift(line: Line) -> None:
-    uri = line.project.tracking_uri
-    assert not registry.has_artifact(uri, registry.run_of(uri, BOOK, 1), registry.POPULATION)
+    registry = Registry.of(line.project, BOOK)
+    assert not registry.has_file(registry.get(1), POPULATION)
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +165,7 @@ def project(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Project:
     Inbox(project.inbox).deliver(project.root / "sample" / "outcomes" / OPEN, BOOK, OPEN)
     second = register_again(project, trees=1)
     with inside(project):
-        registry.promote(project.tracking_uri, BOOK, second, by="hand", why="to see it rolled back")
+        Registry.of(project, BOOK).promote(second, by="hand", why="to see it rolled back")
     return project
 
 
@@ -201,7 +203,8 @@ def test_a_champion_worse_than_the_one_before_fails_and_names_both(project: Proj
     assert rival.metadata["predecessor"].value == 1
     truth, scores = held_back(project), table(project, "scores", OPEN)
     with inside(project):
-        before, _ = registry.load(project.tracking_uri, BOOK, 1)
+        registry = Registry.of(project, BOOK)
+        before = load_model(registry, registry.get(1))
     features = table(project, "features", OPEN)
     expected = evaluate(truth.reindex(features["SK_ID_CURR"]).to_numpy(), before.pd(features), 0.5, 10)
     assert rival.metadata["auc_champion"].value == pytest.approx(expected.metrics["auc"].value)
@@ -229,19 +232,21 @@ def part(project: Project, *tables: str, batch: str = OPEN) -> tuple[str, tuple[
 def in_charge(project: Project, scored_again: Told) -> Told:
     """The batch as it came when the champion of one tree had learned from others, all amounts and shares half as
     large and none missing, and was put in charge of such as this one."""
-    config, uri = Portfolio.load(project, BOOK).drift, project.tracking_uri
+    config = Portfolio.load(project, BOOK).drift
     now, pds = table(project, "features", OPEN), table(project, "scores", OPEN)[["pd"]]
     numbers = now.select_dtypes("number").columns
     then = now.assign(**now[numbers].fillna(0) / 2)
     with inside(project), duckdb.connect() as con:
-        model, second = registry.load(uri, BOOK, 2)
+        registry = Registry.of(project, BOOK)
+        second = registry.get(2)
+        model = load_model(registry, second)
         population = Reference.build(con.from_df(now), model.features, config, "pd", con.from_df(pds))
         learned = Reference.build(con.from_df(then), model.features, config, "pd", con.from_df(pds / 2))
         folder = project.root / "in_charge"
         folder.mkdir()
-        learned.save(folder / registry.DRIFT_REFERENCE)
-        dataclasses.replace(population, batch=OPEN).save(folder / registry.POPULATION)
-        registry.log_evidence(uri, second.run_id, {}, {"": folder})
+        learned.save(folder / DRIFT_REFERENCE)
+        dataclasses.replace(population, batch=OPEN).save(folder / POPULATION)
+        registry.log(second, {}, {"": folder})
     configure(project, {"drift": {"missing_rise": 0.999}})
     outcome = run_job(project, "score", OPEN)
     assert outcome.success, outcome.errors
@@ -271,7 +276,7 @@ def test_what_the_champion_relies_on_and_was_missing_at_its_promotion_stops_the_
 
 def test_scores_are_held_against_the_version_that_made_them(project: Project, in_charge: Told) -> None:
     with inside(project):
-        registry.promote(project.tracking_uri, BOOK, 1, by="hand", why="to see whose scores are looked at")
+        Registry.of(project, BOOK).promote(1, by="hand", why="to see whose scores are looked at")
     run_id, _ = part(project, "score_drift")
     stable = checks_of(project, run_id)[SCORES_DRIFTED]
     assert stable.metadata["model_version"].value == 2
@@ -282,7 +287,7 @@ def test_scores_are_held_against_the_version_that_made_them(project: Project, in
 def deleted(project: Project, in_charge: Told) -> Told:
     """The version that scored the open batch is deleted, then its outcomes are looked at again."""
     with inside(project):
-        registry.promote(project.tracking_uri, BOOK, 1, by="hand", why="the other is deleted")
+        Registry.of(project, BOOK).promote(1, by="hand", why="the other is deleted")
         MlflowClient(project.tracking_uri, project.tracking_uri).delete_model_version(BOOK, "2")
     outcome = run_job(project, "outcomes", OPEN)
     assert outcome.success, outcome.errors
@@ -302,16 +307,18 @@ def test_only_batches_that_the_champion_was_not_made_from_ask_for_a_training(
     project: Project, deleted: Told, tmp_path: Path
 ) -> None:
     """A champion whose reference says that all amounts and shares were half as large: every batch lies far from it."""
-    third, uri = register_again(project, trees=1), project.tracking_uri
+    third = register_again(project, trees=1)
     config, portfolio = Portfolio.load(project, BOOK).drift, Portfolio.load(project, BOOK)
     now, pds = table(project, "features", OPEN), table(project, "scores", OPEN)[["pd"]]
     then = now.assign(**now[now.select_dtypes("number").columns].fillna(0) / 2)
     with inside(project), duckdb.connect() as con:
-        model, version = registry.load(uri, BOOK, third)
+        registry = Registry.of(project, BOOK)
+        version = registry.get(third)
+        model = load_model(registry, version)
         reference = Reference.build(con.from_df(then), model.features, config, "pd", con.from_df(pds / 2))
-        reference.save(tmp_path / registry.DRIFT_REFERENCE)
-        registry.log_evidence(uri, version.run_id, {}, {"": tmp_path})
-        registry.promote(uri, BOOK, third, by="hand", why="to see what asks for a training")
+        reference.save(tmp_path / DRIFT_REFERENCE)
+        registry.log(version, {}, {"": tmp_path})
+        registry.promote(third, by="hand", why="to see what asks for a training")
     configure(project, {"drift": {"missing_rise": 0.999}})
     checks = {batch: checks_of(project, part(project, "feature_drift", batch=batch)[0]) for batch in (LEARNED, OPEN)}
     assert {batch: check[FEATURES_DRIFTED].passed for batch, check in checks.items()} == {

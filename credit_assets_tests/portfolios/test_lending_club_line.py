@@ -16,7 +16,7 @@ from credit_assets.definitions import build
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.ingest.split_by_date import cut_up
 from credit_assets.lake.tables import Lake
-from credit_assets.models import registry
+from credit_assets.registry.registry import Registry
 from credit_assets.settings.project import Project
 from credit_assets_tests.conftest import PROJECT
 from credit_assets_tests.small_project import inside, latest_metadata
@@ -71,7 +71,7 @@ def test_every_loan_is_in_the_quarter_that_it_was_issued_in(project):
 def test_the_model_passes_every_gate_and_becomes_champion(project):
     gate = rows(project, "promotion_gate")
     assert gate["passed"].all(), gate[~gate["passed"]]
-    assert registry.champion(project.tracking_uri, BOOK) is not None
+    assert Registry.of(project, BOOK).champion() is not None
     assert latest_metadata(project, "evaluation", BOOK)["auc"] >= 0.665
 
 

@@ -3,14 +3,12 @@ by hand; of a whole line: `end_to_end/`."""
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import duckdb
-import mlflow
 import pandas as pd
 import pytest
 
@@ -19,11 +17,14 @@ from credit_assets.lake.io_managers import lake_io_manager
 from credit_assets.lake.provenance import Provenance
 from credit_assets.lake.resources import lake_resource
 from credit_assets.lake.tables import Lake
-from credit_assets.models import registry
+from credit_assets.registry.memory import Memory
+from credit_assets.registry.registry import Registry
 from credit_assets.scoring.assets import assets
+from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project
 from credit_assets.settings.run_tags import AUTOMATIC_TAG, WHY_TAG
-from credit_assets_tests.small_project import BOOK, configure
+from credit_assets_tests.bare_versions import register_bare
+from credit_assets_tests.small_project import BOOK, FEW_FEATURES, configure, make_project
 
 STEP = f"{BOOK}__champion"
 DEMANDS = {
@@ -40,17 +41,10 @@ class Line:
     project: Project
     instance: dg.DagsterInstance
 
-    @property
-    def uri(self) -> str:
-        return self.project.tracking_uri
+    registry: Registry
 
     def register(self, gated: bool = True) -> int:
-        client = mlflow.MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
-        run = client.create_run(client.get_experiment_by_name(BOOK).experiment_id).info.run_id
-        if gated:
-            client.log_text(run, "", registry.DRIFT_REFERENCE)
-        tags = {"synthetic": "true", registry.CUT_OFF: "0.1"}
-        return int(client.create_model_version(BOOK, "nowhere", run, tags=tags).version)
+        return register_bare(self.registry, gated=gated, cut_off=0.1)
 
     def judge(self, version: int, missed: str = "") -> None:
         """The candidate's predictions and gate; it misses one demand."""
@@ -67,7 +61,7 @@ class Line:
     def make(self, config: dict[str, Any] | None = None, **tags: str) -> dg.ExecuteInProcessResult:
         definitions = dg.Definitions(
             assets=[
-                assets(Book.load(self.project, BOOK))[0],
+                assets(Book(self.project, Portfolio.load(self.project, BOOK), registry=self.registry))[0],
                 *(
                     dg.AssetSpec([BOOK, made]).with_io_manager_key("lake_io")
                     for made in ("predictions", "promotion_gate")
@@ -96,18 +90,14 @@ class Line:
         return str(failure.step_failure_data.user_failure_data.description)
 
     def moves(self) -> list[tuple[int, str]]:
-        return [(event.version, event.by) for event in registry.history(self.uri, BOOK)]
+        return [(event.version, event.by) for event in self.registry.history()]
 
 
 @pytest.fixture
-def line(empty: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Line:
+def line(tmp_path: Path) -> Line:
     """Two versions, of which the second was judged, and passed."""
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    project = Project(Path(shutil.copytree(empty.root, tmp_path / "project")))
-    registry.experiment(project.tracking_uri, BOOK, project.artifacts)
-    client = mlflow.MlflowClient(tracking_uri=project.tracking_uri, registry_uri=project.tracking_uri)
-    client.create_registered_model(BOOK)
-    made = Line(project, dg.DagsterInstance.ephemeral())
+    project = make_project(tmp_path / "project", sql=FEW_FEATURES)
+    made = Line(project, dg.DagsterInstance.ephemeral(), Memory().registry(BOOK))
     for _ in range(2):
         version = made.register()
     made.judge(version)
@@ -131,7 +121,7 @@ def test_the_candidate_that_passed_is_promoted_with_the_reasons(line):
     ]
     assert told["why"] == " ".join(reasons)
     assert told["synthetic"]
-    [event] = registry.history(line.uri, BOOK)
+    [event] = line.registry.history()
     assert event.why == told["why"]
 
 
@@ -148,7 +138,7 @@ def test_made_again_it_moves_nothing_and_tells_the_same(line):
 
 
 def test_a_rollback_by_the_platform_and_one_by_hand_are_told_apart(line):
-    registry.promote(line.uri, BOOK, 1, by="gate", why="first")
+    line.registry.promote(1, by="gate", why="first")
     line.make()
     told = metadata(line.make({"roll_back": True, "why": "AUC fell"}, **{AUTOMATIC_TAG: "true"}))
     assert (told["model_version"], told["previous_version"]) == (1, 2)
@@ -158,7 +148,7 @@ def test_a_rollback_by_the_platform_and_one_by_hand_are_told_apart(line):
 
 
 def test_what_was_rolled_back_from_is_not_promoted_when_the_asset_is_made_again(line):
-    registry.promote(line.uri, BOOK, 1, by="gate", why="first")
+    line.registry.promote(1, by="gate", why="first")
     line.make()
     line.make({"roll_back": True, "why": "AUC fell"})
     assert "Version 2 of home_credit was rolled back from" in (said := line.refused())
@@ -168,7 +158,7 @@ def test_what_was_rolled_back_from_is_not_promoted_when_the_asset_is_made_again(
 
 def test_a_rollback_run_that_is_launched_again_goes_back_once(line):
     for number in (1, 2):
-        registry.promote(line.uri, BOOK, number, by="gate", why="better")
+        line.registry.promote(number, by="gate", why="better")
     line.judge(line.register())
     line.make()
     first = line.make({"roll_back": True})
@@ -195,7 +185,7 @@ def test_a_rollback_to_nowhere_is_refused_in_words(line, config, words):
 
 
 def test_a_rollback_of_a_version_that_decides_no_more_moves_nothing(line):
-    registry.promote(line.uri, BOOK, 1, by="gate", why="first")
+    line.registry.promote(1, by="gate", why="first")
     line.make()
     told = metadata(line.make({"roll_back": True, "from_version": 1}))
     assert (told["model_version"], told["by"]) == (2, "gate")
@@ -219,9 +209,7 @@ def test_a_version_that_the_gate_refused_is_promoted_by_hand_as_an_override(line
     assert line.moves() == [(2, "gate"), (3, "override")]
     marked = page.read_text()
     assert marked.index("OVERRIDE OF THE GATE: Promoted by hand. Ann Smith: &lt;b&gt;odd") < marked.index("<h1>")
-    client = mlflow.MlflowClient(tracking_uri=line.uri, registry_uri=line.uri)
-    logged = client.list_artifacts(registry.run_of(line.uri, BOOK, 3), "report")
-    assert [file.path for file in logged] == ["report/evaluation-v3.html"]
+    assert line.registry.has_file(line.registry.get(3), "report/evaluation-v3.html")
 
 
 def test_where_two_must_approve_the_champion_stays_until_the_second_has(line):

@@ -16,14 +16,14 @@ from pathlib import Path
 
 import dagster as dg
 import duckdb
-import mlflow
 import pytest
 
 from credit_assets.lake.provenance import Provenance
 from credit_assets.lake.tables import Lake
-from credit_assets.models import registry
+from credit_assets.registry.registry import Registry
 from credit_assets.settings.project import Project
 from credit_assets.settings.run_tags import PORTFOLIO_TAG
+from credit_assets_tests.bare_versions import register_bare
 from credit_assets_tests.conftest import Line
 from credit_assets_tests.small_project import BOOK, configure, instance_of, run_job
 
@@ -98,7 +98,7 @@ def grow_old(project: Project, runs: set[str]) -> None:
 def tended(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Tended:
     project = line.copy(tmp_path_factory.mktemp("tended") / "project")
     configure(project, {"retention": {"runs_days": 50}})
-    lake, uri = Lake(project.lake), project.tracking_uri
+    lake, other = Lake(project.lake), Registry.of(project, "other")
     with instance_of(project) as instance:
         of_line = {run.run_id for run in instance.get_runs()}
         names = ("nobody", "batch", "whole table", "model", "promotion", "young")
@@ -108,18 +108,15 @@ def tended(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Tended:
         write(lake, "SELECT 1 AS x", MADE_UP, batch, runs[run])
     write(lake, "SELECT 1 AS x", TRAINING_SET, None, runs["nobody"])
     write(lake, "SELECT 2 AS x", TRAINING_SET, None, runs["whole table"])
-    client = mlflow.MlflowClient(uri, registry_uri=uri)
-    client.create_registered_model("other")
-    run_id = client.create_run(registry.experiment(uri, BOOK, project.artifacts)).info.run_id
-    client.create_model_version("other", "nowhere", run_id, tags={"dagster_run_id": runs["model"]})
-    registry.promote(uri, "other", 1, by="hand", why="it is liked", dagster_run_id=runs["promotion"])
+    number = register_bare(other, dagster_run=runs["model"])
+    other.promote(number, by="hand", why="it is liked", dagster_run=runs["promotion"])
     grow_old(project, {*runs.values(), *of_line} - {runs["young"]})
     for name, age in (("old", 2), ("new", 0)):
         orphan = Path(lake.address(f"{BOOK}/features")) / "batch=2026-01" / f"{name}.parquet"
         orphan.write_bytes(b"never committed")
         then = (datetime.now(UTC) - timedelta(days=age)).timestamp()
         os.utime(orphan, (then, then))
-    versions = {(table, lake.version(table)) for table in lake.tables()} | registry.table_versions(uri, BOOK)
+    versions = {(table, lake.version(table)) for table in lake.tables()} | Registry.of(project, BOOK).table_versions()
     before = {version: contents(lake, *version) for version in versions}
     files = data_files(lake)
     outcome = run_job(project, "maintenance")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,14 @@ import mlflow
 import pandas as pd
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
-from credit_assets.models.estimators import PDModel
-
 
 class ServedPDModel(PythonModel):
-    """Features in, calibrated probability of default out; words are matched to the training's categories."""
+    """Features in, calibrated probability of default out; texts are matched to the training's categories."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        self._model = PDModel.load(Path(context.artifacts["model"]))
+        folder = Path(context.artifacts["model"])
+        # The class that saved the model; noted when it was logged.
+        self._model = pkgutil.resolve_name((folder / "kind").read_text()).load(folder)
 
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None

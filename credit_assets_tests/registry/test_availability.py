@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 from mlflow.exceptions import MlflowException
 
-from credit_assets.models import availability, registry
-from credit_assets.models.availability import RegistryUnavailable, answering, require
+from credit_assets.registry import availability
+from credit_assets.registry.availability import RegistryUnavailable, answering, require
+from credit_assets.registry.mlflow_store import MlflowStore
+from credit_assets.registry.registry import Registry
 
 SETTING = "(MLFLOW_TRACKING_URI)"
 
@@ -140,10 +142,11 @@ def test_a_local_file_that_is_no_database(tmp_path: Path, monkeypatch: pytest.Mo
     require(f"sqlite:///{tmp_path / 'there.db'}")
 
 
-def test_the_registry_asks_before_it_lets_its_client_wait(silent: str) -> None:
+def test_the_registry_asks_before_it_lets_its_client_wait(silent: str, tmp_path: Path) -> None:
+    registry = Registry(MlflowStore(silent, "book", tmp_path))
     began = time.monotonic()
     with pytest.raises(RegistryUnavailable):
-        registry.champion(silent, "book")
+        registry.champion()
     assert time.monotonic() - began < 60
 
 

@@ -6,6 +6,8 @@ from typing import Any
 import dagster as dg
 from filelock import FileLock
 
+from credit_assets.registry.tags import DAGSTER_RUN
+from credit_assets.registry.tracking import experiment
 from credit_assets.settings.project import Project
 
 
@@ -23,9 +25,7 @@ def mlflow_resource(project: Project, portfolio: str) -> dg.ResourceDefinition:
         import mlflow
         from dagster_mlflow.resources import MlFlow
 
-        from credit_assets.models import registry
-
-        experiment_id = registry.experiment(project.tracking_uri, portfolio, project.artifacts)
+        experiment_id = experiment(project.tracking_uri, portfolio, project.artifacts)
         assert context.instance and context.run_id and context.dagster_run
         with FileLock(project.data / "mlflow" / "runs.lock"):
             _end_abandoned(context.instance, experiment_id)
@@ -47,16 +47,21 @@ def mlflow_resource(project: Project, portfolio: str) -> dg.ResourceDefinition:
     return tracking
 
 
+def tracking_run(context: dg.AssetExecutionContext) -> str:
+    """The MLflow run of the Dagster run, which the runs of its models are children of."""
+    return context.resources.mlflow.active_run().info.run_id
+
+
 def _run_of(dagster_run_id: str, job: str, experiment_id: str) -> str:
     """The id of the MLflow run of a Dagster run; made where it is missing."""
     import mlflow
     from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
     client = mlflow.MlflowClient()
-    for run in client.search_runs([experiment_id], f"tags.dagster_run_id = '{dagster_run_id}'"):
+    for run in client.search_runs([experiment_id], f"tags.{DAGSTER_RUN} = '{dagster_run_id}'"):
         if MLFLOW_PARENT_RUN_ID not in run.data.tags:
             return run.info.run_id
-    tags = {"dagster_run_id": dagster_run_id}
+    tags = {DAGSTER_RUN: dagster_run_id}
     return client.create_run(experiment_id, tags=tags, run_name=job).info.run_id
 
 
@@ -66,7 +71,7 @@ def _end_abandoned(instance: dg.DagsterInstance, experiment_id: str) -> None:
 
     client = mlflow.MlflowClient()
     for run in client.search_runs([experiment_id], "attributes.status = 'RUNNING'"):
-        dagster_run = instance.get_run_by_id(run.data.tags.get("dagster_run_id", ""))
+        dagster_run = instance.get_run_by_id(run.data.tags.get(DAGSTER_RUN, ""))
         # Runs that this instance does not know are somebody else's: a notebook's, another deployment's.
         if dagster_run is not None and dagster_run.is_finished:
             client.set_terminated(run.info.run_id, "FAILED")

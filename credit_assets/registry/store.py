@@ -1,0 +1,130 @@
+"""What `Registry` needs of the place where models are kept: tags, aliases, figures and files. `mlflow_store.py` keeps
+them in MLflow, `memory.py` in memory. No rule about champions belongs here."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class StoredVersion:
+    """A version of a model; the run `run_id` holds its figures and files."""
+
+    number: int
+    run_id: str
+    created: datetime
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """A registered model, without its versions."""
+
+    tags: Mapping[str, str]
+    aliases: Mapping[str, int]
+
+
+class Saveable(Protocol):
+    """A fitted model that can be written to a folder."""
+
+    def save(self, folder: Path) -> None: ...
+
+
+class Servable(Saveable, Protocol):
+    """A fitted model with named features, of which `text` are strings and the others numbers.
+
+    Its class has `load(folder)`, the inverse of `save`, and its `pd(frame)` returns a PD for each row.
+    """
+
+    @property
+    def features(self) -> Sequence[str]: ...
+
+    @property
+    def text(self) -> Collection[str]: ...
+
+
+class Store(Protocol):
+    """The registered model of one name, its versions, and the runs behind them."""
+
+    @property
+    def name(self) -> str: ...
+
+    def require(self) -> None:
+        """Raise RegistryUnavailable where the store does not answer."""
+
+    def answering(self) -> AbstractContextManager[None]:
+        """A context that requires the store, and raises RegistryUnavailable where it goes away in the middle."""
+
+    def lock(self) -> AbstractContextManager[Any]:
+        """A context that holds the right to change champions."""
+
+    def models(self) -> dict[str, StoredModel]:
+        """Every registered model by its name."""
+
+    def model(self) -> StoredModel | None: ...
+
+    def set_tag(self, tag: str, text: str | None) -> None:
+        """Set a tag of the model; None removes it."""
+
+    def set_alias(self, alias: str, number: int | None) -> None:
+        """Let an alias name a version; None removes it."""
+
+    def versions(self, model: str | None = None) -> list[StoredVersion]:
+        """All versions, oldest first; of another model where one is named."""
+
+    def version(self, number: int) -> StoredVersion | None: ...
+
+    def aliased(self, alias: str) -> StoredVersion | None: ...
+
+    def tagged(self, tag: str, text: str) -> StoredVersion | None:
+        """The first version that has this tag."""
+
+    def set_version_tag(self, number: int, tag: str, text: str | None) -> None:
+        """Set a tag of a version; None removes it."""
+
+    def register(
+        self,
+        model: Servable,
+        *,
+        run_name: str,
+        params: Mapping[str, Any],
+        metrics: Mapping[str, float],
+        tags: Mapping[str, str],
+        artifacts: Mapping[str, Path],
+        parent_run: str | None,
+    ) -> StoredVersion:
+        """Log the model in a run of its own and register it as a new version. Nothing is registered where it raises."""
+
+    def model_files(self, number: int) -> AbstractContextManager[Path]:
+        """The folder that the version's model was saved to, for as long as the context lasts."""
+
+    def log_model(
+        self,
+        model: Saveable,
+        *,
+        run_name: str,
+        params: Mapping[str, Any],
+        metrics: Mapping[str, float],
+        tags: Mapping[str, str],
+        parent_run: str | None,
+    ) -> str:
+        """Log a model that is not registered in a run of its own, whose id is returned."""
+
+    def log(self, run_id: str, metrics: Mapping[str, float], artifacts: Mapping[str, Path]) -> None:
+        """Add figures and files to a run; `artifacts` maps a folder in the run ("" for its top) to a file or folder."""
+
+    def finish(self, run_id: str) -> None:
+        """Mark a run as finished."""
+
+    def metrics(self, run_id: str) -> dict[str, float]:
+        """The latest value of every figure of a run."""
+
+    def has_file(self, run_id: str, path: str) -> bool: ...
+
+    def file(self, run_id: str, path: str) -> AbstractContextManager[Path]:
+        """A file of a run, for as long as the context lasts."""

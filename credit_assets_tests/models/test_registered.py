@@ -1,0 +1,76 @@
+"""Models that were registered in MLflow (a SQLite file) and loaded again."""
+
+from __future__ import annotations
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+
+from credit_assets.models.baseline import fit_logistic
+from credit_assets.models.design_matrix import DesignMatrix
+from credit_assets.models.estimators import PDModel, fit_pd_model
+from credit_assets.models.folds import Folds
+from credit_assets.models.registered import load_model
+from credit_assets.registry.mlflow_store import MlflowStore
+from credit_assets.registry.registry import Registry
+from credit_assets.registry.version import ModelVersion, Origin
+from credit_assets.settings.training import TrainingConfig
+
+NAME = "home_credit"
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
+    folder = tmp_path_factory.mktemp("mlflow")
+    return Registry(MlflowStore(f"sqlite:///{folder / 'mlflow.db'}", NAME, folder / "artifacts"))
+
+
+@pytest.fixture(scope="module")
+def model(design: DesignMatrix) -> PDModel:
+    config = TrainingConfig(threads=1)
+    return fit_pd_model(design, Folds(design, config), {"max_depth": 2}, 10, config)[0]
+
+
+@pytest.fixture(scope="module")
+def version(registry: Registry, model: PDModel) -> ModelVersion:
+    return registry.register(model, Origin(synthetic=True), run_name="xgboost", params={}, metrics={})
+
+
+def test_a_loaded_model_answers_as_the_one_registered(
+    registry: Registry, version: ModelVersion, model: PDModel, training_set: pd.DataFrame
+) -> None:
+    loaded = load_model(registry, version)
+    np.testing.assert_array_equal(loaded.pd(training_set), model.pd(training_set))
+    np.testing.assert_array_equal(loaded.contributions(training_set), model.contributions(training_set))
+
+
+def test_mlflows_own_loader_serves_it_with_gaps_and_unseen_words(
+    version: ModelVersion, model: PDModel, training_set: pd.DataFrame
+) -> None:
+    served = mlflow.pyfunc.load_model(f"models:/{NAME}/{version.number}")
+    frame = training_set[list(model.features)].head(50).copy()
+    frame.loc[frame.index[:5], "employer"] = ["moon base", None, "farm", "bank", None]
+    np.testing.assert_array_equal(served.predict(frame)["pd"], model.pd(frame))
+    schema = served.metadata.get_input_schema()
+    assert schema.input_names() == list(model.features)
+    assert [str(column.type) for column in schema.inputs][1:4] == [
+        "DataType.double",
+        "DataType.string",
+        "DataType.double",
+    ]
+
+
+def test_the_baseline_is_logged_and_not_registered(registry: Registry, design: DesignMatrix) -> None:
+    before = registry.versions()
+    run_id = registry.log_model(
+        fit_logistic(design, TrainingConfig()),
+        Origin(synthetic=True),
+        run_name="logistic",
+        params={},
+        metrics={"auc": 0.7},
+    )
+    store = registry.store
+    assert store.has_file(run_id, "model/model.json") and store.has_file(run_id, "model/regression.skops")
+    assert store.metrics(run_id) == {"auc": 0.7}
+    assert registry.versions() == before

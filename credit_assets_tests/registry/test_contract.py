@@ -1,0 +1,450 @@
+"""What every registry does, in MLflow and in memory: versions and their files, the history of champions, what a killed
+promotion leaves, and where one may go back to. The versions are bare: no model is behind them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from credit_assets.registry.errors import PromotionRefused, RegistryError
+from credit_assets.registry.moves import APPROVAL, MOVING
+from credit_assets.registry.registry import Registry
+from credit_assets.registry.tags import CHALLENGER, CHAMPION, PREVIOUS, WHY_LENGTH
+from credit_assets.registry.version import Origin, Repeat
+from credit_assets_tests.bare_versions import Nothing, register_bare
+from credit_assets_tests.registry.conftest import Book
+
+
+def test_a_version_is_what_was_registered_read_back_whole(empty: Registry) -> None:
+    origin = Origin(
+        synthetic=False,
+        tables={"book/features": 3, "book/training_set": 12},
+        dagster_run="run",
+        root_run="root",
+        content="123",
+        cut_off=0.1 + 0.2,
+        why="there is no champion",
+    )
+    before = datetime.now(UTC) - timedelta(milliseconds=1)
+    made = empty.register(Nothing(), origin, run_name="a", params={"depth": 3}, metrics={"auc": 0.75})
+    assert asdict(made).items() >= asdict(origin).items()
+    assert (made.model, made.number, made.gate, made.better) == (empty.name, 1, None, None)
+    assert before <= made.created <= datetime.now(UTC)
+    assert (made.decline_above, made.made_from("book/features")) == (0.1 + 0.2, 3)
+    assert empty.get(1) == empty.find(1) == empty.newest() == empty.challenger() == made
+    assert empty.versions() == [made] and empty.champion() is None
+    assert empty.table_versions() == {("book/features", 3), ("book/training_set", 12)}
+    assert empty.metrics(made) == {"auc": 0.75}
+
+
+def test_what_a_version_lacks_is_named(book: Book) -> None:
+    version = book.registry.get(1)
+    with pytest.raises(RegistryError, match=r"Version 1 of .* has no cut-off"):
+        _ = version.decline_above
+    with pytest.raises(RegistryError, match=r"Version 1 of .* does not name a version of book/features"):
+        version.made_from("book/features")
+    for ask in (book.registry.get, lambda number: book.registry.promote(number, by="hand", why="a test")):
+        with pytest.raises(RegistryError, match=r"Model .* has no version 99"):
+            ask(99)
+    with (
+        pytest.raises(RegistryError, match="no version 99"),
+        book.registry.model_files(replace(version, number=99)),
+    ):
+        pass
+    assert book.registry.find(99) is None
+
+
+def test_an_empty_registry_has_no_version(empty: Registry) -> None:
+    assert empty.versions() == [] and empty.table_versions() == set()
+    assert [empty.newest(), empty.champion(), empty.challenger(), empty.find(1)] == [None] * 4
+    with pytest.raises(RegistryError):
+        empty.promote(1, by="gate", why="a test")
+
+
+def test_the_newest_version_is_the_challenger_until_it_is_promoted(empty: Registry) -> None:
+    first, second = (
+        empty.register(Nothing(), Origin(synthetic=True), run_name="", params={}, metrics={}) for _ in range(2)
+    )
+    assert empty.challenger() == second
+    assert empty.promote(first.number, by="hand", why="a test") == first == empty.champion()
+    assert empty.challenger() == second
+    assert empty.promote(second.number, by="gate", why="a test") == second == empty.champion()
+    assert empty.challenger() is None
+
+
+def test_the_version_of_a_fingerprint_is_found_and_is_the_challenger_unless_it_decides(empty: Registry) -> None:
+    assert empty.registered_before("abc") is None
+    made, _ = (
+        empty.register(Nothing(), Origin(synthetic=True, fingerprint=mark), run_name="", params={}, metrics={})
+        for mark in ("abc", "other")
+    )
+    assert empty.registered_before("abc") == made == empty.challenger()
+    assert empty.registered_before("unknown") is None
+    empty.promote(made.number, by="gate", why="a test")
+    assert empty.registered_before("abc") == made
+    assert empty.challenger() is None
+
+
+def test_trainings_that_made_a_version_again_are_kept_with_it_once_each(empty: Registry) -> None:
+    number = register_bare(empty, root_run="first", dagster_run="run of first", tables={"rows": 3})
+    register_bare(empty)
+
+    def repeat(root: str, rows: int) -> Repeat:
+        return Repeat(datetime.now(UTC), f"run of {root}", root, "by hand", {"rows": rows})
+
+    assert not empty.note_repeat(empty.get(number), repeat("first", 3)), "the first training, launched again"
+    assert (empty.get(number).repeats, empty.get(number).latest_training[0]) == ((), "run of first")
+    assert empty.newest() == empty.get(number + 1)
+    again = (repeat("second", 4), repeat("third", 5))
+    noted = [empty.note_repeat(empty.get(number), each) for each in (again[0], again[0], again[1])]
+    assert noted == [True, False, True]
+    found = empty.newest()
+    assert found == empty.get(number) and found.repeats == again
+    assert found.latest_training == ("run of third", again[1].at)
+    assert (found.made_from("rows"), found.last_made_from("rows")) == (3, 5)
+    assert empty.table_versions() == {("rows", 3), ("rows", 5)}
+    assert empty.dagster_runs_of_all_models() >= {"run of first", "run of second", "run of third"}
+
+
+def test_a_version_that_was_set_aside_and_made_again_is_told_by_the_runs_that_made_it_again(book: Book) -> None:
+    book.promote(1)
+    book.promote(2)
+    book.roll_back(why="AUC fell")
+    book.registry.note_repeat(book.registry.get(2), Repeat(datetime.now(UTC), "run", "root", "by hand", {}))
+    version = book.registry.get(2)
+    undone = book.registry.set_aside_before(version, ["root"])
+    assert undone == book.history()[-1] and undone.why == "AUC fell"
+    assert book.registry.set_aside_before(version, ["another"]) is None
+    assert book.registry.set_aside_before(book.registry.get(1), ["root"]) is None
+
+
+def test_files_and_figures_are_added_to_a_version_and_read_again(book: Book, tmp_path: Path) -> None:
+    registry, version = book.registry, book.registry.get(2)
+    (tmp_path / "importance.json").write_text('{"income": 0.5}')
+    (tmp_path / "plots").mkdir()
+    (tmp_path / "plots" / "roc.png").write_bytes(b"picture")
+    registry.log(version, {"auc": 0.7, "gini": 0.4})
+    registry.log(version, {"auc": 0.8}, {"": tmp_path, "report": tmp_path / "importance.json"})
+    assert registry.metrics(version) == {"auc": 0.8, "gini": 0.4}
+    assert registry.importance(version) == {"income": 0.5}
+    there = {path: registry.has_file(version, path) for path in ("plots/roc.png", "report/importance.json", "roc.png")}
+    assert there == {"plots/roc.png": True, "report/importance.json": True, "roc.png": False}
+    with registry.file(version, "plots/roc.png") as path:
+        assert path.read_bytes() == b"picture"
+    assert not path.exists()
+    other = registry.get(1)
+    assert registry.metrics(other) == {} and not registry.has_file(other, "importance.json")
+    assert registry.has_reference(other)
+
+
+def test_what_the_gate_said_and_that_a_refused_version_is_better_is_kept_with_it(book: Book) -> None:
+    registry = book.registry
+    registry.log_gate(2, "It was refused by the gate.", 1, "AUC +0.04 (+0.03 to +0.05)")
+    version = registry.get(2)
+    assert (version.gate, version.better_than) == ("It was refused by the gate.", 1)
+    assert version.refused_though_better(1) == "AUC +0.04 (+0.03 to +0.05)"
+    assert version.refused_though_better(3) is None
+    registry.log_gate(2, "It passed the gate." + "x" * 9000)
+    assert len(registry.get(2).gate or "") == 4000
+    assert registry.get(2).refused_though_better(1) is None
+    assert registry.get(1).refused_though_better(1) is None
+    # A version is what it was when it was read.
+    assert version.refused_though_better(1) is not None
+
+
+def test_the_runs_that_made_or_promoted_a_version_are_named_of_every_model(book: Book) -> None:
+    other = Registry(replace(book.registry.store, name=f"{book.name} too"))  # type: ignore[type-var]
+    other.promote(register_bare(other, dagster_run="trained"), by="hand", why="a test", dagster_run="promoted")
+    book.promote(1)
+    assert book.registry.dagster_runs_of_all_models() >= {"trained", "promoted", "run of 1"}
+
+
+def test_a_promotion_is_noted_with_who_and_why_and_what_it_replaced(book: Book) -> None:
+    before = datetime.now(UTC)
+    book.promote(1)
+    book.promote(2, why="better\nby far")
+    first, second = book.history()
+    assert (first.number, first.version, first.by, first.why) == (1, 1, "gate", "it is better")
+    assert (first.run_id, first.replaced) == ("run of 1", None)
+    assert (second.number, second.version, second.why, second.replaced) == (2, 2, "better by far", 1)
+    assert before <= first.at <= second.at <= datetime.now(UTC)
+    assert book.aliases() == {CHAMPION: 2, PREVIOUS: 1}
+
+
+def test_a_promotion_of_the_champion_notes_nothing(book: Book) -> None:
+    book.promote(1)
+    book.promote(1, by="hand", why="once more")
+    assert [(event.version, event.why) for event in book.history()] == [(1, "it is better")]
+
+
+def test_a_model_without_a_champion_or_without_any_version_has_no_history(empty: Registry) -> None:
+    for _ in range(2):
+        assert empty.history() == []
+        assert empty.predecessor() is None
+        assert empty.champion_at(datetime.now(UTC)) is None
+        register_bare(empty)
+
+
+def test_a_long_reason_is_cut(book: Book) -> None:
+    book.promote(1, why="é" * 20_000)
+    assert book.history()[0].why == "é" * WHY_LENGTH
+
+
+def test_a_champion_from_before_there_was_a_history_is_found_once(book: Book) -> None:
+    book.registry.store.set_alias(CHAMPION, 2)
+    [found] = book.history()
+    assert (found.version, found.by, found.replaced) == (2, "hand", None)
+    assert found.at == book.registry.get(2).created
+    assert book.history() == [found]
+    book.promote(3)
+    assert book.versions() == [2, 3]
+
+
+def test_an_alias_moved_in_mlflow_itself_is_found_with_words_that_say_so(book: Book) -> None:
+    book.promote(1)
+    book.registry.store.set_alias(CHAMPION, 3)
+    [_, found] = book.history()
+    assert (found.number, found.version, found.by, found.replaced) == (2, 3, "hand", 1)
+    assert "in MLflow itself" in found.why
+    assert len(book.history()) == 2
+
+
+class Killed(BaseException):
+    """What a SIGKILL does to the writes after it."""
+
+
+@pytest.fixture
+def dying(book: Book, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A list: the process dies at its so-manieth write to the registry. None while it is empty."""
+    lives: list[int] = []
+
+    def mortal(method: str) -> None:
+        write = getattr(type(book.registry.store), method)
+
+        def written(*args: object) -> None:
+            if lives:
+                lives[0] -= 1
+                if lives[0] < 0:
+                    raise Killed
+            write(*args)
+
+        monkeypatch.setattr(type(book.registry.store), method, written)
+
+    for method in ("set_tag", "set_alias"):
+        mortal(method)
+    return lives
+
+
+@pytest.mark.parametrize("writes", range(7))
+def test_a_promotion_killed_at_any_write_and_repeated_is_noted_once(book: Book, dying: list[int], writes: int) -> None:
+    book.promote(1)
+    book.registry.store.set_alias(CHALLENGER, 2)
+    dying.append(writes)
+    if writes < 6:
+        with pytest.raises(Killed):
+            book.promote(2, why="by the killed one")
+    else:
+        book.promote(2, why="by the killed one")
+    dying.clear()
+    # Whoever looks first finds the history and the alias of one mind.
+    moved = book.aliases()[CHAMPION] == 2
+    assert book.versions() == ([1, 2] if moved else [1])
+    assert MOVING not in book.tags()
+    book.promote(2, why="by the repetition")
+    [_, event] = book.history()
+    assert (event.number, event.version, event.by, event.replaced) == (2, 2, "gate", 1)
+    assert event.why == ("by the killed one" if moved else "by the repetition")
+    assert book.aliases() == {CHAMPION: 2, PREVIOUS: 1}
+
+
+def test_the_version_that_decided_at_a_time_is_told_to_the_microsecond(book: Book) -> None:
+    book.promote(1)
+    book.promote(2)
+    first, second = (event.at for event in book.history())
+
+    def at(when: datetime) -> int | None:
+        return book.registry.champion_at(when)
+
+    moment = timedelta(microseconds=1)
+    assert [at(first - moment), at(first), at(second - moment), at(second)] == [None, 1, 1, 2]
+    assert at(datetime.now(UTC) + timedelta(days=999)) == 2
+
+
+def test_version_ten_comes_after_version_nine(book: Book) -> None:
+    book.add(7)
+    assert [version.number for version in book.registry.versions()] == list(range(1, 11))
+    book.promote(9)
+    book.promote(10)
+    assert book.roll_back() == 9
+    assert book.history()[-1].back
+
+
+def test_a_rollback_goes_to_what_decided_before_and_never_to_and_fro(book: Book) -> None:
+    for number in (1, 2, 3):
+        book.promote(number)
+    assert [book.roll_back(), book.roll_back()] == [2, 1]
+    with pytest.raises(PromotionRefused, match=r"Version 1 of .* has no predecessor that was not rolled back from"):
+        book.roll_back()
+    assert [(event.version, event.by) for event in book.history()[3:]] == [(2, "rollback"), (1, "rollback")]
+
+
+def test_the_gate_never_brings_back_what_was_rolled_back_from_but_a_person_may(book: Book) -> None:
+    book.promote(1)
+    book.promote(2)
+    book.roll_back(why="AUC fell")
+    when = f"{book.history()[-1].at:%Y-%m-%d %H:%M}"
+    with pytest.raises(PromotionRefused, match=rf"Version 2 .* was rolled back from at {when} UTC \(AUC fell\)"):
+        book.promote(2)
+    assert book.versions() == [1, 2, 1]
+    book.promote(3)
+    book.promote(2, by="hand", why="the outcomes were wrong")
+    assert book.versions() == [1, 2, 1, 3, 2]
+
+
+def test_going_back_by_hand_passes_over_the_versions_between(book: Book) -> None:
+    for number in (1, 2, 3):
+        book.promote(number)
+    assert book.roll_back(by="hand", to_version=1) == 1
+    assert book.registry.predecessor() is None
+
+
+def test_a_version_that_never_passed_the_gate_is_not_gone_back_to(book: Book) -> None:
+    book.add(gated=False)
+    book.promote(1)
+    with pytest.raises(PromotionRefused, match=r"Version 4 .* never passed the gate.*drift_reference\.parquet"):
+        book.roll_back(to_version=4)
+    with pytest.raises(RegistryError, match="no version 99"):
+        book.roll_back(to_version=99)
+    assert book.versions() == [1]
+
+
+def test_a_version_that_never_passed_the_gate_is_promoted_by_hand_instead(book: Book) -> None:
+    book.add(gated=False)
+    book.promote(1)
+    with pytest.raises(PromotionRefused, match=rf"`credit-assets promote --portfolio {book.name} --version 4 --why"):
+        book.roll_back(to_version=4)
+
+
+def override(book: Book, number: int, by: str, why: str = "it is needed", approvals: int = 1, **more: Any) -> str:
+    return str(book.registry.override(number, by=by, why=why, approvals=approvals, **more))
+
+
+def test_a_promotion_by_hand_is_noted_as_an_override_with_who_why_and_what_the_gate_said(book: Book) -> None:
+    book.promote(1)
+    book.registry.log_gate(2, "It was refused by the gate. AUC 0.6 is below 0.65.")
+    done = override(book, 2, " Ann  Smith ", "the test month was odd.", dagster_runs=["run", "root"])
+    assert done == "Version 2 is promoted by hand, approved by Ann Smith."
+    event = book.history()[-1]
+    assert (event.version, event.by, event.replaced, event.run_id, event.back) == (2, "override", 1, "run", False)
+    assert event.why == (
+        "Promoted by hand. Ann Smith: the test month was odd. It was refused by the gate. AUC 0.6 is below 0.65."
+    )
+    assert book.aliases() == {CHAMPION: 2, PREVIOUS: 1}
+
+
+def test_four_eyes_are_two_different_persons(book: Book) -> None:
+    book.promote(1)
+    for by in ("Ann", "ann", " ANN "):
+        waiting = override(book, 3, by, approvals=2)
+        assert waiting.startswith("Version 3 is approved by") and "once one other person approved too" in waiting
+        assert book.versions() == [1]
+    # Of another version an approval says nothing.
+    assert "approved by Bob. It is promoted once" in override(book, 2, "Bob", approvals=2)
+    assert book.registry.approvals_with(3, "Bob") == [" ANN ".strip(), "Bob"]
+    assert override(book, 3, "Bob", "I looked too", approvals=2).endswith("approved by ANN and Bob.")
+    assert book.versions() == [1, 3]
+    assert "ANN: it is needed; Bob: I looked too." in book.history()[-1].why
+
+
+def test_an_approval_lapses_when_the_champion_changes(book: Book) -> None:
+    book.promote(1)
+    override(book, 3, "Ann", approvals=2)
+    book.promote(2)
+    assert "It is promoted once one other person" in override(book, 3, "Bob", approvals=2)
+    assert book.versions() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("number", "by", "why", "said"),
+    [
+        (2, " ", "so", "needs the name of who approves"),
+        (2, "Ann", " ", "and the reason"),
+        (1, "Ann", "so", "Version 1 of .* is the champion already"),
+        (4, "Ann", "so", r"has no drift_reference\.parquet"),
+    ],
+)
+def test_what_a_promotion_by_hand_lacks_is_named(book: Book, number: int, by: str, why: str, said: str) -> None:
+    book.promote(1)
+    book.add(gated=False)
+    with pytest.raises(PromotionRefused, match=said):
+        override(book, number, by, why)
+    with pytest.raises(RegistryError, match="no version 99"):
+        override(book, 99, "Ann")
+    assert book.versions() == [1]
+    assert not [tag for tag in book.tags() if tag.startswith(APPROVAL)]
+
+
+def test_a_rollback_is_no_way_around_the_approvals(book: Book) -> None:
+    book.promote(1)
+    book.registry.log_gate(3, "It was refused by the gate. AUC 0.6 is below 0.65.")
+    override(book, 3, "Ann", approvals=2)
+    with pytest.raises(PromotionRefused, match=r"Version 3 .* never passed the gate\. .*credit-assets promote"):
+        book.roll_back(to_version=3, by="hand")
+    override(book, 3, "Bob", approvals=2)
+    book.promote(2)
+    assert book.roll_back(to_version=3, by="hand") == 3
+
+
+def test_a_run_that_is_launched_again_overrides_once(book: Book) -> None:
+    book.promote(1)
+    override(book, 2, "Ann", dagster_runs=["first"])
+    assert override(book, 2, "Ann", dagster_runs=["second", "first"]) == "Version 2 is promoted by hand."
+    assert book.versions() == [1, 2]
+
+
+def test_the_gate_does_not_undo_an_override_but_promotes_a_new_candidate(book: Book) -> None:
+    book.promote(1)
+    book.promote(3)
+    override(book, 2, "Ann", "3 declines too many")
+    with pytest.raises(PromotionRefused, match=r"Version 3 .* was replaced by hand at .*3 declines too many"):
+        book.promote(3)
+    book.add()
+    book.promote(4)
+    assert book.versions() == [1, 3, 2, 4]
+    # Back again by hand, it is a champion like others.
+    override(book, 3, "Bob")
+    book.promote(4, by="override")
+    assert book.versions()[-2:] == [3, 4]
+
+
+def test_an_overridden_champion_may_be_gone_back_to(book: Book) -> None:
+    book.promote(1)
+    override(book, 2, "Ann")
+    assert book.registry.predecessor() == 1
+    assert book.roll_back() == 1
+
+
+def test_without_a_champion_there_is_nothing_to_go_back_from(book: Book) -> None:
+    with pytest.raises(PromotionRefused, match="has no champion to roll back from"):
+        book.roll_back()
+
+
+def test_a_repeated_rollback_goes_back_once(book: Book) -> None:
+    for number in (1, 2, 3):
+        book.promote(number)
+    assert book.roll_back(dagster_runs=["first"]) == 2
+    # The run was killed after the move, and launched again.
+    assert book.roll_back(dagster_runs=["second", "first"]) == 2
+    assert book.roll_back(dagster_runs=["third"]) == 1
+
+
+def test_a_rollback_asked_for_of_a_version_that_decides_no_more_moves_nothing(book: Book) -> None:
+    for number in (1, 2, 3):
+        book.promote(number)
+    assert book.roll_back(from_version=2) == 3
+    assert book.roll_back(from_version=3) == 2
+    assert book.versions() == [1, 2, 3, 2]

@@ -1,0 +1,196 @@
+"""What only a registry in MLflow has: runs with a state, tags that earlier releases wrote, and several processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from credit_assets.registry import tracking
+from credit_assets.registry.moves import MOVING
+from credit_assets.registry.registry import Registry
+from credit_assets.registry.tags import CHAMPION
+from credit_assets.registry.version import Origin
+from credit_assets_tests.bare_versions import Nothing, register_bare
+from credit_assets_tests.registry.conftest import Book
+
+
+@pytest.fixture
+def client(in_mlflow: Registry) -> mlflow.MlflowClient:
+    return tracking.client(in_mlflow.store.tracking_uri)
+
+
+def test_a_version_and_its_run_have_the_tags_of_earlier_releases(
+    in_mlflow: Registry, client: mlflow.MlflowClient
+) -> None:
+    origin = Origin(
+        synthetic=True,
+        tables={"book/features": 3},
+        dagster_run="run",
+        root_run="root",
+        content="123",
+        fingerprint="abc",
+        cut_off=0.25,
+        why="by hand",
+    )
+    made = in_mlflow.register(Nothing(), origin, run_name="xgboost", params={"max_depth": 2}, metrics={"auc": 0.75})
+    in_mlflow.log_gate(1, "It was refused by the gate.", 7, "AUC +0.04")
+    run = client.get_run(made.run_id)
+    assert (run.info.status, run.data.params, run.data.metrics) == ("FINISHED", {"max_depth": "2"}, {"auc": 0.75})
+    tags = client.get_model_version(in_mlflow.name, "1").tags
+    of_origin = {
+        "portfolio": in_mlflow.name,
+        "synthetic": "true",
+        "table.book/features": "3",
+        "dagster_run_id": "run",
+        "dagster_root_run_id": "root",
+        "learned_from": "123",
+        "fingerprint": "abc",
+        "cut_off": "0.25",
+        "why": "by hand",
+    }
+    assert of_origin.items() <= tags.items() and of_origin.items() <= run.data.tags.items()
+    assert (tags["gate"], tags["refused_though_better"]) == ("It was refused by the gate.", "7 AUC +0.04")
+    assert tags["run_id"] == made.run_id
+    assert tags["library.xgboost"].count(".") == 2
+    assert tags["git_commit"] and tags["code_version"] and tags["python"]
+
+
+def test_a_version_of_another_program_has_no_tag_at_all(in_mlflow: Registry, client: mlflow.MlflowClient) -> None:
+    run_id = client.create_run(tracking.experiment(in_mlflow.store.tracking_uri, "other", Path())).info.run_id
+    client.create_registered_model(in_mlflow.name)
+    client.create_model_version(in_mlflow.name, "nowhere", run_id)
+    [found] = in_mlflow.versions()
+    assert (found.number, found.run_id, found.synthetic, found.tables) == (1, run_id, False, {})
+    assert [found.cut_off, found.why, found.gate, found.dagster_run, found.refused_though_better(1)] == [None] * 5
+
+
+def test_a_run_that_fails_reads_failed_and_registers_nothing(in_mlflow: Registry) -> None:
+    settings: dict = {"run_name": "broken", "params": {}, "metrics": {"auc": "high"}}
+    with pytest.raises(ValueError, match="could not convert"):
+        in_mlflow.register(Nothing(), Origin(synthetic=True), **settings)
+    [run] = mlflow.search_runs(experiment_names=[in_mlflow.name], output_format="list")
+    assert run.info.status == "FAILED"
+    assert in_mlflow.versions() == []
+    assert mlflow.active_run() is None
+
+
+def test_a_model_is_a_child_of_the_run_that_made_it(
+    in_mlflow: Registry, client: mlflow.MlflowClient, tmp_path: Path
+) -> None:
+    store = in_mlflow.store
+    parent = client.create_run(tracking.experiment(store.tracking_uri, store.name, store.artifacts)).info.run_id
+    (tmp_path / "roc.png").write_bytes(b"picture")
+    version = in_mlflow.register(
+        Nothing(),
+        Origin(synthetic=True),
+        run_name="xgboost",
+        params={},
+        metrics={},
+        artifacts={"plots": tmp_path / "roc.png"},
+        parent_run=parent,
+    )
+    assert client.get_run(version.run_id).data.tags["mlflow.parentRunId"] == parent
+    assert in_mlflow.has_file(version, "plots/roc.png")
+
+
+def test_the_run_of_a_killed_training_is_finished_when_its_version_is_found(
+    in_mlflow: Registry, client: mlflow.MlflowClient
+) -> None:
+    number = register_bare(in_mlflow, fingerprint="abc")
+    run_id = in_mlflow.get(number).run_id
+    assert client.get_run(run_id).info.status == "RUNNING"
+    in_mlflow.registered_before("abc")
+    ended = client.get_run(run_id).info
+    assert ended.status == "FINISHED"
+    in_mlflow.registered_before("abc")
+    assert client.get_run(run_id).info.end_time == ended.end_time
+
+
+def test_the_address_is_not_left_in_the_environment(in_mlflow: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    in_mlflow.champion()
+    assert "MLFLOW_TRACKING_URI" not in os.environ
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    in_mlflow.champion()
+    assert os.environ["MLFLOW_TRACKING_URI"] == "http://127.0.0.1:9"
+
+
+FIRST_USE = """
+import sys
+from pathlib import Path
+from credit_assets.registry import tracking
+folder = Path(sys.argv[1])
+uri = f"sqlite:///{folder / 'mlflow.db'}"
+sys.stdin.readline()
+print(tracking.experiment(uri, "home_credit", folder / "artifacts"))
+"""
+
+
+def test_two_processes_may_use_a_store_that_is_not_there_yet(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db.new").write_bytes(b"left half made by a crash")
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", FIRST_USE, tmp_path],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    said = [process.communicate() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    assert said[0][0] == said[1][0] != ""
+    assert not (tmp_path / "mlflow.db.new").exists()
+
+
+PROMOTING = """
+import sys
+from pathlib import Path
+from credit_assets.registry.mlflow_store import MlflowStore
+from credit_assets.registry.registry import Registry
+uri, name, numbers = sys.argv[1], sys.argv[2], sys.argv[3].split(",")
+registry = Registry(MlflowStore(uri, name, Path("unused")))
+registry.champion()
+sys.stdin.readline()
+for number in numbers:
+    registry.promote(int(number), by="hand", why=f"by {sys.argv[3]}")
+"""
+
+
+def test_two_processes_that_promote_at_once_leave_one_unbroken_history(in_mlflow: Registry) -> None:
+    book, store = Book(in_mlflow), in_mlflow.store
+    book.add(3)
+    book.promote(3)
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROMOTING, store.tracking_uri, store.name, numbers], stdin=subprocess.PIPE, text=True
+        )
+        for numbers in ("1,2,1,2,1", "2,3,2,3,2")
+    ]
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in processes:
+        process.communicate()
+    assert [process.returncode for process in processes] == [0, 0]
+    events = book.history()
+    assert [event.number for event in events] == list(range(1, len(events) + 1))
+    assert [event.replaced for event in events[1:]] == [event.version for event in events[:-1]]
+    assert [event.at for event in events] == sorted(event.at for event in events)
+    assert book.aliases()[CHAMPION] == events[-1].version
+    assert MOVING not in book.tags()
+
+
+def test_nothing_is_sent_to_anybody() -> None:
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
