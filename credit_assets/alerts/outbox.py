@@ -165,6 +165,10 @@ class Outbox:
                 "UPDATE conditions SET told = ?, reminders = ? WHERE name = ?", (now, reminders + 1, name)
             )
 
+    def forget(self, name: str) -> None:
+        """Watch for the condition no longer, without saying that it is over: another portfolio reports it."""
+        self._con.execute("DELETE FROM conditions WHERE name = ?", (name,))
+
     def watched(self, prefix: str) -> list[str]:
         """The names, beginning with `prefix`, of conditions that held at the last look."""
         rows = self._all("SELECT name FROM conditions WHERE substr(name, 1, ?) = ?", len(prefix), prefix)

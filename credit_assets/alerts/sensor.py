@@ -13,6 +13,7 @@ from credit_assets.alerts import sources
 from credit_assets.alerts.notifications import clock
 from credit_assets.alerts.outbox import Outbox
 from credit_assets.alerts.sources import Place
+from credit_assets.automation.claims import Claims
 from credit_assets.automation.due import Due
 from credit_assets.automation.messages import text
 from credit_assets.automation.retraining import training, trainings
@@ -76,6 +77,7 @@ def _collect(
     """Record every fact that can be found; what is away, and the errors of sources that could not be asked."""
     portfolio, project, registry = book.portfolio, book.project, book.registry
     lake = Lake(project.lake)
+    claims = Claims(project, portfolio.name, portfolio.automation.interval_s)
 
     def answer(failed: datetime) -> str:
         began = trainings(instance, portfolio, registry).answered
@@ -94,9 +96,9 @@ def _collect(
             moves = registry.history()
         except RegistryUnavailable as error:
             away.append(str(error))
-            sources.tell_registry(outbox, place, str(error), now)
+            sources.tell_registry(outbox, place, claims, str(error), now)
         else:
-            sources.tell_registry(outbox, place, None, now)
+            sources.tell_registry(outbox, place, claims, None, now)
             sources.tell_champions(outbox, place, moves, now)
 
     sources_of_alerts: list[Callable[[], None]] = [
@@ -104,7 +106,7 @@ def _collect(
         champions,
         lambda: sources.tell_deliveries(outbox, place, portfolio, Inbox(project.inbox), lake, now),
         lambda: sources.tell_ticks(outbox, place, names, instance, now),
-        lambda: sources.tell_capacity(outbox, place, project.data, instance, now),
+        lambda: sources.tell_capacity(outbox, place, claims, project.data, instance, now),
     ]
     errors: list[Exception] = []
     for source in sources_of_alerts:

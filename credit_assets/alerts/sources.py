@@ -16,9 +16,10 @@ from pathlib import Path
 import dagster as dg
 import psutil
 
-from credit_assets.alerts.notifications import Alert, Kind, at, clock, identity
+from credit_assets.alerts.notifications import Alert, Kind, at, clock, identity, told_at
 from credit_assets.alerts.outbox import DAY, HOUR, Outbox
 from credit_assets.automation.active_runs import retry_is_open
+from credit_assets.automation.claims import Claims
 from credit_assets.automation.messages import describe
 from credit_assets.automation.pending import Arrivals, arrivals
 from credit_assets.automation.retraining import RETRAINS, ROLLS_BACK
@@ -531,8 +532,8 @@ def _tick_failed(place: Place, state: InstigatorState, tick: InstigatorTick, now
     )
 
 
-def tell_registry(outbox: Outbox, place: Place, reason: str | None, now: float) -> None:
-    """Watch whether the model registry answers; `reason` says why it does not."""
+def tell_registry(outbox: Outbox, place: Place, claims: Claims, reason: str | None, now: float) -> None:
+    """Watch whether the model registry answers; `reason` says why it does not. One portfolio reports it for all."""
     found = reason and Alert(
         key=f"registry_unavailable/{int(now)}",
         kind="registry_unavailable",
@@ -546,11 +547,27 @@ def tell_registry(outbox: Outbox, place: Place, reason: str | None, now: float) 
         link=f"{place.ui}/deployment/daemons",
     )
     with outbox.writing():
-        outbox.watch("registry", found or None, now, outbox.config.lasting_minutes * 60)
+        _watch_for_all(outbox, claims, "registry", found or None, now)
 
 
-def tell_capacity(outbox: Outbox, place: Place, folder: Path, instance: dg.DagsterInstance, now: float) -> None:
-    """Watch the disk of `folder`, the machine's memory, and the portfolio's runs waiting in the queue."""
+def _watch_for_all(outbox: Outbox, claims: Claims, name: str, found: Alert | None, now: float) -> None:
+    """Watch for a condition of what all portfolios share. Of those that find it, one reports it: preferably one with a
+    channel for it. The others leave it to that one for as long as its sensor polls."""
+    if found is None:
+        claims.release(f"report {name}")
+    else:
+        sent = any(told_at(found.severity, wants.least) for wants in outbox.config.channels.values())
+        if not claims.claim(f"report {name}", now, rank=int(sent)):
+            outbox.forget(name)
+            return
+    outbox.watch(name, found, now, outbox.config.lasting_minutes * 60)
+
+
+def tell_capacity(
+    outbox: Outbox, place: Place, claims: Claims, folder: Path, instance: dg.DagsterInstance, now: float
+) -> None:
+    """Watch the portfolio's runs waiting in the queue and, for all portfolios, the disk of `folder` and the machine's
+    memory."""
     config = outbox.config
     free, memory = shutil.disk_usage(folder).free / 1e9, psutil.virtual_memory()
     share = memory.available / memory.total
@@ -609,5 +626,6 @@ def tell_capacity(outbox: Outbox, place: Place, folder: Path, instance: dg.Dagst
         else None,
     }
     with outbox.writing():
-        for name, found in conditions.items():
-            outbox.watch(name, found, now, config.lasting_minutes * 60)
+        for name in ("disk", "memory"):
+            _watch_for_all(outbox, claims, name, conditions[name], now)
+        outbox.watch("backlog", conditions["backlog"], now, config.lasting_minutes * 60)

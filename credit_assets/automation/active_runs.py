@@ -45,15 +45,15 @@ def tags_of_same_work(portfolio: Portfolio, due: Due) -> dict[str, str]:
     )
 
 
-def have_passed_over_looked_at(instance: dg.DagsterInstance, portfolio: Portfolio) -> list[str]:
-    """Have Dagster's daemon read again the failures of the portfolio's runs that it has read and not acted on; the
-    runs' ids.
+def requeue_missed_failures(instance: dg.DagsterInstance) -> list[str]:
+    """Let Dagster's daemon read again the failures of runs, of any portfolio, that it has read and not acted on; the
+    ids of the runs.
 
-    It reads each failure once. One that it reads in the moment between the event and the run's new status, or while
-    the code server does not answer, it takes for nothing to do, and the run would never be launched again. To read a
-    failure twice does no harm: what has been launched again is not launched a third time.
+    The daemon reads each failure once. If it does so between the event and the run's new status, or while the code
+    server does not answer, it finds nothing to do, and the run is never launched again. Reading a failure twice does no
+    harm: a run that has been launched again is not launched a third time. The daemon has one cursor for all portfolios.
     """
-    crashed = {run.run_id for run in _crashed(instance, {PORTFOLIO_TAG: portfolio.name})}
+    crashed = {run.run_id for run in _crashed(instance, {})}
     if not crashed:
         return []
     # The daemon alone writes it; without one there is nothing to correct.

@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import dagster as dg
 
-from credit_assets.automation.active_runs import batches_at_work, have_passed_over_looked_at
+from credit_assets.automation.active_runs import batches_at_work, requeue_missed_failures
+from credit_assets.automation.claims import Claims
 from credit_assets.automation.due import BatchActive, BatchDue, Due, Refused, RunFailed, ScoringFailed, Waiting
 from credit_assets.automation.jobs import champion_config
 from credit_assets.automation.messages import describe, text
@@ -28,6 +30,8 @@ from credit_assets.registry.registry import Registry
 from credit_assets.settings.portfolio import Portfolio, settings_fingerprint
 from credit_assets.settings.project import Project
 from credit_assets.settings.run_tags import AUTOMATIC_TAG, CHAMPION_TAG, CORRECTION_TAG, KEY_TAG, PORTFOLIO_TAG, WHY_TAG
+
+MISSED_FAILURES = "requeue missed failures"
 
 
 def sensors(book: Book, jobs: Mapping[str, UnresolvedAssetJobDefinition]) -> list[dg.SensorDefinition]:
@@ -50,7 +54,8 @@ def sensors(book: Book, jobs: Mapping[str, UnresolvedAssetJobDefinition]) -> lis
         champion, away = champion_or_why_unknown(registry)
         seen = arrivals(portfolio, inbox, lake, json.loads(context.cursor or "{}"))
         cursor = json.dumps(seen.looks, sort_keys=True)
-        have_passed_over_looked_at(context.instance, portfolio)
+        if Claims(project, name, interval).claim(MISSED_FAILURES, time.time()):
+            requeue_missed_failures(context.instance)
         busy = batches_at_work(context.instance, portfolio)
         due = [_whole(item, champion) for item in seen.due]
         due += to_score(portfolio, lake, champion) if champion else []

@@ -1,9 +1,10 @@
 """What is found to tell, in real Dagster instances: runs of the portfolio, their checks, champions, what lasts."""
 
+import contextlib
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -40,6 +41,7 @@ from credit_assets.alerts.sources import (
     tell_ticks,
 )
 from credit_assets.automation.active_runs import RETRY_DECIDED_S
+from credit_assets.automation.claims import Claims
 from credit_assets.dagster_private import (
     AUTO_RETRY_RUN_ID_TAG,
     ROOT_RUN_ID_TAG,
@@ -61,6 +63,13 @@ from credit_assets_tests.conftest import PROJECT
 
 BOOK = "home_credit"
 PLACE = Place(BOOK, BOOK, "http://ui")
+INTERVAL_S = 30.0
+
+
+def claims_of(root: Path, portfolio: str = BOOK) -> Claims:
+    return Claims(Project(root), portfolio, INTERVAL_S)
+
+
 WARN, ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
 DATED = {PORTFOLIO_TAG: BOOK, "dagster/partition": "2026-03"}
 
@@ -610,7 +619,7 @@ def test_a_machine_that_runs_full_is_told(tmp_path, instance):
     free = shutil.disk_usage(tmp_path).free / 1e9
     config = AlertsConfig(disk_free_gb=2 * free, memory_free_share=1, backlog_runs=1, lasting_minutes=0)
     with Outbox(Project(tmp_path), BOOK, config) as box:
-        tell_capacity(box, PLACE, tmp_path, instance, time.time())
+        tell_capacity(box, PLACE, claims_of(tmp_path), tmp_path, instance, time.time())
         disk, memory, backlog = (entry.alert for entry in reversed(box.newest(9)))
     assert {alert.kind for alert in (disk, memory, backlog)} == {"capacity"}
     assert disk.title == "the disk is nearly full"
@@ -625,21 +634,75 @@ def test_a_registry_that_does_not_answer_is_told_once_it_lasts_and_when_it_is_ov
     with Outbox(Project(tmp_path), BOOK, AlertsConfig()) as box:
         lasting = box.config.lasting_minutes * 60
         for later in (0, lasting / 2):
-            tell_registry(box, PLACE, reason, now + later)
+            tell_registry(box, PLACE, claims_of(tmp_path), reason, now + later)
         assert box.newest(9) == []
-        tell_registry(box, PLACE, reason, now + lasting)
+        tell_registry(box, PLACE, claims_of(tmp_path), reason, now + lasting)
         [entry] = box.newest(9)
         assert (entry.alert.kind, entry.alert.severity, entry.alert.details) == (
             "registry_unavailable",
             "error",
             reason,
         )
-        tell_registry(box, PLACE, None, now + lasting + 1)
+        tell_registry(box, PLACE, claims_of(tmp_path), None, now + lasting + 1)
         assert "over" in box.newest(9)[0].alert.title
+
+
+@contextlib.contextmanager
+def of_each(root: Path, **portfolios: AlertsConfig) -> Iterator[dict[str, Outbox]]:
+    with contextlib.ExitStack() as opened:
+        yield {name: opened.enter_context(Outbox(Project(root), name, config)) for name, config in portfolios.items()}
+
+
+def poll(root: Path, boxes: Mapping[str, Outbox], instance: dg.DagsterInstance, now: float, *names: str) -> None:
+    for name in names or boxes:
+        tell_capacity(boxes[name], replace(PLACE, portfolio=name), claims_of(root, name), root, instance, now)
+
+
+def reported(boxes: Mapping[str, Outbox]) -> dict[str, list[str]]:
+    return {name: [entry.alert.title for entry in reversed(box.newest(9))] for name, box in boxes.items()}
+
+
+LIMITS = {"disk_free_gb": 1e9, "memory_free_share": 0, "lasting_minutes": 0}
+FULL = AlertsConfig.model_validate(LIMITS)
+
+
+def test_the_disk_is_reported_by_one_portfolio_for_all(tmp_path, instance):
+    with of_each(tmp_path, one=FULL, two=FULL) as boxes:
+        for now in (0, 60):
+            poll(tmp_path, boxes, instance, now)
+        assert reported(boxes) == {"one": ["the disk is nearly full"], "two": []}
+        # Where its sensor no longer polls, another reports it.
+        poll(tmp_path, boxes, instance, 60 + 5 * INTERVAL_S, "two")
+        assert reported(boxes)["two"] == ["the disk is nearly full"]
+        poll(tmp_path, boxes, instance, 61 + 5 * INTERVAL_S, "one")
+        assert reported(boxes)["one"] == ["the disk is nearly full"], "neither again, nor that it is over"
+
+
+def test_the_disk_is_reported_by_a_portfolio_that_has_a_channel_for_it(tmp_path, instance):
+    of_errors, of_warnings = (
+        AlertsConfig.model_validate({**LIMITS, "webhook": {"least": least}}) for least in ("error", "warning")
+    )
+    with of_each(tmp_path, one=of_errors, two=of_warnings) as boxes:
+        for now in (0, 60):
+            poll(tmp_path, boxes, instance, now)
+        assert reported(boxes) == {"one": ["the disk is nearly full"], "two": ["the disk is nearly full"]}
+        poll(tmp_path, boxes, instance, 90)
+        assert {name: len(titles) for name, titles in reported(boxes).items()} == {"one": 1, "two": 1}
+
+
+def test_a_disk_with_room_again_is_reported_as_over_and_free_to_claim(tmp_path, instance):
+    with of_each(tmp_path, one=FULL, two=FULL) as boxes:
+        poll(tmp_path, boxes, instance, 0)
+        boxes["one"].config = FULL.model_copy(update={"disk_free_gb": 0.0})
+        poll(tmp_path, boxes, instance, 30)
+        assert reported(boxes) == {
+            "one": ["the disk is nearly full", "over: the disk is nearly full"],
+            "two": ["the disk is nearly full"],
+        }
 
 
 def test_a_machine_with_room_is_not_told(tmp_path, instance):
     config = AlertsConfig(disk_free_gb=0, memory_free_share=0, lasting_minutes=0)
     with Outbox(Project(tmp_path), BOOK, config) as box:
-        tell_capacity(box, PLACE, tmp_path, instance, time.time())
+        tell_capacity(box, PLACE, claims_of(tmp_path), tmp_path, instance, time.time())
         assert box.newest(9) == []

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
-from credit_assets.automation.active_runs import FAILURES_READ, batches_at_work, have_passed_over_looked_at
+from credit_assets.automation.active_runs import FAILURES_READ, batches_at_work, requeue_missed_failures
+from credit_assets.automation.claims import Claims
+from credit_assets.automation.sensors import MISSED_FAILURES
 from credit_assets.dagster_private import AUTO_RETRY_RUN_ID_TAG, WILL_RETRY_TAG
 from credit_assets.settings.run_tags import PORTFOLIO_TAG
 from credit_assets_tests.automation.loop import Loop
@@ -51,7 +54,7 @@ def to_read(loop: Loop) -> set[str]:
 def test_a_failure_that_was_read_and_passed_over_is_read_again(loop, crashed):
     read_to(loop, newest_event(loop))
     assert to_read(loop) == set()
-    assert have_passed_over_looked_at(loop.instance, loop.portfolio) == [crashed]
+    assert requeue_missed_failures(loop.instance) == [crashed]
     assert to_read(loop) == {crashed}
 
 
@@ -63,7 +66,7 @@ def test_each_look_at_the_deliveries_sees_to_it(loop, crashed):
 
 def test_one_that_is_yet_to_be_read_is_waited_for(loop, crashed):
     read_to(loop, 0)
-    assert have_passed_over_looked_at(loop.instance, loop.portfolio) == []
+    assert requeue_missed_failures(loop.instance) == []
     assert loop.instance.daemon_cursor_storage.get_cursor_values({FAILURES_READ}) == {FAILURES_READ: "0"}
 
 
@@ -71,15 +74,26 @@ def test_one_that_is_yet_to_be_read_is_waited_for(loop, crashed):
 def test_what_was_decided_stays_so(loop, crashed, tags):
     loop.instance.add_run_tags(crashed, tags)
     read_to(loop, newest_event(loop))
-    assert have_passed_over_looked_at(loop.instance, loop.portfolio) == []
+    assert requeue_missed_failures(loop.instance) == []
     assert batches_at_work(loop.instance, loop.portfolio) == set()
 
 
-def test_runs_of_another_portfolio_are_its_own_affair(loop, crashed):
+def test_the_failures_of_all_portfolios_are_requeued_at_once(loop, crashed):
     loop.instance.add_run_tags(crashed, {PORTFOLIO_TAG: "lending_club"})
     read_to(loop, newest_event(loop))
-    assert have_passed_over_looked_at(loop.instance, loop.portfolio) == []
+    assert requeue_missed_failures(loop.instance) == [crashed]
+
+
+def test_a_portfolio_leaves_the_failures_to_the_one_that_has_claimed_them(loop, crashed):
+    claims = Claims(loop.project, "lending_club", interval_s=30)
+    assert claims.claim(MISSED_FAILURES, time.time(), rank=1)
+    read_to(loop, newest_event(loop))
+    loop.look()
+    assert to_read(loop) == set()
+    claims.release(MISSED_FAILURES)
+    loop.look()
+    assert to_read(loop) == {crashed}
 
 
 def test_without_a_daemon_there_is_nothing_to_correct(loop, crashed):
-    assert have_passed_over_looked_at(loop.instance, loop.portfolio) == []
+    assert requeue_missed_failures(loop.instance) == []
