@@ -20,7 +20,7 @@ help:
 	@echo "make test-fast   the tests that are not slow, within two minutes"
 	@echo "make fuzz   the property tests on new examples for MINUTES=10"
 	@echo "make dev    the Dagster UI over the same instance, on http://localhost:3000"
-	@echo "make lint   ruff, mypy, import-linter, sqlfluff        make format   let ruff mend what it can"
+	@echo "make lint   ruff, mypy, import-linter, sqlfluff, detect-secrets        make format   let ruff fix what it can"
 	@echo "make docs   the documentation as a site in build/site; a broken link is an error"
 	@echo "make clean  remove the virtual environment and caches (never data/)"
 
@@ -29,7 +29,7 @@ help:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "Python 3.11 is needed; set PYTHON=")'
 	@echo "Making a virtual environment in .venv"
 	@$(PYTHON) -m venv .venv
-	@echo "Installing $$(grep -c == requirements.lock) packages, 1.3 GB: some minutes, of which pip says nothing"
+	@echo "Installing $$(grep -c == requirements.lock) packages, 1.3 GB: some minutes without output"
 	@$(BIN)/python -m pip install --quiet --no-deps -r requirements.lock
 	@echo "Installing credit-assets"
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
@@ -68,6 +68,7 @@ lint: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/sqlfluff lint sql
+	$(BIN)/pre-commit run --all-files detect-secrets
 
 format: install
 	$(BIN)/ruff check --fix .
