@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from credit_assets.cli.terminal import PortfolioName, app, in_project, progress, stop, stop_where_failed
-from credit_assets.registry.availability import require
+from credit_assets.registry.registry import Registry
 from credit_assets.settings.portfolio import Portfolio
 
 
@@ -21,7 +21,7 @@ def rollback(
     """Make an earlier champion decide again. Scores already given do not change."""
     with in_project() as project:
         Portfolio.load(project, portfolio)
-        require(project.tracking_uri)
+        Registry.of(project, portfolio).require()
         from credit_assets.application.champion import roll_back
 
         stop_where_failed([roll_back(project, portfolio, to, why, progress)])
@@ -37,7 +37,7 @@ def promote(
     """Promote a version by hand, whatever the gate said of it: an override, approved as `promotion.approvals` asks."""
     with in_project() as project:
         Portfolio.load(project, portfolio)
-        require(project.tracking_uri)
+        Registry.of(project, portfolio).require()
         from credit_assets.application.champion import promote as promote_by_hand
         from credit_assets.registry.errors import PromotionRefused, RegistryError
 

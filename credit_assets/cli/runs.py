@@ -14,7 +14,7 @@ from rich.table import Table
 from credit_assets.cli.deliveries import deliver_batch, deliver_by_date
 from credit_assets.cli.status_text import print_status
 from credit_assets.cli.terminal import PortfolioName, app, console, in_project, progress, stop_where_failed
-from credit_assets.registry.availability import require
+from credit_assets.registry.registry import Registry
 
 if TYPE_CHECKING:
     from credit_assets.book.book import Book
@@ -39,7 +39,7 @@ def run(portfolio: PortfolioName) -> None:
 def train(portfolio: PortfolioName) -> None:
     """Train on all known outcomes, on features made again where their SQL has changed; the gate decides."""
     with in_project() as project:
-        require(project.tracking_uri)
+        Registry.of(project, portfolio).require()
         from credit_assets.application.train import train as make_candidate
 
         stop_where_failed(make_candidate(project, portfolio, progress))

@@ -10,7 +10,7 @@ import typer
 
 from credit_assets.cli.status_text import print_status
 from credit_assets.cli.terminal import PortfolioName, app, console, in_project
-from credit_assets.registry.availability import require
+from credit_assets.registry.registry import Registry
 from credit_assets.settings.portfolio import Portfolio
 
 ALERTS_SHOWN = 20
@@ -23,7 +23,7 @@ def show_status(
 ) -> None:
     """Show the batches and their rows, the champion and its metrics, and the latest check results."""
     with in_project(reading=True) as project:
-        require(project.tracking_uri)
+        Registry.of(project, portfolio).require()
         from credit_assets.application.status import status
 
         found = status(project, portfolio)

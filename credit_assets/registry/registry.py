@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from credit_assets.registry.champions import (
     By,
     ChampionEvent,
     Override,
-    decided_at,
     predecessor_of,
     set_aside,
 )
@@ -230,10 +228,6 @@ class Registry:
         when it is found, with a reason that says so.
         """
         return self._moves.read()
-
-    def champion_at(self, when: datetime) -> int | None:
-        """The version that decided at a time (with its zone); None before the first champion."""
-        return decided_at(self.history(), when)
 
     def predecessor(self) -> int | None:
         """The version a rollback would go to; None where there is none."""

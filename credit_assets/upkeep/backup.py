@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import itertools
 import json
 import os
 import re
@@ -22,7 +21,6 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
-from urllib.parse import quote
 
 import yaml
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random
@@ -33,6 +31,7 @@ from credit_assets.lake.maintenance import committed_files, log_files, undisturb
 from credit_assets.lake.storage import LOG
 from credit_assets.lake.tables import Lake
 from credit_assets.plurals import are, number_of
+from credit_assets.registry.relocation import relocate
 from credit_assets.settings.project import Project, code_version
 
 FORMAT = 1
@@ -45,9 +44,6 @@ PASSING = re.compile(
 SQLITE = b"SQLite format 3\0"
 SECONDS_TO_WAIT = 60
 MOMENTS = 300
-
-LOCATIONS = {"artifact_location", "artifact_uri", "storage_location", "source", "default_artifact_root"}
-"""Columns of MLflow's database that hold where something lies, as a full path or file:// address."""
 
 
 class BackupError(RuntimeError):
@@ -336,7 +332,7 @@ def restore(archive: Path, folder: Path) -> Restored:
     being_made.mkdir(parents=True)
     try:
         manifest = _unpack(archive, being_made)
-        _relocate(being_made / "data" / "mlflow" / "mlflow.db", Path(manifest["root"]), folder)
+        relocate(being_made / "data" / "mlflow" / "mlflow.db", Path(manifest["root"]), folder)
         if folder.exists():
             folder.rmdir()
         being_made.rename(folder)
@@ -394,19 +390,3 @@ def _put(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, archive: P
     # Who may run it, and its owner's rights; never more.
     target.chmod(member.mode & 0o755 | 0o600)
     os.utime(target, (member.mtime, member.mtime))
-
-
-def _relocate(database: Path, before: Path, now: Path) -> None:
-    """Let MLflow's locations below the former project folder lie below the present one."""
-    if before == now or not database.exists():
-        return
-    moves = [(f"{before}/", f"{now}/"), (f"file://{quote(str(before))}/", f"file://{quote(str(now))}/")]
-    with closing(sqlite3.connect(database)) as connection, connection:
-        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        for table in tables:
-            columns = {column[1] for column in connection.execute(f'PRAGMA table_info("{table}")')}
-            for column, (old, new) in itertools.product(sorted(columns & LOCATIONS), moves):
-                connection.execute(
-                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",
-                    (new, len(old) + 1, len(old), old),
-                )

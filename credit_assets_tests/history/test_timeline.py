@@ -10,6 +10,7 @@ import pytest
 
 from credit_assets.history.timeline import champion_history, timeline
 from credit_assets.lake.tables import Lake
+from credit_assets.registry.champions import decided_at
 from credit_assets.registry.registry import Registry
 from credit_assets.schemas.history import ChampionHistory
 from credit_assets.settings.portfolio import Portfolio
@@ -179,7 +180,7 @@ def test_the_history_says_which_version_decided_at_a_time(book: Book) -> None:
     for event in book.registry.history():
         when = pd.Timestamp(event.at).tz_localize(None)
         held = table[(table["decided_from"] <= when) & ~(table["decided_until"] <= when)]
-        assert held["version"].tolist() == [book.registry.champion_at(event.at)]
+        assert held["version"].tolist() == [decided_at(book.registry.history(), event.at)]
 
 
 def test_the_story_of_a_line_agrees_with_its_runs_and_tables(line: Line) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from credit_assets.registry.champions import decided_at
 from credit_assets.registry.errors import PromotionRefused, RegistryError
 from credit_assets.registry.moves import APPROVAL, MOVING
 from credit_assets.registry.registry import Registry
@@ -185,7 +186,6 @@ def test_a_model_without_a_champion_or_without_any_version_has_no_history(empty:
     for _ in range(2):
         assert empty.history() == []
         assert empty.predecessor() is None
-        assert empty.champion_at(datetime.now(UTC)) is None
         register_bare(empty)
 
 
@@ -267,7 +267,7 @@ def test_the_version_that_decided_at_a_time_is_told_to_the_microsecond(book: Boo
     first, second = (event.at for event in book.history())
 
     def at(when: datetime) -> int | None:
-        return book.registry.champion_at(when)
+        return decided_at(book.history(), when)
 
     moment = timedelta(microseconds=1)
     assert [at(first - moment), at(first), at(second - moment), at(second)] == [None, 1, 1, 2]

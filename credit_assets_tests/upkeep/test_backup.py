@@ -209,19 +209,6 @@ def test_restored_to_where_it_was_nothing_is_rewritten(project, tmp_path):
         assert connection.execute("SELECT * FROM experiments").fetchall() == [(f"{project.root}/x",)]
 
 
-def test_only_locations_below_the_former_folder_are_rewritten(tmp_path):
-    path = tmp_path / "mlflow.db"
-    locations = ["/old/p/x", "file:///old/p/x", "/old/pq/x", "file:///elsewhere/old/p/x", "models:/m-1", None]
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("CREATE TABLE runs (artifact_uri TEXT, name TEXT)")
-        connection.executemany("INSERT INTO runs VALUES (?, ?)", [(location, "/old/p/x") for location in locations])
-    backups._relocate(path, Path("/old/p"), Path("/new p"))
-    with closing(sqlite3.connect(path)) as connection:
-        found = connection.execute("SELECT artifact_uri, name FROM runs ORDER BY rowid").fetchall()
-    assert [location for location, _ in found] == ["/new p/x", "file:///new%20p/x", *locations[2:]]
-    assert {name for _, name in found} == {"/old/p/x"}
-
-
 # -- while services run ----------------------------------------------------------------------------------------
 
 
