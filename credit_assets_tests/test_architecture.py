@@ -21,6 +21,7 @@ ROOMS = (
     "book",
     "lake",
     "statistics",
+    "verdicts",
     "ingest",
     "synthetic",
     "features",

@@ -45,7 +45,7 @@ from credit_assets.book.book import Book
 from credit_assets.book.queries import FeatureQuery, load
 from credit_assets.dagster_private import AssetCheckExecutionRecord, AssetCheckExecutionRecordStatus
 from credit_assets.lake.tables import Lake
-from credit_assets.monitoring.checks import FEATURES_DRIFTED, NOT_WORSE, PERFORMANCE_HOLDS, SCORES_DRIFTED
+from credit_assets.monitoring.check_names import FEATURES_DRIFTED, NOT_WORSE, PERFORMANCE_HOLDS, SCORES_DRIFTED
 from credit_assets.registry.registry import Registry
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project

@@ -208,7 +208,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         if decides is None or decides.number != version.number:
             registry.log_gate(version.number, in_words(judged), decides.number if decides else None, better)
         table = pd.DataFrame(
-            [{"verdict": v.name, "passed": v.passed, "blocking": v.blocking, "words": v.words} for v in judged]
+            [{"verdict": v.name, "passed": v.passed, "blocking": v.blocking, "words": v.message} for v in judged]
         ).assign(candidate_version=version.number)
         return dg.MaterializeResult(
             value=table,

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 import dagster as dg
 import pandas as pd
 
-from credit_assets.evaluation.gate import BASELINE, PLAUSIBLE, Verdict, four_fifths_name
+from credit_assets.evaluation.gate import BASELINE, PLAUSIBLE, four_fifths_name
 from credit_assets.evaluation.test_results import candidate_of
 from credit_assets.settings.evaluation import GateConfig
+from credit_assets.verdicts.checks import check_result
+from credit_assets.verdicts.verdict import Verdict
 
 SURELY_BETTER = "surely_better_than_champion"
 """Metadata of the checks on a candidate that is refused although it is."""
@@ -59,11 +61,5 @@ def cleared(gate: pd.DataFrame, predictions: pd.DataFrame) -> int:
 def gate_result(asset: dg.AssetKey, verdict: Verdict, version: int, better: str) -> dg.AssetCheckResult:
     """A verdict on a version as the result of its check, with its numbers; and, if the version is refused, in what it
     is surely `better` than the champion (empty: in nothing)."""
-    return dg.AssetCheckResult(
-        asset_key=asset,
-        check_name=verdict.name,
-        passed=verdict.passed,
-        severity=dg.AssetCheckSeverity.ERROR if verdict.blocking else dg.AssetCheckSeverity.WARN,
-        description=verdict.words,
-        metadata={**verdict.numbers, "candidate_version": int(version), **({SURELY_BETTER: better} if better else {})},
-    )
+    details = {"candidate_version": int(version), **({SURELY_BETTER: better} if better else {})}
+    return check_result(verdict, asset, details)

@@ -20,23 +20,10 @@ from credit_assets.rounding import digits_apart
 from credit_assets.settings.evaluation import GateConfig
 from credit_assets.statistics.comparison import Comparison, not_worse, shown_not_worse
 from credit_assets.statistics.metrics import Evaluation, Interval
+from credit_assets.verdicts.verdict import Verdict
 
 BASELINE, PLAUSIBLE = "beats_baseline", "plausible_auc"
 """Verdicts on what the candidate adds to the baseline, and on whether it is too good to be true."""
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """One demand on a candidate: met or not, as a sentence and with the numbers it rests on.
-
-    Only verdicts with `blocking` stop a promotion.
-    """
-
-    name: str
-    passed: bool
-    blocking: bool
-    words: str
-    numbers: dict[str, float]
 
 
 def in_words(judged: Sequence[Verdict]) -> str:
@@ -44,7 +31,7 @@ def in_words(judged: Sequence[Verdict]) -> str:
     failed = [verdict for verdict in judged if verdict.blocking and not verdict.passed]
     if not failed:
         return "It passed the gate."
-    return "It was refused by the gate. " + " ".join(f"{verdict.name}: {verdict.words}" for verdict in failed)
+    return "It was refused by the gate. " + " ".join(f"{verdict.name}: {verdict.message}" for verdict in failed)
 
 
 def verdicts(
@@ -198,12 +185,11 @@ def discrimination(
     return Verdict(
         name="discrimination",
         passed=passed,
-        blocking=True,
-        words=(
+        message=(
             f"AUC {_interval(auc, digits)} {'reaches' if reached else 'is below'} {thresholds.min_auc:.{digits}f}"
             f"{doubts}.{beside}"
         ),
-        numbers={
+        figures={
             "auc": auc.value,
             "auc_low": auc.low,
             "auc_high": auc.high,
@@ -234,9 +220,8 @@ def plausible(evaluation: Evaluation, max_auc: float, leading: Sequence[str], th
             f"enter {{up_to: {_up(auc):.2f}, by: YOUR NAME, why: ...}} under evaluation.gate.confirmed_auc and train "
             "again, or promote the version by hand."
         )
-    return Verdict(
-        PLAUSIBLE, auc <= max_auc or confirmed is not None, True, words, {"auc": auc, "max_single_feature_auc": max_auc}
-    )
+    met = auc <= max_auc or confirmed is not None
+    return Verdict(PLAUSIBLE, met, words, {"auc": auc, "max_single_feature_auc": max_auc})
 
 
 def _up(auc: float) -> float:
@@ -286,14 +271,13 @@ def calibration(
     return Verdict(
         name="calibration",
         passed=passed,
-        blocking=True,
-        words=(
+        message=(
             f"ECE {ece.value:.{digits}f} is {'within' if shape else 'above'} {thresholds.max_ece:.{digits}f} or the "
             f"{evaluation.ece_by_chance:.{digits}f} that chance allows on {number_of(evaluation.applicants, 'row')}; "
             f"default rate minus mean PD {_signed(gap, of_gap)} is "
             f"{'not shown to be' if level else 'surely'} beyond {most:.{of_gap}f}.{beside}"
         ),
-        numbers={
+        figures={
             "ece": ece.value,
             "ece_by_chance": evaluation.ece_by_chance,
             "max_ece": thresholds.max_ece,
@@ -324,7 +308,7 @@ def against_champion(
                 "The champion learned from these test rows, all or too many of them, so that it cannot be compared on "
                 "them; the other demands hold as without a champion."
             )
-        return Verdict("not_worse_than_champion", True, True, why, {})
+        return Verdict("not_worse_than_champion", True, why)
     margin = thresholds.champion_margin
     passed = not_worse(comparison, margin)
     if not passed:
@@ -344,13 +328,12 @@ def against_champion(
     return Verdict(
         name="not_worse_than_champion",
         passed=passed,
-        blocking=True,
-        words=(
+        message=(
             f"{judgement}: AUC {comparison.auc_candidate:.{digits}f} against {comparison.auc_champion:.{digits}f}, "
             f"difference {_signed(difference, digits)}, p = {comparison.p_value:.3g}, tolerated loss "
             f"{margin:.{digits}f}.{part}"
         ),
-        numbers=comparison.figures() | {"champion_margin": margin},
+        figures=comparison.figures() | {"champion_margin": margin},
     )
 
 
@@ -365,14 +348,14 @@ def against_baseline(comparison: Comparison, thresholds: GateConfig) -> Verdict:
     return Verdict(
         name=BASELINE,
         passed=bool(better),
-        blocking=thresholds.beats_baseline == "block",
-        words=(
+        severity="error" if thresholds.beats_baseline == "block" else "warning",
+        message=(
             f"Surely better than the baseline ({better}): {auc}."
             if better
             else f"Not surely better than the baseline, a logistic regression: {auc}; Brier score "
             f"{_signed(comparison.brier_difference, 5)}. The simpler model would do as well, as far as these rows show."
         ),
-        numbers={
+        figures={
             "auc_baseline": comparison.auc_champion,
             "auc_difference_to_baseline": comparison.auc_difference.value,
             "auc_difference_to_baseline_low": comparison.auc_difference.low,
@@ -406,12 +389,11 @@ def stability(
     return Verdict(
         name="stability",
         passed=passed,
-        blocking=True,
-        words=(
+        message=(
             f"PSI {score_psi:.{digits}f} of the PDs between training and test is "
             f"{'within' if score_psi <= bound else 'above'} {bound:.{digits}f}.{beside}"
         ),
-        numbers={
+        figures={
             "score_psi": score_psi,
             "score_psi_noise": score_psi_noise,
             "max_score_psi": thresholds.max_score_psi,
@@ -464,9 +446,9 @@ def four_fifths(fairness: pd.DataFrame) -> list[Verdict]:
             Verdict(
                 name=four_fifths_name(row["attribute"]),
                 passed=passed,
-                blocking=row["on_failure"] == "block",
-                words=words,
-                numbers=numbers,
+                severity="error" if row["on_failure"] == "block" else "warning",
+                message=words,
+                figures=numbers,
             )
         )
     return found

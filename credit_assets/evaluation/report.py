@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from credit_assets.evaluation.gate import Verdict, promotable
+from credit_assets.evaluation.gate import promotable
 from credit_assets.schemas.evidence import NOTHING_AUDITED
 from credit_assets.statistics.comparison import Comparison
 from credit_assets.statistics.metrics import Evaluation
+from credit_assets.verdicts.verdict import Verdict
 
 METRIC_WORDS = {
     "auc": "AUC",

@@ -9,6 +9,8 @@ import pandas as pd
 from credit_assets.evaluation.gate import four_fifths, four_fifths_name
 from credit_assets.schemas.evidence import NOTHING_AUDITED
 from credit_assets.settings.fairness import FairnessConfig
+from credit_assets.verdicts.checks import check_result
+from credit_assets.verdicts.verdict import Verdict
 
 
 def four_fifths_spec(asset: dg.AssetKey, attribute: str, config: FairnessConfig) -> dg.AssetCheckSpec:
@@ -27,14 +29,7 @@ def four_fifths_result(asset: dg.AssetKey, row: Mapping[str, Any]) -> dg.AssetCh
     """The result for one row of the audit's verdicts, whatever the champion shows: that is for the gate to weigh."""
     row = {name: value for name, value in row.items() if name != "champion_air"}
     [verdict] = four_fifths(pd.DataFrame([row]))
-    return dg.AssetCheckResult(
-        asset_key=asset,
-        check_name=verdict.name,
-        passed=verdict.passed,
-        severity=dg.AssetCheckSeverity.ERROR if verdict.blocking else dg.AssetCheckSeverity.WARN,
-        description=verdict.words,
-        metadata=verdict.numbers,
-    )
+    return check_result(verdict, asset)
 
 
 def groups_seen_spec(asset: dg.AssetKey) -> dg.AssetCheckSpec:
@@ -47,10 +42,4 @@ def groups_seen_spec(asset: dg.AssetKey) -> dg.AssetCheckSpec:
 
 
 def groups_not_seen(asset: dg.AssetKey) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(
-        asset_key=asset,
-        check_name="groups_seen",
-        passed=False,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=NOTHING_AUDITED,
-    )
+    return check_result(Verdict("groups_seen", False, NOTHING_AUDITED, severity="warning"), asset)

@@ -21,9 +21,12 @@ from credit_assets.lake.resources import LakeResource, batches
 from credit_assets.schemas.table import Table
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.statistics.column_auc import single_feature_auc
+from credit_assets.verdicts.checks import check_result
+from credit_assets.verdicts.verdict import Verdict
 
 SHOWN = 20
 KEPT_BACK = "kept_back_stays_hidden"
+NO_LEAKAGE = "no_leakage"
 SAYS_LITTLE = 0.6
 """AUC up to which a column that is given back is not warned of."""
 NUMBERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "FLOAT", "DOUBLE", "DECIMAL"}
@@ -129,7 +132,7 @@ def _training_set(
         owners=portfolio.owners,
         check_specs=[
             dg.AssetCheckSpec(
-                "no_leakage",
+                NO_LEAKAGE,
                 asset=key,
                 blocking=True,
                 description="No input of the models is a protected attribute, gives the outcome away, or is known "
@@ -188,7 +191,7 @@ def _training_set(
                 together=back,
             )
         except LeakageError as error:
-            yield dg.AssetCheckResult(check_name="no_leakage", passed=False, description=str(error))
+            yield check_result(Verdict(NO_LEAKAGE, False, str(error)))
             raise dg.Failure(str(error), allow_retries=False) from error
         strongest = alone.head(SHOWN).rename_axis("feature").reset_index()
         yield dg.MaterializeResult(
@@ -209,13 +212,15 @@ def _training_set(
                 ),
             },
             check_results=[
-                dg.AssetCheckResult(
-                    check_name="no_leakage",
-                    passed=True,
-                    description=f"{len(features)} inputs; {alone.index[0]} alone has AUC {alone.iloc[0]:.3f}",
-                    metadata={"largest_auc_alone": float(alone.iloc[0])},
+                check_result(
+                    Verdict(
+                        NO_LEAKAGE,
+                        True,
+                        f"{len(features)} inputs; {alone.index[0]} alone has AUC {alone.iloc[0]:.3f}",
+                        {"largest_auc_alone": float(alone.iloc[0])},
+                    )
                 ),
-                _kept_back_result(kept, back),
+                check_result(nothing_given_back(kept, back)),
             ],
         )
 
@@ -252,18 +257,17 @@ def _kept_back(
     return rows.drop(columns=keys)
 
 
-def _kept_back_result(kept: pd.DataFrame, back: Sequence[Combination]) -> dg.AssetCheckResult:
+def nothing_given_back(kept: pd.DataFrame, back: Sequence[Combination]) -> Verdict:
+    """Whether no inputs give back (`back`) one of the columns `kept` from the models that ranks the outcomes."""
     back = [found for found in back if found.auc > SAYS_LITTLE]
-    return dg.AssetCheckResult(
-        check_name=KEPT_BACK,
-        passed=not back,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=(
-            f"{'; '.join(map(str, back))}. Make sure that these inputs are known at the application."
-            if back
-            else "The inputs give no column back that is kept from the models and ranks the outcomes."
-        ),
-        metadata={"kept_back": len(kept.columns), "given_back": len(back)},
+    return Verdict(
+        KEPT_BACK,
+        not back,
+        f"{'; '.join(map(str, back))}. Make sure that these inputs are known at the application."
+        if back
+        else "The inputs give no column back that is kept from the models and ranks the outcomes.",
+        {"kept_back": len(kept.columns), "given_back": len(back)},
+        "warning",
     )
 
 

@@ -156,7 +156,7 @@ def _drift(
             yield replace(fact, words="features; the figures are no longer kept")
         else:
             told = summary(look, portfolio.drift, weights(fact.model_version))
-            yield replace(fact, value=float(told.shifted), verdict=told.verdict, words=f"features: {told.words}")
+            yield replace(fact, value=float(told.shifted), verdict=told.verdict, words=f"features: {told.message}")
     commits, rows = _written(lake, portfolio.table("score_drift"))
     scores = _by_commit(con, f"SELECT * FROM ({rows})") if commits else {}
     for commit in commits:

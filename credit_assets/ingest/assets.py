@@ -14,6 +14,8 @@ from credit_assets.lake.contracts import Violation
 from credit_assets.lake.io_managers import column_schema, contract, violations_table
 from credit_assets.lake.resources import LakeResource, batches
 from credit_assets.plurals import are, number_of
+from credit_assets.verdicts.checks import check_result
+from credit_assets.verdicts.verdict import Verdict
 
 BATCHES_NAMED = 5
 
@@ -146,34 +148,27 @@ def _metadata(result: Ingested, synthetic: bool) -> Mapping[str, dg.MetadataValu
 
 def _quarantine_check(result: Ingested) -> dg.AssetCheckResult:
     if not result.rows_quarantined:
-        return dg.AssetCheckResult(check_name="no_rows_quarantined", passed=True)
+        return check_result(Verdict("no_rows_quarantined", True, "Every delivered row is kept.", severity="warning"))
     first: Violation = result.violations[0]
     bad, delivered = result.rows_quarantined, number_of(result.rows_in, "row")
     counted = f"{bad} of {delivered} {are(bad)} in {result.quarantine}"
-    return dg.AssetCheckResult(
-        check_name="no_rows_quarantined",
-        passed=False,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=f"{counted}; first {first.without_values}",
-        metadata={"violations": violations_table(result.violations)},
-    )
+    verdict = Verdict("no_rows_quarantined", False, f"{counted}; first {first.without_values}", severity="warning")
+    return check_result(verdict, details={"violations": violations_table(result.violations)})
 
 
 def _keys_check(repeated: Repeated, rows: int) -> dg.AssetCheckResult:
     if not repeated.applicants:
-        return dg.AssetCheckResult(check_name="keys_are_new", passed=True, metadata={"applicants_repeated": 0})
+        message = "No applicant is in another batch too."
+        return check_result(Verdict("keys_are_new", True, message, {"applicants_repeated": 0}, "warning"))
     named = [f"{batch} ({count:,})" for batch, count in list(repeated.batches.items())[:BATCHES_NAMED]]
     if more := len(repeated.batches) - len(named):
         named.append(f"and {more} more")
-    return dg.AssetCheckResult(
-        check_name="keys_are_new",
-        passed=False,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=f"{repeated.applicants:,} of {number_of(rows, 'applicant')} "
-        f"{are(repeated.applicants)} in other batches too, by their key: "
-        f"{', '.join(named)}. The first keys, masked: {', '.join(repeated.examples)}.",
-        metadata={"applicants_repeated": repeated.applicants, "batches": dg.MetadataValue.json(dict(repeated.batches))},
+    message = (
+        f"{repeated.applicants:,} of {number_of(rows, 'applicant')} {are(repeated.applicants)} in other batches too, "
+        f"by their key: {', '.join(named)}. The first keys, masked: {', '.join(repeated.examples)}."
     )
+    verdict = Verdict("keys_are_new", False, message, {"applicants_repeated": repeated.applicants}, "warning")
+    return check_result(verdict, details={"batches": dg.MetadataValue.json(dict(repeated.batches))})
 
 
 def _failure(error: BadDelivery) -> dg.Failure:

@@ -1,7 +1,6 @@
 """Drift and performance as assets: a model's reference, each batch held against it, and against its outcomes."""
 
 import tempfile
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,7 @@ from credit_assets.lake.io_managers import column_schema, contract, frame_table,
 from credit_assets.lake.resources import LakeResource, batches
 from credit_assets.models.registered import load_model
 from credit_assets.monitoring import checks
+from credit_assets.monitoring.check_names import CALIBRATED_IN_SEGMENTS, NOT_WORSE, PERFORMANCE_HOLDS
 from credit_assets.monitoring.drift import (
     DriftSummary,
     Reference,
@@ -36,10 +36,10 @@ from credit_assets.monitoring.drift import (
     volume,
 )
 from credit_assets.monitoring.drift_report import drawn_columns, sample, worth_drawing, write_report
-from credit_assets.monitoring.judgement import Judgement
 from credit_assets.monitoring.outcomes import outcomes_before
 from credit_assets.monitoring.performance import (
     calibrated_in_segments,
+    enough,
     evidence,
     holds,
     immature,
@@ -60,6 +60,8 @@ from credit_assets.schemas.drift import Drift
 from credit_assets.schemas.evidence import Gate, Predictions
 from credit_assets.schemas.performance import ALL, Performance
 from credit_assets.settings.portfolio import Portfolio
+from credit_assets.verdicts.checks import check_result
+from credit_assets.verdicts.verdict import Verdict, not_judged
 
 if TYPE_CHECKING:
     from credit_assets.models.estimators import PDModel
@@ -170,23 +172,24 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         missing or no longer varies, since whenever that is so."""
         version = _champion(registry)
         weights, number = registry.importance(version), version.number
-        against = _against(context, number)
         learned, since, drift = _measured(version, features, of_score=False)
         told = summary(drift, config, weights)
         missing = told_of_both(missing_moved(learned, config), missing_moved(since, config))
         new = told_of_both(new_categories(learned, config), new_categories(since, config))
         stands = _standing(lake, portfolio, version, context.partition_key)
-        applicants = volume(told.rows_batch, _earlier_volumes(lake, portfolio, context.partition_key), config)
         return dg.MaterializeResult(
             value=drift,
             metadata=_metadata(drift, told) | {"model_version": number},
             check_results=[
-                _as_learned(context, lake, version, against),
-                checks.features_drifted(features_key, told, stands, against),
-                checks.features_usable(features_key, unusable(learned, config, weights), stands, against),
-                checks.missingness_stable(features_key, missing, stands, against),
-                checks.no_new_categories(features_key, new, stands, against),
-                checks.volume_as_usual(features_key, applicants, against),
+                check_result(verdict, features_key, _against(context, number))
+                for verdict in (
+                    _as_learned(context, lake, version),
+                    checks.features_drifted(told, stands),
+                    checks.features_usable(unusable(learned, config, weights), stands),
+                    checks.missingness_stable(missing, stands),
+                    checks.no_new_categories(new, stands),
+                    volume(told.rows_batch, _earlier_volumes(lake, portfolio, context.partition_key), config),
+                )
             ],
         )
 
@@ -225,16 +228,15 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         metadata = _metadata(drift, told) | {"model_version": number}
         if worth_drawing(both, config):
             page = project.reports / name / f"drift-{context.partition_key}.html"
-            _draw(page, told.words, both, scores, features, version, lake, context)
+            _draw(page, told.message, both, scores, features, version, lake, context)
             metadata["report"] = dg.MetadataValue.path(str(page))
         return dg.MaterializeResult(
             value=drift,
             metadata=metadata,
             check_results=[
-                checks.scores_drifted(
+                check_result(
+                    checks.scores_drifted(drift, _standing(lake, portfolio, version, context.partition_key)),
                     scores_key,
-                    drift,
-                    _standing(lake, portfolio, version, context.partition_key),
                     _against(context, number),
                 )
             ],
@@ -284,19 +286,19 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         )
         matured_share = portfolio.training.matured_share
         table = performance_table(rows, number, portfolio.performance, matured_share)
-        judged_on = _against(context, number)
-        predecessor, rival = _against_predecessor(lake, portfolio, registry, rows, features, number)
+        rival = _against_predecessor(lake, portfolio, registry, rows, features, number)
         if version is None:
-            held = rival = segmented = Judgement(True, f"Not judged: version {number} is no longer registered.", {})
+            gone = f"version {number} is no longer registered."
+            held, rival = not_judged(PERFORMANCE_HOLDS, gone), not_judged(NOT_WORSE, gone)
+            segmented = not_judged(CALIBRATED_IN_SEGMENTS, gone, "warning")
         else:
             held, segmented = _promises_kept(context, lake, version, rows, features, applicants)
         return dg.MaterializeResult(
             value=table,
             metadata=_performance_metadata(table, rows, matured_share) | {"model_version": number},
             check_results=[
-                checks.performance_holds(performance_key, held, judged_on),
-                checks.calibrated_in_segments(performance_key, segmented, judged_on),
-                checks.not_worse_than_predecessor(performance_key, rival, judged_on, predecessor),
+                check_result(verdict, performance_key, _against(context, number))
+                for verdict in (held, segmented, rival)
             ],
         )
 
@@ -307,7 +309,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         rows: pd.DataFrame,
         features: duckdb.DuckDBPyRelation,
         applicants: pd.DataFrame,
-    ) -> tuple[Judgement, Judgement]:
+    ) -> tuple[Verdict, Verdict]:
         """Whether the outcomes are as promised, of all applicants and in segments; judged on those whom the version
         was not tested on either. Of a batch older than all of these it is described, and nothing fails."""
         batch, settings = context.partition_key, portfolio.performance
@@ -320,10 +322,10 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
             earlier = outcomes_before(lake.connection, lake.lake, portfolio, version.number, training_set, batch)
         held = holds(rows, settings, earlier, share)
         known = rows[rows["outcome"].notna()]
-        if too_few(known, settings):
-            segmented = Judgement(True, "Not judged: too few outcomes are known.", {})
+        if not enough(known, settings):
+            segmented = not_judged(CALIBRATED_IN_SEGMENTS, "too few outcomes are known.", "warning")
         elif not is_matured(rows, share):
-            segmented = Judgement(True, immature(rows, share), {})
+            segmented = Verdict(CALIBRATED_IN_SEGMENTS, True, immature(rows, share), severity="warning")
         else:
             leading = leading_features(registry.importance(version), features.columns)
             wanted = ", ".join(map(identifier, (portfolio.entity_key, *leading)))
@@ -338,11 +340,11 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
                 settings,
             )
         if not held.passed and not segmented.passed:
-            words = f"No warning is given beside the failure of {checks.PERFORMANCE_HOLDS}. {segmented.words}"
-            segmented = replace(segmented, passed=True, words=words)
+            message = f"No warning is given beside the failure of {PERFORMANCE_HOLDS}. {segmented.message}"
+            segmented = replace(segmented, passed=True, message=message)
         if stands.kind == "older":
             held, segmented = (
-                replace(found, passed=True, words=f"{stands.description} {found.words}") if not found.passed else found
+                found if found.passed else replace(found, passed=True, message=f"{stands.description} {found.message}")
                 for found in (held, segmented)
             )
         return held, segmented
@@ -412,9 +414,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         promotion = f"{population.batch}, when version {version.number} was promoted"
         return learned, since, known_at_promotion(learned, since, promotion)
 
-    def _as_learned(
-        context: dg.AssetExecutionContext, lake: LakeResource, version: ModelVersion, against: Mapping[str, str | int]
-    ) -> dg.AssetCheckResult:
+    def _as_learned(context: dg.AssetExecutionContext, lake: LakeResource, version: ModelVersion) -> Verdict:
         """Whether the SQL that made the batch's features is that which the champion learned from."""
         features, training_set = portfolio.table(FEATURES), portfolio.table("training_set")
         learned = learned_from(lake.connection, lake.lake, training_set, version.made_from(training_set), features)
@@ -424,7 +424,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
             mend = "The SQL that it learned from stands there now: run `ingest` and `score` for the batch."
         else:
             mend = f"`credit-assets train --portfolio {name}` makes a candidate that learns from what stands there now."
-        return checks.features_as_learned(features_key, differing(learned, made), mend, against)
+        return checks.features_as_learned(differing(learned, made), mend, version.number)
 
     return [drift_reference, feature_drift, score_drift, performance]
 
@@ -439,8 +439,9 @@ def refuse_other_applicants(scored: pd.Series, present: pd.Series, table: str, b
         )
 
 
-def _against(context: dg.AssetExecutionContext, version: str | int) -> checks.Against:
-    return {"batch": context.partition_key, "model_version": int(version)}
+def _against(context: dg.AssetExecutionContext, version: int) -> dict[str, str | int]:
+    """The batch, and the version that it was held against: metadata of every check."""
+    return {"batch": context.partition_key, "model_version": version}
 
 
 def _champion(registry: Registry) -> ModelVersion:
@@ -503,29 +504,34 @@ def _against_predecessor(
     rows: pd.DataFrame,
     features: duckdb.DuckDBPyRelation,
     number: int,
-) -> tuple[int | None, Judgement]:
-    """The version that a rollback would go to, and whether the one that scored ranks `rows` no worse than it."""
+) -> Verdict:
+    """Whether the version that scored ranks `rows` no worse than the `predecessor`, to which a rollback would go."""
     key = portfolio.entity_key
     # Read once: a promotion in between would pair one champion with the predecessor of another.
     moves = registry.history()
     predecessor = predecessor_of(moves, {version.number for version in registry.versions()})
     if predecessor is None:
-        return None, Judgement(True, "Not judged: no champion came before this one.", {})
+        return not_judged(NOT_WORSE, "no champion came before this one.")
+    beside = {"predecessor": predecessor}
     if moves[-1].version != number:
-        words = f"Not judged: version {number} scored the batch, and version {moves[-1].version} decides now."
-        return predecessor, Judgement(True, words, {})
+        message = f"Not judged: version {number} scored the batch, and version {moves[-1].version} decides now."
+        return Verdict(NOT_WORSE, True, message, beside)
     version = registry.get(predecessor)
     model = load_model(registry, version)
     if absent := set(model.features) - set(features.columns):
-        words = f"Not judged: the features that version {predecessor} needs are no longer made, {min(absent)} for one."
-        return predecessor, Judgement(True, words, {})
+        message = (
+            f"Not judged: the features that version {predecessor} needs are no longer made, {min(absent)} for one."
+        )
+        return Verdict(NOT_WORSE, True, message, beside)
     unseen = rows[rows["outcome"].notna() & ~rows["applicant"].isin(_learned_from(lake, portfolio, version))]
-    if few := too_few(unseen, portfolio.performance):
-        return predecessor, few
+    if not enough(unseen, portfolio.performance):
+        few = too_few(NOT_WORSE, unseen, portfolio.performance)
+        return replace(few, figures={**few.figures, **beside})
     known = lake.connection.from_df(unseen[["applicant"]]).project(f"applicant AS {identifier(key)}")
     wanted = ", ".join(map(identifier, (key, *model.features)))
     frame = training_frame(features.join(known, identifier(key)).project(wanted))
-    return predecessor, not_worse(unseen, pd.Series(model.pd(frame), index=frame[key]), portfolio.performance)
+    judged = not_worse(unseen, pd.Series(model.pd(frame), index=frame[key]), portfolio.performance)
+    return replace(judged, figures={**judged.figures, **beside})
 
 
 def _performance_metadata(table: pd.DataFrame, rows: pd.DataFrame, matured_share: float) -> dict[str, Any]:
@@ -550,7 +556,7 @@ def _performance_metadata(table: pd.DataFrame, rows: pd.DataFrame, matured_share
 def _metadata(drift: pd.DataFrame, told: DriftSummary) -> dict[str, Any]:
     figures: dict[str, Any] = {
         "verdict": told.verdict,
-        "summary": told.words,
+        "summary": told.message,
         "features_shifted": told.shifted,
         "features_moderate": told.moderate,
         "largest_psi": float(drift["psi"].max()),

@@ -1,5 +1,5 @@
-"""Drift and performance as asset checks, each result with the batch and the model version it was held against. What
-fails is judged in `drift.py` (by effect size, never by p-value alone) and `performance.py`.
+"""The checks of drift and performance, and the verdicts on a batch's features and scores. What has shifted is judged in
+`drift.py` (by effect size, never by p-value alone), and the verdicts on outcomes are those of `performance.py`.
 
 A failure of severity ERROR starts a re-training or a rollback, or stops the scores; a warning is reported. Drift of a
 batch that the version was made from, or of an older one, fails no check: it is described, with the reason.
@@ -10,22 +10,21 @@ from collections.abc import Mapping, Sequence
 import dagster as dg
 import pandas as pd
 
-from credit_assets.monitoring.drift import DriftSummary
-from credit_assets.monitoring.judgement import Judgement
-from credit_assets.monitoring.reference_batches import Standing
-
-FEATURES_DRIFTED, FEATURES_USABLE, SCORES_DRIFTED = "features_stable", "features_usable", "scores_stable"
-AS_LEARNED, MISSINGNESS, NEW_CATEGORIES, VOLUME = (
-    "features_as_learned",
-    "missingness_stable",
-    "no_new_categories",
-    "volume_as_usual",
+from credit_assets.monitoring.check_names import (
+    AS_LEARNED,
+    CALIBRATED_IN_SEGMENTS,
+    FEATURES_DRIFTED,
+    FEATURES_USABLE,
+    MISSINGNESS,
+    NEW_CATEGORIES,
+    NOT_WORSE,
+    PERFORMANCE_HOLDS,
+    SCORES_DRIFTED,
+    VOLUME,
 )
-PERFORMANCE_HOLDS, NOT_WORSE = "performance_holds", "not_worse_than_predecessor"
-CALIBRATED_IN_SEGMENTS = "calibrated_in_segments"
-
-Against = Mapping[str, str | int]
-"""The `batch`, and the `model_version` that it was held against: metadata of every result."""
+from credit_assets.monitoring.drift import DriftSummary
+from credit_assets.monitoring.reference_batches import Standing
+from credit_assets.verdicts.verdict import Verdict
 
 LISTED = 8
 """Features that a check names; a shift may be of hundreds."""
@@ -102,133 +101,72 @@ def performance_specs(asset: dg.AssetKey) -> list[dg.AssetCheckSpec]:
     ]
 
 
-def features_as_learned(asset: dg.AssetKey, other: Sequence[str], mend: str, against: Against) -> dg.AssetCheckResult:
-    """`other`: the SQL files that are others than those the champion learned from; `mend`: what to do then."""
-    version = against["model_version"]
-    return dg.AssetCheckResult(
-        asset_key=asset,
-        check_name=AS_LEARNED,
-        passed=not other,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=f"The features were made by another {', '.join(other)} than version {version} learned from, so "
+def features_as_learned(other: Sequence[str], mend: str, version: int) -> Verdict:
+    """`other`: the SQL files that are others than those the `version` learned from; `mend`: what to do then."""
+    message = (
+        f"The features were made by another {', '.join(other)} than version {version} learned from, so "
         f"that what has moved may be the SQL and not the applicants. {mend}"
         if other
-        else f"The SQL is that which version {version} learned from.",
-        metadata=against,
+        else f"The SQL is that which version {version} learned from."
     )
+    return Verdict(AS_LEARNED, not other, message, severity="warning")
 
 
-def features_drifted(
-    asset: dg.AssetKey, told: DriftSummary, standing: Standing, against: Against
-) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(
-        asset_key=asset,
-        check_name=FEATURES_DRIFTED,
-        passed=told.verdict != "shifted" or not standing.is_news,
-        description=_with(standing, told.words),
-        metadata={
+def features_drifted(drift: DriftSummary, standing: Standing) -> Verdict:
+    """Whether the features have not shifted, or the version has met this shift before."""
+    return Verdict(
+        FEATURES_DRIFTED,
+        drift.verdict != "shifted" or not standing.is_news,
+        _with(standing, drift.message),
+        {
             "standing": standing.kind,
-            "shifted": told.shifted,
-            "moderate": told.moderate,
-            "shifted_share": told.shifted_share,
-            **against,
+            "shifted": drift.shifted,
+            "moderate": drift.moderate,
+            "shifted_share": drift.shifted_share,
         },
     )
 
 
-def features_usable(
-    asset: dg.AssetKey, why: Mapping[str, str], standing: Standing, against: Against
-) -> dg.AssetCheckResult:
+def features_usable(why: Mapping[str, str], standing: Standing) -> Verdict:
     """Of a batch that the version learned from every feature is usable: it knows what they look like there."""
     learned = standing.kind == "learned"
-    description = "Every feature the champion relies on is there and varies."
+    message = "Every feature the champion relies on is there and varies."
     if why:
-        description = _with(standing, f"Not usable: {_listed(why)}.") if learned else f"Not usable: {_listed(why)}."
-    return dg.AssetCheckResult(
-        asset_key=asset,
-        check_name=FEATURES_USABLE,
-        passed=not why or learned,
-        description=description,
-        metadata={"unusable": len(why), **against},
-    )
+        message = _with(standing, f"Not usable: {_listed(why)}.") if learned else f"Not usable: {_listed(why)}."
+    return Verdict(FEATURES_USABLE, not why or learned, message, {"unusable": len(why)})
 
 
-def missingness_stable(
-    asset: dg.AssetKey, moved: Mapping[str, str], standing: Standing, against: Against
-) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(
-        asset_key=asset,
-        check_name=MISSINGNESS,
-        passed=not moved or not standing.is_news,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=_with(standing, f"Missing at another rate than in training: {_listed(moved)}.")
+def missingness_stable(moved: Mapping[str, str], standing: Standing) -> Verdict:
+    """Whether no feature is missing at another rate (`moved`: feature to the rates)."""
+    message = (
+        _with(standing, f"Missing at another rate than in training: {_listed(moved)}.")
         if moved
-        else "Features are missing about as often as in training.",
-        metadata={"features": len(moved), **against},
+        else "Features are missing about as often as in training."
     )
+    return Verdict(MISSINGNESS, not moved or not standing.is_news, message, {"features": len(moved)}, "warning")
 
 
-def no_new_categories(
-    asset: dg.AssetKey, found: Mapping[str, str], standing: Standing, against: Against
-) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(
-        asset_key=asset,
-        check_name=NEW_CATEGORIES,
-        passed=not found or not standing.is_news,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=_with(standing, f"In categories never seen in training: {_listed(found)}.")
+def no_new_categories(found: Mapping[str, str], standing: Standing) -> Verdict:
+    """Whether hardly a row has a category that training had not (`found`: feature to the share of such rows)."""
+    message = (
+        _with(standing, f"In categories never seen in training: {_listed(found)}.")
         if found
-        else "Hardly a row has a category that training had not.",
-        metadata={"features": len(found), **against},
+        else "Hardly a row has a category that training had not."
     )
+    return Verdict(NEW_CATEGORIES, not found or not standing.is_news, message, {"features": len(found)}, "warning")
 
 
-def volume_as_usual(asset: dg.AssetKey, judged: Judgement, against: Against) -> dg.AssetCheckResult:
-    return _of_judgement(asset, VOLUME, judged, dg.AssetCheckSeverity.WARN, against)
-
-
-def scores_drifted(
-    asset: dg.AssetKey, drift: pd.DataFrame, standing: Standing, against: Against
-) -> dg.AssetCheckResult:
+def scores_drifted(drift: pd.DataFrame, standing: Standing) -> Verdict:
     """Of the score alone: the features have a check of their own, and one shift is one failure."""
     [score] = drift.to_dict("records")
-    return dg.AssetCheckResult(
-        asset_key=asset,
-        check_name=SCORES_DRIFTED,
-        passed=score["verdict"] != "shifted" or not standing.is_news,
-        description=_with(
+    return Verdict(
+        SCORES_DRIFTED,
+        score["verdict"] != "shifted" or not standing.is_news,
+        _with(
             standing,
             f"The score is {score['verdict']}: PSI {score['psi']:.3f}, KS {score['ks']:.3f}; {score['change']}.",
         ),
-        metadata={"standing": standing.kind, "psi": float(score["psi"]), "ks": float(score["ks"]), **against},
-    )
-
-
-def performance_holds(asset: dg.AssetKey, judged: Judgement, against: Against) -> dg.AssetCheckResult:
-    return _of_judgement(asset, PERFORMANCE_HOLDS, judged, dg.AssetCheckSeverity.ERROR, against)
-
-
-def calibrated_in_segments(asset: dg.AssetKey, judged: Judgement, against: Against) -> dg.AssetCheckResult:
-    return _of_judgement(asset, CALIBRATED_IN_SEGMENTS, judged, dg.AssetCheckSeverity.WARN, against)
-
-
-def not_worse_than_predecessor(
-    asset: dg.AssetKey, judged: Judgement, against: Against, predecessor: int | None
-) -> dg.AssetCheckResult:
-    before = {} if predecessor is None else {"predecessor": predecessor}
-    return _of_judgement(asset, NOT_WORSE, judged, dg.AssetCheckSeverity.ERROR, {**against, **before})
-
-
-def _of_judgement(
-    asset: dg.AssetKey, name: str, judged: Judgement, severity: dg.AssetCheckSeverity, against: Against
-) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(
-        asset_key=asset,
-        check_name=name,
-        passed=judged.passed,
-        severity=severity,
-        description=judged.words,
-        metadata={**judged.numbers, **against},
+        {"standing": standing.kind, "psi": float(score["psi"]), "ks": float(score["ks"])},
     )
 
 

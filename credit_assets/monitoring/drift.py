@@ -20,12 +20,13 @@ from duckdb import DuckDBPyRelation
 from numpy.typing import NDArray
 
 from credit_assets.lake.contracts import identifier
-from credit_assets.monitoring.judgement import Judgement
+from credit_assets.monitoring.check_names import VOLUME
 from credit_assets.plurals import number_of
 from credit_assets.rounding import percent_apart
 from credit_assets.schemas.drift import VERDICTS, Drift
 from credit_assets.settings.drift import DriftConfig
 from credit_assets.statistics.psi import psi_noise, psi_terms
+from credit_assets.verdicts.verdict import Verdict
 
 GRID = 512
 """Points of the reference's quantile grid: KS is exact to within 1 / GRID."""
@@ -322,7 +323,7 @@ def told_of_both(told: Mapping[str, str], since: Mapping[str, str]) -> dict[str,
 
 @dataclass(frozen=True)
 class DriftSummary:
-    """A batch's drift in a few figures and words.
+    """A batch's drift in a few figures and a message.
 
     `failures` are the facts for which the drift check fails, empty unless `verdict` is shifted. Shares are of
     the features; `*_importance` are shares of the model's importance, None where no importance was given.
@@ -340,7 +341,7 @@ class DriftSummary:
     score_verdict: str | None
     rows_reference: int
     rows_batch: int
-    words: str
+    message: str
 
 
 def summary(drift: pd.DataFrame, config: DriftConfig, importance: Mapping[str, float] | None = None) -> DriftSummary:
@@ -398,7 +399,7 @@ def summary(drift: pd.DataFrame, config: DriftConfig, importance: Mapping[str, f
         score_verdict=None if score is None else score["verdict"],
         rows_reference=rows_reference,
         rows_batch=rows_batch,
-        words=" ".join(sentences),
+        message=" ".join(sentences),
     )
 
 
@@ -455,7 +456,7 @@ def new_categories(drift: pd.DataFrame, config: DriftConfig) -> dict[str, str]:
     return {row["feature"]: f"{row['new_category_share']:.1%} of the rows" for row in found.to_dict("records")}
 
 
-def volume(rows: int, earlier: Sequence[int], config: DriftConfig) -> Judgement:
+def volume(rows: int, earlier: Sequence[int], config: DriftConfig) -> Verdict:
     """Whether a batch's `rows` are as many as usual after the `earlier` batches' rows.
 
     Not as usual: more than `config.volume_ratio` times the median of the earlier ones, or less than the median
@@ -464,19 +465,21 @@ def volume(rows: int, earlier: Sequence[int], config: DriftConfig) -> Judgement:
     """
     if len(earlier) < EARLIER_BATCHES:
         before = number_of(len(earlier), "earlier batch")
-        words = f"Not judged: {number_of(rows, 'applicant')} and {before}; {EARLIER_BATCHES} are needed."
-        return Judgement(True, words, {"applicants": rows})
+        message = f"Not judged: {number_of(rows, 'applicant')} and {before}; {EARLIER_BATCHES} are needed."
+        return Verdict(VOLUME, True, message, {"applicants": rows}, "warning")
     logs = np.log(np.maximum(earlier, 1))
     usual = float(np.median(logs))
     spread = 1.4826 * float(np.median(np.abs(logs - usual)))
     bound = max(float(np.log(config.volume_ratio)), LOG_SPREADS * spread)
     lowest, highest = np.exp([usual - bound, usual + bound])
     ratio = rows / float(np.exp(usual))
-    return Judgement(
+    return Verdict(
+        VOLUME,
         bool(lowest <= rows <= highest),
         f"{number_of(rows, 'applicant')} came, {ratio:.2f} times the median of {len(earlier)} earlier "
         f"batches; as usual are {np.ceil(lowest):,.0f} to {np.floor(highest):,.0f}.",
         {"applicants": rows, "ratio": ratio},
+        "warning",
     )
 
 

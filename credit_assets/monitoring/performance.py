@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from credit_assets.monitoring.judgement import Judgement
+from credit_assets.monitoring.check_names import CALIBRATED_IN_SEGMENTS, NOT_WORSE, PERFORMANCE_HOLDS
 from credit_assets.plurals import are, number_of
 from credit_assets.rounding import digits_apart, percent_apart
 from credit_assets.schemas.performance import ALL, EARLY, ESTIMATE, OUTCOMES, Performance
@@ -22,6 +22,7 @@ from credit_assets.settings.performance import PerformanceConfig
 from credit_assets.statistics.calibration import Segment, Tolerance, segments, surely_off
 from credit_assets.statistics.comparison import auc_interval, compare
 from credit_assets.statistics.metrics import Interval, evaluate, wilson
+from credit_assets.verdicts.verdict import Verdict, not_judged
 
 Floats = NDArray[np.float64]
 
@@ -128,17 +129,21 @@ def measure(known: pd.DataFrame, config: PerformanceConfig) -> dict[str, Interva
     }
 
 
-def too_few(known: pd.DataFrame, config: PerformanceConfig) -> Judgement | None:
-    """That rows with outcomes are too few to measure and judge by; None where they are not."""
+def enough(known: pd.DataFrame, config: PerformanceConfig) -> bool:
+    """Whether rows with outcomes are enough to measure and judge by."""
     defaults = int(known["outcome"].sum())
-    if len(known) >= config.min_outcomes and min(defaults, len(known) - defaults) >= config.min_defaults:
-        return None
-    words = (
+    return len(known) >= config.min_outcomes and min(defaults, len(known) - defaults) >= config.min_defaults
+
+
+def too_few(name: str, known: pd.DataFrame, config: PerformanceConfig) -> Verdict:
+    """The verdict of this name on rows with outcomes that are not `enough`."""
+    defaults = int(known["outcome"].sum())
+    message = (
         f"Not judged: {number_of(len(known), 'outcome')} that can be judged by "
         f"{are(len(known))} known, {defaults:,} of them {_defaults(defaults)}; "
         f"{config.min_outcomes:,} with {config.min_defaults:,} are needed."
     )
-    return Judgement(True, words, {"outcomes": len(known), "defaults": defaults})
+    return Verdict(name, True, message, {"outcomes": len(known), "defaults": defaults})
 
 
 def is_matured(rows: pd.DataFrame, matured_share: float) -> bool:
@@ -150,14 +155,14 @@ def is_matured(rows: pd.DataFrame, matured_share: float) -> bool:
 def performance_table(
     rows: pd.DataFrame, model_version: int, config: PerformanceConfig, matured_share: float = 0.0
 ) -> pd.DataFrame:
-    """The `Performance` table of `evidence` rows: measured where the outcomes known are not `too_few`, else estimated.
+    """The `Performance` table of `evidence` rows: measured where `enough` outcomes are known, else estimated.
     What is measured before the batch is matured has the basis EARLY.
 
     Bands come from the safest to the riskiest, by their mean PD; a measured band without outcomes is left out.
     Empty where there are no rows.
     """
     known = rows[rows["outcome"].notna()]
-    measured = too_few(known, config) is None
+    measured = enough(known, config)
     judged = known if measured else rows
     lines = []
     if len(judged):
@@ -188,7 +193,7 @@ def holds(
     config: PerformanceConfig,
     earlier: pd.DataFrame | None = None,
     matured_share: float = 0.0,
-) -> Judgement:
+) -> Verdict:
     """Whether the outcomes of `evidence` rows are what the PDs promised: in rank, and in level.
 
     Not in rank: the AUC surely lies more than `config.auc_margin` below the one that the PDs let expect on the
@@ -203,17 +208,17 @@ def holds(
     Without `earlier` it is not judged.
     Until a batch is matured (`is_matured`) only its rank is judged: defaults are known first, which moves the default
     rate of the known outcomes and hardly their AUC.
-    Where the outcomes known are `too_few` nothing is judged, and so nothing fails.
+    Where not `enough` outcomes are known nothing is judged, and so nothing fails.
     """
     known = rows[rows["outcome"].notna()]
     if not len(rows):
-        return Judgement(
-            True, "Not judged: the model learned from every applicant of the batch, or was tested on them.", {}
-        )
+        why = "the model learned from every applicant of the batch, or was tested on them."
+        return not_judged(PERFORMANCE_HOLDS, why)
     matured = is_matured(rows, matured_share)
     failures = [] if earlier is None or not matured else _off_since_promotion(known, earlier, config)
-    if few := too_few(known, config):
-        return replace(few, passed=not failures, words=" ".join([*failures, few.words, _expectation(rows)]))
+    if not enough(known, config):
+        few = too_few(PERFORMANCE_HOLDS, known, config)
+        return replace(few, passed=not failures, message=" ".join([*failures, few.message, _expectation(rows)]))
     y, pds = _arrays(known)
     # All of its chance is on one side.
     auc, expected_from_pds = auc_interval(y, pds, 1 - config.false_alarms / 4), expected_auc(pds)
@@ -228,7 +233,8 @@ def holds(
     shown = _default_rate(known, config.confidence)
     early = "" if matured else f" {immature(rows, matured_share)}"
     promised = "As promised." if matured else "The rank is as promised."
-    return Judgement(
+    return Verdict(
+        PERFORMANCE_HOLDS,
         not own and not failures,
         f"{' '.join([*own, *failures]) or promised}{early} Of {number_of(len(known), 'outcome')} "
         f"{int(y.sum()):,} {are(y.sum())} {_defaults(y.sum())}: AUC {_words(auc, '.3f')}, by the PDs "
@@ -275,7 +281,7 @@ def immature(rows: pd.DataFrame, matured_share: float) -> str:
     )
 
 
-def calibrated_in_segments(known: pd.DataFrame, by: pd.DataFrame, config: PerformanceConfig) -> Judgement:
+def calibrated_in_segments(known: pd.DataFrame, by: pd.DataFrame, config: PerformanceConfig) -> Verdict:
     """Whether the default rate is what the PDs promised in each segment, for a warning.
 
     `known` are `evidence` rows with outcomes, `by` their segments in the same order: a column for each attribute or
@@ -293,16 +299,18 @@ def calibrated_in_segments(known: pd.DataFrame, by: pd.DataFrame, config: Perfor
         if segment.outcomes >= config.min_outcomes
     ]
     if not judged:
-        words = f"Not judged: no segment has {number_of(config.min_outcomes, 'known outcome')}."
-        return Judgement(True, words, {"segments": 0, "segments_off": 0})
+        message = f"Not judged: no segment has {number_of(config.min_outcomes, 'known outcome')}."
+        return Verdict(CALIBRATED_IN_SEGMENTS, True, message, {"segments": 0, "segments_off": 0}, "warning")
     off = surely_off(judged, config.false_alarms)
-    return Judgement(
+    return Verdict(
+        CALIBRATED_IN_SEGMENTS,
         not off,
         f"Other shares defaulted than were promised in {len(off)} of {number_of(len(judged), 'segment')}: "
         f"{_listed(off)}."
         if off
         else f"The default rate is as promised in {number_of(len(judged), 'segment')}.",
         {"segments": len(judged), "segments_off": len(off)},
+        "warning",
     )
 
 
@@ -310,7 +318,7 @@ def _off_since_promotion(known: pd.DataFrame, earlier: pd.DataFrame, config: Per
     """The failures of the batch's outcomes together with those before."""
     columns = ["pd", "band", "outcome"]
     pooled = pd.concat([earlier[columns], known[columns]], ignore_index=True)
-    if not len(earlier) or too_few(pooled, config):
+    if not len(earlier) or not enough(pooled, config):
         return []
     half = config.cumulative_false_alarms / 2
     level = segments(pooled, _everyone(pooled), tolerance(config), cumulative=True)
@@ -332,7 +340,7 @@ def _listed(segments: Sequence[Segment]) -> str:
     return "; ".join(map(str, segments))
 
 
-def not_worse(known: pd.DataFrame, predecessor: pd.Series, config: PerformanceConfig) -> Judgement:
+def not_worse(known: pd.DataFrame, predecessor: pd.Series, config: PerformanceConfig) -> Verdict:
     """Whether the champion ranks these rows no worse than the model that decided before it.
 
     `known` are `evidence` rows of the champion's scores with outcomes, `predecessor` the other's PDs of them by
@@ -345,14 +353,15 @@ def not_worse(known: pd.DataFrame, predecessor: pd.Series, config: PerformanceCo
     difference = compared.auc_difference
     worse = difference.value < -config.predecessor_margin and difference.high < 0
     digits = digits_apart(3, (difference.value, -config.predecessor_margin), (difference.high, 0))
-    return Judgement(
+    return Verdict(
+        NOT_WORSE,
         not worse,
         f"{'Worse' if worse else 'Not worse'} than the champion before: on "
         f"{number_of(len(known), 'outcome')} that neither "
         f"learned from the AUC is {compared.auc_candidate:.{digits}f} against {compared.auc_champion:.{digits}f}, a "
         f"difference of {_words(difference, f'+.{digits}f')} at a chance of {config.false_alarms:g}; "
         f"{config.predecessor_margin:g} is tolerated.",
-        {"outcomes": len(known)} | compared.figures(),
+        {"outcomes": len(known), **compared.figures()},
     )
 
 

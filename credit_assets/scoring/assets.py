@@ -27,6 +27,8 @@ from credit_assets.schemas.evidence import Gate, Predictions
 from credit_assets.schemas.scores import Scores
 from credit_assets.settings.run_tags import AUTOMATIC_TAG, WHY_TAG
 from credit_assets.statistics.cut_off import AtCutOff
+from credit_assets.verdicts.checks import check_result
+from credit_assets.verdicts.verdict import Verdict
 
 FEATURE_DRIFT = "feature_drift"
 """The table whose commits say which version a batch's features were checked against."""
@@ -337,26 +339,22 @@ def _complete(delivered: Mapping[str, np.ndarray], decided: pd.DataFrame) -> dg.
     """Whether the applicants delivered (in the raw table, not in what was made from it) are those scored."""
     [applicants] = delivered.values()
     scored = np.sort(decided["applicant"].to_numpy())
-    return dg.AssetCheckResult(
-        check_name="every_applicant_scored_once",
-        passed=np.array_equal(np.sort(applicants), scored),
-        description=f"Of the applicants {len(applicants):,} were delivered and {len(scored):,} scored.",
-        metadata={"delivered": len(applicants), "scored": len(scored)},
+    return check_result(
+        Verdict(
+            "every_applicant_scored_once",
+            np.array_equal(np.sort(applicants), scored),
+            f"Of the applicants {len(applicants):,} were delivered and {len(scored):,} scored.",
+            {"delivered": len(applicants), "scored": len(scored)},
+        )
     )
 
 
 def _confirmed(drafts: Mapping[str, str], features: int) -> dg.AssetCheckResult:
     """Whether no text of the model's features is a draft."""
-    return dg.AssetCheckResult(
-        check_name="reasons_confirmed",
-        passed=not drafts,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=_drafts_message(drafts) if drafts else f"The texts of all {features} features are confirmed.",
-        metadata={
-            "drafts": len(drafts),
-            "to_write": frame_table(pd.DataFrame(drafts.items(), columns=["feature", "why"], dtype=str)),
-        },
-    )
+    message = _drafts_message(drafts) if drafts else f"The texts of all {features} features are confirmed."
+    verdict = Verdict("reasons_confirmed", not drafts, message, {"drafts": len(drafts)}, "warning")
+    to_write = pd.DataFrame(drafts.items(), columns=["feature", "why"], dtype=str)
+    return check_result(verdict, details={"to_write": frame_table(to_write)})
 
 
 def _drafts_message(drafts: Mapping[str, str]) -> str:
@@ -367,9 +365,11 @@ def _drafts_message(drafts: Mapping[str, str]) -> str:
 
 def _as_checked(scored: int, checked: int) -> dg.AssetCheckResult:
     """Whether the version that scored is still the one that the features' latest check was against."""
-    return dg.AssetCheckResult(
-        check_name="scored_by_the_version_checked",
-        passed=scored == checked,
-        description=f"Version {scored} scored the batch, and its features were checked against version {checked}.",
-        metadata={"model_version": scored, "features_checked_against": checked},
+    return check_result(
+        Verdict(
+            "scored_by_the_version_checked",
+            scored == checked,
+            f"Version {scored} scored the batch, and its features were checked against version {checked}.",
+            {"model_version": scored, "features_checked_against": checked},
+        )
     )

@@ -40,7 +40,7 @@ from credit_assets.book.book import Book as CompiledBook
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.resources import batches
 from credit_assets.lake.tables import Lake
-from credit_assets.monitoring.checks import FEATURES_DRIFTED, NOT_WORSE, PERFORMANCE_HOLDS, SCORES_DRIFTED
+from credit_assets.monitoring.check_names import FEATURES_DRIFTED, NOT_WORSE, PERFORMANCE_HOLDS, SCORES_DRIFTED
 from credit_assets.registry.registry import Registry
 from credit_assets.registry.tags import CHAMPION
 from credit_assets.settings.portfolio import Portfolio

@@ -16,7 +16,7 @@ from credit_assets.automation.jobs import jobs
 from credit_assets.automation.pending import training_key
 from credit_assets.automation.sensors import sensors
 from credit_assets.dagster_private import PARTITION_NAME_TAG
-from credit_assets.monitoring.checks import FEATURES_DRIFTED, NOT_WORSE
+from credit_assets.monitoring.check_names import FEATURES_DRIFTED, NOT_WORSE
 from credit_assets.registry.registry import Registry
 from credit_assets.settings.run_tags import AUTOMATIC_TAG, CHAMPION_TAG, CORRECTION_TAG, KEY_TAG, PORTFOLIO_TAG, WHY_TAG
 from credit_assets_tests.automation.loop import BOOK, FILES, OUTCOMES, Asked, Loop

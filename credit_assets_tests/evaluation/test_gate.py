@@ -69,7 +69,7 @@ def test_a_sound_candidate_passes_every_gate() -> None:
     ]
     assert all(verdict.passed for verdict in found)
     assert promotable(found)
-    assert all(isinstance(number, float) for verdict in found for number in verdict.numbers.values())
+    assert all(isinstance(number, float) for verdict in found for number in verdict.figures.values())
 
 
 def test_right_pds_on_880_rows_are_rarely_stopped_for_calibration() -> None:
@@ -80,7 +80,7 @@ def test_right_pds_on_880_rows_are_rarely_stopped_for_calibration() -> None:
 def test_pds_twice_too_high_are_stopped_even_on_880_rows() -> None:
     found = [calibration(evaluated(880, seed, log_odds_off=np.log(2)), None, THRESHOLDS) for seed in range(10)]
     assert not any(verdict.passed for verdict in found)
-    assert "surely beyond" in found[0].words
+    assert "surely beyond" in found[0].message
 
 
 def test_pds_off_after_a_shift_pass_where_the_champion_s_are_no_nearer() -> None:
@@ -88,8 +88,8 @@ def test_pds_off_after_a_shift_pass_where_the_champion_s_are_no_nearer() -> None
     assert not calibration(off, None, THRESHOLDS).passed
     verdict = calibration(off, further, THRESHOLDS)
     assert verdict.passed
-    assert verdict.words.endswith("the candidate is not surely worse, so this does not stop it.")
-    assert verdict.numbers["champion_ece"] == further.metrics["ece"].value
+    assert verdict.message.endswith("the candidate is not surely worse, so this does not stop it.")
+    assert verdict.figures["champion_ece"] == further.metrics["ece"].value
     assert not calibration(further, off, THRESHOLDS).passed
 
 
@@ -103,16 +103,16 @@ def test_a_lucky_auc_on_a_handful_of_rows_does_not_pass() -> None:
     y = np.array([0, 1, 0, 0, 1, 0, 0, 0, 0, 0])
     pds = np.array([0.1, 0.3, 0.2, 0.25, 0.15, 0.05, 0.12, 0.11, 0.13, 0.14])
     verdict = discrimination(evaluate(y, pds, 0.2, 200), THRESHOLDS)
-    assert verdict.numbers["auc"] > THRESHOLDS.min_auc
+    assert verdict.figures["auc"] > THRESHOLDS.min_auc
     assert not verdict.passed
-    assert "2 defaults or others are fewer than the 20" in verdict.words
+    assert "2 defaults or others are fewer than the 20" in verdict.message
 
 
 def test_an_auc_that_chance_could_explain_does_not_pass() -> None:
     rng = np.random.default_rng(1)
     y, pds = np.repeat([0, 1], [60, 20]), rng.uniform(0.1, 0.3, 80)
     verdict = discrimination(evaluate(y, pds, 0.2, 200), GateConfig(min_auc=0.51))
-    assert verdict.numbers["auc_low"] < 0.5
+    assert verdict.figures["auc_low"] < 0.5
     assert not verdict.passed
 
 
@@ -123,13 +123,13 @@ def test_without_a_champion_there_is_nothing_to_be_worse_than() -> None:
 def test_a_champion_that_learned_from_the_test_rows_is_no_measure() -> None:
     verdict = against_champion(None, THRESHOLDS, 1000, learned=True)
     assert verdict.passed
-    assert verdict.words.startswith("The champion learned from these test rows")
-    assert "cannot be compared" in verdict.words
+    assert verdict.message.startswith("The champion learned from these test rows")
+    assert "cannot be compared" in verdict.message
     comparison = worse(150, noise=0.3)
     assert "on 150 of 1000 test rows: the champion learned from the others." in (
-        against_champion(comparison, THRESHOLDS, 1000).words
+        against_champion(comparison, THRESHOLDS, 1000).message
     )
-    assert "learned" not in against_champion(comparison, THRESHOLDS, 150).words
+    assert "learned" not in against_champion(comparison, THRESHOLDS, 150).message
 
 
 def worse(n: int, noise: float) -> Comparison:
@@ -141,10 +141,10 @@ def worse(n: int, noise: float) -> Comparison:
 def test_a_worse_candidate_is_stopped_where_the_rows_show_it() -> None:
     stopped = against_champion(worse(20_000, noise=1.0), THRESHOLDS)
     assert not stopped.passed
-    assert stopped.words.startswith("Worse than the champion")
+    assert stopped.message.startswith("Worse than the champion")
     unsure = against_champion(worse(150, noise=0.3), THRESHOLDS)
     assert unsure.passed
-    assert "as far as these rows can show" in unsure.words
+    assert "as far as these rows can show" in unsure.message
 
 
 def test_stability_allows_for_chance() -> None:
@@ -180,21 +180,21 @@ def judged_calibration(seed: int, off: float, off_champion: float) -> Verdict:
 def test_a_better_candidate_is_not_refused_for_a_level_that_the_champion_misses_as_well(seed: int) -> None:
     verdict = judged_calibration(seed, off=0.19, off_champion=0.09)
     assert verdict.passed
-    assert "The champion is not sure to meet this either" in verdict.words
+    assert "The champion is not sure to meet this either" in verdict.message
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_a_candidate_further_off_passes_where_a_proper_score_is_surely_better(seed: int) -> None:
     verdict = judged_calibration(seed, off=0.32, off_champion=0.15)
     assert verdict.passed
-    assert "surely better by a proper score (Brier score -0." in verdict.words
+    assert "surely better by a proper score (Brier score -0." in verdict.message
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_a_candidate_surely_further_off_is_refused_where_no_score_makes_up_for_it(seed: int) -> None:
     verdict = judged_calibration(seed, off=0.6, off_champion=0.08)
     assert not verdict.passed
-    assert "The candidate is surely worse than the champion in this" in verdict.words
+    assert "The candidate is surely worse than the champion in this" in verdict.message
 
 
 def test_what_a_champion_surely_meets_a_candidate_has_to_meet() -> None:
@@ -203,7 +203,7 @@ def test_what_a_champion_surely_meets_a_candidate_has_to_meet() -> None:
     assert surely_better(compare(y, candidate, champion))
     verdict = calibration(own, other, THRESHOLDS, compare(y, candidate, champion))
     assert not verdict.passed
-    assert "The champion surely meets this" in verdict.words
+    assert "The champion surely meets this" in verdict.message
 
 
 def test_below_the_least_auc_a_candidate_passes_where_the_champion_is_as_low() -> None:
@@ -212,9 +212,9 @@ def test_below_the_least_auc_a_candidate_passes_where_the_champion_is_as_low() -
     own, other = (evaluate(y, pds, 0.2, n_bootstrap=200) for pds in (candidate, champion))
     assert not discrimination(own, strict).passed
     better = discrimination(own, strict, other, compare(y, candidate, champion))
-    assert better.passed and "is not surely worse" in better.words
+    assert better.passed and "is not surely worse" in better.message
     worse = discrimination(other, strict, own, compare(y, champion, candidate))
-    assert not worse.passed and "surely worse than the champion" in worse.words
+    assert not worse.passed and "surely worse than the champion" in worse.message
 
 
 def test_too_few_defaults_are_no_excuse_whatever_the_champion_shows() -> None:
@@ -244,7 +244,7 @@ CHAMPION_S = {"champion_group": "M", "champion_air": 0.7, "champion_air_low": 0.
 def test_a_ratio_as_low_as_the_champion_s_does_not_stop_a_candidate(champion: dict, passed: bool) -> None:
     [verdict] = four_fifths(fairness(four_fifths="fail", air=0.7, **champion))
     assert verdict.passed is passed
-    assert "On the same applicants the champion approves M" in verdict.words
+    assert "On the same applicants the champion approves M" in verdict.message
 
 
 def test_an_auc_too_good_to_be_true_waits_for_a_name() -> None:
@@ -253,15 +253,15 @@ def test_an_auc_too_good_to_be_true_waits_for_a_name() -> None:
     assert plausible(evaluation, 0.95, [], THRESHOLDS).passed
     verdict = plausible(evaluation, auc - 0.01, ["days_late", "calls"], THRESHOLDS)
     assert verdict.blocking and not verdict.passed
-    assert "above all at days_late, calls" in verdict.words
-    assert f"{{up_to: {auc + 0.005:.2f}, by: YOUR NAME, why: ...}}" in verdict.words
+    assert "above all at days_late, calls" in verdict.message
+    assert f"{{up_to: {auc + 0.005:.2f}, by: YOUR NAME, why: ...}}" in verdict.message
 
     def confirmed(up_to: float) -> Verdict:
         who = {"up_to": up_to, "by": "Ann Smith", "why": "Arrears at the application explain it."}
         return plausible(evaluation, auc - 0.01, [], GateConfig.model_validate({"confirmed_auc": [who]}))
 
     assert confirmed(auc + 0.001).passed
-    assert "Ann Smith confirmed" in confirmed(auc + 0.001).words
+    assert "Ann Smith confirmed" in confirmed(auc + 0.001).message
     assert not confirmed(auc - 0.001).passed
     with pytest.raises(ValueError, match="by"):
         GateConfig.model_validate({"confirmed_auc": [{"up_to": 0.99, "by": "", "why": "so"}]})
@@ -270,10 +270,10 @@ def test_an_auc_too_good_to_be_true_waits_for_a_name() -> None:
 def test_a_candidate_no_better_than_the_baseline_is_named_and_stopped_where_configured() -> None:
     y, candidate, baseline = two_models(4, off=0, off_champion=0)
     better = against_baseline(compare(y, candidate, baseline), THRESHOLDS)
-    assert better.passed and better.words.startswith("Surely better than the baseline (AUC +0.0")
+    assert better.passed and better.message.startswith("Surely better than the baseline (AUC +0.0")
     level = against_baseline(compare(y, candidate, candidate), THRESHOLDS)
     assert not level.passed and not level.blocking
-    assert "Not surely better than the baseline" in level.words
+    assert "Not surely better than the baseline" in level.message
     assert against_baseline(compare(y, candidate, candidate), GateConfig(beats_baseline="block")).blocking
 
 
@@ -295,8 +295,8 @@ def test_every_verdict_is_whole_sentences() -> None:
         )
         assert len({verdict.name for verdict in found}) == len(found) == 7
         for verdict in found:
-            assert verdict.words[0].isupper()
-            assert verdict.words.endswith(".") and not verdict.words.endswith("..")
+            assert verdict.message[0].isupper()
+            assert verdict.message.endswith(".") and not verdict.message.endswith("..")
         assert in_words(found).startswith("It was refused by the gate. plausible_auc: AUC 0.")
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from credit_assets.evaluation.gate import Verdict, discrimination, four_fifths, plausible, verdicts
+from credit_assets.evaluation.gate import discrimination, four_fifths, plausible, verdicts
 from credit_assets.fairness.audit import audit
 from credit_assets.monitoring.drift import volume
 from credit_assets.monitoring.performance import calibrated_in_segments, holds, not_worse, performance_table
@@ -19,6 +19,7 @@ from credit_assets.settings.fairness import FairnessConfig
 from credit_assets.settings.performance import PerformanceConfig
 from credit_assets.statistics.comparison import compare
 from credit_assets.statistics.metrics import Evaluation, Interval, evaluate
+from credit_assets.verdicts.verdict import Verdict
 
 THRESHOLDS = GateConfig()
 FEW = PerformanceConfig(min_outcomes=4, min_defaults=2, draws=100)
@@ -64,9 +65,9 @@ def audited(n: int, group: str, decision: str, by_champion: str | None) -> list[
 
 def said(judged: list[Verdict]) -> None:
     for verdict in judged:
-        assert not NO_NUMBER.search(verdict.words), (verdict.name, verdict.words)
-        assert all(np.isfinite(number) for number in verdict.numbers.values()), verdict
-        assert verdict.words[0].isupper() and verdict.words.endswith((".", ")")), verdict.words
+        assert not NO_NUMBER.search(verdict.message), (verdict.name, verdict.message)
+        assert all(np.isfinite(number) for number in verdict.figures.values()), verdict
+        assert verdict.message[0].isupper() and verdict.message.endswith((".", ")")), verdict.message
 
 
 @pytest.mark.parametrize("outcomes", OUTCOMES)
@@ -109,8 +110,8 @@ def test_the_audit_speaks_in_numbers_of_degenerate_groups(
 
 def test_a_group_that_nobody_approves_is_called_so() -> None:
     [verdict] = audited(400, "two", "men alone", "men alone")
-    assert "F is approved at 0.000 (none of them is approved) of the rate of M, below 0.8." in verdict.words
-    assert "the champion approves F at 0.000 (none of them is approved)" in verdict.words
+    assert "F is approved at 0.000 (none of them is approved) of the rate of M, below 0.8." in verdict.message
+    assert "the champion approves F at 0.000 (none of them is approved)" in verdict.message
 
 
 @pytest.mark.parametrize("known", ["none", "goods", "bads", "one", "two"])
@@ -132,16 +133,16 @@ def test_performance_speaks_in_numbers_of_degenerate_batches(known: str, pds: fl
         judged = [holds(batch, FEW, batch.head(0), share), holds(batch, FEW, labelled, share)]
         judged.append(calibrated_in_segments(labelled, labelled[["band"]], FEW))
         for found in judged:
-            assert not NO_NUMBER.search(found.words), found.words
-            assert all(np.isfinite(number) for number in found.numbers.values()), found
+            assert not NO_NUMBER.search(found.message), found.message
+            assert all(np.isfinite(number) for number in found.figures.values()), found
     if known == "two" and rows == 600:
         found = not_worse(labelled, labelled.set_index("applicant")["pd"], FEW)
-        assert not NO_NUMBER.search(found.words), found.words
+        assert not NO_NUMBER.search(found.message), found.message
 
 
 def test_volumes_of_nothing_are_numbers() -> None:
     for rows, earlier in ((0, [0, 0, 0]), (0, [5, 5, 5]), (5, [0, 0, 0])):
-        assert not NO_NUMBER.search(volume(rows, earlier, DriftConfig()).words)
+        assert not NO_NUMBER.search(volume(rows, earlier, DriftConfig()).message)
 
 
 def with_auc(auc: float) -> Evaluation:
@@ -151,16 +152,16 @@ def with_auc(auc: float) -> Evaluation:
 
 @pytest.mark.parametrize("off", [-1e-4, -1e-7, 0.0, 1e-7, 1e-4])
 def test_an_auc_beside_its_bound_reads_as_it_is_judged(off: float) -> None:
-    words = discrimination(with_auc(THRESHOLDS.min_auc + off), THRESHOLDS).words
+    words = discrimination(with_auc(THRESHOLDS.min_auc + off), THRESHOLDS).message
     shown, bound = re.findall(r"(?:AUC|reaches|below) (\d\.\d+)", words)[:2]
     assert ("reaches" in words) == (off >= 0) == (float(shown) >= float(bound))
-    words = plausible(with_auc(0.9 + off), 0.9, (), THRESHOLDS).words
+    words = plausible(with_auc(0.9 + off), 0.9, (), THRESHOLDS).message
     assert ("not above" in words) == (off <= 0) == (float(re.findall(r"AUC (\d\.\d+)", words)[0]) <= 0.9)
 
 
 @pytest.mark.parametrize("auc", [0.92, 0.9200000004, 0.9199999, 0.929999999, 0.9500001, 0.999, 1.0])
 def test_the_bound_that_is_advised_confirms_the_auc(auc: float) -> None:
-    words = plausible(with_auc(auc), 0.9, (), THRESHOLDS).words
+    words = plausible(with_auc(auc), 0.9, (), THRESHOLDS).message
     [up_to] = re.findall(r"up_to: (\d\.\d+)", words)
     confirmed = GateConfig(confirmed_auc=(ConfirmedAUC(up_to=float(up_to), by="Ann", why="checked"),))
     assert plausible(with_auc(auc), 0.9, (), confirmed).passed

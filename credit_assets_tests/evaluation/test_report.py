@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from credit_assets.evaluation.gate import Verdict
 from credit_assets.evaluation.report import html_report
 from credit_assets.statistics.comparison import compare
 from credit_assets.statistics.metrics import evaluate
+from credit_assets.verdicts.verdict import Verdict
 
 
 def report(synthetic: bool = True, title: str = "Candidate 7", group: str = "M", gate_passes: bool = True) -> str:
@@ -48,7 +48,7 @@ def report(synthetic: bool = True, title: str = "Candidate 7", group: str = "M",
         title=title,
         models=models,
         comparisons={"baseline": compare(y, pds, pds[::-1])},
-        gate=[Verdict("discrimination", gate_passes, True, "AUC 0.7 reaches 0.65", {})],
+        gate=[Verdict("discrimination", gate_passes, "AUC 0.7 reaches 0.65")],
         fairness_groups=pd.DataFrame([row | figure | bounds | {"is_reference": False}]),
         fairness_verdicts=pd.DataFrame([verdict]),
         plots={"roc": b"\x89PNG"},

@@ -14,7 +14,7 @@ import yaml
 
 from credit_assets.application.run import run_due
 from credit_assets.application.status import status
-from credit_assets.features.assets import _kept_back, _kept_back_result
+from credit_assets.features.assets import _kept_back, nothing_given_back
 from credit_assets.features.combined_leaks import given_back
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.settings.portfolio import Portfolio
@@ -118,12 +118,11 @@ def test_a_column_given_back_that_is_no_leak_by_itself_is_warned_of(project: Pro
     assert list(kept.columns) == ["DAYS", "FEE"]
     assert kept["FEE"].tolist() == learned["FEE"].tolist()
     back = given_back(kept, learned[["amount", "paid_out", "invoiced"]], learned["target"].to_numpy(dtype=bool))
-    result = _kept_back_result(kept, back)
-    assert not result.passed and result.severity.value == "WARN"
-    assert result.description is not None
-    assert result.description.startswith("invoiced - amount gives FEE back (R squared 1.000) and ranks the outcomes")
-    assert _kept_back_result(kept, []).passed
-    assert _kept_back_result(kept, [replace(found, auc=0.55) for found in back]).passed
+    result = nothing_given_back(kept, back)
+    assert not result.passed and result.severity == "warning"
+    assert result.message.startswith("invoiced - amount gives FEE back (R squared 1.000) and ranks the outcomes")
+    assert nothing_given_back(kept, []).passed
+    assert nothing_given_back(kept, [replace(found, auc=0.55) for found in back]).passed
 
 
 def test_of_features_left_out_those_that_rank_like_a_leak_are_looked_for(project: Project) -> None:

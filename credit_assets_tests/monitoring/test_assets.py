@@ -18,7 +18,7 @@ from credit_assets.automation.runs import execute
 from credit_assets.definitions import build
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.models.registered import load_model
-from credit_assets.monitoring.checks import (
+from credit_assets.monitoring.check_names import (
     AS_LEARNED,
     CALIBRATED_IN_SEGMENTS,
     FEATURES_DRIFTED,

@@ -359,14 +359,14 @@ def test_the_summary_tells_what_moved_from_what_to_what(con: duckdb.DuckDBPyConn
 
     assert judged.shifted == 1 and judged.shifted_share == 0.5 and judged.shifted_importance == 0.25
     assert judged.score_psi is not None and judged.score_psi > 0.25 and judged.score_verdict == "shifted"
-    assert "4,000 rows against 4,000" in judged.words
-    assert "income (median 10.03" in judged.words and "-> 12.03" in judged.words
+    assert "4,000 rows against 4,000" in judged.message
+    assert "income (median 10.03" in judged.message and "-> 12.03" in judged.message
 
 
 def test_the_summary_says_when_rows_are_too_few_to_tell(con: duckdb.DuckDBPyConnection) -> None:
     then = pd.DataFrame({"x": np.arange(1000.0)})
     few = measure(Reference.build(table_of(con, then), ["x"], CONFIG), table_of(con, then.head(30)[::3]), CONFIG)
-    assert "cannot tell" in summary(few, CONFIG).words
+    assert "cannot tell" in summary(few, CONFIG).message
 
 
 # What was there when the champion was promoted
@@ -551,12 +551,12 @@ def test_a_volume_is_as_usual_within_a_ratio_to_the_median_or_how_batches_vary(
 ) -> None:
     judged = volume(rows, earlier, CONFIG)
     assert judged.passed == as_usual
-    assert judged.numbers == {"applicants": rows, "ratio": pytest.approx(rows / np.exp(np.median(np.log(earlier))))}
+    assert judged.figures == {"applicants": rows, "ratio": pytest.approx(rows / np.exp(np.median(np.log(earlier))))}
 
 
 def test_two_earlier_batches_make_no_usual_volume() -> None:
     judged = volume(1, [5000, 5000], CONFIG)
-    assert judged.passed and judged.words.startswith("Not judged")
+    assert judged.passed and judged.message.startswith("Not judged")
 
 
 # Reference

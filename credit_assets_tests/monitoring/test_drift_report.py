@@ -55,7 +55,7 @@ def drift() -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def page(drift: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("report") / "drift.html"
-    words = summary(drift, CONFIG).words
+    words = summary(drift, CONFIG).message
     write_report(training(), batch(), drift, path, "Drift of <home>, 2026-03", words, CONFIG, synthetic=True)
     assert [entry.name for entry in path.parent.iterdir()] == ["drift.html"]
     return path.read_text(encoding="utf-8")

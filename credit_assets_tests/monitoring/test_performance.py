@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from scipy import stats
 
 from credit_assets.monitoring.performance import (
+    enough,
     estimate,
     evidence,
     expected_auc,
@@ -20,7 +21,6 @@ from credit_assets.monitoring.performance import (
     measure,
     not_worse,
     performance_table,
-    too_few,
 )
 from credit_assets.schemas.performance import Performance
 from credit_assets.settings.performance import PerformanceConfig
@@ -186,7 +186,7 @@ def test_a_batch_that_the_model_learned_from_has_an_empty_table_and_is_not_judge
     rows = book(np.random.default_rng(6), 10).head(0)
     Performance.validate(performance_table(rows, 1, CONFIG))
     judged = holds(rows, CONFIG)
-    assert judged.passed and "learned from every applicant" in judged.words
+    assert judged.passed and "learned from every applicant" in judged.message
 
 
 # Judged
@@ -194,8 +194,8 @@ def test_a_batch_that_the_model_learned_from_has_an_empty_table_and_is_not_judge
 
 def test_pds_that_are_right_hold() -> None:
     judged = holds(book(np.random.default_rng(7), 5000), CONFIG)
-    assert judged.passed and judged.words.startswith("As promised.")
-    assert judged.numbers["expected_auc"] == pytest.approx(judged.numbers["auc"], abs=0.03)
+    assert judged.passed and judged.message.startswith("As promised.")
+    assert judged.figures["expected_auc"] == pytest.approx(judged.figures["auc"], abs=0.03)
 
 
 def test_a_lost_rank_fails() -> None:
@@ -203,7 +203,7 @@ def test_a_lost_rank_fails() -> None:
     rows["outcome"] = rows["outcome"].sample(frac=1, random_state=1).to_numpy()
     judged = holds(rows, CONFIG)
     assert not judged.passed
-    assert "what leads to default changed" in judged.words and "off the mean PD" not in judged.words
+    assert "what leads to default changed" in judged.message and "off the mean PD" not in judged.message
 
 
 @pytest.mark.parametrize("factor", [0.5, 1.6])
@@ -213,7 +213,7 @@ def test_a_default_rate_surely_off_the_mean_pd_fails(factor: float) -> None:
     rows["outcome"] = (rng.random(len(rows)) < factor * rows["pd"]).astype(float)
     judged = holds(rows, CONFIG)
     assert not judged.passed
-    assert "off the mean PD" in judged.words and "what leads to default" not in judged.words
+    assert "off the mean PD" in judged.message and "what leads to default" not in judged.message
 
 
 def test_a_gap_within_the_bound_holds_however_many_rows_show_it() -> None:
@@ -221,7 +221,7 @@ def test_a_gap_within_the_bound_holds_however_many_rows_show_it() -> None:
     rows = book(rng, 200_000)
     rows["outcome"] = (rng.random(len(rows)) < 1.08 * rows["pd"]).astype(float)
     judged = holds(rows, CONFIG)
-    assert 0.004 < judged.numbers["default_rate"] - judged.numbers["mean_pd"] < CONFIG.max_calibration_gap
+    assert 0.004 < judged.figures["default_rate"] - judged.figures["mean_pd"] < CONFIG.max_calibration_gap
     assert judged.passed
 
 
@@ -230,7 +230,7 @@ def test_outcomes_of_the_approved_alone_are_held_against_what_their_own_pds_let_
     everyone = expected_auc(rows["pd"].to_numpy())
     rows.loc[rows["pd"] > 0.08, "outcome"] = np.nan
     judged = holds(rows, CONFIG)
-    assert judged.numbers["auc"] < everyone - 0.05
+    assert judged.figures["auc"] < everyone - 0.05
     assert judged.passed
 
 
@@ -241,9 +241,9 @@ def test_few_outcomes_or_few_defaults_are_not_judged_whatever_they_are() -> None
         few = wrong.assign(outcome=np.nan)
         few.loc[known.index, "outcome"] = known["outcome"]
         judged = holds(few, CONFIG)
-        assert judged.passed and judged.words.startswith("Not judged")
-        assert "The PDs let expect an AUC of 0." in judged.words
-    assert too_few(rows, CONFIG) is None
+        assert judged.passed and judged.message.startswith("Not judged")
+        assert "The PDs let expect an AUC of 0." in judged.message
+    assert enough(rows, CONFIG)
 
 
 @pytest.mark.parametrize("rows", [500, 4000])
@@ -251,7 +251,7 @@ def test_right_pds_fail_no_more_often_than_the_chance_given(rows: int) -> None:
     strict = PerformanceConfig(auc_margin=0, max_calibration_gap=0, false_alarms=0.05)
     rng = np.random.default_rng(13)
     batches = [holds(book(rng, rows), strict) for _ in range(400)]
-    judged = [batch for batch in batches if not batch.words.startswith("Not judged")]
+    judged = [batch for batch in batches if not batch.message.startswith("Not judged")]
     failed = sum(not batch.passed for batch in judged)
     # Of 400 at 0.05 or below, 34 or more would come once in 1,000 times.
     assert len(judged) > 300 and failed < 34
@@ -281,9 +281,9 @@ def with_defaults_first(seed: int, goods_known: float, rows: int = 8000) -> pd.D
 def test_early_outcomes_which_are_mostly_defaults_fail_neither_level_nor_bands(goods_known: float) -> None:
     rows = with_defaults_first(20, goods_known)
     judged = holds(rows, CONFIG, matured_share=0.95)
-    assert judged.passed and judged.words.startswith("The rank is as promised. The default rate is not judged yet: ")
-    assert judged.numbers["known_share"] == rows["outcome"].notna().mean() < 0.95
-    assert judged.numbers["matured"] == 0 and judged.numbers["default_rate"] > 1.5 * judged.numbers["mean_pd"]
+    assert judged.passed and judged.message.startswith("The rank is as promised. The default rate is not judged yet: ")
+    assert judged.figures["known_share"] == rows["outcome"].notna().mean() < 0.95
+    assert judged.figures["matured"] == 0 and judged.figures["default_rate"] > 1.5 * judged.figures["mean_pd"]
     # Their default rate is wrong by so much that the same outcomes of a matured batch would fail.
     assert not holds(rows, CONFIG, matured_share=0.01).passed
     # Nor do they count with those before them.
@@ -295,7 +295,7 @@ def test_a_lost_rank_fails_on_early_outcomes_too() -> None:
     rows["pd"] = rows["pd"].sample(frac=1, random_state=1).to_numpy()
     judged = holds(rows, CONFIG, matured_share=0.95)
     assert not judged.passed
-    assert "what leads to default changed" in judged.words and "The default rate is not judged yet" in judged.words
+    assert "what leads to default changed" in judged.message and "The default rate is not judged yet" in judged.message
 
 
 def test_the_table_marks_early_outcomes() -> None:
@@ -323,15 +323,15 @@ def test_a_champion_that_ranks_worse_than_the_one_before_is_told() -> None:
 
     judged = not_worse(worse, better, CONFIG)
 
-    assert not judged.passed and judged.words.startswith("Worse than the champion before")
-    assert judged.numbers["auc_champion"] == pytest.approx(auc_of(known["outcome"].to_numpy(), better.to_numpy()))
+    assert not judged.passed and judged.message.startswith("Worse than the champion before")
+    assert judged.figures["auc_champion"] == pytest.approx(auc_of(known["outcome"].to_numpy(), better.to_numpy()))
     assert not_worse(known, noisy, CONFIG).passed
 
 
 def test_the_one_before_is_matched_by_applicant_not_by_order() -> None:
     known, noisy = rivals(np.random.default_rng(15), 3000, noise=1.0)
     shuffled = noisy.sample(frac=1, random_state=1)
-    assert not_worse(known, shuffled, CONFIG).numbers == not_worse(known, noisy, CONFIG).numbers
+    assert not_worse(known, shuffled, CONFIG).figures == not_worse(known, noisy, CONFIG).figures
 
 
 def test_a_difference_within_the_margin_or_chance_is_not_worse() -> None:

@@ -123,8 +123,8 @@ def test_over_a_year_of_looks_right_pds_fail_no_more_often_than_the_chance_given
 def test_a_book_that_defaults_at_16_where_14_was_promised_is_found() -> None:
     judged = holds(quarter(np.random.default_rng(2), 6000, 16.4 / 14.4), CONFIG)
     assert not judged.passed
-    assert judged.words.startswith("The default rate is off the mean PD beyond tolerance and chance (p = ")
-    assert judged.words.endswith(".")
+    assert judged.message.startswith("The default rate is off the mean PD beyond tolerance and chance (p = ")
+    assert judged.message.endswith(".")
 
 
 def test_a_riskiest_band_at_21_where_18_was_promised_is_found_over_four_quarters() -> None:
@@ -133,16 +133,16 @@ def test_a_riskiest_band_at_21_where_18_was_promised_is_found_over_four_quarters
     assert holds(quarters[-1], CONFIG).passed, "the last quarter does not show it by itself"
     judged = holds(quarters[-1], CONFIG, pd.concat(quarters[:-1]))
     assert not judged.passed
-    assert judged.words.startswith("Since its promotion other shares defaulted than were promised in band C: ")
+    assert judged.message.startswith("Since its promotion other shares defaulted than were promised in band C: ")
 
 
 def test_many_batches_too_small_to_be_judged_are_judged_together() -> None:
     rng = np.random.default_rng(4)
     small = [quarter(rng, 300, 1.5) for _ in range(12)]
     alone = holds(small[-1], CONFIG)
-    assert alone.passed and alone.words.startswith("Not judged")
+    assert alone.passed and alone.message.startswith("Not judged")
     judged = holds(small[-1], CONFIG, pd.concat(small[:-1]))
-    assert not judged.passed and "all batches: " in judged.words
+    assert not judged.passed and "all batches: " in judged.message
     right = [quarter(rng, 300) for _ in range(12)]
     assert holds(right[-1], CONFIG, pd.concat(right[:-1])).passed
 
@@ -150,7 +150,7 @@ def test_many_batches_too_small_to_be_judged_are_judged_together() -> None:
 def test_right_pds_are_as_promised_with_all_that_came_before() -> None:
     rng = np.random.default_rng(5)
     judged = holds(quarter(rng, 6000), CONFIG, pd.concat([quarter(rng, 6000) for _ in range(8)]))
-    assert judged.passed and judged.words.startswith("As promised.")
+    assert judged.passed and judged.message.startswith("As promised.")
 
 
 @pytest.mark.parametrize(("level", "off", "found"), [(0.14, 0.01, False), (0.02, 0.004, True), (0.02, 0.002, False)])
@@ -175,7 +175,7 @@ def test_a_segment_that_defaults_more_is_named_and_all_of_them_together_seldom_b
     by = pd.DataFrame({"age": age, "income": rng.choice(["up to 1", "above 1", None], len(known))}, index=known.index)
     judged = calibrated_in_segments(known, by, CONFIG)
     assert not judged.passed
-    assert judged.words.startswith("Other shares defaulted than were promised in 1 of 4 segments: age below 25: ")
+    assert judged.message.startswith("Other shares defaulted than were promised in 1 of 4 segments: age below 25: ")
     right = [
         calibrated_in_segments(
             quarter(rng, 5000), pd.DataFrame({f"f{n}": rng.choice(list("abc"), 5000) for n in range(5)}), CONFIG
@@ -189,4 +189,4 @@ def test_segments_of_few_outcomes_are_not_judged() -> None:
     known = quarter(np.random.default_rng(7), 900, 3.0)
     by = pd.DataFrame({"town": np.arange(900) % 3}, index=known.index)
     judged = calibrated_in_segments(known, by, CONFIG)
-    assert judged.passed and judged.words == "Not judged: no segment has 500 known outcomes."
+    assert judged.passed and judged.message == "Not judged: no segment has 500 known outcomes."

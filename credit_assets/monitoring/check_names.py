@@ -1,0 +1,12 @@
+"""The names of the checks on a batch's features, scores and performance."""
+
+AS_LEARNED = "features_as_learned"
+FEATURES_DRIFTED = "features_stable"
+FEATURES_USABLE = "features_usable"
+MISSINGNESS = "missingness_stable"
+NEW_CATEGORIES = "no_new_categories"
+VOLUME = "volume_as_usual"
+SCORES_DRIFTED = "scores_stable"
+PERFORMANCE_HOLDS = "performance_holds"
+CALIBRATED_IN_SEGMENTS = "calibrated_in_segments"
+NOT_WORSE = "not_worse_than_predecessor"
