@@ -21,6 +21,18 @@ class History:
 
 
 @dataclass(frozen=True)
+class Draft:
+    """Why a text is not confirmed: it is marked as a `guess`, or holds the name of a column or table."""
+
+    guess: str = ""
+    kind: str = ""
+    name: str = ""
+
+    def __str__(self) -> str:
+        return f"is marked as a guess ({self.guess})" if self.guess else f"holds the {self.kind} name {self.name}"
+
+
+@dataclass(frozen=True)
 class ReasonTexts:
     """What the reasons of a portfolio may say.
 
@@ -33,9 +45,9 @@ class ReasonTexts:
     families: Mapping[str, str]
     missing: Mapping[str, str] = field(default_factory=dict)
     histories: Mapping[str, History] = field(default_factory=dict)
-    drafts: Mapping[str, str] = field(default_factory=dict)
+    drafts: Mapping[str, Draft] = field(default_factory=dict)
 
-    def drafts_of(self, features: Collection[str]) -> dict[str, str]:
+    def drafts_of(self, features: Collection[str]) -> dict[str, Draft]:
         """The drafts that applicants judged on these features may be given."""
         files = {file for file, history in self.histories.items() if not set(history.features).isdisjoint(features)}
         return {name: why for name, why in self.drafts.items() if name in files or name in features}
@@ -99,7 +111,7 @@ def families(
     return found
 
 
-def _drafts(queries: Mapping[str, FeatureQuery], roots: Mapping[str, Sequence[Origin]]) -> dict[str, str]:
+def _drafts(queries: Mapping[str, FeatureQuery], roots: Mapping[str, Sequence[Origin]]) -> dict[str, Draft]:
     """Why texts are drafts: the name of a column or table stands in them, or they are marked as a guess."""
     query, found = queries["features"], {}
     for feature, description in query.words.items():
@@ -113,11 +125,11 @@ def _drafts(queries: Mapping[str, FeatureQuery], roots: Mapping[str, Sequence[Or
     return found
 
 
-def _draft(texts: Sequence[str], names: Sequence[str], guess: str, kind: str) -> str:
+def _draft(texts: Sequence[str], names: Sequence[str], guess: str, kind: str) -> Draft | None:
     if guess:
-        return f"is marked as a guess ({guess})"
+        return Draft(guess=guess)
     held = next((name for name in names if any(_holds(text, name) for text in texts)), None)
-    return f"holds the {kind} name {held}" if held else ""
+    return Draft(kind=kind, name=held) if held else None
 
 
 def _holds(text: str, name: str) -> bool:

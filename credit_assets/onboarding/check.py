@@ -26,7 +26,7 @@ from credit_assets.book.book import Book
 from credit_assets.book.contracts import NoContracts, load_contracts, mismatches
 from credit_assets.book.lineage import Lineage, lineage, raw_lineage
 from credit_assets.book.queries import MARK, NO_ROW, FeatureCommentError, FeatureQuery, FeatureQueryError, load
-from credit_assets.explanations.texts import reason_texts
+from credit_assets.explanations.texts import Draft, reason_texts
 from credit_assets.features.contract import FeatureError, check_encodings, feature_contracts, training_set_contract
 from credit_assets.features.guard import LeakageError, check_inputs, made_from
 from credit_assets.features.target import outcome_sql
@@ -430,7 +430,7 @@ class _Look:
             for finding in error.findings:
                 yield finding.feature, finding.reason
 
-    def draft(self, queries: Mapping[str, FeatureQuery], name: str, why: str) -> None:
+    def draft(self, queries: Mapping[str, FeatureQuery], name: str, why: Draft) -> None:
         """Report the text of a feature as a draft, or of a file for applicants without a row in it; a mark on its line
         is not counted as a guess as well."""
         lines = (self.sql / f"{name}.sql").read_text(encoding="utf-8").splitlines() if name in queries else []
@@ -442,7 +442,7 @@ class _Look:
             (file, line), of = self.written(queries, name), f"the text of {name}"
         place = str(file.relative_to(self.project.root))
         self.findings = [f for f in self.findings if f.error or (f.file, f.line) != (place, line)]
-        mend = ", then delete its mark" if "marked as a guess" in why else ""
+        mend = ", then delete its mark" if why.guess else ""
         words = f"{of} {why}. Write what a declined applicant can read{mend}"
         self.findings.append(Finding(place, line, _sentence(words), error=False, draft=True))
 

@@ -14,7 +14,7 @@ from credit_assets.decisions.policy import APPROVE
 from credit_assets.evaluation.checks import cleared
 from credit_assets.evaluation.report import mark_override
 from credit_assets.explanations.reasons import check_descriptions
-from credit_assets.explanations.texts import reason_texts
+from credit_assets.explanations.texts import Draft, reason_texts
 from credit_assets.features.versions import FEATURES, read_at
 from credit_assets.lake.contracts import identifier
 from credit_assets.lake.io_managers import column_schema, contract, frame_table
@@ -349,15 +349,15 @@ def _complete(delivered: Mapping[str, np.ndarray], decided: pd.DataFrame) -> dg.
     )
 
 
-def _confirmed(drafts: Mapping[str, str], features: int) -> dg.AssetCheckResult:
+def _confirmed(drafts: Mapping[str, Draft], features: int) -> dg.AssetCheckResult:
     """Whether no text of the model's features is a draft."""
     message = _drafts_message(drafts) if drafts else f"The texts of all {features} features are confirmed."
     verdict = Verdict("reasons_confirmed", not drafts, message, {"drafts": len(drafts)}, "warning")
-    to_write = pd.DataFrame(drafts.items(), columns=["feature", "why"], dtype=str)
+    to_write = pd.DataFrame([(name, str(why)) for name, why in drafts.items()], columns=["feature", "why"], dtype=str)
     return check_result(verdict, details={"to_write": frame_table(to_write)})
 
 
-def _drafts_message(drafts: Mapping[str, str]) -> str:
+def _drafts_message(drafts: Mapping[str, Draft]) -> str:
     (name, why), others = next(iter(drafts.items())), len(drafts) - 1
     more = {0: "", 1: "; 1 other text is a draft too"}.get(others, f"; {others} other texts are drafts too")
     return f"The text of {name} {why}{more}. `credit-assets check` lists what to write."
