@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,43 +92,9 @@ def execute(
     for the caller to print once.
     """
     run_id = make_new_run_id()
-    started: dict[str, float] = {}
-    asset_seconds: dict[str, float] = {}
-    errors: list[str] = []
-    stopped_by: dict[str | None, list[str]] = {}
-    checks = definitions.resolve_asset_graph()
-
-    def listen(entry: dg.EventLogEntry) -> None:
-        event = entry.dagster_event
-        if event is None:
-            # Not what Dagster logs of steps that do not run after one that failed.
-            if int(entry.level) >= logging.INFO and entry.step_key in {None, *started}:
-                report(f"    {entry.user_message}")
-        elif event.event_type == DagsterEventType.STEP_START and event.step_key:
-            started[event.step_key] = time.monotonic()
-        elif event.event_type == DagsterEventType.STEP_SUCCESS and event.step_key:
-            asset_seconds[event.step_key] = time.monotonic() - started[event.step_key]
-        elif event.event_type == DagsterEventType.ASSET_MATERIALIZATION and event.step_key:
-            report(_line(event, time.monotonic() - started[event.step_key]))
-        elif event.event_type == DagsterEventType.ASSET_CHECK_EVALUATION:
-            evaluation = event.asset_check_evaluation_data
-            if not evaluation.passed:
-                words = f"{evaluation.asset_key.path[-1]}.{evaluation.check_name}: {evaluation.description}"
-                blocking = checks.get(evaluation.asset_check_key).blocking
-                if blocking and evaluation.severity == dg.AssetCheckSeverity.ERROR:
-                    stopped_by.setdefault(event.step_key, []).append(words)
-                else:
-                    report(f"  check failed ({evaluation.severity.value}) {words}")
-        elif event.event_type == DagsterEventType.STEP_FAILURE:
-            cause = step_words(event, disclose=True) or "; ".join(stopped_by.get(event.step_key, []))
-            cause += _delivered_values(event)
-            if cause not in errors:
-                errors.append(cause)
-            report(f"  FAILED {str(event.step_key).split('__', 1)[-1]}")
-        elif event.event_type == DagsterEventType.RUN_FAILURE and not errors and event.job_failure_data.error:
-            errors.append(plain_cause(event.job_failure_data.error))
-
-    instance.add_event_listener(run_id, listen)
+    graph = definitions.resolve_asset_graph()
+    progress = _Progress(report, {key for key in graph.asset_check_keys if graph.get(key).blocking})
+    instance.add_event_listener(run_id, progress.listen)
     begin = time.monotonic()
     result = definitions.resolve_job_def(job).execute_in_process(
         run_config={**QUIET, **(run_config or {})},
@@ -140,9 +106,74 @@ def execute(
         # Its process is the command's: who monitors runs may look for it here, and is not to launch it again.
         tags={COMMAND_TAG: portfolio, HOST_TAG: socket.gethostname(), MAX_RETRIES_TAG: "0", **(tags or {})},
     )
-    seconds, gate = time.monotonic() - begin, f"{portfolio}__promotion_gate"
-    refused = gate in stopped_by and errors == ["; ".join(stopped_by[gate])]
-    return RunOutcome(run_id, job, batch, result.success, seconds, tuple(errors), asset_seconds, refused)
+    return RunOutcome(
+        run_id,
+        job,
+        batch,
+        result.success,
+        time.monotonic() - begin,
+        tuple(progress.errors),
+        progress.asset_seconds,
+        refused_by_gate=progress.stopped_by_checks_of(f"{portfolio}__promotion_gate"),
+    )
+
+
+@dataclass
+class _Progress:
+    """What the events of a run say so far. Steps are named by their keys."""
+
+    report: Callable[[str], None]
+    blocking: Collection[dg.AssetCheckKey]
+    started: dict[str, float] = field(default_factory=dict)
+    asset_seconds: dict[str, float] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+    blocked: dict[str | None, list[str]] = field(default_factory=dict)
+    """By step, what its blocking checks found."""
+    failed: dict[str | None, bool] = field(default_factory=dict)
+    """By step that failed, whether a check stopped it and nothing else."""
+
+    def listen(self, entry: dg.EventLogEntry) -> None:
+        """Take in an event, and report it where a person waits for it."""
+        event = entry.dagster_event
+        if event is None:
+            # Not what Dagster logs of steps that do not run after one that failed.
+            if int(entry.level) >= logging.INFO and entry.step_key in {None, *self.started}:
+                self.report(f"    {entry.user_message}")
+        elif event.event_type == DagsterEventType.STEP_START and event.step_key:
+            self.started[event.step_key] = time.monotonic()
+        elif event.event_type == DagsterEventType.STEP_SUCCESS and event.step_key:
+            self.asset_seconds[event.step_key] = time.monotonic() - self.started[event.step_key]
+        elif event.event_type == DagsterEventType.ASSET_MATERIALIZATION and event.step_key:
+            self.report(_line(event, time.monotonic() - self.started[event.step_key]))
+        elif event.event_type == DagsterEventType.ASSET_CHECK_EVALUATION:
+            self._checked(event)
+        elif event.event_type == DagsterEventType.STEP_FAILURE:
+            self._failed(event)
+        elif event.event_type == DagsterEventType.RUN_FAILURE and not self.errors and event.job_failure_data.error:
+            self.errors.append(plain_cause(event.job_failure_data.error))
+
+    def _checked(self, event: dg.DagsterEvent) -> None:
+        evaluation = event.asset_check_evaluation_data
+        if evaluation.passed:
+            return
+        found = f"{evaluation.asset_key.path[-1]}.{evaluation.check_name}: {evaluation.description}"
+        blocks = evaluation.asset_check_key in self.blocking
+        if blocks and evaluation.severity == dg.AssetCheckSeverity.ERROR:
+            self.blocked.setdefault(event.step_key, []).append(found)
+        else:
+            self.report(f"  check failed ({evaluation.severity.value}) {found}")
+
+    def _failed(self, event: dg.DagsterEvent) -> None:
+        cause = step_words(event, disclose=True)
+        self.failed[event.step_key] = not cause and event.step_key in self.blocked
+        cause = (cause or "; ".join(self.blocked.get(event.step_key, []))) + _delivered_values(event)
+        if cause not in self.errors:
+            self.errors.append(cause)
+        self.report(f"  FAILED {str(event.step_key).split('__', 1)[-1]}")
+
+    def stopped_by_checks_of(self, step: str) -> bool:
+        """Whether the run failed in this step alone, and because of its checks alone."""
+        return self.failed == {step: True}
 
 
 def _line(event: dg.DagsterEvent, seconds: float) -> str:

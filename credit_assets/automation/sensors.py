@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -52,29 +52,17 @@ def sensors(book: Book, jobs: Mapping[str, UnresolvedAssetJobDefinition]) -> lis
         if changed := settings_changed(project, name, loaded):
             return dg.SensorResult(skip_reason=changed, cursor=context.cursor)
         champion, away = champion_or_why_unknown(registry)
-        seen = arrivals(portfolio, inbox, lake, json.loads(context.cursor or "{}"))
-        cursor = json.dumps(seen.looks, sort_keys=True)
         if Claims(project, name, interval).claim(MISSED_FAILURES, time.time()):
             requeue_missed_failures(context.instance)
-        busy = batches_at_work(context.instance, portfolio)
-        due = [_whole(item, champion) for item in seen.due]
-        due += to_score(portfolio, lake, champion) if champion else []
-        started = _started(context.instance, portfolio, due)
-        asked: dict[str, Due] = {}
-        waiting: dict[str, Waiting | Refused] = dict(seen.waiting)
-        for item in due:
-            batch = str(item.batch)
-            if obstacle := _obstacle(context.instance, portfolio, lake, item, busy, started):
-                waiting.setdefault(batch, obstacle)
-            elif len(asked) < portfolio.automation.batches_a_look:
-                asked.setdefault(batch, item)
-        if not asked:
-            words = "; ".join(f"{batch}: {describe(found.reason)}" for batch, found in sorted(waiting.items()))
-            words = words or ("Every delivery is ingested." if away else "Every delivery is ingested and scored.")
-            return dg.SensorResult(skip_reason=f"{away} {words}" if away else words, cursor=cursor)
+        found = poll(context.instance, portfolio, inbox, lake, champion, json.loads(context.cursor or "{}"))
+        cursor = json.dumps(found.looks, sort_keys=True)
+        if not found.due:
+            nothing = "Every delivery is ingested." if away else "Every delivery is ingested and scored."
+            reasons = "; ".join(f"{batch}: {describe(each.reason)}" for batch, each in sorted(found.waiting.items()))
+            return dg.SensorResult(skip_reason=f"{away} {reasons or nothing}".lstrip(), cursor=cursor)
         return dg.SensorResult(
-            run_requests=[request(portfolio, item) for item in asked.values()],
-            dynamic_partitions_requests=[batches(name).build_add_request(sorted(asked))],
+            run_requests=[request(portfolio, due) for due in found.due.values()],
+            dynamic_partitions_requests=[batches(name).build_add_request(sorted(found.due))],
             cursor=cursor,
         )
 
@@ -112,6 +100,39 @@ def sensors(book: Book, jobs: Mapping[str, UnresolvedAssetJobDefinition]) -> lis
         return request(portfolio, due) if isinstance(due, Due) else dg.SkipReason(text(due))
 
     return [deliveries, retrain, roll_back]
+
+
+@dataclass(frozen=True)
+class Poll:
+    """What a poll found, by batch: what is to be started now, and what is not. `looks`: for the next poll."""
+
+    due: dict[str, Due]
+    waiting: dict[str, Waiting | Refused]
+    looks: dict[str, str]
+
+
+def poll(
+    instance: dg.DagsterInstance,
+    portfolio: Portfolio,
+    inbox: Inbox,
+    lake: Lake,
+    champion: int | None,
+    before: Mapping[str, str],
+) -> Poll:
+    """The batches that a run is to be started for, `automation.batches_a_look` at most; `before` is what the last poll
+    remembered."""
+    seen = arrivals(portfolio, inbox, lake, before)
+    due = [_whole(item, champion) for item in seen.due]
+    due += to_score(portfolio, lake, champion) if champion else []
+    busy, started = batches_at_work(instance, portfolio), _started(instance, portfolio, due)
+    found = Poll({}, dict(seen.waiting), seen.looks)
+    for item in due:
+        batch = str(item.batch)
+        if obstacle := _obstacle(instance, portfolio, lake, item, busy, started):
+            found.waiting.setdefault(batch, obstacle)
+        elif len(found.due) < portfolio.automation.batches_a_look:
+            found.due.setdefault(batch, item)
+    return found
 
 
 def champion_or_why_unknown(registry: Registry) -> tuple[int | None, str]:

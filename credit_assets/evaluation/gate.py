@@ -7,14 +7,14 @@ demand that the champion is not sure to meet on the same rows stops a candidate 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
-from typing import Any
 
 import pandas as pd
 
+from credit_assets.evaluation.four_fifths import four_fifths
+from credit_assets.evaluation.interval_text import interval_text, signed_text
 from credit_assets.plurals import number_of
 from credit_assets.rounding import digits_apart
 from credit_assets.settings.evaluation import GateConfig
@@ -90,7 +90,7 @@ def surely_better(comparison: Comparison | None) -> str:
     if any(gain.high < 0 for gain in gains.values()):
         return ""
     return ", ".join(
-        f"{name} {_signed(gain if name == 'AUC' else _negative(gain), digits_apart(4, (gain.low, 0)))}"
+        f"{name} {signed_text(gain if name == 'AUC' else _negative(gain), digits_apart(4, (gain.low, 0)))}"
         for name, gain in gains.items()
         if gain.low > 0
     )
@@ -110,7 +110,7 @@ def _better_by_a_proper_score(comparison: Comparison | None) -> str:
         return ""
     return next(
         (
-            f"{name} {_signed(found, digits_apart(5, (found.high, 0)))}"
+            f"{name} {signed_text(found, digits_apart(5, (found.high, 0)))}"
             for name, found in scores.items()
             if found.high < 0
         ),
@@ -138,7 +138,7 @@ def _beside_champion(
     if champion_meets:
         return _Excuse(False, f" The champion surely meets this on the same rows ({measure}).")
     surely_worse = worse is not None and worse.low > 0 and material
-    difference = f", candidate less champion {_signed(worse, 4)}" if worse is not None else ""
+    difference = f", candidate less champion {signed_text(worse, 4)}" if worse is not None else ""
     if not surely_worse:
         return _Excuse(
             True,
@@ -174,7 +174,7 @@ def discrimination(
         other = champion.metrics["auc"]
         least = max(thresholds.min_auc, 0.5)
         excuse = _beside_champion(
-            f"AUC {_interval(other, digits_apart(3, (other.low, least)))}",
+            f"AUC {interval_text(other, digits_apart(3, (other.low, least)))}",
             other.low >= least,
             _negative(comparison.auc_difference),
             True,
@@ -186,7 +186,7 @@ def discrimination(
         name="discrimination",
         passed=passed,
         message=(
-            f"AUC {_interval(auc, digits)} {'reaches' if reached else 'is below'} {thresholds.min_auc:.{digits}f}"
+            f"AUC {interval_text(auc, digits)} {'reaches' if reached else 'is below'} {thresholds.min_auc:.{digits}f}"
             f"{doubts}.{beside}"
         ),
         figures={
@@ -248,7 +248,7 @@ def calibration(
         if not shape:
             worse = comparison.ece_difference if comparison else _apart(ece.value - own.value)
             meets = own.high <= thresholds.max_ece
-            measure = f"ECE {_interval(own, digits_apart(4, (own.high, thresholds.max_ece)))}"
+            measure = f"ECE {interval_text(own, digits_apart(4, (own.high, thresholds.max_ece)))}"
             excuses.append(_beside_champion(measure, meets, worse, own.value < ece.low, comparison))
         if not level:
             worse = comparison.gap_difference if comparison else _apart(abs(gap.value) - abs(other.value))
@@ -257,7 +257,7 @@ def calibration(
             of_level = digits_apart(4, (other.low, -most), (other.high, most))
             excuses.append(
                 _beside_champion(
-                    f"default rate minus mean PD {_signed(other, of_level)}",
+                    f"default rate minus mean PD {signed_text(other, of_level)}",
                     meets,
                     worse,
                     abs(other.value) < nearest,
@@ -274,7 +274,7 @@ def calibration(
         message=(
             f"ECE {ece.value:.{digits}f} is {'within' if shape else 'above'} {thresholds.max_ece:.{digits}f} or the "
             f"{evaluation.ece_by_chance:.{digits}f} that chance allows on {number_of(evaluation.applicants, 'row')}; "
-            f"default rate minus mean PD {_signed(gap, of_gap)} is "
+            f"default rate minus mean PD {signed_text(gap, of_gap)} is "
             f"{'not shown to be' if level else 'surely'} beyond {most:.{of_gap}f}.{beside}"
         ),
         figures={
@@ -330,7 +330,7 @@ def against_champion(
         passed=passed,
         message=(
             f"{judgement}: AUC {comparison.auc_candidate:.{digits}f} against {comparison.auc_champion:.{digits}f}, "
-            f"difference {_signed(difference, digits)}, p = {comparison.p_value:.3g}, tolerated loss "
+            f"difference {signed_text(difference, digits)}, p = {comparison.p_value:.3g}, tolerated loss "
             f"{margin:.{digits}f}.{part}"
         ),
         figures=comparison.figures() | {"champion_margin": margin},
@@ -343,7 +343,7 @@ def against_baseline(comparison: Comparison, thresholds: GateConfig) -> Verdict:
     better = surely_better(comparison)
     auc = (
         f"AUC {comparison.auc_candidate:.4f} against {comparison.auc_champion:.4f}, difference "
-        f"{_signed(comparison.auc_difference, 4)}"
+        f"{signed_text(comparison.auc_difference, 4)}"
     )
     return Verdict(
         name=BASELINE,
@@ -353,7 +353,8 @@ def against_baseline(comparison: Comparison, thresholds: GateConfig) -> Verdict:
             f"Surely better than the baseline ({better}): {auc}."
             if better
             else f"Not surely better than the baseline, a logistic regression: {auc}; Brier score "
-            f"{_signed(comparison.brier_difference, 5)}. The simpler model would do as well, as far as these rows show."
+            f"{signed_text(comparison.brier_difference, 5)}. The simpler model would do as well, as far as these rows "
+            "show."
         ),
         figures={
             "auc_baseline": comparison.auc_champion,
@@ -400,74 +401,3 @@ def stability(
             **({"champion_psi": champion_psi} if champion_psi is not None else {}),
         },
     )
-
-
-def four_fifths_name(attribute: str) -> str:
-    """The name of the verdict on an attribute or crossing."""
-    return "four_fifths_" + re.sub(r"\W+", "_", attribute)
-
-
-def four_fifths(fairness: pd.DataFrame) -> list[Verdict]:
-    """One verdict an attribute or crossing, by the four-fifths rule.
-
-    Fails where the lowest adverse impact ratio is below the bound and chance cannot explain it (29 CFR
-    1607.4(D)); blocking where the configuration says so. Where the audit has the champion's ratio on the same
-    applicants, it does not fail if that is not sure to reach the bound either, and the candidate's is not surely
-    lower. A better Brier score or log loss is no excuse for a lower ratio.
-    """
-    found: list[Verdict] = []
-    for row in fairness.to_dict("records"):
-        below = row["four_fifths"] == "fail"
-        passed, beside = not (below and row["significant"]), ""
-        if not passed and pd.notna(row.get("champion_air")):
-            ratio = Interval(*(float(row[name]) for name in ("air_ratio", "air_ratio_low", "air_ratio_high")))
-            passed = bool(row["champion_air_low"] < row["min_air"]) and ratio.high >= 1
-            beside = (
-                f" On the same applicants the champion approves {row['champion_group']} at "
-                f"{_air(row, 'champion_air', row['champion_air_low'])}; candidate over champion "
-                f"{_interval(ratio, digits_apart(3, (ratio.high, 1)))}"
-                + (", so the candidate is not surely worse, and this does not stop it." if passed else ".")
-            )
-        if row["four_fifths"] == "not enough data":
-            words = f"By {row['attribute']} there are too few applicants to judge."
-        else:
-            words = (
-                f"By {row['attribute']}, {row['worst_group']} is approved at "
-                f"{_air(row, 'air', row['air'] if below else row['min_air'])} of the rate of {row['reference']}, "
-                f"{'below' if below else 'not below'} {row['min_air']:g}"
-                f"{', on so few that chance could explain it' if below and not row['significant'] else ''}.{beside}"
-            )
-        numbers = {
-            key: float(row[key])
-            for key in ("air", "air_low", "air_high", "p_value", "champion_air")
-            if pd.notna(row.get(key))
-        }
-        found.append(
-            Verdict(
-                name=four_fifths_name(row["attribute"]),
-                passed=passed,
-                severity="error" if row["on_failure"] == "block" else "warning",
-                message=words,
-                figures=numbers,
-            )
-        )
-    return found
-
-
-def _air(row: Mapping[Hashable, Any], name: str, compared: float) -> str:
-    """An adverse impact ratio with its interval, in the decimals that show on which side of `min_air` the figure
-    `compared` lies. A ratio of 0 has no log-normal interval, and 1 of the reference itself has none either."""
-    ratio = Interval(*(float(row[f"{name}{end}"]) for end in ("", "_low", "_high")))
-    digits = digits_apart(3, (compared, row["min_air"]))
-    if ratio.value == 0:
-        return f"{0:.{digits}f} (none of them is approved)"
-    bounded = ratio.low < ratio.high
-    return _interval(ratio, digits) if bounded else f"{ratio.value:.{digits}f}"
-
-
-def _interval(figure: Interval, digits: int) -> str:
-    return f"{figure.value:.{digits}f} ({figure.low:.{digits}f} to {figure.high:.{digits}f})"
-
-
-def _signed(figure: Interval, digits: int) -> str:
-    return f"{figure.value:+.{digits}f} ({figure.low:+.{digits}f} to {figure.high:+.{digits}f})"

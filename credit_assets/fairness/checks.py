@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from credit_assets.evaluation.gate import four_fifths, four_fifths_name
+from credit_assets.evaluation.four_fifths import four_fifths, four_fifths_name
 from credit_assets.schemas.evidence import NOTHING_AUDITED
 from credit_assets.settings.fairness import FairnessConfig
 from credit_assets.verdicts.checks import check_result

@@ -27,6 +27,7 @@ from credit_assets.verdicts.verdict import Verdict, not_judged
 Floats = NDArray[np.float64]
 
 SEED = 0
+EVERYONE_KNOWN = "the model learned from every applicant of the batch, or was tested on them."
 NO_CUT_OFF = 0.5
 """`evaluate` wants one for its confusion, which is not looked at: decisions are not judged here."""
 
@@ -212,8 +213,7 @@ def holds(
     """
     known = rows[rows["outcome"].notna()]
     if not len(rows):
-        why = "the model learned from every applicant of the batch, or was tested on them."
-        return not_judged(PERFORMANCE_HOLDS, why)
+        return not_judged(PERFORMANCE_HOLDS, EVERYONE_KNOWN)
     matured = is_matured(rows, matured_share)
     failures = [] if earlier is None or not matured else _off_since_promotion(known, earlier, config)
     if not enough(known, config):
@@ -223,11 +223,7 @@ def holds(
     # All of its chance is on one side.
     auc, expected_from_pds = auc_interval(y, pds, 1 - config.false_alarms / 4), expected_auc(pds)
     [level] = segments(known, _everyone(known), tolerance(config))
-    own = []
-    if auc.high < expected_from_pds - config.auc_margin:
-        own.append(
-            f"The AUC is surely more than {config.auc_margin:g} below the expected one: what leads to default changed."
-        )
+    own = [] if auc.high >= expected_from_pds - config.auc_margin else [_rank_off(config)]
     if matured:
         own += _off_in_batch(known, level, config)
     shown = _default_rate(known, config.confidence)
@@ -251,6 +247,10 @@ def holds(
             "matured": float(matured),
         },
     )
+
+
+def _rank_off(config: PerformanceConfig) -> str:
+    return f"The AUC is surely more than {config.auc_margin:g} below the expected one: what leads to default changed."
 
 
 def _expectation(rows: pd.DataFrame) -> str:

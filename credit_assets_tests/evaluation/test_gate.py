@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
+from credit_assets.evaluation.four_fifths import four_fifths
 from credit_assets.evaluation.gate import (
     Verdict,
     against_baseline,
     against_champion,
     calibration,
     discrimination,
-    four_fifths,
     in_words,
     plausible,
     promotable,

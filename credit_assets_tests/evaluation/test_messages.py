@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from credit_assets.evaluation.gate import discrimination, four_fifths, plausible, verdicts
+from credit_assets.evaluation.four_fifths import four_fifths
+from credit_assets.evaluation.gate import discrimination, plausible, verdicts
 from credit_assets.fairness.audit import audit
 from credit_assets.monitoring.drift import volume
 from credit_assets.monitoring.performance import calibrated_in_segments, holds, not_worse, performance_table

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from credit_assets.evaluation.gate import four_fifths
+from credit_assets.evaluation.four_fifths import four_fifths
 from credit_assets.fairness.audit import Audit, audit, bands_of_years, years_before
 from credit_assets.schemas.evidence import FairnessGroups, FairnessVerdicts
 from credit_assets.settings.fairness import FairnessConfig

@@ -1,0 +1,77 @@
+"""The four-fifths rule as verdicts: on the audit, and on a candidate beside the champion."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from credit_assets.evaluation.interval_text import interval_text
+from credit_assets.rounding import digits_apart
+from credit_assets.statistics.metrics import Interval
+from credit_assets.verdicts.verdict import Verdict
+
+
+def four_fifths_name(attribute: str) -> str:
+    """The name of the verdict on an attribute or crossing."""
+    return "four_fifths_" + re.sub(r"\W+", "_", attribute)
+
+
+def four_fifths(fairness: pd.DataFrame) -> list[Verdict]:
+    """One verdict an attribute or crossing, by the four-fifths rule.
+
+    Fails where the lowest adverse impact ratio is below the bound and chance cannot explain it (29 CFR
+    1607.4(D)); blocking where the configuration says so. Where the audit has the champion's ratio on the same
+    applicants, it does not fail if that is not sure to reach the bound either, and the candidate's is not surely
+    lower. A better Brier score or log loss is no excuse for a lower ratio.
+    """
+    found: list[Verdict] = []
+    for row in fairness.to_dict("records"):
+        below = row["four_fifths"] == "fail"
+        passed, beside = not (below and row["significant"]), ""
+        if not passed and pd.notna(row.get("champion_air")):
+            ratio = Interval(*(float(row[name]) for name in ("air_ratio", "air_ratio_low", "air_ratio_high")))
+            passed = bool(row["champion_air_low"] < row["min_air"]) and ratio.high >= 1
+            beside = (
+                f" On the same applicants the champion approves {row['champion_group']} at "
+                f"{_air(row, 'champion_air', row['champion_air_low'])}; candidate over champion "
+                f"{interval_text(ratio, digits_apart(3, (ratio.high, 1)))}"
+                + (", so the candidate is not surely worse, and this does not stop it." if passed else ".")
+            )
+        if row["four_fifths"] == "not enough data":
+            words = f"By {row['attribute']} there are too few applicants to judge."
+        else:
+            words = (
+                f"By {row['attribute']}, {row['worst_group']} is approved at "
+                f"{_air(row, 'air', row['air'] if below else row['min_air'])} of the rate of {row['reference']}, "
+                f"{'below' if below else 'not below'} {row['min_air']:g}"
+                f"{', on so few that chance could explain it' if below and not row['significant'] else ''}.{beside}"
+            )
+        numbers = {
+            key: float(row[key])
+            for key in ("air", "air_low", "air_high", "p_value", "champion_air")
+            if pd.notna(row.get(key))
+        }
+        found.append(
+            Verdict(
+                name=four_fifths_name(row["attribute"]),
+                passed=passed,
+                severity="error" if row["on_failure"] == "block" else "warning",
+                message=words,
+                figures=numbers,
+            )
+        )
+    return found
+
+
+def _air(row: Mapping[Hashable, Any], name: str, compared: float) -> str:
+    """An adverse impact ratio with its interval, in the decimals that show on which side of `min_air` the figure
+    `compared` lies. A ratio of 0 has no log-normal interval, and 1 of the reference itself has none either."""
+    ratio = Interval(*(float(row[f"{name}{end}"]) for end in ("", "_low", "_high")))
+    digits = digits_apart(3, (compared, row["min_air"]))
+    if ratio.value == 0:
+        return f"{0:.{digits}f} (none of them is approved)"
+    bounded = ratio.low < ratio.high
+    return interval_text(ratio, digits) if bounded else f"{ratio.value:.{digits}f}"
