@@ -13,6 +13,7 @@ from credit_assets.features.combined_leaks import Combination, given_back
 from credit_assets.features.compute import compute_query
 from credit_assets.features.contract import check_encodings, feature_contracts, training_set_contract
 from credit_assets.features.guard import LeakageError, check_inputs, made_from
+from credit_assets.features.kept_back import kept_back
 from credit_assets.features.training_set import TEST, rows_to_learn_from, split_summary, training_frame
 from credit_assets.features.versions import FEATURES, made_by_other_sql
 from credit_assets.lake.contracts import identifier, shorten
@@ -20,17 +21,13 @@ from credit_assets.lake.io_managers import LAZY, column_schema, contract, frame_
 from credit_assets.lake.resources import LakeResource, batches
 from credit_assets.schemas.table import Table
 from credit_assets.settings.portfolio import Portfolio
-from credit_assets.statistics.column_auc import single_feature_auc
 from credit_assets.verdicts.checks import check_result
 from credit_assets.verdicts.verdict import Verdict
 
 SHOWN = 20
-KEPT_BACK = "kept_back_stays_hidden"
-NO_LEAKAGE = "no_leakage"
+NO_LEAKAGE, KEPT_BACK = "no_leakage", "kept_back_stays_hidden"
 SAYS_LITTLE = 0.6
 """AUC up to which a column that is given back is not warned of."""
-NUMBERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "FLOAT", "DOUBLE", "DECIMAL"}
-"""DuckDB's types of columns that inputs could give back."""
 
 
 def assets(book: Book) -> list[dg.AssetsDefinition]:
@@ -115,36 +112,21 @@ def _training_set(
     left_out: Mapping[str, str],
     model: type[Table],
 ) -> dg.AssetsDefinition:
-    name, config, query = portfolio.name, portfolio.training, queries[FEATURES]
+    name, query = portfolio.name, queries[FEATURES]
     key = dg.AssetKey([name, "training_set"])
     features = [feature for feature in query.words if feature not in left_out]
+    raw_columns = {feature: [f"{table}.{column}" for table, column in roots[feature]] for feature in features}
 
     @dg.asset(
         key=key,
-        deps=[
-            dg.AssetKey([name, table]) for table in ("features", portfolio.application_table, portfolio.outcomes_table)
-        ],
+        deps=[dg.AssetKey([name, table]) for table in _read_by_training(portfolio)],
         dagster_type=contract(model),
         metadata={"dagster/column_schema": column_schema(model)},
         io_manager_key="lake_io",
         group_name="training",
         kinds={"duckdb", "deltalake"},
         owners=portfolio.owners,
-        check_specs=[
-            dg.AssetCheckSpec(
-                NO_LEAKAGE,
-                asset=key,
-                blocking=True,
-                description="No input of the models is a protected attribute, gives the outcome away, or is known "
-                "only after the decision. Where one is, the training set is not made and the run says which.",
-            ),
-            dg.AssetCheckSpec(
-                KEPT_BACK,
-                asset=key,
-                description="No input gives back, alone or with one or two others, a column that is kept from the "
-                "models: one known only after the decision, or left out that alone ranks like a leak.",
-            ),
-        ],
+        check_specs=_training_checks(key),
     )
     def training_set(
         context: dg.AssetExecutionContext, lake: LakeResource
@@ -153,73 +135,37 @@ def _training_set(
         data do not change: the newest matured batches are the out-of-time test; with one, a share of it is.
         Features that the configuration leaves out stay in the features table and are not in this one."""
         _refuse_a_mixture(lake, portfolio)
-        for table in ("features", portfolio.application_table, portfolio.outcomes_table):
-            lake.connection.sql(lake.select(context, portfolio.table(table), None)).create_view(
-                f"_{table}", replace=True
-            )
-
-        def in_the_window(*columns: str) -> duckdb.DuckDBPyRelation:
-            wanted = ", ".join(map(identifier, (portfolio.entity_key, "batch", *columns)))
-            lake.connection.view("_features").project(wanted).create_view("_wanted_features", replace=True)
-            return lake.connection.sql(
-                rows_to_learn_from(
-                    portfolio,
-                    features="_wanted_features",
-                    applications=f"_{portfolio.application_table}",
-                    outcomes=f"_{portfolio.outcomes_table}",
-                )
-            )
-
+        con = lake.connection
+        for table in _read_by_training(portfolio):
+            con.sql(lake.select(context, portfolio.table(table), None)).create_view(f"_{table}", replace=True)
         read = lake.reads(context)[portfolio.table(FEATURES)].version
-        _refuse_features_of_other_sql(lake, portfolio, queries, read, in_the_window())
-        rows = in_the_window(*features)
+        _refuse_features_of_other_sql(lake, portfolio, queries, read, _in_the_window(con, portfolio))
+        rows = _in_the_window(con, portfolio, *features)
         split = split_summary(rows.project("batch, fold, target").df())
         learned = training_frame(rows.filter(f"fold <> '{TEST}'"))
-        applications = lake.connection.view(f"_{portfolio.application_table}")
-        kept = _kept_back(portfolio, learned, applications, lake.connection.view("_features"), left_out)
+        applications = con.view(f"_{portfolio.application_table}")
+        kept = kept_back(portfolio, learned, applications, con.view("_features"), left_out)
         back = given_back(kept, learned[features], learned["target"].to_numpy(dtype=bool))
         try:
             alone = check_inputs(
                 learned,
                 target="target",
                 features=features,
-                roots={feature: [f"{table}.{column}" for table, column in roots[feature]] for feature in features},
+                roots=raw_columns,
                 target_columns=[portfolio.target.column],
                 protected=portfolio.protected_columns,
                 post_decision=portfolio.post_decision,
-                max_single_auc=config.max_single_feature_auc,
+                max_single_auc=portfolio.training.max_single_feature_auc,
                 together=back,
             )
         except LeakageError as error:
             yield check_result(Verdict(NO_LEAKAGE, False, str(error)))
             raise dg.Failure(str(error), allow_retries=False) from error
-        strongest = alone.head(SHOWN).rename_axis("feature").reset_index()
         yield dg.MaterializeResult(
             value=rows,
-            metadata={
-                "features": len(features),
-                "features_left_out": len(left_out),
-                "left_out": frame_table(
-                    pd.DataFrame(
-                        [(feature, query.words[feature], why) for feature, why in left_out.items()],
-                        columns=["feature", "words", "why"],
-                        dtype=str,
-                    )
-                ),
-                "split": frame_table(split),
-                "strongest_alone": frame_table(
-                    strongest.assign(words=[query.words[feature] for feature in strongest["feature"]])
-                ),
-            },
+            metadata=_training_metadata(query, features, left_out, split, alone),
             check_results=[
-                check_result(
-                    Verdict(
-                        NO_LEAKAGE,
-                        True,
-                        f"{len(features)} inputs; {alone.index[0]} alone has AUC {alone.iloc[0]:.3f}",
-                        {"largest_auc_alone": float(alone.iloc[0])},
-                    )
-                ),
+                check_result(no_leakage(features, alone)),
                 check_result(nothing_given_back(kept, back)),
             ],
         )
@@ -227,34 +173,71 @@ def _training_set(
     return training_set
 
 
-def _kept_back(
-    portfolio: Portfolio,
-    learned: pd.DataFrame,
-    applications: duckdb.DuckDBPyRelation,
-    features: duckdb.DuckDBPyRelation,
-    left_out: Mapping[str, str],
-) -> pd.DataFrame:
-    """The columns that are kept from the models, of the rows that are learned from: numbers of the application table
-    that are known only after the decision, and features left out that alone rank like a leak."""
-    keys = [portfolio.entity_key, "batch"]
-    rows = learned[keys]
-    late = [
-        column
-        for column, kind in zip(applications.columns, applications.types, strict=True)
-        if column in portfolio.post_decision and str(kind).partition("(")[0] in NUMBERS
+def _read_by_training(portfolio: Portfolio) -> tuple[str, ...]:
+    return FEATURES, portfolio.application_table, portfolio.outcomes_table
+
+
+def _in_the_window(con: duckdb.DuckDBPyConnection, portfolio: Portfolio, *columns: str) -> duckdb.DuckDBPyRelation:
+    """The rows to learn from with these features, from the views of the tables that the training reads."""
+    wanted = ", ".join(map(identifier, (portfolio.entity_key, "batch", *columns)))
+    con.view("_features").project(wanted).create_view("_wanted_features", replace=True)
+    return con.sql(
+        rows_to_learn_from(
+            portfolio,
+            features="_wanted_features",
+            applications=f"_{portfolio.application_table}",
+            outcomes=f"_{portfolio.outcomes_table}",
+        )
+    )
+
+
+def _training_checks(key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
+    return [
+        dg.AssetCheckSpec(
+            NO_LEAKAGE,
+            asset=key,
+            blocking=True,
+            description="No input of the models is a protected attribute, gives the outcome away, or is known "
+            "only after the decision. Where one is, the training set is not made and the run says which.",
+        ),
+        dg.AssetCheckSpec(
+            KEPT_BACK,
+            asset=key,
+            description="No input gives back, alone or with one or two others, a column that is kept from the "
+            "models: one known only after the decision, or left out that alone ranks like a leak.",
+        ),
     ]
-    if late:
-        numbers = (f"CAST({identifier(name)} AS DOUBLE) AS {identifier(name)}" for name in late)
-        wanted = ", ".join([*map(identifier, keys), *numbers])
-        rows = rows.merge(applications.project(wanted).df(), how="left", on=keys)
-    if left_out:
-        outside = training_frame(features.project(", ".join(map(identifier, (*keys, *left_out)))))
-        outcome = learned[[*keys, "target"]].merge(outside, how="left", on=keys)
-        bad = outcome["target"].to_numpy(dtype=bool)
-        limit = portfolio.training.max_single_feature_auc
-        leaks = [name for name in left_out if single_feature_auc(outcome[name], bad)[0] > limit]
-        rows = rows.merge(outside[[*keys, *leaks]], how="left", on=keys)
-    return rows.drop(columns=keys)
+
+
+def _training_metadata(
+    query: FeatureQuery,
+    features: Sequence[str],
+    left_out: Mapping[str, str],
+    split: pd.DataFrame,
+    alone: pd.Series,
+) -> dict[str, int | dg.MetadataValue]:
+    """What the UI shows of the training set; `alone` has the AUC of each feature by itself, largest first."""
+    strongest = alone.head(SHOWN).rename_axis("feature").reset_index()
+    reasons = [(feature, query.words[feature], why) for feature, why in left_out.items()]
+    return {
+        "features": len(features),
+        "features_left_out": len(left_out),
+        "left_out": frame_table(pd.DataFrame(reasons, columns=["feature", "words", "why"], dtype=str)),
+        "split": frame_table(split),
+        "strongest_alone": frame_table(
+            strongest.assign(words=[query.words[feature] for feature in strongest["feature"]])
+        ),
+    }
+
+
+def no_leakage(features: Sequence[str], alone: pd.Series) -> Verdict:
+    """The verdict where no input gives the outcome away; `alone` has the AUC of each by itself, largest first."""
+    return Verdict(
+        NO_LEAKAGE,
+        True,
+        f"{len(features)} inputs; {alone.index[0]} alone has AUC {alone.iloc[0]:.3f}",
+        {"largest_auc_alone": float(alone.iloc[0])},
+    )
 
 
 def nothing_given_back(kept: pd.DataFrame, back: Sequence[Combination]) -> Verdict:

@@ -1,12 +1,13 @@
 """Raw tables as assets: one a table, partitioned by batch, from the delivered files straight to the lake."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import dagster as dg
 
 from credit_assets.book.book import Book
 from credit_assets.ingest.bad_delivery import BadDelivery, UnreadableNow
-from credit_assets.ingest.file_names import MARKER, match_files
+from credit_assets.ingest.file_names import MARKER, Matched, match_files
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.ingest.repeats import Repeated, other_batches, repeated_keys
 from credit_assets.ingest.typed_read import Ingested, ingest
@@ -14,6 +15,7 @@ from credit_assets.lake.contracts import Violation
 from credit_assets.lake.io_managers import column_schema, contract, violations_table
 from credit_assets.lake.resources import LakeResource, batches
 from credit_assets.plurals import are, number_of
+from credit_assets.settings.portfolio import Portfolio
 from credit_assets.verdicts.checks import check_result
 from credit_assets.verdicts.verdict import Verdict
 
@@ -27,12 +29,54 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
 
 def _raw_table(book: Book, table: str) -> dg.AssetsDefinition:
     portfolio, model = book.portfolio, book.contracts[table]
-    parents = book.parents(table)
     inbox = Inbox(book.project.inbox)
-    stems = {name: config.files for name, config in portfolio.tables.items()}
-    optional = {name for name, config in portfolio.tables.items() if config.optional}
     key = dg.AssetKey([portfolio.name, table])
     applications = portfolio.table(portfolio.application_table)
+    # Names that the platform gives hold the batch's own.
+    compare_keys = table == portfolio.application_table and not portfolio.tables[table].numbered
+
+    @dg.asset(
+        key=key,
+        deps=[dg.AssetKey([portfolio.name, parent]) for parent in book.parents(table)],
+        partitions_def=batches(portfolio.name),
+        dagster_type=contract(model),
+        io_manager_key="lake_io",
+        group_name="raw",
+        kinds={"duckdb", "deltalake", "pandera"},
+        owners=portfolio.owners,
+        description=model.__doc__,
+        metadata={"dagster/column_schema": column_schema(model), "files": ", ".join(portfolio.tables[table].files)},
+        check_specs=_checks(key, compare_keys),
+    )
+    def raw_table(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:
+        batch = context.partition_key
+        failure: dg.Failure | None = None
+        try:
+            files = _matched_files(portfolio, inbox.files(portfolio.name, batch))
+            others = other_batches(lake.lake, applications, batch)
+            result = _ingest(context, lake, book, inbox, table, files.tables[table], others)
+        except UnreadableNow:
+            # No refusal, which would wait for other files.
+            raise
+        except BadDelivery as error:
+            failure = _failure(error)
+        if failure is not None:
+            # Not within the except: Dagster would store the error, with the values in it, as the cause.
+            raise failure
+        _remember(inbox, portfolio, batch, result)
+        _log(context, portfolio, files, result)
+        # A delivery that holds this file was generated; whatever is made from it says so.
+        synthetic = any(file.name == MARKER for file in files.companions)
+        results = [_quarantine_check(result)]
+        if compare_keys:
+            repeated = repeated_keys(lake.connection, result.staged.query(), portfolio.entity_key, others)
+            results.append(_keys_check(repeated, result.rows_kept))
+        return dg.MaterializeResult(value=result.staged, metadata=_metadata(result, synthetic), check_results=results)
+
+    return raw_table
+
+
+def _checks(key: dg.AssetKey, compare_keys: bool) -> list[dg.AssetCheckSpec]:
     checks = [
         dg.AssetCheckSpec(
             "no_rows_quarantined",
@@ -40,8 +84,6 @@ def _raw_table(book: Book, table: str) -> dg.AssetsDefinition:
             description="Every delivered row keeps the table's contract; none was set aside.",
         )
     ]
-    # Names that the platform gives hold the batch's own.
-    compare_keys = table == portfolio.application_table and not portfolio.tables[table].numbered
     if compare_keys:
         checks.append(
             dg.AssetCheckSpec(
@@ -51,74 +93,61 @@ def _raw_table(book: Book, table: str) -> dg.AssetsDefinition:
                 "decisions, and counts twice where a model learns.",
             )
         )
+    return checks
 
-    @dg.asset(
-        key=key,
-        deps=[dg.AssetKey([portfolio.name, parent]) for parent in parents],
-        partitions_def=batches(portfolio.name),
-        dagster_type=contract(model),
-        io_manager_key="lake_io",
-        group_name="raw",
-        kinds={"duckdb", "deltalake", "pandera"},
-        owners=portfolio.owners,
-        description=model.__doc__,
-        metadata={"dagster/column_schema": column_schema(model), "files": ", ".join(stems[table])},
-        check_specs=checks,
+
+def _matched_files(portfolio: Portfolio, files: Sequence[Path]) -> Matched:
+    names = {name: config.files for name, config in portfolio.tables.items()}
+    optional = {name for name, config in portfolio.tables.items() if config.optional}
+    return match_files(files, names, optional, portfolio.outcomes_table)
+
+
+def _ingest(
+    context: dg.AssetExecutionContext,
+    lake: LakeResource,
+    book: Book,
+    inbox: Inbox,
+    table: str,
+    files: Sequence[Path],
+    others: str | None,
+) -> Ingested:
+    """The batch's files staged as the table; `others` is the SELECT of applications in other batches, if any."""
+    portfolio, batch = book.portfolio, context.partition_key
+    has_outcomes = table == portfolio.outcomes_table
+    return ingest(
+        lake.connection,
+        lake.lake,
+        files,
+        portfolio.table(table),
+        book.contracts[table],
+        batch,
+        parents={parent: lake.select(context, portfolio.table(parent), [batch]) for parent in book.parents(table)},
+        max_bad_share=portfolio.delivery.max_bad_share,
+        quarantine_folder=inbox.quarantine(portfolio.name, batch),
+        scratch=lake.scratch,
+        later_file_stands=has_outcomes,
+        notes=portfolio.tables[table].notes,
+        numbered=portfolio.tables[table].numbered,
+        elsewhere={portfolio.application_table: others} if has_outcomes and others else {},
     )
-    def raw_table(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:
-        batch = context.partition_key
-        failure: dg.Failure | None = None
-        try:
-            files = match_files(inbox.files(portfolio.name, batch), stems, optional, portfolio.outcomes_table)
-            others = other_batches(lake.lake, applications, batch)
-            result = ingest(
-                lake.connection,
-                lake.lake,
-                files.tables[table],
-                portfolio.table(table),
-                model,
-                batch,
-                parents={parent: lake.select(context, portfolio.table(parent), [batch]) for parent in parents},
-                max_bad_share=portfolio.delivery.max_bad_share,
-                quarantine_folder=inbox.quarantine(portfolio.name, batch),
-                scratch=lake.scratch,
-                later_file_stands=table == portfolio.outcomes_table,
-                notes=portfolio.tables[table].notes,
-                numbered=portfolio.tables[table].numbered,
-                elsewhere={portfolio.application_table: others} if table == portfolio.outcomes_table and others else {},
-            )
-        except UnreadableNow:
-            # No refusal, which would wait for other files.
-            raise
-        except BadDelivery as error:
-            failure = _failure(error)
-        if failure is not None:
-            # Not within the except: Dagster would store the error, with the values in it, as the cause.
-            raise failure
-        # So that whoever asks next whether these files are ingested need not read them.
-        inbox.remember(
-            portfolio.name,
-            batch,
-            {
-                name: {"status": status, "sha256": result.source_sha256[name]}
-                for name, status in result.source_status.items()
-            },
-        )
-        # A delivery that holds this file was generated; whatever is made from it says so.
-        synthetic = any(file.name == MARKER for file in files.companions)
-        for name, index in result.indexes.items():
-            context.log.info(f"{name}: the column {index or 'without a name'} numbers the rows; it is left out.")
-        for name, reason in result.refused.items():
-            context.log.warning(f"{name} is refused, and gives way to the file that came after it: {reason}.")
-        for file in files.unknown:
-            context.log.warning(f"{file} belongs to no table of {portfolio.name} and was passed over.")
-        results = [_quarantine_check(result)]
-        if compare_keys:
-            repeated = repeated_keys(lake.connection, result.staged.query(), portfolio.entity_key, others)
-            results.append(_keys_check(repeated, result.rows_kept))
-        return dg.MaterializeResult(value=result.staged, metadata=_metadata(result, synthetic), check_results=results)
 
-    return raw_table
+
+def _remember(inbox: Inbox, portfolio: Portfolio, batch: str, result: Ingested) -> None:
+    """Keep which files were ingested, so that whoever asks next whether these are need not read them."""
+    seen = {
+        name: {"status": status, "sha256": result.source_sha256[name]} for name, status in result.source_status.items()
+    }
+    inbox.remember(portfolio.name, batch, seen)
+
+
+def _log(context: dg.AssetExecutionContext, portfolio: Portfolio, files: Matched, result: Ingested) -> None:
+    """Log the columns and files that were passed over."""
+    for name, index in result.indexes.items():
+        context.log.info(f"{name}: the column {index or 'without a name'} numbers the rows; it is left out.")
+    for name, reason in result.refused.items():
+        context.log.warning(f"{name} is refused, and gives way to the file that came after it: {reason}.")
+    for file in files.unknown:
+        context.log.warning(f"{file} belongs to no table of {portfolio.name} and was passed over.")
 
 
 def _metadata(result: Ingested, synthetic: bool) -> Mapping[str, dg.MetadataValue | int | bool]:

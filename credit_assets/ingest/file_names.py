@@ -61,9 +61,6 @@ def match_files(
     def of_table(stem: str, table: str) -> bool:
         return any(has_name(stem, name) for name in tables[table])
 
-    def later(file: Path) -> str | None:
-        return outcomes if is_outcomes(file) else None
-
     found: dict[str, Path] = {}
     companions, unknown = [], []
     for file in files:
@@ -71,7 +68,7 @@ def match_files(
         owners = [table for table in tables if stem is not None and of_table(stem, table)]
         if is_companion(file):
             companions.append(file)
-        elif stem is None or not (table := next(iter(owners), later(file))):
+        elif stem is None or not (table := next(iter(owners), outcomes if is_outcomes(file) else None)):
             unknown.append(file)
         elif len(owners) > 1:
             raise BadDelivery(
@@ -92,16 +89,21 @@ def match_files(
     if outcomes:
         more = [file for stem, file in found.items() if not any(of_table(stem, table) for table in tables)]
         matched[outcomes] = tuple(sorted((*matched[outcomes], *more), key=outcomes_order))
-    missing = [table for table, parts in matched.items() if not parts and table not in optional]
-    if missing:
-        table = missing[0]
-        others = f" (also missing: the files of {', '.join(missing[1:])})" if missing[1:] else ""
-        strangers = f" Unknown files there: {', '.join(file.name for file in unknown)}." if unknown else ""
-        raise MissingFile(
-            f"Table {table}: no file {' or '.join(tables[table])} ({', '.join(ENDINGS)}) "
-            f"in {folder or 'the delivery'}{others}.{strangers}"
-        )
+    if missing := [table for table, parts in matched.items() if not parts and table not in optional]:
+        raise _missing(missing, tables, folder, unknown)
     return Matched(matched, tuple(companions), tuple(unknown))
+
+
+def _missing(
+    missing: Sequence[str], tables: Mapping[str, Sequence[str]], folder: Path | None, unknown: Sequence[Path]
+) -> MissingFile:
+    table, *more = missing
+    others = f" (also missing: the files of {', '.join(more)})" if more else ""
+    strangers = f" Unknown files there: {', '.join(file.name for file in unknown)}." if unknown else ""
+    return MissingFile(
+        f"Table {table}: no file {' or '.join(tables[table])} ({', '.join(ENDINGS)}) "
+        f"in {folder or 'the delivery'}{others}.{strangers}"
+    )
 
 
 def outcomes_order(file: Path) -> tuple[int, int, str]:

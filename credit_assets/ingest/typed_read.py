@@ -134,11 +134,7 @@ def ingest(
             refused |= done.refused
         try:
             _verify(con, done, target, judged_before=not clean)
-            if before != {file.name: _status(file, target) for file in files}:
-                raise BadDelivery(
-                    f"Table {target.name}: {_names(target.files)} changed while being read. Put deliveries in place "
-                    "in one move (`credit-assets deliver` does), then ingest again."
-                )
+            _refuse_changed(files, before, target)
             kept_orphans = tuple(orphans(con, done.staged.query(), model, parents))
         except BaseException:
             lake.discard(done.staged)
@@ -249,6 +245,15 @@ def _stage_good(
         superseded += count_rows(con, f"SELECT * FROM ({good}) WHERE NOT _stands")
     staged = lake.stage(con, f"SELECT {target.columns} FROM ({good}) WHERE _stands", target.table, target.batch)
     return _Read(sources, staged, rows_in, passed_over, quarantined, superseded, violations, refused)
+
+
+def _refuse_changed(files: Sequence[Path], before: Mapping[str, list[int]], target: Target) -> None:
+    """BadDelivery where a file is another one than `before` it was read."""
+    if before != {file.name: _status(file, target) for file in files}:
+        raise BadDelivery(
+            f"Table {target.name}: {_names(target.files)} changed while being read. Put deliveries in place "
+            "in one move (`credit-assets deliver` does), then ingest again."
+        )
 
 
 def _verify(

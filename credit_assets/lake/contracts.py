@@ -279,31 +279,49 @@ def _predicate(check: pa.Check, column: str, kind: str, where: str) -> tuple[str
                 f"must be from {low} to {high}, or {sentinel} for none",
                 f"({column} BETWEEN {literal(low)} AND {literal(high)} OR {column} = {literal(sentinel)})",
             )
-        case "str_matches" | "str_contains" if kind == "VARCHAR":
+    if kind == "VARCHAR" and (found := _text_predicate(check.name, told, column, where)):
+        return found
+    raise TypeError(f"{where}: check {check.name} of a {kind} column has no counterpart in SQL")
+
+
+def _text_predicate(name: str | None, told: Mapping[str, Any], column: str, where: str) -> tuple[str, str] | None:
+    """The same of a check that is of text alone; None if it is none of these."""
+
+    def literal(value: Any) -> str:
+        return _literal(value, "VARCHAR", where)
+
+    match name:
+        case "str_matches" | "str_contains":
             pattern = str(getattr(told["pattern"], "pattern", told["pattern"]))
-            anchored = f"^(?:{pattern})" if check.name == "str_matches" else pattern
+            anchored = f"^(?:{pattern})" if name == "str_matches" else pattern
             _test_pattern(anchored, where)
-            verb = "match" if check.name == "str_matches" else "contain"
+            verb = "match" if name == "str_matches" else "contain"
             return f"must {verb} {shorten(pattern)}", f"regexp_matches({column}, {sql_text(anchored)})"
-        case "str_startswith" if kind == "VARCHAR":
-            return f"must start with {told['string']}", f"starts_with({column}, {literal(told['string'])})"
-        case "str_endswith" if kind == "VARCHAR":
-            return f"must end with {told['string']}", f"ends_with({column}, {literal(told['string'])})"
-        case "str_length" if kind == "VARCHAR":
+        case "str_startswith":
+            return (
+                f"must start with {told['string']}",
+                f"starts_with({column}, {literal(told['string'])})",
+            )
+        case "str_endswith":
+            return (
+                f"must end with {told['string']}",
+                f"ends_with({column}, {literal(told['string'])})",
+            )
+        case "str_length":
             bounds = [
-                (f"{words} {told[name]}", f"length({column}) {sign} {int(told[name])}")
-                for name, sign, words in (
+                (f"{words} {told[bound]}", f"length({column}) {sign} {int(told[bound])}")
+                for bound, sign, words in (
                     ("min_value", ">=", "at least"),
                     ("max_value", "<=", "at most"),
                     ("exact_value", "=", "exactly"),
                 )
-                if told.get(name) is not None
+                if told.get(bound) is not None
             ]
             return (
                 f"must have {' and '.join(words for words, _ in bounds)} characters",
                 "(" + " AND ".join(sql for _, sql in bounds) + ")",
             )
-    raise TypeError(f"{where}: check {check.name} of a {kind} column has no counterpart in SQL")
+    return None
 
 
 def _literal(value: Any, kind: str, where: str) -> str:

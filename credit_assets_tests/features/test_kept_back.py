@@ -14,8 +14,9 @@ import yaml
 
 from credit_assets.application.run import run_due
 from credit_assets.application.status import status
-from credit_assets.features.assets import _kept_back, nothing_given_back
+from credit_assets.features.assets import nothing_given_back
 from credit_assets.features.combined_leaks import given_back
+from credit_assets.features.kept_back import kept_back
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project
@@ -114,7 +115,7 @@ def test_a_column_given_back_that_is_no_leak_by_itself_is_warned_of(project: Pro
     ).sample(frac=0.8, random_state=1)
     with duckdb.connect() as con:
         con.register("made", made)
-        kept = _kept_back(portfolio, learned, con.sql("SELECT * FROM made"), con.sql("SELECT 1"), {})
+        kept = kept_back(portfolio, learned, con.sql("SELECT * FROM made"), con.sql("SELECT 1"), {})
     assert list(kept.columns) == ["DAYS", "FEE"]
     assert kept["FEE"].tolist() == learned["FEE"].tolist()
     back = given_back(kept, learned[["amount", "paid_out", "invoiced"]], learned["target"].to_numpy(dtype=bool))
@@ -133,7 +134,7 @@ def test_of_features_left_out_those_that_rank_like_a_leak_are_looked_for(project
     with duckdb.connect() as con:
         con.register("made", made.drop(columns=["DAYS", "FEE"]))
         con.register("outside", outside.rename(columns={"FEE": "fee"}).sample(frac=1, random_state=2))
-        kept = _kept_back(
+        kept = kept_back(
             portfolio,
             learned,
             con.sql("SELECT * FROM made"),

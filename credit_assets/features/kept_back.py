@@ -1,0 +1,46 @@
+"""The columns that are kept from the models, which no combination of inputs may give back (`combined_leaks.py`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import duckdb
+import pandas as pd
+
+from credit_assets.features.training_set import training_frame
+from credit_assets.lake.contracts import identifier
+from credit_assets.settings.portfolio import Portfolio
+from credit_assets.statistics.column_auc import single_feature_auc
+
+NUMBERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "FLOAT", "DOUBLE", "DECIMAL"}
+"""DuckDB's types of columns that inputs could give back."""
+
+
+def kept_back(
+    portfolio: Portfolio,
+    learned: pd.DataFrame,
+    applications: duckdb.DuckDBPyRelation,
+    features: duckdb.DuckDBPyRelation,
+    left_out: Mapping[str, str],
+) -> pd.DataFrame:
+    """The columns that are kept from the models, of the rows that are learned from: numbers of the application table
+    that are known only after the decision, and features left out that alone rank like a leak."""
+    keys = [portfolio.entity_key, "batch"]
+    rows = learned[keys]
+    late = [
+        column
+        for column, kind in zip(applications.columns, applications.types, strict=True)
+        if column in portfolio.post_decision and str(kind).partition("(")[0] in NUMBERS
+    ]
+    if late:
+        numbers = (f"CAST({identifier(name)} AS DOUBLE) AS {identifier(name)}" for name in late)
+        wanted = ", ".join([*map(identifier, keys), *numbers])
+        rows = rows.merge(applications.project(wanted).df(), how="left", on=keys)
+    if left_out:
+        outside = training_frame(features.project(", ".join(map(identifier, (*keys, *left_out)))))
+        outcome = learned[[*keys, "target"]].merge(outside, how="left", on=keys)
+        bad = outcome["target"].to_numpy(dtype=bool)
+        limit = portfolio.training.max_single_feature_auc
+        leaks = [name for name in left_out if single_feature_auc(outcome[name], bad)[0] > limit]
+        rows = rows.merge(outside[[*keys, *leaks]], how="left", on=keys)
+    return rows.drop(columns=keys)
