@@ -16,7 +16,7 @@ Address = Annotated[str, Field(pattern=r"^[^@\s<>,]+@[^@\s<>,]+$")]
 
 
 class ChannelConfig(BaseModel):
-    """A channel, and the least severity that it is told. Its address is a variable of the environment."""
+    """A channel, and the lowest severity that it receives. Its address is a variable of the environment."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -31,7 +31,7 @@ class EmailConfig(ChannelConfig):
 
 
 class AlertsConfig(BaseModel):
-    """Who is told what. Without a channel nothing is sent; alerts are kept and listed all the same."""
+    """Who receives what. Without a channel nothing is sent; alerts are stored and listed all the same."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -39,15 +39,15 @@ class AlertsConfig(BaseModel):
     slack: ChannelConfig | None = None
     webhook: ChannelConfig | None = None
     ui: Annotated[str, Field(pattern=r"^https?://\S+[^/\s]$")] = "http://localhost:3000"
-    per_hour: int = Field(default=30, ge=1, description="messages a channel; beyond it alerts are sent bundled")
-    remind_after_hours: float = Field(default=24, gt=0, description="until what lasts, or happens again, is told again")
+    per_hour: int = Field(default=30, ge=1, description="messages per channel; further alerts are combined")
+    remind_after_hours: float = Field(default=24, gt=0, description="until a problem is reported again")
     late_after_days: float | None = Field(default=None, gt=0, description="without a delivery; None: never late")
-    unread_after_hours: float = Field(default=24, gt=0, description="that a delivery lies in the inbox and is not read")
+    unread_after_hours: float = Field(default=24, gt=0, description="a delivery may stay unread in the inbox")
     disk_free_gb: float = Field(default=5, ge=0, description="free space of the data folder's disk")
     memory_free_share: float = Field(default=0.05, ge=0, le=1, description="memory available to new work")
     backlog_runs: int = Field(default=50, ge=1, description="runs of the portfolio waiting in the queue")
     lasting_minutes: float = Field(
-        default=5, ge=0, description="that full machines or failing ticks must last to be told"
+        default=5, ge=0, description="a full machine or failing ticks must last before they are reported"
     )
 
     @property

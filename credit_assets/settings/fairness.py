@@ -8,28 +8,28 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 
 class FairnessConfig(BaseModel):
-    """What is judged, against whom, and what a failure means."""
+    """What the audit compares, and what a failure means."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    min_group_size: int = Field(default=100, ge=1, description="applicants below which a group is shown but not judged")
+    min_group_size: int = Field(default=100, ge=1, description="applicants below which a group has no verdict")
     min_air: float = Field(
         default=0.8,
         gt=0,
         le=1,
         description="adverse impact ratio below which an attribute fails: four fifths",
     )
-    confidence: float = Field(default=0.95, gt=0.5, lt=1, description="of the intervals, and of significance")
+    confidence: float = Field(default=0.95, gt=0.5, lt=1, description="of intervals and significance tests")
     reference: dict[str, str] = Field(
-        default={}, description="attribute to the group others are held against; else the most approved one"
+        default={}, description="attribute to its reference group; by default the one with the highest approval rate"
     )
     blocking: tuple[str, ...] = Field(
-        default=(), description="attributes whose failure stops a promotion; the others, and crossings, warn"
+        default=(), description="attributes whose failure stops a promotion; the others, and intersections, warn"
     )
 
 
 def _code(value: Any) -> str:
-    """A code as text, alike from YAML and from the source: 1, 1.0 and "1" are "1".
+    """A code as text, the same from YAML and from the source: 1, 1.0 and "1" are "1".
 
     Raises ValueError for true and false, which is how YAML reads yes, no, on and off without quotes.
     """
@@ -52,15 +52,16 @@ Code = Annotated[str, BeforeValidator(_code)]
 
 
 class ProtectedAttribute(BaseModel):
-    """An attribute that is audited and never reaches a model: words (or codes, put into words), an age in years,
-    or days before the application, the last two in bands of years. `not_judged` groups are shown and not judged."""
+    """An attribute that is audited and never reaches a model: categories (or codes with their meaning), an age in
+    years, or a date of birth in days before the application, the last two in bands of years. `not_judged` groups are
+    shown without a verdict."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     column: str
     kind: Literal["words", "years", "days_before"] = "words"
-    words: Annotated[dict[Code, str], Field(description="The source's codes in words; several may share one")] = {}
-    bands: Annotated[list[int], Field(description="Years at which a new band begins")] = []
+    words: Annotated[dict[Code, str], Field(description="Meaning of the source's codes; several may share one")] = {}
+    bands: Annotated[list[int], Field(description="Ages at which a new band begins")] = []
     not_judged: list[Code] = []
 
     @model_validator(mode="after")

@@ -59,15 +59,15 @@ class TableConfig(BaseModel):
 
     files: list[str] = Field(min_length=1)
     optional: bool = False
-    notes: list[str] = Field(default=[], description="lines of a CSV file that are no rows, by pattern: `Total *`")
+    notes: list[str] = Field(default=[], description="patterns of lines of a CSV file that are not rows: `Total *`")
     numbered: str | None = Field(
-        default=None, description="the text column that names a row <batch>-<row> where the file does not"
+        default=None, description="the text column that gets <batch>-<row> if the file names no row"
     )
 
 
 class DeliveryConfig(BaseModel):
-    """What a delivery may look like: the share of a table's rows that may be quarantined; and the column of dates by
-    which `deliver` cuts big files into batches, a batch for `every` of these, unless told otherwise."""
+    """What a delivery may contain: the share of a table's rows that may be quarantined; and the date column by which
+    `deliver` splits big files into batches, one per `every`, unless its options say otherwise."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -76,20 +76,20 @@ class DeliveryConfig(BaseModel):
     every: Literal["month", "quarter", "year"] = "quarter"
     date_formats: dict[str, list[str]] = Field(
         default={},
-        description="column to the formats its dates are written in, where `deliver --split-by` is not to "
-        "find them from the values: `%m/%d/%Y` is month first, `Excel 1900` a number of days as Excel counts them",
+        description="column to the formats of its dates, if `deliver --split-by` shall not infer them from the "
+        "values: `%m/%d/%Y` is month first, `Excel 1900` a number of days as Excel counts them",
     )
 
 
 class Portfolio(BaseModel):
-    """One loan book: its tables, who is judged, what is learned and how it is decided."""
+    """One loan book: its tables and applicants, what models learn from, how decisions are made."""
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
     name: str = Field(pattern="^[a-z][a-z0-9_]*$")
     title: str
     owners: list[str] = Field(min_length=1)
-    source: str = Field(default="", description="where the files come from, in a sentence, for who has none yet")
+    source: str = Field(default="", description="where to get the files, in a sentence")
     contracts: str
     entity_key: str
     application_table: str = "applications"

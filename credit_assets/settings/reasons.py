@@ -1,4 +1,4 @@
-"""What the configuration says of reasons."""
+"""The `reasons:` section of a portfolio."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class ReasonsConfig(BaseModel):
-    """How the texts of adverse action reasons are held to have been written by a person."""
+    """Whether a person must have written the texts of adverse action reasons."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

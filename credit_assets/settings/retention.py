@@ -6,11 +6,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class RetentionConfig(BaseModel):
-    """How long is kept what nothing needs any more.
+    """How long data is kept that nothing needs any more.
 
-    `keep_days`: every version of a table that was current in these days. `decisions_years`: every version of
-    the scores, and all they were made from. `runs_days`: runs of the instance that neither are the latest to
-    make an asset nor are named by a table or a promotion.
+    `keep_days`: every version of a table that was current in these days. `decisions_years`: every version of the
+    scores, and everything they were made from. `runs_days`: runs of the instance that are not the latest to make an
+    asset, and that no table and no promotion refers to.
     """
 
     model_config = ConfigDict(extra="forbid")

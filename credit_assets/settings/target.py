@@ -1,4 +1,4 @@
-"""The target of a portfolio: which words of a source mean a default, and which a repaid loan."""
+"""The target of a portfolio: which values of a source mean a default, and which a repaid loan."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ Word = int | str
 
 
 class Target(BaseModel):
-    """The column that tells how a loan went, in the applications and in the outcomes that come later: which of its
-    words mean a default, and which a loan that was repaid. Under any other word, as under none, the outcome is not
-    known (yet)."""
+    """The column that shows how a loan ended, in the applications and in outcomes that come later: which of its values
+    mean a default, and which a repaid loan. With any other value, or none, the outcome is not known (yet)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     column: str
-    bad: tuple[Word, ...] = Field(default=(1,), min_length=1, description="words that mean a default")
-    good: tuple[Word, ...] = Field(default=(0,), min_length=1, description="words that mean a loan that was repaid")
+    bad: tuple[Word, ...] = Field(default=(1,), min_length=1, description="values that mean a default")
+    good: tuple[Word, ...] = Field(default=(0,), min_length=1, description="values that mean a repaid loan")
 
     @model_validator(mode="before")
     @classmethod

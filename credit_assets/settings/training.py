@@ -1,5 +1,5 @@
-"""What `training:` of a portfolio may say (split, encodings, tuning budget, guard), and `promotion:`. No defaults live
-elsewhere."""
+"""The `training:` section of a portfolio (split, encodings, tuning budget, guard), and `promotion:`. All defaults are
+here."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ Kind = Literal["target", "frequency", "category"]
 
 
 class PromotionConfig(BaseModel):
-    """What it takes to promote a version by hand, whatever the gate said of it."""
+    """What a promotion by hand needs, whatever the gate's verdict."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     approvals: int = Field(
-        default=1, ge=1, le=10, description="different persons who must approve; 2 for the four-eyes principle"
+        default=1, ge=1, le=10, description="different people who must approve; 2 for the four-eyes principle"
     )
 
 
@@ -28,88 +28,88 @@ class TrainingConfig(BaseModel):
 
     seed: int = Field(default=20, ge=0, description="of the split, the search and the model")
     window_batches: int = Field(
-        default=24, ge=1, description="newest matured batches, the test among them, that are learned from"
+        default=24, ge=1, description="newest matured batches that are used, including those of the test"
     )
     test_batches: int = Field(
-        default=1, ge=1, description="newest of them that are the out-of-time test; half of the window at most"
+        default=1, ge=1, description="newest of them that are the out-of-time test; at most half of the window"
     )
     matured_share: float = Field(
         default=0.5, gt=0, le=1, description="share of a batch's applicants whose outcomes must be known to use them"
     )
     holdout_share: float = Field(
-        default=0.25, gt=0, lt=0.9, description="share of applicants tested on where one batch has outcomes"
+        default=0.25, gt=0, lt=0.9, description="share of applicants in the test if a single batch has outcomes"
     )
     valid_share: float = Field(
         default=0.2,
         gt=0,
         lt=0.9,
-        description="share of the training part held out to choose and to calibrate",
+        description="share of the training part held out for selection and calibration",
     )
     cv: Literal["applicants", "batches"] = Field(
         default="applicants",
-        description="what folds are made of: applicants, whenever they came; or batches, each judged by models that "
-        "learned from earlier ones alone",
+        description="what folds are made of: applicants of any batch; or batches, each predicted by models that "
+        "learned from earlier ones only",
     )
     cv_folds: int | None = Field(
         default=None,
         ge=2,
-        description="folds of the training part where it is small, or where folds are of batches; by default 3, and "
-        "of applicants 10 where the rarer outcome has fewer than 500 rows, 5 where it has fewer than 2,000; not in "
-        "tables of more than a million values",
+        description="folds of the training part, if it is small or if folds are of batches; the default is 3, but 10 "
+        "folds of applicants if the rarer outcome has fewer than 500 rows, and 5 if it has fewer than 2,000 (not in "
+        "tables of more than a million values)",
     )
     cv_below_rows: int = Field(
         default=20_000,
         ge=0,
-        description="training rows below which folds of applicants take the validation part's place",
+        description="training rows below which folds of applicants replace the validation part",
     )
     cv_below_defaults: int = Field(
         default=1_000,
         ge=0,
-        description="likewise with fewer training rows of the rarer outcome, however many rows there are",
+        description="training rows of the rarer outcome below which they do too, however many rows there are",
     )
     encodings: dict[str, Kind] = Field(
         default={},
-        description="text features that are learned from as a number: a word's mean outcome (target) or its share "
-        "of the rows (frequency); or as words (category). Those not named are target with more than 20 words, else "
-        "category",
+        description="how text features become inputs: the mean outcome of a category (target), its share of the rows "
+        "(frequency), or the categories themselves (category). The default is target with more than 20 categories, "
+        "else category",
     )
-    trials: int = Field(default=300, ge=1, description="trials of the search at most, finished or pruned")
+    trials: int = Field(default=300, ge=1, description="maximum number of trials of the search, finished or pruned")
     patience: int = Field(
-        default=20, ge=1, description="trials without a sure improvement after which the search has converged"
+        default=20, ge=1, description="trials without a significant improvement after which the search has converged"
     )
     budget_s: float = Field(
         default=60,
         gt=0,
-        description="no new trial begins after so many seconds of work of one processor core, but at least 12 do. Work "
-        "is estimated from rows, features, bins, rounds and leaves, so that the search ends alike on every machine",
+        description="after the first 12 trials, no new one starts beyond this many seconds of work of one core. It is "
+        "estimated from rows, features, bins, rounds and leaves, so that the search ends equally on every machine",
     )
     timeout_s: float = Field(
         default=1800,
         gt=0,
-        description="no new trial begins after so many seconds by the clock; what it cuts short "
-        "depends on the machine's speed, so leave room where runs must repeat bit for bit",
+        description="no new trial starts after this many seconds by the clock. Where that ends a search depends on the "
+        "machine's speed, so leave a margin if runs must repeat bit for bit",
     )
     learning_rate: float | None = Field(
-        default=None, gt=0, le=1, description="of boosting; searched where it is not given"
+        default=None, gt=0, le=1, description="of boosting; searched if it is not given"
     )
     max_rounds: int = Field(
         default=5_000,
         ge=1,
-        description="boosting rounds that a trial is expected to end within. Where the loss still falls there, the "
-        "limit is doubled for this trial and the log says so",
+        description="boosting rounds within which a trial is expected to end. If the loss is still falling there, the "
+        "limit is doubled for this trial, and the log says so",
     )
     early_stopping_rounds: int = Field(
         default=40,
         ge=1,
-        description="rounds without a lower log loss that end a fit at a learning rate of 0.05; in proportion more at "
-        "a lower rate, and fewer at a higher one, 10 at least",
+        description="rounds without a lower log loss that end a fit at a learning rate of 0.05; proportionally more at "
+        "a lower rate and fewer at a higher one, but at least 10",
     )
-    threads: int = Field(default=0, ge=0, description="of XGBoost; 0 takes every core. Changes no bit of the model")
+    threads: int = Field(default=0, ge=0, description="of XGBoost; 0 uses every core. Does not change the model")
     max_single_feature_auc: float = Field(
         default=0.95,
         gt=0.5,
         le=1,
-        description="a feature that alone ranks better than this is taken for a leak",
+        description="a feature that alone ranks better than this is refused as a leak",
     )
 
     @model_validator(mode="after")

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from pydantic import BaseModel
 
 from credit_assets.book.book import Book
 from credit_assets.lake.contracts import keys, rules
 from credit_assets.schemas.duckdb_types import column_types
 from credit_assets.schemas.scores import Scores
-from credit_assets.settings.portfolio import ConfigError
+from credit_assets.settings.portfolio import ConfigError, Portfolio
 from credit_assets.settings.project import Project
 from credit_assets_tests.conftest import PROJECT
 
@@ -206,3 +208,28 @@ def test_two_projects_have_contracts_of_one_name_each_its_own(project, tmp_path)
     other = Project(tmp_path / "other")
     second = small(other)
     assert first.contracts["applications"] is not second.contracts["applications"]
+
+
+DIFFERENT = {("training", "budget_s"), ("fairness", "blocking")}
+"""Settings of Home Credit that are not the default, which the comment then gives."""
+
+
+def test_the_configuration_of_home_credit_shows_every_setting_and_every_default() -> None:
+    written = Project(PROJECT).config("home_credit").read_text()
+    shown = yaml.safe_load(written)
+    sections = {
+        name: section
+        for name, section in Portfolio.load(Project(PROJECT), "home_credit")
+        if name not in ("target", "policy") and isinstance(section, BaseModel)
+    }
+    missing = {name: set(type(section).model_fields) - set(shown[name]) for name, section in sections.items()}
+    assert {name: fields for name, fields in missing.items() if fields} == {"alerts": {"email", "slack", "webhook"}}
+    others = {
+        (name, field)
+        for name, section in sections.items()
+        for field, value in section
+        if value != getattr(type(section).model_validate({}), field)
+    }
+    assert others == DIFFERENT
+    for _, field in DIFFERENT:
+        assert re.search(rf"^  {field}: .* # default ", written, re.MULTILINE)
