@@ -277,6 +277,7 @@ def _ended(place: Place, instance: dg.DagsterInstance, record: dg.RunRecord, ans
             for name in (SURELY_BETTER, "candidate_version")
         )
         lacked = "Read what it lacked."
+        by_hand = f'`credit-assets promote --portfolio {place.portfolio} --version {version or "VERSION"} --why "..."`'
         yield alert(
             "promotion_refused",
             "error" if better else "warning",
@@ -287,9 +288,8 @@ def _ended(place: Place, instance: dg.DagsterInstance, record: dg.RunRecord, ans
             errors,
             "It is registered as challenger; the champion before goes on deciding."
             + (" Another training starts when the next outcomes are known." if better else ""),
-            f"{lacked} If that matters less: "
-            f'`credit-assets promote --portfolio {place.portfolio} --version {version} --why "..."`.'
-            if better and version
+            f"{lacked} If that matters less: {by_hand}."
+            if better
             else f"{lacked} Nothing has to be done: the next training makes another candidate.",
             _topic(run),
             link=place.asset(GATE),

@@ -69,7 +69,7 @@ def batch_status(
     portfolio: Portfolio,
     lake: Lake,
     versions: Mapping[int, ModelVersion],
-    importance: Callable[[int], Mapping[str, float]],
+    importance: Callable[[int], Mapping[str, float] | None],
     batch: str,
     delivered: bool,
     written: Mapping[str, Mapping[str, Commit]],
@@ -131,7 +131,7 @@ def _feature_drift(
     portfolio: Portfolio,
     lake: Lake,
     versions: Mapping[int, ModelVersion],
-    importance: Callable[[int], Mapping[str, float]],
+    importance: Callable[[int], Mapping[str, float] | None],
     made: Commit,
     batch: str,
 ) -> dict[str, Any]:

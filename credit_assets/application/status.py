@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 
 import dagster as dg
@@ -19,6 +20,7 @@ from credit_assets.book.book import Book
 from credit_assets.definitions import definitions_of
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.tables import Lake
+from credit_assets.registry.errors import VersionDamaged
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project
 
@@ -104,7 +106,14 @@ def _batches(book: Book, inbox: Inbox, lake: Lake) -> list[BatchStatus]:
     delivered = set(inbox.batches(portfolio.name))
     names = sorted(delivered.union(*written.values()))
     versions = {version.number: version for version in registry.versions()}
-    importance = cache(lambda number: registry.importance(versions[number]))
+
+    @cache
+    def importance(number: int) -> Mapping[str, float] | None:
+        try:
+            return registry.importance(versions[number])
+        except VersionDamaged:
+            return None
+
     return [batch_status(portfolio, lake, versions, importance, batch, batch in delivered, written) for batch in names]
 
 

@@ -24,6 +24,7 @@ from credit_assets.lake.contracts import identifier
 from credit_assets.lake.io_managers import column_schema, contract, frame_table, picture
 from credit_assets.lake.resources import LakeResource
 from credit_assets.models.registered import load_model
+from credit_assets.registry.errors import VersionDamaged
 from credit_assets.registry.registry import Registry
 from credit_assets.registry.version import ModelVersion
 from credit_assets.schemas.evidence import (
@@ -299,12 +300,17 @@ def _leading(registry: Registry, version: ModelVersion) -> list[str]:
 def _judged_by_champion(
     lake: LakeResource, rows: duckdb.DuckDBPyRelation, portfolio: Portfolio, registry: Registry
 ) -> pd.DataFrame | None:
-    """Entity key, batch, fold and the champion's PD of these rows of the training set; None where there is none, or
-    it uses features that are not there."""
+    """Entity key, batch, fold and the champion's PD of these rows of the training set; None where there is none,
+    where it cannot be loaded any more, and where it uses features that are not there."""
     version = registry.champion()
     if version is None:
         return None
-    model = load_model(registry, version)
+    try:
+        model = load_model(registry, version)
+    except VersionDamaged as error:
+        # Else no candidate could take its place.
+        dg.get_dagster_logger().warning(f"{error} The candidate is not compared with it.")
+        return None
     about = [portfolio.entity_key, "batch", "fold"]
     # What is forbidden or left out by now gives it no advantage.
     if not set(model.features) <= set(rows.columns):

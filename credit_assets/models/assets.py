@@ -25,6 +25,7 @@ from credit_assets.models.estimators import PDModel, fit_pd_model
 from credit_assets.models.fingerprint import fingerprint
 from credit_assets.models.folds import Folds
 from credit_assets.models.importance import importance, leading
+from credit_assets.models.registered import is_whole
 from credit_assets.models.tuning import tune
 from credit_assets.registry.resources import tracking_run
 from credit_assets.registry.version import IMPORTANCE, ModelVersion, Origin, Repeat, library_versions
@@ -188,7 +189,8 @@ def _registered(
     registry, made_from = book.registry, _origin(context)
     why, root = context.run.tags.get(WHY_TAG, "by hand"), context.run.tags.get(ROOT_RUN_ID_TAG, context.run_id)
     mark = fingerprint(model, _facts(context, book.portfolio, made_from.synthetic, learned_from, threshold))
-    if version := registry.registered_before(mark):
+    # One whose files are gone is registered anew.
+    if (version := registry.registered_before(mark)) and is_whole(registry, version):
         again = registry.note_repeat(version, Repeat(datetime.now(UTC), context.run_id, root, why, made_from.tables))
         if again:
             context.log.info(

@@ -55,6 +55,7 @@ from credit_assets.plurals import are, number_of
 from credit_assets.registry.champions import predecessor_of
 from credit_assets.registry.errors import RegistryError
 from credit_assets.registry.registry import Registry
+from credit_assets.registry.resources import as_failure
 from credit_assets.registry.version import DRIFT_REFERENCE, POPULATION, ModelVersion
 from credit_assets.schemas.drift import Drift
 from credit_assets.schemas.evidence import Gate, Predictions
@@ -171,7 +172,8 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         when it was promoted is no news. Stops the scores where a feature the champion relies on has gone
         missing or no longer varies, since whenever that is so."""
         version = _champion(registry)
-        weights, number = registry.importance(version), version.number
+        with as_failure():
+            weights, number = registry.importance(version), version.number
         learned, since, drift = _measured(version, features, of_score=False)
         told = summary(drift, config, weights)
         missing = told_of_both(missing_moved(learned, config), missing_moved(since, config))
@@ -224,7 +226,8 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
             )
         _, _, drift = _measured(version, scores, of_score=True)
         both = pd.concat([drift, features_drift])
-        told = summary(both, config, registry.importance(version))
+        with as_failure():
+            told = summary(both, config, registry.importance(version))
         metadata = _metadata(drift, told) | {"model_version": number}
         if worth_drawing(both, config):
             page = project.reports / name / f"drift-{context.partition_key}.html"
@@ -327,7 +330,8 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         elif not is_matured(rows, share):
             segmented = Verdict(CALIBRATED_IN_SEGMENTS, True, immature(rows, share), severity="warning")
         else:
-            leading = leading_features(registry.importance(version), features.columns)
+            with as_failure():
+                leading = leading_features(registry.importance(version), features.columns)
             wanted = ", ".join(map(identifier, (portfolio.entity_key, *leading)))
             attributes = groups(applicants, portfolio.protected).set_axis(applicants[portfolio.entity_key])
             segmented = calibrated_in_segments(
@@ -359,7 +363,8 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         lake: LakeResource,
         context: dg.AssetExecutionContext,
     ) -> None:
-        model = load_model(registry, version)
+        with as_failure():
+            model = load_model(registry, version)
         key, columns = portfolio.entity_key, drawn_columns(drift, config)
         test = lake.connection.sql(_training_set(lake, portfolio, version)).filter(f"fold = '{TEST}'")
         then = sample(test, [name for name in test.columns if name not in ("target", "fold", "batch")], key)
@@ -455,7 +460,7 @@ def _champion(registry: Registry) -> ModelVersion:
 
 
 def _reference(registry: Registry, version: ModelVersion, file: str) -> Reference:
-    with registry.file(version, file) as path:
+    with as_failure(), registry.file(version, file) as path:
         return Reference.load(path)
 
 
@@ -517,7 +522,10 @@ def _against_predecessor(
         message = f"Not judged: version {number} scored the batch, and version {moves[-1].version} decides now."
         return Verdict(NOT_WORSE, True, message, beside)
     version = registry.get(predecessor)
-    model = load_model(registry, version)
+    try:
+        model = load_model(registry, version)
+    except RegistryError as error:
+        return Verdict(NOT_WORSE, True, f"Not judged: {error}", beside)
     if absent := set(model.features) - set(features.columns):
         message = (
             f"Not judged: the features that version {predecessor} needs are no longer made, {min(absent)} for one."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -58,6 +59,14 @@ class Override:
             f"Version {self.version} is approved by {who}. It is promoted once {others} approved too, while the same "
             "champion decides."
         )
+
+
+def person(name: str) -> str:
+    """The same text for all spellings of a name that look the same or differ in case: other spaces, letters composed or
+    with their accents apart, signs that do not show."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    shown = "".join(sign for sign in folded if unicodedata.category(sign) != "Cf")
+    return " ".join(shown.split())
 
 
 def decided_at(events: Sequence[ChampionEvent], when: datetime) -> int | None:

@@ -93,7 +93,7 @@ class MemoryStore:
         return None if found is None or alias not in found.aliases else found.versions[found.aliases[alias]]
 
     def tagged(self, tag: str, text: str) -> StoredVersion | None:
-        return next((version for version in self.versions() if version.tags.get(tag) == text), None)
+        return next((version for version in reversed(self.versions()) if version.tags.get(tag) == text), None)
 
     def set_version_tag(self, number: int, tag: str, text: str | None) -> None:
         if (version := self.version(number)) is None:

@@ -94,7 +94,7 @@ class MlflowStore:
 
     def tagged(self, tag: str, text: str) -> StoredVersion | None:
         condition = f"name = '{self.name}' AND tag.`{tag}` = '{text}'"
-        found = self._client.search_model_versions(condition, max_results=1, order_by=["version_number ASC"])
+        found = self._client.search_model_versions(condition, max_results=1, order_by=["version_number DESC"])
         return _version(found[0]) if found else None
 
     def set_version_tag(self, number: int, tag: str, text: str | None) -> None:

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from credit_assets.registry.champions import Approval, By, ChampionEvent
+from credit_assets.registry.champions import Approval, By, ChampionEvent, person
 from credit_assets.registry.errors import RegistryError
 from credit_assets.registry.store import Store, StoredModel
 from credit_assets.registry.tags import CHALLENGER, CHAMPION, PREVIOUS, WHY_LENGTH
@@ -106,9 +106,9 @@ class Moves:
 
     def approve(self, approval: Approval) -> None:
         """Note an approval, one a version and person."""
-        person = hashlib.sha256(approval.by.casefold().encode()).hexdigest()[:12]
+        whose = hashlib.sha256(person(approval.by).encode()).hexdigest()[:12]
         text = _dumps(asdict(approval) | {"why": approval.why[:WHY_LENGTH]})
-        self._store.set_tag(f"{APPROVAL}{approval.version:04d}.{person}", text)
+        self._store.set_tag(f"{APPROVAL}{approval.version:04d}.{whose}", text)
 
 
 def runs_of(model: StoredModel) -> set[str]:

@@ -6,8 +6,8 @@ What is kept where is `store.py`'s; nothing is cached here, so that every answer
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,11 @@ from credit_assets.registry.champions import (
     By,
     ChampionEvent,
     Override,
+    person,
     predecessor_of,
     set_aside,
 )
-from credit_assets.registry.errors import PromotionRefused, RegistryError
+from credit_assets.registry.errors import PromotionRefused, RegistryError, VersionDamaged
 from credit_assets.registry.mlflow_store import MlflowStore
 from credit_assets.registry.store import Saveable, Servable, Store, StoredVersion
 from credit_assets.registry.version import DRIFT_REFERENCE, IMPORTANCE, ModelVersion, Origin, Repeat
@@ -199,13 +200,17 @@ class Registry:
         return self.store.metrics(version.run_id)
 
     def importance(self, version: ModelVersion) -> dict[str, float]:
-        """How much the version relies on each feature."""
+        """How much the version relies on each feature. Raises VersionDamaged where that is gone."""
         with self.file(version, IMPORTANCE) as path:
             return json.loads(path.read_text())
 
-    def file(self, version: ModelVersion, path: str) -> AbstractContextManager[Path]:
-        """A file of the version, for as long as the context lasts."""
-        return self.store.file(version.run_id, path)
+    @contextmanager
+    def file(self, version: ModelVersion, path: str) -> Iterator[Path]:
+        """A file of the version, for as long as the context lasts. Raises VersionDamaged where it is gone."""
+        if not self.has_file(version, path):
+            raise VersionDamaged(self.name, version.number, path)
+        with self.store.file(version.run_id, path) as found:
+            yield found
 
     def has_file(self, version: ModelVersion, path: str) -> bool:
         """Whether the version has a file of this name."""
@@ -259,10 +264,11 @@ class Registry:
         """Note that a person approves of a version's promotion by hand and, where so many different persons do by now,
         make it the champion, with all of their reasons.
 
-        Names differ by more than case and spaces. An approval counts until the champion changes. `dagster_runs` is the
-        run that asks, and those that it repeats: where one of them promoted it already, nothing is done. Raises
-        RegistryError where there is no such version, and PromotionRefused without a name or a reason, where the version
-        is the champion already, or, for the last approval, where no batch could be compared with it.
+        One person has one approval, however the name is spelled (`person`). An approval counts until the champion
+        changes. `dagster_runs` is the run that asks, and those that it repeats: where one of them promoted it already,
+        nothing is done. Raises RegistryError where there is no such version, and PromotionRefused without a name or a
+        reason, where the version is the champion already, or, for the last approval, where no batch could be compared
+        with it.
         """
         version = self.get(number)
         with self.store.lock():
@@ -295,12 +301,12 @@ class Registry:
     def _approvals(self, number: int, by: str, why: str, changes: int, current: int | None) -> list[Approval]:
         """The approvals that count, one a person, by name, the one that is given now last."""
         by = " ".join(by.split())
-        if not by or not why:
+        if not person(by) or not why:
             raise PromotionRefused("A promotion by hand needs the name of who approves (by) and the reason (why).")
         if number == current:
             raise PromotionRefused(f"Version {number} of {self.name} is the champion already.")
         found = self._moves.approvals(number, changes)
-        others = [each for each in found if each.by.casefold() != by.casefold()]
+        others = [each for each in found if person(each.by) != person(by)]
         return [*others, Approval(number, by, why, changes)]
 
     def roll_back(

@@ -1,11 +1,13 @@
-"""MLflow's tracking as a Dagster resource."""
+"""MLflow's tracking as a Dagster resource, and what the registry lacks as a failure of a step."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
 from filelock import FileLock
 
+from credit_assets.registry.errors import RegistryError
 from credit_assets.registry.tags import DAGSTER_RUN
 from credit_assets.registry.tracking import experiment
 from credit_assets.settings.project import Project
@@ -45,6 +47,15 @@ def mlflow_resource(project: Project, portfolio: str) -> dg.ResourceDefinition:
         mlflow.end_run("FAILED" if failed else "FINISHED")
 
     return tracking
+
+
+@contextmanager
+def as_failure() -> Iterator[None]:
+    """What is not in the registry, or damaged, fails the step with its message, and is not tried again."""
+    try:
+        yield
+    except RegistryError as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
 
 
 def tracking_run(context: dg.AssetExecutionContext) -> str:

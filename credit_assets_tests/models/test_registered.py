@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import mlflow
 import numpy as np
 import pandas as pd
@@ -11,7 +14,8 @@ from credit_assets.models.baseline import fit_logistic
 from credit_assets.models.design_matrix import DesignMatrix
 from credit_assets.models.estimators import PDModel, fit_pd_model
 from credit_assets.models.folds import Folds
-from credit_assets.models.registered import load_model
+from credit_assets.models.registered import is_whole, load_model
+from credit_assets.registry.errors import VersionDamaged
 from credit_assets.registry.mlflow_store import MlflowStore
 from credit_assets.registry.registry import Registry
 from credit_assets.registry.version import ModelVersion, Origin
@@ -43,6 +47,30 @@ def test_a_loaded_model_answers_as_the_one_registered(
     loaded = load_model(registry, version)
     np.testing.assert_array_equal(loaded.pd(training_set), model.pd(training_set))
     np.testing.assert_array_equal(loaded.contributions(training_set), model.contributions(training_set))
+
+
+@pytest.mark.parametrize("lost", ["booster.ubj", "model.json", "importance.json", "everything"])
+def test_a_version_whose_files_are_gone_is_named_with_what_to_do(
+    registry: Registry, model: PDModel, tmp_path: Path, lost: str
+) -> None:
+    assert isinstance(registry.store, MlflowStore)
+    # The same database, since making one takes seconds.
+    registry = Registry(MlflowStore(registry.store.tracking_uri, f"lost_{lost}", tmp_path / "artifacts"))
+    (tmp_path / "importance.json").write_text("{}")
+    artifacts = {"": tmp_path / "importance.json"}
+    made = registry.register(model, Origin(synthetic=True), run_name="", params={}, metrics={}, artifacts=artifacts)
+    assert is_whole(registry, made)
+    store = registry.store
+    assert isinstance(store, MlflowStore)
+    for file in sorted(store.artifacts.rglob("*"), key=lambda path: path.stat().st_mtime_ns, reverse=True):
+        if file.name == lost:
+            file.unlink()
+            break
+    if lost == "everything":
+        shutil.rmtree(store.artifacts)
+    assert not is_whole(registry, made)
+    with pytest.raises(VersionDamaged, match=r"is gone or damaged\..*`credit-assets rollback --portfolio lost_"):
+        registry.importance(made) if lost == "importance.json" else load_model(registry, made)
 
 
 def test_mlflows_own_loader_serves_it_with_gaps_and_unseen_words(

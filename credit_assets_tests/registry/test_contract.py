@@ -3,6 +3,7 @@ promotion leaves, and where one may go back to. The versions are bare: no model 
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from credit_assets.registry.champions import decided_at
-from credit_assets.registry.errors import PromotionRefused, RegistryError
+from credit_assets.registry.errors import PromotionRefused, RegistryError, VersionDamaged
 from credit_assets.registry.moves import APPROVAL, MOVING
 from credit_assets.registry.registry import Registry
 from credit_assets.registry.tags import CHALLENGER, CHAMPION, PREVIOUS, WHY_LENGTH
@@ -138,6 +139,10 @@ def test_files_and_figures_are_added_to_a_version_and_read_again(book: Book, tmp
         assert path.read_bytes() == b"picture"
     assert not path.exists()
     other = registry.get(1)
+    with pytest.raises(
+        VersionDamaged, match=rf"importance\.json of version 1 of {re.escape(book.name)} is gone or damaged"
+    ):
+        registry.importance(other)
     assert registry.metrics(other) == {} and not registry.has_file(other, "importance.json")
     assert registry.has_reference(other)
 
@@ -348,16 +353,16 @@ def test_a_promotion_by_hand_is_noted_as_an_override_with_who_why_and_what_the_g
 
 def test_four_eyes_are_two_different_persons(book: Book) -> None:
     book.promote(1)
-    for by in ("Ann", "ann", " ANN "):
+    for by in ("Ann Zoë", "ann  zoe\u0308", "A\u200bnn\u00a0ZOË", "\uff21nn Zoe\u0308", " ANN ZOË "):
         waiting = override(book, 3, by, approvals=2)
         assert waiting.startswith("Version 3 is approved by") and "once one other person approved too" in waiting
         assert book.versions() == [1]
     # Of another version an approval says nothing.
     assert "approved by Bob. It is promoted once" in override(book, 2, "Bob", approvals=2)
-    assert book.registry.approvals_with(3, "Bob") == [" ANN ".strip(), "Bob"]
-    assert override(book, 3, "Bob", "I looked too", approvals=2).endswith("approved by ANN and Bob.")
+    assert book.registry.approvals_with(3, "Bob") == ["ANN ZOË", "Bob"]
+    assert override(book, 3, "Bob", "I looked too", approvals=2).endswith("approved by ANN ZOË and Bob.")
     assert book.versions() == [1, 3]
-    assert "ANN: it is needed; Bob: I looked too." in book.history()[-1].why
+    assert "ANN ZOË: it is needed; Bob: I looked too." in book.history()[-1].why
 
 
 def test_an_approval_lapses_when_the_champion_changes(book: Book) -> None:
@@ -372,6 +377,7 @@ def test_an_approval_lapses_when_the_champion_changes(book: Book) -> None:
     ("number", "by", "why", "said"),
     [
         (2, " ", "so", "needs the name of who approves"),
+        (2, "\u200b", "so", "needs the name of who approves"),
         (2, "Ann", " ", "and the reason"),
         (1, "Ann", "so", "Version 1 of .* is the champion already"),
         (4, "Ann", "so", r"has no drift_reference\.parquet"),
