@@ -1,6 +1,6 @@
-"""Decisions: a batch's features through the model that decides, to one row an applicant.
+"""From a batch's features to its scores: one row per applicant, by the model that decides.
 
-The parts are elsewhere: PDs in `models/`, points, policy and reasons each in a module of their own.
+The parts are elsewhere: PDs in `models/`, points, policy and reasons in a module each.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ def score(
     texts: ReasonTexts,
     provenance: Provenance,
 ) -> pd.DataFrame:
-    """The `Scores` of a batch that comes in parts, each a frame with `entity_key` and the model's features; and with
-    all features of the history files of `texts`, so that who has no row there is known.
+    """The `Scores` of a batch that comes in parts. Each part is a frame with `entity_key`, the model's features and all
+    features of the history files of `texts`, which show who has no row there.
 
-    Rows are in the order of the applicants, whatever the order of the parts. Reasons are computed for the
-    declined alone: explaining a PD costs many times what making it does.
+    Rows are in the order of the applicants, whatever the order of the parts. Reasons are computed for declined
+    applicants only, because explaining a PD takes many times as long as computing it.
     """
     scored = [_score_part(part, entity_key, model, cut_off, scorecard, texts) for part in parts]
     scores = pd.concat(scored).sort_values("applicant", ignore_index=True)
@@ -82,7 +82,7 @@ def _score_part(
 
 
 def _unseen(part: pd.DataFrame, model: PDModel) -> dict[str, np.ndarray]:
-    """By text feature, the rows (n,) with a word that the model has not learned."""
+    """Text feature to the rows (n,) with a category that the model has not learned."""
     learned = {**model.categories, **{name: list(encoding.numbers) for name, encoding in model.encodings.items()}}
     return {
         feature: (part[feature].notna() & ~part[feature].isin(words)).to_numpy()

@@ -1,4 +1,4 @@
-"""The decision policy: which PDs are approved. Its cut-off is kept with the model; points and bands are elsewhere."""
+"""The decision policy: which PDs are approved. The cut-off is stored with the model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ DECLINE = "decline"
 
 
 def decide(pds: np.ndarray, cut_off: float) -> np.ndarray:
-    """ "approve" where pd <= cut_off, else "decline" (n,). Raises ValueError for a missing PD.
+    """ "approve" if pd <= cut_off, else "decline" (n,). Raises ValueError for a missing PD.
 
     Examples:
         >>> decide(np.array([0.02, 0.05, 0.2]), cut_off=0.05).tolist()

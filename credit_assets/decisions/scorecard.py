@@ -1,4 +1,4 @@
-"""Scorecard points and bands of a PD. Who is approved is decided on the PD, in `policy.py`.
+"""Scorecard points and bands of a PD. `policy.py` decides on the PD itself.
 
 Formulas: N. Siddiqi, Credit Risk Scorecards (2006), "Scorecard scaling".
 """
@@ -29,7 +29,7 @@ def points(pds: np.ndarray, scorecard: ScorecardConfig) -> np.ndarray:
 
 
 def pd_of(points: np.ndarray, scorecard: ScorecardConfig) -> np.ndarray:
-    """The PD (n,) at which the card gives these points, before rounding: the inverse of `points`.
+    """The PD (n,) for which the scorecard gives these points, before rounding: the inverse of `points`.
 
     Examples:
         >>> pd_of(np.array([600, 620]), ScorecardConfig()).round(4)
@@ -40,7 +40,7 @@ def pd_of(points: np.ndarray, scorecard: ScorecardConfig) -> np.ndarray:
 
 
 def band(points: np.ndarray, scorecard: ScorecardConfig) -> np.ndarray:
-    """The band's name (n,) for whole points, so that points and band never disagree in a record.
+    """The name of the band (n,) for rounded points, so that points and band always agree.
 
     Examples:
         >>> band(np.array([640, 600, 599, 300]), ScorecardConfig()).tolist()

@@ -1,8 +1,8 @@
-"""Whether as many defaulted as the PDs promised: in one batch by segment, and over all batches that a version scored.
+"""Whether default rates agree with PDs: in one batch by segment, and over all batches that a version scored.
 
-No PD is exact: training leaves an error of its own. So PDs count as right while the default rate lies within a part of
-a tolerance about the mean PD. A failure is off by more than the whole tolerance, and by more than that part beyond
-chance. Which rows are judged, and what a failure means, is in `performance.py`.
+No PD is exact, because training leaves an error. PDs therefore count as correct while the default rate is within
+part of a tolerance around the mean PD. A failure exceeds the whole tolerance, and exceeds that part beyond chance.
+`performance.py` selects the rows, and says what a failure means.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from credit_assets.rounding import percent_apart
 Floats = NDArray[np.float64]
 
 SHIFTS = (0.08, 0.2, 0.5)
-"""Log-odds by which PDs may be wrong beyond the margin: the alternatives of the cumulative test. Odds ratios of 1.08,
-1.22 and 1.65."""
+"""Log-odds by which PDs may be wrong beyond the margin: the alternatives of the cumulative test, with odds ratios of
+1.08, 1.22 and 1.65."""
 
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far a default rate may lie off a mean PD (`around`), and the part of that within which PDs are right."""
+    """How far a default rate may deviate from a mean PD (`around`), and the part of it within which PDs are right."""
 
     around: Callable[[float], float]
     right_within: float
@@ -34,10 +34,10 @@ class Tolerance:
 
 @dataclass(frozen=True)
 class Segment:
-    """Outcomes of a segment held against their PDs.
+    """Outcomes of a segment compared with their PDs.
 
-    `p_value`: the chance of a default rate as far off, if the PDs are right.
-    `beyond_tolerance`: whether the default rate, as it is, is off by more than the tolerance.
+    `p_value`: the probability of a deviation at least as large if the PDs are correct.
+    `beyond_tolerance`: whether the default rate deviates by more than the tolerance.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Segment:
 def segments(known: pd.DataFrame, by: pd.Series, tolerance: Tolerance, *, cumulative: bool = False) -> list[Segment]:
     """Each segment of rows with `pd` and `outcome`, by its name in `by`; rows without a name are left out.
 
-    The p-value is that of one look at the outcomes (`p_value`) or of any number (`anytime_p_value`).
+    The p-value is for a single test of the outcomes (`p_value`) or for any number of tests (`anytime_p_value`).
     """
     found = []
     for name, rows in known.groupby(by, observed=True, sort=True):
@@ -75,10 +75,10 @@ def segments(known: pd.DataFrame, by: pd.Series, tolerance: Tolerance, *, cumula
 
 
 def surely_off(judged: Sequence[Segment], chance: float) -> list[Segment]:
-    """The segments that are off beyond tolerance and chance, the clearest first.
+    """The segments that deviate beyond tolerance and chance, the most significant first.
 
-    Beyond chance: by the step-down procedure of Holm (1979), so that the chance that any is named whose PDs are right
-    is at most `chance`, however many are judged.
+    Beyond chance: by the step-down procedure of Holm (1979), so that the probability of returning any segment with
+    correct PDs is at most `chance`, however many are tested.
     """
     ordered = sorted(judged, key=lambda segment: segment.p_value)
     found = []
@@ -93,8 +93,7 @@ def surely_off(judged: Sequence[Segment], chance: float) -> list[Segment]:
 def p_value(defaults: int, outcomes: int, mean_pd: float, margin: float) -> float:
     """The exact binomial test of a default rate: twice the smaller tail, each at the nearest PD within `margin`.
 
-    Outcomes of PDs that are spread vary a little less than a binomial of their mean, so that the test is on the safe
-    side.
+    Outcomes of different PDs vary slightly less than a binomial with their mean, so the test is conservative.
 
     Examples:
         >>> round(p_value(defaults=100, outcomes=1000, mean_pd=0.08, margin=0.0), 3)
@@ -111,12 +110,12 @@ def p_value(defaults: int, outcomes: int, mean_pd: float, margin: float) -> floa
 
 
 def anytime_p_value(pds: Floats, defaults: int, margin: float) -> float:
-    """The inverse of an e-process: at or below alpha at any time, after however many looks, with a chance of at most
-    alpha, if the PDs (n,) are right within `margin` (Ville's inequality; Ramdas, Gruenwald, Vovk and Shafer 2023,
-    "Game-theoretic statistics and safe anytime-valid inference").
+    """The inverse of an e-process: if the PDs (n,) are correct within `margin`, it ever falls to alpha with a
+    probability of at most alpha, however often it is computed (Ville's inequality; Ramdas, Gruenwald, Vovk and Shafer
+    2023, "Game-theoretic statistics and safe anytime-valid inference").
 
-    The e-value is the mean of likelihood ratios. In each all log-odds are shifted by one amount until the mean PD is
-    `margin` higher (or lower), and against that by one of SHIFTS more.
+    The e-value is the mean of likelihood ratios. The null hypothesis of each shifts all log-odds by one amount until
+    the mean PD is `margin` higher (or lower); the alternative shifts them by one of SHIFTS more.
     """
     from scipy.special import logsumexp
 
@@ -139,5 +138,5 @@ def _shift_to(log_odds: Floats, mean: float) -> float:
 
 
 def _log_likelihood(pds: Floats, defaults: int, shift: float) -> float:
-    """Of the outcomes if all log-odds are shifted, less that of the PDs as they are."""
+    """The log-likelihood of the outcomes with all log-odds shifted, minus that with the PDs as they are."""
     return shift * defaults - float(np.log1p(pds * np.expm1(shift)).sum())

@@ -1,6 +1,4 @@
-"""How well one column alone ranks the outcomes, and whether it is a copy of them. What is refused for it is decided in
-`guard.py`.
-"""
+"""How well a single column ranks the outcomes, and whether it is a copy of them. `guard.py` decides what is refused."""
 
 from __future__ import annotations
 
@@ -8,25 +6,25 @@ import numpy as np
 import pandas as pd
 
 BINS = 32
-"""Quantile bins that a number is cut into to find a ranking that is not monotone; nulls are one more."""
+"""Quantile bins of a number, to find a ranking that is not monotone; nulls are one more."""
 
 FEW_VALUES = 32
-"""Distinct values up to which each value of a number is a bin of its own."""
+"""Number of distinct values up to which each value is a bin."""
 
 MIN_OF_A_CLASS = 30
-"""Goods and bads among a column's non-null rows below which their AUC alone is chance."""
+"""Goods or bads among a column's non-null rows below which their AUC is chance."""
 
 SEED = 0
-"""Of the halves that the rows are dealt into."""
+"""Seed of the halves that the rows are divided into."""
 
 
 def single_feature_auc(column: pd.Series, outcome: np.ndarray) -> tuple[float, bool]:
-    """(AUC, at least 0.5, and whether the column is a copy of the outcome), of a column used alone.
+    """The AUC (at least 0.5) of a column on its own, and whether it is a copy of the outcome.
 
-    The greatest of: a number's rank AUC, in either direction, among its non-null rows; and the AUC of
-    the bad rate by value or quantile bin, nulls being one (missingness, U shapes and codes rank too).
-    Bad rates are learned on one half of the rows and judged on the other, so that a column with many
-    words is not taken for a leak. The halves are drawn from the counts: the order of the rows changes nothing.
+    The AUC is the larger of two: a number's rank AUC in either direction among its non-null rows, and the AUC of the
+    bad rate by value or quantile bin with nulls as one bin (missingness, U shapes and codes rank too). Bad rates are
+    learned on one half of the rows and measured on the other, so that a column with many categories does not look like
+    a leak. The halves are drawn from the counts, so the order of the rows does not matter.
     """
     if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
         numbers = column.to_numpy()
@@ -40,7 +38,7 @@ def single_feature_auc(column: pd.Series, outcome: np.ndarray) -> tuple[float, b
         width = len(edges) + 1
     else:
         codes, words = pd.factorize(column)
-        # In the order of the words, not of their first rows; the code of a null, -1, stays the last.
+        # In the order of the categories, not of their first rows; the code of a null, -1, remains the last.
         place = np.append(np.argsort(np.argsort(np.array([str(word) for word in words]), kind="stable")), -1)
         codes, by_rank, width = place.astype(int)[codes] + 1, 0.5, len(words) + 1
     counts = _counts(codes, outcome, width)
@@ -48,7 +46,7 @@ def single_feature_auc(column: pd.Series, outcome: np.ndarray) -> tuple[float, b
 
 
 def _rank_auc(bads: np.ndarray, goods: np.ndarray) -> float:
-    """Mann and Whitney's: the share of (bad, good) pairs where the bad's value is greater, ties half."""
+    """The Mann-Whitney statistic: the share of (bad, good) pairs in which the bad is greater; ties count half."""
     if min(len(bads), len(goods)) < MIN_OF_A_CLASS:
         return 0.5
     below = np.searchsorted(goods, bads, side="left").sum(dtype=np.float64)
@@ -57,7 +55,7 @@ def _rank_auc(bads: np.ndarray, goods: np.ndarray) -> float:
 
 
 def _edges(bads: np.ndarray, goods: np.ndarray) -> np.ndarray:
-    """Where to cut: at each value where there are few, else at quantiles of the bads and of the goods."""
+    """Bin edges: each value if there are few, else quantiles of the bads and of the goods."""
     cuts = []
     for ranked in (bads, goods):
         values = np.append(ranked[:1], ranked[1:][ranked[1:] != ranked[:-1]])
@@ -67,9 +65,9 @@ def _edges(bads: np.ndarray, goods: np.ndarray) -> np.ndarray:
 
 
 def _counts(codes: np.ndarray, outcome: np.ndarray, width: int) -> np.ndarray:
-    """Rows by code, outcome and half, (width, 2, 2); half of the bads and half of the goods are in a half.
+    """Rows by code, outcome and half, (width, 2, 2); each half has half of the bads and half of the goods.
 
-    Which are, is drawn: of equal rows only the number in a half matters, and those numbers are multivariate
+    The halves are drawn. Of equal rows only the number in a half matters, and these numbers are multivariate
     hypergeometric.
     """
     rows = np.bincount(codes * 2 + outcome, minlength=2 * width).reshape(width, 2)
@@ -81,11 +79,11 @@ def _counts(codes: np.ndarray, outcome: np.ndarray, width: int) -> np.ndarray:
 
 
 def _rate_auc(counts: np.ndarray) -> float:
-    """The AUC of the bad rate by code, learned on one half and judged on the other, both ways."""
+    """The AUC of the bad rate by code, learned on one half and measured on the other, averaged over both directions."""
     aucs = []
     for learned, judged in ((0, 1), (1, 0)):
         rows = counts[:, :, learned].sum(axis=1)
-        # A code not seen, or hardly, stands near the overall rate.
+        # The rate of an unseen or rare code is close to the overall rate.
         rate = (counts[:, 1, learned] + counts[:, 1, learned].sum() / rows.sum()) / (rows + 1)
         order = np.argsort(rate, kind="stable")
         ties = np.flatnonzero(np.diff(rate[order], prepend=-1.0) != 0)
@@ -96,10 +94,9 @@ def _rate_auc(counts: np.ndarray) -> float:
 
 
 def _is_copy(counts: np.ndarray) -> bool:
-    """Whether codes tell the outcome without exception and the outcome the code, of (codes, outcomes) counts.
+    """Whether codes determine the outcome without exception and the outcome the code, from (codes, outcomes) counts.
 
-    Code 0 is null: either it is one of the two codes, or the non-null rows are a copy among themselves,
-    and too many for chance.
+    Code 0 is null: either it is one of the two codes, or the non-null rows alone are a copy, and too many for chance.
     """
     known = counts[1:]
     tells = [_tells(counts)] if counts[0].any() else []

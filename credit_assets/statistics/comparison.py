@@ -1,6 +1,6 @@
-"""Two models on the same labelled rows: is the candidate worse than the champion, and how sure is that.
+"""Two models on the same labelled rows: whether the candidate is worse than the champion, and how certain that is.
 
-One model alone is measured in `metrics.py`.
+`metrics.py` evaluates a single model.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from credit_assets.statistics.metrics import Interval, decile_of, labelled
 
 @dataclass(frozen=True)
 class Comparison:
-    """Candidate minus champion on the same rows: AUC (more is better), Brier score, log loss, ECE, and the size of
-    the calibration gap (less is better).
+    """Candidate minus champion on the same rows: AUC (higher is better), Brier score, log loss, ECE, and the size of
+    the calibration gap (lower is better).
 
-    `p_value` is two-sided, for no difference in AUC.
+    `p_value` is two-sided, for the hypothesis of equal AUCs.
     """
 
     applicants: int
@@ -61,10 +61,10 @@ def compare(y: np.ndarray, candidate: np.ndarray, champion: np.ndarray, confiden
 
     AUCs by DeLong's test for correlated curves (DeLong, DeLong & Clarke-Pearson 1988), in O(n log n) after
     Sun & Xu (2014); the others by the paired mean difference with its normal interval. ECE and the size of the gap
-    are sums of absolute values: their intervals are those of the same sums with the signs as they are (the delta
-    method). The order of the rows does not change a bit.
+    are sums of absolute values: their intervals are those of the same sums with fixed signs (the delta method). The
+    results do not depend on the order of the rows.
 
-    Raises ValueError as `labelled` does, and where an outcome has fewer than two rows.
+    Raises ValueError as `labelled` does, and if an outcome has fewer than two rows.
 
     Examples:
         >>> outcomes = np.array([0, 0, 0, 1, 1, 1])
@@ -75,7 +75,7 @@ def compare(y: np.ndarray, candidate: np.ndarray, champion: np.ndarray, confiden
     """
     y, candidate = labelled(y, candidate)
     _, champion = labelled(y, champion)
-    # In an order of their own: sums of fractions depend on it in the last bits.
+    # In a defined order: sums of fractions depend on it in the last bits.
     order = np.lexsort((y, champion, candidate))
     y, candidate, champion = y[order], candidate[order], champion[order]
     aucs, covariance = _delong(y, np.vstack([candidate, champion]))
@@ -115,28 +115,28 @@ def _log_losses(y: np.ndarray, pds: np.ndarray) -> np.ndarray:
 
 
 def _signs(off: np.ndarray, bins: np.ndarray) -> np.ndarray:
-    """Of each row, whether its bin has more defaults than expected (1) or fewer (-1)."""
+    """Whether the bin of each row has more defaults than expected (1) or fewer (-1)."""
     return np.sign(np.bincount(bins, off))[bins]
 
 
 def not_worse(comparison: Comparison, margin: float) -> bool:
-    """False only where the candidate's AUC is lower by more than `margin` and not by chance.
+    """False only if the candidate's AUC is significantly lower, and by more than `margin`.
 
-    Not by chance: the whole interval of the difference lies below zero. On few rows this asks for evidence
-    of harm, since the tighter non-inferiority rule (`shown_not_worse`) could then never be met.
+    Significantly: the whole interval of the difference is below zero. With few rows this requires evidence of harm,
+    because the stricter non-inferiority rule (`shown_not_worse`) could then never be met.
     """
     return not (comparison.auc_difference.value < -margin and comparison.auc_difference.high < 0)
 
 
 def shown_not_worse(comparison: Comparison, margin: float) -> bool:
-    """True where the rows suffice to rule out a loss of AUC above `margin` (non-inferiority)."""
+    """True if the rows are enough to rule out a loss of AUC above `margin` (non-inferiority)."""
     return comparison.auc_difference.low >= -margin
 
 
 def auc_interval(y: np.ndarray, pds: np.ndarray, confidence: float = 0.95) -> Interval:
-    """AUC with DeLong's interval on the logit scale, so that it stays within (0, 1).
+    """AUC with DeLong's interval, computed on the logit scale so that it stays within (0, 1).
 
-    An AUC of 0 or 1 leaves no variance to estimate: the interval is then the point itself.
+    With an AUC of 0 or 1 there is no variance to estimate, and the interval is the point itself.
     Raises ValueError as `compare` does.
 
     Examples:
@@ -172,13 +172,13 @@ def _delong(y: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _mid_ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks from 1, equal values sharing the mean of theirs."""
+    """Ranks from 1; equal values share the mean of their ranks."""
     _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
     return (np.cumsum(counts) - (counts - 1) / 2)[group]
 
 
 def _two_sided(difference: float, error: float) -> float:
-    """The p-value of a normal difference; without variance it is 1 for none and 0 for any."""
+    """The p-value of a normal difference; without variance it is 1 for no difference and 0 for any."""
     if error == 0:
         return 1.0 if difference == 0 else 0.0
     return math.erfc(abs(difference) / error / math.sqrt(2))

@@ -1,4 +1,4 @@
-"""The cut-off of a policy on given PDs, and the applicants next to it."""
+"""The cut-off of a policy for given PDs, and the applicants next to it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from credit_assets.settings.policy import PolicyConfig
 
 
 def cut_off(policy: PolicyConfig, pds: np.ndarray) -> float:
-    """The highest PD that is approved; derived when a model is trained and kept with it.
+    """The highest PD that is approved, computed when a model is trained and stored with it.
 
-    `pds` (n,) are PDs of rows the model was not fitted on. With a target approval rate the cut-off is the
-    lowest of them at or below which that share lies: at least the target is approved, more where PDs tie.
-    With `max_pd` they do not matter.
+    `pds` (n,) are PDs of rows that the model was not fitted on. With a target approval rate the cut-off is the lowest
+    of them that approves at least this share; it approves more if PDs tie. With `max_pd` they are not used.
 
-    Raises ValueError where a share is asked of no or missing PDs.
+    Raises ValueError if a share is needed and there are no PDs, or some are missing.
 
     Examples:
         >>> cut_off(PolicyConfig(target_approval_rate=0.5), np.array([0.02, 0.05, 0.05, 0.2]))
@@ -33,11 +32,11 @@ def cut_off(policy: PolicyConfig, pds: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class AtCutOff:
-    """The applicants next to the cut-off on both sides, of `applicants` in all. Equal PDs are decided together.
+    """The applicants next to the cut-off on both sides, of `applicants` in all. Equal PDs get the same decision.
 
-    `sharing` applicants have the highest PD approved, `next_sharing` the lowest PD declined; both PDs are nan where
-    nobody is approved or declined. The approval rates are what it is, what it would be with a cut-off just below the
-    highest PD approved, and with one at the lowest PD declined.
+    `sharing` applicants have the highest approved PD, `next_sharing` the lowest declined PD; these PDs are nan if
+    nobody is approved or declined. The approval rates are the actual one, the one with a cut-off just below the highest
+    approved PD, and the one with a cut-off at the lowest declined PD.
     """
 
     applicants: int
@@ -51,7 +50,7 @@ class AtCutOff:
 
     @classmethod
     def of(cls, pds: np.ndarray, cut_off: float) -> AtCutOff:
-        """Of one or more PDs (n,)."""
+        """The applicants next to the cut-off, from one or more PDs (n,)."""
         approved, declined = pds[pds <= cut_off], pds[pds > cut_off]
         highest = float(approved.max()) if approved.size else float("nan")
         lowest = float(declined.min()) if declined.size else float("nan")
@@ -68,7 +67,7 @@ class AtCutOff:
         )
 
     def figures(self) -> dict[str, float]:
-        """What is plotted over time."""
+        """The figures that are plotted over time."""
         return {
             "applicants_at_cut_off": float(self.sharing),
             "approval_rate_without_them": self.approval_rate_without,

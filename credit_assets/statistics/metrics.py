@@ -1,6 +1,6 @@
 """How well PDs rank and match outcomes: one model on one set of labelled rows, with intervals.
 
-Two models on the same rows are compared in `comparison.py`; what may be promoted is judged in `gate.py`.
+`comparison.py` compares two models on the same rows; `gate.py` decides what may be promoted.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ BINS = 10
 """Equal-frequency bins of the decile table and of ECE."""
 
 REFLECTED = frozenset({"ks", "ece"})
-"""Metrics that are a maximum or a sum of absolute values: resampling inflates them (see `evaluate`)."""
+"""Metrics that are a maximum or a sum of absolute values: resampling biases them upward (see `evaluate`)."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,12 @@ class Confusion:
 
     @property
     def approved_default_rate(self) -> float:
-        """Default rate of those approved; nan where nobody is."""
+        """Default rate of the approved; nan if there are none."""
         return _share(self.approved_bads, self.approved_goods + self.approved_bads)
 
     @property
     def declined_default_rate(self) -> float:
-        """Default rate of those declined; nan where nobody is."""
+        """Default rate of the declined; nan if there are none."""
         return _share(self.declined_bads, self.declined_goods + self.declined_bads)
 
     @property
@@ -73,8 +73,8 @@ class Evaluation:
     """A model's PDs against outcomes.
 
     `metrics` holds auc, gini, ks, pr_auc, brier, log_loss, ece and calibration_gap (default rate minus
-    mean PD), each with its interval. `ece_by_chance` is the ECE that exactly right PDs would stay below
-    at this confidence on as many rows. `deciles` has one row a bin, riskiest first: applicants, defaults,
+    mean PD), each with its interval. `ece_by_chance` is the ECE that correct PDs would not
+    exceed at this confidence on as many rows. `deciles` has one row per bin, riskiest first: applicants, defaults,
     mean_pd, default_rate with its Wilson interval, pd_from, pd_to, lift, cumulative_applicants,
     cumulative_defaults (the gain) and cumulative_lift.
     """
@@ -125,14 +125,13 @@ def evaluate(
     """Evaluate PDs (n,) against outcomes (n,), 1 = default; an applicant is declined when pd > cut_off.
 
     AUC counts ties by half (Mann-Whitney); PR-AUC is average precision; KS is the largest distance between
-    the distributions of goods and bads. ECE is the applicant-weighted mean of |default rate - mean PD| over
-    ten bins of equal frequency; equal PDs share a bin, so ties may leave bins unequal or empty.
+    the distributions of goods and bads. ECE is the mean of |default rate - mean PD| over ten bins of equal frequency,
+    weighted by applicants; equal PDs share a bin, so ties may leave bins unequal or empty.
 
-    Intervals come from `n_bootstrap` resamples of the rows (redrawn where only one class was drawn), as
-    percentiles; for KS and ECE, which resampling biases upward, the percentiles are reflected about the
-    estimate and held to [0, 1] (basic bootstrap: Davison & Hinkley 1997, section 5.2). An ECE that exactly
-    right PDs could show by chance has the lower bound 0. Every interval holds its estimate. The same seed gives the
-    same intervals, whatever the order of the rows.
+    Intervals are percentiles of `n_bootstrap` resamples of the rows (redrawn if only one class was drawn). For KS and
+    ECE, which resampling biases upward, the percentiles are reflected about the estimate and clipped to [0, 1] (basic
+    bootstrap: Davison & Hinkley 1997, section 5.2). An ECE that correct PDs could show by chance has the lower bound 0.
+    Every interval contains its estimate. The same seed gives the same intervals, whatever the order of the rows.
 
     Raises ValueError for empty or single-class outcomes, and for PDs that are missing or outside [0, 1].
 
@@ -155,7 +154,7 @@ def evaluate(
             low, high = max(0.0, 2 * value - high), min(1.0, 2 * value - low)
         if name == "ece" and value <= ece_by_chance:
             low = 0.0
-        # Of a biased figure neither kind of interval need hold the estimate.
+        # For a biased figure neither kind of interval need contain the estimate.
         metrics[name] = Interval(value, min(float(low), value), max(float(high), value))
         if name == "auc":
             metrics["gini"] = Interval(*(2 * auc - 1 for auc in vars(metrics["auc"]).values()))
@@ -179,7 +178,7 @@ def evaluate(
 
 
 def labelled(y: np.ndarray, pds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Outcomes as int8 and PDs as float64, or ValueError where they cannot be evaluated."""
+    """Outcomes as int8 and PDs as float64. Raises ValueError if they cannot be evaluated."""
     y, pds = np.asarray(y), np.asarray(pds, dtype=np.float64)
     if y.ndim != 1 or y.shape != pds.shape:
         raise ValueError(f"outcomes of shape {y.shape} and PDs of shape {pds.shape} are not rows of one set")
@@ -197,19 +196,19 @@ def labelled(y: np.ndarray, pds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def decile_of(pds: np.ndarray) -> np.ndarray:
-    """The bin (n,) of each PD that ECE counts it in, 0 for the lowest: of equal frequency, equal PDs together."""
+    """The bin (n,) of each PD for ECE, 0 for the lowest: bins of equal frequency, equal PDs together."""
     _, group, rows = np.unique(pds, return_inverse=True, return_counts=True)
     return _bins(rows)[group]
 
 
 def _bins(rows: np.ndarray) -> np.ndarray:
-    """The bin of each distinct PD, ascending, by how many rows have it: that of its middle rank, so that equal PDs
-    are never split."""
+    """The bin of each distinct PD, ascending, from the number of rows with it: the bin of its mid-rank, so that equal
+    PDs are never split."""
     return (BINS * (2 * np.cumsum(rows) - rows) // (2 * rows.sum())).astype(np.int64)
 
 
 def mean(values: np.ndarray) -> float:
-    """The mean, correctly rounded: the order of the values does not change a bit. nan of none.
+    """The correctly rounded mean, which does not depend on the order of the values; nan if there are none.
 
     Examples:
         >>> mean(np.array([1e16, 1.0, -1e16])), mean(np.array([1e16, -1e16, 1.0]))
@@ -221,7 +220,7 @@ def mean(values: np.ndarray) -> float:
 def wilson(
     successes: np.ndarray | float, trials: np.ndarray | float, confidence: float = 0.95
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Wilson score interval of a proportion (Wilson 1927); nan where there are no trials.
+    """Wilson score interval of a proportion (Wilson 1927); nan if there are no trials.
 
     Examples:
         >>> low, high = wilson(successes=0, trials=20)
@@ -234,7 +233,7 @@ def wilson(
     share = successes / trials
     centre = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
     half = z / (1 + z**2 / trials) * np.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
-    # At 0 and at all successes the bound is exact; rounding would leave it a hair off.
+    # At no and at all successes the bound is exact; rounding would miss it slightly.
     low = np.where(successes == 0, 0.0, centre - half)
     high = np.where(successes == trials, 1.0, centre + half)
     return np.where(np.isnan(trials), np.nan, low), np.where(np.isnan(trials), np.nan, high)
@@ -242,9 +241,9 @@ def wilson(
 
 @dataclass(frozen=True)
 class _Cells:
-    """The rows counted by distinct PD, ascending, and outcome: all that the metrics depend on.
+    """The number of rows by distinct PD, ascending, and outcome: all that the metrics depend on.
 
-    `squared_errors` and `log_losses` (2, distinct PDs) are what a good and a bad at that PD cost.
+    `squared_errors` and `log_losses` (2, distinct PDs) are the losses of a good and a bad with that PD.
     """
 
     pds: np.ndarray
@@ -273,19 +272,19 @@ class _Cells:
             bads=bads,
             bin_of=bin_of[bin_starts],
             bin_starts=bin_starts,
-            # In the order of the cells, not of the rows: the draws pick by position.
+            # In the order of the cells, not of the rows, because draws select by position.
             cell_of_row=np.sort(cell_of_row),
             squared_errors=np.array([distinct**2, (1 - distinct) ** 2]),
             log_losses=-np.log(np.array([1 - bounded, bounded])),
         )
 
     def statistics(self, goods: np.ndarray, bads: np.ndarray) -> dict[str, float]:
-        """The metrics where each distinct PD holds so many goods and bads."""
+        """The metrics for these numbers of goods and bads by distinct PD."""
         goods_up_to, bads_up_to = np.cumsum(goods), np.cumsum(bads)
         n_goods, n_bads = int(goods_up_to[-1]), int(bads_up_to[-1])
         n = n_goods + n_bads
-        # Products are summed without BLAS (`@`): its threads spin on a busy machine, and their number
-        # would change the last bits.
+        # Products are summed without BLAS (`@`): its threads slow a busy machine down, and their number would change
+        # the last bits.
         expected_in_bin = np.add.reduceat((goods + bads) * self.pds, self.bin_starts)
         bads_in_bin = np.add.reduceat(bads, self.bin_starts)
         at = np.flatnonzero(bads)
@@ -319,10 +318,10 @@ class _Cells:
                 return goods, bads
 
     def ece_by_chance(self, confidence: float, times: int, rng: np.random.Generator) -> float:
-        """The quantile of ECE were the PDs exactly right: defaults of each bin drawn from its mean PD.
+        """The quantile of ECE if the PDs were correct: defaults of each bin drawn from its mean PD.
 
-        Consistency resampling (Broecker & Smith 2007). Drawing a bin's defaults as binomial overstates
-        their variance a little, by the spread of the PDs within the bin.
+        Consistency resampling (Broecker & Smith 2007). Drawing a bin's defaults as binomial slightly
+        overstates their variance, by the spread of the PDs within the bin.
         """
         rows = np.add.reduceat(self.goods + self.bads, self.bin_starts)
         mean_pd = np.add.reduceat((self.goods + self.bads) * self.pds, self.bin_starts) / rows

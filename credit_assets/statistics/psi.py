@@ -1,4 +1,4 @@
-"""The population stability index (PSI): how far two binned distributions lie apart, and what chance makes of that."""
+"""The population stability index (PSI): the distance of two binned distributions, and how much of it chance causes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Counts = NDArray[np.int64]
 def psi_noise(bins: int, rows_reference: int, rows_batch: int, chance: float) -> float:
     """The PSI that two samples of one distribution exceed with probability `chance`.
 
-    Without drift the PSI of `bins` bins is distributed about as (1/n + 1/m) * chi-squared(bins - 1), so its
+    Without drift the PSI of `bins` bins is distributed approximately as (1/n + 1/m) * chi-squared(bins - 1), so its
     mean is (bins - 1) * (1/n + 1/m) and not 0 (Yurdakul 2018, Statistical properties of the population
     stability index).
 
@@ -30,11 +30,11 @@ def psi_noise(bins: int, rows_reference: int, rows_batch: int, chance: float) ->
 def psi_terms(reference: Counts | Floats, batch: Counts | Floats) -> Floats:
     """Each bin's part of the population stability index: (p - q) * ln(p / q) of its shares p and q.
 
-    Their sum, the PSI, is the Jeffreys divergence of the binned distributions (Siddiqi 2006, Credit Risk
-    Scorecards). A bin empty on one side counts there as half a row (as in the Haldane-Anscombe correction),
-    or as the other side's share where that is smaller still: the absence of something so rare says nothing.
-    Bins empty on both sides count nothing. So the figure is the textbook's wherever every bin is filled; and
-    an unlucky empty bin of a small batch does not look like drift, as with a fixed floor (often 1e-4).
+    Their sum, the PSI, is the Jeffreys divergence of the binned distributions (Siddiqi 2006, Credit Risk Scorecards). A
+    bin that is empty on one side counts there as half a row (as in the Haldane-Anscombe correction), or as the other
+    side's share if that is smaller: the absence of something so rare proves nothing. A bin that is empty on both sides
+    contributes nothing. The figure thus equals the textbook's if no bin is empty, and an empty bin of a small batch
+    does not look like drift, as it would with a fixed floor (often 1e-4).
 
     Examples:
         >>> psi_terms(np.array([500, 300, 200]), np.array([400, 300, 300])).round(4)
