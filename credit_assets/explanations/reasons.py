@@ -1,7 +1,7 @@
 """Adverse action reasons: why an applicant was declined, from the contributions to this applicant's own PD.
 
-The contributions are computed with the model that decided (`models/importance.py`); the texts are
-those of the features' SQL (`texts.py`). The duty itself (Regulation B) is described in docs/decisions.md.
+The contributions come from the model that decided (`PDModel.contributions`), the texts from the features' SQL
+(`texts.py`). docs/decisions.md describes the legal duty (Regulation B).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LEAST_FAVOURABLE = "lowered the PD least"
 
 
 def check_descriptions(features: Sequence[str], descriptions: Mapping[str, str]) -> None:
-    """Raise ValueError, naming them, where features have no description to be given as a reason."""
+    """Raise ValueError, with their names, if features have no description to serve as a reason."""
     silent = [feature for feature in features if not descriptions.get(feature, "").strip()]
     if silent:
         raise ValueError(f"{len(silent)} of {len(features)} features have no description: {', '.join(silent)}")
@@ -30,12 +30,11 @@ def check_descriptions(features: Sequence[str], descriptions: Mapping[str, str])
 
 @dataclass(frozen=True)
 class Factors:
-    """What n applicants' features are put together to: `of` (n, k) has the place in `names` of each feature's factor.
+    """The factors of n applicants: `of` (n, k) is the index in `names` of each feature's factor.
 
-    A factor is a family of features. Where an applicant has no row in a history file, or values of several families
-    are missing with the same message, the features concerned are one factor instead, of that message, so that no
-    applicant is given one text twice.
-    `messages` (as long as `names`) has the message of such a factor and None for a family.
+    A factor is a family of features. If an applicant has no row in a history file, or values of several families are
+    missing with the same message, these features form one factor with that message instead, so that no applicant
+    receives one text twice. `messages` (as long as `names`) has the message of such a factor, and None for a family.
     """
 
     names: tuple[str, ...]
@@ -44,8 +43,8 @@ class Factors:
 
     @classmethod
     def find(cls, frame: pd.DataFrame, features: Sequence[str], texts: ReasonTexts, missing: np.ndarray) -> Factors:
-        """The factors of the rows of `frame`, which has the features and may have others of their histories;
-        `missing` (n, k) says which values of the features are missing."""
+        """The factors of the rows of `frame`, which has the features and may have other features of their history
+        files; `missing` (n, k) marks missing values of the features."""
         names = list(dict.fromkeys(texts.families[feature] for feature in features))
         families = np.array([names.index(texts.families[feature]) for feature in features], dtype=np.int32)
         of = np.tile(families, (len(frame), 1))
@@ -77,7 +76,7 @@ class Factors:
         return cls(tuple(names), tuple(messages), of)
 
     def sums(self, contributions: np.ndarray) -> np.ndarray:
-        """(n, factors): the contributions (n, k) of each factor's features, added up in the order of the features."""
+        """(n, factors): the sum of the contributions (n, k) of each factor's features, in the order of the features."""
         rows = np.arange(len(self.of))
         sums = np.zeros((len(self.of), len(self.names)))
         for feature in range(self.of.shape[1]):
@@ -95,22 +94,22 @@ def adverse_action_reasons(
 ) -> pd.DataFrame:
     """The reasons of n declined applicants: one row each, in the order of `contributions`.
 
-    `contributions` (n, k) are in log-odds of default, one column a feature, and are added up by factor (`Factors`).
-    The reasons are the factors with the largest positive sums, largest first, equal ones in the order of `features`.
-    The text of a factor is that of the member with the largest contribution, which is positive where the sum is. It
-    says so where that member's value is missing, or (`unseen`, by feature) is a word that the model has not learned.
-    Where no factor pushed the PD up (the cut-off lies below the model's average PD) the one reason is the factor that
-    lowered it least, and `reason_basis` says so. A sum of zero is never a reason: the factor had no part.
+    `contributions` (n, k) are in log-odds of default, one column per feature, and are summed by factor (`Factors`). The
+    reasons are the factors with the largest positive sums, largest first, ties in the order of `features`. The text of
+    a factor is that of the member with the largest contribution, which is positive if the sum is. The text says so if
+    that member's value is missing, or (`unseen`, by feature) is a category that the model has not learned. If no factor
+    raised the PD (the cut-off is below the model's average PD), the one reason is the factor that lowered it least, and
+    `reason_basis` says so. A factor with a sum of zero is never a reason.
 
-    `frame` has the values of the features, and whatever other features of their history files are at hand: where
-    all of these are missing, the applicant has no row in the file.
+    `frame` has the values of the features, and other available features of their history files: if all of these are
+    missing, the applicant has no row in the file.
 
-    Columns, for each k up to `max_reasons` (None or nan past the last reason): reason_k (text), reason_feature_k (the
+    Columns, for each k up to `max_reasons` (None or nan after the last reason): reason_k (text), reason_feature_k (the
     strongest member), reason_family_k (the factor) and reason_log_odds_k (its sum); and reason_basis (`RAISED` or
     `LEAST_FAVOURABLE`).
 
-    Raises ValueError where a feature has no description, a contribution is not finite, or an applicant has only
-    factors of zero: such a decline has no reason that could truthfully be given.
+    Raises ValueError if a feature has no description, a contribution is not finite, or all factors of an applicant are
+    zero: there is no true reason for such a decline.
     """
     if not 1 <= max_reasons <= MAX_REASONS:
         raise ValueError(f"between 1 and {MAX_REASONS} reasons can be given, not {max_reasons}")
@@ -128,7 +127,7 @@ def adverse_action_reasons(
     if unexplained:
         raise ValueError(f"no feature contributed to the PD of {unexplained} declined applicants")
 
-    # By what is known of the value: it is there, it is missing, it is a word that was not learned.
+    # One row of texts each for a value that is present, missing, or a category that was not learned.
     own_texts = np.array(
         [
             [texts.descriptions[feature] for feature in features],

@@ -1,5 +1,6 @@
-"""The texts that reasons are made of: for each feature its description, the message for a missing value and its
-family. All come from the comments of the feature SQL; which of them an applicant gets is decided in `reasons.py`.
+"""The texts of reasons: for each feature its description, the message for a missing value and its family.
+
+All come from the comments of the feature SQL; `reasons.py` decides which of them an applicant receives.
 """
 
 from __future__ import annotations
@@ -34,11 +35,11 @@ class Draft:
 
 @dataclass(frozen=True)
 class ReasonTexts:
-    """What the reasons of a portfolio may say.
+    """All texts that reasons of a portfolio may have.
 
-    `descriptions` and `families` have every feature; `missing` those whose comment has a message for a missing
-    value; `histories` the files with a message for an applicant without a row, by name. `drafts` says why a text is
-    not confirmed, by feature, or by the file's name of a message for an applicant without a row.
+    `descriptions` and `families` contain every feature, `missing` those with a message for a missing value, `histories`
+    the files with a message for an applicant without a row, by name. `drafts` gives the reason why a text is not
+    confirmed, by feature, or by file for the message for an applicant without a row.
     """
 
     descriptions: Mapping[str, str]
@@ -48,15 +49,15 @@ class ReasonTexts:
     drafts: Mapping[str, Draft] = field(default_factory=dict)
 
     def drafts_of(self, features: Collection[str]) -> dict[str, Draft]:
-        """The drafts that applicants judged on these features may be given."""
+        """The drafts that applicants may receive from a model with these features."""
         files = {file for file, history in self.histories.items() if not set(history.features).isdisjoint(features)}
         return {name: why for name, why in self.drafts.items() if name in files or name in features}
 
     def missing_text(self, feature: str) -> str:
-        """The message for a missing value: the feature's own, or its description with what is certain.
+        """The message for a missing value: the feature's own, or its description with a default.
 
-        Where the applicant has a row in the feature's history, nothing of the kind is on record; otherwise the
-        value is not known.
+        The default is "none on record" for a feature of a history file with a message for applicants without a row, and
+        "not known" otherwise.
         """
         if own := self.missing.get(feature):
             return own
@@ -64,7 +65,7 @@ class ReasonTexts:
         return f"{self.descriptions[feature]}: {'none on record' if on_record else 'not known'}"
 
     def unseen_text(self, feature: str) -> str:
-        """The message for a word that the model has not learned."""
+        """The message for a category that the model has not learned."""
         return f"{self.descriptions[feature]}: not recognised"
 
 
@@ -73,7 +74,7 @@ def reason_texts(
     values: Mapping[str, Sequence[Origin]],
     roots: Mapping[str, Sequence[Origin]],
 ) -> ReasonTexts:
-    """The texts of all features. `values` has the raw columns in each one's expression (`lineage` without rows),
+    """The texts of all features. `values` has the raw columns in the expression of each (`lineage` without rows),
     `roots` all raw columns behind it."""
     query = queries["features"]
     histories: dict[str, list[str]] = {}
@@ -93,9 +94,9 @@ def families(
 ) -> dict[str, str]:
     """The family of each feature: the one that its comment names, else the raw columns that it is calculated from.
 
-    Features without a named family share one only where their raw columns are exactly the same, so that a ratio of
-    two columns joins neither of them nor another ratio. A feature that shares its columns with no other, or that is
-    calculated from none (`count(*)`), is a family of its own, under its own name.
+    Features without a named family share one only if their raw columns are exactly the same, so that a ratio of two
+    columns belongs with neither of them, nor with another ratio. A feature that shares its columns with no other, or is
+    calculated from none (`count(*)`), is a family of its own, with its own name.
     """
     spelling: dict[str, str] = {}
     alike: dict[tuple[Origin, ...], list[str]] = {}
@@ -112,7 +113,7 @@ def families(
 
 
 def _drafts(queries: Mapping[str, FeatureQuery], roots: Mapping[str, Sequence[Origin]]) -> dict[str, Draft]:
-    """Why texts are drafts: the name of a column or table stands in them, or they are marked as a guess."""
+    """The reason why a text is a draft: it contains the name of a column or table, or is marked as a guess."""
     query, found = queries["features"], {}
     for feature, description in query.words.items():
         texts = (description, query.missing.get(feature, ""))
@@ -133,10 +134,10 @@ def _draft(texts: Sequence[str], names: Sequence[str], guess: str, kind: str) ->
 
 
 def _holds(text: str, name: str) -> bool:
-    """Whether a text holds a column's name as a name: in brackets, or anywhere where it cannot be a plain word."""
+    """Whether a text contains a column's name as a name: in brackets, or anywhere if it cannot be a plain word."""
     name = " ".join(name.split())
     if f"({name})" in text:
         return True
-    # An underscore, a digit, or a capital after a small letter: `debt_ratio`, `Q4`, `DebtRatio`.
+    # An underscore, a digit, or a capital after a lower-case letter: `debt_ratio`, `Q4`, `DebtRatio`.
     technical = re.fullmatch(r"\w*(_|\d|[a-z][A-Z])\w*", name)
     return bool(technical and re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text))

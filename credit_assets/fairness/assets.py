@@ -1,4 +1,4 @@
-"""The fairness audit as assets: of the candidate's decisions, by protected attributes that it never sees."""
+"""The fairness audit as assets: the candidate's decisions by protected attributes, which it never sees."""
 
 from collections.abc import Iterator
 from itertools import combinations
@@ -38,12 +38,12 @@ SHOWN = [
 
 
 def audited(portfolio: Portfolio) -> list[str]:
-    """The names of what is audited: each protected attribute, and each crossing of two."""
+    """The names of what is audited: each protected attribute, and each intersection of two."""
     return [*portfolio.protected, *(" x ".join(pair) for pair in combinations(portfolio.protected, 2))]
 
 
 def assets(book: Book) -> list[dg.AssetsDefinition]:
-    """`fairness_groups` and `fairness_audit`, made together; empty, saying so, where none is named."""
+    """`fairness_groups` and `fairness_audit`, made together; both are empty if no attribute is configured."""
     portfolio, registry = book.portfolio, book.registry
     verdicts_key = dg.AssetKey([portfolio.name, "fairness_audit"])
     specs = [four_fifths_spec(verdicts_key, name, portfolio.fairness) for name in audited(portfolio)]
@@ -113,8 +113,8 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
 
 
 def _by_champion(predictions: pd.DataFrame, registry: Registry) -> np.ndarray | None:
-    """Whom the champion approves of the same applicants (1, else 0), by its own cut-off; nan where it has no PD, None
-    where there is no champion to compare with."""
+    """The champion's approvals of the same applicants (1, else 0), by its own cut-off; nan if it has no PD, None
+    without a champion."""
     champion = registry.champion()
     pds = predictions["champion"].to_numpy(dtype=float)
     if champion is None or np.isnan(pds).all():

@@ -1,4 +1,4 @@
-"""The protected attributes of applicants, in groups: read from the raw application table for the audit alone."""
+"""The protected attributes of applicants, in groups: read from the raw application table, only for the audit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from credit_assets.settings.fairness import ProtectedAttribute, as_text
 
 
 def groups(applications: pd.DataFrame, protected: Mapping[str, ProtectedAttribute]) -> pd.DataFrame:
-    """One column an attribute, in the rows' order: the group of each applicant, null where not given."""
+    """One column per attribute, in the order of the rows: the group of each applicant, null if not given."""
     return pd.DataFrame(
         {name: groups_of(attribute, applications[attribute.column]) for name, attribute in protected.items()},
         index=applications.index,
@@ -19,10 +19,10 @@ def groups(applications: pd.DataFrame, protected: Mapping[str, ProtectedAttribut
 
 
 def groups_of(attribute: ProtectedAttribute, values: pd.Series) -> pd.Series:
-    """The group of each value of the attribute's column, null where it is null; ordered where there is an order.
+    """The group of each value of the attribute's column, null if it is null; ordered if there is an order.
 
-    A code that `words` does not name is a group of its own, shown as it stands in the source, so that
-    what the documentation of a source leaves out comes to light.
+    A code that `words` does not list is a group of its own, shown as in the source, so that codes missing from the
+    documentation of a source become visible.
     """
     if attribute.kind == "years":
         return bands_of_years(values, attribute.bands)

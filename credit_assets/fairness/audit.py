@@ -1,4 +1,4 @@
-"""The fairness audit: how decisions and PDs treat groups. Whether that stops a model is for the gate to say.
+"""The fairness audit: how decisions and PDs treat groups. The gate decides whether that stops a model.
 
 The protected attributes come from the raw tables, never from a model's inputs.
 """
@@ -25,18 +25,18 @@ DAYS_IN_A_YEAR = 365.25
 
 @dataclass(frozen=True)
 class Audit:
-    """`groups`: one row an attribute's or crossing's group. `verdicts`: one row an attribute or crossing."""
+    """`groups`: one row per group of an attribute or intersection. `verdicts`: one row for each of these."""
 
     groups: pd.DataFrame
     verdicts: pd.DataFrame
 
 
 OLDEST = 120
-"""Years up to which a number can be somebody's age."""
+"""The highest number that counts as an age in years."""
 
 
 def years_before(days_before: pd.Series) -> pd.Series:
-    """Years, with their fraction, in days counted back from the application (-7305 is 20 years).
+    """Years, with their fraction, from days before the application (-7305 is 20 years).
 
     Examples:
         >>> years_before(pd.Series([-7305])).tolist()
@@ -46,11 +46,11 @@ def years_before(days_before: pd.Series) -> pd.Series:
 
 
 def bands_of_years(years: pd.Series, edges: Sequence[int]) -> pd.Series:
-    """Words for whole years of age; a year that is not full does not count.
+    """The age band of each number of years; a year that is not complete does not count.
 
-    Edges 25, 35 give the ordered categories "under 25", "25-34" and "35 and over"; missing stays missing, and what is
-    no age (below 0 or above 120, such as 999 for "not known") is missing too. Raises ValueError for edges that do not
-    ascend.
+    Edges 25, 35 give the ordered categories "under 25", "25-34" and "35 and over". A missing value stays missing, and
+    what is not an age (below 0 or above 120, such as 999 for "not known") is missing too. Raises ValueError for edges
+    that do not ascend.
 
     Examples:
         >>> bands_of_years(pd.Series([24.9, 25.0, 61.0, 999.0]), [25, 35]).tolist()
@@ -75,31 +75,30 @@ def audit(
     not_judged: Mapping[str, Sequence[str]] | None = None,
     champion_approved: np.ndarray | None = None,
 ) -> Audit:
-    """Audit decisions (n,) and PDs (n,) by each column of `attributes` (n rows) and each crossing of two.
+    """Audit decisions (n,) and PDs (n,) by each column of `attributes` (n rows) and each intersection of two.
 
-    `y` (n,) holds 1 for a default, 0 for none, nan where unknown: every applicant counts for approval,
-    labelled ones alone for what needs the outcome. `not_judged` names values of an attribute that are shown
-    but not judged (a missing value never is), as are groups below `min_group_size`.
+    `y` (n,) is 1 for a default, 0 for none, nan if unknown: every applicant counts for approval rates, labelled ones
+    for figures that need the outcome. `not_judged` lists values of an attribute that are shown without a verdict, as
+    are missing values and groups below `min_group_size`.
 
-    Of a group, `groups` tells
+    For each group, `groups` has
     - applicants, labelled, defaults; approval_rate with its Wilson interval;
     - air, its approval rate over the reference group's, with the interval of Katz et al. (1978), and the
-      p_value of the difference: two-proportion z, or Fisher's exact test where a cell expects fewer than 5;
+      p_value of the difference: two-proportion z-test, or Fisher's exact test if a cell expects fewer than 5;
     - tpr, the share of its goods approved, and fpr, the share of its bads approved, with Wilson intervals;
       tpr_difference and fpr_difference from the reference with Newcombe's (1998, method 10);
     - mean_pd of its labelled applicants, default_rate with its Wilson interval, and calibration_gap, default
       rate minus mean PD; auc with DeLong's interval;
-    - judged, and is_reference. Figures that cannot be had are nan.
+    - judged, and is_reference. Figures that cannot be computed are nan.
 
-    Of an attribute, `verdicts` tells reference, worst_group (the judged one with the lowest air; where some
-    fail and are significant, the lowest of those), its air and p_value, significant, and four_fifths: "fail"
-    where that air is below `min_air`, "pass" where it is not, "not enough data" without a reference and
-    another judged group. tpr_difference and fpr_difference are the
-    largest between judged groups and equalized_odds_difference the larger of them; calibration_gap is the
-    largest of a judged group in size. With the champion's decisions on the same applicants (`champion_approved`, n;
-    nan where it has none: those applicants are left out of the comparison), a failing attribute also has
-    `champion_group`, champion_air with its interval, and air_ratio, the group's air over its air by the champion, with
-    the interval of paired decisions: of the failing groups, the one whose air fell most surely.
+    For each attribute, `verdicts` has reference, worst_group (the judged one with the lowest air; if some fail
+    significantly, the lowest of those), its air and p_value, significant, and four_fifths: "fail" if that air is below
+    `min_air`, "pass" if it is not, "not enough data" without a reference and another judged group. tpr_difference and
+    fpr_difference are the largest between judged groups, equalized_odds_difference is the larger of them, and
+    calibration_gap the largest of a judged group in absolute value. With the champion's decisions on the same
+    applicants (`champion_approved`, n; nan for applicants without one, who are left out of the comparison), a failing
+    attribute also has `champion_group`, champion_air with its interval, and air_ratio, the group's air over its air by
+    the champion, with the interval of paired decisions: for the failing group whose air fell most significantly.
 
     Without attributes both tables are empty: nothing was audited (`NOTHING_AUDITED`).
 
@@ -156,7 +155,7 @@ def audit(
 
 
 def _in_words(values: pd.Series) -> pd.Series:
-    """As categories in their own order (sorted, where they had none), with a last one for missing values."""
+    """The values as categories in their order (sorted if they have none), with a last one for missing values."""
     categorical = values.astype("category")
     in_order = [str(value) for value in categorical.cat.categories if value != NOT_GIVEN]
     words = categorical.astype(object).where(categorical.notna(), NOT_GIVEN).astype(str)
@@ -164,7 +163,7 @@ def _in_words(values: pd.Series) -> pd.Series:
 
 
 def _group_figures(keys: pd.DataFrame, applicants: pd.DataFrame, config: FairnessConfig) -> pd.DataFrame:
-    """What each group shows by itself, indexed by its tuple of values."""
+    """The figures of each group on its own, indexed by its tuple of values."""
     rows: dict[tuple[str, ...], dict[str, float]] = {}
     for key, members in applicants.groupby([keys[column] for column in keys], observed=True):
         labelled = members[members["y"].notna()]
@@ -203,7 +202,7 @@ def _group_figures(keys: pd.DataFrame, applicants: pd.DataFrame, config: Fairnes
 
 
 def _reference(table: pd.DataFrame, configured: str | None) -> str | None:
-    """The group the others are held against; None where it is too small to be, or approves nobody."""
+    """The group that the others are compared with; None if it is too small, or has no approval."""
     judged = table[table["judged"] & (table["approval_rate"] > 0)]
     if configured is not None:
         return configured if configured in judged.index else None
@@ -211,7 +210,7 @@ def _reference(table: pd.DataFrame, configured: str | None) -> str | None:
 
 
 def _held_against(table: pd.DataFrame, reference: str | None, config: FairnessConfig) -> pd.DataFrame:
-    """The table with what each group shows beside the reference."""
+    """The table with the figures of each group relative to the reference."""
     table = table.assign(is_reference=table.index == reference)
     if reference is None:
         nothing = ["air", "air_low", "air_high", "p_value"]
@@ -248,7 +247,7 @@ def _held_against(table: pd.DataFrame, reference: str | None, config: FairnessCo
 
 
 def _p_value(rate: float, n: int, other_rate: float, other_n: int) -> float:
-    """Two-sided, for two groups approved at the same rate."""
+    """The two-sided p-value for two groups with the same approval rate."""
     approved, other_approved = round(rate * n), round(other_rate * other_n)
     pooled = (approved + other_approved) / (n + other_n)
     if min(n, other_n) * min(pooled, 1 - pooled) < 5:
@@ -303,8 +302,8 @@ def _beside_champion(
     config: FairnessConfig,
     attribute: str,
 ) -> dict[str, object]:
-    """What the champion's decisions show of the groups that fail by the candidate's; of the one that it treats most
-    surely better. Nothing, where too few applicants of these groups have its decision."""
+    """The champion's figures for the failing group that it treats most significantly better; empty if too few
+    applicants of the failing groups have a decision by the champion."""
     counts = pd.Series(by_champion).groupby(labels).agg(["size", "sum"]).reindex(table.index).dropna()
     other = pd.DataFrame({"applicants": counts["size"], "approval_rate": counts["sum"] / counts["size"]})
     other["judged"] = table["judged"].reindex(other.index) & (other["applicants"] >= config.min_group_size)
