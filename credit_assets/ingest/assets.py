@@ -21,6 +21,9 @@ from credit_assets.verdicts.verdict import Verdict
 
 BATCHES_NAMED = 5
 
+SOURCE_SHA256 = "source_sha256"
+"""Metadata of a raw table: the files that it was read from, each with its SHA-256."""
+
 
 def assets(book: Book) -> list[dg.AssetsDefinition]:
     """The portfolio's raw tables, parents before children."""
@@ -55,6 +58,7 @@ def _raw_table(book: Book, table: str) -> dg.AssetsDefinition:
             files = _matched_files(portfolio, inbox.files(portfolio.name, batch))
             others = other_batches(lake.lake, applications, batch)
             result = _ingest(context, lake, book, inbox, table, files.tables[table], others)
+            _refuse_two_deliveries(context, book, inbox)
         except UnreadableNow:
             # No refusal, which would wait for other files.
             raise
@@ -132,6 +136,25 @@ def _ingest(
     )
 
 
+def _refuse_two_deliveries(context: dg.AssetExecutionContext, book: Book, inbox: Inbox) -> None:
+    """Raise UnreadableNow where another table was read, by this run or one that it repeats, from files that have been
+    replaced since: features would be made from parts of two deliveries."""
+    batch, repeated = context.partition_key, (context.run.tags.get(f"dagster/{of}_run_id") for of in ("parent", "root"))
+    current: Mapping[str, str] | None = None
+    for run_id in dict.fromkeys([context.run_id, *filter(None, repeated)]):
+        for entry in context.instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION):
+            made = entry.asset_materialization
+            read = made.metadata.get(SOURCE_SHA256) if made and made.asset_key.path[-1] in book.contracts else None
+            if made is None or read is None:
+                continue
+            current = inbox.fingerprint(book.name, batch) if current is None else current
+            if any(current.get(name) != sha256 for name, sha256 in dict(read.value).items()):
+                raise UnreadableNow(
+                    f"The delivery of {batch} was replaced while it was read: {made.asset_key.path[-1]} was made from "
+                    "files that are no longer in it. The next run reads all of it."
+                )
+
+
 def _remember(inbox: Inbox, portfolio: Portfolio, batch: str, result: Ingested) -> None:
     """Keep which files were ingested, so that whoever asks next whether these are need not read them."""
     seen = {
@@ -158,7 +181,7 @@ def _metadata(result: Ingested, synthetic: bool) -> Mapping[str, dg.MetadataValu
         "rows_superseded": result.rows_superseded,
         "rows_passed_over": sum(result.notes.values()),
         "synthetic": synthetic,
-        "source_sha256": dg.MetadataValue.json(dict(result.source_sha256)),
+        SOURCE_SHA256: dg.MetadataValue.json(dict(result.source_sha256)),
     }
     if result.notes:
         metadata["lines_passed_over"] = dg.MetadataValue.json(dict(result.notes))

@@ -64,6 +64,13 @@ def with_a_word_for_the_credit(folder: Path) -> None:
     applications.to_csv(file, index=False)
 
 
+def with_another_income(folder: Path) -> None:
+    file = folder / "application_train.csv"
+    applications = pd.read_csv(file, dtype=str, keep_default_na=False)
+    applications.loc[2, "AMT_INCOME_TOTAL"] = "987654.0"
+    applications.to_csv(file, index=False)
+
+
 def with_a_word_for_the_credit_and_notes(folder: Path) -> None:
     with_a_word_for_the_credit(folder)
     bureau = folder / "bureau.csv"
@@ -95,6 +102,26 @@ def tolerated(ingested: Project, tmp_path_factory: pytest.TempPathFactory) -> tu
     configure(project, {"delivery": {"max_bad_share": 0.25}, "tables": {"bureau": notes}})
     redeliver(project, with_a_word_for_the_credit_and_notes)
     return project, run_job(project, "ingest", BATCH)
+
+
+def test_a_delivery_that_is_replaced_while_it_is_read_leaves_no_tables_of_two(ingested: Project, tmp_path: Path):
+    project = copy_of(ingested, tmp_path / "project")
+
+    def replaced(line: str) -> None:
+        if line.split()[:1] == ["applications"]:
+            redeliver(project, with_another_income)
+
+    with inside(project), instance_for_commands(project, BOOK) as instance:
+        outcome = execute(instance, build(BOOK, project), BOOK, "ingest", BATCH, replaced)
+    assert not outcome.success
+    assert outcome.errors == (
+        f"The delivery of {BATCH} was replaced while it was read: applications was made from files that are no longer "
+        "in it. The next run reads all of it.",
+    )
+    for name in ("bureau", "previous_applications"):
+        assert version(project, name, BATCH) == version(ingested, name, BATCH), name
+    [due] = to_ingest(Portfolio.load(project, BOOK), Inbox(project.inbox), Lake(project.lake))
+    assert due.batch == BATCH
 
 
 def test_a_bad_delivery_fails_the_run_and_says_where_it_is_bad(refused):
