@@ -23,8 +23,8 @@ from pathlib import Path
 import dagster as dg
 import duckdb
 
+from credit_assets.alerts.run_alerts import RUNS_A_LOOK
 from credit_assets.alerts.sensor import alert_sensor
-from credit_assets.alerts.sources import RUNS_A_LOOK
 from credit_assets.automation.jobs import jobs
 from credit_assets.automation.pending import arrivals, to_ingest, to_score
 from credit_assets.automation.retraining import RETRAINS

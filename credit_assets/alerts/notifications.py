@@ -1,6 +1,6 @@
 """What an alert says, and a portfolio's `alerts:` section: who is told, how much and how often.
 
-Where alerts come from is in `sources.py`, how they are kept and delivered in `outbox.py` and `channels.py`.
+Where alerts come from is in `*_alerts.py`, how they are kept and delivered in `outbox.py` and `channels.py`.
 """
 
 from __future__ import annotations

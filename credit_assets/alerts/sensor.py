@@ -1,4 +1,4 @@
-"""The sensor `alerts`: finds what there is to tell, and delivers it. What it finds is in `sources.py`."""
+"""The sensor `alerts`: finds what there is to tell, and delivers it. What it finds is in `*_alerts.py`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from credit_assets.alerts import sources
+from credit_assets.alerts.champion_alerts import report_champions
+from credit_assets.alerts.lasting_alerts import watch_capacity, watch_deliveries, watch_registry, watch_ticks
 from credit_assets.alerts.notifications import clock
 from credit_assets.alerts.outbox import Outbox
-from credit_assets.alerts.sources import Place
+from credit_assets.alerts.place import Place
+from credit_assets.alerts.run_alerts import report_runs
 from credit_assets.automation.claims import Claims
 from credit_assets.automation.due import Due
 from credit_assets.automation.messages import text
@@ -96,17 +98,17 @@ def _collect(
             moves = registry.history()
         except RegistryUnavailable as error:
             away.append(str(error))
-            sources.tell_registry(outbox, place, claims, str(error), now)
+            watch_registry(outbox, place, claims, str(error), now)
         else:
-            sources.tell_registry(outbox, place, claims, None, now)
-            sources.tell_champions(outbox, place, moves, now)
+            watch_registry(outbox, place, claims, None, now)
+            report_champions(outbox, place, moves, now)
 
     sources_of_alerts: list[Callable[[], None]] = [
-        lambda: sources.tell_runs(outbox, instance, place, answer, now),
+        lambda: report_runs(outbox, instance, place, answer, now),
         champions,
-        lambda: sources.tell_deliveries(outbox, place, portfolio, Inbox(project.inbox), lake, now),
-        lambda: sources.tell_ticks(outbox, place, names, instance, now),
-        lambda: sources.tell_capacity(outbox, place, claims, project.data, instance, now),
+        lambda: watch_deliveries(outbox, place, portfolio, Inbox(project.inbox), lake, now),
+        lambda: watch_ticks(outbox, place, names, instance, now),
+        lambda: watch_capacity(outbox, place, claims, project.data, instance, now),
     ]
     errors: list[Exception] = []
     for source in sources_of_alerts:

@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 from typer.testing import CliRunner, Result
 
-from credit_assets.alerts import sources
+from credit_assets.alerts import lasting_alerts
 from credit_assets.alerts.sensor import alert_sensor
 from credit_assets.book.book import Book
 from credit_assets.cli import app
@@ -102,7 +102,7 @@ def test_what_can_be_found_is_told_although_a_source_is_broken_and_the_tick_says
 ):
     run_id = fail(instance)
     # Psutil cannot read the memory of some containers.
-    monkeypatch.setattr(sources.psutil, "virtual_memory", lambda: 1 / 0)
+    monkeypatch.setattr(lasting_alerts.psutil, "virtual_memory", lambda: 1 / 0)
     with pytest.raises(ExceptionGroup, match="Not everything could be looked at"):
         tick(project, instance)
     [body] = sink.posted

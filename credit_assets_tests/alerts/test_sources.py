@@ -28,18 +28,12 @@ from dagster._core.storage.tags import PARENT_RUN_ID_TAG
 from dagster._core.test_utils import create_run_for_test
 from dagster._utils.error import serializable_error_info_from_exc_info
 
+from credit_assets.alerts.champion_alerts import report_champions
+from credit_assets.alerts.lasting_alerts import watch_capacity, watch_deliveries, watch_registry, watch_ticks
 from credit_assets.alerts.notifications import Alert
 from credit_assets.alerts.outbox import DAY, HOUR, Outbox
-from credit_assets.alerts.sources import (
-    RUNS_A_LOOK,
-    Place,
-    tell_capacity,
-    tell_champions,
-    tell_deliveries,
-    tell_registry,
-    tell_runs,
-    tell_ticks,
-)
+from credit_assets.alerts.place import Place
+from credit_assets.alerts.run_alerts import RUNS_A_LOOK, report_runs
 from credit_assets.automation.active_runs import RETRY_DECIDED_S
 from credit_assets.automation.claims import Claims
 from credit_assets.dagster_private import (
@@ -119,7 +113,7 @@ def make(instance: dg.DagsterInstance, *assets: dg.AssetsDefinition, **tags: str
 def look(box: Outbox, instance: dg.DagsterInstance, now: float | None = None) -> list[Alert]:
     """The alerts recorded by a look at the runs, in their order."""
     before = {entry.alert.key for entry in box.newest(10_000)}
-    tell_runs(box, instance, PLACE, lambda failed: "THE ANSWER.", now or time.time())
+    report_runs(box, instance, PLACE, lambda failed: "THE ANSWER.", now or time.time())
     return [entry.alert for entry in reversed(box.newest(10_000)) if entry.alert.key not in before]
 
 
@@ -457,7 +451,7 @@ def test_promotions_and_rollbacks_are_told_once_each(box):
         replace(first, number=3, version=1, at=now, by="rollback", why="worse on outcomes", run_id=None, replaced=2),
     ]
     for _ in range(2):
-        tell_champions(box, PLACE, history, now.timestamp())
+        report_champions(box, PLACE, history, now.timestamp())
     promoted, back = (entry.alert for entry in reversed(box.newest(9)))
     assert (promoted.kind, promoted.severity) == ("promotion", "info")
     assert promoted.title == "version 2 decides now, after version 1"
@@ -471,7 +465,7 @@ def test_promotions_and_rollbacks_are_told_once_each(box):
 def test_an_override_of_the_gate_is_a_warning_that_says_so(box):
     now = datetime.now(UTC)
     why = "Promoted by hand. Ann: so. It was refused by the gate."
-    tell_champions(box, PLACE, [ChampionEvent(2, 1, now, "override", why, "run-1", 3)], now.timestamp())
+    report_champions(box, PLACE, [ChampionEvent(2, 1, now, "override", why, "run-1", 3)], now.timestamp())
     [alert] = [entry.alert for entry in box.newest(9)]
     assert (alert.kind, alert.severity) == ("promotion", "warning")
     assert alert.title == "version 1 decides now, after version 3: an override of the gate"
@@ -484,7 +478,7 @@ PORTFOLIO = Portfolio.load(Project(PROJECT), BOOK)
 
 def deliveries(box: Outbox, root: Path, after: float = 0) -> list[Alert]:
     """A look at the deliveries, some time from now; all alerts until then."""
-    tell_deliveries(box, PLACE, PORTFOLIO, Inbox(root / "inbox"), Lake(root / "lake"), time.time() + after)
+    watch_deliveries(box, PLACE, PORTFOLIO, Inbox(root / "inbox"), Lake(root / "lake"), time.time() + after)
     return [entry.alert for entry in reversed(box.newest(9))]
 
 
@@ -569,7 +563,7 @@ FAILED, SKIPPED, STARTED = TickStatus.FAILURE, TickStatus.SKIPPED, TickStatus.ST
 
 def ticks(box: Outbox, instance: dg.DagsterInstance, now: float) -> list[Alert]:
     """All alerts after a look at the ticks."""
-    tell_ticks(box, PLACE, NAMES, instance, now)
+    watch_ticks(box, PLACE, NAMES, instance, now)
     return [entry.alert for entry in reversed(box.newest(9))]
 
 
@@ -619,7 +613,7 @@ def test_a_machine_that_runs_full_is_told(tmp_path, instance):
     free = shutil.disk_usage(tmp_path).free / 1e9
     config = AlertsConfig(disk_free_gb=2 * free, memory_free_share=1, backlog_runs=1, lasting_minutes=0)
     with Outbox(Project(tmp_path), BOOK, config) as box:
-        tell_capacity(box, PLACE, claims_of(tmp_path), tmp_path, instance, time.time())
+        watch_capacity(box, PLACE, claims_of(tmp_path), tmp_path, instance, time.time())
         disk, memory, backlog = (entry.alert for entry in reversed(box.newest(9)))
     assert {alert.kind for alert in (disk, memory, backlog)} == {"capacity"}
     assert disk.title == "the disk is nearly full"
@@ -634,16 +628,16 @@ def test_a_registry_that_does_not_answer_is_told_once_it_lasts_and_when_it_is_ov
     with Outbox(Project(tmp_path), BOOK, AlertsConfig()) as box:
         lasting = box.config.lasting_minutes * 60
         for later in (0, lasting / 2):
-            tell_registry(box, PLACE, claims_of(tmp_path), reason, now + later)
+            watch_registry(box, PLACE, claims_of(tmp_path), reason, now + later)
         assert box.newest(9) == []
-        tell_registry(box, PLACE, claims_of(tmp_path), reason, now + lasting)
+        watch_registry(box, PLACE, claims_of(tmp_path), reason, now + lasting)
         [entry] = box.newest(9)
         assert (entry.alert.kind, entry.alert.severity, entry.alert.details) == (
             "registry_unavailable",
             "error",
             reason,
         )
-        tell_registry(box, PLACE, claims_of(tmp_path), None, now + lasting + 1)
+        watch_registry(box, PLACE, claims_of(tmp_path), None, now + lasting + 1)
         assert "over" in box.newest(9)[0].alert.title
 
 
@@ -655,7 +649,7 @@ def of_each(root: Path, **portfolios: AlertsConfig) -> Iterator[dict[str, Outbox
 
 def poll(root: Path, boxes: Mapping[str, Outbox], instance: dg.DagsterInstance, now: float, *names: str) -> None:
     for name in names or boxes:
-        tell_capacity(boxes[name], replace(PLACE, portfolio=name), claims_of(root, name), root, instance, now)
+        watch_capacity(boxes[name], replace(PLACE, portfolio=name), claims_of(root, name), root, instance, now)
 
 
 def reported(boxes: Mapping[str, Outbox]) -> dict[str, list[str]]:
@@ -704,5 +698,5 @@ def test_a_disk_with_room_again_is_reported_as_over_and_free_to_claim(tmp_path, 
 def test_a_machine_with_room_is_not_told(tmp_path, instance):
     config = AlertsConfig(disk_free_gb=0, memory_free_share=0, lasting_minutes=0)
     with Outbox(Project(tmp_path), BOOK, config) as box:
-        tell_capacity(box, PLACE, claims_of(tmp_path), tmp_path, instance, time.time())
+        watch_capacity(box, PLACE, claims_of(tmp_path), tmp_path, instance, time.time())
         assert box.newest(9) == []

@@ -1,0 +1,31 @@
+"""Where a portfolio's alerts come from: its code location, and the pages of the UI that they link to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import dagster as dg
+
+from credit_assets.settings.run_tags import PORTFOLIO_TAG
+
+
+@dataclass(frozen=True)
+class Place:
+    """Whose runs are told of: those of a portfolio, which is a code location; and where the UI is."""
+
+    portfolio: str
+    location: str
+    ui: str
+
+    def holds(self, run: dg.DagsterRun) -> bool:
+        """Whether the run is of this portfolio: its jobs say so, a run from the UI names its code location."""
+        origin = run.remote_job_origin
+        return run.tags.get(PORTFOLIO_TAG) == self.portfolio or (
+            origin is not None and origin.repository_origin.code_location_origin.location_name == self.location
+        )
+
+    def run(self, run_id: str) -> str:
+        return f"{self.ui}/runs/{run_id}"
+
+    def asset(self, name: str) -> str:
+        return f"{self.ui}/assets/{self.portfolio}/{name}"
