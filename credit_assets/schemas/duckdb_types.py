@@ -35,7 +35,7 @@ NUMBERS = FLOATS | {kind for kind in DUCKDB_TYPES.values() if kind.endswith(("IN
 
 
 def column_types(model: type[Table]) -> dict[str, str]:
-    """Each column's DuckDB type, in the model's order. TypeError for a type without a counterpart."""
+    """Each column's DuckDB type, in the model's order. Raises TypeError for a type without a counterpart."""
     types = {}
     for name, column in model.to_schema().columns.items():
         if column.regex:

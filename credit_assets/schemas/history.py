@@ -1,6 +1,6 @@
-"""The contracts of a portfolio's story: which version decided when, and what happened in which order.
+"""The contracts of a portfolio's history: which version decided when, and what happened in which order.
 
-Where the facts come from is in `history/`.
+`history/` collects the facts.
 """
 
 from __future__ import annotations
@@ -30,42 +30,42 @@ INFINITE = float("inf")
 
 
 class ChampionHistory(Table):
-    """One row each time the champion changed: which version decided from when to when, by whom and why."""
+    """One row per change of the champion: which version decided from when to when, who changed it and why."""
 
-    number: int = pa.Field(ge=1, unique=True, description="The change's place in the history")
+    number: int = pa.Field(ge=1, unique=True, description="The number of the change in the history")
     version: int = pa.Field(ge=1, description="The version that decided from then on")
-    # Delta knows no time but UTC's, written without its name.
-    decided_from: pd.Timestamp = pa.Field(description="Since when", metadata={"unit": "UTC"})
+    # Delta stores times in UTC, without a zone.
+    decided_from: pd.Timestamp = pa.Field(description="Start", metadata={"unit": "UTC"})
     decided_until: pd.Timestamp = pa.Field(
-        nullable=True, description="Until when; empty for the one that decides now", metadata={"unit": "UTC"}
+        nullable=True, description="End; empty for the current champion", metadata={"unit": "UTC"}
     )
     by: str = pa.Field(
         isin=["gate", "rollback", "hand", "override"],
-        description="gate: it passed; rollback: taken back by itself; hand: taken back by a person, or found moved in "
-        "MLflow; override: promoted by persons, whatever the gate said",
+        description="gate: it passed; rollback: automatic rollback; hand: rollback by a person, or changed in MLflow; "
+        "override: promoted by people, whatever the gate's verdict",
     )
-    why: str = pa.Field(description="The reason, in words")
+    why: str = pa.Field(description="The reason")
     run: str = pa.Field(nullable=True, description="The Dagster run that did it")
     replaced: pd.Int64Dtype = pa.Field(nullable=True, ge=1, description="The version that decided before")
     auc: float = pa.Field(
-        ge=0, le=1, nullable=True, description="Its AUC on the test rows, as it was evaluated before its promotion"
+        ge=0, le=1, nullable=True, description="Its AUC on the test rows, evaluated before its promotion"
     )
     synthetic: bool = pa.Field(description="Whether it learned from generated data")
 
 
 class Timeline(Table):
-    """What happened in a portfolio, oldest first: deliveries, drift, trainings, champions, performance. A row is
-    a fact found in the lake's commits or in the registry, none is kept for this table."""
+    """The history of a portfolio, oldest first: deliveries, drift, trainings, champions, performance. Every row is
+    read from the lake's commits or the registry; nothing is stored for this table."""
 
     at: pd.Timestamp = pa.Field(description="When", metadata={"unit": "UTC"})
     kind: str = pa.Field(isin=list(KINDS), description="What happened")
-    batch: str = pa.Field(nullable=True, description="The delivery it is about")
-    model_version: pd.Int64Dtype = pa.Field(nullable=True, ge=1, description="The model version it is about or by")
-    measure: str = pa.Field(nullable=True, description="What the figure is")
+    batch: str = pa.Field(nullable=True, description="The batch concerned")
+    model_version: pd.Int64Dtype = pa.Field(nullable=True, ge=1, description="The model version concerned")
+    measure: str = pa.Field(nullable=True, description="The name of the figure")
     value: float = pa.Field(gt=-INFINITE, lt=INFINITE, nullable=True, description="The figure")
     low: float = pa.Field(gt=-INFINITE, lt=INFINITE, nullable=True, description="Lower bound of its interval")
     high: float = pa.Field(gt=-INFINITE, lt=INFINITE, nullable=True, description="Upper bound of its interval")
     verdict: str = pa.Field(nullable=True, isin=list(VERDICTS), description="Of drift: stable, moderate or shifted")
-    words: str = pa.Field(description="What happened, in words")
-    run: str = pa.Field(nullable=True, description="The Dagster run that did it; its tags tell why it was started")
+    words: str = pa.Field(description="A description")
+    run: str = pa.Field(nullable=True, description="The Dagster run that did it; its tags state why it was started")
     synthetic: bool = pa.Field(description="Whether generated data are behind it")

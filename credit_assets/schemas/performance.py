@@ -1,7 +1,4 @@
-"""The contract of the performance table: what `monitoring/performance.py` finds of one scored batch.
-
-How the figures are computed and judged lives there, not here.
-"""
+"""The contract of the performance table: what `monitoring/performance.py` computes for one scored batch."""
 
 from __future__ import annotations
 
@@ -17,8 +14,8 @@ OUTCOMES, EARLY, ESTIMATE = "outcomes", "early outcomes", "estimate"
 
 
 class Performance(Table):
-    """How well the scores of a batch did, as they were when they decided: on outcomes where enough are known,
-    else as their PDs let expect. Applicants the model learned from are left out."""
+    """How well the scores of a batch performed, as they were when they decided: measured on outcomes if enough are
+    known, else expected from their PDs. Applicants that the model learned from are excluded."""
 
     segment: str = pa.Field(description=f"{ALL}, or a band of points")
     metric: str = pa.Field(
@@ -32,16 +29,16 @@ class Performance(Table):
         gt=-INFINITE,
         lt=INFINITE,
         nullable=True,
-        description="What the PDs of the time let expect on the same rows; of a default rate their mean",
+        description="The value expected from these PDs on the same rows; for a default rate, their mean",
     )
     basis: str = pa.Field(
         isin=[OUTCOMES, EARLY, ESTIMATE],
         description=f"{OUTCOMES}: measured; {EARLY}: measured before the batch is matured; "
         f"{ESTIMATE}: expected from the PDs alone, while outcomes are few",
     )
-    applicants: int = pa.Field(ge=1, description="Applicants of the segment whom the model did not learn from")
-    outcomes: int = pa.Field(ge=0, description="Of these, those whose outcome is known")
-    defaults: int = pa.Field(ge=0, description="Of these, those who defaulted")
+    applicants: int = pa.Field(ge=1, description="Applicants of the segment that the model did not learn from")
+    outcomes: int = pa.Field(ge=0, description="Those with a known outcome")
+    defaults: int = pa.Field(ge=0, description="Those who defaulted")
     model_version: int = pa.Field(ge=1, description="Version of the model that made the scores")
 
     class Config:

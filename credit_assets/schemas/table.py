@@ -1,6 +1,6 @@
-"""The base of every table contract: a Pandera model with words, units and relations.
+"""The base of every table contract: a Pandera model with descriptions, units and relations.
 
-What a contract means in SQL (types, predicates, quarantine) lives in `lake/contracts.py`.
+`lake/contracts.py` translates contracts to SQL (types, predicates, quarantine).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pandera import extensions
     statistics=["min_value", "max_value", "sentinel"], supported_types=pd.Series
 )
 def in_range_or_sentinel(values: pd.Series, *, min_value: float, max_value: float, sentinel: float) -> pd.Series:
-    """`min_value <= value <= max_value`, or the value is the source's word for "none" (365243)."""
+    """`min_value <= value <= max_value`, or the value is the source's code for "none" (365243)."""
     return values.between(min_value, max_value) | (values == sentinel)
 
 
@@ -39,21 +39,19 @@ class Table(pa.DataFrameModel):
     """A table contract. Subclasses declare columns; the docstring is the table's description.
 
     A column is `NAME: <dtype> = pa.Field(nullable=..., isin=..., ge=..., le=..., description="...",
-    metadata={"unit": "..."})`. Beside `str_matches`, `metadata={"written": "a date such as 31.05.2019"}` says in words
+    metadata={"unit": "..."})`. With `str_matches`, `metadata={"written": "a date such as 31.05.2019"}` describes
     what a refused value must be. `unique` in `Config` names the key columns; write a plain
     `class Config:`, not one derived from `Table.Config`, or every schema is called "Table" (strict
-    and coerce are inherited all the same). `relations` lists the foreign keys that Pandera itself has
-    no notion of.
+    and coerce are inherited all the same). `relations` lists the foreign keys, which Pandera does not have.
 
-    Rules are Pandera's built-in checks, so that they can be read back (`check.name`,
-    `check.statistics`) and run elsewhere, plus one check of our own for sources that write a number
-    outside the range where they mean "none":
-    `in_range_or_sentinel={"min_value": -36525, "max_value": 0, "sentinel": 365243}` holds where
-    `min_value <= value <= max_value or value == sentinel`. As with every check, nulls are not its
-    business: `nullable` says whether they may occur.
+    Rules are Pandera's built-in checks, so that they can be read (`check.name`, `check.statistics`) and run elsewhere,
+    plus one check of our own for sources that write a number outside the range to mean "none":
+    `in_range_or_sentinel={"min_value": -36525, "max_value": 0, "sentinel": 365243}` holds if
+    `min_value <= value <= max_value or value == sentinel`. Like every check it ignores nulls: `nullable` says whether
+    they may occur.
 
-    A column typed `... | None` may be absent from a delivered file (`required` is False in the
-    schema); the stored table always has it, null where it was absent.
+    A column typed `... | None` may be absent from a delivered file (`required` is False in the schema); the stored
+    table always has it, with nulls if it was absent.
     """
 
     # Not annotated: Pandera takes every annotated public name, ClassVar too, for a column.
@@ -69,12 +67,12 @@ class Table(pa.DataFrameModel):
 
     @classmethod
     def _get_model_attrs(cls) -> dict[str, Any]:
-        """What Pandera looks for columns in: `relations` is none."""
+        """The attributes in which Pandera looks for columns: without `relations`."""
         return {name: value for name, value in super()._get_model_attrs().items() if name != "relations"}
 
     @classmethod
     def descriptions(cls) -> dict[str, str]:
-        """Column name to its words, the unit in brackets where it has one."""
+        """Column name to its description, with the unit in brackets if it has one."""
         words: dict[str, str] = {}
         for name, column in cls.to_schema().columns.items():
             unit = unit_of(column.metadata)
@@ -84,7 +82,7 @@ class Table(pa.DataFrameModel):
 
 @cache
 def with_text_key(model: type[Table]) -> type[Table]:
-    """The contract of the same table in a portfolio whose applicants are known by words, not numbers."""
+    """The contract of the same table in a portfolio whose entity key is text."""
     column = model.to_schema().columns["applicant"]
     body = {
         "__doc__": model.__doc__,
@@ -96,13 +94,13 @@ def with_text_key(model: type[Table]) -> type[Table]:
 
 
 def outcomes_of(name: str, applications: type[Table], key: str, target: str) -> type[Table]:
-    """The contract of the outcomes that come after the applications (the table `name`): their key and target, each
-    as it is there."""
+    """The contract of outcomes that come after the applications (the table `name`): key and target, as defined
+    there."""
     columns = applications.to_schema().columns
-    # A word that the applications may not have is none here either.
+    # A value that the applications may not have is not allowed here either.
     words = next((check.statistics["allowed_values"] for check in columns[target].checks if check.name == "isin"), None)
     body = {
-        "__doc__": "What became of the loans, delivered once it is known: one row an applicant of the same batch.",
+        "__doc__": "The outcomes of the loans, delivered once they are known: one row per applicant of the same batch.",
         "__module__": __name__,
         "__annotations__": {"key": columns[key].dtype.type, "outcome": columns[target].dtype.type},
         "key": pa.Field(alias=key, unique=True, description=columns[key].description),

@@ -282,7 +282,7 @@ class Applications(Table):
 
 
 class Outcomes(Table):
-    """What became of the loans, delivered once it is known: one row an applicant of the same batch."""
+    """The outcomes of the loans, delivered once they are known: one row per applicant of the same batch."""
 
     SK_ID_CURR: np.int64 = key("Number of the application")
     TARGET: np.int8 = flag("The applicant had payment difficulties on the loan")
