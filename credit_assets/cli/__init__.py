@@ -1,5 +1,5 @@
-"""The `credit-assets` command: arguments in, text out, a file a group of commands. What a command does is in
-`application/`; dagster is loaded only by the commands that need it."""
+"""The `credit-assets` command: arguments in, text out, one file per group of commands. What a command does is in
+`application/`; only the commands that need Dagster load it."""
 
 from credit_assets.cli import books, champions, deliveries, runs, standing, upkeep
 from credit_assets.cli.terminal import app, main

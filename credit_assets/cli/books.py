@@ -1,4 +1,4 @@
-"""Commands about a portfolio's own files: draft it, check it, and see where its features come from."""
+"""Commands about a portfolio's files: draft it, check it, and see where its features come from."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 @app.command()
 def new(
-    name: Annotated[str, typer.Argument(help="The portfolio's name: small letters, digits and _.")],
+    name: Annotated[str, typer.Argument(help="The portfolio's name: lower-case letters, digits and _.")],
     files: Annotated[list[Path], typer.Argument(help="Its files: CSV, gzipped CSV, Parquet, zip, or folders of them.")],
-    key: Annotated[str | None, typer.Option(help="The column that names an applicant, where it is not found.")] = None,
-    target: Annotated[str | None, typer.Option(help="The column that tells how a loan went, likewise.")] = None,
+    key: Annotated[str | None, typer.Option(help="Column that identifies an applicant, unless recognised.")] = None,
+    target: Annotated[str | None, typer.Option(help="Column with the outcome of a loan, unless recognised.")] = None,
 ) -> None:
-    """Read a lender's files and draft a portfolio from them, each guess marked to confirm."""
+    """Read a lender's files and draft a portfolio from them, with each guess marked for confirmation."""
     from credit_assets.onboarding.new import new as draft
 
     there = [file.resolve() for file in files]
@@ -79,7 +79,7 @@ def _deliveries(book: GuessedBook, given: Sequence[Path]) -> list[tuple[str, str
 
 @app.command()
 def check(name: Annotated[str, typer.Argument(help="The portfolio: a file in configs/.")]) -> None:
-    """List all that is wrong with a portfolio, by file and line, before anything of it runs."""
+    """List everything that is wrong with a portfolio, by file and line, before it runs."""
     from credit_assets.onboarding.check import check as look_over
 
     with in_project() as project:
@@ -108,7 +108,7 @@ def lineage(
     column: Annotated[str, typer.Argument(help="A feature, or a raw column such as bureau.AMT_CREDIT_SUM.")],
     portfolio: PortfolioName,
 ) -> None:
-    """List the raw columns that a feature comes from, or the features that a raw column goes into."""
+    """List the raw columns behind a feature, or the features made from a raw column."""
     from credit_assets.application.lineage import made_from, origin
     from credit_assets.book.book import Book
 

@@ -1,4 +1,4 @@
-"""Commands that move the champion by hand."""
+"""Commands that change the champion by hand."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from credit_assets.settings.portfolio import Portfolio
 @app.command()
 def rollback(
     portfolio: PortfolioName,
-    to: Annotated[int | None, typer.Option(min=1, help="The version; by itself, the one that decided before.")] = None,
+    to: Annotated[int | None, typer.Option(min=1, help="The version; the default is the previous champion.")] = None,
     why: Annotated[str, typer.Option(help="The reason, for the history of champions.")] = "",
 ) -> None:
-    """Make an earlier champion decide again. Scores already given do not change."""
+    """Make an earlier version the champion again. Existing scores do not change."""
     with in_project() as project:
         Portfolio.load(project, portfolio)
         Registry.of(project, portfolio).require()
@@ -32,9 +32,9 @@ def promote(
     portfolio: PortfolioName,
     version: Annotated[int, typer.Option(min=1, help="Any registered version.")],
     why: Annotated[str, typer.Option(help="The reason, for the history of champions and the alerts.")],
-    by: Annotated[str, typer.Option(metavar="NAME", help="Who approves; by itself, the user of this machine.")] = "",
+    by: Annotated[str, typer.Option(metavar="NAME", help="Who approves; by default the user of this machine.")] = "",
 ) -> None:
-    """Promote a version by hand, whatever the gate said of it: an override, approved as `promotion.approvals` asks."""
+    """Promote a version by hand, whatever the gate's verdict; it needs `promotion.approvals` approvals."""
     with in_project() as project:
         Portfolio.load(project, portfolio)
         Registry.of(project, portfolio).require()

@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 @app.command()
 def sample(
-    folder: Annotated[Path, typer.Argument(help="Where the deliveries are written, a folder a batch.")],
-    applicants: Annotated[int, typer.Option(help="Over all batches.")] = 10_000,
+    folder: Annotated[Path, typer.Argument(help="Where the deliveries are written, one folder per batch.")],
+    applicants: Annotated[int, typer.Option(help="Applicants in all batches together.")] = 10_000,
     batches: Annotated[int, typer.Option(help="Monthly deliveries.")] = 3,
     seed: Annotated[int, typer.Option(help="The same seed gives the same files, byte for byte.")] = 7,
     unlabelled: Annotated[int, typer.Option(help="Newest batches whose outcomes are delivered later.")] = 1,
     test_share: Annotated[float, typer.Option(help="Share of a batch without outcomes, as in Kaggle's files.")] = 0,
     first_batch: Annotated[str, typer.Option(help="The first month.")] = "2026-01",
     first_applicant: Annotated[
-        int, typer.Option(help="The first SK_ID_CURR; give a higher one to go on from an earlier sample.")
+        int, typer.Option(help="The first SK_ID_CURR; a higher one continues an earlier sample.")
     ] = FIRST_APPLICANT,
     scenario: Annotated[
         list[str] | None, typer.Option(help=f"Drift in a batch, as 2026-03=NAME; NAME is {', '.join(SCENARIOS)}.")
@@ -62,12 +62,13 @@ def sample(
 def deliver(
     source: Annotated[Path, typer.Argument(help="A file, or a folder or zip of files; or later outcomes.")],
     portfolio: PortfolioName,
-    batch: Annotated[str | None, typer.Option(help="The batch's name; batches sort by it.")] = None,
+    batch: Annotated[str | None, typer.Option(help="The name of the batch; batches sort by name.")] = None,
     split_by: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Instead: cut the files into batches by this column's date.")
+        str | None,
+        typer.Option(metavar="COLUMN", help="Instead: split the files by the date in this column."),
     ] = None,
 ) -> None:
-    """Put files into the inbox as a batch, whole or not at all; or, by a date in them, as many batches."""
+    """Put files into the inbox, as one batch or split into several by a date."""
     from credit_assets.book.book import Book
 
     source = source.resolve()
@@ -116,16 +117,16 @@ def _delivered(done: Delivery) -> str:
 @app.command()
 def withdraw(
     portfolio: PortfolioName,
-    batch: Annotated[str, typer.Option(help="The batch that was a mistake.")],
+    batch: Annotated[str, typer.Option(help="The batch to withdraw.")],
     outcomes: Annotated[
-        bool, typer.Option("--outcomes", help="Take back only the file of outcomes that came last for the batch.")
+        bool, typer.Option("--outcomes", help="Withdraw only the newest outcomes file of the batch.")
     ] = False,
     why: Annotated[str, typer.Option(help="The reason, for the timeline.")] = "no reason given",
     force: Annotated[
-        bool, typer.Option("--force", help="Even if the champion learned from what is withdrawn.")
+        bool, typer.Option("--force", help="Even if the champion learned from the withdrawn data.")
     ] = False,
 ) -> None:
-    """Take a delivery back that was a mistake: from the inbox, and its rows from every table."""
+    """Withdraw a delivery: its files from the inbox, and its rows from every table."""
     with in_project() as project:
         from credit_assets.application import withdrawal
 

@@ -25,7 +25,7 @@ FIRST_BATCH = "1"
 
 @app.command()
 def run(portfolio: PortfolioName) -> None:
-    """Make everything that is due: batches not ingested, a model where there is none, scores."""
+    """Run everything that is due: ingest batches, train a model if there is none, score."""
     with in_project() as project:
         from credit_assets.application.run import run_due
 
@@ -37,7 +37,7 @@ def run(portfolio: PortfolioName) -> None:
 
 @app.command()
 def train(portfolio: PortfolioName) -> None:
-    """Train on all known outcomes, on features made again where their SQL has changed; the gate decides."""
+    """Train a candidate on all known outcomes, recomputing features whose SQL has changed; the gate decides."""
     with in_project() as project:
         Registry.of(project, portfolio).require()
         from credit_assets.application.train import train as make_candidate
@@ -51,11 +51,11 @@ def demo(
     source: Annotated[
         Path | None,
         typer.Option(
-            "--files", help="A file or folder of the book's own; by itself $CREDIT_ASSETS_REAL_DATA/<portfolio>."
+            "--files", help="The portfolio's file or folder; the default is $CREDIT_ASSETS_REAL_DATA/<portfolio>."
         ),
     ] = None,
 ) -> None:
-    """Run the whole platform on a book, and show what came out: on a synthetic lender, or on a book's own files."""
+    """Run the whole platform, on a synthetic lender or on a portfolio's own files, and print the results."""
     from credit_assets.book.book import Book
 
     source = source.resolve() if source else None

@@ -1,4 +1,4 @@
-"""Commands that show how things stand: the status of a portfolio, and its alerts."""
+"""Commands that show the status of a portfolio, and its alerts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands that save a project and put it back."""
+"""Commands that back up and restore a project."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from credit_assets.plurals import number_of
 
 
 @app.command()
-def backup(archive: Annotated[Path, typer.Argument(help="The file to write, outside of data/.")]) -> None:
-    """Save data, configuration and SQL in one archive, while services run. Secrets (.env) are not in it."""
+def backup(archive: Annotated[Path, typer.Argument(help="The file to write, outside data/.")]) -> None:
+    """Back up data, configuration and SQL to one archive, while services run. It contains no secrets (.env)."""
     from credit_assets.upkeep.backup import backup as save
 
     archive = archive.absolute()
@@ -26,10 +26,10 @@ def backup(archive: Annotated[Path, typer.Argument(help="The file to write, outs
 
 @app.command()
 def restore(
-    archive: Annotated[Path, typer.Argument(help="What `backup` wrote.")],
-    folder: Annotated[Path, typer.Argument(help="The project's folder, here or elsewhere: new, or empty.")],
+    archive: Annotated[Path, typer.Argument(help="The archive that `backup` wrote.")],
+    folder: Annotated[Path, typer.Argument(help="The new project folder; it must not exist or be empty.")],
 ) -> None:
-    """Put a saved project in place, every file held against its checksum."""
+    """Restore a project from an archive, verifying the checksum of every file."""
     from credit_assets.upkeep.backup import restore as put_back
 
     with refusals_in_one_line():
