@@ -1,6 +1,6 @@
 """What a look at a book with many batches costs: the sensors' ticks, and the questions that they ask.
 
-    python benchmarks/ticks.py --batches 500
+    python -m benchmarks.ticks --batches 500
 
 An inbox of small files and a lake of one-row tables are made up in a temporary folder; each table has one commit a
 batch. "first" is a fresh process, "again" the same process a tick later, both also in milliseconds of processor, which
@@ -164,7 +164,8 @@ def measure_ticks(root: Path) -> dict[str, list[Cost]]:
     project = Project(root)
     made: dict[str, list[Cost]] = {}
     with dg.DagsterInstance.local_temp(str(root / "instance")) as instance:
-        for sensor in [*sensors(PORTFOLIO, project, jobs(PORTFOLIO)), alert_sensor(PORTFOLIO, project)]:
+        book = Book(project, PORTFOLIO)
+        for sensor in [*sensors(book, jobs(PORTFOLIO)), alert_sensor(book)]:
             # Of a sensor with a cursor, the tick goes on from the one before.
             cursor: list[str | None] = [None]
 

@@ -87,6 +87,14 @@ class Log:
         return [commit for batch, commit in newest.items() if batch is not None]
 
 
+def newest_checkpoint(storage: Storage, table: str) -> int:
+    """The version at which the log was last checkpointed; -1 where it never was."""
+    try:
+        return int(json.loads(storage.read(f"{table}/{LOG}/_last_checkpoint"))["version"])
+    except FileNotFoundError:
+        return -1
+
+
 def by_batch(commits: Iterable[Commit], withdrawn: bool = False) -> dict[str, list[Commit]]:
     """The commits, newest first, by batch: of a batch those since it was withdrawn, or (`withdrawn`) all of them."""
     of_batch: dict[str, list[Commit]] = {}

@@ -7,7 +7,6 @@ Which table versions the registered models name is the caller's to say; the runs
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from datetime import datetime, timedelta
 from deltalake import CommitProperties
 from deltalake.exceptions import CommitFailedError
 
-from credit_assets.lake.log import Log, read_commits
+from credit_assets.lake.log import Log, newest_checkpoint, read_commits
 from credit_assets.lake.provenance import BATCH
 from credit_assets.lake.storage import LOG, Storage
 from credit_assets.lake.tables import Lake
@@ -226,11 +225,7 @@ def _tend(lake: Lake, name: str) -> tuple[tuple[str, ...], bool]:
     """Merge what was split and checkpoint the log: which batches were merged, whether there is a new checkpoint."""
     merged = tuple(_compact(lake, name))
     table = lake.open(name)
-    try:
-        newest = json.loads(lake.storage.read(f"{name}/{LOG}/_last_checkpoint"))["version"]
-    except FileNotFoundError:
-        newest = -1
-    if due := table.version() - newest >= CHECKPOINT_AFTER:
+    if due := table.version() - newest_checkpoint(lake.storage, name) >= CHECKPOINT_AFTER:
         table.create_checkpoint()
     return merged, due
 
