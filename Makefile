@@ -1,6 +1,6 @@
 # make demo: install, make sample data, run the whole platform on it.   make test: install, run every test.
 # Longest files first (conftest.py); the order of the others is random, and its seed is printed.
-# A worker that dies ends the run: in its place another would wait for work that xdist does not give it.
+# A worker that dies ends the run: its replacement would wait for work that xdist does not assign.
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 # COVERAGE=1 measures lines and branches, and prints the table.
 COVERAGE ?=
@@ -50,7 +50,7 @@ test: install
 test-fast: install
 	$(PYTEST) --durations=15 -m "not slow"
 
-# Each round has a seed of its own, which is printed; the first failure ends it.
+# Each round has its own seed, which is printed; the first failure ends the loop.
 fuzz: install
 	@end=$$(($$(date +%s) + 60 * $(MINUTES))); \
 	while [ $$(date +%s) -lt $$end ]; do \
@@ -74,7 +74,7 @@ format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Beside what the platform needs, and only here.
+# In addition to the packages of the platform, and only for this target.
 .venv/.installed-docs: .venv/.installed docs/requirements.lock
 	@$(BIN)/python -m pip install --quiet --no-deps -r docs/requirements.lock
 	@touch $@

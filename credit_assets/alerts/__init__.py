@@ -1,1 +1,1 @@
-"""Alerts: where they come from, the outbox that keeps them, and the channels that deliver them."""
+"""Alerts: their sources, the outbox that stores them, and the channels that deliver them."""

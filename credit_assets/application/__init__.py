@@ -1,2 +1,2 @@
-"""What a person asks for: status, run, train, promote, roll back, withdraw. The command line calls these; nothing is
-printed here."""
+"""The actions that a person requests: status, run, train, promote, roll back, withdraw. The command line calls them;
+nothing is printed here."""

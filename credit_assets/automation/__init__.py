@@ -1,1 +1,1 @@
-"""What is due, and the jobs, sensors and schedules that start it. Alerts and clearing up have rooms of their own."""
+"""What is due, and the jobs, sensors and schedules that start it. Alerts and retention are separate rooms."""

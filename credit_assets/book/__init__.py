@@ -1,2 +1,2 @@
-"""A portfolio compiled: its contracts, its feature SQL and the lineage of every column. Nothing is read from a lake
+"""A compiled portfolio: its contracts, its feature SQL and the lineage of every column. Nothing is read from the lake
 here."""

@@ -27,7 +27,7 @@ def backup(archive: Annotated[Path, typer.Argument(help="The file to write, outs
 @app.command()
 def restore(
     archive: Annotated[Path, typer.Argument(help="The archive that `backup` wrote.")],
-    folder: Annotated[Path, typer.Argument(help="The new project folder; it must not exist or be empty.")],
+    folder: Annotated[Path, typer.Argument(help="The new project folder: one that does not exist, or is empty.")],
 ) -> None:
     """Restore a project from an archive, verifying the checksum of every file."""
     from credit_assets.upkeep.backup import restore as put_back

@@ -1,2 +1,2 @@
-"""The candidate on test rows beside the champion and the baseline, and the promotion gate. Groups of applicants are
-compared in `fairness`."""
+"""The evaluation of the candidate on test rows, compared with champion and baseline, and the promotion gate. `fairness`
+compares groups of applicants."""

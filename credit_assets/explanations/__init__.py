@@ -1,2 +1,1 @@
-"""Why a PD is what it is: contributions of features as adverse action reasons. What is decided belongs to
-`decisions`."""
+"""Explanations of a PD: contributions of features as adverse action reasons. `decisions` decides."""

@@ -1,2 +1,2 @@
-"""Batches held against what the champion learned from and promised: drift and performance. What follows from a failed
-check belongs to `automation`."""
+"""Drift and performance: batches compared with the champion's training data and predictions. `automation` decides what
+follows from a failed check."""

@@ -1,2 +1,2 @@
-"""The commands `new` and `check`: a portfolio drafted from files that were never seen before, and everything that can
-be found wrong with a portfolio without running it."""
+"""The commands `new` and `check`: drafting a portfolio from unknown files, and finding everything that is wrong with a
+portfolio without running it."""

@@ -1,2 +1,2 @@
-"""What a project and a portfolio may be configured with, as pydantic models: the project folder and every section of
-configs/<name>.yaml. Nothing is computed here, and no other room is known."""
+"""The settings of a project and a portfolio, as pydantic models: the project folder and every section of
+configs/<name>.yaml. Nothing is computed here, and no other room is imported."""

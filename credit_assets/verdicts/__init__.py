@@ -1,2 +1,2 @@
-"""The one shape of every judgement, and how it becomes a Dagster check. What is judged, and by which rule, is in the
-room that judges."""
+"""The one form of every verdict, and how it becomes a Dagster check. The rules are in the room that gives the
+verdict."""
