@@ -33,7 +33,7 @@ from credit_assets.ingest.typed_read import ingest
 from credit_assets.lake.provenance import BATCH, Provenance
 from credit_assets.lake.tables import Lake
 from credit_assets.models.design_matrix import DesignMatrix
-from credit_assets.models.estimators import PDModel, fit_pd_model
+from credit_assets.models.estimators.xgboost import XGBoostModel, fit_xgboost
 from credit_assets.models.folds import Folds
 from credit_assets.models.importance import importance
 from credit_assets.monitoring.drift import Reference, measure, missing_moved, new_categories, summary
@@ -72,7 +72,7 @@ WARN = ("missingness_stable", "no_new_categories")
 class Champion:
     """A model with what batches are held against."""
 
-    model: PDModel
+    model: XGBoostModel
     reference: Reference
     importance: dict[str, float]
     held_out: np.ndarray
@@ -129,7 +129,7 @@ def deal(con: duckdb.DuckDBPyConnection, portfolio: Portfolio, rng: np.random.Ge
     names = [name for name in frame.columns if name not in (KEY, "target", "fold", "batch")]
     design = DesignMatrix.of(frame, names, KEY)
     folds = Folds(design, portfolio.training)
-    model, _ = fit_pd_model(design, folds, PARAMS, folds.boost(PARAMS).rounds, portfolio.training)
+    model, _ = fit_xgboost(design, folds, PARAMS, folds.boost(PARAMS).rounds, portfolio.training)
     test = frame[frame["fold"] == TEST]
     reference = Reference.build(
         of_applicants(con, "pool", np.concatenate(parts[:2])),

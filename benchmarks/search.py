@@ -30,9 +30,9 @@ from credit_assets.ingest.typed_read import ingest
 from credit_assets.lake.contracts import identifier
 from credit_assets.lake.provenance import BATCH, Provenance
 from credit_assets.lake.tables import Lake
-from credit_assets.models.baseline import fit_logistic
 from credit_assets.models.design_matrix import DesignMatrix
-from credit_assets.models.estimators import fit_pd_model
+from credit_assets.models.estimators.logistic_regression import fit_logistic
+from credit_assets.models.estimators.xgboost import fit_xgboost
 from credit_assets.models.folds import Folds
 from credit_assets.models.tuning import tune
 from credit_assets.settings.project import Project
@@ -58,7 +58,7 @@ def compared(name: str, frame: pd.DataFrame, key: str, config: TrainingConfig) -
         begin = time.process_time()
         folds = Folds(design, config)
         found = tune(folds, config, Path(folder), "1", progress=lambda line: None)
-        model, _ = fit_pd_model(design, folds, found.params, found.rounds, config)
+        model, _ = fit_xgboost(design, folds, found.params, found.rounds, config)
         seconds["champion"], pds["champion"] = time.process_time() - begin, model.pd(test)
     begin = time.process_time()
     baseline = fit_logistic(design, config)

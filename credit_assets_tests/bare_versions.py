@@ -20,7 +20,7 @@ class Nothing:
     """A model that saves nothing."""
 
     features: tuple[str, ...] = ("income",)
-    text: frozenset[str] = frozenset()
+    learned_texts: Mapping[str, tuple[str, ...]] = {}
 
     def save(self, folder: Path) -> None:
         folder.mkdir()

@@ -15,7 +15,7 @@ from credit_assets.decisions.policy import DECLINE, decide
 from credit_assets.decisions.scorecard import band, points
 from credit_assets.explanations.reasons import adverse_action_reasons
 from credit_assets.explanations.texts import ReasonTexts
-from credit_assets.models.estimators import PDModel
+from credit_assets.models.model import Model
 from credit_assets.schemas.scores import Scores
 from credit_assets.settings.scorecard import ScorecardConfig
 
@@ -35,7 +35,7 @@ class Provenance:
 def score(
     parts: Iterable[pd.DataFrame],
     entity_key: str,
-    model: PDModel,
+    model: Model,
     cut_off: float,
     scorecard: ScorecardConfig,
     texts: ReasonTexts,
@@ -58,7 +58,7 @@ def score(
 def _score_part(
     part: pd.DataFrame,
     entity_key: str,
-    model: PDModel,
+    model: Model,
     cut_off: float,
     scorecard: ScorecardConfig,
     texts: ReasonTexts,
@@ -81,11 +81,10 @@ def _score_part(
     return scores.join(reasons.set_index(declined))
 
 
-def _unseen(part: pd.DataFrame, model: PDModel) -> dict[str, np.ndarray]:
+def _unseen(part: pd.DataFrame, model: Model) -> dict[str, np.ndarray]:
     """Text feature to the rows (n,) with a category that the model has not learned."""
-    learned = {**model.categories, **{name: list(encoding.numbers) for name, encoding in model.encodings.items()}}
     return {
-        feature: (part[feature].notna() & ~part[feature].isin(words)).to_numpy()
-        for feature, words in learned.items()
+        feature: (part[feature].notna() & ~part[feature].isin(list(texts))).to_numpy()
+        for feature, texts in model.learned_texts.items()
         if feature in model.features
     }

@@ -14,9 +14,10 @@ import pandas as pd
 from credit_assets.book.book import Book
 from credit_assets.evaluation.checks import gate_result, gate_specs
 from credit_assets.evaluation.gate import BASELINE, in_words, promotable, surely_better, verdicts
+from credit_assets.evaluation.predictions import by_model, candidate_of, predictions_of
 from credit_assets.evaluation.report import html_report, write_page
 from credit_assets.evaluation.stability import score_stability
-from credit_assets.evaluation.test_results import candidate_of, gather, pictures
+from credit_assets.evaluation.test_results import gather, pictures
 from credit_assets.evaluation.vintages import by_age, performance_by_batch, vintage_curves
 from credit_assets.features.training_set import TEST, training_frame
 from credit_assets.features.versions import FEATURES, learned_from, made_before
@@ -69,7 +70,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
     @dg.asset(
         key=[name, "predictions"],
         ins={
-            "candidate": loaded("xgboost", CandidatePredictions),
+            "candidate": loaded("candidate", CandidatePredictions),
             "baseline": loaded("logistic_regression", BaselinePredictions),
             "training_set": dg.AssetIn(key=[name, "training_set"]),
         },
@@ -90,17 +91,19 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         if len(rows) != len(test):
             raise dg.Failure(
                 f"The candidate has {len(test)} test rows and the baseline other ones: they come from different "
-                "training sets. Materialize xgboost and logistic_regression together.",
+                "training sets. Materialize candidate and logistic_regression together.",
                 allow_retries=False,
             )
-        rows["champion"] = _champion_pds(rows, lake, training_set, portfolio, registry)
-        return rows[list(Predictions.to_schema().columns)]
+        by_champion = _champion_pds(rows, lake, training_set, portfolio, registry)
+        about = ["applicant", "batch", "target", "candidate_version"]
+        pds = {"candidate": rows["candidate"], "baseline": rows["baseline"], "champion": by_champion}
+        return predictions_of(rows[about], pds)
 
     @dg.asset(
         key=[name, "evaluation"],
         ins={
             "predictions": loaded("predictions", Predictions),
-            "candidate": loaded("xgboost", CandidatePredictions),
+            "candidate": loaded("candidate", CandidatePredictions),
             "training_set": dg.AssetIn(key=[name, "training_set"]),
         },
         deps=dated,
@@ -116,12 +119,12 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         """How well the candidate ranks and matches outcomes it has not learned from, beside the baseline
         and the champion on the same rows, every figure with its interval; and by batch, to show how risk
         and model moved over time."""
-        version = registry.get(candidate_of(predictions))
-        evidence = gather(predictions, version.decline_above, portfolio.evaluation, portfolio.training.seed)
+        version, tested = registry.get(candidate_of(predictions)), by_model(predictions)
+        evidence = gather(tested, version.decline_above, portfolio.evaluation, portfolio.training.seed)
         figures = evidence.candidate.figures()
         by_batch = _by_batch(candidate, training_set)
         curves = _curves(context, lake)
-        drawn = pictures(predictions, evidence.candidate, by_batch, curves)
+        drawn = pictures(tested, evidence.candidate, by_batch, curves)
         with tempfile.TemporaryDirectory() as folder:
             for title, png in drawn.items():
                 (Path(folder) / f"{title}.png").write_bytes(png)
@@ -146,7 +149,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         key=gate_key,
         ins={
             "predictions": loaded("predictions", Predictions),
-            "candidate": loaded("xgboost", CandidatePredictions),
+            "candidate": loaded("candidate", CandidatePredictions),
             "groups": dg.AssetIn(key=[name, "fairness_groups"]),
             "audit": dg.AssetIn(key=[name, "fairness_audit"]),
             "training_set": dg.AssetIn(key=[name, "training_set"]),
@@ -166,10 +169,10 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
     ) -> dg.MaterializeResult:
         """What a candidate must show to become champion. Each demand is a check; a failed blocking one
         leaves the champion where it is. The report holds all the evidence in one page."""
-        version = registry.get(candidate_of(predictions))
-        evidence = gather(predictions, version.decline_above, portfolio.evaluation, portfolio.training.seed)
+        version, tested = registry.get(candidate_of(predictions)), by_model(predictions)
+        evidence = gather(tested, version.decline_above, portfolio.evaluation, portfolio.training.seed)
         config, champion = portfolio.evaluation, evidence.models.get("champion")
-        by_champion = _champion_on(predictions, lake, training_set, portfolio, registry) if champion else None
+        by_champion = _champion_on(tested, lake, training_set, portfolio, registry) if champion else None
         stable = score_stability(candidate, by_champion, config.n_bootstrap, portfolio.training.seed, config.confidence)
         judged = verdicts(
             evidence.candidate,
@@ -184,7 +187,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
             baseline=evidence.comparisons["baseline"],
             max_auc=portfolio.training.max_single_feature_auc,
             leading=_leading(registry, version),
-            champion_learned=champion is None and not _new_to_champion(predictions, lake, portfolio, registry).any(),
+            champion_learned=champion is None and not _new_to_champion(tested, lake, portfolio, registry).any(),
         )
         by_batch = _by_batch(candidate, training_set)
         decides = registry.champion()
@@ -198,7 +201,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
                 gate=judged,
                 fairness_groups=groups,
                 fairness_verdicts=audit,
-                plots=pictures(predictions, evidence.candidate, by_batch, _curves(context, lake)),
+                plots=pictures(tested, evidence.candidate, by_batch, _curves(context, lake)),
                 by_batch=by_batch,
                 versions={table: f"version {read.version}" for table, read in lake.reads(context).items()},
                 synthetic=lake.synthetic(context),
@@ -255,18 +258,18 @@ def _champion_pds(
 
 
 def _champion_on(
-    predictions: pd.DataFrame,
+    tested: pd.DataFrame,
     lake: LakeResource,
     training_set: duckdb.DuckDBPyRelation,
     portfolio: Portfolio,
     registry: Registry,
 ) -> pd.DataFrame | None:
-    """The champion's PDs of training rows, and of the test rows that it is compared on: applicant, batch, fold, pd;
+    """The champion's PDs of training rows, and of the rows `tested` that it is compared on: applicant, batch, fold, pd;
     None where there is none."""
     if (judged := _judged_by_champion(lake, training_set, portfolio, registry)) is None:
         return None
     judged = judged.rename(columns={portfolio.entity_key: "applicant"})
-    left_out = predictions.loc[predictions["champion"].isna(), ["applicant", "batch"]]
+    left_out = tested.loc[tested["champion"].isna(), ["applicant", "batch"]]
     return judged[~_among(judged, left_out)]
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from credit_assets.evaluation.four_fifths import four_fifths_name
 from credit_assets.evaluation.gate import BASELINE, PLAUSIBLE
-from credit_assets.evaluation.test_results import candidate_of
+from credit_assets.evaluation.predictions import candidate_of
 from credit_assets.settings.evaluation import GateConfig
 from credit_assets.verdicts.checks import check_result
 from credit_assets.verdicts.verdict import Verdict

@@ -12,11 +12,10 @@ import numpy as np
 import pandas as pd
 
 from credit_assets.evaluation import plots
+from credit_assets.evaluation.predictions import MODELS
 from credit_assets.settings.evaluation import EvaluationConfig
 from credit_assets.statistics.comparison import Comparison, compare
 from credit_assets.statistics.metrics import Evaluation, evaluate
-
-MODELS = ("candidate", "baseline", "champion")
 
 
 @dataclass(frozen=True)
@@ -42,13 +41,8 @@ class Evidence:
         )
 
 
-def candidate_of(predictions: pd.DataFrame) -> int:
-    """The registered version of the candidate whose `Predictions` these are."""
-    return int(predictions["candidate_version"].iloc[0])
-
-
 def gather(predictions: pd.DataFrame, cut_off: float, config: EvaluationConfig, seed: int) -> Evidence:
-    """Evaluate every model that the `Predictions` table holds PDs of.
+    """Evaluate every model that there are PDs of in the predictions `by_model`.
 
     `cut_off` is the candidate's: the others are judged by it too, so that all approve by one rule.
     Raises ValueError where the test rows have one outcome only.
@@ -66,7 +60,8 @@ def gather(predictions: pd.DataFrame, cut_off: float, config: EvaluationConfig, 
 def pictures(
     predictions: pd.DataFrame, evaluation: Evaluation, by_batch: pd.DataFrame, curves: pd.DataFrame | None = None
 ) -> dict[str, bytes]:
-    """The plots of the candidate (beside the others in ROC and precision-recall), as PNGs by name.
+    """The plots of the candidate (beside the others in ROC and precision-recall), as PNGs by name, of the predictions
+    `by_model`.
 
     `by_batch` is `vintages.performance_by_batch`, drawn where there are several; `curves`, where there are any,
     `vintages.vintage_curves`.

@@ -1,6 +1,6 @@
 """Adverse action reasons: why an applicant was declined, from the contributions to this applicant's own PD.
 
-The contributions come from the model that decided (`PDModel.contributions`), the texts from the features' SQL
+The contributions come from the model that decided (`Model.contributions`), the texts from the features' SQL
 (`texts.py`). docs/decisions.md describes the legal duty (Regulation B).
 """
 

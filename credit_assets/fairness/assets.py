@@ -10,7 +10,7 @@ import pandas as pd
 
 from credit_assets.book.book import Book
 from credit_assets.decisions.policy import APPROVE, decide
-from credit_assets.evaluation.test_results import candidate_of
+from credit_assets.evaluation.predictions import by_model, candidate_of
 from credit_assets.fairness.attributes import groups
 from credit_assets.fairness.audit import audit
 from credit_assets.fairness.checks import four_fifths_result, four_fifths_spec, groups_not_seen, groups_seen_spec
@@ -75,15 +75,15 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
     def fairness(
         predictions: pd.DataFrame, applications: duckdb.DuckDBPyRelation
     ) -> Iterator[dg.Output | dg.AssetCheckResult]:
-        version = registry.get(candidate_of(predictions))
+        version, tested = registry.get(candidate_of(predictions)), by_model(predictions)
         found = audit(
-            _attributes(predictions, applications, portfolio),
-            decide(predictions["candidate"].to_numpy(), version.decline_above) == APPROVE,
-            predictions["candidate"].to_numpy(),
-            predictions["target"].to_numpy(dtype=float),
+            _attributes(tested, applications, portfolio),
+            decide(tested["candidate"].to_numpy(), version.decline_above) == APPROVE,
+            tested["candidate"].to_numpy(),
+            tested["target"].to_numpy(dtype=float),
             portfolio.fairness,
             {name: attribute.not_judged for name, attribute in portfolio.protected.items()},
-            _by_champion(predictions, registry),
+            _by_champion(tested, registry),
         )
         shown = [name for name in SHOWN if name in found.groups.columns]
         yield dg.Output(
@@ -112,11 +112,11 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
     return [fairness]
 
 
-def _by_champion(predictions: pd.DataFrame, registry: Registry) -> np.ndarray | None:
+def _by_champion(tested: pd.DataFrame, registry: Registry) -> np.ndarray | None:
     """The champion's approvals of the same applicants (1, else 0), by its own cut-off; nan if it has no PD, None
     without a champion."""
     champion = registry.champion()
-    pds = predictions["champion"].to_numpy(dtype=float)
+    pds = tested["champion"].to_numpy(dtype=float)
     if champion is None or np.isnan(pds).all():
         return None
     approved, judged = np.full(len(pds), np.nan), ~np.isnan(pds)
@@ -124,10 +124,8 @@ def _by_champion(predictions: pd.DataFrame, registry: Registry) -> np.ndarray | 
     return approved
 
 
-def _attributes(predictions: pd.DataFrame, applications: duckdb.DuckDBPyRelation, portfolio: Portfolio) -> pd.DataFrame:
+def _attributes(tested: pd.DataFrame, applications: duckdb.DuckDBPyRelation, portfolio: Portfolio) -> pd.DataFrame:
     """The protected attributes of the predicted applicants, row for row."""
     columns = sorted({identifier(attribute.column) for attribute in portfolio.protected.values()})
     raw = applications.project(", ".join([f"{identifier(portfolio.entity_key)} AS applicant", "batch", *columns])).df()
-    return groups(
-        predictions[["applicant", "batch"]].merge(raw, how="left", on=["applicant", "batch"]), portfolio.protected
-    )
+    return groups(tested[["applicant", "batch"]].merge(raw, how="left", on=["applicant", "batch"]), portfolio.protected)

@@ -1,8 +1,7 @@
-"""The models as assets: the XGBoost candidate, registered as challenger, and the baseline it is held against."""
+"""The models as assets: the candidate, registered as challenger, and the baseline it is held against."""
 
 import json
 import tempfile
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,14 +18,12 @@ from credit_assets.features.versions import FEATURES
 from credit_assets.features.versions import learned_from as features_sql
 from credit_assets.lake.io_managers import column_schema, contract, frame_table
 from credit_assets.lake.resources import LakeResource
-from credit_assets.models.baseline import fit_logistic
 from credit_assets.models.design_matrix import DesignMatrix, fold_table
-from credit_assets.models.estimators import PDModel, fit_pd_model
+from credit_assets.models.estimators.logistic_regression import fit_logistic
 from credit_assets.models.fingerprint import fingerprint
-from credit_assets.models.folds import Folds
 from credit_assets.models.importance import importance, leading
+from credit_assets.models.model import Fitted, Task, estimator
 from credit_assets.models.registered import is_whole
-from credit_assets.models.tuning import tune
 from credit_assets.registry.resources import tracking_run
 from credit_assets.registry.version import IMPORTANCE, ModelVersion, Origin, Repeat, library_versions
 from credit_assets.schemas.evidence import BaselinePredictions, CandidatePredictions
@@ -39,10 +36,11 @@ SHOWN = 20
 
 
 def assets(book: Book) -> list[dg.AssetsDefinition]:
-    """`xgboost` and `logistic_regression`, both from the training set."""
+    """`candidate` and `logistic_regression`, both from the training set."""
     portfolio, project, features = book.portfolio, book.project, book.queries[FEATURES]
     registry = book.registry
     config, key = portfolio.training, portfolio.entity_key
+    kind = estimator(config.model)
     training_set = {"training_set": dg.AssetIn(key=[portfolio.name, "training_set"])}
     common: dict[str, Any] = {
         "ins": training_set,
@@ -53,76 +51,44 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
     }
 
     @dg.asset(
-        key=[portfolio.name, "xgboost"],
+        key=[portfolio.name, "candidate"],
         dagster_type=contract(book.keyed(CandidatePredictions)),
         metadata={"dagster/column_schema": column_schema(book.keyed(CandidatePredictions))},
-        kinds={"xgboost", "optuna", "mlflow"},
+        kinds={*kind.libraries, "mlflow"},
         **common,
     )
-    def xgboost(context: dg.AssetExecutionContext, training_set: duckdb.DuckDBPyRelation) -> dg.MaterializeResult:
-        """Gradient-boosted trees, tuned by a search that resumes where it was interrupted, with calibrated
-        PDs. Registered as the challenger, unless a version that is registered is the same; the table holds its PDs of
-        rows it did not learn from."""
+    def candidate(context: dg.AssetExecutionContext, training_set: duckdb.DuckDBPyRelation) -> dg.MaterializeResult:
+        """The model that wants to decide, of the kind that `training.model` names, with calibrated PDs. Registered as
+        the challenger, unless a version that is registered is the same; the table holds its PDs of rows it did not
+        learn from."""
         frame = training_frame(training_set)
         design = DesignMatrix.of(frame, feature_names(frame, key), key, config.encodings)
-        folds = Folds(design, config)
-        context.log.info(f"Models are compared on folds of {folds.validation.by}.")
-        learned_from = content_version(training_set)
-        found = tune(folds, config, project.studies, learned_from, context.log.info)
-        model, by_folds = fit_pd_model(design, folds, found.params, found.rounds, config)
-        held_out = by_folds[by_folds["fold"] != TEST]
+        validation = design.validation(config)
+        context.log.info(f"Models are compared on folds of {validation.by}.")
+        content = content_version(training_set)
+        fitted = kind.fit(Task(design, config, project.studies, content, context.log.info))
+        held_out = fitted.by_folds.loc[fitted.by_folds["fold"] != TEST, "pd"].to_numpy()
+        threshold = cut_off(portfolio.policy, held_out)
+        at_cut_off = AtCutOff.of(held_out, threshold)
         test = frame[frame["fold"] == TEST]
-        threshold = cut_off(portfolio.policy, held_out["pd"].to_numpy())
-        at_cut_off = AtCutOff.of(held_out["pd"].to_numpy(), threshold)
-        shares = importance(model, test)
-        with tempfile.TemporaryDirectory() as folder:
-            found.trials.to_csv(Path(folder) / "trials.csv", index=False)
-            (Path(folder) / IMPORTANCE).write_text(json.dumps(shares.to_dict()))
-            # Split, policy, scorecard, gate: what a score of this model depends on beside the model.
-            (Path(folder) / "portfolio.json").write_text(portfolio.model_dump_json(indent=1))
-            version, again = _registered(
-                context,
-                book,
-                model,
-                learned_from,
-                threshold,
-                params=found.params
-                | {
-                    "rounds": found.rounds,
-                    "seed": config.seed,
-                    "study": found.study,
-                    "search_ended": found.ended,
-                    "at_an_edge": ", ".join(found.edges) or "none",
-                    "folds_of": folds.validation.by,
-                },
-                metrics={"tuning_auc": found.auc, "tuning_log_loss": found.loss, "trials": len(found.trials)},
-                artifacts={"": Path(folder)},
-            )
-        final = pd.DataFrame({"key": test[key], "batch": test["batch"].astype(str)}).assign(final=model.pd(test))
-        predictions = by_folds.rename(columns={"pd": "fold_pd"}).merge(
-            final, how="left", on=["key", "batch"], validate="1:1"
-        )
-        predictions["pd"] = predictions["final"].fillna(predictions["fold_pd"])
-        predictions = predictions.rename(columns={"key": "applicant"}).assign(model_version=version.number)
+        shares = importance(fitted.model, test)
+        version, again = _registered(context, book, fitted, content, threshold, shares, validation.by)
         return dg.MaterializeResult(
-            value=predictions[list(CandidatePredictions.to_schema().columns)],
+            value=candidate_predictions(fitted, test, key).assign(model_version=version.number),
             metadata={
                 "model_version": version.number,
                 "made_again": again,
-                "tuning_auc": found.auc,
-                "tuning_log_loss": found.loss,
-                "trials": len(found.trials),
-                "search_ended": found.ended,
-                "at_an_edge": ", ".join(found.edges) or "none",
-                "rounds": found.rounds,
-                "features": len(model.features),
+                "model": config.model,
+                **fitted.metrics,
+                **fitted.search,
+                "features": len(fitted.model.features),
                 "cut_off": threshold,
                 "approval_rate": at_cut_off.approval_rate,
                 "at_cut_off": str(at_cut_off),
                 **at_cut_off.figures(),
-                "folds_of": folds.validation.by,
-                "folds": frame_table(fold_table(design, folds.validation)),
-                "parameters": dg.MetadataValue.json(found.params),
+                "folds_of": validation.by,
+                "folds": frame_table(fold_table(design, validation)),
+                "parameters": dg.MetadataValue.json(dict(fitted.params)),
                 "leading_features": frame_table(leading(shares, features.words, SHOWN)),
                 "mlflow_run_id": version.run_id,
             },
@@ -158,7 +124,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
             metadata=penalty | {"features": len(names), "mlflow_run_id": run_id},
         )
 
-    return [xgboost, logistic_regression]
+    return [candidate, logistic_regression]
 
 
 def feature_names(frame: pd.DataFrame, entity_key: str) -> list[str]:
@@ -172,21 +138,33 @@ def content_version(relation: duckdb.DuckDBPyRelation) -> str:
     return str(relation.query("_content", "SELECT sum(hash(_content)) FROM _content").fetchall()[0][0])
 
 
+def candidate_predictions(fitted: Fitted, test: pd.DataFrame, entity_key: str) -> pd.DataFrame:
+    """The `CandidatePredictions` but for the version: PDs of test rows by the model, of training rows by the folds'."""
+    final = pd.DataFrame({"key": test[entity_key], "batch": test["batch"].astype(str)}).assign(
+        final=fitted.model.pd(test)
+    )
+    predictions = fitted.by_folds.rename(columns={"pd": "fold_pd"}).merge(
+        final, how="left", on=["key", "batch"], validate="1:1"
+    )
+    predictions["pd"] = predictions["final"].fillna(predictions["fold_pd"])
+    columns = [name for name in CandidatePredictions.to_schema().columns if name != "model_version"]
+    return predictions.rename(columns={"key": "applicant"})[columns]
+
+
 def _registered(
     context: dg.AssetExecutionContext,
     book: Book,
-    model: PDModel,
+    fitted: Fitted,
     learned_from: str,
     threshold: float,
-    params: Mapping[str, Any],
-    metrics: Mapping[str, float],
-    artifacts: Mapping[str, Path],
+    shares: pd.Series,
+    folds_of: str,
 ) -> tuple[ModelVersion, bool]:
     """The version of the model, registered where no version is the same; and whether an earlier training had made it.
 
     A training that was killed and launched again gives the same model, too: it is one version.
     """
-    registry, made_from = book.registry, _origin(context)
+    registry, made_from, model = book.registry, _origin(context), fitted.model
     why, root = context.run.tags.get(WHY_TAG, "by hand"), context.run.tags.get(ROOT_RUN_ID_TAG, context.run_id)
     mark = fingerprint(model, _facts(context, book.portfolio, made_from.synthetic, learned_from, threshold))
     # One whose files are gone is registered anew.
@@ -198,15 +176,21 @@ def _registered(
                 "cut-off. No other version is registered."
             )
         return version, again
-    version = registry.register(
-        model,
-        replace(made_from, root_run=root, content=learned_from, fingerprint=mark, cut_off=threshold, why=why),
-        run_name="xgboost",
-        params=params,
-        metrics=metrics,
-        artifacts=artifacts,
-        parent_run=tracking_run(context),
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        if fitted.trials is not None:
+            fitted.trials.to_csv(Path(folder) / "trials.csv", index=False)
+        (Path(folder) / IMPORTANCE).write_text(json.dumps(shares.to_dict()))
+        # Split, policy, scorecard, gate: what a score of this model depends on beside the model.
+        (Path(folder) / "portfolio.json").write_text(book.portfolio.model_dump_json(indent=1))
+        version = registry.register(
+            model,
+            replace(made_from, root_run=root, content=learned_from, fingerprint=mark, cut_off=threshold, why=why),
+            run_name=book.portfolio.training.model,
+            params={**fitted.params, "seed": book.portfolio.training.seed, **fitted.search, "folds_of": folds_of},
+            metrics=fitted.metrics,
+            artifacts={"": Path(folder)},
+            parent_run=tracking_run(context),
+        )
     return version, False
 
 

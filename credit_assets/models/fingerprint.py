@@ -8,10 +8,10 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from credit_assets.models.estimators import PDModel
+from credit_assets.models.model import Model
 
 
-def fingerprint(model: PDModel, facts: Mapping[str, object]) -> str:
+def fingerprint(model: Model, facts: Mapping[str, object]) -> str:
     """A hash of the model's files and of what else makes a version what it is: the same for two trainings where all of
     these are the same. `facts` are values that JSON can hold."""
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())

@@ -1,6 +1,7 @@
 """The folds of a training part, on which parameters are compared: what is fitted on them, and what that takes.
 
-How parameters are proposed is in `tuning.py`; the model of the whole training part is in `estimators.py`.
+How parameters are proposed is in `tuning.py`; the model of the whole training part is in
+`estimators/xgboost.py`.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from credit_assets.features.training_set import hash_share
 from credit_assets.models.calibration import CalibrationError, fit_platt
 from credit_assets.models.design_matrix import DesignMatrix
+from credit_assets.models.model import held_out_of_test, levels
 from credit_assets.settings.training import TrainingConfig
 
 if TYPE_CHECKING:
@@ -119,8 +120,6 @@ class Folds:
     """
 
     def __init__(self, design: DesignMatrix, config: TrainingConfig) -> None:
-        from scipy.special import logit
-
         self.validation = design.validation(config)
         self.features = len(design.features)
         pairs = self.validation.pairs
@@ -132,15 +131,10 @@ class Folds:
         self.stages = sorted({math.ceil(share * len(pairs)) for share in STAGES})
         # The sum of second derivatives where every PD is the default rate: what a node's weight is measured in.
         self.weight = min(float(design.target[rows].var() * rows.sum()) for rows, _ in pairs)
-        whole, by_batches = design.target[design.training].mean(), self.validation.by == "batches"
-        self._levels = [
-            np.float32(logit(whole) - logit(design.target[rows].mean()) if by_batches else 0.0) for rows, _ in pairs
-        ]
+        self._levels = [np.float32(level) for level in levels(design, self.validation)]
         self._targets = [design.target[held_out] for _, held_out in pairs]
         self._binned: dict[int, list[xgboost.QuantileDMatrix]] = {}
-        # A test row is judged by one fold's model, whichever others there are.
-        share = np.floor(hash_share(design.keys, f"{config.seed}:judged") * len(pairs))
-        self.test_rows = [~design.training & (share == fold) for fold in range(len(pairs))]
+        self.test_rows = held_out_of_test(design, config, len(pairs))
         self._held_out, self._tested = [], []
         for (learned, held_out), tested in zip(pairs, self.test_rows, strict=True):
             _, encodings = design.learned(learned)
@@ -278,10 +272,7 @@ class Folds:
         """For each fold, the margins of its held-out rows (`held_out_rows`) and of its test rows (`test_rows`) by one
         model that has learned from neither.
 
-        Where folds are of batches, at the level of a model of the whole training part: moved by the difference of
-        the log-odds of the two default rates (Elkan 2001, "The foundations of cost-sensitive learning"). A model of
-        early batches has learned their default rate, and a calibration on its margins would correct that of the
-        whole for what it does not get wrong.
+        The margins are at the level of a model of the whole training part (`levels`).
         """
         boosters = self._boosters(params)
         self._learned(params)

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from credit_assets.models.estimators import PDModel
+from credit_assets.models.model import Model
 
 SAMPLE_ROWS = 2_000
 """Rows that are explained: the mean over them settles long before, and explaining costs time a row."""
 
 
-def importance(model: PDModel, frame: pd.DataFrame) -> pd.Series:
+def importance(model: Model, frame: pd.DataFrame) -> pd.Series:
     """Mean |contribution| (log-odds of default) by feature, largest first, over evenly spaced rows."""
     rows = np.unique(np.linspace(0, len(frame) - 1, min(SAMPLE_ROWS, len(frame))).astype(int))
     contributions = np.abs(model.contributions(frame.iloc[rows])[:, :-1]).mean(axis=0)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from credit_assets.models.estimators import PDModel
+from credit_assets.models.model import Model, read_model
 from credit_assets.registry.errors import VersionDamaged
 from credit_assets.registry.registry import Registry
 from credit_assets.registry.version import ModelVersion
 
 
-def load_model(registry: Registry, version: ModelVersion) -> PDModel:
+def load_model(registry: Registry, version: ModelVersion) -> Model:
     """The model of a registered version. Raises RegistryError where it has been deleted since, and VersionDamaged where
     its files are gone or cannot be read."""
     with registry.model_files(version) as folder:
         try:
-            return PDModel.load(folder)
+            return read_model(folder)
         except (FileNotFoundError, ValueError, KeyError) as error:
             raise VersionDamaged(registry.name, version.number, "The model") from error
 

@@ -265,7 +265,7 @@ def study_name(config: TrainingConfig, data_version: str, space: Space) -> str:
     import optuna
     import xgboost
 
-    ends = {"trials", "patience", "budget_s", "timeout_s", "threads"}
+    ends = {"model", "trials", "patience", "budget_s", "timeout_s", "threads"}
     searched = {name: repr(distribution) for name, distribution in space.searched.items()}
     versions = [xgboost.__version__, optuna.__version__]
     facts = [data_version, config.model_dump(exclude=ends), space.first, searched, versions]

@@ -65,7 +65,7 @@ from credit_assets.verdicts.checks import check_result
 from credit_assets.verdicts.verdict import Verdict, not_judged
 
 if TYPE_CHECKING:
-    from credit_assets.models.estimators import PDModel
+    from credit_assets.models.model import Model
 
 SCORE = "pd"
 SHOWN = 25
@@ -383,7 +383,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         )
 
     def _population(
-        context: dg.AssetExecutionContext, lake: LakeResource, model: "PDModel", learned: duckdb.DuckDBPyRelation
+        context: dg.AssetExecutionContext, lake: LakeResource, model: "Model", learned: duckdb.DuckDBPyRelation
     ) -> Reference | None:
         """The newest batch and the candidate's PDs of it; None where the candidate learned from it, and for a first
         champion, which no shift asked for."""

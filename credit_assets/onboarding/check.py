@@ -35,6 +35,7 @@ from credit_assets.lake.connections import connect
 from credit_assets.lake.contracts import identifier, keys, rules
 from credit_assets.lake.provenance import BATCH
 from credit_assets.lake.tables import sql_text
+from credit_assets.models.model import UnknownKind, estimator
 from credit_assets.schemas.duckdb_types import NUMBERS, column_types
 from credit_assets.schemas.table import Table
 from credit_assets.settings.portfolio import Portfolio, line_of, mistake
@@ -340,6 +341,10 @@ class _Look:
         for name, why in texts.drafts_of(learned).items():
             self.draft(queries, name, why)
         self.withheld = portfolio.reasons.unconfirmed == "block"
+        try:
+            estimator(portfolio.training.model)
+        except UnknownKind as error:
+            self.add(self.config, line_of(self.root, ["training", "model"]), str(error))
         for feature in portfolio.training.encodings:
             try:
                 check_encodings(model, [feature])

@@ -18,11 +18,8 @@ from credit_assets.registry.store import Saveable, Servable, StoredModel, Stored
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
-SERVING_LIBRARIES = ("xgboost", "numpy", "pandas", "scipy", "pydantic", "mlflow")
+SERVING_LIBRARIES = ("xgboost", "scikit-learn", "numpy", "pandas", "scipy", "pydantic", "mlflow")
 """What loading and predicting imports. Given explicitly: MLflow's own inference takes 12 s a model."""
-
-KIND = "kind"
-"""File beside what a model saved: its class, which loads it again when MLflow serves it (`mlflow_model.py`)."""
 
 MOST_MODELS, MOST_VERSIONS = 1000, 10_000
 """Read at once, more than any project has."""
@@ -120,7 +117,7 @@ class MlflowStore:
         from mlflow.types import ColSpec, Schema
 
         inputs: list[Any] = [
-            ColSpec("string" if feature in model.text else "double", feature, required=False)
+            ColSpec("string" if feature in model.learned_texts else "double", feature, required=False)
             for feature in model.features
         ]
         signature = ModelSignature(inputs=Schema(inputs), outputs=Schema([ColSpec("double", "pd")]))
@@ -128,7 +125,6 @@ class MlflowStore:
             self.log(run_id, {}, artifacts)
             with tempfile.TemporaryDirectory() as folder:
                 model.save(Path(folder) / "model")
-                (Path(folder) / "model" / KIND).write_text(f"{type(model).__module__}:{type(model).__qualname__}")
                 logged = mlflow.pyfunc.log_model(
                     name="model",
                     python_model=str(Path(__file__).with_name("mlflow_model.py")),

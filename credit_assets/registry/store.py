@@ -36,16 +36,13 @@ class Saveable(Protocol):
 
 
 class Servable(Saveable, Protocol):
-    """A fitted model with named features, of which `text` are strings and the others numbers.
-
-    Its class has `load(folder)`, the inverse of `save`, and its `pd(frame)` returns a PD for each row.
-    """
+    """A fitted model with named features: those of `learned_texts` are strings, the others numbers."""
 
     @property
     def features(self) -> Sequence[str]: ...
 
     @property
-    def text(self) -> Collection[str]: ...
+    def learned_texts(self) -> Mapping[str, Collection[str]]: ...
 
 
 class Store(Protocol):

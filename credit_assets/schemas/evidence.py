@@ -34,7 +34,7 @@ class BaselinePredictions(Table):
 
 
 class CandidatePredictions(Table):
-    """PDs of applicants with known outcomes by the newest XGBoost model, none of a row it learned from: test
+    """PDs of applicants with known outcomes by the newest candidate, none of a row it learned from: test
     rows by the model itself, training rows by the models of the cross-validation that held them out."""
 
     applicant: int = pa.Field(description="The applicant: the portfolio's entity key")
@@ -51,24 +51,18 @@ class CandidatePredictions(Table):
 
 
 class Predictions(Table):
-    """PDs of the test rows by the candidate, the baseline and, where there is one, the champion: what the
-    evaluation, the audit and the gate are made from."""
+    """PDs of the test rows, one row a model and applicant: what the evaluation, the audit and the gate are made from.
+    The champion has none of rows that it learned from."""
 
     applicant: int = pa.Field(description="The applicant: the portfolio's entity key")
     batch: str = pa.Field(description="The delivery the application came with")
+    model: str = pa.Field(isin=["candidate", "baseline", "champion"], description="Whose PD")
     target: int = pa.Field(isin=[0, 1], description="1: defaulted")
-    candidate: float = pa.Field(gt=0, lt=1, description="PD by the candidate")
-    baseline: float = pa.Field(ge=0, le=1, description="PD by the logistic regression")
-    champion: float = pa.Field(
-        gt=0,
-        lt=1,
-        nullable=True,
-        description="PD by the champion; null without one, and where it learned from the row",
-    )
+    pd: float = pa.Field(ge=0, le=1, description="The model's probability of default")
     candidate_version: int = pa.Field(ge=1, description="The candidate's registered version")
 
     class Config:
-        unique: ClassVar[list[str]] = ["applicant", "batch"]
+        unique: ClassVar[list[str]] = ["applicant", "batch", "model"]
 
 
 class Metrics(Table):

@@ -181,7 +181,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         io_manager_key="lake_io",
         group_name="scoring",
         owners=portfolio.owners,
-        kinds={"xgboost", "deltalake"},
+        kinds={"pandas", "deltalake"},
         check_specs=[
             dg.AssetCheckSpec(
                 "every_applicant_scored_once",

@@ -26,6 +26,11 @@ class TrainingConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    model: str = Field(
+        default="xgboost",
+        pattern="^[a-z][a-z0-9_]*$",
+        description="kind of the candidate: xgboost or logistic_regression",
+    )
     seed: int = Field(default=20, ge=0, description="of the split, the search and the model")
     window_batches: int = Field(
         default=24, ge=1, description="newest matured batches that are used, including those of the test"

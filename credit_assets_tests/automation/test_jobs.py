@@ -51,7 +51,7 @@ def test_every_asset_is_made_with_a_batch_or_with_a_training(built):
     batch, train = made_by(built, "batch"), made_by(built, "train")
     assert batch | train == {key.path[-1] for key in built.resolve_asset_graph().materializable_asset_keys}
     assert batch & train == {"timeline"}
-    assert {"training_set", "xgboost", "promotion_gate", "champion", "champion_history"} <= train
+    assert {"training_set", "candidate", "promotion_gate", "champion", "champion_history"} <= train
 
 
 def test_jobs_of_a_batch_have_the_batches_as_partitions_and_the_others_none(built):

@@ -16,7 +16,7 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from benchmarks import compare_projects
-from benchmarks.compare_projects import compare_tables
+from benchmarks.compare_projects import compare_files, compare_tables
 
 SCORES = {
     "applicant": [1, 2, 3, 4],
@@ -116,28 +116,37 @@ def test_a_renamed_table_is_compared_under_its_new_name(tmp_path, monkeypatch):
         _project(tmp_path / side)
         write_deltalake(str(tmp_path / side / "data" / "lake" / "book" / name), pa.table(SCORES))
     sides = (tmp_path / "old", tmp_path / "new", "book")
+    monkeypatch.setattr(compare_projects, "RENAMED", {})
     apart = compare_projects.compare_projects(*sides)
     assert [line for line in apart if "DIFFERS" in line] == [
         "candidate: DIFFERS; only NEW has this table",
         "xgboost: DIFFERS; only OLD has this table",
     ]
-    monkeypatch.setattr(compare_projects, "RENAMED", {"xgboost": "candidate"})
+    monkeypatch.undo()
     lines = compare_projects.compare_projects(*sides)
     assert lines[:2] == ["xgboost of OLD is compared with candidate of NEW", "candidate: equal, 4 rows"]
     assert not any("DIFFERS" in line for line in lines)
 
 
-def test_a_table_of_other_columns_is_brought_into_todays(tmp_path, monkeypatch):
+def test_a_table_of_other_columns_is_brought_into_todays(tmp_path):
     for side in ("old", "new"):
         _project(tmp_path / side)
-    wide = pa.table({"applicant": [1], "candidate": [0.1], "baseline": [0.2]})
+    wide = pa.table({"applicant": [1], "candidate": [0.1], "baseline": [0.2], "champion": pa.array([None], "double")})
     write_deltalake(str(tmp_path / "old" / "data" / "lake" / "book" / "predictions"), wide)
     long = pa.table({"applicant": [1, 1], "model": ["candidate", "baseline"], "pd": [0.1, 0.2]})
     write_deltalake(str(tmp_path / "new" / "data" / "lake" / "book" / "predictions"), long)
-    unpivoted = "SELECT * FROM (UNPIVOT old ON candidate, baseline INTO NAME model VALUE pd)"
-    monkeypatch.setattr(compare_projects, "RESHAPED", {"predictions": unpivoted})
     lines = compare_projects.compare_projects(tmp_path / "old", tmp_path / "new", "book")
     assert lines[1] == "predictions: equal, 2 rows"
+
+
+def test_entries_that_older_releases_did_not_write_are_no_difference_and_changed_ones_are(tmp_path):
+    facts = {"old": {"features": ["a"]}, "new": {"kind": "xgboost", "features": ["a"]}, "other": {"features": ["b"]}}
+    files = {side: {"model 1: model.json": tmp_path / side} for side in facts}
+    for side, content in facts.items():
+        (tmp_path / side).write_text(json.dumps(content))
+    assert compare_files(files["old"], files["new"]) == ["model 1: model.json: equal but for entries that are new"]
+    for changed in (compare_files(files["old"], files["other"]), compare_files(files["new"], files["old"])):
+        assert changed == ["model 1: model.json: DIFFERS; its bytes"]
 
 
 def _project(folder: Path) -> None:

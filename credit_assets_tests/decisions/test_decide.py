@@ -11,7 +11,7 @@ from credit_assets.decisions.decide import Provenance, score
 from credit_assets.explanations.reasons import Factors
 from credit_assets.explanations.texts import ReasonTexts
 from credit_assets.models.design_matrix import DesignMatrix
-from credit_assets.models.estimators import PDModel, fit_pd_model
+from credit_assets.models.estimators.xgboost import XGBoostModel, fit_xgboost
 from credit_assets.models.folds import Folds
 from credit_assets.schemas.scores import Scores
 from credit_assets.settings.scorecard import Band, ScorecardConfig
@@ -26,15 +26,15 @@ MADE_BY = Provenance("book", 3, "run-1", 3, 7, True)
 
 
 @pytest.fixture(scope="module")
-def model() -> PDModel:
+def model() -> XGBoostModel:
     return fitted(make_training_set())
 
 
-def fitted(training_set: pd.DataFrame) -> PDModel:
+def fitted(training_set: pd.DataFrame) -> XGBoostModel:
     design = DesignMatrix.of(training_set, FEATURES, KEY)
     config = TrainingConfig(threads=1)
     params = {"max_depth": 3, "learning_rate": 0.1}
-    return fit_pd_model(design, Folds(design, config), params, 20, config)[0]
+    return fit_xgboost(design, Folds(design, config), params, 20, config)[0]
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def applicants() -> pd.DataFrame:
     return make_training_set(rows=60, seed=4)[[KEY, *FEATURES]]
 
 
-def scored(model: PDModel, *parts: pd.DataFrame, cut_off: float = 0.25) -> pd.DataFrame:
+def scored(model: XGBoostModel, *parts: pd.DataFrame, cut_off: float = 0.25) -> pd.DataFrame:
     return score(parts, KEY, model, cut_off, SCORECARD, TEXTS, MADE_BY)
 
 

@@ -141,7 +141,7 @@ def test_same_data_and_seed_give_the_same_scores_bit_for_bit(line, killed, batch
     assert left_alone["pd"].to_numpy().tobytes() == cut_off["pd"].to_numpy().tobytes()
 
 
-@pytest.mark.parametrize("name", ["features", "training_set", "xgboost", "logistic_regression", "predictions"])
+@pytest.mark.parametrize("name", ["features", "training_set", "candidate", "logistic_regression", "predictions"])
 def test_same_data_and_seed_give_the_same_tables_bit_for_bit(line, killed, name):
     left_alone, cut_off = (table(project, name) for project in (line.project, killed.project))
     if "batch" in left_alone:

@@ -158,11 +158,11 @@ def test_a_feature_that_is_left_out_is_made_and_not_learned_from(project: Projec
 
 
 def test_the_newest_batches_are_the_test_and_later_ones_are_held_out(project: Project) -> None:
-    predictions = rows(project, "xgboost")
+    predictions = rows(project, "candidate")
     assert sorted(predictions[predictions["fold"] == "test"]["batch"].unique()) == QUARTERS[-2:]
     # The first half of the training part is learned from only.
     assert sorted(predictions[predictions["fold"] != "test"]["batch"].unique()) == QUARTERS[2:4]
-    about = latest_metadata(project, "xgboost", BOOK)
+    about = latest_metadata(project, "candidate", BOOK)
     assert about["folds_of"] == "batches"
     folds = records(about["folds"])
     assert folds["learned_from"].tolist() == ["2008-Q1 to 2008-Q2", "2008-Q1 to 2008-Q3"]

@@ -15,9 +15,9 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from credit_assets.models import baseline as module
-from credit_assets.models.baseline import BINS, RARE_ROWS, Column, LogisticBaseline, fit_logistic
 from credit_assets.models.design_matrix import DesignMatrix
+from credit_assets.models.estimators import logistic_regression as module
+from credit_assets.models.estimators.logistic_regression import BINS, RARE_ROWS, Column, LogisticModel, fit_logistic
 from credit_assets.settings.training import TrainingConfig
 
 CONFIG = TrainingConfig()
@@ -148,8 +148,8 @@ def test_it_predicts_and_is_saved_without_pickle(
     assert ((pds > 0) & (pds < 1)).all()
     assert roc_auc_score(applicants["target"], baseline.pd(applicants)) > 0.7
     baseline.save(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.json", "regression.skops"]
-    loaded = LogisticBaseline.load(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.json"]
+    loaded = LogisticModel.load(tmp_path)
     np.testing.assert_array_equal(loaded.pd(applicants), baseline.pd(applicants))
 
 

@@ -13,10 +13,10 @@ import pytest
 from scipy.special import logit
 from sklearn.metrics import log_loss, roc_auc_score
 
-from credit_assets.models.baseline import LogisticBaseline, fit_logistic
 from credit_assets.models.calibration import fit_platt
 from credit_assets.models.design_matrix import DesignMatrix
-from credit_assets.models.estimators import PDModel, fit_pd_model
+from credit_assets.models.estimators.logistic_regression import LogisticModel, fit_logistic
+from credit_assets.models.estimators.xgboost import XGBoostModel, fit_xgboost
 from credit_assets.models.folds import Folds
 from credit_assets.settings.training import Kind, TrainingConfig
 from credit_assets_tests.models.conftest import FEATURES
@@ -24,13 +24,13 @@ from credit_assets_tests.models.conftest import FEATURES
 PARAMS = {"max_depth": 3, "learning_rate": 0.1, "subsample": 0.7, "colsample_bytree": 0.6}
 
 
-def fitted(design: DesignMatrix, rounds: int = 30, **changes: Any) -> tuple[PDModel, pd.DataFrame]:
+def fitted(design: DesignMatrix, rounds: int = 30, **changes: Any) -> tuple[XGBoostModel, pd.DataFrame]:
     config = TrainingConfig(**{"threads": 1, "cv_folds": 3} | changes)
-    return fit_pd_model(design, Folds(design, config), PARAMS, rounds, config)
+    return fit_xgboost(design, Folds(design, config), PARAMS, rounds, config)
 
 
 @pytest.fixture(scope="module")
-def model(design: DesignMatrix) -> PDModel:
+def model(design: DesignMatrix) -> XGBoostModel:
     return fitted(design)[0]
 
 
@@ -40,7 +40,7 @@ def applicants(training_set: pd.DataFrame) -> pd.DataFrame:
 
 
 def test_pds_rank_and_match_the_outcomes_of_applicants_not_learned_from(
-    model: PDModel, applicants: pd.DataFrame
+    model: XGBoostModel, applicants: pd.DataFrame
 ) -> None:
     pd_ = model.pd(applicants)
     assert roc_auc_score(applicants["target"], pd_) > 0.7
@@ -60,7 +60,7 @@ def test_held_out_rows_are_the_training_part_judged_by_models_that_do_not_know_t
     assert roc_auc_score(known["target"], known["pd"]) < roc_auc_score(design.target[design.training], memorised) - 0.02
 
 
-def test_contributions_sum_to_the_calibrated_log_odds(model: PDModel, applicants: pd.DataFrame) -> None:
+def test_contributions_sum_to_the_calibrated_log_odds(model: XGBoostModel, applicants: pd.DataFrame) -> None:
     contributions = model.contributions(applicants)
     assert contributions.shape == (len(applicants), len(FEATURES) + 1)
     assert contributions.sum(axis=1) == pytest.approx(logit(model.pd(applicants)), abs=1e-4)
@@ -84,22 +84,22 @@ def test_contributions_are_shaps(design: DesignMatrix, applicants: pd.DataFrame)
     np.testing.assert_allclose(model.contributions(applicants)[:, :-1], oracle, atol=1e-4)
 
 
-def test_an_unseen_word_counts_as_missing(model: PDModel, applicants: pd.DataFrame) -> None:
+def test_an_unseen_word_counts_as_missing(model: XGBoostModel, applicants: pd.DataFrame) -> None:
     unseen = model.pd(applicants.assign(employer="moon base"))
     missing = model.pd(applicants.assign(employer=None))
     np.testing.assert_array_equal(unseen, missing)
     assert not np.array_equal(missing, model.pd(applicants.assign(employer="farm")))
 
 
-def test_a_pd_does_not_depend_on_who_else_is_scored(model: PDModel, applicants: pd.DataFrame) -> None:
+def test_a_pd_does_not_depend_on_who_else_is_scored(model: XGBoostModel, applicants: pd.DataFrame) -> None:
     together = model.pd(applicants)
     np.testing.assert_array_equal(model.pd(applicants.iloc[::-1])[::-1], together)
     np.testing.assert_array_equal(model.pd(applicants.iloc[[7]]), together[[7]])
 
 
-def test_a_saved_model_answers_the_same(model: PDModel, applicants: pd.DataFrame, tmp_path: Path) -> None:
+def test_a_saved_model_answers_the_same(model: XGBoostModel, applicants: pd.DataFrame, tmp_path: Path) -> None:
     model.save(tmp_path)
-    loaded = PDModel.load(tmp_path)
+    loaded = XGBoostModel.load(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["booster.ubj", "model.json"]
     assert (loaded.encodings, loaded.features, loaded.categories, loaded.calibration) == (
         {},
@@ -146,7 +146,7 @@ def test_a_model_with_encodings_sees_the_words_of_a_frame_by_them_and_keeps_them
     design = DesignMatrix.of(towns, [*FEATURES, "town"], "SK_ID_CURR", ENCODINGS)
     model, held_out = fitted(design)
     baseline = fit_logistic(design, TrainingConfig())
-    assert model.text == {"employer", "town"} and model.categories == {}
+    assert set(model.learned_texts) == {"employer", "town"} and model.categories == {}
     test = towns[towns["fold"] == "test"]
     assert roc_auc_score(test["target"], model.pd(test)) > 0.7
     assert roc_auc_score(held_out["target"], held_out["pd"]) > 0.7
@@ -155,8 +155,8 @@ def test_a_model_with_encodings_sees_the_words_of_a_frame_by_them_and_keeps_them
     assert model.encodings["town"].numbers == pytest.approx((learned.value_counts() / len(learned)).to_dict())
     model.save(tmp_path / "model")
     baseline.save(tmp_path / "baseline")
-    loaded = PDModel.load(tmp_path / "model")
-    assert loaded.encodings == model.encodings == LogisticBaseline.load(tmp_path / "baseline").encodings
+    loaded = XGBoostModel.load(tmp_path / "model")
+    assert loaded.encodings == model.encodings == LogisticModel.load(tmp_path / "baseline").encodings
     np.testing.assert_array_equal(loaded.pd(test), model.pd(test))
     elsewhere = test.assign(town="moon base", employer="moon base")
     rate = towns.loc[towns["fold"] != "test", "target"].mean()
@@ -184,7 +184,7 @@ def test_a_category_of_pure_noise_gives_no_held_out_gain(training_set: pd.DataFr
     assert roc_auc_score(design.target[design.training], values[:, 0]) == pytest.approx(0.5, abs=0.06)
 
 
-def test_outcomes_of_the_test_change_nothing(model: PDModel, training_set: pd.DataFrame) -> None:
+def test_outcomes_of_the_test_change_nothing(model: XGBoostModel, training_set: pd.DataFrame) -> None:
     tested = training_set["fold"] == "test"
     other = training_set.assign(
         target=np.where(tested, 1 - training_set["target"], training_set["target"]).astype(np.int8),
@@ -235,10 +235,10 @@ def test_a_large_training_part_is_fitted_on_one_pair(training_set: pd.DataFrame,
 
 FIT = """
 import sys, hashlib
-from credit_assets.models.baseline import fit_logistic
+from credit_assets.models.estimators.logistic_regression import fit_logistic
 from credit_assets.settings.training import TrainingConfig
 from credit_assets.models.design_matrix import DesignMatrix
-from credit_assets.models.estimators import fit_pd_model
+from credit_assets.models.estimators.xgboost import fit_xgboost
 from credit_assets.models.folds import Folds
 from credit_assets_tests.models.conftest import FEATURES, make_training_set
 frame = make_training_set().sample(frac=1, random_state=int(sys.argv[1]))
@@ -247,7 +247,7 @@ params = {"max_depth": 3, "subsample": 0.7, "colsample_bytree": 0.6}
 frame = make_training_set()
 for cv_below_rows in (100, 20_000):
     config = TrainingConfig(threads=int(sys.argv[1]), cv_below_rows=cv_below_rows, cv_below_defaults=0)
-    model, _ = fit_pd_model(design, Folds(design, config), params, 25, config)
+    model, _ = fit_xgboost(design, Folds(design, config), params, 25, config)
     print(hashlib.sha256(model.pd(frame).tobytes() + model.contributions(frame).tobytes()).hexdigest())
 print(hashlib.sha256(fit_logistic(design, config).pd(frame).tobytes()).hexdigest())
 """

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from credit_assets.models.design_matrix import DesignMatrix
-from credit_assets.models.estimators import PDModel, fit_pd_model
+from credit_assets.models.estimators.xgboost import XGBoostModel, fit_xgboost
 from credit_assets.models.fingerprint import fingerprint
 from credit_assets.models.folds import Folds
 from credit_assets.settings.training import TrainingConfig
@@ -20,30 +20,30 @@ FACTS: dict[str, object] = {
 }
 
 
-def trained(design: DesignMatrix, **settings: int) -> PDModel:
+def trained(design: DesignMatrix, **settings: int) -> XGBoostModel:
     config = TrainingConfig(**{"threads": 1, **settings})
-    return fit_pd_model(design, Folds(design, config), {"max_depth": 2, "subsample": 0.5}, 10, config)[0]
+    return fit_xgboost(design, Folds(design, config), {"max_depth": 2, "subsample": 0.5}, 10, config)[0]
 
 
 @pytest.fixture(scope="module")
-def model(design: DesignMatrix) -> PDModel:
+def model(design: DesignMatrix) -> XGBoostModel:
     return trained(design)
 
 
-def test_two_trainings_of_the_same_rows_have_one_fingerprint(model: PDModel, design: DesignMatrix) -> None:
+def test_two_trainings_of_the_same_rows_have_one_fingerprint(model: XGBoostModel, design: DesignMatrix) -> None:
     assert fingerprint(trained(design), dict(reversed(FACTS.items()))) == fingerprint(model, FACTS)
 
 
-def test_a_changed_setting_gives_another(model: PDModel, design: DesignMatrix) -> None:
+def test_a_changed_setting_gives_another(model: XGBoostModel, design: DesignMatrix) -> None:
     assert fingerprint(trained(design, seed=9), FACTS) != fingerprint(model, FACTS)
 
 
 @pytest.mark.parametrize("name", FACTS)
-def test_another_fact_gives_another(model: PDModel, name: str) -> None:
+def test_another_fact_gives_another(model: XGBoostModel, name: str) -> None:
     assert fingerprint(model, FACTS | {name: "another"}) != fingerprint(model, FACTS)
 
 
-def test_another_calibration_or_tree_gives_another(model: PDModel) -> None:
+def test_another_calibration_or_tree_gives_another(model: XGBoostModel) -> None:
     marks = {
         fingerprint(each, FACTS)
         for each in (

@@ -8,16 +8,16 @@ import pytest
 
 from credit_assets.models import importance as module
 from credit_assets.models.design_matrix import DesignMatrix
-from credit_assets.models.estimators import PDModel, fit_pd_model
+from credit_assets.models.estimators.xgboost import XGBoostModel, fit_xgboost
 from credit_assets.models.folds import Folds
 from credit_assets.models.importance import importance, leading
 from credit_assets.settings.training import TrainingConfig
 
 
 @pytest.fixture(scope="module")
-def model(design: DesignMatrix) -> PDModel:
+def model(design: DesignMatrix) -> XGBoostModel:
     config = TrainingConfig(threads=1)
-    return fit_pd_model(design, Folds(design, config), {"max_depth": 3, "learning_rate": 0.1}, 20, config)[0]
+    return fit_xgboost(design, Folds(design, config), {"max_depth": 3, "learning_rate": 0.1}, 20, config)[0]
 
 
 def test_importance_is_the_mean_absolute_contribution_largest_first(model, training_set):

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from credit_assets.models.baseline import fit_logistic
 from credit_assets.models.design_matrix import DesignMatrix
-from credit_assets.models.estimators import PDModel, fit_pd_model
+from credit_assets.models.estimators.logistic_regression import fit_logistic
+from credit_assets.models.estimators.xgboost import XGBoostModel, fit_xgboost
 from credit_assets.models.folds import Folds
 from credit_assets.models.registered import is_whole, load_model
 from credit_assets.registry.errors import VersionDamaged
@@ -31,18 +31,18 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
 
 
 @pytest.fixture(scope="module")
-def model(design: DesignMatrix) -> PDModel:
+def model(design: DesignMatrix) -> XGBoostModel:
     config = TrainingConfig(threads=1)
-    return fit_pd_model(design, Folds(design, config), {"max_depth": 2}, 10, config)[0]
+    return fit_xgboost(design, Folds(design, config), {"max_depth": 2}, 10, config)[0]
 
 
 @pytest.fixture(scope="module")
-def version(registry: Registry, model: PDModel) -> ModelVersion:
+def version(registry: Registry, model: XGBoostModel) -> ModelVersion:
     return registry.register(model, Origin(synthetic=True), run_name="xgboost", params={}, metrics={})
 
 
 def test_a_loaded_model_answers_as_the_one_registered(
-    registry: Registry, version: ModelVersion, model: PDModel, training_set: pd.DataFrame
+    registry: Registry, version: ModelVersion, model: XGBoostModel, training_set: pd.DataFrame
 ) -> None:
     loaded = load_model(registry, version)
     np.testing.assert_array_equal(loaded.pd(training_set), model.pd(training_set))
@@ -51,7 +51,7 @@ def test_a_loaded_model_answers_as_the_one_registered(
 
 @pytest.mark.parametrize("lost", ["booster.ubj", "model.json", "importance.json", "everything"])
 def test_a_version_whose_files_are_gone_is_named_with_what_to_do(
-    registry: Registry, model: PDModel, tmp_path: Path, lost: str
+    registry: Registry, model: XGBoostModel, tmp_path: Path, lost: str
 ) -> None:
     assert isinstance(registry.store, MlflowStore)
     # The same database, since making one takes seconds.
@@ -74,7 +74,7 @@ def test_a_version_whose_files_are_gone_is_named_with_what_to_do(
 
 
 def test_mlflows_own_loader_serves_it_with_gaps_and_unseen_words(
-    version: ModelVersion, model: PDModel, training_set: pd.DataFrame
+    version: ModelVersion, model: XGBoostModel, training_set: pd.DataFrame
 ) -> None:
     served = mlflow.pyfunc.load_model(f"models:/{NAME}/{version.number}")
     frame = training_set[list(model.features)].head(50).copy()
@@ -99,6 +99,6 @@ def test_the_baseline_is_logged_and_not_registered(registry: Registry, design: D
         metrics={"auc": 0.7},
     )
     store = registry.store
-    assert store.has_file(run_id, "model/model.json") and store.has_file(run_id, "model/regression.skops")
+    assert store.has_file(run_id, "model/model.json")
     assert store.metrics(run_id) == {"auc": 0.7}
     assert registry.versions() == before

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from credit_assets.models.design_matrix import DesignMatrix
-from credit_assets.models.estimators import fit_pd_model
+from credit_assets.models.estimators.xgboost import fit_xgboost
 from credit_assets.models.folds import Folds
 from credit_assets.models.tuning import tune
 from credit_assets.settings.training import TrainingConfig
@@ -30,7 +30,7 @@ def test_it_is_not_surely_worse_than_an_untuned_library(name: str, rows: int, tm
     design = DesignMatrix.of(frame, features, KEY)
     folds = Folds(design, CONFIG)
     found = tune(folds, CONFIG, tmp_path, "1", progress=lambda line: None)
-    model, _ = fit_pd_model(design, folds, found.params, found.rounds, CONFIG)
+    model, _ = fit_xgboost(design, folds, found.params, found.rounds, CONFIG)
     outcomes = design.target[~design.training]
     pds = model.pd(frame[frame["fold"] == "test"])
     for library, fitted in UNTUNED.items():

@@ -15,7 +15,7 @@ import pytest
 
 from credit_assets.models.calibration import CalibrationError
 from credit_assets.models.design_matrix import DesignMatrix
-from credit_assets.models.estimators import fit_pd_model
+from credit_assets.models.estimators.xgboost import fit_xgboost
 from credit_assets.models.folds import Boosted, Folds, StillFalling, Watch
 from credit_assets.models.tuning import MIN_TRIALS, Space, _chosen, _ended, _lower, study_name, tune
 from credit_assets.settings.training import TrainingConfig
@@ -342,7 +342,7 @@ def test_features_that_say_nothing_end_in_an_error_that_says_what_to_do(tmp_path
     folds = Folds(design, config)
     found = tune(folds, config, tmp_path, "1", progress=lambda line: None)
     with pytest.raises(CalibrationError, match="Deliver more outcomes, or features that say more"):
-        fit_pd_model(design, folds, found.params, found.rounds, config)
+        fit_xgboost(design, folds, found.params, found.rounds, config)
 
 
 def test_a_very_small_book_gets_a_model(tmp_path: Path) -> None:
@@ -357,6 +357,6 @@ def test_a_very_small_book_gets_a_model(tmp_path: Path) -> None:
     assert folds.weight < 20
     found = tune(folds, small, tmp_path, "1", progress=lambda line: None)
     assert found.auc > 0.8
-    model, held_out = fit_pd_model(design, folds, found.params, found.rounds, small)
+    model, held_out = fit_xgboost(design, folds, found.params, found.rounds, small)
     assert model.calibration.slope > 0
     assert held_out["pd"].nunique() > 10

@@ -313,9 +313,9 @@ def test_the_models_reach_their_bars_on_the_year_after_the_one_they_learned_from
     from sklearn.metrics import roc_auc_score
     from xgboost import XGBClassifier
 
-    from credit_assets.models.baseline import fit_logistic
     from credit_assets.models.design_matrix import DesignMatrix
-    from credit_assets.models.estimators import fit_pd_model
+    from credit_assets.models.estimators.logistic_regression import fit_logistic
+    from credit_assets.models.estimators.xgboost import fit_xgboost
     from credit_assets.models.folds import Folds
     from credit_assets.models.tuning import tune
 
@@ -325,7 +325,7 @@ def test_the_models_reach_their_bars_on_the_year_after_the_one_they_learned_from
     folds = Folds(design, config)
     assert folds.validation.by == "batches"
     found = tune(folds, config, tmp_path, "real", lambda line: None)
-    model, _ = fit_pd_model(design, folds, found.params, found.rounds, config)
+    model, _ = fit_xgboost(design, folds, found.params, found.rounds, config)
 
     test = book.rows[book.rows["fold"] == TEST]
     words = {name: "category" for name in FEATURES if book.rows[name].dtype == object}

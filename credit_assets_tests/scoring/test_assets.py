@@ -48,7 +48,7 @@ class Line:
 
     def judge(self, version: int, missed: str = "") -> None:
         """The candidate's predictions and gate; it misses one demand."""
-        row = {"applicant": 1, "batch": "2026-01", "target": 0, "candidate": 0.1, "baseline": 0.1, "champion": 0.1}
+        row = {"applicant": 1, "batch": "2026-01", "model": "candidate", "target": 0, "pd": 0.1}
         verdicts = [
             {"verdict": name, "passed": name != missed, "blocking": True, "words": words}
             for name, words in DEMANDS.items()

@@ -1,12 +1,10 @@
-"""The baseline: logistic regression on quantile bins and quantile scores, the best simple model of the same features.
-
-What it is compared with, XGBoost, is in `estimators.py`.
-"""
+"""Logistic regression on quantile bins and quantile scores: the best simple model of the same features, and as such
+the baseline that every candidate is compared with."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +15,15 @@ from pandas import DataFrame
 from credit_assets.features.training_set import hash_share
 from credit_assets.models.design_matrix import DesignMatrix, encode
 from credit_assets.models.encodings import Encoding, encodings_as_json, encodings_from_json
+from credit_assets.models.model import (
+    MODEL_FILE,
+    Estimator,
+    Fitted,
+    Task,
+    held_out_of_test,
+    judged_by_folds,
+    levels,
+)
 from credit_assets.settings.training import TrainingConfig
 
 if TYPE_CHECKING:
@@ -115,8 +122,11 @@ class Column:
 
 
 @dataclass(frozen=True)
-class LogisticBaseline:
-    """Logistic regression on the columns of each feature; a frame may hold more than `features`."""
+class LogisticModel:
+    """Logistic regression on the columns of each feature, whose `means` (columns,) are those of the rows learned from.
+
+    It is its own calibration. `categories` and `encodings` are as XGBoost's.
+    """
 
     features: tuple[str, ...]
     categories: dict[str, tuple[str, ...]]
@@ -124,43 +134,74 @@ class LogisticBaseline:
     columns: tuple[Column, ...]
     bin_weight: float
     regression: LogisticRegression
+    means: np.ndarray
+
+    @property
+    def learned_texts(self) -> Mapping[str, Collection[str]]:
+        return {**self.categories, **{name: encoding.numbers.keys() for name, encoding in self.encodings.items()}}
 
     def pd(self, frame: DataFrame) -> np.ndarray:
-        """Probability of default, (rows,). Logistic regression is its own calibration."""
+        return self.regression.predict_proba(self._columns_of(frame))[:, 1]
+
+    def contributions(self, frame: DataFrame) -> np.ndarray:
+        """Coefficient times distance from the mean, summed over the columns of a feature: the Shapley values of a
+        linear model whose features are taken as independent (Lundberg and Lee 2017)."""
+        matrix, weights = self._columns_of(frame), self.regression.coef_[0]
+        features = len(self.features)
+        # Each row has one bin for each feature, then the scores of the numbers.
+        width = features + len(_scored(self.columns))
+        terms = (matrix.data * weights[matrix.indices]).reshape(len(frame), width)
+        values = np.zeros((len(frame), features + 1))
+        values[:, :features] = terms[:, :features]
+        values[:, _scored(self.columns)] += terms[:, features:]
+        average = np.zeros(features)
+        np.add.at(average, _feature_of_column(self.columns), weights * self.means)
+        values[:, :features] -= average
+        values[:, -1] = self.regression.intercept_[0] + average.sum()
+        return values
+
+    def log_odds_of(self, design: DesignMatrix, mask: np.ndarray) -> np.ndarray:
+        """Log-odds of default of the rows in the mask, (rows,)."""
+        values = design.judged(np.flatnonzero(mask), self.encodings)
+        return self.regression.decision_function(_matrix(self.columns, values, self.bin_weight))
+
+    def _columns_of(self, frame: DataFrame) -> csr_matrix:
         values = encode(frame, self.features, self.categories, self.encodings)
-        return self.regression.predict_proba(_matrix(self.columns, values, self.bin_weight))[:, 1]
+        return _matrix(self.columns, values, self.bin_weight)
 
     def save(self, folder: Path) -> None:
-        """Write the model as `regression.skops` and `model.json`, formats that run no code when read."""
-        import skops.io
-
         folder.mkdir(parents=True, exist_ok=True)
-        skops.io.dump(self.regression, folder / "regression.skops")
         facts = {
+            "kind": KIND,
             "features": self.features,
             **encodings_as_json(self.categories, self.encodings),
             "columns": [column.as_json() for column in self.columns],
             "bin_weight": self.bin_weight,
+            "means": self.means.tolist(),
+            "inverse_penalty": float(self.regression.C),
+            "weights": self.regression.coef_[0].tolist(),
+            "intercept": float(self.regression.intercept_[0]),
         }
-        (folder / "model.json").write_text(json.dumps(facts, indent=1))
+        (folder / MODEL_FILE).write_text(json.dumps(facts, indent=1))
 
     @classmethod
-    def load(cls, folder: Path) -> LogisticBaseline:
-        """Read what `save` wrote."""
-        import skops.io
-
-        facts = json.loads((folder / "model.json").read_text())
+    def load(cls, folder: Path) -> LogisticModel:
+        facts = json.loads((folder / MODEL_FILE).read_text())
+        regression = _regression(facts["inverse_penalty"])
+        regression.coef_, regression.intercept_ = np.array([facts["weights"]]), np.array([facts["intercept"]])
+        regression.classes_ = np.array([0, 1])
         return cls(
             features=tuple(facts["features"]),
             **encodings_from_json(facts),
             columns=tuple(map(Column.from_json, facts["columns"])),
             bin_weight=facts["bin_weight"],
-            regression=skops.io.load(folder / "regression.skops"),
+            regression=regression,
+            means=np.asarray(facts["means"]),
         )
 
 
-def fit_logistic(design: DesignMatrix, config: TrainingConfig) -> LogisticBaseline:
-    """Fit the baseline on the training part, with the penalty of the least mean log loss on its folds.
+def fit_logistic(design: DesignMatrix, config: TrainingConfig) -> LogisticModel:
+    """Fit the model on the training part, with the penalty of the least mean log loss on its folds.
 
     Two penalties are chosen: the strength of the L2 penalty, and how much heavier it is on the bins than on the
     quantile scores. From the strongest on, the search ends where the loss rises.
@@ -170,12 +211,48 @@ def fit_logistic(design: DesignMatrix, config: TrainingConfig) -> LogisticBaseli
     # One thread: the order in which BLAS adds up, and with it the last bits, depends on their number.
     with threadpool_limits(limits=1):
         bin_weight, strength = _choose_penalty(design, config)
-        rows = _some(design, design.training, MAX_ROWS)
-        values, encodings = design.learned(rows)
-        columns = _columns(design, values)
-        regression = _regression(strength)
-        regression.fit(_matrix(columns, values, bin_weight), design.target[rows])
-    return LogisticBaseline(design.features, design.native, encodings, columns, bin_weight, regression)
+        return _fitted_on(design, design.training, bin_weight, strength)
+
+
+def _fitted_on(design: DesignMatrix, learned: np.ndarray, bin_weight: float, strength: float) -> LogisticModel:
+    """The model of the rows in the mask, or of some of them where they are more than MAX_ROWS."""
+    rows = _some(design, learned, MAX_ROWS)
+    values, encodings = design.learned(rows)
+    columns = _columns(design, values)
+    matrix, regression = _matrix(columns, values, bin_weight), _regression(strength)
+    regression.fit(matrix, design.target[rows])
+    means = np.asarray(matrix.mean(axis=0)).ravel()
+    return LogisticModel(design.features, design.native, encodings, columns, bin_weight, regression, means)
+
+
+def _fit(task: Task) -> Fitted:
+    from scipy.special import expit
+    from sklearn.metrics import roc_auc_score
+    from threadpoolctl import threadpool_limits
+
+    design, config = task.design, task.config
+    validation = design.validation(config)
+    pairs, level = validation.pairs, levels(design, validation)
+    model = fit_logistic(design, config)
+    penalty = {"inverse_penalty": float(model.regression.C), "bin_weight": model.bin_weight}
+    judged, pds, aucs, losses = [], [], [], []
+    with threadpool_limits(limits=1):
+        for number, ((learned, held_out), tested) in enumerate(
+            zip(pairs, held_out_of_test(design, config, len(pairs)), strict=True)
+        ):
+            of_fold = _fitted_on(design, learned, model.bin_weight, model.regression.C)
+            log_odds = [of_fold.log_odds_of(design, mask) + level[number] for mask in (held_out, tested)]
+            judged.append((held_out, tested))
+            pds.append([expit(each) for each in log_odds])
+            aucs.append(roc_auc_score(design.target[held_out], log_odds[0]))
+            losses.append(_log_loss(log_odds[0], design.target[held_out]))
+            task.progress(f"fold {number + 1} of {len(pairs)}: log loss {losses[-1]:.5f}")
+    return Fitted(
+        model,
+        judged_by_folds(design, judged, pds),
+        params=penalty,
+        metrics={"tuning_auc": float(np.mean(aucs)), "tuning_log_loss": float(np.mean(losses))},
+    )
 
 
 def _choose_penalty(design: DesignMatrix, config: TrainingConfig) -> tuple[float, float]:
@@ -246,7 +323,7 @@ def _matrix(columns: Sequence[Column], values: np.ndarray, bin_weight: float) ->
     from scipy.sparse import csr_matrix
 
     rows, features = values.shape
-    scored = [position for position, column in enumerate(columns) if len(column.knots)]
+    scored = _scored(columns)
     width = features + len(scored)
     starts = np.concatenate([[0], np.cumsum([column.bins for column in columns])]).astype(np.int32)
     where = np.empty((rows, width), dtype=np.int32)
@@ -261,3 +338,18 @@ def _matrix(columns: Sequence[Column], values: np.ndarray, bin_weight: float) ->
             data[block, place] = columns[position].score_of(values[block, position])
     ends = np.arange(0, rows * width + 1, width)
     return csr_matrix((data.ravel(), where.ravel(), ends), shape=(rows, int(starts[-1]) + len(scored)))
+
+
+def _scored(columns: Sequence[Column]) -> list[int]:
+    """The positions of the features that have a score."""
+    return [position for position, column in enumerate(columns) if len(column.knots)]
+
+
+def _feature_of_column(columns: Sequence[Column]) -> np.ndarray:
+    """For each column of the matrix, the position of the feature that it is made from."""
+    bins = np.repeat(np.arange(len(columns)), [column.bins for column in columns])
+    return np.concatenate([bins, np.array(_scored(columns), dtype=bins.dtype)])
+
+
+KIND = "logistic_regression"
+ESTIMATOR = Estimator(_fit, LogisticModel.load, frozenset({"scikitlearn"}))

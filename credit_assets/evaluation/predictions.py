@@ -1,0 +1,45 @@
+"""The test rows' PDs by several models: a row a model and applicant as they are kept, a column a model to compare them.
+
+What is made of them is in `test_results.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from credit_assets.schemas.evidence import Predictions
+
+MODELS = ("candidate", "baseline", "champion")
+"""Whose PDs there can be, the candidate's first."""
+
+ROW = ["applicant", "batch"]
+
+
+def predictions_of(rows: pd.DataFrame, pds: Mapping[str, pd.Series]) -> pd.DataFrame:
+    """The `Predictions` of the rows (applicant, batch, target, candidate_version) by each model, whose PDs are in their
+    order; nan where it has none."""
+    parts = [rows.assign(model=model, pd=pds[model].to_numpy()).dropna(subset="pd") for model in MODELS if model in pds]
+    return pd.concat(parts, ignore_index=True)[list(Predictions.to_schema().columns)]
+
+
+def by_model(predictions: pd.DataFrame) -> pd.DataFrame:
+    """A row an applicant of the test, in the candidate's order: `applicant`, `batch`, `target`, `candidate_version`,
+    and the PD of each of MODELS, nan where it has none.
+
+    Raises ValueError where a model judged rows that the candidate did not.
+    """
+    of_model = dict(tuple(predictions.groupby("model", sort=False)))
+    wide = of_model["candidate"].drop(columns="model").rename(columns={"pd": "candidate"})
+    for model in MODELS[1:]:
+        others = of_model.get(model, predictions.head(0))[[*ROW, "pd"]].rename(columns={"pd": model})
+        wide = wide.merge(others, how="left", on=ROW, validate="1:1")
+        if wide[model].notna().sum() != len(others):
+            raise ValueError(f"The {model} judged rows that the candidate did not.")
+    return wide
+
+
+def candidate_of(predictions: pd.DataFrame) -> int:
+    """The registered version of the candidate whose `Predictions` these are."""
+    return int(predictions["candidate_version"].iloc[0])

@@ -1,0 +1,57 @@
+"""PDs of the test rows: kept as a row a model and applicant, compared as a column a model."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from credit_assets.evaluation.predictions import MODELS, by_model, candidate_of, predictions_of
+from credit_assets.schemas.evidence import Predictions
+
+
+@pytest.fixture
+def tested() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "applicant": [7, 3, 3],
+            "batch": ["2026-01", "2026-02", "2026-01"],
+            "target": [0, 1, 0],
+            "candidate_version": 4,
+            "candidate": [0.1, 0.2, 0.3],
+            "baseline": [0.0, 0.25, 1.0],
+            "champion": [0.5, np.nan, 0.7],
+        }
+    )
+
+
+def kept(tested: pd.DataFrame) -> pd.DataFrame:
+    return predictions_of(tested.drop(columns=list(MODELS)), {model: tested[model] for model in MODELS})
+
+
+def test_each_model_has_a_row_for_each_applicant_that_it_judged(tested: pd.DataFrame) -> None:
+    rows = kept(tested)
+    assert rows["model"].value_counts().to_dict() == {"candidate": 3, "baseline": 3, "champion": 2}
+    assert Predictions.to_schema().validate(rows)["pd"].notna().all()
+    assert candidate_of(rows) == 4
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_what_is_kept_is_read_as_a_column_a_model(tested: pd.DataFrame, shuffled: bool) -> None:
+    rows = kept(tested)
+    found = by_model(rows.sample(frac=1, random_state=1) if shuffled else rows)
+    order = ["applicant", "batch"]
+    pd.testing.assert_frame_equal(
+        found.sort_values(order, ignore_index=True)[list(tested.columns)], tested.sort_values(order, ignore_index=True)
+    )
+
+
+def test_without_a_champion_its_column_is_empty(tested: pd.DataFrame) -> None:
+    assert by_model(kept(tested.assign(champion=np.nan)))["champion"].isna().all()
+
+
+def test_rows_that_only_another_model_judged_are_refused(tested: pd.DataFrame) -> None:
+    rows = kept(tested)
+    others = rows[(rows["model"] != "candidate") | (rows["applicant"] != 7)]
+    with pytest.raises(ValueError, match="The baseline judged rows that the candidate did not"):
+        by_model(others)
