@@ -15,7 +15,6 @@ from credit_assets.automation.pending import (
     PERFORMANCE,
     SCORE_DRIFT,
     SCORES,
-    TRAINING_SET,
     outcomes_known,
 )
 from credit_assets.decisions.policy import APPROVE
@@ -140,16 +139,7 @@ def _feature_drift(
     number = made.provenance.model_version
     if number is None or number not in versions:
         return {"feature_drift": summary(drift, portfolio.drift).verdict}
-    training_set = portfolio.table(TRAINING_SET)
-    stands = standing(
-        con,
-        lake,
-        training_set=training_set,
-        training_set_version=versions[number].made_from(training_set),
-        features=portfolio.table(FEATURES),
-        batch=batch,
-        model_version=number,
-    )
+    stands = standing(con, lake, portfolio, versions[number], batch)
     return {"feature_drift": summary(drift, portfolio.drift, importance(number)).verdict, "standing": stands.kind}
 
 

@@ -16,6 +16,7 @@ from credit_assets.automation.active_runs import runs_at_work
 from credit_assets.automation.runs import instance_for_commands
 from credit_assets.dagster_private import PARTITION_NAME_TAG
 from credit_assets.definitions import build
+from credit_assets.features.training_rows import TRAINING_SET, training_rows
 from credit_assets.features.versions import FEATURES, read_at
 from credit_assets.ingest.bad_delivery import BadDelivery
 from credit_assets.ingest.inbox import Inbox
@@ -24,6 +25,7 @@ from credit_assets.lake.provenance import BATCH
 from credit_assets.lake.tables import Lake, TableMissing, sql_text
 from credit_assets.registry.errors import RegistryError
 from credit_assets.registry.registry import Registry
+from credit_assets.registry.version import ModelVersion
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import AlreadyRunning, Project
 from credit_assets.settings.run_tags import TRAINING_TAG
@@ -109,27 +111,27 @@ def _champion_that_learned(
     registry: Registry, portfolio: Portfolio, lake: Lake, batch: str, outcomes: Path | None = None
 ) -> int | None:
     """The champion's version, if the batch is in its training set (with these outcomes, where a file is given)."""
-    champion, table = registry.champion(), portfolio.table("training_set")
+    champion = registry.champion()
     if champion is None:
         return None
     try:
-        made = champion.made_from(table)
-        rows = lake.query(table, version=made)
+        rows = training_rows(lake, portfolio, champion)
     except (RegistryError, TableMissing):
         # A version that was not made by this platform's training.
         return None
     with connect() as con:
         found = con.execute(f"SELECT 1 FROM ({rows}) WHERE {BATCH} = {sql_text(batch)} LIMIT 1").fetchall()
-    if not found or (outcomes is not None and not _read_by(lake, portfolio, batch, made, outcomes.name)):
+    if not found or (outcomes is not None and not _read_by(lake, portfolio, batch, champion, outcomes.name)):
         return None
     return champion.number
 
 
-def _read_by(lake: Lake, portfolio: Portfolio, batch: str, made: int, file: str) -> bool:
-    """Whether this version of the training set was made when the batch's outcomes came from the file among others; also
+def _read_by(lake: Lake, portfolio: Portfolio, batch: str, champion: ModelVersion, file: str) -> bool:
+    """Whether the champion's training set was made when the batch's outcomes came from the file, among others; also
     where the log does not reach back so far."""
-    outcomes = portfolio.table(portfolio.outcomes_table)
-    commit = next((each for each in lake.history(portfolio.table("training_set")) if each.version == made), None)
+    outcomes, training_set = portfolio.table(portfolio.outcomes_table), portfolio.table(TRAINING_SET)
+    made = champion.made_from(training_set)
+    commit = next((each for each in lake.history(training_set) if each.version == made), None)
     read = commit.provenance.inputs.get(outcomes) if commit else None
     if read is None:
         return True

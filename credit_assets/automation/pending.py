@@ -37,6 +37,7 @@ from credit_assets.automation.due import (
 )
 from credit_assets.book.queries import FeatureQuery
 from credit_assets.features.target import outcome_sql
+from credit_assets.features.training_rows import TRAINING_SET
 from credit_assets.features.training_set import known_outcomes_sql, rows_to_learn_from
 from credit_assets.features.versions import FEATURES, made_by_other_sql, read_at, same_rows, stands_now
 from credit_assets.ingest.bad_delivery import BadDelivery, MissingFile
@@ -56,7 +57,6 @@ SCORES = "scores"
 FEATURE_DRIFT = "feature_drift"
 SCORE_DRIFT = "score_drift"
 PERFORMANCE = "performance"
-TRAINING_SET = "training_set"
 
 
 @dataclass(frozen=True)

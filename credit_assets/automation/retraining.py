@@ -44,6 +44,7 @@ from credit_assets.automation.pending import new_outcomes, to_make_again, traini
 from credit_assets.book.book import Book
 from credit_assets.book.queries import FeatureQuery, load
 from credit_assets.dagster_private import AssetCheckExecutionRecord, AssetCheckExecutionRecordStatus
+from credit_assets.features.training_rows import TRAINING_SET
 from credit_assets.lake.tables import Lake
 from credit_assets.monitoring.check_names import FEATURES_DRIFTED, NOT_WORSE, PERFORMANCE_HOLDS, SCORES_DRIFTED
 from credit_assets.registry.registry import Registry
@@ -204,7 +205,7 @@ def outcomes_since_newest(portfolio: Portfolio, registry: Registry, lake: Lake) 
     newest = registry.newest()
     if newest is None:
         return new_outcomes(portfolio, lake, None), None
-    learned = newest.last_made_from(portfolio.table("training_set"))
+    learned = newest.last_made_from(portfolio.table(TRAINING_SET))
     return new_outcomes(portfolio, lake, learned), newest.number
 
 

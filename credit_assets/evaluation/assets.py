@@ -19,6 +19,7 @@ from credit_assets.evaluation.report import html_report, write_page
 from credit_assets.evaluation.stability import score_stability
 from credit_assets.evaluation.test_results import gather, pictures
 from credit_assets.evaluation.vintages import by_age, performance_by_batch, vintage_curves
+from credit_assets.features.training_rows import LEARNED, training_rows
 from credit_assets.features.training_set import TEST, training_frame
 from credit_assets.features.versions import FEATURES, learned_from, made_before
 from credit_assets.lake.contracts import identifier
@@ -279,9 +280,8 @@ def _new_to_champion(rows: pd.DataFrame, lake: LakeResource, portfolio: Portfoli
     champion = registry.champion()
     if champion is None:
         return np.ones(len(rows), dtype=bool)
-    table, key = portfolio.table("training_set"), identifier(portfolio.entity_key)
-    then = lake.lake.query(table, version=champion.made_from(table))
-    learned = lake.connection.sql(f"SELECT {key} AS applicant, batch FROM ({then}) WHERE fold <> '{TEST}'").df()
+    key, rows_then = identifier(portfolio.entity_key), training_rows(lake.lake, portfolio, champion)
+    learned = lake.connection.sql(f"SELECT {key} AS applicant, batch FROM ({rows_then}) WHERE {LEARNED}").df()
     new = ~_among(rows, learned)
     defaults = rows.loc[new, "target"].sum()
     enough = min(defaults, new.sum() - defaults) >= portfolio.evaluation.gate.min_defaults

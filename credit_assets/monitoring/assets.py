@@ -15,7 +15,8 @@ from credit_assets.book.book import Book
 from credit_assets.evaluation.checks import cleared
 from credit_assets.fairness.attributes import groups
 from credit_assets.features.target import outcome_sql
-from credit_assets.features.training_set import TEST, training_frame
+from credit_assets.features.training_rows import LEARNED, TESTED, training_rows
+from credit_assets.features.training_set import training_frame
 from credit_assets.features.versions import FEATURES, differing, learned_from, made_by, read_at, stands_now
 from credit_assets.lake.contracts import identifier
 from credit_assets.lake.io_managers import column_schema, contract, frame_table, picture
@@ -49,7 +50,7 @@ from credit_assets.monitoring.performance import (
     too_few,
 )
 from credit_assets.monitoring.plots import default_rate_by_band
-from credit_assets.monitoring.reference_batches import Standing, standing
+from credit_assets.monitoring.reference_batches import standing
 from credit_assets.monitoring.segments import leading_features, segment_columns
 from credit_assets.plurals import are, number_of
 from credit_assets.registry.champions import predecessor_of
@@ -132,17 +133,17 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         if decides and decides.number == version.number and registry.has_reference(version):
             context.log.info(f"Version {version.number} is the champion already and keeps its reference.")
             return dg.MaterializeResult(metadata=facts)
-        learned = lake.connection.sql(_training_set(lake, portfolio, version))
-        test = training_frame(learned.filter(f"fold = '{TEST}'"))
+        learned = lake.connection.sql(training_rows(lake.lake, portfolio, version))
+        test = training_frame(learned.filter(TESTED))
         scores = pd.DataFrame({SCORE: model.pd(test)})
         reference = Reference.build(
-            learned.filter(f"fold <> '{TEST}'"),
+            learned.filter(LEARNED),
             model.features,
             portfolio.drift,
             score=SCORE,
             scores=lake.connection.from_df(scores),
         )
-        population = _population(context, lake, model, learned.filter(f"fold <> '{TEST}'"))
+        population = _population(context, lake, model, learned.filter(LEARNED))
         with tempfile.TemporaryDirectory() as folder:
             reference.save(Path(folder) / DRIFT_REFERENCE)
             if population:
@@ -178,7 +179,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         told = summary(drift, config, weights)
         missing = told_of_both(missing_moved(learned, config), missing_moved(since, config))
         new = told_of_both(new_categories(learned, config), new_categories(since, config))
-        stands = _standing(lake, portfolio, version, context.partition_key)
+        stands = standing(lake.connection, lake.lake, portfolio, version, context.partition_key)
         return dg.MaterializeResult(
             value=drift,
             metadata=_metadata(drift, told) | {"model_version": number},
@@ -233,16 +234,11 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
             page = project.reports / name / f"drift-{context.partition_key}.html"
             _draw(page, told.message, both, scores, features, version, lake, context)
             metadata["report"] = dg.MetadataValue.path(str(page))
+        stands = standing(lake.connection, lake.lake, portfolio, version, context.partition_key)
         return dg.MaterializeResult(
             value=drift,
             metadata=metadata,
-            check_results=[
-                check_result(
-                    checks.scores_drifted(drift, _standing(lake, portfolio, version, context.partition_key)),
-                    scores_key,
-                    _against(context, number),
-                )
-            ],
+            check_results=[check_result(checks.scores_drifted(drift, stands), scores_key, _against(context, number))],
         )
 
     @dg.asset(
@@ -285,7 +281,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
             applicants[[portfolio.entity_key, "outcome"]],
             outcomes.project(known).df(),
             # What a deleted version learned from nobody knows, and so no row is evidence.
-            decided["applicant"].to_numpy() if version is None else _learned_from(lake, portfolio, version),
+            decided["applicant"].to_numpy() if version is None else _applicants(lake, portfolio, version, LEARNED),
         )
         matured_share = portfolio.training.matured_share
         table = performance_table(rows, number, portfolio.performance, matured_share)
@@ -316,13 +312,12 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         """Whether the outcomes are as promised, of all applicants and in segments; judged on those whom the version
         was not tested on either. Of a batch older than all of these it is described, and nothing fails."""
         batch, settings = context.partition_key, portfolio.performance
-        stands = _standing(lake, portfolio, version, batch)
-        rows = rows[~rows["applicant"].isin(_tested_on(lake, portfolio, version))]
+        stands = standing(lake.connection, lake.lake, portfolio, version, batch)
+        rows = rows[~rows["applicant"].isin(_applicants(lake, portfolio, version, TESTED))]
         earlier = None
         share = portfolio.training.matured_share
         if stands.is_news and is_matured(rows, share):
-            training_set = _training_set(lake, portfolio, version)
-            earlier = outcomes_before(lake.connection, lake.lake, portfolio, version.number, training_set, batch)
+            earlier = outcomes_before(lake.connection, lake.lake, portfolio, version, batch)
         held = holds(rows, settings, earlier, share)
         known = rows[rows["outcome"].notna()]
         if not enough(known, settings):
@@ -366,7 +361,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         with as_failure():
             model = load_model(registry, version)
         key, columns = portfolio.entity_key, drawn_columns(drift, config)
-        test = lake.connection.sql(_training_set(lake, portfolio, version)).filter(f"fold = '{TEST}'")
+        test = lake.connection.sql(training_rows(lake.lake, portfolio, version)).filter(TESTED)
         then = sample(test, [name for name in test.columns if name not in ("target", "fold", "batch")], key)
         then[SCORE] = model.pd(then)
         scored = scores.project(f"applicant AS {identifier(key)}, {SCORE}")
@@ -464,35 +459,9 @@ def _reference(registry: Registry, version: ModelVersion, file: str) -> Referenc
         return Reference.load(path)
 
 
-def _training_set(lake: LakeResource, portfolio: Portfolio, version: ModelVersion) -> str:
-    """The SELECT over the training set as it was when the model learned from it."""
-    table = portfolio.table("training_set")
-    return lake.lake.query(table, version=version.made_from(table))
-
-
-def _learned_from(lake: LakeResource, portfolio: Portfolio, version: ModelVersion) -> np.ndarray:
-    """The applicants in the training or validation part of the training set that a model learned from."""
-    rows = lake.connection.sql(_training_set(lake, portfolio, version)).filter(f"fold <> '{TEST}'")
-    return rows.project(f"{identifier(portfolio.entity_key)} AS applicant").distinct().fetchnumpy()["applicant"]
-
-
-def _standing(lake: LakeResource, portfolio: Portfolio, version: ModelVersion, batch: str) -> Standing:
-    """What the batch is to the version: part of what it was made from, older, or new to it."""
-    training_set = portfolio.table("training_set")
-    return standing(
-        lake.connection,
-        lake.lake,
-        training_set=training_set,
-        training_set_version=version.made_from(training_set),
-        features=portfolio.table(FEATURES),
-        batch=batch,
-        model_version=version.number,
-    )
-
-
-def _tested_on(lake: LakeResource, portfolio: Portfolio, version: ModelVersion) -> np.ndarray:
-    """The applicants that a model was tested on before it was promoted."""
-    rows = lake.connection.sql(_training_set(lake, portfolio, version)).filter(f"fold = '{TEST}'")
+def _applicants(lake: LakeResource, portfolio: Portfolio, version: ModelVersion, condition: str) -> np.ndarray:
+    """The applicants of the rows that the version was made from for which the condition (LEARNED, TESTED) holds."""
+    rows = lake.connection.sql(training_rows(lake.lake, portfolio, version)).filter(condition)
     return rows.project(f"{identifier(portfolio.entity_key)} AS applicant").distinct().fetchnumpy()["applicant"]
 
 
@@ -531,7 +500,7 @@ def _against_predecessor(
             f"Not judged: the features that version {predecessor} needs are no longer made, {min(absent)} for one."
         )
         return Verdict(NOT_WORSE, True, message, beside)
-    unseen = rows[rows["outcome"].notna() & ~rows["applicant"].isin(_learned_from(lake, portfolio, version))]
+    unseen = rows[rows["outcome"].notna() & ~rows["applicant"].isin(_applicants(lake, portfolio, version, LEARNED))]
     if not enough(unseen, portfolio.performance):
         few = too_few(NOT_WORSE, unseen, portfolio.performance)
         return replace(few, figures={**few.figures, **beside})

@@ -5,9 +5,11 @@ from __future__ import annotations
 import duckdb
 import pandas as pd
 
+from credit_assets.features.training_rows import training_rows
 from credit_assets.features.training_set import known_outcomes_sql
 from credit_assets.lake.contracts import identifier
 from credit_assets.lake.tables import Lake
+from credit_assets.registry.version import ModelVersion
 from credit_assets.settings.portfolio import Portfolio
 
 
@@ -15,16 +17,16 @@ def outcomes_before(
     con: duckdb.DuckDBPyConnection,
     lake: Lake,
     portfolio: Portfolio,
-    model_version: int,
-    training_set: str,
+    version: ModelVersion,
     batch: str,
 ) -> pd.DataFrame:
     """`pd`, `band` and `outcome` of the matured batches before this one whose scores are by the version.
 
-    Left out are the batches that the version was made from (`training_set`: a SELECT of it), older ones, and
-    applicants who were in it. A batch counts once it is matured (`training.matured_share`). The rows are ordered by
-    their values: sums of PDs depend on the order.
+    Left out are the batches that the version was made from, older ones, and applicants who were in its training set. A
+    batch counts once it is matured (`training.matured_share`). The rows are ordered by their values: sums of PDs depend
+    on the order.
     """
+    training_set = training_rows(lake, portfolio, version)
     taken = {name for (name,) in con.sql(f"SELECT DISTINCT batch FROM ({training_set})").fetchall()}
     tables = [portfolio.table(name) for name in ("scores", portfolio.application_table, portfolio.outcomes_table)]
     written = [lake.batches(table) for table in tables]
@@ -33,7 +35,7 @@ def outcomes_before(
         for name, commit in written[0].items()
         if min(taken) < name < batch
         and name not in taken
-        and commit.provenance.model_version == model_version
+        and commit.provenance.model_version == version.number
         and all(name in batches for batches in written)
     ]
     if not before:

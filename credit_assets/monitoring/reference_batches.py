@@ -9,10 +9,12 @@ from typing import Literal
 
 import duckdb
 
-from credit_assets.features.training_set import TEST
-from credit_assets.features.versions import read_at, same_rows
+from credit_assets.features.training_rows import LEARNED, TESTED, TRAINING_SET, training_rows
+from credit_assets.features.versions import FEATURES, read_at, same_rows
 from credit_assets.lake.tables import Lake
 from credit_assets.plurals import number_of
+from credit_assets.registry.version import ModelVersion
+from credit_assets.settings.portfolio import Portfolio
 
 
 @dataclass(frozen=True)
@@ -33,23 +35,13 @@ class Standing:
 
 
 def standing(
-    con: duckdb.DuckDBPyConnection,
-    lake: Lake,
-    *,
-    training_set: str,
-    training_set_version: int,
-    features: str,
-    batch: str,
-    model_version: int,
+    con: duckdb.DuckDBPyConnection, lake: Lake, portfolio: Portfolio, version: ModelVersion, batch: str
 ) -> Standing:
-    """The standing of a batch, by the training set that the model version was made from.
-
-    `training_set` and `features` are tables of the lake. A batch that has been delivered again with other rows
-    since it was learned from, or tested on, is new.
-    """
+    """The standing of a batch, by the training set that the model version was made from. A batch that has been
+    delivered again with other rows since it was learned from, or tested on, is new."""
     taken = con.sql(
-        f"SELECT batch, count(*) FILTER (WHERE fold <> '{TEST}'), count(*) FILTER (WHERE fold = '{TEST}') "
-        f"FROM ({lake.query(training_set, version=training_set_version)}) GROUP BY batch"
+        f"SELECT batch, count(*) FILTER (WHERE {LEARNED}), count(*) FILTER (WHERE {TESTED}) "
+        f"FROM ({training_rows(lake, portfolio, version)}) GROUP BY batch"
     ).fetchall()
     rows = {name: (int(learned), int(tested)) for name, learned, tested in taken}
     if batch not in rows:
@@ -57,25 +49,26 @@ def standing(
         if batch < oldest:
             return Standing(
                 "older",
-                f"No alarm is raised: the batch is older than {oldest}, the oldest that version {model_version} was "
+                f"No alarm is raised: the batch is older than {oldest}, the oldest that version {version.number} was "
                 "made from.",
             )
         return Standing("new")
     learned, tested = rows[batch]
     made = "learned from" if learned else "was tested on"
-    if not _unchanged(lake, training_set, training_set_version, features, batch):
-        return Standing("new", f"The batch was delivered again since version {model_version} {made} it.")
-    applicants = lake.batches(features)[batch].provenance.rows
+    if not _unchanged(lake, portfolio, version, batch):
+        return Standing("new", f"The batch was delivered again since version {version.number} {made} it.")
+    applicants = lake.batches(portfolio.table(FEATURES))[batch].provenance.rows
     return Standing(
         "learned" if learned else "tested",
-        f"No alarm is raised: before its promotion version {model_version} learned from {learned:,} of the batch's "
+        f"No alarm is raised: before its promotion version {version.number} learned from {learned:,} of the batch's "
         f"{number_of(applicants, 'applicant')}, and was tested on {tested:,}.",
     )
 
 
-def _unchanged(lake: Lake, training_set: str, version: int, features: str, batch: str) -> bool:
+def _unchanged(lake: Lake, portfolio: Portfolio, version: ModelVersion, batch: str) -> bool:
     """Whether the batch's features are made of the same rows as those that went into the training set."""
-    [made] = [commit for commit in lake.history(training_set) if commit.version == version]
+    training_set, features = portfolio.table(TRAINING_SET), portfolio.table(FEATURES)
+    [made] = [commit for commit in lake.history(training_set) if commit.version == version.made_from(training_set)]
     then_version = made.provenance.inputs[features]
     now = lake.batches(features)[batch]
     if now.version <= then_version:

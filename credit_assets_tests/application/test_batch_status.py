@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from credit_assets.registry.version import ModelVersion
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project
 from credit_assets_tests.conftest import PROJECT
+from credit_assets_tests.registry.versions import version_made_from
 
 PORTFOLIO = Portfolio.load(Project(PROJECT), "home_credit")
 BATCH = "2026-02"
@@ -80,10 +80,7 @@ def of_batches(*batches: BatchStatus) -> Status:
 
 
 def registered() -> dict[int, ModelVersion]:
-    tables = {PORTFOLIO.table("training_set"): 0}
-    created = datetime(2026, 1, 1, tzinfo=UTC)
-    found = ModelVersion(model="home_credit", number=3, run_id="run", created=created, synthetic=False, tables=tables)
-    return {3: found}
+    return {3: version_made_from({PORTFOLIO.table("training_set"): 0}, number=3)}
 
 
 def test_features_and_score_have_each_a_verdict_and_outcomes_their_figures(lake: Lake) -> None:

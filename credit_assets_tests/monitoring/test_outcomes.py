@@ -14,6 +14,7 @@ from credit_assets.monitoring.performance import is_matured
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project
 from credit_assets_tests.conftest import PROJECT
+from credit_assets_tests.registry.versions import version_made_from
 
 PORTFOLIO = Portfolio.load(Project(PROJECT), "home_credit")
 
@@ -45,11 +46,14 @@ def test_they_are_of_matured_batches_since_the_promotion_that_the_version_scored
         deliver("2026-05", 50, [1, 1], {}, version=6)  # scored by another version
         deliver("2026-06", 60, [0, 0, 0], {})  # the first of them was learned from, in another batch
         deliver("2026-07", 70, [1, 1], {})  # the batch itself
-        training_set = "SELECT * FROM (VALUES (20, '2026-02'), (21, '2026-02'), (60, '2026-02')) t(SK_ID_CURR, batch)"
-        found = outcomes_before(con, lake, PORTFOLIO, 7, training_set, "2026-07")
+        learned = "SELECT * FROM (VALUES (20, '2026-02'), (21, '2026-02'), (60, '2026-02')) t(SK_ID_CURR, batch)"
+        table = PORTFOLIO.table("training_set")
+        made = lake.replace(con, learned, table, None, Provenance())
+        version = version_made_from({table: made}, number=7)
+        found = outcomes_before(con, lake, PORTFOLIO, version, "2026-07")
         assert sorted(found["outcome"]) == [0, 0, 1, 1]
         assert list(found.columns) == ["pd", "band", "outcome"]
-        assert outcomes_before(con, lake, PORTFOLIO, 7, training_set, "2026-03").empty
+        assert outcomes_before(con, lake, PORTFOLIO, version, "2026-03").empty
 
 
 def test_a_batch_counts_itself_once_enough_of_its_outcomes_are_known() -> None:

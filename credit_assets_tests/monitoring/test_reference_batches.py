@@ -11,8 +11,13 @@ import pytest
 from credit_assets.lake.provenance import Provenance
 from credit_assets.lake.tables import Lake
 from credit_assets.monitoring.reference_batches import Standing, standing
+from credit_assets.settings.portfolio import Portfolio
+from credit_assets.settings.project import Project
+from credit_assets_tests.conftest import PROJECT
+from credit_assets_tests.registry.versions import version_made_from
 
-FEATURES, APPLICATIONS, TRAINING_SET = "book/features", "book/applications", "book/training_set"
+PORTFOLIO = Portfolio.load(Project(PROJECT), "home_credit")
+FEATURES, APPLICATIONS, TRAINING_SET = map(PORTFOLIO.table, ("features", "applications", "training_set"))
 
 
 @pytest.fixture
@@ -44,15 +49,7 @@ def deliver(lake: Lake, con: duckdb.DuckDBPyConnection, batch: str, content: str
 
 
 def of(lake: Lake, con: duckdb.DuckDBPyConnection, batch: str) -> Standing:
-    return standing(
-        con,
-        lake,
-        training_set=TRAINING_SET,
-        training_set_version=0,
-        features=FEATURES,
-        batch=batch,
-        model_version=7,
-    )
+    return standing(con, lake, PORTFOLIO, version_made_from({TRAINING_SET: 0}, number=7), batch)
 
 
 @pytest.mark.parametrize(
