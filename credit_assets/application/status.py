@@ -17,7 +17,6 @@ from credit_assets.automation.messages import text
 from credit_assets.automation.pending import to_ingest, to_make_again, to_score, to_train
 from credit_assets.automation.refusals import refusal, refusal_text
 from credit_assets.book.book import Book
-from credit_assets.definitions import definitions_of
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.tables import Lake
 from credit_assets.registry.errors import VersionDamaged
@@ -83,7 +82,7 @@ def status(project: Project, name: str) -> Status:
     due = deliveries + to_train(portfolio, lake, champion is not None)
     due += to_score(portfolio, lake, champion.version if champion else None)
     with dg.DagsterInstance.get() as instance:
-        checks = check_results(instance, definitions_of(book))
+        checks = check_results(instance, book)
         pending = [_due_status(instance, portfolio, each, each in deliveries) for each in due]
     stale = to_make_again(portfolio, lake, book.queries)
     return Status(

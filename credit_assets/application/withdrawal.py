@@ -5,17 +5,18 @@ Every step can be repeated: a withdrawal that was killed is ended by the next on
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import dagster as dg
 
-from credit_assets.application.check_results import WITHDRAWN, evaluations, reported_batch
+from credit_assets.application.check_results import WITHDRAWN, check_keys, evaluations, reported_batch
 from credit_assets.application.work import Report
 from credit_assets.automation.active_runs import runs_at_work
 from credit_assets.automation.runs import instance_for_commands
+from credit_assets.book.book import Book
 from credit_assets.dagster_private import PARTITION_NAME_TAG
-from credit_assets.definitions import build
 from credit_assets.features.training_rows import TRAINING_SET, training_rows
 from credit_assets.features.versions import FEATURES, read_at
 from credit_assets.ingest.bad_delivery import BadDelivery
@@ -44,12 +45,11 @@ def withdraw(project: Project, name: str, batch: str, *, why: str, force: bool, 
         if not (tables or delivered or batch in instance.get_dynamic_partitions(f"{name}_batches")):
             raise BadDelivery(f"Portfolio {name} has no batch {batch}, neither in the inbox nor in the lake.")
         champion = _allowed(instance, project, portfolio, batch, None, force)
-        definitions = build(name, project)
         if kept := inbox.withdraw(name, batch):
             report(f"{batch} is out of the inbox; its files are in {kept}")
         # The daemon may have started one meanwhile, which would write what is removed here once more.
         _refuse_while_active(instance, portfolio, batch)
-        _end_failed_checks(instance, definitions, batch)
+        _end_failed_checks(instance, check_keys(Book(project, portfolio)), batch)
         # The features first: without them nothing is due for the batch.
         for table in sorted(tables, key=lambda table: (table != portfolio.table(FEATURES), table)):
             _withdraw_rows(lake, table, batch, why, report)
@@ -139,10 +139,10 @@ def _read_by(lake: Lake, portfolio: Portfolio, batch: str, champion: ModelVersio
     return written is not None and file in written.provenance.sources
 
 
-def _end_failed_checks(instance: dg.DagsterInstance, definitions: dg.Definitions, batch: str) -> None:
+def _end_failed_checks(instance: dg.DagsterInstance, keys: Sequence[dg.AssetCheckKey], batch: str) -> None:
     """Report the checks that failed last on the batch as passed: there is nothing left that they are about."""
     runs = {run.run_id for run in instance.get_runs(dg.RunsFilter(tags={PARTITION_NAME_TAG: batch}))}
-    for key in definitions.resolve_asset_graph().asset_check_keys:
+    for key in keys:
         for record in evaluations(instance, key):
             evaluation = record.evaluation
             if evaluation is None or not (record.run_id in runs or reported_batch(evaluation) == batch):

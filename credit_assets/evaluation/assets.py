@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from credit_assets.book.book import Book
-from credit_assets.evaluation.checks import gate_result, gate_specs
+from credit_assets.evaluation.checks import check_specs, gate_result
 from credit_assets.evaluation.gate import BASELINE, in_words, promotable, surely_better, verdicts
 from credit_assets.evaluation.predictions import by_model, candidate_of, predictions_of
 from credit_assets.evaluation.report import html_report, write_page
@@ -156,7 +156,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
             "training_set": dg.AssetIn(key=[name, "training_set"]),
         },
         deps=[dg.AssetKey([name, "evaluation"]), *dated],
-        check_specs=gate_specs(gate_key, portfolio.fairness.blocking, portfolio.evaluation.gate),
+        check_specs=check_specs(book),
         **settings(Gate, "deltalake"),
     )
     def promotion_gate(

@@ -1,14 +1,12 @@
 """The promotion gate as asset checks, one a demand. What each demands is judged in `gate.py`."""
 
-from collections.abc import Sequence
-
 import dagster as dg
 import pandas as pd
 
+from credit_assets.book.book import Book
 from credit_assets.evaluation.four_fifths import four_fifths_name
 from credit_assets.evaluation.gate import BASELINE, PLAUSIBLE
 from credit_assets.evaluation.predictions import candidate_of
-from credit_assets.settings.evaluation import GateConfig
 from credit_assets.verdicts.checks import check_result
 from credit_assets.verdicts.verdict import Verdict
 
@@ -25,12 +23,13 @@ DEMANDS = {
 }
 
 
-def gate_specs(asset: dg.AssetKey, blocking: Sequence[str], config: GateConfig) -> list[dg.AssetCheckSpec]:
+def check_specs(book: Book) -> list[dg.AssetCheckSpec]:
     """The checks that the champion waits for, and the one on the baseline, for which it waits where configured.
     Attributes that only warn are checked on the audit itself."""
+    asset, config = dg.AssetKey([book.name, "promotion_gate"]), book.portfolio.evaluation.gate
     demands = DEMANDS | {
         four_fifths_name(name): f"No group of {name} is approved at too low a share of another's rate, beyond chance."
-        for name in blocking
+        for name in book.portfolio.fairness.blocking
     }
     warns = {BASELINE} if config.beats_baseline == "warn" else set()
     return [

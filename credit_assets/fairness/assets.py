@@ -1,7 +1,6 @@
 """The fairness audit as assets: the candidate's decisions by protected attributes, which it never sees."""
 
 from collections.abc import Iterator
-from itertools import combinations
 
 import dagster as dg
 import duckdb
@@ -13,7 +12,7 @@ from credit_assets.decisions.policy import APPROVE, decide
 from credit_assets.evaluation.predictions import by_model, candidate_of
 from credit_assets.fairness.attributes import groups
 from credit_assets.fairness.audit import audit
-from credit_assets.fairness.checks import four_fifths_result, four_fifths_spec, groups_not_seen, groups_seen_spec
+from credit_assets.fairness.checks import audited, check_specs, four_fifths_result, groups_not_seen
 from credit_assets.lake.contracts import identifier
 from credit_assets.lake.io_managers import column_schema, contract, frame_table
 from credit_assets.registry.registry import Registry
@@ -37,17 +36,11 @@ SHOWN = [
 ]
 
 
-def audited(portfolio: Portfolio) -> list[str]:
-    """The names of what is audited: each protected attribute, and each intersection of two."""
-    return [*portfolio.protected, *(" x ".join(pair) for pair in combinations(portfolio.protected, 2))]
-
-
 def assets(book: Book) -> list[dg.AssetsDefinition]:
     """`fairness_groups` and `fairness_audit`, made together; both are empty if no attribute is configured."""
     portfolio, registry = book.portfolio, book.registry
     verdicts_key = dg.AssetKey([portfolio.name, "fairness_audit"])
-    specs = [four_fifths_spec(verdicts_key, name, portfolio.fairness) for name in audited(portfolio)]
-    nothing = "" if specs else f" {NOTHING_AUDITED}"
+    nothing = "" if audited(portfolio) else f" {NOTHING_AUDITED}"
 
     def out(name: str, model: type[FairnessGroups] | type[FairnessVerdicts]) -> dg.AssetOut:
         return dg.AssetOut(
@@ -69,7 +62,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
             ),
             "applications": dg.AssetIn(key=[portfolio.name, portfolio.application_table]),
         },
-        check_specs=specs or [groups_seen_spec(verdicts_key)],
+        check_specs=check_specs(book),
         group_name="fairness",
     )
     def fairness(

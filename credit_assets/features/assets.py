@@ -9,7 +9,8 @@ import pandas as pd
 
 from credit_assets.book.book import Book
 from credit_assets.book.queries import FeatureQuery
-from credit_assets.features.combined_leaks import Combination, given_back
+from credit_assets.features.checks import NO_LEAKAGE, no_leakage, nothing_given_back, training_set_specs
+from credit_assets.features.combined_leaks import given_back
 from credit_assets.features.compute import compute_query
 from credit_assets.features.contract import check_encodings, feature_contracts, training_set_contract
 from credit_assets.features.guard import LeakageError, check_inputs, made_from
@@ -25,9 +26,6 @@ from credit_assets.verdicts.checks import check_result
 from credit_assets.verdicts.verdict import Verdict
 
 SHOWN = 20
-NO_LEAKAGE, KEPT_BACK = "no_leakage", "kept_back_stays_hidden"
-SAYS_LITTLE = 0.6
-"""AUC up to which a column that is given back is not warned of."""
 
 
 def assets(book: Book) -> list[dg.AssetsDefinition]:
@@ -126,7 +124,7 @@ def _training_set(
         group_name="training",
         kinds={"duckdb", "deltalake"},
         owners=portfolio.owners,
-        check_specs=_training_checks(key),
+        check_specs=training_set_specs(key),
     )
     def training_set(
         context: dg.AssetExecutionContext, lake: LakeResource
@@ -191,24 +189,6 @@ def _in_the_window(con: duckdb.DuckDBPyConnection, portfolio: Portfolio, *column
     )
 
 
-def _training_checks(key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
-    return [
-        dg.AssetCheckSpec(
-            NO_LEAKAGE,
-            asset=key,
-            blocking=True,
-            description="No input of the models is a protected attribute, gives the outcome away, or is known "
-            "only after the decision. Where one is, the training set is not made and the run says which.",
-        ),
-        dg.AssetCheckSpec(
-            KEPT_BACK,
-            asset=key,
-            description="No input gives back, alone or with one or two others, a column that is kept from the "
-            "models: one known only after the decision, or left out that alone ranks like a leak.",
-        ),
-    ]
-
-
 def _training_metadata(
     query: FeatureQuery,
     features: Sequence[str],
@@ -228,30 +208,6 @@ def _training_metadata(
             strongest.assign(words=[query.words[feature] for feature in strongest["feature"]])
         ),
     }
-
-
-def no_leakage(features: Sequence[str], alone: pd.Series) -> Verdict:
-    """The verdict where no input gives the outcome away; `alone` has the AUC of each by itself, largest first."""
-    return Verdict(
-        NO_LEAKAGE,
-        True,
-        f"{len(features)} inputs; {alone.index[0]} alone has AUC {alone.iloc[0]:.3f}",
-        {"largest_auc_alone": float(alone.iloc[0])},
-    )
-
-
-def nothing_given_back(kept: pd.DataFrame, back: Sequence[Combination]) -> Verdict:
-    """Whether no inputs give back (`back`) one of the columns `kept` from the models that ranks the outcomes."""
-    back = [found for found in back if found.auc > SAYS_LITTLE]
-    return Verdict(
-        KEPT_BACK,
-        not back,
-        f"{'; '.join(map(str, back))}. Make sure that these inputs are known at the application."
-        if back
-        else "The inputs give no column back that is kept from the models and ranks the outcomes.",
-        {"kept_back": len(kept.columns), "given_back": len(back)},
-        "warning",
-    )
 
 
 def _refuse_features_of_other_sql(

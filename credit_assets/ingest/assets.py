@@ -7,19 +7,14 @@ import dagster as dg
 
 from credit_assets.book.book import Book
 from credit_assets.ingest.bad_delivery import BadDelivery, UnreadableNow
+from credit_assets.ingest.checks import compares_keys, keys_check, quarantine_check, table_specs
 from credit_assets.ingest.file_names import MARKER, Matched, match_files
 from credit_assets.ingest.inbox import Inbox
-from credit_assets.ingest.repeats import Repeated, other_batches, repeated_keys
+from credit_assets.ingest.repeats import other_batches, repeated_keys
 from credit_assets.ingest.typed_read import Ingested, ingest
-from credit_assets.lake.contracts import Violation
 from credit_assets.lake.io_managers import column_schema, contract, violations_table
 from credit_assets.lake.resources import LakeResource, batches
-from credit_assets.plurals import are, number_of
 from credit_assets.settings.portfolio import Portfolio
-from credit_assets.verdicts.checks import check_result
-from credit_assets.verdicts.verdict import Verdict
-
-BATCHES_NAMED = 5
 
 SOURCE_SHA256 = "source_sha256"
 """Metadata of a raw table: the files that it was read from, each with its SHA-256."""
@@ -35,8 +30,6 @@ def _raw_table(book: Book, table: str) -> dg.AssetsDefinition:
     inbox = Inbox(book.project.inbox)
     key = dg.AssetKey([portfolio.name, table])
     applications = portfolio.table(portfolio.application_table)
-    # Names that the platform gives hold the batch's own.
-    compare_keys = table == portfolio.application_table and not portfolio.tables[table].numbered
 
     @dg.asset(
         key=key,
@@ -49,7 +42,7 @@ def _raw_table(book: Book, table: str) -> dg.AssetsDefinition:
         owners=portfolio.owners,
         description=model.__doc__,
         metadata={"dagster/column_schema": column_schema(model), "files": ", ".join(portfolio.tables[table].files)},
-        check_specs=_checks(key, compare_keys),
+        check_specs=table_specs(book, table),
     )
     def raw_table(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:
         batch = context.partition_key
@@ -71,33 +64,13 @@ def _raw_table(book: Book, table: str) -> dg.AssetsDefinition:
         _log(context, portfolio, files, result)
         # A delivery that holds this file was generated; whatever is made from it says so.
         synthetic = any(file.name == MARKER for file in files.companions)
-        results = [_quarantine_check(result)]
-        if compare_keys:
+        results = [quarantine_check(result)]
+        if compares_keys(book, table):
             repeated = repeated_keys(lake.connection, result.staged.query(), portfolio.entity_key, others)
-            results.append(_keys_check(repeated, result.rows_kept))
+            results.append(keys_check(repeated, result.rows_kept))
         return dg.MaterializeResult(value=result.staged, metadata=_metadata(result, synthetic), check_results=results)
 
     return raw_table
-
-
-def _checks(key: dg.AssetKey, compare_keys: bool) -> list[dg.AssetCheckSpec]:
-    checks = [
-        dg.AssetCheckSpec(
-            "no_rows_quarantined",
-            asset=key,
-            description="Every delivered row keeps the table's contract; none was set aside.",
-        )
-    ]
-    if compare_keys:
-        checks.append(
-            dg.AssetCheckSpec(
-                "keys_are_new",
-                asset=key,
-                description="No applicant of the batch is in another batch too, by the key: one who is has two "
-                "decisions, and counts twice where a model learns.",
-            )
-        )
-    return checks
 
 
 def _matched_files(portfolio: Portfolio, files: Sequence[Path]) -> Matched:
@@ -196,31 +169,6 @@ def _metadata(result: Ingested, synthetic: bool) -> Mapping[str, dg.MetadataValu
     if result.quarantine:
         metadata["quarantine"] = dg.MetadataValue.path(str(result.quarantine))
     return metadata
-
-
-def _quarantine_check(result: Ingested) -> dg.AssetCheckResult:
-    if not result.rows_quarantined:
-        return check_result(Verdict("no_rows_quarantined", True, "Every delivered row is kept.", severity="warning"))
-    first: Violation = result.violations[0]
-    bad, delivered = result.rows_quarantined, number_of(result.rows_in, "row")
-    counted = f"{bad} of {delivered} {are(bad)} in {result.quarantine}"
-    verdict = Verdict("no_rows_quarantined", False, f"{counted}; first {first.without_values}", severity="warning")
-    return check_result(verdict, details={"violations": violations_table(result.violations)})
-
-
-def _keys_check(repeated: Repeated, rows: int) -> dg.AssetCheckResult:
-    if not repeated.applicants:
-        message = "No applicant is in another batch too."
-        return check_result(Verdict("keys_are_new", True, message, {"applicants_repeated": 0}, "warning"))
-    named = [f"{batch} ({count:,})" for batch, count in list(repeated.batches.items())[:BATCHES_NAMED]]
-    if more := len(repeated.batches) - len(named):
-        named.append(f"and {more} more")
-    message = (
-        f"{repeated.applicants:,} of {number_of(rows, 'applicant')} {are(repeated.applicants)} in other batches too, "
-        f"by their key: {', '.join(named)}. The first keys, masked: {', '.join(repeated.examples)}."
-    )
-    verdict = Verdict("keys_are_new", False, message, {"applicants_repeated": repeated.applicants}, "warning")
-    return check_result(verdict, details={"batches": dg.MetadataValue.json(dict(repeated.batches))})
 
 
 def _failure(error: BadDelivery) -> dg.Failure:

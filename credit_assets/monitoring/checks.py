@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import dagster as dg
 import pandas as pd
 
+from credit_assets.book.book import Book
 from credit_assets.monitoring.check_names import (
     AS_LEARNED,
     CALIBRATED_IN_SEGMENTS,
@@ -28,6 +29,14 @@ from credit_assets.verdicts.verdict import Verdict
 
 LISTED = 8
 """Features that a check names; a shift may be of hundreds."""
+
+
+def check_specs(book: Book) -> list[dg.AssetCheckSpec]:
+    """The checks of a batch's features, scores and performance."""
+    features, scores, performance = (
+        dg.AssetKey([book.name, table]) for table in ("feature_drift", "score_drift", "performance")
+    )
+    return [*feature_specs(features), *score_specs(scores), *performance_specs(performance)]
 
 
 def feature_specs(asset: dg.AssetKey) -> list[dg.AssetCheckSpec]:

@@ -1,10 +1,9 @@
 """The champion, and a batch's decisions by it, as assets."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import dagster as dg
 import duckdb
-import numpy as np
 import pandas as pd
 from pydantic import Field
 
@@ -14,7 +13,7 @@ from credit_assets.decisions.policy import APPROVE
 from credit_assets.evaluation.checks import cleared
 from credit_assets.evaluation.report import mark_override
 from credit_assets.explanations.reasons import check_descriptions
-from credit_assets.explanations.texts import Draft, reason_texts
+from credit_assets.explanations.texts import reason_texts
 from credit_assets.features.versions import FEATURES, read_at
 from credit_assets.lake.contracts import identifier
 from credit_assets.lake.io_managers import column_schema, contract, frame_table
@@ -25,10 +24,9 @@ from credit_assets.registry.errors import PromotionRefused, RegistryError
 from credit_assets.registry.version import ModelVersion
 from credit_assets.schemas.evidence import Gate, Predictions
 from credit_assets.schemas.scores import Scores
+from credit_assets.scoring.checks import as_checked, check_specs, complete, confirmed, drafts_message
 from credit_assets.settings.run_tags import AUTOMATIC_TAG, WHY_TAG
 from credit_assets.statistics.cut_off import AtCutOff
-from credit_assets.verdicts.checks import check_result
-from credit_assets.verdicts.verdict import Verdict
 
 FEATURE_DRIFT = "feature_drift"
 """The table whose commits say which version a batch's features were checked against."""
@@ -182,27 +180,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         group_name="scoring",
         owners=portfolio.owners,
         kinds={"pandas", "deltalake"},
-        check_specs=[
-            dg.AssetCheckSpec(
-                "every_applicant_scored_once",
-                asset=dg.AssetKey([name, "scores"]),
-                blocking=True,
-                description="The batch's applicants and the scored ones are the same, each once.",
-            ),
-            dg.AssetCheckSpec(
-                "scored_by_the_version_checked",
-                asset=dg.AssetKey([name, "scores"]),
-                blocking=True,
-                description="The version that scored the batch is the one that its features were checked against.",
-            ),
-            dg.AssetCheckSpec(
-                "reasons_confirmed",
-                asset=dg.AssetKey([name, "scores"]),
-                description="No text that a declined applicant may be given as a reason is a draft: none holds a "
-                "column's name or is marked as a guess. With `reasons: {unconfirmed: block}` no scores are given "
-                "while one is.",
-            ),
-        ],
+        check_specs=check_specs(book),
     )
     def scores(
         context: dg.AssetExecutionContext, lake: LakeResource, features: duckdb.DuckDBPyRelation
@@ -220,7 +198,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         drafts = texts.drafts_of(model.features)
         if drafts and portfolio.reasons.unconfirmed == "block":
             raise dg.Failure(
-                f"Scores are withheld (`reasons: {{unconfirmed: block}}`): {_drafts_message(drafts)}",
+                f"Scores are withheld (`reasons: {{unconfirmed: block}}`): {drafts_message(drafts)}",
                 allow_retries=False,
             )
         # Whether an applicant has a row in a history shows in all of its features, if the batch has them.
@@ -266,9 +244,9 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
                 "main_reasons": frame_table(reasons),
             },
             check_results=[
-                _complete(delivered, decided),
-                _as_checked(version.number, _version_of(_drift_of_batch(context, lake))),
-                _confirmed(drafts, len(model.features)),
+                complete(delivered, decided),
+                as_checked(version.number, _version_of(_drift_of_batch(context, lake))),
+                confirmed(drafts, len(model.features)),
             ],
         )
 
@@ -333,43 +311,3 @@ def _this_run(context: dg.AssetExecutionContext) -> list[str]:
 def _parts(relation: duckdb.DuckDBPyRelation) -> Iterator[pd.DataFrame]:
     while len(part := relation.fetch_df_chunk(VECTORS)):
         yield part
-
-
-def _complete(delivered: Mapping[str, np.ndarray], decided: pd.DataFrame) -> dg.AssetCheckResult:
-    """Whether the applicants delivered (in the raw table, not in what was made from it) are those scored."""
-    [applicants] = delivered.values()
-    scored = np.sort(decided["applicant"].to_numpy())
-    return check_result(
-        Verdict(
-            "every_applicant_scored_once",
-            np.array_equal(np.sort(applicants), scored),
-            f"Of the applicants {len(applicants):,} were delivered and {len(scored):,} scored.",
-            {"delivered": len(applicants), "scored": len(scored)},
-        )
-    )
-
-
-def _confirmed(drafts: Mapping[str, Draft], features: int) -> dg.AssetCheckResult:
-    """Whether no text of the model's features is a draft."""
-    message = _drafts_message(drafts) if drafts else f"The texts of all {features} features are confirmed."
-    verdict = Verdict("reasons_confirmed", not drafts, message, {"drafts": len(drafts)}, "warning")
-    to_write = pd.DataFrame([(name, str(why)) for name, why in drafts.items()], columns=["feature", "why"], dtype=str)
-    return check_result(verdict, details={"to_write": frame_table(to_write)})
-
-
-def _drafts_message(drafts: Mapping[str, Draft]) -> str:
-    (name, why), others = next(iter(drafts.items())), len(drafts) - 1
-    more = {0: "", 1: "; 1 other text is a draft too"}.get(others, f"; {others} other texts are drafts too")
-    return f"The text of {name} {why}{more}. `credit-assets check` lists what to write."
-
-
-def _as_checked(scored: int, checked: int) -> dg.AssetCheckResult:
-    """Whether the version that scored is still the one that the features' latest check was against."""
-    return check_result(
-        Verdict(
-            "scored_by_the_version_checked",
-            scored == checked,
-            f"Version {scored} scored the batch, and its features were checked against version {checked}.",
-            {"model_version": scored, "features_checked_against": checked},
-        )
-    )

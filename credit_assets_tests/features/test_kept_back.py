@@ -14,7 +14,7 @@ import yaml
 
 from credit_assets.application.run import run_due
 from credit_assets.application.status import status
-from credit_assets.features.assets import nothing_given_back
+from credit_assets.features.checks import nothing_given_back
 from credit_assets.features.combined_leaks import given_back
 from credit_assets.features.kept_back import kept_back
 from credit_assets.ingest.inbox import Inbox
