@@ -20,6 +20,7 @@ from credit_assets.book.book import Book
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.tables import Lake
 from credit_assets.registry.errors import VersionDamaged
+from credit_assets.registry.registry import Registry
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project
 
@@ -75,7 +76,7 @@ class Status(BaseModel):
 
 def status(project: Project, name: str) -> Status:
     """How the portfolio stands, as the lake, the registry and Dagster's instance have it now."""
-    book = Book.load(project, name)
+    book = Book(project, Portfolio.load(project, name), registry=Registry.reading(project, name))
     portfolio, inbox, lake = book.portfolio, Inbox(project.inbox), Lake(project.lake)
     champion = _champion(book)
     deliveries = to_ingest(portfolio, inbox, lake)

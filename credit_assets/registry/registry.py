@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from credit_assets.registry import moves, tags
+from credit_assets.registry import moves, tags, tracking
 from credit_assets.registry.champions import (
     Approval,
     By,
@@ -23,6 +23,7 @@ from credit_assets.registry.champions import (
 )
 from credit_assets.registry.errors import PromotionRefused, RegistryError, VersionDamaged
 from credit_assets.registry.mlflow_store import MlflowStore
+from credit_assets.registry.sqlite_store import SqliteStore
 from credit_assets.registry.store import Saveable, Servable, Store, StoredVersion
 from credit_assets.registry.version import DRIFT_REFERENCE, IMPORTANCE, ModelVersion, Origin, Repeat
 from credit_assets.settings.project import Project
@@ -46,6 +47,12 @@ class Registry:
     def of(cls, project: Project, portfolio: str) -> Registry:
         """The project's registry in MLflow, for the portfolio of this name."""
         return cls(MlflowStore(project.tracking_uri, portfolio, project.artifacts))
+
+    @classmethod
+    def reading(cls, project: Project, portfolio: str) -> Registry:
+        """The same for a command that only reads: from the SQLite file itself, if there is one, without MLflow."""
+        store = SqliteStore if tracking.database_of(project.tracking_uri) else MlflowStore
+        return cls(store(project.tracking_uri, portfolio, project.artifacts))
 
     @property
     def name(self) -> str:
