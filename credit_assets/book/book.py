@@ -1,5 +1,5 @@
-"""A compiled portfolio: its settings, the contracts of its raw tables, its feature SQL and where each column comes
-from, in the project it lives in. Every room's assets are made from one."""
+"""A compiled portfolio: its settings, the contracts of its raw tables, its feature SQL and the origin of each column,
+in its project. Every room makes its assets from one."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from credit_assets.settings.project import Project
 
 
 class Book:
-    """A portfolio with what it is compiled to, each part when it is first asked for and once.
+    """A portfolio and what it is compiled to, each part computed once, on first use.
 
-    `contracts` replaces those that the configuration names, and `registry` the project's in MLflow.
+    `contracts` replaces those that the configuration names, and `registry` the project's registry in MLflow.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Book:
 
     @classmethod
     def load(cls, project: Project, name: str) -> Book:
-        """The book of configs/<name>.yaml. Raises ConfigError where the file cannot be used."""
+        """The book of configs/<name>.yaml. Raises ConfigError if the file cannot be used."""
         return cls(project, Portfolio.load(project, name))
 
     @property
@@ -47,7 +47,7 @@ class Book:
     def contracts(self) -> Contracts:
         """Raw table name to its contract, parents before children.
 
-        Raises ConfigError where they cannot be loaded, or where the configuration contradicts them.
+        Raises ConfigError if they cannot be loaded, or if the configuration contradicts them.
         """
         path = self.project.config(self.name)
         try:
@@ -76,12 +76,12 @@ class Book:
 
     @cached_property
     def lineage(self) -> Lineage:
-        """Query and column to the columns it is made from directly, those that choose its rows included."""
+        """Query and column to the columns it is made from directly, including those that select its rows."""
         return lineage(self.queries, self.schemas)
 
     @cached_property
     def raw_lineage(self) -> Lineage:
-        """Query and column to the raw columns behind it, those that choose its rows included."""
+        """Query and column to the raw columns behind it, including those that select its rows."""
         return raw_lineage(self.lineage)
 
     @cached_property
@@ -90,7 +90,7 @@ class Book:
         return raw_lineage(lineage(self.queries, self.schemas, of_rows=False))
 
     def keyed(self, model: type[Table]) -> type[Table]:
-        """A contract with a column `applicant`, in the type of this portfolio's entity key."""
+        """The contract with a column `applicant` in the type of this portfolio's entity key."""
         key = self.contracts[self.portfolio.application_table].to_schema().columns[self.portfolio.entity_key]
         return with_text_key(model) if str(key.dtype) == "str" else model
 

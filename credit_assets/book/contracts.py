@@ -1,4 +1,4 @@
-"""The contracts of a portfolio's raw tables: found by the name that the configuration gives, and held against it."""
+"""The contracts of a portfolio's raw tables: loaded by the name in the configuration, and compared with it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Contracts = Mapping[str, type[Table]]
 
 @dataclass(frozen=True)
 class Mismatch:
-    """A setting that the contracts contradict: the keys that lead to it in the YAML, and what is wrong."""
+    """A setting that the contracts contradict: its keys in the YAML, and what is wrong."""
 
     keys: tuple[str, ...]
     message: str
@@ -29,14 +29,14 @@ class Mismatch:
 
 
 class NoContracts(ConfigError):
-    """What the configuration calls its contracts is no module and no file, or has no TABLES."""
+    """The configuration names contracts that are no module and no file, or have no TABLES."""
 
 
 def load_contracts(portfolio: Portfolio, folder: Path) -> dict[str, type[Table]]:
-    """The TABLES of the module or file (in `folder`) that the portfolio names; outcomes that are delivered later have
-    a contract made from that of the applications where they have none.
+    """The TABLES of the module or file (in `folder`) that the portfolio names. If there is no contract for outcomes
+    that are delivered later, it is derived from that of the applications.
 
-    Raises NoContracts, and whatever the module raises: it is its author's code.
+    Raises NoContracts, and whatever the module raises, which is its author's code.
     """
     contracts = dict(_tables(portfolio.contracts, folder))
     applications = contracts.get(portfolio.application_table)
@@ -49,7 +49,7 @@ def load_contracts(portfolio: Portfolio, folder: Path) -> dict[str, type[Table]]
 
 
 def mismatches(portfolio: Portfolio, contracts: Contracts) -> Iterator[Mismatch]:
-    """What the configuration and the contracts disagree about; nothing where they agree."""
+    """The contradictions between configuration and contracts; empty if there are none."""
     for key in ("application_table", "outcomes_table"):
         table = getattr(portfolio, key)
         # Outcomes need no contract of their own, but a name that somebody chose must be one.
@@ -80,7 +80,7 @@ def mismatches(portfolio: Portfolio, contracts: Contracts) -> Iterator[Mismatch]
 
 
 def _tables(contracts: str, folder: Path) -> Mapping[str, type[Table]]:
-    """The TABLES of an importable module or, where the name ends in .py, of a file (beside the configuration)."""
+    """The TABLES of an importable module or, if the name ends in .py, of a file (beside the configuration)."""
     module = _module_in(folder / contracts) if contracts.endswith(".py") else _importable(contracts)
     if module is None or not hasattr(module, "TABLES"):
         raise NoContracts(f"contracts: {contracts} is no module or file with TABLES")

@@ -1,6 +1,5 @@
-"""Where the columns of feature queries come from: followed through SQL, column by column, to the tables that are read.
-What a query is, is `queries.py`'s.
-"""
+"""The origin of the columns of feature queries: traced through SQL, column by column, to the tables that are read.
+`queries.py` defines queries."""
 
 from __future__ import annotations
 
@@ -104,7 +103,7 @@ def _qualified(sql: str, schemas: tuple[tuple[str, tuple[tuple[str, str], ...]],
 
 
 def _folded(name: str) -> str:
-    """The name as DuckDB compares it: without the case of its ASCII letters."""
+    """The name as DuckDB compares it: ignoring the case of ASCII letters."""
     return re.sub("[A-Z]+", lambda found: found[0].lower(), name)
 
 

@@ -1,6 +1,6 @@
-"""A portfolio's feature SQL as data: what each file reads, and what its columns mean in words.
+"""A portfolio's feature SQL as data: what each file reads, and the description of its columns.
 
-Where the columns come from is `lineage.py`'s. Nothing is run here; DuckDB runs the SQL elsewhere.
+`lineage.py` traces the columns. Nothing is run here; DuckDB runs the SQL elsewhere.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ NO_ROW = "if no row:"
 
 
 class FeatureQueryError(ValueError):
-    """A SQL file that cannot be a feature query: the file's name, the line where it is known, and what is wrong."""
+    """A SQL file that cannot be a feature query: the file's name, the line if it is known, and what is wrong."""
 
     def __init__(self, reason: str, file: str, line: int | None = None) -> None:
         super().__init__(f"{file}, line {line}: {reason}" if line else f"{file}: {reason}")
@@ -49,14 +49,14 @@ class FeatureQueryError(ValueError):
 
 
 class FeatureCommentError(FeatureQueryError):
-    """The comment of a column is missing or cannot be used; the SQL itself is sound."""
+    """The comment of a column is missing or cannot be used; the SQL itself is valid."""
 
 
 @dataclass(frozen=True)
 class FeatureComment:
-    """What the comment behind a feature says: `description; if missing: message; family: name`.
+    """The parts of the comment after a feature: `description; if missing: message; family: name`.
 
-    `guess` is the reason behind a `CONFIRM` mark. What is not written is empty.
+    `guess` is the reason of a `CONFIRM` mark. A part that is not written is empty.
     """
 
     description: str
@@ -88,7 +88,7 @@ class FeatureComment:
 
     @staticmethod
     def parse_mark(text: str) -> str:
-        """Why something is marked as a guess; empty where it is not."""
+        """The reason why something is marked as a guess; empty if it is not."""
         _, *marks = re.split(MARK_PATTERN, text, maxsplit=1)
         return (marks[0].strip() or "no reason is given") if marks else ""
 
@@ -97,14 +97,14 @@ class FeatureComment:
 class FeatureQuery:
     """One SELECT of a portfolio, which is one table of features.
 
-    `name` is the file's stem and the table's name. `inputs` are the tables it reads: raw tables or other
-    queries. `description` is the comment the file opens with. `key` is its first column, the entity's key.
+    `name` is the file's stem and the table's name. `inputs` are the tables it reads: raw tables or other queries.
+    `description` is the comment at the start of the file. `key` is its first column, the entity's key.
 
-    Every other column has a comment behind it on its line, of which `words` is the description, in order. Where
-    they are written, `missing` has the message for a missing value, `families` the family, and `guesses` why the
-    column is marked as a guess. `no_row` is the file's message for an applicant without a row in it, with its
-    own `no_row_guess`, and `row_of` the file that a column was taken from by a star, where that file has such a
-    message. `lines` has the line of each column that is written in the file itself, the key's included.
+    Every other column has a comment on its line; `words` has its description, in order. If they are written, `missing`
+    has the message for a missing value, `families` the family, and `guesses` the reason why the column is marked as a
+    guess. `no_row` is the file's message for an applicant without a row in it, with its own `no_row_guess`, and
+    `row_of` the file that a column was taken from by a star, if that file has such a message. `lines` has the line of
+    each column that is written in the file itself, including the key.
     """
 
     name: str
@@ -128,7 +128,7 @@ class FeatureQuery:
 
     @cached_property
     def version(self) -> str:
-        """Another one where the SQL is, whatever its comments (the descriptions of its features) and line breaks."""
+        """A hash that changes with the SQL, but not with comments (the descriptions of its features) or line breaks."""
         code = "\n".join(self.sql[token.start : token.end + 1] for token in _tokens(self.sql))
         return hashlib.sha256(code.encode()).hexdigest()[:12]
 
@@ -136,10 +136,10 @@ class FeatureQuery:
 def load(folder: Path, raw_tables: Collection[str] | None = None) -> dict[str, FeatureQuery]:
     """The queries of every .sql file in `folder`, each after those it reads.
 
-    With `raw_tables`, a table that is neither one of these nor a file here is refused. Raises
-    FeatureQueryError for a file that is not one SELECT, opens without a comment, reads an unknown table
-    or (with others) itself, asks chance or the clock, or has a column without a name, without words, or with
-    the name or the words of another column.
+    With `raw_tables`, a table that is neither one of these nor a file here is refused. Raises FeatureQueryError for a
+    file that is not one SELECT, has no comment at the start, reads an unknown table or (with others) itself, is
+    non-deterministic (`random()`, `now()`), or has a column without a name or description, or with the name or
+    description of another column.
     """
     files = {path.stem: _File(path) for path in sorted(folder.glob("*.sql"))}
     if not files:
@@ -156,7 +156,7 @@ def load(folder: Path, raw_tables: Collection[str] | None = None) -> dict[str, F
 
 
 class _File:
-    """A parsed SQL file, with what is needed to point at a line of it."""
+    """A parsed SQL file, with what is needed to name a line of it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -247,8 +247,8 @@ class _File:
         )
 
     def _opening(self) -> tuple[str, str, str]:
-        """The description in the comment that the file opens with, its message for an applicant without a row, and why
-        this message is marked as a guess."""
+        """The description in the comment at the start of the file, its message for an applicant without a row, and the
+        reason why this message is marked as a guess."""
         opening, no_row, guess = [], "", ""
         for line in self.lines:
             if not line.startswith("--"):
@@ -265,8 +265,8 @@ class _File:
         return " ".join(opening), no_row, guess
 
     def _outputs(self, queries: Mapping[str, FeatureQuery]) -> Iterator[tuple[str, FeatureComment, str, exp.Expr]]:
-        """Name, comment, file whose row it needs (see `row_of`) and node of each output column, those behind a star
-        included."""
+        """Name, comment, file whose row it needs (see `row_of`) and node of each output column, including those of a
+        star."""
         sources = traverse_scope(self.select)[-1].sources
         for projection in self.select.expressions:
             if projection.is_star:
@@ -282,7 +282,7 @@ class _File:
             yield name.name, self._comment(name), "", name
 
     def _comment(self, name: exp.Identifier) -> FeatureComment:
-        """What stands behind a column on its line."""
+        """The comment after a column on its line."""
         rest = self.sql[self.line_ends[_line(name)] + 1 :].split("\n", 1)[0].strip()
         try:
             return FeatureComment.parse(rest.removeprefix("--").strip())
@@ -338,7 +338,7 @@ def _line(node: exp.Expr) -> int:
 
 @lru_cache(maxsize=64)
 def _tokens(sql: str) -> list[Token]:
-    """Splitting a file into tokens takes longer than parsing them; each file is split once."""
+    """Splitting a file into tokens takes longer than parsing them, so each file is split once."""
     return sqlglot.tokenize(sql, dialect=DIALECT)
 
 

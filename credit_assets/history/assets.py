@@ -1,4 +1,4 @@
-"""A portfolio's story as assets: which version decided when, and what happened."""
+"""The history of a portfolio as assets: which version decided when, and what happened."""
 
 from typing import Any
 
@@ -38,8 +38,8 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         **settings("champion_history", ChampionHistory),
     )
     def champion_history() -> dg.MaterializeResult:
-        """Which model version decided at a time: the row whose `decided_from` and `decided_until` (UTC) hold it;
-        who made it champion, why, and in which run."""
+        """Which model version decided at which time: the row whose `decided_from` and `decided_until` (UTC) enclose the
+        time. It also shows who made the version champion, why, and in which run."""
         table = moves(registry)
         return dg.MaterializeResult(
             value=table,
@@ -61,8 +61,8 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         **settings("timeline", Timeline),
     )
     def timeline(lake: LakeResource) -> dg.MaterializeResult:
-        """The story of the portfolio: deliveries and corrections, outcomes, drift, trainings, champions and how
-        well they did, with the run behind each. Found anew from the lake and the registry, whoever changed them."""
+        """The history of the portfolio: deliveries and corrections, outcomes, drift, trainings, champions and their
+        performance, each with its run. It is read from the lake and the registry each time, whoever changed them."""
         table = facts(portfolio, lake.lake, registry)
         counts = table["kind"].value_counts()
         return dg.MaterializeResult(
@@ -79,7 +79,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
 
 
 def _newest(table: pd.DataFrame) -> dg.TableMetadataValue:
-    """The newest rows, the latest first; times to the second, and nothing where there is none."""
+    """The newest rows, latest first; times to the second, and blanks for missing values."""
     shown = table.iloc[::-1].head(SHOWN).copy()
     for column in shown:
         if shown[column].dtype.kind == "M":

@@ -1,4 +1,4 @@
-"""The pictures of a portfolio's story: small PNGs that may live in an event log. The facts are `timeline.py`'s."""
+"""The plots of a portfolio's history: PNGs small enough for an event log. `timeline.py` collects the facts."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ FEWEST = 5
 def story(timeline: pd.DataFrame, title: str) -> bytes:
     """A `Timeline` table, batch by batch: applicants with corrections and outcomes, drift, AUC; and the models.
 
-    A batch that was looked at again, as for another champion, has a cell of drift for each look, the earliest to
-    the left. A promotion or rollback, with the version that decides from then on over it, and a candidate that
-    was not promoted stand after the batches that had been delivered by then.
+    A batch that was checked several times, for example for another champion, has one cell of drift per check, the
+    earliest on the left. A promotion or rollback (labelled with the new champion) and a candidate that was not promoted
+    are shown after the batches that had been delivered by then.
     """
     from matplotlib.figure import Figure
 
@@ -114,7 +114,7 @@ def _draw_drift(axes: Axes, timeline: pd.DataFrame, places: dict[str, int]) -> N
 
 
 def _draw_auc(axes: Axes, timeline: pd.DataFrame, places: dict[str, int]) -> None:
-    """The latest word on each batch: its outcomes, or what its PDs let expect."""
+    """The latest figure of each batch: measured on outcomes, or expected from its PDs."""
     _plain(axes, "AUC of the scores")
     told = timeline[timeline["kind"].isin(["performance", "estimate"]) & timeline["batch"].isin(places)]
     latest = told.drop_duplicates("batch", keep="last")

@@ -1,6 +1,6 @@
-"""A portfolio's story as tables: which version decided when, and what happened in which order.
+"""The history of a portfolio as tables: which version decided when, and what happened in which order.
 
-Every fact is found in the lake's commits or in the registry, at each look anew; it is drawn in `plots.py`.
+Every fact is read from the lake's commits or the registry each time; `plots.py` draws it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ BY = {"gate": "by the gate", "rollback": "by itself", "hand": "by hand", "overri
 
 @dataclass(frozen=True)
 class Fact:
-    """One row of the timeline: what its columns are is said in `schemas/history.py`."""
+    """One row of the timeline; `schemas/history.py` describes the columns."""
 
     at: datetime
     kind: str
@@ -53,7 +53,7 @@ class Fact:
 
 
 def champion_history(registry: Registry) -> pd.DataFrame:
-    """The moves of the alias `champion`, oldest first, as a `ChampionHistory` table."""
+    """The changes of the alias `champion`, oldest first, as a `ChampionHistory` table."""
     events = registry.history()
     versions = {version.number: version for version in registry.versions()}
     auc = {
@@ -79,7 +79,7 @@ def champion_history(registry: Registry) -> pd.DataFrame:
 
 
 def timeline(portfolio: Portfolio, lake: Lake, registry: Registry) -> pd.DataFrame:
-    """Everything that is known to have happened in the portfolio, oldest first, as a `Timeline` table."""
+    """Everything known about the portfolio, oldest first, as a `Timeline` table."""
     champions = registry.history()
     with connect() as con:
         facts = [
@@ -93,8 +93,9 @@ def timeline(portfolio: Portfolio, lake: Lake, registry: Registry) -> pd.DataFra
 
 
 def _deliveries(portfolio: Portfolio, lake: Lake) -> Iterator[Fact]:
-    """A batch's first application table is its delivery; a raw table from other files than before, a correction;
-    outcomes from other files, outcomes; its application table, or a file of outcomes, taken back, a withdrawal."""
+    """A batch's first application table is its delivery; a raw table from other files than before is a correction;
+    outcomes from other files are outcomes; an application table or a file of outcomes that was removed is a
+    withdrawal."""
     corrected: dict[tuple[str, str], list[str]] = {}
     first: dict[tuple[str, str], Fact] = {}
     for table in portfolio.tables:
@@ -264,7 +265,7 @@ def _models(registry: Registry, champions: Sequence[ChampionEvent]) -> Iterator[
 
 
 def _history(lake: Lake, table: str) -> list[Commit]:
-    """All commits of the table, oldest first; none where there is no table."""
+    """All commits of the table, oldest first; empty if there is no table."""
     try:
         return lake.history(table)[::-1]
     except TableMissing:
@@ -272,9 +273,9 @@ def _history(lake: Lake, table: str) -> list[Commit]:
 
 
 def _written(lake: Lake, table: str) -> tuple[list[Commit], str]:
-    """The commits that wrote a batch, oldest first, and the SELECT over the rows that each of them wrote, with its
-    version as `written`. What is current is read from the table; what was replaced from the commit's own files,
-    where they are still kept."""
+    """The commits that wrote a batch, oldest first, and a SELECT of the rows that each of them wrote, with its version
+    as `written`. Current rows are read from the table, replaced ones from the commit's own files, if these are still
+    there."""
     history = _history(lake, table)
     commits = [each for each in history if each.provenance.batch and each.provenance.withdrawn is None]
     if not commits:
@@ -305,7 +306,7 @@ def _sql_map(numbers: Mapping[str, int]) -> str:
 
 
 def _by_commit(con: duckdb.DuckDBPyConnection, question: str) -> dict[int, dict[str, Any]]:
-    """The rows of the SELECT, one a commit, by its version."""
+    """The rows of the SELECT, one per commit, by version."""
     answer = con.execute(question)
     names = [column[0] for column in answer.description or []]
     rows = [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
@@ -313,7 +314,7 @@ def _by_commit(con: duckdb.DuckDBPyConnection, question: str) -> dict[int, dict[
 
 
 def _begun(commit: Commit, champions: Sequence[ChampionEvent] = ()) -> Fact:
-    """The commit as a fact of no kind yet, by the model it names, or by the champion of its time."""
+    """The commit as a fact without a kind yet, with the model it names, or the champion at its time."""
     at, made = moment(commit.timestamp_ms), commit.provenance
     return Fact(
         at,
@@ -335,7 +336,7 @@ def moment(milliseconds: int) -> datetime:
 
 
 def _table(rows: Sequence[Mapping[str, Any]], model: type[Table]) -> pd.DataFrame:
-    """The rows in the model's columns and types; times in UTC, without saying so, as the lake keeps them."""
+    """The rows in the model's columns and types; times are in UTC without a zone, as the lake stores them."""
     schema = model.to_schema()
     frame = pd.DataFrame(list(rows), columns=list(schema.columns))
     for name, column in schema.columns.items():

@@ -1,4 +1,4 @@
-"""DuckDB connections that compute the same on every machine. Which tables they read is `tables.py`'s."""
+"""DuckDB connections that compute the same on every machine."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import duckdb
 
 
 def connect(**settings: Any) -> duckdb.DuckDBPyConnection:
-    """A connection in memory, with DuckDB's `settings`, for which every moment is in UTC."""
+    """An in-memory connection with DuckDB's `settings`, for which every time is in UTC."""
     con = duckdb.connect(config=settings)
     use_utc(con)
     return con
 
 
 def use_utc(con: duckdb.DuckDBPyConnection) -> None:
-    """Have the connection read and cast moments in UTC: DuckDB's default is the time zone of the machine."""
+    """Make the connection read and cast times in UTC: DuckDB's default is the time zone of the machine."""
     # Not a setting of `connect`: the extension that knows time zones is loaded only then.
     con.execute("SET TimeZone = 'UTC'")

@@ -1,6 +1,6 @@
 """Contracts in SQL: a Pandera model compiled to DuckDB types and row predicates, and checked in DuckDB.
 
-A row is judged here as Pandera would judge it; reading files and setting bad rows aside is `ingest/typed_read.py`'s.
+Rows are checked as Pandera would check them; `ingest/typed_read.py` reads files and quarantines bad rows.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ WRITTEN = "written"
 
 @dataclass(frozen=True)
 class Rule:
-    """What a column's value must satisfy: in words, and as SQL that is TRUE for a good row, else FALSE."""
+    """What a column's value must satisfy: as text, and as SQL that is TRUE for a good row, else FALSE."""
 
     column: str
     words: str
@@ -42,7 +42,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Violation:
-    """A broken rule: the column (or `A, B` for a key), the rule, how many rows, a few cut-short values."""
+    """A broken rule: the column (or `A, B` for a key), the rule, the number of rows, and a few shortened values."""
 
     column: str
     check: str
@@ -65,7 +65,7 @@ def identifier(name: str) -> str:
 
 
 def table_expression(source: str) -> str:
-    """A view's name as it is, a SELECT in brackets: what may stand after FROM."""
+    """What may follow FROM: the name of a view as it is, a SELECT in brackets."""
     return source if re.fullmatch(r'[\w."]+', source) else f"({source})"
 
 
@@ -79,10 +79,10 @@ def keys(model: type[Table]) -> list[tuple[str, ...]]:
 
 
 def rules(model: type[Table]) -> list[Rule]:
-    """The rules a single row can be held to, as SQL over its columns.
+    """The rules that a single row must satisfy, as SQL over its columns.
 
-    Nulls (NaN among them, as in Pandera) break only the rule that a column may not be null. Raises
-    TypeError for a check that has no counterpart here, so that none is ever passed over.
+    Nulls (including NaN, as in Pandera) break only the rule that a column may not be null. Raises TypeError for a check
+    without a counterpart here, so that no check is ever skipped.
     """
     schema = model.to_schema()
     for what in ("checks", "parsers", "index"):
@@ -137,19 +137,18 @@ FAULTS_TYPE = 'STRUCT("column" VARCHAR, "value" VARCHAR, "rule" VARCHAR)[]'
 
 
 def fault(column: str, value: str, words: str) -> str:
-    """An SQL struct that tells one fault; `value` is SQL, the others plain text."""
+    """An SQL struct that describes one fault; `value` is SQL, the others plain text."""
     return f"{{'column': {sql_text(column)}, 'value': {value}, 'rule': {sql_text(words)}}}"
 
 
 def check(
     con: duckdb.DuckDBPyConnection, source: str, model: type[Table], parents: Mapping[str, str]
 ) -> list[Violation]:
-    """What the source's rows break of the model's contract; an empty list if nothing.
+    """The rules of the model's contract that the source's rows break; an empty list if none.
 
-    `source` is a SELECT or a view's name, `parents` the same for the tables that enforced relations
-    point to (a relation whose parent is not given is not looked at). All row rules and relations are
-    one pass, each key one more. Missing, additional or differently typed columns are reported alone,
-    as the rest cannot be judged then.
+    `source` is a SELECT or the name of a view, `parents` the same for the tables that enforced relations refer to (a
+    relation whose parent is not given is not checked). All row rules and relations take one pass, each key another.
+    Missing, additional or differently typed columns are reported alone, because the rest cannot be checked then.
     """
     columns = check_columns(con, source, model)
     if columns:
@@ -171,7 +170,7 @@ def check(
 
 
 def check_columns(con: duckdb.DuckDBPyConnection, source: str, model: type[Table]) -> list[Violation]:
-    """The columns that are missing, of another type than the model's, or (in a strict model) too many."""
+    """The columns that are missing, of another type than the model's, or (in a strict model) not in the model."""
     found = {
         name: kind for name, kind, *_ in con.execute(f"DESCRIBE SELECT * FROM {table_expression(source)}").fetchall()
     }
@@ -191,7 +190,7 @@ def check_columns(con: duckdb.DuckDBPyConnection, source: str, model: type[Table
 def orphans(
     con: duckdb.DuckDBPyConnection, source: str, model: type[Table], parents: Mapping[str, str]
 ) -> list[Violation]:
-    """The rows without a parent in relations that are not enforced: they are counted, and kept."""
+    """The rows without a parent in relations that are not enforced: they are counted and kept."""
     return _broken_rules(con, table_expression(source), relation_rules(model, parents, enforced=False))
 
 
@@ -223,7 +222,7 @@ def _shortened(values: Sequence[str] | None) -> tuple[str, ...]:
 
 
 def shorten(value: str) -> str:
-    """The value, cut where it is long: reports tell a fault, they do not copy the data."""
+    """The value, shortened if it is long: reports describe a fault, they do not copy the data."""
     return value if len(value) <= EXAMPLE_LENGTH else value[:EXAMPLE_LENGTH] + "..."
 
 
@@ -238,7 +237,7 @@ def _null(name: str, kind: str) -> str:
 
 
 def _predicate(check: pa.Check, column: str, kind: str, where: str) -> tuple[str, str]:
-    """The check in words and as SQL over a value that is not null."""
+    """The check as text and as SQL over a value that is not null."""
     told: dict[str, Any] = check.statistics or {}
 
     def literal(value: Any) -> str:
@@ -285,7 +284,7 @@ def _predicate(check: pa.Check, column: str, kind: str, where: str) -> tuple[str
 
 
 def _text_predicate(name: str | None, told: Mapping[str, Any], column: str, where: str) -> tuple[str, str] | None:
-    """The same of a check that is of text alone; None if it is none of these."""
+    """The same for a check that applies only to text; None if it is no such check."""
 
     def literal(value: Any) -> str:
         return _literal(value, "VARCHAR", where)
@@ -325,7 +324,7 @@ def _text_predicate(name: str | None, told: Mapping[str, Any], column: str, wher
 
 
 def _literal(value: Any, kind: str, where: str) -> str:
-    """The Python value as SQL of the column's kind. TypeError where the two do not go together."""
+    """The Python value as SQL of the column's type. Raises TypeError if the two do not match."""
     if hasattr(value, "item"):
         value = value.item()
     if isinstance(value, bool):

@@ -1,6 +1,5 @@
-"""A disk that is full, read-only or somebody else's: how it is recognised and named, room to work in, and a project
-that can be read where nothing may be written.
-"""
+"""A disk that is full, read-only or not writable: recognising and reporting it, requiring space, and reading a project
+without the right to write."""
 
 from __future__ import annotations
 
@@ -54,9 +53,9 @@ LIBRARIES = ("sqlite3", "sqlalchemy", "duckdb", "_duckdb", "deltalake", "_intern
 
 
 def fault(error: BaseException, where: Path) -> str | None:
-    """A sentence with path and reason where the error, or one that it came of, is the disk's; else None.
+    """A sentence with path and reason if the error, or one of its causes, comes from the disk; else None.
 
-    `where` is named where the error names no path.
+    `where` is reported if the error names no path.
     """
     seen: list[BaseException] = []
     each: BaseException | None = error
@@ -78,7 +77,7 @@ def fault(error: BaseException, where: Path) -> str | None:
 
 
 def _is_full(path: Path) -> bool:
-    """Whether the path's disk has no room for the little that a database needs."""
+    """Whether the path's disk has no room for what a database needs."""
     there = next((folder for folder in (path, *path.parents) if folder.exists()), Path("/"))
     return shutil.disk_usage(there).free < ALMOST_NOTHING
 
@@ -94,7 +93,7 @@ def _sentence(path: object, reason: str) -> str:
 
 
 def require_room(folder: Path) -> None:
-    """Make the folder, and raise OSError, with the path, where it cannot be written to or has no room to work in."""
+    """Create the folder. Raise OSError with the path if it cannot be written to or has too little space."""
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
@@ -113,9 +112,10 @@ OF_A_DATABASE = re.compile(r"\.(db|sqlite)-(wal|shm|journal)$")
 
 @contextmanager
 def readable(project: Project) -> Iterator[Project]:
-    """The project, or where its data cannot be written to, a passing copy of it for reading.
+    """The project, or, if its data cannot be written to, a temporary copy of it for reading.
 
-    Databases and the inbox write when they are read (locks, journals, notes): in it these are copies, all else links.
+    Databases and the inbox write when they are read (locks, journals, notes): in the copy these are copied, everything
+    else is linked.
     """
     if not project.data.is_dir() or _writable(project.data):
         yield project
@@ -155,10 +155,10 @@ def _link_all_but_databases(source: Path, target: Path) -> None:
 
 
 def copy_database(source: Path, target: Path) -> None:
-    """Copy a SQLite database as it is at one moment, though another process writes to it.
+    """Copy a SQLite database as of one moment, even while another process writes to it.
 
-    Where SQLite cannot read it without a right to write (its shared memory is not there, or a journal waits to be
-    rolled back), nobody has it open, and its files are copied as they are.
+    If SQLite cannot read it without the right to write (its shared memory does not exist, or a journal has to be rolled
+    back), nobody has it open, and its files are copied as they are.
     """
     try:
         with (

@@ -1,7 +1,7 @@
-"""The IO manager of the lake: an asset's output becomes a Delta table's batch, its input a relation or frame.
+"""The IO manager of the lake: an asset's output becomes a batch of a Delta table, its input a relation or frame.
 
-The asset's Dagster type carries its contract (a `Table` model); what breaks it is refused here. Files,
-commits and versions are `tables.py`'s, the meaning of a contract in SQL is `contracts.py`'s.
+The asset's Dagster type carries its contract (a `Table` model), which is enforced here. `tables.py` handles files,
+commits and versions, `contracts.py` the contract in SQL.
 """
 
 import base64
@@ -40,9 +40,9 @@ LAZY = dg.DagsterType(
 
 @cache
 def contract(model: type[Table]) -> dg.DagsterType:
-    """The model as a Dagster type, from here on also where a signature names it: `-> Scores`.
+    """The model as a Dagster type, which a signature may then name: `-> Scores`.
 
-    The IO manager enforces it on what an asset returns and checks it on what an input loads.
+    The IO manager enforces it on the outputs of assets and checks it on their inputs.
     """
     kind = dg.DagsterType(
         # A failing value is told by the IO manager, which has the rows at hand.
@@ -56,7 +56,7 @@ def contract(model: type[Table]) -> dg.DagsterType:
 
 
 def column_schema(model: type[Table]) -> dg.TableSchema:
-    """The contract as the UI shows it: each column's type, constraints and words."""
+    """The contract as the UI shows it: type, constraints and description of each column."""
     schema = model.to_schema()
     words, types = model.descriptions(), column_types(model)
     unique = set(schema.unique or [])
@@ -159,8 +159,8 @@ def lake_io_manager(context: dg.InitResourceContext) -> LakeIOManager:
 
 
 def _refuse_of_earlier_release(asset: dg.AssetKey, partitioned: bool, missing: set[str]) -> None:
-    """Raise the Failure that says how a table is made again that lacks columns of its contract: as it is written,
-    every table has them, so an earlier release wrote it."""
+    """Raise the Failure that says how to recreate a table that lacks columns of its contract. An earlier release wrote
+    it, because a table has all columns when it is written."""
     if not missing:
         return
     portfolio, name = asset.path[0], asset.path[-1]
@@ -203,7 +203,7 @@ def is_text(column: pa.Column) -> bool:
 
 
 def violations_of(error: pa.errors.SchemaErrors) -> list[Violation]:
-    """Pandera's findings, one a rule, with a few values cut short."""
+    """Pandera's findings, one per rule, with a few shortened values."""
     cases = error.failure_cases
     # A rule of the whole row is reported under every column; it is told once, without values.
     of_rows = cases["schema_context"] == "DataFrameSchema"
@@ -218,8 +218,8 @@ def violations_of(error: pa.errors.SchemaErrors) -> list[Violation]:
 
 
 def refuse(table: str, violations: Sequence[Violation]) -> None:
-    """Raise the Failure that names table, columns, checks and counts, if there are violations. It is stored, and so
-    holds no value of a row."""
+    """Raise the Failure that names table, columns, checks and counts, if there are violations. It is stored, so it
+    contains no value of a row."""
     if not violations:
         return
     raise dg.Failure(

@@ -1,6 +1,6 @@
-"""The logs of Delta tables, read in one place: which commit wrote which files, when, and what it says of its rows.
+"""The logs of Delta tables, read in one place: which commit wrote which files, when, and with which provenance.
 
-Delta itself writes them. What a commit's provenance means is `provenance.py`'s.
+Delta itself writes them. `provenance.py` interprets the provenance of a commit.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ ENTRY = re.compile(r"\d{20}\.json")
 
 @dataclass(frozen=True)
 class Commit:
-    """One entry of a table's log: its version, when it was written (zero where it does not say), the provenance of its
-    rows, and the files, relative to the table's folder, that it added and removed."""
+    """One entry of a table's log: its version, its time (zero if it has none), the provenance of its rows, and the
+    files, relative to the table's folder, that it added and removed."""
 
     version: int
     timestamp_ms: int
@@ -37,14 +37,14 @@ class Commit:
 
 @dataclass(frozen=True)
 class Log:
-    """A table's log, oldest commit first; `before` are the files there were before the first."""
+    """A table's log, oldest commit first; `before` are the files that existed before the first."""
 
     commits: tuple[Commit, ...] = ()
     before: frozenset[str] = frozenset()
 
     @staticmethod
     def read(storage: Storage, table: str) -> Log:
-        """The log, in one pass: opening each version takes a thousand times as long."""
+        """The log, in one pass: opening each version would take a thousand times as long."""
         commits = read_commits(storage, table)
         if not commits or commits[0].version == 0:
             return Log(commits)
@@ -88,7 +88,7 @@ class Log:
 
 
 def newest_checkpoint(storage: Storage, table: str) -> int:
-    """The version at which the log was last checkpointed; -1 where it never was."""
+    """The version of the log's last checkpoint; -1 if there is none."""
     try:
         return int(json.loads(storage.read(f"{table}/{LOG}/_last_checkpoint"))["version"])
     except FileNotFoundError:
@@ -96,7 +96,7 @@ def newest_checkpoint(storage: Storage, table: str) -> int:
 
 
 def by_batch(commits: Iterable[Commit], withdrawn: bool = False) -> dict[str, list[Commit]]:
-    """The commits, newest first, by batch: of a batch those since it was withdrawn, or (`withdrawn`) all of them."""
+    """The commits, newest first, by batch: only those since the batch was withdrawn, or (`withdrawn`) all of them."""
     of_batch: dict[str, list[Commit]] = {}
     ended: set[str] = set()
     for commit in commits:
@@ -115,7 +115,7 @@ def by_batch(commits: Iterable[Commit], withdrawn: bool = False) -> dict[str, li
 
 @dataclass(frozen=True)
 class _Known:
-    """What was read of a table's log: its commits by their files' names, and which file the newest is."""
+    """What has been read of a table's log: its commits by file name, and which file is the newest."""
 
     commits: Mapping[str, Commit]
     newest: str
@@ -128,10 +128,10 @@ _READING = threading.Lock()
 
 
 def read_commits(storage: Storage, table: str) -> tuple[Commit, ...]:
-    """All commits of the table, oldest first; none if there is no table.
+    """All commits of the table, oldest first; empty if there is no table.
 
-    An entry of a log never changes: it is read once. All that was read is forgotten where the newest entry that was
-    known is gone, or is another file: the table was removed, and perhaps made anew.
+    An entry of a log never changes, so it is read once. Everything that was read is forgotten if the newest known entry
+    is gone, or is another file: the table was removed, and perhaps created again.
     """
     log, table_address = f"{table}/{LOG}", storage.address(table)
     with _READING:
@@ -155,7 +155,7 @@ def read_commits(storage: Storage, table: str) -> tuple[Commit, ...]:
 
 
 def _read_entry(storage: Storage, table: str, name: str) -> Commit | None:
-    """The entry's commit; None if a clean-up of the log removes it just now."""
+    """The entry's commit; None if a clean-up of the log has just removed it."""
     try:
         content = storage.read(f"{table}/{LOG}/{name}")
     except FileNotFoundError:

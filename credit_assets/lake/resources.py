@@ -1,7 +1,5 @@
-"""What assets are given to work with: the lake with its DuckDB connection, MLflow, and their partitions.
-
-Where things lie is `project.py`'s; what a table holds is the schemas'.
-"""
+"""The resources of assets: the lake with its DuckDB connection, and the partitions. `settings/project.py` knows where
+things are, `schemas` what tables contain."""
 
 import os
 import shutil
@@ -58,7 +56,7 @@ class LakeResource(dg.ConfigurableResource):
 
     @property
     def scratch(self) -> Path:
-        """A folder for large temporary files, this process's alone, gone when the run ends."""
+        """A folder for large temporary files, private to this process, removed when the run ends."""
         if self._scratch is None:
             Path(self.spill).mkdir(parents=True, exist_ok=True)
             _sweep(Path(self.spill))
@@ -94,7 +92,7 @@ class LakeResource(dg.ConfigurableResource):
         return dict(self._reads.get(_step_key(context), {}))
 
     def synthetic(self, context: dg.AssetExecutionContext | dg.OutputContext) -> bool:
-        """Whether anything this step has read was made from generated data."""
+        """Whether anything that this step has read was made from generated data."""
         return any(read.synthetic for read in self.reads(context).values())
 
 
@@ -117,7 +115,7 @@ def _alive(process: int) -> bool:
 
 
 def batches(portfolio: str) -> dg.DynamicPartitionsDefinition:
-    """The portfolio's batches, one partition a delivery."""
+    """The portfolio's batches, one partition per delivery."""
     return dg.DynamicPartitionsDefinition(name=f"{portfolio}_batches")
 
 

@@ -1,7 +1,7 @@
-"""Where the files of tables lie: the only module that touches a file system for them.
+"""The storage of the tables' files: the only module that accesses a file system for them.
 
-A key names a table (`book/loans`), or a file below it (`book/loans/batch=2026-01/part-1.parquet`), on whatever storage.
-What the files mean is `log.py`'s and `tables.py`'s.
+A key names a table (`book/loans`), or a file below it (`book/loans/batch=2026-01/part-1.parquet`), on any storage.
+`log.py` and `tables.py` interpret the files.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LOG = "_delta_log"
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A file's size in bytes, when it was written, and its identity: another file of the same key has another."""
+    """A file's size in bytes, its modification time, and its identity, which differs if another file replaces it."""
 
     size: int
     modified_ms: int
@@ -30,55 +30,55 @@ class StoredFile:
 
 
 class Storage(Protocol):
-    """What the lake needs of a storage. A file that is not there raises FileNotFoundError, unless said otherwise.
+    """What the lake needs from a storage. A missing file raises FileNotFoundError, unless stated otherwise.
 
-    A storage is hashable, and equal to another that holds the same files.
+    A storage is hashable, and equal to another one with the same files.
     """
 
     def __hash__(self) -> int: ...
 
     @property
     def options(self) -> Mapping[str, str]:
-        """What `deltalake` must be told to reach the addresses."""
+        """The options that `deltalake` needs to reach the addresses."""
 
     def address(self, key: str) -> str:
-        """The path or URL by which Delta, DuckDB and a person reach what lies under the key."""
+        """The path or URL of the key for Delta, DuckDB and people."""
 
     def key(self, address: str) -> str:
-        """The key of a file by its address as Delta gives it, which may be percent-encoded."""
+        """The key of a file from its address as Delta gives it, which may be percent-encoded."""
 
     def tables(self, below: str) -> list[str]:
-        """The keys of all folders that hold a log, of those below the key (all, where it is empty); sorted."""
+        """The keys of all folders with a log below the key (of all tables, if it is empty); sorted."""
 
     def files(self, below: str) -> list[str]:
-        """The keys of all files below the key; sorted, and none where there is nothing."""
+        """The keys of all files below the key; sorted, and empty if there are none."""
 
     def names(self, folder: str) -> list[str]:
-        """The names of what lies directly in the folder; sorted, and none where there is no such folder."""
+        """The names directly in the folder; sorted, and empty if there is no such folder."""
 
     def stat(self, key: str) -> StoredFile: ...
 
     def read(self, key: str) -> bytes: ...
 
     def open(self, key: str) -> BinaryIO:
-        """The file opened for reading."""
+        """The file, opened for reading."""
 
     def make_way(self, key: str) -> None:
-        """Let a file be written at the key's address."""
+        """Prepare the key's address for writing a file."""
 
     def persist(self, key: str) -> None:
-        """Return once the file that was written outlives a power cut."""
+        """Return once the written file survives a power failure."""
 
     def remove(self, key: str) -> None:
-        """Remove the file, where it is there."""
+        """Remove the file, if it exists."""
 
     def lock(self, name: str) -> AbstractContextManager[object]:
-        """What only one process of all that use the storage holds at a time."""
+        """A lock that only one process of all that use the storage holds at a time."""
 
 
 @dataclass(frozen=True)
 class LocalStorage:
-    """A folder of this machine."""
+    """A folder on this machine."""
 
     root: Path
 

@@ -1,8 +1,7 @@
 """Tables of the lake: Delta tables written by DuckDB, one batch at a time, atomically.
 
-A write has two halves: `stage` streams a query to Parquet files that no reader can see yet (so that
-they can be validated where they lie), `commit` makes them the batch's rows in one Delta commit.
-What a row may look like is `contracts.py`'s business.
+A write has two halves: `stage` streams a query to Parquet files that no reader can see yet, so that they can be
+validated in place, and `commit` makes them the batch's rows in one Delta commit. `contracts.py` validates rows.
 """
 
 from __future__ import annotations
@@ -41,12 +40,12 @@ MIN_ROW_GROUP, MAX_ROW_GROUP = 2_048, 122_880
 
 
 class TableMissing(LookupError):
-    """The table, or the asked batch of it, has never been written."""
+    """The table, or the requested batch of it, has never been written."""
 
 
 @dataclass(frozen=True)
 class Staged:
-    """Parquet files (their keys in the storage, and addresses) below a table's folder, which no commit names yet."""
+    """Parquet files below a table's folder (keys in the storage, and addresses) that are not committed yet."""
 
     table: str
     batch: str | None
@@ -77,7 +76,7 @@ class Lake:
     # -- writing -----------------------------------------------------------------------------------
 
     def stage(self, con: duckdb.DuckDBPyConnection, query: str, table: str, batch: str | None) -> Staged:
-        """Stream the query's rows to a new, yet invisible, Parquet file of the table."""
+        """Stream the query's rows to a new Parquet file of the table, invisible until it is committed."""
         key = f"{table}/{f'{BATCH}={batch}/' if batch else ''}part-{uuid.uuid4().hex}.parquet"
         self.storage.make_way(key)
         address = self.storage.address(key)
@@ -95,11 +94,11 @@ class Lake:
         return Staged(table, batch, {key: address}, int(rows), schema)
 
     def commit(self, staged: Staged, provenance: Provenance) -> int:
-        """Replace the batch (the whole table where it has none) by the staged rows; the new version. Batch and number
-        of rows are added to the provenance.
+        """Replace the batch (or the whole table, if it has no batches) with the staged rows; returns the new version.
+        Batch and number of rows are added to the provenance.
 
-        Writers of other batches do not disturb each other; of two writers of one batch the later
-        commit stands. A commit that loses the race is repeated on the newer version.
+        Writers of different batches do not affect each other; of two writers of one batch the later commit applies. A
+        commit that loses the race is repeated on the newer version.
         """
         path, partition = self.address(staged.table), [BATCH] if staged.batch else []
         options = dict(self.storage.options)
@@ -149,8 +148,9 @@ class Lake:
             self.storage.remove(key)
 
     def withdraw(self, table: str, batch: str, why: str, file: str | None = None) -> int:
-        """Remove the batch from the table, as if it had never been written; the new version. Earlier versions hold it
-        still, and can be read until upkeep removes them. `file`: the one that was a mistake, where the others stay."""
+        """Remove the batch from the table, as if it had never been written; returns the new version. Earlier versions
+        still have it, and can be read until upkeep removes them. `file` is the one that was a mistake, if the others
+        stay."""
         schema = pa.schema(self.open(table).schema())
         bare = schema.remove(schema.get_field_index(BATCH))
         provenance = Provenance(inputs={}, withdrawn=why, withdrawn_file=file or None)
@@ -164,7 +164,7 @@ class Lake:
         batch: str | None,
         provenance: Provenance,
     ) -> int:
-        """`stage` and `commit` in one, for rows that need no look in between; the new version."""
+        """`stage` and `commit` in one, for rows that need no check in between; returns the new version."""
         return self.commit(self.stage(con, query, table, batch), provenance)
 
     def _add(self, staged: Staged, key: str) -> AddAction:
@@ -233,26 +233,26 @@ class Lake:
         return commits
 
     def batches(self, table: str) -> dict[str, Commit]:
-        """Each batch of the table with the commit that wrote its current rows; empty if no table."""
+        """Each batch of the table with the commit that wrote its current rows; empty if there is no table."""
         return {batch: commits[0] for batch, commits in self.writings(table).items()}
 
     def writings(self, table: str, *, withdrawn: bool = False) -> dict[str, list[Commit]]:
-        """Each batch of the table with all commits that wrote it, newest first; empty if no table. What was withdrawn
-        since is left out, unless `withdrawn`."""
+        """Each batch of the table with all commits that wrote it, newest first; empty if there is no table. Withdrawn
+        commits are omitted, unless `withdrawn`."""
         return by_batch(self._commits(table), withdrawn)
 
     def readable(self, table: str, batch: str, version: int) -> bool:
-        """Whether the files of a batch in this version are still there: upkeep removes what nothing refers to."""
+        """Whether the files of a batch in this version still exist: upkeep removes unreferenced files."""
         files = self.open(table, version).file_uris(file_pruning_predicate=[(BATCH, "=", batch)])
         return all(self._is_there(self.storage.key(file)) for file in files)
 
     def files_of(self, table: str, commit: Commit) -> list[str]:
-        """The addresses of the files that the commit added, of those that are still there."""
+        """The addresses of the files that the commit added, if they still exist."""
         keys = [f"{table}/{file}" for file in commit.added]
         return [self.storage.address(key) for key in keys if self._is_there(key)]
 
     def open(self, table: str, version: int | None = None) -> DeltaTable:
-        """One version of the table (the current one, if none is given) as Delta's own object.
+        """One version of the table (by default the current one) as Delta's own object.
 
         Raises TableMissing for a table that was never written.
         """
@@ -262,7 +262,7 @@ class Lake:
             raise _missing(table) from error
 
     def _commits(self, table: str) -> list[Commit]:
-        """All commits that say when they were made, newest first; none if there is no table."""
+        """All commits with a time, newest first; empty if there is no table."""
         return [commit for commit in reversed(read_commits(self.storage, table)) if commit.timestamp_ms]
 
     def _is_there(self, key: str) -> bool:
@@ -294,10 +294,10 @@ def sql_text(text: str) -> str:
 
 
 def sql_path(file: str | Path) -> str:
-    """The path as an SQL literal that DuckDB does not take for a pattern."""
+    """The path as an SQL literal that DuckDB does not treat as a pattern."""
     return sql_text(glob.escape(str(file)))
 
 
 def sql_files(files: Sequence[str]) -> str:
-    """The files as an SQL list for read_parquet, which would take a `*` or `[` in a path for a pattern."""
+    """The files as an SQL list for read_parquet, which would treat a `*` or `[` in a path as a pattern."""
     return "[" + ", ".join(map(sql_path, files)) + "]"
