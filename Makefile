@@ -68,7 +68,7 @@ lint: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/sqlfluff lint sql
-	$(BIN)/pre-commit run --all-files detect-secrets
+	@if git rev-parse > /dev/null 2>&1; then set -x; $(BIN)/pre-commit run --all-files detect-secrets; fi
 
 format: install
 	$(BIN)/ruff check --fix .
