@@ -1,4 +1,4 @@
-"""Features as assets: one a SQL file, and the training set over the window of known outcomes."""
+"""Features as assets, one per SQL file, and the training set over the window of known outcomes."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -129,8 +129,8 @@ def _training_set(
     def training_set(
         context: dg.AssetExecutionContext, lake: LakeResource
     ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
-        """Features joined with known outcomes over the training window, each applicant in a fold that new
-        data do not change: the newest matured batches are the out-of-time test; with one, a share of it is.
+        """Features joined with known outcomes over the training window. The fold of each applicant does not change when
+        data are added: the newest matured batches are the out-of-time test; if there is only one, a share of it is.
         Features that the configuration leaves out stay in the features table and are not in this one."""
         _refuse_a_mixture(lake, portfolio)
         con = lake.connection
@@ -196,7 +196,7 @@ def _training_metadata(
     split: pd.DataFrame,
     alone: pd.Series,
 ) -> dict[str, int | dg.MetadataValue]:
-    """What the UI shows of the training set; `alone` has the AUC of each feature by itself, largest first."""
+    """The training set's metadata for the UI; `alone` has the AUC of each feature on its own, largest first."""
     strongest = alone.head(SHOWN).rename_axis("feature").reset_index()
     reasons = [(feature, query.words[feature], why) for feature, why in left_out.items()]
     return {
@@ -217,8 +217,8 @@ def _refuse_features_of_other_sql(
     version: int,
     learned_from: duckdb.DuckDBPyRelation,
 ) -> None:
-    """Raise Failure where a batch that would be learned from has features (in this version of their table) that other
-    SQL made than stands there now: what has one name would be two things."""
+    """Raise Failure if a batch of the training window has features (in this version of their table) that were not made
+    by the current SQL: one name would have two meanings."""
     batches = {batch for (batch,) in learned_from.project("batch").distinct().fetchall()}
     other = made_by_other_sql(cache(lake.lake.writings), portfolio.table(FEATURES), version, queries)
     if batches & other.keys():
@@ -234,7 +234,7 @@ def _refuse_features_of_other_sql(
 
 
 def _refuse_a_mixture(lake: LakeResource, portfolio: Portfolio) -> None:
-    """Raise Failure where some batches are generated and others are not: such a model is evidence of nothing."""
+    """Raise Failure if some batches are generated and others are not: a model of both proves nothing."""
     written = lake.lake.batches(portfolio.table("features"))
     generated = sorted(batch for batch, commit in written.items() if commit.provenance.synthetic)
     if generated and len(generated) < len(written):

@@ -1,4 +1,4 @@
-"""The checks of the training set: leaks among the inputs, and columns that they give back."""
+"""The checks of the training set: leaks among the inputs, and hidden columns that they reproduce."""
 
 from collections.abc import Sequence
 
@@ -40,7 +40,7 @@ def training_set_specs(key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
 
 
 def no_leakage(features: Sequence[str], alone: pd.Series) -> Verdict:
-    """The verdict where no input gives the outcome away; `alone` has the AUC of each by itself, largest first."""
+    """The verdict if no input reveals the outcome; `alone` has the AUC of each on its own, largest first."""
     return Verdict(
         NO_LEAKAGE,
         True,
@@ -50,7 +50,7 @@ def no_leakage(features: Sequence[str], alone: pd.Series) -> Verdict:
 
 
 def nothing_given_back(kept: pd.DataFrame, back: Sequence[Combination]) -> Verdict:
-    """Whether no inputs give back (`back`) one of the columns `kept` from the models that ranks the outcomes."""
+    """Whether inputs reproduce (`back`) one of the columns `kept` from the models that ranks the outcomes."""
     back = [found for found in back if found.auc > SAYS_LITTLE]
     return Verdict(
         KEPT_BACK,

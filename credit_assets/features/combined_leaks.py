@@ -1,6 +1,5 @@
-"""Leaks that no single column shows: two or three inputs that together give away the outcome, or a column that was
-kept from the model. One input alone is judged in `guard.py`.
-"""
+"""Leaks that no single column shows: two or three inputs that together reveal the outcome, or a column that is hidden
+from the model. `guard.py` checks single inputs."""
 
 from __future__ import annotations
 
@@ -46,10 +45,10 @@ CANDIDATES = 30
 
 @dataclass(frozen=True)
 class Combination:
-    """Inputs that together say what one of them alone does not, and how: `xx - disbursed`.
+    """Inputs that together reveal what none of them reveals alone, and the formula: `xx - disbursed`.
 
-    `auc` is that of the formula's value, at least 0.5. `gives_back` is the hidden column that it equals up to scale
-    and offset, if that is what was looked for; then `r_squared` says how closely.
+    `auc` is that of the formula's value, at least 0.5. `gives_back` is the hidden column that it equals up to scale and
+    offset, if one was searched for; then `r_squared` measures how closely.
     """
 
     features: tuple[str, ...]
@@ -67,10 +66,10 @@ class Combination:
 
 def leading_pairs(columns: pd.DataFrame, outcome: np.ndarray, max_auc: float) -> list[Combination]:
     """The pairs of numeric columns whose sum, difference, ratio or product ranks the outcomes above `max_auc`, and
-    clearly better than either does; the best first, each column once.
+    clearly better than either alone; the best first, each column once.
 
-    Searched on a sample of the rows and held against the others, so that luck among thousands of pairs is not taken
-    for a leak. The result does not depend on the order of the rows.
+    Pairs are searched on a sample of the rows and confirmed on the others, so that luck among thousands of pairs does
+    not look like a leak. The result does not depend on the order of the rows.
     """
     outcome = np.asarray(outcome, dtype=bool)
     names = _numeric(columns)
@@ -96,10 +95,10 @@ def leading_pairs(columns: pd.DataFrame, outcome: np.ndarray, max_auc: float) ->
 def given_back(
     hidden: pd.DataFrame, columns: pd.DataFrame, outcome: np.ndarray, in_threes: bool = True
 ) -> list[Combination]:
-    """For each numeric column of `hidden` that up to three of `columns` (same rows) give back, the fewest that do.
+    """For each numeric column of `hidden` that up to three of `columns` (same rows) reproduce, the smallest such set.
 
-    Tried are weighted sums (so sums and differences), and weighted sums of logarithms (so products and ratios). A
-    hidden column counts as given back where the combination equals it, up to scale and offset, but for 2% of its
+    Weighted sums (thus sums and differences) and weighted sums of logarithms (thus products and ratios) are tried. A
+    hidden column counts as reproduced if the combination equals it, up to scale and offset, except for 2% of its
     variance, and in rank. The result does not depend on the order of the rows.
     """
     outcome = np.asarray(outcome, dtype=bool)
@@ -144,13 +143,13 @@ def _numeric(columns: pd.DataFrame) -> list[str]:
 
 
 def _numbers(columns: pd.DataFrame) -> Floats:
-    """The values of numeric columns, (rows, columns); infinite is missing, and there is one zero."""
+    """The values of numeric columns, (rows, columns); infinity is missing, and -0 is 0."""
     values = columns.to_numpy(dtype=np.float64, na_value=np.nan) + 0.0
     return np.where(np.isfinite(values), values, np.nan)
 
 
 def _by_content(columns: pd.DataFrame, outcome: np.ndarray) -> NDArray[np.int64]:
-    """Positions of the rows in an order that looks random and depends on nothing but what is in them."""
+    """The rows in a pseudo-random order that depends only on their content, as positions."""
     hashed = outcome.astype(np.uint64)
     for name in columns.columns:
         # A column at a time: a copy of all would take gigabytes.
@@ -163,8 +162,8 @@ def _better_alone(both: Floats, outcome: np.ndarray) -> float:
 
 
 def _two_parts(order: NDArray[np.int64], outcome: np.ndarray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The rows that are searched, as many bads as goods where there are enough, and those that confirm; in each class
-    at most half is searched."""
+    """The rows that are searched, with as many bads as goods if there are enough, and those that confirm; at most half
+    of each class is searched."""
     searched, confirmed = [], []
     for of_class in (order[outcome[order]], order[~outcome[order]]):
         half = min(len(of_class) // 2, SEARCHED_OF_A_CLASS)
@@ -204,8 +203,8 @@ def _best_of(
 
 
 def _rank_aucs(values: Floats, outcome: np.ndarray) -> Floats:
-    """Mann and Whitney's AUC of each column of (rows, columns) among its known rows, in the better direction; 0.5
-    where too few are known."""
+    """The Mann-Whitney AUC of each column of (rows, columns) among its known rows, in the better direction; 0.5 if too
+    few are known."""
     rows = len(values)
     order = np.argsort(values, axis=0)
     ranked = np.take_along_axis(values, order, axis=0)
@@ -240,7 +239,7 @@ class _Formula:
         return ((_logs(columns) if self.of_logs else columns) * np.array(self.weights)).sum(axis=1)
 
     def text(self, names: Sequence[str]) -> str:
-        """`a - b`, `a / b`, or with weights that are not about 1."""
+        """`a - b`, `a / b`, or with weights that are not approximately 1."""
         written = ""
         for name, weight in zip(names, self.weights, strict=True):
             size = "" if abs(abs(weight) - 1) < 0.02 else f"{abs(weight):.3g}"
@@ -260,7 +259,7 @@ def _logs(numbers: Floats) -> Floats:
 
 
 def _fewest(target: Floats, numbers: Floats, in_threes: bool) -> tuple[list[int], _Formula, float] | None:
-    """The smallest set of columns that gives the target back, with its formula and R squared; None where none does."""
+    """The smallest set of columns that reproduces the target, with its formula and R squared; None if there is none."""
     for size in (1, 2, 3) if in_threes else (1, 2):
         for of_logs in (False, True):
             values, aim = (_logs(numbers), _logs(target)) if of_logs else (numbers, target)
@@ -300,7 +299,7 @@ def _pair_r_squared(correlations: Floats) -> Floats:
 
 
 def _candidates(correlations: Floats, size: int) -> Iterator[list[int]]:
-    """The sets of so many columns that explain most of the target, best first."""
+    """The sets of this many columns that explain most of the target, best first."""
     own = correlations[:-1, -1] ** 2
     if size == 1:
         yield from ([int(column)] for column in np.argsort(-own, kind="stable")[:CANDIDATES])
@@ -339,7 +338,8 @@ def _best_sets(by_first: Mapping[tuple[int, ...], Floats]) -> Iterator[list[int]
 
 
 def _fit(target: Floats, columns: Floats) -> tuple[Floats, float] | None:
-    """(weights, R squared) by least squares on rows where all is known; None where that is not the target again."""
+    """(weights, R squared) by least squares on rows with all values known; None if the result does not equal the
+    target."""
     from scipy.stats import spearmanr
 
     known = ~np.isnan(target) & ~np.isnan(columns).any(axis=1)

@@ -1,6 +1,6 @@
-"""Features computed from relations: what the assets, the checks and anything else that needs features computes with.
+"""Features computed from relations, for the assets, the checks and everything else that needs features.
 
-Neither Dagster nor the lake is known here: tables come as tables or views of a DuckDB connection.
+Dagster and the lake are not known here: tables are tables or views of a DuckDB connection.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from credit_assets.schemas.duckdb_types import FLOATS
 
 
 def compute_query(con: duckdb.DuckDBPyConnection, query: FeatureQuery) -> duckdb.DuckDBPyRelation:
-    """The rows of one query, lazily, from the connection's tables or views of the names that it reads."""
+    """The rows of one query, lazily, from the connection's tables or views with the names that it reads."""
     return finite(con.sql(query.sql))
 
 
 def compute_features(
     con: duckdb.DuckDBPyConnection, queries: Mapping[str, FeatureQuery], keys: Collection[Any] | None = None
 ) -> duckdb.DuckDBPyRelation:
-    """The features, one row an applicant, lazily; of the applicants with these entity keys, or of all.
+    """The features, one row per applicant, lazily; of the applicants with these entity keys, or of all.
 
-    The connection holds the raw tables as tables or views, by their names and in the types of their contracts. It gets
-    a view of each query's name. `queries` are those of a book, each after those it reads. A key that is not among the
+    The connection has the raw tables as tables or views, with their names and the types of their contracts. It gets a
+    view with each query's name. `queries` are those of a book, each after those it reads. A key that is not among the
     applicants has no row.
     """
     for name, query in queries.items():
@@ -42,7 +42,7 @@ def compute_features(
 
 
 def finite(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
-    """The relation with nothing in place of infinities and NaN, which no model can read and no sum survives."""
+    """The relation with nulls instead of infinities and NaN, which no model can read."""
     floats = [name for name, kind in zip(relation.columns, relation.types, strict=True) if str(kind).upper() in FLOATS]
     if not floats:
         return relation

@@ -1,7 +1,4 @@
-"""The contracts of feature tables, made from their SQL: one row an applicant, every column with its words.
-
-Parsing and lineage of the SQL are `queries.py`'s.
-"""
+"""The contracts of feature tables, derived from their SQL: one row per applicant, every column with its description."""
 
 from __future__ import annotations
 
@@ -43,7 +40,7 @@ KEY_MAY_BE = "applicant"
 class FeatureError(ValueError):
     """A feature query does not fit the tables it reads, or a setting does not fit the features.
 
-    `where` is the SQL file or the setting, `line` the line of the SQL and `column` the feature, where they are known.
+    `where` is the SQL file or the setting, `line` the line of the SQL and `column` the feature, if they are known.
     """
 
     def __init__(self, reason: str, where: str, *, line: int | None = None, column: str | None = None) -> None:
@@ -56,8 +53,8 @@ def feature_contracts(
 ) -> dict[str, type[Table]]:
     """Query name to the contract of its result.
 
-    Each query is bound (not run) against empty tables of the raw contracts, so a column that does not
-    exist, or a result without the entity key, is a FeatureError here and not in a run at night.
+    Each query is bound (not run) against empty tables of the raw contracts, so a missing column, or a result without
+    the entity key, is a FeatureError here and not in a run at night.
     """
     contracts: dict[str, type[Table]] = {}
     con = connect()
@@ -82,8 +79,8 @@ def feature_contracts(
 def training_set_contract(
     query: FeatureQuery, features: type[Table], entity_key: str, left_out: Collection[str]
 ) -> type[Table]:
-    """The contract of the training set: the features (of the contract `features`) but those `left_out`, and whose
-    outcome each row has."""
+    """The contract of the training set: the features (of the contract `features`) except those `left_out`, with the
+    outcome of each row."""
     kept = {column: kind for column, kind in column_types(features).items() if column not in left_out}
     if set(kept) == {entity_key}:
         raise FeatureError("no feature is left to learn from.", "left_out")
@@ -100,7 +97,7 @@ def training_set_contract(
 
 
 def check_encodings(features: type[Table], encodings: Collection[str]) -> None:
-    """Raise FeatureError where a feature that is to be encoded as a number is not made, or is one already."""
+    """Raise FeatureError if a feature that is to be encoded as a number does not exist, or is one already."""
     types = column_types(features)
     for feature in encodings:
         if types.get(feature) != "VARCHAR":
@@ -109,7 +106,7 @@ def check_encodings(features: type[Table], encodings: Collection[str]) -> None:
 
 
 def _key_dtype(kind: str) -> type:
-    """Of a column that is never null."""
+    """The type of a column that is never null."""
     return str if kind == "VARCHAR" else int
 
 

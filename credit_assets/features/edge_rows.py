@@ -1,6 +1,6 @@
 """Rows at the edges of raw contracts: the extreme, empty, missing and odd values that a contract still allows.
 
-What features do with such rows is `totality.py`'s question.
+`totality.py` runs features on them.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ MOMENTS += (datetime(2261, 12, 31, 23, 59, 59),)
 
 @dataclass(frozen=True)
 class EdgeTable:
-    """Drawn rows of one raw table, and the applicant (its place among the drawn ones) that each belongs to."""
+    """Drawn rows of one raw table, and the applicant (its position among the drawn ones) of each."""
 
     rows: pyarrow.Table
     applicants: tuple[int, ...]
@@ -72,10 +72,10 @@ class EdgeTable:
 def edge_tables(
     models: Mapping[str, type[Table]], application_table: str, key: str, seed: int = 1
 ) -> dict[str, EdgeTable]:
-    """Drawn rows for every raw table, the same for a seed, all of which keep its contract and its relations.
+    """Drawn rows for every raw table, the same for a seed, all of which satisfy its contract and its relations.
 
-    Among them are applicants without a child row and with many, rows that hold the least value of every column at
-    once, or the greatest, or nothing where that is allowed, and any two values of two columns in most cases.
+    They include applicants without a child row and with many, rows with the smallest value of every column at once, the
+    largest, or nothing where that is allowed, and in most cases any two values of two columns.
     """
     draw = random.Random(seed)
     drawn: dict[str, EdgeTable] = {}
@@ -96,8 +96,8 @@ def edge_tables(
 
 
 def edge_values(con: duckdb.DuckDBPyConnection, model: type[Table]) -> dict[str, list[Any]]:
-    """Each column's values at the edges of what the contract allows, ascending where they have an order, `None` last
-    where it may be empty."""
+    """Each column's values at the edges of what the contract allows, ascending if they have an order, with `None` last
+    if it may be empty."""
     schema, held = model.to_schema(), rules(model)
     found: dict[str, list[Any]] = {}
     for name, kind in column_types(model).items():
@@ -176,7 +176,7 @@ def _allowed(con: duckdb.DuckDBPyConnection, name: str, kind: str, values: Seque
 
 
 def _rows(values: Mapping[str, Sequence[Any]], count: int, draw: random.Random) -> Iterator[dict[str, Any]]:
-    """So many rows: the uniform ones first, then each column's values in turn, in an order of its own."""
+    """This many rows: the uniform ones first, then each column's values in turn, in an order of its own."""
 
     def at(options: Sequence[Any]) -> Sequence[Any]:
         return [value for value in options if value is not None] or [None]
@@ -207,7 +207,7 @@ def _child_rows(
     application_table: str,
     draw: random.Random,
 ) -> tuple[list[dict[str, Any]], list[int]]:
-    """Rows of a child table: of each parent none to three, and of some parents many."""
+    """Rows of a child table: none to three for each parent, and many for some."""
     relations = [relation for relation in model.relations if relation.parent in drawn]
     if not relations:
         rows = list(_rows(values, APPLICANTS, draw))
@@ -241,7 +241,7 @@ _ABSENT = object()
 def _link(
     rows: Sequence[dict[str, Any]], owners: Sequence[int], relation: Relation, parent: EdgeTable, draw: random.Random
 ) -> None:
-    """Name in each row a parent of the same applicant, and where none need be there, in some rows no parent."""
+    """Set in each row a parent of the same applicant, and, if none is required, no parent in some rows."""
     of_owner: dict[int, list[Any]] = {}
     for value, owner in zip(parent.rows.column(relation.parent_column).to_pylist(), parent.applicants, strict=True):
         of_owner.setdefault(owner, []).append(value)
@@ -283,8 +283,8 @@ def _with_unique_keys(
     owners: list[int],
     given: str | None,
 ) -> tuple[list[dict[str, Any]], list[int]]:
-    """The rows with the contract's keys unique: new values in columns that are a key alone, the first row of each
-    in the others. `given` is a column whose values are unique already."""
+    """The rows with the contract's keys made unique: new values in columns that are a key on their own, the first row
+    of each in the others. `given` is a column whose values are unique already."""
     relations = {relation.column for relation in model.relations}
     for key in keys(model):
         if len(key) == 1 and key[0] != given and key[0] not in relations:

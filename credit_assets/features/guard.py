@@ -1,7 +1,7 @@
 """The guard before training: inputs that a model must not see.
 
-How well one column ranks the outcomes is measured in `column_auc.py`; leaks that only several inputs together show
-are searched for in `combined_leaks.py`. Whether what a model may see treats groups alike is judged in `fairness/`.
+`column_auc.py` measures how well one column ranks the outcomes, `combined_leaks.py` searches for leaks of several
+inputs together. `fairness/` examines whether a model treats groups equally.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from credit_assets.statistics.column_auc import single_feature_auc
 
 
 class LeakageError(ValueError):
-    """Columns among a model's inputs that give the outcome away or that the law forbids."""
+    """Columns among a model's inputs that reveal the outcome or that the law forbids."""
 
     def __init__(self, findings: Sequence[Finding]) -> None:
         self.findings = tuple(findings)
@@ -28,15 +28,15 @@ class LeakageError(ValueError):
 
 @dataclass(frozen=True)
 class Finding:
-    """One input, or several that are refused together, and why; reads as a sentence."""
+    """One input, or several that are refused together, and the reason; reads as a sentence."""
 
     feature: str
     reason: str
 
 
 def made_from(roots: Mapping[str, Collection[tuple[str, str]]], left_out: Mapping[str, str]) -> dict[str, str]:
-    """Feature to the reason why it is left out, for each that one of the columns `left_out` (raw column, of whatever
-    table, to why) is behind. `roots` has the tables and raw columns behind a feature."""
+    """Feature to the reason why it is left out, for each feature with one of the columns `left_out` (raw column, of any
+    table, to the reason) behind it. `roots` has the tables and raw columns behind a feature."""
     why = {column.upper(): words for column, words in left_out.items()}
     return {
         feature: "; ".join(
@@ -59,16 +59,15 @@ def check_inputs(
     max_single_auc: float,
     together: Sequence[Combination] = (),
 ) -> pd.Series:
-    """The AUC that each feature reaches alone, by feature, greatest first; raises LeakageError on any leak.
+    """The AUC of each feature on its own, by feature, largest first; raises LeakageError on any leak.
 
-    Refused is a feature that is, or is made from (`roots`: feature to the raw `table.COLUMN`s behind
-    it), a protected column, the outcome (`target_columns`) or a column known only after the decision
-    (`post_decision`: column to why); one whose roots are unknown; a copy of the target, in whatever
-    scale, direction or words; and one that alone ranks better than `max_single_auc`. So are two others that do so
-    by their sum, difference, ratio or product; and up to three that together give back a feature refused for ranking
-    too well, or for being known only after the decision. `together` are combinations found before that give a column
-    back which is kept from the model: those that rank better than the limit are refused too. `target` is the column of
-    0/1 outcomes in `training_set`.
+    A feature is refused if it is, or is made from (`roots`: feature to the raw `table.COLUMN`s behind it), a protected
+    column, the outcome (`target_columns`) or a column known only after the decision (`post_decision`: column to the
+    reason); if its roots are unknown; if it is a copy of the target, in any scale, direction or coding; or if it ranks
+    better than `max_single_auc` on its own. So are two others that do so by their sum, difference, ratio or product,
+    and up to three that together reproduce a feature that was refused for ranking too well, or for being known only
+    after the decision. `together` are combinations found before that reproduce a column hidden from the model: those
+    that rank better than the limit are refused too. `target` is the column of 0/1 outcomes in `training_set`.
     """
     findings = [
         finding
@@ -115,7 +114,7 @@ def check_inputs(
 
 
 def refused_together(found: Combination) -> Finding:
-    """Why inputs are refused that together are a leak."""
+    """The reason why inputs that together are a leak are refused."""
     *others, last = found.features
     return Finding(
         f"{', '.join(others)} and {last}" if others else last,

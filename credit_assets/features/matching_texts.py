@@ -1,7 +1,7 @@
 """Texts that a regular expression matches, for the rows at the edges of contracts.
 
-Python has no public way to take a regular expression apart. The private one is used in `_parsed` alone; a Python that
-keeps it elsewhere gives no texts, as a pattern with a lookaround does.
+Python has no public parser of regular expressions. Only `_parsed` uses the private one; in a Python that keeps it
+elsewhere no texts are drawn, as for a pattern with a lookaround.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class UnknownPattern(ValueError):
 
 
 def texts_that_match(pattern: str, draws: int = DRAWS) -> list[str]:
-    """Texts that a regular expression matches: its shortest, its longest (repetitions cut short) and so many others.
-    None for one with lookarounds or back references."""
+    """Texts that a regular expression matches: its shortest, its longest (with repetitions limited) and this many
+    others. None for one with lookarounds or back references."""
     try:
         parsed = _parsed(pattern)
         draw = random.Random(1)
@@ -40,7 +40,7 @@ def texts_that_match(pattern: str, draws: int = DRAWS) -> list[str]:
 
 
 def _parsed(pattern: str) -> Iterable[tuple[Any, Any]]:
-    """The parts of the regular expression: pairs of a constant, whose name is its text, and what belongs to it."""
+    """The parts of the regular expression: pairs of a constant, whose name is its text, and its arguments."""
     try:
         parser = import_module("re._parser")
     except ImportError as error:

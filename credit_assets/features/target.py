@@ -1,4 +1,4 @@
-"""The outcome of a loan as an SQL expression, from the word that a source has for it."""
+"""The outcome of a loan as an SQL expression, from the value that a source has for it."""
 
 from __future__ import annotations
 

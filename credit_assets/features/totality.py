@@ -1,6 +1,5 @@
-"""Whether feature SQL gives a finite number or nothing, and one row an applicant, for every row that the raw
-contracts allow. The rows are drawn in `edge_rows.py`.
-"""
+"""Whether feature SQL gives a finite number or null, and one row per applicant, for every row that the raw contracts
+allow. `edge_rows.py` draws the rows."""
 
 from __future__ import annotations
 
@@ -36,7 +35,7 @@ VALUES_SHOWN = 6
 
 @dataclass(frozen=True)
 class Failure:
-    """What a query makes of rows that the contracts allow: the feature (None for the whole query), what is wrong, and
+    """A failure of a query on rows that the contracts allow: the feature (None for the whole query), what is wrong, and
     the values that lead to it, as far as they were narrowed down."""
 
     query: str
@@ -77,7 +76,7 @@ def failures(
 
 
 def _plain_rows(con: duckdb.DuckDBPyConnection, models: Mapping[str, type[Table]]) -> dict[str, dict[str, Any]]:
-    """Of each table's columns that are no keys, a value from the middle of the allowed ones."""
+    """For the columns of each table that are no keys, a value from the middle of the allowed ones."""
     plain = {}
     for table, model in models.items():
         linked = {name for key in keys(model) for name in key} | {relation.column for relation in model.relations}
@@ -130,7 +129,7 @@ class _Trial:
             self.con.register(table, drawn.rows)
 
     def error(self, query: FeatureQuery, inputs: Tables, feature: str | None = None) -> str | None:
-        """Why the query (or one feature of it) fails on these rows, if it does."""
+        """The error of the query (or one feature of it) on these rows, if it fails."""
         self.register(inputs)
         columns = "*" if feature is None else f"{identifier(query.key)}, {identifier(feature)}"
         try:
@@ -141,7 +140,7 @@ class _Trial:
         return None
 
     def raising(self, query: FeatureQuery, inputs: Tables, features: Sequence[str]) -> list[str]:
-        """Those of the features that fail, found by halves: one at a time, hundreds would use up the time."""
+        """The features that fail, found by bisection: one at a time, hundreds would use up the time."""
         columns = ", ".join(map(identifier, (query.key, *features)))
         if not self.error(replace(query, sql=f"SELECT {columns} FROM ({query.sql})"), inputs):
             return []
@@ -188,7 +187,7 @@ class _Trial:
         origins: Mapping[str, Sequence[tuple[str, str]]],
         fault: Fault,
     ) -> Iterator[Failure]:
-        """The failure of the first features; of the others their number."""
+        """The failure of the first features, and the number of the others."""
         for feature in features[:FEATURES_SHOWN]:
             failure = self.narrowed(query, inputs, feature, origins, fault)
             others = len(features) - FEATURES_SHOWN
@@ -204,7 +203,7 @@ class _Trial:
         origins: Mapping[str, Sequence[tuple[str, str]]],
         fault: Fault,
     ) -> Failure:
-        """The failure on as few rows and values as still lead to it."""
+        """The failure on as few rows and values as still cause it."""
 
         def fails(tried: Tables) -> bool:
             return time.monotonic() < self.until and fault(query, tried, feature) is not None
@@ -232,7 +231,7 @@ class _Trial:
         return Failure(query.name, feature, reason, ", ".join(told[:VALUES_SHOWN]) + more)
 
     def with_plain(self, rows: Tables, table: str, column: str) -> Tables | None:
-        """The rows with an ordinary value in a column, where it has one."""
+        """The rows with an ordinary value in a column, if it has one."""
         plain = self.plain.get(table, {})
         if column not in plain:
             return None
@@ -252,7 +251,7 @@ def _inlined(sql: str) -> str:
 
 
 def _made(rows: pyarrow.Table, key: str, applicants: Sequence[Any]) -> EdgeTable:
-    """A query's rows as the input of others."""
+    """A query's rows as the input of other queries."""
     place_of = {value: place for place, value in enumerate(applicants)}
     return EdgeTable(rows, tuple(place_of.get(value, -1) for value in rows.column(key).to_pylist()))
 
@@ -288,7 +287,7 @@ def _with_fewer_rows(rows: Tables, table: str, fails: Callable[[Tables], bool]) 
 
 
 def _fewer(items: Sequence[int], fails: Callable[[Sequence[int]], bool]) -> Sequence[int]:
-    """A part of the items that still fails, halved as often as one half alone does."""
+    """A part of the items that still fails, halved as long as one half fails on its own."""
     while len(items) > 1:
         middle = len(items) // 2
         half = next((part for part in (items[:middle], items[middle:]) if fails(part)), None)

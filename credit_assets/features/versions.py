@@ -1,5 +1,5 @@
-"""Which SQL made the features that are there. The lake remembers it of every batch, and so of what a model learned
-from: the same name means the same thing only where the same SQL made it."""
+"""Which SQL made the existing features. The lake records it for every batch, and so for what a model learned from: a
+name has one meaning only if the same SQL made it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ FEATURES = "features"
 
 
 def made_by(writings: Writings, features: str, commit: Commit) -> dict[str, str]:
-    """SQL file (without ending) to its version, of all that had a part in the commit's rows; where two versions of one
-    had, both. `features` is the table's name in the lake."""
+    """SQL file (without ending) to its version, for all that contributed to the commit's rows; both, if two versions of
+    a file did. `features` is the table's name in the lake."""
     found: dict[str, set[str]] = {}
     for table, made in _behind(writings, features, commit):
         if version := made.provenance.asset_code_version:
@@ -26,7 +26,7 @@ def made_by(writings: Writings, features: str, commit: Commit) -> dict[str, str]
 
 
 def stands_now(queries: Mapping[str, FeatureQuery]) -> dict[str, str]:
-    """The same of what these queries would make."""
+    """The same for what these queries would make."""
     found: dict[str, str] = {}
     wanted = [FEATURES]
     while wanted:
@@ -37,20 +37,21 @@ def stands_now(queries: Mapping[str, FeatureQuery]) -> dict[str, str]:
 
 
 def differing(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
-    """The SQL files that are not the same in both, with their ending."""
+    """The SQL files that differ between the two, with their ending."""
     return sorted(f"{name}.sql" for name in one.keys() | other.keys() if one.get(name) != other.get(name))
 
 
 def read_at(writings: Writings, table: str, batch: str, version: int) -> Commit | None:
-    """The commit whose rows of the batch the table's version holds; None where the log does not reach back to it."""
+    """The commit whose rows of the batch this version of the table contains; None if the log does not reach back to
+    it."""
     return next((commit for commit in writings(table).get(batch, ()) if commit.version <= version), None)
 
 
 def made_by_other_sql(
     writings: Writings, features: str, version: int, queries: Mapping[str, FeatureQuery]
 ) -> dict[str, list[str]]:
-    """Batch to the SQL files that are others now than when its features in this version of the table were made; only
-    where there are some."""
+    """Batch to the SQL files that have changed since its features in this version of the table were made; only batches
+    with any."""
     now = stands_now(queries)
     read = {batch: read_at(writings, features, batch, version) for batch in writings(features)}
     made = {batch: made_by(writings, features, commit) for batch, commit in read.items() if commit}
@@ -58,8 +59,8 @@ def made_by_other_sql(
 
 
 def same_rows(writings: Writings, table: str, one: Commit, other: Commit) -> bool:
-    """Whether two commits of a batch of the table were made from the same rows of the raw tables that both go back to:
-    from as many rows of the same files."""
+    """Whether two commits of a batch of the table were made from the same rows of the raw tables behind both: from the
+    same number of rows of the same files."""
     first, second = (_raw_rows(writings, table, commit) for commit in (one, other))
     return all(first[raw] == second[raw] for raw in first.keys() & second.keys())
 
@@ -83,7 +84,7 @@ def _behind(writings: Writings, table: str, commit: Commit) -> list[tuple[str, C
 
 
 def made_before(writings: Writings, features: str, batch: str, sql: Mapping[str, str]) -> list[Commit]:
-    """What this SQL made, and has made before, of the rows that there are of the batch now; newest first."""
+    """What this SQL makes, or has made before, from the current rows of the batch; newest first."""
     current, *_ = written = writings(features)[batch]
     by_it = (commit for commit in written if made_by(writings, features, commit) == sql)
     return [commit for commit in by_it if same_rows(writings, features, commit, current)]
@@ -92,7 +93,7 @@ def made_before(writings: Writings, features: str, batch: str, sql: Mapping[str,
 def learned_from(
     con: duckdb.DuckDBPyConnection, lake: Lake, training_set: str, version: int, features: str
 ) -> dict[str, str]:
-    """What `made_by` tells of the features in a version of the training set, all of which the same SQL made."""
+    """`made_by` for the features in a version of the training set, all of which the same SQL made."""
     [made] = [commit for commit in lake.history(training_set) if commit.version == version]
     [batch] = con.sql(f"SELECT min(batch) FROM ({lake.query(training_set, version=version)})").fetchall()[0]
     # A batch that a model learned from may have been withdrawn since.

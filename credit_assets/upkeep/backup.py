@@ -1,6 +1,6 @@
-"""A project's state in one archive, taken while its services run, and put in place again, here or elsewhere.
+"""A project's state in one archive, taken while its services run, and restored here or elsewhere.
 
-What the archive does not hold: secrets (`.env`), and databases that are servers of their own, which it names.
+The archive does not contain secrets (`.env`), or databases on servers, which it names.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class BackupError(RuntimeError):
 
 @dataclass(frozen=True)
 class Backup:
-    """What was written, and in words what the archive does not hold and must be saved by other means."""
+    """What was written, and, as text, what the archive does not contain and must be saved in another way."""
 
     archive: Path
     files: int
@@ -62,7 +62,7 @@ class Backup:
 
 @dataclass(frozen=True)
 class Restored:
-    """A project put in place: its files, when it was saved and by which code, and what has to be seen to."""
+    """A restored project: its files, when it was saved and by which code, and what remains to be done."""
 
     project: Project
     files: int
@@ -75,13 +75,13 @@ class Restored:
 
 
 def backup(project: Project, archive: Path) -> Backup:
-    """Write the state of the project to the archive, an uncompressed tar; services may go on meanwhile.
+    """Write the state of the project to the archive, an uncompressed tar; services may continue meanwhile.
 
-    Dagster's and MLflow's databases and the logs of the lake's tables refer to one another, so they are
-    those of one moment, at which nothing was committed to any of them. What they refer to is written
-    before them and only the upkeep removes it, which waits; so it is copied after them: data files,
-    models, event logs of runs, reports. Deliveries come last: one that arrives meanwhile is a new
-    delivery. Raises BackupError where the archive would be part of itself, or no such moment was found.
+    Dagster's and MLflow's databases and the logs of the lake's tables refer to one another, so they are read as of one
+    moment, at which nothing was committed to any of them. What they refer to is written before them, and only upkeep
+    removes it, which waits; so it is copied after them: data files, models, event logs of runs, reports. Deliveries
+    come last: one that arrives meanwhile is a new delivery. Raises BackupError if the archive would be part of itself,
+    or no such moment was found.
     """
     archive = archive.absolute()
     if archive.resolve().is_relative_to(project.data.resolve()):
@@ -113,7 +113,7 @@ def backup(project: Project, archive: Path) -> Backup:
 
 
 def _write_state(writing: _Writing, project: Project, lake: Lake) -> None:
-    """All under data/ but the inbox: first what refers, as it was at one moment, then what it refers to."""
+    """Everything under data/ except the inbox: first what refers, as of one moment, then what it refers to."""
     skipped = (project.lake, project.inbox, project.spill)
     files = [path for path in _walk(project.data) if not any(path.is_relative_to(folder) for folder in skipped)]
     databases = [path for path in files if _is_sqlite(path)]
@@ -138,17 +138,17 @@ def _write_state(writing: _Writing, project: Project, lake: Lake) -> None:
 
 
 class _OnTheMove(Exception):
-    """Something was committed while the databases were being held."""
+    """Something was committed while the databases were being opened."""
 
 
 @contextmanager
 def _one_moment(
     databases: list[Path], lake: Lake
 ) -> Iterator[tuple[dict[Path, sqlite3.Connection], dict[str, frozenset[str]]]]:
-    """Connections that read each database as it was at one moment, and the lake's logs as they were then.
+    """Connections that read each database as of one moment, and the lake's logs as of then.
 
-    Each connection holds its database by an open read transaction. The moment is one if nothing was
-    committed from before the first was opened until after the last: otherwise it is tried again.
+    Each connection fixes its database by an open read transaction. It is one moment if nothing was committed from
+    before the first was opened until after the last; otherwise it is tried again.
     """
 
     @retry(
@@ -186,7 +186,7 @@ def _one_moment(
 
 
 class _Writing:
-    """The archive as it is written: the SHA-256 of every file, by its path in the project."""
+    """The archive while it is written: the SHA-256 of every file, by its path in the project."""
 
     def __init__(self, file: BinaryIO, root: Path, scratch: Path) -> None:
         # dereference: a file that has two names is written twice, not as a link.
@@ -195,7 +195,7 @@ class _Writing:
         self.sha256: dict[str, str] = {}
 
     def add(self, path: Path, open_content: Callable[[], BinaryIO] | None = None) -> None:
-        """Write the file (or other content as it); one that has gone since it was found is passed over."""
+        """Write the file (or other content as it); one that has disappeared since it was found is skipped."""
         name = path.relative_to(self.root).as_posix()
         try:
             content = open_content() if open_content else path.open("rb")
@@ -219,7 +219,7 @@ class _Writing:
         copy.unlink()
 
     def finish(self, left_out: tuple[str, ...]) -> None:
-        """Write the manifest, by whose presence a whole archive is known."""
+        """Write the manifest, which marks a complete archive."""
         manifest = {
             "format": FORMAT,
             "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -236,7 +236,7 @@ class _Writing:
 
 
 class _Hashed(io.RawIOBase):
-    """A file whose SHA-256 is taken as it is read."""
+    """A file whose SHA-256 is computed as it is read."""
 
     def __init__(self, content: BinaryIO) -> None:
         self.content, self.digest = content, hashlib.sha256()
@@ -248,9 +248,9 @@ class _Hashed(io.RawIOBase):
 
 
 def _write_deliveries(writing: _Writing, inbox: Path) -> None:
-    """The inbox: each batch while nothing is put in place, and what corrections replaced after it.
+    """The inbox: each batch while nothing is moved into place, and what corrections replaced after it.
 
-    A correction that arrives in between leaves its batch in the archive as it was before, or as it is now.
+    A correction that arrives in between leaves its batch in the archive either as it was before, or as it is now.
     """
     for home in sorted(folder for folder in inbox.glob("*") if folder.is_dir() and NAME.fullmatch(folder.name)):
         entries = sorted(entry for entry in home.iterdir() if not PASSING.fullmatch(entry.name))
@@ -261,7 +261,7 @@ def _write_deliveries(writing: _Writing, inbox: Path) -> None:
 
 
 def _elsewhere(project: Project) -> Iterator[str]:
-    """What belongs to the project's state and is kept by a server, in words."""
+    """What belongs to the project's state and is on a server, as text."""
     storage = yaml.safe_load((project.root / "dagster.yaml").read_text()).get("storage", {"sqlite": {}})
     if "sqlite" not in storage:
         yield (
@@ -276,7 +276,7 @@ def _elsewhere(project: Project) -> Iterator[str]:
 
 
 def _walk(top: Path) -> Iterator[Path]:
-    """The files below (or the file itself), in order, without what is only passing."""
+    """The files below (or the file itself), in order, without temporary ones."""
     if top.is_file():
         yield top
     for folder, folders, files in os.walk(top, followlinks=True):
@@ -293,12 +293,12 @@ def _is_sqlite(path: Path) -> bool:
 
 
 def _is_of_a_run(path: Path) -> bool:
-    """Whether it is the event log that Dagster keeps for a single run, beside the index of all."""
+    """Whether it is the event log of a single run, which Dagster keeps beside the index of all."""
     return path.name != "index.db" and path.with_name("index.db").exists()
 
 
 def _connect(database: Path) -> sqlite3.Connection:
-    """A connection to a database that is there; FileNotFoundError where it no longer is."""
+    """A connection to an existing database; raises FileNotFoundError if it no longer exists."""
     try:
         return sqlite3.connect(f"{database.as_uri()}?mode=rw", uri=True, timeout=SECONDS_TO_WAIT, isolation_level=None)
     except sqlite3.OperationalError:
@@ -308,7 +308,7 @@ def _connect(database: Path) -> sqlite3.Connection:
 
 
 def _private(path: str, flags: int) -> int:
-    """Open for its owner alone: the archive holds personal data."""
+    """Open for the owner only: the archive contains personal data."""
     return os.open(path, flags, 0o600)
 
 
@@ -316,11 +316,11 @@ def _private(path: str, flags: int) -> int:
 
 
 def restore(archive: Path, folder: Path) -> Restored:
-    """Make the folder the project that was saved; it must not exist, or be empty.
+    """Restore the saved project to the folder, which must not exist, or be empty.
 
-    Every file is held against the SHA-256 in the archive's manifest before the folder gets its name, and
-    where the project was saved elsewhere, MLflow's database is told where its models lie now. Raises
-    BackupError for a folder in use and an archive that is not whole, altered or not ours.
+    Every file is verified against the SHA-256 in the archive's manifest before the folder gets its name, and if the
+    project was saved elsewhere, MLflow's database gets the new location of its models. Raises BackupError for a folder
+    in use and an archive that is incomplete, altered or not ours.
     """
     folder = folder.absolute()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -349,7 +349,7 @@ def restore(archive: Path, folder: Path) -> Restored:
 
 
 def _unpack(archive: Path, folder: Path) -> Mapping[str, Any]:
-    """Extract everything, and hold it against the manifest, which is returned."""
+    """Extract everything, and verify it against the manifest, which is returned."""
     try:
         with tarfile.open(archive, "r:") as tar:
             for member in tar:

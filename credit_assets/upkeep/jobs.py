@@ -1,4 +1,4 @@
-"""The job `maintenance`: the lake and the instance's memory kept within the portfolio's `retention:`."""
+"""The job `maintenance`: it keeps the lake and the instance within the portfolio's `retention:`."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -15,7 +15,7 @@ from credit_assets.upkeep.retention import purge
 
 
 def maintenance(book: Book) -> dg.JobDefinition:
-    """Two ops without data of their own; what each removed and kept is in its output's metadata."""
+    """Two ops without data; their outputs' metadata show what each removed and kept."""
     portfolio, project = book.portfolio, book.project
     lake, registry, retention = Lake(project.lake), book.registry, portfolio.retention
 
@@ -65,6 +65,6 @@ def maintenance(book: Book) -> dg.JobDefinition:
 
 
 def _runs_of(lake: Lake) -> set[str]:
-    """The runs that made what is current in any table."""
+    """The runs that made the current rows of any table."""
     commits = (commit for table in lake.tables() for commit in (*lake.batches(table).values(), lake.history(table)[0]))
     return {run_id for commit in commits if (run_id := commit.provenance.run_id)}

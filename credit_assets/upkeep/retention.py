@@ -1,7 +1,7 @@
-"""The memory of Dagster's instance kept within bounds: old runs with their events, evaluations and logs.
+"""Retention of the Dagster instance: old runs with their events, evaluations and logs.
 
-What must stay although it is old is found here (the latest of each asset, check and batch) and told by the caller
-(what tables and promotions name). Ticks are Dagster's own to purge: `retention` in dagster.yaml.
+What must be kept although it is old is found here (the latest of each asset, check and batch) and given by the caller
+(runs that tables and promotions refer to). Dagster purges ticks itself: `retention` in dagster.yaml.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SECONDS_TO_WAIT = 60
 
 @dataclass(frozen=True)
 class Purged:
-    """How many old runs were deleted, how many kept, and the bytes by which its databases shrank."""
+    """How many old runs were deleted and kept, and by how many bytes the databases shrank."""
 
     deleted: int
     kept: int
@@ -45,12 +45,13 @@ class Purged:
 
 
 def purge(instance: dg.DagsterInstance, portfolio: str, keep_runs: Collection[str], before: datetime) -> Purged:
-    """Delete the portfolio's runs that ended before then, and those of none, with all the instance remembers of them.
+    """Delete the portfolio's runs that ended before this time, and those of no portfolio, with everything that the
+    instance stores about them.
 
-    Kept are `keep_runs`, and runs that hold the latest materialization (or observation) of an asset or of a
-    batch of it, or the latest evaluation of a check for a batch: what is known of assets, batches and
-    checks now, is known afterwards. A killed purge is finished by the next one. With SQLite, the room is
-    given back to the disk; Postgres sees to that itself. A run key is forgotten with its run.
+    `keep_runs` are kept, and runs with the latest materialization (or observation) of an asset or of a batch of it, or
+    the latest evaluation of a check for a batch, so that the current state of assets, batches and checks stays known. A
+    killed purge is finished by the next one. With SQLite, the space is returned to the disk; Postgres does that itself.
+    A run key is forgotten with its run.
     """
     events = instance.event_log_storage
     assert isinstance(events, SqlEventLogStorage)
@@ -78,7 +79,7 @@ def purge(instance: dg.DagsterInstance, portfolio: str, keep_runs: Collection[st
 
 
 def _owner(run: dg.DagsterRun) -> str | None:
-    """The portfolio of the run: its job says so, and of one from the UI the code location."""
+    """The portfolio of the run, from its job or, for a run from the UI, from its code location."""
     origin = run.remote_job_origin
     location = origin.repository_origin.code_location_origin.location_name if origin else None
     return run.tags.get(PORTFOLIO_TAG, location)
@@ -107,7 +108,7 @@ def _latest(instance: dg.DagsterInstance, events: SqlEventLogStorage) -> set[str
 
 
 def _sweep(instance: dg.DagsterInstance, events: SqliteEventLogStorage) -> int:
-    """Remove the databases that SQLite's event log keeps a run each, of runs that are gone; their bytes."""
+    """Remove the databases that SQLite's event log keeps per run, of deleted runs; returns their bytes."""
     # In this order: a run is there before its database.
     found = set(events.get_all_run_ids()) - {RUNLESS_RUN_ID}
     freed = 0
@@ -120,7 +121,7 @@ def _sweep(instance: dg.DagsterInstance, events: SqliteEventLogStorage) -> int:
 
 
 def _databases(instance: dg.DagsterInstance) -> Iterator[Path]:
-    """The SQLite files of runs, of all runs' asset events, and of ticks; none where the storage is another."""
+    """The SQLite files of runs, of all runs' asset events, and of ticks; empty for another storage."""
     events, runs, schedules = instance.event_log_storage, instance.run_storage, instance.schedule_storage
     assert isinstance(events, SqlEventLogStorage)
     assert isinstance(runs, SqlRunStorage)
@@ -132,7 +133,7 @@ def _databases(instance: dg.DagsterInstance) -> Iterator[Path]:
 
 
 def _vacuum(database: Path) -> None:
-    """Give the free pages of the file back; where others keep it busy for too long, the next time."""
+    """Return the free pages of the file to the disk; if others keep it busy for too long, next time."""
     with closing(sqlite3.connect(database, timeout=SECONDS_TO_WAIT, isolation_level=None)) as connection:
         try:
             connection.execute("VACUUM")
