@@ -1,6 +1,6 @@
 """The search for XGBoost's parameters: a stored Optuna study that resumes where it was killed.
 
-What a trial fits is in `folds.py`.
+What a trial fits is in `folds.py`, which parameters there are in `search_space.py`.
 """
 
 from __future__ import annotations
@@ -17,28 +17,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 import pandas as pd
 
-from credit_assets.models.design_matrix import NARROW
 from credit_assets.models.folds import Boosted, Folds, StillFalling, Watch
+from credit_assets.models.search_space import Space
 from credit_assets.settings.training import TrainingConfig
 
 if TYPE_CHECKING:
     import optuna
 
-DRAWN = 20
-"""Features that a tree draws from at least: with fewer, most trees would miss all that matter."""
-
 MIN_TRIALS = 12
 """Trials that are made whatever they cost."""
-
-BINS: dict[int, tuple[int, ...]] = {1_500: (16, 32, 64), 3_000: (32, 64, 128), 16_000: (64, 128, 256)}
-"""Numbers of bins to search among, below so many rows: a trial on few rows takes most of its time for bins, which hold
-few rows each."""
-
-MOST_BINS: tuple[int, ...] = (128, 256, 512, 1024)
-"""Numbers of bins to search among with more rows."""
-
-WIDE = 200
-"""Features beyond which the largest number of bins is left out: each trial would take twice as long."""
 
 RANDOM_TRIALS = 4
 """Trials after the first configurations that are drawn at random, before any are proposed."""
@@ -47,139 +34,11 @@ QUIET_S = 20.0
 """Seconds of work without a sure improvement, beside `patience`, before a search has converged: small books, whose
 trials cost next to nothing, get many more of them."""
 
-OFF = ("reg_lambda", "reg_alpha", "gamma")
-"""Penalties, searched on a logarithmic scale, whose lowest value stands for none at all."""
-
-NATURAL_ENDS = {
-    ("subsample", "high"),
-    ("colsample_bytree", "high"),
-    ("max_depth", "low"),
-    ("max_depth", "high"),
-    ("learning_rate", "low"),
-    ("min_child_weight", "low"),
-    *((name, "low") for name in OFF),
-}
-"""Ends of ranges beyond which there is nothing, or nothing worth its time (the largest depth leaves the limit to
-`max_leaves`; the least weight of a leaf is below that of a row)."""
-
 HOPELESS = 4
 """A trial is pruned where even so many times its gain of the last half of its rounds would leave it behind."""
 
 LUCK = 0.5
 """Standard errors by which a trial may be worse than the best on some folds and still be fitted on the others."""
-
-
-@dataclass(frozen=True)
-class Space:
-    """What is searched for features and rows like these, and the configurations that are always tried first."""
-
-    searched: dict[str, Any]
-    first: list[dict[str, Any]]
-    fixed: dict[str, Any]
-
-    @classmethod
-    def of(cls, features: int, weight: float, rows: int, learning_rate: float | None = None) -> Space:
-        """For so many features, and so many rows of so much `weight` (the sum of second derivatives, rows * p *
-        (1 - p)) to learn from.
-
-        The ranges are wide: trees from stumps to 256 leaves, penalties from none to strong. A leaf's least weight is
-        kept to shares of the whole that leave room for splits: on a small book, the usual 20 let none be found. The
-        share of features drawn for a tree begins at DRAWN of them, or at a fifth where that is less.
-
-        Tried first are strongly regularised trees that are rarely far off on application data, what people fit
-        without a search, the defaults of LightGBM and XGBoost, and trees of one split, which add up features without
-        interactions.
-        """
-        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
-        least = min(max(0.05, DRAWN / features), 0.2)
-        row = weight / rows
-        bins = next((numbers for below, numbers in BINS.items() if rows < below), MOST_BINS)
-        if features > WIDE:
-            bins = bins[:-1]
-        searched: dict[str, Any] = {
-            "learning_rate": FloatDistribution(0.02 if features * rows < NARROW / 3 else 0.04, 0.5, log=True),
-            "max_depth": IntDistribution(1, 12, log=True),
-            "max_leaves": IntDistribution(4, 256, log=True),
-            "min_child_weight": FloatDistribution(row / 2, min(200.0, weight / 2.5), log=True),
-            "subsample": FloatDistribution(0.3, 1),
-            "colsample_bytree": FloatDistribution(least, 1, log=True),
-            "reg_lambda": FloatDistribution(0.1, 1000, log=True),
-            "reg_alpha": FloatDistribution(0.01, 30, log=True),
-            "gamma": FloatDistribution(0.005, 5, log=True),
-            "max_bin": CategoricalDistribution(bins),
-        }
-        plain = {"subsample": 1, "colsample_bytree": 1, "reg_lambda": 1, "reg_alpha": 0, "gamma": 0, "max_bin": 256}
-        first: list[dict[str, Any]] = [
-            {
-                "learning_rate": 0.07,
-                "max_depth": 3,
-                "max_leaves": 256,
-                "min_child_weight": min(20.0, weight / 5),
-                "subsample": 0.8,
-                "colsample_bytree": min(0.4, 3 * least),
-                "reg_lambda": 30.0,
-                "reg_alpha": 1.0,
-                "gamma": 0.01,
-                "max_bin": bins[1],
-            },
-            # Those of scorers who do not search: a low rate, 400 trees of depth 4 (rounds are found by the trial).
-            plain | {"learning_rate": 0.03, "max_depth": 4, "max_leaves": 256, "min_child_weight": 1},
-            # LightGBM: leaf by leaf to 31 leaves of at least 20 rows, without penalties.
-            plain
-            | {"learning_rate": 0.1, "max_depth": 12, "max_leaves": 31, "min_child_weight": 20 * row, "reg_lambda": 0},
-            # XGBoost.
-            plain | {"learning_rate": 0.3, "max_depth": 6, "max_leaves": 256, "min_child_weight": 1},
-        ]
-        first.append(first[0] | {"learning_rate": 0.15, "max_depth": 1, "reg_lambda": 3.0, "reg_alpha": 0, "gamma": 0})
-        fixed = {}
-        if learning_rate is not None:
-            del searched["learning_rate"]
-            fixed["learning_rate"] = learning_rate
-        return cls(searched, [_within(searched, configuration) for configuration in first], fixed)
-
-    def params(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """XGBoost's parameters for the values of a trial."""
-        params = {**self.fixed, **values}
-        for name in OFF:
-            if params[name] <= self.searched[name].low:
-                params[name] = 0.0
-        if 2 ** params["max_depth"] <= params["max_leaves"]:
-            # The limit on leaves does not bind: level by level gives the same trees, faster.
-            del params["max_leaves"]
-        else:
-            params["grow_policy"] = "lossguide"
-        return params
-
-    def edges(self, values: Mapping[str, Any]) -> list[str]:
-        """Which of a trial's values lie on an end of their range that is not a natural one, such as `max_depth 12`."""
-        params, found = self.params(values), []
-        for name in sorted(params.keys() & self.searched.keys()):
-            distribution, value = self.searched[name], values[name]
-            if name == "max_bin":
-                continue
-            low, high, at = (
-                math.log(x) if distribution.log else x for x in (distribution.low, distribution.high, value)
-            )
-            share = (at - low) / (high - low)
-            if (share < 0.02 and (name, "low") not in NATURAL_ENDS) or (
-                share > 0.98 and (name, "high") not in NATURAL_ENDS
-            ):
-                found.append(f"{name} {value:.3g}")
-        return found
-
-
-def _within(searched: Mapping[str, Any], configuration: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration's searched parameters, moved into their ranges."""
-    moved = {}
-    for name, distribution in searched.items():
-        value = configuration[name]
-        if name == "max_bin":
-            value = min(value, max(distribution.choices))
-        else:
-            value = type(distribution.low)(min(max(value, distribution.low), distribution.high))
-        moved[name] = value
-    return moved
 
 
 @dataclass(frozen=True)
@@ -246,7 +105,6 @@ def tune(
             kept.add_trial(_finished(study)[-1])
             progress(_line(_finished(study), config))
         best = _chosen(finished, len(space.first))
-        edges = space.edges(best.params)
         progress(f"The search ended after {len(finished)} trials: {ended}.")
         return Tuning(
             study=name,
@@ -256,7 +114,7 @@ def tune(
             auc=float(best.user_attrs["auc"]),
             trials=_trials(finished),
             ended=ended,
-            edges=edges,
+            edges=space.edges(best.params),
         )
 
 

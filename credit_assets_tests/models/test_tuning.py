@@ -17,7 +17,8 @@ from credit_assets.models.calibration import CalibrationError
 from credit_assets.models.design_matrix import DesignMatrix
 from credit_assets.models.estimators.xgboost import fit_xgboost
 from credit_assets.models.folds import Boosted, Folds, StillFalling, Watch
-from credit_assets.models.tuning import MIN_TRIALS, Space, _chosen, _ended, _lower, study_name, tune
+from credit_assets.models.search_space import Space
+from credit_assets.models.tuning import MIN_TRIALS, _chosen, _ended, _lower, study_name, tune
 from credit_assets.settings.training import TrainingConfig
 from credit_assets_tests.models.conftest import FEATURES, make_training_set
 
