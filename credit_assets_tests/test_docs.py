@@ -1,8 +1,9 @@
-"""Files that the documentation names are there. `make docs` checks the links between its pages."""
+"""Files, links and headings that the documentation names are there. `make docs` checks them too, with MkDocs."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -45,7 +46,33 @@ def test_a_usual_change_touches_at_most_three_files(change, files):
     assert 1 <= len(paths(files)) <= MOST_FILES
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"])
-def test_links_of_pages_outside_the_site_lead_somewhere(page):
-    links = re.findall(r"\]\((?!https?:)([^)#]+)(?:#[\w-]+)?\)", (PROJECT / page).read_text())
-    assert [link for link in links if not (PROJECT / link).exists()] == []
+PAGES = sorted(str(page.relative_to(PROJECT)) for page in (PROJECT / "docs").rglob("*.md"))
+OUTSIDE = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"]
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as MkDocs and GitHub make them."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    titles = re.findall(r"^#+ +(.*)$", text, re.MULTILINE)
+    return {re.sub(r"[\s-]+", "-", re.sub(r"[^\w\s-]", "", title.lower()).strip()) for title in titles}
+
+
+@pytest.mark.parametrize("page", [*OUTSIDE, *PAGES])
+def test_links_lead_to_files_and_headings(page):
+    file = PROJECT / page
+    wrong = []
+    for path, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)(?:#([\w-]+))?\)", file.read_text()):
+        target = file.parent / path if path else file
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            wrong.append(f"{path}#{anchor}" if anchor else path)
+    assert wrong == []
+
+
+def test_the_navigation_of_the_site_has_every_page():
+    # The reference of a room is written `::: credit_assets.ROOM`.
+    listed = re.findall(r"([\w/.-]+\.md)$", (PROJECT / "mkdocs.yml").read_text(), re.MULTILINE)
+    assert sorted(f"docs/{page}" for page in listed) == PAGES
+    named = [
+        name for page in PAGES for name in re.findall(r"^::: credit_assets\.(\w+)$", (PROJECT / page).read_text(), re.M)
+    ]
+    assert set(named) <= set(ROOMS)
