@@ -17,7 +17,8 @@ from pathlib import Path
 
 import duckdb
 
-from credit_assets.monitoring.drift import Reference, measure
+from credit_assets.monitoring.drift import measure
+from credit_assets.monitoring.reference import Reference
 from credit_assets.settings.drift import DriftConfig
 
 EVIDENTLY_ROWS, EVIDENTLY_COLUMNS = 20_000, 40

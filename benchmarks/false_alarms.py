@@ -36,8 +36,10 @@ from credit_assets.models.design_matrix import DesignMatrix
 from credit_assets.models.estimators.xgboost import XGBoostModel, fit_xgboost
 from credit_assets.models.folds import Folds
 from credit_assets.models.importance import importance
-from credit_assets.monitoring.drift import Reference, measure, missing_moved, new_categories, summary
+from credit_assets.monitoring.drift import measure
+from credit_assets.monitoring.drift_summary import missing_moved, new_categories, summary
 from credit_assets.monitoring.performance import holds
+from credit_assets.monitoring.reference import Reference
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project
 from credit_assets.synthetic.lender import generate

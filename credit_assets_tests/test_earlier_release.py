@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from credit_assets.monitoring.drift import Reference
+from credit_assets.monitoring.reference import Reference
 
 STORED: dict[str, Any] = json.loads(Path(__file__).with_name("earlier_release.json").read_text())
 

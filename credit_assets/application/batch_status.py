@@ -24,7 +24,7 @@ from credit_assets.lake.connections import connect
 from credit_assets.lake.contracts import identifier
 from credit_assets.lake.log import Commit
 from credit_assets.lake.tables import Lake
-from credit_assets.monitoring.drift import summary
+from credit_assets.monitoring.drift_summary import summary
 from credit_assets.monitoring.reference_batches import standing
 from credit_assets.registry.version import ModelVersion
 from credit_assets.schemas.performance import ALL, ESTIMATE

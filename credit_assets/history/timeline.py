@@ -21,7 +21,7 @@ from credit_assets.lake.io_managers import is_text
 from credit_assets.lake.log import Commit
 from credit_assets.lake.provenance import BATCH
 from credit_assets.lake.tables import Lake, TableMissing, sql_files, sql_text
-from credit_assets.monitoring.drift import summary
+from credit_assets.monitoring.drift_summary import summary
 from credit_assets.plurals import number_of
 from credit_assets.registry.champions import ChampionEvent, decided_at
 from credit_assets.registry.errors import RegistryError

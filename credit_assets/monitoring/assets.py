@@ -24,19 +24,16 @@ from credit_assets.lake.resources import LakeResource, batches
 from credit_assets.models.registered import load_model
 from credit_assets.monitoring import checks
 from credit_assets.monitoring.check_names import CALIBRATED_IN_SEGMENTS, NOT_WORSE, PERFORMANCE_HOLDS
-from credit_assets.monitoring.drift import (
+from credit_assets.monitoring.drift import known_at_promotion, measure, told_of_both
+from credit_assets.monitoring.drift_report import drawn_columns, sample, worth_drawing, write_report
+from credit_assets.monitoring.drift_summary import (
     DriftSummary,
-    Reference,
-    known_at_promotion,
-    measure,
     missing_moved,
     new_categories,
     summary,
-    told_of_both,
     unusable,
     volume,
 )
-from credit_assets.monitoring.drift_report import drawn_columns, sample, worth_drawing, write_report
 from credit_assets.monitoring.outcomes import outcomes_before
 from credit_assets.monitoring.performance import (
     calibrated_in_segments,
@@ -50,6 +47,7 @@ from credit_assets.monitoring.performance import (
     too_few,
 )
 from credit_assets.monitoring.plots import default_rate_by_band
+from credit_assets.monitoring.reference import Reference
 from credit_assets.monitoring.reference_batches import standing
 from credit_assets.monitoring.segments import leading_features, segment_columns
 from credit_assets.plurals import are, number_of

@@ -23,7 +23,7 @@ from credit_assets.monitoring.check_names import (
     SCORES_DRIFTED,
     VOLUME,
 )
-from credit_assets.monitoring.drift import DriftSummary
+from credit_assets.monitoring.drift_summary import DriftSummary
 from credit_assets.monitoring.reference_batches import Standing
 from credit_assets.verdicts.verdict import Verdict
 

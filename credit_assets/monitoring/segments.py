@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from credit_assets.monitoring.drift import CategorySketch, NumericSketch, Reference
+from credit_assets.monitoring.reference import CategorySketch, NumericSketch, Reference
 
 LEADING = 3
 """Features whose segments are judged: those of the largest importance."""

@@ -22,7 +22,7 @@ from credit_assets.history.timeline import timeline
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.tables import Lake
 from credit_assets.models.registered import load_model
-from credit_assets.monitoring.drift import Reference
+from credit_assets.monitoring.reference import Reference
 from credit_assets.registry.registry import Registry
 from credit_assets.registry.version import POPULATION
 from credit_assets.settings.portfolio import Portfolio

@@ -12,7 +12,7 @@ import pytest
 from credit_assets.evaluation.four_fifths import four_fifths
 from credit_assets.evaluation.gate import discrimination, plausible, verdicts
 from credit_assets.fairness.audit import audit
-from credit_assets.monitoring.drift import volume
+from credit_assets.monitoring.drift_summary import volume
 from credit_assets.monitoring.performance import calibrated_in_segments, holds, not_worse, performance_table
 from credit_assets.settings.drift import DriftConfig
 from credit_assets.settings.evaluation import ConfirmedAUC, GateConfig

@@ -30,7 +30,7 @@ from credit_assets.monitoring.check_names import (
     SCORES_DRIFTED,
     VOLUME,
 )
-from credit_assets.monitoring.drift import Reference
+from credit_assets.monitoring.reference import Reference
 from credit_assets.registry.registry import Registry
 from credit_assets.registry.version import DRIFT_REFERENCE, POPULATION
 from credit_assets.settings.portfolio import Portfolio

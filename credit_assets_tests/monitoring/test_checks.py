@@ -13,7 +13,7 @@ from credit_assets.monitoring.checks import (
     no_new_categories,
     scores_drifted,
 )
-from credit_assets.monitoring.drift import DriftSummary
+from credit_assets.monitoring.drift_summary import DriftSummary
 from credit_assets.monitoring.reference_batches import Standing
 
 NEW = Standing("new")

@@ -19,23 +19,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy import stats
 
-from credit_assets.monitoring.drift import (
-    GRID,
-    CategorySketch,
-    NumericSketch,
-    Reference,
-    known_at_promotion,
-    ks_noise,
-    measure,
-    missing_moved,
-    new_categories,
-    psi_noise,
-    psi_terms,
-    summary,
-    told_of_both,
-    unusable,
-    volume,
-)
+from credit_assets.monitoring.drift import known_at_promotion, ks_noise, measure, psi_noise, psi_terms, told_of_both
+from credit_assets.monitoring.drift_summary import missing_moved, new_categories, summary, unusable, volume
+from credit_assets.monitoring.reference import GRID, CategorySketch, NumericSketch, Reference
 from credit_assets.schemas.drift import VERDICTS, Drift
 from credit_assets.settings.drift import DriftConfig
 
@@ -633,7 +619,7 @@ def test_columns_read_in_groups_give_the_same(con: duckdb.DuckDBPyConnection, mo
     then, now = pd.DataFrame(rng.normal(size=(300, 7))), pd.DataFrame(rng.normal(0.2, 1, size=(100, 7)))
     then.columns = now.columns = [f"x {i}" for i in range(7)]
     together = drift_of(con, then, now)
-    monkeypatch.setattr("credit_assets.monitoring.drift.CELLS_AT_ONCE", 250)
+    monkeypatch.setattr("credit_assets.monitoring.relation_columns.CELLS_AT_ONCE", 250)
     pd.testing.assert_frame_equal(drift_of(con, then, now), together)
 
 

@@ -13,8 +13,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from credit_assets.monitoring.drift import Reference, measure, summary
+from credit_assets.monitoring.drift import measure
 from credit_assets.monitoring.drift_report import drawn_columns, sample, worth_drawing, write_report
+from credit_assets.monitoring.drift_summary import summary
+from credit_assets.monitoring.reference import Reference
 from credit_assets.settings.drift import DriftConfig
 
 CONFIG = DriftConfig()
@@ -97,7 +99,7 @@ sys.addaudithook(lambda event, args: sys.exit("network: " + event) if event in
     ("socket.connect", "socket.getaddrinfo", "subprocess.Popen") else None)
 import pandas as pd
 from pathlib import Path
-from credit_assets.monitoring.drift import DriftConfig
+from credit_assets.settings.drift import DriftConfig
 from credit_assets.monitoring.drift_report import write_report
 drift = pd.DataFrame([dict(feature="x", role="feature", kind="numeric", psi=0.3, psi_noise=0.0, ks=0.1,
     ks_noise=0.0, missing_reference=0.0, missing_batch=0.0, new_category_share=0.0, change="up",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import duckdb
 import pandas as pd
 
-from credit_assets.monitoring.drift import Reference
+from credit_assets.monitoring.reference import Reference
 from credit_assets.monitoring.segments import leading_features, segment_columns
 from credit_assets.settings.drift import DriftConfig
 
