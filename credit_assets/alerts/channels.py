@@ -1,6 +1,6 @@
-"""How an alert looks by e-mail, in Slack and as JSON, and how each is sent. One try; `outbox.py` tries again.
+"""The format of an alert in e-mail, Slack and JSON, and how it is sent. One attempt; `outbox.py` retries.
 
-Addresses and passwords are read from the environment when they are needed, and stand in no error.
+Addresses and passwords are read from the environment when they are needed, and appear in no error.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SIGNS = {"info": "INFO", "warning": "WARNING", "error": "ERROR"}
 
 
 class NotDelivered(Exception):
-    """A try failed; the words hold no secret. `wait_s`: the receiver asked not to be tried sooner."""
+    """An attempt failed; the message contains no secret. `wait_s`: the receiver asked not to be contacted sooner."""
 
     def __init__(self, words: str, wait_s: float = 0) -> None:
         super().__init__(words)
@@ -44,10 +44,11 @@ class NotDelivered(Exception):
 def send(
     channel: str, config: AlertsConfig, environ: Mapping[str, str], alerts: Sequence[Alert], message_id: str
 ) -> str:
-    """Send one alert, or several bundled, over the channel; what its server said beside yes, mostly nothing.
+    """Send one alert, or several in one message, over the channel; returns the answer of the server apart from a plain
+    OK, usually nothing.
 
-    Raises NotDelivered, and nothing else, where the variable of the channel is missing, and where its server
-    cannot be reached, refuses or does not answer in time.
+    Raises NotDelivered, and nothing else, if the channel's variable is missing, or if its server cannot be reached,
+    refuses or does not answer in time.
     """
     try:
         return _send(channel, config, environ, alerts, message_id)
@@ -110,7 +111,7 @@ def try_each(portfolio: str, config: AlertsConfig, environ: Mapping[str, str], n
 
 
 def text(alert: Alert) -> str:
-    """The alert in plain lines."""
+    """The alert as plain lines."""
     lines = [
         ("What", alert.title),
         ("", alert.details),
@@ -145,7 +146,7 @@ def email(config: EmailConfig, alerts: Sequence[Alert], message_id: str) -> Emai
 
 
 def slack(alerts: Sequence[Alert]) -> dict[str, Any]:
-    """A Slack message: each alert a section, bundled ones a line each."""
+    """A Slack message: a section per alert; if there are several, a line per alert."""
     if len(alerts) == 1:
         [alert] = alerts
         written = [shortened(f"*{_escaped(subject(alerts))}*\n{_escaped(text(alert))}", SLACK_SECTION)]
@@ -187,7 +188,7 @@ def webhook(alerts: Sequence[Alert], message_id: str) -> dict[str, Any]:
 
 
 def message_id(alerts: Sequence[Alert]) -> str:
-    """The alert's own id; of a bundle, one that its alerts give."""
+    """The alert's own id; for several alerts, one derived from them."""
     return alerts[0].id if len(alerts) == 1 else identity("digest", *sorted(alert.id for alert in alerts))
 
 
@@ -220,7 +221,7 @@ def _send_email(config: EmailConfig, url: str, message: EmailMessage) -> str:
 
 
 def _connected(where: SplitResult, port: int) -> smtplib.SMTP:
-    """A session, encrypted where the server can; a password is never sent over one that is not."""
+    """A session, encrypted if the server supports it; a password is never sent over an unencrypted one."""
     assert where.hostname is not None
     trusted = ssl.create_default_context()
     server: smtplib.SMTP
@@ -272,7 +273,7 @@ def _post(variable: str, url: str, payload: Mapping[str, Any], headers: Mapping[
 
 
 def _cause(error: BaseException) -> str:
-    """The kind of the error, and what the system says of it: never a text that may hold an address."""
+    """The kind of the error, and the system's message; never a text that may contain an address."""
     name, seen = type(error).__name__, error
     while True:
         if isinstance(seen, ssl.SSLCertVerificationError):

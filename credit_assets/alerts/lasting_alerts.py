@@ -1,6 +1,5 @@
-"""Alerts from problems that last: late deliveries, ticks that fail, a registry that does not answer, and a machine or a
-queue beyond its limits. Each is reported when it has lasted, again from time to time, and when it is over.
-"""
+"""Alerts from lasting problems: late deliveries, failing ticks, a registry that does not answer, and a machine or a
+queue beyond its limits. Each is reported once it has lasted, again from time to time, and when it is over."""
 
 from __future__ import annotations
 
@@ -36,7 +35,7 @@ ENDED = [TickStatus.SUCCESS, TickStatus.SKIPPED, TickStatus.FAILURE]
 
 
 def watch_deliveries(outbox: Outbox, place: Place, portfolio: Portfolio, inbox: Inbox, lake: Lake, now: float) -> None:
-    """Watch for a next delivery that is late, and for one that lies in the inbox and is not read."""
+    """Watch for a late next delivery, and for a delivery that stays unread in the inbox."""
     config, applications = outbox.config, portfolio.application_table
     read = lake.batches(portfolio.table(applications))
     newest = max((commit.timestamp_ms / 1000 for commit in read.values()), default=None)
@@ -83,7 +82,7 @@ def watch_deliveries(outbox: Outbox, place: Place, portfolio: Portfolio, inbox: 
 
 
 def _changed(look: Look) -> float:
-    """When the delivery was last written to, as far as its files tell."""
+    """When the delivery was last written to, according to its files."""
     try:
         written = [changed_ns / 1e9 for _, changed_ns, *_ in look.files.values()]
         return max([look.folder.stat().st_mtime, *written])
@@ -152,8 +151,8 @@ def watch_registry(outbox: Outbox, place: Place, claims: Claims, reason: str | N
 
 
 def _watch_for_all(outbox: Outbox, claims: Claims, name: str, found: Alert | None, now: float) -> None:
-    """Watch for a condition of what all portfolios share. Of those that find it, one reports it: preferably one with a
-    channel for it. The others leave it to that one for as long as its sensor polls."""
+    """Watch for a condition that all portfolios share. One of those that find it reports it, preferably one with a
+    channel for it. The others leave it to that one as long as its sensor polls."""
     if found is None:
         claims.release(f"report {name}")
     else:

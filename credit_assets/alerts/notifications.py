@@ -1,6 +1,6 @@
-"""What an alert says, and a portfolio's `alerts:` section: who is told, how much and how often.
+"""The content of an alert, and who receives which.
 
-Where alerts come from is in `*_alerts.py`, how they are kept and delivered in `outbox.py` and `channels.py`.
+`*_alerts.py` are the sources of alerts; `outbox.py` and `channels.py` store and deliver them.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ Kind = Literal[
 
 @dataclass(frozen=True)
 class Alert:
-    """One fact worth telling: what, where, since when, what was done about it and what is to be done.
+    """One fact worth reporting: what, where, since when, what was done about it and what to do.
 
-    `key` is the fact's identity: the same fact has the same key, and is told once. `topic` is what it is
-    about and `finding` what was found there: the same finding on the same topic soon after is a repetition.
+    `key` is the fact's identity: the same fact has the same key, and is reported once. `topic` is its subject and
+    `finding` what was found there: the same finding on the same topic soon after is a repetition.
     """
 
     key: str
@@ -57,7 +57,7 @@ class Alert:
 
     @property
     def id(self) -> str:
-        """The same for every delivery of the alert, by which a receiver tells a repeated one."""
+        """The same for every delivery of the alert, so that a receiver recognises a repeated one."""
         return identity(self.portfolio, self.key)
 
     @property
@@ -76,7 +76,7 @@ class Alert:
         )
 
     def kept(self) -> Alert:
-        """With a title of one line, and as long as fits a section of Slack; the rest can be read behind the link."""
+        """The alert with a title of one line, shortened to fit a section of Slack; the link leads to the rest."""
         return replace(
             self,
             title=shortened(" ".join(self.title.split()), 200),
@@ -95,12 +95,12 @@ def shortened(words: str, length: int) -> str:
 
 
 def told_at(severity: Severity, least: Severity) -> bool:
-    """Whether a channel that wants at least `least` is told of the severity."""
+    """Whether a channel with the lowest severity `least` receives this severity."""
     return SEVERITIES.index(severity) >= SEVERITIES.index(least)
 
 
 def at(seconds: float) -> datetime:
-    """A moment given in seconds since 1970, as time in UTC."""
+    """A time given in seconds since 1970, in UTC."""
     return datetime.fromtimestamp(seconds, UTC)
 
 

@@ -1,7 +1,7 @@
-"""The alerts of a portfolio, kept in a SQLite file until every channel has them: told once, over restarts.
+"""The alerts of a portfolio, stored in a SQLite file until every channel has them: reported once, across restarts.
 
-At least once: a process killed between sending and noting it sends again, with the same id. What an alert
-says is in `notifications.py`, how it is sent in `channels.py`.
+At least once: a process killed between sending and recording sends again, with the same id. `notifications.py` defines
+an alert, `channels.py` sends it.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Entry:
 
 
 class Outbox:
-    """The file and what is in it. `now` is seconds since 1970 everywhere.
+    """The file and its content. `now` is seconds since 1970 everywhere.
 
     Used as a context manager; safe for several processes at once.
     """
@@ -88,7 +88,7 @@ class Outbox:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """All that is written within is kept, or none of it."""
+        """Everything written within is stored, or nothing."""
         self._con.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -100,10 +100,10 @@ class Outbox:
     # -- what is told --------------------------------------------------------------------------------
 
     def record(self, alert: Alert, now: float, spare: str | None = None) -> bool:
-        """Keep the alert, and have it delivered over every channel that wants its severity, but `spare`.
+        """Store the alert, and have it delivered over every channel that receives its severity, except `spare`.
 
-        Nothing happens where its key is known. The same finding on the same topic within
-        `remind_after_hours` is kept as a repetition and not sent. Whether it will be sent.
+        Nothing happens if its key is known. The same finding on the same topic within `remind_after_hours` is stored as
+        a repetition and not sent. Returns whether it will be sent.
         """
         if self._one("SELECT 1 FROM alerts WHERE key = ?", alert.key):
             return False
@@ -136,14 +136,14 @@ class Outbox:
         return True
 
     def settled(self, topic: str) -> None:
-        """What was found on the topic is over: the same finding, if it comes again, is told again."""
+        """What was found on the topic is over: if the same finding comes again, it is reported again."""
         self._con.execute("UPDATE alerts SET topic = '' WHERE topic = ?", (topic,))
 
     def watch(self, name: str, found: Alert | None, now: float, lasting_s: float) -> None:
-        """Tell of a condition that lasts: `found` while it holds, None when it does not.
+        """Report a lasting condition: `found` while it holds, None when it does not.
 
-        Told once it has held for `lasting_s`, again each `remind_after_hours`, and when it is over. `found`
-        is keyed by when it began; that of its first look counts.
+        It is reported once it has held for `lasting_s`, again every `remind_after_hours`, and when it is over. `found`
+        is keyed by its beginning; the alert of its first poll counts.
         """
         row = self._one("SELECT * FROM conditions WHERE name = ?", name)
         if found is None:
@@ -166,16 +166,16 @@ class Outbox:
             )
 
     def forget(self, name: str) -> None:
-        """Watch for the condition no longer, without saying that it is over: another portfolio reports it."""
+        """Stop watching the condition without reporting its end, because another portfolio reports it."""
         self._con.execute("DELETE FROM conditions WHERE name = ?", (name,))
 
     def watched(self, prefix: str) -> list[str]:
-        """The names, beginning with `prefix`, of conditions that held at the last look."""
+        """The names, beginning with `prefix`, of conditions that held at the last poll."""
         rows = self._all("SELECT name FROM conditions WHERE substr(name, 1, ?) = ?", len(prefix), prefix)
         return [row["name"] for row in rows]
 
     def newest(self, count: int) -> list[Entry]:
-        """The alerts recorded last, newest first."""
+        """The alerts that were recorded last, newest first."""
         rows = self._all("SELECT * FROM alerts ORDER BY rowid DESC LIMIT ?", count)
         return [
             Entry(Alert.from_json(row["body"]), row["recorded"], row["repeats"], self._stand(row["key"]))
@@ -194,16 +194,17 @@ class Outbox:
     # -- how far facts were looked at ----------------------------------------------------------------
 
     def since(self, now: float) -> tuple[float, float]:
-        """What happened before the first is not told; runs last updated before the second have been looked at.
+        """Facts before the first time are not reported; runs last updated before the second have been read.
 
-        A new file begins a day back: what an older instance remembers is no news.
+        A new file begins one day back: older facts of the instance are not reported.
         """
         self._con.execute("INSERT OR IGNORE INTO cursor VALUES (1, ?, ?)", (now, now - DAY))
         row = self._one("SELECT born, until FROM cursor")
         return max(row["born"] - DAY, now - REMEMBERED_S), row["until"]
 
     def looked(self, updated: Mapping[str, float], until: float, forget_before: float) -> None:
-        """Runs (id and time of their update) have been looked at, and all that were updated before `until`."""
+        """Record that these runs (id and time of their update) have been read, and all that were updated before
+        `until`."""
         self._con.execute("UPDATE cursor SET until = ?", (until,))
         self._con.executemany("INSERT OR REPLACE INTO looked VALUES (?, ?)", list(updated.items()))
         self._con.execute("DELETE FROM looked WHERE updated < ?", (forget_before,))
@@ -214,11 +215,12 @@ class Outbox:
     # -- delivering ----------------------------------------------------------------------------------
 
     def deliver(self, environ: Mapping[str, str], now: Callable[[], float] = time.time) -> list[str]:
-        """Send what is due, for A_TICK_S at most, and purge what is old; in words what was sent and what failed.
+        """Send what is due, for at most A_TICK_S, and delete what is old; returns, as text, what was sent and what
+        failed.
 
-        Beyond `per_hour` messages of a channel, what is due goes in one; what still comes waits for the
-        hour to pass. A channel that fails is left for this call; its alert is tried again after a wait
-        that doubles up to an hour, and given up when it has failed for a day, which is told elsewhere.
+        Beyond `per_hour` messages of a channel, everything due goes in one message, and further alerts wait for the
+        next hour. A failing channel is skipped for this call; its alert is tried again after a wait that doubles up to
+        an hour, and given up after a day, which is reported over other channels.
         """
         began, said = now(), []
         for channel in self.config.channels:
@@ -248,7 +250,7 @@ class Outbox:
         return row["found"]
 
     def _claim(self, channel: str, now: float) -> tuple[str, list[Alert], int] | None:
-        """The next message: its id, its alerts, and the number of this try. Others leave it alone for LEASE_S."""
+        """The next message: its id, its alerts, and the number of this attempt. Others leave it alone for LEASE_S."""
         due_first = (
             "SELECT key, body, bundle, attempts FROM deliveries JOIN alerts USING (key) "
             "WHERE channel = ? AND state = 'waiting' AND {} ORDER BY alerts.rowid LIMIT ?"

@@ -1,4 +1,4 @@
-"""Where a portfolio's alerts come from: its code location, and the pages of the UI that they link to."""
+"""The place of a portfolio's alerts: its code location, and the pages of the UI that they link to."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from credit_assets.settings.run_tags import PORTFOLIO_TAG
 
 @dataclass(frozen=True)
 class Place:
-    """Whose runs are told of: those of a portfolio, which is a code location; and where the UI is."""
+    """Whose runs are reported: those of a portfolio, which is a code location; and the address of the UI."""
 
     portfolio: str
     location: str
     ui: str
 
     def holds(self, run: dg.DagsterRun) -> bool:
-        """Whether the run is of this portfolio: its jobs say so, a run from the UI names its code location."""
+        """Whether the run belongs to this portfolio: by its job or, for a run from the UI, by its code location."""
         origin = run.remote_job_origin
         return run.tags.get(PORTFOLIO_TAG) == self.portfolio or (
             origin is not None and origin.repository_origin.code_location_origin.location_name == self.location

@@ -1,6 +1,6 @@
-"""Alerts from runs: what began, what failed, which checks failed, which rows were set aside.
+"""Alerts from runs: what started, what failed, which checks failed, which rows were quarantined.
 
-They hold no values of rows, as alerts leave the house; `outbox.py` sees to it that each fact is reported once.
+They contain no values of rows, since alerts are sent outside; `outbox.py` makes sure that each fact is reported once.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ Checks = Mapping[str, tuple[dg.AssetCheckEvaluation, datetime]]
 
 
 def report_runs(outbox: Outbox, instance: dg.DagsterInstance, place: Place, answer: Answer, now: float) -> None:
-    """Record what the portfolio's runs that began or ended since the last look have to tell.
+    """Record the alerts of the portfolio's runs that started or ended since the last poll.
 
-    A failed run that Dagster launches again is not told; its last attempt is, with the checks of all.
+    A failed run that Dagster launches again is not reported; its last attempt is, with the checks of all attempts.
     """
     floor, until = outbox.since(now)
     seen = outbox.looked_at()
@@ -79,7 +79,7 @@ def report_runs(outbox: Outbox, instance: dg.DagsterInstance, place: Place, answ
 
 
 def _of_run(place: Place, instance: dg.DagsterInstance, record: dg.RunRecord, answer: Answer) -> Iterator[Alert]:
-    """What the run tells by having begun and, unless it is launched again, by how it ended."""
+    """The alerts of the run from its start and, unless it is launched again, from its end."""
     yield from _begun(place, instance, record)
     if record.dagster_run.is_finished and not _launched_again(record.dagster_run):
         yield from _Ended(place, instance, record, answer).alerts()
@@ -94,7 +94,7 @@ def _launched_again(run: dg.DagsterRun) -> bool:
 
 
 def _attempts(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[dg.DagsterRun]:
-    """The run and those that Dagster launched it again after, the first one first."""
+    """The run and its earlier attempts, the first one first."""
     attempts = [run]
     while attempts[0].parent_run_id and (before := instance.get_run_by_id(attempts[0].parent_run_id)):
         if before.tags.get(AUTO_RETRY_RUN_ID_TAG) != attempts[0].run_id:
@@ -142,8 +142,8 @@ def _begun(place: Place, instance: dg.DagsterInstance, record: dg.RunRecord) -> 
 
 @dataclass
 class _Found:
-    """What the events of a run (and of earlier attempts) say: checks by name; failed steps of the last attempt and
-    why, with no words where a check stopped them; and what is said of the run as a whole."""
+    """The events of a run (and of earlier attempts): checks by name; failed steps of the last attempt with the reason,
+    without a message if a check stopped them; and messages about the run as a whole."""
 
     checks: dict[str, tuple[dg.AssetCheckEvaluation, datetime]] = field(default_factory=dict)
     steps: dict[str, str] = field(default_factory=dict)
@@ -185,8 +185,8 @@ def _found(instance: dg.DagsterInstance, attempts: Sequence[dg.DagsterRun]) -> _
 
 
 class _Ended:
-    """What a run that ended has to report, with its earlier attempts: at most one alert of the failure or the failed
-    checks, one of quarantined rows, and one of warnings."""
+    """The alerts of a run that ended, with its earlier attempts: at most one about the failure or the failed checks,
+    one about quarantined rows, and one about warnings."""
 
     def __init__(self, place: Place, instance: dg.DagsterInstance, record: dg.RunRecord, answer: Answer) -> None:
         self.place, self.run, self.answer = place, record.dagster_run, answer
@@ -337,7 +337,7 @@ def _first(checks: Checks) -> datetime:
 
 
 def _answered(checks: Sequence[str], since: datetime, answer: Answer) -> tuple[str, str]:
-    """What was done about failed checks that stopped nothing, and what is to be done."""
+    """What was done about failed checks that stopped nothing, and what to do."""
     if set(checks) & {check for _, check in ROLLS_BACK}:
         return (
             "The champion before decides again, where there is one; that is told.",

@@ -1,4 +1,4 @@
-"""The sensor `alerts`: finds what there is to tell, and delivers it. What it finds is in `*_alerts.py`."""
+"""The sensor `alerts`: collects alerts from their sources (`*_alerts.py`), and delivers them."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _nothing(portfolio: Portfolio) -> str:
 
 
 def _names(context: dg.SensorEvaluationContext) -> set[str]:
-    """The sensors and schedules that there are: the instance remembers those of earlier releases too."""
+    """The existing sensors and schedules: the instance remembers those of earlier releases too."""
     code = context.repository_def
     if code is None:
         return set()
@@ -76,7 +76,7 @@ def _collect(
     book: Book,
     now: float,
 ) -> tuple[list[str], list[Exception]]:
-    """Record every fact that can be found; what is away, and the errors of sources that could not be asked."""
+    """Record every fact that can be found; returns what is unavailable, and the errors of sources that failed."""
     portfolio, project, registry = book.portfolio, book.project, book.registry
     lake = Lake(project.lake)
     claims = Claims(project, portfolio.name, portfolio.automation.interval_s)
