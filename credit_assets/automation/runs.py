@@ -5,14 +5,16 @@ Which runs are due is found in `pending.py`.
 
 from __future__ import annotations
 
+import io
 import logging
 import socket
+import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import dagster as dg
 from dagster import DagsterEventType, DagsterInstance, DagsterRunStatus, RunsFilter
@@ -27,8 +29,15 @@ from credit_assets.dagster_private import (
 from credit_assets.lake.connections import connect
 from credit_assets.lake.contracts import EXAMPLES, WITHOUT_VALUES, shorten
 from credit_assets.lake.disk import require_room
+from credit_assets.plurals import number_of
 from credit_assets.settings.project import AlreadyRunning, Project
 from credit_assets.settings.run_tags import COMMAND_TAG, HOST_TAG
+
+UNLOGGED = "Exception while writing logger call to event log"
+"""Begins what Dagster prints of a message that it cannot log."""
+
+SPILLED = "max_temp_directory_size"
+"""In what DuckDB says where the disk of its spill folder has no room."""
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -96,16 +105,19 @@ def execute(
     progress = _Progress(report, {key for key in graph.asset_check_keys if graph.get(key).blocking})
     instance.add_event_listener(run_id, progress.listen)
     begin = time.monotonic()
-    result = definitions.resolve_job_def(job).execute_in_process(
-        run_config={**QUIET, **(run_config or {})},
-        instance=instance,
-        partition_key=batch,
-        asset_selection=[dg.AssetKey([portfolio, table]) for table in tables] or None,
-        raise_on_error=False,
-        run_id=run_id,
-        # Its process is the command's: who monitors runs may look for it here, and is not to launch it again.
-        tags={COMMAND_TAG: portfolio, HOST_TAG: socket.gethostname(), MAX_RETRIES_TAG: "0", **(tags or {})},
-    )
+    with redirect_stderr(_WithoutUnlogged(sys.stderr)) as unlogged:
+        result = definitions.resolve_job_def(job).execute_in_process(
+            run_config={**QUIET, **(run_config or {})},
+            instance=instance,
+            partition_key=batch,
+            asset_selection=[dg.AssetKey([portfolio, table]) for table in tables] or None,
+            raise_on_error=False,
+            run_id=run_id,
+            # Its process is the command's: who monitors runs may look for it here, and is not to launch it again.
+            tags={COMMAND_TAG: portfolio, HOST_TAG: socket.gethostname(), MAX_RETRIES_TAG: "0", **(tags or {})},
+        )
+    if unlogged.count:
+        report(f"  {number_of(unlogged.count, 'message')} could not be written to Dagster's event log")
     return RunOutcome(
         run_id,
         job,
@@ -116,6 +128,26 @@ def execute(
         progress.asset_seconds,
         refused_by_gate=progress.stopped_by_checks_of(f"{portfolio}__promotion_gate"),
     )
+
+
+class _WithoutUnlogged(io.TextIOBase):
+    """Text for a terminal without what Dagster prints of each message that it cannot log, with SQL and parameters. They
+    are counted. What failed is reported once, at the end."""
+
+    def __init__(self, terminal: TextIO) -> None:
+        self.terminal, self.count = terminal, 0
+
+    def write(self, text: str) -> int:
+        if text.startswith(UNLOGGED):
+            self.count += 1
+            return len(text)
+        return self.terminal.write(text)
+
+    def flush(self) -> None:
+        self.terminal.flush()
+
+    def isatty(self) -> bool:
+        return self.terminal.isatty()
 
 
 @dataclass
@@ -221,6 +253,8 @@ def _delivered_values(event: dg.DagsterEvent) -> str:
 def plain_cause(error: SerializableErrorInfo) -> str:
     """The message of the first cause: of our own errors without their class, of others with its name alone."""
     cause = first_cause(error)
+    if SPILLED in cause.message:
+        return "data/spill cannot be used: No space left on device. DuckDB puts there what exceeds its memory."
     path, separator, message = cause.message.strip().partition(": ")
     if not separator or path.rsplit(".", 1)[-1] != cause.cls_name:
         return cause.message.strip()

@@ -46,6 +46,7 @@ SAID = {words.lower(): words for words in FAULTS.values()} | {
     "disk i/o error": "Input/output error",
     "unable to open database file": "The database cannot be opened",
     "out of disk space": "No space left on device",
+    "failed to offload data block": "No space left on device",
 }
 """What databases and libraries say of the same, in place of an error number."""
 

@@ -1,5 +1,7 @@
 """Runs from a command: what they report, and what becomes of those that were killed."""
 
+import sqlite3
+
 import dagster as dg
 import duckdb
 import pytest
@@ -165,3 +167,32 @@ def test_the_run_of_a_killed_command_is_marked_failed_and_no_other(project):
         of_the_ui.run_id: dg.DagsterRunStatus.STARTED,
         of_another.run_id: dg.DagsterRunStatus.STARTED,
     }
+
+
+def test_messages_that_cannot_be_logged_are_counted_and_do_not_fill_the_terminal(project, monkeypatch, capsys):
+    handle = dg.DagsterInstance.handle_new_event
+
+    def full(self, event, **settings):
+        if event.dagster_event is None and event.user_message == "counting the loans":
+            raise sqlite3.OperationalError("database or disk is full")
+        return handle(self, event, **settings)
+
+    monkeypatch.setattr(dg.DagsterInstance, "handle_new_event", full)
+    outcome, said = run(project, loans)
+    assert outcome.success
+    assert said[-1] == "  1 message could not be written to Dagster's event log"
+    assert "event log" not in capsys.readouterr().err
+
+
+def test_a_disk_without_room_for_what_duckdb_spills_is_one_line(project):
+    @dg.asset(key=[BOOK, "large"])
+    def large(context: dg.AssetExecutionContext) -> None:
+        raise duckdb.OutOfMemoryException(
+            "failed to offload data block of size 256.0 KiB (2.5 MiB/2.6 MiB used).\nThis limit was set by the "
+            "'max_temp_directory_size' setting.\nPossible solutions:\n* Reducing the number of threads"
+        )
+
+    outcome, _ = run(project, large)
+    assert outcome.errors == (
+        "data/spill cannot be used: No space left on device. DuckDB puts there what exceeds its memory.",
+    )

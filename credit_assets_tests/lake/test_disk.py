@@ -97,6 +97,10 @@ def test_an_error_of_the_disk_is_a_sentence_with_path_and_reason(number: int, re
             "No space left on device",
         ),
         (duckdb.IOException("IO Error: Could not write file: No space left on device"), "No space left on device"),
+        (
+            duckdb.OutOfMemoryException("failed to offload data block of size 256.0 KiB (2.5 MiB/2.6 MiB used)."),
+            "No space left on device",
+        ),
         (OSError("Generic LocalFileSystem error: No space left on device (os error 28)"), "No space left on device"),
     ],
 )
