@@ -66,3 +66,13 @@ def register_same_model(registry: Registry, number: int) -> int:
     known = client.get_model_version(store.name, str(number))
     bare = client.create_run(client.get_experiment_by_name(store.name).experiment_id)
     return int(client.create_model_version(store.name, known.source, bare.info.run_id, tags=known.tags).version)
+
+
+def delete(registry: Registry, number: int) -> None:
+    """Delete a version, as a person may in MLflow."""
+    store = registry.store
+    if isinstance(store, MemoryStore):
+        store.delete_version(number)
+    else:
+        assert isinstance(store, MlflowStore)
+        tracking.client(store.tracking_uri).delete_model_version(store.name, str(number))

@@ -11,7 +11,6 @@ import dagster as dg
 import duckdb
 import pandas as pd
 import pytest
-from mlflow import MlflowClient
 
 from credit_assets.automation.retraining import RETRAINS, failures
 from credit_assets.automation.runs import execute
@@ -36,6 +35,7 @@ from credit_assets.registry.version import DRIFT_REFERENCE, POPULATION
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project
 from credit_assets.statistics.metrics import evaluate
+from credit_assets_tests.bare_versions import delete
 from credit_assets_tests.conftest import Line
 from credit_assets_tests.small_project import (
     APPLICANTS,
@@ -288,7 +288,7 @@ def deleted(project: Project, in_charge: Told) -> Told:
     """The version that scored the open batch is deleted, then its outcomes are looked at again."""
     with inside(project):
         Registry.of(project, BOOK).promote(1, by="hand", why="the other is deleted")
-        MlflowClient(project.tracking_uri, project.tracking_uri).delete_model_version(BOOK, "2")
+        delete(Registry.of(project, BOOK), 2)
     outcome = run_job(project, "outcomes", OPEN)
     assert outcome.success, outcome.errors
     return told(project, outcome.run_id)
