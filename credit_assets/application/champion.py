@@ -1,4 +1,4 @@
-"""Move the champion by hand: forward to any version, or back to an earlier one."""
+"""Change the champion by hand: forward to any version, or back to an earlier one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from credit_assets.settings.project import Project
 
 
 def roll_back(project: Project, name: str, to: int | None, why: str, report: Report) -> RunOutcome:
-    """Have the champion's predecessor, or version `to`, decide again, by the job `rollback`."""
+    """Make the champion's predecessor, or version `to`, the champion again, by the job `rollback`."""
     config: dict[str, Any] = {"roll_back": True, "why": why} | ({"to_version": to} if to else {})
     registry = Registry.of(project, name)
     with registry.answering(), instance_for_commands(project, name) as instance:
@@ -26,8 +26,8 @@ def roll_back(project: Project, name: str, to: int | None, why: str, report: Rep
 
 
 def promote(project: Project, name: str, version: int, by: str, why: str, report: Report) -> RunOutcome | None:
-    """Promote a version by hand, whatever the gate said of it, by the job `promote`; or, where more persons have to
-    approve, note that this one does, and report who is missing. Raises PromotionRefused or RegistryError."""
+    """Promote a version by hand, whatever the gate's verdict, by the job `promote`. If more approvals are needed,
+    record this one and report who is missing. Raises PromotionRefused or RegistryError."""
     registry, needed = Registry.of(project, name), Portfolio.load(project, name).promotion.approvals
     with registry.answering():
         if len(registry.approvals_with(version, by)) < needed:
@@ -42,6 +42,6 @@ def promote(project: Project, name: str, version: int, by: str, why: str, report
 
 
 def report_champion(registry: Registry, report: Report) -> None:
-    """Report which version decides now, since when and why."""
+    """Report which version is champion now, since when and why."""
     move = registry.history()[-1]
     report(f"Version {move.version} of {registry.name} decides since {move.at:%Y-%m-%d %H:%M} UTC: {move.why}")

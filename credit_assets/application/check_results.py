@@ -1,4 +1,4 @@
-"""The latest result of every check of a portfolio, as Dagster's instance has them."""
+"""The latest result of every check of a portfolio, from Dagster's instance."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PAGE = 200
 
 
 class CheckResult(BaseModel):
-    """The latest result of a check; `candidate_version` where it is about a version that wants to be champion."""
+    """The latest result of a check; `candidate_version` if it is about a candidate."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -43,7 +43,7 @@ class CheckResult(BaseModel):
 
 
 def check_keys(book: Book) -> list[dg.AssetCheckKey]:
-    """Every check of the portfolio, in order; found without its definitions, which take longer to make."""
+    """Every check of the portfolio, in order; found without its definitions, which take longer to build."""
     return sorted(spec.key for room in ROOMS for spec in room.check_specs(book))
 
 
@@ -71,7 +71,7 @@ def check_results(instance: dg.DagsterInstance, book: Book) -> list[CheckResult]
 
 
 def latest_evaluation(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> AssetCheckExecutionRecord | None:
-    """The check's latest evaluation, those of withdrawn batches left out where there are others."""
+    """The check's latest evaluation, ignoring those of withdrawn batches if there are others."""
     # Of those that were evaluated: a run that failed before it came to a check leaves a planned one.
     newest: AssetCheckExecutionRecord | None = None
     withdrawn: set[str] = set()
@@ -88,7 +88,7 @@ def latest_evaluation(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> As
 
 
 def evaluations(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> Iterator[AssetCheckExecutionRecord]:
-    """Every evaluation of the check, the newest first; read page by page, the first page being one record."""
+    """Every evaluation of the check, newest first; read page by page, the first page being one record."""
     cursor, limit = None, 1
     while page := instance.event_log_storage.get_asset_check_execution_history(
         key, limit=limit, cursor=cursor, status=EVALUATED
@@ -98,7 +98,7 @@ def evaluations(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> Iterator
 
 
 def reported_batch(evaluation: dg.AssetCheckEvaluation) -> str | None:
-    """The batch that the check reports to be about."""
+    """The batch that the check's result names."""
     reported = evaluation.metadata.get("batch")
     return None if reported is None else str(reported.value)
 
@@ -108,7 +108,7 @@ def _is_withdrawal(record: AssetCheckExecutionRecord) -> bool:
 
 
 def _batches_of(instance: dg.DagsterInstance, record: AssetCheckExecutionRecord) -> set[str]:
-    """The batch that was checked, by the run and by what the check reports."""
+    """The batch that was checked, from the run and from the check's result."""
     run, evaluation = instance.get_run_by_id(record.run_id), record.evaluation
     named = (run.tags.get(PARTITION_NAME_TAG) if run else None, evaluation and reported_batch(evaluation))
     return {batch for batch in named if batch}

@@ -1,4 +1,4 @@
-"""Put files into the inbox: as one batch, or cut into batches by a date in them."""
+"""Put files into the inbox: as one batch, or split into batches by a date."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from credit_assets.ingest.split_by_date import cut_up
 
 
 def deliver_batch(book: Book, source: Path, batch: str) -> tuple[Delivery, list[str]]:
-    """Deliver a file, folder or zip as one batch; the names of the files that belong to no table come second.
+    """Deliver a file, folder or zip as one batch; also returns the names of the files that belong to no table.
 
-    Raises BadDelivery where a run would refuse the files.
+    Raises BadDelivery if a run would refuse the files.
     """
     unread: list[str] = []
     done = Inbox(book.project.inbox).deliver(
@@ -26,10 +26,10 @@ def deliver_batch(book: Book, source: Path, batch: str) -> tuple[Delivery, list[
 def deliver_by_date(
     book: Book, source: Path, column: str, delivered: Callable[[Delivery, int], None]
 ) -> Mapping[str, int]:
-    """Cut the files into batches by the column's date, and deliver each: `delivered` gets it with its number of rows.
+    """Split the files into batches by the column's date, and deliver each; `delivered` gets it with its number of rows.
 
-    Returns how many lines were passed over as no rows, by the pattern of the notes that they match. Raises BadDelivery
-    where a row has no date.
+    Returns how many lines were skipped because they match a pattern of `notes`, by pattern. Raises BadDelivery if a row
+    has no date.
     """
     inbox = Inbox(book.project.inbox)
     with cut_up(source, book, column, inbox) as parts:

@@ -1,4 +1,4 @@
-"""Run the whole platform on a book, to show what comes out."""
+"""Run the whole platform on a portfolio, to show the results."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ REAL_DATA = "CREDIT_ASSETS_REAL_DATA"
 
 @dataclass(frozen=True)
 class Demo:
-    """What came out: the runs, how the portfolio stands after them, and the seconds of each stage."""
+    """The results: the runs, the status of the portfolio after them, and the seconds of each stage."""
 
     outcomes: list[RunOutcome]
     status: Status
@@ -38,7 +38,7 @@ class Demo:
 
 
 def demo(project: Project, name: str, deliver: Callable[[], None], report: Report) -> Demo:
-    """Deliver, run what is due, and read how the portfolio stands then."""
+    """Deliver, run what is due, and read the status of the portfolio."""
     began = time.monotonic()
     deliver()
     seconds = {"deliveries": time.monotonic() - began}
@@ -49,7 +49,7 @@ def demo(project: Project, name: str, deliver: Callable[[], None], report: Repor
 
 
 def deliver_synthetic(book: Book, report: Report) -> None:
-    """Deliver the synthetic lender's batches, into an inbox that holds no others; BadDelivery where it does."""
+    """Deliver the synthetic lender's batches, into an inbox without others; raises BadDelivery if it has others."""
     inbox = Inbox(book.project.inbox)
     if real := [b for b in inbox.batches(book.name) if not (inbox.folder(book.name, b) / MARKER).exists()]:
         raise BadDelivery(
@@ -62,13 +62,13 @@ def deliver_synthetic(book: Book, report: Report) -> None:
 
 
 def sample(project: Project) -> Path:
-    """Where the synthetic lender's files are written; its later outcomes stay there."""
+    """The folder that the synthetic lender's files are written to; its later outcomes stay there."""
     return project.data / "sample"
 
 
 def own_files(book: Book, given: Path | None) -> Path:
-    """The book's own files, which do not come with the platform: `given`, or the book's folder of the folder that
-    CREDIT_ASSETS_REAL_DATA names. Raises FileNotFoundError, with where they come from."""
+    """The portfolio's own files, which are not part of the platform: `given`, or the portfolio's folder in the folder
+    that CREDIT_ASSETS_REAL_DATA names. Raises FileNotFoundError, with their source."""
     if given and not given.exists():
         raise FileNotFoundError(f"There is no {given}.")
     if given is None and (folder := os.environ.get(REAL_DATA)):

@@ -1,4 +1,4 @@
-"""Where a feature comes from, and what is made of a raw column."""
+"""The origin of a feature, and the features made from a raw column."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Origin:
 
 
 def origin(book: Book, feature: str) -> Origin | None:
-    """Where the feature comes from; None where it is no feature of the book."""
+    """The origin of the feature; None if the book has no such feature."""
     descriptions = book.queries[FEATURES].words
     if feature not in descriptions:
         return None
@@ -27,6 +27,6 @@ def origin(book: Book, feature: str) -> Origin | None:
 
 
 def made_from(book: Book, column: str) -> list[Origin]:
-    """The features that the raw column (TABLE.COLUMN) goes into."""
+    """The features that are made from the raw column (TABLE.COLUMN)."""
     found = (origin(book, feature) for feature in book.queries[FEATURES].words)
     return [each for each in found if each and column in each.columns]

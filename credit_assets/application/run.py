@@ -1,4 +1,4 @@
-"""Make everything that is due."""
+"""Run everything that is due."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ UNTIL = "It is not tried again until its files, the configuration, contracts, SQ
 
 
 def run_due(project: Project, name: str, report: Report) -> list[RunOutcome]:
-    """Make everything of the portfolio that is due: batches not ingested, a champion where there is none, scores,
-    and what failed checks ask for. A run that fails does not stop those that do not need it; what is still due
-    afterwards is due the next time. Batches are ingested though the model registry does not answer; then
-    RegistryUnavailable is raised."""
+    """Run everything of the portfolio that is due: ingest batches, train a champion if there is none, score, and do
+    what failed checks request. A failed run does not stop those that do not need it; what is still due afterwards is
+    due the next time. Batches are ingested even if the model registry does not answer; then RegistryUnavailable is
+    raised."""
     with work(project, name, report) as active:
         portfolio, instance, lake = active.portfolio, active.instance, active.lake
         tried: set[str] = set()

@@ -1,4 +1,4 @@
-"""How a portfolio stands: its batches, champion, checks, and what is due."""
+"""The status of a portfolio: its batches, champion, checks, and what is due."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ RUNS_READ = 20
 
 
 class ChampionStatus(BaseModel):
-    """The version that decides; `metrics` on its test rows are empty where it was never evaluated. `air`: the adverse
-    impact ratio of each attribute. `protected`: the attributes that the configuration names."""
+    """The champion; `metrics` on its test rows are empty if it was never evaluated. `air`: the adverse impact ratio of
+    each attribute. `protected`: the attributes that the configuration names."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -45,8 +45,9 @@ class ChampionStatus(BaseModel):
 
 
 class DueStatus(BaseModel):
-    """A job that is due. `reason` is for programs and `why` the same as text. `failed_run` tried it last, and `failure`
-    is why it failed. `refused`: it is not tried again until its files, the configuration or the release change."""
+    """A job that is due. `reason` is for programs and `why` the same as text. `failed_run` tried it last, and
+    `failure` is the reason why it failed. `refused`: it is not retried until its files, the configuration or the
+    release change."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -60,7 +61,7 @@ class DueStatus(BaseModel):
 
 
 class Status(BaseModel):
-    """How a portfolio stands. `features_of_other_sql`: batch to the files of SQL that changed since its features were
+    """The status of a portfolio. `features_of_other_sql`: batch to the SQL files that changed since its features were
     made."""
 
     model_config = ConfigDict(frozen=True)
@@ -75,7 +76,7 @@ class Status(BaseModel):
 
 
 def status(project: Project, name: str) -> Status:
-    """How the portfolio stands, as the lake, the registry and Dagster's instance have it now."""
+    """The current status of the portfolio, from the lake, the registry and Dagster's instance."""
     book = Book(project, Portfolio.load(project, name), registry=Registry.reading(project, name))
     portfolio, inbox, lake = book.portfolio, Inbox(project.inbox), Lake(project.lake)
     champion = _champion(book)

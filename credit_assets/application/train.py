@@ -16,10 +16,9 @@ from credit_assets.settings.project import AlreadyRunning, Project
 
 
 def train(project: Project, name: str, report: Report) -> list[RunOutcome]:
-    """Train on all known outcomes, whatever was learned before: first the features that other SQL made are made
-    again, of the batches that are learned from and of newer ones, and at the end what is open is scored. It ends with
-    the first run that fails; AlreadyRunning where another run is active on the same, TableMissing where there are no
-    features yet."""
+    """Train on all known outcomes, whatever was learned before. First the features that other SQL made are recomputed,
+    for the training batches and newer ones; at the end open batches are scored. It stops at the first run that fails.
+    Raises AlreadyRunning if another run is active on the same work, TableMissing if there are no features yet."""
     registry = Registry.of(project, name)
     with registry.answering(), work(project, name, report) as active:
         if not active.lake.batches(active.portfolio.table(FEATURES)):

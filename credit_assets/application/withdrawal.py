@@ -1,6 +1,6 @@
-"""A delivery that was a mistake is taken back: from inbox, lake, partitions and the checks that failed on it.
+"""Withdraw a delivery that was a mistake: from inbox, lake, partitions and the checks that failed on it.
 
-Every step can be repeated: a withdrawal that was killed is ended by the next one.
+Every step can be repeated: a withdrawal that was killed is finished by the next one.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from credit_assets.settings.run_tags import TRAINING_TAG
 
 
 def withdraw(project: Project, name: str, batch: str, *, why: str, force: bool, report: Report) -> int | None:
-    """Take the batch back as a whole; the champion's version where it learned from the batch.
+    """Withdraw the whole batch; returns the champion's version if it learned from the batch.
 
-    BadDelivery where there is no such batch, or (unless `force`) the champion learned from it; AlreadyRunning where a
+    Raises BadDelivery if there is no such batch, or (unless `force`) the champion learned from it; AlreadyRunning if a
     run is active on the batch, or a training is.
     """
     portfolio, inbox, lake = Portfolio.load(project, name), Inbox(project.inbox), Lake(project.lake)
@@ -58,10 +58,10 @@ def withdraw(project: Project, name: str, batch: str, *, why: str, force: bool, 
 
 
 def withdraw_outcomes(project: Project, name: str, batch: str, *, why: str, force: bool, report: Report) -> int | None:
-    """Take back the file of outcomes that came last for the batch; the champion's version where it learned from them.
-    The next run reads the files that are left.
+    """Withdraw the newest outcomes file of the batch; returns the champion's version if it learned from them. The next
+    run reads the remaining files.
 
-    BadDelivery where there is no such file, or (unless `force`) the champion learned from it; AlreadyRunning where a
+    Raises BadDelivery if there is no such file, or (unless `force`) the champion learned from it; AlreadyRunning if a
     run is active on the batch, or a training is.
     """
     portfolio, inbox, lake = Portfolio.load(project, name), Inbox(project.inbox), Lake(project.lake)
@@ -78,7 +78,7 @@ def withdraw_outcomes(project: Project, name: str, batch: str, *, why: str, forc
 
 
 def _withdraw_rows(lake: Lake, table: str, batch: str, why: str, report: Report, file: str | None = None) -> None:
-    """Remove the batch's rows from the table (those of one file of outcomes, where it is named)."""
+    """Remove the batch's rows from the table (only those of one file of outcomes, if it is given)."""
     lake.withdraw(table, batch, why, file)
     report(f"{table} no longer holds {batch}; version {lake.version(table) - 1} of the table still does")
 
@@ -86,8 +86,8 @@ def _withdraw_rows(lake: Lake, table: str, batch: str, why: str, report: Report,
 def _allowed(
     instance: dg.DagsterInstance, project: Project, portfolio: Portfolio, batch: str, file: Path | None, force: bool
 ) -> int | None:
-    """The champion's version where it learned from the batch, or from this file of its outcomes. Raises AlreadyRunning
-    while a run is active, and BadDelivery where the champion learned from it and nobody insists (`force`)."""
+    """The champion's version if it learned from the batch, or from this file of its outcomes. Raises AlreadyRunning
+    while a run is active, and BadDelivery if the champion learned from it and `force` is not set."""
     _refuse_while_active(instance, portfolio, batch)
     champion = _champion_that_learned(Registry.of(project, portfolio.name), portfolio, Lake(project.lake), batch, file)
     if champion is not None and not force:
@@ -110,7 +110,7 @@ def _refuse_while_active(instance: dg.DagsterInstance, portfolio: Portfolio, bat
 def _champion_that_learned(
     registry: Registry, portfolio: Portfolio, lake: Lake, batch: str, outcomes: Path | None = None
 ) -> int | None:
-    """The champion's version, if the batch is in its training set (with these outcomes, where a file is given)."""
+    """The champion's version, if the batch is in its training set (with these outcomes, if a file is given)."""
     champion = registry.champion()
     if champion is None:
         return None
@@ -127,8 +127,8 @@ def _champion_that_learned(
 
 
 def _read_by(lake: Lake, portfolio: Portfolio, batch: str, champion: ModelVersion, file: str) -> bool:
-    """Whether the champion's training set was made when the batch's outcomes came from the file, among others; also
-    where the log does not reach back so far."""
+    """Whether the batch's outcomes came from the file, among others, when the champion's training set was made; also
+    True if the log does not reach back so far."""
     outcomes, training_set = portfolio.table(portfolio.outcomes_table), portfolio.table(TRAINING_SET)
     made = champion.made_from(training_set)
     commit = next((each for each in lake.history(training_set) if each.version == made), None)
@@ -140,7 +140,7 @@ def _read_by(lake: Lake, portfolio: Portfolio, batch: str, champion: ModelVersio
 
 
 def _end_failed_checks(instance: dg.DagsterInstance, keys: Sequence[dg.AssetCheckKey], batch: str) -> None:
-    """Report the checks that failed last on the batch as passed: there is nothing left that they are about."""
+    """Report the checks that failed last on the batch as passed: there is nothing left to check."""
     runs = {run.run_id for run in instance.get_runs(dg.RunsFilter(tags={PARTITION_NAME_TAG: batch}))}
     for key in keys:
         for record in evaluations(instance, key):

@@ -1,4 +1,4 @@
-"""A command's runs of a portfolio, one after the other, and what became of them."""
+"""A command's runs of a portfolio, one after the other, and their outcomes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Work:
         return Lake(self.project.lake)
 
     def run(self, due: Due) -> str | None:
-        """Run what is due, unless another run is active on the same, whose id is returned then."""
+        """Run what is due, unless another run is active on the same work; then return its id."""
         self.report(f"{due.job}{f' {due.batch}' if due.batch else ''}: {text(due)}")
         name = self.portfolio.name
         # The daemon's; a command's own have ended.
@@ -81,7 +81,7 @@ class Work:
 
 @contextmanager
 def work(project: Project, name: str, report: Report) -> Iterator[Work]:
-    """The command's work on the portfolio, on which no other command works meanwhile."""
+    """The command's work on the portfolio; no other command works on it meanwhile."""
     book = Book.load(project, name)
     with instance_for_commands(project, name) as instance:
         yield Work(book, instance, definitions_of(book), report)

@@ -1,4 +1,4 @@
-"""What runs of a portfolio are at work: queued, running, or crashed and about to be launched again."""
+"""Active runs of a portfolio: queued, running, or crashed and about to be launched again."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ FAILURES_READ = daemon_cursor_key(dg.DagsterEventType.RUN_FAILURE)
 
 
 def runs_at_work(instance: dg.DagsterInstance, portfolio: Portfolio, **tags: str) -> list[dg.DagsterRun]:
-    """The portfolio's runs (with these tags) that have not come to their end."""
+    """The portfolio's runs (with these tags) that have not ended."""
     wanted = {PORTFOLIO_TAG: portfolio.name, **tags}
     unfinished = instance.get_runs(dg.RunsFilter(statuses=NOT_FINISHED_STATUSES, tags=wanted))
     return [*unfinished, *_crashed(instance, wanted)]
 
 
 def batches_at_work(instance: dg.DagsterInstance, portfolio: Portfolio) -> set[str]:
-    """The batches that one of them is making something of."""
+    """The batches that one of them is working on."""
     runs = runs_at_work(instance, portfolio)
     return {run.tags[PARTITION_NAME_TAG] for run in runs if PARTITION_NAME_TAG in run.tags}
 
 
 def tags_of_same_work(portfolio: Portfolio, due: Due) -> dict[str, str]:
-    """The tags of runs that make something of the same batch, or that train too."""
+    """The tags of runs that work on the same batch, or that train too."""
     return {PORTFOLIO_TAG: portfolio.name} | (
         {PARTITION_NAME_TAG: due.batch} if due.batch else {TRAINING_TAG: portfolio.name}
     )
 
 
 def requeue_missed_failures(instance: dg.DagsterInstance) -> list[str]:
-    """Let Dagster's daemon read again the failures of runs, of any portfolio, that it has read and not acted on; the
-    ids of the runs.
+    """Make Dagster's daemon read failures of runs, of any portfolio, again that it has read without acting on them;
+    returns the ids of the runs.
 
     The daemon reads each failure once. If it does so between the event and the run's new status, or while the code
     server does not answer, it finds nothing to do, and the run is never launched again. Reading a failure twice does no
@@ -77,7 +77,7 @@ def requeue_missed_failures(instance: dg.DagsterInstance) -> list[str]:
 
 
 def _crashed(instance: dg.DagsterInstance, tags: Mapping[str, str]) -> list[dg.DagsterRun]:
-    """The failed runs with these tags that Dagster may yet launch again."""
+    """The failed runs with these tags that Dagster may still launch again."""
     now = time.time()
     records = instance.get_run_records(
         dg.RunsFilter(
@@ -90,7 +90,7 @@ def _crashed(instance: dg.DagsterInstance, tags: Mapping[str, str]) -> list[dg.D
 
 
 def retry_is_open(instance: dg.DagsterInstance, record: dg.RunRecord, now: float) -> bool:
-    """Whether Dagster may yet launch the failed run again; a command's it never does."""
+    """Whether Dagster may still launch the failed run again; it never does for the run of a command."""
     run = record.dagster_run
     if not (run.is_failure and instance.run_retries_enabled and run.remote_job_origin):
         return False

@@ -1,7 +1,7 @@
 """Work that is done once for all portfolios of a project, such as watching the machine's disk: which portfolio does it.
 
-Each portfolio is a code location of its own, so that no process knows them all, and a broken one must not keep the
-work from being done. So whoever comes first claims it, and keeps it for as long as it comes back in time.
+Each portfolio is a code location of its own, so no process knows them all, and a broken one must not keep the work from
+being done. The first to come therefore claims it, and keeps it as long as it comes back in time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LEAST_S = 120.0
 
 
 class Claims:
-    """The claims of a project's portfolios, in a SQLite file, as one sees them that polls every `interval_s`."""
+    """The claims of a project's portfolios, in a SQLite file, for a portfolio that polls every `interval_s`."""
 
     def __init__(self, project: Project, portfolio: str, interval_s: float) -> None:
         self.path = project.data / "dagster" / "claims.sqlite"
@@ -31,7 +31,7 @@ class Claims:
 
     def claim(self, work: str, now: float, rank: int = 0) -> bool:
         """Whether the work is this portfolio's: nobody has claimed it, or only with a lower rank, or the claim has
-        lapsed, as it does unless it is claimed again within a few intervals. `now` is seconds since 1970."""
+        lapsed, as it does unless it is renewed within a few intervals. `now` is seconds since 1970."""
         with self._writing() as con:
             taken = con.execute(
                 "INSERT INTO claims VALUES (?1, ?2, ?3, ?4) ON CONFLICT (work) DO UPDATE "
@@ -42,7 +42,7 @@ class Claims:
         return bool(taken)
 
     def release(self, work: str) -> None:
-        """End this portfolio's claim, where it has one."""
+        """End this portfolio's claim, if it has one."""
         with self._writing() as con:
             con.execute("DELETE FROM claims WHERE work = ? AND portfolio = ?", (work, self.portfolio))
 

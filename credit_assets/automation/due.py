@@ -1,6 +1,6 @@
-"""What comes of asking whether a job is due: `Due`, `Waiting` or `Refused`, each with its reason as data.
+"""The outcome of asking whether a job is due: `Due`, `Waiting` or `Refused`, each with its reason as data.
 
-The sentences about them are written in `messages.py`.
+`messages.py` writes the sentences about them.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ class OutcomesDelivered(_Fact):
 
 @dataclass(frozen=True)
 class OutcomesTakenBack(_Fact):
-    """The batch's file of outcomes is no longer delivered."""
+    """The batch's outcomes file is no longer delivered."""
 
 
 @dataclass(frozen=True)
 class FilesDiffer(_Fact):
-    """The tables were ingested from other files than are delivered now."""
+    """The tables were ingested from other files than the delivered ones."""
 
     tables: tuple[str, ...]
 
@@ -50,7 +50,7 @@ class FeaturesOlder(_Fact):
 
 @dataclass(frozen=True)
 class SqlChanged(_Fact):
-    """These files of SQL are not those that made the batch's features."""
+    """These SQL files have changed since the batch's features were made."""
 
     files: tuple[str, ...]
 
@@ -75,7 +75,7 @@ class CheckedForAnother(_Fact):
 
 @dataclass(frozen=True)
 class OtherChampion(_Fact):
-    """The batch is still open, and this version is champion since it was scored."""
+    """The batch is still open, and this version became champion since it was scored."""
 
     champion: int
 
@@ -87,7 +87,7 @@ class DriftNotChecked(_Fact):
 
 @dataclass(frozen=True)
 class PerformanceNotMeasured(_Fact):
-    """The performance of the batch's scores was not measured on the outcomes that are known."""
+    """The performance of the batch's scores was not measured on the known outcomes."""
 
 
 # -- why a batch waits -------------------------------------------------------------------------------
@@ -95,14 +95,14 @@ class PerformanceNotMeasured(_Fact):
 
 @dataclass(frozen=True)
 class NotABatch(_Fact):
-    """The entry of the inbox is no batch; `trouble` says why."""
+    """The entry of the inbox is no batch; `trouble` is the reason."""
 
     trouble: str
 
 
 @dataclass(frozen=True)
 class StillWritten(_Fact):
-    """The names of these files say that a program is still writing them."""
+    """The names of these files show that a program is still writing them."""
 
     files: tuple[str, ...]
 
@@ -128,7 +128,7 @@ class FilesChanged(_Fact):
 
 @dataclass(frozen=True)
 class FirstSeen(_Fact):
-    """No poll before this one has seen the files as they are."""
+    """No earlier poll has seen the files as they are."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ class BatchActive(_Fact):
 
 @dataclass(frozen=True)
 class RunRefused(_Fact):
-    """A run for just this refused its input, for the reason `text`."""
+    """A run for this work refused its input, for the reason `text`."""
 
     due: BatchDue
     run: str
@@ -149,7 +149,7 @@ class RunRefused(_Fact):
 
 @dataclass(frozen=True)
 class RunFailed(_Fact):
-    """A run was started for just this and did not do it."""
+    """A run was started for this work and failed."""
 
     due: BatchDue
     run: str
@@ -192,7 +192,7 @@ class FailedCheck(_Fact):
 
 @dataclass(frozen=True)
 class BetterCandidate(_Fact):
-    """The gate refused a candidate that is surely better than the champion, by these `figures`."""
+    """The gate refused a candidate that is significantly better than the champion, by these `figures`."""
 
     version: int
     champion: int
@@ -201,7 +201,7 @@ class BetterCandidate(_Fact):
 
 @dataclass(frozen=True)
 class TrainingRequested(_Fact):
-    """What asks for a training, and how many outcomes the newest candidate has not learned from."""
+    """The requests for a training, and how many outcomes the newest candidate has not learned from."""
 
     by: tuple[Trigger, ...]
     new_outcomes: int
@@ -209,7 +209,7 @@ class TrainingRequested(_Fact):
 
 @dataclass(frozen=True)
 class WorseThanPredecessor(_Fact):
-    """The champion did worse than the champion before it."""
+    """The champion did worse than its predecessor."""
 
     champion: int
     predecessor: int
@@ -230,7 +230,7 @@ class NoFailedCheck(_Fact):
 
 @dataclass(frozen=True)
 class NotWorse(_Fact):
-    """The champion has not done worse than the champion before it."""
+    """The champion has not done worse than its predecessor."""
 
     champion: int
 
@@ -256,7 +256,7 @@ class TrainingActive(_Fact):
 
 @dataclass(frozen=True)
 class RollbackStarted(_Fact):
-    """A run was started that takes the champion back."""
+    """A run was started that restores the previous champion."""
 
     run: str
 
@@ -271,8 +271,8 @@ class CoolDown(_Fact):
 
 @dataclass(frozen=True)
 class TooFewOutcomes(_Fact):
-    """So many outcomes are known that the newest candidate (None: there is none) has not learned from; a training needs
-    `needed`."""
+    """The number of known outcomes that the newest candidate (None: there is none) has not learned from; a training
+    needs `needed`."""
 
     new: int
     candidate: int | None
@@ -281,7 +281,7 @@ class TooFewOutcomes(_Fact):
 
 @dataclass(frozen=True)
 class FeaturesOfOtherSql(_Fact):
-    """Other SQL than there is now made the features of these batches."""
+    """The features of these batches were made by other SQL than the current one."""
 
     portfolio: str
     batches: tuple[str, ...]
@@ -289,7 +289,7 @@ class FeaturesOfOtherSql(_Fact):
 
 @dataclass(frozen=True)
 class NoPredecessor(_Fact):
-    """No champion came before this one."""
+    """There was no champion before this one."""
 
 
 @dataclass(frozen=True)
@@ -347,11 +347,11 @@ Reason = BatchDue | BatchWaiting | Trigger | TrainingRequested | WorseThanPredec
 
 @dataclass(frozen=True)
 class Due:
-    """A job that is due, for a batch or (training, rollback) for none, and why.
+    """A job that is due, for a batch or (training, rollback) for none, and the reason.
 
-    `tables`: these alone of the job. `key`: the same for the same work, and another one once anything that the
-    work is made from has changed. `correction`: the batch was ingested before, from other files. `champion`: the
-    version that was champion when this was found due, where that matters.
+    `tables`: only these of the job. `key`: the same for the same work, and another one once anything has changed that
+    the work is made from. `correction`: the batch was ingested before, from other files. `champion`: the version that
+    was champion when this was found due, if that matters.
     """
 
     job: str
@@ -365,7 +365,7 @@ class Due:
 
 @dataclass(frozen=True)
 class Waiting:
-    """Nothing is started until something else has happened; `asked_by`: what asks for it."""
+    """Nothing is started until something else has happened; `asked_by`: what requests it."""
 
     reason: BatchWaiting | Trigger | Obstacle
     asked_by: tuple[Trigger, ...] = ()
@@ -373,7 +373,7 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Refused:
-    """What is asked for would be of no use as things are; `asked_by`: what asks for it."""
+    """What is requested would be of no use at present; `asked_by`: what requests it."""
 
     reason: BatchWaiting | Obstacle
     asked_by: tuple[Trigger, ...] = ()

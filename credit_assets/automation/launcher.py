@@ -1,7 +1,7 @@
-"""Dagster's default launcher, which here can also tell whether a run's process still lives.
+"""Dagster's default launcher, which here also knows whether a run's process is alive.
 
-Run monitoring asks it (dagster.yaml). Without the answer a run whose process died together with its code server
-(power cut, out of memory) would read STARTED until its longest runtime is over.
+Run monitoring asks it (dagster.yaml). Without the answer a run whose process died together with its code server (power
+failure, out of memory) would stay STARTED until its maximum runtime is over.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ start times move with it."""
 
 
 class LocalRunLauncher(dg.DefaultRunLauncher):
-    """Launches runs as processes of the code server on this machine, and looks after them by process id."""
+    """Launches runs as processes of the code server on this machine, and monitors them by process id."""
 
     @property
     def supports_check_run_worker_health(self) -> bool:
         return True
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
-        """FAILED where the run's process is gone from this machine, RUNNING where it lives or lives elsewhere."""
+        """FAILED if the run's process is gone from this machine, RUNNING if it is alive or on another machine."""
         began = _began(self._instance, run) if _here(run) else None
         if began is None:
             return CheckRunHealthResult(WorkerStatus.RUNNING)
@@ -43,14 +43,14 @@ class LocalRunLauncher(dg.DefaultRunLauncher):
 
 
 def _here(run: dg.DagsterRun) -> bool:
-    """Whether the run's process is one of this machine's: a child of a local code server, or a command's."""
+    """Whether the run's process is on this machine: a child of a local code server, or a command's."""
     if server := run.tags.get(GRPC_INFO_TAG):
         return json.loads(server)["host"] in ("localhost", "127.0.0.1")
     return run.tags.get(HOST_TAG) == socket.gethostname()
 
 
 def _began(instance: dg.DagsterInstance, run: dg.DagsterRun) -> tuple[int, float] | None:
-    """The run's process id and the time of the event that tells it; None while there is no such event.
+    """The run's process id and the time of the event that contains it; None while there is no such event.
 
     The first event with a process id is the run's own, whether a code server or a command started it.
     """
@@ -62,7 +62,7 @@ def _began(instance: dg.DagsterInstance, run: dg.DagsterRun) -> tuple[int, float
 
 
 def _lives(process: int, since: float) -> bool:
-    """Whether the process exists, is no zombie, and is no later one that was given the same number."""
+    """Whether the process exists, is no zombie, and is no later one with the same number."""
     try:
         found = psutil.Process(process)
         return found.status() != psutil.STATUS_ZOMBIE and found.create_time() <= since + SLACK_S

@@ -1,4 +1,4 @@
-"""Sentences about what is due, waits or is refused: for the command, the ticks of sensors, run tags and alerts."""
+"""Sentences about what is due, waits or is refused: for the commands, the ticks of sensors, run tags and alerts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EXCERPT = 240
 
 
 def text(outcome: Outcome) -> str:
-    """Why it is due, waits or is refused; what asks for it comes first."""
+    """The reason why it is due, waits or is refused, preceded by what requests it."""
     described = describe(outcome.reason)
     if isinstance(outcome, Due):
         return described
@@ -167,7 +167,7 @@ def _obstacle(reason: Obstacle) -> str:
 
 
 def first_sentences(description: str, most: int) -> str:
-    """As many whole sentences as `most` characters hold, and the first one whatever its length."""
+    """As many whole sentences as fit into `most` characters, and the first one whatever its length."""
     first, *others = re.split(r"(?<=[.!?])\s+(?=[A-Z])", " ".join(description.split()))
     kept = first
     for sentence in others:

@@ -1,6 +1,6 @@
-"""What a portfolio still has to make: found from the inbox and the lake, never from a list kept beside them.
+"""What a portfolio still has to make, determined from the inbox and the lake, never from a stored list.
 
-Plain questions, so that the command, a schedule and a sensor give the same answer. Runs are `runs.py`'s.
+The commands, schedules and sensors use the same functions and get the same answer. `runs.py` runs jobs.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ PERFORMANCE = "performance"
 class Arrivals:
     """What a poll of the inbox found: deliveries to be ingested, and by batch why others are not (yet).
 
-    `looks`, what the next poll has to be given: the signatures of all that is not ingested as it is.
+    `looks`, for the next poll: the signatures of everything that is not ingested as it is.
     """
 
     due: list[Due]
@@ -76,11 +76,11 @@ Names = Mapping[str, Collection[str]]
 
 
 def arrivals(portfolio: Portfolio, inbox: Inbox, lake: Lake, before: Mapping[str, str]) -> Arrivals:
-    """The deliveries that nobody announced, by a look at their files; `before` is what the last look remembered.
+    """The unannounced deliveries, recognised by their files; `before` are the signatures of the previous poll.
 
-    One is due when the inbox holds other files than were ingested, none of them is missing, unreadable or named as
-    one that is still being written, and nothing has changed since the last look. A file is read only to tell
-    whether one that was touched, and is as long as before, is another one.
+    A delivery is due if the inbox has other files than were ingested, none of them is missing, unreadable or named as
+    still being written, and nothing has changed since the previous poll. A file is hashed only to determine whether one
+    that was touched, and has the same size, has changed.
     """
     writings, match = cache(lake.writings), _matcher(portfolio)
     found = Arrivals([], {}, {})
@@ -130,14 +130,14 @@ def to_ingest(portfolio: Portfolio, inbox: Inbox, lake: Lake, untouched_since: f
 
 
 def _not_a_delivery(look: Look) -> NotABatch | StillWritten | None:
-    """Why a run of the batch is of no use (yet), whatever its files are."""
+    """The reason why a run of the batch is of no use (yet), whatever its files are."""
     if look.trouble:
         return NotABatch(look.trouble)
     return StillWritten(tuple(look.partial)) if look.partial else None
 
 
 def _matcher(portfolio: Portfolio) -> Callable[[Look], Names | FileMissing | None]:
-    """Tells the files of a batch by their tables; None if two of them are one, which a run is to report."""
+    """Assigns the files of a batch to its tables; None if two of them belong to one, which a run is to report."""
     stems = {name: config.files for name, config in portfolio.tables.items()}
     optional = {name for name, config in portfolio.tables.items() if config.optional}
     # Most batches have files of the same names.
@@ -166,8 +166,8 @@ def _due(
     files: Names | None,
     read: bool,
 ) -> Due | None:
-    """The ingestion that the batch needs, if any. Without `read`, a file that only its content could tell from the
-    one that was ingested is taken for another."""
+    """The ingestion that the batch needs, if any. Without `read`, a file that only its content could distinguish from
+    the ingested one counts as changed."""
     written = {table: writings(portfolio.table(table)).get(look.batch, ()) for table in portfolio.tables}
     sources = {table: _sources(commits[0]) for table, commits in written.items() if commits}
     if files is None:
@@ -216,15 +216,16 @@ def _due(
 
 
 def _replaced(commits: Sequence[Commit], changed: bool) -> int | None:
-    """The version of the batch's rows that were read from other files than are delivered now, if it ever had any."""
+    """The version of the batch's rows that were read from other files than the delivered ones, if there ever was
+    one."""
     if not commits or changed:
         return commits[0].version if commits else None
     return next((commit.version for commit in commits if _sources(commit) != _sources(commits[0])), None)
 
 
 def _late(writings: Writings, batch: str, table: str) -> bool:
-    """Whether the batch of the table is missing, or something that it was made from, however far back, was
-    written again since."""
+    """Whether the batch of the table is missing, or something that it was made from, however far back, was written
+    again since."""
 
     @cache
     def late(table: str) -> bool:
@@ -251,8 +252,8 @@ def training_key(portfolio: Portfolio, lake: Lake) -> str:
 
 
 def new_outcomes(portfolio: Portfolio, lake: Lake, trained: int | None) -> int:
-    """How many outcomes of matured batches are known, or known otherwise, that were not when version `trained` of
-    the training set was made; all that are known, for None."""
+    """How many outcomes of matured batches are known, or have changed, that were not when version `trained` of the
+    training set was made; all known ones, for None."""
     sources = tuple(portfolio.table(table) for table in (portfolio.application_table, portfolio.outcomes_table))
     if not all(lake.exists(table) for table in (*sources, portfolio.table(FEATURES))):
         return 0
@@ -290,7 +291,7 @@ def _new_outcomes(
     target: Target,
     matured_share: float,
 ) -> int:
-    """Versions do not change: counted once, however often a sensor asks."""
+    """Versions do not change, so they are counted once, however often a sensor asks."""
     if now == then:
         return 0
 
@@ -315,8 +316,8 @@ def _new_outcomes(
 
 
 def to_score(portfolio: Portfolio, lake: Lake, champion: int | None) -> list[Due]:
-    """The batches whose features have not been scored as they are now, and the scores been looked over; and the
-    open ones that another champion scored than the version that is champion now."""
+    """The batches whose current features have not been scored, or whose scores have not been checked; and open batches
+    that were scored by another version than the champion."""
     scores, drift, performance = (lake.batches(portfolio.table(table)) for table in (SCORES, SCORE_DRIFT, PERFORMANCE))
     outcomes = lake.batches(portfolio.table(portfolio.outcomes_table))
     ready = sorted(lake.batches(portfolio.table(FEATURES)).items())
@@ -357,8 +358,8 @@ def to_score(portfolio: Portfolio, lake: Lake, champion: int | None) -> list[Due
 
 
 def _of_other_rows(portfolio: Portfolio, writings: Writings, batch: str, scores: Commit, features: Commit) -> bool:
-    """Whether the features have been made from other rows since the scores were: what other SQL makes of the same
-    rows is for the next decisions, and no reason to give those again that were given."""
+    """Whether the features were made from other rows since they were scored: what other SQL makes from the same rows is
+    for later decisions, and no reason to repeat earlier ones."""
     table = portfolio.table(FEATURES)
     read = _read(scores, table)
     if read >= features.version:
@@ -368,8 +369,8 @@ def _of_other_rows(portfolio: Portfolio, writings: Writings, batch: str, scores:
 
 
 def to_make_again(portfolio: Portfolio, lake: Lake, queries: Mapping[str, FeatureQuery]) -> list[Due]:
-    """The features that other SQL made than stands there now: of the batches that a training would learn from, and
-    of newer ones. Nobody but a person asks for it, and for the training that gives it a sense."""
+    """The features that were made by other SQL than the current one, of the batches that a training would learn from,
+    and of newer ones. Only a person requests it, for the training that needs it."""
     window = _window(portfolio, lake)
     if not window:
         return []
@@ -422,8 +423,8 @@ def _scored_by_another(made: Commit, champion: int) -> bool:
 
 
 def _checked_against_another(portfolio: Portfolio, writings: Writings, batch: str, made: Commit) -> int | None:
-    """The version that the batch's features had been checked against when another one scored it; None where it is
-    the same, and where the log does not say."""
+    """The version that the batch's features had been checked against when another one scored it; None if it is the
+    same, or if the log does not say."""
     table = portfolio.table(FEATURE_DRIFT)
     read = made.provenance.inputs.get(table)
     if read is None:

@@ -1,4 +1,4 @@
-"""Runs that said no to what they were given: the same would be refused again, so that it waits for a change."""
+"""Runs that refused their input: the same input would be refused again, so it waits for a change."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from credit_assets.settings.run_tags import KEY_TAG, PORTFOLIO_TAG
 
 
 def refusal(instance: dg.DagsterInstance, portfolio: Portfolio, due: Due) -> Refused | None:
-    """The batch that is due, refused by the newest run for just this; None where there was none, or where it may end
-    otherwise now."""
+    """The batch that is due, refused by the newest run for this work; None if there was none, or if it may succeed
+    now."""
     tags = {PORTFOLIO_TAG: portfolio.name, KEY_TAG: due.key}
     for run in instance.get_runs(dg.RunsFilter(tags=tags), limit=1):
         # A refusal without a step that says why is no reason to wait.
@@ -24,7 +24,7 @@ def refusal(instance: dg.DagsterInstance, portfolio: Portfolio, due: Due) -> Ref
 
 
 def was_refused(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
-    """Whether a step of the failed run said no, or a check did: of the data, that is, and not of the machine."""
+    """Whether a step or a check of the failed run refused the data, in contrast to a problem of the machine."""
     if run.tags.get(RUN_FAILURE_REASON_TAG) != "STEP_FAILURE":
         return False
     failures = [entry.dagster_event.step_failure_data for entry in _failures(instance, run) if entry.dagster_event]
@@ -35,8 +35,9 @@ def was_refused(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
 
 
 def refusal_text(instance: dg.DagsterInstance, run: dg.DagsterRun, *, disclose: bool = False) -> str:
-    """Why steps of the run failed; a check that stopped one speaks for itself. With `disclose`, for the terminal of the
-    person who asks, the message of an unexpected error too; ticks, which are stored, keep its kind alone."""
+    """The reason why steps of the run failed; a check that stopped one is reported by itself. With `disclose`, for the
+    terminal of the person who asks, the message of an unexpected error too; ticks, which are stored, have only its
+    kind."""
     texts = [
         step_words(entry.dagster_event, disclose=disclose) for entry in _failures(instance, run) if entry.dagster_event
     ]

@@ -1,7 +1,7 @@
-"""Whether a failed check has to be answered, by a training or by a rollback, and why not yet.
+"""Whether a failed check requires a training or a rollback, and why not yet.
 
-Asked anew at every look, of the event log, the registry and the lake: nothing is remembered beside them, so that
-a restart neither forgets nor repeats.
+It is determined at every poll from the event log, the registry and the lake, and nothing else is stored, so that a
+restart neither forgets nor repeats.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def failures(
 
 
 def _evaluations(instance: dg.DagsterInstance, check: dg.AssetCheckKey) -> list[AssetCheckExecutionRecord]:
-    """The newest failures, and whatever passed since the oldest of them; none where none failed."""
+    """The newest failures, and what passed since the oldest of them; empty if none failed."""
 
     def newest(status: AssetCheckExecutionRecordStatus, limit: int) -> list[AssetCheckExecutionRecord]:
         found = instance.event_log_storage.get_asset_check_execution_history(check, limit=limit, status={status})
@@ -107,7 +107,7 @@ def _said(evaluation: dg.AssetCheckEvaluation, name: str) -> object:
 
 
 def rollback(instance: dg.DagsterInstance, portfolio: Portfolio, registry: Registry) -> Outcome:
-    """The rollback that is due because the champion did worse than the one before it, or why none is."""
+    """The rollback that is due because the champion did worse than its predecessor, or the reason why none is."""
     found = registry.champion()
     if found is None:
         return Waiting(NoChampion())
@@ -130,12 +130,12 @@ def rollback(instance: dg.DagsterInstance, portfolio: Portfolio, registry: Regis
 
 
 def training(instance: dg.DagsterInstance, book: Book, lake: Lake, now: datetime) -> Outcome:
-    """The training that is due, or why there is none (yet): the first, and later those that failed checks ask for, or a
-    newest candidate that the gate refused though it is surely better than the champion.
+    """The training that is due, or the reason why there is none (yet): the first, and later those that failed checks
+    request, or a newest candidate that the gate refused although it is significantly better than the champion.
 
-    Each failed evaluation is answered by one training, the first that starts after it and makes a candidate,
-    whatever started that. Until enough outcomes are known that the newest candidate has not learned from, a training
-    would make the same candidate again: the failure waits for them.
+    Each failed evaluation is answered by one training, the first that starts after it and makes a candidate, whatever
+    started that. Until enough outcomes are known that the newest candidate has not learned from, a training would make
+    the same candidate again, so the failure waits for them.
     """
     portfolio, project, registry = book.portfolio, book.project, book.registry
     found, known = registry.champion(), trainings(instance, portfolio, registry)
@@ -169,7 +169,8 @@ def training(instance: dg.DagsterInstance, book: Book, lake: Lake, now: datetime
 
 
 def challenger(instance: dg.DagsterInstance, portfolio: Portfolio, registry: Registry, lake: Lake) -> Outcome:
-    """The challenger that the calendar asks for, which needs enough new outcomes alone, or why there is none."""
+    """The challenger that the schedule requests, which needs only enough new outcomes, or the reason why there is
+    none."""
     known = trainings(instance, portfolio, registry)
     new, version = outcomes_since_newest(portfolio, registry, lake)
     if known.at_work:
@@ -180,8 +181,8 @@ def challenger(instance: dg.DagsterInstance, portfolio: Portfolio, registry: Reg
 
 
 def _better(registry: Registry, champion: int) -> list[BetterCandidate]:
-    """That the newest candidate was refused by the gate though it is surely better than the champion; nothing where it
-    was not. A training that it asks for makes a newer one."""
+    """Whether the gate refused the newest candidate although it is significantly better than the champion, as a
+    trigger; empty if not. A training that it requests makes a newer one."""
     newest = registry.newest()
     if newest is None or (better := newest.refused_though_better(champion)) is None:
         return []
@@ -190,8 +191,7 @@ def _better(registry: Registry, champion: int) -> list[BetterCandidate]:
 
 @lru_cache(maxsize=8)
 def _queries(folder: Path, written: tuple[tuple[str, int], ...]) -> dict[str, FeatureQuery]:
-    """The queries as they stand there now: read again only when a file has been written, as hundreds of features take
-    a second."""
+    """The current queries: read again only when a file has been written, because hundreds of features take a second."""
     return load(folder)
 
 
@@ -201,7 +201,7 @@ def _written(project: Project, portfolio: Portfolio) -> tuple[tuple[str, int], .
 
 
 def outcomes_since_newest(portfolio: Portfolio, registry: Registry, lake: Lake) -> tuple[int, int | None]:
-    """How many outcomes the newest candidate has not learned from, and its version; all, where there is none."""
+    """How many outcomes the newest candidate has not learned from, and its version; all outcomes, if there is none."""
     newest = registry.newest()
     if newest is None:
         return new_outcomes(portfolio, lake, None), None

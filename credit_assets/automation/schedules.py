@@ -1,4 +1,4 @@
-"""Schedules of a portfolio: what is done by the calendar, whether or not anything has happened."""
+"""Schedules of a portfolio: what the calendar starts, whether or not anything has happened."""
 
 from __future__ import annotations
 
@@ -94,8 +94,8 @@ def _part_of_batch(asked: dg.RunRequest, parts: Mapping[str, Collection[dg.Asset
 
 
 def _settled(instance: dg.DagsterInstance, portfolio: Portfolio, lake: Lake, due: Due) -> bool:
-    """Whether a run for just this is at work, or was refused: the same would be refused again. What else may stop a
-    step, such as a full disk, is tried again."""
+    """Whether a run for this work is active, or was refused: the same would be refused again. Other causes of failure,
+    such as a full disk, are tried again."""
     runs = list(instance.get_runs(dg.RunsFilter(tags={PORTFOLIO_TAG: portfolio.name, KEY_TAG: due.key})))
     if due.job == "score" and (whole := failed_at_it(instance, portfolio, lake, due)):
         runs.append(whole)

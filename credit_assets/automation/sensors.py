@@ -1,5 +1,5 @@
-"""Sensors of a portfolio: what is due is started, once. Whether it is due is `pending.py`'s and
-`retraining.py`'s question; here it becomes runs, and reasons on the ticks."""
+"""Sensors of a portfolio: they start what is due, once. `pending.py` and `retraining.py` determine what is due; here it
+becomes runs, and reasons on the ticks."""
 
 from __future__ import annotations
 
@@ -136,8 +136,8 @@ def poll(
 
 
 def champion_or_why_unknown(registry: Registry) -> tuple[int | None, str]:
-    """The champion's version (None where there is none), and why it is not known where the registry does not answer:
-    a batch is ingested then, and scored later."""
+    """The champion's version (None if there is none), and the reason why it is unknown if the registry does not answer:
+    a batch is then ingested, and scored later."""
     try:
         found = registry.champion()
     except RegistryUnavailable as error:
@@ -146,8 +146,8 @@ def champion_or_why_unknown(registry: Registry) -> tuple[int | None, str]:
 
 
 def settings_changed(project: Project, name: str, loaded: str) -> str | None:
-    """Why nothing is started: the portfolio's files have another fingerprint than when they were loaded. A run would
-    be made of the new ones, for a reason that was found by the old ones."""
+    """The reason why nothing is started: the portfolio's files have changed since they were loaded. A run would use the
+    new ones, for a reason that was found with the old ones."""
     if settings_fingerprint(project, name) == loaded:
         return None
     return (
@@ -157,7 +157,7 @@ def settings_changed(project: Project, name: str, loaded: str) -> str | None:
 
 
 def request(portfolio: Portfolio, due: Due, again: str = "") -> dg.RunRequest:
-    """The run that does what is due; Dagster starts one run a key, and sensor or schedule. `again` makes it another."""
+    """The run for what is due; Dagster starts one run per key and sensor or schedule. `again` makes it another."""
     name = portfolio.name
     why = text(due)
     tags = {KEY_TAG: due.key, WHY_TAG: why, AUTOMATIC_TAG: "true"}
@@ -177,7 +177,7 @@ def request(portfolio: Portfolio, due: Due, again: str = "") -> dg.RunRequest:
 
 
 def _whole(due: Due, champion: int | None) -> Due:
-    """A delivery is one run, to its scores, where there is a champion to score it."""
+    """A delivery is one run, up to its scores, if there is a champion to score it."""
     if champion is None or due.job != "ingest" or due.tables:
         return due
     return replace(due, job="batch", champion=champion)
@@ -191,8 +191,8 @@ def _obstacle(
     busy: Collection[str],
     started: Mapping[str, str],
 ) -> Waiting | Refused | None:
-    """Why no run is started for the batch though it is due; None where one is to be started. `busy`: the batches with
-    an active run; `started`: the runs that this sensor has started, by key."""
+    """The reason why no run is started for the batch although it is due; None if one is. `busy`: the batches with an
+    active run; `started`: the runs that this sensor has started, by key."""
     assert isinstance(due.reason, BatchDue)
     if due.batch in busy:
         return Waiting(BatchActive(due.reason))
@@ -206,7 +206,7 @@ def _obstacle(
 
 
 def _started(instance: dg.DagsterInstance, portfolio: Portfolio, due: Sequence[Due]) -> dict[str, str]:
-    """Which of the keys this sensor has started a run for, and that run: Dagster would not start another."""
+    """The keys that this sensor has started a run for, with that run: Dagster would not start another."""
     if not due:
         return {}
     tags = {SENSOR_NAME_TAG: "deliveries", PORTFOLIO_TAG: portfolio.name, KEY_TAG: [item.key for item in due]}
@@ -214,8 +214,8 @@ def _started(instance: dg.DagsterInstance, portfolio: Portfolio, due: Sequence[D
 
 
 def failed_at_it(instance: dg.DagsterInstance, portfolio: Portfolio, lake: Lake, due: Due) -> dg.DagsterRun | None:
-    """The run that made the batch's features, if it came no further with this champion: a run that fails waits for
-    something to change."""
+    """The run that made the batch's features, if it failed at the scores with this champion: then it waits for a
+    change."""
     made = lake.batches(portfolio.table(FEATURES))[str(due.batch)]
     run = instance.get_run_by_id(made.provenance.run_id) if made.provenance.run_id else None
     return run if run and run.is_failure and run.tags.get(CHAMPION_TAG) == str(due.champion) else None

@@ -1,4 +1,4 @@
-"""The champion, and a batch's decisions by it, as assets."""
+"""The champion, and the scores of a batch, as assets."""
 
 from collections.abc import Iterator
 
@@ -39,8 +39,7 @@ VECTORS = 20
 
 
 class Promotion(dg.Config):
-    """Whether the candidate is promoted, the champion taken back, or a version promoted by hand; by itself, the
-    candidate is promoted."""
+    """Whether the candidate is promoted (the default), an earlier champion restored, or a version promoted by hand."""
 
     roll_back: bool = Field(default=False, description="Make an earlier version the champion again.")
     to_version: int | None = Field(
@@ -57,7 +56,7 @@ class Promotion(dg.Config):
 
 
 def assets(book: Book) -> list[dg.AssetsDefinition]:
-    """`champion` and `scores`. Raises ValueError where a feature has no description to be a reason with."""
+    """`champion` and `scores`. Raises ValueError if a feature has no description to serve as a reason."""
     portfolio, project = book.portfolio, book.project
     texts = reason_texts(book.queries, book.raw_lineage_of_values[FEATURES], book.raw_lineage[FEATURES])
     registry, name = book.registry, portfolio.name
@@ -78,11 +77,11 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
     def champion(
         context: dg.AssetExecutionContext, config: Promotion, predictions: pd.DataFrame, gate: pd.DataFrame
     ) -> dg.MaterializeResult:
-        """The model version whose scores decide. It is the candidate that passed the promotion gate: where
-        a check of the gate fails, this asset is not made and the earlier champion goes on. With `roll_back`
-        an earlier champion decides again; the version it replaces is never promoted again by the gate. With
-        `promote_version` that version decides, whatever the gate said of it, once as many persons have approved as
-        `promotion.approvals` asks for; until then the champion stays, and `approvals` says who has."""
+        """The model version whose scores decide. It is the candidate that passed the promotion gate: if a check of the
+        gate fails, this asset is not made and the earlier champion stays in place. With `roll_back` an earlier version
+        becomes champion again; the gate never promotes the replaced version again. With `promote_version` that version
+        becomes champion, whatever the gate's verdict, once it has the approvals that `promotion.approvals` requires;
+        until then the champion stays, and `approvals` shows who has approved."""
         approved: dict[str, str] = {}
         try:
             if config.promote_version is not None:
@@ -144,8 +143,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         return registry.promote(version, by="gate", why=why, dagster_run=context.run_id)
 
     def _stays(context: dg.AssetExecutionContext, candidate: int) -> ModelVersion | None:
-        """The champion, where this training made a version again that was rolled back from or replaced by hand; None
-        otherwise."""
+        """The champion, if this training made a version again that was rolled back or replaced by hand; else None."""
         version = registry.find(candidate)
         undone = version and registry.set_aside_before(version, _this_run(context))
         if not undone:
@@ -185,10 +183,9 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
     def scores(
         context: dg.AssetExecutionContext, lake: LakeResource, features: duckdb.DuckDBPyRelation
     ) -> dg.MaterializeResult:
-        """One row an applicant of the batch: PD, points, band, decision and, for a declined one, the
-        reasons; with the versions of the model and the features it was made from. The model is the
-        champion that the batch's features were checked against in the same run, even if another
-        version has been promoted since."""
+        """One row per applicant of the batch: PD, points, band, decision and, for declined applicants, the reasons,
+        with the versions of the model and the features. The model is the champion that the batch's features were
+        checked against in the same run, even if another version has been promoted since."""
         checked = _checked_against(context, lake)
         try:
             version = registry.get(checked)
@@ -251,9 +248,9 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         )
 
     def _checked_against(context: dg.AssetExecutionContext, lake: LakeResource) -> int:
-        """The version that the batch's features were checked against by this run, or by the runs that it repeats;
-        by another run only if that version is champion still. Failure where the features as they are now have not
-        been checked so."""
+        """The version that the batch's features were checked against by this run, or by the runs that it repeats; by
+        another run only if that version is still champion. Raises Failure if the current features have not been checked
+        in this way."""
         # Notes the table among what the scores were made from.
         lake.select(context, portfolio.table(FEATURE_DRIFT), [context.partition_key])
         checked = _drift_of_batch(context, lake)

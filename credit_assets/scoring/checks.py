@@ -43,7 +43,7 @@ def check_specs(book: Book) -> list[dg.AssetCheckSpec]:
 
 
 def complete(delivered: Mapping[str, np.ndarray], decided: pd.DataFrame) -> dg.AssetCheckResult:
-    """Whether the applicants delivered (in the raw table, not in what was made from it) are those scored."""
+    """Whether the delivered applicants (in the raw table, not in what was made from it) are those scored."""
     [applicants] = delivered.values()
     scored = np.sort(decided["applicant"].to_numpy())
     return check_result(
@@ -65,14 +65,14 @@ def confirmed(drafts: Mapping[str, Draft], features: int) -> dg.AssetCheckResult
 
 
 def drafts_message(drafts: Mapping[str, Draft]) -> str:
-    """Which text is a draft and why, and how many others are."""
+    """One draft text with the reason, and the number of others."""
     (name, why), others = next(iter(drafts.items())), len(drafts) - 1
     more = {0: "", 1: "; 1 other text is a draft too"}.get(others, f"; {others} other texts are drafts too")
     return f"The text of {name} {why}{more}. `credit-assets check` lists what to write."
 
 
 def as_checked(scored: int, checked: int) -> dg.AssetCheckResult:
-    """Whether the version that scored is still the one that the features' latest check was against."""
+    """Whether the version that scored is still the one of the latest check of the features."""
     return check_result(
         Verdict(
             AS_CHECKED,
