@@ -45,6 +45,7 @@ SLOW = [
     "end_to_end/test_changes.py",
     "end_to_end/test_other_sql.py",
     "end_to_end/test_postgres.py",
+    "end_to_end/test_other_kind.py",
     "portfolios/test_lending_club_line.py",
     "models/test_search.py",
     "application/test_commands.py",
@@ -52,7 +53,7 @@ SLOW = [
     "automation/test_refusals.py",
     "automation/test_retraining.py",
     "fairness/test_assets.py",
-    "test_resources.py",
+    "registry/test_resources.py",
 ]
 """Files of slow tests, longest first: workers start them in this order, and the others follow in random order.
 
