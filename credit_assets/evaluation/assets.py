@@ -80,11 +80,11 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
     def predictions(
         lake: LakeResource, candidate: pd.DataFrame, baseline: pd.DataFrame, training_set: duckdb.DuckDBPyRelation
     ) -> pd.DataFrame:
-        """PDs of the same test rows by the candidate, the baseline and, where there is one, the champion:
-        what the evaluation, the audit and the gate are made from. The champion has none of rows that it learned
-        from (another split, as after a withdrawal, can put them into the test). Where the SQL has changed since it
-        learned, it is given the features that it learned to read, if the lake has them of all these rows, so that
-        no other SQL makes it look worse."""
+        """PDs of the same test rows by the candidate, the baseline and the champion, if there is one: the basis of
+        evaluation, audit and gate. The champion has no PD of rows that it learned from (a different split, for example
+        after a withdrawal, can put them into the test). If the SQL has changed since it was trained, it gets the
+        features that it was trained on, if the lake has them for all these rows, so that other SQL does not make it
+        look worse."""
         test = candidate[candidate["fold"] == TEST].rename(
             columns={"pd": "candidate", "model_version": "candidate_version"}
         )
@@ -117,9 +117,9 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         candidate: pd.DataFrame,
         training_set: duckdb.DuckDBPyRelation,
     ) -> dg.MaterializeResult:
-        """How well the candidate ranks and matches outcomes it has not learned from, beside the baseline
-        and the champion on the same rows, every figure with its interval; and by batch, to show how risk
-        and model moved over time."""
+        """How well the candidate ranks and predicts outcomes that it has not learned from, compared with the baseline
+        and the champion on the same rows, every figure with its interval; and by batch, to show how risk and model
+        developed."""
         version, tested = registry.get(candidate_of(predictions)), by_model(predictions)
         evidence = gather(tested, version.decline_above, portfolio.evaluation, portfolio.training.seed)
         figures = evidence.candidate.figures()
@@ -168,8 +168,8 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         audit: pd.DataFrame,
         training_set: duckdb.DuckDBPyRelation,
     ) -> dg.MaterializeResult:
-        """What a candidate must show to become champion. Each demand is a check; a failed blocking one
-        leaves the champion where it is. The report holds all the evidence in one page."""
+        """What a candidate must show to become champion. Each requirement is a check; if a blocking one fails, the
+        champion stays. The report has all the evidence on one page."""
         version, tested = registry.get(candidate_of(predictions)), by_model(predictions)
         evidence = gather(tested, version.decline_above, portfolio.evaluation, portfolio.training.seed)
         config, champion = portfolio.evaluation, evidence.models.get("champion")
@@ -249,8 +249,8 @@ def _champion_pds(
     portfolio: Portfolio,
     registry: Registry,
 ) -> pd.Series:
-    """The champion's PDs of the rows, in their order; nan where there is none, or it uses features that are
-    no longer made, or left out by now, and of rows that it cannot be judged on (`_new_to_champion`)."""
+    """The champion's PDs of the rows, in their order; nan if there is no champion, if it uses features that are no
+    longer made or are left out, and for rows that it cannot be evaluated on (`_new_to_champion`)."""
     if (judged := _judged_by_champion(lake, training_set.filter(f"fold = '{TEST}'"), portfolio, registry)) is None:
         return pd.Series(float("nan"), index=rows.index)
     pds = judged.rename(columns={portfolio.entity_key: "applicant", "pd": "champion"}).drop(columns="fold")
@@ -266,7 +266,7 @@ def _champion_on(
     registry: Registry,
 ) -> pd.DataFrame | None:
     """The champion's PDs of training rows, and of the rows `tested` that it is compared on: applicant, batch, fold, pd;
-    None where there is none."""
+    None if there is no champion."""
     if (judged := _judged_by_champion(lake, training_set, portfolio, registry)) is None:
         return None
     judged = judged.rename(columns={portfolio.entity_key: "applicant"})
@@ -275,8 +275,8 @@ def _champion_on(
 
 
 def _new_to_champion(rows: pd.DataFrame, lake: LakeResource, portfolio: Portfolio, registry: Registry) -> np.ndarray:
-    """On which of the test rows (applicant, batch, target) the champion can be judged: those that it did not learn
-    from. On none, where too few defaults or others are left of them to prove anything."""
+    """Which of the test rows (applicant, batch, target) the champion can be evaluated on: those that it did not learn
+    from; none, if too few defaults or non-defaults remain."""
     champion = registry.champion()
     if champion is None:
         return np.ones(len(rows), dtype=bool)
@@ -303,8 +303,8 @@ def _leading(registry: Registry, version: ModelVersion) -> list[str]:
 def _judged_by_champion(
     lake: LakeResource, rows: duckdb.DuckDBPyRelation, portfolio: Portfolio, registry: Registry
 ) -> pd.DataFrame | None:
-    """Entity key, batch, fold and the champion's PD of these rows of the training set; None where there is none,
-    where it cannot be loaded any more, and where it uses features that are not there."""
+    """Entity key, batch, fold and the champion's PD of these rows of the training set; None if there is no champion, if
+    it can no longer be loaded, or if it uses features that do not exist."""
     version = registry.champion()
     if version is None:
         return None
@@ -330,8 +330,8 @@ def _as_learned(
     version: ModelVersion,
     portfolio: Portfolio,
 ) -> duckdb.DuckDBPyRelation:
-    """The rows with what they are `about` and with features by the SQL that the model learned from, if the lake has
-    them of all batches; otherwise as they are, by the SQL that the model would decide by from now on."""
+    """The rows with the columns `about` and with features made by the SQL that the model learned from, if the lake has
+    them for all batches; otherwise with features of the current SQL, with which the model would continue to decide."""
     features, training_set = portfolio.table(FEATURES), portfolio.table("training_set")
     learned = learned_from(lake.connection, lake.lake, training_set, version.made_from(training_set), features)
     batches = sorted(batch for (batch,) in rows.project("batch").distinct().fetchall())

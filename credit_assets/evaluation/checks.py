@@ -1,4 +1,4 @@
-"""The promotion gate as asset checks, one a demand. What each demands is judged in `gate.py`."""
+"""The promotion gate as asset checks, one per requirement. `gate.py` gives the verdicts."""
 
 import dagster as dg
 import pandas as pd
@@ -24,8 +24,8 @@ DEMANDS = {
 
 
 def check_specs(book: Book) -> list[dg.AssetCheckSpec]:
-    """The checks that the champion waits for, and the one on the baseline, for which it waits where configured.
-    Attributes that only warn are checked on the audit itself."""
+    """The checks that the champion waits for, and the one on the baseline, which it waits for if configured. Attributes
+    that only warn are checked on the audit itself."""
     asset, config = dg.AssetKey([book.name, "promotion_gate"]), book.portfolio.evaluation.gate
     demands = DEMANDS | {
         four_fifths_name(name): f"No group of {name} is approved at too low a share of another's rate, beyond chance."
@@ -41,8 +41,8 @@ def check_specs(book: Book) -> list[dg.AssetCheckSpec]:
 def cleared(gate: pd.DataFrame, predictions: pd.DataFrame) -> int:
     """The candidate's version, if it passed the gate.
 
-    Raises Failure where a blocking demand is not met, or the gate judged another candidate. Blocking
-    checks stop what is downstream of them in their own run only; this holds in any run.
+    Raises Failure if a blocking requirement is not met, or if the gate was about another candidate. Blocking checks
+    stop what is downstream only in their own run; this holds in any run.
     """
     version = candidate_of(predictions)
     missed = gate[gate["blocking"] & ~gate["passed"]]
@@ -59,7 +59,7 @@ def cleared(gate: pd.DataFrame, predictions: pd.DataFrame) -> int:
 
 
 def gate_result(asset: dg.AssetKey, verdict: Verdict, version: int, better: str) -> dg.AssetCheckResult:
-    """A verdict on a version as the result of its check, with its numbers; and, if the version is refused, in what it
-    is surely `better` than the champion (empty: in nothing)."""
+    """A verdict on a version as the result of its check, with its figures; and, if the version is refused, in what it
+    is significantly `better` than the champion (empty: in nothing)."""
     details = {"candidate_version": int(version), **({SURELY_BETTER: better} if better else {})}
     return check_result(verdict, asset, details)

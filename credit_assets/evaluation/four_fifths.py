@@ -1,4 +1,4 @@
-"""The four-fifths rule as verdicts: on the audit, and on a candidate beside the champion."""
+"""The four-fifths rule as verdicts: for the audit, and for a candidate compared with the champion."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from credit_assets.verdicts.verdict import Verdict
 
 
 def four_fifths_name(attribute: str) -> str:
-    """The name of the verdict on an attribute or crossing."""
+    """The name of the verdict on an attribute or intersection."""
     return "four_fifths_" + re.sub(r"\W+", "_", attribute)
 
 
 def four_fifths(fairness: pd.DataFrame) -> list[Verdict]:
-    """One verdict an attribute or crossing, by the four-fifths rule.
+    """One verdict per attribute or intersection, by the four-fifths rule.
 
-    Fails where the lowest adverse impact ratio is below the bound and chance cannot explain it (29 CFR
-    1607.4(D)); blocking where the configuration says so. Where the audit has the champion's ratio on the same
-    applicants, it does not fail if that is not sure to reach the bound either, and the candidate's is not surely
-    lower. A better Brier score or log loss is no excuse for a lower ratio.
+    It fails if the lowest adverse impact ratio is below the limit and chance cannot explain it (29 CFR 1607.4(D)); it
+    blocks if the configuration says so. If the audit has the champion's ratio on the same applicants, it does not fail
+    if the champion does not clearly reach the limit either and the candidate's ratio is not significantly lower. A
+    better Brier score or log loss does not compensate for a lower ratio.
     """
     found: list[Verdict] = []
     for row in fairness.to_dict("records"):
@@ -67,8 +67,8 @@ def four_fifths(fairness: pd.DataFrame) -> list[Verdict]:
 
 
 def _air(row: Mapping[Hashable, Any], name: str, compared: float) -> str:
-    """An adverse impact ratio with its interval, in the decimals that show on which side of `min_air` the figure
-    `compared` lies. A ratio of 0 has no log-normal interval, and 1 of the reference itself has none either."""
+    """An adverse impact ratio with its interval, with as many decimals as show on which side of `min_air` the figure
+    `compared` is. A ratio of 0 has no log-normal interval, and neither has the 1 of the reference itself."""
     ratio = Interval(*(float(row[f"{name}{end}"]) for end in ("", "_low", "_high")))
     digits = digits_apart(3, (compared, row["min_air"]))
     if ratio.value == 0:

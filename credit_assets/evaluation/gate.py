@@ -1,8 +1,8 @@
-"""The promotion gate: which demands a candidate meets. The alias itself is moved by the registry.
+"""The promotion gate: which requirements a candidate meets. The registry changes the champion.
 
-A verdict fails on evidence of harm, judged by intervals, so that a small test set neither passes nor stops a
-model by luck; only discrimination must be shown. Where a champion decides already the choice is between the two: a
-demand that the champion is not sure to meet on the same rows stops a candidate only where that is surely worse.
+A verdict fails on evidence of harm, read from intervals, so that a small test set neither passes nor stops a model by
+luck; only discrimination has to be demonstrated. With a champion in place the choice is between the two: a requirement
+that the champion does not clearly meet on the same rows stops a candidate only if it is significantly worse in it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ BASELINE, PLAUSIBLE = "beats_baseline", "plausible_auc"
 
 
 def in_words(judged: Sequence[Verdict]) -> str:
-    """What the gate says of a candidate: that it passed, or the demands that it does not meet."""
+    """The gate's result as text: the candidate passed, or the requirements that it does not meet."""
     failed = [verdict for verdict in judged if verdict.blocking and not verdict.passed]
     if not failed:
         return "It passed the gate."
@@ -50,15 +50,15 @@ def verdicts(
     leading: Sequence[str] = (),
     champion_learned: bool = False,
 ) -> list[Verdict]:
-    """Every verdict on a candidate, always under the same names and in the same order.
+    """Every verdict on a candidate, always with the same names and in the same order.
 
-    `champion` and `comparison` are of the same rows, None where there is no champion yet, or none to compare with
-    because it learned from these rows (`champion_learned`). `fairness` is the
-    audit's verdicts, one row an attribute or crossing. `score_psi` compares the candidate's PDs of training
-    and test rows, `champion_psi` the champion's of the same; `score_psi_noise` is what chance alone could make of
-    it, and `psi_difference` the candidate's less the champion's. `baseline` compares the candidate with the baseline;
-    an AUC above `max_auc` has to be confirmed, and `leading` names the features it rests on. Without these two there
-    is no verdict on them. Leaks of single inputs are not judged here: the training set refuses them.
+    `champion` and `comparison` are of the same rows, and None if there is no champion yet, or none to compare with
+    because it learned from these rows (`champion_learned`). `fairness` are the audit's verdicts, one row per attribute
+    or intersection. `score_psi` compares the candidate's PDs of training and test rows, `champion_psi` the champion's
+    of the same; `score_psi_noise` is what chance alone could cause, and `psi_difference` the candidate's PSI minus the
+    champion's. `baseline` compares the candidate with the baseline; an AUC above `max_auc` has to be confirmed, and
+    `leading` names the features behind it. Without these two there is no verdict on them. Leaks of single inputs are
+    not examined here: the training set refuses them.
     """
     return [
         discrimination(evaluation, thresholds, champion, comparison),
@@ -77,9 +77,9 @@ def promotable(verdicts: Sequence[Verdict]) -> bool:
 
 
 def surely_better(comparison: Comparison | None) -> str:
-    """In what the candidate is surely better than the other model on the same rows: AUC or a proper score, whose
-    whole interval of the difference lies on the better side; empty where in nothing, or where another of the three
-    is surely worse."""
+    """In what the candidate is significantly better than the other model on the same rows: AUC or a proper score with
+    the whole interval of the difference on the better side; empty if in nothing, or if another of the three is
+    significantly worse."""
     if comparison is None:
         return ""
     gains = {
@@ -101,8 +101,8 @@ def _negative(difference: Interval) -> Interval:
 
 
 def _better_by_a_proper_score(comparison: Comparison | None) -> str:
-    """The proper score by which the candidate is surely better, with its difference; empty where by none, or where
-    the other is surely worse."""
+    """The proper score by which the candidate is significantly better, with its difference; empty if by none, or if the
+    other is significantly worse."""
     if comparison is None:
         return ""
     scores = {"Brier score": comparison.brier_difference, "log loss": comparison.log_loss_difference}
@@ -120,7 +120,8 @@ def _better_by_a_proper_score(comparison: Comparison | None) -> str:
 
 @dataclass(frozen=True)
 class _Excuse:
-    """Whether a demand that is missed does not stop the candidate because of the champion; and the sentence on it."""
+    """Whether a missed requirement does not stop the candidate because of the champion, with the sentence that says
+    so."""
 
     holds: bool
     words: str
@@ -129,11 +130,12 @@ class _Excuse:
 def _beside_champion(
     measure: str, champion_meets: bool, worse: Interval | None, material: bool, comparison: Comparison | None
 ) -> _Excuse:
-    """Of a missed demand, with a champion in charge: it does not stop the candidate where the champion is not sure to
-    meet it either (`champion_meets`), and the candidate is not surely worse in it, or surely better by a proper score.
+    """For a missed requirement, with a champion in place: it does not stop the candidate if the champion does not
+    clearly meet it either (`champion_meets`), and the candidate is not significantly worse in it, or significantly
+    better by a proper score.
 
-    `worse` is the candidate's excess over the champion with its paired interval; a difference that is sure but not
-    `material`, within what the rows say of the candidate alone, is not worse either.
+    `worse` is the candidate's excess over the champion with its paired interval. A significant difference that is not
+    `material`, because it is within the candidate's own interval, does not count as worse.
     """
     if champion_meets:
         return _Excuse(False, f" The champion surely meets this on the same rows ({measure}).")
@@ -160,8 +162,8 @@ def discrimination(
     champion: Evaluation | None = None,
     comparison: Comparison | None = None,
 ) -> Verdict:
-    """On enough defaults the AUC reaches its minimum, and its whole interval lies above a coin's 0.5; or the
-    champion's is not sure to, and not surely higher."""
+    """With enough defaults the AUC reaches its minimum, and its whole interval is above 0.5; or the champion's does not
+    clearly do so, and is not significantly higher."""
     auc = evaluation.metrics["auc"]
     rarer = min(evaluation.defaults, evaluation.applicants - evaluation.defaults)
     reached, beyond_chance = auc.value >= thresholds.min_auc, auc.low > 0.5
@@ -200,8 +202,8 @@ def discrimination(
 
 
 def plausible(evaluation: Evaluation, max_auc: float, leading: Sequence[str], thresholds: GateConfig) -> Verdict:
-    """The AUC is not above what one input alone may have, which is a leak more often than skill; or somebody has
-    confirmed it by name, in the configuration."""
+    """The AUC is not above the limit for a single input, which is a leak more often than skill; or somebody has
+    confirmed it by name in the configuration."""
     auc = evaluation.metrics["auc"].value
     confirmed = next((each for each in thresholds.confirmed_auc if auc <= each.up_to), None)
     shown = f"{auc:.{digits_apart(3, (auc, max_auc), *((auc, each.up_to) for each in thresholds.confirmed_auc))}f}"
@@ -225,7 +227,7 @@ def plausible(evaluation: Evaluation, max_auc: float, leading: Sequence[str], th
 
 
 def _up(auc: float) -> float:
-    """The least number of two decimals that is not below the AUC."""
+    """The AUC rounded up to two decimals."""
     return float(Decimal(repr(float(auc))).quantize(Decimal("0.01"), ROUND_CEILING))
 
 
@@ -235,8 +237,8 @@ def calibration(
     thresholds: GateConfig,
     comparison: Comparison | None = None,
 ) -> Verdict:
-    """Neither is the ECE above its maximum and above chance, nor surely the overall level off by too much;
-    or the champion is not sure to be nearer on the same rows, and the candidate not surely further off."""
+    """Neither is the ECE above its maximum and above chance, nor the overall level significantly off; or the champion
+    is not clearly closer on the same rows, and the candidate not significantly further off."""
     ece, gap, most = evaluation.metrics["ece"], evaluation.metrics["calibration_gap"], thresholds.max_calibration_gap
     shape = ece.value <= max(thresholds.max_ece, evaluation.ece_by_chance)
     level = gap.low <= most and gap.high >= -most
@@ -291,15 +293,15 @@ def calibration(
 
 
 def _apart(difference: float) -> Interval:
-    """A difference of which no paired interval is known."""
+    """A difference without a paired interval."""
     return Interval(difference, difference, difference)
 
 
 def against_champion(
     comparison: Comparison | None, thresholds: GateConfig, test_rows: int | None = None, learned: bool = False
 ) -> Verdict:
-    """On the same rows the candidate's AUC is not lower than the champion's beyond margin and chance; where it is, a
-    proper score does not make up for it: whom the lender approves is a matter of rank. `learned` says that there is no
+    """On the same rows the candidate's AUC is not lower than the champion's beyond margin and chance. If it is, a
+    proper score does not compensate for it, because approvals depend on the ranking. `learned` says that there is no
     comparison because the champion learned from too many of the `test_rows`."""
     if comparison is None:
         why = "There is no champion to compare with."
@@ -338,8 +340,8 @@ def against_champion(
 
 
 def against_baseline(comparison: Comparison, thresholds: GateConfig) -> Verdict:
-    """On the same rows the candidate is surely better than the baseline, by AUC or a proper score; else the simpler
-    model would do. It stops a promotion where the configuration says so."""
+    """On the same rows the candidate is significantly better than the baseline, by AUC or a proper score; otherwise the
+    simpler model would do. It stops a promotion if configured."""
     better = surely_better(comparison)
     auc = (
         f"AUC {comparison.auc_candidate:.4f} against {comparison.auc_champion:.4f}, difference "
@@ -373,8 +375,8 @@ def stability(
     difference: Interval | None = None,
     comparison: Comparison | None = None,
 ) -> Verdict:
-    """The PDs of test rows are spread as those of training rows are; or the champion's are not, and the candidate's
-    not surely less alike."""
+    """The PDs of test rows are distributed like those of training rows; or the champion's are not, and the candidate's
+    not significantly less so."""
     bound = max(thresholds.max_score_psi, score_psi_noise)
     passed, beside = score_psi <= bound, ""
     if champion_psi is not None and not passed:

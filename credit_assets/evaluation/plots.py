@@ -1,4 +1,4 @@
-"""The pictures of an evaluation: small PNGs that may live in an event log. The numbers are `metrics.py`'s.
+"""The plots of an evaluation: PNGs small enough for an event log. `metrics.py` computes the figures.
 
 Each function returns the bytes of a PNG of 500 x 380 pixels.
 """
@@ -140,7 +140,7 @@ def score_distribution(y: np.ndarray, pds: np.ndarray, cut_off: float) -> bytes:
 
 
 def gains(deciles: pd.DataFrame) -> bytes:
-    """The share of the bads found among the riskiest share of applicants, from an evaluation's deciles."""
+    """The share of the bads among the riskiest share of applicants, from an evaluation's deciles."""
     figure, axes = _canvas("Gains", "Riskiest share of applicants", "Share of bads among them")
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=":")
     shares = [np.append(0, deciles[f"cumulative_{of}"].to_numpy()) for of in ("applicants", "defaults")]
@@ -194,9 +194,10 @@ def default_rate_by_batch(by_batch: pd.DataFrame) -> bytes:
 
 
 def vintage_curves(curves: pd.DataFrame) -> bytes:
-    """The share defaulted by months on book, a line a batch, the older the darker, of `vintages.vintage_curves`.
+    """The share defaulted by months on book, one line per batch, older ones darker, from `vintages.vintage_curves`.
 
-    Batches of fewer than LOANS_DRAWN loans, and of several dozen some, are left out: the table has them."""
+    Batches of fewer than LOANS_DRAWN loans, and some of several dozen, are omitted: the table has them.
+    """
     from matplotlib import colormaps
 
     figure, axes = _canvas("Vintage curves", "Months on book", "Share of the loans defaulted")
@@ -259,7 +260,7 @@ def _canvas(title: str, x_label: str, y_label: str) -> tuple[Figure, Axes]:
 
 
 def png(figure: Figure) -> bytes:
-    """The figure as a small PNG, its legend in small type and without a frame."""
+    """The figure as a small PNG, with its legend in small type and without a frame."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 

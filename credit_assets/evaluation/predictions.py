@@ -1,7 +1,5 @@
-"""The test rows' PDs by several models: a row a model and applicant as they are kept, a column a model to compare them.
-
-What is made of them is in `test_results.py`.
-"""
+"""PDs of the test rows by several models: stored with a row per model and applicant, compared with a column per model.
+`test_results.py` evaluates them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""The evaluation as one HTML page that needs nothing else: no scripts, no files beside it, no network.
+"""The evaluation as one self-contained HTML page: no scripts, no other files, no network.
 
-The numbers come from `metrics.py`, `comparison.py`, `gate.py` and the fairness audit; the looks are those
-of report.html.j2.
+The figures come from `metrics.py`, `comparison.py`, `gate.py` and the fairness audit, the layout from report.html.j2.
 """
 
 from __future__ import annotations
@@ -47,10 +46,9 @@ def html_report(
     versions: Mapping[str, str],
     synthetic: bool,
 ) -> str:
-    """The page. `models` are evaluations on the test rows by name, the candidate first; `comparisons` are of
-    the candidate with the others by name; `plots` are PNGs by name; `by_batch` is `vintages.performance_by_batch`;
-    `versions` says what the model was made from. `synthetic` puts a banner on top. All text is escaped.
-    """
+    """The page. `models` are evaluations on the test rows by name, the candidate first; `comparisons` are of the
+    candidate with the others by name; `plots` are PNGs by name; `by_batch` is `vintages.performance_by_batch`;
+    `versions` lists what the model was made from. `synthetic` adds a banner. All text is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -109,7 +107,7 @@ def write_page(path: Path, page: str) -> None:
 
 
 def mark_override(path: Path, why: str) -> bool:
-    """Put on top of a page that the version was promoted by hand, and why; whether there is such a page."""
+    """Add to the top of a page that the version was promoted by hand, and why; returns whether there is such a page."""
     if not path.is_file():
         return False
     page = path.read_text(encoding="utf-8")

@@ -1,6 +1,6 @@
-"""The population stability index: how far two binned distributions lie apart, and what chance makes of that.
+"""The stability of PDs between training and test rows, by the population stability index.
 
-A model's PDs on training and test rows are compared here; whole batches with a reference in `monitoring/`.
+`monitoring/` compares whole batches with a reference.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ CHANCE = 0.001
 
 @dataclass(frozen=True)
 class Stability:
-    """PSI of the PDs between the training part and the test, and what chance alone stays below; of a champion, its
-    PSI on the same rows, and the candidate's less the champion's with its paired interval."""
+    """PSI of the PDs between the training part and the test, and what chance alone does not exceed; for a champion, its
+    PSI on the same rows, and the candidate's minus the champion's with its paired interval."""
 
     psi: float
     noise: float
@@ -41,16 +41,17 @@ def score_stability(
     seed: int = 0,
     confidence: float = 0.95,
 ) -> Stability:
-    """How far a candidate's PDs of the test rows lie from those of the training rows, beside the champion's.
+    """How far a candidate's PDs of the test rows are from those of the training rows, compared with the champion's.
 
-    `candidate` is the `CandidatePredictions` table. Its `fold_pd` of training and test rows come from the same models
-    of the cross-validation, none of which learned from the row: a PD of a row that was learned from lies further out,
-    and that of the final model a hair beside those of the folds' models, and either would look like a shift. A PD
-    is placed by its rank among the training rows that the same model judged, equal PDs in the middle of theirs, so
-    that few different PDs are compared as well as many. `champion` has its `pd` of the same rows, by `applicant` and
-    `batch`; rows that it does not judge are left out of the comparison. The order of the rows does not matter.
+    `candidate` is the `CandidatePredictions` table. Its `fold_pd` of training and test rows come from the same
+    cross-validation models, none of which learned from the row: PDs of rows that were learned from are more extreme,
+    and those of the final model differ slightly from those of the folds' models; either would look like a shift. A PD
+    counts by its rank among the training rows of the same model, with equal PDs at their mid-rank, so that few distinct
+    PDs are compared as well as many. `champion` has its `pd` of the same rows, by `applicant` and `batch`; rows without
+    one are left out of the comparison. The order of the rows does not matter.
 
-    The interval of the difference comes from resampling the rows, training and test each, both models on the same.
+    The interval of the difference comes from resampling the rows, training and test separately, with both models on the
+    same ones.
     """
     # In a fixed order: sums of weights depend on it in the last bits.
     candidate = candidate.sort_values(["batch", "applicant"], ignore_index=True)
@@ -91,8 +92,8 @@ def _on_test(rows: pd.DataFrame) -> NDArray[np.bool_]:
 
 
 def _placed(pds: pd.Series, model: pd.Series, test: NDArray[np.bool_]) -> tuple[Counts, Floats]:
-    """Each row's bin, of ten equal parts of its model's training rows, and its weight: each model weighs in the test
-    what it does in the training part."""
+    """Each row's bin, of ten equal parts of its model's training rows, and its weight: each model has the same weight
+    in the test as in the training part."""
     values, models = pds.to_numpy(dtype=np.float64), model.to_numpy()
     bins, weights = np.zeros(len(values), dtype=np.int64), np.ones(len(values))
     trained = (~test).sum()

@@ -1,8 +1,5 @@
-"""What the predictions table tells of the candidate: evaluations, comparisons and plots, made the same way
-for the metrics asset, the gate and the report.
-
-The formulas are `metrics.py`'s and `comparison.py`'s.
-"""
+"""The results of a candidate on the test rows: evaluations, comparisons and plots, computed in the same way for the
+metrics asset, the gate and the report."""
 
 from __future__ import annotations
 
@@ -20,8 +17,8 @@ from credit_assets.statistics.metrics import Evaluation, evaluate
 
 @dataclass(frozen=True)
 class Evidence:
-    """Evaluations of the models on the test rows, the candidate first, and it against each other on the same rows:
-    of the champion, those that it has PDs of."""
+    """Evaluations of the models on the test rows, the candidate first, and its comparisons with the others on the same
+    rows (for the champion, those that it has PDs of)."""
 
     models: dict[str, Evaluation]
     comparisons: dict[str, Comparison]
@@ -31,7 +28,7 @@ class Evidence:
         return self.models["candidate"]
 
     def metrics(self) -> pd.DataFrame:
-        """The `Metrics` table: one row a model and metric."""
+        """The `Metrics` table: one row per model and metric."""
         return pd.DataFrame(
             [
                 {"model": model, "metric": metric, **vars(interval)}
@@ -42,10 +39,10 @@ class Evidence:
 
 
 def gather(predictions: pd.DataFrame, cut_off: float, config: EvaluationConfig, seed: int) -> Evidence:
-    """Evaluate every model that there are PDs of in the predictions `by_model`.
+    """Evaluate every model that has PDs in the predictions `by_model`.
 
-    `cut_off` is the candidate's: the others are judged by it too, so that all approve by one rule.
-    Raises ValueError where the test rows have one outcome only.
+    `cut_off` is the candidate's; it is used for the others too, so that all approve by one rule. Raises ValueError if
+    the test rows have only one outcome.
     """
     models, comparisons = {}, {}
     for model in _pds(predictions):
@@ -60,10 +57,10 @@ def gather(predictions: pd.DataFrame, cut_off: float, config: EvaluationConfig, 
 def pictures(
     predictions: pd.DataFrame, evaluation: Evaluation, by_batch: pd.DataFrame, curves: pd.DataFrame | None = None
 ) -> dict[str, bytes]:
-    """The plots of the candidate (beside the others in ROC and precision-recall), as PNGs by name, of the predictions
+    """The plots of the candidate (with the others in ROC and precision-recall), as PNGs by name, from the predictions
     `by_model`.
 
-    `by_batch` is `vintages.performance_by_batch`, drawn where there are several; `curves`, where there are any,
+    `by_batch` is `vintages.performance_by_batch`, drawn if there are several; `curves`, if there are any,
     `vintages.vintage_curves`.
     """
     target = predictions["target"].to_numpy()
@@ -89,7 +86,7 @@ def pictures(
 
 
 def _pds(predictions: pd.DataFrame) -> dict[str, np.ndarray]:
-    """The PDs of the models that there are, the candidate first; nan where a model has none."""
+    """The PDs of the existing models, the candidate first; nan for rows without one."""
     return {
         model: predictions[model].to_numpy(dtype=np.float64) for model in MODELS if predictions[model].notna().any()
     }

@@ -1,7 +1,4 @@
-"""How risk moves over time: by batch, what was predicted and what came; and by months on book, when loans defaulted.
-
-One set of rows as a whole is measured in `metrics.py`; the pictures are in `plots.py`.
-"""
+"""How risk develops over time: by batch, predictions and outcomes; and by months on book, when loans defaulted."""
 
 from __future__ import annotations
 
@@ -27,12 +24,12 @@ SHOWN_MONTHS = 6
 
 
 def performance_by_batch(candidate: pd.DataFrame, known: pd.DataFrame, confidence: float) -> pd.DataFrame:
-    """How the candidate did on each batch, oldest first, on rows that the judging model had not learned from.
+    """The candidate's performance on each batch, oldest first, on rows that the predicting model had not learned from.
 
-    `candidate` is the `CandidatePredictions` table; `known` has `batch`, `fold` and `target` of the whole training
-    set: of a batch that was only learned from, the first in an expanding window, there is a default rate and no PD.
-    Columns: batch, fold (test, held out or learned from), rows, defaults, default_rate with Wilson's interval,
-    mean_pd, auc with DeLong's (nan where there are fewer than two defaults, or others).
+    `candidate` is the `CandidatePredictions` table; `known` has `batch`, `fold` and `target` of the whole training set:
+    a batch that was used for training only, the first in an expanding window, has a default rate and no PD. Columns:
+    batch, fold (test, held out or learned from), rows, defaults, default_rate with Wilson's interval, mean_pd, auc with
+    DeLong's (nan with fewer than two defaults or non-defaults).
     """
     held_out, all_known = (
         rows.assign(fold=np.where(rows["fold"] == TEST, TEST, HELD_OUT)) for rows in (candidate, known)
@@ -68,13 +65,13 @@ def vintage_curves(
 ) -> pd.DataFrame:
     """The share of each batch's loans that had defaulted by months on book: batch, months_on_book, loans, defaulted.
 
-    `applications` is the SELECT over the raw applications of all batches. Everything is as those files tell it: a
-    loan they do not call a default counts as none, and a default without a date (nothing was ever paid) is one of
-    month 0. A batch's curve ends with the month that its youngest loan had reached at the batch's last date, so
-    that all of its loans are in every figure. Loans without a readable opening date are left out. `formats` are those
-    that a column's dates are written in, where its values do not show them (`delivery.date_formats`).
+    `applications` is the SELECT over the raw applications of all batches, and everything is as those files say: a loan
+    that they do not call a default counts as none, and a default without a date (nothing was ever paid) belongs to
+    month 0. A batch's curve ends with the month that its youngest loan had reached at the batch's last date, so that
+    every figure contains all of its loans. Loans without a readable opening date are left out. `formats` are the
+    formats of a column's dates, if its values do not show them (`delivery.date_formats`).
 
-    Raises ValueError where a column has no date at all.
+    Raises ValueError if a column has no date at all.
     """
     opened, ended = (
         _date(connection, applications, column, (formats or {}).get(column, ()))
@@ -110,7 +107,7 @@ ORDER BY batch, months_on_book
 
 
 def by_age(curves: pd.DataFrame) -> pd.DataFrame:
-    """A line a vintage: batch, loans, and the share that had defaulted after every half year on book."""
+    """One row per vintage: batch, loans, and the share that had defaulted after every half year on book."""
     shown = curves[(curves["months_on_book"] % SHOWN_MONTHS == 0) & (curves["months_on_book"] > 0)]
     table = shown.pivot(index=["batch", "loans"], columns="months_on_book", values="defaulted")
     return table.rename(columns=lambda month: f"{month} months").reset_index().rename_axis(columns=None)
@@ -125,7 +122,7 @@ def _auc(judged: pd.DataFrame, confidence: float) -> dict[str, float]:
 
 
 def _date(connection: duckdb.DuckDBPyConnection, applications: str, column: str, formats: Sequence[str]) -> str:
-    """SQL for the date in a column, of whatever type; null where there is none. ValueError where no row has one."""
+    """SQL for the date in a column of any type; null if there is none. Raises ValueError if no row has one."""
     text = f"trim(CAST({identifier(column)} AS VARCHAR))"
     if formats:
         return Reading(tuple(formats)).sql(text)

@@ -1,4 +1,4 @@
-"""The models as assets: the candidate, registered as challenger, and the baseline it is held against."""
+"""The models as assets: the candidate, registered as challenger, and the baseline that it is compared with."""
 
 import json
 import tempfile
@@ -58,9 +58,9 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         **common,
     )
     def candidate(context: dg.AssetExecutionContext, training_set: duckdb.DuckDBPyRelation) -> dg.MaterializeResult:
-        """The model that wants to decide, of the kind that `training.model` names, with calibrated PDs. Registered as
-        the challenger, unless a version that is registered is the same; the table holds its PDs of rows it did not
-        learn from."""
+        """The model that is to become champion, of the kind that `training.model` names, with calibrated PDs. It is
+        registered as the challenger, unless an equal version is registered already. The table has its PDs of rows that
+        it did not learn from."""
         frame = training_frame(training_set)
         design = DesignMatrix.of(frame, feature_names(frame, key), key, config.encodings)
         validation = design.validation(config)
@@ -132,8 +132,8 @@ def feature_names(frame: pd.DataFrame, entity_key: str) -> list[str]:
 
 
 def content_version(relation: duckdb.DuckDBPyRelation) -> str:
-    """A hash of the rows whatever their order: the same data resume the same search, whichever version
-    of the table they are."""
+    """A hash of the rows in any order: the same data resume the same search, whichever version of the table they
+    are."""
     relation.create_view("_content", replace=True)
     return str(relation.query("_content", "SELECT sum(hash(_content)) FROM _content").fetchall()[0][0])
 
@@ -160,9 +160,9 @@ def _registered(
     shares: pd.Series,
     folds_of: str,
 ) -> tuple[ModelVersion, bool]:
-    """The version of the model, registered where no version is the same; and whether an earlier training had made it.
+    """The version of the model, registered unless an equal version exists; and whether an earlier training had made it.
 
-    A training that was killed and launched again gives the same model, too: it is one version.
+    A training that was killed and launched again gives the same model, which is one version.
     """
     registry, made_from, model = book.registry, _origin(context), fitted.model
     why, root = context.run.tags.get(WHY_TAG, "by hand"), context.run.tags.get(ROOT_RUN_ID_TAG, context.run_id)
@@ -201,7 +201,7 @@ def _facts(
     learned_from: str,
     threshold: float,
 ) -> dict[str, object]:
-    """What a version is made from beside its model: rows, SQL and libraries, and the PD that it declines above."""
+    """What a version is made from besides its model: rows, SQL and libraries, and the PD above which it declines."""
     lake: LakeResource = context.resources.lake
     table = portfolio.table("training_set")
     version = lake.reads(context)[table].version

@@ -1,7 +1,5 @@
-"""From a model's margin to a probability of default: Platt's logistic calibration, the fitting only.
-
-How well it fits is measured in `evaluation/`.
-"""
+"""From a model's margin to a probability of default: fitting Platt's logistic calibration. `evaluation/` measures
+it."""
 
 from __future__ import annotations
 
@@ -33,10 +31,9 @@ class Platt:
 def fit_platt(margin: np.ndarray, target: np.ndarray) -> Platt:
     """The maximum-likelihood line from margin to log-odds, on rows the model has not learned from.
 
-    Targets are Platt's (1999, "Probabilistic outputs for support vector machines"), (bads + 1) /
-    (bads + 2) and 1 / (goods + 2), which keep the line finite where the margin separates the classes.
-    By Newton's method. Raises CalibrationError where the rows lack a class, or where a higher margin
-    does not mean more defaults.
+    Targets are Platt's (1999, "Probabilistic outputs for support vector machines"), (bads + 1) / (bads + 2) and 1 /
+    (goods + 2), which keep the line finite if the margin separates the classes. By Newton's method. Raises
+    CalibrationError if the rows lack a class, or if a higher margin does not mean more defaults.
     """
     from scipy.special import expit
 

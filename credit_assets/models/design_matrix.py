@@ -1,7 +1,7 @@
-"""What a model sees of a frame: its features in order, as numbers, text as codes of the categories learned or as
-the number that it is encoded by; and which rows it learns from and is judged on.
+"""What a model sees of a frame: its features in order, as numbers, with text as codes of the learned categories or as
+its encoding; and which rows it learns from and is evaluated on.
 
-The same code makes the matrix in training and in scoring, so that the two cannot differ.
+The same code makes the matrix in training and in scoring, so the two cannot differ.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ NO_ENCODINGS: Mapping[str, Any] = MappingProxyType({})
 
 @dataclass(frozen=True)
 class Validation:
-    """The folds of a training part: pairs of masks over the rows of a design matrix (learned from, held out); and what
-    they are made of, in words, with the reason where that is not as configured."""
+    """The folds of a training part: pairs of masks over the rows of a design matrix (learned from, held out); and a
+    description of how they are made, with the reason if that is not as configured."""
 
     by: str
     pairs: list[tuple[np.ndarray, np.ndarray]]
@@ -140,12 +140,12 @@ class DesignMatrix:
         return [(self.training & ~rows, rows) for rows in held_out]
 
     def _by_batches(self, batches: np.ndarray, rows: np.ndarray, folds: int) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Each of the later blocks of batches held out from all before it, as time will do it.
+        """Each of the later blocks of batches, held out from all batches before it, as in use.
 
-        The batches in order are cut into a first block of about half of the rows, which is learned from only, and
-        `folds` of like size, so that small ones are together. Of half, a model is like that of the whole; from less,
-        parameters would be chosen for another amount of data. Earlier rows of an applicant who is held out are left
-        out.
+        The batches in order are divided into a first block of about half of the rows, which is only learned from, and
+        `folds` blocks of similar size, so that small batches are combined. With half of the rows, a model is like that
+        of the whole; with fewer, parameters would be selected for another amount of data. Earlier rows of a held-out
+        applicant are left out.
         """
         starts = [0]
         ends = np.cumsum(rows) / rows.sum()
@@ -211,7 +211,7 @@ class DesignMatrix:
         return matrix, encodings
 
     def plain(self, rows: np.ndarray, encodings: Mapping[str, Encoding], threads: int) -> xgboost.DMatrix:
-        """The rows as they are, to be predicted: six times faster than from bins."""
+        """The rows as they are, for predictions: six times faster than from bins."""
         import xgboost
 
         return xgboost.DMatrix(self.judged(rows, encodings), label=self.target[rows], **self._typed(threads))
@@ -226,7 +226,7 @@ class DesignMatrix:
 
 
 def fold_table(design: DesignMatrix, validation: Validation) -> pd.DataFrame:
-    """A line a fold: the batches, rows and defaults learned from and held out."""
+    """One row per fold: the batches, rows and defaults learned from and held out."""
 
     def told(role: str, rows: np.ndarray) -> dict[str, Any]:
         batches = np.unique(design.batch[rows])
@@ -279,7 +279,7 @@ def feature_types(features: Sequence[str], categories: Mapping[str, Sequence[str
 
 
 def is_text(column: pd.Series) -> bool:
-    """Whether a column holds words (or, as an object column of nulls, was meant to)."""
+    """Whether a column holds text (or, as an object column of nulls, was meant to)."""
     return pd.api.types.infer_dtype(column, skipna=True) in {"string", "categorical", "empty", "mixed"}
 
 

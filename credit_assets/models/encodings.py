@@ -1,6 +1,6 @@
-"""Text as numbers: the mean outcome or the frequency of each word, learned from the rows that are learned from.
+"""Text as numbers: the mean outcome or the frequency of each category, learned from the training rows.
 
-Which features are encoded so is the configuration's; which rows are learned from is `design_matrix.py`'s.
+The configuration selects the features, `design_matrix.py` the rows.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PARTS = 5
 
 @dataclass(frozen=True)
 class Encoding:
-    """A number for each word, and the number for any other; a missing word stays missing."""
+    """A number for each category, and the number for any other; a missing value stays missing."""
 
     kind: Kind
     numbers: dict[str, float]
@@ -94,7 +94,8 @@ class Coded:
 
 
 def _credibility(rows: np.ndarray, bads: np.ndarray) -> float:
-    """Buehlmann and Straub's K by the words' rows and bads: variance within over variance between; inf for none."""
+    """Buehlmann and Straub's K from the categories' rows and bads: variance within over variance between; inf if there
+    is none between."""
     seen = rows > 0
     rows, bads = rows[seen], bads[seen]
     total, words = int(rows.sum()), len(rows)
@@ -109,7 +110,7 @@ def _credibility(rows: np.ndarray, bads: np.ndarray) -> float:
 
 
 def _drawn(rows: np.ndarray, bads: np.ndarray, credibility: float, rate: float) -> np.ndarray:
-    """The words' rates, drawn towards the overall rate."""
+    """The categories' rates, shrunk towards the overall rate."""
     weight = np.zeros(len(rows))
     np.divide(rows, rows + credibility, out=weight, where=rows > 0)
     own = np.divide(bads, rows, out=np.full(len(rows), rate), where=rows > 0)

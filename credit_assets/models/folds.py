@@ -1,7 +1,6 @@
-"""The folds of a training part, on which parameters are compared: what is fitted on them, and what that takes.
+"""The folds of a training part, on which parameters are compared: fitting on them, and its cost.
 
-How parameters are proposed is in `tuning.py`; the model of the whole training part is in
-`estimators/xgboost.py`.
+`tuning.py` proposes parameters; `estimators/xgboost.py` fits the model of the whole training part.
 """
 
 from __future__ import annotations
@@ -228,7 +227,7 @@ class Folds:
         active: range,
         losses: np.ndarray,
     ) -> Boosted:
-        """Of the rounds with the least of the losses and some LATER ones, the fit of least loss after calibration."""
+        """Of the rounds with the lowest loss and some LATER ones, the fit with the lowest loss after calibration."""
         work = self.work(params, [*map(len, curves)])
         least = int(losses.argmin()) + 1
         tried = {min(math.ceil(least * later), len(losses)) for later in (1, *LATER)}

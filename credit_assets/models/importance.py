@@ -21,7 +21,7 @@ def importance(model: Model, frame: pd.DataFrame) -> pd.Series:
 
 
 def leading(shares: pd.Series, words: Mapping[str, str], number: int) -> pd.DataFrame:
-    """The features a model relies on most, with their words and share of the whole."""
+    """The features a model relies on most, with their descriptions and share of the whole."""
     leaders = (shares / shares.sum()).head(number)
     return pd.DataFrame(
         {

@@ -1,4 +1,4 @@
-"""What every kind of model can do, how one is found by its name, and how its files are read."""
+"""What every kind of model can do, how a kind is found by its name, and how its files are read."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ FIRST_KIND = "xgboost"
 
 
 class UnknownKind(ConfigError):
-    """The configuration names a kind of model that there is not."""
+    """The configuration names a kind of model that does not exist."""
 
 
 class Model(Protocol):
-    """A fitted model. A frame that it judges may hold more columns than `features`."""
+    """A fitted model. A frame that it predicts may have more columns than `features`."""
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -96,7 +96,7 @@ def kinds() -> list[str]:
 
 
 def estimator(kind: str) -> Estimator:
-    """The kind of this name. Raises UnknownKind."""
+    """The kind with this name. Raises UnknownKind."""
     if kind not in kinds():
         raise UnknownKind(f"training.model: {kind} is none of {', '.join(kinds())}")
     found: Estimator = import_module(f"{_estimators().__name__}.{kind}").ESTIMATOR

@@ -1,4 +1,4 @@
-"""Registered models, loaded again. Which versions there are is the registry's."""
+"""Loading registered models. The registry has the versions."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The search for XGBoost's parameters: a stored Optuna study that resumes where it was killed.
 
-What a trial fits is in `folds.py`, which parameters there are in `search_space.py`.
+`folds.py` fits a trial, `search_space.py` defines the parameters.
 """
 
 from __future__ import annotations
@@ -206,7 +206,7 @@ class _BesideTheBest(Watch):
         self._progress(f"trial {number}: the loss still fell at the limit of rounds, which is raised to {limit}")
 
     def note(self, rounds: int) -> None:
-        """Note what a trial that is not complete has cost."""
+        """Record the cost of a trial that is not complete."""
         self._trial.set_user_attr("work", self._work)
         self._trial.set_user_attr("rounds", rounds)
 
@@ -246,10 +246,11 @@ def _ended(finished: Sequence[optuna.trial.FrozenTrial], config: TrainingConfig,
 
 
 def _chosen(finished: Sequence[optuna.trial.FrozenTrial], first: int) -> optuna.trial.FrozenTrial:
-    """The trial of the least loss, if it is surely lower than that of the best of the `first` ones; otherwise that one.
+    """The trial with the lowest loss, if it is significantly lower than that of the best of the `first` ones; else that
+    one.
 
-    The best of very many trials owes part of its lead to luck. A trial that ranks no better than chance is chosen only
-    where all do.
+    The best of very many trials owes part of its lead to luck. A trial that ranks no better than chance is selected
+    only if all do.
     """
     complete = _complete(finished)
     ranking = [trial for trial in complete if trial.user_attrs["ranks"]] or complete
@@ -292,7 +293,8 @@ def _line(finished: Sequence[optuna.trial.FrozenTrial], config: TrainingConfig) 
 
 
 def _trials(finished: Sequence[optuna.trial.FrozenTrial]) -> pd.DataFrame:
-    """A line a finished trial: number, state, log loss (a pruned one's so far), AUC, rounds, seconds, parameters."""
+    """One row per finished trial: number, state, log loss (of a pruned one, so far), AUC, rounds, seconds,
+    parameters."""
     lines = []
     for number, trial in enumerate(finished, start=1):
         lines.append(
