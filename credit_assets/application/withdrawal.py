@@ -91,10 +91,12 @@ def _allowed(
     _refuse_while_active(instance, portfolio, batch)
     champion = _champion_that_learned(Registry.of(project, portfolio.name), portfolio, Lake(project.lake), batch, file)
     if champion is not None and not force:
-        what, it = (f"outcomes in {file.name} of {batch}", "they are") if file else (batch, "the batch is")
+        what, they_are, them = batch, "the batch is", "it"
+        if file is not None:
+            what, they_are, them = f"outcomes in {file.name} of {batch}", "they are", "them"
         raise BadDelivery(
-            f"Version {champion} of {portfolio.name}, the champion, learned from {what}. With --force {it} withdrawn "
-            "all the same, and the champion decides on until a training without them is promoted."
+            f"Version {champion} of {portfolio.name}, the champion, learned from {what}. With --force {they_are} "
+            f"withdrawn all the same, and the champion decides on until a training without {them} is promoted."
         )
     return champion
 

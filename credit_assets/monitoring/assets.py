@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import duckdb
-import numpy as np
 import pandas as pd
 from pydantic import Field
 
 from credit_assets.book.book import Book
 from credit_assets.evaluation.checks import cleared
-from credit_assets.fairness.attributes import groups
 from credit_assets.features.target import outcome_sql
 from credit_assets.features.training_rows import LEARNED, TESTED, training_rows
 from credit_assets.features.training_set import training_frame
@@ -34,24 +32,16 @@ from credit_assets.monitoring.drift_summary import (
     unusable,
     volume,
 )
-from credit_assets.monitoring.outcomes import outcomes_before
+from credit_assets.monitoring.outcome_verdicts import against_predecessor, applicants_of, promises_kept
 from credit_assets.monitoring.performance import (
-    calibrated_in_segments,
-    enough,
     evidence,
-    holds,
-    immature,
     is_matured,
-    not_worse,
     performance_table,
-    too_few,
 )
 from credit_assets.monitoring.plots import default_rate_by_band
 from credit_assets.monitoring.reference import Reference
 from credit_assets.monitoring.reference_batches import standing
-from credit_assets.monitoring.segments import leading_features, segment_columns
 from credit_assets.plurals import are, number_of
-from credit_assets.registry.champions import predecessor_of
 from credit_assets.registry.errors import RegistryError
 from credit_assets.registry.registry import Registry
 from credit_assets.registry.resources import as_failure
@@ -279,17 +269,22 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
             applicants[[portfolio.entity_key, "outcome"]],
             outcomes.project(known).df(),
             # What a deleted version learned from nobody knows, and so no row is evidence.
-            decided["applicant"].to_numpy() if version is None else _applicants(lake, portfolio, version, LEARNED),
+            decided["applicant"].to_numpy()
+            if version is None
+            else applicants_of(lake.connection, lake.lake, portfolio, version, LEARNED),
         )
         matured_share = portfolio.training.matured_share
         table = performance_table(rows, number, portfolio.performance, matured_share)
-        rival = _against_predecessor(lake, portfolio, registry, rows, features, number)
+        rival = against_predecessor(lake.connection, lake.lake, book, number, rows, features)
         if version is None:
             gone = f"version {number} is no longer registered."
             held, rival = not_judged(PERFORMANCE_HOLDS, gone), not_judged(NOT_WORSE, gone)
             segmented = not_judged(CALIBRATED_IN_SEGMENTS, gone, "warning")
         else:
-            held, segmented = _promises_kept(context, lake, version, rows, features, applicants)
+            with as_failure():
+                held, segmented = promises_kept(
+                    lake.connection, lake.lake, book, version, context.partition_key, rows, features, applicants
+                )
         return dg.MaterializeResult(
             value=table,
             metadata=_performance_metadata(table, rows, matured_share) | {"model_version": number},
@@ -298,53 +293,6 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
                 for verdict in (held, segmented, rival)
             ],
         )
-
-    def _promises_kept(
-        context: dg.AssetExecutionContext,
-        lake: LakeResource,
-        version: ModelVersion,
-        rows: pd.DataFrame,
-        features: duckdb.DuckDBPyRelation,
-        applicants: pd.DataFrame,
-    ) -> tuple[Verdict, Verdict]:
-        """Whether the outcomes are as promised, of all applicants and in segments; judged on those whom the version
-        was not tested on either. Of a batch older than all of these it is described, and nothing fails."""
-        batch, settings = context.partition_key, portfolio.performance
-        stands = standing(lake.connection, lake.lake, portfolio, version, batch)
-        rows = rows[~rows["applicant"].isin(_applicants(lake, portfolio, version, TESTED))]
-        earlier = None
-        share = portfolio.training.matured_share
-        if stands.is_news and is_matured(rows, share):
-            earlier = outcomes_before(lake.connection, lake.lake, portfolio, version, batch)
-        held = holds(rows, settings, earlier, share)
-        known = rows[rows["outcome"].notna()]
-        if not enough(known, settings):
-            segmented = not_judged(CALIBRATED_IN_SEGMENTS, "too few outcomes are known.", "warning")
-        elif not is_matured(rows, share):
-            segmented = Verdict(CALIBRATED_IN_SEGMENTS, True, immature(rows, share), severity="warning")
-        else:
-            with as_failure():
-                leading = leading_features(registry.importance(version), features.columns)
-            wanted = ", ".join(map(identifier, (portfolio.entity_key, *leading)))
-            attributes = groups(applicants, portfolio.protected).set_axis(applicants[portfolio.entity_key])
-            segmented = calibrated_in_segments(
-                known,
-                segment_columns(
-                    attributes.loc[known["applicant"]].set_axis(known.index),
-                    features.project(wanted).df().set_index(portfolio.entity_key).loc[known["applicant"]],
-                    _reference(registry, version, DRIFT_REFERENCE),
-                ),
-                settings,
-            )
-        if not held.passed and not segmented.passed:
-            message = f"No warning is given beside the failure of {PERFORMANCE_HOLDS}. {segmented.message}"
-            segmented = replace(segmented, passed=True, message=message)
-        if stands.kind == "older":
-            held, segmented = (
-                found if found.passed else replace(found, passed=True, message=f"{stands.description} {found.message}")
-                for found in (held, segmented)
-            )
-        return held, segmented
 
     def _draw(
         page: Path,
@@ -457,56 +405,10 @@ def _reference(registry: Registry, version: ModelVersion, file: str) -> Referenc
         return Reference.load(path)
 
 
-def _applicants(lake: LakeResource, portfolio: Portfolio, version: ModelVersion, condition: str) -> np.ndarray:
-    """The applicants of the rows that the version was made from for which the condition (LEARNED, TESTED) holds."""
-    rows = lake.connection.sql(training_rows(lake.lake, portfolio, version)).filter(condition)
-    return rows.project(f"{identifier(portfolio.entity_key)} AS applicant").distinct().fetchnumpy()["applicant"]
-
-
 def _earlier_volumes(lake: LakeResource, portfolio: Portfolio, batch: str) -> list[int]:
     """The applicants of each batch before this one, from the commits that wrote them."""
     written = lake.lake.batches(portfolio.table("features"))
     return [commit.provenance.rows for name, commit in written.items() if name < batch]
-
-
-def _against_predecessor(
-    lake: LakeResource,
-    portfolio: Portfolio,
-    registry: Registry,
-    rows: pd.DataFrame,
-    features: duckdb.DuckDBPyRelation,
-    number: int,
-) -> Verdict:
-    """Whether the version that scored ranks `rows` no worse than the `predecessor`, to which a rollback would go."""
-    key = portfolio.entity_key
-    # Read once: a promotion in between would pair one champion with the predecessor of another.
-    moves = registry.history()
-    predecessor = predecessor_of(moves, {version.number for version in registry.versions()})
-    if predecessor is None:
-        return not_judged(NOT_WORSE, "no champion came before this one.")
-    beside = {"predecessor": predecessor}
-    if moves[-1].version != number:
-        message = f"Not judged: version {number} scored the batch, and version {moves[-1].version} decides now."
-        return Verdict(NOT_WORSE, True, message, beside)
-    version = registry.get(predecessor)
-    try:
-        model = load_model(registry, version)
-    except RegistryError as error:
-        return Verdict(NOT_WORSE, True, f"Not judged: {error}", beside)
-    if absent := set(model.features) - set(features.columns):
-        message = (
-            f"Not judged: the features that version {predecessor} needs are no longer made, {min(absent)} for one."
-        )
-        return Verdict(NOT_WORSE, True, message, beside)
-    unseen = rows[rows["outcome"].notna() & ~rows["applicant"].isin(_applicants(lake, portfolio, version, LEARNED))]
-    if not enough(unseen, portfolio.performance):
-        few = too_few(NOT_WORSE, unseen, portfolio.performance)
-        return replace(few, figures={**few.figures, **beside})
-    known = lake.connection.from_df(unseen[["applicant"]]).project(f"applicant AS {identifier(key)}")
-    wanted = ", ".join(map(identifier, (key, *model.features)))
-    frame = training_frame(features.join(known, identifier(key)).project(wanted))
-    judged = not_worse(unseen, pd.Series(model.pd(frame), index=frame[key]), portfolio.performance)
-    return replace(judged, figures={**judged.figures, **beside})
 
 
 def _performance_metadata(table: pd.DataFrame, rows: pd.DataFrame, matured_share: float) -> dict[str, Any]:

@@ -1,0 +1,150 @@
+"""What the outcomes of a batch say of the version that scored it: whether its promises are kept, and whether it ranks
+no worse than the champion before it. How a verdict is reached from rows is in `performance.py`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import duckdb
+import numpy as np
+import pandas as pd
+
+from credit_assets.book.book import Book
+from credit_assets.fairness.attributes import groups
+from credit_assets.features.training_rows import LEARNED, TESTED, training_rows
+from credit_assets.features.training_set import training_frame
+from credit_assets.lake.contracts import identifier
+from credit_assets.lake.tables import Lake
+from credit_assets.models.registered import load_model
+from credit_assets.monitoring.check_names import CALIBRATED_IN_SEGMENTS, NOT_WORSE, PERFORMANCE_HOLDS
+from credit_assets.monitoring.outcomes import outcomes_before
+from credit_assets.monitoring.performance import (
+    calibrated_in_segments,
+    enough,
+    holds,
+    immature,
+    is_matured,
+    not_worse,
+    too_few,
+)
+from credit_assets.monitoring.reference import Reference
+from credit_assets.monitoring.reference_batches import standing
+from credit_assets.monitoring.segments import leading_features, segment_columns
+from credit_assets.registry.champions import predecessor_of
+from credit_assets.registry.errors import RegistryError
+from credit_assets.registry.version import DRIFT_REFERENCE, ModelVersion
+from credit_assets.settings.portfolio import Portfolio
+from credit_assets.verdicts.verdict import Verdict, not_judged
+
+
+def applicants_of(
+    con: duckdb.DuckDBPyConnection, lake: Lake, portfolio: Portfolio, version: ModelVersion, condition: str
+) -> np.ndarray:
+    """The applicants of the rows that the version was made from for which the condition (LEARNED, TESTED) holds."""
+    rows = con.sql(training_rows(lake, portfolio, version)).filter(condition)
+    return rows.project(f"{identifier(portfolio.entity_key)} AS applicant").distinct().fetchnumpy()["applicant"]
+
+
+def promises_kept(
+    con: duckdb.DuckDBPyConnection,
+    lake: Lake,
+    book: Book,
+    version: ModelVersion,
+    batch: str,
+    rows: pd.DataFrame,
+    features: duckdb.DuckDBPyRelation,
+    applicants: pd.DataFrame,
+) -> tuple[Verdict, Verdict]:
+    """Whether the outcomes are as promised, of all applicants and in segments; judged on those whom the version
+    was not tested on either. Of a batch older than all of these it is described, and nothing fails.
+
+    `rows` are its `evidence`; `applicants` have their protected attributes. Raises RegistryError where a file of the
+    version is gone.
+    """
+    portfolio = book.portfolio
+    settings, share = portfolio.performance, portfolio.training.matured_share
+    stands = standing(con, lake, portfolio, version, batch)
+    rows = rows[~rows["applicant"].isin(applicants_of(con, lake, portfolio, version, TESTED))]
+    earlier = None
+    if stands.is_news and is_matured(rows, share):
+        earlier = outcomes_before(con, lake, portfolio, version, batch)
+    held = holds(rows, settings, earlier, share)
+    segmented = _by_segment(book, version, rows, features, applicants)
+    if not held.passed and not segmented.passed:
+        message = f"No warning is given beside the failure of {PERFORMANCE_HOLDS}. {segmented.message}"
+        segmented = replace(segmented, passed=True, message=message)
+    if stands.kind == "older":
+        held, segmented = (
+            found if found.passed else replace(found, passed=True, message=f"{stands.description} {found.message}")
+            for found in (held, segmented)
+        )
+    return held, segmented
+
+
+def _by_segment(
+    book: Book,
+    version: ModelVersion,
+    rows: pd.DataFrame,
+    features: duckdb.DuckDBPyRelation,
+    applicants: pd.DataFrame,
+) -> Verdict:
+    portfolio, registry = book.portfolio, book.registry
+    settings, share = portfolio.performance, portfolio.training.matured_share
+    known = rows[rows["outcome"].notna()]
+    if not enough(known, settings):
+        return not_judged(CALIBRATED_IN_SEGMENTS, "too few outcomes are known.", "warning")
+    if not is_matured(rows, share):
+        return Verdict(CALIBRATED_IN_SEGMENTS, True, immature(rows, share), severity="warning")
+    leading = leading_features(registry.importance(version), features.columns)
+    wanted = ", ".join(map(identifier, (portfolio.entity_key, *leading)))
+    attributes = groups(applicants, portfolio.protected).set_axis(applicants[portfolio.entity_key])
+    with registry.file(version, DRIFT_REFERENCE) as path:
+        reference = Reference.load(path)
+    by = segment_columns(
+        attributes.loc[known["applicant"]].set_axis(known.index),
+        features.project(wanted).df().set_index(portfolio.entity_key).loc[known["applicant"]],
+        reference,
+    )
+    return calibrated_in_segments(known, by, settings)
+
+
+def against_predecessor(
+    con: duckdb.DuckDBPyConnection,
+    lake: Lake,
+    book: Book,
+    number: int,
+    rows: pd.DataFrame,
+    features: duckdb.DuckDBPyRelation,
+) -> Verdict:
+    """Whether the version that scored (`number`) ranks `rows` no worse than the predecessor, to which a rollback would
+    go."""
+    portfolio, registry, key = book.portfolio, book.registry, book.portfolio.entity_key
+    # Read once: a promotion in between would pair one champion with the predecessor of another.
+    moves = registry.history()
+    predecessor = predecessor_of(moves, {version.number for version in registry.versions()})
+    if predecessor is None:
+        return not_judged(NOT_WORSE, "no champion came before this one.")
+    beside = {"predecessor": predecessor}
+    if moves[-1].version != number:
+        message = f"Not judged: version {number} scored the batch, and version {moves[-1].version} decides now."
+        return Verdict(NOT_WORSE, True, message, beside)
+    version = registry.get(predecessor)
+    try:
+        model = load_model(registry, version)
+    except RegistryError as error:
+        return Verdict(NOT_WORSE, True, f"Not judged: {error}", beside)
+    if absent := set(model.features) - set(features.columns):
+        message = (
+            f"Not judged: the features that version {predecessor} needs are no longer made, {min(absent)} for one."
+        )
+        return Verdict(NOT_WORSE, True, message, beside)
+    learned = applicants_of(con, lake, portfolio, version, LEARNED)
+    unseen = rows[rows["outcome"].notna() & ~rows["applicant"].isin(learned)]
+    if not enough(unseen, portfolio.performance):
+        few = too_few(NOT_WORSE, unseen, portfolio.performance)
+        return replace(few, figures={**few.figures, **beside})
+    known = con.from_df(unseen[["applicant"]]).project(f"applicant AS {identifier(key)}")
+    wanted = ", ".join(map(identifier, (key, *model.features)))
+    frame = training_frame(features.join(known, identifier(key)).project(wanted))
+    judged = not_worse(unseen, pd.Series(model.pd(frame), index=frame[key]), portfolio.performance)
+    return replace(judged, figures={**judged.figures, **beside})
