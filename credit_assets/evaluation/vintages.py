@@ -129,5 +129,7 @@ def _date(connection: duckdb.DuckDBPyConnection, applications: str, column: str,
     reading = reading_of(connection, f"SELECT DISTINCT {text} AS v FROM ({applications}) WHERE {text} IS NOT NULL")
     if not isinstance(reading, Reading):
         why = f"dates in more than one order ({reading})" if reading else f"no date (such as {EXAMPLES}) in any row"
-        raise ValueError(f"evaluation.vintage: {column} holds {why}.")
+        raise ValueError(
+            f"evaluation.vintage: {column} holds {why}. Say under delivery.date_formats how it is written, if it is."
+        )
     return reading.sql(text)

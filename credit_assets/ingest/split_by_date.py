@@ -217,7 +217,12 @@ def _as_text(values: pa.Array, where: str) -> pa.Array:
     kind = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         return values.cast(pa.timestamp("us"), safe=False).cast(pa.date32(), safe=False).cast(pa.string())
-    if pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind):
+    if (
+        pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+    ):
         return pc.utf8_trim_whitespace(values.cast(pa.string()))
     if pa.types.is_null(kind):
         return pa.nulls(len(values), pa.string())

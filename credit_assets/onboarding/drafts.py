@@ -94,6 +94,7 @@ def _model(book: GuessedBook, table: Table, name: str) -> str:
     if applications and book.numbered:
         attributes.append(book.key)
         lines.append(f'    {book.key}: str = pa.Field(unique=True, description="The application, by batch and row")')
+    absent = table.files.absent
     for column in table.columns.values():
         usable = in_python(column.name) and not hasattr(Contract, column.name) and column.name not in OF_THE_CLASS
         attribute = distinct(column.name if usable else f"{plain(column.name)}_", attributes)
@@ -101,6 +102,8 @@ def _model(book: GuessedBook, table: Table, name: str) -> str:
         kind, rules = _typed(book, column, table.name)
         if column.name == table.link:
             kind = _like_parent(book, table, kind)
+        if column.name in absent and not kind.endswith("| None"):
+            kind, rules = f"{kind} | None", {**rules, "nullable": True}
         if attribute != column.name:
             rules = {"alias": column.name, **rules}
         rules["description"] = phrase(column.name)
@@ -677,6 +680,8 @@ def _tables(book: GuessedBook) -> list[str]:
         if notes := list(dict.fromkeys(note for part in tables[name].parts for note in part.notes)):
             settings["notes"] = notes
             doubts.append("lines like the `notes` are no rows of the table")
+        if absent := [column for column in tables[name].absent if column != book.outcome.column]:
+            doubts.append(f"not every file has {', '.join(map(_one_line, absent))}; is it one table all the same?")
         if name in idle:
             doubts.append(f"no features are made of it, as its rows belong to {idle[name]}")
         if name == "applications" and book.numbered:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from credit_assets.ingest.bad_delivery import BadDelivery
-from credit_assets.ingest.dates import EXCEL, EXCEL_DAYS, Disagreement, Reading, reading_of
+from credit_assets.ingest.dates import EXCEL, EXCEL_DAYS, Disagreement, Reading, excel_days, reading_of
 from credit_assets.ingest.delivered_files import delivered_files, is_archive, unpack
 from credit_assets.ingest.file_names import ENDINGS
 from credit_assets.ingest.sources import PARQUET_INDEX, has_value
@@ -26,7 +26,7 @@ from credit_assets.lake.tables import sql_path, sql_text
 from credit_assets.onboarding import column_names, numbers
 from credit_assets.onboarding.sheets import sheet_of, write_rows
 from credit_assets.onboarding.wording import in_sql, parts, place_of
-from credit_assets.plurals import number_of
+from credit_assets.plurals import are, number_of
 
 WHOLE, FRACTION, TEXT, BOOLEAN, TIME, EMPTY = "whole", "fraction", "text", "boolean", "time", "empty"
 
@@ -173,6 +173,11 @@ class Files:
     def remarks(self) -> list[str]:
         """Sentences on what was not read of the files."""
         return [remark for part in self.parts for remark in part.remarks]
+
+    @property
+    def absent(self) -> list[str]:
+        """The columns that some of the files do not have."""
+        return [name for name in self.columns if any(name not in part.kinds for part in self.parts)]
 
     @property
     def names(self) -> str:
@@ -658,14 +663,19 @@ def _dated(con: duckdb.DuckDBPyConnection, view: str, column: Column, prefer: st
     dated = replace(column, dates=reading)
     unread = f"{dates} AND NOT ({dated.date} IS NOT NULL AND regexp_full_match({text}, {sql_text(reading.pattern)}))"
     all_dates, odd = _row(con, f"SELECT count(*), count(*) FILTER ({unread}) FROM {view} WHERE {dates}")
+    if odd and not whole and (first_day := excel_days(con, f"SELECT DISTINCT {text} AS v FROM {view} WHERE {unread}")):
+        value, day = first_day
+        reading = replace(reading, formats=(*reading.formats, EXCEL))
+        doubt = f"{_values(odd)} such as {value!r} {are(odd)} read as days that Excel counts, {value!r} as {day}"
+        dated, odd, unread = replace(column, dates=reading, doubts=(doubt,)), 0, "false"
     read = (all_dates - odd) / all_dates
     if odd:
         [first] = _row(con, f"SELECT {column.sql} FROM {view} WHERE {unread} LIMIT 1")
         if read < NEARLY_ALL or whole:
             doubt = f"{shorten(str(first))!r} is no date such as the others, so the values are not read as dates"
             return replace(column, doubts=(*column.doubts, doubt)) if read >= MOSTLY and not whole else column
-        are = "are no dates and count" if odd > 1 else "is no date and counts"
-        dated = replace(dated, doubts=(f"{_values(odd)}, first {shorten(str(first))!r}, {are} as not known",))
+        count = "are no dates and count" if odd > 1 else "is no date and counts"
+        dated = replace(dated, doubts=(f"{_values(odd)}, first {shorten(str(first))!r}, {count} as not known",))
     other_words = (
         f"SELECT DISTINCT {column.sql} FROM {view} WHERE {column.sql} IS NOT NULL AND NOT ({dates} AND NOT ({unread}))"
     )

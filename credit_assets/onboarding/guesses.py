@@ -57,6 +57,10 @@ ALWAYS_JUDGED = ("gender", "race", "religion", "national_origin")
 AGE_BANDS = (25, 35, 45, 55, 65)
 ODD_SHARE = 0.01
 """The share of values that may be no age in a column of ages."""
+IN_COMMON = 0.5
+"""The share of columns that files of two layouts of one table have in common at least."""
+MANY_NUMBERS = 0.3
+"""The share of columns named by numbers from which the first line is hardly a header."""
 FLAGGED = 12
 """Numbers up to which a column named like an age holds flags or classes, not years."""
 
@@ -242,9 +246,19 @@ def _outcome(found: Sequence[Files], target: str | None) -> tuple[Files, Outcome
         raise BookError(
             "No column tells how a loan went: none of two values has a name such as target, default, bad or "
             "loan_status, or values such as Charged Off and Fully Paid. Name the column with --target."
+            + "".join(map(_without_header, found))
         )
     *_, files, column = min(candidates, key=lambda candidate: candidate[:3])
     return files, _meaning(column)
+
+
+def _without_header(files: Files) -> str:
+    """A question, where the columns' names are such as values are; empty where they are not."""
+    numbers = sum(re.fullmatch(r"[-+]?[0-9]+([.,][0-9]+)?", name.strip()) is not None for name in files.columns)
+    if numbers < MANY_NUMBERS * len(files.columns):
+        return ""
+    begins = ", ".join(list(files.columns)[:2])
+    return f" Is the first line of {files.names}, which begins with {begins}, a header? Write one above the rows."
 
 
 def _tells(column: Column, place: int) -> bool:
@@ -332,7 +346,8 @@ def _applicants(
 ) -> tuple[Files, Files | None, list[Files]]:
     """The applicants' files, those with nothing but outcomes if there are any, and the rest.
 
-    Files that lack only the target are applicants whose outcome is not known yet.
+    Files that lack only the target are applicants whose outcome is not known yet; files that have it, and most columns,
+    are applicants of an earlier or later layout.
     """
     outcomes = None
     if len(told.columns) == 2:
@@ -350,11 +365,23 @@ def _applicants(
             kinds = {name: kind for p in (*told.parts, *whose[0].parts) for name, kind in p.kinds.items()}
             notes = tuple(note for p in whose[0].parts for note in p.notes)
             return together(con, [Part(part.path, joined, kinds, remarks, notes)]), outcomes, others
-    unlabelled = [other for other in others if set(other.columns) == set(told.columns) - {target}]
-    if not unlabelled:
+    alike = [
+        other
+        for other in others
+        if set(other.columns) == set(told.columns) - {target}
+        or (target in other.columns and _of_another_layout(other, told))
+    ]
+    if not alike:
         return told, None, list(others)
-    files = together(con, [*told.parts, *(part for other in unlabelled for part in other.parts)])
-    return files, None, [other for other in others if other not in unlabelled]
+    files = together(con, [*told.parts, *(part for other in alike for part in other.parts)])
+    return files, None, [other for other in others if other not in alike]
+
+
+def _of_another_layout(one: Files, other: Files) -> bool:
+    """Whether two sets of files have most columns in common, among them one that names the rows of each."""
+    common = one.columns.keys() & other.columns.keys()
+    named = any(_names_rows(one.columns[name]) and _names_rows(other.columns[name]) for name in common)
+    return named and len(common) >= IN_COMMON * max(len(one.columns), len(other.columns))
 
 
 # -- who is who ----------------------------------------------------------------------------------------

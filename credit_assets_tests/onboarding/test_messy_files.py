@@ -147,3 +147,31 @@ def test_files_named_by_the_month_in_other_languages_are_one_table(project, tmp_
         (tmp_path / f"{name}.csv").write_text("\n".join([*[row.replace("L", name[8], 1) for row in ROWS], ""]))
     new(project, "book", sorted(tmp_path.glob("*.csv")))
     assert Book.load(project, "book").portfolio.tables["applications"].files == ["Kredyty *20*"]
+
+
+def test_files_of_an_earlier_and_a_later_layout_are_one_table_to_confirm(project, tmp_path):
+    earlier, later = loans(), loans() | {"income": [1000 + n * 3 % 70 for n in range(40)]}
+    later["loan_id"] = [name.replace("L", "M") for name in later["loan_id"]]
+    del later["rate"]
+    for name, columns in {"loans_2024_01": earlier, "loans_2024_02": later}.items():
+        (tmp_path / f"{name}.csv").write_text("\n".join([*lines(columns), ""]))
+    done = new(project, "book", sorted(tmp_path.glob("*.csv")))
+    assert (done.book.applications.files.rows, done.book.children) == (80, ())
+    assert "not every file has rate, income; is it one table all the same?" in config(project)
+    for name in ("loans_2024_01.csv", "loans_2024_02.csv"):
+        assert delivered(project, tmp_path, name).rows_kept == 40
+
+
+def test_days_of_excel_among_written_dates_are_dates_to_confirm(project, tmp_path):
+    dates = [f"2024-01-{n % 28 + 1:02}" if n % 3 else str(45292 + n % 28) for n in range(40)]
+    done = drafted(project, tmp_path, lines(loans() | {"issue_date": dates}))
+    seen = done.book.applications.columns["issue_date"]
+    assert (seen.formats, seen.years) == (("%Y-%m-%d", "Excel 1900"), (2024, 2024))
+    assert seen.doubts == ("14 values such as '45292' are read as days that Excel counts, '45292' as 2024-01-01",)
+    assert "date_formats: {issue_date: ['%Y-%m-%d', Excel 1900]}" in config(project)
+    assert delivered(project, tmp_path).rows_kept == 40
+
+
+def test_a_file_without_a_header_is_asked_for_one(project, tmp_path):
+    with pytest.raises(BookError, match=r"Is the first line of loans\.csv, which begins with L0000, 1000, a header\?"):
+        drafted(project, tmp_path, ROWS[1:])
