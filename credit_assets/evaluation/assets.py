@@ -211,7 +211,13 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
             registry.log(version, {}, {"report": report})
         better = "" if promotable(judged) else surely_better(evidence.comparisons.get("champion"))
         if decides is None or decides.number != version.number:
-            registry.log_gate(version.number, in_words(judged), decides.number if decides else None, better)
+            registry.log_gate(
+                version.number,
+                in_words(judged),
+                passed=promotable(judged),
+                better_than=decides.number if decides else None,
+                better=better,
+            )
         table = pd.DataFrame(
             [{"verdict": v.name, "passed": v.passed, "blocking": v.blocking, "words": v.message} for v in judged]
         ).assign(candidate_version=version.number)

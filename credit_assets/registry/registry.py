@@ -28,9 +28,6 @@ from credit_assets.registry.store import Saveable, Servable, Store, StoredVersio
 from credit_assets.registry.version import DRIFT_REFERENCE, IMPORTANCE, ModelVersion, Origin, Repeat
 from credit_assets.settings.project import Project
 
-REFUSED_BY_GATE = "refused by the gate"
-"""What the gate's verdict holds where it refused a version."""
-
 
 class Registry:
     """The versions of one model, named after its portfolio, and the history of its champions.
@@ -193,10 +190,13 @@ class Registry:
         """Add what is found out about a version later (evaluation, fairness) to its figures and files."""
         self.store.log(version.run_id, metrics, artifacts or {})
 
-    def log_gate(self, number: int, text: str, better_than: int | None = None, better: str = "") -> None:
-        """Keep with a version what the gate said of it; and, of a refused one, by how much it is surely `better` than
-        the champion `better_than`."""
+    def log_gate(
+        self, number: int, text: str, *, passed: bool, better_than: int | None = None, better: str = ""
+    ) -> None:
+        """Keep with a version what the gate said of it, and whether it passed; and, of a refused one, by how much it is
+        surely `better` than the champion `better_than`."""
         self.store.set_version_tag(number, tags.GATE, text[: tags.GATE_LENGTH])
+        self.store.set_version_tag(number, tags.PASSED, str(passed).lower())
         if better_than is not None and better:
             self.store.set_version_tag(number, tags.BETTER, f"{better_than} {better}"[: tags.WHY_LENGTH])
         elif self.get(number).better is not None:
@@ -350,7 +350,7 @@ class Registry:
     def _refuse_ungated(self, version: ModelVersion, events: Sequence[ChampionEvent]) -> None:
         """Raise PromotionRefused where the version never passed the gate and nobody has promoted it by hand. Its
         reference may be there before the last approval of such a promotion."""
-        refused = REFUSED_BY_GATE in (version.gate or "") and all(event.version != version.number for event in events)
+        refused = version.gate_passed is False and all(event.version != version.number for event in events)
         referenced = self.has_reference(version)
         if referenced and not refused:
             return

@@ -27,9 +27,12 @@ LIBRARY = "library."
 FINGERPRINT, REPEAT = "fingerprint", "repeat."
 """Tags of a version: its fingerprint; and `repeat.0001` and on, each later training that made it again, as JSON."""
 
-GATE, BETTER = "gate", "refused_though_better"
-"""Tags of a version: what the promotion gate said of it; and, where it was refused though surely better than a
-champion, "<that champion> <by how much>"."""
+GATE, PASSED, BETTER = "gate", "gate_passed", "refused_though_better"
+"""Tags of a version: what the promotion gate said of it, and whether it passed (`true`, `false`); and, where it was
+refused though surely better than a champion, "<that champion> <by how much>"."""
+
+REFUSED = "refused by the gate"
+"""What the gate said, among other things, of a version that release 0.1.0 refused: it wrote no tag PASSED."""
 
 WHY_LENGTH, GATE_LENGTH = 1000, 4000
 """Characters kept of a reason, and of what the gate said; a tag's value must stay below 5000."""
@@ -83,10 +86,17 @@ def version_of(model: str, stored: StoredVersion) -> ModelVersion:
         run_id=stored.run_id,
         created=stored.created,
         gate=stored.tags.get(GATE),
+        gate_passed=_passed(stored.tags),
         better_than=int(than) if than.isdigit() else None,
         better=better or None,
         repeats=tuple(_repeat(text) for tag, text in sorted(stored.tags.items()) if tag.startswith(REPEAT)),
     )
+
+
+def _passed(tags: Mapping[str, str]) -> bool | None:
+    if passed := tags.get(PASSED):
+        return passed == "true"
+    return REFUSED not in tags[GATE] if GATE in tags else None
 
 
 def repeat_tag(number: int, repeat: Repeat) -> tuple[str, str]:

@@ -67,7 +67,8 @@ class ModelVersion(Origin):
     """A registered version as it was when it was read.
 
     `run_id` is the MLflow run that holds its figures and files, and `created` the time of its registration (UTC).
-    `gate` is what the promotion gate said of it. A version that the gate refused although it is surely better than the
+    `gate` is what the promotion gate said of it, and `gate_passed` whether it passed (None: the gate did not judge it).
+    A version that the gate refused although it is surely better than the
     champion `better_than` says in `better` by how much. `repeats` are the later trainings that made it again, oldest
     first.
     """
@@ -77,6 +78,7 @@ class ModelVersion(Origin):
     run_id: str
     created: datetime
     gate: str | None = None
+    gate_passed: bool | None = None
     better_than: int | None = None
     better: str | None = None
     repeats: tuple[Repeat, ...] = ()

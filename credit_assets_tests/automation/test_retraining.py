@@ -295,7 +295,7 @@ def test_a_refused_candidate_that_is_surely_better_asks_again_once_new_outcomes_
         """Another version, which the gate refused though it is better."""
         trained(instance, of)
         number = of.registry.newest().number
-        of.registry.log_gate(number, "It was refused by the gate.", than, better)
+        of.registry.log_gate(number, "It was refused by the gate.", passed=False, better_than=than, better=better)
         return number
 
     waiting = Book(copy_of(book.project, tmp_path / "waiting"))
@@ -310,7 +310,7 @@ def test_a_refused_candidate_that_is_surely_better_asks_again_once_new_outcomes_
     # Asked again it is the same, also after a restart; and once another candidate is made, nothing is.
     assert Book(ready.project).asked(instance) == asked
     trained(instance, ready)
-    ready.registry.log_gate(ready.registry.newest().number, "It was refused by the gate.")
+    ready.registry.log_gate(ready.registry.newest().number, "It was refused by the gate.", passed=False)
     assert ready.asked(instance) == Waiting(NoFailedCheck(1))
     # Better than a champion that decides no more is no reason.
     refused(ready, than=5)

@@ -128,7 +128,7 @@ def test_candidates_are_told_with_why_they_were_trained_and_what_the_gate_said(b
     first = book.register(0.7, {}, why="there is no champion", dagster_run="train")
     book.promote(first)
     refused = book.register(0.6, {})
-    book.registry.log_gate(refused, "refused by the gate: AUC 0.6 is below 0.65")
+    book.registry.log_gate(refused, "refused by the gate: AUC 0.6 is below 0.65", passed=False)
     book.register(None, {})
     told = book.of_kind("training")
     assert [fact["words"] for fact in told] == [

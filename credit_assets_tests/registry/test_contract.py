@@ -14,7 +14,7 @@ from credit_assets.registry.champions import decided_at
 from credit_assets.registry.errors import PromotionRefused, RegistryError, VersionDamaged
 from credit_assets.registry.moves import MOVING
 from credit_assets.registry.registry import Registry
-from credit_assets.registry.tags import CHALLENGER, CHAMPION, PREVIOUS, WHY_LENGTH
+from credit_assets.registry.tags import CHALLENGER, CHAMPION, GATE, PREVIOUS, WHY_LENGTH
 from credit_assets.registry.version import Origin, Repeat
 from credit_assets_tests.bare_versions import Nothing, delete, register_bare
 from credit_assets_tests.registry.conftest import Book
@@ -160,17 +160,25 @@ def test_files_and_figures_are_added_to_a_version_and_read_again(book: Book, tmp
 
 def test_what_the_gate_said_and_that_a_refused_version_is_better_is_kept_with_it(book: Book) -> None:
     registry = book.registry
-    registry.log_gate(2, "It was refused by the gate.", 1, "AUC +0.04 (+0.03 to +0.05)")
+    by_how_much = "AUC +0.04 (+0.03 to +0.05)"
+    registry.log_gate(2, "It was refused by the gate.", passed=False, better_than=1, better=by_how_much)
     version = registry.get(2)
-    assert (version.gate, version.better_than) == ("It was refused by the gate.", 1)
-    assert version.refused_though_better(1) == "AUC +0.04 (+0.03 to +0.05)"
+    assert (version.gate, version.gate_passed, version.better_than) == ("It was refused by the gate.", False, 1)
+    assert version.refused_though_better(1) == by_how_much
     assert version.refused_though_better(3) is None
-    registry.log_gate(2, "It passed the gate." + "x" * 9000)
+    registry.log_gate(2, "It passed the gate." + "x" * 9000, passed=True)
     assert len(registry.get(2).gate or "") == 4000
+    assert (registry.get(2).gate_passed, registry.get(1).gate_passed) == (True, None)
     assert registry.get(2).refused_though_better(1) is None
     assert registry.get(1).refused_though_better(1) is None
     # A version is what it was when it was read.
     assert version.refused_though_better(1) is not None
+
+
+@pytest.mark.parametrize(("text", "passed"), [("It was refused by the gate. A.", False), ("It passed the gate.", True)])
+def test_whether_the_gate_of_an_earlier_release_refused_a_version_is_known_from_its_text(book, text, passed) -> None:
+    book.registry.store.set_version_tag(2, GATE, text)
+    assert book.registry.get(2).gate_passed is passed
 
 
 def test_the_runs_that_made_or_promoted_a_version_are_named_of_every_model(book: Book) -> None:

@@ -38,7 +38,7 @@ def test_a_version_and_its_run_have_the_tags_of_earlier_releases(
         why="by hand",
     )
     made = in_mlflow.register(Nothing(), origin, run_name="xgboost", params={"max_depth": 2}, metrics={"auc": 0.75})
-    in_mlflow.log_gate(1, "It was refused by the gate.", 7, "AUC +0.04")
+    in_mlflow.log_gate(1, "It was refused by the gate.", passed=False, better_than=7, better="AUC +0.04")
     run = client.get_run(made.run_id)
     assert (run.info.status, run.data.params, run.data.metrics) == ("FINISHED", {"max_depth": "2"}, {"auc": 0.75})
     tags = client.get_model_version(in_mlflow.name, "1").tags

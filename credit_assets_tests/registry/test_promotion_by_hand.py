@@ -19,7 +19,7 @@ def override(book: Book, number: int, by: str, why: str = "it is needed", approv
 
 def test_a_promotion_by_hand_is_noted_as_an_override_with_who_why_and_what_the_gate_said(book: Book) -> None:
     book.promote(1)
-    book.registry.log_gate(2, "It was refused by the gate. AUC 0.6 is below 0.65.")
+    book.registry.log_gate(2, "It was refused by the gate. AUC 0.6 is below 0.65.", passed=False)
     done = override(book, 2, " Ann  Smith ", "the test month was odd.", dagster_runs=["run", "root"])
     assert done == "Version 2 is promoted by hand, approved by Ann Smith."
     event = book.history()[-1]
@@ -75,7 +75,7 @@ def test_what_a_promotion_by_hand_lacks_is_named(book: Book, number: int, by: st
 
 def test_a_rollback_is_no_way_around_the_approvals(book: Book) -> None:
     book.promote(1)
-    book.registry.log_gate(3, "It was refused by the gate. AUC 0.6 is below 0.65.")
+    book.registry.log_gate(3, "It was refused by the gate. AUC 0.6 is below 0.65.", passed=False)
     override(book, 3, "Ann", approvals=2)
     with pytest.raises(PromotionRefused, match=r"Version 3 .* never passed the gate\. .*credit-assets promote"):
         book.roll_back(to_version=3, by="hand")
