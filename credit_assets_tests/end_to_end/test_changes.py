@@ -185,10 +185,11 @@ def test_the_champion_before_was_judged_on_the_same_rows(project, challenged):
         rows = con.sql(predictions.query(f"{BOOK}/predictions", version=1)).df()
         models = con.sql(predictions.query(f"{BOOK}/evaluation", version=1)).df()["model"]
     assert set(rows["batch"]) == {NEWEST}
-    assert rows["champion"].notna().all()
+    pds = rows.pivot(index="applicant", columns="model", values="pd")
+    assert set(pds) == {"candidate", "baseline", "champion"} and pds.notna().all(axis=None)
     assert set(models) == {"candidate", "baseline", "champion"}
     scored = table(project, "scores", NEWEST).set_index("applicant")["pd"]
-    assert (rows.set_index("applicant")["champion"] == scored.reindex(rows["applicant"])).all()
+    assert (pds["champion"] == scored.reindex(pds.index)).all()
 
 
 def test_a_new_champion_changes_no_decision_that_was_made(with_outcomes, challenged):
