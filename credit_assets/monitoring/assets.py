@@ -1,4 +1,4 @@
-"""Drift and performance as assets: a model's reference, each batch held against it, and against its outcomes."""
+"""Drift and performance as assets: a model's reference, and each batch compared with it and with its outcomes."""
 
 import tempfile
 from dataclasses import replace
@@ -61,7 +61,7 @@ SHOWN = 25
 
 
 class ReferenceOf(dg.Config):
-    """Of which version the reference is made."""
+    """The version that the reference is made from."""
 
     version: int | None = Field(
         default=None, ge=1, description="A version that is to be promoted by hand; by itself, the candidate."
@@ -103,10 +103,10 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         predictions: pd.DataFrame,
         gate: pd.DataFrame,
     ) -> dg.MaterializeResult:
-        """What the candidate that passed the gate (or `version`, to be promoted by hand) learned from, as quantiles
-        and category shares of every feature, and of its PDs on the test rows; and the newest batch, that it is put in
-        charge of, likewise. Kept with the model, and before it becomes champion, so that no champion is without:
-        batches are measured against it without reading a training row."""
+        """The training data of the candidate that passed the gate (or of `version`, to be promoted by hand) as
+        quantiles and category shares of every feature, with its PDs on the test rows; and the same for the newest batch
+        at its promotion. The reference is stored with the model before it becomes champion, so that every champion has
+        one: batches are compared with it without reading a training row."""
         try:
             version = registry.get(config.version or cleared(gate, predictions))
             model = load_model(registry, version)
@@ -157,9 +157,9 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
     def feature_drift(
         context: dg.AssetExecutionContext, lake: LakeResource, features: duckdb.DuckDBPyRelation
     ) -> dg.MaterializeResult:
-        """How far each feature of the batch lies from what the champion learned from; a shift that was there
-        when it was promoted is no news. Stops the scores where a feature the champion relies on has gone
-        missing or no longer varies, since whenever that is so."""
+        """How far each feature of the batch has moved from the champion's training data; shifts already present at
+        promotion are not reported again. The scores are stopped if a feature that the champion relies on is missing or
+        constant, whenever this began."""
         version = _champion(registry)
         with as_failure():
             weights, number = registry.importance(version), version.number
@@ -203,9 +203,8 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         features: duckdb.DuckDBPyRelation,
         features_drift: pd.DataFrame,
     ) -> dg.MaterializeResult:
-        """How far the batch's PDs lie from those, on its test rows, of the version that they are by; a shift that
-        was there when it was promoted is no news. With a page that draws the score and the features that
-        moved most."""
+        """How far the batch's PDs have moved from the PDs of the same version on its test rows; shifts already present
+        at promotion are not reported again. A page plots the score and the features that moved most."""
         number = int(scores.project("model_version").limit(1).fetchall()[0][0])
         if (version := registry.find(number)) is None:
             raise dg.Failure(
@@ -251,8 +250,8 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         applications: duckdb.DuckDBPyRelation,
         outcomes: duckdb.DuckDBPyRelation,
     ) -> dg.MaterializeResult:
-        """How well the batch's scores did, as they were when they decided: on outcomes where enough are known,
-        else as an estimate from the PDs (column `basis`). Applicants the model learned from are left out."""
+        """How well the batch's scores performed, as they were when they decided: measured on outcomes if enough are
+        known, else estimated from the PDs (column `basis`). Applicants that the model learned from are excluded."""
         decided = scores.project("applicant, pd, band, model_version").df()
         for table, rows_of_table in (("features", features), (portfolio.application_table, applications)):
             keys = rows_of_table.project(identifier(portfolio.entity_key)).df()[portfolio.entity_key]
@@ -326,8 +325,8 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
     def _population(
         context: dg.AssetExecutionContext, lake: LakeResource, model: "Model", learned: duckdb.DuckDBPyRelation
     ) -> Reference | None:
-        """The newest batch and the candidate's PDs of it; None where the candidate learned from it, and for a first
-        champion, which no shift asked for."""
+        """The newest batch and the candidate's PDs of it; None if the candidate learned from it, and for a first
+        champion, which no shift requested."""
         if registry.champion() is None:
             return None
         table = portfolio.table("features")
@@ -342,8 +341,8 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
     def _measured(
         version: ModelVersion, rows: duckdb.DuckDBPyRelation, of_score: bool
     ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-        """The drift of a batch's features or score against what a version learned from, against the population at
-        its promotion (the same once more, where there is none), and as it is judged by both."""
+        """The drift of a batch's features or score against a version's training data, against the population at its
+        promotion (the same again, if there is none), and with the verdict of both."""
         reference = _reference(registry, version, DRIFT_REFERENCE)
         columns = [SCORE] if of_score else reference.features
         if gone := sorted(set(columns) - set(rows.columns)):
@@ -361,7 +360,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         return learned, since, known_at_promotion(learned, since, promotion)
 
     def _as_learned(context: dg.AssetExecutionContext, lake: LakeResource, version: ModelVersion) -> Verdict:
-        """Whether the SQL that made the batch's features is that which the champion learned from."""
+        """Whether the batch's features were made by the SQL that the champion learned from."""
         features, training_set = portfolio.table(FEATURES), portfolio.table("training_set")
         learned = learned_from(lake.connection, lake.lake, training_set, version.made_from(training_set), features)
         read = read_at(lake.lake.writings, features, context.partition_key, lake.reads(context)[features].version)
@@ -376,7 +375,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
 
 
 def refuse_other_applicants(scored: pd.Series, present: pd.Series, table: str, batch: str) -> None:
-    """Raise the Failure that says what to make again, where scored applicants are not in a table of their batch."""
+    """Raise the Failure that says what to make again, if scored applicants are not in a table of their batch."""
     if gone := int((~scored.isin(present)).sum()):
         raise dg.Failure(
             f"{number_of(gone, 'applicant')} scored in {batch} {are(gone)} not in {table} as it is now: the scores "
@@ -386,7 +385,7 @@ def refuse_other_applicants(scored: pd.Series, present: pd.Series, table: str, b
 
 
 def _against(context: dg.AssetExecutionContext, version: int) -> dict[str, str | int]:
-    """The batch, and the version that it was held against: metadata of every check."""
+    """The batch, and the version that it was compared with: metadata of every check."""
     return {"batch": context.partition_key, "model_version": version}
 
 
@@ -412,7 +411,7 @@ def _earlier_volumes(lake: LakeResource, portfolio: Portfolio, batch: str) -> li
 
 
 def _performance_metadata(table: pd.DataFrame, rows: pd.DataFrame, matured_share: float) -> dict[str, Any]:
-    """The figures of the batch as a whole, which the UI draws over time; the table and the plot by band."""
+    """The figures of the whole batch, which the UI plots over time; the table and the plot by band."""
     metadata: dict[str, Any] = {
         "applicants": len(rows),
         "outcomes": int(rows["outcome"].notna().sum()),

@@ -1,7 +1,7 @@
-"""The checks of drift and performance, and the verdicts on a batch's features and scores. What has shifted is judged in
-`drift.py` (by effect size, never by p-value alone), and the verdicts on outcomes are those of `performance.py`.
+"""The checks of drift and performance, and the verdicts on a batch's features and scores. `drift.py` decides what has
+shifted (by effect size, never by p-value alone), `performance.py` gives the verdicts on outcomes.
 
-A failure of severity ERROR starts a re-training or a rollback, or stops the scores; a warning is reported. Drift of a
+A failure of severity ERROR starts a training or a rollback, or stops the scores; a warning is reported. Drift of a
 batch that the version was made from, or of an older one, fails no check: it is described, with the reason.
 """
 
@@ -111,7 +111,7 @@ def performance_specs(asset: dg.AssetKey) -> list[dg.AssetCheckSpec]:
 
 
 def features_as_learned(other: Sequence[str], mend: str, version: int) -> Verdict:
-    """`other`: the SQL files that are others than those the `version` learned from; `mend`: what to do then."""
+    """`other`: the SQL files that differ from those that the `version` learned from; `mend`: what to do then."""
     message = (
         f"The features were made by another {', '.join(other)} than version {version} learned from, so "
         f"that what has moved may be the SQL and not the applicants. {mend}"
@@ -137,7 +137,7 @@ def features_drifted(drift: DriftSummary, standing: Standing) -> Verdict:
 
 
 def features_usable(why: Mapping[str, str], standing: Standing) -> Verdict:
-    """Of a batch that the version learned from every feature is usable: it knows what they look like there."""
+    """In a batch that the version learned from, every feature is usable: it knows what they look like there."""
     learned = standing.kind == "learned"
     message = "Every feature the champion relies on is there and varies."
     if why:
@@ -146,7 +146,7 @@ def features_usable(why: Mapping[str, str], standing: Standing) -> Verdict:
 
 
 def missingness_stable(moved: Mapping[str, str], standing: Standing) -> Verdict:
-    """Whether no feature is missing at another rate (`moved`: feature to the rates)."""
+    """Whether no feature's missing share has changed (`moved`: feature to the shares)."""
     message = (
         _with(standing, f"Missing at another rate than in training: {_listed(moved)}.")
         if moved
@@ -156,7 +156,7 @@ def missingness_stable(moved: Mapping[str, str], standing: Standing) -> Verdict:
 
 
 def no_new_categories(found: Mapping[str, str], standing: Standing) -> Verdict:
-    """Whether hardly a row has a category that training had not (`found`: feature to the share of such rows)."""
+    """Whether few rows have a category that was not in training (`found`: feature to the share of such rows)."""
     message = (
         _with(standing, f"In categories never seen in training: {_listed(found)}.")
         if found
@@ -166,7 +166,7 @@ def no_new_categories(found: Mapping[str, str], standing: Standing) -> Verdict:
 
 
 def scores_drifted(drift: pd.DataFrame, standing: Standing) -> Verdict:
-    """Of the score alone: the features have a check of their own, and one shift is one failure."""
+    """The verdict on the score alone: the features have their own check, and one shift is one failure."""
     [score] = drift.to_dict("records")
     return Verdict(
         SCORES_DRIFTED,

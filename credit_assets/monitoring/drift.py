@@ -1,6 +1,5 @@
-"""How far a batch has moved from its reference: PSI and KS of every feature and of the score, with what chance
-alone makes of them. What follows from it is judged in `drift_summary.py`; the page to read is made in
-`drift_report.py`."""
+"""How far a batch has moved from its reference: PSI and KS of every feature and of the score, with what chance alone
+could cause. `drift_summary.py` decides what follows; `drift_report.py` makes the page."""
 
 from __future__ import annotations
 
@@ -43,14 +42,13 @@ def measure(
     config: DriftConfig,
     columns: Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """The drift table (`schemas.drift.Drift`) of a batch, what moved most first.
+    """The drift table (`schemas.drift.Drift`) of a batch, the largest shift first.
 
-    Measures `columns`, by default all that the reference holds; before scoring pass `reference.features`.
-    A verdict is the worse of PSI's and KS's. Each has to pass its bound, which is an effect size, and what
-    sampling alone could reach (`psi_noise`, `ks_noise`, at a chance of `config.false_alarms` over all the
-    columns together, after Sidak), which matters for small batches only. The figures themselves stay the
-    conventional ones; nothing is subtracted from them.
-    Raises ValueError for an empty batch and for columns that are absent or of another kind than in training.
+    Measures `columns`, by default all in the reference; before scoring pass `reference.features`. A verdict is the
+    worse of PSI's and KS's. Each has to exceed its limit, which is an effect size, and what sampling alone could reach
+    (`psi_noise`, `ks_noise`, with a probability of `config.false_alarms` over all the columns together, after Sidak),
+    which matters only for small batches. The figures themselves stay the conventional ones; nothing is subtracted from
+    them. Raises ValueError for an empty batch and for columns that are absent or of another kind than in training.
     """
     names = list(reference.sketches) if columns is None else list(columns)
     unknown = [name for name in names if name not in reference.sketches]
@@ -84,11 +82,11 @@ def measure(
 
 
 def known_at_promotion(drift: pd.DataFrame, since: pd.DataFrame, promotion: str) -> pd.DataFrame:
-    """The drift table of a batch, each verdict the lesser of two: against what the champion learned from (`drift`)
-    and against the population that it was put in charge of (`since`), of the same batch and columns.
+    """The drift table of a batch, with the milder of two verdicts for each column: against the champion's training data
+    (`drift`), and against the population at its promotion (`since`), for the same batch and columns.
 
-    What moved before the promotion was answered by it, and is no news; what moved since, or on, is. Figures stay
-    those against training. Where the verdict does not, `change` says so, and names the `promotion`, in words.
+    The promotion answered shifts that it knew, so they are not reported again; later or larger ones are. Figures stay
+    those against training. If the verdict does not, `change` says so, with the text `promotion`.
     """
     size = {verdict: place for place, verdict in enumerate(VERDICTS)}
     then = drift["feature"].map(since.set_index("feature")["verdict"])
@@ -102,20 +100,20 @@ def known_at_promotion(drift: pd.DataFrame, since: pd.DataFrame, promotion: str)
 
 
 def told_of_both(told: Mapping[str, str], since: Mapping[str, str]) -> dict[str, str]:
-    """Of what a warning tells of features against training, what it tells against the population at promotion too."""
+    """The features of a warning against training that the same warning against the population at promotion has too."""
     return {feature: words for feature, words in told.items() if feature in since}
 
 
 def chance_each(config: DriftConfig, columns: int) -> float:
-    """The chance of a false alarm left to each of so many columns, after Sidak."""
+    """The probability of a false alarm for each of this many columns, after Sidak."""
     return -float(np.expm1(np.log1p(-config.false_alarms) / columns))
 
 
 def _unseen_share_noise(counts: Counts, rows_reference: int, rows_batch: int, chance: float) -> float:
-    """The share of a batch in categories never seen in training that is exceeded with `chance` at most.
+    """The share of a batch in categories never seen in training that is exceeded with probability `chance` at most.
 
-    What the training data missed has about the share of the categories seen once there (Good 1953). Those are
-    taken at the upper bound of a Poisson count, and the batch's rows of that share at a binomial's.
+    The share of what the training data missed is about that of the categories seen once there (Good 1953). Their number
+    is taken at the upper bound of a Poisson count, and the batch's rows with that share at a binomial's.
     """
     from scipy.special import bdtrik, chdtri
 
@@ -180,7 +178,7 @@ def _measure_categories(sketch: CategorySketch, batch: Mapping[str | None, int],
 
 
 def _measure_bins(then: Counts, now: Counts, words: Sequence[str], chance: float) -> dict[str, object]:
-    """What the bins alone tell; the last bin holds the missing values."""
+    """The figures that follow from the bins alone; the last bin has the missing values."""
     rows_then, rows_now = int(then.sum()), int(now.sum())
     most = int(np.abs(then / rows_then - now / rows_now).argmax())
     return {
@@ -195,9 +193,9 @@ def _measure_bins(then: Counts, now: Counts, words: Sequence[str], chance: float
 
 
 def _became_constant(sketch: Sketch, present: int, rows: int, one_value: bool, chance: float) -> bool:
-    """Whether a column that varied no longer does, and less likely than `chance` without drift.
+    """Whether a column that varied has become constant, with a probability below `chance` without drift.
 
-    That every one of n rows repeats the first has probability commonest ** (n - 1) at most.
+    The probability that all of n rows repeat the first is at most commonest ** (n - 1).
     """
     if not present:
         return sketch.missing < sketch.rows and (sketch.missing / sketch.rows) ** rows < chance

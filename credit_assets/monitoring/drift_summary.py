@@ -31,8 +31,8 @@ Floats = NDArray[np.float64]
 class DriftSummary:
     """A batch's drift in a few figures and a message.
 
-    `failures` are the facts for which the drift check fails, empty unless `verdict` is shifted. Shares are of
-    the features; `*_importance` are shares of the model's importance, None where no importance was given.
+    `failures` are the facts that make the drift check fail, empty unless `verdict` is shifted. Shares are of the
+    features; `*_importance` are shares of the model's importance, None if no importance was given.
     """
 
     verdict: str
@@ -51,12 +51,12 @@ class DriftSummary:
 
 
 def summary(drift: pd.DataFrame, config: DriftConfig, importance: Mapping[str, float] | None = None) -> DriftSummary:
-    """Judge a batch by its drift table and, where given, how much the model relies on each feature.
+    """The summary of a batch's drift table and, if given, of how much the model relies on each feature.
 
-    Shifted, and so failed: the score shifted, or at least `config.shifted_features` of the features did, or
-    those that did carry at least `config.shifted_importance` of the model's importance. Moderate: any feature
-    shifted, the score moved, or as many features as above moved. `importance` is any non-negative weight a
-    feature (mean absolute SHAP, gain); absent features weigh nothing.
+    Shifted, and so failed: the score shifted, or at least `config.shifted_features` of the features did, or the shifted
+    ones carry at least `config.shifted_importance` of the model's importance. Moderate: any feature shifted, the score
+    moved, or as many features as above moved. `importance` is any non-negative weight per feature (mean absolute SHAP,
+    gain); absent features have none.
     """
     own = drift[drift["role"] == "feature"]
     scores = drift[drift["role"] == "score"].to_dict("records")
@@ -110,12 +110,12 @@ def summary(drift: pd.DataFrame, config: DriftConfig, importance: Mapping[str, f
 
 
 def unusable(drift: pd.DataFrame, config: DriftConfig, importance: Mapping[str, float] | None = None) -> dict[str, str]:
-    """Important features that no longer carry what the model learned, each with why: reason enough not to
-    score.
+    """Important features that no longer carry what the model learned, each with the reason; the batch is then not
+    scored.
 
-    A feature is important from `config.important_feature` of the model's importance (all are, where none is
-    given). It is unusable when its missing share rose by more than `config.missing_rise`, or it became
-    constant, neither of which a small batch shows by chance.
+    A feature is important from `config.important_feature` of the model's importance (all are, if none is given). It is
+    unusable if its missing share rose by more than `config.missing_rise`, or it became constant, neither of which
+    happens in a small batch by chance.
     """
     own = drift[drift["role"] == "feature"]
     weight = _importance_shares(own, importance)
@@ -134,10 +134,10 @@ def unusable(drift: pd.DataFrame, config: DriftConfig, importance: Mapping[str, 
 
 
 def missing_moved(drift: pd.DataFrame, config: DriftConfig) -> dict[str, str]:
-    """The features whose missing share rose or fell by more than `config.missing_moved`, and beyond chance, each
-    with from what to what.
+    """The features whose missing share changed by more than `config.missing_moved`, and beyond chance, each with both
+    shares.
 
-    Beyond chance: the exact intervals of both shares (Clopper & Pearson 1934) lie apart, at a chance of
+    Beyond chance: the exact intervals of both shares (Clopper & Pearson 1934) do not overlap, at a probability of
     `config.false_alarms` over all the features together.
     """
     own = drift[drift["role"] == "feature"]
@@ -153,8 +153,8 @@ def missing_moved(drift: pd.DataFrame, config: DriftConfig) -> dict[str, str]:
 
 
 def new_categories(drift: pd.DataFrame, config: DriftConfig) -> dict[str, str]:
-    """The features with more than `config.new_categories` of the batch in categories never seen in training, and
-    beyond chance (`new_category_noise`), each with the share."""
+    """The features with more than `config.new_categories` of the batch in categories never seen in training, and beyond
+    chance (`new_category_noise`), each with the share."""
     share = drift["new_category_share"]
     found = drift[
         (drift["role"] == "feature") & (share > np.maximum(config.new_categories, drift["new_category_noise"]))
@@ -165,9 +165,9 @@ def new_categories(drift: pd.DataFrame, config: DriftConfig) -> dict[str, str]:
 def volume(rows: int, earlier: Sequence[int], config: DriftConfig) -> Verdict:
     """Whether a batch's `rows` are as many as usual after the `earlier` batches' rows.
 
-    Not as usual: more than `config.volume_ratio` times the median of the earlier ones, or less than the median
-    over that, and beyond how they vary themselves (LOG_SPREADS times the median absolute deviation, scaled to a
-    standard deviation, of their logarithms). Fewer than EARLIER_BATCHES batches make no usual volume.
+    Unusual: more than `config.volume_ratio` times the median of the earlier ones, or less than the median divided by
+    it, and beyond their own variation (LOG_SPREADS times the median absolute deviation, scaled to a standard deviation,
+    of their logarithms). Fewer than EARLIER_BATCHES batches give no usual volume.
     """
     if len(earlier) < EARLIER_BATCHES:
         before = number_of(len(earlier), "earlier batch")
@@ -190,7 +190,7 @@ def volume(rows: int, earlier: Sequence[int], config: DriftConfig) -> Verdict:
 
 
 def _share_interval(counts: Floats, rows: Counts, chance: float) -> tuple[Floats, Floats]:
-    """The exact two-sided interval of shares: one that lies elsewhere has a chance of `chance` at most."""
+    """The exact two-sided interval of shares: the probability of one outside is at most `chance`."""
     from scipy.special import betaincinv
 
     low = betaincinv(np.maximum(counts, 1), rows - counts + 1, chance / 2)
@@ -199,7 +199,7 @@ def _share_interval(counts: Floats, rows: Counts, chance: float) -> tuple[Floats
 
 
 def _importance_shares(own: pd.DataFrame, importance: Mapping[str, float] | None) -> pd.Series | None:
-    """Each row's share of the model's importance; None where there is none to share out."""
+    """Each row's share of the model's importance; None if there is none to divide."""
     total = sum(importance.values()) if importance else 0
     if not importance or not total:
         return None

@@ -1,5 +1,5 @@
-"""What the outcomes of a batch say of the version that scored it: whether its promises are kept, and whether it ranks
-no worse than the champion before it. How a verdict is reached from rows is in `performance.py`."""
+"""What the outcomes of a batch show about the version that scored it: whether they agree with its PDs, and whether it
+ranks no worse than its predecessor. `performance.py` derives a verdict from rows."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from credit_assets.verdicts.verdict import Verdict, not_judged
 def applicants_of(
     con: duckdb.DuckDBPyConnection, lake: Lake, portfolio: Portfolio, version: ModelVersion, condition: str
 ) -> np.ndarray:
-    """The applicants of the rows that the version was made from for which the condition (LEARNED, TESTED) holds."""
+    """The applicants of the rows that the version was made from, with the condition (LEARNED, TESTED)."""
     rows = con.sql(training_rows(lake, portfolio, version)).filter(condition)
     return rows.project(f"{identifier(portfolio.entity_key)} AS applicant").distinct().fetchnumpy()["applicant"]
 
@@ -55,10 +55,10 @@ def promises_kept(
     features: duckdb.DuckDBPyRelation,
     applicants: pd.DataFrame,
 ) -> tuple[Verdict, Verdict]:
-    """Whether the outcomes are as promised, of all applicants and in segments; judged on those whom the version
-    was not tested on either. Of a batch older than all of these it is described, and nothing fails.
+    """Whether the outcomes agree with the PDs, overall and in segments, on applicants that the version was not tested
+    on either. For a batch older than all of these they are described, and nothing fails.
 
-    `rows` are its `evidence`; `applicants` have their protected attributes. Raises RegistryError where a file of the
+    `rows` are its `evidence`; `applicants` have their protected attributes. Raises RegistryError if a file of the
     version is gone.
     """
     portfolio = book.portfolio
@@ -116,8 +116,8 @@ def against_predecessor(
     rows: pd.DataFrame,
     features: duckdb.DuckDBPyRelation,
 ) -> Verdict:
-    """Whether the version that scored (`number`) ranks `rows` no worse than the predecessor, to which a rollback would
-    go."""
+    """Whether the version that scored (`number`) ranks `rows` no worse than the predecessor, which a rollback would
+    restore."""
     portfolio, registry, key = book.portfolio, book.registry, book.portfolio.entity_key
     # Read once: a promotion in between would pair one champion with the predecessor of another.
     moves = registry.history()

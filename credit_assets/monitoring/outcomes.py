@@ -20,11 +20,11 @@ def outcomes_before(
     version: ModelVersion,
     batch: str,
 ) -> pd.DataFrame:
-    """`pd`, `band` and `outcome` of the matured batches before this one whose scores are by the version.
+    """`pd`, `band` and `outcome` of the matured batches before this one that the version scored.
 
-    Left out are the batches that the version was made from, older ones, and applicants who were in its training set. A
-    batch counts once it is matured (`training.matured_share`). The rows are ordered by their values: sums of PDs depend
-    on the order.
+    Batches that the version was made from, older ones, and applicants in its training set are left out. A batch counts
+    once it is matured (`training.matured_share`). The rows are ordered by their values, because sums of PDs depend on
+    the order.
     """
     training_set = training_rows(lake, portfolio, version)
     taken = {name for (name,) in con.sql(f"SELECT DISTINCT batch FROM ({training_set})").fetchall()}

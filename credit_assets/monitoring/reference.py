@@ -1,4 +1,4 @@
-"""What batches are held against: quantiles and category shares of the data that a model learned from, saved with it."""
+"""What batches are compared with: quantiles and category shares of a model's training data, stored with it."""
 
 from __future__ import annotations
 
@@ -108,10 +108,10 @@ Sketch = NumericSketch | CategorySketch
 
 @dataclass(frozen=True)
 class Reference:
-    """What a champion's training data looked like: one sketch a feature, and one of its score.
+    """A summary of a champion's training data: one sketch per feature, and one of its score.
 
-    Or what the population looked like that it was put in charge of, which is a `batch` that it did not learn from.
-    A few MB whatever the rows, saved with the model, so that measuring a batch never reads the training data.
+    Or of the population at its promotion, which is a `batch` that it did not learn from. A few MB whatever the number
+    of rows, stored with the model, so that measuring a batch never reads the training data.
     """
 
     sketches: dict[str, Sketch]
@@ -207,7 +207,7 @@ _STORED = pa.schema(
 
 
 def bin_counts(values: Floats, rows: int, cuts: Floats) -> Counts:
-    """Rows a bin of sorted values, the rows without a value last."""
+    """The number of rows per bin of sorted values, with the rows without a value last."""
     up_to = np.searchsorted(values, cuts, "right")
     ends: Counts = np.array([0, *up_to, len(values), rows], dtype=np.int64)
     return ends[1:] - ends[:-1]
@@ -223,7 +223,7 @@ def _observed_quantiles(values: Floats, shares: Floats) -> Floats:
 
 
 def number_text(value: float) -> str:
-    """The number in four digits, or whole from a thousand on."""
+    """The number with four digits, or as a whole number from a thousand on."""
     return f"{value:,.0f}" if 1000 <= abs(value) < 1e15 else f"{value:z.4g}"
 
 

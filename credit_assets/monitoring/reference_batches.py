@@ -1,4 +1,4 @@
-"""What a batch is to the model version that it is held against: part of what the version was made from, older than
+"""What a batch is to the model version that it is compared with: part of what the version was made from, older than
 that, or new to it."""
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Standing:
     """A batch's place in the history of a model version; `description` is one or two sentences, empty for a new batch.
 
     `learned`: the version learned from the batch as it is now. `tested`: it was tested on the batch before its
-    promotion. `older`: the batch is older than all of these. `new`: none of them, so that a shift is news.
+    promotion. `older`: the batch is older than all of these. `new`: none of them, so a shift is reported.
     """
 
     kind: Literal["learned", "tested", "older", "new"]
@@ -30,15 +30,15 @@ class Standing:
 
     @property
     def is_news(self) -> bool:
-        """Whether a shift of the batch is one that the version has not met."""
+        """Whether the version has not met a shift of this batch before."""
         return self.kind == "new"
 
 
 def standing(
     con: duckdb.DuckDBPyConnection, lake: Lake, portfolio: Portfolio, version: ModelVersion, batch: str
 ) -> Standing:
-    """The standing of a batch, by the training set that the model version was made from. A batch that has been
-    delivered again with other rows since it was learned from, or tested on, is new."""
+    """The standing of a batch, from the training set that the model version was made from. A batch that was delivered
+    again with other rows since it was learned from, or tested on, is new."""
     taken = con.sql(
         f"SELECT batch, count(*) FILTER (WHERE {LEARNED}), count(*) FILTER (WHERE {TESTED}) "
         f"FROM ({training_rows(lake, portfolio, version)}) GROUP BY batch"
@@ -66,7 +66,7 @@ def standing(
 
 
 def _unchanged(lake: Lake, portfolio: Portfolio, version: ModelVersion, batch: str) -> bool:
-    """Whether the batch's features are made of the same rows as those that went into the training set."""
+    """Whether the batch's features are made from the same rows as those in the training set."""
     training_set, features = portfolio.table(TRAINING_SET), portfolio.table(FEATURES)
     [made] = [commit for commit in lake.history(training_set) if commit.version == version.made_from(training_set)]
     then_version = made.provenance.inputs[features]

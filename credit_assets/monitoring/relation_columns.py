@@ -53,8 +53,8 @@ def by_kind(relation: DuckDBPyRelation, names: Sequence[str]) -> tuple[list[str]
 
 
 def sorted_values(relation: DuckDBPyRelation, names: Sequence[str]) -> Iterator[tuple[str, Floats, int]]:
-    """Each numeric column's values present, ascending and without a negative zero, and its rows; a group of columns
-    in memory at a time."""
+    """The non-missing values of each numeric column, ascending and without a negative zero, and its rows; a group of
+    columns in memory at a time."""
     if not names:
         return
     rows = _row_count(relation)
@@ -71,7 +71,7 @@ def sorted_values(relation: DuckDBPyRelation, names: Sequence[str]) -> Iterator[
 
 
 def category_counts(relation: DuckDBPyRelation, names: Sequence[str]) -> Iterator[tuple[str, dict[str | None, int]]]:
-    """Each categorical column's rows a category, `None` for missing, all in one pass."""
+    """The number of rows by category of each categorical column, `None` for missing, all in one pass."""
     if not names:
         return
     rows = _row_count(relation)

@@ -1,5 +1,5 @@
-"""The segments that a batch's calibration is judged in, for a warning: groups of the protected attributes, and ranges
-or categories of the features that the model relies on most."""
+"""The segments in which a batch's calibration is evaluated, for a warning: groups of the protected attributes, and
+ranges or categories of the most important features."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ MISSING = "missing"
 
 
 def leading_features(importance: Mapping[str, float], present: Collection[str]) -> list[str]:
-    """The LEADING features of the largest importance, of those that are present."""
+    """The LEADING features with the largest importance, of those that are present."""
     ordered = sorted(importance, key=lambda name: (-importance[name], name))
     return [name for name in ordered if name in present][:LEADING]
 
 
 def segment_columns(groups: pd.DataFrame, values: pd.DataFrame, reference: Reference) -> pd.DataFrame:
-    """The segments of the same applicants, a column an attribute (`groups`: null is in no segment) or feature.
+    """The segments of the same applicants, one column per attribute (`groups`: null is in no segment) or feature.
 
-    A numeric feature of `values` is cut at the quartiles of what the model learned from, a categorical one has a
-    segment for each category that was not rare there; a missing value is a segment of its own.
+    A numeric feature of `values` is divided at the quartiles of the training data, a categorical one has a segment for
+    each category that was not rare there; a missing value is a segment of its own.
     """
     columns: dict[str, pd.Series] = {
         name: groups[name].astype(object).where(groups[name].notna(), None) for name in groups.columns
