@@ -251,7 +251,7 @@ def _reading(con: duckdb.DuckDBPyConnection, source: _Source, formats: Sequence[
     if reading is None and (day := excel_days(con, "SELECT DISTINCT v FROM _values")):
         setting = f'delivery: {{date_formats: {{{source.column}: ["{EXCEL}"]}}}}'
         raise BadDelivery(
-            f"{where}: the values, such as {day[0]!r}, may be days as Excel counts them; {day[0]!r} is then {day[1]}. "
+            f"{where}: the values, such as {day[0]!r}, may be Excel serial dates; {day[0]!r} is then {day[1]}. "
             f"Nothing was delivered. If they are dates, say so in the portfolio's configuration: `{setting}`."
         )
     if reading and reading.other:

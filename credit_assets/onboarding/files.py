@@ -666,7 +666,7 @@ def _dated(con: duckdb.DuckDBPyConnection, view: str, column: Column, prefer: st
     if odd and not whole and (first_day := excel_days(con, f"SELECT DISTINCT {text} AS v FROM {view} WHERE {unread}")):
         value, day = first_day
         reading = replace(reading, formats=(*reading.formats, EXCEL))
-        doubt = f"{_values(odd)} such as {value!r} {are(odd)} read as days that Excel counts, {value!r} as {day}"
+        doubt = f"{_values(odd)} such as {value!r} {are(odd)} read as Excel serial dates, {value!r} as {day}"
         dated, odd, unread = replace(column, dates=reading, doubts=(doubt,)), 0, "false"
     read = (all_dates - odd) / all_dates
     if odd:
@@ -700,7 +700,7 @@ def _may_count_days(column: Column) -> bool:
 def _in_excel_days(con: duckdb.DuckDBPyConnection, view: str, column: Column) -> Column:
     dated = replace(column, dates=Reading((EXCEL,)))
     value, day = _row(con, f"SELECT min({column.sql}), cast(min({dated.date}) AS date) FROM {view}")
-    doubt = f"{value} is read as {day}, the day that Excel writes so; it may be an amount or another number"
+    doubt = f"{value} is read as {day}, which Excel stores as this number; it may be an amount or another number"
     return replace(dated, years=_years(con, view, dated), doubts=(*dated.doubts, doubt))
 
 
@@ -730,7 +730,7 @@ def _two_readings(con: duckdb.DuckDBPyConnection, view: str, column: Column) -> 
             f"SELECT {column.sql}, cast({column.date} AS date) FROM {view} WHERE {column.date} IS NOT NULL "
             f"ORDER BY 1 LIMIT 1"
         ).fetchall()
-        yield f"{value!r} is read as {day}: the names of months are taken for {reading.language}"
+        yield f"{value!r} is read as {day}: the month names are taken to be {reading.language}"
     if reading.two_digits:
         two_digits = f"{replace(reading, formats=reading.two_digits).sql(column.sql)}"
         [(value, day)] = con.execute(

@@ -77,7 +77,7 @@ class DeliveryConfig(BaseModel):
     date_formats: dict[str, list[str]] = Field(
         default={},
         description="column to the formats of its dates, if `deliver --split-by` shall not infer them from the "
-        "values: `%m/%d/%Y` is month first, `Excel 1900` a number of days as Excel counts them",
+        "values: `%m/%d/%Y` is month first, `Excel 1900` an Excel serial date",
     )
 
 

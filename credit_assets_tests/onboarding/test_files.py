@@ -316,7 +316,7 @@ def test_dates_that_can_be_read_two_ways_say_which_reading_was_taken(column, loo
 def test_months_in_another_language_say_which_it_is(column):
     seen = column(["12. März 2019", "1. Mai 2018", "3. Dez. 2019"])
     assert read(seen, "12. März 2019").date() == date(2019, 3, 12)
-    assert seen.doubts == ("'1. Mai 2018' is read as 2018-05-01: the names of months are taken for German",)
+    assert seen.doubts == ("'1. Mai 2018' is read as 2018-05-01: the month names are taken to be German",)
     assert seen.written == "a date such as 31 mai 2019"
     assert re.match(seen.pattern, "7. Juni 2020") and not re.match(seen.pattern, "7. June 2020")
 
@@ -329,7 +329,7 @@ def test_numbers_in_a_column_of_dates_are_proposed_as_excels_days(look, tmp_path
     assert (seen.formats, seen.years) == (("Excel 1900",), (2023, 2023))
     first = "44961.25" if 45000.5 in values else "44961"
     assert seen.doubts == (
-        f"{first} is read as 2023-02-04, the day that Excel writes so; it may be an amount or another number",
+        f"{first} is read as 2023-02-04, which Excel stores as this number; it may be an amount or another number",
     )
 
 

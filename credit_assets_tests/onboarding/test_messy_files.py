@@ -167,7 +167,7 @@ def test_days_of_excel_among_written_dates_are_dates_to_confirm(project, tmp_pat
     done = drafted(project, tmp_path, lines(loans() | {"issue_date": dates}))
     seen = done.book.applications.columns["issue_date"]
     assert (seen.formats, seen.years) == (("%Y-%m-%d", "Excel 1900"), (2024, 2024))
-    assert seen.doubts == ("14 values such as '45292' are read as days that Excel counts, '45292' as 2024-01-01",)
+    assert seen.doubts == ("14 values such as '45292' are read as Excel serial dates, '45292' as 2024-01-01",)
     assert "date_formats: {issue_date: ['%Y-%m-%d', Excel 1900]}" in config(project)
     assert delivered(project, tmp_path).rows_kept == 40
 

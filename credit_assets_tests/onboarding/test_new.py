@@ -707,8 +707,8 @@ def test_excels_days_and_months_in_another_language_are_dates_to_confirm(project
     )
     assert Book.load(project, "book").portfolio.delivery.date_formats == {"application_date": ["Excel 1900"]}
     [line] = [line for line in config(project).splitlines() if line.startswith("delivery:")]
-    assert "CONFIRM" in line and "45000 is read as 2023-03-15, the day that Excel writes so" in line
-    assert any("the names of months are taken for German" in mark for mark in marks(done))
+    assert "CONFIRM" in line and "45000 is read as 2023-03-15, which Excel stores as this number" in line
+    assert any("the month names are taken to be German" in mark for mark in marks(done))
     assert of_features(project, "SELECT DISTINCT days_since_opened FROM features ORDER BY 1") == [(1464,), (1810,)]
 
 
