@@ -140,7 +140,7 @@ def deal(con: duckdb.DuckDBPyConnection, portfolio: Portfolio, rng: np.random.Ge
         score="pd",
         scores=con.from_df(pd.DataFrame({"pd": model.pd(test)})),
     )
-    return Champion(model, reference, importance(model, test).to_dict(), parts[3])
+    return Champion(model, reference, importance(model, test, KEY).to_dict(), parts[3])
 
 
 def scored(champion: Champion, frame: pd.DataFrame, portfolio: Portfolio) -> pd.DataFrame:

@@ -71,7 +71,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         threshold = cut_off(portfolio.policy, held_out)
         at_cut_off = AtCutOff.of(held_out, threshold)
         test = frame[frame["fold"] == TEST]
-        shares = importance(fitted.model, test)
+        shares = importance(fitted.model, test, key)
         version, again = _registered(context, book, fitted, content, threshold, shares, validation.by)
         return dg.MaterializeResult(
             value=candidate_predictions(fitted, test, key).assign(model_version=version.number),

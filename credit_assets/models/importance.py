@@ -13,8 +13,13 @@ SAMPLE_ROWS = 2_000
 """Rows that are explained: the mean over them settles long before, and explaining costs time a row."""
 
 
-def importance(model: Model, frame: pd.DataFrame) -> pd.Series:
-    """Mean |contribution| (log-odds of default) by feature, largest first, over evenly spaced rows."""
+def importance(model: Model, frame: pd.DataFrame, entity_key: str) -> pd.Series:
+    """Mean |contribution| (log-odds of default) by feature, largest first, over evenly spaced rows.
+
+    They are spaced in the order of `batch` and entity key, so that the same rows give the same figures whatever order
+    they come in.
+    """
+    frame = frame.sort_values(["batch", entity_key])
     rows = np.unique(np.linspace(0, len(frame) - 1, min(SAMPLE_ROWS, len(frame))).astype(int))
     contributions = np.abs(model.contributions(frame.iloc[rows])[:, :-1]).mean(axis=0)
     return pd.Series(contributions, index=list(model.features)).sort_values(ascending=False, kind="stable")

@@ -21,7 +21,7 @@ def model(design: DesignMatrix) -> XGBoostModel:
 
 
 def test_importance_is_the_mean_absolute_contribution_largest_first(model, training_set):
-    found = importance(model, training_set)
+    found = importance(model, training_set, "SK_ID_CURR")
     by_hand = np.abs(model.contributions(training_set)[:, :-1]).mean(axis=0)
     assert found.sort_index().to_numpy() == pytest.approx(pd.Series(by_hand, model.features).sort_index().to_numpy())
     assert found.is_monotonic_decreasing
@@ -30,9 +30,11 @@ def test_importance_is_the_mean_absolute_contribution_largest_first(model, train
 
 def test_many_rows_are_explained_by_evenly_spaced_ones(model, training_set, monkeypatch):
     monkeypatch.setattr(module, "SAMPLE_ROWS", 4)
-    rows = training_set.iloc[:10]
-    spaced = rows.iloc[[0, 3, 6, 9]]
-    pd.testing.assert_series_equal(importance(model, rows), importance(model, spaced))
+    rows = training_set.sort_values("SK_ID_CURR").iloc[:10]
+    spaced, shuffled = rows.iloc[[0, 3, 6, 9]], rows.sample(frac=1, random_state=1)
+    found = [importance(model, frame, "SK_ID_CURR") for frame in (rows, spaced, shuffled)]
+    pd.testing.assert_series_equal(found[0], found[1], check_exact=True)
+    pd.testing.assert_series_equal(found[0], found[2], check_exact=True)
 
 
 def test_leading_features_have_words_and_shares_of_the_whole():
