@@ -1,8 +1,8 @@
-"""How well the scores of a batch did, on outcomes where they are known and from the PDs alone where not; and
-whether that is still what the model promised.
+"""How well the scores of a batch performed, on outcomes if they are known and from the PDs alone if not; and whether
+this is still what the model predicted.
 
-One model's metrics are `statistics/metrics.py`'s, two models' comparison `statistics/comparison.py`'s; Dagster's
-assets and checks are beside it, the plot in `plots.py`.
+`statistics/metrics.py` evaluates one model, `statistics/comparison.py` compares two; Dagster's assets and checks are
+beside this file, the plot in `plots.py`.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ NO_CUT_OFF = 0.5
 
 
 def tolerance(config: PerformanceConfig) -> Tolerance:
-    """How far the default rate of all may be off the mean PD."""
+    """How far the overall default rate may deviate from the mean PD."""
     return Tolerance(lambda pd: _gap(config, pd), right_within=0.25)
 
 
 def tolerance_of_segments(config: PerformanceConfig, mean_pd: float, *, cumulative: bool = False) -> Tolerance:
-    """How far the default rates of bands or other segments may be off, where all have this mean PD.
+    """How far the default rates of bands or other segments may deviate, given the overall mean PD.
 
-    Training leaves a larger error in a segment's PDs than in those of all; the cumulative test, which is slower to
-    fail, is left less of it.
+    Training leaves a larger error in a segment's PDs than in the overall PDs; the cumulative test, which fails more
+    slowly, allows for less of it.
     """
     of_all = _gap(config, mean_pd)
     return Tolerance(
@@ -56,12 +56,12 @@ def _gap(config: PerformanceConfig, mean_pd: float) -> float:
 def evidence(
     scores: pd.DataFrame, applications: pd.DataFrame, outcomes: pd.DataFrame, learned_from: NDArray[np.int64]
 ) -> pd.DataFrame:
-    """The scored applicants a model did not learn from: `applicant`, `pd`, `band`, `outcome` (nan: not known yet).
+    """The scored applicants that the model did not learn from: `applicant`, `pd`, `band`, `outcome` (nan: not known
+    yet).
 
-    `scores` has the first three; `applications` and `outcomes` have the entity key and the outcome, in this
-    order. An outcome in `outcomes` goes before the application's: it is the later word. `learned_from` are
-    applicants in the training or validation part of the model's training set: that a model knows their
-    outcomes is no evidence of anything.
+    `scores` has the first three; `applications` and `outcomes` have the entity key and the outcome, in this order. An
+    outcome in `outcomes` takes precedence over the application's. `learned_from` are applicants in the training or
+    validation part of the model's training set: that a model knows their outcomes proves nothing.
     """
     told, later = (frame.set_index(frame.columns[0]).iloc[:, 0].astype("float64") for frame in (applications, outcomes))
     known = later.combine_first(told)
@@ -72,17 +72,17 @@ def evidence(
 
 
 def estimate(pds: Floats, config: PerformanceConfig) -> dict[str, Interval]:
-    """What calibrated PDs (n,) let expect of themselves: auc, ks, brier, default_rate of outcomes not known yet.
+    """The figures that calibrated PDs (n,) let expect: auc, ks, brier, default_rate of outcomes that are not known yet.
 
-    Confidence-based performance estimation (CBPE; NannyML's documentation, "How it works: Estimation of
-    performance of the monitored model"): a row of PD p is p of a default and 1 - p of a repaid loan, so that
-    expected confusions, and with them expected metrics, need no outcome. AUC is the expected share of rightly
-    ordered pairs (`expected_auc`), Brier the mean of p * (1 - p), the default rate the mean PD. KS, a maximum,
-    is larger on outcomes than on their expectation: it is the mean of KS over outcomes drawn from the PDs.
+    Confidence-based performance estimation (CBPE; NannyML's documentation, "How it works: Estimation of performance of
+    the monitored model"): a row with PD p is p of a default and 1 - p of a repaid loan, so that expected confusions,
+    and with them expected metrics, need no outcome. AUC is the expected share of correctly ordered pairs
+    (`expected_auc`), Brier the mean of p * (1 - p), the default rate the mean PD. KS, a maximum, is larger on outcomes
+    than on their expectation: it is the mean of KS over outcomes drawn from the PDs.
 
-    The interval holds the figure of `config.confidence` of such draws: what will be measured if the PDs are
-    right. That they are right is assumed, not found out: a change of what leads to default does not show here.
-    AUC and KS are left out where the rows are so few that no draw had both outcomes.
+    The interval contains the figure in `config.confidence` of such draws: what will be measured if the PDs are correct.
+    That they are is assumed, not tested: a concept change does not show here. AUC and KS are omitted if the rows are so
+    few that no draw had both outcomes.
     """
     pds = np.sort(pds)
     draws = pd.DataFrame(_drawn(pds, config.draws))
@@ -102,11 +102,11 @@ def estimate(pds: Floats, config: PerformanceConfig) -> dict[str, Interval]:
 
 
 def expected_auc(pds: Floats) -> float:
-    """The AUC expected of outcomes drawn from the PDs (n,); nan of a single row.
+    """The expected AUC of outcomes drawn from the PDs (n,); nan for a single row.
 
-    The sum over pairs of different rows i, j of p_i * (1 - p_j), where p_i is the larger (half of it where they
-    are equal), over the sum of all pairs'. A row is no pair with itself, as in a confusion matrix of
-    expectations it is; that matters on few rows.
+    The sum over pairs of different rows i, j of p_i * (1 - p_j), where p_i is the larger (half of it if they are
+    equal), over the sum for all pairs. A row is no pair with itself, which it would be in a confusion matrix of
+    expectations; that matters with few rows.
     """
     distinct, rows = np.unique(pds, return_counts=True)
     bads, goods = rows * distinct, rows * (1 - distinct)
@@ -131,13 +131,13 @@ def measure(known: pd.DataFrame, config: PerformanceConfig) -> dict[str, Interva
 
 
 def enough(known: pd.DataFrame, config: PerformanceConfig) -> bool:
-    """Whether rows with outcomes are enough to measure and judge by."""
+    """Whether rows with outcomes are enough to measure performance and give a verdict."""
     defaults = int(known["outcome"].sum())
     return len(known) >= config.min_outcomes and min(defaults, len(known) - defaults) >= config.min_defaults
 
 
 def too_few(name: str, known: pd.DataFrame, config: PerformanceConfig) -> Verdict:
-    """The verdict of this name on rows with outcomes that are not `enough`."""
+    """The verdict with this name on rows with outcomes that are not `enough`."""
     defaults = int(known["outcome"].sum())
     message = (
         f"Not judged: {number_of(len(known), 'outcome')} that can be judged by "
@@ -149,18 +149,18 @@ def too_few(name: str, known: pd.DataFrame, config: PerformanceConfig) -> Verdic
 
 def is_matured(rows: pd.DataFrame, matured_share: float) -> bool:
     """Whether at least this share of the scored applicants have a known outcome (`outcome`, nan: not known yet). The
-    first outcomes of a batch are mostly defaults, so their default rate is no evidence on the PDs."""
+    first outcomes of a batch are mostly defaults, so their default rate is no evidence about the PDs."""
     return bool(rows["outcome"].notna().mean() >= matured_share)
 
 
 def performance_table(
     rows: pd.DataFrame, model_version: int, config: PerformanceConfig, matured_share: float = 0.0
 ) -> pd.DataFrame:
-    """The `Performance` table of `evidence` rows: measured where `enough` outcomes are known, else estimated.
-    What is measured before the batch is matured has the basis EARLY.
+    """The `Performance` table of `evidence` rows: measured if `enough` outcomes are known, else estimated. Figures
+    measured before the batch is matured have the basis EARLY.
 
-    Bands come from the safest to the riskiest, by their mean PD; a measured band without outcomes is left out.
-    Empty where there are no rows.
+    Bands are in the order of their mean PD, lowest first; a measured band without outcomes is left out. Empty if there
+    are no rows.
     """
     known = rows[rows["outcome"].notna()]
     measured = enough(known, config)
@@ -261,7 +261,7 @@ def _expectation(rows: pd.DataFrame) -> str:
 
 
 def _off_in_batch(known: pd.DataFrame, level: Segment, config: PerformanceConfig) -> list[str]:
-    """The failures of the batch's default rates: of all (`level`), and of its bands."""
+    """The failures of the batch's default rates: overall (`level`), and of its bands."""
     eighth = config.false_alarms / 8
     off = []
     if surely_off([level], 6 * eighth):
@@ -273,7 +273,7 @@ def _off_in_batch(known: pd.DataFrame, level: Segment, config: PerformanceConfig
 
 
 def immature(rows: pd.DataFrame, matured_share: float) -> str:
-    """The sentence that says that the batch is not matured, and why its default rate is not judged."""
+    """The sentence that says that the batch is not matured, and why its default rate has no verdict."""
     known, needed = percent_apart(rows["outcome"].notna().mean(), matured_share)
     return (
         f"The default rate is not judged yet: {known} of the applicants have a known outcome, less than "
@@ -315,7 +315,7 @@ def calibrated_in_segments(known: pd.DataFrame, by: pd.DataFrame, config: Perfor
 
 
 def _off_since_promotion(known: pd.DataFrame, earlier: pd.DataFrame, config: PerformanceConfig) -> list[str]:
-    """The failures of the batch's outcomes together with those before."""
+    """The failures of the batch's outcomes together with earlier ones."""
     columns = ["pd", "band", "outcome"]
     pooled = pd.concat([earlier[columns], known[columns]], ignore_index=True)
     if not len(earlier) or not enough(pooled, config):
@@ -341,11 +341,11 @@ def _listed(segments: Sequence[Segment]) -> str:
 
 
 def not_worse(known: pd.DataFrame, predecessor: pd.Series, config: PerformanceConfig) -> Verdict:
-    """Whether the champion ranks these rows no worse than the model that decided before it.
+    """Whether the champion ranks these rows no worse than its predecessor.
 
     `known` are `evidence` rows of the champion's scores with outcomes, `predecessor` the other's PDs of them by
-    applicant. Worse: an AUC lower by more than `config.predecessor_margin`, and lower beyond chance (DeLong's
-    paired test, one-sided at `config.false_alarms`). Raises ValueError as `compare` does.
+    applicant. Worse: an AUC lower by more than `config.predecessor_margin`, and lower beyond chance (DeLong's paired
+    test, one-sided at `config.false_alarms`). Raises ValueError as `compare` does.
     """
     y, pds = _arrays(known)
     others = known["applicant"].map(predecessor).to_numpy(dtype=np.float64)
