@@ -27,9 +27,9 @@ from credit_assets.monitoring.performance import (
     not_worse,
     too_few,
 )
-from credit_assets.monitoring.reference import Reference
-from credit_assets.monitoring.reference_batches import standing
+from credit_assets.monitoring.reference_batches import Standing, standing
 from credit_assets.monitoring.segments import leading_features, segment_columns
+from credit_assets.monitoring.version_references import read_reference
 from credit_assets.registry.champions import predecessor_of
 from credit_assets.registry.errors import RegistryError
 from credit_assets.registry.version import DRIFT_REFERENCE, ModelVersion
@@ -69,7 +69,12 @@ def promises_kept(
     if stands.is_news and is_matured(rows, share):
         earlier = outcomes_before(con, lake, portfolio, version, batch)
     held = holds(rows, settings, earlier, share)
-    segmented = _by_segment(book, version, rows, features, applicants)
+    return reported_once(held, _by_segment(book, version, rows, features, applicants), stands)
+
+
+def reported_once(held: Verdict, segmented: Verdict, stands: Standing) -> tuple[Verdict, Verdict]:
+    """The two verdicts, of which the second gives no warning beside a failure of the first. For a batch that is older
+    than what the version was made from neither fails: both describe it."""
     if not held.passed and not segmented.passed:
         message = f"No warning is given beside the failure of {PERFORMANCE_HOLDS}. {segmented.message}"
         segmented = replace(segmented, passed=True, message=message)
@@ -98,12 +103,10 @@ def _by_segment(
     leading = leading_features(registry.importance(version), features.columns)
     wanted = ", ".join(map(identifier, (portfolio.entity_key, *leading)))
     attributes = groups(applicants, portfolio.protected).set_axis(applicants[portfolio.entity_key])
-    with registry.file(version, DRIFT_REFERENCE) as path:
-        reference = Reference.load(path)
     by = segment_columns(
         attributes.loc[known["applicant"]].set_axis(known.index),
         features.project(wanted).df().set_index(portfolio.entity_key).loc[known["applicant"]],
-        reference,
+        read_reference(registry, version, DRIFT_REFERENCE),
     )
     return calibrated_in_segments(known, by, settings)
 

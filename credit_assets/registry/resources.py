@@ -50,11 +50,12 @@ def mlflow_resource(project: Project, portfolio: str) -> dg.ResourceDefinition:
 
 
 @contextmanager
-def as_failure() -> Iterator[None]:
-    """What is not in the registry, or damaged, fails the step with its message, and is not tried again."""
+def as_failure(*others: type[Exception]) -> Iterator[None]:
+    """A RegistryError, or one of the `others`, fails the step with its message, and the step is not retried."""
+    expected: tuple[type[Exception], ...] = (RegistryError, *others)
     try:
         yield
-    except RegistryError as error:
+    except expected as error:
         raise dg.Failure(str(error), allow_retries=False) from error
 
 

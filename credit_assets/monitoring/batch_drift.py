@@ -1,0 +1,192 @@
+"""The drift of one batch against its model version: what is measured, and every verdict on it. Measures are in
+`drift.py`, what they mean in `drift_summary.py`, and the verdicts' messages in `checks.py`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+
+from credit_assets.book.book import Book
+from credit_assets.features.training_rows import TESTED, TRAINING_SET, training_rows
+from credit_assets.features.versions import FEATURES, differing, learned_from, made_by, read_at, stands_now
+from credit_assets.lake.contracts import identifier
+from credit_assets.lake.tables import Lake
+from credit_assets.models.registered import load_model
+from credit_assets.monitoring import checks
+from credit_assets.monitoring.drift import known_at_promotion, measure, told_of_both
+from credit_assets.monitoring.drift_report import drawn_columns, sample, write_report
+from credit_assets.monitoring.drift_summary import (
+    DriftSummary,
+    missing_moved,
+    new_categories,
+    summary,
+    unusable,
+    volume,
+)
+from credit_assets.monitoring.errors import FeaturesGone, NoChampion, VersionGone
+from credit_assets.monitoring.reference_batches import standing
+from credit_assets.monitoring.version_references import SCORE, read_reference
+from credit_assets.registry.registry import Registry
+from credit_assets.registry.version import DRIFT_REFERENCE, POPULATION, ModelVersion
+from credit_assets.settings.drift import DriftConfig
+from credit_assets.verdicts.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The drift of a batch against a version's training data, against the population at its promotion (the same again,
+    if there is none), and with the verdict of both."""
+
+    learned: pd.DataFrame
+    since: pd.DataFrame
+    judged: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class BatchDrift:
+    """The drift of a batch's features or score against a version. `summary` is of the table `summarised`, which for the
+    score has the features too."""
+
+    version: ModelVersion
+    table: pd.DataFrame
+    summarised: pd.DataFrame
+    summary: DriftSummary
+    verdicts: tuple[Verdict, ...]
+
+
+def champion_of(registry: Registry) -> ModelVersion:
+    """The version that decides. Raises NoChampion."""
+    found = registry.champion()
+    if found is None:
+        raise NoChampion(registry.name)
+    return found
+
+
+def measured(
+    registry: Registry, version: ModelVersion, rows: duckdb.DuckDBPyRelation, config: DriftConfig, *, of_score: bool
+) -> Measured:
+    """The drift of the score or, without `of_score`, of every feature in the version's reference.
+
+    Raises FeaturesGone where the rows lack one, and RegistryError where a reference is gone.
+    """
+    reference = read_reference(registry, version, DRIFT_REFERENCE)
+    columns = [SCORE] if of_score else reference.features
+    if gone := sorted(set(columns) - set(rows.columns)):
+        raise FeaturesGone(version.number, gone)
+    learned = measure(reference, rows, config, columns)
+    if not registry.has_file(version, POPULATION):
+        return Measured(learned, learned, learned)
+    population = read_reference(registry, version, POPULATION)
+    since = measure(population, rows, config, columns)
+    promotion = f"{population.batch}, when version {version.number} was promoted"
+    return Measured(learned, since, known_at_promotion(learned, since, promotion))
+
+
+def drift_of_features(
+    con: duckdb.DuckDBPyConnection,
+    lake: Lake,
+    book: Book,
+    batch: str,
+    features: duckdb.DuckDBPyRelation,
+    features_version: int,
+) -> BatchDrift:
+    """The drift of a batch's features (read from this version of their table) against the champion.
+
+    Raises NoChampion, FeaturesGone, or RegistryError.
+    """
+    version, config = champion_of(book.registry), book.portfolio.drift
+    weights = book.registry.importance(version)
+    found = measured(book.registry, version, features, config, of_score=False)
+    told = summary(found.judged, config, weights)
+    missing = told_of_both(missing_moved(found.learned, config), missing_moved(found.since, config))
+    new = told_of_both(new_categories(found.learned, config), new_categories(found.since, config))
+    stands = standing(con, lake, book.portfolio, version, batch)
+    verdicts = (
+        as_learned(con, lake, book, version, batch, features_version),
+        checks.features_drifted(told, stands),
+        checks.features_usable(unusable(found.learned, config, weights), stands),
+        checks.missingness_stable(missing, stands),
+        checks.no_new_categories(new, stands),
+        volume(told.rows_batch, earlier_volumes(lake, book.portfolio.table(FEATURES), batch), config),
+    )
+    return BatchDrift(version, found.judged, found.judged, told, verdicts)
+
+
+def drift_of_scores(
+    con: duckdb.DuckDBPyConnection,
+    lake: Lake,
+    book: Book,
+    batch: str,
+    scores: duckdb.DuckDBPyRelation,
+    features_drift: pd.DataFrame,
+) -> BatchDrift:
+    """The drift of a batch's scores against the version that they are by.
+
+    Raises VersionGone where that is not registered any more, or RegistryError.
+    """
+    number = int(scores.project("model_version").limit(1).fetchall()[0][0])
+    if (version := book.registry.find(number)) is None:
+        raise VersionGone(book.name, number, batch)
+    drift = measured(book.registry, version, scores, book.portfolio.drift, of_score=True).judged
+    both = pd.concat([drift, features_drift])
+    told = summary(both, book.portfolio.drift, book.registry.importance(version))
+    stands = standing(con, lake, book.portfolio, version, batch)
+    return BatchDrift(version, drift, both, told, (checks.scores_drifted(drift, stands),))
+
+
+def draw_drift(
+    con: duckdb.DuckDBPyConnection,
+    lake: Lake,
+    book: Book,
+    found: BatchDrift,
+    scores: duckdb.DuckDBPyRelation,
+    features: duckdb.DuckDBPyRelation,
+    page: Path,
+    *,
+    batch: str,
+    synthetic: bool,
+) -> None:
+    """Write the page that draws the score and the features that moved most, beside the version's test rows."""
+    portfolio, config = book.portfolio, book.portfolio.drift
+    model = load_model(book.registry, found.version)
+    key, columns = portfolio.entity_key, drawn_columns(found.summarised, config)
+    test = con.sql(training_rows(lake, portfolio, found.version)).filter(TESTED)
+    then = sample(test, [name for name in test.columns if name not in ("target", "fold", "batch")], key)
+    then[SCORE] = model.pd(then)
+    scored = scores.project(f"applicant AS {identifier(key)}, {SCORE}")
+    now = features.set_alias("f").join(scored.set_alias("s"), identifier(key))
+    write_report(
+        then[columns],
+        sample(now, columns, key),
+        found.summarised,
+        page,
+        f"{portfolio.title}: batch {batch} against version {found.version.number}",
+        found.summary.message,
+        config,
+        synthetic,
+    )
+
+
+def as_learned(
+    con: duckdb.DuckDBPyConnection, lake: Lake, book: Book, version: ModelVersion, batch: str, features_version: int
+) -> Verdict:
+    """Whether the SQL that made the batch's features, in this version of their table, is what the `version` learned
+    from."""
+    features, training_set = book.portfolio.table(FEATURES), book.portfolio.table(TRAINING_SET)
+    learned = learned_from(con, lake, training_set, version.made_from(training_set), features)
+    read = read_at(lake.writings, features, batch, features_version)
+    made = made_by(lake.writings, features, read) if read else {}
+    if learned == stands_now(book.queries):
+        mend = "The SQL that it learned from stands there now: run `ingest` and `score` for the batch."
+    else:
+        train = f"`credit-assets train --portfolio {book.name}`"
+        mend = f"{train} makes a candidate that learns from what stands there now."
+    return checks.features_as_learned(differing(learned, made), mend, version.number)
+
+
+def earlier_volumes(lake: Lake, features: str, batch: str) -> list[int]:
+    """The applicants of each batch before this one, from the commits that wrote the table of features."""
+    return [commit.provenance.rows for name, commit in lake.batches(features).items() if name < batch]
