@@ -18,3 +18,8 @@ def use_utc(con: duckdb.DuckDBPyConnection) -> None:
     """Make the connection read and cast times in UTC: DuckDB's default is the time zone of the machine."""
     # Not a setting of `connect`: the extension that knows time zones is loaded only then.
     con.execute("SET TimeZone = 'UTC'")
+
+
+def one_row(con: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
+    """The only row of a query's result, or the first of several."""
+    return con.execute(query).fetchall()[0]

@@ -24,7 +24,7 @@ from credit_assets.onboarding.file_names import patterns
 from credit_assets.onboarding.files import (
     BOOLEAN,
     EMPTY,
-    FEW_WORDS,
+    FEW_VALUES,
     FRACTION,
     TEXT,
     TIME,
@@ -133,13 +133,13 @@ def _typed(book: GuessedBook, column: Column, table: str) -> tuple[str, dict[str
     }.get(column.declared if column.kind == EMPTY else column.kind, "str")
     if applications and column.name == book.outcome.column:
         found = {WHOLE: "float", FRACTION: "float"}.get(column.kind, kind)
-        values = [_word(column, word) for word in column.words or ()]
+        values = [_word(column, word) for word in column.value_counts or ()]
         return f"{found} | None", {"isin": values, "nullable": True} if column.kind != BOOLEAN else {"nullable": True}
     rules: dict[str, Any] = {}
     if (applications and column.name == book.key) or _is_name(column):
         return kind, {"unique": True} if column.unique else {"nullable": True} if column.filled < column.rows else {}
     if column.kind in (WHOLE, FRACTION):
-        if set(column.words or ()) == {"0", "1"}:
+        if set(column.value_counts or ()) == {"0", "1"}:
             rules["isin"] = [0, 1]
         elif not column.extremes:
             seen = (column.low or 0, column.high or 0, *column.sentinels)
@@ -147,16 +147,16 @@ def _typed(book: GuessedBook, column: Column, table: str) -> tuple[str, dict[str
             rules |= {"ge": 0 if min(seen) >= 0 else -limit, "le": limit}
     elif column.pattern:
         rules["str_matches"] = column.pattern
-        rules["metadata"] = {WRITTEN: column.written}
+        rules["metadata"] = {WRITTEN: column.pattern_text}
     # A word seen once tells that others were not seen at all.
     elif (
         column.kind == TEXT
         and not column.formats
-        and column.words
-        and min(column.words.values()) > 1
+        and column.value_counts
+        and min(column.value_counts.values()) > 1
         and column.name not in book.personal[table].about
     ):
-        rules["isin"] = list(column.words)
+        rules["isin"] = list(column.value_counts)
     if column.filled < column.rows:
         rules["nullable"] = True
     return kind, rules
@@ -179,7 +179,7 @@ def _is_name(column: Column) -> bool:
         return False
     if (column.low or 0) < 0 or (place_of(column.name, (column_names.MEASURES,)) is not None and not column.unique):
         return False
-    return column.distinct > (FEW_WORDS if "id" in parts(column.name) else max(0.9 * column.filled, 1))
+    return column.distinct > (FEW_VALUES if "id" in parts(column.name) else max(0.9 * column.filled, 1))
 
 
 def _python(value: Any, indent: int = 0) -> str:
@@ -345,7 +345,7 @@ def _of_applications(book: GuessedBook, names: _Names) -> tuple[list[_Feature], 
             left.setdefault("the date that others are counted from", []).append(column.name)
         elif column.date and not decided:
             left.setdefault(UNDATED, []).append(column.name)
-        elif column.doubts and not (column.date or column.number or column.words or column.kind == BOOLEAN):
+        elif column.doubts and not (column.date or column.number or column.value_counts or column.kind == BOOLEAN):
             left.setdefault("not read, as the lines to confirm say", []).append(column.name)
         elif not (made_of := _made_of(column, names, decided, about)):
             left.setdefault("many different values (training.encodings can make numbers of them)", []).append(
@@ -377,7 +377,7 @@ def _made_of(
         return [
             _with_missing(names.feature(days, f"days_since_{column.name}", since, column, notes=_notes(column)), column)
         ]
-    if column.number or column.kind == BOOLEAN or column.words:
+    if column.number or column.kind == BOOLEAN or column.value_counts:
         notes = _notes(column)
         if column.name in about.region:
             notes.append(f"{MARK}: {_one_line(column.name)} may stand for who lives there; leave it out, or keep it")
@@ -421,7 +421,7 @@ def _unread(table: Table, hidden: Collection[str]) -> list[str]:
     return [
         f"-- {MARK}: {_one_line(f'{column.name} is left out: {doubt}')}"
         for column in table.columns.values()
-        if column.name not in hidden and not (column.date or column.number or column.words)
+        if column.name not in hidden and not (column.date or column.number or column.value_counts)
         for doubt in column.doubts
     ]
 
@@ -499,7 +499,7 @@ def _of_child(book: GuessedBook, child: Table, names: _Names) -> list[_Feature]:
                     )
                     for code in column.sentinels
                 ]
-        elif column.words:
+        elif column.value_counts:
             drafts = [("kinds", f"count(distinct {value})", f"Different {about}")]
         if order and order != column.sql and drafts:
             # Of rows with one date the greatest value, so that the same rows always give the same.

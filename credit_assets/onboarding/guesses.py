@@ -32,9 +32,9 @@ from credit_assets.onboarding.files import (
     Files,
     Part,
     stem,
-    together,
 )
 from credit_assets.onboarding.personal import Personal, personal
+from credit_assets.onboarding.read_files import as_one_table
 from credit_assets.onboarding.wording import distinct, parts, place_of, plain, unaccented
 from credit_assets.plurals import number_of
 from credit_assets.statistics.column_auc import single_feature_auc
@@ -195,7 +195,7 @@ def guess(
     ]
     late = _late(con, files, children, outcome, name, spared, decided, protected_in)
     late |= {column: "by its name" for column in of_children if column not in late and _late_by_name(column)}
-    counts = files.columns[outcome.column].words or {}
+    counts = files.columns[outcome.column].value_counts or {}
     return GuessedBook(
         applications=applications,
         children=children,
@@ -263,7 +263,7 @@ def _without_header(files: Files) -> str:
 
 def _tells(column: Column, place: int) -> bool:
     """Whether the column has two values, or more of which some say bad and others good."""
-    values = list(column.words or ())
+    values = list(column.value_counts or ())
     if len(values) == 2:
         return True
     senses = {_sense(value) for value in values}
@@ -273,8 +273,8 @@ def _tells(column: Column, place: int) -> bool:
 
 def _speaks(column: Column) -> bool:
     """Whether the column has two values of which one says bad and the other good."""
-    return {_sense(value, weakly=True) for value in column.words or ()} == {True, False} and len(
-        column.words or ()
+    return {_sense(value, weakly=True) for value in column.value_counts or ()} == {True, False} and len(
+        column.value_counts or ()
     ) == 2
 
 
@@ -306,7 +306,7 @@ def _sense(text: str, weakly: bool = False) -> bool | None:
 
 def _meaning(column: Column) -> Outcome:
     """Which values mean bad and good: by what they say, else by the column's name, else by which is rarer."""
-    counts = column.words or {}
+    counts = column.value_counts or {}
     values = list(counts)
     two = len(values) == 2
     bad, good = (tuple(v for v in values if _sense(v, weakly=two) is sense) for sense in (True, False))
@@ -364,24 +364,12 @@ def _applicants(
             remarks = (*whose[0].remarks, *told.remarks)
             kinds = {name: kind for p in (*told.parts, *whose[0].parts) for name, kind in p.kinds.items()}
             notes = tuple(note for p in whose[0].parts for note in p.notes)
-            return together(con, [Part(part.path, joined, kinds, remarks, notes)]), outcomes, others
-    alike = [
-        other
-        for other in others
-        if set(other.columns) == set(told.columns) - {target}
-        or (target in other.columns and _of_another_layout(other, told))
-    ]
-    if not alike:
+            return as_one_table(con, [Part(part.path, joined, kinds, remarks, notes)]), outcomes, others
+    unlabelled = [other for other in others if set(other.columns) == set(told.columns) - {target}]
+    if not unlabelled:
         return told, None, list(others)
-    files = together(con, [*told.parts, *(part for other in alike for part in other.parts)])
-    return files, None, [other for other in others if other not in alike]
-
-
-def _of_another_layout(one: Files, other: Files) -> bool:
-    """Whether two sets of files have most columns in common, among them one that names the rows of each."""
-    common = one.columns.keys() & other.columns.keys()
-    named = any(_names_rows(one.columns[name]) and _names_rows(other.columns[name]) for name in common)
-    return named and len(common) >= IN_COMMON * max(len(one.columns), len(other.columns))
+    files = as_one_table(con, [*told.parts, *(part for other in unlabelled for part in other.parts)])
+    return files, None, [other for other in others if other not in unlabelled]
 
 
 # -- who is who ----------------------------------------------------------------------------------------
@@ -445,7 +433,7 @@ def _without_copies(con: duckdb.DuckDBPyConnection, files: Files, target: str, k
             first, *others = files.parts
             once = replace(first, source=f"(SELECT DISTINCT * FROM {files.view} ORDER BY ALL)")
             none = [replace(part, source=f"(SELECT * FROM {files.view} LIMIT 0)") for part in others]
-            return together(con, [once, *none]), files.rows - rows
+            return as_one_table(con, [once, *none]), files.rows - rows
     return files, 0
 
 
@@ -546,7 +534,7 @@ def _attributes(column: Column) -> dict[str, tuple[str, dict[str, str]]]:
     """What is protected in the column, by its name or its values: why it is thought so, and which values name which
     group. A column may mix sex with marital status; otherwise the likeliest counts."""
     named = [name for name, pattern in column_names.PROTECTED.items() if place_of(column.name, (pattern,)) == 0]
-    values = column.words or {}
+    values = column.value_counts or {}
     by_name = "gender" in named or "title" in parts(column.name)
     sexes = _sexes(values, by_name)
     found: dict[str, tuple[str, dict[str, str]]] = {}
@@ -571,15 +559,15 @@ def _grouped(
     low, high = column.low or 0, column.high or 0
     if attribute == "age" and column.kind in (WHOLE, FRACTION) and not (low >= 0 and high <= FLAGGED):
         return _ages(con, files, column, why)
-    if not column.words or column.date:
+    if not column.value_counts or column.date:
         return None
-    unknown = tuple(word for word in column.words if word.strip().lower() in column_names.UNKNOWN)
+    unknown = tuple(word for word in column.value_counts if word.strip().lower() in column_names.UNKNOWN)
     if words:
         needed = set(words) != set(words.values())
         return Protected(column.name, "words", why, words=words if needed else {}, not_judged=unknown)
-    codes = all(re.fullmatch(r"-?[0-9.]+", word) for word in column.words)
+    codes = all(re.fullmatch(r"-?[0-9.]+", word) for word in column.value_counts)
     coded = codes and attribute != "dependents"
-    hint = f"; say what its codes mean, as in `words: {{{next(iter(column.words))}: ...}}`" if coded else ""
+    hint = f"; say what its codes mean, as in `words: {{{next(iter(column.value_counts))}: ...}}`" if coded else ""
     return Protected(column.name, "words", f"{why}{hint}", not_judged=unknown)
 
 

@@ -19,8 +19,9 @@ from credit_assets.lake.connections import connect
 from credit_assets.lake.tables import sql_text
 from credit_assets.onboarding import drafts
 from credit_assets.onboarding.check import Checked, Finding, check
-from credit_assets.onboarding.files import BookError, look_at
+from credit_assets.onboarding.files import BookError
 from credit_assets.onboarding.guesses import GuessedBook, guess
+from credit_assets.onboarding.read_files import read_files
 from credit_assets.settings.project import Project
 
 MEMORY = "1GB"
@@ -41,7 +42,7 @@ class Drafted:
 def new(
     project: Project, name: str, files: Sequence[Path], key: str | None = None, target: str | None = None
 ) -> Drafted:
-    """Look at the files and write configs/NAME.yaml, configs/NAME.py, sql/NAME/*.sql and the entry in workspace.yaml.
+    """Profile the files and write configs/NAME.yaml, configs/NAME.py, sql/NAME/*.sql and the entry in workspace.yaml.
 
     Raises FileExistsError where the portfolio has files already, and BookError where none can be made of these;
     then nothing is written.
@@ -56,7 +57,7 @@ def new(
             con.execute(f"SET memory_limit = '{MEMORY}'")
             con.execute(f"SET temp_directory = {sql_text(str(workspace / 'spill'))}")
             con.execute("SET autoinstall_known_extensions = false; SET autoload_known_extensions = false")
-            book = guess(con, look_at(con, files, workspace), key, target)
+            book = guess(con, read_files(con, files, workspace), key, target)
         texts = {
             config: drafts.configuration(book, name),
             config.with_suffix(".py"): drafts.contracts(book, name),

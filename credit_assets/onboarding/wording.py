@@ -98,6 +98,9 @@ KNOWN_WORDS = (
 
 _UNITS = {"month", "months", "day", "days", "year", "years", "last", "past", "within", "quarter", "quarters", "weeks"}
 
+MOST_EXAMPLES = 3
+"""Examples that a message shows at most."""
+
 
 def parts(name: str) -> list[str]:
     """The words in a column's name, in lower case: `creditAmount`, `credit_amount`, `Credit amount` are two."""
@@ -186,3 +189,15 @@ def _sql_keywords() -> frozenset[str]:
     read = (*DuckDB.tokenizer_class.KEYWORDS, *parser.NO_PAREN_FUNCTION_PARSERS)
     named = (kind.name.lower() for kind in parser.NO_PAREN_FUNCTIONS)
     return frozenset({*known, *(word.lower() for word in read), *named})
+
+
+def count_as(count: int) -> str:
+    """The verb of "counts as not known" for so many values."""
+    return "count as" if count > 1 else "counts as"
+
+
+def alternatives(what: str, words: Sequence[str]) -> str:
+    """What values are allowed, for a message that begins with "must be": `what`, or one of the `words`."""
+    shown = [repr(word) for word in words if word.strip()]
+    more = [f"{len(shown) - MOST_EXAMPLES} more words"] if len(shown) > MOST_EXAMPLES else []
+    return " or ".join([what, *shown[:MOST_EXAMPLES], *more])

@@ -24,7 +24,8 @@ from hypothesis import strategies as st
 from credit_assets.ingest.csv_rows import look_over
 from credit_assets.lake.connections import connect
 from credit_assets.onboarding import numbers
-from credit_assets.onboarding.files import BookError, Column, Files, look_at, stem
+from credit_assets.onboarding.files import BookError, Column, Files, stem
+from credit_assets.onboarding.read_files import read_files
 from credit_assets_tests.onboarding.lender import write
 
 Look = Callable[..., list[Files]]
@@ -35,7 +36,7 @@ def look(tmp_path: Path) -> Look:
     workspace = tmp_path / "workspace"
     workspace.mkdir()
     con = duckdb.connect()
-    return lambda *paths: look_at(con, paths, workspace)
+    return lambda *paths: read_files(con, paths, workspace)
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def test_a_files_name_is_no_pattern(look, tmp_path, ending):
     for name, value in {"loans[1]": 1, "loan*": 3}.items():
         (tmp_path / "workspace" / "0.parquet").unlink(missing_ok=True)
         [files] = look(tmp_path / f"{name}.{ending}")
-        assert (files.rows, files.columns["a"].words) == (value, {str(value): value})
+        assert (files.rows, files.columns["a"].value_counts) == (value, {str(value): value})
 
 
 @pytest.mark.parametrize(
@@ -260,7 +261,7 @@ def test_words_for_missing_among_numbers_are_null(column):
 def test_other_words_among_numbers_make_them_words(column):
     dependants = column(["0", "1", "2", "3+"])
     assert dependants.number is None
-    assert dependants.words == {"0": 1, "1": 1, "2": 1, "3+": 1}
+    assert dependants.value_counts == {"0": 1, "1": 1, "2": 1, "3+": 1}
 
 
 @pytest.mark.parametrize(
@@ -317,7 +318,7 @@ def test_months_in_another_language_say_which_it_is(column):
     seen = column(["12. März 2019", "1. Mai 2018", "3. Dez. 2019"])
     assert read(seen, "12. März 2019").date() == date(2019, 3, 12)
     assert seen.doubts == ("'1. Mai 2018' is read as 2018-05-01: the month names are taken to be German",)
-    assert seen.written == "a date such as 31 mai 2019"
+    assert seen.pattern_text == "a date such as 31 mai 2019"
     assert re.match(seen.pattern, "7. Juni 2020") and not re.match(seen.pattern, "7. June 2020")
 
 
@@ -388,7 +389,7 @@ def test_in_parquet_nan_is_not_known_and_infinity_is_counted_and_sets_no_limit(l
         c=pa.array([nan, inf, -inf, nan, None]),
     )
     a, b, c = files.columns.values()
-    assert (a.filled, a.low, a.high, a.words) == (4, 0, 2, {"0.0": 2, "1.5": 1, "2.0": 1})
+    assert (a.filled, a.low, a.high, a.value_counts) == (4, 0, 2, {"0.0": 2, "1.5": 1, "2.0": 1})
     assert (b.filled, b.low, b.high) == (3, 2, 7)
     assert (c.kind, c.declared) == ("empty", "fraction")
     assert files.remarks == [
@@ -448,7 +449,7 @@ def test_a_type_of_parquet_is_read_digit_for_digit(look, tmp_path, values, kind)
     found = of_parquet(look, tmp_path / "loans.parquet", c=values, d=pa.array([1, 2, 3])).columns["c"]
     assert found.kind == kind
     if kind in ("whole", "text") and values.type != pa.uuid():
-        assert set(found.words) == {str(value).removesuffix(".00") for value in values.to_pylist()}
+        assert set(found.value_counts) == {str(value).removesuffix(".00") for value in values.to_pylist()}
 
 
 def test_columns_of_parquet_that_hold_no_single_values_are_named_in_one_line(look, tmp_path):
@@ -562,7 +563,7 @@ def test_what_a_sheet_has_beside_header_and_rows_is_passed_over_as_in_a_delivery
     path = tmp_path / "loans.csv"
     path.write_bytes(text.encode())
     [files] = look(path)
-    assert {name: column.words for name, column in files.columns.items()} == {
+    assert {name: column.value_counts for name, column in files.columns.items()} == {
         "a": {"1": 1, "3": 1},
         "b": {"2": 1, "4": 1},
     }
@@ -662,7 +663,7 @@ def test_whatever_a_file_holds_it_is_read_or_refused_in_one_line_without_the_rea
         path.write_bytes(text.encode(encoding))
         (Path(folder) / "workspace").mkdir()
         try:
-            look_at(con, [path], Path(folder) / "workspace")
+            read_files(con, [path], Path(folder) / "workspace")
         except BookError as error:
             assert "\n" not in str(error) and "loans.csv" in str(error)
             assert not re.search("Auto-Detected|strict_mode|Error:|ignore_errors|LINE 1", str(error))

@@ -11,8 +11,9 @@ import duckdb
 import numpy as np
 import pytest
 
-from credit_assets.onboarding.files import BookError, Column, look_at
+from credit_assets.onboarding.files import BookError, Column
 from credit_assets.onboarding.guesses import GuessedBook, _attributes, guess
+from credit_assets.onboarding.read_files import read_files
 from credit_assets_tests.onboarding.lender import loans, write
 
 ROWS = 40
@@ -33,7 +34,7 @@ def guessed(tmp_path: Path) -> Guess:
         for name, content in (others or {}).items():
             write(tmp_path / "files" / f"{name}.csv", content)
         con = duckdb.connect()
-        return guess(con, look_at(con, [tmp_path / "files"], tmp_path / "workspace"), **settings or {})
+        return guess(con, read_files(con, [tmp_path / "files"], tmp_path / "workspace"), **settings or {})
 
     return of
 
@@ -286,7 +287,7 @@ def test_other_protected_attributes_are_known_by_their_names(guessed, name, attr
 )
 def test_protected_attributes_are_known_in_eight_languages_and_abbreviated(attribute, columns):
     for name in columns.split():
-        column = Column(name, "text", 10, 10, 3, 1.0, words={"a": 4, "b": 3, "c": 3})
+        column = Column(name, "text", 10, 10, 3, 1.0, value_counts={"a": 4, "b": 3, "c": 3})
         assert list(_attributes(column)) == [attribute], name
 
 
@@ -320,7 +321,7 @@ def test_protected_attributes_are_known_in_eight_languages_and_abbreviated(attri
     ],
 )
 def test_other_columns_are_not_taken_for_protected_in_any_language(name):
-    assert _attributes(Column(name, "text", 10, 10, 3, 1.0, words={"a": 4, "b": 3, "c": 3})) == {}
+    assert _attributes(Column(name, "text", 10, 10, 3, 1.0, value_counts={"a": 4, "b": 3, "c": 3})) == {}
 
 
 @pytest.mark.parametrize(
@@ -628,7 +629,7 @@ def test_numbers_of_a_child_that_tell_the_outcome_are_suspected(guessed):
 
 def test_german_credit(real_data, tmp_path):
     con = duckdb.connect()
-    book = guess(con, look_at(con, [real_data / "german_credit"], tmp_path))
+    book = guess(con, read_files(con, [real_data / "german_credit"], tmp_path))
     assert book.numbered and (book.bads, book.goods) == (300, 700)
     assert {name: item.column for name, item in book.protected.items()} == {
         "gender": "status_and_sex",
@@ -642,7 +643,7 @@ def test_german_credit(real_data, tmp_path):
 
 def test_uci_credit_card(real_data, tmp_path):
     con = duckdb.connect()
-    book = guess(con, look_at(con, [real_data / "uci_credit_card"], tmp_path))
+    book = guess(con, read_files(con, [real_data / "uci_credit_card"], tmp_path))
     assert (book.key, book.outcome.column) == ("ID", "default payment next month")
     assert (book.bads, book.goods) == (6636, 23364)
     assert {item.column for item in book.protected.values()} == {"SEX", "MARRIAGE", "AGE"}
@@ -654,7 +655,7 @@ def test_lending_club(real_data, tmp_path):
     with gzip.open(real_data / "lending_club" / "loans_2007_2010.csv.gz", "rt", encoding="utf-8") as file:
         (tmp_path / "loans.csv").write_text("".join(line for line, _ in zip(file, range(2001), strict=False)))
     con = duckdb.connect()
-    book = guess(con, look_at(con, [tmp_path / "loans.csv"], tmp_path))
+    book = guess(con, read_files(con, [tmp_path / "loans.csv"], tmp_path))
     assert (book.outcome.column, book.decided) == ("loan_status", "issue_d")
     assert "Charged Off" in book.outcome.bad and "Fully Paid" in book.outcome.good
     later = {"recoveries", "collection_recovery_fee", "last_pymnt_d", "last_pymnt_amnt", "last_credit_pull_d"}
