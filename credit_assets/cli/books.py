@@ -36,7 +36,7 @@ def new(
             console.print(remark, style="bold yellow")
         for unused in drafted.book.unused:
             console.print(f"NOT used: {unused.names}, which nothing ties to an applicant", style="bold yellow")
-        for table in drafted.book.idle:
+        for table in drafted.book.without_features:
             words = f"NOT used: {table.files.names}, whose rows belong to {table.parent} (it has a contract alone)"
             console.print(words, style="bold yellow")
         console.print("\nTo confirm: make each line right, then delete its mark.")

@@ -1,5 +1,5 @@
 """Names of columns by what they mean in lending: regular expressions of a name's parts, in lower case, between single
-blanks and without accents. What a column's values say is read in `guesses.py`.
+blanks and without accents. What the values mean is guessed in `outcome.py` and `protected_columns.py`.
 
 The languages are English, German, French, Spanish, Italian, Portuguese, Dutch and Polish.
 """

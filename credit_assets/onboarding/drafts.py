@@ -20,6 +20,7 @@ from credit_assets.ingest.dates import EXCEL
 from credit_assets.lake.contracts import WRITTEN
 from credit_assets.onboarding import column_names
 from credit_assets.onboarding.book_size import SMALL_BOOK, bad_share, sized
+from credit_assets.onboarding.child_tables import Table
 from credit_assets.onboarding.file_names import patterns
 from credit_assets.onboarding.files import (
     BOOLEAN,
@@ -34,9 +35,10 @@ from credit_assets.onboarding.files import (
     Files,
     stem,
 )
-from credit_assets.onboarding.guesses import ALWAYS_JUDGED, EVERY, GuessedBook, Protected, Table
+from credit_assets.onboarding.guesses import EVERY, GuessedBook
 from credit_assets.onboarding.missing_texts import missing_text
 from credit_assets.onboarding.personal import Personal
+from credit_assets.onboarding.protected_columns import ALWAYS_JUDGED, Protected
 from credit_assets.onboarding.wording import distinct, in_python, in_sql, is_guess, parts, phrase, place_of, plain
 from credit_assets.plurals import number_of
 from credit_assets.schemas.table import Table as Contract
@@ -264,7 +266,7 @@ def features(book: GuessedBook) -> dict[str, str]:
     """The files of sql/NAME: stem to text."""
     names = _Names(book.key)
     applications, left, put_back = _of_applications(book, names)
-    own = [(child, _of_child(book, child, names)) for child in book.children if child not in book.idle]
+    own = [(child, _of_child(book, child, names)) for child in book.children if child not in book.without_features]
     if not applications and not own:
         raise BookError(
             "Every column is a key, an outcome, protected or known too late: nothing is left to learn from."
@@ -478,7 +480,7 @@ def _kinds(column: Column) -> str | None:
 
 def _of_child(book: GuessedBook, child: Table, names: _Names) -> list[_Feature]:
     """How many rows an applicant has in the table, and what they say: mean, largest, last known."""
-    hidden = {*book.withheld, *book.protected_in[child.name], *book.of_nobody(child.name)}
+    hidden = {*book.withheld, *book.protected_in[child.name], *book.personal_columns(child.name)}
     order = _order(child, hidden)
     name = child.name.replace("_", " ")
     made = [names.new("count(*)", f"{child.name}_rows", f"Number of rows in {name}")]
@@ -534,7 +536,7 @@ def _child_select(book: GuessedBook, child: Table, made: Sequence[_Feature]) -> 
     ]
     marked += [*_unread(child, {*book.withheld, *protected}), *_about_person(book, child.name)]
     # What selects the rows counts as what the features are made of, so nothing withheld may.
-    hidden = {*book.withheld, *protected, *book.of_nobody(child.name)}
+    hidden = {*book.withheld, *protected, *book.personal_columns(child.name)}
     dated = [column for column in child.columns.values() if column.date and column.name not in hidden]
     if not dated or not book.decided:
         doubt = f"-- {MARK}: every row of {child.name} was known when the applicant applied; no dates tell"
@@ -669,7 +671,7 @@ def _tables(book: GuessedBook) -> list[str]:
     if book.outcomes:
         tables["outcomes"] = book.outcomes
     stems = {name: [stem(part.path) for part in files.parts] for name, files in tables.items()}
-    idle = {table.name: table.parent for table in book.idle}
+    idle = {table.name: table.parent for table in book.without_features}
     lines = []
     for name in tables:
         files = patterns(stems[name], [other for of in stems if of != name for other in stems[of]])

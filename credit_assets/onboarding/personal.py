@@ -1,5 +1,6 @@
 """Columns about the person rather than the loan: names, addresses, numbers of documents, and where somebody lives; by
-their names and by what their values look like. What the law protects is found in `guesses.py`.
+their names and by what their values look like. Protected attributes are found in
+`protected_columns.py`.
 """
 
 from __future__ import annotations

@@ -125,6 +125,11 @@ def unaccented(text: str) -> str:
     return "".join(letter for letter in unicodedata.normalize("NFKD", folded) if not unicodedata.combining(letter))
 
 
+def normalised(text: str) -> str:
+    """The text in lower case, without accents, its words separated by one blank: `Très_bon` is `tres bon`."""
+    return unaccented(" ".join(text.lower().replace("_", " ").split()))
+
+
 def phrase(name: str) -> str:
     """The column's name in plain words: `Credit amount`. Abbreviations that stand by themselves are written in full;
     a word that was cut out of mixed case is none."""

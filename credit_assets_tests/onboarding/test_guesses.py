@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from credit_assets.onboarding.files import BookError, Column
-from credit_assets.onboarding.guesses import GuessedBook, _attributes, guess
+from credit_assets.onboarding.guesses import GuessedBook, guess
+from credit_assets.onboarding.protected_columns import _attributes_of
 from credit_assets.onboarding.read_files import read_files
 from credit_assets_tests.onboarding.lender import loans, write
 
@@ -288,7 +289,7 @@ def test_other_protected_attributes_are_known_by_their_names(guessed, name, attr
 def test_protected_attributes_are_known_in_eight_languages_and_abbreviated(attribute, columns):
     for name in columns.split():
         column = Column(name, "text", 10, 10, 3, 1.0, value_counts={"a": 4, "b": 3, "c": 3})
-        assert list(_attributes(column)) == [attribute], name
+        assert list(_attributes_of(column)) == [attribute], name
 
 
 @pytest.mark.parametrize(
@@ -321,7 +322,7 @@ def test_protected_attributes_are_known_in_eight_languages_and_abbreviated(attri
     ],
 )
 def test_other_columns_are_not_taken_for_protected_in_any_language(name):
-    assert _attributes(Column(name, "text", 10, 10, 3, 1.0, value_counts={"a": 4, "b": 3, "c": 3})) == {}
+    assert _attributes_of(Column(name, "text", 10, 10, 3, 1.0, value_counts={"a": 4, "b": 3, "c": 3})) == {}
 
 
 @pytest.mark.parametrize(
@@ -508,7 +509,7 @@ def test_a_column_that_ranks_the_outcomes_almost_perfectly_is_suspected(guessed)
 
 
 def test_outcomes_are_ranked_though_few_of_the_rows_have_one(guessed, monkeypatch):
-    monkeypatch.setattr("credit_assets.onboarding.guesses.RANKED_ROWS", 100)
+    monkeypatch.setattr("credit_assets.onboarding.late_columns.RANKED_ROWS", 100)
     rows = 3000
     went = [("bad", "good", "good")[n % 3] if n < 100 else "open" for n in range(rows)]
     columns = {

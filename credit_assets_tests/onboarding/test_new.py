@@ -360,7 +360,7 @@ def test_files_named_after_their_month_give_a_pattern_that_the_next_month_matche
 def test_a_table_that_no_features_are_made_of_is_told(project, drafted):
     payments = {"payment_id": range(80), "loan_id": loans()["loan_id"] * 2, "sum": [1, 2] * 40}
     done = drafted({"payments": payments, "reminders": {"payment_id": [1, 2, 3], "letters": [0, 1, 0]}})
-    assert [table.name for table in done.book.idle] == ["reminders"]
+    assert [table.name for table in done.book.without_features] == ["reminders"]
     [told] = [mark for mark in marks(done) if "reminders: " in mark]
     assert "no features are made of it, as its rows belong to payments" in told
 
