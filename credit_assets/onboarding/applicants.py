@@ -1,4 +1,4 @@
-"""The files with one row an applicant, and the column that identifies an applicant."""
+"""The files with one row for each applicant, the column that identifies an applicant, and other identifiers."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from credit_assets.features.contract import KEY_MAY_BE, RESERVED
 from credit_assets.lake.contracts import identifier
 from credit_assets.onboarding import column_names
 from credit_assets.onboarding.files import (
+    BOOLEAN,
+    FEW_VALUES,
     FRACTION,
     NEARLY_ALL,
     TEXT,
@@ -22,7 +24,7 @@ from credit_assets.onboarding.files import (
     Part,
 )
 from credit_assets.onboarding.read_files import as_one_table
-from credit_assets.onboarding.wording import place_of
+from credit_assets.onboarding.wording import parts, place_of
 
 IN_COMMON = 0.5
 """Share of columns that two layouts of one table have in common at least."""
@@ -154,3 +156,14 @@ def _not_an_identifier(column: Column) -> str | None:
     if not column.unique:
         return f"it has {column.distinct:,} different values in {column.rows:,} rows"
     return None
+
+
+def is_identifier(column: Column) -> bool:
+    """Whether the values only identify rows: an id with many values, or a number by its name that hardly repeats."""
+    if column.kind == FRACTION and not column.whole:
+        return False
+    if column.kind in (BOOLEAN, TIME) or column.formats or place_of(column.name, (column_names.KEY,)) is None:
+        return False
+    if (column.low or 0) < 0 or (place_of(column.name, (column_names.MEASURES,)) is not None and not column.unique):
+        return False
+    return column.distinct > (FEW_VALUES if "id" in parts(column.name) else max(0.9 * column.filled, 1))

@@ -75,6 +75,10 @@ class Column:
         column = f"{relation}.{self.sql}" if relation else self.sql
         return f"cast({f'cast({column} AS bigint)' if self.kind == FRACTION and self.whole else column} AS varchar)"
 
+    def literal(self, value: str) -> int | str:
+        """One of the values as contract and configuration have it: a number, where the column is of numbers."""
+        return int(float(value)) if self.kind in (WHOLE, FRACTION) else value
+
     @property
     def unique(self) -> bool:
         return self.filled == self.rows == self.distinct

@@ -1,6 +1,6 @@
 """What a lender's columns may mean, as one draft book.
 
-Each guess carries its reason, for a person to confirm. Files with text drafts are made from it in `new.py`.
+Each guess carries its reason, for a person to confirm. The portfolio's files are drafted from it in `new.py`.
 """
 
 from __future__ import annotations

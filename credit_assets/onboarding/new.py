@@ -1,6 +1,7 @@
 """`credit-assets new`: a first portfolio from a lender's files, written whole or not at all, over nothing.
 
-What is guessed is in `guesses.py`, how it is written down in `drafts.py`.
+The book is guessed in `guesses.py`; the texts are drafted in `configuration_draft.py`, `contract_drafts.py` and
+`feature_drafts.py`.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ import yaml
 
 from credit_assets.lake.connections import connect
 from credit_assets.lake.tables import sql_text
-from credit_assets.onboarding import drafts
 from credit_assets.onboarding.check import Checked, Finding, check
+from credit_assets.onboarding.configuration_draft import draft_configuration
+from credit_assets.onboarding.contract_drafts import draft_contracts
+from credit_assets.onboarding.feature_drafts import draft_features
 from credit_assets.onboarding.files import BookError
 from credit_assets.onboarding.guesses import GuessedBook, guess
 from credit_assets.onboarding.read_files import read_files
@@ -59,9 +62,9 @@ def new(
             con.execute("SET autoinstall_known_extensions = false; SET autoload_known_extensions = false")
             book = guess(con, read_files(con, files, workspace), key, target)
         texts = {
-            config: drafts.configuration(book, name),
-            config.with_suffix(".py"): drafts.contracts(book, name),
-        } | {sql / f"{table}.sql": text for table, text in drafts.features(book).items()}
+            config: draft_configuration(book, name),
+            config.with_suffix(".py"): draft_contracts(book, name),
+        } | {sql / f"{table}.sql": text for table, text in draft_features(book).items()}
         entry = project.root / "workspace.yaml"
         with_entry = listed(entry.read_text(encoding="utf-8"), name)
         checked = _tried_out(Project(workspace / "tried"), project, name, {**texts, entry: with_entry})

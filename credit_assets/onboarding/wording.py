@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
+import textwrap
 import unicodedata
 from collections.abc import Collection, Sequence
 from functools import cache
@@ -97,6 +98,9 @@ KNOWN_WORDS = (
 """English words of lending: a name of these alone reads as a description. Anything else is a guess."""
 
 _UNITS = {"month", "months", "day", "days", "year", "years", "last", "past", "within", "quarter", "quarters", "weeks"}
+
+WIDTH = 116
+"""Columns of a drafted line, less those of the indent."""
 
 MOST_EXAMPLES = 3
 """Examples that a message shows at most."""
@@ -206,3 +210,13 @@ def alternatives(what: str, words: Sequence[str]) -> str:
     shown = [repr(word) for word in words if word.strip()]
     more = [f"{len(shown) - MOST_EXAMPLES} more words"] if len(shown) > MOST_EXAMPLES else []
     return " or ".join([what, *shown[:MOST_EXAMPLES], *more])
+
+
+def one_line(text: str) -> str:
+    """The text with every run of white space as one blank."""
+    return " ".join(text.split())
+
+
+def comment(sign: str, text: str) -> list[str]:
+    """The text as lines of comment that begin with the sign."""
+    return [f"{sign} {line}" for line in textwrap.wrap(text, WIDTH - len(sign), break_long_words=False)]

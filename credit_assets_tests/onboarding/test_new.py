@@ -32,7 +32,7 @@ from credit_assets.ingest.typed_read import ingest
 from credit_assets.lake.connections import connect
 from credit_assets.lake.contracts import check as held_to
 from credit_assets.lake.tables import Lake
-from credit_assets.onboarding.drafts import _python
+from credit_assets.onboarding.contract_drafts import _python
 from credit_assets.onboarding.files import BookError
 from credit_assets.onboarding.new import Drafted, listed, new
 from credit_assets.schemas.duckdb_types import column_types
