@@ -18,11 +18,12 @@ import yaml
 
 from credit_assets.lake.connections import connect
 from credit_assets.lake.tables import sql_text
-from credit_assets.onboarding.check import Checked, Finding, check
+from credit_assets.onboarding.check import check
 from credit_assets.onboarding.configuration_draft import draft_configuration
 from credit_assets.onboarding.contract_drafts import draft_contracts
 from credit_assets.onboarding.feature_drafts import draft_features
 from credit_assets.onboarding.files import BookError
+from credit_assets.onboarding.findings import Checked, Finding
 from credit_assets.onboarding.guesses import GuessedBook, guess
 from credit_assets.onboarding.read_files import read_files
 from credit_assets.settings.project import Project

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from credit_assets.onboarding.check import Checked, check
+from credit_assets.onboarding.check import check
+from credit_assets.onboarding.findings import Checked
 from credit_assets.settings.project import Project
 from credit_assets_tests.conftest import PROJECT
 
@@ -311,11 +312,11 @@ def test_a_feature_that_fails_for_a_row_of_its_contract_is_told_with_the_row(loo
     )
     [found] = looked((SQL, "amount / nullif(rate, 0) as", "(1000 * amount)::integer as")).findings
     assert str(found).startswith(f"{SQL}:5: feature amount_to_rate ")
-    assert "can't be cast" in found.words and "applications.amount = " in found.words
+    assert "can't be cast" in found.message and "applications.amount = " in found.message
     [found] = looked(
         (JOINED, "join applications using (loan)", "join applications using (loan) where length(place) > 2")
     ).findings
-    assert str(found).startswith(f"{JOINED}:1: loses ") and "left join" in found.words
+    assert str(found).startswith(f"{JOINED}:1: loses ") and "left join" in found.message
 
 
 def test_guesses_that_nobody_confirmed_are_told_and_do_not_stop(looked):

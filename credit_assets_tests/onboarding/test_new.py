@@ -286,7 +286,7 @@ def test_who_has_no_row_in_a_child_has_a_message_that_is_to_be_written(project, 
     assert queries["old_loans_features"].no_row == "no record in old loans"
     assert set(queries["features"].row_of.values()) == {"old_loans_features"}
     [draft] = [draft for draft in done.to_write if draft.file == "sql/book/old_loans_features.sql" and draft.line == 2]
-    assert "is marked as a guess (drafted from the table's name)" in draft.words
+    assert "is marked as a guess (drafted from the table's name)" in draft.message
 
 
 def test_rows_of_children_after_the_application_do_not_count(project, drafted):

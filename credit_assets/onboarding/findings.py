@@ -1,0 +1,88 @@
+"""What is wrong with a portfolio, or has yet to be confirmed, by file and line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from credit_assets.onboarding.wording import one_line
+from credit_assets.settings.portfolio import line_of
+from credit_assets.settings.project import Project
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong on a line; or, where `error` is False, what a person has yet to confirm: a guess or, where `draft`,
+    a text that a declined applicant would be given as a reason. As text: `file:line: message`."""
+
+    file: str
+    line: int
+    message: str
+    error: bool = True
+    draft: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.message}"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """All findings: errors, then draft texts, then guesses; and the number of features in the portfolio (0 where it is
+    not known). `withheld` tells that no scores are given while texts are drafts."""
+
+    findings: tuple[Finding, ...]
+    features: int
+    withheld: bool = False
+
+    @property
+    def errors(self) -> list[Finding]:
+        return [finding for finding in self.findings if finding.error]
+
+    @property
+    def drafts(self) -> list[Finding]:
+        return [finding for finding in self.findings if finding.draft]
+
+    @property
+    def guesses(self) -> list[Finding]:
+        return [finding for finding in self.findings if not finding.error and not finding.draft]
+
+    @property
+    def ready(self) -> bool:
+        """Whether nothing is wrong and no draft text can reach an applicant."""
+        return not self.errors and not self.drafts
+
+
+class Findings:
+    """Collects the findings about one portfolio; `root` is its parsed configuration, which gives settings a line."""
+
+    def __init__(self, project: Project, name: str) -> None:
+        self.project, self.name = project, name
+        self.config, self.sql = project.config(name), project.sql(name)
+        self.found: list[Finding] = []
+        self.root: yaml.Node | None = None
+        self.withheld = False
+
+    def add(self, file: Path, line: int, message: str, error: bool = True, draft: bool = False) -> None:
+        """Add a finding on a line of a file."""
+        self.found.append(Finding(self.place(file), line, message, error, draft))
+
+    def add_setting(self, keys: Sequence[str | int], message: str) -> None:
+        """Add an error at the line of a setting in the configuration."""
+        self.add_error(self.config, line_of(self.root, keys), message)
+
+    def add_error(self, file: Path, line: int, message: str) -> None:
+        """Add an error; its message becomes a sentence."""
+        self.add(file, line, sentence(message))
+
+    def place(self, file: Path) -> str:
+        """The file's path in the project."""
+        return str(file.relative_to(self.project.root))
+
+
+def sentence(text: str) -> str:
+    """The text on one line, with a full stop at its end unless it has another."""
+    line = one_line(text)
+    return line if line.endswith((".", "?", "!")) else f"{line}."
