@@ -49,8 +49,6 @@ def draw_applicants(
 
 def _person(rng: np.random.Generator, traits: Traits) -> tuple[Columns, np.ndarray]:
     """Who the applicant is, and the log-odds of default that go with it."""
-    from scipy.special import ndtr, ndtri
-
     size, male = len(traits.age), traits.male
     age_days = np.round(curve(traits.age, v.AGE_DAYS))
     band = np.searchsorted(v.AGE_BANDS, age_days / 365.25, side="right")
@@ -63,33 +61,19 @@ def _person(rng: np.random.Generator, traits: Traits) -> tuple[Columns, np.ndarr
     occupation = pick_by(rng, male.astype(np.int8), v.OCCUPATION_SHARES)
     known = ~idle & (rng.random(size) > 0.158)
     organization = pick_by(rng, male.astype(np.int8), list(zip(*v.ORGANIZATIONS.values(), strict=True)))
-    organization_risk = np.array([v.RISKY_ORGANIZATIONS.get(word, 0.0) for word in v.ORGANIZATIONS])
     own_car = rng.random(size) < np.where(male, 0.57, 0.22) * np.where(band < 1, 0.6, 1.03) * np.where(band > 7, 0.6, 1)
-    employment = blend(0.75 * traits.age - 0.5 * traits.channel, rng, 0.55)
-    employed = np.minimum(np.round(curve(employment, v.DAYS_EMPLOYED_BY_AGE)), age_days - 6200)
-    place = rng.standard_normal(size)
-    rating = 1 + np.searchsorted((-1.01, 1.25), -place, side="right")
-    with_city = np.where(rng.random(size) < 0.02, np.clip(rating - 1, 1, 3), rating)
-    population = np.floor(ndtr(blend(place, rng, 0.55)) * v.POPULATION_LEVELS).astype(int)
-    levels = ndtri((np.arange(v.POPULATION_LEVELS) + 0.5) / v.POPULATION_LEVELS)
-    region_live = rng.random(size) < 0.015
-    region_work = ~idle & (rng.random(size) < 0.048)
-    moved = rng.random(size) < np.where(band < 3, 0.115, 0.062)
-    away = ~idle & (rng.random(size) < np.where(band < 3, 0.28, 0.25))
-    works_away = ~idle & ((away & (rng.random(size) < 0.93)) | (moved & (rng.random(size) < 0.6)))
+    employment, employed = _employment(rng, traits, age_days)
+    place, rating, with_city, population = _region(rng, size)
+    works_away, away_from_home = _away_from_home(rng, idle, band)
     income = _income(rng, traits, education, occupation, idle, place)
-    registration = np.minimum(curve(blend(traits.age, rng, 0.30), v.DAYS_REGISTRATION), age_days - 1)
-    publish = curve(blend(0.9 * traits.age - 0.35 * traits.ability, rng, 0.28), v.DAYS_ID_PUBLISH)
-    phone_age = blend(0.2 * traits.age - 0.5 * traits.ability, rng, 0.25)
-    phone = np.where(rng.random(size) < 0.123 + 0.1 * traits.channel, 0, curve(phone_age, v.DAYS_PHONE_CHANGE))
-    single = np.isin(family, (1, 3, 4))
+    registration, publish, phone = _days_of_changes(rng, traits, age_days)
     car_age = np.round(curve(blend(-np.log(income / 150_000) * 1.4, rng, 0.3), v.CAR_AGE))
     risk = (
         np.take(v.INCOME_TYPE_RISK, income_type)
         + np.take(v.EDUCATION_RISK, education)
         + np.take(v.HOUSING_RISK, housing)
         + np.where(known, np.take(v.OCCUPATION_RISK, occupation), -0.05)
-        + np.where(idle, 0.0, organization_risk[organization] - 0.24 * employment)
+        + np.where(idle, 0.0, _organization_risk(organization) - 0.24 * employment)
         + np.where(own_car, -0.12, 0.04)
         + 0.26 * (rating - 2)
         + 0.13 * works_away
@@ -105,7 +89,7 @@ def _person(rng: np.random.Generator, traits: Traits) -> tuple[Columns, np.ndarr
         "NAME_EDUCATION_TYPE": Words(education, v.EDUCATION),
         "NAME_FAMILY_STATUS": Words(family, v.FAMILY_STATUS),
         "NAME_HOUSING_TYPE": Words(housing, v.HOUSING),
-        "REGION_POPULATION_RELATIVE": np.round(curve(levels, v.POPULATION_RELATIVE), 6)[population],
+        "REGION_POPULATION_RELATIVE": population,
         "DAYS_BIRTH": -age_days.astype(np.int64),
         "DAYS_EMPLOYED": np.where(idle, 365243, -np.maximum(employed, 1)).astype(np.int64),
         "DAYS_REGISTRATION": -np.round(registration),
@@ -114,19 +98,66 @@ def _person(rng: np.random.Generator, traits: Traits) -> tuple[Columns, np.ndarr
         "FLAG_EMP_PHONE": (~idle).astype(np.int8),
         "FLAG_WORK_PHONE": (~idle & (rng.random(size) < 0.243)).astype(np.int8),
         "OCCUPATION_TYPE": Words(np.where(known, occupation, -1).astype(np.int8), v.OCCUPATIONS),
-        "CNT_FAM_MEMBERS": np.where(rng.random(size) < 0.000007, np.nan, children + 2.0 - single),
+        "CNT_FAM_MEMBERS": np.where(rng.random(size) < 0.000007, np.nan, children + 2.0 - np.isin(family, (1, 3, 4))),
         "REGION_RATING_CLIENT": rating,
         "REGION_RATING_CLIENT_W_CITY": with_city,
+        **away_from_home,
+        "ORGANIZATION_TYPE": Words(np.where(idle, len(v.ORGANIZATIONS), organization), (*v.ORGANIZATIONS, "XNA")),
+        "DAYS_LAST_PHONE_CHANGE": np.where(rng.random(size) < 0.000003, np.nan, -np.round(phone)),
+    }
+    return columns, risk
+
+
+def _employment(rng: np.random.Generator, traits: Traits, age_days: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How long the applicant has been employed: as a standard normal, and in days."""
+    employment = blend(0.75 * traits.age - 0.5 * traits.channel, rng, 0.55)
+    return employment, np.minimum(np.round(curve(employment, v.DAYS_EMPLOYED_BY_AGE)), age_days - 6200)
+
+
+def _days_of_changes(
+    rng: np.random.Generator, traits: Traits, age_days: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Days since the registration, the identity document and the telephone number changed."""
+    registration = np.minimum(curve(blend(traits.age, rng, 0.30), v.DAYS_REGISTRATION), age_days - 1)
+    publish = curve(blend(0.9 * traits.age - 0.35 * traits.ability, rng, 0.28), v.DAYS_ID_PUBLISH)
+    phone_age = blend(0.2 * traits.age - 0.5 * traits.ability, rng, 0.25)
+    recent = rng.random(len(age_days)) < 0.123 + 0.1 * traits.channel
+    return registration, publish, np.where(recent, 0, curve(phone_age, v.DAYS_PHONE_CHANGE))
+
+
+def _organization_risk(organization: np.ndarray) -> np.ndarray:
+    """What the kind of employer adds to the log-odds of default."""
+    return np.array([v.RISKY_ORGANIZATIONS.get(word, 0.0) for word in v.ORGANIZATIONS])[organization]
+
+
+def _region(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """How prosperous the region is (standard normal), its rating, that with the city, and its relative population."""
+    from scipy.special import ndtr, ndtri
+
+    place = rng.standard_normal(size)
+    rating = 1 + np.searchsorted((-1.01, 1.25), -place, side="right")
+    with_city = np.where(rng.random(size) < 0.02, np.clip(rating - 1, 1, 3), rating)
+    level = np.floor(ndtr(blend(place, rng, 0.55)) * v.POPULATION_LEVELS).astype(int)
+    levels = ndtri((np.arange(v.POPULATION_LEVELS) + 0.5) / v.POPULATION_LEVELS)
+    return place, rating, with_city, np.round(curve(levels, v.POPULATION_RELATIVE), 6)[level]
+
+
+def _away_from_home(rng: np.random.Generator, idle: np.ndarray, band: np.ndarray) -> tuple[np.ndarray, Columns]:
+    """Who works in another city, and flags for living or working in another region or city than the registered one."""
+    size = len(idle)
+    region_live = rng.random(size) < 0.015
+    region_work = ~idle & (rng.random(size) < 0.048)
+    moved = rng.random(size) < np.where(band < 3, 0.115, 0.062)
+    away = ~idle & (rng.random(size) < np.where(band < 3, 0.28, 0.25))
+    works_away = ~idle & ((away & (rng.random(size) < 0.93)) | (moved & (rng.random(size) < 0.6)))
+    return works_away, {
         "REG_REGION_NOT_LIVE_REGION": region_live.astype(np.int8),
         "REG_REGION_NOT_WORK_REGION": (region_work | (region_live & ~idle)).astype(np.int8),
         "LIVE_REGION_NOT_WORK_REGION": (region_work & ~region_live).astype(np.int8),
         "REG_CITY_NOT_LIVE_CITY": moved.astype(np.int8),
         "REG_CITY_NOT_WORK_CITY": works_away.astype(np.int8),
         "LIVE_CITY_NOT_WORK_CITY": (away & works_away).astype(np.int8),
-        "ORGANIZATION_TYPE": Words(np.where(idle, len(v.ORGANIZATIONS), organization), (*v.ORGANIZATIONS, "XNA")),
-        "DAYS_LAST_PHONE_CHANGE": np.where(rng.random(size) < 0.000003, np.nan, -np.round(phone)),
     }
-    return columns, risk
 
 
 def _income(

@@ -49,24 +49,11 @@ def draw_bureau(rng: np.random.Generator, people: Applicants, first_id: int) -> 
     planned = np.where((kind == CARD) & (rng.random(size) < 0.12), 31_000 - np.round(0.1 * days), planned)
     left = days - length * rng.uniform(0.4, 1.05, size)
     ended = np.ceil(np.where(left > 3, left, days * rng.uniform(0.02, 0.7, size)))
-    state = np.where(active, 1, 0)
-    chance = rng.random(size)
-    state = np.where(chance < 0.0038 * np.exp(0.6 * discipline), 2, state)
-    state = np.where(chance < 0.00001 * np.exp(0.6 * discipline), 3, state)
-    amount = on_grid(np.exp(kinds[kind, 2] + 1.1 * active * (kind == 0) + 1.05 * rng.standard_normal(size)), 4.5)
-    amount = np.minimum(amount, 40_000_000.0)
-    round_sum = rng.random(size) < 0.45
-    amount = np.where(round_sum, on_grid(amount, 4_500.0), amount)
-    amount = np.where((kind == CARD) & (rng.random(size) < 0.155), 0.0, amount)
-    amount = np.where(rng.random(size) < 0.00001, np.nan, amount)
+    state = _state(rng, active, discipline)
+    amount = _amounts(rng, kind, active, kinds[kind, 2])
     used = sigmoid(0.35 + 0.85 * debt + 0.9 * rng.standard_normal(size) + np.where(kind == CARD, -0.7, 0.0))
     owed = np.where(active & (rng.random(size) < np.where(kind == CARD, 0.63, 0.85)), used * amount, 0.0)
-    overdue_now = rng.random(size) < np.where(active, 0.0042, 0.0008) * np.exp(0.9 * discipline)
-    overdue_days = np.where(overdue_now, np.ceil(np.exp(2.6 + 1.4 * rng.standard_normal(size))), 0)
-    overdue_sum = np.where(overdue_now, np.exp(7.0 + 1.8 * rng.standard_normal(size)), 0.0)
-    ever_late = rng.random(size) < sigmoid(-1.75 + 0.85 * discipline)
-    worst = np.where(ever_late, np.exp(8.65 + 1.15 * rng.standard_normal(size) + 0.2 * discipline), 0.0)
-    worst = np.maximum(worst, overdue_sum)
+    overdue_days, overdue_sum, worst = _arrears(rng, active, discipline)
     limit = np.where((kind == CARD) & active & (rng.random(size) < 0.27), np.maximum(amount - owed, 0.0), 0.0)
     lag = 4 + np.floor(25 * rng.exponential(1.0, size))
     reported = np.where(active, np.minimum(days, lag), np.maximum(np.floor(ended * rng.uniform(0.3, 1.0, size)), 1))
@@ -100,6 +87,37 @@ def draw_bureau(rng: np.random.Generator, people: Applicants, first_id: int) -> 
         "AMT_ANNUITY": np.where(with_annuity, np.round(annuity, 2), np.nan),
     }
     return bureau, _balance(rng, people, owner, ids, days, np.where(state == 0, ended, -1.0))
+
+
+def _state(rng: np.random.Generator, active: np.ndarray, discipline: np.ndarray) -> np.ndarray:
+    """The state of each credit: an index of `STATES`."""
+    chance = rng.random(len(active))
+    state = np.where(chance < 0.0038 * np.exp(0.6 * discipline), 2, np.where(active, 1, 0))
+    return np.where(chance < 0.00001 * np.exp(0.6 * discipline), 3, state)
+
+
+def _amounts(rng: np.random.Generator, kind: np.ndarray, active: np.ndarray, location: np.ndarray) -> np.ndarray:
+    """The sum of each credit; `location` is the logarithm of the typical one of its kind."""
+    size = len(kind)
+    amount = on_grid(np.exp(location + 1.1 * active * (kind == 0) + 1.05 * rng.standard_normal(size)), 4.5)
+    amount = np.minimum(amount, 40_000_000.0)
+    round_sum = rng.random(size) < 0.45
+    amount = np.where(round_sum, on_grid(amount, 4_500.0), amount)
+    amount = np.where((kind == CARD) & (rng.random(size) < 0.155), 0.0, amount)
+    return np.where(rng.random(size) < 0.00001, np.nan, amount)
+
+
+def _arrears(
+    rng: np.random.Generator, active: np.ndarray, discipline: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Days and sum overdue today, and the largest sum that was ever overdue."""
+    size = len(active)
+    overdue_now = rng.random(size) < np.where(active, 0.0042, 0.0008) * np.exp(0.9 * discipline)
+    overdue_days = np.where(overdue_now, np.ceil(np.exp(2.6 + 1.4 * rng.standard_normal(size))), 0)
+    overdue_sum = np.where(overdue_now, np.exp(7.0 + 1.8 * rng.standard_normal(size)), 0.0)
+    ever_late = rng.random(size) < sigmoid(-1.75 + 0.85 * discipline)
+    worst = np.where(ever_late, np.exp(8.65 + 1.15 * rng.standard_normal(size) + 0.2 * discipline), 0.0)
+    return overdue_days, overdue_sum, np.maximum(worst, overdue_sum)
 
 
 def _balance(

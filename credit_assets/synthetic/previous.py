@@ -145,7 +145,7 @@ def draw_previous(rng: np.random.Generator, people: Applicants, first_id: int) -
     blank = (status == CANCELED) | (status == UNUSED) | ((status == REFUSED) & (rng.random(size) < 0.165))
     money, price = _money(rng, people.income[owner], kind, status, blank)
     dates, loans, cards = _contracts(rng, people, ids, owner, kind, status, days, money)
-    words = _words(rng, kind, status, blank, position, price)
+    words = _categories(rng, kind, status, blank, position, price)
     days_columns = {"DAYS_DECISION": -days.astype(np.int64)}
     flags = {
         "SK_ID_PREV": ids,
@@ -277,7 +277,7 @@ def _contracts(
     return columns, loans, contracts(np.flatnonzero(card), np.where(drawn, drawing, 0.0))
 
 
-def _words(
+def _categories(
     rng: np.random.Generator, kind: np.ndarray, status: np.ndarray, blank: np.ndarray, position: np.ndarray,
     price: np.ndarray,
 ) -> Columns:  # fmt: skip
@@ -302,33 +302,10 @@ def _words(
         np.round(np.exp(np.where(industry == 1, 6.2, 3.7) + 1.1 * rng.standard_normal(size))),
         np.where(shop, np.round(np.exp(4.5 + 1.5 * rng.standard_normal(size))), -1),
     )
-    crossed = rng.random(size) < np.where(kind == CASH, np.where(refused, 0.61, 0.857), np.where(refused, 0.53, 0.715))
-    product_type = np.where((kind == CONSUMER) | (kind == UNKNOWN) | blank, 0, np.where(crossed, 1, 2))
-    level = np.take((0, 0, 1, 2, 2), price)
-    free = (rng.random(size) < np.where(industry == 1, 0.22, 0.11)).astype(int)
-    shelf = np.take((13, 9, 7, 11, 11, 11, 11, 11, 13, 13, 13), industry)
-    product = np.select(
-        [kind == UNKNOWN, kind == REVOLVING, kind == CONSUMER, blank],
-        [-1, np.where(product_type == 1, 16, 15), shelf + free, 0],
-        np.where(product_type == 1, 1, 4) + level,
-    )
+    product_type, product = _product(rng, kind, refused, blank, price, industry)
     portfolio = np.where(blank | (kind == UNKNOWN), 3, np.take((1, 0, 2, 3), kind))
     portfolio = np.where((portfolio == 0) & (rng.random(size) < 0.0005), 4, portfolio)
-    client = np.where(
-        position == 0,
-        pick(rng, size, (0.17, 0.75, 0.08, 0.001)),
-        pick(rng, size, (0.885, 0.035, 0.079, 0.001)),
-    )
-    payment = pick_by(
-        rng,
-        np.where((kind == REVOLVING) | (kind == UNKNOWN), 2, np.where(kind == CASH, np.where(blank, 1, 0), 3)),
-        PAYMENT_SHARES,
-    )
-    suite = np.where(
-        rng.random(size) < np.where(status == CANCELED, 0.97, np.take(MISSING_SUITE, kind)),
-        -1,
-        pick(rng, size, SUITE_SHARES),
-    )
+    client, payment, suite = _client(rng, kind, status, blank, position)
     special = (kind == CONSUMER) & (status == APPROVED) & (rng.random(size) < 0.0093)
     primary = np.clip(0.185 + 0.05 * rng.standard_normal(size), 0.035, 1.0)
     privileged = np.clip(0.80 + 0.09 * rng.standard_normal(size), 0.37, 1.0)
@@ -351,6 +328,48 @@ def _words(
         "NAME_YIELD_GROUP": Words(price, YIELDS),
         "PRODUCT_COMBINATION": Words(product, PRODUCTS),
     }  # fmt: skip
+
+
+def _product(
+    rng: np.random.Generator, kind: np.ndarray, refused: np.ndarray, blank: np.ndarray, price: np.ndarray,
+    industry: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Whether a cash loan or card was cross-sold, and the product: indices of their words."""
+    size = len(kind)
+    crossed = rng.random(size) < np.where(kind == CASH, np.where(refused, 0.61, 0.857), np.where(refused, 0.53, 0.715))
+    product_type = np.where((kind == CONSUMER) | (kind == UNKNOWN) | blank, 0, np.where(crossed, 1, 2))
+    level = np.take((0, 0, 1, 2, 2), price)
+    free = (rng.random(size) < np.where(industry == 1, 0.22, 0.11)).astype(int)
+    shelf = np.take((13, 9, 7, 11, 11, 11, 11, 11, 13, 13, 13), industry)
+    product = np.select(
+        [kind == UNKNOWN, kind == REVOLVING, kind == CONSUMER, blank],
+        [-1, np.where(product_type == 1, 16, 15), shelf + free, 0],
+        np.where(product_type == 1, 1, 4) + level,
+    )
+    return product_type, product
+
+
+def _client(
+    rng: np.random.Generator, kind: np.ndarray, status: np.ndarray, blank: np.ndarray, position: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Whether the client is new, how the loan is paid back, and who came along: indices of their words."""
+    size = len(kind)
+    client = np.where(
+        position == 0,
+        pick(rng, size, (0.17, 0.75, 0.08, 0.001)),
+        pick(rng, size, (0.885, 0.035, 0.079, 0.001)),
+    )
+    payment = pick_by(
+        rng,
+        np.where((kind == REVOLVING) | (kind == UNKNOWN), 2, np.where(kind == CASH, np.where(blank, 1, 0), 3)),
+        PAYMENT_SHARES,
+    )
+    suite = np.where(
+        rng.random(size) < np.where(status == CANCELED, 0.97, np.take(MISSING_SUITE, kind)),
+        -1,
+        pick(rng, size, SUITE_SHARES),
+    )
+    return client, payment, suite
 
 
 PREVIOUS_COLUMNS = (
