@@ -114,31 +114,15 @@ def adverse_action_reasons(
     if not 1 <= max_reasons <= MAX_REASONS:
         raise ValueError(f"between 1 and {MAX_REASONS} reasons can be given, not {max_reasons}")
     check_descriptions(features, texts.descriptions)
-    values = np.array(contributions, dtype=np.float64)
-    if values.shape != (len(frame), len(features)):
-        raise ValueError(f"contributions of shape {values.shape} for {len(frame)} applicants, {len(features)} features")
-    if not np.isfinite(values).all():
-        raise ValueError(f"{int((~np.isfinite(values)).any(axis=1).sum())} applicants' contributions are not finite")
+    values = _finite(contributions, len(frame), len(features))
     missing = frame[list(features)].isna().to_numpy()
     factors = Factors.find(frame, features, texts, missing)
     sums = factors.sums(values)
     remaining = np.where(sums == 0, -np.inf, sums)
-    unexplained = int((remaining.max(axis=1) == -np.inf).sum())
-    if unexplained:
+    if unexplained := int((remaining.max(axis=1) == -np.inf).sum()):
         raise ValueError(f"no feature contributed to the PD of {unexplained} declined applicants")
-
-    # One row of texts each for a value that is present, missing, or a category that was not learned.
-    own_texts = np.array(
-        [
-            [texts.descriptions[feature] for feature in features],
-            [texts.missing_text(feature) for feature in features],
-            [texts.unseen_text(feature) for feature in features],
-        ],
-        dtype=object,
-    )
-    known = missing.astype(np.int8)
-    for feature, rows_unseen in (unseen or {}).items():
-        known[rows_unseen, list(features).index(feature)] = 2
+    own_texts = _texts_by_state(features, texts)
+    state = _states(missing, features, unseen or {})
     messages = np.array(factors.messages, dtype=object)
     has_message = np.array([message is not None for message in factors.messages])
     names = np.array([*factors.names, None], dtype=object)
@@ -151,7 +135,7 @@ def adverse_action_reasons(
         top = remaining.argmax(axis=1)
         given = (remaining[rows, top] > 0) | (~any_raised & (rank == 1))
         strongest = np.where(factors.of == top[:, np.newaxis], pushes, -np.inf).argmax(axis=1)
-        text = np.where(has_message[top], messages[top], own_texts[known[rows, strongest], strongest])
+        text = np.where(has_message[top], messages[top], own_texts[state[rows, strongest], strongest])
         reasons[f"reason_{rank}"] = np.where(given, text, np.array(None, dtype=object))
         reasons[f"reason_feature_{rank}"] = columns[np.where(given, strongest, -1)]
         reasons[f"reason_family_{rank}"] = names[np.where(given, top, -1)]
@@ -159,3 +143,33 @@ def adverse_action_reasons(
         remaining[rows, top] = -np.inf
     reasons["reason_basis"] = np.where(any_raised, RAISED, LEAST_FAVOURABLE).astype(object)
     return pd.DataFrame(reasons)
+
+
+def _finite(contributions: np.ndarray, applicants: int, features: int) -> np.ndarray:
+    """A copy of the contributions; raises ValueError where the shape is wrong or one is not finite."""
+    values = np.array(contributions, dtype=np.float64)
+    if values.shape != (applicants, features):
+        raise ValueError(f"contributions of shape {values.shape} for {applicants} applicants, {features} features")
+    if not np.isfinite(values).all():
+        raise ValueError(f"{int((~np.isfinite(values)).any(axis=1).sum())} applicants' contributions are not finite")
+    return values
+
+
+def _states(missing: np.ndarray, features: Sequence[str], unseen: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The state of each value (n, k): 0 present, 1 missing, 2 a category that the model has not learned."""
+    states = missing.astype(np.int8)
+    for feature, rows in unseen.items():
+        states[rows, list(features).index(feature)] = 2
+    return states
+
+
+def _texts_by_state(features: Sequence[str], texts: ReasonTexts) -> np.ndarray:
+    """The texts of each feature (3, k), a row for each of the `_states`."""
+    return np.array(
+        [
+            [texts.descriptions[feature] for feature in features],
+            [texts.missing_text(feature) for feature in features],
+            [texts.unseen_text(feature) for feature in features],
+        ],
+        dtype=object,
+    )

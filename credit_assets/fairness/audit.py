@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,7 +26,27 @@ DAYS_IN_A_YEAR = 365.25
 
 @dataclass(frozen=True)
 class Audit:
-    """`groups`: one row per group of an attribute or intersection. `verdicts`: one row for each of these."""
+    """`groups`: one row per group of an attribute or intersection. `verdicts`: one row for each of these.
+
+    For each group, `groups` has
+    - applicants, labelled, defaults; approval_rate with its Wilson interval;
+    - air, its approval rate over the reference group's, with the interval of Katz et al. (1978), and the
+      p_value of the difference: two-proportion z-test, or Fisher's exact test if a cell expects fewer than 5;
+    - tpr, the share of its goods approved, and fpr, the share of its bads approved, with Wilson intervals;
+      tpr_difference and fpr_difference from the reference with Newcombe's (1998, method 10);
+    - mean_pd of its labelled applicants, default_rate with its Wilson interval, and calibration_gap, default
+      rate minus mean PD; auc with DeLong's interval;
+    - judged, and is_reference. Figures that cannot be computed are nan.
+
+    For each attribute, `verdicts` has reference, worst_group (the judged one with the lowest air; if some fail
+    significantly, the lowest of those), its air and p_value, significant, and four_fifths: "fail" if that air is below
+    `min_air`, "pass" if it is not, "not enough data" without a reference and another judged group. tpr_difference and
+    fpr_difference are the largest between judged groups, equalized_odds_difference is the larger of them, and
+    calibration_gap the largest of a judged group in absolute value. With the champion's decisions on the same
+    applicants (`champion_approved`, n; nan for applicants without one, who are left out of the comparison), a failing
+    attribute also has `champion_group`, champion_air with its interval, and air_ratio, the group's air over its air by
+    the champion, with the interval of paired decisions: for the failing group whose air fell most significantly.
+    """
 
     groups: pd.DataFrame
     verdicts: pd.DataFrame
@@ -81,26 +102,8 @@ def audit(
     for figures that need the outcome. `not_judged` lists values of an attribute that are shown without a verdict, as
     are missing values and groups below `min_group_size`.
 
-    For each group, `groups` has
-    - applicants, labelled, defaults; approval_rate with its Wilson interval;
-    - air, its approval rate over the reference group's, with the interval of Katz et al. (1978), and the
-      p_value of the difference: two-proportion z-test, or Fisher's exact test if a cell expects fewer than 5;
-    - tpr, the share of its goods approved, and fpr, the share of its bads approved, with Wilson intervals;
-      tpr_difference and fpr_difference from the reference with Newcombe's (1998, method 10);
-    - mean_pd of its labelled applicants, default_rate with its Wilson interval, and calibration_gap, default
-      rate minus mean PD; auc with DeLong's interval;
-    - judged, and is_reference. Figures that cannot be computed are nan.
-
-    For each attribute, `verdicts` has reference, worst_group (the judged one with the lowest air; if some fail
-    significantly, the lowest of those), its air and p_value, significant, and four_fifths: "fail" if that air is below
-    `min_air`, "pass" if it is not, "not enough data" without a reference and another judged group. tpr_difference and
-    fpr_difference are the largest between judged groups, equalized_odds_difference is the larger of them, and
-    calibration_gap the largest of a judged group in absolute value. With the champion's decisions on the same
-    applicants (`champion_approved`, n; nan for applicants without one, who are left out of the comparison), a failing
-    attribute also has `champion_group`, champion_air with its interval, and air_ratio, the group's air over its air by
-    the champion, with the interval of paired decisions: for the failing group whose air fell most significantly.
-
-    Without attributes both tables are empty: nothing was audited (`NOTHING_AUDITED`).
+    The figures are described at `Audit`. Without attributes both tables are empty: nothing was audited
+    (`NOTHING_AUDITED`).
 
     Raises ValueError where the inputs differ in length, hold no rows, or name an unknown attribute.
 
@@ -133,25 +136,37 @@ def audit(
     values = attributes.reset_index(drop=True).apply(_in_words)
     groups, verdicts = [], []
     for columns in (*((name,) for name in values), *itertools.combinations(values, 2)):
-        attribute = " x ".join(columns)
-        table = _group_figures(values[list(columns)], applicants, config)
-        left_out = [{NOT_GIVEN, *not_judged.get(column, ())} for column in columns]
-        nameable = [not any(v in out for v, out in zip(key, left_out, strict=True)) for key in table.index]
-        table["judged"] = np.array(nameable) & (table["applicants"] >= config.min_group_size)
-        table.index = pd.Index([", ".join(key) for key in table.index], name="group")
-        reference = _reference(table, config.reference.get(attribute))
-        table = _held_against(table, reference, config)
-        groups.append(table.reset_index().assign(attribute=attribute))
-        verdict = _verdict(attribute, table, reference, config)
-        if champion_approved is not None and verdict["four_fifths"] == "fail" and verdict["significant"]:
-            labels = np.array([", ".join(key) for key in zip(*(values[column] for column in columns), strict=True)])
-            by_champion = np.asarray(champion_approved, dtype=np.float64)
-            both = ~np.isnan(by_champion)
-            decided = applicants["approved"].to_numpy()[both], by_champion[both]
-            verdict |= _beside_champion(table, labels[both], *decided, config, attribute)
+        table, verdict = _audit_attribute(values[list(columns)], applicants, config, not_judged, champion_approved)
+        groups.append(table)
         verdicts.append(verdict)
     tidy = pd.concat(groups, ignore_index=True)
     return Audit(tidy[["attribute", *tidy.columns.drop("attribute")]], pd.DataFrame(verdicts))
+
+
+def _audit_attribute(
+    values: pd.DataFrame,
+    applicants: pd.DataFrame,
+    config: FairnessConfig,
+    not_judged: Mapping[str, Sequence[str]],
+    champion_approved: np.ndarray | None,
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The rows of `groups` and `verdicts` for one attribute, or the intersection of the columns of `values`."""
+    attribute = " x ".join(values.columns)
+    table = _group_figures(values, applicants, config)
+    left_out = [{NOT_GIVEN, *not_judged.get(column, ())} for column in values]
+    nameable = [not any(v in out for v, out in zip(key, left_out, strict=True)) for key in table.index]
+    table["judged"] = np.array(nameable) & (table["applicants"] >= config.min_group_size)
+    table.index = pd.Index([", ".join(key) for key in table.index], name="group")
+    reference = _reference(table, config.reference.get(attribute))
+    table = _held_against(table, reference, config)
+    verdict = _verdict(attribute, table, reference, config)
+    if champion_approved is not None and verdict["four_fifths"] == "fail" and verdict["significant"]:
+        labels = np.array([", ".join(key) for key in zip(*(values[column] for column in values), strict=True)])
+        by_champion = np.asarray(champion_approved, dtype=np.float64)
+        both = ~np.isnan(by_champion)
+        decided = applicants["approved"].to_numpy()[both], by_champion[both]
+        verdict |= _beside_champion(table, labels[both], *decided, config, attribute)
+    return table.reset_index().assign(attribute=attribute), verdict
 
 
 def _in_words(values: pd.Series) -> pd.Series:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from credit_assets.features.combined_leaks import Combination, given_back, leading_pairs
@@ -82,9 +83,7 @@ def check_inputs(
     ]
     outcome = training_set[target].to_numpy(dtype=bool)
     aucs = {}
-    for feature in features:
-        if feature == target:
-            continue
+    for feature in (name for name in features if name != target):
         auc, copies = single_feature_auc(training_set[feature], outcome)
         aucs[feature] = auc
         if copies:
@@ -97,20 +96,25 @@ def check_inputs(
     refused = {finding.feature for finding in findings}
     others = training_set[[feature for feature in aucs if feature not in refused]]
     hidden = training_set[[feature for feature in dict.fromkeys(leaks) if feature in aucs]]
-    together = [
+    reproduced = [
         found
         for found in (*together, *given_back(hidden, others, outcome))
-        # To give back what says little of the outcome is no leak: it may be known from the application as well.
+        # To reproduce a column that says little about the outcome is no leak: the application may tell it as well.
         if max(found.auc, aucs.get(found.gives_back or "", 0.0)) > max_single_auc
     ]
-    named = {frozenset(found.features) for found in together}
-    together += [
-        found for found in leading_pairs(others, outcome, max_single_auc) if frozenset(found.features) not in named
-    ]
-    findings += map(refused_together, together)
+    findings += map(refused_together, _with_leading_pairs(reproduced, others, outcome, max_single_auc))
     if findings:
         raise LeakageError(findings)
     return pd.Series(aucs, name="auc", dtype=float).sort_values(ascending=False, kind="stable")
+
+
+def _with_leading_pairs(
+    reproduced: Sequence[Combination], features: pd.DataFrame, outcome: np.ndarray, max_single_auc: float
+) -> Sequence[Combination]:
+    """The combinations, and the pairs of features that together rank better than the limit, each only once."""
+    known = {frozenset(found.features) for found in reproduced}
+    pairs = leading_pairs(features, outcome, max_single_auc)
+    return [*reproduced, *(pair for pair in pairs if frozenset(pair.features) not in known)]
 
 
 def refused_together(found: Combination) -> Finding:

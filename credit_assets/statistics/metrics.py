@@ -39,6 +39,16 @@ class Confusion:
     declined_goods: int
     declined_bads: int
 
+    @classmethod
+    def of(cls, declined: np.ndarray, bad: np.ndarray) -> Confusion:
+        """Count applicants by whether they are declined (n,) and bad (n,)."""
+        return cls(
+            approved_goods=int((~declined & ~bad).sum()),
+            approved_bads=int((~declined & bad).sum()),
+            declined_goods=int((declined & ~bad).sum()),
+            declined_bads=int((declined & bad).sum()),
+        )
+
     @property
     def approval_rate(self) -> float:
         return (self.approved_goods + self.approved_bads) / self.applicants
@@ -158,7 +168,7 @@ def evaluate(
         metrics[name] = Interval(value, min(float(low), value), max(float(high), value))
         if name == "auc":
             metrics["gini"] = Interval(*(2 * auc - 1 for auc in vars(metrics["auc"]).values()))
-    declined, bad = pds > cut_off, y == 1
+    bad = y == 1
     return Evaluation(
         applicants=y.size,
         defaults=int(bad.sum()),
@@ -167,12 +177,7 @@ def evaluate(
         metrics=metrics,
         ece_by_chance=ece_by_chance,
         deciles=cells.deciles(confidence),
-        confusion=Confusion(
-            approved_goods=int((~declined & ~bad).sum()),
-            approved_bads=int((~declined & bad).sum()),
-            declined_goods=int((declined & ~bad).sum()),
-            declined_bads=int((declined & bad).sum()),
-        ),
+        confusion=Confusion.of(pds > cut_off, bad),
         at_cut_off=AtCutOff.of(pds, cut_off),
     )
 
