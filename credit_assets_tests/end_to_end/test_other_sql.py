@@ -97,8 +97,8 @@ def trained(project: Project, mixed: Step) -> Step:
 
 def test_a_champion_scores_what_the_sql_made_that_it_learned_from(first):
     assert [outcome.errors for outcome in first.outcomes] == [()] * 7
-    assert first.check("features_as_learned")["passed"]
-    assert first.check("features_as_learned")["words"] == "The SQL is that which version 1 learned from."
+    assert first.check("features_as_learned").passed
+    assert first.check("features_as_learned").description == "The SQL is that which version 1 learned from."
 
 
 def test_changed_sql_makes_nothing_due_by_itself_and_the_status_tells_of_it(changed):
@@ -142,7 +142,7 @@ def test_train_makes_again_what_other_sql_made_and_learns_from_it(project, train
     assert list(trained.outcomes[0].asset_seconds) == [f"{BOOK}__features"]
     assert trained.status.champion.version == 2
     assert trained.status.features_of_other_sql == {}
-    assert trained.check("features_as_learned")["passed"]
+    assert trained.check("features_as_learned").passed
     incomes = table(project, "applications").set_index("SK_ID_CURR")["AMT_INCOME_TOTAL"] / 12
     features = table(project, "features").set_index("SK_ID_CURR")
     assert features["income"].reindex(incomes.index).tolist() == pytest.approx(incomes.tolist())

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from credit_assets.automation.due import OtherChampion, Reason
+from credit_assets.automation.due import OtherChampion, PerformanceNotMeasured, Reason
 from credit_assets.automation.pending import to_score
 from credit_assets.automation.runs import RunOutcome, execute
 from credit_assets.definitions import build
@@ -107,9 +107,7 @@ def test_scores_made_alone_are_by_the_champion_where_it_is_the_version_checked(p
     assert outcome.success, outcome.errors
     scores = table(project, "scores", OPEN)
     assert set(scores["model_version"]) == set(scores["features_checked_against"]) == {2}
-    assert due(project, champion=2) == [
-        (OPEN, "the performance of its scores was not measured on the outcomes that are known")
-    ]
+    assert due(project, champion=2) == [(OPEN, PerformanceNotMeasured())]
 
 
 def test_scores_are_refused_where_the_features_were_made_again_since_they_were_checked(project, promoted_in_between):
