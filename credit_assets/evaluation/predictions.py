@@ -7,12 +7,36 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from credit_assets.features.training_set import TEST
 from credit_assets.schemas.evidence import Predictions
 
 MODELS = ("candidate", "baseline", "champion")
 """Whose PDs there can be, the candidate's first."""
 
 ROW = ["applicant", "batch"]
+
+
+class OtherTestRows(ValueError):
+    """The candidate and the baseline were tested on different rows."""
+
+    def __init__(self, rows: int) -> None:
+        super().__init__(
+            f"The candidate has {rows} test rows and the baseline other ones: they come from different "
+            "training sets. Materialize candidate and logistic_regression together."
+        )
+        self.rows = rows
+
+
+def predicted_by_both(candidate: pd.DataFrame, baseline: pd.DataFrame) -> pd.DataFrame:
+    """The rows that the candidate was tested on, in its order, with its PDs (`candidate`), its version and the PDs of
+    the baseline. Raises OtherTestRows if the baseline was tested on others."""
+    test = candidate[candidate["fold"] == TEST].rename(
+        columns={"pd": "candidate", "model_version": "candidate_version"}
+    )
+    rows = test.merge(baseline.rename(columns={"pd": "baseline"}), on=["applicant", "batch"], validate="1:1")
+    if len(rows) != len(test):
+        raise OtherTestRows(len(test))
+    return rows
 
 
 def predictions_of(rows: pd.DataFrame, pds: Mapping[str, pd.Series]) -> pd.DataFrame:

@@ -6,7 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from credit_assets.evaluation.predictions import MODELS, by_model, candidate_of, predictions_of
+from credit_assets.evaluation.predictions import (
+    MODELS,
+    OtherTestRows,
+    by_model,
+    candidate_of,
+    predicted_by_both,
+    predictions_of,
+)
 from credit_assets.schemas.evidence import Predictions
 
 
@@ -55,3 +62,33 @@ def test_rows_that_only_another_model_judged_are_refused(tested: pd.DataFrame) -
     others = rows[(rows["model"] != "candidate") | (rows["applicant"] != 7)]
     with pytest.raises(ValueError, match="The baseline judged rows that the candidate did not"):
         by_model(others)
+
+
+def predicted(fold_of_last: str) -> pd.DataFrame:
+    """The candidate's predictions of three applicants, the first of whom it learned from."""
+    return pd.DataFrame(
+        {
+            "applicant": [1, 2, 3],
+            "batch": "2026-01",
+            "fold": ["train", "test", fold_of_last],
+            "pd": [0.1, 0.2, 0.3],
+            "model_version": 4,
+        }
+    )
+
+
+def test_the_candidate_and_the_baseline_meet_on_the_test_rows() -> None:
+    baseline = pd.DataFrame({"applicant": [3, 2], "batch": "2026-01", "pd": [0.6, 0.5]})
+    rows = predicted_by_both(predicted("test"), baseline)
+    assert rows["applicant"].tolist() == [2, 3]
+    assert rows["candidate"].tolist() == [0.2, 0.3]
+    assert rows["baseline"].tolist() == [0.5, 0.6]
+    assert rows["candidate_version"].tolist() == [4, 4]
+
+
+def test_test_rows_that_the_baseline_has_no_pd_of_are_refused() -> None:
+    baseline = pd.DataFrame({"applicant": [2], "batch": "2026-01", "pd": [0.5]})
+    assert len(predicted_by_both(predicted("valid"), baseline)) == 1
+    with pytest.raises(OtherTestRows, match="The candidate has 2 test rows and the baseline other ones") as refused:
+        predicted_by_both(predicted("test"), baseline)
+    assert refused.value.rows == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,13 +11,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from credit_assets.evaluation import assets
+from credit_assets.evaluation import champion_on_test
+from credit_assets.evaluation.champion_on_test import champion_on, champion_pds, new_to_champion
 from credit_assets.lake.provenance import Provenance
 from credit_assets.lake.tables import Lake
 from credit_assets.registry.memory import Memory
 from credit_assets.settings.evaluation import EvaluationConfig
 from credit_assets_tests.bare_versions import register_bare
 
+LOG = logging.getLogger(__name__)
 TABLE = "book/training_set"
 PORTFOLIO = SimpleNamespace(
     name="book", entity_key="ID", table=lambda name: f"book/{name}", evaluation=EvaluationConfig()
@@ -24,9 +27,9 @@ PORTFOLIO = SimpleNamespace(
 
 
 @pytest.fixture
-def lake(tmp_path: Path) -> SimpleNamespace:
+def place(tmp_path: Path) -> SimpleNamespace:
     """A lake and a registry: by an older split, the champion learned from the first 80 of 100 applicants of batch a."""
-    found = SimpleNamespace(lake=Lake(tmp_path), connection=duckdb.connect())
+    found = SimpleNamespace(lake=Lake(tmp_path), connection=duckdb.connect(), portfolio=PORTFOLIO)
     for sql in (
         "SELECT i AS ID, 'a' AS batch, CASE WHEN i < 60 THEN 'train' WHEN i < 80 THEN 'valid' ELSE 'test' END AS fold "
         "FROM range(100) t(i)",
@@ -42,36 +45,49 @@ def rows_of(applicants: range, batch: str = "a") -> pd.DataFrame:
     return pd.DataFrame({"applicant": list(applicants), "batch": batch, "target": [i % 2 for i in applicants]})
 
 
-def new_to_champion(rows: pd.DataFrame, lake: SimpleNamespace) -> list[bool]:
-    return assets._new_to_champion(rows, lake, PORTFOLIO, lake.registry).tolist()
+def new(rows: pd.DataFrame, place: SimpleNamespace) -> list[bool]:
+    return new_to_champion(place.connection, place.lake, place, rows).tolist()
 
 
-def test_rows_of_its_training_and_validation_are_not_new_to_the_champion(lake: SimpleNamespace) -> None:
+def test_rows_of_its_training_and_validation_are_not_new_to_the_champion(place: SimpleNamespace) -> None:
     rows = pd.concat([rows_of(range(70, 100)), rows_of(range(70, 100), "b")], ignore_index=True)
-    assert new_to_champion(rows, lake) == [False] * 10 + [True] * 50
+    assert new(rows, place) == [False] * 10 + [True] * 50
 
 
-def test_where_too_few_new_rows_are_left_the_champion_is_judged_on_none(lake: SimpleNamespace) -> None:
+def test_where_too_few_new_rows_are_left_the_champion_is_judged_on_none(place: SimpleNamespace) -> None:
     # 20 new rows, 10 of them defaults; gate.min_defaults is 20.
-    assert not any(new_to_champion(rows_of(range(70, 100)), lake))
-    assert not any(new_to_champion(rows_of(range(80)), lake))
-    assert all(new_to_champion(rows_of(range(80, 100)), lake)), "nothing is left out of a small test of new rows"
+    assert not any(new(rows_of(range(70, 100)), place))
+    assert not any(new(rows_of(range(80)), place))
+    assert all(new(rows_of(range(80, 100)), place)), "nothing is left out of a small test of new rows"
 
 
-def test_without_a_champion_every_row_is_new(lake: SimpleNamespace) -> None:
-    lake.registry = Memory().registry("book")
-    assert all(new_to_champion(rows_of(range(100)), lake))
+def test_without_a_champion_every_row_is_new(place: SimpleNamespace) -> None:
+    place.registry = Memory().registry("book")
+    assert all(new(rows_of(range(100)), place))
 
 
-def test_the_champion_has_pds_of_new_rows_alone(lake: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_champion_has_pds_of_new_rows_alone(place: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = pd.concat([rows_of(range(70, 100)), rows_of(range(70, 100), "b")], ignore_index=True)
     judged = rows.rename(columns={"applicant": "ID"})[["ID", "batch"]].assign(fold="test", pd=0.25)
     trained = pd.DataFrame({"ID": [500], "batch": "b", "fold": "train", "pd": 0.125})
     everything = pd.concat([judged, trained], ignore_index=True)
-    monkeypatch.setattr(assets, "_judged_by_champion", lambda *arguments: everything)
+    monkeypatch.setattr(champion_on_test, "_judged_by_champion", lambda *arguments: everything)
     training_set = duckdb.sql("SELECT 'test' AS fold")
-    rows["champion"] = assets._champion_pds(rows, lake, training_set, PORTFOLIO, lake.registry)
+    rows["champion"] = champion_pds(place.connection, place.lake, place, rows, training_set, LOG)
     np.testing.assert_array_equal(rows["champion"], [np.nan] * 10 + [0.25] * 50)
-    on = assets._champion_on(rows, lake, training_set, PORTFOLIO, lake.registry)
+    on = champion_on(place.connection, place.lake, place, rows, training_set, LOG)
     assert on is not None
     assert on["fold"].value_counts().to_dict() == {"test": 50, "train": 1}
+
+
+def test_a_champion_that_cannot_be_loaded_is_logged_and_has_no_pds(
+    place: SimpleNamespace, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows, training_set = rows_of(range(80, 100)), duckdb.sql("SELECT 'test' AS fold")
+    pds = champion_pds(place.connection, place.lake, place, rows, training_set, LOG)
+    assert pds.isna().all()
+    assert len(pds) == len(rows)
+    [record] = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.message.startswith("The model of version 1 of book is gone or damaged.")
+    assert record.message.endswith("The candidate is not compared with it.")

@@ -1,0 +1,143 @@
+"""A candidate with all the evidence on it, the verdicts of the gate, and what is kept of them with the version. Each
+verdict is reached in `gate.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from logging import Logger
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+
+from credit_assets.book.book import Book
+from credit_assets.evaluation.champion_on_test import champion_on, new_to_champion
+from credit_assets.evaluation.gate import in_words, promotable, verdicts
+from credit_assets.evaluation.predictions import by_model, candidate_of
+from credit_assets.evaluation.report import html_report, write_page
+from credit_assets.evaluation.stability import score_stability
+from credit_assets.evaluation.test_results import Evidence, gather, pictures
+from credit_assets.evaluation.vintages import performance_by_batch
+from credit_assets.lake.tables import Lake
+from credit_assets.registry.registry import Registry
+from credit_assets.registry.version import ModelVersion
+from credit_assets.verdicts.verdict import Verdict
+
+LEADING = 3
+"""Features that are named where an AUC is too good to be true."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A candidate with its `CandidatePredictions` (`pds`), the PDs of the test rows with a column per model (`tested`),
+    their evidence, and its figures by batch."""
+
+    version: ModelVersion
+    pds: pd.DataFrame
+    training_set: duckdb.DuckDBPyRelation
+    tested: pd.DataFrame
+    evidence: Evidence
+    by_batch: pd.DataFrame
+
+    @classmethod
+    def of(
+        cls, book: Book, predictions: pd.DataFrame, pds: pd.DataFrame, training_set: duckdb.DuckDBPyRelation
+    ) -> Candidate:
+        """The candidate whose `Predictions` these are. Raises RegistryError if it is not registered any more."""
+        config, seed = book.portfolio.evaluation, book.portfolio.training.seed
+        version, tested = book.registry.get(candidate_of(predictions)), by_model(predictions)
+        known = training_set.project("batch, fold, target").df()
+        return cls(
+            version,
+            pds,
+            training_set,
+            tested,
+            gather(tested, version.decline_above, config, seed),
+            performance_by_batch(pds, known, config.confidence),
+        )
+
+
+def verdicts_on(
+    con: duckdb.DuckDBPyConnection, lake: Lake, book: Book, candidate: Candidate, audit: pd.DataFrame, log: Logger
+) -> list[Verdict]:
+    """Every verdict of the gate on the candidate, also beside the champion on the same rows; `audit` is the verdicts of
+    the fairness audit. A champion that cannot be loaded is logged as a warning."""
+    config, training = book.portfolio.evaluation, book.portfolio.training
+    evidence, tested = candidate.evidence, candidate.tested
+    champion = evidence.models.get("champion")
+    by_champion = champion_on(con, lake, book, tested, candidate.training_set, log) if champion else None
+    stable = score_stability(candidate.pds, by_champion, config.n_bootstrap, training.seed, config.confidence)
+    return verdicts(
+        evidence.candidate,
+        champion,
+        evidence.comparisons.get("champion"),
+        audit,
+        stable.psi,
+        stable.noise,
+        stable.champion_psi,
+        config.gate,
+        psi_difference=stable.difference,
+        baseline=evidence.comparisons["baseline"],
+        max_auc=training.max_single_feature_auc,
+        leading=leading(book.registry, candidate.version),
+        champion_learned=champion is None and not new_to_champion(con, lake, book, tested).any(),
+    )
+
+
+def leading(registry: Registry, version: ModelVersion) -> list[str]:
+    """The features that the version relies on most."""
+    shares = registry.importance(version)
+    return sorted(shares, key=shares.__getitem__, reverse=True)[:LEADING]
+
+
+def gate_table(judged: Sequence[Verdict], number: int) -> pd.DataFrame:
+    """The `Gate` table: one row per verdict on the version of this number."""
+    return pd.DataFrame(
+        [{"verdict": v.name, "passed": v.passed, "blocking": v.blocking, "words": v.message} for v in judged]
+    ).assign(candidate_version=number)
+
+
+def write_report(
+    report: Path,
+    book: Book,
+    candidate: Candidate,
+    judged: Sequence[Verdict],
+    *,
+    groups: pd.DataFrame,
+    audit: pd.DataFrame,
+    curves: pd.DataFrame | None,
+    versions: Mapping[str, str],
+    synthetic: bool,
+) -> None:
+    """Write the page with all the evidence, and keep it with the version. `groups` and `audit` are of the fairness
+    audit, `curves` the vintage curves, if there are any, and `versions` those of the tables behind the page."""
+    evidence = candidate.evidence
+    page = html_report(
+        title=f"{book.portfolio.title}: candidate {candidate.version.number}",
+        models=evidence.models,
+        comparisons=evidence.comparisons,
+        gate=judged,
+        fairness_groups=groups,
+        fairness_verdicts=audit,
+        plots=pictures(candidate.tested, evidence.candidate, candidate.by_batch, curves),
+        by_batch=candidate.by_batch,
+        versions=versions,
+        synthetic=synthetic,
+    )
+    write_page(report, page)
+    book.registry.log(candidate.version, {}, {"report": report})
+
+
+def log_verdicts(
+    registry: Registry, version: ModelVersion, judged: Sequence[Verdict], champion: ModelVersion | None, better: str
+) -> None:
+    """Keep with the version what the gate said of it, and in what a refused one is significantly `better` than the
+    champion (empty: in nothing)."""
+    registry.log_gate(
+        version.number,
+        in_words(judged),
+        passed=promotable(judged),
+        better_than=champion.number if champion else None,
+        better=better,
+    )

@@ -1,0 +1,125 @@
+"""The champion's PDs of the rows that a candidate is tested on. `test_results.py` compares the two."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from logging import Logger
+
+import duckdb
+import numpy as np
+import pandas as pd
+
+from credit_assets.book.book import Book
+from credit_assets.features.training_rows import LEARNED, TRAINING_SET, training_rows
+from credit_assets.features.training_set import TEST, training_frame
+from credit_assets.features.versions import FEATURES, learned_from, made_before
+from credit_assets.lake.contracts import identifier
+from credit_assets.lake.tables import Lake
+from credit_assets.models.registered import load_model
+from credit_assets.registry.errors import VersionDamaged
+from credit_assets.registry.version import ModelVersion
+from credit_assets.settings.portfolio import Portfolio
+
+
+def champion_pds(
+    con: duckdb.DuckDBPyConnection,
+    lake: Lake,
+    book: Book,
+    rows: pd.DataFrame,
+    training_set: duckdb.DuckDBPyRelation,
+    log: Logger,
+) -> pd.Series:
+    """The champion's PDs of the rows, in their order; nan if there is no champion, if it uses features that are no
+    longer made or are left out, and for rows that it cannot be evaluated on (`new_to_champion`)."""
+    if (judged := _judged_by_champion(con, lake, book, training_set.filter(f"fold = '{TEST}'"), log)) is None:
+        return pd.Series(float("nan"), index=rows.index)
+    pds = judged.rename(columns={book.portfolio.entity_key: "applicant", "pd": "champion"}).drop(columns="fold")
+    found = rows[["applicant", "batch"]].merge(pds, how="left", on=["applicant", "batch"])["champion"]
+    return found.where(new_to_champion(con, lake, book, rows))
+
+
+def champion_on(
+    con: duckdb.DuckDBPyConnection,
+    lake: Lake,
+    book: Book,
+    tested: pd.DataFrame,
+    training_set: duckdb.DuckDBPyRelation,
+    log: Logger,
+) -> pd.DataFrame | None:
+    """The champion's PDs of training rows, and of the rows `tested` that it is compared on: applicant, batch, fold, pd;
+    None if there is no champion."""
+    if (judged := _judged_by_champion(con, lake, book, training_set, log)) is None:
+        return None
+    judged = judged.rename(columns={book.portfolio.entity_key: "applicant"})
+    left_out = tested.loc[tested["champion"].isna(), ["applicant", "batch"]]
+    return judged[~_among(judged, left_out)]
+
+
+def new_to_champion(con: duckdb.DuckDBPyConnection, lake: Lake, book: Book, rows: pd.DataFrame) -> np.ndarray:
+    """Which of the test rows (applicant, batch, target) the champion can be evaluated on: those that it did not learn
+    from; none, if too few defaults or non-defaults remain."""
+    portfolio, champion = book.portfolio, book.registry.champion()
+    if champion is None:
+        return np.ones(len(rows), dtype=bool)
+    key, rows_then = identifier(portfolio.entity_key), training_rows(lake, portfolio, champion)
+    learned = con.sql(f"SELECT {key} AS applicant, batch FROM ({rows_then}) WHERE {LEARNED}").df()
+    new = ~_among(rows, learned)
+    defaults = rows.loc[new, "target"].sum()
+    enough = min(defaults, new.sum() - defaults) >= portfolio.evaluation.gate.min_defaults
+    return new if enough or new.all() else np.zeros(len(rows), dtype=bool)
+
+
+def _among(rows: pd.DataFrame, others: pd.DataFrame) -> np.ndarray:
+    """Which rows are also among the others, by applicant and batch, which no other split changes."""
+    keys = ["applicant", "batch"]
+    return pd.MultiIndex.from_frame(rows[keys]).isin(pd.MultiIndex.from_frame(others[keys]))
+
+
+def _judged_by_champion(
+    con: duckdb.DuckDBPyConnection, lake: Lake, book: Book, rows: duckdb.DuckDBPyRelation, log: Logger
+) -> pd.DataFrame | None:
+    """Entity key, batch, fold and the champion's PD of these rows of the training set; None if there is no champion, if
+    it can no longer be loaded, or if it uses features that do not exist."""
+    portfolio, version = book.portfolio, book.registry.champion()
+    if version is None:
+        return None
+    try:
+        model = load_model(book.registry, version)
+    except VersionDamaged as error:
+        # Else no candidate could take its place.
+        log.warning(f"{error} The candidate is not compared with it.")
+        return None
+    about = [portfolio.entity_key, "batch", "fold"]
+    # What is forbidden or left out by now gives it no advantage.
+    if not set(model.features) <= set(rows.columns):
+        return None
+    read = _as_learned(con, lake, portfolio, rows, about, version)
+    frame = training_frame(read.project(", ".join(map(identifier, (*about, *model.features)))))
+    return frame[about].assign(pd=model.pd(frame))
+
+
+def _as_learned(
+    con: duckdb.DuckDBPyConnection,
+    lake: Lake,
+    portfolio: Portfolio,
+    rows: duckdb.DuckDBPyRelation,
+    about: Sequence[str],
+    version: ModelVersion,
+) -> duckdb.DuckDBPyRelation:
+    """The rows with the columns `about` and with features made by the SQL that the model learned from, if the lake has
+    them for all batches; otherwise with features of the current SQL, with which the model would continue to decide."""
+    features, training_set = portfolio.table(FEATURES), portfolio.table(TRAINING_SET)
+    learned = learned_from(con, lake, training_set, version.made_from(training_set), features)
+    batches = sorted(batch for (batch,) in rows.project("batch").distinct().fetchall())
+    writings = cache(lake.writings)
+    versions = {}
+    for batch in batches:
+        made = (commit.version for commit in made_before(writings, features, batch, learned))
+        versions[batch] = next((version for version in made if lake.readable(features, batch, version)), None)
+    if None in versions.values() or all(versions[batch] == writings(features)[batch][0].version for batch in batches):
+        return rows
+    before = " UNION ALL ".join(lake.query(features, [batch], version) for batch, version in versions.items())
+    rows.project(", ".join(map(identifier, about))).create_view("_judged", replace=True)
+    key = identifier(portfolio.entity_key)
+    return con.sql(f"SELECT * FROM _judged JOIN ({before}) USING ({key}, batch)")
