@@ -1,0 +1,74 @@
+"""How the champion changes: to the candidate that passed the gate, or to a version that persons promote by hand. A
+rollback is the registry's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from credit_assets.book.book import Book
+from credit_assets.evaluation.report import mark_override
+from credit_assets.registry.champions import Override
+from credit_assets.registry.registry import Registry
+from credit_assets.registry.version import ModelVersion
+
+
+class NoChampionYet(ValueError):
+    """A promotion by hand needs more approvals, and until then nobody decides."""
+
+    def __init__(self, override: Override) -> None:
+        super().__init__(f"{override} Until then there is no champion.")
+        self.override = override
+
+
+@dataclass(frozen=True)
+class Stays:
+    """The champion stays although a training has made `candidate` again: `message` says when that was set aside."""
+
+    champion: ModelVersion
+    candidate: int
+    message: str
+
+
+def promote_by_hand(book: Book, number: int, by: str, why: str, runs: Sequence[str]) -> tuple[ModelVersion, Override]:
+    """The champion after a person has approved of this version, and the approvals so far. The report of a version that
+    becomes champion in this way is marked. `runs` are the run that asks and those that it repeats.
+
+    Raises NoChampionYet, and what `Registry.override` raises.
+    """
+    registry = book.registry
+    done = registry.override(number, by=by, why=why, approvals=book.portfolio.promotion.approvals, dagster_runs=runs)
+    decides = registry.champion()
+    if decides is None:
+        raise NoChampionYet(done)
+    if not done.missing:
+        page = book.project.reports / book.name / f"evaluation-v{done.version}.html"
+        if mark_override(page, registry.history()[-1].why):
+            registry.log(decides, {}, {"report": page})
+    return decides, done
+
+
+def stays(registry: Registry, candidate: int, runs: Sequence[str]) -> Stays | None:
+    """Whether the champion stays because one of these runs made a version again that had been rolled back or replaced
+    by hand; None if not, and if there is no champion."""
+    version = registry.find(candidate)
+    undone = version and registry.set_aside_before(version, runs)
+    decides = registry.champion() if undone else None
+    if not undone or decides is None:
+        return None
+    what = "rolled back from" if undone.back else "replaced by hand"
+    message = (
+        f"Version {candidate}, which the training made again, was {what} at {undone.at:%Y-%m-%d %H:%M} UTC. "
+        f"Version {decides.number} stays the champion."
+    )
+    return Stays(decides, candidate, message)
+
+
+def reasons_of_promotion(gate: pd.DataFrame, requested: str) -> str:
+    """The reasons for promoting the candidate of this `Gate` table, for the history: why the training was requested
+    (may be empty), and what the gate found."""
+    shown = gate.set_index("verdict")["words"]
+    reasons = [requested, "It passed the gate.", shown["discrimination"], shown["not_worse_than_champion"]]
+    return " ".join(reason if reason.endswith(".") else f"{reason}." for reason in reasons if reason)
