@@ -1,7 +1,6 @@
 """Features as assets, one per SQL file, and the training set over the window of known outcomes."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
 
 import dagster as dg
 import duckdb
@@ -10,16 +9,21 @@ import pandas as pd
 from credit_assets.book.book import Book
 from credit_assets.book.queries import FeatureQuery
 from credit_assets.features.checks import NO_LEAKAGE, no_leakage, nothing_given_back, training_set_specs
-from credit_assets.features.combined_leaks import given_back
 from credit_assets.features.compute import compute_query
 from credit_assets.features.contract import check_encodings, feature_contracts, training_set_contract
-from credit_assets.features.guard import LeakageError, check_inputs, made_from
-from credit_assets.features.kept_back import kept_back
-from credit_assets.features.training_set import TEST, rows_to_learn_from, split_summary, training_frame
-from credit_assets.features.versions import FEATURES, made_by_other_sql
-from credit_assets.lake.contracts import identifier, shorten
+from credit_assets.features.guard import LeakageError, made_from
+from credit_assets.features.training_inputs import (
+    TrainingRefused,
+    in_the_window,
+    learnable,
+    read_by_training,
+    refuse_a_mixture,
+    refuse_features_of_other_sql,
+)
+from credit_assets.features.versions import FEATURES
 from credit_assets.lake.io_managers import LAZY, column_schema, contract, frame_table
 from credit_assets.lake.resources import LakeResource, batches
+from credit_assets.registry.resources import as_failure
 from credit_assets.schemas.table import Table
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.verdicts.checks import check_result
@@ -117,7 +121,7 @@ def _training_set(
 
     @dg.asset(
         key=key,
-        deps=[dg.AssetKey([name, table]) for table in _read_by_training(portfolio)],
+        deps=[dg.AssetKey([name, table]) for table in read_by_training(portfolio)],
         dagster_type=contract(model),
         metadata={"dagster/column_schema": column_schema(model)},
         io_manager_key="lake_io",
@@ -132,61 +136,30 @@ def _training_set(
         """Features joined with known outcomes over the training window. The fold of each applicant does not change when
         data are added: the newest matured batches are the out-of-time test; if there is only one, a share of it is.
         Features that the configuration leaves out stay in the features table and are not in this one."""
-        _refuse_a_mixture(lake, portfolio)
         con = lake.connection
-        for table in _read_by_training(portfolio):
-            con.sql(lake.select(context, portfolio.table(table), None)).create_view(f"_{table}", replace=True)
-        read = lake.reads(context)[portfolio.table(FEATURES)].version
-        _refuse_features_of_other_sql(lake, portfolio, queries, read, _in_the_window(con, portfolio))
-        rows = _in_the_window(con, portfolio, *features)
-        split = split_summary(rows.project("batch, fold, target").df())
-        learned = training_frame(rows.filter(f"fold <> '{TEST}'"))
-        applications = con.view(f"_{portfolio.application_table}")
-        kept = kept_back(portfolio, learned, applications, con.view("_features"), left_out)
-        back = given_back(kept, learned[features], learned["target"].to_numpy(dtype=bool))
+        with as_failure(TrainingRefused):
+            refuse_a_mixture(lake.lake, portfolio)
+            for table in read_by_training(portfolio):
+                con.sql(lake.select(context, portfolio.table(table), None)).create_view(f"_{table}", replace=True)
+            window = {batch for (batch,) in in_the_window(con, portfolio).project("batch").distinct().fetchall()}
+            read = lake.reads(context)[portfolio.table(FEATURES)].version
+            refuse_features_of_other_sql(lake.lake, portfolio, queries, read, window)
+        found = learnable(con, portfolio, features, left_out)
         try:
-            alone = check_inputs(
-                learned,
-                target="target",
-                features=features,
-                roots=raw_columns,
-                target_columns=[portfolio.target.column],
-                protected=portfolio.protected_columns,
-                post_decision=portfolio.post_decision,
-                max_single_auc=portfolio.training.max_single_feature_auc,
-                together=back,
-            )
+            alone = found.auc_of_each(portfolio, features, raw_columns)
         except LeakageError as error:
             yield check_result(Verdict(NO_LEAKAGE, False, str(error)))
             raise dg.Failure(str(error), allow_retries=False) from error
         yield dg.MaterializeResult(
-            value=rows,
-            metadata=_training_metadata(query, features, left_out, split, alone),
+            value=found.rows,
+            metadata=_training_metadata(query, features, left_out, found.split, alone),
             check_results=[
                 check_result(no_leakage(features, alone)),
-                check_result(nothing_given_back(kept, back)),
+                check_result(nothing_given_back(found.kept, found.back)),
             ],
         )
 
     return training_set
-
-
-def _read_by_training(portfolio: Portfolio) -> tuple[str, ...]:
-    return FEATURES, portfolio.application_table, portfolio.outcomes_table
-
-
-def _in_the_window(con: duckdb.DuckDBPyConnection, portfolio: Portfolio, *columns: str) -> duckdb.DuckDBPyRelation:
-    """The rows to learn from with these features, from the views of the tables that the training reads."""
-    wanted = ", ".join(map(identifier, (portfolio.entity_key, "batch", *columns)))
-    con.view("_features").project(wanted).create_view("_wanted_features", replace=True)
-    return con.sql(
-        rows_to_learn_from(
-            portfolio,
-            features="_wanted_features",
-            applications=f"_{portfolio.application_table}",
-            outcomes=f"_{portfolio.outcomes_table}",
-        )
-    )
 
 
 def _training_metadata(
@@ -208,38 +181,3 @@ def _training_metadata(
             strongest.assign(words=[query.words[feature] for feature in strongest["feature"]])
         ),
     }
-
-
-def _refuse_features_of_other_sql(
-    lake: LakeResource,
-    portfolio: Portfolio,
-    queries: Mapping[str, FeatureQuery],
-    version: int,
-    learned_from: duckdb.DuckDBPyRelation,
-) -> None:
-    """Raise Failure if a batch of the training window has features (in this version of their table) that were not made
-    by the current SQL: one name would have two meanings."""
-    batches = {batch for (batch,) in learned_from.project("batch").distinct().fetchall()}
-    other = made_by_other_sql(cache(lake.lake.writings), portfolio.table(FEATURES), version, queries)
-    if batches & other.keys():
-        # Newer ones too: they are what the next champion may have to score.
-        stale = [batch for batch in other if batch >= min(batches)]
-        files = sorted({file for batch in stale for file in other[batch]})
-        raise dg.Failure(
-            f"The features of {shorten(', '.join(stale))} were made by other SQL than stands in sql/{portfolio.name} "
-            f"now ({', '.join(files)}). `credit-assets train --portfolio {portfolio.name}` makes them again "
-            "and trains; in the UI, run the job `ingest` for each of these batches, then `train`.",
-            allow_retries=False,
-        )
-
-
-def _refuse_a_mixture(lake: LakeResource, portfolio: Portfolio) -> None:
-    """Raise Failure if some batches are generated and others are not: a model of both proves nothing."""
-    written = lake.lake.batches(portfolio.table("features"))
-    generated = sorted(batch for batch, commit in written.items() if commit.provenance.synthetic)
-    if generated and len(generated) < len(written):
-        raise dg.Failure(
-            f"Batches {', '.join(generated)} of {portfolio.name} are synthetic and the others are not; no model may "
-            "learn from both. Keep real deliveries in a project whose data/ never held the demo's.",
-            allow_retries=False,
-        )
