@@ -9,17 +9,21 @@ import dagster as dg
 
 from credit_assets.automation.active_runs import batches_at_work
 from credit_assets.automation.due import Due
-from credit_assets.automation.messages import text
 from credit_assets.automation.pending import to_ingest, to_score
 from credit_assets.automation.refusals import was_refused
 from credit_assets.automation.retraining import challenger
-from credit_assets.automation.sensors import champion_or_why_unknown, failed_at_it, request, settings_changed
+from credit_assets.automation.sensors import (
+    champion_or_why_unknown,
+    failed_at_it,
+    request,
+    run_or_reason,
+    settings_changed,
+)
 from credit_assets.book.book import Book
 from credit_assets.dagster_private import NOT_FINISHED_STATUSES
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.resources import batches
 from credit_assets.lake.tables import Lake
-from credit_assets.registry.availability import RegistryUnavailable
 from credit_assets.settings.portfolio import Portfolio, settings_fingerprint
 from credit_assets.settings.run_tags import KEY_TAG, PORTFOLIO_TAG
 
@@ -39,13 +43,8 @@ def schedules(book: Book, parts: Mapping[str, Collection[dg.AssetKey]]) -> list[
         description="A challenger from all outcomes known by then, if enough are new. The gate judges it.",
     )
     def weekly_challenger(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        if changed := settings_changed(project, name, loaded):
-            return dg.SkipReason(changed)
-        try:
-            found = challenger(context.instance, portfolio, book.registry, lake)
-        except RegistryUnavailable as error:
-            return dg.SkipReason(str(error))
-        return request(portfolio, found) if isinstance(found, Due) else dg.SkipReason(text(found))
+        instance = context.instance
+        return run_or_reason(project, portfolio, loaded, lambda: challenger(instance, portfolio, book.registry, lake))
 
     @dg.schedule(
         name="daily_sweep",
@@ -62,18 +61,12 @@ def schedules(book: Book, parts: Mapping[str, Collection[dg.AssetKey]]) -> list[
         champion, away = champion_or_why_unknown(book.registry)
         # As long as two looks of the sensor: what somebody is copying just now is not taken half.
         untouched_since = time.time() - 2 * portfolio.automation.interval_s
-        due = to_ingest(portfolio, inbox, lake, untouched_since)
-        due += to_score(portfolio, lake, champion) if champion else []
-        busy, today = batches_at_work(context.instance, portfolio), context.scheduled_execution_time.date().isoformat()
-        swept = {
-            item.batch: item
-            for item in reversed(due)
-            if item.batch not in busy and not _settled(context.instance, portfolio, lake, item)
-        }
-        if not swept:
+        missed = missed_batches(context.instance, portfolio, inbox, lake, champion, untouched_since)
+        if not missed:
             return dg.SkipReason(away or "Nothing was missed.")
-        context.instance.add_dynamic_partitions(str(batches(name).name), sorted(map(str, swept)))
-        return [_part_of_batch(request(portfolio, item, again=f":{today}"), parts) for item in swept.values()]
+        context.instance.add_dynamic_partitions(str(batches(name).name), sorted(str(item.batch) for item in missed))
+        today = context.scheduled_execution_time.date().isoformat()
+        return [_part_of_batch(request(portfolio, item, again=f":{today}"), parts) for item in missed]
 
     @dg.schedule(
         name="weekly_maintenance",
@@ -86,6 +79,27 @@ def schedules(book: Book, parts: Mapping[str, Collection[dg.AssetKey]]) -> list[
         return dg.RunRequest(run_key=context.scheduled_execution_time.isoformat())
 
     return [weekly_challenger, daily_sweep, weekly_maintenance]
+
+
+def missed_batches(
+    instance: dg.DagsterInstance,
+    portfolio: Portfolio,
+    inbox: Inbox,
+    lake: Lake,
+    champion: int | None,
+    untouched_since: float,
+) -> list[Due]:
+    """What is due of each batch that no run is active for and whose work was not refused; `untouched_since` is for
+    deliveries that were not changed after it."""
+    due = to_ingest(portfolio, inbox, lake, untouched_since)
+    due += to_score(portfolio, lake, champion) if champion else []
+    busy = batches_at_work(instance, portfolio)
+    missed = {
+        item.batch: item
+        for item in reversed(due)
+        if item.batch not in busy and not _settled(instance, portfolio, lake, item)
+    }
+    return list(missed.values())
 
 
 def _part_of_batch(asked: dg.RunRequest, parts: Mapping[str, Collection[dg.AssetKey]]) -> dg.RunRequest:

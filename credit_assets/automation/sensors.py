@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -13,7 +13,7 @@ import dagster as dg
 
 from credit_assets.automation.active_runs import batches_at_work, requeue_missed_failures
 from credit_assets.automation.claims import Claims
-from credit_assets.automation.due import BatchActive, BatchDue, Due, Refused, RunFailed, ScoringFailed, Waiting
+from credit_assets.automation.due import BatchActive, BatchDue, Due, Outcome, Refused, RunFailed, ScoringFailed, Waiting
 from credit_assets.automation.jobs import champion_config
 from credit_assets.automation.messages import describe, text
 from credit_assets.automation.pending import arrivals, to_score
@@ -75,13 +75,8 @@ def sensors(book: Book, jobs: Mapping[str, UnresolvedAssetJobDefinition]) -> lis
         "performance, once enough outcomes are known that the newest candidate has not learned from.",
     )
     def retrain(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        if changed := settings_changed(project, name, loaded):
-            return dg.SkipReason(changed)
-        try:
-            due = training(context.instance, book, lake, datetime.now(UTC))
-        except RegistryUnavailable as error:
-            return dg.SkipReason(str(error))
-        return request(portfolio, due) if isinstance(due, Due) else dg.SkipReason(text(due))
+        now = datetime.now(UTC)
+        return run_or_reason(project, portfolio, loaded, lambda: training(context.instance, book, lake, now))
 
     @dg.sensor(
         name="roll_back",
@@ -91,13 +86,7 @@ def sensors(book: Book, jobs: Mapping[str, UnresolvedAssetJobDefinition]) -> lis
         description="The champion gives way to the one before it where, on outcomes that came later, it did worse.",
     )
     def roll_back(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        if changed := settings_changed(project, name, loaded):
-            return dg.SkipReason(changed)
-        try:
-            due = rollback(context.instance, portfolio, registry)
-        except RegistryUnavailable as error:
-            return dg.SkipReason(str(error))
-        return request(portfolio, due) if isinstance(due, Due) else dg.SkipReason(text(due))
+        return run_or_reason(project, portfolio, loaded, lambda: rollback(context.instance, portfolio, registry))
 
     return [deliveries, retrain, roll_back]
 
@@ -154,6 +143,20 @@ def settings_changed(project: Project, name: str, loaded: str) -> str | None:
         f"The configuration, contracts or SQL of {name} have changed since this code location was loaded. "
         "Reload it (Deployment > Code locations > Reload in the UI); until then no run is started."
     )
+
+
+def run_or_reason(
+    project: Project, portfolio: Portfolio, loaded: str, determine: Callable[[], Outcome]
+) -> dg.RunRequest | dg.SkipReason:
+    """The run for what `determine` finds due; the reason if nothing is, if the registry does not answer, or if the
+    settings have changed since they were `loaded`, in which case it is not asked."""
+    if changed := settings_changed(project, portfolio.name, loaded):
+        return dg.SkipReason(changed)
+    try:
+        found = determine()
+    except RegistryUnavailable as error:
+        return dg.SkipReason(str(error))
+    return request(portfolio, found) if isinstance(found, Due) else dg.SkipReason(text(found))
 
 
 def request(portfolio: Portfolio, due: Due, again: str = "") -> dg.RunRequest:
