@@ -35,11 +35,11 @@ def new(
         for remark in drafted.book.remarks:
             console.print(remark, style="bold yellow")
         for unused in drafted.book.unused:
-            console.print(f"NOT used: {unused.names}, which nothing ties to an applicant", style="bold yellow")
+            console.print(f"NOT used: {unused.names}, which cannot be joined to an applicant", style="bold yellow")
         for table in drafted.book.without_features:
             words = f"NOT used: {table.files.names}, whose rows belong to {table.parent} (it has a contract alone)"
             console.print(words, style="bold yellow")
-        console.print("\nTo confirm: make each line right, then delete its mark.")
+        console.print("\nTo confirm: correct each line, then delete its mark.")
         for finding in drafted.to_confirm:
             console.print(f"  {finding}")
         if drafted.to_write:
@@ -80,17 +80,17 @@ def _deliveries(book: GuessedBook, given: Sequence[Path]) -> list[tuple[str, str
 @app.command()
 def check(name: Annotated[str, typer.Argument(help="The portfolio: a file in configs/.")]) -> None:
     """List everything that is wrong with a portfolio, by file and line, before it runs."""
-    from credit_assets.onboarding.check import check as look_over
+    from credit_assets.onboarding.check import check as check_portfolio
 
     with in_project() as project:
-        checked = look_over(project, name)
+        checked = check_portfolio(project, name)
         for finding in checked.findings:
             style = "red" if finding.error else "yellow"
             console.print(str(finding), style=style)
         if checked.errors:
-            stop(f"{len(checked.errors)} to mend before {name} can run.")
+            stop(f"{number_of(len(checked.errors), 'error')} to fix before {name} can run.")
         guesses = (
-            f"; {number_of(n, 'guess')} {are(n)} not confirmed: make each right, then delete its mark"
+            f"; {number_of(n, 'guess')} {are(n)} not confirmed: correct each, then delete its mark"
             if (n := len(checked.guesses))
             else ""
         )

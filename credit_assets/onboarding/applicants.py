@@ -77,12 +77,12 @@ def find_key(files: Files, target: str, key: str | None) -> tuple[str | None, st
     """The column that identifies an applicant, if any, and why it is thought so; `key` is the user's choice."""
     if key is not None:
         if key not in files.columns:
-            raise BookError(f"{files.names} has no column {key} to name applicants by.")
+            raise BookError(f"{files.names} has no column {key} to identify applicants by.")
         if why := _not_an_identifier(files.columns[key]):
-            raise BookError(f"Column {key} of {files.names} cannot name applicants: {why}.")
+            raise BookError(f"Column {key} of {files.names} cannot identify applicants: {why}.")
         if _is_reserved(key):
-            raise BookError(f"Column {key} cannot name applicants under this name, which the platform uses itself.")
-        return key, "as told"
+            raise BookError(f"Column {key} cannot identify applicants under this name, which the platform uses itself.")
+        return key, "as given"
     candidates = [
         column
         for column in files.columns.values()
@@ -95,14 +95,15 @@ def find_key(files: Files, target: str, key: str | None) -> tuple[str | None, st
     if first in candidates and (first.kind == TEXT or first.high - first.low + 1 == first.rows):  # type: ignore[operator]
         return first.name, "the first column, unique and never empty"
     nearly = [
-        f"{column.name} is none: {_not_an_identifier(column)}"
+        f"{column.name} is not: {_not_an_identifier(column)}"
         for column in files.columns.values()
         if column.name != target
         and place_of(column.name, (column_names.WHO, "id")) is not None
         and _nearly_unique(column)
     ]
     why = f" ({'; '.join(nearly)})" if nearly else ""
-    return None, f"no column is unique, never empty and named like one{why}, so rows are named by batch and number"
+    no_key = f"no column is unique, never empty and named like a key{why}"
+    return None, f"{no_key}, so rows are identified by batch and number"
 
 
 def _nearly_unique(column: Column) -> bool:

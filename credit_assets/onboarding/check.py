@@ -70,5 +70,5 @@ def _check_workspace(findings: Findings) -> None:
         listed = False
     if not listed:
         findings.add_error(
-            file, 1, f"has no entry with `attribute: {findings.name}`. Add one like the others, or the UI lacks it"
+            file, 1, f"has no entry with `attribute: {findings.name}`. Add one like the others, so that the UI shows it"
         )

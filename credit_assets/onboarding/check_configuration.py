@@ -36,9 +36,7 @@ def check_configuration(findings: Findings) -> Book | None:
         findings.add_error(findings.config, mark.line + 1 if mark else 1, f"not valid YAML: {what}")
         return None
     for line, key in _repeated_keys(findings.root):
-        findings.add_error(
-            findings.config, line, f"{key} stands here a second time, and the first is not read. Keep one"
-        )
+        findings.add_error(findings.config, line, f"{key} is repeated here, and the first one is not read. Keep one")
     while True:
         try:
             portfolio = Portfolio.model_validate(given)

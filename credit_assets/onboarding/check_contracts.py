@@ -75,7 +75,7 @@ def check_columns(findings: Findings, portfolio: Portfolio, columns: Mapping[str
     for table, settings in portfolio.tables.items():
         for n, pattern in enumerate(settings.notes):
             if not pattern.strip("*? "):
-                message = f"tables.{table}.notes: {pattern!r} takes any line for no row. Say how such a line begins"
+                message = f"tables.{table}.notes: {pattern!r} matches every line. Write how the lines to skip begin"
                 findings.add_setting(["tables", table, "notes", n], message)
 
 
@@ -94,11 +94,13 @@ def check_target(findings: Findings, book: Book, schemas: Mapping[str, Mapping[s
         for word in (*target.bad, *target.good):
             literal = word if isinstance(word, int) else sql_text(word)
             if (kind == "VARCHAR" and isinstance(word, int)) or (kind in NUMBERS and isinstance(word, str)):
-                wrong.append(f"{word!r} is not of the type of {target.column} ({kind}). Quote words, and numbers not")
+                wrong.append(
+                    f"{word!r} is not of the type of {target.column} ({kind}). Quote text, and do not quote numbers"
+                )
             elif con.execute(f"SELECT try_cast({literal} AS {kind}) IS NULL").fetchone() == (True,):
-                wrong.append(f"{word!r} is no value of {target.column} ({kind})")
+                wrong.append(f"{word!r} is not a value of {target.column} ({kind})")
             elif known is not None and word not in known:
-                wrong.append(f"{word!r} is none of the words that the contract allows in {target.column}")
+                wrong.append(f"{word!r} is not one of the values that the contract allows in {target.column}")
         try:
             con.execute(f"SELECT {outcome_sql(target)} FROM applications")
         except duckdb.Error as error:

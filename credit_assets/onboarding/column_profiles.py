@@ -72,7 +72,7 @@ def _spreadsheet_damage(
         (
             "formula",
             FORMULA,
-            "is a formula of a spreadsheet: the value without it is another one. Export the value alone",
+            "is a formula of a spreadsheet, not its value. Export the value alone",
         ),
     ):
         if count := forms.get(name, 0):

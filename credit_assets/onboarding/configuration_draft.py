@@ -41,7 +41,7 @@ def draft_configuration(book: GuessedBook, name: str) -> str:
             "#",
             f"{name}: drafted by `credit-assets new` from {one_line(files.names)} ({number_of(files.rows, 'row')}).",
         ),
-        f"# Every guess is marked `{MARK}`: make the line right, then delete the mark. `credit-assets check {name}`",
+        f"# Every guess is marked `{MARK}`: correct the line, then delete the mark. `credit-assets check {name}`",
         "# lists them. What is left out has the value given in configs/home_credit.yaml. See docs/portfolios.md.",
         f"name: {name}",
         f"title: {_yaml(name.replace('_', ' ').capitalize())}",
@@ -162,9 +162,9 @@ def _table_lines(book: GuessedBook) -> list[str]:
             doubts.append("`*` stands for the date or number in the name, so that later deliveries match")
         if notes := list(dict.fromkeys(note for part in tables[name].parts for note in part.notes)):
             settings["notes"] = notes
-            doubts.append("lines like the `notes` are no rows of the table")
+            doubts.append("lines like the `notes` are not rows of the table")
         if absent := [column for column in tables[name].absent if column != book.outcome.column]:
-            doubts.append(f"not every file has {', '.join(map(one_line, absent))}; is it one table all the same?")
+            doubts.append(f"not every file has {', '.join(map(one_line, absent))}; is this still one table?")
         if name in referred:
             doubts.append(f"no features are made of it, as its rows belong to {referred[name]}")
         if name == "applications" and book.numbered:

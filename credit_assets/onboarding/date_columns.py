@@ -74,9 +74,9 @@ def profile_dates(con: duckdb.DuckDBPyConnection, view: str, column: Column, pre
     if odd:
         [first] = one_row(con, f"SELECT {column.sql} FROM {view} WHERE {unread} LIMIT 1")
         if read < NEARLY_ALL or whole:
-            doubt = f"{shorten(str(first))!r} is no date such as the others, so the values are not read as dates"
+            doubt = f"{shorten(str(first))!r} is not a date like the others, so the values are not read as dates"
             return replace(column, doubts=(*column.doubts, doubt)) if read >= MOSTLY and not whole else column
-        count = "are no dates and count" if odd > 1 else "is no date and counts"
+        count = "are not dates and count" if odd > 1 else "is not a date and counts"
         dated = replace(
             dated, doubts=(f"{number_of(odd, 'value')}, first {shorten(str(first))!r}, {count} as not known",)
         )
@@ -128,7 +128,7 @@ def _ambiguous_dates(con: duckdb.DuckDBPyConnection, view: str, column: Column) 
         of_other = f"day({column.date}) <> month({column.date})"
         found = con.execute(f"SELECT {column.sql}, cast({column.date} AS date) FROM {view} WHERE {of_other} LIMIT 1")
         for value, day in found.fetchall():
-            yield f"{value!r} is read as {day}, which is {reading.order}; it may as well be {reading.other}"
+            yield f"{value!r} is read as {day}, which is {reading.order}; it may also be {reading.other}"
     if reading.language:
         [(value, day)] = con.execute(
             f"SELECT {column.sql}, cast({column.date} AS date) FROM {view} WHERE {column.date} IS NOT NULL "

@@ -100,7 +100,7 @@ def guess(
     files, outcomes, rest = applicants_of(con, labelled, others, outcome.column)
     files, copies = without_copies(con, files, outcome.column, key)
     key_column, key_why = find_key(files, outcome.column, key)
-    key_why += f"; of {number_of(copies, 'row')} that came twice, one is kept" if copies else ""
+    key_why += f"; {number_of(copies, 'duplicate row')} dropped" if copies else ""
     name = key_column or distinct("application_id", files.columns)
     applications = Table("applications", files)
     children = child_tables(con, applications, rest, key_column) if key_column else ()

@@ -52,7 +52,9 @@ def new(
     then nothing is written.
     """
     if not re.fullmatch("[a-z][a-z0-9_]*", name):
-        raise BookError(f"{name!r} cannot be a portfolio's name: use small letters, digits and _, a letter first.")
+        raise BookError(
+            f"{name!r} cannot be a portfolio's name: use lower-case letters, digits and _, beginning with a letter."
+        )
     config, sql = project.config(name), project.sql(name)
     _refuse_existing([config, config.with_suffix(".py"), sql])
     with tempfile.TemporaryDirectory(prefix="credit-assets-new-") as folder:
@@ -135,7 +137,7 @@ def _tried_out(tried: Project, project: Project, name: str, texts: Mapping[Path,
     checked = check(tried, name)
     if checked.errors:
         told = "\n".join(map(str, checked.errors))
-        raise RuntimeError(f"The draft of {name} is not whole, which is a defect of `new`:\n{told}")
+        raise RuntimeError(f"The draft of {name} has errors, which is a defect of `new`:\n{told}")
     return checked
 
 

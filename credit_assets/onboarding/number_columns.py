@@ -136,9 +136,10 @@ def _read_numbers_in_text(
         [first] = one_row(con, f"SELECT {name} FROM {view} WHERE {other} LIMIT 1")
         odd = f"{number_of(real - read, 'value')} of {real:,}, first {shorten(str(first))!r},"
         if read < NEARLY_ALL * real:
-            are = "are no numbers" if real - read > 1 else "is no number"
+            are = "are not numbers" if real - read > 1 else "is not a number"
             return replace(column, doubts=(*column.doubts, f"{odd} {are}, so the values are not read as numbers"))
-        doubts = (f"{odd} {'are no numbers and count' if real - read > 1 else 'is no number and counts'} as not known",)
+        verbs = "are not numbers and count" if real - read > 1 else "is not a number and counts"
+        doubts = (f"{odd} {verbs} as not known",)
     errors = ", ".join(map(sql_text, NO_RESULT))
     [no_result, example] = one_row(
         con, f"SELECT count(*), min({name}) FROM {view} WHERE lower(trim({name})) IN ({errors})"
@@ -152,13 +153,7 @@ def _read_numbers_in_text(
     words = [word for (word,) in others if word.strip()]
     # Texts of blanks alone are missing values.
     blanks = "|\\s*" if len(words) < len(others) else ""
-    seen = {
-        sign
-        for (sign,) in con.execute(
-            f"SELECT DISTINCT unnest(string_split(regexp_replace({name}, '[0-9]', '', 'g'), '')) FROM {view} "
-            f"WHERE {is_read} AND {is_known(name)}"
-        ).fetchall()
-    }
+    seen = _signs(con, view, name, f"{is_read} AND {is_known(name)}")
     pattern = numbers.pattern(by_comma, seen)
     number = f"try_cast({name} as double)" if plain else numbers.value(name, by_comma, seen)
     doubts = (*column.doubts, *doubts, *_mixed_signs(con, view, column))
@@ -174,6 +169,12 @@ def _read_numbers_in_text(
     return replace(column, number=number, missing=tuple(words), pattern=allowed, pattern_text=described, doubts=doubts)
 
 
+def _signs(con: duckdb.DuckDBPyConnection, view: str, column: str, condition: str) -> set[str]:
+    """All characters but digits in the texts of the column that meet the condition."""
+    signs = f"unnest(string_split(regexp_replace({column}, '[0-9]', '', 'g'), ''))"
+    return {sign for (sign,) in con.execute(f"SELECT DISTINCT {signs} FROM {view} WHERE {condition}").fetchall()}
+
+
 def _mixed_signs(con: duckdb.DuckDBPyConnection, view: str, column: Column) -> Iterator[str]:
     """Doubts about a column in which some numbers have a percent or currency sign and others have none."""
     for sign in "%$€£¥₹":
@@ -184,4 +185,4 @@ def _mixed_signs(con: duckdb.DuckDBPyConnection, view: str, column: Column) -> I
         )
         if with_sign and others:
             with_it = number_of(with_sign, "value")
-            yield f"{sign} stands in {with_it} and is missing in {others:,}; all are read as they stand"
+            yield f"{sign} is in {with_it} and missing in {others:,}; all are read as they are"

@@ -62,7 +62,7 @@ def find_protected(
                 continue
             if len(found) > 1 and not words:
                 others = " and ".join(other.replace("_", " ") for other in found if other != attribute)
-                mixed = f"{item.why}; it mixes {others} with it: give each code the word of this attribute alone"
+                mixed = f"{item.why}; it mixes {others} with it: map each code to a group of this attribute alone"
                 item = replace(item, why=mixed)
             name = attribute if attribute not in protected else f"{attribute}_{plain(column.name)}"
             protected[distinct(name, protected)] = item
@@ -134,7 +134,9 @@ def _age_bands(con: duckdb.DuckDBPyConnection, files: Files, column: Column, why
         return Protected(column.name, "years", f"an age in years, {why}{others}", bands=bands) if bands else None
     if days >= enough and days:
         odd_days = years + above + below - days
-        others = f"; {odd_days:,} row{'s' * (odd_days > 1)} that can be no age, taken as not given" if odd_days else ""
+        others = (
+            f"; {odd_days:,} row{'s' * (odd_days > 1)} that cannot be an age, taken as not given" if odd_days else ""
+        )
         return Protected(column.name, "days_before", f"a birth in days before the application{others}", bands=AGE_BANDS)
     return None
 

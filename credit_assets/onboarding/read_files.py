@@ -37,7 +37,7 @@ def read_files(con: duckdb.DuckDBPyConnection, given: Sequence[Path], workspace:
     faults: list[str] = []
     for n, path in enumerate(_data_files(given, workspace)):
         if path.name.lower() in stems:
-            raise BookError(f"{path} and {stems[path.name.lower()]} have one name. Give one of them.")
+            raise BookError(f"{path} and {stems[path.name.lower()]} have the same name. Give only one of them.")
         stems[path.name.lower()] = path
         try:
             part = (
@@ -69,7 +69,7 @@ def as_one_table(con: duckdb.DuckDBPyConnection, parts: Sequence[Part]) -> Files
             f"{names}: the values cannot be read to the end. Is a file damaged, or still copied?"
         ) from error
     if not rows:
-        raise BookError(f"{names} has no rows: there is nothing to look at.")
+        raise BookError(f"{names} has no rows.")
     return Files(tuple(parts), view, rows, found)
 
 
@@ -122,7 +122,7 @@ def _read_parquet(con: duckdb.DuckDBPyConnection, path: Path) -> Part:
     except duckdb.Error as error:
         raise BookError(f"{path} is damaged, or still being copied: its values cannot be read.") from error
     if empty:
-        remarks = (*remarks, f"{path.name}: {number_of(empty, 'row')} without any value, passed over.")
+        remarks = (*remarks, f"{path.name}: {number_of(empty, 'row')} without any value, skipped.")
     return Part(path, f"(SELECT {values} FROM {source} WHERE {filled})", known, remarks)
 
 

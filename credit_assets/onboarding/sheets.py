@@ -105,7 +105,9 @@ def write_rows(con: duckdb.DuckDBPyConnection, sheet: Sheet, target: Path) -> tu
         broken = _write_what_fits(con, sheet, target, notes)
         if broken:
             remarks.append(broken)
-    remarks += [f"{name}: line {line}, {shorten(text)!r}, is no row and passed over." for line, text in notes.values()]
+    remarks += [
+        f"{name}: line {line}, {shorten(text)!r}, is not a row and is skipped." for line, text in notes.values()
+    ]
     return tuple(notes), tuple(remarks)
 
 

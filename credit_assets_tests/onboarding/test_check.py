@@ -122,7 +122,7 @@ def test_the_portfolios_of_this_repository_are_ready(name):
 ONE_AT_A_TIME = [
     # configuration
     ((YAML, "title: A small book\n", "title: [A\n"), f"{YAML}:3: not valid YAML"),
-    ((YAML, "title: A small book\n", "title: A\ntitle: B\n"), f"{YAML}:3: title stands here a second time"),
+    ((YAML, "title: A small book\n", "title: A\ntitle: B\n"), f"{YAML}:3: title is repeated here"),
     ((YAML, "title: A small book\n", ""), f"{YAML}:1: title: Field required."),
     ((YAML, "trials: 3", "trials: 0"), f"{YAML}:16: training.trials: Input should be greater than or equal to 1."),
     ((YAML, "{trials: 3,", "{model: forest, trials: 3,"), f"{YAML}:16: training.model: forest is none of logistic_reg"),
@@ -153,7 +153,10 @@ ONE_AT_A_TIME = [
         f"{YAML}:7: tables: tables and contracts in small.py differ in loans.",
     ),
     ((YAML, "bands: [30]", "bands: []"), f"{YAML}:11: protected.age: bands (in years) go with kind"),
-    ((YAML, "bad: [lost]", "bad: [gone]"), f"{YAML}:6: target: 'gone' is none of the words that the contract allows"),
+    (
+        (YAML, "bad: [lost]", "bad: [gone]"),
+        f"{YAML}:6: target: 'gone' is not one of the values that the contract",
+    ),
     ((YAML, "good: [repaid]", "good: [0]"), f"{YAML}:6: target: 0 is not of the type of went (VARCHAR)."),
     ((PY, "unique=True, ", ""), f"{YAML}:5: entity_key: loan is not unique in the contract Applications."),
     ((YAML, "place: target", "amount: target"), f"{YAML}:16: training.encodings: amount is a number already."),
@@ -170,7 +173,10 @@ ONE_AT_A_TIME = [
         (PY, "years: int", "years: str"),
         f"{YAML}:11: protected.age: kind years counts numbers, and years is VARCH",
     ),
-    ((YAML, "[loans]}", '[loans], notes: ["Sum *", "*"]}'), f"{YAML}:8: tables.applications.notes: '*' takes any line"),
+    (
+        (YAML, "[loans]}", '[loans], notes: ["Sum *", "*"]}'),
+        f"{YAML}:8: tables.applications.notes: '*' matches every",
+    ),
     (
         (YAML, "bad: [lost]", "bad: [yes]"),
         f"{YAML}:6: target.bad: YAML takes yes, no, true",
@@ -251,9 +257,9 @@ def test_a_configuration_without_one_of_its_lines_is_looked_at_to_the_end(looked
     [
         ("pd.BooleanDtype", '["true"]', '["false"]', []),
         ("pd.BooleanDtype", "[1]", "[0]", []),
-        ("pd.BooleanDtype", "[lost]", '["no"]', ["'lost' is no value of went (BOOLEAN)"]),
-        ("pd.Timestamp", "[lost]", '["2020-01-31"]', ["'lost' is no value of went (TIMESTAMP)"]),
-        ("pd.Timestamp", "[1]", '["2020-01-31"]', ["1 is no value of went (TIMESTAMP)"]),
+        ("pd.BooleanDtype", "[lost]", '["no"]', ["'lost' is not a value of went (BOOLEAN)"]),
+        ("pd.Timestamp", "[lost]", '["2020-01-31"]', ["'lost' is not a value of went (TIMESTAMP)"]),
+        ("pd.Timestamp", "[1]", '["2020-01-31"]', ["1 is not a value of went (TIMESTAMP)"]),
         ("float", "[lost]", "[0]", ["'lost' is not of the type of went (DOUBLE)"]),
     ],
 )

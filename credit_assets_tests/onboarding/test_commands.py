@@ -24,7 +24,7 @@ def say(project: Project, *arguments: str) -> Result:
 
 @pytest.fixture
 def files(tmp_path: Path) -> list[str]:
-    """Dated loans, one column of which has an abbreviated name, and a file that nothing ties to them."""
+    """Dated loans, one column of which has an abbreviated name, and a file that cannot be joined to them."""
     columns = loans() | {"dti": [0.1, 0.2, 0.3, 0.4, 0.5] * 8, "issue_d": ["Jan-2020", "Feb-2020"] * 20}
     dated = write(tmp_path / "loans.csv", columns)
     return [str(dated), str(write(tmp_path / "weather.csv", {"day": ["sun", "rain"]}))]
@@ -38,7 +38,7 @@ def test_new_tells_what_it_wrote_what_to_confirm_and_what_comes_next(project, fi
         "configs/book.py is written",
         "sql/book/features.sql is written",
         "workspace.yaml lists book; 4 features",
-        "NOT used: weather.csv, which nothing ties to an applicant",
+        "NOT used: weather.csv, which cannot be joined to an applicant",
         "  configs/book.yaml:8: entity_key: loan_id is a guess (unique and never empty, by its name)",
         "  credit-assets check book",
         f"  credit-assets deliver {files[0]} --portfolio book --split-by issue_d",
@@ -78,7 +78,7 @@ def test_check_is_not_ready_before_the_texts_are_written_and_counts_guesses_and_
     bad = say(project, "check", "book")
     assert bad.exit_code == 1
     assert bad.output.startswith("configs/book.yaml:8: entity_key: table applications has no column nobody.\n")
-    assert bad.output.splitlines()[-1] == "1 to mend before book can run."
+    assert bad.output.splitlines()[-1] == "1 error to fix before book can run."
 
 
 def test_a_printed_command_stands_on_one_line_and_can_be_pasted(project, tmp_path):

@@ -202,22 +202,22 @@ def test_one_odd_value_among_numbers_is_not_known_and_to_confirm(column, odd):
     seen = column([f"{n},{n:03}.50" for n in range(1, 40)] + [odd])
     assert read(seen, "7,007.50") == 7007.5
     assert read(seen, odd) is None
-    assert seen.doubts == (f"1 value of 40, first {odd!r}, is no number and counts as not known",)
+    assert seen.doubts == (f"1 value of 40, first {odd!r}, is not a number and counts as not known",)
     assert re.match(seen.pattern, odd) and not re.match(seen.pattern, "six")
 
 
 def test_a_column_that_is_mostly_numbers_and_cannot_be_read_says_the_first_value_that_is_none(column):
     seen = column([f"{n}.5" for n in range(60)] + [f"{n} CR" for n in range(20)])
     assert seen.number is None
-    assert seen.doubts == ("20 values of 80, first '0 CR', are no numbers, so the values are not read as numbers",)
+    assert seen.doubts == ("20 values of 80, first '0 CR', are not numbers, so the values are not read as numbers",)
     assert column(["a", "b", "c1", "7"]).doubts == ()
 
 
 def test_signs_that_some_values_lack_are_to_confirm(column):
-    assert column(["13.5%", "0.2"]).doubts == ("% stands in 1 value and is missing in 1; all are read as they stand",)
+    assert column(["13.5%", "0.2"]).doubts == ("% is in 1 value and missing in 1; all are read as they are",)
     assert column(["$5", "€7"]).doubts == (
-        "$ stands in 1 value and is missing in 1; all are read as they stand",
-        "€ stands in 1 value and is missing in 1; all are read as they stand",
+        "$ is in 1 value and missing in 1; all are read as they are",
+        "€ is in 1 value and missing in 1; all are read as they are",
     )
 
 
@@ -302,7 +302,7 @@ def test_dates_are_read_in_the_formats_they_are_written_in(column, values, first
 
 def test_dates_that_can_be_read_two_ways_say_which_reading_was_taken(column, look, tmp_path):
     seen = column(["04/05/2019", "06/07/2018"])
-    assert seen.doubts == ("'04/05/2019' is read as 2019-05-04, which is day first; it may as well be month first",)
+    assert seen.doubts == ("'04/05/2019' is read as 2019-05-04, which is day first; it may also be month first",)
     seen = column(["05/14/19", "11/05/95"])
     assert seen.doubts == ("'05/14/19' is read as 2019-05-14: years of two digits are those from 1969 to 2068",)
     assert column(["2019-05-14", "2018-01-01"]).doubts == ()
@@ -311,7 +311,7 @@ def test_dates_that_can_be_read_two_ways_say_which_reading_was_taken(column, loo
     (tmp_path / "workspace" / "0.parquet").unlink()
     [files] = look(path)
     assert files.columns["open"].formats == files.columns["paid"].formats == ("%m/%d/%Y",)
-    assert "it may as well be day first" in files.columns["open"].doubts[0]
+    assert "it may also be day first" in files.columns["open"].doubts[0]
 
 
 def test_months_in_another_language_say_which_it_is(column):
@@ -347,7 +347,7 @@ def test_an_odd_date_is_not_known_and_many_odd_ones_keep_a_column_from_being_dat
     good = [f"{day:02}.{month:02}.2019" for day in range(1, 29) for month in range(1, 13)]
     seen = column([*good, "31.31.2019", "n/a", "00.00.0000"])
     assert seen.date and seen.missing == ("00.00.0000", "31.31.2019", "n/a")
-    assert seen.doubts == ("1 value, first '31.31.2019', is no date and counts as not known",)
+    assert seen.doubts == ("1 value, first '31.31.2019', is not a date and counts as not known",)
     assert read(seen, "31.31.2019") is None
     assert [bool(re.match(seen.pattern, v)) for v in ("1.2.2020", "n/a", "1.2.20", "2020-01-01")] == [
         True,
@@ -358,7 +358,7 @@ def test_an_odd_date_is_not_known_and_many_odd_ones_keep_a_column_from_being_dat
     seen = column(["13/05/2019", "05/13/2019", "05/14/2019"])
     assert not seen.date and "day first" in seen.doubts[0] and "month first" in seen.doubts[0]
     seen = column(["31.12.2019", "30.12.2019", "29.12.2019", "soon, very"])
-    assert not seen.date and "'soon, very' is no date such as the others" in seen.doubts[0]
+    assert not seen.date and "'soon, very' is not a date like the others" in seen.doubts[0]
 
 
 @pytest.mark.parametrize(
@@ -675,7 +675,7 @@ def test_no_files_and_one_file_twice_are_refused(look, tmp_path):
     with pytest.raises(BookError, match="does not exist"):
         look(tmp_path / "loans.csv")
     path = write(tmp_path / "loans.csv", {"x": [1]})
-    with pytest.raises(BookError, match="have one name"):
+    with pytest.raises(BookError, match="have the same name"):
         look(path, path)
 
 
@@ -692,4 +692,4 @@ def test_rows_without_any_value_are_passed_over_in_parquet_too(look: Look, tmp_p
     frame.to_parquet(tmp_path / "loans.parquet")
     [loans] = look(tmp_path / "loans.parquet")
     assert loans.rows == 2
-    assert loans.remarks == ["loans.parquet: 2 rows without any value, passed over."]
+    assert loans.remarks == ["loans.parquet: 2 rows without any value, skipped."]

@@ -76,7 +76,7 @@ def test_the_users_word_for_the_key_counts_if_it_can_be_one(guessed, tmp_path):
     assert guessed(settings={"key": "ticket"}, ticket=[f"T{n}" for n in range(ROWS)]).key == "ticket"
 
 
-@pytest.mark.parametrize(("key", "said"), [("nowhere", "has no column nowhere"), ("purpose", "cannot name applicants")])
+@pytest.mark.parametrize(("key", "said"), [("nowhere", "no column nowhere"), ("purpose", "cannot identify applicants")])
 def test_a_key_that_is_none_is_refused(guessed, key, said):
     with pytest.raises(BookError, match=said):
         guessed(settings={"key": key})
@@ -89,7 +89,7 @@ def test_a_key_does_not_have_a_name_of_the_platforms_own(guessed, name):
 
 
 def test_a_key_of_a_reserved_name_is_refused(guessed):
-    with pytest.raises(BookError, match="pd cannot name applicants under this name"):
+    with pytest.raises(BookError, match="pd cannot identify applicants under this name"):
         guessed(settings={"key": "pd"}, pd=range(ROWS))
 
 

@@ -120,7 +120,7 @@ def test_blanks_alone_are_no_value_however_many_they_are(project, tmp_path):
 def test_rows_that_are_copies_of_others_do_not_hide_the_key(project, tmp_path):
     done = drafted(project, tmp_path, [*ROWS, ROWS[3]])
     assert (done.book.key, done.book.applications.files.rows) == ("loan_id", 40)
-    assert "unique and never empty, by its name; of 1 row that came twice, one is kept" in config(project)
+    assert "unique and never empty, by its name; 1 duplicate row dropped" in config(project)
     found = delivered(project, tmp_path, share=0.05)
     assert (found.rows_kept, found.rows_quarantined) == (40, 1)
 
@@ -128,7 +128,7 @@ def test_rows_that_are_copies_of_others_do_not_hide_the_key(project, tmp_path):
 def test_a_column_that_nearly_names_the_applicants_is_mentioned(project, tmp_path):
     done = drafted(project, tmp_path, [*ROWS, ROWS[3].replace(",", ",9", 1)])
     assert done.book.numbered
-    assert "(loan_id is none: it has 40 different values in 41 rows), so rows are named by batch" in config(project)
+    assert "(loan_id is not: it has 40 different values in 41 rows), so rows are identified by batch" in config(project)
 
 
 def test_values_that_a_spreadsheet_changed_are_to_confirm(project, tmp_path):
@@ -157,7 +157,7 @@ def test_files_of_an_earlier_and_a_later_layout_are_one_table_to_confirm(project
         (tmp_path / f"{name}.csv").write_text("\n".join([*lines(columns), ""]))
     done = new(project, "book", sorted(tmp_path.glob("*.csv")))
     assert (done.book.applications.files.rows, done.book.children) == (80, ())
-    assert "not every file has rate, income; is it one table all the same?" in config(project)
+    assert "not every file has rate, income; is this still one table?" in config(project)
     for name in ("loans_2024_01.csv", "loans_2024_02.csv"):
         assert delivered(project, tmp_path, name).rows_kept == 40
 

@@ -792,7 +792,7 @@ def test_a_key_of_any_type_is_kept_digit_for_digit_from_draft_to_delivery_and_ou
 def test_a_key_that_cannot_be_one_is_refused_with_the_reason(project, tmp_path, values, why):
     columns = {name: column for name, column in loans().items() if name != "loan_id"}
     pq.write_table(pa.table({"ref": values, **columns}), tmp_path / "loans.parquet")
-    with pytest.raises(BookError, match=re.escape(f"Column ref of loans.parquet cannot name applicants: {why}")):
+    with pytest.raises(BookError, match=re.escape(f"Column ref of loans.parquet cannot identify applicants: {why}")):
         new(project, "book", [tmp_path / "loans.parquet"], key="ref")
 
 
@@ -835,7 +835,7 @@ def test_infinite_and_unread_values_are_to_confirm_and_the_draft_is_whole(projec
     assert "# loans.parquet: ratio is infinite in 1 row" in config(project)
     for column in ("slip", "beyond", "worth", "paid"):
         assert any(f" {column}" in mark for mark in marks(done)), column
-    assert any("worth: 10 values of 40, first '0 CR', are no numbers" in mark for mark in marks(done))
+    assert any("worth: 10 values of 40, first '0 CR', are not numbers" in mark for mark in marks(done))
 
 
 @pytest.mark.parametrize(
@@ -854,7 +854,7 @@ def test_what_is_no_row_is_drafted_as_notes_that_the_next_file_keeps(project, tm
     done = new(project, "book", [path])
     notes = Book.load(project, "book").portfolio.tables["applications"].notes
     assert notes == ["Loan tape as of *, internal", "Total loans: *"]
-    assert any("lines like the `notes` are no rows" in mark for mark in marks(done))
+    assert any("lines like the `notes` are not rows" in mark for mark in marks(done))
     path.write_text(path.read_text().replace("31 Dec 2025", "28 Feb 2026").replace("Total loans: 40", "Total loans: 7"))
     source = look_over(path, "loans.csv", tmp_path / "plain", notes)
     assert (source.rows, source.columns) == (40, list(loans()))
