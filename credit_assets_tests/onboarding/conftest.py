@@ -1,14 +1,21 @@
-"""An empty project to bring a book into."""
+"""An empty project to bring a book into, and readers of files that a test writes."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import duckdb
 import pytest
 
+from credit_assets.onboarding.files import Column, Files
+from credit_assets.onboarding.guesses import GuessedBook, guess
+from credit_assets.onboarding.read_files import read_files
 from credit_assets.settings.project import Project
 from credit_assets_tests.conftest import PROJECT
+from credit_assets_tests.onboarding.lender import ROWS, loans, write
 
 
 @pytest.fixture
@@ -18,3 +25,45 @@ def project(tmp_path: Path) -> Project:
     shutil.copy(PROJECT / "dagster.yaml", root)
     shutil.copy(PROJECT / "workspace.yaml", root)
     return Project(root)
+
+
+Look = Callable[..., list[Files]]
+Guess = Callable[..., GuessedBook]
+
+
+@pytest.fixture
+def look(tmp_path: Path) -> Look:
+    workspace = tmp_path / "workspace"
+    workspace.mkdir()
+    con = duckdb.connect()
+    return lambda *paths: read_files(con, paths, workspace)
+
+
+@pytest.fixture
+def column(look: Look, tmp_path: Path) -> Callable[[Sequence[Any]], Column]:
+    """The column of these values, as it is seen in a CSV file."""
+
+    def seen(values: Sequence[Any]) -> Column:
+        [files] = look(write(tmp_path / "one.csv", {"n": range(len(values)), "c": values}))
+        return files.columns["c"]
+
+    return seen
+
+
+@pytest.fixture
+def guessed(tmp_path: Path) -> Guess:
+    """The book of loans.csv, columns replaced (by None: left out) or added, and of other files beside it."""
+
+    def of(
+        others: dict[str, dict[str, Any]] | None = None, settings: dict[str, str] | None = None, **columns: Any
+    ) -> GuessedBook:
+        (tmp_path / "workspace").mkdir()
+        (tmp_path / "files").mkdir()
+        changed = {name: values for name, values in (loans(ROWS) | columns).items() if values is not None}
+        write(tmp_path / "files" / "loans.csv", changed)
+        for name, content in (others or {}).items():
+            write(tmp_path / "files" / f"{name}.csv", content)
+        con = duckdb.connect()
+        return guess(con, read_files(con, [tmp_path / "files"], tmp_path / "workspace"), **settings or {})
+
+    return of

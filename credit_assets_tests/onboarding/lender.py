@@ -7,7 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
+
+from credit_assets.onboarding.files import Column
+
+ROWS = 40
+"""Rows of a small file, unless said otherwise."""
 
 
 def write(path: Path, columns: Mapping[str, Sequence[Any]]) -> Path:
@@ -19,7 +25,7 @@ def write(path: Path, columns: Mapping[str, Sequence[Any]]) -> Path:
     return path
 
 
-def loans(rows: int = 40) -> dict[str, list[Any]]:
+def loans(rows: int = ROWS) -> dict[str, list[Any]]:
     """A key, two numbers, a word and an outcome, none of which tells another."""
     return {
         "loan_id": [f"L{n:04d}" for n in range(rows)],
@@ -58,3 +64,15 @@ def german(path: Path, rows: int = 1000, seed: int = 3) -> Path:
     columns |= {name: draws.choice(known, rows).tolist() for name, known in words.items()}
     columns["target"] = np.where(draws.random(rows) < 1 / (1 + np.exp(1.3 - 2 * risk)), "bad", "good").tolist()
     return write(path, columns)
+
+
+def turns(*values: Any, rows: int = ROWS) -> list[Any]:
+    """The values in turn."""
+    return [values[n % len(values)] for n in range(rows)]
+
+
+def read(column: Column, value: str) -> Any:
+    """The value as the column's own SQL reads it."""
+    with duckdb.connect() as con:
+        source = f"(SELECT ? AS {column.sql})"
+        return con.execute(f"SELECT {column.date or column.number} FROM {source}", [value]).fetchall()[0][0]
