@@ -12,6 +12,7 @@ import pytest
 
 from credit_assets.onboarding.files import Column, Files
 from credit_assets.onboarding.guesses import GuessedBook, guess
+from credit_assets.onboarding.new import Drafted, new
 from credit_assets.onboarding.read_files import read_files
 from credit_assets.settings.project import Project
 from credit_assets_tests.conftest import PROJECT
@@ -28,6 +29,7 @@ def project(tmp_path: Path) -> Project:
 
 
 Look = Callable[..., list[Files]]
+Draft = Callable[..., Drafted]
 Guess = Callable[..., GuessedBook]
 
 
@@ -65,5 +67,18 @@ def guessed(tmp_path: Path) -> Guess:
             write(tmp_path / "files" / f"{name}.csv", content)
         con = duckdb.connect()
         return guess(con, read_files(con, [tmp_path / "files"], tmp_path / "workspace"), **settings or {})
+
+    return of
+
+
+@pytest.fixture
+def drafted(project: Project, tmp_path: Path) -> Draft:
+    """The portfolio `book` of loans.csv with columns replaced or added, and of other files."""
+
+    def of(others: dict[str, dict[str, Any]] | None = None, **columns: Any) -> Drafted:
+        changed = {name: values for name, values in (loans() | columns).items() if values is not None}
+        files = [write(tmp_path / "loans.csv", changed)]
+        files += [write(tmp_path / f"{name}.csv", content) for name, content in (others or {}).items()]
+        return new(project, "book", files)
 
     return of

@@ -18,6 +18,7 @@ from credit_assets.onboarding.files import BookError
 from credit_assets.onboarding.new import Drafted, new
 from credit_assets.onboarding.sheets import sheet_of
 from credit_assets.settings.project import Project
+from credit_assets_tests.onboarding.drafts import config
 from credit_assets_tests.onboarding.lender import loans
 
 
@@ -52,10 +53,6 @@ def delivered(project: Project, tmp_path: Path, name: str = "loans.csv", share: 
             max_bad_share=share,
             notes=tuple(book.portfolio.tables["applications"].notes),
         )
-
-
-def config(project: Project) -> str:
-    return project.config("book").read_text()
 
 
 ROWS = lines(loans())
