@@ -1,2 +1,4 @@
-"""The commands `new` and `check`: drafting a portfolio from unknown files, and finding everything that is wrong with a
-portfolio without running it."""
+"""The commands `new`, which drafts a portfolio from unknown files, and `check`, which finds all that is wrong with one.
+
+For `new`, `read_files` profiles the files, `guesses` interprets the columns, and `*_draft` and `*_drafts` write the
+texts. For `check`, there is a module for each kind of file. Nothing here runs a portfolio."""

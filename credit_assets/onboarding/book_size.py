@@ -1,4 +1,4 @@
-"""Settings of a drafted portfolio that depend on the size of the book. The gate is the same for a small one."""
+"""Settings of a drafted portfolio that depend on the size of the book. The promotion gate does not."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from credit_assets.onboarding.guesses import GuessedBook
 from credit_assets.settings.portfolio import DeliveryConfig
 
 SMALL_BOOK = 4000
-"""Applicants below which the defaults for groups and later outcomes ask for more than there is."""
+"""With fewer applicants, the default minimum of rows for groups and later outcomes cannot be met."""
 
 ENOUGH_DEFAULTS = 25
-"""In the test part: a few more than the gate's 20, as the split is drawn."""
+"""Defaults needed in the test part: a few more than the gate's 20, as the split is random."""
 
 SET_ASIDE = 3
-"""Bad rows that a batch may have without being refused as a whole."""
+"""Bad rows that a batch may have without being refused."""
 
 MOST_BAD = 0.05
 """The largest share of bad rows that is drafted, however small the batches are."""
@@ -35,7 +35,7 @@ def bad_share(book: GuessedBook) -> tuple[float, str] | None:
 
 
 def sized(book: GuessedBook) -> list[str]:
-    """Lines of the configuration, each with its reason."""
+    """Lines of the configuration for the book's size, each with its reason."""
     known, rarer = book.bads + book.goods, min(book.bads, book.goods)
     lines = []
     if 0.25 * rarer < ENOUGH_DEFAULTS:

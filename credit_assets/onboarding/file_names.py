@@ -39,7 +39,7 @@ _DATES = (
     _YEAR,
 )
 """Dates in a name: year, month and day in any order, a month by its name, a quarter, half-year or week, seconds since
-1970, or a year alone. The longest is taken, where several begin at one place."""
+1970, or a year alone. Of several that begin at the same place, the longest counts."""
 _BATCHES = (
     rf"(?P<year>{_YEAR}){_BETWEEN}(?P<month>{_MONTH})({_BETWEEN}(?P<day>{_DAY}))?",
     # A day that may be a month, as in 01.02.2024, is doubtful.
@@ -61,8 +61,8 @@ _CHANGING = re.compile(
 
 
 def patterns(stems: Sequence[str], others: Collection[str]) -> list[str]:
-    """Patterns that match the names of one table's files and those of later deliveries, where dates, versions and
-    (of several files) counts are others; and none of the names of `others`, the files of other tables."""
+    """Patterns that match the names of one table's files and of later deliveries, in which dates, versions and (of
+    several files) numbers differ; and no name in `others`, the files of other tables."""
     found: list[str] = []
     for stem in stems:
         changing = _spans(stem, stems)
@@ -85,7 +85,7 @@ def undated(stem: str) -> str:
 
 def batches_of(stems: Sequence[str]) -> list[str] | None:
     """Names of batches by the dates in the names of one table's files, such that batches sort by them: `2024-01`,
-    `2024-01-31`, `2024-Q1`, `2024`. None where a name has no date or a doubtful one, or where two are alike."""
+    `2024-01-31`, `2024-Q1`, `2024`. None where a name has no date or an ambiguous one, or where two are equal."""
     found = [_batch(stem) for stem in stems]
     batches = [batch for batch in found if batch]
     one_form = len({re.sub(r"\d", "0", batch) for batch in batches}) == 1
@@ -107,7 +107,7 @@ def _batch(stem: str) -> str | None:
 
 
 def _number_of(month: str) -> str:
-    """The number of a month, of its name in one of the languages known here."""
+    """The number of a month, by its name in one of the known languages."""
     return f"{_NUMBERS_OF_MONTHS[month.lower()]:02}"
 
 
@@ -128,7 +128,7 @@ def _matches(stem: str, pattern: str) -> bool:
 
 
 def _wide(stem: str, spans: Sequence[tuple[int, int]]) -> str:
-    """The name with `*` for what changes; a year's century stays."""
+    """The name with `*` for what changes, except a year's century."""
     pattern, last = "", 0
     for start, end in spans:
         year = re.search(rf"(?<!\d){_YEAR}", stem[start:end])

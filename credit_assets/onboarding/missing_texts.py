@@ -1,4 +1,4 @@
-"""Draft messages for missing values: what a reason would say where a feature's value is not there.
+"""Draft messages for missing values: what a reason says where a feature has no value.
 
 Only the lender knows what a special code or an empty cell means, so each draft is a guess that is marked.
 """
@@ -12,7 +12,7 @@ OFTEN = 0.05
 """Share of empty cells from which they are likely to mean something. Below it, the default message is enough."""
 
 EVENTS = {"since", "last", "recent", "latest", "previous", "prev", "first"}
-"""Words in the name of a column that is empty where what it counts from never happened."""
+"""Words in the name of a column that is empty where the event that it counts from never happened."""
 
 NONE = {"none", "nil", "-", "--"}
 SHOWN = 5
@@ -20,7 +20,7 @@ SHOWN = 5
 
 def missing_text(column: Column) -> tuple[str, str]:
     """The message for a missing value of the column, and why it is a guess; two empty texts where the default message
-    says all that is known."""
+    is enough."""
     empty = column.rows - column.filled
     codes = [*map(str, column.sentinels), *(repr(word.strip()) for word in column.missing if word.strip())]
     if not codes and empty < max(OFTEN * column.rows, 1):

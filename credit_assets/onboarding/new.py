@@ -1,4 +1,4 @@
-"""`credit-assets new`: a first portfolio from a lender's files, written whole or not at all, over nothing.
+"""`credit-assets new`: drafts a portfolio from a lender's files. It writes all files or none, and overwrites nothing.
 
 The book is guessed in `guesses.py`; the texts are drafted in `configuration_draft.py`, `contract_drafts.py` and
 `feature_drafts.py`.
@@ -33,8 +33,8 @@ MEMORY = "1GB"
 
 @dataclass(frozen=True)
 class Drafted:
-    """The files written, the lines to confirm, the texts for declined applicants to write, what was guessed, and how
-    many features there are."""
+    """The files written, the lines to confirm, the texts for declined applicants that are still to be written, the
+    guesses, and the number of features."""
 
     files: tuple[Path, ...]
     to_confirm: tuple[Finding, ...]
@@ -76,7 +76,7 @@ def new(
 
 
 def listed(workspace: str, name: str) -> str:
-    """The text of workspace.yaml with the portfolio's code location at the end of the list, all else as it was.
+    """The text of workspace.yaml with the code location of the portfolio added at the end, and all else unchanged.
 
     Raises BookError where the file is not as the platform's own is, so that it is better done by hand.
     """
@@ -129,7 +129,7 @@ def _refuse_existing(files: Sequence[Path]) -> None:
 
 
 def _tried_out(tried: Project, project: Project, name: str, texts: Mapping[Path, str]) -> Checked:
-    """What is found in the draft, in a folder of its own before anything is written: guesses, and nothing wrong."""
+    """The findings in the draft, checked in a folder of its own before anything is written. There are only guesses."""
     for path, text in texts.items():
         file = tried.root / path.relative_to(project.root)
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -142,7 +142,7 @@ def _tried_out(tried: Project, project: Project, name: str, texts: Mapping[Path,
 
 
 def _write(texts: Mapping[Path, str], entry: Path, with_entry: str) -> None:
-    """All files, each only where none is, or none of them; then the entry."""
+    """Write all files, none of which may exist, or none of them; then the entry in workspace.yaml."""
     made: list[Path] = []
     try:
         for path, text in texts.items():

@@ -1,5 +1,5 @@
-"""Numbers as people write them in text (grouped, with signs of money, negative between brackets): the SQL that reads
-them, and the pattern that later deliveries must match.
+"""Numbers in text (grouped, with currency signs, negative in brackets): the SQL that reads them, and the pattern that
+later deliveries must match.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Collection
 from credit_assets.lake.tables import sql_text
 
 PLAIN = r"\s*[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?\s*"
-"""What a cast reads. It may still be too large for a number of 64 bits."""
+"""What a cast can read, unless it is too large for 64 bits."""
 
 WHOLE = r"\s*[+-]?[0-9]+([.]0*)?\s*"
 LEADING_ZERO = r"\s*[+-]?0[0-9]+\s*"
@@ -45,7 +45,7 @@ def pattern(comma: bool, seen: Collection[str] | None = None) -> str:
 
 
 def value(text: str, comma: bool, seen: Collection[str]) -> str:
-    """SQL of the number that such a text is; of other text it is null or whatever its digits give."""
+    """SQL of the number in such a text; for other texts it is null or the number made of their digits."""
     if comma:
         digits = f"replace(regexp_replace({text}, '^[^0-9]+|[^0-9,]+', '', 'g'), ',', '.')"
     else:

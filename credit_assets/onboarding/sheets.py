@@ -1,5 +1,6 @@
-"""CSV files as people have them: what stands above the header, below the rows and beside them, before anything is known
-of the book. How a delivery of a known book is read is `ingest/csv_rows.py`'s and `ingest/typed_read.py`'s.
+"""Finds the header and rows of a CSV file of an unknown book, and the titles, units and totals around them.
+
+Deliveries of a known book are read in `ingest/csv_rows.py` and `ingest/typed_read.py`.
 """
 
 from __future__ import annotations
@@ -21,46 +22,46 @@ from credit_assets.lake.tables import sql_path, sql_text
 from credit_assets.plurals import are, number_of
 
 BEGINNING = 256 * 1024
-"""Bytes at the beginning of a file that its header is searched in."""
+"""Bytes at the beginning of a file in which its header is searched."""
 
 COMPARED = 20
 """Lines after a header that are compared with it."""
 
 LIKE_THE_HEADER = 0.5
-"""Share of these that must have its fields."""
+"""Share of these lines that must have as many fields as the header."""
 
 END = 64 * 1024
 LAST_LINES = 5
-"""Lines at the end of a file that totals are searched in."""
+"""Lines at the end of a file in which totals are searched."""
 
 BROKEN = 0.05
-"""Share of broken lines up to which these are left out."""
+"""Up to this share of broken lines, they are left out."""
 
 LISTED = 1000
 MOST_NOTES = 10
 LETTERS_OF_A_NOTE = 4
 EXCELS_HINT = r"(?i)sep="
-"""Begins the line by which Excel is told what separates the columns."""
+"""Begins a line that tells Excel how the columns are separated."""
 UNITS = (
     r"(?i)[€$£¥%‰]|eur|usd|gbp|chf|pln|sek|nok|dkk|czk|brl|[tkm] ?[€$£]|(in )?(euro|dollars?|thousands|percent|prozent)"
     r"|(in )?(days?|months?|years?|tage|monate|jahre|jours|mois|ans|annees|días|dias|meses|años|anos|giorni|mesi|anni)"
     r"|0 ?/ ?1|y ?/ ?n|yes ?/ ?no|ja ?/ ?nein|[ymdjta]{2,4}([-./][ymdjta]{2,4}){1,2}"
     r"|text|string|number|integer|int|float|double|date|varchar|char|boolean|bool|zahl|datum|texte|nombre"
 )
-"""A field of a line of units or types below the header. `(EUR)` and `[EUR]` are the same."""
+"""A field of a line of units or types below the header. `(EUR)` and `[EUR]` count as `EUR`."""
 OTHER_SEPARATORS = {" ": "blanks", "^": "'^'", "~": "'~'", ":": "':'", "\x01": "a control character"}
 TOTAL = (
     r"[\s\"*=-]*(grand |sub[- ]?)?(totals?|sums?|summen?|gesamt\w*|insgesamt|somme|totale?s?|suma|razem"
     r"|end of (file|report))\b(?!\().*"
 )
 CHANGES = rf"(?i)\w*\d\w*|\b({'|'.join(month_names.any_language())})\b"
-"""What in a line above or below the rows will be another in the next file: numbers and months."""
+"""What changes from file to file in a line above or below the rows: numbers and months."""
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """A CSV file whose header is found. `columns` are without the `index`, if there is one; `notes` are the patterns of
-    lines that are no rows, each with one of these lines and its number."""
+    """A CSV file with its header. `columns` excludes the index column, if there is an `index`; `notes` maps patterns of
+    lines that are not rows to such a line and its number."""
 
     path: Path
     source: CsvFile
@@ -70,7 +71,8 @@ class Sheet:
 
 
 def sheet_of(path: Path, plain: Path) -> Sheet:
-    """The file's header, decompressed to `plain` where it is compressed. BadDelivery for a file that is no table."""
+    """Find the file's header; a compressed file is decompressed to `plain`. Raises BadDelivery for a file that is not a
+    table."""
     source = look_over(path, str(path), plain)
     if not source.head.strip() and not source.lines:
         raise BadDelivery(f"{path} is empty: not even a header.")
@@ -91,10 +93,10 @@ def sheet_of(path: Path, plain: Path) -> Sheet:
 
 
 def write_rows(con: duckdb.DuckDBPyConnection, sheet: Sheet, target: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Write the rows as text to a Parquet file, which is gone through several times faster than CSV. The patterns of
-    lines that are no rows, and sentences on what was left out.
+    """Write the rows as text to a Parquet file, which reads several times faster than CSV. Return the patterns of lines
+    that are not rows, and sentences about what was left out.
 
-    BadDelivery where too many lines are neither rows nor notes.
+    Raises BadDelivery where too many lines are neither rows nor notes.
     """
     source, name = sheet.source, sheet.path.name
     notes, remarks = dict(sheet.notes), []
@@ -130,8 +132,8 @@ def _refuse_other_separators(path: Path, source: CsvFile) -> None:
 
 
 def _above_the_header(source: CsvFile) -> list[tuple[int, str]]:
-    """The lines above the header, with their numbers: the header is the first line of several fields that most of
-    the next ones have too."""
+    """The lines above the header, with their numbers. The header is the first line of several fields whose number of
+    fields most of the next lines share."""
     with source.plain.open("rb") as content:
         lines = content.read(BEGINNING).decode("utf-8-sig", "replace").splitlines(keepends=True)
     found: list[tuple[int, int]] = []
@@ -149,8 +151,8 @@ def _above_the_header(source: CsvFile) -> list[tuple[int, str]]:
 
 
 def _units_below(source: CsvFile) -> list[tuple[int, str, str]]:
-    """The line below the header, with its number and pattern, where it says the columns' units or types: fields that
-    are these or empty, of which the next lines have no like."""
+    """The line below the header, with its number and pattern, if it has the columns' units or types: all its fields are
+    these or empty, unlike those of the next lines."""
     with source.plain.open("rb") as content:
         lines = content.read(BEGINNING).decode("utf-8-sig", "replace").splitlines()[source.header :]
     if len(lines) < 2 or not _are_units(lines[0], source.separator):
@@ -166,7 +168,7 @@ def _are_units(text: str, separator: str) -> bool:
 
 
 def _parsed(lines: Sequence[str], separator: str) -> Iterator[tuple[int, list[str]]]:
-    """The rows that are not empty, each with the number of the line it begins on."""
+    """The rows that are not empty, each with the number of its first line."""
     reader = csv.reader(lines, delimiter=separator)
     line = 1
     try:
@@ -179,8 +181,8 @@ def _parsed(lines: Sequence[str], separator: str) -> Iterator[tuple[int, list[st
 
 
 def _totals_below(path: Path, source: CsvFile) -> list[tuple[int, str, str | None]]:
-    """The last lines that begin like a total, with their numbers and patterns. BadDelivery for one that is filled like
-    a row."""
+    """The last lines that begin like a total, with their numbers and patterns. Raises BadDelivery for one that has the
+    fields of a row."""
     with source.plain.open("rb") as content:
         first = content.read(END).decode("utf-8-sig", "replace").splitlines()
         content.seek(max(0, source.plain.stat().st_size - END))
@@ -209,8 +211,8 @@ def _filled(text: str, separator: str) -> list[str]:
 
 
 def _pattern_of_fields(text: str, source: CsvFile) -> str | None:
-    """The pattern of a total of several fields: its first one as a whole, the empty ones after it, then anything. None
-    where it may as well be a row: one that fills most fields, or holds other things than numbers."""
+    """The pattern of a total of several fields: its whole first field, the empty ones after it, then anything. None
+    where it may be a row: it fills most fields, or has other values than numbers."""
     first, *others = next(csv.reader([text], delimiter=source.separator))
     filled = [n for n, field in enumerate(others) if field.strip()]
     numbers = all(any(sign.isdecimal() for sign in others[n]) for n in filled)
@@ -223,8 +225,8 @@ def _pattern_of_fields(text: str, source: CsvFile) -> str | None:
 
 
 def _pattern(text: str) -> str | None:
-    """The line as a pattern of `notes:`, with `*` for what the next file will write otherwise; None where it has too
-    few letters to be told from a row."""
+    """The line as a pattern of `notes:`, with `*` for what changes from file to file; None where it has too few letters
+    to be distinguished from a row."""
     if re.match(EXCELS_HINT, text.strip(' \t"')):
         return "sep=*"
     words = re.sub(CHANGES, "*", text.strip(' \t",;|'))
@@ -237,7 +239,7 @@ def _pattern(text: str) -> str | None:
 
 
 def _write_clean(con: duckdb.DuckDBPyConnection, sheet: Sheet, target: Path) -> bool:
-    """Write the rows of a file that has nothing but rows below its header; whether it is one."""
+    """Write the rows of a file that has only rows below its header; return whether it is such a file."""
     source = sheet.source
     index = ["_index" if "_index" not in map(str.lower, sheet.columns) else "_index_"] if sheet.index else []
     types = ", ".join(f"{sql_text(name)}: 'VARCHAR'" for name in [*index, *sheet.columns])
@@ -261,8 +263,8 @@ def _write_clean(con: duckdb.DuckDBPyConnection, sheet: Sheet, target: Path) -> 
 def _write_what_fits(
     con: duckdb.DuckDBPyConnection, sheet: Sheet, target: Path, notes: dict[str, tuple[int, str]]
 ) -> str | None:
-    """Write the lines with the header's fields; `notes` gets those of the others that read like a title or a footer.
-    What is to be said of the rest, if anything. BadDelivery where that is too much."""
+    """Write the lines with the header's number of fields; add those of the others that look like a title or footer to
+    `notes`. Return a remark on the rest, if any; raises BadDelivery where they are too many."""
     source, path = sheet.source, sheet.path
     width = len(source.columns)
     lines = target.with_suffix(".lines")

@@ -1,4 +1,4 @@
-"""Names and words for columns: plain English of a column's name, and names that SQL and Python take."""
+"""Text for columns: a name in plain English, names that are valid in SQL and Python, and parts of messages."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ KNOWN_WORDS = (
     "wage weekly weeks when with within without work worked working worst worth written year yearly years young "
     "zip"
 )
-"""English words of lending: a name of these alone reads as a description. Anything else is a guess."""
+"""English words of lending. A name of these words alone serves as a description; any other is a guess."""
 
 _UNITS = {"month", "months", "day", "days", "year", "years", "last", "past", "within", "quarter", "quarters", "weeks"}
 
@@ -118,7 +118,7 @@ def _pieces(name: str) -> list[str]:
 
 
 def place_of(column: str, patterns: Sequence[str]) -> int | None:
-    """Which of the patterns, the likeliest first, the column's name matches."""
+    """The index of the first pattern that matches the column's name; None where none does."""
     name = unaccented(" ".join(parts(column)))
     return next((n for n, pattern in enumerate(patterns) if re.fullmatch(pattern, name)), None)
 
@@ -135,15 +135,15 @@ def normalised(text: str) -> str:
 
 
 def phrase(name: str) -> str:
-    """The column's name in plain words: `Credit amount`. Abbreviations that stand by themselves are written in full;
-    a word that was cut out of mixed case is none."""
+    """The column's name in plain words: `Credit amount`. Separate abbreviations are written in full; a part of
+    a name in mixed case is not one."""
     spoken = " ".join(_read(name)) or "column"
     return f"{spoken[0].upper()}{spoken[1:]}"
 
 
 def is_guess(name: str) -> bool:
-    """Whether the `phrase` may say what the column does not mean: it is not of known words alone, or one of them was
-    written in full."""
+    """Whether the `phrase` may describe the column wrongly: it has unknown words, or an abbreviation was written in
+    full."""
     read = _read(name)
     known = set(KNOWN_WORDS.split())
     timed = bool(_UNITS & set(read))
@@ -168,7 +168,7 @@ def plain(name: str) -> str:
 
 
 def distinct(name: str, taken: Collection[str]) -> str:
-    """The name, numbered where it is taken already (upper and lower case are one)."""
+    """The name, with a number added where it is already taken (case is ignored)."""
     known = {other.lower() for other in taken}
     if name.lower() not in known:
         return name
@@ -176,19 +176,19 @@ def distinct(name: str, taken: Collection[str]) -> str:
 
 
 def in_sql(name: str) -> str:
-    """The column as SQL names it: quoted only where it must be."""
+    """The column's name in SQL, quoted only where necessary."""
     bare = re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name) and name.lower() not in _sql_keywords()
     return name if bare else identifier(name)
 
 
 def in_python(name: str) -> bool:
-    """Whether a class may have an attribute of this name that Pandera takes for a column."""
+    """Whether a class can have an attribute of this name that Pandera treats as a column."""
     return name.isidentifier() and name.isascii() and not keyword.iskeyword(name) and not name.startswith("_")
 
 
 @cache
 def _sql_keywords() -> frozenset[str]:
-    """What means something to DuckDB, or to the parser that reads the SQL for its lineage."""
+    """The keywords of DuckDB, and of the parser that reads SQL for its lineage."""
     from sqlglot.dialects.duckdb import DuckDB
 
     with connect() as con:
