@@ -1,10 +1,5 @@
 """The models as assets: the candidate, registered as challenger, and the baseline that it is compared with."""
 
-import json
-import tempfile
-from dataclasses import replace
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -15,19 +10,16 @@ from credit_assets.book.book import Book
 from credit_assets.dagster_private import ROOT_RUN_ID_TAG
 from credit_assets.features.training_set import TEST, training_frame
 from credit_assets.features.versions import FEATURES
-from credit_assets.features.versions import learned_from as features_sql
 from credit_assets.lake.io_managers import column_schema, contract, frame_table
 from credit_assets.lake.resources import LakeResource
 from credit_assets.models.design_matrix import DesignMatrix, fold_table
 from credit_assets.models.estimators.logistic_regression import fit_logistic
-from credit_assets.models.fingerprint import fingerprint
 from credit_assets.models.importance import importance, leading
 from credit_assets.models.model import Fitted, Task, estimator
-from credit_assets.models.registered import is_whole
+from credit_assets.models.registration import Trained, TrainingRun, registered
 from credit_assets.registry.resources import tracking_run
-from credit_assets.registry.version import IMPORTANCE, ModelVersion, Origin, Repeat, library_versions
+from credit_assets.registry.version import Origin
 from credit_assets.schemas.evidence import BaselinePredictions, CandidatePredictions
-from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.run_tags import WHY_TAG
 from credit_assets.statistics.cut_off import AtCutOff, cut_off
 
@@ -72,7 +64,14 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         at_cut_off = AtCutOff.of(held_out, threshold)
         test = frame[frame["fold"] == TEST]
         shares = importance(fitted.model, test, key)
-        version, again = _registered(context, book, fitted, content, threshold, shares, validation.by)
+        lake: LakeResource = context.resources.lake
+        trained = Trained(fitted, content, threshold, shares, validation.by)
+        version, again = registered(lake.connection, lake.lake, book, trained, _run(context))
+        if again:
+            context.log.info(
+                f"The training made version {version.number} again: the same model of the same rows, with the same "
+                "cut-off. No other version is registered."
+            )
         return dg.MaterializeResult(
             value=candidate_predictions(fitted, test, key).assign(model_version=version.number),
             metadata={
@@ -151,67 +150,11 @@ def candidate_predictions(fitted: Fitted, test: pd.DataFrame, entity_key: str) -
     return predictions.rename(columns={"key": "applicant"})[columns]
 
 
-def _registered(
-    context: dg.AssetExecutionContext,
-    book: Book,
-    fitted: Fitted,
-    learned_from: str,
-    threshold: float,
-    shares: pd.Series,
-    folds_of: str,
-) -> tuple[ModelVersion, bool]:
-    """The version of the model, registered unless an equal version exists; and whether an earlier training had made it.
-
-    A training that was killed and launched again gives the same model, which is one version.
-    """
-    registry, made_from, model = book.registry, _origin(context), fitted.model
-    why, root = context.run.tags.get(WHY_TAG, "by hand"), context.run.tags.get(ROOT_RUN_ID_TAG, context.run_id)
-    mark = fingerprint(model, _facts(context, book.portfolio, made_from.synthetic, learned_from, threshold))
-    # One whose files are gone is registered anew.
-    if (version := registry.registered_before(mark)) and is_whole(registry, version):
-        again = registry.note_repeat(version, Repeat(datetime.now(UTC), context.run_id, root, why, made_from.tables))
-        if again:
-            context.log.info(
-                f"The training made version {version.number} again: the same model of the same rows, with the same "
-                "cut-off. No other version is registered."
-            )
-        return version, again
-    with tempfile.TemporaryDirectory() as folder:
-        if fitted.trials is not None:
-            fitted.trials.to_csv(Path(folder) / "trials.csv", index=False)
-        (Path(folder) / IMPORTANCE).write_text(json.dumps(shares.to_dict()))
-        # Split, policy, scorecard, gate: what a score of this model depends on beside the model.
-        (Path(folder) / "portfolio.json").write_text(book.portfolio.model_dump_json(indent=1))
-        version = registry.register(
-            model,
-            replace(made_from, root_run=root, content=learned_from, fingerprint=mark, cut_off=threshold, why=why),
-            run_name=book.portfolio.training.model,
-            params={**fitted.params, "seed": book.portfolio.training.seed, **fitted.search, "folds_of": folds_of},
-            metrics=fitted.metrics,
-            artifacts={"": Path(folder)},
-            parent_run=tracking_run(context),
-        )
-    return version, False
-
-
-def _facts(
-    context: dg.AssetExecutionContext,
-    portfolio: Portfolio,
-    synthetic: bool,
-    learned_from: str,
-    threshold: float,
-) -> dict[str, object]:
-    """What a version is made from besides its model: rows, SQL and libraries, and the PD above which it declines."""
-    lake: LakeResource = context.resources.lake
-    table = portfolio.table("training_set")
-    version = lake.reads(context)[table].version
-    return {
-        "cut_off": repr(threshold),
-        "learned_from": learned_from,
-        "sql": features_sql(lake.connection, lake.lake, table, version, portfolio.table(FEATURES)),
-        "synthetic": synthetic,
-        "libraries": library_versions(),
-    }
+def _run(context: dg.AssetExecutionContext) -> TrainingRun:
+    """The run of this step."""
+    tags = context.run.tags
+    root, why = tags.get(ROOT_RUN_ID_TAG, context.run_id), tags.get(WHY_TAG, "by hand")
+    return TrainingRun(_origin(context), context.run_id, root, why, tracking_run(context))
 
 
 def _origin(context: dg.AssetExecutionContext) -> Origin:
