@@ -77,11 +77,6 @@ def training_set_sql(
       batches, and earlier rows of an applicant who is in the test, are left out.
     - Where the window is one batch only, the test is the share `holdout_share` of its applicants.
     - Of the other applicants, the share `valid_share` is in `valid`, the rest in `train`.
-
-    Both shares are cut by a hash of the entity key and the seed. Goods and bads are cut at the same
-    hash, so that they are shared out alike but for chance (a standard error of one percentage point
-    for the test's share of 2,000 bads); in return no row's fold depends on which other rows there
-    are: an applicant in `valid` stays out of `train` whatever is delivered later.
     """
     key = identifier(entity_key)
     return f"""
@@ -108,12 +103,7 @@ folds AS (
         {key},
         batch,
         target,
-        CASE
-            WHEN newer < least({test_batches}, batches // 2) THEN '{TEST}'
-            WHEN batches = 1 AND {hash_share_sql(key, f"{seed}:test")} < {holdout_share} THEN '{TEST}'
-            WHEN {hash_share_sql(key, f"{seed}:valid")} < {valid_share} THEN '{VALID}'
-            ELSE '{TRAIN}'
-        END AS fold
+        {_fold_sql(key, seed, test_batches, holdout_share, valid_share)} AS fold
     FROM learnable JOIN learned_from USING (batch)
 )
 SELECT features.*, folds.target, folds.fold
@@ -121,6 +111,22 @@ FROM {features} AS features
 JOIN folds USING ({key}, batch)
 WHERE fold = '{TEST}' OR {key} NOT IN (SELECT {key} FROM folds WHERE fold = '{TEST}')
 """.strip()
+
+
+def _fold_sql(key: str, seed: int, test_batches: int, holdout_share: float, valid_share: float) -> str:
+    """The fold of an applicant, from the number of newer batches that could be tested on and of all batches.
+
+    Both shares are split by a hash of the entity key and the seed. Goods and bads are split at the same hash, so that
+    their shares differ only by chance (a standard error of one percentage point for the test's share of 2,000 bads). In
+    return no row's fold depends on which other rows exist: an applicant in `valid` stays out of `train` whatever is
+    delivered later.
+    """
+    return f"""CASE
+            WHEN newer < least({test_batches}, batches // 2) THEN '{TEST}'
+            WHEN batches = 1 AND {hash_share_sql(key, f"{seed}:test")} < {holdout_share} THEN '{TEST}'
+            WHEN {hash_share_sql(key, f"{seed}:valid")} < {valid_share} THEN '{VALID}'
+            ELSE '{TRAIN}'
+        END"""
 
 
 def rows_to_learn_from(portfolio: Portfolio, *, features: str, applications: str, outcomes: str) -> str:
