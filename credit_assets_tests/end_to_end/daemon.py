@@ -150,7 +150,7 @@ class Daemon:
                 runs = [(run.job_name, run.status.value, run.tags) for run in self.instance.get_runs(limit=5)]
                 raise AssertionError(f"still at work; newest runs: {runs}\n{self.log.read_text()[-5000:]}")
             meanwhile()
-            time.sleep(0.5)
+            time.sleep(1)
 
     def stop_schedules(self) -> None:
         """Those that the daemon knows by now: what a test expects is not to depend on the hour it runs at."""
