@@ -149,9 +149,10 @@ def _obstacle(reason: Obstacle) -> str:
             return f"the last training began {ago} hours ago, and automation.cool_down_hours is {cool_down:g}"
         case due.TooFewOutcomes(new, candidate, needed):
             learned = f"version {candidate} has not" if candidate else "no candidate has"
+            again = ". Without more, training would make the same model again" if candidate else ""
             return (
                 f"{number_of(new, 'outcome')} {are(new)} known that {learned} learned from, fewer than the {needed:,} "
-                "of automation.min_new_outcomes. Without more, training would make the same model again"
+                f"of automation.min_new_outcomes{again}"
             )
         case due.FeaturesOfOtherSql(portfolio, batches):
             return (

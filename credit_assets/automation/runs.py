@@ -149,6 +149,10 @@ class _WithoutUnlogged(io.TextIOBase):
     def isatty(self) -> bool:
         return self.terminal.isatty()
 
+    def fileno(self) -> int:
+        """By which Dagster keeps what the run prints in a log of its own."""
+        return self.terminal.fileno()
+
 
 @dataclass
 class _Progress:

@@ -91,9 +91,10 @@ def missed_batches(
 ) -> list[Due]:
     """What is due of each batch that no run is active for and whose work was not refused; `untouched_since` is for
     deliveries that were not changed after it."""
+    # First: what a run is still to write, and has written when the lake is read, would be started again.
+    busy = batches_at_work(instance, portfolio)
     due = to_ingest(portfolio, inbox, lake, untouched_since)
     due += to_score(portfolio, lake, champion) if champion else []
-    busy = batches_at_work(instance, portfolio)
     missed = {
         item.batch: item
         for item in reversed(due)

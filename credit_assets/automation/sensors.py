@@ -52,7 +52,7 @@ def sensors(book: Book, jobs: Mapping[str, UnresolvedAssetJobDefinition]) -> lis
         if changed := settings_changed(project, name, loaded):
             return dg.SensorResult(skip_reason=changed, cursor=context.cursor)
         champion, away = champion_or_why_unknown(registry)
-        if Claims(project, name, interval).claim(MISSED_FAILURES, time.time()):
+        if Claims(project, name, interval).claim(MISSED_FAILURES, time.time(), rank=-interval):
             requeue_missed_failures(context.instance)
         found = poll(context.instance, portfolio, inbox, lake, champion, json.loads(context.cursor or "{}"))
         cursor = json.dumps(found.looks, sort_keys=True)
@@ -110,10 +110,12 @@ def poll(
 ) -> Poll:
     """The batches that a run is to be started for, `automation.batches_a_look` at most; `before` is what the last poll
     remembered."""
+    # First: what a run is still to write, and has written when the lake is read, would be started again.
+    busy = batches_at_work(instance, portfolio)
     seen = arrivals(portfolio, inbox, lake, before)
     due = [_whole(item, champion) for item in seen.due]
     due += to_score(portfolio, lake, champion) if champion else []
-    busy, started = batches_at_work(instance, portfolio), _started(instance, portfolio, due)
+    started = _started(instance, portfolio, due)
     found = Poll({}, dict(seen.waiting), seen.looks)
     for item in due:
         batch = str(item.batch)

@@ -51,7 +51,11 @@ def _raw_table(book: Book, table: str) -> dg.AssetsDefinition:
             files = _matched_files(portfolio, inbox.files(portfolio.name, batch))
             others = other_batches(lake.lake, applications, batch)
             result = _ingest(context, lake, book, inbox, table, files.tables[table], others)
-            _refuse_two_deliveries(context, book, inbox)
+            try:
+                _refuse_two_deliveries(context, book, inbox)
+            except UnreadableNow:
+                lake.lake.discard(result.staged)
+                raise
         except UnreadableNow:
             # No refusal, which would wait for other files.
             raise
@@ -110,9 +114,11 @@ def _ingest(
 
 
 def _refuse_two_deliveries(context: dg.AssetExecutionContext, book: Book, inbox: Inbox) -> None:
-    """Raise UnreadableNow where another table was read, by this run or one that it repeats, from files that have been
-    replaced since: features would be made from parts of two deliveries."""
-    batch, repeated = context.partition_key, (context.run.tags.get(f"dagster/{of}_run_id") for of in ("parent", "root"))
+    """Raise UnreadableNow where another table was read, by this run or one whose rest it repeats, from files that have
+    been replaced since: features would be made from parts of two deliveries."""
+    # A run that repeats all steps reads every table itself.
+    earlier = ("parent", "root") if context.run.step_keys_to_execute else ()
+    batch, repeated = context.partition_key, (context.run.tags.get(f"dagster/{of}_run_id") for of in earlier)
     current: Mapping[str, str] | None = None
     for run_id in dict.fromkeys([context.run_id, *filter(None, repeated)]):
         for entry in context.instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION):

@@ -90,7 +90,8 @@ class LocalStorage:
         return str(self.root / key)
 
     def key(self, address: str) -> str:
-        return os.path.relpath(unquote(address), self.root)
+        # Delta gives real paths, and the root may be a link.
+        return os.path.relpath(os.path.realpath(unquote(address)), os.path.realpath(self.root))
 
     def tables(self, below: str) -> list[str]:
         return self._keys(log.parent for log in (self.root / below).rglob(LOG))

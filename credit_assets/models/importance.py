@@ -19,9 +19,9 @@ def importance(model: Model, frame: pd.DataFrame, entity_key: str) -> pd.Series:
     They are spaced in the order of `batch` and entity key, so that the same rows give the same figures whatever order
     they come in.
     """
-    frame = frame.sort_values(["batch", entity_key])
+    order = np.lexsort((frame[entity_key].to_numpy(), frame["batch"].astype(str).to_numpy()))
     rows = np.unique(np.linspace(0, len(frame) - 1, min(SAMPLE_ROWS, len(frame))).astype(int))
-    contributions = np.abs(model.contributions(frame.iloc[rows])[:, :-1]).mean(axis=0)
+    contributions = np.abs(model.contributions(frame.iloc[order[rows]])[:, :-1]).mean(axis=0)
     return pd.Series(contributions, index=list(model.features)).sort_values(ascending=False, kind="stable")
 
 

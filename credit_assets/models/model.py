@@ -26,7 +26,11 @@ FIRST_KIND = "xgboost"
 
 
 class UnknownKind(ConfigError):
-    """The configuration names a kind of model that does not exist."""
+    """The configuration, or a stored model, names a `kind` of model that does not exist."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        super().__init__(f"training.model: {kind} is none of {', '.join(kinds())}")
 
 
 class Model(Protocol):
@@ -98,7 +102,7 @@ def kinds() -> list[str]:
 def estimator(kind: str) -> Estimator:
     """The kind with this name. Raises UnknownKind."""
     if kind not in kinds():
-        raise UnknownKind(f"training.model: {kind} is none of {', '.join(kinds())}")
+        raise UnknownKind(kind)
     found: Estimator = import_module(f"{_estimators().__name__}.{kind}").ESTIMATOR
     return found
 

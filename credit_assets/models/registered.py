@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from credit_assets.models.model import Model, read_model
-from credit_assets.registry.errors import VersionDamaged
+from credit_assets.models.model import Model, UnknownKind, read_model
+from credit_assets.registry.errors import RegistryError, VersionDamaged
 from credit_assets.registry.registry import Registry
 from credit_assets.registry.version import ModelVersion
 
@@ -14,6 +14,12 @@ def load_model(registry: Registry, version: ModelVersion) -> Model:
     with registry.model_files(version) as folder:
         try:
             return read_model(folder)
+        except UnknownKind as error:
+            raise RegistryError(
+                f"Version {version.number} of {registry.name} is of the kind {error.kind}, which this installation does"
+                f" not have. Put {error.kind}.py into models/estimators again, or let an earlier version decide "
+                f"(`credit-assets rollback --portfolio {registry.name}`)."
+            ) from error
         except (FileNotFoundError, ValueError, KeyError) as error:
             raise VersionDamaged(registry.name, version.number, "The model") from error
 

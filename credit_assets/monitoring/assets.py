@@ -24,7 +24,7 @@ from credit_assets.monitoring.plots import default_rate_by_band
 from credit_assets.monitoring.version_references import build_references, log_references
 from credit_assets.registry.resources import as_failure
 from credit_assets.schemas.drift import Drift
-from credit_assets.schemas.evidence import Gate, Predictions
+from credit_assets.schemas.evidence import CandidateVersion, Gate
 from credit_assets.schemas.performance import ALL, Performance
 from credit_assets.verdicts.checks import check_result
 from credit_assets.verdicts.verdict import Verdict
@@ -60,7 +60,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
     @dg.asset(
         key=[name, "drift_reference"],
         ins={
-            "predictions": dg.AssetIn(key=[name, "predictions"], dagster_type=contract(book.keyed(Predictions))),
+            "predictions": dg.AssetIn(key=[name, "predictions"], dagster_type=contract(CandidateVersion)),
             "gate": dg.AssetIn(key=[name, "promotion_gate"], dagster_type=contract(Gate)),
         },
         deps=[dg.AssetKey([name, "training_set"]), dg.AssetKey([name, "features"])],

@@ -100,7 +100,8 @@ def _reason_of_file(path: Path) -> str | None:
     if path.is_dir():
         return "is a folder, not a database file"
     try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=ANSWER_S)) as con:
+        # Not read-only: what a killed writer left half done is rolled back first, which takes a writer.
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True, timeout=ANSWER_S)) as con:
             con.execute("PRAGMA schema_version").fetchall()
     except sqlite3.DatabaseError as error:
         return f"cannot be read: {error}"

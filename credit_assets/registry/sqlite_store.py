@@ -17,6 +17,9 @@ from credit_assets.registry.errors import RegistryError
 from credit_assets.registry.mlflow_store import MlflowStore
 from credit_assets.registry.store import StoredModel, StoredVersion
 
+PATIENCE_S = 20
+"""How long a lock is waited for, as MLflow does."""
+
 DELETED = "Deleted_Internal"
 """The stage by which MLflow marks a version as deleted."""
 
@@ -87,5 +90,7 @@ class SqliteStore(MlflowStore):
         database = tracking.database_of(self.tracking_uri)
         if database is None or not database.exists():
             return []
-        with closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+        # Not read-only: what a killed writer left half done is rolled back first, which takes a writer.
+        address = f"{database.resolve().as_uri()}?mode=rw"
+        with closing(sqlite3.connect(address, uri=True, timeout=PATIENCE_S)) as connection:
             return connection.execute(question, values).fetchall()

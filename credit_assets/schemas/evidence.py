@@ -65,6 +65,12 @@ class Predictions(Table):
         unique: ClassVar[list[str]] = ["applicant", "batch", "model"]
 
 
+class CandidateVersion(Table):
+    """The version that `Predictions` are of: all that a change of the champion needs of them, in every release."""
+
+    candidate_version: int = pa.Field(ge=1, description="The candidate's registered version")
+
+
 class Metrics(Table):
     """How well the candidate, the baseline and the champion rank and match outcomes on the test rows."""
 

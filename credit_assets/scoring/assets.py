@@ -20,7 +20,7 @@ from credit_assets.registry.errors import PromotionRefused
 from credit_assets.registry.registry import Registry
 from credit_assets.registry.resources import as_failure
 from credit_assets.registry.version import ModelVersion
-from credit_assets.schemas.evidence import Gate, Predictions
+from credit_assets.schemas.evidence import CandidateVersion, Gate
 from credit_assets.schemas.scores import Scores
 from credit_assets.scoring.batch_scores import ReasonsUnconfirmed, drafts_allowed, main_reasons, score_batch
 from credit_assets.scoring.champion_moves import NoChampionYet, promote_by_hand, reasons_of_promotion, stays
@@ -60,7 +60,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
     @dg.asset(
         key=[name, "champion"],
         ins={
-            "predictions": dg.AssetIn(key=[name, "predictions"], dagster_type=contract(book.keyed(Predictions))),
+            "predictions": dg.AssetIn(key=[name, "predictions"], dagster_type=contract(CandidateVersion)),
             "gate": dg.AssetIn(key=[name, "promotion_gate"], dagster_type=contract(Gate)),
         },
         deps=[dg.AssetKey([name, "drift_reference"])],

@@ -8,12 +8,15 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import dagster as dg
 import pytest
 
+from credit_assets.automation import sensors as module
+from credit_assets.automation.due import Due
 from credit_assets.automation.jobs import jobs
-from credit_assets.automation.pending import training_key
+from credit_assets.automation.pending import to_score, training_key
 from credit_assets.automation.sensors import sensors
 from credit_assets.dagster_private import PARTITION_NAME_TAG
 from credit_assets.monitoring.check_names import FEATURES_DRIFTED, NOT_WORSE
@@ -202,6 +205,21 @@ def test_a_batch_waits_for_the_run_that_is_at_work_on_it_and_no_other_batch_does
     assert runs(loop.settled()) == [("ingest", "2026-02")]
     loop.instance.report_run_failed(at_work)
     assert runs(loop.look()) == [("ingest", "2026-01"), ("ingest", "2026-02")]
+
+
+def test_a_run_that_ends_while_the_lake_is_read_is_not_followed_by_another(loop, monkeypatch):
+    loop.crown()
+    loop.copy("2026-01")
+    at_work = loop.start(only(loop.settled()), dg.DagsterRunStatus.STARTED)
+    loop.ingest("2026-01", run_id=at_work.run_id)
+
+    def as_it_ends(*read: Any) -> list[Due]:
+        due = to_score(*read)
+        loop.instance.report_run_failed(at_work)
+        return due
+
+    monkeypatch.setattr(module, "to_score", as_it_ends)
+    assert str(loop.look()).startswith("2026-01: a run of it is active")
 
 
 def test_what_was_started_and_failed_is_not_asked_for_again_until_its_files_change(loop):

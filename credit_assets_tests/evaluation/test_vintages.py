@@ -68,6 +68,26 @@ def test_a_column_without_any_date_is_named(opened: str, defaulted: str, named: 
         curves(LOANS, VintageConfig(opened=opened, defaulted=defaulted))
 
 
+@pytest.mark.parametrize("formats", [["%b-%Y", "%Y-%m-%d"], ["%d.%m.%y"]])
+def test_dates_are_read_as_configured_and_by_themselves_where_no_row_is_written_so(formats: list[str]) -> None:
+    frame = pd.DataFrame(LOANS, columns=["batch", "issued", "status", "last paid"], dtype=object)
+    with duckdb.connect() as connection:
+        connection.register("loans", frame)
+        written = {"issued": formats, "last paid": formats}
+        found = vintage_curves(connection, "SELECT * FROM loans", TARGET, DATES, written)
+    pd.testing.assert_frame_equal(found, curves(LOANS))
+
+
+def test_a_year_of_two_digits_is_none_of_four() -> None:
+    loans = [("a", "31.05.19", "Charged Off", "30.06.19"), ("a", "31.07.2019", "Current", "31.08.2019")]
+    frame = pd.DataFrame(loans, columns=["batch", "issued", "status", "last paid"], dtype=object)
+    with duckdb.connect() as connection:
+        connection.register("loans", frame)
+        written = {"issued": ["%d.%m.%Y"], "last paid": ["%d.%m.%Y"]}
+        found = vintage_curves(connection, "SELECT * FROM loans", TARGET, DATES, written)
+    assert found["loans"].unique().tolist() == [1]
+
+
 def test_dates_may_be_dates() -> None:
     with duckdb.connect() as connection:
         loans = (

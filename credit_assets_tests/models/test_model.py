@@ -14,6 +14,10 @@ from credit_assets.features.training_set import TEST
 from credit_assets.models import estimators
 from credit_assets.models.design_matrix import DesignMatrix
 from credit_assets.models.model import Fitted, Model, Task, UnknownKind, estimator, kinds, read_model
+from credit_assets.models.registered import load_model
+from credit_assets.registry.errors import RegistryError, VersionDamaged
+from credit_assets.registry.memory import Memory
+from credit_assets.registry.version import Origin
 from credit_assets.settings.training import TrainingConfig
 from credit_assets_tests.models.conftest import FEATURES
 
@@ -103,6 +107,20 @@ def test_every_kind_judges_explains_and_is_read_back_the_same(
     assert (again.features, dict(again.learned_texts)) == (model.features, dict(model.learned_texts))
     np.testing.assert_array_equal(again.pd(test), model.pd(test))
     np.testing.assert_array_equal(again.contributions(test), contributions)
+
+
+def test_a_version_of_a_kind_that_is_gone_is_named_with_what_to_do(
+    toy: str, design: DesignMatrix, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = Memory().registry("book")
+    model = fitted("toy", design, tmp_path).model
+    version = registry.register(model, Origin(synthetic=True), run_name="toy", params={}, metrics={})
+    assert load_model(registry, version).features == model.features
+    monkeypatch.undo()
+    with pytest.raises(RegistryError, match=r"Version 1 of book is of the kind toy, .* Put toy\.py into") as error:
+        load_model(registry, version)
+    # Its files are whole: nothing may replace it unseen.
+    assert not isinstance(error.value, VersionDamaged)
 
 
 @pytest.mark.parametrize("cv", ["applicants", "batches"])

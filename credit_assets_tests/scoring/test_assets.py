@@ -147,6 +147,16 @@ def test_a_rollback_by_the_platform_and_one_by_hand_are_told_apart(line):
     assert (told["model_version"], told["by"], told["why"]) == (2, "hand", "no reason given")
 
 
+def test_the_champion_can_be_changed_by_hand_beside_predictions_of_an_earlier_release(line):
+    line.registry.promote(1, by="gate", why="first")
+    line.make()
+    wide = {"applicant": 1, "batch": "2026-01", "target": 0, "candidate": 0.1, "baseline": 0.1, "candidate_version": 2}
+    with duckdb.connect() as con:
+        con.register("_rows", pd.DataFrame([wide]))
+        Lake(line.project.lake).replace(con, "SELECT * FROM _rows", f"{BOOK}/predictions", None, Provenance())
+    assert metadata(line.make({"roll_back": True}))["model_version"] == 1
+
+
 def test_what_was_rolled_back_from_is_not_promoted_when_the_asset_is_made_again(line):
     line.registry.promote(1, by="gate", why="first")
     line.make()

@@ -133,9 +133,10 @@ def _fit(task: Task) -> Fitted:
     return Fitted(
         model,
         by_folds,
-        params=found.params | {"rounds": found.rounds},
+        params=found.params,
         metrics={"tuning_auc": found.auc, "tuning_log_loss": found.loss, "trials": len(found.trials)},
         search={
+            "rounds": found.rounds,
             "study": found.study,
             "search_ended": found.ended,
             "at_an_edge": ", ".join(found.edges) or "none",
