@@ -5,7 +5,7 @@ The configuration selects the features, `design_matrix.py` the rows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -115,6 +115,13 @@ def _drawn(rows: np.ndarray, bads: np.ndarray, credibility: float, rate: float) 
     np.divide(rows, rows + credibility, out=weight, where=rows > 0)
     own = np.divide(bads, rows, out=np.full(len(rows), rate), where=rows > 0)
     return weight * own + (1 - weight) * rate
+
+
+def texts_learned(
+    categories: Mapping[str, Sequence[str]], encodings: Mapping[str, Encoding]
+) -> dict[str, Collection[str]]:
+    """Of each text feature of a model, the values it had in training, whether it is a category or encoded."""
+    return {**categories, **{name: encoding.numbers.keys() for name, encoding in encodings.items()}}
 
 
 def encodings_as_json(categories: Mapping[str, Sequence[str]], encodings: Mapping[str, Encoding]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pandas import DataFrame
 
 from credit_assets.features.training_set import hash_share
 from credit_assets.models.design_matrix import DesignMatrix, encode
-from credit_assets.models.encodings import Encoding, encodings_as_json, encodings_from_json
+from credit_assets.models.encodings import Encoding, encodings_as_json, encodings_from_json, texts_learned
 from credit_assets.models.model import (
     MODEL_FILE,
     Estimator,
@@ -138,7 +138,7 @@ class LogisticModel:
 
     @property
     def learned_texts(self) -> Mapping[str, Collection[str]]:
-        return {**self.categories, **{name: encoding.numbers.keys() for name, encoding in self.encodings.items()}}
+        return texts_learned(self.categories, self.encodings)
 
     def pd(self, frame: DataFrame) -> np.ndarray:
         return self.regression.predict_proba(self._columns_of(frame))[:, 1]

@@ -16,7 +16,7 @@ from pandas import DataFrame
 
 from credit_assets.models.calibration import Platt, fit_platt
 from credit_assets.models.design_matrix import DesignMatrix, encode, feature_types
-from credit_assets.models.encodings import Encoding, encodings_as_json, encodings_from_json
+from credit_assets.models.encodings import Encoding, encodings_as_json, encodings_from_json, texts_learned
 from credit_assets.models.folds import MAX_BIN, Folds, xgboost_params
 from credit_assets.models.model import MODEL_FILE, Estimator, Fitted, Task, judged_by_folds
 from credit_assets.models.tuning import tune
@@ -42,7 +42,7 @@ class XGBoostModel:
 
     @property
     def learned_texts(self) -> Mapping[str, Collection[str]]:
-        return {**self.categories, **{name: encoding.numbers.keys() for name, encoding in self.encodings.items()}}
+        return texts_learned(self.categories, self.encodings)
 
     def margin(self, frame: DataFrame) -> np.ndarray:
         """The booster's raw log-odds, (rows,) float32, before calibration."""
