@@ -48,7 +48,6 @@ SLOW = [
     "end_to_end/test_other_kind.py",
     "portfolios/test_lending_club_line.py",
     "models/test_search.py",
-    "application/test_commands.py",
     "application/test_withdrawal.py",
     "automation/test_refusals.py",
     "automation/test_retraining.py",

@@ -1,4 +1,4 @@
-"""The loop on made-up data, whose alerts are read here."""
+"""Makes the fixtures of `automation` available to the tests of alerts."""
 
 from credit_assets_tests.automation.conftest import bare_instance, loop
 

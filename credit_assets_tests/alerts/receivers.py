@@ -1,4 +1,4 @@
-"""Servers on this machine that alerts are sent to in tests: a mail server and an HTTP sink."""
+"""Local servers that receive alerts in tests: a mail server and an HTTP sink."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from aiosmtpd.smtp import Envelope, Session
 
 
 def free_port() -> int:
-    """A port of this machine that nothing listens on."""
+    """A port of this machine on which nothing listens."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return taken.getsockname()[1]
@@ -26,9 +26,9 @@ def free_port() -> int:
 
 @dataclass
 class Sink:
-    """An HTTP server: what was posted to it, and with which status it answers next (200 when none is left).
+    """An HTTP server that records what is posted to it. `answers` holds the next statuses (200 when it is empty).
 
-    `before_answer` happens when a message is taken and its sender does not know yet.
+    `before_answer` is called after a message is received and before its sender gets an answer.
     """
 
     url: str = ""
@@ -61,7 +61,7 @@ def http_sink() -> Iterator[Sink]:
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Nothing: the test says what went wrong."""
+            """Log nothing: the assertions of the test report what went wrong."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -77,7 +77,7 @@ def http_sink() -> Iterator[Sink]:
 
 @dataclass
 class Mailbox:
-    """A mail server: the messages it took, and to whom they went; it answers with `refusal` where one is set."""
+    """A mail server that records messages and their recipients. It answers with `refusal` if one is set."""
 
     url: str = ""
     messages: list[EmailMessage] = field(default_factory=list)

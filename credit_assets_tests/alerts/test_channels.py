@@ -1,4 +1,4 @@
-"""Alerts sent to real servers on this machine: what arrives, what is refused, and that no secret is in any error."""
+"""Alerts sent to real local servers: what arrives, what is refused, and that no error shows a secret."""
 
 import base64
 import ipaddress
@@ -41,7 +41,7 @@ def refusal(channel: str, environ: dict[str, str]) -> NotDelivered:
     return raised.value
 
 
-def test_an_e_mail_says_what_where_since_when_what_was_done_what_to_do_and_where_to_look():
+def test_email_states_event_place_time_actions_and_link():
     with mail_server() as mailbox:
         assert send("email", CONFIG, {"CREDIT_ASSETS_SMTP_URL": mailbox.url}, [ALERT], ALERT.id) == ""
     [message] = mailbox.messages
@@ -61,7 +61,7 @@ def test_an_e_mail_says_what_where_since_when_what_was_done_what_to_do_and_where
     ]
 
 
-def test_a_recipient_that_the_mail_server_does_not_know_is_said_and_the_others_have_it():
+def test_email_reports_rejected_recipient_and_reaches_the_others():
     with mail_server() as mailbox:
         mailbox.refused_recipient = "audit@example.com"
         said = send("email", CONFIG, {"CREDIT_ASSETS_SMTP_URL": mailbox.url}, [ALERT], ALERT.id)
@@ -69,7 +69,7 @@ def test_a_recipient_that_the_mail_server_does_not_know_is_said_and_the_others_h
     assert mailbox.recipients == [["risk@example.com"]]
 
 
-def test_a_mail_server_that_does_not_take_the_message_is_a_failure_with_its_code():
+def test_email_refused_by_mail_server_fails_with_its_code():
     with mail_server() as mailbox:
         mailbox.refusal = "451 try later, SECRET"
         error = refusal("email", {"CREDIT_ASSETS_SMTP_URL": mailbox.url})
@@ -103,7 +103,9 @@ def certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLConte
     return context
 
 
-def knows(server: object, session: object, envelope: object, mechanism: str, login: LoginPassword) -> AuthResult:
+def accepts_login(
+    server: object, session: object, envelope: object, mechanism: str, login: LoginPassword
+) -> AuthResult:
     return AuthResult(success=(login.login, login.password) == (b"platform@home", b"SECRET/pass"), handled=False)
 
 
@@ -111,29 +113,29 @@ def with_login(url: str, password: str = "SECRET%2Fpass") -> dict[str, str]:
     return {"CREDIT_ASSETS_SMTP_URL": url.replace("smtp://", f"smtp://platform%40home:{password}@")}
 
 
-def test_the_password_is_given_over_an_encrypted_session(certificate):
-    with mail_server(tls_context=certificate, authenticator=knows, auth_required=True) as mailbox:
+def test_password_is_sent_over_encrypted_session(certificate):
+    with mail_server(tls_context=certificate, authenticator=accepts_login, auth_required=True) as mailbox:
         send("email", CONFIG, with_login(mailbox.url), [ALERT], ALERT.id)
         error = refusal("email", with_login(mailbox.url, "SECRET-wrong"))
     assert len(mailbox.messages) == 1
     assert str(error) == "the mail server answered 535 (SMTPAuthenticationError)"
 
 
-def test_a_password_that_smtp_cannot_send_is_said_so_without_it(certificate):
-    with mail_server(tls_context=certificate, authenticator=knows, auth_required=True) as mailbox:
+def test_password_that_smtp_cannot_send_is_reported_without_showing_it(certificate):
+    with mail_server(tls_context=certificate, authenticator=accepts_login, auth_required=True) as mailbox:
         error = refusal("email", with_login(mailbox.url, "SECRET-p%C3%A4ss"))
     words = "user or password in CREDIT_ASSETS_SMTP_URL have letters beyond ASCII, which cannot be sent"
     assert str(error) == words
     assert "p\u00e4ss" not in "".join(traceback.format_exception(error))
 
 
-def test_whatever_goes_wrong_is_a_failure_of_the_channel_told_by_its_kind():
-    """A domain that no name may have: the error, which is none of the network, repeats the address."""
+def test_unexpected_error_is_reported_by_its_kind():
+    """The host name is invalid, so the error is no network error; its message would repeat the address."""
     error = refusal("email", {"CREDIT_ASSETS_SMTP_URL": f"smtp://{'SECRET' * 20}.example.com"})
     assert str(error) == "UnicodeError"
 
 
-def test_a_certificate_that_nobody_vouches_for_is_not_trusted(certificate, monkeypatch):
+def test_untrusted_certificate_is_refused(certificate, monkeypatch):
     monkeypatch.delenv("SSL_CERT_FILE")
     with mail_server(tls_context=certificate) as mailbox:
         error = refusal("email", with_login(mailbox.url))
@@ -141,19 +143,19 @@ def test_a_certificate_that_nobody_vouches_for_is_not_trusted(certificate, monke
     assert mailbox.messages == []
 
 
-def test_the_password_is_not_given_in_the_clear():
-    with mail_server(authenticator=knows, auth_require_tls=False) as mailbox:
+def test_password_is_not_sent_unencrypted():
+    with mail_server(authenticator=accepts_login, auth_require_tls=False) as mailbox:
         error = refusal("email", with_login(mailbox.url))
     assert str(error) == "the mail server offers no encryption, and so was not given the password"
 
 
 @pytest.mark.parametrize("url", ["mail.example.com", "http://SECRET@mail", "smtp://user:SECRET@host:port", "smtp://"])
-def test_an_smtp_address_that_is_none_is_refused_without_being_repeated(url):
+def test_invalid_smtp_address_is_refused_without_repeating_it(url):
     error = refusal("email", {"CREDIT_ASSETS_SMTP_URL": url})
     assert str(error) == "CREDIT_ASSETS_SMTP_URL is not of the form smtp[s]://user:password@host:port"
 
 
-def test_slack_gets_a_section_in_its_own_notation(sink):
+def test_slack_message_is_a_section_in_slack_markup(sink):
     send("slack", CONFIG, {"CREDIT_ASSETS_SLACK_URL": sink.url}, [OTHER], OTHER.id)
     [body] = sink.posted
     assert body["text"] == "WARNING home_credit: train &lt;failed&gt; &amp; more"
@@ -163,7 +165,7 @@ def test_slack_gets_a_section_in_its_own_notation(sink):
     assert "http://localhost:3000/runs/abc" in section["text"]["text"]
 
 
-def test_the_longest_alert_keeps_its_link_in_slack():
+def test_longest_slack_alert_keeps_its_link():
     longest = replace(
         ALERT, title="t" * 5000, details="d" * 5000, what_was_done="w" * 5000, what_to_do="o" * 5000
     ).kept()
@@ -172,15 +174,15 @@ def test_the_longest_alert_keeps_its_link_in_slack():
     assert len(section["text"]["text"]) <= 3000
 
 
-def test_slack_takes_a_hundred_alerts_bundled():
-    """Its bounds: 50 blocks, 3,000 characters each."""
+def test_slack_bundle_of_a_hundred_alerts_stays_within_limits():
+    """Slack allows 50 blocks of 3,000 characters each."""
     body = slack([replace(ALERT, key=str(n), title=f"{n} " + "y" * 190) for n in range(100)])
     assert len(body["blocks"]) <= 50
     assert all(len(block["text"]["text"]) <= 3000 for block in body["blocks"])
     assert "99 yyy" in body["blocks"][-1]["text"]["text"]
 
 
-def test_the_webhook_gets_json_with_an_id_that_tells_repetitions(sink):
+def test_webhook_receives_json_with_id_that_identifies_repetitions(sink):
     environ = {"CREDIT_ASSETS_WEBHOOK_URL": sink.url, "CREDIT_ASSETS_WEBHOOK_TOKEN": "SECRET-token"}
     send("webhook", CONFIG, environ, [ALERT], ALERT.id)
     [body], [headers] = sink.posted, sink.headers
@@ -203,7 +205,7 @@ def test_the_webhook_gets_json_with_an_id_that_tells_repetitions(sink):
     assert headers["Authorization"] == "Bearer SECRET-token"
 
 
-def test_a_bundle_holds_every_alert_under_one_id(sink):
+def test_bundle_holds_every_alert_under_one_id(sink):
     alerts = [ALERT, OTHER]
     send("webhook", CONFIG, {"CREDIT_ASSETS_WEBHOOK_URL": sink.url}, alerts, message_id(alerts))
     [body] = sink.posted
@@ -217,7 +219,7 @@ def test_a_bundle_holds_every_alert_under_one_id(sink):
     assert message.get_content().count("What:  ") == 2
 
 
-def test_no_password_of_the_machine_goes_with_a_post(sink, tmp_path, monkeypatch):
+def test_post_does_not_send_netrc_password(sink, tmp_path, monkeypatch):
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login me password SECRET\n")
     netrc.chmod(0o600)
@@ -228,7 +230,7 @@ def test_no_password_of_the_machine_goes_with_a_post(sink, tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("status", [302, 400, 404, 500])
-def test_any_answer_but_yes_is_a_failure(sink, status):
+def test_any_status_but_success_is_a_failure(sink, status):
     sink.answers = [status]
     sink.answer_headers = {"Location": sink.url}
     error = refusal("webhook", {"CREDIT_ASSETS_WEBHOOK_URL": sink.url})
@@ -236,12 +238,12 @@ def test_any_answer_but_yes_is_a_failure(sink, status):
     assert sink.posted == []
 
 
-def test_a_server_that_asks_for_patience_is_heard(sink):
+def test_retry_after_of_server_is_respected(sink):
     sink.answers, sink.answer_headers = [429], {"Retry-After": "120"}
     assert refusal("slack", {"CREDIT_ASSETS_SLACK_URL": sink.url}).wait_s == 120
 
 
-def test_a_refused_connection_is_told_without_the_address():
+def test_refused_connection_is_reported_without_the_address():
     port = free_port()
     error = refusal("slack", {"CREDIT_ASSETS_SLACK_URL": f"http://127.0.0.1:{port}/SECRET"})
     assert str(error) == "ConnectionError: Connection refused"
@@ -250,11 +252,11 @@ def test_a_refused_connection_is_told_without_the_address():
 
 
 @pytest.mark.parametrize("url", ["hooks.example.com/SECRET", "ftp://SECRET", "https://", "http://[SECRET"])
-def test_a_web_address_that_is_none_is_refused_without_being_repeated(url):
+def test_invalid_web_address_is_refused_without_repeating_it(url):
     assert str(refusal("webhook", {"CREDIT_ASSETS_WEBHOOK_URL": url})) == "CREDIT_ASSETS_WEBHOOK_URL is no address"
 
 
-def test_each_channel_is_tried_and_a_missing_variable_named(sink):
+def test_try_channels_tries_each_and_names_missing_variable(sink):
     tried = try_each("home_credit", CONFIG, {"CREDIT_ASSETS_WEBHOOK_URL": sink.url}, 0.0)
     assert tried == {
         "email": Tried(False, "CREDIT_ASSETS_SMTP_URL is not set"),

@@ -1,4 +1,4 @@
-"""What an alert says and which configurations are refused."""
+"""The content of an alert, and the configurations that are refused."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -25,26 +25,26 @@ ALERT = Alert(
 )
 
 
-def test_by_default_nobody_is_told():
+def test_default_configuration_has_no_channels():
     assert AlertsConfig().channels == {}
 
 
-def test_an_alert_is_the_same_after_it_was_kept():
+def test_alert_survives_round_trip_through_json():
     assert Alert.from_json(ALERT.to_json()) == ALERT
 
 
-def test_it_says_where():
+def test_alert_names_portfolio_batch_and_parts():
     assert ALERT.where == "home_credit, batch 2026-03, bureau, no_rows_quarantined"
     assert replace(ALERT, batch=None, parts=()).where == "home_credit"
 
 
-def test_its_id_is_that_of_the_fact_and_the_portfolio():
+def test_alert_id_depends_on_key_and_portfolio_only():
     assert replace(ALERT, title="other words").id == ALERT.id
     assert replace(ALERT, key="run_failed/def").id != ALERT.id
     assert replace(ALERT, portfolio="lending_club").id != ALERT.id
 
 
-def test_long_words_are_cut_and_a_title_is_one_line():
+def test_kept_alert_has_truncated_details_and_one_line_title():
     kept = replace(ALERT, title="one\r\nBcc: other@example.com", details="x" * 5000).kept()
     assert kept.title == "one Bcc: other@example.com"
     assert len(kept.details) == 1200 and kept.details.endswith("…")
@@ -54,11 +54,11 @@ def test_long_words_are_cut_and_a_title_is_one_line():
     ("severity", "least", "told"),
     [("info", "info", True), ("info", "warning", False), ("warning", "error", False), ("error", "warning", True)],
 )
-def test_a_channel_is_told_of_what_is_severe_enough(severity, least, told):
+def test_channel_receives_alerts_from_its_least_severity_up(severity, least, told):
     assert told_at(severity, least) is told
 
 
-def test_times_are_told_in_utc():
+def test_times_are_shown_in_utc():
     assert clock(ALERT.since) == "2026-03-01 09:30 UTC"
 
 
@@ -76,6 +76,6 @@ def test_times_are_told_in_utc():
     ],
     ids=str,
 )
-def test_a_configuration_that_cannot_be_meant_is_refused(wrong):
+def test_invalid_configuration_is_refused(wrong):
     with pytest.raises(ValidationError):
         AlertsConfig.model_validate(wrong)

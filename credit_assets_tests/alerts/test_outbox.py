@@ -1,4 +1,4 @@
-"""Alerts in the outbox: told once over restarts and kills, tried again, bundled, given up and said so, purged."""
+"""Alerts in the outbox: sent once across restarts and kills, retried, bundled, given up with a report, purged."""
 
 import os
 import signal
@@ -52,10 +52,10 @@ def alert(number: int, **changes: object) -> Alert:
     return replace(ALERT, key=f"run_failed/{number}", title=f"alert {number}", **changes)
 
 
-# -- once --------------------------------------------------------------------------------------------
+# -- sent once --------------------------------------------------------------------------------------
 
 
-def test_a_fact_is_told_once_over_restarts(project, sink):
+def test_fact_is_sent_once_across_restarts(project, sink):
     with outbox(project) as box:
         assert record(box, ALERT) == [True]
         assert deliver(box, sink) == ["1 sent by webhook"]
@@ -66,7 +66,7 @@ def test_a_fact_is_told_once_over_restarts(project, sink):
     assert sink.titles == ["ingest of 2026-03 failed"]
 
 
-def test_what_was_recorded_before_a_restart_is_sent_after_it(project, sink):
+def test_recorded_alert_is_sent_after_a_restart(project, sink):
     with outbox(project) as box:
         record(box, ALERT)
     with outbox(project) as box:
@@ -74,7 +74,7 @@ def test_what_was_recorded_before_a_restart_is_sent_after_it(project, sink):
     assert sink.titles == ["ingest of 2026-03 failed"]
 
 
-def test_what_was_not_recorded_as_a_whole_is_not_recorded(project):
+def test_interrupted_transaction_records_nothing(project):
     with outbox(project) as box:
         with pytest.raises(KeyboardInterrupt), box.writing():
             box.record(ALERT, NOW)
@@ -82,7 +82,7 @@ def test_what_was_not_recorded_as_a_whole_is_not_recorded(project):
         assert box.newest(10) == []
 
 
-def test_a_process_killed_when_its_message_was_taken_sends_it_again_with_the_same_id(project, sink):
+def test_killed_sender_repeats_message_with_the_same_id(project, sink):
     with outbox(project) as box:
         record(box, ALERT)
     sender = f"""
@@ -112,14 +112,14 @@ with Outbox(Project(Path({str(project.root)!r})), "home_credit", AlertsConfig(we
     assert [headers["Idempotency-Key"] for headers in sink.headers] == [ALERT.id, ALERT.id]
 
 
-def test_two_processes_at_once_do_not_send_the_same(project, sink):
+def test_concurrent_processes_do_not_send_the_same_alert_twice(project, sink):
     others: list[list[str]] = []
 
-    def another_delivers() -> None:
+    def deliver_in_parallel() -> None:
         with outbox(project) as box:
             others.append(deliver(box, sink))
 
-    sink.before_answer = another_delivers
+    sink.before_answer = deliver_in_parallel
     with outbox(project) as box:
         record(box, ALERT)
         assert deliver(box, sink) == ["1 sent by webhook"]
@@ -127,10 +127,10 @@ def test_two_processes_at_once_do_not_send_the_same(project, sink):
     assert len(sink.posted) == 1
 
 
-# -- who is told -------------------------------------------------------------------------------------
+# -- recipients ------------------------------------------------------------------------------------
 
 
-def test_a_channel_is_told_from_its_least_severity_on(project, sink):
+def test_channel_receives_alerts_from_its_least_severity_up(project, sink):
     config = AlertsConfig(webhook=ChannelConfig(least="warning"), slack=ChannelConfig(least="error"))
     with outbox(project, config) as box:
         record(box, alert(1, severity="info"), alert(2, severity="warning"), alert(3, severity="error"))
@@ -139,7 +139,7 @@ def test_a_channel_is_told_from_its_least_severity_on(project, sink):
     assert sink.titles == ["alert 2", "alert 3"]
 
 
-def test_without_a_channel_alerts_are_kept_and_nothing_is_sent(project):
+def test_alerts_are_kept_unsent_without_a_channel(project):
     with outbox(project, AlertsConfig()) as box:
         assert record(box, ALERT) == [True]
         assert box.deliver({}, lambda: NOW) == []
@@ -148,7 +148,7 @@ def test_without_a_channel_alerts_are_kept_and_nothing_is_sent(project):
     assert entry.alert == ALERT and entry.deliveries == {}
 
 
-def test_the_same_finding_soon_after_is_kept_and_not_told_and_later_told_with_the_count(project, sink):
+def test_repeated_finding_is_suppressed_then_sent_with_its_count(project, sink):
     first = alert(1, topic="checks/2026-03", finding="psi 0.3")
     with outbox(project) as box:
         assert record(box, first) == [True]
@@ -162,7 +162,7 @@ def test_the_same_finding_soon_after_is_kept_and_not_told_and_later_told_with_th
     assert sink.posted[-1]["details"].endswith("It was met 2 more times since it was told on 2026-02-25 06:13 UTC.")
 
 
-def test_what_was_settled_in_between_is_told_again(project):
+def test_settled_finding_is_sent_again(project):
     failed = alert(1, topic="runs/ingest/2026-03", finding="no file")
     with outbox(project) as box:
         record(box, failed)
@@ -171,10 +171,10 @@ def test_what_was_settled_in_between_is_told_again(project):
         assert record(box, replace(failed, key="2"), now=NOW + HOUR) == [True]
 
 
-# -- again -------------------------------------------------------------------------------------------
+# -- retries ---------------------------------------------------------------------------------------
 
 
-def test_what_fails_is_tried_again_after_a_wait_that_doubles(project, sink):
+def test_failed_delivery_is_retried_after_doubling_waits(project, sink):
     sink.answers = [500] * 4
     tried = []
     with outbox(project) as box:
@@ -193,7 +193,7 @@ def test_what_fails_is_tried_again_after_a_wait_that_doubles(project, sink):
     assert sink.titles == ["ingest of 2026-03 failed"]
 
 
-def test_a_server_that_asks_for_patience_gets_it(project, sink):
+def test_retry_after_of_server_is_respected(project, sink):
     sink.answers, sink.answer_headers = [429], {"Retry-After": "600"}
     with outbox(project) as box:
         record(box, ALERT)
@@ -202,7 +202,7 @@ def test_a_server_that_asks_for_patience_gets_it(project, sink):
         assert deliver(box, sink, NOW + 601) == ["1 sent by webhook"]
 
 
-def test_one_failing_channel_does_not_hold_up_another(project, sink):
+def test_failing_channel_does_not_delay_another(project, sink):
     both = AlertsConfig(slack=ChannelConfig(), webhook=ChannelConfig())
     environ = {
         "CREDIT_ASSETS_SLACK_URL": f"http://127.0.0.1:{free_port()}/SECRET",
@@ -216,7 +216,7 @@ def test_one_failing_channel_does_not_hold_up_another(project, sink):
         assert box.newest(2)[1].deliveries["slack"] == "waiting (ConnectionError: Connection refused)"
 
 
-def test_what_nobody_foresaw_in_one_channel_does_not_hold_up_another(project, sink):
+def test_unexpected_error_in_one_channel_does_not_delay_another(project, sink):
     both = AlertsConfig(email=EmailConfig(to=["a@example.com"], sender="b@example.com"), webhook=ChannelConfig())
     no_domain = f"smtp://user:SECRET@{'x' * 64}.example.com"
     with outbox(project, both) as box:
@@ -226,7 +226,7 @@ def test_what_nobody_foresaw_in_one_channel_does_not_hold_up_another(project, si
         assert box.newest(1)[0].deliveries["email"] == "waiting (UnicodeError)"
 
 
-def test_an_alert_that_is_always_refused_does_not_hold_up_the_next(project, sink):
+def test_alert_that_is_always_refused_does_not_block_the_next(project, sink):
     with outbox(project) as box:
         record(box, alert(1))
         sink.answers = [400]
@@ -236,7 +236,7 @@ def test_an_alert_that_is_always_refused_does_not_hold_up_the_next(project, sink
     assert sink.titles == ["alert 2"]
 
 
-def test_a_missing_variable_is_said_at_each_try_and_the_alert_waits_for_it(project, sink):
+def test_missing_variable_is_reported_at_each_try_and_alert_stays_pending(project, sink):
     with outbox(project) as box:
         record(box, ALERT)
         assert box.deliver({}, lambda: NOW) == ["webhook: CREDIT_ASSETS_WEBHOOK_URL is not set"]
@@ -244,7 +244,7 @@ def test_a_missing_variable_is_said_at_each_try_and_the_alert_waits_for_it(proje
         assert deliver(box, sink, NOW + 60) == ["1 sent by webhook"]
 
 
-def test_what_fails_for_a_day_is_given_up_and_that_is_told_elsewhere_once(project, sink):
+def test_delivery_that_fails_for_a_day_is_given_up_and_reported_elsewhere_once(project, sink):
     both = AlertsConfig(slack=ChannelConfig(), webhook=ChannelConfig())
     environ = {"CREDIT_ASSETS_WEBHOOK_URL": sink.url}
     with outbox(project, both) as box:
@@ -260,10 +260,10 @@ def test_what_fails_for_a_day_is_given_up_and_that_is_told_elsewhere_once(projec
     assert given_up["alerts could not be delivered by slack"] == ""
 
 
-# -- not too much ------------------------------------------------------------------------------------
+# -- limits ----------------------------------------------------------------------------------------
 
 
-def test_beyond_the_hours_messages_the_rest_comes_in_one_and_nothing_is_lost(project, sink):
+def test_alerts_beyond_hourly_limit_are_bundled_without_loss(project, sink):
     config = AlertsConfig(webhook=ChannelConfig(), per_hour=3)
     with outbox(project, config) as box:
         record(box, *(alert(n) for n in range(7)))
@@ -278,7 +278,7 @@ def test_beyond_the_hours_messages_the_rest_comes_in_one_and_nothing_is_lost(pro
     assert sink.titles == ["alert 0", "alert 1", "alert 7", "alert 8"]
 
 
-def test_a_bundle_that_failed_is_sent_again_as_it_was(project, sink):
+def test_failed_bundle_is_resent_unchanged(project, sink):
     config = AlertsConfig(webhook=ChannelConfig(), per_hour=1)
     with outbox(project, config) as box:
         record(box, alert(1), alert(2))
@@ -308,7 +308,7 @@ def test_old_alerts_are_purged(project, sink):
         assert con.execute("SELECT count(*) FROM deliveries").fetchone() == (1,)
 
 
-def test_no_secret_is_in_the_file(project, sink):
+def test_outbox_file_holds_no_secret(project, sink):
     both = AlertsConfig(slack=ChannelConfig(), webhook=ChannelConfig())
     environ = {
         "CREDIT_ASSETS_SLACK_URL": f"http://127.0.0.1:{free_port()}/SECRET",
@@ -322,14 +322,14 @@ def test_no_secret_is_in_the_file(project, sink):
     assert b"SECRET" not in (project.data / "alerts" / "home_credit.sqlite").read_bytes()
 
 
-# -- what lasts --------------------------------------------------------------------------------------
+# -- lasting conditions ----------------------------------------------------------------------------
 
 
 def full(now: float) -> Alert:
     return replace(ALERT, key=f"capacity/disk/{int(now)}", kind="capacity", title="the disk is full", since=at(now))
 
 
-def look(box: Outbox, found: bool, now: float, lasting_s: float = 300) -> None:
+def poll(box: Outbox, found: bool, now: float, lasting_s: float = 300) -> None:
     with box.writing():
         box.watch("disk", full(now) if found else None, now, lasting_s)
 
@@ -338,39 +338,39 @@ def told(box: Outbox) -> list[str]:
     return [entry.alert.title for entry in reversed(box.newest(50))]
 
 
-def test_what_passes_soon_is_not_told(project):
+def test_short_condition_is_not_reported(project):
     with outbox(project) as box:
-        look(box, True, NOW)
-        look(box, True, NOW + 299)
-        look(box, False, NOW + 300)
-        look(box, True, NOW + 301)
+        poll(box, True, NOW)
+        poll(box, True, NOW + 299)
+        poll(box, False, NOW + 300)
+        poll(box, True, NOW + 301)
         assert told(box) == []
 
 
-def test_what_lasts_is_told_once_reminded_of_daily_and_told_when_over(project):
+def test_lasting_condition_is_reported_once_with_daily_reminders_and_its_end(project):
     with outbox(project) as box:
         for hour in range(50):
-            look(box, True, NOW + hour * HOUR)
+            poll(box, True, NOW + hour * HOUR)
         assert told(box) == ["the disk is full", "still: the disk is full", "still: the disk is full"]
         assert {entry.alert.since for entry in box.newest(9)} == {at(NOW)}
-        look(box, False, NOW + 51 * HOUR)
-        look(box, False, NOW + 52 * HOUR)
+        poll(box, False, NOW + 51 * HOUR)
+        poll(box, False, NOW + 52 * HOUR)
         assert told(box)[3:] == ["over: the disk is full"]
         assert box.newest(1)[0].alert.severity == "info"
 
 
-def test_a_second_time_is_told_again(project):
+def test_recurring_condition_is_reported_again(project):
     with outbox(project) as box:
         for hour in (0, 1, 3, 4):
-            look(box, True, NOW + hour * HOUR)
+            poll(box, True, NOW + hour * HOUR)
             if hour == 1:
-                look(box, False, NOW + 2 * HOUR)
+                poll(box, False, NOW + 2 * HOUR)
         assert told(box) == ["the disk is full", "over: the disk is full", "the disk is full"]
 
 
-def test_a_restart_does_not_tell_it_again(project):
+def test_restart_does_not_repeat_a_lasting_condition(project):
     with outbox(project) as box:
-        look(box, True, NOW, lasting_s=0)
+        poll(box, True, NOW, lasting_s=0)
     with outbox(project) as box:
-        look(box, True, NOW + 60, lasting_s=0)
+        poll(box, True, NOW + 60, lasting_s=0)
         assert told(box) == ["the disk is full"]

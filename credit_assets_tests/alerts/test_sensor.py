@@ -1,4 +1,4 @@
-"""The sensor `alerts` and the command, on real projects: what a line of runs tells, over a real webhook."""
+"""The sensor `alerts` and the command on real projects: what a series of runs sends to a real webhook."""
 
 import shutil
 import time
@@ -33,7 +33,7 @@ def sink(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sink]:
 
 @pytest.fixture(scope="module")
 def empty_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A registry that no model was put into; making one takes seconds."""
+    """A registry without models; creating one takes seconds."""
     database = tmp_path_factory.mktemp("registry") / "mlflow.db"
     prepare(f"sqlite:///{database}")
     return database
@@ -56,7 +56,7 @@ def project(tmp_path: Path, empty_registry: Path) -> Project:
 
 
 def tick(project: Project, instance: dg.DagsterInstance) -> str:
-    """What one look of the sensor says."""
+    """What one tick of the sensor reports."""
     sensor = alert_sensor(Book.load(project, BOOK))
     code = dg.Definitions(sensors=[sensor]).get_repository_def()
     skip = sensor(dg.build_sensor_context(instance=instance, repository_def=code))
@@ -64,7 +64,7 @@ def tick(project: Project, instance: dg.DagsterInstance) -> str:
     return str(skip.skip_message)
 
 
-def say(project: Project, *arguments: str) -> Result:
+def run_alerts_command(project: Project, *arguments: str) -> Result:
     with inside(project):
         return CliRunner().invoke(app, ["alerts", "--portfolio", BOOK, *arguments])
 
@@ -78,7 +78,7 @@ def fail(instance: dg.DagsterInstance) -> str:
     return dg.materialize([bureau], instance=instance, tags=tags, raise_on_error=False).run_id
 
 
-def test_what_a_line_of_runs_has_to_tell_is_told_once_over_restarts(line, tmp_path, sink):
+def test_alerts_of_a_series_of_runs_are_sent_once_across_restarts(line, tmp_path, sink):
     project = line.copy(tmp_path / "project")
     configure(project, {"alerts": ALERTS})
     with instance_of(project) as instance:
@@ -92,16 +92,14 @@ def test_what_a_line_of_runs_has_to_tell_is_told_once_over_restarts(line, tmp_pa
     assert {"retraining", "promotion"} <= set(told)
     assert not {"run_failed", "capacity", "undelivered"} & set(told)
     assert told["promotion"]["title"] == "version 1 decides now, after no champion"
-    listed = say(project).output
+    listed = run_alerts_command(project).output
     assert "version 1 decides now, after no champion (home_credit, champion)" in listed
     assert "webhook sent" in listed
 
 
-def test_what_can_be_found_is_told_although_a_source_is_broken_and_the_tick_says_so(
-    project, instance, sink, monkeypatch
-):
+def test_alerts_are_sent_although_a_source_fails_and_the_tick_reports_it(project, instance, sink, monkeypatch):
     run_id = fail(instance)
-    # Psutil cannot read the memory of some containers.
+    # psutil cannot read the memory of some containers.
     monkeypatch.setattr(lasting_alerts.psutil, "virtual_memory", lambda: 1 / 0)
     with pytest.raises(ExceptionGroup, match="Not everything could be looked at"):
         tick(project, instance)
@@ -110,7 +108,7 @@ def test_what_can_be_found_is_told_although_a_source_is_broken_and_the_tick_says
     assert body["link"] == f"http://localhost:3000/runs/{run_id}"
 
 
-def test_a_registry_that_cannot_be_used_is_named_on_the_tick_and_the_rest_is_told(project, instance, sink):
+def test_unusable_registry_is_named_on_the_tick_and_other_alerts_are_sent(project, instance, sink):
     (project.data / "mlflow" / "mlflow.db").write_bytes(b"no database " * 1000)
     fail(instance)
     words = tick(project, instance)
@@ -118,7 +116,7 @@ def test_a_registry_that_cannot_be_used_is_named_on_the_tick_and_the_rest_is_tol
     assert [body["kind"] for body in sink.posted] == ["run_failed"]
 
 
-def test_ticks_that_fail_are_told_those_of_its_own_too(project, instance, sink):
+def test_failing_ticks_are_reported_including_those_of_the_alert_sensor(project, instance, sink):
     configure(project, {"alerts": {"lasting_minutes": 0}})
     for name in ("alerts", "of_an_earlier_release"):
         ticked(instance, name, TickStatus.FAILURE, time.time(), location=BOOK)
@@ -126,39 +124,39 @@ def test_ticks_that_fail_are_told_those_of_its_own_too(project, instance, sink):
     assert [(body["kind"], body["title"]) for body in sink.posted] == [("tick_failed", "the sensor alerts fails")]
 
 
-def test_what_cannot_be_sent_is_said_on_the_tick_and_listed(project, instance, monkeypatch):
+def test_undeliverable_alert_is_reported_on_the_tick_and_listed(project, instance, monkeypatch):
     monkeypatch.setenv("CREDIT_ASSETS_WEBHOOK_URL", f"http://127.0.0.1:{free_port()}/SECRET")
     fail(instance)
     assert tick(project, instance) == "webhook: ConnectionError: Connection refused; 1 waiting"
-    listed = say(project).output
+    listed = run_alerts_command(project).output
     assert "webhook waiting (ConnectionError: Connection refused)" in listed
     assert "SECRET" not in listed
 
 
-def test_without_a_channel_the_tick_and_the_command_say_so(project, instance):
+def test_tick_and_command_report_that_no_channel_is_configured(project, instance):
     configure(project, {"alerts": {"webhook": None}})
     fail(instance)
     assert tick(project, instance).startswith("No channel is configured")
-    listed = say(project).output
+    listed = run_alerts_command(project).output
     assert "nothing is sent" in listed
     assert "error   a materialization by hand of 2026-03 failed (home_credit, batch 2026-03, bureau)" in listed
     assert "not sent" in listed
 
 
-def test_the_command_tries_each_channel(project, sink, monkeypatch):
-    done = say(project, "--test")
+def test_command_tries_each_channel(project, sink, monkeypatch):
+    done = run_alerts_command(project, "--test")
     assert (done.exit_code, done.output) == (0, "webhook: sent\n")
     assert [body["kind"] for body in sink.posted] == ["test"]
     monkeypatch.delenv("CREDIT_ASSETS_WEBHOOK_URL")
-    done = say(project, "--test")
+    done = run_alerts_command(project, "--test")
     assert (done.exit_code, done.output) == (1, "webhook: not sent: CREDIT_ASSETS_WEBHOOK_URL is not set\n")
 
 
-def test_before_anything_happened_there_are_no_alerts(project):
-    assert say(project).output == "No alerts.\n"
+def test_command_lists_no_alerts_before_the_first_run(project):
+    assert run_alerts_command(project).output == "No alerts.\n"
 
 
-def test_the_sensor_looks_by_itself(project):
+def test_alert_sensor_runs_by_default(project):
     sensor = alert_sensor(Book.load(project, BOOK))
     assert sensor.name == "alerts"
     assert sensor.default_status == dg.DefaultSensorStatus.RUNNING

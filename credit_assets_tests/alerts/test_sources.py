@@ -1,4 +1,4 @@
-"""What is found to tell, in real Dagster instances: runs of the portfolio, their checks, champions, what lasts."""
+"""Alerts found in real Dagster instances: from runs of the portfolio, checks, champions and lasting conditions."""
 
 import contextlib
 import shutil
@@ -89,7 +89,7 @@ def asset(
     error: Exception | None = None,
     **metadata: str,
 ) -> dg.AssetsDefinition:
-    """An asset of the portfolio whose check comes out like this, or that fails of an error."""
+    """An asset of the portfolio whose check has this result, or that fails with an error."""
     key = dg.AssetKey([BOOK, name])
     specs = [dg.AssetCheckSpec(check, asset=key, blocking=blocking)] if check else []
 
@@ -110,8 +110,8 @@ def make(instance: dg.DagsterInstance, *assets: dg.AssetsDefinition, **tags: str
     return result.run_id
 
 
-def look(box: Outbox, instance: dg.DagsterInstance, now: float | None = None) -> list[Alert]:
-    """The alerts recorded by a look at the runs, in their order."""
+def poll_runs(box: Outbox, instance: dg.DagsterInstance, now: float | None = None) -> list[Alert]:
+    """The alerts recorded by one poll of the runs, in order."""
     before = {entry.alert.key for entry in box.newest(10_000)}
     report_runs(box, instance, PLACE, lambda failed: "THE ANSWER.", now or time.time())
     return [entry.alert for entry in reversed(box.newest(10_000)) if entry.alert.key not in before]
@@ -120,101 +120,101 @@ def look(box: Outbox, instance: dg.DagsterInstance, now: float | None = None) ->
 # -- runs and checks ---------------------------------------------------------------------------------
 
 
-def test_a_failed_run_is_one_alert_with_our_refusal_in_its_words(box, instance):
+def test_failed_run_is_one_alert_with_the_message_of_our_error(box, instance):
     run_id = make(instance, asset("bureau", error=dg.Failure("bureau.csv: row 7 has no amount")))
-    [alert] = look(box, instance)
+    [alert] = poll_runs(box, instance)
     assert (alert.kind, alert.severity) == ("run_failed", "error")
     assert alert.title == "a materialization by hand of 2026-03 failed"
     assert alert.details == "bureau: bureau.csv: row 7 has no amount"
     assert alert.where == "home_credit, batch 2026-03, bureau"
     assert alert.link == f"http://ui/runs/{run_id}"
     assert abs(alert.since.timestamp() - time.time()) < 60
-    assert look(box, instance) == []
+    assert poll_runs(box, instance) == []
 
 
-def test_of_an_unexpected_error_its_kind_alone_is_told(box, instance):
+def test_unexpected_error_is_reported_by_its_kind_only(box, instance):
     make(instance, asset("bureau", error=ValueError("income 12345 of applicant 100002; SECRET")))
-    [alert] = look(box, instance)
+    [alert] = poll_runs(box, instance)
     assert alert.details == "bureau: ValueError"
     assert "SECRET" not in alert.to_json() and "12345" not in alert.to_json()
 
 
-def test_words_that_quote_rows_are_told_without_the_values(box, instance):
+def test_messages_that_quote_rows_are_reported_without_values(box, instance):
     words = {WITHOUT_VALUES: "1 of 9 rows; first AMT_CREDIT: must be a number"}
     make(
         instance,
         asset("bureau", error=dg.Failure("AMT_CREDIT: 'SECRET' must be a number", metadata=words)),
         asset("applications", "no_rows_quarantined", passed=False, severity=WARN, **words),
     )
-    failed, quarantine = look(box, instance)
+    failed, quarantine = poll_runs(box, instance)
     assert failed.details == "bureau: 1 of 9 rows; first AMT_CREDIT: must be a number"
     assert quarantine.details == "applications.no_rows_quarantined: 1 of 9 rows; first AMT_CREDIT: must be a number"
     assert "SECRET" not in failed.to_json()
 
 
-def test_a_check_that_stopped_its_run_is_told_once(box, instance):
+def test_failed_blocking_check_is_reported_once(box, instance):
     make(instance, asset("feature_drift", "features_usable", passed=False, blocking=True))
-    [alert] = look(box, instance)
+    [alert] = poll_runs(box, instance)
     assert alert.kind == "run_failed"
     assert alert.details == "feature_drift.features_usable: words of features_usable"
     assert alert.parts == ("feature_drift", "feature_drift.features_usable")
 
 
-def test_failed_checks_of_a_run_that_went_on_are_one_alert(box, instance):
+def test_failed_checks_of_a_run_that_continued_are_one_alert(box, instance):
     make(
         instance,
         asset("feature_drift", "features_stable", passed=False),
         asset("score_drift", "scores_stable", passed=False),
         asset("features", "leak_free", passed=True),
     )
-    [alert] = look(box, instance)
+    [alert] = poll_runs(box, instance)
     assert (alert.kind, alert.severity) == ("check_failed", "error")
     assert alert.title == "features_stable, scores_stable failed on 2026-03"
     assert alert.parts == ("feature_drift.features_stable", "score_drift.scores_stable")
     assert alert.what_was_done == "The batch is scored all the same. THE ANSWER."
 
 
-def test_a_check_that_rolls_back_says_so(box, instance):
+def test_failed_check_that_causes_a_rollback_says_so(box, instance):
     make(instance, asset("performance", "not_worse_than_predecessor", passed=False))
-    [alert] = look(box, instance)
+    [alert] = poll_runs(box, instance)
     assert alert.what_was_done.startswith("The champion before decides again")
 
 
-def test_quarantined_rows_are_a_warning_of_their_own_beside_other_warnings(box, instance):
+def test_quarantined_rows_are_a_warning_beside_other_warnings(box, instance):
     make(
         instance,
         asset("bureau", "no_rows_quarantined", passed=False, severity=WARN),
         asset("applications", "no_rows_quarantined", passed=False, severity=WARN),
         asset("audit", "four_fifths_age", passed=False, severity=WARN),
     )
-    quarantine, warning = look(box, instance)
+    quarantine, warning = poll_runs(box, instance)
     assert (quarantine.kind, quarantine.severity) == ("quarantine", "warning")
     assert "bureau" in quarantine.title and "applications" in quarantine.title
     assert (warning.kind, warning.severity) == ("check_warning", "warning")
     assert warning.title == "four_fifths_age warned on 2026-03"
 
 
-def test_a_candidate_that_the_gate_refused_is_no_failure(box, instance):
+def test_candidate_refused_by_the_gate_is_not_reported_as_failure(box, instance):
     make(
         instance,
         asset("promotion_gate", "discrimination", passed=False, blocking=True),
         **{TRAINING_TAG: BOOK, WHY_TAG: "weekly"},
     )
-    training, refused = look(box, instance)
+    training, refused = poll_runs(box, instance)
     assert (training.kind, training.details) == ("retraining", "Why: weekly.")
     assert (refused.kind, refused.severity) == ("promotion_refused", "warning")
     assert refused.details == "promotion_gate.discrimination: words of discrimination"
     assert refused.link == "http://ui/assets/home_credit/promotion_gate"
 
 
-def test_a_refused_candidate_that_is_surely_better_is_an_alert_at_once_with_the_way_out(box, instance):
+def test_refused_candidate_that_is_significantly_better_is_reported_at_once_with_advice(box, instance):
     shown = {"surely_better_than_champion": "AUC +0.0420 (+0.0361 to +0.0479)", "candidate_version": "7"}
     make(
         instance,
         asset("promotion_gate", "calibration", passed=False, blocking=True, **shown),
         **{TRAINING_TAG: BOOK, WHY_TAG: "weekly"},
     )
-    _, refused = look(box, instance)
+    _, refused = poll_runs(box, instance)
     assert (refused.kind, refused.severity) == ("promotion_refused", "error")
     assert refused.title == "the candidate was not promoted, though it is surely better than the champion"
     assert refused.details.startswith("Surely better than the champion: AUC +0.0420 (+0.0361 to +0.0479).")
@@ -222,38 +222,38 @@ def test_a_refused_candidate_that_is_surely_better_is_an_alert_at_once_with_the_
     assert '`credit-assets promote --portfolio home_credit --version 7 --why "..."`' in refused.what_to_do
 
 
-def test_a_training_that_broke_is_a_failure(box, instance):
+def test_training_that_raised_an_error_is_reported_as_failure(box, instance):
     make(instance, asset("models", error=MemoryError()), **{TRAINING_TAG: BOOK})
-    training, failed = look(box, instance)
+    training, failed = poll_runs(box, instance)
     assert training.details == "Why: started by hand."
     assert (failed.kind, failed.details) == ("run_failed", "models: MemoryError")
 
 
-def test_a_correction_is_told_and_a_first_delivery_is_not(box, instance):
+def test_corrected_delivery_is_reported_but_first_delivery_is_not(box, instance):
     make(instance, asset("bureau"), **{WHY_TAG: "delivered"})
-    assert look(box, instance) == []
+    assert poll_runs(box, instance) == []
     make(instance, asset("bureau"), **{WHY_TAG: "its files differ", CORRECTION_TAG: "true"})
-    [alert] = look(box, instance)
+    [alert] = poll_runs(box, instance)
     assert (alert.kind, alert.severity, alert.batch) == ("correction", "info", "2026-03")
     assert alert.details == "Why: its files differ."
 
 
-def test_a_training_is_told_when_it_begins_and_not_again_when_it_ends(box, instance):
+def test_training_is_reported_at_its_start_only(box, instance):
     seen = []
 
     @dg.asset(key=[BOOK, "models"])
     def models() -> None:
-        seen.extend(look(box, instance))
+        seen.extend(poll_runs(box, instance))
 
     make(instance, models, **{TRAINING_TAG: BOOK})
     assert [alert.kind for alert in seen] == ["retraining"]
-    assert look(box, instance) == []
+    assert poll_runs(box, instance) == []
 
 
-def test_a_run_that_was_ended_from_outside_says_by_what(box, instance):
+def test_run_ended_from_outside_states_the_cause(box, instance):
     run = instance.create_run_for_job(dg.define_asset_job("train").resolve(asset_graph=_graph()), tags=DATED)
     instance.report_run_failed(run, "the run's process is gone")
-    [alert] = look(box, instance)
+    [alert] = poll_runs(box, instance)
     assert alert.title == "train of 2026-03 failed"
     assert alert.details == "the run's process is gone"
 
@@ -262,33 +262,33 @@ def _graph():
     return dg.Definitions(assets=[asset("bureau")]).resolve_asset_graph()
 
 
-def test_a_cancelled_run_is_its_persons_affair(box, instance):
+def test_cancelled_run_is_not_reported(box, instance):
     run = instance.create_run_for_job(dg.define_asset_job("train").resolve(asset_graph=_graph()), tags=DATED)
     instance.report_run_canceled(run)
-    assert look(box, instance) == []
+    assert poll_runs(box, instance) == []
 
 
-def test_the_same_failure_again_is_kept_and_told_once_until_a_run_succeeds(box, instance):
+def test_repeated_failure_is_reported_once_until_a_run_succeeds(box, instance):
     broken = asset("bureau", error=dg.Failure("no file"))
     for _ in range(3):
         make(instance, broken)
-    look(box, instance)
+    poll_runs(box, instance)
     assert sorted(entry.repeats is None for entry in box.newest(9)) == [False, False, True]
     make(instance, asset("bureau"))
     make(instance, broken)
     make(instance, broken)
-    look(box, instance)
+    poll_runs(box, instance)
     assert [entry.repeats is None for entry in box.newest(2)] == [False, True]
 
 
-# -- whose, and how far ------------------------------------------------------------------------------
+# -- portfolios, and what was read already ---------------------------------------------------------
 
 
-def test_runs_of_another_portfolio_are_not_told(box, instance):
+def test_runs_of_another_portfolio_are_not_reported(box, instance):
     broken = asset("bureau", error=dg.Failure("no"))
     dg.materialize([broken], instance=instance, tags={PORTFOLIO_TAG: "lending_club"}, raise_on_error=False)
     dg.materialize([broken], instance=instance, raise_on_error=False)
-    assert look(box, instance) == []
+    assert poll_runs(box, instance) == []
 
 
 def origin(location: str) -> RemoteJobOrigin:
@@ -296,65 +296,65 @@ def origin(location: str) -> RemoteJobOrigin:
 
 
 @pytest.mark.parametrize(("location", "ours"), [("home_credit", True), ("lending_club", False)])
-def test_a_run_from_the_ui_is_known_by_its_code_location(instance, location, ours):
-    """All portfolios' repositories have one name, and their jobs too."""
+def test_run_from_the_ui_is_identified_by_its_code_location(instance, location, ours):
+    """Repositories and jobs of all portfolios have the same names."""
     run = create_run_for_test(instance, job_name="train", remote_job_origin=origin(location))
     assert PLACE.holds(run) is ours
 
 
-def test_what_an_older_instance_remembers_is_no_news(box, instance):
+def test_runs_from_before_the_outbox_are_not_reported(box, instance):
     make(instance, asset("bureau", error=dg.Failure("no")))
-    assert look(box, instance, now=time.time() + 2 * DAY) == []
+    assert poll_runs(box, instance, now=time.time() + 2 * DAY) == []
 
 
-def test_after_weeks_without_a_look_nothing_is_missing(box, instance):
-    look(box, instance)
+def test_runs_of_weeks_without_a_poll_are_all_reported(box, instance):
+    poll_runs(box, instance)
     make(instance, asset("bureau", error=dg.Failure("no")))
-    [alert] = look(box, instance, now=time.time() + 21 * DAY)
+    [alert] = poll_runs(box, instance, now=time.time() + 21 * DAY)
     assert alert.kind == "run_failed"
 
 
-def test_a_run_that_began_first_and_failed_last_is_not_missed(box, instance):
+def test_run_that_started_first_and_failed_last_is_not_missed(box, instance):
     seen = []
 
     @dg.asset(key=[BOOK, "slow"])
     def slow() -> None:
         make(instance, asset("bureau", error=dg.Failure("the other")))
-        seen.extend(look(box, instance))
+        seen.extend(poll_runs(box, instance))
         raise dg.Failure("this one")
 
     make(instance, slow)
     assert [alert.details for alert in seen] == ["bureau: the other"]
-    assert [alert.details for alert in look(box, instance)] == ["slow: this one"]
+    assert [alert.details for alert in poll_runs(box, instance)] == ["slow: this one"]
 
 
-def test_a_restart_between_neither_forgets_nor_repeats(tmp_path):
+def test_restart_neither_loses_nor_repeats_alerts(tmp_path):
     project = Project(tmp_path / "project")
     (tmp_path / "instance").mkdir()
     with dg.DagsterInstance.local_temp(str(tmp_path / "instance")) as instance:
         job = dg.define_asset_job("train").resolve(asset_graph=_graph())
         instance.report_run_failed(instance.create_run_for_job(job, tags=DATED), "one")
         with Outbox(project, BOOK, AlertsConfig()) as box:
-            assert [alert.details for alert in look(box, instance)] == ["one"]
+            assert [alert.details for alert in poll_runs(box, instance)] == ["one"]
         instance.report_run_failed(instance.create_run_for_job(job, tags=DATED), "two")
     with (
         dg.DagsterInstance.local_temp(str(tmp_path / "instance")) as instance,
         Outbox(project, BOOK, AlertsConfig()) as box,
     ):
-        assert [alert.details for alert in look(box, instance)] == ["two"]
-        assert look(box, instance) == []
+        assert [alert.details for alert in poll_runs(box, instance)] == ["two"]
+        assert poll_runs(box, instance) == []
 
 
-def test_a_flood_of_runs_is_looked_at_bit_by_bit_and_whole(box, instance):
+def test_many_runs_are_read_in_portions_without_loss(box, instance):
     job = dg.define_asset_job("train").resolve(asset_graph=_graph())
     for number in range(RUNS_A_LOOK + 20):
         instance.report_run_failed(instance.create_run_for_job(job, tags=DATED), f"failure {number}")
-    assert len(look(box, instance)) == RUNS_A_LOOK
-    assert len(look(box, instance)) == 20
-    assert look(box, instance) == []
+    assert len(poll_runs(box, instance)) == RUNS_A_LOOK
+    assert len(poll_runs(box, instance)) == 20
+    assert poll_runs(box, instance) == []
 
 
-# -- what Dagster launches again ---------------------------------------------------------------------
+# -- runs that Dagster retries ---------------------------------------------------------------------
 
 
 @dg.asset(key=[BOOK, "shaky"], check_specs=[dg.AssetCheckSpec("warns", asset=[BOOK, "shaky"])])
@@ -375,7 +375,7 @@ def shaky_job() -> dg.JobDefinition:
 
 @pytest.fixture
 def retrying(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    """An instance whose failed runs are launched again once; by the test, for want of a daemon."""
+    """An instance that retries failed runs once; the test launches the retries, as there is no daemon."""
     (tmp_path / "instance").mkdir()
     overrides = {"run_retries": {"enabled": True, "max_retries": 1}}
     with dg.DagsterInstance.local_temp(str(tmp_path / "instance"), overrides=overrides) as instance:
@@ -383,7 +383,7 @@ def retrying(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
 
 
 def attempt(instance: dg.DagsterInstance, of: str | None = None) -> str:
-    """A run, or one that is launched again, with the tags that Dagster's daemon would give it."""
+    """A run, or a retry of one, with the tags that Dagster's daemon would set."""
     tags = {"attempt": "2", PARENT_RUN_ID_TAG: of, ROOT_RUN_ID_TAG: of} if of else {}
     family = {"parent_run_id": of, "root_run_id": of} if of else {}
     run = instance.create_run_for_job(shaky_job(), tags=DATED | tags, remote_job_origin=origin(BOOK), **family)
@@ -391,35 +391,35 @@ def attempt(instance: dg.DagsterInstance, of: str | None = None) -> str:
     return run.run_id
 
 
-def test_a_run_that_is_launched_again_is_not_told_and_its_last_attempt_is(box, retrying):
+def test_retried_run_is_not_reported_but_its_last_attempt_is(box, retrying):
     first = attempt(retrying)
     assert retrying.get_run_by_id(first).tags[WILL_RETRY_TAG] == "true"
-    assert look(box, retrying) == []
+    assert poll_runs(box, retrying) == []
     second = attempt(retrying, of=first)
     retrying.add_run_tags(first, {AUTO_RETRY_RUN_ID_TAG: second})
-    failed, warned = look(box, retrying)
+    failed, warned = poll_runs(box, retrying)
     assert failed.details == "breaks: attempt 2"
     assert failed.what_was_done.endswith("It was tried 2 times.")
     assert failed.link == f"http://ui/runs/{second}"
     assert warned.title == "warns warned on 2026-03"
-    assert look(box, retrying) == []
+    assert poll_runs(box, retrying) == []
 
 
-def test_a_run_that_is_never_launched_again_is_told_in_the_end(box, retrying):
+def test_run_whose_retry_never_starts_is_reported_in_the_end(box, retrying):
     attempt(retrying)
-    assert look(box, retrying) == []
-    later = look(box, retrying, now=time.time() + RETRY_DECIDED_S + 60)
+    assert poll_runs(box, retrying) == []
+    later = poll_runs(box, retrying, now=time.time() + RETRY_DECIDED_S + 60)
     assert [alert.kind for alert in later] == ["run_failed", "check_warning"]
 
 
-def test_other_runs_are_told_while_one_waits_to_be_launched_again(box, retrying):
+def test_other_runs_are_reported_while_one_waits_for_its_retry(box, retrying):
     attempt(retrying)
     make(retrying, asset("bureau", error=dg.Failure("at once")), **{"dagster/max_retries": "0"})
-    assert [alert.details for alert in look(box, retrying)] == ["bureau: at once"]
-    assert look(box, retrying) == []
+    assert [alert.details for alert in poll_runs(box, retrying)] == ["bureau: at once"]
+    assert poll_runs(box, retrying) == []
 
 
-def test_many_that_wait_to_be_launched_again_do_not_hold_up_the_others(box):
+def test_many_runs_that_wait_for_retries_do_not_delay_other_alerts(box):
     job = dg.define_asset_job("train").resolve(asset_graph=_graph())
     with dg.DagsterInstance.ephemeral(settings={"run_retries": {"enabled": True, "max_retries": 1}}) as instance:
         for number in range(RUNS_A_LOOK + 1):
@@ -427,22 +427,22 @@ def test_many_that_wait_to_be_launched_again_do_not_hold_up_the_others(box):
             instance.report_run_failed(crashed, f"crash {number}")
         last = instance.create_run_for_job(job, tags=DATED | {"dagster/max_retries": "0"})
         instance.report_run_failed(last, "the other")
-        assert [alert.details for alert in look(box, instance)] == ["the other"]
+        assert [alert.details for alert in poll_runs(box, instance)] == ["the other"]
 
 
-def test_a_look_begins_where_all_portfolios_runs_were_seen(box, instance):
-    """Else each look of an idle portfolio would read all runs of a busy one."""
+def test_poll_starts_after_the_runs_read_of_all_portfolios(box, instance):
+    """Otherwise each poll of an idle portfolio would read all runs of a busy one."""
     box.since(time.time())
     dg.materialize([asset("bureau")], instance=instance, tags={PORTFOLIO_TAG: "lending_club"})
-    look(box, instance)
+    poll_runs(box, instance)
     _, until = box.since(time.time())
     assert time.time() - until < HOUR
 
 
-# -- champions, and what lasts -----------------------------------------------------------------------
+# -- champions and lasting conditions ----------------------------------------------------------------
 
 
-def test_promotions_and_rollbacks_are_told_once_each(box):
+def test_promotions_and_rollbacks_are_reported_once_each(box):
     now = datetime.now(UTC)
     first = ChampionEvent(1, 1, now - timedelta(days=5), "gate", "passed", "run-1", None)
     history = [
@@ -462,7 +462,7 @@ def test_promotions_and_rollbacks_are_told_once_each(box):
     assert back.link == "http://ui/assets/home_credit/champion"
 
 
-def test_an_override_of_the_gate_is_a_warning_that_says_so(box):
+def test_override_of_the_gate_is_a_warning_that_says_so(box):
     now = datetime.now(UTC)
     why = "Promoted by hand. Ann: so. It was refused by the gate."
     report_champions(box, PLACE, [ChampionEvent(2, 1, now, "override", why, "run-1", 3)], now.timestamp())
@@ -477,7 +477,7 @@ PORTFOLIO = Portfolio.load(Project(PROJECT), BOOK)
 
 
 def deliveries(box: Outbox, root: Path, after: float = 0) -> list[Alert]:
-    """A look at the deliveries, some time from now; all alerts until then."""
+    """All alerts after a poll of the deliveries some time from now."""
     watch_deliveries(box, PLACE, PORTFOLIO, Inbox(root / "inbox"), Lake(root / "lake"), time.time() + after)
     return [entry.alert for entry in reversed(box.newest(9))]
 
@@ -487,7 +487,7 @@ def read(root: Path, batch: str) -> None:
         Lake(root / "lake").replace(con, "SELECT 1 AS a", f"{BOOK}/applications", batch, Provenance())
 
 
-def test_a_delivery_is_late_after_so_many_days_and_no_longer_when_one_came(tmp_path):
+def test_delivery_is_overdue_after_the_configured_days_until_one_arrives(tmp_path):
     with Outbox(Project(tmp_path), BOOK, AlertsConfig()) as box:
         read(tmp_path, "2026-01")
         assert deliveries(box, tmp_path, 400 * DAY) == []
@@ -500,12 +500,12 @@ def test_a_delivery_is_late_after_so_many_days_and_no_longer_when_one_came(tmp_p
         assert deliveries(box, tmp_path)[1].title == "over: no delivery for more than 35 days"
 
 
-def test_before_the_first_delivery_none_is_late(tmp_path):
+def test_nothing_is_overdue_before_the_first_delivery(tmp_path):
     with Outbox(Project(tmp_path), BOOK, AlertsConfig(late_after_days=1)) as box:
         assert deliveries(box, tmp_path, 40 * DAY) == []
 
 
-def test_a_delivery_that_lies_unread_is_told_with_the_reason_until_it_is_read(box, tmp_path):
+def test_unread_delivery_is_reported_with_the_reason_until_it_is_read(box, tmp_path):
     folder = tmp_path / "inbox" / BOOK / "2026-02"
     folder.mkdir(parents=True)
     (folder / "bureau.csv").write_text("SK_ID_CURR\n1\n")
@@ -528,7 +528,7 @@ def ticked(
     kind: InstigatorType = InstigatorType.SENSOR,
     switched: InstigatorStatus = InstigatorStatus.DECLARED_IN_CODE,
 ) -> None:
-    """The sensor or schedule as Dagster's daemon leaves it after a tick; what fails, does so by an error of ours."""
+    """The sensor or schedule as Dagster's daemon leaves it after a tick. A failed tick raised one of our errors."""
     origin = RemoteInstigatorOrigin(
         RemoteRepositoryOrigin(RegisteredCodeLocationOrigin(location), "__repository__"), name
     )
@@ -551,7 +551,7 @@ def ticked(
 
 @pytest.fixture
 def scheduling(bare_instance: dg.DagsterInstance) -> Iterator[dg.DagsterInstance]:
-    """An instance that, unlike an ephemeral one, remembers ticks."""
+    """An instance that, unlike an ephemeral one, stores ticks."""
     yield bare_instance
     assert bare_instance.schedule_storage
     bare_instance.schedule_storage.wipe()
@@ -562,12 +562,12 @@ FAILED, SKIPPED, STARTED = TickStatus.FAILURE, TickStatus.SKIPPED, TickStatus.ST
 
 
 def ticks(box: Outbox, instance: dg.DagsterInstance, now: float) -> list[Alert]:
-    """All alerts after a look at the ticks."""
+    """All alerts after a poll of the ticks."""
     watch_ticks(box, PLACE, NAMES, instance, now)
     return [entry.alert for entry in reversed(box.newest(9))]
 
 
-def test_a_sensor_whose_ticks_fail_is_told_once_it_lasts_reminded_of_and_told_when_over(box, scheduling):
+def test_failing_sensor_is_reported_once_it_lasts_with_reminders_and_its_end(box, scheduling):
     now = time.time()
     for minutes in (0, 4):
         ticked(scheduling, "deliveries", FAILED, now + 60 * minutes)
@@ -587,7 +587,7 @@ def test_a_sensor_whose_ticks_fail_is_told_once_it_lasts_reminded_of_and_told_wh
     assert len(ticks(box, scheduling, now + 27 * HOUR)) == 3
 
 
-def test_a_schedule_that_failed_is_told_although_it_is_not_asked_again_for_days(box, scheduling):
+def test_failed_schedule_is_reported_although_its_next_tick_is_days_away(box, scheduling):
     now = time.time()
     ticked(scheduling, "weekly_challenger", FAILED, now, kind=InstigatorType.SCHEDULE)
     ticks(box, scheduling, now + 30)
@@ -596,7 +596,7 @@ def test_a_schedule_that_failed_is_told_although_it_is_not_asked_again_for_days(
     assert told.link.endswith("/schedules/weekly_challenger")
 
 
-def test_ticks_of_another_location_of_what_is_switched_off_or_no_more_are_not_told(box, scheduling):
+def test_ticks_of_other_locations_and_of_stopped_or_removed_sensors_are_not_reported(box, scheduling):
     now = time.time()
     ticked(scheduling, "deliveries", FAILED, now, location="lending_club")
     ticked(scheduling, "retrain", FAILED, now, switched=InstigatorStatus.STOPPED)
@@ -605,7 +605,7 @@ def test_ticks_of_another_location_of_what_is_switched_off_or_no_more_are_not_to
         assert ticks(box, scheduling, now + 60 * minutes) == []
 
 
-def test_a_machine_that_runs_full_is_told(tmp_path, instance):
+def test_full_machine_is_reported(tmp_path, instance):
     for book in (BOOK, BOOK, "lending_club"):
         create_run_for_test(
             instance, status=dg.DagsterRunStatus.QUEUED, tags={PORTFOLIO_TAG: book}, remote_job_origin=origin(book)
@@ -622,7 +622,7 @@ def test_a_machine_that_runs_full_is_told(tmp_path, instance):
     assert backlog.details == "2 wait; alerts.backlog_runs is 1."
 
 
-def test_a_registry_that_does_not_answer_is_told_once_it_lasts_and_when_it_is_over(tmp_path):
+def test_unavailable_registry_is_reported_once_it_lasts_and_when_it_is_back(tmp_path):
     reason = "The model registry at http://127.0.0.1:9 (MLFLOW_TRACKING_URI) does not answer: Connection refused."
     now = time.time()
     with Outbox(Project(tmp_path), BOOK, AlertsConfig()) as box:
@@ -660,19 +660,19 @@ LIMITS = {"disk_free_gb": 1e9, "memory_free_share": 0, "lasting_minutes": 0}
 FULL = AlertsConfig.model_validate(LIMITS)
 
 
-def test_the_disk_is_reported_by_one_portfolio_for_all(tmp_path, instance):
+def test_disk_is_reported_by_one_portfolio_for_all(tmp_path, instance):
     with of_each(tmp_path, one=FULL, two=FULL) as boxes:
         for now in (0, 60):
             poll(tmp_path, boxes, instance, now)
         assert reported(boxes) == {"one": ["the disk is nearly full"], "two": []}
-        # Where its sensor no longer polls, another reports it.
+        # Once its sensor no longer polls, another portfolio reports it.
         poll(tmp_path, boxes, instance, 60 + 5 * INTERVAL_S, "two")
         assert reported(boxes)["two"] == ["the disk is nearly full"]
         poll(tmp_path, boxes, instance, 61 + 5 * INTERVAL_S, "one")
         assert reported(boxes)["one"] == ["the disk is nearly full"], "neither again, nor that it is over"
 
 
-def test_the_disk_is_reported_by_a_portfolio_that_has_a_channel_for_it(tmp_path, instance):
+def test_disk_is_reported_by_a_portfolio_with_a_channel_for_it(tmp_path, instance):
     of_errors, of_warnings = (
         AlertsConfig.model_validate({**LIMITS, "webhook": {"least": least}}) for least in ("error", "warning")
     )
@@ -684,7 +684,7 @@ def test_the_disk_is_reported_by_a_portfolio_that_has_a_channel_for_it(tmp_path,
         assert {name: len(titles) for name, titles in reported(boxes).items()} == {"one": 1, "two": 1}
 
 
-def test_a_disk_with_room_again_is_reported_as_over_and_free_to_claim(tmp_path, instance):
+def test_disk_with_free_space_again_is_reported_and_its_claim_released(tmp_path, instance):
     with of_each(tmp_path, one=FULL, two=FULL) as boxes:
         poll(tmp_path, boxes, instance, 0)
         boxes["one"].config = FULL.model_copy(update={"disk_free_gb": 0.0})
@@ -695,7 +695,7 @@ def test_a_disk_with_room_again_is_reported_as_over_and_free_to_claim(tmp_path, 
         }
 
 
-def test_a_machine_with_room_is_not_told(tmp_path, instance):
+def test_machine_with_free_space_is_not_reported(tmp_path, instance):
     config = AlertsConfig(disk_free_gb=0, memory_free_share=0, lasting_minutes=0)
     with Outbox(Project(tmp_path), BOOK, config) as box:
         watch_capacity(box, PLACE, claims_of(tmp_path), tmp_path, instance, time.time())

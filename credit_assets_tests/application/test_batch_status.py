@@ -1,4 +1,4 @@
-"""What the status says of one batch, held against tables made by hand."""
+"""The status of one batch, computed from tables written by hand."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ DRIFT = {
 
 @pytest.fixture
 def lake(tmp_path: Path) -> Lake:
-    """Four applicants, three with an outcome: one of two features has shifted, the score has not."""
+    """Four applicants, three with an outcome. One of two features has shifted, the score has not."""
     lake = Lake(tmp_path / "lake")
 
     def write(name: str, rows: list[dict[str, Any]], batch: str | None = BATCH, **facts: Any) -> int:
@@ -66,8 +66,8 @@ def status_of(lake: Lake, versions: dict[int, ModelVersion], batch: str = BATCH)
     return batch_status(PORTFOLIO, lake, versions, lambda number: {"age": 0.5, "income": 0.5}, batch, True, written)
 
 
-def of_batches(*batches: BatchStatus) -> Status:
-    """The status of a portfolio that has these batches and nothing else."""
+def status_with(*batches: BatchStatus) -> Status:
+    """The status of a portfolio with only these batches."""
     return Status(
         portfolio="home_credit",
         title="A book",
@@ -79,12 +79,12 @@ def of_batches(*batches: BatchStatus) -> Status:
     )
 
 
-def registered() -> dict[int, ModelVersion]:
+def register_version() -> dict[int, ModelVersion]:
     return {3: version_made_from({PORTFOLIO.table("training_set"): 0}, number=3)}
 
 
-def test_features_and_score_have_each_a_verdict_and_outcomes_their_figures(lake: Lake) -> None:
-    found = status_of(lake, registered())
+def test_features_and_score_have_verdicts_and_outcomes_have_figures(lake: Lake) -> None:
+    found = status_of(lake, register_version())
     assert (found.feature_drift, found.score_drift, found.score_psi) == ("shifted", "stable", 0.02)
     assert found.standing == "learned"
     assert found.outcomes_known == 3
@@ -92,21 +92,21 @@ def test_features_and_score_have_each_a_verdict_and_outcomes_their_figures(lake:
     assert found.auc == 0.71 and found.approval_rate == 0.75
 
 
-def test_of_a_deleted_version_the_verdict_is_by_the_features_alone(lake: Lake) -> None:
+def test_verdict_of_a_deleted_version_uses_the_features_alone(lake: Lake) -> None:
     found = status_of(lake, {})
     assert (found.feature_drift, found.standing) == ("shifted", None)
 
 
-def test_of_a_batch_that_is_not_scored_the_figures_are_empty(lake: Lake) -> None:
-    found = status_of(lake, registered(), "2026-09")
+def test_figures_of_an_unscored_batch_are_empty(lake: Lake) -> None:
+    found = status_of(lake, register_version(), "2026-09")
     assert {found.feature_drift, found.score_drift, found.auc, found.default_rate, found.mean_pd} == {None}
 
 
-def test_the_table_shows_both_verdicts_and_why_a_shift_raises_no_alarm(
+def test_table_shows_both_verdicts_and_why_a_shift_raises_no_alarm(
     lake: Lake, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("credit_assets.cli.terminal.console.width", 200)
-    print_status(of_batches(status_of(lake, registered())))
+    print_status(status_with(status_of(lake, register_version())))
     said = capsys.readouterr().out
     assert all(name in said for name in ("score drift", "feature drift", "default rate", "mean PD", "AUC"))
     row = next(line for line in said.splitlines() if BATCH in line)
@@ -115,35 +115,35 @@ def test_the_table_shows_both_verdicts_and_why_a_shift_raises_no_alarm(
     assert " ".join(drift.split()) == "stable 0.020 shifted, learned from"
 
 
-def test_on_a_narrow_terminal_batches_and_figures_stay_whole(
+def test_narrow_terminal_shows_batches_and_figures_in_full(
     lake: Lake, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("credit_assets.cli.terminal.console.width", 80)
     large = {"applicants": 300_333, "outcomes_known": 300_333}
-    print_status(of_batches(status_of(lake, registered()).model_copy(update=large)))
+    print_status(status_with(status_of(lake, register_version()).model_copy(update=large)))
     said = capsys.readouterr().out
     row = next(line for line in said.splitlines() if BATCH in line)
     assert row.split()[:7] == [BATCH, "300,333", "300,333", "75.0%", "20.0%", "33.3%", "0.710"]
     assert "…" not in said
 
 
-def test_a_batch_without_outcomes_has_the_mean_pd_of_all_who_were_scored(lake: Lake) -> None:
+def test_batch_without_outcomes_has_mean_pd_of_all_scored_applicants(lake: Lake) -> None:
     with duckdb.connect() as con:
         con.register("_rows", pd.DataFrame([{"SK_ID_CURR": 9, "TARGET": 1}]))
         lake.replace(con, "FROM _rows", PORTFOLIO.table("outcomes"), BATCH, Provenance())
         con.register("_rows", pd.DataFrame([{"SK_ID_CURR": key, "TARGET": None} for key in range(1, 5)]))
         rows = "SELECT SK_ID_CURR, TARGET::INTEGER AS TARGET FROM _rows"
         lake.replace(con, rows, PORTFOLIO.table("applications"), BATCH, Provenance())
-    found = status_of(lake, registered())
+    found = status_of(lake, register_version())
     assert (found.default_rate, found.mean_pd) == (None, pytest.approx(0.375))
 
 
-def test_the_default_rate_of_a_batch_that_is_not_matured_is_marked_as_early(lake: Lake) -> None:
-    assert status_of(lake, registered()).early is False
+def test_default_rate_of_an_immature_batch_is_marked_as_early(lake: Lake) -> None:
+    assert status_of(lake, register_version()).early is False
     with duckdb.connect() as con:
         con.register("_rows", pd.DataFrame({"SK_ID_CURR": [2], "TARGET": [1]}))
         lake.replace(con, "FROM _rows", PORTFOLIO.table("outcomes"), BATCH, Provenance())
         con.register("_rows", pd.DataFrame({"SK_ID_CURR": range(1, 5), "TARGET": pd.array([None] * 4, dtype="Int64")}))
         lake.replace(con, "FROM _rows", PORTFOLIO.table("applications"), BATCH, Provenance())
-    found = status_of(lake, registered())
+    found = status_of(lake, register_version())
     assert (found.outcomes_known, found.default_rate, found.early) == (1, 1.0, True)

@@ -1,4 +1,4 @@
-"""What `status` tells of projects that are not in their best state. Of a whole line: `end_to_end/test_line.py`."""
+"""The `status` of incomplete projects. `end_to_end/test_line.py` tests it on a complete one."""
 
 import json
 import re
@@ -19,7 +19,7 @@ from credit_assets_tests.conftest import PROJECT
 from credit_assets_tests.small_project import BATCHES, BOOK, FEW_FEATURES, deliver_sample, inside, make_project
 
 
-def test_an_empty_project_has_nothing_to_tell_and_nothing_to_do(tmp_path):
+def test_empty_project_has_no_batches_and_nothing_due(tmp_path):
     project = make_project(tmp_path / "project", sql=FEW_FEATURES)
     with inside(project):
         assert run_due(project, BOOK, print) == []
@@ -35,7 +35,7 @@ def test_an_empty_project_has_nothing_to_tell_and_nothing_to_do(tmp_path):
     }
 
 
-def test_the_documentation_has_every_key_of_the_status():
+def test_documentation_lists_every_key_of_the_status():
     [section] = re.findall(r"### The status for programs\n(.*?)\n#", (PROJECT / "docs/operations.md").read_text(), re.S)
     first_cells = re.findall(r"^\| (`[^|]*) \|", section, re.M)
     assert re.findall(r"`(\w+)`", " ".join(first_cells)) == list(Status.model_fields)
@@ -43,8 +43,8 @@ def test_the_documentation_has_every_key_of_the_status():
     assert {*CheckResult.model_fields, *DueStatus.model_fields} - {"candidate_version"} <= named
 
 
-def test_a_training_that_failed_is_told_and_is_still_due(tmp_path):
-    """Forty applicants a batch are too few to learn from; their tables and checks are there all the same."""
+def test_failed_training_is_reported_and_stays_due(tmp_path):
+    """Forty applicants per batch are too few to train on. Their tables and checks exist nevertheless."""
     project = make_project(tmp_path / "project", sql=FEW_FEATURES)
     deliver_sample(project, applicants=120, batches=2)
     with inside(project):
@@ -72,7 +72,7 @@ def test_a_training_that_failed_is_told_and_is_still_due(tmp_path):
     assert all(check.passed and check.batch == BATCHES[1] for check in told.checks)
 
 
-def test_what_the_daemon_is_at_work_on_is_left_to_it(tmp_path):
+def test_work_in_progress_by_the_daemon_is_left_to_it(tmp_path):
     project = make_project(tmp_path / "project", sql=FEW_FEATURES)
     deliver_sample(project, applicants=120, batches=2)
     said: list[str] = []
@@ -86,7 +86,7 @@ def test_what_the_daemon_is_at_work_on_is_left_to_it(tmp_path):
     assert f"  waits: run {theirs.run_id} is active" in said
 
 
-def test_without_the_registry_deliveries_are_ingested_and_then_every_command_names_it(tmp_path, monkeypatch):
+def test_command_ingests_deliveries_while_registry_is_unavailable_then_names_it(tmp_path, monkeypatch):
     project = make_project(tmp_path / "project", sql=FEW_FEATURES)
     deliver_sample(project, applicants=120, batches=1)
     with inside(project):

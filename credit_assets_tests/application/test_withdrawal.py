@@ -1,4 +1,4 @@
-"""A delivery that was a mistake is taken back, whole, also where the command is killed on its way."""
+"""A mistaken delivery is withdrawn completely, even if the command is killed midway."""
 
 from __future__ import annotations
 
@@ -43,8 +43,7 @@ MISTAKE = BATCHES[1]
 
 @pytest.fixture(scope="module")
 def ingested(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Two ingested batches of a hundred applicants, the second of which repeats keys of the first and so fails a
-    check."""
+    """Two ingested batches of a hundred applicants. The second repeats keys of the first and so fails a check."""
     project = make_project(tmp_path_factory.mktemp("withdrawal") / "project", sql=FEW_FEATURES)
     deliver_sample(project, applicants=300, batches=1)
     Inbox(project.inbox).deliver(Inbox(project.inbox).folder(BOOK, BATCHES[0]), BOOK, MISTAKE)
@@ -58,20 +57,20 @@ def project(ingested: Project, tmp_path: Path) -> Project:
     return copy_of(ingested, tmp_path / "project")
 
 
-def take_back(project: Project, force: bool = False) -> tuple[int | None, list[str]]:
+def withdraw_first_batch(project: Project, force: bool = False) -> tuple[int | None, list[str]]:
     lines: list[str] = []
     with inside(project):
         champion = withdraw(project, BOOK, MISTAKE, why="another lender's file", force=force, report=lines.append)
     return champion, lines
 
 
-def holding(project: Project, batch: str) -> list[str]:
+def tables_with(project: Project, batch: str) -> list[str]:
     lake = Lake(project.lake)
     return [table for table in lake.tables(BOOK) if batch in lake.batches(table)]
 
 
-def crown(project: Project, *learned: str, outcomes: int | None = None) -> None:
-    """A champion that learned from the batches, with this version of the outcomes."""
+def register_champion(project: Project, *learned: str, outcomes: int | None = None) -> None:
+    """Register a champion that learned from the batches, with this version of the outcomes."""
     with inside(project), connect() as con:
         table, registry = f"{BOOK}/training_set", Registry.of(project, BOOK)
         rows = f"SELECT unnest({list(learned)}) AS batch"
@@ -81,20 +80,20 @@ def crown(project: Project, *learned: str, outcomes: int | None = None) -> None:
         registry.promote(number, by="gate", why="it is better")
 
 
-def test_a_withdrawn_batch_is_in_no_table_and_its_earlier_versions_can_be_read(project: Project) -> None:
-    lake, before = Lake(project.lake), holding(project, MISTAKE)
+def test_withdrawn_batch_is_in_no_table_and_its_earlier_versions_stay_readable(project: Project) -> None:
+    lake, before = Lake(project.lake), tables_with(project, MISTAKE)
     versions = {table: lake.version(table) for table in before}
     others = {table: lake.batches(table)[BATCHES[0]] for table in before}
-    champion, lines = take_back(project)
+    champion, lines = withdraw_first_batch(project)
     assert champion is None
-    assert "features" in {table.rsplit("/", 1)[-1] for table in before} and holding(project, MISTAKE) == []
+    assert "features" in {table.rsplit("/", 1)[-1] for table in before} and tables_with(project, MISTAKE) == []
     with connect() as con:
         for table, version in versions.items():
             where = f"WHERE batch = '{MISTAKE}'"
             assert con.sql(f"SELECT 1 FROM ({lake.query(table)}) {where}").fetchall() == []
             then = con.sql(f"SELECT count(*) FROM ({lake.query(table, [MISTAKE], version)})").fetchone()
             assert then == (lake.writings(table, withdrawn=True)[MISTAKE][0].provenance.rows,)
-    # The other batch is as it was.
+    # The other batch is unchanged.
     assert {table: lake.batches(table)[BATCHES[0]] for table in before} == others
     assert Inbox(project.inbox).batches(BOOK) == [BATCHES[0]]
     kept = project.inbox / BOOK / ".superseded" / MISTAKE / "1"
@@ -103,7 +102,7 @@ def test_a_withdrawn_batch_is_in_no_table_and_its_earlier_versions_can_be_read(p
         assert instance.get_dynamic_partitions(f"{BOOK}_batches") == [BATCHES[0]]
 
 
-def test_nothing_is_left_of_it_in_the_status_and_the_timeline_tells_it(project: Project) -> None:
+def test_withdrawn_batch_leaves_the_status_and_is_listed_in_the_timeline(project: Project) -> None:
     with inside(project):
         [failed] = [check for check in status(project, BOOK).checks if not check.passed]
     assert (failed.check, failed.batch) == ("keys_are_new", MISTAKE)
@@ -115,7 +114,7 @@ def test_nothing_is_left_of_it_in_the_status_and_the_timeline_tells_it(project: 
             metadata={"batch": BATCHES[0]},
         )
         instance.report_runless_asset_event(of_another)
-    take_back(project)
+    withdraw_first_batch(project)
     with inside(project):
         told = status(project, BOOK)
         facts = timeline(Portfolio.load(project, BOOK), Lake(project.lake), Registry.of(project, BOOK))
@@ -130,7 +129,7 @@ def test_nothing_is_left_of_it_in_the_status_and_the_timeline_tells_it(project: 
     )
 
 
-def test_the_status_still_shows_a_check_that_failed_on_a_later_batch(project: Project) -> None:
+def test_status_still_shows_failed_check_of_a_later_batch(project: Project) -> None:
     with instance_of(project) as instance:
         later = dg.AssetCheckEvaluation(
             asset_key=dg.AssetKey([BOOK, "applications"]),
@@ -140,14 +139,14 @@ def test_the_status_still_shows_a_check_that_failed_on_a_later_batch(project: Pr
             metadata={"batch": BATCHES[0]},
         )
         instance.report_runless_asset_event(later)
-    take_back(project)
+    withdraw_first_batch(project)
     with inside(project):
         failed = [check for check in status(project, BOOK).checks if not check.passed]
     assert [(check.check, check.description) for check in failed] == [("keys_are_new", "of another batch")]
 
 
-def test_a_batch_delivered_again_after_it_was_withdrawn_is_a_new_one(project: Project) -> None:
-    take_back(project)
+def test_batch_redelivered_after_withdrawal_is_new(project: Project) -> None:
+    withdraw_first_batch(project)
     Inbox(project.inbox).deliver(project.inbox / BOOK / ".superseded" / MISTAKE / "1", BOOK, MISTAKE)
     portfolio, lake = Portfolio.load(project, BOOK), Lake(project.lake)
     [due] = to_ingest(portfolio, Inbox(project.inbox), lake)
@@ -159,7 +158,7 @@ def test_a_batch_delivered_again_after_it_was_withdrawn_is_a_new_one(project: Pr
     assert kinds == ["delivery", "delivery", "withdrawal", "delivery"]
 
 
-def test_a_withdrawal_that_was_killed_is_ended_by_the_next(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_withdrawal_is_completed_by_the_next(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
     whole = Lake.withdraw
 
@@ -172,17 +171,17 @@ def test_a_withdrawal_that_was_killed_is_ended_by_the_next(project: Project, mon
     with monkeypatch.context() as patch:
         patch.setattr(Lake, "withdraw", killed)
         with pytest.raises(KeyboardInterrupt):
-            take_back(project)
-    # Nothing has it ingested again meanwhile.
+            withdraw_first_batch(project)
+    # Nothing ingests it again in the meantime.
     due = to_ingest(Portfolio.load(project, BOOK), Inbox(project.inbox), Lake(project.lake))
     assert MISTAKE not in [item.batch for item in due]
-    take_back(project)
-    assert holding(project, MISTAKE) == []
+    withdraw_first_batch(project)
+    assert tables_with(project, MISTAKE) == []
     with pytest.raises(BadDelivery, match=f"has no batch {MISTAKE}, neither in the inbox nor in the lake"):
-        take_back(project)
+        withdraw_first_batch(project)
 
 
-def test_a_run_that_the_daemon_starts_meanwhile_is_waited_for(
+def test_withdrawal_waits_for_a_run_that_the_daemon_starts_meanwhile(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = Inbox.withdraw
@@ -199,34 +198,34 @@ def test_a_run_that_the_daemon_starts_meanwhile_is_waited_for(
             )
         return whole(inbox, portfolio, batch)
 
-    before = holding(project, MISTAKE)
+    before = tables_with(project, MISTAKE)
     with monkeypatch.context() as patch:
         patch.setattr(Inbox, "withdraw", meanwhile)
         with pytest.raises(AlreadyRunning, match=f"Run meanwhile is active on {MISTAKE}"):
-            take_back(project)
-    assert holding(project, MISTAKE) == before
+            withdraw_first_batch(project)
+    assert tables_with(project, MISTAKE) == before
     with instance_of(project) as instance:
         instance.report_run_canceled(instance.get_run_by_id("meanwhile"))
-    take_back(project)
-    assert holding(project, MISTAKE) == []
+    withdraw_first_batch(project)
+    assert tables_with(project, MISTAKE) == []
 
 
-def test_a_batch_that_the_champion_learned_from_is_withdrawn_by_force_alone(project: Project) -> None:
-    crown(project, *BATCHES[:2])
+def test_batch_that_the_champion_learned_from_is_withdrawn_only_with_force(project: Project) -> None:
+    register_champion(project, *BATCHES[:2])
     with pytest.raises(BadDelivery, match=f"Version 1 of {BOOK}, the champion, learned from {MISTAKE}"):
-        take_back(project)
-    assert holding(project, MISTAKE) and MISTAKE in Inbox(project.inbox).batches(BOOK)
-    assert take_back(project, force=True)[0] == 1
-    assert holding(project, MISTAKE) == []
+        withdraw_first_batch(project)
+    assert tables_with(project, MISTAKE) and MISTAKE in Inbox(project.inbox).batches(BOOK)
+    assert withdraw_first_batch(project, force=True)[0] == 1
+    assert tables_with(project, MISTAKE) == []
 
 
-def test_a_batch_that_no_champion_learned_from_needs_no_force(project: Project) -> None:
-    crown(project, BATCHES[0])
-    assert take_back(project)[0] is None
+def test_batch_that_no_champion_learned_from_needs_no_force(project: Project) -> None:
+    register_champion(project, BATCHES[0])
+    assert withdraw_first_batch(project)[0] is None
 
 
 def deliver_outcomes(project: Project, defaults: int) -> int:
-    """Outcomes of the first batch in a file of their own, read; the version of the table that holds them."""
+    """Deliver and ingest outcomes of the first batch in a separate file; the version of the table that holds them."""
     keys = table(project, "applications", BATCHES[0])["SK_ID_CURR"]
     file = project.root / "outcomes.csv"
     rows = [f"{key},{int(place < defaults)}" for place, key in enumerate(keys)]
@@ -236,22 +235,22 @@ def deliver_outcomes(project: Project, defaults: int) -> int:
     return Lake(project.lake).batches(f"{BOOK}/outcomes")[BATCHES[0]].version
 
 
-def take_outcomes_back(project: Project, force: bool = False) -> int | None:
+def withdraw_later_outcomes(project: Project, force: bool = False) -> int | None:
     with inside(project):
         return withdraw_outcomes(
             project, BOOK, BATCHES[0], why="of another month", force=force, report=lambda line: None
         )
 
 
-def test_outcomes_that_were_a_mistake_are_gone_at_once_with_the_reason_and_the_earlier_ones_come_back(
+def test_withdrawn_outcomes_are_removed_with_the_reason_and_earlier_ones_restored(
     project: Project,
 ) -> None:
     lake = Lake(project.lake)
     deliver_outcomes(project, defaults=3)
     wrong = deliver_outcomes(project, defaults=90)
-    crown(project, BATCHES[0], outcomes=wrong - 1)
+    register_champion(project, BATCHES[0], outcomes=wrong - 1)
     # The champion learned from the batch, but not from this file.
-    assert take_outcomes_back(project) is None
+    assert withdraw_later_outcomes(project) is None
     assert BATCHES[0] not in lake.batches(f"{BOOK}/outcomes") and BATCHES[0] in lake.batches(f"{BOOK}/applications")
     portfolio = Portfolio.load(project, BOOK)
     [due] = [due for due in to_ingest(portfolio, Inbox(project.inbox), lake) if due.batch == BATCHES[0]]
@@ -264,17 +263,17 @@ def test_outcomes_that_were_a_mistake_are_gone_at_once_with_the_reason_and_the_e
     assert told[-2:] == ["outcomes.2.csv withdrawn: of another month", told[-1]] and "known" in told[-1]
 
 
-def test_outcomes_that_the_champion_learned_from_are_withdrawn_by_force_alone(project: Project) -> None:
-    crown(project, BATCHES[0], outcomes=deliver_outcomes(project, defaults=3))
+def test_outcomes_that_the_champion_learned_from_are_withdrawn_only_with_force(project: Project) -> None:
+    register_champion(project, BATCHES[0], outcomes=deliver_outcomes(project, defaults=3))
     with pytest.raises(BadDelivery, match=r"Version 1 of home_credit, the champion, learned from outcomes in outcomes"):
-        take_outcomes_back(project)
+        withdraw_later_outcomes(project)
     assert BATCHES[0] in Lake(project.lake).batches(f"{BOOK}/outcomes")
-    assert take_outcomes_back(project, force=True) == 1
+    assert withdraw_later_outcomes(project, force=True) == 1
     with pytest.raises(BadDelivery, match="has no outcomes in a file of their own"):
-        take_outcomes_back(project)
+        withdraw_later_outcomes(project)
 
 
-def test_the_last_evaluation_on_a_batch_is_found_however_many_came_after_it(
+def test_last_evaluation_of_a_batch_is_found_among_many_later_ones(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = dg.AssetCheckKey(dg.AssetKey([BOOK, "bureau"]), "no_rows_quarantined")
@@ -291,7 +290,7 @@ def test_the_last_evaluation_on_a_batch_is_found_however_many_came_after_it(
         evaluated(instance, MISTAKE, passed=False)
         for _ in range(8):
             evaluated(instance, BATCHES[0], passed=True)
-    take_back(project)
+    withdraw_first_batch(project)
     with instance_of(project) as instance:
         history = instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
         assert history[0].evaluation and history[0].evaluation.metadata["withdrawn"].value is True
