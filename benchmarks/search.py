@@ -27,8 +27,8 @@ from credit_assets.features.guard import made_from
 from credit_assets.features.training_set import TEST, TRAIN, VALID, hash_share, rows_to_learn_from, training_frame
 from credit_assets.ingest.file_names import match_files
 from credit_assets.ingest.typed_read import ingest
-from credit_assets.lake.contracts import identifier
 from credit_assets.lake.provenance import BATCH, Provenance
+from credit_assets.lake.sql import identifier
 from credit_assets.lake.tables import Lake
 from credit_assets.models.design_matrix import DesignMatrix
 from credit_assets.models.estimators.logistic_regression import fit_logistic

@@ -11,6 +11,7 @@ MODULES = [
     "decisions.policy",
     "decisions.scorecard",
     "fairness.audit",
+    "lake.sql",
     "plurals",
     "rounding",
     "statistics.calibration",

@@ -21,8 +21,8 @@ from credit_assets.decisions.policy import APPROVE
 from credit_assets.features.target import outcome_sql
 from credit_assets.features.versions import FEATURES
 from credit_assets.lake.connections import connect
-from credit_assets.lake.contracts import identifier
 from credit_assets.lake.log import Commit
+from credit_assets.lake.sql import identifier
 from credit_assets.lake.tables import Lake
 from credit_assets.monitoring.drift_summary import summary
 from credit_assets.monitoring.reference_batches import standing

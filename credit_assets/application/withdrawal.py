@@ -23,7 +23,8 @@ from credit_assets.ingest.bad_delivery import BadDelivery
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.connections import connect
 from credit_assets.lake.provenance import BATCH
-from credit_assets.lake.tables import Lake, TableMissing, sql_text
+from credit_assets.lake.sql import sql_text
+from credit_assets.lake.tables import Lake, TableMissing
 from credit_assets.registry.errors import RegistryError
 from credit_assets.registry.registry import Registry
 from credit_assets.registry.version import ModelVersion

@@ -45,10 +45,10 @@ from credit_assets.ingest.file_names import match_files
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.ingest.looks import Look
 from credit_assets.lake.connections import connect
-from credit_assets.lake.contracts import identifier
 from credit_assets.lake.log import Commit
+from credit_assets.lake.sql import identifier, sql_text
 from credit_assets.lake.storage import Storage
-from credit_assets.lake.tables import Lake, Writings, sql_text
+from credit_assets.lake.tables import Lake, Writings
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import release
 from credit_assets.settings.target import Target

@@ -14,7 +14,7 @@ from credit_assets.book.book import Book
 from credit_assets.features.training_rows import LEARNED, TRAINING_SET, training_rows
 from credit_assets.features.training_set import TEST, training_frame
 from credit_assets.features.versions import FEATURES, learned_from, made_before
-from credit_assets.lake.contracts import identifier
+from credit_assets.lake.sql import identifier
 from credit_assets.lake.tables import Lake
 from credit_assets.models.registered import load_model
 from credit_assets.registry.errors import VersionDamaged

@@ -11,8 +11,7 @@ import pandas as pd
 from credit_assets.features.target import outcome_sql
 from credit_assets.features.training_set import TEST
 from credit_assets.ingest.dates import EXAMPLES, Reading, reading_of
-from credit_assets.lake.contracts import identifier
-from credit_assets.lake.tables import sql_text
+from credit_assets.lake.sql import identifier, sql_text
 from credit_assets.settings.evaluation import VintageConfig
 from credit_assets.settings.target import Target
 from credit_assets.statistics.comparison import auc_interval

@@ -13,8 +13,8 @@ from credit_assets.evaluation.predictions import by_model, candidate_of
 from credit_assets.fairness.attributes import groups
 from credit_assets.fairness.audit import audit
 from credit_assets.fairness.checks import audited, check_specs, four_fifths_result, groups_not_seen
-from credit_assets.lake.contracts import identifier
 from credit_assets.lake.io_managers import column_schema, contract, frame_table
+from credit_assets.lake.sql import identifier
 from credit_assets.registry.registry import Registry
 from credit_assets.schemas.evidence import NOTHING_AUDITED, FairnessGroups, FairnessVerdicts, Predictions
 from credit_assets.settings.portfolio import Portfolio

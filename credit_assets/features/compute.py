@@ -12,7 +12,7 @@ import duckdb
 
 from credit_assets.book.queries import FeatureQuery
 from credit_assets.features.versions import FEATURES
-from credit_assets.lake.contracts import identifier
+from credit_assets.lake.sql import identifier
 from credit_assets.schemas.duckdb_types import FLOATS
 
 

@@ -14,6 +14,7 @@ import pandera.pandas as pa
 from credit_assets.book.queries import FeatureQuery
 from credit_assets.features.training_set import TEST, TRAIN, VALID
 from credit_assets.lake.connections import connect
+from credit_assets.lake.sql import identifier
 from credit_assets.schemas.duckdb_types import column_types
 from credit_assets.schemas.scores import Scores
 from credit_assets.schemas.table import Table
@@ -60,12 +61,12 @@ def feature_contracts(
     con = connect()
     try:
         for table, model in raw.items():
-            columns = ", ".join(f'"{name}" {kind}' for name, kind in column_types(model).items())
-            con.execute(f'CREATE TABLE "{table}" ({columns})')
+            columns = ", ".join(f"{identifier(name)} {kind}" for name, kind in column_types(model).items())
+            con.execute(f"CREATE TABLE {identifier(table)} ({columns})")
         for name, query in queries.items():
             try:
-                con.execute(f'CREATE VIEW "{name}" AS {query.sql}')
-                described = con.execute(f'DESCRIBE "{name}"').fetchall()
+                con.execute(f"CREATE VIEW {identifier(name)} AS {query.sql}")
+                described = con.execute(f"DESCRIBE {identifier(name)}").fetchall()
             except duckdb.Error as error:
                 line = re.search(r"LINE (\d+):", str(error))
                 raise FeatureError(str(error), f"{name}.sql", line=int(line[1]) if line else None) from error

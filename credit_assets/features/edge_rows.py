@@ -18,7 +18,8 @@ import pyarrow
 
 from credit_assets.features.matching_texts import texts_that_match
 from credit_assets.lake.connections import connect
-from credit_assets.lake.contracts import identifier, keys, rules
+from credit_assets.lake.contracts import keys, rules
+from credit_assets.lake.sql import identifier
 from credit_assets.schemas.duckdb_types import FLOATS, NUMBERS, column_types
 from credit_assets.schemas.table import Relation, Table
 

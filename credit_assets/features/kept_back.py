@@ -8,7 +8,7 @@ import duckdb
 import pandas as pd
 
 from credit_assets.features.training_set import training_frame
-from credit_assets.lake.contracts import identifier
+from credit_assets.lake.sql import identifier
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.statistics.column_auc import single_feature_auc
 

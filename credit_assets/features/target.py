@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from credit_assets.lake.contracts import identifier
-from credit_assets.lake.tables import sql_text
+from credit_assets.lake.sql import identifier, sql_text
 from credit_assets.settings.target import Target, Word
 
 

@@ -20,7 +20,8 @@ from credit_assets.features.compute import finite
 from credit_assets.features.edge_rows import EdgeTable, edge_tables, edge_values
 from credit_assets.features.versions import FEATURES
 from credit_assets.lake.connections import connect
-from credit_assets.lake.contracts import identifier, keys, shorten
+from credit_assets.lake.contracts import keys, shorten
+from credit_assets.lake.sql import identifier
 from credit_assets.plurals import number_of
 from credit_assets.schemas.table import Table
 

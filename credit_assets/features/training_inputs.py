@@ -16,7 +16,8 @@ from credit_assets.features.guard import check_inputs
 from credit_assets.features.kept_back import kept_back
 from credit_assets.features.training_set import TEST, rows_to_learn_from, split_summary, training_frame
 from credit_assets.features.versions import FEATURES, made_by_other_sql
-from credit_assets.lake.contracts import identifier, shorten
+from credit_assets.lake.contracts import shorten
+from credit_assets.lake.sql import identifier
 from credit_assets.lake.tables import Lake
 from credit_assets.settings.portfolio import Portfolio
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from credit_assets.features.target import outcome_sql
-from credit_assets.lake.contracts import identifier
+from credit_assets.lake.sql import identifier
 from credit_assets.plurals import number_of
 from credit_assets.settings.target import Target
 

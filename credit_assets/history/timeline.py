@@ -20,7 +20,8 @@ from credit_assets.lake.connections import connect
 from credit_assets.lake.io_managers import is_text
 from credit_assets.lake.log import Commit
 from credit_assets.lake.provenance import BATCH
-from credit_assets.lake.tables import Lake, TableMissing, sql_files, sql_text
+from credit_assets.lake.sql import sql_files, sql_text
+from credit_assets.lake.tables import Lake, TableMissing
 from credit_assets.monitoring.drift_summary import summary
 from credit_assets.plurals import number_of
 from credit_assets.registry.champions import ChampionEvent, decided_at

@@ -26,7 +26,7 @@ from credit_assets.ingest.bad_delivery import BadDelivery
 from credit_assets.ingest.compressed import DamagedFile, reading_compressed
 from credit_assets.ingest.compressed_csv import damaged, gunzip, only_member, unzip
 from credit_assets.lake.contracts import shorten
-from credit_assets.lake.tables import sql_text
+from credit_assets.lake.sql import sql_text
 
 BLOCK = 8 * 1024 * 1024
 # No header, and no row of several lines, is longer than this.

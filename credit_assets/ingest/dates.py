@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 
 from credit_assets.ingest import month_names
-from credit_assets.lake.tables import sql_text
+from credit_assets.lake.sql import sql_text
 
 # Numbers alone, in an order that lands differ on: 04/05/19 is a day in April, in May, or of 2004.
 ORDERS: Mapping[str, Sequence[str]] = {

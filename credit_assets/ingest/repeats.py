@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import duckdb
 
-from credit_assets.lake.contracts import identifier
 from credit_assets.lake.provenance import BATCH
+from credit_assets.lake.sql import identifier
 from credit_assets.lake.tables import Lake
 
 EXAMPLES = 3

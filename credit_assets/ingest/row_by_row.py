@@ -18,19 +18,8 @@ from credit_assets.ingest.bad_delivery import BadDelivery
 from credit_assets.ingest.csv_rows import ROWS, CsvFile, fields_of, rows_of
 from credit_assets.ingest.sources import ParquetSource, Source, Target
 from credit_assets.ingest.typed_values import typed_columns, wrong_types
-from credit_assets.lake.contracts import (
-    EXAMPLES,
-    Violation,
-    fault,
-    faults,
-    identifier,
-    keys,
-    relation_rules,
-    rules,
-    shorten,
-    table_expression,
-)
-from credit_assets.lake.tables import sql_path, sql_text
+from credit_assets.lake.contracts import EXAMPLES, Violation, fault, faults, keys, relation_rules, rules, shorten
+from credit_assets.lake.sql import identifier, sql_path, sql_text, table_expression
 from credit_assets.plurals import are, number_of
 from credit_assets.rounding import percent_apart
 

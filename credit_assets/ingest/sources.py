@@ -26,8 +26,7 @@ from credit_assets.ingest.csv_rows import (
     look_over,
     rows_of,
 )
-from credit_assets.lake.contracts import identifier
-from credit_assets.lake.tables import sql_path, sql_text
+from credit_assets.lake.sql import identifier, sql_path, sql_text
 from credit_assets.schemas.duckdb_types import NUMBERS, column_types
 from credit_assets.schemas.table import Table
 

@@ -40,7 +40,7 @@ from credit_assets.ingest.headers import check_files
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.connections import connect
 from credit_assets.lake.contracts import shorten
-from credit_assets.lake.tables import sql_text
+from credit_assets.lake.sql import sql_text
 
 Every = Literal["month", "quarter", "year"]
 _NAMES: Mapping[Every, str] = {

@@ -37,8 +37,9 @@ from credit_assets.ingest.sources import (
     refuse_damaged,
 )
 from credit_assets.ingest.typed_values import MOMENTS, strictly
-from credit_assets.lake.contracts import Violation, check, identifier, keys, orphans
-from credit_assets.lake.tables import Lake, Staged, sql_path, sql_text
+from credit_assets.lake.contracts import Violation, check, keys, orphans
+from credit_assets.lake.sql import identifier, sql_path, sql_text
+from credit_assets.lake.tables import Lake, Staged
 from credit_assets.plurals import are, number_of
 from credit_assets.schemas.duckdb_types import FLOATS, NUMBERS
 from credit_assets.schemas.table import Table

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from credit_assets.lake.contracts import FAULTS_TYPE, fault, identifier
-from credit_assets.lake.tables import sql_text
+from credit_assets.lake.contracts import FAULTS_TYPE, fault
+from credit_assets.lake.sql import identifier, sql_text
 from credit_assets.schemas.duckdb_types import FLOATS, NUMBERS
 
 MOMENTS = {"TIMESTAMP", "TIMESTAMP WITH TIME ZONE", "DATE"}

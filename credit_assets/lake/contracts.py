@@ -6,7 +6,6 @@ Rows are checked as Pandera would check them; `ingest/typed_read.py` reads files
 from __future__ import annotations
 
 import datetime
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -16,7 +15,7 @@ import duckdb
 import pandera.pandas as pa
 
 from credit_assets.lake.connections import connect
-from credit_assets.lake.tables import sql_text
+from credit_assets.lake.sql import identifier, sql_text, table_expression
 from credit_assets.plurals import number_of
 from credit_assets.schemas.duckdb_types import FLOATS, NUMBERS, column_types
 from credit_assets.schemas.table import Relation, Table
@@ -57,16 +56,6 @@ class Violation:
     def without_values(self) -> str:
         """The text that may be stored and sent."""
         return str(replace(self, examples=()))
-
-
-def identifier(name: str) -> str:
-    """The name quoted for SQL."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def table_expression(source: str) -> str:
-    """What may follow FROM: the name of a view as it is, a SELECT in brackets."""
-    return source if re.fullmatch(r'[\w."]+', source) else f"({source})"
 
 
 def keys(model: type[Table]) -> list[tuple[str, ...]]:

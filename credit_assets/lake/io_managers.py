@@ -18,6 +18,7 @@ import pandera.pandas as pa
 from credit_assets.lake.contracts import Violation, check, shorten
 from credit_assets.lake.provenance import Provenance
 from credit_assets.lake.resources import LakeResource
+from credit_assets.lake.sql import identifier
 from credit_assets.lake.tables import Staged
 from credit_assets.plurals import number_of
 from credit_assets.schemas.duckdb_types import column_types
@@ -146,7 +147,7 @@ class LakeIOManager(dg.IOManager):
         if isinstance(wanted, type) and issubclass(wanted, Table):
             columns = list(wanted.to_schema().columns)
             _refuse_of_earlier_release(context.asset_key, partitioned, set(columns) - set(con.sql(query).columns))
-            names = ", ".join(f'"{name}"' for name in columns)
+            names = ", ".join(map(identifier, columns))
             return _conforming(table, con.sql(f"SELECT {names} FROM ({query})").df(), wanted)
         return con.sql(query).df()
 
@@ -194,7 +195,8 @@ def _conforming(table: str, frame: pd.DataFrame, model: type[Table]) -> pd.DataF
 def _typed(con: duckdb.DuckDBPyConnection, frame: pd.DataFrame, model: type[Table]) -> duckdb.DuckDBPyRelation:
     """The frame as a relation of the model's types: DuckDB takes text that is empty throughout for numbers."""
     types = column_types(model)
-    kept = [f'CAST("{name}" AS {types[name]}) AS "{name}"' if name in types else f'"{name}"' for name in frame]
+    quoted = {name: identifier(name) for name in frame}
+    kept = [f"CAST({sql} AS {types[name]}) AS {sql}" if name in types else sql for name, sql in quoted.items()]
     return con.from_df(frame).project(", ".join(kept))
 
 

@@ -17,7 +17,8 @@ from pydantic import PrivateAttr
 
 from credit_assets.lake.connections import use_utc
 from credit_assets.lake.provenance import BATCH
-from credit_assets.lake.tables import Lake, sql_text
+from credit_assets.lake.sql import sql_text
+from credit_assets.lake.tables import Lake
 from credit_assets.settings.project import Project
 
 

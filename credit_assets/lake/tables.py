@@ -6,7 +6,6 @@ validated in place, and `commit` makes them the batch's rows in one Delta commit
 
 from __future__ import annotations
 
-import glob
 import json
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +23,7 @@ from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_
 from credit_assets.lake.connections import connect
 from credit_assets.lake.log import Commit, by_batch, read_commits
 from credit_assets.lake.provenance import BATCH, Provenance
+from credit_assets.lake.sql import identifier, sql_files, sql_text
 from credit_assets.lake.storage import LocalStorage, Storage
 
 # Years, not Delta's 30 days: an auditor asks for the version a decision was made from.
@@ -275,7 +275,8 @@ class Lake:
     def _empty(self, delta: DeltaTable) -> str:
         columns = pa.schema(delta.schema()).empty_table()
         types = connect().sql("SELECT * FROM columns").types
-        nulls = ", ".join(f'NULL::{kind} AS "{name}"' for name, kind in zip(columns.column_names, types, strict=True))
+        typed = zip(types, map(identifier, columns.column_names), strict=True)
+        nulls = ", ".join(f"NULL::{kind} AS {name}" for kind, name in typed)
         return f"SELECT {nulls} WHERE false"
 
 
@@ -286,18 +287,3 @@ def _lost_race(error: BaseException) -> bool:
 
 def _missing(table: str) -> TableMissing:
     return TableMissing(f"Table {table} has never been written; materialize it first.")
-
-
-def sql_text(text: str) -> str:
-    """The text as an SQL literal."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def sql_path(file: str | Path) -> str:
-    """The path as an SQL literal that DuckDB does not treat as a pattern."""
-    return sql_text(glob.escape(str(file)))
-
-
-def sql_files(files: Sequence[str]) -> str:
-    """The files as an SQL list for read_parquet, which would treat a `*` or `[` in a path as a pattern."""
-    return "[" + ", ".join(map(sql_path, files)) + "]"

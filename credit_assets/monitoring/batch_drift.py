@@ -12,7 +12,7 @@ import pandas as pd
 from credit_assets.book.book import Book
 from credit_assets.features.training_rows import TESTED, TRAINING_SET, training_rows
 from credit_assets.features.versions import FEATURES, differing, learned_from, made_by, read_at, stands_now
-from credit_assets.lake.contracts import identifier
+from credit_assets.lake.sql import identifier
 from credit_assets.lake.tables import Lake
 from credit_assets.models.registered import load_model
 from credit_assets.monitoring import checks

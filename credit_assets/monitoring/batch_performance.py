@@ -12,7 +12,7 @@ from credit_assets.book.book import Book
 from credit_assets.features.target import outcome_sql
 from credit_assets.features.training_rows import LEARNED
 from credit_assets.features.versions import FEATURES
-from credit_assets.lake.contracts import identifier
+from credit_assets.lake.sql import identifier
 from credit_assets.lake.tables import Lake
 from credit_assets.monitoring.check_names import CALIBRATED_IN_SEGMENTS, NOT_WORSE, PERFORMANCE_HOLDS
 from credit_assets.monitoring.errors import OtherApplicants

@@ -17,7 +17,7 @@ import pandas as pd
 from duckdb import DuckDBPyRelation
 
 from credit_assets.evaluation.report import write_page
-from credit_assets.lake.contracts import identifier
+from credit_assets.lake.sql import identifier
 from credit_assets.settings.drift import DriftConfig
 
 SAMPLE_ROWS = 20_000

@@ -13,7 +13,7 @@ from credit_assets.book.book import Book
 from credit_assets.fairness.attributes import groups
 from credit_assets.features.training_rows import LEARNED, TESTED, training_rows
 from credit_assets.features.training_set import training_frame
-from credit_assets.lake.contracts import identifier
+from credit_assets.lake.sql import identifier
 from credit_assets.lake.tables import Lake
 from credit_assets.models.registered import load_model
 from credit_assets.monitoring.check_names import CALIBRATED_IN_SEGMENTS, NOT_WORSE, PERFORMANCE_HOLDS

@@ -7,7 +7,7 @@ import pandas as pd
 
 from credit_assets.features.training_rows import training_rows
 from credit_assets.features.training_set import known_outcomes_sql
-from credit_assets.lake.contracts import identifier
+from credit_assets.lake.sql import identifier
 from credit_assets.lake.tables import Lake
 from credit_assets.registry.version import ModelVersion
 from credit_assets.settings.portfolio import Portfolio

@@ -8,7 +8,7 @@ import numpy as np
 from duckdb import DuckDBPyRelation
 from numpy.typing import NDArray
 
-from credit_assets.lake.contracts import identifier
+from credit_assets.lake.sql import identifier
 
 CELLS_AT_ONCE = 2**24
 """Values held in memory at a time (128 MiB of doubles); columns are read in groups of this size."""

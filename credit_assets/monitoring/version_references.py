@@ -14,7 +14,7 @@ from credit_assets.book.book import Book
 from credit_assets.features.training_rows import LEARNED, TESTED, training_rows
 from credit_assets.features.training_set import training_frame
 from credit_assets.features.versions import FEATURES
-from credit_assets.lake.contracts import identifier
+from credit_assets.lake.sql import identifier
 from credit_assets.lake.tables import Lake
 from credit_assets.models.model import Model
 from credit_assets.monitoring.reference import Reference

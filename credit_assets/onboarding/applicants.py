@@ -8,7 +8,7 @@ from dataclasses import replace
 import duckdb
 
 from credit_assets.features.contract import KEY_MAY_BE, RESERVED
-from credit_assets.lake.contracts import identifier
+from credit_assets.lake.sql import identifier
 from credit_assets.onboarding import column_names
 from credit_assets.onboarding.files import (
     BOOLEAN,

@@ -12,9 +12,9 @@ import duckdb
 from credit_assets.book.book import Book
 from credit_assets.features.target import outcome_sql
 from credit_assets.lake.connections import connect
-from credit_assets.lake.contracts import identifier, keys, rules
+from credit_assets.lake.contracts import keys, rules
 from credit_assets.lake.provenance import BATCH
-from credit_assets.lake.tables import sql_text
+from credit_assets.lake.sql import identifier, sql_text
 from credit_assets.onboarding.findings import Findings
 from credit_assets.schemas.duckdb_types import NUMBERS, column_types
 from credit_assets.schemas.table import Table

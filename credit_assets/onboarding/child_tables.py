@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from credit_assets.lake.contracts import identifier
+from credit_assets.lake.sql import identifier
 from credit_assets.onboarding import column_names
 from credit_assets.onboarding.applicants import identifies_rows
 from credit_assets.onboarding.file_names import undated

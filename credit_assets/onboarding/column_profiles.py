@@ -12,8 +12,8 @@ from typing import Any
 import duckdb
 
 from credit_assets.lake.connections import one_row
-from credit_assets.lake.contracts import identifier, shorten
-from credit_assets.lake.tables import sql_text
+from credit_assets.lake.contracts import shorten
+from credit_assets.lake.sql import identifier, sql_text
 from credit_assets.onboarding import numbers
 from credit_assets.onboarding.date_columns import profile_dates, read_in_one_order
 from credit_assets.onboarding.files import EMPTY, FEW_VALUES, FRACTION, TEXT, WHOLE, Column

@@ -11,7 +11,7 @@ import duckdb
 from credit_assets.ingest.dates import EXCEL, EXCEL_DAYS, Disagreement, Reading, excel_days, reading_of
 from credit_assets.lake.connections import one_row
 from credit_assets.lake.contracts import shorten
-from credit_assets.lake.tables import sql_text
+from credit_assets.lake.sql import sql_text
 from credit_assets.onboarding import column_names
 from credit_assets.onboarding.files import FEW_VALUES, FRACTION, NEARLY_ALL, TEXT, TIME, WHOLE, Column
 from credit_assets.onboarding.number_columns import MOSTLY

@@ -10,8 +10,7 @@ import pandas as pd
 
 from credit_assets.features.combined_leaks import given_back, leading_pairs
 from credit_assets.lake.connections import one_row
-from credit_assets.lake.contracts import identifier
-from credit_assets.lake.tables import sql_text
+from credit_assets.lake.sql import identifier, sql_text
 from credit_assets.onboarding import column_names
 from credit_assets.onboarding.child_tables import Table
 from credit_assets.onboarding.files import (

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from credit_assets.lake.connections import connect
-from credit_assets.lake.tables import sql_text
+from credit_assets.lake.sql import sql_text
 from credit_assets.onboarding.check import check
 from credit_assets.onboarding.configuration_draft import draft_configuration
 from credit_assets.onboarding.contract_drafts import draft_contracts

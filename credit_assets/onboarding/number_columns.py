@@ -11,7 +11,7 @@ import duckdb
 
 from credit_assets.lake.connections import one_row
 from credit_assets.lake.contracts import shorten
-from credit_assets.lake.tables import sql_text
+from credit_assets.lake.sql import sql_text
 from credit_assets.onboarding import column_names, numbers
 from credit_assets.onboarding.files import FEW_VALUES, FRACTION, NEARLY_ALL, TEXT, WHOLE, Column
 from credit_assets.onboarding.wording import alternatives, count_as

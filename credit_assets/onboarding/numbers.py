@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from credit_assets.lake.tables import sql_text
+from credit_assets.lake.sql import sql_text
 
 PLAIN = r"\s*[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?\s*"
 """What a cast can read, unless it is too large for 64 bits."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from credit_assets.lake.tables import sql_text
+from credit_assets.lake.sql import sql_text
 from credit_assets.onboarding import column_names
 from credit_assets.onboarding.files import TEXT, WHOLE, Column, Files
 from credit_assets.onboarding.wording import place_of

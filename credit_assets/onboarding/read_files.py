@@ -17,9 +17,8 @@ from credit_assets.ingest.delivered_files import delivered_files, is_archive, un
 from credit_assets.ingest.file_names import ENDINGS
 from credit_assets.ingest.sources import PARQUET_INDEX, has_value
 from credit_assets.lake.connections import one_row
-from credit_assets.lake.contracts import identifier
 from credit_assets.lake.provenance import BATCH
-from credit_assets.lake.tables import sql_path
+from credit_assets.lake.sql import identifier, sql_path
 from credit_assets.onboarding.column_profiles import profile_columns
 from credit_assets.onboarding.files import BOOLEAN, EMPTY, FRACTION, TEXT, TIME, WHOLE, BookError, Files, Part
 from credit_assets.onboarding.number_columns import EXACT

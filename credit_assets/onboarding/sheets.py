@@ -17,8 +17,8 @@ import pyarrow as pa
 from credit_assets.ingest import month_names
 from credit_assets.ingest.bad_delivery import BadDelivery
 from credit_assets.ingest.csv_rows import NOTHING, ROWS, SEPARATORS, CsvFile, fields_of, has_index, look_over, rows_of
-from credit_assets.lake.contracts import identifier, shorten
-from credit_assets.lake.tables import sql_path, sql_text
+from credit_assets.lake.contracts import shorten
+from credit_assets.lake.sql import identifier, sql_path, sql_text
 from credit_assets.plurals import are, number_of
 
 BEGINNING = 256 * 1024

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from functools import cache
 
 from credit_assets.lake.connections import connect
-from credit_assets.lake.contracts import identifier
+from credit_assets.lake.sql import identifier
 
 IN_FULL = {
     "acc": "account",

@@ -15,6 +15,7 @@ from credit_assets.explanations.texts import reason_texts
 from credit_assets.features.versions import FEATURES
 from credit_assets.lake.io_managers import column_schema, contract, frame_table
 from credit_assets.lake.resources import LakeResource, batches
+from credit_assets.lake.sql import identifier
 from credit_assets.models.registered import load_model
 from credit_assets.registry.errors import PromotionRefused
 from credit_assets.registry.registry import Registry
@@ -141,7 +142,8 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
             )
             decided = score_batch(book, features, model, version, texts, made_from)
             applications = lake.select(context, portfolio.table(portfolio.application_table), [batch])
-            delivered = lake.connection.execute(f'SELECT "{portfolio.entity_key}" FROM ({applications})').fetchnumpy()
+            key = identifier(portfolio.entity_key)
+            delivered = lake.connection.execute(f"SELECT {key} FROM ({applications})").fetchnumpy()
             latest = version_checked(lake.lake, book, batch)
         return dg.MaterializeResult(
             value=decided,

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from credit_assets.lake.connections import connect
+from credit_assets.lake.sql import sql_text
 from credit_assets.synthetic.applications import Columns
 from credit_assets.synthetic.draws import Words
 
@@ -39,8 +40,8 @@ class TableFile:
         target = self.path if first else self.path.with_suffix(".part")
         with connect(threads=1) as connection:
             connection.register("chunk", table)
-            quoted = str(target).replace("'", "''")
-            connection.execute(f"COPY chunk TO '{quoted}' (FORMAT csv, HEADER {str(first).lower()}, DELIMITER ',')")
+            options = f"FORMAT csv, HEADER {str(first).lower()}, DELIMITER ','"
+            connection.execute(f"COPY chunk TO {sql_text(str(target))} ({options})")
         if not first:
             with self.path.open("ab") as whole, target.open("rb") as part:
                 shutil.copyfileobj(part, whole, 1 << 22)

@@ -19,7 +19,7 @@ from credit_assets.features.target import outcome_sql
 from credit_assets.features.training_set import TEST, rows_to_learn_from, training_frame
 from credit_assets.ingest.bad_delivery import BadDelivery
 from credit_assets.ingest.typed_read import Ingested, ingest
-from credit_assets.lake.contracts import identifier
+from credit_assets.lake.sql import identifier
 from credit_assets.lake.tables import Lake
 from credit_assets.settings.project import Project
 from credit_assets_tests.conftest import PROJECT
