@@ -158,23 +158,17 @@ def auc_interval(y: np.ndarray, pds: np.ndarray, confidence: float = 0.95) -> In
 
 def _delong(y: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """AUCs (k,) of k scores (k, n) and their covariance (k, k), from the placements of each row."""
+    from scipy.stats import rankdata
+
     bad = y == 1
     n_bads, n_goods = int(bad.sum()), int((~bad).sum())
     if min(n_bads, n_goods) < 2:
         raise ValueError(f"{n_bads} defaults and {n_goods} others: a variance needs two of each")
-    ranks = np.array([_mid_ranks(row) for row in scores])
-    among_bads = np.array([_mid_ranks(row[bad]) for row in scores])
-    among_goods = np.array([_mid_ranks(row[~bad]) for row in scores])
+    ranks, among_bads, among_goods = (rankdata(each, axis=1) for each in (scores, scores[:, bad], scores[:, ~bad]))
     goods_below = (ranks[:, bad] - among_bads) / n_goods
     bads_above = 1 - (ranks[:, ~bad] - among_goods) / n_bads
     covariance = np.atleast_2d(np.cov(goods_below)) / n_bads + np.atleast_2d(np.cov(bads_above)) / n_goods
     return goods_below.mean(axis=1), covariance
-
-
-def _mid_ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks from 1; equal values share the mean of their ranks."""
-    _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts - 1) / 2)[group]
 
 
 def _two_sided(difference: float, error: float) -> float:
