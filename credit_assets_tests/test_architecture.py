@@ -1,4 +1,5 @@
-"""The house's rules, read from its imports: who may know Dagster, who may know whom, and that nothing is sent."""
+"""Rules of the package that import-linter cannot express (its contracts are in pyproject.toml): imports of private
+modules and within functions, where connections are opened, and that nothing is sent."""
 
 from __future__ import annotations
 
@@ -6,49 +7,16 @@ import ast
 import os
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import credit_assets
+from credit_assets_tests.conftest import PROJECT
 
 PACKAGE = Path(credit_assets.__file__).parent
-ROOMS = (
-    "settings",
-    "schemas",
-    "registry",
-    "book",
-    "lake",
-    "statistics",
-    "verdicts",
-    "ingest",
-    "synthetic",
-    "features",
-    "models",
-    "explanations",
-    "decisions",
-    "evaluation",
-    "fairness",
-    "monitoring",
-    "scoring",
-    "history",
-    "automation",
-    "alerts",
-    "upkeep",
-    "onboarding",
-    "application",
-    "cli",
-)
-"""From the ground up: a room imports rooms before it, never after it."""
-
-GROUND = {"plurals", "rounding", "dagster_private"}
-"""Modules beside the rooms that any room may import."""
-
-BESIDE = GROUND | {"definitions", "locations"}
-SEES_DEFINITIONS = {"application"}
-KNOW_DAGSTER = {"assets.py", "checks.py", "io_managers.py", "resources.py", "definitions.py", "dagster_private.py"}
-DAGSTER_ROOMS = {"automation", "alerts", "upkeep", "application"}
 # Imports of seconds each, made where they are used.
 HEAVY = {"mlflow", "shap", "evidently", "matplotlib", "xgboost", "sklearn", "scipy", "optuna", "dagster_mlflow"}
 # What `--help` does without: the rest of what a command may need.
@@ -78,34 +46,16 @@ def imports(file: Path, top_only: bool = False) -> Iterator[str]:
             yield from (f"{node.module}.{name.name}" for name in node.names)
 
 
-@pytest.mark.parametrize("file", FILES, ids=str)
-def test_dagster_is_known_only_to_the_thin_face_of_a_room(file):
-    known = any(module.removeprefix("credit_assets.").startswith("dagster") for module in imports(file))
-    assert not known or file.name in KNOW_DAGSTER or file.parts[0] in DAGSTER_ROOMS
-
-
 def test_one_module_imports_what_dagster_does_not_export():
     importing = {str(file) for file in FILES if any(module.startswith("dagster._") for module in imports(file))}
     assert importing == {"dagster_private.py"}
 
 
-@pytest.mark.parametrize("file", [file for file in FILES if file.parts[0] in ROOMS], ids=str)
-def test_a_room_imports_rooms_above_it_and_never_below(file):
-    here = ROOMS.index(file.parts[0])
-    named = {module.split(".")[1] for module in imports(file) if module.startswith("credit_assets.")}
-    after = {room for room in named & set(ROOMS) if ROOMS.index(room) > here}
-    assert after == set()
-    assert named - set(ROOMS) <= GROUND | ({"definitions"} if file.parts[0] in SEES_DEFINITIONS else set())
-
-
-def test_only_the_registry_imports_mlflow():
-    """`dagster_mlflow` included, whose resource is made there too."""
-    importing = {
-        file.parts[0]
-        for file in FILES
-        if {module.split(".")[0] for module in imports(file)} & {"mlflow", "dagster_mlflow"}
-    }
-    assert importing == {"registry"}
+def test_the_contracts_name_every_package_of_dagster_that_is_imported():
+    contracts = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    protected = {module for contract in contracts for module in contract.get("protected_modules", [])}
+    packages = {module.split(".")[0] for file in FILES for module in imports(file)}
+    assert {package for package in packages if package.startswith("dagster")} <= protected
 
 
 @pytest.mark.parametrize("file", [file for file in FILES if file.name != "mlflow_model.py"], ids=str)
@@ -123,22 +73,8 @@ def test_every_connection_is_opened_by_the_one_function_that_sets_its_time_zone(
     assert connecting == {"lake/connections.py"}
 
 
-def test_one_module_touches_the_file_system_for_tables():
-    """Another storage can stand in its place. `disk.py` is the folder of the project, `resources.py` that of spills."""
-    of_tables = {file for file in FILES if file.parts[0] == "lake"} - {
-        Path("lake", name) for name in ("storage.py", "disk.py", "resources.py")
-    }
-    touching = {"os", "shutil", "tempfile", "io", "filelock"}
-    assert {str(file) for file in of_tables if touching & {module.split(".")[0] for module in imports(file)}} == set()
-    knowing = {file for file in FILES if any(module.startswith("deltalake") for module in imports(file))}
-    assert knowing == {Path("lake", name) for name in ("tables.py", "log.py", "maintenance.py")}
+def test_one_module_knows_the_folder_of_a_tables_log():
     assert [str(file) for file in FILES if "_delta_log" in (PACKAGE / file).read_text()] == ["lake/storage.py"]
-
-
-def test_every_room_is_in_the_order():
-    found = {file.parts[0] for file in FILES if len(file.parts) > 1}
-    assert found == set(ROOMS)
-    assert {file.stem for file in FILES if len(file.parts) == 1} == BESIDE | {"__init__"}
 
 
 def test_importing_the_package_turns_telemetry_off():
