@@ -101,7 +101,7 @@ def _evaluations(instance: dg.DagsterInstance, check: dg.AssetCheckKey) -> list[
 
 
 def _said(evaluation: dg.AssetCheckEvaluation, name: str) -> object:
-    """What `monitoring/checks.py` put beside the result."""
+    """The figure of that name in the result of a check (`monitoring/drift_verdicts.py`)."""
     found = evaluation.metadata.get(name)
     return found.value if found else None
 

@@ -69,6 +69,13 @@ class ReasonTexts:
         return f"{self.descriptions[feature]}: not recognised"
 
 
+def drafts_message(drafts: Mapping[str, Draft]) -> str:
+    """One draft text with the reason, and the number of others."""
+    (name, why), others = next(iter(drafts.items())), len(drafts) - 1
+    more = {0: "", 1: "; 1 other text is a draft too"}.get(others, f"; {others} other texts are drafts too")
+    return f"The text of {name} {why}{more}. `credit-assets check` lists what to write."
+
+
 def reason_texts(
     queries: Mapping[str, FeatureQuery],
     values: Mapping[str, Sequence[Origin]],

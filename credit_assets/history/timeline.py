@@ -17,7 +17,6 @@ import pandas as pd
 
 from credit_assets.decisions.policy import APPROVE
 from credit_assets.lake.connections import connect
-from credit_assets.lake.io_managers import is_text
 from credit_assets.lake.log import Commit
 from credit_assets.lake.provenance import BATCH
 from credit_assets.lake.sql import sql_files, sql_text
@@ -27,6 +26,7 @@ from credit_assets.plurals import number_of
 from credit_assets.registry.champions import ChampionEvent, decided_at
 from credit_assets.registry.errors import RegistryError
 from credit_assets.registry.registry import Registry
+from credit_assets.schemas.duckdb_types import is_text
 from credit_assets.schemas.history import ChampionHistory, Timeline
 from credit_assets.schemas.performance import ALL, EARLY, ESTIMATE
 from credit_assets.schemas.table import Table

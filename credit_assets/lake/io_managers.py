@@ -21,7 +21,7 @@ from credit_assets.lake.resources import LakeResource
 from credit_assets.lake.sql import identifier
 from credit_assets.lake.tables import Staged
 from credit_assets.plurals import number_of
-from credit_assets.schemas.duckdb_types import column_types
+from credit_assets.schemas.duckdb_types import column_types, is_text
 from credit_assets.schemas.table import Table
 from credit_assets.settings.project import code_version
 
@@ -198,10 +198,6 @@ def _typed(con: duckdb.DuckDBPyConnection, frame: pd.DataFrame, model: type[Tabl
     quoted = {name: identifier(name) for name in frame}
     kept = [f"CAST({sql} AS {types[name]}) AS {sql}" if name in types else sql for name, sql in quoted.items()]
     return con.from_df(frame).project(", ".join(kept))
-
-
-def is_text(column: pa.Column) -> bool:
-    return str(column.dtype).startswith("str")
 
 
 def violations_of(error: pa.errors.SchemaErrors) -> list[Violation]:

@@ -1,5 +1,5 @@
 """The drift of one batch against its model version: what is measured, and every verdict on it. Measures are in
-`drift.py`, what they mean in `drift_summary.py`, and the verdicts' messages in `checks.py`."""
+`drift.py`, what they mean in `drift_summary.py`, and each verdict's rule in `drift_verdicts.py`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from credit_assets.features.versions import FEATURES, differing, learned_from, m
 from credit_assets.lake.sql import identifier
 from credit_assets.lake.tables import Lake
 from credit_assets.models.registered import load_model
-from credit_assets.monitoring import checks
+from credit_assets.monitoring import drift_verdicts
 from credit_assets.monitoring.drift import known_at_promotion, measure, told_of_both
 from credit_assets.monitoring.drift_report import drawn_columns, sample, write_report
 from credit_assets.monitoring.drift_summary import (
@@ -106,10 +106,10 @@ def drift_of_features(
     stands = standing(con, lake, book.portfolio, version, batch)
     verdicts = (
         as_learned(con, lake, book, version, batch, features_version),
-        checks.features_drifted(told, stands),
-        checks.features_usable(unusable(found.learned, config, weights), stands),
-        checks.missingness_stable(missing, stands),
-        checks.no_new_categories(new, stands),
+        drift_verdicts.features_drifted(told, stands),
+        drift_verdicts.features_usable(unusable(found.learned, config, weights), stands),
+        drift_verdicts.missingness_stable(missing, stands),
+        drift_verdicts.no_new_categories(new, stands),
         volume(told.rows_batch, earlier_volumes(lake, book.portfolio.table(FEATURES), batch), config),
     )
     return BatchDrift(version, found.judged, found.judged, told, verdicts)
@@ -134,7 +134,7 @@ def drift_of_scores(
     both = pd.concat([drift, features_drift])
     told = summary(both, book.portfolio.drift, book.registry.importance(version))
     stands = standing(con, lake, book.portfolio, version, batch)
-    return BatchDrift(version, drift, both, told, (checks.scores_drifted(drift, stands),))
+    return BatchDrift(version, drift, both, told, (drift_verdicts.scores_drifted(drift, stands),))
 
 
 def draw_drift(
@@ -184,7 +184,7 @@ def as_learned(
     else:
         train = f"`credit-assets train --portfolio {book.name}`"
         mend = f"{train} makes a candidate that learns from what stands there now."
-    return checks.features_as_learned(differing(learned, made), mend, version.number)
+    return drift_verdicts.features_as_learned(differing(learned, made), mend, version.number)
 
 
 def earlier_volumes(lake: Lake, features: str, batch: str) -> list[int]:

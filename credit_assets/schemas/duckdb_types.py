@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pandera.pandas as pa
+
 from credit_assets.schemas.table import Table
 
 DUCKDB_TYPES = {
@@ -45,3 +47,8 @@ def column_types(model: type[Table]) -> dict[str, str]:
             raise TypeError(f"{model.__name__}.{name}: the type {column.dtype} has no counterpart in DuckDB")
         types[name] = kind
     return types
+
+
+def is_text(column: pa.Column) -> bool:
+    """Whether the values of a contract's column are text."""
+    return DUCKDB_TYPES.get(str(column.dtype).lower()) == "VARCHAR"

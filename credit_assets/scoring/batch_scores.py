@@ -10,11 +10,10 @@ import pandas as pd
 from credit_assets.book.book import Book
 from credit_assets.decisions.decide import Provenance, score
 from credit_assets.decisions.policy import APPROVE
-from credit_assets.explanations.texts import Draft, ReasonTexts
+from credit_assets.explanations.texts import Draft, ReasonTexts, drafts_message
 from credit_assets.lake.sql import identifier
 from credit_assets.models.model import Model
 from credit_assets.registry.version import ModelVersion
-from credit_assets.scoring.checks import drafts_message
 
 VECTORS = 20
 """Of 2,048 rows that DuckDB hands over at a time: wide enough to score fast, small enough for memory."""

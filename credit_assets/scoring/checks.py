@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from credit_assets.book.book import Book
-from credit_assets.explanations.texts import Draft
+from credit_assets.explanations.texts import Draft, drafts_message
 from credit_assets.lake.io_managers import frame_table
 from credit_assets.verdicts.checks import check_result
 from credit_assets.verdicts.verdict import Verdict
@@ -62,13 +62,6 @@ def confirmed(drafts: Mapping[str, Draft], features: int) -> dg.AssetCheckResult
     verdict = Verdict(REASONS_CONFIRMED, not drafts, message, {"drafts": len(drafts)}, "warning")
     to_write = pd.DataFrame([(name, str(why)) for name, why in drafts.items()], columns=["feature", "why"], dtype=str)
     return check_result(verdict, details={"to_write": frame_table(to_write)})
-
-
-def drafts_message(drafts: Mapping[str, Draft]) -> str:
-    """One draft text with the reason, and the number of others."""
-    (name, why), others = next(iter(drafts.items())), len(drafts) - 1
-    more = {0: "", 1: "; 1 other text is a draft too"}.get(others, f"; {others} other texts are drafts too")
-    return f"The text of {name} {why}{more}. `credit-assets check` lists what to write."
 
 
 def as_checked(scored: int, checked: int) -> dg.AssetCheckResult:

@@ -8,7 +8,7 @@ import pytest
 
 from credit_assets.book.lineage import lineage, raw_lineage
 from credit_assets.book.queries import load
-from credit_assets.explanations.texts import History, ReasonTexts, families, reason_texts
+from credit_assets.explanations.texts import Draft, History, ReasonTexts, drafts_message, families, reason_texts
 
 RAW = {
     "people": {"ID": "BIGINT", "INCOME": "DOUBLE", "LOAN": "DOUBLE", "JOB": "VARCHAR", "DebtRatio": "DOUBLE"},
@@ -146,3 +146,13 @@ def test_a_message_for_no_row_may_be_a_draft_too(tmp_path: Path, message: str, w
     assert {name: str(draft) for name, draft in texts.drafts.items()} == ({"loan_features": why} if why else {})
     assert texts.drafts_of(["loan_max"]) == texts.drafts and texts.drafts_of(["income"]) == {}
     assert texts.histories["loan_features"].message == message.split(" -- ")[0]
+
+
+@pytest.mark.parametrize(
+    ("others", "more"),
+    [(0, ""), (1, "; 1 other text is a draft too"), (2, "; 2 other texts are drafts too")],
+)
+def test_a_message_names_the_first_draft_and_counts_the_others(others: int, more: str) -> None:
+    drafts = {"debt": Draft(kind="column", name="DebtRatio")} | {f"f{n}": Draft(guess="?") for n in range(others)}
+    expected = f"The text of debt holds the column name DebtRatio{more}. `credit-assets check` lists what to write."
+    assert drafts_message(drafts) == expected

@@ -1,11 +1,12 @@
-"""Check results: features are listed up to a limit, and drift of what the version was made from fails nothing."""
+"""Verdicts on drift: features are listed up to a limit, and drift of what the version was made from fails nothing."""
 
 from __future__ import annotations
 
 import pandas as pd
 import pytest
 
-from credit_assets.monitoring.checks import (
+from credit_assets.monitoring.drift_summary import DriftSummary
+from credit_assets.monitoring.drift_verdicts import (
     LISTED,
     features_drifted,
     features_usable,
@@ -13,7 +14,6 @@ from credit_assets.monitoring.checks import (
     no_new_categories,
     scores_drifted,
 )
-from credit_assets.monitoring.drift_summary import DriftSummary
 from credit_assets.monitoring.reference_batches import Standing
 
 NEW = Standing("new")
