@@ -217,12 +217,11 @@ def vintage_curves(curves: pd.DataFrame) -> bytes:
 
 def _declined_from_the_riskiest(y: np.ndarray, pds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Goods and bads declined as the cut-off falls through the distinct PDs; rows without a PD are left out."""
+    from sklearn.metrics import confusion_matrix_at_thresholds
+
     judged = ~np.isnan(pds)
-    y, pds = labelled(y[judged], pds[judged])
-    order = np.argsort(-pds, kind="stable")
-    last_of_tie = np.append(np.diff(pds[order]) != 0, True)
-    bads = np.cumsum(y[order], dtype=np.int64)[last_of_tie]
-    return np.flatnonzero(last_of_tie) + 1 - bads, bads
+    _, goods, _, bads, _ = confusion_matrix_at_thresholds(*labelled(y[judged], pds[judged]))
+    return goods, bads
 
 
 def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

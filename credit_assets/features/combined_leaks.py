@@ -205,24 +205,12 @@ def _best_of(
 def _rank_aucs(values: Floats, outcome: np.ndarray) -> Floats:
     """The Mann-Whitney AUC of each column of (rows, columns) among its known rows, in the better direction; 0.5 if too
     few are known."""
-    rows = len(values)
-    order = np.argsort(values, axis=0)
-    ranked = np.take_along_axis(values, order, axis=0)
-    known = ~np.isnan(ranked)
-    bad = outcome[order] & known
-    good = known & ~bad
-    goods_up_to = np.cumsum(good, axis=0, dtype=np.int64)
-    at = np.arange(rows)[:, np.newaxis]
-    begins = np.ones(values.shape, dtype=bool)
-    begins[1:] = ranked[1:] != ranked[:-1]
-    start = np.maximum.accumulate(np.where(begins, at, 0), axis=0)
-    ends = np.ones(values.shape, dtype=bool)
-    ends[:-1] = begins[1:]
-    end = np.minimum.accumulate(np.where(ends, at, rows - 1)[::-1], axis=0)[::-1]
-    before: NDArray[np.int64] = np.take_along_axis(goods_up_to - good.astype(np.int64), start, axis=0)
-    not_after: NDArray[np.int64] = np.take_along_axis(goods_up_to, end, axis=0)
-    below = np.where(bad, (before + not_after) / 2, 0.0).sum(axis=0)
-    bads, goods = bad.sum(axis=0), good.sum(axis=0)
+    from scipy.stats import rankdata
+
+    known = ~np.isnan(values)
+    bads, goods = known[outcome].sum(axis=0), known[~outcome].sum(axis=0)
+    ranks = rankdata(values, axis=0, nan_policy="omit")
+    below = np.nansum(ranks[outcome], axis=0) - bads * (bads + 1) / 2
     enough = np.minimum(bads, goods) >= MIN_OF_A_CLASS
     auc = np.where(enough, below / np.where(enough, bads * goods, 1), 0.5)
     return np.maximum(auc, 1 - auc)

@@ -12,6 +12,7 @@ from typing import Any
 
 import dagster as dg
 import duckdb
+import psutil
 from dagster_duckdb import DuckDBResource
 from pydantic import PrivateAttr
 
@@ -101,18 +102,8 @@ def _sweep(spill: Path) -> None:
     """Remove the scratch folders of processes that were killed before they could."""
     for folder in spill.iterdir():
         owner = folder.name.partition("-")[0]
-        if owner.isdigit() and not _alive(int(owner)):
+        if owner.isdigit() and not psutil.pid_exists(int(owner)):
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def batches(portfolio: str) -> dg.DynamicPartitionsDefinition:
