@@ -1,4 +1,4 @@
-"""The loop on made-up data."""
+"""The fixtures of a portfolio's automation on made-up data."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def bare_instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.Dagst
 
 @pytest.fixture
 def loop(built: dg.Definitions, bare_instance: dg.DagsterInstance, tmp_path: Path) -> Iterator[Loop]:
-    """Nothing delivered, nothing registered, nothing run."""
+    """A loop with an empty inbox, an empty registry and no runs."""
     portfolio, project = Portfolio.load(Project(PROJECT), BOOK), Project(tmp_path)
     project.sql(BOOK).mkdir(parents=True)
     (project.sql(BOOK) / "features.sql").write_text(FEW_FEATURES)

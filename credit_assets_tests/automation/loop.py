@@ -1,7 +1,8 @@
-"""The loop of a portfolio on made-up data: its sensors and schedules asked as Dagster's daemon asks them, over a real
-inbox, a lake of one-row tables, a registry in memory of versions without models, and an instance whose runs never ran.
+"""The automation of a portfolio on made-up data. Its sensors and schedules are evaluated as Dagster's daemon evaluates
+them, over a real inbox, a lake of one-row tables, an in-memory registry of versions without models, and an instance
+whose runs are recorded but not executed.
 
-Nothing is asserted here, but that a run that is asked for fits its job.
+Nothing is asserted here, except that a requested run fits its job.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ FILES = (
     "installments_payments.csv",
 )
 OUTCOMES = "outcomes.csv"
-# Two applicants a batch, in tables of just the columns that are asked for; the rest holds one number.
+# Two applicants per batch, in tables with only the columns that are needed; every other table holds one number.
 ROWS = {
     "applications": "SELECT unnest([1, 2]) AS SK_ID_CURR, NULL::INTEGER AS TARGET",
     "outcomes": "SELECT unnest([1, 2]) AS SK_ID_CURR, 0 AS TARGET",
@@ -58,13 +59,13 @@ MADE_FROM = {
     "score_drift": ["scores"],
     "performance": ["scores", "outcomes"],
 }
-# An answer of a sensor or schedule: the runs it asks for, or why it asks for none.
+# What a sensor or schedule returns: the requested runs, or the reason why it requests none.
 Asked = list[dg.RunRequest] | str
 
 
 @dataclass
 class Loop:
-    """What the daemon keeps between two looks is in `cursor`."""
+    """`cursor` is what the daemon keeps between two polls."""
 
     portfolio: Portfolio
     project: Project
@@ -82,11 +83,11 @@ class Loop:
         return Book(self.project, self.portfolio, registry=self.registry)
 
     def automated(self, **changes: object) -> None:
-        """Other settings of the section `automation`."""
+        """Change settings of the section `automation`."""
         automation = self.portfolio.automation.model_copy(update=changes)
         self.portfolio = self.portfolio.model_copy(update={"automation": automation})
 
-    # -- what people do
+    # -- people
 
     def copy(self, batch: str, *names: str, content: str = "A\n1\n") -> Path:
         """Copy files (by default all but outcomes) into the batch's folder by hand; the folder."""
@@ -96,19 +97,19 @@ class Loop:
             (folder / name).write_text(content)
         return folder
 
-    # -- what runs do
+    # -- runs
 
-    def write(self, table: str, batch: str, rows: str = "SELECT 1 AS x", **told: Any) -> int:
+    def write(self, table: str, batch: str, rows: str = "SELECT 1 AS x", **fields: Any) -> int:
         made_from = map(self.portfolio.table, MADE_FROM.get(table, []))
         inputs = {source: self.lake.version(source) for source in made_from if self.lake.exists(source)}
         if table == "features":
-            told["asset_code_version"] = load(self.project.sql(BOOK))[table].version
-        provenance = Provenance(**{"inputs": inputs, "run_id": "", **told})
+            fields["asset_code_version"] = load(self.project.sql(BOOK))[table].version
+        provenance = Provenance(**{"inputs": inputs, "run_id": "", **fields})
         with duckdb.connect() as con:
             return self.lake.replace(con, rows, self.portfolio.table(table), batch, provenance)
 
     def ingest(self, batch: str, *tables: str, run_id: str = "") -> None:
-        """Write the tables (by default all) as they are made of the delivered files."""
+        """Write the tables (by default all) as a run would from the delivered files."""
         delivered = Inbox(self.project.inbox).fingerprint(BOOK, batch)
         for table in tables or (*self.portfolio.tables, "features"):
             config = self.portfolio.tables.get(table)
@@ -122,7 +123,7 @@ class Loop:
             self.write(table, batch, model_version=version)
 
     def learn(self) -> None:
-        """A version that has learned from what is known now, with the training set that it was made from."""
+        """Register a version that learned from all that is known now, with its training set."""
         sources = [self.portfolio.table(table) for table in ("applications", "outcomes", "features")]
         inputs = {table: self.lake.version(table) for table in sources if self.lake.exists(table)}
         with duckdb.connect() as con:
@@ -133,17 +134,17 @@ class Loop:
     def promote(self, version: int) -> None:
         self.registry.promote(version, by="gate", why="it is better")
 
-    def crown(self) -> int:
-        """A new version, champion at once; its number."""
+    def register_champion(self) -> int:
+        """Register a new version and promote it at once; its number."""
         self.learn()
         newest = self.registry.newest()
         assert newest
         self.promote(newest.number)
         return newest.number
 
-    # -- what the daemon does
+    # -- the daemon
 
-    def look(self, sensor: str = "deliveries") -> Asked:
+    def poll(self, sensor: str = "deliveries") -> Asked:
         """One tick of the sensor."""
         made = sensors(self.book, jobs(self.portfolio))
         [asked] = [each for each in made if each.name == sensor]
@@ -157,13 +158,13 @@ class Loop:
             self.instance.add_dynamic_partitions(added.partitions_def_name, list(added.partition_keys))
         return _asked(found.run_requests, found.skip_message)
 
-    def settled(self) -> Asked:
-        """What the second of two looks at the same files finds."""
-        self.look()
-        return self.look()
+    def poll_twice(self) -> Asked:
+        """The result of the second of two polls of the same files."""
+        self.poll()
+        return self.poll()
 
     def due(self, schedule: str, at: datetime, later: float = 3600) -> Asked:
-        """One tick of the schedule, some seconds later than now."""
+        """One tick of the schedule, `later` seconds from now."""
         built = self.repository
         parts = {job.name: _assets(job) for job in built.get_all_jobs()}
         [asked] = [each for each in schedules(self.book, parts) if each.name == schedule]
@@ -177,7 +178,7 @@ class Loop:
         return _asked(found.run_requests, found.skip_message)
 
     def start(self, request: dg.RunRequest, status: dg.DagsterRunStatus = dg.DagsterRunStatus.QUEUED) -> dg.DagsterRun:
-        """The run, of the real job, that the request asks for, in the queue or already as far as `status`."""
+        """The run of the real job that the request asks for, with this status."""
         job = self.repository.get_job(str(request.job_name))
         selection = frozenset(request.asset_selection or [])
         assert selection <= _assets(job)
@@ -191,20 +192,20 @@ class Loop:
                 tags={**job.run_tags, **request.tags, RUN_KEY_TAG: str(request.run_key)},
                 status=status,
                 asset_selection=selection or None,
-                # The queue asks for it.
+                # The run queue requires it.
                 remote_job_origin=RemoteJobOrigin(origin, job.name),
             )
         )
 
     def fail(self, request: dg.RunRequest) -> str:
-        """The run is started and one of its steps fails; its id."""
+        """Start the run and fail one of its steps; its id."""
         run = self.start(request, dg.DagsterRunStatus.STARTED)
         reason = JobFailureData(error=None, failure_reason=RunFailureReason.STEP_FAILURE)
         self.instance.report_run_failed(run, "A step failed.", reason)
         return run.run_id
 
     def kill(self, request: dg.RunRequest) -> str:
-        """The run is started, and its process is gone."""
+        """Start the run and kill its process; its id."""
         run = self.start(request, dg.DagsterRunStatus.STARTED)
         self.instance.report_run_failed(run, "Its process is gone.")
         return run.run_id

@@ -16,7 +16,7 @@ def project(tmp_path: Path) -> Project:
     return Project(tmp_path)
 
 
-def test_the_first_has_it_for_as_long_as_it_comes_back(project):
+def test_claim_is_held_while_renewed_and_lapses_otherwise(project):
     one, two = (Claims(project, name, 100) for name in ("one", "two"))
     lapse = LAPSES_AFTER_INTERVALS * 100
     assert one.claim("disk", 0)
@@ -27,12 +27,12 @@ def test_the_first_has_it_for_as_long_as_it_comes_back(project):
     assert not one.claim("disk", 2 * lapse + 2)
 
 
-def test_a_claim_outlasts_a_late_poll_of_a_short_interval(project):
+def test_claim_with_short_interval_outlasts_a_late_poll(project):
     assert Claims(project, "one", 1).claim("disk", 0)
     assert not Claims(project, "two", 1).claim("disk", LEAST_S)
 
 
-def test_a_higher_rank_takes_it_and_an_equal_one_does_not(project):
+def test_higher_rank_takes_over_a_claim_but_equal_rank_does_not(project):
     one, two = (Claims(project, name, 30) for name in ("one", "two"))
     assert one.claim("disk", 0)
     assert two.claim("disk", 1, rank=1)
@@ -40,7 +40,7 @@ def test_a_higher_rank_takes_it_and_an_equal_one_does_not(project):
     assert not one.claim("disk", 2)
 
 
-def test_what_is_released_is_anybodys_and_nobody_releases_anothers(project):
+def test_claim_can_be_released_by_its_holder_only(project):
     one, two = (Claims(project, name, 30) for name in ("one", "two"))
     assert one.claim("disk", 0)
     two.release("disk")
@@ -49,12 +49,12 @@ def test_what_is_released_is_anybodys_and_nobody_releases_anothers(project):
     assert two.claim("disk", 1)
 
 
-def test_each_work_is_claimed_by_itself(project):
+def test_claims_of_different_work_are_independent(project):
     assert Claims(project, "one", 30).claim("disk", 0)
     assert Claims(project, "two", 30).claim("memory", 0)
 
 
-def test_of_many_that_come_at_once_one_has_it(project):
+def test_concurrent_claims_succeed_once(project):
     claims = [Claims(project, f"book {n}", 30) for n in range(12)]
     with ThreadPoolExecutor(12) as pool:
         assert sum(pool.map(lambda each: each.claim("disk", 0), claims)) == 1

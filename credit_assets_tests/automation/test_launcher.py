@@ -1,4 +1,4 @@
-"""Whether a run's process lives is judged on real processes: this one, a killed one, one that is too young."""
+"""Whether a run's process is alive is tested on real processes: this one, a killed one, and one that is too young."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
 def started(
     instance: dg.DagsterInstance, process: int | None, tags: dict[str, str], at: float | None = None
 ) -> dg.DagsterRun:
-    """A run that was started in the process at the time, as the event log has it."""
+    """A run that was started in the process at this time, according to the event log."""
     run = dg.DagsterRun("train", make_new_run_id(), status=dg.DagsterRunStatus.STARTED, tags=tags)
     instance.add_run(run)
     for pid in (process, os.getpid()) if process is not None else ():
@@ -62,7 +62,7 @@ def health(instance: dg.DagsterInstance, run: dg.DagsterRun) -> WorkerStatus:
 
 
 @pytest.mark.parametrize("tags", [OF_A_CODE_SERVER, OF_A_COMMAND])
-def test_a_run_lives_as_long_as_the_process_of_its_first_event(instance, sleeper, tags):
+def test_run_is_alive_while_the_process_of_its_first_event_is(instance, sleeper, tags):
     run = started(instance, sleeper.pid, tags)
     assert health(instance, run) == WorkerStatus.RUNNING
     sleeper.kill()
@@ -73,24 +73,24 @@ def test_a_run_lives_as_long_as_the_process_of_its_first_event(instance, sleeper
     assert health(instance, run) == WorkerStatus.FAILED
 
 
-def test_a_process_that_was_created_after_the_run_is_another_one(instance):
+def test_process_created_after_the_run_is_not_its_process(instance):
     created = psutil.Process().create_time()
     assert health(instance, started(instance, os.getpid(), OF_A_CODE_SERVER, created)) == WorkerStatus.RUNNING
     assert health(instance, started(instance, os.getpid(), OF_A_CODE_SERVER, created - 61)) == WorkerStatus.FAILED
 
 
 @pytest.mark.parametrize("tags", [{}, {HOST_TAG: "another"}, {GRPC_INFO_TAG: '{"host": "10.0.0.2", "port": 4000}'}])
-def test_a_run_that_is_not_of_this_machine_is_not_judged(instance, sleeper, tags):
+def test_run_of_another_machine_is_not_checked(instance, sleeper, tags):
     sleeper.kill()
     sleeper.wait()
     assert health(instance, started(instance, sleeper.pid, tags)) == WorkerStatus.RUNNING
 
 
-def test_a_run_without_a_process_yet_is_left_to_the_start_timeout(instance):
+def test_run_without_a_process_is_left_to_the_start_timeout(instance):
     assert health(instance, started(instance, None, OF_A_CODE_SERVER)) == WorkerStatus.RUNNING
 
 
-def test_run_monitoring_fails_the_run_whose_process_is_gone_and_leaves_the_other(instance, sleeper):
+def test_run_monitoring_fails_the_run_without_a_process_and_no_other(instance, sleeper):
     gone, alive = started(instance, sleeper.pid, OF_A_COMMAND), started(instance, os.getpid(), OF_A_COMMAND)
     sleeper.kill()
     sleeper.wait()

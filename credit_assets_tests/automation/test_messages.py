@@ -1,4 +1,4 @@
-"""The sentences about what is due, waits or is refused."""
+"""Messages about what is due, waiting or refused."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ EXAMPLES: list[Reason] = [
 ]
 
 
-def test_every_reason_has_a_code_and_a_description_of_its_own() -> None:
+def test_every_reason_has_its_own_code_and_description() -> None:
     assert {type(reason) for reason in EXAMPLES} == set(get_args(Reason))
     assert len({describe(reason) for reason in EXAMPLES}) == len({reason.code for reason in EXAMPLES}) == len(EXAMPLES)
     assert (due.FilesDiffer(()).code, due.NotABatch("").code) == ("files_differ", "not_a_batch")
@@ -93,7 +93,7 @@ def test_every_reason_has_a_code_and_a_description_of_its_own() -> None:
         ),
     ],
 )
-def test_an_outcome_is_told_with_what_asks_for_it(outcome: Due | Waiting | Refused, said: str) -> None:
+def test_message_of_an_outcome_names_its_triggers(outcome: Due | Waiting | Refused, said: str) -> None:
     assert text(outcome) == said
 
 
@@ -107,5 +107,5 @@ def test_an_outcome_is_told_with_what_asks_for_it(outcome: Due | Waiting | Refus
         ("One fact\n  over two lines. Two.", 100, "One fact over two lines. Two."),
     ],
 )
-def test_a_reason_repeats_whole_sentences_of_a_check(description: str, most: int, kept: str) -> None:
+def test_message_of_a_reason_quotes_whole_sentences_of_a_check(description: str, most: int, kept: str) -> None:
     assert first_sentences(description, most) == kept

@@ -1,4 +1,4 @@
-"""What is due, told from an inbox of small files and a lake of one-row tables."""
+"""What is due, from an inbox of small files and a lake of one-row tables."""
 
 from __future__ import annotations
 
@@ -78,12 +78,12 @@ def deliver(inbox: Inbox, folder: Path, **files: str) -> None:
     inbox.deliver(folder, BOOK, BATCH)
 
 
-def write(lake: Lake, name: str, batch: str = BATCH, **told: Any) -> int:
+def write(lake: Lake, name: str, batch: str = BATCH, **fields: Any) -> int:
     with duckdb.connect() as con:
-        return lake.replace(con, "SELECT 1 AS x", f"{BOOK}/{name}", batch, Provenance(**told))
+        return lake.replace(con, "SELECT 1 AS x", f"{BOOK}/{name}", batch, Provenance(**fields))
 
 
-# Raw tables and features of a made-up book: the features see the bureau through another table, and no balance.
+# Raw tables and features of a made-up book. The features read the bureau through another table, and read no balances.
 MADE_FROM = {
     "bureau": ["applications"],
     "bureau_balance": ["bureau"],
@@ -95,7 +95,7 @@ ALL = ("applications", *(set(PORTFOLIO.tables) - {"applications"}), "bureau_feat
 
 
 def ingest(inbox: Inbox, lake: Lake, *tables: str) -> None:
-    """Write the tables (by default all) as the delivered files would make them."""
+    """Write the tables (by default all) as a run would from the delivered files."""
     delivered = inbox.fingerprint(BOOK, BATCH)
     for name in sorted(tables or ALL, key=lambda name: (len(lineage(name)), name)):
         stems = PORTFOLIO.tables[name].files if name in PORTFOLIO.tables else []
@@ -105,7 +105,7 @@ def ingest(inbox: Inbox, lake: Lake, *tables: str) -> None:
 
 
 def lineage(name: str) -> list[str]:
-    """All that the table is made from, however far back."""
+    """All tables that the table depends on, directly or not."""
     return [found for source in MADE_FROM.get(name, []) for found in (source, *lineage(source))]
 
 
@@ -119,11 +119,11 @@ def due(inbox: Inbox, lake: Lake) -> list[tuple[str | None, Reason, tuple[str, .
     return [(found.batch, found.reason, found.tables) for found in to_ingest(PORTFOLIO, inbox, lake)]
 
 
-def test_an_empty_inbox_has_nothing_to_ingest(inbox, lake):
+def test_empty_inbox_has_nothing_to_ingest(inbox, lake):
     assert due(inbox, lake) == []
 
 
-def test_a_new_delivery_is_ingested_until_its_features_are_made(inbox, lake, tmp_path):
+def test_new_delivery_is_due_until_its_features_exist(inbox, lake, tmp_path):
     deliver(inbox, tmp_path / "new")
     assert due(inbox, lake) == [(BATCH, NotIngested(), ())]
     ingest(inbox, lake, *PORTFOLIO.tables)
@@ -133,7 +133,7 @@ def test_a_new_delivery_is_ingested_until_its_features_are_made(inbox, lake, tmp
 
 
 @pytest.mark.parametrize("name", ["applications", "bureau", "bureau_features"])
-def test_features_are_late_where_what_they_were_made_from_was_made_again(inbox, lake, tmp_path, name):
+def test_features_are_due_when_their_inputs_were_rewritten(inbox, lake, tmp_path, name):
     deliver(inbox, tmp_path / "new")
     ingest(inbox, lake)
     ingest(inbox, lake, name)
@@ -141,27 +141,27 @@ def test_features_are_late_where_what_they_were_made_from_was_made_again(inbox, 
 
 
 @pytest.mark.parametrize("name", ["bureau_balance", "pos_cash_balance", "outcomes"])
-def test_a_table_that_no_feature_reads_makes_none_late(inbox, lake, tmp_path, name):
+def test_table_that_no_feature_reads_makes_no_features_due(inbox, lake, tmp_path, name):
     deliver(inbox, tmp_path / "new")
     ingest(inbox, lake)
     ingest(inbox, lake, name)
     assert due(inbox, lake) == []
 
 
-def test_an_ingestion_that_was_cut_off_is_due_again(inbox, lake, tmp_path):
+def test_interrupted_ingestion_is_due_again(inbox, lake, tmp_path):
     deliver(inbox, tmp_path / "new")
     ingest(inbox, lake, *(set(PORTFOLIO.tables) - {"bureau_balance", "outcomes"}))
     assert due(inbox, lake) == [(BATCH, FilesDiffer(("bureau_balance", "outcomes")), ())]
 
 
-def test_a_corrected_file_is_due_and_named(inbox, lake, tmp_path):
+def test_corrected_file_makes_its_table_due(inbox, lake, tmp_path):
     deliver(inbox, tmp_path / "new")
     ingest(inbox, lake)
     deliver(inbox, tmp_path / "corrected", bureau="A\n2\n")
     assert due(inbox, lake) == [(BATCH, FilesDiffer(("bureau",)), ())]
 
 
-def test_outcomes_that_come_later_are_due_alone(inbox, lake, tmp_path):
+def test_later_outcomes_are_due_alone(inbox, lake, tmp_path):
     deliver(inbox, tmp_path / "new")
     ingest(inbox, lake)
     deliver(inbox, tmp_path / "with_outcomes", outcomes="A\n1\n")
@@ -170,7 +170,7 @@ def test_outcomes_that_come_later_are_due_alone(inbox, lake, tmp_path):
     assert due(inbox, lake) == []
 
 
-def test_outcomes_are_not_due_alone_where_the_features_are_late_too(inbox, lake, tmp_path):
+def test_later_outcomes_are_not_due_alone_when_features_are_outdated(inbox, lake, tmp_path):
     deliver(inbox, tmp_path / "new")
     ingest(inbox, lake)
     ingest(inbox, lake, "applications")
@@ -178,7 +178,7 @@ def test_outcomes_are_not_due_alone_where_the_features_are_late_too(inbox, lake,
     assert due(inbox, lake) == [(BATCH, FilesDiffer(("outcomes",)), ())]
 
 
-def test_a_delivery_that_cannot_be_read_is_due_so_that_a_run_says_why(inbox, lake, tmp_path):
+def test_unreadable_delivery_is_due_so_that_a_run_reports_why(inbox, lake, tmp_path):
     deliver(inbox, tmp_path / "new")
     ingest(inbox, lake)
     (inbox.folder(BOOK, BATCH) / "bureau.csv").unlink()
@@ -186,28 +186,28 @@ def test_a_delivery_that_cannot_be_read_is_due_so_that_a_run_says_why(inbox, lak
     assert (batch, tables) == (BATCH, ())
 
 
-def test_what_is_still_being_copied_is_not_ingested(inbox, lake, tmp_path):
+def test_delivery_that_is_being_copied_is_not_ingested(inbox, lake, tmp_path):
     deliver(inbox, tmp_path / "new")
     (inbox.folder(BOOK, BATCH) / "outcomes.csv.part").touch()
     (inbox.root / BOOK / "not a batch").mkdir()
     assert due(inbox, lake) == []
 
 
-def test_a_folder_that_lacks_a_file_is_left_to_the_run_to_complain_of(inbox, lake):
+def test_folder_without_required_files_is_due_so_that_a_run_reports_it(inbox, lake):
     (inbox.root / BOOK / BATCH).mkdir(parents=True)
     assert due(inbox, lake) == [(BATCH, NotIngested(), ())]
 
 
-# -- deliveries that nobody announced --------------------------------------------------------------
+# -- deliveries copied by hand ----------------------------------------------------------------------
 
 
 class Sensor:
-    """Looks, each remembering what the one before it saw."""
+    """Polls the inbox; each poll remembers what the previous one saw."""
 
     def __init__(self, inbox: Inbox, lake: Lake) -> None:
         self.inbox, self.lake, self.looks = inbox, lake, {}
 
-    def look(self) -> Arrivals:
+    def poll(self) -> Arrivals:
         found = arrivals(PORTFOLIO, self.inbox, self.lake, self.looks)
         # A cursor is text.
         self.looks = json.loads(json.dumps(found.looks))
@@ -215,17 +215,17 @@ class Sensor:
         return found
 
     def due(self) -> list[tuple[str | None, tuple[str, ...], bool]]:
-        return [(found.batch, found.tables, found.correction) for found in self.look().due]
+        return [(found.batch, found.tables, found.correction) for found in self.poll().due]
 
     def waiting(self) -> dict[str, Waiting]:
-        found = self.look()
+        found = self.poll()
         assert found.due == []
         return found.waiting
 
-    def settled(self) -> Due:
-        """What is due once two looks found the same."""
-        self.look()
-        [found] = self.look().due
+    def poll_twice(self) -> Due:
+        """What is due after two polls with the same result."""
+        self.poll()
+        [found] = self.poll().due
         return found
 
 
@@ -239,7 +239,7 @@ FIRST, CHANGED = Waiting(FirstSeen()), Waiting(FilesChanged())
 
 @pytest.fixture
 def folder(inbox: Inbox) -> Path:
-    """Where the batch is copied to, by hand."""
+    """The folder into which the batch is copied by hand."""
     folder = inbox.root / BOOK / BATCH
     folder.mkdir(parents=True)
     return folder
@@ -250,7 +250,7 @@ def copy_all(folder: Path, content: str = "A\n1\n") -> None:
         (folder / f"{stem}.csv").write_text(content)
 
 
-def test_a_delivery_is_due_when_two_looks_find_it_the_same(sensor, inbox, lake, folder):
+def test_delivery_is_due_when_two_polls_find_it_unchanged(sensor, inbox, lake, folder):
     missing = sensor.waiting()[BATCH].reason
     assert isinstance(missing, FileMissing)
     assert "Table applications: no file application_train or application_test" in missing.trouble
@@ -259,10 +259,10 @@ def test_a_delivery_is_due_when_two_looks_find_it_the_same(sensor, inbox, lake, 
     assert sensor.due() == [(BATCH, (), False)]
     assert sensor.due() == [(BATCH, (), False)], "until it is ingested"
     ingest(inbox, lake)
-    assert sensor.look() == Arrivals([], {}, {})
+    assert sensor.poll() == Arrivals([], {}, {})
 
 
-def test_a_file_that_grows_keeps_its_delivery_waiting(sensor, folder):
+def test_delivery_waits_while_a_file_grows(sensor, folder):
     copy_all(folder)
     assert sensor.waiting() == {BATCH: FIRST}
     for _ in range(2):
@@ -272,7 +272,7 @@ def test_a_file_that_grows_keeps_its_delivery_waiting(sensor, folder):
     assert sensor.due() == [(BATCH, (), False)]
 
 
-def test_a_missing_file_is_named_and_waited_for(sensor, folder):
+def test_delivery_waits_for_a_missing_file_and_names_it(sensor, folder):
     copy_all(folder)
     (folder / "bureau.csv").unlink()
     for _ in range(3):
@@ -285,7 +285,7 @@ def test_a_missing_file_is_named_and_waited_for(sensor, folder):
 
 
 @pytest.mark.parametrize("name", ["outcomes.csv.part", ".outcomes.csv.Ab12Cd", "outcomes.csv.tmp"])
-def test_a_file_that_is_being_written_by_its_name_is_waited_for(sensor, folder, name):
+def test_delivery_waits_for_a_file_with_a_temporary_name(sensor, folder, name):
     copy_all(folder)
     (folder / name).touch()
     for _ in range(3):
@@ -295,67 +295,67 @@ def test_a_file_that_is_being_written_by_its_name_is_waited_for(sensor, folder, 
     assert len(sensor.due()) == 1
 
 
-def test_a_file_twice_is_left_to_the_run_to_refuse(sensor, folder):
+def test_duplicate_file_is_left_to_the_run_to_refuse(sensor, folder):
     copy_all(folder)
     (folder / "bureau.csv.gz").touch()
-    assert sensor.settled().batch == BATCH
+    assert sensor.poll_twice().batch == BATCH
 
 
-def test_what_is_no_batch_is_told_and_stops_no_other(sensor, inbox, tmp_path):
+def test_invalid_batch_name_is_reported_and_blocks_no_other_batch(sensor, inbox, tmp_path):
     deliver(inbox, tmp_path / "new")
     (inbox.root / BOOK / "May 2026").mkdir()
-    found = (sensor.look(), sensor.look())[1]
+    found = (sensor.poll(), sensor.poll())[1]
     assert [due.batch for due in found.due] == [BATCH]
     assert isinstance(found.waiting["May 2026"].reason, NotABatch)
 
 
-def test_a_delivery_by_the_command_is_due_in_the_same_way(sensor, inbox, lake, tmp_path):
+def test_delivery_by_command_becomes_due_like_a_copied_one(sensor, inbox, lake, tmp_path):
     deliver(inbox, tmp_path / "new")
     assert sensor.waiting() == {BATCH: FIRST}
     assert sensor.due() == [(BATCH, (), False)]
 
 
-def test_what_is_remembered_between_looks_is_only_what_is_not_ingested(sensor, inbox, lake, tmp_path):
+def test_sensor_remembers_only_deliveries_that_are_not_ingested(sensor, inbox, lake, tmp_path):
     deliver(inbox, tmp_path / "new")
     ingest(inbox, lake)
-    assert sensor.look().looks == {}
+    assert sensor.poll().looks == {}
     deliver(inbox, tmp_path / "corrected", bureau="A\n2\n")
-    assert list(sensor.look().looks) == [BATCH]
+    assert list(sensor.poll().looks) == [BATCH]
 
 
-def test_the_same_files_again_are_read_once_and_not_due(sensor, inbox, lake, tmp_path, folder):
+def test_unchanged_files_are_reread_once_and_not_due(sensor, inbox, lake, tmp_path, folder):
     copy_all(folder)
     ingest(inbox, lake)
     (folder / "bureau.csv").touch()
     assert sensor.waiting() == {BATCH: FIRST}
-    assert sensor.look() == Arrivals([], {}, {})
-    assert sensor.look() == Arrivals([], {}, {})
+    assert sensor.poll() == Arrivals([], {}, {})
+    assert sensor.poll() == Arrivals([], {}, {})
 
 
-def test_corrections_back_and_forth_are_each_another_work(sensor, inbox, lake, folder):
+def test_repeated_corrections_have_different_run_keys(sensor, inbox, lake, folder):
     keys = []
     for content in ("A\n1\n", "A\n2\n", "A\n1\n", "A\n2\n"):
         copy_all(folder, content)
-        found = sensor.settled()
+        found = sensor.poll_twice()
         assert found.correction == bool(keys)
         keys.append(found.key)
         ingest(inbox, lake)
-        assert sensor.look().due == []
+        assert sensor.poll().due == []
     assert len(set(keys)) == 4
 
 
-def test_a_run_that_fails_half_way_leaves_the_same_work(sensor, inbox, lake, folder):
+def test_run_that_fails_midway_leaves_the_same_run_key(sensor, inbox, lake, folder):
     copy_all(folder)
     ingest(inbox, lake)
     copy_all(folder, "A\n2\n")
-    before = sensor.settled()
+    before = sensor.poll_twice()
     ingest(inbox, lake, "applications", "bureau")
-    assert [found.key for found in sensor.look().due] == [before.key]
+    assert [found.key for found in sensor.poll().due] == [before.key]
     ingest(inbox, lake, "applications", "bureau")
-    [after] = sensor.look().due
+    [after] = sensor.poll().due
     assert (after.key, after.correction) == (before.key, True)
     ingest(inbox, lake, *(set(ALL) - {"features"}))
-    [late] = sensor.look().due
+    [late] = sensor.poll().due
     assert (late.reason, late.key, late.correction) == (
         FeaturesOlder(),
         before.key,
@@ -363,11 +363,11 @@ def test_a_run_that_fails_half_way_leaves_the_same_work(sensor, inbox, lake, fol
     )
 
 
-def test_other_files_after_a_run_that_failed_are_another_work(sensor, inbox, lake, folder):
+def test_changed_files_after_a_failed_run_have_another_run_key(sensor, inbox, lake, folder):
     copy_all(folder)
-    before = sensor.settled()
+    before = sensor.poll_twice()
     copy_all(folder, "A\n2\n")
-    assert sensor.settled().key != before.key
+    assert sensor.poll_twice().key != before.key
 
 
 def test_later_outcomes_are_due_alone_and_are_no_correction(sensor, inbox, lake, folder):
@@ -378,15 +378,15 @@ def test_later_outcomes_are_due_alone_and_are_no_correction(sensor, inbox, lake,
     keys = []
     for name in ("outcomes.csv", "outcomes.2.csv"):
         (folder / name).write_text(name)
-        found = sensor.settled()
+        found = sensor.poll_twice()
         assert (found.reason, found.tables, found.correction) == (OutcomesDelivered(), ("outcomes",), False)
         keys.append(found.key)
         ingest(inbox, lake, "outcomes")
     assert len(set(keys)) == 2
-    assert sensor.look().due == []
+    assert sensor.poll().due == []
 
 
-def test_what_a_run_has_read_is_not_read_again_to_see_that_it_is_ingested(sensor, inbox, lake, folder):
+def test_fingerprints_remembered_by_a_run_are_not_computed_again(sensor, inbox, lake, folder):
     copy_all(folder)
     ingest(inbox, lake)
     memory = inbox.root / BOOK / ".fingerprints" / f"{BATCH}.json"
@@ -394,14 +394,14 @@ def test_what_a_run_has_read_is_not_read_again_to_see_that_it_is_ingested(sensor
     memory.unlink()
     assert sensor.waiting() == {BATCH: FIRST}
     inbox.remember(BOOK, BATCH, forgotten)
-    assert sensor.look() == Arrivals([], {}, {})
+    assert sensor.poll() == Arrivals([], {}, {})
 
 
-# -- any sequence of them --------------------------------------------------------------------------
+# -- random sequences of deliveries -----------------------------------------------------------------
 
 
 class Few(Table):
-    """A table of the made-up book below, for what is due has nothing to do with columns."""
+    """A one-column table of the made-up book below; the columns do not affect what is due."""
 
     A: int
 
@@ -413,7 +413,7 @@ SMALL = PORTFOLIO.model_copy(
         "tables": {name: TableConfig(files=[name], optional=name == "outcomes") for name in TABLES},
     }
 )
-# Smaller than what a configuration may name.
+# Smaller than a configuration may set.
 SMALL._models = dict(TABLES)
 GOOD, BAD = ("one", "two", "three"), "bad"
 CONTENT = st.sampled_from([*GOOD, BAD])
@@ -421,8 +421,8 @@ PARTS = ("applications.csv", "bureau.csv")
 
 
 class Deliveries(RuleBasedStateMachine):
-    """One batch's folder in the hands of people, a sensor that looks at it, and runs that it starts. What is expected
-    is told from what was done: `change` numbers the states of the folder, `seen` is the one that the last look saw.
+    """One batch's folder that people change, a sensor that polls it, and the runs that it starts. The expectation is
+    derived from the actions: `change` counts the states of the folder, `seen` is the state that the last poll saw.
     """
 
     def __init__(self) -> None:
@@ -436,7 +436,7 @@ class Deliveries(RuleBasedStateMachine):
         self.change, self.seen = 0, -1
         self.seen_files: set[str] = set()
         self.keys: dict[int, str] = {}
-        # Table to the contents that were ever read into it; the last is there now.
+        # Each table's contents in the order in which they were ingested; the last is current.
         self.read: dict[str, list[dict[str, str]]] = {name: [] for name in TABLES}
         self.features_late = True
 
@@ -451,10 +451,10 @@ class Deliveries(RuleBasedStateMachine):
 
     def touched(self, name: str) -> None:
         self.change += 1
-        # The clock of a file system stands still for milliseconds.
+        # File system timestamps have a resolution of milliseconds.
         os.utime(self.folder / name, ns=(0, self.change))
 
-    # -- what people do
+    # -- people
 
     @rule(name=st.sampled_from([*PARTS, "outcomes.csv", "outcomes.2.csv"]), content=CONTENT)
     def copy(self, name: str, content: str) -> None:
@@ -471,7 +471,7 @@ class Deliveries(RuleBasedStateMachine):
         self.write("outcomes.3.csv.part", "half")
         self.copying = True
         for _ in range(looks):
-            self.look()
+            self.poll()
         self.copying = False
         (self.folder / "outcomes.3.csv.part").replace(self.folder / "outcomes.3.csv")
         self.copy("outcomes.3.csv", content)
@@ -489,7 +489,7 @@ class Deliveries(RuleBasedStateMachine):
         del self.files[name]
         self.change += 1
         if name not in self.seen_files and self.files:
-            # Else the folder would be again what the last look saw.
+            # Otherwise the folder could return to the state that the last poll saw.
             self.touched(min(self.files))
 
     @rule(content=CONTENT, outcomes=st.one_of(st.none(), CONTENT))
@@ -516,15 +516,15 @@ class Deliveries(RuleBasedStateMachine):
         self.change += files != self.files
         self.files = files
 
-    # -- what the platform does
+    # -- the platform
 
     @rule()
     def look_twice(self) -> None:
-        self.look()
-        self.look()
+        self.poll()
+        self.poll()
 
     @rule()
-    def look(self) -> None:
+    def poll(self) -> None:
         found = arrivals(SMALL, self.inbox, self.lake, self.looks)
         self.looks = json.loads(json.dumps(found.looks))
         settled, self.seen, self.seen_files = self.seen == self.change, self.change, set(self.files)
@@ -556,7 +556,7 @@ class Deliveries(RuleBasedStateMachine):
         return {name: content for name, content in self.files.items() if name.split(".")[0] == table}
 
     def run(self, tables: Iterable[str]) -> None:
-        """Reads one table after the other, up to the first that is bad; remembers what it has read."""
+        """Ingest one table after the other until the first bad one, and remember the files read."""
         sha256 = self.inbox.fingerprint("small", BATCH)
         for table in tables:
             files = self.of(table) if table in TABLES else {}
@@ -575,22 +575,22 @@ class Deliveries(RuleBasedStateMachine):
 PARTS_OF = [name.removesuffix(".csv") for name in PARTS]
 
 
-def test_any_sequence_of_deliveries_is_taken_once_it_is_whole_and_once_only():
+def test_any_sequence_of_deliveries_is_ingested_once_complete_and_only_once():
     few = settings(max_examples=20, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(Deliveries, settings=few)
 
 
-def test_outcomes_of_a_batch_that_is_scored_are_read_together_with_its_performance(sensor, inbox, lake, folder):
+def test_outcomes_of_a_scored_batch_are_ingested_with_its_performance(sensor, inbox, lake, folder):
     copy_all(folder)
     ingest(inbox, lake)
     score(lake)
     (folder / "outcomes.csv").write_text("A\n1\n")
-    found = sensor.settled()
+    found = sensor.poll_twice()
     assert (found.job, found.reason, found.tables) == ("outcomes", OutcomesDelivered(), ())
     assert not found.correction
     ingest(inbox, lake, "outcomes")
     copy_all(folder, "A\n2\n")
-    assert (sensor.settled().job, sensor.settled().correction) == ("ingest", True)
+    assert (sensor.poll_twice().job, sensor.poll_twice().correction) == ("ingest", True)
 
 
 # -- models and scores -----------------------------------------------------------------------------
@@ -602,12 +602,12 @@ def con() -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
-def put(lake: Lake, con: duckdb.DuckDBPyConnection, name: str, batch: str, query: str, **told: Any) -> int:
-    return lake.replace(con, query, f"{BOOK}/{name}", batch, Provenance(**told))
+def put(lake: Lake, con: duckdb.DuckDBPyConnection, name: str, batch: str, query: str, **fields: Any) -> int:
+    return lake.replace(con, query, f"{BOOK}/{name}", batch, Provenance(**fields))
 
 
 def applicants(lake: Lake, con: duckdb.DuckDBPyConnection, batch: str, number: int, known: int = 0) -> None:
-    """The batch's applications and features, without outcomes but for the first `known`."""
+    """The batch's applications and features, with outcomes for the first `known` only."""
     place = int(batch[-2:]) * 1000
     rows = f"SELECT {place} + i AS SK_ID_CURR, CASE WHEN i < {known} THEN i % 2 END AS TARGET FROM range({number}) t(i)"
     made = put(lake, con, "applications", batch, rows, source_sha256={"applications.csv": f"{number}, {known}"})
@@ -615,8 +615,8 @@ def applicants(lake: Lake, con: duckdb.DuckDBPyConnection, batch: str, number: i
     put(lake, con, "features", batch, f"SELECT SK_ID_CURR FROM ({rows})", inputs={f"{BOOK}/applications": made})
 
 
-def judge(lake: Lake, con: duckdb.DuckDBPyConnection, batch: str, champion: int, *tables: str) -> None:
-    """The batch's scores, their drift and performance (or those named), made by a champion of what there is."""
+def score_by(lake: Lake, con: duckdb.DuckDBPyConnection, batch: str, champion: int, *tables: str) -> None:
+    """The batch's scores, drift and performance (or the named tables) by a champion, from the current tables."""
     made_from = {"scores": ["features"], "score_drift": ["scores"], "performance": ["scores", "outcomes"]}
     for name in tables or made_from:
         inputs = {f"{BOOK}/{source}": lake.batches(f"{BOOK}/{source}")[batch].version for source in made_from[name]}
@@ -628,7 +628,7 @@ def to_do(lake: Lake, champion: int = 1) -> list[tuple[str | None, Reason, tuple
     return [(found.batch, found.reason, found.tables) for found in to_score(PORTFOLIO, lake, champion)]
 
 
-def test_a_model_is_trained_where_outcomes_of_a_matured_batch_are_known_and_no_champion_is(lake, con):
+def test_first_training_is_due_when_outcomes_of_a_matured_batch_are_known(lake, con):
     assert to_train(PORTFOLIO, lake, has_champion=False) == []
     applicants(lake, con, BATCH, 10, known=4)
     assert to_train(PORTFOLIO, lake, has_champion=False) == [], "four of ten are too few"
@@ -637,23 +637,23 @@ def test_a_model_is_trained_where_outcomes_of_a_matured_batch_are_known_and_no_c
     assert to_train(PORTFOLIO, lake, has_champion=True) == []
 
 
-def test_a_training_has_another_key_once_it_would_learn_from_other_rows(lake, con):
+def test_training_key_changes_when_the_training_rows_would(lake, con):
     applicants(lake, con, BATCH, 10, known=5)
     keys = [training_key(PORTFOLIO, lake)]
     assert training_key(PORTFOLIO, lake) == keys[0]
-    judge(lake, con, BATCH, 1)
+    score_by(lake, con, BATCH, 1)
     assert training_key(PORTFOLIO, lake) == keys[0]
     put(lake, con, "outcomes", BATCH, "SELECT 1007 AS SK_ID_CURR, 1 AS TARGET")
     assert training_key(PORTFOLIO, lake) != keys[0]
 
 
-def test_new_outcomes_are_those_that_the_training_set_did_not_have(lake, con):
+def test_new_outcomes_are_those_not_in_the_training_set(lake, con):
     applicants(lake, con, BATCH, 10, known=6)
     assert new_outcomes(PORTFOLIO, lake, None) == 6
     inputs = {f"{BOOK}/{name}": lake.version(f"{BOOK}/{name}") for name in ("applications", "outcomes", "features")}
     trained = lake.replace(con, "SELECT 1 AS x", f"{BOOK}/training_set", None, Provenance(inputs=inputs))
     assert new_outcomes(PORTFOLIO, lake, trained) == 0
-    # One more is known, and one otherwise.
+    # One outcome is new, and one has changed.
     put(lake, con, "outcomes", BATCH, "FROM (VALUES (1008, 1), (1000, 1)) t(SK_ID_CURR, TARGET)")
     assert new_outcomes(PORTFOLIO, lake, trained) == 2
     applicants(lake, con, "2026-02", 10, known=4)
@@ -662,7 +662,7 @@ def test_new_outcomes_are_those_that_the_training_set_did_not_have(lake, con):
     assert new_outcomes(PORTFOLIO, lake, trained) == 12
 
 
-def test_outcomes_of_a_batch_without_features_are_new_once_it_has_them(lake, con):
+def test_outcomes_count_as_new_once_their_batch_has_features(lake, con):
     applicants(lake, con, BATCH, 10, known=6)
     rows = "SELECT 2000 + i AS SK_ID_CURR, i % 2 AS TARGET FROM range(10) t(i)"
     put(lake, con, "applications", "2026-02", rows)
@@ -673,19 +673,19 @@ def test_outcomes_of_a_batch_without_features_are_new_once_it_has_them(lake, con
     assert new_outcomes(PORTFOLIO, lake, trained) == 10
 
 
-def test_a_champion_that_comes_back_scores_an_open_batch_anew(lake, con):
+def test_reinstated_champion_scores_an_open_batch_under_a_new_key(lake, con):
     applicants(lake, con, BATCH, 10)
     keys = []
     for champion, then in ((1, 2), (2, 1), (1, 2)):
-        judge(lake, con, BATCH, champion)
+        score_by(lake, con, BATCH, champion)
         keys += [found.key for found in to_score(PORTFOLIO, lake, then)]
     assert len(set(keys)) == 3
 
 
-def test_a_batch_is_scored_once_for_each_time_its_features_are_made(lake, con):
+def test_batch_is_scored_once_per_version_of_its_features(lake, con):
     applicants(lake, con, BATCH, 10)
     assert to_do(lake) == [(BATCH, NotScored(), ())]
-    judge(lake, con, BATCH, 1)
+    score_by(lake, con, BATCH, 1)
     assert to_do(lake) == []
     applicants(lake, con, "2026-02", 10)
     assert to_do(lake) == [("2026-02", NotScored(), ())]
@@ -696,25 +696,25 @@ def test_a_batch_is_scored_once_for_each_time_its_features_are_made(lake, con):
 
 
 def remake(lake: Lake, con: duckdb.DuckDBPyConnection, batch: str, sql: str) -> None:
-    """Features of the batch by the SQL of this version, from the applications that are there."""
+    """Rebuild features of the batch from its current applications with this version of the SQL."""
     applications = f"{BOOK}/applications"
     rows = f"SELECT SK_ID_CURR FROM ({lake.query(applications, [batch])})"
     inputs = {applications: lake.version(applications)}
     lake.replace(con, rows, f"{BOOK}/features", batch, Provenance(inputs=inputs, asset_code_version=sql))
 
 
-def test_features_made_again_by_other_sql_give_no_decision_again(lake, con):
+def test_features_rebuilt_by_other_sql_are_not_scored_again(lake, con):
     applicants(lake, con, BATCH, 10)
-    judge(lake, con, BATCH, 1)
+    score_by(lake, con, BATCH, 1)
     remake(lake, con, BATCH, "new")
     assert to_do(lake) == []
-    judge(lake, con, BATCH, 1)
+    score_by(lake, con, BATCH, 1)
     applicants(lake, con, BATCH, 11)
     assert to_do(lake) == [(BATCH, FeaturesRemade(), ())]
 
 
-def test_features_of_other_sql_are_to_be_made_again_where_a_training_would_learn_from_them_and_later(lake, con):
-    """The oldest batch has no outcomes; the next are learned from; the newest is not matured."""
+def test_features_of_other_sql_are_due_from_the_training_window_on(lake, con):
+    """The oldest batch has no outcomes, the next two are in the training window, and the newest has not matured."""
     query = FeatureQuery("features", "select SK_ID_CURR from applications", ("applications",), "", "SK_ID_CURR", {})
     queries = {"features": query}
     assert to_make_again(PORTFOLIO, lake, queries) == []
@@ -729,54 +729,54 @@ def test_features_of_other_sql_are_to_be_made_again_where_a_training_would_learn
     assert [found.batch for found in to_make_again(PORTFOLIO, lake, queries)] == ["2026-02", "2026-04"]
 
 
-def test_scores_whose_run_was_killed_before_their_drift_or_performance_are_looked_over(lake, con):
+def test_scores_without_drift_or_performance_are_completed(lake, con):
     applicants(lake, con, BATCH, 10)
-    judge(lake, con, BATCH, 1, "scores")
+    score_by(lake, con, BATCH, 1, "scores")
     assert to_do(lake) == [(BATCH, DriftNotChecked(), ("score_drift",))]
-    judge(lake, con, BATCH, 1, "score_drift")
+    score_by(lake, con, BATCH, 1, "score_drift")
     unmeasured = (BATCH, PerformanceNotMeasured(), ("performance",))
     assert to_do(lake) == [unmeasured]
-    judge(lake, con, BATCH, 1, "performance")
+    score_by(lake, con, BATCH, 1, "performance")
     assert to_do(lake) == []
     put(lake, con, "outcomes", BATCH, "SELECT 1001 AS SK_ID_CURR, 1 AS TARGET")
     assert to_do(lake) == [unmeasured]
-    judge(lake, con, BATCH, 1, "performance")
-    judge(lake, con, BATCH, 1, "scores", "score_drift")
+    score_by(lake, con, BATCH, 1, "performance")
+    score_by(lake, con, BATCH, 1, "scores", "score_drift")
     assert to_do(lake) == [unmeasured]
 
 
-def test_a_new_champion_scores_the_newest_batch_again_while_it_is_open(lake, con):
+def test_new_champion_scores_the_newest_batch_again_while_it_is_open(lake, con):
     for batch in (BATCH, "2026-02"):
         applicants(lake, con, batch, 10)
-        judge(lake, con, batch, 1)
+        score_by(lake, con, batch, 1)
     assert to_do(lake, champion=2) == [("2026-02", OtherChampion(2), ())]
     applicants(lake, con, "2026-02", 10, known=1)
-    judge(lake, con, "2026-02", 1)
+    score_by(lake, con, "2026-02", 1)
     assert to_do(lake, champion=2) == [], "of a batch with a known outcome the decisions stand"
 
 
 @pytest.mark.parametrize("named", [True, False], ids=["the check is named", "scores of an earlier release"])
-def test_what_was_scored_by_another_version_than_its_features_were_checked_against_is_scored_again(lake, con, named):
-    """Even if the outcomes are known: a promotion between the check and the scores had its way."""
+def test_batch_scored_by_another_version_than_checked_is_scored_again(lake, con, named):
+    """Even if the outcomes are known: a promotion took place between the check and the scores."""
     applicants(lake, con, BATCH, 10, known=10)
     checked = put(lake, con, "feature_drift", BATCH, "SELECT 1 AS x", model_version=1)
-    judge(lake, con, BATCH, 1, "scores")
+    score_by(lake, con, BATCH, 1, "scores")
     features = lake.version(f"{BOOK}/features")
     inputs = {f"{BOOK}/features": features} | ({f"{BOOK}/feature_drift": checked} if named else {})
     put(lake, con, "scores", BATCH, "SELECT 1 AS x", inputs=inputs, model_version=2)
-    judge(lake, con, BATCH, 2, "score_drift", "performance")
+    score_by(lake, con, BATCH, 2, "score_drift", "performance")
     assert to_do(lake, champion=2) == [(BATCH, CheckedForAnother(2, 1), ())]
-    # A later look at the features, against another champion, is no reason to decide again.
+    # A later check of the features against another champion is no reason to score again.
     put(lake, con, "scores", BATCH, "SELECT 1 AS x", inputs=inputs, model_version=1)
-    judge(lake, con, BATCH, 1, "score_drift", "performance")
+    score_by(lake, con, BATCH, 1, "score_drift", "performance")
     put(lake, con, "feature_drift", BATCH, "SELECT 1 AS x", model_version=2)
     assert to_do(lake, champion=2) == []
 
 
-def test_how_many_batches_a_new_champion_scores_again_is_the_books_to_say(lake, con):
+def test_number_of_batches_that_a_new_champion_rescores_is_configurable(lake, con):
     for batch in (BATCH, "2026-02"):
         applicants(lake, con, batch, 10)
-        judge(lake, con, batch, 1)
+        score_by(lake, con, batch, 1)
     for number in range(4):
         automation = PORTFOLIO.automation.model_copy(update={"rescore_open_batches": number})
         book = PORTFOLIO.model_copy(update={"automation": automation})

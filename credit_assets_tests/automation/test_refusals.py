@@ -1,4 +1,4 @@
-"""Deliveries that were refused: not tried again until something changes, by a command or by the sensor."""
+"""Refused deliveries are not retried until something changes, neither by a command nor by the sensor."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from credit_assets_tests.small_project import (
 
 @pytest.fixture(scope="module")
 def refused(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project whose one delivery has a file without a header, and was refused."""
+    """A project whose only delivery has a file without a header and was refused."""
     project = make_project(tmp_path_factory.mktemp("refused") / "project", sql=FEW_FEATURES)
     deliver_sample(project, applicants=60, batches=1)
     (Inbox(project.inbox).folder(BOOK, BATCHES[0]) / "application_train.csv").write_text("1,2,3\n")
@@ -44,14 +44,14 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 def tick(project: Project) -> dg.SensorResult:
-    """What the sensor `deliveries` does at its second look."""
+    """The result of the second poll of the sensor `deliveries`."""
     [sensor] = [sensor for sensor in build(BOOK, project).sensors if sensor.name == "deliveries"]
     with instance_of(project) as instance:
         first = sensor(dg.build_sensor_context(instance=instance))
         return sensor(dg.build_sensor_context(instance=instance, cursor=first.cursor))
 
 
-def test_a_refused_delivery_is_tried_again_once_something_has_changed(refused: Project) -> None:
+def test_refused_delivery_is_retried_after_a_change(refused: Project) -> None:
     project, said = refused, []
     assert run(project, said) == []
     [line] = said
@@ -62,19 +62,19 @@ def test_a_refused_delivery_is_tried_again_once_something_has_changed(refused: P
     waiting = tick(project)
     assert not waiting.run_requests
     assert "refused by run" in str(waiting.skip_reason) and "lacks the column" in str(waiting.skip_reason)
-    # A comment in the configuration may be anything that matters.
+    # Any change of the configuration counts, even a comment.
     config = project.config(BOOK)
     config.write_text(config.read_text() + "# changed\n")
     assert len(tick(project).run_requests or ()) == 1
     [outcome] = run(project)
     assert not outcome.success
     assert run(project) == []
-    # So may the same file, copied there again.
+    # So does the same file, copied there again.
     os.utime(Inbox(project.inbox).folder(BOOK, BATCHES[0]) / "application_train.csv", (1, 1))
     assert len(run(project)) == 1
 
 
-def test_another_release_tries_again_what_this_one_refused(
+def test_another_release_retries_what_this_one_refused(
     refused: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = copy_of(refused, tmp_path / "project")
@@ -84,9 +84,7 @@ def test_another_release_tries_again_what_this_one_refused(
     assert len(run(project)) == 1
 
 
-def test_files_that_could_not_be_read_are_tried_again_as_they_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_that_could_not_be_opened_are_retried_unchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project = make_project(tmp_path / "project", sql=FEW_FEATURES)
     deliver_sample(project, applicants=60, batches=1)
 
@@ -100,7 +98,7 @@ def test_files_that_could_not_be_read_are_tried_again_as_they_are(
     assert run(project)[0].success
 
 
-def test_the_fingerprint_of_settings_is_of_configuration_contracts_and_sql(tmp_path: Path) -> None:
+def test_fingerprint_of_settings_covers_configuration_contracts_and_sql(tmp_path: Path) -> None:
     project = Project(tmp_path)
     (tmp_path / "configs").mkdir()
     project.sql("book").mkdir(parents=True)
@@ -121,7 +119,7 @@ def test_the_fingerprint_of_settings_is_of_configuration_contracts_and_sql(tmp_p
     assert settings_fingerprint(project, "book") not in seen
 
 
-def test_sensors_and_schedules_start_nothing_by_settings_that_have_changed_since_they_were_loaded(
+def test_sensors_and_schedules_start_nothing_when_settings_changed_since_loading(
     refused: Project, tmp_path: Path
 ) -> None:
     project = copy_of(refused, tmp_path / "project")
@@ -140,5 +138,5 @@ def test_sensors_and_schedules_start_nothing_by_settings_that_have_changed_since
                     dg.build_schedule_context(instance=instance, scheduled_execution_time=datetime.now(UTC))
                 )
                 assert "have changed since" in str(answer), schedule.name
-    # Loaded anew, they go on.
+    # After they are reloaded, they continue.
     assert len(tick(project).run_requests or ()) == 1

@@ -1,4 +1,4 @@
-"""When a failed check is answered by a training or a rollback, when it waits, and that it is answered once."""
+"""When a failed check leads to a training or a rollback, when it waits, and that it does so once."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def instance():
 
 @dataclass(frozen=True)
 class Book:
-    """A copy of the small line, whose training is long past; `asked` is what its failed checks ask for."""
+    """A copy of the small project, whose training is long past; `requested` is what its failed checks request."""
 
     project: Project
 
@@ -83,18 +83,18 @@ class Book:
     def registry(self) -> Registry:
         return Registry.of(self.project, BOOK)
 
-    def asked(self, instance: dg.DagsterInstance, later: timedelta = timedelta(days=2)) -> Outcome:
+    def requested(self, instance: dg.DagsterInstance, later: timedelta = timedelta(days=2)) -> Outcome:
         book = CompiledBook(self.project, self.portfolio)
         return training(instance, book, self.lake, datetime.now(UTC) + later)
 
     def learn(self) -> int:
-        """A candidate that learned from all that is known now, without a model; its number."""
+        """Register a candidate without a model that learned from all that is known now; its number."""
         table = self.portfolio.table("training_set")
         sources = [self.portfolio.table(name) for name in ("applications", "outcomes", "features")]
         read = Provenance(inputs={source: self.lake.version(source) for source in sources})
         with duckdb.connect() as con:
             version = self.lake.replace(con, self.lake.query(table), table, None, read)
-        # Files would go where those of the line lie.
+        # Otherwise its files would be written into the folder of the shared project.
         return register_bare(self.registry, gated=False, tables={table: version})
 
     def rollback(self, instance: dg.DagsterInstance) -> Outcome:
@@ -108,14 +108,14 @@ def book(line, tmp_path: Path) -> Book:
 
 @pytest.fixture(scope="module")
 def with_outcomes(line, tmp_path_factory: pytest.TempPathFactory) -> Book:
-    """The line after the outcomes of its newest batch came."""
+    """The project after the outcomes of its newest batch arrived."""
     project = line.copy(tmp_path_factory.mktemp("outcomes") / "project")
     Inbox(project.inbox).deliver(project.root / "sample" / "outcomes" / "2026-03", BOOK, "2026-03")
     assert run_job(project, "outcomes", "2026-03").success
     return Book(project)
 
 
-def evaluated(
+def record_check(
     instance: dg.DagsterInstance,
     check: str,
     batch: str = "2026-03",
@@ -124,7 +124,7 @@ def evaluated(
     severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
     meanwhile: Callable[[], object] = lambda: None,
 ) -> None:
-    """The check comes out like this on the batch; `meanwhile` happens while its asset is made."""
+    """Record this check result for the batch; `meanwhile` is called while its asset is materialized."""
     key = dg.AssetKey([BOOK, ASSETS[check]])
 
     @dg.asset(key=key, partitions_def=batches(BOOK), check_specs=[dg.AssetCheckSpec(name=check, asset=key)])
@@ -147,28 +147,28 @@ def evaluated(
 
 
 def failed(triggers: tuple[Trigger, ...]) -> list[tuple[str, str, str]]:
-    """The failed checks among what asks for a training."""
+    """The failed checks among the triggers of a training."""
     return [(each.check, each.batch, each.description) for each in triggers if isinstance(each, FailedCheck)]
 
 
-def test_a_training_that_would_mix_what_two_sqls_made_is_not_started(with_outcomes, instance, tmp_path: Path):
+def test_training_on_features_of_two_sql_versions_is_not_started(with_outcomes, instance, tmp_path: Path):
     book = Book(copy_of(with_outcomes.project, tmp_path / "project"))
-    evaluated(instance, "features_stable")
-    assert isinstance(book.asked(instance), Due)
+    record_check(instance, "features_stable")
+    assert isinstance(book.requested(instance), Due)
     sql = book.project.sql(BOOK) / "features.sql"
     written = sql.read_text()
     sql.write_text(written.replace("-- debts and instalments", "-- Debts and instalments"))
-    assert isinstance(book.asked(instance), Due), "other words make no other features"
+    assert isinstance(book.requested(instance), Due), "other words make no other features"
     sql.write_text(
         written.replace("nullif(income_total, 0) as debt_to_income", "nullif(income_total, 1) as debt_to_income")
     )
-    refusal = book.asked(instance)
+    refusal = book.requested(instance)
     assert isinstance(refusal, Refused)
     assert refusal.reason == FeaturesOfOtherSql(BOOK, ("2026-01", "2026-02", "2026-03"))
 
 
-def trained(instance: dg.DagsterInstance, book: Book | None = None) -> str:
-    """A training ran and, in the book, made a candidate from what the newest was made from; its run."""
+def run_training(instance: dg.DagsterInstance, book: Book | None = None) -> str:
+    """Run a training that, if a book is given, produces a candidate from the inputs of the newest one; its run."""
 
     @dg.job(tags={TRAINING_TAG: BOOK, PORTFOLIO_TAG: BOOK})
     def train() -> None: ...
@@ -177,13 +177,13 @@ def trained(instance: dg.DagsterInstance, book: Book | None = None) -> str:
     if book:
         newest = book.registry.newest()
         assert newest
-        # Files would go where those of the line lie.
+        # Otherwise its files would be written into the folder of the shared project.
         register_bare(book.registry, gated=False, tables=newest.tables, dagster_run=done.run_id)
     return done.run_id
 
 
-def started(instance: dg.DagsterInstance, job: str, status: dg.DagsterRunStatus, **tags: str) -> str:
-    """A run of the job that has come so far."""
+def run_with_status(instance: dg.DagsterInstance, job: str, status: dg.DagsterRunStatus, **tags: str) -> str:
+    """A run of the job with this status."""
 
     @dg.job(name=job)
     def made() -> None: ...
@@ -192,196 +192,196 @@ def started(instance: dg.DagsterInstance, job: str, status: dg.DagsterRunStatus,
     return run.run_id
 
 
-def test_without_a_failure_nothing_is_asked_for(book, instance):
-    evaluated(instance, FEATURES_DRIFTED, passed=True)
-    assert book.asked(instance) == Waiting(NoFailedCheck(1))
+def test_no_training_is_requested_without_a_failed_check(book, instance):
+    record_check(instance, FEATURES_DRIFTED, passed=True)
+    assert book.requested(instance) == Waiting(NoFailedCheck(1))
 
 
 @pytest.mark.parametrize("check", [FEATURES_DRIFTED, SCORES_DRIFTED, PERFORMANCE_HOLDS])
-def test_on_the_data_that_it_has_a_training_is_refused_with_the_reason(book, instance, check):
-    evaluated(instance, check)
-    asked = book.asked(instance)
-    assert isinstance(asked, Refused)
-    assert asked.reason == TooFewOutcomes(0, 1, 500)
-    assert failed(asked.asked_by) == [(check, "2026-03", "Words")]
+def test_training_without_new_outcomes_is_refused_with_the_reason(book, instance, check):
+    record_check(instance, check)
+    requested = book.requested(instance)
+    assert isinstance(requested, Refused)
+    assert requested.reason == TooFewOutcomes(0, 1, 500)
+    assert failed(requested.asked_by) == [(check, "2026-03", "Words")]
 
 
 @pytest.mark.parametrize("check", [FEATURES_DRIFTED, SCORES_DRIFTED, PERFORMANCE_HOLDS])
-def test_a_failure_with_new_outcomes_is_a_training(with_outcomes, instance, check):
-    evaluated(instance, check)
-    asked = with_outcomes.asked(instance)
-    assert isinstance(asked, Due)
-    assert (asked.job, asked.batch) == ("train", None)
-    assert isinstance(asked.reason, TrainingRequested) and asked.reason.new_outcomes == 1400
-    assert failed(asked.reason.by) == [(check, "2026-03", "Words")]
-    assert with_outcomes.asked(instance) == asked
+def test_failed_check_with_new_outcomes_requests_a_training(with_outcomes, instance, check):
+    record_check(instance, check)
+    requested = with_outcomes.requested(instance)
+    assert isinstance(requested, Due)
+    assert (requested.job, requested.batch) == ("train", None)
+    assert isinstance(requested.reason, TrainingRequested) and requested.reason.new_outcomes == 1400
+    assert failed(requested.reason.by) == [(check, "2026-03", "Words")]
+    assert with_outcomes.requested(instance) == requested
 
 
-def test_the_new_outcomes_are_those_the_newest_candidate_has_not_learned_from(with_outcomes):
+def test_outcomes_count_as_new_if_the_newest_candidate_did_not_learn_from_them(with_outcomes):
     portfolio, lake = with_outcomes.portfolio, with_outcomes.lake
     learned = with_outcomes.registry.newest().made_from(f"{BOOK}/training_set")
     assert new_outcomes(portfolio, lake, learned) == 1400
     assert new_outcomes(portfolio, lake, None) == 4200
 
 
-def test_too_few_new_outcomes_are_refused(with_outcomes, instance, tmp_path):
+def test_training_with_too_few_new_outcomes_is_refused(with_outcomes, instance, tmp_path):
     book = Book(copy_of(with_outcomes.project, tmp_path / "project"))
     configure(book.project, {"automation": {"min_new_outcomes": 1401}})
-    evaluated(instance, SCORES_DRIFTED)
-    assert book.asked(instance).reason == TooFewOutcomes(1400, 1, 1401)
+    record_check(instance, SCORES_DRIFTED)
+    assert book.requested(instance).reason == TooFewOutcomes(1400, 1, 1401)
 
 
-def test_after_a_training_the_same_failure_asks_no_more(with_outcomes, instance, tmp_path):
+def test_failed_check_requests_no_second_training(with_outcomes, instance, tmp_path):
     book = Book(copy_of(with_outcomes.project, tmp_path / "project"))
-    evaluated(instance, SCORES_DRIFTED)
-    trained(instance, book)
-    assert book.asked(instance) == Waiting(NoFailedCheck(1))
+    record_check(instance, SCORES_DRIFTED)
+    run_training(instance, book)
+    assert book.requested(instance) == Waiting(NoFailedCheck(1))
 
 
-def test_a_failure_after_a_training_waits_for_the_cool_down(with_outcomes, instance):
-    trained(instance)
-    evaluated(instance, SCORES_DRIFTED)
-    waits = with_outcomes.asked(instance, timedelta(hours=23)).reason
+def test_failed_check_after_a_training_waits_for_the_cool_down(with_outcomes, instance):
+    run_training(instance)
+    record_check(instance, SCORES_DRIFTED)
+    waits = with_outcomes.requested(instance, timedelta(hours=23)).reason
     assert isinstance(waits, CoolDown) and waits.cool_down_hours == 24
     assert waits.hours_since == pytest.approx(23, abs=0.1)
-    assert isinstance(with_outcomes.asked(instance, timedelta(hours=25)), Due)
+    assert isinstance(with_outcomes.requested(instance, timedelta(hours=25)), Due)
 
 
-def test_a_training_that_made_no_candidate_has_answered_nothing(with_outcomes, instance):
-    evaluated(instance, SCORES_DRIFTED)
-    before = with_outcomes.asked(instance)
-    trained(instance)
-    again = with_outcomes.asked(instance)
+def test_training_without_a_candidate_does_not_answer_the_request(with_outcomes, instance):
+    record_check(instance, SCORES_DRIFTED)
+    before = with_outcomes.requested(instance)
+    run_training(instance)
+    again = with_outcomes.requested(instance)
     assert isinstance(before, Due) and isinstance(again, Due)
     assert again.key != before.key, "Dagster starts one run a key"
 
 
-def test_while_a_training_is_at_work_none_is_asked_for(with_outcomes, instance):
-    evaluated(instance, SCORES_DRIFTED)
-    run = started(instance, "train", dg.DagsterRunStatus.STARTED, **{TRAINING_TAG: BOOK})
-    assert with_outcomes.asked(instance) == Waiting(NoFailedCheck(1))
-    evaluated(instance, FEATURES_DRIFTED)
-    waits = with_outcomes.asked(instance)
+def test_no_training_is_requested_while_one_is_active(with_outcomes, instance):
+    record_check(instance, SCORES_DRIFTED)
+    run = run_with_status(instance, "train", dg.DagsterRunStatus.STARTED, **{TRAINING_TAG: BOOK})
+    assert with_outcomes.requested(instance) == Waiting(NoFailedCheck(1))
+    record_check(instance, FEATURES_DRIFTED)
+    waits = with_outcomes.requested(instance)
     assert isinstance(waits, Waiting) and waits.reason == TrainingActive(run)
 
 
-def test_the_first_training_waits_for_batches_that_are_being_read(with_outcomes, instance, tmp_path):
-    """And for the cool-down, once one has failed."""
+def test_first_training_waits_for_batches_that_are_being_ingested(with_outcomes, instance, tmp_path):
+    """It also waits for the cool-down after a failed one."""
     book = Book(copy_of(with_outcomes.project, tmp_path / "project"))
     uri = book.project.tracking_uri
     mlflow.MlflowClient(uri, registry_uri=uri).delete_registered_model(BOOK)
-    assert isinstance(book.asked(instance), Due)
-    run = started(instance, "ingest", dg.DagsterRunStatus.NOT_STARTED, **{"dagster/partition": "2026-04"})
-    assert book.asked(instance) == Waiting(BatchesActive(("2026-04",)), (NoChampion(),))
+    assert isinstance(book.requested(instance), Due)
+    run = run_with_status(instance, "ingest", dg.DagsterRunStatus.NOT_STARTED, **{"dagster/partition": "2026-04"})
+    assert book.requested(instance) == Waiting(BatchesActive(("2026-04",)), (NoChampion(),))
     instance.delete_run(run)
-    trained(instance)
-    assert isinstance(book.asked(instance, timedelta(hours=23)).reason, CoolDown)
-    assert isinstance(book.asked(instance, timedelta(hours=25)), Due)
+    run_training(instance)
+    assert isinstance(book.requested(instance, timedelta(hours=23)).reason, CoolDown)
+    assert isinstance(book.requested(instance, timedelta(hours=25)), Due)
 
 
-def test_a_candidate_that_was_refused_is_not_made_again_of_the_same_data(with_outcomes, instance, tmp_path):
+def test_refused_candidate_is_not_retrained_on_the_same_data(with_outcomes, instance, tmp_path):
     book = Book(copy_of(with_outcomes.project, tmp_path / "project"))
     assert book.learn() == 2
     book.registry.store.set_alias(CHAMPION, None)
-    assert book.asked(instance) == Refused(TooFewOutcomes(0, 2, 500), (NoChampion(),))
+    assert book.requested(instance) == Refused(TooFewOutcomes(0, 2, 500), (NoChampion(),))
 
 
-def test_a_refused_candidate_that_is_surely_better_asks_again_once_new_outcomes_are_known(
+def test_refused_candidate_that_is_significantly_better_requests_training_on_new_outcomes(
     with_outcomes, book, instance, tmp_path
 ):
     better = "AUC +0.0420 (+0.0361 to +0.0479)"
 
     def refused(of: Book, than: int = 1) -> int:
-        """Another version, which the gate refused though it is better."""
-        trained(instance, of)
+        """Register a version that the gate refused although it is better."""
+        run_training(instance, of)
         number = of.registry.newest().number
         of.registry.log_gate(number, "It was refused by the gate.", passed=False, better_than=than, better=better)
         return number
 
     waiting = Book(copy_of(book.project, tmp_path / "waiting"))
     number = refused(waiting)
-    assert waiting.asked(instance) == Refused(TooFewOutcomes(0, 2, 500), (BetterCandidate(number, 1, better),))
+    assert waiting.requested(instance) == Refused(TooFewOutcomes(0, 2, 500), (BetterCandidate(number, 1, better),))
     ready = Book(copy_of(with_outcomes.project, tmp_path / "ready"))
     refused(ready)
-    assert isinstance(ready.asked(instance, timedelta(hours=1)).reason, CoolDown)
-    asked = ready.asked(instance)
-    assert isinstance(asked, Due)
-    assert asked.reason == TrainingRequested((BetterCandidate(2, 1, better),), 1400)
-    # Asked again it is the same, also after a restart; and once another candidate is made, nothing is.
-    assert Book(ready.project).asked(instance) == asked
-    trained(instance, ready)
+    assert isinstance(ready.requested(instance, timedelta(hours=1)).reason, CoolDown)
+    requested = ready.requested(instance)
+    assert isinstance(requested, Due)
+    assert requested.reason == TrainingRequested((BetterCandidate(2, 1, better),), 1400)
+    # Repeated, the request is the same, also after a restart. Once another candidate is made, there is none.
+    assert Book(ready.project).requested(instance) == requested
+    run_training(instance, ready)
     ready.registry.log_gate(ready.registry.newest().number, "It was refused by the gate.", passed=False)
-    assert ready.asked(instance) == Waiting(NoFailedCheck(1))
-    # Better than a champion that decides no more is no reason.
+    assert ready.requested(instance) == Waiting(NoFailedCheck(1))
+    # Being better than a former champion is no reason.
     refused(ready, than=5)
-    assert ready.asked(instance) == Waiting(NoFailedCheck(1))
+    assert ready.requested(instance) == Waiting(NoFailedCheck(1))
 
 
-def test_failures_on_another_champion_are_past(with_outcomes, instance):
-    evaluated(instance, SCORES_DRIFTED, version=2)
-    assert with_outcomes.asked(instance) == Waiting(NoFailedCheck(1))
+def test_failed_checks_of_another_champion_are_ignored(with_outcomes, instance):
+    record_check(instance, SCORES_DRIFTED, version=2)
+    assert with_outcomes.requested(instance) == Waiting(NoFailedCheck(1))
 
 
-def test_a_warning_asks_for_nothing(with_outcomes, instance):
-    evaluated(instance, SCORES_DRIFTED, severity=dg.AssetCheckSeverity.WARN)
-    assert with_outcomes.asked(instance) == Waiting(NoFailedCheck(1))
+def test_warning_requests_nothing(with_outcomes, instance):
+    record_check(instance, SCORES_DRIFTED, severity=dg.AssetCheckSeverity.WARN)
+    assert with_outcomes.requested(instance) == Waiting(NoFailedCheck(1))
 
 
-def test_a_batch_that_passes_when_it_is_looked_over_again_asks_for_nothing(with_outcomes, instance):
-    evaluated(instance, SCORES_DRIFTED)
-    evaluated(instance, SCORES_DRIFTED, batch="2026-02")
-    evaluated(instance, SCORES_DRIFTED, passed=True)
-    asked = with_outcomes.asked(instance)
-    assert isinstance(asked, Due)
-    assert isinstance(asked.reason, TrainingRequested)
-    assert failed(asked.reason.by) == [(SCORES_DRIFTED, "2026-02", "Words")]
+def test_batch_that_passes_on_reevaluation_requests_nothing(with_outcomes, instance):
+    record_check(instance, SCORES_DRIFTED)
+    record_check(instance, SCORES_DRIFTED, batch="2026-02")
+    record_check(instance, SCORES_DRIFTED, passed=True)
+    requested = with_outcomes.requested(instance)
+    assert isinstance(requested, Due)
+    assert isinstance(requested.reason, TrainingRequested)
+    assert failed(requested.reason.by) == [(SCORES_DRIFTED, "2026-02", "Words")]
 
 
-def test_a_batch_that_passed_long_ago_asks_for_nothing_again(with_outcomes, instance, monkeypatch):
+def test_batch_that_passed_long_ago_requests_nothing(with_outcomes, instance, monkeypatch):
     monkeypatch.setattr(retraining, "LOOK_BACK", 2)
-    evaluated(instance, SCORES_DRIFTED)
-    evaluated(instance, SCORES_DRIFTED, passed=True)
+    record_check(instance, SCORES_DRIFTED)
+    record_check(instance, SCORES_DRIFTED, passed=True)
     for month in range(4, 13):
-        evaluated(instance, SCORES_DRIFTED, batch=f"2026-{month:02}", passed=True)
+        record_check(instance, SCORES_DRIFTED, batch=f"2026-{month:02}", passed=True)
     assert failures(instance, with_outcomes.portfolio, RETRAINS, 1) == []
 
 
-def test_a_check_that_began_first_and_failed_last_is_the_latest(with_outcomes, instance):
-    evaluated(instance, SCORES_DRIFTED, meanwhile=lambda: evaluated(instance, SCORES_DRIFTED, passed=True))
+def test_check_that_started_first_and_failed_last_counts_as_latest(with_outcomes, instance):
+    record_check(instance, SCORES_DRIFTED, meanwhile=lambda: record_check(instance, SCORES_DRIFTED, passed=True))
     assert [f.batch for f in failures(instance, with_outcomes.portfolio, RETRAINS, 1)] == ["2026-03"]
 
 
-def test_a_restart_neither_forgets_nor_repeats(with_outcomes, tmp_path):
+def test_restart_neither_loses_nor_repeats_requests(with_outcomes, tmp_path):
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
-        evaluated(instance, SCORES_DRIFTED)
-        before = with_outcomes.asked(instance)
+        record_check(instance, SCORES_DRIFTED)
+        before = with_outcomes.requested(instance)
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
-        assert with_outcomes.asked(instance) == before
-        started(instance, "train", dg.DagsterRunStatus.NOT_STARTED, **{TRAINING_TAG: BOOK})
-        assert with_outcomes.asked(instance) == Waiting(NoFailedCheck(1))
+        assert with_outcomes.requested(instance) == before
+        run_with_status(instance, "train", dg.DagsterRunStatus.NOT_STARTED, **{TRAINING_TAG: BOOK})
+        assert with_outcomes.requested(instance) == Waiting(NoFailedCheck(1))
 
 
-def test_without_an_earlier_champion_there_is_nothing_to_go_back_to(book, instance):
+def test_rollback_is_refused_without_an_earlier_champion(book, instance):
     assert book.rollback(instance) == Waiting(NotWorse(1))
-    evaluated(instance, NOT_WORSE)
+    record_check(instance, NOT_WORSE)
     found = book.rollback(instance)
     assert isinstance(found, Refused) and found.reason == NoPredecessor()
     assert failed(found.asked_by) == [(NOT_WORSE, "2026-03", "Words")]
 
 
-def test_a_champion_that_does_worse_gives_way_once(with_outcomes, instance, tmp_path):
+def test_champion_that_performs_worse_is_rolled_back_once(with_outcomes, instance, tmp_path):
     book = Book(copy_of(with_outcomes.project, tmp_path / "project"))
     book.registry.promote(book.learn(), by="gate", why="a test")
-    evaluated(instance, NOT_WORSE, version=2)
-    evaluated(instance, PERFORMANCE_HOLDS, version=2)
+    record_check(instance, NOT_WORSE, version=2)
+    record_check(instance, PERFORMANCE_HOLDS, version=2)
     due = book.rollback(instance)
     assert isinstance(due, Due)
     assert due.job == "rollback"
     assert isinstance(due.reason, WorseThanPredecessor)
     assert (due.reason.champion, due.reason.predecessor, due.reason.failed.check) == (2, 1, NOT_WORSE)
-    assert book.asked(instance).reason == RollbackFirst()
-    run = started(instance, "rollback", dg.DagsterRunStatus.FAILURE, **{KEY_TAG: due.key})
+    assert book.requested(instance).reason == RollbackFirst()
+    run = run_with_status(instance, "rollback", dg.DagsterRunStatus.FAILURE, **{KEY_TAG: due.key})
     assert book.rollback(instance).reason == RollbackStarted(run)
-    assert book.asked(instance).reason != RollbackFirst()
+    assert book.requested(instance).reason != RollbackFirst()
     book.registry.promote(1, by="rollback", why="a test")
     assert book.rollback(instance) == Waiting(NotWorse(1))

@@ -1,4 +1,4 @@
-"""Runs from a command: what they report, and what becomes of those that were killed."""
+"""Runs started by a command: what they report, and what happens to killed ones."""
 
 import sqlite3
 
@@ -85,7 +85,7 @@ def judged() -> dg.MaterializeResult:
     return dg.MaterializeResult(check_results=[warned, informed, failed])
 
 
-def test_progress_is_told_as_assets_are_made(project):
+def test_progress_is_reported_per_materialized_asset(project):
     outcome, said = run(project, loans)
     assert outcome.success
     assert outcome.errors == ()
@@ -95,36 +95,36 @@ def test_progress_is_told_as_assets_are_made(project):
     assert len(said) == 2
 
 
-def test_only_the_asked_tables_of_the_job_are_made(project):
+def test_only_requested_tables_of_the_job_are_materialized(project):
     outcome, _ = run(project, loans, broken, tables=("loans",))
     assert outcome.success
     assert list(outcome.asset_seconds) == ["book__loans"]
 
 
-def test_a_failure_is_told_in_the_words_it_was_raised_with(project):
+def test_failure_is_reported_with_its_own_description(project):
     outcome, said = run(project, refused)
     assert not outcome.success
     assert outcome.errors == ("Table loans: row 7 is bad.",)
     assert said == ["  FAILED refused"], "why is for the caller to print, once"
 
 
-def test_an_error_is_told_by_its_first_cause(project):
+def test_error_is_reported_by_its_first_cause(project):
     outcome, _ = run(project, broken)
     assert outcome.errors == ("KeyError: 'the first cause'",)
 
 
-def test_our_own_error_is_told_without_its_class_and_what_follows_is_not(project):
+def test_our_own_error_is_reported_without_class_name_or_consequences(project):
     outcome, said = run(project, delivered, after)
     assert outcome.errors == ("Batch 1 has no files.",)
     assert said == ["  FAILED delivered"]
 
 
-def test_a_class_of_a_library_is_named_without_its_path(project):
+def test_error_class_of_a_library_is_named_without_its_module(project):
     outcome, _ = run(project, of_a_library)
     assert outcome.errors[0].startswith("ParserException: Parser Error: syntax error")
 
 
-def test_a_failed_blocking_check_is_told_with_what_it_found(project):
+def test_failed_blocking_check_is_reported_with_its_description(project):
     outcome, said = run(project, judged)
     assert outcome.errors == ("judged.fair: AIR 0.5 is below 0.8",)
     assert not any("AIR" in line for line in said)
@@ -132,7 +132,7 @@ def test_a_failed_blocking_check_is_told_with_what_it_found(project):
     assert "  check failed (ERROR) judged.stable: PSI 0.4 is above 0.25" in said
 
 
-def test_a_second_command_is_refused_while_the_first_is_at_work(project):
+def test_second_command_is_refused_while_the_first_is_active(project):
     with (
         instance_for_commands(project, BOOK),
         pytest.raises(AlreadyRunning, match="Another credit-assets command is at work on book"),
@@ -141,19 +141,19 @@ def test_a_second_command_is_refused_while_the_first_is_at_work(project):
         pass
 
 
-def test_another_portfolio_s_command_is_not_refused(project):
+def test_command_of_another_portfolio_is_not_refused(project):
     with instance_for_commands(project, BOOK), instance_for_commands(project, "other"):
         pass
 
 
-def test_the_lock_is_given_back_after_an_error(project):
+def test_lock_is_released_after_an_error(project):
     with pytest.raises(ZeroDivisionError), instance_for_commands(project, BOOK):
         raise ZeroDivisionError
     with FileLock(project.data / "dagster" / f"{BOOK}.lock", timeout=0):
         pass
 
 
-def test_the_run_of_a_killed_command_is_marked_failed_and_no_other(project):
+def test_run_of_a_killed_command_is_marked_failed_and_no_other(project):
     unfinished = {"status": dg.DagsterRunStatus.STARTED}
     job = made(loans).resolve_job_def("all")
     with instance_for_commands(project, BOOK) as instance:
@@ -169,7 +169,7 @@ def test_the_run_of_a_killed_command_is_marked_failed_and_no_other(project):
     }
 
 
-def test_messages_that_cannot_be_logged_are_counted_and_do_not_fill_the_terminal(project, monkeypatch, capsys):
+def test_events_that_cannot_be_logged_are_counted_in_one_line(project, monkeypatch, capsys):
     handle = dg.DagsterInstance.handle_new_event
 
     def full(self, event, **settings):
@@ -184,7 +184,7 @@ def test_messages_that_cannot_be_logged_are_counted_and_do_not_fill_the_terminal
     assert "event log" not in capsys.readouterr().err
 
 
-def test_a_disk_without_room_for_what_duckdb_spills_is_one_line(project):
+def test_disk_full_error_of_duckdb_is_one_line(project):
     @dg.asset(key=[BOOK, "large"])
     def large(context: dg.AssetExecutionContext) -> None:
         raise duckdb.OutOfMemoryException(

@@ -1,4 +1,4 @@
-"""What the schedules start and when: asked as the daemon asks them."""
+"""What the schedules start and when, evaluated as the daemon evaluates them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def parts(loop: Loop, job: str) -> set[dg.AssetKey]:
     return set(loop.repository.get_job(job).asset_layer.executable_asset_keys)
 
 
-# -- when -------------------------------------------------------------------------------------------
+# -- times ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def parts(loop: Loop, job: str) -> set[dg.AssetKey]:
         ("weekly_maintenance", "maintenance", ["Sun 04 Jan 04:00", "Sun 11 Jan 04:00"]),
     ],
 )
-def test_each_schedule_is_at_work_by_itself_at_its_time(loop, name, job, times):
+def test_schedules_run_by_default_at_their_times(loop, name, job, times):
     made = {schedule.name: schedule for schedule in schedules(loop.book, {})}
     assert len(made) == 3
     assert made[name].job_name == job
@@ -64,13 +64,13 @@ def with_outcomes(loop: Loop, batch: str) -> None:
     loop.ingest(batch)
 
 
-def test_no_challenger_is_trained_while_too_little_is_new(loop):
+def test_no_challenger_is_trained_while_too_few_outcomes_are_new(loop):
     loop.automated(min_new_outcomes=3)
     assert loop.due("weekly_challenger", MONDAY) == (
         "0 outcomes are known that no candidate has learned from, fewer than the 3 of automation.min_new_outcomes."
     )
     with_outcomes(loop, "2026-01")
-    loop.crown()
+    loop.register_champion()
     with_outcomes(loop, "2026-02")
     assert loop.due("weekly_challenger", MONDAY) == (
         "2 outcomes are known that version 1 has not learned from, fewer than the 3 of automation.min_new_outcomes. "
@@ -78,10 +78,10 @@ def test_no_challenger_is_trained_while_too_little_is_new(loop):
     )
 
 
-def test_a_challenger_is_trained_once_enough_is_new(loop):
+def test_challenger_is_trained_once_enough_outcomes_are_new(loop):
     loop.automated(min_new_outcomes=2)
     with_outcomes(loop, "2026-01")
-    loop.crown()
+    loop.register_champion()
     with_outcomes(loop, "2026-02")
     request = only(loop.due("weekly_challenger", MONDAY))
     assert (request.job_name, request.partition_key, request.asset_selection) == ("train", None, None)
@@ -96,17 +96,17 @@ def test_a_challenger_is_trained_once_enough_is_new(loop):
 # -- the daily sweep --------------------------------------------------------------------------------
 
 
-def test_where_all_is_done_nothing_was_missed(loop):
+def test_sweep_finds_nothing_when_everything_is_done(loop):
     assert sweep(loop) == "Nothing was missed."
-    version = loop.crown()
+    version = loop.register_champion()
     loop.copy("2026-01")
     loop.ingest("2026-01")
     loop.score("2026-01", version)
     assert sweep(loop) == "Nothing was missed."
 
 
-def test_a_delivery_that_no_sensor_looked_at_is_ingested(loop):
-    loop.crown()
+def test_sweep_ingests_a_delivery_that_no_sensor_saw(loop):
+    loop.register_champion()
     loop.copy("2026-01")
     loop.copy("2026-02", "bureau.csv.part")
     request = only(sweep(loop))
@@ -120,12 +120,12 @@ def test_a_delivery_that_no_sensor_looked_at_is_ingested(loop):
     assert loop.start(request).asset_selection == parts(loop, "ingest")
 
 
-def test_what_a_killed_run_left_is_swept_up_each_day_until_it_is_done(loop):
+def test_sweep_restarts_killed_work_each_day_until_it_is_done(loop):
     loop.copy("2026-01")
-    loop.look()
-    asked = only(loop.look())
+    loop.poll()
+    asked = only(loop.poll())
     loop.kill(asked)
-    assert "did not do it" in str(loop.look())
+    assert "did not do it" in str(loop.poll())
     monday = only(sweep(loop))
     assert monday.tags[KEY_TAG] == asked.tags[KEY_TAG]
     loop.kill(monday)
@@ -136,32 +136,32 @@ def test_what_a_killed_run_left_is_swept_up_each_day_until_it_is_done(loop):
 
 
 @pytest.mark.parametrize("status", [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTED])
-def test_what_is_at_work_is_not_swept_up(loop, status):
+def test_sweep_leaves_active_work_alone(loop, status):
     loop.copy("2026-01")
     loop.copy("2026-02")
-    loop.start(only([request for request in loop.settled() if request.partition_key == "2026-01"]), status)
+    loop.start(only([request for request in loop.poll_twice() if request.partition_key == "2026-01"]), status)
     assert only(sweep(loop)).partition_key == "2026-02"
     loop.copy("2026-01", "bureau.csv", content="A\n2\n")
     assert only(sweep(loop)).partition_key == "2026-02"
 
 
-def test_what_somebody_is_copying_just_now_is_not_swept_up(loop):
-    """Nor a folder that lacks a file, however long it has lain there."""
+def test_sweep_leaves_incomplete_copies_alone(loop):
+    """This includes a folder that lacks a file, however old it is."""
     loop.copy("2026-01")
     (loop.copy("2026-02") / "bureau.csv").unlink()
     assert loop.due("daily_sweep", MONDAY, later=30) == "Nothing was missed."
     assert only(sweep(loop)).partition_key == "2026-01"
 
 
-def test_another_portfolios_run_for_a_work_of_that_key_says_nothing(loop):
+def test_sweep_ignores_a_run_of_another_portfolio_with_the_same_key(loop):
     loop.copy("2026-01")
-    run = loop.fail(only(loop.settled()))
+    run = loop.fail(only(loop.poll_twice()))
     assert sweep(loop) == "Nothing was missed."
     loop.instance.add_run_tags(run, {PORTFOLIO_TAG: "other"})
     assert only(sweep(loop)).partition_key == "2026-01"
 
 
-def test_a_challenger_waits_for_a_training_that_is_at_work(loop):
+def test_challenger_waits_for_an_active_training(loop):
     loop.automated(min_new_outcomes=2)
     loop.copy("2026-01", *FILES, OUTCOMES)
     loop.ingest("2026-01")
@@ -170,20 +170,20 @@ def test_a_challenger_waits_for_a_training_that_is_at_work(loop):
     assert loop.due("weekly_challenger", MONDAY) == f"A training is active, run {run.run_id}."
 
 
-def test_what_failed_in_a_step_waits_for_other_files(loop):
+def test_work_that_failed_in_a_step_waits_for_other_files(loop):
     loop.copy("2026-01")
-    loop.fail(only(loop.settled()))
+    loop.fail(only(loop.poll_twice()))
     assert sweep(loop) == "Nothing was missed."
     loop.copy("2026-01", "bureau.csv", content="A\n2\n")
     assert only(sweep(loop)).tags[WHY_TAG] == "delivered, not ingested yet"
 
 
-def test_a_run_that_really_failed_in_a_step_is_known_for_it(loop, tmp_path):
-    """What the tests above write down as a failure is what Dagster does."""
+def test_run_that_really_failed_in_a_step_is_recognised(loop, tmp_path):
+    """The failure that the tests above write by hand is the one that Dagster writes."""
     project = make_project(tmp_path / "project", sql=FEW_FEATURES)
     loop.project = project
     loop.copy("2026-01")
-    request = only(loop.settled())
+    request = only(loop.poll_twice())
     with inside(project):
         outcome = execute(
             loop.instance, build(BOOK, project), BOOK, "ingest", "2026-01", lambda _: None, (), request.tags
@@ -192,8 +192,8 @@ def test_a_run_that_really_failed_in_a_step_is_known_for_it(loop, tmp_path):
     assert sweep(loop) == "Nothing was missed."
 
 
-def test_features_without_scores_are_scored_by_the_champion(loop):
-    version = loop.crown()
+def test_sweep_scores_features_without_scores_by_the_champion(loop):
+    version = loop.register_champion()
     loop.copy("2026-01")
     loop.ingest("2026-01")
     loop.copy("2026-02")
@@ -209,8 +209,8 @@ def test_features_without_scores_are_scored_by_the_champion(loop):
         loop.start(request)
 
 
-def test_later_outcomes_that_no_sensor_looked_at_are_held_against_the_scores(loop):
-    version = loop.crown()
+def test_sweep_ingests_later_outcomes_that_no_sensor_saw(loop):
+    version = loop.register_champion()
     loop.copy("2026-01")
     loop.ingest("2026-01")
     loop.score("2026-01", version)
@@ -220,29 +220,29 @@ def test_later_outcomes_that_no_sensor_looked_at_are_held_against_the_scores(loo
     loop.start(request)
 
 
-def test_of_a_batch_its_new_files_come_first(loop):
-    """The scores of what is made of them come after."""
-    loop.crown()
+def test_new_files_of_a_batch_are_processed_before_its_scores(loop):
+    """The scores that follow from them come afterwards."""
+    loop.register_champion()
     loop.copy("2026-01")
     loop.ingest("2026-01")
     loop.copy("2026-01", "bureau.csv", content="A\n2\n")
     assert only(sweep(loop)).tags[WHY_TAG] == "its files differ from what was ingested: bureau"
 
 
-def test_a_batch_whose_one_run_failed_at_its_scores_waits_for_another_champion(loop):
-    loop.crown()
+def test_sweep_leaves_failed_scores_until_another_champion(loop):
+    loop.register_champion()
     loop.copy("2026-01")
-    failed = loop.fail(only(loop.settled()))
+    failed = loop.fail(only(loop.poll_twice()))
     loop.ingest("2026-01", run_id=failed)
     assert sweep(loop) == "Nothing was missed."
-    loop.crown()
+    loop.register_champion()
     assert set(only(sweep(loop)).asset_selection) == parts(loop, "score")
 
 
-def test_a_batch_whose_one_run_was_killed_at_its_scores_is_scored(loop):
-    loop.crown()
+def test_sweep_scores_a_batch_whose_run_was_killed_at_its_scores(loop):
+    loop.register_champion()
     loop.copy("2026-01")
-    killed = loop.kill(only(loop.settled()))
+    killed = loop.kill(only(loop.poll_twice()))
     loop.ingest("2026-01", run_id=killed)
     assert set(only(sweep(loop)).asset_selection) == parts(loop, "score")
 
@@ -250,7 +250,7 @@ def test_a_batch_whose_one_run_was_killed_at_its_scores_is_scored(loop):
 # -- the weekly maintenance -------------------------------------------------------------------------
 
 
-def test_the_maintenance_is_one_run_a_week(loop):
+def test_weekly_maintenance_is_one_run(loop):
     first, again = (only(loop.due("weekly_maintenance", MONDAY)) for _ in range(2))
     assert first.run_key == again.run_key == "2026-06-01T05:00:00+00:00"
     assert only(loop.due("weekly_maintenance", TUESDAY)).run_key != first.run_key
