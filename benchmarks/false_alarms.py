@@ -130,7 +130,7 @@ def deal(con: duckdb.DuckDBPyConnection, portfolio: Portfolio, rng: np.random.Ge
     frame = training_frame(of_applicants(con, "pool", fold[KEY].to_numpy())).merge(fold, on=KEY).assign(batch="pool")
     names = [name for name in frame.columns if name not in (KEY, "target", "fold", "batch")]
     design = DesignMatrix.of(frame, names, KEY)
-    folds = Folds(design, portfolio.training)
+    folds = Folds(design, design.validation(portfolio.training), portfolio.training)
     model, _ = fit_xgboost(design, folds, PARAMS, folds.boost(PARAMS).rounds, portfolio.training)
     test = frame[frame["fold"] == TEST]
     reference = Reference.build(

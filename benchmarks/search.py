@@ -56,12 +56,12 @@ def compared(name: str, frame: pd.DataFrame, key: str, config: TrainingConfig) -
     outcomes, pds, seconds = test["target"].to_numpy(), {}, {}
     with tempfile.TemporaryDirectory() as folder:
         begin = time.process_time()
-        folds = Folds(design, config)
+        folds = Folds(design, design.validation(config), config)
         found = tune(folds, config, Path(folder), "1", progress=lambda line: None)
         model, _ = fit_xgboost(design, folds, found.params, found.rounds, config)
         seconds["champion"], pds["champion"] = time.process_time() - begin, model.pd(test)
     begin = time.process_time()
-    baseline = fit_logistic(design, config)
+    baseline = fit_logistic(design, design.validation(config), config)
     seconds["baseline"], pds["baseline"] = time.process_time() - begin, baseline.pd(test)
     for library, fitted in UNTUNED.items():
         begin = time.process_time()

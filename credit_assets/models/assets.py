@@ -58,7 +58,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         validation = design.validation(config)
         context.log.info(f"Models are compared on folds of {validation.by}.")
         content = content_version(training_set)
-        fitted = kind.fit(Task(design, config, project.studies, content, context.log.info))
+        fitted = kind.fit(Task(design, validation, config, project.studies, content, context.log.info))
         held_out = fitted.by_folds.loc[fitted.by_folds["fold"] != TEST, "pd"].to_numpy()
         threshold = cut_off(portfolio.policy, held_out)
         at_cut_off = AtCutOff.of(held_out, threshold)
@@ -107,7 +107,8 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         missing values in a bin of their own. The table holds its PDs of the test rows."""
         frame = training_frame(training_set)
         names = feature_names(frame, key)
-        model = fit_logistic(DesignMatrix.of(frame, names, key, config.encodings), config)
+        design = DesignMatrix.of(frame, names, key, config.encodings)
+        model = fit_logistic(design, design.validation(config), config)
         penalty = {"inverse_penalty": float(model.regression.C), "bin_weight": model.bin_weight}
         test = frame[frame["fold"] == TEST]
         run_id = registry.log_model(

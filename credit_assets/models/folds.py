@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from credit_assets.models.calibration import CalibrationError, fit_platt
-from credit_assets.models.design_matrix import DesignMatrix
+from credit_assets.models.design_matrix import DesignMatrix, Validation
 from credit_assets.models.model import held_out_of_test, levels
 from credit_assets.settings.training import TrainingConfig
 
@@ -118,8 +118,8 @@ class Folds:
     own, and lose much on a busy machine. A single pair uses `config.threads`. Neither changes a bit.
     """
 
-    def __init__(self, design: DesignMatrix, config: TrainingConfig) -> None:
-        self.validation = design.validation(config)
+    def __init__(self, design: DesignMatrix, validation: Validation, config: TrainingConfig) -> None:
+        self.validation = validation
         self.features = len(design.features)
         pairs = self.validation.pairs
         self._design = design
@@ -130,7 +130,7 @@ class Folds:
         self.stages = sorted({math.ceil(share * len(pairs)) for share in STAGES})
         # The sum of second derivatives where every PD is the default rate: what a node's weight is measured in.
         self.weight = min(float(design.target[rows].var() * rows.sum()) for rows, _ in pairs)
-        self._levels = [np.float32(level) for level in levels(design, self.validation)]
+        self._levels = [np.float32(level) for level in levels(design, validation)]
         self._targets = [design.target[held_out] for _, held_out in pairs]
         self._binned: dict[int, list[xgboost.QuantileDMatrix]] = {}
         self.test_rows = held_out_of_test(design, config, len(pairs))

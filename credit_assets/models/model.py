@@ -84,10 +84,11 @@ class Estimator:
 
 @dataclass(frozen=True)
 class Task:
-    """What a kind is fitted on: the training set as numbers, the settings, a folder for searches that resume, a hash of
-    the rows that they belong to, and where to report progress."""
+    """What a kind is fitted on: the training set as numbers, its folds, the settings, a folder for searches that
+    resume, a hash of the rows that they belong to, and where to report progress."""
 
     design: DesignMatrix
+    validation: Validation
     config: TrainingConfig
     studies: Path
     content: str

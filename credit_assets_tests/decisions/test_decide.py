@@ -34,7 +34,7 @@ def fitted(training_set: pd.DataFrame) -> XGBoostModel:
     design = DesignMatrix.of(training_set, FEATURES, KEY)
     config = TrainingConfig(threads=1)
     params = {"max_depth": 3, "learning_rate": 0.1}
-    return fit_xgboost(design, Folds(design, config), params, 20, config)[0]
+    return fit_xgboost(design, Folds(design, design.validation(config), config), params, 20, config)[0]
 
 
 @pytest.fixture(scope="module")

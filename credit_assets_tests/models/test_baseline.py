@@ -32,7 +32,8 @@ def frame_of(columns: dict[str, np.ndarray], log_odds: np.ndarray, seed: int) ->
 
 def auc_on_test(frame: pd.DataFrame) -> float:
     features = [name for name in frame.columns if name not in ("id", "batch", "target", "fold")]
-    model = fit_logistic(DesignMatrix.of(frame, features, "id"), CONFIG)
+    design = DesignMatrix.of(frame, features, "id")
+    model = fit_logistic(design, design.validation(CONFIG), CONFIG)
     test = frame[frame["fold"] == "test"]
     return roc_auc_score(test["target"], model.pd(test))
 
@@ -77,7 +78,8 @@ def test_noise_is_given_next_to_no_weight() -> None:
     generator = np.random.default_rng(4)
     x = generator.normal(size=(1000, 100))
     frame = frame_of({f"x{j}": x[:, j] for j in range(100)}, np.full(1000, -1.5), seed=4)
-    model = fit_logistic(DesignMatrix.of(frame, [f"x{j}" for j in range(100)], "id"), CONFIG)
+    design = DesignMatrix.of(frame, [f"x{j}" for j in range(100)], "id")
+    model = fit_logistic(design, design.validation(CONFIG), CONFIG)
     assert model.pd(frame).std() < 0.02
 
 
@@ -87,7 +89,7 @@ def test_rare_words_share_a_column_and_unseen_ones_count_as_missing() -> None:
     town[:3] = ["Aachen", "Bonn", None]
     frame = frame_of({"town": town, "x": np.random.default_rng(5).normal(size=rows)}, np.zeros(rows) - 0.5, seed=5)
     design = DesignMatrix.of(frame, ["town", "x"], "id")
-    model = fit_logistic(design, CONFIG)
+    model = fit_logistic(design, design.validation(CONFIG), CONFIG)
     # Jena and Ulm, the rare ones, missing.
     assert model.columns[0].bins == 4 and RARE_ROWS > 3
     pds = model.pd(pd.DataFrame({"town": ["Aachen", "Bonn", "moon base", None], "x": 0.0}))
@@ -143,7 +145,7 @@ def test_it_predicts_and_is_saved_without_pickle(
     design: DesignMatrix, training_set: pd.DataFrame, tmp_path: Path
 ) -> None:
     applicants = training_set[training_set["fold"] == "test"]
-    baseline = fit_logistic(design, CONFIG)
+    baseline = fit_logistic(design, design.validation(CONFIG), CONFIG)
     pds = baseline.pd(applicants.assign(employer="moon base"))
     assert ((pds > 0) & (pds < 1)).all()
     assert roc_auc_score(applicants["target"], baseline.pd(applicants)) > 0.7
@@ -157,9 +159,9 @@ def test_of_very_many_rows_some_are_learned_from(
     design: DesignMatrix, training_set: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     applicants = training_set[training_set["fold"] == "test"]
-    from_all = fit_logistic(design, CONFIG).pd(applicants)
+    from_all = fit_logistic(design, design.validation(CONFIG), CONFIG).pd(applicants)
     monkeypatch.setattr(module, "MAX_ROWS", 800)
     monkeypatch.setattr(module, "CHOOSING_ROWS", 500)
-    from_some = fit_logistic(design, CONFIG).pd(applicants)
+    from_some = fit_logistic(design, design.validation(CONFIG), CONFIG).pd(applicants)
     assert not np.array_equal(from_some, from_all)
     assert np.corrcoef(from_some, from_all)[0, 1] > 0.9

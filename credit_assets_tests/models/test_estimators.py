@@ -26,7 +26,7 @@ PARAMS = {"max_depth": 3, "learning_rate": 0.1, "subsample": 0.7, "colsample_byt
 
 def fitted(design: DesignMatrix, rounds: int = 30, **changes: Any) -> tuple[XGBoostModel, pd.DataFrame]:
     config = TrainingConfig(**{"threads": 1, "cv_folds": 3} | changes)
-    return fit_xgboost(design, Folds(design, config), PARAMS, rounds, config)
+    return fit_xgboost(design, Folds(design, design.validation(config), config), PARAMS, rounds, config)
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +145,7 @@ def test_a_model_with_encodings_sees_the_words_of_a_frame_by_them_and_keeps_them
 ) -> None:
     design = DesignMatrix.of(towns, [*FEATURES, "town"], "SK_ID_CURR", ENCODINGS)
     model, held_out = fitted(design)
-    baseline = fit_logistic(design, TrainingConfig())
+    baseline = fit_logistic(design, design.validation(TrainingConfig()), TrainingConfig())
     assert set(model.learned_texts) == {"employer", "town"} and model.categories == {}
     test = towns[towns["fold"] == "test"]
     assert roc_auc_score(test["target"], model.pd(test)) > 0.7
@@ -191,13 +191,11 @@ def test_outcomes_of_the_test_change_nothing(model: XGBoostModel, training_set: 
         income=np.where(tested, 1.0, training_set["income"]),
         employer=np.where(tested, "word of the test", training_set["employer"]),
     )
-    design = DesignMatrix.of(other, FEATURES, "SK_ID_CURR")
-    again, _ = fitted(design)
+    changed, unchanged = (DesignMatrix.of(frame, FEATURES, "SK_ID_CURR") for frame in (other, training_set))
+    again, _ = fitted(changed)
     np.testing.assert_array_equal(again.pd(training_set), model.pd(training_set))
-    baseline, before = (
-        fit_logistic(design, TrainingConfig()),
-        fit_logistic(DesignMatrix.of(training_set, FEATURES, "SK_ID_CURR"), TrainingConfig()),
-    )
+    config = TrainingConfig()
+    baseline, before = (fit_logistic(design, design.validation(config), config) for design in (changed, unchanged))
     np.testing.assert_array_equal(baseline.pd(training_set), before.pd(training_set))
 
 
@@ -207,20 +205,22 @@ def test_each_row_is_judged_once_by_a_model_that_has_not_learned_from_it(design:
     on_test = by_folds[by_folds["fold"] == "test"]
     assert sorted(on_test["fold_model"].unique()) == [0, 1, 2]
     assert on_test["fold_model"].value_counts().min() > len(on_test) / 5
-    folds = Folds(design, TrainingConfig(cv_folds=3, threads=1))
+    config = TrainingConfig(cv_folds=3, threads=1)
+    folds = Folds(design, design.validation(config), config)
     for number, held_out in enumerate(folds.held_out_rows):
         of_model = by_folds[(by_folds["fold_model"] == number) & (by_folds["fold"] != "test")]
         assert sorted(of_model["key"]) == sorted(design.keys[held_out])
 
 
 def test_a_trials_model_does_not_depend_on_what_was_fitted_before(design: DesignMatrix, config: TrainingConfig) -> None:
-    fresh, used = Folds(design, config), Folds(design, config)
+    fresh, used = Folds(design, design.validation(config), config), Folds(design, design.validation(config), config)
     used.boost({**PARAMS, "max_depth": 5})
     assert used.boost(PARAMS) == fresh.boost(PARAMS)
 
 
 def test_a_large_training_part_is_fitted_on_one_pair(training_set: pd.DataFrame, design: DesignMatrix) -> None:
-    folds = Folds(design, TrainingConfig(cv_below_rows=100, cv_below_defaults=0, threads=2, max_rounds=20))
+    config = TrainingConfig(cv_below_rows=100, cv_below_defaults=0, threads=2, max_rounds=20)
+    folds = Folds(design, design.validation(config), config)
     found = folds.boost(PARAMS)
     [(margins, of_test)] = folds.margins(PARAMS, found.rounds)
     assert len(of_test) == (design.fold == "test").sum()
@@ -247,9 +247,9 @@ params = {"max_depth": 3, "subsample": 0.7, "colsample_bytree": 0.6}
 frame = make_training_set()
 for cv_below_rows in (100, 20_000):
     config = TrainingConfig(threads=int(sys.argv[1]), cv_below_rows=cv_below_rows, cv_below_defaults=0)
-    model, _ = fit_xgboost(design, Folds(design, config), params, 25, config)
+    model, _ = fit_xgboost(design, Folds(design, design.validation(config), config), params, 25, config)
     print(hashlib.sha256(model.pd(frame).tobytes() + model.contributions(frame).tobytes()).hexdigest())
-print(hashlib.sha256(fit_logistic(design, config).pd(frame).tobytes()).hexdigest())
+print(hashlib.sha256(fit_logistic(design, design.validation(config), config).pd(frame).tobytes()).hexdigest())
 """
 
 

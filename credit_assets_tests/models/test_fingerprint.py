@@ -22,7 +22,8 @@ FACTS: dict[str, object] = {
 
 def trained(design: DesignMatrix, **settings: int) -> XGBoostModel:
     config = TrainingConfig(**{"threads": 1, **settings})
-    return fit_xgboost(design, Folds(design, config), {"max_depth": 2, "subsample": 0.5}, 10, config)[0]
+    folds = Folds(design, design.validation(config), config)
+    return fit_xgboost(design, folds, {"max_depth": 2, "subsample": 0.5}, 10, config)[0]
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,8 @@ from credit_assets.settings.training import TrainingConfig
 @pytest.fixture(scope="module")
 def model(design: DesignMatrix) -> XGBoostModel:
     config = TrainingConfig(threads=1)
-    return fit_xgboost(design, Folds(design, config), {"max_depth": 3, "learning_rate": 0.1}, 20, config)[0]
+    folds = Folds(design, design.validation(config), config)
+    return fit_xgboost(design, folds, {"max_depth": 3, "learning_rate": 0.1}, 20, config)[0]
 
 
 def test_importance_is_the_mean_absolute_contribution_largest_first(model, training_set):

@@ -56,7 +56,7 @@ def load(folder):
 
 
 def fit(task):
-    design, pairs = task.design, task.design.validation(task.config).pairs
+    design, pairs = task.design, task.validation.pairs
     model = Constant(design.features, float(design.target[design.training].mean()))
     rows = list(zip([held_out for _, held_out in pairs], held_out_of_test(design, task.config, len(pairs))))
     pds = [[np.full(mask.sum(), design.target[learned].mean()) for mask in masks]
@@ -78,7 +78,9 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def fitted(kind: str, design: DesignMatrix, tmp_path: Path) -> Fitted:
     config = TrainingConfig(model=kind, trials=1, learning_rate=0.2, threads=1, cv_folds=3)
-    return estimator(kind).fit(Task(design, config, tmp_path / "studies", "1", lambda line: None))
+    return estimator(kind).fit(
+        Task(design, design.validation(config), config, tmp_path / "studies", "1", lambda line: None)
+    )
 
 
 def test_the_kinds_are_the_files(toy: str) -> None:
@@ -131,7 +133,9 @@ def test_folds_of_the_logistic_regression_judge_rows_that_they_do_not_know(
     frame = training_set.assign(batch=batch, fold=np.where(batch == "e", TEST, "train"))
     design = DesignMatrix.of(frame, FEATURES, "SK_ID_CURR")
     config = TrainingConfig.model_validate({"model": "logistic_regression", "cv": cv, "cv_folds": 2})
-    found = estimator("logistic_regression").fit(Task(design, config, tmp_path, "1", lambda line: None))
+    found = estimator("logistic_regression").fit(
+        Task(design, design.validation(config), config, tmp_path, "1", lambda line: None)
+    )
     held_out = found.by_folds[found.by_folds["fold"] != TEST]
     auc = roc_auc_score(held_out["target"], held_out["pd"])
     assert found.metrics["tuning_auc"] == pytest.approx(auc, abs=0.02)

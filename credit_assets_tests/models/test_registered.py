@@ -33,7 +33,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
 @pytest.fixture(scope="module")
 def model(design: DesignMatrix) -> XGBoostModel:
     config = TrainingConfig(threads=1)
-    return fit_xgboost(design, Folds(design, config), {"max_depth": 2}, 10, config)[0]
+    return fit_xgboost(design, Folds(design, design.validation(config), config), {"max_depth": 2}, 10, config)[0]
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_mlflows_own_loader_serves_it_with_gaps_and_unseen_words(
 def test_the_baseline_is_logged_and_not_registered(registry: Registry, design: DesignMatrix) -> None:
     before = registry.versions()
     run_id = registry.log_model(
-        fit_logistic(design, TrainingConfig()),
+        fit_logistic(design, design.validation(TrainingConfig()), TrainingConfig()),
         Origin(synthetic=True),
         run_name="logistic",
         params={},

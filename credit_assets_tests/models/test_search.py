@@ -28,7 +28,7 @@ def test_it_is_not_surely_worse_than_an_untuned_library(name: str, rows: int, tm
     frame = PROBLEMS[name].training_set(seed=11, rows=rows, test_rows=5000)
     features = [column for column in frame.columns if column not in (KEY, "batch", "target", "fold")]
     design = DesignMatrix.of(frame, features, KEY)
-    folds = Folds(design, CONFIG)
+    folds = Folds(design, design.validation(CONFIG), CONFIG)
     found = tune(folds, CONFIG, tmp_path, "1", progress=lambda line: None)
     model, _ = fit_xgboost(design, folds, found.params, found.rounds, CONFIG)
     outcomes = design.target[~design.training]

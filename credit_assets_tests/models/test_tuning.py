@@ -55,7 +55,7 @@ CONFIG = TrainingConfig(trials=TRIALS, cv_folds=3, threads=1)
 
 @pytest.fixture(scope="module")
 def folds(design: DesignMatrix) -> Folds:
-    return Folds(design, CONFIG)
+    return Folds(design, design.validation(CONFIG), CONFIG)
 
 
 def lines(trials: pd.DataFrame) -> list[dict[str, object]]:
@@ -86,16 +86,16 @@ def test_a_finished_search_runs_no_trial_and_more_trials_go_on_from_it(
     design: DesignMatrix, config: TrainingConfig, tmp_path: Path
 ) -> None:
     said: list[str] = []
-    first = tune(Folds(design, config), config, tmp_path, "1", progress=said.append)
+    first = tune(Folds(design, design.validation(config), config), config, tmp_path, "1", progress=said.append)
     assert len(said) == config.trials + 1
     assert said[0].startswith("trial 1 of at most 4: log loss 0.")
     assert f"best log loss {first.loss:.5f}" in said[-2]
     assert said[-1] == "The search ended after 4 trials: trials used up: 4."
-    again = tune(Folds(design, config), config, tmp_path, "1", progress=said.append)
+    again = tune(Folds(design, design.validation(config), config), config, tmp_path, "1", progress=said.append)
     assert len(said) == config.trials + 2
     assert again.params == first.params
     longer = config.model_copy(update={"trials": 5})
-    more = tune(Folds(design, longer), longer, tmp_path, "1", progress=said.append)
+    more = tune(Folds(design, design.validation(longer), longer), longer, tmp_path, "1", progress=said.append)
     assert lines(more.trials)[:4] == lines(first.trials)
     assert len(more.trials) == 5
 
@@ -146,7 +146,7 @@ def test_a_hopeless_trial_is_pruned_and_costs_less(
     design: DesignMatrix, config: TrainingConfig, tmp_path: Path
 ) -> None:
     long = config.model_copy(update={"trials": 12})
-    trials = tune(Folds(design, long), long, tmp_path, "1", progress=lambda line: None).trials
+    trials = tune(Folds(design, design.validation(long), long), long, tmp_path, "1", progress=lambda line: None).trials
     pruned = trials[trials["state"] == "pruned"]
     assert len(pruned)
     assert pruned["log_loss"].min() > trials["log_loss"].min()
@@ -154,20 +154,20 @@ def test_a_hopeless_trial_is_pruned_and_costs_less(
 
 def test_a_trial_that_is_slow_to_begin_is_not_pruned_before_it_can_be_judged(design: DesignMatrix) -> None:
     # Of the same trees, a rate of 0.02 ends no worse than one of 0.3 and is far behind it at every round before.
-    folds = Folds(design, CONFIG)
+    folds = Folds(design, design.validation(CONFIG), CONFIG)
     fast, slow = ({"max_depth": 2, "learning_rate": rate} for rate in (0.3, 0.02))
     assert folds.boost(slow).loss < folds.boost(fast).loss
 
 
 def test_no_trial_begins_after_the_time_is_up(design: DesignMatrix, config: TrainingConfig, tmp_path: Path) -> None:
     short = config.model_copy(update={"timeout_s": 1e-6})
-    found = tune(Folds(design, short), short, tmp_path, "1", progress=lambda line: None)
+    found = tune(Folds(design, design.validation(short), short), short, tmp_path, "1", progress=lambda line: None)
     assert len(found.trials) == 1
     assert found.ended.startswith("out of time")
 
 
 def test_the_budget_is_work_and_not_time(design: DesignMatrix, config: TrainingConfig, tmp_path: Path) -> None:
-    folds = Folds(design, config)
+    folds = Folds(design, design.validation(config), config)
     work = [
         folds.work({"max_depth": 3}, [100, 100, 100]),
         folds.work({"max_depth": 6, "max_leaves": 8}, [100, 100, 100]),
@@ -215,14 +215,15 @@ def test_a_loss_that_still_falls_at_the_limit_raises_it(design: DesignMatrix) ->
     limits: list[int] = []
     short = CONFIG.model_copy(update={"max_rounds": 20})
     params = {"max_depth": 2, "learning_rate": 0.05}
-    found = Folds(design, short).boost(params, Limits())
+    found = Folds(design, design.validation(short), short).boost(params, Limits())
     assert limits[:2] == [40, 80]
-    assert found == Folds(design, CONFIG).boost(params)
+    assert found == Folds(design, design.validation(CONFIG), CONFIG).boost(params)
     assert found.rounds > 20
 
 
 def test_a_loss_that_falls_for_ever_is_an_error_that_says_what_to_do(design: DesignMatrix) -> None:
-    slow = Folds(design, CONFIG.model_copy(update={"max_rounds": 1}))
+    config = CONFIG.model_copy(update={"max_rounds": 1})
+    slow = Folds(design, design.validation(config), config)
     with pytest.raises(StillFalling, match=r"After 50 boosting rounds .* Raise training.max_rounds"):
         slow.boost({"max_depth": 2, "learning_rate": 0.001})
 
@@ -241,7 +242,8 @@ class Stages(Watch):
 
 
 def test_folds_grow_in_stages_and_a_fit_that_ends_early_has_cost_less(design: DesignMatrix) -> None:
-    folds = Folds(design, CONFIG.model_copy(update={"cv_folds": 5}))
+    config = CONFIG.model_copy(update={"cv_folds": 5})
+    folds = Folds(design, design.validation(config), config)
     assert folds.stages == [1, 2, 5]
     params = {"max_depth": 3, "learning_rate": 0.1}
     whole = Stages()
@@ -276,7 +278,7 @@ def test_what_is_worse_by_chance_is_not_lower() -> None:
 
 def test_a_trial_ends_after_the_first_folds_where_it_is_worse_there(design: DesignMatrix, tmp_path: Path) -> None:
     config = CONFIG.model_copy(update={"cv_folds": 5, "trials": 12})
-    folds, studies = Folds(design, config), tmp_path
+    folds, studies = Folds(design, design.validation(config), config), tmp_path
     trials = tune(folds, config, studies, "1", progress=lambda line: None).trials
     assert set(trials["state"]) == {"complete", "pruned"}
     [study] = studies.glob("*.sqlite3")
@@ -340,7 +342,7 @@ def test_features_that_say_nothing_end_in_an_error_that_says_what_to_do(tmp_path
     frame = make_training_set(200).assign(**dict.fromkeys(FEATURES, 1.0))
     design = DesignMatrix.of(frame, FEATURES, "SK_ID_CURR")
     config = TrainingConfig(trials=3, threads=1)
-    folds = Folds(design, config)
+    folds = Folds(design, design.validation(config), config)
     found = tune(folds, config, tmp_path, "1", progress=lambda line: None)
     with pytest.raises(CalibrationError, match="Deliver more outcomes, or features that say more"):
         fit_xgboost(design, folds, found.params, found.rounds, config)
@@ -354,7 +356,7 @@ def test_a_very_small_book_gets_a_model(tmp_path: Path) -> None:
     frame = frame.assign(target=bad.astype(np.int8), overdue=frame["noise"] + 2 * bad)
     design = DesignMatrix.of(frame, FEATURES, "SK_ID_CURR")
     small = TrainingConfig(trials=1, threads=1)
-    folds = Folds(design, small)
+    folds = Folds(design, design.validation(small), small)
     assert folds.weight < 20
     found = tune(folds, small, tmp_path, "1", progress=lambda line: None)
     assert found.auc > 0.8

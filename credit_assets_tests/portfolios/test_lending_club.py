@@ -322,7 +322,7 @@ def test_the_models_reach_their_bars_on_the_year_after_the_one_they_learned_from
     # The search's first trial; more of them change the third decimal.
     config = PORTFOLIO.training.model_copy(update={"trials": 1})
     design = DesignMatrix.of(book.rows, FEATURES, PORTFOLIO.entity_key, config.encodings)
-    folds = Folds(design, config)
+    folds = Folds(design, design.validation(config), config)
     assert folds.validation.by == "batches"
     found = tune(folds, config, tmp_path, "real", lambda line: None)
     model, _ = fit_xgboost(design, folds, found.params, found.rounds, config)
@@ -339,7 +339,7 @@ def test_the_models_reach_their_bars_on_the_year_after_the_one_they_learned_from
 
     served = auc(model.pd(test))
     assert served >= 0.665
-    assert served >= auc(fit_logistic(design, config).pd(test))
+    assert served >= auc(fit_logistic(design, design.validation(config), config).pd(test))
     for params in ({}, by_hand):
         untuned = XGBClassifier(**params, enable_categorical=True, n_jobs=1, random_state=0)
         untuned.fit(plain[learned], book.rows.loc[learned, "target"])

@@ -13,7 +13,7 @@ import numpy as np
 from pandas import DataFrame
 
 from credit_assets.features.training_set import hash_share
-from credit_assets.models.design_matrix import DesignMatrix, encode
+from credit_assets.models.design_matrix import DesignMatrix, Validation, encode
 from credit_assets.models.encodings import Encoding, encodings_as_json, encodings_from_json, texts_learned
 from credit_assets.models.model import (
     MODEL_FILE,
@@ -200,7 +200,7 @@ class LogisticModel:
         )
 
 
-def fit_logistic(design: DesignMatrix, config: TrainingConfig) -> LogisticModel:
+def fit_logistic(design: DesignMatrix, validation: Validation, config: TrainingConfig) -> LogisticModel:
     """Fit the model on the training part, with the penalty of the least mean log loss on its folds.
 
     Two penalties are chosen: the strength of the L2 penalty, and how much heavier it is on the bins than on the
@@ -210,7 +210,7 @@ def fit_logistic(design: DesignMatrix, config: TrainingConfig) -> LogisticModel:
 
     # One thread: the order in which BLAS adds up, and with it the last bits, depends on their number.
     with threadpool_limits(limits=1):
-        bin_weight, strength = _choose_penalty(design, config)
+        bin_weight, strength = _choose_penalty(design, validation, config)
         return _fitted_on(design, design.training, bin_weight, strength)
 
 
@@ -230,10 +230,9 @@ def _fit(task: Task) -> Fitted:
     from sklearn.metrics import roc_auc_score
     from threadpoolctl import threadpool_limits
 
-    design, config = task.design, task.config
-    validation = design.validation(config)
+    design, validation, config = task.design, task.validation, task.config
     pairs, level = validation.pairs, levels(design, validation)
-    model = fit_logistic(design, config)
+    model = fit_logistic(design, validation, config)
     penalty = {"inverse_penalty": float(model.regression.C), "bin_weight": model.bin_weight}
     judged, pds, aucs, losses = [], [], [], []
     with threadpool_limits(limits=1):
@@ -255,10 +254,10 @@ def _fit(task: Task) -> Fitted:
     )
 
 
-def _choose_penalty(design: DesignMatrix, config: TrainingConfig) -> tuple[float, float]:
+def _choose_penalty(design: DesignMatrix, validation: Validation, config: TrainingConfig) -> tuple[float, float]:
     """(bin weight, inverse strength) of the least mean held-out log loss over the folds."""
     folds = []
-    for learned, held_out in design.validation(config).pairs:
+    for learned, held_out in validation.pairs:
         rows, judged = _some(design, learned, CHOOSING_ROWS), _some(design, held_out, CHOOSING_ROWS)
         values, encodings = design.learned(rows)
         columns = _columns(design, values)

@@ -127,7 +127,7 @@ def fit_xgboost(
 
 
 def _fit(task: Task) -> Fitted:
-    folds = Folds(task.design, task.config)
+    folds = Folds(task.design, task.validation, task.config)
     found = tune(folds, task.config, task.studies, task.content, task.progress)
     model, by_folds = fit_xgboost(task.design, folds, found.params, found.rounds, task.config)
     return Fitted(
