@@ -20,14 +20,14 @@ class ChannelConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    least: Severity = "info"
+    least: Severity = Field(default="info", description="the lowest severity that the channel receives")
 
 
 class EmailConfig(ChannelConfig):
     """E-mail through the server in CREDIT_ASSETS_SMTP_URL."""
 
-    to: list[Address] = Field(min_length=1)
-    sender: Address
+    to: list[Address] = Field(min_length=1, description="who receives the alerts")
+    sender: Address = Field(description="the address that they come from")
 
 
 class AlertsConfig(BaseModel):
@@ -35,10 +35,16 @@ class AlertsConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    email: EmailConfig | None = None
-    slack: ChannelConfig | None = None
-    webhook: ChannelConfig | None = None
-    ui: Annotated[str, Field(pattern=r"^https?://\S+[^/\s]$")] = "http://localhost:3000"
+    email: EmailConfig | None = Field(default=None, description="through the server in CREDIT_ASSETS_SMTP_URL")
+    slack: ChannelConfig | None = Field(default=None, description="to the address in CREDIT_ASSETS_SLACK_URL")
+    webhook: ChannelConfig | None = Field(
+        default=None, description="as JSON to CREDIT_ASSETS_WEBHOOK_URL, with the token in CREDIT_ASSETS_WEBHOOK_TOKEN"
+    )
+    ui: str = Field(
+        default="http://localhost:3000",
+        pattern=r"^https?://\S+[^/\s]$",
+        description="address of Dagster's UI, for the links in alerts",
+    )
     per_hour: int = Field(default=30, ge=1, description="messages per channel; further alerts are combined")
     remind_after_hours: float = Field(default=24, gt=0, description="until a problem is reported again")
     late_after_days: float | None = Field(default=None, gt=0, description="without a delivery; None: never late")

@@ -58,11 +58,13 @@ class ProtectedAttribute(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    column: str
-    kind: Literal["words", "years", "days_before"] = "words"
-    words: Annotated[dict[Code, str], Field(description="Meaning of the source's codes; several may share one")] = {}
-    bands: Annotated[list[int], Field(description="Ages at which a new band begins")] = []
-    not_judged: list[Code] = []
+    column: str = Field(description="the column of the applications that holds it")
+    kind: Literal["words", "years", "days_before"] = Field(
+        default="words", description="categories, an age in years, or a date of birth in days before the application"
+    )
+    words: dict[Code, str] = Field(default={}, description="meaning of the source's codes; several may share one")
+    bands: list[int] = Field(default=[], description="ages at which a new band begins")
+    not_judged: list[Code] = Field(default=[], description="groups that are shown without a verdict")
 
     @model_validator(mode="after")
     def _bands_where_needed(self) -> ProtectedAttribute:

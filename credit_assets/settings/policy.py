@@ -10,8 +10,10 @@ class PolicyConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    max_pd: float | None = Field(default=None, gt=0, lt=1)
-    target_approval_rate: float | None = Field(default=None, gt=0, lt=1)
+    max_pd: float | None = Field(default=None, gt=0, lt=1, description="the highest PD that is approved")
+    target_approval_rate: float | None = Field(
+        default=None, gt=0, lt=1, description="share of the training applicants to approve, by out-of-fold PDs"
+    )
 
     @model_validator(mode="after")
     def _one_rule(self) -> PolicyConfig:

@@ -11,7 +11,7 @@ import importlib
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import yaml
 from pydantic import (
@@ -39,7 +39,6 @@ from credit_assets.settings.target import Target
 from credit_assets.settings.training import PromotionConfig, TrainingConfig
 
 OUTCOMES = "outcomes"
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class ConfigError(ValueError):
@@ -57,8 +56,8 @@ class TableConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    files: list[str] = Field(min_length=1)
-    optional: bool = False
+    files: list[str] = Field(min_length=1, description="names of its files, without ending; `*` stands for anything")
+    optional: bool = Field(default=False, description="whether a delivery may lack it")
     notes: list[str] = Field(default=[], description="patterns of lines of a CSV file that are not rows: `Total *`")
     numbered: str | None = Field(
         default=None, description="the text column that gets <batch>-<row> if the file names no row"
@@ -71,9 +70,11 @@ class DeliveryConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    max_bad_share: Share = 0.001
-    split_by: str | None = None
-    every: Literal["month", "quarter", "year"] = "quarter"
+    max_bad_share: float = Field(
+        default=0.001, ge=0, le=1, description="share of a table's rows that may be quarantined; more refuse the table"
+    )
+    split_by: str | None = Field(default=None, description="date column by which `deliver` splits big files")
+    every: Literal["month", "quarter", "year"] = Field(default="quarter", description="period of a batch made so")
     date_formats: dict[str, list[str]] = Field(
         default={},
         description="column to the formats of its dates, if `deliver --split-by` shall not infer them from the "
@@ -86,20 +87,26 @@ class Portfolio(BaseModel):
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
-    name: str = Field(pattern="^[a-z][a-z0-9_]*$")
-    title: str
-    owners: list[str] = Field(min_length=1)
+    name: str = Field(pattern="^[a-z][a-z0-9_]*$", description="the name of the file and of the SQL folder")
+    title: str = Field(description="the name that people read")
+    owners: list[str] = Field(min_length=1, description="shown beside every asset in the UI")
     source: str = Field(default="", description="where to get the files, in a sentence")
-    contracts: str
-    entity_key: str
-    application_table: str = "applications"
-    outcomes_table: str = OUTCOMES
+    contracts: str = Field(description="the file beside the configuration, or the module, with the raw tables' models")
+    entity_key: str = Field(description="the column that identifies one application")
+    application_table: str = Field(default="applications", description="the raw table with a row per application")
+    outcomes_table: str = Field(default=OUTCOMES, description="the raw table of outcomes that are delivered later")
     target: Target
-    tables: dict[str, TableConfig]
+    tables: dict[str, TableConfig] = Field(description="the raw tables by name")
     delivery: DeliveryConfig = DeliveryConfig()
-    protected: dict[str, ProtectedAttribute] = {}
-    post_decision: dict[str, str] = {}
-    left_out: dict[str, str] = {}
+    protected: dict[str, ProtectedAttribute] = Field(
+        default={}, description="attributes that are audited; no feature is made from their columns"
+    )
+    post_decision: dict[str, str] = Field(
+        default={}, description="raw columns that are known only after the decision, with the reason"
+    )
+    left_out: dict[str, str] = Field(
+        default={}, description="raw columns whose features stay out of the models, with the reason"
+    )
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     promotion: PromotionConfig = PromotionConfig()

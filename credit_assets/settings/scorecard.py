@@ -12,19 +12,18 @@ class Band(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(min_length=1)
-    from_points: int | None = None
-    """None for the lowest band, which has no lower bound."""
+    name: str = Field(min_length=1, description="the name that scores show")
+    from_points: int | None = Field(default=None, description="none for the lowest band, which has no lower bound")
 
 
 class ScorecardConfig(BaseModel):
-    """`base_points` at good:bad odds of `base_odds`; `points_to_double_odds` (PDO) more at twice the odds."""
+    """Points as a linear function of the log-odds, and the bands of points."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    base_points: float = 600
-    base_odds: float = Field(default=30, gt=0)
-    points_to_double_odds: float = Field(default=20, gt=0)
+    base_points: float = Field(default=600, description="points at good:bad odds of `base_odds`")
+    base_odds: float = Field(default=30, gt=0, description="goods per bad at `base_points`")
+    points_to_double_odds: float = Field(default=20, gt=0, description="points more at twice the odds (PDO)")
     bands: tuple[Band, ...] = Field(
         default=(
             Band(name="A", from_points=620),
@@ -34,8 +33,8 @@ class ScorecardConfig(BaseModel):
             Band(name="E"),
         ),
         min_length=1,
+        description="from the best to the worst",
     )
-    """From the best to the worst."""
 
     @field_validator("bands")
     @classmethod

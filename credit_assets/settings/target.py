@@ -15,7 +15,7 @@ class Target(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    column: str
+    column: str = Field(description="the column that shows how a loan ended")
     bad: tuple[Word, ...] = Field(default=(1,), min_length=1, description="values that mean a default")
     good: tuple[Word, ...] = Field(default=(0,), min_length=1, description="values that mean a repaid loan")
 
