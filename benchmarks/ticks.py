@@ -26,8 +26,8 @@ import duckdb
 from credit_assets.alerts.run_alerts import RUNS_A_LOOK
 from credit_assets.alerts.sensor import alert_sensor
 from credit_assets.automation.jobs import jobs
-from credit_assets.automation.pending import arrivals, to_ingest, to_score
-from credit_assets.automation.retraining import RETRAINS
+from credit_assets.automation.pending import arrivals, batches_to_ingest, batches_to_score
+from credit_assets.automation.retraining import RETRAINING_CHECKS
 from credit_assets.automation.sensors import sensors
 from credit_assets.book.book import Book
 from credit_assets.dagster_private import make_new_run_id
@@ -113,11 +113,11 @@ def measure(root: Path, settled: Mapping[str, str]) -> dict[str, list[Cost]]:
         "the inbox looked over": lambda: inbox.looks(PORTFOLIO.name),
         "the lake's commits read": lambda: [lake.batches(PORTFOLIO.table(table)) for table in made_from_tables],
         "arrivals: what was delivered": lambda: arrivals(PORTFOLIO, inbox, lake, settled),
-        "to_score: what is to be scored": lambda: to_score(PORTFOLIO, lake, 1),
-        "to_ingest: what the command would do": lambda: to_ingest(PORTFOLIO, inbox, lake),
-        "a tick: arrivals and to_score": lambda: (
+        "batches_to_score: what is to be scored": lambda: batches_to_score(PORTFOLIO, lake, 1),
+        "batches_to_ingest: what the command would do": lambda: batches_to_ingest(PORTFOLIO, inbox, lake),
+        "a tick: arrivals and batches_to_score": lambda: (
             arrivals(PORTFOLIO, inbox, lake, settled),
-            to_score(PORTFOLIO, lake, 1),
+            batches_to_score(PORTFOLIO, lake, 1),
         ),
     }
     made_from_tables = list(made_from())
@@ -127,7 +127,7 @@ def measure(root: Path, settled: Mapping[str, str]) -> dict[str, list[Cost]]:
 def measure_first(root: Path, settled: Mapping[str, str]) -> Cost:
     """What the first tick of a process costs."""
     inbox, lake = Inbox(Project(root).inbox), Lake(Project(root).lake)
-    return timed(lambda: (arrivals(PORTFOLIO, inbox, lake, settled), to_score(PORTFOLIO, lake, 1)))
+    return timed(lambda: (arrivals(PORTFOLIO, inbox, lake, settled), batches_to_score(PORTFOLIO, lake, 1)))
 
 
 def fill_instance(instance: dg.DagsterInstance, project: Project, batches: list[str]) -> None:
@@ -147,7 +147,7 @@ def fill_instance(instance: dg.DagsterInstance, project: Project, batches: list[
             instance.run_storage.add_run(
                 dg.DagsterRun(job_name=job, tags=tags, status=dg.DagsterRunStatus.SUCCESS, run_id=make_new_run_id())
             )
-        for asset, check in RETRAINS:
+        for asset, check in RETRAINING_CHECKS:
             instance.report_runless_asset_event(
                 dg.AssetCheckEvaluation(
                     asset_key=dg.AssetKey([name, asset]),
@@ -195,7 +195,7 @@ def report(what: str, root: Path, settled: Mapping[str, str]) -> None:
         first = fresh.submit(measure_first, root, settled).result()
     with ProcessPoolExecutor(1, mp_context=spawn) as fresh:
         parts = fresh.submit(measure, root, settled).result()
-    parts["a tick: arrivals and to_score"][0] = first
+    parts["a tick: arrivals and batches_to_score"][0] = first
     show(what, parts)
 
 
@@ -218,8 +218,8 @@ def main() -> None:
         everything = {look.batch: look.signature for look in inbox.looks(PORTFOLIO.name)}
         report("all delivered, nothing ingested", Path(folder), everything)
         fill_lake(lake, names, sha256)
-        assert not arrivals(PORTFOLIO, inbox, lake, {}).looks
-        assert not to_score(PORTFOLIO, lake, None)
+        assert not arrivals(PORTFOLIO, inbox, lake, {}).signatures
+        assert not batches_to_score(PORTFOLIO, lake, None)
         report("all ingested and scored", Path(folder), {})
         (project.root / "instance").mkdir()
         with dg.DagsterInstance.local_temp(str(project.root / "instance")) as instance:

@@ -247,7 +247,7 @@ def test_a_run_beside_another_command_says_that_it_must_wait(project):
     with FileLock(project.data / "dagster" / f"{BOOK}.lock"):
         done = say(project, "run", *OF_THE_BOOK)
     assert done.exit_code == 1
-    assert f"Another credit-assets command is at work on {BOOK}" in done.output
+    assert f"Another credit-assets command is running on {BOOK}" in done.output
 
 
 def test_the_status_in_words_shows_batches_champion_and_checks(line):

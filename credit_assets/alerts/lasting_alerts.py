@@ -17,7 +17,7 @@ from credit_assets.alerts.place import Place
 from credit_assets.automation.claims import Claims
 from credit_assets.automation.messages import describe
 from credit_assets.automation.pending import Arrivals, arrivals
-from credit_assets.automation.runs import first_cause
+from credit_assets.automation.runs import root_cause
 from credit_assets.dagster_private import (
     InstigatorState,
     InstigatorTick,
@@ -65,7 +65,7 @@ def watch_deliveries(outbox: Outbox, place: Place, portfolio: Portfolio, inbox: 
             portfolio=place.portfolio,
             title=f"{batch} lies in the inbox and is not read",
             details=f"Why: {describe(seen.waiting[batch].reason)}."
-            if batch in seen.waiting and batch not in seen.looks
+            if batch in seen.waiting and batch not in seen.signatures
             else "Its files are whole; see its runs.",
             since=at(when),
             what_was_done="It is looked at again and again, and read as soon as it can be.",
@@ -115,7 +115,7 @@ def _newest_tick(instance: dg.DagsterInstance, state: InstigatorState, now: floa
 
 
 def _tick_failed(place: Place, state: InstigatorState, tick: InstigatorTick, now: float) -> Alert:
-    kind = first_cause(tick.error).cls_name if tick.error else "no reason recorded"
+    kind = root_cause(tick.error).cls_name if tick.error else "no reason recorded"
     what = "sensor" if state.instigator_type == InstigatorType.SENSOR else "schedule"
     return Alert(
         key=f"tick_failed/{state.name}/{int(now)}",

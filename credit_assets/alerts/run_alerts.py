@@ -14,9 +14,9 @@ import dagster as dg
 from credit_assets.alerts.notifications import Alert, Kind, at, identity
 from credit_assets.alerts.outbox import Outbox
 from credit_assets.alerts.place import Place
-from credit_assets.automation.active_runs import retry_is_open
-from credit_assets.automation.retraining import RETRAINS, ROLLS_BACK
-from credit_assets.automation.runs import step_words
+from credit_assets.automation.active_runs import may_be_retried
+from credit_assets.automation.retraining import RETRAINING_CHECKS, ROLLBACK_CHECKS
+from credit_assets.automation.runs import step_failure_text
 from credit_assets.dagster_private import AUTO_RETRY_RUN_ID_TAG
 from credit_assets.evaluation.checks import SURELY_BETTER
 from credit_assets.lake.contracts import WITHOUT_VALUES
@@ -59,7 +59,7 @@ def report_runs(outbox: Outbox, instance: dg.DagsterInstance, place: Place, answ
         for record in changed
         if place.holds(record.dagster_run) and _updated(record) != seen.get(record.dagster_run.run_id)
     ]
-    undecided = [record for record in new if retry_is_open(instance, record, now)]
+    undecided = [record for record in new if may_be_retried(instance, record, now)]
     still_open = {record.dagster_run.run_id for record in undecided}
     decided = [record for record in new if record.dagster_run.run_id not in still_open]
     read, left = decided[:RUNS_A_LOOK], decided[RUNS_A_LOOK:]
@@ -178,7 +178,7 @@ def _found(instance: dg.DagsterInstance, attempts: Sequence[dg.DagsterRun]) -> _
                 name = f"{evaluation.asset_key.path[-1]}.{evaluation.check_name}"
                 found.checks[name] = (evaluation, at(entry.timestamp))
             elif event.event_type == dg.DagsterEventType.STEP_FAILURE:
-                found.steps[str(event.step_key).split("__", 1)[-1]] = step_words(event, disclose=False)
+                found.steps[str(event.step_key).split("__", 1)[-1]] = step_failure_text(event, disclose=False)
             elif event.event_type == dg.DagsterEventType.RUN_FAILURE:
                 found.run_words = event.message or ""
     return found
@@ -338,12 +338,12 @@ def _first(checks: Checks) -> datetime:
 
 def _answered(checks: Sequence[str], since: datetime, answer: Answer) -> tuple[str, str]:
     """What was done about failed checks that stopped nothing, and what to do."""
-    if set(checks) & {check for _, check in ROLLS_BACK}:
+    if set(checks) & {check for _, check in ROLLBACK_CHECKS}:
         return (
             "The champion before decides again, where there is one; that is told.",
             "Compare the two versions on the batch's outcomes before the next promotion.",
         )
-    if set(checks) & {check for _, check in RETRAINS}:
+    if set(checks) & {check for _, check in RETRAINING_CHECKS}:
         return f"The batch is scored all the same. {answer(since)}", "Look at what moved, and whether it was expected."
     return "Nothing was stopped.", "Look at the check's words."
 

@@ -18,7 +18,7 @@ from credit_assets.alerts.run_alerts import report_runs
 from credit_assets.automation.claims import Claims
 from credit_assets.automation.due import Due
 from credit_assets.automation.messages import text
-from credit_assets.automation.retraining import training, trainings
+from credit_assets.automation.retraining import latest_training, training
 from credit_assets.book.book import Book
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.tables import Lake
@@ -82,7 +82,7 @@ def _collect(
     claims = Claims(project, portfolio.name, portfolio.automation.interval_s)
 
     def answer(failed: datetime) -> str:
-        began = trainings(instance, portfolio, registry).answered
+        began = latest_training(instance, portfolio, registry).effective
         if began and began > failed:
             return f"A training began on {clock(began)}."
         try:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from credit_assets.application.work import Report, work
 from credit_assets.automation.due import Due
 from credit_assets.automation.messages import text
-from credit_assets.automation.pending import to_ingest, to_train
+from credit_assets.automation.pending import batches_to_ingest, first_training
 from credit_assets.automation.refusals import refusal
 from credit_assets.automation.retraining import rollback, training
 from credit_assets.automation.runs import RunOutcome
@@ -27,7 +27,7 @@ def run_due(project: Project, name: str, report: Report) -> list[RunOutcome]:
         tried: set[str] = set()
         Inbox(project.inbox).tidy(name)
         # Once more where a batch that came later brought what an earlier one needs: outcomes of both, say.
-        while new := [due for due in to_ingest(portfolio, Inbox(project.inbox), lake) if due.key not in tried]:
+        while new := [due for due in batches_to_ingest(portfolio, Inbox(project.inbox), lake) if due.key not in tried]:
             for due in new:
                 tried.add(due.key)
                 if refused := refusal(instance, portfolio, due):
@@ -36,7 +36,7 @@ def run_due(project: Project, name: str, report: Report) -> list[RunOutcome]:
                     active.run(due)
         registry = active.book.registry
         with registry.answering():
-            for due in to_train(portfolio, lake, registry.champion() is not None):
+            for due in first_training(portfolio, lake, registry.champion() is not None):
                 active.run(due)
             active.score()
             for asked in (

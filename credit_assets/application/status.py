@@ -14,7 +14,7 @@ from credit_assets.application.moments import Moment
 from credit_assets.automation.active_runs import tags_of_same_work
 from credit_assets.automation.due import Due, SqlChanged
 from credit_assets.automation.messages import text
-from credit_assets.automation.pending import to_ingest, to_make_again, to_score, to_train
+from credit_assets.automation.pending import batches_to_ingest, batches_to_score, first_training, stale_features
 from credit_assets.automation.refusals import refusal, refusal_text
 from credit_assets.book.book import Book
 from credit_assets.ingest.inbox import Inbox
@@ -80,13 +80,13 @@ def status(project: Project, name: str) -> Status:
     book = Book(project, Portfolio.load(project, name), registry=Registry.reading(project, name))
     portfolio, inbox, lake = book.portfolio, Inbox(project.inbox), Lake(project.lake)
     champion = _champion(book)
-    deliveries = to_ingest(portfolio, inbox, lake)
-    due = deliveries + to_train(portfolio, lake, champion is not None)
-    due += to_score(portfolio, lake, champion.version if champion else None)
+    deliveries = batches_to_ingest(portfolio, inbox, lake)
+    due = deliveries + first_training(portfolio, lake, champion is not None)
+    due += batches_to_score(portfolio, lake, champion.version if champion else None)
     with dg.DagsterInstance.get() as instance:
         checks = check_results(instance, book)
         pending = [_due_status(instance, portfolio, each, each in deliveries) for each in due]
-    stale = to_make_again(portfolio, lake, book.queries)
+    stale = stale_features(portfolio, lake, book.queries)
     return Status(
         portfolio=name,
         title=portfolio.title,

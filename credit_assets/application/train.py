@@ -7,7 +7,7 @@ import uuid
 from credit_assets.application.champion import report_champion
 from credit_assets.application.work import Report, work
 from credit_assets.automation.due import Due, RequestedByHand
-from credit_assets.automation.pending import to_make_again
+from credit_assets.automation.pending import stale_features
 from credit_assets.automation.runs import RunOutcome
 from credit_assets.features.versions import FEATURES
 from credit_assets.lake.tables import TableMissing
@@ -23,7 +23,7 @@ def train(project: Project, name: str, report: Report) -> list[RunOutcome]:
     with registry.answering(), work(project, name, report) as active:
         if not active.lake.batches(active.portfolio.table(FEATURES)):
             raise TableMissing(f"Nothing of {name} is ingested yet: `credit-assets deliver`, then `credit-assets run`.")
-        stale = to_make_again(active.portfolio, active.lake, active.book.queries)
+        stale = stale_features(active.portfolio, active.lake, active.book.queries)
         for due in [*stale, Due("train", None, RequestedByHand(), key=f"by_hand:{uuid.uuid4()}")]:
             if run := active.run(due):
                 raise AlreadyRunning(f"Run {run} is active on {due.batch or 'a training'}. Train once it has ended.")

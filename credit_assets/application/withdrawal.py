@@ -13,7 +13,7 @@ import dagster as dg
 
 from credit_assets.application.check_results import WITHDRAWN, check_keys, evaluations, reported_batch
 from credit_assets.application.work import Report
-from credit_assets.automation.active_runs import runs_at_work
+from credit_assets.automation.active_runs import active_runs
 from credit_assets.automation.runs import instance_for_commands
 from credit_assets.book.book import Book
 from credit_assets.dagster_private import PARTITION_NAME_TAG
@@ -104,7 +104,7 @@ def _allowed(
 
 def _refuse_while_active(instance: dg.DagsterInstance, portfolio: Portfolio, batch: str) -> None:
     for tags in ({PARTITION_NAME_TAG: batch}, {TRAINING_TAG: portfolio.name}):
-        if busy := runs_at_work(instance, portfolio, **tags):
+        if busy := active_runs(instance, portfolio, **tags):
             raise AlreadyRunning(
                 f"Run {busy[0].run_id} is active on {batch} or a training. Wait for it to end, then withdraw again."
             )

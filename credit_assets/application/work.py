@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 import dagster as dg
 
-from credit_assets.automation.active_runs import runs_at_work, tags_of_same_work
+from credit_assets.automation.active_runs import active_runs, tags_of_same_work
 from credit_assets.automation.due import Due
 from credit_assets.automation.messages import text
-from credit_assets.automation.pending import to_score
+from credit_assets.automation.pending import batches_to_score
 from credit_assets.automation.runs import RunOutcome, execute, instance_for_commands
 from credit_assets.automation.sensors import request
 from credit_assets.book.book import Book
@@ -51,7 +51,7 @@ class Work:
         self.report(f"{due.job}{f' {due.batch}' if due.batch else ''}: {text(due)}")
         name = self.portfolio.name
         # The daemon's; a command's own have ended.
-        if active := runs_at_work(self.instance, self.portfolio, **tags_of_same_work(self.portfolio, due)):
+        if active := active_runs(self.instance, self.portfolio, **tags_of_same_work(self.portfolio, due)):
             self.report(f"  waits: run {active[0].run_id} is active")
             return active[0].run_id
         if due.batch:
@@ -75,7 +75,7 @@ class Work:
     def score(self) -> None:
         """Run the scoring that is due, if there is a champion."""
         if champion := self.book.registry.champion():
-            for due in to_score(self.portfolio, self.lake, champion.number):
+            for due in batches_to_score(self.portfolio, self.lake, champion.number):
                 self.run(due)
 
 

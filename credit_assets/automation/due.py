@@ -1,6 +1,6 @@
-"""The outcome of asking whether a job is due: `Due`, `Waiting` or `Refused`, each with its reason as data.
+"""Whether a job is due: `Due`, `Waiting` or `Refused`, each with its reason as data.
 
-`messages.py` writes the sentences about them.
+`messages.py` turns them into text.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class PerformanceNotMeasured(_Fact):
 
 @dataclass(frozen=True)
 class NotABatch(_Fact):
-    """The entry of the inbox is no batch; `trouble` is the reason."""
+    """The entry of the inbox is not a batch; `trouble` is the reason."""
 
     trouble: str
 
@@ -162,7 +162,7 @@ class ScoringFailed(_Fact):
     run: str
 
 
-# -- what asks for a training or a rollback, and why it waits or is refused --------------------------
+# -- triggers of a training or a rollback, and why it waits or is refused ----------------------------
 
 
 @dataclass(frozen=True)
@@ -172,12 +172,12 @@ class NoChampion(_Fact):
 
 @dataclass(frozen=True)
 class RequestedByHand(_Fact):
-    """A person asked for a training."""
+    """A person requested a training."""
 
 
 @dataclass(frozen=True)
 class WeeklyChallenger(_Fact):
-    """The schedule asks for a challenger."""
+    """The schedule requests a challenger."""
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ class TrainingRequested(_Fact):
 
 @dataclass(frozen=True)
 class WorseThanPredecessor(_Fact):
-    """The champion did worse than its predecessor."""
+    """The champion performed worse than its predecessor."""
 
     champion: int
     predecessor: int
@@ -230,7 +230,7 @@ class NoFailedCheck(_Fact):
 
 @dataclass(frozen=True)
 class NotWorse(_Fact):
-    """The champion has not done worse than its predecessor."""
+    """The champion has not performed worse than its predecessor."""
 
     champion: int
 
@@ -244,7 +244,7 @@ class BatchesActive(_Fact):
 
 @dataclass(frozen=True)
 class RollbackFirst(_Fact):
-    """A rollback is due, and comes before a training."""
+    """A rollback is due and has to run before a training."""
 
 
 @dataclass(frozen=True)
@@ -271,8 +271,8 @@ class CoolDown(_Fact):
 
 @dataclass(frozen=True)
 class TooFewOutcomes(_Fact):
-    """The number of known outcomes that the newest candidate (None: there is none) has not learned from; a training
-    needs `needed`."""
+    """The newest candidate (None: there is none) has not learned from `new` known outcomes, fewer than the `needed`
+    ones."""
 
     new: int
     candidate: int | None
@@ -326,7 +326,7 @@ BatchWaiting = (
     | ScoringFailed
 )
 Trigger = NoChampion | RequestedByHand | WeeklyChallenger | FailedCheck | BetterCandidate
-"""What asks for a training or a rollback."""
+"""What requests a training or a rollback."""
 Obstacle = (
     NoOutcomes
     | NoFailedCheck
@@ -349,9 +349,9 @@ Reason = BatchDue | BatchWaiting | Trigger | TrainingRequested | WorseThanPredec
 class Due:
     """A job that is due, for a batch or (training, rollback) for none, and the reason.
 
-    `tables`: only these of the job. `key`: the same for the same work, and another one once anything has changed that
-    the work is made from. `correction`: the batch was ingested before, from other files. `champion`: the version that
-    was champion when this was found due, if that matters.
+    `tables`: the assets of the job that are made, if not all. `key`: identifies the work; it changes when an input of
+    the work changes. `correction`: the batch was ingested before, from other files. `champion`: the champion when this
+    was found due, if it matters.
     """
 
     job: str
@@ -365,18 +365,18 @@ class Due:
 
 @dataclass(frozen=True)
 class Waiting:
-    """Nothing is started until something else has happened; `asked_by`: what requests it."""
+    """Nothing is started until something else has happened; `requested_by`: what requests it."""
 
     reason: BatchWaiting | Trigger | Obstacle
-    asked_by: tuple[Trigger, ...] = ()
+    requested_by: tuple[Trigger, ...] = ()
 
 
 @dataclass(frozen=True)
 class Refused:
-    """What is requested would be of no use at present; `asked_by`: what requests it."""
+    """A run would be of no use at present; `requested_by`: what requests it."""
 
     reason: BatchWaiting | Obstacle
-    asked_by: tuple[Trigger, ...] = ()
+    requested_by: tuple[Trigger, ...] = ()
 
 
 Outcome = Due | Waiting | Refused

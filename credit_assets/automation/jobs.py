@@ -12,39 +12,43 @@ from credit_assets.settings.run_tags import PORTFOLIO_TAG, TRAINING_TAG
 
 
 def jobs(portfolio: Portfolio) -> dict[str, UnresolvedAssetJobDefinition]:
-    """`batch` makes all of one batch, `ingest` and `score` its halves, `outcomes` what later outcomes change;
-    `train` makes a candidate and asks the gate, `rollback` takes the champion back, `promote` makes any version the
-    champion by hand."""
-    name = portfolio.name
-    groups, story = dg.AssetSelection.groups, dg.AssetSelection.assets([name, "operations", "timeline"])
+    """The jobs by name.
 
-    # A run that was killed is launched again as a whole: one run holds the whole evidence.
+    `batch` makes all assets of one batch, `ingest` and `score` the first and the second half of them, `outcomes` those
+    that later outcomes change. `train` makes a candidate and runs the promotion gate, `rollback` restores the previous
+    champion, `promote` makes any version the champion by hand.
+    """
+    name = portfolio.name
+    groups, timeline = dg.AssetSelection.groups, dg.AssetSelection.assets([name, "operations", "timeline"])
+
+    # A killed run is launched again with all its steps, so that one run contains all results.
     tags = {PORTFOLIO_TAG: name, "dagster/retry_strategy": "ALL_STEPS"}
 
     made = [
         dg.define_asset_job(
             "batch",
-            groups("raw", "features", "scoring", "monitoring") | story,
-            description="One delivered batch, whole: validated tables, features, drift, scores, performance.",
+            groups("raw", "features", "scoring", "monitoring") | timeline,
+            description="Everything for one delivered batch: validated tables, features, drift, scores, performance.",
             tags=tags,
         ),
         dg.define_asset_job(
             "ingest",
             groups("raw", "features"),
-            description="One delivered batch: its files to validated tables and features.",
+            description="Reads the files of one delivered batch into validated tables, and computes the features.",
             tags=tags,
         ),
         dg.define_asset_job(
             "score",
-            groups("scoring", "monitoring") | story,
-            description="One batch judged by the champion: drift of its features, scores, drift of its scores, "
+            groups("scoring", "monitoring") | timeline,
+            description="Scores one batch with the champion: drift of its features, scores, drift of its scores, "
             "performance.",
             tags=tags,
         ),
         dg.define_asset_job(
             "outcomes",
-            dg.AssetSelection.assets([name, portfolio.outcomes_table], [name, "performance"]) | story,
-            description="Outcomes that came later for a batch, and how its scores did on them.",
+            dg.AssetSelection.assets([name, portfolio.outcomes_table], [name, "performance"]) | timeline,
+            description="Reads outcomes that were delivered later for a batch, and measures the performance of its "
+            "scores.",
             tags=tags,
         ),
         dg.define_asset_job(
@@ -57,15 +61,15 @@ def jobs(portfolio: Portfolio) -> dict[str, UnresolvedAssetJobDefinition]:
         dg.define_asset_job(
             "rollback",
             dg.AssetSelection.assets([name, "champion"]) | groups("operations"),
-            description="The champion before decides again (or `to_version`, in the champion's run config).",
+            description="Restores the previous champion (or `to_version`, in the champion's run config).",
             config=champion_config(name, roll_back=True),
             tags=tags,
         ),
         dg.define_asset_job(
             "promote",
             dg.AssetSelection.assets([name, "drift_reference"], [name, "champion"]) | groups("operations"),
-            description="Any version becomes the champion by hand, whatever the gate said of it: `version` in the run "
-            "config of drift_reference, and `promote_version`, `by` and `why` in the champion's.",
+            description="Makes any version the champion by hand, whatever the gate's verdict: set `version` in the run "
+            "config of drift_reference, and `promote_version`, `by` and `why` in that of champion.",
             tags=tags,
         ),
     ]

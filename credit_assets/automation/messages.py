@@ -1,4 +1,4 @@
-"""Sentences about what is due, waits or is refused: for the commands, the ticks of sensors, run tags and alerts."""
+"""Messages about work that is due, waiting or refused, for commands, sensor ticks, run tags and alerts."""
 
 from __future__ import annotations
 
@@ -11,22 +11,24 @@ from credit_assets.automation.due import BatchDue, BatchWaiting, Due, Obstacle, 
 from credit_assets.plurals import are, number_of
 from credit_assets.rounding import digits_apart
 
-EXCERPT = 240
-"""Characters of a check's description that a reason repeats, in whole sentences; the check has the rest."""
+EXCERPT_LENGTH = 240
+"""Characters of a check's description that a message repeats, in whole sentences."""
 
 
 def text(outcome: Outcome) -> str:
-    """The reason why it is due, waits or is refused, preceded by what requests it."""
+    """The reason why the work is due, waits or is refused, preceded by what requests it."""
     described = describe(outcome.reason)
     if isinstance(outcome, Due):
         return described
-    # What a run reports may end with a full stop.
+    # A message from a run may end with a full stop.
     described = f"{described.removesuffix('.')}."
-    if not outcome.asked_by:
-        return _capital(described)
-    asked = "; ".join(map(_trigger, outcome.asked_by))
-    asked = _capital(asked) if isinstance(outcome.asked_by[0], due.NoChampion) else f"Asked for by: {asked}"
-    return f"{asked}. {'Waits' if isinstance(outcome, Waiting) else 'Refused for now'}: {described}"
+    if not outcome.requested_by:
+        return _capitalised(described)
+    triggers = "; ".join(map(_trigger, outcome.requested_by))
+    first = (
+        _capitalised(triggers) if isinstance(outcome.requested_by[0], due.NoChampion) else f"Requested by: {triggers}"
+    )
+    return f"{first}. {'Waits' if isinstance(outcome, Waiting) else 'Refused for now'}: {described}"
 
 
 def describe(reason: Reason) -> str:
@@ -41,20 +43,20 @@ def describe(reason: Reason) -> str:
         return _obstacle(reason)
     match reason:
         case due.TrainingRequested(by, new):
-            return f"{_by(by)}. {number_of(new, 'new outcome')} {are(new)} known."
+            return f"{_triggers(by)}. {number_of(new, 'new outcome')} {are(new)} known."
         case due.WorseThanPredecessor(champion, predecessor, failed):
-            return f"version {champion} gives way to version {predecessor}: {_trigger(failed)}"
+            return f"version {predecessor} replaces version {champion}: {_trigger(failed)}"
         case _:
             assert_never(reason)
 
 
-def _by(triggers: Sequence[Trigger]) -> str:
+def _triggers(triggers: Sequence[Trigger]) -> str:
     described = "; ".join(map(_trigger, triggers))
-    # The name of a check stays as it is.
-    return described if isinstance(triggers[0], due.FailedCheck) else _capital(described)
+    # The name of a check is not capitalised.
+    return described if isinstance(triggers[0], due.FailedCheck) else _capitalised(described)
 
 
-def _capital(clause: str) -> str:
+def _capitalised(clause: str) -> str:
     return clause[:1].upper() + clause[1:]
 
 
@@ -65,7 +67,7 @@ def _batch_due(reason: BatchDue) -> str:
         case due.OutcomesDelivered():
             return "outcomes were delivered"
         case due.OutcomesTakenBack():
-            return "its outcomes were taken back"
+            return "its outcomes were withdrawn"
         case due.FilesDiffer(tables):
             return f"its files differ from what was ingested: {', '.join(tables)}"
         case due.FeaturesOlder():
@@ -75,15 +77,15 @@ def _batch_due(reason: BatchDue) -> str:
         case due.NotScored():
             return "not scored yet"
         case due.FeaturesRemade():
-            return "its features were made again since it was scored"
+            return "its features have changed since it was scored"
         case due.CheckedForAnother(scored_by, checked_for):
-            return f"version {scored_by} scored what was checked for version {checked_for}"
+            return f"version {scored_by} scored it, but its drift was checked against version {checked_for}"
         case due.OtherChampion(champion):
-            return f"open, and version {champion} is champion now"
+            return f"its outcomes are still open, and version {champion} is now the champion"
         case due.DriftNotChecked():
-            return "its scores were not checked for drift"
+            return "its scores have not been checked for drift"
         case due.PerformanceNotMeasured():
-            return "the performance of its scores was not measured on the outcomes that are known"
+            return "the performance of its scores has not been measured on the known outcomes"
         case _:
             assert_never(reason)
 
@@ -93,21 +95,21 @@ def _batch_waiting(reason: BatchWaiting) -> str:
         case due.NotABatch(trouble) | due.FileMissing(trouble):
             return trouble
         case due.StillWritten(files):
-            return f"{', '.join(files)}: still being written, by its name"
+            return f"{', '.join(files)}: still being written, according to the name"
         case due.FilesUnreadable(files):
             return f"{', '.join(files)} cannot be read; check the permissions"
         case due.FilesChanged():
             return "its files have changed since the last poll"
         case due.FirstSeen():
-            return "first seen as it is now; it is taken if the next poll finds it the same"
+            return "first seen in its present state; it is ingested if the next poll finds it unchanged"
         case due.BatchActive(then):
-            return f"a run of it is active; then: {_batch_due(then)}"
+            return f"a run of the batch is active; it is due afterwards: {_batch_due(then)}"
         case due.RunRefused(wanted, run, refusal):
-            return f"{_batch_due(wanted)}, and refused by run {run}: {refusal}"
+            return f"{_batch_due(wanted)}, but run {run} refused it: {refusal}"
         case due.RunFailed(wanted, run):
-            return f"{_batch_due(wanted)}, but run {run} did not do it; other files or the sweep start another"
+            return f"{_batch_due(wanted)}, but run {run} failed; changed files or the daily sweep start another run"
         case due.ScoringFailed(run):
-            return f"its run {run} failed; it is scored once its files, or the champion, change"
+            return f"its run {run} failed; it is scored once its files or the champion change"
         case _:
             assert_never(reason)
 
@@ -117,13 +119,16 @@ def _trigger(reason: Trigger) -> str:
         case due.NoChampion():
             return "there is no champion"
         case due.RequestedByHand():
-            return "asked for by hand"
+            return "requested for by hand"
         case due.WeeklyChallenger():
             return "the weekly challenger"
         case due.FailedCheck(check, batch, _, description):
-            return f"{check} failed on {batch} ({first_sentences(description, EXCERPT).rstrip('.')})"
+            return f"{check} failed on {batch} ({first_sentences(description, EXCERPT_LENGTH).rstrip('.')})"
         case due.BetterCandidate(version, champion, figures):
-            return f"version {version}, which the gate refused, is surely better than version {champion} ({figures})"
+            return (
+                f"version {version}, which the gate refused, is significantly better than version {champion} "
+                f"({figures})"
+            )
         case _:
             assert_never(reason)
 
@@ -131,38 +136,38 @@ def _trigger(reason: Trigger) -> str:
 def _obstacle(reason: Obstacle) -> str:
     match reason:
         case due.NoOutcomes():
-            return "there is no champion, and no outcome of a matured batch to learn from"
+            return "there is no champion, and no matured batch with outcomes to learn from"
         case due.NoFailedCheck(champion):
             return f"no check of a batch has failed on version {champion} since the last training"
         case due.NotWorse(champion):
-            return f"version {champion} has not done worse than the champion before it"
+            return f"version {champion} has not performed worse than its predecessor"
         case due.BatchesActive(batches):
-            return f"{', '.join(batches)} may yet bring more to learn from"
+            return f"runs of {', '.join(batches)} are active and may add outcomes to learn from"
         case due.RollbackFirst():
-            return "the rollback comes first"
+            return "a rollback is due first"
         case due.TrainingActive(run):
-            return f"a training is active, run {run}"
+            return f"a training is active (run {run})"
         case due.RollbackStarted(run):
-            return f"run {run} is to take the champion back. If it failed, roll back by hand"
+            return f"run {run} was started to restore the previous champion. If it failed, roll back by hand"
         case due.CoolDown(hours, cool_down):
             ago = f"{hours:.{digits_apart(1, (hours, cool_down))}f}"
             return f"the last training began {ago} hours ago, and automation.cool_down_hours is {cool_down:g}"
         case due.TooFewOutcomes(new, candidate, needed):
             learned = f"version {candidate} has not" if candidate else "no candidate has"
-            again = ". Without more, training would make the same model again" if candidate else ""
+            again = ". Without more outcomes, training would produce the same model again" if candidate else ""
             return (
-                f"{number_of(new, 'outcome')} {are(new)} known that {learned} learned from, fewer than the {needed:,} "
-                f"of automation.min_new_outcomes{again}"
+                f"{number_of(new, 'outcome')} {are(new)} known that {learned} learned from, but "
+                f"automation.min_new_outcomes requires {needed:,}{again}"
             )
         case due.FeaturesOfOtherSql(portfolio, batches):
             return (
-                f"the SQL has changed since the features of {', '.join(batches)} were made. "
-                f"`credit-assets train --portfolio {portfolio}` makes them again and trains"
+                f"the SQL has changed since the features of {', '.join(batches)} were computed. "
+                f"`credit-assets train --portfolio {portfolio}` computes them again and trains"
             )
         case due.NoPredecessor():
-            return "there is no earlier champion to go back to"
+            return "there is no previous champion to restore"
         case due.NeverPassed(predecessor):
-            return f"version {predecessor}, the champion before, never passed the gate. Roll back by hand"
+            return f"the previous champion, version {predecessor}, never passed the gate. Roll back by hand"
         case _:
             assert_never(reason)
 

@@ -1,6 +1,6 @@
-"""What a portfolio still has to make, determined from the inbox and the lake, never from a stored list.
+"""Pending work of a portfolio, determined from the inbox and the lake, never from a stored list.
 
-The commands, schedules and sensors use the same functions and get the same answer. `runs.py` runs jobs.
+Commands, schedules and sensors use the same functions, so they agree on what is due. `runs.py` runs jobs.
 """
 
 from __future__ import annotations
@@ -61,39 +61,39 @@ PERFORMANCE = "performance"
 
 @dataclass(frozen=True)
 class Arrivals:
-    """What a poll of the inbox found: deliveries to be ingested, and by batch why others are not (yet).
+    """The result of a poll of the inbox: the deliveries to ingest, and the reasons why others wait, by batch.
 
-    `looks`, for the next poll: the signatures of everything that is not ingested as it is.
+    `signatures`: those of all deliveries that are not ingested in their present state, for the next poll.
     """
 
     due: list[Due]
     waiting: dict[str, Waiting]
-    looks: dict[str, str]
+    signatures: dict[str, str]
 
 
-Names = Mapping[str, Collection[str]]
-"""Table to the names of the files that it is read from."""
+TableFiles = Mapping[str, Collection[str]]
+"""The names of the files of each table."""
 
 
 def arrivals(portfolio: Portfolio, inbox: Inbox, lake: Lake, before: Mapping[str, str]) -> Arrivals:
-    """The unannounced deliveries, recognised by their files; `before` are the signatures of the previous poll.
+    """The deliveries in the inbox that are not ingested; `before` are the signatures of the previous poll.
 
-    A delivery is due if the inbox has other files than were ingested, none of them is missing, unreadable or named as
-    still being written, and nothing has changed since the previous poll. A file is hashed only to determine whether one
-    that was touched, and has the same size, has changed.
+    A delivery is due if its files differ from what was ingested, none of them is missing, unreadable or named as still
+    being written, and nothing has changed since the previous poll. A file is hashed only if it was touched and has the
+    same size as the ingested one.
     """
     writings, match = cache(lake.writings), _matcher(portfolio)
     found = Arrivals([], {}, {})
     for look in inbox.looks(portfolio.name):
         settled = look.batch in before and before[look.batch] == look.signature
-        files = _not_a_delivery(look) or match(look)
+        files = _why_not_a_delivery(look) or match(look)
         if isinstance(files, NotABatch | StillWritten | FileMissing):
             found.waiting[look.batch] = Waiting(files)
             continue
-        due = _due(portfolio, inbox, writings, look, files, read=settled)
+        due = _ingestion_due(portfolio, inbox, writings, look, files, read=settled)
         if due is None:
             continue
-        found.looks[look.batch] = look.signature
+        found.signatures[look.batch] = look.signature
         if unreadable := look.unreadable:
             found.waiting[look.batch] = Waiting(FilesUnreadable(tuple(unreadable)))
         elif settled:
@@ -103,47 +103,50 @@ def arrivals(portfolio: Portfolio, inbox: Inbox, lake: Lake, before: Mapping[str
     return found
 
 
-def to_ingest(portfolio: Portfolio, inbox: Inbox, lake: Lake, untouched_since: float | None = None) -> list[Due]:
-    """The delivered batches whose files are not, or not as they are now, in the raw tables and features; of what is
-    still being copied, those that do not say so by a file's name too. With a moment (seconds since 1970), only those
-    that lack no file and that nothing has touched since.
+def batches_to_ingest(
+    portfolio: Portfolio, inbox: Inbox, lake: Lake, untouched_since: float | None = None
+) -> list[Due]:
+    """The delivered batches whose present files have not been read into raw tables and features.
 
-    Outcomes that arrive later for a batch are read by themselves: they change no feature, and so no
-    decision that was made.
+    A delivery that is still being copied is left out only if a file's name shows it. With `untouched_since` (seconds
+    since 1970), only deliveries are returned that lack no file and were not changed after it.
+
+    Outcomes that arrive later for a batch are read alone, because they change no feature, and so no past decision.
     """
     writings, match = cache(lake.writings), _matcher(portfolio)
     due = []
     for look in inbox.looks(portfolio.name):
         if untouched_since is not None and look.touched > untouched_since:
             continue
-        if _not_a_delivery(look):
+        if _why_not_a_delivery(look):
             continue
         files = match(look)
         if isinstance(files, FileMissing):
             if untouched_since is not None:
                 continue
-            # Of somebody who asks for a run: it will say what is missing.
+            # A person requests the run; the run reports what is missing.
             files = None
-        if found := _due(portfolio, inbox, writings, look, files, read=True):
+        if found := _ingestion_due(portfolio, inbox, writings, look, files, read=True):
             due.append(found)
     return due
 
 
-def _not_a_delivery(look: Look) -> NotABatch | StillWritten | None:
-    """The reason why a run of the batch is of no use (yet), whatever its files are."""
+def _why_not_a_delivery(look: Look) -> NotABatch | StillWritten | None:
+    """The reason why the batch cannot be ingested, whatever its files are; None if it can."""
     if look.trouble:
         return NotABatch(look.trouble)
     return StillWritten(tuple(look.partial)) if look.partial else None
 
 
-def _matcher(portfolio: Portfolio) -> Callable[[Look], Names | FileMissing | None]:
-    """Assigns the files of a batch to its tables; None if two of them belong to one, which a run is to report."""
+def _matcher(portfolio: Portfolio) -> Callable[[Look], TableFiles | FileMissing | None]:
+    """A function that assigns the files of a batch to its tables. It returns None if they cannot be assigned; a run
+    then reports why."""
     stems = {name: config.files for name, config in portfolio.tables.items()}
     optional = {name for name, config in portfolio.tables.items() if config.optional}
     # Most batches have files of the same names.
-    known: dict[frozenset[str], Names | None] = {}
+    known: dict[frozenset[str], TableFiles | None] = {}
 
-    def match(look: Look) -> Names | FileMissing | None:
+    def match(look: Look) -> TableFiles | FileMissing | None:
         names = frozenset(look.files)
         if names not in known:
             try:
@@ -158,16 +161,16 @@ def _matcher(portfolio: Portfolio) -> Callable[[Look], Names | FileMissing | Non
     return match
 
 
-def _due(
+def _ingestion_due(
     portfolio: Portfolio,
     inbox: Inbox,
     writings: Writings,
     look: Look,
-    files: Names | None,
+    files: TableFiles | None,
     read: bool,
 ) -> Due | None:
-    """The ingestion that the batch needs, if any. Without `read`, a file that only its content could distinguish from
-    the ingested one counts as changed."""
+    """The ingestion that the batch needs, or None. With `read`, files are hashed if only their content shows whether
+    they have changed; without it, such files count as changed."""
     written = {table: writings(portfolio.table(table)).get(look.batch, ()) for table in portfolio.tables}
     sources = {table: _sources(commits[0]) for table, commits in written.items() if commits}
     if files is None:
@@ -180,11 +183,11 @@ def _due(
             for table in written
             if table not in sources or set(sources[table]) != files[table] or not differing.isdisjoint(sources[table])
         )
-    late = _late(writings, look.batch, portfolio.table(FEATURES))
-    if not changed and not late:
+    stale = _is_stale(writings, look.batch, portfolio.table(FEATURES))
+    if not changed and not stale:
         return None
     tables: tuple[str, ...] = ()
-    job, later_outcomes = "ingest", bool(sources) and changed == (portfolio.outcomes_table,) and not late
+    job, later_outcomes = "ingest", bool(sources) and changed == (portfolio.outcomes_table,) and not stale
     reason: NotIngested | OutcomesDelivered | OutcomesTakenBack | FilesDiffer | FeaturesOlder
     if not sources:
         reason = NotIngested()
@@ -201,70 +204,69 @@ def _due(
         reason = FeaturesOlder()
     others: list[str] = []
     if portfolio.outcomes_table in changed and (files is None or files[portfolio.outcomes_table]):
-        # Whose outcomes may be among them, which is for a run to read.
+        # The file may contain outcomes of these batches too; a run will read which.
         others = sorted(writings(portfolio.table(portfolio.application_table)).keys() - {look.batch})
-    # Both stay as they are while the run that this asks for writes one table after the other, and if it fails.
-    replaced = {table: _replaced(commits, table in changed) for table, commits in written.items()}
-    # Another release may read what this one refuses.
+    # `replaced` and `others` do not change while the run writes one table after the other, nor if it fails.
+    replaced = {table: _replaced_version(commits, table in changed) for table, commits in written.items()}
+    # The release is part of the key, because another one may read what this one refuses.
     made_from = [look.batch, look.signature, replaced, portfolio.fingerprint, others, release()]
-    told = json.dumps(made_from, sort_keys=True)
+    serialised = json.dumps(made_from, sort_keys=True)
     correction = not later_outcomes and any(
         version is not None for table, version in replaced.items() if table != portfolio.outcomes_table
     )
-    key = f"ingest:{look.batch}:{hashlib.sha256(told.encode()).hexdigest()[:16]}"
+    key = f"ingest:{look.batch}:{hashlib.sha256(serialised.encode()).hexdigest()[:16]}"
     return Due(job, look.batch, reason, tables, key, correction)
 
 
-def _replaced(commits: Sequence[Commit], changed: bool) -> int | None:
-    """The version of the batch's rows that were read from other files than the delivered ones, if there ever was
-    one."""
+def _replaced_version(commits: Sequence[Commit], changed: bool) -> int | None:
+    """The version of the batch's newest rows that were read from other files than the delivered ones; None if there is
+    none."""
     if not commits or changed:
         return commits[0].version if commits else None
     return next((commit.version for commit in commits if _sources(commit) != _sources(commits[0])), None)
 
 
-def _late(writings: Writings, batch: str, table: str) -> bool:
-    """Whether the batch of the table is missing, or something that it was made from, however far back, was written
-    again since."""
+def _is_stale(writings: Writings, batch: str, table: str) -> bool:
+    """Whether the batch is missing in the table, or any of its direct or indirect inputs was written again since."""
 
     @cache
-    def late(table: str) -> bool:
+    def stale(table: str) -> bool:
         commits = writings(table).get(batch)
         if not commits:
             return True
         sources = commits[0].provenance.inputs
-        return any(late(source) or writings(source)[batch][0].version > sources[source] for source in sources)
+        return any(stale(source) or writings(source)[batch][0].version > sources[source] for source in sources)
 
-    return late(table)
+    return stale(table)
 
 
-def to_train(portfolio: Portfolio, lake: Lake, has_champion: bool) -> list[Due]:
-    """The training that is due because there are outcomes to learn from and no champion."""
+def first_training(portfolio: Portfolio, lake: Lake, has_champion: bool) -> list[Due]:
+    """The training that is due if there are outcomes to learn from and no champion; else empty."""
     if has_champion or not new_outcomes(portfolio, lake, None):
         return []
     return [Due("train", None, NoChampion(), key=training_key(portfolio, lake))]
 
 
 def training_key(portfolio: Portfolio, lake: Lake) -> str:
-    """The same as long as a training would learn from the same rows."""
+    """A key that is equal for trainings that learn from the same rows."""
     tables = (FEATURES, portfolio.application_table, portfolio.outcomes_table)
     return "train:" + ".".join(str(lake.version(portfolio.table(table))) for table in tables)
 
 
 def new_outcomes(portfolio: Portfolio, lake: Lake, trained: int | None) -> int:
-    """How many outcomes of matured batches are known, or have changed, that were not when version `trained` of the
-    training set was made; all known ones, for None."""
+    """The number of outcomes of matured batches that became known, or changed, since version `trained` of the training
+    set was made; all known ones if it is None."""
     sources = tuple(portfolio.table(table) for table in (portfolio.application_table, portfolio.outcomes_table))
     if not all(lake.exists(table) for table in (*sources, portfolio.table(FEATURES))):
         return 0
-    # Without its features nobody could learn from a batch.
+    # A model cannot learn from a batch without features.
     featured = lake.writings(portfolio.table(FEATURES))
     now, ready = tuple(lake.version(table) for table in sources), frozenset(featured)
     then, learned = None, frozenset[str]()
     if trained is not None:
         [made] = [commit for commit in lake.history(portfolio.table(TRAINING_SET)) if commit.version == trained]
-        then = tuple(_read(made, table) for table in sources)
-        read = _read(made, portfolio.table(FEATURES))
+        then = tuple(_version_read(made, table) for table in sources)
+        read = _version_read(made, portfolio.table(FEATURES))
         learned = frozenset(batch for batch, commits in featured.items() if commits[-1].version <= read)
     return _new_outcomes(
         lake.storage,
@@ -277,25 +279,25 @@ def new_outcomes(portfolio: Portfolio, lake: Lake, trained: int | None) -> int:
     )
 
 
-Seen = tuple[tuple[int, ...], frozenset[str]]
-"""Versions of the applications and the outcomes, and the batches that had features then."""
+KnownRows = tuple[tuple[int, ...], frozenset[str]]
+"""The versions of the applications and the outcomes, and the batches that had features."""
 
 
 @lru_cache(maxsize=64)
 def _new_outcomes(
     storage: Storage,
     tables: tuple[str, ...],
-    now: Seen,
-    then: Seen | None,
+    now: KnownRows,
+    then: KnownRows | None,
     entity_key: str,
     target: Target,
     matured_share: float,
 ) -> int:
-    """Versions do not change, so they are counted once, however often a sensor asks."""
+    """Cached, because versions do not change and sensors call it at every poll."""
     if now == then:
         return 0
 
-    def known(seen: Seen) -> str:
+    def known(seen: KnownRows) -> str:
         versions, batches = seen
         applications, outcomes = (
             f"({Lake(storage).query(table, version=version)})" for table, version in zip(tables, versions, strict=True)
@@ -315,9 +317,9 @@ def _new_outcomes(
     return int(counted[0]) if counted else 0
 
 
-def to_score(portfolio: Portfolio, lake: Lake, champion: int | None) -> list[Due]:
-    """The batches whose current features have not been scored, or whose scores have not been checked; and open batches
-    that were scored by another version than the champion."""
+def batches_to_score(portfolio: Portfolio, lake: Lake, champion: int | None) -> list[Due]:
+    """The batches whose current features have not been scored or whose scores have not been checked, and open batches
+    that another version than the champion scored."""
     scores, drift, performance = (lake.batches(portfolio.table(table)) for table in (SCORES, SCORE_DRIFT, PERFORMANCE))
     outcomes = lake.batches(portfolio.table(portfolio.outcomes_table))
     ready = sorted(lake.batches(portfolio.table(FEATURES)).items())
@@ -326,51 +328,53 @@ def to_score(portfolio: Portfolio, lake: Lake, champion: int | None) -> list[Due
     newest = outcomes.keys() & {batch for batch, _ in ready[open_from:]}
     due: list[Due] = []
 
-    def found(batch: str, reason: BatchDue, key: str, *tables: str) -> None:
+    def add(batch: str, reason: BatchDue, key: str, *tables: str) -> None:
         due.append(Due("score", batch, reason, tables, key, champion=champion))
 
     for batch, features in ready:
-        made, looked, measured = scores.get(batch), drift.get(batch), performance.get(batch)
-        # None where its outcomes were refused, and the rest was not.
-        told = outcomes.get(batch)
-        # Back and forth between two champions, each time is another work.
+        made, checked_drift, measured = scores.get(batch), drift.get(batch), performance.get(batch)
+        # None if only the outcomes of the batch were refused.
+        known = outcomes.get(batch)
+        # With the version of the scores, so that each move between two champions has its own key.
         key = f"score:{batch}:{features.version}.{champion}.{made.version if made else 0}"
         if made is None:
-            found(batch, NotScored(), key)
-        elif _of_other_rows(portfolio, writings, batch, made, features):
-            found(batch, FeaturesRemade(), key)
+            add(batch, NotScored(), key)
+        elif _made_from_other_rows(portfolio, writings, batch, made, features):
+            add(batch, FeaturesRemade(), key)
         elif (scored_by := made.provenance.model_version) is not None and (
             checked := _checked_against_another(portfolio, writings, batch, made)
         ) is not None:
-            found(batch, CheckedForAnother(scored_by, checked), key)
+            add(batch, CheckedForAnother(scored_by, checked), key)
         elif (
             champion is not None
             and batch in newest
             and _scored_by_another(made, champion)
             and not outcomes_known(portfolio, lake, batch)
         ):
-            found(batch, OtherChampion(champion), key)
-        elif looked is None or _read(looked, portfolio.table(SCORES)) < made.version:
-            found(batch, DriftNotChecked(), f"drift:{batch}:{made.version}", SCORE_DRIFT)
-        elif told and (measured is None or _older(measured, portfolio, made, told)):
-            found(batch, PerformanceNotMeasured(), f"performance:{batch}:{made.version}.{told.version}", PERFORMANCE)
+            add(batch, OtherChampion(champion), key)
+        elif checked_drift is None or _version_read(checked_drift, portfolio.table(SCORES)) < made.version:
+            add(batch, DriftNotChecked(), f"drift:{batch}:{made.version}", SCORE_DRIFT)
+        elif known and (measured is None or _is_older(measured, portfolio, made, known)):
+            add(batch, PerformanceNotMeasured(), f"performance:{batch}:{made.version}.{known.version}", PERFORMANCE)
     return due
 
 
-def _of_other_rows(portfolio: Portfolio, writings: Writings, batch: str, scores: Commit, features: Commit) -> bool:
-    """Whether the features were made from other rows since they were scored: what other SQL makes from the same rows is
-    for later decisions, and no reason to repeat earlier ones."""
+def _made_from_other_rows(
+    portfolio: Portfolio, writings: Writings, batch: str, scores: Commit, features: Commit
+) -> bool:
+    """Whether the features were made from other rows since they were scored. If only the SQL has changed, past
+    decisions are not repeated."""
     table = portfolio.table(FEATURES)
-    read = _read(scores, table)
+    read = _version_read(scores, table)
     if read >= features.version:
         return False
     scored = read_at(writings, table, batch, read)
     return scored is None or not same_rows(writings, table, scored, features)
 
 
-def to_make_again(portfolio: Portfolio, lake: Lake, queries: Mapping[str, FeatureQuery]) -> list[Due]:
-    """The features that were made by other SQL than the current one, of the batches that a training would learn from,
-    and of newer ones. Only a person requests it, for the training that needs it."""
+def stale_features(portfolio: Portfolio, lake: Lake, queries: Mapping[str, FeatureQuery]) -> list[Due]:
+    """The features that were computed by other SQL than the current one, in the batches that a training would learn
+    from and in newer ones. Only a person has them computed again, for a training."""
     window = _window(portfolio, lake)
     if not window:
         return []
@@ -396,15 +400,15 @@ def _window(portfolio: Portfolio, lake: Lake) -> list[str]:
         return [batch for (batch,) in con.execute(f"SELECT DISTINCT batch FROM ({rows})").fetchall()]
 
 
-def _older(measured: Commit, portfolio: Portfolio, scores: Commit, outcomes: Commit) -> bool:
+def _is_older(measured: Commit, portfolio: Portfolio, scores: Commit, outcomes: Commit) -> bool:
     return (
-        _read(measured, portfolio.table(SCORES)) < scores.version
-        or _read(measured, portfolio.table(portfolio.outcomes_table)) < outcomes.version
+        _version_read(measured, portfolio.table(SCORES)) < scores.version
+        or _version_read(measured, portfolio.table(portfolio.outcomes_table)) < outcomes.version
     )
 
 
 def outcomes_known(portfolio: Portfolio, lake: Lake, batch: str) -> int:
-    """How many applicants of the batch have a known outcome."""
+    """The number of applicants of the batch with a known outcome."""
     key, target = identifier(portfolio.entity_key), portfolio.target
     applications, outcomes = (
         f"({lake.query(portfolio.table(table), [batch])})"
@@ -423,12 +427,12 @@ def _scored_by_another(made: Commit, champion: int) -> bool:
 
 
 def _checked_against_another(portfolio: Portfolio, writings: Writings, batch: str, made: Commit) -> int | None:
-    """The version that the batch's features had been checked against when another one scored it; None if it is the
-    same, or if the log does not say."""
+    """The version that the batch's features were checked against, if another version scored it; None if it is the same,
+    or if the log does not contain it."""
     table = portfolio.table(FEATURE_DRIFT)
     read = made.provenance.inputs.get(table)
     if read is None:
-        # Scores of earlier releases do not name the check that they rely on: it was the latest one then.
+        # Scores of earlier releases do not record the check that they rely on: it was the latest one at that time.
         checks = (commit for commit in writings(table).get(batch, ()) if commit.timestamp_ms <= made.timestamp_ms)
         checked = next(checks, None)
     else:
@@ -437,7 +441,7 @@ def _checked_against_another(portfolio: Portfolio, writings: Writings, batch: st
     return None if made.provenance.model_version in (None, version) else version
 
 
-def _read(commit: Commit, table: str) -> int:
+def _version_read(commit: Commit, table: str) -> int:
     """The version of the table that the commit's rows were made from."""
     return commit.provenance.inputs[table]
 

@@ -1,22 +1,21 @@
-"""Runs that refused their input: the same input would be refused again, so it waits for a change."""
+"""Runs that refused their input. The same input would be refused again, so the work waits for a change."""
 
 from __future__ import annotations
 
 import dagster as dg
 
 from credit_assets.automation.due import BatchDue, Due, Refused, RunRefused
-from credit_assets.automation.runs import step_words
+from credit_assets.automation.runs import step_failure_text
 from credit_assets.dagster_private import RUN_FAILURE_REASON_TAG, DagsterAssetCheckFailedError
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.run_tags import KEY_TAG, PORTFOLIO_TAG
 
 
 def refusal(instance: dg.DagsterInstance, portfolio: Portfolio, due: Due) -> Refused | None:
-    """The batch that is due, refused by the newest run for this work; None if there was none, or if it may succeed
-    now."""
+    """The refusal by the newest run for this work; None if there was no run, or if the work may succeed now."""
     tags = {PORTFOLIO_TAG: portfolio.name, KEY_TAG: due.key}
     for run in instance.get_runs(dg.RunsFilter(tags=tags), limit=1):
-        # A refusal without a step that says why is no reason to wait.
+        # Without a failed step that gives the reason, the work does not wait.
         if was_refused(instance, run) and _failures(instance, run):
             assert isinstance(due.reason, BatchDue)
             return Refused(RunRefused(due.reason, run.run_id, refusal_text(instance, run)))
@@ -24,7 +23,7 @@ def refusal(instance: dg.DagsterInstance, portfolio: Portfolio, due: Due) -> Ref
 
 
 def was_refused(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
-    """Whether a step or a check of the failed run refused the data, in contrast to a problem of the machine."""
+    """Whether a step or a check of the failed run refused the data, rather than a problem of the machine ended it."""
     if run.tags.get(RUN_FAILURE_REASON_TAG) != "STEP_FAILURE":
         return False
     failures = [entry.dagster_event.step_failure_data for entry in _failures(instance, run) if entry.dagster_event]
@@ -35,13 +34,17 @@ def was_refused(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
 
 
 def refusal_text(instance: dg.DagsterInstance, run: dg.DagsterRun, *, disclose: bool = False) -> str:
-    """The reason why steps of the run failed; a check that stopped one is reported by itself. With `disclose`, for the
-    terminal of the person who asks, the message of an unexpected error too; ticks, which are stored, have only its
-    kind."""
+    """The reasons why steps of the run failed, without those that a check stopped.
+
+    `disclose` adds the messages of unexpected errors, for the terminal of the person who runs a command. They must not
+    be stored, so ticks contain only the classes.
+    """
     texts = [
-        step_words(entry.dagster_event, disclose=disclose) for entry in _failures(instance, run) if entry.dagster_event
+        step_failure_text(entry.dagster_event, disclose=disclose)
+        for entry in _failures(instance, run)
+        if entry.dagster_event
     ]
-    return "; ".join(filter(None, texts)) or "see the run, and the failed checks"
+    return "; ".join(filter(None, texts)) or "see the run and its failed checks"
 
 
 def _failures(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[dg.EventLogEntry]:

@@ -1,7 +1,7 @@
-"""Whether a failed check requires a training or a rollback, and why not yet.
+"""Whether a training or a rollback is due after a failed check, or the reason why not.
 
-It is determined at every poll from the event log, the registry and the lake, and nothing else is stored, so that a
-restart neither forgets nor repeats.
+Every poll determines it from the event log, the registry and the lake. No other state is stored, so a restart neither
+loses nor repeats a training.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from credit_assets.automation.active_runs import batches_at_work, runs_at_work
+from credit_assets.automation.active_runs import active_batches, active_runs
 from credit_assets.automation.due import (
     BatchesActive,
     BetterCandidate,
@@ -40,7 +40,7 @@ from credit_assets.automation.due import (
     WeeklyChallenger,
     WorseThanPredecessor,
 )
-from credit_assets.automation.pending import new_outcomes, to_make_again, training_key
+from credit_assets.automation.pending import new_outcomes, stale_features, training_key
 from credit_assets.book.book import Book
 from credit_assets.book.queries import FeatureQuery, load
 from credit_assets.dagster_private import AssetCheckExecutionRecord, AssetCheckExecutionRecordStatus
@@ -52,31 +52,33 @@ from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project
 from credit_assets.settings.run_tags import KEY_TAG, PORTFOLIO_TAG, TRAINING_TAG
 
-RETRAINS = (
+RETRAINING_CHECKS = (
     ("feature_drift", FEATURES_DRIFTED),
     ("score_drift", SCORES_DRIFTED),
     ("performance", PERFORMANCE_HOLDS),
 )
-ROLLS_BACK = (("performance", NOT_WORSE),)
-LOOK_BACK = 50
-"""Failed evaluations looked at a check, newest first; those before them are of champions long gone."""
+ROLLBACK_CHECKS = (("performance", NOT_WORSE),)
+FAILURES_PER_CHECK = 50
+"""Failed evaluations that are read per check, newest first; older ones belong to earlier champions."""
 
 
-def failures(
+def failed_checks(
     instance: dg.DagsterInstance, portfolio: Portfolio, checks: Iterable[tuple[str, str]], champion: int
 ) -> list[FailedCheck]:
-    """The batches whose latest evaluation of one of the checks, against this champion, failed with severity ERROR;
+    """The latest evaluations of the checks, by check and batch, that failed with severity ERROR on this champion;
     oldest first."""
-    told = [
+    evaluations = [
         (record.event.timestamp, evaluation)
         for asset, check in checks
         for record in _evaluations(instance, dg.AssetCheckKey(dg.AssetKey([portfolio.name, asset]), check))
-        if record.event and (evaluation := record.evaluation) and _said(evaluation, "model_version") == champion
+        if record.event
+        and (evaluation := record.evaluation)
+        and _metadata_value(evaluation, "model_version") == champion
     ]
     latest: dict[tuple[str, str], FailedCheck | None] = {}
-    # By the time of the evaluation: a record is numbered when its run starts.
-    for at, evaluation in sorted(told, key=lambda each: each[0]):
-        check, batch = evaluation.check_name, str(_said(evaluation, "batch"))
+    # Sorted by the time of the evaluation, because records are numbered when their run starts.
+    for at, evaluation in sorted(evaluations, key=lambda each: each[0]):
+        check, batch = evaluation.check_name, str(_metadata_value(evaluation, "batch"))
         serious = not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR
         found = FailedCheck(check, batch, datetime.fromtimestamp(at, UTC), evaluation.description or "")
         latest[check, batch] = found if serious else None
@@ -84,13 +86,13 @@ def failures(
 
 
 def _evaluations(instance: dg.DagsterInstance, check: dg.AssetCheckKey) -> list[AssetCheckExecutionRecord]:
-    """The newest failures, and what passed since the oldest of them; empty if none failed."""
+    """The newest failed evaluations, and those that passed since the oldest of them; empty if none failed."""
 
     def newest(status: AssetCheckExecutionRecordStatus, limit: int) -> list[AssetCheckExecutionRecord]:
         found = instance.event_log_storage.get_asset_check_execution_history(check, limit=limit, status={status})
         return list(found)
 
-    failed, limit = newest(AssetCheckExecutionRecordStatus.FAILED, LOOK_BACK), LOOK_BACK
+    failed, limit = newest(AssetCheckExecutionRecordStatus.FAILED, FAILURES_PER_CHECK), FAILURES_PER_CHECK
     if not failed:
         return []
     passed = newest(AssetCheckExecutionRecordStatus.SUCCEEDED, limit)
@@ -100,89 +102,93 @@ def _evaluations(instance: dg.DagsterInstance, check: dg.AssetCheckKey) -> list[
     return failed + passed
 
 
-def _said(evaluation: dg.AssetCheckEvaluation, name: str) -> object:
+def _metadata_value(evaluation: dg.AssetCheckEvaluation, name: str) -> object:
     """The figure of that name in the result of a check (`monitoring/drift_verdicts.py`)."""
     found = evaluation.metadata.get(name)
     return found.value if found else None
 
 
 def rollback(instance: dg.DagsterInstance, portfolio: Portfolio, registry: Registry) -> Outcome:
-    """The rollback that is due because the champion did worse than its predecessor, or the reason why none is."""
+    """The rollback that is due because the champion performed worse than its predecessor, or the reason why none is."""
     found = registry.champion()
     if found is None:
         return Waiting(NoChampion())
     champion = found.number
-    failed = failures(instance, portfolio, ROLLS_BACK, champion)
+    failed = failed_checks(instance, portfolio, ROLLBACK_CHECKS, champion)
     if not failed:
         return Waiting(NotWorse(champion))
-    asked_by = (failed[0],)
+    requested_by = (failed[0],)
     before = registry.predecessor()
     if before is None:
-        return Refused(NoPredecessor(), asked_by)
+        return Refused(NoPredecessor(), requested_by)
     if not registry.has_reference(registry.get(before)):
-        return Refused(NeverPassed(before), asked_by)
-    # A version that a person brings back may have to go again.
+        return Refused(NeverPassed(before), requested_by)
+    # The number of moves is part of the key: a person may promote the version again, which may need another rollback.
     moves = len(registry.history())
     key = f"rollback:{champion}.{moves}"
     for run in instance.get_runs(dg.RunsFilter(tags={PORTFOLIO_TAG: portfolio.name, KEY_TAG: key}), limit=1):
-        return Waiting(RollbackStarted(run.run_id), asked_by)
+        return Waiting(RollbackStarted(run.run_id), requested_by)
     return Due("rollback", None, WorseThanPredecessor(champion, before, failed[0]), key=key, champion=champion)
 
 
 def training(instance: dg.DagsterInstance, book: Book, lake: Lake, now: datetime) -> Outcome:
-    """The training that is due, or the reason why there is none (yet): the first, and later those that failed checks
-    request, or a newest candidate that the gate refused although it is significantly better than the champion.
+    """The training that is due, or the reason why none is.
 
-    Each failed evaluation is answered by one training, the first that starts after it and makes a candidate, whatever
-    started that. Until enough outcomes are known that the newest candidate has not learned from, a training would make
-    the same candidate again, so the failure waits for them.
+    The first training is due once there are outcomes. Later ones are requested by failed checks, or by a newest
+    candidate that the gate refused although it is significantly better than the champion.
+
+    Each failed evaluation leads to one training: the first that starts after it and makes a candidate, whoever started
+    it. While too few outcomes are known that the newest candidate has not learned from, a training would make the same
+    candidate again, so it waits.
     """
     portfolio, project, registry = book.portfolio, book.project, book.registry
-    found, known = registry.champion(), trainings(instance, portfolio, registry)
-    asked_by: tuple[Trigger, ...]
+    found, latest = registry.champion(), latest_training(instance, portfolio, registry)
+    requested_by: tuple[Trigger, ...]
     if found is None:
-        asked_by = (NoChampion(),)
+        requested_by = (NoChampion(),)
         if not new_outcomes(portfolio, lake, None):
             return Waiting(NoOutcomes())
-        if active := batches_at_work(instance, portfolio):
-            return Waiting(BatchesActive(tuple(sorted(active))), asked_by)
+        if active := active_batches(instance, portfolio):
+            return Waiting(BatchesActive(tuple(sorted(active))), requested_by)
     else:
-        failed = failures(instance, portfolio, RETRAINS, found.number)
-        failed = [failure for failure in failed if known.answered is None or failure.at > known.answered]
-        asked_by = (*failed, *_better(registry, found.number))
-        if not asked_by:
+        failed = failed_checks(instance, portfolio, RETRAINING_CHECKS, found.number)
+        failed = [failure for failure in failed if latest.effective is None or failure.at > latest.effective]
+        requested_by = (*failed, *_better_candidates(registry, found.number))
+        if not requested_by:
             return Waiting(NoFailedCheck(found.number))
         if isinstance(rollback(instance, portfolio, registry), Due):
-            return Waiting(RollbackFirst(), asked_by)
-    if known.at_work:
-        return Waiting(TrainingActive(known.at_work), asked_by)
+            return Waiting(RollbackFirst(), requested_by)
+    if latest.active:
+        return Waiting(TrainingActive(latest.active), requested_by)
     cool_down = portfolio.automation.cool_down_hours
-    hours = (now - known.began).total_seconds() / 3600 if known.began else None
+    hours = (now - latest.began).total_seconds() / 3600 if latest.began else None
     if hours is not None and hours < cool_down:
-        return Refused(CoolDown(hours, cool_down), asked_by)
-    new, version = outcomes_since_newest(portfolio, registry, lake)
+        return Refused(CoolDown(hours, cool_down), requested_by)
+    new, version = outcomes_since_newest_version(portfolio, registry, lake)
     if version and new < portfolio.automation.min_new_outcomes:
-        return Refused(TooFewOutcomes(new, version, portfolio.automation.min_new_outcomes), asked_by)
-    if stale := to_make_again(portfolio, lake, _queries(project.sql(portfolio.name), _written(project, portfolio))):
-        return Refused(FeaturesOfOtherSql(portfolio.name, tuple(str(each.batch) for each in stale)), asked_by)
-    return Due("train", None, TrainingRequested(asked_by, new), key=known.key(portfolio, lake))
+        return Refused(TooFewOutcomes(new, version, portfolio.automation.min_new_outcomes), requested_by)
+    if stale := stale_features(
+        portfolio, lake, _queries(project.sql(portfolio.name), _modification_times(project, portfolio))
+    ):
+        return Refused(FeaturesOfOtherSql(portfolio.name, tuple(str(each.batch) for each in stale)), requested_by)
+    return Due("train", None, TrainingRequested(requested_by, new), key=latest.key(portfolio, lake))
 
 
 def challenger(instance: dg.DagsterInstance, portfolio: Portfolio, registry: Registry, lake: Lake) -> Outcome:
-    """The challenger that the schedule requests, which needs only enough new outcomes, or the reason why there is
-    none."""
-    known = trainings(instance, portfolio, registry)
-    new, version = outcomes_since_newest(portfolio, registry, lake)
-    if known.at_work:
-        return Waiting(TrainingActive(known.at_work))
+    """The training of a challenger that the schedule requests, which is due once enough outcomes are new; or the reason
+    why it is not."""
+    latest = latest_training(instance, portfolio, registry)
+    new, version = outcomes_since_newest_version(portfolio, registry, lake)
+    if latest.active:
+        return Waiting(TrainingActive(latest.active))
     if new < portfolio.automation.min_new_outcomes:
         return Refused(TooFewOutcomes(new, version, portfolio.automation.min_new_outcomes))
-    return Due("train", None, TrainingRequested((WeeklyChallenger(),), new), key=known.key(portfolio, lake))
+    return Due("train", None, TrainingRequested((WeeklyChallenger(),), new), key=latest.key(portfolio, lake))
 
 
-def _better(registry: Registry, champion: int) -> list[BetterCandidate]:
-    """Whether the gate refused the newest candidate although it is significantly better than the champion, as a
-    trigger; empty if not. A training that it requests makes a newer one."""
+def _better_candidates(registry: Registry, champion: int) -> list[BetterCandidate]:
+    """The newest candidate, if the gate refused it although it is significantly better than the champion; else empty.
+    The training that it triggers makes a newer candidate."""
     newest = registry.newest()
     if newest is None or (better := newest.refused_though_better(champion)) is None:
         return []
@@ -190,18 +196,19 @@ def _better(registry: Registry, champion: int) -> list[BetterCandidate]:
 
 
 @lru_cache(maxsize=8)
-def _queries(folder: Path, written: tuple[tuple[str, int], ...]) -> dict[str, FeatureQuery]:
-    """The current queries: read again only when a file has been written, because hundreds of features take a second."""
+def _queries(folder: Path, modified: tuple[tuple[str, int], ...]) -> dict[str, FeatureQuery]:
+    """The current queries, cached until a file changes, because reading hundreds of features takes a second."""
     return load(folder)
 
 
-def _written(project: Project, portfolio: Portfolio) -> tuple[tuple[str, int], ...]:
+def _modification_times(project: Project, portfolio: Portfolio) -> tuple[tuple[str, int], ...]:
     files = sorted(project.sql(portfolio.name).glob("*.sql"))
     return tuple((file.name, file.stat().st_mtime_ns) for file in files)
 
 
-def outcomes_since_newest(portfolio: Portfolio, registry: Registry, lake: Lake) -> tuple[int, int | None]:
-    """How many outcomes the newest candidate has not learned from, and its version; all outcomes, if there is none."""
+def outcomes_since_newest_version(portfolio: Portfolio, registry: Registry, lake: Lake) -> tuple[int, int | None]:
+    """The number of known outcomes that the newest version has not learned from, and that version (None if there is
+    none)."""
     newest = registry.newest()
     if newest is None:
         return new_outcomes(portfolio, lake, None), None
@@ -210,24 +217,26 @@ def outcomes_since_newest(portfolio: Portfolio, registry: Registry, lake: Lake) 
 
 
 @dataclass(frozen=True)
-class Trainings:
-    """The newest training of a portfolio: its run, and when it `began`, whatever became of it; the run of one that is
-    `at_work`; and when the newest began that is at work, made a candidate, or made an earlier version again, and so has
-    `answered` what was asked.
+class LatestTraining:
+    """The newest training of a portfolio.
+
+    `run` and `began`: the newest one, whatever its result. `active`: the run of an active one. `effective`: the start
+    of the newest one that is active, made a candidate, or made an earlier version again; it serves all earlier
+    requests.
     """
 
     run: str | None
     began: datetime | None
-    at_work: str | None
-    answered: datetime | None
+    active: str | None
+    effective: datetime | None
 
     def key(self, portfolio: Portfolio, lake: Lake) -> str:
-        """The same for the next training, as long as it would learn from the same rows."""
+        """A key that is equal for all trainings that would start after this one and learn from the same rows."""
         return f"{training_key(portfolio, lake)}:{self.run or 'first'}"
 
 
-def trainings(instance: dg.DagsterInstance, portfolio: Portfolio, registry: Registry) -> Trainings:
-    """Read off the instance and, where its run is purged, the newest candidate."""
+def latest_training(instance: dg.DagsterInstance, portfolio: Portfolio, registry: Registry) -> LatestTraining:
+    """The newest training according to the instance or, if its run was deleted, according to the newest candidate."""
     newest = registry.newest()
     made = None
     if newest:
@@ -235,11 +244,11 @@ def trainings(instance: dg.DagsterInstance, portfolio: Portfolio, registry: Regi
         record = instance.get_run_record_by_id(run_id or "")
         made = record.create_timestamp if record else at
     records = instance.get_run_records(dg.RunsFilter(tags={TRAINING_TAG: portfolio.name}), limit=1)
-    at_work = runs_at_work(instance, portfolio, **{TRAINING_TAG: portfolio.name})
+    active = active_runs(instance, portfolio, **{TRAINING_TAG: portfolio.name})
     began = records[0].create_timestamp if records else made
-    return Trainings(
+    return LatestTraining(
         run=records[0].dagster_run.run_id if records else None,
         began=began,
-        at_work=at_work[0].run_id if at_work else None,
-        answered=began if at_work else made,
+        active=active[0].run_id if active else None,
+        effective=began if active else made,
     )

@@ -1,6 +1,6 @@
-"""Running a portfolio's jobs from a command: through the instance, with progress, one command at a time.
+"""Runs a portfolio's jobs in the process of a command, one command at a time, and reports progress.
 
-Which runs are due is found in `pending.py`.
+`pending.py` determines which runs are due.
 """
 
 from __future__ import annotations
@@ -33,19 +33,21 @@ from credit_assets.plurals import number_of
 from credit_assets.settings.project import AlreadyRunning, Project
 from credit_assets.settings.run_tags import COMMAND_TAG, HOST_TAG
 
-UNLOGGED = "Exception while writing logger call to event log"
-"""Begins what Dagster prints of a message that it cannot log."""
+LOGGING_FAILED = "Exception while writing logger call to event log"
+"""The beginning of what Dagster prints when it cannot log a message."""
 
-SPILLED = "max_temp_directory_size"
-"""In what DuckDB says where the disk of its spill folder has no room."""
+SPILL_DISK_FULL = "max_temp_directory_size"
+"""Part of DuckDB's error message when the disk of its spill folder is full."""
 
-QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+QUIET_CONSOLE = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """What became of one run: its errors in words, the seconds of each asset it made, and whether it ended because the
-    promotion gate refused the candidate, which is no failure."""
+    """The result of one run: its error messages, and the seconds that each asset took.
+
+    `refused_by_gate`: the run ended because the promotion gate refused the candidate, which is not an error.
+    """
 
     run_id: str
     job: str
@@ -59,10 +61,10 @@ class RunOutcome:
 
 @contextmanager
 def instance_for_commands(project: Project, portfolio: str) -> Iterator[DagsterInstance]:
-    """The project's instance, held by this command alone as far as commands go.
+    """The project's Dagster instance, locked against other commands on the portfolio.
 
-    While the lock is held, a run of an earlier command that still reads STARTED was killed: it is
-    marked failed. Raises AlreadyRunning where another command holds the lock, and OSError where the disk has no room.
+    Under the lock, a run of an earlier command whose status is still STARTED must have been killed, so it is marked as
+    failed. Raises AlreadyRunning if another command holds the lock, and OSError if the disk is full.
     """
     lock = FileLock(project.data / "dagster" / f"{portfolio}.lock")
     require_room(project.data / "dagster")
@@ -70,7 +72,8 @@ def instance_for_commands(project: Project, portfolio: str) -> Iterator[DagsterI
         lock.acquire(timeout=0)
     except Timeout as error:
         raise AlreadyRunning(
-            f"Another credit-assets command is at work on {portfolio}; wait for it to end ({lock.lock_file})."
+            f"Another credit-assets command is running on {portfolio}. Wait until it has finished "
+            f"(lock: {lock.lock_file})."
         ) from error
     try:
         with DagsterInstance.get() as instance:
@@ -95,29 +98,29 @@ def execute(
     tags: Mapping[str, str] | None = None,
     run_config: Mapping[str, Any] | None = None,
 ) -> RunOutcome:
-    """Run a job (of `tables` alone, where given) in this process and say what became of it.
+    """Run a job, or only its assets `tables`, in this process, and return the result.
 
-    `report` gets a line as each asset is made, and what assets log. Why the run failed is in what is returned alone,
-    for the caller to print once.
+    `report` receives a line for each asset that is made, and each message that an asset logs. The reasons of a failure
+    are only in the result, so that the caller prints them once.
     """
     run_id = make_new_run_id()
     graph = definitions.resolve_asset_graph()
     progress = _Progress(report, {key for key in graph.asset_check_keys if graph.get(key).blocking})
     instance.add_event_listener(run_id, progress.listen)
     begin = time.monotonic()
-    with redirect_stderr(_WithoutUnlogged(sys.stderr)) as unlogged:
+    with redirect_stderr(_LoggingErrorFilter(sys.stderr)) as filtered:
         result = definitions.resolve_job_def(job).execute_in_process(
-            run_config={**QUIET, **(run_config or {})},
+            run_config={**QUIET_CONSOLE, **(run_config or {})},
             instance=instance,
             partition_key=batch,
             asset_selection=[dg.AssetKey([portfolio, table]) for table in tables] or None,
             raise_on_error=False,
             run_id=run_id,
-            # Its process is the command's: who monitors runs may look for it here, and is not to launch it again.
+            # The run lives in this command's process: run monitoring finds it by its host, and must not relaunch it.
             tags={COMMAND_TAG: portfolio, HOST_TAG: socket.gethostname(), MAX_RETRIES_TAG: "0", **(tags or {})},
         )
-    if unlogged.count:
-        report(f"  {number_of(unlogged.count, 'message')} could not be written to Dagster's event log")
+    if filtered.count:
+        report(f"  {number_of(filtered.count, 'message')} could not be written to Dagster's event log")
     return RunOutcome(
         run_id,
         job,
@@ -130,15 +133,15 @@ def execute(
     )
 
 
-class _WithoutUnlogged(io.TextIOBase):
-    """Text for a terminal without what Dagster prints of each message that it cannot log, with SQL and parameters. They
-    are counted. What failed is reported once, at the end."""
+class _LoggingErrorFilter(io.TextIOBase):
+    """Writes text to a terminal, except what Dagster prints when it cannot log a message (with SQL and parameters).
+    Those are only counted, for one report at the end."""
 
     def __init__(self, terminal: TextIO) -> None:
         self.terminal, self.count = terminal, 0
 
     def write(self, text: str) -> int:
-        if text.startswith(UNLOGGED):
+        if text.startswith(LOGGING_FAILED):
             self.count += 1
             return len(text)
         return self.terminal.write(text)
@@ -150,13 +153,13 @@ class _WithoutUnlogged(io.TextIOBase):
         return self.terminal.isatty()
 
     def fileno(self) -> int:
-        """By which Dagster keeps what the run prints in a log of its own."""
+        """The terminal's descriptor, which Dagster needs to capture the output of the run in a log."""
         return self.terminal.fileno()
 
 
 @dataclass
 class _Progress:
-    """What the events of a run say so far. Steps are named by their keys."""
+    """The state of a run according to its events so far, by step key."""
 
     report: Callable[[str], None]
     blocking: Collection[dg.AssetCheckKey]
@@ -164,15 +167,15 @@ class _Progress:
     asset_seconds: dict[str, float] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
     blocked: dict[str | None, list[str]] = field(default_factory=dict)
-    """By step, what its blocking checks found."""
+    """Failed blocking checks by step, each with its description."""
     failed: dict[str | None, bool] = field(default_factory=dict)
-    """By step that failed, whether a check stopped it and nothing else."""
+    """By failed step, whether only a check stopped it."""
 
     def listen(self, entry: dg.EventLogEntry) -> None:
-        """Take in an event, and report it where a person waits for it."""
+        """Update the state from an event, and report the event if it is of interest on a terminal."""
         event = entry.dagster_event
         if event is None:
-            # Not what Dagster logs of steps that do not run after one that failed.
+            # Leaves out what Dagster logs about the steps that are skipped after a failed one.
             if int(entry.level) >= logging.INFO and entry.step_key in {None, *self.started}:
                 self.report(f"    {entry.user_message}")
         elif event.event_type == DagsterEventType.STEP_START and event.step_key:
@@ -180,15 +183,15 @@ class _Progress:
         elif event.event_type == DagsterEventType.STEP_SUCCESS and event.step_key:
             self.asset_seconds[event.step_key] = time.monotonic() - self.started[event.step_key]
         elif event.event_type == DagsterEventType.ASSET_MATERIALIZATION and event.step_key:
-            self.report(_line(event, time.monotonic() - self.started[event.step_key]))
+            self.report(_materialization_line(event, time.monotonic() - self.started[event.step_key]))
         elif event.event_type == DagsterEventType.ASSET_CHECK_EVALUATION:
-            self._checked(event)
+            self._record_check(event)
         elif event.event_type == DagsterEventType.STEP_FAILURE:
-            self._failed(event)
+            self._record_failure(event)
         elif event.event_type == DagsterEventType.RUN_FAILURE and not self.errors and event.job_failure_data.error:
-            self.errors.append(plain_cause(event.job_failure_data.error))
+            self.errors.append(root_cause_text(event.job_failure_data.error))
 
-    def _checked(self, event: dg.DagsterEvent) -> None:
+    def _record_check(self, event: dg.DagsterEvent) -> None:
         evaluation = event.asset_check_evaluation_data
         if evaluation.passed:
             return
@@ -199,31 +202,32 @@ class _Progress:
         else:
             self.report(f"  check failed ({evaluation.severity.value}) {found}")
 
-    def _failed(self, event: dg.DagsterEvent) -> None:
-        cause = step_words(event, disclose=True)
+    def _record_failure(self, event: dg.DagsterEvent) -> None:
+        cause = step_failure_text(event, disclose=True)
         self.failed[event.step_key] = not cause and event.step_key in self.blocked
-        cause = (cause or "; ".join(self.blocked.get(event.step_key, []))) + _delivered_values(event)
+        cause = (cause or "; ".join(self.blocked.get(event.step_key, []))) + _refused_values(event)
         if cause not in self.errors:
             self.errors.append(cause)
         self.report(f"  FAILED {str(event.step_key).split('__', 1)[-1]}")
 
     def stopped_by_checks_of(self, step: str) -> bool:
-        """Whether the run failed in this step alone, and because of its checks alone."""
+        """Whether this step is the only one that failed, and only because of its checks."""
         return self.failed == {step: True}
 
 
-def _line(event: dg.DagsterEvent, seconds: float) -> str:
+def _materialization_line(event: dg.DagsterEvent, seconds: float) -> str:
     materialization = event.step_materialization_data.materialization
     rows = materialization.metadata.get("dagster/row_count")
     counted = f"{rows.value:>12,} {'row ' if rows.value == 1 else 'rows'}" if rows is not None else " " * 17
     return f"  {materialization.asset_key.path[-1]:<32}{counted}  {seconds:6.1f} s"
 
 
-def step_words(event: dg.DagsterEvent, *, disclose: bool) -> str:
-    """Why the step failed; nothing where a check stopped it, which speaks for itself.
+def step_failure_text(event: dg.DagsterEvent, *, disclose: bool) -> str:
+    """The reason why the step failed; empty if a check stopped it, because the check has its own description.
 
-    Our own refusals, which hold no value of a row, in their words; an unexpected error by its first cause, or, where
-    the text is stored or sent (without `disclose`), by its kind alone: its message may hold anything.
+    For a refusal (`dg.Failure`) it is the description, without values of rows. For an unexpected error it is the
+    message of the root cause with `disclose`, and only its class without: the message may contain personal data, so it
+    must not be stored or sent.
     """
     data = event.step_failure_data
     if (refusal := data.user_failure_data) and refusal.description:
@@ -233,12 +237,12 @@ def step_words(event: dg.DagsterEvent, *, disclose: bool) -> str:
         return "no reason recorded"
     if data.error.cls_name == DagsterAssetCheckFailedError.__name__:
         return ""
-    return plain_cause(data.error) if disclose else str(first_cause(data.error).cls_name)
+    return root_cause_text(data.error) if disclose else str(root_cause(data.error).cls_name)
 
 
-def _delivered_values(event: dg.DagsterEvent) -> str:
-    """The first refused values, for the terminal of the person who runs the command alone: they are read from the
-    quarantine file, and stored nowhere else."""
+def _refused_values(event: dg.DagsterEvent) -> str:
+    """The first refused values, read from the quarantine file. They may only be shown on the terminal of the person who
+    runs the command, and are not stored anywhere else."""
     refusal = event.step_failure_data.user_failure_data
     path = refusal.metadata.get("quarantine") if refusal else None
     if path is None or not Path(str(path.value)).is_file():
@@ -254,19 +258,19 @@ def _delivered_values(event: dg.DagsterEvent) -> str:
     return f" As delivered: {'; '.join(shown)}." if shown else ""
 
 
-def plain_cause(error: SerializableErrorInfo) -> str:
-    """The message of the first cause: of our own errors without their class, of others with its name alone."""
-    cause = first_cause(error)
-    if SPILLED in cause.message:
-        return "data/spill cannot be used: No space left on device. DuckDB puts there what exceeds its memory."
+def root_cause_text(error: SerializableErrorInfo) -> str:
+    """The message of the root cause, preceded by the name of its class unless it is an error of this package."""
+    cause = root_cause(error)
+    if SPILL_DISK_FULL in cause.message:
+        return "data/spill cannot be used: No space left on device. DuckDB writes there what exceeds its memory."
     path, separator, message = cause.message.strip().partition(": ")
     if not separator or path.rsplit(".", 1)[-1] != cause.cls_name:
         return cause.message.strip()
     return message if path.startswith("credit_assets.") else f"{cause.cls_name}: {message}"
 
 
-def first_cause(error: SerializableErrorInfo) -> SerializableErrorInfo:
-    """The error that the others came of."""
+def root_cause(error: SerializableErrorInfo) -> SerializableErrorInfo:
+    """The innermost error in the chain of causes."""
     while error.cause is not None:
         error = error.cause
     return error

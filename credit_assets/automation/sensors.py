@@ -1,5 +1,5 @@
-"""Sensors of a portfolio: they start what is due, once. `pending.py` and `retraining.py` determine what is due; here it
-becomes runs, and reasons on the ticks."""
+"""Sensors of a portfolio. `pending.py` and `retraining.py` determine what is due; the sensors start a run for it, once,
+and record the reasons for what is not started on their ticks."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from credit_assets.automation.active_runs import batches_at_work, requeue_missed_failures
+from credit_assets.automation.active_runs import active_batches, requeue_missed_failures
 from credit_assets.automation.claims import Claims
 from credit_assets.automation.due import BatchActive, BatchDue, Due, Outcome, Refused, RunFailed, ScoringFailed, Waiting
 from credit_assets.automation.jobs import champion_config
 from credit_assets.automation.messages import describe, text
-from credit_assets.automation.pending import arrivals, to_score
+from credit_assets.automation.pending import arrivals, batches_to_score
 from credit_assets.automation.refusals import refusal
 from credit_assets.automation.retraining import rollback, training
 from credit_assets.book.book import Book
@@ -35,7 +35,7 @@ MISSED_FAILURES = "requeue missed failures"
 
 
 def sensors(book: Book, jobs: Mapping[str, UnresolvedAssetJobDefinition]) -> list[dg.SensorDefinition]:
-    """`deliveries`, `retrain` and `roll_back`, each starting some of the jobs."""
+    """The sensors `deliveries`, `retrain` and `roll_back`, which start these jobs."""
     portfolio, project = book.portfolio, book.project
     name, inbox, lake, registry = portfolio.name, Inbox(project.inbox), Lake(project.lake), book.registry
     interval, loaded = portfolio.automation.interval_s, settings_fingerprint(project, name)
@@ -45,21 +45,21 @@ def sensors(book: Book, jobs: Mapping[str, UnresolvedAssetJobDefinition]) -> lis
         jobs=[jobs[job] for job in ("batch", "ingest", "score", "outcomes")],
         minimum_interval_seconds=interval,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="New and corrected deliveries, later outcomes, and batches that the champion has yet to score: "
-        "each is a run of its batch alone. A delivery counts once it is whole and two looks found it the same.",
+        description="Starts a run for each new or corrected delivery, for later outcomes, and for batches that the "
+        "champion has not scored. A delivery is due once it is complete and two polls found it unchanged.",
     )
     def deliveries(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         if changed := settings_changed(project, name, loaded):
             return dg.SensorResult(skip_reason=changed, cursor=context.cursor)
-        champion, away = champion_or_why_unknown(registry)
+        champion, unavailable = champion_or_why_unknown(registry)
         if Claims(project, name, interval).claim(MISSED_FAILURES, time.time(), rank=-interval):
             requeue_missed_failures(context.instance)
         found = poll(context.instance, portfolio, inbox, lake, champion, json.loads(context.cursor or "{}"))
-        cursor = json.dumps(found.looks, sort_keys=True)
+        cursor = json.dumps(found.signatures, sort_keys=True)
         if not found.due:
-            nothing = "Every delivery is ingested." if away else "Every delivery is ingested and scored."
+            nothing = "Every delivery is ingested." if unavailable else "Every delivery is ingested and scored."
             reasons = "; ".join(f"{batch}: {describe(each.reason)}" for batch, each in sorted(found.waiting.items()))
-            return dg.SensorResult(skip_reason=f"{away} {reasons or nothing}".lstrip(), cursor=cursor)
+            return dg.SensorResult(skip_reason=f"{unavailable} {reasons or nothing}".lstrip(), cursor=cursor)
         return dg.SensorResult(
             run_requests=[request(portfolio, due) for due in found.due.values()],
             dynamic_partitions_requests=[batches(name).build_add_request(sorted(found.due))],
@@ -71,33 +71,34 @@ def sensors(book: Book, jobs: Mapping[str, UnresolvedAssetJobDefinition]) -> lis
         job=jobs["train"],
         minimum_interval_seconds=interval,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="The first training, once there are outcomes; later one for each failed check of drift or "
-        "performance, once enough outcomes are known that the newest candidate has not learned from.",
+        description="Starts the first training once there are outcomes, and later one after a failed check of drift "
+        "or performance, once enough outcomes are known that the newest candidate has not learned from.",
     )
     def retrain(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         now = datetime.now(UTC)
-        return run_or_reason(project, portfolio, loaded, lambda: training(context.instance, book, lake, now))
+        return run_or_skip_reason(project, portfolio, loaded, lambda: training(context.instance, book, lake, now))
 
     @dg.sensor(
         name="roll_back",
         job=jobs["rollback"],
         minimum_interval_seconds=interval,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="The champion gives way to the one before it where, on outcomes that came later, it did worse.",
+        description="Restores the previous champion if the current one performs worse on later outcomes.",
     )
     def roll_back(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        return run_or_reason(project, portfolio, loaded, lambda: rollback(context.instance, portfolio, registry))
+        return run_or_skip_reason(project, portfolio, loaded, lambda: rollback(context.instance, portfolio, registry))
 
     return [deliveries, retrain, roll_back]
 
 
 @dataclass(frozen=True)
 class Poll:
-    """What a poll found, by batch: what is to be started now, and what is not. `looks`: for the next poll."""
+    """The result of a poll: the work to start now and the work that waits, by batch; and the `signatures` of deliveries
+    for the next poll."""
 
     due: dict[str, Due]
     waiting: dict[str, Waiting | Refused]
-    looks: dict[str, str]
+    signatures: dict[str, str]
 
 
 def poll(
@@ -108,18 +109,18 @@ def poll(
     champion: int | None,
     before: Mapping[str, str],
 ) -> Poll:
-    """The batches that a run is to be started for, `automation.batches_a_look` at most; `before` is what the last poll
-    remembered."""
-    # First: what a run is still to write, and has written when the lake is read, would be started again.
-    busy = batches_at_work(instance, portfolio)
+    """The batches to start a run for, at most `automation.batches_a_look`; `before` are the signatures of the previous
+    poll."""
+    # Read before the lake: a run that ends while the lake is read would otherwise be started again.
+    active = active_batches(instance, portfolio)
     seen = arrivals(portfolio, inbox, lake, before)
-    due = [_whole(item, champion) for item in seen.due]
-    due += to_score(portfolio, lake, champion) if champion else []
-    started = _started(instance, portfolio, due)
-    found = Poll({}, dict(seen.waiting), seen.looks)
+    due = [_up_to_scores(item, champion) for item in seen.due]
+    due += batches_to_score(portfolio, lake, champion) if champion else []
+    started = _started_runs(instance, portfolio, due)
+    found = Poll({}, dict(seen.waiting), seen.signatures)
     for item in due:
         batch = str(item.batch)
-        if obstacle := _obstacle(instance, portfolio, lake, item, busy, started):
+        if obstacle := _obstacle(instance, portfolio, lake, item, active, started):
             found.waiting.setdefault(batch, obstacle)
         elif len(found.due) < portfolio.automation.batches_a_look:
             found.due.setdefault(batch, item)
@@ -127,8 +128,8 @@ def poll(
 
 
 def champion_or_why_unknown(registry: Registry) -> tuple[int | None, str]:
-    """The champion's version (None if there is none), and the reason why it is unknown if the registry does not answer:
-    a batch is then ingested, and scored later."""
+    """The champion's version (None if there is none), and the reason why it is unknown if the registry does not answer.
+    Batches are then ingested now and scored later."""
     try:
         found = registry.champion()
     except RegistryUnavailable as error:
@@ -137,21 +138,21 @@ def champion_or_why_unknown(registry: Registry) -> tuple[int | None, str]:
 
 
 def settings_changed(project: Project, name: str, loaded: str) -> str | None:
-    """The reason why nothing is started: the portfolio's files have changed since they were loaded. A run would use the
-    new ones, for a reason that was found with the old ones."""
+    """A message if the portfolio's files have changed since they were loaded, so that nothing may be started: what is
+    due was determined with the old files, and a run would use the new ones. None if they are unchanged."""
     if settings_fingerprint(project, name) == loaded:
         return None
     return (
         f"The configuration, contracts or SQL of {name} have changed since this code location was loaded. "
-        "Reload it (Deployment > Code locations > Reload in the UI); until then no run is started."
+        "Reload it (Deployment > Code locations > Reload in the UI). Until then, no run is started."
     )
 
 
-def run_or_reason(
+def run_or_skip_reason(
     project: Project, portfolio: Portfolio, loaded: str, determine: Callable[[], Outcome]
 ) -> dg.RunRequest | dg.SkipReason:
-    """The run for what `determine` finds due; the reason if nothing is, if the registry does not answer, or if the
-    settings have changed since they were `loaded`, in which case it is not asked."""
+    """The run for what `determine` finds due. A skip reason if nothing is due, if the registry does not answer, or if
+    the settings have changed since they were `loaded`; `determine` is not called then."""
     if changed := settings_changed(project, portfolio.name, loaded):
         return dg.SkipReason(changed)
     try:
@@ -162,7 +163,8 @@ def run_or_reason(
 
 
 def request(portfolio: Portfolio, due: Due, again: str = "") -> dg.RunRequest:
-    """The run for what is due; Dagster starts one run per key and sensor or schedule. `again` makes it another."""
+    """The run for what is due. Dagster starts one run per key and sensor or schedule; `again` is a suffix for
+    another."""
     name = portfolio.name
     why = text(due)
     tags = {KEY_TAG: due.key, WHY_TAG: why, AUTOMATIC_TAG: "true"}
@@ -181,8 +183,8 @@ def request(portfolio: Portfolio, due: Due, again: str = "") -> dg.RunRequest:
     )
 
 
-def _whole(due: Due, champion: int | None) -> Due:
-    """A delivery is one run, up to its scores, if there is a champion to score it."""
+def _up_to_scores(due: Due, champion: int | None) -> Due:
+    """The same work, extended to the scores if it is the ingestion of a delivery and there is a champion."""
     if champion is None or due.job != "ingest" or due.tables:
         return due
     return replace(due, job="batch", champion=champion)
@@ -193,33 +195,35 @@ def _obstacle(
     portfolio: Portfolio,
     lake: Lake,
     due: Due,
-    busy: Collection[str],
+    active: Collection[str],
     started: Mapping[str, str],
 ) -> Waiting | Refused | None:
-    """The reason why no run is started for the batch although it is due; None if one is. `busy`: the batches with an
-    active run; `started`: the runs that this sensor has started, by key."""
+    """The reason why no run is started for the batch although it is due, or None. `active`: the batches with an active
+    run. `started`: the runs that this sensor has started, by key."""
     assert isinstance(due.reason, BatchDue)
-    if due.batch in busy:
+    if due.batch in active:
         return Waiting(BatchActive(due.reason))
     if refused := refusal(instance, portfolio, due):
         return refused
     if run := started.get(due.key):
         return Waiting(RunFailed(due.reason, run))
-    if due.job == "score" and (tried := failed_at_it(instance, portfolio, lake, due)):
+    if due.job == "score" and (tried := failed_scoring_run(instance, portfolio, lake, due)):
         return Waiting(ScoringFailed(tried.run_id))
     return None
 
 
-def _started(instance: dg.DagsterInstance, portfolio: Portfolio, due: Sequence[Due]) -> dict[str, str]:
-    """The keys that this sensor has started a run for, with that run: Dagster would not start another."""
+def _started_runs(instance: dg.DagsterInstance, portfolio: Portfolio, due: Sequence[Due]) -> dict[str, str]:
+    """The runs that this sensor has started, by key. Dagster does not start another run for the same key."""
     if not due:
         return {}
     tags = {SENSOR_NAME_TAG: "deliveries", PORTFOLIO_TAG: portfolio.name, KEY_TAG: [item.key for item in due]}
     return {run.tags[KEY_TAG]: run.run_id for run in instance.get_runs(dg.RunsFilter(tags=tags))}
 
 
-def failed_at_it(instance: dg.DagsterInstance, portfolio: Portfolio, lake: Lake, due: Due) -> dg.DagsterRun | None:
-    """The run that made the batch's features, if it failed at the scores with this champion: then it waits for a
+def failed_scoring_run(
+    instance: dg.DagsterInstance, portfolio: Portfolio, lake: Lake, due: Due
+) -> dg.DagsterRun | None:
+    """The run that made the batch's features, if it failed to score them with this champion; the batch then waits for a
     change."""
     made = lake.batches(portfolio.table(FEATURES))[str(due.batch)]
     run = instance.get_run_by_id(made.provenance.run_id) if made.provenance.run_id else None

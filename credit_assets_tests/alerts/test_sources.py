@@ -34,7 +34,7 @@ from credit_assets.alerts.notifications import Alert
 from credit_assets.alerts.outbox import DAY, HOUR, Outbox
 from credit_assets.alerts.place import Place
 from credit_assets.alerts.run_alerts import RUNS_A_LOOK, report_runs
-from credit_assets.automation.active_runs import RETRY_DECIDED_S
+from credit_assets.automation.active_runs import RETRY_WINDOW_S
 from credit_assets.automation.claims import Claims
 from credit_assets.dagster_private import (
     AUTO_RETRY_RUN_ID_TAG,
@@ -408,7 +408,7 @@ def test_retried_run_is_not_reported_but_its_last_attempt_is(box, retrying):
 def test_run_whose_retry_never_starts_is_reported_in_the_end(box, retrying):
     attempt(retrying)
     assert poll_runs(box, retrying) == []
-    later = poll_runs(box, retrying, now=time.time() + RETRY_DECIDED_S + 60)
+    later = poll_runs(box, retrying, now=time.time() + RETRY_WINDOW_S + 60)
     assert [alert.kind for alert in later] == ["run_failed", "check_warning"]
 
 

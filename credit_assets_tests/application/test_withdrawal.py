@@ -11,7 +11,7 @@ from credit_assets.application import check_results
 from credit_assets.application.status import status
 from credit_assets.application.withdrawal import withdraw, withdraw_outcomes
 from credit_assets.automation.due import NotIngested, OutcomesDelivered
-from credit_assets.automation.pending import to_ingest
+from credit_assets.automation.pending import batches_to_ingest
 from credit_assets.dagster_private import PARTITION_NAME_TAG
 from credit_assets.history.timeline import timeline
 from credit_assets.ingest.bad_delivery import BadDelivery
@@ -149,10 +149,10 @@ def test_batch_redelivered_after_withdrawal_is_new(project: Project) -> None:
     withdraw_first_batch(project)
     Inbox(project.inbox).deliver(project.inbox / BOOK / ".superseded" / MISTAKE / "1", BOOK, MISTAKE)
     portfolio, lake = Portfolio.load(project, BOOK), Lake(project.lake)
-    [due] = to_ingest(portfolio, Inbox(project.inbox), lake)
+    [due] = batches_to_ingest(portfolio, Inbox(project.inbox), lake)
     assert (due.batch, due.reason, due.correction) == (MISTAKE, NotIngested(), False)
     assert run_job(project, "ingest", MISTAKE).success
-    assert to_ingest(portfolio, Inbox(project.inbox), lake) == []
+    assert batches_to_ingest(portfolio, Inbox(project.inbox), lake) == []
     with inside(project):
         kinds = timeline(portfolio, lake, Registry.of(project, BOOK))["kind"].tolist()
     assert kinds == ["delivery", "delivery", "withdrawal", "delivery"]
@@ -173,7 +173,7 @@ def test_killed_withdrawal_is_completed_by_the_next(project: Project, monkeypatc
         with pytest.raises(KeyboardInterrupt):
             withdraw_first_batch(project)
     # Nothing ingests it again in the meantime.
-    due = to_ingest(Portfolio.load(project, BOOK), Inbox(project.inbox), Lake(project.lake))
+    due = batches_to_ingest(Portfolio.load(project, BOOK), Inbox(project.inbox), Lake(project.lake))
     assert MISTAKE not in [item.batch for item in due]
     withdraw_first_batch(project)
     assert tables_with(project, MISTAKE) == []
@@ -253,7 +253,7 @@ def test_withdrawn_outcomes_are_removed_with_the_reason_and_earlier_ones_restore
     assert withdraw_later_outcomes(project) is None
     assert BATCHES[0] not in lake.batches(f"{BOOK}/outcomes") and BATCHES[0] in lake.batches(f"{BOOK}/applications")
     portfolio = Portfolio.load(project, BOOK)
-    [due] = [due for due in to_ingest(portfolio, Inbox(project.inbox), lake) if due.batch == BATCHES[0]]
+    [due] = [due for due in batches_to_ingest(portfolio, Inbox(project.inbox), lake) if due.batch == BATCHES[0]]
     assert due.reason == OutcomesDelivered()
     assert run_job(project, "ingest", BATCHES[0]).success
     assert table(project, "outcomes", BATCHES[0])["TARGET"].sum() == 3

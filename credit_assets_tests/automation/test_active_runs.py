@@ -9,7 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from credit_assets.automation.active_runs import FAILURES_READ, batches_at_work, requeue_missed_failures
+from credit_assets.automation.active_runs import DAEMON_CURSOR, active_batches, requeue_missed_failures
 from credit_assets.automation.claims import Claims
 from credit_assets.automation.sensors import MISSED_FAILURES
 from credit_assets.dagster_private import AUTO_RETRY_RUN_ID_TAG, WILL_RETRY_TAG
@@ -35,7 +35,7 @@ def crashed(loop: Loop) -> str:
 
 
 def set_daemon_cursor(loop: Loop, event: int) -> None:
-    loop.instance.daemon_cursor_storage.set_cursor_values({FAILURES_READ: str(event)})
+    loop.instance.daemon_cursor_storage.set_cursor_values({DAEMON_CURSOR: str(event)})
 
 
 def newest_event(loop: Loop) -> int:
@@ -44,7 +44,7 @@ def newest_event(loop: Loop) -> int:
 
 def failures_to_read(loop: Loop) -> set[str]:
     """The runs whose failures Dagster's daemon reads next."""
-    cursor = loop.instance.daemon_cursor_storage.get_cursor_values({FAILURES_READ})[FAILURES_READ]
+    cursor = loop.instance.daemon_cursor_storage.get_cursor_values({DAEMON_CURSOR})[DAEMON_CURSOR]
     events = loop.instance.event_log_storage.get_logs_for_all_runs_by_log_id(
         after_cursor=int(cursor), dagster_event_type={dg.DagsterEventType.RUN_FAILURE}
     )
@@ -60,14 +60,14 @@ def test_missed_failure_is_requeued(loop, crashed):
 
 def test_each_poll_of_deliveries_requeues_missed_failures(loop, crashed):
     set_daemon_cursor(loop, newest_event(loop))
-    assert "a run of it is active" in loop.poll()
+    assert "a run of the batch is active" in loop.poll()
     assert failures_to_read(loop) == {crashed}
 
 
 def test_failure_that_the_daemon_has_not_read_yet_is_not_requeued(loop, crashed):
     set_daemon_cursor(loop, 0)
     assert requeue_missed_failures(loop.instance) == []
-    assert loop.instance.daemon_cursor_storage.get_cursor_values({FAILURES_READ}) == {FAILURES_READ: "0"}
+    assert loop.instance.daemon_cursor_storage.get_cursor_values({DAEMON_CURSOR}) == {DAEMON_CURSOR: "0"}
 
 
 @pytest.mark.parametrize("tags", [{AUTO_RETRY_RUN_ID_TAG: "another"}, {WILL_RETRY_TAG: "false"}])
@@ -75,7 +75,7 @@ def test_failure_whose_retry_is_decided_is_not_requeued(loop, crashed, tags):
     loop.instance.add_run_tags(crashed, tags)
     set_daemon_cursor(loop, newest_event(loop))
     assert requeue_missed_failures(loop.instance) == []
-    assert batches_at_work(loop.instance, loop.portfolio) == set()
+    assert active_batches(loop.instance, loop.portfolio) == set()
 
 
 def test_failures_of_all_portfolios_are_requeued_at_once(loop, crashed):

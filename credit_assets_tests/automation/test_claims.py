@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from credit_assets.automation.claims import LAPSES_AFTER_INTERVALS, LEAST_S, Claims
+from credit_assets.automation.claims import LAPSES_AFTER_INTERVALS, SHORTEST_CLAIM_S, Claims
 from credit_assets.settings.project import Project
 
 
@@ -29,7 +29,7 @@ def test_claim_is_held_while_renewed_and_lapses_otherwise(project):
 
 def test_claim_with_short_interval_outlasts_a_late_poll(project):
     assert Claims(project, "one", 1).claim("disk", 0)
-    assert not Claims(project, "two", 1).claim("disk", LEAST_S)
+    assert not Claims(project, "two", 1).claim("disk", SHORTEST_CLAIM_S)
 
 
 def test_higher_rank_takes_over_a_claim_but_equal_rank_does_not(project):

@@ -74,13 +74,13 @@ def test_every_reason_has_its_own_code_and_description() -> None:
         ),
         (
             Due("train", None, due.TrainingRequested((FAILED, BETTER), 1)),
-            "features_stable failed on 2026-03 (Two features shifted); version 4, which the gate refused, is surely "
-            "better than version 3 (AUC +0.0420). 1 new outcome is known.",
+            "features_stable failed on 2026-03 (Two features shifted); version 4, which the gate refused, is "
+            "significantly better than version 3 (AUC +0.0420). 1 new outcome is known.",
         ),
         (
             Waiting(due.TrainingActive("7f3a"), (FAILED,)),
-            "Asked for by: features_stable failed on 2026-03 (Two features shifted). Waits: a training is active, "
-            "run 7f3a.",
+            "Requested by: features_stable failed on 2026-03 (Two features shifted). Waits: a training is active "
+            "(run 7f3a).",
         ),
         (
             Refused(due.CoolDown(1.04, 24.0), (due.NoChampion(),)),
@@ -89,7 +89,7 @@ def test_every_reason_has_its_own_code_and_description() -> None:
         ),
         (
             Refused(due.RunRefused(due.NotIngested(), "7f3a", "It lacks a column.")),
-            "Delivered, not ingested yet, and refused by run 7f3a: It lacks a column.",
+            "Delivered, not ingested yet, but run 7f3a refused it: It lacks a column.",
         ),
     ],
 )

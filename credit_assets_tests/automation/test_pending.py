@@ -40,11 +40,11 @@ from credit_assets.automation.due import (
 from credit_assets.automation.pending import (
     Arrivals,
     arrivals,
+    batches_to_ingest,
+    batches_to_score,
+    first_training,
     new_outcomes,
-    to_ingest,
-    to_make_again,
-    to_score,
-    to_train,
+    stale_features,
     training_key,
 )
 from credit_assets.book.queries import FeatureQuery
@@ -116,7 +116,7 @@ def score(lake: Lake) -> None:
 
 
 def due(inbox: Inbox, lake: Lake) -> list[tuple[str | None, Reason, tuple[str, ...]]]:
-    return [(found.batch, found.reason, found.tables) for found in to_ingest(PORTFOLIO, inbox, lake)]
+    return [(found.batch, found.reason, found.tables) for found in batches_to_ingest(PORTFOLIO, inbox, lake)]
 
 
 def test_empty_inbox_has_nothing_to_ingest(inbox, lake):
@@ -205,12 +205,12 @@ class Sensor:
     """Polls the inbox; each poll remembers what the previous one saw."""
 
     def __init__(self, inbox: Inbox, lake: Lake) -> None:
-        self.inbox, self.lake, self.looks = inbox, lake, {}
+        self.inbox, self.lake, self.signatures = inbox, lake, {}
 
     def poll(self) -> Arrivals:
-        found = arrivals(PORTFOLIO, self.inbox, self.lake, self.looks)
+        found = arrivals(PORTFOLIO, self.inbox, self.lake, self.signatures)
         # A cursor is text.
-        self.looks = json.loads(json.dumps(found.looks))
+        self.signatures = json.loads(json.dumps(found.signatures))
         assert not {due.batch for due in found.due} & set(found.waiting)
         return found
 
@@ -318,9 +318,9 @@ def test_delivery_by_command_becomes_due_like_a_copied_one(sensor, inbox, lake, 
 def test_sensor_remembers_only_deliveries_that_are_not_ingested(sensor, inbox, lake, tmp_path):
     deliver(inbox, tmp_path / "new")
     ingest(inbox, lake)
-    assert sensor.poll().looks == {}
+    assert sensor.poll().signatures == {}
     deliver(inbox, tmp_path / "corrected", bureau="A\n2\n")
-    assert list(sensor.poll().looks) == [BATCH]
+    assert list(sensor.poll().signatures) == [BATCH]
 
 
 def test_unchanged_files_are_reread_once_and_not_due(sensor, inbox, lake, tmp_path, folder):
@@ -430,7 +430,7 @@ class Deliveries(RuleBasedStateMachine):
         self.root = Path(tempfile.mkdtemp())
         self.inbox, self.lake, self.con = Inbox(self.root / "inbox"), Lake(self.root / "lake"), duckdb.connect()
         self.folder = self.root / "inbox" / "small" / BATCH
-        self.looks: dict[str, str] = {}
+        self.signatures: dict[str, str] = {}
         self.files: dict[str, str] = {}
         self.copying = False
         self.change, self.seen = 0, -1
@@ -525,8 +525,8 @@ class Deliveries(RuleBasedStateMachine):
 
     @rule()
     def poll(self) -> None:
-        found = arrivals(SMALL, self.inbox, self.lake, self.looks)
-        self.looks = json.loads(json.dumps(found.looks))
+        found = arrivals(SMALL, self.inbox, self.lake, self.signatures)
+        self.signatures = json.loads(json.dumps(found.signatures))
         settled, self.seen, self.seen_files = self.seen == self.change, self.change, set(self.files)
         wanted = {table: self.of(table) for table in TABLES}
         changed = {table for table, read in self.read.items() if not read or read[-1] != wanted[table]}
@@ -625,16 +625,16 @@ def score_by(lake: Lake, con: duckdb.DuckDBPyConnection, batch: str, champion: i
 
 
 def to_do(lake: Lake, champion: int = 1) -> list[tuple[str | None, Reason, tuple[str, ...]]]:
-    return [(found.batch, found.reason, found.tables) for found in to_score(PORTFOLIO, lake, champion)]
+    return [(found.batch, found.reason, found.tables) for found in batches_to_score(PORTFOLIO, lake, champion)]
 
 
 def test_first_training_is_due_when_outcomes_of_a_matured_batch_are_known(lake, con):
-    assert to_train(PORTFOLIO, lake, has_champion=False) == []
+    assert first_training(PORTFOLIO, lake, has_champion=False) == []
     applicants(lake, con, BATCH, 10, known=4)
-    assert to_train(PORTFOLIO, lake, has_champion=False) == [], "four of ten are too few"
+    assert first_training(PORTFOLIO, lake, has_champion=False) == [], "four of ten are too few"
     applicants(lake, con, BATCH, 10, known=5)
-    assert [found.job for found in to_train(PORTFOLIO, lake, has_champion=False)] == ["train"]
-    assert to_train(PORTFOLIO, lake, has_champion=True) == []
+    assert [found.job for found in first_training(PORTFOLIO, lake, has_champion=False)] == ["train"]
+    assert first_training(PORTFOLIO, lake, has_champion=True) == []
 
 
 def test_training_key_changes_when_the_training_rows_would(lake, con):
@@ -678,7 +678,7 @@ def test_reinstated_champion_scores_an_open_batch_under_a_new_key(lake, con):
     keys = []
     for champion, then in ((1, 2), (2, 1), (1, 2)):
         score_by(lake, con, BATCH, champion)
-        keys += [found.key for found in to_score(PORTFOLIO, lake, then)]
+        keys += [found.key for found in batches_to_score(PORTFOLIO, lake, then)]
     assert len(set(keys)) == 3
 
 
@@ -717,16 +717,16 @@ def test_features_of_other_sql_are_due_from_the_training_window_on(lake, con):
     """The oldest batch has no outcomes, the next two are in the training window, and the newest has not matured."""
     query = FeatureQuery("features", "select SK_ID_CURR from applications", ("applications",), "", "SK_ID_CURR", {})
     queries = {"features": query}
-    assert to_make_again(PORTFOLIO, lake, queries) == []
+    assert stale_features(PORTFOLIO, lake, queries) == []
     for batch, known in {"2026-01": 0, "2026-02": 10, "2026-03": 10, "2026-04": 0}.items():
         applicants(lake, con, batch, 10, known)
         remake(lake, con, batch, "old")
-    due = to_make_again(PORTFOLIO, lake, queries)
+    due = stale_features(PORTFOLIO, lake, queries)
     assert [(found.job, found.batch, found.reason, found.tables) for found in due] == [
         ("ingest", batch, SqlChanged(("features.sql",)), ("features",)) for batch in ("2026-02", "2026-03", "2026-04")
     ]
     remake(lake, con, "2026-03", query.version)
-    assert [found.batch for found in to_make_again(PORTFOLIO, lake, queries)] == ["2026-02", "2026-04"]
+    assert [found.batch for found in stale_features(PORTFOLIO, lake, queries)] == ["2026-02", "2026-04"]
 
 
 def test_scores_without_drift_or_performance_are_completed(lake, con):
@@ -780,4 +780,4 @@ def test_number_of_batches_that_a_new_champion_rescores_is_configurable(lake, co
     for number in range(4):
         automation = PORTFOLIO.automation.model_copy(update={"rescore_open_batches": number})
         book = PORTFOLIO.model_copy(update={"automation": automation})
-        assert len(to_score(book, lake, 2)) == min(number, 2)
+        assert len(batches_to_score(book, lake, 2)) == min(number, 2)

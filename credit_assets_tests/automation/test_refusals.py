@@ -61,7 +61,7 @@ def test_refused_delivery_is_retried_after_a_change(refused: Project) -> None:
     assert due.refused and "lacks the column" in due.failure
     waiting = tick(project)
     assert not waiting.run_requests
-    assert "refused by run" in str(waiting.skip_reason) and "lacks the column" in str(waiting.skip_reason)
+    assert " refused it: " in str(waiting.skip_reason) and "lacks the column" in str(waiting.skip_reason)
     # Any change of the configuration counts, even a comment.
     config = project.config(BOOK)
     config.write_text(config.read_text() + "# changed\n")

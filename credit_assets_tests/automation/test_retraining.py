@@ -36,7 +36,7 @@ from credit_assets.automation.due import (
     WorseThanPredecessor,
 )
 from credit_assets.automation.pending import new_outcomes
-from credit_assets.automation.retraining import RETRAINS, failures, rollback, training
+from credit_assets.automation.retraining import RETRAINING_CHECKS, failed_checks, rollback, training
 from credit_assets.book.book import Book as CompiledBook
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.provenance import Provenance
@@ -203,7 +203,7 @@ def test_training_without_new_outcomes_is_refused_with_the_reason(book, instance
     requested = book.requested(instance)
     assert isinstance(requested, Refused)
     assert requested.reason == TooFewOutcomes(0, 1, 500)
-    assert failed(requested.asked_by) == [(check, "2026-03", "Words")]
+    assert failed(requested.requested_by) == [(check, "2026-03", "Words")]
 
 
 @pytest.mark.parametrize("check", [FEATURES_DRIFTED, SCORES_DRIFTED, PERFORMANCE_HOLDS])
@@ -343,12 +343,12 @@ def test_batch_that_passed_long_ago_requests_nothing(with_outcomes, instance, mo
     record_check(instance, SCORES_DRIFTED, passed=True)
     for month in range(4, 13):
         record_check(instance, SCORES_DRIFTED, batch=f"2026-{month:02}", passed=True)
-    assert failures(instance, with_outcomes.portfolio, RETRAINS, 1) == []
+    assert failed_checks(instance, with_outcomes.portfolio, RETRAINING_CHECKS, 1) == []
 
 
 def test_check_that_started_first_and_failed_last_counts_as_latest(with_outcomes, instance):
     record_check(instance, SCORES_DRIFTED, meanwhile=lambda: record_check(instance, SCORES_DRIFTED, passed=True))
-    assert [f.batch for f in failures(instance, with_outcomes.portfolio, RETRAINS, 1)] == ["2026-03"]
+    assert [f.batch for f in failed_checks(instance, with_outcomes.portfolio, RETRAINING_CHECKS, 1)] == ["2026-03"]
 
 
 def test_restart_neither_loses_nor_repeats_requests(with_outcomes, tmp_path):
@@ -366,7 +366,7 @@ def test_rollback_is_refused_without_an_earlier_champion(book, instance):
     record_check(instance, NOT_WORSE)
     found = book.rollback(instance)
     assert isinstance(found, Refused) and found.reason == NoPredecessor()
-    assert failed(found.asked_by) == [(NOT_WORSE, "2026-03", "Words")]
+    assert failed(found.requested_by) == [(NOT_WORSE, "2026-03", "Words")]
 
 
 def test_champion_that_performs_worse_is_rolled_back_once(with_outcomes, instance, tmp_path):

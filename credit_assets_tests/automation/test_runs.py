@@ -135,7 +135,7 @@ def test_failed_blocking_check_is_reported_with_its_description(project):
 def test_second_command_is_refused_while_the_first_is_active(project):
     with (
         instance_for_commands(project, BOOK),
-        pytest.raises(AlreadyRunning, match="Another credit-assets command is at work on book"),
+        pytest.raises(AlreadyRunning, match="Another credit-assets command is running on book"),
         instance_for_commands(project, BOOK),
     ):
         pass
@@ -194,5 +194,5 @@ def test_disk_full_error_of_duckdb_is_one_line(project):
 
     outcome, _ = run(project, large)
     assert outcome.errors == (
-        "data/spill cannot be used: No space left on device. DuckDB puts there what exceeds its memory.",
+        "data/spill cannot be used: No space left on device. DuckDB writes there what exceeds its memory.",
     )

@@ -67,14 +67,14 @@ def with_outcomes(loop: Loop, batch: str) -> None:
 def test_no_challenger_is_trained_while_too_few_outcomes_are_new(loop):
     loop.automated(min_new_outcomes=3)
     assert loop.due("weekly_challenger", MONDAY) == (
-        "0 outcomes are known that no candidate has learned from, fewer than the 3 of automation.min_new_outcomes."
+        "0 outcomes are known that no candidate has learned from, but automation.min_new_outcomes requires 3."
     )
     with_outcomes(loop, "2026-01")
     loop.register_champion()
     with_outcomes(loop, "2026-02")
     assert loop.due("weekly_challenger", MONDAY) == (
-        "2 outcomes are known that version 1 has not learned from, fewer than the 3 of automation.min_new_outcomes. "
-        "Without more, training would make the same model again."
+        "2 outcomes are known that version 1 has not learned from, but automation.min_new_outcomes requires 3. "
+        "Without more outcomes, training would produce the same model again."
     )
 
 
@@ -125,7 +125,7 @@ def test_sweep_restarts_killed_work_each_day_until_it_is_done(loop):
     loop.poll()
     asked = only(loop.poll())
     loop.kill(asked)
-    assert "did not do it" in str(loop.poll())
+    assert "failed; changed files" in str(loop.poll())
     monday = only(sweep(loop))
     assert monday.tags[KEY_TAG] == asked.tags[KEY_TAG]
     loop.kill(monday)
@@ -167,7 +167,7 @@ def test_challenger_waits_for_an_active_training(loop):
     loop.ingest("2026-01")
     request = only(loop.due("weekly_challenger", MONDAY))
     run = loop.start(request)
-    assert loop.due("weekly_challenger", MONDAY) == f"A training is active, run {run.run_id}."
+    assert loop.due("weekly_challenger", MONDAY) == f"A training is active (run {run.run_id})."
 
 
 def test_work_that_failed_in_a_step_waits_for_other_files(loop):

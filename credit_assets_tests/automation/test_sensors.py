@@ -16,7 +16,7 @@ import pytest
 from credit_assets.automation import sensors as module
 from credit_assets.automation.due import Due
 from credit_assets.automation.jobs import jobs
-from credit_assets.automation.pending import to_score, training_key
+from credit_assets.automation.pending import batches_to_score, training_key
 from credit_assets.automation.sensors import sensors
 from credit_assets.dagster_private import PARTITION_NAME_TAG
 from credit_assets.monitoring.check_names import FEATURES_DRIFTED, NOT_WORSE
@@ -25,7 +25,7 @@ from credit_assets.settings.run_tags import AUTOMATIC_TAG, CHAMPION_TAG, CORRECT
 from credit_assets_tests.automation.loop import BOOK, FILES, OUTCOMES, Asked, Loop
 from credit_assets_tests.automation.test_retraining import record_check
 
-FIRST = "first seen as it is now; it is taken if the next poll finds it the same"
+FIRST = "first seen in its present state; it is ingested if the next poll finds it unchanged"
 NOTHING = "Every delivery is ingested and scored."
 
 
@@ -56,7 +56,7 @@ def test_folder_that_is_being_copied_starts_nothing_and_states_what_is_missing(l
     folder = loop.copy("2026-01", *FILES[:3])
     (folder / f"{FILES[3]}.part").touch()
     for _ in range(3):
-        assert loop.poll() == f"2026-01: {FILES[3]}.part: still being written, by its name"
+        assert loop.poll() == f"2026-01: {FILES[3]}.part: still being written, according to the name"
     (folder / f"{FILES[3]}.part").rename(folder / FILES[3])
     for _ in range(3):
         assert str(loop.poll()).startswith("2026-01: Table pos_cash_balance: no file POS_CASH_balance (.csv.gz, .csv,")
@@ -200,7 +200,7 @@ def test_batch_waits_for_its_active_run_and_other_batches_do_not(loop, status):
     at_work = loop.start(only(loop.poll_twice()), status)
     loop.copy("2026-01", "bureau.csv", content="A\n2\n")
     assert loop.poll() == "2026-01: its files have changed since the last poll"
-    assert loop.poll() == "2026-01: a run of it is active; then: delivered, not ingested yet"
+    assert loop.poll() == "2026-01: a run of the batch is active; it is due afterwards: delivered, not ingested yet"
     loop.copy("2026-02")
     assert runs(loop.poll_twice()) == [("ingest", "2026-02")]
     loop.instance.report_run_failed(at_work)
@@ -214,12 +214,12 @@ def test_run_that_ends_while_the_lake_is_read_is_not_started_again(loop, monkeyp
     loop.ingest("2026-01", run_id=at_work.run_id)
 
     def as_it_ends(*read: Any) -> list[Due]:
-        due = to_score(*read)
+        due = batches_to_score(*read)
         loop.instance.report_run_failed(at_work)
         return due
 
-    monkeypatch.setattr(module, "to_score", as_it_ends)
-    assert str(loop.poll()).startswith("2026-01: a run of it is active")
+    monkeypatch.setattr(module, "batches_to_score", as_it_ends)
+    assert str(loop.poll()).startswith("2026-01: a run of the batch is active")
 
 
 def test_failed_run_is_not_repeated_until_its_files_change(loop):
@@ -228,8 +228,8 @@ def test_failed_run_is_not_repeated_until_its_files_change(loop):
     failed = loop.fail(request)
     for _ in range(2):
         assert loop.poll() == (
-            f"2026-01: delivered, not ingested yet, but run {failed} did not do it; "
-            "other files or the sweep start another"
+            f"2026-01: delivered, not ingested yet, but run {failed} failed; "
+            "changed files or the daily sweep start another run"
         )
     loop.copy("2026-01", "bureau.csv", content="A\n2\n")
     assert only(loop.poll_twice()).run_key != request.run_key
@@ -294,7 +294,7 @@ def test_failed_scoring_waits_for_another_champion(loop):
     loop.register_champion()
     failed = loop.fail(only(loop.poll()))
     assert loop.poll() == (
-        f"2026-01: not scored yet, but run {failed} did not do it; other files or the sweep start another"
+        f"2026-01: not scored yet, but run {failed} failed; changed files or the daily sweep start another run"
     )
     loop.register_champion()
     assert only(loop.poll()).tags[CHAMPION_TAG] == "2"
@@ -305,7 +305,7 @@ def test_batch_whose_run_failed_at_its_scores_is_not_rescored_by_the_same_champi
     loop.copy("2026-01")
     failed = loop.fail(only(loop.poll_twice()))
     loop.ingest("2026-01", run_id=failed)
-    assert loop.poll() == f"2026-01: its run {failed} failed; it is scored once its files, or the champion, change"
+    assert loop.poll() == f"2026-01: its run {failed} failed; it is scored once its files or the champion change"
     loop.register_champion()
     assert runs(loop.poll()) == [("score", "2026-01")]
 
@@ -354,7 +354,7 @@ def test_restart_neither_loses_nor_repeats_runs(loop):
     with dg.DagsterInstance.local_temp(loop.instance.root_directory) as restarted:
         again = replace(loop, instance=restarted)
         again.fail(only(again.poll()))
-    assert "did not do it" in str(loop.poll())
+    assert "failed; changed files" in str(loop.poll())
 
 
 # -- trainings and rollbacks ------------------------------------------------------------------------
@@ -367,7 +367,7 @@ def with_outcomes(loop: Loop, batch: str) -> None:
 
 
 def test_nothing_is_trained_without_outcomes(loop):
-    nothing = "There is no champion, and no outcome of a matured batch to learn from."
+    nothing = "There is no champion, and no matured batch with outcomes to learn from."
     assert loop.poll("retrain") == nothing
     loop.copy("2026-01")
     loop.ingest("2026-01")
@@ -402,22 +402,22 @@ def test_champion_that_performs_worse_than_its_predecessor_is_rolled_back(loop):
     assert loop.poll("roll_back") == "There is no champion."
     loop.register_champion()
     loop.register_champion()
-    assert loop.poll("roll_back") == "Version 2 has not done worse than the champion before it."
+    assert loop.poll("roll_back") == "Version 2 has not performed worse than its predecessor."
     record_check(loop.instance, NOT_WORSE, batch="2026-01", version=2)
     request = only(loop.poll("roll_back"))
-    assert request.tags[WHY_TAG] == f"version 2 gives way to version 1: {NOT_WORSE} failed on 2026-01 (Words)"
+    assert request.tags[WHY_TAG] == f"version 1 replaces version 2: {NOT_WORSE} failed on 2026-01 (Words)"
     assert request.tags[CHAMPION_TAG] == "2"
     asked = {"roll_back": True, "from_version": 2, "why": request.tags[WHY_TAG]}
     assert request.run_config == {"ops": {f"{BOOK}__champion": {"config": asked}}}
     assert loop.start(request).job_name == "rollback"
     loop.promote(1)
-    assert loop.poll("roll_back") == "Version 1 has not done worse than the champion before it."
+    assert loop.poll("roll_back") == "Version 1 has not performed worse than its predecessor."
 
 
 def test_worse_champion_without_a_predecessor_stays(loop):
     loop.register_champion()
     record_check(loop.instance, NOT_WORSE, batch="2026-01", version=1)
-    assert "there is no earlier champion to go back to" in str(loop.poll("roll_back"))
+    assert "there is no previous champion to restore" in str(loop.poll("roll_back"))
 
 
 # -- definitions ------------------------------------------------------------------------------------

@@ -77,7 +77,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Killed:
 
 
 def test_a_second_command_beside_the_first_says_that_it_must_wait(killed):
-    assert f"Another credit-assets command is at work on {BOOK}" in killed.beside
+    assert f"Another credit-assets command is running on {BOOK}" in killed.beside
     assert "Traceback" not in killed.beside
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from credit_assets.automation.due import OtherChampion, PerformanceNotMeasured, Reason
-from credit_assets.automation.pending import to_score
+from credit_assets.automation.pending import batches_to_score
 from credit_assets.automation.runs import RunOutcome, execute
 from credit_assets.definitions import build
 from credit_assets.lake.tables import Lake
@@ -54,7 +54,7 @@ def score(project: Project, *tables: str, made: Callable[[str], None] = lambda l
 
 def due(project: Project, champion: int) -> list[tuple[str | None, Reason]]:
     with inside(project):
-        found = to_score(Portfolio.load(project, BOOK), Lake(project.lake), champion)
+        found = batches_to_score(Portfolio.load(project, BOOK), Lake(project.lake), champion)
     return [(item.batch, item.reason) for item in found]
 
 

@@ -10,7 +10,7 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from credit_assets.automation.pending import to_ingest
+from credit_assets.automation.pending import batches_to_ingest
 from credit_assets.automation.refusals import refusal_text
 from credit_assets.automation.runs import RunOutcome, execute, instance_for_commands
 from credit_assets.definitions import build
@@ -120,7 +120,7 @@ def test_a_delivery_that_is_replaced_while_it_is_read_leaves_no_tables_of_two(in
     )
     for name in ("bureau", "previous_applications"):
         assert version(project, name, BATCH) == version(ingested, name, BATCH), name
-    [due] = to_ingest(Portfolio.load(project, BOOK), Inbox(project.inbox), Lake(project.lake))
+    [due] = batches_to_ingest(Portfolio.load(project, BOOK), Inbox(project.inbox), Lake(project.lake))
     assert due.batch == BATCH
 
 
@@ -230,7 +230,7 @@ def test_outcomes_in_parts_are_put_together_and_the_later_word_stands(ingested, 
             "".join(f"{applicant},{target}\n" for applicant, target in [("SK_ID_CURR", "TARGET"), *rows])
         )
         inbox.deliver(project.root / f"part-{part}", BOOK, BATCH)
-    [due] = to_ingest(Portfolio.load(project, BOOK), inbox, lake)
+    [due] = batches_to_ingest(Portfolio.load(project, BOOK), inbox, lake)
     assert due.tables == ("outcomes",)
     (inbox.root / BOOK / ".fingerprints" / f"{BATCH}.json").unlink()
     made = materialized(project, ingest_outcomes(project))
