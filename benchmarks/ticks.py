@@ -32,7 +32,7 @@ from credit_assets.automation.sensors import sensors
 from credit_assets.book.book import Book
 from credit_assets.dagster_private import make_new_run_id
 from credit_assets.ingest.inbox import Inbox
-from credit_assets.ingest.looks import file_status, sha256_of
+from credit_assets.ingest.snapshots import file_status, sha256_of
 from credit_assets.lake.provenance import Provenance
 from credit_assets.lake.tables import Lake
 from credit_assets.registry.registry import Registry
@@ -110,7 +110,7 @@ def measure(root: Path, settled: Mapping[str, str]) -> dict[str, list[Cost]]:
     """What each part costs in this process: the first time, and the best of five more."""
     inbox, lake = Inbox(Project(root).inbox), Lake(Project(root).lake)
     parts: dict[str, Callable[[], object]] = {
-        "the inbox looked over": lambda: inbox.looks(PORTFOLIO.name),
+        "the inbox looked over": lambda: inbox.snapshots(PORTFOLIO.name),
         "the lake's commits read": lambda: [lake.batches(PORTFOLIO.table(table)) for table in made_from_tables],
         "arrivals: what was delivered": lambda: arrivals(PORTFOLIO, inbox, lake, settled),
         "batches_to_score: what is to be scored": lambda: batches_to_score(PORTFOLIO, lake, 1),
@@ -215,7 +215,7 @@ def main() -> None:
         sha256 = fill_inbox(inbox, names)
         tables = made_from()
         print(f"{len(names)} batches of {len(sha256)} files, {len(tables)} tables of {len(names)} commits")
-        everything = {look.batch: look.signature for look in inbox.looks(PORTFOLIO.name)}
+        everything = {look.batch: look.signature for look in inbox.snapshots(PORTFOLIO.name)}
         report("all delivered, nothing ingested", Path(folder), everything)
         fill_lake(lake, names, sha256)
         assert not arrivals(PORTFOLIO, inbox, lake, {}).signatures
@@ -229,7 +229,7 @@ def main() -> None:
         for name in names:
             with (inbox.root / PORTFOLIO.name / name / "bureau.csv").open("a") as bureau:
                 bureau.write("corrected\n")
-        everything = {look.batch: look.signature for look in inbox.looks(PORTFOLIO.name)}
+        everything = {look.batch: look.signature for look in inbox.snapshots(PORTFOLIO.name)}
         assert len(arrivals(PORTFOLIO, inbox, lake, everything).due) == len(names)
         report("all corrected", Path(folder), everything)
 

@@ -106,7 +106,7 @@ def test_a_delivery_is_put_in_place_replaced_and_known_again(project, delivery, 
         ("", BOOK, "", "'' cannot be a batch's name"),
         ("nowhere", BOOK, "2026-01", "There is no file or folder"),
         ("", "lending_clubs", "2026-01", "No portfolio 'lending_clubs'"),
-        ("SYNTHETIC.md", BOOK, "2026-01", "SYNTHETIC.md is no .csv.gz, .csv, .csv.zip, .parquet file"),
+        ("SYNTHETIC.md", BOOK, "2026-01", "SYNTHETIC.md is not a .csv.gz, .csv, .csv.zip, .parquet file"),
     ],
 )
 def test_a_delivery_that_cannot_be_taken_is_refused_in_one_line(project, delivery, folder, portfolio, batch, said):
@@ -182,7 +182,7 @@ def test_of_a_file_with_a_row_of_no_date_nothing_is_delivered(dated, tmp_path):
     (tmp_path / "LoanStats3a.csv").write_text(LOANS.replace("Mar-2011", "March"))
     done = say(dated, "deliver", str(tmp_path / "LoanStats3a.csv"), *OF_LOANS, "--split-by", "issue_d")
     assert done.exit_code == 1
-    assert "LoanStats3a.csv, row 5, column issue_d: 'March' is no date" in done.output
+    assert "LoanStats3a.csv, row 5, column issue_d: 'March' is not a date" in done.output
     assert Inbox(dated.inbox).batches("loans") == []
 
 

@@ -25,7 +25,7 @@ from credit_assets.dagster_private import (
     TickStatus,
 )
 from credit_assets.ingest.inbox import Inbox
-from credit_assets.ingest.looks import Look
+from credit_assets.ingest.snapshots import FolderSnapshot
 from credit_assets.lake.tables import Lake
 from credit_assets.rounding import digits_apart, percent_apart
 from credit_assets.settings.portfolio import Portfolio
@@ -54,7 +54,7 @@ def watch_deliveries(outbox: Outbox, place: Place, portfolio: Portfolio, inbox: 
             link=place.asset(applications),
             parts=(applications,),
         )
-    changed = {look.batch: _changed(look) for look in inbox.looks(portfolio.name) if look.batch not in read}
+    changed = {look.batch: _changed(look) for look in inbox.snapshots(portfolio.name) if look.batch not in read}
     lying = {batch: when for batch, when in changed.items() if now - when > config.unread_after_hours * HOUR}
     seen = arrivals(portfolio, inbox, lake, {}) if lying else Arrivals([], {}, {})
     unread = {
@@ -81,7 +81,7 @@ def watch_deliveries(outbox: Outbox, place: Place, portfolio: Portfolio, inbox: 
             outbox.watch(name, unread.get(name), now, lasting_s=0)
 
 
-def _changed(look: Look) -> float:
+def _changed(look: FolderSnapshot) -> float:
     """When the delivery was last written to, according to its files."""
     try:
         written = [changed_ns / 1e9 for _, changed_ns, *_ in look.files.values()]

@@ -8,7 +8,7 @@ from pathlib import Path
 from credit_assets.book.book import Book
 from credit_assets.ingest.headers import check_files
 from credit_assets.ingest.inbox import Delivery, Inbox
-from credit_assets.ingest.split_by_date import cut_up
+from credit_assets.ingest.split_by_date import split_source
 
 
 def deliver_batch(book: Book, source: Path, batch: str) -> tuple[Delivery, list[str]]:
@@ -32,7 +32,7 @@ def deliver_by_date(
     has no date.
     """
     inbox = Inbox(book.project.inbox)
-    with cut_up(source, book, column, inbox) as parts:
-        for part in parts.vintages:
+    with split_source(source, book, column, inbox) as parts:
+        for part in parts.batches:
             delivered(inbox.deliver(part.folder, book.name, part.batch), part.rows)
     return parts.notes

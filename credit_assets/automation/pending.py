@@ -43,7 +43,7 @@ from credit_assets.features.versions import FEATURES, made_by_other_sql, read_at
 from credit_assets.ingest.bad_delivery import BadDelivery, MissingFile
 from credit_assets.ingest.file_names import match_files
 from credit_assets.ingest.inbox import Inbox
-from credit_assets.ingest.looks import Look
+from credit_assets.ingest.snapshots import FolderSnapshot
 from credit_assets.lake.connections import connect
 from credit_assets.lake.log import Commit
 from credit_assets.lake.sql import identifier, sql_text
@@ -84,7 +84,7 @@ def arrivals(portfolio: Portfolio, inbox: Inbox, lake: Lake, before: Mapping[str
     """
     writings, match = cache(lake.writings), _matcher(portfolio)
     found = Arrivals([], {}, {})
-    for look in inbox.looks(portfolio.name):
+    for look in inbox.snapshots(portfolio.name):
         settled = look.batch in before and before[look.batch] == look.signature
         files = _why_not_a_delivery(look) or match(look)
         if isinstance(files, NotABatch | StillWritten | FileMissing):
@@ -115,7 +115,7 @@ def batches_to_ingest(
     """
     writings, match = cache(lake.writings), _matcher(portfolio)
     due = []
-    for look in inbox.looks(portfolio.name):
+    for look in inbox.snapshots(portfolio.name):
         if untouched_since is not None and look.touched > untouched_since:
             continue
         if _why_not_a_delivery(look):
@@ -131,14 +131,14 @@ def batches_to_ingest(
     return due
 
 
-def _why_not_a_delivery(look: Look) -> NotABatch | StillWritten | None:
+def _why_not_a_delivery(look: FolderSnapshot) -> NotABatch | StillWritten | None:
     """The reason why the batch cannot be ingested, whatever its files are; None if it can."""
     if look.trouble:
         return NotABatch(look.trouble)
     return StillWritten(tuple(look.partial)) if look.partial else None
 
 
-def _matcher(portfolio: Portfolio) -> Callable[[Look], TableFiles | FileMissing | None]:
+def _matcher(portfolio: Portfolio) -> Callable[[FolderSnapshot], TableFiles | FileMissing | None]:
     """A function that assigns the files of a batch to its tables. It returns None if they cannot be assigned; a run
     then reports why."""
     stems = {name: config.files for name, config in portfolio.tables.items()}
@@ -146,7 +146,7 @@ def _matcher(portfolio: Portfolio) -> Callable[[Look], TableFiles | FileMissing 
     # Most batches have files of the same names.
     known: dict[frozenset[str], TableFiles | None] = {}
 
-    def match(look: Look) -> TableFiles | FileMissing | None:
+    def match(look: FolderSnapshot) -> TableFiles | FileMissing | None:
         names = frozenset(look.files)
         if names not in known:
             try:
@@ -165,7 +165,7 @@ def _ingestion_due(
     portfolio: Portfolio,
     inbox: Inbox,
     writings: Writings,
-    look: Look,
+    look: FolderSnapshot,
     files: TableFiles | None,
     read: bool,
 ) -> Due | None:
@@ -177,7 +177,7 @@ def _ingestion_due(
         changed = tuple(written)
     else:
         expected = {name: sha256 for of_table in sources.values() for name, sha256 in of_table.items()}
-        differing = inbox.differing(portfolio.name, look, expected, read)
+        differing = inbox.changed_files(portfolio.name, look, expected, read)
         changed = tuple(
             table
             for table in written

@@ -10,7 +10,7 @@ import pandas as pd
 
 from credit_assets.features.target import outcome_sql
 from credit_assets.features.training_set import TEST
-from credit_assets.ingest.dates import EXAMPLES, Reading, reading_of
+from credit_assets.ingest.dates import EXAMPLES, DateStyle, detect_date_style
 from credit_assets.lake.sql import identifier, sql_text
 from credit_assets.settings.evaluation import VintageConfig
 from credit_assets.settings.target import Target
@@ -125,14 +125,16 @@ def _date(connection: duckdb.DuckDBPyConnection, applications: str, column: str,
     """SQL for the date in a column of any type; null if there is none. Raises ValueError if no row has one."""
     text = f"trim(CAST({identifier(column)} AS VARCHAR))"
     if formats:
-        given = Reading(tuple(formats))
+        given = DateStyle(tuple(formats))
         # Only whole values: DuckDB would read a year of two digits as one of four.
         dates = given.sql(f"regexp_extract({text}, {sql_text(f'^{given.pattern}$')})")
         if connection.sql(f"SELECT 1 FROM ({applications}) WHERE {dates} IS NOT NULL LIMIT 1").fetchall():
             return dates
     # A column that is a date already is not written in any format.
-    reading = reading_of(connection, f"SELECT DISTINCT {text} AS v FROM ({applications}) WHERE {text} IS NOT NULL")
-    if not isinstance(reading, Reading):
+    reading = detect_date_style(
+        connection, f"SELECT DISTINCT {text} AS v FROM ({applications}) WHERE {text} IS NOT NULL"
+    )
+    if not isinstance(reading, DateStyle):
         why = f"dates in more than one order ({reading})" if reading else f"no date (such as {EXAMPLES}) in any row"
         raise ValueError(
             f"evaluation.vintage: {column} holds {why}. Say under delivery.date_formats how it is written, if it is."

@@ -1,2 +1,2 @@
-"""Delivered files: the inbox, reading files row by row or by column, quarantine, and the raw tables.
-`features` computes with their rows."""
+"""Delivered files: the inbox, reading and checking files, quarantine, and the raw tables. Features are in
+`features`."""

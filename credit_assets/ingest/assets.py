@@ -1,4 +1,4 @@
-"""Raw tables as assets: one a table, partitioned by batch, from the delivered files straight to the lake."""
+"""The raw tables as assets: one asset per table, partitioned by batch, read from the delivered files into the lake."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ from credit_assets.lake.resources import LakeResource, batches
 from credit_assets.settings.portfolio import Portfolio
 
 SOURCE_SHA256 = "source_sha256"
-"""Metadata of a raw table: the files that it was read from, each with its SHA-256."""
+"""Metadata key of a raw table: the SHA-256 of each file that it was read from."""
 
 
 def assets(book: Book) -> list[dg.AssetsDefinition]:
@@ -52,21 +52,21 @@ def _raw_table(book: Book, table: str) -> dg.AssetsDefinition:
             others = other_batches(lake.lake, applications, batch)
             result = _ingest(context, lake, book, inbox, table, files.tables[table], others)
             try:
-                _refuse_two_deliveries(context, book, inbox)
+                _refuse_mixed_deliveries(context, book, inbox)
             except UnreadableNow:
                 lake.lake.discard(result.staged)
                 raise
         except UnreadableNow:
-            # No refusal, which would wait for other files.
+            # Not a refusal: a refused delivery is not read again until its files change.
             raise
         except BadDelivery as error:
             failure = _failure(error)
         if failure is not None:
-            # Not within the except: Dagster would store the error, with the values in it, as the cause.
+            # Raised outside the except block: Dagster would store the error, including delivered values, as the cause.
             raise failure
-        _remember(inbox, portfolio, batch, result)
+        _store_fingerprints(inbox, portfolio, batch, result)
         _log(context, portfolio, files, result)
-        # A delivery that holds this file was generated; whatever is made from it says so.
+        # A delivery with this file is synthetic, and so is everything derived from it.
         synthetic = any(file.name == MARKER for file in files.companions)
         results = [quarantine_check(result)]
         if compares_keys(book, table):
@@ -92,7 +92,7 @@ def _ingest(
     files: Sequence[Path],
     others: str | None,
 ) -> Ingested:
-    """The batch's files staged as the table; `others` is the SELECT of applications in other batches, if any."""
+    """Stage the batch's files as the table; `others` is the SELECT of applications in other batches, if any."""
     portfolio, batch = book.portfolio, context.partition_key
     has_outcomes = table == portfolio.outcomes_table
     return ingest(
@@ -113,10 +113,10 @@ def _ingest(
     )
 
 
-def _refuse_two_deliveries(context: dg.AssetExecutionContext, book: Book, inbox: Inbox) -> None:
-    """Raise UnreadableNow where another table was read, by this run or one whose rest it repeats, from files that have
-    been replaced since: features would be made from parts of two deliveries."""
-    # A run that repeats all steps reads every table itself.
+def _refuse_mixed_deliveries(context: dg.AssetExecutionContext, book: Book, inbox: Inbox) -> None:
+    """Raise UnreadableNow if this run, or one that it re-executes in part, read another table from files that have been
+    replaced since: features would combine two deliveries."""
+    # A run that re-executes all steps reads every table itself.
     earlier = ("parent", "root") if context.run.step_keys_to_execute else ()
     batch, repeated = context.partition_key, (context.run.tags.get(f"dagster/{of}_run_id") for of in earlier)
     current: Mapping[str, str] | None = None
@@ -134,8 +134,8 @@ def _refuse_two_deliveries(context: dg.AssetExecutionContext, book: Book, inbox:
                 )
 
 
-def _remember(inbox: Inbox, portfolio: Portfolio, batch: str, result: Ingested) -> None:
-    """Keep which files were ingested, so that whoever asks next whether these are need not read them."""
+def _store_fingerprints(inbox: Inbox, portfolio: Portfolio, batch: str, result: Ingested) -> None:
+    """Store the fingerprints of the ingested files, so that later comparisons need not read them."""
     seen = {
         name: {"status": status, "sha256": result.source_sha256[name]} for name, status in result.source_status.items()
     }
@@ -143,13 +143,13 @@ def _remember(inbox: Inbox, portfolio: Portfolio, batch: str, result: Ingested) 
 
 
 def _log(context: dg.AssetExecutionContext, portfolio: Portfolio, files: Matched, result: Ingested) -> None:
-    """Log the columns and files that were passed over."""
+    """Log the columns and files that were left out."""
     for name, index in result.indexes.items():
-        context.log.info(f"{name}: the column {index or 'without a name'} numbers the rows; it is left out.")
+        context.log.info(f"{name}: the column {index or 'without a name'} numbers the rows and is left out.")
     for name, reason in result.refused.items():
-        context.log.warning(f"{name} is refused, and gives way to the file that came after it: {reason}.")
+        context.log.warning(f"{name} is refused and superseded by a later file: {reason}.")
     for file in files.unknown:
-        context.log.warning(f"{file} belongs to no table of {portfolio.name} and was passed over.")
+        context.log.warning(f"{file} belongs to no table of {portfolio.name} and is ignored.")
 
 
 def _metadata(result: Ingested, synthetic: bool) -> Mapping[str, dg.MetadataValue | int | bool]:
@@ -178,7 +178,7 @@ def _metadata(result: Ingested, synthetic: bool) -> Mapping[str, dg.MetadataValu
 
 
 def _failure(error: BadDelivery) -> dg.Failure:
-    """The refusal as it is stored: where the faults are, and no value of a row."""
+    """The failure to store: the location of the faults, without values of rows."""
     metadata: dict[str, dg.MetadataValue] = {}
     if len(error.examples):
         records = error.examples.drop(columns="value").astype(str).to_dict("records")

@@ -1,4 +1,4 @@
-"""Deliveries that cannot be accepted, as errors with what is wrong with them."""
+"""Errors for deliveries that cannot be accepted."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ import pandas as pd
 
 
 class BadDelivery(Exception):
-    """Delivered files that cannot be accepted as they are; nothing of them was committed.
+    """Delivered files that cannot be accepted; nothing of them was committed.
 
-    `examples` holds the first faults (file, row, column, value, rule), empty where the fault is not in
-    single rows; `quarantine` is the file with all offending rows, if there is one. Where the message quotes
-    what stands in the files, `without_values` is one that does not.
+    `examples` holds the first faults (file, row, column, value, rule); it is empty if the fault is not in single rows.
+    `quarantine` is the file with all bad rows, if there is one. `without_values` is the message without quoted values.
     """
 
     def __init__(
@@ -29,9 +28,9 @@ class BadDelivery(Exception):
 
 
 class MissingFile(BadDelivery):
-    """A table that must have a file has none (yet)."""
+    """A required table has no file (yet)."""
 
 
 class UnreadableNow(BadDelivery):
-    """Files that cannot be read for a reason outside of them, such as permissions or a full disk: the same files may
-    be read later."""
+    """Files that cannot be read for an external reason, such as permissions or a full disk: the same files may be
+    readable later."""

@@ -1,9 +1,9 @@
-"""The checks of raw tables: rows that broke the contract, and applicants that another batch has too."""
+"""The checks of raw tables: rows that violate the contract, and applicants who are in another batch too."""
 
 import dagster as dg
 
 from credit_assets.book.book import Book
-from credit_assets.ingest.repeats import Repeated
+from credit_assets.ingest.repeats import RepeatedKeys
 from credit_assets.ingest.typed_read import Ingested
 from credit_assets.lake.io_managers import violations_table
 from credit_assets.plurals import are, number_of
@@ -15,8 +15,8 @@ BATCHES_NAMED = 5
 
 
 def compares_keys(book: Book, table: str) -> bool:
-    """Whether the table's keys are compared with those of other batches; names that the platform gives hold the batch's
-    own."""
+    """Whether the table's keys are compared with those of other batches. Generated keys contain the batch's name, so
+    they are not."""
     portfolio = book.portfolio
     return table == portfolio.application_table and not portfolio.tables[table].numbered
 
@@ -33,7 +33,7 @@ def table_specs(book: Book, table: str) -> list[dg.AssetCheckSpec]:
         dg.AssetCheckSpec(
             NO_ROWS_QUARANTINED,
             asset=key,
-            description="Every delivered row keeps the table's contract; none was set aside.",
+            description="Every delivered row satisfies the table's contract; none was quarantined.",
         )
     ]
     if compares_keys(book, table):
@@ -41,15 +41,15 @@ def table_specs(book: Book, table: str) -> list[dg.AssetCheckSpec]:
             dg.AssetCheckSpec(
                 KEYS_ARE_NEW,
                 asset=key,
-                description="No applicant of the batch is in another batch too, by the key: one who is has two "
-                "decisions, and counts twice where a model learns.",
+                description="No applicant of the batch is in another batch too, by key. Such an applicant has two "
+                "decisions and counts twice in training.",
             )
         )
     return specs
 
 
 def quarantine_check(result: Ingested) -> dg.AssetCheckResult:
-    """Whether every delivered row was kept; else how many were not, and where they are."""
+    """Passes if every delivered row was kept; otherwise reports how many were quarantined, and where."""
     if not result.rows_quarantined:
         return check_result(Verdict(NO_ROWS_QUARANTINED, True, "Every delivered row is kept.", severity="warning"))
     first = result.violations[0]
@@ -59,8 +59,8 @@ def quarantine_check(result: Ingested) -> dg.AssetCheckResult:
     return check_result(verdict, details={"violations": violations_table(result.violations)})
 
 
-def keys_check(repeated: Repeated, rows: int) -> dg.AssetCheckResult:
-    """Whether none of the batch's applicants, so many `rows`, is in another batch too."""
+def keys_check(repeated: RepeatedKeys, rows: int) -> dg.AssetCheckResult:
+    """Passes if none of the batch's `rows` applicants is in another batch too."""
     if not repeated.applicants:
         message = "No applicant is in another batch too."
         return check_result(Verdict(KEYS_ARE_NEW, True, message, {"applicants_repeated": 0}, "warning"))

@@ -1,6 +1,7 @@
-"""Compressed files: what the libraries raise for damaged ones, as one error, and how much a file may unpack to.
+"""Compressed files: one error for everything that a damaged file makes the libraries raise, and a limit on unpacked
+size.
 
-Which files are deliveries, and what messages call them, is not decided here.
+Which files are deliveries is decided in `delivered_files.py` and `csv_rows.py`.
 """
 
 from __future__ import annotations
@@ -19,26 +20,26 @@ from typing import IO
 
 BLOCK = 4 * 1024 * 1024
 
-MOST_TIMES = 250
-"""How many times its size a large file may unpack to. Tables of loans come to 5 to 50 times."""
+MAX_RATIO = 250
+"""The largest ratio of unpacked to packed size for a large file. Loan tables compress 5 to 50 times."""
 
-LARGE = 2**30
-"""Unpacked bytes up to which the ratio does not matter."""
+UNCHECKED_SIZE = 2**30
+"""Unpacked size in bytes up to which the ratio is not checked."""
 
 _DAMAGE = (
     *(EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
-    # An unknown method of compression is a NotImplementedError, which is a RuntimeError; directories of garbage
-    # give texts and offsets that do not exist.
+    # An unknown compression method raises NotImplementedError, which is a RuntimeError; a corrupt central directory
+    # yields invalid text and offsets.
     *(RuntimeError, ValueError, OverflowError),
 )
 
 
 class DamagedFile(Exception):
-    """The compressed file cannot be read to its end; the text says what the library found."""
+    """The compressed file cannot be read to its end; the message is the library's."""
 
 
 class UnpacksToTooMuch(Exception):
-    """The file would not fit the disk, or unpacks to many times what a table does; the text says so."""
+    """The file does not fit on the disk, or its compression ratio is too high for a table; the message says which."""
 
 
 @contextmanager
@@ -47,7 +48,7 @@ def reading_compressed() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        # Faults of the disk have a number; those of bz2 and gzip are texts alone. An offset below zero is EINVAL.
+        # Disk errors have an errno; those of bz2 and gzip have a message only. A negative offset raises EINVAL.
         if error.errno not in (None, errno.EINVAL):
             raise
         raise DamagedFile(str(error)) from error
@@ -56,14 +57,15 @@ def reading_compressed() -> Iterator[None]:
 
 
 def require_space(unpacked: int, folder: Path) -> None:
-    """Raise UnpacksToTooMuch where the folder's disk has not as many bytes."""
+    """Raise UnpacksToTooMuch if the folder's disk has fewer free bytes than `unpacked`."""
     if unpacked > (free := shutil.disk_usage(folder).free):
         raise UnpacksToTooMuch(f"unpacks to {_size(unpacked)}, and {_size(free)} are free on the disk of {folder}")
 
 
 def copy_unpacked(reading: IO[bytes] | gzip.GzipFile, writing: IO[bytes], packed: int) -> None:
-    """Copy what `packed` bytes unpack to. UnpacksToTooMuch where that is more than any table does."""
-    most = max(LARGE, MOST_TIMES * packed)
+    """Decompress a stream of `packed` bytes. Raises UnpacksToTooMuch beyond the larger of `UNCHECKED_SIZE` and the
+    ratio limit."""
+    most = max(UNCHECKED_SIZE, MAX_RATIO * packed)
     written = 0
     while block := reading.read(BLOCK):
         written += len(block)

@@ -1,4 +1,4 @@
-"""A compressed CSV file made plain, and what is said of one that cannot be."""
+"""Decompresses CSV files; a file that cannot be decompressed raises BadDelivery."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from credit_assets.ingest.file_names import is_hidden
 
 
 def gunzip(file: Path, plain: Path, where: str) -> None:
-    """Plain, it is read in parallel; and a cut-off file is noticed, which DuckDB reads as far as it goes."""
-    with _refusing(where), gzip.open(file) as compressed, plain.open("wb") as writing:
+    """Decompress to `plain`: DuckDB reads plain files in parallel, and would read a truncated gzip without an error."""
+    with _as_bad_delivery(where), gzip.open(file) as compressed, plain.open("wb") as writing:
         copy_unpacked(compressed, writing, file.stat().st_size)
 
 
 def unzip(file: Path, plain: Path, where: str) -> None:
-    """The archive's one file, whatever its name and path in there."""
-    with _refusing(where), zipfile.ZipFile(file) as archive:
+    """Decompress the archive's only file to `plain`, whatever its name and path in the archive."""
+    with _as_bad_delivery(where), zipfile.ZipFile(file) as archive:
         member = only_member(archive, where)
         try:
             require_space(member.file_size, plain.parent)
@@ -38,8 +38,8 @@ def unzip(file: Path, plain: Path, where: str) -> None:
 
 
 @contextlib.contextmanager
-def _refusing(where: str) -> Iterator[None]:
-    """Raise BadDelivery for a file that is damaged, or that unpacks to more than a table does."""
+def _as_bad_delivery(where: str) -> Iterator[None]:
+    """Raise BadDelivery for a damaged file, or one that unpacks to more than a table can have."""
     try:
         with reading_compressed():
             yield

@@ -1,5 +1,5 @@
-"""A delivered CSV file as rows of text: decompressed, known to be UTF-8, lines that are no rows passed over, a line
-break between quotes left in its row. What a row means is for `typed_read.py` and `split_by_date.py` to say.
+"""Reads a delivered CSV file as rows of text: decompressed, checked for UTF-8, without lines that are not rows, and
+with line breaks inside quotes kept. Values are interpreted in `typed_read.py` and `split_by_date.py`.
 """
 
 from __future__ import annotations
@@ -29,29 +29,29 @@ from credit_assets.lake.contracts import shorten
 from credit_assets.lake.sql import sql_text
 
 BLOCK = 8 * 1024 * 1024
-# No header, and no row of several lines, is longer than this.
-LONGEST = 1024 * 1024
+# The most bytes of a header or of a row that spans several lines.
+LONGEST_ROW = 1024 * 1024
 SEPARATORS = (",", ";", "\t", "|")
-NOTHING = b' \t,;|"\r\n\x1a'
-"""The signs of a line without any value; the last one ends a file that DOS wrote."""
+BLANK_BYTES = b' \t,;|"\r\n\x1a'
+"""The characters of a line without values; the last one (Ctrl-Z) marks the end of a DOS file."""
 OPEN_FIELD = r' *"[^"]*(?:""[^"]*)*'
 ROWS = pa.schema([("_row", pa.int64()), ("_nth", pa.int64()), ("_line", pa.string())])
 
 EMPTY = "rows with no values"
-"""What lines without any value are counted as, beside the patterns of notes: `,,,,` is what a sheet writes for a row
-that was once used."""
+"""The key under which lines without any value are counted, beside the patterns of notes. Spreadsheets write `,,,,` for
+cleared rows."""
 HEADER = "repeated headers"
-"""What lines that are the header again are counted as: files that were put together have one each."""
-# What pandas calls an index that was written without a name, in a file that was read and written again.
+"""The key under which repeated headers are counted: concatenated files contain one each."""
+# The name that pandas gives an unnamed index when it reads a file it wrote.
 INDEX_NAMES = {"", "Unnamed: 0"}
 
 
 @dataclass(frozen=True)
 class CsvFile:
-    """A delivered CSV file, looked over: `plain` is it without compression, `head` its header, on one line, which
-    begins on the line `begins` of the file (from 1) and ends on the line `header`; `lines` are those that follow.
-    `notes` are the patterns of lines that are no rows, `separator` is what stands between two fields. `has_index`: the
-    first column numbers the rows and is none of the table's."""
+    """A delivered CSV file and its layout. `plain` is the decompressed file; `head` is the header joined to one line.
+    The header spans the lines `begins` to `header` of the file (from 1) and is followed by `lines` more. `notes` are
+    the patterns of lines that are not rows, `separator` is the field separator. `has_index`: the first column numbers
+    the rows and is not part of the table."""
 
     file: Path
     plain: Path
@@ -68,16 +68,16 @@ class CsvFile:
 
     @property
     def columns(self) -> list[str]:
-        return names_in(self.head)
+        return column_names(self.head)
 
     @property
     def rows(self) -> int:
-        """How many rows the file has. Reads it."""
+        """The number of rows in the file. Reads the file on first use."""
         return self._counted[0]
 
     @property
     def passed_over(self) -> Counter[str]:
-        """How many lines are no rows, by pattern, or `EMPTY`. Reads the file."""
+        """The number of lines that are not rows, by pattern or `EMPTY`. Reads the file on first use."""
         return self._counted[1]
 
     @cached_property
@@ -87,18 +87,17 @@ class CsvFile:
 
 
 def has_index(columns: Sequence[str], known: Collection[str]) -> bool:
-    """Whether the first column is, by its name and by those that the table has, an index that was written with it."""
+    """Whether the first column is an index written along with the table: its name is an index's, and not in `known`."""
     return bool(columns) and columns[0].strip() in INDEX_NAMES and columns[0] not in known
 
 
 def separator_of(head: str) -> str:
-    """What separates the columns of the header: of comma, semicolon, tab and bar that which occurs most often outside
-    of quotes."""
+    """The header's field separator: the one of comma, semicolon, tab and bar that occurs most often outside quotes."""
     return max(SEPARATORS, key=re.sub('"[^"]*"', "", head).count)
 
 
-def names_in(head: str) -> list[str]:
-    """The columns that the header names: empty names after the last one are what spreadsheets add."""
+def column_names(head: str) -> list[str]:
+    """The column names in the header, without the empty ones that spreadsheets add after the last."""
     names = next(csv.reader([head], delimiter=separator_of(head)), [])
     while len(names) > 1 and not names[-1].strip():
         names.pop()
@@ -106,20 +105,19 @@ def names_in(head: str) -> list[str]:
 
 
 def field_patterns(separator: str) -> tuple[str, str]:
-    """Regular expressions, as Python and DuckDB read them, of the separator and of a field as DuckDB's reader takes
-    it: quoted (blanks around the quotes are passed over), or free of separators and line breaks and not beginning
-    with a quote."""
+    """Regular expressions, valid in Python and DuckDB, for the separator and for a field as DuckDB's reader accepts it:
+    quoted (with optional blanks around the quotes), or without separators, line breaks and a leading quote."""
     between = {"\t": r"\t", "|": r"\|"}.get(separator, separator)
     return between, rf' *"[^"]*(?:""[^"]*)*" *| *(?:[^ "{between}\n][^{between}\n]*)?'
 
 
-def look_over(file: Path, where: str, plain: Path, notes: Sequence[str] = (), known: Collection[str] = ()) -> CsvFile:
-    """The file's header and lines; `plain` is where to decompress to, `where` what messages call the file, `known` the
-    names of the table's columns.
+def inspect_csv(file: Path, where: str, plain: Path, notes: Sequence[str] = (), known: Collection[str] = ()) -> CsvFile:
+    """Find the file's header and count its lines. Compressed files are unpacked to `plain`; messages call the file
+    `where`; `known` are the names of the table's columns.
 
-    The header is the first line that is neither empty nor a note; a line break in the
-    quoted name of a column is a blank. BadDelivery for a file that is cut off or damaged, is no CSV by its name, is
-    not UTF-8, or has no line feeds.
+    The header is the first line that is neither empty nor a note; a line break inside a quoted column name is read as a
+    blank. Raises BadDelivery for a file that is truncated, damaged, not UTF-8 or without line feeds, or whose name is
+    not that of a CSV file.
     """
     match file.name.lower().rsplit(".", 2):
         case [*_, "csv", "gz"]:
@@ -129,7 +127,7 @@ def look_over(file: Path, where: str, plain: Path, notes: Sequence[str] = (), kn
         case [*_, "csv"]:
             plain = file
         case _:
-            raise BadDelivery(f"{where} is no .csv, .csv.gz, .csv.zip or .parquet file.")
+            raise BadDelivery(f"{where} is not a .csv, .csv.gz, .csv.zip or .parquet file.")
     with plain.open("rb") as content:
         begins, header, first = _read_header(content, notes, where)
     lines = _count_lines(plain, header, first, where)
@@ -138,8 +136,8 @@ def look_over(file: Path, where: str, plain: Path, notes: Sequence[str] = (), kn
 
 
 def columns_of(file: Path, where: str, notes: Sequence[str] = ()) -> list[str]:
-    """The names in the header of a CSV file, of which no more than the beginning is read. BadDelivery as `look_over`
-    raises it, for what the beginning shows."""
+    """The column names of a CSV file, read from its beginning alone. Raises BadDelivery as `inspect_csv` does, for
+    faults in that part."""
     try:
         with reading_compressed(), contextlib.ExitStack() as opened:
             content: IO[bytes] | gzip.GzipFile
@@ -161,26 +159,26 @@ def columns_of(file: Path, where: str, notes: Sequence[str] = ()) -> list[str]:
             "Save the file as UTF-8 and deliver it again.",
             without_values=f"{where}: the header is not UTF-8. Save the file as UTF-8 and deliver it again.",
         ) from error
-    return names_in(head)
+    return column_names(head)
 
 
 def _read_header(content: IO[bytes] | gzip.GzipFile, notes: Sequence[str], where: str) -> tuple[int, int, bytes]:
-    """The lines that the header begins and ends on, and its bytes."""
+    """The first and last line of the header, and its bytes."""
     is_note = _note_test(notes)
-    begins, first = 1, content.readline(LONGEST)
+    begins, first = 1, content.readline(LONGEST_ROW)
     if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise BadDelivery(f"{where} is in UTF-16. Save the file as UTF-8 and deliver it again.")
-    while first and (not first.removeprefix(codecs.BOM_UTF8).strip(NOTHING) or is_note(first)):
-        begins, first = begins + 1, content.readline(LONGEST)
-    # A name between quotes may go on in the next lines; of quotes that never pair up, the line alone is the header.
+    while first and (not first.removeprefix(codecs.BOM_UTF8).strip(BLANK_BYTES) or is_note(first)):
+        begins, first = begins + 1, content.readline(LONGEST_ROW)
+    # A quoted name may span lines. If its quotes never close, the header is the first line alone.
     end, whole = begins, first
-    while whole.count(b'"') % 2 and len(whole) < LONGEST and (following := content.readline(LONGEST)):
+    while whole.count(b'"') % 2 and len(whole) < LONGEST_ROW and (following := content.readline(LONGEST_ROW)):
         end, whole = end + 1, whole + following
     return (begins, begins, first) if whole.count(b'"') % 2 else (begins, end, whole)
 
 
 def _head(first: bytes, where: str) -> str:
-    """The header on one line."""
+    """The header joined to one line."""
     head = re.sub(r"\r?\n", " ", first.decode("utf-8-sig").rstrip("\r\n"))
     if "\r" in head:
         raise BadDelivery(f"{where} ends its lines with a carriage return alone; save it with line feeds.")
@@ -188,7 +186,7 @@ def _head(first: bytes, where: str) -> str:
 
 
 def fields_of(separator: str) -> str:
-    """SQL of the fields of `_line`, without the quotes around them; null where its quotes do not pair up."""
+    """SQL of the fields of `_line`, unquoted; null if the quotes are unbalanced."""
     trimmed = "trim(f, ' ')"
     unquoted = (
         f"CASE WHEN starts_with({trimmed}, '\"') "
@@ -203,14 +201,13 @@ def fields_of(separator: str) -> str:
 
 
 def rows_of(source: CsvFile, passed_over: Counter[str] | None = None) -> Iterator[pa.RecordBatch]:
-    """The rows as text, a block of the file at a time: `_row` is the line in the file that the row begins on (the
-    file's first being 1), `_nth` its place among the rows, from 1, `_line` all of it without the end of its line.
+    """The rows as text, in blocks: `_row` is the line of the file on which the row begins (from 1), `_nth` the row's
+    number (from 1), `_line` its text without the line ending.
 
-    Lines with nothing in them are no rows, nor are those whose fields are all empty (an index aside), nor notes:
-    `passed_over` counts them, as `EMPTY` and by pattern; the header again is counted as `HEADER`. A line
-    whose quotes are left open goes on in the following lines, up to the one that closes them, if all of them together
-    are one row of the header's width, and none of the following ones could be a row by itself. Where that is not so,
-    each line is a row (a bad one), so that a quote too many costs one row and not all that follow.
+    Empty lines, rows without values (an index aside), notes and repeated headers are not rows; `passed_over` counts
+    them under `EMPTY`, the note's pattern and `HEADER`. A line with an open quote is joined with the following lines up
+    to the one that closes it, if together they form one row of the header's width and none of the following lines is a
+    row by itself. Otherwise each line is a (bad) row, so that a stray quote costs one row and not the rest of the file.
     """
     tests = _LineTests(len(source.columns), source.separator, source.notes)
     rest, line, nth = b"", 1, 1
@@ -220,22 +217,22 @@ def rows_of(source: CsvFile, passed_over: Counter[str] | None = None) -> Iterato
             ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n")) + 1
             if not block and data and not data.endswith(b"\n"):
                 ends = np.append(ends, len(data))
-            last, told = _last_lines(data, ends, tests, not block)
-            rest = data[ends[told - 1] if told else 0 :]
-            if not told:
+            last, complete = _last_lines(data, ends, tests, not block)
+            rest = data[ends[complete - 1] if complete else 0 :]
+            if not complete:
                 continue
             begins = np.concatenate([[0], np.flatnonzero(last)[:-1] + 1]) + line
-            text = pc.ascii_rtrim(_strings(data, ends[:told][last]), characters="\r\n")
+            text = pc.ascii_rtrim(_strings(data, ends[:complete][last]), characters="\r\n")
             kept = _kept(begins, text, source, tests, passed_over)
             batch = pa.record_batch([begins[kept], np.arange(nth, nth + kept.sum()), text.filter(kept)], schema=ROWS)
-            line, nth = line + told, nth + batch.num_rows
+            line, nth = line + complete, nth + batch.num_rows
             if batch.num_rows:
                 yield batch
 
 
 def copy_rows(source: CsvFile, target: Path, first: int) -> tuple[int, Counter[str]]:
-    """Write the rows to another file, each with its number before it, as the column `_nth`, that of the first being
-    `first`. How many rows, and how many notes of each pattern were passed over."""
+    """Write the rows to another file with a first column `_nth`, which numbers them from `first`. Returns the number of
+    rows, and the number of lines that are not rows, by pattern."""
     passed_over: Counter[str] = Counter()
     rows = 0
     with target.open("wb") as writing:
@@ -248,24 +245,24 @@ def copy_rows(source: CsvFile, target: Path, first: int) -> tuple[int, Counter[s
 
 
 def as_bytes(lines: pa.StringArray) -> memoryview:
-    """The lines, each with a line feed."""
+    """The lines, each ended by a line feed."""
     ended = pc.binary_join_element_wise(lines, "", "\n")
     offsets = np.frombuffer(ended.buffers()[1], np.int32)[ended.offset : ended.offset + len(ended) + 1]
     return memoryview(ended.buffers()[2])[offsets[0] : offsets[-1]] if len(ended) else memoryview(b"")
 
 
-# -- what a line is -------------------------------------------------------------------------------
+# -- classifying lines ------------------------------------------------------------------------------
 
 
 class _LineTests:
-    """Whether text is a row of so many fields, the beginning of one whose first or last field is left open, or a
+    """Tests whether text is a row of `width` fields, the beginning of a row with an open first or last field, or a
     note."""
 
     def __init__(self, width: int, separator: str, notes: Sequence[str]) -> None:
         between, field = field_patterns(separator)
         self.separator = separator
         before = rf"(?:(?:{field}){between}){{{width - 1}}}" if width else r"(?!)"
-        # Empty fields after the last column are what spreadsheets add.
+        # Spreadsheets add empty fields after the last column.
         self.row = re.compile(rf'{before}(?:{field})(?:{between}(?:"")?)*'.encode())
         self.after_first = re.compile(f"^(?:{field})".encode())
         self.unfilled = f' "{separator}'.encode()
@@ -277,18 +274,17 @@ class _LineTests:
         return bool(self.row.fullmatch(text))
 
     def is_filled_row(self, text: bytes) -> bool:
-        """Whether it is a row of which more than the first field is filled."""
+        """Whether it is a row with a value beyond the first field."""
         return self.is_row(text) and bool(self.after_first.sub(b"", text, count=1).strip(self.unfilled))
 
     def first_is_named(self, text: bytes, pattern: str) -> bool:
-        """Whether the pattern of a note goes on after its first field, and the row's first field is that of the
-        pattern."""
+        """Whether the note's pattern covers more than the first field, and the row's first field matches its first."""
         named, separator, _ = pattern.partition(self.separator)
         first = self.after_first.match(text)
         return bool(separator and first and _note_test([named])(first[0]))
 
     def opens(self, text: bytes) -> bool:
-        """Whether a row may begin here that goes on in the next line."""
+        """Whether a row that continues on the next line may begin here."""
         return not self.notes(text) and not self.is_row(text)
 
     def could_be_row(self, text: bytes) -> bool:
@@ -301,15 +297,15 @@ def _note_test(notes: Sequence[str]) -> Callable[[bytes], bool]:
 
 
 def _note(pattern: str) -> str:
-    """A regular expression of the lines that the pattern names: `*` is anything, `?` any one sign. Spreadsheets and
-    exports put such a line, or each of its fields, into quotes, and separators after it."""
+    """A regular expression of the lines that match a note's pattern, where `*` is any text and `?` any character.
+    Spreadsheets and exports may quote such a line or its fields, and add separators after it."""
     signs = {"*": ".*", "?": "."} | {sign: f'[ "]*{re.escape(sign)}[ "]*' for sign in SEPARATORS}
     words = "".join(signs.get(sign) or re.escape(sign) for sign in pattern)
     return '[\\s"\ufeff]*' + words + '[\\s",;|]*'
 
 
 def _empty_row(source: CsvFile) -> str:
-    """A regular expression of the lines whose fields are all empty: blanks or tabs alone, in quotes or not."""
+    """A regular expression of lines whose fields are all empty or blank, quoted or not."""
     between, field = field_patterns(source.separator)
     empty = r'[ \t\x1a]*(?:"[ \t]*")?[ \t]*'
     first = rf"(?:{field}){between}" if source.has_index else ""
@@ -319,8 +315,8 @@ def _empty_row(source: CsvFile) -> str:
 def _kept(
     begins: np.ndarray, text: pa.StringArray, source: CsvFile, tests: _LineTests, passed_over: Counter[str] | None
 ) -> np.ndarray:
-    """Which lines are rows: also those that read like a note and fill more than the first field of a row, unless the
-    note names the first field as a whole, as `Total,,*` does."""
+    """Which lines are rows. A line that matches a note is a row nevertheless if it has values beyond the first field,
+    unless the pattern names the whole first field, as `Total,,*` does."""
     kept = pc.not_equal(pc.binary_length(text), 0).to_numpy(zero_copy_only=False) & (
         (begins < source.begins) | (begins > source.header)
     )
@@ -345,8 +341,8 @@ def _kept(
 
 
 def _last_lines(data: bytes, ends: np.ndarray, tests: _LineTests, final: bool) -> tuple[np.ndarray, int]:
-    """Of each line whether it is its row's last; and how many lines that tells of: with the others the file has to go
-    on first. `ends` are the places after the lines' line feeds."""
+    """Whether each line is the last of its row, and how many lines this is known for; the others need the next block.
+    `ends` are the offsets just after the lines' line feeds."""
     last = np.ones(len(ends), bool)
     quotes = np.flatnonzero(np.frombuffer(data, np.uint8) == ord('"'))
     odd = np.flatnonzero(np.diff(np.searchsorted(quotes, ends), prepend=0) % 2)
@@ -361,14 +357,14 @@ def _last_lines(data: bytes, ends: np.ndarray, tests: _LineTests, final: bool) -
         if not tests.opens(text(begin, begin)):
             continue
         if turn == len(odd):
-            if not final and len(data) - _start(ends, begin) < LONGEST:
+            if not final and len(data) - _start(ends, begin) < LONGEST_ROW:
                 return last[:begin], begin
             break
-        # Of a quoted value, the lines between its first and its last have quotes in pairs.
+        # Lines inside a quoted value have balanced quotes.
         close = int(odd[turn])
-        # The line that closes a first field has as many fields as a row.
+        # The line that closes an open first field has as many fields as a row.
         following = range(begin + 1, close if tests.open_at_first.fullmatch(text(begin, begin)) else close + 1)
-        if ends[close] - _start(ends, begin) > LONGEST or any(tests.could_be_row(text(n, n)) for n in following):
+        if ends[close] - _start(ends, begin) > LONGEST_ROW or any(tests.could_be_row(text(n, n)) for n in following):
             continue
         if tests.is_row(text(begin, close)):
             last[begin:close] = False
@@ -385,11 +381,11 @@ def _strings(data: bytes, ends: np.ndarray) -> pa.StringArray:
     return pa.StringArray.from_buffers(len(ends), pa.py_buffer(offsets), pa.py_buffer(data))
 
 
-# -- what is wrong with all of a file --------------------------------------------------------------
+# -- faults of a whole file -------------------------------------------------------------------------
 
 
 def _count_lines(plain: Path, header: int, first: bytes, where: str) -> int:
-    """How many lines the file has; BadDelivery if it is not UTF-8."""
+    """The number of lines in the file. Raises BadDelivery if it is not UTF-8."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     lines, position, block = 0, 0, b""
     with plain.open("rb") as content:
@@ -398,7 +394,7 @@ def _count_lines(plain: Path, header: int, first: bytes, where: str) -> int:
             if (nul := block.find(b"\0")) >= 0:
                 line = lines + block.count(b"\n", 0, nul) + 1
                 raise BadDelivery(
-                    f"{where}, row {line}: a byte is zero, as where a file was not written whole. Deliver it again."
+                    f"{where}, row {line}: a byte is zero, as in an incompletely written file. Deliver it again."
                 )
             lines += block.count(b"\n")
             pending = decoder.getstate()[0]
@@ -418,9 +414,9 @@ def _not_utf8(plain: Path, offset: int, header: int, first: bytes, where: str) -
         line_number = 1 + sum(
             content.read(min(BLOCK, offset - start)).count(b"\n") for start in range(0, offset, BLOCK)
         )
-        content.seek(max(0, offset - LONGEST))
-        before = content.read(min(offset, LONGEST)).rsplit(b"\n", 1)[-1].decode("latin-1")
-        after = content.read(LONGEST).split(b"\n", 1)[0].decode("latin-1")
+        content.seek(max(0, offset - LONGEST_ROW))
+        before = content.read(min(offset, LONGEST_ROW)).rsplit(b"\n", 1)[-1].decode("latin-1")
+        after = content.read(LONGEST_ROW).split(b"\n", 1)[0].decode("latin-1")
     head = re.sub(r"[\r\n]+", " ", first.decode("latin-1")).strip()
     separator = separator_of(head)
     fields = next(csv.reader([before.replace("\r", " ")], delimiter=separator)) or [""]
@@ -432,6 +428,6 @@ def _not_utf8(plain: Path, offset: int, header: int, first: bytes, where: str) -
     return BadDelivery(
         f"{where}, row {line_number}, column {column}: the byte 0x{ord(after[0]):02X} is not UTF-8 "
         f"(read as Latin-1 the value is {shorten(value)!r}). {mend}",
-        # By its number: in a file without a header, the names are values.
+        # By number: in a file without a header, the names are values.
         without_values=f"{where}, row {line_number}, column number {nth + 1}: a byte is not UTF-8. {mend}",
     )

@@ -1,4 +1,4 @@
-"""Dates written as text: the formats that are read, which of them a column is written in, and the SQL that reads it."""
+"""Dates written as text: the supported formats, detecting those of a column, and the SQL that parses them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import duckdb
 from credit_assets.ingest import month_names
 from credit_assets.lake.sql import sql_text
 
-# Numbers alone, in an order that lands differ on: 04/05/19 is a day in April, in May, or of 2004.
+# Dates in digits only, whose order depends on the country: 04/05/19 is in April, in May, or in 2004.
 ORDERS: Mapping[str, Sequence[str]] = {
     "day first": ("%d/%m/%y", "%d/%m/%Y", "%d-%m-%y", "%d-%m-%Y"),
     "month first": ("%m/%d/%y", "%m/%d/%Y", "%m-%d-%y", "%m-%d-%Y"),
@@ -43,7 +43,7 @@ def _with_times(days: Iterable[str]) -> tuple[str, ...]:
 _IN_ORDER = {order: _with_times(days) for order, days in ORDERS.items()}
 _ANY_ORDER = (*_with_times(DAYS), *(f"%Y-%m-%d{time}" for time in ISO_TIMES), *WITHOUT_TIME)
 FORMATS = (*_ANY_ORDER, *(form for forms in _IN_ORDER.values() for form in forms))
-"""Every format that dates are read in, as DuckDB's strptime has it."""
+"""Every supported date format, as a DuckDB `strptime` pattern."""
 
 _WITH_NAMES = ("%d %b %Y", "%d %b %y", "%d%b%Y", "%d%b%y", "%Y %b %d")
 _OTHER_WORDS = {"French": ("%der %b %Y",)}
@@ -58,22 +58,22 @@ IN_LANGUAGES: Mapping[str, Sequence[str]] = {
     )
     for language in month_names.MONTHS
 }
-"""Formats with a month's name in another language, which stand after its name. `%b` is the full or the abbreviated
-name; a blank stands for any of the usual signs between the parts."""
+"""Formats with month names in another language, prefixed by the language. `%b` is the full or the abbreviated name; a
+blank matches any usual separator."""
 
 EXCEL, EXCEL_1904 = "Excel 1900", "Excel 1904"
-"""Days as Excel counts them, where 1 is the 1st of January 1900; and in workbooks whose day 0 is that of 1904. Numbers
-are read so only where somebody says that they are dates: they may be anything."""
+"""Excel's serial dates: day 1 is 1 January 1900 or, in workbooks with the 1904 system, day 0 is 1 January 1904. They
+are used only where configured, since numbers may mean anything."""
 
 EXCEL_RANGES = {
     EXCEL: ((1, 60, "1899-12-31"), (61, 2_958_466, "1899-12-30")),
     EXCEL_1904: ((0, 2_957_004, "1904-01-01"),),
 }
-"""From which day, and before which, they are counted from what. Excel's day 60 is a 29th of February 1900, which there
-was not."""
+"""Ranges of serial days (first, end) and the date each range counts from. Excel's day 60 is 29 February 1900, which did
+not exist."""
 
 EXCEL_DAYS = (10_000, 60_000)
-"""Days of the years 1927 to 2064: numbers beyond them are rarely meant as dates."""
+"""Serial days of the years 1927 to 2064; numbers outside are rarely dates."""
 
 EXAMPLES = "2019-05-31, 31.05.2019, 05/31/2019, 31-May-19, May-2019 or 2019-05-31 10:30:00"
 
@@ -83,16 +83,16 @@ _EXAMPLE = datetime(2019, 5, 31, 10, 30, tzinfo=UTC)
 _SAMPLE = 1000
 _RARE = 0.01
 FIRST_OF_TWO_DIGITS = 1969
-"""The first year of the hundred that DuckDB's `%y` reads years of two digits in."""
+"""The first year of the century into which DuckDB's `%y` places two-digit years."""
 
 
 @dataclass(frozen=True)
-class Reading:
+class DateStyle:
     """How a column writes dates.
 
-    `formats` read its values (all, or nearly all), in `order` where they are numbers alone; `other` is another order
-    that reads them just as well. `first_year` is the first of the hundred years that those of two digits are in.
-    Formats may be of `IN_LANGUAGES`, EXCEL or EXCEL_1904.
+    `formats` parse all, or nearly all, of its values. For digits-only formats, `order` is their order, and `other` is
+    another order that parses the values equally well. Two-digit years are in the hundred years from `first_year`.
+    A format is one of `FORMATS`, `IN_LANGUAGES`, EXCEL and EXCEL_1904.
     """
 
     formats: tuple[str, ...]
@@ -102,17 +102,17 @@ class Reading:
 
     @property
     def pattern(self) -> str:
-        """A regular expression of the values, as Python and DuckDB read it."""
+        """A regular expression of the values, valid in Python and DuckDB."""
         return f"({'|'.join(dict.fromkeys(map(shape, self.formats)))})"
 
     @property
     def examples(self) -> list[str]:
-        """A day in each of the formats."""
+        """An example date in each of the formats."""
         return [_example(form) for form in self.formats]
 
     @property
     def language(self) -> str | None:
-        """The language other than English of the months' names, if there is one."""
+        """The language of the month names, None for English."""
         return next((language for form in self.formats if (language := _parts(form)[0])), None)
 
     @property
@@ -120,7 +120,7 @@ class Reading:
         return tuple(form for form in self.formats if "%y" in form)
 
     def sql(self, text: str) -> str:
-        """SQL of the text as a timestamp (in UTC, where it has an offset); null where it is no date."""
+        """SQL that parses the text as a timestamp (in UTC if it has an offset); null if it is not a date."""
         read: list[str] = []
         zoned = tuple(form for form in self.formats if "%z" in form)
         for language in dict.fromkeys(_parts(form)[0] for form in self.formats):
@@ -133,15 +133,15 @@ class Reading:
             value = month_names.in_english(text, language) if language else text
             read += [_century(_strptime(value, moved), self.first_year)] if moved else []
             read += [_strptime(value, plain)] if plain else []
-        # Read along with formats without an offset, these would be times of this machine's zone.
+        # Parsed in one list with formats that have no offset, these would be in the machine's time zone.
         read += [f"timezone('UTC', {_strptime(text, zoned)})"] if zoned else []
         read += [_excel(text, form) for form in self.formats if form in EXCEL_RANGES]
         return read[0] if len(read) == 1 else f"coalesce({', '.join(read)})"
 
 
 @dataclass(frozen=True)
-class Disagreement:
-    """Values of one column of which each can be read in one order only: it has no reading."""
+class ConflictingOrders:
+    """Two values of a column, each of which fits one date order only: the column has no date style."""
 
     order: str
     value: str
@@ -154,11 +154,11 @@ class Disagreement:
 
 @cache
 def shape(form: str) -> str:
-    """A regular expression of the texts that a format is meant for: strptime alone takes more."""
+    """A regular expression of the texts that a format is meant for: `strptime` accepts more."""
     if form in EXCEL_RANGES:
         return "[0-9]{1,7}([.,][0-9]+)?"
     language, plain = _parts(form)
-    # Without signs between them, days and months have two digits.
+    # Without separators, days and months have two digits.
     number = "[0-9]{2}" if plain.startswith("%Y%m") else "[0-9]{1,2}"
     if not language:
         return _shape(plain, number, _SHAPES)
@@ -173,18 +173,18 @@ def _shape(plain: str, number: str, shapes: Mapping[str, str]) -> str:
 
 
 def is_format(form: str) -> bool:
-    """Whether dates are read in the format."""
+    """Whether the date format is supported."""
     return form in (*FORMATS, *EXCEL_RANGES) or form in IN_LANGUAGES.get(_parts(form)[0], ())
 
 
 def _parts(form: str) -> tuple[str, str]:
-    """The language of a format, empty for English, and the format as strptime has it."""
+    """The language of a format (empty for English), and its `strptime` pattern."""
     language, _, plain = form.partition(" ")
     return (language, plain) if language in IN_LANGUAGES else ("", form)
 
 
 def _example(form: str) -> str:
-    """A day in the format."""
+    """An example date in the format."""
     if form in EXCEL_RANGES:
         *_, (_, _, base) = EXCEL_RANGES[form]
         return str((_EXAMPLE.date() - date.fromisoformat(base)).days)
@@ -193,7 +193,7 @@ def _example(form: str) -> str:
 
 
 def _excel(text: str, form: str) -> str:
-    """SQL of the time that Excel shows for a number of days, to the second; null where it shows none."""
+    """SQL of the timestamp of an Excel serial date, to the second; null outside its range."""
     days = f"try_cast(replace({text}, ',', '.') as double)"
     cases = (
         f"when {days} >= {first} and {days} < {end} then timestamp '{base}' + to_seconds(round({days} * 86400)::bigint)"
@@ -202,10 +202,12 @@ def _excel(text: str, form: str) -> str:
     return f"case {' '.join(cases)} end"
 
 
-def reading_of(con: duckdb.DuckDBPyConnection, values: str, prefer: str | None = None) -> Reading | Disagreement | None:
-    """How the texts in column `v` of a SELECT, each of which comes once, are written as dates; None where not one of
-    them is a date. Others among them may be none. Of two orders that read them equally well, it is the one of which
-    all dates are in fewer years or on one day of the month, else the one that the caller would `prefer`."""
+def detect_date_style(
+    con: duckdb.DuckDBPyConnection, values: str, prefer: str | None = None
+) -> DateStyle | ConflictingOrders | None:
+    """How the distinct texts in column `v` of a SELECT are written as dates; None if none of them is a date. Some may
+    be other text. If two orders parse the values equally well, the chosen one has the dates in fewer years or all on
+    one day of the month; otherwise it is `prefer`."""
     sample = [v for (v,) in con.execute(f"SELECT v FROM ({values}) ORDER BY hash(v) LIMIT {_SAMPLE}").fetchall()]
     language = month_names.language_of(sample)
     forms = (*FORMATS, *IN_LANGUAGES.get(language or "", ()))
@@ -214,14 +216,14 @@ def reading_of(con: duckdb.DuckDBPyConnection, values: str, prefer: str | None =
         return None
     con.execute(f"CREATE OR REPLACE TEMP TABLE _dates AS SELECT {_columns(candidates)} FROM ({values})")
     try:
-        return _reading(con, candidates, prefer)
+        return _style_of(con, candidates, prefer)
     finally:
         con.execute("DROP TABLE _dates")
 
 
 def excel_days(con: duckdb.DuckDBPyConnection, values: str) -> tuple[str, date] | None:
-    """The first of the texts in column `v` of a SELECT, and the day that it is as Excel counts days, if all of them may
-    be such days (EXCEL_DAYS); None otherwise."""
+    """The smallest of the texts in column `v` of a SELECT and its date, if all may be Excel serial dates
+    (within EXCEL_DAYS); None otherwise."""
     number, (first, last) = "try_cast(replace(v, ',', '.') AS double)", EXCEL_DAYS
     found = _row(
         con,
@@ -232,17 +234,17 @@ def excel_days(con: duckdb.DuckDBPyConnection, values: str) -> tuple[str, date] 
 
 
 def _columns(candidates: Sequence[str]) -> str:
-    """SQL of the value and, for each candidate, the date that it reads; of a %y the year as DuckDB takes it."""
+    """SQL of the value, and of its date in each candidate format; `%y` as DuckDB reads it."""
     read = [
-        f"CASE WHEN regexp_full_match(v, {sql_text(shape(form))}) THEN {Reading((form,)).sql('v')} END AS _{n}"
+        f"CASE WHEN regexp_full_match(v, {sql_text(shape(form))}) THEN {DateStyle((form,)).sql('v')} END AS _{n}"
         for n, form in enumerate(candidates)
     ]
     return ", ".join(["v", *read])
 
 
-def _reading(
+def _style_of(
     con: duckdb.DuckDBPyConnection, candidates: Sequence[str], prefer: str | None
-) -> Reading | Disagreement | None:
+) -> DateStyle | ConflictingOrders | None:
     counts = _row(con, f"SELECT {', '.join(f'count(_{n})' for n in range(len(candidates)))} FROM _dates")
     reads = {form: (f"_{n}", count) for n, (form, count) in enumerate(zip(candidates, counts, strict=True)) if count}
     if not reads:
@@ -251,7 +253,7 @@ def _reading(
     orders = {order: forms for order in ORDERS if (forms := [form for form in reads if form in _IN_ORDER[order]])}
     order, other = None, None
     if orders:
-        seen = {name: _seen(con, [reads[form][0] for form in forms]) for name, forms in orders.items()}
+        seen = {name: _date_counts(con, [reads[form][0] for form in forms]) for name, forms in orders.items()}
         ranked = sorted(orders, key=lambda name: -seen[name]["n"])
         order = ranked[0]
         several = (
@@ -261,10 +263,10 @@ def _reading(
         if seen[order]["n"] < (1 - _RARE) * all_in_order:
             return _disagreement(con, orders, ranked, reads)
         equal = [name for name in ranked if seen[name]["n"] == seen[order]["n"]]
-        order, other = _likelier(seen, equal, prefer)
+        order, other = _likeliest_order(seen, equal, prefer)
     chosen = [*anywhere, *(orders[order] if order else [])]
     chosen.sort(key=lambda form: -reads[form][1])
-    found = Reading(_fewest(con, chosen, reads), order, other)
+    found = DateStyle(_without_redundant(con, chosen, reads), order, other)
     if not found.two_digits:
         return found
     read = f"coalesce({', '.join(reads[form][0] for form in found.two_digits)})"
@@ -277,8 +279,8 @@ def _reading(
     return replace(found, first_year=_first_year(years, int(_row(con, "SELECT year(current_date)")[0])))
 
 
-def _seen(con: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> dict[str, int]:
-    """Of the dates in one order: how many there are, over how many years, on how many days of the month."""
+def _date_counts(con: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> dict[str, int]:
+    """For the dates in one order: their number, the years they span, and the number of distinct days of the month."""
     read = f"coalesce({', '.join(columns)})"
     n, years, days = _row(
         con,
@@ -287,21 +289,21 @@ def _seen(con: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> dict[str, i
     return {"n": n, "years": years, "days": days}
 
 
-def _likelier(
+def _likeliest_order(
     seen: Mapping[str, Mapping[str, int]], equal: Sequence[str], prefer: str | None
 ) -> tuple[str, str | None]:
-    """The likeliest of orders that read the same values, and the next one that is not far less likely."""
+    """The likeliest of orders that parse the same values, and the runner-up unless it is far less likely."""
     least = min(seen[name]["years"] for name in equal)
     close = [name for name in ORDERS if name in equal and seen[name]["years"] <= 2 * least + 2]
-    # A column of months is written by their first (or last) days.
+    # A column of months gives their first (or last) days.
     close.sort(key=lambda name: (seen[name]["n"] > 2 and seen[name]["days"] != 1, name != prefer))
     return close[0], next(iter(close[1:]), None)
 
 
-def _fewest(
+def _without_redundant(
     con: duckdb.DuckDBPyConnection, chosen: Sequence[str], reads: Mapping[str, tuple[str, int]]
 ) -> tuple[str, ...]:
-    """The formats without those whose every value one before them reads."""
+    """The formats, except those whose values are all parsed by an earlier one."""
     kept: list[str] = []
     for form in chosen:
         more = f"{reads[form][0]} IS NOT NULL"
@@ -317,19 +319,19 @@ def _disagreement(
     orders: Mapping[str, Sequence[str]],
     ranked: Sequence[str],
     reads: Mapping[str, tuple[str, int]],
-) -> Disagreement:
+) -> ConflictingOrders:
     first, second = (_any(reads[form][0] for form in orders[name]) for name in ranked[:2])
 
     def only(one: str, not_other: str) -> str:
         return str(_row(con, f"SELECT min(v) FROM _dates WHERE {one} AND NOT ({not_other})")[0])
 
-    return Disagreement(ranked[0], only(first, second), ranked[1], only(second, first))
+    return ConflictingOrders(ranked[0], only(first, second), ranked[1], only(second, first))
 
 
 def _first_year(years: Collection[int], today: int) -> int:
-    """The first of the hundred years that years of two digits are in: DuckDB's, unless it would break a run of years,
-    such as births from 1955 to 2005. Then the hundred begins in the middle of the longest run of years that do not
-    occur, so late that the first year that does occur is not after today's."""
+    """The first of the hundred years for two-digit years: DuckDB's, unless that splits a run of years, such as births
+    from 1955 to 2005. Then the century begins in the middle of the longest gap between years, as late as possible with
+    the first year present not after `today`."""
     ordered = sorted(years)
     gaps = [(after - before, before) for before, after in zip(ordered, [*ordered[1:], ordered[0] + 100], strict=True)]
     gap, before = max(gaps)
@@ -342,7 +344,7 @@ def _first_year(years: Collection[int], today: int) -> int:
 
 
 def _century(read: str, first_year: int) -> str:
-    """SQL that moves dates of %y into the hundred years from `first_year`."""
+    """SQL that moves `%y` dates into the hundred years from `first_year`."""
     if first_year < FIRST_OF_TWO_DIGITS:
         return f"(case when year({read}) > {first_year + 99} then {read} - interval 100 year else {read} end)"
     return f"(case when year({read}) < {first_year} then {read} + interval 100 year else {read} end)"

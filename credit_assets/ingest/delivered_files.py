@@ -1,4 +1,4 @@
-"""The files of what a person delivers: one file, a folder, or a zip archive. Where they go is `inbox.py`'s."""
+"""The files of a delivery: one file, a folder or a zip archive. `inbox.py` puts them in place."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ UNPACKING = ".unpacking"
 
 @contextlib.contextmanager
 def unpacked(source: Path, beside: Path) -> Iterator[Path]:
-    """The file or folder, or a temporary folder of what a zip archive holds, for as long as the context lasts.
+    """The file or folder itself, or a temporary folder with a zip archive's content.
 
-    The folder is locked for as long, so that `remove_abandoned` tells it from one that a killed process left.
+    The temporary folder is locked, so that `remove_abandoned` keeps it while its process lives.
     """
     if not is_archive(source):
         yield source
@@ -43,7 +43,7 @@ def unpacked(source: Path, beside: Path) -> Iterator[Path]:
 
 
 def remove_abandoned(beside: Path) -> None:
-    """Remove the folders of unpacked archives that killed processes left there."""
+    """Remove the folders of unpacked archives that killed processes left in `beside`."""
     if not any(beside.glob(f"{UNPACKED}*")):
         return
     with locked(beside / UNPACKING):
@@ -53,12 +53,12 @@ def remove_abandoned(beside: Path) -> None:
 
 
 def is_archive(source: Path) -> bool:
-    """Whether it is a zip archive of files; a `.csv.zip` is one file."""
+    """Whether it is a zip archive of files; a `.csv.zip` counts as one file."""
     return source.suffix.lower() == ".zip" and not stem_of(source) and source.is_file()
 
 
 def unpack(source: Path, folder: Path) -> None:
-    """Write what the zip archive holds, except hidden files, to the folder. BadDelivery where it cannot be read."""
+    """Extract the zip archive, except hidden files, to the folder. Raises BadDelivery if it cannot be read."""
     try:
         with reading_compressed(), zipfile.ZipFile(source) as archive:
             members = [(member, path) for member in archive.infolist() if (path := _path_in(member, source))]
@@ -71,15 +71,15 @@ def unpack(source: Path, folder: Path) -> None:
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         raise BadDelivery(f"{source} holds two files of the same name. Unpack it, and keep one of them.") from error
     except DamagedFile as error:
-        raise BadDelivery(f"{source} is no whole zip archive ({error}); download or copy it again.") from error
+        raise BadDelivery(f"{source} is not a complete zip archive ({error}); download or copy it again.") from error
     except UnpacksToTooMuch as error:
         raise BadDelivery(f"{source} {error}. If it is sound, unpack it yourself, and give the folder.") from error
 
 
 def _path_in(member: zipfile.ZipInfo, source: Path) -> PurePosixPath | None:
-    """The relative path of a file in an archive; None for folders and hidden files. BadDelivery for a file that cannot
-    be read, or would lie outside of the archive's folder."""
-    # Some programs on Windows separate folders by a backslash.
+    """The relative path of a file in an archive; None for folders and hidden files. Raises BadDelivery for a file that
+    is encrypted or would lie outside of the target folder."""
+    # Some Windows programs separate folders by backslashes.
     inside = PurePosixPath(member.filename.replace("\\", "/"))
     if ".." in inside.parts:
         raise BadDelivery(
@@ -93,10 +93,10 @@ def _path_in(member: zipfile.ZipInfo, source: Path) -> PurePosixPath | None:
 
 
 def delivered_files(source: Path, name: Path | None = None) -> list[Path]:
-    """The one file, or those of the folder, or of the one folder in it that holds any. Messages call the source `name`.
+    """The file itself, the folder's files, or those of its only subfolder with data. Messages call the source `name`.
 
-    BadDelivery where there is none, where several folders hold files, where there is an archive among them, or a file
-    that is still being written.
+    Raises BadDelivery if there is no data file, if several folders hold data, or if a file is an archive or still being
+    written.
     """
     shown = name or source
     if source.is_file():
@@ -112,7 +112,7 @@ def delivered_files(source: Path, name: Path | None = None) -> list[Path]:
             "by its name. Wait for it, or remove it."
         )
     if not any(stem_of(file) for file in files if not is_companion(file)):
-        what = f"{shown} holds no" if source.is_dir() else f"{shown} is no"
+        what = f"{shown} holds no" if source.is_dir() else f"{shown} is not a"
         raise BadDelivery(
             f"{what} {', '.join(ENDINGS)} file, so there is nothing to deliver. Save it as CSV or Parquet."
         )
@@ -120,7 +120,7 @@ def delivered_files(source: Path, name: Path | None = None) -> list[Path]:
 
 
 def _folder_of_files(root: Path, shown: Path) -> Path:
-    """The folder, or the one folder anywhere in it, whose data files are meant."""
+    """The only folder at or below `root` with data files, or `root` if there are none."""
     found: list[Path] = []
     for place, folders, names in os.walk(root):
         folder = Path(place)

@@ -1,4 +1,4 @@
-"""What a delivered file is by its name: which table's, outcomes, a companion, hidden, or still being written."""
+"""What a file name says about a delivered file: its table, outcomes, a companion, hidden, or still being written."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from credit_assets.ingest.bad_delivery import BadDelivery, MissingFile
 
 ENDINGS = (".csv.gz", ".csv", ".csv.zip", ".parquet")
 OUTCOMES = "outcomes"
-# Names of files that some program is still writing: rsync, scp clients, browsers, our own.
+# Endings of files that a program is still writing: rsync, scp clients, browsers, this program.
 PARTIAL = (".part", ".partial", ".filepart", ".crdownload", ".tmp", "~")
 RSYNC_FOLDERS = {".~tmp~", ".rsync-partial"}
-# What macOS and Windows put beside the files of a user; they hide it.
+# Hidden files that macOS and Windows create beside the user's.
 SHADOWS = {"__MACOSX", "Thumbs.db", "desktop.ini"}
 MARKER = "SYNTHETIC.md"
 """The file that marks a delivery as generated."""
-# Files that say something of the delivery; there is nothing in them for a table.
+# Files that describe the delivery and have no rows.
 COMPANIONS = {MARKER.lower()}
 _ANY_ENDING = "|".join(map(re.escape, ENDINGS))
 
 
 @dataclass(frozen=True)
 class Matched:
-    """Files sorted by the table they belong to; `unknown` ones belong to none."""
+    """Files by the table they belong to; `unknown` files belong to none."""
 
     tables: Mapping[str, tuple[Path, ...]]
     companions: tuple[Path, ...]
@@ -40,14 +40,13 @@ def match_files(
     outcomes: str | None = None,
     where: Path | None = None,
 ) -> Matched:
-    """Which file belongs to which table, by name without ending, whatever its case.
+    """Assign files to tables by name without ending, ignoring case.
 
-    `tables` maps a table to the names of its source files (`*` in one stands for anything), any one of which will
-    do; an `optional` table may have none. A file that a table has by its full name is of no other's pattern.
-    `outcomes` is the table that all files named `outcomes`, `outcomes.2`, `outcomes_may`, ... belong to besides, in
-    the order of `outcomes_order`. Messages say that the files are in `where`, or else in their folder. Raises
-    MissingFile for a table without a file, and BadDelivery for two files of one name (`bureau.csv` beside
-    `bureau.csv.gz`), or one of two tables' patterns.
+    `tables` maps a table to the names of its source files (`*` is a wildcard), any one of which is enough; an
+    `optional` table may have none. A file named in full by one table matches no pattern of another. `outcomes` is the
+    table that also takes all files named `outcomes`, `outcomes.2`, `outcomes_may`, ..., sorted by `outcomes_order`.
+    Messages place the files in `where`, or else in their folder. Raises MissingFile for a table without a file, and
+    BadDelivery for two files of one name (`bureau.csv` and `bureau.csv.gz`) or a file that matches two tables.
     """
     files = sorted(files)
     folder = where or (files[0].parent if files else None)
@@ -72,8 +71,8 @@ def match_files(
             unknown.append(file)
         elif len(owners) > 1:
             raise BadDelivery(
-                f"{file.name} in {folder} may be of the tables {' and '.join(owners)}, by the names in the portfolio's "
-                "configuration. Make the patterns there apart, or name the file as a whole."
+                f"{file.name} in {folder} matches the tables {' and '.join(owners)}, by the names in the portfolio's "
+                "configuration. Make the patterns there distinct, or name the file in full."
             )
         elif stem in found:
             raise BadDelivery(
@@ -107,8 +106,8 @@ def _missing(
 
 
 def outcomes_order(file: Path) -> tuple[int, int, str]:
-    """Sorts files of outcomes from the first word to the last: `outcomes`, then those with a name, by name,
-    then those with a number (`outcomes.2`), by number, which are what `Inbox.deliver` adds."""
+    """Sort key of outcome files, oldest first: `outcomes`, then those with a name, by name, then the numbered ones that
+    `Inbox.deliver` adds (`outcomes.2`)."""
     stem = stem_of(file) or ""
     rest = stem[len(OUTCOMES) + 1 :] if is_outcomes(file) else ""
     number = int(rest) if rest.isdecimal() else 0
@@ -116,7 +115,7 @@ def outcomes_order(file: Path) -> tuple[int, int, str]:
 
 
 def stem_of(file: Path) -> str | None:
-    """The file's name in lower case without its ending; None if it is not a data file."""
+    """The file name in lower case without its ending; None if it is not a data file."""
     return file.name.lower().removesuffix(ending) if (ending := ending_of(file)) else None
 
 
@@ -126,12 +125,12 @@ def ending_of(file: Path) -> str | None:
 
 
 def is_outcomes(file: Path) -> bool:
-    """Whether the file, by its name, holds outcomes that came later than their batch."""
+    """Whether the file name is that of outcomes that arrive after their batch."""
     return _names_outcomes(stem_of(file) or "")
 
 
 def is_companion(file: Path) -> bool:
-    """Whether the file says something of the delivery, and holds nothing for a table."""
+    """Whether the file describes the delivery and has no rows."""
     return file.name.lower() in COMPANIONS
 
 
@@ -140,12 +139,12 @@ def _names_outcomes(stem: str) -> bool:
 
 
 def is_partial(name: str) -> bool:
-    """Whether a file of this name is one that some program is still writing, as `.bureau.csv.Xy12Ab` is by rsync."""
+    """Whether a program is still writing a file of this name; rsync writes to `.bureau.csv.Xy12Ab`, for example."""
     if name.startswith("."):
         return name in RSYNC_FOLDERS or bool(re.fullmatch(rf"\..+({_ANY_ENDING})\.\w{{6}}", name.lower()))
     return name.lower().endswith(PARTIAL)
 
 
 def is_hidden(path: PurePath) -> bool:
-    """Whether the relative path is one that macOS, Windows or an editor puts beside the files of a user."""
+    """Whether the relative path is one that macOS, Windows or an editor creates beside the user's files."""
     return any((part.startswith(".") and part != "..") or part in SHADOWS for part in path.parts)

@@ -1,6 +1,6 @@
-"""What a run would refuse of files, from their names and headers: asked before they are put into the inbox.
+"""Checks file names and headers before a delivery, so that files a run would refuse never enter the inbox.
 
-What is in their rows is `typed_read.py`'s business.
+Rows are checked in `typed_read.py`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from credit_assets.ingest.sources import refuse_header
 
 
 def check_files(files: Sequence[Path], book: Book, source: Path, *, whole: bool = True) -> list[str]:
-    """The names of the files that belong to no table, which a run passes over.
+    """The names of the files that belong to no table and that a run ignores.
 
-    BadDelivery, with every fault that is found, where a run would refuse the files of the source: a table without a
-    file, a file with other columns than the contract's, or one that cannot be read. Outcomes may come alone; without
-    `whole`, any table may be missing.
+    Raises BadDelivery with every fault found if a run would refuse the files: a table without a file, columns other
+    than the contract's, or an unreadable file. Outcomes may be delivered alone; without `whole`, any table may be
+    missing.
     """
     portfolio = book.portfolio
     stems = {table: config.files for table, config in portfolio.tables.items()}
@@ -30,7 +30,7 @@ def check_files(files: Sequence[Path], book: Book, source: Path, *, whole: bool 
         match_files(files, stems, optional if whole and not alone else stems, portfolio.outcomes_table, source)
     except MissingFile as error:
         missing = str(error)
-    # What more than one table claims, or is there twice, belongs nowhere: that alone is said.
+    # Files that match two tables or are there twice raise here, and that fault is reported alone.
     matched = match_files(files, stems, stems, portfolio.outcomes_table, source)
     if missing and source.is_file() and [source] == list(matched.unknown):
         known = "; ".join(f"{', '.join(names)} (table {table})" for table, names in stems.items())

@@ -1,6 +1,6 @@
 """The inbox: deliveries of files, put in place atomically and recognised by content.
 
-What is in the files is `typed_read.py`'s business.
+The content of the files is read in `typed_read.py`.
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ from credit_assets.ingest.bad_delivery import BadDelivery
 from credit_assets.ingest.delivered_files import delivered_files, remove_abandoned, unpacked, visible_files
 from credit_assets.ingest.file_names import OUTCOMES, ending_of, is_companion, is_outcomes, outcomes_order
 from credit_assets.ingest.locks import locked
-from credit_assets.ingest.looks import NAME, Look, checked_name, file_status, look_at, sha256_of
+from credit_assets.ingest.snapshots import NAME, FolderSnapshot, checked_name, file_status, sha256_of, snapshot_of
 
 COPY_BLOCK = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """What `Inbox.deliver` did: the batch's folder, its files with their SHA-256, what was replaced.
+    """The result of `Inbox.deliver`: the batch's folder, its files with their SHA-256, and where the replaced files
+    are.
 
-    `added`: outcomes, beside the files that were there.
+    A `change` of `added` means that outcomes were added to the existing files.
     """
 
     portfolio: str
@@ -41,41 +42,41 @@ class Delivery:
 
 
 class Inbox:
-    """The folder `root/<portfolio>/<batch>/` of delivered files. Hidden folders beside the batches hold:
+    """The folders `root/<portfolio>/<batch>/` of delivered files. Hidden folders beside the batches hold:
 
     `.incoming` copies in progress, `.ready` complete copies about to be swapped in, `.superseded/<batch>/<n>`
-    the deliveries that were replaced or withdrawn (1 is the oldest), `.quarantine/<batch>` offending rows,
-    `.fingerprints/<batch>.json` the SHA-256 of the files as last seen, `.cutting` a big file's parts that are yet to
-    be delivered, `.unpacked-*` a zip archive's files. What is left of these by a killed process is removed by the
-    next delivery, run or upkeep (`tidy`).
+    replaced or withdrawn deliveries (1 is the oldest), `.quarantine/<batch>` bad rows, `.fingerprints/<batch>.json` the
+    SHA-256 of the files when last read, `.cutting` parts of a split file, `.unpacked-*` the content of a zip archive.
+    The next delivery, run or upkeep removes what a killed process left in them (`tidy`).
 
-    A process killed at any moment leaves the old delivery or the new one: a complete copy waiting in
-    `.ready` is put in place by whoever looks at the portfolio next. `.delivering` and `.swapping` are
-    locks: one delivery at a time, and nobody looks while folders are swapped.
+    A process killed at any moment leaves either the old delivery or the new one: the next access to the portfolio
+    swaps in a complete copy waiting in `.ready`. `.delivering` and `.swapping` are lock files: one delivery at a time,
+    and no reads while folders are swapped.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root).absolute()
 
     def batches(self, portfolio: str) -> list[str]:
-        """The names of the portfolio's batches, in their order (by name)."""
+        """The names of the portfolio's batches, sorted."""
         home = self._portfolio(portfolio)
         if not home.is_dir():
             return []
         with self.settled(portfolio):
             return sorted(entry.name for entry in home.iterdir() if entry.is_dir() and NAME.fullmatch(entry.name))
 
-    def looks(self, portfolio: str) -> list[Look]:
-        """All that lies there as a batch, or as if it were one, by name; what is removed meanwhile is left out."""
+    def snapshots(self, portfolio: str) -> list[FolderSnapshot]:
+        """Snapshots of everything beside the batches' hidden folders, by name; entries removed meanwhile are left
+        out."""
         home = self._portfolio(portfolio)
         if not home.is_dir():
             return []
         with self.settled(portfolio), os.scandir(home) as entries:
             visible = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda e: e.name)
-            return [look for entry in visible if (look := look_at(entry))]
+            return [look for entry in visible if (look := snapshot_of(entry))]
 
     def folder(self, portfolio: str, batch: str) -> Path:
-        """Where the batch's files are. BadDelivery if it was never delivered."""
+        """The batch's folder. Raises BadDelivery if it was never delivered."""
         folder = self._portfolio(portfolio) / checked_name("batch", batch)
         if folder.parent.is_dir():
             with self.settled(portfolio):
@@ -84,15 +85,15 @@ class Inbox:
         raise BadDelivery(f"Portfolio {portfolio} has no batch {batch} in the inbox {self.root}.")
 
     def files(self, portfolio: str, batch: str) -> list[Path]:
-        """The batch's files, by name."""
+        """The batch's files, sorted by name."""
         return visible_files(self.folder(portfolio, batch))
 
     def quarantine(self, portfolio: str, batch: str) -> Path:
-        """The folder beside the batch where its offending rows are kept; it may not exist yet."""
+        """The folder of the batch's bad rows; it may not exist yet."""
         return self._portfolio(portfolio) / ".quarantine" / checked_name("batch", batch)
 
     def fingerprint(self, portfolio: str, batch: str) -> dict[str, str]:
-        """File name to SHA-256. A file whose size, time and inode are as last seen is not read again."""
+        """The SHA-256 of each file, by name. Files of unchanged size, time and inode are not read again."""
         remembered = self._remembered(portfolio, batch)
         seen: dict[str, dict[str, Any]] = {}
         for file in self.files(portfolio, batch):
@@ -104,11 +105,11 @@ class Inbox:
             self._remember(portfolio, batch, seen)
         return {name: entry["sha256"] for name, entry in seen.items()}
 
-    def differing(self, portfolio: str, look: Look, expected: Mapping[str, str], read: bool) -> set[str]:
-        """Which of the files do not hold the content with the SHA-256 that is expected of each.
+    def changed_files(self, portfolio: str, look: FolderSnapshot, expected: Mapping[str, str], read: bool) -> set[str]:
+        """The names of the files whose content does not have the expected SHA-256, or that are missing or unreadable.
 
-        A file is read only where neither its size nor what is remembered tells; without `read` none is. One
-        that is not, or cannot be, is named too.
+        A file is read only if neither its size nor a stored fingerprint decides; without `read`, such a file is named
+        unread.
         """
         remembered = self._remembered(portfolio, look.batch)
         differing, hashed = set(), {}
@@ -127,22 +128,21 @@ class Inbox:
         return differing
 
     def remember(self, portfolio: str, batch: str, seen: Mapping[str, Mapping[str, Any]]) -> None:
-        """Keep files' SHA-256, each with the `status` that the file had before it was read."""
+        """Store files' SHA-256, each with the `status` that the file had before it was read."""
         with locked(self._portfolio(portfolio) / ".remembering"):
             self._remember(portfolio, batch, self._remembered(portfolio, batch) | dict(seen))
 
     def deliver(
         self, source: Path, portfolio: str, batch: str, accept: Callable[[Sequence[Path]], None] = lambda files: None
     ) -> Delivery:
-        """Put a copy of one file, or of the files of a folder or zip archive, in place as the batch, in one rename.
+        """Copy one file, or the files of a folder or zip archive, and rename the copy to the batch's folder.
 
-        A batch that is there already is replaced, the replaced delivery kept under `.superseded`; the same
-        content again changes nothing. A delivery of nothing but outcomes adds them to the batch, beside and
-        after those that it has, under the next number (`outcomes.2.csv`); a correction without outcomes keeps
-        those delivered before. A `.csv.zip` is one file, as it is; any other zip archive is what it holds. `accept`
-        is called with the files first, and raises BadDelivery where they are to be refused. Raises
-        BadDelivery for a bad name, a source without files or with one that is still being copied, or outcomes of a
-        batch that does not exist.
+        An existing batch is replaced, and its files move to `.superseded`; identical content changes nothing. A
+        delivery of outcomes alone adds them to the batch under the next number (`outcomes.2.csv`); a correction without
+        outcomes keeps those delivered before. A `.csv.zip` is delivered as one file; other zip archives are unpacked.
+        `accept` is called with the files first, and raises BadDelivery to refuse them. Raises BadDelivery for an
+        invalid name, a source without data files or with one that is still being written, or outcomes for a missing
+        batch.
         """
         checked_name("portfolio", portfolio)
         checked_name("batch", batch)
@@ -155,7 +155,7 @@ class Inbox:
             return self._deliver(files, home, portfolio, batch)
 
     def withdraw(self, portfolio: str, batch: str) -> Path | None:
-        """Take the batch out of the inbox, in one rename; where its files are then. None where it is not there."""
+        """Remove the batch from the inbox, in one rename. Returns its new folder; None if the batch is not there."""
         checked_name("batch", batch)
         home = self._portfolio(portfolio)
         if not home.is_dir():
@@ -167,16 +167,16 @@ class Inbox:
         return superseded
 
     def last_outcomes(self, portfolio: str, batch: str) -> Path:
-        """The file of outcomes that came last for the batch. BadDelivery where it has none in a file of their own."""
+        """The batch's latest file of outcomes. Raises BadDelivery if its outcomes are in no separate file."""
         outcomes = sorted(filter(is_outcomes, self.files(portfolio, batch)), key=outcomes_order)
         if not outcomes:
-            raise BadDelivery(f"Batch {batch} of {portfolio} has no outcomes in a file of their own.")
+            raise BadDelivery(f"Batch {batch} of {portfolio} has no outcomes in a separate file.")
         return outcomes[-1]
 
     def withdraw_outcomes(self, portfolio: str, batch: str) -> tuple[str, Path]:
-        """Take the outcomes that came last for the batch back; their file's name, and where it is then.
+        """Remove the batch's latest file of outcomes. Returns its name and new path.
 
-        BadDelivery where the batch has none in a file of their own."""
+        Raises BadDelivery if the batch's outcomes are in no separate file."""
         home = self.folder(portfolio, batch).parent
         with locked(home / ".delivering"):
             files, last = self.files(portfolio, batch), self.last_outcomes(portfolio, batch)
@@ -192,8 +192,7 @@ class Inbox:
         return last.name, superseded / last.name
 
     def tidy(self, portfolio: str) -> None:
-        """Remove what killed processes left: unpacked archives, and files that were cut or copied in part. What a
-        process is at work on stays."""
+        """Remove what killed processes left: unpacked archives and partial copies. Folders in use are kept."""
         home = self._portfolio(portfolio)
         if not home.is_dir():
             return
@@ -205,11 +204,11 @@ class Inbox:
 
     @contextlib.contextmanager
     def cutting(self, portfolio: str) -> Iterator[Path]:
-        """The empty folder to cut files into batches in, for one process at a time; gone afterwards."""
+        """An empty folder for the parts of a split file, for one process at a time; removed afterwards."""
         folder = self._portfolio(portfolio) / ".cutting"
         folder.parent.mkdir(parents=True, exist_ok=True)
         with locked(folder.with_name(".cutting.lock")):
-            # What a killed process had cut.
+            # Parts left by a killed process.
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
             try:
@@ -224,7 +223,7 @@ class Inbox:
             placed, kept, adds = _placed(delivered, target, before)
             if before and _same_content(placed, kept, target, before):
                 return Delivery(portfolio, batch, target, before, "unchanged")
-            # What an earlier, killed delivery had copied so far.
+            # Partial copies left by a killed process.
             shutil.rmtree(home / ".incoming", ignore_errors=True)
             incoming = home / ".incoming" / batch
             incoming.mkdir(parents=True)
@@ -246,7 +245,7 @@ class Inbox:
         return self.root / checked_name("portfolio", portfolio)
 
     def _put_in_place(self, portfolio: str, batch: str, incoming: Path) -> Path | None:
-        """Make the complete copy the batch; where the replaced delivery went."""
+        """Make the complete copy the batch. Returns the folder of the replaced delivery."""
         home = self._portfolio(portfolio)
         with self.settled(portfolio):
             (home / ".ready").mkdir(exist_ok=True)
@@ -255,7 +254,7 @@ class Inbox:
             return self._swap_in(portfolio, batch)
 
     def _swap_in(self, portfolio: str, batch: str) -> Path | None:
-        """Make the complete copy in `.ready` the batch; where the replaced delivery went."""
+        """Make the complete copy in `.ready` the batch. Returns the folder of the replaced delivery."""
         home = self._portfolio(portfolio)
         superseded = self._set_aside(portfolio, batch)
         (home / ".ready" / batch).rename(home / batch)
@@ -263,7 +262,7 @@ class Inbox:
         return superseded
 
     def _set_aside(self, portfolio: str, batch: str) -> Path | None:
-        """Move the batch to what was superseded; where it is then, None if it was not there."""
+        """Move the batch to `.superseded`. Returns its new folder; None if the batch was not there."""
         home = self._portfolio(portfolio)
         if not (home / batch).exists():
             return None
@@ -277,7 +276,7 @@ class Inbox:
 
     @contextlib.contextmanager
     def settled(self, portfolio: str) -> Iterator[None]:
-        """No swap is under way, or will be until this ends; one that a killed process left is finished."""
+        """Hold the lock on swaps, after finishing a swap that a killed process left."""
         home = self._portfolio(portfolio)
         with locked(home / ".swapping"):
             if (home / ".ready").is_dir():
@@ -305,8 +304,8 @@ class Inbox:
 def _placed(
     delivered: Sequence[Path], target: Path, before: Mapping[str, str]
 ) -> tuple[dict[str, Path], list[Path], bool]:
-    """The delivered files by their names in the batch's folder; the files there that stay; whether outcomes
-    are all that is delivered, to a batch that is there."""
+    """The delivered files by their names in the batch's folder; the existing files that stay; whether the delivery adds
+    outcomes alone to an existing batch."""
     data = [file for file in delivered if not is_companion(file)]
     only_outcomes = all(is_outcomes(file) for file in data)
     if not target.is_dir():
@@ -331,15 +330,15 @@ def _placed(
 
 
 def _numbered(added: Sequence[Path], known: Sequence[Path], before: Mapping[str, str]) -> dict[str, Path]:
-    """Outcomes under names that come after the known ones, less those that repeat the last of these."""
-    told, telling = [before[file.name] for file in known], [sha256_of(file) for file in added]
-    repeated = next(n for n in range(min(len(told), len(telling)), -1, -1) if told[len(told) - n :] == telling[:n])
+    """New names for added outcomes, numbered after the known ones, without those that repeat the last of these."""
+    old, new = [before[file.name] for file in known], [sha256_of(file) for file in added]
+    repeated = next(n for n in range(min(len(old), len(new)), -1, -1) if old[len(old) - n :] == new[:n])
     number = max(1, *(outcomes_order(file)[1] for file in known))
     return {f"{OUTCOMES}.{number + nth}{ending_of(file)}": file for nth, file in enumerate(added[repeated:], start=1)}
 
 
 def _same_content(placed: Mapping[str, Path], kept: Sequence[Path], target: Path, before: Mapping[str, str]) -> bool:
-    """Whether the batch would hold just what it holds; sizes are compared first, to spare reading."""
+    """Whether the batch's content would not change; sizes are compared first, to avoid reading files."""
     if {*placed, *(file.name for file in kept)} != set(before):
         return False
     if any(file.stat().st_size != (target / name).stat().st_size for name, file in placed.items()):
@@ -348,7 +347,7 @@ def _same_content(placed: Mapping[str, Path], kept: Sequence[Path], target: Path
 
 
 def _copy(source: Path, target: Path) -> str:
-    """Copy to disk (not only to the cache) and return the SHA-256 of what was copied."""
+    """Copy and flush to disk. Returns the SHA-256 of the copied bytes."""
     digest = hashlib.sha256()
     with source.open("rb") as reading, target.open("xb") as writing:
         while block := reading.read(COPY_BLOCK):

@@ -1,5 +1,5 @@
-"""Locks that go with the process that holds them, however it ends. A folder itself can be locked, so that no file has
-to lie in it for that, and waiting is not polling: neither is so with `filelock`."""
+"""File locks that end with their process, however it ends. Unlike `filelock`, a folder itself can be locked, without a
+file in it, and waiting does not poll."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def locked(file: Path, wait: bool = True) -> Iterator[None]:
-    """Hold the file's lock, which goes with its process. Without `wait`, BlockingIOError where another holds it."""
+    """Hold a lock on the file. Without `wait`, raises BlockingIOError if another process holds it."""
     with file.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         yield
@@ -20,7 +20,7 @@ def locked(file: Path, wait: bool = True) -> Iterator[None]:
 
 @contextlib.contextmanager
 def folder_locked(folder: Path, wait: bool = True) -> Iterator[None]:
-    """Hold the folder's lock. Without `wait`, BlockingIOError where another process holds it."""
+    """Hold a lock on the folder. Without `wait`, raises BlockingIOError if another process holds it."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))

@@ -1,7 +1,7 @@
-"""The names of months in languages other than English, as dates are written with them.
+"""Month names in languages other than English, as they occur in written dates.
 
-The names are those of the Unicode CLDR (full and abbreviated, as they stand in a date and alone), with the ones that
-spreadsheets write. No name stands for different months in two of the languages.
+The names are those of the Unicode CLDR (full and abbreviated, in their date and standalone forms), plus those that
+spreadsheets write. No name stands for different months in two languages.
 """
 
 from __future__ import annotations
@@ -56,28 +56,28 @@ _NAMES = {
     "ekim eki, kasım kas, aralık ara",
 }
 MONTHS = {language: [month.split() for month in names.split(", ")] for language, names in _NAMES.items()}
-"""Language to the names of each month, the full name first."""
+"""For each language, the names of each month, the full name first."""
 
 LETTERS = "[a-zı]{3,}"
-"""A month's name in text without accents, in small letters."""
+"""A regular expression of a month name in lower case without accents."""
 
 SEPARATOR = "(?: del? |[ ./,-]{1,2})"
-"""What stands between day, month and year."""
+"""A regular expression of the separators between day, month and year."""
 
 
 def unaccented(text: str) -> str:
-    """The text in small letters without accents, as DuckDB's `strip_accents` has it."""
+    """The text in lower case without accents, equal to DuckDB's `strip_accents(lower(text))`."""
     return "".join(letter for letter in unicodedata.normalize("NFD", text.lower()) if not unicodedata.combining(letter))
 
 
 def numbers_of(language: str) -> dict[str, int]:
-    """The names of months in the language, without accents, with the months' numbers."""
+    """The language's month names, without accents, and their numbers (1 to 12)."""
     return {unaccented(name): number for number, names in enumerate(MONTHS[language], 1) for name in names}
 
 
 def any_language() -> dict[str, int]:
-    """The names of months in English and the other languages, with and without accents, with the months' numbers: those
-    that are hardly other words, such as abbreviations of three letters beside the English ones."""
+    """Month names in all languages, with and without accents, and their numbers (1 to 12). Short names that are likely
+    to be other words are left out, such as three-letter abbreviations other than the English ones."""
     found = {name: number for names in (ENGLISH, _IN_FULL) for number, name in enumerate(names, 1)} | {"sept": 9}
     for months in MONTHS.values():
         for number, names in enumerate(months, 1):
@@ -88,7 +88,7 @@ def any_language() -> dict[str, int]:
 
 
 def language_of(texts: Iterable[str]) -> str | None:
-    """The language in which the most words of the texts are months; None where these are English, or none is."""
+    """The language to which most of the words belong as month names; None if they are English or none is a month."""
     words = {word for text in texts for word in re.findall(LETTERS, unaccented(text))}
     if not words - _ENGLISH_NAMES:
         return None
@@ -98,14 +98,14 @@ def language_of(texts: Iterable[str]) -> str | None:
 
 
 def pattern(language: str) -> str:
-    """A regular expression of the months' names, with or without accents and a point, in any case."""
+    """A regular expression of the month names in any case, with or without accents and a trailing point."""
     names: Collection[str] = {each for month in MONTHS[language] for name in month for each in (name, unaccented(name))}
     return f"(?i:{'|'.join(sorted(names))})[.]?"
 
 
 def in_english(text: str, language: str) -> str:
-    """SQL of a text with a month's name in the language: with the English abbreviation in its place and single blanks
-    between the parts, in small letters; null where there is no such name."""
+    """SQL of a text with its month name replaced by the English abbreviation, in lower case and with single blanks
+    between the parts; null if it has no month name of the language."""
     plainly = f"trim(regexp_replace(strip_accents(lower({text})), '([ ./,-]|\\bdel?\\b)+', ' ', 'g'))"
     known = ", ".join(f"{sql_text(name)}: '{ENGLISH[n - 1]}'" for name, n in numbers_of(language).items())
     return f"regexp_replace({plainly}, '{LETTERS}', MAP {{{known}}}[regexp_extract({plainly}, '{LETTERS}')])"

@@ -1,4 +1,4 @@
-"""Applicants whose key is in several batches. What a row must be by itself is the contracts' business."""
+"""Applicants whose key is in several batches. Rules for single rows are in the contracts."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ SHOWN_OF_KEY = 2
 
 
 @dataclass(frozen=True)
-class Repeated:
-    """How many applicants of a batch are in others too, how many in each of these (the newest first), and the keys of
-    a few, masked."""
+class RepeatedKeys:
+    """How many applicants of a batch are in other batches too: in all, by batch (newest first), and a few masked keys
+    as examples."""
 
     applicants: int = 0
     batches: Mapping[str, int] = field(default_factory=dict)
@@ -31,10 +31,10 @@ def other_batches(lake: Lake, table: str, batch: str) -> str | None:
     return lake.query(table, others) if others else None
 
 
-def repeated_keys(con: duckdb.DuckDBPyConnection, rows: str, entity_key: str, others: str | None) -> Repeated:
-    """Which keys of the `rows` (a SELECT) are in the rows of other batches too, a SELECT with the column `batch`."""
+def repeated_keys(con: duckdb.DuckDBPyConnection, rows: str, entity_key: str, others: str | None) -> RepeatedKeys:
+    """The keys of `rows` (a SELECT) that are also in `others`, a SELECT of other batches' rows with column `batch`."""
     if others is None:
-        return Repeated()
+        return RepeatedKeys()
     key = identifier(entity_key)
     there = f"SELECT {key} AS k, {BATCH} FROM ({others}) WHERE {key} IN (SELECT {key} FROM ({rows}))"
     found = con.execute(
@@ -43,12 +43,12 @@ def repeated_keys(con: duckdb.DuckDBPyConnection, rows: str, entity_key: str, ot
         f"{BATCH}, count(*) FROM there GROUP BY {BATCH} ORDER BY {BATCH} DESC"
     ).fetchall()
     if not found:
-        return Repeated()
+        return RepeatedKeys()
     applicants, examples, *_ = found[0]
-    return Repeated(applicants, {batch: count for *_, batch, count in found}, tuple(map(masked, examples)))
+    return RepeatedKeys(applicants, {batch: count for *_, batch, count in found}, tuple(map(masked, examples)))
 
 
 def masked(key: str) -> str:
-    """The key with all but its last signs hidden, and all of a short one."""
+    """The key with all but its last characters replaced by `*`; short keys are masked entirely."""
     shown = SHOWN_OF_KEY if len(key) > 2 * SHOWN_OF_KEY else 0
     return "*" * (len(key) - shown) + key[len(key) - shown :]

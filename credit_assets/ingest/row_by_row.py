@@ -1,6 +1,6 @@
-"""Deliveries with bad rows: every row is judged by its contract, the bad ones are set aside and told.
+"""Reads deliveries with bad rows: checks every row against the contract and writes the bad ones to quarantine.
 
-It costs a second read, so that clean files are read by `typed_read.py` alone.
+This reads the files a second time, so clean files are read by `typed_read.py` alone.
 """
 
 from __future__ import annotations
@@ -26,20 +26,21 @@ from credit_assets.rounding import percent_apart
 BAD_QUOTES = "quotes do not pair up"
 STRAY_RETURN = "a carriage return inside the line"
 SHOWN = 10
-OTHERS = "rows of other batches"
-"""What rows that belong to other batches are counted as, beside `EMPTY` and the patterns of notes."""
+OTHER_BATCHES = "rows of other batches"
+"""The key under which rows of other batches are counted, beside `EMPTY` and the patterns of notes."""
 
 
-def judge(
+def check_rows(
     con: duckdb.DuckDBPyConnection, sources: Sequence[Source], target: Target, rows: Path
 ) -> tuple[int, Counter[str]]:
-    """Write all delivered rows to the Parquet file `rows`, each with its faults; how many there are, and how many
+    """Write all delivered rows with their faults to the Parquet file `rows`. Returns the number of rows, and the number
+    of lines that are not rows, by pattern.
     lines were passed over as no rows.
 
-    Beside the model's columns it has `_file`, `_row` (the line in a CSV file, the header being 1; the
-    position in a Parquet file, from 1), `_line` (as delivered; as JSON from Parquet) and `_faults`.
+    Beside the model's columns, the file has `_file`, `_row` (the line in a CSV file, where the header is line 1; the
+    position in a Parquet file, from 1), `_line` (as delivered; JSON for Parquet) and `_faults`.
     """
-    judged = rules(target.model) + relation_rules(target.model, target.parents)
+    checked = rules(target.model) + relation_rules(target.model, target.parents)
     views, split = [], []
     passed_over: Counter[str] = Counter()
     delivered_rows: Counter[str] = Counter()
@@ -59,12 +60,12 @@ def judge(
                 split.append(_split_lines(delivered, view, target, source.before))
         copied = con.execute(
             f"COPY (SELECT _file, _row, _line, {target.columns}, "
-            f"CASE WHEN len(_faults) > 0 THEN _faults ELSE {faults(judged)} END AS _faults "
+            f"CASE WHEN len(_faults) > 0 THEN _faults ELSE {faults(checked)} END AS _faults "
             f"FROM ({' UNION ALL '.join(split)}) WHERE {_of_this_batch(target)}) "
             f"TO {sql_text(str(rows))} (FORMAT parquet)"
         ).fetchall()[0][0]
         if others := delivered_rows.total() - copied:
-            passed_over[OTHERS] = others
+            passed_over[OTHER_BATCHES] = others
         return copied, passed_over
     finally:
         for view in views:
@@ -72,14 +73,14 @@ def judge(
 
 
 def _counted(source: CsvFile, passed_over: Counter[str], rows: Counter[str]) -> Iterator[pa.RecordBatch]:
-    """The file's rows, which are counted as they are read."""
+    """The file's rows, counted while they are read."""
     for batch in rows_of(source, passed_over):
         rows[source.file.name] += batch.num_rows
         yield batch
 
 
 def _of_this_batch(target: Target) -> str:
-    """SQL: FALSE for a row that belongs to a parent's row of another batch, and to none of this one."""
+    """SQL: FALSE for a row whose parent is in another batch and not in this one."""
     tests = ["true"]
     for relation in target.model.relations:
         if relation.parent in target.elsewhere:
@@ -93,11 +94,11 @@ def _of_this_batch(target: Target) -> str:
 
 
 def _split_lines(source: CsvFile, lines: str, target: Target, before: int) -> str:
-    """A SELECT of the lines as typed columns, with the faults of structure and type; `before` rows are numbered
-    before them."""
+    """A SELECT of the lines as typed columns, with faults of structure and type; `before` rows precede them in
+    numbering."""
     width = len(source.columns)
     fields = fields_of(source.separator)
-    # Empty fields after the last column are what spreadsheets add; DuckDB passes over them too.
+    # Spreadsheets add empty fields after the last column; DuckDB ignores them too.
     count = "len(_fields) || ' fields'"
     wrong_width = f"len(_fields) < {width} OR array_to_string(_fields[{width + 1}:], '') <> ''"
     fields_by_name = {name: f"nullif(_fields[{n}], '')" for n, name in enumerate(source.columns, start=1)}
@@ -105,13 +106,13 @@ def _split_lines(source: CsvFile, lines: str, target: Target, before: int) -> st
         del fields_by_name[source.columns[0]]
     raw = target.named(fields_by_name, f"_nth + {before}")
     kinds = dict.fromkeys(raw, "text")
-    # A line break between quotes may be a carriage return too.
+    # A line break inside quotes may include a carriage return.
     stray = "contains(replace(_line, chr(13) || chr(10), ''), chr(13))"
     return (
         f"SELECT {sql_text(source.file.name)} AS _file, _row, _line, CASE "
-        f"WHEN {stray} THEN [{_of_row('left(_line, 200)', STRAY_RETURN)}] "
-        f"WHEN _fields IS NULL THEN [{_of_row('left(_line, 200)', BAD_QUOTES)}] "
-        f"WHEN {wrong_width} THEN [{_of_row(count, f'must have {width} fields')}] "
+        f"WHEN {stray} THEN [{_row_fault('left(_line, 200)', STRAY_RETURN)}] "
+        f"WHEN _fields IS NULL THEN [{_row_fault('left(_line, 200)', BAD_QUOTES)}] "
+        f"WHEN {wrong_width} THEN [{_row_fault(count, f'must have {width} fields')}] "
         f"ELSE {wrong_types(raw, kinds, target.types)} END AS _faults, {typed_columns(raw, kinds, target.types)} "
         f"FROM (SELECT *, {fields} AS _fields FROM {lines})"
     )
@@ -131,15 +132,15 @@ def _split_parquet(source: ParquetSource, target: Target) -> str:
     )
 
 
-def _of_row(value: str, words: str) -> str:
-    return fault("(row)", value, words)
+def _row_fault(value: str, rule: str) -> str:
+    return fault("(row)", value, rule)
 
 
-def set_aside(con: duckdb.DuckDBPyConnection, rows: Path, target: Target, quarantine: Path) -> int:
-    """Write all bad rows (file, row, faults, line) to the quarantine file; how many there are."""
-    judged = f"read_parquet({sql_path(rows)}, hive_partitioning = false)"
-    repeated = " UNION ALL ".join(_repeated(judged, key, target) for key in keys(target.model))
-    bad = f"SELECT _file, _row, _faults, _line FROM {judged} WHERE len(_faults) > 0"
+def quarantine_rows(con: duckdb.DuckDBPyConnection, rows: Path, target: Target, quarantine: Path) -> int:
+    """Write all bad rows (file, row, faults, line) to the quarantine file. Returns their number."""
+    checked = f"read_parquet({sql_path(rows)}, hive_partitioning = false)"
+    repeated = " UNION ALL ".join(_repeated(checked, key, target) for key in keys(target.model))
+    bad = f"SELECT _file, _row, _faults, _line FROM {checked} WHERE len(_faults) > 0"
     if repeated:
         bad += f" UNION ALL SELECT _file, _row, list(_fault), any_value(_line) FROM ({repeated}) GROUP BY _file, _row"
     quarantine.parent.mkdir(parents=True, exist_ok=True)
@@ -159,18 +160,18 @@ def set_aside(con: duckdb.DuckDBPyConnection, rows: Path, target: Target, quaran
 def files_too_bad(
     con: duckdb.DuckDBPyConnection, rows: Path, quarantine: Path, max_bad_share: float, among: Sequence[str]
 ) -> dict[str, tuple[int, int]]:
-    """The files among these of whose rows, by themselves, too many are bad: how many are, and of how many."""
-    judged, bad_rows = (f"read_parquet({sql_path(file)}, hive_partitioning = false)" for file in (rows, quarantine))
+    """The files of `among` in which, taken alone, too many rows are bad: their numbers of bad rows and of all rows."""
+    checked, bad_rows = (f"read_parquet({sql_path(file)}, hive_partitioning = false)" for file in (rows, quarantine))
     found = con.execute(
         f"SELECT file, n, of_file FROM (SELECT file, count(*) AS n FROM {bad_rows} GROUP BY file) "
-        f"JOIN (SELECT _file AS file, count(*) AS of_file FROM {judged} GROUP BY _file) USING (file)"
+        f"JOIN (SELECT _file AS file, count(*) AS of_file FROM {checked} GROUP BY _file) USING (file)"
     ).fetchall()
     return {file: (bad, of_file) for file, bad, of_file in found if file in among and bad / of_file > max_bad_share}
 
 
-def _repeated(judged: str, key: Sequence[str], target: Target) -> str:
-    """A SELECT of the otherwise good rows that may not stay as others (of the same layer) have their key, with
-    the fault."""
+def _repeated(checked: str, key: Sequence[str], target: Target) -> str:
+    """A SELECT, with the fault, of the otherwise good rows that cannot be kept because other rows (of the same layer)
+    have the same key."""
     among = [*map(identifier, key), *(["_file"] if target.layers else [])]
     names = ", ".join(among)
     same_key = " AND ".join(f"r.{name} IS NOT DISTINCT FROM g.{name}" for name in among)
@@ -183,14 +184,14 @@ def _repeated(judged: str, key: Sequence[str], target: Target) -> str:
         f"CASE WHEN _least = _most THEN {repeats} ELSE {differs} END AS _fault FROM ("
         f"SELECT *, min({whole}) OVER same AS _least, max({whole}) OVER same AS _most, "
         "row_number() OVER (same ORDER BY _file, _row) AS _nth FROM ("
-        f"SELECT g.* FROM {judged} AS g JOIN (SELECT {names} FROM {judged} WHERE len(_faults) = 0 "
+        f"SELECT g.* FROM {checked} AS g JOIN (SELECT {names} FROM {checked} WHERE len(_faults) = 0 "
         f"GROUP BY {names} HAVING count(*) > 1) AS r ON {same_key} WHERE len(g._faults) = 0) "
         f"WINDOW same AS (PARTITION BY {names})) WHERE _nth > 1 OR _least <> _most"
     )
 
 
 def good_rows(rows: Path, target: Target, quarantine: Path | None) -> str:
-    """A SELECT of the rows that were not quarantined, and whether each stands (`_stands`) or is superseded."""
+    """A SELECT of the rows that were not quarantined; `_stands` is false for rows superseded by a later file."""
     stands = "true"
     if target.layers:
         layer = f"list_position([{', '.join(map(sql_text, target.layers))}], _file)"
@@ -208,8 +209,8 @@ def good_rows(rows: Path, target: Target, quarantine: Path | None) -> str:
     return query
 
 
-def _told(quarantine: Path) -> str:
-    """A SELECT of the quarantine file with one row a fault."""
+def _faults_query(quarantine: Path) -> str:
+    """A SELECT of the quarantine file with a row for each fault."""
     return (
         'SELECT file, row, fault."column" AS "column", fault.value AS value, fault.rule AS rule '
         f"FROM (SELECT file, row, unnest(faults) AS fault FROM read_parquet({sql_path(quarantine)}, "
@@ -218,17 +219,17 @@ def _told(quarantine: Path) -> str:
 
 
 def violations_in(con: duckdb.DuckDBPyConnection, quarantine: Path) -> tuple[Violation, ...]:
-    told = con.execute(
-        f'SELECT "column", rule, count(*), min(value, {EXAMPLES}) FROM ({_told(quarantine)}) '
+    found = con.execute(
+        f'SELECT "column", rule, count(*), min(value, {EXAMPLES}) FROM ({_faults_query(quarantine)}) '
         "GROUP BY ALL ORDER BY count(*) DESC, 1, 2"
     ).fetchall()
     return tuple(
         Violation(column, rule, count, tuple(dict.fromkeys(shorten(value) for value in values or ())))
-        for column, rule, count, values in told
+        for column, rule, count, values in found
     )
 
 
-def too_many(
+def too_many_bad_rows(
     con: duckdb.DuckDBPyConnection,
     quarantine: Path,
     target: Target,
@@ -236,8 +237,8 @@ def too_many(
     quarantined: int,
     max_bad_share: float,
 ) -> BadDelivery:
-    """What is raised where more of the rows are bad than may be."""
-    examples = con.execute(f"{_told(quarantine)} ORDER BY file, row LIMIT {SHOWN}").df()
+    """The error for a larger share of bad rows than is allowed."""
+    examples = con.execute(f"{_faults_query(quarantine)} ORDER BY file, row LIMIT {SHOWN}").df()
     examples["value"] = [None if value is None else shorten(value) for value in examples["value"]]
 
     mend = (
@@ -250,7 +251,7 @@ def too_many(
     if share == allowed:
         share, allowed = percent_apart(quarantined / rows_in, max_bad_share)
 
-    def words(value_of: Callable[[str | None], str]) -> str:
+    def message(value_of: Callable[[str | None], str]) -> str:
         first = "; ".join(
             f"{example.file} row {example.row}, column {example.column}: {value_of(example.value)}{example.rule}"
             for example in examples.head(EXAMPLES).itertuples()
@@ -261,5 +262,5 @@ def too_many(
             f"{mend}, or allow a larger share by delivery.max_bad_share in the configuration."
         )
 
-    shown = words(lambda value: "empty " if pd.isna(value) else f"{value!r} ")
-    return BadDelivery(shown, examples, quarantine, without_values=words(lambda _: ""))
+    shown = message(lambda value: "empty " if pd.isna(value) else f"{value!r} ")
+    return BadDelivery(shown, examples, quarantine, without_values=message(lambda _: ""))

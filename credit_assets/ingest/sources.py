@@ -1,6 +1,6 @@
-"""Delivered files looked over: whether each can be read as its table, which columns and rows it has, what is none.
+"""Inspects delivered files: whether each can be read as its table, its columns and rows, and lines that are not rows.
 
-Nothing is typed or judged here; that is `typed_read.py`'s, and `row_by_row.py`'s.
+Types and contracts are checked in `typed_read.py` and `row_by_row.py`.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from credit_assets.ingest.csv_rows import (
     copy_rows,
     field_patterns,
     has_index,
-    look_over,
+    inspect_csv,
     rows_of,
 )
 from credit_assets.lake.sql import identifier, sql_path, sql_text
 from credit_assets.schemas.duckdb_types import NUMBERS, column_types
 from credit_assets.schemas.table import Table
 
-# The column of an index that pandas writes to Parquet.
+# The name of the index column that pandas writes to Parquet.
 PARQUET_INDEX = "__index_level_0__"
 
 
 @dataclass(frozen=True)
 class CsvSource:
-    """A delivered CSV file. Where lines of it are no rows, or its rows are numbered, `copy` holds the rows alone, each
-    with its number, which is its place in the file and `before`; `counted` then has how many rows there are, and how
-    many lines of each pattern are none."""
+    """A delivered CSV file. If it has lines that are not rows, or its rows are numbered, `copy` holds the rows alone,
+    each with its number, counted from `before` + 1; `counted` then has the number of rows, and of other lines by
+    pattern."""
 
     delivered: CsvFile
     copy: Path | None = None
@@ -51,30 +51,30 @@ class CsvSource:
 
     @property
     def rows(self) -> int:
-        """How many rows the file has. Reads it, unless they are counted."""
+        """The number of rows. Reads the file, unless they are counted."""
         return self.counted[0] if self.counted else self.delivered.rows
 
     @property
     def passed_over(self) -> Counter[str]:
-        """How many lines are no rows, by pattern. Reads the file, unless they are counted."""
+        """The number of lines that are not rows, by pattern. Reads the file, unless they are counted."""
         return self.counted[1] if self.counted else self.delivered.passed_over
 
     @property
     def most_rows(self) -> int:
-        """As many rows as there are, or more: known without reading the file."""
+        """An upper bound on the number of rows, known without reading the file."""
         return self.counted[0] if self.counted else self.delivered.lines
 
     @property
     def index(self) -> str | None:
-        """The name, which may be empty, of the column that numbers the rows and is none of the table's."""
+        """The name (perhaps empty) of an index column that numbers the rows and is not part of the table, if any."""
         return self.delivered.columns[0] if self.delivered.has_index else None
 
 
 @dataclass(frozen=True)
 class ParquetSource:
-    """A delivered Parquet file; `columns` are those that hold anything at all, each with its kind. The number of a
-    row is its position among the `rows`, from 1, and `before`; beside them the file has `empty` ones, without any
-    value. `index`: the column that numbers its rows and is none of the table's."""
+    """A delivered Parquet file. `columns` are the columns with any value and their kinds. Rows are numbered by position
+    among the `rows`, from `before` + 1; the file also has `empty` rows without values. `index` is a column that numbers
+    the rows and is not part of the table."""
 
     file: Path
     columns: dict[str, str]
@@ -93,7 +93,7 @@ class ParquetSource:
 
     @property
     def relation(self) -> str:
-        """SQL: its rows, each with its place in the file (`file_row_number`, from 0) and among the rows (`_nth`)."""
+        """SQL of the rows, each with its position in the file (`file_row_number`, from 0) and its number (`_nth`)."""
         rows = f"read_parquet({sql_path(self.file)}, hive_partitioning = false, file_row_number = true)"
         if not self.empty:
             return f"(SELECT *, file_row_number + 1 AS _nth FROM {rows})"
@@ -108,10 +108,10 @@ Source = CsvSource | ParquetSource
 
 @dataclass(frozen=True)
 class Target:
-    """What the rows are to become: a batch of the table, by its contract. Of rows with one key in several of the
-    `files` (their names), those of the last one stand where `later_file_stands`. `parents` has the SELECT of each table
-    that rows refer to, `elsewhere` that of its rows in other batches. `numbered` is the column that names a row by the
-    batch and its number where the file does not."""
+    """The table and batch that the rows are read into. With `later_file_stands`, of rows with the same key in several
+    `files` (names) those of the last file are kept. `parents` maps each table that rows refer to to its SELECT,
+    `elsewhere` to that of its rows in other batches. `numbered` is the key column that is filled with the batch and the
+    row number where a file has no value for it."""
 
     table: str
     model: type[Table]
@@ -134,7 +134,7 @@ class Target:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The files, where rows of one key in several of them are no fault."""
+        """The files, if later ones supersede rows of earlier ones; otherwise empty."""
         return self.files if self.later_file_stands and len(self.files) > 1 else ()
 
     @property
@@ -142,7 +142,7 @@ class Target:
         return ", ".join(identifier(name) for name in self.types)
 
     def named(self, values: Mapping[str, str], number: str) -> dict[str, str]:
-        """The columns' values (SQL), the `numbered` one filled where it is absent or empty."""
+        """The columns' values (SQL), with the `numbered` column filled where it is absent or empty."""
         if not self.numbered:
             return dict(values)
         prefix = f"{self.batch}-" if self.batch else ""
@@ -152,17 +152,17 @@ class Target:
 
 
 def refuse_header(file: Path, table: str, model: type[Table], notes: Sequence[str], numbered: str | None) -> None:
-    """BadDelivery where the file's beginning shows that it cannot be read as the table: by its name and header, and
-    by the types of a Parquet file."""
+    """Raise BadDelivery if the file cannot be read as the table, by its name, its header and the types of a Parquet
+    file."""
     target = Target(table, model, {}, numbered=numbered)
-    where = called(file, target)
+    where = message_name(file, target)
     if file.name.lower().endswith(".parquet"):
-        _look_over_parquet(file, target, where, 0)
+        _inspect_parquet(file, target, where, 0)
     else:
         _compare_columns(columns_of(file, where, notes), target, where)
 
 
-def look_over_source(
+def inspect_source(
     con: duckdb.DuckDBPyConnection,
     file: Path,
     target: Target,
@@ -170,34 +170,34 @@ def look_over_source(
     notes: Sequence[str],
     before: Sequence[Source],
 ) -> Source:
-    """The file's columns and rows, if it can be read as the table; `before` are the files whose rows are numbered
-    before its own."""
-    where = called(file, target)
+    """The file's columns and rows. The rows of the `before` files precede its own in numbering. Raises BadDelivery if
+    it cannot be read as the table."""
+    where = message_name(file, target)
     rows_before = sum(source.rows for source in before) if target.numbered else 0
     if file.name.lower().endswith(".parquet"):
-        found = _look_over_parquet(file, target, where, rows_before)
+        found = _inspect_parquet(file, target, where, rows_before)
         empty = _empty_rows(con, found)
         return replace(found, rows=found.rows - empty, empty=empty)
-    source = look_over(file, where, workspace, notes, target.types)
+    source = inspect_csv(file, where, workspace, notes, target.types)
     _compare_columns(source.columns, target, where)
     if source.has_index:
-        _refuse_no_index(con, source, where)
+        _require_index(con, source, where)
     if not notes and not target.numbered:
         return CsvSource(source)
     copy = workspace.with_suffix(".rows")
     return CsvSource(source, copy, rows_before, copy_rows(source, copy, rows_before + 1))
 
 
-def called(file: Path, target: Target) -> str:
-    """What messages call the file. BadDelivery where it is empty."""
+def message_name(file: Path, target: Target) -> str:
+    """The file's name in messages. Raises BadDelivery if the file is empty."""
     where = f"{file.name} (table {target.name})"
     if file.stat().st_size == 0:
         raise BadDelivery(f"{where} is empty: not even a header. Deliver it again.")
     return where
 
 
-def _refuse_no_index(con: duckdb.DuckDBPyConnection, source: CsvFile, where: str) -> None:
-    """BadDelivery where the first column, which no contract knows, does not number the rows."""
+def _require_index(con: duckdb.DuckDBPyConnection, source: CsvFile, where: str) -> None:
+    """Raise BadDelivery if the unnamed first column does not number the rows."""
     between, _ = field_patterns(source.separator)
     number = sql_text(rf'^ *"?([0-9]{{1,18}})"? *{between}')
     con.execute("CREATE OR REPLACE TEMP TABLE _index (_row BIGINT, number BIGINT)")
@@ -218,13 +218,14 @@ def _refuse_no_index(con: duckdb.DuckDBPyConnection, source: CsvFile, where: str
 
 
 _NO_INDEX = (
-    "the first column has no name, and does not number the rows, so that it is no index to be left out. "
-    "Give it the name that the contract knows, or remove it."
+    "the first column has no name and does not number the rows, so it is not an index to leave out. "
+    "Give it its name in the contract, or remove it."
 )
 
 
 def _empty_rows(con: duckdb.DuckDBPyConnection, source: ParquetSource) -> int:
-    """How many rows hold no value. Columns are read only where the file does not say that one is always filled."""
+    """The number of rows without any value. Reads columns only if the statistics do not show one that is always
+    filled."""
     metadata = pq.read_metadata(source.file)
     groups = [metadata.row_group(n) for n in range(metadata.num_row_groups)]
     if all(any(_always_filled(group.column(n), source) for n in range(group.num_columns)) for group in groups):
@@ -233,12 +234,12 @@ def _empty_rows(con: duckdb.DuckDBPyConnection, source: ParquetSource) -> int:
     try:
         return count_rows(con, f"SELECT 1 FROM {rows} WHERE ({has_value(source.columns)}) IS NOT TRUE")
     except duckdb.Error:
-        # Damaged: who reads it whole says where.
+        # The file is damaged; the error is reported when it is read in full.
         return 0
 
 
 def _always_filled(column: pq.ColumnChunkMetaData, source: ParquetSource) -> bool:
-    """Whether the part of the file says that none of the column's values is missing or blank."""
+    """Whether the row group's statistics show that no value of the column is missing or blank."""
     kind, seen = source.columns.get(column.path_in_schema), column.statistics
     if kind is None or seen is None or not seen.has_null_count or seen.null_count:
         return False
@@ -249,7 +250,7 @@ def _always_filled(column: pq.ColumnChunkMetaData, source: ParquetSource) -> boo
 
 
 def has_value(columns: Mapping[str, str]) -> str:
-    """SQL: TRUE where one of the columns, each with its kind, has a value: neither null nor NaN, nor blanks alone."""
+    """SQL: TRUE if a column (name to kind) has a value that is not null, NaN or blank."""
     tests = []
     for name, kind in columns.items():
         column = identifier(name)
@@ -260,8 +261,8 @@ def has_value(columns: Mapping[str, str]) -> str:
 
 
 def passed_over_in(rows: int, sources: Sequence[Source]) -> Counter[str]:
-    """What is no row, by pattern, where the files have `rows` rows in all. Files without such lines are not read for
-    it."""
+    """The number of lines that are not rows, by pattern, if the files have `rows` rows in all. Files without such lines
+    are not read again."""
     others = rows < sum(source.most_rows for source in sources)
     passed_over: Counter[str] = Counter()
     for source in sources:
@@ -270,12 +271,12 @@ def passed_over_in(rows: int, sources: Sequence[Source]) -> Counter[str]:
     return passed_over
 
 
-def _look_over_parquet(file: Path, target: Target, where: str, before: int) -> ParquetSource:
+def _inspect_parquet(file: Path, target: Target, where: str, before: int) -> ParquetSource:
     try:
         metadata = pq.read_metadata(file)
         schema = metadata.schema.to_arrow_schema()
     except (pa.ArrowException, OSError) as error:
-        raise BadDelivery(f"{where} is not a whole Parquet file ({error}). Deliver it again.") from error
+        raise BadDelivery(f"{where} is not a complete Parquet file ({error}). Deliver it again.") from error
     _compare_columns(schema.names, target, where)
     index = next((name for name in schema.names if name not in target.types), None)
     if index is not None and _parquet_kind(schema.field(index).type) != "integer":
@@ -284,7 +285,7 @@ def _look_over_parquet(file: Path, target: Target, where: str, before: int) -> P
     for name, kind in kinds.items():
         wanted = target.types[name]
         fits = _NUMBER_KINDS if wanted in NUMBERS else {_KIND.get(wanted, "time")}
-        # Names of digits alone, such as ids of 20 digits, are whole numbers to some programs.
+        # Some programs write text of digits alone, such as ids of 20 digits, as whole numbers.
         fits = fits | {"integer"} if wanted == "VARCHAR" else fits
         if kind != "nothing" and kind not in fits:
             raise BadDelivery(
@@ -322,7 +323,7 @@ def _parquet_kind(kind: pa.DataType) -> str:
 
 
 def _compare_columns(found: Sequence[str], target: Target, where: str) -> None:
-    """BadDelivery where the columns, in whatever order, are not the contract's."""
+    """Raise BadDelivery if the columns, in any order, are not the contract's."""
     schema = target.model.to_schema()
     needed = {name for name, column in schema.columns.items() if column.required} - {target.numbered}
     missing = [name for name in schema.columns if name in needed and name not in found]
@@ -353,7 +354,7 @@ def _compare_columns(found: Sequence[str], target: Target, where: str) -> None:
 
 
 def refuse_damaged(sources: Sequence[Source], target: Target) -> None:
-    """BadDelivery where a Parquet file cannot be read to its end, so that its rows need no second look."""
+    """Raise BadDelivery if a Parquet file cannot be read to its end, so that its rows need no second read."""
     for source in sources:
         if isinstance(source, ParquetSource):
             try:

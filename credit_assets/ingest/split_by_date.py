@@ -1,5 +1,5 @@
-"""Big files cut into batches by a date column, each row as it was. Putting the batches in place is `inbox.py`'s, how
-dates are written `dates.py`'s. Nothing else of a row is checked here.
+"""Splits large files into batches by a date column, keeping each row unchanged. `inbox.py` puts the batches in place;
+`dates.py` detects how dates are written. Nothing else in a row is checked here.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ import pyarrow.parquet as pq
 
 from credit_assets.book.book import Book
 from credit_assets.ingest.bad_delivery import BadDelivery
-from credit_assets.ingest.csv_rows import CsvFile, as_bytes, field_patterns, look_over, rows_of
+from credit_assets.ingest.csv_rows import CsvFile, as_bytes, field_patterns, inspect_csv, rows_of
 from credit_assets.ingest.dates import (
     EXAMPLES,
     EXCEL,
     EXCEL_RANGES,
     FORMATS,
     IN_LANGUAGES,
-    Disagreement,
-    Reading,
+    ConflictingOrders,
+    DateStyle,
+    detect_date_style,
     excel_days,
     is_format,
-    reading_of,
 )
 from credit_assets.ingest.delivered_files import delivered_files, unpacked
 from credit_assets.ingest.file_names import ENDINGS, match_files
@@ -49,8 +49,8 @@ _NAMES: Mapping[Every, str] = {
     "year": "strftime(_date, '%Y')",
 }
 YEARS = (1900, 2199)
-"""First and last year of a date that rows are cut by."""
-# Each is a file that stays open; forty years have fewer months.
+"""The first and last accepted year of a date."""
+# Each batch keeps a file open; forty years have 480 months.
 MOST_BATCHES = 480
 LISTED = 8
 COMPRESSION = 4
@@ -58,8 +58,8 @@ PARQUET_ROWS = 256 * 1024
 
 
 @dataclass(frozen=True)
-class Vintage:
-    """A batch cut out of the files: its folder holds a part of each of them, `rows` in all."""
+class SplitBatch:
+    """A batch split from the files: its folder holds a part of each file, with `rows` rows in all."""
 
     batch: str
     folder: Path
@@ -67,21 +67,21 @@ class Vintage:
 
 
 @dataclass(frozen=True)
-class Cut:
-    """The vintages, oldest first, and how many lines were passed over as no rows, by pattern."""
+class Split:
+    """The batches, oldest first, and the number of lines that are not rows, by pattern."""
 
-    vintages: Sequence[Vintage]
+    batches: Sequence[SplitBatch]
     notes: Mapping[str, int]
 
 
 Write = Callable[[pa.RecordBatch], int | None]
-"""Writes rows to a part of a file."""
+"""Writes rows to one part of a split file."""
 
 
 @dataclass(frozen=True)
 class _Source:
-    """A file as blocks of rows, each with its number in the file (`_row`): `value` is SQL of the text that its row is
-    cut by, `blocks` reads the file, and `part` opens the file's part in a batch's folder."""
+    """A file as blocks of rows, each with its number in the file (`_row`): `value` is SQL of the text of a row's date,
+    `blocks` reads the file, and `part` opens the file's part in a batch's folder."""
 
     file: Path
     column: str
@@ -91,11 +91,11 @@ class _Source:
 
 
 @contextlib.contextmanager
-def cut_up(source: Path, book: Book, column: str, inbox: Inbox) -> Iterator[Cut]:
-    """The source (a file, or a folder or zip archive of files of the portfolio's tables) cut into batches by the
-    date in the column, one for `delivery.every`; the parts are there for as long as the context lasts.
+def split_source(source: Path, book: Book, column: str, inbox: Inbox) -> Iterator[Split]:
+    """Split the source (a file, or a folder or zip archive of files of the portfolio's tables) by the date in the
+    column, a batch for each `delivery.every`. The parts exist as long as the context.
 
-    Raises BadDelivery for a file of no table, and where `cut` does.
+    Raises BadDelivery for a file of no table, and as `split_files` does.
     """
     portfolio = book.portfolio
     with inbox.cutting(portfolio.name) as workspace, unpacked(source, workspace) as folder:
@@ -113,27 +113,27 @@ def cut_up(source: Path, book: Book, column: str, inbox: Inbox) -> Iterator[Cut]
         parts = workspace / "parts"
         parts.mkdir()
         formats = portfolio.delivery.date_formats.get(column, ())
-        yield cut(notes, column, portfolio.delivery.every, parts, formats)
+        yield split_files(notes, column, portfolio.delivery.every, parts, formats)
 
 
-def cut(
+def split_files(
     files: Mapping[Path, Sequence[str]], column: str, every: Every, workspace: Path, formats: Sequence[str] = ()
-) -> Cut:
+) -> Split:
     """Write the rows of the files to `workspace/<batch>/<stem of the file>.csv.gz` or `.parquet`, by the date in the
     column.
 
-    `files` gives with each file the patterns of lines that are no rows. A batch is a month (`2010-01`), a quarter
-    (`2010-Q1`) or a year (`2010`). Every row's text stays as it is, between the file's header and a line feed, in the
-    file's order; rows of a Parquet file keep their types. The same rows give the same files, byte for byte. A file is
-    read a block at a time. `formats` are those of dates in text; where none are given, the values show them.
+    `files` maps each file to the patterns of its lines that are not rows. A batch is a month (`2010-01`), a quarter
+    (`2010-Q1`) or a year (`2010`). Each row's text and order are kept, between the file's header and a line feed; rows
+    of a Parquet file keep their types. The same rows yield the same files, byte for byte. Files are read in blocks.
+    `formats` are the date formats of text; without any, they are detected from the values.
 
-    Raises BadDelivery for a file that cannot be read, that has no such column, with a row whose date cannot be read, or
-    with dates that can be read two ways: nothing of what was written is of use then.
+    Raises BadDelivery for an unreadable file, a missing column, a row whose date cannot be read, or ambiguous dates;
+    files already written are then incomplete.
     """
     if unknown := [form for form in formats if not is_format(form)]:
         raise BadDelivery(
-            f"delivery.date_formats of {column} has {unknown[0]!r}, which is none of the formats that dates are read "
-            f"in: {', '.join((*FORMATS, *EXCEL_RANGES))}; with months in another language, such as "
+            f"delivery.date_formats of {column} has {unknown[0]!r}, which is not a supported date format. Those are: "
+            f"{', '.join((*FORMATS, *EXCEL_RANGES))}; with months in another language, such as "
             f"'{IN_LANGUAGES['German'][0]}': {', '.join(IN_LANGUAGES)}."
         )
     counted: Counter[str] = Counter()
@@ -144,15 +144,15 @@ def cut(
             if file.name.lower().endswith(".parquet"):
                 source = _parquet(file, column)
             else:
-                source = _csv(look_over(file, file.name, plain, patterns), column)
-            counted.update(_cut(con, source, _reading(con, source, formats), every, workspace, notes))
+                source = _csv(inspect_csv(file, file.name, plain, patterns), column)
+            counted.update(_split(con, source, _date_style(con, source, formats), every, workspace, notes))
             plain.unlink(missing_ok=True)
     if not counted:
         raise BadDelivery(f"No rows in {', '.join(file.name for file in files)}: nothing to deliver.")
-    return Cut([Vintage(batch, workspace / batch, rows) for batch, rows in sorted(counted.items())], notes)
+    return Split([SplitBatch(batch, workspace / batch, rows) for batch, rows in sorted(counted.items())], notes)
 
 
-# -- the file that is cut --------------------------------------------------------------------------
+# -- the file to split -----------------------------------------------------------------------------
 
 
 def _csv(csv: CsvFile, column: str) -> _Source:
@@ -160,7 +160,7 @@ def _csv(csv: CsvFile, column: str) -> _Source:
     between, field = field_patterns(csv.separator)
     before = rf"(?:(?:{field}){between}){{{place}}}" if place else ""
     pattern = sql_text(f"^{before}({field})(?:{between}|$)")
-    # Only the fields up to the date are read: what else is wrong with a row is reported when it is ingested.
+    # Only the fields up to the date are read: other faults of a row are reported when it is ingested.
     value = (
         f"CASE WHEN contains(_line, '\"') THEN trim(regexp_extract(_line, {pattern}, 1), ' \"') "
         f"ELSE trim(split_part(_line, {sql_text(csv.separator)}, {place + 1})) END"
@@ -168,7 +168,7 @@ def _csv(csv: CsvFile, column: str) -> _Source:
 
     @contextlib.contextmanager
     def part(folder: Path) -> Iterator[Write]:
-        """The part has neither name nor time in its compressed form."""
+        """Open the part, compressed without a file name or time, so that equal rows yield equal bytes."""
         stem = csv.file.name[: csv.file.name.lower().rindex(".csv")]
         with (
             (folder / f"{stem}.csv.gz").open("xb") as writing,
@@ -184,7 +184,7 @@ def _parquet(file: Path, column: str) -> _Source:
     try:
         schema = pq.read_schema(file)
     except (pa.ArrowException, OSError) as error:
-        raise BadDelivery(f"{file.name} is not a whole Parquet file ({error}). Deliver it again.") from error
+        raise BadDelivery(f"{file.name} is not a complete Parquet file ({error}). Deliver it again.") from error
     place = _place(file, schema.names, column)
 
     def blocks(_: Counter[str] | None) -> Iterator[pa.RecordBatch]:
@@ -208,12 +208,12 @@ def _parquet(file: Path, column: str) -> _Source:
 
 def _place(file: Path, columns: Sequence[str], column: str) -> int:
     if column not in columns:
-        raise BadDelivery(f"{file.name} has no column {column!r} to be cut by; it has {_listed(columns)}.")
+        raise BadDelivery(f"{file.name} has no column {column!r} to split by; it has {_listed(columns)}.")
     return columns.index(column)
 
 
 def _as_text(values: pa.Array, where: str) -> pa.Array:
-    """The dates of a Parquet column as text; a moment with a zone in UTC. BadDelivery where it can hold none."""
+    """The dates of a Parquet column as text, times with a zone in UTC. Raises BadDelivery for a type without dates."""
     kind = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         return values.cast(pa.timestamp("us"), safe=False).cast(pa.date32(), safe=False).cast(pa.string())
@@ -226,50 +226,50 @@ def _as_text(values: pa.Array, where: str) -> pa.Array:
         return pc.utf8_trim_whitespace(values.cast(pa.string()))
     if pa.types.is_null(kind):
         return pa.nulls(len(values), pa.string())
-    raise BadDelivery(f"{where}: {kind} holds no dates to cut by.")
+    raise BadDelivery(f"{where}: {kind} holds no dates to split by.")
 
 
 # -- its dates -------------------------------------------------------------------------------------
 
 
-def _reading(con: duckdb.DuckDBPyConnection, source: _Source, formats: Sequence[str]) -> Reading | None:
-    """How the column writes dates: in the formats given, or in those that its values show; None where there is none."""
+def _date_style(con: duckdb.DuckDBPyConnection, source: _Source, formats: Sequence[str]) -> DateStyle | None:
+    """How the column writes dates: in the given formats, or as detected from its values; None if it has no dates."""
     if formats:
-        return Reading(tuple(formats))
+        return DateStyle(tuple(formats))
     con.execute("CREATE OR REPLACE TEMP TABLE _values (v VARCHAR)")
     for rows in source.blocks(None):
         con.register("_rows", rows)
-        # Held against all before it, each block would take longer than the one before.
+        # Deduplicating each block against all before it would take longer with every block.
         con.execute(
             f"INSERT INTO _values SELECT DISTINCT v FROM (SELECT {source.value} AS v FROM _rows) WHERE v IS NOT NULL"
         )
         con.unregister("_rows")
     where = f"{source.file.name}, column {source.column}"
-    reading = reading_of(con, "SELECT DISTINCT v FROM _values")
-    if isinstance(reading, Disagreement):
-        raise BadDelivery(f"{where}: {reading}. Nothing was delivered. Write all dates in one order.")
-    if reading is None and (day := excel_days(con, "SELECT DISTINCT v FROM _values")):
+    style = detect_date_style(con, "SELECT DISTINCT v FROM _values")
+    if isinstance(style, ConflictingOrders):
+        raise BadDelivery(f"{where}: {style}. Nothing was delivered. Write all dates in one order.")
+    if style is None and (day := excel_days(con, "SELECT DISTINCT v FROM _values")):
         setting = f'delivery: {{date_formats: {{{source.column}: ["{EXCEL}"]}}}}'
         raise BadDelivery(
             f"{where}: the values, such as {day[0]!r}, may be Excel serial dates; {day[0]!r} is then {day[1]}. "
             f"Nothing was delivered. If they are dates, say so in the portfolio's configuration: `{setting}`."
         )
-    if reading and reading.other:
-        [(example,)] = con.execute(f"SELECT min(v) FROM _values WHERE {reading.sql('v')} IS NOT NULL").fetchall()
-        setting = f'delivery: {{date_formats: {{{source.column}: ["{reading.formats[0]}"]}}}}'
+    if style and style.other:
+        [(example,)] = con.execute(f"SELECT min(v) FROM _values WHERE {style.sql('v')} IS NOT NULL").fetchall()
+        setting = f'delivery: {{date_formats: {{{source.column}: ["{style.formats[0]}"]}}}}'
         raise BadDelivery(
-            f"{where}: the dates, such as {example!r}, may be written {reading.order} or {reading.other}. Nothing was "
-            f"delivered. Say which in the portfolio's configuration; `{setting}` reads them {reading.order}."
+            f"{where}: the dates, such as {example!r}, may be written {style.order} or {style.other}. Nothing was "
+            f"delivered. Say which in the portfolio's configuration; `{setting}` reads them {style.order}."
         )
-    return reading
+    return style
 
 
 def _batches(
-    con: duckdb.DuckDBPyConnection, rows: pa.RecordBatch, source: _Source, reading: Reading | None, every: Every
+    con: duckdb.DuckDBPyConnection, rows: pa.RecordBatch, source: _Source, style: DateStyle | None, every: Every
 ) -> np.ndarray:
-    """The name of each row's batch. BadDelivery at the first row whose date cannot be read."""
-    # A format alone reads more than it is meant for: `%Y` reads the year 19 where a year has two digits.
-    read = reading.sql(f"regexp_extract(_value, {sql_text(f'^{reading.pattern}$')})") if reading else "NULL::timestamp"
+    """The name of each row's batch. Raises BadDelivery at the first row whose date cannot be read."""
+    # A format alone parses more than intended: `%Y` reads a two-digit year as the year 19.
+    read = style.sql(f"regexp_extract(_value, {sql_text(f'^{style.pattern}$')})") if style else "NULL::timestamp"
     con.register("_rows", rows)
     try:
         found = con.execute(
@@ -284,8 +284,8 @@ def _batches(
     if np.ma.is_masked(batches):
         first = int(np.flatnonzero(np.ma.getmaskarray(batches))[0])
         value = found["_value"][first]
-        what = f"{shorten(str(value))!r} is no date" if value else "there is no date"
-        like = f"such as the others ({' or '.join(reading.formats)})" if reading else f"such as {EXAMPLES}"
+        what = f"{shorten(str(value))!r} is not a date" if value else "there is no date"
+        like = f"such as the others ({' or '.join(style.formats)})" if style else f"such as {EXAMPLES}"
         raise BadDelivery(
             f"{source.file.name}, row {found['_row'][first]}, column {source.column}: {what}, {like}. Nothing was "
             "delivered. Correct the file; if the line is none of its rows, name its beginning under `notes:` of the "
@@ -294,23 +294,23 @@ def _batches(
     return np.ma.getdata(batches).astype(str)
 
 
-# -- cutting ---------------------------------------------------------------------------------------
+# -- splitting -------------------------------------------------------------------------------------
 
 
-def _cut(
+def _split(
     con: duckdb.DuckDBPyConnection,
     source: _Source,
-    reading: Reading | None,
+    style: DateStyle | None,
     every: Every,
     workspace: Path,
     notes: Counter[str],
 ) -> Counter[str]:
-    """Write the file's parts; the rows of each batch."""
+    """Write the file's parts. Returns the number of rows of each batch."""
     parts: dict[str, Write] = {}
     counted: Counter[str] = Counter()
     with contextlib.ExitStack() as opened:
         for rows in source.blocks(notes):
-            batches = _batches(con, rows, source, reading, every)
+            batches = _batches(con, rows, source, style, every)
             names, of_row = np.unique(batches, return_inverse=True)
             ordered = rows.take(pa.array(np.argsort(of_row, kind="stable")))
             ends = np.cumsum(np.bincount(of_row, minlength=len(names)))
@@ -320,8 +320,8 @@ def _cut(
                     parts[name] = opened.enter_context(source.part(workspace / name))
                     if len(parts) > MOST_BATCHES:
                         raise BadDelivery(
-                            f"{source.file.name} would be cut into more than {MOST_BATCHES} batches, one a {every} of "
-                            f"{source.column}. Cut it by another column, or set delivery.every to a longer time."
+                            f"{source.file.name} would be split into more than {MOST_BATCHES} batches, by {every} of "
+                            f"{source.column}. Split it by another column, or set delivery.every to a longer time."
                         )
                 parts[name](ordered.slice(begin, end - begin))
                 counted[name] += int(end - begin)

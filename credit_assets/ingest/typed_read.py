@@ -1,8 +1,8 @@
-"""Delivered files to staged tables: read by DuckDB with the contract's types, bad rows set aside.
+"""Reads delivered files into staged tables: DuckDB reads them with the contract's types; bad rows are quarantined.
 
-A clean file is read once, typed, and judged where it was staged. Only when that fails is it read again, row by row
-(`row_by_row.py`), to tell the bad rows from the good ones. Where files lie is `inbox.py`'s, what they hold
-`sources.py`'s, what a good row is `lake/contracts.py`'s.
+A clean file is read once and checked where it is staged. If that fails, it is read again row by row (`row_by_row.py`)
+to separate the bad rows from the good ones. `inbox.py` finds the files, `sources.py` inspects them, and
+`lake/contracts.py` defines a good row.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from pathlib import Path
 import duckdb
 
 from credit_assets.ingest.bad_delivery import BadDelivery, UnreadableNow
-from credit_assets.ingest.looks import file_status, sha256_of
 from credit_assets.ingest.row_by_row import (
-    OTHERS,
+    OTHER_BATCHES,
+    check_rows,
     files_too_bad,
     good_rows,
-    judge,
-    set_aside,
-    too_many,
+    quarantine_rows,
+    too_many_bad_rows,
     violations_in,
 )
+from credit_assets.ingest.snapshots import file_status, sha256_of
 from credit_assets.ingest.sources import (
     ParquetSource,
     Source,
     Target,
     count_rows,
     has_value,
-    look_over_source,
+    inspect_source,
     passed_over_in,
     refuse_damaged,
 )
-from credit_assets.ingest.typed_values import MOMENTS, strictly
+from credit_assets.ingest.typed_values import TIME_TYPES, typed_or_error
 from credit_assets.lake.contracts import Violation, check, keys, orphans
 from credit_assets.lake.sql import identifier, sql_path, sql_text
 from credit_assets.lake.tables import Lake, Staged
@@ -44,21 +44,20 @@ from credit_assets.plurals import are, number_of
 from credit_assets.schemas.duckdb_types import FLOATS, NUMBERS
 from credit_assets.schemas.table import Table
 
-# Of what is read from CSV; a BOOLEAN is what it is.
+# The kinds of values read from CSV; a BOOLEAN needs no conversion.
 _KIND_READ = {"VARCHAR": "text"} | dict.fromkeys(FLOATS, "fraction")
 
 
 @dataclass(frozen=True)
 class Ingested:
-    """What became of the delivered rows of one table:
+    """The result of ingesting the delivered rows of one table:
     `rows_in == rows_kept + rows_quarantined + rows_superseded`.
 
-    `staged` is yet to be committed. `violations` tell why rows were quarantined, `orphans` count rows
-    kept although a relation that is not enforced finds them no parent; superseded rows gave way to those of
-    a later file. `notes` counts what was passed over as no rows, by pattern, and as `EMPTY` where no field has a value.
-    `indexes` are the columns that number the rows and were left out, by file. `refused` are the files that gave way to
-    a later one as a whole, with the reason; the rows of those that could be read are superseded. `source_status` is
-    each file's status before it was read.
+    `staged` is not committed yet. `violations` are the reasons for quarantined rows; `orphans` count rows kept although
+    a relation that is not enforced finds no parent. Superseded rows are those replaced by a later file. `notes` counts
+    lines that are not rows, by pattern, and as `EMPTY` if no field has a value. `indexes` are the columns that number
+    the rows and were left out, by file. `refused` are the files superseded as a whole by a later one, with the reason;
+    their readable rows count as superseded. `source_status` is each file's status before it was read.
     """
 
     staged: Staged
@@ -93,30 +92,28 @@ def ingest(
     numbered: str | None = None,
     elsewhere: Mapping[str, str] | None = None,
 ) -> Ingested:
-    """Stage the rows of the files (CSV, also in gzip or zip; Parquet; their union) as a batch of the table.
+    """Stage the rows of the files (CSV, plain, gzip or zip; Parquet; their union) as a batch of the table.
 
-    Every row that keeps the model's contract is staged, with the model's columns, types and order; a
-    whole number may be written `5` or `5.0`, and is never rounded. Every other row is written, with its
-    file, line and faults, to `quarantine_folder/<table>.parquet`, which is removed when there is none.
-    Of rows with one key, all but the first are quarantined if they are equal throughout, else all of
-    them, as nobody can tell which is right; but with `later_file_stands` good rows of one key in several
-    files are no fault: the file's that comes last in `files` is kept, the others are superseded. A file that is
-    refused as a whole, and is not the last, is superseded too: what came after it is its correction. No files at
-    all are zero rows. `parents` gives the SELECT or view of every table that the model's relations point to,
-    `elsewhere` the same for the rows that such a table has in other batches: rows that belong to one of them, and to
-    none of this batch, are passed over and counted. `scratch` is a folder for large temporary files.
+    Rows that satisfy the model's contract are staged with the model's columns, types and order; a whole number may be
+    written `5` or `5.0`, and is never rounded. All other rows are written, with file, line and faults, to
+    `quarantine_folder/<table>.parquet`, which is removed if there are none. Of rows with the same key, all but the
+    first are quarantined if they are identical, and all of them otherwise, since the right one is unknown. With
+    `later_file_stands`, rows of one key in several files are no fault: the one in the last of `files` is kept, the
+    others are superseded. A file that is refused as a whole is superseded too unless it is the last: a later file
+    corrects it. No files at all mean zero rows. `parents` gives the SELECT or view of every table that the model's
+    relations point to, `elsewhere` the same for such a table's rows in other batches: rows whose parent is only there
+    are not part of this batch and are counted. `scratch` is a folder for large temporary files.
 
-    Lines of a CSV file that one of the `notes` names (`Total *`) are no rows; they are counted.
+    Lines of a CSV file that match one of the `notes` (`Total *`) are counted, not read as rows.
 
-    `numbered` is a text column that files may lack or leave empty: a row is then named `<batch>-<n>`, n being its
-    place among all rows of `files`, in their order, from 1. Bad rows count; the header, notes and empty lines do
-    not, so that the same rows have the same names from a CSV file, a Parquet file, or one with another footer. A
-    correction that inserts or removes a row names those after it anew: what is known by these names, outcomes
-    above all, comes with the whole file.
+    `numbered` is a text key column that files may lack or leave empty: a row is then named `<batch>-<n>`, where n is
+    its position among all rows of `files`, in their order, from 1. Bad rows count; the header, notes and empty lines do
+    not, so the same rows get the same names from a CSV file, a Parquet file, or one with another footer. A correction
+    that inserts or removes a row renames those after it, so data that refers to these names, such as outcomes, must be
+    delivered again with the whole file.
 
-    Raises BadDelivery, with nothing staged, where a file cannot be read as this table, where more than
-    `max_bad_share` of the rows are bad (the quarantine file is written all the same), or where a table
-    that no relation ties to a parent has no rows.
+    Raises BadDelivery, with nothing staged, if a file cannot be read as this table, if more than `max_bad_share` of the
+    rows are bad (the quarantine file is written nevertheless), or if a table without a parent has no rows.
     """
     names = tuple(file.name for file in files)
     target = Target(table, model, parents, batch, names, later_file_stands, numbered, elsewhere or {})
@@ -126,7 +123,7 @@ def ingest(
     with tempfile.TemporaryDirectory(prefix=f"ingest-{target.name}-", dir=scratch) as workspace:
         before = {file.name: _status(file, target) for file in files}
         sha256 = {file.name: sha256_of(file) for file in files}
-        sources, refused = _look_over_all(con, files, target, Path(workspace), notes)
+        sources, refused = _inspect_all(con, files, target, Path(workspace), notes)
         clean = None if target.layers else _stage_clean(con, lake, target, sources)
         if clean:
             done = _Read(sources, clean, clean.rows, passed_over_in(clean.rows, sources))
@@ -134,7 +131,7 @@ def ingest(
             done = _stage_good(con, lake, target, sources, Path(workspace) / "rows.parquet", quarantine, max_bad_share)
             refused |= done.refused
         try:
-            _verify(con, done, target, judged_before=not clean)
+            _verify(con, done, target, check_contract=not clean)
             _refuse_changed(files, before, target)
             kept_orphans = tuple(orphans(con, done.staged.query(), model, parents))
         except BaseException:
@@ -161,8 +158,8 @@ def ingest(
 
 @dataclass(frozen=True)
 class _Read:
-    """The rows of the `sources` as they were staged, and what became of the others. `refused` are further files, of
-    which too many rows were bad, by name, with the reason."""
+    """The staged rows of the `sources`, and the counts of the other rows. `refused` are files with too many bad rows
+    that a later file supersedes, by name, with the reason."""
 
     sources: Sequence[Source]
     staged: Staged
@@ -175,26 +172,26 @@ class _Read:
 
 
 def _refuse_contradictions(target: Target) -> None:
-    """ValueError where parts of the target do not go together."""
+    """Raise ValueError if parts of the target contradict each other."""
     model = target.model
     lacking = {relation.parent for relation in model.relations} - set(target.parents)
     if lacking:
         raise ValueError(f"Table {target.name} relates to {', '.join(sorted(lacking))}: give them as parents")
     if target.layers and len(keys(model)) != 1:
-        raise ValueError(f"Table {target.name} has {len(keys(model))} keys: no later row can stand for an earlier one")
+        raise ValueError(f"Table {target.name} has {len(keys(model))} keys: later rows can supersede with one key only")
     if target.numbered and target.types.get(target.numbered) != "VARCHAR":
-        raise ValueError(f"Table {target.name}: {target.numbered} is no text column of {model.__name__} to be numbered")
+        raise ValueError(f"Table {target.name}: {target.numbered} is not a text column of {model.__name__}")
 
 
-def _look_over_all(
+def _inspect_all(
     con: duckdb.DuckDBPyConnection, files: Sequence[Path], target: Target, workspace: Path, notes: Sequence[str]
 ) -> tuple[list[Source], dict[str, str]]:
-    """The files that can be read as the table, and those that gave way to a later one, by name, with the reason."""
+    """The files that can be read as the table, and those superseded by a later one, by name, with the reason."""
     sources: list[Source] = []
     refused: dict[str, str] = {}
     for n, file in enumerate(files):
         try:
-            source = look_over_source(con, file, target, workspace / str(n), notes, sources)
+            source = inspect_source(con, file, target, workspace / str(n), notes, sources)
             if target.layers:
                 refuse_damaged([source], target)
         except UnreadableNow:
@@ -217,26 +214,26 @@ def _stage_good(
     quarantine: Path,
     max_bad_share: float,
 ) -> _Read:
-    """The good rows staged, the bad ones written to `quarantine`. `rows` is where to write them all for that.
-    BadDelivery where too many are bad."""
+    """Stage the good rows and write the bad ones to `quarantine`. `rows` is a temporary file for all checked rows.
+    Raises BadDelivery if too many are bad."""
     refused: dict[str, str] = {}
     superseded = 0
     while True:
-        rows_in, passed_over = judge(con, sources, target, rows)
-        quarantined = set_aside(con, rows, target, quarantine)
-        # Divided, not multiplied: 29 of 100 are then the 0.29 that a configuration says.
+        rows_in, passed_over = check_rows(con, sources, target, rows)
+        quarantined = quarantine_rows(con, rows, target, quarantine)
+        # Divided, not multiplied: 29 of 100 is then exactly the configured 0.29.
         if not quarantined or quarantined / rows_in <= max_bad_share:
             break
         too_bad = files_too_bad(con, rows, quarantine, max_bad_share, target.layers[:-1])
         if not too_bad:
-            raise too_many(con, quarantine, target, rows_in, quarantined, max_bad_share)
+            raise too_many_bad_rows(con, quarantine, target, rows_in, quarantined, max_bad_share)
         for file_name, (bad, of_file) in too_bad.items():
             refused[file_name] = f"{bad} of {number_of(of_file, 'row')} {are(bad)} bad"
             superseded += of_file
         sources = [source for source in sources if source.file.name not in too_bad]
-    if passed_over[OTHERS] and not rows_in:
+    if passed_over[OTHER_BATCHES] and not rows_in:
         raise BadDelivery(
-            f"Table {target.name}: every row of {_names(target.files)} is of another batch than {target.batch}. "
+            f"Table {target.name}: every row of {_names(target.files)} belongs to another batch than {target.batch}. "
             "Deliver the file for the batch that it belongs to."
         )
     violations = violations_in(con, quarantine) if quarantined else ()
@@ -249,7 +246,7 @@ def _stage_good(
 
 
 def _refuse_changed(files: Sequence[Path], before: Mapping[str, list[int]], target: Target) -> None:
-    """BadDelivery where a file is another one than `before` it was read."""
+    """Raise BadDelivery if a file has changed since its status `before`."""
     if before != {file.name: _status(file, target) for file in files}:
         raise BadDelivery(
             f"Table {target.name}: {_names(target.files)} changed while being read. Put deliveries in place "
@@ -261,9 +258,9 @@ def _verify(
     con: duckdb.DuckDBPyConnection,
     done: _Read,
     target: Target,
-    judged_before: bool,
+    check_contract: bool,
 ) -> None:
-    """RuntimeError where rows are lost, or some that were kept break the contract; BadDelivery where there are none."""
+    """Raise RuntimeError if rows are lost or kept rows violate the contract; BadDelivery if there are no rows."""
     kept, bad, superseded = done.staged.rows, done.quarantined, done.superseded
     if done.rows_in != kept + bad + superseded:
         raise RuntimeError(
@@ -271,8 +268,8 @@ def _verify(
         )
     if not target.model.relations and not done.rows_in:
         raise BadDelivery(f"Table {target.name}: no rows in {_names(target.files)}. Deliver some.")
-    if judged_before and check(con, done.staged.query(), target.model, target.parents):
-        raise RuntimeError(f"{target.table}: kept rows break the contract that they were judged by")
+    if check_contract and check(con, done.staged.query(), target.model, target.parents):
+        raise RuntimeError(f"{target.table}: kept rows violate the contract that they were checked against")
 
 
 def _stage_clean(
@@ -281,8 +278,8 @@ def _stage_clean(
     target: Target,
     sources: Sequence[Source],
 ) -> Staged | None:
-    """The rows staged, if every one of them is good; otherwise None, and nothing is staged."""
-    query = " UNION ALL ".join(_strict(source, target) for source in sources) or _no_rows(target)
+    """Stage the rows if all of them are good; otherwise stage nothing and return None."""
+    query = " UNION ALL ".join(_strict_query(source, target) for source in sources) or _no_rows(target)
     try:
         staged = lake.stage(con, query, target.table, target.batch)
     except duckdb.Error as error:
@@ -301,14 +298,14 @@ def _stage_clean(
 
 
 def _all_read(rows: int, sources: Sequence[Source]) -> bool:
-    """Whether these are all rows: DuckDB takes any line breaks between quotes for part of a value, also where a quote
-    was left open. Rows are counted only where there are other lines too."""
+    """Whether `rows` is the number of all rows. DuckDB reads line breaks after an unclosed quote as part of a value, so
+    rows are counted if the files have further lines."""
     most = sum(source.most_rows for source in sources)
     return rows == most or (rows < most and rows == sum(source.rows for source in sources))
 
 
-def _strict(source: Source, target: Target) -> str:
-    """A SELECT of the model's columns which fails at the first value of the wrong type."""
+def _strict_query(source: Source, target: Target) -> str:
+    """A SELECT of the model's columns that fails at the first value of a wrong type."""
     where = ""
     if isinstance(source, ParquetSource):
         kinds = source.columns
@@ -317,8 +314,8 @@ def _strict(source: Source, target: Target) -> str:
         delivered = source.delivered
         # Whole numbers are read as DOUBLE, since DuckDB would round 1.5 to 2.
         read = {name: "DOUBLE" if kind in NUMBERS - FLOATS else kind for name, kind in target.types.items()}
-        # Moments are read as text, since DuckDB would pass over their zone.
-        read |= {name: "VARCHAR" for name, kind in target.types.items() if kind in MOMENTS}
+        # Times are read as text, since DuckDB would ignore their zone.
+        read |= {name: "VARCHAR" for name, kind in target.types.items() if kind in TIME_TYPES}
         index = {"_index": "VARCHAR"} if delivered.has_index else {}
         kinds = {name: _KIND_READ.get(read[name], "same") for name in delivered.columns[len(index) :]}
         columns = index | {name: read[name] for name in kinds}
@@ -331,12 +328,12 @@ def _strict(source: Source, target: Target) -> str:
         rows = (
             f"read_csv({sql_path(path)}, auto_detect = false, header = true, columns = {{{types}}}, "
             f"delim = {sql_text(delivered.separator)}, quote = '\"', escape = '\"', nullstr = '', "
-            # Not told the ends of lines, it finds them; told '\r\n', it finds no rows.
+            # Without `new_line` DuckDB detects the line endings; with '\r\n' it finds no rows.
             "strict_mode = true, null_padding = false, ignore_errors = false)"
         )
     raw = target.named({name: identifier(name) for name in kinds}, number)
     values = [
-        f"{strictly(raw[name], kinds.get(name, 'text'), kind) if name in raw else f'CAST(NULL AS {kind})'} "
+        f"{typed_or_error(raw[name], kinds.get(name, 'text'), kind) if name in raw else f'CAST(NULL AS {kind})'} "
         f"AS {identifier(name)}"
         for name, kind in target.types.items()
     ]

@@ -1,4 +1,4 @@
-"""Delivered values in the types of a contract, as SQL: what cannot be read as its type is null, and never rounded."""
+"""SQL that converts delivered values to the types of a contract: a value that does not fit is null, never rounded."""
 
 from __future__ import annotations
 
@@ -8,26 +8,27 @@ from credit_assets.lake.contracts import FAULTS_TYPE, fault
 from credit_assets.lake.sql import identifier, sql_text
 from credit_assets.schemas.duckdb_types import FLOATS, NUMBERS
 
-MOMENTS = {"TIMESTAMP", "TIMESTAMP WITH TIME ZONE", "DATE"}
-# A time with its zone: `02:00:00Z`, `02:00:00+05:30`, `02:00:00 Europe/Paris`.
+TIME_TYPES = {"TIMESTAMP", "TIMESTAMP WITH TIME ZONE", "DATE"}
+# A time with a zone: `02:00:00Z`, `02:00:00+05:30`, `02:00:00 Europe/Paris`.
 ZONED = r"[0-9]:[0-9.]+ *([+-]|[A-Za-z]).*"
-# Above this, a DOUBLE is not every whole number. Larger ones in CSV are read from their digits.
+# The largest range in which a DOUBLE is exact for whole numbers. Larger ones in CSV are cast from their digits.
 EXACT = 2**53
 
 
-def strictly(raw: str, kind: str, wanted: str) -> str:
+def typed_or_error(raw: str, kind: str, wanted: str) -> str:
+    """SQL: as `typed`, but a value that does not fit raises an error."""
     value = typed(raw, kind, wanted)
-    if wanted in NUMBERS - FLOATS or (kind == "text" and wanted in MOMENTS):
+    if wanted in NUMBERS - FLOATS or (kind == "text" and wanted in TIME_TYPES):
         return f"CASE WHEN {raw} IS NULL OR {value} IS NOT NULL THEN {value} ELSE error('wrong type') END"
     return value
 
 
 def typed(raw: str, kind: str, wanted: str) -> str:
-    """SQL: the raw value (of kind text, integer, fraction, ...) as the wanted type, null if it is none."""
+    """SQL: the raw value (of kind text, integer, fraction, ...) as the wanted type; null if it does not fit."""
     if wanted in FLOATS:
         number = f"TRY_CAST({raw} AS {wanted})"
         return f"CASE WHEN isfinite({number}) THEN {number} END"
-    if kind == "text" and wanted in MOMENTS:
+    if kind == "text" and wanted in TIME_TYPES:
         return f"CASE WHEN {_is_zoned(raw)} THEN {_in_utc(raw, wanted)} ELSE TRY_CAST({raw} AS {wanted}) END"
     if wanted not in NUMBERS or kind == "integer":
         return f"TRY_CAST({raw} AS {wanted})"
@@ -47,14 +48,15 @@ def _is_zoned(raw: str) -> str:
 
 
 def _in_utc(raw: str, wanted: str) -> str:
-    """SQL: the moment with a zone, written as text, in UTC; null if it is none. DuckDB wants seconds, and no blank
-    before an offset."""
+    """SQL: a time with a zone, as text, converted to UTC; null if it is not a time. DuckDB requires seconds, and no
+    blank before an offset."""
     seconds = f"regexp_replace({raw}, '([ T][0-9]{{1,2}}:[0-9]{{2}})( *[+-]| *[A-Za-z])', '\\1:00\\2')"
     joined = f"regexp_replace({seconds}, ' +([+-][0-9:]+)$', '\\1')"
     return f"CAST(TRY_CAST({joined} AS TIMESTAMP WITH TIME ZONE) AS {wanted})"
 
 
 def typed_columns(raw: Mapping[str, str], kinds: Mapping[str, str], types: Mapping[str, str]) -> str:
+    """SQL: the columns in their types (`types`), null where there is no raw value."""
     return ", ".join(
         (typed(raw[name], kinds[name], kind) if name in raw else f"CAST(NULL AS {kind})") + f" AS {identifier(name)}"
         for name, kind in types.items()
@@ -62,18 +64,18 @@ def typed_columns(raw: Mapping[str, str], kinds: Mapping[str, str], types: Mappi
 
 
 def wrong_types(raw: Mapping[str, str], kinds: Mapping[str, str], types: Mapping[str, str]) -> str:
-    """SQL: the list of faults of values that are not of their column's type."""
+    """SQL: the list of faults of values that do not fit their column's type."""
     found = []
     for name, value in raw.items():
         wanted = types[name]
-        # NaN and infinity are read as null: they are no fault of type.
+        # NaN and infinity are read as null, not as a wrong type.
         read = f"TRY_CAST({value} AS {wanted})" if wanted in FLOATS else typed(value, kinds[name], wanted)
-        told = fault(name, f"CAST({value} AS VARCHAR)", f"must be {_WORDS.get(wanted, wanted)}")
-        found.append(f"CASE WHEN {value} IS NOT NULL AND {read} IS NULL THEN {told} END")
+        wrong = fault(name, f"CAST({value} AS VARCHAR)", f"must be {_TYPE_TEXTS.get(wanted, wanted)}")
+        found.append(f"CASE WHEN {value} IS NOT NULL AND {read} IS NULL THEN {wrong} END")
     return f"CAST(list_filter([{', '.join(found)}], lambda f: f IS NOT NULL) AS {FAULTS_TYPE})"
 
 
-_WORDS = {
+_TYPE_TEXTS = {
     "TINYINT": "a whole number from -128 to 127",
     "SMALLINT": "a whole number from -32768 to 32767",
     "INTEGER": "a whole number (32 bit)",

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import duckdb
 
-from credit_assets.ingest.dates import EXCEL, EXCEL_DAYS, Disagreement, Reading, excel_days, reading_of
+from credit_assets.ingest.dates import EXCEL, EXCEL_DAYS, ConflictingOrders, DateStyle, detect_date_style, excel_days
 from credit_assets.lake.connections import one_row
 from credit_assets.lake.contracts import shorten
 from credit_assets.lake.sql import sql_text
@@ -57,8 +57,8 @@ def profile_dates(con: duckdb.DuckDBPyConnection, view: str, column: Column, pre
     text = f"trim(cast({column.sql} AS varchar))"
     missing = ", ".join(map(sql_text, (*column_names.MISSING, *NO_DATES)))
     dates = f"{column.sql} IS NOT NULL AND lower({text}) NOT IN ({missing})"
-    reading = reading_of(con, f"SELECT DISTINCT {text} AS v FROM {view} WHERE {dates}", prefer)
-    if reading is None or isinstance(reading, Disagreement):
+    reading = detect_date_style(con, f"SELECT DISTINCT {text} AS v FROM {view} WHERE {dates}", prefer)
+    if reading is None or isinstance(reading, ConflictingOrders):
         doubts = (f"{reading}, so the values are not read as dates",) if reading else ()
         return replace(column, doubts=(*column.doubts, *doubts))
     dated = replace(column, dates=reading)
@@ -102,7 +102,7 @@ def _may_be_excel_days(column: Column) -> bool:
 
 
 def _as_excel_days(con: duckdb.DuckDBPyConnection, view: str, column: Column) -> Column:
-    dated = replace(column, dates=Reading((EXCEL,)))
+    dated = replace(column, dates=DateStyle((EXCEL,)))
     value, day = one_row(con, f"SELECT min({column.sql}), cast(min({dated.date}) AS date) FROM {view}")
     doubt = f"{value} is read as {day}, which Excel stores as this number; it may be an amount or another number"
     return replace(dated, years=_years(con, view, dated), doubts=(*dated.doubts, doubt))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from credit_assets.ingest.dates import Reading
+from credit_assets.ingest.dates import DateStyle
 from credit_assets.ingest.file_names import ENDINGS
 from credit_assets.onboarding.wording import in_sql
 
@@ -57,7 +57,7 @@ class Column:
     pattern: str | None = None
     pattern_text: str = ""
     sentinels: dict[int, int] = field(default_factory=dict)
-    dates: Reading | None = None
+    dates: DateStyle | None = None
     years: tuple[int | None, int | None] = (None, None)
     doubts: tuple[str, ...] = ()
 

@@ -16,7 +16,16 @@ import pyarrow as pa
 
 from credit_assets.ingest import month_names
 from credit_assets.ingest.bad_delivery import BadDelivery
-from credit_assets.ingest.csv_rows import NOTHING, ROWS, SEPARATORS, CsvFile, fields_of, has_index, look_over, rows_of
+from credit_assets.ingest.csv_rows import (
+    BLANK_BYTES,
+    ROWS,
+    SEPARATORS,
+    CsvFile,
+    fields_of,
+    has_index,
+    inspect_csv,
+    rows_of,
+)
 from credit_assets.lake.contracts import shorten
 from credit_assets.lake.sql import identifier, sql_path, sql_text
 from credit_assets.plurals import are, number_of
@@ -73,7 +82,7 @@ class Sheet:
 def sheet_of(path: Path, plain: Path) -> Sheet:
     """Find the file's header; a compressed file is decompressed to `plain`. Raises BadDelivery for a file that is not a
     table."""
-    source = look_over(path, str(path), plain)
+    source = inspect_csv(path, str(path), plain)
     if not source.head.strip() and not source.lines:
         raise BadDelivery(f"{path} is empty: not even a header.")
     _refuse_other_separators(path, source)
@@ -84,7 +93,7 @@ def sheet_of(path: Path, plain: Path) -> Sheet:
             raise BadDelivery(f"{path}, line {line}: {shorten(text)!r} is neither a header nor a row. Remove the line.")
         notes[pattern] = line, text
     if notes:
-        source = look_over(path, str(path), plain, tuple(notes))
+        source = inspect_csv(path, str(path), plain, tuple(notes))
     names = source.columns
     index = has_index(names, ())
     if not names[index:]:
@@ -147,7 +156,9 @@ def _above_the_header(source: CsvFile) -> list[tuple[int, str]]:
                 found.append((width, line))
                 break
     _, header = max(found, default=(1, 1))
-    return [(n, line.strip()) for n, line in enumerate(lines[: header - 1], start=1) if line.strip(NOTHING.decode())]
+    return [
+        (n, line.strip()) for n, line in enumerate(lines[: header - 1], start=1) if line.strip(BLANK_BYTES.decode())
+    ]
 
 
 def _units_below(source: CsvFile) -> list[tuple[int, str, str]]:

@@ -26,7 +26,7 @@ import yaml
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random
 
 from credit_assets.ingest.inbox import Inbox
-from credit_assets.ingest.looks import NAME, sha256_of
+from credit_assets.ingest.snapshots import NAME, sha256_of
 from credit_assets.lake.maintenance import committed_files, log_files, undisturbed
 from credit_assets.lake.storage import LOG
 from credit_assets.lake.tables import Lake

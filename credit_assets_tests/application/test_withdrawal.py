@@ -269,7 +269,7 @@ def test_outcomes_that_the_champion_learned_from_are_withdrawn_only_with_force(p
         withdraw_later_outcomes(project)
     assert BATCHES[0] in Lake(project.lake).batches(f"{BOOK}/outcomes")
     assert withdraw_later_outcomes(project, force=True) == 1
-    with pytest.raises(BadDelivery, match="has no outcomes in a file of their own"):
+    with pytest.raises(BadDelivery, match="has no outcomes in a separate file"):
         withdraw_later_outcomes(project)
 
 

@@ -239,10 +239,10 @@ def test_outcomes_in_parts_are_put_together_and_the_later_word_stands(ingested, 
     assert told == {"in": 3, "kept": 2, "superseded": 1}
     assert table(project, "outcomes", BATCH)[["SK_ID_CURR", "TARGET"]].values.tolist() == [[first, 1], [second, 0]]
     # What was read then is known without reading it again.
-    [look] = [look for look in inbox.looks(BOOK) if look.batch == BATCH]
+    [look] = [look for look in inbox.snapshots(BOOK) if look.batch == BATCH]
     sources = lake.batches(f"{BOOK}/outcomes")[BATCH].provenance.sources
     assert set(sources) == {"outcomes.csv", "outcomes.2.csv"}
-    assert inbox.differing(BOOK, look, sources, read=False) == set()
+    assert inbox.changed_files(BOOK, look, sources, read=False) == set()
 
 
 def test_applicants_that_came_in_another_batch_are_reported(ingested, tmp_path):

@@ -17,7 +17,7 @@ import pytest
 
 from credit_assets.ingest import compressed
 from credit_assets.ingest.bad_delivery import BadDelivery
-from credit_assets.ingest.csv_rows import columns_of, look_over
+from credit_assets.ingest.csv_rows import columns_of, inspect_csv
 from credit_assets.ingest.delivered_files import unpack, unpacked
 from credit_assets.ingest.inbox import Inbox
 
@@ -57,7 +57,7 @@ def test_damage_anywhere_in_an_archive_is_one_message_or_none(tmp_path: Path, me
                 unpack(damaged, target)
             else:
                 columns_of(damaged, name)
-                look_over(damaged, name, target / "plain")
+                inspect_csv(damaged, name, target / "plain")
         except BadDelivery as error:
             refused += 1
             assert "\n" not in str(error) and name in str(error)
@@ -70,7 +70,7 @@ def test_a_gzip_that_is_cut_off_is_one_message(tmp_path: Path, left: int) -> Non
     file.write_bytes(gzip.compress(TABLE.encode())[:left])
     with pytest.raises(BadDelivery, match="cut off or damaged") as error:
         columns_of(file, "loans.csv.gz")
-        look_over(file, "loans.csv.gz", tmp_path / "plain")
+        inspect_csv(file, "loans.csv.gz", tmp_path / "plain")
     assert "\n" not in str(error.value)
 
 
@@ -91,7 +91,7 @@ def test_a_path_that_leads_out_of_the_archive_is_refused(tmp_path: Path, name: s
 
 
 def test_what_unpacks_to_far_more_than_a_table_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compressed, "LARGE", 100_000)
+    monkeypatch.setattr(compressed, "UNCHECKED_SIZE", 100_000)
     zeros = "0" * 5_000_000
     inbox = Inbox(tmp_path / "inbox")
     for method in ("deflate", "bz2", "lzma"):
@@ -100,7 +100,7 @@ def test_what_unpacks_to_far_more_than_a_table_is_refused(tmp_path: Path, monkey
             inbox.deliver(bomb, "book", "1")
     (tmp_path / "loans.csv.gz").write_bytes(gzip.compress(zeros.encode()))
     with pytest.raises(BadDelivery, match="unpacks to more than"):
-        look_over(tmp_path / "loans.csv.gz", "loans.csv.gz", tmp_path / "plain")
+        inspect_csv(tmp_path / "loans.csv.gz", "loans.csv.gz", tmp_path / "plain")
     assert inbox.batches("book") == []
     packed(tmp_path / "tape.zip", zipfile.ZIP_DEFLATED, loans_csv=TABLE * 10)
     assert inbox.deliver(tmp_path / "tape.zip", "book", "1").change == "new"

@@ -24,7 +24,7 @@ from credit_assets.ingest.csv_rows import (
     as_bytes,
     columns_of,
     copy_rows,
-    look_over,
+    inspect_csv,
     rows_of,
     separator_of,
 )
@@ -36,7 +36,7 @@ HEAD = "id,term,desc\n"
 def looked_over(tmp_path: Path, content: str | bytes, notes: Sequence[str] = (), name: str = "loans.csv") -> CsvFile:
     file = tmp_path / name
     file.write_bytes(content.encode() if isinstance(content, str) else content)
-    return look_over(file, f"{name} (table loans)", tmp_path / "plain", notes)
+    return inspect_csv(file, f"{name} (table loans)", tmp_path / "plain", notes)
 
 
 def rows(source: CsvFile, passed_over: Counter[str] | None = None) -> list[tuple[int, int, str]]:
@@ -326,7 +326,7 @@ def test_a_compressed_file_is_what_it_holds(tmp_path: Path, name: str, content: 
         ("loans.csv.zip", HEAD.encode(), "is cut off or damaged"),
         ("loans.csv.zip", zipped(a_csv=HEAD, b_csv=HEAD), "holds 2 files; a .csv.zip holds one"),
         ("loans.csv.zip", zipped(), "holds 0 files"),
-        ("loans.zip", zipped(a_csv=HEAD), r"is no .csv, .csv.gz, .csv.zip or .parquet file"),
+        ("loans.zip", zipped(a_csv=HEAD), r"is not a .csv, .csv.gz, .csv.zip or .parquet file"),
     ],
 )
 def test_a_file_that_cannot_be_unpacked_is_refused_in_one_message(
@@ -356,4 +356,4 @@ def test_an_archive_that_is_damaged_within_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadDelivery, match="cut off or damaged"):
         columns_of(file, file.name)
     with pytest.raises(BadDelivery, match="cut off or damaged"):
-        look_over(file, file.name, tmp_path / "plain")
+        inspect_csv(file, file.name, tmp_path / "plain")

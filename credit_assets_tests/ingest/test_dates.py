@@ -17,33 +17,33 @@ from credit_assets.ingest.dates import (
     EXCEL_1904,
     FORMATS,
     IN_LANGUAGES,
-    Disagreement,
-    Reading,
+    ConflictingOrders,
+    DateStyle,
+    detect_date_style,
     excel_days,
     is_format,
-    reading_of,
     shape,
 )
 
 CON = duckdb.connect()
 
 
-def reading(values: Sequence[str], prefer: str | None = None) -> Reading | Disagreement | None:
+def reading(values: Sequence[str], prefer: str | None = None) -> DateStyle | ConflictingOrders | None:
     CON.execute("CREATE OR REPLACE TEMP TABLE texts AS SELECT DISTINCT unnest(?::varchar[]) AS v", [list(values)])
-    return reading_of(CON, "SELECT v FROM texts", prefer)
+    return detect_date_style(CON, "SELECT v FROM texts", prefer)
 
 
-def found(values: Sequence[str], prefer: str | None = None) -> Reading:
+def found(values: Sequence[str], prefer: str | None = None) -> DateStyle:
     read = reading(values, prefer)
-    assert isinstance(read, Reading), read
+    assert isinstance(read, DateStyle), read
     return read
 
 
-def read(how: Reading, values: Sequence[str]) -> list[datetime | None]:
+def read(how: DateStyle, values: Sequence[str]) -> list[datetime | None]:
     return [CON.execute(f"SELECT {how.sql('v')} FROM (SELECT ? AS v)", [value]).fetchall()[0][0] for value in values]
 
 
-def days(how: Reading, values: Sequence[str]) -> list[date | None]:
+def days(how: DateStyle, values: Sequence[str]) -> list[date | None]:
     return [moment and moment.date() for moment in read(how, values)]
 
 
@@ -124,7 +124,7 @@ def test_months_are_written_by_their_first_days(first, order):
 
 def test_dates_of_two_orders_in_one_column_are_none():
     told = reading(["13/05/2019", "05/13/2019", "05/06/2019"])
-    assert isinstance(told, Disagreement)
+    assert isinstance(told, ConflictingOrders)
     assert str(told) in {
         "'13/05/2019' is written day first, '05/13/2019' month first",
         "'05/13/2019' is written month first, '13/05/2019' day first",
@@ -228,7 +228,7 @@ def test_no_name_is_of_two_months():
 def test_days_written_with_any_name_of_a_month_are_those_days(language, moments, data):
     names = month_names.MONTHS[language]
     values = [f"{day.day} {data.draw(st.sampled_from(names[day.month - 1]))} {day.year}" for day in moments]
-    how = Reading(IN_LANGUAGES[language])
+    how = DateStyle(IN_LANGUAGES[language])
     assert days(how, values) == moments
     assert days(how, [value.upper() if language != "Turkish" else value for value in values]) == moments
     assert all(re.fullmatch(how.pattern, value) for value in values)
@@ -239,7 +239,7 @@ def test_days_written_with_any_name_of_a_month_are_those_days(language, moments,
 def test_days_of_excel_are_those_that_it_shows(number, second):
     moment = datetime(1899, 12, 30) + timedelta(days=number, seconds=second)
     value = repr(number + second / 86_400)
-    assert read(Reading((EXCEL,)), [value, value.replace(".", ",")]) == [moment, moment]
+    assert read(DateStyle((EXCEL,)), [value, value.replace(".", ",")]) == [moment, moment]
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ def test_days_of_excel_are_those_that_it_shows(number, second):
     ],
 )
 def test_excels_days_begin_with_1900_or_1904(form, value, expected):
-    [day] = days(Reading((form,)), [value])
+    [day] = days(DateStyle((form,)), [value])
     assert (day and day.isoformat()) == expected
 
 

@@ -133,7 +133,7 @@ REFUSED = {
     "no header": ({"loans.csv": "1,2.5,x\n"}, "lacks the column loan_id, income, word"),
     "cut off": ({"loans.csv.gz": gzip.compress(GOOD.encode())[:20]}, "is cut off or damaged"),
     "no archive": ({"loans.csv.zip": b"PK no archive"}, "is cut off or damaged"),
-    "no Parquet": ({"loans.parquet": b"PAR1 and no more"}, "is not a whole Parquet file"),
+    "no Parquet": ({"loans.parquet": b"PAR1 and no more"}, "is not a complete Parquet file"),
     "another type": ({"loans.parquet": parquet(FRAME.assign(income="much"))}, "column income: the file holds"),
     "no name": ({"loans.csv": "loan_id,,income,word\n1,0,2,x\n"}, "has the column ''"),
     "twice": ({"loans.csv": GOOD, "loans.csv.gz": gzip.compress(GOOD.encode())}, "are the same file twice"),
@@ -194,11 +194,11 @@ def test_a_part_of_the_tables_is_enough_where_files_are_cut_into_batches(book, t
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_a_name_of_a_column_may_go_over_two_lines(tmp_path, end) -> None:
-    from credit_assets.ingest.csv_rows import columns_of, look_over, rows_of
+    from credit_assets.ingest.csv_rows import columns_of, inspect_csv, rows_of
 
     file = tmp_path / "two.csv"
     file.write_text(f'a,"b{end}c"{end}1,2{end}', newline="")
     assert columns_of(file, "two.csv") == ["a", "b c"]
-    source = look_over(file, "two.csv", tmp_path / "plain")
+    source = inspect_csv(file, "two.csv", tmp_path / "plain")
     assert source.columns == ["a", "b c"]
     assert [batch.to_pylist() for batch in rows_of(source)] == [[{"_row": 3, "_nth": 1, "_line": "1,2"}]]

@@ -23,7 +23,7 @@ from credit_assets.ingest.bad_delivery import BadDelivery
 from credit_assets.ingest.delivered_files import unpack
 from credit_assets.ingest.file_names import match_files, outcomes_order
 from credit_assets.ingest.inbox import Inbox
-from credit_assets.ingest.looks import Look, sha256_of
+from credit_assets.ingest.snapshots import FolderSnapshot, sha256_of
 
 STEMS = {"loans": ["loans_train", "loans_test"], "payments": ["Payments"], "outcomes": ["outcomes"]}
 
@@ -83,7 +83,7 @@ def test_a_folder_without_data_is_refused(inbox: Inbox, tmp_path: Path) -> None:
         if name == "in":
             folder_of(source, README="hello", **{"SYNTHETIC.md": "made up"})
         with pytest.raises(
-            BadDelivery, match=rf"{name} (is|holds) no \.csv\.gz, .* file, so there is nothing to deliver"
+            BadDelivery, match=rf"{name} (is not a|holds no) \.csv\.gz, .* file, so there is nothing to deliver"
         ):
             inbox.deliver(source, "book", "2026-01")
     with pytest.raises(BadDelivery, match="no batch 2026-01"):
@@ -223,17 +223,17 @@ def test_one_file_that_is_still_being_written_is_refused(inbox: Inbox, tmp_path:
 def test_parts_are_cut_in_a_folder_that_is_no_batch(inbox: Inbox, tmp_path: Path) -> None:
     with inbox.cutting("book") as folder:
         (folder / "part.csv").write_text("a\n")
-        assert (inbox.batches("book"), inbox.looks("book")) == ([], [])
+        assert (inbox.batches("book"), inbox.snapshots("book")) == ([], [])
         inbox.deliver(folder, "book", "2026-01")
     assert not folder.exists()
-    assert [look.batch for look in inbox.looks("book")] == ["2026-01"]
+    assert [look.batch for look in inbox.snapshots("book")] == ["2026-01"]
 
 
 def test_a_zip_archive_that_is_cut_short_is_refused(inbox: Inbox, tmp_path: Path) -> None:
     archive = tmp_path / "download.zip"
     whole = Path(shutil.make_archive(str(tmp_path / "whole"), "zip", folder_of(tmp_path / "in", bureau_csv="1")))
     archive.write_bytes(whole.read_bytes()[:-30])
-    with pytest.raises(BadDelivery, match="no whole zip archive"):
+    with pytest.raises(BadDelivery, match="is not a complete zip archive"):
         inbox.deliver(archive, "book", "2026-01")
     assert inbox.batches("book") == []
 
@@ -387,8 +387,8 @@ WRITTEN = [
 ]
 
 
-def look_at(inbox: Inbox) -> Look:
-    [look] = inbox.looks("book")
+def look_at(inbox: Inbox) -> FolderSnapshot:
+    [look] = inbox.snapshots("book")
     return look
 
 
@@ -433,14 +433,14 @@ def test_what_cannot_be_a_batch_is_told(inbox: Inbox, tmp_path: Path) -> None:
     (home / "delivery.zip").touch()
     (home / "README").touch()
     (home / "gone").symlink_to(home / "nowhere")
-    told = {look.batch: look.trouble for look in inbox.looks("book")}
+    told = {look.batch: look.trouble for look in inbox.snapshots("book")}
     assert "'May 2026' cannot be a batch's name: use letters" in (told.pop("May 2026") or "")
     beside = "a file beside the batches; put it into a batch's folder"
     assert told == {"2026-01": None, "loans.csv": beside, "delivery.zip": beside}
 
 
 def test_an_inbox_that_is_not_there_holds_nothing(inbox: Inbox) -> None:
-    assert inbox.looks("book") == []
+    assert inbox.snapshots("book") == []
 
 
 @contextlib.contextmanager
@@ -469,8 +469,8 @@ def test_folders_and_files_that_may_not_be_read_are_told() -> None:
             closed.chmod(0)
             (open_ / "loans.csv").chmod(0)
             try:
-                first, second = inbox.looks("book")
-                assert (first.trouble or "").startswith("cannot be looked into: [Errno 13] Permission denied")
+                first, second = inbox.snapshots("book")
+                assert (first.trouble or "").startswith("cannot be read: [Errno 13] Permission denied")
                 assert (second.trouble, second.unreadable) == (None, ["loans.csv"])
             finally:
                 closed.chmod(0o700)
@@ -492,7 +492,7 @@ def test_batches_that_come_and_go_while_they_are_looked_at_do_no_harm(inbox: Inb
         disturbing = pool.submit(disturb)
         try:
             for _ in range(300):
-                assert "2026-01" in {look.batch for look in inbox.looks("book")}
+                assert "2026-01" in {look.batch for look in inbox.snapshots("book")}
         finally:
             done.set()
         disturbing.result()
@@ -507,10 +507,10 @@ def test_files_are_told_apart_by_what_they_hold(inbox: Inbox, tmp_path: Path) ->
     (folder / "loans.csv").write_text("10")
     (folder / "bureau.csv").write_text("9")
     os.utime(folder / "a.csv", ns=(1, 1))
-    assert inbox.differing("book", look_at(inbox), expected, read=False) == {"loans.csv", "bureau.csv", "a.csv"}
-    assert inbox.differing("book", look_at(inbox), expected, read=True) == {"loans.csv", "bureau.csv"}
-    assert inbox.differing("book", look_at(inbox), expected, read=False) == {"loans.csv", "bureau.csv"}
-    assert inbox.differing("book", look_at(inbox), {"gone.csv": "0"}, read=True) == {"gone.csv"}
+    assert inbox.changed_files("book", look_at(inbox), expected, read=False) == {"loans.csv", "bureau.csv", "a.csv"}
+    assert inbox.changed_files("book", look_at(inbox), expected, read=True) == {"loans.csv", "bureau.csv"}
+    assert inbox.changed_files("book", look_at(inbox), expected, read=False) == {"loans.csv", "bureau.csv"}
+    assert inbox.changed_files("book", look_at(inbox), {"gone.csv": "0"}, read=True) == {"gone.csv"}
 
 
 def test_a_file_that_is_as_it_was_last_seen_is_not_read_again(inbox: Inbox, tmp_path: Path) -> None:
@@ -519,7 +519,7 @@ def test_a_file_that_is_as_it_was_last_seen_is_not_read_again(inbox: Inbox, tmp_
     before = file.stat().st_mtime_ns
     file.write_text("new")
     os.utime(file, ns=(before, before))
-    assert inbox.differing("book", look_at(inbox), expected, read=True) == set()
+    assert inbox.changed_files("book", look_at(inbox), expected, read=True) == set()
 
 
 def remember_some(root: Path, number: int) -> None:
@@ -654,7 +654,7 @@ def test_two_files_of_a_pattern_with_one_name_are_refused(tmp_path: Path) -> Non
 
 
 def test_a_file_of_two_tables_patterns_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadDelivery, match=r"loans_2010\.csv in .* may be of the tables loans and newest"):
+    with pytest.raises(BadDelivery, match=r"loans_2010\.csv in .* matches the tables loans and newest"):
         match_files([tmp_path / "loans_2010.csv"], {"loans": ["loans_*"], "newest": ["loans_2010*"]})
 
 
@@ -679,7 +679,7 @@ def test_outcomes_that_came_last_are_taken_back_and_kept_aside(tmp_path: Path) -
     assert "outcomes.2.csv" in inbox.deliver(tmp_path / "2", "book", "01").files
     inbox.withdraw_outcomes("book", "01")
     inbox.withdraw_outcomes("book", "01")
-    with pytest.raises(BadDelivery, match="has no outcomes in a file of their own"):
+    with pytest.raises(BadDelivery, match="has no outcomes in a separate file"):
         inbox.withdraw_outcomes("book", "01")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from credit_assets.ingest.repeats import Repeated, masked, other_batches, repeated_keys
+from credit_assets.ingest.repeats import RepeatedKeys, masked, other_batches, repeated_keys
 from credit_assets.lake.connections import connect
 from credit_assets.lake.provenance import Provenance
 from credit_assets.lake.tables import Lake
@@ -20,16 +20,16 @@ def test_keys_of_other_batches_are_counted_by_batch_and_shown_masked(tmp_path: P
         for batch, keys in {"01": [100001, 100002], "02": [100002, 100003], "03": [100009]}.items():
             lake.replace(con, f"SELECT unnest({keys}) AS ID", TABLE, batch, Provenance())
         found = repeated_keys(con, "SELECT unnest([100001, 100002, 7]) AS ID", "ID", other_batches(lake, TABLE, "04"))
-        assert found == Repeated(2, {"02": 1, "01": 2}, ("****01", "****02"))
+        assert found == RepeatedKeys(2, {"02": 1, "01": 2}, ("****01", "****02"))
         # The batch itself, delivered again, is no other.
         again = repeated_keys(con, "SELECT 100009 AS ID", "ID", other_batches(lake, TABLE, "03"))
-        assert again == Repeated()
+        assert again == RepeatedKeys()
 
 
 def test_the_first_batch_repeats_nothing(tmp_path: Path) -> None:
     assert other_batches(Lake(tmp_path), TABLE, "01") is None
     with connect() as con:
-        assert repeated_keys(con, "SELECT 1 AS ID", "ID", None) == Repeated()
+        assert repeated_keys(con, "SELECT 1 AS ID", "ID", None) == RepeatedKeys()
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from credit_assets.book.book import Book
 from credit_assets.ingest import split_by_date
 from credit_assets.ingest.bad_delivery import BadDelivery
 from credit_assets.ingest.inbox import Inbox
-from credit_assets.ingest.split_by_date import Cut, Every, cut, cut_up
+from credit_assets.ingest.split_by_date import Every, Split, split_files, split_source
 from credit_assets.settings.project import Project
 
 HEAD = "id,issue_d,note\n"
@@ -55,20 +55,20 @@ TABLES = {"applications": Loan}
 '''
 
 
-def cut_file(tmp_path: Path, content: str | bytes, every: Every = "quarter", name: str = "LoanStats3a.csv") -> Cut:
+def cut_file(tmp_path: Path, content: str | bytes, every: Every = "quarter", name: str = "LoanStats3a.csv") -> Split:
     file = tmp_path / name
     file.write_bytes(content.encode() if isinstance(content, str) else content)
     workspace = tmp_path / "parts"
     workspace.mkdir()
-    return cut({file: ["Total*"]}, "issue_d", every, workspace)
+    return split_files({file: ["Total*"]}, "issue_d", every, workspace)
 
 
-def written(parts: Cut) -> dict[str, str]:
+def written(parts: Split) -> dict[str, str]:
     """Batch to the text of its one file."""
-    return {part.batch: gzip.decompress(file.read_bytes()).decode() for part in parts.vintages for file in files(part)}
+    return {part.batch: gzip.decompress(file.read_bytes()).decode() for part in parts.batches for file in files(part)}
 
 
-def files(part: split_by_date.Vintage) -> list[Path]:
+def files(part: split_by_date.SplitBatch) -> list[Path]:
     return sorted(part.folder.iterdir())
 
 
@@ -84,8 +84,8 @@ def test_a_row_goes_to_the_batch_of_its_date(tmp_path: Path, every: Every, batch
     rows = {"1": "1,2010-12-31,\n", "2": "2,2011-04-01,\n", "3": "3,2011-03-31,\n", "4": "4,2011-01-01,\n"}
     parts = cut_file(tmp_path, HEAD + "".join(rows.values()), every)
     assert written(parts) == {batch: HEAD + "".join(rows[row] for row in of_it) for batch, of_it in batches.items()}
-    assert [(part.batch, part.rows) for part in parts.vintages] == [(name, len(rows)) for name, rows in batches.items()]
-    assert [file.name for part in parts.vintages for file in files(part)] == ["LoanStats3a.csv.gz"] * len(batches)
+    assert [(part.batch, part.rows) for part in parts.batches] == [(name, len(rows)) for name, rows in batches.items()]
+    assert [file.name for part in parts.batches for file in files(part)] == ["LoanStats3a.csv.gz"] * len(batches)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_the_same_rows_give_the_same_bytes_however_they_were_packed(tmp_path: Pa
     }.items():
         (tmp_path / name).mkdir()
         parts = cut_file(tmp_path / name, content, name=name)
-        seen.append([(part.batch, file.name, file.read_bytes()) for part in parts.vintages for file in files(part)])
+        seen.append([(part.batch, file.name, file.read_bytes()) for part in parts.batches for file in files(part)])
         assert not (tmp_path / name / "parts" / ".plain").exists()
     assert [entry[:2] for entry in seen[0]] == [("2010-Q1", "LoanStats3a.csv.gz"), ("2010-Q2", "LoanStats3a.csv.gz")]
     assert seen[0] == seen[1] == seen[2] == seen[3]
@@ -164,10 +164,10 @@ def test_rows_of_several_blocks_keep_their_order(tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize(
     ("content", "name", "told"),
     [
-        ("id,date\n1,Dec-2011\n", "a.csv", r"a\.csv has no column 'issue_d' to be cut by; it has id, date\."),
+        ("id,date\n1,Dec-2011\n", "a.csv", r"a\.csv has no column 'issue_d' to split by; it has id, date\."),
         (",".join(f"c{n}" for n in range(146)) + "\n", "a.csv", r"it has c0, .*, c7 and 138 more"),
         (HEAD, "a.csv", r"No rows in a\.csv: nothing to deliver"),
-        ("PAR1", "a.parquet", r"a\.parquet is not a whole Parquet file"),
+        ("PAR1", "a.parquet", r"a\.parquet is not a complete Parquet file"),
         (HEAD.encode() + b"1,Dec-2011,\xe9\n", "a.csv", r"a\.csv, row 2, column note: the byte 0xE9 is not UTF-8"),
     ],
 )
@@ -179,7 +179,7 @@ def test_a_file_that_cannot_be_cut_is_refused(tmp_path: Path, content: str | byt
 def test_a_column_of_too_many_dates_is_not_what_to_cut_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(split_by_date, "MOST_BATCHES", 3)
     rows = [f"{n},20{n}-01-01,\n" for n in range(10, 14)]
-    with pytest.raises(BadDelivery, match=r"more than 3 batches, one a month of issue_d"):
+    with pytest.raises(BadDelivery, match=r"more than 3 batches, by month of issue_d"):
         cut_file(tmp_path, HEAD + "".join(rows), "month")
 
 
@@ -205,9 +205,9 @@ def test_the_files_of_a_folder_are_cut_together(tmp_path: Path, book: Book, inbo
     (folder / "LoanStats3a.csv").write_text(f"{HEAD}1,Dec-2010,\n2,Jan-2011,\nTotal: 2\n")
     (folder / "LoanStats3b.csv").write_text("issue_d,id,bad\nJan-2011,3,1\n")
     (folder / "README.txt").write_text("not data")
-    with cut_up(folder, book, "issue_d", inbox) as parts:
-        told = [(part.batch, part.rows, [file.name for file in files(part)]) for part in parts.vintages]
-        workspace = parts.vintages[0].folder
+    with split_source(folder, book, "issue_d", inbox) as parts:
+        told = [(part.batch, part.rows, [file.name for file in files(part)]) for part in parts.batches]
+        workspace = parts.batches[0].folder
     assert told == [("2010", 1, ["LoanStats3a.csv.gz"]), ("2011", 2, ["LoanStats3a.csv.gz", "LoanStats3b.csv.gz"])]
     assert parts.notes == {"Total*": 1}
     assert not workspace.exists()
@@ -217,7 +217,7 @@ def test_the_files_of_a_folder_are_cut_together(tmp_path: Path, book: Book, inbo
 def test_a_file_of_no_table_is_refused(tmp_path: Path, book: Book, inbox: Inbox, name: str) -> None:
     (tmp_path / name).write_text(f"{HEAD}1,Dec-2010,\n")
     with pytest.raises(BadDelivery, match=rf"{name} belongs to no table of loans, .* called LoanStats\*, outcomes\."):
-        cut_up(tmp_path / name, book, "issue_d", inbox).__enter__()
+        split_source(tmp_path / name, book, "issue_d", inbox).__enter__()
 
 
 def test_what_a_killed_process_had_cut_is_cleared_away(tmp_path: Path, book: Book, inbox: Inbox) -> None:
@@ -225,20 +225,20 @@ def test_what_a_killed_process_had_cut_is_cleared_away(tmp_path: Path, book: Boo
     left.mkdir(parents=True)
     (left / "LoanStats3a.csv.gz").write_text("half")
     (tmp_path / "LoanStats3a.csv").write_text(f"{HEAD}1,Dec-2010,\n")
-    with cut_up(tmp_path / "LoanStats3a.csv", book, "issue_d", inbox) as parts:
+    with split_source(tmp_path / "LoanStats3a.csv", book, "issue_d", inbox) as parts:
         assert written(parts) == {"2010": f"{HEAD}1,Dec-2010,\n"}
     assert inbox.batches("loans") == []
 
 
 def test_real_loans_are_cut_into_vintages_and_every_row_is_there(real_data: Path, tmp_path: Path) -> None:
     source = real_data / "lending_club" / "loans_2007_2010.csv.gz"
-    parts = cut({source: []}, "issue_d", "quarter", tmp_path)
+    parts = split_files({source: []}, "issue_d", "quarter", tmp_path)
     head, *rows, end = gzip.decompress(source.read_bytes()).decode().split("\n")
     texts = written(parts)
     assert (len(texts), min(texts), max(texts), end) == (15, "2007-Q2", "2010-Q4", "")
     assert all(text.startswith(f"{head}\n") for text in texts.values())
     assert Counter(row for text in texts.values() for row in text.split("\n")[1:-1]) == Counter(rows)
-    assert sum(part.rows for part in parts.vintages) == len(rows) == 20_814
+    assert sum(part.rows for part in parts.batches) == len(rows) == 20_814
     for batch in ("2008-Q1", "2010-Q3"):
         dates = pd.read_csv(io.StringIO(texts[batch]), usecols=["issue_d"], parse_dates=["issue_d"])["issue_d"]
         assert set(dates.dt.to_period("Q").astype(str)) == {batch.replace("-", "")}
@@ -274,8 +274,8 @@ def test_dates_that_may_be_day_or_month_first_are_refused_until_the_configuratio
     file = tmp_path / "LoanStats3a.csv"
     for n, (form, batches) in enumerate({"%d/%m/%Y": ["05", "07", "08"], "%m/%d/%Y": ["04", "05", "06"]}.items()):
         (tmp_path / f"parts{n}").mkdir()
-        parts = cut({file: []}, "issue_d", "month", tmp_path / f"parts{n}", [form])
-        assert [part.batch for part in parts.vintages] == [f"2019-{month}" for month in batches]
+        parts = split_files({file: []}, "issue_d", "month", tmp_path / f"parts{n}", [form])
+        assert [part.batch for part in parts.batches] == [f"2019-{month}" for month in batches]
 
 
 def test_numbers_that_may_be_excels_days_are_refused_until_the_configuration_says_so(tmp_path: Path) -> None:
@@ -287,9 +287,9 @@ def test_numbers_that_may_be_excels_days_are_refused_until_the_configuration_say
     for form, batches in {"Excel 1900": ["02", "03", "04"], "Excel 1904": ["02", "03", "04"]}.items():
         folder = tmp_path / form
         folder.mkdir()
-        parts = cut({tmp_path / "LoanStats3a.csv": []}, "issue_d", "month", folder, [form])
+        parts = split_files({tmp_path / "LoanStats3a.csv": []}, "issue_d", "month", folder, [form])
         year = 2023 if form == "Excel 1900" else 2027
-        assert [part.batch for part in parts.vintages] == [f"{year}-{month}" for month in batches]
+        assert [part.batch for part in parts.batches] == [f"{year}-{month}" for month in batches]
 
 
 def test_months_in_another_language_are_cut_by(tmp_path: Path) -> None:
@@ -299,22 +299,22 @@ def test_months_in_another_language_are_cut_by(tmp_path: Path) -> None:
 
 
 def test_a_month_of_no_language_is_named(tmp_path: Path) -> None:
-    with pytest.raises(BadDelivery, match=r"row 3, column issue_d: '3\. Foo 2019' is no date"):
+    with pytest.raises(BadDelivery, match=r"row 3, column issue_d: '3\. Foo 2019' is not a date"):
         cut_file(tmp_path, HEAD + "1,12. März 2019,\n2,3. Foo 2019,\n", "month")
 
 
 def test_a_format_that_is_none_and_dates_of_two_orders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BadDelivery, match="'13/05/2019' is written day first, '05/13/2019' month first"):
         cut_file(tmp_path, HEAD + "1,13/05/2019,\n2,05/13/2019,\n3,14/05/2019,\n")
-    with pytest.raises(BadDelivery, match=r"delivery\.date_formats of issue_d has 'dd/mm/yyyy', which is none"):
-        cut({tmp_path / "LoanStats3a.csv": []}, "issue_d", "month", tmp_path / "parts", ["dd/mm/yyyy"])
+    with pytest.raises(BadDelivery, match=r"delivery\.date_formats of issue_d has 'dd/mm/yyyy', which is not"):
+        split_files({tmp_path / "LoanStats3a.csv": []}, "issue_d", "month", tmp_path / "parts", ["dd/mm/yyyy"])
 
 
 def test_a_year_of_two_digits_is_never_one_of_the_first_century(tmp_path: Path) -> None:
     (tmp_path / "parts").mkdir()
     (tmp_path / "loans.csv").write_text(f"{HEAD}1,05/14/19,\n")
-    with pytest.raises(BadDelivery, match="'05/14/19' is no date, such as the others"):
-        cut({tmp_path / "loans.csv": []}, "issue_d", "month", tmp_path / "parts", ["%m/%d/%Y"])
+    with pytest.raises(BadDelivery, match="'05/14/19' is not a date, such as the others"):
+        split_files({tmp_path / "loans.csv": []}, "issue_d", "month", tmp_path / "parts", ["%m/%d/%Y"])
 
 
 DAYS = [date(2018, 12, 31), date(2019, 4, 1), date(2019, 3, 31), date(2018, 10, 1)]
@@ -339,14 +339,14 @@ def test_a_parquet_file_is_cut_by_its_dates_and_keeps_its_types(tmp_path: Path, 
     table = pa.table({"id": pa.array([1, 2, 3, 4], pa.uint16()), "day": dates, "amount": [Decimal("1.10")] * 4})
     pq.write_table(table, tmp_path / "loans.parquet", row_group_size=2)
     (tmp_path / "parts").mkdir()
-    parts = cut({tmp_path / "loans.parquet": []}, "day", "quarter", tmp_path / "parts")
-    seen = {part.batch: pq.read_table(file) for part in parts.vintages for file in files(part)}
+    parts = split_files({tmp_path / "loans.parquet": []}, "day", "quarter", tmp_path / "parts")
+    seen = {part.batch: pq.read_table(file) for part in parts.batches for file in files(part)}
     assert {batch: rows["id"].to_pylist() for batch, rows in seen.items()} == {
         "2018-Q4": [1, 4],
         "2019-Q1": [3],
         "2019-Q2": [2],
     }
-    assert [file.name for file in files(parts.vintages[0])] == ["loans.parquet"]
+    assert [file.name for file in files(parts.batches[0])] == ["loans.parquet"]
     schema = pq.read_schema(tmp_path / "loans.parquet")
     assert all(rows.schema == schema for rows in seen.values())
 
@@ -355,11 +355,11 @@ def test_a_parquet_file_is_cut_by_its_dates_and_keeps_its_types(tmp_path: Path, 
     ("dates", "told"),
     [
         (pa.array([date(2019, 1, 1), None]), r"loans\.parquet, row 2, column day: there is no date"),
-        (pa.array([date(2019, 1, 1), date(9999, 12, 31)]), r"row 2, column day: '9999-12-31' is no date"),
+        (pa.array([date(2019, 1, 1), date(9999, 12, 31)]), r"row 2, column day: '9999-12-31' is not a date"),
         (pa.array([None, None]), r"row 1, column day: there is no date"),
-        (pa.array([1.5, 2.5]), r"row 1, column day: '1\.5' is no date"),
+        (pa.array([1.5, 2.5]), r"row 1, column day: '1\.5' is not a date"),
         (pa.array([45000.5, 45031.0]), r"may be Excel serial dates; '45000.5' is then 2023-03-15"),
-        (pa.array([True, False]), r"column day: bool holds no dates to cut by"),
+        (pa.array([True, False]), r"column day: bool holds no dates to split by"),
         (pa.array([[1], [2]]), r"column day: list<.*> holds no dates"),
     ],
     ids=lambda it: str(getattr(it, "type", "")),
@@ -368,4 +368,4 @@ def test_a_parquet_row_without_a_date_is_named(tmp_path: Path, dates: pa.Array, 
     pq.write_table(pa.table({"day": dates}), tmp_path / "loans.parquet")
     (tmp_path / "parts").mkdir()
     with pytest.raises(BadDelivery, match=told):
-        cut({tmp_path / "loans.parquet": []}, "day", "quarter", tmp_path / "parts")
+        split_files({tmp_path / "loans.parquet": []}, "day", "quarter", tmp_path / "parts")

@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 
 from credit_assets.ingest.bad_delivery import BadDelivery
 from credit_assets.ingest.csv_rows import EMPTY
-from credit_assets.ingest.row_by_row import OTHERS
+from credit_assets.ingest.row_by_row import OTHER_BATCHES
 from credit_assets.ingest.typed_read import Ingested, ingest
 from credit_assets.lake.connections import connect
 from credit_assets.lake.provenance import Provenance
@@ -331,7 +331,7 @@ def test_a_name_that_the_file_gives_twice_is_a_fault(bring: Ingest) -> None:
 
 def test_only_a_column_of_text_can_be_numbered(bring: Ingest) -> None:
     for column in ("amount", "nothing"):
-        with pytest.raises(ValueError, match=f"Table nameds: {column} is no text column of Named to be numbered"):
+        with pytest.raises(ValueError, match=f"Table nameds: {column} is not a text column of Named"):
             bring({"loans.csv": "id,amount\n1,2\n"}, Named, numbered=column)
 
 
@@ -655,8 +655,8 @@ def test_any_files_of_outcomes_are_accounted_for(written: list[list[tuple[int, i
         ({"loans.csv": THREE.encode("utf-16")}, ["loans.csv", "is in UTF-16"]),
         ({"loans.csv.gz": gzip.compress(THREE.encode() * 99, mtime=0)[:-12]}, ["loans.csv.gz", "cut off or damaged"]),
         ({"loans.csv.gz": THREE}, ["cut off or damaged"]),
-        ({"loans.parquet": b"PAR1 and so on"}, ["not a whole Parquet file"]),
-        ({"loans.xlsx": "x"}, ["loans.xlsx", "is no .csv"]),
+        ({"loans.parquet": b"PAR1 and so on"}, ["not a complete Parquet file"]),
+        ({"loans.xlsx": "x"}, ["loans.xlsx", "is not a .csv"]),
     ],
 )
 def test_a_file_that_cannot_be_the_table_is_refused_whole(
@@ -986,7 +986,7 @@ def test_an_index_without_a_name_is_left_out_and_told(bring: Ingest, con: Any, l
 @pytest.mark.parametrize("first", ["x", "1", "1.5", ""])
 def test_a_first_column_without_a_name_that_numbers_no_rows_is_no_index(bring: Ingest, first: str) -> None:
     lines = [f"{number},{line}" for number, line in zip(["1", first, "3"], THREE.splitlines()[1:], strict=True)]
-    with pytest.raises(BadDelivery, match="first column has no name, and does not number the rows"):
+    with pytest.raises(BadDelivery, match="first column has no name and does not number the rows"):
         bring({"loans.csv": "\n".join([f",{LOANS.strip()}", *lines])})
 
 
@@ -1055,16 +1055,16 @@ def test_outcomes_of_other_batches_applicants_are_passed_over_and_counted(
     names = list(given)[:files]
     ingested = bring({n: given[n] for n in names}, Fate, share=0, later_file_stands=True, elsewhere=ELSEWHERE)
     assert rows(con, lake, "book/fates") == [(1, 0), (2, 1), (3, 0)]
-    assert ingested.notes == {OTHERS: 3 * files}
+    assert ingested.notes == {OTHER_BATCHES: 3 * files}
     assert ingested.rows_in == 3 * files
 
 
 def test_outcomes_of_applicants_whom_no_batch_knows_are_quarantined(bring: Ingest) -> None:
     ingested = bring({"outcomes.csv": FATES + "10,0\n77,0\n"}, Fate, later_file_stands=True, elsewhere=ELSEWHERE)
     assert faults(ingested) == [(6, "ID", "77", "must occur in loans.ID")]
-    assert ingested.notes == {OTHERS: 1}
+    assert ingested.notes == {OTHER_BATCHES: 1}
 
 
 def test_outcomes_of_other_batches_alone_are_refused(bring: Ingest) -> None:
-    with pytest.raises(BadDelivery, match=r"every row of outcomes\.csv is of another batch than 2026-01"):
+    with pytest.raises(BadDelivery, match=r"every row of outcomes\.csv belongs to another batch than 2026-01"):
         bring({"outcomes.csv": "ID,BAD\n10,0\n"}, Fate, later_file_stands=True, elsewhere=ELSEWHERE)

@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from credit_assets.book.book import Book
-from credit_assets.ingest.csv_rows import look_over
+from credit_assets.ingest.csv_rows import inspect_csv
 from credit_assets.onboarding.new import new
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project
@@ -111,5 +111,5 @@ def test_what_is_no_row_is_drafted_as_notes_that_the_next_file_keeps(project, tm
     assert notes == ["Loan tape as of *, internal", "Total loans: *"]
     assert any("lines like the `notes` are not rows" in mark for mark in marks(done))
     path.write_text(path.read_text().replace("31 Dec 2025", "28 Feb 2026").replace("Total loans: 40", "Total loans: 7"))
-    source = look_over(path, "loans.csv", tmp_path / "plain", notes)
+    source = inspect_csv(path, "loans.csv", tmp_path / "plain", notes)
     assert (source.rows, source.columns) == (40, list(loans()))

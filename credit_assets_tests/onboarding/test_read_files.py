@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from credit_assets.ingest.csv_rows import look_over
+from credit_assets.ingest.csv_rows import inspect_csv
 from credit_assets.lake.connections import connect
 from credit_assets.onboarding.files import BookError, Files, stem
 from credit_assets.onboarding.read_files import read_files
@@ -198,8 +198,8 @@ def test_a_csv_zip_is_one_file_named_as_the_archive_like_in_a_delivery(look, tmp
         ("loans.csv", b"a,b\n1,2\n3,4\nTotal,oil\n", "line 4: 'Total,oil' is a total and no row. Remove the line"),
         ("loans.csv", b"2024\na,b\n1,2\n3,4\n", "line 1: '2024' is neither a header nor a row. Remove the line"),
         ("loans.parquet", b"no parquet", "is not a whole Parquet file"),
-        ("loans.zip", b"no zip", "is no whole zip archive"),
-        ("loans.xlsx", b"", "is no .csv"),
+        ("loans.zip", b"no zip", "is not a complete zip archive"),
+        ("loans.xlsx", b"", "is not a .csv"),
     ],
 )
 def test_what_cannot_be_read_is_refused_with_the_files_name(look, tmp_path, name, content, said):
@@ -242,7 +242,7 @@ def test_what_a_sheet_has_beside_header_and_rows_is_passed_over_as_in_a_delivery
     assert notes is None or list(part.notes) == notes
     assert len(files.remarks) == len(part.notes) + text.startswith((",a", "Unnamed"))
     # A delivery of this file is read with these notes as the same rows.
-    source = look_over(path, "loans.csv", tmp_path / "plain", part.notes)
+    source = inspect_csv(path, "loans.csv", tmp_path / "plain", part.notes)
     assert source.rows == 2 and [name for name in source.columns if name in files.columns] == ["a", "b"]
 
 
@@ -268,7 +268,7 @@ def test_a_total_of_several_fields_is_a_note_where_it_can_be_told_from_a_row(loo
     assert files.parts[0].notes == (note,) and files.rows == 2
     # A delivery passes over the total of another month, and keeps a row that begins alike.
     path.write_text(f"{rows}{row}\n{later}\n")
-    delivered = look_over(path, "loans.csv", tmp_path / "plain", files.parts[0].notes)
+    delivered = inspect_csv(path, "loans.csv", tmp_path / "plain", files.parts[0].notes)
     assert delivered.rows == 3 and delivered.passed_over == {note: 1}
 
 

@@ -14,7 +14,7 @@ from credit_assets.automation.runs import execute, instance_for_commands
 from credit_assets.book.book import Book
 from credit_assets.definitions import build
 from credit_assets.ingest.inbox import Inbox
-from credit_assets.ingest.split_by_date import cut_up
+from credit_assets.ingest.split_by_date import split_source
 from credit_assets.lake.tables import Lake
 from credit_assets.registry.registry import Registry
 from credit_assets.settings.project import Project
@@ -42,8 +42,8 @@ def project(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Projec
 
     inbox, book = Inbox(project.inbox), Book.load(project, BOOK)
     assert book.portfolio.delivery.split_by == "issue_d"
-    with cut_up(real_data / BOOK, book, book.portfolio.delivery.split_by, inbox) as parts:
-        for part in parts.vintages:
+    with split_source(real_data / BOOK, book, book.portfolio.delivery.split_by, inbox) as parts:
+        for part in parts.batches:
             inbox.deliver(part.folder, BOOK, part.batch)
     with inside(project), instance_for_commands(project, BOOK) as instance:
         batches = inbox.batches(BOOK)

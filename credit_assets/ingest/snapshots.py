@@ -1,4 +1,4 @@
-"""A batch's folder as it is at one moment, and how a file that was seen is known again."""
+"""Snapshots of a batch's folder, and the file status and hash by which unchanged files are recognised."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True)
-class Look:
-    """A batch's folder as it was at one moment: its files' names, each with size, time of change (ns) and inode.
+class FolderSnapshot:
+    """A batch's folder at one moment: its file names, each with size, modification time (ns) and inode.
 
-    `partial` names the files in it that some program is still writing. `trouble` says why this is no batch
-    that can be read; it then has no files. `touched` is when anything in it last changed (seconds since 1970), by
-    the clock of the file system, which no copying program sets back.
+    `partial` names the files that a program is still writing. `trouble` says why the folder is not a readable batch; it
+    then has no files. `touched` is when anything in it last changed (seconds since 1970), by the file system's change
+    time, which copying programs cannot set back.
     """
 
     batch: str
@@ -39,26 +39,26 @@ class Look:
 
     @property
     def unreadable(self) -> list[str]:
-        """The files that this process may not read, or that are gone since."""
+        """The files that this process cannot read, or that no longer exist."""
         return [file.name for file in self.paths if not _can_be_read(file)]
 
     @property
     def signature(self) -> str:
-        """The same for two looks between which no file was added, removed, replaced or written to."""
+        """Equal for two snapshots between which no file was added, removed, replaced or changed."""
         return hashlib.sha256(json.dumps(sorted(self.files.items())).encode()).hexdigest()[:16]
 
 
-def look_at(entry: os.DirEntry[str]) -> Look | None:
-    """What lies there, as a batch; None if it is gone, or is not meant as one."""
+def snapshot_of(entry: os.DirEntry[str]) -> FolderSnapshot | None:
+    """A snapshot of the directory entry as a batch; None if it no longer exists or is not meant as a batch."""
     folder = Path(entry.path)
     if not entry.is_dir():
         if entry.is_file() and (stem_of(folder) or folder.suffix.lower() == ".zip"):
-            return Look(entry.name, folder, trouble="a file beside the batches; put it into a batch's folder")
+            return FolderSnapshot(entry.name, folder, trouble="a file beside the batches; put it into a batch's folder")
         return None
     try:
         checked_name("batch", entry.name)
     except BadDelivery as error:
-        return Look(entry.name, folder, trouble=str(error))
+        return FolderSnapshot(entry.name, folder, trouble=str(error))
     files, partial = {}, []
     try:
         touched = entry.stat().st_ctime
@@ -74,12 +74,12 @@ def look_at(entry: os.DirEntry[str]) -> Look | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        return Look(entry.name, folder, trouble=f"cannot be looked into: {error}")
-    return Look(entry.name, folder, files, tuple(sorted(partial)), touched=touched)
+        return FolderSnapshot(entry.name, folder, trouble=f"cannot be read: {error}")
+    return FolderSnapshot(entry.name, folder, files, tuple(sorted(partial)), touched=touched)
 
 
 def checked_name(what: str, name: str) -> str:
-    """The name, if it can be a folder and a partition; BadDelivery otherwise."""
+    """The name, if it is valid for a folder and a partition; raises BadDelivery otherwise."""
     if not NAME.fullmatch(name):
         raise BadDelivery(
             f"{name!r} cannot be a {what}'s name: use letters, digits, '.', '_' and '-', "
@@ -89,7 +89,7 @@ def checked_name(what: str, name: str) -> str:
 
 
 def sha256_of(file: Path) -> str:
-    """The file's SHA-256, in hexadecimal. UnreadableNow if it cannot be read."""
+    """The file's SHA-256, in hexadecimal. Raises UnreadableNow if it cannot be read."""
     try:
         with file.open("rb") as content:
             return hashlib.file_digest(content, "sha256").hexdigest()
@@ -98,7 +98,7 @@ def sha256_of(file: Path) -> str:
 
 
 def file_status(file: Path) -> list[int]:
-    """Size, time of change (ns) and inode: another one for another file, or one that was written to."""
+    """Size, modification time (ns) and inode: they differ for another file, or one that was written to."""
     return _identity(file.stat())
 
 
