@@ -1,10 +1,10 @@
-"""How large a miscalibration `performance_holds` finds, after how many outcomes.
+"""How large a miscalibration `performance_holds` detects, after how many outcomes.
 
     python benchmarks/calibration_power.py --books 100
 
-Books of made-up PDs, spread as a scorecard's and banded by the default scorecard, whose applicants default so many
-times as often as promised: all of them, or those of the riskiest quarter alone. Each is judged on its first batch, and
-on the fourth and the twelfth together with those before. The lines of 1.00 are of PDs that are right.
+Books are made up: PDs are spread like a scorecard's and banded by the default scorecard, and either all applicants or
+those of the riskiest quarter default more often than their PDs by a factor. Each book is judged on its first batch, and
+on the fourth and the twelfth together with those before. The lines of factor 1.00 are of correct PDs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LOOKS = (1, 4, 12)
 
 
 def book(rng: np.random.Generator, rows: int, level: float, times: float, riskiest: bool) -> pd.DataFrame:
-    """Evidence of `rows` applicants with a mean PD of about `level`, who default `times` as often as promised."""
+    """Evidence of `rows` applicants with a mean PD of about `level`, who default `times` as often as their PDs."""
     centre = {0.03: 3.85, 0.08: 2.75, 0.144: 2.05}[level]
     pds = 1 / (1 + np.exp(centre - 0.8 * rng.normal(size=rows)))
     wrong = pds > np.quantile(pds, 0.75) if riskiest else np.full(rows, True)

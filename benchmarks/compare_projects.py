@@ -1,7 +1,7 @@
-"""What two projects hold, compared to the last bit: lake tables, checks, registered versions, and every model's
-parameters, metrics and files.
+"""Compares two projects to the last bit: lake tables, checks, registered versions, and every model's parameters,
+metrics and files.
 
-Nothing of the platform is imported, so that projects of any release can be read. Runs are made in `equality.py`.
+Nothing of the platform is imported, so that projects of any release can be read. `equality.py` runs the releases.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ columns are not those of NEW."""
 
 @dataclass(frozen=True)
 class Difference:
-    """A column that differs: in how many rows, by how much at most (numbers only), and the first two values."""
+    """A column that differs: the number of rows, the largest difference (numbers only), and the first two values."""
 
     column: str
     rows: int
@@ -65,7 +65,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Compared:
-    """Two tables held against each other: `faults` are about their shape, `differences` about their values."""
+    """Two compared tables: `faults` are about their shape, `differences` about their values."""
 
     name: str
     rows: int
@@ -88,7 +88,7 @@ class Compared:
 
 
 def compare_tables(name: str, old: pa.Table, new: pa.Table) -> Compared:
-    """Compare two tables, whose rows may come in any order, column by column and bit by bit."""
+    """Compare two tables column by column and bit by bit, in any order of rows."""
     faults = [
         f"columns only in {side}: {', '.join(only)}"
         for side, only in (
@@ -118,7 +118,7 @@ def compare_tables(name: str, old: pa.Table, new: pa.Table) -> Compared:
 
 
 def _type(table: pa.Table, column: str) -> str:
-    """The column's type; text is one type, however Arrow holds it."""
+    """The column's type; text is one type, whatever Arrow stores it as."""
     kind = table.schema.field(column).type
     return "string" if pa.types.is_large_string(kind) or pa.types.is_string_view(kind) else str(kind)
 
@@ -128,7 +128,7 @@ def _expected(column: str) -> str | None:
 
 
 def _codes(old: pa.ChunkedArray, new: pa.ChunkedArray) -> np.ndarray:
-    """A number for each value of both columns, the same for the same bits; null is a value of its own."""
+    """A number for each value of both columns, equal for equal bits; null is a value of its own."""
     kind = pa.string() if _is_text(old.type) else old.type
     values = pa.chunked_array([*old.cast(kind).chunks, *new.cast(kind).chunks], kind).combine_chunks()
     if pa.types.is_floating(values.type):
@@ -146,10 +146,10 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _row_ids(name: str, old: pa.Table, codes: Mapping[str, np.ndarray]) -> tuple[tuple[str, ...], np.ndarray]:
-    """The key of the rows, and a number for each row of OLD and then of NEW: the same for the same row.
+    """The key of the rows, and a number for each row of OLD and then of NEW, equal for equal keys.
 
-    The key is the first column, or the fewest of the first columns, by which no two rows of a side are equal; floats
-    and what may differ are none. Rows that are equal by all of them are told apart by the order of their other values.
+    The key is the first column, or the shortest run of first columns, that is unique on each side. Floats and columns
+    that may differ are never part of it. Rows with equal keys are distinguished by the order of their other values.
     """
     some = next(iter(codes.values()), np.zeros(0, np.int64))
     ids, key = np.zeros(len(some), np.int64), ()
@@ -175,7 +175,7 @@ def _row_ids(name: str, old: pa.Table, codes: Mapping[str, np.ndarray]) -> tuple
 
 
 def _together(ids: np.ndarray, more: np.ndarray) -> np.ndarray:
-    """Numbers of the pairs."""
+    """Numbers for the pairs."""
     pairs = ids * (more.max(initial=0) + 2) + more + 1
     return np.unique(pairs, return_inverse=True)[1].astype(np.int64)
 
@@ -185,7 +185,7 @@ def _distinct(ids: np.ndarray, old_rows: int) -> bool:
 
 
 def _at_most(old: pa.ChunkedArray, new: pa.ChunkedArray) -> float | None:
-    """The largest absolute difference of numbers; None of anything else, or where one side has no number."""
+    """The largest absolute difference of numbers; None for other types, or if one side has no number."""
     if not (pa.types.is_floating(old.type) or pa.types.is_integer(old.type)):
         return None
     sides = (pc.fill_null(side.cast(pa.float64()), np.nan).to_numpy() for side in (old, new))
@@ -198,11 +198,11 @@ def _shown(value: pa.Scalar) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-# -- what a project holds --------------------------------------------------------------------------
+# -- contents of a project -------------------------------------------------------------------------
 
 
 def lake_tables(project: Path, portfolio: str) -> dict[str, pa.Table]:
-    """Each table of the portfolio by its name in the lake, without the portfolio's."""
+    """The portfolio's tables by name, without the portfolio's prefix."""
     root = project / "data" / "lake" / portfolio
     folders = [log.parent for log in sorted(root.rglob("_delta_log"))]
     return {str(folder.relative_to(root)): DeltaTable(str(folder)).to_pyarrow_table() for folder in folders}
@@ -223,7 +223,7 @@ def checks(project: Path) -> pa.Table:
 
 
 def model_runs(project: Path) -> dict[str, str]:
-    """Each model that was fitted, in the order of its making (`model 1`, ...), with the run that it was logged in."""
+    """The fitted models in order (`model 1`, ...), each with the run in which it was logged."""
     query = (
         "SELECT run_uuid FROM runs JOIN tags USING (run_uuid) WHERE tags.key = 'mlflow.parentRunId' ORDER BY start_time"
     )
@@ -245,7 +245,7 @@ def figures(project: Path) -> pa.Table:
 
 
 def versions(project: Path) -> pa.Table:
-    """Each registered version: which of the models it is, and the aliases that lead to it."""
+    """The registered versions: the model of each, and its aliases."""
     models = {run: model for model, run in model_runs(project).items()}
     query = (
         "SELECT version, run_id, (SELECT group_concat(alias) FROM (SELECT alias FROM registered_model_aliases a "
@@ -256,7 +256,7 @@ def versions(project: Path) -> pa.Table:
 
 
 def model_files(project: Path) -> dict[str, Path]:
-    """The files that a model is made of or judged by, by model and name."""
+    """The files of each model and of its evaluation, by model and name."""
     files = {}
     for model, run in model_runs(project).items():
         (run_folder,) = _rows(_tracking(project), "SELECT artifact_uri FROM runs WHERE run_uuid = ?", run)
@@ -286,7 +286,7 @@ def _rows(database: Path, query: str, *values: str) -> list[tuple[Any, ...]]:
 
 
 def compare_projects(old: Path, new: Path, portfolio: str) -> list[str]:
-    """A line for everything that was compared; those of what differs hold `DIFFERS`."""
+    """A line for each compared item; lines of differing items contain `DIFFERS`."""
     ours, theirs = lake_tables(old, portfolio), lake_tables(new, portfolio)
     lines = []
     for before, now in RENAMED.items():
@@ -317,7 +317,7 @@ GONE = {"regression.skops": "its figures stand in model.json"}
 
 
 def compare_files(ours: Mapping[str, Path], theirs: Mapping[str, Path]) -> list[str]:
-    """A line a file: tables by their values, everything else by its bytes."""
+    """A line for each file: tables are compared by their values, other files by their bytes."""
     lines = []
     for name in sorted({*ours, *theirs}):
         if (file := name.rpartition(" ")[2]) in GONE and name not in theirs:
@@ -342,7 +342,7 @@ def compare_files(ours: Mapping[str, Path], theirs: Mapping[str, Path]) -> list[
 
 
 def _content(file: Path) -> object:
-    """The file's bytes; of a skops file, which is full of memory addresses, what it says without them."""
+    """The file's bytes; for a skops file, which contains memory addresses, its content without them."""
     if file.suffix != ".skops":
         return file.read_bytes()
     with zipfile.ZipFile(file) as parts:

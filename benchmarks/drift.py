@@ -2,7 +2,7 @@
 
     python benchmarks/drift.py --rows 356255 --columns 450
 
-Made-up columns of the kinds that loan data has; nothing here is stored.
+Columns are made up, of the kinds that loan data has. Nothing is stored.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def write(con: duckdb.DuckDBPyConnection, path: Path, first: int, rows: int, col
 
 
 def timed(what: str, work: Callable[[], object]) -> float:
-    """Run and print it; the processor seconds, which other work on the machine changes least."""
+    """Run it and print its processor seconds, which are least affected by other work on the machine."""
     start, busy = time.perf_counter(), time.process_time()
     work()
     seconds, busy = time.perf_counter() - start, time.process_time() - busy

@@ -6,11 +6,11 @@
 
 Each release runs from its own checkout on the same deliveries, as a user would run it. Then every table of the lake,
 every check, and the parameters, metrics and files of every model are compared. Floats are compared by their bits (NaN
-equals NaN), rows by their key. The exit code is 1 where anything differs that EXPECTED (compare_projects.py) does not
-name. With `--upgrade`, OLD makes a project and NEW goes on with it in the same folder, as after `git pull`.
+equals NaN), rows by their key. The exit code is 1 if there is a difference that EXPECTED (compare_projects.py) does not
+list. With `--upgrade`, OLD creates a project and NEW continues it in the same folder, as after `git pull`.
 
-The books are `demo` (synthetic) and, from the folder that CREDIT_ASSETS_REAL_DATA names, real ones. `--folder` keeps
-the projects: a run that is there already is not made again.
+The books are `demo` (synthetic) and real ones from the folder CREDIT_ASSETS_REAL_DATA. `--folder` keeps the projects;
+projects that are there already are not run again.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Release:
 
     @classmethod
     def checkout(cls, commit: str, folder: Path) -> Release:
-        """A clone at `commit`, with the `.env` that `make` would have made."""
+        """A clone at `commit`, with the `.env` that `make` creates."""
         if not folder.exists():
             _git("clone", "--quiet", "--shared", "--no-checkout", str(REPOSITORY), str(folder))
         release = cls(folder)
@@ -55,7 +55,7 @@ class Release:
         return release
 
     def switch(self, commit: str) -> None:
-        """Other code in the same project, as `git pull` brings it. Raises RuntimeError where not its own code runs."""
+        """Check out another commit in the same project, like `git pull`. Raises RuntimeError if other code runs."""
         _git("-C", str(self.folder), "checkout", "--quiet", "--detach", commit)
         if not (self.folder / ".env").exists():
             shutil.copy(self.folder / ".env.example", self.folder / ".env")
@@ -65,7 +65,7 @@ class Release:
         print(f"  {commit} runs from {where}", flush=True)
 
     def command(self, *words: str) -> None:
-        """Run `credit-assets` with these words. Its failure is an error that holds the end of what it printed."""
+        """Run `credit-assets` with these arguments. If it fails, the error contains the end of its output."""
         script = tomllib.loads((self.folder / "pyproject.toml").read_text())["project"]["scripts"]["credit-assets"]
         module, function = script.split(":")
         began = time.monotonic()
@@ -88,9 +88,9 @@ def _git(*words: str) -> str:
 
 
 def run_book(release: Release, book: str, data: Path | None) -> None:
-    """The whole line on a book's files; of the demo also the outcomes that come later."""
+    """Everything from the delivered files to scores; for the demo also the later outcomes."""
     if (release.folder / DONE).exists():
-        print("  was run before")
+        print("  has been run before")
         return
     if book == DEMO:
         release.command("demo")
@@ -104,7 +104,7 @@ def run_book(release: Release, book: str, data: Path | None) -> None:
 
 
 def upgrade(old: str, new: str, folder: Path) -> list[str]:
-    """Make a project by OLD and go on with it by NEW, in a fresh folder; a line for all that was compared."""
+    """Create a project with OLD and continue it with NEW, in a fresh folder; a line for each compared item."""
     if folder.exists():
         shutil.rmtree(folder)
     release = Release.checkout(old, folder)
@@ -132,18 +132,18 @@ def upgrade(old: str, new: str, folder: Path) -> list[str]:
 
 
 def _data_of(book: str) -> Path | None:
-    """The folder of the book's files; None where it is not at hand."""
+    """The folder of the book's files; None if it is not available."""
     folder = Path(os.environ.get(REAL_DATA, REPOSITORY.parent / "shared" / "data")) / book
     return folder.resolve() if folder.is_dir() else None
 
 
 def compare_releases(old: str, new: str, book: str, folder: Path) -> list[str]:
-    """Run both on the book and compare what came of it."""
+    """Run both releases on the book and compare the results."""
     data = None if book == DEMO else _data_of(book)
     if book != DEMO and data is None:
         return [f"skipped: no folder {book} in ${REAL_DATA}"]
     projects = []
-    # Of one commit held against itself, two runs.
+    # For a commit compared with itself, two runs.
     for commit, name in ((old, old), (new, new if new != old else f"{new}-again")):
         release = Release.checkout(commit, folder / f"{book}-{name}")
         run_book(release, book, data)
@@ -156,9 +156,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("old", help="a commit or tag")
     parser.add_argument("new", help="the commit or tag that is compared with it")
     books = (DEMO, *REAL_BOOKS)
-    parser.add_argument("--book", action="append", choices=books, help="by default all of them")
-    parser.add_argument("--folder", type=Path, help="where the projects are kept; by default nowhere")
-    parser.add_argument("--upgrade", action="store_true", help="let NEW go on with a project that OLD made")
+    parser.add_argument("--book", action="append", choices=books, help="all of them by default")
+    parser.add_argument("--folder", type=Path, help="keep the projects in this folder")
+    parser.add_argument("--upgrade", action="store_true", help="continue a project of OLD with NEW")
     asked = parser.parse_args(arguments)
     old, new = (_git("-C", str(REPOSITORY), "rev-parse", f"{c}^{{commit}}")[:12] for c in (asked.old, asked.new))
     differs = False

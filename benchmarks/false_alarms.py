@@ -1,13 +1,12 @@
-"""How often the checks that re-train fail on batches like those the champion learned from, and on shifted ones.
+"""How often the checks that trigger retraining fail on unshifted batches, and on shifted ones.
 
     python benchmarks/false_alarms.py data/scratch --applicants 80000 --batches 200 --rows 2000 20000
 
-A pool of synthetic applicants is made once, with the features of the portfolio's SQL. Again and again it is dealt
-out: some to a champion (training part and test), and from the rest, of which it knows nothing, batches at random
-without one applicant twice in a batch. So each batch, and what it is held against, are fair samples of one
-population, whatever the pool; only that batches of one deal have applicants in common. Then batches of the
-lender's scenarios are held against the same champions. And all that a champion knows nothing of is dealt out to the
-twelve batches of a year, again and again, each judged together with those before it.
+A pool of synthetic applicants is generated once, with the features of the portfolio's SQL. It is split repeatedly: one
+part trains and tests a champion, and batches are drawn at random from the rest, without repeating an applicant within a
+batch. So each batch and its reference are fair samples of one population; only batches of the same split share
+applicants. Batches of the lender's scenarios are then compared with the same champions. Finally, all applicants unknown
+to a champion are repeatedly distributed over the twelve batches of a year, each judged together with those before it.
 """
 
 from __future__ import annotations
@@ -72,7 +71,7 @@ WARN = ("missingness_stable", "no_new_categories")
 
 @dataclass(frozen=True)
 class Champion:
-    """A model with what batches are held against."""
+    """A model with the references that batches are compared with."""
 
     model: XGBoostModel
     reference: Reference
@@ -81,7 +80,7 @@ class Champion:
 
 
 def make_features(con: duckdb.DuckDBPyConnection, table: str, folder: Path, book: Book) -> int:
-    """A delivery's features, with the outcome as `target`, as a table of the connection; its rows."""
+    """Write a delivery's features, with the outcome as `target`, to a table of the connection; its number of rows."""
     portfolio, lake, batch = book.portfolio, Lake(folder / "lake"), folder.name
     stems = {name: config.files for name, config in portfolio.tables.items()}
     files = match_files(list(folder.glob("*.csv")), stems, {portfolio.outcomes_table}).tables
@@ -121,7 +120,7 @@ def of_applicants(con: duckdb.DuckDBPyConnection, table: str, keys: np.ndarray) 
 
 
 def deal(con: duckdb.DuckDBPyConnection, portfolio: Portfolio, rng: np.random.Generator) -> Champion:
-    """A champion of applicants drawn from the pool, and the applicants left."""
+    """A champion of applicants drawn from the pool, and the remaining applicants."""
     keys = rng.permutation(con.sql(f"select {KEY} from pool order by 1").fetchnumpy()[KEY])
     parts = np.split(keys, np.cumsum([TRAINED, VALIDATED, TESTED]))
     fold = pd.DataFrame(
@@ -144,7 +143,7 @@ def deal(con: duckdb.DuckDBPyConnection, portfolio: Portfolio, rng: np.random.Ge
 
 
 def scored(champion: Champion, frame: pd.DataFrame, portfolio: Portfolio) -> pd.DataFrame:
-    """What `holds` judges: the applicants' PDs, bands and outcomes."""
+    """The input of `holds`: the applicants' PDs, bands and outcomes."""
     pds = champion.model.pd(frame)
     bands = band(points(pds, portfolio.scorecard), portfolio.scorecard)
     return pd.DataFrame({"applicant": frame[KEY], "pd": pds, "band": bands, "outcome": frame["target"].astype(float)})
@@ -157,7 +156,7 @@ def years(
     rng: np.random.Generator,
     times: int,
 ) -> Counter[str]:
-    """How many batches, and years with one at least, fail `performance_holds`, of `times` years a champion."""
+    """How many batches, and years with at least one, fail `performance_holds` in `times` years per champion."""
     fails: Counter[str] = Counter()
     for champion in champions:
         held_out = scored(champion, training_frame(of_applicants(con, "pool", champion.held_out)), portfolio)
@@ -189,19 +188,19 @@ def failed(
     return [name for name, fine in passed.items() if not fine]
 
 
-def told(what: str, batches: int, fails: Counter[str], seconds: float) -> None:
+def report_failures(what: str, batches: int, fails: Counter[str], seconds: float) -> None:
     counted = ", ".join(f"{name} {fails[name]}" for name in (*RETRAIN, *WARN))
-    print(f"{what:<34}{fails['any']:>5} of {batches} would re-train ({counted}); {seconds:.0f} s", flush=True)
+    print(f"{what:<34}{fails['any']:>5} of {batches} would retrain ({counted}); {seconds:.0f} s", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("scratch", type=Path, help="a folder for the synthetic files, made and emptied")
-    parser.add_argument("--applicants", type=int, default=80_000, help="in the pool")
-    parser.add_argument("--batches", type=int, default=200, help="without a shift, of each size")
-    parser.add_argument("--shifted", type=int, default=10, help="batches of each scenario and size")
-    parser.add_argument("--rows", type=int, nargs="+", default=[2_000, 20_000], help="applicants of a batch")
-    parser.add_argument("--champions", type=int, default=4, help="deals of the pool that share the batches")
+    parser.add_argument("scratch", type=Path, help="a folder for the synthetic files; it is emptied first")
+    parser.add_argument("--applicants", type=int, default=80_000, help="size of the pool")
+    parser.add_argument("--batches", type=int, default=200, help="unshifted batches of each size")
+    parser.add_argument("--shifted", type=int, default=10, help="shifted batches of each scenario and size")
+    parser.add_argument("--rows", type=int, nargs="+", default=[2_000, 20_000], help="applicants per batch")
+    parser.add_argument("--champions", type=int, default=4, help="splits of the pool that share the batches")
     parser.add_argument("--seed", type=int, default=23)
     asked = parser.parse_args()
     rng = np.random.default_rng(asked.seed)
@@ -234,7 +233,7 @@ def main() -> None:
                     found = failed(con, champion, of_applicants(con, table, keys), book.portfolio)
                     fails.update([*found, *(["any"] if set(found) & set(RETRAIN) else [])])
                 what = "no shift" if table == "pool" else table
-                told(f"{size:,} rows, {what}", batches, fails, time.perf_counter() - start)
+                report_failures(f"{size:,} rows, {what}", batches, fails, time.perf_counter() - start)
 
 
 if __name__ == "__main__":

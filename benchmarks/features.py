@@ -2,8 +2,8 @@
 
     python benchmarks/features.py data/lake 2026-01 --memory 3GB --threads 2
 
-Reads one batch's raw tables; the features are written to a temporary lake, not into it. Each query
-runs in a process of its own, so that its peak memory is its own.
+Reads one batch's raw tables and writes the features to a temporary lake. Each query runs in a separate process, so that
+its peak memory can be measured.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SQL = Path(__file__).parents[1] / "sql"
 def run(
     query: FeatureQuery, portfolio: str, lakes: tuple[Path, Path], batch: str, config: dict[str, str | int]
 ) -> tuple[int, float, float, float]:
-    """Compute and write one query; rows, seconds, processor seconds and peak memory in GB."""
+    """Compute and write one query; its rows, seconds, processor seconds and peak memory in GB."""
     con = duckdb.connect(config={**config, "preserve_insertion_order": False})
     con.execute("set enable_progress_bar = false")
     raw, made = map(Lake, lakes)
@@ -71,7 +71,7 @@ def main() -> None:
                 flush=True,
             )
             total, peak = [total[0] + seconds, total[1] + busy], max(peak, memory)
-    print(f"{'in all':<51}{total[0]:8.1f} s {total[1]:8.1f} s of processor, peak {peak:.2f} GB")
+    print(f"{'total':<51}{total[0]:8.1f} s {total[1]:8.1f} s of processor, peak {peak:.2f} GB")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How long Home Credit files take from files to validated Delta tables, and in how much memory.
+"""Time and memory needed to ingest Home Credit files into validated Delta tables.
 
 Usage: python benchmarks/ingest.py FOLDER [--threads 2] [--memory 2GB] [--max-bad-share 0.001]
 """
@@ -25,9 +25,9 @@ PROJECT = Path(__file__).parents[1]
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("folder", type=Path, help="the delivered files, as Kaggle names them")
+    arguments.add_argument("folder", type=Path, help="the delivered files, named as on Kaggle")
     arguments.add_argument("--threads", type=int, default=2)
-    arguments.add_argument("--memory", default="2GB", help="DuckDB's limit")
+    arguments.add_argument("--memory", default="2GB", help="DuckDB's memory limit")
     arguments.add_argument("--max-bad-share", type=float, default=0.001)
     given = arguments.parse_args()
     book = Book.load(Project(PROJECT), "home_credit")

@@ -1,5 +1,6 @@
-"""How long the synthetic lender takes and what memory it needs, by default at the size of Kaggle's download:
-307,511 applicants with a known outcome and 48,744 without, about 58 million rows in all."""
+"""Time and memory that the synthetic lender needs, by default at the size of Kaggle's download: 307,511 applicants with
+a known outcome and 48,744 without, about 58 million rows in total.
+"""
 
 from __future__ import annotations
 

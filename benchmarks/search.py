@@ -3,9 +3,9 @@
     python benchmarks/search.py --seeds 1 2 3
     python benchmarks/search.py --problems "few rows" categorical --books german_credit home_credit
 
-Problems are generated (credit_assets_tests/models/problems.py). Books are real, from the folder that
-CREDIT_ASSETS_REAL_DATA names, and `synthetic_lender`. The untuned libraries are LightGBM with its defaults and XGBoost
-with a rate of 0.03 and 400 trees of depth 4. LOST marks a champion that is surely worse (DeLong, paired, 5%).
+Problems are generated (credit_assets_tests/models/problems.py). Books are real ones from the folder
+CREDIT_ASSETS_REAL_DATA, and `synthetic_lender`. The untuned libraries are LightGBM with its defaults and XGBoost with a
+learning rate of 0.03 and 400 trees of depth 4. LOST marks a champion that is significantly worse (DeLong, paired, 5%).
 """
 
 from __future__ import annotations
@@ -92,14 +92,14 @@ def log_loss(outcomes: np.ndarray, pds: np.ndarray) -> float:
 
 
 def calibration_error(outcomes: np.ndarray, pds: np.ndarray) -> float:
-    """Mean distance of default rate and mean PD over deciles of the PD."""
+    """Mean distance between default rate and mean PD over deciles of the PD."""
     deciles = pd.DataFrame({"outcome": outcomes, "pd": pds}).groupby(decile_of(pds)).agg(["mean", "size"])
     distance = (deciles["outcome"]["mean"] - deciles["pd"]["mean"]).abs()
     return float((distance * deciles["pd"]["size"]).sum() / len(pds))
 
 
 def german_credit() -> pd.DataFrame:
-    """The raw columns but for those about the person; a quarter of the applicants are the test."""
+    """The raw columns except those about the person; a quarter of the applicants are the test."""
     rows = pd.read_csv(REAL_DATA / "german_credit" / "german_credit.csv.gz")
     rows = rows.drop(columns=["status_and_sex", "age", "is_foreign_worker"])
     keys = np.arange(len(rows))
@@ -110,7 +110,9 @@ def german_credit() -> pd.DataFrame:
 
 
 def training_set(book: Book, deliveries: Sequence[Path], scratch: Path) -> pd.DataFrame:
-    """What the platform would learn from and test on: the deliveries' features by the portfolio's SQL, with folds."""
+    """The rows that the platform would train and test on: features of the deliveries by the portfolio's SQL, with
+    folds.
+    """
     portfolio, lake, queries = book.portfolio, Lake(scratch / "lake"), book.queries
     names = {name: table.files for name, table in portfolio.tables.items()}
     with duckdb.connect() as con:
@@ -168,7 +170,7 @@ def book(name: str, scratch: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--problems", nargs="*", choices=[*PROBLEMS], default=[*PROBLEMS])
-    parser.add_argument("--books", nargs="*", choices=BOOKS, default=[], help="read from CREDIT_ASSETS_REAL_DATA")
+    parser.add_argument("--books", nargs="*", choices=BOOKS, default=[], help="books from CREDIT_ASSETS_REAL_DATA")
     parser.add_argument("--seeds", nargs="*", type=int, default=[1])
     asked = parser.parse_args()
     for name in asked.problems:

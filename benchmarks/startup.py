@@ -1,10 +1,10 @@
-"""Processor seconds of `credit-assets --help`, and of `status` on a project, with what their imports cost.
+"""Processor seconds of `credit-assets --help`, and of `status` on a project, with the cost of their imports.
 
-    python benchmarks/startup.py                      # --help alone
-    python benchmarks/startup.py --project FOLDER     # and status of a project that `demo` was run in
+    python benchmarks/startup.py                      # --help only
+    python benchmarks/startup.py --project FOLDER     # also status, in a project made by `demo`
 
-Each command runs several times in a process of its own; the lowest figure is the one least disturbed by other work on
-the machine. Imports are listed by package, with the time that each takes beside what it imports itself.
+Each command runs several times in a separate process; the lowest figure is the one least disturbed by other work on the
+machine. Imports are listed by package, with the time that each takes without what it imports itself.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ IMPORTED = re.compile(r"import time: +(\d+) \| +\d+ \| +(\w+)")
 
 
 def processor_seconds(project: Path | None, words: list[str]) -> float:
-    """Of one run of the command, user and system."""
+    """User and system time of one run of the command."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([sys.executable, "-P", "-c", COMMAND, *words], cwd=project, stdout=subprocess.DEVNULL, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -31,7 +31,7 @@ def processor_seconds(project: Path | None, words: list[str]) -> float:
 
 
 def imports(project: Path | None, words: list[str]) -> Counter[str]:
-    """Package to the seconds that importing its modules takes."""
+    """Seconds spent importing each package's modules."""
     called = [sys.executable, "-P", "-X", "importtime", "-c", COMMAND, *words]
     said = subprocess.run(called, cwd=project, capture_output=True, text=True, check=True).stderr
     packages: Counter[str] = Counter()
@@ -42,7 +42,7 @@ def imports(project: Path | None, words: list[str]) -> Counter[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--project", type=Path, help="a folder that `credit-assets demo` was run in")
+    parser.add_argument("--project", type=Path, help="a folder in which `credit-assets demo` was run")
     parser.add_argument("--portfolio", default="home_credit")
     parser.add_argument("--times", type=int, default=5)
     asked = parser.parse_args()
@@ -53,7 +53,7 @@ def main() -> None:
         seconds = min(processor_seconds(asked.project, words) for _ in range(asked.times))
         packages = imports(asked.project, words).most_common(8)
         listed = ", ".join(f"{package} {took:.2f}" for package, took in packages)
-        print(f"{name:8}{seconds:6.2f} s of processor (to be below {BARS[name]:g}); imports: {listed}", flush=True)
+        print(f"{name:8}{seconds:6.2f} s of processor (target: below {BARS[name]:g}); imports: {listed}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""What a look at a book with many batches costs: the sensors' ticks, and the questions that they ask.
+"""Cost of the sensors' ticks, and of their queries, on a book with many batches.
 
     python -m benchmarks.ticks --batches 500
 
-An inbox of small files and a lake of one-row tables are made up in a temporary folder; each table has one commit a
-batch. "first" is a fresh process, "again" the same process a tick later, both also in milliseconds of processor, which
-other work on the machine changes least. The ticks are of the real sensors, over a real instance (SQLite) with three
-finished runs and three failed checks a batch, and a registry with a champion.
+An inbox of small files and a lake of one-row tables are created in a temporary folder; each table has one commit per
+batch. "first" is a fresh process, "again" the same process one tick later. Both are also given in milliseconds of
+processor time, which other work on the machine affects least. The real sensors run on a real instance (SQLite) with
+three finished runs and three failed checks per batch, and a registry with a champion.
 """
 
 from __future__ import annotations
@@ -54,13 +54,13 @@ LINE = {
 
 
 def made_from() -> dict[str, list[str]]:
-    """Every table of a batch, and the tables that it is made from."""
+    """Every table of a batch, with its input tables."""
     raw = {table: list(COMPILED.parents(table)) for table in COMPILED.contracts}
     return raw | {name: list(query.inputs) for name, query in COMPILED.queries.items()} | LINE
 
 
 def fill_inbox(inbox: Inbox, batches: list[str]) -> dict[str, str]:
-    """A file a raw table and one that belongs to none, for every batch; each file's SHA-256."""
+    """Write a file per raw table, and one that belongs to no table, for every batch; each file's SHA-256."""
     stems = {table: config.files[0] for table, config in PORTFOLIO.tables.items()}
     for batch in batches:
         folder = inbox.root / PORTFOLIO.name / batch
@@ -75,7 +75,7 @@ def fill_inbox(inbox: Inbox, batches: list[str]) -> dict[str, str]:
 
 
 def fill_lake(lake: Lake, batches: list[str], sha256: Mapping[str, str]) -> None:
-    """Two commits by the lake itself; the other batches' are copies of the second, as writing takes 50 ms each."""
+    """Two commits by the lake; those of other batches are copies of the second, as each write takes 50 ms."""
     for table, sources in made_from().items():
         name = PORTFOLIO.table(table)
         files = [f"{stem}.csv" for stem in PORTFOLIO.tables[table].files] if table in PORTFOLIO.tables else []
@@ -107,7 +107,7 @@ def inputs(sources: list[str], version: int) -> dict[str, int]:
 
 
 def measure(root: Path, settled: Mapping[str, str]) -> dict[str, list[Cost]]:
-    """What each part costs in this process: the first time, and the best of five more."""
+    """The cost of each part in this process: the first time, and the best of five repetitions."""
     inbox, lake = Inbox(Project(root).inbox), Lake(Project(root).lake)
     parts: dict[str, Callable[[], object]] = {
         "the inbox looked over": lambda: inbox.snapshots(PORTFOLIO.name),
@@ -125,13 +125,13 @@ def measure(root: Path, settled: Mapping[str, str]) -> dict[str, list[Cost]]:
 
 
 def measure_first(root: Path, settled: Mapping[str, str]) -> Cost:
-    """What the first tick of a process costs."""
+    """The cost of the first tick in a fresh process."""
     inbox, lake = Inbox(Project(root).inbox), Lake(Project(root).lake)
     return timed(lambda: (arrivals(PORTFOLIO, inbox, lake, settled), batches_to_score(PORTFOLIO, lake, 1)))
 
 
 def fill_instance(instance: dg.DagsterInstance, project: Project, batches: list[str]) -> None:
-    """The batches registered; of each three runs and three failed checks; and a champion that has learned from all."""
+    """Register the batches, with three runs and three failed checks each, and a champion that learned from all."""
     name, registry = PORTFOLIO.name, Registry.of(project, PORTFOLIO.name)
     with duckdb.connect() as con:
         sources = (PORTFOLIO.application_table, PORTFOLIO.outcomes_table)
@@ -160,13 +160,13 @@ def fill_instance(instance: dg.DagsterInstance, project: Project, batches: list[
 
 
 def measure_ticks(root: Path) -> dict[str, list[Cost]]:
-    """A tick of each sensor in this process, nothing being due: the first, and the best of five more."""
+    """A tick of each sensor in this process when nothing is due: the first, and the best of five repetitions."""
     project = Project(root)
     made: dict[str, list[Cost]] = {}
     with dg.DagsterInstance.local_temp(str(root / "instance")) as instance:
         book = Book(project, PORTFOLIO)
         for sensor in [*sensors(book, jobs(PORTFOLIO)), alert_sensor(book)]:
-            # Of a sensor with a cursor, the tick goes on from the one before.
+            # A sensor with a cursor continues from its previous tick.
             cursor: list[str | None] = [None]
 
             def tick(sensor: dg.SensorDefinition = sensor, cursor: list[str | None] = cursor) -> None:
@@ -176,7 +176,7 @@ def measure_ticks(root: Path) -> dict[str, list[Cost]]:
 
             made[f"tick of {sensor.name}"] = [timed(tick)]
             if sensor.name == "alerts":
-                # All runs are new to it, and it looks at some a tick.
+                # All runs are new to it; it reads a limited number per tick.
                 for _ in range(instance.get_runs_count() // RUNS_A_LOOK):
                     tick()
             made[f"tick of {sensor.name}"].append(min(timed(tick) for _ in range(5)))

@@ -1,4 +1,4 @@
-"""Versions without a model behind them, for tests that ask a registry who decides and not for a PD."""
+"""Registered versions without models, for tests that ask a registry which version decides and not for a PD."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from credit_assets.registry.tags import origin_tags
 from credit_assets.registry.version import DRIFT_REFERENCE, IMPORTANCE, Origin
 
 
-class Nothing:
-    """A model that saves nothing."""
+class EmptyModel:
+    """A model that saves no files."""
 
     features: tuple[str, ...] = ("income",)
     learned_texts: Mapping[str, tuple[str, ...]] = {}
@@ -35,9 +35,10 @@ def register_bare(
     synthetic: bool = True,
     **origin: Any,
 ) -> int:
-    """Register a version with this origin, which is not the challenger; its number.
+    """Register a version with this origin, without making it the challenger; its number.
 
-    It is made of little more than its tags, as MLflow takes long to log a model. `gated` ones have a drift reference.
+    It consists of little more than tags, because logging a model to MLflow is slow. `gated` versions have a drift
+    reference.
     """
     store, tags = registry.store, origin_tags(registry.name, Origin(synthetic=synthetic, **origin))
     with tempfile.TemporaryDirectory() as folder:
@@ -46,7 +47,7 @@ def register_bare(
         if importance is not None:
             (Path(folder) / IMPORTANCE).write_text(json.dumps(importance))
         if isinstance(store, MemoryStore):
-            run_id = store.log_model(Nothing(), run_name="", params={}, metrics={}, tags=tags, parent_run=None)
+            run_id = store.log_model(EmptyModel(), run_name="", params={}, metrics={}, tags=tags, parent_run=None)
             store.log(run_id, metrics or {}, {"": Path(folder)})
             return store.add_version(run_id, tags).number
         assert isinstance(store, MlflowStore)
@@ -59,7 +60,7 @@ def register_bare(
 
 
 def register_same_model(registry: Registry, number: int) -> int:
-    """Register the model of a version in MLflow once more, by a new run without figures and files; its number."""
+    """Register the model of a version in MLflow again, under a new run without files and metrics; its number."""
     store = registry.store
     assert isinstance(store, MlflowStore)
     client = tracking.client(store.tracking_uri)
@@ -69,7 +70,7 @@ def register_same_model(registry: Registry, number: int) -> int:
 
 
 def delete(registry: Registry, number: int) -> None:
-    """Delete a version, as a person may in MLflow."""
+    """Delete a version, as a person can in MLflow."""
     store = registry.store
     if isinstance(store, MemoryStore):
         store.delete_version(number)

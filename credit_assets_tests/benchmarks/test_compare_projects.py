@@ -1,4 +1,4 @@
-"""What the comparison of two releases finds between tables, and between two whole projects."""
+"""What the comparison of two releases finds in tables and in whole projects."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def compared(new: pa.Table) -> compare_projects.Compared:
     return compare_tables("scores", pa.table(SCORES), new)
 
 
-def test_equal_rows_are_equal_in_any_order_and_nan_equals_nan():
+def test_rows_are_compared_in_any_order_and_nan_equals_nan():
     found = compared(pa.table(SCORES).take([2, 0, 3, 1]))
     assert found.equal and found.rows == 4 and found.key == ("applicant",)
     assert str(found) == "scores: equal, 4 rows"
 
 
-def test_nan_of_other_bits_equals_nan():
+def test_nan_equals_nan_with_other_bits():
     payload = np.array([0x7FF8000000000001], np.uint64).view(np.float64)[0]
     assert compared(changed(pd=[0.1, 0.25, payload, 0.5])).equal
 
@@ -54,35 +54,35 @@ def test_one_bit_of_one_float_is_found():
 
 
 @pytest.mark.parametrize("pds", [[0.1, None, math.nan, 0.5], [0.1, 0.25, None, 0.5], [0.1, 0.25, 0.3, 0.5]])
-def test_a_null_is_neither_a_number_nor_nan(pds):
+def test_null_differs_from_numbers_and_nan(pds):
     found = compared(changed(pd=pds))
     assert [difference.column for difference in found.differences] == ["pd"] and not found.equal
 
 
-def test_the_sign_of_zero_is_a_difference():
+def test_sign_of_zero_is_a_difference():
     old, new = (pa.table({"feature": ["a"], "psi": [zero]}) for zero in (0.0, -0.0))
     assert not compare_tables("drift", old, new).equal
 
 
-def test_a_text_that_changed_is_counted_and_shown():
+def test_changed_text_is_counted_and_shown():
     found = compared(changed(reason_1=["many loans", None, "late payments", "late"]))
     [difference] = found.differences
     assert (difference.rows, difference.at_most) == (2, None)
     assert difference.example == "'late' and 'late payments'"
 
 
-def test_a_column_that_is_expected_to_differ_leaves_the_table_equal_and_is_listed():
+def test_expected_column_difference_is_listed_and_table_stays_equal():
     found = compared(changed(model_run_id=["b", "b", "b", "b"]))
     assert found.equal
     assert str(found) == "scores: equal, 4 rows (differs as expected: model_run_id: run id, drawn at random)"
 
 
-def test_rows_of_one_side_are_counted():
+def test_rows_on_one_side_only_are_counted():
     found = compared(pa.table(SCORES).slice(1))
     assert found.faults == ("1 rows only in OLD (by applicant)",) and not found.differences
 
 
-def test_columns_and_types_of_one_side_are_named():
+def test_columns_and_types_on_one_side_only_are_named():
     new = pa.table(SCORES).drop_columns("pd").append_column("points", pa.array([1, 2, 3, 4]))
     new = new.set_column(0, "applicant", pa.array([1, 2, 3, 4], pa.int32()))
     assert compared(new).faults == (
@@ -92,13 +92,13 @@ def test_columns_and_types_of_one_side_are_named():
     )
 
 
-def test_a_key_of_several_columns_is_found():
+def test_composite_key_is_found():
     old = pa.table({"batch": ["1", "1", "2"], "feature": ["a", "b", "a"], "kind": ["x"] * 3, "psi": [0.1, 0.2, 0.3]})
     found = compare_tables("drift", old, old.take([2, 1, 0]))
     assert found.key == ("batch", "feature") and found.equal
 
 
-def test_rows_that_no_key_tells_apart_are_compared_as_a_multiset():
+def test_rows_without_a_unique_key_are_compared_as_a_multiset():
     old = pa.table({"month": [1, 1, 2], "amount": [5.0, 7.0, 7.0]})
     assert compare_tables("payments", old, old.take([1, 2, 0])).equal
     found = compare_tables("payments", old, pa.table({"month": [1, 1, 2], "amount": [5.0, 5.0, 7.0]}))
@@ -111,7 +111,7 @@ def test_empty_tables_are_equal():
     assert compare_tables("scores", empty, empty).equal
 
 
-def test_a_renamed_table_is_compared_under_its_new_name(tmp_path, monkeypatch):
+def test_renamed_table_is_compared_under_its_new_name(tmp_path, monkeypatch):
     for side, name in (("old", "xgboost"), ("new", "candidate")):
         _project(tmp_path / side)
         write_deltalake(str(tmp_path / side / "data" / "lake" / "book" / name), pa.table(SCORES))
@@ -128,7 +128,7 @@ def test_a_renamed_table_is_compared_under_its_new_name(tmp_path, monkeypatch):
     assert not any("DIFFERS" in line for line in lines)
 
 
-def test_a_table_of_other_columns_is_brought_into_todays(tmp_path):
+def test_table_of_an_earlier_layout_is_converted_to_the_current_one(tmp_path):
     for side in ("old", "new"):
         _project(tmp_path / side)
     wide = pa.table({"applicant": [1], "candidate": [0.1], "baseline": [0.2], "champion": pa.array([None], "double")})
@@ -139,7 +139,7 @@ def test_a_table_of_other_columns_is_brought_into_todays(tmp_path):
     assert lines[1] == "predictions: equal, 2 rows"
 
 
-def test_entries_that_older_releases_did_not_write_are_no_difference_and_changed_ones_are(tmp_path):
+def test_entries_missing_in_older_releases_are_ignored_but_changed_ones_are_not(tmp_path):
     facts = {"old": {"features": ["a"]}, "new": {"kind": "xgboost", "features": ["a"]}, "other": {"features": ["b"]}}
     files = {side: {"model 1: model.json": tmp_path / side} for side in facts}
     for side, content in facts.items():
@@ -150,7 +150,7 @@ def test_entries_that_older_releases_did_not_write_are_no_difference_and_changed
 
 
 def _project(folder: Path) -> None:
-    """A project without a model and without a check."""
+    """A project without models and checks."""
     index = folder / "data" / "dagster" / "storage" / "history" / "runs" / "index.db"
     tracking = folder / "data" / "mlflow" / "mlflow.db"
     for database, tables in (
@@ -171,7 +171,7 @@ def _project(folder: Path) -> None:
                 con.execute(f"CREATE TABLE {table}")
 
 
-def test_a_changed_bit_of_a_score_or_a_metric_is_found_in_a_project_that_is_otherwise_equal(line, tmp_path):
+def test_changed_bit_of_a_score_or_metric_is_found_in_otherwise_equal_projects(line, tmp_path):
     old, new = line.project.root, tmp_path / "copy"
     shutil.copytree(old, new)
     table = DeltaTable(str(new / "data" / "lake" / "home_credit" / "scores"))
@@ -189,7 +189,7 @@ def test_a_changed_bit_of_a_score_or_a_metric_is_found_in_a_project_that_is_othe
     assert any("booster.ubj: equal" in line for line in lines)
 
 
-def test_a_changed_byte_of_a_model_and_a_file_of_one_side_are_found(tmp_path):
+def test_changed_byte_of_a_model_and_missing_files_are_found(tmp_path):
     files = {name: tmp_path / name for name in ("booster.ubj", "changed.ubj", "trials.csv", "slower.csv")}
     files["booster.ubj"].write_bytes(b"trees")
     files["changed.ubj"].write_bytes(b"treeS")
@@ -204,7 +204,7 @@ def test_a_changed_byte_of_a_model_and_a_file_of_one_side_are_found(tmp_path):
     ]
 
 
-def test_addresses_in_a_skops_file_are_no_difference_and_its_values_are(tmp_path):
+def test_memory_addresses_in_a_skops_file_are_ignored_but_its_values_are_not(tmp_path):
     for name, address, weight in (("old", 140, b"weights"), ("again", 139, b"weights"), ("other", 139, b"Weights")):
         array = {"__class__": "ndarray", "file": f"{address}.npy", "__id__": address}
         with zipfile.ZipFile(tmp_path / f"{name}.skops", "w") as file:

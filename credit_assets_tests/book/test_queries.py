@@ -1,4 +1,4 @@
-"""Feature SQL as data: order, words, errors that name file and line, and lineage back to raw columns."""
+"""Feature SQL as data: order, descriptions, errors that name file and line, and lineage back to raw columns."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def select(*columns: str, table: str = "loans") -> str:
     return f"-- Words.\nselect\n    ID,\n    {listed}\nfrom {table}\n"
 
 
-def test_a_query_carries_its_inputs_key_description_and_words(tmp_path: Path) -> None:
+def test_query_has_inputs_key_description_and_column_descriptions(tmp_path: Path) -> None:
     query = load(write(tmp_path, loan_sums=LOAN_SUMS), RAW)["loan_sums"]
 
     assert query.inputs == ("loans",)
@@ -86,7 +86,7 @@ def test_a_query_carries_its_inputs_key_description_and_words(tmp_path: Path) ->
         ("if missing: no debt", FeatureComment("", "no debt")),
     ],
 )
-def test_a_comment_is_a_description_with_clauses(text: str, comment: FeatureComment) -> None:
+def test_comment_is_a_description_followed_by_clauses(text: str, comment: FeatureComment) -> None:
     assert FeatureComment.parse(text) == comment
 
 
@@ -100,7 +100,7 @@ def test_a_comment_is_a_description_with_clauses(text: str, comment: FeatureComm
         ("debt; family: a; family: b", "`family:` occurs twice"),
     ],
 )
-def test_a_clause_that_would_reach_an_applicant_by_mistake_is_refused(text: str, what: str) -> None:
+def test_misspelled_clause_that_would_reach_an_applicant_is_refused(text: str, what: str) -> None:
     with pytest.raises(ValueError, match=what):
         FeatureComment.parse(text)
 
@@ -109,13 +109,13 @@ PLAIN = st.text("abc XYZ,.()%-'", min_size=1, max_size=20).map(str.strip).filter
 
 
 @given(PLAIN, st.one_of(st.just(""), PLAIN), st.one_of(st.just(""), PLAIN), st.booleans())
-def test_a_comment_that_is_written_is_read_back(description: str, missing: str, family: str, turned: bool) -> None:
+def test_written_comment_is_parsed_back(description: str, missing: str, family: str, turned: bool) -> None:
     clauses = [f"; if missing: {missing}" if missing else "", f"; family: {family}" if family else ""]
     text = description + "".join(reversed(clauses) if turned else clauses)
     assert FeatureComment.parse(text) == FeatureComment(description, missing, family)
 
 
-def test_clauses_and_guesses_are_kept_by_column_and_go_through_a_star(tmp_path: Path) -> None:
+def test_clauses_and_guesses_are_kept_per_column_and_pass_through_a_star(tmp_path: Path) -> None:
     sums = LOAN_SUMS.replace("-- one row each.", "-- if no row: No earlier loan\n-- one row each.")
     sums = sums.replace("total of all loans", "total of all loans; if missing: no amount known; family: loans")
     sums = sums.replace("number of open loans", "number of open loans -- CONFIRM: Y stands for open")
@@ -135,14 +135,14 @@ def test_clauses_and_guesses_are_kept_by_column_and_go_through_a_star(tmp_path: 
     assert queries["loan_sums"].version == plain.version
 
 
-def test_queries_come_after_those_they_read(tmp_path: Path) -> None:
+def test_queries_are_ordered_after_their_inputs(tmp_path: Path) -> None:
     queries = load(write(tmp_path, all_of_it=JOINED.replace("loan_sums", "z_sums"), z_sums=LOAN_SUMS), RAW)
 
     assert list(queries) == ["z_sums", "all_of_it"]
     assert queries["all_of_it"].inputs == ("people", "z_sums")
 
 
-def test_a_star_brings_the_columns_and_words_of_the_file_it_names(tmp_path: Path) -> None:
+def test_star_copies_columns_and_descriptions_of_its_source(tmp_path: Path) -> None:
     queries = load(write(tmp_path, features=JOINED, loan_sums=LOAN_SUMS), RAW)
 
     assert queries["features"].words == {
@@ -194,7 +194,7 @@ def test_a_star_brings_the_columns_and_words_of_the_file_it_names(tmp_path: Path
         ("-- Words.\nselect ID, 'open as day -- when\nfrom loans", 1, "not valid SQL"),
     ],
 )
-def test_a_bad_file_is_refused_with_its_line(tmp_path: Path, sql: str, line: int, what: str) -> None:
+def test_invalid_file_is_refused_with_its_line(tmp_path: Path, sql: str, line: int, what: str) -> None:
     with pytest.raises(FeatureQueryError) as error:
         load(write(tmp_path, bad=sql), RAW)
 
@@ -202,36 +202,36 @@ def test_a_bad_file_is_refused_with_its_line(tmp_path: Path, sql: str, line: int
     assert what in str(error.value)
 
 
-def test_every_function_of_chance_or_clock_that_duckdb_has_is_refused() -> None:
+def test_every_nondeterministic_function_of_duckdb_is_refused() -> None:
     with duckdb.connect() as con:
         found = con.execute("SELECT DISTINCT function_name FROM duckdb_functions() WHERE stability <> 'CONSISTENT'")
         changing = {name for (name,) in found.fetchall()}
-    # These say something of the session, or nothing.
+    # These return session settings, or nothing.
     of_no_value = {"error", "setseed", "sleep_ms", "stats", "write_log", "in_search_path"}
     of_session = {"current_database", "current_schema", "current_schemas", "current_query"}
     of_session |= {"current_connection_id", "current_query_id", "current_transaction_id"}
     assert changing - of_no_value - of_session <= UNREPEATABLE
 
 
-def test_files_that_read_each_other_are_refused_with_the_circle(tmp_path: Path) -> None:
+def test_circular_files_are_refused_with_the_circle(tmp_path: Path) -> None:
     one, two = select("x as a -- first", table="two"), select("a as x -- second", table="one")
 
     with pytest.raises(FeatureQueryError, match=r"reads itself: (one -> two -> one|two -> one -> two)"):
         load(write(tmp_path, one=one, two=two), RAW)
 
 
-def test_a_folder_without_sql_is_refused(tmp_path: Path) -> None:
+def test_folder_without_sql_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FeatureQueryError, match=r"no \.sql files"):
         load(tmp_path)
 
 
-def test_a_cte_may_bear_the_name_of_the_table_it_reads(tmp_path: Path) -> None:
+def test_cte_may_have_the_name_of_the_table_it_reads(tmp_path: Path) -> None:
     sql = "-- Words.\nwith loans as (select * from loans where DAY <= 0)\n" + select("AMOUNT as a -- money")
 
     assert load(write(tmp_path, named=sql), RAW)["named"].inputs == ("loans",)
 
 
-def test_lineage_names_the_columns_of_the_inputs(tmp_path: Path) -> None:
+def test_lineage_names_the_input_columns(tmp_path: Path) -> None:
     found = lineage(load(write(tmp_path, features=JOINED, loan_sums=LOAN_SUMS), RAW), RAW)
 
     assert found["loan_sums"] == {
@@ -244,7 +244,7 @@ def test_lineage_names_the_columns_of_the_inputs(tmp_path: Path) -> None:
     assert found["features"]["open_count"] == (("loan_sums", "open_count"),)
 
 
-def test_raw_lineage_goes_through_all_queries(tmp_path: Path) -> None:
+def test_raw_lineage_passes_through_all_queries(tmp_path: Path) -> None:
     found = raw_lineage(lineage(load(write(tmp_path, features=JOINED, loan_sums=LOAN_SUMS), RAW), RAW))
 
     assert found["features"]["total_to_income"] == (
@@ -255,14 +255,14 @@ def test_raw_lineage_goes_through_all_queries(tmp_path: Path) -> None:
     assert found["features"]["income"] == (("people", "INCOME"),)
 
 
-def test_lineage_wants_the_schema_of_every_raw_table(tmp_path: Path) -> None:
+def test_lineage_requires_the_schema_of_every_raw_table(tmp_path: Path) -> None:
     queries = load(write(tmp_path, loan_sums=LOAN_SUMS))
 
     with pytest.raises(FeatureQueryError, match=r"loan_sums\.sql: no schema for table loans"):
         lineage(queries, {"people": RAW["people"]})
 
 
-def test_a_column_that_its_table_lacks_is_refused(tmp_path: Path) -> None:
+def test_column_missing_in_its_table_is_refused(tmp_path: Path) -> None:
     queries = load(write(tmp_path, loan_sums=LOAN_SUMS.replace("DAY", "DATE")), RAW)
 
     with pytest.raises(FeatureQueryError, match=r"loan_sums\.sql: .*date"):
@@ -291,13 +291,13 @@ def test_a_column_that_its_table_lacks_is_refused(tmp_path: Path) -> None:
         "select l.ID, AMOUNT as x -- words\nfrom loans l inner join people p on l.ID = p.ID and GENDER = 'F'",
     ],
 )
-def test_no_way_of_using_a_column_escapes_its_lineage(tmp_path: Path, using_gender: str) -> None:
+def test_lineage_covers_every_use_of_a_column(tmp_path: Path, using_gender: str) -> None:
     queries = load(write(tmp_path, hidden=f"-- Words.\n{using_gender}"), RAW)
 
     assert ("people", "GENDER") in lineage(queries, RAW)["hidden"]["x"]
 
 
-def test_what_a_left_join_matches_is_no_lineage_of_the_left_side(tmp_path: Path) -> None:
+def test_left_join_condition_is_no_lineage_of_the_left_side(tmp_path: Path) -> None:
     sql = """\
 -- Words.
 with old as (select ID, AMOUNT from loans where DAY < -9)

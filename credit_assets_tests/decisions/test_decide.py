@@ -1,4 +1,6 @@
-"""A batch's features to one row an applicant: whole whatever the parts, with reasons for the declined alone."""
+"""From a batch's features to one row per applicant: independent of how the batch is split, with reasons for declined
+applicants only.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,7 @@ def scored(model: XGBoostModel, *parts: pd.DataFrame, cut_off: float = 0.25) -> 
     return score(parts, KEY, model, cut_off, SCORECARD, TEXTS, MADE_BY)
 
 
-def test_the_scores_keep_their_contract_and_name_what_they_were_made_from(model, applicants):
+def test_scores_meet_their_contract_and_name_their_inputs(model, applicants):
     scores = scored(model, applicants)
     Scores.to_schema().validate(scores)
     assert scores["applicant"].tolist() == sorted(applicants[KEY])
@@ -55,14 +57,14 @@ def test_the_scores_keep_their_contract_and_name_what_they_were_made_from(model,
     assert set(scores["cut_off"]) == {0.25}
 
 
-def test_an_applicant_gets_the_model_s_pd_and_the_policy_s_decision(model, applicants):
+def test_applicant_gets_the_pd_of_the_model_and_the_decision_of_the_policy(model, applicants):
     scores = scored(model, applicants)
     np.testing.assert_array_equal(scores["pd"], model.pd(applicants))
     assert scores["decision"].tolist() == ["approve" if pd <= 0.25 else "decline" for pd in scores["pd"]]
     assert set(scores["decision"]) == {"approve", "decline"}
 
 
-def test_the_first_reason_of_a_declined_applicant_is_what_pushed_the_pd_up_most(model, applicants):
+def test_first_reason_of_a_declined_applicant_is_the_largest_contribution(model, applicants):
     scores = scored(model, applicants)
     declined = np.flatnonzero(scores["decision"] == "decline")
     contributions = model.contributions(applicants)[:, :-1]
@@ -73,21 +75,21 @@ def test_the_first_reason_of_a_declined_applicant_is_what_pushed_the_pd_up_most(
 
 
 @pytest.mark.parametrize("size", [1, 7, 60])
-def test_the_parts_that_a_batch_comes_in_change_nothing(model, applicants, size):
+def test_splitting_a_batch_into_parts_changes_nothing(model, applicants, size):
     shuffled = applicants.sample(frac=1, random_state=1)
     parts = [shuffled.iloc[start : start + size] for start in range(0, len(shuffled), size)]
     pd.testing.assert_frame_equal(scored(model, *parts), scored(model, applicants), check_exact=True)
 
 
 @pytest.mark.parametrize(("cut_off", "decision"), [(0.999, "approve"), (0.0001, "decline")])
-def test_all_may_be_approved_and_all_declined(model, applicants, cut_off, decision):
+def test_batch_may_be_approved_or_declined_entirely(model, applicants, cut_off, decision):
     scores = scored(model, applicants, cut_off=cut_off)
     Scores.to_schema().validate(scores)
     assert set(scores["decision"]) == {decision}
     assert scores["reason_1"].notna().all() == (decision == "decline")
 
 
-def test_a_reason_speaks_of_a_missing_value_and_of_a_word_not_learned_as_such(applicants):
+def test_reason_mentions_missing_value_and_unknown_category(applicants):
     learned = make_training_set()
     unknown = learned["overdue"].isna() | learned["employer"].isna()
     model = fitted(learned.assign(target=np.where(unknown, 1, learned["target"]).astype(np.int8)))
@@ -97,7 +99,7 @@ def test_a_reason_speaks_of_a_missing_value_and_of_a_word_not_learned_as_such(ap
     assert spoken == {"the overdue of the applicant: not known", "the employer of the applicant: not recognised"}
 
 
-def test_the_sums_of_the_families_and_the_base_are_the_log_odds_of_the_pd(model, applicants):
+def test_family_sums_and_base_value_add_up_to_the_log_odds_of_the_pd(model, applicants):
     families = {"income": "amounts", "credit": "amounts", "employer": "job", "overdue": "overdue", "noise": "noise"}
     texts = ReasonTexts(WORDS, families)
     contributions = model.contributions(applicants)
@@ -105,10 +107,10 @@ def test_the_sums_of_the_families_and_the_base_are_the_log_odds_of_the_pd(model,
     factors = Factors.find(frame, model.features, texts, frame.isna().to_numpy())
     sums = factors.sums(contributions[:, :-1])
     assert factors.names == ("amounts", "job", "overdue", "noise")
-    # The same numbers added up: by family, and by feature.
+    # The same numbers, summed by family and by feature.
     np.testing.assert_allclose(sums.sum(axis=1), contributions[:, :-1].sum(axis=1), rtol=0, atol=1e-14)
     np.testing.assert_array_equal(sums[:, 0], contributions[:, 0] + contributions[:, 1])
-    # The PD is of XGBoost's single precision.
+    # XGBoost computes the PD in single precision.
     np.testing.assert_allclose(sums.sum(axis=1) + contributions[:, -1], logit(model.pd(applicants)), atol=2e-6)
     scores = score([applicants], KEY, model, 0.0001, SCORECARD, texts, MADE_BY)
     for row, of_row in zip(scores.to_dict("records"), sums, strict=True):

@@ -15,11 +15,11 @@ from credit_assets.statistics.metrics import evaluate
 PDS = st.lists(st.floats(0.001, 0.999), min_size=1, max_size=50).map(np.array)
 
 
-def test_a_fixed_cut_off_stays_what_it_is() -> None:
+def test_fixed_cut_off_is_kept() -> None:
     assert cut_off(PolicyConfig(max_pd=0.12), np.array([0.5, 0.9])) == 0.12
 
 
-def test_four_of_five_are_approved_by_hand() -> None:
+def test_target_rate_approves_four_of_five() -> None:
     pds = np.array([0.3, 0.1, 0.5, 0.2, 0.4])
     highest = cut_off(PolicyConfig(target_approval_rate=0.8), pds)
     assert highest == 0.4
@@ -27,7 +27,7 @@ def test_four_of_five_are_approved_by_hand() -> None:
 
 
 @given(PDS, st.floats(0.01, 0.99))
-def test_the_cut_off_is_the_lowest_that_approves_the_target(pds: np.ndarray, target: float) -> None:
+def test_cut_off_is_the_lowest_that_approves_the_target_rate(pds: np.ndarray, target: float) -> None:
     highest = cut_off(PolicyConfig(target_approval_rate=target), pds)
     assert highest in pds
     assert (pds <= highest).mean() >= target - 1e-12
@@ -35,24 +35,24 @@ def test_the_cut_off_is_the_lowest_that_approves_the_target(pds: np.ndarray, tar
 
 
 @given(PDS, st.floats(0.001, 0.999), st.floats(0.001, 0.999))
-def test_a_stricter_cut_off_approves_nobody_new(pds: np.ndarray, one: float, other: float) -> None:
+def test_stricter_cut_off_approves_no_additional_applicant(pds: np.ndarray, one: float, other: float) -> None:
     strict, lenient = sorted([one, other])
     approved = decide(pds, strict) == "approve"
     assert (decide(pds, lenient)[approved] == "approve").all()
 
 
-def test_the_evaluation_declines_whom_the_policy_declines() -> None:
+def test_evaluation_declines_the_same_applicants_as_the_policy() -> None:
     pds = np.array([0.1, 0.2, 0.3, 0.2, 0.9])
     confusion = evaluate(np.array([0, 1, 0, 0, 1]), pds, cut_off=0.2, n_bootstrap=1).confusion
     assert confusion.declined_goods + confusion.declined_bads == (decide(pds, 0.2) == "decline").sum()
 
 
-def test_equal_pds_at_the_cut_off_are_counted_with_the_approval_rate_on_either_side() -> None:
+def test_ties_at_the_cut_off_are_counted_with_the_approval_rate_on_either_side() -> None:
     pds = np.array([0.1] * 3 + [0.2] * 4 + [0.3] * 2 + [0.4])
     at = AtCutOff.of(pds, 0.2)
     assert (at.highest_approved, at.sharing, at.lowest_declined, at.next_sharing) == (0.2, 4, 0.3, 2)
     assert (at.approval_rate_without, at.approval_rate, at.approval_rate_with_next) == (0.3, 0.7, 0.9)
-    # The same between two PDs: what counts is who is decided together.
+    # The same holds between two PDs: what matters is who is decided together.
     assert AtCutOff.of(pds, 0.25) == at
     assert str(at) == (
         "The highest PD approved, 20.0000%, is that of 4 of 10 applicants: 70.0% are approved, with a cut-off below it "
@@ -66,7 +66,7 @@ def test_equal_pds_at_the_cut_off_are_counted_with_the_approval_rate_on_either_s
     }
 
 
-def test_where_all_are_approved_or_declined_one_side_has_nobody() -> None:
+def test_approval_rate_is_missing_on_the_side_without_applicants() -> None:
     everybody, nobody = AtCutOff.of(np.array([0.1, 0.2, 0.2]), 0.5), AtCutOff.of(np.array([0.1, 0.2, 0.2]), 0.05)
     assert (everybody.sharing, everybody.next_sharing, everybody.approval_rate_with_next) == (2, 0, 1.0)
     assert (nobody.sharing, nobody.next_sharing, nobody.approval_rate_without) == (0, 1, 0.0)
@@ -74,7 +74,7 @@ def test_where_all_are_approved_or_declined_one_side_has_nobody() -> None:
 
 
 @given(PDS, st.floats(0.001, 0.999))
-def test_the_rates_on_either_side_are_those_of_decisions_with_another_cut_off(pds: np.ndarray, at: float) -> None:
+def test_rates_on_either_side_are_those_of_neighbouring_cut_offs(pds: np.ndarray, at: float) -> None:
     found = AtCutOff.of(pds, at)
 
     def approved(cut_off: float) -> float:
@@ -88,12 +88,12 @@ def test_the_rates_on_either_side_are_those_of_decisions_with_another_cut_off(pd
 
 
 @pytest.mark.parametrize("rules", [{}, {"max_pd": 0.1, "target_approval_rate": 0.8}])
-def test_a_policy_is_one_rule(rules: dict[str, float]) -> None:
+def test_policy_has_exactly_one_rule(rules: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="exactly one of"):
         PolicyConfig(**rules)
 
 
-def test_no_decision_without_a_pd() -> None:
+def test_decision_without_a_pd_is_refused() -> None:
     with pytest.raises(ValueError, match="1 of 2 applicants have no PD"):
         decide(np.array([0.1, np.nan]), 0.2)
     with pytest.raises(ValueError, match="1 of them missing"):

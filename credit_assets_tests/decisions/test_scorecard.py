@@ -1,4 +1,4 @@
-"""Points against Siddiqi's example, their inverse, and the bands."""
+"""Points against Siddiqi's example, the inverse of the scaling, and the bands."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ BANDS = (Band(name="A", from_points=640), Band(name="B", from_points=600), Band(
 CARD = ScorecardConfig(base_points=600, base_odds=30, points_to_double_odds=20, bands=BANDS)
 
 
-def test_the_textbooks_scaling() -> None:
+def test_scaling_equals_the_textbook_example() -> None:
     # Siddiqi 2006: odds of 30:1 at 600 points and a PDO of 20 give factor 28.8539 and offset 501.8622.
     assert CARD.factor == pytest.approx(28.8539, abs=1e-4)
     assert CARD.offset == pytest.approx(501.8622, abs=1e-4)
 
 
-def test_twice_the_odds_are_twenty_points_more() -> None:
+def test_doubled_odds_add_twenty_points() -> None:
     odds = np.array([15, 30, 60, 120, 1])
     assert points(1 / (1 + odds), CARD).tolist() == [580, 600, 620, 640, 502]
 
 
 @given(st.lists(st.floats(1e-6, 1 - 1e-6), min_size=2, max_size=30))
-def test_riskier_never_has_more_points_and_the_inverse_is_within_half_a_point(pds: list[float]) -> None:
+def test_points_never_rise_with_pd_and_inverse_is_within_half_a_point(pds: list[float]) -> None:
     ordered = np.sort(pds)
     found = points(ordered, CARD)
     assert (np.diff(found) <= 0).all()
@@ -36,15 +36,15 @@ def test_riskier_never_has_more_points_and_the_inverse_is_within_half_a_point(pd
 
 
 @given(st.integers(300, 850))
-def test_the_inverse_gives_the_same_points_back(whole: int) -> None:
+def test_inverse_returns_the_same_points(whole: int) -> None:
     assert points(pd_of(np.array([whole]), CARD), CARD).tolist() == [whole]
 
 
-def test_a_bands_lower_bound_is_in_it() -> None:
+def test_lower_bound_belongs_to_its_band() -> None:
     assert band(np.array([700, 640, 639, 600, 599, -50]), CARD).tolist() == ["A", "A", "B", "B", "C", "C"]
 
 
-def test_a_single_band_holds_everybody() -> None:
+def test_single_band_holds_every_applicant() -> None:
     assert band(np.array([0, 999]), ScorecardConfig(bands=(Band(name="all"),))).tolist() == ["all", "all"]
 
 
@@ -57,12 +57,12 @@ def test_a_single_band_holds_everybody() -> None:
         ((Band(name="A", from_points=600), Band(name="A")), "must differ"),
     ],
 )
-def test_bands_that_leave_a_gap_or_overlap_are_refused(bands: tuple[Band, ...], words: str) -> None:
+def test_bands_with_gap_or_overlap_are_refused(bands: tuple[Band, ...], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         ScorecardConfig(bands=bands)
 
 
 @pytest.mark.parametrize("pd", [0.0, 1.0, -0.1, np.nan])
-def test_points_need_a_pd_strictly_inside_zero_and_one(pd: float) -> None:
+def test_points_require_a_pd_strictly_between_zero_and_one(pd: float) -> None:
     with pytest.raises(ValueError, match="1 of 2 PDs"):
         points(np.array([0.5, pd]), CARD)

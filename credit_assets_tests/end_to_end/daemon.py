@@ -1,4 +1,4 @@
-"""A real `dagster-daemon run` on a project: started, watched through the instance, killed and started again.
+"""A real `dagster-daemon run` on a project: started, observed through the instance, killed and restarted.
 
 Nothing is asserted here.
 """
@@ -31,8 +31,8 @@ from credit_assets.dagster_private import (
 from credit_assets.settings.project import Project
 from credit_assets_tests.small_project import BOOK, HOME, write_workspace
 
-# What `dagster-daemon run` does, but that its sensors' turn comes every second, not every five, and that it does
-# not load all code anew every minute.
+# Like `dagster-daemon run`, except that sensors are evaluated every second instead of every five, and that code is not
+# reloaded every minute.
 COMMAND = (
     "from dagster._daemon import controller, sensor; "
     "sensor.MIN_INTERVAL_LOOP_TIME = 1; controller.RELOAD_WORKSPACE_INTERVAL = 3600; "
@@ -45,9 +45,9 @@ PATIENCE_S = 900.0
 
 
 def prepare(project: Project, storage: dict[str, Any] | None = None, start_timeout_s: int = 180) -> None:
-    """Settings of this repository for a daemon of its own that is quick to react; `storage` in SQLite's place.
+    """Settings of this repository for a separate daemon that reacts quickly; `storage` replaces SQLite.
 
-    A run whose process has not started within the timeout is marked as failed: a busy machine is no reason for that.
+    A run whose process has not started within the timeout is marked as failed; a busy machine must not cause that.
     """
     settings = yaml.safe_load((HOME / "dagster.yaml").read_text())
     for kept in ("local_artifact_storage", "compute_logs"):
@@ -64,7 +64,7 @@ def prepare(project: Project, storage: dict[str, Any] | None = None, start_timeo
 
 
 class Daemon:
-    """The daemon of a prepared project, as a context: on leaving, nothing that it started is left."""
+    """The daemon of a prepared project, as a context manager: on exit, everything that it started is stopped."""
 
     def __init__(self, project: Project, **environment: str) -> None:
         self.project = project
@@ -78,7 +78,7 @@ class Daemon:
         } | {
             "DAGSTER_HOME": str(project.root),
             "PYTHONPATH": os.pathsep.join([str(QUICK), str(HOME)]),
-            # The retries of crashed runs are looked for every second, not every five.
+            # Retries of crashed runs are started every second instead of every five.
             "DAGSTER_EVENT_LOG_CONSUMER_DAEMON_INTERVAL_SECONDS": "1",
             **environment,
         }
@@ -88,7 +88,7 @@ class Daemon:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        # A process may start another while it is being killed.
+        # A process may start another one while it is being killed.
         while left := self.processes():
             self.kill(left)
         self.instance.dispose()
@@ -110,15 +110,17 @@ class Daemon:
         return [self._daemon] if self._daemon.poll() is None else []
 
     def workers(self) -> list[psutil.Process]:
-        """The processes that runs are executed in."""
-        forked = [process for process in self.processes() if any("forkserver" in word for word in _words(process))]
-        # They look like the process that they were forked from, whose own parent is the code server.
+        """The processes that execute runs."""
+        forked = [
+            process for process in self.processes() if any("forkserver" in word for word in _command_line(process))
+        ]
+        # They have the command line of the process from which they were forked, whose parent is the code server.
         with suppress(psutil.NoSuchProcess):
-            return [process for process in forked if "grpc" not in _words(process.parent() or process)]
+            return [process for process in forked if "grpc" not in _command_line(process.parent() or process)]
         return []
 
     def processes(self) -> list[psutil.Process]:
-        """The processes of this project's instance, whoever has them as children by now."""
+        """All processes of this project's instance, whatever their parent process is now."""
         found = []
         for process in psutil.process_iter():
             with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
@@ -130,7 +132,7 @@ class Daemon:
 
     @staticmethod
     def kill(processes: Iterable[psutil.Process]) -> int:
-        """Kill (SIGKILL) the processes and wait until they are gone; how many there were."""
+        """Kill (SIGKILL) the processes and wait until they have ended; their number."""
         killed = []
         for process in processes:
             with suppress(psutil.NoSuchProcess):
@@ -142,8 +144,9 @@ class Daemon:
     def until_quiet(
         self, meanwhile: Callable[[], None] = lambda: None, enough: Callable[[], bool] = lambda: False
     ) -> None:
-        """Wait until nothing is left to do, or it is enough; AssertionError with the daemon's last words when that
-        takes too long."""
+        """Wait until nothing is left to do, or `enough` returns true. Raises AssertionError with the end of the
+        daemon's log if that takes too long.
+        """
         began, patience = time.time(), time.monotonic() + PATIENCE_S
         while not enough() and not self._quiet_since(began):
             if time.monotonic() > patience or not self.daemon:
@@ -153,13 +156,14 @@ class Daemon:
             time.sleep(1)
 
     def stop_schedules(self) -> None:
-        """Those that the daemon knows by now: what a test expects is not to depend on the hour it runs at."""
+        """Stop the schedules that the daemon knows, so that the results do not depend on the time of day."""
         for state in self.instance.all_instigator_state(instigator_type=InstigatorType.SCHEDULE):
             self.instance.update_instigator_state(state.with_status(InstigatorStatus.STOPPED))
 
     def _quiet_since(self, moment: float) -> bool:
-        """Whether all sensors looked LOOKS times since the moment, the last time after the end of all runs, and
-        found nothing to do then."""
+        """Whether each sensor has ticked LOOKS times since the moment, the last time after the end of all runs, without
+        finding anything to do.
+        """
         if self.instance.get_runs(dg.RunsFilter(statuses=NOT_FINISHED_STATUSES), limit=1):
             return False
         since = datetime.fromtimestamp(moment, UTC) - timedelta(minutes=1)
@@ -178,7 +182,7 @@ class Daemon:
         )
 
 
-def _words(process: psutil.Process) -> list[str]:
+def _command_line(process: psutil.Process) -> list[str]:
     with suppress(psutil.NoSuchProcess):
         return process.cmdline()
     return []
@@ -187,5 +191,5 @@ def _words(process: psutil.Process) -> list[str]:
 def _to_be_retried(run: dg.DagsterRun) -> bool:
     if run.status != dg.DagsterRunStatus.FAILURE or AUTO_RETRY_RUN_ID_TAG in run.tags:
         return False
-    # Without the tag it is not decided yet.
+    # Without the tag it has not been decided yet.
     return run.tags.get(WILL_RETRY_TAG, "true") == "true" and run.remote_job_origin is not None

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of a test's own, from Debian's binaries. Nothing is asserted here."""
+"""A PostgreSQL server for one test, from Debian's binaries. Nothing is asserted here."""
 
 from __future__ import annotations
 
@@ -24,11 +24,13 @@ USER = "lender"
 
 @contextmanager
 def postgres() -> Iterator[dict[str, Any]]:
-    """What dagster-postgres wants to know of a fresh server on this machine; the test skips where there is none."""
+    """The connection settings of a fresh local server for dagster-postgres; skips the test if PostgreSQL is not
+    installed.
+    """
     if not BINARIES:
         pytest.skip("no PostgreSQL server here (Debian: apt install postgresql)")
     binaries = BINARIES[-1]
-    # The server refuses to be root, and pytest's folders are the user's alone.
+    # The server refuses to run as root, and pytest's folders are accessible to the user only.
     account = pwd.getpwnam("nobody" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name)
     folder = Path(tempfile.mkdtemp(prefix="postgres-"))
     os.chown(folder, account.pw_uid, account.pw_gid)
@@ -58,7 +60,7 @@ def postgres() -> Iterator[dict[str, Any]]:
         }
     finally:
         if server is not None:
-            # Those that are still connected are cut off.
+            # Open connections are closed.
             server.send_signal(signal.SIGINT)
             server.wait(timeout=300)
         shutil.rmtree(folder)

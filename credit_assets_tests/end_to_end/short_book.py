@@ -1,4 +1,4 @@
-"""The contracts of a short Home Credit book, of three tables: what a test's portfolio may name as `contracts`."""
+"""Contracts of a short Home Credit book with three tables, which a test's portfolio can name as `contracts`."""
 
 from __future__ import annotations
 

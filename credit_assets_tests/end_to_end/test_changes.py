@@ -1,7 +1,7 @@
-"""What comes after the first run: outcomes, a challenger, a corrected delivery, a candidate that the gate refuses,
-a batch that cannot be scored.
+"""What follows the first run: outcomes, a challenger, a corrected delivery, a candidate that the gate refuses, and a
+batch that cannot be scored.
 
-One copy of the small project lives through it all, in this order; each step keeps what it saw.
+One copy of the small project goes through all of it in this order; each step records what it found.
 """
 
 from __future__ import annotations
@@ -48,8 +48,9 @@ BLIND = "2026-04"
 
 @dataclass(frozen=True)
 class Step:
-    """A step's runs, and how the lake (table to batch to version), the aliases and the status were then, and what the
-    gate had said of each version."""
+    """The runs of a step, and the state after it: the lake (table to batch to version), the aliases, the status, and
+    the gate results of each version.
+    """
 
     outcomes: list[RunOutcome]
     versions: dict[str, dict[str, int]]
@@ -58,7 +59,7 @@ class Step:
     gate: dict[int, str]
 
 
-def looked_at(project: Project, outcomes: list[RunOutcome]) -> Step:
+def step_after(project: Project, outcomes: list[RunOutcome]) -> Step:
     lake = Lake(project.lake)
     names = [name.removeprefix(f"{BOOK}/") for name in lake.tables(BOOK)]
     client = mlflow.MlflowClient(tracking_uri=project.tracking_uri, registry_uri=project.tracking_uri)
@@ -73,8 +74,8 @@ def looked_at(project: Project, outcomes: list[RunOutcome]) -> Step:
     )
 
 
-def made_again(before: Step, after: Step) -> dict[str, set[str]]:
-    """Table to the batches of it that were written between the two steps."""
+def rewritten(before: Step, after: Step) -> dict[str, set[str]]:
+    """The batches of each table that were written between the two steps."""
     return {
         name: batches
         for name, of_table in after.versions.items()
@@ -89,51 +90,51 @@ def project(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture(scope="module")
 def at_first(project: Project) -> Step:
-    return looked_at(project, [])
+    return step_after(project, [])
 
 
 @pytest.fixture(scope="module")
 def with_outcomes(project: Project, at_first: Step) -> Step:
-    """The outcomes of the newest batch are delivered, and the command run."""
+    """The outcomes of the newest batch are delivered, and the command runs."""
     Inbox(project.inbox).deliver(project.root / "sample" / "outcomes" / NEWEST, BOOK, NEWEST)
-    return looked_at(project, run(project))
+    return step_after(project, run(project))
 
 
 @pytest.fixture(scope="module")
 def challenged(project: Project, with_outcomes: Step) -> Step:
     """The weekly challenger learns from them."""
-    return looked_at(project, [run_job(project, "train")])
+    return step_after(project, [run_job(project, "train")])
 
 
 @pytest.fixture(scope="module")
 def repeated(project: Project, challenged: Step) -> Step:
-    """Another training of the same data."""
-    return looked_at(project, [run_job(project, "train")])
+    """Another training on the same data."""
+    return step_after(project, [run_job(project, "train")])
 
 
 @pytest.fixture(scope="module")
 def corrected(project: Project, repeated: Step) -> Step:
-    """The oldest batch is delivered again with another income of its first applicant, and the command run."""
+    """The oldest batch is delivered again with another income of its first applicant, and the command runs."""
     correction = project.root / "correction"
     shutil.copytree(Inbox(project.inbox).folder(BOOK, OLDEST), correction)
     applications = pd.read_csv(correction / "application_train.csv", dtype=str, keep_default_na=False)
     applications.loc[0, "AMT_INCOME_TOTAL"] = "987654.0"
     applications.to_csv(correction / "application_train.csv", index=False)
     Inbox(project.inbox).deliver(correction, BOOK, OLDEST)
-    return looked_at(project, run(project))
+    return step_after(project, run(project))
 
 
 @pytest.fixture(scope="module")
 def refused(project: Project, corrected: Step) -> Step:
-    """The gate asks for what no model reaches, and a challenger is trained."""
+    """The gate demands more than any model reaches, and a challenger is trained."""
     config = Portfolio.load(project, BOOK).evaluation.model_dump()
     configure(project, {"evaluation": config | {"gate": config["gate"] | {"min_defaults": 100_000}}})
-    return looked_at(project, [run_job(project, "train")])
+    return step_after(project, [run_job(project, "train")])
 
 
 @pytest.fixture(scope="module")
 def blind(project: Project, refused: Step) -> Step:
-    """A batch comes without the external scores that the champion relies on, and the command is run."""
+    """A batch arrives without the external scores that the champion relies on, and the command runs."""
     folder = project.root / "blind"
     shutil.copytree(Inbox(project.inbox).folder(BOOK, NEWEST), folder)
     (folder / "outcomes.csv").unlink()
@@ -142,27 +143,27 @@ def blind(project: Project, refused: Step) -> Step:
     applications.to_csv(folder / "application_test.csv", index=False)
     Inbox(project.inbox).deliver(folder, BOOK, BLIND)
     configure(project, {"drift": {"shifted_importance": 0.1}})
-    return looked_at(project, run(project))
+    return step_after(project, run(project))
 
 
-def test_later_outcomes_are_read_with_the_performance_on_them_and_change_no_score(at_first, with_outcomes):
+def test_later_outcomes_update_the_performance_and_change_no_score(at_first, with_outcomes):
     assert [(outcome.job, outcome.batch, outcome.success) for outcome in with_outcomes.outcomes] == [
         ("outcomes", NEWEST, True)
     ]
     made = [f"{BOOK}__outcomes", f"{BOOK}__performance", f"{BOOK}__operations__timeline"]
     assert list(with_outcomes.outcomes[0].asset_seconds) == made
-    assert made_again(at_first, with_outcomes) == {"outcomes": {NEWEST}, "performance": {NEWEST}}
+    assert rewritten(at_first, with_outcomes) == {"outcomes": {NEWEST}, "performance": {NEWEST}}
     assert with_outcomes.status.batches[-1].outcomes_known == with_outcomes.status.batches[-1].applicants
     assert with_outcomes.status.due == []
 
 
-def test_a_challenger_is_tested_on_the_newest_outcomes_beside_the_champion(project, with_outcomes, challenged):
+def test_challenger_is_tested_on_the_newest_outcomes_and_promoted(project, with_outcomes, challenged):
     assert [outcome.errors for outcome in challenged.outcomes] == [()]
     assert challenged.status.champion.version == 2
     assert challenged.aliases == {"champion": 2, "previous_champion": 1}
 
 
-def test_the_newest_batch_and_the_challengers_pds_of_it_are_kept_as_what_it_is_put_in_charge_of(project, challenged):
+def test_drift_population_of_the_challenger_is_the_newest_batch_with_its_pds(project, challenged):
     with inside(project):
         registry = Registry.of(project, BOOK)
         version = registry.get(2)
@@ -176,7 +177,7 @@ def test_the_newest_batch_and_the_challengers_pds_of_it_are_kept_as_what_it_is_p
     assert population.sketches["pd"].median() == pytest.approx(pds.quantile(0.5, interpolation="lower"))
 
 
-def test_the_champion_before_was_judged_on_the_same_rows(project, challenged):
+def test_former_champion_is_evaluated_on_the_same_rows(project, challenged):
     predictions = Lake(project.lake)
     import duckdb
 
@@ -192,12 +193,12 @@ def test_the_champion_before_was_judged_on_the_same_rows(project, challenged):
     assert (pds["champion"] == scored.reindex(pds.index)).all()
 
 
-def test_a_new_champion_changes_no_decision_that_was_made(with_outcomes, challenged):
-    assert "scores" not in made_again(with_outcomes, challenged)
+def test_new_champion_changes_no_earlier_decision(with_outcomes, challenged):
+    assert "scores" not in rewritten(with_outcomes, challenged)
     assert challenged.status.due == []
 
 
-def test_a_training_of_unchanged_data_makes_the_same_version_again(project, challenged, repeated):
+def test_retraining_on_unchanged_data_yields_the_same_version(project, challenged, repeated):
     [outcome] = repeated.outcomes
     assert outcome.success
     assert repeated.aliases == challenged.aliases
@@ -213,7 +214,7 @@ def test_a_training_of_unchanged_data_makes_the_same_version_again(project, chal
     assert {step.status.champion.version for step in (challenged, repeated)} == {2}
 
 
-def test_a_champion_made_again_keeps_its_reference_and_what_the_gate_said_of_it(project, challenged, repeated):
+def test_version_trained_again_keeps_its_reference_and_gate_result(project, challenged, repeated):
     registry = Registry.of(project, BOOK)
     assert repeated.gate == challenged.gate
     with inside(project), registry.file(registry.get(2), POPULATION) as path:
@@ -221,7 +222,7 @@ def test_a_champion_made_again_keeps_its_reference_and_what_the_gate_said_of_it(
     assert challenged.status.champion.metrics == repeated.status.champion.metrics
 
 
-def test_the_training_that_made_it_again_is_in_the_timeline_and_has_answered_what_was_asked(project, repeated):
+def test_repeated_training_is_in_the_timeline_and_answers_the_request(project, repeated):
     told = timeline(Portfolio.load(project, BOOK), Lake(project.lake), Registry.of(project, BOOK))
     trainings_told = told[told["run"] == repeated.outcomes[0].run_id]
     assert trainings_told["words"].tolist() == ["version 2 made again: the same model of the same rows; by hand"]
@@ -232,17 +233,17 @@ def test_the_training_that_made_it_again_is_in_the_timeline_and_has_answered_wha
     assert known.answered == record.create_timestamp
 
 
-def test_a_corrected_delivery_makes_its_batch_again_and_no_other(challenged, corrected):
+def test_corrected_delivery_rewrites_its_batch_only(challenged, corrected):
     assert [(outcome.job, outcome.batch, outcome.success) for outcome in corrected.outcomes] == [
         ("ingest", OLDEST, True),
         ("score", OLDEST, True),
     ]
-    again = made_again(challenged, corrected)
+    again = rewritten(challenged, corrected)
     assert {frozenset(batches) for batches in again.values()} == {frozenset({OLDEST})}
     assert {"applications", "features", "feature_drift", "scores", "score_drift"} <= set(again)
 
 
-def test_what_was_corrected_is_in_the_tables_and_the_earlier_delivery_is_kept(project, corrected):
+def test_corrected_rows_are_in_the_tables_and_the_earlier_delivery_is_kept(project, corrected):
     kept = project.inbox / BOOK / ".superseded" / OLDEST / "1" / "application_train.csv"
     assert (table(project, "applications", OLDEST)["AMT_INCOME_TOTAL"] == 987654.0).sum() == 1
     assert not (pd.read_csv(kept)["AMT_INCOME_TOTAL"] == 987654.0).any()
@@ -255,7 +256,7 @@ def test_each_score_names_the_champion_of_its_time(project, corrected):
     }
 
 
-def test_a_candidate_that_fails_a_blocking_check_leaves_the_champion_where_it_was(corrected, refused):
+def test_candidate_that_fails_a_blocking_check_is_not_promoted(corrected, refused):
     [outcome] = refused.outcomes
     assert not outcome.success
     assert len(outcome.errors) == 1
@@ -268,7 +269,7 @@ def test_a_candidate_that_fails_a_blocking_check_leaves_the_champion_where_it_wa
     ]
 
 
-def test_the_refused_run_reads_failed_and_did_not_make_the_champion(project, refused):
+def test_refused_run_fails_without_materializing_the_champion(project, refused):
     [outcome] = refused.outcomes
     with instance_of(project) as instance:
         run = instance.get_run_by_id(outcome.run_id)
@@ -283,7 +284,7 @@ def test_the_refused_run_reads_failed_and_did_not_make_the_champion(project, ref
     assert not {"champion", "drift_reference"} & made
 
 
-def test_the_refused_training_reads_failed_in_mlflow_and_its_models_finished(project, refused):
+def test_refused_training_is_failed_in_mlflow_and_its_models_finished(project, refused):
     [outcome] = refused.outcomes
     client = mlflow.MlflowClient(tracking_uri=project.tracking_uri)
     runs = client.search_runs(
@@ -296,19 +297,19 @@ def test_the_refused_training_reads_failed_in_mlflow_and_its_models_finished(pro
     }
 
 
-def test_a_batch_without_what_the_champion_relies_on_is_not_scored(refused, blind):
+def test_batch_without_important_features_is_not_scored(refused, blind):
     assert [(outcome.job, outcome.batch, outcome.success) for outcome in blind.outcomes] == [
         ("ingest", BLIND, True),
         ("score", BLIND, False),
     ]
     assert blind.outcomes[-1].errors[0].startswith("feature_drift.features_usable: Not usable: external_score_")
-    again = made_again(refused, blind)
+    again = rewritten(refused, blind)
     assert again["features"] == again["feature_drift"] == {BLIND}
     assert "scores" not in again
     assert [(due.job, due.batch) for due in blind.status.due] == [("score", BLIND)]
 
 
-def test_the_drifted_batch_asks_for_a_training_that_would_learn_nothing_new(project, blind):
+def test_drifted_batch_requests_a_training_that_is_refused_without_new_outcomes(project, blind):
     definitions = build(BOOK, project)
     with instance_of(project) as instance:
         context = dg.build_sensor_context(instance=instance, definitions=definitions)

@@ -1,5 +1,6 @@
-"""Texts that a declined applicant would be given as a reason and that nobody has confirmed: scores come with a warning,
-or are withheld by configuration."""
+"""Unconfirmed reason texts that a declined applicant would receive: scores come with a warning, or are withheld by
+configuration.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ OPEN = BATCHES[-1]
 
 @pytest.fixture(scope="module")
 def project(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A copy in which two texts are drafts."""
+    """A copy with two draft texts."""
     project = line.copy(tmp_path_factory.mktemp("drafts") / "project")
     configure(project, {"drift": {"report_columns": 0}})
     sql = project.sql(BOOK) / "application_features.sql"
@@ -36,7 +37,7 @@ def project(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 def score(project: Project) -> tuple[RunOutcome, list[dg.AssetCheckEvaluation]]:
-    """The run, and how the texts were judged in it."""
+    """The run, and its check result on the texts."""
     with inside(project), instance_of(project) as instance:
         outcome = execute(instance, build(BOOK, project), BOOK, "score", OPEN, print, ("scores",))
         logged = instance.all_logs(outcome.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
@@ -44,7 +45,7 @@ def score(project: Project) -> tuple[RunOutcome, list[dg.AssetCheckEvaluation]]:
     return outcome, [check for check in checks if check.check_name == "reasons_confirmed"]
 
 
-def test_scores_come_with_a_warning_that_says_what_to_write(project):
+def test_scores_come_with_a_warning_that_names_the_draft_texts(project):
     outcome, [check] = score(project)
     assert outcome.success, outcome.errors
     assert not check.passed and check.severity == dg.AssetCheckSeverity.WARN and not check.blocking
@@ -56,7 +57,7 @@ def test_scores_come_with_a_warning_that_says_what_to_write(project):
     assert [record.data["feature"] for record in check.metadata["to_write"].records] == ["income_type", "education"]
 
 
-def test_scores_are_withheld_where_the_configuration_says_so(project):
+def test_scores_are_withheld_if_so_configured(project):
     configure(project, {"reasons": {"unconfirmed": "block"}})
     before = table(project, "scores", OPEN)
     outcome, checks = score(project)
@@ -67,7 +68,7 @@ def test_scores_are_withheld_where_the_configuration_says_so(project):
     assert table(project, "scores", OPEN).equals(before)
 
 
-def test_they_are_given_once_the_texts_are_written(project):
+def test_scores_are_given_once_the_texts_are_confirmed(project):
     configure(project, {"reasons": {"unconfirmed": "block"}})
     for file in project.sql(BOOK).glob("*.sql"):
         written = file.read_text().replace(" (NAME_INCOME_TYPE)", "").replace(" -- CONFIRM: by its name", "")

@@ -1,4 +1,4 @@
-"""Portfolios stand alone: one whose configuration or SQL is broken leaves the others loading and running."""
+"""Portfolios are independent: if the configuration or SQL of one is broken, the others still load and run."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ STATUS = """query($run: ID!) { runOrError(runId: $run) { ... on Run { status } }
 
 @pytest.fixture(scope="module")
 def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Questions in GraphQL to the server over a whole portfolio and two broken ones; and its project."""
+    """A function that sends GraphQL queries to the server of one valid and two broken portfolios; and its project."""
     project = make_project(tmp_path_factory.mktemp("isolation"), sql=FEW_FEATURES)
     good = yaml.safe_load(project.config(BOOK).read_text())
     for name in BROKEN:
@@ -52,7 +52,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     project.config("broken_config").write_text("name: [broken_config")
     (project.sql("broken_sql") / "features.sql").write_text("-- Not SQL.\nselect SK_ID_CURR, from where")
     write_workspace(project, BOOK, *BROKEN)
-    # Without a queue: no daemon is here to take runs from it.
+    # Without a queue, because no daemon takes runs from it.
     settings = yaml.safe_load((HOME / "dagster.yaml").read_text())
     del settings["concurrency"]
     settings["run_coordinator"] = {"module": "dagster._core.run_coordinator", "class": "DefaultRunCoordinator"}
@@ -71,7 +71,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         yield ask
 
 
-def test_broken_portfolios_say_what_is_wrong_and_the_whole_one_loads(asked: Any) -> None:
+def test_broken_portfolios_report_their_error_and_the_valid_one_loads(asked: Any) -> None:
     entries = asked(LOCATIONS)["workspaceOrError"]["locationEntries"]
     told = {entry["name"]: json.dumps(entry["locationOrLoadError"]) for entry in entries}
     assert '"__typename": "RepositoryLocation"' in told[BOOK]
@@ -80,7 +80,7 @@ def test_broken_portfolios_say_what_is_wrong_and_the_whole_one_loads(asked: Any)
         assert words in told[name], told[name]
 
 
-def test_the_whole_one_runs_beside_the_broken(asked: Any) -> None:
+def test_valid_portfolio_runs_beside_broken_ones(asked: Any) -> None:
     project: Project = asked.project
     asked(PARTITION)
     launched = asked(LAUNCH)["launchRun"]

@@ -1,4 +1,4 @@
-"""A line whose process is killed while it ingests, and again while it searches, ends as one that was left alone."""
+"""A project whose process is killed during ingestion and again during the search ends like an undisturbed one."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from credit_assets_tests.small_project import (
     table,
 )
 
-# What differs between two projects: which run made a model, and how many batches there were before.
-OF_THE_PROJECT = ["model_run_id", "model_version", "features_checked_against", "feature_table_version"]
+# Columns that differ between projects: the run that made a model, and the number of earlier batches.
+PROJECT_COLUMNS = ["model_run_id", "model_version", "features_checked_against", "feature_table_version"]
 
 
 @dataclass(frozen=True)
 class Killed:
-    """What the two killed processes said (a command that came in between, too), and the run that followed."""
+    """The output of the two killed processes and of a command in between, and the run that followed."""
 
     project: Project
     ingesting: str
@@ -44,7 +44,7 @@ class Killed:
 
 
 def internet_sockets(process: int) -> list[str]:
-    """The process's sockets to the network, listening or connected, as Linux lists them."""
+    """The process's network sockets, listening or connected, as Linux lists them."""
     opened = set()
     for file in Path(f"/proc/{process}/fd").iterdir():
         with suppress(FileNotFoundError):
@@ -59,7 +59,7 @@ def internet_sockets(process: int) -> list[str]:
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Killed:
-    """A fresh project with the first two batches of `line`, computed by another number of threads."""
+    """A fresh project with the first two batches of `line`, computed with a different number of threads."""
     project = make_project(tmp_path_factory.mktemp("killed") / "project")
     deliver_sample(project, batches=2)
     command = ("run", "--portfolio", BOOK)
@@ -76,17 +76,17 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Killed:
     return Killed(project, ingesting, sockets, beside, at_work, said, run(project, said))
 
 
-def test_a_second_command_beside_the_first_says_that_it_must_wait(killed):
+def test_second_command_is_told_to_wait_for_the_first(killed):
     assert f"Another credit-assets command is running on {BOOK}" in killed.beside
     assert "Traceback" not in killed.beside
 
 
-def test_the_batch_that_was_cut_off_is_ingested_again_and_the_next_one_too(killed):
+def test_interrupted_batch_is_ingested_again_and_then_the_next(killed):
     assert f"ingest {BATCHES[0]}: its files differ from what was ingested" in killed.training
     assert f"ingest {BATCHES[1]}: delivered, not ingested yet" in killed.training
 
 
-def test_the_run_after_a_kill_does_what_is_left(killed):
+def test_run_after_a_kill_does_the_remaining_work(killed):
     assert [(outcome.job, outcome.batch, outcome.success) for outcome in killed.outcomes] == [
         ("train", None, True),
         ("score", BATCHES[0], True),
@@ -94,7 +94,7 @@ def test_the_run_after_a_kill_does_what_is_left(killed):
     ]
 
 
-def test_the_killed_runs_read_failed(killed):
+def test_killed_runs_are_marked_failed(killed):
     with instance_of(killed.project) as instance:
         ended = {status: instance.get_runs(dg.RunsFilter(statuses=[status])) for status in dg.DagsterRunStatus}
         assert {status for status, runs in ended.items() if runs} == {
@@ -104,7 +104,7 @@ def test_the_killed_runs_read_failed(killed):
         assert [run.job_name for run in ended[dg.DagsterRunStatus.FAILURE]] == ["train", "ingest"]
 
 
-def test_the_search_goes_on_where_it_was_killed(killed):
+def test_search_continues_where_it_was_killed(killed):
     assert not any("trial 1 of at most 2" in line for line in killed.said)
     [study] = killed.project.studies.glob("*.sqlite3")
     import optuna
@@ -113,7 +113,7 @@ def test_the_search_goes_on_where_it_was_killed(killed):
     assert sum(trial.state.is_finished() and trial.state.name != "FAIL" for trial in trials) == 2
 
 
-def test_no_mlflow_run_of_the_killed_training_stays_running(killed):
+def test_killed_training_leaves_no_running_mlflow_run(killed):
     import mlflow
 
     client = mlflow.MlflowClient(tracking_uri=killed.project.tracking_uri)
@@ -124,18 +124,18 @@ def test_no_mlflow_run_of_the_killed_training_stays_running(killed):
     assert Registry.of(killed.project, BOOK).champion() is not None
 
 
-def test_a_command_at_work_neither_listens_nor_is_connected(killed):
+def test_active_command_neither_listens_nor_connects(killed):
     assert killed.sockets == []
 
 
-def test_no_scratch_folder_of_a_killed_process_is_left(killed):
+def test_killed_process_leaves_no_scratch_folder(killed):
     assert [path.name for path in killed.project.spill.iterdir() if path.is_dir()] == []
 
 
 @pytest.mark.parametrize("batch", BATCHES[:2])
 def test_same_data_and_seed_give_the_same_scores_bit_for_bit(line, killed, batch):
     left_alone, cut_off = (
-        table(project, "scores", batch).drop(columns=OF_THE_PROJECT) for project in (line.project, killed.project)
+        table(project, "scores", batch).drop(columns=PROJECT_COLUMNS) for project in (line.project, killed.project)
     )
     pd.testing.assert_frame_equal(left_alone, cut_off, check_exact=True)
     assert left_alone["pd"].to_numpy().tobytes() == cut_off["pd"].to_numpy().tobytes()

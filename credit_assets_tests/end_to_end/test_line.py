@@ -1,4 +1,4 @@
-"""The whole line on a small synthetic lender: what is there after `credit-assets run`, held against its inputs."""
+"""The whole platform on a small synthetic lender: the results of `credit-assets run`, compared with its inputs."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def champion(line: Line):
 
 
 @pytest.fixture(scope="module")
-def told(line: Line) -> Status:
-    """What the command tells of the line."""
+def shown(line: Line) -> Status:
+    """The status of the project."""
     with inside(line.project):
         return status(line.project, BOOK)
 
 
-def test_batches_are_ingested_then_a_model_trained_then_batches_scored(line):
+def test_run_ingests_batches_then_trains_then_scores(line):
     assert [outcome.errors for outcome in line.outcomes if not outcome.success] == []
     assert [(outcome.job, outcome.batch) for outcome in line.outcomes] == [
         *(("ingest", batch) for batch in BATCHES),
@@ -56,7 +56,7 @@ def test_batches_are_ingested_then_a_model_trained_then_batches_scored(line):
     assert any(said.strip().startswith("applications ") and "1,400 rows" in said for said in line.said)
 
 
-def test_the_runs_are_in_the_instance_on_disk(line):
+def test_runs_are_stored_in_the_instance_on_disk(line):
     with instance_of(line.project) as instance:
         runs = instance.get_runs()
         assert {run.run_id for run in runs} == {outcome.run_id for outcome in line.outcomes}
@@ -64,7 +64,7 @@ def test_the_runs_are_in_the_instance_on_disk(line):
     assert [file.is_file() for file in (line.project.data / "dagster" / "storage").rglob("runs.db")] == [True]
 
 
-def test_every_asset_of_the_portfolio_is_materialized_for_every_batch(line, built):
+def test_every_asset_is_materialized_for_every_batch(line, built):
     graph = built.resolve_asset_graph()
     with instance_of(line.project) as instance:
         for key in graph.materializable_asset_keys:
@@ -74,9 +74,9 @@ def test_every_asset_of_the_portfolio_is_materialized_for_every_batch(line, buil
                 assert instance.get_latest_materialization_event(key), key
 
 
-def test_every_check_was_evaluated(built, told):
+def test_every_check_was_evaluated(built, shown):
     graph = built.resolve_asset_graph()
-    found = told.checks
+    found = shown.checks
     assert {(check.asset, check.check) for check in found} == {
         (key.asset_key.path[-1], key.name) for key in graph.asset_check_keys
     }
@@ -92,7 +92,7 @@ def test_every_delivered_applicant_has_one_score(line, batch):
 
 
 @pytest.mark.parametrize("batch", BATCHES)
-def test_every_declined_applicant_has_reasons_as_the_sql_describes_them(line, batch):
+def test_every_declined_applicant_has_reasons_described_in_the_sql(line, batch):
     query = Book.load(line.project, BOOK).queries["features"]
     values = table(line.project, "features", batch).set_index("SK_ID_CURR")
     scores = table(line.project, "scores", batch)
@@ -104,7 +104,7 @@ def test_every_declined_applicant_has_reasons_as_the_sql_describes_them(line, ba
         texts = [row[name] for name in REASONS if row[name] is not None]
         assert len(set(texts)) == len(texts) == len(features)
         for text, feature in zip(texts, features, strict=True):
-            # A missing value is said to be missing, and no other is.
+            # Missing values are reported as missing, and no others.
             assert (text == query.words[feature]) == pd.notna(values.loc[row["applicant"], feature])
         assert len({row[name] for name in REASON_FAMILIES if row[name] is not None}) == len(features)
     approved = scores[scores["decision"] == "approve"]
@@ -112,7 +112,7 @@ def test_every_declined_applicant_has_reasons_as_the_sql_describes_them(line, ba
 
 
 @pytest.mark.parametrize("batch", BATCHES)
-def test_each_score_names_the_model_and_the_table_versions_it_was_made_from(line, batch):
+def test_each_score_names_its_model_version_and_table_versions(line, batch):
     scores, found = table(line.project, "scores", batch), champion(line)
     assert set(scores["model_name"]) == {BOOK}
     assert set(scores["model_version"]) == {found.number}
@@ -124,7 +124,7 @@ def test_each_score_names_the_model_and_the_table_versions_it_was_made_from(line
     assert commit.run_id == scoring.run_id
 
 
-def test_the_named_model_makes_the_same_pds_of_the_named_features_bit_for_bit(line):
+def test_named_model_reproduces_the_pds_from_the_named_features_bit_for_bit(line):
     scores = table(line.project, "scores", BATCHES[-1])
     registry = Registry.of(line.project, BOOK)
     model = load_model(registry, registry.get(int(scores["model_version"].iloc[0])))
@@ -133,7 +133,7 @@ def test_the_named_model_makes_the_same_pds_of_the_named_features_bit_for_bit(li
     np.testing.assert_array_equal(model.pd(features), scores["pd"].to_numpy())
 
 
-def test_the_champion_says_what_it_was_made_from(line):
+def test_champion_names_its_inputs(line):
     found, lake = champion(line), Lake(line.project.lake)
     assert found.made_from(f"{BOOK}/training_set") == lake.version(f"{BOOK}/training_set")
     [trained] = [outcome for outcome in line.outcomes if outcome.job == "train"]
@@ -145,7 +145,7 @@ def test_the_champion_says_what_it_was_made_from(line):
     assert Registry.of(line.project, BOOK).challenger() is None
 
 
-def test_no_protected_attribute_is_among_the_model_s_inputs(line):
+def test_no_protected_attribute_is_a_model_input(line):
     registry = Registry.of(line.project, BOOK)
     model = load_model(registry, registry.champion())
     words = Book.load(line.project, BOOK).queries["features"].words
@@ -153,7 +153,7 @@ def test_no_protected_attribute_is_among_the_model_s_inputs(line):
     assert not {column.upper() for column in model.features} & portfolio(line).protected_columns
 
 
-def test_the_training_set_holds_known_outcomes_alone_the_newest_batch_as_the_test(line):
+def test_training_set_holds_known_outcomes_only_with_the_newest_batch_as_test(line):
     rows = table(line.project, "training_set")
     assert set(rows["batch"]) == {BATCHES[0], BATCHES[1]}
     assert set(rows.loc[rows["batch"] == BATCHES[1], "fold"]) == {"test"}
@@ -161,7 +161,7 @@ def test_the_training_set_holds_known_outcomes_alone_the_newest_batch_as_the_tes
     assert (rows.set_index("SK_ID_CURR")["target"] == labels.reindex(rows["SK_ID_CURR"])).all()
 
 
-def test_mlflow_has_one_finished_run_with_a_child_for_each_model(line):
+def test_mlflow_has_one_finished_run_with_a_child_per_model(line):
     import mlflow
 
     client = mlflow.MlflowClient(tracking_uri=line.project.tracking_uri)
@@ -177,12 +177,12 @@ def test_mlflow_has_one_finished_run_with_a_child_for_each_model(line):
     assert {"auc", "gini", "ks", "ece", "air_gender", "tuning_auc"} <= set(model.data.metrics)
 
 
-def test_there_is_a_report_of_the_model_and_a_drift_page_a_batch(line):
+def test_model_has_a_report_and_each_batch_a_drift_page(line):
     pages = sorted(page.name for page in (line.project.reports / BOOK).iterdir())
     assert pages == [*(f"drift-{batch}.html" for batch in BATCHES), "evaluation-v1.html"]
 
 
-def test_whatever_was_made_of_generated_data_says_so(line):
+def test_everything_made_from_synthetic_data_is_marked(line):
     lake = Lake(line.project.lake)
     silent = [name for name in lake.tables(BOOK) if not lake.history(name)[0].provenance.synthetic]
     assert f"{BOOK}/operations/timeline" in lake.tables(BOOK)
@@ -193,11 +193,11 @@ def test_whatever_was_made_of_generated_data_says_so(line):
         assert "synthetic" in page.read_text().lower(), page
 
 
-def test_the_status_agrees_with_the_tables(line, told):
-    assert Status.model_validate_json(told.model_dump_json()).model_dump_json() == told.model_dump_json()
-    assert told.due == []
-    assert [batch.batch for batch in told.batches] == list(BATCHES)
-    for batch in told.batches:
+def test_status_agrees_with_the_tables(line, shown):
+    assert Status.model_validate_json(shown.model_dump_json()).model_dump_json() == shown.model_dump_json()
+    assert shown.due == []
+    assert [batch.batch for batch in shown.batches] == list(BATCHES)
+    for batch in shown.batches:
         name = batch.batch
         assert batch.delivered
         assert batch.synthetic
@@ -213,15 +213,15 @@ def test_the_status_agrees_with_the_tables(line, told):
         assert batch.outcomes_known == (0 if name == BATCHES[-1] else len(scores))
     metrics = table(line.project, "evaluation")
     auc = metrics[(metrics["model"] == "candidate") & (metrics["metric"] == "auc")].iloc[0]
-    assert told.champion.version == 1
-    assert told.champion.synthetic
-    assert [told.champion.metrics[name] for name in ("auc", "auc_low", "auc_high")] == pytest.approx(
+    assert shown.champion.version == 1
+    assert shown.champion.synthetic
+    assert [shown.champion.metrics[name] for name in ("auc", "auc_low", "auc_high")] == pytest.approx(
         [auc["value"], auc["low"], auc["high"]]
     )
-    assert told.champion.cut_off == table(line.project, "scores")["cut_off"].unique()
+    assert shown.champion.cut_off == table(line.project, "scores")["cut_off"].unique()
 
 
-def test_a_second_run_finds_nothing_due(line, tmp_path):
+def test_second_run_finds_nothing_due(line, tmp_path):
     project = line.copy(tmp_path / "project")
     before = {path: path.stat().st_mtime_ns for path in Path(project.lake).rglob("*") if path.is_file()}
     assert run(project) == []

@@ -1,4 +1,4 @@
-"""Another kind of model as the candidate: one line of the configuration, and everything else as before."""
+"""A candidate of another kind of model: one line of the configuration changes, everything else stays."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NEWEST = BATCHES[-1]
 
 @dataclass(frozen=True)
 class Trained:
-    """The line's project, whose champion was XGBoost, after a training of the other kind and scores by it."""
+    """The project, whose champion was XGBoost, after a training of the other kind and scores by it."""
 
     project: Project
     training: RunOutcome
@@ -32,7 +32,7 @@ class Trained:
 @pytest.fixture(scope="module")
 def trained(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     project = line.copy(tmp_path_factory.mktemp("other_kind") / "project")
-    # Models of so few applicants differ much, and this is not about them.
+    # Models of so few applicants vary widely; that is not the subject here.
     gate = QUICK["evaluation"]["gate"] | {"max_score_psi": 3.0, "champion_margin": 0.3}
     configure(project, {"training": {"model": "logistic_regression"}, "evaluation": {"gate": gate}})
     training, scoring = run_job(project, "train"), run_job(project, "score", NEWEST)
@@ -40,7 +40,7 @@ def trained(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Trained:
         return Trained(project, training, scoring, status(project, BOOK))
 
 
-def test_the_candidate_is_of_that_kind_and_becomes_champion(trained: Trained) -> None:
+def test_candidate_of_the_configured_kind_becomes_champion(trained: Trained) -> None:
     assert trained.training.success, trained.training.errors
     registry = Registry.of(trained.project, BOOK)
     champion = registry.champion()
@@ -52,7 +52,7 @@ def test_the_candidate_is_of_that_kind_and_becomes_champion(trained: Trained) ->
     assert registry.metrics(champion)["tuning_auc"] == about["tuning_auc"] > 0.6
 
 
-def test_it_is_compared_with_the_champion_of_the_other_kind(trained: Trained) -> None:
+def test_candidate_is_compared_with_a_champion_of_another_kind(trained: Trained) -> None:
     rows = table(trained.project, "predictions").pivot(index=["applicant", "batch"], columns="model", values="pd")
     assert rows.notna().all().all()
     # The baseline is the same model.
@@ -60,7 +60,7 @@ def test_it_is_compared_with_the_champion_of_the_other_kind(trained: Trained) ->
     assert (rows["candidate"] != rows["champion"]).mean() > 0.99
 
 
-def test_its_scores_are_the_models_with_reasons_for_every_decline(trained: Trained) -> None:
+def test_scores_equal_those_of_the_model_with_reasons_for_every_decline(trained: Trained) -> None:
     assert trained.scoring.success, trained.scoring.errors
     scores = table(trained.project, "scores", NEWEST).set_index("applicant").sort_index()
     assert set(scores["model_version"]) == {2}
@@ -70,7 +70,7 @@ def test_its_scores_are_the_models_with_reasons_for_every_decline(trained: Train
     np.testing.assert_array_equal(model.pd(features), scores["pd"])
     declined = scores[scores["decision"] == "decline"]
     assert len(declined) and declined["reason_1"].str.len().min() > 5
-    # The first reason is the strongest of what raised the PD.
+    # The first reason is the largest contribution that raised the PD.
     assert (declined["reason_log_odds_1"] > 0).all()
     assert set(scores["features_checked_against"]) == {2}
     assert trained.status.champion is not None and trained.status.champion.version == 2

@@ -1,7 +1,8 @@
-"""An analyst changes the SQL of a book that decides: nothing becomes due by itself, no training mixes what two SQLs
-made, scores by features that the champion did not learn from are told, and one command makes all of it one again.
+"""An analyst changes the SQL of a book in production: nothing becomes due by itself, no training mixes features of two
+SQL versions, scores on features that the champion did not learn from are reported, and one command makes everything
+consistent again.
 
-One small project lives through it, in this order; each step keeps what it saw.
+One small project goes through it in this order; each step records what it found.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ OTHER = FEW_FEATURES.replace("AMT_INCOME_TOTAL as income", "AMT_INCOME_TOTAL / 1
 
 @dataclass(frozen=True)
 class Step:
-    """A step's runs; the status, and which version of scores is the current one of each batch, after it."""
+    """The runs of a step; the status, and the version of each batch's current scores, after it."""
 
     outcomes: list[RunOutcome]
     status: Status
@@ -52,7 +53,7 @@ class Step:
         return found
 
 
-def looked_at(project: Project, outcomes: list[RunOutcome]) -> Step:
+def step_after(project: Project, outcomes: list[RunOutcome]) -> Step:
     written = Lake(project.lake).batches(f"{BOOK}/scores")
     with inside(project):
         return Step(outcomes, status(project, BOOK), {batch: made.version for batch, made in written.items()})
@@ -61,7 +62,7 @@ def looked_at(project: Project, outcomes: list[RunOutcome]) -> Step:
 @pytest.fixture(scope="module")
 def project(empty: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = copy_of(empty, tmp_path_factory.mktemp("other_sql") / "project")
-    # Models of so few applicants differ much, and this is not about them.
+    # Models of so few applicants vary widely; that is not the subject here.
     gate = QUICK["evaluation"]["gate"] | {"max_score_psi": 3.0, "champion_margin": 0.3}
     configure(project, {"evaluation": {"gate": gate}})
     deliver_sample(project, applicants=2400)
@@ -70,48 +71,49 @@ def project(empty: Project, tmp_path_factory: pytest.TempPathFactory) -> Project
 
 @pytest.fixture(scope="module")
 def first(project: Project) -> Step:
-    return looked_at(project, run(project))
+    return step_after(project, run(project))
 
 
 @pytest.fixture(scope="module")
 def changed(project: Project, first: Step) -> Step:
     (project.sql(BOOK) / "features.sql").write_text(OTHER)
-    return looked_at(project, run(project))
+    return step_after(project, run(project))
 
 
 @pytest.fixture(scope="module")
 def mixed(project: Project, changed: Step) -> Step:
-    """In the UI the newest batch is made by the SQL that stands there now, and after a look at what is due also
-    scored; then a training is started."""
+    """In the UI the newest batch is ingested with the current SQL, whatever is due runs, the batch is scored, and then
+    a training is started.
+    """
     outcomes = [run_job(project, "ingest", NEWEST), *run(project)]
     outcomes += [run_job(project, "score", NEWEST), run_job(project, "train")]
-    return looked_at(project, outcomes)
+    return step_after(project, outcomes)
 
 
 @pytest.fixture(scope="module")
 def trained(project: Project, mixed: Step) -> Step:
     with inside(project):
         outcomes = train(project, BOOK, lambda line: None)
-    return looked_at(project, outcomes)
+    return step_after(project, outcomes)
 
 
-def test_a_champion_scores_what_the_sql_made_that_it_learned_from(first):
+def test_champion_scores_features_of_the_sql_it_learned_from(first):
     assert [outcome.errors for outcome in first.outcomes] == [()] * 7
     assert first.check("features_as_learned").passed
     assert first.check("features_as_learned").description == "The SQL is that which version 1 learned from."
 
 
-def test_changed_sql_makes_nothing_due_by_itself_and_the_status_tells_of_it(changed):
+def test_changed_sql_makes_nothing_due_and_is_shown_in_the_status(changed):
     assert changed.outcomes == []
     assert changed.status.due == []
     assert changed.status.features_of_other_sql == {batch: ["features.sql"] for batch in BATCHES}
 
 
-def test_scores_by_other_sql_than_the_champion_learned_from_are_told_by_a_check(mixed):
+def test_check_reports_scores_by_other_sql_than_the_champion_learned_from(mixed):
     made, looked_over, scored, _ = mixed.outcomes
     assert made.success and looked_over.success and scored.success
     assert f"{BOOK}__scores" in scored.asset_seconds
-    # The outcomes table was read again too, so that the performance is measured; nothing is scored by itself.
+    # The outcomes table was ingested again too, so the performance is measured; nothing is scored automatically.
     assert f"{BOOK}__scores" not in looked_over.asset_seconds
     told = mixed.check("features_as_learned")
     assert (told.passed, told.severity, told.batch) == (False, "WARN", NEWEST)
@@ -122,7 +124,7 @@ def test_scores_by_other_sql_than_the_champion_learned_from_are_told_by_a_check(
     )
 
 
-def test_a_training_never_learns_from_what_two_sqls_made(mixed):
+def test_training_on_features_of_two_sql_versions_is_refused(mixed):
     refusal = mixed.outcomes[-1]
     assert not refusal.success
     assert refusal.errors[0].startswith(
@@ -131,14 +133,14 @@ def test_a_training_never_learns_from_what_two_sqls_made(mixed):
     )
 
 
-def test_train_makes_again_what_other_sql_made_and_learns_from_it(project, trained):
+def test_train_command_rebuilds_features_of_other_sql_and_learns_from_them(project, trained):
     assert [(outcome.job, outcome.batch, outcome.success) for outcome in trained.outcomes] == [
         ("ingest", OLDEST, True),
         ("ingest", MIDDLE, True),
         ("train", None, True),
         ("score", NEWEST, True),
     ]
-    # Of the ingestion, the features alone.
+    # Only the features of the ingestion.
     assert list(trained.outcomes[0].asset_seconds) == [f"{BOOK}__features"]
     assert trained.status.champion.version == 2
     assert trained.status.features_of_other_sql == {}
@@ -148,13 +150,13 @@ def test_train_makes_again_what_other_sql_made_and_learns_from_it(project, train
     assert features["income"].reindex(incomes.index).tolist() == pytest.approx(incomes.tolist())
 
 
-def test_the_champion_was_compared_by_the_features_that_it_learned_to_read(project, trained):
-    """Of a twelfth of their incomes it would have ranked otherwise."""
+def test_champion_was_compared_on_the_features_it_learned_from(project, trained):
+    """On a twelfth of the incomes it would have ranked differently."""
     compared = table(project, "predictions").query("model == 'champion'").set_index("applicant")["pd"]
     scored = table(project, "scores", MIDDLE).set_index("applicant")["pd"]
     assert set(compared.index) == set(scored.index)
     assert (compared == scored.reindex(compared.index)).all()
 
 
-def test_decisions_that_were_given_stand(mixed, trained):
+def test_earlier_decisions_are_unchanged(mixed, trained):
     assert {batch for batch in BATCHES if trained.scores[batch] != mixed.scores[batch]} == {NEWEST}

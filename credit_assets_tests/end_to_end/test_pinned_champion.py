@@ -1,5 +1,6 @@
-"""A version is promoted while a batch is on its way through the champion: one version checks its features, scores
-them and is judged by the outcome."""
+"""A version is promoted while a run processes a batch: the same version checks the features, scores them and is judged
+by the outcomes.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +48,7 @@ def promote(project: Project, version: int) -> None:
 
 
 def score(project: Project, *tables: str, made: Callable[[str], None] = lambda line: None, **tags: str) -> RunOutcome:
-    """The job `score` of the open batch, or these of its assets; `made` hears of each asset as it is made."""
+    """The job `score` of the open batch, or some of its assets; `made` is called with each materialized asset."""
     with inside(project), instance_of(project) as instance:
         return execute(instance, build(BOOK, project), BOOK, "score", OPEN, made, tables, tags)
 
@@ -60,7 +61,7 @@ def due(project: Project, champion: int) -> list[tuple[str | None, Reason]]:
 
 @pytest.fixture(scope="module")
 def promoted_in_between(project: Project) -> RunOutcome:
-    """Version 2 is promoted once the features of the batch have been checked, and before they are scored."""
+    """Version 2 is promoted after the features of the batch have been checked and before they are scored."""
 
     def promote_after_the_check(line: str) -> None:
         if line.split()[0] == "feature_drift":
@@ -71,20 +72,18 @@ def promoted_in_between(project: Project) -> RunOutcome:
     return outcome
 
 
-def test_a_run_scores_by_the_version_that_it_checked_the_features_against(project, promoted_in_between):
+def test_run_scores_by_the_version_that_checked_the_features(project, promoted_in_between):
     scores = table(project, "scores", OPEN)
     assert set(scores["model_version"]) == set(scores["features_checked_against"]) == {1}
     for asset in ("feature_drift", "scores", "score_drift", "performance"):
         assert latest_metadata(project, asset)["model_version"] == 1, asset
 
 
-def test_the_new_champion_has_the_open_batch_scored_again_by_itself(project, promoted_in_between):
+def test_new_champion_makes_the_open_batch_due_again(project, promoted_in_between):
     assert due(project, champion=2) == [(OPEN, OtherChampion(2))]
 
 
-def test_scores_made_alone_are_refused_where_the_features_were_checked_against_another_version(
-    project, promoted_in_between
-):
+def test_separate_scoring_is_refused_if_features_were_checked_by_another_version(project, promoted_in_between):
     outcome = score(project, "scores")
     assert outcome.errors == (
         f"The features of {OPEN} were checked against version 1, and version 2 is champion now. "
@@ -92,7 +91,7 @@ def test_scores_made_alone_are_refused_where_the_features_were_checked_against_a
     )
 
 
-def test_a_run_that_repeats_the_rest_of_another_keeps_its_version(project, promoted_in_between):
+def test_rerun_of_the_remaining_steps_keeps_the_version(project, promoted_in_between):
     repeated = {"dagster/parent_run_id": promoted_in_between.run_id, "dagster/root_run_id": promoted_in_between.run_id}
     again = score(project, "scores", **repeated)
     assert again.success, again.errors
@@ -101,7 +100,7 @@ def test_a_run_that_repeats_the_rest_of_another_keeps_its_version(project, promo
     assert set(table(project, "scores", OPEN)["model_version"]) == {1}
 
 
-def test_scores_made_alone_are_by_the_champion_where_it_is_the_version_checked(project, promoted_in_between):
+def test_separate_scoring_uses_the_champion_that_checked_the_features(project, promoted_in_between):
     assert score(project, "feature_drift").success
     outcome = score(project, "scores", "score_drift")
     assert outcome.success, outcome.errors
@@ -110,7 +109,7 @@ def test_scores_made_alone_are_by_the_champion_where_it_is_the_version_checked(p
     assert due(project, champion=2) == [(OPEN, PerformanceNotMeasured())]
 
 
-def test_scores_are_refused_where_the_features_were_made_again_since_they_were_checked(project, promoted_in_between):
+def test_scoring_is_refused_if_features_were_rebuilt_since_the_check(project, promoted_in_between):
     with inside(project), instance_of(project) as instance:
         assert execute(instance, build(BOOK, project), BOOK, "ingest", OPEN, lambda line: None, ("features",)).success
     [error] = score(project, "scores").errors

@@ -1,4 +1,4 @@
-"""With its instance on PostgreSQL the daemon does the same; a new daemon finds nothing left to do."""
+"""With its instance on PostgreSQL the daemon gives the same results; a new daemon finds nothing left to do."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BATCH = MONTHS[0]
 
 @dataclass(frozen=True)
 class Lived:
-    """The project, and its runs after the first and after the second daemon's life."""
+    """The project, and its runs after the first and the second daemon."""
 
     project: Project
     first: list[dg.DagsterRun]
@@ -45,7 +45,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Lived:
     return Lived(project, *runs)
 
 
-def test_one_delivery_goes_the_whole_way_to_scores(lived):
+def test_delivery_is_processed_up_to_scores(lived):
     assert [(run.job_name, run.status) for run in lived.first] == [
         ("ingest", dg.DagsterRunStatus.SUCCESS),
         ("train", dg.DagsterRunStatus.SUCCESS),
@@ -55,9 +55,9 @@ def test_one_delivery_goes_the_whole_way_to_scores(lived):
     assert len(table(lived.project, "scores", BATCH)) == APPLICANTS
 
 
-def test_a_new_daemon_repeats_nothing(lived):
+def test_new_daemon_repeats_nothing(lived):
     assert [run.run_id for run in lived.first] == [run.run_id for run in lived.second]
 
 
-def test_nothing_is_kept_in_files_beside_the_database(lived):
+def test_nothing_is_stored_in_files_beside_the_database(lived):
     assert not list((lived.project.data / "dagster").rglob("*.db"))

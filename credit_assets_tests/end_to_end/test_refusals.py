@@ -1,4 +1,4 @@
-"""Trainings that are refused through Dagster: on what the law forbids, on a leak, on generated beside real data."""
+"""Trainings refused in Dagster: for protected attributes, for a leak, for mixing synthetic and real data."""
 
 from __future__ import annotations
 
@@ -48,31 +48,31 @@ def refused(project: Project) -> RunOutcome:
     return run_job(project, "train")
 
 
-def test_a_feature_made_of_a_protected_attribute_is_refused_by_name(refused):
+def test_feature_made_from_a_protected_attribute_is_refused_by_name(refused):
     assert not refused.success
     assert "credit_by_man is made from applications.CODE_GENDER, a protected attribute" in refused.errors[0], (
         refused.errors
     )
 
 
-def test_a_feature_made_of_the_outcome_is_refused_by_name(refused):
+def test_feature_made_from_the_outcome_is_refused_by_name(refused):
     assert "trouble is made from applications.TARGET, the outcome itself" in refused.errors[0]
     assert "trouble is a copy of the target" in refused.errors[0]
 
 
-def test_a_feature_known_only_after_the_decision_is_refused_with_the_reason(refused):
+def test_feature_known_only_after_the_decision_is_refused_with_the_reason(refused):
     assert (
         "days_registered is made from applications.DAYS_REGISTRATION, known only after the decision "
         "(the registry tells it a month later)" in refused.errors[0]
     )
 
 
-def test_features_that_may_be_used_are_not_named(refused):
+def test_permitted_features_are_not_named(refused):
     assert "income" not in refused.errors[0]
     assert "external_score_2" not in refused.errors[0]
 
 
-def test_nothing_is_made_of_a_refused_training_set(project, refused):
+def test_refused_training_set_is_not_stored(project, refused):
     lake = Lake(project.lake)
     assert not lake.exists(f"{BOOK}/training_set")
     assert Registry.of(project, BOOK).champion() is None
@@ -83,7 +83,7 @@ def test_nothing_is_made_of_a_refused_training_set(project, refused):
         assert run.status == dg.DagsterRunStatus.FAILURE
 
 
-def test_a_refused_training_reads_failed_in_mlflow(project, refused):
+def test_refused_training_is_failed_in_mlflow(project, refused):
     import mlflow
 
     client = mlflow.MlflowClient(tracking_uri=project.tracking_uri)
@@ -91,7 +91,7 @@ def test_a_refused_training_reads_failed_in_mlflow(project, refused):
     assert [run.info.status for run in runs if run.data.tags["dagster_run_id"] == refused.run_id] == ["FAILED"]
 
 
-def test_no_model_learns_from_generated_and_real_batches_together(project, refused, tmp_path: Path):
+def test_no_model_learns_from_synthetic_and_real_batches_together(project, refused, tmp_path: Path):
     real = tmp_path / "real"
     real.mkdir()
     for file in Inbox(project.inbox).files(BOOK, BATCHES[2]):

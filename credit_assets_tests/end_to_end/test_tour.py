@@ -1,4 +1,4 @@
-"""docs/tour.py, run as a script in a project that has scores: it gives what the platform gave, without Dagster."""
+"""docs/tour.py, run as a script in a project that has scores: it gives the platform's results without Dagster."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ print(json.dumps({
 
 @pytest.fixture(scope="module")
 def toured(line: Line) -> dict[str, Any]:
-    """What the tour found, and what it printed."""
+    """The variables of the tour, and what it printed."""
     done = subprocess.run(
         [sys.executable, "-c", RUN, str(PROJECT / "docs" / "tour.py")],
         cwd=line.project.root,
@@ -42,17 +42,17 @@ def toured(line: Line) -> dict[str, Any]:
     return json.loads(found) | {"printed": printed}
 
 
-def test_it_gives_the_scores_that_the_platform_gave(line, toured):
+def test_tour_reproduces_the_scores_of_the_platform(line, toured):
     scores = table(line.project, "scores", BATCHES[-1]).set_index("applicant").loc[toured["applicants"]]
     assert len(scores) == 5
     for found, column in {"pds": "pd", "points": "points", "decisions": "decision", "reasons": "reason_1"}.items():
         assert toured[found] == scores[column].tolist()
 
 
-def test_it_explains_the_first_applicant(toured):
+def test_tour_explains_the_first_applicant(toured):
     assert any("log-odds of the PD" in line for line in toured["printed"])
     assert 0 < toured["half"] < 1 and toured["half"] != toured["pds"][0]
 
 
-def test_it_needs_no_dagster(toured):
+def test_tour_does_not_import_dagster(toured):
     assert toured["dagster"] == []

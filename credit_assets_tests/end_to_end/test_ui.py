@@ -1,4 +1,4 @@
-"""What a person sees: Dagster's own pages over the small project, drawn by a real browser."""
+"""What a user sees: Dagster's own pages of the small project, rendered by a real browser."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this ma
 
 @pytest.fixture(scope="module")
 def server(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of dagster-webserver over the project."""
+    """The address of a dagster-webserver of the project."""
     project = line.copy(tmp_path_factory.mktemp("ui") / "project")
     write_workspace(project, BOOK)
     with serving(project) as address:
         yield address
 
 
-def seen(address: str, profile: Path) -> str:
-    """The words on a page after its scripts have run."""
+def page_text(address: str, profile: Path) -> str:
+    """The text of a page after its scripts have run."""
     assert CHROMIUM
     page = subprocess.run(
         [
@@ -56,25 +56,25 @@ def seen(address: str, profile: Path) -> str:
     return unescape(re.sub(r"<(script|style)\b.*?</\1>|<[^>]+>", " ", page, flags=re.DOTALL))
 
 
-def test_the_lineage_shows_every_stage(server: str, tmp_path: Path) -> None:
-    page = seen(f"{server}/asset-groups", tmp_path)
+def test_lineage_page_shows_every_stage(server: str, tmp_path: Path) -> None:
+    page = page_text(f"{server}/asset-groups", tmp_path)
     for group in ("raw", "features", "training", "evaluation", "fairness", "champion", "scoring", "monitoring"):
         assert group in page
 
 
-def test_an_evaluation_shows_owner_kind_figures_and_plots(server: str, tmp_path: Path) -> None:
-    page = seen(f"{server}/assets/{BOOK}/evaluation?view=overview", tmp_path)
+def test_evaluation_page_shows_owner_kind_figures_and_plots(server: str, tmp_path: Path) -> None:
+    page = page_text(f"{server}/assets/{BOOK}/evaluation?view=overview", tmp_path)
     for words in ("How well the candidate ranks", "credit-risk", "Scikit Learn", "auc_low", "Calibration"):
         assert words in page
 
 
-def test_a_raw_table_shows_its_columns_with_words_and_limits(server: str, tmp_path: Path) -> None:
-    page = seen(f"{server}/assets/{BOOK}/applications?view=overview", tmp_path)
+def test_raw_table_page_shows_columns_with_descriptions_and_limits(server: str, tmp_path: Path) -> None:
+    page = page_text(f"{server}/assets/{BOOK}/applications?view=overview", tmp_path)
     for words in ("SK_ID_CURR", "AMT_INCOME_TOTAL", "non-nullable", "rows_quarantined"):
         assert words in page
 
 
-def test_the_gate_shows_its_checks(server: str, tmp_path: Path) -> None:
-    page = seen(f"{server}/assets/{BOOK}/promotion_gate?view=checks", tmp_path)
+def test_gate_page_shows_its_checks(server: str, tmp_path: Path) -> None:
+    page = page_text(f"{server}/assets/{BOOK}/promotion_gate?view=checks", tmp_path)
     for check in ("discrimination", "calibration", "not_worse_than_champion", "stability", "four_fifths_gender"):
         assert check in page

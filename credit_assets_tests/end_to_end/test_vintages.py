@@ -1,5 +1,6 @@
-"""A small book with a calendar, through Dagster: tested on its newest batches, chosen by an expanding window, with a
-feature left out and one encoded, and its vintages drawn."""
+"""A small book with vintages, through Dagster: tested on its newest batches, tuned on an expanding window, with one
+feature left out and one encoded, and its vintages plotted.
+"""
 
 from __future__ import annotations
 
@@ -139,7 +140,7 @@ def records(table: Any) -> pd.DataFrame:
     return pd.DataFrame([record.data for record in table.records])
 
 
-def test_a_feature_that_is_left_out_is_made_and_not_learned_from(project: Project) -> None:
+def test_excluded_feature_is_computed_but_not_learned_from(project: Project) -> None:
     assert "grade_order" in rows(project, "features")
     assert list(rows(project, "training_set").columns) == [
         *("id", "batch", "income", "score", "purpose", "target", "fold"),
@@ -157,10 +158,10 @@ def test_a_feature_that_is_left_out_is_made_and_not_learned_from(project: Projec
     assert model.features == ("income", "score", "purpose")
 
 
-def test_the_newest_batches_are_the_test_and_later_ones_are_held_out(project: Project) -> None:
+def test_newest_batches_are_the_test_and_later_ones_are_held_out(project: Project) -> None:
     predictions = rows(project, "candidate")
     assert sorted(predictions[predictions["fold"] == "test"]["batch"].unique()) == QUARTERS[-2:]
-    # The first half of the training part is learned from only.
+    # The first half of the training part is only learned from.
     assert sorted(predictions[predictions["fold"] != "test"]["batch"].unique()) == QUARTERS[2:4]
     about = latest_metadata(project, "candidate", BOOK)
     assert about["folds_of"] == "batches"
@@ -169,7 +170,7 @@ def test_the_newest_batches_are_the_test_and_later_ones_are_held_out(project: Pr
     assert folds["held_out"].tolist() == ["2008-Q3", "2008-Q4"]
 
 
-def test_the_evaluation_tells_of_every_batch_and_draws_its_vintages(project: Project) -> None:
+def test_evaluation_covers_every_batch_and_plots_vintages(project: Project) -> None:
     about = latest_metadata(project, "evaluation", BOOK)
     by_batch = records(about["performance_by_batch"])
     assert by_batch["batch"].tolist() == QUARTERS
@@ -183,7 +184,7 @@ def test_the_evaluation_tells_of_every_batch_and_draws_its_vintages(project: Pro
     assert "By batch" in report and 'alt="Vintage curves"' in report
 
 
-def test_a_batch_is_scored_by_the_encodings_that_were_learned(project: Project) -> None:
+def test_batch_is_scored_with_the_learned_encodings(project: Project) -> None:
     run_job(project, "score", QUARTERS[-1])
     scores = rows(project, "scores").set_index("applicant")["pd"]
     registry = Registry.of(project, BOOK)

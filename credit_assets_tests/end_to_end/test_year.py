@@ -1,10 +1,10 @@
-"""A year by the real daemon: what ran, what was told, and what was learned from two shifts; and that the same year with
-daemons and runs' processes killed at random moments ends alike.
+"""A year with the real daemon: what ran, which alerts were sent, and what was learned from two shifts; and that the
+same year, with daemons and run processes killed at random, ends the same way.
 
-The story in short: the first batch brings its outcomes and makes the first champion. From the sixth month on all
-amounts are half as large again; the drift is seen at once, answered by a champion, and no news from then on. That
-this one has learned nothing of it yet shows in the outcomes, and is mended once enough of them are known. From the
-eleventh on a high external score goes with default; that shows in outcomes alone.
+In short: the first batch brings its outcomes and produces the first champion. From the sixth month on all amounts are
+half as large again; the drift is detected at once and answered by a new champion, and is not reported afterwards. This
+champion has not learned the shift yet, which shows in the outcomes and is corrected once enough of them are known. From
+the eleventh month on a high external score goes with default; that shows in the outcomes only.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ pytestmark = pytest.mark.story
 JAN, FEB, MAR, APR, MAY, JUN, JUL, AUG, SEP, OCT, NOV, DEC, JAN2, FEB2 = MONTHS
 
 
-# By month the runs, as job and batch; `batch` makes all of one.
+# The runs by month, as job and batch; `batch` processes a whole batch.
 RUNS = {
     JAN: ["ingest 2026-01", "train", "score 2026-01"],
     FEB: ["batch 2026-02"],
     MAR: ["batch 2026-03", "outcomes 2026-02"],
     APR: ["batch 2026-04 failed", "outcomes 2026-03"],
     MAY: ["batch 2026-05", "batch 2026-04", "batch 2026-02"],
-    # The shift: a champion from newer outcomes, though none of the shifted ones are known yet.
+    # The shift: a champion from newer outcomes, although none of the shifted batches has outcomes yet.
     JUN: ["batch 2026-06", "outcomes 2026-04", "outcomes 2026-05", "train", "score 2026-06"],
     JUL: ["batch 2026-07", "outcomes 2026-06"],
     AUG: ["batch 2026-08", "outcomes 2026-07"],
@@ -69,11 +69,11 @@ RUNS = {
     NOV: ["batch 2026-11", "outcomes 2026-10"],
     DEC: ["batch 2026-12", "outcomes 2026-11"],
     JAN2: ["batch 2027-01", "outcomes 2026-12"],
-    # And the other way that defaults come about.
+    # And the reversed effect of the external score.
     FEB2: ["batch 2027-02", "outcomes 2027-01", "train", "score 2027-02"],
 }
 
-# Of a training: that it began, of some group's approvals, that it was promoted.
+# Alerts of a training: its start, a group's approval rate, its promotion.
 TRAINED = ["retraining", "check_warning", "promotion"]
 ALERTS = {
     JAN: TRAINED,
@@ -81,9 +81,9 @@ ALERTS = {
     MAR: [],
     APR: ["run_failed 2026-04"],
     MAY: ["correction 2026-02"],
-    # Against the champion before; not again against the new one, which is put in charge of such batches.
+    # Reported against the former champion, and not again against the new one, whose reference includes such batches.
     JUN: ["check_failed 2026-06", *TRAINED],
-    # The default rate, once it is known: dear loans are taken for risky, or safe, ones.
+    # The default rate, once it is known: large loans are taken for risky, or for safe, ones.
     JUL: ["check_failed 2026-06"],
     AUG: ["check_failed 2026-07"],
     # Half of August's outcomes, judged together with those of June and July, are enough.
@@ -97,7 +97,7 @@ ALERTS = {
 
 
 KILLS, SEED = 18, 20
-# What differs between two projects: which run made a model, and how many versions and commits there were before.
+# Columns that differ between projects: the run that made a model, and the numbers of earlier versions and commits.
 OF_THE_PROJECT = ["model_run_id", "model_version", "features_checked_against", "feature_table_version"]
 
 
@@ -110,7 +110,7 @@ class Years:
 
 @pytest.fixture(scope="module")
 def years(tmp_path_factory: pytest.TempPathFactory) -> Years:
-    """One year undisturbed, one with kills, lived at the same time."""
+    """One undisturbed year and one with kills, run at the same time."""
     folder = tmp_path_factory.mktemp("years")
     made = make_deliveries(folder / "made")
     with ThreadPoolExecutor(2) as both:
@@ -131,7 +131,7 @@ def killed(years: Years) -> Lived:
 
 @pytest.fixture(scope="module")
 def ticks(year: Lived) -> list[InstigatorTick]:
-    """Of the sensor `retrain`, oldest first."""
+    """The ticks of the sensor `retrain`, oldest first."""
     with dg.DagsterInstance.from_config(str(year.project.root)) as instance:
         [sensor] = [
             state
@@ -152,7 +152,7 @@ def test_each_month_runs_what_is_due_and_nothing_twice(year, month):
 
 
 @pytest.mark.parametrize("month", MONTHS)
-def test_each_month_is_told_what_happened_and_nothing_twice(year, month):
+def test_each_month_sends_its_alerts_and_none_twice(year, month):
     told = [
         f"{alert['kind']} {alert['batch'] or ''}".strip()
         for alert in year.alerts
@@ -165,21 +165,21 @@ def test_no_alert_is_sent_twice(year):
     assert max(Counter(alert["id"] for alert in year.alerts).values()) == 1
 
 
-def test_every_run_says_why_and_the_correction_that_it_is_one(year):
+def test_every_run_states_its_reason_and_corrections_are_tagged(year):
     runs = [record.dagster_run for record in year.runs]
     assert all(run.tags.get(WHY_TAG) for run in runs)
     [corrected] = [run for run in runs if CORRECTION_TAG in run.tags]
     assert told(corrected) == f"batch {CORRECTED}"
 
 
-def test_the_bad_delivery_says_what_is_wrong_with_it(year):
+def test_invalid_delivery_reports_its_error(year):
     [alert] = [alert for alert in year.alerts if alert["kind"] == "run_failed"]
     assert alert["batch"] == BAD
     assert "lacks the column EXT_SOURCE_2" in alert["details"]
 
 
-def test_failed_checks_train_again_only_when_enough_new_outcomes_are_known(year, ticks):
-    """In between, the ticks say what was asked for and why it is refused."""
+def test_failed_checks_retrain_only_when_enough_new_outcomes_are_known(year, ticks):
+    """In between, the ticks state what was requested and why it is refused."""
     by_month: dict[str, list[InstigatorTick]] = {month: [] for month in MONTHS}
     for tick in ticks:
         by_month[year.month(tick.timestamp)].append(tick)
@@ -194,7 +194,7 @@ def test_failed_checks_train_again_only_when_enough_new_outcomes_are_known(year,
 
 
 def failed_checks(year: Lived, asset: str, batch: str) -> list[set[str]]:
-    """The checks that failed each time that the batch's asset was made, oldest first."""
+    """The failed checks of each materialization of the batch's asset, oldest first."""
     with dg.DagsterInstance.from_config(str(year.project.root)) as instance:
         made = instance.fetch_materializations(
             dg.AssetRecordsFilter(dg.AssetKey([BOOK, asset]), asset_partitions=[batch]), limit=10, ascending=True
@@ -207,7 +207,7 @@ def failed_checks(year: Lived, asset: str, batch: str) -> list[set[str]]:
     ]
 
 
-def test_the_same_shift_does_not_fire_again_after_the_promotion_that_answered_it(year):
+def test_shift_is_not_reported_again_after_the_promotion_that_answered_it(year):
     first, again = failed_checks(year, "feature_drift", JUN)
     assert "features_stable" in first and not again
     later = [failed_checks(year, asset, batch) for asset in ("feature_drift", "score_drift") for batch in DEAR[1:]]
@@ -217,8 +217,8 @@ def test_the_same_shift_does_not_fire_again_after_the_promotion_that_answered_it
     assert drift.loc["income", "change"].endswith("; stable against 2026-06, when version 2 was promoted")
 
 
-def test_the_challenger_after_the_concept_shift_beats_the_old_champion_on_the_next_batch(years, year):
-    """The newest batch was scored by the old champion when it came, and by the new one; its outcomes come later."""
+def test_challenger_after_the_concept_shift_beats_the_old_champion_on_the_next_batch(years, year):
+    """The newest batch was scored by the old champion on arrival, then by the new one; its outcomes follow later."""
     batch = MONTHS[-1]
     lake = Lake(year.project.lake)
     new, old, *_ = lake.writings(f"{BOOK}/scores")[batch]
@@ -239,7 +239,7 @@ def test_every_training_was_promoted_by_the_gate(year):
     assert [event.replaced for event in events] == [None, 1, 2, 3]
 
 
-def test_decisions_given_are_readable_after_a_batch_was_scored_again(year):
+def test_earlier_decisions_stay_readable_after_a_batch_was_rescored(year):
     lake = Lake(year.project.lake)
     new, old = lake.writings(f"{BOOK}/scores")[JUN][:2]
     versions = [year.table("scores", JUN, commit.version)["model_version"].unique().tolist() for commit in (old, new)]
@@ -247,14 +247,14 @@ def test_decisions_given_are_readable_after_a_batch_was_scored_again(year):
 
 
 @pytest.mark.parametrize("batch", MONTHS)
-def test_every_batch_is_scored_whole(year, batch):
+def test_every_batch_is_scored_completely(year, batch):
     assert len(year.table("scores", batch)) == APPLICANTS
 
 
 # -- the year with kills -----------------------------------------------------------------------------
 
 
-def test_it_was_killed_often_enough(killed):
+def test_year_with_kills_had_enough_kills(killed):
     assert killed.killed.total() >= KILLS
     assert killed.killed["worker"] >= 5 <= killed.killed["daemon"]
 
@@ -266,14 +266,14 @@ def test_every_run_has_ended(killed):
     }
 
 
-def test_killed_runs_read_failed_with_the_reason_and_were_launched_again_as_they_were(killed):
+def test_killed_runs_are_failed_with_the_reason_and_retried_unchanged(killed):
     runs = {record.dagster_run.run_id: record.dagster_run for record in killed.runs}
     crashed = [run for run in runs.values() if run.is_failure and RUN_FAILURE_REASON_TAG not in run.tags]
     assert crashed
     with dg.DagsterInstance.from_config(str(killed.project.root)) as instance:
         for run in crashed:
             words = " ".join(entry.message for entry in instance.all_logs(run.run_id))
-            # The last is of a run that was about to be launched when the code server was killed.
+            # The last one belongs to a run that was about to be retried when the code server was killed.
             reasons = ("is gone", "terminated by signal 9", "while dequeuing the run")
             assert any(reason in words for reason in reasons), words
             again = runs[run.tags[AUTO_RETRY_RUN_ID_TAG]]
@@ -285,14 +285,13 @@ def test_killed_runs_read_failed_with_the_reason_and_were_launched_again_as_they
             assert again.tags.get("dagster/partition") == run.tags.get("dagster/partition")
 
 
-def test_nothing_but_the_bad_delivery_failed_for_good(killed):
+def test_only_the_invalid_delivery_failed_permanently(killed):
     failed = [run for runs in killed.months().values() for run in runs if run.is_failure]
     assert [run.tags["dagster/partition"] for run in failed] == [BAD]
 
 
-def test_the_same_is_told_as_of_the_undisturbed_year(years, killed):
-    """Once each, as far as the receiver can tell by an alert's id: a sender that was killed before it knew that a
-    message had arrived sends it again."""
+def test_alerts_equal_those_of_the_undisturbed_year(years, killed):
+    """Each alert counts once by its id: a sender killed before it knew that a message had arrived sends it again."""
     ordinary, disturbed = (
         Counter((alert["kind"], alert["batch"]) for alert in {a["id"]: a for a in year.alerts}.values())
         for year in (years.ordinary, killed)
@@ -300,7 +299,7 @@ def test_the_same_is_told_as_of_the_undisturbed_year(years, killed):
     assert ordinary == disturbed
 
 
-def test_the_same_champions_followed_each_other_for_the_same_reasons(years, killed):
+def test_champions_and_their_reasons_equal_those_of_the_undisturbed_year(years, killed):
     ordinary, disturbed = (
         [(event.by, event.version, event.replaced) for event in Registry.of(year.project, BOOK).history()]
         for year in (years.ordinary, killed)
@@ -308,7 +307,7 @@ def test_the_same_champions_followed_each_other_for_the_same_reasons(years, kill
     assert ordinary == disturbed
 
 
-def test_no_version_was_registered_beside_the_undisturbed_ones(years, killed):
+def test_no_additional_version_was_registered(years, killed):
     ordinary, disturbed = (
         [version.number for version in Registry.of(year.project, BOOK).versions()] for year in (years.ordinary, killed)
     )
@@ -316,7 +315,7 @@ def test_no_version_was_registered_beside_the_undisturbed_ones(years, killed):
 
 
 @pytest.mark.parametrize("batch", MONTHS)
-def test_the_scores_are_equal_byte_for_byte(years, killed, batch):
+def test_scores_equal_those_of_the_undisturbed_year_byte_for_byte(years, killed, batch):
     ordinary, disturbed = (
         year.table("scores", batch).drop(columns=OF_THE_PROJECT) for year in (years.ordinary, killed)
     )
@@ -325,12 +324,12 @@ def test_the_scores_are_equal_byte_for_byte(years, killed, batch):
 
 
 @pytest.mark.parametrize("name", ["applications", "bureau", "outcomes", "features", "feature_drift", "score_drift"])
-def test_the_tables_are_equal_byte_for_byte(years, killed, name):
+def test_tables_equal_those_of_the_undisturbed_year_byte_for_byte(years, killed, name):
     ordinary, disturbed = (year.table(name) for year in (years.ordinary, killed))
     pd.testing.assert_frame_equal(ordinary, disturbed, check_exact=True)
 
 
-def test_every_version_of_every_table_can_be_read(killed):
+def test_every_version_of_every_table_is_readable(killed):
     lake = Lake(killed.project.lake)
     tables = lake.tables(BOOK)
     made = ("scores", "features", "applications", "training_set", "performance", "operations/timeline")
@@ -342,7 +341,7 @@ def test_every_version_of_every_table_can_be_read(killed):
                 assert con.table("read").shape[0] >= commit.provenance.rows
 
 
-def test_what_killed_runs_left_half_written_is_no_part_of_a_table_and_upkeep_removes_it(killed):
+def test_partial_writes_of_killed_runs_are_in_no_table_and_removed_by_maintenance(killed):
     lake = Lake(killed.project.lake)
 
     def orphans() -> set[str]:

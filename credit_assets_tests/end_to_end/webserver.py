@@ -1,4 +1,4 @@
-"""dagster-webserver over a project, for the tests that look at it. Nothing is asserted of what it shows."""
+"""dagster-webserver on a project, for tests of the UI. Nothing is asserted here."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from credit_assets.settings.project import Project
 
 @contextmanager
 def serving(project: Project) -> Iterator[str]:
-    """The server as workspace.yaml starts it; its address, once it answers."""
+    """Start the server as workspace.yaml configures it; its address, once it answers."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -35,7 +35,7 @@ def serving(project: Project) -> Iterator[str]:
                 urllib.request.urlopen(f"{address}/server_info", timeout=1).close()
                 break
             except (urllib.error.URLError, ConnectionError, TimeoutError):
-                # A tenth of a second, or less where the server has ended.
+                # A tenth of a second, or less if the server has ended.
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(0.1)
         yield address

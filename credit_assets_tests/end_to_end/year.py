@@ -1,6 +1,6 @@
-"""Fourteen months of a lender that was left to the daemon: what is delivered when, and what came of it.
+"""Fourteen months of a lender operated by the daemon alone: what is delivered when, and the results.
 
-What is expected of it, and what happens when it is killed again and again, is in the tests.
+Expected results, and repeated kills, are in the tests.
 """
 
 from __future__ import annotations
@@ -75,14 +75,14 @@ SETTINGS = QUICK | {
     },
     "drift": {"report_columns": 0},
     "performance": {"draws": 100},
-    # Looked for all the time; four newly matured months make a training worth its while.
+    # Evaluated continuously; four newly matured months justify a training.
     "automation": {"interval_s": 2, "cool_down_hours": 0, "min_new_outcomes": 4 * APPLICANTS},
     "alerts": {"webhook": {}, "per_hour": 1000, "disk_free_gb": 0, "memory_free_share": 0},
 }  # fmt: skip
 
 
 def make_deliveries(root: Path) -> Path:
-    """The folders of all months, and under `outcomes/`, `bad/` and `corrected/` what goes with some of them."""
+    """The folders of all months, and additional files of some months under `outcomes/`, `bad/` and `corrected/`."""
     scenario = {batch: "concept_change" if batch in REVERSED else "income_inflation" for batch in DEAR}
     draw(root, len(MONTHS), scenario)
     for batch in REVERSED:
@@ -104,7 +104,7 @@ def make_deliveries(root: Path) -> Path:
 
 
 def draw(root: Path, months: int, scenario: dict[str, str] | None = None) -> None:
-    """Deliveries of the synthetic lender, the first with its outcomes, of the files that the book reads."""
+    """Deliveries of the synthetic lender with the files that the book reads, the first with its outcomes."""
     generate(root, APPLICANTS * months, months, scenario=scenario, unlabelled=months - 1)
     for file in root.glob("*/*.csv"):
         if not file.name.startswith(FILES):
@@ -112,7 +112,7 @@ def draw(root: Path, months: int, scenario: dict[str, str] | None = None) -> Non
 
 
 class Changed:
-    """The rows of a CSV file, written back on leaving."""
+    """The rows of a CSV file, written back on exit."""
 
     def __init__(self, file: Path) -> None:
         self.file, self.rows = file, pd.read_csv(file)
@@ -125,7 +125,7 @@ class Changed:
 
 
 def make_book(root: Path, storage: dict[str, Any] | None = None, **settings: int) -> Project:
-    """The lender's project: three tables, few features, quick searches, sensors that look every other second."""
+    """The lender's project: three tables, few features, quick searches, sensors that poll every other second."""
     project = make_project(root, SETTINGS, SQL)
     path = project.config(BOOK)
     config = yaml.safe_load(path.read_text())
@@ -137,10 +137,10 @@ def make_book(root: Path, storage: dict[str, Any] | None = None, **settings: int
 
 
 def deliver(project: Project, made: Path, month: str) -> Iterator[None]:
-    """What arrives in the month: its batch, what was to be mended, the outcomes of earlier batches.
+    """The month's deliveries: its batch, a correction, the outcomes of earlier batches.
 
-    It waits after each `yield`, once only where all of it arrives together: apart where outcomes make a champion
-    that the batch must not meet on its first way.
+    It pauses after each `yield`: only once if everything arrives together, separately if outcomes produce a champion
+    that must not process the batch on its first pass.
     """
     inbox = Inbox(project.inbox)
     if month == MENDED_IN:
@@ -157,8 +157,9 @@ def deliver(project: Project, made: Path, month: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Lived:
-    """A year as it was lived: the project it left, its runs (oldest first), the alerts that were sent, and at what
-    time each month began; `killed` counts the processes by kind."""
+    """The results of a year: the project, its runs (oldest first), the alerts sent, and the start of each month.
+    `killed` counts the killed processes by kind.
+    """
 
     project: Project
     runs: list[RunRecord]
@@ -167,11 +168,11 @@ class Lived:
     killed: Counter[str]
 
     def month(self, moment: float) -> str:
-        """The month that the moment (seconds since 1970) lies in."""
+        """The month that contains the moment (seconds since 1970)."""
         return max(month for month, began in self.began.items() if began <= moment)
 
     def months(self) -> dict[str, list[DagsterRun]]:
-        """The runs by the month that they were created in; of a run that was launched again, its last attempt."""
+        """The runs by the month in which they were created; of a retried run, its last attempt."""
         found: dict[str, list[DagsterRun]] = {month: [] for month in MONTHS}
         for record in self.runs:
             if AUTO_RETRY_RUN_ID_TAG not in record.dagster_run.tags:
@@ -179,7 +180,7 @@ class Lived:
         return found
 
     def table(self, name: str, batch: str | None = None, version: int | None = None) -> pd.DataFrame:
-        """The rows of a table of the lake (of one batch, as they were in a version), in a fixed order."""
+        """The rows of a table (of one batch, as in a version), in a fixed order."""
         with duckdb.connect() as con:
             query = Lake(self.project.lake).query(f"{BOOK}/{name}", [batch] if batch else None, version)
             frame = con.sql(query).df()
@@ -187,7 +188,7 @@ class Lived:
 
 
 def live(root: Path, made: Path, killer: Killer | None = None) -> Lived:
-    """All months, one after the other, each until nothing is left to do."""
+    """Run all months in turn, each until nothing is left to do."""
     # A run that was killed before its process started waits for the timeout.
     project = make_book(root, start_timeout_s=60) if killer else make_book(root)
     began: dict[str, float] = {}
@@ -204,9 +205,10 @@ def live(root: Path, made: Path, killer: Killer | None = None) -> Lived:
 
 
 class Killer:
-    """Kills (SIGKILL) daemons and runs' processes, over the months `kills` at least: one of them, or all processes
-    of the instance as a power cut does; at random moments while runs are at work, and a daemon without work where a
-    month brought too few. A killed daemon is started again at once."""
+    """Kills (SIGKILL) daemons and run processes, at least `kills` times over the year: one process, or all processes of
+    the instance as in a power cut; at random moments while runs are active, or an idle daemon if a month had too few
+    kills. A killed daemon is restarted at once.
+    """
 
     def __init__(self, seed: int, kills: int) -> None:
         self.random = random.Random(seed)
@@ -215,7 +217,7 @@ class Killer:
         self.killed: Counter[str] = Counter()
 
     def visit(self, daemon: Daemon, month: str) -> None:
-        """Kill until enough is done for the month, or nothing is left to do for the daemon."""
+        """Kill until the month's share is reached, or nothing is left for the daemon to do."""
         quota = math.ceil(self.kills * (MONTHS.index(month) + 1) / len(MONTHS))
         self.at = math.inf
         daemon.until_quiet(lambda: self._watch(daemon), enough=lambda: self.killed.total() >= quota)

@@ -16,7 +16,7 @@ from credit_assets.registry.moves import MOVING
 from credit_assets.registry.registry import Registry
 from credit_assets.registry.tags import CHALLENGER, CHAMPION, GATE, PREVIOUS, WHY_LENGTH
 from credit_assets.registry.version import Origin, Repeat
-from credit_assets_tests.bare_versions import Nothing, delete, register_bare
+from credit_assets_tests.bare_versions import EmptyModel, delete, register_bare
 from credit_assets_tests.registry.conftest import Book
 
 
@@ -31,7 +31,7 @@ def test_a_version_is_what_was_registered_read_back_whole(empty: Registry) -> No
         why="there is no champion",
     )
     before = datetime.now(UTC) - timedelta(milliseconds=1)
-    made = empty.register(Nothing(), origin, run_name="a", params={"depth": 3}, metrics={"auc": 0.75})
+    made = empty.register(EmptyModel(), origin, run_name="a", params={"depth": 3}, metrics={"auc": 0.75})
     assert asdict(made).items() >= asdict(origin).items()
     assert (made.model, made.number, made.gate, made.better) == (empty.name, 1, None, None)
     assert before <= made.created <= datetime.now(UTC)
@@ -80,7 +80,7 @@ def test_an_empty_registry_has_no_version(empty: Registry) -> None:
 
 def test_the_newest_version_is_the_challenger_until_it_is_promoted(empty: Registry) -> None:
     first, second = (
-        empty.register(Nothing(), Origin(synthetic=True), run_name="", params={}, metrics={}) for _ in range(2)
+        empty.register(EmptyModel(), Origin(synthetic=True), run_name="", params={}, metrics={}) for _ in range(2)
     )
     assert empty.challenger() == second
     assert empty.promote(first.number, by="hand", why="a test") == first == empty.champion()
@@ -92,7 +92,7 @@ def test_the_newest_version_is_the_challenger_until_it_is_promoted(empty: Regist
 def test_the_version_of_a_fingerprint_is_found_and_is_the_challenger_unless_it_decides(empty: Registry) -> None:
     assert empty.registered_before("abc") is None
     made, _ = (
-        empty.register(Nothing(), Origin(synthetic=True, fingerprint=mark), run_name="", params={}, metrics={})
+        empty.register(EmptyModel(), Origin(synthetic=True, fingerprint=mark), run_name="", params={}, metrics={})
         for mark in ("abc", "other")
     )
     assert empty.registered_before("abc") == made == empty.challenger()

@@ -15,7 +15,7 @@ from credit_assets.registry.moves import MOVING
 from credit_assets.registry.registry import Registry
 from credit_assets.registry.tags import CHAMPION
 from credit_assets.registry.version import Origin
-from credit_assets_tests.bare_versions import Nothing, register_bare
+from credit_assets_tests.bare_versions import EmptyModel, register_bare
 from credit_assets_tests.registry.conftest import Book
 
 
@@ -37,7 +37,7 @@ def test_a_version_and_its_run_have_the_tags_of_earlier_releases(
         cut_off=0.25,
         why="by hand",
     )
-    made = in_mlflow.register(Nothing(), origin, run_name="xgboost", params={"max_depth": 2}, metrics={"auc": 0.75})
+    made = in_mlflow.register(EmptyModel(), origin, run_name="xgboost", params={"max_depth": 2}, metrics={"auc": 0.75})
     in_mlflow.log_gate(1, "It was refused by the gate.", passed=False, better_than=7, better="AUC +0.04")
     run = client.get_run(made.run_id)
     assert (run.info.status, run.data.params, run.data.metrics) == ("FINISHED", {"max_depth": "2"}, {"auc": 0.75})
@@ -72,7 +72,7 @@ def test_a_version_of_another_program_has_no_tag_at_all(in_mlflow: Registry, cli
 def test_a_run_that_fails_reads_failed_and_registers_nothing(in_mlflow: Registry) -> None:
     settings: dict = {"run_name": "broken", "params": {}, "metrics": {"auc": "high"}}
     with pytest.raises(ValueError, match="could not convert"):
-        in_mlflow.register(Nothing(), Origin(synthetic=True), **settings)
+        in_mlflow.register(EmptyModel(), Origin(synthetic=True), **settings)
     [run] = mlflow.search_runs(experiment_names=[in_mlflow.name], output_format="list")
     assert run.info.status == "FAILED"
     assert in_mlflow.versions() == []
@@ -86,7 +86,7 @@ def test_a_model_is_a_child_of_the_run_that_made_it(
     parent = client.create_run(tracking.experiment(store.tracking_uri, store.name, store.artifacts)).info.run_id
     (tmp_path / "roc.png").write_bytes(b"picture")
     version = in_mlflow.register(
-        Nothing(),
+        EmptyModel(),
         Origin(synthetic=True),
         run_name="xgboost",
         params={},

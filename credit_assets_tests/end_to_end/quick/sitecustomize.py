@@ -1,5 +1,6 @@
-"""For processes that have this folder on their path: what would be spawned is forked from a process that has
-imported everything. A daemon's runs then begin at once; importing anew takes longer than most of them."""
+"""For processes with this folder on their path: processes that would be spawned are forked from one that has imported
+everything. A daemon's runs then start at once; importing takes longer than most of them.
+"""
 
 from __future__ import annotations
 
