@@ -114,6 +114,7 @@ def maintain(
                 for file in files[name]
                 if file not in log.named and _older(lake.storage, f"{name}/{file}", orphaned_before)
             ]
+            # Not DeltaTable.vacuum: it commits twice a call, even if there is nothing to remove.
             freed = sum(_remove(lake.storage, f"{name}/{file}", dry_run) for file in (*superseded, *orphans))
             version = log.commits[-1].version if log.commits else None
             done.append(

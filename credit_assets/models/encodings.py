@@ -63,7 +63,8 @@ class Coded:
         between the words' true rates, both estimated from the rows; where they show no difference between words
         beyond chance, all words get the overall rate. What a model learns from is cross-fitted over PARTS parts by
         applicant: a row's number comes from the outcomes of the other parts, or the model would trust it too much.
-        p and K are those of all rows, so that it cannot tell the parts apart by them.
+        p and K are those of all rows, so that it cannot tell the parts apart by them (scikit-learn's TargetEncoder
+        takes p from the other parts).
         """
         known = self.codes >= 0
         rows = self._count(known)

@@ -238,7 +238,7 @@ def wilson(
     share = successes / trials
     centre = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
     half = z / (1 + z**2 / trials) * np.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
-    # At no and at all successes the bound is exact; rounding would miss it slightly.
+    # At no and at all successes the bound is exact; rounding would miss it slightly, as SciPy's and statsmodels' do.
     low = np.where(successes == 0, 0.0, centre - half)
     high = np.where(successes == trials, 1.0, centre + half)
     return np.where(np.isnan(trials), np.nan, low), np.where(np.isnan(trials), np.nan, high)

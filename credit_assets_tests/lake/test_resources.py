@@ -1,5 +1,7 @@
 """The lake's connection in real Dagster runs, and the batches of portfolios."""
 
+import os
+import subprocess
 from pathlib import Path
 
 import dagster as dg
@@ -28,6 +30,17 @@ def test_the_connection_is_opened_at_first_use_and_spills_into_a_folder_of_its_o
     assert seen["while"]
     assert Path(seen["spill"]).parent == project.spill
     assert not Path(seen["spill"]).exists()
+
+
+def test_what_a_killed_process_spilled_is_removed_and_what_a_living_one_did_is_not(project):
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    killed, living = project.spill / f"{ended.pid}-abc", project.spill / f"{os.getppid()}-abc"
+    for folder in (killed, living):
+        folder.mkdir(parents=True)
+        (folder / "block.tmp").touch()
+    own = lake_resource(project).scratch
+    assert sorted(project.spill.iterdir()) == sorted([living, own])
 
 
 def test_duckdb_may_not_reach_for_the_network_by_itself(project, monkeypatch):
