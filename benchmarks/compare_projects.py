@@ -217,17 +217,20 @@ def checks(project: Path) -> pa.Table:
         asset = "/".join(json.loads(key)[1:])
         found = json.loads(event)["dagster_event"]["event_specific_data"] if event else {}
         severity = found.get("severity", {}).get("__enum__", "").removeprefix("AssetCheckSeverity.")
-        newest[(asset, name, partition or "")] = {"passed": found.get("success"), "severity": severity}
+        passed = found.get("success")
+        # A check that passes has no severity that anybody sees.
+        newest[(asset, name, partition or "")] = {"passed": passed, "severity": "" if passed else severity}
     keys = ("asset", "check", "batch")
     return pa.Table.from_pylist([dict(zip(keys, key, strict=True)) | row for key, row in newest.items()])
 
 
 def model_runs(project: Path) -> dict[str, str]:
-    """The fitted models in order (`model 1`, ...), each with the run in which it was logged."""
+    """Each fitted model (`xgboost 1`, `logistic_regression 1`, `xgboost 2`, ...) with the run that it was logged in."""
     query = (
-        "SELECT run_uuid FROM runs JOIN tags USING (run_uuid) WHERE tags.key = 'mlflow.parentRunId' ORDER BY start_time"
+        "SELECT name || ' ' || row_number() OVER (PARTITION BY name ORDER BY start_time), run_uuid "
+        "FROM runs JOIN tags USING (run_uuid) WHERE tags.key = 'mlflow.parentRunId' ORDER BY start_time"
     )
-    return {f"model {number}": run for number, (run,) in enumerate(_rows(_tracking(project), query), start=1)}
+    return dict(_rows(_tracking(project), query))
 
 
 def figures(project: Path) -> pa.Table:

@@ -4,7 +4,7 @@ release of Dagster may move these names, and here is where the platform is adapt
 from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._core.errors import DagsterAssetCheckFailedError
-from dagster._core.instance import RUNLESS_RUN_ID
+from dagster._core.instance import RUNLESS_RUN_ID, InstanceRef
 from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
 from dagster._core.scheduler.instigation import InstigatorState, InstigatorTick, TickStatus
 from dagster._core.storage.asset_check_execution_record import (
@@ -15,8 +15,11 @@ from dagster._core.storage.asset_check_execution_record import (
 from dagster._core.storage.dagster_run import FINISHED_STATUSES, NOT_FINISHED_STATUSES
 from dagster._core.storage.event_log import SqlEventLogStorage, SqliteEventLogStorage
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, SqlEventLogStorageTable
-from dagster._core.storage.runs import SqlRunStorage
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorageWatchdog
+from dagster._core.storage.runs import SqliteRunStorage, SqlRunStorage
+from dagster._core.storage.schedules import SqliteScheduleStorage
 from dagster._core.storage.schedules.sql_schedule_storage import SqlScheduleStorage
+from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._core.storage.tags import (
     AUTO_RETRY_RUN_ID_TAG,
     GRPC_INFO_TAG,
@@ -29,6 +32,7 @@ from dagster._core.storage.tags import (
 )
 from dagster._core.utils import make_new_run_id
 from dagster._daemon.auto_run_reexecution.event_log_consumer import _create_cursor_key as daemon_cursor_key
+from dagster._serdes import ConfigurableClassData
 from dagster._utils.error import SerializableErrorInfo  # type: ignore[attr-defined]
 
 __all__ = [
@@ -48,7 +52,10 @@ __all__ = [
     "AssetCheckExecutionRecordStatus",
     "AssetCheckExecutionsTable",
     "CheckRunHealthResult",
+    "ConfigurableClassData",
     "DagsterAssetCheckFailedError",
+    "DagsterSqliteStorage",
+    "InstanceRef",
     "InstigatorState",
     "InstigatorTick",
     "InstigatorType",
@@ -58,6 +65,9 @@ __all__ = [
     "SqlRunStorage",
     "SqlScheduleStorage",
     "SqliteEventLogStorage",
+    "SqliteEventLogStorageWatchdog",
+    "SqliteRunStorage",
+    "SqliteScheduleStorage",
     "TickStatus",
     "UnresolvedAssetJobDefinition",
     "WorkerStatus",

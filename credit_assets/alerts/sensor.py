@@ -17,6 +17,7 @@ from credit_assets.alerts.place import Place
 from credit_assets.alerts.run_alerts import report_runs
 from credit_assets.automation.claims import Claims
 from credit_assets.automation.due import Due
+from credit_assets.automation.held_instance import held_instance
 from credit_assets.automation.messages import text
 from credit_assets.automation.retraining import latest_training, training
 from credit_assets.book.book import Book
@@ -41,7 +42,7 @@ def alert_sensor(book: Book) -> dg.SensorDefinition:
         origin = context.code_location_origin
         place = Place(portfolio.name, origin.location_name if origin else portfolio.name, portfolio.alerts.ui)
         with Outbox(project, portfolio.name, portfolio.alerts) as outbox:
-            said, found_wrong = _collect(outbox, place, _names(context), context.instance, book, time.time())
+            said, found_wrong = _collect(outbox, place, _names(context), held_instance(context), book, time.time())
             said += outbox.deliver(os.environ)
             waiting = outbox.waiting()
         if found_wrong:

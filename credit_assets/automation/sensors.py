@@ -14,6 +14,7 @@ import dagster as dg
 from credit_assets.automation.active_runs import active_batches, requeue_missed_failures
 from credit_assets.automation.claims import Claims
 from credit_assets.automation.due import BatchActive, BatchDue, Due, Outcome, Refused, RunFailed, ScoringFailed, Waiting
+from credit_assets.automation.held_instance import held_instance
 from credit_assets.automation.jobs import champion_config
 from credit_assets.automation.messages import describe, text
 from credit_assets.automation.pending import arrivals, batches_to_score
@@ -52,9 +53,10 @@ def sensors(book: Book, jobs: Mapping[str, UnresolvedAssetJobDefinition]) -> lis
         if changed := settings_changed(project, name, loaded):
             return dg.SensorResult(skip_reason=changed, cursor=context.cursor)
         champion, unavailable = champion_or_why_unknown(registry)
+        instance = held_instance(context)
         if Claims(project, name, interval).claim(MISSED_FAILURES, time.time(), rank=-interval):
-            requeue_missed_failures(context.instance)
-        found = poll(context.instance, portfolio, inbox, lake, champion, json.loads(context.cursor or "{}"))
+            requeue_missed_failures(instance)
+        found = poll(instance, portfolio, inbox, lake, champion, json.loads(context.cursor or "{}"))
         cursor = json.dumps(found.signatures, sort_keys=True)
         if not found.due:
             nothing = "Every delivery is ingested." if unavailable else "Every delivery is ingested and scored."
@@ -75,8 +77,8 @@ def sensors(book: Book, jobs: Mapping[str, UnresolvedAssetJobDefinition]) -> lis
         "or performance, once enough outcomes are known that the newest candidate has not learned from.",
     )
     def retrain(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        now = datetime.now(UTC)
-        return run_or_skip_reason(project, portfolio, loaded, lambda: training(context.instance, book, lake, now))
+        instance, now = held_instance(context), datetime.now(UTC)
+        return run_or_skip_reason(project, portfolio, loaded, lambda: training(instance, book, lake, now))
 
     @dg.sensor(
         name="roll_back",
@@ -86,7 +88,9 @@ def sensors(book: Book, jobs: Mapping[str, UnresolvedAssetJobDefinition]) -> lis
         description="Restores the previous champion if the current one performs worse on later outcomes.",
     )
     def roll_back(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        return run_or_skip_reason(project, portfolio, loaded, lambda: rollback(context.instance, portfolio, registry))
+        return run_or_skip_reason(
+            project, portfolio, loaded, lambda: rollback(held_instance(context), portfolio, registry)
+        )
 
     return [deliveries, retrain, roll_back]
 

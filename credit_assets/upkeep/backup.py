@@ -263,7 +263,7 @@ def _write_deliveries(writing: _Writing, inbox: Path) -> None:
 def _elsewhere(project: Project) -> Iterator[str]:
     """What belongs to the project's state and is on a server, as text."""
     storage = yaml.safe_load((project.root / "dagster.yaml").read_text()).get("storage", {"sqlite": {}})
-    if "sqlite" not in storage:
+    if not storage.keys() & {"sqlite", "custom"}:
         yield (
             f"Dagster's instance is in {', '.join(storage)} (dagster.yaml). Dump it BEFORE this backup, so that the "
             "lake holds all it tells of: pg_dump --format=custom."

@@ -50,9 +50,9 @@ def prepare(project: Project, storage: dict[str, Any] | None = None, start_timeo
     A run whose process has not started within the timeout is marked as failed; a busy machine must not cause that.
     """
     settings = yaml.safe_load((HOME / "dagster.yaml").read_text())
-    for kept in ("local_artifact_storage", "compute_logs"):
-        settings[kept]["config"]["base_dir"] = str(project.root / settings[kept]["config"]["base_dir"])
-    settings["storage"] = storage or {"sqlite": {"base_dir": str(project.data / "dagster" / "storage")}}
+    for kept in (settings["local_artifact_storage"], settings["compute_logs"], settings["storage"]["custom"]):
+        kept["config"]["base_dir"] = str(project.root / kept["config"]["base_dir"])
+    settings["storage"] = storage or settings["storage"]
     settings["run_coordinator"] = {
         "module": "dagster._core.run_coordinator",
         "class": "QueuedRunCoordinator",
