@@ -20,7 +20,14 @@ from pydantic import ValidationError
 from scipy import stats
 
 from credit_assets.monitoring.drift import known_at_promotion, ks_noise, measure, psi_noise, psi_terms, told_of_both
-from credit_assets.monitoring.drift_summary import missing_moved, new_categories, summary, unusable, volume
+from credit_assets.monitoring.drift_summary import (
+    _share_interval,
+    missing_moved,
+    new_categories,
+    summary,
+    unusable,
+    volume,
+)
 from credit_assets.monitoring.reference import GRID, CategorySketch, NumericSketch, Reference
 from credit_assets.schemas.drift import VERDICTS, Drift
 from credit_assets.settings.drift import DriftConfig
@@ -658,3 +665,14 @@ def test_two_halves_of_one_real_book_are_stable_and_two_vintages_are_not(
 
     assert (halves["verdict"] == "stable").all()
     assert (vintages["verdict"] != "stable").any()
+
+
+# Missing shares
+
+
+def test_the_interval_of_a_missing_share_is_scipys_exact_one() -> None:
+    counts, rows = np.array([0, 1, 7, 400, 1000]), np.array([50, 1, 9, 1000, 1000])
+    low, high = _share_interval(counts, rows, 0.01)
+    exact = [stats.binomtest(n, of).proportion_ci(0.99, method="exact") for n, of in zip(counts, rows, strict=True)]
+    np.testing.assert_allclose(low, [interval.low for interval in exact], rtol=1e-9)
+    np.testing.assert_allclose(high, [interval.high for interval in exact], rtol=1e-9)
