@@ -303,7 +303,7 @@ def test_a_version_that_never_passed_the_gate_is_promoted_by_hand_with_four_eyes
     assert "the reason (why)" in say(project, *asked, "--why", " ").output
     first = say(project, *asked, "--why", "the test was odd", "--by", "Ann")
     assert first.exit_code == 0
-    assert "Version 2 is approved by Ann. It is promoted once one other person approved too" in first.output
+    assert "Version 2 is approved by Ann. It is promoted once one other person approves too" in first.output
     assert not registry.has_reference(registry.get(number))
     second = say(project, *asked, "--why", "looked at it", "--by", "Bob")
     assert second.exit_code == 0, second.output

@@ -59,7 +59,7 @@ def registered(
     # One whose files are gone is registered anew.
     if (version := registry.registered_before(mark)) and is_whole(registry, version):
         repeat = Repeat(datetime.now(UTC), run.run_id, run.root_run, run.why, run.origin.tables)
-        return version, registry.note_repeat(version, repeat)
+        return version, registry.add_repeat(version, repeat)
     with tempfile.TemporaryDirectory() as folder:
         if fitted.trials is not None:
             fitted.trials.to_csv(Path(folder) / "trials.csv", index=False)

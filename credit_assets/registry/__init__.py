@@ -1,2 +1,2 @@
-"""The model registry, the only door to MLflow: versions, the champion and its history, artifacts, and tracking of runs.
-What a model is and how it is fitted is in `models`."""
+"""The model registry, the only access to MLflow: versions, the champion and its history, files, and tracking of runs.
+Models and their training are in `models`."""

@@ -1,6 +1,6 @@
-"""Whether the model registry answers: asked before it is used, in seconds where MLflow's client would take minutes.
+"""Checks that the model registry responds, within seconds where MLflow's client would take minutes.
 
-What is read from it and written to it is `registry.py`'s.
+The registry is read and written in `registry.py`.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ VARIABLE = "MLFLOW_TRACKING_URI"
 ENDPOINT = "/api/2.0/mlflow/registered-models/search"
 
 ANSWER_S = 5.0
-"""How long an answer is waited for: with the start of a command, it is reported within ten seconds."""
+"""Timeout in seconds for a response; with a command's start-up, a failure is reported within ten seconds."""
 
 TRUSTED_S = 15.0
-"""For how long an answer, or none, is taken to hold: the sensors of a portfolio ask one after the other."""
+"""How long in seconds a check's result is reused: the sensors of a portfolio check one after the other."""
 
 PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
-"""The ports of databases whose address names none."""
+"""Default ports of database servers."""
 
 
 class RegistryUnavailable(ConnectionError):
-    """The model registry does not answer, or not as one; the message names its address and where that is set."""
+    """The model registry does not respond, or not as an MLflow server; the message names its address and setting."""
 
 
 _asked: dict[str, tuple[float, str | None]] = {}
 
 
 def require(tracking_uri: str) -> None:
-    """Raise RegistryUnavailable, with address and reason, where the registry cannot be used."""
+    """Raise RegistryUnavailable, with address and reason, if the registry cannot be used."""
     when, reason = _asked.get(tracking_uri, (float("-inf"), None))
     if time.monotonic() - when > TRUSTED_S:
         reason = _reason_in_time(tracking_uri)
@@ -48,17 +48,17 @@ def require(tracking_uri: str) -> None:
 
 @contextmanager
 def answering(tracking_uri: str) -> Iterator[None]:
-    """Require the registry, and raise RegistryUnavailable too where it goes away in the middle."""
+    """Require the registry, and also raise RegistryUnavailable if it fails within the context."""
     from mlflow.exceptions import MlflowException
 
     require(tracking_uri)
     try:
         yield
     except MlflowException as error:
-        # What a server answers has a code of its own; this is what MLflow says where none answers.
+        # Errors that a server returns have other messages; this is MLflow's message if no server responds.
         if not str(error).startswith("API request"):
             raise
-        raise _unavailable(tracking_uri, _words(error)) from None
+        raise _unavailable(tracking_uri, _connection_failure(error)) from None
 
 
 def _unavailable(tracking_uri: str, reason: str) -> RegistryUnavailable:
@@ -67,7 +67,7 @@ def _unavailable(tracking_uri: str, reason: str) -> RegistryUnavailable:
 
 
 def _reason_in_time(tracking_uri: str) -> str | None:
-    """Why the registry cannot be used, None where it can. In a thread: looking up a name has no time limit."""
+    """Why the registry cannot be used, None if it can. Runs in a thread, since name resolution has no timeout."""
     found: list[str | None] = []
     asking = threading.Thread(target=lambda: found.append(_reason(tracking_uri)), daemon=True)
     asking.start()
@@ -90,7 +90,7 @@ def _reason(tracking_uri: str) -> str | None:
         try:
             socket.create_connection((host, port or PORTS[scheme]), ANSWER_S).close()
         except OSError as error:
-            return _words(error)
+            return _connection_failure(error)
     return None
 
 
@@ -100,7 +100,7 @@ def _reason_of_file(path: Path) -> str | None:
     if path.is_dir():
         return "is a folder, not a database file"
     try:
-        # Not read-only: what a killed writer left half done is rolled back first, which takes a writer.
+        # Not read-only: SQLite first rolls back what a killed writer left, which needs write access.
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True, timeout=ANSWER_S)) as con:
             con.execute("PRAGMA schema_version").fetchall()
     except sqlite3.DatabaseError as error:
@@ -109,7 +109,8 @@ def _reason_of_file(path: Path) -> str | None:
 
 
 def _reason_of_server(tracking_uri: str) -> str | None:
-    """Asked without MLflow, whose import takes seconds, and without credentials: who asks for them answers."""
+    """Why the server cannot be used. Without MLflow, whose import takes seconds, and without credentials: a server that
+    requires them responds too."""
     import requests
 
     insecure = os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() in ("1", "true")
@@ -122,7 +123,7 @@ def _reason_of_server(tracking_uri: str) -> str | None:
             cert=os.environ.get("MLFLOW_TRACKING_CLIENT_CERT_PATH"),
         )
     except OSError as error:
-        return _words(error)
+        return _connection_failure(error)
     code = answer.status_code
     if code in (401, 403):
         return None
@@ -135,13 +136,13 @@ def _reason_of_server(tracking_uri: str) -> str | None:
     return None if understood else f"answers, but not as an MLflow server (HTTP {code})"
 
 
-def _words(error: BaseException) -> str:
-    """The reason of a connection that failed, from the error of the system that all others came of."""
+def _connection_failure(error: BaseException) -> str:
+    """Why the connection failed, from the operating system's error at the root of the chain."""
     chain: list[BaseException] = []
     each: BaseException | None = error
     while each is not None and each not in chain:
         chain.append(each)
-        # urllib3 and requests keep what went wrong in a field or as an argument.
+        # urllib3 and requests keep the cause in a field or as an argument.
         inner = [getattr(each, "reason", None), *each.args]
         each = each.__cause__ or each.__context__ or next((i for i in inner if isinstance(i, BaseException)), None)
     if refused := re.search(r"error code (401|403)", str(error)):
@@ -154,7 +155,7 @@ def _words(error: BaseException) -> str:
 
 
 def _shown(tracking_uri: str) -> str:
-    """The address without the credentials in it."""
+    """The address without credentials."""
     if tracking_uri.startswith("sqlite:"):
         return tracking_uri
     try:

@@ -1,4 +1,4 @@
-"""The history of champions and approvals as values, and what follows from a history. It is kept by `moves.py`."""
+"""The history of champions and approvals as values, and what follows from it. `moves.py` stores it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Literal
 
 By = Literal["gate", "rollback", "hand", "override"]
 """Who moved the alias: the gate, an automatic rollback, a person who rolled back (or moved it in MLflow), or persons
-who promoted a version by hand, whatever the gate said of it."""
+who promoted a version by hand regardless of the gate."""
 
 
 @dataclass(frozen=True)
 class ChampionEvent:
-    """One change of the champion: to `version`, at a time (UTC), by whom and why, in which Dagster run, from the
-    version `replaced` (None for the first)."""
+    """A change of the champion to `version`: when (UTC), by whom, why, in which Dagster run, and the version `replaced`
+    (None for the first)."""
 
     number: int
     version: int
@@ -28,13 +28,13 @@ class ChampionEvent:
 
     @property
     def back(self) -> bool:
-        """Whether the version replaced was found wanting, and not just followed by a newer one."""
+        """Whether this was a rollback: an earlier version replaced the champion."""
         return self.by in ("rollback", "hand") and self.replaced is not None and self.version < self.replaced
 
 
 @dataclass(frozen=True)
 class Approval:
-    """That a person approves of the promotion of a version by hand, why, and after how many changes of the champion."""
+    """A person's approval of promoting a version by hand, the reason, and the number of champion changes before it."""
 
     version: int
     by: str
@@ -44,7 +44,7 @@ class Approval:
 
 @dataclass(frozen=True)
 class Override:
-    """A promotion by hand: who has approved, in order, and how many other persons have yet to (0: it is done)."""
+    """A promotion by hand: the approvals in order, and how many persons still have to approve (0: it is done)."""
 
     version: int
     approvals: tuple[Approval, ...]
@@ -54,29 +54,29 @@ class Override:
         who = " and ".join(approval.by for approval in self.approvals)
         if not self.missing:
             return f"Version {self.version} is promoted by hand{f', approved by {who}' if who else ''}."
-        others = "one other person" if self.missing == 1 else f"{self.missing} other persons"
+        others = "one other person approves" if self.missing == 1 else f"{self.missing} other persons approve"
         return (
-            f"Version {self.version} is approved by {who}. It is promoted once {others} approved too, while the same "
-            "champion decides."
+            f"Version {self.version} is approved by {who}. It is promoted once {others} too, while the champion "
+            "stays the same."
         )
 
 
 def person(name: str) -> str:
-    """The same text for all spellings of a name that look the same or differ in case: other spaces, letters composed or
-    with their accents apart, signs that do not show."""
+    """A normalised name, equal for spellings that look the same: letter case, whitespace, composed or decomposed
+    accents and invisible characters are ignored."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
     shown = "".join(sign for sign in folded if unicodedata.category(sign) != "Cf")
     return " ".join(shown.split())
 
 
 def decided_at(events: Sequence[ChampionEvent], when: datetime) -> int | None:
-    """The version that decided at a time (with its zone); None before the first champion."""
+    """The version that was champion at a time (timezone-aware); None before the first champion."""
     return next((event.version for event in reversed(events) if event.at <= when), None)
 
 
 def predecessor_of(events: Sequence[ChampionEvent], registered: Collection[int]) -> int | None:
-    """The version that decided before the champion was first promoted, was not rolled back from itself and is still
-    registered: repeated rollbacks come to an end, and never return to a version known to be worse."""
+    """The latest champion before the current one's first promotion that was not rolled back and is still registered.
+    Repeated rollbacks therefore end, and never return to a version known to be worse."""
     if not events:
         return None
     first = next(index for index, event in enumerate(events) if event.version == events[-1].version)
@@ -85,7 +85,7 @@ def predecessor_of(events: Sequence[ChampionEvent], registered: Collection[int])
 
 
 def rolled_back(events: Sequence[ChampionEvent]) -> dict[int, ChampionEvent]:
-    """The versions that were rolled back from, with the event that did it; not those brought back since."""
+    """The versions that were rolled back, with the event, unless they became champion again."""
     undone: dict[int, ChampionEvent] = {}
     for event in events:
         undone.pop(event.version, None)
@@ -96,7 +96,7 @@ def rolled_back(events: Sequence[ChampionEvent]) -> dict[int, ChampionEvent]:
 
 
 def overridden(events: Sequence[ChampionEvent]) -> dict[int, ChampionEvent]:
-    """The versions that a promotion by hand replaced, with that event; not those that became champion since."""
+    """The versions that a promotion by hand replaced, with the event, unless they became champion again."""
     replaced: dict[int, ChampionEvent] = {}
     for event in events:
         replaced.pop(event.version, None)
@@ -105,6 +105,6 @@ def overridden(events: Sequence[ChampionEvent]) -> dict[int, ChampionEvent]:
     return replaced
 
 
-def set_aside(events: Sequence[ChampionEvent]) -> dict[int, ChampionEvent]:
-    """The versions that the gate does not promote: those rolled back from or replaced by hand, with that event."""
+def blocked(events: Sequence[ChampionEvent]) -> dict[int, ChampionEvent]:
+    """The versions that the gate must not promote again: rolled back or replaced by hand, with the event."""
     return {**overridden(events), **rolled_back(events)}

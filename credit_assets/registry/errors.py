@@ -1,12 +1,12 @@
-"""What can be wrong with a request to the registry. That it does not answer at all is in `availability.py`."""
+"""Errors of requests to the registry. `availability.py` has the error for a registry that does not respond."""
 
 
 class RegistryError(LookupError):
-    """A model, a version, or a fact about a version that is not in the registry."""
+    """A model, a version, or a property of a version is not in the registry."""
 
 
 class VersionDamaged(RegistryError):
-    """A version is registered, and what was logged with it is gone or cannot be read."""
+    """A registered version whose logged files are missing or unreadable."""
 
     def __init__(self, model: str, number: int, what: str) -> None:
         super().__init__(
@@ -18,4 +18,4 @@ class VersionDamaged(RegistryError):
 
 
 class PromotionRefused(ValueError):
-    """The champion is not changed: the version was rolled back from, or it may not decide."""
+    """The champion is not changed: the version was rolled back, or it must not become champion."""

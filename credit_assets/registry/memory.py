@@ -1,4 +1,4 @@
-"""A registry in memory, with the behaviour of the one in MLflow: for tests, and for trying things out."""
+"""An in-memory registry with the same behaviour as the one in MLflow, for tests and notebooks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from credit_assets.registry.registry import Registry
 from credit_assets.registry.store import Saveable, Servable, StoredModel, StoredVersion
 
 MODEL = "model"
-"""Folder of a run's files that its model was saved to."""
+"""The folder of a run's files that holds the saved model."""
 
 
 @dataclass
@@ -35,25 +35,25 @@ class _Model:
 
 @dataclass
 class Memory:
-    """Registered models and the runs behind them, in place of an MLflow server."""
+    """Registered models and their runs, instead of an MLflow server."""
 
     models: dict[str, _Model] = field(default_factory=dict)
     runs: dict[str, _Run] = field(default_factory=dict)
 
     def registry(self, name: str) -> Registry:
-        """The registry of the model of this name."""
+        """The registry of the model with this name."""
         return Registry(MemoryStore(self, name))
 
 
 @dataclass(frozen=True)
 class MemoryStore:
-    """The registered model `name` in a memory."""
+    """The registered model `name` in a `Memory`."""
 
     memory: Memory
     name: str
 
     def require(self) -> None:
-        """Memory always answers."""
+        """Memory is always available."""
 
     def answering(self) -> AbstractContextManager[None]:
         return nullcontext()
@@ -120,10 +120,10 @@ class MemoryStore:
         return self.add_version(run_id, tags)
 
     def add_version(self, run_id: str, tags: Mapping[str, str]) -> StoredVersion:
-        """Register what a run logged as a new version."""
+        """Register a logged run as a new version."""
         registered = self.memory.models.setdefault(self.name, _Model())
         registered.newest += 1
-        # As precise as MLflow's own.
+        # MLflow's precision is a millisecond.
         now = datetime.now(UTC)
         created = now.replace(microsecond=now.microsecond // 1000 * 1000)
         version = StoredVersion(registered.newest, run_id, created, {**tags, "run_id": run_id})
@@ -131,7 +131,7 @@ class MemoryStore:
         return version
 
     def delete_version(self, number: int) -> None:
-        """Delete a version, and the aliases that name it; its number is not given again."""
+        """Delete a version and its aliases; its number is not used again."""
         registered = self._model
         del registered.versions[number]
         registered.aliases = {alias: named for alias, named in registered.aliases.items() if named != number}
@@ -153,7 +153,7 @@ class MemoryStore:
         tags: Mapping[str, str],
         parent_run: str | None,
     ) -> str:
-        """Names, parameters, tags and parents of runs are for people who look at MLflow, and not kept."""
+        """Names, parameters, tags and parents of runs serve MLflow's UI only, so they are not stored."""
         figures = {name: float(value) for name, value in metrics.items()}
         run_id = uuid4().hex
         self.memory.runs[run_id] = _Run(figures)
@@ -170,7 +170,7 @@ class MemoryStore:
             run.files |= {str(Path(folder) / name): file.read_bytes() for name, file in files.items() if file.is_file()}
 
     def finish(self, run_id: str) -> None:
-        """A run in memory has no status."""
+        """Runs in memory have no status."""
 
     def metrics(self, run_id: str) -> dict[str, float]:
         return dict(self.memory.runs[run_id].metrics)
@@ -185,7 +185,7 @@ class MemoryStore:
 
     @contextmanager
     def _unpacked(self, run_id: str) -> Iterator[Path]:
-        """The run's files in a folder of their own."""
+        """The run's files in a temporary folder."""
         with tempfile.TemporaryDirectory() as folder:
             for name, content in self.memory.runs[run_id].files.items():
                 path = Path(folder) / name

@@ -1,4 +1,4 @@
-"""The model as MLflow loads it (models-from-code): MLflow runs this file, nothing imports it."""
+"""The model that MLflow loads (models-from-code): MLflow executes this file, nothing imports it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 
 
 class ServedPDModel(PythonModel):
-    """Features in, calibrated probability of default out; texts are matched to the training's categories."""
+    """Predicts the calibrated probability of default from features; text is matched to the training's categories."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        # By name: the rooms below know nothing of models.
+        # Resolved by name: `registry` must not import `models`.
         read_model = pkgutil.resolve_name("credit_assets.models.model:read_model")
         self._model = read_model(Path(context.artifacts["model"]))
 

@@ -1,4 +1,4 @@
-"""A model's versions, tags, aliases and files in MLflow, on a SQLite file or a server."""
+"""The store in MLflow, on a SQLite file or a server: versions, tags, aliases and files of a model."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 SERVING_LIBRARIES = ("xgboost", "scikit-learn", "numpy", "pandas", "scipy", "pydantic", "mlflow")
-"""What loading and predicting imports. Given explicitly: MLflow's own inference takes 12 s a model."""
+"""Requirements for loading and predicting. They are given explicitly, since MLflow's inference takes 12 s a model."""
 
 MOST_MODELS, MOST_VERSIONS = 1000, 10_000
-"""Read at once, more than any project has."""
+"""Page sizes of searches, larger than any project."""
 
 
 @dataclass(frozen=True)
 class MlflowStore:
-    """The registered model `name` at a tracking address; `artifacts` is the local folder for files of a new
-    experiment."""
+    """The registered model `name` at a tracking address; `artifacts` is the local folder for a new experiment's
+    files."""
 
     tracking_uri: str
     name: str
@@ -45,11 +45,11 @@ class MlflowStore:
         return availability.answering(self.tracking_uri)
 
     def lock(self) -> AbstractContextManager[Any]:
-        """Held by one process at a time, where the store is a local file."""
+        """A file lock if the store is a local file."""
         import filelock
 
         if (database := tracking.database_of(self.tracking_uri)) is None:
-            # A server's clients may be anywhere; there, the run queue lets one training through at a time.
+            # A server has clients on other machines; there, the run queue allows one training at a time.
             return nullcontext()
         return filelock.FileLock(f"{database}.champion.lock")
 
@@ -84,7 +84,7 @@ class MlflowStore:
         return None
 
     def aliased(self, alias: str) -> StoredVersion | None:
-        # A model without this alias is a parameter that is not valid.
+        # MLflow reports a missing alias as an invalid parameter.
         with _missing_is_none("INVALID_PARAMETER_VALUE"):
             return _version(self._client.get_model_version_by_alias(self.name, alias))
         return None
@@ -111,7 +111,8 @@ class MlflowStore:
         artifacts: Mapping[str, Path],
         parent_run: str | None,
     ) -> StoredVersion:
-        """The model's signature is its features: numbers as double and texts as string, all of which may be missing."""
+        """The signature's inputs are the model's features, numbers as double and text as string, all of them
+        optional."""
         import mlflow
         from mlflow.models import ModelSignature
         from mlflow.types import ColSpec, Schema
@@ -221,7 +222,7 @@ def _version(found: ModelVersion) -> StoredVersion:
 
 @contextmanager
 def _missing_is_none(*codes: str) -> Iterator[None]:
-    """Passes over MLflow's error for what does not exist."""
+    """Ignore MLflow's error for a missing object."""
     from mlflow.exceptions import MlflowException
 
     try:

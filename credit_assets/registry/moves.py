@@ -1,5 +1,5 @@
-"""How the history of champions is kept beside the alias, so that a process killed anywhere leaves the two in
-agreement. Which changes are allowed is decided in `registry.py`."""
+"""Stores the history of champions beside the alias, and keeps both consistent if a process is killed between writes.
+`registry.py` decides which changes are allowed."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from credit_assets.registry.store import Store, StoredModel
 from credit_assets.registry.tags import CHALLENGER, CHAMPION, PREVIOUS, WHY_LENGTH
 
 EVENT = "champion."
-"""Tags of the registered model, `champion.0001` and on: each change of the champion as JSON."""
+"""Prefix of tags of the registered model (`champion.0001`, ...): each change of the champion as JSON."""
 
 APPROVAL = "approval."
-"""Tags of the registered model, one a version and person: that they approve of its promotion by hand, as JSON."""
+"""Prefix of tags of the registered model: a person's approval of promoting a version by hand, as JSON."""
 
 MOVING = "champion_moving"
-"""Tag of the registered model while the alias is moved: the event that is to be noted once it has been."""
+"""Tag of the registered model while the alias is moved: the event to record afterwards, as JSON."""
 
 FOUND_THERE = (
     "Champion already when the history began; at the earliest since it was registered, which is the time given."
@@ -31,13 +31,13 @@ FOUND_MOVED = "Found moved: in MLflow itself, outside of the platform, at some t
 
 
 class Moves:
-    """The history of champions of one model. All methods that write are called while the store's lock is held."""
+    """The history of champions of one model. The caller of a method that writes holds the store's lock."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def read(self) -> list[ChampionEvent]:
-        """The history, oldest first, made to agree with the alias where it does not."""
+        """The history, oldest first, after repairing a difference from the alias."""
         model = self._store.model()
         if model is None:
             return []
@@ -45,20 +45,20 @@ class Moves:
         if MOVING not in model.tags and (current is None or (events and events[-1].version == current)):
             return events
         with self._store.lock():
-            return self.settled()[0]
+            return self.repaired()[0]
 
-    def settled(self) -> tuple[list[ChampionEvent], int | None]:
-        """The history, made to agree with the alias, and the champion's number."""
+    def repaired(self) -> tuple[list[ChampionEvent], int | None]:
+        """The history, repaired to agree with the alias, and the champion's number."""
         model = self._store.model()
         if model is None:
             return [], None
         events, current = _events(model), model.aliases.get(CHAMPION)
         if MOVING in model.tags:
-            meant = _from_json(model.tags[MOVING])
-            # Cut short after the alias was moved; before that, the move did not happen.
-            if meant.version == current and meant.number > len(events):
-                self._store.set_tag(_tag(meant), _as_json(meant))
-                events.append(meant)
+            intended = _from_json(model.tags[MOVING])
+            # The process was killed after moving the alias. If it was killed before, the move did not happen.
+            if intended.version == current and intended.number > len(events):
+                self._store.set_tag(_tag(intended), _as_json(intended))
+                events.append(intended)
             self._store.set_tag(MOVING, None)
         if current is not None and (not events or events[-1].version != current):
             if events:
@@ -81,7 +81,7 @@ class Moves:
         why: str,
         dagster_run: str | None,
     ) -> None:
-        """Move the alias and note it. Killed anywhere in between, it is finished by the next (`settled`)."""
+        """Move the alias and record the event. If the process is killed in between, `repaired` completes the record."""
         store = self._store
         if current != wanted:
             event = _next_event(events, wanted, by, why, dagster_run, current)
@@ -96,7 +96,7 @@ class Moves:
             store.set_alias(CHALLENGER, None)
 
     def approvals(self, version: int, moves: int) -> list[Approval]:
-        """Who approves of the version's promotion by hand while the champion has changed so many times."""
+        """The approvals of promoting the version by hand, given after this number of champion changes."""
         model = self._store.model()
         tags = model.tags if model else {}
         found = [Approval(**json.loads(text)) for tag, text in tags.items() if tag.startswith(APPROVAL)]
@@ -105,10 +105,10 @@ class Moves:
         )
 
     def approve(self, approval: Approval) -> None:
-        """Note an approval, one a version and person."""
-        whose = hashlib.sha256(person(approval.by).encode()).hexdigest()[:12]
+        """Store an approval; a person's later one for the same version replaces it."""
+        person_hash = hashlib.sha256(person(approval.by).encode()).hexdigest()[:12]
         text = _dumps(asdict(approval) | {"why": approval.why[:WHY_LENGTH]})
-        self._store.set_tag(f"{APPROVAL}{approval.version:04d}.{whose}", text)
+        self._store.set_tag(f"{APPROVAL}{approval.version:04d}.{person_hash}", text)
 
 
 def runs_of(model: StoredModel) -> set[str]:
@@ -120,7 +120,7 @@ def _next_event(
     events: Sequence[ChampionEvent], number: int, by: By, why: str, dagster_run: str | None, replaced: int | None
 ) -> ChampionEvent:
     now = datetime.now(UTC)
-    # A clock that was set back does not turn the history around.
+    # A clock that was set back must not reorder the history.
     at = max(now, events[-1].at) if events else now
     return ChampionEvent(len(events) + 1, number, at, by, " ".join(why.split())[:WHY_LENGTH], dagster_run, replaced)
 
@@ -139,8 +139,8 @@ def _as_json(event: ChampionEvent) -> str:
 
 
 def _from_json(text: str) -> ChampionEvent:
-    noted = json.loads(text)
-    return ChampionEvent(**noted | {"at": datetime.fromisoformat(noted["at"])})
+    stored = json.loads(text)
+    return ChampionEvent(**stored | {"at": datetime.fromisoformat(stored["at"])})
 
 
 def _dumps(values: dict[str, Any]) -> str:

@@ -1,6 +1,6 @@
-"""The registry of one portfolio's model: its versions and their files, which of them decides, and who changed that.
+"""The registry of a portfolio's model: its versions and their files, the champion, and the history of champions.
 
-What is kept where is `store.py`'s; nothing is cached here, so that every answer is as fresh as the store.
+`store.py` defines the storage. Nothing is cached here, so every result is as current as the store.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from credit_assets.registry.champions import (
     By,
     ChampionEvent,
     Override,
+    blocked,
     person,
     predecessor_of,
-    set_aside,
 )
 from credit_assets.registry.errors import PromotionRefused, RegistryError, VersionDamaged
 from credit_assets.registry.mlflow_store import MlflowStore
@@ -32,8 +32,8 @@ from credit_assets.settings.project import Project
 class Registry:
     """The versions of one model, named after its portfolio, and the history of its champions.
 
-    A `ModelVersion` is as it was when it was read. All methods but `require` and `answering` raise RegistryUnavailable
-    where the store does not answer.
+    A `ModelVersion` is a snapshot taken when it was read. All methods but `require` and `answering` raise
+    RegistryUnavailable if the store does not respond.
     """
 
     def __init__(self, store: Store) -> None:
@@ -42,26 +42,26 @@ class Registry:
 
     @classmethod
     def of(cls, project: Project, portfolio: str) -> Registry:
-        """The project's registry in MLflow, for the portfolio of this name."""
+        """The project's registry in MLflow for a portfolio."""
         return cls(MlflowStore(project.tracking_uri, portfolio, project.artifacts))
 
     @classmethod
     def reading(cls, project: Project, portfolio: str) -> Registry:
-        """The same for a command that only reads: from the SQLite file itself, if there is one, without MLflow."""
+        """A registry for read-only commands: it reads MLflow's SQLite file directly, if there is one."""
         store = SqliteStore if tracking.database_of(project.tracking_uri) else MlflowStore
         return cls(store(project.tracking_uri, portfolio, project.artifacts))
 
     @property
     def name(self) -> str:
-        """The model's, which is the portfolio's."""
+        """The name of the model and of its portfolio."""
         return self.store.name
 
     def require(self) -> None:
-        """Raise RegistryUnavailable, with address and reason, where the registry does not answer."""
+        """Raise RegistryUnavailable, with address and reason, if the registry does not respond."""
         self.store.require()
 
     def answering(self) -> AbstractContextManager[None]:
-        """A context that requires the registry, and raises RegistryUnavailable too where it goes away in the middle."""
+        """A context that requires the registry, and raises RegistryUnavailable if it fails in between."""
         return self.store.answering()
 
     # -- versions
@@ -71,33 +71,33 @@ class Registry:
         return [tags.version_of(self.name, stored) for stored in self.store.versions()]
 
     def find(self, number: int) -> ModelVersion | None:
-        """The version of this number; None where it was deleted or never registered."""
+        """The version of this number; None if it was deleted or never registered."""
         return self._value(self.store.version(number))
 
     def get(self, number: int) -> ModelVersion:
-        """The version of this number. Raises RegistryError where it was deleted or never registered."""
+        """The version of this number. Raises RegistryError if it was deleted or never registered."""
         if (found := self.find(number)) is None:
             raise RegistryError(f"Model {self.name} has no version {number}.")
         return found
 
     def newest(self) -> ModelVersion | None:
-        """The version that the latest training made, or made again, whatever became of it; None where there is none."""
+        """The version that the latest training created or reproduced, in any state; None if there is none."""
         return max(self.versions(), key=lambda version: (version.latest_training[1], version.number), default=None)
 
     def champion(self) -> ModelVersion | None:
-        """The version whose scores decide; None where none has been promoted."""
+        """The version whose scores decide; None if none has been promoted."""
         return self._value(self.store.aliased(tags.CHAMPION))
 
     def challenger(self) -> ModelVersion | None:
-        """The newest version that has not become champion; None where there is none."""
+        """The newest version that has not become champion; None if there is none."""
         return self._value(self.store.aliased(tags.CHALLENGER))
 
     def table_versions(self) -> set[tuple[str, int]]:
-        """The versions of tables that any registered version was made from, at first and the last time."""
+        """The table versions that registered versions were trained from, in their first and latest training."""
         return {made_from for version in self.versions() for made_from in version.table_versions}
 
     def dagster_runs_of_all_models(self) -> set[str]:
-        """The Dagster runs that made a registered version, at first or again, or changed the champion, of any model."""
+        """The Dagster runs that created or reproduced a version or changed the champion, of any model."""
         found: set[str | None] = set()
         for name, model in self.store.models().items():
             found |= moves.runs_of(model)
@@ -122,10 +122,10 @@ class Registry:
         artifacts: Mapping[str, Path] | None = None,
         parent_run: str | None = None,
     ) -> ModelVersion:
-        """Log the model in an MLflow run of its own and register it as the challenger.
+        """Log the model in a new MLflow run and register it as the challenger.
 
-        The run is FINISHED when this returns and FAILED when it raises, and a child of `parent_run` where that is
-        given. `artifacts` maps a folder in the run ("" for its top) to a local file or folder.
+        The run is FINISHED when this returns and FAILED when it raises, and a child of `parent_run`, if given.
+        `artifacts` maps a folder in the run ("" for its top) to a local file or folder.
         """
         stored = self.store.register(
             model,
@@ -140,8 +140,8 @@ class Registry:
         return tags.version_of(self.name, stored)
 
     def registered_before(self, fingerprint: str) -> ModelVersion | None:
-        """The version of this fingerprint: an earlier training made it, or an attempt at this one that was killed. None
-        where there is none. It is the challenger where it is not the champion."""
+        """The version with this fingerprint, from an earlier training or a killed attempt at this one; None if there is
+        none. Sets the challenger alias to it unless it is the champion."""
         found = self.store.tagged(tags.FINGERPRINT, fingerprint)
         if found is None:
             return None
@@ -150,17 +150,17 @@ class Registry:
             self.store.set_alias(tags.CHALLENGER, found.number)
         return tags.version_of(self.name, found)
 
-    def note_repeat(self, version: ModelVersion, repeat: Repeat) -> bool:
-        """Keep with the version that a later training made it again; False for attempts at a training that is known."""
+    def add_repeat(self, version: ModelVersion, repeat: Repeat) -> bool:
+        """Store with the version that a later training reproduced it. False if that training is recorded already."""
         if repeat.root_run in {version.root_run, *(each.root_run for each in version.repeats)}:
             return False
         self.store.set_version_tag(version.number, *tags.repeat_tag(len(version.repeats) + 1, repeat))
         return True
 
-    def set_aside_before(self, version: ModelVersion, runs: Collection[str]) -> ChampionEvent | None:
-        """The event by which the version was set aside, where one of these runs has made it again; None otherwise."""
+    def blocked_before(self, version: ModelVersion, runs: Collection[str]) -> ChampionEvent | None:
+        """The event that blocked the version, if one of these runs has reproduced it; None otherwise."""
         again = any(repeat.root_run in runs for repeat in version.repeats)
-        return set_aside(self.history()).get(version.number) if again else None
+        return blocked(self.history()).get(version.number) if again else None
 
     def log_model(
         self,
@@ -172,7 +172,7 @@ class Registry:
         metrics: Mapping[str, float],
         parent_run: str | None = None,
     ) -> str:
-        """Log a model that is not registered in an MLflow run of its own, whose id is returned."""
+        """Log a model in a new MLflow run without registering it. Returns the run's id."""
         return self.store.log_model(
             model,
             run_name=run_name,
@@ -187,14 +187,14 @@ class Registry:
     def log(
         self, version: ModelVersion, metrics: Mapping[str, float], artifacts: Mapping[str, Path] | None = None
     ) -> None:
-        """Add what is found out about a version later (evaluation, fairness) to its figures and files."""
+        """Add metrics and files of a later step (evaluation, fairness) to a version."""
         self.store.log(version.run_id, metrics, artifacts or {})
 
     def log_gate(
         self, number: int, text: str, *, passed: bool, better_than: int | None = None, better: str = ""
     ) -> None:
-        """Keep with a version what the gate said of it, and whether it passed; and, of a refused one, by how much it is
-        surely `better` than the champion `better_than`."""
+        """Store the gate's message and result with a version and, for a refused one, by how much it is significantly
+        `better` than the champion `better_than`."""
         self.store.set_version_tag(number, tags.GATE, text[: tags.GATE_LENGTH])
         self.store.set_version_tag(number, tags.PASSED, str(passed).lower())
         if better_than is not None and better:
@@ -203,17 +203,17 @@ class Registry:
             self.store.set_version_tag(number, tags.BETTER, None)
 
     def metrics(self, version: ModelVersion) -> dict[str, float]:
-        """The latest value of every figure of the version."""
+        """The latest value of each metric of the version."""
         return self.store.metrics(version.run_id)
 
     def importance(self, version: ModelVersion) -> dict[str, float]:
-        """How much the version relies on each feature. Raises VersionDamaged where that is gone."""
+        """The importance of each feature for the version. Raises VersionDamaged if its file is missing."""
         with self.file(version, IMPORTANCE) as path:
             return json.loads(path.read_text())
 
     @contextmanager
     def file(self, version: ModelVersion, path: str) -> Iterator[Path]:
-        """A file of the version, for as long as the context lasts. Raises VersionDamaged where it is gone."""
+        """A file of the version, which exists as long as the context. Raises VersionDamaged if it is missing."""
         if not self.has_file(version, path):
             raise VersionDamaged(self.name, version.number, path)
         with self.store.file(version.run_id, path) as found:
@@ -224,11 +224,11 @@ class Registry:
         return self.store.has_file(version.run_id, path)
 
     def model_files(self, version: ModelVersion) -> AbstractContextManager[Path]:
-        """The folder that the version's model was saved to, for as long as the context lasts."""
+        """The folder of the version's saved model, which exists as long as the context."""
         return self.store.model_files(version.number)
 
     def has_reference(self, version: ModelVersion) -> bool:
-        """Whether batches can be compared with the version: it has passed the gate, or was promoted by hand."""
+        """Whether batches can be compared with the version: it passed the gate or was promoted by hand."""
         return self.has_file(version, DRIFT_REFERENCE)
 
     # -- champions
@@ -236,29 +236,29 @@ class Registry:
     def history(self) -> list[ChampionEvent]:
         """Every change of the champion, oldest first; empty for a model without one.
 
-        A change of which the history knows nothing (made in MLflow itself, or before there was a history) is noted
-        when it is found, with a reason that says so.
+        A change missing from the history (made in MLflow itself, or before the history began) is added when it is
+        found, with a reason that says so.
         """
         return self._moves.read()
 
     def predecessor(self) -> int | None:
-        """The version a rollback would go to; None where there is none."""
+        """The version that a rollback would restore; None if there is none."""
         return self._predecessor(self.history())
 
     def _predecessor(self, events: Sequence[ChampionEvent]) -> int | None:
         return predecessor_of(events, {version.number for version in self.store.versions()})
 
     def promote(self, number: int, *, by: By, why: str, dagster_run: str | None = None) -> ModelVersion:
-        """Make a version the champion and note it; nothing is noted where it is the champion already.
+        """Make a version the champion and record it; nothing is recorded if it is the champion already.
 
-        The champion before gets the alias `previous_champion`; a promoted challenger is one no longer. Raises
-        RegistryError where there is no such version, and PromotionRefused where the gate would bring back one
-        that was rolled back from or replaced by hand, which a person alone may do.
+        The previous champion gets the alias `previous_champion`; a promoted challenger loses its alias. Raises
+        RegistryError if there is no such version, and PromotionRefused if the gate would restore a version that was
+        rolled back or replaced by hand, which only a person may do.
         """
         self.get(number)
         with self.store.lock():
-            events, current = self._moves.settled()
-            if by == "gate" and (undone := set_aside(events).get(number)):
+            events, current = self._moves.repaired()
+            if by == "gate" and (undone := blocked(events).get(number)):
                 what = "rolled back from" if undone.back else "replaced by hand"
                 raise PromotionRefused(
                     f"Version {number} of {self.name} was {what} at {undone.at:%Y-%m-%d %H:%M} UTC ({undone.why}). "
@@ -268,48 +268,47 @@ class Registry:
         return self.get(number)
 
     def override(self, number: int, *, by: str, why: str, approvals: int, dagster_runs: Sequence[str] = ()) -> Override:
-        """Note that a person approves of a version's promotion by hand and, where so many different persons do by now,
-        make it the champion, with all of their reasons.
+        """Record a person's approval of promoting a version by hand, and promote it, with all reasons, once `approvals`
+        different persons approve.
 
-        One person has one approval, however the name is spelled (`person`). An approval counts until the champion
-        changes. `dagster_runs` is the run that asks, and those that it repeats: where one of them promoted it already,
-        nothing is done. Raises RegistryError where there is no such version, and PromotionRefused without a name or a
-        reason, where the version is the champion already, or, for the last approval, where no batch could be compared
-        with it.
+        A person has one approval, however the name is spelled (`person`). Approvals expire when the champion changes.
+        `dagster_runs` is the calling run and those that it retries; nothing happens if one of them promoted the version
+        already. Raises RegistryError if there is no such version, and PromotionRefused without a name or a reason, if
+        the version is the champion already, or, for the last approval, if batches cannot be compared with it.
         """
         version = self.get(number)
         with self.store.lock():
-            events, current = self._moves.settled()
+            events, current = self._moves.repaired()
             if number == current and events[-1].run_id in dagster_runs:
                 return Override(number, (), 0)
             given = self._approvals(number, by, " ".join(why.split()), len(events), current)
             missing = max(0, approvals - len(given))
             if not missing and not self.has_reference(version):
                 raise PromotionRefused(
-                    f"Version {number} of {self.name} has no {DRIFT_REFERENCE}, so no batch could be held against it. "
-                    "Promote it by the job promote, which makes one."
+                    f"Version {number} of {self.name} has no {DRIFT_REFERENCE}, so no batch could be compared with it. "
+                    "Promote it by the job promote, which creates the file."
                 )
             self._moves.approve(given[-1])
             if not missing:
                 reasons = "; ".join(f"{approval.by}: {approval.why.rstrip('.')}" for approval in given)
-                gate = self.get(number).gate or "The gate did not judge it."
+                gate = self.get(number).gate or "The gate did not evaluate it."
                 run = dagster_runs[0] if dagster_runs else None
                 why = f"Promoted by hand. {reasons}. {gate}"
                 self._moves.make(events, current, number, "override", why, run)
         return Override(number, tuple(given), missing)
 
     def approvals_with(self, number: int, by: str) -> list[str]:
-        """Who approves of the version's promotion by hand, if this person does too."""
+        """The persons who would approve of promoting the version by hand, including this one."""
         self.get(number)
         events = self.history()
         current = events[-1].version if events else None
         return [approval.by for approval in self._approvals(number, by, "so", len(events), current)]
 
     def _approvals(self, number: int, by: str, why: str, changes: int, current: int | None) -> list[Approval]:
-        """The approvals that count, one a person, by name, the one that is given now last."""
+        """The valid approvals, one per person, with the new one last."""
         by = " ".join(by.split())
         if not person(by) or not why:
-            raise PromotionRefused("A promotion by hand needs the name of who approves (by) and the reason (why).")
+            raise PromotionRefused("A promotion by hand needs the name of the approver (by) and the reason (why).")
         if number == current:
             raise PromotionRefused(f"Version {number} of {self.name} is the champion already.")
         found = self._moves.approvals(number, changes)
@@ -325,14 +324,14 @@ class Registry:
         from_version: int | None = None,
         dagster_runs: Sequence[str] = (),
     ) -> ModelVersion:
-        """Make the champion's predecessor, or `to_version`, the champion, and note it; the champion then.
+        """Make the champion's predecessor, or `to_version`, the champion and record it. Returns the champion.
 
-        `dagster_runs` is the run that asks, and those that it repeats. Nothing is changed where it has been done:
-        where another version than `from_version` decides, or one of these runs made the latest change. Raises
-        PromotionRefused where there is nothing to go back to, or nothing that a batch could be compared with.
+        `dagster_runs` is the calling run and those that it retries. Nothing changes if the rollback has been done
+        already: if the champion is not `from_version`, or one of these runs made the latest change. Raises
+        PromotionRefused if there is no version to restore, or batches could not be compared with it.
         """
         with self.store.lock():
-            events, current = self._moves.settled()
+            events, current = self._moves.repaired()
             if current is None:
                 raise PromotionRefused(f"Model {self.name} has no champion to roll back from.")
             if from_version in (None, current) and events[-1].run_id not in dagster_runs:
@@ -348,14 +347,14 @@ class Registry:
         return self.get(current)
 
     def _refuse_ungated(self, version: ModelVersion, events: Sequence[ChampionEvent]) -> None:
-        """Raise PromotionRefused where the version never passed the gate and nobody has promoted it by hand. Its
-        reference may be there before the last approval of such a promotion."""
+        """Raise PromotionRefused if the version never passed the gate and was never promoted by hand. Its drift
+        reference may exist before the last approval of such a promotion."""
         refused = version.gate_passed is False and all(event.version != version.number for event in events)
         referenced = self.has_reference(version)
         if referenced and not refused:
             return
-        lacks = "" if referenced else f": its run has no {DRIFT_REFERENCE}, and no batch could be held against it"
+        lacks = "" if referenced else f": its run has no {DRIFT_REFERENCE}, and no batch could be compared with it"
         raise PromotionRefused(
-            f"Version {version.number} of {self.name} never passed the gate{lacks}. To make it the champion all the "
-            f'same: `credit-assets promote --portfolio {self.name} --version {version.number} --why "..."`.'
+            f"Version {version.number} of {self.name} never passed the gate{lacks}. To make it the champion "
+            f'regardless: `credit-assets promote --portfolio {self.name} --version {version.number} --why "..."`.'
         )

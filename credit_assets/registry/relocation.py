@@ -1,4 +1,4 @@
-"""Where models lie, rewritten in MLflow's database when the project has moved."""
+"""Updates the locations of models in MLflow's database when the project folder has moved."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 LOCATIONS = {"artifact_location", "artifact_uri", "storage_location", "source", "default_artifact_root"}
-"""Columns of MLflow's database that hold a location, as a full path or file:// address."""
+"""Columns of MLflow's database that hold a location, as an absolute path or file:// address."""
 
 
 def relocate(database: Path, before: Path, now: Path) -> None:
-    """Rewrite the locations below the former project folder to lie below the present one."""
+    """Replace the former project folder by the current one in all stored locations."""
     if before == now or not database.exists():
         return
     moves = [(f"{before}/", f"{now}/"), (f"file://{quote(str(before))}/", f"file://{quote(str(now))}/")]

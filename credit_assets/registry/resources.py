@@ -1,4 +1,4 @@
-"""MLflow's tracking as a Dagster resource, and what the registry lacks as a failure of a step."""
+"""MLflow tracking as a Dagster resource, and registry errors as failures of a step."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,12 +14,12 @@ from credit_assets.settings.project import Project
 
 
 def mlflow_resource(project: Project, portfolio: str) -> dg.ResourceDefinition:
-    """dagster-mlflow's tracking of one Dagster run as one MLflow run, with what it lacks.
+    """dagster-mlflow's resource, which tracks a Dagster run as an MLflow run, with these additions:
 
-    - The MLflow run is looked up or made under a lock, and never mistaken for one of its children, so
-      that steps in several processes share it.
-    - It ends FAILED when a step of the Dagster run failed (the library ends every run FINISHED).
-    - Runs whose process was killed before they could end are ended with the first training after.
+    - The MLflow run is found or created under a lock and never confused with its children, so that steps in several
+      processes share it.
+    - It ends FAILED if a step of the Dagster run failed (the library ends every run FINISHED).
+    - MLflow runs left by killed processes are ended by the next training.
     """
 
     @dg.resource(description="MLflow: one run a Dagster run, one child run a model.")
@@ -33,7 +33,7 @@ def mlflow_resource(project: Project, portfolio: str) -> dg.ResourceDefinition:
             _end_abandoned(context.instance, experiment_id)
             settings: dict[str, Any] = {
                 "experiment_name": portfolio,
-                # None: it is set already, and this would put it into the environment.
+                # None: the address is set already, and a value here would go into the environment.
                 "mlflow_tracking_uri": None,
                 "mlflow_run_id": _run_of(context.run_id, context.dagster_run.job_name, experiment_id),
                 "env": {},
@@ -51,7 +51,7 @@ def mlflow_resource(project: Project, portfolio: str) -> dg.ResourceDefinition:
 
 @contextmanager
 def as_failure(*others: type[Exception]) -> Iterator[None]:
-    """A RegistryError, or one of the `others`, fails the step with its message, and the step is not retried."""
+    """Turn a RegistryError, or one of the `others`, into a failure of the step that is not retried."""
     expected: tuple[type[Exception], ...] = (RegistryError, *others)
     try:
         yield
@@ -60,12 +60,12 @@ def as_failure(*others: type[Exception]) -> Iterator[None]:
 
 
 def tracking_run(context: dg.AssetExecutionContext) -> str:
-    """The MLflow run of the Dagster run, which the runs of its models are children of."""
+    """The id of the Dagster run's MLflow run, the parent of its models' runs."""
     return context.resources.mlflow.active_run().info.run_id
 
 
 def _run_of(dagster_run_id: str, job: str, experiment_id: str) -> str:
-    """The id of the MLflow run of a Dagster run; made where it is missing."""
+    """The id of the MLflow run of a Dagster run, created if it is missing."""
     import mlflow
     from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
@@ -78,12 +78,12 @@ def _run_of(dagster_run_id: str, job: str, experiment_id: str) -> str:
 
 
 def _end_abandoned(instance: dg.DagsterInstance, experiment_id: str) -> None:
-    """Mark FAILED the MLflow runs that still read RUNNING although their Dagster run has ended."""
+    """Mark as FAILED the MLflow runs that are RUNNING although their Dagster run has ended."""
     import mlflow
 
     client = mlflow.MlflowClient()
     for run in client.search_runs([experiment_id], "attributes.status = 'RUNNING'"):
         dagster_run = instance.get_run_by_id(run.data.tags.get(DAGSTER_RUN, ""))
-        # Runs that this instance does not know are somebody else's: a notebook's, another deployment's.
+        # Runs unknown to this instance belong to others, such as a notebook or another deployment.
         if dagster_run is not None and dagster_run.is_finished:
             client.set_terminated(run.info.run_id, "FAILED")

@@ -1,5 +1,5 @@
-"""The same model read from MLflow's SQLite file by itself: for commands that show something and end, as MLflow takes
-two seconds to import. Whatever is written goes through MLflow."""
+"""Reads a model directly from MLflow's SQLite file, for read-only commands: importing MLflow takes two seconds. All
+writes go through MLflow."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from credit_assets.registry.mlflow_store import MlflowStore
 from credit_assets.registry.store import StoredModel, StoredVersion
 
 PATIENCE_S = 20
-"""How long a lock is waited for, as MLflow does."""
+"""Timeout in seconds for a database lock, the same as MLflow's."""
 
 DELETED = "Deleted_Internal"
 """The stage by which MLflow marks a version as deleted."""
 
 
 class SqliteStore(MlflowStore):
-    """A registered model in MLflow's SQLite file; a file that is not there yet holds nothing."""
+    """A registered model in MLflow's SQLite file; a missing file counts as empty."""
 
     def model(self) -> StoredModel | None:
         if not self._rows("SELECT name FROM registered_models WHERE name = ?", self.name):
@@ -80,17 +80,17 @@ class SqliteStore(MlflowStore):
         yield folder / path
 
     def _folder(self, run_id: str) -> Path | None:
-        """The folder of the run's files; None where they are in an object store or on a server."""
+        """The folder of the run's files; None if they are in an object store or on a server."""
         [(location,)] = self._rows("SELECT artifact_uri FROM runs WHERE run_uuid = ?", run_id)
         parts = urlsplit(location)
         return Path(unquote(parts.path)) if parts.scheme in ("", "file") else None
 
-    def _rows(self, question: str, *values: object) -> list[tuple[Any, ...]]:
+    def _rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         self.require()
         database = tracking.database_of(self.tracking_uri)
         if database is None or not database.exists():
             return []
-        # Not read-only: what a killed writer left half done is rolled back first, which takes a writer.
+        # Not read-only: SQLite first rolls back what a killed writer left, which needs write access.
         address = f"{database.resolve().as_uri()}?mode=rw"
         with closing(sqlite3.connect(address, uri=True, timeout=PATIENCE_S)) as connection:
-            return connection.execute(question, values).fetchall()
+            return connection.execute(query, values).fetchall()

@@ -1,5 +1,5 @@
-"""What `Registry` needs of the place where models are kept: tags, aliases, figures and files. `mlflow_store.py` keeps
-them in MLflow, `memory.py` in memory. No rule about champions belongs here."""
+"""The storage that `Registry` needs: tags, aliases, metrics and files. `mlflow_store.py` implements it with MLflow,
+`memory.py` in memory. Rules about champions are in `registry.py`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True)
 class StoredVersion:
-    """A version of a model; the run `run_id` holds its figures and files."""
+    """A version of a model; the run `run_id` holds its metrics and files."""
 
     number: int
     run_id: str
@@ -36,7 +36,7 @@ class Saveable(Protocol):
 
 
 class Servable(Saveable, Protocol):
-    """A fitted model with named features: those of `learned_texts` are strings, the others numbers."""
+    """A fitted model with named features: those in `learned_texts` are text, the others numbers."""
 
     @property
     def features(self) -> Sequence[str]: ...
@@ -46,22 +46,22 @@ class Servable(Saveable, Protocol):
 
 
 class Store(Protocol):
-    """The registered model of one name, its versions, and the runs behind them."""
+    """A registered model, its versions, and their runs."""
 
     @property
     def name(self) -> str: ...
 
     def require(self) -> None:
-        """Raise RegistryUnavailable where the store does not answer."""
+        """Raise RegistryUnavailable if the store does not respond."""
 
     def answering(self) -> AbstractContextManager[None]:
-        """A context that requires the store, and raises RegistryUnavailable where it goes away in the middle."""
+        """A context that requires the store, and raises RegistryUnavailable if it fails in between."""
 
     def lock(self) -> AbstractContextManager[Any]:
-        """A context that holds the right to change champions."""
+        """A context that holds the exclusive right to change champions."""
 
     def models(self) -> dict[str, StoredModel]:
-        """Every registered model by its name."""
+        """All registered models, by name."""
 
     def model(self) -> StoredModel | None: ...
 
@@ -69,17 +69,17 @@ class Store(Protocol):
         """Set a tag of the model; None removes it."""
 
     def set_alias(self, alias: str, number: int | None) -> None:
-        """Let an alias name a version; None removes it."""
+        """Point an alias to a version; None removes it."""
 
     def versions(self, model: str | None = None) -> list[StoredVersion]:
-        """All versions, oldest first; of another model where one is named."""
+        """All versions, oldest first, of this model or the named one."""
 
     def version(self, number: int) -> StoredVersion | None: ...
 
     def aliased(self, alias: str) -> StoredVersion | None: ...
 
     def tagged(self, tag: str, text: str) -> StoredVersion | None:
-        """The first version that has this tag."""
+        """The newest version with this tag."""
 
     def set_version_tag(self, number: int, tag: str, text: str | None) -> None:
         """Set a tag of a version; None removes it."""
@@ -95,10 +95,10 @@ class Store(Protocol):
         artifacts: Mapping[str, Path],
         parent_run: str | None,
     ) -> StoredVersion:
-        """Log the model in a run of its own and register it as a new version. Nothing is registered where it raises."""
+        """Log the model in a new run and register it as a new version. Registers nothing if it raises."""
 
     def model_files(self, number: int) -> AbstractContextManager[Path]:
-        """The folder that the version's model was saved to, for as long as the context lasts."""
+        """The folder of the version's saved model, which exists as long as the context."""
 
     def log_model(
         self,
@@ -110,18 +110,18 @@ class Store(Protocol):
         tags: Mapping[str, str],
         parent_run: str | None,
     ) -> str:
-        """Log a model that is not registered in a run of its own, whose id is returned."""
+        """Log a model in a new run without registering it. Returns the run's id."""
 
     def log(self, run_id: str, metrics: Mapping[str, float], artifacts: Mapping[str, Path]) -> None:
-        """Add figures and files to a run; `artifacts` maps a folder in the run ("" for its top) to a file or folder."""
+        """Add metrics and files to a run; `artifacts` maps a folder in the run ("" for its top) to a file or folder."""
 
     def finish(self, run_id: str) -> None:
         """Mark a run as finished."""
 
     def metrics(self, run_id: str) -> dict[str, float]:
-        """The latest value of every figure of a run."""
+        """The latest value of each metric of a run."""
 
     def has_file(self, run_id: str, path: str) -> bool: ...
 
     def file(self, run_id: str, path: str) -> AbstractContextManager[Path]:
-        """A file of a run, for as long as the context lasts."""
+        """A file of a run, which exists as long as the context."""

@@ -1,5 +1,5 @@
-"""Tags and aliases in MLflow: their names, and how versions are written to them and read. Existing registries hold
-them, so the names never change."""
+"""Tags and aliases in MLflow: their names, and their conversion from and to values. The names are stored in existing
+registries, so they never change."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous_champion"
 SYNTHETIC, CUT_OFF, WHY, DAGSTER_RUN = "synthetic", "cut_off", "why", "dagster_run_id"
 ROOT_RUN, CONTENT = "dagster_root_run_id", "learned_from"
 TABLE = "table."
-"""Tags of a version, one a table that it was made from: that table's version."""
+"""Prefix of tags of a version: for each table that it was trained from, the table's version."""
 
 LIBRARY = "library."
-"""Tags of a version, one a library that trained it: its version."""
+"""Prefix of tags of a version: for each library used in training, the library's version."""
 
 FINGERPRINT, REPEAT = "fingerprint", "repeat."
-"""Tags of a version: its fingerprint; and `repeat.0001` and on, each later training that made it again, as JSON."""
+"""Tags of a version: its fingerprint, and (`repeat.0001`, ...) each later training that reproduced it, as JSON."""
 
 GATE, PASSED, BETTER = "gate", "gate_passed", "refused_though_better"
-"""Tags of a version: what the promotion gate said of it, and whether it passed (`true`, `false`); and, where it was
-refused though surely better than a champion, "<that champion> <by how much>"."""
+"""Tags of a version: the gate's message, whether it passed (`true`, `false`) and, if it was refused although
+significantly better than a champion, "<that champion> <by how much>"."""
 
 REFUSED = "refused by the gate"
-"""What the gate said, among other things, of a version that release 0.1.0 refused: it wrote no tag PASSED."""
+"""Part of the gate's message for versions that release 0.1.0 refused; that release wrote no tag PASSED."""
 
 WHY_LENGTH, GATE_LENGTH = 1000, 4000
-"""Characters kept of a reason, and of what the gate said; a tag's value must stay below 5000."""
+"""Maximum stored lengths of a reason and of the gate's message; a tag's value must be shorter than 5000 characters."""
 
 
 def origin_tags(portfolio: str, origin: Origin) -> dict[str, str]:
-    """The origin of a model as tags, with the code and the libraries that run now."""
+    """The origin of a model as tags, with the current code and library versions."""
     cut_off = None if origin.cut_off is None else repr(origin.cut_off)
     optional = {
         DAGSTER_RUN: origin.dagster_run,
@@ -62,7 +62,7 @@ def origin_tags(portfolio: str, origin: Origin) -> dict[str, str]:
 
 
 def origin_of(tags: Mapping[str, str]) -> Origin:
-    """The origin that the tags describe. Versions of earlier releases and of other programs lack some of them."""
+    """The origin that the tags describe. Versions from earlier releases or other programs lack some of them."""
     cut_off = tags.get(CUT_OFF)
     return Origin(
         synthetic=tags.get(SYNTHETIC) == "true",
@@ -77,7 +77,7 @@ def origin_of(tags: Mapping[str, str]) -> Origin:
 
 
 def version_of(model: str, stored: StoredVersion) -> ModelVersion:
-    """The stored version as a value."""
+    """Convert a stored version."""
     than, _, better = stored.tags.get(BETTER, "").partition(" ")
     return ModelVersion(
         **asdict(origin_of(stored.tags)),
@@ -100,7 +100,7 @@ def _passed(tags: Mapping[str, str]) -> bool | None:
 
 
 def repeat_tag(number: int, repeat: Repeat) -> tuple[str, str]:
-    """The tag of a version's repeat of this number, and its text."""
+    """The tag of a version's n-th repeat, and its value."""
     facts = asdict(repeat) | {"at": repeat.at.isoformat(), "why": repeat.why[:WHY_LENGTH]}
     return f"{REPEAT}{number:04d}", json.dumps(facts, ensure_ascii=False)
 

@@ -1,5 +1,4 @@
-"""MLflow itself: its database, its client, its experiments and its runs. Which models are registered is in
-`mlflow_store.py`."""
+"""Access to MLflow: its database, client, experiments and runs. Registered models are in `mlflow_store.py`."""
 
 from __future__ import annotations
 
@@ -15,16 +14,16 @@ SQLITE = "sqlite:///"
 
 
 def database_of(tracking_uri: str) -> Path | None:
-    """The SQLite file that the address names; None for a server."""
+    """The SQLite file of the address; None for a server."""
     return Path(tracking_uri.removeprefix(SQLITE)) if tracking_uri.startswith(SQLITE) else None
 
 
 def prepare(tracking_uri: str) -> None:
-    """Make the tracking database where it is a SQLite file that does not exist yet.
+    """Create the tracking database if it is a SQLite file that does not exist yet.
 
-    Safe in any number of processes at once (MLflow's own creation is not: "table experiments already
-    exists"), and a killed one leaves no half-made database: it is made beside its place and moved there.
-    A server, and an older database (`mlflow db upgrade` is its owner's decision), are left as they are.
+    Safe for concurrent processes (MLflow's own creation is not: "table experiments already exists"). The database is
+    created under a temporary name and renamed, so that a killed process leaves no partial one. Servers and older
+    databases are left unchanged: `mlflow db upgrade` is their owner's decision.
     """
     import filelock
 
@@ -37,20 +36,20 @@ def prepare(tracking_uri: str) -> None:
             return
         from mlflow.db import upgrade
 
-        being_made = database.with_name(f"{database.name}.new")
-        being_made.unlink(missing_ok=True)
+        temporary = database.with_name(f"{database.name}.new")
+        temporary.unlink(missing_ok=True)
         assert upgrade.callback is not None
-        upgrade.callback(f"{SQLITE}{being_made}")
-        being_made.replace(database)
+        upgrade.callback(f"{SQLITE}{temporary}")
+        temporary.replace(database)
 
 
 def client(tracking_uri: str) -> Any:
-    """A client of the server or database at the address, which MLflow's global functions use too from now on.
+    """A client of the server or database at the address, which MLflow's global functions use too afterwards.
 
-    Raises RegistryUnavailable where it does not answer.
+    Raises RegistryUnavailable if it does not respond.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    # Where a server goes away in the middle, give up after half a minute; MLflow's default is ten.
+    # If a server fails in between, give up after half a minute; MLflow's default is ten minutes.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
     import mlflow
@@ -60,7 +59,7 @@ def client(tracking_uri: str) -> Any:
     configured = os.environ.get("MLFLOW_TRACKING_URI")
     mlflow.set_tracking_uri(tracking_uri)
     mlflow.set_registry_uri(tracking_uri)
-    # MLflow puts the address into the environment, where it would read as its user's choice for any project.
+    # MLflow sets the address in the environment, where it would look like the user's choice for every project.
     if configured is None:
         os.environ.pop("MLFLOW_TRACKING_URI", None)
     else:
@@ -69,9 +68,9 @@ def client(tracking_uri: str) -> Any:
 
 
 def experiment(tracking_uri: str, name: str, artifacts: Path) -> str:
-    """The id of the experiment, made where it is missing, with its artifacts under `artifacts`.
+    """The id of the experiment, created if it is missing, with its artifacts under `artifacts`.
 
-    On a server the artifacts go where the server puts them.
+    A server chooses the place of the artifacts itself.
     """
     import filelock
 
@@ -95,7 +94,7 @@ def model_run(
     params: Mapping[str, Any],
     metrics: Mapping[str, float],
 ) -> Iterator[str]:
-    """A run for one model, whose id is given: FINISHED at the end of the context, FAILED where that raises."""
+    """Start a run for one model and yield its id; the run ends FINISHED, or FAILED if the context raises."""
     import mlflow
 
     with mlflow.start_run(

@@ -54,7 +54,7 @@ def stays(registry: Registry, candidate: int, runs: Sequence[str]) -> Stays | No
     """Whether the champion stays because one of these runs made a version again that had been rolled back or replaced
     by hand; None if not, and if there is no champion."""
     version = registry.find(candidate)
-    undone = version and registry.set_aside_before(version, runs)
+    undone = version and registry.blocked_before(version, runs)
     decides = registry.champion() if undone else None
     if not undone or decides is None:
         return None

@@ -109,11 +109,11 @@ def test_trainings_that_made_a_version_again_are_kept_with_it_once_each(empty: R
     def repeat(root: str, rows: int) -> Repeat:
         return Repeat(datetime.now(UTC), f"run of {root}", root, "by hand", {"rows": rows})
 
-    assert not empty.note_repeat(empty.get(number), repeat("first", 3)), "the first training, launched again"
+    assert not empty.add_repeat(empty.get(number), repeat("first", 3)), "the first training, launched again"
     assert (empty.get(number).repeats, empty.get(number).latest_training[0]) == ((), "run of first")
     assert empty.newest() == empty.get(number + 1)
     again = (repeat("second", 4), repeat("third", 5))
-    noted = [empty.note_repeat(empty.get(number), each) for each in (again[0], again[0], again[1])]
+    noted = [empty.add_repeat(empty.get(number), each) for each in (again[0], again[0], again[1])]
     assert noted == [True, False, True]
     found = empty.newest()
     assert found == empty.get(number) and found.repeats == again
@@ -127,12 +127,12 @@ def test_a_version_that_was_set_aside_and_made_again_is_told_by_the_runs_that_ma
     book.promote(1)
     book.promote(2)
     book.roll_back(why="AUC fell")
-    book.registry.note_repeat(book.registry.get(2), Repeat(datetime.now(UTC), "run", "root", "by hand", {}))
+    book.registry.add_repeat(book.registry.get(2), Repeat(datetime.now(UTC), "run", "root", "by hand", {}))
     version = book.registry.get(2)
-    undone = book.registry.set_aside_before(version, ["root"])
+    undone = book.registry.blocked_before(version, ["root"])
     assert undone == book.history()[-1] and undone.why == "AUC fell"
-    assert book.registry.set_aside_before(version, ["another"]) is None
-    assert book.registry.set_aside_before(book.registry.get(1), ["root"]) is None
+    assert book.registry.blocked_before(version, ["another"]) is None
+    assert book.registry.blocked_before(book.registry.get(1), ["root"]) is None
 
 
 def test_files_and_figures_are_added_to_a_version_and_read_again(book: Book, tmp_path: Path) -> None:

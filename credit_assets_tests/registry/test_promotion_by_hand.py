@@ -34,7 +34,7 @@ def test_four_eyes_are_two_different_persons(book: Book) -> None:
     book.promote(1)
     for by in ("Ann Zoë", "ann  zoe\u0308", "A\u200bnn\u00a0ZOË", "\uff21nn Zoe\u0308", " ANN ZOË "):
         waiting = override(book, 3, by, approvals=2)
-        assert waiting.startswith("Version 3 is approved by") and "once one other person approved too" in waiting
+        assert waiting.startswith("Version 3 is approved by") and "once one other person approves too" in waiting
         assert book.versions() == [1]
     # Of another version an approval says nothing.
     assert "approved by Bob. It is promoted once" in override(book, 2, "Bob", approvals=2)
@@ -55,8 +55,8 @@ def test_an_approval_lapses_when_the_champion_changes(book: Book) -> None:
 @pytest.mark.parametrize(
     ("number", "by", "why", "said"),
     [
-        (2, " ", "so", "needs the name of who approves"),
-        (2, "\u200b", "so", "needs the name of who approves"),
+        (2, " ", "so", "needs the name of the approver"),
+        (2, "\u200b", "so", "needs the name of the approver"),
         (2, "Ann", " ", "and the reason"),
         (1, "Ann", "so", "Version 1 of .* is the champion already"),
         (4, "Ann", "so", r"has no drift_reference\.parquet"),

@@ -227,7 +227,7 @@ def test_where_two_must_approve_the_champion_stays_until_the_second_has(line):
     line.make()
     told = metadata(line.make(by_hand(1)))
     assert told["model_version"] == 2
-    assert "It is promoted once one other person approved too" in told["approvals"]
+    assert "It is promoted once one other person approves too" in told["approvals"]
     assert metadata(line.make(by_hand(1, by="ann smith")))["model_version"] == 2
     told = metadata(line.make(by_hand(1, by="Bob Jones", why="looked at it")))
     assert (told["model_version"], told["by"]) == (1, "override")
@@ -237,8 +237,8 @@ def test_where_two_must_approve_the_champion_stays_until_the_second_has(line):
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        (by_hand(1, why=""), "needs the name of who approves (by) and the reason (why)"),
-        (by_hand(1, by=""), "needs the name of who approves (by) and the reason (why)"),
+        (by_hand(1, why=""), "needs the name of the approver (by) and the reason (why)"),
+        (by_hand(1, by=""), "needs the name of the approver (by) and the reason (why)"),
         (by_hand(9), "Model home_credit has no version 9"),
         (by_hand(2), "Version 2 of home_credit is the champion already"),
         (by_hand(1) | {"roll_back": True}, "promote_version goes with by and why alone"),
