@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from credit_assets.application.status import Status, status
-from credit_assets.automation.retraining import trainings
+from credit_assets.automation.retraining import latest_training
 from credit_assets.automation.runs import RunOutcome
 from credit_assets.definitions import build
 from credit_assets.history.timeline import timeline
@@ -227,10 +227,10 @@ def test_repeated_training_is_in_the_timeline_and_answers_the_request(project, r
     trainings_told = told[told["run"] == repeated.outcomes[0].run_id]
     assert trainings_told["words"].tolist() == ["version 2 made again: the same model of the same rows; by hand"]
     with instance_of(project) as instance:
-        known = trainings(instance, Portfolio.load(project, BOOK), Registry.of(project, BOOK))
+        known = latest_training(instance, Portfolio.load(project, BOOK), Registry.of(project, BOOK))
         record = instance.get_run_record_by_id(repeated.outcomes[0].run_id)
     assert record is not None
-    assert known.answered == record.create_timestamp
+    assert known.effective == record.create_timestamp
 
 
 def test_corrected_delivery_rewrites_its_batch_only(challenged, corrected):

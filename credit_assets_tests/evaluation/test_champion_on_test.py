@@ -1,4 +1,4 @@
-"""The test rows that the champion can be judged on: those that it did not learn from, whatever the split."""
+"""Test rows on which the champion can be evaluated: those it did not learn from, whatever the split."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ PORTFOLIO = SimpleNamespace(
 
 @pytest.fixture
 def place(tmp_path: Path) -> SimpleNamespace:
-    """A lake and a registry: by an older split, the champion learned from the first 80 of 100 applicants of batch a."""
+    """A lake and a registry in which the champion learned, by an older split, from the first 80 of 100 applicants of
+    batch a.
+    """
     found = SimpleNamespace(lake=Lake(tmp_path), connection=duckdb.connect(), portfolio=PORTFOLIO)
     for sql in (
         "SELECT i AS ID, 'a' AS batch, CASE WHEN i < 60 THEN 'train' WHEN i < 80 THEN 'valid' ELSE 'test' END AS fold "
@@ -45,28 +47,28 @@ def rows_of(applicants: range, batch: str = "a") -> pd.DataFrame:
     return pd.DataFrame({"applicant": list(applicants), "batch": batch, "target": [i % 2 for i in applicants]})
 
 
-def new(rows: pd.DataFrame, place: SimpleNamespace) -> list[bool]:
+def new_rows(rows: pd.DataFrame, place: SimpleNamespace) -> list[bool]:
     return new_to_champion(place.connection, place.lake, place, rows).tolist()
 
 
 def test_rows_of_its_training_and_validation_are_not_new_to_the_champion(place: SimpleNamespace) -> None:
     rows = pd.concat([rows_of(range(70, 100)), rows_of(range(70, 100), "b")], ignore_index=True)
-    assert new(rows, place) == [False] * 10 + [True] * 50
+    assert new_rows(rows, place) == [False] * 10 + [True] * 50
 
 
-def test_where_too_few_new_rows_are_left_the_champion_is_judged_on_none(place: SimpleNamespace) -> None:
+def test_champion_is_not_evaluated_on_too_few_new_rows(place: SimpleNamespace) -> None:
     # 20 new rows, 10 of them defaults; gate.min_defaults is 20.
-    assert not any(new(rows_of(range(70, 100)), place))
-    assert not any(new(rows_of(range(80)), place))
-    assert all(new(rows_of(range(80, 100)), place)), "nothing is left out of a small test of new rows"
+    assert not any(new_rows(rows_of(range(70, 100)), place))
+    assert not any(new_rows(rows_of(range(80)), place))
+    assert all(new_rows(rows_of(range(80, 100)), place)), "nothing is left out of a small test of new rows"
 
 
-def test_without_a_champion_every_row_is_new(place: SimpleNamespace) -> None:
+def test_every_row_is_new_without_a_champion(place: SimpleNamespace) -> None:
     place.registry = Memory().registry("book")
-    assert all(new(rows_of(range(100)), place))
+    assert all(new_rows(rows_of(range(100)), place))
 
 
-def test_the_champion_has_pds_of_new_rows_alone(place: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_champion_has_pds_of_new_rows_only(place: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = pd.concat([rows_of(range(70, 100)), rows_of(range(70, 100), "b")], ignore_index=True)
     judged = rows.rename(columns={"applicant": "ID"})[["ID", "batch"]].assign(fold="test", pd=0.25)
     trained = pd.DataFrame({"ID": [500], "batch": "b", "fold": "train", "pd": 0.125})
@@ -80,7 +82,7 @@ def test_the_champion_has_pds_of_new_rows_alone(place: SimpleNamespace, monkeypa
     assert on["fold"].value_counts().to_dict() == {"test": 50, "train": 1}
 
 
-def test_a_champion_that_cannot_be_loaded_is_logged_and_has_no_pds(
+def test_champion_that_cannot_be_loaded_is_logged_and_has_no_pds(
     place: SimpleNamespace, caplog: pytest.LogCaptureFixture
 ) -> None:
     rows, training_set = rows_of(range(80, 100)), duckdb.sql("SELECT 'test' AS fold")

@@ -1,4 +1,4 @@
-"""The gate's word holds in any run, not only in the one that gave it."""
+"""The result of the gate holds in any run, not only in the one that produced it."""
 
 import dagster as dg
 import pandas as pd
@@ -21,18 +21,18 @@ def gate(passed: bool = True, blocking: bool = True, version: int = 4) -> pd.Dat
     )
 
 
-def test_a_candidate_that_met_every_blocking_demand_is_cleared():
+def test_candidate_that_passed_every_blocking_verdict_is_cleared():
     assert cleared(gate(), PREDICTIONS) == 4
     assert cleared(gate(passed=False, blocking=False), PREDICTIONS) == 4
 
 
-def test_a_candidate_that_missed_a_blocking_demand_is_stopped_with_its_words():
+def test_candidate_that_failed_a_blocking_verdict_is_refused_with_its_message():
     with pytest.raises(dg.Failure) as stopped:
         cleared(gate(passed=False), PREDICTIONS)
     assert "Candidate 4 did not pass the promotion gate. PSI 0.4 is above 0.25." in stopped.value.description
 
 
-def test_a_gate_that_judged_another_candidate_clears_none():
+def test_gate_result_of_another_candidate_clears_none():
     with pytest.raises(dg.Failure) as stopped:
         cleared(gate(version=3), PREDICTIONS)
     assert "judged candidate 3, the newest is 4" in stopped.value.description

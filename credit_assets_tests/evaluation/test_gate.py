@@ -56,7 +56,7 @@ def fairness(**changes: object) -> pd.DataFrame:
     return pd.DataFrame([row | changes])
 
 
-def test_a_sound_candidate_passes_every_gate() -> None:
+def test_sound_candidate_passes_every_gate() -> None:
     y, pds = drawn(5000, seed=1)
     evaluation = evaluate(y, pds, 0.1, 200)
     found = verdicts(evaluation, evaluation, compare(y, pds, pds), fairness(), 0.01, 0.02, 0.01, THRESHOLDS)
@@ -72,18 +72,18 @@ def test_a_sound_candidate_passes_every_gate() -> None:
     assert all(isinstance(number, float) for verdict in found for number in verdict.figures.values())
 
 
-def test_right_pds_on_880_rows_are_rarely_stopped_for_calibration() -> None:
+def test_calibrated_pds_on_880_rows_are_rarely_refused() -> None:
     stopped = sum(not calibration(evaluated(880, seed), None, THRESHOLDS).passed for seed in range(40))
     assert stopped <= 5
 
 
-def test_pds_twice_too_high_are_stopped_even_on_880_rows() -> None:
+def test_pds_twice_too_high_are_refused_even_on_880_rows() -> None:
     found = [calibration(evaluated(880, seed, log_odds_off=np.log(2)), None, THRESHOLDS) for seed in range(10)]
     assert not any(verdict.passed for verdict in found)
     assert "surely beyond" in found[0].message
 
 
-def test_pds_off_after_a_shift_pass_where_the_champion_s_are_no_nearer() -> None:
+def test_pds_off_after_a_shift_pass_if_the_champion_is_no_closer() -> None:
     off, further = (evaluated(5000, seed=4, log_odds_off=np.log(times)) for times in (1.6, 2))
     assert not calibration(off, None, THRESHOLDS).passed
     verdict = calibration(off, further, THRESHOLDS)
@@ -99,7 +99,7 @@ def test_discrimination_must_reach_the_minimum() -> None:
     assert not discrimination(evaluation, GateConfig(min_auc=0.9)).passed
 
 
-def test_a_lucky_auc_on_a_handful_of_rows_does_not_pass() -> None:
+def test_lucky_auc_on_a_handful_of_rows_does_not_pass() -> None:
     y = np.array([0, 1, 0, 0, 1, 0, 0, 0, 0, 0])
     pds = np.array([0.1, 0.3, 0.2, 0.25, 0.15, 0.05, 0.12, 0.11, 0.13, 0.14])
     verdict = discrimination(evaluate(y, pds, 0.2, 200), THRESHOLDS)
@@ -108,7 +108,7 @@ def test_a_lucky_auc_on_a_handful_of_rows_does_not_pass() -> None:
     assert "2 defaults or others are fewer than the 20" in verdict.message
 
 
-def test_an_auc_that_chance_could_explain_does_not_pass() -> None:
+def test_auc_that_chance_could_explain_does_not_pass() -> None:
     rng = np.random.default_rng(1)
     y, pds = np.repeat([0, 1], [60, 20]), rng.uniform(0.1, 0.3, 80)
     verdict = discrimination(evaluate(y, pds, 0.2, 200), GateConfig(min_auc=0.51))
@@ -116,11 +116,11 @@ def test_an_auc_that_chance_could_explain_does_not_pass() -> None:
     assert not verdict.passed
 
 
-def test_without_a_champion_there_is_nothing_to_be_worse_than() -> None:
+def test_candidate_passes_comparison_without_a_champion() -> None:
     assert against_champion(None, THRESHOLDS).passed
 
 
-def test_a_champion_that_learned_from_the_test_rows_is_no_measure() -> None:
+def test_champion_that_learned_from_the_test_rows_is_not_compared() -> None:
     verdict = against_champion(None, THRESHOLDS, 1000, learned=True)
     assert verdict.passed
     assert verdict.message.startswith("The champion learned from these test rows")
@@ -138,7 +138,7 @@ def worse(n: int, noise: float) -> Comparison:
     return compare(y, noisy, pds)
 
 
-def test_a_worse_candidate_is_stopped_where_the_rows_show_it() -> None:
+def test_significantly_worse_candidate_is_refused() -> None:
     stopped = against_champion(worse(20_000, noise=1.0), THRESHOLDS)
     assert not stopped.passed
     assert stopped.message.startswith("Worse than the champion")
@@ -153,7 +153,7 @@ def test_stability_allows_for_chance() -> None:
     assert stability(0.3, 0.4, None, THRESHOLDS).passed
 
 
-def test_a_candidate_is_stable_enough_where_the_champion_is_no_more_so() -> None:
+def test_candidate_passes_stability_if_the_champion_is_no_more_stable() -> None:
     assert stability(0.3, 0.03, 0.31, THRESHOLDS).passed
     assert not stability(0.3, 0.03, 0.29, THRESHOLDS).passed
     assert stability(0.3, 0.03, 0.24, THRESHOLDS, Interval(0.06, -0.01, 0.13)).passed
@@ -162,14 +162,14 @@ def test_a_candidate_is_stable_enough_where_the_champion_is_no_more_so() -> None
 
 
 def two_models(seed: int, off: float, off_champion: float, n: int = 21_721) -> tuple[np.ndarray, ...]:
-    """Outcomes, a candidate and a champion that knows less; each promises too little, by so much in log-odds."""
+    """Outcomes, a candidate, and a champion with less information; each underestimates the log-odds by an offset."""
     rng = np.random.default_rng(seed)
     seen, hidden = rng.normal(size=n), rng.normal(size=n)
     y = (rng.random(n) < expit(-1.95 + 0.75 * seen + 0.45 * hidden)).astype(int)
     return y, expit(-1.95 - off + 0.75 * seen + 0.45 * hidden), expit(-1.95 - off_champion + 0.72 * seen)
 
 
-def judged_calibration(seed: int, off: float, off_champion: float) -> Verdict:
+def calibration_verdict(seed: int, off: float, off_champion: float) -> Verdict:
     y, candidate, champion = two_models(seed, off, off_champion)
     own, other = (evaluate(y, pds, 0.2, n_bootstrap=200) for pds in (candidate, champion))
     assert not calibration(own, None, THRESHOLDS).passed
@@ -177,27 +177,27 @@ def judged_calibration(seed: int, off: float, off_champion: float) -> Verdict:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_a_better_candidate_is_not_refused_for_a_level_that_the_champion_misses_as_well(seed: int) -> None:
-    verdict = judged_calibration(seed, off=0.19, off_champion=0.09)
+def test_better_candidate_is_not_refused_for_a_level_that_the_champion_misses_too(seed: int) -> None:
+    verdict = calibration_verdict(seed, off=0.19, off_champion=0.09)
     assert verdict.passed
     assert "The champion is not sure to meet this either" in verdict.message
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_a_candidate_further_off_passes_where_a_proper_score_is_surely_better(seed: int) -> None:
-    verdict = judged_calibration(seed, off=0.32, off_champion=0.15)
+def test_less_calibrated_candidate_passes_if_a_proper_score_is_significantly_better(seed: int) -> None:
+    verdict = calibration_verdict(seed, off=0.32, off_champion=0.15)
     assert verdict.passed
     assert "surely better by a proper score (Brier score -0." in verdict.message
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_a_candidate_surely_further_off_is_refused_where_no_score_makes_up_for_it(seed: int) -> None:
-    verdict = judged_calibration(seed, off=0.6, off_champion=0.08)
+def test_significantly_less_calibrated_candidate_is_refused_without_a_better_score(seed: int) -> None:
+    verdict = calibration_verdict(seed, off=0.6, off_champion=0.08)
     assert not verdict.passed
     assert "The candidate is surely worse than the champion in this" in verdict.message
 
 
-def test_what_a_champion_surely_meets_a_candidate_has_to_meet() -> None:
+def test_candidate_must_meet_the_calibration_that_the_champion_meets() -> None:
     y, candidate, champion = two_models(1, off=0.25, off_champion=-0.08)
     own, other = (evaluate(y, pds, 0.2, n_bootstrap=200) for pds in (candidate, champion))
     assert surely_better(compare(y, candidate, champion))
@@ -206,7 +206,7 @@ def test_what_a_champion_surely_meets_a_candidate_has_to_meet() -> None:
     assert "The champion surely meets this" in verdict.message
 
 
-def test_below_the_least_auc_a_candidate_passes_where_the_champion_is_as_low() -> None:
+def test_candidate_below_minimum_auc_passes_if_the_champion_is_as_low() -> None:
     y, candidate, champion = two_models(2, off=0, off_champion=0)
     strict = GateConfig(min_auc=0.75)
     own, other = (evaluate(y, pds, 0.2, n_bootstrap=200) for pds in (candidate, champion))
@@ -217,7 +217,7 @@ def test_below_the_least_auc_a_candidate_passes_where_the_champion_is_as_low() -
     assert not worse.passed and "surely worse than the champion" in worse.message
 
 
-def test_too_few_defaults_are_no_excuse_whatever_the_champion_shows() -> None:
+def test_too_few_defaults_are_refused_whatever_the_champion_shows() -> None:
     y, candidate, champion = two_models(3, off=0, off_champion=0, n=70)
     own, other = (evaluate(y, pds, 0.2, n_bootstrap=200) for pds in (candidate, champion))
     assert own.defaults < 20
@@ -241,13 +241,13 @@ CHAMPION_S = {"champion_group": "M", "champion_air": 0.7, "champion_air_low": 0.
         ),
     ],
 )
-def test_a_ratio_as_low_as_the_champion_s_does_not_stop_a_candidate(champion: dict, passed: bool) -> None:
+def test_approval_ratio_no_lower_than_the_champion_s_does_not_block(champion: dict, passed: bool) -> None:
     [verdict] = four_fifths(fairness(four_fifths="fail", air=0.7, **champion))
     assert verdict.passed is passed
     assert "On the same applicants the champion approves M" in verdict.message
 
 
-def test_an_auc_too_good_to_be_true_waits_for_a_name() -> None:
+def test_implausibly_high_auc_requires_a_named_confirmation() -> None:
     evaluation = evaluated(5000, seed=2)
     auc = evaluation.metrics["auc"].value
     assert plausible(evaluation, 0.95, [], THRESHOLDS).passed
@@ -267,7 +267,7 @@ def test_an_auc_too_good_to_be_true_waits_for_a_name() -> None:
         GateConfig.model_validate({"confirmed_auc": [{"up_to": 0.99, "by": "", "why": "so"}]})
 
 
-def test_a_candidate_no_better_than_the_baseline_is_named_and_stopped_where_configured() -> None:
+def test_candidate_no_better_than_the_baseline_is_reported_and_blocked_if_configured() -> None:
     y, candidate, baseline = two_models(4, off=0, off_champion=0)
     better = against_baseline(compare(y, candidate, baseline), THRESHOLDS)
     assert better.passed and better.message.startswith("Surely better than the baseline (AUC +0.0")
@@ -277,7 +277,7 @@ def test_a_candidate_no_better_than_the_baseline_is_named_and_stopped_where_conf
     assert against_baseline(compare(y, candidate, candidate), GateConfig(beats_baseline="block")).blocking
 
 
-def test_every_verdict_is_whole_sentences() -> None:
+def test_every_verdict_consists_of_whole_sentences() -> None:
     y, candidate, champion = two_models(5, off=0.3, off_champion=0.2)
     own, other = (evaluate(y, pds, 0.2, n_bootstrap=200) for pds in (candidate, champion))
     for with_champion in (True, False):
@@ -322,7 +322,7 @@ def test_four_fifths_blocks_as_configured_and_only_beyond_chance(
     assert promotable([verdict]) is (passed or not blocking)
 
 
-def test_a_crossing_has_a_name_that_a_check_can_bear() -> None:
+def test_verdict_of_crossed_attributes_has_a_valid_check_name() -> None:
     (verdict,) = four_fifths(fairness(attribute="gender x marital_status"))
     assert verdict.name == "four_fifths_gender_x_marital_status"
 

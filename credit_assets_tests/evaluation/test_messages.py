@@ -1,4 +1,4 @@
-"""What verdicts say in degenerate cases and beside their bounds: never nan, and never against the verdict."""
+"""Messages of verdicts in degenerate cases and near their bounds: never nan, never contradicting the verdict."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def audited(n: int, group: str, decision: str, by_champion: str | None) -> list[
     return four_fifths(found.verdicts)
 
 
-def said(judged: list[Verdict]) -> None:
+def checked_messages(judged: list[Verdict]) -> None:
     for verdict in judged:
         assert not NO_NUMBER.search(verdict.message), (verdict.name, verdict.message)
         assert all(np.isfinite(number) for number in verdict.figures.values()), verdict
@@ -74,7 +74,7 @@ def said(judged: list[Verdict]) -> None:
 @pytest.mark.parametrize("outcomes", OUTCOMES)
 @pytest.mark.parametrize("kind", PDS)
 @pytest.mark.parametrize("rival", [None, *PDS])
-def test_the_gate_speaks_in_numbers_of_degenerate_pds(outcomes: str, kind: str, rival: str | None) -> None:
+def test_gate_messages_contain_numbers_for_degenerate_pds(outcomes: str, kind: str, rival: str | None) -> None:
     y = OUTCOMES[outcomes]
     pds = PDS[kind](y)
     own = evaluate(y, pds, 0.5, 20)
@@ -82,7 +82,7 @@ def test_the_gate_speaks_in_numbers_of_degenerate_pds(outcomes: str, kind: str, 
     champion = None if other is None else evaluate(y, other, 0.5, 20)
     comparison = None if other is None else compare(y, pds, other)
     for psi in (0.0, 5.0):
-        said(
+        checked_messages(
             verdicts(
                 own,
                 champion,
@@ -103,13 +103,13 @@ def test_the_gate_speaks_in_numbers_of_degenerate_pds(outcomes: str, kind: str, 
 @pytest.mark.parametrize("group", GROUPS)
 @pytest.mark.parametrize("decision", DECISIONS)
 @pytest.mark.parametrize("by_champion", [None, *DECISIONS])
-def test_the_audit_speaks_in_numbers_of_degenerate_groups(
+def test_audit_messages_contain_numbers_for_degenerate_groups(
     n: int, group: str, decision: str, by_champion: str | None
 ) -> None:
-    said(audited(n, group, decision, by_champion))
+    checked_messages(audited(n, group, decision, by_champion))
 
 
-def test_a_group_that_nobody_approves_is_called_so() -> None:
+def test_group_without_approvals_is_described_as_such() -> None:
     [verdict] = audited(400, "two", "men alone", "men alone")
     assert "F is approved at 0.000 (none of them is approved) of the rate of M, below 0.8." in verdict.message
     assert "the champion approves F at 0.000 (none of them is approved)" in verdict.message
@@ -118,7 +118,7 @@ def test_a_group_that_nobody_approves_is_called_so() -> None:
 @pytest.mark.parametrize("known", ["none", "goods", "bads", "one", "two"])
 @pytest.mark.parametrize("pds", [0.1, 1e-9, 1 - 1e-9])
 @pytest.mark.parametrize("rows", [1, 2, 600])
-def test_performance_speaks_in_numbers_of_degenerate_batches(known: str, pds: float, rows: int) -> None:
+def test_performance_messages_contain_numbers_for_degenerate_batches(known: str, pds: float, rows: int) -> None:
     at = np.arange(rows)
     outcome = {
         "none": np.full(rows, np.nan),
@@ -141,7 +141,7 @@ def test_performance_speaks_in_numbers_of_degenerate_batches(known: str, pds: fl
         assert not NO_NUMBER.search(found.message), found.message
 
 
-def test_volumes_of_nothing_are_numbers() -> None:
+def test_volume_messages_contain_numbers_for_empty_batches() -> None:
     for rows, earlier in ((0, [0, 0, 0]), (0, [5, 5, 5]), (5, [0, 0, 0])):
         assert not NO_NUMBER.search(volume(rows, earlier, DriftConfig()).message)
 
@@ -152,7 +152,7 @@ def with_auc(auc: float) -> Evaluation:
 
 
 @pytest.mark.parametrize("off", [-1e-4, -1e-7, 0.0, 1e-7, 1e-4])
-def test_an_auc_beside_its_bound_reads_as_it_is_judged(off: float) -> None:
+def test_auc_close_to_its_bound_is_rounded_consistently_with_the_verdict(off: float) -> None:
     words = discrimination(with_auc(THRESHOLDS.min_auc + off), THRESHOLDS).message
     shown, bound = re.findall(r"(?:AUC|reaches|below) (\d\.\d+)", words)[:2]
     assert ("reaches" in words) == (off >= 0) == (float(shown) >= float(bound))
@@ -161,7 +161,7 @@ def test_an_auc_beside_its_bound_reads_as_it_is_judged(off: float) -> None:
 
 
 @pytest.mark.parametrize("auc", [0.92, 0.9200000004, 0.9199999, 0.929999999, 0.9500001, 0.999, 1.0])
-def test_the_bound_that_is_advised_confirms_the_auc(auc: float) -> None:
+def test_suggested_bound_confirms_the_auc(auc: float) -> None:
     words = plausible(with_auc(auc), 0.9, (), THRESHOLDS).message
     [up_to] = re.findall(r"up_to: (\d\.\d+)", words)
     confirmed = GateConfig(confirmed_auc=(ConfirmedAUC(up_to=float(up_to), by="Ann", why="checked"),))

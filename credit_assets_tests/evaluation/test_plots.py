@@ -1,4 +1,4 @@
-"""The pictures are PNGs of the promised size, small enough for an event log, whatever the data."""
+"""Plots are PNGs of the documented size, small enough for an event log, whatever the data."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def pictures(y: np.ndarray, pds: np.ndarray) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("n", [2, 300, 20_000])
-def test_pictures_are_small_pngs(n: int) -> None:
+def test_plots_are_small_pngs(n: int) -> None:
     for name, png in pictures(*drawn(n)).items():
         assert Image.open(io.BytesIO(png)).size == (500, 380), name
         assert len(png) < 40_000, name
@@ -56,17 +56,17 @@ def over_time(batches: int, rows: int) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize(("batches", "rows"), [(2, 30), (15, 3000), (120, 500)])
-def test_pictures_over_time_are_small_pngs_of_few_batches_and_of_many(batches: int, rows: int) -> None:
+def test_plots_over_time_are_small_pngs_of_few_and_many_batches(batches: int, rows: int) -> None:
     for name, png in over_time(batches, rows).items():
         assert Image.open(io.BytesIO(png)).size == (500, 380), name
         assert len(png) < 40_000, name
 
 
-def test_one_pd_for_everybody_still_makes_pictures() -> None:
+def test_plots_work_with_a_single_pd_for_all() -> None:
     y = np.array([0, 1, 0, 0])
     assert all(png.startswith(b"\x89PNG") for png in pictures(y, np.full(4, 0.08)).values())
 
 
-def test_the_same_data_make_the_same_bytes() -> None:
+def test_same_data_give_the_same_bytes() -> None:
     y, pds = drawn(300)
     assert plots.score_distribution(y, pds, 0.1) == plots.score_distribution(y, pds, 0.1)

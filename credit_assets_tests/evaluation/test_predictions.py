@@ -1,4 +1,4 @@
-"""PDs of the test rows: kept as a row a model and applicant, compared as a column a model."""
+"""PDs of the test rows: stored as one row per model and applicant, compared as one column per model."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def kept(tested: pd.DataFrame) -> pd.DataFrame:
     return predictions_of(tested.drop(columns=list(MODELS)), {model: tested[model] for model in MODELS})
 
 
-def test_each_model_has_a_row_for_each_applicant_that_it_judged(tested: pd.DataFrame) -> None:
+def test_each_model_has_a_row_per_applicant_it_scored(tested: pd.DataFrame) -> None:
     rows = kept(tested)
     assert rows["model"].value_counts().to_dict() == {"candidate": 3, "baseline": 3, "champion": 2}
     assert Predictions.to_schema().validate(rows)["pd"].notna().all()
@@ -44,7 +44,7 @@ def test_each_model_has_a_row_for_each_applicant_that_it_judged(tested: pd.DataF
 
 
 @pytest.mark.parametrize("shuffled", [False, True])
-def test_what_is_kept_is_read_as_a_column_a_model(tested: pd.DataFrame, shuffled: bool) -> None:
+def test_stored_predictions_are_read_as_one_column_per_model(tested: pd.DataFrame, shuffled: bool) -> None:
     rows = kept(tested)
     found = by_model(rows.sample(frac=1, random_state=1) if shuffled else rows)
     order = ["applicant", "batch"]
@@ -53,11 +53,11 @@ def test_what_is_kept_is_read_as_a_column_a_model(tested: pd.DataFrame, shuffled
     )
 
 
-def test_without_a_champion_its_column_is_empty(tested: pd.DataFrame) -> None:
+def test_champion_column_is_empty_without_a_champion(tested: pd.DataFrame) -> None:
     assert by_model(kept(tested.assign(champion=np.nan)))["champion"].isna().all()
 
 
-def test_rows_that_only_another_model_judged_are_refused(tested: pd.DataFrame) -> None:
+def test_rows_scored_by_another_model_only_are_refused(tested: pd.DataFrame) -> None:
     rows = kept(tested)
     others = rows[(rows["model"] != "candidate") | (rows["applicant"] != 7)]
     with pytest.raises(ValueError, match="The baseline judged rows that the candidate did not"):
@@ -65,7 +65,7 @@ def test_rows_that_only_another_model_judged_are_refused(tested: pd.DataFrame) -
 
 
 def predicted(fold_of_last: str) -> pd.DataFrame:
-    """The candidate's predictions of three applicants, the first of whom it learned from."""
+    """The candidate's predictions for three applicants, the first of which is in its training part."""
     return pd.DataFrame(
         {
             "applicant": [1, 2, 3],
@@ -77,7 +77,7 @@ def predicted(fold_of_last: str) -> pd.DataFrame:
     )
 
 
-def test_the_candidate_and_the_baseline_meet_on_the_test_rows() -> None:
+def test_candidate_and_baseline_are_joined_on_the_test_rows() -> None:
     baseline = pd.DataFrame({"applicant": [3, 2], "batch": "2026-01", "pd": [0.6, 0.5]})
     rows = predicted_by_both(predicted("test"), baseline)
     assert rows["applicant"].tolist() == [2, 3]
@@ -86,7 +86,7 @@ def test_the_candidate_and_the_baseline_meet_on_the_test_rows() -> None:
     assert rows["candidate_version"].tolist() == [4, 4]
 
 
-def test_test_rows_that_the_baseline_has_no_pd_of_are_refused() -> None:
+def test_test_rows_without_a_baseline_pd_are_refused() -> None:
     baseline = pd.DataFrame({"applicant": [2], "batch": "2026-01", "pd": [0.5]})
     assert len(predicted_by_both(predicted("valid"), baseline)) == 1
     with pytest.raises(OtherTestRows, match="The candidate has 2 test rows and the baseline other ones") as refused:

@@ -1,4 +1,4 @@
-"""The report stands alone, says what is synthetic, and never lets text become markup."""
+"""The report is self-contained, marks synthetic data, and never turns text into markup."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def report(synthetic: bool = True, title: str = "Candidate 7", group: str = "M",
 
 
 class Tags(HTMLParser):
-    """The tags of a page, checked to be closed in order."""
+    """Checks that the tags of a page are closed in order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class Tags(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_the_page_is_well_formed_and_needs_nothing_else() -> None:
+def test_page_is_well_formed_and_loads_nothing() -> None:
     page = report()
     tags = Tags()
     tags.feed(page)
@@ -94,7 +94,7 @@ def test_the_page_is_well_formed_and_needs_nothing_else() -> None:
     assert 'src="data:image/png;base64,iVBORw=="' in page
 
 
-def test_the_page_tells_what_it_was_given() -> None:
+def test_page_shows_its_inputs() -> None:
     page = report()
     for words in (
         "Candidate 7",
@@ -111,23 +111,23 @@ def test_the_page_tells_what_it_was_given() -> None:
 
 
 @pytest.mark.parametrize("synthetic", [True, False])
-def test_only_synthetic_figures_bear_the_banner(synthetic: bool) -> None:
+def test_banner_is_shown_for_synthetic_data_only(synthetic: bool) -> None:
     assert ("SYNTHETIC DATA" in report(synthetic=synthetic)) is synthetic
 
 
-def test_a_failed_gate_is_said_first() -> None:
+def test_failed_gate_is_reported_first() -> None:
     assert "stopped" in report(gate_passes=False)
     assert "stopped" not in report(gate_passes=True)
 
 
-def test_text_never_becomes_markup() -> None:
+def test_text_is_escaped() -> None:
     page = report(title="<script>alert(1)</script>", group="<b>M</b>")
     assert "<script" not in page
     assert "<b>" not in page
     assert "&lt;b&gt;M&lt;/b&gt;" in page
 
 
-def test_it_says_how_many_share_the_pd_at_the_cut_off_and_the_approval_rate_on_either_side() -> None:
+def test_page_shows_ties_at_the_cut_off_and_the_approval_rates_on_either_side() -> None:
     assert re.search(
         r"The highest PD approved, [\d.]+%, is that of 1 of 500 applicants: 7\d\.\d% are approved, with a cut-off",
         report(),

@@ -1,4 +1,4 @@
-"""PSI against hand-made counts, its noise against simulation, and the stability of a candidate's PDs."""
+"""PSI against counts by hand, its noise against simulation, and the stability of a candidate's PDs."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ def psi(reference: list[int], batch: list[int]) -> float:
     return float(psi_terms(np.array(reference), np.array(batch)).sum())
 
 
-def test_psi_is_the_textbook_s_where_every_bin_is_filled():
+def test_psi_equals_the_textbook_formula_if_every_bin_is_filled():
     by_hand = (0.5 - 0.25) * math.log(0.5 / 0.25) + (0.5 - 0.75) * math.log(0.5 / 0.75)
     assert psi([50, 50], [25, 75]) == pytest.approx(by_hand)
     assert by_hand == pytest.approx(0.2747, abs=1e-4)
 
 
-def test_a_bin_that_the_batch_left_empty_counts_as_half_a_row():
+def test_bin_empty_in_the_batch_counts_as_half_a_row():
     by_hand = (0.5 - 0.005) * math.log(0.5 / 0.005) + (0.5 - 1) * math.log(0.5 / 1)
     assert psi([50, 50], [0, 100]) == pytest.approx(by_hand)
 
 
-def test_a_bin_empty_on_both_sides_counts_nothing():
+def test_bin_empty_on_both_sides_counts_nothing():
     assert psi([50, 0, 50], [25, 0, 75]) == psi([50, 50], [25, 75])
 
 
 @given(COUNTS)
-def test_psi_is_never_negative_and_none_of_a_distribution_with_itself(bins):
+def test_psi_is_never_negative_and_zero_for_equal_distributions(bins):
     reference, batch = map(list, zip(*bins, strict=True))
     assert psi(reference, batch) >= -1e-12
     assert psi(reference, reference) == 0
@@ -47,28 +47,29 @@ def test_psi_is_never_negative_and_none_of_a_distribution_with_itself(bins):
 
 
 @given(COUNTS)
-def test_psi_takes_no_side_and_no_order(bins):
+def test_psi_is_symmetric_and_independent_of_bin_order(bins):
     reference, batch = map(list, zip(*bins, strict=True))
     assert psi(reference, batch) == pytest.approx(psi(batch, reference))
     assert psi(reference[::-1], batch[::-1]) == pytest.approx(psi(reference, batch))
 
 
-def test_the_noise_is_what_samples_of_one_distribution_stay_below():
+def test_noise_bound_is_the_quantile_of_simulated_psi():
     rng = np.random.default_rng(5)
     shares = np.full(10, 0.1)
     found = [psi(rng.multinomial(4000, shares), rng.multinomial(1500, shares)) for _ in range(4000)]
     assert psi_noise(10, 4000, 1500, 0.05) == pytest.approx(np.quantile(found, 0.95), rel=0.1)
 
 
-def test_one_bin_has_no_noise():
+def test_single_bin_has_no_noise():
     assert psi_noise(1, 100, 100, 0.001) == 0
 
 
-def judged(
+def scored_by_folds(
     scores: np.ndarray, test: np.ndarray, models: int = 3, coarse: int | None = None, seed: int = 0
 ) -> pd.DataFrame:
-    """The table of a candidate's PDs, of as many models as folds. Each model gives a score a PD a hair beside the
-    others'; `coarse` cuts scores into so many values, so that as many PDs are all that there are."""
+    """The predictions of a candidate with one model per fold, whose PDs of the same score differ slightly. `coarse`
+    rounds the scores, which limits the number of distinct PDs.
+    """
     rng = np.random.default_rng(seed)
     rows = pd.DataFrame({"fold": np.repeat(["train", "test"], [len(scores), len(test)])})
     score = np.concatenate([scores, test])
@@ -81,48 +82,50 @@ def judged(
 
 
 @pytest.mark.parametrize("coarse", [2, 5, 12, 40, None])
-def test_a_sound_model_is_stable_whether_it_gives_few_pds_or_many(coarse: int | None) -> None:
+def test_stable_model_passes_with_few_and_many_distinct_pds(coarse: int | None) -> None:
     for seed in range(30):
         rng = np.random.default_rng(seed)
-        found = score_stability(judged(rng.normal(size=4000), rng.normal(size=1400), coarse=coarse, seed=seed))
+        found = score_stability(scored_by_folds(rng.normal(size=4000), rng.normal(size=1400), coarse=coarse, seed=seed))
         assert found.psi <= found.noise < 0.05
 
 
 @pytest.mark.parametrize("coarse", [5, 12, 40, None])
-def test_a_shifted_test_is_not_stable_whether_there_are_few_pds_or_many(coarse: int | None) -> None:
+def test_shifted_test_fails_with_few_and_many_distinct_pds(coarse: int | None) -> None:
     for seed in range(30):
         rng = np.random.default_rng(seed)
-        found = score_stability(judged(rng.normal(size=4000), 0.8 + rng.normal(size=1400), coarse=coarse, seed=seed))
+        found = score_stability(
+            scored_by_folds(rng.normal(size=4000), 0.8 + rng.normal(size=1400), coarse=coarse, seed=seed)
+        )
         assert found.psi > max(0.25, found.noise)
 
 
-def test_models_that_judge_unequal_shares_of_the_test_are_no_shift() -> None:
+def test_fold_models_with_unequal_shares_of_the_test_are_no_shift() -> None:
     rng = np.random.default_rng(1)
-    rows = judged(rng.normal(size=6000), rng.normal(size=3000), coarse=3)
+    rows = scored_by_folds(rng.normal(size=6000), rng.normal(size=3000), coarse=3)
     fewer = rows.drop(rows[(rows["fold"] == "test") & (rows["fold_model"] == 0)].index[100:])
     assert score_stability(fewer).psi < 0.02
 
 
-def test_where_all_pds_are_one_nothing_can_move() -> None:
-    rows = judged(np.zeros(200), np.zeros(200)).assign(fold_pd=0.08)
+def test_constant_pds_never_shift() -> None:
+    rows = scored_by_folds(np.zeros(200), np.zeros(200)).assign(fold_pd=0.08)
     found = score_stability(rows)
     assert (found.psi, found.noise) == (0.0, 0.0)
 
 
-def test_the_champion_is_compared_on_the_same_rows_and_a_model_does_not_differ_from_itself() -> None:
+def test_champion_is_compared_on_the_same_rows_and_a_model_equals_itself() -> None:
     rng = np.random.default_rng(2)
-    rows = judged(rng.normal(size=4000), 0.8 + rng.normal(size=1500), models=1)
+    rows = scored_by_folds(rng.normal(size=4000), 0.8 + rng.normal(size=1500), models=1)
     found = score_stability(rows, rows, draws=200)
     assert found.champion_psi == found.psi
     assert found.difference == Interval(0, 0, 0)
 
 
-def test_the_interval_of_the_difference_tells_a_less_stable_candidate_from_an_equal_one() -> None:
+def test_interval_of_the_difference_separates_less_stable_from_equal_candidates() -> None:
     rng = np.random.default_rng(3)
     train, test = rng.normal(size=4000), rng.normal(size=1500)
-    moved = judged(train, test + 0.8, models=1)
-    little = judged(train, test + 0.2, models=1)
-    other = judged(train + rng.normal(0, 0.1, 4000), test + 0.8 + rng.normal(0, 0.1, 1500), models=1)
+    moved = scored_by_folds(train, test + 0.8, models=1)
+    little = scored_by_folds(train, test + 0.2, models=1)
+    other = scored_by_folds(train + rng.normal(0, 0.1, 4000), test + 0.8 + rng.normal(0, 0.1, 1500), models=1)
     worse, alike = (score_stability(moved, champion, draws=300).difference for champion in (little, other))
     assert worse is not None and worse.low > 0
     assert alike is not None and alike.low < 0 < alike.high
@@ -131,9 +134,9 @@ def test_the_interval_of_the_difference_tells_a_less_stable_candidate_from_an_eq
 
 
 @pytest.mark.parametrize("coarse", [3, None])
-def test_the_order_of_the_rows_does_not_change_a_bit(coarse: int | None) -> None:
+def test_row_order_does_not_change_a_bit(coarse: int | None) -> None:
     rng = np.random.default_rng(4)
-    rows = judged(rng.normal(size=1000), rng.normal(size=300), coarse=coarse)
+    rows = scored_by_folds(rng.normal(size=1000), rng.normal(size=300), coarse=coarse)
     found = score_stability(rows, rows, draws=100)
     for _ in range(5):
         assert score_stability(rows.iloc[rng.permutation(len(rows))], rows, draws=100) == found

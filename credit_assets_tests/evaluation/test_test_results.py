@@ -1,4 +1,4 @@
-"""What the predictions table tells: every model on the same rows, by the candidate's cut-off."""
+"""What is computed from the predictions table: every model on the same rows, with the candidate's cut-off."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def by_batch(batches: list[str]) -> pd.DataFrame:
     return pd.DataFrame({"batch": batches, "fold": "held out"}).assign(**figures)
 
 
-def test_without_a_champion_the_candidate_is_held_against_the_baseline():
+def test_candidate_is_compared_with_the_baseline_without_a_champion():
     evidence = gather(predictions(champion=False), 0.3, CONFIG, seed=1)
     assert list(evidence.models) == ["candidate", "baseline"]
     assert list(evidence.comparisons) == ["baseline"]
 
 
-def test_every_model_is_evaluated_on_the_same_rows_by_one_cut_off():
+def test_every_model_is_evaluated_on_the_same_rows_with_one_cut_off():
     rows = predictions(champion=True)
     evidence = gather(rows, 0.3, CONFIG, seed=1)
     assert list(evidence.models) == ["candidate", "baseline", "champion"]
@@ -48,7 +48,7 @@ def test_every_model_is_evaluated_on_the_same_rows_by_one_cut_off():
     assert evidence.candidate is evidence.models["candidate"]
 
 
-def test_the_comparison_with_the_champion_is_of_the_two_aucs():
+def test_comparison_with_the_champion_is_of_both_aucs():
     rows = predictions(champion=True)
     found = gather(rows, 0.3, CONFIG, seed=1).comparisons["champion"]
     aucs = [roc_auc_score(rows["target"], rows[model]) for model in ("candidate", "champion")]
@@ -56,7 +56,7 @@ def test_the_comparison_with_the_champion_is_of_the_two_aucs():
     assert found.auc_difference.value == pytest.approx(aucs[0] - aucs[1])
 
 
-def test_the_metrics_table_has_one_row_a_model_and_metric():
+def test_metrics_table_has_one_row_per_model_and_metric():
     evidence = gather(predictions(champion=True), 0.3, CONFIG, seed=1)
     table = evidence.metrics()
     assert not table.duplicated(["model", "metric"]).any()
@@ -64,19 +64,19 @@ def test_the_metrics_table_has_one_row_a_model_and_metric():
     assert ((table["low"] <= table["value"]) & (table["value"] <= table["high"])).all()
 
 
-def test_the_same_seed_gives_the_same_intervals():
+def test_same_seed_gives_the_same_intervals():
     rows = predictions(champion=False)
     pd.testing.assert_frame_equal(
         gather(rows, 0.3, CONFIG, seed=1).metrics(), gather(rows, 0.3, CONFIG, seed=1).metrics(), check_exact=True
     )
 
 
-def test_rows_of_one_outcome_are_refused():
+def test_rows_of_a_single_outcome_are_refused():
     with pytest.raises(ValueError, match=r"outcome|default|goods|bads|class"):
         gather(predictions(champion=False).assign(target=0), 0.3, CONFIG, seed=1)
 
 
-def test_the_pictures_are_small_pngs():
+def test_plots_are_small_pngs():
     rows = predictions(champion=True)
     evaluation = gather(rows, 0.3, CONFIG, seed=1).candidate
     several = by_batch(["a", "b"])
@@ -92,7 +92,7 @@ def test_the_pictures_are_small_pngs():
         assert len(png) < 200_000
 
 
-def test_a_champion_is_compared_on_the_rows_that_it_has_pds_of():
+def test_champion_is_compared_on_the_rows_with_its_pds():
     rows = predictions(champion=True)
     rows.loc[::3, "champion"] = np.nan
     new = rows[rows["champion"].notna()]

@@ -19,16 +19,16 @@ from credit_assets.statistics.metrics import wilson
 TARGET = Target(column="status", bad=("Charged Off",), good=("Fully Paid",))
 DATES = VintageConfig(opened="issued", defaulted="last paid")
 LOANS = [
-    # Vintage a: opened in January and March 2010; the file's last date of it is March 2011.
+    # Vintage a: opened in January and March 2010; its last date in the file is in March 2011.
     ("a", "Jan-2010", "Charged Off", "Mar-2010"),
     ("a", "2010-01-01", "Fully Paid", "2011-03-01"),
     ("a", "Mar-2010", "Charged Off", "2010-12-01"),
     ("a", "Mar-2010", "Charged Off", None),
-    # Still running: as far as this file knows, no default.
+    # Still running: no default as far as this file knows.
     ("b", "Jun-2010", "Current", "Sep-2010"),
     ("b", "Jun-2010", "Charged Off", "Aug-2010"),
     ("b", "no date", "Charged Off", "Aug-2010"),
-    # Nothing was ever paid: it was on book for no month.
+    # Nothing was ever paid: zero months on book.
     ("c", "Jul-2010", "Charged Off", None),
 ]
 
@@ -40,36 +40,36 @@ def curves(loans: list[tuple[str, str, str, str | None]], dates: VintageConfig =
         return vintage_curves(connection, "SELECT * FROM loans", TARGET, dates)
 
 
-def test_the_share_defaulted_grows_with_the_months_on_book() -> None:
+def test_default_share_grows_with_months_on_book() -> None:
     found = curves(LOANS)
     a = found[found["batch"] == "a"].set_index("months_on_book")
-    # To March 2011, the youngest loans had been on book for 12 months.
+    # In March 2011 the youngest loans had been on book for 12 months.
     assert list(a.index) == list(range(13))
     assert set(a["loans"]) == {4}
     # Never paid: 0 months; January to March: 2; March to December: 9.
     assert a["defaulted"].to_dict() == {month: 0.25 + 0.25 * (month >= 2) + 0.25 * (month >= 9) for month in range(13)}
 
 
-def test_a_loan_that_runs_is_no_default_and_one_without_an_opening_date_is_not_counted() -> None:
+def test_running_loan_is_no_default_and_loan_without_opening_date_is_not_counted() -> None:
     b = curves(LOANS).query("batch == 'b'")
     assert b["loans"].unique().tolist() == [2]
     assert b["defaulted"].tolist() == [0, 0, 0.5, 0.5]
 
 
-def test_a_batch_without_a_later_date_has_no_curve() -> None:
+def test_batch_without_a_later_date_has_no_curve() -> None:
     assert set(curves(LOANS)["batch"]) == {"a", "b"}
 
 
 @pytest.mark.parametrize(
     ("opened", "defaulted", "named"), [("status", "last paid", "status"), ("issued", "batch", "batch")]
 )
-def test_a_column_without_any_date_is_named(opened: str, defaulted: str, named: str) -> None:
+def test_column_without_any_date_is_named(opened: str, defaulted: str, named: str) -> None:
     with pytest.raises(ValueError, match=rf"evaluation.vintage: {named} holds no date \(such as .* in any row"):
         curves(LOANS, VintageConfig(opened=opened, defaulted=defaulted))
 
 
 @pytest.mark.parametrize("formats", [["%b-%Y", "%Y-%m-%d"], ["%d.%m.%y"]])
-def test_dates_are_read_as_configured_and_by_themselves_where_no_row_is_written_so(formats: list[str]) -> None:
+def test_dates_are_read_in_configured_or_detected_formats(formats: list[str]) -> None:
     frame = pd.DataFrame(LOANS, columns=["batch", "issued", "status", "last paid"], dtype=object)
     with duckdb.connect() as connection:
         connection.register("loans", frame)
@@ -78,7 +78,7 @@ def test_dates_are_read_as_configured_and_by_themselves_where_no_row_is_written_
     pd.testing.assert_frame_equal(found, curves(LOANS))
 
 
-def test_a_year_of_two_digits_is_none_of_four() -> None:
+def test_two_digit_year_is_not_read_as_four_digit_year() -> None:
     loans = [("a", "31.05.19", "Charged Off", "30.06.19"), ("a", "31.07.2019", "Current", "31.08.2019")]
     frame = pd.DataFrame(loans, columns=["batch", "issued", "status", "last paid"], dtype=object)
     with duckdb.connect() as connection:
@@ -88,7 +88,7 @@ def test_a_year_of_two_digits_is_none_of_four() -> None:
     assert found["loans"].unique().tolist() == [1]
 
 
-def test_dates_may_be_dates() -> None:
+def test_dates_may_have_a_date_type() -> None:
     with duckdb.connect() as connection:
         loans = (
             "SELECT 'a' AS batch, DATE '2010-01-15' AS issued, 'Charged Off' AS status, TIMESTAMP '2010-02-03' AS paid"
@@ -102,7 +102,7 @@ month = st.integers(0, 40)
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("ab"), month, st.booleans(), month), min_size=1, max_size=30))
-def test_a_curve_never_falls_and_ends_below_the_share_of_all_defaults(
+def test_curve_never_falls_and_ends_at_or_below_the_share_of_defaults(
     loans: list[tuple[str, int, bool, int]],
 ) -> None:
     def date(months: int) -> str:
@@ -120,14 +120,14 @@ def test_a_curve_never_falls_and_ends_below_the_share_of_all_defaults(
         assert (curve["months_on_book"].to_numpy() == np.arange(len(curve))).all()
 
 
-def test_the_table_by_age_has_a_line_a_vintage() -> None:
+def test_table_by_age_has_one_row_per_vintage() -> None:
     table = by_age(curves(LOANS)).set_index("batch")
     assert list(table.columns) == ["loans", "6 months", "12 months"]
     assert table.loc["a"].tolist() == [4, 0.5, 0.75]
 
 
 def predictions() -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(candidate, known): batch a is learned from only, b held out, c the test."""
+    """(candidate, known): batch a is only learned from, b held out, c the test."""
     generator = np.random.default_rng(1)
     known = pd.DataFrame({"batch": np.repeat(["a", "b", "c"], [40, 50, 60]), "target": generator.integers(0, 2, 150)})
     known["fold"] = np.where(known["batch"] == "c", "test", np.where(known.index % 5 == 0, "valid", "train"))
@@ -135,7 +135,7 @@ def predictions() -> tuple[pd.DataFrame, pd.DataFrame]:
     return candidate, known
 
 
-def test_each_batch_is_measured_on_rows_that_were_not_learned_from() -> None:
+def test_each_batch_is_measured_on_rows_not_learned_from() -> None:
     candidate, known = predictions()
     table = performance_by_batch(candidate, known, 0.95).set_index("batch")
     assert table["fold"].to_dict() == {"a": "learned from", "b": "held out", "c": "test"}
@@ -151,7 +151,7 @@ def test_each_batch_is_measured_on_rows_that_were_not_learned_from() -> None:
     assert table.loc["a", ["mean_pd", "auc"]].isna().all()
 
 
-def test_a_batch_of_one_outcome_has_no_auc() -> None:
+def test_batch_with_a_single_outcome_has_no_auc() -> None:
     candidate, known = predictions()
     known["target"] = np.where(known["batch"] == "b", 0, known["target"])
     candidate["target"] = np.where(candidate["batch"] == "b", 0, candidate["target"])
@@ -160,7 +160,7 @@ def test_a_batch_of_one_outcome_has_no_auc() -> None:
     assert table.loc["b", "default_rate"] == 0
 
 
-def test_of_one_batch_the_rows_held_out_and_the_tested_ones_are_told_apart() -> None:
+def test_held_out_and_test_rows_of_one_batch_are_separated() -> None:
     candidate, known = predictions()
     one, of_one = (rows[rows["batch"] != "a"].assign(batch="2026-01") for rows in (candidate, known))
     assert performance_by_batch(one, of_one, 0.95)["fold"].tolist() == ["held out", "test"]

@@ -1,4 +1,6 @@
-"""Reasons are the applicant's own largest pushes, one a family, said of a value as it is, and never made up."""
+"""Reasons are the applicant's own largest contributions, one per family, worded for the actual value, and never made
+up.
+"""
 
 from __future__ import annotations
 
@@ -39,18 +41,18 @@ def texts(families: dict[str, str] | None = None, **more: Any) -> ReasonTexts:
 def reasons(
     *rows: list[float], of: ReasonTexts | None = None, frame: pd.DataFrame | None = None, **more: Any
 ) -> pd.DataFrame:
-    """The reasons of applicants with these contributions, whose values are all known if not given."""
+    """The reasons of applicants with these contributions; their values are known unless given."""
     frame = pd.DataFrame(1.0, index=range(len(rows)), columns=FEATURES) if frame is None else frame
     return adverse_action_reasons(np.array(rows), FEATURES, frame, of or texts(), **more)
 
 
 def given_in(found: pd.DataFrame, what: str, row: int = 0) -> list[Any]:
-    """What is not empty of reason_1 to reason_4, or of their features, families or log-odds."""
+    """The non-empty entries of reason_1 to reason_4, or of their features, families or log-odds."""
     values = [found.loc[row, f"{what}_{rank}"] for rank in (1, 2, 3, 4) if f"{what}_{rank}" in found]
     return [value for value in values if pd.notna(value)]
 
 
-def test_the_largest_pushes_come_first_and_protective_features_not_at_all() -> None:
+def test_largest_contributions_come_first_and_protective_features_are_omitted() -> None:
     found = reasons([0.2, 0.9, -1.5, 0.4, 0.0])
     assert found.loc[0, ["reason_1", "reason_2", "reason_3", "reason_4"]].tolist() == [
         "debt in relation to income",
@@ -64,45 +66,45 @@ def test_the_largest_pushes_come_first_and_protective_features_not_at_all() -> N
     assert found.loc[0, "reason_basis"] == RAISED
 
 
-def test_no_more_than_four() -> None:
+def test_at_most_four_reasons_are_given() -> None:
     assert given_in(reasons([5, 4, 3, 2, 1]), "reason_feature") == ["late", "debt", "income", "refusals"]
     assert given_in(reasons([5, 4, 3, 2, 1], max_reasons=2), "reason_feature") == ["late", "debt"]
     with pytest.raises(ValueError, match="between 1 and 4"):
         reasons([5, 4, 3, 2, 1], max_reasons=5)
 
 
-def test_equal_pushes_keep_the_order_of_the_features() -> None:
+def test_equal_contributions_keep_the_order_of_the_features() -> None:
     assert given_in(reasons([0.1, 0.3, 0.3, 0.1, 0.3]), "reason_feature") == ["debt", "income", "enquiries", "late"]
 
 
-def test_a_family_gives_one_reason_of_its_strongest_member_and_counts_by_its_sum() -> None:
+def test_family_counts_by_its_sum_and_is_represented_by_its_strongest_member() -> None:
     found = reasons([0.3, 0.5, 0.1, 0.25, -1.0], of=texts({"late": "past", "refusals": "past"}))
     assert given_in(found, "reason_family") == ["past", "debt", "income"]
     assert given_in(found, "reason_feature") == ["late", "debt", "income"]
     assert given_in(found, "reason_log_odds") == [0.55, 0.5, 0.1]
 
 
-def test_a_family_that_lowered_the_pd_in_all_is_no_reason_even_where_one_member_raised_it() -> None:
+def test_family_that_lowers_the_pd_is_no_reason_even_if_a_member_raises_it() -> None:
     found = reasons([0.6, 0.1, 0.0, -0.7, 0.0], of=texts({"late": "past", "refusals": "past"}))
     assert given_in(found, "reason_feature") == ["debt"]
-    # and one that raised it in all is spoken for by the member that raised it, not by the largest in size
+    # and one that raises it is represented by the member that raised it, not by the largest in absolute value
     found = reasons([0.4, 0.5, 0.3, -0.6, 0.0], of=texts({"late": "past", "income": "past", "refusals": "past"}))
     assert given_in(found, "reason_feature") == ["debt", "late"]
     np.testing.assert_allclose(given_in(found, "reason_log_odds"), [0.5, 0.1])
 
 
-def test_where_nothing_pushed_up_the_least_protective_is_given_and_said_to_be() -> None:
+def test_least_protective_feature_is_given_and_marked_if_nothing_raised_the_pd() -> None:
     found = reasons([-0.5, -0.1, 0.0, -0.2, -0.9])
     assert found.loc[0, "reason_feature_1"] == "debt"
     assert found.loc[0, "reason_feature_2"] is None
     assert found.loc[0, "reason_log_odds_1"] == -0.1
     assert found.loc[0, "reason_basis"] == LEAST_FAVOURABLE
-    # of families, the one whose sum is least below zero
+    # for families, the one whose sum is closest to zero
     found = reasons([-0.05, -0.1, -0.3, -0.2, -0.9], of=texts({"late": "past", "refusals": "past", "debt": "debts"}))
     assert (found.loc[0, "reason_family_1"], found.loc[0, "reason_family_2"]) == ("debts", None)
 
 
-def test_a_missing_value_is_said_to_be_missing_in_its_own_message_or_by_default() -> None:
+def test_missing_value_is_reported_with_its_own_or_the_default_message() -> None:
     frame = pd.DataFrame([[np.nan, np.nan, 1, 1, 1], [1, np.nan, np.nan, 1, 1]], columns=FEATURES)
     own = texts(missing={"debt": "no debts stated"})
     found = reasons([0.5, 0.4, 0.3, 0, 0], [0.5, 0.4, 0.3, 0, 0], of=own, frame=frame)
@@ -119,7 +121,7 @@ def test_a_missing_value_is_said_to_be_missing_in_its_own_message_or_by_default(
     assert given_in(found, "reason_feature", 0) == given_in(found, "reason_feature", 1)
 
 
-def test_of_a_family_the_missing_member_speaks_where_it_is_the_strongest() -> None:
+def test_missing_member_represents_a_family_if_it_is_the_strongest() -> None:
     frame = pd.DataFrame([[np.nan, 1, 1, 1, 1]], columns=FEATURES)
     family = texts({"late": "past", "refusals": "past"})
     assert given_in(reasons([0.5, 0, 0, 0.1, 0], of=family, frame=frame), "reason") == [
@@ -128,7 +130,7 @@ def test_of_a_family_the_missing_member_speaks_where_it_is_the_strongest() -> No
     assert given_in(reasons([0.1, 0, 0, 0.5, 0], of=family, frame=frame), "reason") == ["earlier applications refused"]
 
 
-def test_a_word_that_the_model_has_not_learned_is_not_recognised() -> None:
+def test_category_unknown_to_the_model_is_reported_as_not_recognised() -> None:
     frame = pd.DataFrame([["a", 1, 1, 1, 1], [None, 1, 1, 1, 1]], columns=FEATURES)
     found = reasons([1, 0, 0, 0, 0], [1, 0, 0, 0, 0], frame=frame, unseen={"late": np.array([True, False])})
     assert found["reason_1"].tolist() == [
@@ -137,10 +139,10 @@ def test_a_word_that_the_model_has_not_learned_is_not_recognised() -> None:
     ]
 
 
-def test_who_has_no_row_in_a_history_is_given_that_as_one_reason() -> None:
+def test_applicant_without_rows_in_a_history_gets_that_as_one_reason() -> None:
     history = {"loans": History(NO_LOAN, ("late", "refusals", "loans"))}
     frame = pd.DataFrame(
-        # The last has a row, as its number of loans shows, which the model does not use.
+        # The last applicant has a row, as the number of loans shows, which the model does not use.
         [[np.nan, 1, 1, np.nan, 1, np.nan], [2, 1, 1, np.nan, 1, np.nan], [np.nan, 1, 1, np.nan, 1, 0]],
         columns=[*FEATURES, "loans"],
     )
@@ -159,12 +161,12 @@ def test_who_has_no_row_in_a_history_is_given_that_as_one_reason() -> None:
     assert given_in(found, "reason", 2)[1] == "payments made late in the last year: none on record"
 
 
-def test_a_history_of_which_the_frame_has_nothing_says_nothing() -> None:
+def test_history_absent_from_the_frame_gives_no_reason() -> None:
     history = {"loans": History(NO_LOAN, ("loans",))}
     assert given_in(reasons([1, 0, 0, 0, 0], of=texts(histories=history)), "reason") == [DESCRIPTIONS["late"]]
 
 
-def test_one_message_of_two_histories_or_families_is_given_once() -> None:
+def test_message_shared_by_two_histories_or_families_is_given_once() -> None:
     frame = pd.DataFrame([[np.nan, np.nan, 1, np.nan, np.nan]], columns=FEATURES)
     histories = {"loans": History(NO_LOAN, ("late",)), "cards": History(NO_LOAN, ("refusals",))}
     found = reasons([0.1, 0.2, 0.3, 0.4, 0.25], of=texts(histories=histories), frame=frame)
@@ -177,7 +179,7 @@ def test_one_message_of_two_histories_or_families_is_given_once() -> None:
     assert math.isclose(given_in(found, "reason_log_odds")[0], 0.55)
 
 
-def test_a_decline_that_nothing_explains_is_an_error_and_not_a_reason() -> None:
+def test_decline_without_any_reason_is_an_error() -> None:
     with pytest.raises(ValueError, match="PD of 1 declined applicants"):
         reasons([1.0, 0, 0, 0, 0], [0, 0, 0, 0, 0])
     with pytest.raises(ValueError, match="1 applicants' contributions are not finite"):
@@ -193,7 +195,7 @@ def test_features_without_a_description_are_named() -> None:
         adverse_action_reasons(np.ones((1, 1)), ["novel"], pd.DataFrame({"novel": [1]}), texts())
 
 
-def test_nobody_declined_gives_an_empty_table_of_the_same_columns() -> None:
+def test_no_declined_applicants_give_an_empty_table_with_the_same_columns() -> None:
     found = adverse_action_reasons(np.empty((0, 5)), FEATURES, pd.DataFrame(columns=FEATURES), texts())
     assert len(found) == 0
     assert list(found.columns) == list(reasons([1, 1, 1, 1, 1]).columns)
@@ -209,28 +211,30 @@ FAMILIES = st.fixed_dictionaries({feature: st.sampled_from(["f", "g", feature]) 
 MISSING = st.dictionaries(st.sampled_from(FEATURES), st.sampled_from(["not stated", NO_LOAN]))
 
 
-def factors_by_hand(row: list[float], gone: list[bool], said: ReasonTexts) -> dict[str, list[int]]:
-    """Factor to the places of its features, in the order that equal sums are given in."""
-    found: dict[str, list[int]] = {said.families[feature]: [] for feature in FEATURES}
-    history = said.histories["loans"].features
+def factors_by_hand(row: list[float], gone: list[bool], texts_used: ReasonTexts) -> dict[str, list[int]]:
+    """Factor to the positions of its features, in the order used for equal sums."""
+    found: dict[str, list[int]] = {texts_used.families[feature]: [] for feature in FEATURES}
+    history = texts_used.histories["loans"].features
     no_row = all(gone[FEATURES.index(feature)] for feature in history)
     for place, feature in enumerate(FEATURES):
-        message = said.missing.get(feature) if gone[place] else None
-        others = {said.families[other] for other in FEATURES if message and said.missing.get(other) == message}
+        message = texts_used.missing.get(feature) if gone[place] else None
+        others = {
+            texts_used.families[other] for other in FEATURES if message and texts_used.missing.get(other) == message
+        }
         if no_row and feature in history:
             found.setdefault(f"missing: {NO_LOAN}", []).append(place)
         elif message and (len(others) > 1 or message == NO_LOAN):
             found.setdefault(f"missing: {message}", []).append(place)
         else:
-            found[said.families[feature]].append(place)
+            found[texts_used.families[feature]].append(place)
     return found
 
 
 @given(ROWS, FAMILIES, MISSING)
-def test_reasons_are_what_a_plain_count_of_each_row_gives(rows, families, missing) -> None:
-    said = texts(families, missing=missing, histories={"loans": History(NO_LOAN, ("late", "refusals"))})
-    # Sums that are zero leave nothing to say.
-    by_hand = [factors_by_hand(row, gone, said) for row, gone in rows]
+def test_reasons_equal_a_plain_count_per_row(rows, families, missing) -> None:
+    texts_used = texts(families, missing=missing, histories={"loans": History(NO_LOAN, ("late", "refusals"))})
+    # Sums of zero give no reason.
+    by_hand = [factors_by_hand(row, gone, texts_used) for row, gone in rows]
     sums = [
         {name: sum(row[place] for place in places) for name, places in found.items()}
         for (row, _), found in zip(rows, by_hand, strict=True)
@@ -238,7 +242,7 @@ def test_reasons_are_what_a_plain_count_of_each_row_gives(rows, families, missin
     kept = [number for number, found in enumerate(sums) if any(found.values())]
     frame = pd.DataFrame([[None if gone else 1.0 for gone in rows[number][1]] for number in kept], columns=FEATURES)
     found = adverse_action_reasons(
-        np.array([rows[number][0] for number in kept]).reshape(-1, 5), FEATURES, frame, said
+        np.array([rows[number][0] for number in kept]).reshape(-1, 5), FEATURES, frame, texts_used
     ).to_dict("records")
     for number, reason in zip(kept, found, strict=True):
         (row, gone), factors = rows[number], sums[number]
@@ -255,15 +259,15 @@ def test_reasons_are_what_a_plain_count_of_each_row_gives(rows, families, missin
             strongest = max(by_hand[number][name], key=lambda place: row[place])
             feature = reason[f"reason_feature_{rank}"]
             assert row[FEATURES.index(feature)] == row[strongest] > 0
-            expected = said.missing_text(feature) if gone[FEATURES.index(feature)] else DESCRIPTIONS[feature]
+            expected = texts_used.missing_text(feature) if gone[FEATURES.index(feature)] else DESCRIPTIONS[feature]
             assert reason[f"reason_{rank}"] == (name.removeprefix("missing: ") if ":" in name else expected)
 
 
 @given(ROWS, FAMILIES, MISSING)
-def test_factors_share_the_contributions_out_without_a_rest(rows, families, missing) -> None:
-    said = texts(families, missing=missing, histories={"loans": History(NO_LOAN, ("late", "refusals"))})
+def test_factors_distribute_all_contributions(rows, families, missing) -> None:
+    texts_used = texts(families, missing=missing, histories={"loans": History(NO_LOAN, ("late", "refusals"))})
     frame = pd.DataFrame([[None if gone else 1.0 for gone in of] for _, of in rows], columns=FEATURES)
     contributions = np.array([row for row, _ in rows])
-    factors = Factors.find(frame, FEATURES, said, frame.isna().to_numpy())
+    factors = Factors.find(frame, FEATURES, texts_used, frame.isna().to_numpy())
     # Eighths add up without rounding.
     np.testing.assert_array_equal(factors.sums(contributions).sum(axis=1), contributions.sum(axis=1))

@@ -1,4 +1,4 @@
-"""What reasons may say is read from the SQL: families by name or raw columns, messages, and which texts are drafts."""
+"""The texts of reasons are read from the SQL: families by name or raw columns, messages, and drafts."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_families_are_named_or_the_same_raw_columns_and_a_composite_joins_nobody_else(folder: Path) -> None:
+def test_features_share_a_family_by_name_or_raw_columns_and_composites_stay_apart(folder: Path) -> None:
     texts = texts_of(folder)
 
     assert texts.families == {
@@ -69,7 +69,7 @@ def test_families_are_named_or_the_same_raw_columns_and_a_composite_joins_nobody
         "income_to_loan": "people.INCOME, people.LOAN",
         "job": "work",
         "job_length": "work",
-        # What selects rows is no more than that: counting is no variant of an amount.
+        # Columns that only select rows do not count: counting is no variant of an amount.
         "loans": "loans",
         "loans_365": "loans_365",
         "loan_max": "loans.AMOUNT",
@@ -84,7 +84,7 @@ def test_families_are_named_or_the_same_raw_columns_and_a_composite_joins_nobody
     assert texts.unseen_text("job") == "occupation: not recognised"
 
 
-def test_a_chain_of_composites_stays_apart() -> None:
+def test_chained_composites_stay_apart() -> None:
     columns = {"a": ["x"], "b": ["x", "y"], "c": ["y", "z"], "d": ["z"], "e": ["y", "x"], "f": []}
     values = {feature: tuple(("t", column) for column in of) for feature, of in columns.items()}
     assert families(list(columns), {}, values) == {"a": "a", "b": "t.x, t.y", "c": "c", "d": "d", "e": "t.x, t.y"} | {
@@ -117,7 +117,7 @@ def test_a_chain_of_composites_stays_apart() -> None:
         ("LOAN as loan4, -- loan4ever", None),
     ],
 )
-def test_a_text_with_a_column_s_name_or_a_guess_is_a_draft(tmp_path: Path, sql: str, why: str | None) -> None:
+def test_text_with_a_column_name_or_a_guess_is_a_draft(tmp_path: Path, sql: str, why: str | None) -> None:
     (tmp_path / "features.sql").write_text(f"-- A.\nselect\n    ID,\n    {sql}\n    JOB as job -- job\nfrom people\n")
     texts = texts_of(tmp_path)
 
@@ -134,7 +134,7 @@ def test_a_text_with_a_column_s_name_or_a_guess_is_a_draft(tmp_path: Path, sql: 
         ("no row in (loans)", None),
     ],
 )
-def test_a_message_for_no_row_may_be_a_draft_too(tmp_path: Path, message: str, why: str | None) -> None:
+def test_message_for_missing_rows_may_be_a_draft_too(tmp_path: Path, message: str, why: str | None) -> None:
     tables = RAW | {"old_loans": RAW["loans"]}
     sql = LOANS.replace("no earlier loan from us", message).replace("from loans", "from old_loans")
     (tmp_path / "loan_features.sql").write_text(sql)

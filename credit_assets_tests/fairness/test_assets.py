@@ -1,4 +1,4 @@
-"""The audit as assets: where a book protects nothing, the line goes all the way and says what was not seen."""
+"""The audit as assets: a book without protected attributes is processed completely, and reports what it cannot see."""
 
 from __future__ import annotations
 
@@ -60,14 +60,14 @@ CONFIG = {
     "tables": {"applications": {"files": ["loans"]}},
     "policy": {"target_approval_rate": 0.8},
     "training": {"trials": 1, "max_rounds": 30},
-    # Gates as wide as the test is small.
+    # The gates are wide because the test is small.
     "evaluation": {"n_bootstrap": 100, "gate": {"max_ece": 0.1, "max_calibration_gap": 0.1, "max_score_psi": 1}},
     "drift": {"report_columns": 0},
 }
 
 
 def loans(n: int) -> pd.DataFrame:
-    """Borrowers of whom those who owe much for their income default more often."""
+    """Borrowers, of whom those with much debt for their income default more often."""
     rng = np.random.default_rng(3)
     debt, income = rng.lognormal(0, 1, n), rng.lognormal(0, 0.5, n)
     bad = rng.random(n) < 1 / (1 + np.exp(2.5 - 1.5 * np.log(debt / income)))
@@ -87,7 +87,7 @@ def make_unseen_book(root: Path) -> Project:
     return Project(root)
 
 
-def test_a_book_without_protected_attributes_goes_all_the_way_and_says_what_it_cannot_see(tmp_path: Path) -> None:
+def test_book_without_protected_attributes_is_processed_and_reports_the_gap(tmp_path: Path) -> None:
     project = make_unseen_book(tmp_path)
     with inside(project):
         outcomes = run_due(project, BOOK, lambda line: None)
@@ -108,7 +108,7 @@ def test_a_book_without_protected_attributes_goes_all_the_way_and_says_what_it_c
     assert "that groups are treated alike" in page
 
 
-def test_the_champion_decides_on_the_rows_that_it_has_pds_of() -> None:
+def test_champion_decides_on_the_rows_with_its_pds() -> None:
     registry = Memory().registry(BOOK)
     registry.promote(register_bare(registry, cut_off=0.2), by="gate", why="a test")
 

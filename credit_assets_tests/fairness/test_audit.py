@@ -1,4 +1,4 @@
-"""The audit against hand examples, fairlearn, scipy and published intervals."""
+"""The audit against examples by hand, fairlearn, SciPy and published intervals."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def by_gender(
 
 
 def counted(groups: dict[str, tuple[int, int]], config: FairnessConfig = EVERY_SIZE) -> tuple[pd.DataFrame, pd.Series]:
-    """Groups of so many approved and declined applicants without outcomes."""
+    """Groups with these numbers of approved and declined applicants, without outcomes."""
     gender = [name for name, (yes, no) in groups.items() for _ in range(yes + no)]
     approved = [int(k < yes) for yes, no in groups.values() for k in range(yes + no)]
     return by_gender(gender, approved, [np.nan] * len(gender), config)
 
 
-def test_hand_example() -> None:
+def test_audit_equals_an_example_by_hand() -> None:
     # F: 4 of 5 approved; goods 3 of 3, bads 1 of 2. M: 2 of 4; goods 1 of 2, bads 0 of 1, one unknown.
     groups, verdict = by_gender(
         ["F", "F", "F", "F", "F", "M", "M", "M", "M"],
@@ -56,14 +56,14 @@ def test_hand_example() -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10**6), st.integers(2, 4))
-def test_ratio_and_odds_equal_fairlearns(seed: int, n_groups: int) -> None:
+def test_ratio_and_odds_equal_those_of_fairlearn(seed: int, n_groups: int) -> None:
     from fairlearn.metrics import demographic_parity_ratio, equalized_odds_difference
 
     rng = np.random.default_rng(seed)
     group = np.concatenate([np.repeat(list("abcd")[:n_groups], 4), rng.choice(list("abcd")[:n_groups], 60)])
     y = np.concatenate([np.tile([0, 0, 1, 1], n_groups), rng.integers(0, 2, 60)])
     approved = np.concatenate([np.tile([1, 0, 1, 0], n_groups), rng.integers(0, 2, 60)]).astype(bool)
-    # No group's difference is significant here, so the worst group is the one of the lowest ratio.
+    # No group's difference is significant here, so the worst group is the one with the lowest ratio.
     config = FairnessConfig(min_group_size=1, confidence=0.999999999)
     found = audit(pd.DataFrame({"group": group}), approved, np.full(y.size, 0.1), y, config).verdicts.loc[0]
     good = 1 - y
@@ -79,15 +79,15 @@ def test_ratio_and_odds_equal_fairlearns(seed: int, n_groups: int) -> None:
         ((160, 40), "pass", False),  # 0.8 against 0.8
         ((128, 72), "pass", True),  # exactly four fifths of 0.8
         ((127, 73), "fail", True),
-        ((6, 4), "fail", False),  # 0.6 of ten: fails, but nothing that chance could not do
+        ((6, 4), "fail", False),  # 0.6 with ten applicants: fails, but not beyond chance
     ],
 )
-def test_four_fifths_rule(men: tuple[int, int], verdict: str, significant: bool) -> None:
+def test_four_fifths_rule_passes_fails_or_lacks_data(men: tuple[int, int], verdict: str, significant: bool) -> None:
     _, found = counted({"F": (160, 40), "M": men})
     assert (found.four_fifths, found.significant) == (verdict, significant)
 
 
-def test_katz_interval_of_a_published_example() -> None:
+def test_katz_interval_equals_a_published_example() -> None:
     # 10 of 20 against 5 of 20: a risk ratio of 2.0, ln(RR) with standard error sqrt(1/10-1/20+1/5-1/20).
     groups, _ = counted({"F": (10, 10), "M": (5, 15)}, FairnessConfig(min_group_size=1, reference={"gender": "M"}))
     error = np.sqrt(1 / 10 - 1 / 20 + 1 / 5 - 1 / 20)
@@ -98,7 +98,7 @@ def test_katz_interval_of_a_published_example() -> None:
     )
 
 
-def test_intervals_and_p_values_equal_scipys() -> None:
+def test_intervals_and_p_values_equal_those_of_scipy() -> None:
     from scipy.stats import chi2_contingency, fisher_exact
     from scipy.stats.contingency import relative_risk
 
@@ -110,7 +110,7 @@ def test_intervals_and_p_values_equal_scipys() -> None:
     assert few.p_value == pytest.approx(fisher_exact([[3, 3], [160, 40]]).pvalue)
 
 
-def test_newcombes_published_difference() -> None:
+def test_newcombe_interval_equals_a_published_example() -> None:
     # Newcombe 1998, table II: 56/70 against 48/80, method 10: 0.0524 to 0.3339.
     gender = ["F"] * 70 + ["M"] * 80
     approved = [1] * 56 + [0] * 14 + [1] * 48 + [0] * 32
@@ -121,7 +121,7 @@ def test_newcombes_published_difference() -> None:
     assert (found.tpr_difference_low, found.tpr_difference_high) == pytest.approx((0.0524, 0.3339), abs=5e-5)
 
 
-def test_small_groups_are_shown_and_not_judged() -> None:
+def test_small_groups_are_shown_but_not_judged() -> None:
     groups, verdict = counted({"F": (90, 10), "M": (85, 15), "X": (1, 9)}, FairnessConfig(min_group_size=50))
     assert groups.loc["X"].air == pytest.approx(0.1 / 0.9)
     assert not groups.loc["X"].judged
@@ -133,7 +133,7 @@ def test_small_groups_are_shown_and_not_judged() -> None:
     )
 
 
-def test_missing_and_named_values_are_shown_and_not_judged() -> None:
+def test_missing_values_and_excluded_groups_are_shown_but_not_judged() -> None:
     attributes = pd.DataFrame({"gender": ["F", "F", "M", "M", None, "XNA"]})
     approved = np.array([1, 1, 1, 1, 0, 0], dtype=bool)
     found = audit(attributes, approved, np.full(6, 0.1), np.full(6, np.nan), EVERY_SIZE, {"gender": ["XNA"]})
@@ -145,12 +145,12 @@ def test_missing_and_named_values_are_shown_and_not_judged() -> None:
 @pytest.mark.parametrize(
     ("groups", "reference"),
     [
-        ({"F": (9, 1)}, {}),  # nobody to compare with
-        ({"F": (0, 10), "M": (0, 10)}, {}),  # nobody approved
-        ({"F": (9, 1), "M": (5, 5)}, {"gender": "X"}),  # the reference is not there
+        ({"F": (9, 1)}, {}),  # no group to compare with
+        ({"F": (0, 10), "M": (0, 10)}, {}),  # no approvals
+        ({"F": (9, 1), "M": (5, 5)}, {"gender": "X"}),  # the reference group is absent
     ],
 )
-def test_without_a_comparison_there_is_no_verdict(
+def test_audit_without_a_comparison_has_no_verdict(
     groups: dict[str, tuple[int, int]], reference: dict[str, str]
 ) -> None:
     _, verdict = counted(groups, FairnessConfig(min_group_size=1, reference=reference))
@@ -159,7 +159,7 @@ def test_without_a_comparison_there_is_no_verdict(
     assert np.isnan(verdict.air)
 
 
-def test_a_large_group_that_surely_fails_goes_before_a_small_one_that_may() -> None:
+def test_large_group_that_surely_fails_precedes_a_small_one_that_may() -> None:
     _, verdict = counted({"F": (900, 100), "M": (600, 400), "X": (1, 1)})
     assert (verdict.worst_group, verdict.significant) == ("M", True)
 
@@ -182,7 +182,7 @@ def audited(seed: int = 0) -> Audit:
     return audit(*everything(600, seed), FairnessConfig(min_group_size=20, blocking=("gender",)))
 
 
-def test_every_attribute_and_every_crossing_of_two_is_audited() -> None:
+def test_every_attribute_and_every_pair_of_attributes_is_audited() -> None:
     found = audited()
     assert found.verdicts["attribute"].tolist() == [
         "gender",
@@ -199,7 +199,7 @@ def test_every_attribute_and_every_crossing_of_two_is_audited() -> None:
     assert found.groups["group"].isin(["F, z"]).any()
 
 
-def test_a_groups_auc_is_that_of_its_labelled_rows_and_bounds_hold_their_figures() -> None:
+def test_auc_of_a_group_uses_its_labelled_rows_and_bounds_contain_their_figures() -> None:
     attributes, approved, pds, y = everything(600, 1)
     groups = audit(attributes, approved, pds, y, EVERY_SIZE).groups
     for figure in ("approval_rate", "tpr", "fpr", "default_rate", "auc"):
@@ -211,7 +211,7 @@ def test_a_groups_auc_is_that_of_its_labelled_rows_and_bounds_hold_their_figures
     assert (found.auc, found.auc_low, found.auc_high) == pytest.approx((expected.value, expected.low, expected.high))
 
 
-def test_the_order_of_the_applicants_does_not_matter() -> None:
+def test_applicant_order_does_not_matter() -> None:
     attributes, approved, pds, y = everything(300, 2)
     order = np.random.default_rng(0).permutation(300)
     straight = audit(attributes, approved, pds, y, EVERY_SIZE)
@@ -220,7 +220,7 @@ def test_the_order_of_the_applicants_does_not_matter() -> None:
     pd.testing.assert_frame_equal(straight.verdicts, shuffled.verdicts)
 
 
-def test_what_can_be_no_age_is_missing() -> None:
+def test_impossible_ages_are_missing() -> None:
     found = bands_of_years(pd.Series([-1, -0.1, 0, 120.5, 121, 999]), [25])
     assert found.astype(object).where(found.notna(), None).tolist() == [
         None,
@@ -232,7 +232,7 @@ def test_what_can_be_no_age_is_missing() -> None:
     ]
 
 
-def test_bands_of_years() -> None:
+def test_ages_are_grouped_into_bands_of_years() -> None:
     found = bands_of_years(pd.Series([20, 24.9993, 25.0021, 25, 35, 70, np.nan]), [25, 35, 65])
     assert found.astype(object).where(found.notna(), None).tolist() == [
         "under 25",
@@ -246,14 +246,14 @@ def test_bands_of_years() -> None:
     assert found.cat.ordered
 
 
-def test_days_counted_back_are_years() -> None:
+def test_negative_days_are_converted_to_years() -> None:
     found = years_before(pd.Series([-7305, -9131, -9132, np.nan]))
     assert found.iloc[0] == 20
     assert found.iloc[1] < 25 < found.iloc[2]
     assert np.isnan(found.iloc[3])
 
 
-def test_bands_stand_in_their_order_in_the_table() -> None:
+def test_bands_are_listed_in_their_order() -> None:
     attributes = pd.DataFrame({"age": bands_of_years(pd.Series([30, 20, 70, 50, 22]), [25, 35, 65])})
     groups = audit(attributes, np.ones(5, dtype=bool), np.full(5, 0.1), np.zeros(5), EVERY_SIZE).groups
     assert groups["group"].tolist() == ["under 25", "25-34", "35-64", "65 and over"]
@@ -266,18 +266,18 @@ def test_bands_stand_in_their_order_in_the_table() -> None:
         (25.0, [], "must ascend"),
     ],
 )
-def test_bands_that_cannot_be_are_refused(years: float, edges: list[int], words: str) -> None:
+def test_invalid_bands_are_refused(years: float, edges: list[int], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         bands_of_years(pd.Series([years], name="AGE"), edges)
 
 
-def test_without_attributes_the_audit_is_empty_and_meets_its_contracts() -> None:
+def test_audit_without_attributes_is_empty_and_meets_its_contracts() -> None:
     found = audit(pd.DataFrame(index=range(2)), np.array([True, False]), np.array([0.1, 0.2]), np.zeros(2), EVERY_SIZE)
     assert len(FairnessGroups.validate(found.groups)) == len(FairnessVerdicts.validate(found.verdicts)) == 0
     assert four_fifths(found.verdicts) == []
 
 
-def test_what_cannot_be_audited_is_refused() -> None:
+def test_invalid_input_is_refused() -> None:
     attributes = pd.DataFrame({"gender": ["F", "M"]})
     with pytest.raises(ValueError, match="2 applicants, 1 decisions"):
         audit(attributes, np.array([True]), np.array([0.1, 0.2]), np.array([0, 1]), EVERY_SIZE)
@@ -292,7 +292,7 @@ def test_what_cannot_be_audited_is_refused() -> None:
 
 
 def decided(seed: int, n: int, men: float, women: float, champion_men: float, champion_women: float) -> tuple:
-    """Gender, and decisions of two models that mostly agree; each approves so much of a group."""
+    """Gender, and decisions of two models that mostly agree, with these approval rates per group."""
     rng = np.random.default_rng(seed)
     gender = np.where(rng.random(n) < 0.5, "M", "F")
     luck, own = rng.random(n), rng.random(n) * 0.1
@@ -309,7 +309,7 @@ def beside(seed: int, n: int = 6000, **shares: float) -> pd.Series:
     return found.verdicts.loc[0]
 
 
-def test_a_failing_group_is_held_against_the_champion_s_decisions_on_the_same_applicants():
+def test_failing_group_is_compared_with_the_champion_s_decisions_on_the_same_applicants():
     shares = {"men": 0.9, "women": 0.65, "champion_men": 0.85, "champion_women": 0.6}
     for seed in range(5):
         row = beside(seed, **shares)
@@ -328,7 +328,7 @@ def test_a_failing_group_is_held_against_the_champion_s_decisions_on_the_same_ap
         assert not fair.passed
 
 
-def test_applicants_without_a_decision_of_the_champion_are_left_out_of_the_comparison_alone():
+def test_applicants_without_a_champion_decision_are_excluded_from_the_comparison_only():
     attributes, approved, champion = decided(0, 6000, men=0.9, women=0.65, champion_men=0.85, champion_women=0.6)
     new = np.arange(6000) % 3 > 0
     config, no_outcomes = FairnessConfig(), np.full(6000, np.nan)
@@ -350,7 +350,7 @@ def test_applicants_without_a_decision_of_the_champion_are_left_out_of_the_compa
     assert "champion_air" not in verdict(everyone, men_alone)
 
 
-def test_the_paired_interval_of_two_airs_is_that_of_resampled_applicants():
+def test_paired_interval_of_two_airs_equals_that_of_resampled_applicants():
     attributes, approved, champion = decided(1, 3000, men=0.9, women=0.65, champion_men=0.85, champion_women=0.6)
     row = beside(1, 3000, men=0.9, women=0.65, champion_men=0.85, champion_women=0.6)
     gender, rng, drawn = attributes["gender"].to_numpy(), np.random.default_rng(0), []
@@ -363,7 +363,7 @@ def test_the_paired_interval_of_two_airs_is_that_of_resampled_applicants():
     assert half == pytest.approx(1.96 * np.std(drawn), rel=0.1)
 
 
-def test_an_audit_with_the_champion_does_not_depend_on_the_order_of_the_rows():
+def test_audit_with_a_champion_does_not_depend_on_row_order():
     attributes, approved, champion = decided(2, 2000, men=0.9, women=0.6, champion_men=0.85, champion_women=0.6)
     pds = np.random.default_rng(3).beta(1, 9, 2000)
     y = (np.random.default_rng(4).random(2000) < pds).astype(float)

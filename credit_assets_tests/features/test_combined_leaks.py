@@ -1,4 +1,4 @@
-"""Leaks that only several columns together show: found by sum, difference, product and ratio; honest books pass."""
+"""Leaks that only several columns together reveal, by sum, difference, product or ratio; honest books pass."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROWS = 1500
 
 
 def book(seed: int, rows: int = ROWS, columns: int = 6) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
-    """Amounts that say little, the outcomes, and a column that gives them away: days paid before the loan ended."""
+    """Weakly predictive amounts, the outcomes, and a column that gives them away: days paid before the loan ended."""
     rng = np.random.default_rng(seed)
     bad = rng.random(rows) < 0.2
     amounts = pd.DataFrame({f"amount_{n}": np.round(rng.lognormal(9, 0.7, rows)) for n in range(columns)})
@@ -36,7 +36,7 @@ HIDING = {
 
 @pytest.mark.parametrize("how", HIDING)
 @pytest.mark.parametrize("seed", range(3))
-def test_a_leak_that_is_hidden_in_another_column_is_refused_with_both_names(how: str, seed: int) -> None:
+def test_leak_hidden_in_another_column_is_refused_with_both_names(how: str, seed: int) -> None:
     columns, bad, leak = book(seed)
     columns["xx"] = HIDING[how](leak, columns["amount_2"])
     assert single_feature_auc(columns["xx"], bad)[0] < 0.93
@@ -46,23 +46,23 @@ def test_a_leak_that_is_hidden_in_another_column_is_refused_with_both_names(how:
 
 
 @pytest.mark.parametrize("how", HIDING)
-def test_a_column_known_only_after_the_decision_is_found_in_the_others(how: str) -> None:
+def test_column_known_only_after_the_decision_is_found_in_the_others(how: str) -> None:
     columns, bad, leak = book(1)
     columns["xx"] = HIDING[how](leak, columns["amount_2"])
-    # The product and the ratio hide the days plus one.
+    # The product and the ratio contain the days plus one.
     hidden = pd.DataFrame({"days": leak if how in ("sum", "difference") else leak + 1})
     [found] = given_back(hidden, columns, bad)
     assert set(found.features) == {"xx", "amount_2"}
     assert (found.gives_back, found.r_squared) == ("days", pytest.approx(1))
 
 
-def test_a_column_is_found_in_three_others_and_in_scaled_ones() -> None:
+def test_column_is_found_in_three_others_and_in_scaled_ones() -> None:
     columns, bad, leak = book(2, columns=8)
     columns["paid"] = leak + columns["amount_1"] - columns["amount_3"]
     columns["years"] = (leak + columns["amount_4"]) / 365
     hidden = pd.DataFrame({"days": leak, "per_day": columns["amount_5"] / columns["amount_6"] * columns["amount_7"]})
     days, per_day = given_back(hidden, columns, bad)
-    # Two suffice for the days: years and an amount.
+    # Two columns are enough for the days: years and an amount.
     assert set(days.features) == {"years", "amount_4"}
     assert per_day.formula in ("amount_5 * amount_7 / amount_6", "amount_7 * amount_5 / amount_6")
     [three] = given_back(hidden[["days"]], columns.drop(columns="years"), bad)
@@ -83,7 +83,7 @@ def test_gaps_and_zeros_do_not_hide_a_leak() -> None:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_an_honest_book_has_no_such_pair_even_where_columns_are_strong_and_rows_are_few(seed: int) -> None:
+def test_honest_book_has_no_such_pair_even_with_strong_columns_and_few_rows(seed: int) -> None:
     rng = np.random.default_rng(seed)
     bad = rng.random(500) < 0.25
     columns = pd.DataFrame({f"f{n}": rng.normal(size=500) + 1.4 * bad for n in range(3)})
@@ -93,7 +93,7 @@ def test_an_honest_book_has_no_such_pair_even_where_columns_are_strong_and_rows_
     assert given_back(hidden, columns, bad) == []
 
 
-def test_one_strong_column_is_not_blamed_on_its_neighbours() -> None:
+def test_strong_column_does_not_implicate_its_neighbours() -> None:
     columns, bad, leak = book(4)
     columns["strong"] = leak + np.random.default_rng(1).normal(0, 500, ROWS)
     alone = single_feature_auc(columns["strong"], bad)[0]
@@ -101,7 +101,7 @@ def test_one_strong_column_is_not_blamed_on_its_neighbours() -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_order_of_the_rows_changes_nothing(seed: int) -> None:
+def test_row_order_changes_nothing(seed: int) -> None:
     columns, bad, leak = book(seed, rows=5000)
     columns["xx"] = leak + columns["amount_2"]
     order = np.random.default_rng(seed).permutation(5000)
@@ -113,7 +113,7 @@ def test_the_order_of_the_rows_changes_nothing(seed: int) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(st.data())
-def test_the_auc_of_a_column_alone_does_not_depend_on_the_order_of_the_rows(data: st.DataObject) -> None:
+def test_auc_of_a_single_column_does_not_depend_on_row_order(data: st.DataObject) -> None:
     values = data.draw(st.lists(st.sampled_from([0.0, -0.0, 1.0, 2.5, 40.0, np.nan]), min_size=80, max_size=120))
     column, bad = np.array(values), np.arange(len(values)) % 3 == 0
     order = np.random.default_rng(data.draw(st.integers(0, 1000))).permutation(len(values))
@@ -124,7 +124,7 @@ def test_the_auc_of_a_column_alone_does_not_depend_on_the_order_of_the_rows(data
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.one_of(st.none(), st.integers(-5, 5)), min_size=100, max_size=150))
-def test_aucs_of_many_columns_at_once_are_scikit_learns(values: list[int | None]) -> None:
+def test_aucs_of_many_columns_equal_those_of_scikit_learn(values: list[int | None]) -> None:
     column = np.array([np.nan if value is None else value for value in values], dtype=float)
     bad = np.arange(len(values)) % 3 == 0
     known = ~np.isnan(column)
@@ -145,7 +145,7 @@ def test_hundreds_of_columns_are_searched_in_seconds() -> None:
     assert time.process_time() - began < 20
 
 
-def test_the_guard_names_what_gives_a_refused_column_back() -> None:
+def test_guard_names_the_columns_that_reproduce_a_refused_one() -> None:
     columns, bad, leak = book(6)
     columns["days_to_end"] = leak
     columns["xx"] = leak + columns["amount_2"]
@@ -165,7 +165,7 @@ def test_the_guard_names_what_gives_a_refused_column_back() -> None:
     assert "xx and amount_2 together are a leak: xx - amount_2 gives days_to_end back (R squared 1.000)" in said
 
 
-def test_few_rows_of_a_class_no_columns_and_words_are_no_leak() -> None:
+def test_few_rows_per_class_missing_columns_and_text_are_no_leak() -> None:
     columns, bad, leak = book(7, rows=90)
     columns["xx"] = leak + columns["amount_2"]
     assert leading_pairs(columns, bad, 0.95) == []

@@ -32,7 +32,7 @@ left join by_loan using (customer)
 """
 CUSTOMERS = "VALUES ('a''s', 100.0), ('b', 0.0), ('c', 'nan'::double), ('d', 30.0)) t(customer, income"
 EXPECTED = {
-    # 60 lent, 20 paid: a ratio of 3; nothing paid: an infinite ratio, which is none; no loan: none of it.
+    # 60 lent, 20 paid: a ratio of 3; nothing paid: an infinite ratio, stored as null; no loan: all null.
     "a's": (100.0, 2, 100 / 3),
     "b": (0.0, 1, None),
     "c": (None, None, None),
@@ -62,26 +62,26 @@ def by_customer(relation: duckdb.DuckDBPyRelation) -> dict[str, tuple]:
     return {key: tuple(values) for key, *values in relation.fetchall()}
 
 
-def test_features_are_one_row_an_applicant_and_finite_or_nothing(con, queries):
+def test_features_have_one_row_per_applicant_with_finite_values_or_null(con, queries):
     assert by_customer(compute_features(con, queries)) == EXPECTED
     assert compute_features(con, queries).columns == list(queries["features"].columns)
 
 
 @pytest.mark.parametrize("keys", [[], ["a's"], ["b", "d"], ["d", "nobody"], [*EXPECTED]])
-def test_features_of_some_applicants_are_those_that_they_have_among_all(con, queries, keys):
+def test_features_of_some_applicants_equal_theirs_among_all(con, queries, keys):
     assert by_customer(compute_features(con, queries, keys)) == {
         key: values for key, values in EXPECTED.items() if key in keys
     }
 
 
-def test_what_is_not_finite_in_one_query_is_nothing_in_the_next(con, queries):
-    """0 / infinity is 0, and 0 / nothing is nothing."""
+def test_non_finite_value_of_one_query_is_null_in_the_next(con, queries):
+    """0 / infinity is 0, and 0 / null is null."""
     compute_features(con, queries)
     assert con.sql("SELECT amount_to_paid FROM by_loan WHERE customer = 'b'").fetchall() == [(None,)]
 
 
-def test_features_in_one_go_are_those_that_were_stored_query_by_query(con, queries, tmp_path):
-    """As the assets make them: each query's rows are written to the lake and read again."""
+def test_features_computed_at_once_equal_those_stored_query_by_query(con, queries, tmp_path):
+    """As in the assets, each query's rows are written to the lake and read again."""
     lake = Lake(tmp_path / "lake")
     at_once = compute_features(con, queries).order("customer").fetchall()
     with duckdb.connect() as other:

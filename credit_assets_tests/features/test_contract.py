@@ -1,4 +1,4 @@
-"""The training set's contract: the features, but not those that are left out; and what may be encoded."""
+"""The contract of the training set: all features except those left out, and which may be encoded."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def features(query: FeatureQuery) -> type[Table]:
     return feature_contracts({"features": query}, RAW, "id")["features"]
 
 
-def test_a_feature_made_from_a_column_left_out_is_left_out_with_the_reason(query: FeatureQuery) -> None:
+def test_feature_made_from_an_excluded_column_is_excluded_with_the_reason(query: FeatureQuery) -> None:
     schemas = {table: column_types(model) for table, model in RAW.items()}
     roots = raw_lineage(lineage({"features": query}, schemas))["features"]
     wanted = {name: roots[name] for name in query.words}
@@ -70,7 +70,7 @@ def test_a_feature_made_from_a_column_left_out_is_left_out_with_the_reason(query
     assert made_from(wanted, {}) == {}
 
 
-def test_the_training_set_holds_every_feature_but_those_left_out(query: FeatureQuery, features: type[Table]) -> None:
+def test_training_set_holds_every_feature_but_the_excluded_ones(query: FeatureQuery, features: type[Table]) -> None:
     whole = training_set_contract(query, features, "id", left_out=()).to_schema().columns
     assert list(whole) == ["id", "income", "purpose", "price", "grade_beside", "batch", "target", "fold"]
     assert whole["price"].description == "the price over the income"
@@ -79,13 +79,13 @@ def test_the_training_set_holds_every_feature_but_those_left_out(query: FeatureQ
     assert column_types(kept)["income"] == "DOUBLE"
 
 
-def test_with_every_feature_left_out_there_is_nothing_to_learn_from(query: FeatureQuery, features: type[Table]) -> None:
+def test_excluding_every_feature_is_refused(query: FeatureQuery, features: type[Table]) -> None:
     with pytest.raises(FeatureError, match="left_out: no feature is left"):
         training_set_contract(query, features, "id", left_out=list(query.words))
 
 
 @pytest.mark.parametrize(("feature", "why"), [("income", "is a number already"), ("purpos", "is no feature")])
-def test_only_text_features_are_encoded(features: type[Table], feature: str, why: str) -> None:
+def test_only_text_features_may_be_encoded(features: type[Table], feature: str, why: str) -> None:
     check_encodings(features, ["purpose", "grade_beside"])
     with pytest.raises(FeatureError, match=f"training.encodings: {feature} {why}"):
         check_encodings(features, ["purpose", feature])

@@ -1,4 +1,4 @@
-"""Rows at the edges of contracts: that they keep the contracts, and reach their edges."""
+"""Rows at the edges of contracts: they meet the contracts and reach every edge."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ SMALL: dict[str, type[Table]] = {"loans": Loans, "payments": Payments}
 
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("name", ["home_credit", "lending_club", "uci_credit_card"])
-def test_drawn_rows_keep_every_contract_and_relation(name: str, seed: int) -> None:
+def test_generated_rows_meet_every_contract_and_relation(name: str, seed: int) -> None:
     book = Book.load(Project(PROJECT), name)
     drawn = edge_tables(book.contracts, book.portfolio.application_table, book.portfolio.entity_key, seed)
     with duckdb.connect() as con:
@@ -81,7 +81,7 @@ def test_every_edge_of_a_column_occurs_in_some_row() -> None:
     assert len(pairs) >= 0.8 * len(edges["employed"]) * len(edges["grade"])
 
 
-def test_columns_of_every_type_are_drawn() -> None:
+def test_columns_of_every_type_are_generated() -> None:
     moment = pd.Timestamp("2020-03-01 12:00", tz="UTC")
     kinds = {
         "zoned": (pd.DatetimeTZDtype("ns", "UTC"), {"ge": moment}),
@@ -122,7 +122,7 @@ def test_applicants_have_no_one_or_many_child_rows() -> None:
     assert max(map(bureau.applicants.count, set(bureau.applicants))) == MANY
 
 
-def test_the_same_rows_are_drawn_each_time() -> None:
+def test_generated_rows_are_reproducible() -> None:
     first, second = (edge_tables(SMALL, "loans", "loan") for _ in range(2))
     other = edge_tables(SMALL, "loans", "loan", seed=2)
     assert first == second and not first["loans"].rows.equals(other["loans"].rows)
@@ -132,7 +132,7 @@ def test_the_same_rows_are_drawn_each_time() -> None:
 @given(
     st.integers(-(2**40), 2**40), st.integers(0, 2**40), st.sampled_from(["ge", "gt"]), st.sampled_from(["le", "lt"])
 )
-def test_both_bounds_of_a_number_are_drawn_and_nothing_beyond(low: int, width: int, lower: str, upper: str) -> None:
+def test_both_bounds_of_a_number_are_generated_and_nothing_beyond(low: int, width: int, lower: str, upper: str) -> None:
     high = low + width
     least, greatest = low + (lower == "gt"), high - (upper == "lt")
     body = {
@@ -158,18 +158,18 @@ def test_both_bounds_of_a_number_are_drawn_and_nothing_beyond(low: int, width: i
         r"(Mr|Mrs)? ?\w{1,5}?$",
     ],
 )
-def test_texts_match_the_pattern_that_they_are_drawn_of(pattern: str) -> None:
+def test_texts_match_the_pattern_they_are_generated_from(pattern: str) -> None:
     texts = texts_that_match(pattern)
     assert len(texts) > 5 and all(re.match(pattern, text) for text in texts)
     if "*" in pattern:
         assert {len(text) > 100 for text in texts} == {True, False}
 
 
-def test_a_pattern_that_cannot_be_drawn_of_gives_no_texts() -> None:
+def test_unsupported_pattern_gives_no_texts() -> None:
     assert texts_that_match(r"(?=a)b") == [] and texts_that_match(r"(a)\1") == []
 
 
-def test_a_python_without_a_known_parser_draws_no_texts_of_patterns(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_without_the_regex_parser_gives_no_texts_of_patterns(monkeypatch: pytest.MonkeyPatch) -> None:
     def moved(name: str) -> None:
         raise ModuleNotFoundError(name)
 

@@ -1,4 +1,4 @@
-"""The guard: each kind of leak is refused by name, and honest features pass."""
+"""The guard refuses each kind of leak by name, and passes honest features."""
 
 from __future__ import annotations
 
@@ -53,19 +53,19 @@ def test_honest_features_pass_with_their_auc() -> None:
         ("loans.recoveries", "known only after the decision (written at collection)"),
     ],
 )
-def test_a_feature_made_from_a_forbidden_column_is_refused(root: str, said: str) -> None:
+def test_feature_made_from_a_forbidden_column_is_refused(root: str, said: str) -> None:
     with pytest.raises(LeakageError) as refusal:
         checked({"ratio": noise()}, roots={"ratio": ["applications.AMT_CREDIT", root]})
     assert refusal.value.findings[0].feature == "ratio"
     assert said in str(refusal.value)
 
 
-def test_a_forbidden_column_itself_is_refused() -> None:
+def test_forbidden_column_itself_is_refused() -> None:
     with pytest.raises(LeakageError, match="code_gender is a protected attribute"):
         checked({"code_gender": noise()})
 
 
-def test_a_feature_of_unknown_origin_is_refused() -> None:
+def test_feature_of_unknown_origin_is_refused() -> None:
     with pytest.raises(LeakageError, match="mystery has unknown origins"):
         checked({"mystery": noise()}, roots={})
 
@@ -86,7 +86,7 @@ def test_a_feature_of_unknown_origin_is_refused() -> None:
     ],
     ids=["bool", "float", "inverted", "scaled", "words", "digits", "category", "null", "null words", "gaps"],
 )
-def test_a_copy_of_the_target_is_refused(copy: Any) -> None:
+def test_copy_of_the_target_is_refused(copy: Any) -> None:
     with pytest.raises(LeakageError, match="leak is a copy of the target") as refusal:
         checked({"fine": noise(), "leak": copy}, limit=1)
     assert [finding.feature for finding in refusal.value.findings] == ["leak"]
@@ -104,7 +104,7 @@ def test_a_copy_of_the_target_is_refused(copy: Any) -> None:
     ],
     ids=["rank", "inverse rank", "between", "missing", "code", "words"],
 )
-def test_a_feature_that_ranks_too_well_is_refused(leak: Any) -> None:
+def test_feature_that_ranks_too_well_is_refused(leak: Any) -> None:
     with pytest.raises(LeakageError, match=r"leak alone ranks the outcomes with AUC (0\.9|1\.0)"):
         checked({"leak": leak})
 
@@ -115,20 +115,20 @@ def test_every_refusal_is_named_at_once() -> None:
     assert [finding.feature for finding in refusal.value.findings] == ["code_gender", "copy"]
 
 
-def test_many_words_are_no_leak() -> None:
+def test_text_feature_with_many_categories_is_no_leak() -> None:
     identity = np.array([f"employer {row}" for row in range(ROWS)])
     towns = np.random.default_rng(5).integers(0, 400, ROWS).astype(str)
     assert checked({"identity": identity, "towns": towns}).max() < 0.6
 
 
-def test_a_handful_of_known_rows_that_happen_to_agree_is_no_leak() -> None:
+def test_few_known_rows_that_agree_by_chance_are_no_leak() -> None:
     rare = np.full(ROWS, np.nan)
     rare[:20] = TARGET[:20]
     assert checked({"rare": rare, "never known": np.full(ROWS, np.nan)}).max() < 0.6
 
 
 @given(st.lists(st.integers(-40, 40), min_size=200, max_size=300), st.randoms(use_true_random=False))
-def test_the_rank_auc_is_scikit_learns(values: list[int], random: Any) -> None:
+def test_rank_auc_equals_that_of_scikit_learn(values: list[int], random: Any) -> None:
     outcome = np.array([index % 3 == 0 for index in range(len(values))])
     random.shuffle(values)
     numbers = np.array(values, dtype=float)
@@ -137,6 +137,6 @@ def test_the_rank_auc_is_scikit_learns(values: list[int], random: Any) -> None:
     assert auc >= max(oracle, 1 - oracle) - 1e-12
 
 
-def test_infinite_numbers_rank_as_greatest() -> None:
+def test_infinite_numbers_rank_highest() -> None:
     auc, _ = single_feature_auc(pd.Series(np.where(TARGET, np.inf, noise())), TARGET)
     assert auc == 1

@@ -1,5 +1,5 @@
-"""The Home Credit features: against a naive computation in pandas, on histories small enough to check by
-hand, and for what must never happen (a lost applicant, a look into the future, a protected attribute).
+"""The Home Credit features: against a naive computation in pandas, on histories small enough to check by hand, and for
+what must never happen (a lost applicant, a value from the future, a protected attribute).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Row = dict[str, Any]
 
 
 def connect(tables: Mapping[str, pd.DataFrame], threads: int = 1) -> duckdb.DuckDBPyConnection:
-    """A database with the raw tables; a table or column not given is empty, zero or null."""
+    """A database with the raw tables; tables and columns that are not given are empty, zero or null."""
     con = duckdb.connect(config={"threads": threads})
     for table in INPUTS:
         kinds = SCHEMAS[table]
@@ -54,7 +54,7 @@ def connect(tables: Mapping[str, pd.DataFrame], threads: int = 1) -> duckdb.Duck
 
 
 def features(tables: Mapping[str, pd.DataFrame], threads: int = 1) -> pd.DataFrame:
-    """The joined features, one row an applicant, sorted by applicant."""
+    """The joined features, one row per applicant, sorted by applicant."""
     con = connect(tables, threads)
     try:
         return compute_features(con, QUERIES).order("SK_ID_CURR").df().set_index("SK_ID_CURR")
@@ -63,7 +63,7 @@ def features(tables: Mapping[str, pd.DataFrame], threads: int = 1) -> pd.DataFra
 
 
 def one(query: str, **tables: Sequence[Row]) -> Row:
-    """What one query says of the only applicant in the tables."""
+    """The result of one query for the only applicant in the tables."""
     con = connect({table: pd.DataFrame(rows) for table, rows in tables.items()})
     try:
         rows = compute_query(con, QUERIES[query]).df()
@@ -73,11 +73,11 @@ def one(query: str, **tables: Sequence[Row]) -> Row:
     return dict(rows.iloc[0])
 
 
-# -- a made-up portfolio, all numbers random -----------------------------------------------------------
+# -- a made-up portfolio of random numbers ---------------------------------------------------------------
 
 
 def made_up(applicants: int, months: int, seed: int = 7) -> dict[str, pd.DataFrame]:
-    """Random rows for every table, amounts with many decimals, so that sums tell the order of addition."""
+    """Random rows for every table, with amounts of many decimals, so that sums depend on the order of addition."""
     random = np.random.default_rng(seed)
 
     def amounts(size: int) -> np.ndarray:
@@ -197,14 +197,14 @@ def same(left: pd.DataFrame, right: pd.DataFrame) -> None:
     pd.testing.assert_frame_equal(left, right, check_exact=True)
 
 
-# -- what holds for the queries as written -------------------------------------------------------------
+# -- properties of the queries --------------------------------------------------------------------------
 
 
-def test_there_are_more_than_400_features() -> None:
+def test_portfolio_has_more_than_400_features() -> None:
     assert len(FEATURES) > 400
 
 
-def test_words_suit_an_applicant() -> None:
+def test_descriptions_are_fit_for_an_applicant() -> None:
     for feature, words in QUERIES["features"].words.items():
         assert words[0].islower() or words.startswith("e-mail"), feature
         assert not words.endswith((".", ",")), feature
@@ -219,16 +219,16 @@ def test_no_feature_comes_from_a_protected_attribute_or_the_outcome() -> None:
         assert not forbidden & {column for _, column in origins}, feature
 
 
-def test_every_feature_but_the_key_comes_from_more_than_identifiers() -> None:
+def test_every_feature_but_the_key_uses_more_than_identifiers() -> None:
     for feature, origins in raw_lineage(lineage(QUERIES, SCHEMAS))["features"].items():
         if feature in FEATURES:
             assert any(not column.startswith("SK_ID") for _, column in origins), feature
 
 
-# -- one row an applicant, no order, no future ---------------------------------------------------------
+# -- one row per applicant, no dependence on order, no look into the future -----------------------------
 
 
-def test_each_applicant_has_one_row_also_without_any_history() -> None:
+def test_each_applicant_has_one_row_even_without_history() -> None:
     tables = made_up(applicants=40, months=6)
     newcomer = pd.DataFrame({"SK_ID_CURR": [1], "AMT_CREDIT": [1000.0], "AMT_INCOME_TOTAL": [500.0]})
     tables["applications"] = pd.concat([newcomer, tables["applications"]])
@@ -244,15 +244,15 @@ def test_each_applicant_has_one_row_also_without_any_history() -> None:
     assert result.loc[1, histories].isna().all()
 
 
-def test_features_are_doubles_or_text_and_finite() -> None:
+def test_features_are_finite_doubles_or_text() -> None:
     result = features(made_up(applicants=40, months=6))
 
     assert {str(kind) for kind in result.dtypes} == {"float64", "object"}
     assert not np.isinf(result.select_dtypes(float)).any(axis=None)
 
 
-def test_the_order_of_rows_and_the_number_of_threads_change_no_bit() -> None:
-    # Several row groups of 122,880 rows in the large tables, so that two threads do share them.
+def test_row_order_and_number_of_threads_change_no_bit() -> None:
+    # The large tables have several row groups of 122,880 rows, so that two threads do share them.
     tables = made_up(applicants=1000, months=90)
     shuffled = {name: table.sample(frac=1, random_state=3) for name, table in tables.items()}
 
@@ -278,7 +278,7 @@ LATER_KNOWN: dict[str, Row] = {
     [*FUTURE.items(), *LATER_KNOWN.items()],
     ids=[*FUTURE, *(f"{table}, known later" for table in LATER_KNOWN)],
 )
-def test_a_row_dated_after_the_application_changes_nothing(table: str, dates: Row) -> None:
+def test_row_dated_after_the_application_changes_nothing(table: str, dates: Row) -> None:
     tables = made_up(applicants=30, months=6)
     later = tables[table].assign(**dates)
     if table == "bureau":
@@ -291,7 +291,7 @@ def test_a_row_dated_after_the_application_changes_nothing(table: str, dates: Ro
     same(features(tables), with_later)
 
 
-def test_every_dated_table_is_tried_with_later_rows() -> None:
+def test_every_dated_table_is_tested_with_later_rows() -> None:
     assert set(FUTURE) == set(INPUTS) - {"applications"}
 
 
@@ -312,12 +312,12 @@ def instalment(number: int, due: int, paid: int | None, loan: int = 1, amount: f
     }
 
 
-def test_instalments_of_one_applicant() -> None:
+def test_instalment_features_match_a_hand_checked_history() -> None:
     history = [
         instalment(1, due=-400, paid=-410),  # ten days early
         instalment(2, due=-370, paid=-340),  # thirty days late
         instalment(3, due=-60, paid=-58),  # two days late
-        instalment(4, due=-30, paid=-30, AMT_PAYMENT=60.0),  # on the day, 40 short
+        instalment(4, due=-30, paid=-30, AMT_PAYMENT=60.0),  # on time, 40 short
         instalment(5, due=-1, paid=None),  # not paid
     ]
 
@@ -342,7 +342,7 @@ def test_instalments_of_one_applicant() -> None:
     assert np.isnan(found["instalment_last_delay"])  # the last one is not paid
 
 
-def test_an_instalment_paid_in_parts_is_late_with_its_last_part_and_short_of_nothing() -> None:
+def test_instalment_paid_in_parts_is_late_by_its_last_part_and_fully_paid() -> None:
     parts = [
         instalment(1, due=-30, paid=-40, AMT_PAYMENT=70.0),
         instalment(1, due=-30, paid=-25, AMT_PAYMENT=30.0),
@@ -361,8 +361,8 @@ late_or_not = st.lists(st.booleans(), min_size=1, max_size=30)
 
 @settings(max_examples=20, deadline=None)
 @given(late_or_not)
-def test_instalment_runs_are_those_of_the_history(lates: list[bool]) -> None:
-    # the oldest first, on alternating loans: runs go over all loans together
+def test_instalment_runs_match_the_history(lates: list[bool]) -> None:
+    # oldest first, on alternating loans: runs span all loans
     history = [
         instalment(i, due=10 * (i - len(lates)), paid=10 * (i - len(lates)) + late, loan=i % 2)
         for i, late in enumerate(lates)
@@ -379,7 +379,7 @@ def test_instalment_runs_are_those_of_the_history(lates: list[bool]) -> None:
 
 @settings(max_examples=20, deadline=None)
 @given(st.dictionaries(st.integers(-2000, -100), st.integers(-60, 60), min_size=2, max_size=25))
-def test_instalment_trend_and_irregularity_are_the_slope_and_the_deviation(delays: dict[int, int]) -> None:
+def test_instalment_trend_and_irregularity_are_slope_and_deviation(delays: dict[int, int]) -> None:
     history = [instalment(i, due=due, paid=due + delay) for i, (due, delay) in enumerate(delays.items())]
     due, delay = np.array(list(delays.items()), dtype=float).T
 
@@ -395,7 +395,7 @@ def test_instalment_trend_and_irregularity_are_the_slope_and_the_deviation(delay
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.integers(-1000, 0), min_size=1, max_size=25))
 def test_instalment_windows_hold_what_was_due_in_them(dues: list[int]) -> None:
-    # every third is four days late, as far as the application allows
+    # every third is four days late, as far as the application date allows
     paid = [min(due + (4 if i % 3 == 0 else 0), 0) for i, due in enumerate(dues)]
     history = [instalment(i, due=due, paid=paid[i]) for i, due in enumerate(dues)]
 
@@ -410,7 +410,7 @@ def test_instalment_windows_hold_what_was_due_in_them(dues: list[int]) -> None:
             assert np.isnan(found[f"instalment_late_share{suffix}"])
 
 
-def test_bureau_months_of_one_applicant() -> None:
+def test_bureau_month_features_match_a_hand_checked_history() -> None:
     loan = {
         "SK_ID_CURR": 1,
         "SK_ID_BUREAU": 5,
@@ -447,7 +447,7 @@ def test_bureau_months_of_one_applicant() -> None:
 
 @settings(max_examples=20, deadline=None)
 @given(st.dictionaries(st.integers(-40, 0), st.booleans(), min_size=1))
-def test_spells_past_due_break_where_a_month_is_missing_or_on_time(months: dict[int, bool]) -> None:
+def test_past_due_runs_break_at_missing_and_on_time_months(months: dict[int, bool]) -> None:
     rows = [
         {"SK_ID_CURR": 1, "SK_ID_PREV": 9, "MONTHS_BALANCE": month, "SK_DPD": 5 if late else 0}
         for month, late in months.items()
@@ -460,7 +460,7 @@ def test_spells_past_due_break_where_a_month_is_missing_or_on_time(months: dict[
     assert found["pos_late_runs"] == len(line.split())
 
 
-def test_pos_loans_of_one_applicant() -> None:
+def test_pos_loan_features_match_a_hand_checked_history() -> None:
     def month(loan: int, month: int, remaining: float, status: str = "Active", dpd: int = 0) -> Row:
         return {
             "SK_ID_CURR": 1,
@@ -510,7 +510,7 @@ def card_month(month: int, balance: float, limit: int = 1000, card: int = 4, **r
     }
 
 
-def test_a_card_of_one_applicant() -> None:
+def test_card_features_match_a_hand_checked_history() -> None:
     found = one(
         "card_features",
         credit_card_balance=[
@@ -534,7 +534,7 @@ def test_a_card_of_one_applicant() -> None:
 
 @settings(max_examples=20, deadline=None)
 @given(st.dictionaries(st.integers(-12, 0), st.integers(0, 2000), min_size=2))
-def test_card_trend_and_irregularity_are_the_slope_and_the_deviation(balances: dict[int, int]) -> None:
+def test_card_trend_and_irregularity_are_slope_and_deviation(balances: dict[int, int]) -> None:
     months = np.array(list(balances), dtype=float)
     used = np.array(list(balances.values())) / 1000
 
@@ -548,7 +548,7 @@ def test_card_trend_and_irregularity_are_the_slope_and_the_deviation(balances: d
     assert found["card_utilisation_max"] == used.max()
 
 
-def test_previous_applications_of_one_applicant() -> None:
+def test_previous_application_features_match_a_hand_checked_history() -> None:
     def previous(number: int, day: int, status: str, reason: str = "XAP", **row: Any) -> Row:
         return {
             "SK_ID_CURR": 1,
@@ -587,7 +587,7 @@ def test_previous_applications_of_one_applicant() -> None:
     assert found["previous_last_credit"] == 200
 
 
-def test_a_thousand_years_of_work_are_no_employment() -> None:
+def test_employment_of_a_thousand_years_means_no_employment() -> None:
     found = one("application_features", applications=[{"SK_ID_CURR": 1, "DAYS_EMPLOYED": 365243}])
 
     assert found["not_employed"] == 1
@@ -624,7 +624,7 @@ def real_features(raw: Raw) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def settled_instalments(raw: Raw) -> pd.DataFrame:
-    """Instalments, parts put together, the oldest first."""
+    """Instalments with their parts combined, oldest first."""
     rows = raw["installments_payments"]
     key = ["SK_ID_CURR", "SK_ID_PREV", "NUM_INSTALMENT_NUMBER", "DAYS_INSTALMENT"]
     whole = rows.groupby(key).agg(
@@ -651,7 +651,7 @@ def by(rows: pd.DataFrame) -> Any:
     return rows.groupby("SK_ID_CURR")
 
 
-# Each says, for the applicants it knows, what the feature is; of the others the feature must be null.
+# Each gives the feature's value for the applicants it covers; for the others the feature must be null.
 APPLICATION: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
     "credit_to_income": lambda a: a.AMT_CREDIT / a.AMT_INCOME_TOTAL,
     "annuity_to_income": lambda a: a.AMT_ANNUITY / a.AMT_INCOME_TOTAL,
@@ -770,7 +770,7 @@ CARD: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
 
 def compare(found: pd.Series, expected: pd.Series) -> None:
     expected = expected.reindex(found.index).astype(float)
-    # rates and shares are rounded to six decimals before they are averaged
+    # rates and shares are rounded to six decimals before averaging
     pd.testing.assert_series_equal(found, expected, check_names=False, rtol=1e-9, atol=2e-6)
 
 
@@ -781,38 +781,40 @@ def test_enough_features_have_an_independent_oracle() -> None:
 
 
 @pytest.mark.parametrize("feature", APPLICATION)
-def test_application_features_on_real_data(feature: str, raw: Raw, real_features: pd.DataFrame) -> None:
+def test_application_features_match_pandas_on_real_data(feature: str, raw: Raw, real_features: pd.DataFrame) -> None:
     compare(real_features[feature], APPLICATION[feature](raw["applications"].set_index("SK_ID_CURR")))
 
 
 @pytest.mark.parametrize("feature", BUREAU)
-def test_bureau_features_on_real_data(feature: str, raw: Raw, real_features: pd.DataFrame) -> None:
+def test_bureau_features_match_pandas_on_real_data(feature: str, raw: Raw, real_features: pd.DataFrame) -> None:
     compare(real_features[feature], BUREAU[feature](raw["bureau"]))
 
 
 @pytest.mark.parametrize("feature", PREVIOUS)
-def test_previous_application_features_on_real_data(feature: str, raw: Raw, real_features: pd.DataFrame) -> None:
+def test_previous_application_features_match_pandas_on_real_data(
+    feature: str, raw: Raw, real_features: pd.DataFrame
+) -> None:
     compare(real_features[feature], PREVIOUS[feature](raw["previous_applications"]))
 
 
 @pytest.mark.parametrize("feature", INSTALMENT)
-def test_instalment_features_on_real_data(
+def test_instalment_features_match_pandas_on_real_data(
     feature: str, settled_instalments: pd.DataFrame, real_features: pd.DataFrame
 ) -> None:
     compare(real_features[feature], INSTALMENT[feature](settled_instalments))
 
 
 @pytest.mark.parametrize("feature", POS)
-def test_pos_features_on_real_data(feature: str, raw: Raw, real_features: pd.DataFrame) -> None:
+def test_pos_features_match_pandas_on_real_data(feature: str, raw: Raw, real_features: pd.DataFrame) -> None:
     compare(real_features[feature], POS[feature](raw["pos_cash_balance"]))
 
 
 @pytest.mark.parametrize("feature", CARD)
-def test_card_features_on_real_data(feature: str, raw: Raw, real_features: pd.DataFrame) -> None:
+def test_card_features_match_pandas_on_real_data(feature: str, raw: Raw, real_features: pd.DataFrame) -> None:
     compare(real_features[feature], CARD[feature](raw["credit_card_balance"]))
 
 
-def test_bureau_balance_features_on_real_data(raw: Raw, real_features: pd.DataFrame) -> None:
+def test_bureau_balance_features_match_pandas_on_real_data(raw: Raw, real_features: pd.DataFrame) -> None:
     months = raw["bureau_balance"].merge(raw["bureau"][["SK_ID_CURR", "SK_ID_BUREAU"]], on="SK_ID_BUREAU")
     known = months[months.STATUS.isin(list("012345"))].assign(level=lambda m: m.STATUS.astype(int))
     late = known[known.level > 0]
@@ -832,7 +834,7 @@ def test_bureau_balance_features_on_real_data(raw: Raw, real_features: pd.DataFr
     compare(real_features["bureau_longest_late_run"], (reported * 0).add(pd.Series(runs), fill_value=0))
 
 
-def test_features_across_tables_on_real_data(raw: Raw, real_features: pd.DataFrame) -> None:
+def test_features_across_tables_match_pandas_on_real_data(raw: Raw, real_features: pd.DataFrame) -> None:
     application = raw["applications"].set_index("SK_ID_CURR")
     debt = BUREAU["bureau_debt"](raw["bureau"]).reindex(application.index)
 

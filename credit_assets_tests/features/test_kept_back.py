@@ -1,4 +1,4 @@
-"""Columns kept from the models: where the inputs give one back, the training set is refused, or a check warns."""
+"""Columns that models must not use: if the inputs reproduce one, the training set is refused or a check warns."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ from applications
 
 
 def loans(n: int = 1200) -> pd.DataFrame:
-    """The days that a loan ran give its outcome away, and the code is what was paid out and the days."""
+    """The days that a loan ran reveal its outcome, and the code combines the amount paid out with the days."""
     rng = np.random.default_rng(1)
     bad = rng.random(n) < 0.25
     made = pd.DataFrame({"ID": np.arange(n), "AMOUNT": np.round(rng.lognormal(9, 0.6, n))})
@@ -93,7 +93,7 @@ def project(tmp_path: Path) -> Project:
     return Project(tmp_path)
 
 
-def test_a_training_set_whose_inputs_give_back_a_later_column_is_refused_by_name(project: Project) -> None:
+def test_training_set_whose_inputs_reproduce_a_later_column_is_refused_by_name(project: Project) -> None:
     (project.root / "delivery").mkdir()
     loans().to_csv(project.root / "delivery" / "loans.csv", index=False)
     Inbox(project.inbox).deliver(project.root / "delivery", BOOK, "2026-01")
@@ -103,11 +103,11 @@ def test_a_training_set_whose_inputs_give_back_a_later_column_is_refused_by_name
     assert [(outcome.job, outcome.success) for outcome in outcomes][:2] == [("ingest", True), ("train", False)]
     said = str(checks["no_leakage"].description)
     assert "code and paid_out together are a leak: code - paid_out gives DAYS back (R squared 1.000)" in said
-    # The fee says little of the outcome: to give it back is no reason to refuse.
+    # The fee says little about the outcome, so reproducing it is no reason to refuse.
     assert "FEE" not in said
 
 
-def test_a_column_given_back_that_is_no_leak_by_itself_is_warned_of(project: Project) -> None:
+def test_reproduced_column_that_is_no_leak_itself_is_a_warning(project: Project) -> None:
     portfolio = Portfolio.load(project, BOOK)
     made = loans().assign(batch="2026-01")
     learned = made.rename(
@@ -126,7 +126,7 @@ def test_a_column_given_back_that_is_no_leak_by_itself_is_warned_of(project: Pro
     assert nothing_given_back(kept, [replace(found, auc=0.55) for found in back]).passed
 
 
-def test_of_features_left_out_those_that_rank_like_a_leak_are_looked_for(project: Project) -> None:
+def test_excluded_features_that_rank_like_a_leak_are_searched_for(project: Project) -> None:
     portfolio = Portfolio.load(project, BOOK)
     made = loans().assign(batch="2026-01", fold="train")
     learned = made.rename(columns={"BAD": "target"}).drop(columns=["DAYS"])

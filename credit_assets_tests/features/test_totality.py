@@ -1,4 +1,4 @@
-"""Feature SQL over all that its contracts allow: the books of this repository, and what is found where it fails."""
+"""Feature SQL on every row that its contracts allow: the books of this repository pass, and failures are located."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from credit_assets_tests.conftest import PROJECT
 
 @pytest.mark.parametrize("smallest", [1e-9, 5e-324])
 @pytest.mark.parametrize("name", ["home_credit", "lending_club", "uci_credit_card"])
-def test_no_row_that_a_contract_allows_stops_or_spoils_a_feature(
+def test_no_row_that_a_contract_allows_breaks_a_feature(
     monkeypatch: pytest.MonkeyPatch, name: str, smallest: float
 ) -> None:
     monkeypatch.setattr(edge_rows, "SMALLEST", smallest)
@@ -91,14 +91,14 @@ def test_sound_sql_has_no_failures(tmp_path: Path) -> None:
     assert found(tmp_path, MONTHS.format("max(used)::double as used_max,")) == []
 
 
-def test_an_overflow_is_found_with_the_feature_and_the_row_alone(tmp_path: Path) -> None:
+def test_overflow_is_found_with_only_its_feature_and_row(tmp_path: Path) -> None:
     [failure] = found(tmp_path, MONTHS.format("sqrt(sum(used * used)::double) as used_squared,"))
     assert (failure.query, failure.feature) == ("month_features", "used_squared")
     assert "Overflow in multiplication of DECIMAL(18)" in failure.reason
     assert "months.balance = " in failure.values and "income" not in failure.values
 
 
-def test_a_fault_in_a_shared_subquery_names_only_what_uses_it(tmp_path: Path) -> None:
+def test_fault_in_a_shared_subquery_names_only_the_features_that_use_it(tmp_path: Path) -> None:
     shared = """-- Months.
 with squares as (
     select card, (balance / nullif(card_limit, 0))::decimal(18, 6) as used, balance from months
@@ -117,9 +117,7 @@ join sums as other using (card)
     assert failure.feature == "squared" and "Overflow in multiplication of DECIMAL(18)" in failure.reason
 
 
-def test_one_fault_among_many_features_is_found_in_a_few_queries(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fault_among_many_features_is_found_with_few_queries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[str] = []
     error = totality._Trial.error
     monkeypatch.setattr(
@@ -139,7 +137,7 @@ def test_one_fault_among_many_features_is_found_in_a_few_queries(
         ("1e300 * max(balance) * 1e300", "inf"),
     ],
 )
-def test_what_is_not_a_finite_number_is_found(tmp_path: Path, expression: str, said: str) -> None:
+def test_non_finite_number_is_found(tmp_path: Path, expression: str, said: str) -> None:
     text = MONTHS.format(f"({expression})::double as odd,")
     failed = [failure for failure in found(tmp_path, text) if failure.query == "month_features"]
     assert [failure.feature for failure in failed] == ["odd"]
@@ -153,7 +151,7 @@ def test_text_that_is_no_number_is_found(tmp_path: Path) -> None:
     assert "Could not convert string" in failure.reason and "cards.rate = " in failure.values
 
 
-def test_lost_and_doubled_applicants_are_found(tmp_path: Path) -> None:
+def test_lost_and_duplicated_applicants_are_found(tmp_path: Path) -> None:
     sound = MONTHS.format("count(*) as months,")
     [lost] = found(tmp_path, sound, JOINED.replace("left join", "join"))
     assert lost.feature is None and "applicants" in lost.reason and "left join" in lost.reason
@@ -171,7 +169,7 @@ def test_many_failing_features_are_named_in_part_and_counted(tmp_path: Path) -> 
     assert "and so for 4 others" in failed[-1].reason
 
 
-def test_a_feature_that_is_not_finite_is_stored_as_nothing() -> None:
+def test_non_finite_feature_is_stored_as_null() -> None:
     with duckdb.connect() as con:
         rows = con.sql(
             "SELECT * FROM (VALUES (1, 'inf'::DOUBLE, 'nan'::FLOAT, 'a'), (2, -0.0::DOUBLE, 1.5::FLOAT, 'b'), "

@@ -1,4 +1,4 @@
-"""The batches that a training may learn from, without Dagster: a lake of a few rows."""
+"""The batches that a training may learn from, without Dagster, on a lake of a few rows."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def book(tmp_path: Path) -> Book:
 
 
 @pytest.mark.parametrize(("synthetic", "refused"), [((), False), (("2026-01", "2026-02"), False), (("2026-02",), True)])
-def test_no_model_learns_from_synthetic_and_real_batches(book, con, tmp_path, synthetic, refused) -> None:
+def test_synthetic_and_real_batches_are_never_mixed(book, con, tmp_path, synthetic, refused) -> None:
     lake = Lake(tmp_path / "lake")
     for batch in ("2026-01", "2026-02"):
         lake.replace(con, "FROM range(3)", FEATURES, batch, Provenance(synthetic=batch in synthetic))
@@ -49,7 +49,7 @@ def test_no_model_learns_from_synthetic_and_real_batches(book, con, tmp_path, sy
     assert mixture.value.synthetic == ("2026-02",)
 
 
-def test_features_of_other_sql_are_refused_with_newer_batches_and_without_older_ones(book, con, tmp_path) -> None:
+def test_features_of_other_sql_are_refused_if_newer_and_skipped_if_older(book, con, tmp_path) -> None:
     lake, current = Lake(tmp_path / "lake"), stands_now(book.queries)["features"]
     for batch, code in (("2026-01", "older"), ("2026-02", "older"), ("2026-03", current), ("2026-04", "older")):
         made = lake.replace(con, "FROM range(3)", FEATURES, batch, Provenance(asset_code_version=code))
@@ -60,7 +60,7 @@ def test_features_of_other_sql_are_refused_with_newer_batches_and_without_older_
     assert other.value.files == ("features.sql",)
 
 
-def test_the_rows_outside_the_test_are_in_memory_with_what_is_kept_from_the_models(book, con) -> None:
+def test_rows_outside_the_test_are_loaded_with_the_excluded_columns(book, con) -> None:
     applicants = "FROM range(400) t(i), (VALUES ('2026-01'), ('2026-02')) b(batch)"
     key, bad = "i + 1000 * right(batch, 1)::INT AS SK_ID_CURR, batch", "(i % 5 = 0)::INT"
     features = f"{key}, (i * 7919 % 400)::DOUBLE AS income, {bad}::DOUBLE AS arrears"

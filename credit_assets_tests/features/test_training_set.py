@@ -1,4 +1,4 @@
-"""The split: who is tested on, who is learned from, and that nobody changes sides."""
+"""The split: who is tested, who is learned from, and that nobody changes sides."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ def applications(batch: str, keys: range | list[int], target: list[float] | floa
 def split(
     frame: pd.DataFrame, outcomes: pd.DataFrame | None = None, without_features: str = "", **changes: float
 ) -> pd.DataFrame:
-    """The training set of these applications (one batch perhaps without features), with their key as the only one."""
+    """The training set of these applications (optionally one batch without features), with their key as the only
+    feature.
+    """
     knobs = {"seed": 20, "holdout_share": 0.25, "valid_share": 0.2, "window_batches": 24, "test_batches": 1} | changes
     matured_share = knobs.pop("matured_share", 0.01)
     if outcomes is None:
@@ -57,7 +59,7 @@ def folds(training_set: pd.DataFrame) -> dict[int, str]:
     return dict(zip(training_set["SK_ID_CURR"], training_set["fold"], strict=True))
 
 
-def test_the_newest_batch_with_outcomes_is_the_test() -> None:
+def test_newest_batch_with_outcomes_is_the_test() -> None:
     frame = pd.concat(
         [
             applications("2026-01", range(100), alternating(100)),
@@ -74,7 +76,7 @@ def test_the_newest_batch_with_outcomes_is_the_test() -> None:
     assert (training_set["income"] == training_set["SK_ID_CURR"] * 10).all()
 
 
-def test_a_batch_whose_first_outcomes_are_all_good_is_not_tested_on_yet() -> None:
+def test_batch_whose_first_outcomes_are_all_good_is_not_the_test_yet() -> None:
     frame = pd.concat(
         [
             applications("2026-01", range(100), alternating(100)),
@@ -85,7 +87,7 @@ def test_a_batch_whose_first_outcomes_are_all_good_is_not_tested_on_yet() -> Non
     assert set(split(frame)["batch"]) == {"2026-01", "2026-02"}
 
 
-def test_a_batch_of_whose_outcomes_few_are_known_is_neither_learned_from_nor_tested_on() -> None:
+def test_batch_with_few_known_outcomes_is_neither_learned_from_nor_tested() -> None:
     known = [1.0, 0.0, 1.0, 0.0] + [np.nan] * 6
     frame = pd.concat(
         [
@@ -98,7 +100,7 @@ def test_a_batch_of_whose_outcomes_few_are_known_is_neither_learned_from_nor_tes
     assert set(split(frame, matured_share=0.4)["batch"]) == {"2026-01", "2026-02", "2026-03"}
 
 
-def test_outcomes_of_both_tables_make_a_batch_mature() -> None:
+def test_outcomes_of_both_tables_count_towards_maturity() -> None:
     frame = pd.concat(
         [applications("a", range(50), alternating(50)), applications("b", range(60, 64), [1, np.nan, np.nan, np.nan])]
     )
@@ -107,7 +109,7 @@ def test_outcomes_of_both_tables_make_a_batch_mature() -> None:
     assert set(split(frame, outcomes, matured_share=0.5)["batch"]) == {"a", "b"}
 
 
-def test_the_window_goes_with_the_newest_matured_batches() -> None:
+def test_training_window_ends_with_the_newest_matured_batches() -> None:
     frame = pd.concat(
         [applications(f"2026-0{n}", range(n * 100, n * 100 + 100), alternating(100)) for n in range(1, 6)]
     )
@@ -129,7 +131,7 @@ def batches_of_the_test(training_set: pd.DataFrame) -> list[str]:
     return list(by_batch.index[by_batch])
 
 
-def test_several_of_the_newest_batches_may_be_the_test() -> None:
+def test_several_newest_batches_may_be_the_test() -> None:
     frame = pd.concat([*quarters(6), applications("q99", range(9900, 9910))])
     assert batches_of_the_test(split(frame, test_batches=2)) == ["q04", "q05"]
     assert batches_of_the_test(split(frame, test_batches=2, window_batches=4)) == ["q04", "q05"]
@@ -137,12 +139,12 @@ def test_several_of_the_newest_batches_may_be_the_test() -> None:
 
 
 @pytest.mark.parametrize(("batches", "newest"), [(2, 1), (3, 1), (5, 2), (9, 4)])
-def test_a_young_book_tests_on_half_of_its_batches_at_most(batches: int, newest: int) -> None:
+def test_young_book_tests_on_at_most_half_of_its_batches(batches: int, newest: int) -> None:
     training_set = split(pd.concat(quarters(batches)), test_batches=4)
     assert batches_of_the_test(training_set) == [f"q{n:02}" for n in range(batches - newest, batches)]
 
 
-def test_a_batch_of_one_class_between_tested_ones_is_tested_on_and_one_before_is_learned_from() -> None:
+def test_single_class_batch_is_tested_between_tested_ones_and_learned_from_before_them() -> None:
     parts = quarters(6)
     parts[2], parts[4] = (part.assign(TARGET=0.0) for part in (parts[2], parts[4]))
     training_set = split(pd.concat(parts), test_batches=2)
@@ -154,7 +156,7 @@ def test_a_batch_of_one_class_between_tested_ones_is_tested_on_and_one_before_is
     st.lists(st.tuples(st.integers(0, 30), st.integers(0, 6)), min_size=12, max_size=80, unique=True),
     st.integers(1, 3),
 )
-def test_nobody_in_the_test_is_learned_from_and_the_test_is_newer_than_all_learned_from(
+def test_nobody_in_the_test_is_learned_from_and_the_test_is_newer_than_the_training_part(
     rows: list[tuple[int, int]], test_batches: int
 ) -> None:
     frame = pd.DataFrame(
@@ -171,7 +173,7 @@ def test_nobody_in_the_test_is_learned_from_and_the_test_is_newer_than_all_learn
         assert training_set.loc[test, "batch"].min() > training_set.loc[~test, "batch"].max()
 
 
-def test_a_batch_whose_features_could_not_be_made_is_not_the_newest() -> None:
+def test_batch_without_features_is_not_the_newest() -> None:
     frame = pd.concat(
         [applications(f"2026-0{n}", range(n * 100, n * 100 + 100), alternating(100)) for n in range(1, 4)]
     )
@@ -179,14 +181,14 @@ def test_a_batch_whose_features_could_not_be_made_is_not_the_newest() -> None:
     assert set(training_set.loc[training_set["fold"] == "test", "batch"]) == {"2026-02"}
 
 
-def test_an_outcome_delivered_later_goes_before_the_one_of_the_application() -> None:
+def test_later_outcome_overrides_the_one_of_the_application() -> None:
     frame = pd.concat([applications("a", range(50), alternating(50)), applications("b", [60, 61, 62], [0, 1, np.nan])])
     outcomes = pd.DataFrame({"SK_ID_CURR": [61, 62], "batch": "b", "TARGET": [0, 1]})
     target = split(frame, outcomes).set_index("SK_ID_CURR")["target"]
     assert target[[60, 61, 62]].tolist() == [0, 0, 1]
 
 
-def test_one_batch_is_held_out_from_by_applicant_with_like_default_rates() -> None:
+def test_single_batch_is_held_out_by_applicant_with_similar_default_rates() -> None:
     target = [float(row % 12 == 0) for row in range(6000)]
     training_set = split(applications("2026-01", range(6000), target))
     shares = training_set["fold"].value_counts(normalize=True)
@@ -207,7 +209,7 @@ def test_later_rows_and_batches_move_nobody_between_train_and_valid() -> None:
     assert folds(split(first))[7] == folds(split(pd.concat([first, more])))[7]
 
 
-def test_an_applicant_in_the_test_is_not_learned_from() -> None:
+def test_applicant_in_the_test_is_not_learned_from() -> None:
     frame = pd.concat(
         [applications("a", range(100), alternating(100)), applications("b", range(90, 120), alternating(30))]
     )
@@ -216,14 +218,14 @@ def test_an_applicant_in_the_test_is_not_learned_from() -> None:
     assert set(training_set.loc[training_set["SK_ID_CURR"] >= 90, "fold"]) == {"test"}
 
 
-def test_another_seed_splits_otherwise() -> None:
+def test_another_seed_gives_another_split() -> None:
     frame = applications("a", range(200), alternating(200))
     assert folds(split(frame)) != folds(split(frame, seed=21))
 
 
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 2**62) | st.integers(100_000, 460_000), min_size=1, max_size=20))
-def test_the_hash_is_the_same_in_sql_and_numpy(keys: list[int]) -> None:
+def test_hash_is_the_same_in_sql_and_numpy(keys: list[int]) -> None:
     frame = pd.DataFrame({"key": keys})
     with duckdb.connect() as connection:
         connection.register("frame", frame)
@@ -231,12 +233,12 @@ def test_the_hash_is_the_same_in_sql_and_numpy(keys: list[int]) -> None:
     assert shares.tolist() == hash_share(frame["key"].to_numpy(), "20:valid").tolist()
 
 
-def test_the_hash_of_a_text_key_is_the_same_in_sql_and_numpy() -> None:
+def test_hash_of_a_text_key_is_the_same_in_sql_and_numpy() -> None:
     shares = duckdb.sql(f"SELECT {hash_share_sql('key', '1')} FROM (VALUES ('LC-17'), ('ä')) t(key)").fetchall()
     assert [share for (share,) in shares] == hash_share(np.array(["LC-17", "ä"]), "1").tolist()
 
 
-def test_the_summary_counts_rows_and_defaults() -> None:
+def test_summary_counts_rows_and_defaults() -> None:
     frame = pd.DataFrame(
         {
             "fold": ["train", "train", "train", "valid", "valid", "test", "test"],
@@ -249,7 +251,7 @@ def test_the_summary_counts_rows_and_defaults() -> None:
     assert summary["rows"].sum() == 7
 
 
-def test_a_fold_without_defaults_is_named() -> None:
+def test_fold_without_defaults_is_named() -> None:
     frame = pd.DataFrame({"fold": ["train", "train", "valid", "test", "test"], "batch": "a", "target": [1, 0, 0, 1, 0]})
     with pytest.raises(TrainingSetError, match=r"valid fold .* 0 defaults among 1 row "):
         split_summary(frame)

@@ -1,4 +1,4 @@
-"""Which SQL made what: read from the lake's history, through tables of features that others are made from."""
+"""Which SQL computed which features: read from the lake's history, through intermediate feature tables."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def lake(tmp_path: Path) -> Lake:
 
 
 def make(lake: Lake, queries: dict[str, FeatureQuery], batch: str, *names: str, content: str = "a") -> None:
-    """Write the raw tables of the batch, or what is named, with what the platform notes of each."""
+    """Write the raw tables of the batch, or the named ones, with the provenance that the platform records."""
     for name in names or ("applications", "credits", *queries):
         query = queries.get(name)
         inputs = {f"book/{table}": lake.version(f"book/{table}") for table in query.inputs} if query else {}
@@ -69,13 +69,13 @@ def make(lake: Lake, queries: dict[str, FeatureQuery], batch: str, *names: str, 
         (("loans --", "coalesce(loans, '0') as loans --"), True),
     ],
 )
-def test_a_version_is_of_what_is_computed_and_not_of_what_is_said(folder, change, other):
+def test_version_depends_on_the_computation_and_not_on_comments_or_layout(folder, change, other):
     before = load(folder)["features"].version
     (folder / "features.sql").write_text(JOINED.replace(*change))
     assert (load(folder)["features"].version != before) is other
 
 
-def test_text_and_a_column_of_the_same_letters_are_not_the_same(folder):
+def test_text_literal_and_column_of_the_same_name_have_different_versions(folder):
     versions = set()
     for written in ("'loans'", '"loans"'):
         (folder / "features.sql").write_text(JOINED.replace("    loans", f"    {written} as loans"))
@@ -83,12 +83,12 @@ def test_text_and_a_column_of_the_same_letters_are_not_the_same(folder):
     assert len(versions) == 2
 
 
-def test_what_stands_now_is_all_that_the_features_are_made_by_and_no_more(folder):
+def test_current_versions_cover_exactly_the_queries_behind_the_features(folder):
     queries = load(folder)
     assert stands_now(queries) == {name: queries[name].version for name in ("features", "by_loan")}
 
 
-def test_a_batch_remembers_the_sql_of_every_table_behind_its_features(lake, folder):
+def test_batch_records_the_sql_of_every_table_behind_its_features(lake, folder):
     queries = load(folder)
     make(lake, queries, "2026-01")
     made = lake.batches(FEATURES)["2026-01"]
@@ -96,7 +96,7 @@ def test_a_batch_remembers_the_sql_of_every_table_behind_its_features(lake, fold
     assert made_by_other_sql(lake.writings, FEATURES, lake.version(FEATURES), queries) == {}
 
 
-def test_changed_sql_is_named_for_each_batch_that_it_did_not_make(lake, folder):
+def test_changed_sql_is_named_for_each_batch_it_did_not_compute(lake, folder):
     make(lake, load(folder), "2026-01")
     (folder / "by_loan.sql").write_text(LOANS.replace("count(*)", "count(distinct amount)"))
     changed = load(folder)
@@ -104,7 +104,7 @@ def test_changed_sql_is_named_for_each_batch_that_it_did_not_make(lake, folder):
     assert made_by_other_sql(lake.writings, FEATURES, lake.version(FEATURES), changed) == {"2026-01": ["by_loan.sql"]}
 
 
-def test_features_made_again_of_a_table_that_was_not_are_still_of_the_other_sql(lake, folder):
+def test_features_rebuilt_from_an_outdated_table_still_count_as_other_sql(lake, folder):
     make(lake, load(folder), "2026-01")
     (folder / "by_loan.sql").write_text(LOANS.replace("count(*)", "count(distinct amount)"))
     changed = load(folder)
@@ -114,11 +114,11 @@ def test_features_made_again_of_a_table_that_was_not_are_still_of_the_other_sql(
     assert made_by_other_sql(lake.writings, FEATURES, lake.version(FEATURES), changed) == {}
 
 
-def test_a_file_that_came_or_went_makes_a_difference():
+def test_added_or_removed_file_counts_as_changed_sql():
     assert differing({"features": "1", "gone": "2"}, {"features": "1", "new": "3"}) == ["gone.sql", "new.sql"]
 
 
-def test_what_a_version_held_is_judged_whatever_was_made_since(lake, folder):
+def test_sql_of_an_earlier_version_is_found_whatever_was_written_since(lake, folder):
     first = load(folder)
     make(lake, first, "2026-01")
     read = lake.version(FEATURES)
@@ -130,8 +130,8 @@ def test_what_a_version_held_is_judged_whatever_was_made_since(lake, folder):
     assert made_by_other_sql(lake.writings, FEATURES, read, second) == {"2026-01": ["features.sql"]}
 
 
-def test_features_of_two_versions_of_one_file_are_of_neither(lake, folder):
-    """Two files read a third, and one of them was not made again after the third was."""
+def test_features_of_two_versions_of_one_file_match_neither(lake, folder):
+    """Two files read a third one, and one of them was not rebuilt after the third was."""
     (folder / "by_loan.sql").write_text(LOANS.replace("from credits", "from credits semi join unused using (ID)"))
     (folder / "features.sql").write_text(JOINED.replace("using (ID)", "using (ID) semi join unused using (ID)"))
     first = load(folder)
@@ -143,7 +143,7 @@ def test_features_of_two_versions_of_one_file_are_of_neither(lake, folder):
         assert "unused.sql" in made_by_other_sql(lake.writings, FEATURES, lake.version(FEATURES), queries)["2026-01"]
 
 
-def test_what_a_sql_made_before_is_found_while_the_raw_rows_are_the_same(lake, folder):
+def test_earlier_features_of_the_same_sql_are_found_while_raw_rows_are_unchanged(lake, folder):
     def made_before_by(queries: dict[str, FeatureQuery]) -> list[Commit]:
         return made_before(lake.writings, FEATURES, "2026-01", stands_now(queries))
 
@@ -162,7 +162,7 @@ def test_what_a_sql_made_before_is_found_while_the_raw_rows_are_the_same(lake, f
     assert made_before_by(first) == []
 
 
-def test_what_a_training_set_learned_from_is_told_whatever_was_made_since(lake, folder):
+def test_sql_of_a_training_set_is_found_whatever_was_written_since(lake, folder):
     first = load(folder)
     make(lake, first, "2026-01")
     provenance = Provenance(inputs={FEATURES: lake.version(FEATURES)})

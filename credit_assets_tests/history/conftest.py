@@ -1,4 +1,4 @@
-"""A lake, and a registry in memory, to write facts into by hand."""
+"""A lake and an in-memory registry whose contents are written by hand."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from credit_assets_tests.small_project import BOOK, FEW_FEATURES, make_project
 
 @dataclass
 class Book:
-    """A project without a delivery, and what it takes to write facts into it."""
+    """A project without deliveries, with methods that write its history."""
 
     project: Project
     portfolio: Portfolio

@@ -1,4 +1,4 @@
-"""The story as assets: what the lake keeps of it, and what the UI shows."""
+"""The history as assets: the tables in the lake, and what the UI shows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from credit_assets_tests.small_project import BOOK
 
 
 def made(book: Book) -> dict[str, dict[str, Any]]:
-    """Asset to its metadata."""
+    """The metadata of each asset."""
     result = dg.materialize(
         assets(CompiledBook(book.project, book.portfolio, registry=book.registry)),
         resources={"lake": lake_resource(book.project), "lake_io": lake_io_manager},
@@ -35,14 +35,14 @@ def kept(book: Book, table: str, by: str) -> pd.DataFrame:
         return con.sql(f'SELECT * FROM ({book.lake.query(f"{BOOK}/operations/{table}")}) ORDER BY "{by}"').df()
 
 
-def test_a_portfolio_without_a_story_has_empty_tables_and_pictures(book):
+def test_portfolio_without_history_has_empty_tables_and_plots(book):
     told = made(book)
     assert told["timeline"]["delivery_rows"].value == told["champion_history"]["moves"].value == 0
     assert kept(book, "timeline", by="at").empty
     assert kept(book, "champion_history", by="number").empty
 
 
-def test_the_story_is_kept_in_the_lake_and_its_newest_rows_are_shown(book):
+def test_history_is_stored_in_the_lake_and_its_newest_rows_are_shown(book):
     for number in range(SHOWN + 5):
         book.raw("applications", f"2026-{number:03}", 10, {"application.csv": str(number)})
     for _ in range(2):
@@ -63,7 +63,7 @@ def test_the_story_is_kept_in_the_lake_and_its_newest_rows_are_shown(book):
     assert kept(book, "champion_history", by="number")["version"].tolist() == [1, 2, 1]
 
 
-def test_a_story_of_generated_data_says_so(book):
+def test_history_of_synthetic_data_is_marked(book):
     book.raw("applications", "2026-01", 10, {"application.csv": "aa"})
     told = made(book)
     assert told["timeline"]["synthetic"].value is True

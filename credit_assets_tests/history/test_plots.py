@@ -1,4 +1,4 @@
-"""That the pictures of a story are made, small, of whatever has happened so far. Whether they read well, eyes say."""
+"""The plots of a history are drawn, and small, whatever has happened. Their legibility is judged by eye."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from credit_assets.schemas.history import ChampionHistory, Timeline
 RED, BLUE = (192, 57, 43), (31, 78, 121)
 
 
-def story(batches: int, moves: tuple[str, ...] = ()) -> pd.DataFrame:
-    """Deliveries, a day apart, each shifted and measured; and moves of the champion after all of them."""
+def history_of(batches: int, moves: tuple[str, ...] = ()) -> pd.DataFrame:
+    """Deliveries a day apart, each shifted and measured; and champion changes after all of them."""
     facts: list[dict] = []
     for place in range(batches):
         at, batch = pd.Timestamp("2026-01-01") + pd.Timedelta(days=place), f"{2026 + place // 12}-{place % 12 + 1:02}"
@@ -41,26 +41,26 @@ def painted(png: bytes, colour: tuple[int, int, int]) -> int:
 
 
 @pytest.mark.parametrize("batches", [0, 1, 14, 100])
-def test_a_story_of_any_length_is_one_small_picture(batches: int) -> None:
-    png = plots.story(story(batches).assign(synthetic=False), "A book")
+def test_history_of_any_length_is_one_small_plot(batches: int) -> None:
+    png = plots.story(history_of(batches).assign(synthetic=False), "A book")
     assert pixels(png).shape == (450, 990, 3)
     assert len(png) < 40_000
 
 
-def test_generated_data_are_told_of_in_red() -> None:
-    told = story(2)
+def test_synthetic_data_is_marked_in_red() -> None:
+    told = history_of(2)
     real, synthetic = (plots.story(told.assign(synthetic=generated), "A book") for generated in (False, True))
     assert painted(synthetic, RED) > painted(real, RED)
 
 
-def test_a_rollback_is_drawn_beside_the_promotions() -> None:
-    promoted = plots.story(story(3, ("promotion",)).assign(synthetic=False), "A book")
-    taken_back = plots.story(story(3, ("promotion", "rollback")).assign(synthetic=False), "A book")
+def test_rollback_is_drawn_beside_the_promotions() -> None:
+    promoted = plots.story(history_of(3, ("promotion",)).assign(synthetic=False), "A book")
+    taken_back = plots.story(history_of(3, ("promotion", "rollback")).assign(synthetic=False), "A book")
     assert painted(taken_back, RED) > painted(promoted, RED) + 100
 
 
 @pytest.mark.parametrize("versions", [[], [1], [1, 2, 1]])
-def test_the_champions_are_drawn_however_few(versions: list[int]) -> None:
+def test_champions_are_drawn_however_few_there_are(versions: list[int]) -> None:
     history = pd.DataFrame(
         {
             "version": pd.array(versions, dtype="int64"),

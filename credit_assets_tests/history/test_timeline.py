@@ -1,4 +1,4 @@
-"""The story of a small lake whose commits, and of a registry whose versions, were made by hand."""
+"""The timeline of a small lake and a registry, both written by hand."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from credit_assets_tests.small_project import table as rows_of
 FILES = {"application.csv": "aa"}
 
 
-def test_where_nothing_happened_there_is_no_story(book: Book) -> None:
+def test_timeline_is_empty_if_nothing_happened(book: Book) -> None:
     assert book.told().empty
     assert champion_history(book.registry).empty
 
 
-def test_a_batch_is_delivered_once_and_corrected_when_its_files_differ(book: Book) -> None:
+def test_batch_is_delivered_once_and_corrected_when_its_files_differ(book: Book) -> None:
     book.raw("applications", "2026-01", 3, FILES, run="first")
     book.raw("bureau", "2026-01", 2, {"bureau.csv": "bb"}, run="first")
     # The same files again: nothing happened.
@@ -44,14 +44,14 @@ def test_a_batch_is_delivered_once_and_corrected_when_its_files_differ(book: Boo
     assert told["synthetic"].all()
 
 
-def test_a_delivery_that_a_killed_run_left_half_read_is_one_delivery(book: Book) -> None:
+def test_delivery_half_ingested_by_a_killed_run_is_listed_once(book: Book) -> None:
     book.raw("applications", "2026-01", 3, FILES, run="killed")
     book.raw("applications", "2026-01", 3, FILES, run="next")
     book.raw("bureau", "2026-01", 3, {"bureau.csv": "bb"}, run="next")
     assert book.told()["kind"].tolist() == ["delivery"]
 
 
-def test_outcomes_are_told_each_time_other_ones_are_delivered(book: Book) -> None:
+def test_outcomes_are_listed_each_time_they_differ(book: Book) -> None:
     book.raw("applications", "2026-01", 3, FILES)
     book.raw("outcomes", "2026-01", 0, {})
     book.raw("outcomes", "2026-01", 2, {"outcomes.csv": "aa"})
@@ -63,8 +63,8 @@ def test_outcomes_are_told_each_time_other_ones_are_delivered(book: Book) -> Non
     assert book.of_kind("correction") == []
 
 
-def test_drift_is_judged_with_what_the_model_of_the_time_relied_on(book: Book) -> None:
-    """One of twenty features has shifted, too few; but the second version relies on it."""
+def test_drift_is_judged_with_the_importance_of_the_model_of_that_time(book: Book) -> None:
+    """One of twenty features has shifted, which is too few; but the second version relies on it."""
     verdicts = "x" + 19 * "s"
     book.promote(book.register(0.7, {f"f{place}": 1.0 for place in range(20)}))
     book.drift("2026-01", verdicts)
@@ -78,7 +78,7 @@ def test_drift_is_judged_with_what_the_model_of_the_time_relied_on(book: Book) -
     assert (score["measure"], score["value"], score["verdict"]) == ("score PSI", 0.3, "shifted")
 
 
-def test_a_look_whose_rows_are_no_longer_kept_is_told_without_figures(book: Book) -> None:
+def test_check_whose_rows_were_purged_is_listed_without_figures(book: Book) -> None:
     book.promote(book.register(0.7, {"f0": 1.0}))
     book.drift("2026-01", "xx")
     [gone] = (Path(book.lake.address(f"{BOOK}/feature_drift")) / "batch=2026-01").iterdir()
@@ -91,7 +91,7 @@ def test_a_look_whose_rows_are_no_longer_kept_is_told_without_figures(book: Book
     assert after["verdict"] == "stable"
 
 
-def test_scores_of_another_champion_are_a_fact_of_their_own(book: Book) -> None:
+def test_scores_of_another_champion_are_a_separate_event(book: Book) -> None:
     book.scores("2026-01", ["approve", "approve", "approve", "decline"], 1)
     book.scores("2026-01", ["approve", "decline", "decline", "decline"], 2)
     first, second = book.of_kind("scored", "re-scored")
@@ -102,7 +102,7 @@ def test_scores_of_another_champion_are_a_fact_of_their_own(book: Book) -> None:
     assert first["words"] == "4 applicants: 75.0% approved, mean PD 25.0%"
 
 
-def test_a_commit_that_names_no_model_was_made_with_the_champion_of_its_time(book: Book) -> None:
+def test_commit_without_a_model_version_belongs_to_the_champion_of_its_time(book: Book) -> None:
     book.promote(book.register(0.7, {"f0": 1.0}))
     book.drift("2026-01", "ss")
     book.promote(book.register(0.7, {"f0": 1.0}))
@@ -110,7 +110,7 @@ def test_a_commit_that_names_no_model_was_made_with_the_champion_of_its_time(boo
     assert [fact["model_version"] for fact in book.of_kind("drift")] == [1, 2]
 
 
-def test_performance_is_told_apart_from_its_estimate_then_and_now(book: Book) -> None:
+def test_measured_performance_is_distinguished_from_its_estimate(book: Book) -> None:
     book.performance("2026-01", 0.74, "estimate")
     book.performance("2026-01", 0.70, "outcomes")
     estimated, measured = book.of_kind("estimate", "performance")
@@ -124,7 +124,7 @@ def test_performance_is_told_apart_from_its_estimate_then_and_now(book: Book) ->
     assert "500 applicants" in estimated["words"]
 
 
-def test_candidates_are_told_with_why_they_were_trained_and_what_the_gate_said(book: Book) -> None:
+def test_candidates_are_listed_with_their_triggers_and_gate_results(book: Book) -> None:
     first = book.register(0.7, {}, why="there is no champion", dagster_run="train")
     book.promote(first)
     refused = book.register(0.6, {})
@@ -140,7 +140,7 @@ def test_candidates_are_told_with_why_they_were_trained_and_what_the_gate_said(b
     assert told[0]["low"] == pytest.approx(0.68)
 
 
-def test_a_rollback_is_told_apart_from_a_promotion(book: Book) -> None:
+def test_rollback_is_distinguished_from_a_promotion(book: Book) -> None:
     for _ in range(2):
         book.promote(book.register(0.7, {}))
     book.registry.roll_back(by="rollback", why="AUC fell", dagster_runs=["back"])
@@ -154,7 +154,7 @@ def test_a_rollback_is_told_apart_from_a_promotion(book: Book) -> None:
     assert moves[2]["words"] == "version 1 decides in place of 2, by itself: AUC fell"
 
 
-def test_facts_stand_in_the_order_of_their_times(book: Book) -> None:
+def test_events_are_sorted_by_time(book: Book) -> None:
     book.raw("applications", "2026-02", 3, FILES)
     book.raw("applications", "2026-01", 3, FILES)
     book.promote(book.register(0.7, {"f0": 1.0}))
@@ -166,7 +166,7 @@ def test_facts_stand_in_the_order_of_their_times(book: Book) -> None:
     assert abs(told["at"].iloc[-1] - datetime.now(UTC).replace(tzinfo=None)) < pd.Timedelta(minutes=1)
 
 
-def test_the_history_says_which_version_decided_at_a_time(book: Book) -> None:
+def test_history_names_the_version_that_decided_at_a_time(book: Book) -> None:
     for auc in (0.7, None):
         book.promote(book.register(auc, {}))
     book.registry.roll_back(by="hand", why="AUC fell")
@@ -183,7 +183,7 @@ def test_the_history_says_which_version_decided_at_a_time(book: Book) -> None:
         assert held["version"].tolist() == [decided_at(book.registry.history(), event.at)]
 
 
-def test_the_story_of_a_line_agrees_with_its_runs_and_tables(line: Line) -> None:
+def test_timeline_of_a_real_project_agrees_with_its_runs_and_tables(line: Line) -> None:
     portfolio, lake = Portfolio.load(line.project, BOOK), Lake(line.project.lake)
     told = timeline(portfolio, lake, Registry.of(line.project, BOOK))
     runs = {(outcome.job, outcome.batch): outcome.run_id for outcome in line.outcomes}
