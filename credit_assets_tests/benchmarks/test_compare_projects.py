@@ -158,7 +158,7 @@ def _project(folder: Path) -> None:
         (
             tracking,
             [
-                "runs (run_uuid, start_time, artifact_uri)",
+                "runs (run_uuid, name, start_time, artifact_uri)",
                 "tags (run_uuid, key, value)",
                 "registered_model_aliases (name, version, alias)",
                 "model_versions (name, version, run_id)",
@@ -187,6 +187,37 @@ def test_changed_bit_of_a_score_or_metric_is_found_in_otherwise_equal_projects(l
     assert {line.split(":")[0] for line in lines if "DIFFERS" in line} == {"scores", "figures"}
     assert {line.split(":")[0] for line in lines if ": equal" in line} >= {"evaluation", "checks", "versions"}
     assert any("booster.ubj: equal" in line for line in lines)
+
+
+def test_models_are_paired_by_name_whatever_the_order_they_were_made_in(tmp_path):
+    made = {"old": ["logistic_regression", "xgboost", "xgboost"], "new": ["xgboost", "logistic_regression", "xgboost"]}
+    found = {}
+    for side, names in made.items():
+        _project(tmp_path / side)
+        with closing(sqlite3.connect(tmp_path / side / "data" / "mlflow" / "mlflow.db")) as con, con:
+            for number, name in enumerate(names):
+                con.execute("INSERT INTO runs VALUES (?, ?, ?, '')", (str(number), name, number))
+                con.execute("INSERT INTO tags VALUES (?, 'mlflow.parentRunId', 'train')", (str(number),))
+        found[side] = compare_projects.model_runs(tmp_path / side)
+    assert found["old"] == {"logistic_regression 1": "0", "xgboost 1": "1", "xgboost 2": "2"}
+    assert found["new"] == {"xgboost 1": "0", "logistic_regression 1": "1", "xgboost 2": "2"}
+
+
+@pytest.mark.parametrize(("passed", "differs"), [(True, False), (False, True)])
+def test_severity_of_a_check_is_compared_only_where_it_fails(tmp_path, passed, differs):
+    sides = []
+    for severity in ("ERROR", "WARN"):
+        _project(tmp_path / severity)
+        result = {"success": passed, "severity": {"__enum__": f"AssetCheckSeverity.{severity}"}}
+        event = json.dumps({"dagster_event": {"event_specific_data": result}})
+        index = tmp_path / severity / "data" / "dagster" / "storage" / "history" / "runs" / "index.db"
+        with closing(sqlite3.connect(index)) as con, con:
+            con.execute(
+                "INSERT INTO asset_check_executions VALUES (1, ?, 'keys_are_new', '2026-01', ?)",
+                (json.dumps(["home_credit", "applications"]), event),
+            )
+        sides.append(compare_projects.checks(tmp_path / severity))
+    assert (sides[0] != sides[1]) == differs
 
 
 def test_changed_byte_of_a_model_and_missing_files_are_found(tmp_path):
