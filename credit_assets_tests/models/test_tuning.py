@@ -45,7 +45,8 @@ class Announced(Folds):
         return super().boost(params, watch)
 
 config = TrainingConfig(trials=7, cv_folds=3, threads=1)
-folds = Announced(DesignMatrix.of(make_training_set(), FEATURES, "SK_ID_CURR"), config)
+design = DesignMatrix.of(make_training_set(), FEATURES, "SK_ID_CURR")
+folds = Announced(design, design.validation(config), config)
 tune(folds, config, Path(sys.argv[1]), "features at 3", progress=lambda line: print(line, flush=True))
 """
 
