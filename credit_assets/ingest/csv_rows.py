@@ -25,6 +25,7 @@ import pyarrow.compute as pc
 from credit_assets.ingest.bad_delivery import BadDelivery
 from credit_assets.ingest.compressed import DamagedFile, reading_compressed
 from credit_assets.ingest.compressed_csv import damaged, gunzip, only_member, unzip
+from credit_assets.ingest.repeated_headers import header_line
 from credit_assets.lake.contracts import shorten
 from credit_assets.lake.sql import sql_text
 
@@ -325,7 +326,8 @@ def _kept(
     if passed_over is not None and empty.any():
         passed_over[EMPTY] += int(empty.sum())
     if len(source.columns) > 1:
-        again = pc.equal(text, source.head).to_numpy(zero_copy_only=False) & kept
+        header = header_line(source.columns, source.separator)
+        again = pc.match_substring_regex(text, header).to_numpy(zero_copy_only=False) & kept
         kept &= ~again
         if passed_over is not None and again.any():
             passed_over[HEADER] += int(again.sum())

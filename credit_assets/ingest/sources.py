@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from credit_assets.ingest.bad_delivery import BadDelivery
 from credit_assets.ingest.csv_rows import (
     EMPTY,
+    HEADER,
     CsvFile,
     columns_of,
     copy_rows,
@@ -26,6 +27,7 @@ from credit_assets.ingest.csv_rows import (
     inspect_csv,
     rows_of,
 )
+from credit_assets.ingest.repeated_headers import header_row
 from credit_assets.lake.sql import identifier, sql_path, sql_text
 from credit_assets.schemas.duckdb_types import NUMBERS, column_types
 from credit_assets.schemas.table import Table
@@ -73,19 +75,15 @@ class CsvSource:
 @dataclass(frozen=True)
 class ParquetSource:
     """A delivered Parquet file. `columns` are the columns with any value and their kinds. Rows are numbered by position
-    among the `rows`, from `before` + 1; the file also has `empty` rows without values. `index` is a column that numbers
-    the rows and is not part of the table."""
+    among the `rows`, from `before` + 1; `passed_over` counts what is not a row: rows without values, and repeated
+    headers. `index` is a column that numbers the rows and is not part of the table."""
 
     file: Path
     columns: dict[str, str]
     rows: int
     before: int
-    empty: int = 0
+    passed_over: Counter[str] = field(default_factory=Counter)
     index: str | None = None
-
-    @property
-    def passed_over(self) -> Counter[str]:
-        return Counter({EMPTY: self.empty} if self.empty else {})
 
     @property
     def most_rows(self) -> int:
@@ -95,12 +93,18 @@ class ParquetSource:
     def relation(self) -> str:
         """SQL of the rows, each with its position in the file (`file_row_number`, from 0) and its number (`_nth`)."""
         rows = f"read_parquet({sql_path(self.file)}, hive_partitioning = false, file_row_number = true)"
-        if not self.empty:
+        if not self.passed_over:
             return f"(SELECT *, file_row_number + 1 AS _nth FROM {rows})"
         return (
             f"(SELECT *, row_number() OVER (ORDER BY file_row_number) AS _nth FROM {rows} "
-            f"WHERE {has_value(self.columns)})"
+            f"WHERE ({has_value(self.columns)}) AND ({self.header}) IS NOT TRUE)"
         )
+
+    @property
+    def header(self) -> str:
+        """SQL: TRUE for a row that is the header again. Only a file with nothing but text can have one."""
+        texts = dict.fromkeys(self.columns, "VARCHAR") if set(self.columns.values()) == {"text"} else {}
+        return header_row(texts) or "false"
 
 
 Source = CsvSource | ParquetSource
@@ -176,8 +180,8 @@ def inspect_source(
     rows_before = sum(source.rows for source in before) if target.numbered else 0
     if file.name.lower().endswith(".parquet"):
         found = _inspect_parquet(file, target, where, rows_before)
-        empty = _empty_rows(con, found)
-        return replace(found, rows=found.rows - empty, empty=empty)
+        passed_over = _passed_over(con, found)
+        return replace(found, rows=found.rows - passed_over.total(), passed_over=passed_over)
     source = inspect_csv(file, where, workspace, notes, target.types)
     _compare_columns(source.columns, target, where)
     if source.has_index:
@@ -223,19 +227,24 @@ _NO_INDEX = (
 )
 
 
-def _empty_rows(con: duckdb.DuckDBPyConnection, source: ParquetSource) -> int:
-    """The number of rows without any value. Reads columns only if the statistics do not show one that is always
-    filled."""
+def _passed_over(con: duckdb.DuckDBPyConnection, source: ParquetSource) -> Counter[str]:
+    """The number of rows without any value, and of repeated headers. Reads rows only if there can be any: if the
+    statistics show no column that is always filled, or all columns are text."""
     metadata = pq.read_metadata(source.file)
     groups = [metadata.row_group(n) for n in range(metadata.num_row_groups)]
-    if all(any(_always_filled(group.column(n), source) for n in range(group.num_columns)) for group in groups):
-        return 0
-    rows = f"read_parquet({sql_path(source.file)}, hive_partitioning = false)"
+    filled = all(any(_always_filled(group.column(n), source) for n in range(group.num_columns)) for group in groups)
+    if filled and source.header == "false":
+        return Counter()
+    empty = f"({has_value(source.columns)}) IS NOT TRUE"
     try:
-        return count_rows(con, f"SELECT 1 FROM {rows} WHERE ({has_value(source.columns)}) IS NOT TRUE")
+        [(blank, again)] = con.execute(
+            f"SELECT count(*) FILTER (WHERE {empty}), count(*) FILTER (WHERE {source.header}) "
+            f"FROM read_parquet({sql_path(source.file)}, hive_partitioning = false)"
+        ).fetchall()
     except duckdb.Error:
         # The file is damaged; the error is reported when it is read in full.
-        return 0
+        return Counter()
+    return +Counter({EMPTY: blank, HEADER: again})
 
 
 def _always_filled(column: pq.ColumnChunkMetaData, source: ParquetSource) -> bool:

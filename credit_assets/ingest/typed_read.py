@@ -16,6 +16,7 @@ from pathlib import Path
 import duckdb
 
 from credit_assets.ingest.bad_delivery import BadDelivery, UnreadableNow
+from credit_assets.ingest.repeated_headers import header_row
 from credit_assets.ingest.row_by_row import (
     OTHER_BATCHES,
     check_rows,
@@ -323,7 +324,9 @@ def _strict_query(source: Source, target: Target) -> str:
         if source.copy:
             path, columns = source.copy, {"_nth": "BIGINT"} | columns
         else:
-            where = f" WHERE {has_value(kinds)}"
+            where = f" WHERE ({has_value(kinds)})"
+            if again := header_row({name: read[name] for name in kinds}):
+                where += f" AND ({again}) IS NOT TRUE"
         types = ", ".join(f"{sql_text(name)}: '{kind}'" for name, kind in columns.items())
         rows = (
             f"read_csv({sql_path(path)}, auto_detect = false, header = true, columns = {{{types}}}, "

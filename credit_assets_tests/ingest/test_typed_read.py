@@ -25,7 +25,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from credit_assets.ingest.bad_delivery import BadDelivery
-from credit_assets.ingest.csv_rows import EMPTY
+from credit_assets.ingest.csv_rows import EMPTY, HEADER
 from credit_assets.ingest.row_by_row import OTHER_BATCHES
 from credit_assets.ingest.typed_read import Ingested, ingest
 from credit_assets.lake.connections import connect
@@ -349,6 +349,108 @@ def test_parquet_is_read_by_name_too(bring: Ingest, con: Any, lake: Lake) -> Non
     pq.write_table(table, sink)
     bring({"loans.parquet": sink.getvalue()})
     assert rows(con, lake) == [(1, 0.0, "A", 10.5, None), (3, None, "B", None, None)]
+
+
+class Contact(Table):
+    """Nothing but text: the header again breaks no rule of it."""
+
+    ID: str = pa.Field(unique=True)
+    TOWN: str = pa.Field(nullable=True)
+    HOME_PHONE: str = pa.Field(nullable=True, alias="HOME PHONE")
+
+
+class Yearly(Table):
+    """The names of the years are numbers."""
+
+    ID: str
+    AMOUNT_2019: float = pa.Field(nullable=True, alias="2019")
+    AMOUNT_2020: float = pa.Field(nullable=True, alias="2020")
+
+
+CONTACTS = [("a", "Ulm", "1"), ("b", None, None), ("c", "Bonn", "3")]
+
+
+def joined(header: str, again: str) -> str:
+    """Two files put together, each with its header."""
+    return f"{header}\na,Ulm,1\nb,,\n{again}\nc,Bonn,3\n"
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        "ID,TOWN,HOME PHONE",
+        '"ID","TOWN","HOME PHONE"',
+        "id,Town,Home phone",
+        "ID , TOWN, HOME  PHONE",
+        "ID,TOWN,HOME PHONE,,",
+        "\ufeffID,TOWN,HOME PHONE",
+        'ID,TOWN,"HOME\nPHONE"',
+        "ID,TOWN,HOME PHONE\r",
+        "ID,TOWN,HOME PHONE\nID,TOWN,HOME PHONE",
+    ],
+    ids=["same", "quoted", "other case", "blanks", "further separators", "mark", "two lines", "DOS", "twice"],
+)
+@pytest.mark.parametrize("copied", [False, True], ids=["as it is", "with notes"])
+def test_a_header_that_is_repeated_among_rows_of_text_is_counted_and_is_no_row(
+    bring: Ingest, con: Any, lake: Lake, again: str, copied: bool
+) -> None:
+    ingested = bring({"contacts.csv": joined("ID,TOWN,HOME PHONE", again)}, Contact, notes=["Total*"] if copied else [])
+    assert rows(con, lake, "book/contacts") == CONTACTS
+    assert (ingested.rows_in, ingested.rows_kept, ingested.rows_quarantined) == (3, 3, 0)
+    assert ingested.notes == {HEADER: 2 if again.count("TOWN") == 2 else 1}
+
+
+def test_a_units_row_below_each_header_is_passed_over_with_it(bring: Ingest, con: Any, lake: Lake) -> None:
+    header = "ID,TOWN,HOME PHONE\n-,name,number"
+    ingested = bring({"contacts.csv": joined(header, header)}, Contact, notes=["-,name,number"])
+    assert rows(con, lake, "book/contacts") == CONTACTS
+    assert (ingested.rows_in, ingested.notes) == (3, {HEADER: 1, "-,name,number": 2})
+
+
+@pytest.mark.parametrize(
+    "again", ["ID,TOWN,PHONE", "ID,TOWN,", "TOWN,ID,HOME PHONE"], ids=["renamed", "empty", "moved"]
+)
+def test_a_line_with_another_name_than_the_header_is_a_row(bring: Ingest, con: Any, lake: Lake, again: str) -> None:
+    ingested = bring({"contacts.csv": joined("ID,TOWN,HOME PHONE", again)}, Contact)
+    assert (ingested.rows_in, ingested.rows_kept, ingested.notes) == (4, 4, {})
+    assert tuple(name or None for name in again.split(",")) in rows(con, lake, "book/contacts")
+
+
+def test_a_repeated_header_beside_bad_rows_is_neither_kept_nor_quarantined(bring: Ingest) -> None:
+    ingested = bring({"contacts.csv": joined("ID,TOWN,HOME PHONE", "ID,TOWN,HOME PHONE\na,Ulm,2")}, Contact)
+    assert (ingested.rows_in, ingested.rows_kept, ingested.rows_quarantined, ingested.notes) == (4, 2, 2, {HEADER: 1})
+
+
+def test_a_repeated_header_whose_names_are_numbers_is_no_row(bring: Ingest, con: Any, lake: Lake) -> None:
+    header = "ID,2019,2020\n"
+    ingested = bring({"yearly.csv": f"{header}a,1,2\n{header}b,2019,2020\n"}, Yearly)
+    assert rows(con, lake, "book/yearlys") == [("a", 1.0, 2.0), ("b", 2019.0, 2020.0)]
+    assert (ingested.rows_in, ingested.notes) == (2, {HEADER: 1})
+
+
+def test_an_index_stands_before_a_repeated_header_too(bring: Ingest, con: Any, lake: Lake) -> None:
+    header = ",ID,TOWN,HOME PHONE\n"
+    ingested = bring({"contacts.csv": f"{header}0,a,Ulm,1\n1,b,,\n{header}2,c,Bonn,3\n"}, Contact)
+    assert rows(con, lake, "book/contacts") == CONTACTS
+    assert (ingested.rows_in, ingested.notes, ingested.indexes) == (3, {HEADER: 1}, {"contacts.csv": ""})
+
+
+def test_a_repeated_header_in_a_parquet_file_is_no_row(bring: Ingest, con: Any, lake: Lake) -> None:
+    again = ("ID", "TOWN", "HOME PHONE")
+    frame = pd.DataFrame([*CONTACTS[:2], again, CONTACTS[2]], columns=list(again), dtype=object)
+    sink = io.BytesIO()
+    frame.to_parquet(sink)
+    ingested = bring({"contacts.parquet": sink.getvalue()}, Contact)
+    assert rows(con, lake, "book/contacts") == CONTACTS
+    assert (ingested.rows_in, ingested.rows_kept, ingested.notes) == (3, 3, {HEADER: 1})
+
+
+def test_the_name_of_a_single_column_may_be_a_value(bring: Ingest, con: Any, lake: Lake) -> None:
+    class Town(Table):
+        TOWN: str
+
+    ingested = bring({"towns.csv": "TOWN\nUlm\nTOWN\n"}, Town)
+    assert (rows(con, lake, "book/towns"), ingested.notes) == ([("TOWN",), ("Ulm",)], {})
 
 
 def test_no_file_and_a_header_alone_are_no_rows_of_a_child_table(bring: Ingest, con: Any, lake: Lake) -> None:
