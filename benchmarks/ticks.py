@@ -23,7 +23,7 @@ from pathlib import Path
 import dagster as dg
 import duckdb
 
-from credit_assets.alerts.run_alerts import RUNS_A_LOOK
+from credit_assets.alerts.run_alerts import RUNS_PER_POLL
 from credit_assets.alerts.sensor import alert_sensor
 from credit_assets.automation.jobs import jobs
 from credit_assets.automation.pending import arrivals, batches_to_ingest, batches_to_score
@@ -177,7 +177,7 @@ def measure_ticks(root: Path) -> dict[str, list[Cost]]:
             made[f"tick of {sensor.name}"] = [timed(tick)]
             if sensor.name == "alerts":
                 # All runs are new to it; it reads a limited number per tick.
-                for _ in range(instance.get_runs_count() // RUNS_A_LOOK):
+                for _ in range(instance.get_runs_count() // RUNS_PER_POLL):
                     tick()
             made[f"tick of {sensor.name}"].append(min(timed(tick) for _ in range(5)))
     return made

@@ -6,39 +6,39 @@ from collections.abc import Iterable
 
 from credit_assets.alerts.notifications import Alert
 from credit_assets.alerts.outbox import Outbox
-from credit_assets.alerts.place import Place
+from credit_assets.alerts.portfolio_links import PortfolioLinks
 from credit_assets.registry.champions import ChampionEvent
 
 
-def report_champions(outbox: Outbox, place: Place, history: Iterable[ChampionEvent], now: float) -> None:
-    """Record promotions and rollbacks."""
-    floor, _ = outbox.since(now)
+def report_champions(outbox: Outbox, links: PortfolioLinks, history: Iterable[ChampionEvent], now: float) -> None:
+    """Record an alert for each promotion, override and rollback."""
+    not_before, _ = outbox.cursor(now)
     with outbox.writing():
         for event in history:
-            if event.at.timestamp() >= floor:
-                outbox.record(_champion(place, event), now)
+            if event.at.timestamp() >= not_before:
+                outbox.record(_champion_alert(links, event), now)
 
 
-def _champion(place: Place, event: ChampionEvent) -> Alert:
-    before = f"version {event.replaced}" if event.replaced else "no champion"
+def _champion_alert(links: PortfolioLinks, event: ChampionEvent) -> Alert:
+    before = f"replaces version {event.replaced}" if event.replaced else "there was no champion"
     back, override = event.by == "rollback" or event.back, event.by == "override"
     if back:
-        what_to_do = "Find out why the version after it did worse."
+        what_to_do = "Find out why the later version performed worse."
     elif override:
-        what_to_do = "Make sure that the override was meant. Its evaluation report shows what the gate found."
+        what_to_do = "Make sure that the override was intended. Its evaluation report shows the verdicts of the gate."
     else:
         what_to_do = "Nothing."
     return Alert(
         key=f"champion/{event.number}",
         kind="rollback" if back else "promotion",
         severity="warning" if back or override else "info",
-        portfolio=place.portfolio,
-        title=f"version {event.version} decides {'again' if back else 'now'}, after {before}"
-        + (": an override of the gate" if override else ""),
+        portfolio=links.portfolio,
+        title=f"version {event.version} is the champion{' again' if back else ''} ({before})"
+        + (", by an override of the gate" if override else ""),
         details=f"By {event.by}. Why: {event.why}",
         since=event.at,
-        what_was_done="New batches are scored by it. Decisions already given stay as they are.",
+        what_was_done="It scores new batches. Existing decisions do not change.",
         what_to_do=what_to_do,
-        link=place.run(event.run_id) if event.run_id else place.asset("champion"),
+        link=links.run_url(event.run_id) if event.run_id else links.asset_url("champion"),
         parts=("champion",),
     )

@@ -18,7 +18,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 import requests
 
-from credit_assets.alerts.notifications import Alert, at, clock, identity, shortened
+from credit_assets.alerts.notifications import Alert, at, format_time, shortened, stable_id
 from credit_assets.settings.alerts import AlertsConfig, EmailConfig
 
 SMTP_URL = "CREDIT_ASSETS_SMTP_URL"
@@ -29,33 +29,33 @@ VARIABLES = {"email": SMTP_URL, "slack": SLACK_URL, "webhook": WEBHOOK_URL}
 
 TIMEOUT_S = 10
 SLACK_SECTION = 2900
-"""Characters; Slack refuses 3,000 in a section, and 50 sections in a message."""
+"""Characters per section of a Slack message. Slack refuses sections of 3,000 characters."""
 SIGNS = {"info": "INFO", "warning": "WARNING", "error": "ERROR"}
 
 
 class NotDelivered(Exception):
-    """An attempt failed; the message contains no secret. `wait_s`: the receiver asked not to be contacted sooner."""
+    """A delivery failed; the message contains no secret. `wait_s`: the seconds that the receiver asked to wait."""
 
-    def __init__(self, words: str, wait_s: float = 0) -> None:
-        super().__init__(words)
+    def __init__(self, message: str, wait_s: float = 0) -> None:
+        super().__init__(message)
         self.wait_s = wait_s
 
 
 def send(
     channel: str, config: AlertsConfig, environ: Mapping[str, str], alerts: Sequence[Alert], message_id: str
 ) -> str:
-    """Send one alert, or several in one message, over the channel; returns the answer of the server apart from a plain
-    OK, usually nothing.
+    """Send one alert, or several in one message, over the channel. Returns what the server answered besides OK, usually
+    an empty text.
 
-    Raises NotDelivered, and nothing else, if the channel's variable is missing, or if its server cannot be reached,
-    refuses or does not answer in time.
+    Raises only NotDelivered: if the channel's variable is missing, or if the server cannot be reached, refuses the
+    message or does not answer in time.
     """
     try:
         return _send(channel, config, environ, alerts, message_id)
     except NotDelivered:
         raise
     except Exception as error:
-        # One channel must not stop the others. Of the unforeseen its kind alone: its text may hold a secret.
+        # One channel must not stop the others. Only the class of the error is kept: its text may contain a secret.
         raise NotDelivered(type(error).__name__) from None
 
 
@@ -77,37 +77,39 @@ def _send(
 
 
 @dataclass(frozen=True)
-class Tried:
-    """Whether a channel took a test alert, and what its server answered, or why it was not sent."""
+class ChannelTest:
+    """Whether a test alert was sent, and the answer of the server or the reason of the failure."""
 
     sent: bool
     answer: str
 
 
-def try_each(portfolio: str, config: AlertsConfig, environ: Mapping[str, str], now: float) -> dict[str, Tried]:
-    """Send a test alert over every configured channel; the result by channel."""
+def send_test_alerts(
+    portfolio: str, config: AlertsConfig, environ: Mapping[str, str], now: float
+) -> dict[str, ChannelTest]:
+    """Send a test alert over every configured channel; returns the result by channel."""
     alert = Alert(
         key=f"test/{now}",
         kind="test",
         severity="info",
         portfolio=portfolio,
-        title="a test of the alerts",
+        title="test of the alerts",
         details="It was sent by `credit-assets alerts --test`.",
         since=at(now),
         what_was_done="",
         what_to_do="Nothing.",
         link=config.ui,
     )
-    tried = {}
+    tested = {}
     for channel in config.channels:
         try:
-            tried[channel] = Tried(True, send(channel, config, environ, [alert], alert.id))
+            tested[channel] = ChannelTest(True, send(channel, config, environ, [alert], alert.id))
         except NotDelivered as error:
-            tried[channel] = Tried(False, str(error))
-    return tried
+            tested[channel] = ChannelTest(False, str(error))
+    return tested
 
 
-# -- how it looks ------------------------------------------------------------------------------------
+# -- formats -----------------------------------------------------------------------------------------
 
 
 def text(alert: Alert) -> str:
@@ -116,15 +118,16 @@ def text(alert: Alert) -> str:
         ("What", alert.title),
         ("", alert.details),
         ("Where", alert.where),
-        ("Since", clock(alert.since)),
+        ("Since", format_time(alert.since)),
         ("Done", alert.what_was_done),
         ("To do", alert.what_to_do),
-        ("Look", alert.link),
+        ("Link", alert.link),
     ]
-    return "\n".join(f"{name + ':' if name else '':<7}{words}" for name, words in lines if words)
+    return "\n".join(f"{name + ':' if name else '':<7}{content}" for name, content in lines if content)
 
 
 def subject(alerts: Sequence[Alert]) -> str:
+    """The subject line of a message with these alerts."""
     if len(alerts) == 1:
         [alert] = alerts
         return f"{SIGNS[alert.severity]} {alert.portfolio}: {alert.title}"
@@ -146,27 +149,27 @@ def email(config: EmailConfig, alerts: Sequence[Alert], message_id: str) -> Emai
 
 
 def slack(alerts: Sequence[Alert]) -> dict[str, Any]:
-    """A Slack message: a section per alert; if there are several, a line per alert."""
+    """A Slack message: the full text of a single alert, or one line per alert."""
     if len(alerts) == 1:
         [alert] = alerts
-        written = [shortened(f"*{_escaped(subject(alerts))}*\n{_escaped(text(alert))}", SLACK_SECTION)]
+        sections = [shortened(f"*{_escaped(subject(alerts))}*\n{_escaped(text(alert))}", SLACK_SECTION)]
     else:
-        written = [f"*{_escaped(subject(alerts))}*"]
+        sections = [f"*{_escaped(subject(alerts))}*"]
         for alert in alerts:
             line = shortened(_escaped(f"{SIGNS[alert.severity]} {alert.title} ({alert.where}) {alert.link}"), 600)
-            if len(written[-1]) + len(line) < SLACK_SECTION:
-                written[-1] += f"\n{line}"
+            if len(sections[-1]) + len(line) < SLACK_SECTION:
+                sections[-1] += f"\n{line}"
             else:
-                written.append(line)
+                sections.append(line)
     return {
         "text": _escaped(subject(alerts)),
-        "blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": words}} for words in written],
+        "blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": section}} for section in sections],
     }
 
 
 def webhook(alerts: Sequence[Alert], message_id: str) -> dict[str, Any]:
     """The alert as JSON; several as `{"id", "kind": "digest", "alerts": [...]}`, each with its own id."""
-    told = [
+    bodies = [
         {
             "id": alert.id,
             "key": alert.key,
@@ -184,19 +187,19 @@ def webhook(alerts: Sequence[Alert], message_id: str) -> dict[str, Any]:
         }
         for alert in alerts
     ]
-    return told[0] if len(told) == 1 else {"id": message_id, "kind": "digest", "alerts": told}
+    return bodies[0] if len(bodies) == 1 else {"id": message_id, "kind": "digest", "alerts": bodies}
 
 
 def message_id(alerts: Sequence[Alert]) -> str:
-    """The alert's own id; for several alerts, one derived from them."""
-    return alerts[0].id if len(alerts) == 1 else identity("digest", *sorted(alert.id for alert in alerts))
+    """The alert's id; for several alerts, an id derived from theirs."""
+    return alerts[0].id if len(alerts) == 1 else stable_id("digest", *sorted(alert.id for alert in alerts))
 
 
-def _escaped(words: str) -> str:
-    return words.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+def _escaped(plain: str) -> str:
+    return plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-# -- how it is sent ----------------------------------------------------------------------------------
+# -- transport ---------------------------------------------------------------------------------------
 
 
 def _send_email(config: EmailConfig, url: str, message: EmailMessage) -> str:
@@ -221,7 +224,7 @@ def _send_email(config: EmailConfig, url: str, message: EmailMessage) -> str:
 
 
 def _connected(where: SplitResult, port: int) -> smtplib.SMTP:
-    """A session, encrypted if the server supports it; a password is never sent over an unencrypted one."""
+    """A session, encrypted if the server supports it. Raises NotDelivered rather than send a password unencrypted."""
     assert where.hostname is not None
     trusted = ssl.create_default_context()
     server: smtplib.SMTP
@@ -237,11 +240,13 @@ def _connected(where: SplitResult, port: int) -> smtplib.SMTP:
             encrypted = True
         if where.username:
             if not encrypted:
-                raise NotDelivered("the mail server offers no encryption, and so was not given the password")
+                raise NotDelivered("the mail server offers no encryption, so the password was not sent")
             user, password = unquote(where.username), unquote(where.password or "")
             if not f"{user}{password}".isascii():
-                # As far as smtplib goes.
-                raise NotDelivered(f"user or password in {SMTP_URL} have letters beyond ASCII, which cannot be sent")
+                # smtplib supports ASCII only.
+                raise NotDelivered(
+                    f"the user or password in {SMTP_URL} contains characters outside ASCII, which cannot be sent"
+                )
             server.login(user, password)
     except BaseException:
         server.close()
@@ -251,8 +256,8 @@ def _connected(where: SplitResult, port: int) -> smtplib.SMTP:
 
 def _post(variable: str, url: str, payload: Mapping[str, Any], headers: Mapping[str, str]) -> str:
     try:
-        # With an `auth` of its own, a request takes no password from the machine's .netrc; and where it
-        # would be redirected to, nobody has configured.
+        # An explicit `auth` prevents requests from reading a password from .netrc. Redirects lead to addresses that
+        # nobody has configured, so they are not followed.
         answer = requests.post(
             url,
             json=payload,
@@ -262,9 +267,9 @@ def _post(variable: str, url: str, payload: Mapping[str, Any], headers: Mapping[
             auth=lambda request: request,
         )
     except (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema, requests.exceptions.InvalidSchema):
-        raise NotDelivered(f"{variable} is no address") from None
+        raise NotDelivered(f"{variable} is not a valid URL") from None
     except (requests.RequestException, OSError, ValueError) as error:
-        # Not its words: they hold the address, which is the secret.
+        # Not the error's text: it contains the address, which is secret.
         raise NotDelivered(_cause(error)) from None
     if not 200 <= answer.status_code < 300:
         wait = answer.headers.get("Retry-After", "")
@@ -273,13 +278,13 @@ def _post(variable: str, url: str, payload: Mapping[str, Any], headers: Mapping[
 
 
 def _cause(error: BaseException) -> str:
-    """The kind of the error, and the system's message; never a text that may contain an address."""
+    """The class of the error and the message of the system, without any text that may contain an address."""
     name, seen = type(error).__name__, error
     while True:
         if isinstance(seen, ssl.SSLCertVerificationError):
             return f"{name}: {seen.verify_message}"
         if isinstance(seen, socket.gaierror):
-            return f"{name}: its name is not known"
+            return f"{name}: unknown host name"
         if isinstance(seen, OSError) and seen.errno:
             return f"{name}: {os.strerror(seen.errno)}"
         # requests wraps urllib3's error, which wraps the system's as argument or reason.

@@ -1,4 +1,4 @@
-"""The content of an alert, and who receives which.
+"""The content of an alert, and how it is shortened and identified.
 
 `*_alerts.py` are the sources of alerts; `outbox.py` and `channels.py` store and deliver them.
 """
@@ -34,10 +34,10 @@ Kind = Literal[
 
 @dataclass(frozen=True)
 class Alert:
-    """One fact worth reporting: what, where, since when, what was done about it and what to do.
+    """One fact to report: what happened, where, since when, what the platform did about it, and what to do.
 
-    `key` is the fact's identity: the same fact has the same key, and is reported once. `topic` is its subject and
-    `finding` what was found there: the same finding on the same topic soon after is a repetition.
+    `key` identifies the fact, which is reported once. `topic` is its subject and `finding` identifies what was found
+    there: the same finding on the same topic soon after is a repetition.
     """
 
     key: str
@@ -57,8 +57,8 @@ class Alert:
 
     @property
     def id(self) -> str:
-        """The same for every delivery of the alert, so that a receiver recognises a repeated one."""
-        return identity(self.portfolio, self.key)
+        """An id that is the same in every delivery of the alert, so that receivers recognise duplicates."""
+        return stable_id(self.portfolio, self.key)
 
     @property
     def where(self) -> str:
@@ -75,8 +75,8 @@ class Alert:
             **values | {"since": datetime.fromisoformat(values["since"]), "parts": tuple(values["parts"])},
         )
 
-    def kept(self) -> Alert:
-        """The alert with a title of one line, shortened to fit a section of Slack; the link leads to the rest."""
+    def truncated(self) -> Alert:
+        """The alert with a one-line title, and texts shortened to fit a section of Slack."""
         return replace(
             self,
             title=shortened(" ".join(self.title.split()), 200),
@@ -86,16 +86,18 @@ class Alert:
         )
 
 
-def identity(*words: str) -> str:
-    return hashlib.sha256("/".join(words).encode()).hexdigest()[:32]
+def stable_id(*parts: str) -> str:
+    """An id that depends only on these parts."""
+    return hashlib.sha256("/".join(parts).encode()).hexdigest()[:32]
 
 
-def shortened(words: str, length: int) -> str:
-    return words if len(words) <= length else f"{words[: length - 1]}…"
+def shortened(long: str, length: int) -> str:
+    """The text, cut to this many characters with an ellipsis if it is longer."""
+    return long if len(long) <= length else f"{long[: length - 1]}…"
 
 
-def told_at(severity: Severity, least: Severity) -> bool:
-    """Whether a channel with the lowest severity `least` receives this severity."""
+def is_at_least(severity: Severity, least: Severity) -> bool:
+    """Whether the severity is at least `least`, the lowest that a channel receives."""
     return SEVERITIES.index(severity) >= SEVERITIES.index(least)
 
 
@@ -104,6 +106,6 @@ def at(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def clock(when: datetime) -> str:
+def format_time(when: datetime) -> str:
     """`2026-03-01 14:05 UTC`."""
     return f"{when.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

@@ -1,7 +1,7 @@
-"""The alerts of a portfolio, stored in a SQLite file until every channel has them: reported once, across restarts.
+"""The outbox: stores the alerts of a portfolio in a SQLite file, so that each is reported once across restarts.
 
-At least once: a process killed between sending and recording sends again, with the same id. `notifications.py` defines
-an alert, `channels.py` sends it.
+Delivery is at least once: if a process is killed between sending an alert and recording that, the alert is sent again
+with the same id. `notifications.py` defines an alert, `channels.py` sends it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from credit_assets.alerts import channels
 from credit_assets.alerts.channels import NotDelivered
-from credit_assets.alerts.notifications import Alert, at, clock, told_at
+from credit_assets.alerts.notifications import Alert, at, format_time, is_at_least
 from credit_assets.plurals import number_of
 from credit_assets.settings.alerts import AlertsConfig
 from credit_assets.settings.project import Project
@@ -24,15 +24,15 @@ from credit_assets.settings.project import Project
 HOUR, DAY = 3600.0, 86_400.0
 FIRST_WAIT_S, LONGEST_WAIT_S = 30.0, HOUR
 GIVEN_UP_AFTER_S = DAY
-"""From the first try that failed."""
+"""Seconds from the first failed attempt."""
 LEASE_S = 120.0
-"""That a try may last; one that ended without a word (killed) is repeated after it."""
-KEPT_S = 90 * DAY
-REMEMBERED_S = 30 * DAY
-"""Facts older than this are not told; less than what is kept, so that none is taken for new."""
+"""Seconds that an attempt may last. One without a result (a killed process) is repeated after them."""
+RETENTION_S = 90 * DAY
+REPORTED_WITHIN_S = 30 * DAY
+"""Older facts are not reported. Less than RETENTION_S, so that no reported fact is taken for a new one."""
 LARGEST_BUNDLE = 100
-A_TICK_S = 20.0
-"""That one call delivers; what is left waits for the next."""
+DELIVERY_TIME_S = 20.0
+"""Seconds after which a call starts no further delivery; the remaining alerts wait for the next call."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS alerts (
@@ -58,8 +58,8 @@ CREATE TABLE IF NOT EXISTS cursor (
 
 @dataclass(frozen=True)
 class Entry:
-    """An alert as it stands: when it was recorded, of which alert it is a repetition (a key), and by channel what
-    became of it in words."""
+    """A stored alert: when it was recorded, the key of the alert that it repeats, and its delivery status by
+    channel."""
 
     alert: Alert
     recorded: float
@@ -97,58 +97,57 @@ class Outbox:
             raise
         self._con.execute("COMMIT")
 
-    # -- what is told --------------------------------------------------------------------------------
+    # -- recording -----------------------------------------------------------------------------------
 
     def record(self, alert: Alert, now: float, spare: str | None = None) -> bool:
-        """Store the alert, and have it delivered over every channel that receives its severity, except `spare`.
+        """Store the alert for delivery over every channel that receives its severity, except `spare`.
 
-        Nothing happens if its key is known. The same finding on the same topic within `remind_after_hours` is stored as
-        a repetition and not sent. Returns whether it will be sent.
+        An alert whose key is known is ignored. The same finding on the same topic within `remind_after_hours` is stored
+        as a repetition and not sent. Returns whether the alert will be sent.
         """
         if self._one("SELECT 1 FROM alerts WHERE key = ?", alert.key):
             return False
-        alert = alert.kept()
+        alert = alert.truncated()
         earlier = self._all(
             "SELECT key, recorded, repeats FROM alerts WHERE topic = ? AND finding = ? AND topic <> '' "
             "ORDER BY rowid DESC",
             alert.topic,
             alert.finding,
         )
-        told = next((row for row in earlier if row["repeats"] is None), None)
-        repeated = told is not None and now - told["recorded"] < self.config.remind_after_hours * HOUR
-        if told and not repeated and (unsaid := [row for row in earlier if row["recorded"] > told["recorded"]]):
-            words = (
-                f"It was met {number_of(len(unsaid), 'more time')} since it was told on {clock(at(told['recorded']))}."
-            )
-            alert = replace(alert, details=f"{alert.details} {words}".strip())
+        sent = next((row for row in earlier if row["repeats"] is None), None)
+        repeated = sent is not None and now - sent["recorded"] < self.config.remind_after_hours * HOUR
+        if sent and not repeated and (unsent := [row for row in earlier if row["recorded"] > sent["recorded"]]):
+            count = number_of(len(unsent), "more time")
+            repetitions = f"It occurred {count} since it was reported on {format_time(at(sent['recorded']))}."
+            alert = replace(alert, details=f"{alert.details} {repetitions}".strip())
         self._con.execute(
             "INSERT INTO alerts VALUES (?, ?, ?, ?, ?, ?)",
-            (alert.key, now, alert.topic, alert.finding, told["key"] if told and repeated else None, alert.to_json()),
+            (alert.key, now, alert.topic, alert.finding, sent["key"] if sent and repeated else None, alert.to_json()),
         )
         if repeated:
             return False
         for channel, wants in self.config.channels.items():
-            if told_at(alert.severity, wants.least) and channel != spare:
+            if is_at_least(alert.severity, wants.least) and channel != spare:
                 self._con.execute(
                     "INSERT INTO deliveries VALUES (?, ?, 'waiting', 0, ?, NULL, NULL, NULL, '')",
                     (alert.key, channel, now),
                 )
         return True
 
-    def settled(self, topic: str) -> None:
-        """What was found on the topic is over: if the same finding comes again, it is reported again."""
+    def mark_resolved(self, topic: str) -> None:
+        """The topic is in order again: if the same finding comes back, it is a new alert and not a repetition."""
         self._con.execute("UPDATE alerts SET topic = '' WHERE topic = ?", (topic,))
 
     def watch(self, name: str, found: Alert | None, now: float, lasting_s: float) -> None:
-        """Report a lasting condition: `found` while it holds, None when it does not.
+        """Update a lasting condition: `found` is its alert while it holds, and None when it does not.
 
-        It is reported once it has held for `lasting_s`, again every `remind_after_hours`, and when it is over. `found`
-        is keyed by its beginning; the alert of its first poll counts.
+        It is reported once it has held for `lasting_s`, again every `remind_after_hours`, and when it has ended. All
+        reports have the key and the beginning of the first alert that was found.
         """
         row = self._one("SELECT * FROM conditions WHERE name = ?", name)
         if found is None:
             if row and row["told"] is not None:
-                self.record(_over(Alert.from_json(row["body"]), now), now)
+                self.record(_resolved(Alert.from_json(row["body"]), now), now)
             self._con.execute("DELETE FROM conditions WHERE name = ?", (name,))
             return
         if row is None:
@@ -159,7 +158,7 @@ class Outbox:
             self.record(replace(found, key=first.key, since=first.since), now)
             self._con.execute("UPDATE conditions SET told = ? WHERE name = ?", (now, name))
         elif told is not None and now - told >= self.config.remind_after_hours * HOUR:
-            key, title = f"{first.key}/still/{reminders + 1}", f"still: {found.title}"
+            key, title = f"{first.key}/still/{reminders + 1}", f"ongoing: {found.title}"
             self.record(replace(found, key=key, since=first.since, title=title), now)
             self._con.execute(
                 "UPDATE conditions SET told = ?, reminders = ? WHERE name = ?", (now, reminders + 1, name)
@@ -178,70 +177,68 @@ class Outbox:
         """The alerts that were recorded last, newest first."""
         rows = self._all("SELECT * FROM alerts ORDER BY rowid DESC LIMIT ?", count)
         return [
-            Entry(Alert.from_json(row["body"]), row["recorded"], row["repeats"], self._stand(row["key"]))
+            Entry(Alert.from_json(row["body"]), row["recorded"], row["repeats"], self._delivery_status(row["key"]))
             for row in rows
         ]
 
-    def _stand(self, key: str) -> dict[str, str]:
-        stand = {}
+    def _delivery_status(self, key: str) -> dict[str, str]:
+        status = {}
         for row in self._all("SELECT * FROM deliveries WHERE key = ? ORDER BY channel", key):
-            words = f" ({row['words']})" if row["words"] else ""
-            when = f" {clock(at(row['sent']))}" if row["sent"] else ""
-            tries = f" after {row['attempts']} tries" if row["attempts"] > 1 else ""
-            stand[row["channel"]] = f"{row['state']}{when}{tries}{words}"
-        return stand
+            answer = f" ({row['words']})" if row["words"] else ""
+            when = f" {format_time(at(row['sent']))}" if row["sent"] else ""
+            tries = f" after {row['attempts']} attempts" if row["attempts"] > 1 else ""
+            status[row["channel"]] = f"{row['state']}{when}{tries}{answer}"
+        return status
 
-    # -- how far facts were looked at ----------------------------------------------------------------
+    # -- how far runs have been read -----------------------------------------------------------------
 
-    def since(self, now: float) -> tuple[float, float]:
-        """Facts before the first time are not reported; runs last updated before the second have been read.
-
-        A new file begins one day back: older facts of the instance are not reported.
+    def cursor(self, now: float) -> tuple[float, float]:
+        """Two times: facts before the first are not reported; runs that were last updated before the second have been
+        read. A new file starts one day back.
         """
         self._con.execute("INSERT OR IGNORE INTO cursor VALUES (1, ?, ?)", (now, now - DAY))
         row = self._one("SELECT born, until FROM cursor")
-        return max(row["born"] - DAY, now - REMEMBERED_S), row["until"]
+        return max(row["born"] - DAY, now - REPORTED_WITHIN_S), row["until"]
 
-    def looked(self, updated: Mapping[str, float], until: float, forget_before: float) -> None:
-        """Record that these runs (id and time of their update) have been read, and all that were updated before
-        `until`."""
+    def mark_read(self, updated: Mapping[str, float], until: float, forget_before: float) -> None:
+        """Record that these runs (id and time of their update) and all runs updated before `until` have been read."""
         self._con.execute("UPDATE cursor SET until = ?", (until,))
         self._con.executemany("INSERT OR REPLACE INTO looked VALUES (?, ?)", list(updated.items()))
         self._con.execute("DELETE FROM looked WHERE updated < ?", (forget_before,))
 
-    def looked_at(self) -> dict[str, float]:
+    def runs_read(self) -> dict[str, float]:
+        """The runs that have been read, each with the time of its update."""
         return {row["run_id"]: row["updated"] for row in self._all("SELECT * FROM looked")}
 
-    # -- delivering ----------------------------------------------------------------------------------
+    # -- delivery ------------------------------------------------------------------------------------
 
     def deliver(self, environ: Mapping[str, str], now: Callable[[], float] = time.time) -> list[str]:
-        """Send what is due, for at most A_TICK_S, and delete what is old; returns, as text, what was sent and what
-        failed.
+        """Send the alerts that are due, and delete old ones. Returns lines about what was sent and what failed.
 
-        Beyond `per_hour` messages of a channel, everything due goes in one message, and further alerts wait for the
-        next hour. A failing channel is skipped for this call; its alert is tried again after a wait that doubles up to
-        an hour, and given up after a day, which is reported over other channels.
+        The last of the `per_hour` messages of a channel contains everything that is due; further alerts wait for the
+        next hour. If an attempt fails, the channel is skipped for this call, and the alert is retried after a wait that
+        doubles up to an hour. After a day it is given up, which is reported over the other channels.
         """
-        began, said = now(), []
+        began, lines = now(), []
         for channel in self.config.channels:
             sent = 0
-            while now() - began < A_TICK_S and (claimed := self._claim(channel, now())):
+            while now() - began < DELIVERY_TIME_S and (claimed := self._claim(channel, now())):
                 message, alerts, attempt = claimed
                 try:
-                    words = channels.send(channel, self.config, environ, alerts, message)
+                    answer = channels.send(channel, self.config, environ, alerts, message)
                 except NotDelivered as error:
                     self._failed(channel, alerts, attempt, error, now())
-                    said.append(f"{channel}: {error}")
+                    lines.append(f"{channel}: {error}")
                     break
-                self._sent(channel, alerts, words, now())
+                self._sent(channel, alerts, answer, now())
                 sent += len(alerts)
             if sent:
-                said.append(f"{sent} sent by {channel}")
+                lines.append(f"{sent} sent by {channel}")
         self._purge(now())
-        return said
+        return lines
 
     def waiting(self) -> int:
-        """Alerts that have not reached every configured channel yet."""
+        """The number of alerts that have not reached every configured channel."""
         row = self._one(
             f"SELECT count(DISTINCT key) AS found FROM deliveries WHERE state = 'waiting' AND channel IN "
             f"({', '.join('?' * len(self.config.channels))})",
@@ -250,7 +247,8 @@ class Outbox:
         return row["found"]
 
     def _claim(self, channel: str, now: float) -> tuple[str, list[Alert], int] | None:
-        """The next message: its id, its alerts, and the number of this attempt. Others leave it alone for LEASE_S."""
+        """Claim the next message for LEASE_S: its id, its alerts, and the number of this attempt. None if none is
+        due."""
         due_first = (
             "SELECT key, body, bundle, attempts FROM deliveries JOIN alerts USING (key) "
             "WHERE channel = ? AND state = 'waiting' AND {} ORDER BY alerts.rowid LIMIT ?"
@@ -267,7 +265,7 @@ class Outbox:
             if not due or room <= 0:
                 return None
             if bundle := due[0]["bundle"]:
-                # A bundle that was tried before is tried again as it was, under its id.
+                # A bundle that failed is sent again unchanged, with the same id.
                 chosen = self._all(due_first.format("bundle = ?"), channel, bundle, LARGEST_BUNDLE)
             else:
                 single = [row for row in due if row["bundle"] is None]
@@ -281,11 +279,11 @@ class Outbox:
             )
         return message, alerts, max(row["attempts"] for row in chosen) + 1
 
-    def _sent(self, channel: str, alerts: Sequence[Alert], words: str, now: float) -> None:
+    def _sent(self, channel: str, alerts: Sequence[Alert], answer: str, now: float) -> None:
         with self.writing():
             self._con.executemany(
                 "UPDATE deliveries SET state = 'sent', sent = ?, words = ? WHERE key = ? AND channel = ?",
-                [(now, words, alert.key, channel) for alert in alerts],
+                [(now, answer, alert.key, channel) for alert in alerts],
             )
 
     def _failed(self, channel: str, alerts: Sequence[Alert], attempt: int, error: NotDelivered, now: float) -> None:
@@ -307,25 +305,25 @@ class Outbox:
 
     def _purge(self, now: float) -> None:
         with self.writing():
-            self._con.execute("DELETE FROM alerts WHERE recorded < ?", (now - KEPT_S,))
+            self._con.execute("DELETE FROM alerts WHERE recorded < ?", (now - RETENTION_S,))
             self._con.execute("DELETE FROM deliveries WHERE key NOT IN (SELECT key FROM alerts)")
 
-    def _all(self, question: str, *values: Any) -> list[dict[str, Any]]:
-        asked = self._con.execute(question, values)
-        names = [column[0] for column in asked.description]
-        return [dict(zip(names, row, strict=True)) for row in asked.fetchall()]
+    def _all(self, query: str, *values: Any) -> list[dict[str, Any]]:
+        found = self._con.execute(query, values)
+        names = [column[0] for column in found.description]
+        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
-    def _one(self, question: str, *values: Any) -> Any:
-        return next(iter(self._all(question, *values)), None)
+    def _one(self, query: str, *values: Any) -> Any:
+        return next(iter(self._all(query, *values)), None)
 
 
-def _over(told: Alert, now: float) -> Alert:
+def _resolved(reported: Alert, now: float) -> Alert:
     return replace(
-        told,
-        key=f"{told.key}/over",
+        reported,
+        key=f"{reported.key}/over",
         severity="info",
-        title=f"over: {told.title}",
-        details=f"It ended by {clock(at(now))}.",
+        title=f"resolved: {reported.title}",
+        details=f"It had ended by {format_time(at(now))}.",
         what_was_done="",
         what_to_do="",
     )
@@ -335,17 +333,18 @@ def _undelivered(
     portfolio: str, config: AlertsConfig, channel: str, lost: Sequence[str], error: NotDelivered, now: float
 ) -> Alert:
     return Alert(
-        # Once a day and channel, however many alerts are lost.
+        # One alert per day and channel, however many alerts are lost.
         key=f"undelivered/{channel}/{int(now // DAY)}",
         kind="undelivered",
         severity="error",
         portfolio=portfolio,
         title=f"alerts could not be delivered by {channel}",
-        details=f"{len(lost)} given up now; the last try said: {error}.",
+        details=f"{number_of(len(lost), 'alert')} given up; the last attempt failed with: {error}.",
         since=at(now - GIVEN_UP_AFTER_S),
-        what_was_done="They were tried for a day, and are no longer.",
-        what_to_do=f"Mend {channels.VARIABLES[channel]} or the server behind it; `credit-assets alerts --test` tries "
-        "it. What was not delivered is listed by `credit-assets alerts`.",
+        what_was_done="They were retried for a day and are not retried any more.",
+        what_to_do=f"Correct {channels.VARIABLES[channel]} or repair the server behind it, and test it with "
+        f"`credit-assets alerts --portfolio {portfolio} --test`. Without --test, the command lists the alerts that "
+        "were not delivered.",
         link=config.ui,
         parts=(channel,),
     )

@@ -1,6 +1,6 @@
-"""Alerts from runs: what started, what failed, which checks failed, which rows were quarantined.
+"""Alerts about runs: trainings and corrections that start, failures, failed checks, quarantined rows.
 
-They contain no values of rows, since alerts are sent outside; `outbox.py` makes sure that each fact is reported once.
+They contain no values of rows, because alerts leave the platform. `outbox.py` ensures that each fact is reported once.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from datetime import datetime
 
 import dagster as dg
 
-from credit_assets.alerts.notifications import Alert, Kind, at, identity
+from credit_assets.alerts.notifications import Alert, Kind, at, stable_id
 from credit_assets.alerts.outbox import Outbox
-from credit_assets.alerts.place import Place
+from credit_assets.alerts.portfolio_links import PortfolioLinks
 from credit_assets.automation.active_runs import may_be_retried
 from credit_assets.automation.retraining import RETRAINING_CHECKS, ROLLBACK_CHECKS
 from credit_assets.automation.runs import step_failure_text
@@ -24,32 +24,35 @@ from credit_assets.settings.alerts import Severity
 from credit_assets.settings.run_tags import CORRECTION_TAG, TRAINING_TAG, WHY_TAG
 
 OVERLAP_S = 120.0
-"""A run's update may become visible later than one that is newer; so far back is looked again."""
-RUNS_A_LOOK = 20
-"""Runs whose events are read in one look; the others wait for the next."""
+"""Seconds before the cursor that are read again, because an update may become visible after a newer one."""
+RUNS_PER_POLL = 20
+"""Runs whose events are read in one poll; the others wait for the next."""
 
 GATE = "promotion_gate"
 QUARANTINE = "no_rows_quarantined"
 LISTED = 8
-"""Checks or steps that an alert lists; the others are counted."""
+"""Checks or steps that an alert lists. The others are counted."""
 
-Answer = Callable[[datetime], str]
-"""What was done about a drift or performance check that failed at the time: a training, or why none."""
+Response = Callable[[datetime], str]
+"""States how the platform responds to a drift or performance check that failed at the time: by a training, or why
+not."""
 Checks = Mapping[str, tuple[dg.AssetCheckEvaluation, datetime]]
-"""Checks by name, each with its evaluation and when that was."""
+"""Checks by name, each with its evaluation and the time of that."""
 
 
-def report_runs(outbox: Outbox, instance: dg.DagsterInstance, place: Place, answer: Answer, now: float) -> None:
+def report_runs(
+    outbox: Outbox, instance: dg.DagsterInstance, links: PortfolioLinks, response: Response, now: float
+) -> None:
     """Record the alerts of the portfolio's runs that started or ended since the last poll.
 
     A failed run that Dagster launches again is not reported; its last attempt is, with the checks of all attempts.
     """
-    floor, until = outbox.since(now)
-    seen = outbox.looked_at()
+    not_before, until = outbox.cursor(now)
+    seen = outbox.runs_read()
     changed = instance.get_run_records(
         dg.RunsFilter(
             statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE],
-            updated_after=at(max(until - OVERLAP_S, floor)),
+            updated_after=at(max(until - OVERLAP_S, not_before)),
         ),
         order_by="update_timestamp",
         ascending=True,
@@ -57,32 +60,34 @@ def report_runs(outbox: Outbox, instance: dg.DagsterInstance, place: Place, answ
     new = [
         record
         for record in changed
-        if place.holds(record.dagster_run) and _updated(record) != seen.get(record.dagster_run.run_id)
+        if links.owns(record.dagster_run) and _updated(record) != seen.get(record.dagster_run.run_id)
     ]
     undecided = [record for record in new if may_be_retried(instance, record, now)]
     still_open = {record.dagster_run.run_id for record in undecided}
     decided = [record for record in new if record.dagster_run.run_id not in still_open]
-    read, left = decided[:RUNS_A_LOOK], decided[RUNS_A_LOOK:]
-    told = [(record, list(_of_run(place, instance, record, answer))) for record in read]
-    # All that changed has been looked at, but for what is left or open: the next look begins there.
+    read, left = decided[:RUNS_PER_POLL], decided[RUNS_PER_POLL:]
+    found = [(record, list(_alerts_of_run(links, instance, record, response))) for record in read]
+    # Everything that changed has been read, except what is left or undecided: the next poll starts there.
     reached = min(map(_updated, [*left, *undecided]), default=max(map(_updated, changed), default=until))
     if not read and reached - until < OVERLAP_S:
         return
     with outbox.writing():
-        for record, alerts in told:
+        for record, alerts in found:
             if record.dagster_run.is_success:
-                outbox.settled(_topic(record.dagster_run))
+                outbox.mark_resolved(_topic(record.dagster_run))
             for alert in alerts:
                 outbox.record(alert, now)
-        looked = {record.dagster_run.run_id: _updated(record) for record in read}
-        outbox.looked(looked, max(until, reached), forget_before=max(until, reached) - 2 * OVERLAP_S)
+        updates = {record.dagster_run.run_id: _updated(record) for record in read}
+        outbox.mark_read(updates, max(until, reached), forget_before=max(until, reached) - 2 * OVERLAP_S)
 
 
-def _of_run(place: Place, instance: dg.DagsterInstance, record: dg.RunRecord, answer: Answer) -> Iterator[Alert]:
+def _alerts_of_run(
+    links: PortfolioLinks, instance: dg.DagsterInstance, record: dg.RunRecord, response: Response
+) -> Iterator[Alert]:
     """The alerts of the run from its start and, unless it is launched again, from its end."""
-    yield from _begun(place, instance, record)
+    yield from _start_alerts(links, instance, record)
     if record.dagster_run.is_finished and not _launched_again(record.dagster_run):
-        yield from _Ended(place, instance, record, answer).alerts()
+        yield from _EndAlerts(links, instance, record, response).alerts()
 
 
 def _updated(record: dg.RunRecord) -> float:
@@ -94,7 +99,7 @@ def _launched_again(run: dg.DagsterRun) -> bool:
 
 
 def _attempts(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[dg.DagsterRun]:
-    """The run and its earlier attempts, the first one first."""
+    """The run and its earlier attempts, oldest first."""
     attempts = [run]
     while attempts[0].parent_run_id and (before := instance.get_run_by_id(attempts[0].parent_run_id)):
         if before.tags.get(AUTO_RETRY_RUN_ID_TAG) != attempts[0].run_id:
@@ -103,51 +108,52 @@ def _attempts(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[dg.Dagst
     return attempts
 
 
-def _begun(place: Place, instance: dg.DagsterInstance, record: dg.RunRecord) -> Iterator[Alert]:
+def _start_alerts(links: PortfolioLinks, instance: dg.DagsterInstance, record: dg.RunRecord) -> Iterator[Alert]:
+    """The alert that a training, or the ingestion of a correction, has started."""
     run = record.dagster_run
     trains, corrects = TRAINING_TAG in run.tags, run.tags.get(CORRECTION_TAG) == "true"
     if not trains and not corrects:
         return
     first = _attempts(instance, run)[0]
-    why = run.tags.get(WHY_TAG, "started by hand")
+    why = run.tags.get(WHY_TAG, "it was started by hand")
     since = at(record.start_time) if record.start_time else record.create_timestamp
     if trains:
         yield Alert(
             key=f"retraining/{first.run_id}",
             kind="retraining",
             severity="info",
-            portfolio=place.portfolio,
+            portfolio=links.portfolio,
             title="a candidate is being trained",
-            details=f"Why: {why}.",
+            details=f"Reason: {why.removesuffix('.')}.",
             since=since,
-            what_was_done="The champion, where there is one, goes on deciding until a candidate passes the gate.",
-            what_to_do="Nothing; what comes of it is told.",
-            link=place.run(run.run_id),
+            what_was_done="The champion, if there is one, keeps deciding until a candidate passes the gate.",
+            what_to_do="Nothing. The result is reported.",
+            link=links.run_url(run.run_id),
         )
     if corrects:
         yield Alert(
             key=f"correction/{first.run_id}",
             kind="correction",
             severity="info",
-            portfolio=place.portfolio,
-            title=f"a corrected delivery of {_batch(run)} is being read",
-            details=f"Why: {why}.",
+            portfolio=links.portfolio,
+            title=f"a corrected delivery of {_batch(run)} is being ingested",
+            details=f"Reason: {why.removesuffix('.')}.",
             since=since,
-            what_was_done="Each table that is valid takes the place of its earlier one, which stays readable.",
-            what_to_do="Nothing, if the correction was meant.",
-            link=place.run(run.run_id),
+            what_was_done="Each valid table replaces its earlier version, which stays readable.",
+            what_to_do="Nothing, if the correction was intended.",
+            link=links.run_url(run.run_id),
             batch=_batch(run),
         )
 
 
 @dataclass
-class _Found:
-    """The events of a run (and of earlier attempts): checks by name; failed steps of the last attempt with the reason,
-    without a message if a check stopped them; and messages about the run as a whole."""
+class _RunResults:
+    """The results of a run and of its earlier attempts, from their events: `checks` by name; the failed `steps` of the
+    last attempt, each with its reason (empty if a check stopped it); and the `failure` of the run as a whole."""
 
     checks: dict[str, tuple[dg.AssetCheckEvaluation, datetime]] = field(default_factory=dict)
     steps: dict[str, str] = field(default_factory=dict)
-    run_words: str = ""
+    failure: str = ""
 
     def failed(self, severity: dg.AssetCheckSeverity) -> dict[str, tuple[dg.AssetCheckEvaluation, datetime]]:
         return {
@@ -157,8 +163,8 @@ class _Found:
         }
 
 
-def _found(instance: dg.DagsterInstance, attempts: Sequence[dg.DagsterRun]) -> _Found:
-    found = _Found()
+def _results(instance: dg.DagsterInstance, attempts: Sequence[dg.DagsterRun]) -> _RunResults:
+    found = _RunResults()
     for run in attempts:
         found.steps.clear()
         logs = instance.event_log_storage.get_logs_for_run(
@@ -180,18 +186,20 @@ def _found(instance: dg.DagsterInstance, attempts: Sequence[dg.DagsterRun]) -> _
             elif event.event_type == dg.DagsterEventType.STEP_FAILURE:
                 found.steps[str(event.step_key).split("__", 1)[-1]] = step_failure_text(event, disclose=False)
             elif event.event_type == dg.DagsterEventType.RUN_FAILURE:
-                found.run_words = event.message or ""
+                found.failure = event.message or ""
     return found
 
 
-class _Ended:
-    """The alerts of a run that ended, with its earlier attempts: at most one about the failure or the failed checks,
-    one about quarantined rows, and one about warnings."""
+class _EndAlerts:
+    """The alerts about a run that has ended, including its earlier attempts: at most one about the failure or failed
+    checks, one about quarantined rows, and one about warnings."""
 
-    def __init__(self, place: Place, instance: dg.DagsterInstance, record: dg.RunRecord, answer: Answer) -> None:
-        self.place, self.run, self.answer = place, record.dagster_run, answer
+    def __init__(
+        self, links: PortfolioLinks, instance: dg.DagsterInstance, record: dg.RunRecord, response: Response
+    ) -> None:
+        self.links, self.run, self.response = links, record.dagster_run, response
         self.attempts = _attempts(instance, self.run)
-        self.found = _found(instance, self.attempts)
+        self.found = _results(instance, self.attempts)
         self.ended = at(record.end_time) if record.end_time else record.update_timestamp
         self.batch = _batch(self.run)
 
@@ -219,51 +227,51 @@ class _Ended:
             )
             for name in (SURELY_BETTER, "candidate_version")
         )
-        lacked = "Read what it lacked."
-        portfolio, number = self.place.portfolio, version or "VERSION"
+        read = "Read which requirement it missed."
+        portfolio, number = self.links.portfolio, version or "VERSION"
         by_hand = f'`credit-assets promote --portfolio {portfolio} --version {number} --why "..."`'
         return self._alert(
             "promotion_refused",
             "error" if better else "warning",
-            "the candidate was not promoted, though it is surely better than the champion"
+            "the candidate was not promoted, although it is significantly better than the champion"
             if better
             else "the candidate was not promoted",
-            [*([f"Surely better than the champion: {better}."] if better else []), *_words(errors)],
+            [*([f"Significantly better than the champion: {better}."] if better else []), *_check_lines(errors)],
             errors,
-            "It is registered as challenger; the champion before goes on deciding."
-            + (" Another training starts when the next outcomes are known." if better else ""),
-            f"{lacked} If that matters less: {by_hand}."
+            "It is registered as challenger. The champion does not change."
+            + (" Another training starts once enough new outcomes are known." if better else ""),
+            f"{read} If that matters less, promote it by hand: {by_hand}."
             if better
-            else f"{lacked} Nothing has to be done: the next training makes another candidate.",
+            else f"{read} Nothing else needs to be done: the next training makes another candidate.",
             _topic(self.run),
-            link=self.place.asset(GATE),
+            link=self.links.asset_url(GATE),
         )
 
     def _failed(self, errors: Checks) -> Alert:
         steps = self.found.steps
-        stopped = [f"{step}: {words}" for step, words in steps.items() if words]
+        stopped = [f"{step}: {reason}" for step, reason in steps.items() if reason]
         tried = f" It was tried {len(self.attempts)} times." if len(self.attempts) > 1 else ""
         return self._alert(
             "run_failed",
             "error",
             f"{_job(self.run)}{f' of {self.batch}' if self.batch else ''} failed",
-            [*stopped, *_words(errors)] or [self.found.run_words],
+            [*stopped, *_check_lines(errors)] or [self.found.failure],
             dict.fromkeys([*steps, *errors]),
-            f"Nothing half-written can be read: every table it did not finish stays as it was.{tried}",
-            "Mend what the words name (a corrected delivery under the same name, the configuration, the machine); "
-            "a changed delivery is run again by itself, all else from the run's page or by `credit-assets run`.",
+            f"No table is left half-written: every table that the run did not finish is unchanged.{tried}",
+            "Fix what the message names (correct the delivery under the same name, the configuration, the machine). A "
+            "corrected delivery runs by itself; start anything else from the run's page or with `credit-assets run`.",
             _topic(self.run),
         )
 
     def _checks_failed(self, errors: Checks) -> Alert:
         names = [evaluation.check_name for evaluation, _ in errors.values()]
-        since = _first(errors)
-        done, do = _answered(names, since, self.answer)
+        since = _earliest(errors)
+        done, do = _response_to(names, since, self.response)
         return self._alert(
             "check_failed",
             "error",
-            f"{_and(names)} failed{f' on {self.batch}' if self.batch else ''}",
-            _words(errors),
+            f"{_joined(names)} failed{f' on {self.batch}' if self.batch else ''}",
+            _check_lines(errors),
             errors,
             done,
             do,
@@ -276,14 +284,14 @@ class _Ended:
         return self._alert(
             "quarantine",
             "warning",
-            f"rows{f' of {self.batch}' if self.batch else ''} were set aside: {_and(tables)}",
-            _words(quarantine),
+            f"rows{f' of {self.batch}' if self.batch else ''} were quarantined: {_joined(tables)}",
+            _check_lines(quarantine),
             quarantine,
-            "The other rows were taken; rows in = rows kept + rows set aside.",
-            "Look at the refused rows and their reasons (the path is in the words), and deliver the batch corrected "
-            "under the same name if they matter.",
+            "The other rows were ingested: rows delivered = rows kept + rows quarantined.",
+            "Read the quarantined rows and their reasons (at the path above). If they matter, deliver a corrected "
+            "batch under the same name.",
             f"quarantine/{self.batch}",
-            _first(quarantine),
+            _earliest(quarantine),
         )
 
     def _warned(self, warnings: Checks) -> Alert:
@@ -291,13 +299,13 @@ class _Ended:
         return self._alert(
             "check_warning",
             "warning",
-            f"{_and(names)} warned{f' on {self.batch}' if self.batch else ''}",
-            _words(warnings),
+            f"{_joined(names)} raised a warning{f' on {self.batch}' if self.batch else ''}",
+            _check_lines(warnings),
             warnings,
-            "Nothing was stopped.",
-            "Look at the check's words.",
+            "The run was not stopped.",
+            "Read the description of the check.",
             f"warnings/{self.batch}",
-            _first(warnings),
+            _earliest(warnings),
         )
 
     def _alert(
@@ -317,42 +325,45 @@ class _Ended:
             key=f"{kind}/{self.attempts[0].run_id}",
             kind=kind,
             severity=severity,
-            portfolio=self.place.portfolio,
+            portfolio=self.links.portfolio,
             title=title,
             details="\n".join(_listed(details)),
             since=since or self.ended,
             what_was_done=done,
             what_to_do=do,
-            link=link or self.place.run(self.run.run_id),
+            link=link or self.links.run_url(self.run.run_id),
             batch=self.batch,
             parts=tuple(_listed(list(checks))),
             topic=topic,
-            finding=identity(kind, *sorted(details)),
+            finding=stable_id(kind, *sorted(details)),
         )
 
 
-def _first(checks: Checks) -> datetime:
-    """When the first of the checks was evaluated."""
+def _earliest(checks: Checks) -> datetime:
+    """The time of the earliest evaluation."""
     return min(when for _, when in checks.values())
 
 
-def _answered(checks: Sequence[str], since: datetime, answer: Answer) -> tuple[str, str]:
-    """What was done about failed checks that stopped nothing, and what to do."""
+def _response_to(checks: Sequence[str], since: datetime, response: Response) -> tuple[str, str]:
+    """The response of the platform to failed checks that did not stop the run, and what to do."""
     if set(checks) & {check for _, check in ROLLBACK_CHECKS}:
         return (
-            "The champion before decides again, where there is one; that is told.",
+            "The previous champion is restored, if there is one, which is reported.",
             "Compare the two versions on the batch's outcomes before the next promotion.",
         )
     if set(checks) & {check for _, check in RETRAINING_CHECKS}:
-        return f"The batch is scored all the same. {answer(since)}", "Look at what moved, and whether it was expected."
-    return "Nothing was stopped.", "Look at the check's words."
+        return (
+            f"The batch was scored nevertheless. {response(since)}",
+            "Find out what moved, and whether it was expected.",
+        )
+    return "The run was not stopped.", "Read the description of the check."
 
 
-def _words(checks: Checks) -> list[str]:
-    return [f"{name}: {_said(evaluation) or 'failed'}" for name, (evaluation, _) in checks.items()]
+def _check_lines(checks: Checks) -> list[str]:
+    return [f"{name}: {_description(evaluation) or 'failed'}" for name, (evaluation, _) in checks.items()]
 
 
-def _said(evaluation: dg.AssetCheckEvaluation) -> str | None:
+def _description(evaluation: dg.AssetCheckEvaluation) -> str | None:
     bare = evaluation.metadata.get(WITHOUT_VALUES)
     return evaluation.description if bare is None else str(bare.value)
 
@@ -361,7 +372,7 @@ def _listed(lines: Sequence[str]) -> list[str]:
     return [*lines[:LISTED], *([f"and {len(lines) - LISTED} more"] if len(lines) > LISTED else [])]
 
 
-def _and(names: Sequence[str]) -> str:
+def _joined(names: Sequence[str]) -> str:
     return ", ".join(_listed(list(dict.fromkeys(names))))
 
 

@@ -11,9 +11,9 @@ import dagster as dg
 
 from credit_assets.alerts.champion_alerts import report_champions
 from credit_assets.alerts.lasting_alerts import watch_capacity, watch_deliveries, watch_registry, watch_ticks
-from credit_assets.alerts.notifications import clock
+from credit_assets.alerts.notifications import format_time
 from credit_assets.alerts.outbox import Outbox
-from credit_assets.alerts.place import Place
+from credit_assets.alerts.portfolio_links import PortfolioLinks
 from credit_assets.alerts.run_alerts import report_runs
 from credit_assets.automation.claims import Claims
 from credit_assets.automation.due import Due
@@ -28,41 +28,41 @@ from credit_assets.settings.portfolio import Portfolio
 
 
 def alert_sensor(book: Book) -> dg.SensorDefinition:
-    """`alerts`, which starts no run."""
+    """The sensor `alerts`. It starts no runs."""
     portfolio, project = book.portfolio, book.project
 
     @dg.sensor(
         name="alerts",
         minimum_interval_seconds=portfolio.automation.interval_s,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Tells of failures, quarantine, late deliveries, trainings, promotions, rollbacks, ticks that fail "
-        "and a machine that runs full, over the channels in `alerts:`. Its ticks say what was sent and what waits.",
+        description="Sends alerts about failures, quarantine, late deliveries, trainings, promotions, rollbacks, "
+        "failing ticks, disk and memory over the channels in `alerts:`. Its ticks record what was sent and what waits.",
     )
     def alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         origin = context.code_location_origin
-        place = Place(portfolio.name, origin.location_name if origin else portfolio.name, portfolio.alerts.ui)
+        links = PortfolioLinks(portfolio.name, origin.location_name if origin else portfolio.name, portfolio.alerts.ui)
         with Outbox(project, portfolio.name, portfolio.alerts) as outbox:
-            said, found_wrong = _collect(outbox, place, _names(context), held_instance(context), book, time.time())
-            said += outbox.deliver(os.environ)
+            lines, errors = _collect(outbox, links, _names(context), held_instance(context), book, time.time())
+            lines += outbox.deliver(os.environ)
             waiting = outbox.waiting()
-        if found_wrong:
-            # What could be found was delivered; the tick fails, so that what could not is seen, and tried again.
-            raise ExceptionGroup("Not everything could be looked at", found_wrong)
+        if errors:
+            # Alerts from the other sources were delivered. The tick fails, so that the errors are seen.
+            raise ExceptionGroup("Some sources of alerts could not be read", errors)
         if waiting:
-            said.append(f"{waiting} waiting")
-        return dg.SkipReason("; ".join(said) or _nothing(portfolio))
+            lines.append(f"{waiting} waiting")
+        return dg.SkipReason("; ".join(lines) or _nothing_new(portfolio))
 
     return alerts
 
 
-def _nothing(portfolio: Portfolio) -> str:
+def _nothing_new(portfolio: Portfolio) -> str:
     if not portfolio.alerts.channels:
-        return "No channel is configured under `alerts:`; `credit-assets alerts` lists what would be told."
-    return "Nothing new to tell."
+        return "No channel is configured under `alerts:`. `credit-assets alerts` lists what would be sent."
+    return "There are no new alerts."
 
 
 def _names(context: dg.SensorEvaluationContext) -> set[str]:
-    """The existing sensors and schedules: the instance remembers those of earlier releases too."""
+    """The names of the current sensors and schedules. The instance also has state of those of earlier releases."""
     code = context.repository_def
     if code is None:
         return set()
@@ -71,45 +71,46 @@ def _names(context: dg.SensorEvaluationContext) -> set[str]:
 
 def _collect(
     outbox: Outbox,
-    place: Place,
+    links: PortfolioLinks,
     names: Collection[str],
     instance: dg.DagsterInstance,
     book: Book,
     now: float,
 ) -> tuple[list[str], list[Exception]]:
-    """Record every fact that can be found; returns what is unavailable, and the errors of sources that failed."""
+    """Record the alerts of all sources. Returns messages about what is unavailable, and the errors of sources that
+    failed."""
     portfolio, project, registry = book.portfolio, book.project, book.registry
     lake = Lake(project.lake)
     claims = Claims(project, portfolio.name, portfolio.automation.interval_s)
 
-    def answer(failed: datetime) -> str:
-        began = latest_training(instance, portfolio, registry).effective
-        if began and began > failed:
-            return f"A training began on {clock(began)}."
+    def response(failed: datetime) -> str:
+        started = latest_training(instance, portfolio, registry).effective
+        if started and started > failed:
+            return f"A training started on {format_time(started)}."
         try:
             due = training(instance, book, lake, datetime.now(UTC))
         except RegistryUnavailable as error:
             return str(error)
         return f"A training is due: {text(due)}." if isinstance(due, Due) else text(due)
 
-    away: list[str] = []
+    unavailable: list[str] = []
 
     def champions() -> None:
         try:
             moves = registry.history()
         except RegistryUnavailable as error:
-            away.append(str(error))
-            watch_registry(outbox, place, claims, str(error), now)
+            unavailable.append(str(error))
+            watch_registry(outbox, links, claims, str(error), now)
         else:
-            watch_registry(outbox, place, claims, None, now)
-            report_champions(outbox, place, moves, now)
+            watch_registry(outbox, links, claims, None, now)
+            report_champions(outbox, links, moves, now)
 
     sources_of_alerts: list[Callable[[], None]] = [
-        lambda: report_runs(outbox, instance, place, answer, now),
+        lambda: report_runs(outbox, instance, links, response, now),
         champions,
-        lambda: watch_deliveries(outbox, place, portfolio, Inbox(project.inbox), lake, now),
-        lambda: watch_ticks(outbox, place, names, instance, now),
-        lambda: watch_capacity(outbox, place, claims, project.data, instance, now),
+        lambda: watch_deliveries(outbox, links, portfolio, Inbox(project.inbox), lake, now),
+        lambda: watch_ticks(outbox, links, names, instance, now),
+        lambda: watch_capacity(outbox, links, claims, project.data, instance, now),
     ]
     errors: list[Exception] = []
     for source in sources_of_alerts:
@@ -117,4 +118,4 @@ def _collect(
             source()
         except Exception as error:
             errors.append(error)
-    return away, errors
+    return unavailable, errors

@@ -40,14 +40,14 @@ def alerts(
 ) -> None:
     """List recent alerts and their delivery status by channel."""
     with in_project(reading=True) as project:
-        from credit_assets.alerts.channels import try_each
+        from credit_assets.alerts.channels import send_test_alerts
         from credit_assets.alerts.outbox import Outbox
 
         config = Portfolio.load(project, portfolio).alerts
         if not config.channels:
             console.print("No channel is configured under `alerts:`; nothing is sent.")
         if test:
-            tried = try_each(portfolio, config, os.environ, time.time())
+            tried = send_test_alerts(portfolio, config, os.environ, time.time())
             for channel, result in tried.items():
                 answer = f"sent ({result.answer})" if result.answer else "sent"
                 console.print(f"{channel}: {answer if result.sent else f'not sent: {result.answer}'}")

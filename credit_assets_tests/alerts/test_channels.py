@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from credit_assets.alerts.channels import NotDelivered, Tried, message_id, send, slack, try_each
+from credit_assets.alerts.channels import ChannelTest, NotDelivered, message_id, send, send_test_alerts, slack
 from credit_assets.settings.alerts import AlertsConfig, ChannelConfig, EmailConfig
 from credit_assets_tests.alerts.receivers import free_port, http_sink, mail_server
 from credit_assets_tests.alerts.test_notifications import ALERT
@@ -57,7 +57,7 @@ def test_email_states_event_place_time_actions_and_link():
         "Since: 2026-03-01 09:30 UTC",
         "Done:  The previous version stays.",
         "To do: Deliver it corrected.",
-        "Look:  http://localhost:3000/runs/abc",
+        "Link:  http://localhost:3000/runs/abc",
     ]
 
 
@@ -124,7 +124,7 @@ def test_password_is_sent_over_encrypted_session(certificate):
 def test_password_that_smtp_cannot_send_is_reported_without_showing_it(certificate):
     with mail_server(tls_context=certificate, authenticator=accepts_login, auth_required=True) as mailbox:
         error = refusal("email", with_login(mailbox.url, "SECRET-p%C3%A4ss"))
-    words = "user or password in CREDIT_ASSETS_SMTP_URL have letters beyond ASCII, which cannot be sent"
+    words = "the user or password in CREDIT_ASSETS_SMTP_URL contains characters outside ASCII, which cannot be sent"
     assert str(error) == words
     assert "p\u00e4ss" not in "".join(traceback.format_exception(error))
 
@@ -146,7 +146,7 @@ def test_untrusted_certificate_is_refused(certificate, monkeypatch):
 def test_password_is_not_sent_unencrypted():
     with mail_server(authenticator=accepts_login, auth_require_tls=False) as mailbox:
         error = refusal("email", with_login(mailbox.url))
-    assert str(error) == "the mail server offers no encryption, and so was not given the password"
+    assert str(error) == "the mail server offers no encryption, so the password was not sent"
 
 
 @pytest.mark.parametrize("url", ["mail.example.com", "http://SECRET@mail", "smtp://user:SECRET@host:port", "smtp://"])
@@ -168,7 +168,7 @@ def test_slack_message_is_a_section_in_slack_markup(sink):
 def test_longest_slack_alert_keeps_its_link():
     longest = replace(
         ALERT, title="t" * 5000, details="d" * 5000, what_was_done="w" * 5000, what_to_do="o" * 5000
-    ).kept()
+    ).truncated()
     [section] = slack([longest])["blocks"]
     assert section["text"]["text"].endswith("http://localhost:3000/runs/abc")
     assert len(section["text"]["text"]) <= 3000
@@ -253,14 +253,14 @@ def test_refused_connection_is_reported_without_the_address():
 
 @pytest.mark.parametrize("url", ["hooks.example.com/SECRET", "ftp://SECRET", "https://", "http://[SECRET"])
 def test_invalid_web_address_is_refused_without_repeating_it(url):
-    assert str(refusal("webhook", {"CREDIT_ASSETS_WEBHOOK_URL": url})) == "CREDIT_ASSETS_WEBHOOK_URL is no address"
+    assert str(refusal("webhook", {"CREDIT_ASSETS_WEBHOOK_URL": url})) == "CREDIT_ASSETS_WEBHOOK_URL is not a valid URL"
 
 
 def test_try_channels_tries_each_and_names_missing_variable(sink):
-    tried = try_each("home_credit", CONFIG, {"CREDIT_ASSETS_WEBHOOK_URL": sink.url}, 0.0)
+    tried = send_test_alerts("home_credit", CONFIG, {"CREDIT_ASSETS_WEBHOOK_URL": sink.url}, 0.0)
     assert tried == {
-        "email": Tried(False, "CREDIT_ASSETS_SMTP_URL is not set"),
-        "slack": Tried(False, "CREDIT_ASSETS_SLACK_URL is not set"),
-        "webhook": Tried(True, ""),
+        "email": ChannelTest(False, "CREDIT_ASSETS_SMTP_URL is not set"),
+        "slack": ChannelTest(False, "CREDIT_ASSETS_SLACK_URL is not set"),
+        "webhook": ChannelTest(True, ""),
     }
     assert sink.posted[0]["kind"] == "test"

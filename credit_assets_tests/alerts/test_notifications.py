@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from pydantic import ValidationError
 
-from credit_assets.alerts.notifications import Alert, clock, told_at
+from credit_assets.alerts.notifications import Alert, format_time, is_at_least
 from credit_assets.settings.alerts import AlertsConfig
 
 ALERT = Alert(
@@ -45,7 +45,7 @@ def test_alert_id_depends_on_key_and_portfolio_only():
 
 
 def test_kept_alert_has_truncated_details_and_one_line_title():
-    kept = replace(ALERT, title="one\r\nBcc: other@example.com", details="x" * 5000).kept()
+    kept = replace(ALERT, title="one\r\nBcc: other@example.com", details="x" * 5000).truncated()
     assert kept.title == "one Bcc: other@example.com"
     assert len(kept.details) == 1200 and kept.details.endswith("…")
 
@@ -55,11 +55,11 @@ def test_kept_alert_has_truncated_details_and_one_line_title():
     [("info", "info", True), ("info", "warning", False), ("warning", "error", False), ("error", "warning", True)],
 )
 def test_channel_receives_alerts_from_its_least_severity_up(severity, least, told):
-    assert told_at(severity, least) is told
+    assert is_at_least(severity, least) is told
 
 
 def test_times_are_shown_in_utc():
-    assert clock(ALERT.since) == "2026-03-01 09:30 UTC"
+    assert format_time(ALERT.since) == "2026-03-01 09:30 UTC"
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,9 @@ def test_repeated_finding_is_suppressed_then_sent_with_its_count(project, sink):
         assert [entry.repeats for entry in box.newest(9)] == [None, None, first.key, first.key, None]
         assert record(box, replace(first, key="6"), now=NOW + DAY) == [True]
         deliver(box, sink, NOW + DAY)
-    assert sink.posted[-1]["details"].endswith("It was met 2 more times since it was told on 2026-02-25 06:13 UTC.")
+    assert sink.posted[-1]["details"].endswith(
+        "It occurred 2 more times since it was reported on 2026-02-25 06:13 UTC."
+    )
 
 
 def test_settled_finding_is_sent_again(project):
@@ -167,7 +169,7 @@ def test_settled_finding_is_sent_again(project):
     with outbox(project) as box:
         record(box, failed)
         with box.writing():
-            box.settled("runs/ingest/2026-03")
+            box.mark_resolved("runs/ingest/2026-03")
         assert record(box, replace(failed, key="2"), now=NOW + HOUR) == [True]
 
 
@@ -186,7 +188,7 @@ def test_failed_delivery_is_retried_after_doubling_waits(project, sink):
                 assert said in (["webhook: the server answered 500"], ["1 sent by webhook"])
             now += 1
         assert box.newest(1)[0].deliveries["webhook"].startswith("sent 2026-02-25 06:")
-        assert "after 5 tries" in box.newest(1)[0].deliveries["webhook"]
+        assert "after 5 attempts" in box.newest(1)[0].deliveries["webhook"]
     waits = [later - earlier for earlier, later in pairwise(tried)]
     for wait, longest in zip(waits, [30, 60, 120, 240], strict=True):
         assert longest / 2 <= wait <= longest + 1
@@ -351,11 +353,11 @@ def test_lasting_condition_is_reported_once_with_daily_reminders_and_its_end(pro
     with outbox(project) as box:
         for hour in range(50):
             poll(box, True, NOW + hour * HOUR)
-        assert told(box) == ["the disk is full", "still: the disk is full", "still: the disk is full"]
+        assert told(box) == ["the disk is full", "ongoing: the disk is full", "ongoing: the disk is full"]
         assert {entry.alert.since for entry in box.newest(9)} == {at(NOW)}
         poll(box, False, NOW + 51 * HOUR)
         poll(box, False, NOW + 52 * HOUR)
-        assert told(box)[3:] == ["over: the disk is full"]
+        assert told(box)[3:] == ["resolved: the disk is full"]
         assert box.newest(1)[0].alert.severity == "info"
 
 
@@ -365,7 +367,7 @@ def test_recurring_condition_is_reported_again(project):
             poll(box, True, NOW + hour * HOUR)
             if hour == 1:
                 poll(box, False, NOW + 2 * HOUR)
-        assert told(box) == ["the disk is full", "over: the disk is full", "the disk is full"]
+        assert told(box) == ["the disk is full", "resolved: the disk is full", "the disk is full"]
 
 
 def test_restart_does_not_repeat_a_lasting_condition(project):

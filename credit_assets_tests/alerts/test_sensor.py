@@ -83,17 +83,17 @@ def test_alerts_of_a_series_of_runs_are_sent_once_across_restarts(line, tmp_path
     configure(project, {"alerts": ALERTS})
     with instance_of(project) as instance:
         said = tick(project, instance)
-        assert tick(project, instance) == "Nothing new to tell."
+        assert tick(project, instance) == "There are no new alerts."
     with instance_of(project) as instance:
-        assert tick(project, instance) == "Nothing new to tell."
+        assert tick(project, instance) == "There are no new alerts."
     told = {body["kind"]: body for body in sink.posted}
     assert said == f"{len(sink.posted)} sent by webhook"
     assert len({body["id"] for body in sink.posted}) == len(sink.posted)
     assert {"retraining", "promotion"} <= set(told)
     assert not {"run_failed", "capacity", "undelivered"} & set(told)
-    assert told["promotion"]["title"] == "version 1 decides now, after no champion"
+    assert told["promotion"]["title"] == "version 1 is the champion (there was no champion)"
     listed = run_alerts_command(project).output
-    assert "version 1 decides now, after no champion (home_credit, champion)" in listed
+    assert "version 1 is the champion (there was no champion) (home_credit, champion)" in listed
     assert "webhook sent" in listed
 
 
@@ -101,7 +101,7 @@ def test_alerts_are_sent_although_a_source_fails_and_the_tick_reports_it(project
     run_id = fail(instance)
     # psutil cannot read the memory of some containers.
     monkeypatch.setattr(lasting_alerts.psutil, "virtual_memory", lambda: 1 / 0)
-    with pytest.raises(ExceptionGroup, match="Not everything could be looked at"):
+    with pytest.raises(ExceptionGroup, match="Some sources of alerts could not be read"):
         tick(project, instance)
     [body] = sink.posted
     assert body["title"] == "a materialization by hand of 2026-03 failed"

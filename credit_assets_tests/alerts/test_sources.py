@@ -32,8 +32,8 @@ from credit_assets.alerts.champion_alerts import report_champions
 from credit_assets.alerts.lasting_alerts import watch_capacity, watch_deliveries, watch_registry, watch_ticks
 from credit_assets.alerts.notifications import Alert
 from credit_assets.alerts.outbox import DAY, HOUR, Outbox
-from credit_assets.alerts.place import Place
-from credit_assets.alerts.run_alerts import RUNS_A_LOOK, report_runs
+from credit_assets.alerts.portfolio_links import PortfolioLinks
+from credit_assets.alerts.run_alerts import RUNS_PER_POLL, report_runs
 from credit_assets.automation.active_runs import RETRY_WINDOW_S
 from credit_assets.automation.claims import Claims
 from credit_assets.dagster_private import (
@@ -56,7 +56,7 @@ from credit_assets.settings.run_tags import CORRECTION_TAG, PORTFOLIO_TAG, TRAIN
 from credit_assets_tests.conftest import PROJECT
 
 BOOK = "home_credit"
-PLACE = Place(BOOK, BOOK, "http://ui")
+PLACE = PortfolioLinks(BOOK, BOOK, "http://ui")
 INTERVAL_S = 30.0
 
 
@@ -171,13 +171,13 @@ def test_failed_checks_of_a_run_that_continued_are_one_alert(box, instance):
     assert (alert.kind, alert.severity) == ("check_failed", "error")
     assert alert.title == "features_stable, scores_stable failed on 2026-03"
     assert alert.parts == ("feature_drift.features_stable", "score_drift.scores_stable")
-    assert alert.what_was_done == "The batch is scored all the same. THE ANSWER."
+    assert alert.what_was_done == "The batch was scored nevertheless. THE ANSWER."
 
 
 def test_failed_check_that_causes_a_rollback_says_so(box, instance):
     make(instance, asset("performance", "not_worse_than_predecessor", passed=False))
     [alert] = poll_runs(box, instance)
-    assert alert.what_was_done.startswith("The champion before decides again")
+    assert alert.what_was_done.startswith("The previous champion is restored")
 
 
 def test_quarantined_rows_are_a_warning_beside_other_warnings(box, instance):
@@ -191,7 +191,7 @@ def test_quarantined_rows_are_a_warning_beside_other_warnings(box, instance):
     assert (quarantine.kind, quarantine.severity) == ("quarantine", "warning")
     assert "bureau" in quarantine.title and "applications" in quarantine.title
     assert (warning.kind, warning.severity) == ("check_warning", "warning")
-    assert warning.title == "four_fifths_age warned on 2026-03"
+    assert warning.title == "four_fifths_age raised a warning on 2026-03"
 
 
 def test_candidate_refused_by_the_gate_is_not_reported_as_failure(box, instance):
@@ -201,7 +201,7 @@ def test_candidate_refused_by_the_gate_is_not_reported_as_failure(box, instance)
         **{TRAINING_TAG: BOOK, WHY_TAG: "weekly"},
     )
     training, refused = poll_runs(box, instance)
-    assert (training.kind, training.details) == ("retraining", "Why: weekly.")
+    assert (training.kind, training.details) == ("retraining", "Reason: weekly.")
     assert (refused.kind, refused.severity) == ("promotion_refused", "warning")
     assert refused.details == "promotion_gate.discrimination: words of discrimination"
     assert refused.link == "http://ui/assets/home_credit/promotion_gate"
@@ -216,16 +216,16 @@ def test_refused_candidate_that_is_significantly_better_is_reported_at_once_with
     )
     _, refused = poll_runs(box, instance)
     assert (refused.kind, refused.severity) == ("promotion_refused", "error")
-    assert refused.title == "the candidate was not promoted, though it is surely better than the champion"
-    assert refused.details.startswith("Surely better than the champion: AUC +0.0420 (+0.0361 to +0.0479).")
-    assert "Another training starts when the next outcomes are known." in refused.what_was_done
+    assert refused.title == "the candidate was not promoted, although it is significantly better than the champion"
+    assert refused.details.startswith("Significantly better than the champion: AUC +0.0420 (+0.0361 to +0.0479).")
+    assert "Another training starts once enough new outcomes are known." in refused.what_was_done
     assert '`credit-assets promote --portfolio home_credit --version 7 --why "..."`' in refused.what_to_do
 
 
 def test_training_that_raised_an_error_is_reported_as_failure(box, instance):
     make(instance, asset("models", error=MemoryError()), **{TRAINING_TAG: BOOK})
     training, failed = poll_runs(box, instance)
-    assert training.details == "Why: started by hand."
+    assert training.details == "Reason: it was started by hand."
     assert (failed.kind, failed.details) == ("run_failed", "models: MemoryError")
 
 
@@ -235,7 +235,7 @@ def test_corrected_delivery_is_reported_but_first_delivery_is_not(box, instance)
     make(instance, asset("bureau"), **{WHY_TAG: "its files differ", CORRECTION_TAG: "true"})
     [alert] = poll_runs(box, instance)
     assert (alert.kind, alert.severity, alert.batch) == ("correction", "info", "2026-03")
-    assert alert.details == "Why: its files differ."
+    assert alert.details == "Reason: its files differ."
 
 
 def test_training_is_reported_at_its_start_only(box, instance):
@@ -299,7 +299,7 @@ def origin(location: str) -> RemoteJobOrigin:
 def test_run_from_the_ui_is_identified_by_its_code_location(instance, location, ours):
     """Repositories and jobs of all portfolios have the same names."""
     run = create_run_for_test(instance, job_name="train", remote_job_origin=origin(location))
-    assert PLACE.holds(run) is ours
+    assert PLACE.owns(run) is ours
 
 
 def test_runs_from_before_the_outbox_are_not_reported(box, instance):
@@ -347,9 +347,9 @@ def test_restart_neither_loses_nor_repeats_alerts(tmp_path):
 
 def test_many_runs_are_read_in_portions_without_loss(box, instance):
     job = dg.define_asset_job("train").resolve(asset_graph=_graph())
-    for number in range(RUNS_A_LOOK + 20):
+    for number in range(RUNS_PER_POLL + 20):
         instance.report_run_failed(instance.create_run_for_job(job, tags=DATED), f"failure {number}")
-    assert len(poll_runs(box, instance)) == RUNS_A_LOOK
+    assert len(poll_runs(box, instance)) == RUNS_PER_POLL
     assert len(poll_runs(box, instance)) == 20
     assert poll_runs(box, instance) == []
 
@@ -401,7 +401,7 @@ def test_retried_run_is_not_reported_but_its_last_attempt_is(box, retrying):
     assert failed.details == "breaks: attempt 2"
     assert failed.what_was_done.endswith("It was tried 2 times.")
     assert failed.link == f"http://ui/runs/{second}"
-    assert warned.title == "warns warned on 2026-03"
+    assert warned.title == "warns raised a warning on 2026-03"
     assert poll_runs(box, retrying) == []
 
 
@@ -422,7 +422,7 @@ def test_other_runs_are_reported_while_one_waits_for_its_retry(box, retrying):
 def test_many_runs_that_wait_for_retries_do_not_delay_other_alerts(box):
     job = dg.define_asset_job("train").resolve(asset_graph=_graph())
     with dg.DagsterInstance.ephemeral(settings={"run_retries": {"enabled": True, "max_retries": 1}}) as instance:
-        for number in range(RUNS_A_LOOK + 1):
+        for number in range(RUNS_PER_POLL + 1):
             crashed = instance.create_run_for_job(job, tags=DATED, remote_job_origin=origin(BOOK))
             instance.report_run_failed(crashed, f"crash {number}")
         last = instance.create_run_for_job(job, tags=DATED | {"dagster/max_retries": "0"})
@@ -432,10 +432,10 @@ def test_many_runs_that_wait_for_retries_do_not_delay_other_alerts(box):
 
 def test_poll_starts_after_the_runs_read_of_all_portfolios(box, instance):
     """Otherwise each poll of an idle portfolio would read all runs of a busy one."""
-    box.since(time.time())
+    box.cursor(time.time())
     dg.materialize([asset("bureau")], instance=instance, tags={PORTFOLIO_TAG: "lending_club"})
     poll_runs(box, instance)
-    _, until = box.since(time.time())
+    _, until = box.cursor(time.time())
     assert time.time() - until < HOUR
 
 
@@ -454,10 +454,10 @@ def test_promotions_and_rollbacks_are_reported_once_each(box):
         report_champions(box, PLACE, history, now.timestamp())
     promoted, back = (entry.alert for entry in reversed(box.newest(9)))
     assert (promoted.kind, promoted.severity) == ("promotion", "info")
-    assert promoted.title == "version 2 decides now, after version 1"
+    assert promoted.title == "version 2 is the champion (replaces version 1)"
     assert promoted.link == "http://ui/runs/run-1"
     assert (back.kind, back.severity) == ("rollback", "warning")
-    assert back.title == "version 1 decides again, after version 2"
+    assert back.title == "version 1 is the champion again (replaces version 2)"
     assert "worse on outcomes" in back.details
     assert back.link == "http://ui/assets/home_credit/champion"
 
@@ -468,9 +468,9 @@ def test_override_of_the_gate_is_a_warning_that_says_so(box):
     report_champions(box, PLACE, [ChampionEvent(2, 1, now, "override", why, "run-1", 3)], now.timestamp())
     [alert] = [entry.alert for entry in box.newest(9)]
     assert (alert.kind, alert.severity) == ("promotion", "warning")
-    assert alert.title == "version 1 decides now, after version 3: an override of the gate"
+    assert alert.title == "version 1 is the champion (replaces version 3), by an override of the gate"
     assert why in alert.details
-    assert "Make sure that the override was meant" in alert.what_to_do
+    assert "Make sure that the override was intended" in alert.what_to_do
 
 
 PORTFOLIO = Portfolio.load(Project(PROJECT), BOOK)
@@ -497,7 +497,7 @@ def test_delivery_is_overdue_after_the_configured_days_until_one_arrives(tmp_pat
         assert (late.kind, late.title) == ("late_delivery", "no delivery for more than 35 days")
         assert deliveries(box, tmp_path, 36 * DAY + HOUR) == [late]
         read(tmp_path, "2026-02")
-        assert deliveries(box, tmp_path)[1].title == "over: no delivery for more than 35 days"
+        assert deliveries(box, tmp_path)[1].title == "resolved: no delivery for more than 35 days"
 
 
 def test_nothing_is_overdue_before_the_first_delivery(tmp_path):
@@ -512,11 +512,13 @@ def test_unread_delivery_is_reported_with_the_reason_until_it_is_read(box, tmp_p
     assert deliveries(box, tmp_path, 23 * HOUR) == []
     [unread] = deliveries(box, tmp_path, 25 * HOUR)
     assert (unread.kind, unread.batch) == ("late_delivery", "2026-02")
-    assert unread.title == "2026-02 lies in the inbox and is not read"
+    assert unread.title == "2026-02 is in the inbox and has not been ingested"
     assert "application" in unread.details
     assert deliveries(box, tmp_path, 26 * HOUR) == [unread]
     read(tmp_path, "2026-02")
-    assert deliveries(box, tmp_path, 27 * HOUR)[1].title == "over: 2026-02 lies in the inbox and is not read"
+    assert (
+        deliveries(box, tmp_path, 27 * HOUR)[1].title == "resolved: 2026-02 is in the inbox and has not been ingested"
+    )
 
 
 def ticked(
@@ -576,14 +578,14 @@ def test_failing_sensor_is_reported_once_it_lasts_with_reminders_and_its_end(box
     [told] = ticks(box, scheduling, now + 311)
     assert (told.kind, told.severity) == ("tick_failed", "error")
     assert told.title == "the sensor deliveries fails"
-    assert told.details.endswith("UTC: KeyError.")
+    assert told.details.endswith("UTC failed: KeyError.")
     assert "SECRET" not in told.to_json()
     assert told.since.timestamp() == pytest.approx(now)
     assert told.link == "http://ui/locations/__repository__@home_credit/sensors/deliveries"
     assert ticks(box, scheduling, now + HOUR) == [told]
-    assert ticks(box, scheduling, now + 25 * HOUR)[1].title == "still: the sensor deliveries fails"
+    assert ticks(box, scheduling, now + 25 * HOUR)[1].title == "ongoing: the sensor deliveries fails"
     ticked(scheduling, "deliveries", SKIPPED, now + 26 * HOUR)
-    assert ticks(box, scheduling, now + 26 * HOUR)[2].title == "over: the sensor deliveries fails"
+    assert ticks(box, scheduling, now + 26 * HOUR)[2].title == "resolved: the sensor deliveries fails"
     assert len(ticks(box, scheduling, now + 27 * HOUR)) == 3
 
 
@@ -619,7 +621,7 @@ def test_full_machine_is_reported(tmp_path, instance):
     assert disk.title == "the disk is nearly full"
     assert float(disk.details.split(" GB")[0]) == pytest.approx(free, abs=5)
     assert f"of {psutil.virtual_memory().total / 1e9:.0f} GB" in memory.details
-    assert backlog.details == "2 wait; alerts.backlog_runs is 1."
+    assert backlog.details == "2 runs are queued; alerts.backlog_runs is 1."
 
 
 def test_unavailable_registry_is_reported_once_it_lasts_and_when_it_is_back(tmp_path):
@@ -638,7 +640,7 @@ def test_unavailable_registry_is_reported_once_it_lasts_and_when_it_is_back(tmp_
             reason,
         )
         watch_registry(box, PLACE, claims_of(tmp_path), None, now + lasting + 1)
-        assert "over" in box.newest(9)[0].alert.title
+        assert "resolved" in box.newest(9)[0].alert.title
 
 
 @contextlib.contextmanager
@@ -690,7 +692,7 @@ def test_disk_with_free_space_again_is_reported_and_its_claim_released(tmp_path,
         boxes["one"].config = FULL.model_copy(update={"disk_free_gb": 0.0})
         poll(tmp_path, boxes, instance, 30)
         assert reported(boxes) == {
-            "one": ["the disk is nearly full", "over: the disk is nearly full"],
+            "one": ["the disk is nearly full", "resolved: the disk is nearly full"],
             "two": ["the disk is nearly full"],
         }
 

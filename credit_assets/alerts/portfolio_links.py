@@ -1,4 +1,4 @@
-"""The place of a portfolio's alerts: its code location, and the pages of the UI that they link to."""
+"""Links from the alerts of a portfolio to the pages of its code location in the UI."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from credit_assets.settings.run_tags import PORTFOLIO_TAG
 
 
 @dataclass(frozen=True)
-class Place:
-    """Whose runs are reported: those of a portfolio, which is a code location; and the address of the UI."""
+class PortfolioLinks:
+    """A portfolio, the name of its code location, and the address of the UI. Builds links, and recognises its runs."""
 
     portfolio: str
     location: str
     ui: str
 
-    def holds(self, run: dg.DagsterRun) -> bool:
+    def owns(self, run: dg.DagsterRun) -> bool:
         """Whether the run belongs to this portfolio: by its job or, for a run from the UI, by its code location."""
         origin = run.remote_job_origin
         return run.tags.get(PORTFOLIO_TAG) == self.portfolio or (
             origin is not None and origin.repository_origin.code_location_origin.location_name == self.location
         )
 
-    def run(self, run_id: str) -> str:
+    def run_url(self, run_id: str) -> str:
         return f"{self.ui}/runs/{run_id}"
 
-    def asset(self, name: str) -> str:
+    def asset_url(self, name: str) -> str:
         return f"{self.ui}/assets/{self.portfolio}/{name}"
