@@ -1,2 +1,2 @@
-"""Delta tables: reading, writing, versions, contracts checked in SQL, and the IO manager. The meaning of a table is not
-known here."""
+"""Delta tables: reading, writing, versions, contracts checked in SQL, and the IO manager. What a table means is defined
+in `schemas` and in the portfolios."""

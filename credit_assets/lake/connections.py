@@ -16,7 +16,7 @@ def connect(**settings: Any) -> duckdb.DuckDBPyConnection:
 
 def use_utc(con: duckdb.DuckDBPyConnection) -> None:
     """Make the connection read and cast times in UTC: DuckDB's default is the time zone of the machine."""
-    # Not a setting of `connect`: the extension that knows time zones is loaded only then.
+    # Not a setting of `connect`: the extension for time zones is loaded only afterwards.
     con.execute("SET TimeZone = 'UTC'")
 
 

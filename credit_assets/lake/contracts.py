@@ -24,18 +24,18 @@ EXAMPLES = 3
 EXAMPLE_LENGTH = 40
 LISTED = 10
 WITHOUT_VALUES = "without_values"
-"""Metadata of failures and checks that earlier releases stored with values of rows: the text without them."""
+"""Metadata key of failures and checks stored by earlier releases with values of rows: the message without them."""
 
 WRITTEN = "written"
-"""Metadata of a column with a pattern: what its values are, in words that follow "must be"."""
+"""Metadata key of a column with a pattern: describes its values, to follow "must be"."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What a column's value must satisfy: as text, and as SQL that is TRUE for a good row, else FALSE."""
+    """What a column's value must satisfy: as `text`, and as SQL that is TRUE for a good row and FALSE for a bad one."""
 
     column: str
-    words: str
+    text: str
     good: str
 
 
@@ -54,7 +54,7 @@ class Violation:
 
     @property
     def without_values(self) -> str:
-        """The text that may be stored and sent."""
+        """The message without values, which may be stored and sent."""
         return str(replace(self, examples=()))
 
 
@@ -89,13 +89,13 @@ def rules(model: type[Table]) -> list[Rule]:
         for check in column.checks:
             if check.groupby or check.raise_warning or check.element_wise:
                 raise TypeError(f"{where}: check {check.name} groups, warns or works by element; not in SQL")
-            words, predicate = _predicate(check, identifier(name), types[name], where)
+            text, predicate = _predicate(check, identifier(name), types[name], where)
             if check.name == "str_matches" and (written := (column.metadata or {}).get(WRITTEN)):
-                words = f"must be {written}"
+                text = f"must be {written}"
             if check.ignore_na:
-                compiled.append(Rule(name, words, f"({null} OR {predicate})"))
+                compiled.append(Rule(name, text, f"({null} OR {predicate})"))
             else:
-                compiled.append(Rule(name, words, f"(NOT {null} AND {predicate})"))
+                compiled.append(Rule(name, text, f"(NOT {null} AND {predicate})"))
     return compiled
 
 
@@ -112,39 +112,39 @@ def relation_rules(model: type[Table], parents: Mapping[str, str], enforced: boo
     ]
 
 
-def faults(judged: Sequence[Rule]) -> str:
-    """An SQL expression: the list of `{column, value, rule}` that a row breaks, empty for a good row."""
-    if not judged:
+def faults(checked: Sequence[Rule]) -> str:
+    """SQL: the list of rules that a row violates, as `{column, value, rule}`; empty for a good row."""
+    if not checked:
         return f"CAST([] AS {FAULTS_TYPE})"
-    told = [fault(rule.column, f"CAST({identifier(rule.column)} AS VARCHAR)", rule.words) for rule in judged]
-    broken = ", ".join(f"CASE WHEN NOT {rule.good} THEN {words} END" for rule, words in zip(judged, told, strict=True))
-    good = " AND ".join(rule.good for rule in judged)
+    structs = [fault(rule.column, f"CAST({identifier(rule.column)} AS VARCHAR)", rule.text) for rule in checked]
+    broken = ", ".join(f"CASE WHEN NOT {rule.good} THEN {it} END" for rule, it in zip(checked, structs, strict=True))
+    good = " AND ".join(rule.good for rule in checked)
     return f"CASE WHEN {good} THEN [] ELSE list_filter([{broken}], lambda f: f IS NOT NULL) END"
 
 
 FAULTS_TYPE = 'STRUCT("column" VARCHAR, "value" VARCHAR, "rule" VARCHAR)[]'
 
 
-def fault(column: str, value: str, words: str) -> str:
-    """An SQL struct that describes one fault; `value` is SQL, the others plain text."""
-    return f"{{'column': {sql_text(column)}, 'value': {value}, 'rule': {sql_text(words)}}}"
+def fault(column: str, value: str, rule: str) -> str:
+    """SQL: a struct that describes one fault; `value` is SQL, the others plain text."""
+    return f"{{'column': {sql_text(column)}, 'value': {value}, 'rule': {sql_text(rule)}}}"
 
 
 def check(
     con: duckdb.DuckDBPyConnection, source: str, model: type[Table], parents: Mapping[str, str]
 ) -> list[Violation]:
-    """The rules of the model's contract that the source's rows break; an empty list if none.
+    """The rules of the model's contract that the source's rows violate; empty if there are none.
 
     `source` is a SELECT or the name of a view, `parents` the same for the tables that enforced relations refer to (a
     relation whose parent is not given is not checked). All row rules and relations take one pass, each key another.
-    Missing, additional or differently typed columns are reported alone, because the rest cannot be checked then.
+    If columns are missing, additional or of another type, only these are reported, since rows cannot be checked then.
     """
     columns = check_columns(con, source, model)
     if columns:
         return columns
     rows = table_expression(source)
-    judged = rules(model) + relation_rules(model, parents)
-    violations = _broken_rules(con, rows, judged)
+    checked = rules(model) + relation_rules(model, parents)
+    violations = _broken_rules(con, rows, checked)
     for key in keys(model):
         names = ", ".join(identifier(name) for name in key)
         shown = f"concat_ws(', ', {', '.join(f'CAST({identifier(name)} AS VARCHAR)' for name in key)})"
@@ -183,13 +183,13 @@ def orphans(
     return _broken_rules(con, table_expression(source), relation_rules(model, parents, enforced=False))
 
 
-def _broken_rules(con: duckdb.DuckDBPyConnection, rows: str, judged: Sequence[Rule]) -> list[Violation]:
-    if not judged:
+def _broken_rules(con: duckdb.DuckDBPyConnection, rows: str, checked: Sequence[Rule]) -> list[Violation]:
+    if not checked:
         return []
     counts = con.execute(
-        f"SELECT {', '.join(f'count(*) FILTER (WHERE NOT {rule.good})' for rule in judged)} FROM {rows}"
+        f"SELECT {', '.join(f'count(*) FILTER (WHERE NOT {rule.good})' for rule in checked)} FROM {rows}"
     ).fetchall()[0]
-    broken = [(rule, count) for rule, count in zip(judged, counts, strict=True) if count]
+    broken = [(rule, count) for rule, count in zip(checked, counts, strict=True) if count]
     if not broken:
         return []
     examples = con.execute(
@@ -201,7 +201,7 @@ def _broken_rules(con: duckdb.DuckDBPyConnection, rows: str, judged: Sequence[Ru
         + f" FROM {rows}"
     ).fetchall()[0]
     return [
-        Violation(rule.column, rule.words, count, _shortened(values))
+        Violation(rule.column, rule.text, count, _shortened(values))
         for (rule, count), values in zip(broken, examples, strict=True)
     ]
 
@@ -227,7 +227,7 @@ def _null(name: str, kind: str) -> str:
 
 def _predicate(check: pa.Check, column: str, kind: str, where: str) -> tuple[str, str]:
     """The check as text and as SQL over a value that is not null."""
-    told: dict[str, Any] = check.statistics or {}
+    parameters: dict[str, Any] = check.statistics or {}
 
     def literal(value: Any) -> str:
         return _literal(value, kind, where)
@@ -236,74 +236,74 @@ def _predicate(check: pa.Check, column: str, kind: str, where: str) -> tuple[str
         return ", ".join(literal(value) for value in values)
 
     match check.name:
-        case "isin" if told["allowed_values"]:
-            values = list(told["allowed_values"])
+        case "isin" if parameters["allowed_values"]:
+            values = list(parameters["allowed_values"])
             return f"must be one of {_listed(values)}", f"{column} IN ({one_of(values)})"
-        case "notin" if told["forbidden_values"]:
-            values = list(told["forbidden_values"])
+        case "notin" if parameters["forbidden_values"]:
+            values = list(parameters["forbidden_values"])
             return f"must be none of {_listed(values)}", f"{column} NOT IN ({one_of(values)})"
         case "equal_to":
-            return f"must be {told['value']}", f"{column} = {literal(told['value'])}"
+            return f"must be {parameters['value']}", f"{column} = {literal(parameters['value'])}"
         case "not_equal_to":
-            return f"must not be {told['value']}", f"{column} <> {literal(told['value'])}"
+            return f"must not be {parameters['value']}", f"{column} <> {literal(parameters['value'])}"
         case "greater_than":
-            return f"must be above {told['min_value']}", f"{column} > {literal(told['min_value'])}"
+            return f"must be above {parameters['min_value']}", f"{column} > {literal(parameters['min_value'])}"
         case "greater_than_or_equal_to":
-            return f"must be at least {told['min_value']}", f"{column} >= {literal(told['min_value'])}"
+            return f"must be at least {parameters['min_value']}", f"{column} >= {literal(parameters['min_value'])}"
         case "less_than":
-            return f"must be below {told['max_value']}", f"{column} < {literal(told['max_value'])}"
+            return f"must be below {parameters['max_value']}", f"{column} < {literal(parameters['max_value'])}"
         case "less_than_or_equal_to":
-            return f"must be at most {told['max_value']}", f"{column} <= {literal(told['max_value'])}"
+            return f"must be at most {parameters['max_value']}", f"{column} <= {literal(parameters['max_value'])}"
         case "in_range":
-            low, high = told["min_value"], told["max_value"]
-            lower, upper = (">=" if told["include_min"] else ">"), ("<=" if told["include_max"] else "<")
+            low, high = parameters["min_value"], parameters["max_value"]
+            lower, upper = (">=" if parameters["include_min"] else ">"), ("<=" if parameters["include_max"] else "<")
             return (
                 f"must be {lower} {low} and {upper} {high}",
                 f"({column} {lower} {literal(low)} AND {column} {upper} {literal(high)})",
             )
         case "in_range_or_sentinel":
-            low, high, sentinel = told["min_value"], told["max_value"], told["sentinel"]
+            low, high, sentinel = parameters["min_value"], parameters["max_value"], parameters["sentinel"]
             return (
                 f"must be from {low} to {high}, or {sentinel} for none",
                 f"({column} BETWEEN {literal(low)} AND {literal(high)} OR {column} = {literal(sentinel)})",
             )
-    if kind == "VARCHAR" and (found := _text_predicate(check.name, told, column, where)):
+    if kind == "VARCHAR" and (found := _text_predicate(check.name, parameters, column, where)):
         return found
     raise TypeError(f"{where}: check {check.name} of a {kind} column has no counterpart in SQL")
 
 
-def _text_predicate(name: str | None, told: Mapping[str, Any], column: str, where: str) -> tuple[str, str] | None:
-    """The same for a check that applies only to text; None if it is no such check."""
+def _text_predicate(name: str | None, parameters: Mapping[str, Any], column: str, where: str) -> tuple[str, str] | None:
+    """The same for a check that applies only to text; None for any other check."""
 
     def literal(value: Any) -> str:
         return _literal(value, "VARCHAR", where)
 
     match name:
         case "str_matches" | "str_contains":
-            pattern = str(getattr(told["pattern"], "pattern", told["pattern"]))
+            pattern = str(getattr(parameters["pattern"], "pattern", parameters["pattern"]))
             anchored = f"^(?:{pattern})" if name == "str_matches" else pattern
             _test_pattern(anchored, where)
             verb = "match" if name == "str_matches" else "contain"
             return f"must {verb} {shorten(pattern)}", f"regexp_matches({column}, {sql_text(anchored)})"
         case "str_startswith":
             return (
-                f"must start with {told['string']}",
-                f"starts_with({column}, {literal(told['string'])})",
+                f"must start with {parameters['string']}",
+                f"starts_with({column}, {literal(parameters['string'])})",
             )
         case "str_endswith":
             return (
-                f"must end with {told['string']}",
-                f"ends_with({column}, {literal(told['string'])})",
+                f"must end with {parameters['string']}",
+                f"ends_with({column}, {literal(parameters['string'])})",
             )
         case "str_length":
             bounds = [
-                (f"{words} {told[bound]}", f"length({column}) {sign} {int(told[bound])}")
+                (f"{words} {parameters[bound]}", f"length({column}) {sign} {int(parameters[bound])}")
                 for bound, sign, words in (
                     ("min_value", ">=", "at least"),
                     ("max_value", "<=", "at most"),
                     ("exact_value", "=", "exactly"),
                 )
-                if told.get(bound) is not None
+                if parameters.get(bound) is not None
             ]
             return (
                 f"must have {' and '.join(words for words, _ in bounds)} characters",
@@ -327,7 +327,7 @@ def _literal(value: Any, kind: str, where: str) -> str:
         return sql_text(value)
     elif isinstance(value, datetime.date) and kind in ("TIMESTAMP", "TIMESTAMP WITH TIME ZONE", "DATE"):
         return f"CAST('{value.isoformat()}' AS {kind})"
-    raise TypeError(f"{where}: a {kind} column cannot be held against the value {value!r}")
+    raise TypeError(f"{where}: a {kind} column cannot be compared with the value {value!r}")
 
 
 def _listed(values: Sequence[Any]) -> str:

@@ -1,5 +1,5 @@
-"""A disk that is full, read-only or not writable: recognising and reporting it, requiring space, and reading a project
-without the right to write."""
+"""Recognises and reports a full, read-only or unwritable disk, requires free space, and opens a project for reading
+without write access."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from pathlib import Path
 from credit_assets.settings.project import Project
 
 ROOM = 32 * 2**20
-"""Bytes that a command which runs assets needs at least. Without them SQLite does not fail: it kills the process."""
+"""Free bytes that a command needs to run assets. With fewer, SQLite does not raise an error: the process is killed."""
 
 LITTLE = 2**16
-"""Bytes that reading takes: the locks and journals of the databases."""
+"""Free bytes needed for reading: the locks and journals of the databases."""
 
 ALMOST_NOTHING = 2**20
-"""Free bytes below which a disk is full for a database: it takes shared memory and log files a block at a time."""
+"""Free bytes below which a disk counts as full for a database, which allocates shared memory and logs in blocks."""
 
 FAULTS = {
     getattr(errno, name): words
@@ -48,7 +48,7 @@ SAID = {words.lower(): words for words in FAULTS.values()} | {
     "out of disk space": "No space left on device",
     "failed to offload data block": "No space left on device",
 }
-"""What databases and libraries say of the same, in place of an error number."""
+"""Messages of databases and libraries for the same faults, which they raise without an error number."""
 
 LIBRARIES = ("sqlite3", "sqlalchemy", "duckdb", "_duckdb", "deltalake", "_internal", "pyarrow", "mlflow")
 
@@ -65,12 +65,12 @@ def fault(error: BaseException, where: Path) -> str | None:
         if isinstance(each, OSError) and each.errno in FAULTS:
             path = each.filename2 or each.filename or _path_in(str(each))
             return _sentence(path or where, FAULTS[each.errno])
-        # Libraries also raise a built-in OSError with a text alone.
+        # Libraries also raise OSError with a message and no number.
         if isinstance(each, OSError) or type(each).__module__.split(".")[0] in LIBRARIES:
             text = str(each).lower()
             if reason := next((words for said, words in SAID.items() if said in text), None):
                 path = _path_in(str(each)) or where
-                # SQLite calls a full disk an I/O error where it is its shared memory that does not fit.
+                # SQLite reports an I/O error if its shared memory does not fit on a full disk.
                 full = reason == FAULTS[errno.EIO] and _is_full(Path(path))
                 return _sentence(path, FAULTS[errno.ENOSPC] if full else reason)
         each = each.__cause__ or (None if each.__suppress_context__ else each.__context__)
@@ -78,7 +78,7 @@ def fault(error: BaseException, where: Path) -> str | None:
 
 
 def _is_full(path: Path) -> bool:
-    """Whether the path's disk has no room for what a database needs."""
+    """Whether the path's disk has too little space for a database."""
     there = next((folder for folder in (path, *path.parents) if folder.exists()), Path("/"))
     return shutil.disk_usage(there).free < ALMOST_NOTHING
 
@@ -105,7 +105,7 @@ def require_room(folder: Path) -> None:
 
 WRITTEN_WHEN_READ = {"dagster", "storage", "history", "runs", "schedules", "mlflow", "alerts", "inbox"}
 WRITTEN_WHEN_READ |= {".ready", ".fingerprints"}
-"""Folders in which reading leaves something: of databases, and of an inbox that notes what it has read."""
+"""Folders that reading writes to: those of databases, and of an inbox, which stores fingerprints of what it read."""
 
 DATABASE = re.compile(r"\.(db|sqlite)$")
 OF_A_DATABASE = re.compile(r"\.(db|sqlite)-(wal|shm|journal)$")
@@ -115,8 +115,8 @@ OF_A_DATABASE = re.compile(r"\.(db|sqlite)-(wal|shm|journal)$")
 def readable(project: Project) -> Iterator[Project]:
     """The project, or, if its data cannot be written to, a temporary copy of it for reading.
 
-    Databases and the inbox write when they are read (locks, journals, notes): in the copy these are copied, everything
-    else is linked.
+    Reading databases and the inbox writes to them (locks, journals, fingerprints), so these are copied; everything else
+    is linked.
     """
     if not project.data.is_dir() or _writable(project.data):
         yield project
@@ -156,10 +156,10 @@ def _link_all_but_databases(source: Path, target: Path) -> None:
 
 
 def copy_database(source: Path, target: Path) -> None:
-    """Copy a SQLite database as of one moment, even while another process writes to it.
+    """Copy a SQLite database in a consistent state, even while another process writes to it.
 
-    If SQLite cannot read it without the right to write (its shared memory does not exist, or a journal has to be rolled
-    back), nobody has it open, and its files are copied as they are.
+    If SQLite cannot open it without write access (its shared memory is missing, or a journal must be rolled back), no
+    process has it open, and its files are copied as they are.
     """
     try:
         with (

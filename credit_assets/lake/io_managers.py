@@ -28,10 +28,10 @@ from credit_assets.settings.project import code_version
 EXAMPLES = 10
 
 SOURCE, MODEL_VERSION = "source_sha256", "model_version"
-"""Metadata by which an asset says which files its rows were read from, and which model version made or judged them:
-fields of their provenance."""
+"""Metadata keys of an asset that become fields of its provenance: the files its rows were read from, and the model
+version that made or checked them."""
 
-# An input of this type stays a lazy relation; for inputs whose names are not known in a signature.
+# An input of this type stays a lazy relation; for inputs whose names are not in a signature.
 LAZY = dg.DagsterType(
     type_check_fn=lambda _, value: isinstance(value, duckdb.DuckDBPyRelation),
     name="LazyTable",
@@ -46,7 +46,7 @@ def contract(model: type[Table]) -> dg.DagsterType:
     The IO manager enforces it on the outputs of assets and checks it on their inputs.
     """
     kind = dg.DagsterType(
-        # A failing value is told by the IO manager, which has the rows at hand.
+        # Values are checked by the IO manager, which can name the bad rows.
         type_check_fn=lambda _, value: isinstance(value, Staged | pd.DataFrame | duckdb.DuckDBPyRelation),
         name=model.__name__,
         description=(model.__doc__ or "").strip(),
@@ -82,12 +82,11 @@ def column_schema(model: type[Table]) -> dg.TableSchema:
 
 
 class LakeIOManager(dg.IOManager):
-    """Writes what an asset returns to the lake, in one commit, and loads it by the input's annotation.
+    """Writes an asset's output to the lake in one commit, and loads an input according to its annotation.
 
-    An output is a `Staged` (validated where it was made), a DuckDB relation or a pandas frame. An input
-    annotated `duckdb.DuckDBPyRelation` stays lazy; `pd.DataFrame` or a `Table` model is loaded, the
-    model's columns only, and checked. A partition's rows come without their `batch` column; an input
-    that spans batches has it.
+    An output is a `Staged` (validated when it was made), a DuckDB relation or a pandas frame. An input annotated
+    `duckdb.DuckDBPyRelation` stays lazy; for `pd.DataFrame` or a `Table` model it is loaded, for a model only its
+    columns, and checked. The rows of one partition have no `batch` column; an input of several batches has it.
     """
 
     def __init__(self, lake: LakeResource) -> None:
@@ -114,8 +113,8 @@ class LakeIOManager(dg.IOManager):
                 lake.discard(staged)
                 raise
         reads = self.lake.reads(context)
-        told = context.output_metadata
-        synthetic = self.lake.synthetic(context) or bool(told["synthetic"].value if "synthetic" in told else False)
+        given = context.output_metadata
+        synthetic = self.lake.synthetic(context) or bool(given["synthetic"].value if "synthetic" in given else False)
         versions = {name: read.version for name, read in reads.items()}
         provenance = Provenance(
             run_id=context.run_id,
@@ -123,7 +122,7 @@ class LakeIOManager(dg.IOManager):
             asset_code_version=context.asset_spec.code_version or "",
             inputs=versions,
             synthetic=synthetic,
-            **{name: told[name].value for name in (SOURCE, MODEL_VERSION) if name in told},
+            **{name: given[name].value for name in (SOURCE, MODEL_VERSION) if name in given},
         )
         version = lake.commit(staged, provenance)
         metadata: dict[str, Any] = {
@@ -133,11 +132,11 @@ class LakeIOManager(dg.IOManager):
             "input_versions": dg.MetadataValue.json(versions),
             "synthetic": synthetic,
         }
-        context.add_output_metadata({name: value for name, value in metadata.items() if name not in told})
+        context.add_output_metadata({name: value for name, value in metadata.items() if name not in given})
 
     def load_input(self, context: dg.InputContext) -> Any:
         table = "/".join(context.asset_key.path)
-        # An asset without partitions reads all that has been delivered, whatever keys are registered.
+        # An asset without partitions reads all batches in the lake, whichever keys are registered.
         partitioned = context.has_asset_partitions and context.has_partition_key
         con = self.lake.connection
         query = self.lake.select(context, table, context.asset_partition_keys if partitioned else None)
@@ -154,14 +153,14 @@ class LakeIOManager(dg.IOManager):
 
 @dg.io_manager(required_resource_keys={"lake"}, description="Assets as batches of Delta tables, contracts enforced.")
 def lake_io_manager(context: dg.InitResourceContext) -> LakeIOManager:
-    # By key and not nested in a ConfigurableIOManager, which would open a connection of its own: the
-    # relations that assets return live in the connection of the resource they were given.
+    # Required by key, not nested in a ConfigurableIOManager, which would open its own connection: relations that assets
+    # return belong to the connection of their resource.
     return LakeIOManager(context.resources.lake)
 
 
 def _refuse_of_earlier_release(asset: dg.AssetKey, partitioned: bool, missing: set[str]) -> None:
-    """Raise the Failure that says how to recreate a table that lacks columns of its contract. An earlier release wrote
-    it, because a table has all columns when it is written."""
+    """Raise a Failure that says how to recreate a table without some columns of its contract. Tables are written with
+    all columns, so an earlier release wrote it."""
     if not missing:
         return
     portfolio, name = asset.path[0], asset.path[-1]
@@ -174,9 +173,9 @@ def _refuse_of_earlier_release(asset: dg.AssetKey, partitioned: bool, missing: s
 
 
 def _conforming(table: str, frame: pd.DataFrame, model: type[Table]) -> pd.DataFrame:
-    """The frame in the model's types, checked by Pandera itself: frames are model-sized."""
+    """The frame in the model's types, checked by Pandera: frames are small enough for it."""
     schema = model.to_schema()
-    # Text is left as it is: a cast would make the word "None" of an empty cell.
+    # Text is not cast: a cast would turn an empty cell into the text "None".
     kinds = {
         name: column.dtype.type
         for name, column in schema.columns.items()
@@ -187,13 +186,13 @@ def _conforming(table: str, frame: pd.DataFrame, model: type[Table]) -> pd.DataF
         return schema.validate(frame, lazy=True)
     except pa.errors.SchemaErrors as error:
         violations = violations_of(error)
-    # Not within the except: Dagster would keep Pandera's error, every failing value in it, as the cause.
+    # Raised outside the except block: Dagster would store Pandera's error, with every failing value, as the cause.
     refuse(table, violations)
     raise AssertionError("a contract that fails has violations")
 
 
 def _typed(con: duckdb.DuckDBPyConnection, frame: pd.DataFrame, model: type[Table]) -> duckdb.DuckDBPyRelation:
-    """The frame as a relation of the model's types: DuckDB takes text that is empty throughout for numbers."""
+    """The frame as a relation with the model's types: DuckDB infers a numeric type for text that is all null."""
     types = column_types(model)
     quoted = {name: identifier(name) for name in frame}
     kept = [f"CAST({sql} AS {types[name]}) AS {sql}" if name in types else sql for name, sql in quoted.items()]
@@ -203,7 +202,7 @@ def _typed(con: duckdb.DuckDBPyConnection, frame: pd.DataFrame, model: type[Tabl
 def violations_of(error: pa.errors.SchemaErrors) -> list[Violation]:
     """Pandera's findings, one per rule, with a few shortened values."""
     cases = error.failure_cases
-    # A rule of the whole row is reported under every column; it is told once, without values.
+    # Pandera reports a rule of the whole row under every column; it is reported once here, without values.
     of_rows = cases["schema_context"] == "DataFrameSchema"
     found = [
         Violation("row", str(rule), some["index"].nunique())
@@ -221,7 +220,7 @@ def refuse(table: str, violations: Sequence[Violation]) -> None:
     if not violations:
         return
     raise dg.Failure(
-        f"Table {table} breaks its contract: {number_of(len(violations), 'rule')}, first "
+        f"Table {table} violates its contract: {number_of(len(violations), 'rule')}, first "
         f"{violations[0].without_values}. Nothing was written; the previous version stays current.",
         metadata={"violations": violations_table(violations)},
         allow_retries=False,

@@ -44,11 +44,11 @@ class Log:
 
     @staticmethod
     def read(storage: Storage, table: str) -> Log:
-        """The log, in one pass: opening each version would take a thousand times as long."""
+        """The log, read in one pass: opening every version would take a thousand times as long."""
         commits = read_commits(storage, table)
         if not commits or commits[0].version == 0:
             return Log(commits)
-        # The oldest entries have expired; a checkpoint stands for them.
+        # The oldest entries have expired; a checkpoint replaces them.
         first = DeltaTable(storage.address(table), version=commits[0].version, storage_options=dict(storage.options))
         files = {storage.key(address).removeprefix(f"{table}/") for address in first.file_uris()}
         return Log(commits, frozenset(files - set(commits[0].added)))
@@ -60,7 +60,7 @@ class Log:
 
     @cached_property
     def _spans(self) -> list[tuple[str, int, float]]:
-        """Each file with the version it came with and the one it went with (infinity for a current one)."""
+        """Each file with the versions that added and removed it (infinity for a current file)."""
         spans, present = [], dict.fromkeys(self.before, 0)
         for commit in self.commits:
             spans += [(file, present.pop(file), commit.version) for file in commit.removed if file in present]
@@ -77,12 +77,12 @@ class Log:
         }
 
     def current_since(self, timestamp_ms: float) -> list[int]:
-        """The versions that were current at some time since then."""
+        """The versions that were current at any time since then."""
         ended = [commit.timestamp_ms for commit in self.commits[1:]] + [float("inf")]
         return [commit.version for commit, end in zip(self.commits, ended, strict=True) if end >= timestamp_ms]
 
     def writers(self, version: int) -> list[Commit]:
-        """The commits that wrote the rows of the version: the newest up to it of each batch."""
+        """The commits that wrote the rows of the version: for each batch, the newest one up to it."""
         newest = {each.provenance.batch: each for each in self.commits if each.version <= version}
         return [commit for batch, commit in newest.items() if batch is not None]
 
@@ -96,7 +96,7 @@ def newest_checkpoint(storage: Storage, table: str) -> int:
 
 
 def by_batch(commits: Iterable[Commit], withdrawn: bool = False) -> dict[str, list[Commit]]:
-    """The commits, newest first, by batch: only those since the batch was withdrawn, or (`withdrawn`) all of them."""
+    """The commits by batch, newest first: only those since the batch was withdrawn, or all of them (`withdrawn`)."""
     of_batch: dict[str, list[Commit]] = {}
     ended: set[str] = set()
     for commit in commits:
@@ -110,19 +110,19 @@ def by_batch(commits: Iterable[Commit], withdrawn: bool = False) -> dict[str, li
     return of_batch
 
 
-# -- entries, of which this process reads every one once -------------------------------------------
+# -- log entries, each read once by a process ------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class _Known:
-    """What has been read of a table's log: its commits by file name, and which file is the newest."""
+    """The part of a table's log read so far: its commits by file name, and the newest file."""
 
     commits: Mapping[str, Commit]
     newest: str
     identity: Hashable
 
 
-# `DeltaTable.history` reads the whole log each time: 0.3 s for 500 commits, of each of 17 tables.
+# `DeltaTable.history` reads the whole log on every call: 0.3 s for 500 commits, for each of 17 tables.
 _KNOWN: dict[str, _Known] = {}
 _READING = threading.Lock()
 
@@ -130,13 +130,13 @@ _READING = threading.Lock()
 def read_commits(storage: Storage, table: str) -> tuple[Commit, ...]:
     """All commits of the table, oldest first; empty if there is no table.
 
-    An entry of a log never changes, so it is read once. Everything that was read is forgotten if the newest known entry
-    is gone, or is another file: the table was removed, and perhaps created again.
+    Log entries never change, so each is read once. The cache is cleared if the newest known entry is gone or is another
+    file, because the table was removed, and perhaps created again.
     """
     log, table_address = f"{table}/{LOG}", storage.address(table)
     with _READING:
         known = _KNOWN.pop(table_address, None)
-        # By name is by version.
+        # Names sort by version.
         names = [name for name in storage.names(log) if ENTRY.fullmatch(name)]
         if not names:
             return ()
@@ -155,7 +155,7 @@ def read_commits(storage: Storage, table: str) -> tuple[Commit, ...]:
 
 
 def _read_entry(storage: Storage, table: str, name: str) -> Commit | None:
-    """The entry's commit; None if a clean-up of the log has just removed it."""
+    """The entry's commit; None if log cleanup has just removed it."""
     try:
         content = storage.read(f"{table}/{LOG}/{name}")
     except FileNotFoundError:

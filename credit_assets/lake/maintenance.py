@@ -1,8 +1,6 @@
-"""The upkeep of a portfolio's tables: logs checkpointed, split batches merged, and files that nothing refers to
-removed.
+"""Maintenance of a portfolio's tables: checkpoints logs, merges split batches and removes unreferenced files.
 
-Which table versions the registered models name is the caller's to say; the runs of Dagster's instance are
-`upkeep/retention.py`'s.
+The caller passes the table versions that registered models use; `upkeep/retention.py` cleans Dagster's instance.
 """
 
 from __future__ import annotations
@@ -24,11 +22,11 @@ from credit_assets.settings.retention import RetentionConfig
 
 CURRENT, RECENT, DECISION, MODEL = "current", "recent", "decision", "model"
 COMPACTED = "compacted"
-"""Key of a commit that only merged files: the batch, or the empty word for a whole table."""
+"""Metadata key of a commit that only merged files: the batch, or empty for a whole table."""
 
-# Longer than any run may take between writing a file and committing it.
+# Longer than any run takes between writing a file and committing it.
 ORPHANED_AFTER = timedelta(days=1)
-# Opening reads the log's entries since its newest checkpoint, about 0.5 ms each.
+# Opening a table reads the log entries since its newest checkpoint, about 0.5 ms each.
 CHECKPOINT_AFTER = 20
 
 LOG_FILE = re.compile(r"\d{20}(\.json|\.checkpoint.*\.parquet)")
@@ -37,9 +35,9 @@ DATA_FILE = ".parquet"
 
 @dataclass(frozen=True)
 class TableUpkeep:
-    """What was done to one table: its version after it, the versions that can still be read with the reasons
-    why, files removed that only other versions had (`superseded`) or that were never committed (`orphans`),
-    their bytes, the batches whose files were merged, and whether the log got a checkpoint."""
+    """The maintenance of one table: its version afterwards, the versions still readable with the reasons, the removed
+    files of other versions (`superseded`) or never committed (`orphans`) and their bytes, the batches whose files were
+    merged, and whether a checkpoint was written."""
 
     table: str
     version: int | None
@@ -53,7 +51,7 @@ class TableUpkeep:
 
 @dataclass(frozen=True)
 class Summary:
-    """The upkeep of all tables; of a dry run, what it would have been (nothing is merged or checkpointed in one)."""
+    """The maintenance of all tables; for a dry run, what it would do (without merging or checkpoints)."""
 
     tables: tuple[TableUpkeep, ...]
     dry_run: bool
@@ -67,14 +65,14 @@ class Summary:
         return sum(table.bytes_freed for table in self.tables)
 
     def versions_kept(self) -> dict[str, int]:
-        """Reason to the number of table versions kept for it; a version may be kept for several."""
+        """The number of table versions kept for each reason; a version may have several."""
         reasons = [reason for table in self.tables for why in table.kept.values() for reason in why]
         return {reason: reasons.count(reason) for reason in (CURRENT, RECENT, DECISION, MODEL)}
 
 
 @contextmanager
-def undisturbed(lake: Lake) -> Iterator[None]:
-    """No upkeep goes on while this lasts: whatever was readable at its start is so until its end."""
+def maintenance_paused(lake: Lake) -> Iterator[None]:
+    """Prevent maintenance within the context: what is readable at its start stays readable."""
     with lake.storage.lock("maintenance"):
         yield
 
@@ -83,27 +81,27 @@ def maintain(
     lake: Lake,
     portfolio: str,
     decisions: str,
-    referred: Iterable[tuple[str, int]],
+    referenced: Iterable[tuple[str, int]],
     config: RetentionConfig,
     now: datetime,
     dry_run: bool = False,
 ) -> Summary:
-    """Merge, checkpoint and clear all tables of the portfolio; writers and readers may go on meanwhile.
+    """Merge, checkpoint and clean all tables of the portfolio; readers and writers can continue meanwhile.
 
-    A version is kept, whole, if it is the current one or was within `keep_days`; if it is a version of
-    the table `decisions` written within `decisions_years`; if `referred` (what registered models name)
-    holds it; or if a kept decision or model was made from it, however far back: each commit names the
-    versions of its `inputs`. Files of no kept version are removed, and files that no commit ever named,
-    a day after they were written. No commit is made for a removal, so the removed versions stay in the
-    history, and reading one says which file is gone. `now` is aware of its time zone.
+    A version is kept if it is current or was within `keep_days`; if it is a version of the table `decisions` written
+    within `decisions_years`; if it is in `referenced` (table versions that registered models name); or if a kept
+    decision or model was made from it, directly or not: each commit names the versions of its `inputs`. Files of no
+    kept version are removed, and uncommitted files a day after they were written. Removals are not committed, so
+    removed versions stay in the history, and reading one raises an error with the missing file. `now` is
+    timezone-aware.
     """
-    with undisturbed(lake):
+    with maintenance_paused(lake):
         names = _folders(lake, portfolio)
-        tended = {} if dry_run else {name: _tend(lake, name) for name in names if lake.exists(name)}
-        # What is on the storage is listed before the logs are read: a file committed in between has its commit.
+        tended = {} if dry_run else {name: _merge_and_checkpoint(lake, name) for name in names if lake.exists(name)}
+        # Files are listed before the logs are read, so that a file committed in between is in its log.
         files = {name: _data_files(lake.storage, name) for name in names}
         logs = {name: Log.read(lake.storage, name) for name in names if lake.exists(name)}
-        kept = _kept(logs, decisions, referred, config, now)
+        kept = _kept(logs, decisions, referenced, config, now)
         done = []
         for name in names:
             log, orphaned_before = logs.get(name, Log()), (now - ORPHANED_AFTER).timestamp() * 1000
@@ -126,7 +124,7 @@ def maintain(
 
 
 def log_files(lake: Lake) -> dict[str, frozenset[str]]:
-    """Each table with the names of its log's entries and checkpoints: together, the state of the lake."""
+    """For each table, the names of its log entries and checkpoints; together they are the state of the lake."""
     return {
         table: frozenset(name for name in lake.storage.names(f"{table}/{LOG}") if LOG_FILE.fullmatch(name))
         for table in lake.tables()
@@ -134,22 +132,22 @@ def log_files(lake: Lake) -> dict[str, frozenset[str]]:
 
 
 def committed_files(lake: Lake, table: str) -> list[str]:
-    """The keys of the data files that a commit of the table ever named and that are still there."""
+    """The keys of the table's data files that were ever committed and still exist."""
     named = Log.read(lake.storage, table).named
     return [f"{table}/{file}" for file in _data_files(lake.storage, table) if file in named]
 
 
-# -- what is kept ------------------------------------------------------------------------------------------
+# -- retention ---------------------------------------------------------------------------------------------
 
 
 def _kept(
     logs: Mapping[str, Log],
     decisions: str,
-    referred: Iterable[tuple[str, int]],
+    referenced: Iterable[tuple[str, int]],
     config: RetentionConfig,
     now: datetime,
 ) -> dict[str, dict[int, tuple[str, ...]]]:
-    """Table to version to the reasons for which it is kept."""
+    """For each table and version, the reasons to keep it."""
     recent = (now - timedelta(days=config.keep_days)).timestamp() * 1000
     binding = (now - timedelta(days=365.25 * config.decisions_years)).timestamp() * 1000
     decided = [commit for commit in logs.get(decisions, Log()).commits if commit.timestamp_ms >= binding]
@@ -157,10 +155,10 @@ def _kept(
     reasons = {
         CURRENT: {(table, log.commits[-1].version) for table, log in logs.items()},
         RECENT: {(table, version) for table, log in logs.items() for version in log.current_since(recent)},
-        # Of a decision its own sources: older batches in its table are their own decisions.
+        # Only the decision's own sources: older batches in its table are decisions themselves.
         DECISION: given
         | _made_from(logs, (made_from for each in decided for made_from in each.provenance.inputs.items())),
-        MODEL: _made_from(logs, referred),
+        MODEL: _made_from(logs, referenced),
     }
     kept: dict[str, dict[int, tuple[str, ...]]] = {table: {} for table in logs}
     for reason, versions in reasons.items():
@@ -170,7 +168,7 @@ def _kept(
 
 
 def _made_from(logs: Mapping[str, Log], sources: Iterable[tuple[str, int]]) -> set[tuple[str, int]]:
-    """The table versions and all that they were made from, as far as there are such tables and versions."""
+    """The table versions and everything they were made from, as far as they exist."""
     found: set[tuple[str, int]] = set()
     waiting = list(sources)
     while waiting:
@@ -184,11 +182,11 @@ def _made_from(logs: Mapping[str, Log], sources: Iterable[tuple[str, int]]) -> s
     return found
 
 
-# -- what is done ------------------------------------------------------------------------------------------
+# -- maintenance of one table ------------------------------------------------------------------------------
 
 
 def _folders(lake: Lake, portfolio: str) -> list[str]:
-    """The names of the portfolio's tables, and of those that a first writer was killed before it could make."""
+    """The names of the portfolio's tables, including tables whose first writer was killed before committing."""
     names = set(lake.tables(portfolio))
     for key in lake.storage.files(portfolio):
         *folders, name = key.split("/")
@@ -211,19 +209,19 @@ def _older(storage: Storage, key: str, before_ms: float) -> bool:
 
 
 def _remove(storage: Storage, key: str, dry_run: bool) -> int:
-    """The bytes that are free when the file is gone."""
+    """The bytes freed by removing the file."""
     try:
         size = storage.stat(key).size
     except FileNotFoundError:
-        # Its writer thought better of it.
+        # Its writer discarded it.
         return 0
     if not dry_run:
         storage.remove(key)
     return size
 
 
-def _tend(lake: Lake, name: str) -> tuple[tuple[str, ...], bool]:
-    """Merge what was split and checkpoint the log: which batches were merged, whether there is a new checkpoint."""
+def _merge_and_checkpoint(lake: Lake, name: str) -> tuple[tuple[str, ...], bool]:
+    """Merge split batches and checkpoint the log. Returns the merged batches, and whether a checkpoint was written."""
     merged = tuple(_compact(lake, name))
     table = lake.open(name)
     if due := table.version() - newest_checkpoint(lake.storage, name) >= CHECKPOINT_AFTER:
@@ -232,11 +230,11 @@ def _tend(lake: Lake, name: str) -> tuple[tuple[str, ...], bool]:
 
 
 def _compact(lake: Lake, name: str) -> Iterator[str]:
-    """Merge the files of each batch (or of the whole table) that has several, and name it.
+    """Merge the files of each batch (or of the whole table) with several files, and yield the batch.
 
-    Our own writers make one file a batch, so these are another writer's. The commit says `compacted` and
-    names no batch, so that the batch's rows stay those of the commit that wrote them; the newest commit of
-    a table without batches speaks for the table, so there its metadata are repeated.
+    This platform writes one file per batch, so other programs wrote these. The commit's metadata has `compacted` and
+    no batch, so that the batch's rows still belong to the commit that wrote them. For a table without batches the
+    newest commit describes the rows, so its metadata are repeated.
     """
     table = lake.open(name)
     if table.metadata().partition_columns:
@@ -245,19 +243,19 @@ def _compact(lake: Lake, name: str) -> Iterator[str]:
     else:
         split = [""] if len(table.file_uris()) > 1 else []
     for batch in split:
-        told = {COMPACTED: batch} if batch else _of_whole(lake.storage, name) | {COMPACTED: batch}
+        metadata = {COMPACTED: batch} if batch else _of_whole(lake.storage, name) | {COMPACTED: batch}
         try:
             table.optimize.compact(
                 partition_filters=[(BATCH, "=", batch)] if batch else None,
-                commit_properties=CommitProperties(custom_metadata=told, max_commit_retries=0),
+                commit_properties=CommitProperties(custom_metadata=metadata, max_commit_retries=0),
             )
         except CommitFailedError:
-            # The batch is being written again, which leaves nothing to merge.
+            # The batch is being rewritten, so there is nothing to merge.
             continue
         yield batch
 
 
 def _of_whole(storage: Storage, table: str) -> dict[str, str]:
-    """What the newest commit that wrote a table without batches says of its rows, as a commit stores it."""
+    """The stored metadata of the newest commit that wrote a table without batches."""
     newest = (each.provenance for each in reversed(read_commits(storage, table)) if each.provenance.batch is not None)
     return next((provenance.to_metadata() for provenance in newest), {})

@@ -1,6 +1,6 @@
-"""What a commit says of the rows that it wrote: which run and code made them, and from which versions of which tables.
+"""The provenance of a commit's rows: the run and code that made them, and the table versions they were made from.
 
-Here is the one place that knows how it is stored, as text in the commit's metadata; `log.py` reads it.
+The storage format, text in the commit's metadata, is defined only here; `log.py` reads it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, NonNegativeInt, ValidationError
 
 BATCH = "batch"
-"""The partition column of a table, and the field that every commit of ours has."""
+"""The partition column of a table, and a field in the metadata of every commit by this platform."""
 
 
 class InvalidProvenance(ValueError):
@@ -28,39 +28,39 @@ def _from_text(value: object) -> object:
 
 
 class Provenance(BaseModel):
-    """The provenance of a commit's rows. A field that its writer did not know is not stored, and has its default."""
+    """The provenance of a commit's rows. Fields that the writer did not set are not stored and have their default."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     batch: str | None = None
-    """The batch, empty for a table without batches; None where the commit wrote no rows of its own: another program
-    made it, or it only merged files."""
+    """The batch, empty for a table without batches; None if the commit wrote no rows: another program made it, or it
+    only merged files."""
     rows: NonNegativeInt = 0
     run_id: str | None = None
     code_version: str | None = None
     """The version of the platform."""
     asset_code_version: str | None = None
-    """The version of the asset's own code: of its SQL, for a feature."""
+    """The version of the asset's own code, such as a feature's SQL."""
     inputs: Annotated[Mapping[str, int], BeforeValidator(_from_text)] = {}
-    """Table to the version that the rows were made from."""
+    """For each table that the rows were made from, its version."""
     synthetic: bool = False
-    """Whether generated data are among what the rows were made from."""
+    """Whether the rows were made from any synthetic data."""
     source_sha256: Annotated[Mapping[str, str] | None, BeforeValidator(_from_text)] = None
-    """File to the SHA-256 of its content, of the files that the rows were read from."""
+    """For each file that the rows were read from, its SHA-256."""
     model_version: int | None = None
-    """The model version that made, or judged, the rows."""
+    """The model version that made or checked the rows."""
     withdrawn: str | None = None
-    """Why the batch was withdrawn, where the commit withdraws it."""
+    """Why the batch was withdrawn, if the commit withdraws it."""
     withdrawn_file: str | None = None
-    """The file that was a mistake, where the commit withdraws one of several."""
+    """The withdrawn file, if the commit withdraws one of several."""
 
     @property
     def sources(self) -> Mapping[str, str]:
-        """`source_sha256`, empty where the rows were read from no file."""
+        """`source_sha256`, or empty if the rows were read from no file."""
         return self.source_sha256 or {}
 
     def to_metadata(self) -> dict[str, str]:
-        """The fields that were given, as a commit stores them."""
+        """The given fields, in the format that a commit stores."""
         return {name: _to_text(getattr(self, name)) for name in type(self).model_fields if name in self._stored}
 
     @property
@@ -69,7 +69,7 @@ class Provenance(BaseModel):
 
     @classmethod
     def from_metadata(cls, table: str, version: int, metadata: Mapping[str, Any]) -> Provenance:
-        """The provenance in a commit's metadata; that of an unknown writer where they name no batch.
+        """The provenance in a commit's metadata; an empty one if they name no batch.
 
         Raises InvalidProvenance.
         """

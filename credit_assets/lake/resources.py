@@ -1,5 +1,5 @@
-"""The resources of assets: the lake with its DuckDB connection, and the partitions. `settings/project.py` knows where
-things are, `schemas` what tables contain."""
+"""The resources of assets: the lake with its DuckDB connection, and the partitions. `settings/project.py` defines the
+folders, `schemas` the tables' contents."""
 
 import os
 import shutil
@@ -25,7 +25,7 @@ from credit_assets.settings.project import Project
 
 @dataclass(frozen=True)
 class Read:
-    """What a step read of a table: its version, and whether generated data were among the rows."""
+    """What a step read of a table: its version, and whether any of the rows were synthetic."""
 
     version: int
     synthetic: bool
@@ -61,7 +61,7 @@ class LakeResource(dg.ConfigurableResource):
         """A folder for large temporary files, private to this process, removed when the run ends."""
         if self._scratch is None:
             Path(self.spill).mkdir(parents=True, exist_ok=True)
-            _sweep(Path(self.spill))
+            _remove_abandoned(Path(self.spill))
             self._scratch = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=self.spill))
             self._stack.callback(shutil.rmtree, self._scratch, ignore_errors=True)
         return self._scratch
@@ -73,7 +73,7 @@ class LakeResource(dg.ConfigurableResource):
     def select(
         self, context: dg.AssetExecutionContext | dg.InputContext, table: str, batches: Sequence[str] | None
     ) -> str:
-        """The SELECT over the table's current version (of some batches), noted as read by this step.
+        """The SELECT over the table's current version (of some batches), recorded as read by this step.
 
         The rows of a single batch come without their `batch` column.
         """
@@ -82,7 +82,7 @@ class LakeResource(dg.ConfigurableResource):
         if batches:
             commits = [written[batch] for batch in batches if batch in written]
         else:
-            # A table without batches was written as a whole by its newest commit.
+            # The newest commit wrote all of a table without batches.
             commits = list(written.values()) or self.lake.history(table)[:1]
         step = self._reads.setdefault(_step_key(context), {})
         step[table] = Read(version, any(commit.provenance.synthetic for commit in commits))
@@ -90,16 +90,16 @@ class LakeResource(dg.ConfigurableResource):
         return f"SELECT * EXCLUDE ({BATCH}) FROM ({query})" if batches and len(batches) == 1 else query
 
     def reads(self, context: dg.AssetExecutionContext | dg.OutputContext) -> dict[str, Read]:
-        """Table to what this step has read of it so far."""
+        """For each table that this step has read so far, its version."""
         return dict(self._reads.get(_step_key(context), {}))
 
     def synthetic(self, context: dg.AssetExecutionContext | dg.OutputContext) -> bool:
-        """Whether anything that this step has read was made from generated data."""
+        """Whether anything that this step has read was made from synthetic data."""
         return any(read.synthetic for read in self.reads(context).values())
 
 
-def _sweep(spill: Path) -> None:
-    """Remove the scratch folders of processes that were killed before they could."""
+def _remove_abandoned(spill: Path) -> None:
+    """Remove the scratch folders of killed processes."""
     for folder in spill.iterdir():
         owner = folder.name.partition("-")[0]
         if owner.isdigit() and not psutil.pid_exists(int(owner)):
@@ -120,11 +120,11 @@ def _step_key(context: dg.AssetExecutionContext | dg.InputContext | dg.OutputCon
 
 
 def lake_resource(project: Project) -> LakeResource:
-    """The embedded default: Delta tables under data/lake, computed on by DuckDB in memory."""
+    """The default resource: Delta tables under data/lake, queried by an in-memory DuckDB."""
     config: dict[str, Any] = {
         "memory_limit": os.environ.get("CREDIT_ASSETS_MEMORY_LIMIT") or "2GB",
         "preserve_insertion_order": False,
-        # Nothing may reach for the network by itself.
+        # No network access on its own.
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
     }

@@ -1,4 +1,4 @@
-"""Names and values as SQL text, quoted in one place; what a query asks stands where it is run."""
+"""Names and values quoted as SQL text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def identifier(name: str) -> str:
 
 
 def table_expression(source: str) -> str:
-    """What may follow FROM: the name of a view as it is, a SELECT in brackets."""
+    """The source for FROM: a view's name unchanged, a SELECT in parentheses."""
     return source if re.fullmatch(r'[\w."]+', source) else f"({source})"
 
 

@@ -30,7 +30,7 @@ class StoredFile:
 
 
 class Storage(Protocol):
-    """What the lake needs from a storage. A missing file raises FileNotFoundError, unless stated otherwise.
+    """The operations that the lake needs. A missing file raises FileNotFoundError, unless stated otherwise.
 
     A storage is hashable, and equal to another one with the same files.
     """
@@ -63,8 +63,8 @@ class Storage(Protocol):
     def open(self, key: str) -> BinaryIO:
         """The file, opened for reading."""
 
-    def make_way(self, key: str) -> None:
-        """Prepare the key's address for writing a file."""
+    def prepare_folder(self, key: str) -> None:
+        """Create what is needed to write a file at the key's address."""
 
     def persist(self, key: str) -> None:
         """Return once the written file survives a power failure."""
@@ -73,7 +73,7 @@ class Storage(Protocol):
         """Remove the file, if it exists."""
 
     def lock(self, name: str) -> AbstractContextManager[object]:
-        """A lock that only one process of all that use the storage holds at a time."""
+        """A lock that only one process using the storage can hold at a time."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class LocalStorage:
         return str(self.root / key)
 
     def key(self, address: str) -> str:
-        # Delta gives real paths, and the root may be a link.
+        # Delta returns real paths, while the root may be a symbolic link.
         return os.path.relpath(os.path.realpath(unquote(address)), os.path.realpath(self.root))
 
     def tables(self, below: str) -> list[str]:
@@ -115,7 +115,7 @@ class LocalStorage:
     def open(self, key: str) -> BinaryIO:
         return (self.root / key).open("rb")
 
-    def make_way(self, key: str) -> None:
+    def prepare_folder(self, key: str) -> None:
         (self.root / key).parent.mkdir(parents=True, exist_ok=True)
 
     def persist(self, key: str) -> None:

@@ -1,6 +1,6 @@
 """Tables of the lake: Delta tables written by DuckDB, one batch at a time, atomically.
 
-A write has two halves: `stage` streams a query to Parquet files that no reader can see yet, so that they can be
+A write has two steps: `stage` streams a query to Parquet files that no reader can see yet, so that they can be
 validated in place, and `commit` makes them the batch's rows in one Delta commit. `contracts.py` validates rows.
 """
 
@@ -26,15 +26,15 @@ from credit_assets.lake.provenance import BATCH, Provenance
 from credit_assets.lake.sql import identifier, sql_files, sql_text
 from credit_assets.lake.storage import LocalStorage, Storage
 
-# Years, not Delta's 30 days: an auditor asks for the version a decision was made from.
+# Ten years instead of Delta's 30 days: an auditor may ask for the version that a decision was made from.
 CONFIGURATION: dict[str, str | None] = {
     "delta.logRetentionDuration": "interval 3650 days",
     "delta.deletedFileRetentionDuration": "interval 3650 days",
-    # The log is the history: nothing but the upkeep (`maintenance.py`) shortens it.
+    # The log is the history: only maintenance (`maintenance.py`) shortens it.
     "delta.enableExpiredLogCleanup": "false",
 }
 COMMIT_ATTEMPTS = 20
-# DuckDB holds a row group in memory until it is full: a table of 500 columns needs shorter ones.
+# DuckDB holds a row group in memory until it is full, so a table of 500 columns needs shorter ones.
 ROW_GROUP_CELLS = 5_000_000
 MIN_ROW_GROUP, MAX_ROW_GROUP = 2_048, 122_880
 
@@ -59,7 +59,7 @@ class Staged:
 
 
 Writings = Callable[[str], Mapping[str, Sequence[Commit]]]
-"""Table to batch to the commits that wrote it, newest first: `Lake.writings`, or what remembers its answers."""
+"""A function from a table to the commits that wrote each batch, newest first: `Lake.writings`, or a cache of it."""
 
 
 class Lake:
@@ -78,7 +78,7 @@ class Lake:
     def stage(self, con: duckdb.DuckDBPyConnection, query: str, table: str, batch: str | None) -> Staged:
         """Stream the query's rows to a new Parquet file of the table, invisible until it is committed."""
         key = f"{table}/{f'{BATCH}={batch}/' if batch else ''}part-{uuid.uuid4().hex}.parquet"
-        self.storage.make_way(key)
+        self.storage.prepare_folder(key)
         address = self.storage.address(key)
         try:
             columns = len(con.execute(f"DESCRIBE {query}").fetchall())
@@ -97,8 +97,8 @@ class Lake:
         """Replace the batch (or the whole table, if it has no batches) with the staged rows; returns the new version.
         Batch and number of rows are added to the provenance.
 
-        Writers of different batches do not affect each other; of two writers of one batch the later commit applies. A
-        commit that loses the race is repeated on the newer version.
+        Writers of different batches do not affect each other; of two writers of one batch, the later commit wins. A
+        commit that loses a race is repeated on the newer version.
         """
         path, partition = self.address(staged.table), [BATCH] if staged.batch else []
         options = dict(self.storage.options)
@@ -131,7 +131,7 @@ class Lake:
                     commit_properties=properties,
                 )
                 return 0
-            # No retries inside: the commit lands as the next version of the one just read, or fails.
+            # No retries inside: the commit becomes the version after the one just read, or fails.
             table.create_write_transaction(
                 [*actions], "overwrite", delta_schema, partition, filters, commit_properties=properties
             )
@@ -149,8 +149,8 @@ class Lake:
 
     def withdraw(self, table: str, batch: str, why: str, file: str | None = None) -> int:
         """Remove the batch from the table, as if it had never been written; returns the new version. Earlier versions
-        still have it, and can be read until upkeep removes them. `file` is the one that was a mistake, if the others
-        stay."""
+        keep it and can be read until maintenance removes them. `file` is the withdrawn file, if only one of several
+        is."""
         schema = pa.schema(self.open(table).schema())
         bare = schema.remove(schema.get_field_index(BATCH))
         provenance = Provenance(inputs={}, withdrawn=why, withdrawn_file=file or None)
@@ -164,7 +164,7 @@ class Lake:
         batch: str | None,
         provenance: Provenance,
     ) -> int:
-        """`stage` and `commit` in one, for rows that need no check in between; returns the new version."""
+        """`stage` and `commit` in one step, for rows that need no check in between; returns the new version."""
         return self.commit(self.stage(con, query, table, batch), provenance)
 
     def _add(self, staged: Staged, key: str) -> AddAction:
@@ -181,7 +181,7 @@ class Lake:
     # -- reading -----------------------------------------------------------------------------------
 
     def tables(self, below: str = "") -> list[str]:
-        """The names of all tables that were ever written, or of those of a portfolio."""
+        """The names of all tables ever written, or of those of one portfolio."""
         return [table for table in self.storage.tables(below) if read_commits(self.storage, table)]
 
     def exists(self, table: str) -> bool:
@@ -194,7 +194,7 @@ class Lake:
     def query(self, table: str, batches: Sequence[str] | None = None, version: int | None = None) -> str:
         """The SELECT over one version's rows (of some batches), the column `batch` included.
 
-        The files are fixed when this returns: a later commit does not change what the query reads.
+        The files are fixed when this returns: later commits do not change what the query reads.
         Raises TableMissing for a table, or a batch, that was never written.
         """
         delta = self.open(table, version)
@@ -252,7 +252,7 @@ class Lake:
         return [self.storage.address(key) for key in keys if self._is_there(key)]
 
     def open(self, table: str, version: int | None = None) -> DeltaTable:
-        """One version of the table (by default the current one) as Delta's own object.
+        """One version of the table (by default the current one) as a `DeltaTable`.
 
         Raises TableMissing for a table that was never written.
         """
@@ -281,7 +281,7 @@ class Lake:
 
 
 def _lost_race(error: BaseException) -> bool:
-    """Whether another writer got in between reading the version and committing the next one."""
+    """Whether another writer committed between reading the version and committing the next one."""
     return isinstance(error, CommitFailedError) or (isinstance(error, DeltaError) and "already exists" in str(error))
 
 

@@ -27,7 +27,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_ra
 
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.ingest.snapshots import NAME, sha256_of
-from credit_assets.lake.maintenance import committed_files, log_files, undisturbed
+from credit_assets.lake.maintenance import committed_files, log_files, maintenance_paused
 from credit_assets.lake.storage import LOG
 from credit_assets.lake.tables import Lake
 from credit_assets.plurals import are, number_of
@@ -92,7 +92,7 @@ def backup(project: Project, archive: Path) -> Backup:
     left_out = tuple(_elsewhere(project))
     try:
         with (
-            undisturbed(lake),
+            maintenance_paused(lake),
             tempfile.TemporaryDirectory(prefix=".backup-", dir=archive.parent) as scratch,
             open(partial, "wb", opener=_private) as file,
         ):

@@ -217,7 +217,7 @@ class OfObjects(Table):
     [
         (OfTheWholeTable, "checks of the whole table"),
         (OfOurOwn, "OfOurOwn.a: check odd"),
-        (TextInNumbers, "held against the value '1'"),
+        (TextInNumbers, "compared with the value '1'"),
         (WarningOnly, "warns"),
         (LookingAhead, "does not work in DuckDB"),
         (OfObjects, "has no counterpart"),

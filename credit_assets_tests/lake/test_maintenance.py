@@ -27,7 +27,7 @@ from credit_assets.lake.maintenance import (
     RECENT,
     Summary,
     maintain,
-    undisturbed,
+    maintenance_paused,
 )
 from credit_assets.lake.provenance import Provenance
 from credit_assets.lake.tables import Lake
@@ -225,7 +225,7 @@ def test_nothing_goes_while_somebody_asks_not_to_be_disturbed(con, lake):
     for days in (90, 60):
         write(con, lake, "book/report", None, days)
     with ThreadPoolExecutor(1) as pool:
-        with undisturbed(lake):
+        with maintenance_paused(lake):
             waiting = pool.submit(upkeep, lake)
             with pytest.raises(TimeoutError):
                 waiting.result(timeout=0.3)

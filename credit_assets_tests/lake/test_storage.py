@@ -77,9 +77,9 @@ class Buckets:
         storage, below = self._at(key)
         return storage.open(below)
 
-    def make_way(self, key: str) -> None:
+    def prepare_folder(self, key: str) -> None:
         storage, below = self._at(key)
-        storage.make_way(below)
+        storage.prepare_folder(below)
 
     def persist(self, key: str) -> None:
         storage, below = self._at(key)

@@ -193,7 +193,7 @@ def test_words_that_the_applications_may_not_have_are_none_in_later_outcomes_eit
     )
     project.config("small").write_text(yaml.safe_dump(SMALL))
     [rule] = [rule for rule in rules(Book.load(project, "small").contracts["outcomes"]) if "one of" in rule.words]
-    assert rule.column == "how it went" and rule.words == "must be one of lost, repaid, runs"
+    assert rule.column == "how it went" and rule.text == "must be one of lost, repaid, runs"
 
 
 def test_a_mistake_in_a_file_of_contracts_is_told_in_a_line(project):
