@@ -1,4 +1,4 @@
-"""Raw tables as Dagster assets: what a bad delivery, a tolerable one and a strange one leave behind."""
+"""Raw tables as Dagster assets: the results of an invalid, a tolerable and an unusual delivery."""
 
 from __future__ import annotations
 
@@ -49,30 +49,30 @@ def ingested(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 def redeliver(project: Project, change: Callable[[Path], None]) -> None:
-    """Deliver the batch again, its files changed."""
+    """Deliver the batch again with changed files."""
     folder = project.root / "again"
     shutil.copytree(Inbox(project.inbox).folder(BOOK, BATCH), folder)
     change(folder)
     Inbox(project.inbox).deliver(folder, BOOK, BATCH)
 
 
-def with_a_word_for_the_credit(folder: Path) -> None:
-    """In the third applicant's line, which is the file's fourth."""
+def text_in_credit_column(folder: Path) -> None:
+    """Change the third applicant, who is on the file's fourth line."""
     file = folder / "application_train.csv"
     applications = pd.read_csv(file, dtype=str, keep_default_na=False)
     applications.loc[2, "AMT_CREDIT"] = "much"
     applications.to_csv(file, index=False)
 
 
-def with_another_income(folder: Path) -> None:
+def changed_income(folder: Path) -> None:
     file = folder / "application_train.csv"
     applications = pd.read_csv(file, dtype=str, keep_default_na=False)
     applications.loc[2, "AMT_INCOME_TOTAL"] = "987654.0"
     applications.to_csv(file, index=False)
 
 
-def with_a_word_for_the_credit_and_notes(folder: Path) -> None:
-    with_a_word_for_the_credit(folder)
+def text_in_credit_column_and_notes(folder: Path) -> None:
+    text_in_credit_column(folder)
     bureau = folder / "bureau.csv"
     bureau.write_text(f"Made by us\n{bureau.read_text()}\nSum of AMT_CREDIT_SUM: 4711\nSum of all: 4711\n")
 
@@ -91,7 +91,7 @@ def materialized(project: Project, outcome: RunOutcome) -> dict[str, dg.AssetMat
 @pytest.fixture(scope="module")
 def refused(ingested: Project, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, RunOutcome]:
     project = copy_of(ingested, tmp_path_factory.mktemp("refused") / "project")
-    redeliver(project, with_a_word_for_the_credit)
+    redeliver(project, text_in_credit_column)
     return project, run_job(project, "ingest", BATCH)
 
 
@@ -100,16 +100,16 @@ def tolerated(ingested: Project, tmp_path_factory: pytest.TempPathFactory) -> tu
     project = copy_of(ingested, tmp_path_factory.mktemp("tolerated") / "project")
     notes = {"files": ["bureau"], "notes": ["Sum of *", "Made by us"]}
     configure(project, {"delivery": {"max_bad_share": 0.25}, "tables": {"bureau": notes}})
-    redeliver(project, with_a_word_for_the_credit_and_notes)
+    redeliver(project, text_in_credit_column_and_notes)
     return project, run_job(project, "ingest", BATCH)
 
 
-def test_a_delivery_that_is_replaced_while_it_is_read_leaves_no_tables_of_two(ingested: Project, tmp_path: Path):
+def test_delivery_replaced_during_ingestion_leaves_no_mixture_of_two(ingested: Project, tmp_path: Path):
     project = copy_of(ingested, tmp_path / "project")
 
     def replaced(line: str) -> None:
         if line.split()[:1] == ["applications"]:
-            redeliver(project, with_another_income)
+            redeliver(project, changed_income)
 
     with inside(project), instance_for_commands(project, BOOK) as instance:
         outcome = execute(instance, build(BOOK, project), BOOK, "ingest", BATCH, replaced)
@@ -124,7 +124,7 @@ def test_a_delivery_that_is_replaced_while_it_is_read_leaves_no_tables_of_two(in
     assert due.batch == BATCH
 
 
-def test_a_bad_delivery_fails_the_run_and_says_where_it_is_bad(refused):
+def test_invalid_delivery_fails_the_run_and_names_the_error(refused):
     _, outcome = refused
     assert not outcome.success
     [said] = outcome.errors
@@ -132,7 +132,7 @@ def test_a_bad_delivery_fails_the_run_and_says_where_it_is_bad(refused):
         assert fact in said
 
 
-def test_a_bad_delivery_leaves_every_table_as_it_was(ingested, refused):
+def test_invalid_delivery_leaves_every_table_unchanged(ingested, refused):
     project, _ = refused
     assert versions(project) == versions(ingested)
     pd.testing.assert_frame_equal(
@@ -140,14 +140,14 @@ def test_a_bad_delivery_leaves_every_table_as_it_was(ingested, refused):
     )
 
 
-def test_the_bad_rows_are_kept_beside_the_delivery(refused):
+def test_invalid_rows_are_kept_beside_the_delivery(refused):
     project, _ = refused
     [quarantined] = Inbox(project.inbox).quarantine(BOOK, BATCH).glob("*")
     assert quarantined.name == "applications.parquet"
     assert len(pd.read_parquet(quarantined)) == 1
 
 
-def test_the_failure_shows_the_bad_rows_in_the_ui(refused):
+def test_failure_shows_the_invalid_rows_in_the_ui(refused):
     project, outcome = refused
     with instance_of(project) as instance:
         [failure] = instance.all_logs(outcome.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
@@ -158,7 +158,7 @@ def test_the_failure_shows_the_bad_rows_in_the_ui(refused):
     assert (example.data["row"], example.data["column"]) == ("4", "AMT_CREDIT")
 
 
-def test_nothing_that_is_stored_of_a_refusal_or_a_warning_holds_a_value_of_a_row(refused, tolerated):
+def test_stored_refusals_and_warnings_contain_no_value_of_a_row(refused, tolerated):
     for project, outcome in (refused, tolerated):
         with instance_of(project) as instance:
             stored = [dg.serialize_value(entry) for entry in instance.all_logs(outcome.run_id)]
@@ -169,14 +169,14 @@ def test_nothing_that_is_stored_of_a_refusal_or_a_warning_holds_a_value_of_a_row
         assert "much" not in str(run.tags) + said
 
 
-def test_a_small_share_of_bad_rows_is_set_aside_with_a_warning(tolerated):
+def test_small_share_of_invalid_rows_is_quarantined_with_a_warning(tolerated):
     project, outcome = tolerated
     assert outcome.errors == ()
     assert outcome.success
     with instance_of(project) as instance:
         events = instance.all_logs(outcome.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
     checks = [event.dagster_event.asset_check_evaluation_data for event in events if event.dagster_event]
-    # The rows of the applicant in the child tables are set aside too.
+    # The applicant's rows in the child tables are quarantined too.
     applications = dg.AssetCheckKey(dg.AssetKey([BOOK, "applications"]), "no_rows_quarantined")
     [warned] = [check for check in checks if check.asset_check_key == applications]
     assert not warned.passed
@@ -185,7 +185,7 @@ def test_a_small_share_of_bad_rows_is_set_aside_with_a_warning(tolerated):
     assert (warned.description or "").endswith("first AMT_CREDIT: must be a number (1 row)")
 
 
-def test_rows_in_are_rows_kept_and_rows_quarantined(tolerated):
+def test_delivered_rows_equal_kept_plus_quarantined_rows(tolerated):
     project, outcome = tolerated
     made = materialized(project, outcome)
     counted = {
@@ -200,14 +200,14 @@ def test_rows_in_are_rows_kept_and_rows_quarantined(tolerated):
         assert kept == len(table(project, name, BATCH)) == made[name].metadata["dagster/row_count"].value
 
 
-def test_lines_that_are_no_rows_are_counted_by_pattern(ingested, tolerated):
+def test_note_lines_are_counted_by_pattern(ingested, tolerated):
     made = materialized(*tolerated)
     assert made["bureau"].metadata["lines_passed_over"].value == {"Made by us": 1, "Sum of *": 2}
     assert "lines_passed_over" not in made["applications"].metadata
     assert made["bureau"].metadata["rows_in"].value == len(table(ingested, "bureau", BATCH))
 
 
-def test_the_other_batches_are_untouched_by_a_tolerated_delivery(ingested, tolerated):
+def test_other_batches_are_unchanged_by_a_tolerated_delivery(ingested, tolerated):
     project, _ = tolerated
     before, after = versions(ingested), versions(project)
     changed = {key for key in after if after[key] != before[key]}
@@ -215,12 +215,12 @@ def test_the_other_batches_are_untouched_by_a_tolerated_delivery(ingested, toler
 
 
 def ingest_outcomes(project: Project) -> RunOutcome:
-    """That table alone, as later outcomes are ingested."""
+    """Ingest this table only, like later outcomes."""
     with inside(project), instance_for_commands(project, BOOK) as instance:
         return execute(instance, build(BOOK, project), BOOK, "ingest", BATCH, lambda line: None, ("outcomes",))
 
 
-def test_outcomes_in_parts_are_put_together_and_the_later_word_stands(ingested, tmp_path):
+def test_partial_outcomes_are_combined_and_the_later_value_wins(ingested, tmp_path):
     project = copy_of(ingested, tmp_path / "project")
     inbox, lake = Inbox(project.inbox), Lake(project.lake)
     first, second = table(project, "applications", BATCH)["SK_ID_CURR"][:2]
@@ -238,14 +238,14 @@ def test_outcomes_in_parts_are_put_together_and_the_later_word_stands(ingested, 
     told = {fate: made["outcomes"].metadata[f"rows_{fate}"].value for fate in ("in", "kept", "superseded")}
     assert told == {"in": 3, "kept": 2, "superseded": 1}
     assert table(project, "outcomes", BATCH)[["SK_ID_CURR", "TARGET"]].values.tolist() == [[first, 1], [second, 0]]
-    # What was read then is known without reading it again.
+    # The rows ingested then are counted without reading them again.
     [look] = [look for look in inbox.snapshots(BOOK) if look.batch == BATCH]
     sources = lake.batches(f"{BOOK}/outcomes")[BATCH].provenance.sources
     assert set(sources) == {"outcomes.csv", "outcomes.2.csv"}
     assert inbox.changed_files(BOOK, look, sources, read=False) == set()
 
 
-def test_applicants_that_came_in_another_batch_are_reported(ingested, tmp_path):
+def test_applicants_of_another_batch_are_reported(ingested, tmp_path):
     project = copy_of(ingested, tmp_path / "project")
     Inbox(project.inbox).deliver(Inbox(project.inbox).folder(BOOK, BATCH), BOOK, "2026-09")
     outcome = run_job(project, "ingest", "2026-09")
@@ -260,7 +260,7 @@ def test_applicants_that_came_in_another_batch_are_reported(ingested, tmp_path):
     assert f"{BATCH} ({applicants})" in found.description
 
 
-def test_outcomes_of_somebody_else_are_refused(ingested, tmp_path):
+def test_outcomes_of_unknown_applicants_are_refused(ingested, tmp_path):
     project = copy_of(ingested, tmp_path / "project")
     (project.root / "later").mkdir()
     (project.root / "later" / "outcomes.csv").write_text("SK_ID_CURR,TARGET\n77,1\n")
@@ -277,7 +277,7 @@ def test_outcomes_of_somebody_else_are_refused(ingested, tmp_path):
     ],
     ids=["missing file", "empty file"],
 )
-def test_a_delivery_that_cannot_be_read_fails_before_anything_is_written(ingested, tmp_path, change, said):
+def test_unreadable_delivery_fails_before_anything_is_written(ingested, tmp_path, change, said):
     project = copy_of(ingested, tmp_path / "project")
     redeliver(project, change)
     outcome = run_job(project, "ingest", BATCH)
@@ -286,11 +286,11 @@ def test_a_delivery_that_cannot_be_read_fails_before_anything_is_written(ingeste
     assert versions(project) == versions(ingested)
 
 
-def test_generated_deliveries_are_told_by_the_mark_that_the_generator_leaves(ingested):
+def test_generated_deliveries_are_recognised_by_the_generator_s_marker(ingested):
     assert Lake(ingested.lake).batches(f"{BOOK}/bureau")[BATCH].provenance.synthetic
 
 
-def test_a_delivery_without_the_mark_is_not_called_synthetic(ingested, tmp_path):
+def test_delivery_without_the_marker_is_not_called_synthetic(ingested, tmp_path):
     project = copy_of(ingested, tmp_path / "project")
     redeliver(project, lambda folder: (folder / MARKER).unlink())
     outcome = run_job(project, "ingest", BATCH)

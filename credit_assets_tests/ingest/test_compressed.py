@@ -1,4 +1,6 @@
-"""Compressed deliveries: a damaged or malicious one is refused in one message, and killed processes leave nothing."""
+"""Compressed deliveries: damaged and malicious ones are refused with one message, and killed processes leave nothing
+behind.
+"""
 
 from __future__ import annotations
 
@@ -39,11 +41,11 @@ def packed(file: Path, method: int, **members: str) -> Path:
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", ["tape.zip", "loans.csv.zip"])
-def test_damage_anywhere_in_an_archive_is_one_message_or_none(tmp_path: Path, method: str, name: str) -> None:
+def test_damage_anywhere_in_an_archive_gives_at_most_one_message(tmp_path: Path, method: str, name: str) -> None:
     whole = packed(tmp_path / name, METHODS[method], loans_csv=TABLE).read_bytes()
     draw, damaged = random.Random(1), tmp_path / "damaged" / name
     damaged.parent.mkdir()
-    # The directories at the end and the beginning of the file are short: each byte of them, and some of the rest.
+    # The directory at the end and the start of the file are short: every byte of them, and a sample of the rest.
     places = [*range(60), *range(len(whole) - 140, len(whole)), *draw.sample(range(len(whole)), 150)]
     refused = 0
     for nth, place in enumerate(places):
@@ -65,7 +67,7 @@ def test_damage_anywhere_in_an_archive_is_one_message_or_none(tmp_path: Path, me
 
 
 @pytest.mark.parametrize("left", [5, 12, 400, -1])
-def test_a_gzip_that_is_cut_off_is_one_message(tmp_path: Path, left: int) -> None:
+def test_truncated_gzip_gives_one_message(tmp_path: Path, left: int) -> None:
     file = tmp_path / "loans.csv.gz"
     file.write_bytes(gzip.compress(TABLE.encode())[:left])
     with pytest.raises(BadDelivery, match="cut off or damaged") as error:
@@ -74,7 +76,7 @@ def test_a_gzip_that_is_cut_off_is_one_message(tmp_path: Path, left: int) -> Non
     assert "\n" not in str(error.value)
 
 
-def test_a_fault_of_the_disk_is_no_damage() -> None:
+def test_disk_error_is_not_reported_as_damage() -> None:
     with pytest.raises(OSError, match="full"), compressed.reading_compressed():
         raise OSError(28, "full")
     with pytest.raises(compressed.DamagedFile), compressed.reading_compressed():
@@ -82,7 +84,7 @@ def test_a_fault_of_the_disk_is_no_damage() -> None:
 
 
 @pytest.mark.parametrize("name", ["../loans.csv", "tape/../../loans.csv", "..\\loans.csv"])
-def test_a_path_that_leads_out_of_the_archive_is_refused(tmp_path: Path, name: str) -> None:
+def test_path_outside_the_archive_folder_is_refused(tmp_path: Path, name: str) -> None:
     with zipfile.ZipFile(tmp_path / "tape.zip", "w") as archive:
         archive.writestr(name, TABLE)
     with pytest.raises(BadDelivery, match=r"tape\.zip holds a path that leads out of it"):
@@ -90,7 +92,7 @@ def test_a_path_that_leads_out_of_the_archive_is_refused(tmp_path: Path, name: s
     assert not list(tmp_path.rglob("*.csv"))
 
 
-def test_what_unpacks_to_far_more_than_a_table_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_archive_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compressed, "UNCHECKED_SIZE", 100_000)
     zeros = "0" * 5_000_000
     inbox = Inbox(tmp_path / "inbox")
@@ -106,7 +108,7 @@ def test_what_unpacks_to_far_more_than_a_table_is_refused(tmp_path: Path, monkey
     assert inbox.deliver(tmp_path / "tape.zip", "book", "1").change == "new"
 
 
-def test_an_archive_that_the_disk_has_no_room_for_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_archive_larger_than_the_free_disk_space_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     packed(tmp_path / "tape.zip", zipfile.ZIP_DEFLATED, loans_csv=TABLE)
     usage = compressed.shutil.disk_usage(tmp_path)
     monkeypatch.setattr(compressed.shutil, "disk_usage", lambda _: usage._replace(free=1000))
@@ -114,7 +116,7 @@ def test_an_archive_that_the_disk_has_no_room_for_is_refused(tmp_path: Path, mon
         Inbox(tmp_path / "inbox").deliver(tmp_path / "tape.zip", "book", "1")
 
 
-def test_names_that_differ_in_case_alone_are_the_same_file_twice(tmp_path: Path) -> None:
+def test_names_that_differ_only_in_case_count_as_a_duplicate(tmp_path: Path) -> None:
     from credit_assets.ingest.file_names import match_files
 
     unpack(packed(tmp_path / "tape.zip", 0, loans_csv="a\n1\n", LOANS_csv="a\n2\n"), tmp_path)
@@ -128,7 +130,7 @@ def _unpack_and_wait(archive: Path, home: Path, ready: Event) -> None:
         signal.pause()
 
 
-def test_what_a_killed_delivery_unpacked_is_removed_and_what_another_unpacks_stays(tmp_path: Path) -> None:
+def test_files_unpacked_by_a_killed_delivery_are_removed_and_others_stay(tmp_path: Path) -> None:
     inbox, archive = Inbox(tmp_path / "inbox"), packed(tmp_path / "tape.zip", 0, loans_csv=TABLE)
     home = tmp_path / "inbox" / "book"
     home.mkdir(parents=True)
@@ -157,7 +159,7 @@ def test_what_a_killed_delivery_unpacked_is_removed_and_what_another_unpacks_sta
     assert not list(home.glob(".unpacked-*"))
 
 
-def test_files_that_are_being_cut_stay(tmp_path: Path) -> None:
+def test_files_being_split_are_not_removed(tmp_path: Path) -> None:
     inbox = Inbox(tmp_path / "inbox")
     with inbox.cutting("book") as folder:
         inbox.tidy("book")

@@ -1,4 +1,4 @@
-"""CSV files as rows of text: which lines are rows, which row a line belongs to, which file is none."""
+"""CSV files as rows of text: which lines are rows, which row a line belongs to, and which files are invalid."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NOTES = ["Notes offered by *", "Loans that do not meet the credit policy", "Tota
 HEAD = "id,term,desc\n"
 
 
-def looked_over(tmp_path: Path, content: str | bytes, notes: Sequence[str] = (), name: str = "loans.csv") -> CsvFile:
+def opened(tmp_path: Path, content: str | bytes, notes: Sequence[str] = (), name: str = "loans.csv") -> CsvFile:
     file = tmp_path / name
     file.write_bytes(content.encode() if isinstance(content, str) else content)
     return inspect_csv(file, f"{name} (table loans)", tmp_path / "plain", notes)
@@ -48,11 +48,11 @@ def texts(source: CsvFile) -> list[str]:
     return [text for _, _, text in rows(source)]
 
 
-# -- lines that are no rows ------------------------------------------------------------------------
+# -- lines that are not rows ----------------------------------------------------------------------------
 
 
-def test_notes_above_within_and_below_the_rows_are_passed_over_and_counted(tmp_path: Path) -> None:
-    source = looked_over(
+def test_notes_before_between_and_after_the_rows_are_skipped_and_counted(tmp_path: Path) -> None:
+    source = opened(
         tmp_path,
         "Notes offered by Prospectus (https://www.lender.com/prospectus.action)\n"
         + HEAD
@@ -67,9 +67,9 @@ def test_notes_above_within_and_below_the_rows_are_passed_over_and_counted(tmp_p
     assert source.rows == 2
 
 
-def test_a_row_that_reads_like_a_note_is_a_row(tmp_path: Path) -> None:
+def test_row_that_resembles_a_note_is_kept(tmp_path: Path) -> None:
     content = HEAD + 'Total loss,36,a\n"Total, or not",,b\nTotal of it,,\nTotal: 3\n'
-    source = looked_over(tmp_path, content, ["Total*"])
+    source = opened(tmp_path, content, ["Total*"])
     passed_over: Counter[str] = Counter()
     assert [line for batch in rows_of(source, passed_over) for line in batch["_line"].to_pylist()] == [
         "Total loss,36,a",
@@ -78,39 +78,39 @@ def test_a_row_that_reads_like_a_note_is_a_row(tmp_path: Path) -> None:
     assert passed_over == {"Total*": 2}
 
 
-def test_without_notes_the_header_is_the_first_line_and_every_line_a_row(tmp_path: Path) -> None:
-    source = looked_over(tmp_path, "Total: 3\nTotal: 4\n\nTotal: 5\n")
+def test_header_is_the_first_line_without_notes(tmp_path: Path) -> None:
+    source = opened(tmp_path, "Total: 3\nTotal: 4\n\nTotal: 5\n")
     assert (source.header, source.columns, texts(source)) == (1, ["Total: 3"], ["Total: 4", "Total: 5"])
 
 
-def test_a_byte_order_mark_may_stand_before_a_note_or_the_header(tmp_path: Path) -> None:
+def test_byte_order_mark_may_precede_a_note_or_the_header(tmp_path: Path) -> None:
     for content, header in ((HEAD, 1), (f'"Notes offered by us"\r\n\n{HEAD}', 3), (f"Notes offered by us\n{HEAD}", 2)):
-        source = looked_over(tmp_path, b"\xef\xbb\xbf" + (content + "1,36,a\n").encode(), NOTES)
+        source = opened(tmp_path, b"\xef\xbb\xbf" + (content + "1,36,a\n").encode(), NOTES)
         assert (source.header, source.columns[0], texts(source)) == (header, "id", ["1,36,a"])
 
 
 @pytest.mark.parametrize("line", ["My Total *", "total: 3", "Total", "Total:", '1,"Total: 3",x', "[x] of us", "xof us"])
-def test_a_pattern_is_of_the_whole_line_and_its_case(tmp_path: Path, line: str) -> None:
-    source = looked_over(tmp_path, f"{HEAD}{line}\n", ["Total: *", "[x]of us"])
+def test_note_pattern_matches_the_whole_line_and_its_case(tmp_path: Path, line: str) -> None:
+    source = opened(tmp_path, f"{HEAD}{line}\n", ["Total: *", "[x]of us"])
     assert texts(source) == [line]
 
 
-def test_only_stars_and_question_marks_stand_for_other_signs(tmp_path: Path) -> None:
-    source = looked_over(tmp_path, f"{HEAD}[x]of us (a+b)\n1,36,a\nxof us (a+b)\n", ["[?]of us (a+*)"])
+def test_only_stars_and_question_marks_are_wildcards(tmp_path: Path) -> None:
+    source = opened(tmp_path, f"{HEAD}[x]of us (a+b)\n1,36,a\nxof us (a+b)\n", ["[?]of us (a+*)"])
     assert texts(source) == ["1,36,a", "xof us (a+b)"]
 
 
-def test_a_line_of_a_quoted_value_is_no_note(tmp_path: Path) -> None:
-    source = looked_over(tmp_path, f'{HEAD}1,36,"I owe:\nTotal: 5\nplease"\nTotal: 7\n', ["Total: *"])
+def test_line_within_a_quoted_value_is_no_note(tmp_path: Path) -> None:
+    source = opened(tmp_path, f'{HEAD}1,36,"I owe:\nTotal: 5\nplease"\nTotal: 7\n', ["Total: *"])
     assert texts(source) == ['1,36,"I owe:\nTotal: 5\nplease"']
 
 
-def test_a_note_with_a_quote_too_many_does_not_take_in_what_follows(tmp_path: Path) -> None:
-    source = looked_over(tmp_path, f'{HEAD}Total: 5"\n1,36,a\nTotal: 7",,\n', ["Total: *"])
+def test_note_with_an_unbalanced_quote_does_not_swallow_the_next_lines(tmp_path: Path) -> None:
+    source = opened(tmp_path, f'{HEAD}Total: 5"\n1,36,a\nTotal: 7",,\n', ["Total: *"])
     assert texts(source) == ["1,36,a"]
 
 
-# -- what separates the fields ---------------------------------------------------------------------
+# -- separators --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -127,14 +127,14 @@ def test_a_note_with_a_quote_too_many_does_not_take_in_what_follows(tmp_path: Pa
         ("", ","),
     ],
 )
-def test_the_separator_is_what_occurs_most_in_the_header(head: str, separator: str) -> None:
+def test_separator_is_the_most_frequent_one_in_the_header(head: str, separator: str) -> None:
     assert separator_of(head) == separator
 
 
 @pytest.mark.parametrize("separator", SEPARATORS)
-def test_whatever_separates_them_fields_notes_and_copies_are_told_apart(tmp_path: Path, separator: str) -> None:
+def test_fields_and_notes_are_recognised_with_every_separator(tmp_path: Path, separator: str) -> None:
     content = f'{HEAD}1,36,a\n"Total: 3",,\n2,60,"b, c"\nTotal: 4,12,d\n'.replace(",", separator)
-    source = looked_over(tmp_path, content, ["Total: *"])
+    source = opened(tmp_path, content, ["Total: *"])
     kept = [line.replace(",", separator) for line in ("1,36,a", '2,60,"b, c"', "Total: 4,12,d")]
     assert (source.columns, texts(source)) == (["id", "term", "desc"], kept)
     assert copy_rows(source, tmp_path / "copy", 1) == (3, {"Total: *": 1})
@@ -144,7 +144,7 @@ def test_whatever_separates_them_fields_notes_and_copies_are_told_apart(tmp_path
     ]
 
 
-# -- rows of several lines -------------------------------------------------------------------------
+# -- rows of several lines ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -162,8 +162,8 @@ def test_whatever_separates_them_fields_notes_and_copies_are_told_apart(tmp_path
         '1,36,"a, b\nc, d"',
     ],
 )
-def test_a_line_break_between_quotes_is_part_of_the_row(tmp_path: Path, row: str) -> None:
-    source = looked_over(tmp_path, f"{HEAD}0,36,before\n{row}\n9,60,after\n")
+def test_line_break_between_quotes_is_part_of_the_row(tmp_path: Path, row: str) -> None:
+    source = opened(tmp_path, f"{HEAD}0,36,before\n{row}\n9,60,after\n")
     told = rows(source)
     assert [text for *_, text in told] == ["0,36,before", row, "9,60,after"]
     assert [(line, place) for line, place, _ in told] == [(2, 1), (3, 2), (4 + row.count("\n"), 3)]
@@ -184,15 +184,15 @@ def test_a_line_break_between_quotes_is_part_of_the_row(tmp_path: Path, row: str
         '1,36,"open\nclosed',
     ],
 )
-def test_a_quote_that_was_left_open_takes_in_no_other_line(tmp_path: Path, open_quote: str) -> None:
+def test_unclosed_quote_swallows_no_other_line(tmp_path: Path, open_quote: str) -> None:
     content = f"0,36,before\n{open_quote}\n9,60,after"
-    assert texts(looked_over(tmp_path, HEAD + content)) == content.split("\n")
+    assert texts(opened(tmp_path, HEAD + content)) == content.split("\n")
 
 
-def test_a_row_is_not_longer_than_a_megabyte(tmp_path: Path) -> None:
+def test_row_is_limited_to_a_megabyte(tmp_path: Path) -> None:
     text = '1,36,"a\n{}\nb"'
     for length, several in ((1000, False), (2**20, True)):
-        source = looked_over(tmp_path, HEAD + text.format("x" * length) + "\n2,60,b\n")
+        source = opened(tmp_path, HEAD + text.format("x" * length) + "\n2,60,b\n")
         assert len(texts(source)) == (4 if several else 2)
 
 
@@ -202,19 +202,19 @@ VALUE = st.text(alphabet='ab"\n/ é', max_size=6)
 @pytest.mark.parametrize("separator", SEPARATORS)
 @settings(max_examples=25, deadline=None)
 @given(
-    # Without separators in them, and with one line at the end, no part of a row looks like a row.
+    # Without separators in the values, and with one line break at the end, no part of a row resembles a row.
     written=st.lists(st.tuples(VALUE, VALUE, VALUE, st.sampled_from(["", "x", '"'])), max_size=8),
     quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
     end=st.sampled_from(["\n", "\r\n"]),
     block=st.sampled_from([3, 16, csv_rows.BLOCK]),
 )
-def test_what_a_csv_writer_wrote_is_read_row_by_row(
+def test_output_of_a_csv_writer_is_read_row_by_row(
     separator: str, written: list[tuple[str, ...]], quoting: int, end: str, block: int
 ) -> None:
     text = io.StringIO(newline="")
     writer = csv.writer(text, delimiter=separator, quoting=quoting, lineterminator=end)
     writer.writerows([("a", "b", "c", "d"), *written])
-    with small_blocks(text.getvalue().encode(), block) as source:
+    with SmallBlocks(text.getvalue().encode(), block) as source:
         found = (next(csv.reader(io.StringIO(row, newline=""), delimiter=separator)) for row in texts(source))
         filled = [row for row in written if any(value.strip(" ") for value in row)]
         assert list(map(tuple, found)) == filled
@@ -232,14 +232,14 @@ PIECES = ['1,2,"3', "1,2,3", 'x"', "", '"', 'a"b,c,d', '"1\n', ',"', "Total: 1",
     last=st.booleans(),
     separator=st.sampled_from(SEPARATORS),
 )
-def test_every_line_of_any_file_is_of_one_row_whatever_the_blocks(
+def test_every_line_belongs_to_one_row_whatever_the_block_size(
     written: list[str], end: str, last: bool, separator: str
 ) -> None:
     head = "a,b,c".replace(",", separator)
     content = end.join([head, *(piece.replace(",", separator) for piece in written), *([""] if last else [])]).encode()
     seen = []
     for block in (csv_rows.BLOCK, 5, 1):
-        with small_blocks(content, block, ["Total: *"]) as source:
+        with SmallBlocks(content, block, ["Total: *"]) as source:
             found: Counter[str] = Counter()
             seen.append((rows(source, found), found))
     assert seen[0] == seen[1] == seen[2]
@@ -257,8 +257,8 @@ def test_every_line_of_any_file_is_of_one_row_whatever_the_blocks(
     assert [place for _, place, _ in told] == list(range(1, len(told) + 1))
 
 
-class small_blocks:
-    """A file of that content, read in blocks of so many bytes."""
+class SmallBlocks:
+    """A file with this content, read in blocks of this size."""
 
     def __init__(self, content: bytes, block: int, notes: Sequence[str] = ()) -> None:
         self.content, self.block, self.notes = content, block, notes
@@ -267,7 +267,7 @@ class small_blocks:
         self.folder = Path(tempfile.mkdtemp())
         self.before = csv_rows.BLOCK
         csv_rows.BLOCK = self.block
-        return looked_over(self.folder, self.content, self.notes)
+        return opened(self.folder, self.content, self.notes)
 
     def __exit__(self, *_: object) -> None:
         csv_rows.BLOCK = self.before
@@ -277,14 +277,14 @@ class small_blocks:
 # -- copies ----------------------------------------------------------------------------------------
 
 
-def test_a_copy_has_each_row_with_its_number_and_nothing_else(tmp_path: Path) -> None:
-    source = looked_over(tmp_path, f'Notes offered by us\r\n{HEAD}1,36,"a\r\nb"\r\n\r\n2,60,é', NOTES)
+def test_copy_has_each_row_with_its_number_and_nothing_else(tmp_path: Path) -> None:
+    source = opened(tmp_path, f'Notes offered by us\r\n{HEAD}1,36,"a\r\nb"\r\n\r\n2,60,é', NOTES)
     assert copy_rows(source, tmp_path / "copy", 8) == (2, {NOTES[0]: 1})
     assert (tmp_path / "copy").read_bytes() == f'_nth,{HEAD}8,1,36,"a\r\nb"\n9,2,60,é\n'.encode()
 
 
-def test_rows_as_bytes_end_in_line_feeds(tmp_path: Path) -> None:
-    [batch] = rows_of(looked_over(tmp_path, HEAD + "1,2,é\n3,4,\n5,6,x\n"))
+def test_rows_converted_to_bytes_end_in_line_feeds(tmp_path: Path) -> None:
+    [batch] = rows_of(opened(tmp_path, HEAD + "1,2,é\n3,4,\n5,6,x\n"))
     assert bytes(as_bytes(batch["_line"])) == "1,2,é\n3,4,\n5,6,x\n".encode()
     assert bytes(as_bytes(batch["_line"].slice(1, 1))) == b"3,4,\n"
     assert bytes(as_bytes(batch["_line"].slice(1, 0))) == b""
@@ -310,9 +310,9 @@ def zipped(**members: str) -> bytes:
         ("Loans.csv.Zip", zipped(**{"../../etc/x.csv": HEAD + "1,2,3\n", "__MACOSX/x": "shadow"})),
     ],
 )
-def test_a_compressed_file_is_what_it_holds(tmp_path: Path, name: str, content: bytes) -> None:
+def test_compressed_file_is_read_like_its_content(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / "in").mkdir()
-    assert texts(looked_over(tmp_path / "in", content, name=name)) == ["1,2,3"]
+    assert texts(opened(tmp_path / "in", content, name=name)) == ["1,2,3"]
     assert {path.name for path in tmp_path.rglob("*")} <= {"in", name, "plain"}
 
 
@@ -329,24 +329,24 @@ def test_a_compressed_file_is_what_it_holds(tmp_path: Path, name: str, content: 
         ("loans.zip", zipped(a_csv=HEAD), r"is not a .csv, .csv.gz, .csv.zip or .parquet file"),
     ],
 )
-def test_a_file_that_cannot_be_unpacked_is_refused_in_one_message(
+def test_file_that_cannot_be_decompressed_is_refused_with_one_message(
     tmp_path: Path, name: str, content: bytes, told: str
 ) -> None:
     with pytest.raises(BadDelivery, match=rf"^{name} \(table loans\) {told}"):
-        looked_over(tmp_path, content, name=name)
+        opened(tmp_path, content, name=name)
 
 
-def test_an_archive_of_more_than_the_disk_holds_is_not_unpacked(
+def test_archive_larger_than_the_free_disk_space_is_not_unpacked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = namedtuple("usage", "free")
     monkeypatch.setattr(compressed.shutil, "disk_usage", lambda folder: usage(len(HEAD) - 1))
     with pytest.raises(BadDelivery, match=r"unpacks to .* bytes, and .* bytes are free on the disk"):
-        looked_over(tmp_path, zipped(a_csv=HEAD), name="loans.csv.zip")
+        opened(tmp_path, zipped(a_csv=HEAD), name="loans.csv.zip")
     assert not (tmp_path / "plain").exists()
 
 
-def test_an_archive_that_is_damaged_within_is_refused(tmp_path: Path) -> None:
+def test_archive_with_internal_damage_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "loans.csv.zip"
     with zipfile.ZipFile(file, "w", zipfile.ZIP_LZMA) as archive:
         archive.writestr("loans.csv", "id,amount\n" + "1,2\n" * 10_000)

@@ -1,4 +1,4 @@
-"""Dates in text: whatever format they are written in, they are read as what they were, or as open to two readings."""
+"""Dates in text: whatever their format, they are read correctly or reported as ambiguous."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def days(how: DateStyle, values: Sequence[str]) -> list[date | None]:
 
 
 def written(moment: datetime, form: str) -> str:
-    """The moment as Python writes it."""
+    """The moment formatted by Python."""
     return moment.strftime(form)
 
 
 def precise(moment: datetime, form: str) -> datetime:
-    """The moment as far as the format tells of it."""
+    """The moment at the precision of the format."""
     if "%H" not in form and "%I" not in form:
         moment = moment.replace(hour=0, minute=0)
     if "%S" not in form:
@@ -68,7 +68,7 @@ def precise(moment: datetime, form: str) -> datetime:
     form=st.sampled_from(FORMATS),
     moments=st.lists(st.datetimes(datetime(1971, 1, 1), datetime(2025, 12, 31)), min_size=1, max_size=12),
 )
-def test_what_python_writes_in_a_format_is_read_as_what_it_was_or_named_as_open_to_two_readings(form, moments):
+def test_dates_formatted_by_python_are_read_back_or_reported_as_ambiguous(form, moments):
     moments = [precise(moment.replace(tzinfo=UTC) if "%z" in form else moment, form) for moment in moments]
     values = [written(moment, form) for moment in moments]
     how = found(values)
@@ -83,13 +83,13 @@ def test_what_python_writes_in_a_format_is_read_as_what_it_was_or_named_as_open_
         (["05/14/19", "11/05/95"], [date(2019, 5, 14), date(1995, 11, 5)]),
         (["14-May-19", "28-Feb-97"], [date(2019, 5, 14), date(1997, 2, 28)]),
         (["05/14/2019", "05/14/19", "1/2/97"], [date(2019, 5, 14), date(2019, 5, 14), date(1997, 1, 2)]),
-        # Births: no run of years is broken, so 55 is not 2055.
+        # Dates of birth: the years are contiguous, so 55 is not 2055.
         (["14/05/55", "31/12/05", "03/04/99"], [date(1955, 5, 14), date(2005, 12, 31), date(1999, 4, 3)]),
         (
             ["31.12.40", "1.2.65", "3.4.88", "3.4.01"],
             [date(1940, 12, 31), date(1965, 2, 1), date(1988, 4, 3), date(2001, 4, 3)],
         ),
-        # Maturities lie ahead.
+        # Maturities are in the future.
         (["05/14/30", "05/31/45"], [date(2030, 5, 14), date(2045, 5, 31)]),
         (["18-05-31", "19-01-02", "18-07-14"], [date(2018, 5, 31), date(2019, 1, 2), date(2018, 7, 14)]),
         (["Dec-2011", "Dec-11", "2011-12-01"], [date(2011, 12, 1)] * 3),
@@ -98,18 +98,18 @@ def test_what_python_writes_in_a_format_is_read_as_what_it_was_or_named_as_open_
         (["0001-01-01", "9999-12-31"], [date(1, 1, 1), date(9999, 12, 31)]),
     ],
 )
-def test_dates_are_those_that_were_meant(values, expected):
+def test_dates_are_read_as_intended(values, expected):
     how = found(values)
     assert (days(how, values), how.other) == (expected, None)
 
 
 @pytest.mark.parametrize("value", ["05/14/0019", "14-May-019", "2019-02-30", "13/13/2019", "soon", "", "2019", "1.5"])
-def test_what_is_no_date_is_not_read(value):
+def test_invalid_date_is_not_read(value):
     how = reading([value])
     assert how is None or days(how, [value]) == [date(19, 5, 14)], "a year of four digits is what it says"
 
 
-def test_two_orders_that_read_all_values_are_both_named(tmp_path):
+def test_both_orders_that_fit_all_values_are_named(tmp_path):
     how = found(["04/05/2019", "06/07/2019", "11/10/2018"])
     assert (how.order, how.other, how.formats) == ("day first", "month first", ("%d/%m/%Y",))
     how = found(["04/05/2019", "06/07/2019", "11/10/2018"], prefer="month first")
@@ -117,12 +117,12 @@ def test_two_orders_that_read_all_values_are_both_named(tmp_path):
 
 
 @pytest.mark.parametrize(("first", "order"), [("01/{:02}/2019", "day first"), ("{:02}/01/2019", "month first")])
-def test_months_are_written_by_their_first_days(first, order):
+def test_first_days_of_months_determine_the_order(first, order):
     how = found([first.format(month) for month in range(1, 13)])
     assert how.order == order
 
 
-def test_dates_of_two_orders_in_one_column_are_none():
+def test_conflicting_orders_in_one_column_are_reported():
     told = reading(["13/05/2019", "05/13/2019", "05/06/2019"])
     assert isinstance(told, ConflictingOrders)
     assert str(told) in {
@@ -131,7 +131,7 @@ def test_dates_of_two_orders_in_one_column_are_none():
     }
 
 
-def test_one_odd_date_among_many_does_not_take_the_others_down():
+def test_single_odd_date_does_not_invalidate_the_others():
     many = [f"{month:02}/{day:02}/2019" for month in range(1, 13) for day in range(1, 29)]
     how = found([*many, "31/12/2019"])
     assert (how.order, how.other) == ("month first", None)
@@ -139,7 +139,7 @@ def test_one_odd_date_among_many_does_not_take_the_others_down():
 
 
 @pytest.mark.parametrize("hours", [-5, 0, 9])
-def test_moments_with_an_offset_are_in_utc_on_every_machine(hours):
+def test_times_with_an_offset_are_converted_to_utc_on_every_machine(hours):
     here = datetime(2019, 5, 14, 23, 30, tzinfo=timezone(timedelta(hours=hours)))
     values = [here.isoformat(), "2019-05-14T10:00:00Z"]
     how = found(values)
@@ -150,7 +150,7 @@ def test_moments_with_an_offset_are_in_utc_on_every_machine(hours):
     CON.execute("SET TimeZone = 'UTC'")
 
 
-def test_every_format_is_listed_once_and_has_a_shape_of_its_texts():
+def test_every_format_is_listed_once_and_has_a_pattern():
     assert len(set(FORMATS)) == len(FORMATS)
     moment = datetime(2019, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
     assert [form for form in FORMATS if not re.fullmatch(shape(form), written(moment, form))] == []
@@ -177,7 +177,7 @@ def test_every_format_is_listed_once_and_has_a_shape_of_its_texts():
         ("Turkish", ["12 Ağustos 2019", "3 Kasım 2018"], ["2019-08-12", "2018-11-03"]),
     ],
 )
-def test_months_are_read_by_their_names_in_other_languages(language, values, expected):
+def test_month_names_in_other_languages_are_read(language, values, expected):
     how = found(values)
     assert [str(day) for day in days(how, values)] == expected
     assert how.language == language
@@ -186,28 +186,28 @@ def test_months_are_read_by_their_names_in_other_languages(language, values, exp
 
 
 @pytest.mark.parametrize("value", ["12. Foo 2019", "31. Februar 2019", "Montag 2019", "12. Mai", "März"])
-def test_what_is_no_date_in_another_language_is_not_read(value):
+def test_invalid_date_in_another_language_is_not_read(value):
     how = found(["12. März 2019", "1. Mai 2018", "3. Dez. 2019"])
     assert days(how, [value]) == [None]
 
 
-def test_months_of_another_language_than_the_column_do_not_match_its_pattern():
+def test_month_of_another_language_than_the_column_s_does_not_match_its_pattern():
     how = found(["12 mrt 2019", "3 mei 2018"])
     assert not re.fullmatch(how.pattern, "3 mai 2018")
     assert days(how, ["3 mai 2018"]) == [None]
 
 
-def test_years_of_two_digits_after_a_name_are_those_that_were_meant():
+def test_two_digit_years_after_a_month_name_are_read_as_intended():
     values = ["14. Mai 55", "31. Dez. 05", "3. April 99"]
     assert days(found(values), values) == [date(1955, 5, 14), date(2005, 12, 31), date(1999, 4, 3)]
 
 
-def test_english_months_are_read_as_before():
+def test_english_months_have_no_language():
     assert found(["Dec-2011", "Mar-2010"]).language is None
     assert found(["3. April 2019", "4. August 2018"]).formats == ("%d. %B %Y",)
 
 
-def test_no_name_is_of_two_months():
+def test_month_name_never_means_two_months():
     known: dict[str, int] = {}
     for language, months in month_names.MONTHS.items():
         assert len(months) == 12, language
@@ -225,7 +225,7 @@ def test_no_name_is_of_two_months():
     moments=st.lists(st.dates(date(1971, 1, 1), date(2025, 12, 31)), min_size=1, max_size=6),
     data=st.data(),
 )
-def test_days_written_with_any_name_of_a_month_are_those_days(language, moments, data):
+def test_dates_with_any_known_month_name_are_read(language, moments, data):
     names = month_names.MONTHS[language]
     values = [f"{day.day} {data.draw(st.sampled_from(names[day.month - 1]))} {day.year}" for day in moments]
     how = DateStyle(IN_LANGUAGES[language])
@@ -236,7 +236,7 @@ def test_days_written_with_any_name_of_a_month_are_those_days(language, moments,
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(61, 2_958_465), st.integers(0, 86_399))
-def test_days_of_excel_are_those_that_it_shows(number, second):
+def test_excel_serial_days_are_read_as_excel_shows_them(number, second):
     moment = datetime(1899, 12, 30) + timedelta(days=number, seconds=second)
     value = repr(number + second / 86_400)
     assert read(DateStyle((EXCEL,)), [value, value.replace(".", ",")]) == [moment, moment]
@@ -261,12 +261,12 @@ def test_days_of_excel_are_those_that_it_shows(number, second):
         (EXCEL_1904, "2957003", "9999-12-31"),
     ],
 )
-def test_excels_days_begin_with_1900_or_1904(form, value, expected):
+def test_excel_serial_days_may_start_in_1900_or_1904(form, value, expected):
     [day] = days(DateStyle((form,)), [value])
     assert (day and day.isoformat()) == expected
 
 
-def test_numbers_are_never_taken_for_excels_days_by_themselves():
+def test_numbers_are_never_taken_for_excel_days_automatically():
     assert reading(["45000", "45031.5"]) is None
     values = "SELECT unnest(['45000', '45031,5']) AS v"
     assert excel_days(CON, values) == ("45000", date(2023, 3, 15))
@@ -275,6 +275,6 @@ def test_numbers_are_never_taken_for_excels_days_by_themselves():
     assert excel_days(CON, "SELECT '' AS v") is None
 
 
-def test_formats_are_known_by_name():
+def test_formats_are_recognised_by_name():
     assert all(map(is_format, (EXCEL, EXCEL_1904, "%d/%m/%Y", *IN_LANGUAGES["Dutch"])))
     assert not any(map(is_format, ("Excel", "Klingon %d %b %Y", "Dutch", "%Q", "")))

@@ -1,4 +1,4 @@
-"""What `deliver` refuses by names and headers, before anything is in the inbox."""
+"""What `deliver` refuses by file names and headers, before anything is in the inbox."""
 
 from __future__ import annotations
 
@@ -64,8 +64,7 @@ def book(tmp_path: Path) -> Book:
 @pytest.fixture
 def check(book: Book, tmp_path: Path) -> Callable[..., list[str]]:
     def check(files: dict[str, str | bytes], whole: bool = True) -> list[str]:
-        """What `check_files` says of a delivery of these files, of which nothing may come into the inbox if it
-        raises."""
+        """The result of `check_files` for these files; if it raises, nothing may be in the inbox."""
         source = tmp_path / "my files"
         source.mkdir(exist_ok=True)
         for name, content in files.items():
@@ -116,7 +115,7 @@ FRAME = pd.DataFrame({"loan_id": [1], "income": [2.5], "word": ["x"]})
     ],
     ids=["plain", "pattern", "semicolons", "BOM", "other order", "index", "gzip", "zip", "Parquet", "Parquet's index"],
 )
-def test_what_a_run_would_take_is_accepted(check, loans) -> None:
+def test_delivery_that_a_run_would_accept_is_accepted(check, loans) -> None:
     assert check({**loans, "history.csv": "Total 3\n" + HISTORY, "notes.csv": "a\n"}) == ["notes.csv"]
 
 
@@ -141,7 +140,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_a_run_would_refuse_does_not_come_into_the_inbox(check, case) -> None:
+def test_delivery_that_a_run_would_refuse_stays_out_of_the_inbox(check, case) -> None:
     files, said = REFUSED[case]
     history = {} if case == "missing table" else {"history.csv": HISTORY}
     with pytest.raises(BadDelivery) as refused:
@@ -149,7 +148,7 @@ def test_what_a_run_would_refuse_does_not_come_into_the_inbox(check, case) -> No
     assert said in str(refused.value)
 
 
-def test_of_one_file_of_no_table_its_name_is_compared_with_the_patterns(book, tmp_path) -> None:
+def test_single_file_of_no_table_is_compared_with_the_patterns(book, tmp_path) -> None:
     file = tmp_path / "wrong.csv"
     file.write_text(GOOD)
     with pytest.raises(BadDelivery) as refused:
@@ -160,7 +159,7 @@ def test_of_one_file_of_no_table_its_name_is_compared_with_the_patterns(book, tm
     assert said.endswith("Rename the file, or change `files:` of its table in configs/book.yaml.")
 
 
-def test_every_fault_is_said_at_once(check) -> None:
+def test_all_errors_are_reported_at_once(check) -> None:
     with pytest.raises(BadDelivery) as refused:
         check({"loans.csv": "loan_id,word\n", "loans_2.csv": "loan_id\n"})
     assert [line.split()[0] for line in str(refused.value).splitlines()] == [
@@ -171,12 +170,12 @@ def test_every_fault_is_said_at_once(check) -> None:
     ]
 
 
-def test_outcomes_come_alone_and_parts_of_a_book_too(check) -> None:
+def test_outcomes_and_parts_of_a_book_may_be_delivered_alone(check) -> None:
     check({"loans.csv": GOOD, "history.csv": HISTORY})
 
 
 @pytest.mark.parametrize(("header", "said"), [("loan_id,bad", None), ("loan_id,Bad", "lacks the column bad")])
-def test_outcomes_alone_are_checked_by_their_own_contract(book, tmp_path, header, said) -> None:
+def test_outcomes_delivered_alone_are_checked_by_their_contract(book, tmp_path, header, said) -> None:
     file = tmp_path / "outcomes_may.csv"
     file.write_text(f"{header}\n1,0\n")
     if said is None:
@@ -186,14 +185,14 @@ def test_outcomes_alone_are_checked_by_their_own_contract(book, tmp_path, header
             check_files([file], book, file)
 
 
-def test_a_part_of_the_tables_is_enough_where_files_are_cut_into_batches(book, tmp_path) -> None:
+def test_some_tables_are_enough_if_files_are_split_into_batches(book, tmp_path) -> None:
     file = tmp_path / "loans.csv"
     file.write_text(GOOD)
     assert check_files([file], book, file, whole=False) == []
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_a_name_of_a_column_may_go_over_two_lines(tmp_path, end) -> None:
+def test_column_name_may_span_two_lines(tmp_path, end) -> None:
     from credit_assets.ingest.csv_rows import columns_of, inspect_csv, rows_of
 
     file = tmp_path / "two.csv"

@@ -1,4 +1,4 @@
-"""The inbox: whole deliveries or none, corrections, outcomes that come later, files told apart."""
+"""The inbox: complete deliveries or none, corrections, later outcomes, and files identified by their content."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def inbox(tmp_path: Path) -> Inbox:
     return Inbox(tmp_path / "inbox")
 
 
-def test_a_delivered_folder_is_the_batch(inbox: Inbox, tmp_path: Path) -> None:
+def test_delivered_folder_becomes_the_batch(inbox: Inbox, tmp_path: Path) -> None:
     source = folder_of(tmp_path / "in", loans_csv="a\n1\n", payments_csv="b\n2\n")
     (source / ".DS_Store").write_text("not data")
     delivery = inbox.deliver(source, "book", "2026-01")
@@ -57,7 +57,7 @@ def test_a_delivered_folder_is_the_batch(inbox: Inbox, tmp_path: Path) -> None:
     assert inbox.fingerprint("book", "2026-01") == delivery.files
 
 
-def test_batches_are_listed_by_name_without_what_is_hidden(inbox: Inbox, tmp_path: Path) -> None:
+def test_batches_are_listed_by_name_without_hidden_folders(inbox: Inbox, tmp_path: Path) -> None:
     assert inbox.batches("book") == []
     source = folder_of(tmp_path / "in", loans_csv="a\n1\n")
     for batch in ["2026-02", "2026-01"]:
@@ -68,7 +68,7 @@ def test_batches_are_listed_by_name_without_what_is_hidden(inbox: Inbox, tmp_pat
 
 
 @pytest.mark.parametrize("name", ["", ".hidden", "../up", "a/b", "a b", "-x", "2026-01\n", "ä"])
-def test_a_name_that_cannot_be_a_folder_is_refused(inbox: Inbox, tmp_path: Path, name: str) -> None:
+def test_name_that_cannot_be_a_folder_is_refused(inbox: Inbox, tmp_path: Path, name: str) -> None:
     source = folder_of(tmp_path / "in", loans_csv="a\n1\n")
     with pytest.raises(BadDelivery, match="cannot be a batch's name"):
         inbox.deliver(source, "book", name)
@@ -76,7 +76,7 @@ def test_a_name_that_cannot_be_a_folder_is_refused(inbox: Inbox, tmp_path: Path,
         inbox.deliver(source, name, "2026-01")
 
 
-def test_a_folder_without_data_is_refused(inbox: Inbox, tmp_path: Path) -> None:
+def test_folder_without_data_is_refused(inbox: Inbox, tmp_path: Path) -> None:
     with pytest.raises(BadDelivery, match="There is no file or folder"):
         inbox.deliver(tmp_path / "nowhere", "book", "2026-01")
     for name, source in {"in": tmp_path / "in", "README": tmp_path / "in" / "README"}.items():
@@ -90,7 +90,7 @@ def test_a_folder_without_data_is_refused(inbox: Inbox, tmp_path: Path) -> None:
         inbox.files("book", "2026-01")
 
 
-def test_a_zip_archive_is_delivered_as_what_it_holds(inbox: Inbox, tmp_path: Path) -> None:
+def test_zip_archive_is_delivered_like_its_content(inbox: Inbox, tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "in", bureau_csv="1", applications_csv="2")
     archive = Path(shutil.make_archive(str(tmp_path / "download"), "zip", folder))
     inbox.deliver(archive, "book", "2026-01")
@@ -112,7 +112,7 @@ def zipped(file: Path, names: Sequence[str], password: bool = False) -> Path:
     return file
 
 
-# The files that are meant among those of a folder, whether it is packed or not.
+# The relevant files among those of a folder, packed or not.
 OF_ONE_FOLDER = [
     (["loans.csv"], ["loans.csv"]),
     (["tape/loans.csv", "__MACOSX/tape/._loans.csv"], ["loans.csv"]),
@@ -150,7 +150,7 @@ def laid_out(folder: Path, names: Sequence[str]) -> Path:
 
 
 @pytest.mark.parametrize(("names", "meant"), OF_ONE_FOLDER, ids=lambda names: names[0])
-def test_a_folder_and_a_zip_of_it_are_the_files_of_the_one_folder_that_holds_any(
+def test_folder_and_zip_of_it_deliver_the_one_folder_with_files(
     inbox: Inbox, tmp_path: Path, names: list[str], meant: list[str]
 ) -> None:
     packed = zipped(tmp_path / "tape.zip", names)
@@ -159,12 +159,12 @@ def test_a_folder_and_a_zip_of_it_are_the_files_of_the_one_folder_that_holds_any
     assert inbox.deliver(laid_out(tmp_path / "in", names), "book", "1").change == "unchanged"
 
 
-def test_folders_of_an_archive_made_on_windows_are_folders(inbox: Inbox, tmp_path: Path) -> None:
+def test_folders_in_a_windows_archive_are_recognised(inbox: Inbox, tmp_path: Path) -> None:
     inbox.deliver(zipped(tmp_path / "tape.zip", ["tape\\loans.csv"]), "book", "1")
     assert [file.name for file in inbox.files("book", "1")] == ["loans.csv"]
 
 
-def test_an_archive_writes_nothing_outside_of_its_folder(tmp_path: Path) -> None:
+def test_archive_writes_nothing_outside_its_folder(tmp_path: Path) -> None:
     packed = zipped(tmp_path / "tape.zip", ["/etc/abs.csv"])
     (tmp_path / "a" / "b").mkdir(parents=True)
     unpack(packed, tmp_path / "a" / "b")
@@ -175,7 +175,7 @@ def test_an_archive_writes_nothing_outside_of_its_folder(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(("names", "told"), OF_SEVERAL, ids=lambda names: str(names[:1]))
 @pytest.mark.parametrize("packed", [True, False])
-def test_what_is_not_the_files_of_one_folder_is_refused_by_the_name_that_was_given(
+def test_anything_but_the_files_of_one_folder_is_refused_by_its_given_name(
     inbox: Inbox, tmp_path: Path, names: list[str], told: list[str], packed: bool
 ) -> None:
     source = zipped(tmp_path / "tape.zip", names) if packed else laid_out(tmp_path / "tape", names)
@@ -190,7 +190,7 @@ def test_what_is_not_the_files_of_one_folder_is_refused_by_the_name_that_was_giv
     assert ".unpacked" not in str(error.value) and "\n" not in str(error.value)
 
 
-def test_an_archive_with_a_password_or_two_files_of_one_name_is_refused(inbox: Inbox, tmp_path: Path) -> None:
+def test_archive_with_a_password_or_duplicate_names_is_refused(inbox: Inbox, tmp_path: Path) -> None:
     with pytest.raises(BadDelivery, match=r"tape\.zip is protected by a password"):
         inbox.deliver(zipped(tmp_path / "tape.zip", ["loans.csv"], password=True), "book", "1")
     with pytest.raises(BadDelivery, match=r"twice\.zip holds two files of the same name"), warnings.catch_warnings():
@@ -199,7 +199,7 @@ def test_an_archive_with_a_password_or_two_files_of_one_name_is_refused(inbox: I
 
 
 @pytest.mark.parametrize("name", ["loans.csv", "loans.csv.gz", "Loans.CSV.zip", "loans.parquet"])
-def test_one_file_is_the_batch_as_it_is(inbox: Inbox, tmp_path: Path, name: str) -> None:
+def test_single_file_becomes_the_batch_unchanged(inbox: Inbox, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"whatever it holds")
     (tmp_path / "beside.csv").touch()
     assert inbox.deliver(tmp_path / name, "book", "2026-01").change == "new"
@@ -207,20 +207,20 @@ def test_one_file_is_the_batch_as_it_is(inbox: Inbox, tmp_path: Path, name: str)
     assert inbox.deliver(tmp_path / name, "book", "2026-01").change == "unchanged"
 
 
-def test_one_file_of_outcomes_joins_its_batch(inbox: Inbox, tmp_path: Path) -> None:
+def test_single_file_of_outcomes_joins_its_batch(inbox: Inbox, tmp_path: Path) -> None:
     inbox.deliver(folder_of(tmp_path / "v1", loans_csv="a\n1\n"), "book", "2026-01")
     (tmp_path / "outcomes.csv").write_text("a,t\n1,0\n")
     assert inbox.deliver(tmp_path / "outcomes.csv", "book", "2026-01").change == "added"
     assert [file.name for file in inbox.files("book", "2026-01")] == ["loans.csv", "outcomes.csv"]
 
 
-def test_one_file_that_is_still_being_written_is_refused(inbox: Inbox, tmp_path: Path) -> None:
+def test_single_file_that_is_being_written_is_refused(inbox: Inbox, tmp_path: Path) -> None:
     (tmp_path / "loans.csv.part").touch()
     with pytest.raises(BadDelivery, match=r"loans\.csv\.part in .* is still being written, by its name"):
         inbox.deliver(tmp_path / "loans.csv.part", "book", "2026-01")
 
 
-def test_parts_are_cut_in_a_folder_that_is_no_batch(inbox: Inbox, tmp_path: Path) -> None:
+def test_parts_are_split_in_a_folder_that_is_no_batch(inbox: Inbox, tmp_path: Path) -> None:
     with inbox.cutting("book") as folder:
         (folder / "part.csv").write_text("a\n")
         assert (inbox.batches("book"), inbox.snapshots("book")) == ([], [])
@@ -229,7 +229,7 @@ def test_parts_are_cut_in_a_folder_that_is_no_batch(inbox: Inbox, tmp_path: Path
     assert [look.batch for look in inbox.snapshots("book")] == ["2026-01"]
 
 
-def test_a_zip_archive_that_is_cut_short_is_refused(inbox: Inbox, tmp_path: Path) -> None:
+def test_truncated_zip_archive_is_refused(inbox: Inbox, tmp_path: Path) -> None:
     archive = tmp_path / "download.zip"
     whole = Path(shutil.make_archive(str(tmp_path / "whole"), "zip", folder_of(tmp_path / "in", bureau_csv="1")))
     archive.write_bytes(whole.read_bytes()[:-30])
@@ -238,7 +238,7 @@ def test_a_zip_archive_that_is_cut_short_is_refused(inbox: Inbox, tmp_path: Path
     assert inbox.batches("book") == []
 
 
-def test_the_same_content_again_changes_nothing(inbox: Inbox, tmp_path: Path) -> None:
+def test_redelivery_of_the_same_content_changes_nothing(inbox: Inbox, tmp_path: Path) -> None:
     first = inbox.deliver(folder_of(tmp_path / "in", loans_csv="a\n1\n"), "book", "2026-01")
     before = [file.stat() for file in inbox.files("book", "2026-01")]
     again = inbox.deliver(folder_of(tmp_path / "again", loans_csv="a\n1\n"), "book", "2026-01")
@@ -247,7 +247,7 @@ def test_the_same_content_again_changes_nothing(inbox: Inbox, tmp_path: Path) ->
     assert [file.stat() for file in inbox.files("book", "2026-01")] == before
 
 
-def test_a_correction_replaces_the_batch_and_keeps_the_old_one_aside(inbox: Inbox, tmp_path: Path) -> None:
+def test_correction_replaces_the_batch_and_keeps_the_old_one_aside(inbox: Inbox, tmp_path: Path) -> None:
     inbox.deliver(folder_of(tmp_path / "v1", loans_csv="a\n1\n", payments_csv="b\n2\n"), "book", "2026-01")
     second = inbox.deliver(folder_of(tmp_path / "v2", loans_csv="a\n3\n"), "book", "2026-01")
     third = inbox.deliver(folder_of(tmp_path / "v3", loans_csv="a\n4\n"), "book", "2026-01")
@@ -258,7 +258,7 @@ def test_a_correction_replaces_the_batch_and_keeps_the_old_one_aside(inbox: Inbo
     assert contents(sorted(third.superseded.iterdir())) == {"loans.csv": "a\n3\n"}
 
 
-def test_outcomes_delivered_later_join_their_batch(inbox: Inbox, tmp_path: Path) -> None:
+def test_later_outcomes_join_their_batch(inbox: Inbox, tmp_path: Path) -> None:
     inbox.deliver(folder_of(tmp_path / "v1", loans_csv="a\n1\n"), "book", "2026-01")
     inode = inbox.files("book", "2026-01")[0].stat().st_ino
     later = folder_of(tmp_path / "later", outcomes_csv="a,t\n1,0\n")
@@ -277,14 +277,14 @@ def test_outcomes_of_an_unknown_batch_are_refused(inbox: Inbox, tmp_path: Path) 
     assert inbox.batches("book") == []
 
 
-def test_a_correction_keeps_the_outcomes_delivered_before(inbox: Inbox, tmp_path: Path) -> None:
+def test_correction_keeps_the_outcomes_delivered_before(inbox: Inbox, tmp_path: Path) -> None:
     inbox.deliver(folder_of(tmp_path / "v1", loans_csv="a\n1\n", old_csv="b\n"), "book", "2026-01")
     inbox.deliver(folder_of(tmp_path / "later", outcomes_csv="a,t\n1,0\n"), "book", "2026-01")
     inbox.deliver(folder_of(tmp_path / "v2", loans_csv="a\n2\n"), "book", "2026-01")
     assert contents(inbox.files("book", "2026-01")) == {"loans.csv": "a\n2\n", "outcomes.csv": "a,t\n1,0\n"}
 
 
-# -- outcomes that come in parts -------------------------------------------------------------------
+# -- partial outcomes ----------------------------------------------------------------------------------
 
 
 class Months:
@@ -309,12 +309,12 @@ def months(inbox: Inbox, tmp_path: Path) -> Months:
     return months
 
 
-def test_a_second_file_of_outcomes_is_added_under_a_number(months: Months) -> None:
+def test_second_file_of_outcomes_is_added_under_a_number(months: Months) -> None:
     assert [months.deliver(outcomes_csv=content) for content in ("may", "june", "july")] == ["added"] * 3
     assert months.there() == {"outcomes.csv": "may", "outcomes.2.csv": "june", "outcomes.3.csv": "july"}
 
 
-def test_added_outcomes_keep_their_ending(months: Months, tmp_path: Path) -> None:
+def test_added_outcomes_keep_their_extension(months: Months, tmp_path: Path) -> None:
     months.deliver(outcomes_csv="may")
     (tmp_path / "june").mkdir()
     (tmp_path / "june" / "Outcomes.csv.gz").write_text("june")
@@ -322,7 +322,7 @@ def test_added_outcomes_keep_their_ending(months: Months, tmp_path: Path) -> Non
     assert months.there() == {"outcomes.csv": "may", "outcomes.2.csv.gz": "june"}
 
 
-def test_the_last_outcomes_again_change_nothing(months: Months) -> None:
+def test_redelivery_of_the_last_outcomes_changes_nothing(months: Months) -> None:
     months.deliver(outcomes_csv="may")
     assert months.deliver(outcomes_csv="may") == "unchanged"
     months.deliver(outcomes_csv="june")
@@ -330,13 +330,13 @@ def test_the_last_outcomes_again_change_nothing(months: Months) -> None:
     assert months.there() == {"outcomes.csv": "may", "outcomes.2.csv": "june"}
 
 
-def test_earlier_outcomes_again_are_a_word_taken_back(months: Months) -> None:
+def test_redelivery_of_earlier_outcomes_is_added_as_the_newest(months: Months) -> None:
     for content in ("may", "june", "may"):
         assert months.deliver(outcomes_csv=content) == "added"
     assert months.there() == {"outcomes.csv": "may", "outcomes.2.csv": "june", "outcomes.3.csv": "may"}
 
 
-def test_a_folder_that_outcomes_are_collected_in_brings_the_new_ones(months: Months) -> None:
+def test_folder_that_collects_outcomes_adds_the_new_files_only(months: Months) -> None:
     collected = {"outcomes_2026_05_csv": "may"}
     assert months.deliver(**collected) == "added"
     collected |= {"outcomes_2026_06_csv": "june", "outcomes_2026_07_csv": "july"}
@@ -345,7 +345,7 @@ def test_a_folder_that_outcomes_are_collected_in_brings_the_new_ones(months: Mon
     assert months.deliver(**collected) == "unchanged"
 
 
-def test_delivered_outcomes_come_after_those_that_were_copied(months: Months) -> None:
+def test_delivered_outcomes_are_ordered_after_copied_ones(months: Months) -> None:
     folder = months.inbox.folder("book", "2026-01")
     for name in ("outcomes_b.csv", "outcomes-a.csv", "outcomes.10.csv", "outcomes.9.csv", "outcomes.csv"):
         (folder / name).write_text(name)
@@ -357,7 +357,7 @@ def test_delivered_outcomes_come_after_those_that_were_copied(months: Months) ->
     assert ordered[-1].read_text() == "new"
 
 
-def test_a_correction_keeps_all_outcomes_and_one_with_outcomes_replaces_them(months: Months) -> None:
+def test_correction_without_outcomes_keeps_them_and_one_with_outcomes_replaces_them(months: Months) -> None:
     for content in ("may", "june"):
         months.deliver(outcomes_csv=content)
     assert months.deliver(loans_csv="a\n2\n") == "replaced"
@@ -379,7 +379,7 @@ def test_all_files_of_outcomes_belong_to_one_table_in_their_order(tmp_path: Path
         match_files(twice, STEMS, ["outcomes"], outcomes="outcomes")
 
 
-# -- looking the inbox over ------------------------------------------------------------------------
+# -- polling the inbox --------------------------------------------------------------------------------
 
 WRITTEN = [
     *("loans.csv.part", "loans.csv.tmp", "loans.csv.filepart", "loans.csv.partial", "loans.csv~", "LOANS.CSV.PART"),
@@ -387,32 +387,32 @@ WRITTEN = [
 ]
 
 
-def look_at(inbox: Inbox) -> FolderSnapshot:
+def snapshot(inbox: Inbox) -> FolderSnapshot:
     [look] = inbox.snapshots("book")
     return look
 
 
 @pytest.mark.parametrize("name", WRITTEN)
-def test_a_file_that_is_still_being_written_says_so_by_its_name(inbox: Inbox, tmp_path: Path, name: str) -> None:
+def test_name_of_a_file_that_is_being_written_is_recognised(inbox: Inbox, tmp_path: Path, name: str) -> None:
     inbox.deliver(folder_of(tmp_path / "in", loans_csv="a\n1\n"), "book", "2026-01")
     (inbox.folder("book", "2026-01") / name).touch()
-    assert look_at(inbox).partial == (name,)
+    assert snapshot(inbox).partial == (name,)
     with pytest.raises(BadDelivery, match=r"still being written, by its name"):
         inbox.deliver(inbox.folder("book", "2026-01"), "book", "2026-02")
 
 
 @pytest.mark.parametrize("name", ["loans.csv", "partial.csv", ".DS_Store", ".gitignore", ".loans.swp", "part"])
-def test_other_names_do_not(inbox: Inbox, tmp_path: Path, name: str) -> None:
+def test_other_names_are_not_taken_for_files_being_written(inbox: Inbox, tmp_path: Path, name: str) -> None:
     inbox.deliver(folder_of(tmp_path / "in", loans_csv="a\n1\n"), "book", "2026-01")
     (inbox.folder("book", "2026-01") / name).touch()
-    assert look_at(inbox).partial == ()
+    assert snapshot(inbox).partial == ()
 
 
-def test_a_look_has_the_same_signature_until_a_file_is_touched(inbox: Inbox, tmp_path: Path) -> None:
+def test_snapshot_keeps_its_signature_until_a_file_is_touched(inbox: Inbox, tmp_path: Path) -> None:
     inbox.deliver(folder_of(tmp_path / "in", loans_csv="a\n1\n"), "book", "2026-01")
     file = inbox.folder("book", "2026-01") / "loans.csv"
-    seen = [look_at(inbox).signature]
-    assert look_at(inbox).signature == seen[0]
+    seen = [snapshot(inbox).signature]
+    assert snapshot(inbox).signature == seen[0]
     for change in (
         lambda: file.open("a").close() or os.utime(file, ns=(1, 1)),
         lambda: file.write_text("a\n12\n"),
@@ -421,11 +421,11 @@ def test_a_look_has_the_same_signature_until_a_file_is_touched(inbox: Inbox, tmp
         lambda: file.unlink(),
     ):
         change()
-        seen.append(look_at(inbox).signature)
+        seen.append(snapshot(inbox).signature)
     assert len(set(seen)) == len(seen)
 
 
-def test_what_cannot_be_a_batch_is_told(inbox: Inbox, tmp_path: Path) -> None:
+def test_invalid_batch_names_are_reported(inbox: Inbox, tmp_path: Path) -> None:
     inbox.deliver(folder_of(tmp_path / "in", loans_csv="a\n1\n"), "book", "2026-01")
     home = inbox.root / "book"
     (home / "May 2026").mkdir()
@@ -439,13 +439,13 @@ def test_what_cannot_be_a_batch_is_told(inbox: Inbox, tmp_path: Path) -> None:
     assert told == {"2026-01": None, "loans.csv": beside, "delivery.zip": beside}
 
 
-def test_an_inbox_that_is_not_there_holds_nothing(inbox: Inbox) -> None:
+def test_missing_inbox_is_empty(inbox: Inbox) -> None:
     assert inbox.snapshots("book") == []
 
 
 @contextlib.contextmanager
 def as_nobody() -> Iterator[None]:
-    """Without root's right to read everything, where the tests are run by root."""
+    """Drops root's right to read everything, if the tests run as root."""
     if os.geteuid():
         yield
         return
@@ -456,8 +456,8 @@ def as_nobody() -> Iterator[None]:
         os.seteuid(0)
 
 
-def test_folders_and_files_that_may_not_be_read_are_told() -> None:
-    # Not pytest's folder, which nobody else may enter.
+def test_unreadable_folders_and_files_are_reported() -> None:
+    # Not pytest's folder, which only its owner may enter.
     with tempfile.TemporaryDirectory() as root:
         Path(root).chmod(0o777)
         with as_nobody():
@@ -476,7 +476,7 @@ def test_folders_and_files_that_may_not_be_read_are_told() -> None:
                 closed.chmod(0o700)
 
 
-def test_batches_that_come_and_go_while_they_are_looked_at_do_no_harm(inbox: Inbox, tmp_path: Path) -> None:
+def test_batches_that_appear_and_disappear_during_a_poll_do_no_harm(inbox: Inbox, tmp_path: Path) -> None:
     inbox.deliver(folder_of(tmp_path / "in", loans_csv="a\n1\n"), "book", "2026-01")
     done = threading.Event()
 
@@ -498,28 +498,28 @@ def test_batches_that_come_and_go_while_they_are_looked_at_do_no_harm(inbox: Inb
         disturbing.result()
 
 
-# -- the memory of what files hold -----------------------------------------------------------------
+# -- remembered fingerprints ---------------------------------------------------------------------------
 
 
-def test_files_are_told_apart_by_what_they_hold(inbox: Inbox, tmp_path: Path) -> None:
+def test_files_are_identified_by_their_content(inbox: Inbox, tmp_path: Path) -> None:
     expected = inbox.deliver(folder_of(tmp_path / "in", loans_csv="1", bureau_csv="2", a_csv="3"), "book", "x").files
     folder = inbox.folder("book", "x")
     (folder / "loans.csv").write_text("10")
     (folder / "bureau.csv").write_text("9")
     os.utime(folder / "a.csv", ns=(1, 1))
-    assert inbox.changed_files("book", look_at(inbox), expected, read=False) == {"loans.csv", "bureau.csv", "a.csv"}
-    assert inbox.changed_files("book", look_at(inbox), expected, read=True) == {"loans.csv", "bureau.csv"}
-    assert inbox.changed_files("book", look_at(inbox), expected, read=False) == {"loans.csv", "bureau.csv"}
-    assert inbox.changed_files("book", look_at(inbox), {"gone.csv": "0"}, read=True) == {"gone.csv"}
+    assert inbox.changed_files("book", snapshot(inbox), expected, read=False) == {"loans.csv", "bureau.csv", "a.csv"}
+    assert inbox.changed_files("book", snapshot(inbox), expected, read=True) == {"loans.csv", "bureau.csv"}
+    assert inbox.changed_files("book", snapshot(inbox), expected, read=False) == {"loans.csv", "bureau.csv"}
+    assert inbox.changed_files("book", snapshot(inbox), {"gone.csv": "0"}, read=True) == {"gone.csv"}
 
 
-def test_a_file_that_is_as_it_was_last_seen_is_not_read_again(inbox: Inbox, tmp_path: Path) -> None:
+def test_unchanged_file_is_not_read_again(inbox: Inbox, tmp_path: Path) -> None:
     expected = inbox.deliver(folder_of(tmp_path / "in", loans_csv="old"), "book", "x").files
     file = inbox.folder("book", "x") / "loans.csv"
     before = file.stat().st_mtime_ns
     file.write_text("new")
     os.utime(file, ns=(before, before))
-    assert inbox.changed_files("book", look_at(inbox), expected, read=True) == set()
+    assert inbox.changed_files("book", snapshot(inbox), expected, read=True) == set()
 
 
 def remember_some(root: Path, number: int) -> None:
@@ -527,7 +527,7 @@ def remember_some(root: Path, number: int) -> None:
         Inbox(root).remember("book", "x", {f"{number}-{turn}": {"status": [0, 0, 0], "sha256": "0"}})
 
 
-def test_what_several_processes_remember_at_once_is_all_kept(inbox: Inbox, tmp_path: Path) -> None:
+def test_fingerprints_remembered_by_concurrent_processes_are_all_kept(inbox: Inbox, tmp_path: Path) -> None:
     inbox.deliver(folder_of(tmp_path / "in", loans_csv="1"), "book", "x")
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("fork")) as pool:
         list(pool.map(remember_some, [inbox.root] * 2, range(2)))
@@ -535,10 +535,10 @@ def test_what_several_processes_remember_at_once_is_all_kept(inbox: Inbox, tmp_p
     assert len(memory) == 41
 
 
-# -- deliveries that are killed --------------------------------------------------------------------
+# -- killed deliveries --------------------------------------------------------------------------------
 
 
-def test_a_fingerprint_follows_a_file_put_in_place_by_hand(inbox: Inbox, tmp_path: Path) -> None:
+def test_fingerprint_changes_with_a_file_replaced_by_hand(inbox: Inbox, tmp_path: Path) -> None:
     inbox.deliver(folder_of(tmp_path / "in", loans_csv="a\n1\n"), "book", "2026-01")
     before = inbox.fingerprint("book", "2026-01")
     replacement = tmp_path / "loans.csv"
@@ -550,7 +550,7 @@ def test_a_fingerprint_follows_a_file_put_in_place_by_hand(inbox: Inbox, tmp_pat
 
 
 def deliver_and_die(root: Path, source: Path, moment: int) -> None:
-    """Deliver in this process; SIGKILL it just before its `moment`-th look at the file system."""
+    """Deliver in this process, and kill it (SIGKILL) just before its `moment`-th file system call."""
     looks = 0
 
     def count(event: str, _: tuple) -> None:
@@ -564,7 +564,7 @@ def deliver_and_die(root: Path, source: Path, moment: int) -> None:
     Inbox(root).deliver(source, "book", "2026-01")
 
 
-def test_a_delivery_killed_at_any_moment_leaves_the_old_batch_or_the_new_one(tmp_path: Path) -> None:
+def test_delivery_killed_at_any_moment_leaves_the_old_batch_or_the_new_one(tmp_path: Path) -> None:
     old, new = (
         {"loans.csv": "a\n1\n", "payments.csv": "b\n2\n"},
         {"loans.csv": "a\n3\n", "payments.csv": "b\n4\n"},
@@ -592,7 +592,7 @@ def test_a_delivery_killed_at_any_moment_leaves_the_old_batch_or_the_new_one(tmp
     assert old in seen[:-1] and new in seen[:-1]
 
 
-def test_files_are_matched_to_tables_whatever_their_case_and_ending(tmp_path: Path) -> None:
+def test_files_are_matched_to_tables_ignoring_case_and_extension(tmp_path: Path) -> None:
     names = [
         "Loans_Train.csv",
         "loans_test.csv.gz",
@@ -611,29 +611,29 @@ def test_files_are_matched_to_tables_whatever_their_case_and_ending(tmp_path: Pa
     assert [file.name for file in matched.unknown] == ["other.csv", "readme.txt"]
 
 
-def test_one_part_of_a_table_of_several_is_enough(tmp_path: Path) -> None:
+def test_one_part_of_a_table_with_several_is_enough(tmp_path: Path) -> None:
     files = [tmp_path / "loans_test.csv", tmp_path / "payments.csv.zip"]
     assert match_files(files, STEMS, ["outcomes"]).tables["loans"] == (files[0],)
 
 
-def test_a_missing_file_is_named_with_its_table_and_folder(tmp_path: Path) -> None:
+def test_missing_file_is_named_with_its_table_and_folder(tmp_path: Path) -> None:
     with pytest.raises(BadDelivery) as error:
         match_files([tmp_path / "loans_test.csv", tmp_path / "payments.xlsx"], STEMS, ["outcomes"])
     for told in ["Table payments", "no file Payments", str(tmp_path), "payments.xlsx"]:
         assert told in str(error.value)
 
 
-def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
+def test_duplicate_files_of_one_name_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BadDelivery, match=r"loans_train.csv and loans_train.csv.gz .* same file twice"):
         match_files([tmp_path / "loans_train.csv", tmp_path / "loans_train.csv.gz"], STEMS)
 
 
-def test_a_table_may_have_all_files_whose_names_begin_so(tmp_path: Path) -> None:
+def test_table_may_have_all_files_that_match_its_pattern(tmp_path: Path) -> None:
     names = ["LoanStats3b.csv.zip", "LOANSTATS_2016Q1.csv", "loanstats3a.csv.gz", "RejectStats.csv", "outcomes.2.csv"]
     stems = {"loans": ["LoanStats*"], "outcomes": ["outcomes"]}
     matched = match_files([tmp_path / name for name in names], stems, ["outcomes"], outcomes="outcomes")
     found = {table: [file.name for file in files] for table, files in matched.tables.items()}
-    # By their names in lower case.
+    # Sorted by their names in lower case.
     assert found == {
         "loans": ["loanstats3a.csv.gz", "LoanStats3b.csv.zip", "LOANSTATS_2016Q1.csv"],
         "outcomes": ["outcomes.2.csv"],
@@ -641,32 +641,32 @@ def test_a_table_may_have_all_files_whose_names_begin_so(tmp_path: Path) -> None
     assert [file.name for file in matched.unknown] == ["RejectStats.csv"]
 
 
-def test_a_file_that_a_table_has_by_its_full_name_is_of_no_others_pattern(tmp_path: Path) -> None:
+def test_file_that_a_table_lists_by_name_matches_no_other_pattern(tmp_path: Path) -> None:
     files = [tmp_path / name for name in ("loans_2026.csv", "loans_old.csv", "outcomes.csv", "outcomes_may.csv")]
     stems = {"loans": ["*"], "old": ["loans_old"], "outcomes": ["outcomes"]}
     matched = match_files(files, stems, outcomes="outcomes")
     assert matched.tables == {"loans": (files[0],), "old": (files[1],), "outcomes": (files[2], files[3])}
 
 
-def test_two_files_of_a_pattern_with_one_name_are_refused(tmp_path: Path) -> None:
+def test_duplicate_names_under_a_pattern_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BadDelivery, match=r"LoanStats3a\.csv and LoanStats3a\.csv\.zip .* same file twice"):
         match_files([tmp_path / f"LoanStats3a.csv{end}" for end in ("", ".zip")], {"loans": ["LoanStats*"]})
 
 
-def test_a_file_of_two_tables_patterns_is_refused(tmp_path: Path) -> None:
+def test_file_that_matches_the_patterns_of_two_tables_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadDelivery, match=r"loans_2010\.csv in .* matches the tables loans and newest"):
         match_files([tmp_path / "loans_2010.csv"], {"loans": ["loans_*"], "newest": ["loans_2010*"]})
 
 
-def test_no_file_of_a_pattern_is_a_missing_file(tmp_path: Path) -> None:
+def test_pattern_without_a_match_is_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(BadDelivery, match=r"Table loans: no file LoanStats\* "):
         match_files([tmp_path / "loans.csv"], {"loans": ["LoanStats*"]})
 
 
-# -- deliveries that were a mistake -----------------------------------------------------------------
+# -- mistaken deliveries ------------------------------------------------------------------------------
 
 
-def test_outcomes_that_came_last_are_taken_back_and_kept_aside(tmp_path: Path) -> None:
+def test_newest_outcomes_are_withdrawn_and_kept_aside(tmp_path: Path) -> None:
     inbox = Inbox(tmp_path / "inbox")
     for number, name in enumerate(["loans", "outcomes", "outcomes"]):
         (tmp_path / str(number)).mkdir()
@@ -675,7 +675,7 @@ def test_outcomes_that_came_last_are_taken_back_and_kept_aside(tmp_path: Path) -
     name, kept = inbox.withdraw_outcomes("book", "01")
     assert (name, kept.read_text()) == ("outcomes.2.csv", "a\n2\n")
     assert [file.name for file in inbox.files("book", "01")] == ["loans.csv", "outcomes.csv"]
-    # The next ones have a number that none of those left has.
+    # The next file gets a number that no remaining file has.
     assert "outcomes.2.csv" in inbox.deliver(tmp_path / "2", "book", "01").files
     inbox.withdraw_outcomes("book", "01")
     inbox.withdraw_outcomes("book", "01")
@@ -683,7 +683,7 @@ def test_outcomes_that_came_last_are_taken_back_and_kept_aside(tmp_path: Path) -
         inbox.withdraw_outcomes("book", "01")
 
 
-def test_a_withdrawn_batch_is_out_of_the_inbox_with_all_that_was_known_of_it(tmp_path: Path) -> None:
+def test_withdrawn_batch_leaves_the_inbox_with_its_fingerprints(tmp_path: Path) -> None:
     inbox = Inbox(tmp_path / "inbox")
     (tmp_path / "loans.csv").write_text("a\n1\n")
     inbox.deliver(tmp_path / "loans.csv", "book", "01")

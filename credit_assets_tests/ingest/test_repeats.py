@@ -1,4 +1,4 @@
-"""Applicants whose key is in several batches."""
+"""Applicants whose keys are in several batches."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def test_keys_of_other_batches_are_counted_by_batch_and_shown_masked(tmp_path: P
             lake.replace(con, f"SELECT unnest({keys}) AS ID", TABLE, batch, Provenance())
         found = repeated_keys(con, "SELECT unnest([100001, 100002, 7]) AS ID", "ID", other_batches(lake, TABLE, "04"))
         assert found == RepeatedKeys(2, {"02": 1, "01": 2}, ("****01", "****02"))
-        # The batch itself, delivered again, is no other.
+        # A redelivery of the batch itself does not count.
         again = repeated_keys(con, "SELECT 100009 AS ID", "ID", other_batches(lake, TABLE, "03"))
         assert again == RepeatedKeys()
 
 
-def test_the_first_batch_repeats_nothing(tmp_path: Path) -> None:
+def test_first_batch_repeats_no_key(tmp_path: Path) -> None:
     assert other_batches(Lake(tmp_path), TABLE, "01") is None
     with connect() as con:
         assert repeated_keys(con, "SELECT 1 AS ID", "ID", None) == RepeatedKeys()
@@ -35,5 +35,5 @@ def test_the_first_batch_repeats_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "shown"), [("2026-01-17", "********17"), ("12345", "***45"), ("1234", "****"), ("", "")]
 )
-def test_a_key_is_shown_by_its_last_signs(key: str, shown: str) -> None:
+def test_masked_key_shows_its_last_characters(key: str, shown: str) -> None:
     assert masked(key) == shown

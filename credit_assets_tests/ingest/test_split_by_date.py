@@ -1,4 +1,4 @@
-"""Big files cut into batches by a date: which row goes where, unchanged; what cannot be cut."""
+"""Large files split into batches by a date: which row goes where, unchanged; and what cannot be split."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ TABLES = {"applications": Loan}
 '''
 
 
-def cut_file(tmp_path: Path, content: str | bytes, every: Every = "quarter", name: str = "LoanStats3a.csv") -> Split:
+def split_file(tmp_path: Path, content: str | bytes, every: Every = "quarter", name: str = "LoanStats3a.csv") -> Split:
     file = tmp_path / name
     file.write_bytes(content.encode() if isinstance(content, str) else content)
     workspace = tmp_path / "parts"
@@ -80,9 +80,9 @@ def files(part: split_by_date.SplitBatch) -> list[Path]:
         ("year", {"2010": "1", "2011": "234"}),
     ],
 )
-def test_a_row_goes_to_the_batch_of_its_date(tmp_path: Path, every: Every, batches: dict[str, str]) -> None:
+def test_row_goes_to_the_batch_of_its_date(tmp_path: Path, every: Every, batches: dict[str, str]) -> None:
     rows = {"1": "1,2010-12-31,\n", "2": "2,2011-04-01,\n", "3": "3,2011-03-31,\n", "4": "4,2011-01-01,\n"}
-    parts = cut_file(tmp_path, HEAD + "".join(rows.values()), every)
+    parts = split_file(tmp_path, HEAD + "".join(rows.values()), every)
     assert written(parts) == {batch: HEAD + "".join(rows[row] for row in of_it) for batch, of_it in batches.items()}
     assert [(part.batch, part.rows) for part in parts.batches] == [(name, len(rows)) for name, rows in batches.items()]
     assert [file.name for part in parts.batches for file in files(part)] == ["LoanStats3a.csv.gz"] * len(batches)
@@ -92,47 +92,50 @@ def test_a_row_goes_to_the_batch_of_its_date(tmp_path: Path, every: Every, batch
     "date",
     ["Dec-2011", "Dec-11", "2011-12-01", "2011-12-01 00:00:00", '"Dec-2011"', ' "Dec-11" ', " 2011-12-01 ", "DEC-2011"],
 )
-def test_a_date_is_read_as_lenders_write_it(tmp_path: Path, date: str) -> None:
+def test_dates_are_read_in_common_formats(tmp_path: Path, date: str) -> None:
     text = f'{HEAD}1,{date},plain\n"a, ""b",{date},"two\nlines, 2010-01-01"\n'
-    assert written(cut_file(tmp_path, text, "month")) == {"2011-12": text}
+    assert written(split_file(tmp_path, text, "month")) == {"2011-12": text}
 
 
 @pytest.mark.parametrize("date", ["", '""', "soon", "2011-13-01", "Dec-011", "2211-01-01", "2011", "x,y"])
-def test_a_row_whose_date_cannot_be_read_is_named_and_nothing_is_cut(tmp_path: Path, date: str) -> None:
+def test_row_without_a_readable_date_is_named_and_nothing_is_split(tmp_path: Path, date: str) -> None:
     with pytest.raises(BadDelivery) as error:
-        cut_file(tmp_path, f"{HEAD}1,Dec-2011,\n\n2,{date},\n3,Dec-2011,\n")
+        split_file(tmp_path, f"{HEAD}1,Dec-2011,\n\n2,{date},\n3,Dec-2011,\n")
     for told in ["LoanStats3a.csv, row 4, column issue_d", "Nothing was delivered", "%b-%Y", "notes:"]:
         assert told in str(error.value)
     assert date.strip('"').split(",")[0] in str(error.value)
 
 
 @pytest.mark.parametrize("row", ['1,"Dec-2011', '1"2,"3"4,Dec-2011', "1", '"1'])
-def test_a_row_that_is_none_has_no_date(tmp_path: Path, row: str) -> None:
+def test_line_that_is_no_row_has_no_date(tmp_path: Path, row: str) -> None:
     with pytest.raises(
         BadDelivery, match=r"LoanStats3a\.csv, row 3, column issue_d: there is no date, such as the others"
     ):
-        cut_file(tmp_path, f"{HEAD}1,Dec-2011,\n{row}\n3,Dec-2011,\n")
+        split_file(tmp_path, f"{HEAD}1,Dec-2011,\n{row}\n3,Dec-2011,\n")
 
 
-def test_what_else_is_wrong_with_a_row_stays_for_its_ingestion(tmp_path: Path) -> None:
+def test_other_errors_of_a_row_are_left_to_ingestion(tmp_path: Path) -> None:
     text = HEAD + '1,Dec-2011,"open\n2,Dec-2011\n3,Dec-2011,a,b,c\n'
-    assert written(cut_file(tmp_path, text)) == {"2011-Q4": text}
+    assert written(split_file(tmp_path, text)) == {"2011-Q4": text}
 
 
 @pytest.mark.parametrize("separator", [";", "\t", "|"])
-def test_fields_may_be_separated_by_other_than_commas(tmp_path: Path, separator: str) -> None:
+def test_fields_may_be_separated_by_other_characters_than_commas(tmp_path: Path, separator: str) -> None:
     content = (HEAD + '1,Dec-2011,a\n"2, or more","Mar-2011","b, c"\n').replace(",", separator)
     head, december, march = content.splitlines()
-    assert written(cut_file(tmp_path, content)) == {"2011-Q1": f"{head}\n{march}\n", "2011-Q4": f"{head}\n{december}\n"}
+    assert written(split_file(tmp_path, content)) == {
+        "2011-Q1": f"{head}\n{march}\n",
+        "2011-Q4": f"{head}\n{december}\n",
+    }
 
 
-def test_notes_are_passed_over_and_counted(tmp_path: Path) -> None:
-    parts = cut_file(tmp_path, f'Total of us\n{HEAD}1,Jan-2010,\n\n"Total: 1",,\n2,May-2010,\nTotal: 2\n')
+def test_notes_are_skipped_and_counted(tmp_path: Path) -> None:
+    parts = split_file(tmp_path, f'Total of us\n{HEAD}1,Jan-2010,\n\n"Total: 1",,\n2,May-2010,\nTotal: 2\n')
     assert written(parts) == {"2010-Q1": HEAD + "1,Jan-2010,\n", "2010-Q2": HEAD + "2,May-2010,\n"}
     assert parts.notes == {"Total*": 3}
 
 
-def test_the_same_rows_give_the_same_bytes_however_they_were_packed(tmp_path: Path) -> None:
+def test_same_rows_give_the_same_bytes_however_they_were_packed(tmp_path: Path) -> None:
     rows = HEAD + "".join(f"{n},{month}-2010,{'é' * (n % 7)}\n" for n in range(500) for month in ("Jan", "Jun"))
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as packed:
@@ -145,7 +148,7 @@ def test_the_same_rows_give_the_same_bytes_however_they_were_packed(tmp_path: Pa
         "LoanStats3a.CSV": b"\xef\xbb\xbf" + rows.replace("\n", "\r\n").encode() + b"Total: 1",
     }.items():
         (tmp_path / name).mkdir()
-        parts = cut_file(tmp_path / name, content, name=name)
+        parts = split_file(tmp_path / name, content, name=name)
         seen.append([(part.batch, file.name, file.read_bytes()) for part in parts.batches for file in files(part)])
         assert not (tmp_path / name / "parts" / ".plain").exists()
     assert [entry[:2] for entry in seen[0]] == [("2010-Q1", "LoanStats3a.csv.gz"), ("2010-Q2", "LoanStats3a.csv.gz")]
@@ -155,7 +158,7 @@ def test_the_same_rows_give_the_same_bytes_however_they_were_packed(tmp_path: Pa
 def test_rows_of_several_blocks_keep_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("credit_assets.ingest.csv_rows.BLOCK", 1000)
     rows = [(n, f"{n},20{n % 3 + 10}-01-01,{'x' * (n % 50)}\n") for n in range(600)]
-    parts = cut_file(tmp_path, HEAD + "".join(row for _, row in rows), "year")
+    parts = split_file(tmp_path, HEAD + "".join(row for _, row in rows), "year")
     assert written(parts) == {
         f"20{year + 10}": HEAD + "".join(row for n, row in rows if n % 3 == year) for year in range(3)
     }
@@ -171,19 +174,19 @@ def test_rows_of_several_blocks_keep_their_order(tmp_path: Path, monkeypatch: py
         (HEAD.encode() + b"1,Dec-2011,\xe9\n", "a.csv", r"a\.csv, row 2, column note: the byte 0xE9 is not UTF-8"),
     ],
 )
-def test_a_file_that_cannot_be_cut_is_refused(tmp_path: Path, content: str | bytes, name: str, told: str) -> None:
+def test_invalid_file_is_refused(tmp_path: Path, content: str | bytes, name: str, told: str) -> None:
     with pytest.raises(BadDelivery, match=told):
-        cut_file(tmp_path, content, name=name)
+        split_file(tmp_path, content, name=name)
 
 
-def test_a_column_of_too_many_dates_is_not_what_to_cut_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_column_with_too_many_dates_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(split_by_date, "MOST_BATCHES", 3)
     rows = [f"{n},20{n}-01-01,\n" for n in range(10, 14)]
     with pytest.raises(BadDelivery, match=r"more than 3 batches, by month of issue_d"):
-        cut_file(tmp_path, HEAD + "".join(rows), "month")
+        split_file(tmp_path, HEAD + "".join(rows), "month")
 
 
-# -- what a portfolio says of its files ------------------------------------------------------------
+# -- configuration of a portfolio -----------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -199,7 +202,7 @@ def inbox(tmp_path: Path) -> Inbox:
     return Inbox(tmp_path / "inbox")
 
 
-def test_the_files_of_a_folder_are_cut_together(tmp_path: Path, book: Book, inbox: Inbox) -> None:
+def test_files_of_a_folder_are_split_together(tmp_path: Path, book: Book, inbox: Inbox) -> None:
     folder = tmp_path / "download"
     folder.mkdir()
     (folder / "LoanStats3a.csv").write_text(f"{HEAD}1,Dec-2010,\n2,Jan-2011,\nTotal: 2\n")
@@ -214,13 +217,13 @@ def test_the_files_of_a_folder_are_cut_together(tmp_path: Path, book: Book, inbo
 
 
 @pytest.mark.parametrize("name", ["loans.csv", "payments.parquet"])
-def test_a_file_of_no_table_is_refused(tmp_path: Path, book: Book, inbox: Inbox, name: str) -> None:
+def test_file_of_no_table_is_refused(tmp_path: Path, book: Book, inbox: Inbox, name: str) -> None:
     (tmp_path / name).write_text(f"{HEAD}1,Dec-2010,\n")
     with pytest.raises(BadDelivery, match=rf"{name} belongs to no table of loans, .* called LoanStats\*, outcomes\."):
         split_source(tmp_path / name, book, "issue_d", inbox).__enter__()
 
 
-def test_what_a_killed_process_had_cut_is_cleared_away(tmp_path: Path, book: Book, inbox: Inbox) -> None:
+def test_parts_of_a_killed_process_are_removed(tmp_path: Path, book: Book, inbox: Inbox) -> None:
     left = inbox.root / "loans" / ".cutting" / "parts" / "2010"
     left.mkdir(parents=True)
     (left / "LoanStats3a.csv.gz").write_text("half")
@@ -230,7 +233,7 @@ def test_what_a_killed_process_had_cut_is_cleared_away(tmp_path: Path, book: Boo
     assert inbox.batches("loans") == []
 
 
-def test_real_loans_are_cut_into_vintages_and_every_row_is_there(real_data: Path, tmp_path: Path) -> None:
+def test_real_loans_are_split_into_vintages_without_loss(real_data: Path, tmp_path: Path) -> None:
     source = real_data / "lending_club" / "loans_2007_2010.csv.gz"
     parts = split_files({source: []}, "issue_d", "quarter", tmp_path)
     head, *rows, end = gzip.decompress(source.read_bytes()).decode().split("\n")
@@ -258,17 +261,17 @@ WRITTEN = [
 
 
 @pytest.mark.parametrize("dates", WRITTEN, ids=lambda dates: dates[0])
-def test_every_date_that_is_read_is_cut_by(tmp_path: Path, dates: list[str]) -> None:
+def test_every_readable_date_format_can_be_split_by(tmp_path: Path, dates: list[str]) -> None:
     rows = [f'{n},"{written_date}",\n' for n, written_date in enumerate(dates)]
     first = "2019-02" if "-05:00" in dates[0] else "2019-01"
-    parts = written(cut_file(tmp_path, HEAD + "".join(rows), "month"))
+    parts = written(split_file(tmp_path, HEAD + "".join(rows), "month"))
     assert parts == {batch: HEAD + row for batch, row in zip([first, "2019-05", "2018-12"], rows, strict=True)}
 
 
-def test_dates_that_may_be_day_or_month_first_are_refused_until_the_configuration_says_which(tmp_path: Path) -> None:
+def test_ambiguous_order_of_day_and_month_is_refused_until_configured(tmp_path: Path) -> None:
     text = HEAD + "1,04/05/2019,\n2,06/07/2019,\n3,05/08/2019,\n"
     with pytest.raises(BadDelivery) as error:
-        cut_file(tmp_path, text, "month")
+        split_file(tmp_path, text, "month")
     for told in ["issue_d", "'04/05/2019'", "day first or month first", 'date_formats: {issue_d: ["%d/%m/%Y"]}']:
         assert told in str(error.value)
     file = tmp_path / "LoanStats3a.csv"
@@ -278,10 +281,10 @@ def test_dates_that_may_be_day_or_month_first_are_refused_until_the_configuratio
         assert [part.batch for part in parts.batches] == [f"2019-{month}" for month in batches]
 
 
-def test_numbers_that_may_be_excels_days_are_refused_until_the_configuration_says_so(tmp_path: Path) -> None:
+def test_numbers_that_may_be_excel_days_are_refused_until_configured(tmp_path: Path) -> None:
     text = HEAD + "1,45000,\n2,45031.5,\n3,44961,\n"
     with pytest.raises(BadDelivery) as error:
-        cut_file(tmp_path, text, "month")
+        split_file(tmp_path, text, "month")
     for told in ["issue_d", "'44961' is then 2023-02-04", 'date_formats: {issue_d: ["Excel 1900"]}']:
         assert told in str(error.value)
     for form, batches in {"Excel 1900": ["02", "03", "04"], "Excel 1904": ["02", "03", "04"]}.items():
@@ -292,25 +295,25 @@ def test_numbers_that_may_be_excels_days_are_refused_until_the_configuration_say
         assert [part.batch for part in parts.batches] == [f"{year}-{month}" for month in batches]
 
 
-def test_months_in_another_language_are_cut_by(tmp_path: Path) -> None:
+def test_months_in_another_language_can_be_split_by(tmp_path: Path) -> None:
     rows = ["1,12. März 2019,\n", "2,1. Mai 2019,\n", "3,3. Dez. 2018,\n"]
-    parts = written(cut_file(tmp_path, HEAD + "".join(rows), "month"))
+    parts = written(split_file(tmp_path, HEAD + "".join(rows), "month"))
     assert parts == {batch: HEAD + row for batch, row in zip(["2019-03", "2019-05", "2018-12"], rows, strict=True)}
 
 
-def test_a_month_of_no_language_is_named(tmp_path: Path) -> None:
+def test_unknown_month_name_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadDelivery, match=r"row 3, column issue_d: '3\. Foo 2019' is not a date"):
-        cut_file(tmp_path, HEAD + "1,12. März 2019,\n2,3. Foo 2019,\n", "month")
+        split_file(tmp_path, HEAD + "1,12. März 2019,\n2,3. Foo 2019,\n", "month")
 
 
-def test_a_format_that_is_none_and_dates_of_two_orders_are_refused(tmp_path: Path) -> None:
+def test_unknown_format_and_conflicting_orders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BadDelivery, match="'13/05/2019' is written day first, '05/13/2019' month first"):
-        cut_file(tmp_path, HEAD + "1,13/05/2019,\n2,05/13/2019,\n3,14/05/2019,\n")
+        split_file(tmp_path, HEAD + "1,13/05/2019,\n2,05/13/2019,\n3,14/05/2019,\n")
     with pytest.raises(BadDelivery, match=r"delivery\.date_formats of issue_d has 'dd/mm/yyyy', which is not"):
         split_files({tmp_path / "LoanStats3a.csv": []}, "issue_d", "month", tmp_path / "parts", ["dd/mm/yyyy"])
 
 
-def test_a_year_of_two_digits_is_never_one_of_the_first_century(tmp_path: Path) -> None:
+def test_two_digit_year_is_never_in_the_first_century(tmp_path: Path) -> None:
     (tmp_path / "parts").mkdir()
     (tmp_path / "loans.csv").write_text(f"{HEAD}1,05/14/19,\n")
     with pytest.raises(BadDelivery, match="'05/14/19' is not a date, such as the others"):
@@ -335,7 +338,7 @@ NOONS = [datetime(day.year, day.month, day.day, 12, tzinfo=UTC) for day in DAYS[
     ],
     ids=lambda dates: str(dates.type),
 )
-def test_a_parquet_file_is_cut_by_its_dates_and_keeps_its_types(tmp_path: Path, dates: pa.Array) -> None:
+def test_parquet_file_is_split_by_its_dates_and_keeps_its_types(tmp_path: Path, dates: pa.Array) -> None:
     table = pa.table({"id": pa.array([1, 2, 3, 4], pa.uint16()), "day": dates, "amount": [Decimal("1.10")] * 4})
     pq.write_table(table, tmp_path / "loans.parquet", row_group_size=2)
     (tmp_path / "parts").mkdir()
@@ -364,7 +367,7 @@ def test_a_parquet_file_is_cut_by_its_dates_and_keeps_its_types(tmp_path: Path, 
     ],
     ids=lambda it: str(getattr(it, "type", "")),
 )
-def test_a_parquet_row_without_a_date_is_named(tmp_path: Path, dates: pa.Array, told: str) -> None:
+def test_parquet_row_without_a_date_is_named(tmp_path: Path, dates: pa.Array, told: str) -> None:
     pq.write_table(pa.table({"day": dates}), tmp_path / "loans.parquet")
     (tmp_path / "parts").mkdir()
     with pytest.raises(BadDelivery, match=told):

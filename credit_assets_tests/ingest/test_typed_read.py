@@ -1,4 +1,4 @@
-"""Delivered files in every state, and what becomes of their rows."""
+"""Delivered files in every condition, and what becomes of their rows."""
 
 from __future__ import annotations
 
@@ -137,10 +137,10 @@ def faults(ingested: Ingested) -> list[tuple]:
     ]
 
 
-# -- files that are accepted -----------------------------------------------------------------------
+# -- accepted files ------------------------------------------------------------------------------------
 
 
-def test_a_clean_file_becomes_the_batch_with_the_contracts_types(bring: Ingest, con: Any, lake: Lake) -> None:
+def test_clean_file_becomes_the_batch_with_the_contract_s_types(bring: Ingest, con: Any, lake: Lake) -> None:
     ingested = bring({"loans.csv": THREE})
     assert (ingested.rows_in, ingested.rows_kept, ingested.rows_quarantined) == (3, 3, 0)
     assert ingested.quarantine is None
@@ -164,13 +164,13 @@ def test_a_clean_file_becomes_the_batch_with_the_contracts_types(bring: Ingest, 
     ],
     ids=["BOM", "CRLF", "no end", "blank lines", "3.0 and nan", "empty fields after", "quoted", "gzip", "zip"],
 )
-def test_other_ways_to_write_the_same_rows(bring: Ingest, con: Any, lake: Lake, content: bytes) -> None:
+def test_equivalent_spellings_give_the_same_rows(bring: Ingest, con: Any, lake: Lake, content: bytes) -> None:
     endings = {b"\x1f\x8b": ".gz", b"PK": ".zip"}
     bring({f"loans.csv{endings.get(content[:2], '')}": content})
     assert rows(con, lake) == THREE_ROWS
 
 
-def test_columns_are_taken_by_name_in_any_order(bring: Ingest, con: Any, lake: Lake) -> None:
+def test_columns_are_matched_by_name_in_any_order(bring: Ingest, con: Any, lake: Lake) -> None:
     bring({"loans.csv": "NOTE,AMOUNT,GRADE,ID,TARGET\n,10.5,A,1,0\nx,0,B,3,\n"})
     assert rows(con, lake) == [THREE_ROWS[0], THREE_ROWS[2]]
 
@@ -185,7 +185,7 @@ def test_two_files_are_one_table_and_an_optional_column_may_be_absent(bring: Ing
 
 
 class Layouts(Table):
-    """The columns of a source's early files, and those that its later ones have besides."""
+    """The columns of a source's early files, and those that its later ones have in addition."""
 
     id: str = pa.Field(unique=True)
     amount: float
@@ -198,7 +198,7 @@ def test_files_of_an_earlier_and_a_later_layout_are_one_table(bring: Ingest, con
     expected = [("1", 10.0, None, None), ("2", 20.0, None, None), ("3", 30.0, "Cash", None), ("4", 40.0, None, 5.0)]
     bring({"LoanStats3a.csv": early, "LoanStats_2016Q1.csv.zip": zipped(late)}, Layouts)
     assert rows(con, lake, "book/layoutss") == expected
-    # A bad row has the files read line by line.
+    # An invalid row makes the reader go line by line.
     ingested = bring({"LoanStats3a.csv": early, "LoanStats_2016Q1.csv": late + "-1,5,50,Cash\n"}, Layouts)
     assert rows(con, lake, "book/layoutss") == expected
     assert faults(ingested) == [(4, "hardship", "-1.0", "must be at least 0")]
@@ -206,7 +206,7 @@ def test_files_of_an_earlier_and_a_later_layout_are_one_table(bring: Ingest, con
         bring({"LoanStats3a.csv": "id\n1\n"}, Layouts)
 
 
-# -- lines that are no rows, and rows of several lines ---------------------------------------------
+# -- lines that are not rows, and rows of several lines -------------------------------------------------
 
 NOTES = ["Notes offered by *", "Loans that *", "Total *"]
 NOTED = "Notes offered by us (https://us)\n" + THREE.replace(
@@ -216,18 +216,18 @@ NOTED += '\n\n"Total amount funded in policy code 1: 471701350",,,,\nTotal amoun
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_notes_are_passed_over_and_counted(bring: Ingest, con: Any, lake: Lake, end: str) -> None:
+def test_notes_are_skipped_and_counted(bring: Ingest, con: Any, lake: Lake, end: str) -> None:
     ingested = bring({"loans.csv": NOTED.replace("\n", end)}, notes=NOTES)
     assert rows(con, lake) == THREE_ROWS
-    assert fates(ingested) == (3, 3, 0, 0)
+    assert counts(ingested) == (3, 3, 0, 0)
     assert ingested.notes == dict(zip(NOTES, [1, 1, 2], strict=True))
     assert bring({"loans.csv": THREE}, notes=NOTES).notes == {}
 
 
-def test_beside_notes_a_bad_row_is_told_by_its_line_in_the_file(bring: Ingest, con: Any, lake: Lake) -> None:
+def test_invalid_row_beside_notes_is_reported_by_its_line_in_the_file(bring: Ingest, con: Any, lake: Lake) -> None:
     ingested = bring({"loans.csv": NOTED.replace("3,,B", "9,,Q,0,x\n3,,B") + "Sum: 5\n"}, notes=NOTES)
     assert rows(con, lake) == THREE_ROWS
-    assert fates(ingested) == (5, 3, 2, 0)
+    assert counts(ingested) == (5, 3, 2, 0)
     assert faults(ingested) == [
         (7, "GRADE", "Q", "must be one of A, B, C, or worse"),
         (13, "(row)", "1 fields", "must have 5 fields"),
@@ -235,7 +235,7 @@ def test_beside_notes_a_bad_row_is_told_by_its_line_in_the_file(bring: Ingest, c
     assert ingested.notes["Total *"] == 2
 
 
-def test_a_note_that_no_pattern_names_is_a_bad_row_or_no_header(bring: Ingest) -> None:
+def test_unconfigured_note_is_an_invalid_row_or_header(bring: Ingest) -> None:
     with pytest.raises(BadDelivery, match="lacks the column"):
         bring({"loans.csv": NOTED})
     assert len(faults(bring({"loans.csv": NOTED.split("\n", 1)[1]}))) == 3
@@ -247,19 +247,19 @@ BROKEN_ROWS = [(1, 0.0, "A", 10.5, 'two\nlines, and\n\n"more"'), THREE_ROWS[2]]
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize("notes", [[], NOTES])
-def test_a_line_break_between_quotes_is_part_of_the_value(
+def test_line_break_between_quotes_is_part_of_the_value(
     bring: Ingest, con: Any, lake: Lake, end: str, notes: list[str]
 ) -> None:
     expected = [(*row[:4], row[4].replace("\n", end)) for row in BROKEN_ROWS]
-    assert fates(bring({"loans.csv": BROKEN.replace("\n", end)}, notes=notes)) == (2, 2, 0, 0)
+    assert counts(bring({"loans.csv": BROKEN.replace("\n", end)}, notes=notes)) == (2, 2, 0, 0)
     assert rows(con, lake) == expected
     ingested = bring({"loans.csv": (BROKEN + '9,0,Q,1,\n8,0,A,x,"a\nb"\n').replace("\n", end)}, notes=notes)
-    assert fates(ingested) == (4, 2, 2, 0)
+    assert counts(ingested) == (4, 2, 2, 0)
     assert rows(con, lake) == expected
     assert [told[:3] for told in faults(ingested)] == [(7, "GRADE", "Q"), (8, "AMOUNT", "x")]
 
 
-# -- rows that have no name of their own -----------------------------------------------------------
+# -- rows without a key --------------------------------------------------------------------------------
 
 
 class Named(Table):
@@ -283,14 +283,12 @@ def named(con: duckdb.DuckDBPyConnection, lake: Lake) -> list[tuple]:
     ],
     ids=["no column", "empty", "some empty", "among notes", "among bad rows", "some empty, one bad"],
 )
-def test_a_row_without_a_name_is_named_by_its_place(
-    bring: Ingest, con: Any, lake: Lake, content: str, names: list[str]
-) -> None:
+def test_row_without_a_key_is_numbered(bring: Ingest, con: Any, lake: Lake, content: str, names: list[str]) -> None:
     bring({"loans.csv": content}, Named, notes=["Total: *"], numbered="id")
     assert named(con, lake) == [(name, 10.0 * nth) for nth, name in enumerate(names, start=1)]
 
 
-def test_the_places_go_on_from_file_to_file(bring: Ingest, con: Any, lake: Lake) -> None:
+def test_numbering_continues_from_file_to_file(bring: Ingest, con: Any, lake: Lake) -> None:
     sink = io.BytesIO()
     pd.DataFrame({"amount": [30.0, 40.0]}).to_parquet(sink)
     files = {"a.csv": "amount\n10\n20\n", "b.parquet": sink.getvalue(), "c.csv": "id,amount\n,50\nx,60\n,70\n"}
@@ -298,13 +296,13 @@ def test_the_places_go_on_from_file_to_file(bring: Ingest, con: Any, lake: Lake)
     expected = [(name, 10.0 * nth) for nth, name in enumerate(names, start=1)]
     bring(files, Named, numbered="id")
     assert named(con, lake) == expected
-    # A bad row has the files read line by line.
+    # An invalid row makes the reader go line by line.
     ingested = bring(files | {"c.csv": files["c.csv"] + ",-1\n"}, Named, numbered="id")
     assert named(con, lake) == expected
     assert faults(ingested) == [(5, "amount", "-1.0", "must be at least 0")]
 
 
-def test_the_names_of_many_rows_follow_the_file(bring: Ingest, con: Any, lake: Lake) -> None:
+def test_numbers_of_many_rows_follow_the_order_of_the_file(bring: Ingest, con: Any, lake: Lake) -> None:
     con.execute("SET preserve_insertion_order = false")
     many = 60_000
     bring({"loans.csv": "amount\n" + "".join(f"{n}\n" for n in range(1, many + 1))}, Named, numbered="id")
@@ -313,7 +311,7 @@ def test_the_names_of_many_rows_follow_the_file(bring: Ingest, con: Any, lake: L
     assert con.sql(wrong).fetchall() == [(0,)]
 
 
-def test_rows_in_parquet_have_the_same_names(bring: Ingest, con: Any, lake: Lake) -> None:
+def test_parquet_rows_get_the_same_numbers(bring: Ingest, con: Any, lake: Lake) -> None:
     for ids in ({}, {"id": [None, None, None]}, {"id": ["", None, ""]}):
         sink = io.BytesIO()
         pd.DataFrame({**ids, "amount": [10.0, -1.0, 20.0]}).to_parquet(sink)
@@ -322,20 +320,20 @@ def test_rows_in_parquet_have_the_same_names(bring: Ingest, con: Any, lake: Lake
         assert faults(ingested) == [(2, "amount", "-1.0", "must be at least 0")]
 
 
-def test_a_name_that_the_file_gives_twice_is_a_fault(bring: Ingest) -> None:
+def test_duplicate_key_from_numbering_is_a_fault(bring: Ingest) -> None:
     ingested = bring({"loans.csv": "id,amount\n2026-01-2,10\n,20\n"}, Named, numbered="id")
     assert {(told[1], told[3]) for told in faults(ingested)} == {
         ("id", "must be unique; the rows with this key differ")
     }
 
 
-def test_only_a_column_of_text_can_be_numbered(bring: Ingest) -> None:
+def test_only_a_text_column_can_be_numbered(bring: Ingest) -> None:
     for column in ("amount", "nothing"):
         with pytest.raises(ValueError, match=f"Table nameds: {column} is not a text column of Named"):
             bring({"loans.csv": "id,amount\n1,2\n"}, Named, numbered=column)
 
 
-def test_parquet_is_read_by_name_too(bring: Ingest, con: Any, lake: Lake) -> None:
+def test_parquet_columns_are_matched_by_name_too(bring: Ingest, con: Any, lake: Lake) -> None:
     table = pyarrow.table(
         {
             "NOTE": pyarrow.nulls(2),
@@ -453,7 +451,7 @@ def test_the_name_of_a_single_column_may_be_a_value(bring: Ingest, con: Any, lak
     assert (rows(con, lake, "book/towns"), ingested.notes) == ([("TOWN",), ("Ulm",)], {})
 
 
-def test_no_file_and_a_header_alone_are_no_rows_of_a_child_table(bring: Ingest, con: Any, lake: Lake) -> None:
+def test_missing_file_and_bare_header_are_no_rows_of_a_child_table(bring: Ingest, con: Any, lake: Lake) -> None:
     for files in ({}, {"payments.csv": "ID,MONTH,AGENT\n"}, {"payments.csv": "ID,MONTH,AGENT"}):
         ingested = bring(files, Payment)
         assert (ingested.rows_in, ingested.rows_kept, ingested.rows_quarantined) == (0, 0, 0)
@@ -462,14 +460,14 @@ def test_no_file_and_a_header_alone_are_no_rows_of_a_child_table(bring: Ingest, 
         bring({"loans.csv": LOANS})
 
 
-def test_the_same_delivery_twice_leaves_the_same_rows(bring: Ingest, con: Any, lake: Lake) -> None:
+def test_same_delivery_twice_leaves_the_same_rows(bring: Ingest, con: Any, lake: Lake) -> None:
     first = bring({"loans.csv": THREE})
     second = bring({"loans.csv": THREE})
     assert first.source_sha256 == second.source_sha256
     assert rows(con, lake) == THREE_ROWS
 
 
-def test_a_correction_replaces_the_batch_and_clears_its_quarantine(bring: Ingest, con: Any, lake: Lake) -> None:
+def test_correction_replaces_the_batch_and_clears_its_quarantine(bring: Ingest, con: Any, lake: Lake) -> None:
     bad = bring({"loans.csv": THREE.replace("1,0,A", "1,0,Z")})
     assert rows(con, lake) == THREE_ROWS[1:]
     assert bad.quarantine and bad.quarantine.exists()
@@ -480,7 +478,7 @@ def test_a_correction_replaces_the_batch_and_clears_its_quarantine(bring: Ingest
     assert lake.version("book/loans") == 1
 
 
-def test_a_whole_number_larger_than_a_double_holds_is_exact(bring: Ingest, con: Any, lake: Lake) -> None:
+def test_integer_beyond_double_precision_is_exact(bring: Ingest, con: Any, lake: Lake) -> None:
     class Big(Table):
         ID: np.int64 = pa.Field(unique=True)
 
@@ -488,7 +486,7 @@ def test_a_whole_number_larger_than_a_double_holds_is_exact(bring: Ingest, con: 
     assert rows(con, lake, "book/bigs") == [(-7,), (2**53,), (2**53 + 1,)]
 
 
-# -- rows that are not ------------------------------------------------------------------------------
+# -- invalid rows --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -511,7 +509,7 @@ def test_a_whole_number_larger_than_a_double_holds_is_exact(bring: Ingest, con: 
         ("9,0,A,1,a\rb", ("(row)", "9,0,A,1,a\rb", "a carriage return inside the line")),
     ],
 )
-def test_a_bad_row_costs_itself_alone(
+def test_invalid_row_loses_only_itself(
     bring: Ingest, con: Any, lake: Lake, line: str, fault: tuple[str, str | None, str]
 ) -> None:
     lines = THREE.splitlines()
@@ -524,13 +522,13 @@ def test_a_bad_row_costs_itself_alone(
     assert (kept_aside["file"], kept_aside["line"]) == ("loans.csv", line)
 
 
-def test_all_faults_of_a_row_are_told(bring: Ingest) -> None:
+def test_all_faults_of_a_row_are_reported(bring: Ingest) -> None:
     ingested = bring({"loans.csv": THREE + "9,5,Q,-1,\n"})
     assert {column for _, column, _, _ in faults(ingested)} == {"TARGET", "GRADE", "AMOUNT"}
     assert ingested.rows_quarantined == 1
 
 
-def test_two_lines_with_open_quotes_do_not_swallow_what_is_between(bring: Ingest, con: Any, lake: Lake) -> None:
+def test_two_lines_with_unclosed_quotes_do_not_swallow_the_lines_between(bring: Ingest, con: Any, lake: Lake) -> None:
     ingested = bring({"loans.csv": LOANS + '8,0,A,1,"open\n1,0,A,10.5,\nclose"\n3,,B,0,x\n'})
     assert rows(con, lake) == [THREE_ROWS[0], THREE_ROWS[2]]
     assert [(row, rule) for row, _, _, rule in faults(ingested)] == [
@@ -539,9 +537,7 @@ def test_two_lines_with_open_quotes_do_not_swallow_what_is_between(bring: Ingest
     ]
 
 
-def test_of_equal_rows_the_first_stays_and_of_differing_rows_with_one_key_none(
-    bring: Ingest, con: Any, lake: Lake
-) -> None:
+def test_first_of_equal_rows_is_kept_and_none_of_conflicting_ones(bring: Ingest, con: Any, lake: Lake) -> None:
     ingested = bring({"loans.csv": THREE + "1,0,A,10.5,\n3,,B,5,x\n1,0,A,10.5,\n"})
     assert rows(con, lake) == THREE_ROWS[:2]
     assert (ingested.rows_in, ingested.rows_kept, ingested.rows_quarantined) == (6, 2, 4)
@@ -553,12 +549,12 @@ def test_of_equal_rows_the_first_stays_and_of_differing_rows_with_one_key_none(
     ]
 
 
-def test_a_bad_row_does_not_cost_the_good_one_with_its_key(bring: Ingest, con: Any, lake: Lake) -> None:
+def test_invalid_row_does_not_affect_the_valid_one_with_its_key(bring: Ingest, con: Any, lake: Lake) -> None:
     bring({"loans.csv": THREE + "1,0,Q,10.5,\n"})
     assert rows(con, lake) == THREE_ROWS
 
 
-def test_an_orphan_is_quarantined_where_the_relation_is_enforced_and_else_counted(
+def test_orphan_is_quarantined_if_the_relation_is_enforced_and_counted_otherwise(
     bring: Ingest, con: Any, lake: Lake
 ) -> None:
     ingested = bring({"payments.csv": "ID,MONTH,AGENT\n1,0,7\n4,0,7\n2,-1,8\n2,-2,\n"}, Payment)
@@ -567,7 +563,7 @@ def test_an_orphan_is_quarantined_where_the_relation_is_enforced_and_else_counte
     assert rows(con, lake, "book/payments") == [(1, 0, 7.0), (2, -2, None), (2, -1, 8.0)]
 
 
-def test_a_relation_without_its_parent_is_a_mistake_of_the_caller(con: Any, lake: Lake, tmp_path: Path) -> None:
+def test_relation_without_its_parent_table_is_a_caller_s_error(con: Any, lake: Lake, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="relates to agents, loans"):
         ingest(
             con,
@@ -583,7 +579,7 @@ def test_a_relation_without_its_parent_is_a_mistake_of_the_caller(con: Any, lake
         )
 
 
-def test_bad_rows_in_parquet_are_told_by_their_position(bring: Ingest, con: Any, lake: Lake) -> None:
+def test_invalid_parquet_rows_are_reported_by_position(bring: Ingest, con: Any, lake: Lake) -> None:
     frame = pd.DataFrame(THREE_ROWS, columns=["ID", "TARGET", "GRADE", "AMOUNT", "NOTE"])
     frame = frame.astype({"ID": float})
     frame.loc[1, "ID"] = 1.5
@@ -594,7 +590,9 @@ def test_bad_rows_in_parquet_are_told_by_their_position(bring: Ingest, con: Any,
     assert faults(ingested) == [(2, "ID", "1.5", "must be a whole number (32 bit)")]
 
 
-def test_the_allowed_share_may_be_reached_and_not_passed(bring: Ingest, con: Any, lake: Lake, tmp_path: Path) -> None:
+def test_tolerated_share_of_invalid_rows_may_be_reached_but_not_exceeded(
+    bring: Ingest, con: Any, lake: Lake, tmp_path: Path
+) -> None:
     hundred = LOANS + "".join(f"{number},0,{'A' if number >= 29 else 'Q'},1,\n" for number in range(100))
     # In floating point 0.29 * 100 is less than 29.
     assert bring({"loans.csv": hundred}, share=0.29).rows_quarantined == 29
@@ -622,7 +620,7 @@ def test_the_allowed_share_may_be_reached_and_not_passed(bring: Ingest, con: Any
     assert bring({"loans.csv": quarter}, share=0.25).rows_quarantined == 1
 
 
-# -- files of which the later one stands -----------------------------------------------------------
+# -- tables whose later file wins ----------------------------------------------------------------------
 
 
 class Outcome(Table):
@@ -631,34 +629,34 @@ class Outcome(Table):
     relations = (Relation("ID", "loans", "ID"),)
 
 
-def fates(ingested: Ingested) -> tuple[int, int, int, int]:
+def counts(ingested: Ingested) -> tuple[int, int, int, int]:
     return (ingested.rows_in, ingested.rows_kept, ingested.rows_quarantined, ingested.rows_superseded)
 
 
 def bring_outcomes(bring: Ingest, **files: str) -> Ingested:
-    """Files of rows given as `ID,TARGET;ID,TARGET`."""
+    """Files with rows given as `ID,TARGET;ID,TARGET`."""
     written = {f"{name}.csv": "\n".join(["ID,TARGET", *rows.split(";")]) for name, rows in files.items()}
     return bring(written, Outcome, later_file_stands=True)
 
 
-def test_of_an_applicant_in_several_files_the_last_ones_word_stands(bring: Ingest, con: Any, lake: Lake) -> None:
-    # The order given, which is not that of the names.
+def test_last_file_wins_for_an_applicant_in_several_files(bring: Ingest, con: Any, lake: Lake) -> None:
+    # The given order, which is not alphabetical.
     ingested = bring_outcomes(bring, b="1,0;2,0", c="2,1;3,1", a="2,0;3,0")
     assert rows(con, lake, "book/outcomes") == [(1, 0), (2, 0), (3, 0)]
-    assert fates(ingested) == (6, 3, 0, 3)
+    assert counts(ingested) == (6, 3, 0, 3)
     assert set(ingested.source_sha256) == {"a.csv", "b.csv", "c.csv"}
 
 
-def test_a_bad_row_takes_nothing_back(bring: Ingest, con: Any, lake: Lake) -> None:
+def test_invalid_row_overrides_nothing(bring: Ingest, con: Any, lake: Lake) -> None:
     ingested = bring_outcomes(bring, a="1,0;2,0;3,0", b="1,7;4,1;2,;3,1")
     assert rows(con, lake, "book/outcomes") == [(1, 0), (2, 0), (3, 1)]
-    assert fates(ingested) == (7, 3, 3, 1)
+    assert counts(ingested) == (7, 3, 3, 1)
 
 
-def test_within_one_file_an_applicant_still_has_one_row(bring: Ingest, con: Any, lake: Lake) -> None:
+def test_duplicate_applicant_within_one_file_is_a_fault(bring: Ingest, con: Any, lake: Lake) -> None:
     ingested = bring_outcomes(bring, a="1,0;2,0;3,0;3,0", b="1,1;1,0;2,1;2,1")
     assert rows(con, lake, "book/outcomes") == [(1, 0), (2, 1), (3, 0)]
-    assert fates(ingested) == (8, 3, 4, 1)
+    assert counts(ingested) == (8, 3, 4, 1)
     assert {told[:1] + told[3:] for told in faults(ingested)} == {
         (5, "repeats an earlier row"),
         (2, "must be unique; the rows with this key differ"),
@@ -666,13 +664,13 @@ def test_within_one_file_an_applicant_still_has_one_row(bring: Ingest, con: Any,
     }
 
 
-def test_without_the_word_of_the_later_file_two_files_of_a_key_contradict_each_other(bring: Ingest) -> None:
+def test_same_key_in_two_files_conflicts_unless_the_later_file_wins(bring: Ingest) -> None:
     header = "ID,TARGET\n"
     ingested = bring({"a.csv": f"{header}1,0\n2,0\n", "b.csv": f"{header}2,1\n"}, Outcome)
-    assert fates(ingested) == (3, 1, 2, 0)
+    assert counts(ingested) == (3, 1, 2, 0)
 
 
-def test_a_later_row_needs_one_key_to_stand_for_an_earlier_one(bring: Ingest) -> None:
+def test_later_file_can_only_win_in_a_table_with_one_key(bring: Ingest) -> None:
     class Keyless(Table):
         ID: np.int64
 
@@ -680,7 +678,7 @@ def test_a_later_row_needs_one_key_to_stand_for_an_earlier_one(bring: Ingest) ->
         bring({"a.csv": "ID\n1\n", "b.csv": "ID\n1\n"}, Keyless, later_file_stands=True)
 
 
-def test_a_damaged_parquet_file_among_several_is_refused(bring: Ingest) -> None:
+def test_damaged_parquet_file_among_several_is_refused(bring: Ingest) -> None:
     sink = io.BytesIO()
     pd.DataFrame({"ID": np.arange(50_000), "TARGET": np.int8(0)}).to_parquet(sink)
     damaged = sink.getvalue()[:500] + bytes(5000) + sink.getvalue()[5500:]
@@ -696,12 +694,12 @@ def test_a_damaged_parquet_file_among_several_is_refused(bring: Ingest) -> None:
         max_size=4,
     )
 )
-def test_any_files_of_outcomes_are_accounted_for(written: list[list[tuple[int, int]]]) -> None:
+def test_every_row_of_any_files_of_outcomes_is_accounted_for(written: list[list[tuple[int, int]]]) -> None:
     expected, bad, superseded = {}, 0, 0
     for rows_of_file in written:
         good: dict[int, list[int]] = {}
         for number, target in rows_of_file:
-            # Applicant 4 is not of the batch, 7 is no outcome.
+            # Applicant 4 is not in the batch, 7 is no valid outcome.
             if number <= 3 and target <= 1:
                 good.setdefault(number, []).append(target)
             else:
@@ -732,10 +730,10 @@ def test_any_files_of_outcomes_are_accounted_for(written: list[list[tuple[int, i
         )
         kept = dict(con.sql(ingested.staged.query()).fetchall()) if ingested.rows_kept else {}
     assert kept == expected
-    assert fates(ingested) == (sum(map(len, written)), len(expected), bad, superseded)
+    assert counts(ingested) == (sum(map(len, written)), len(expected), bad, superseded)
 
 
-# -- files that cannot be read ----------------------------------------------------------------------
+# -- unreadable files ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -761,7 +759,7 @@ def test_any_files_of_outcomes_are_accounted_for(written: list[list[tuple[int, i
         ({"loans.xlsx": "x"}, ["loans.xlsx", "is not a .csv"]),
     ],
 )
-def test_a_file_that_cannot_be_the_table_is_refused_whole(
+def test_file_that_does_not_fit_the_table_is_refused_completely(
     bring: Ingest, lake: Lake, files: dict[str, str | bytes], told: list[str], tmp_path: Path
 ) -> None:
     with pytest.raises(BadDelivery) as error:
@@ -783,7 +781,7 @@ def test_a_file_that_cannot_be_the_table_is_refused_whole(
     ],
     ids=["no header", "no header and a number twice", "not UTF-8", "no header and not UTF-8"],
 )
-def test_the_words_without_values_quote_nothing_of_a_file(bring: Ingest, content: str) -> None:
+def test_masked_messages_quote_nothing_of_a_file(bring: Ingest, content: str) -> None:
     with pytest.raises(BadDelivery) as error:
         bring({"loans.csv": content.encode("latin-1")})
     assert any(value in str(error.value) for value in ("SECRET", "4711", "S\u00c9CRET"))
@@ -792,7 +790,7 @@ def test_the_words_without_values_quote_nothing_of_a_file(bring: Ingest, content
         assert value not in error.value.without_values
 
 
-def test_a_missing_file_is_named(con: Any, lake: Lake, tmp_path: Path) -> None:
+def test_missing_file_is_named(con: Any, lake: Lake, tmp_path: Path) -> None:
     with pytest.raises(BadDelivery, match=r"Table loans: there is no file .*gone\.csv"):
         ingest(
             con,
@@ -814,7 +812,7 @@ class Ids(Table):
     RATIO: float = pa.Field(nullable=True, ge=-1, le=10)
 
 
-def test_whole_numbers_of_any_type_are_ids_digit_for_digit(bring: Ingest, con: Any, lake: Lake) -> None:
+def test_integers_of_any_type_are_ids_digit_for_digit(bring: Ingest, con: Any, lake: Lake) -> None:
     table = pyarrow.table(
         {
             "ID": pyarrow.array([Decimal(f"{2**62 + n}.00") for n in range(3)], pyarrow.decimal128(38, 2)),
@@ -828,12 +826,12 @@ def test_whole_numbers_of_any_type_are_ids_digit_for_digit(bring: Ingest, con: A
     assert rows(con, lake, "book/idss") == [(2**62 + n, str(10**30 + n), None) for n in range(3)]
 
 
-def test_infinity_is_not_known_in_csv_too(bring: Ingest, con: Any, lake: Lake) -> None:
+def test_infinity_is_null_in_csv_too(bring: Ingest, con: Any, lake: Lake) -> None:
     bring({"ids.csv": "ID,NAME,RATIO\n1,a,inf\n2,b,-Infinity\n3,c,1.5\n"}, Ids)
     assert [row[2] for row in rows(con, lake, "book/idss")] == [None, None, 1.5]
 
 
-def test_parquet_with_another_kind_of_type_is_refused(bring: Ingest) -> None:
+def test_parquet_with_an_incompatible_type_is_refused(bring: Ingest) -> None:
     sink = io.BytesIO()
     frame = pd.DataFrame(THREE_ROWS, columns=["ID", "TARGET", "GRADE", "AMOUNT", "NOTE"])
     frame.astype({"ID": str}).to_parquet(sink)
@@ -841,7 +839,7 @@ def test_parquet_with_another_kind_of_type_is_refused(bring: Ingest) -> None:
         bring({"loans.parquet": sink.getvalue()})
 
 
-def test_a_damaged_parquet_file_is_refused(bring: Ingest) -> None:
+def test_damaged_parquet_file_is_refused(bring: Ingest) -> None:
     sink = io.BytesIO()
     frame = pd.DataFrame(THREE_ROWS * 1000, columns=["ID", "TARGET", "GRADE", "AMOUNT", "NOTE"])
     frame["ID"] = range(len(frame))
@@ -851,12 +849,12 @@ def test_a_damaged_parquet_file_is_refused(bring: Ingest) -> None:
         bring({"loans.parquet": content[:500] + bytes(5000) + content[5500:]})
 
 
-def test_a_file_that_changes_while_it_is_read_is_refused(con: Any, lake: Lake, tmp_path: Path) -> None:
+def test_file_that_changes_while_it_is_read_is_refused(con: Any, lake: Lake, tmp_path: Path) -> None:
     file = tmp_path / "loans.csv"
     file.write_text(THREE)
 
     class Disturbed(Lake):
-        """A lake whose writing takes so long that the file is touched meanwhile."""
+        """A lake that touches the file while it writes."""
 
         def stage(self, *args: Any) -> Any:
             staged = super().stage(*args)
@@ -880,7 +878,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(con: Any, lake: Lake, t
     assert not list((tmp_path / "lake").rglob("*.parquet"))
 
 
-# -- any mixture -------------------------------------------------------------------------------------
+# -- random mixtures -----------------------------------------------------------------------------------
 
 GOOD = st.tuples(
     st.sampled_from(["", "0", "1", "0.0", "1.0"]),
@@ -910,11 +908,11 @@ NO_VALUES = st.sampled_from([" ", ",,,,", '"",,"",,', " , ,  ,,", ",,", ",,,,,,,
     notes=st.sampled_from([[], ["none of them"]]),
     separator=st.sampled_from([",", ";", "\t", "|"]),
 )
-def test_any_mixture_of_rows_is_accounted_for(
+def test_every_row_of_any_mixture_is_accounted_for(
     lines: list[tuple | str], end: str, last: bool, notes: list[str], separator: str
 ) -> None:
     def separated(line: str) -> str:
-        """The line with the separator for each comma, and the other way round; but for the one in a grade."""
+        """The line with commas and separators exchanged, except in a grade."""
         swapped = line.translate(str.maketrans({",": separator, separator: ","}))
         return swapped.replace(f"C{separator} or worse", "C, or worse")
 
@@ -970,13 +968,13 @@ def test_real_applications_without_an_id_are_numbered(bring: Ingest, con: Any, l
     body: dict[str, Any] = {"__module__": __name__, "__annotations__": dict.fromkeys(["id", *delivered[0]], str)}
     body |= {"id": pa.Field(unique=True)} | {name: pa.Field() for name in delivered[0]}
     ingested = bring({"german_credit.csv.gz": file.read_bytes()}, type("German", (Table,), body), 0, numbered="id")
-    assert fates(ingested) == (1000, 1000, 0, 0)
+    assert counts(ingested) == (1000, 1000, 0, 0)
     stored = con.sql(f"SELECT * EXCLUDE (batch) FROM ({lake.query('book/germans')})").df().set_index("id")
     for nth, row in enumerate(delivered, start=1):
         assert stored.loc[f"2026-01-{nth}"].to_dict() == row
 
 
-def test_the_real_sample_is_accepted_whole(bring: Ingest, real_data: Path) -> None:
+def test_real_sample_is_accepted_completely(bring: Ingest, real_data: Path) -> None:
     from credit_assets.schemas.home_credit import TABLES
 
     folder = real_data / "home_credit"
@@ -985,7 +983,7 @@ def test_the_real_sample_is_accepted_whole(bring: Ingest, real_data: Path) -> No
     assert ingested.rows_in == ingested.rows_kept == 3549 + 1972
 
 
-# -- moments ----------------------------------------------------------------------------------------
+# -- times with a zone ---------------------------------------------------------------------------------
 
 
 class Moment(Table):
@@ -1006,7 +1004,7 @@ ZONED = {
 
 
 @pytest.mark.parametrize("bad_row", ["", "99,no moment,\n"])
-def test_a_moment_with_a_zone_is_stored_in_utc_from_a_clean_file_and_line_by_line(
+def test_time_with_a_zone_is_stored_in_utc_by_both_ways_of_reading(
     bring: Ingest, con: Any, lake: Lake, bad_row: str
 ) -> None:
     written = "".join(f"{n},{text},{text}\n" for n, text in enumerate(ZONED))
@@ -1017,7 +1015,7 @@ def test_a_moment_with_a_zone_is_stored_in_utc_from_a_clean_file_and_line_by_lin
     assert [str(day) for _, _, day in stored] == [text[:10] for text in ZONED.values()]
 
 
-def test_a_moment_with_a_zone_is_the_same_from_parquet_as_from_csv(bring: Ingest, con: Any, lake: Lake) -> None:
+def test_time_with_a_zone_is_the_same_from_parquet_as_from_csv(bring: Ingest, con: Any, lake: Lake) -> None:
     at = pd.to_datetime(["2024-01-01 23:30:00"]).tz_localize("America/New_York")
     frame = pd.DataFrame({"ID": np.array([1], np.int32), "AT": at, "DAY": at})
     bring({"moments.csv": frame.to_csv(index=False)}, Moment)
@@ -1029,11 +1027,11 @@ def test_a_moment_with_a_zone_is_the_same_from_parquet_as_from_csv(bring: Ingest
     assert str(from_csv[0][1]) == "2024-01-02 04:30:00"
 
 
-# -- rows without any value, and indexes ------------------------------------------------------------
+# -- empty rows and index columns -----------------------------------------------------------------------
 
 
 class Anything(Table):
-    """A table without a key: nothing but the reading keeps a row without values out of it."""
+    """A table without a key, so that only the reader keeps empty rows out."""
 
     N: float = pa.Field(nullable=True)
     WORD: str = pa.Field(nullable=True)
@@ -1046,23 +1044,21 @@ def parquet(frame: pd.DataFrame) -> bytes:
 
 
 @pytest.mark.parametrize("bad", ["", "x,a\n"])
-def test_rows_without_a_value_are_passed_over_and_counted_wherever_they_stand(
-    bring: Ingest, con: Any, lake: Lake, bad: str
-) -> None:
+def test_empty_rows_are_skipped_and_counted_wherever_they_stand(bring: Ingest, con: Any, lake: Lake, bad: str) -> None:
     ingested = bring({"anything.csv": f'N,WORD\n,\n1,a\n"",""\n , \n,"\t"\n2,\n{bad},\n,,,,\n'}, Anything)
     assert rows(con, lake, "book/anythings") == [(1.0, "a"), (2.0, None)]
     assert ingested.notes == {EMPTY: 6}
     assert ingested.rows_in == 2 + bool(bad)
 
 
-def test_rows_without_a_value_are_passed_over_in_parquet_too(bring: Ingest, con: Any, lake: Lake) -> None:
+def test_empty_rows_are_skipped_in_parquet_too(bring: Ingest, con: Any, lake: Lake) -> None:
     frame = pd.DataFrame({"N": [None, 1.0, None, np.nan], "WORD": ["", "a", "b", None]})
     ingested = bring({"anything.parquet": parquet(frame)}, Anything)
     assert rows(con, lake, "book/anythings") == [(1.0, "a"), (None, "b")]
     assert (ingested.rows_in, ingested.notes) == (2, {EMPTY: 2})
 
 
-def test_rows_without_a_value_have_no_number(bring: Ingest, con: Any, lake: Lake) -> None:
+def test_empty_rows_are_not_numbered(bring: Ingest, con: Any, lake: Lake) -> None:
     frame = pd.DataFrame({"id": [None] * 4, "amount": [None, 1.0, None, 2.0]})
     named = [("2026-01-1", 1.0), ("2026-01-2", 2.0)]
     for files in (
@@ -1076,7 +1072,7 @@ def test_rows_without_a_value_have_no_number(bring: Ingest, con: Any, lake: Lake
 
 @pytest.mark.parametrize("bad", ["", "7,x,9,A,1,y\n"])
 @pytest.mark.parametrize("name", ["", '""', "Unnamed: 0"])
-def test_an_index_without_a_name_is_left_out_and_told(bring: Ingest, con: Any, lake: Lake, name: str, bad: str) -> None:
+def test_unnamed_index_column_is_dropped_and_reported(bring: Ingest, con: Any, lake: Lake, name: str, bad: str) -> None:
     lines = [f"{n},{line}" for n, line in enumerate(THREE.splitlines()[1:])]
     text = "\n".join([f"{name},{LOANS.strip()}", *lines, "12,,,,,", bad])
     ingested = bring({"loans.csv": text})
@@ -1086,20 +1082,20 @@ def test_an_index_without_a_name_is_left_out_and_told(bring: Ingest, con: Any, l
 
 
 @pytest.mark.parametrize("first", ["x", "1", "1.5", ""])
-def test_a_first_column_without_a_name_that_numbers_no_rows_is_no_index(bring: Ingest, first: str) -> None:
+def test_unnamed_first_column_that_does_not_count_rows_is_no_index(bring: Ingest, first: str) -> None:
     lines = [f"{number},{line}" for number, line in zip(["1", first, "3"], THREE.splitlines()[1:], strict=True)]
     with pytest.raises(BadDelivery, match="first column has no name and does not number the rows"):
         bring({"loans.csv": "\n".join([f",{LOANS.strip()}", *lines])})
 
 
-def test_an_index_that_pandas_wrote_to_parquet_is_left_out(bring: Ingest, con: Any, lake: Lake) -> None:
+def test_index_written_by_pandas_to_parquet_is_dropped(bring: Ingest, con: Any, lake: Lake) -> None:
     frame = pd.DataFrame({"N": [1.0, 2.0, None], "WORD": ["a", "b", None]}, index=[7, 3, 5])
     ingested = bring({"anything.parquet": parquet(frame)}, Anything)
     assert rows(con, lake, "book/anythings") == [(1.0, "a"), (2.0, "b")]
     assert ingested.indexes == {"anything.parquet": "__index_level_0__"}
 
 
-# -- outcomes that were wrong -----------------------------------------------------------------------
+# -- mistaken outcomes ---------------------------------------------------------------------------------
 
 
 class Fate(Table):
@@ -1120,9 +1116,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-def test_a_file_of_outcomes_that_was_refused_gives_way_to_the_next(
-    bring: Ingest, con: Any, lake: Lake, wrong: str
-) -> None:
+def test_refused_file_of_outcomes_is_superseded_by_the_next(bring: Ingest, con: Any, lake: Lake, wrong: str) -> None:
     name = "outcomes.parquet" if wrong == "damaged" else "outcomes.csv"
     with pytest.raises(BadDelivery):
         bring({name: WRONG[wrong]}, Fate, share=0.1, later_file_stands=True)
@@ -1134,22 +1128,20 @@ def test_a_file_of_outcomes_that_was_refused_gives_way_to_the_next(
     assert ingested.rows_in == ingested.rows_kept + ingested.rows_superseded == (7 if wrong == "bad rows" else 3)
 
 
-def test_outcomes_known_before_a_refused_file_stay_with_those_that_came_after_it(
-    bring: Ingest, con: Any, lake: Lake
-) -> None:
+def test_outcomes_before_a_refused_file_are_kept_with_those_after_it(bring: Ingest, con: Any, lake: Lake) -> None:
     files = {"outcomes.csv": "ID,BAD\n1,0\n", "outcomes.2.csv": "ID,BAD\n2,7\n", "outcomes.3.csv": "ID,BAD\n2,1\n"}
     bring(files, Fate, share=0.1, later_file_stands=True)
     assert rows(con, lake, "book/fates") == [(1, 0), (2, 1)]
 
 
-def test_the_newest_file_of_outcomes_is_refused_with_advice_that_works(bring: Ingest) -> None:
+def test_refusal_of_the_newest_file_of_outcomes_gives_working_advice(bring: Ingest) -> None:
     files = {"outcomes.csv": FATES, "outcomes.2.csv": "ID,BAD\n1,7\n"}
     with pytest.raises(BadDelivery, match="Correct the file and deliver it the same way: it takes the place of this"):
         bring(files, Fate, share=0.1, later_file_stands=True)
 
 
 @pytest.mark.parametrize("files", [1, 2])
-def test_outcomes_of_other_batches_applicants_are_passed_over_and_counted(
+def test_outcomes_of_applicants_in_other_batches_are_skipped_and_counted(
     bring: Ingest, con: Any, lake: Lake, files: int
 ) -> None:
     whole_book = FATES + "10,0\n11,5\n12,1\n"
@@ -1161,12 +1153,12 @@ def test_outcomes_of_other_batches_applicants_are_passed_over_and_counted(
     assert ingested.rows_in == 3 * files
 
 
-def test_outcomes_of_applicants_whom_no_batch_knows_are_quarantined(bring: Ingest) -> None:
+def test_outcomes_of_applicants_in_no_batch_are_quarantined(bring: Ingest) -> None:
     ingested = bring({"outcomes.csv": FATES + "10,0\n77,0\n"}, Fate, later_file_stands=True, elsewhere=ELSEWHERE)
     assert faults(ingested) == [(6, "ID", "77", "must occur in loans.ID")]
     assert ingested.notes == {OTHER_BATCHES: 1}
 
 
-def test_outcomes_of_other_batches_alone_are_refused(bring: Ingest) -> None:
+def test_outcomes_only_of_other_batches_are_refused(bring: Ingest) -> None:
     with pytest.raises(BadDelivery, match=r"every row of outcomes\.csv belongs to another batch than 2026-01"):
         bring({"outcomes.csv": "ID,BAD\n10,0\n"}, Fate, later_file_stands=True, elsewhere=ELSEWHERE)

@@ -1,4 +1,4 @@
-"""Contracts in SQL against Pandera's own verdict, and what cannot be compiled."""
+"""Contracts compiled to SQL against Pandera's own result, and what cannot be compiled."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from credit_assets.schemas.table import Relation, Table
 
 
 class Loan(Table):
-    """One column for every kind of check and storage type."""
+    """A column for every kind of check and storage type."""
 
     number: np.int64 = pa.Field(ge=0)
     grade: str = pa.Field(isin=["A", "B", "it's"])
@@ -78,7 +78,7 @@ def con() -> Iterator[duckdb.DuckDBPyConnection]:
 
 @settings(max_examples=15, deadline=None)
 @given(rows=LOANS)
-def test_every_row_is_judged_as_pandera_judges_it(rows: list[tuple], con: duckdb.DuckDBPyConnection) -> None:
+def test_every_row_is_judged_as_by_pandera(rows: list[tuple], con: duckdb.DuckDBPyConnection) -> None:
     loans = frame(rows)
     try:
         Loan.validate(loans, lazy=True)
@@ -89,13 +89,13 @@ def test_every_row_is_judged_as_pandera_judges_it(rows: list[tuple], con: duckdb
     con.register("loans", loans.rename_axis("position").reset_index())
     found = con.execute(f"SELECT position, {faults(rules(Loan))} FROM loans").fetchall()
     assert {(position, told["column"]) for position, list_ in found for told in list_} == expected
-    # DuckDB takes the type of a pandas column from its values: one without any has to be told.
+    # DuckDB infers the type of a pandas column from its values; it must be given for a column without any.
     typed = ", ".join(f"CAST({name} AS {kind}) AS {name}" for name, kind in column_types(Loan).items())
     violations = check(con, f"SELECT {typed} FROM loans", Loan, {})
     assert {violation.column for violation in violations} == {column for _, column in expected}
 
 
-def test_counts_and_examples_of_a_violation(con: duckdb.DuckDBPyConnection) -> None:
+def test_violation_has_counts_and_examples(con: duckdb.DuckDBPyConnection) -> None:
     class Status(Table):
         status: str = pa.Field(isin=["C", "X"])
 
@@ -120,12 +120,12 @@ class Month(Table):
         unique: ClassVar = ["person", "month"]
 
 
-def test_keys_are_those_of_config_and_of_single_columns() -> None:
+def test_keys_come_from_config_and_from_unique_columns() -> None:
     assert keys(Month) == [("person", "month")]
     assert keys(Person) == [("id",)]
 
 
-def test_a_key_that_occurs_again_is_counted_with_all_its_rows(con: duckdb.DuckDBPyConnection) -> None:
+def test_repeated_key_is_counted_with_all_its_rows(con: duckdb.DuckDBPyConnection) -> None:
     con.execute(
         "CREATE OR REPLACE TEMP TABLE months AS SELECT * FROM (VALUES "
         "(1::INTEGER, NULL::DOUBLE, 1::TINYINT), (1, 2, 1), (1, NULL, 2), (2, NULL, 1)"
@@ -134,7 +134,7 @@ def test_a_key_that_occurs_again_is_counted_with_all_its_rows(con: duckdb.DuckDB
     assert check(con, "months", Month, {}) == [Violation("person, month", "must be unique", 2, ("1, 1",))]
 
 
-def test_an_orphan_breaks_an_enforced_relation_and_is_counted_in_another(
+def test_orphan_violates_an_enforced_relation_and_is_counted_in_another(
     con: duckdb.DuckDBPyConnection,
 ) -> None:
     con.execute(
@@ -148,7 +148,7 @@ def test_an_orphan_breaks_an_enforced_relation_and_is_counted_in_another(
     assert relation_rules(Month, {}) == []
 
 
-def test_missing_additional_and_differently_typed_columns_are_told(con: duckdb.DuckDBPyConnection) -> None:
+def test_missing_extra_and_differently_typed_columns_are_reported(con: duckdb.DuckDBPyConnection) -> None:
     source = "SELECT 1::BIGINT AS person, 1::TINYINT AS month, 'x' AS other"
     assert check_columns(con, source, Month) == [
         Violation("person", "column is BIGINT, the contract says INTEGER", 0),
@@ -158,7 +158,7 @@ def test_missing_additional_and_differently_typed_columns_are_told(con: duckdb.D
     assert check(con, source, Month, {}) == check_columns(con, source, Month)
 
 
-def test_no_rows_break_nothing(con: duckdb.DuckDBPyConnection) -> None:
+def test_empty_table_violates_nothing(con: duckdb.DuckDBPyConnection) -> None:
     empty = "SELECT 1::INTEGER AS person, 1::DOUBLE AS agent, 1::TINYINT AS month WHERE false"
     assert check(con, empty, Month, {"people": "SELECT 1 AS id"}) == []
 
@@ -223,13 +223,13 @@ class OfObjects(Table):
         (OfObjects, "has no counterpart"),
     ],
 )
-def test_what_sql_cannot_judge_is_refused_not_skipped(model: type[Table], told: str) -> None:
+def test_check_that_sql_cannot_express_is_refused_and_not_skipped(model: type[Table], told: str) -> None:
     with pytest.raises(TypeError, match=told):
         rules(model)
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_every_contract_of_home_credit_compiles(table: str, con: duckdb.DuckDBPyConnection) -> None:
+def test_every_home_credit_contract_compiles(table: str, con: duckdb.DuckDBPyConnection) -> None:
     types = column_types(TABLES[table])
     nothing = ", ".join(f'NULL::{kind} AS "{name}"' for name, kind in types.items())
     assert check(con, f"SELECT {nothing} WHERE false", TABLES[table], {}) == []

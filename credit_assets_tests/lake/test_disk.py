@@ -1,4 +1,6 @@
-"""Disks that are full, read-only or somebody else's: real file systems where they may be mounted, real limits else."""
+"""Disks that are full, read-only or owned by others: on real file systems if mounting is permitted, otherwise with real
+limits.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,7 @@ Mount = Callable[..., None]
 
 @pytest.fixture
 def mount() -> Iterator[Mount]:
-    """Mounts, and unmounts afterwards; skips where that is not allowed."""
+    """Mounts a file system, and unmounts it afterwards; skips if mounting is not permitted."""
     mounted: list[Path] = []
 
     def mounting(target: Path, *arguments: str) -> None:
@@ -62,7 +64,7 @@ def say(project: Project, *arguments: str) -> tuple[int, str]:
     return done.exit_code, done.output
 
 
-# -- recognising ------------------------------------------------------------------------------------
+# -- recognising disk errors ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -75,7 +77,7 @@ def say(project: Project, *arguments: str) -> tuple[int, str]:
         (errno.EFBIG, "File too large"),
     ],
 )
-def test_an_error_of_the_disk_is_a_sentence_with_path_and_reason(number: int, reason: str) -> None:
+def test_disk_error_is_a_sentence_with_path_and_reason(number: int, reason: str) -> None:
     error = OSError(number, os.strerror(number), "/data/x")
     assert fault(error, Path("/data")) == f"/data/x cannot be used: {reason}."
     assert fault(OSError(number, os.strerror(number)), Path("/data")) == f"/data cannot be used: {reason}."
@@ -104,7 +106,7 @@ def test_an_error_of_the_disk_is_a_sentence_with_path_and_reason(number: int, re
         (OSError("Generic LocalFileSystem error: No space left on device (os error 28)"), "No space left on device"),
     ],
 )
-def test_databases_and_libraries_say_it_in_words(error: Exception, reason: str) -> None:
+def test_disk_errors_of_databases_and_libraries_are_recognised_by_their_text(error: Exception, reason: str) -> None:
     assert fault(error, Path("/data")) == f"/data cannot be used: {reason}."
 
 
@@ -112,14 +114,14 @@ def test_databases_and_libraries_say_it_in_words(error: Exception, reason: str) 
     "error",
     [ValueError("x"), OSError(errno.ECONNREFUSED, "Connection refused"), sqlite3.OperationalError("no such table: x")],
 )
-def test_other_errors_are_not_the_disks(error: Exception) -> None:
+def test_other_errors_are_not_taken_for_disk_errors(error: Exception) -> None:
     assert fault(error, Path("/data")) is None
 
 
-# -- room to work in, and reading without a right to write ------------------------------------------
+# -- free space, and reading without write permission --------------------------------------------------
 
 
-def test_room_is_found_where_it_is_and_missed_on_a_full_disk(tmp_path: Path, mount: Mount) -> None:
+def test_free_space_is_found_and_a_full_disk_is_detected(tmp_path: Path, mount: Mount) -> None:
     require_room(tmp_path / "new")
     assert list((tmp_path / "new").iterdir()) == []
     small = tmp_path / "small"
@@ -129,7 +131,7 @@ def test_room_is_found_where_it_is_and_missed_on_a_full_disk(tmp_path: Path, mou
     assert raised.value.filename == str(small) and list(small.iterdir()) == []
 
 
-def test_a_project_that_can_be_written_to_is_read_as_it_is(tmp_path: Path) -> None:
+def test_writable_project_is_read_in_place(tmp_path: Path) -> None:
     project = make_project(tmp_path / "project", sql=FEW_FEATURES)
     with readable(project) as read:
         assert read == project
@@ -138,7 +140,7 @@ def test_a_project_that_can_be_written_to_is_read_as_it_is(tmp_path: Path) -> No
         assert read == project
 
 
-def test_status_alerts_lineage_and_check_need_no_right_to_write(tmp_path: Path, mount: Mount) -> None:
+def test_status_alerts_lineage_and_check_need_no_write_permission(tmp_path: Path, mount: Mount) -> None:
     project = make_project(tmp_path / "project", sql=FEW_FEATURES)
     (project.inbox / BOOK / "2026-01").mkdir(parents=True)
     config = Portfolio.load(project, BOOK).alerts
@@ -157,7 +159,7 @@ def test_status_alerts_lineage_and_check_need_no_right_to_write(tmp_path: Path, 
     assert output.splitlines() == [f"{project.data / 'dagster'} cannot be used: Read-only file system."]
 
 
-def test_status_needs_no_room_on_a_full_disk(tmp_path: Path, mount: Mount) -> None:
+def test_status_works_on_a_full_disk(tmp_path: Path, mount: Mount) -> None:
     root = tmp_path / "project"
     mount(root, "-t", "tmpfs", "-o", "size=2m", "tmpfs")
     made = make_project(tmp_path / "made", sql=FEW_FEATURES)
@@ -173,7 +175,7 @@ def test_status_needs_no_room_on_a_full_disk(tmp_path: Path, mount: Mount) -> No
     assert code == 1 and output.splitlines()[-1].endswith("cannot be used: No space left on device.")
 
 
-def test_a_file_that_may_not_grow_ends_a_delivery_in_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+def test_file_size_limit_ends_a_delivery_with_one_line_and_leaves_nothing(tmp_path: Path) -> None:
     project = make_project(tmp_path / "project", sql=FEW_FEATURES)
     for name in ("uci_credit_card.yaml", "uci_credit_card.py"):
         shutil.copy(PROJECT / "configs" / name, project.root / "configs")
@@ -198,7 +200,7 @@ def test_a_file_that_may_not_grow_ends_a_delivery_in_one_line_and_leaves_nothing
     assert not (project.inbox / book.name / "1").exists()
 
 
-def test_a_database_is_copied_as_it_is_at_one_moment(tmp_path: Path) -> None:
+def test_database_is_copied_consistently(tmp_path: Path) -> None:
     live = sqlite3.connect(tmp_path / "x.db")
     live.execute("PRAGMA journal_mode = wal")
     live.execute("CREATE TABLE t (a)")

@@ -1,4 +1,4 @@
-"""The lake's IO manager in real Dagster runs: contracts kept, inputs by annotation, versions written down."""
+"""The lake's IO manager in real Dagster runs: contracts enforced, inputs by annotation, versions recorded."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ class Amounts(Table):
 
 
 class Notes(Table):
-    """Loans with words that may be missing."""
+    """Loans with optional text."""
 
     loan: int = pa.Field(unique=True, description="The loan")
     note: str = pa.Field(nullable=True, description="What was noted")
@@ -54,7 +54,7 @@ def instance():
 
 
 def loans(value) -> dg.AssetsDefinition:
-    """An asset of loans; `value` makes its output from its lake."""
+    """An asset of loans; `value` computes its output from its lake."""
 
     @dg.asset(
         key=["book", "loans"],
@@ -82,7 +82,7 @@ def run(assets, resources, instance, batch="2026-01", selection=None, **kwargs):
     )
 
 
-def test_the_commit_says_which_run_and_code_wrote_it(resources, instance, lake):
+def test_commit_records_run_and_code_version(resources, instance, lake):
     result = run([loans(relation(GOOD))], resources, instance)
     made = lake.batches("book/loans")["2026-01"].provenance
     assert made.run_id == result.run_id
@@ -103,7 +103,7 @@ def test_the_commit_says_which_run_and_code_wrote_it(resources, instance, lake):
         ("SELECT '1' AS loan, 1.0::DOUBLE AS amount", "loan: column is VARCHAR"),
     ],
 )
-def test_a_relation_that_breaks_its_contract_is_refused_and_the_previous_version_stays(
+def test_relation_that_violates_its_contract_is_refused_and_the_previous_version_stays(
     resources, instance, lake, sql, said
 ):
     run([loans(relation(GOOD))], resources, instance)
@@ -118,7 +118,7 @@ def test_a_relation_that_breaks_its_contract_is_refused_and_the_previous_version
     assert len(list(Path(lake.address("book/loans")).rglob("*.parquet"))) == 1, "refused rows are not left lying about"
 
 
-def test_a_frame_is_checked_by_pandera_and_cast_to_its_types(resources, instance, lake):
+def test_frame_is_checked_by_pandera_and_cast_to_its_types(resources, instance, lake):
     run([loans(lambda _: pd.DataFrame({"loan": [1, 2], "amount": [1, 2]}))], resources, instance)
     assert [str(kind) for kind in lake.relation(duckdb.connect(), "book/loans").types[:2]] == ["BIGINT", "DOUBLE"]
     bad = loans(lambda _: pd.DataFrame({"loan": [1, 1], "amount": [1.0, 2e9]}))
@@ -129,7 +129,7 @@ def test_a_frame_is_checked_by_pandera_and_cast_to_its_types(resources, instance
     assert lake.version("book/loans") == 0
 
 
-def test_an_input_is_what_its_annotation_says(resources, instance):
+def test_input_has_the_type_of_its_annotation(resources, instance):
     seen = {}
     contract(Amounts)
 
@@ -164,7 +164,7 @@ def test_an_input_is_what_its_annotation_says(resources, instance):
     assert list(seen["narrow"].columns) == ["amount"]
 
 
-def test_an_asset_without_partitions_reads_all_batches_and_writes_down_the_version(resources, instance, lake):
+def test_unpartitioned_asset_reads_all_batches_and_records_the_version(resources, instance, lake):
     @dg.asset(key=["book", "total"], ins={"loans": dg.AssetIn(key=["book", "loans"])}, io_manager_key="lake_io")
     def total(loans: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
         return loans.aggregate("batch, count(*) AS n")
@@ -177,7 +177,7 @@ def test_an_asset_without_partitions_reads_all_batches_and_writes_down_the_versi
     assert lake.history("book/total")[0].provenance.inputs == {"book/loans": 1}
 
 
-def test_what_is_made_from_generated_data_says_so(resources, instance, lake):
+def test_data_made_from_synthetic_data_is_marked(resources, instance, lake):
     @dg.asset(
         key=["book", "loans"], partitions_def=batches("book"), dagster_type=contract(Loans), io_manager_key="lake_io"
     )
@@ -197,7 +197,7 @@ def test_what_is_made_from_generated_data_says_so(resources, instance, lake):
     assert lake.batches("book/copy")["2026-01"].provenance.synthetic
 
 
-def test_the_contract_shows_as_column_schema():
+def test_contract_is_shown_as_column_schema():
     columns = {column.name: column for column in column_schema(Loans).columns}
     assert columns["loan"].type == "BIGINT"
     assert columns["loan"].constraints.unique
@@ -207,7 +207,7 @@ def test_the_contract_shows_as_column_schema():
 
 
 @pytest.mark.parametrize("nothing", [None, float("nan")])
-def test_text_that_is_empty_throughout_is_stored_as_text(resources, instance, lake, nothing):
+def test_entirely_empty_text_column_is_stored_as_text(resources, instance, lake, nothing):
     @dg.asset(
         key=["book", "notes"], partitions_def=batches("book"), dagster_type=contract(Notes), io_manager_key="lake_io"
     )
@@ -222,16 +222,14 @@ def test_text_that_is_empty_throughout_is_stored_as_text(resources, instance, la
 
 
 class Margins(Table):
-    """Loans as a later release writes them."""
+    """Loans as written by a later release."""
 
     loan: int = pa.Field(unique=True, description="The loan")
     margin: float = pa.Field(description="A figure that earlier releases did not have")
 
 
 @pytest.mark.parametrize("batch", [None, "2026-01"])
-def test_a_table_of_an_earlier_release_is_refused_with_the_command_that_makes_it_again(
-    resources, instance, lake, batch
-):
+def test_table_of_an_earlier_release_is_refused_with_the_command_that_rebuilds_it(resources, instance, lake, batch):
     with duckdb.connect() as con:
         lake.replace(con, "SELECT 1 AS loan", "book/loans", batch, Provenance())
     partitions = batches("book") if batch else None

@@ -1,4 +1,6 @@
-"""The upkeep of tables: what is referred to stays readable, the rest goes, and writers and readers notice nothing."""
+"""Maintenance of tables: referenced versions stay readable, the rest is removed, and writers and readers are not
+disturbed.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,7 @@ def lake(tmp_path: Path) -> Lake:
 
 
 def write(con, lake: Lake, table: str, batch: str | None, days_ago: float = 0, value: int = 0) -> int:
-    """A commit made `days_ago` before NOW, of rows that no other has, from its sources' current versions."""
+    """A commit made `days_ago` before NOW, of unique rows, from the current versions of its sources."""
     inputs = {source: lake.version(source) for source in SOURCES.get(table, ()) if lake.exists(source)}
     made = Provenance(run_id="r", synthetic=True, inputs=inputs)
     version = lake.replace(con, f"SELECT {value} AS value, i FROM range(3) t(i)", table, batch, made)
@@ -79,7 +81,7 @@ def age(lake: Lake, table: str, version: int, days: float) -> None:
     entry.write_text("\n".join(map(json.dumps, actions)))
 
 
-def upkeep(lake: Lake, referred=(), config=CONFIG, now=NOW, dry_run=False) -> Summary:
+def run_maintenance(lake: Lake, referred=(), config=CONFIG, now=NOW, dry_run=False) -> Summary:
     return maintain(lake, BOOK, SCORES, referred, config, now, dry_run)
 
 
@@ -91,10 +93,10 @@ def files(lake: Lake) -> list[Path]:
     return [file for file in Path(lake.address(BOOK)).rglob("*.parquet") if "_delta_log" not in file.parts]
 
 
-def test_what_was_superseded_long_ago_goes_and_what_was_current_lately_stays(con, lake):
+def test_version_superseded_long_ago_is_removed_and_recently_current_one_stays(con, lake):
     for value, days in enumerate((90, 60, 10)):
         write(con, lake, "book/report", None, days, value)
-    [done] = upkeep(lake).tables
+    [done] = run_maintenance(lake).tables
     assert done.kept == {1: (RECENT,), 2: (CURRENT, RECENT)}, "version 1 was the current one until ten days ago"
     assert len(done.superseded) == 1
     assert rows(con, lake, "book/report", 1) == [(1, 0), (1, 1), (1, 2)]
@@ -104,7 +106,7 @@ def test_what_was_superseded_long_ago_goes_and_what_was_current_lately_stays(con
     assert lake.version("book/report") == 2, "a removal is no commit"
 
 
-def test_what_a_decision_was_made_from_stays_for_ten_years_and_then_goes(con, lake):
+def test_inputs_of_a_decision_stay_for_ten_years(con, lake):
     write(con, lake, "book/raw", "b1", 4000, 1)
     write(con, lake, "book/features", "b1", 3999, 2)
     write(con, lake, SCORES, "b1", 3998, 3)
@@ -112,19 +114,19 @@ def test_what_a_decision_was_made_from_stays_for_ten_years_and_then_goes(con, la
         write(con, lake, table, "b1", 3000, value)
     for table, value in (("book/raw", 7), ("book/features", 8), (SCORES, 9)):
         write(con, lake, table, "b1", 100, value)
-    done = {table.table: table for table in upkeep(lake).tables}
+    done = {table.table: table for table in run_maintenance(lake).tables}
     assert done["book/raw"].kept == {1: (DECISION,), 2: (CURRENT, RECENT, DECISION)}
     assert done[SCORES].kept == {1: (DECISION,), 2: (CURRENT, RECENT, DECISION)}
     assert [len(table.superseded) for table in done.values()] == [1, 1, 1]
     assert rows(con, lake, "book/raw", 1) == [(4, i, "b1") for i in range(3)]
 
 
-def test_what_a_registered_model_was_made_from_stays_however_far_back(con, lake):
+def test_inputs_of_a_registered_model_stay_forever(con, lake):
     for value in range(3):
         write(con, lake, "book/raw", "b1", 5000 - value, value)
         write(con, lake, "book/features", "b1", 5000 - value, 10 + value)
         write(con, lake, "book/training", None, 5000 - value, 20 + value)
-    done = {table.table: table for table in upkeep(lake, [("book/training", 0), ("book/training", 99)]).tables}
+    done = {table.table: table for table in run_maintenance(lake, [("book/training", 0), ("book/training", 99)]).tables}
     for table in done.values():
         assert table.kept == {0: (MODEL,), 2: (CURRENT, RECENT)}
         assert len(table.superseded) == 1
@@ -137,9 +139,7 @@ Steps = st.lists(st.tuples(st.sampled_from(list(SOURCES)), Batches, st.integers(
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=Steps, models=st.sets(st.integers(0, 4)), keep_days=st.integers(2, 90))
-def test_after_any_history_all_that_is_kept_reads_as_before_and_the_rest_is_gone(
-    con, tmp_path, steps, models, keep_days
-):
+def test_kept_versions_are_unchanged_after_any_history_and_the_rest_is_removed(con, tmp_path, steps, models, keep_days):
     lake = Lake(Path(tempfile.mkdtemp(dir=tmp_path)))
     days = sum(gap for *_, gap in steps)
     made_from: dict[tuple[str, int], set[tuple[str, int]]] = {}
@@ -152,7 +152,7 @@ def test_after_any_history_all_that_is_kept_reads_as_before_and_the_rest_is_gone
         version = write(con, lake, table, batch or None, days, value)
         ended[table, version - 1] = days
         of_batch[table, batch] = sources
-        # A version was made from all that its rows were made from, whichever commit wrote them.
+        # A version depends on the inputs of all its rows, whichever commit wrote them.
         made_from[table, version] = set().union(*(own for (of, _), own in of_batch.items() if of == table))
         if table == SCORES:
             expected |= {(table, version), *sources}
@@ -166,7 +166,7 @@ def test_after_any_history_all_that_is_kept_reads_as_before_and_the_rest_is_gone
 
     def keep(dry_run: bool = False) -> Summary:
         named = [("book/training", number) for number in models]
-        return upkeep(lake, named, RetentionConfig(keep_days=keep_days), dry_run=dry_run)
+        return run_maintenance(lake, named, RetentionConfig(keep_days=keep_days), dry_run=dry_run)
 
     foretold = keep(dry_run=True)
     assert {key: rows(con, lake, *key) for key in made_from} == before, "a dry run changes nothing"
@@ -179,12 +179,12 @@ def test_after_any_history_all_that_is_kept_reads_as_before_and_the_rest_is_gone
     assert keep().files_removed == 0, "nothing is left to remove"
 
 
-def test_a_file_that_was_never_committed_goes_after_a_day(con, lake):
+def test_uncommitted_file_is_removed_after_a_day(con, lake):
     write(con, lake, "book/raw", "b1", 5)
     killed, staged = (lake.stage(con, "SELECT 1 AS value", table, "b1") for table in ("book/raw", "book/never"))
     for file, hours in ((killed, 25), (staged, 23)):
         os.utime(*file.files.values(), ((NOW - timedelta(hours=hours)).timestamp(),) * 2)
-    done = {table.table: table for table in upkeep(lake).tables}
+    done = {table.table: table for table in run_maintenance(lake).tables}
     assert [f"book/raw/{file}" for file in done["book/raw"].orphans] == list(killed.files)
     assert done["book/raw"].bytes_freed > 0
     assert done["book/never"].orphans == ()
@@ -192,7 +192,7 @@ def test_a_file_that_was_never_committed_goes_after_a_day(con, lake):
     assert rows(con, lake, "book/never") == [(1, "b1")]
 
 
-def test_writers_at_work_during_the_upkeep_lose_nothing(con, lake):
+def test_concurrent_writers_lose_nothing(con, lake):
     for value in range(4):
         write(con, lake, "book/raw", "b1", 100 - value, value)
     now, stop = datetime.now(UTC), threading.Event()
@@ -207,7 +207,7 @@ def test_writers_at_work_during_the_upkeep_lose_nothing(con, lake):
     def keeper() -> int:
         removed = 0
         while not stop.is_set():
-            removed += upkeep(lake, now=now + timedelta(seconds=5)).files_removed
+            removed += run_maintenance(lake, now=now + timedelta(seconds=5)).files_removed
         return removed
 
     with ThreadPoolExecutor(3) as pool:
@@ -221,12 +221,12 @@ def test_writers_at_work_during_the_upkeep_lose_nothing(con, lake):
     assert rows(con, lake, "book/raw") == [(3, i, "b1") for i in range(3)]
 
 
-def test_nothing_goes_while_somebody_asks_not_to_be_disturbed(con, lake):
+def test_nothing_is_removed_while_a_reader_holds_the_lock(con, lake):
     for days in (90, 60):
         write(con, lake, "book/report", None, days)
     with ThreadPoolExecutor(1) as pool:
         with maintenance_paused(lake):
-            waiting = pool.submit(upkeep, lake)
+            waiting = pool.submit(run_maintenance, lake)
             with pytest.raises(TimeoutError):
                 waiting.result(timeout=0.3)
             assert len(files(lake)) == 2
@@ -234,14 +234,14 @@ def test_nothing_goes_while_somebody_asks_not_to_be_disturbed(con, lake):
 
 
 @pytest.mark.parametrize("batch", ["b1", None])
-def test_files_that_another_writer_appended_are_merged_and_the_table_tells_the_same(con, lake, batch):
+def test_files_appended_by_another_writer_are_merged_without_changing_the_table(con, lake, batch):
     write(con, lake, "book/features", "b1")
     write(con, lake, "book/other", batch, value=7)
     write(con, lake, "book/other", "b2" if batch else None, value=8)
     appended = con.sql(f"SELECT * FROM ({lake.query('book/other')}) WHERE value = {7 if batch else 8}").to_arrow_table()
     write_deltalake(lake.address("book/other"), appended, mode="append")
     before, batches, [*_, first] = rows(con, lake, "book/other"), lake.batches("book/other"), lake.history("book/other")
-    done = {table.table: table for table in upkeep(lake, now=datetime.now(UTC)).tables}
+    done = {table.table: table for table in run_maintenance(lake, now=datetime.now(UTC)).tables}
     assert (done["book/other"].compacted, done["book/features"].compacted) == ((batch or "",), ())
     assert len(DeltaTable(lake.address("book/other")).file_uris()) == (2 if batch else 1)
     assert rows(con, lake, "book/other") == before
@@ -250,10 +250,10 @@ def test_files_that_another_writer_appended_are_merged_and_the_table_tells_the_s
         newest = lake.history("book/other")[0]
         assert newest.provenance == first.provenance and newest.version > first.version
         assert DeltaTable(lake.address("book/other")).history(1)[0]["compacted"] == ""
-    assert upkeep(lake, now=datetime.now(UTC)).tables[1].compacted == ()
+    assert run_maintenance(lake, now=datetime.now(UTC)).tables[1].compacted == ()
 
 
-def test_a_batch_that_is_written_again_while_it_is_merged_has_the_new_rows(con, lake):
+def test_batch_rewritten_during_the_merge_has_the_new_rows(con, lake):
     for value, batch in enumerate(("b1", "b2")):
         write(con, lake, "book/other", batch, value=value)
     whole = con.sql(lake.query("book/other")).to_arrow_table()
@@ -267,43 +267,43 @@ def test_a_batch_that_is_written_again_while_it_is_merged_has_the_new_rows(con, 
     )
 
 
-def test_a_long_log_gets_a_checkpoint_once(con, lake):
+def test_long_log_gets_one_checkpoint(con, lake):
     for value in range(CHECKPOINT_AFTER):
         write(con, lake, "book/report", None, 1, value)
-    assert upkeep(lake, dry_run=True).tables[0].checkpoint is False
-    assert [upkeep(lake).tables[0].checkpoint for _ in range(2)] == [True, False]
+    assert run_maintenance(lake, dry_run=True).tables[0].checkpoint is False
+    assert [run_maintenance(lake).tables[0].checkpoint for _ in range(2)] == [True, False]
     assert rows(con, lake, "book/report") == [(CHECKPOINT_AFTER - 1, i) for i in range(3)]
     assert len(lake.history("book/report")) == CHECKPOINT_AFTER
 
 
-def test_a_log_whose_oldest_entries_have_expired_keeps_the_files_they_named(con, lake):
+def test_log_with_expired_entries_keeps_the_files_they_named(con, lake):
     write(con, lake, "book/raw", "b1", 300, 1)
     for value in range(2, 2 + CHECKPOINT_AFTER):
         write(con, lake, "book/raw", "b2", 300 - value, value)
-    assert upkeep(lake).tables[0].checkpoint
+    assert run_maintenance(lake).tables[0].checkpoint
     write(con, lake, "book/raw", "b2", 100, 99)
     log = Path(lake.address("book/raw")) / "_delta_log"
     for version in range(CHECKPOINT_AFTER):
         (log / f"{version:020}.json").unlink()
-    done = upkeep(lake).tables[0]
+    done = run_maintenance(lake).tables[0]
     assert len(done.superseded) == 1
     assert set(rows(con, lake, "book/raw")) == {(1, i, "b1") for i in range(3)} | {(99, i, "b2") for i in range(3)}
 
 
-def test_a_table_that_was_never_committed_has_no_version(con, lake):
+def test_table_that_was_never_committed_has_no_version(con, lake):
     lake.stage(con, "SELECT 1 AS value", "book/never", "b1")
-    [done] = upkeep(lake).tables
+    [done] = run_maintenance(lake).tables
     assert (done.version, done.kept) == (None, {})
 
 
-def test_a_lake_without_tables_needs_nothing(lake):
-    assert upkeep(lake) == Summary((), dry_run=False)
+def test_lake_without_tables_needs_no_maintenance(lake):
+    assert run_maintenance(lake) == Summary((), dry_run=False)
 
 
-def test_the_summary_counts_the_versions_kept_for_each_reason(con, lake):
+def test_summary_counts_the_versions_kept_per_reason(con, lake):
     write(con, lake, "book/raw", "b1", 90, 1)
     write(con, lake, "book/features", "b1", 90, 2)
     write(con, lake, SCORES, "b1", 90, 3)
-    done = upkeep(lake, [("book/features", 0)])
+    done = run_maintenance(lake, [("book/features", 0)])
     assert done.versions_kept() == {CURRENT: 3, RECENT: 3, DECISION: 3, MODEL: 2}
     assert (done.files_removed, done.bytes_freed) == (0, 0)

@@ -1,4 +1,4 @@
-"""What a commit says of its rows: stored and read again, by this release and by earlier ones."""
+"""The provenance of a commit: stored and read back, by this release and for earlier ones."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FIELDS = {
 
 
 @given(st.fixed_dictionaries({"batch": FIELDS.pop("batch")}, optional=FIELDS))
-def test_what_is_stored_is_text_and_is_read_as_it_was(fields):
+def test_provenance_is_stored_as_text_and_read_back(fields):
     provenance = Provenance(**fields)
     stored = provenance.to_metadata()
     assert all(isinstance(value, str) for value in stored.values())
@@ -33,11 +33,11 @@ def test_what_is_stored_is_text_and_is_read_as_it_was(fields):
     assert Provenance.from_metadata("book/t", 0, stored) == provenance
 
 
-def test_every_field_is_drawn_above():
+def test_generator_covers_every_field():
     assert {"batch", *FIELDS} == set(Provenance.model_fields)
 
 
-def test_it_is_stored_as_earlier_releases_stored_it():
+def test_stored_format_equals_that_of_earlier_releases():
     made = Provenance(
         batch="2026-01",
         rows=5,
@@ -62,13 +62,13 @@ def test_it_is_stored_as_earlier_releases_stored_it():
     }
 
 
-def test_a_commit_of_an_earlier_release_that_knew_fewer_fields_is_read():
+def test_commit_of_an_earlier_release_with_fewer_fields_is_read():
     read = Provenance.from_metadata("book/t", 0, {"batch": "", "rows": "7", "timestamp": 1, "operation": "WRITE"})
     assert (read.batch, read.rows, read.inputs, read.sources) == ("", 7, {}, {})
     assert (read.run_id, read.model_version, read.synthetic, read.source_sha256) == (None, None, False, None)
 
 
-def test_a_commit_of_another_program_says_nothing_of_ours():
+def test_commit_of_another_program_has_empty_provenance():
     assert Provenance.from_metadata("book/t", 0, {"rows": "many", "inputs": "none"}) == Provenance()
 
 

@@ -16,7 +16,7 @@ def project(tmp_path: Path) -> Project:
     return Project(tmp_path)
 
 
-def test_the_connection_is_opened_at_first_use_and_spills_into_a_folder_of_its_own_while_it_lasts(project):
+def test_connection_is_opened_at_first_use_with_its_own_temporary_spill_folder(project):
     seen = {}
 
     @dg.asset
@@ -43,7 +43,7 @@ def test_what_a_killed_process_spilled_is_removed_and_what_a_living_one_did_is_n
     assert sorted(project.spill.iterdir()) == sorted([living, own])
 
 
-def test_duckdb_may_not_reach_for_the_network_by_itself(project, monkeypatch):
+def test_duckdb_does_not_access_the_network_by_itself(project, monkeypatch):
     monkeypatch.setenv("CREDIT_ASSETS_MEMORY_LIMIT", "256MB")
     monkeypatch.setenv("CREDIT_ASSETS_THREADS", "1")
     resource = lake_resource(project)
@@ -55,6 +55,6 @@ def test_duckdb_may_not_reach_for_the_network_by_itself(project, monkeypatch):
     assert found == [False, False, "244.1 MiB", 1]
 
 
-def test_each_portfolio_has_batches_of_its_own():
+def test_each_portfolio_has_its_own_batches():
     assert batches("one").name == "one_batches"
     assert batches("one") != batches("other")

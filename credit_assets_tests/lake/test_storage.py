@@ -1,4 +1,4 @@
-"""The lake on another storage than one folder: whatever keeps the contract of `Storage` holds its tables."""
+"""The lake on another storage than one folder: any storage that meets the contract of `Storage` can hold its tables."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BOOK = "book"
 
 @dataclass(frozen=True)
 class Buckets:
-    """A storage that keeps each portfolio in a bucket of its own, which lies elsewhere and has another name."""
+    """A storage with a separate bucket per portfolio, in another place and under another name."""
 
     root: Path
 
@@ -113,7 +113,7 @@ def write(con: duckdb.DuckDBPyConnection, lake: Lake, table: str, batch: str | N
     return lake.replace(con, f"SELECT {value} AS value", table, batch, Provenance(**told))
 
 
-def test_what_is_written_is_read_in_every_version(con, lake):
+def test_written_rows_are_readable_in_every_version(con, lake):
     for value, batch in enumerate(("b 1", "b%2", "b 1")):
         write(con, lake, f"{BOOK}/loans", batch, value)
     write(con, lake, "other/whole", None, 9)
@@ -126,7 +126,7 @@ def test_what_is_written_is_read_in_every_version(con, lake):
     assert {batch: commit.version for batch, commit in lake.batches(f"{BOOK}/loans").items()} == {"b 1": 2, "b%2": 1}
 
 
-def test_what_was_withdrawn_is_gone_and_can_be_read_in_earlier_versions(con, lake):
+def test_withdrawn_batch_is_gone_and_readable_in_earlier_versions(con, lake):
     write(con, lake, f"{BOOK}/loans", "b1", 1)
     lake.withdraw(f"{BOOK}/loans", "b1", "a mistake")
     assert lake.batches(f"{BOOK}/loans") == {}
@@ -135,14 +135,14 @@ def test_what_was_withdrawn_is_gone_and_can_be_read_in_earlier_versions(con, lak
         lake.query(f"{BOOK}/loans", ["b1"])
 
 
-def test_what_is_staged_and_discarded_leaves_no_file(con, lake, storage):
+def test_discarded_staged_rows_leave_no_file(con, lake, storage):
     staged = lake.stage(con, "SELECT 1 AS value", f"{BOOK}/loans", "b1")
     assert storage.files(BOOK) == list(staged.files)
     lake.discard(staged)
     assert storage.files(BOOK) == []
 
 
-def test_upkeep_removes_what_no_kept_version_has_and_finds_what_was_never_committed(con, lake, storage):
+def test_maintenance_removes_unkept_versions_and_finds_uncommitted_files(con, lake, storage):
     for value in (1, 2):
         write(con, lake, f"{BOOK}/loans", "b1", value)
     [replaced], [kept] = (lake.files_of(f"{BOOK}/loans", commit) for commit in reversed(lake.history(f"{BOOK}/loans")))
@@ -160,7 +160,7 @@ def test_upkeep_removes_what_no_kept_version_has_and_finds_what_was_never_commit
     assert log_files(lake) == {f"{BOOK}/loans": frozenset({f"{version:020}.json" for version in (0, 1)})}
 
 
-def test_a_file_that_is_not_there_is_not_found_and_removed_without_complaint(storage):
+def test_missing_file_is_not_found_and_removed_without_error(storage):
     for ask in (storage.stat, storage.read, storage.open):
         with pytest.raises(FileNotFoundError):
             ask(f"{BOOK}/nothing")
@@ -168,6 +168,6 @@ def test_a_file_that_is_not_there_is_not_found_and_removed_without_complaint(sto
     assert storage.names(f"{BOOK}/nothing") == storage.files(BOOK) == storage.tables("") == []
 
 
-def test_an_address_that_delta_has_encoded_is_the_key(storage):
+def test_encoded_delta_address_maps_to_its_key(storage):
     key = f"{BOOK}/loans/batch=b%201/part-1.parquet"
     assert storage.key(storage.address(key).replace("%", "%25").replace(" ", "%20")) == key

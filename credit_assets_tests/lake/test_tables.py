@@ -1,4 +1,4 @@
-"""Tables of the lake: batches replaced atomically, by writers that are killed, that race, that are read from."""
+"""Tables of the lake: batches are replaced atomically, whether writers are killed, race or are being read from."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ def rows(con, lake, *args, **kwargs) -> list[tuple]:
     return lake.relation(con, *args, **kwargs).order("all").fetchall()
 
 
-def test_a_batch_is_replaced_and_the_others_stay(con, lake):
+def test_batch_is_replaced_and_the_others_stay(con, lake):
     lake.replace(con, "SELECT 1 AS a", "book/t", "2026-01", Provenance())
     lake.replace(con, "SELECT 2 AS a", "book/t", "2026-02", Provenance())
     lake.replace(con, "SELECT 3 AS a", "book/t", "2026-01", Provenance())
     assert rows(con, lake, "book/t") == [(2, "2026-02"), (3, "2026-01")]
 
 
-def test_every_earlier_version_can_be_read_again(con, lake):
+def test_every_earlier_version_is_readable(con, lake):
     first = lake.replace(con, "SELECT 1 AS a", "book/t", "2026-01", Provenance())
     lake.replace(con, "SELECT 2 AS a", "book/t", "2026-01", Provenance())
     assert rows(con, lake, "book/t", version=first) == [(1, "2026-01")]
     assert rows(con, lake, "book/t") == [(2, "2026-01")]
 
 
-def test_a_version_whose_files_were_removed_is_not_readable(con, lake):
+def test_version_whose_files_were_removed_is_not_readable(con, lake):
     first = lake.replace(con, "SELECT 1 AS a", "book/t", "2026-01", Provenance())
     [file] = Path(lake.address("book/t")).rglob("*.parquet")
     second = lake.replace(con, "SELECT 2 AS a", "book/t", "2026-01", Provenance())
@@ -60,13 +60,13 @@ def test_a_version_whose_files_were_removed_is_not_readable(con, lake):
     assert lake.readable("book/t", "2026-01", second)
 
 
-def test_a_table_without_batches_is_replaced_whole(con, lake):
+def test_table_without_batches_is_replaced_completely(con, lake):
     lake.replace(con, "SELECT 1 AS a", "book/t", None, Provenance())
     lake.replace(con, "SELECT 2 AS a", "book/t", None, Provenance())
     assert rows(con, lake, "book/t") == [(2,)]
 
 
-def test_a_batch_of_no_rows_is_a_batch(con, lake):
+def test_batch_may_have_no_rows(con, lake):
     lake.replace(con, "SELECT 1 AS a, 'x' AS b WHERE false", "book/t", "2026-01", Provenance())
     assert lake.relation(con, "book/t", ["2026-01"]).columns == ["a", "b", "batch"]
     assert rows(con, lake, "book/t", ["2026-01"]) == []
@@ -74,13 +74,13 @@ def test_a_batch_of_no_rows_is_a_batch(con, lake):
     assert not list(Path(lake.address("book/t")).rglob("*.parquet")), "the empty file is not left lying about"
 
 
-def test_a_column_added_later_is_null_in_earlier_batches(con, lake):
+def test_column_added_later_is_null_in_earlier_batches(con, lake):
     lake.replace(con, "SELECT 1 AS a", "book/t", "2026-01", Provenance())
     lake.replace(con, "SELECT 2 AS a, 'new' AS b", "book/t", "2026-02", Provenance())
     assert rows(con, lake, "book/t") == [(1, None, "2026-01"), (2, "new", "2026-02")]
 
 
-def test_history_tells_who_wrote_what(con, lake):
+def test_history_records_who_wrote_what(con, lake):
     lake.replace(con, "SELECT 1 AS a", "book/t", "2026-01", Provenance(run_id="one"))
     version = lake.replace(con, "SELECT 2 AS a FROM range(5)", "book/t", "2026-02", Provenance(run_id="two"))
     commit = lake.batches("book/t")["2026-02"]
@@ -88,7 +88,7 @@ def test_history_tells_who_wrote_what(con, lake):
     assert [entry.provenance.run_id for entry in lake.history("book/t")] == ["two", "one"]
 
 
-def test_what_was_never_written_is_named(con, lake):
+def test_table_that_was_never_written_is_named(con, lake):
     with pytest.raises(TableMissing, match="book/t has never been written"):
         lake.relation(con, "book/t")
     lake.replace(con, "SELECT 1 AS a", "book/t", "2026-01", Provenance())
@@ -96,7 +96,7 @@ def test_what_was_never_written_is_named(con, lake):
         lake.relation(con, "book/t", ["2026-02"])
 
 
-def test_a_folder_may_have_any_name(con, tmp_path):
+def test_folder_name_may_contain_any_character(con, tmp_path):
     lake = Lake(tmp_path / "it's a [new] 100% *lake*" / "lake")
     lake.replace(con, "SELECT 1 AS a", "book/t", "2026-01", Provenance())
     lake.replace(con, "SELECT 2 AS a", "book/t", "2026-02", Provenance())
@@ -104,13 +104,13 @@ def test_a_folder_may_have_any_name(con, tmp_path):
     assert rows(con, lake, "book/t", ["2026-02"]) == [(2, "2026-02")]
 
 
-def test_a_failing_query_leaves_nothing(con, lake):
+def test_failing_query_leaves_nothing(con, lake):
     with pytest.raises(duckdb.ConversionException):
         lake.stage(con, "SELECT CAST('x' AS INTEGER) AS a", "book/t", "2026-01")
     assert not list(Path(lake.address("")).rglob("*.parquet"))
 
 
-def test_staged_rows_are_seen_by_nobody_until_committed(con, lake):
+def test_staged_rows_are_invisible_until_committed(con, lake):
     lake.replace(con, "SELECT 1 AS a", "book/t", "2026-01", Provenance())
     staged = lake.stage(con, "SELECT 2 AS a", "book/t", "2026-01")
     assert rows(con, lake, "book/t") == [(1, "2026-01")]
@@ -119,18 +119,18 @@ def test_staged_rows_are_seen_by_nobody_until_committed(con, lake):
     assert rows(con, lake, "book/t") == [(2, "2026-01")]
 
 
-def test_a_reader_sees_one_version_while_a_writer_replaces_it(con, lake):
+def test_reader_sees_one_version_while_a_writer_replaces_it(con, lake):
     lake.replace(con, "SELECT 1 AS a FROM range(1000)", "book/t", "2026-01", Provenance())
     query = lake.query("book/t")
     lake.replace(con, "SELECT 2 AS a FROM range(7)", "book/t", "2026-01", Provenance())
     assert con.execute(f"SELECT count(*), min(a), max(a) FROM ({query})").fetchall() == [(1000, 1, 1)]
 
 
-# -- a table's log, read once ----------------------------------------------------------------------
+# -- incremental reading of a table's log -------------------------------------------------------------
 
 
-def told(lake: Lake) -> list[tuple[int, int, Provenance]]:
-    """The table's history as the Delta library reads it, whole and anew."""
+def delta_history(lake: Lake) -> list[tuple[int, int, Provenance]]:
+    """The table's complete history, read afresh by the Delta library."""
     entries = DeltaTable(lake.address("book/t")).history()
     return [
         (entry["version"], entry["timestamp"], Provenance.from_metadata("book/t", entry["version"], entry))
@@ -147,14 +147,14 @@ def write(con: duckdb.DuckDBPyConnection, lake: Lake, *batches: str) -> None:
         lake.replace(con, "SELECT 1 AS a", "book/t", batch, Provenance(run_id=uuid.uuid4().hex))
 
 
-def test_the_history_that_was_read_before_is_read_on(con, lake):
+def test_history_is_read_incrementally(con, lake):
     for batch in ("2026-01", "2026-02", "2026-01"):
         write(con, lake, batch)
-        assert read(lake) == told(lake)
+        assert read(lake) == delta_history(lake)
     assert lake.version("book/t") == lake.batches("book/t")["2026-01"].version == 2
 
 
-def test_an_entry_of_the_log_is_read_once(con, lake):
+def test_log_entry_is_read_once(con, lake):
     write(con, lake, "2026-01", "2026-02")
     before = lake.history("book/t")
     write(con, lake, "2026-03")
@@ -162,26 +162,26 @@ def test_an_entry_of_the_log_is_read_once(con, lake):
     assert lake.history("book/t")[1:] == before
 
 
-def test_the_history_goes_on_over_checkpoints(con, lake):
+def test_history_continues_across_checkpoints(con, lake):
     write(con, lake, "2026-01", "2026-02")
-    assert read(lake) == told(lake)
+    assert read(lake) == delta_history(lake)
     DeltaTable(lake.address("book/t")).create_checkpoint()
-    assert read(lake) == told(lake)
+    assert read(lake) == delta_history(lake)
     write(con, lake, "2026-03")
-    assert read(lake) == told(lake)
+    assert read(lake) == delta_history(lake)
 
 
-def test_what_a_clean_up_of_the_log_removed_is_no_longer_history(con, lake):
+def test_cleaned_up_log_entries_leave_the_history(con, lake):
     write(con, lake, "2026-01", "2026-02", "2026-03")
     assert len(read(lake)) == 3
     DeltaTable(lake.address("book/t")).create_checkpoint()
     (Path(lake.address("book/t")) / "_delta_log" / f"{0:020}.json").unlink()
-    assert read(lake) == told(lake)
+    assert read(lake) == delta_history(lake)
     assert [commit.version for commit in lake.history("book/t")] == [2, 1]
 
 
 @pytest.mark.parametrize("again", [1, 2, 3], ids=["shorter", "as long", "longer"])
-def test_a_table_that_was_removed_and_made_anew_has_its_own_history(con, lake, again):
+def test_recreated_table_has_its_own_history(con, lake, again):
     write(con, lake, "2026-01", "2026-02")
     assert len(read(lake)) == 2
     shutil.rmtree(lake.address("book/t"))
@@ -190,18 +190,18 @@ def test_a_table_that_was_removed_and_made_anew_has_its_own_history(con, lake, a
     assert len(read(lake)) == 2
     shutil.rmtree(lake.address("book/t"))
     write(con, lake, *["2026-03"] * again)
-    assert read(lake) == told(lake)
+    assert read(lake) == delta_history(lake)
     assert list(lake.batches("book/t")) == ["2026-03"]
 
 
-def test_a_table_that_was_put_back_from_a_backup_has_the_backups_history(con, lake, tmp_path):
+def test_table_restored_from_a_backup_has_the_backup_s_history(con, lake, tmp_path):
     write(con, lake, "2026-01")
     shutil.copytree(lake.address("book/t"), tmp_path / "backup")
     write(con, lake, "2026-02")
     assert len(read(lake)) == 2
     shutil.rmtree(lake.address("book/t"))
     shutil.copytree(tmp_path / "backup", lake.address("book/t"))
-    assert read(lake) == told(lake)
+    assert read(lake) == delta_history(lake)
     assert list(lake.batches("book/t")) == ["2026-01"]
 
 
@@ -209,7 +209,7 @@ def test_compaction_is_in_the_history_and_leaves_each_batch_its_writer(con, lake
     write(con, lake, "2026-01", "2026-02")
     before = lake.batches("book/t")
     DeltaTable(lake.address("book/t")).optimize.z_order(["a"])
-    assert read(lake) == told(lake)
+    assert read(lake) == delta_history(lake)
     assert lake.batches("book/t") == before
 
 
@@ -224,7 +224,7 @@ def write_batches(root: Path, writer: int) -> list[int]:
         ]
 
 
-def test_processes_writing_different_batches_at_once_all_land(con, lake):
+def test_concurrent_writers_of_different_batches_all_commit(con, lake):
     write(con, lake, "2026-01")
     assert list(lake.batches("book/t")) == ["2026-01"]
     shutil.rmtree(lake.address("book/t"))
@@ -233,7 +233,7 @@ def test_processes_writing_different_batches_at_once_all_land(con, lake):
     assert sorted(version for of_writer in versions for version in of_writer) == list(range(24)), (
         "each commit is a version of its own"
     )
-    assert read(lake) == told(lake), "what other processes wrote is read too"
+    assert read(lake) == delta_history(lake), "what other processes wrote is read too"
     counted = lake.relation(con, "book/t").aggregate("writer, turn, batch, count(*) AS n").order("all")
     assert counted.fetchall() == [(writer, 7, f"b{writer}", 50) for writer in range(3)]
 
