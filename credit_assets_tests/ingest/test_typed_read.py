@@ -350,7 +350,7 @@ def test_parquet_columns_are_matched_by_name_too(bring: Ingest, con: Any, lake: 
 
 
 class Contact(Table):
-    """Nothing but text: the header again breaks no rule of it."""
+    """Text columns only, whose rules a repeated header does not violate."""
 
     ID: str = pa.Field(unique=True)
     TOWN: str = pa.Field(nullable=True)
@@ -358,7 +358,7 @@ class Contact(Table):
 
 
 class Yearly(Table):
-    """The names of the years are numbers."""
+    """Columns named by year."""
 
     ID: str
     AMOUNT_2019: float = pa.Field(nullable=True, alias="2019")
@@ -369,7 +369,7 @@ CONTACTS = [("a", "Ulm", "1"), ("b", None, None), ("c", "Bonn", "3")]
 
 
 def joined(header: str, again: str) -> str:
-    """Two files put together, each with its header."""
+    """Two concatenated files, each with its header."""
     return f"{header}\na,Ulm,1\nb,,\n{again}\nc,Bonn,3\n"
 
 
@@ -389,7 +389,7 @@ def joined(header: str, again: str) -> str:
     ids=["same", "quoted", "other case", "blanks", "further separators", "mark", "two lines", "DOS", "twice"],
 )
 @pytest.mark.parametrize("copied", [False, True], ids=["as it is", "with notes"])
-def test_a_header_that_is_repeated_among_rows_of_text_is_counted_and_is_no_row(
+def test_repeated_header_among_text_rows_is_counted_and_skipped(
     bring: Ingest, con: Any, lake: Lake, again: str, copied: bool
 ) -> None:
     ingested = bring({"contacts.csv": joined("ID,TOWN,HOME PHONE", again)}, Contact, notes=["Total*"] if copied else [])
@@ -398,7 +398,7 @@ def test_a_header_that_is_repeated_among_rows_of_text_is_counted_and_is_no_row(
     assert ingested.notes == {HEADER: 2 if again.count("TOWN") == 2 else 1}
 
 
-def test_a_units_row_below_each_header_is_passed_over_with_it(bring: Ingest, con: Any, lake: Lake) -> None:
+def test_units_row_below_each_header_is_skipped_with_it(bring: Ingest, con: Any, lake: Lake) -> None:
     header = "ID,TOWN,HOME PHONE\n-,name,number"
     ingested = bring({"contacts.csv": joined(header, header)}, Contact, notes=["-,name,number"])
     assert rows(con, lake, "book/contacts") == CONTACTS
@@ -408,32 +408,32 @@ def test_a_units_row_below_each_header_is_passed_over_with_it(bring: Ingest, con
 @pytest.mark.parametrize(
     "again", ["ID,TOWN,PHONE", "ID,TOWN,", "TOWN,ID,HOME PHONE"], ids=["renamed", "empty", "moved"]
 )
-def test_a_line_with_another_name_than_the_header_is_a_row(bring: Ingest, con: Any, lake: Lake, again: str) -> None:
+def test_line_that_differs_from_the_header_is_a_row(bring: Ingest, con: Any, lake: Lake, again: str) -> None:
     ingested = bring({"contacts.csv": joined("ID,TOWN,HOME PHONE", again)}, Contact)
     assert (ingested.rows_in, ingested.rows_kept, ingested.notes) == (4, 4, {})
     assert tuple(name or None for name in again.split(",")) in rows(con, lake, "book/contacts")
 
 
-def test_a_repeated_header_beside_bad_rows_is_neither_kept_nor_quarantined(bring: Ingest) -> None:
+def test_repeated_header_beside_invalid_rows_is_neither_kept_nor_quarantined(bring: Ingest) -> None:
     ingested = bring({"contacts.csv": joined("ID,TOWN,HOME PHONE", "ID,TOWN,HOME PHONE\na,Ulm,2")}, Contact)
     assert (ingested.rows_in, ingested.rows_kept, ingested.rows_quarantined, ingested.notes) == (4, 2, 2, {HEADER: 1})
 
 
-def test_a_repeated_header_whose_names_are_numbers_is_no_row(bring: Ingest, con: Any, lake: Lake) -> None:
+def test_repeated_header_with_numeric_names_is_skipped(bring: Ingest, con: Any, lake: Lake) -> None:
     header = "ID,2019,2020\n"
     ingested = bring({"yearly.csv": f"{header}a,1,2\n{header}b,2019,2020\n"}, Yearly)
     assert rows(con, lake, "book/yearlys") == [("a", 1.0, 2.0), ("b", 2019.0, 2020.0)]
     assert (ingested.rows_in, ingested.notes) == (2, {HEADER: 1})
 
 
-def test_an_index_stands_before_a_repeated_header_too(bring: Ingest, con: Any, lake: Lake) -> None:
+def test_repeated_header_with_an_index_column_is_skipped(bring: Ingest, con: Any, lake: Lake) -> None:
     header = ",ID,TOWN,HOME PHONE\n"
     ingested = bring({"contacts.csv": f"{header}0,a,Ulm,1\n1,b,,\n{header}2,c,Bonn,3\n"}, Contact)
     assert rows(con, lake, "book/contacts") == CONTACTS
     assert (ingested.rows_in, ingested.notes, ingested.indexes) == (3, {HEADER: 1}, {"contacts.csv": ""})
 
 
-def test_a_repeated_header_in_a_parquet_file_is_no_row(bring: Ingest, con: Any, lake: Lake) -> None:
+def test_repeated_header_in_a_parquet_file_is_skipped(bring: Ingest, con: Any, lake: Lake) -> None:
     again = ("ID", "TOWN", "HOME PHONE")
     frame = pd.DataFrame([*CONTACTS[:2], again, CONTACTS[2]], columns=list(again), dtype=object)
     sink = io.BytesIO()
@@ -443,7 +443,7 @@ def test_a_repeated_header_in_a_parquet_file_is_no_row(bring: Ingest, con: Any, 
     assert (ingested.rows_in, ingested.rows_kept, ingested.notes) == (3, 3, {HEADER: 1})
 
 
-def test_the_name_of_a_single_column_may_be_a_value(bring: Ingest, con: Any, lake: Lake) -> None:
+def test_name_of_a_single_column_may_be_a_value(bring: Ingest, con: Any, lake: Lake) -> None:
     class Town(Table):
         TOWN: str
 
