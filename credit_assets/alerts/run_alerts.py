@@ -18,7 +18,7 @@ from credit_assets.automation.active_runs import may_be_retried
 from credit_assets.automation.retraining import RETRAINING_CHECKS, ROLLBACK_CHECKS
 from credit_assets.automation.runs import step_failure_text
 from credit_assets.dagster_private import AUTO_RETRY_RUN_ID_TAG
-from credit_assets.evaluation.checks import SURELY_BETTER
+from credit_assets.evaluation.checks import BETTER_THAN_CHAMPION
 from credit_assets.lake.contracts import WITHOUT_VALUES
 from credit_assets.settings.alerts import Severity
 from credit_assets.settings.run_tags import CORRECTION_TAG, TRAINING_TAG, WHY_TAG
@@ -225,7 +225,7 @@ class _EndAlerts:
                 (evaluation.metadata[name].value for evaluation, _ in errors.values() if name in evaluation.metadata),
                 "",
             )
-            for name in (SURELY_BETTER, "candidate_version")
+            for name in (BETTER_THAN_CHAMPION, "candidate_version")
         )
         read = "Read which requirement it missed."
         portfolio, number = self.links.portfolio, version or "VERSION"

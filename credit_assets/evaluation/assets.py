@@ -1,4 +1,4 @@
-"""The evidence about a candidate as assets: its predictions, its metrics, and the gate with the report."""
+"""The evaluation of a candidate as assets: predictions, metrics, and the promotion gate with the report."""
 
 import tempfile
 from pathlib import Path
@@ -12,7 +12,7 @@ from credit_assets.book.book import Book
 from credit_assets.evaluation.candidate import Candidate, gate_table, log_verdicts, verdicts_on, write_report
 from credit_assets.evaluation.champion_on_test import champion_pds
 from credit_assets.evaluation.checks import check_specs, gate_result
-from credit_assets.evaluation.gate import BASELINE, promotable, surely_better
+from credit_assets.evaluation.gate import BASELINE, promotable, significant_gains
 from credit_assets.evaluation.predictions import OtherTestRows, predicted_by_both, predictions_of
 from credit_assets.evaluation.test_results import pictures
 from credit_assets.evaluation.vintages import by_age, vintage_curves
@@ -30,7 +30,7 @@ from credit_assets.schemas.table import Table
 
 
 def assets(book: Book) -> list[dg.AssetsDefinition]:
-    """`predictions`, `evaluation` and `promotion_gate`."""
+    """The assets `predictions`, `evaluation` and `promotion_gate`."""
     portfolio, project = book.portfolio, book.project
     registry, name = book.registry, portfolio.name
     gate_key = dg.AssetKey([name, "promotion_gate"])
@@ -39,7 +39,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
     if vintage:
         known = set(book.contracts[applications].to_schema().columns)
         if absent := {vintage.opened, vintage.defaulted} - known:
-            raise ValueError(f"evaluation.vintage: table {applications} has no column {', '.join(sorted(absent))}.")
+            raise ValueError(f"evaluation.vintage: the table {applications} has no column {', '.join(sorted(absent))}.")
 
     def loaded(table: str, model: type[Table]) -> dg.AssetIn:
         return dg.AssetIn(key=[name, table], dagster_type=contract(book.keyed(model)))
@@ -66,11 +66,10 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
     def predictions(
         lake: LakeResource, candidate: pd.DataFrame, baseline: pd.DataFrame, training_set: duckdb.DuckDBPyRelation
     ) -> pd.DataFrame:
-        """PDs of the same test rows by the candidate, the baseline and the champion, if there is one: the basis of
-        evaluation, audit and gate. The champion has no PD of rows that it learned from (a different split, for example
-        after a withdrawal, can put them into the test). If the SQL has changed since it was trained, it gets the
-        features that it was trained on, if the lake has them for all these rows, so that other SQL does not make it
-        look worse."""
+        """PDs of the test rows by the candidate, the baseline and the champion (if there is one). Evaluation, fairness
+        audit and gate use them. The champion has no PD for rows that it learned from; a different split, for example
+        after a withdrawal, can put such rows into the test. If the SQL has changed since the champion was trained, it
+        is evaluated on the features that it was trained on, provided that the lake has them for all these rows."""
         with as_failure(OtherTestRows):
             rows = predicted_by_both(candidate, baseline)
         log = dg.get_dagster_logger()
@@ -96,9 +95,9 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         candidate: pd.DataFrame,
         training_set: duckdb.DuckDBPyRelation,
     ) -> dg.MaterializeResult:
-        """How well the candidate ranks and predicts outcomes that it has not learned from, compared with the baseline
-        and the champion on the same rows, every figure with its interval; and by batch, to show how risk and model
-        developed."""
+        """The performance of the candidate on outcomes that it has not learned from, compared with the baseline and the
+        champion on the same rows. Every metric has a confidence interval. The figures by batch show how risk and model
+        performance developed."""
         found = Candidate.of(book, predictions, candidate, training_set)
         version, evidence = found.version, found.evidence
         figures, by_batch = evidence.candidate.figures(), found.by_batch
@@ -146,14 +145,14 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         audit: pd.DataFrame,
         training_set: duckdb.DuckDBPyRelation,
     ) -> dg.MaterializeResult:
-        """What a candidate must show to become champion. Each requirement is a check; if a blocking one fails, the
-        champion stays. The report has all the evidence on one page."""
+        """The requirements that a candidate must meet to become champion. Each is a check; if a blocking check fails,
+        the champion does not change. The report contains all results on one page."""
         found = Candidate.of(book, predictions, candidate, training_set)
         version, evidence = found.version, found.evidence
         judged = verdicts_on(lake.connection, lake.lake, book, found, audit, dg.get_dagster_logger())
-        better = "" if promotable(judged) else surely_better(evidence.comparisons.get("champion"))
+        better = "" if promotable(judged) else significant_gains(evidence.comparisons.get("champion"))
         decides = registry.champion()
-        # A champion that a training made again is compared with itself: what it was promoted for stays.
+        # If the training has made the champion again, its report and verdicts are not replaced.
         made_again = decides is not None and decides.number == version.number
         report = project.reports / name / f"evaluation-v{version.number}.html"
         if not made_again or not report.exists():

@@ -1,5 +1,5 @@
-"""A candidate with all the evidence on it, the verdicts of the gate, and what is kept of them with the version. Each
-verdict is reached in `gate.py`."""
+"""A candidate with all its results, the verdicts of the gate on it, and what is stored of them with the version.
+`gate.py` defines the verdicts."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import pandas as pd
 
 from credit_assets.book.book import Book
 from credit_assets.evaluation.champion_on_test import champion_on, new_to_champion
-from credit_assets.evaluation.gate import in_words, promotable, verdicts
+from credit_assets.evaluation.gate import gate_summary, promotable, verdicts
 from credit_assets.evaluation.predictions import by_model, candidate_of
 from credit_assets.evaluation.report import html_report, write_page
 from credit_assets.evaluation.stability import score_stability
-from credit_assets.evaluation.test_results import Evidence, gather, pictures
+from credit_assets.evaluation.test_results import Evidence, evaluate_models, pictures
 from credit_assets.evaluation.vintages import performance_by_batch
 from credit_assets.lake.tables import Lake
 from credit_assets.registry.registry import Registry
@@ -25,13 +25,13 @@ from credit_assets.registry.version import ModelVersion
 from credit_assets.verdicts.verdict import Verdict
 
 LEADING = 3
-"""Features that are named where an AUC is too good to be true."""
+"""Features that are named if an AUC is too good to be true."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A candidate with its `CandidatePredictions` (`pds`), the PDs of the test rows with a column per model (`tested`),
-    their evidence, and its figures by batch."""
+    """A candidate and its results: its `CandidatePredictions` (`pds`), the PDs of the test rows with a column per model
+    (`tested`), the evaluations and comparisons of these (`evidence`), and its figures by batch."""
 
     version: ModelVersion
     pds: pd.DataFrame
@@ -53,7 +53,7 @@ class Candidate:
             pds,
             training_set,
             tested,
-            gather(tested, version.decline_above, config, seed),
+            evaluate_models(tested, version.decline_above, config, seed),
             performance_by_batch(pds, known, config.confidence),
         )
 
@@ -61,8 +61,8 @@ class Candidate:
 def verdicts_on(
     con: duckdb.DuckDBPyConnection, lake: Lake, book: Book, candidate: Candidate, audit: pd.DataFrame, log: Logger
 ) -> list[Verdict]:
-    """Every verdict of the gate on the candidate, also beside the champion on the same rows; `audit` is the verdicts of
-    the fairness audit. A champion that cannot be loaded is logged as a warning."""
+    """Every verdict of the gate on the candidate, compared with the champion on the same rows. `audit` has the verdicts
+    of the fairness audit. If the champion cannot be loaded, a warning is logged."""
     config, training = book.portfolio.evaluation, book.portfolio.training
     evidence, tested = candidate.evidence, candidate.tested
     champion = evidence.models.get("champion")
@@ -86,7 +86,7 @@ def verdicts_on(
 
 
 def leading(registry: Registry, version: ModelVersion) -> list[str]:
-    """The features that the version relies on most."""
+    """The names of the LEADING most important features of the version."""
     shares = registry.importance(version)
     return sorted(shares, key=shares.__getitem__, reverse=True)[:LEADING]
 
@@ -110,8 +110,8 @@ def write_report(
     versions: Mapping[str, str],
     synthetic: bool,
 ) -> None:
-    """Write the page with all the evidence, and keep it with the version. `groups` and `audit` are of the fairness
-    audit, `curves` the vintage curves, if there are any, and `versions` those of the tables behind the page."""
+    """Write the report, and log it with the version. `groups` and `audit` are the tables of the fairness audit,
+    `curves` the vintage curves (if there are any), and `versions` those of the tables that the report is made from."""
     evidence = candidate.evidence
     page = html_report(
         title=f"{book.portfolio.title}: candidate {candidate.version.number}",
@@ -132,11 +132,11 @@ def write_report(
 def log_verdicts(
     registry: Registry, version: ModelVersion, judged: Sequence[Verdict], champion: ModelVersion | None, better: str
 ) -> None:
-    """Keep with the version what the gate said of it, and in what a refused one is significantly `better` than the
-    champion (empty: in nothing)."""
+    """Log the result of the gate with the version. `better` states in which metrics a refused version is significantly
+    better than the champion (empty: in none)."""
     registry.log_gate(
         version.number,
-        in_words(judged),
+        gate_summary(judged),
         passed=promotable(judged),
         better_than=champion.number if champion else None,
         better=better,

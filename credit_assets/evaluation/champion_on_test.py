@@ -1,4 +1,4 @@
-"""The champion's PDs of the rows that a candidate is tested on. `test_results.py` compares the two."""
+"""The champion's PDs of the rows that a candidate is tested on. `test_results.py` compares the models."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def champion_pds(
     training_set: duckdb.DuckDBPyRelation,
     log: Logger,
 ) -> pd.Series:
-    """The champion's PDs of the rows, in their order; nan if there is no champion, if it uses features that are no
-    longer made or are left out, and for rows that it cannot be evaluated on (`new_to_champion`)."""
-    if (judged := _judged_by_champion(con, lake, book, training_set.filter(f"fold = '{TEST}'"), log)) is None:
+    """The champion's PDs of the rows, in their order. They are nan without a champion, if it uses features that no
+    longer exist or are excluded, and for rows that it cannot be evaluated on (`new_to_champion`)."""
+    if (scored := _scored_by_champion(con, lake, book, training_set.filter(f"fold = '{TEST}'"), log)) is None:
         return pd.Series(float("nan"), index=rows.index)
-    pds = judged.rename(columns={book.portfolio.entity_key: "applicant", "pd": "champion"}).drop(columns="fold")
+    pds = scored.rename(columns={book.portfolio.entity_key: "applicant", "pd": "champion"}).drop(columns="fold")
     found = rows[["applicant", "batch"]].merge(pds, how="left", on=["applicant", "batch"])["champion"]
     return found.where(new_to_champion(con, lake, book, rows))
 
@@ -47,59 +47,60 @@ def champion_on(
     training_set: duckdb.DuckDBPyRelation,
     log: Logger,
 ) -> pd.DataFrame | None:
-    """The champion's PDs of training rows, and of the rows `tested` that it is compared on: applicant, batch, fold, pd;
-    None if there is no champion."""
-    if (judged := _judged_by_champion(con, lake, book, training_set, log)) is None:
+    """The champion's PDs of the training rows and of those `tested` rows that it is compared on, with the columns
+    applicant, batch, fold and pd; None if there is no champion."""
+    if (scored := _scored_by_champion(con, lake, book, training_set, log)) is None:
         return None
-    judged = judged.rename(columns={book.portfolio.entity_key: "applicant"})
+    scored = scored.rename(columns={book.portfolio.entity_key: "applicant"})
     left_out = tested.loc[tested["champion"].isna(), ["applicant", "batch"]]
-    return judged[~_among(judged, left_out)]
+    return scored[~_is_among(scored, left_out)]
 
 
 def new_to_champion(con: duckdb.DuckDBPyConnection, lake: Lake, book: Book, rows: pd.DataFrame) -> np.ndarray:
-    """Which of the test rows (applicant, batch, target) the champion can be evaluated on: those that it did not learn
-    from; none, if too few defaults or non-defaults remain."""
+    """A mask of the test rows (applicant, batch, target) that the champion can be evaluated on: those that it did not
+    learn from, or none if too few defaults or non-defaults remain."""
     portfolio, champion = book.portfolio, book.registry.champion()
     if champion is None:
         return np.ones(len(rows), dtype=bool)
     key, rows_then = identifier(portfolio.entity_key), training_rows(lake, portfolio, champion)
     learned = con.sql(f"SELECT {key} AS applicant, batch FROM ({rows_then}) WHERE {LEARNED}").df()
-    new = ~_among(rows, learned)
+    new = ~_is_among(rows, learned)
     defaults = rows.loc[new, "target"].sum()
     enough = min(defaults, new.sum() - defaults) >= portfolio.evaluation.gate.min_defaults
     return new if enough or new.all() else np.zeros(len(rows), dtype=bool)
 
 
-def _among(rows: pd.DataFrame, others: pd.DataFrame) -> np.ndarray:
-    """Which rows are also among the others, by applicant and batch, which no other split changes."""
+def _is_among(rows: pd.DataFrame, others: pd.DataFrame) -> np.ndarray:
+    """A mask of the rows that are also among the others, by applicant and batch (which a different split does not
+    change)."""
     keys = ["applicant", "batch"]
     return pd.MultiIndex.from_frame(rows[keys]).isin(pd.MultiIndex.from_frame(others[keys]))
 
 
-def _judged_by_champion(
+def _scored_by_champion(
     con: duckdb.DuckDBPyConnection, lake: Lake, book: Book, rows: duckdb.DuckDBPyRelation, log: Logger
 ) -> pd.DataFrame | None:
-    """Entity key, batch, fold and the champion's PD of these rows of the training set; None if there is no champion, if
-    it can no longer be loaded, or if it uses features that do not exist."""
+    """Entity key, batch, fold and the champion's PD (`pd`) for these rows of the training set; None if there is no
+    champion, if it cannot be loaded, or if it uses features that do not exist."""
     portfolio, version = book.portfolio, book.registry.champion()
     if version is None:
         return None
     try:
         model = load_model(book.registry, version)
     except VersionDamaged as error:
-        # Else no candidate could take its place.
+        # Without this, a damaged champion could never be replaced.
         log.warning(f"{error} The candidate is not compared with it.")
         return None
     about = [portfolio.entity_key, "batch", "fold"]
-    # What is forbidden or left out by now gives it no advantage.
+    # The champion must not benefit from features that have been forbidden or excluded since.
     if not set(model.features) <= set(rows.columns):
         return None
-    read = _as_learned(con, lake, portfolio, rows, about, version)
+    read = _with_features_as_learned(con, lake, portfolio, rows, about, version)
     frame = training_frame(read.project(", ".join(map(identifier, (*about, *model.features)))))
     return frame[about].assign(pd=model.pd(frame))
 
 
-def _as_learned(
+def _with_features_as_learned(
     con: duckdb.DuckDBPyConnection,
     lake: Lake,
     portfolio: Portfolio,
@@ -107,8 +108,8 @@ def _as_learned(
     about: Sequence[str],
     version: ModelVersion,
 ) -> duckdb.DuckDBPyRelation:
-    """The rows with the columns `about` and with features made by the SQL that the model learned from, if the lake has
-    them for all batches; otherwise with features of the current SQL, with which the model would continue to decide."""
+    """The rows with the columns `about` and the features as the model learned them, if the lake has them for all
+    batches; otherwise with the features of the current SQL, on which the model would continue to decide."""
     features, training_set = portfolio.table(FEATURES), portfolio.table(TRAINING_SET)
     learned = learned_from(con, lake, training_set, version.made_from(training_set), features)
     batches = sorted(batch for (batch,) in rows.project("batch").distinct().fetchall())

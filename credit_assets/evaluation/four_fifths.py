@@ -38,16 +38,16 @@ def four_fifths(fairness: pd.DataFrame) -> list[Verdict]:
                 f" On the same applicants the champion approves {row['champion_group']} at "
                 f"{_air(row, 'champion_air', row['champion_air_low'])}; candidate over champion "
                 f"{interval_text(ratio, digits_apart(3, (ratio.high, 1)))}"
-                + (", so the candidate is not surely worse, and this does not stop it." if passed else ".")
+                + (", so the candidate is not significantly worse, and this does not stop it." if passed else ".")
             )
         if row["four_fifths"] == "not enough data":
-            words = f"By {row['attribute']} there are too few applicants to judge."
+            words = f"By {row['attribute']}, there are too few applicants for a verdict."
         else:
             words = (
                 f"By {row['attribute']}, {row['worst_group']} is approved at "
                 f"{_air(row, 'air', row['air'] if below else row['min_air'])} of the rate of {row['reference']}, "
                 f"{'below' if below else 'not below'} {row['min_air']:g}"
-                f"{', on so few that chance could explain it' if below and not row['significant'] else ''}.{beside}"
+                f"{', but not significantly' if below and not row['significant'] else ''}.{beside}"
             )
         numbers = {
             key: float(row[key])
@@ -67,11 +67,11 @@ def four_fifths(fairness: pd.DataFrame) -> list[Verdict]:
 
 
 def _air(row: Mapping[Hashable, Any], name: str, compared: float) -> str:
-    """An adverse impact ratio with its interval, with as many decimals as show on which side of `min_air` the figure
-    `compared` is. A ratio of 0 has no log-normal interval, and neither has the 1 of the reference itself."""
+    """An adverse impact ratio with its interval, with enough decimals to show on which side of `min_air` the figure
+    `compared` is. The log-normal interval does not exist for a ratio of 0 and for the reference group."""
     ratio = Interval(*(float(row[f"{name}{end}"]) for end in ("", "_low", "_high")))
     digits = digits_apart(3, (compared, row["min_air"]))
     if ratio.value == 0:
-        return f"{0:.{digits}f} (none of them is approved)"
+        return f"{0:.{digits}f} (none is approved)"
     bounded = ratio.low < ratio.high
     return interval_text(ratio, digits) if bounded else f"{ratio.value:.{digits}f}"

@@ -1,8 +1,9 @@
-"""The promotion gate: which requirements a candidate meets. The registry changes the champion.
+"""The promotion gate: verdicts on the requirements that a candidate must meet. The registry changes the champion.
 
-A verdict fails on evidence of harm, read from intervals, so that a small test set neither passes nor stops a model by
-luck; only discrimination has to be demonstrated. With a champion in place the choice is between the two: a requirement
-that the champion does not clearly meet on the same rows stops a candidate only if it is significantly worse in it.
+A verdict fails only on significant evidence, taken from confidence intervals, so that chance in a small test set does
+not stop a model; only discrimination has to be demonstrated. If there is a champion, the choice is between the two: a
+requirement that the champion does not significantly meet on the same rows stops a candidate only if the candidate is
+significantly worse in it.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from credit_assets.statistics.metrics import Evaluation, Interval
 from credit_assets.verdicts.verdict import Verdict
 
 BASELINE, PLAUSIBLE = "beats_baseline", "plausible_auc"
-"""Verdicts on what the candidate adds to the baseline, and on whether it is too good to be true."""
+"""Names of the verdicts on the gain over the baseline, and on an AUC that is too good to be true."""
 
 
-def in_words(judged: Sequence[Verdict]) -> str:
-    """The gate's result as text: the candidate passed, or the requirements that it does not meet."""
+def gate_summary(judged: Sequence[Verdict]) -> str:
+    """The result of the gate as text: that the candidate passed, or the requirements that it does not meet."""
     failed = [verdict for verdict in judged if verdict.blocking and not verdict.passed]
     if not failed:
         return "It passed the gate."
@@ -50,15 +51,15 @@ def verdicts(
     leading: Sequence[str] = (),
     champion_learned: bool = False,
 ) -> list[Verdict]:
-    """Every verdict on a candidate, always with the same names and in the same order.
+    """All verdicts on a candidate, always with the same names and in the same order.
 
-    `champion` and `comparison` are of the same rows, and None if there is no champion yet, or none to compare with
-    because it learned from these rows (`champion_learned`). `fairness` are the audit's verdicts, one row per attribute
-    or intersection. `score_psi` compares the candidate's PDs of training and test rows, `champion_psi` the champion's
-    of the same; `score_psi_noise` is what chance alone could cause, and `psi_difference` the candidate's PSI minus the
-    champion's. `baseline` compares the candidate with the baseline; an AUC above `max_auc` has to be confirmed, and
-    `leading` names the features behind it. Without these two there is no verdict on them. Leaks of single inputs are
-    not examined here: the training set refuses them.
+    `champion` and `comparison` refer to the same rows. They are None if there is no champion, or if it learned from
+    these rows (`champion_learned`). `fairness` has the verdicts of the audit, one row per attribute or intersection.
+    `score_psi` is the PSI between the candidate's PDs of training and test rows, `champion_psi` that of the champion on
+    the same rows, `psi_difference` the first minus the second, and `score_psi_noise` the PSI that chance alone does not
+    exceed. `baseline` compares the candidate with the baseline. An AUC above `max_auc` has to be confirmed; `leading`
+    names its most important features. Without `baseline` or `max_auc`, the verdict on it is omitted. Leaks of single
+    inputs are not examined here, because the training set refuses them.
     """
     return [
         discrimination(evaluation, thresholds, champion, comparison),
@@ -76,10 +77,10 @@ def promotable(verdicts: Sequence[Verdict]) -> bool:
     return all(verdict.passed for verdict in verdicts if verdict.blocking)
 
 
-def surely_better(comparison: Comparison | None) -> str:
-    """In what the candidate is significantly better than the other model on the same rows: AUC or a proper score with
-    the whole interval of the difference on the better side; empty if in nothing, or if another of the three is
-    significantly worse."""
+def significant_gains(comparison: Comparison | None) -> str:
+    """The metrics (AUC, Brier score, log loss) in which the candidate is significantly better than the other model on
+    the same rows, with their differences, as text. Significant means that the whole interval of the difference is on
+    the better side. Empty if there is none, or if one of the three is significantly worse."""
     if comparison is None:
         return ""
     gains = {
@@ -100,9 +101,9 @@ def _negative(difference: Interval) -> Interval:
     return Interval(-difference.value, -difference.high, -difference.low)
 
 
-def _better_by_a_proper_score(comparison: Comparison | None) -> str:
-    """The proper score by which the candidate is significantly better, with its difference; empty if by none, or if the
-    other is significantly worse."""
+def _proper_score_gain(comparison: Comparison | None) -> str:
+    """The proper score (Brier score or log loss) in which the candidate is significantly better, with its difference,
+    as text. Empty if there is none, or if the other score is significantly worse."""
     if comparison is None:
         return ""
     scores = {"Brier score": comparison.brier_difference, "log loss": comparison.log_loss_difference}
@@ -120,40 +121,40 @@ def _better_by_a_proper_score(comparison: Comparison | None) -> str:
 
 @dataclass(frozen=True)
 class _Excuse:
-    """Whether a missed requirement does not stop the candidate because of the champion, with the sentence that says
-    so."""
+    """Whether a missed requirement does not stop the candidate because of how the champion meets it, with the
+    explanation."""
 
     holds: bool
-    words: str
+    explanation: str
 
 
-def _beside_champion(
+def _relative_to_champion(
     measure: str, champion_meets: bool, worse: Interval | None, material: bool, comparison: Comparison | None
 ) -> _Excuse:
-    """For a missed requirement, with a champion in place: it does not stop the candidate if the champion does not
-    clearly meet it either (`champion_meets`), and the candidate is not significantly worse in it, or significantly
+    """Whether a missed requirement stops the candidate if there is a champion. It does not if the champion does not
+    significantly meet it either (`champion_meets`), and the candidate is not significantly worse in it or significantly
     better by a proper score.
 
-    `worse` is the candidate's excess over the champion with its paired interval. A significant difference that is not
-    `material`, because it is within the candidate's own interval, does not count as worse.
+    `worse` is by how much the candidate is worse, with its paired interval. A significant difference that is not
+    `material`, because it lies within the candidate's own interval, does not count.
     """
     if champion_meets:
-        return _Excuse(False, f" The champion surely meets this on the same rows ({measure}).")
-    surely_worse = worse is not None and worse.low > 0 and material
-    difference = f", candidate less champion {signed_text(worse, 4)}" if worse is not None else ""
-    if not surely_worse:
+        return _Excuse(False, f" The champion significantly meets this on the same rows ({measure}).")
+    significantly_worse = worse is not None and worse.low > 0 and material
+    difference = f", candidate minus champion {signed_text(worse, 4)}" if worse is not None else ""
+    if not significantly_worse:
         return _Excuse(
             True,
-            f" The champion is not sure to meet this either ({measure}{difference}), and the candidate is not surely "
-            "worse, so this does not stop it.",
+            f" The champion does not significantly meet this either ({measure}{difference}), and the candidate is not "
+            "significantly worse, so this does not stop it.",
         )
-    if better := _better_by_a_proper_score(comparison):
+    if better := _proper_score_gain(comparison):
         return _Excuse(
             True,
-            f" The champion is not sure to meet this either ({measure}{difference}), and the candidate is surely "
-            f"better by a proper score ({better}), so this does not stop it.",
+            f" The champion does not significantly meet this either ({measure}{difference}), and the candidate is "
+            f"significantly better by a proper score ({better}), so this does not stop it.",
         )
-    return _Excuse(False, f" The candidate is surely worse than the champion in this ({measure}{difference}).")
+    return _Excuse(False, f" The candidate is significantly worse than the champion in this ({measure}{difference}).")
 
 
 def discrimination(
@@ -162,27 +163,27 @@ def discrimination(
     champion: Evaluation | None = None,
     comparison: Comparison | None = None,
 ) -> Verdict:
-    """With enough defaults the AUC reaches its minimum, and its whole interval is above 0.5; or the champion's does not
-    clearly do so, and is not significantly higher."""
+    """Passes if there are enough defaults, the AUC reaches its minimum, and its whole interval is above 0.5. Otherwise
+    it passes if the champion's AUC does not significantly reach the minimum and is not significantly higher."""
     auc = evaluation.metrics["auc"]
     rarer = min(evaluation.defaults, evaluation.applicants - evaluation.defaults)
     reached, beyond_chance = auc.value >= thresholds.min_auc, auc.low > 0.5
     enough = rarer >= thresholds.min_defaults
-    doubts = "" if beyond_chance else ", and chance alone could explain it"
+    doubts = "" if beyond_chance else ", and it is not significantly above chance"
     if not enough:
-        doubts += f", but {rarer} defaults or others are fewer than the {thresholds.min_defaults} it takes to judge"
+        doubts += f", but {rarer} defaults or non-defaults are fewer than the {thresholds.min_defaults} required"
     passed, beside = reached and beyond_chance and enough, ""
     if champion is not None and comparison is not None and enough and not passed:
         other = champion.metrics["auc"]
         least = max(thresholds.min_auc, 0.5)
-        excuse = _beside_champion(
+        excuse = _relative_to_champion(
             f"AUC {interval_text(other, digits_apart(3, (other.low, least)))}",
             other.low >= least,
             _negative(comparison.auc_difference),
             True,
             comparison,
         )
-        passed, beside = excuse.holds, excuse.words
+        passed, beside = excuse.holds, excuse.explanation
     digits = digits_apart(3, (auc.value, thresholds.min_auc), (auc.low, 0.5))
     return Verdict(
         name="discrimination",
@@ -202,7 +203,7 @@ def discrimination(
 
 
 def plausible(evaluation: Evaluation, max_auc: float, leading: Sequence[str], thresholds: GateConfig) -> Verdict:
-    """The AUC is not above the limit for a single input, which is a leak more often than skill; or somebody has
+    """Passes if the AUC is not above the limit, beyond which a leak is more likely than skill, or if a person has
     confirmed it by name in the configuration."""
     auc = evaluation.metrics["auc"].value
     confirmed = next((each for each in thresholds.confirmed_auc if auc <= each.up_to), None)
@@ -215,18 +216,18 @@ def plausible(evaluation: Evaluation, max_auc: float, leading: Sequence[str], th
             f"of up to {confirmed.up_to:g}: {confirmed.why.rstrip('.')}."
         )
     else:
-        most = f", above all at {', '.join(leading)}" if leading else ""
+        most = f", first of all {', '.join(leading)}" if leading else ""
         words = (
-            f"AUC {shown} is above {max_auc:g} (training.max_single_feature_auc): so good a rank is a leak more "
-            f"often than skill. Check each input for what is known only after the decision{most}. If all are right, "
-            f"enter {{up_to: {_up(auc):.2f}, by: YOUR NAME, why: ...}} under evaluation.gate.confirmed_auc and train "
-            "again, or promote the version by hand."
+            f"AUC {shown} is above {max_auc:g} (training.max_single_feature_auc). An AUC this high is more often a "
+            f"leak than skill. Check whether any input is known only after the decision{most}. If none is, enter "
+            f"{{up_to: {_rounded_up(auc):.2f}, by: YOUR NAME, why: ...}} under evaluation.gate.confirmed_auc and "
+            "train again, or promote the version by hand."
         )
     met = auc <= max_auc or confirmed is not None
     return Verdict(PLAUSIBLE, met, words, {"auc": auc, "max_single_feature_auc": max_auc})
 
 
-def _up(auc: float) -> float:
+def _rounded_up(auc: float) -> float:
     """The AUC rounded up to two decimals."""
     return float(Decimal(repr(float(auc))).quantize(Decimal("0.01"), ROUND_CEILING))
 
@@ -237,8 +238,9 @@ def calibration(
     thresholds: GateConfig,
     comparison: Comparison | None = None,
 ) -> Verdict:
-    """Neither is the ECE above its maximum and above chance, nor the overall level significantly off; or the champion
-    is not clearly closer on the same rows, and the candidate not significantly further off."""
+    """Passes if the ECE is not above both its maximum and the ECE by chance, and the calibration gap is not
+    significantly beyond its limit. Otherwise it passes if the champion does not significantly meet the same limits and
+    the candidate is not significantly worse."""
     ece, gap, most = evaluation.metrics["ece"], evaluation.metrics["calibration_gap"], thresholds.max_calibration_gap
     shape = ece.value <= max(thresholds.max_ece, evaluation.ece_by_chance)
     level = gap.low <= most and gap.high >= -most
@@ -248,17 +250,17 @@ def calibration(
         of_champion = {"champion_ece": own.value, "champion_calibration_gap": other.value}
         excuses = []
         if not shape:
-            worse = comparison.ece_difference if comparison else _apart(ece.value - own.value)
+            worse = comparison.ece_difference if comparison else _without_interval(ece.value - own.value)
             meets = own.high <= thresholds.max_ece
             measure = f"ECE {interval_text(own, digits_apart(4, (own.high, thresholds.max_ece)))}"
-            excuses.append(_beside_champion(measure, meets, worse, own.value < ece.low, comparison))
+            excuses.append(_relative_to_champion(measure, meets, worse, own.value < ece.low, comparison))
         if not level:
-            worse = comparison.gap_difference if comparison else _apart(abs(gap.value) - abs(other.value))
+            worse = comparison.gap_difference if comparison else _without_interval(abs(gap.value) - abs(other.value))
             meets = -most <= other.low and other.high <= most
             nearest = max(gap.low, -gap.high, 0.0)
             of_level = digits_apart(4, (other.low, -most), (other.high, most))
             excuses.append(
-                _beside_champion(
+                _relative_to_champion(
                     f"default rate minus mean PD {signed_text(other, of_level)}",
                     meets,
                     worse,
@@ -267,7 +269,7 @@ def calibration(
                 )
             )
         passed = all(excuse.holds for excuse in excuses)
-        beside = "".join(dict.fromkeys(excuse.words for excuse in excuses))
+        beside = "".join(dict.fromkeys(excuse.explanation for excuse in excuses))
     digits = digits_apart(4, (ece.value, thresholds.max_ece), (ece.value, evaluation.ece_by_chance))
     of_gap = digits_apart(4, (gap.low, most), (gap.high, -most))
     return Verdict(
@@ -277,7 +279,7 @@ def calibration(
             f"ECE {ece.value:.{digits}f} is {'within' if shape else 'above'} {thresholds.max_ece:.{digits}f} or the "
             f"{evaluation.ece_by_chance:.{digits}f} that chance allows on {number_of(evaluation.applicants, 'row')}; "
             f"default rate minus mean PD {signed_text(gap, of_gap)} is "
-            f"{'not shown to be' if level else 'surely'} beyond {most:.{of_gap}f}.{beside}"
+            f"{'not significantly' if level else 'significantly'} beyond {most:.{of_gap}f}.{beside}"
         ),
         figures={
             "ece": ece.value,
@@ -292,33 +294,33 @@ def calibration(
     )
 
 
-def _apart(difference: float) -> Interval:
-    """A difference without a paired interval."""
+def _without_interval(difference: float) -> Interval:
+    """A difference without a paired interval, as an interval of width 0."""
     return Interval(difference, difference, difference)
 
 
 def against_champion(
     comparison: Comparison | None, thresholds: GateConfig, test_rows: int | None = None, learned: bool = False
 ) -> Verdict:
-    """On the same rows the candidate's AUC is not lower than the champion's beyond margin and chance. If it is, a
-    proper score does not compensate for it, because approvals depend on the ranking. `learned` says that there is no
-    comparison because the champion learned from too many of the `test_rows`."""
+    """Fails if the candidate's AUC is below the champion's on the same rows by more than the margin and significantly.
+    A better proper score does not compensate for a lower AUC, because approvals depend on the ranking. `learned`: there
+    is no comparison because the champion learned from too many of the `test_rows`."""
     if comparison is None:
         why = "There is no champion to compare with."
         if learned:
             why = (
-                "The champion learned from these test rows, all or too many of them, so that it cannot be compared on "
-                "them; the other demands hold as without a champion."
+                "The champion learned from all or too many of these test rows, so it cannot be compared on them. The "
+                "other requirements apply as if there were no champion."
             )
         return Verdict("not_worse_than_champion", True, why)
     margin = thresholds.champion_margin
     passed = not_worse(comparison, margin)
     if not passed:
-        judgement = "Worse than the champion"
+        result = "Significantly worse than the champion"
     elif shown_not_worse(comparison, margin):
-        judgement = "Shown not to be worse than the champion"
+        result = "Shown to be no worse than the champion"
     else:
-        judgement = "Not worse than the champion as far as these rows can show"
+        result = "Not significantly worse than the champion"
     part = ""
     if test_rows is not None and comparison.applicants < test_rows:
         part = (
@@ -331,7 +333,7 @@ def against_champion(
         name="not_worse_than_champion",
         passed=passed,
         message=(
-            f"{judgement}: AUC {comparison.auc_candidate:.{digits}f} against {comparison.auc_champion:.{digits}f}, "
+            f"{result}: AUC {comparison.auc_candidate:.{digits}f} against {comparison.auc_champion:.{digits}f}, "
             f"difference {signed_text(difference, digits)}, p = {comparison.p_value:.3g}, tolerated loss "
             f"{margin:.{digits}f}.{part}"
         ),
@@ -340,9 +342,9 @@ def against_champion(
 
 
 def against_baseline(comparison: Comparison, thresholds: GateConfig) -> Verdict:
-    """On the same rows the candidate is significantly better than the baseline, by AUC or a proper score; otherwise the
-    simpler model would do. It stops a promotion if configured."""
-    better = surely_better(comparison)
+    """Passes if the candidate is significantly better than the baseline on the same rows, by AUC or a proper score.
+    Otherwise the simpler model would do. Blocks a promotion if configured."""
+    better = significant_gains(comparison)
     auc = (
         f"AUC {comparison.auc_candidate:.4f} against {comparison.auc_champion:.4f}, difference "
         f"{signed_text(comparison.auc_difference, 4)}"
@@ -352,11 +354,10 @@ def against_baseline(comparison: Comparison, thresholds: GateConfig) -> Verdict:
         passed=bool(better),
         severity="error" if thresholds.beats_baseline == "block" else "warning",
         message=(
-            f"Surely better than the baseline ({better}): {auc}."
+            f"Significantly better than the baseline ({better}): {auc}."
             if better
-            else f"Not surely better than the baseline, a logistic regression: {auc}; Brier score "
-            f"{signed_text(comparison.brier_difference, 5)}. The simpler model would do as well, as far as these rows "
-            "show."
+            else f"Not significantly better than the baseline, a logistic regression: {auc}; difference in Brier score "
+            f"{signed_text(comparison.brier_difference, 5)}. On these rows the simpler model does as well."
         ),
         figures={
             "auc_baseline": comparison.auc_champion,
@@ -375,17 +376,17 @@ def stability(
     difference: Interval | None = None,
     comparison: Comparison | None = None,
 ) -> Verdict:
-    """The PDs of test rows are distributed like those of training rows; or the champion's are not, and the candidate's
-    not significantly less so."""
+    """Passes if the PDs of the test rows are distributed like those of the training rows. Otherwise it passes if those
+    of the champion are not either and the candidate's PSI is not significantly higher."""
     bound = max(thresholds.max_score_psi, score_psi_noise)
     passed, beside = score_psi <= bound, ""
     if champion_psi is not None and not passed:
-        worse = difference or _apart(score_psi - champion_psi)
-        # Without an interval of its own, a champion's PSI is sure to be within only if the difference is sure.
+        worse = difference or _without_interval(score_psi - champion_psi)
+        # The champion's PSI has no interval, so it counts as within only if the difference is significant.
         meets = champion_psi <= bound and worse.low > 0
         measure = f"PSI {champion_psi:.{digits_apart(4, (champion_psi, bound))}f}"
-        excuse = _beside_champion(measure, meets, worse, True, comparison)
-        passed, beside = excuse.holds, excuse.words
+        excuse = _relative_to_champion(measure, meets, worse, True, comparison)
+        passed, beside = excuse.holds, excuse.explanation
     elif champion_psi is not None:
         beside = f" The champion's PSI is {champion_psi:.4f} on the same rows."
     digits = digits_apart(4, (score_psi, bound))

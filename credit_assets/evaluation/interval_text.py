@@ -1,13 +1,13 @@
-"""Figures with their intervals, as messages show them."""
+"""Figures and their intervals as text, for messages."""
 
 from credit_assets.statistics.metrics import Interval
 
 
 def interval_text(figure: Interval, digits: int) -> str:
-    """The figure and, in brackets, its interval, in so many decimals."""
+    """The figure with its interval in brackets, with this number of decimals."""
     return f"{figure.value:.{digits}f} ({figure.low:.{digits}f} to {figure.high:.{digits}f})"
 
 
 def signed_text(figure: Interval, digits: int) -> str:
-    """The same of a difference, each number with its sign."""
+    """The same for a difference: every number has a sign."""
     return f"{figure.value:+.{digits}f} ({figure.low:+.{digits}f} to {figure.high:+.{digits}f})"

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 COLOURS = ("#1f4e79", "#c0561a", "#6b7280", "#4d8f5c")
 GOODS, BADS, FAINT = "#4d8f5c", "#c0392b", "#9ca3af"
 POINTS_PER_LINE = 400
-"""More cannot be told apart in a picture of this size."""
+"""More points could not be distinguished in a plot of this size."""
 
 BATCHES_NAMED, LINES = 16, 16
 LOANS_DRAWN = 100
-"""Of fewer, a curve is mostly chance."""
+"""Batches with fewer loans are not drawn, because their curves are mostly chance."""
 
 
 def roc(y: np.ndarray, pds: Mapping[str, np.ndarray]) -> bytes:
@@ -38,17 +38,17 @@ def roc(y: np.ndarray, pds: Mapping[str, np.ndarray]) -> bytes:
     figure, axes = _canvas("ROC", "Share of goods declined", "Share of bads declined")
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=":")
     for colour, (name, scores) in zip(COLOURS, pds.items(), strict=False):
-        goods, bads = _declined_from_the_riskiest(y, scores)
+        goods, bads = _declined_by_cut_off(y, scores)
         shares = np.concatenate([[0], goods / goods[-1]]), np.concatenate([[0], bads / bads[-1]])
         auc = float(np.trapezoid(shares[1], shares[0]))
-        axes.plot(*_thinned(*shares), color=colour, linewidth=1.8, label=f"{name}  AUC {auc:.3f}")
+        axes.plot(*_downsampled(*shares), color=colour, linewidth=1.8, label=f"{name}  AUC {auc:.3f}")
     axes.set(xlim=(0, 1), ylim=(0, 1.005))
     axes.legend(loc="lower right")
     return png(figure)
 
 
 def precision_recall(y: np.ndarray, pds: Mapping[str, np.ndarray]) -> bytes:
-    """Precision-recall curves of models by name on outcomes (n,), as `roc`. Raises as that does."""
+    """Precision-recall curves of models by name on outcomes (n,). Rows and errors as for `roc`."""
     figure, axes = _canvas(
         "Precision and recall", "Share of bads declined (recall)", "Bads among those declined (precision)"
     )
@@ -64,14 +64,14 @@ def precision_recall(y: np.ndarray, pds: Mapping[str, np.ndarray]) -> bytes:
         color="#6b7280",
     )
     for colour, (name, scores) in zip(COLOURS, pds.items(), strict=False):
-        goods, bads = _declined_from_the_riskiest(y, scores)
+        goods, bads = _declined_by_cut_off(y, scores)
         precision, recall = bads / (goods + bads), bads / bads[-1]
         average = float((np.diff(recall, prepend=0) * precision).sum())
-        # The first few applicants make a wild start that would set the scale of the picture.
+        # The first few applicants have an erratic precision that would set the scale of the plot.
         settled = recall >= 0.01
         highest = max(highest, float(precision[settled].max()))
         axes.plot(
-            *_thinned(recall[settled], precision[settled]),
+            *_downsampled(recall[settled], precision[settled]),
             color=colour,
             linewidth=1.6,
             label=f"{name}  PR-AUC {average:.3f}",
@@ -106,14 +106,14 @@ def calibration(deciles: pd.DataFrame) -> bytes:
 
 
 def score_distribution(y: np.ndarray, pds: np.ndarray, cut_off: float) -> bytes:
-    """PDs of goods and of bads on a log-odds scale, each as shares of its own, with the cut-off."""
+    """Histograms of the PDs of goods and of bads on a log-odds scale, each normalised to 1, with the cut-off."""
     y, pds = labelled(y, pds)
     figure, axes = _canvas("PDs of goods and bads", "PD (log-odds scale)", "Share")
     log_odds = _log_odds(pds)
     low, high = np.quantile(log_odds, [0.001, 0.999])
     if low == high:
         low, high = low - 1, high + 1
-    # Rice's rule for the rarer outcome: few bads in narrow bins are a comb, not a shape.
+    # Rice's rule for the rarer outcome, because narrow bins with few bads show no shape.
     bins = int(np.clip(2 * np.cbrt(min(y.sum(), y.size - y.sum())), 8, 40))
     edges = np.linspace(low, high, bins + 1)
     for label, colour, outcome in (("goods", GOODS, 0), ("bads", BADS, 1)):
@@ -140,7 +140,7 @@ def score_distribution(y: np.ndarray, pds: np.ndarray, cut_off: float) -> bytes:
 
 
 def gains(deciles: pd.DataFrame) -> bytes:
-    """The share of the bads among the riskiest share of applicants, from an evaluation's deciles."""
+    """The cumulative share of bads among the riskiest applicants, from an evaluation's deciles."""
     figure, axes = _canvas("Gains", "Riskiest share of applicants", "Share of bads among them")
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=":")
     shares = [np.append(0, deciles[f"cumulative_{of}"].to_numpy()) for of in ("applicants", "defaults")]
@@ -159,7 +159,7 @@ def gains(deciles: pd.DataFrame) -> bytes:
 
 
 def default_rate_by_batch(by_batch: pd.DataFrame) -> bytes:
-    """Default rates with their intervals and mean PDs by batch, of `vintages.performance_by_batch`."""
+    """Default rates with their intervals and mean PDs by batch, from `vintages.performance_by_batch`."""
     figure, axes = _canvas("Default rate by batch", "Batch", "Default rate, with interval")
     at = np.arange(len(by_batch))
     rate = by_batch["default_rate"].to_numpy()
@@ -185,7 +185,7 @@ def default_rate_by_batch(by_batch: pd.DataFrame) -> bytes:
     axes.set_xticks(
         at[::step], by_batch["batch"][::step], rotation=50 if turned else 0, ha="right" if turned else "center"
     )
-    # A small batch's interval is wide, and would press all others flat.
+    # The wide interval of a small batch must not determine the scale.
     reach = np.nanmax([rate.max(), by_batch["mean_pd"].max(), np.quantile(by_batch["default_rate_high"], 0.9)])
     axes.set_ylim(0, min(1.0, 1.35 * reach))
     axes.yaxis.set_major_formatter(_percent)
@@ -196,7 +196,7 @@ def default_rate_by_batch(by_batch: pd.DataFrame) -> bytes:
 def vintage_curves(curves: pd.DataFrame) -> bytes:
     """The share defaulted by months on book, one line per batch, older ones darker, from `vintages.vintage_curves`.
 
-    Batches of fewer than LOANS_DRAWN loans, and some of several dozen, are omitted: the table has them.
+    Batches with fewer than LOANS_DRAWN loans are omitted, and at most LINES batches are drawn, evenly spaced.
     """
     from matplotlib import colormaps
 
@@ -215,7 +215,7 @@ def vintage_curves(curves: pd.DataFrame) -> bytes:
     return png(figure)
 
 
-def _declined_from_the_riskiest(y: np.ndarray, pds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _declined_by_cut_off(y: np.ndarray, pds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Goods and bads declined as the cut-off falls through the distinct PDs; rows without a PD are left out."""
     from sklearn.metrics import confusion_matrix_at_thresholds
 
@@ -224,10 +224,10 @@ def _declined_from_the_riskiest(y: np.ndarray, pds: np.ndarray) -> tuple[np.ndar
     return goods, bads
 
 
-def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _downsampled(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if x.size <= POINTS_PER_LINE:
         return x, y
-    # Evenly along the axis: evenly by rank would leave the steep start of a curve to a few points.
+    # Evenly along the x axis: evenly by rank would leave few points for the steep start of a curve.
     at = np.unique(np.searchsorted(x, np.linspace(x[0], x[-1], POINTS_PER_LINE)).clip(0, x.size - 1))
     return x[at], y[at]
 

@@ -20,7 +20,7 @@ from credit_assets.statistics.comparison import Comparison
 from credit_assets.statistics.metrics import Evaluation
 from credit_assets.verdicts.verdict import Verdict
 
-METRIC_WORDS = {
+METRIC_NAMES = {
     "auc": "AUC",
     "gini": "Gini",
     "ks": "KS",
@@ -31,7 +31,7 @@ METRIC_WORDS = {
     "calibration_gap": "Default rate minus mean PD",
 }
 FINE = frozenset({"brier", "log_loss", "ece", "calibration_gap"})
-"""Metrics whose differences lie in the fourth decimal."""
+"""Metrics that are shown with four decimals."""
 
 
 def html_report(
@@ -46,9 +46,10 @@ def html_report(
     versions: Mapping[str, str],
     synthetic: bool,
 ) -> str:
-    """The page. `models` are evaluations on the test rows by name, the candidate first; `comparisons` are of the
-    candidate with the others by name; `plots` are PNGs by name; `by_batch` is `vintages.performance_by_batch`;
-    `versions` lists what the model was made from. `synthetic` adds a banner. All text is escaped."""
+    """The page as HTML. `models` are evaluations on the test rows by name, the candidate first; `comparisons` compare
+    the candidate with each other model, by its name; `plots` are PNGs by title; `by_batch` is the result of
+    `vintages.performance_by_batch`; `versions` are those of the tables behind the page. `synthetic` adds a banner. All
+    text is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -71,7 +72,7 @@ def html_report(
         title=title,
         evaluation=candidate,
         models=models,
-        metric_words=METRIC_WORDS,
+        metric_names=METRIC_NAMES,
         fine=FINE,
         comparisons=comparisons,
         gate=gate,
@@ -99,7 +100,7 @@ def _p(value: float) -> str:
 
 
 def write_page(path: Path, page: str) -> None:
-    """Write the page at once or not at all."""
+    """Write the page atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     partial.write_text(page, encoding="utf-8")
@@ -107,7 +108,8 @@ def write_page(path: Path, page: str) -> None:
 
 
 def mark_override(path: Path, why: str) -> bool:
-    """Add to the top of a page that the version was promoted by hand, and why; returns whether there is such a page."""
+    """Add a banner to the top of the page: the version was promoted by hand, with the reason. Returns whether the page
+    exists."""
     if not path.is_file():
         return False
     page = path.read_text(encoding="utf-8")

@@ -20,13 +20,14 @@ Counts = NDArray[np.int64]
 
 BINS = 10
 CHANCE = 0.001
-"""Probability at which equal distributions may still be called different."""
+"""Significance level: the probability that equal distributions are called different."""
 
 
 @dataclass(frozen=True)
 class Stability:
-    """PSI of the PDs between the training part and the test, and what chance alone does not exceed; for a champion, its
-    PSI on the same rows, and the candidate's minus the champion's with its paired interval."""
+    """`psi` of the candidate's PDs between training and test rows, and `noise`, the PSI that chance alone does not
+    exceed. `champion_psi` is the champion's PSI on the same rows, `difference` the candidate's PSI minus the champion's
+    with its paired interval; both are None without a champion."""
 
     psi: float
     noise: float
@@ -41,7 +42,7 @@ def score_stability(
     seed: int = 0,
     confidence: float = 0.95,
 ) -> Stability:
-    """How far a candidate's PDs of the test rows are from those of the training rows, compared with the champion's.
+    """The stability of a candidate's PDs between training and test rows, compared with that of the champion.
 
     `candidate` is the `CandidatePredictions` table. Its `fold_pd` of training and test rows come from the same
     cross-validation models, none of which learned from the row: PDs of rows that were learned from are more extreme,
@@ -53,10 +54,10 @@ def score_stability(
     The interval of the difference comes from resampling the rows, training and test separately, with both models on the
     same ones.
     """
-    # In a fixed order: sums of weights depend on it in the last bits.
+    # Sorted, because sums of weights depend on the order in the last bits.
     candidate = candidate.sort_values(["batch", "applicant"], ignore_index=True)
-    test = _on_test(candidate)
-    bins, weights = _placed(candidate["fold_pd"], candidate["fold_model"], test)
+    test = _is_test(candidate)
+    bins, weights = _bins_and_weights(candidate["fold_pd"], candidate["fold_model"], test)
     psi = _psi(_counts(bins[~test]), _counts(bins[test], weights[test]))
     noise = psi_noise(len(np.unique(bins)), int((~test).sum()), int(test.sum()), CHANCE)
     if champion is None:
@@ -64,9 +65,9 @@ def score_stability(
     both = candidate.merge(
         champion[["applicant", "batch", "pd"]], on=["applicant", "batch"], suffixes=("", "_champion")
     )
-    test = _on_test(both)
-    own, own_weights = _placed(both["fold_pd"], both["fold_model"], test)
-    other, other_weights = _placed(both["pd_champion"], pd.Series(0, index=both.index), test)
+    test = _is_test(both)
+    own, own_weights = _bins_and_weights(both["fold_pd"], both["fold_model"], test)
+    other, other_weights = _bins_and_weights(both["pd_champion"], pd.Series(0, index=both.index), test)
     of_champion = _psi(_counts(other[~test]), _counts(other[test], other_weights[test]))
     rng = np.random.default_rng(seed)
     drawn = []
@@ -87,13 +88,13 @@ def score_stability(
     return Stability(psi, noise, of_champion, Interval(value, min(float(low), value), max(float(high), value)))
 
 
-def _on_test(rows: pd.DataFrame) -> NDArray[np.bool_]:
+def _is_test(rows: pd.DataFrame) -> NDArray[np.bool_]:
     return (rows["fold"] == TEST).to_numpy()
 
 
-def _placed(pds: pd.Series, model: pd.Series, test: NDArray[np.bool_]) -> tuple[Counts, Floats]:
-    """Each row's bin, of ten equal parts of its model's training rows, and its weight: each model has the same weight
-    in the test as in the training part."""
+def _bins_and_weights(pds: pd.Series, model: pd.Series, test: NDArray[np.bool_]) -> tuple[Counts, Floats]:
+    """The bin of each row (by deciles of the training rows of its model) and its weight, such that each model has the
+    same weight in the test rows as in the training rows."""
     values, models = pds.to_numpy(dtype=np.float64), model.to_numpy()
     bins, weights = np.zeros(len(values), dtype=np.int64), np.ones(len(values))
     trained = (~test).sum()

@@ -17,8 +17,8 @@ from credit_assets.statistics.metrics import Evaluation, evaluate
 
 @dataclass(frozen=True)
 class Evidence:
-    """Evaluations of the models on the test rows, the candidate first, and its comparisons with the others on the same
-    rows (for the champion, those that it has PDs of)."""
+    """The evaluations of the models on the test rows, the candidate first, and the comparisons of the candidate with
+    the others on the same rows (for the champion, the rows that it has PDs of)."""
 
     models: dict[str, Evaluation]
     comparisons: dict[str, Comparison]
@@ -38,11 +38,11 @@ class Evidence:
         )
 
 
-def gather(predictions: pd.DataFrame, cut_off: float, config: EvaluationConfig, seed: int) -> Evidence:
-    """Evaluate every model that has PDs in the predictions `by_model`.
+def evaluate_models(predictions: pd.DataFrame, cut_off: float, config: EvaluationConfig, seed: int) -> Evidence:
+    """Evaluate every model that has PDs in `predictions` (the result of `by_model`).
 
-    `cut_off` is the candidate's; it is used for the others too, so that all approve by one rule. Raises ValueError if
-    the test rows have only one outcome.
+    The candidate's `cut_off` is used for all models, so that all approve by one rule. Raises ValueError if the test
+    rows have only one outcome.
     """
     models, comparisons = {}, {}
     for model in _pds(predictions):
@@ -57,11 +57,10 @@ def gather(predictions: pd.DataFrame, cut_off: float, config: EvaluationConfig, 
 def pictures(
     predictions: pd.DataFrame, evaluation: Evaluation, by_batch: pd.DataFrame, curves: pd.DataFrame | None = None
 ) -> dict[str, bytes]:
-    """The plots of the candidate (with the others in ROC and precision-recall), as PNGs by name, from the predictions
-    `by_model`.
+    """The plots of the candidate as PNGs by title; ROC and precision-recall also show the other models.
 
-    `by_batch` is `vintages.performance_by_batch`, drawn if there are several; `curves`, if there are any,
-    `vintages.vintage_curves`.
+    `predictions` is the result of `by_model`, `by_batch` that of `vintages.performance_by_batch`, which is plotted if
+    there are several batches, and `curves` that of `vintages.vintage_curves`.
     """
     target = predictions["target"].to_numpy()
     pds = _pds(predictions)
@@ -86,7 +85,7 @@ def pictures(
 
 
 def _pds(predictions: pd.DataFrame) -> dict[str, np.ndarray]:
-    """The PDs of the existing models, the candidate first; nan for rows without one."""
+    """The PDs of each model that has any, the candidate first; nan for rows without a PD."""
     return {
         model: predictions[model].to_numpy(dtype=np.float64) for model in MODELS if predictions[model].notna().any()
     }

@@ -1,4 +1,4 @@
-"""How risk develops over time: by batch, predictions and outcomes; and by months on book, when loans defaulted."""
+"""Risk over time: PDs and outcomes by batch, and cumulative defaults by months on book (vintage curves)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from credit_assets.statistics.comparison import auc_interval
 from credit_assets.statistics.metrics import mean, wilson
 
 HELD_OUT, LEARNED = "held out", "learned from"
-"""Beside the test: rows judged by models of other folds; and rows that no such model judged."""
+"""Kinds of rows besides the test: those with PDs by models of other folds, and those without such PDs."""
 
 SHOWN_MONTHS = 6
 
@@ -26,8 +26,8 @@ SHOWN_MONTHS = 6
 def performance_by_batch(candidate: pd.DataFrame, known: pd.DataFrame, confidence: float) -> pd.DataFrame:
     """The candidate's performance on each batch, oldest first, on rows that the predicting model had not learned from.
 
-    `candidate` is the `CandidatePredictions` table; `known` has `batch`, `fold` and `target` of the whole training set:
-    a batch that was used for training only, the first in an expanding window, has a default rate and no PD. Columns:
+    `candidate` is the `CandidatePredictions` table; `known` has `batch`, `fold` and `target` of the whole training set.
+    A batch that was used for training only (the first of an expanding window) has a default rate and no PD. Columns:
     batch, fold (test, held out or learned from), rows, defaults, default_rate with Wilson's interval, mean_pd, auc with
     DeLong's (nan with fewer than two defaults or non-defaults).
     """
@@ -36,21 +36,21 @@ def performance_by_batch(candidate: pd.DataFrame, known: pd.DataFrame, confidenc
     )
     lines = []
     for (batch, fold), rows in all_known.groupby(["batch", "fold"], observed=True):
-        judged = held_out[(held_out["batch"] == batch) & (held_out["fold"] == fold)]
-        shown = judged if len(judged) else rows
+        predicted = held_out[(held_out["batch"] == batch) & (held_out["fold"] == fold)]
+        shown = predicted if len(predicted) else rows
         defaults = int(shown["target"].sum())
         low, high = wilson(defaults, len(shown), confidence)
         lines.append(
             {
                 "batch": batch,
-                "fold": fold if len(judged) else LEARNED,
+                "fold": fold if len(predicted) else LEARNED,
                 "rows": len(shown),
                 "defaults": defaults,
                 "default_rate": defaults / len(shown),
                 "default_rate_low": float(low),
                 "default_rate_high": float(high),
-                "mean_pd": mean(judged["pd"].to_numpy()),
-                **_auc(judged, confidence),
+                "mean_pd": mean(predicted["pd"].to_numpy()),
+                **_auc(predicted, confidence),
             }
         )
     return pd.DataFrame(lines)
@@ -65,11 +65,11 @@ def vintage_curves(
 ) -> pd.DataFrame:
     """The share of each batch's loans that had defaulted by months on book: batch, months_on_book, loans, defaulted.
 
-    `applications` is the SELECT over the raw applications of all batches, and everything is as those files say: a loan
-    that they do not call a default counts as none, and a default without a date (nothing was ever paid) belongs to
-    month 0. A batch's curve ends with the month that its youngest loan had reached at the batch's last date, so that
-    every figure contains all of its loans. Loans without a readable opening date are left out. `formats` are the
-    formats of a column's dates, if its values do not show them (`delivery.date_formats`).
+    `applications` is a SELECT over the raw applications of all batches. A loan that it does not mark as a default
+    counts as repaid; a default without a date (nothing was ever paid) belongs to month 0. The curve of a batch ends
+    with the month that its youngest loan had reached at the last date of the batch, so that every point includes all of
+    its loans. Loans without a readable opening date are left out. `formats` are the date formats of a column, if they
+    cannot be detected from its values (`delivery.date_formats`).
 
     Raises ValueError if a column has no date at all.
     """
@@ -107,17 +107,17 @@ ORDER BY batch, months_on_book
 
 
 def by_age(curves: pd.DataFrame) -> pd.DataFrame:
-    """One row per vintage: batch, loans, and the share that had defaulted after every half year on book."""
+    """One row per vintage: batch, loans, and the share of loans that had defaulted by 6, 12, ... months on book."""
     shown = curves[(curves["months_on_book"] % SHOWN_MONTHS == 0) & (curves["months_on_book"] > 0)]
     table = shown.pivot(index=["batch", "loans"], columns="months_on_book", values="defaulted")
     return table.rename(columns=lambda month: f"{month} months").reset_index().rename_axis(columns=None)
 
 
-def _auc(judged: pd.DataFrame, confidence: float) -> dict[str, float]:
-    defaults = int(judged["target"].sum())
-    if min(defaults, len(judged) - defaults) < 2:
+def _auc(predicted: pd.DataFrame, confidence: float) -> dict[str, float]:
+    defaults = int(predicted["target"].sum())
+    if min(defaults, len(predicted) - defaults) < 2:
         return {"auc": np.nan, "auc_low": np.nan, "auc_high": np.nan}
-    auc = auc_interval(judged["target"].to_numpy(), judged["pd"].to_numpy(), confidence)
+    auc = auc_interval(predicted["target"].to_numpy(), predicted["pd"].to_numpy(), confidence)
     return {"auc": auc.value, "auc_low": auc.low, "auc_high": auc.high}
 
 
@@ -126,17 +126,15 @@ def _date(connection: duckdb.DuckDBPyConnection, applications: str, column: str,
     text = f"trim(CAST({identifier(column)} AS VARCHAR))"
     if formats:
         given = DateStyle(tuple(formats))
-        # Only whole values: DuckDB would read a year of two digits as one of four.
+        # Matches whole values only, because DuckDB would read a two-digit year as a four-digit one.
         dates = given.sql(f"regexp_extract({text}, {sql_text(f'^{given.pattern}$')})")
         if connection.sql(f"SELECT 1 FROM ({applications}) WHERE {dates} IS NOT NULL LIMIT 1").fetchall():
             return dates
-    # A column that is a date already is not written in any format.
+    # Also reached if the column has a date type, because the formats do not match it then.
     reading = detect_date_style(
         connection, f"SELECT DISTINCT {text} AS v FROM ({applications}) WHERE {text} IS NOT NULL"
     )
     if not isinstance(reading, DateStyle):
         why = f"dates in more than one order ({reading})" if reading else f"no date (such as {EXAMPLES}) in any row"
-        raise ValueError(
-            f"evaluation.vintage: {column} holds {why}. Say under delivery.date_formats how it is written, if it is."
-        )
+        raise ValueError(f"evaluation.vintage: {column} holds {why}. Set its format under delivery.date_formats.")
     return reading.sql(text)

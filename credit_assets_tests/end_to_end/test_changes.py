@@ -261,7 +261,7 @@ def test_candidate_that_fails_a_blocking_check_is_not_promoted(corrected, refuse
     assert not outcome.success
     assert len(outcome.errors) == 1
     assert outcome.errors[0].startswith("promotion_gate.discrimination: AUC 0.")
-    assert "are fewer than the 100000 it takes to judge" in outcome.errors[0]
+    assert "are fewer than the 100000 required" in outcome.errors[0]
     assert refused.aliases == corrected.aliases | {"challenger": 3}
     assert refused.status.champion == corrected.status.champion
     assert {"asset": "promotion_gate", "check": "discrimination", "passed": False} in [

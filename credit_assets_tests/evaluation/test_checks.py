@@ -35,4 +35,4 @@ def test_candidate_that_failed_a_blocking_verdict_is_refused_with_its_message():
 def test_gate_result_of_another_candidate_clears_none():
     with pytest.raises(dg.Failure) as stopped:
         cleared(gate(version=3), PREDICTIONS)
-    assert "judged candidate 3, the newest is 4" in stopped.value.description
+    assert "examined candidate 3, but the newest is 4" in stopped.value.description

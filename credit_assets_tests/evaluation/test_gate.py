@@ -14,11 +14,11 @@ from credit_assets.evaluation.gate import (
     against_champion,
     calibration,
     discrimination,
-    in_words,
+    gate_summary,
     plausible,
     promotable,
+    significant_gains,
     stability,
-    surely_better,
     verdicts,
 )
 from credit_assets.settings.evaluation import EvaluationConfig, GateConfig
@@ -80,7 +80,7 @@ def test_calibrated_pds_on_880_rows_are_rarely_refused() -> None:
 def test_pds_twice_too_high_are_refused_even_on_880_rows() -> None:
     found = [calibration(evaluated(880, seed, log_odds_off=np.log(2)), None, THRESHOLDS) for seed in range(10)]
     assert not any(verdict.passed for verdict in found)
-    assert "surely beyond" in found[0].message
+    assert "significantly beyond" in found[0].message
 
 
 def test_pds_off_after_a_shift_pass_if_the_champion_is_no_closer() -> None:
@@ -88,7 +88,7 @@ def test_pds_off_after_a_shift_pass_if_the_champion_is_no_closer() -> None:
     assert not calibration(off, None, THRESHOLDS).passed
     verdict = calibration(off, further, THRESHOLDS)
     assert verdict.passed
-    assert verdict.message.endswith("the candidate is not surely worse, so this does not stop it.")
+    assert verdict.message.endswith("the candidate is not significantly worse, so this does not stop it.")
     assert verdict.figures["champion_ece"] == further.metrics["ece"].value
     assert not calibration(further, off, THRESHOLDS).passed
 
@@ -105,7 +105,7 @@ def test_lucky_auc_on_a_handful_of_rows_does_not_pass() -> None:
     verdict = discrimination(evaluate(y, pds, 0.2, 200), THRESHOLDS)
     assert verdict.figures["auc"] > THRESHOLDS.min_auc
     assert not verdict.passed
-    assert "2 defaults or others are fewer than the 20" in verdict.message
+    assert "2 defaults or non-defaults are fewer than the 20" in verdict.message
 
 
 def test_auc_that_chance_could_explain_does_not_pass() -> None:
@@ -123,7 +123,7 @@ def test_candidate_passes_comparison_without_a_champion() -> None:
 def test_champion_that_learned_from_the_test_rows_is_not_compared() -> None:
     verdict = against_champion(None, THRESHOLDS, 1000, learned=True)
     assert verdict.passed
-    assert verdict.message.startswith("The champion learned from these test rows")
+    assert verdict.message.startswith("The champion learned from all or too many of these test rows")
     assert "cannot be compared" in verdict.message
     comparison = worse(150, noise=0.3)
     assert "on 150 of 1000 test rows: the champion learned from the others." in (
@@ -141,10 +141,10 @@ def worse(n: int, noise: float) -> Comparison:
 def test_significantly_worse_candidate_is_refused() -> None:
     stopped = against_champion(worse(20_000, noise=1.0), THRESHOLDS)
     assert not stopped.passed
-    assert stopped.message.startswith("Worse than the champion")
+    assert stopped.message.startswith("Significantly worse than the champion")
     unsure = against_champion(worse(150, noise=0.3), THRESHOLDS)
     assert unsure.passed
-    assert "as far as these rows can show" in unsure.message
+    assert "Not significantly worse than the champion" in unsure.message
 
 
 def test_stability_allows_for_chance() -> None:
@@ -180,30 +180,30 @@ def calibration_verdict(seed: int, off: float, off_champion: float) -> Verdict:
 def test_better_candidate_is_not_refused_for_a_level_that_the_champion_misses_too(seed: int) -> None:
     verdict = calibration_verdict(seed, off=0.19, off_champion=0.09)
     assert verdict.passed
-    assert "The champion is not sure to meet this either" in verdict.message
+    assert "The champion does not significantly meet this either" in verdict.message
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_less_calibrated_candidate_passes_if_a_proper_score_is_significantly_better(seed: int) -> None:
     verdict = calibration_verdict(seed, off=0.32, off_champion=0.15)
     assert verdict.passed
-    assert "surely better by a proper score (Brier score -0." in verdict.message
+    assert "significantly better by a proper score (Brier score -0." in verdict.message
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_significantly_less_calibrated_candidate_is_refused_without_a_better_score(seed: int) -> None:
     verdict = calibration_verdict(seed, off=0.6, off_champion=0.08)
     assert not verdict.passed
-    assert "The candidate is surely worse than the champion in this" in verdict.message
+    assert "The candidate is significantly worse than the champion in this" in verdict.message
 
 
 def test_candidate_must_meet_the_calibration_that_the_champion_meets() -> None:
     y, candidate, champion = two_models(1, off=0.25, off_champion=-0.08)
     own, other = (evaluate(y, pds, 0.2, n_bootstrap=200) for pds in (candidate, champion))
-    assert surely_better(compare(y, candidate, champion))
+    assert significant_gains(compare(y, candidate, champion))
     verdict = calibration(own, other, THRESHOLDS, compare(y, candidate, champion))
     assert not verdict.passed
-    assert "The champion surely meets this" in verdict.message
+    assert "The champion significantly meets this" in verdict.message
 
 
 def test_candidate_below_minimum_auc_passes_if_the_champion_is_as_low() -> None:
@@ -212,9 +212,9 @@ def test_candidate_below_minimum_auc_passes_if_the_champion_is_as_low() -> None:
     own, other = (evaluate(y, pds, 0.2, n_bootstrap=200) for pds in (candidate, champion))
     assert not discrimination(own, strict).passed
     better = discrimination(own, strict, other, compare(y, candidate, champion))
-    assert better.passed and "is not surely worse" in better.message
+    assert better.passed and "is not significantly worse" in better.message
     worse = discrimination(other, strict, own, compare(y, champion, candidate))
-    assert not worse.passed and "surely worse than the champion" in worse.message
+    assert not worse.passed and "significantly worse than the champion" in worse.message
 
 
 def test_too_few_defaults_are_refused_whatever_the_champion_shows() -> None:
@@ -253,7 +253,7 @@ def test_implausibly_high_auc_requires_a_named_confirmation() -> None:
     assert plausible(evaluation, 0.95, [], THRESHOLDS).passed
     verdict = plausible(evaluation, auc - 0.01, ["days_late", "calls"], THRESHOLDS)
     assert verdict.blocking and not verdict.passed
-    assert "above all at days_late, calls" in verdict.message
+    assert "first of all days_late, calls" in verdict.message
     assert f"{{up_to: {auc + 0.005:.2f}, by: YOUR NAME, why: ...}}" in verdict.message
 
     def confirmed(up_to: float) -> Verdict:
@@ -270,10 +270,10 @@ def test_implausibly_high_auc_requires_a_named_confirmation() -> None:
 def test_candidate_no_better_than_the_baseline_is_reported_and_blocked_if_configured() -> None:
     y, candidate, baseline = two_models(4, off=0, off_champion=0)
     better = against_baseline(compare(y, candidate, baseline), THRESHOLDS)
-    assert better.passed and better.message.startswith("Surely better than the baseline (AUC +0.0")
+    assert better.passed and better.message.startswith("Significantly better than the baseline (AUC +0.0")
     level = against_baseline(compare(y, candidate, candidate), THRESHOLDS)
     assert not level.passed and not level.blocking
-    assert "Not surely better than the baseline" in level.message
+    assert "Not significantly better than the baseline" in level.message
     assert against_baseline(compare(y, candidate, candidate), GateConfig(beats_baseline="block")).blocking
 
 
@@ -297,7 +297,7 @@ def test_every_verdict_consists_of_whole_sentences() -> None:
         for verdict in found:
             assert verdict.message[0].isupper()
             assert verdict.message.endswith(".") and not verdict.message.endswith("..")
-        assert in_words(found).startswith("It was refused by the gate. plausible_auc: AUC 0.")
+        assert gate_summary(found).startswith("It was refused by the gate. plausible_auc: AUC 0.")
 
 
 @pytest.mark.parametrize(

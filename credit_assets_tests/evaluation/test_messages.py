@@ -111,8 +111,8 @@ def test_audit_messages_contain_numbers_for_degenerate_groups(
 
 def test_group_without_approvals_is_described_as_such() -> None:
     [verdict] = audited(400, "two", "men alone", "men alone")
-    assert "F is approved at 0.000 (none of them is approved) of the rate of M, below 0.8." in verdict.message
-    assert "the champion approves F at 0.000 (none of them is approved)" in verdict.message
+    assert "F is approved at 0.000 (none is approved) of the rate of M, below 0.8." in verdict.message
+    assert "the champion approves F at 0.000 (none is approved)" in verdict.message
 
 
 @pytest.mark.parametrize("known", ["none", "goods", "bads", "one", "two"])

@@ -60,7 +60,7 @@ def test_champion_column_is_empty_without_a_champion(tested: pd.DataFrame) -> No
 def test_rows_scored_by_another_model_only_are_refused(tested: pd.DataFrame) -> None:
     rows = kept(tested)
     others = rows[(rows["model"] != "candidate") | (rows["applicant"] != 7)]
-    with pytest.raises(ValueError, match="The baseline judged rows that the candidate did not"):
+    with pytest.raises(ValueError, match="The baseline has PDs of rows that the candidate does not have"):
         by_model(others)
 
 
@@ -89,6 +89,6 @@ def test_candidate_and_baseline_are_joined_on_the_test_rows() -> None:
 def test_test_rows_without_a_baseline_pd_are_refused() -> None:
     baseline = pd.DataFrame({"applicant": [2], "batch": "2026-01", "pd": [0.5]})
     assert len(predicted_by_both(predicted("valid"), baseline)) == 1
-    with pytest.raises(OtherTestRows, match="The candidate has 2 test rows and the baseline other ones") as refused:
+    with pytest.raises(OtherTestRows, match=r"tested on different rows \(2 for the candidate\)") as refused:
         predicted_by_both(predicted("test"), baseline)
     assert refused.value.rows == 2

@@ -116,7 +116,7 @@ def test_banner_is_shown_for_synthetic_data_only(synthetic: bool) -> None:
 
 
 def test_failed_gate_is_reported_first() -> None:
-    assert "stopped" in report(gate_passes=False)
+    assert "refused" in report(gate_passes=False)
     assert "stopped" not in report(gate_passes=True)
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from credit_assets.evaluation.test_results import gather, pictures
+from credit_assets.evaluation.test_results import evaluate_models, pictures
 from credit_assets.settings.evaluation import EvaluationConfig
 
 CONFIG = EvaluationConfig(n_bootstrap=100)
@@ -32,14 +32,14 @@ def by_batch(batches: list[str]) -> pd.DataFrame:
 
 
 def test_candidate_is_compared_with_the_baseline_without_a_champion():
-    evidence = gather(predictions(champion=False), 0.3, CONFIG, seed=1)
+    evidence = evaluate_models(predictions(champion=False), 0.3, CONFIG, seed=1)
     assert list(evidence.models) == ["candidate", "baseline"]
     assert list(evidence.comparisons) == ["baseline"]
 
 
 def test_every_model_is_evaluated_on_the_same_rows_with_one_cut_off():
     rows = predictions(champion=True)
-    evidence = gather(rows, 0.3, CONFIG, seed=1)
+    evidence = evaluate_models(rows, 0.3, CONFIG, seed=1)
     assert list(evidence.models) == ["candidate", "baseline", "champion"]
     for model, evaluation in evidence.models.items():
         assert evaluation.cut_off == 0.3
@@ -50,14 +50,14 @@ def test_every_model_is_evaluated_on_the_same_rows_with_one_cut_off():
 
 def test_comparison_with_the_champion_is_of_both_aucs():
     rows = predictions(champion=True)
-    found = gather(rows, 0.3, CONFIG, seed=1).comparisons["champion"]
+    found = evaluate_models(rows, 0.3, CONFIG, seed=1).comparisons["champion"]
     aucs = [roc_auc_score(rows["target"], rows[model]) for model in ("candidate", "champion")]
     assert [found.auc_candidate, found.auc_champion] == pytest.approx(aucs)
     assert found.auc_difference.value == pytest.approx(aucs[0] - aucs[1])
 
 
 def test_metrics_table_has_one_row_per_model_and_metric():
-    evidence = gather(predictions(champion=True), 0.3, CONFIG, seed=1)
+    evidence = evaluate_models(predictions(champion=True), 0.3, CONFIG, seed=1)
     table = evidence.metrics()
     assert not table.duplicated(["model", "metric"]).any()
     assert table.groupby("model")["metric"].apply(set).map(len).tolist() == [8, 8, 8]
@@ -67,18 +67,20 @@ def test_metrics_table_has_one_row_per_model_and_metric():
 def test_same_seed_gives_the_same_intervals():
     rows = predictions(champion=False)
     pd.testing.assert_frame_equal(
-        gather(rows, 0.3, CONFIG, seed=1).metrics(), gather(rows, 0.3, CONFIG, seed=1).metrics(), check_exact=True
+        evaluate_models(rows, 0.3, CONFIG, seed=1).metrics(),
+        evaluate_models(rows, 0.3, CONFIG, seed=1).metrics(),
+        check_exact=True,
     )
 
 
 def test_rows_of_a_single_outcome_are_refused():
     with pytest.raises(ValueError, match=r"outcome|default|goods|bads|class"):
-        gather(predictions(champion=False).assign(target=0), 0.3, CONFIG, seed=1)
+        evaluate_models(predictions(champion=False).assign(target=0), 0.3, CONFIG, seed=1)
 
 
 def test_plots_are_small_pngs():
     rows = predictions(champion=True)
-    evaluation = gather(rows, 0.3, CONFIG, seed=1).candidate
+    evaluation = evaluate_models(rows, 0.3, CONFIG, seed=1).candidate
     several = by_batch(["a", "b"])
     drawn = pictures(rows, evaluation, several)
     always = {"ROC", "Precision and recall", "Calibration", "PDs of goods and bads", "Gains"}
@@ -96,12 +98,12 @@ def test_champion_is_compared_on_the_rows_with_its_pds():
     rows = predictions(champion=True)
     rows.loc[::3, "champion"] = np.nan
     new = rows[rows["champion"].notna()]
-    evidence = gather(rows, 0.3, CONFIG, seed=1)
+    evidence = evaluate_models(rows, 0.3, CONFIG, seed=1)
     assert evidence.candidate.applicants == evidence.comparisons["baseline"].applicants == len(rows)
     found = evidence.comparisons["champion"]
     assert found.applicants == evidence.models["champion"].applicants == len(new) < len(rows)
     aucs = [roc_auc_score(new["target"], new[model]) for model in ("candidate", "champion")]
     assert [found.auc_candidate, found.auc_champion] == pytest.approx(aucs)
-    alone = gather(predictions(champion=False), 0.3, CONFIG, seed=1)
+    alone = evaluate_models(predictions(champion=False), 0.3, CONFIG, seed=1)
     assert evidence.candidate.metrics == alone.candidate.metrics
     assert pictures(rows, evidence.candidate, by_batch(["a"]))["ROC"].startswith(b"\x89PNG")
