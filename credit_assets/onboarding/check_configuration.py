@@ -1,13 +1,13 @@
 """Checks configs/NAME.yaml: its YAML, its settings, and whether its contracts can be loaded.
 
-What is wrong is taken out, so that one check finds all faults, not only the first.
+Wrong settings are taken out, so that one check finds all faults, not only the first.
 """
 
 from __future__ import annotations
 
 import copy
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,18 +41,18 @@ def check_configuration(findings: Findings) -> Book | None:
         try:
             portfolio = Portfolio.model_validate(given)
         except ValidationError as error:
-            if not _report_mistakes(findings, error, given):
+            wrong = _report_mistakes(findings, error)
+        else:
+            if (contracts := _load_contracts(findings, portfolio)) is None:
                 return None
-            continue
-        if (contracts := _load_contracts(findings, portfolio)) is None:
-            return None
-        wrong, before = list(mismatches(portfolio, contracts)), copy.deepcopy(given)
-        for mismatch in wrong:
-            findings.add_setting(mismatch.keys, str(mismatch))
-        taken_out = [_take_out(given, list(mismatch.keys)) for mismatch in wrong]
-        if not wrong:
-            break
-        if not all(taken_out) or given == before:
+            mismatched = list(mismatches(portfolio, contracts))
+            if not mismatched:
+                break
+            for mismatch in mismatched:
+                findings.add_setting(mismatch.keys, str(mismatch))
+            wrong = [list(mismatch.keys) for mismatch in mismatched]
+        given = _without(given, wrong)
+        if given is None:
             return None
     if portfolio.name != findings.name:
         findings.add_setting(
@@ -74,16 +74,23 @@ def _load_contracts(findings: Findings, portfolio: Portfolio) -> dict[str, type[
         return None
 
 
-def _report_mistakes(findings: Findings, error: ValidationError, given: Any) -> bool:
-    """Report what is wrong and take it out of `given`; return whether the rest can be checked then."""
-    able, before = True, copy.deepcopy(given)
+def _report_mistakes(findings: Findings, error: ValidationError) -> list[list[str | int]]:
+    """Report what is wrong; return the settings, each by its keys."""
+    wrong = []
     for each in error.errors():
         keys, message = mistake(each)
         where = f"{'.'.join(map(str, keys))}: " if keys else ""
         findings.add_setting(keys, f"{where}{message}")
-        able = _take_out(given, keys) and able
-    # A default can be wrong, too, and cannot be taken out.
-    return able and given != before
+        wrong.append(keys)
+    return wrong
+
+
+def _without(given: Any, wrong: Sequence[list[str | int]]) -> Any:
+    """The settings without the wrong ones; None where the rest cannot be checked: one of them is required, or none of
+    them is given, because the default is wrong."""
+    rest = copy.deepcopy(given)
+    able = [_take_out(rest, keys) for keys in wrong]
+    return rest if all(able) and rest != given else None
 
 
 def _report_code_error(findings: Findings, error: Exception) -> None:
