@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 
 import dagster as dg
+import sqlalchemy as sa
 
 from credit_assets.automation.active_runs import active_batches, active_runs
 from credit_assets.automation.due import (
@@ -43,11 +44,16 @@ from credit_assets.automation.due import (
 from credit_assets.automation.pending import new_outcomes, stale_features, training_key
 from credit_assets.book.book import Book
 from credit_assets.book.queries import FeatureQuery, load
-from credit_assets.dagster_private import AssetCheckExecutionRecord, AssetCheckExecutionRecordStatus
+from credit_assets.dagster_private import (
+    AssetCheckExecutionRecordStatus,
+    AssetCheckExecutionsTable,
+    SqlEventLogStorage,
+)
 from credit_assets.features.training_rows import TRAINING_SET
 from credit_assets.lake.tables import Lake
 from credit_assets.monitoring.check_names import FEATURES_DRIFTED, NOT_WORSE, PERFORMANCE_HOLDS, SCORES_DRIFTED
 from credit_assets.registry.registry import Registry
+from credit_assets.registry.version import ModelVersion
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project
 from credit_assets.settings.run_tags import KEY_TAG, PORTFOLIO_TAG, TRAINING_TAG
@@ -58,48 +64,60 @@ RETRAINING_CHECKS = (
     ("performance", PERFORMANCE_HOLDS),
 )
 ROLLBACK_CHECKS = (("performance", NOT_WORSE),)
-FAILURES_PER_CHECK = 50
-"""Failed evaluations that are read per check, newest first; older ones belong to earlier champions."""
+CLOCK_SKEW = timedelta(hours=1)
+"""How far the clock of a model registry on another machine may be ahead of the clock of a run."""
 
 
 def failed_checks(
-    instance: dg.DagsterInstance, portfolio: Portfolio, checks: Iterable[tuple[str, str]], champion: int
+    instance: dg.DagsterInstance, portfolio: Portfolio, checks: Iterable[tuple[str, str]], champion: ModelVersion
 ) -> list[FailedCheck]:
     """The latest evaluations of the checks, by check and batch, that failed with severity ERROR on this champion;
     oldest first."""
-    evaluations = [
-        (record.event.timestamp, evaluation)
-        for asset, check in checks
-        for record in _evaluations(instance, dg.AssetCheckKey(dg.AssetKey([portfolio.name, asset]), check))
-        if record.event
-        and (evaluation := record.evaluation)
-        and _metadata_value(evaluation, "model_version") == champion
-    ]
     latest: dict[tuple[str, str], FailedCheck | None] = {}
-    # Sorted by the time of the evaluation, because records are numbered when their run starts.
-    for at, evaluation in sorted(evaluations, key=lambda each: each[0]):
+    for at, evaluation in _evaluations(instance, portfolio, checks, champion.created - CLOCK_SKEW):
+        if _metadata_value(evaluation, "model_version") != champion.number:
+            continue
         check, batch = evaluation.check_name, str(_metadata_value(evaluation, "batch"))
         serious = not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR
-        found = FailedCheck(check, batch, datetime.fromtimestamp(at, UTC), evaluation.description or "")
-        latest[check, batch] = found if serious else None
+        latest[check, batch] = FailedCheck(check, batch, at, evaluation.description or "") if serious else None
     return sorted((failure for failure in latest.values() if failure), key=lambda failure: failure.at)
 
 
-def _evaluations(instance: dg.DagsterInstance, check: dg.AssetCheckKey) -> list[AssetCheckExecutionRecord]:
-    """The newest failed evaluations, and those that passed since the oldest of them; empty if none failed."""
+def _evaluations(
+    instance: dg.DagsterInstance, portfolio: Portfolio, checks: Iterable[tuple[str, str]], since: datetime
+) -> list[tuple[datetime, dg.AssetCheckEvaluation]]:
+    """The failed evaluations of the checks since then, and those that passed since the first of them, with their times;
+    oldest first. Empty if none failed.
 
-    def newest(status: AssetCheckExecutionRecordStatus, limit: int) -> list[AssetCheckExecutionRecord]:
-        found = instance.event_log_storage.get_asset_check_execution_history(check, limit=limit, status={status})
-        return list(found)
-
-    failed, limit = newest(AssetCheckExecutionRecordStatus.FAILED, FAILURES_PER_CHECK), FAILURES_PER_CHECK
-    if not failed:
-        return []
-    passed = newest(AssetCheckExecutionRecordStatus.SUCCEEDED, limit)
-    while len(passed) == limit and passed[-1].id > failed[-1].id:
-        limit *= 4
-        passed = newest(AssetCheckExecutionRecordStatus.SUCCEEDED, limit)
-    return failed + passed
+    By the time of the evaluation, which Dagster's own methods do not filter by: they number records when their run
+    starts.
+    """
+    events, column = instance.event_log_storage, AssetCheckExecutionsTable.c
+    assert isinstance(events, SqlEventLogStorage)
+    keys = [(dg.AssetKey([portfolio.name, asset]).to_string(), check) for asset, check in checks]
+    failed = AssetCheckExecutionRecordStatus.FAILED.value
+    at = column.evaluation_event_timestamp
+    of_checks = sa.and_(
+        sa.tuple_(column.asset_key, column.check_name).in_(keys), at >= since.astimezone(UTC).replace(tzinfo=None)
+    )
+    first = sa.select(sa.func.min(at)).where(of_checks, column.execution_status == failed)
+    query = (
+        sa.select(column.evaluation_event)
+        .where(
+            of_checks,
+            column.execution_status.in_([failed, AssetCheckExecutionRecordStatus.SUCCEEDED.value]),
+            at >= first.scalar_subquery(),
+        )
+        .order_by(at, column.id)
+    )
+    with events.index_connection() as connection:
+        stored = [row.evaluation_event for row in connection.execute(query)]
+    found = []
+    for entry in (dg.deserialize_value(event, dg.EventLogEntry) for event in stored):
+        evaluation = entry.dagster_event and entry.dagster_event.event_specific_data
+        if isinstance(evaluation, dg.AssetCheckEvaluation):
+            found.append((datetime.fromtimestamp(entry.timestamp, UTC), evaluation))
+    return found
 
 
 def _metadata_value(evaluation: dg.AssetCheckEvaluation, name: str) -> object:
@@ -114,7 +132,7 @@ def rollback(instance: dg.DagsterInstance, portfolio: Portfolio, registry: Regis
     if found is None:
         return Waiting(NoChampion())
     champion = found.number
-    failed = failed_checks(instance, portfolio, ROLLBACK_CHECKS, champion)
+    failed = failed_checks(instance, portfolio, ROLLBACK_CHECKS, found)
     if not failed:
         return Waiting(NotWorse(champion))
     requested_by = (failed[0],)
@@ -151,7 +169,7 @@ def training(instance: dg.DagsterInstance, book: Book, lake: Lake, now: datetime
         if active := active_batches(instance, portfolio):
             return Waiting(BatchesActive(tuple(sorted(active))), requested_by)
     else:
-        failed = failed_checks(instance, portfolio, RETRAINING_CHECKS, found.number)
+        failed = failed_checks(instance, portfolio, RETRAINING_CHECKS, found)
         failed = [failure for failure in failed if latest.effective is None or failure.at > latest.effective]
         requested_by = (*failed, *_better_candidates(registry, found.number))
         if not requested_by:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,7 +12,6 @@ import duckdb
 import mlflow
 import pytest
 
-from credit_assets.automation import retraining
 from credit_assets.automation.due import (
     BatchesActive,
     BetterCandidate,
@@ -57,6 +56,9 @@ ASSETS = {
     PERFORMANCE_HOLDS: "performance",
     NOT_WORSE: "performance",
 }
+
+
+ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
 
 
 @pytest.fixture
@@ -144,6 +146,22 @@ def record_check(
 
     instance.add_dynamic_partitions(f"{BOOK}_batches", [batch])
     assert dg.materialize([measured], instance=instance, partition_key=batch).success
+
+
+def report_checks(
+    instance: dg.DagsterInstance, results: list[tuple[str, bool, dg.AssetCheckSeverity]], version: int = 1
+) -> None:
+    """Report results of the check of score drift, each for a batch, without runs."""
+    for batch, passed, severity in results:
+        instance.report_runless_asset_event(
+            dg.AssetCheckEvaluation(
+                asset_key=dg.AssetKey([BOOK, ASSETS[SCORES_DRIFTED]]),
+                check_name=SCORES_DRIFTED,
+                passed=passed,
+                severity=severity,
+                metadata={"batch": batch, "model_version": version},
+            )
+        )
 
 
 def failed(triggers: tuple[Trigger, ...]) -> list[tuple[str, str, str]]:
@@ -337,18 +355,34 @@ def test_batch_that_passes_on_reevaluation_requests_nothing(with_outcomes, insta
     assert failed(requested.reason.by) == [(SCORES_DRIFTED, "2026-02", "Words")]
 
 
-def test_batch_that_passed_long_ago_requests_nothing(with_outcomes, instance, monkeypatch):
-    monkeypatch.setattr(retraining, "LOOK_BACK", 2)
-    record_check(instance, SCORES_DRIFTED)
-    record_check(instance, SCORES_DRIFTED, passed=True)
-    for month in range(4, 13):
-        record_check(instance, SCORES_DRIFTED, batch=f"2026-{month:02}", passed=True)
-    assert failed_checks(instance, with_outcomes.portfolio, RETRAINING_CHECKS, 1) == []
+def test_failure_counts_however_many_evaluations_followed(with_outcomes, instance):
+    champion = with_outcomes.registry.champion()
+    first, passed = "2026-01", "2026-02"
+    report_checks(instance, [(first, False, ERROR), (passed, False, ERROR), (passed, True, ERROR)])
+    others = [f"day-{day}" for day in range(60)]
+    report_checks(instance, [(batch, False, WARN) for batch in others])
+    report_checks(instance, [(batch, False, ERROR) for batch in others])
+    report_checks(instance, [(batch, True, ERROR) for batch in others])
+    found = failed_checks(instance, with_outcomes.portfolio, RETRAINING_CHECKS, champion)
+    assert [failure.batch for failure in found] == [first]
+    report_checks(instance, [(first, True, ERROR)])
+    assert failed_checks(instance, with_outcomes.portfolio, RETRAINING_CHECKS, champion) == []
+
+
+def test_evaluations_before_the_champion_was_registered_are_not_read(with_outcomes, instance):
+    champion = with_outcomes.registry.champion()
+    report_checks(instance, [("2026-01", False, ERROR)])
+    later = replace(champion, created=datetime.now(UTC) + timedelta(hours=2))
+    assert failed_checks(instance, with_outcomes.portfolio, RETRAINING_CHECKS, later) == []
+    # The clock of the registry may be ahead.
+    ahead = replace(champion, created=datetime.now(UTC) + timedelta(minutes=30))
+    assert len(failed_checks(instance, with_outcomes.portfolio, RETRAINING_CHECKS, ahead)) == 1
 
 
 def test_check_that_started_first_and_failed_last_counts_as_latest(with_outcomes, instance):
     record_check(instance, SCORES_DRIFTED, meanwhile=lambda: record_check(instance, SCORES_DRIFTED, passed=True))
-    assert [f.batch for f in failed_checks(instance, with_outcomes.portfolio, RETRAINING_CHECKS, 1)] == ["2026-03"]
+    found = failed_checks(instance, with_outcomes.portfolio, RETRAINING_CHECKS, with_outcomes.registry.champion())
+    assert [failure.batch for failure in found] == ["2026-03"]
 
 
 def test_restart_neither_loses_nor_repeats_requests(with_outcomes, tmp_path):

@@ -330,5 +330,5 @@ def test_only_batches_that_the_champion_was_not_made_from_ask_for_a_training(
     assert learned.startswith("No alarm is raised: before its promotion version 3 learned from 1,")
     assert " Shifted: " in learned
     with instance_of(project) as instance:
-        failed = failed_checks(instance, portfolio, RETRAINING_CHECKS, third)
+        failed = failed_checks(instance, portfolio, RETRAINING_CHECKS, registry.get(third))
     assert [(failure.check, failure.batch) for failure in failed] == [(FEATURES_DRIFTED, OPEN)]
