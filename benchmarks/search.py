@@ -24,7 +24,7 @@ import pandas as pd
 from credit_assets.book.book import Book
 from credit_assets.features.compute import compute_query
 from credit_assets.features.guard import made_from
-from credit_assets.features.training_set import TEST, TRAIN, VALID, hash_share, rows_to_learn_from, training_frame
+from credit_assets.features.training_set import TEST, TRAIN, VALID, hash_share, training_frame, training_rows_sql
 from credit_assets.ingest.file_names import match_files
 from credit_assets.ingest.typed_read import ingest
 from credit_assets.lake.provenance import BATCH, Provenance
@@ -150,9 +150,9 @@ def training_set(book: Book, deliveries: Sequence[Path], scratch: Path) -> pd.Da
             f"from ({lake.query('features')}) as features join dated using ({key})"
         )
         con.execute("create table outcomes as from dated limit 0")
-        rows = rows_to_learn_from(portfolio, features="made", applications="dated", outcomes="outcomes")
+        rows = training_rows_sql(portfolio, features="made", applications="dated", outcomes="outcomes")
         frame = training_frame(con.sql(rows))
-    made = {feature: book.raw_lineage["features"][feature] for feature in queries["features"].words}
+    made = {feature: book.raw_lineage["features"][feature] for feature in queries["features"].descriptions}
     return frame.drop(columns=list(made_from(made, portfolio.left_out)))
 
 

@@ -125,7 +125,7 @@ def test_a_name_that_is_no_portfolio_is_refused_with_those_that_are(tmp_path, mo
 def test_a_feature_without_words_does_not_load_and_is_named_with_file_and_line(tmp_path):
     sql = FEW_FEATURES.replace(" -- the external credit score 2", "")
     project = make_project(tmp_path / "project", sql=sql)
-    with pytest.raises(FeatureQueryError, match=r"features\.sql, line 5: column external_score_2 has no words"):
+    with pytest.raises(FeatureQueryError, match=r"features\.sql, line 5: column external_score_2 has no description"):
         build(BOOK, project)
 
 

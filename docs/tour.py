@@ -19,7 +19,7 @@ from credit_assets.settings.project import Project
 # %% A portfolio is compiled to a book: its settings, contracts and SQL
 project = Project.find()
 book = Book.load(project, "home_credit")
-descriptions = book.queries["features"].words
+descriptions = book.queries["features"].descriptions
 origins = book.raw_lineage_of_values["features"]["bureau_debt_to_credit"]
 print(f"{book.name} has {len(book.contracts)} raw tables and {len(descriptions)} features, such as:")
 print("  bureau_debt_to_credit:", descriptions["bureau_debt_to_credit"])

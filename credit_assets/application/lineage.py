@@ -19,7 +19,7 @@ class Origin:
 
 def origin(book: Book, feature: str) -> Origin | None:
     """The origin of the feature; None if the book has no such feature."""
-    descriptions = book.queries[FEATURES].words
+    descriptions = book.queries[FEATURES].descriptions
     if feature not in descriptions:
         return None
     columns = tuple(f"{table}.{column}" for table, column in book.raw_lineage[FEATURES][feature])
@@ -28,5 +28,5 @@ def origin(book: Book, feature: str) -> Origin | None:
 
 def made_from(book: Book, column: str) -> list[Origin]:
     """The features that are made from the raw column (TABLE.COLUMN)."""
-    found = (origin(book, feature) for feature in book.queries[FEATURES].words)
+    found = (origin(book, feature) for feature in book.queries[FEATURES].descriptions)
     return [each for each in found if each and column in each.columns]

@@ -38,8 +38,8 @@ from credit_assets.automation.due import (
 from credit_assets.book.queries import FeatureQuery
 from credit_assets.features.target import outcome_sql
 from credit_assets.features.training_rows import TRAINING_SET
-from credit_assets.features.training_set import known_outcomes_sql, rows_to_learn_from
-from credit_assets.features.versions import FEATURES, made_by_other_sql, read_at, same_rows, stands_now
+from credit_assets.features.training_set import known_outcomes_sql, training_rows_sql
+from credit_assets.features.versions import FEATURES, current_sql_versions, made_by_other_sql, read_at, same_rows
 from credit_assets.ingest.bad_delivery import BadDelivery, MissingFile
 from credit_assets.ingest.file_names import match_files
 from credit_assets.ingest.inbox import Inbox
@@ -380,7 +380,7 @@ def stale_features(portfolio: Portfolio, lake: Lake, queries: Mapping[str, Featu
         return []
     features = portfolio.table(FEATURES)
     stale = made_by_other_sql(cache(lake.writings), features, lake.version(features), queries)
-    now = ".".join(stands_now(queries).values())
+    now = ".".join(current_sql_versions(queries).values())
     return [
         Due("ingest", batch, SqlChanged(tuple(files)), tuple(queries), key=f"features:{batch}:{now}")
         for batch, files in stale.items()
@@ -395,7 +395,7 @@ def _window(portfolio: Portfolio, lake: Lake) -> list[str]:
         return []
     features, applications, outcomes = (f"({lake.query(portfolio.table(table))})" for table in tables)
     keys = f"(SELECT {identifier(portfolio.entity_key)}, batch FROM {features})"
-    rows = rows_to_learn_from(portfolio, features=keys, applications=applications, outcomes=outcomes)
+    rows = training_rows_sql(portfolio, features=keys, applications=applications, outcomes=outcomes)
     with connect() as con:
         return [batch for (batch,) in con.execute(f"SELECT DISTINCT batch FROM ({rows})").fetchall()]
 

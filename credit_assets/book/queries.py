@@ -100,7 +100,7 @@ class FeatureQuery:
     `name` is the file's stem and the table's name. `inputs` are the tables it reads: raw tables or other queries.
     `description` is the comment at the start of the file. `key` is its first column, the entity's key.
 
-    Every other column has a comment on its line; `words` has its description, in order. If they are written, `missing`
+    Every other column has a comment on its line; `descriptions` has it, in order. If they are written, `missing`
     has the message for a missing value, `families` the family, and `guesses` the reason why the column is marked as a
     guess. `no_row` is the file's message for an applicant without a row in it, with its own `no_row_guess`, and
     `row_of` the file that a column was taken from by a star, if that file has such a message. `lines` has the line of
@@ -112,7 +112,7 @@ class FeatureQuery:
     inputs: tuple[str, ...]
     description: str
     key: str
-    words: dict[str, str]
+    descriptions: dict[str, str]
     missing: dict[str, str] = field(default_factory=dict)
     families: dict[str, str] = field(default_factory=dict)
     guesses: dict[str, str] = field(default_factory=dict)
@@ -124,7 +124,7 @@ class FeatureQuery:
     @property
     def columns(self) -> tuple[str, ...]:
         """All output columns, the key first."""
-        return (self.key, *self.words)
+        return (self.key, *self.descriptions)
 
     @cached_property
     def version(self) -> str:
@@ -218,9 +218,9 @@ class _File:
             if name.lower() in names:
                 raise self.error(f"column {name} occurs twice", node)
             if not meaning:
-                raise self.comment_error(f"column {name} has no words: end its line with `-- what it is`", node)
+                raise self.comment_error(f"column {name} has no description: end its line with `-- what it is`", node)
             if meaning.lower() in meanings:
-                raise self.comment_error(f"column {name} has the same words as {meanings[meaning.lower()]}", node)
+                raise self.comment_error(f"column {name} has the same description as {meanings[meaning.lower()]}", node)
             names.add(name.lower())
             meanings[meaning.lower()] = name
             comments[name] = comment
@@ -236,7 +236,7 @@ class _File:
             tuple(sorted({table.name for table in self.tables})),
             description,
             key,
-            words={name: comment.description for name, comment in comments.items()},
+            descriptions={name: comment.description for name, comment in comments.items()},
             missing={name: comment.missing for name, comment in comments.items() if comment.missing},
             families={name: comment.family for name, comment in comments.items() if comment.family},
             guesses={name: comment.guess for name, comment in comments.items() if comment.guess},
@@ -308,7 +308,7 @@ class _File:
             for column in query.columns:
                 if column.lower() not in left_out:
                     comment = FeatureComment(
-                        query.words.get(column, ""),
+                        query.descriptions.get(column, ""),
                         query.missing.get(column, ""),
                         query.families.get(column, ""),
                         query.guesses.get(column, ""),

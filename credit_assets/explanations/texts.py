@@ -88,8 +88,8 @@ def reason_texts(
     for feature, file in query.row_of.items():
         histories.setdefault(file, []).append(feature)
     return ReasonTexts(
-        descriptions=query.words,
-        families=families(query.words, query.families, values),
+        descriptions=query.descriptions,
+        families=families(query.descriptions, query.families, values),
         missing=query.missing,
         histories={file: History(queries[file].no_row, tuple(made)) for file, made in histories.items()},
         drafts=_drafts(queries, roots),
@@ -122,7 +122,7 @@ def families(
 def _drafts(queries: Mapping[str, FeatureQuery], roots: Mapping[str, Sequence[Origin]]) -> dict[str, Draft]:
     """The reason why a text is a draft: it contains the name of a column or table, or is marked as a guess."""
     query, found = queries["features"], {}
-    for feature, description in query.words.items():
+    for feature, description in query.descriptions.items():
         texts = (description, query.missing.get(feature, ""))
         names = [*(column for _, column in roots[feature]), feature]
         if why := _draft(texts, names, query.guesses.get(feature, ""), "column"):

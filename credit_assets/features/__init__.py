@@ -1,2 +1,2 @@
-"""Feature tables and the training set: computing them, splitting them, and guarding them against leakage. Their SQL
-is parsed in `book`."""
+"""Feature tables and the training set: computing features, splitting the data, and guarding against leakage. The SQL is
+parsed in `book`."""

@@ -8,17 +8,17 @@ import pandas as pd
 
 from credit_assets.book.book import Book
 from credit_assets.book.queries import FeatureQuery
-from credit_assets.features.checks import NO_LEAKAGE, no_leakage, nothing_given_back, training_set_specs
+from credit_assets.features.checks import NO_LEAKAGE, hidden_columns_verdict, no_leakage, training_set_specs
 from credit_assets.features.compute import compute_query
 from credit_assets.features.contract import check_encodings, feature_contracts, training_set_contract
 from credit_assets.features.guard import LeakageError, made_from
 from credit_assets.features.training_inputs import (
     TrainingRefused,
-    in_the_window,
-    learnable,
-    read_by_training,
-    refuse_a_mixture,
+    load_training_rows,
     refuse_features_of_other_sql,
+    refuse_synthetic_mixture,
+    training_tables,
+    window_rows,
 )
 from credit_assets.features.versions import FEATURES
 from credit_assets.lake.io_managers import LAZY, column_schema, contract, frame_table
@@ -44,7 +44,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
     ]
     query, features, origins = queries[FEATURES], contracts[FEATURES], roots[FEATURES]
     check_encodings(features, portfolio.training.encodings)
-    left_out = made_from({name: origins[name] for name in query.words}, portfolio.left_out)
+    left_out = made_from({name: origins[name] for name in query.descriptions}, portfolio.left_out)
     learned = training_set_contract(query, features, portfolio.entity_key, left_out)
     return [*tables, _training_set(portfolio, queries, origins, left_out, learned)]
 
@@ -68,7 +68,7 @@ def _feature_table(
         [
             {
                 "feature": column,
-                "words": query.words.get(column, "the applicant"),
+                "words": query.descriptions.get(column, "the applicant"),
                 "raw columns": ", ".join(f"{table}.{name}" for table, name in roots[column]),
             }
             for column in query.columns
@@ -86,11 +86,11 @@ def _feature_table(
         kinds={"sql", "duckdb", "deltalake"},
         owners=portfolio.owners,
         description=query.description,
-        # A change of the SQL makes what it made before out of date.
+        # A change of the SQL marks existing tables as outdated.
         code_version=query.version,
         metadata={
             "dagster/column_schema": schema,
-            "features": len(query.words),
+            "features": len(query.descriptions),
             "sql": dg.MetadataValue.md(f"```sql\n{query.sql}\n```"),
             "lineage": frame_table(readable),
         },
@@ -116,12 +116,12 @@ def _training_set(
 ) -> dg.AssetsDefinition:
     name, query = portfolio.name, queries[FEATURES]
     key = dg.AssetKey([name, "training_set"])
-    features = [feature for feature in query.words if feature not in left_out]
+    features = [feature for feature in query.descriptions if feature not in left_out]
     raw_columns = {feature: [f"{table}.{column}" for table, column in roots[feature]] for feature in features}
 
     @dg.asset(
         key=key,
-        deps=[dg.AssetKey([name, table]) for table in read_by_training(portfolio)],
+        deps=[dg.AssetKey([name, table]) for table in training_tables(portfolio)],
         dagster_type=contract(model),
         metadata={"dagster/column_schema": column_schema(model)},
         io_manager_key="lake_io",
@@ -133,18 +133,18 @@ def _training_set(
     def training_set(
         context: dg.AssetExecutionContext, lake: LakeResource
     ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
-        """Features joined with known outcomes over the training window. The fold of each applicant does not change when
-        data are added: the newest matured batches are the out-of-time test; if there is only one, a share of it is.
-        Features that the configuration leaves out stay in the features table and are not in this one."""
+        """Features joined with known outcomes over the training window. An applicant's fold does not change when data
+        are added: the newest matured batches are the out-of-time test; with only one batch, a share of its applicants.
+        Features that the configuration leaves out remain in the features table but are not in this one."""
         con = lake.connection
         with as_failure(TrainingRefused):
-            refuse_a_mixture(lake.lake, portfolio)
-            for table in read_by_training(portfolio):
+            refuse_synthetic_mixture(lake.lake, portfolio)
+            for table in training_tables(portfolio):
                 con.sql(lake.select(context, portfolio.table(table), None)).create_view(f"_{table}", replace=True)
-            window = {batch for (batch,) in in_the_window(con, portfolio).project("batch").distinct().fetchall()}
+            window = {batch for (batch,) in window_rows(con, portfolio).project("batch").distinct().fetchall()}
             read = lake.reads(context)[portfolio.table(FEATURES)].version
             refuse_features_of_other_sql(lake.lake, portfolio, queries, read, window)
-        found = learnable(con, portfolio, features, left_out)
+        found = load_training_rows(con, portfolio, features, left_out)
         try:
             alone = found.auc_of_each(portfolio, features, raw_columns)
         except LeakageError as error:
@@ -155,7 +155,7 @@ def _training_set(
             metadata=_training_metadata(query, features, left_out, found.split, alone),
             check_results=[
                 check_result(no_leakage(features, alone)),
-                check_result(nothing_given_back(found.kept, found.back)),
+                check_result(hidden_columns_verdict(found.hidden, found.reproduced)),
             ],
         )
 
@@ -171,13 +171,13 @@ def _training_metadata(
 ) -> dict[str, int | dg.MetadataValue]:
     """The training set's metadata for the UI; `alone` has the AUC of each feature on its own, largest first."""
     strongest = alone.head(SHOWN).rename_axis("feature").reset_index()
-    reasons = [(feature, query.words[feature], why) for feature, why in left_out.items()]
+    reasons = [(feature, query.descriptions[feature], why) for feature, why in left_out.items()]
     return {
         "features": len(features),
         "features_left_out": len(left_out),
         "left_out": frame_table(pd.DataFrame(reasons, columns=["feature", "words", "why"], dtype=str)),
         "split": frame_table(split),
         "strongest_alone": frame_table(
-            strongest.assign(words=[query.words[feature] for feature in strongest["feature"]])
+            strongest.assign(words=[query.descriptions[feature] for feature in strongest["feature"]])
         ),
     }

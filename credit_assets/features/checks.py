@@ -12,7 +12,7 @@ from credit_assets.verdicts.verdict import Verdict
 
 NO_LEAKAGE, KEPT_BACK = "no_leakage", "kept_back_stays_hidden"
 SAYS_LITTLE = 0.6
-"""AUC up to which a column that is given back is not warned of."""
+"""AUC up to which a reproduced column causes no warning."""
 
 
 def check_specs(book: Book) -> list[dg.AssetCheckSpec]:
@@ -27,20 +27,20 @@ def training_set_specs(key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
             NO_LEAKAGE,
             asset=key,
             blocking=True,
-            description="No input of the models is a protected attribute, gives the outcome away, or is known "
-            "only after the decision. Where one is, the training set is not made and the run says which.",
+            description="No input of the models is a protected attribute, reveals the outcome, or is known only after "
+            "the decision. If one is, no training set is made and the run names it.",
         ),
         dg.AssetCheckSpec(
             KEPT_BACK,
             asset=key,
-            description="No input gives back, alone or with one or two others, a column that is kept from the "
-            "models: one known only after the decision, or left out that alone ranks like a leak.",
+            description="No input reproduces, alone or with one or two others, a column hidden from the models: one "
+            "known only after the decision, or a left-out feature that ranks the outcomes like a leak.",
         ),
     ]
 
 
 def no_leakage(features: Sequence[str], alone: pd.Series) -> Verdict:
-    """The verdict if no input reveals the outcome; `alone` has the AUC of each on its own, largest first."""
+    """The verdict if no input leaks; `alone` has the AUC of each input on its own, largest first."""
     return Verdict(
         NO_LEAKAGE,
         True,
@@ -49,15 +49,15 @@ def no_leakage(features: Sequence[str], alone: pd.Series) -> Verdict:
     )
 
 
-def nothing_given_back(kept: pd.DataFrame, back: Sequence[Combination]) -> Verdict:
-    """Whether inputs reproduce (`back`) one of the columns `kept` from the models that ranks the outcomes."""
-    back = [found for found in back if found.auc > SAYS_LITTLE]
+def hidden_columns_verdict(hidden: pd.DataFrame, reproduced: Sequence[Combination]) -> Verdict:
+    """Passes unless inputs reproduce one of the `hidden` columns that ranks the outcomes."""
+    reproduced = [found for found in reproduced if found.auc > SAYS_LITTLE]
     return Verdict(
         KEPT_BACK,
-        not back,
-        f"{'; '.join(map(str, back))}. Make sure that these inputs are known at the application."
-        if back
-        else "The inputs give no column back that is kept from the models and ranks the outcomes.",
-        {"kept_back": len(kept.columns), "given_back": len(back)},
+        not reproduced,
+        f"{'; '.join(map(str, reproduced))}. Make sure that these inputs are known at the application."
+        if reproduced
+        else "No combination of inputs reproduces a column that is hidden from the models and ranks the outcomes.",
+        {"kept_back": len(hidden.columns), "given_back": len(reproduced)},
         "warning",
     )

@@ -16,52 +16,54 @@ from credit_assets.statistics.column_auc import MIN_OF_A_CLASS, single_feature_a
 Floats = NDArray[np.float64]
 
 SAMPLE = 2000
-"""Rows that a hidden column is searched on, at most."""
+"""The most rows used in the search for a hidden column."""
 
 SEARCHED_OF_A_CLASS = 300
-"""Goods, and bads, that pairs are searched on, at most; what is found must hold on the others."""
+"""The most goods, and bads, used in the search for pairs; what is found is confirmed on the other rows."""
 
 MOST_PAIRS = 2000
-"""Pairs of inputs whose sum, difference, ratio and product are ranked; of more, those that separate best are."""
+"""The most pairs of inputs whose sum, difference, ratio and product are ranked; the best separating pairs if there are
+more."""
 
 MOST_IN_THREES = 150
-"""Inputs that are tried in threes."""
+"""The most inputs that are tried in threes."""
 
 MIN_ROWS, MIN_VALUES = 50, 5
-"""Rows and different values of a hidden column below which anything could seem to give it back."""
+"""The fewest rows and distinct values of a hidden column: with fewer, many combinations would reproduce it by
+chance."""
 
 MIN_GAIN = 0.02
-"""AUC that a pair must have beyond the better of its two, or the one does it alone."""
+"""The AUC that a pair must gain over the better of its two inputs."""
 
 GIVEN_BACK = 0.98
-"""R squared, and rank correlation, at which a hidden column counts as given back."""
+"""R squared, and rank correlation, from which a hidden column counts as reproduced."""
 
 TARGET = "_hidden"
-"""Name, among columns, of the one that is looked for."""
+"""The name of the hidden column among the others."""
 
 CANDIDATES = 30
-"""Combinations of the search that are measured exactly."""
+"""The combinations found by the search that are measured exactly."""
 
 
 @dataclass(frozen=True)
 class Combination:
-    """Inputs that together reveal what none of them reveals alone, and the formula: `xx - disbursed`.
+    """Inputs that together reveal what none reveals alone, with the formula, such as `total - disbursed`.
 
-    `auc` is that of the formula's value, at least 0.5. `gives_back` is the hidden column that it equals up to scale and
+    `auc` is that of the formula's value, at least 0.5. `reproduces` is the hidden column that it equals up to scale and
     offset, if one was searched for; then `r_squared` measures how closely.
     """
 
     features: tuple[str, ...]
     formula: str
     auc: float
-    gives_back: str | None = None
+    reproduces: str | None = None
     r_squared: float | None = None
 
     def __str__(self) -> str:
         ranks = f"ranks the outcomes with AUC {self.auc:.3f}"
-        if self.gives_back is None:
+        if self.reproduces is None:
             return f"{self.formula} {ranks}"
-        return f"{self.formula} gives {self.gives_back} back (R squared {self.r_squared:.3f}) and {ranks}"
+        return f"{self.formula} reproduces {self.reproduces} (R squared {self.r_squared:.3f}) and {ranks}"
 
 
 def leading_pairs(columns: pd.DataFrame, outcome: np.ndarray, max_auc: float) -> list[Combination]:
@@ -92,7 +94,7 @@ def leading_pairs(columns: pd.DataFrame, outcome: np.ndarray, max_auc: float) ->
     return leading
 
 
-def given_back(
+def reproduced_columns(
     hidden: pd.DataFrame, columns: pd.DataFrame, outcome: np.ndarray, in_threes: bool = True
 ) -> list[Combination]:
     """For each numeric column of `hidden` that up to three of `columns` (same rows) reproduce, the smallest such set.

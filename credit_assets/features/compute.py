@@ -1,6 +1,6 @@
 """Features computed from relations, for the assets, the checks and everything else that needs features.
 
-Dagster and the lake are not known here: tables are tables or views of a DuckDB connection.
+Tables are tables or views of a DuckDB connection; this module needs neither Dagster nor the lake.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from credit_assets.schemas.duckdb_types import FLOATS
 
 
 def compute_query(con: duckdb.DuckDBPyConnection, query: FeatureQuery) -> duckdb.DuckDBPyRelation:
-    """The rows of one query, lazily, from the connection's tables or views with the names that it reads."""
+    """The rows of one query, as a lazy relation; the connection has the query's inputs as tables or views."""
     return finite(con.sql(query.sql))
 
 
 def compute_features(
     con: duckdb.DuckDBPyConnection, queries: Mapping[str, FeatureQuery], keys: Collection[Any] | None = None
 ) -> duckdb.DuckDBPyRelation:
-    """The features, one row per applicant, lazily; of the applicants with these entity keys, or of all.
+    """The features, one row per applicant, as a lazy relation: of the applicants with these entity keys, or of all.
 
-    The connection has the raw tables as tables or views, with their names and the types of their contracts. It gets a
-    view with each query's name. `queries` are those of a book, each after those it reads. A key that is not among the
-    applicants has no row.
+    The connection has the raw tables as tables or views, under their names and with the types of their contracts. A
+    view is created for each query. `queries` are a book's, each after its inputs. A key without an applicant has no
+    row.
     """
     for name, query in queries.items():
         compute_query(con, query).create_view(name, replace=True)
@@ -42,7 +42,7 @@ def compute_features(
 
 
 def finite(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
-    """The relation with nulls instead of infinities and NaN, which no model can read."""
+    """The relation with nulls instead of infinities and NaN, which models cannot read."""
     floats = [name for name, kind in zip(relation.columns, relation.types, strict=True) if str(kind).upper() in FLOATS]
     if not floats:
         return relation

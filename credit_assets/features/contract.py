@@ -1,4 +1,4 @@
-"""The contracts of feature tables, derived from their SQL: one row per applicant, every column with its description."""
+"""The contracts of feature tables, derived from their SQL: one row per applicant, and a description of each column."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ DTYPES: dict[str, Any] = {
 
 
 RESERVED = tuple(dict.fromkeys(("batch", "target", "fold", "outcome", *Scores.to_schema().columns)))
-"""Names that no feature may have: columns that the platform puts beside the features (batch and outcome, the fold of
-the training set, and what a score consists of), so that a table, join or dictionary never holds two of one name."""
+"""Names that features must not have: columns that the platform adds beside the features (batch, outcome, fold, and the
+columns of a score), so that no table, join or dictionary has two of one name."""
 
 KEY_MAY_BE = "applicant"
-"""The reserved name that an entity key may have: it means the same."""
+"""The reserved name that an entity key may have, because it means the same."""
 
 
 class FeatureError(ValueError):
-    """A feature query does not fit the tables it reads, or a setting does not fit the features.
+    """A feature query does not match the tables it reads, or a setting does not match the features.
 
     `where` is the SQL file or the setting, `line` the line of the SQL and `column` the feature, if they are known.
     """
@@ -52,10 +52,10 @@ class FeatureError(ValueError):
 def feature_contracts(
     queries: Mapping[str, FeatureQuery], raw: Mapping[str, type[Table]], entity_key: str
 ) -> dict[str, type[Table]]:
-    """Query name to the contract of its result.
+    """For each query, the contract of its result.
 
-    Each query is bound (not run) against empty tables of the raw contracts, so a missing column, or a result without
-    the entity key, is a FeatureError here and not in a run at night.
+    Each query is bound (not run) against empty tables of the raw contracts, so that a missing column, or a result
+    without the entity key, raises FeatureError here rather than in a scheduled run.
     """
     contracts: dict[str, type[Table]] = {}
     con = connect()
@@ -80,7 +80,7 @@ def feature_contracts(
 def training_set_contract(
     query: FeatureQuery, features: type[Table], entity_key: str, left_out: Collection[str]
 ) -> type[Table]:
-    """The contract of the training set: the features (of the contract `features`) except those `left_out`, with the
+    """The contract of the training set: the features of the contract `features` except those `left_out`, and the
     outcome of each row."""
     kept = {column: kind for column, kind in column_types(features).items() if column not in left_out}
     if set(kept) == {entity_key}:
@@ -90,19 +90,19 @@ def training_set_contract(
         "__module__": __name__,
         "__annotations__": {"batch": str, "target": np.int8, "fold": str},
         "Config": type("Config", (), {"unique": [entity_key, "batch"]}),
-        "batch": pa.Field(description="The delivery the application came with"),
+        "batch": pa.Field(description="The delivery that the application is in"),
         "target": pa.Field(isin=[0, 1], description="1: defaulted"),
-        "fold": pa.Field(isin=[TRAIN, VALID, TEST], description="train and valid are learned from, test is not"),
+        "fold": pa.Field(isin=[TRAIN, VALID, TEST], description="Models learn from train and valid, not from test"),
     }
     return type("TrainingSet", (_contract(query, kept, entity_key),), body)
 
 
 def check_encodings(features: type[Table], encodings: Collection[str]) -> None:
-    """Raise FeatureError if a feature that is to be encoded as a number does not exist, or is one already."""
+    """Raise FeatureError if a feature with a configured encoding does not exist, or is a number already."""
     types = column_types(features)
     for feature in encodings:
         if types.get(feature) != "VARCHAR":
-            why = "is a number already" if feature in types else "is no feature"
+            why = "is a number already" if feature in types else "is not a feature"
             raise FeatureError(f"{feature} {why}.", "training.encodings")
 
 
@@ -117,7 +117,7 @@ def _contract(query: FeatureQuery, types: Mapping[str, str], entity_key: str) ->
     free = {entity_key} if entity_key.lower() == KEY_MAY_BE else set()
     if taken := next((column for column in types if column.lower() in RESERVED and column not in free), None):
         raise FeatureError(
-            f"column {taken} has a name of the platform's own, which stands beside the features; rename it, for "
+            f"column {taken} has a name that is reserved for a column of the platform; rename it, for "
             f"example to {taken}_2.",
             f"{query.name}.sql",
             column=taken,
@@ -138,6 +138,6 @@ def _contract(query: FeatureQuery, types: Mapping[str, str], entity_key: str) ->
         "Config": type("Config", (), {"unique": [entity_key]}),
     }
     for column in types:
-        words = "the applicant" if column == entity_key else query.words[column]
-        body[column] = pa.Field(nullable=column != entity_key, description=words)
+        description = "the applicant" if column == entity_key else query.descriptions[column]
+        body[column] = pa.Field(nullable=column != entity_key, description=description)
     return type(query.name.title().replace("_", ""), (Table,), body)

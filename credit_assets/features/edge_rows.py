@@ -1,4 +1,4 @@
-"""Rows at the edges of raw contracts: the extreme, empty, missing and odd values that a contract still allows.
+"""Rows at the edges of raw contracts: extreme, empty, missing and unusual values that a contract allows.
 
 `totality.py` runs features on them.
 """
@@ -24,16 +24,16 @@ from credit_assets.schemas.duckdb_types import FLOATS, NUMBERS, column_types
 from credit_assets.schemas.table import Relation, Table
 
 APPLICANTS = 120
-"""Applicants of a drawn set: enough for each value of a column to meet most values of every other."""
+"""The number of drawn applicants: enough for each value of a column to meet most values of every other column."""
 
 MANY = 40
-"""Child rows of the applicant that has most of them. The others have none, one, two or three of a parent."""
+"""The child rows of the applicants with the most. The others have none to three for each parent."""
 
 SMALLEST = 1e-9
-"""The smallest fraction drawn. What is smaller is noise of the arithmetic that wrote the file, not a value of it."""
+"""The smallest fraction drawn: smaller ones are rounding noise, not values of a file."""
 
 LARGEST = 1e15
-"""The largest fraction drawn where a contract names no bound: more than any amount of money."""
+"""The largest fraction drawn if a contract has no bound: more than any amount of money."""
 
 LONG_TEXT = 5000
 INTEGER_BITS = {"TINYINT": 8, "SMALLINT": 16, "INTEGER": 32, "BIGINT": 64}
@@ -64,7 +64,7 @@ MOMENTS += (datetime(2261, 12, 31, 23, 59, 59),)
 
 @dataclass(frozen=True)
 class EdgeTable:
-    """Drawn rows of one raw table, and the applicant (its position among the drawn ones) of each."""
+    """Drawn rows of one raw table, and the applicant of each row (its position among the drawn applicants)."""
 
     rows: pyarrow.Table
     applicants: tuple[int, ...]
@@ -73,10 +73,10 @@ class EdgeTable:
 def edge_tables(
     models: Mapping[str, type[Table]], application_table: str, key: str, seed: int = 1
 ) -> dict[str, EdgeTable]:
-    """Drawn rows for every raw table, the same for a seed, all of which satisfy its contract and its relations.
+    """Drawn rows for every raw table, equal for equal seeds, all of which satisfy its contract and its relations.
 
-    They include applicants without a child row and with many, rows with the smallest value of every column at once, the
-    largest, or nothing where that is allowed, and in most cases any two values of two columns.
+    They include applicants without child rows and with many; rows with all columns at their smallest value, at their
+    largest, or empty where that is allowed; and most pairs of values of two columns.
     """
     draw = random.Random(seed)
     drawn: dict[str, EdgeTable] = {}
@@ -97,8 +97,8 @@ def edge_tables(
 
 
 def edge_values(con: duckdb.DuckDBPyConnection, model: type[Table]) -> dict[str, list[Any]]:
-    """Each column's values at the edges of what the contract allows, ascending if they have an order, with `None` last
-    if it may be empty."""
+    """For each column, the values at the edges of what the contract allows, ascending if they have an order, with
+    `None` last if it may be empty."""
     schema, held = model.to_schema(), rules(model)
     found: dict[str, list[Any]] = {}
     for name, kind in column_types(model).items():
@@ -120,23 +120,23 @@ def arrow(model: type[Table], rows: Sequence[Mapping[str, Any]]) -> pyarrow.Tabl
 
 
 def _candidates(kind: str, checks: Iterable[pa.Check]) -> Iterator[Any]:
-    told: list[Any] = []
+    parameters: list[Any] = []
     for check in checks:
         for value in (check.statistics or {}).values():
-            told += list(value) if isinstance(value, list | tuple | set | frozenset) else [value]
+            parameters += list(value) if isinstance(value, list | tuple | set | frozenset) else [value]
     if kind == "VARCHAR":
-        yield from (value for value in told if isinstance(value, str))
+        yield from (value for value in parameters if isinstance(value, str))
         yield from TEXTS
-        yield from (size * "x" for size in told if isinstance(size, int) and 0 < size <= LONG_TEXT)
+        yield from (size * "x" for size in parameters if isinstance(size, int) and 0 < size <= LONG_TEXT)
         for pattern in _patterns(checks):
             yield from texts_that_match(pattern)
     elif kind == "BOOLEAN":
         yield from (False, True)
     elif kind in NUMBERS:
-        bounds = [value for value in told if isinstance(value, int | float) and math.isfinite(value)]
+        bounds = [value for value in parameters if isinstance(value, int | float) and math.isfinite(value)]
         yield from _numbers(kind, bounds)
     else:
-        days = [value for value in told if isinstance(value, date)]
+        days = [value for value in parameters if isinstance(value, date)]
         moments = [value if isinstance(value, datetime) else datetime(*value.timetuple()[:3]) for value in days]
         yield from (moment.date() if kind == "DATE" else moment for moment in (*moments, *MOMENTS))
 
@@ -177,7 +177,7 @@ def _allowed(con: duckdb.DuckDBPyConnection, name: str, kind: str, values: Seque
 
 
 def _rows(values: Mapping[str, Sequence[Any]], count: int, draw: random.Random) -> Iterator[dict[str, Any]]:
-    """This many rows: the uniform ones first, then each column's values in turn, in an order of its own."""
+    """`count` rows: first the uniform ones, then rows that take each column's values in a random order."""
 
     def at(options: Sequence[Any]) -> Sequence[Any]:
         return [value for value in options if value is not None] or [None]
@@ -224,7 +224,7 @@ def _child_rows(
             owners += [owner] * times
             linked += [value] * times
     rows = list(_rows(values, len(owners), draw))
-    # Of the first parents too: else the uniform rows would all be the second parent's.
+    # Shuffled so that the first parents get uniform rows too, not only the second parent.
     order = draw.sample(range(len(owners)), len(owners))
     for row, place in zip(rows, order, strict=True):
         row[first.column] = linked[place]
@@ -236,13 +236,13 @@ def _child_rows(
 
 
 _ABSENT = object()
-"""A parent that must be there, and is not among the applicant's rows."""
+"""A required parent that the applicant has no row of."""
 
 
 def _link(
     rows: Sequence[dict[str, Any]], owners: Sequence[int], relation: Relation, parent: EdgeTable, draw: random.Random
 ) -> None:
-    """Set in each row a parent of the same applicant, and, if none is required, no parent in some rows."""
+    """Set a parent of the same applicant in each row; in some rows none, if a parent is not required."""
     of_owner: dict[int, list[Any]] = {}
     for value, owner in zip(parent.rows.column(relation.parent_column).to_pylist(), parent.applicants, strict=True):
         of_owner.setdefault(owner, []).append(value)
@@ -253,12 +253,12 @@ def _link(
         elif relation.enforced:
             row[relation.column] = _ABSENT
         elif isinstance(row[relation.column], int):
-            # No parent has the number, and no other applicant's row.
+            # No parent, and no other applicant's row, has this number.
             row[relation.column] = 10**9 + owner
 
 
 def _distinct(con: duckdb.DuckDBPyConnection, model: type[Table], name: str, count: int) -> list[Any]:
-    """As many different values of a key as the contract allows, up to `count`."""
+    """Up to `count` distinct values of a key, as many as the contract allows."""
     kind = column_types(model)[name]
     allowed = " AND ".join(rule.good for rule in rules(model) if rule.column == name) or "TRUE"
     checks = model.to_schema().columns[name].checks
@@ -284,8 +284,8 @@ def _with_unique_keys(
     owners: list[int],
     given: str | None,
 ) -> tuple[list[dict[str, Any]], list[int]]:
-    """The rows with the contract's keys made unique: new values in columns that are a key on their own, the first row
-    of each in the others. `given` is a column whose values are unique already."""
+    """The rows with the contract's keys made unique: columns that are a key alone get new values; for other keys, the
+    first row of each value is kept. `given` is a column whose values are unique already."""
     relations = {relation.column for relation in model.relations}
     for key in keys(model):
         if len(key) == 1 and key[0] != given and key[0] not in relations:

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from credit_assets.features.combined_leaks import Combination, given_back, leading_pairs
+from credit_assets.features.combined_leaks import Combination, leading_pairs, reproduced_columns
 from credit_assets.rounding import digits_apart
 from credit_assets.statistics.column_auc import single_feature_auc
 
 
 class LeakageError(ValueError):
-    """Columns among a model's inputs that reveal the outcome or that the law forbids."""
+    """Some of a model's inputs reveal the outcome or are forbidden by law."""
 
     def __init__(self, findings: Sequence[Finding]) -> None:
         self.findings = tuple(findings)
@@ -29,16 +29,16 @@ class LeakageError(ValueError):
 
 @dataclass(frozen=True)
 class Finding:
-    """One input, or several that are refused together, and the reason; reads as a sentence."""
+    """One input, or several that are refused together, and the reason; together they read as a sentence."""
 
     feature: str
     reason: str
 
 
 def made_from(roots: Mapping[str, Collection[tuple[str, str]]], left_out: Mapping[str, str]) -> dict[str, str]:
-    """Feature to the reason why it is left out, for each feature with one of the columns `left_out` (raw column, of any
-    table, to the reason) behind it. `roots` has the tables and raw columns behind a feature."""
-    why = {column.upper(): words for column, words in left_out.items()}
+    """For each feature made from one of the columns `left_out` (raw column, of any table, to the reason), the reason
+    why it is left out. `roots` has the tables and raw columns that a feature is made from."""
+    why = {column.upper(): reason for column, reason in left_out.items()}
     return {
         feature: "; ".join(
             f"{table}.{column}: {why[column.upper()]}" for table, column in columns if column.upper() in why
@@ -62,13 +62,13 @@ def check_inputs(
 ) -> pd.Series:
     """The AUC of each feature on its own, by feature, largest first; raises LeakageError on any leak.
 
-    A feature is refused if it is, or is made from (`roots`: feature to the raw `table.COLUMN`s behind it), a protected
-    column, the outcome (`target_columns`) or a column known only after the decision (`post_decision`: column to the
-    reason); if its roots are unknown; if it is a copy of the target, in any scale, direction or coding; or if it ranks
-    better than `max_single_auc` on its own. So are two others that do so by their sum, difference, ratio or product,
-    and up to three that together reproduce a feature that was refused for ranking too well, or for being known only
-    after the decision. `together` are combinations found before that reproduce a column hidden from the model: those
-    that rank better than the limit are refused too. `target` is the column of 0/1 outcomes in `training_set`.
+    A feature is refused if it is, or is made from (`roots`: feature to its raw `table.COLUMN`s), a protected column,
+    the outcome (`target_columns`) or a column known only after the decision (`post_decision`: column to the reason); if
+    its roots are unknown; if it is a copy of the target, in any scale, direction or coding; or if it alone ranks better
+    than `max_single_auc`. Two features are refused if their sum, difference, ratio or product does, and up to three if
+    they reproduce a feature that was refused for ranking too well or for being known only after the decision.
+    `together` are combinations found earlier that reproduce a column hidden from the model: those that rank better than
+    the limit are refused too. `target` is the column of 0/1 outcomes in `training_set`.
     """
     findings = [
         finding
@@ -98,9 +98,9 @@ def check_inputs(
     hidden = training_set[[feature for feature in dict.fromkeys(leaks) if feature in aucs]]
     reproduced = [
         found
-        for found in (*together, *given_back(hidden, others, outcome))
-        # To reproduce a column that says little about the outcome is no leak: the application may tell it as well.
-        if max(found.auc, aucs.get(found.gives_back or "", 0.0)) > max_single_auc
+        for found in (*together, *reproduced_columns(hidden, others, outcome))
+        # Reproducing a column that says little about the outcome is no leak: the application may reveal it as well.
+        if max(found.auc, aucs.get(found.reproduces or "", 0.0)) > max_single_auc
     ]
     findings += map(refused_together, _with_leading_pairs(reproduced, others, outcome, max_single_auc))
     if findings:
@@ -111,14 +111,14 @@ def check_inputs(
 def _with_leading_pairs(
     reproduced: Sequence[Combination], features: pd.DataFrame, outcome: np.ndarray, max_single_auc: float
 ) -> Sequence[Combination]:
-    """The combinations, and the pairs of features that together rank better than the limit, each only once."""
+    """The combinations, and the pairs of features that together rank better than the limit, without duplicates."""
     known = {frozenset(found.features) for found in reproduced}
     pairs = leading_pairs(features, outcome, max_single_auc)
     return [*reproduced, *(pair for pair in pairs if frozenset(pair.features) not in known)]
 
 
 def refused_together(found: Combination) -> Finding:
-    """The reason why inputs that together are a leak are refused."""
+    """The finding for inputs that together are a leak."""
     *others, last = found.features
     return Finding(
         f"{', '.join(others)} and {last}" if others else last,

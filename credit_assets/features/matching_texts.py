@@ -1,7 +1,7 @@
 """Texts that a regular expression matches, for the rows at the edges of contracts.
 
-Python has no public parser of regular expressions. Only `_parsed` uses the private one; in a Python that keeps it
-elsewhere no texts are drawn, as for a pattern with a lookaround.
+Python has no public parser of regular expressions. Only `_parsed` uses the private one; if a Python version moves it,
+no texts are drawn, as for patterns with a lookaround.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from importlib import import_module
 from typing import Any
 
 LONGEST = 500
-"""Of what a pattern lets repeat, the most drawn outside of another repetition."""
+"""The most repetitions drawn, outside of another repetition."""
 
 REPEATS = 12
-"""The same within another repetition."""
+"""The most repetitions drawn within another repetition."""
 
 DRAWS = 24
 
 
 class UnknownPattern(ValueError):
-    """A regular expression has a part of which no text is drawn, such as a lookaround or a back reference."""
+    """No text can be drawn for part of a regular expression, such as a lookaround or a back reference."""
 
 
 def texts_that_match(pattern: str, draws: int = DRAWS) -> list[str]:
-    """Texts that a regular expression matches: its shortest, its longest (with repetitions limited) and this many
-    others. None for one with lookarounds or back references."""
+    """Texts that a regular expression matches: its shortest, its longest (with limited repetitions) and `draws` others.
+    Empty for a pattern with lookarounds or back references."""
     try:
         parsed = _parsed(pattern)
         draw = random.Random(1)
@@ -44,7 +44,7 @@ def _parsed(pattern: str) -> Iterable[tuple[Any, Any]]:
     try:
         parser = import_module("re._parser")
     except ImportError as error:
-        raise UnknownPattern("this Python has no parser of regular expressions that is known here") from error
+        raise UnknownPattern("this Python has no known parser of regular expressions") from error
     found: Iterable[tuple[Any, Any]] = parser.parse(pattern)
     return found
 

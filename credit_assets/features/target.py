@@ -1,4 +1,4 @@
-"""The outcome of a loan as an SQL expression, from the value that a source has for it."""
+"""The outcome of a loan as SQL, from the source's value."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from credit_assets.settings.target import Target, Word
 
 
 def outcome_sql(target: Target, relation: str | None = None) -> str:
-    """The outcome (1: defaulted, 0: repaid, null: not known) of a row (of the relation) as an SQL expression."""
+    """SQL of a row's outcome (1: defaulted, 0: repaid, null: unknown); `relation` qualifies the column."""
     column = f"{relation}.{identifier(target.column)}" if relation else identifier(target.column)
     return f"CASE WHEN {column} IN {_listed(target.bad)} THEN 1 WHEN {column} IN {_listed(target.good)} THEN 0 END"
 

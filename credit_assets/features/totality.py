@@ -1,5 +1,5 @@
-"""Whether feature SQL gives a finite number or null, and one row per applicant, for every row that the raw contracts
-allow. `edge_rows.py` draws the rows."""
+"""Checks that feature SQL yields a finite number or null, and one row per applicant, for all rows that the raw
+contracts allow. `edge_rows.py` draws the rows."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from credit_assets.schemas.table import Table
 
 Tables = Mapping[str, EdgeTable]
 Fault = Callable[[FeatureQuery, Tables, str | None], str | None]
-"""What is wrong with a query, or one feature of it, on some rows, if anything."""
+"""A function that returns what is wrong with a query, or with one feature of it, on some rows; None if nothing is."""
 
 FEATURES_SHOWN = 3
 
@@ -36,8 +36,8 @@ VALUES_SHOWN = 6
 
 @dataclass(frozen=True)
 class Failure:
-    """A failure of a query on rows that the contracts allow: the feature (None for the whole query), what is wrong, and
-    the values that lead to it, as far as they were narrowed down."""
+    """A failure of a query on rows that the contracts allow: the feature (None for the whole query), the reason, and
+    the values that cause it, as far as they could be narrowed down."""
 
     query: str
     feature: str | None
@@ -54,10 +54,10 @@ def failures(
     seconds: float = 10.0,
     seed: int = 1,
 ) -> list[Failure]:
-    """What is wrong with the queries, each after those it reads, on the edge rows of their contracts, and on none.
+    """The failures of the queries, each after its inputs, on the edge rows of the contracts and on empty tables.
 
-    `direct` has each column's immediate inputs. A query that fails as a whole hides those that read it. Narrowing a
-    failure down ends after `seconds`: those found later name no values. `seed` draws other rows.
+    `direct` has each column's immediate inputs. Queries that read a query failing as a whole are not tested. Narrowing
+    down stops after `seconds`: failures found later name no values. Another `seed` draws other rows.
     """
     drawn: dict[str, EdgeTable] = edge_tables(models, application_table, key, seed)
     applicants = drawn[application_table].rows.column(key).to_pylist()
@@ -70,14 +70,14 @@ def failures(
             inputs = {table: drawn[table] for table in query.inputs}
             found += trial.failures(query, inputs, direct.get(query.name, {}))
             if (rows := trial.result(query, inputs)) is not None:
-                # What is not finite is stored as nothing.
+                # Values that are not finite are stored as null.
                 kept = finite(con.from_arrow(rows)).to_arrow_table()
                 drawn[query.name] = _made(kept, query.key, applicants)
     return found
 
 
 def _plain_rows(con: duckdb.DuckDBPyConnection, models: Mapping[str, type[Table]]) -> dict[str, dict[str, Any]]:
-    """For the columns of each table that are no keys, a value from the middle of the allowed ones."""
+    """For each table and column that is not a key, a value from the middle of the allowed ones."""
     plain = {}
     for table, model in models.items():
         linked = {name for key in keys(model) for name in key} | {relation.column for relation in model.relations}
@@ -102,15 +102,15 @@ class _Trial:
     def failures(
         self, query: FeatureQuery, inputs: Tables, origins: Mapping[str, Sequence[tuple[str, str]]]
     ) -> Iterator[Failure]:
-        """What is wrong with a query: errors, numbers that are not finite, rows lost or doubled."""
+        """The query's failures: errors, numbers that are not finite, and lost or duplicated rows."""
         if error := self.error(query, _none_of(inputs)):
             yield Failure(query.name, None, f"fails on tables without rows: {error}", "")
             return
         rows = self.result(query, inputs)
         if rows is None:
-            # Without shared subqueries, which DuckDB computes whole, only what uses the fault fails.
+            # DuckDB computes shared subqueries as a whole; inlined, only the features that use a fault fail.
             query = replace(query, sql=_inlined(query.sql))
-            raising = self.raising(query, inputs, tuple(query.words))
+            raising = self.raising(query, inputs, tuple(query.descriptions))
             yield from self.each_narrowed(query, inputs, raising or [None], origins, self.error)
             return
         yield from self.each_narrowed(query, inputs, _not_finite(rows), origins, self.infinite)
@@ -118,7 +118,7 @@ class _Trial:
             yield Failure(query.name, None, reason, "")
 
     def result(self, query: FeatureQuery, inputs: Tables) -> pyarrow.Table | None:
-        """What the query makes of the rows; nothing where it fails."""
+        """The query's result on the rows; None if it fails."""
         self.register(inputs)
         try:
             return self.con.query(query.sql).to_arrow_table()
@@ -130,18 +130,18 @@ class _Trial:
             self.con.register(table, drawn.rows)
 
     def error(self, query: FeatureQuery, inputs: Tables, feature: str | None = None) -> str | None:
-        """The error of the query (or one feature of it) on these rows, if it fails."""
+        """The error of the query (or of one feature) on these rows; None if it succeeds."""
         self.register(inputs)
         columns = "*" if feature is None else f"{identifier(query.key)}, {identifier(feature)}"
         try:
             self.con.execute(f"SELECT {columns} FROM ({query.sql})").fetchall()
         except duckdb.Error as error:
-            # Without DuckDB's hints and the SQL, of which the line is another one here.
+            # Without DuckDB's hints and the SQL, whose line numbers differ here.
             return str(error).split("\n")[0].split(". You might want")[0].strip().rstrip("!")
         return None
 
     def raising(self, query: FeatureQuery, inputs: Tables, features: Sequence[str]) -> list[str]:
-        """The features that fail, found by bisection: one at a time, hundreds would use up the time."""
+        """The features that fail, found by bisection: testing hundreds one by one would take too long."""
         columns = ", ".join(map(identifier, (query.key, *features)))
         if not self.error(replace(query, sql=f"SELECT {columns} FROM ({query.sql})"), inputs):
             return []
@@ -153,7 +153,7 @@ class _Trial:
         ]
 
     def infinite(self, query: FeatureQuery, inputs: Tables, feature: str | None = None) -> str | None:
-        """That a feature is not a finite number on these rows, if it is not."""
+        """The reason if a feature is not a finite number on these rows; None if it is."""
         assert feature is not None
         self.register(inputs)
         name = identifier(feature)
@@ -166,11 +166,11 @@ class _Trial:
         return f"is {values[0][0]}" if values else None
 
     def lost(self, query: FeatureQuery, rows: pyarrow.Table) -> str | None:
-        """That applicants have more than one row, or (in the features of all) none."""
+        """The reason if applicants have more than one row or (in the table `features`) none; None otherwise."""
         values = rows.column(query.key).to_pylist()
         known = set(self.applicants)
         if not set(values) <= known:
-            return f"gives rows of no applicant. Its first column must be a {self.key} of the rows that it reads"
+            return f"gives rows that belong to no applicant. Its first column must be a {self.key} from its input rows"
         if doubled := len(values) - len(set(values)):
             return f"gives {doubled} of {number_of(len(known), 'applicant')} more than one row. Group by {self.key}"
         if query.name == FEATURES and (missing := len(known) - len(set(values))):
@@ -188,7 +188,7 @@ class _Trial:
         origins: Mapping[str, Sequence[tuple[str, str]]],
         fault: Fault,
     ) -> Iterator[Failure]:
-        """The failure of the first features, and the number of the others."""
+        """The narrowed-down failures of the first features, and the number of further ones."""
         for feature in features[:FEATURES_SHOWN]:
             failure = self.narrowed(query, inputs, feature, origins, fault)
             others = len(features) - FEATURES_SHOWN
@@ -209,7 +209,9 @@ class _Trial:
         def fails(tried: Tables) -> bool:
             return time.monotonic() < self.until and fault(query, tried, feature) is not None
 
-        applicants = _fewer(range(-1, len(self.applicants)), lambda some: fails(_of_applicants(inputs, set(some))))
+        applicants = _smallest_failing(
+            range(-1, len(self.applicants)), lambda some: fails(_of_applicants(inputs, set(some)))
+        )
         rows: Tables = _of_applicants(inputs, set(applicants))
         for table in inputs:
             rows = _with_fewer_rows(rows, table, fails)
@@ -223,13 +225,13 @@ class _Trial:
                     others.append((table, column))
                 else:
                     needed.append((table, column))
-        told = [
+        shown = [
             f"{table}.{column} = {_shown(rows[table].rows.column(column)[0].as_py())}"
             for table, column in [*needed, *others]
         ]
         reason = fault(query, rows, feature) or fault(query, inputs, feature) or "fails"
-        more = f" and {len(told) - VALUES_SHOWN} more" if len(told) > VALUES_SHOWN else ""
-        return Failure(query.name, feature, reason, ", ".join(told[:VALUES_SHOWN]) + more)
+        more = f" and {len(shown) - VALUES_SHOWN} more" if len(shown) > VALUES_SHOWN else ""
+        return Failure(query.name, feature, reason, ", ".join(shown[:VALUES_SHOWN]) + more)
 
     def with_plain(self, rows: Tables, table: str, column: str) -> Tables | None:
         """The rows with an ordinary value in a column, if it has one."""
@@ -252,7 +254,7 @@ def _inlined(sql: str) -> str:
 
 
 def _made(rows: pyarrow.Table, key: str, applicants: Sequence[Any]) -> EdgeTable:
-    """A query's rows as the input of other queries."""
+    """A query's result as the input of other queries."""
     place_of = {value: place for place, value in enumerate(applicants)}
     return EdgeTable(rows, tuple(place_of.get(value, -1) for value in rows.column(key).to_pylist()))
 
@@ -283,11 +285,11 @@ def _taken(drawn: EdgeTable, places: Sequence[int]) -> EdgeTable:
 
 def _with_fewer_rows(rows: Tables, table: str, fails: Callable[[Tables], bool]) -> Tables:
     drawn = rows[table]
-    places = _fewer(range(drawn.rows.num_rows), lambda some: fails({**rows, table: _taken(drawn, some)}))
+    places = _smallest_failing(range(drawn.rows.num_rows), lambda some: fails({**rows, table: _taken(drawn, some)}))
     return {**rows, table: _taken(drawn, places)}
 
 
-def _fewer(items: Sequence[int], fails: Callable[[Sequence[int]], bool]) -> Sequence[int]:
+def _smallest_failing(items: Sequence[int], fails: Callable[[Sequence[int]], bool]) -> Sequence[int]:
     """A part of the items that still fails, halved as long as one half fails on its own."""
     while len(items) > 1:
         middle = len(items) // 2

@@ -1,5 +1,5 @@
-"""What a training set is made from: the batches that may be learned from, their rows, and the columns kept from the
-models. The SQL is in `training_set.py`; `guard.py` looks for leaks."""
+"""The inputs of a training set: the batches that models may learn from, their rows, and the columns hidden from the
+models. The SQL is in `training_set.py`; `guard.py` finds leaks."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import duckdb
 import pandas as pd
 
 from credit_assets.book.queries import FeatureQuery
-from credit_assets.features.combined_leaks import Combination, given_back
+from credit_assets.features.combined_leaks import Combination, reproduced_columns
 from credit_assets.features.guard import check_inputs
-from credit_assets.features.kept_back import kept_back
-from credit_assets.features.training_set import TEST, rows_to_learn_from, split_summary, training_frame
+from credit_assets.features.hidden_columns import hidden_columns
+from credit_assets.features.training_set import TEST, split_summary, training_frame, training_rows_sql
 from credit_assets.features.versions import FEATURES, made_by_other_sql
 from credit_assets.lake.contracts import shorten
 from credit_assets.lake.sql import identifier
@@ -23,11 +23,11 @@ from credit_assets.settings.portfolio import Portfolio
 
 
 class TrainingRefused(ValueError):
-    """No model may learn from the batches as they are; the message says what to do about it."""
+    """Models cannot be trained on the batches; the message says what to do."""
 
 
 class SyntheticMixture(TrainingRefused):
-    """Some batches are synthetic and others are not: a model of both proves nothing."""
+    """Some batches are synthetic and others are not: a model trained on both would prove nothing."""
 
     def __init__(self, portfolio: str, synthetic: Sequence[str]) -> None:
         super().__init__(
@@ -38,27 +38,28 @@ class SyntheticMixture(TrainingRefused):
 
 
 class FeaturesOfOtherSql(TrainingRefused):
-    """Features of some batches were not made by the current SQL: one name would have two meanings."""
+    """The features of some batches were made by other SQL than the current one, so their names mean something else."""
 
     def __init__(self, portfolio: str, batches: Sequence[str], files: Sequence[str]) -> None:
         super().__init__(
-            f"The features of {shorten(', '.join(batches))} were made by other SQL than stands in sql/{portfolio} "
-            f"now ({', '.join(files)}). `credit-assets train --portfolio {portfolio}` makes them again "
+            f"The features of {shorten(', '.join(batches))} were made by other SQL than the current sql/{portfolio} "
+            f"({', '.join(files)}). `credit-assets train --portfolio {portfolio}` makes them again "
             "and trains; in the UI, run the job `ingest` for each of these batches, then `train`."
         )
         self.portfolio, self.batches, self.files = portfolio, tuple(batches), tuple(files)
 
 
 @dataclass(frozen=True)
-class Learnable:
-    """The `rows` of a training set with their `split`; `learned` are those outside the test, in memory. `kept` are the
-    columns of these that are kept from the models, and `back` the combinations of inputs that give one back."""
+class TrainingRows:
+    """The `rows` of a training set with their `split`; `learned` are those outside the test fold, in memory. `hidden`
+    are the columns of these that are hidden from the models, and `reproduced` the combinations of inputs that reproduce
+    one."""
 
     rows: duckdb.DuckDBPyRelation
     split: pd.DataFrame
     learned: pd.DataFrame
-    kept: pd.DataFrame
-    back: Sequence[Combination]
+    hidden: pd.DataFrame
+    reproduced: Sequence[Combination]
 
     def auc_of_each(
         self, portfolio: Portfolio, features: Sequence[str], raw_columns: Mapping[str, Collection[str]]
@@ -74,22 +75,22 @@ class Learnable:
             protected=portfolio.protected_columns,
             post_decision=portfolio.post_decision,
             max_single_auc=portfolio.training.max_single_feature_auc,
-            together=self.back,
+            together=self.reproduced,
         )
 
 
-def read_by_training(portfolio: Portfolio) -> tuple[str, ...]:
-    """The tables that a training set is made from; `in_the_window` and `learnable` read them as views with a leading
-    underscore."""
+def training_tables(portfolio: Portfolio) -> tuple[str, ...]:
+    """The tables that a training set is made from; `window_rows` and `load_training_rows` read them as views with a
+    leading underscore."""
     return FEATURES, portfolio.application_table, portfolio.outcomes_table
 
 
-def in_the_window(con: duckdb.DuckDBPyConnection, portfolio: Portfolio, *columns: str) -> duckdb.DuckDBPyRelation:
-    """The rows to learn from with these features, from the views of the tables `read_by_training`."""
+def window_rows(con: duckdb.DuckDBPyConnection, portfolio: Portfolio, *columns: str) -> duckdb.DuckDBPyRelation:
+    """The rows to learn from with these features, from the views of the `training_tables`."""
     wanted = ", ".join(map(identifier, (portfolio.entity_key, "batch", *columns)))
     con.view("_features").project(wanted).create_view("_wanted_features", replace=True)
     return con.sql(
-        rows_to_learn_from(
+        training_rows_sql(
             portfolio,
             features="_wanted_features",
             applications=f"_{portfolio.application_table}",
@@ -98,18 +99,18 @@ def in_the_window(con: duckdb.DuckDBPyConnection, portfolio: Portfolio, *columns
     )
 
 
-def learnable(
+def load_training_rows(
     con: duckdb.DuckDBPyConnection, portfolio: Portfolio, features: Sequence[str], left_out: Mapping[str, str]
-) -> Learnable:
-    """The rows to learn from with these features, from the same views. Raises TrainingSetError if a fold lacks one of
-    the outcomes."""
-    rows = in_the_window(con, portfolio, *features)
+) -> TrainingRows:
+    """The rows to learn from with these features, from the same views. Raises TrainingSetError if a fold lacks goods or
+    bads."""
+    rows = window_rows(con, portfolio, *features)
     split = split_summary(rows.project("batch, fold, target").df())
     learned = training_frame(rows.filter(f"fold <> '{TEST}'"))
     applications = con.view(f"_{portfolio.application_table}")
-    kept = kept_back(portfolio, learned, applications, con.view("_features"), left_out)
-    back = given_back(kept, learned[list(features)], learned["target"].to_numpy(dtype=bool))
-    return Learnable(rows, split, learned, kept, back)
+    hidden = hidden_columns(portfolio, learned, applications, con.view("_features"), left_out)
+    reproduced = reproduced_columns(hidden, learned[list(features)], learned["target"].to_numpy(dtype=bool))
+    return TrainingRows(rows, split, learned, hidden, reproduced)
 
 
 def refuse_features_of_other_sql(
@@ -119,16 +120,16 @@ def refuse_features_of_other_sql(
     version: int,
     window: Collection[str],
 ) -> None:
-    """Raise FeaturesOfOtherSql if a batch of the training window has features (in this version of their table) that
-    were not made by these queries."""
+    """Raise FeaturesOfOtherSql if the features of a batch in the training window (in this version of their table) were
+    not made by these queries."""
     other = made_by_other_sql(cache(lake.writings), portfolio.table(FEATURES), version, queries)
     if other.keys() & set(window):
-        # Newer ones too: they are what the next champion may have to score.
+        # Newer batches too, since the next champion may have to score them.
         stale = [batch for batch in other if batch >= min(window)]
         raise FeaturesOfOtherSql(portfolio.name, stale, sorted({file for batch in stale for file in other[batch]}))
 
 
-def refuse_a_mixture(lake: Lake, portfolio: Portfolio) -> None:
+def refuse_synthetic_mixture(lake: Lake, portfolio: Portfolio) -> None:
     """Raise SyntheticMixture if the features of some batches are synthetic and those of others are not."""
     written = lake.batches(portfolio.table(FEATURES))
     synthetic = sorted(batch for batch, commit in written.items() if commit.provenance.synthetic)

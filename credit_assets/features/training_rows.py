@@ -1,4 +1,4 @@
-"""The rows that a registered version was made from: those that it learned from, and those that it was tested on."""
+"""The rows that a registered version was trained and tested on."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from credit_assets.settings.portfolio import Portfolio
 
 TRAINING_SET = "training_set"
 LEARNED, TESTED = f"fold <> '{TEST}'", f"fold = '{TEST}'"
-"""Conditions on `training_rows`."""
+"""SQL conditions that select the learned and the test rows of `training_rows`."""
 
 
 def training_rows(lake: Lake, portfolio: Portfolio, version: ModelVersion) -> str:
-    """The SELECT of the training set as it was when the version was made from it.
+    """The SELECT of the training set in the version that the model was trained on.
 
-    Raises RegistryError where the version was not made from one, and TableMissing where the lake has none.
+    Raises RegistryError if the model names no training set, and TableMissing if the lake has none.
     """
     table = portfolio.table(TRAINING_SET)
     return lake.query(table, version=version.made_from(table))

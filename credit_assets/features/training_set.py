@@ -1,6 +1,6 @@
 """The training set: features joined with known outcomes, each applicant in one fold.
 
-What is learned from it is in `models/`.
+Models are trained in `models/`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TRAIN, VALID, TEST = "train", "valid", "test"
 
 
 class TrainingSetError(ValueError):
-    """The known outcomes do not make a training set; the message says which fold lacks what."""
+    """The known outcomes are not enough for a training set; the message says what a fold lacks."""
 
 
 def known_outcomes_sql(
@@ -37,10 +37,10 @@ def known_outcomes_sql(
 ) -> str:
     """A SELECT of every known outcome of a matured batch: `entity_key`, `batch`, `target` (0/1).
 
-    `applications` and `outcomes` name relations keyed by `entity_key` and `batch`. An outcome delivered in
-    `outcomes` goes before the one in `applications` (it is the later word). A batch is matured once the outcomes
-    of `matured_share` of its applicants are known: the first to be known are not like the rest, since a default
-    shows early and a good loan only at its end.
+    `applications` and `outcomes` name relations keyed by `entity_key` and `batch`. An outcome in `outcomes` takes
+    precedence over one in `applications`, because it is newer. A batch is matured once the outcomes of `matured_share`
+    of its applicants are known: the first known outcomes are not representative, since a default shows early and a
+    repaid loan only at its end.
     """
     key = identifier(entity_key)
     return f"""
@@ -67,29 +67,29 @@ def training_set_sql(
 ) -> str:
     """A SELECT of the rows of `features` in the training window, plus `target` (0/1) and `fold`.
 
-    `features` names a relation keyed by `entity_key` and `batch`, `known_outcomes` one of what
-    `known_outcomes_sql` gives.
+    `features` names a relation keyed by `entity_key` and `batch`, `known_outcomes` one with the columns of
+    `known_outcomes_sql`.
 
-    - The window is the newest batch that has features and outcomes of both classes, and the
-      `window_batches` - 1 batches with outcomes before it.
-    - Its newest `test_batches` batches with both classes, and any between them, are the out-of-time test;
-      at most half of the window's batches, so that a young book has some to learn from. Rows of newer
-      batches, and earlier rows of an applicant who is in the test, are left out.
-    - Where the window is one batch only, the test is the share `holdout_share` of its applicants.
+    - The window is the newest batch with features and outcomes of both classes, and the `window_batches` - 1 batches
+      with outcomes before it.
+    - The newest `test_batches` batches of the window with both classes, and any between them, are the out-of-time test,
+      but at most half of the window's batches, so that a young book has some to learn from. Rows of newer batches, and
+      earlier rows of applicants in the test, are left out.
+    - If the window is a single batch, the test is the share `holdout_share` of its applicants.
     - Of the other applicants, the share `valid_share` is in `valid`, the rest in `train`.
     """
     key = identifier(entity_key)
     return f"""
-WITH learnable AS (
+WITH load_training_rows AS (
     SELECT known.* FROM {known_outcomes} AS known JOIN {features} AS features USING ({key}, batch)
 ),
 batches AS (
-    SELECT batch, bool_or(target = 0) AND bool_or(target = 1) AS testable FROM learnable GROUP BY batch
+    SELECT batch, bool_or(target = 0) AND bool_or(target = 1) AS testable FROM load_training_rows GROUP BY batch
 ),
 recent AS (
     SELECT
         batch,
-        -- Batches that could be tested on and are newer than this one.
+        -- The number of newer batches with both classes.
         count(*) FILTER (WHERE testable) OVER (ORDER BY batch DESC) - testable::INT AS newer
     FROM batches
     WHERE batch <= (SELECT max(batch) FROM batches WHERE testable)
@@ -104,7 +104,7 @@ folds AS (
         batch,
         target,
         {_fold_sql(key, seed, test_batches, holdout_share, valid_share)} AS fold
-    FROM learnable JOIN learned_from USING (batch)
+    FROM load_training_rows JOIN learned_from USING (batch)
 )
 SELECT features.*, folds.target, folds.fold
 FROM {features} AS features
@@ -114,12 +114,11 @@ WHERE fold = '{TEST}' OR {key} NOT IN (SELECT {key} FROM folds WHERE fold = '{TE
 
 
 def _fold_sql(key: str, seed: int, test_batches: int, holdout_share: float, valid_share: float) -> str:
-    """The fold of an applicant, from the number of newer batches that could be tested on and of all batches.
+    """SQL of an applicant's fold, from the numbers of newer batches with both classes (`newer`) and of all batches.
 
-    Both shares are split by a hash of the entity key and the seed. Goods and bads are split at the same hash, so that
-    their shares differ only by chance (a standard error of one percentage point for the test's share of 2,000 bads). In
-    return no row's fold depends on which other rows exist: an applicant in `valid` stays out of `train` whatever is
-    delivered later.
+    Both shares are split by a hash of the entity key and the seed, at the same hash for goods and bads, so that their
+    shares differ only by chance (a standard error of one percentage point for the test's share of 2,000 bads). No row's
+    fold depends on which other rows exist: an applicant in `valid` stays out of `train` whatever is delivered later.
     """
     return f"""CASE
             WHEN newer < least({test_batches}, batches // 2) THEN '{TEST}'
@@ -129,8 +128,8 @@ def _fold_sql(key: str, seed: int, test_batches: int, holdout_share: float, vali
         END"""
 
 
-def rows_to_learn_from(portfolio: Portfolio, *, features: str, applications: str, outcomes: str) -> str:
-    """`training_set_sql` of the portfolio's tables (relations, or SELECTs in brackets), by its settings."""
+def training_rows_sql(portfolio: Portfolio, *, features: str, applications: str, outcomes: str) -> str:
+    """`training_set_sql` with the portfolio's settings, over its tables (relations, or SELECTs in parentheses)."""
     config = portfolio.training
     known = known_outcomes_sql(
         applications=applications,
@@ -152,15 +151,15 @@ def rows_to_learn_from(portfolio: Portfolio, *, features: str, applications: str
 
 
 def hash_share_sql(column: str, salt: str) -> str:
-    """SQL for a number in [0, 1) that depends on the column's value and the salt alone.
+    """SQL for a number in [0, 1) that depends only on the column's value and the salt.
 
-    From MD5, which no DuckDB version changes (its own hash() may); `hash_share` gives the same in numpy.
+    It uses MD5, which is the same in every DuckDB version (`hash()` may change); `hash_share` computes it in numpy.
     """
     return f"md5_number_upper(concat('{salt}:', {column})) / 18446744073709551616.0"
 
 
 def hash_share(keys: np.ndarray, salt: str) -> np.ndarray:
-    """What `hash_share_sql` gives, for an array of whole-number or text keys."""
+    """The values of `hash_share_sql` for an array of integer or text keys."""
     digests = (hashlib.md5(f"{salt}:{key}".encode(), usedforsecurity=False).digest() for key in keys.tolist())
     return np.array([int.from_bytes(digest[:8], "little") / 2.0**64 for digest in digests])
 
@@ -168,7 +167,7 @@ def hash_share(keys: np.ndarray, salt: str) -> np.ndarray:
 def split_summary(training_set: pd.DataFrame) -> pd.DataFrame:
     """Rows, defaults and default rate by fold and batch, of a frame with `fold`, `batch` and `target`.
 
-    Raises TrainingSetError where train, valid or test lacks goods or bads.
+    Raises TrainingSetError if train, valid or test lacks goods or bads.
     """
     by_fold = training_set.groupby("fold")["target"].agg(["size", "sum"])
     for fold in (TRAIN, VALID, TEST):
@@ -187,7 +186,7 @@ def split_summary(training_set: pd.DataFrame) -> pd.DataFrame:
 
 
 def training_frame(training_set: duckdb.DuckDBPyRelation) -> pd.DataFrame:
-    """The training set in memory, numbers as float32: what the models compute with, at half the size."""
+    """The training set in memory, with numbers as float32: the models' precision, at half the size."""
     kept = [
         f"CAST({identifier(name)} AS FLOAT) AS {identifier(name)}" if str(kind) == "DOUBLE" else identifier(name)
         for name, kind in zip(training_set.columns, training_set.types, strict=True)

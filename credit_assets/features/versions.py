@@ -1,5 +1,5 @@
-"""Which SQL made the existing features. The lake records it for every batch, and so for what a model learned from: a
-name has one meaning only if the same SQL made it."""
+"""The SQL versions that made existing features. The lake records them for every batch, and so for a model's training
+rows: a feature name has one meaning only if the same SQL made it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from credit_assets.lake.tables import Lake, Writings
 FEATURES = "features"
 
 
-def made_by(writings: Writings, features: str, commit: Commit) -> dict[str, str]:
-    """SQL file (without ending) to its version, for all that contributed to the commit's rows; both, if two versions of
-    a file did. `features` is the table's name in the lake."""
+def sql_versions(writings: Writings, features: str, commit: Commit) -> dict[str, str]:
+    """For each SQL file (without ending) that contributed to the commit's rows, its version; both, if two versions of a
+    file did. `features` is the table's name in the lake."""
     found: dict[str, set[str]] = {}
     for table, made in _behind(writings, features, commit):
         if version := made.provenance.asset_code_version:
@@ -25,8 +25,8 @@ def made_by(writings: Writings, features: str, commit: Commit) -> dict[str, str]
     return {name: " and ".join(sorted(versions)) for name, versions in found.items()}
 
 
-def stands_now(queries: Mapping[str, FeatureQuery]) -> dict[str, str]:
-    """The same for what these queries would make."""
+def current_sql_versions(queries: Mapping[str, FeatureQuery]) -> dict[str, str]:
+    """For each SQL file of these queries that contributes to the features, its version."""
     found: dict[str, str] = {}
     wanted = [FEATURES]
     while wanted:
@@ -36,13 +36,13 @@ def stands_now(queries: Mapping[str, FeatureQuery]) -> dict[str, str]:
     return found
 
 
-def differing(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
+def changed_sql_files(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
     """The SQL files that differ between the two, with their ending."""
     return sorted(f"{name}.sql" for name in one.keys() | other.keys() if one.get(name) != other.get(name))
 
 
 def read_at(writings: Writings, table: str, batch: str, version: int) -> Commit | None:
-    """The commit whose rows of the batch this version of the table contains; None if the log does not reach back to
+    """The commit that wrote the batch's rows in this version of the table; None if the log does not reach back to
     it."""
     return next((commit for commit in writings(table).get(batch, ()) if commit.version <= version), None)
 
@@ -50,17 +50,17 @@ def read_at(writings: Writings, table: str, batch: str, version: int) -> Commit 
 def made_by_other_sql(
     writings: Writings, features: str, version: int, queries: Mapping[str, FeatureQuery]
 ) -> dict[str, list[str]]:
-    """Batch to the SQL files that have changed since its features in this version of the table were made; only batches
-    with any."""
-    now = stands_now(queries)
+    """For each batch, the SQL files that have changed since its features in this version of the table were made; only
+    batches with any."""
+    now = current_sql_versions(queries)
     read = {batch: read_at(writings, features, batch, version) for batch in writings(features)}
-    made = {batch: made_by(writings, features, commit) for batch, commit in read.items() if commit}
-    return {batch: files for batch in sorted(made) if (files := differing(made[batch], now))}
+    made = {batch: sql_versions(writings, features, commit) for batch, commit in read.items() if commit}
+    return {batch: files for batch in sorted(made) if (files := changed_sql_files(made[batch], now))}
 
 
 def same_rows(writings: Writings, table: str, one: Commit, other: Commit) -> bool:
-    """Whether two commits of a batch of the table were made from the same rows of the raw tables behind both: from the
-    same number of rows of the same files."""
+    """Whether two commits of a batch were made from the same rows of the raw tables that both depend on: the same
+    number of rows from the same files."""
     first, second = (_raw_rows(writings, table, commit) for commit in (one, other))
     return all(first[raw] == second[raw] for raw in first.keys() & second.keys())
 
@@ -74,8 +74,8 @@ def _raw_rows(writings: Writings, table: str, commit: Commit) -> dict[str, set[t
 
 
 def _behind(writings: Writings, table: str, commit: Commit) -> list[tuple[str, Commit]]:
-    """The commit, and those of its batch that its rows were made from, however far back, each with its table; one that
-    there are several ways to is named as often."""
+    """The commit and all commits of its batch that its rows were made from, directly or not, each with its table; a
+    commit reached several ways is repeated."""
     found = [(table, commit)]
     for source, version in commit.provenance.inputs.items():
         if read := read_at(writings, source, str(commit.provenance.batch), version):
@@ -84,19 +84,19 @@ def _behind(writings: Writings, table: str, commit: Commit) -> list[tuple[str, C
 
 
 def made_before(writings: Writings, features: str, batch: str, sql: Mapping[str, str]) -> list[Commit]:
-    """What this SQL makes, or has made before, from the current rows of the batch; newest first."""
+    """The batch's commits, newest first, that this SQL made from the batch's current rows."""
     current, *_ = written = writings(features)[batch]
-    by_it = (commit for commit in written if made_by(writings, features, commit) == sql)
+    by_it = (commit for commit in written if sql_versions(writings, features, commit) == sql)
     return [commit for commit in by_it if same_rows(writings, features, commit, current)]
 
 
 def learned_from(
     con: duckdb.DuckDBPyConnection, lake: Lake, training_set: str, version: int, features: str
 ) -> dict[str, str]:
-    """`made_by` for the features in a version of the training set, all of which the same SQL made."""
+    """`sql_versions` of the features in a version of the training set, all of which the same SQL made."""
     [made] = [commit for commit in lake.history(training_set) if commit.version == version]
     [batch] = con.sql(f"SELECT min(batch) FROM ({lake.query(training_set, version=version)})").fetchall()[0]
-    # A batch that a model learned from may have been withdrawn since.
+    # A batch of the training set may have been withdrawn since.
     writings = partial(lake.writings, withdrawn=True)
     read = read_at(writings, features, batch, made.provenance.inputs[features])
-    return made_by(writings, features, read) if read else {}
+    return sql_versions(writings, features, read) if read else {}

@@ -88,7 +88,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
                 "folds_of": validation.by,
                 "folds": frame_table(fold_table(design, validation)),
                 "parameters": dg.MetadataValue.json(dict(fitted.params)),
-                "leading_features": frame_table(leading(shares, features.words, SHOWN)),
+                "leading_features": frame_table(leading(shares, features.descriptions, SHOWN)),
                 "mlflow_run_id": version.run_id,
             },
         )

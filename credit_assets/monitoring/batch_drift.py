@@ -11,7 +11,14 @@ import pandas as pd
 
 from credit_assets.book.book import Book
 from credit_assets.features.training_rows import TESTED, TRAINING_SET, training_rows
-from credit_assets.features.versions import FEATURES, differing, learned_from, made_by, read_at, stands_now
+from credit_assets.features.versions import (
+    FEATURES,
+    changed_sql_files,
+    current_sql_versions,
+    learned_from,
+    read_at,
+    sql_versions,
+)
 from credit_assets.lake.sql import identifier
 from credit_assets.lake.tables import Lake
 from credit_assets.models.registered import load_model
@@ -178,13 +185,13 @@ def as_learned(
     features, training_set = book.portfolio.table(FEATURES), book.portfolio.table(TRAINING_SET)
     learned = learned_from(con, lake, training_set, version.made_from(training_set), features)
     read = read_at(lake.writings, features, batch, features_version)
-    made = made_by(lake.writings, features, read) if read else {}
-    if learned == stands_now(book.queries):
+    made = sql_versions(lake.writings, features, read) if read else {}
+    if learned == current_sql_versions(book.queries):
         mend = "The SQL that it learned from stands there now: run `ingest` and `score` for the batch."
     else:
         train = f"`credit-assets train --portfolio {book.name}`"
         mend = f"{train} makes a candidate that learns from what stands there now."
-    return drift_verdicts.features_as_learned(differing(learned, made), mend, version.number)
+    return drift_verdicts.features_as_learned(changed_sql_files(learned, made), mend, version.number)
 
 
 def earlier_volumes(lake: Lake, features: str, batch: str) -> list[int]:

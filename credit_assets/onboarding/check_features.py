@@ -46,8 +46,8 @@ def check_features(findings: Findings, book: Book, schemas: Mapping[str, Mapping
     except FeatureQueryError as error:
         findings.add_error(findings.sql / error.file, error.line or 1, error.reason)
         return 0
-    left_out = made_from({feature: roots[feature] for feature in query.words}, portfolio.left_out)
-    learned = [feature for feature in query.words if feature not in left_out]
+    left_out = made_from({feature: roots[feature] for feature in query.descriptions}, portfolio.left_out)
+    learned = [feature for feature in query.descriptions if feature not in left_out]
     for feature, reason in _refused_features(findings, portfolio, learned, roots):
         findings.add_error(*_line_of_feature(findings, queries, feature), f"feature {feature} {reason}. Take it out")
     model = feature_contracts(queries, book.contracts, portfolio.entity_key)["features"]
@@ -71,7 +71,7 @@ def check_features(findings: Findings, book: Book, schemas: Mapping[str, Mapping
             findings.add_setting(["training", "encodings", feature], str(error))
     if not any(finding.error for finding in findings.found):
         _check_totality(findings, book, queries, direct)
-    return len(query.words)
+    return len(query.descriptions)
 
 
 def _check_totality(findings: Findings, book: Book, queries: Mapping[str, FeatureQuery], direct: Lineage) -> None:
@@ -132,7 +132,7 @@ def _bind(findings: Findings, book: Book, queries: Mapping[str, FeatureQuery]) -
             feature_contracts(_with_sources({**good, name: query}, name), book.contracts, book.portfolio.entity_key)
             good[name] = query
         except FeatureError as error:
-            if error.column in query.words:
+            if error.column in query.descriptions:
                 findings.add_error(*_line_of_feature(findings, {name: query}, error.column), error.reason)
             else:
                 # DuckDB quotes the line below its message.

@@ -8,7 +8,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 
-from credit_assets.features.combined_leaks import given_back, leading_pairs
+from credit_assets.features.combined_leaks import leading_pairs, reproduced_columns
 from credit_assets.lake.connections import one_row
 from credit_assets.lake.sql import identifier, sql_text
 from credit_assets.onboarding import column_names
@@ -119,7 +119,9 @@ def _parts_of_leaks(
     hidden = rows[[name for name in rows if name in late]]
     while len(found) < MOST_TOGETHER:
         left = rows[[name for name in rows if name not in late and name not in found]]
-        leaks = [leak for leak in given_back(hidden, left, bad) if leak.auc > LEAK_AUC or len(leak.features) == 1]
+        leaks = [
+            leak for leak in reproduced_columns(hidden, left, bad) if leak.auc > LEAK_AUC or len(leak.features) == 1
+        ]
         leaks += leading_pairs(left, bad, LEAK_AUC)
         if not leaks:
             break

@@ -63,7 +63,7 @@ def test_query_has_inputs_key_description_and_column_descriptions(tmp_path: Path
     assert query.inputs == ("loans",)
     assert query.description == "Loans of a person, one row each."
     assert query.key == "ID"
-    assert query.words == {
+    assert query.descriptions == {
         "total": "total of all loans",
         "open_total": "total of open loans",
         "open_count": "number of open loans",
@@ -124,7 +124,7 @@ def test_clauses_and_guesses_are_kept_per_column_and_pass_through_a_star(tmp_pat
     queries = load(write(tmp_path, features=JOINED, loan_sums=sums), RAW)
 
     for query in queries.values():
-        assert query.words["total"] == "total of all loans"
+        assert query.descriptions["total"] == "total of all loans"
         assert query.missing == {"total": "no amount known"}
         assert query.families == {"total": "loans"}
         assert query.guesses == {"open_count": "Y stands for open"}
@@ -145,9 +145,9 @@ def test_queries_are_ordered_after_their_inputs(tmp_path: Path) -> None:
 def test_star_copies_columns_and_descriptions_of_its_source(tmp_path: Path) -> None:
     queries = load(write(tmp_path, features=JOINED, loan_sums=LOAN_SUMS), RAW)
 
-    assert queries["features"].words == {
+    assert queries["features"].descriptions == {
         "income": "income",
-        **queries["loan_sums"].words,
+        **queries["loan_sums"].descriptions,
         "total_to_income": "loans compared with income",
     }
 
@@ -155,14 +155,14 @@ def test_star_copies_columns_and_descriptions_of_its_source(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("sql", "line", "what"),
     [
-        (select("AMOUNT as amount, -- money", "DAY as day"), 5, "column day has no words"),
+        (select("AMOUNT as amount, -- money", "DAY as day"), 5, "column day has no description"),
         (
             select("AMOUNT as amount,", "-- of the next", "DAY as day -- when"),
             4,
-            "column amount has no words",
+            "column amount has no description",
         ),
         (select("AMOUNT as amount, -- money", "DAY as amount -- when"), 5, "column amount occurs twice"),
-        (select("AMOUNT as amount, -- Money", "DAY as day -- money"), 5, "day has the same words as amount"),
+        (select("AMOUNT as amount, -- Money", "DAY as day -- money"), 5, "day has the same description as amount"),
         (
             select("AMOUNT as amount, -- money", "DAY as day -- when; missing: x"),
             5,

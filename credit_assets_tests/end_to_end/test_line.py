@@ -105,7 +105,7 @@ def test_every_declined_applicant_has_reasons_described_in_the_sql(line, batch):
         assert len(set(texts)) == len(texts) == len(features)
         for text, feature in zip(texts, features, strict=True):
             # Missing values are reported as missing, and no others.
-            assert (text == query.words[feature]) == pd.notna(values.loc[row["applicant"], feature])
+            assert (text == query.descriptions[feature]) == pd.notna(values.loc[row["applicant"], feature])
         assert len({row[name] for name in REASON_FAMILIES if row[name] is not None}) == len(features)
     approved = scores[scores["decision"] == "approve"]
     assert approved[[*REASONS, *REASON_FEATURES, *REASON_FAMILIES]].isna().all(axis=None)
@@ -148,7 +148,7 @@ def test_champion_names_its_inputs(line):
 def test_no_protected_attribute_is_a_model_input(line):
     registry = Registry.of(line.project, BOOK)
     model = load_model(registry, registry.champion())
-    words = Book.load(line.project, BOOK).queries["features"].words
+    words = Book.load(line.project, BOOK).queries["features"].descriptions
     assert set(model.features) == set(words)
     assert not {column.upper() for column in model.features} & portfolio(line).protected_columns
 

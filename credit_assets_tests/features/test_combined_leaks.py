@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from credit_assets.features.combined_leaks import _rank_aucs, given_back, leading_pairs
+from credit_assets.features.combined_leaks import _rank_aucs, leading_pairs, reproduced_columns
 from credit_assets.features.guard import LeakageError, check_inputs
 from credit_assets.statistics.column_auc import single_feature_auc
 
@@ -51,9 +51,9 @@ def test_column_known_only_after_the_decision_is_found_in_the_others(how: str) -
     columns["xx"] = HIDING[how](leak, columns["amount_2"])
     # The product and the ratio contain the days plus one.
     hidden = pd.DataFrame({"days": leak if how in ("sum", "difference") else leak + 1})
-    [found] = given_back(hidden, columns, bad)
+    [found] = reproduced_columns(hidden, columns, bad)
     assert set(found.features) == {"xx", "amount_2"}
-    assert (found.gives_back, found.r_squared) == ("days", pytest.approx(1))
+    assert (found.reproduces, found.r_squared) == ("days", pytest.approx(1))
 
 
 def test_column_is_found_in_three_others_and_in_scaled_ones() -> None:
@@ -61,11 +61,11 @@ def test_column_is_found_in_three_others_and_in_scaled_ones() -> None:
     columns["paid"] = leak + columns["amount_1"] - columns["amount_3"]
     columns["years"] = (leak + columns["amount_4"]) / 365
     hidden = pd.DataFrame({"days": leak, "per_day": columns["amount_5"] / columns["amount_6"] * columns["amount_7"]})
-    days, per_day = given_back(hidden, columns, bad)
+    days, per_day = reproduced_columns(hidden, columns, bad)
     # Two columns are enough for the days: years and an amount.
     assert set(days.features) == {"years", "amount_4"}
     assert per_day.formula in ("amount_5 * amount_7 / amount_6", "amount_7 * amount_5 / amount_6")
-    [three] = given_back(hidden[["days"]], columns.drop(columns="years"), bad)
+    [three] = reproduced_columns(hidden[["days"]], columns.drop(columns="years"), bad)
     assert set(three.features) == {"paid", "amount_1", "amount_3"}
     assert three.auc == single_feature_auc(pd.Series(leak), bad)[0]
 
@@ -77,7 +77,7 @@ def test_gaps_and_zeros_do_not_hide_a_leak() -> None:
     for name in ("xx", "amount_2", "amount_4"):
         columns.loc[rng.random(ROWS) < 0.2, name] = np.nan
     columns.loc[rng.random(ROWS) < 0.3, "amount_5"] = 0.0
-    [found] = given_back(pd.DataFrame({"days": leak}), columns, bad)
+    [found] = reproduced_columns(pd.DataFrame({"days": leak}), columns, bad)
     assert set(found.features) == {"xx", "amount_2"}
     assert set(leading_pairs(columns, bad, 0.95)[0].features) == {"xx", "amount_2"}
 
@@ -90,7 +90,7 @@ def test_honest_book_has_no_such_pair_even_with_strong_columns_and_few_rows(seed
     columns = columns.assign(**{f"noise{n}": rng.normal(size=500) for n in range(40)})
     assert leading_pairs(columns, bad, 0.97) == []
     hidden = pd.DataFrame({"later": rng.normal(size=500) + 2 * bad})
-    assert given_back(hidden, columns, bad) == []
+    assert reproduced_columns(hidden, columns, bad) == []
 
 
 def test_strong_column_does_not_implicate_its_neighbours() -> None:
@@ -107,7 +107,10 @@ def test_row_order_changes_nothing(seed: int) -> None:
     order = np.random.default_rng(seed).permutation(5000)
     assert leading_pairs(columns.iloc[order], bad[order], 0.95) == leading_pairs(columns, bad, 0.95)
     hidden = pd.DataFrame({"days": leak})
-    [found], [again] = given_back(hidden, columns, bad), given_back(hidden.iloc[order], columns.iloc[order], bad[order])
+    [found], [again] = (
+        reproduced_columns(hidden, columns, bad),
+        reproduced_columns(hidden.iloc[order], columns.iloc[order], bad[order]),
+    )
     assert (found.features, found.formula, found.auc) == (again.features, again.formula, again.auc)
 
 
@@ -141,7 +144,7 @@ def test_hundreds_of_columns_are_searched_in_seconds() -> None:
     columns["xx"] = leak + columns["amount_2"]
     began = time.process_time()
     assert set(leading_pairs(columns, bad, 0.95)[0].features) == {"xx", "amount_2"}
-    assert given_back(pd.DataFrame({"days": leak}), columns, bad)[0].gives_back == "days"
+    assert reproduced_columns(pd.DataFrame({"days": leak}), columns, bad)[0].reproduces == "days"
     assert time.process_time() - began < 20
 
 
@@ -162,7 +165,7 @@ def test_guard_names_the_columns_that_reproduce_a_refused_one() -> None:
         )
     said = str(refusal.value)
     assert "days_to_end alone ranks the outcomes" in said
-    assert "xx and amount_2 together are a leak: xx - amount_2 gives days_to_end back (R squared 1.000)" in said
+    assert "xx and amount_2 together are a leak: xx - amount_2 reproduces days_to_end (R squared 1.000)" in said
 
 
 def test_few_rows_per_class_missing_columns_and_text_are_no_leak() -> None:
@@ -171,6 +174,6 @@ def test_few_rows_per_class_missing_columns_and_text_are_no_leak() -> None:
     assert leading_pairs(columns, bad, 0.95) == []
     words = pd.DataFrame({"town": ["a", "b"] * 45})
     assert leading_pairs(words, bad, 0.95) == []
-    assert given_back(pd.DataFrame({"days": leak}), words, bad) == []
-    assert given_back(words, columns, bad) == []
+    assert reproduced_columns(pd.DataFrame({"days": leak}), words, bad) == []
+    assert reproduced_columns(words, columns, bad) == []
     assert leading_pairs(columns.iloc[:0], bad[:0], 0.95) == []

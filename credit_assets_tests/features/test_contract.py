@@ -62,7 +62,7 @@ def features(query: FeatureQuery) -> type[Table]:
 def test_feature_made_from_an_excluded_column_is_excluded_with_the_reason(query: FeatureQuery) -> None:
     schemas = {table: column_types(model) for table, model in RAW.items()}
     roots = raw_lineage(lineage({"features": query}, schemas))["features"]
-    wanted = {name: roots[name] for name in query.words}
+    wanted = {name: roots[name] for name in query.descriptions}
     assert made_from(wanted, {"rate": "our own price", "grade": "our own grade"}) == {
         "price": "applications.rate: our own price",
         "grade_beside": "loans.Grade: our own grade",
@@ -81,10 +81,10 @@ def test_training_set_holds_every_feature_but_the_excluded_ones(query: FeatureQu
 
 def test_excluding_every_feature_is_refused(query: FeatureQuery, features: type[Table]) -> None:
     with pytest.raises(FeatureError, match="left_out: no feature is left"):
-        training_set_contract(query, features, "id", left_out=list(query.words))
+        training_set_contract(query, features, "id", left_out=list(query.descriptions))
 
 
-@pytest.mark.parametrize(("feature", "why"), [("income", "is a number already"), ("purpos", "is no feature")])
+@pytest.mark.parametrize(("feature", "why"), [("income", "is a number already"), ("purpos", "is not a feature")])
 def test_only_text_features_may_be_encoded(features: type[Table], feature: str, why: str) -> None:
     check_encodings(features, ["purpose", "grade_beside"])
     with pytest.raises(FeatureError, match=f"training.encodings: {feature} {why}"):

@@ -26,7 +26,7 @@ SQL = Path(__file__).parents[2] / "sql" / "home_credit"
 QUERIES = load(SQL, TABLES)
 SCHEMAS = {table: column_types(model) for table, model in TABLES.items()}
 INPUTS = sorted({table for query in QUERIES.values() for table in query.inputs if table in TABLES})
-FEATURES = list(QUERIES["features"].words)
+FEATURES = list(QUERIES["features"].descriptions)
 
 Row = dict[str, Any]
 
@@ -205,7 +205,7 @@ def test_portfolio_has_more_than_400_features() -> None:
 
 
 def test_descriptions_are_fit_for_an_applicant() -> None:
-    for feature, words in QUERIES["features"].words.items():
+    for feature, words in QUERIES["features"].descriptions.items():
         assert words[0].islower() or words.startswith("e-mail"), feature
         assert not words.endswith((".", ",")), feature
         assert "score" not in words and "_" not in words, feature
@@ -239,7 +239,10 @@ def test_each_applicant_has_one_row_even_without_history() -> None:
     assert list(result.columns) == FEATURES
     assert result.loc[1, "credit_to_income"] == 2.0
     histories = [
-        column for name in QUERIES if name not in ("application_features", "features") for column in QUERIES[name].words
+        column
+        for name in QUERIES
+        if name not in ("application_features", "features")
+        for column in QUERIES[name].descriptions
     ]
     assert result.loc[1, histories].isna().all()
 

@@ -13,11 +13,11 @@ from credit_assets.features.guard import LeakageError
 from credit_assets.features.training_inputs import (
     FeaturesOfOtherSql,
     SyntheticMixture,
-    learnable,
-    refuse_a_mixture,
+    load_training_rows,
     refuse_features_of_other_sql,
+    refuse_synthetic_mixture,
 )
-from credit_assets.features.versions import stands_now
+from credit_assets.features.versions import current_sql_versions
 from credit_assets.lake.provenance import Provenance
 from credit_assets.lake.tables import Lake
 from credit_assets_tests.small_project import BOOK, FEW_FEATURES, make_project
@@ -42,15 +42,15 @@ def test_synthetic_and_real_batches_are_never_mixed(book, con, tmp_path, synthet
     for batch in ("2026-01", "2026-02"):
         lake.replace(con, "FROM range(3)", FEATURES, batch, Provenance(synthetic=batch in synthetic))
     if not refused:
-        refuse_a_mixture(lake, book.portfolio)
+        refuse_synthetic_mixture(lake, book.portfolio)
         return
     with pytest.raises(SyntheticMixture, match="Batches 2026-02 of home_credit are synthetic") as mixture:
-        refuse_a_mixture(lake, book.portfolio)
+        refuse_synthetic_mixture(lake, book.portfolio)
     assert mixture.value.synthetic == ("2026-02",)
 
 
 def test_features_of_other_sql_are_refused_if_newer_and_skipped_if_older(book, con, tmp_path) -> None:
-    lake, current = Lake(tmp_path / "lake"), stands_now(book.queries)["features"]
+    lake, current = Lake(tmp_path / "lake"), current_sql_versions(book.queries)["features"]
     for batch, code in (("2026-01", "older"), ("2026-02", "older"), ("2026-03", current), ("2026-04", "older")):
         made = lake.replace(con, "FROM range(3)", FEATURES, batch, Provenance(asset_code_version=code))
     refuse_features_of_other_sql(lake, book.portfolio, book.queries, made, {"2026-03"})
@@ -67,13 +67,13 @@ def test_rows_outside_the_test_are_loaded_with_the_excluded_columns(book, con) -
     con.sql(f"SELECT {features} {applicants}").create_view("_features")
     con.sql(f"SELECT {key}, {bad} AS TARGET {applicants}").create_view("_applications")
     con.sql(f"SELECT {key}, NULL::INT AS TARGET {applicants} WHERE false").create_view("_outcomes")
-    found = learnable(con, book.portfolio, ["income"], {"arrears": "known too late"})
+    found = load_training_rows(con, book.portfolio, ["income"], {"arrears": "known too late"})
     assert found.rows.columns == ["SK_ID_CURR", "batch", "income", "target", "fold"]
     assert set(found.learned["batch"]) == {"2026-01"}
     assert set(found.learned["fold"]) == {"train", "valid"}
     assert found.split.groupby("batch")["rows"].sum().to_dict() == {"2026-01": 400, "2026-02": 400}
-    assert list(found.kept.columns) == ["arrears"]
-    assert list(found.back) == []
+    assert list(found.hidden.columns) == ["arrears"]
+    assert list(found.reproduced) == []
     alone = found.auc_of_each(book.portfolio, ["income"], {"income": ["applications.AMT_INCOME_TOTAL"]})
     assert 0.4 < alone["income"] < 0.6
     with pytest.raises(LeakageError, match="income"):

@@ -9,12 +9,12 @@ import pytest
 
 from credit_assets.book.queries import FeatureQuery, load
 from credit_assets.features.versions import (
-    differing,
+    changed_sql_files,
+    current_sql_versions,
     learned_from,
     made_before,
-    made_by,
     made_by_other_sql,
-    stands_now,
+    sql_versions,
 )
 from credit_assets.lake.log import Commit
 from credit_assets.lake.provenance import Provenance
@@ -85,14 +85,14 @@ def test_text_literal_and_column_of_the_same_name_have_different_versions(folder
 
 def test_current_versions_cover_exactly_the_queries_behind_the_features(folder):
     queries = load(folder)
-    assert stands_now(queries) == {name: queries[name].version for name in ("features", "by_loan")}
+    assert current_sql_versions(queries) == {name: queries[name].version for name in ("features", "by_loan")}
 
 
 def test_batch_records_the_sql_of_every_table_behind_its_features(lake, folder):
     queries = load(folder)
     make(lake, queries, "2026-01")
     made = lake.batches(FEATURES)["2026-01"]
-    assert made_by(lake.writings, FEATURES, made) == stands_now(queries)
+    assert sql_versions(lake.writings, FEATURES, made) == current_sql_versions(queries)
     assert made_by_other_sql(lake.writings, FEATURES, lake.version(FEATURES), queries) == {}
 
 
@@ -115,7 +115,7 @@ def test_features_rebuilt_from_an_outdated_table_still_count_as_other_sql(lake, 
 
 
 def test_added_or_removed_file_counts_as_changed_sql():
-    assert differing({"features": "1", "gone": "2"}, {"features": "1", "new": "3"}) == ["gone.sql", "new.sql"]
+    assert changed_sql_files({"features": "1", "gone": "2"}, {"features": "1", "new": "3"}) == ["gone.sql", "new.sql"]
 
 
 def test_sql_of_an_earlier_version_is_found_whatever_was_written_since(lake, folder):
@@ -145,7 +145,7 @@ def test_features_of_two_versions_of_one_file_match_neither(lake, folder):
 
 def test_earlier_features_of_the_same_sql_are_found_while_raw_rows_are_unchanged(lake, folder):
     def made_before_by(queries: dict[str, FeatureQuery]) -> list[Commit]:
-        return made_before(lake.writings, FEATURES, "2026-01", stands_now(queries))
+        return made_before(lake.writings, FEATURES, "2026-01", current_sql_versions(queries))
 
     first = load(folder)
     make(lake, first, "2026-01")
@@ -173,5 +173,5 @@ def test_sql_of_a_training_set_is_found_whatever_was_written_since(lake, folder)
         make(lake, second, "2026-01")
         lake.replace(con, "SELECT '2026-01' AS batch", "book/training_set", None, provenance)
         learned = learned_from(con, lake, "book/training_set", version, FEATURES)
-    assert learned == stands_now(first)
-    assert differing(learned, stands_now(second)) == ["features.sql"]
+    assert learned == current_sql_versions(first)
+    assert changed_sql_files(learned, current_sql_versions(second)) == ["features.sql"]

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from credit_assets.book.book import Book
-from credit_assets.features.versions import stands_now
+from credit_assets.features.versions import current_sql_versions
 from credit_assets.lake.provenance import Provenance
 from credit_assets.lake.tables import Lake
 from credit_assets.monitoring.batch_drift import as_learned, champion_of, drift_of_scores, earlier_volumes, measured
@@ -107,7 +107,7 @@ def test_the_volumes_are_those_of_earlier_batches(con, tmp_path) -> None:
 def test_features_by_other_sql_than_was_learned_from_are_named_with_what_to_do(
     book, con, tmp_path, learned, made, passed, mend
 ) -> None:
-    lake, sql = Lake(tmp_path / "lake"), {"now": stands_now(book.queries)["features"], "before": "older"}
+    lake, sql = Lake(tmp_path / "lake"), {"now": current_sql_versions(book.queries)["features"], "before": "older"}
 
     def make(batch: str, code: str) -> int:
         return lake.replace(con, "FROM range(3)", FEATURES, batch, Provenance(asset_code_version=sql[code]))

@@ -198,19 +198,22 @@ ONE_AT_A_TIME = [
     ((SQL, "amount, --", "amounts as amount, --"), f"{SQL}:4: table applications has no column amounts."),
     ((SQL, "nullif(rate, 0)", "nullif(rate 0)"), f"{SQL}:5: not valid SQL"),
     ((SQL, "nullif(rate, 0)", "nulif(rate, 0)"), f"{SQL}:5: Catalog Error: Scalar Function with name nulif"),
-    ((SQL, " -- amount lent", ""), f"{SQL}:4: column amount has no words"),
+    ((SQL, " -- amount lent", ""), f"{SQL}:4: column amount has no description"),
     ((SQL, "-- What the amount tells.\n", ""), f"{SQL}:1: opens without a comment"),
     ((SQL, "from applications", "from people"), f"{SQL}:6: unknown table people."),
     ((SQL, "amount / nullif(rate, 0)", "rate > 3"), f"{SQL}:5: column amount_to_rate is BOOLEAN; cast it"),
     *(
-        ((SQL, "as amount_to_rate", f"as {name}"), f"{SQL}:5: column {name} has a name of the platform's own")
+        ((SQL, "as amount_to_rate", f"as {name}"), f"{SQL}:5: column {name} has a name that is reserved")
         for name in ("Target", "fold", "pd", "PD", "outcome", "decision", "Points", "cut_off", "reason_1")
     ),
     (
         (JOINED, "applications.place,", "place as applicant,"),
-        f"{JOINED}:4: column applicant has a name of the platform",
+        f"{JOINED}:4: column applicant has a name that is reserved",
     ),
-    ((JOINED, "-- interest asked for", "-- amount lent"), f"{JOINED}:5: column rate has the same words as amount."),
+    (
+        (JOINED, "-- interest asked for", "-- amount lent"),
+        f"{JOINED}:5: column rate has the same description as amount.",
+    ),
     (
         (JOINED, "applications.rate --", "sex as rate --"),
         f"{JOINED}:5: feature rate is made from applications.sex, a prot",

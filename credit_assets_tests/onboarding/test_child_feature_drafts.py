@@ -80,7 +80,7 @@ def test_what_is_protected_late_or_a_price_in_a_child_is_withheld_and_marked(pro
     book = Book.load(project, "book")
     assert set(book.portfolio.post_decision) == {"recoveries", "closed_date"}
     assert set(book.portfolio.left_out) == {"int_rate"}
-    made = [name for name in book.queries["features"].words if name.startswith("customers_")]
+    made = [name for name in book.queries["features"].descriptions if name.startswith("customers_")]
     assert sorted(made) == sorted(
         ["customers_rows"]
         + [f"customers_{of}_{how}" for of in ("int_rate", "income") for how in ("mean", "max", "last")]
@@ -104,7 +104,7 @@ def test_a_table_that_no_features_are_made_of_is_told(project, drafted):
 
 def test_columns_about_the_person_in_a_child_are_no_features(project, drafted):
     drafted({"customers": {"loan_id": loans()["loan_id"], **persons(), "sum": [1, 2] * 20}})
-    made = Book.load(project, "book").queries["customers_features"].words
+    made = Book.load(project, "book").queries["customers_features"].descriptions
     assert set(made) == {"customers_rows", "customers_sum_mean", "customers_sum_max", "customers_state_kinds"}
 
 

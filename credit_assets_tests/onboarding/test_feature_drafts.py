@@ -32,7 +32,7 @@ def test_what_a_model_must_not_see_is_no_feature(project, drafted):
         issue_year=[2019, 2020] * 20,
     )
     book = Book.load(project, "book")
-    assert list(book.queries["features"].words) == ["amount", "rate", "purpose"]
+    assert list(book.queries["features"].descriptions) == ["amount", "rate", "purpose"]
     said = sql(project)
     assert "Left out, protected: dob, sex." in said or "Left out, protected: sex, dob." in said
     assert "Left out, known only after the decision: recoveries." in said
@@ -79,7 +79,7 @@ def test_free_text_gives_its_length_and_many_words_nothing(project, drafted):
 def test_columns_called_like_what_the_platform_makes_become_features_of_another_name(project, drafted):
     names = ("pd", "PD_2", "decision", "Points", "cut_off", "reason_1", "fold", "score")
     drafted(**dict.fromkeys(names, [1, 2, 3, 4, 5] * 8))
-    made = Book.load(project, "book").queries["features"].words
+    made = Book.load(project, "book").queries["features"].descriptions
     assert set(made) == {
         *("amount", "rate", "purpose", "pd_2", "pd_2_2", "decision_2", "points_2", "cut_off_2", "reason_1_2"),
         *("fold_2", "score"),
@@ -88,7 +88,7 @@ def test_columns_called_like_what_the_platform_makes_become_features_of_another_
 
 def test_columns_about_the_person_are_no_features_nor_are_their_lengths(project, drafted):
     done = drafted(**persons())
-    made = Book.load(project, "book").queries["features"].words
+    made = Book.load(project, "book").queries["features"].descriptions
     assert list(made) == ["amount", "rate", "purpose", "state"]
     told = [mark.split(": a guess: ")[1] for mark in marks(done) if ": a guess: " in mark]
     assert told == [
@@ -105,7 +105,7 @@ def test_columns_about_the_person_are_no_features_nor_are_their_lengths(project,
 def test_names_that_repeat_are_no_feature_and_the_contract_does_not_list_them(project, drafted):
     drafted(surname=["Nowak", "Garcia", "Meier", "Rossi", "Silva"] * 8)
     assert "Nowak" not in project.config("book").with_suffix(".py").read_text()
-    assert "surname" not in Book.load(project, "book").queries["features"].words
+    assert "surname" not in Book.load(project, "book").queries["features"].descriptions
 
 
 def test_columns_left_out_as_names_of_rows_are_to_confirm(project, drafted):
@@ -132,7 +132,7 @@ def test_what_is_measured_about_telephones_and_addresses_stays(project, drafted)
             for name in names
         }
     )
-    made = Book.load(project, "book").queries["features"].words
+    made = Book.load(project, "book").queries["features"].descriptions
     assert set(made) >= {name.lower() for name in names}
 
 
@@ -142,7 +142,7 @@ def test_what_was_left_out_can_be_put_back_by_deleting_dashes(project, drafted):
     file.write_text(
         file.read_text().replace("    -- recoveries,", "    recoveries,").replace("    -- zip,", "    zip,")
     )
-    words = Book.load(project, "book").queries["features"].words
+    words = Book.load(project, "book").queries["features"].descriptions
     assert list(words) == ["recoveries", "zip", "amount", "rate", "purpose"]
 
 
@@ -165,7 +165,7 @@ def test_special_values_keep_their_meaning_apart(project, drafted):
         (None, "code -7", None),
     ]
     query = Book.load(project, "book").queries["features"]
-    assert "score_kind" not in query.words
+    assert "score_kind" not in query.descriptions
     assert query.families["months"] == query.families["months_kind"] == "Months"
     assert query.guesses["months_kind"] == "say what -9, -8, -7 mean"
     assert any("-9 (8 rows) and -8 (8 rows) and -7 (8 rows)" in mark for mark in marks(done))

@@ -87,7 +87,7 @@ def test_columns_that_together_give_back_a_leak_are_left_out(guessed, together):
     columns |= {"days_used": leak.tolist(), "advanced": paid.tolist(), "xx": both.tolist()}
     late = guessed(**columns).late
     assert set(late) == {"days_used", "xx"}
-    assert "gives days_used back" in late["xx"] and "advanced" in late["xx"]
+    assert "reproduces days_used" in late["xx"] and "advanced" in late["xx"]
 
 
 def test_two_columns_that_leak_by_their_difference_alone_are_found(guessed):

@@ -30,8 +30,8 @@ def test_a_draft_is_a_portfolio_that_loads_and_binds(project, drafted):
     done = drafted()
     book = Book.load(project, "book")
     queries = book.queries
-    assert list(queries["features"].words) == ["amount", "rate", "purpose"]
-    assert queries["features"].words["amount"] == "Amount"
+    assert list(queries["features"].descriptions) == ["amount", "rate", "purpose"]
+    assert queries["features"].descriptions["amount"] == "Amount"
     contract = feature_contracts(queries, book.contracts, book.portfolio.entity_key)["features"]
     assert column_types(contract) == {"loan_id": "VARCHAR", "amount": "BIGINT", "rate": "DOUBLE", "purpose": "VARCHAR"}
     assert (book.portfolio.target.column, book.portfolio.target.bad, book.portfolio.target.good) == (

@@ -16,7 +16,7 @@ from credit_assets.book.book import Book
 from credit_assets.features.compute import compute_features
 from credit_assets.features.guard import LeakageError, check_inputs, made_from
 from credit_assets.features.target import outcome_sql
-from credit_assets.features.training_set import TEST, rows_to_learn_from, training_frame
+from credit_assets.features.training_set import TEST, training_frame, training_rows_sql
 from credit_assets.ingest.bad_delivery import BadDelivery
 from credit_assets.ingest.typed_read import Ingested, ingest
 from credit_assets.lake.sql import identifier
@@ -31,8 +31,8 @@ CONTRACT = COMPILED.contracts["applications"]
 COLUMNS = list(CONTRACT.to_schema().columns)
 QUERIES = COMPILED.queries
 ROOTS = COMPILED.raw_lineage["features"]
-LEFT_OUT = made_from({name: ROOTS[name] for name in QUERIES["features"].words}, PORTFOLIO.left_out)
-FEATURES = [feature for feature in QUERIES["features"].words if feature not in LEFT_OUT]
+LEFT_OUT = made_from({name: ROOTS[name] for name in QUERIES["features"].descriptions}, PORTFOLIO.left_out)
+FEATURES = [feature for feature in QUERIES["features"].descriptions if feature not in LEFT_OUT]
 IN_LATER_FILES = {f"{whose}fico_range_{end}" for whose in ("", "last_", "sec_app_") for end in ("low", "high")}
 FILE = "lending_club/loans_2007_2010.csv.gz"
 QUARTER = "strftime(CAST(issue_d AS DATE), '%Y') || '-Q' || quarter(CAST(issue_d AS DATE))"
@@ -66,7 +66,7 @@ def test_all_that_is_known_only_after_the_decision_is_named_with_why():
 
 
 def test_features_come_from_nothing_known_after_the_decision_and_the_models_from_nothing_of_the_price():
-    raw = {feature: {column for _, column in ROOTS[feature]} for feature in QUERIES["features"].words}
+    raw = {feature: {column for _, column in ROOTS[feature]} for feature in QUERIES["features"].descriptions}
     late = {*PORTFOLIO.post_decision, PORTFOLIO.target.column}
     assert {feature for feature, columns in raw.items() if columns & late} == set()
     assert set(LEFT_OUT) == {"interest_rate", "instalment", "instalment_to_income", "risk_grade"}
@@ -251,7 +251,7 @@ def book(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Book:
         con.execute(f"CREATE TABLE dated AS SELECT *, {QUARTER} AS batch FROM applications")
         con.execute("CREATE TABLE made AS SELECT features.*, batch FROM features JOIN dated USING (id)")
         con.execute("CREATE TABLE outcomes AS SELECT id, batch, loan_status FROM dated LIMIT 0")
-        rows = rows_to_learn_from(PORTFOLIO, features="made", applications="dated", outcomes="outcomes")
+        rows = training_rows_sql(PORTFOLIO, features="made", applications="dated", outcomes="outcomes")
         learned = training_frame(con.sql(rows))
         late = con.sql(f"SELECT id, {', '.join(map(identifier, PORTFOLIO.post_decision))} FROM dated").df()
     return Book(done, learned.merge(late, on="id").sort_values(["batch", "id"], ignore_index=True))
@@ -277,7 +277,7 @@ def test_descriptions_grew_while_the_loans_were_listed_and_no_feature_reads_them
     assert (days > 1).sum() > 2_000
     assert days[book.rows["batch"] < "2009-Q4"].max() == 0 < days[book.rows["batch"] >= "2010-Q1"].median()
     assert "desc" in PORTFOLIO.post_decision
-    assert not any("desc" in {column for _, column in ROOTS[feature]} for feature in QUERIES["features"].words)
+    assert not any("desc" in {column for _, column in ROOTS[feature]} for feature in QUERIES["features"].descriptions)
 
 
 def refused(rows: pd.DataFrame, features: Sequence[str], post_decision: Mapping[str, str]) -> dict[str, str]:

@@ -149,5 +149,7 @@ def test_without_protected_attributes_the_auc_over_five_folds_is_at_least_0_785(
         random_state=0,
     )
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
-    aucs = cross_val_score(model, table[list(QUERIES["features"].words)], table["outcome"], scoring="roc_auc", cv=folds)
+    aucs = cross_val_score(
+        model, table[list(QUERIES["features"].descriptions)], table["outcome"], scoring="roc_auc", cv=folds
+    )
     assert aucs.mean() >= 0.785

@@ -1,4 +1,4 @@
-"""The columns that are kept from the models, which no combination of inputs may give back (`combined_leaks.py`)."""
+"""The columns hidden from the models, which no combination of inputs may reproduce (`combined_leaks.py`)."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from credit_assets.settings.portfolio import Portfolio
 from credit_assets.statistics.column_auc import single_feature_auc
 
 NUMBERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "FLOAT", "DOUBLE", "DECIMAL"}
-"""DuckDB's types of columns that inputs could give back."""
+"""The DuckDB types of columns that inputs could reproduce."""
 
 
-def kept_back(
+def hidden_columns(
     portfolio: Portfolio,
     learned: pd.DataFrame,
     applications: duckdb.DuckDBPyRelation,
     features: duckdb.DuckDBPyRelation,
     left_out: Mapping[str, str],
 ) -> pd.DataFrame:
-    """The columns that are kept from the models, of the rows that are learned from: numbers of the application table
-    that are known only after the decision, and features left out that alone rank like a leak."""
+    """The columns hidden from the models, for the rows that are learned from: numbers of the application table known
+    only after the decision, and left-out features that alone rank like a leak."""
     keys = [portfolio.entity_key, "batch"]
     rows = learned[keys]
     late = [

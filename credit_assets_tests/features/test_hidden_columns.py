@@ -14,9 +14,9 @@ import yaml
 
 from credit_assets.application.run import run_due
 from credit_assets.application.status import status
-from credit_assets.features.checks import nothing_given_back
-from credit_assets.features.combined_leaks import given_back
-from credit_assets.features.kept_back import kept_back
+from credit_assets.features.checks import hidden_columns_verdict
+from credit_assets.features.combined_leaks import reproduced_columns
+from credit_assets.features.hidden_columns import hidden_columns
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project
@@ -102,7 +102,7 @@ def test_training_set_whose_inputs_reproduce_a_later_column_is_refused_by_name(p
         checks = {check.check: check for check in status(project, BOOK).checks}
     assert [(outcome.job, outcome.success) for outcome in outcomes][:2] == [("ingest", True), ("train", False)]
     said = str(checks["no_leakage"].description)
-    assert "code and paid_out together are a leak: code - paid_out gives DAYS back (R squared 1.000)" in said
+    assert "code and paid_out together are a leak: code - paid_out reproduces DAYS (R squared 1.000)" in said
     # The fee says little about the outcome, so reproducing it is no reason to refuse.
     assert "FEE" not in said
 
@@ -115,15 +115,15 @@ def test_reproduced_column_that_is_no_leak_itself_is_a_warning(project: Project)
     ).sample(frac=0.8, random_state=1)
     with duckdb.connect() as con:
         con.register("made", made)
-        kept = kept_back(portfolio, learned, con.sql("SELECT * FROM made"), con.sql("SELECT 1"), {})
+        kept = hidden_columns(portfolio, learned, con.sql("SELECT * FROM made"), con.sql("SELECT 1"), {})
     assert list(kept.columns) == ["DAYS", "FEE"]
     assert kept["FEE"].tolist() == learned["FEE"].tolist()
-    back = given_back(kept, learned[["amount", "paid_out", "invoiced"]], learned["target"].to_numpy(dtype=bool))
-    result = nothing_given_back(kept, back)
+    back = reproduced_columns(kept, learned[["amount", "paid_out", "invoiced"]], learned["target"].to_numpy(dtype=bool))
+    result = hidden_columns_verdict(kept, back)
     assert not result.passed and result.severity == "warning"
-    assert result.message.startswith("invoiced - amount gives FEE back (R squared 1.000) and ranks the outcomes")
-    assert nothing_given_back(kept, []).passed
-    assert nothing_given_back(kept, [replace(found, auc=0.55) for found in back]).passed
+    assert result.message.startswith("invoiced - amount reproduces FEE (R squared 1.000) and ranks the outcomes")
+    assert hidden_columns_verdict(kept, []).passed
+    assert hidden_columns_verdict(kept, [replace(found, auc=0.55) for found in back]).passed
 
 
 def test_excluded_features_that_rank_like_a_leak_are_searched_for(project: Project) -> None:
@@ -134,7 +134,7 @@ def test_excluded_features_that_rank_like_a_leak_are_searched_for(project: Proje
     with duckdb.connect() as con:
         con.register("made", made.drop(columns=["DAYS", "FEE"]))
         con.register("outside", outside.rename(columns={"FEE": "fee"}).sample(frac=1, random_state=2))
-        kept = kept_back(
+        kept = hidden_columns(
             portfolio,
             learned,
             con.sql("SELECT * FROM made"),
