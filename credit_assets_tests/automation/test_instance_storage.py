@@ -43,7 +43,7 @@ def messages(instance: dg.DagsterInstance, run_id: str) -> list[str]:
 
 
 @pytest.mark.parametrize(("first", "second"), [(OURS, DAGSTERS), (DAGSTERS, OURS)], ids=["ours first", "dagster first"])
-def test_each_storage_continues_what_the_other_has_written(tmp_path, first, second):
+def test_each_storage_continues_the_data_of_the_other(tmp_path, first, second):
     with make_instance(tmp_path, first) as instance:
         run = dg.materialize([amount], instance=instance).run_id
         written = messages(instance, run)
@@ -54,7 +54,7 @@ def test_each_storage_continues_what_the_other_has_written(tmp_path, first, seco
         assert len(instance.fetch_materializations(dg.AssetKey("amount"), limit=9).records) == 2
 
 
-def test_both_storages_write_the_same_tables_at_the_same_time(tmp_path):
+def test_both_storages_write_the_same_tables_concurrently(tmp_path):
     with make_instance(tmp_path, OURS) as ours, make_instance(tmp_path, DAGSTERS) as theirs:
         for instance in (ours, theirs, ours, theirs):
             dg.materialize([amount], instance=instance)
@@ -81,7 +81,7 @@ def test_later_events_of_a_run_open_no_connection(instance):
     assert opened == []
 
 
-def test_no_more_than_the_newest_logs_stay_open(instance):
+def test_only_the_newest_logs_stay_open(instance):
     events = instance.event_log_storage
     assert isinstance(events, EventLogStorage)
     runs = [dg.materialize([amount], instance=instance).run_id for _ in range(OPEN_LOGS + 1)]
@@ -90,8 +90,8 @@ def test_no_more_than_the_newest_logs_stay_open(instance):
     assert all(messages(instance, run) for run in runs)
 
 
-def test_a_database_that_is_replaced_is_opened_anew(tmp_path):
-    """As when a backup is restored while the UI is open."""
+def test_replaced_database_is_reopened(tmp_path):
+    """This happens when a backup is restored while the UI is open."""
     with make_instance(tmp_path / "a", OURS) as a:
         kept = dg.materialize([amount], instance=a).run_id
     with make_instance(tmp_path / "b", OURS) as b:
@@ -102,14 +102,14 @@ def test_a_database_that_is_replaced_is_opened_anew(tmp_path):
         assert messages(b, kept)
 
 
-def test_a_closed_instance_leaves_databases_alone(tmp_path):
+def test_closed_instance_leaves_only_database_files(tmp_path):
     with make_instance(tmp_path, OURS) as instance:
         dg.materialize([amount], instance=instance)
     files = {path.name for path in (tmp_path / "storage" / "history").rglob("*") if path.is_file()}
     assert {Path(name).suffix for name in files} == {".db"}
 
 
-def test_threads_write_runs_at_once(instance):
+def test_threads_write_runs_concurrently(instance):
     def add(number: int) -> None:
         run = dg.DagsterRun(f"job{number}", make_new_run_id(), tags={"number": str(number)})
         instance.add_run(run)
@@ -122,8 +122,8 @@ def test_threads_write_runs_at_once(instance):
     assert all(messages(instance, run.run_id) == [f"event {run.tags['number']}"] for run in found)
 
 
-def test_a_watcher_sees_events_that_another_instance_writes(instance, tmp_path):
-    """The page of a run in the UI follows it so."""
+def test_watcher_sees_events_written_by_another_instance(instance, tmp_path):
+    """The UI follows a run this way."""
     seen: queue.Queue[str] = queue.Queue()
     run = dg.DagsterRun("job", make_new_run_id())
     with make_instance(tmp_path, OURS) as watching:
@@ -137,7 +137,7 @@ def test_a_watcher_sees_events_that_another_instance_writes(instance, tmp_path):
         assert seen.get(timeout=30) == "second"
 
 
-def test_evaluations_of_a_process_share_an_instance(tmp_path):
+def test_evaluations_in_one_process_share_an_instance(tmp_path):
     with make_instance(tmp_path / "a", OURS) as a, make_instance(tmp_path / "b", OURS) as b:
         first, second, other = (held_instance(dg.build_sensor_context(instance)) for instance in (a, a, b))
         assert first is second is not other
@@ -146,6 +146,6 @@ def test_evaluations_of_a_process_share_an_instance(tmp_path):
         assert other.get_runs() == []
 
 
-def test_an_instance_without_files_is_the_context_s_own():
+def test_in_memory_instance_of_the_context_is_used():
     with dg.DagsterInstance.ephemeral() as instance:
         assert held_instance(dg.build_sensor_context(instance)) is instance

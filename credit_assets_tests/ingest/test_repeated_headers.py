@@ -1,4 +1,4 @@
-"""Which lines, and which rows as DuckDB reads them, are the header again."""
+"""Which lines, and which rows read by DuckDB, repeat the header."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def con() -> Iterator[duckdb.DuckDBPyConnection]:
 @given(header=headers, separator=st.sampled_from(SEPARATORS))
 @example(header=["a.*", "loan (EUR)"], separator="|")
 @example(header=['the "amount"', "b"], separator=",")
-def test_a_header_is_found_as_it_was_written_and_quoted_throughout(header: list[str], separator: str) -> None:
+def test_header_is_recognised_as_written_and_fully_quoted(header: list[str], separator: str) -> None:
     assert is_header(line(header, separator), header, separator)
     assert is_header(line(header, separator, csv.QUOTE_ALL), header, separator)
     assert not is_header(line([*header[:-1], header[-1] + "x"], separator), header, separator)
@@ -54,7 +54,7 @@ def test_a_header_is_found_as_it_was_written_and_quoted_throughout(header: list[
 @given(header=headers)
 @example(header=['the "amount"', "b"])
 @example(header=["it's", "100%"])
-def test_duckdb_finds_the_row_that_has_the_names(con: duckdb.DuckDBPyConnection, header: list[str]) -> None:
+def test_duckdb_finds_the_row_with_the_names(con: duckdb.DuckDBPyConnection, header: list[str]) -> None:
     again = header_row(dict.fromkeys(header, "VARCHAR"))
     columns = ", ".join(map(identifier, header))
     rows = [header, [f" {name} " for name in header], [*header[:-1], header[-1] + "x"], [None] * len(header)]
@@ -75,7 +75,7 @@ def test_duckdb_finds_the_row_that_has_the_names(con: duckdb.DuckDBPyConnection,
         ({"ID": "VARCHAR"}, False),
     ],
 )
-def test_a_header_is_looked_for_where_it_can_be_read_as_a_row(
+def test_repeated_header_is_searched_for_only_where_it_can_be_read_as_a_row(
     con: duckdb.DuckDBPyConnection, columns: dict[str, str], can_be_read: bool, tmp_path: Path
 ) -> None:
     again = header_row(columns)

@@ -22,18 +22,18 @@ def con():
 
 @given(text=texts)
 @example(text="it's \"quoted\" -- /* ; \\' \n")
-def test_duckdb_reads_back_the_text_and_the_name(con, text):
+def test_duckdb_reads_back_quoted_texts_and_names(con, text):
     answer = con.sql(f"SELECT {sql_text(text)} AS {identifier(text)}")
     assert (answer.columns, answer.fetchall()) == ([text], [(text,)])
 
 
 @given(text=texts)
-def test_sqlglot_quotes_the_same(text):
+def test_quoting_equals_that_of_sqlglot(text):
     assert identifier(text) == exp.to_identifier(text, quoted=True).sql("duckdb")
     assert sql_text(text) == exp.Literal.string(text).sql("duckdb")
 
 
-def test_a_path_with_signs_of_a_pattern_names_one_file(con, tmp_path):
+def test_path_with_wildcard_characters_names_one_file(con, tmp_path):
     named, other = tmp_path / "it's [1]*.csv", tmp_path / "it's 1.csv"
     named.write_text("a\n1\n")
     other.write_text("a\n2\n")
@@ -41,6 +41,6 @@ def test_a_path_with_signs_of_a_pattern_names_one_file(con, tmp_path):
     assert con.sql(f"SELECT a FROM read_csv({sql_files([str(named), str(other)])})").fetchall() == [(1,), (2,)]
 
 
-def test_a_select_goes_into_brackets_and_a_view_stays_as_it_is():
+def test_select_is_put_in_brackets_and_view_name_is_unchanged():
     assert table_expression("SELECT 1") == "(SELECT 1)"
     assert table_expression('"main"."rows"') == '"main"."rows"'

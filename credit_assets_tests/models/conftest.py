@@ -1,4 +1,4 @@
-"""A small training set with signal, words, gaps and a test fold; and its design matrix."""
+"""A small training set with signal, text, gaps and a test fold; and its design matrix."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FEATURES = ["income", "credit", "employer", "overdue", "noise"]
 
 
 def make_training_set(rows: int = 1500, seed: int = 8) -> pd.DataFrame:
-    """Applicants whose default depends on credit over income, days overdue (gaps) and employer (words)."""
+    """Applicants whose default depends on credit over income, days overdue (with gaps) and employer (text)."""
     generator = np.random.default_rng(seed)
     income, credit = generator.lognormal(11, 0.5, rows), generator.lognormal(12, 0.6, rows)
     overdue = np.where(generator.random(rows) < 0.4, np.nan, generator.poisson(2, rows).astype(float))

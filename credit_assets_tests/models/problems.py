@@ -1,4 +1,5 @@
-"""Generated training sets of different kinds, each with a large test fold, and what a search on them is compared with.
+"""Generated training sets of different kinds, each with a large test fold, and the libraries with which a search on
+them is compared.
 
 Nothing is asserted here.
 """
@@ -31,14 +32,14 @@ Draw = Callable[[np.random.Generator, int], Drawn]
 
 @dataclass(frozen=True)
 class Problem:
-    """A way to draw applicants, the usual number of training rows, and the default rate."""
+    """How to draw applicants, the usual number of training rows, and the default rate."""
 
     draw: Draw
     rows: int
     rate: float = 0.15
 
     def training_set(self, seed: int, rows: int | None = None, test_rows: int = 20_000) -> pd.DataFrame:
-        """Applicants with features, `target` and `fold`: so many to learn from, and so many to test on."""
+        """Applicants with features, `target` and `fold`: this many training and test rows."""
         rows = rows or self.rows
         generator = np.random.default_rng([seed, rows])
         drawn = self.draw(generator, rows + test_rows)
@@ -59,7 +60,7 @@ def numbered(values: np.ndarray, prefix: str = "x") -> dict[str, np.ndarray]:
 
 
 def few_rows(generator: np.random.Generator, rows: int) -> Drawn:
-    """A young book: twenty features, half of them noise, skewed, with gaps."""
+    """A young book: twenty skewed features with gaps, half of them noise."""
     x = generator.normal(size=(rows, 20))
     log_odds = 0.8 * x[:, 0] - 0.6 * np.abs(x[:, 1]) + 0.5 * x[:, 2] * (x[:, 3] > 0) + x[:, 4:10] @ np.full(6, 0.25)
     x[generator.random(x.shape) < 0.1] = np.nan
@@ -67,7 +68,7 @@ def few_rows(generator: np.random.Generator, rows: int) -> Drawn:
 
 
 def many_rows(generator: np.random.Generator, rows: int) -> Drawn:
-    """Enough rows to learn fine steps and pairwise interactions."""
+    """Enough rows to learn small steps and pairwise interactions."""
     x = generator.normal(size=(rows, 20))
     fine = np.sin(6 * x[:, 0]) + 0.8 * np.sin(9 * x[:, 1])
     log_odds = fine + 0.5 * x[:, 2] * x[:, 3] + 0.4 * x[:, 4] * (x[:, 5] > 0.5) + x[:, 6:] @ np.full(14, 0.1)
@@ -85,7 +86,7 @@ def many_and_weak(generator: np.random.Generator, rows: int) -> Drawn:
 
 
 def categorical(generator: np.random.Generator, rows: int) -> Drawn:
-    """Words, from few to 300, each with its own rate, beside a few numbers."""
+    """Text features with 3 to 300 categories, each with its own default rate, beside a few numbers."""
     columns: dict[str, np.ndarray] = {}
     x = generator.normal(size=(rows, 5))
     log_odds = x @ np.array([0.5, 0.3, 0.2, 0, 0])
@@ -121,7 +122,7 @@ def noisy(generator: np.random.Generator, rows: int) -> Drawn:
 
 
 def gaps(generator: np.random.Generator, rows: int) -> Drawn:
-    """Child tables that most applicants lack: heavy tails, many missing together, a few levels of counts."""
+    """Child tables that most applicants lack: heavy tails, values missing together, counts of few levels."""
     x = generator.normal(size=(rows, 60))
     known = (generator.random((rows, 6)) < np.linspace(0.2, 0.9, 6)).repeat(10, axis=1)
     log_odds = np.where(known, x, 0.3)[:, ::4] @ generator.normal(0, 0.35, 15)
@@ -156,7 +157,7 @@ def lightgbm_by_default(design: DesignMatrix) -> np.ndarray:
 
 
 def xgboost_by_hand(design: DesignMatrix) -> np.ndarray:
-    """PDs of the test rows by XGBoost with a rate of 0.03 and 400 trees of depth 4, fitted likewise."""
+    """PDs of the test rows by XGBoost with a learning rate of 0.03 and 400 trees of depth 4, fitted likewise."""
     import xgboost
 
     learned, judged = _matrices(design)

@@ -1,5 +1,6 @@
-"""The baseline: robust to extreme values, able to follow curves and missing values, close to a straight line where
-the truth is one."""
+"""The baseline: robust to extreme values, able to follow curves and missing values, and close to a straight line if the
+truth is one.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +44,7 @@ def best_auc(frame: pd.DataFrame, log_odds: np.ndarray) -> float:
     return roc_auc_score(frame.loc[test, "target"], log_odds[test])
 
 
-def test_a_few_extreme_values_do_not_ruin_a_column() -> None:
+def test_few_extreme_values_do_not_distort_a_column() -> None:
     generator = np.random.default_rng(1)
     x = generator.normal(size=(4000, 3))
     log_odds = x @ np.array([1.0, -0.8, 0.5]) - 1.5
@@ -55,7 +56,7 @@ def test_a_few_extreme_values_do_not_ruin_a_column() -> None:
     assert auc_on_test(spoilt) == pytest.approx(auc_on_test(frame), abs=0.01)
 
 
-def test_a_curve_and_missing_values_are_followed() -> None:
+def test_curve_and_missing_values_are_followed() -> None:
     generator = np.random.default_rng(2)
     age, score = generator.uniform(-2, 2, 6000), generator.normal(size=6000)
     missing = generator.random(6000) < 0.2
@@ -64,7 +65,7 @@ def test_a_curve_and_missing_values_are_followed() -> None:
     assert auc_on_test(frame) > best_auc(frame, log_odds) - 0.01
 
 
-def test_many_weak_straight_effects_are_estimated_as_well_as_by_plain_logistic_regression() -> None:
+def test_many_weak_linear_effects_are_estimated_as_well_as_by_plain_logistic_regression() -> None:
     generator = np.random.default_rng(3)
     x = generator.normal(size=(4000, 60))
     log_odds = x @ generator.normal(0, 0.15, 60) - 1
@@ -74,7 +75,7 @@ def test_many_weak_straight_effects_are_estimated_as_well_as_by_plain_logistic_r
     assert auc_on_test(frame) > roc_auc_score(frame["target"][test], plain.decision_function(x[test])) - 0.01
 
 
-def test_noise_is_given_next_to_no_weight() -> None:
+def test_noise_gets_almost_no_weight() -> None:
     generator = np.random.default_rng(4)
     x = generator.normal(size=(1000, 100))
     frame = frame_of({f"x{j}": x[:, j] for j in range(100)}, np.full(1000, -1.5), seed=4)
@@ -83,23 +84,23 @@ def test_noise_is_given_next_to_no_weight() -> None:
     assert model.pd(frame).std() < 0.02
 
 
-def test_rare_words_share_a_column_and_unseen_ones_count_as_missing() -> None:
+def test_rare_categories_share_a_column_and_unseen_ones_count_as_missing() -> None:
     rows = 400
     town = np.array(["Ulm", "Jena"])[np.arange(rows) % 2].astype(object)
     town[:3] = ["Aachen", "Bonn", None]
     frame = frame_of({"town": town, "x": np.random.default_rng(5).normal(size=rows)}, np.zeros(rows) - 0.5, seed=5)
     design = DesignMatrix.of(frame, ["town", "x"], "id")
     model = fit_logistic(design, design.validation(CONFIG), CONFIG)
-    # Jena and Ulm, the rare ones, missing.
+    # Jena and Ulm, the rare categories, missing.
     assert model.columns[0].bins == 4 and RARE_ROWS > 3
     pds = model.pd(pd.DataFrame({"town": ["Aachen", "Bonn", "moon base", None], "x": 0.0}))
     assert pds[0] == pds[1] and pds[2] == pds[3]
 
 
-def test_deciles_by_hand() -> None:
+def test_deciles_equal_an_example_by_hand() -> None:
     column = Column.of_number(np.append(np.arange(1, 101), np.nan).astype(np.float32), bins=10)
     assert column.edges.tolist() == [3, 11, 21, 31, 41, 51, 61, 71, 81, 91, 99]
-    # Each edge is the largest value of its bin; missing has the last.
+    # Each edge is the largest value of its bin; missing values have the last bin.
     assert column.bin_of(np.array([-5, 3, 4, 11, 12, 99, 100, 1e9, np.nan])).tolist() == [0, 0, 1, 1, 2, 10, 11, 11, 12]
     assert column.bins == 13
     scores = column.score_of(np.array([-1e9, 3, 51, 99, 1e9, np.nan]))
@@ -123,7 +124,7 @@ def test_each_of_two_values_has_its_own_bin(share: float) -> None:
         elements=st.one_of(st.sampled_from([0, 1, np.nan]), st.floats(width=32, allow_infinity=False)),
     )
 )
-def test_any_column_gives_bins_in_range_and_finite_scores(values: np.ndarray) -> None:
+def test_any_column_gives_valid_bins_and_finite_scores(values: np.ndarray) -> None:
     column = Column.of_number(values, bins=5)
     missing = np.isnan(values)
     bins, scores = column.bin_of(values), column.score_of(values)
@@ -141,7 +142,7 @@ def test_any_column_gives_bins_in_range_and_finite_scores(values: np.ndarray) ->
     np.testing.assert_array_equal(again.score_of(values), scores)
 
 
-def test_it_predicts_and_is_saved_without_pickle(
+def test_baseline_predicts_after_being_saved_without_pickle(
     design: DesignMatrix, training_set: pd.DataFrame, tmp_path: Path
 ) -> None:
     applicants = training_set[training_set["fold"] == "test"]
@@ -155,7 +156,7 @@ def test_it_predicts_and_is_saved_without_pickle(
     np.testing.assert_array_equal(loaded.pd(applicants), baseline.pd(applicants))
 
 
-def test_of_very_many_rows_some_are_learned_from(
+def test_baseline_learns_from_a_sample_of_very_many_rows(
     design: DesignMatrix, training_set: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     applicants = training_set[training_set["fold"] == "test"]

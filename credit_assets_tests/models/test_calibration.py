@@ -16,7 +16,7 @@ def margins(rows: int, slope: float, intercept: float) -> tuple[np.ndarray, np.n
     return margin, (generator.random(rows) < expit(slope * margin + intercept)).astype(int)
 
 
-def test_it_equals_logistic_regression_on_platts_targets() -> None:
+def test_calibration_equals_logistic_regression_on_platt_targets() -> None:
     margin, target = margins(2000, 1.7, 0.4)
     bads, goods = target.sum(), (target == 0).sum()
     wanted = np.where(target == 1, (bads + 1) / (bads + 2), 1 / (goods + 2))
@@ -32,18 +32,18 @@ def test_it_equals_logistic_regression_on_platts_targets() -> None:
     assert platt.pd(margin) == pytest.approx(expit(platt.log_odds(margin)))
 
 
-def test_the_mean_pd_is_the_default_rate() -> None:
+def test_mean_pd_equals_the_default_rate() -> None:
     margin, target = margins(5000, 0.6, -1)
     assert fit_platt(margin, target).pd(margin).mean() == pytest.approx(target.mean(), abs=1e-3)
 
 
-def test_separated_classes_still_give_a_finite_line() -> None:
+def test_separated_classes_give_a_finite_line() -> None:
     platt = fit_platt(np.array([-3.0, -2, 2, 3], dtype=np.float32), np.array([0, 0, 1, 1]))
     assert 0 < platt.slope < 10
     assert platt.pd(np.array([-3.0, 3.0]))[1] == pytest.approx(0.75, abs=0.1)
 
 
-def test_a_margin_far_from_zero_is_no_trouble() -> None:
+def test_extreme_margin_gives_a_finite_line() -> None:
     margin, target = margins(2000, 1.7, 0.4)
     near, far = fit_platt(margin, target), fit_platt(margin.astype(np.float64) * 1000 + 5e4, target)
     assert far.pd(margin.astype(np.float64) * 1000 + 5e4) == pytest.approx(near.pd(margin), abs=1e-6)
@@ -55,6 +55,6 @@ def test_margins_that_rank_backwards_are_refused() -> None:
         fit_platt(margin, target)
 
 
-def test_one_class_is_refused() -> None:
+def test_single_class_is_refused() -> None:
     with pytest.raises(CalibrationError, match="3 and 0"):
         fit_platt(np.zeros(3, dtype=np.float32), np.zeros(3))

@@ -1,4 +1,4 @@
-"""What a model sees: order, codes, gaps, folds, and errors without a value in them."""
+"""The input of a model: order, codes, gaps, folds, and errors that contain no value."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def small() -> pd.DataFrame:
     )
 
 
-def test_rows_are_sorted_by_batch_and_key_and_words_become_codes_of_the_training_part() -> None:
+def test_rows_are_sorted_by_batch_and_key_and_text_is_coded_from_the_training_part() -> None:
     design = DesignMatrix.of(small(), ["word", "number", "flag"], "SK_ID_CURR")
     assert design.keys.tolist() == [2, 1, 3]
     assert design.categories == {"word": ("x",)}
@@ -37,13 +37,13 @@ def test_rows_are_sorted_by_batch_and_key_and_words_become_codes_of_the_training
     np.testing.assert_array_equal(design.values, [[np.nan, np.nan, 0], [np.nan, np.nan, np.nan], [0, 1.5, 1]])
 
 
-def test_the_matrix_does_not_depend_on_the_order_of_rows(training_set: pd.DataFrame, design: DesignMatrix) -> None:
+def test_matrix_does_not_depend_on_row_order(training_set: pd.DataFrame, design: DesignMatrix) -> None:
     shuffled = DesignMatrix.of(training_set.sample(frac=1, random_state=1), FEATURES, "SK_ID_CURR")
     np.testing.assert_array_equal(shuffled.values, design.values)
     np.testing.assert_array_equal(shuffled.fold, design.fold)
 
 
-def test_folds_part_the_training_rows_and_never_hold_a_test_row(design: DesignMatrix) -> None:
+def test_folds_partition_the_training_rows_and_hold_no_test_row(design: DesignMatrix) -> None:
     pairs = design.validation(TrainingConfig(cv_folds=4)).pairs
     held_out = np.sum([rows for _, rows in pairs], axis=0)
     assert len(pairs) == 4
@@ -53,27 +53,27 @@ def test_folds_part_the_training_rows_and_never_hold_a_test_row(design: DesignMa
         assert not (learned & rows).any()
 
 
-def test_a_large_training_part_is_held_out_from_once(design: DesignMatrix) -> None:
+def test_large_training_part_is_held_out_from_once(design: DesignMatrix) -> None:
     [(learned, held_out)] = design.validation(TrainingConfig(cv_below_rows=100, cv_below_defaults=100)).pairs
     assert set(design.fold[learned]) == {"train"}
     assert set(design.fold[held_out]) == {"valid"}
 
 
-def test_of_few_defaults_one_part_is_too_noisy_to_choose_by_however_many_the_rows(design: DesignMatrix) -> None:
+def test_few_defaults_are_cross_validated_whatever_the_number_of_rows(design: DesignMatrix) -> None:
     defaults = int(design.target[design.training].sum())
     many_rows = TrainingConfig(cv_below_rows=100, cv_below_defaults=defaults)
     assert len(design.validation(many_rows).pairs) == 1
     assert len(design.validation(many_rows.model_copy(update={"cv_below_defaults": defaults + 1})).pairs) >= 5
 
 
-def test_a_fold_without_defaults_is_refused(training_set: pd.DataFrame) -> None:
+def test_fold_without_defaults_is_refused(training_set: pd.DataFrame) -> None:
     few = training_set.assign(target=(np.arange(len(training_set)) == 0).astype(np.int8))
     with pytest.raises(TrainingSetError, match="0 defaults among"):
         DesignMatrix.of(few, FEATURES, "SK_ID_CURR").validation(TrainingConfig())
 
 
 def vintages(sizes: dict[str, int], again: int = 0) -> DesignMatrix:
-    """Batches of these sizes, the last one the test; the first applicants of each batch come `again` in the next."""
+    """Batches of these sizes, the last one the test; the first `again` applicants of each batch return in the next."""
     frames, first = [], 0
     for batch, rows in sizes.items():
         keys = np.arange(first, first + rows)
@@ -88,7 +88,7 @@ def vintages(sizes: dict[str, int], again: int = 0) -> DesignMatrix:
 BY_BATCHES = TrainingConfig(cv="batches", cv_folds=3)
 
 
-def test_an_expanding_window_holds_out_later_batches_in_blocks_of_like_size() -> None:
+def test_expanding_window_holds_out_later_batches_in_blocks_of_similar_size() -> None:
     design = vintages({"07Q2": 8, "07Q3": 90, "07Q4": 200, "08Q1": 100, "08Q2": 60, "08Q3": 50, "08Q4": 90, "09Q1": 9})
     validation = design.validation(BY_BATCHES)
     table = fold_table(design, validation)
@@ -99,12 +99,12 @@ def test_an_expanding_window_holds_out_later_batches_in_blocks_of_like_size() ->
     assert table["held_out_rows"].tolist() == [100, 110, 90]
 
 
-def test_a_huge_batch_leaves_a_block_for_each_fold() -> None:
+def test_huge_batch_leaves_a_block_for_each_fold() -> None:
     table = fold_table(design := vintages({"a": 900, "b": 8, "c": 8, "d": 8, "e": 8}), design.validation(BY_BATCHES))
     assert table["held_out"].tolist() == ["b", "c", "d"]
 
 
-def test_too_few_batches_are_judged_by_applicants_and_it_says_so() -> None:
+def test_too_few_batches_are_split_by_applicant_with_a_message() -> None:
     design = vintages({"a": 60, "b": 60, "c": 60, "d": 60})
     validation = design.validation(BY_BATCHES)
     assert validation.by == "applicants, since 3 batches are too few for 3 folds of later ones"
@@ -122,7 +122,7 @@ def test_too_few_batches_are_judged_by_applicants_and_it_says_so() -> None:
         (2000, 300, 600, 3),
     ],
 )
-def test_folds_are_more_where_few_have_defaulted_and_the_table_is_narrow(
+def test_number_of_folds_grows_with_few_defaults_and_few_features(
     rows: int, defaults: int, features: int, folds: int
 ) -> None:
     frame = pd.DataFrame({"id": np.arange(rows), "batch": "a", "fold": "train"}).assign(
@@ -134,7 +134,7 @@ def test_folds_are_more_where_few_have_defaulted_and_the_table_is_narrow(
     assert len(design.validation(TrainingConfig(cv_folds=4)).pairs) == 4
 
 
-def test_a_text_feature_of_many_words_is_encoded_unless_it_is_named_a_category() -> None:
+def test_text_feature_with_many_categories_is_encoded_unless_configured_as_category() -> None:
     words = np.array([f"employer {number}" for number in range(MANY_WORDS + 1)], dtype=object)
     frame = pd.DataFrame({"id": np.arange(210), "batch": "a", "fold": "train", "employer": np.tile(words, 10)}).assign(
         few=np.tile(words[:-1], 11)[:210], target=(np.arange(210) % 3 == 0).astype(np.int8)
@@ -145,18 +145,18 @@ def test_a_text_feature_of_many_words_is_encoded_unless_it_is_named_a_category()
     assert named.encodings == {"few": "frequency"} and set(named.native) == {"employer"}
 
 
-def test_an_applicant_who_is_held_out_is_not_learned_from_in_an_earlier_batch() -> None:
+def test_held_out_applicant_is_not_learned_from_in_an_earlier_batch() -> None:
     design = vintages(dict.fromkeys("abcdefg", 40), again=7)
     for learned, held_out in design.validation(BY_BATCHES).pairs:
         assert not set(design.keys[learned]) & set(design.keys[held_out])
         assert design.batch[learned].max() < design.batch[held_out].min()
-        # Only those who come again are missing.
+        # Only returning applicants are missing.
         assert (design.batch < design.batch[held_out].min()).sum() - learned.sum() == 7
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(8, 60), min_size=6, max_size=12), st.integers(2, 4))
-def test_no_batch_is_judged_by_a_later_one_and_each_row_at_most_once(sizes: list[int], folds: int) -> None:
+def test_no_batch_is_evaluated_by_a_model_of_later_ones_and_each_row_at_most_once(sizes: list[int], folds: int) -> None:
     design = vintages({f"b{place:02}": rows for place, rows in enumerate(sizes)})
     pairs = design.validation(TrainingConfig(cv="batches", cv_folds=folds)).pairs
     held_out = np.sum([rows for _, rows in pairs], axis=0)
@@ -165,16 +165,16 @@ def test_no_batch_is_judged_by_a_later_one_and_each_row_at_most_once(sizes: list
     assert not held_out[~design.training].any()
     for learned, rows in pairs:
         assert design.batch[learned].max() < design.batch[rows].min()
-    # All but the first block, which is learned from only.
+    # All but the first block, which is only learned from.
     np.testing.assert_array_equal(held_out.astype(bool), design.training & ~pairs[0][0])
 
 
-def test_absent_features_are_named() -> None:
+def test_missing_features_are_named() -> None:
     with pytest.raises(ValueError, match="1 of 2 features are absent: debt"):
         encode(small(), ["number", "debt"], {})
 
 
-def test_a_word_in_a_number_is_an_error_that_does_not_show_the_word() -> None:
+def test_text_in_a_number_is_an_error_that_does_not_show_it() -> None:
     frame = pd.DataFrame({"income": [1.0, "Jane Doe"]})
     with pytest.raises(ValueError, match="feature income is not a number") as error:
         encode(frame, ["income"], {})
@@ -193,5 +193,5 @@ def test_a_word_in_a_number_is_an_error_that_does_not_show_the_word() -> None:
         (pd.Series([np.nan, np.nan]), False),
     ],
 )
-def test_words_are_told_from_numbers(column: pd.Series, text: bool) -> None:
+def test_text_is_distinguished_from_numbers(column: pd.Series, text: bool) -> None:
     assert is_text(column) is text

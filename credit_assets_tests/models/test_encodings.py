@@ -1,4 +1,4 @@
-"""Words as numbers: the formula by hand, and that no row is encoded by its own outcome."""
+"""Text encoded as numbers: the formula by hand, and that no row is encoded by its own outcome."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def coded(words: list[str | None], target: list[int]) -> Coded:
     return Coded(codes, list(known), np.array(target), np.arange(len(words)))
 
 
-def test_the_frequency_is_the_share_of_the_rows() -> None:
+def test_frequency_encoding_is_the_share_of_the_rows() -> None:
     encoding, learned = coded(["a", "b", "a", None], [0, 1, 0, 1]).fit("frequency")
     assert (encoding.numbers, encoding.other) == ({"a": 0.5, "b": 0.25}, 0.0)
     np.testing.assert_array_equal(learned, [0.5, 0.25, 0.5, np.nan])
 
 
-def test_the_target_encoding_is_the_mean_drawn_towards_the_overall_rate() -> None:
+def test_target_encoding_is_the_mean_shrunk_towards_the_overall_rate() -> None:
     # a: 10 of 40 bad, b: 30 of 60. Within: (40 * .25 * .75 + 60 * .5 * .5) / 98 = 22.5 / 98.
     # Between: (40 * .15^2 + 60 * .1^2 - 22.5 / 98) / (100 - (40^2 + 60^2) / 100).
     words, target = ["a"] * 40 + ["b"] * 60, [1] * 10 + [0] * 30 + [1] * 30 + [0] * 30
@@ -37,19 +37,19 @@ def test_the_target_encoding_is_the_mean_drawn_towards_the_overall_rate() -> Non
     assert encoding.numbers == pytest.approx({"a": (10 + 0.4 * k) / (40 + k), "b": (30 + 0.4 * k) / (60 + k)})
 
 
-def test_words_that_differ_no_more_than_by_chance_all_get_the_overall_rate() -> None:
+def test_categories_that_differ_only_by_chance_all_get_the_overall_rate() -> None:
     words, target = ["a", "a", "b", "b", "c", "c"] * 20, [0, 1] * 60
     encoding, learned = coded(words, target).fit("target")
     assert set(encoding.numbers.values()) == {0.5}
     assert set(learned) == {0.5}
 
 
-def test_words_of_which_none_comes_twice_tell_nothing() -> None:
+def test_categories_that_occur_once_carry_no_information() -> None:
     encoding, learned = coded([f"street {row}" for row in range(50)], [0, 1] * 25).fit("target")
     assert set(encoding.numbers.values()) == {0.5} == set(learned)
 
 
-def test_a_word_not_seen_gets_the_rate_and_a_missing_one_stays_missing() -> None:
+def test_unseen_category_gets_the_overall_rate_and_a_missing_one_stays_missing() -> None:
     encoding = Encoding("target", {"a": 0.25}, 0.5)
     np.testing.assert_array_equal(encoding.of(pd.Series(["moon base", None, "a"])), [0.5, np.nan, 0.25])
     assert Encoding.from_json(json.loads(json.dumps(encoding.as_json()))) == encoding
@@ -72,7 +72,7 @@ def training_set(given: list[tuple[str, bool]]) -> pd.DataFrame:
 
 @settings(max_examples=50, deadline=None)
 @given(rows)
-def test_no_outcome_of_a_held_out_row_changes_an_encoding_and_no_order_does(
+def test_encoding_does_not_depend_on_held_out_outcomes_or_row_order(
     given: list[tuple[str, bool]],
 ) -> None:
     frame = training_set(given)
@@ -86,7 +86,7 @@ def test_no_outcome_of_a_held_out_row_changes_an_encoding_and_no_order_does(
     assert seen[0] == seen[1] == seen[2]
 
 
-def test_a_row_that_is_learned_from_is_encoded_by_the_outcomes_of_other_parts() -> None:
+def test_training_row_is_encoded_by_the_outcomes_of_other_parts() -> None:
     generator = np.random.default_rng(2)
     words = generator.choice(["a", "b", "c"], 300)
     target = (generator.random(300) < pd.Series(words).map({"a": 0.1, "b": 0.3, "c": 0.6})).astype(int).to_numpy()

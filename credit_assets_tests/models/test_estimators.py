@@ -1,4 +1,6 @@
-"""The served model: exact reasons, the same bits again, nothing learned from the test; the baseline beside it."""
+"""The served model: exact contributions, reproducible to the bit, nothing learned from the test; and the baseline
+beside it.
+"""
 
 from __future__ import annotations
 
@@ -39,15 +41,13 @@ def applicants(training_set: pd.DataFrame) -> pd.DataFrame:
     return training_set[training_set["fold"] == "test"]
 
 
-def test_pds_rank_and_match_the_outcomes_of_applicants_not_learned_from(
-    model: XGBoostModel, applicants: pd.DataFrame
-) -> None:
+def test_pds_rank_and_match_the_outcomes_of_unseen_applicants(model: XGBoostModel, applicants: pd.DataFrame) -> None:
     pd_ = model.pd(applicants)
     assert roc_auc_score(applicants["target"], pd_) > 0.7
     assert pd_.mean() == pytest.approx(applicants["target"].mean(), abs=0.06)
 
 
-def test_held_out_rows_are_the_training_part_judged_by_models_that_do_not_know_them(
+def test_training_rows_are_evaluated_by_models_that_did_not_learn_from_them(
     design: DesignMatrix,
 ) -> None:
     model, by_folds = fitted(design, rounds=60)
@@ -66,11 +66,11 @@ def test_contributions_sum_to_the_calibrated_log_odds(model: XGBoostModel, appli
     assert contributions.sum(axis=1) == pytest.approx(logit(model.pd(applicants)), abs=1e-4)
 
 
-def test_contributions_are_shaps(design: DesignMatrix, applicants: pd.DataFrame) -> None:
+def test_contributions_equal_those_of_shap(design: DesignMatrix, applicants: pd.DataFrame) -> None:
     import shap
     import xgboost
 
-    # shap's own reading of a booster knows no categories, so the oracle sees numbers only.
+    # shap does not support categories of a booster, so the oracle sees numbers only.
     numbers = [feature for feature in FEATURES if feature != "employer"]
     plain = DesignMatrix.of(
         applicants.assign(fold=np.where(np.arange(len(applicants)) % 4 == 0, "valid", "train")),
@@ -84,20 +84,20 @@ def test_contributions_are_shaps(design: DesignMatrix, applicants: pd.DataFrame)
     np.testing.assert_allclose(model.contributions(applicants)[:, :-1], oracle, atol=1e-4)
 
 
-def test_an_unseen_word_counts_as_missing(model: XGBoostModel, applicants: pd.DataFrame) -> None:
+def test_unseen_category_counts_as_missing(model: XGBoostModel, applicants: pd.DataFrame) -> None:
     unseen = model.pd(applicants.assign(employer="moon base"))
     missing = model.pd(applicants.assign(employer=None))
     np.testing.assert_array_equal(unseen, missing)
     assert not np.array_equal(missing, model.pd(applicants.assign(employer="farm")))
 
 
-def test_a_pd_does_not_depend_on_who_else_is_scored(model: XGBoostModel, applicants: pd.DataFrame) -> None:
+def test_pd_does_not_depend_on_who_else_is_scored(model: XGBoostModel, applicants: pd.DataFrame) -> None:
     together = model.pd(applicants)
     np.testing.assert_array_equal(model.pd(applicants.iloc[::-1])[::-1], together)
     np.testing.assert_array_equal(model.pd(applicants.iloc[[7]]), together[[7]])
 
 
-def test_a_saved_model_answers_the_same(model: XGBoostModel, applicants: pd.DataFrame, tmp_path: Path) -> None:
+def test_saved_model_gives_the_same_results(model: XGBoostModel, applicants: pd.DataFrame, tmp_path: Path) -> None:
     model.save(tmp_path)
     loaded = XGBoostModel.load(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["booster.ubj", "model.json"]
@@ -111,8 +111,8 @@ def test_a_saved_model_answers_the_same(model: XGBoostModel, applicants: pd.Data
     np.testing.assert_array_equal(loaded.contributions(applicants), model.contributions(applicants))
 
 
-def test_a_change_of_the_default_rate_over_time_is_not_corrected_twice(training_set: pd.DataFrame) -> None:
-    # Of the early batches twice as many default; what is learned from all of them knows that already.
+def test_change_of_the_default_rate_over_time_is_not_corrected_twice(training_set: pd.DataFrame) -> None:
+    # Twice as many default in the early batches; a model of all batches knows that already.
     batch = np.array(list("abcdef"))[np.arange(len(training_set)) % 6]
     generator = np.random.default_rng(5)
     bad = training_set["target"].to_numpy(dtype=bool)
@@ -140,9 +140,7 @@ def towns(training_set: pd.DataFrame) -> pd.DataFrame:
     return training_set.assign(town=town)
 
 
-def test_a_model_with_encodings_sees_the_words_of_a_frame_by_them_and_keeps_them(
-    towns: pd.DataFrame, tmp_path: Path
-) -> None:
+def test_model_with_encodings_applies_and_keeps_them(towns: pd.DataFrame, tmp_path: Path) -> None:
     design = DesignMatrix.of(towns, [*FEATURES, "town"], "SK_ID_CURR", ENCODINGS)
     model, held_out = fitted(design)
     baseline = fit_logistic(design, design.validation(TrainingConfig()), TrainingConfig())
@@ -166,8 +164,9 @@ def test_a_model_with_encodings_sees_the_words_of_a_frame_by_them_and_keeps_them
         assert not np.array_equal(answers(elsewhere), answers(test.assign(town=None, employer=None)))
 
 
-def test_a_category_of_pure_noise_gives_no_held_out_gain(training_set: pd.DataFrame) -> None:
-    # Of 400 words for 1,500 rows; by its own outcomes such a category would rank the learned rows nearly perfectly.
+def test_category_of_pure_noise_gives_no_held_out_gain(training_set: pd.DataFrame) -> None:
+    # 400 categories in 1,500 rows; encoded by its own outcomes, such a feature would rank the training rows nearly
+    # perfectly.
     noise = np.random.default_rng(6).integers(0, 400, len(training_set)).astype(str)
     without, with_noise = (
         fitted(DesignMatrix.of(frame, names, "SK_ID_CURR", {"street": "target"} if "street" in names else {}))[1]
@@ -178,7 +177,7 @@ def test_a_category_of_pure_noise_gives_no_held_out_gain(training_set: pd.DataFr
     )
     before, after = (roc_auc_score(rows["target"], rows["pd"]) for rows in (without, with_noise))
     assert abs(after - before) < 0.01
-    # Cross-fitted, it ranks the rows that are learned from no better than chance either.
+    # Cross-fitted, it ranks the training rows no better than chance either.
     design = DesignMatrix.of(training_set.assign(street=noise), ["street"], "SK_ID_CURR", {"street": "target"})
     values, _ = design.learned(design.training)
     assert roc_auc_score(design.target[design.training], values[:, 0]) == pytest.approx(0.5, abs=0.06)
@@ -199,7 +198,7 @@ def test_outcomes_of_the_test_change_nothing(model: XGBoostModel, training_set: 
     np.testing.assert_array_equal(baseline.pd(training_set), before.pd(training_set))
 
 
-def test_each_row_is_judged_once_by_a_model_that_has_not_learned_from_it(design: DesignMatrix) -> None:
+def test_each_row_is_evaluated_once_by_a_model_that_did_not_learn_from_it(design: DesignMatrix) -> None:
     _, by_folds = fitted(design, cv_folds=3)
     assert sorted(by_folds["key"]) == sorted(design.keys)
     on_test = by_folds[by_folds["fold"] == "test"]
@@ -212,13 +211,13 @@ def test_each_row_is_judged_once_by_a_model_that_has_not_learned_from_it(design:
         assert sorted(of_model["key"]) == sorted(design.keys[held_out])
 
 
-def test_a_trials_model_does_not_depend_on_what_was_fitted_before(design: DesignMatrix, config: TrainingConfig) -> None:
+def test_model_of_a_trial_does_not_depend_on_earlier_fits(design: DesignMatrix, config: TrainingConfig) -> None:
     fresh, used = Folds(design, design.validation(config), config), Folds(design, design.validation(config), config)
     used.boost({**PARAMS, "max_depth": 5})
     assert used.boost(PARAMS) == fresh.boost(PARAMS)
 
 
-def test_a_large_training_part_is_fitted_on_one_pair(training_set: pd.DataFrame, design: DesignMatrix) -> None:
+def test_large_training_part_is_fitted_on_one_pair(training_set: pd.DataFrame, design: DesignMatrix) -> None:
     config = TrainingConfig(cv_below_rows=100, cv_below_defaults=0, threads=2, max_rounds=20)
     folds = Folds(design, design.validation(config), config)
     found = folds.boost(PARAMS)

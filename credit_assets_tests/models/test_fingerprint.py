@@ -1,4 +1,4 @@
-"""The fingerprint of a version: the same for the same model and facts, another one for any other."""
+"""The fingerprint of a version: equal for the same model and provenance, different for any other."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ def model(design: DesignMatrix) -> XGBoostModel:
     return trained(design)
 
 
-def test_two_trainings_of_the_same_rows_have_one_fingerprint(model: XGBoostModel, design: DesignMatrix) -> None:
+def test_two_trainings_on_the_same_rows_have_one_fingerprint(model: XGBoostModel, design: DesignMatrix) -> None:
     assert fingerprint(trained(design), dict(reversed(FACTS.items()))) == fingerprint(model, FACTS)
 
 
-def test_a_changed_setting_gives_another(model: XGBoostModel, design: DesignMatrix) -> None:
+def test_changed_setting_gives_another_fingerprint(model: XGBoostModel, design: DesignMatrix) -> None:
     assert fingerprint(trained(design, seed=9), FACTS) != fingerprint(model, FACTS)
 
 
 @pytest.mark.parametrize("name", FACTS)
-def test_another_fact_gives_another(model: XGBoostModel, name: str) -> None:
+def test_changed_provenance_gives_another_fingerprint(model: XGBoostModel, name: str) -> None:
     assert fingerprint(model, FACTS | {name: "another"}) != fingerprint(model, FACTS)
 
 
-def test_another_calibration_or_tree_gives_another(model: XGBoostModel) -> None:
+def test_changed_calibration_or_tree_gives_another_fingerprint(model: XGBoostModel) -> None:
     marks = {
         fingerprint(each, FACTS)
         for each in (

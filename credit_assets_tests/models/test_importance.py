@@ -1,4 +1,4 @@
-"""How much a model relies on each feature."""
+"""The importance of each feature for a model."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_importance_is_the_mean_absolute_contribution_largest_first(model, train
     assert found.index[-1] == "noise"
 
 
-def test_many_rows_are_explained_by_evenly_spaced_ones(model, training_set, monkeypatch):
+def test_many_rows_are_explained_by_an_evenly_spaced_sample(model, training_set, monkeypatch):
     monkeypatch.setattr(module, "SAMPLE_ROWS", 4)
     rows = training_set.sort_values("SK_ID_CURR").iloc[:10]
     spaced, shuffled = rows.iloc[[0, 3, 6, 9]], rows.sample(frac=1, random_state=1)
@@ -38,7 +38,7 @@ def test_many_rows_are_explained_by_evenly_spaced_ones(model, training_set, monk
     pd.testing.assert_series_equal(found[0], found[2], check_exact=True)
 
 
-def test_leading_features_have_words_and_shares_of_the_whole():
+def test_leading_features_have_descriptions_and_shares_of_the_total():
     shares = pd.Series({"income": 3.0, "credit": 1.0, "noise": 0.0})
     table = leading(shares, {"income": "the income", "credit": "the credit", "noise": "nothing"}, 2)
     assert table.to_dict("list") == {

@@ -1,4 +1,4 @@
-"""Kinds of model: found by the name of their file, all with the same abilities, read back whatever their kind."""
+"""Kinds of model: found by the name of their file, all with the same abilities, loaded whatever their kind."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from credit_assets.registry.version import Origin
 from credit_assets.settings.training import TrainingConfig
 from credit_assets_tests.models.conftest import FEATURES
 
-# The default rate of the training part for everybody: the smallest model there can be.
+# The default rate of the training part for everybody: the smallest possible model.
 TOY = """
 import json
 from dataclasses import dataclass
@@ -70,7 +70,7 @@ ESTIMATOR = Estimator(fit, load, frozenset())
 
 @pytest.fixture
 def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A further kind: one file."""
+    """An additional kind of model: one file."""
     (tmp_path / "toy.py").write_text(TOY)
     monkeypatch.setattr(estimators, "__path__", [*estimators.__path__, str(tmp_path)])
     return "toy"
@@ -83,17 +83,17 @@ def fitted(kind: str, design: DesignMatrix, tmp_path: Path) -> Fitted:
     )
 
 
-def test_the_kinds_are_the_files(toy: str) -> None:
+def test_kinds_are_the_files_of_the_folder(toy: str) -> None:
     assert kinds() == ["logistic_regression", "toy", "xgboost"]
 
 
-def test_a_kind_that_there_is_not_is_named_with_those_that_there_are() -> None:
+def test_unknown_kind_is_refused_with_the_known_ones() -> None:
     with pytest.raises(UnknownKind, match=r"training\.model: forest is none of logistic_regression, xgboost"):
         estimator("forest")
 
 
 @pytest.mark.parametrize("kind", ["xgboost", "logistic_regression", "toy"])
-def test_every_kind_judges_explains_and_is_read_back_the_same(
+def test_every_kind_predicts_explains_and_is_loaded_unchanged(
     kind: str, toy: str, design: DesignMatrix, training_set: pd.DataFrame, tmp_path: Path
 ) -> None:
     found = fitted(kind, design, tmp_path)
@@ -111,7 +111,7 @@ def test_every_kind_judges_explains_and_is_read_back_the_same(
     np.testing.assert_array_equal(again.contributions(test), contributions)
 
 
-def test_a_version_of_a_kind_that_is_gone_is_named_with_what_to_do(
+def test_version_of_a_removed_kind_is_named_with_advice(
     toy: str, design: DesignMatrix, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry = Memory().registry("book")
@@ -121,12 +121,12 @@ def test_a_version_of_a_kind_that_is_gone_is_named_with_what_to_do(
     monkeypatch.undo()
     with pytest.raises(RegistryError, match=r"Version 1 of book is of the kind toy, .* Put toy\.py into") as error:
         load_model(registry, version)
-    # Its files are whole: nothing may replace it unseen.
+    # Its files are complete, so nothing may silently replace it.
     assert not isinstance(error.value, VersionDamaged)
 
 
 @pytest.mark.parametrize("cv", ["applicants", "batches"])
-def test_folds_of_the_logistic_regression_judge_rows_that_they_do_not_know(
+def test_folds_of_the_logistic_regression_evaluate_unseen_rows(
     cv: str, training_set: pd.DataFrame, tmp_path: Path
 ) -> None:
     batch = np.array(list("abcde"))[np.arange(len(training_set)) % 5]
@@ -143,10 +143,12 @@ def test_folds_of_the_logistic_regression_judge_rows_that_they_do_not_know(
     assert held_out["pd"].mean() == pytest.approx(held_out["target"].mean(), abs=0.03)
 
 
-def test_contributions_of_the_logistic_regression_are_shaps(
+def test_contributions_of_the_logistic_regression_equal_those_of_shap(
     design: DesignMatrix, training_set: pd.DataFrame, tmp_path: Path
 ) -> None:
-    """By brute force: a feature's contribution is what PDs lose where each row gets its value, on average over rows."""
+    """By brute force: the contribution of a feature is the drop in the PD when each row gets its value, averaged over
+    rows.
+    """
     model = fitted("logistic_regression", design, tmp_path).model
     learned, some = training_set[training_set["fold"] != TEST], training_set.head(5)
     contributions = model.contributions(some)

@@ -1,4 +1,4 @@
-"""Models that were registered in MLflow (a SQLite file) and loaded again."""
+"""Models registered in MLflow (a SQLite file) and loaded again."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def version(registry: Registry, model: XGBoostModel) -> ModelVersion:
     return registry.register(model, Origin(synthetic=True), run_name="xgboost", params={}, metrics={})
 
 
-def test_a_loaded_model_answers_as_the_one_registered(
+def test_loaded_model_gives_the_results_of_the_registered_one(
     registry: Registry, version: ModelVersion, model: XGBoostModel, training_set: pd.DataFrame
 ) -> None:
     loaded = load_model(registry, version)
@@ -50,11 +50,11 @@ def test_a_loaded_model_answers_as_the_one_registered(
 
 
 @pytest.mark.parametrize("lost", ["booster.ubj", "model.json", "importance.json", "everything"])
-def test_a_version_whose_files_are_gone_is_named_with_what_to_do(
+def test_version_with_missing_files_is_named_with_advice(
     registry: Registry, model: XGBoostModel, tmp_path: Path, lost: str
 ) -> None:
     assert isinstance(registry.store, MlflowStore)
-    # The same database, since making one takes seconds.
+    # The same database, because creating one takes seconds.
     registry = Registry(MlflowStore(registry.store.tracking_uri, f"lost_{lost}", tmp_path / "artifacts"))
     (tmp_path / "importance.json").write_text("{}")
     artifacts = {"": tmp_path / "importance.json"}
@@ -73,7 +73,7 @@ def test_a_version_whose_files_are_gone_is_named_with_what_to_do(
         registry.importance(made) if lost == "importance.json" else load_model(registry, made)
 
 
-def test_mlflows_own_loader_serves_it_with_gaps_and_unseen_words(
+def test_mlflow_loader_serves_the_model_with_gaps_and_unseen_categories(
     version: ModelVersion, model: XGBoostModel, training_set: pd.DataFrame
 ) -> None:
     served = mlflow.pyfunc.load_model(f"models:/{NAME}/{version.number}")
@@ -89,7 +89,7 @@ def test_mlflows_own_loader_serves_it_with_gaps_and_unseen_words(
     ]
 
 
-def test_the_baseline_is_logged_and_not_registered(registry: Registry, design: DesignMatrix) -> None:
+def test_baseline_is_logged_but_not_registered(registry: Registry, design: DesignMatrix) -> None:
     before = registry.versions()
     run_id = registry.log_model(
         fit_logistic(design, design.validation(TrainingConfig()), TrainingConfig()),

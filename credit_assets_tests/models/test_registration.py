@@ -30,7 +30,7 @@ FEATURES, TRAINING_SET = PORTFOLIO.table("features"), PORTFOLIO.table("training_
 
 @dataclass(frozen=True)
 class Trainings:
-    """A book, the lake that its candidates learn from, and one fitted candidate."""
+    """A book, the lake from which its candidates learn, and one fitted candidate."""
 
     book: Book
     lake: Lake
@@ -59,7 +59,7 @@ def trainings(tmp_path: Path, design: DesignMatrix) -> Iterator[Trainings]:
         yield Trainings(book, lake, con, trained, training_set)
 
 
-def test_a_new_candidate_is_registered_with_what_it_was_made_from(trainings: Trainings) -> None:
+def test_new_candidate_is_registered_with_its_inputs(trainings: Trainings) -> None:
     version, again = trainings.register("first")
     assert (version.number, again) == (1, False)
     assert version.decline_above == 0.1
@@ -67,14 +67,14 @@ def test_a_new_candidate_is_registered_with_what_it_was_made_from(trainings: Tra
     assert trainings.book.registry.importance(version) == {"income": 0.6, "credit": 0.4}
 
 
-def test_the_same_model_of_the_same_rows_is_one_version(trainings: Trainings) -> None:
+def test_same_model_of_the_same_rows_is_one_version(trainings: Trainings) -> None:
     trainings.register("first")
     version, again = trainings.register("second")
     assert (version.number, again) == (1, True)
     assert [repeat.root_run for repeat in trainings.book.registry.get(1).repeats] == ["second"]
 
 
-def test_another_cut_off_or_other_rows_make_another_version(trainings: Trainings) -> None:
+def test_another_cut_off_or_other_rows_give_another_version(trainings: Trainings) -> None:
     trainings.register("first")
     assert trainings.register("second", replace(trainings.trained, cut_off=0.2))[0].number == 2
     assert trainings.register("third", replace(trainings.trained, content="other rows"))[0].number == 3

@@ -1,6 +1,6 @@
-"""The search beside untuned libraries on the same features and rows: never surely worse.
+"""The search against untuned libraries on the same features and rows: never significantly worse.
 
-Small problems and a dozen trials; `benchmarks/search.py` compares at full size and at the default budget.
+Small problems and a dozen trials; `benchmarks/search.py` compares at full size and with the default budget.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CONFIG = TrainingConfig(trials=10, threads=1, cv_folds=3)
     ("name", "rows"),
     [("few rows", 800), ("categorical", 2000), ("deep interactions", 2500), ("gaps", 1500), ("imbalanced", 8000)],
 )
-def test_it_is_not_surely_worse_than_an_untuned_library(name: str, rows: int, tmp_path: Path) -> None:
+def test_search_is_not_significantly_worse_than_an_untuned_library(name: str, rows: int, tmp_path: Path) -> None:
     frame = PROBLEMS[name].training_set(seed=11, rows=rows, test_rows=5000)
     features = [column for column in frame.columns if column not in (KEY, "batch", "target", "fold")]
     design = DesignMatrix.of(frame, features, KEY)

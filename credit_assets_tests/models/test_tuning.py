@@ -1,4 +1,4 @@
-"""The search: a killed study ends as an uninterrupted one, and a finished one is not searched again."""
+"""The search: a killed study ends like an uninterrupted one, and a finished one is not searched again."""
 
 from __future__ import annotations
 
@@ -63,9 +63,9 @@ def lines(trials: pd.DataFrame) -> list[dict[str, object]]:
     return trials.drop(columns="seconds").fillna({"auc": -1.0}).to_dict("records")
 
 
-def test_a_search_killed_within_a_trial_ends_as_one_that_was_not(folds: Folds, tmp_path: Path) -> None:
+def test_search_killed_within_a_trial_ends_like_an_uninterrupted_one(folds: Folds, tmp_path: Path) -> None:
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    # The fourth and the sixth trial are killed in mid-boosting: twice in all.
+    # The fourth and the sixth trial are killed while boosting: twice in total.
     for fatal in (4, 3):
         with subprocess.Popen([sys.executable, "-c", SEARCH, killed], stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
@@ -83,7 +83,7 @@ def test_a_search_killed_within_a_trial_ends_as_one_that_was_not(folds: Folds, t
     assert len(resumed.trials) == TRIALS
 
 
-def test_a_finished_search_runs_no_trial_and_more_trials_go_on_from_it(
+def test_finished_search_runs_no_trial_and_more_trials_continue_it(
     design: DesignMatrix, config: TrainingConfig, tmp_path: Path
 ) -> None:
     said: list[str] = []
@@ -101,20 +101,20 @@ def test_a_finished_search_runs_no_trial_and_more_trials_go_on_from_it(
     assert len(more.trials) == 5
 
 
-def test_the_least_loss_wins_where_its_lead_is_no_luck() -> None:
+def test_lowest_loss_wins_if_its_lead_is_not_chance() -> None:
     first = [trial(0.30, 0.01, number=1), trial(0.29, 0.01, number=2)]
     lucky, better = trial(0.289, 0.01, number=3), trial(0.25, 0.01, number=4)
     assert _chosen([*first, lucky], 2) is first[1]
     assert _chosen([*first, lucky, better], 2) is better
     assert _chosen(first[:1], 2) is first[0]
-    # What cannot be calibrated is no choice where anything else can.
+    # A trial that cannot be calibrated is chosen only if no other can.
     flat = trial(0.28, 0.01, number=2, ranks=False)
     assert _chosen([flat, flat, lucky], 2) is lucky
     assert _chosen([flat, first[0], trial(0.2999, 0.01, number=3)], 2) is first[0]
     assert _chosen([flat], 2) is flat
 
 
-def test_the_chosen_trial_is_returned(folds: Folds, tmp_path: Path) -> None:
+def test_chosen_trial_is_returned(folds: Folds, tmp_path: Path) -> None:
     found = tune(folds, CONFIG, tmp_path, "1", progress=lambda line: None)
     complete = found.trials[found.trials["state"] == "complete"]
     assert found.loss <= complete["log_loss"][complete["trial"] <= 4].min()
@@ -129,13 +129,13 @@ def test_the_chosen_trial_is_returned(folds: Folds, tmp_path: Path) -> None:
     assert (again.rounds, again.loss, again.auc) == (found.rounds, found.loss, found.auc)
 
 
-def test_the_first_trials_are_untuned_configurations_of_both_libraries(folds: Folds, tmp_path: Path) -> None:
+def test_first_trials_are_untuned_configurations_of_both_libraries(folds: Folds, tmp_path: Path) -> None:
     trials = tune(folds, CONFIG, tmp_path, "1", progress=lambda line: None).trials
     fitted = [
         Space.of(folds.features, folds.weight, 800).params(trial) for trial in trials[PARAMETERS].to_dict("records")
     ]
     by_hand, lightgbm, xgboost = fitted[1:4]
-    # The most bins that are searched on so few rows.
+    # The largest number of bins that is searched on so few rows.
     none = {"subsample": 1, "colsample_bytree": 1, "reg_alpha": 0, "gamma": 0, "max_bin": 64}
     assert none.items() <= by_hand.items() and none.items() <= lightgbm.items() and none.items() <= xgboost.items()
     assert (by_hand["learning_rate"], by_hand["max_depth"], "max_leaves" in by_hand) == (0.03, 4, False)
@@ -143,9 +143,7 @@ def test_the_first_trials_are_untuned_configurations_of_both_libraries(folds: Fo
     assert (xgboost["learning_rate"], xgboost["max_depth"], xgboost["reg_lambda"]) == (0.3, 6, 1)
 
 
-def test_a_hopeless_trial_is_pruned_and_costs_less(
-    design: DesignMatrix, config: TrainingConfig, tmp_path: Path
-) -> None:
+def test_hopeless_trial_is_pruned_and_costs_less(design: DesignMatrix, config: TrainingConfig, tmp_path: Path) -> None:
     long = config.model_copy(update={"trials": 12})
     trials = tune(Folds(design, design.validation(long), long), long, tmp_path, "1", progress=lambda line: None).trials
     pruned = trials[trials["state"] == "pruned"]
@@ -153,21 +151,21 @@ def test_a_hopeless_trial_is_pruned_and_costs_less(
     assert pruned["log_loss"].min() > trials["log_loss"].min()
 
 
-def test_a_trial_that_is_slow_to_begin_is_not_pruned_before_it_can_be_judged(design: DesignMatrix) -> None:
-    # Of the same trees, a rate of 0.02 ends no worse than one of 0.3 and is far behind it at every round before.
+def test_slow_starting_trial_is_not_pruned_too_early(design: DesignMatrix) -> None:
+    # With the same trees, a learning rate of 0.02 ends no worse than 0.3 but is far behind at every earlier round.
     folds = Folds(design, design.validation(CONFIG), CONFIG)
     fast, slow = ({"max_depth": 2, "learning_rate": rate} for rate in (0.3, 0.02))
     assert folds.boost(slow).loss < folds.boost(fast).loss
 
 
-def test_no_trial_begins_after_the_time_is_up(design: DesignMatrix, config: TrainingConfig, tmp_path: Path) -> None:
+def test_no_trial_starts_after_the_time_limit(design: DesignMatrix, config: TrainingConfig, tmp_path: Path) -> None:
     short = config.model_copy(update={"timeout_s": 1e-6})
     found = tune(Folds(design, design.validation(short), short), short, tmp_path, "1", progress=lambda line: None)
     assert len(found.trials) == 1
     assert found.ended.startswith("out of time")
 
 
-def test_the_budget_is_work_and_not_time(design: DesignMatrix, config: TrainingConfig, tmp_path: Path) -> None:
+def test_budget_is_measured_in_work_not_time(design: DesignMatrix, config: TrainingConfig, tmp_path: Path) -> None:
     folds = Folds(design, design.validation(config), config)
     work = [
         folds.work({"max_depth": 3}, [100, 100, 100]),
@@ -178,7 +176,7 @@ def test_the_budget_is_work_and_not_time(design: DesignMatrix, config: TrainingC
     assert work[0] == pytest.approx(work[2] / 2)
     assert work[0] < work[1] < work[3]
     small = config.model_copy(update={"trials": 300, "budget_s": 1e-6})
-    # Some trials are made whatever they cost.
+    # Some trials run whatever they cost.
     found = tune(folds, small, tmp_path, "1", progress=lambda line: None)
     assert (len(found.trials), found.ended) == (MIN_TRIALS, "budget used up: 1e-06 seconds of work")
 
@@ -191,24 +189,24 @@ def trial(
     return optuna.trial.create_trial(value=loss, user_attrs=facts)
 
 
-def test_a_search_has_converged_when_nothing_improves_surely() -> None:
+def test_search_converges_when_nothing_improves_significantly() -> None:
     config = TrainingConfig(patience=5)
     quiet = [trial(0.3, 0.01, number=n) for n in range(9)]
     assert _ended(quiet[:8], config, 4) == ""
     assert _ended(quiet, config, 4) == "converged: no sure improvement in the last 5 trials"
-    # A lower loss that may be luck is no improvement; one by more than its error is.
+    # A lower loss that may be chance is no improvement; one beyond its error is.
     lucky = [*quiet[:8], trial(0.2999, 0.01, number=8)]
     assert _ended(lucky, config, 4).startswith("converged")
     sure = [*quiet[:8], trial(0.28, 0.01, number=8)]
     assert _ended(sure, config, 4) == ""
     assert _ended([*sure, *quiet[:5]], config, 4).startswith("converged")
-    # Trials that cost next to nothing go on for longer.
+    # Very cheap trials continue for longer.
     cheap = [trial(0.3, 0.01, work=0.1, number=n) for n in range(50)]
     assert _ended(cheap, config, 4) == ""
     assert _ended(cheap, config.model_copy(update={"trials": 50}), 4) == "trials used up: 50"
 
 
-def test_a_loss_that_still_falls_at_the_limit_raises_it(design: DesignMatrix) -> None:
+def test_loss_that_still_falls_at_the_limit_raises_it(design: DesignMatrix) -> None:
     class Limits(Watch):
         def longer(self, limit: int) -> None:
             limits.append(limit)
@@ -222,7 +220,7 @@ def test_a_loss_that_still_falls_at_the_limit_raises_it(design: DesignMatrix) ->
     assert found.rounds > 20
 
 
-def test_a_loss_that_falls_for_ever_is_an_error_that_says_what_to_do(design: DesignMatrix) -> None:
+def test_loss_that_never_stops_falling_is_an_error_with_advice(design: DesignMatrix) -> None:
     config = CONFIG.model_copy(update={"max_rounds": 1})
     slow = Folds(design, design.validation(config), config)
     with pytest.raises(StillFalling, match=r"After 50 boosting rounds .* Raise training.max_rounds"):
@@ -230,7 +228,7 @@ def test_a_loss_that_falls_for_ever_is_an_error_that_says_what_to_do(design: Des
 
 
 class Stages(Watch):
-    """Notes what the folds of each stage gave, and ends the fit after so many."""
+    """Records the losses of each stage's folds, and ends the fit after this many stages."""
 
     def __init__(self, last: int = 99) -> None:
         self.found: list[Boosted] = []
@@ -242,7 +240,7 @@ class Stages(Watch):
             raise StopIteration
 
 
-def test_folds_grow_in_stages_and_a_fit_that_ends_early_has_cost_less(design: DesignMatrix) -> None:
+def test_folds_grow_in_stages_and_a_fit_stopped_early_costs_less(design: DesignMatrix) -> None:
     config = CONFIG.model_copy(update={"cv_folds": 5})
     folds = Folds(design, design.validation(config), config)
     assert folds.stages == [1, 2, 5]
@@ -255,7 +253,7 @@ def test_folds_grow_in_stages_and_a_fit_that_ends_early_has_cost_less(design: De
         folds.boost(params, first)
     assert first.found == whole.found[:1]
     assert 0 < 2 * first.found[0].work < found.work
-    # A fit that ended early leaves no trace.
+    # A fit stopped early leaves no trace.
     assert folds.boost(params) == found
 
 
@@ -267,7 +265,7 @@ def test_more_rows_are_cut_into_more_bins(rows: int, bins: int) -> None:
     assert max(Space.of(300, 0.1 * rows, rows).searched["max_bin"].choices) == bins // 2
 
 
-def test_what_is_worse_by_chance_is_not_lower() -> None:
+def test_difference_by_chance_is_not_lower() -> None:
     losses = 0.3 + 0.01 * np.random.default_rng(1).normal(size=20)
     shift = np.linspace(-0.01, 0.01, 20)
     error = shift.std(ddof=1) / np.sqrt(20)
@@ -277,7 +275,7 @@ def test_what_is_worse_by_chance_is_not_lower() -> None:
     assert _lower(losses, losses + shift + 0.51 * error, 0.5)
 
 
-def test_a_trial_ends_after_the_first_folds_where_it_is_worse_there(design: DesignMatrix, tmp_path: Path) -> None:
+def test_trial_stops_after_the_first_folds_if_it_is_worse_there(design: DesignMatrix, tmp_path: Path) -> None:
     config = CONFIG.model_copy(update={"cv_folds": 5, "trials": 12})
     folds, studies = Folds(design, design.validation(config), config), tmp_path
     trials = tune(folds, config, studies, "1", progress=lambda line: None).trials
@@ -292,7 +290,7 @@ def test_a_trial_ends_after_the_first_folds_where_it_is_worse_there(design: Desi
     assert all(len(trial.user_attrs["losses"]) == 3 for trial in kept if trial.state.name == "COMPLETE")
 
 
-def test_ends_of_ranges_are_named_but_for_natural_ones() -> None:
+def test_limits_of_ranges_are_reported_except_natural_ones() -> None:
     space = Space.of(30, 500, 4000)
     inside = space.first[0]
     assert space.edges(inside) == []
@@ -300,12 +298,12 @@ def test_ends_of_ranges_are_named_but_for_natural_ones() -> None:
         "max_leaves 256",
         "reg_lambda 1e+03",
     ]
-    # Four levels have no more than 16 leaves.
+    # Four levels have at most 16 leaves.
     assert space.edges(inside | {"max_depth": 4, "max_leaves": 256}) == []
     assert space.edges(inside | {"subsample": 1.0, "gamma": 0.005, "max_depth": 1}) == []
 
 
-def test_a_study_is_named_after_what_its_results_depend_on(config: TrainingConfig) -> None:
+def test_study_is_named_after_everything_its_results_depend_on(config: TrainingConfig) -> None:
     space, data = Space.of(477, 1000, 9000), "features at 3"
     name = study_name(config, data, space)
     ends = {"trials": 50, "threads": 2, "timeout_s": 9, "budget_s": 7, "patience": 3}
@@ -316,7 +314,7 @@ def test_a_study_is_named_after_what_its_results_depend_on(config: TrainingConfi
         assert study_name(config.model_copy(update=change), data, space) != name
 
 
-def test_of_few_features_a_tree_draws_a_larger_share() -> None:
+def test_trees_sample_a_larger_share_of_few_features() -> None:
     spaces = {features: Space.of(features, 1000, 9000) for features in (20, 100, 477)}
     drawn = {features: space.searched["colsample_bytree"].low for features, space in spaces.items()}
     assert drawn == {20: 0.2, 100: 0.2, 477: 0.05}
@@ -326,7 +324,7 @@ def test_of_few_features_a_tree_draws_a_larger_share() -> None:
 @pytest.mark.parametrize("rate", [None, 0.1])
 @pytest.mark.parametrize("weight", [3.0, 50.0, 5000.0])
 @pytest.mark.parametrize("features", [2, 60, 900])
-def test_the_search_begins_within_what_is_searched_and_where_splits_are_possible(
+def test_search_starts_within_its_ranges_where_splits_are_possible(
     features: int, weight: float, rate: float | None
 ) -> None:
     space = Space.of(features, weight, int(weight * 5), rate)
@@ -339,7 +337,7 @@ def test_the_search_begins_within_what_is_searched_and_where_splits_are_possible
     assert space.searched["min_child_weight"].high <= weight / 2
 
 
-def test_features_that_say_nothing_end_in_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+def test_uninformative_features_end_in_an_error_with_advice(tmp_path: Path) -> None:
     frame = make_training_set(200).assign(**dict.fromkeys(FEATURES, 1.0))
     design = DesignMatrix.of(frame, FEATURES, "SK_ID_CURR")
     config = TrainingConfig(trials=3, threads=1)
@@ -349,9 +347,9 @@ def test_features_that_say_nothing_end_in_an_error_that_says_what_to_do(tmp_path
         fit_xgboost(design, folds, found.params, found.rounds, config)
 
 
-def test_a_very_small_book_gets_a_model(tmp_path: Path) -> None:
-    # 150 rows of which 25 defaulted have a weight of 14 in two of three folds: were the least weight of a leaf the
-    # usual 20, none could be split.
+def test_very_small_book_gets_a_model(tmp_path: Path) -> None:
+    # 150 rows with 25 defaults have a weight of 14 in two of three folds; with the usual minimum leaf weight of 20 no
+    # split would be possible.
     frame = make_training_set(150, seed=3).assign(fold="train")
     bad = np.arange(150) % 6 == 0
     frame = frame.assign(target=bad.astype(np.int8), overdue=frame["noise"] + 2 * bad)

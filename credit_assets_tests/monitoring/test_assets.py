@@ -1,4 +1,4 @@
-"""Drift and performance of the small project that went the whole way, and after a worse champion was promoted."""
+"""Drift and performance of the small project after a complete run, and after a worse champion was promoted."""
 
 from __future__ import annotations
 
@@ -56,21 +56,23 @@ LEARNED, TESTED, OPEN = BATCHES
 
 
 @dataclass(frozen=True)
-class Told:
-    """What a run told of a batch's performance: the asset's metadata and all its checks by name."""
+class PerformanceReport:
+    """The performance of a batch as reported by a run: the asset's metadata and all its checks by name."""
 
     metadata: dict[str, Any]
     checks: dict[str, dg.AssetCheckEvaluation]
 
 
-def told(project: Project, run_id: str) -> Told:
+def performance_report(project: Project, run_id: str) -> PerformanceReport:
     with instance_of(project) as instance:
         events = [record.event_log_entry.dagster_event for record in instance.get_records_for_run(run_id).records]
     made = [
         event.step_materialization_data.materialization for event in events if event and event.is_step_materialization
     ]
     [performance] = [asset for asset in made if asset.asset_key == dg.AssetKey([BOOK, "performance"])]
-    return Told({name: value.value for name, value in performance.metadata.items()}, checks_of(project, run_id))
+    return PerformanceReport(
+        {name: value.value for name, value in performance.metadata.items()}, checks_of(project, run_id)
+    )
 
 
 def checks_of(project: Project, run_id: str) -> dict[str, dg.AssetCheckEvaluation]:
@@ -80,19 +82,19 @@ def checks_of(project: Project, run_id: str) -> dict[str, dg.AssetCheckEvaluatio
     return {check.check_name: check for check in checks}
 
 
-def scoring(line: Line, batch: str) -> Told:
+def scoring(line: Line, batch: str) -> PerformanceReport:
     [run_id] = [outcome.run_id for outcome in line.outcomes if (outcome.job, outcome.batch) == ("score", batch)]
-    return told(line.project, run_id)
+    return performance_report(line.project, run_id)
 
 
-def held_back(project: Project) -> pd.Series:
-    """The later truth of the open batch, by applicant."""
+def later_outcomes(project: Project) -> pd.Series:
+    """The later outcomes of the open batch, by applicant."""
     return pd.read_csv(project.root / "sample" / "outcomes" / OPEN / "outcomes.csv").set_index("SK_ID_CURR")["TARGET"]
 
 
-def test_every_check_of_a_batch_says_which_version_it_was_held_against(line: Line) -> None:
+def test_every_check_of_a_batch_names_the_version_it_used(line: Line) -> None:
     of_batch = scoring(line, OPEN).checks
-    # How the batch was scored is the scores' own to check.
+    # How the batch was scored is checked by the scores themselves.
     checks = {name: check for name, check in of_batch.items() if check.asset_key.path[-1] != "scores"}
     assert {name: check.metadata["model_version"].value for name, check in checks.items()} == (
         dict.fromkeys(
@@ -112,14 +114,14 @@ def test_every_check_of_a_batch_says_which_version_it_was_held_against(line: Lin
     assert "2 earlier batches" in (checks[VOLUME].description or "")
 
 
-def test_of_a_batch_that_the_champion_learned_from_nothing_is_judged(line: Line) -> None:
+def test_nothing_is_judged_on_a_batch_that_the_champion_learned_from(line: Line) -> None:
     assert table(line.project, "performance", LEARNED).empty
     found = scoring(line, LEARNED)
     assert "learned from every applicant" in (found.checks[PERFORMANCE_HOLDS].description or "")
     assert found.metadata["applicants"] == 0 and found.metadata["model_version"] == 1
 
 
-def test_the_test_batch_is_measured_on_its_outcomes(line: Line) -> None:
+def test_test_batch_is_measured_on_its_outcomes(line: Line) -> None:
     scores = table(line.project, "scores", TESTED)
     delivered = Inbox(line.project.inbox).folder(BOOK, TESTED)
     outcomes = pd.concat(pd.read_csv(file) for file in delivered.glob("application_*.csv")).set_index("SK_ID_CURR")
@@ -141,25 +143,25 @@ def test_the_test_batch_is_measured_on_its_outcomes(line: Line) -> None:
     assert metadata["default rate by band"].startswith("![](data:image/png")
 
 
-def test_the_open_batch_is_estimated_and_later_truth_lies_within(line: Line) -> None:
+def test_open_batch_is_estimated_and_later_outcomes_lie_within(line: Line) -> None:
     rows = table(line.project, "performance", OPEN)
     assert set(rows["basis"]) == {"estimate"} and set(rows["outcomes"]) == {0}
     scores = table(line.project, "scores", OPEN)
-    truth = held_back(line.project).reindex(scores["applicant"]).to_numpy()
+    truth = later_outcomes(line.project).reindex(scores["applicant"]).to_numpy()
     later = {name: found.value for name, found in evaluate(truth, scores["pd"].to_numpy(), 0.5, 10).metrics.items()}
     later["default_rate"] = truth.mean()
     for row in rows[rows["segment"] == "all"].to_dict("records"):
         assert row["low"] <= later[row["metric"]] <= row["high"], row
 
 
-def test_a_first_champion_knows_of_no_shift(line: Line) -> None:
+def test_first_champion_has_no_known_shift(line: Line) -> None:
     registry = Registry.of(line.project, BOOK)
     assert not registry.has_file(registry.get(1), POPULATION)
 
 
 @pytest.fixture(scope="module")
 def project(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A copy in which another champion decides: the first tree alone of the one before."""
+    """A copy with another champion: only the first tree of the previous one."""
     project = line.copy(tmp_path_factory.mktemp("worse") / "project")
     configure(project, {"drift": {"report_columns": 0}})
     Inbox(project.inbox).deliver(project.root / "sample" / "outcomes" / OPEN, BOOK, OPEN)
@@ -170,38 +172,40 @@ def project(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 @pytest.fixture(scope="module")
-def with_outcomes(project: Project) -> Told:
-    """The open batch's outcomes come; its scores are still the first champion's."""
+def with_outcomes(project: Project) -> PerformanceReport:
+    """The open batch's outcomes arrive; its scores are still those of the first champion."""
     outcome = run_job(project, "outcomes", OPEN)
     assert outcome.success, outcome.errors
-    return told(project, outcome.run_id)
+    return performance_report(project, outcome.run_id)
 
 
 @pytest.fixture(scope="module")
-def scored_again(project: Project, with_outcomes: Told) -> Told:
-    """The batch is scored by the champion of one tree."""
+def scored_again(project: Project, with_outcomes: PerformanceReport) -> PerformanceReport:
+    """The batch is scored by the champion with one tree."""
     outcome = run_job(project, "score", OPEN)
     assert outcome.success, outcome.errors
-    return told(project, outcome.run_id)
+    return performance_report(project, outcome.run_id)
 
 
-def test_late_outcomes_make_the_estimate_a_measurement_of_the_scores_that_were_given(
-    project: Project, with_outcomes: Told
+def test_late_outcomes_turn_the_estimate_into_a_measurement_of_the_given_scores(
+    project: Project, with_outcomes: PerformanceReport
 ) -> None:
     assert with_outcomes.metadata["basis"] == "outcomes"
-    assert with_outcomes.metadata["defaults"] == held_back(project).sum()
+    assert with_outcomes.metadata["defaults"] == later_outcomes(project).sum()
     assert with_outcomes.metadata["model_version"] == 1
     held, rival = with_outcomes.checks[PERFORMANCE_HOLDS], with_outcomes.checks[NOT_WORSE]
     assert held.passed and (held.description or "").startswith("As promised.")
     assert rival.passed and "version 1 scored the batch, and version 2 decides now" in (rival.description or "")
 
 
-def test_a_champion_worse_than_the_one_before_fails_and_names_both(project: Project, scored_again: Told) -> None:
+def test_champion_worse_than_its_predecessor_fails_and_names_both(
+    project: Project, scored_again: PerformanceReport
+) -> None:
     rival = scored_again.checks[NOT_WORSE]
     assert not rival.passed and rival.severity == dg.AssetCheckSeverity.ERROR
     assert rival.metadata["model_version"].value == 2
     assert rival.metadata["predecessor"].value == 1
-    truth, scores = held_back(project), table(project, "scores", OPEN)
+    truth, scores = later_outcomes(project), table(project, "scores", OPEN)
     with inside(project):
         registry = Registry.of(project, BOOK)
         before = load_model(registry, registry.get(1))
@@ -212,7 +216,7 @@ def test_a_champion_worse_than_the_one_before_fails_and_names_both(project: Proj
     assert rival.metadata["auc_candidate"].value == pytest.approx(worse.metrics["auc"].value)
 
 
-def test_without_columns_to_draw_there_is_no_drift_page(project: Project, scored_again: Told) -> None:
+def test_no_drift_page_is_drawn_without_columns(project: Project, scored_again: PerformanceReport) -> None:
     page = Path(project.reports / BOOK / f"drift-{OPEN}.html")
     before = page.stat().st_mtime_ns
     with instance_of(project) as instance:
@@ -222,16 +226,17 @@ def test_without_columns_to_draw_there_is_no_drift_page(project: Project, scored
 
 
 def part(project: Project, *tables: str, batch: str = OPEN) -> tuple[str, tuple[str, ...]]:
-    """Of the job `score`, for the open batch, these assets alone: the run, and what it could not do."""
+    """The job `score` for the open batch with some of its assets only: the run, and its errors."""
     with inside(project), instance_of(project) as instance:
         outcome = execute(instance, build(BOOK, project), BOOK, "score", batch, lambda line: None, tables)
     return outcome.run_id, outcome.errors
 
 
 @pytest.fixture(scope="module")
-def in_charge(project: Project, scored_again: Told) -> Told:
-    """The batch as it came when the champion of one tree had learned from others, all amounts and shares half as
-    large and none missing, and was put in charge of such as this one."""
+def in_charge(project: Project, scored_again: PerformanceReport) -> PerformanceReport:
+    """The batch when the champion with one tree had learned from batches with half the amounts and shares and nothing
+    missing, and was promoted on data like this batch.
+    """
     config = Portfolio.load(project, BOOK).drift
     now, pds = table(project, "features", OPEN), table(project, "scores", OPEN)[["pd"]]
     numbers = now.select_dtypes("number").columns
@@ -250,10 +255,10 @@ def in_charge(project: Project, scored_again: Told) -> Told:
     configure(project, {"drift": {"missing_rise": 0.999}})
     outcome = run_job(project, "score", OPEN)
     assert outcome.success, outcome.errors
-    return told(project, outcome.run_id)
+    return performance_report(project, outcome.run_id)
 
 
-def test_what_had_shifted_when_the_champion_was_promoted_does_not_fail_again(project: Project, in_charge: Told) -> None:
+def test_shift_present_at_the_promotion_does_not_fail_again(project: Project, in_charge: PerformanceReport) -> None:
     drift = pd.concat([table(project, name, OPEN) for name in ("feature_drift", "score_drift")]).set_index("feature")
     assert drift.loc["pd", "psi"] > 0.25 < drift.loc["external_score_2", "psi"]
     assert set(drift["verdict"]) == {"stable"}
@@ -264,8 +269,8 @@ def test_what_had_shifted_when_the_champion_was_promoted_does_not_fail_again(pro
     assert all(in_charge.checks[name].passed for name in drift_checks)
 
 
-def test_what_the_champion_relies_on_and_was_missing_at_its_promotion_stops_the_scores_all_the_same(
-    project: Project, in_charge: Told
+def test_important_feature_missing_at_the_promotion_still_blocks_the_scores(
+    project: Project, in_charge: PerformanceReport
 ) -> None:
     configure(project, {"drift": {"missing_rise": 0.3}})
     run_id, _ = part(project, "feature_drift")
@@ -274,7 +279,7 @@ def test_what_the_champion_relies_on_and_was_missing_at_its_promotion_stops_the_
     assert checks[FEATURES_DRIFTED].passed and checks[MISSINGNESS].passed
 
 
-def test_scores_are_held_against_the_version_that_made_them(project: Project, in_charge: Told) -> None:
+def test_scores_are_compared_with_the_version_that_made_them(project: Project, in_charge: PerformanceReport) -> None:
     with inside(project):
         Registry.of(project, BOOK).promote(1, by="hand", why="to see whose scores are looked at")
     run_id, _ = part(project, "score_drift")
@@ -284,17 +289,17 @@ def test_scores_are_held_against_the_version_that_made_them(project: Project, in
 
 
 @pytest.fixture(scope="module")
-def deleted(project: Project, in_charge: Told) -> Told:
-    """The version that scored the open batch is deleted, then its outcomes are looked at again."""
+def deleted(project: Project, in_charge: PerformanceReport) -> PerformanceReport:
+    """The version that scored the open batch is deleted, then its outcomes are evaluated again."""
     with inside(project):
         Registry.of(project, BOOK).promote(1, by="hand", why="the other is deleted")
         delete(Registry.of(project, BOOK), 2)
     outcome = run_job(project, "outcomes", OPEN)
     assert outcome.success, outcome.errors
-    return told(project, outcome.run_id)
+    return performance_report(project, outcome.run_id)
 
 
-def test_scores_of_a_deleted_version_are_judged_no_more(project: Project, deleted: Told) -> None:
+def test_scores_of_a_deleted_version_are_no_longer_judged(project: Project, deleted: PerformanceReport) -> None:
     assert table(project, "performance", OPEN).empty
     for name in (PERFORMANCE_HOLDS, CALIBRATED_IN_SEGMENTS, NOT_WORSE):
         assert deleted.checks[name].passed
@@ -303,10 +308,10 @@ def test_scores_of_a_deleted_version_are_judged_no_more(project: Project, delete
     assert errors[0].startswith("Version 2 of home_credit, which scored 2026-03, is no longer registered")
 
 
-def test_only_batches_that_the_champion_was_not_made_from_ask_for_a_training(
-    project: Project, deleted: Told, tmp_path: Path
+def test_only_batches_unknown_to_the_champion_request_a_training(
+    project: Project, deleted: PerformanceReport, tmp_path: Path
 ) -> None:
-    """A champion whose reference says that all amounts and shares were half as large: every batch lies far from it."""
+    """The champion's reference says that all amounts and shares were half as large, so every batch has shifted."""
     third = register_again(project, trees=1)
     config, portfolio = Portfolio.load(project, BOOK).drift, Portfolio.load(project, BOOK)
     now, pds = table(project, "features", OPEN), table(project, "scores", OPEN)[["pd"]]

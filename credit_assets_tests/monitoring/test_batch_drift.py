@@ -1,4 +1,4 @@
-"""The drift of one batch against its model version, without Dagster: a registry in memory, and a lake of a few rows."""
+"""The drift of one batch against its model version, without Dagster: an in-memory registry and a lake of a few rows."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def incomes(con: duckdb.DuckDBPyConnection, first: int) -> duckdb.DuckDBPyRelati
 
 
 def registered(book: Book, con: duckdb.DuckDBPyConnection, at_promotion: int | None = None) -> ModelVersion:
-    """A version that learned from incomes of 0 to 1999, promoted at those from `at_promotion` on."""
+    """A version that learned from incomes of 0 to 1999 and was promoted on incomes from `at_promotion` on."""
     version = book.registry.get(register_bare(book.registry))
     learned = Reference.build(incomes(con, 0), ["income"], CONFIG)
     population = None
@@ -57,39 +57,39 @@ def registered(book: Book, con: duckdb.DuckDBPyConnection, at_promotion: int | N
     return version
 
 
-def test_without_a_population_a_shift_is_judged_by_what_was_learned_from(book, con) -> None:
+def test_shift_is_judged_by_the_training_data_without_a_population(book, con) -> None:
     found = measured(book.registry, registered(book, con), incomes(con, 1500), CONFIG, of_score=False)
     assert found.judged["verdict"].tolist() == ["shifted"]
     pd.testing.assert_frame_equal(found.judged, found.learned)
     pd.testing.assert_frame_equal(found.since, found.learned)
 
 
-def test_a_shift_that_was_there_at_the_promotion_is_not_reported_again(book, con) -> None:
+def test_shift_present_at_the_promotion_is_not_reported_again(book, con) -> None:
     found = measured(book.registry, registered(book, con, 1500), incomes(con, 1500), CONFIG, of_score=False)
     assert found.learned["verdict"].tolist() == ["shifted"]
     assert found.since["verdict"].tolist() == ["stable"]
     assert found.judged["verdict"].tolist() != ["shifted"]
 
 
-def test_a_feature_that_the_batch_lacks_is_named(book, con) -> None:
+def test_feature_missing_in_the_batch_is_named(book, con) -> None:
     with pytest.raises(FeaturesGone, match="relies on income, which the batch's features do not hold") as missing:
         measured(book.registry, registered(book, con), con.sql("SELECT 1 AS age"), CONFIG, of_score=False)
     assert missing.value.features == ("income",)
 
 
-def test_without_a_champion_there_is_nothing_to_compare_with(book) -> None:
+def test_nothing_is_compared_without_a_champion(book) -> None:
     with pytest.raises(NoChampion, match=f"Portfolio {BOOK} has no champion"):
         champion_of(book.registry)
 
 
-def test_scores_of_a_version_that_is_gone_are_refused(book, con, tmp_path) -> None:
+def test_scores_of_a_deleted_version_are_refused(book, con, tmp_path) -> None:
     scores = con.sql("SELECT 0.1 AS pd, 7 AS model_version")
     with pytest.raises(VersionGone, match="which scored 2026-03, is no longer registered") as gone:
         drift_of_scores(con, Lake(tmp_path / "lake"), book, "2026-03", scores, pd.DataFrame())
     assert gone.value.number == 7
 
 
-def test_the_volumes_are_those_of_earlier_batches(con, tmp_path) -> None:
+def test_volumes_are_those_of_earlier_batches(con, tmp_path) -> None:
     lake = Lake(tmp_path / "lake")
     for batch, rows in (("2026-02", 20), ("2026-01", 10), ("2026-03", 30), ("2026-04", 40)):
         lake.replace(con, f"FROM range({rows})", FEATURES, batch, Provenance())
@@ -104,7 +104,7 @@ def test_the_volumes_are_those_of_earlier_batches(con, tmp_path) -> None:
         ("before", "now", False, f"`credit-assets train --portfolio {BOOK}` makes a candidate"),
     ],
 )
-def test_features_by_other_sql_than_was_learned_from_are_named_with_what_to_do(
+def test_features_by_other_sql_than_learned_from_are_named_with_advice(
     book, con, tmp_path, learned, made, passed, mend
 ) -> None:
     lake, sql = Lake(tmp_path / "lake"), {"now": current_sql_versions(book.queries)["features"], "before": "older"}
@@ -123,7 +123,7 @@ def test_features_by_other_sql_than_was_learned_from_are_named_with_what_to_do(
     assert ("features.sql" in verdict.message) is not passed
 
 
-def test_a_version_without_a_reference_is_an_error_of_the_registry(book, con) -> None:
+def test_version_without_a_reference_is_a_registry_error(book, con) -> None:
     bare = book.registry.get(register_bare(book.registry, gated=False))
     with pytest.raises(RegistryError):
         measured(book.registry, bare, incomes(con, 0), CONFIG, of_score=False)

@@ -1,4 +1,4 @@
-"""The verdicts on the outcomes of one batch, without Dagster: a registry in memory, and a lake of a few rows."""
+"""The verdicts on the outcomes of one batch, without Dagster: an in-memory registry and a lake of a few rows."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ROWS = pd.DataFrame({"applicant": [1], "pd": [0.1], "band": ["B"], "outcome": [0
 
 @pytest.fixture
 def book() -> Book:
-    """A book whose registry has two bare versions, both of which were champion."""
+    """A book whose registry has two bare versions, both of them former or current champions."""
     registry = Memory().registry(PORTFOLIO.name)
     for _ in range(2):
         registry.promote(register_bare(registry), by="gate", why="a test")
@@ -40,7 +40,7 @@ def beside_predecessor(book: Book, root: Path, number: int) -> Verdict:
         return against_predecessor(con, Lake(root), book, number, ROWS, con.sql("SELECT 1 AS SK_ID_CURR"))
 
 
-def test_scores_of_other_rows_than_the_batch_has_now_are_refused_with_what_to_make_again() -> None:
+def test_scores_of_other_rows_than_the_current_batch_are_refused_with_advice() -> None:
     scored = pd.Series([1, 2, 3])
     refuse_other_applicants(scored, pd.Series([3, 2, 1, 4]), "features", "2026-01")
     with pytest.raises(OtherApplicants, match="2 applicants scored in 2026-01 are not in features") as refused:
@@ -51,7 +51,7 @@ def test_scores_of_other_rows_than_the_batch_has_now_are_refused_with_what_to_ma
         refuse_other_applicants(scored, pd.Series([2, 1]), "applications", "2026-01")
 
 
-def test_a_failure_of_all_applicants_is_not_reported_once_more_by_segment() -> None:
+def test_failure_of_all_applicants_is_not_repeated_by_segment() -> None:
     held, segmented = Verdict("all", False, "Worse."), Verdict("segments", False, "Worse too.", severity="warning")
     both = reported_once(held, segmented, NEW)
     assert [verdict.passed for verdict in both] == [False, True]
@@ -59,7 +59,7 @@ def test_a_failure_of_all_applicants_is_not_reported_once_more_by_segment() -> N
     assert [verdict.passed for verdict in reported_once(Verdict("all", True, "Well."), segmented, NEW)] == [True, False]
 
 
-def test_an_older_batch_is_described_and_fails_nothing() -> None:
+def test_older_batch_is_described_and_fails_nothing() -> None:
     held, segmented = Verdict("all", True, "Well."), Verdict("segments", False, "Worse.", severity="warning")
     assert [(verdict.passed, verdict.message) for verdict in reported_once(held, segmented, OLDER)] == [
         (True, "Well."),
@@ -67,7 +67,7 @@ def test_an_older_batch_is_described_and_fails_nothing() -> None:
     ]
 
 
-def test_the_first_champion_has_no_predecessor(book: Book, tmp_path: Path) -> None:
+def test_first_champion_has_no_predecessor(book: Book, tmp_path: Path) -> None:
     delete(book.registry, 1)
     verdict = beside_predecessor(book, tmp_path, 2)
     assert verdict.passed
@@ -81,14 +81,14 @@ def test_scores_of_an_earlier_champion_are_not_compared_with_its_predecessor(boo
     assert verdict.figures == {"predecessor": 1}
 
 
-def test_a_predecessor_that_cannot_be_loaded_is_not_compared_with(book: Book, tmp_path: Path) -> None:
+def test_predecessor_that_cannot_be_loaded_is_not_compared(book: Book, tmp_path: Path) -> None:
     verdict = beside_predecessor(book, tmp_path, 2)
     assert verdict.passed
     assert verdict.message.startswith("Not judged: The model of version 1 of home_credit is gone or damaged.")
     assert verdict.figures == {"predecessor": 1}
 
 
-def test_of_a_deleted_version_no_row_is_evidence_and_nothing_is_judged(book: Book, tmp_path: Path) -> None:
+def test_nothing_is_judged_by_a_deleted_version(book: Book, tmp_path: Path) -> None:
     delete(book.registry, 2)
     with duckdb.connect() as con:
         keys = "FROM range(3) t(i)"

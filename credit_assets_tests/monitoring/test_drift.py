@@ -1,4 +1,4 @@
-"""PSI, KS and their verdicts against hand-made numbers, scipy and what must hold for any data."""
+"""PSI, KS and their verdicts against numbers by hand, SciPy, and properties that hold for any data."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def drift_of(
 
 
 def textbook_psi(then: Sequence[Any], now: Sequence[Any], bin_of: Callable[[Any], Any]) -> float:
-    """PSI in plain Python over the bins of both sides; an empty one is half a row, or the other's share."""
+    """PSI in plain Python over the bins of both sides; an empty bin counts as half a row, or as the other's share."""
     total = 0.0
     first, second = [bin_of(value) for value in then], [bin_of(value) for value in now]
     for name in set(first) | set(second):
@@ -65,7 +65,7 @@ def textbook_psi(then: Sequence[Any], now: Sequence[Any], bin_of: Callable[[Any]
 
 
 def lender(rng: np.random.Generator, rows: int, features: int) -> pd.DataFrame:
-    """Correlated features of the awkward kinds that loan data has, and a score; the same world every time."""
+    """Correlated features of the difficult kinds that loan data has, and a score; always of the same population."""
     risk = rng.normal(size=rows)
     columns: dict[str, object] = {"pd": 1 / (1 + np.exp(2 - risk))}
     for i in range(0, features, 6):
@@ -85,17 +85,17 @@ def lender(rng: np.random.Generator, rows: int, features: int) -> pd.DataFrame:
 # PSI
 
 
-def test_psi_of_a_hand_computed_example() -> None:
+def test_psi_equals_an_example_by_hand() -> None:
     terms = psi_terms(np.array([50, 30, 20]), np.array([20, 30, 50]))
     assert terms == pytest.approx([0.3 * math.log(2.5), 0, 0.3 * math.log(2.5)])
 
 
-def test_a_bin_empty_on_one_side_counts_as_half_a_row_there() -> None:
+def test_bin_empty_on_one_side_counts_as_half_a_row_there() -> None:
     terms = psi_terms(np.array([90, 10]), np.array([200, 0]))
     assert terms[1] == pytest.approx((0.1 - 0.0025) * math.log(0.1 / 0.0025))
 
 
-def test_the_absence_of_what_was_too_rare_to_expect_counts_nothing() -> None:
+def test_absence_of_a_category_too_rare_to_expect_counts_nothing() -> None:
     assert psi_terms(np.array([99_999, 1, 0]), np.array([100, 0, 0]))[1:].tolist() == [0, 0]
 
 
@@ -103,7 +103,7 @@ counts = st.lists(st.integers(0, 1000), min_size=1, max_size=12).filter(any)
 
 
 @given(st.data(), counts)
-def test_psi_is_never_negative_symmetric_and_zero_for_the_same_shares(data: st.DataObject, first: list[int]) -> None:
+def test_psi_is_never_negative_symmetric_and_zero_for_equal_shares(data: st.DataObject, first: list[int]) -> None:
     second = data.draw(st.lists(st.integers(0, 1000), min_size=len(first), max_size=len(first)).filter(any))
     a, b = np.array(first), np.array(second)
     assert (psi_terms(a, b) >= 0).all()
@@ -149,7 +149,7 @@ def test_any_batch_has_a_valid_drift_table_that_ignores_row_order(
 
 @pytest.mark.parametrize("now", [[0.0, -0.0, -1.0, 1.0], [-0.0, 0.0, 1.0, -1.0], [-0.0] * 4])
 @pytest.mark.parametrize("then", [[0.0, -0.0, 0.0], [-0.0, 0.0, -0.0]])
-def test_a_negative_zero_is_zero_in_sketches_and_words(
+def test_negative_zero_is_zero_in_sketches_and_messages(
     con: duckdb.DuckDBPyConnection, then: list[float], now: list[float]
 ) -> None:
     sketch = Reference.build(table_of(con, pd.DataFrame({"x": then})), ["x"], CONFIG).sketches["x"]
@@ -157,7 +157,7 @@ def test_a_negative_zero_is_zero_in_sketches_and_words(
     assert not np.signbit([*sketch.cuts, *sketch.grid]).any()
     change = drift_of(con, pd.DataFrame({"x": then}), pd.DataFrame({"x": now})).loc["x", "change"]
     assert change.startswith("median 0 -> 0; ")
-    # A reference that an earlier release saved may hold one.
+    # A reference saved by an earlier release may contain one.
     old = dataclasses.replace(sketch, cuts=-0.0 * sketch.cuts, grid=-0.0 * sketch.grid)
     assert old.bin_words() == ["up to 0", "above 0", "missing"]
 
@@ -175,7 +175,7 @@ def test_psi_of_numbers_equals_a_plain_count_over_the_deciles(con: duckdb.DuckDB
     assert drift.loc["x", "psi"] == pytest.approx(expected)
 
 
-def test_psi_of_categories_merges_the_rare_and_keeps_the_unseen_apart(con: duckdb.DuckDBPyConnection) -> None:
+def test_psi_of_categories_merges_rare_and_separates_unseen_ones(con: duckdb.DuckDBPyConnection) -> None:
     then = ["cash"] * 700 + ["revolving"] * 285 + ["tiny"] * 5 + ["small"] * 5 + [None] * 5
     now = ["cash"] * 50 + ["revolving"] * 30 + ["small"] * 5 + ["new"] * 10 + ["newer"] * 3 + [None] * 2
     bins = {"cash": 1, "revolving": 2, "tiny": 3, "small": 3, None: 4}
@@ -220,12 +220,12 @@ def test_ks_equals_scipy_within_the_grid(con: duckdb.DuckDBPyConnection, shift: 
     assert exact - 1 / GRID <= measured <= exact + 1e-12
 
 
-def test_ks_leaves_missing_values_out(con: duckdb.DuckDBPyConnection) -> None:
+def test_ks_ignores_missing_values(con: duckdb.DuckDBPyConnection) -> None:
     then, now = pd.DataFrame({"x": [1.0, 2.0, 3.0]}), pd.DataFrame({"x": [1.0, None, 2.0, 3.0, None]})
     assert drift_of(con, then, now).loc["x", "ks"] == 0
 
 
-def test_ks_sees_a_move_within_one_bin(con: duckdb.DuckDBPyConnection) -> None:
+def test_ks_detects_a_move_within_one_bin(con: duckdb.DuckDBPyConnection) -> None:
     then, now = pd.DataFrame({"x": np.zeros(1000)}), pd.DataFrame({"x": -np.ones(1000)})
     row = drift_of(con, then, now).loc["x"]
     assert (row["psi"], row["ks"], row["verdict"]) == (0, 1, "shifted")
@@ -234,7 +234,7 @@ def test_ks_sees_a_move_within_one_bin(con: duckdb.DuckDBPyConnection) -> None:
 # Noise
 
 
-def test_psi_without_drift_has_the_mean_and_tail_that_the_noise_bound_assumes() -> None:
+def test_psi_without_drift_has_the_mean_and_tail_of_the_noise_bound() -> None:
     rng = np.random.default_rng(5)
     shares, rows_then, rows_now = np.full(10, 0.1), 4000, 1000
     psi = np.array(
@@ -244,7 +244,7 @@ def test_psi_without_drift_has_the_mean_and_tail_that_the_noise_bound_assumes() 
     assert (psi > psi_noise(10, rows_then, rows_now, chance=0.02)).mean() == pytest.approx(0.02, abs=0.006)
 
 
-def test_the_noise_bound_of_ks_is_smirnovs_quantile() -> None:
+def test_noise_bound_of_ks_is_smirnov_s_quantile() -> None:
     assert ks_noise(900, 400, chance=0.01) == pytest.approx(
         stats.kstwobign.isf(0.01) / math.sqrt(900 * 400 / 1300), rel=0.01
     )
@@ -263,7 +263,7 @@ def test_batches_without_drift_are_stable(con: duckdb.DuckDBPyConnection, rows: 
 
 
 @pytest.mark.parametrize("rows", [2000, 20_000])
-def test_real_shifts_are_seen_from_two_thousand_rows(con: duckdb.DuckDBPyConnection, rows: int) -> None:
+def test_real_shifts_are_detected_from_two_thousand_rows(con: duckdb.DuckDBPyConnection, rows: int) -> None:
     rng = np.random.default_rng(11)
 
     def batch(n: int) -> pd.DataFrame:
@@ -291,7 +291,7 @@ def test_real_shifts_are_seen_from_two_thousand_rows(con: duckdb.DuckDBPyConnect
     assert drift.loc["missing", "change"].endswith(f"missing 0.0% -> {now['missing'].isna().mean():.1%}")
 
 
-def test_a_figure_that_so_few_rows_could_show_by_chance_is_stable(con: duckdb.DuckDBPyConnection) -> None:
+def test_figure_that_so_few_rows_could_show_by_chance_is_stable(con: duckdb.DuckDBPyConnection) -> None:
     then, now = pd.DataFrame({"x": np.arange(1000.0)}), pd.DataFrame({"x": [100.0, 250, 450, 900, 950, 960]})
     row = drift_of(con, then, now).loc["x"]
     assert row["psi"] > CONFIG.psi_shifted
@@ -334,7 +334,7 @@ STILL = {f"still_{i}": "stable" for i in range(19)}
         (table(STILL, score="shifted"), None, "shifted"),
     ],
 )
-def test_a_batch_fails_by_its_score_its_share_of_features_or_their_importance(
+def test_batch_fails_by_its_score_its_share_of_features_or_their_importance(
     drift: pd.DataFrame, importance: dict[str, float] | None, verdict: str
 ) -> None:
     judged = summary(drift, CONFIG, importance)
@@ -342,7 +342,7 @@ def test_a_batch_fails_by_its_score_its_share_of_features_or_their_importance(
     assert bool(judged.failures) == (verdict == "shifted")
 
 
-def test_the_summary_tells_what_moved_from_what_to_what(con: duckdb.DuckDBPyConnection) -> None:
+def test_summary_states_each_shift_with_values_before_and_after(con: duckdb.DuckDBPyConnection) -> None:
     rng = np.random.default_rng(13)
     then = pd.DataFrame({"income": rng.normal(10, 1, 4000), "age": rng.normal(size=4000), "pd": rng.random(4000)})
     now = then.assign(income=then["income"] + 2, pd=np.sqrt(then["pd"]))
@@ -356,18 +356,18 @@ def test_the_summary_tells_what_moved_from_what_to_what(con: duckdb.DuckDBPyConn
     assert "income (median 10.03" in judged.message and "-> 12.03" in judged.message
 
 
-def test_the_summary_says_when_rows_are_too_few_to_tell(con: duckdb.DuckDBPyConnection) -> None:
+def test_summary_states_that_rows_are_too_few(con: duckdb.DuckDBPyConnection) -> None:
     then = pd.DataFrame({"x": np.arange(1000.0)})
     few = measure(Reference.build(table_of(con, then), ["x"], CONFIG), table_of(con, then.head(30)[::3]), CONFIG)
     assert "cannot tell" in summary(few, CONFIG).message
 
 
-# What was there when the champion was promoted
+# Shifts present at the promotion
 
 JUNE = "2026-06, when version 2 was promoted"
 
 
-def judged_in(con: duckdb.DuckDBPyConnection, learned: float, promoted: float, batch: float) -> dict[str, Any]:
+def drift_row(con: duckdb.DuckDBPyConnection, learned: float, promoted: float, batch: float) -> dict[str, Any]:
     """The row of a feature whose values lay around these numbers in training, at the promotion and in the batch."""
     values = np.random.default_rng(37).normal(size=4000)
     now = table_of(con, pd.DataFrame({"income": values[:2000] + batch}))
@@ -385,27 +385,27 @@ def judged_in(con: duckdb.DuckDBPyConnection, learned: float, promoted: float, b
 @pytest.mark.parametrize(
     ("learned", "promoted", "batch", "verdict", "told"),
     [
-        # As it was at the promotion; and a little beyond it.
+        # As at the promotion, and slightly beyond it.
         (10, 12, 12, "stable", "; stable against 2026-06, when version 2 was promoted"),
         (10, 12, 12.4, "moderate", "; moderate against 2026-06, when version 2 was promoted"),
-        # It goes on, comes back further than training, or comes back to it.
+        # It moves on, returns beyond training, or returns to it.
         (10, 12, 14, "shifted", ""),
         (10, 12, 8, "shifted", ""),
         (10, 12, 10, "stable", ""),
-        # Nothing had moved when it was promoted.
+        # Nothing had moved at the promotion.
         (10, 10, 12, "shifted", ""),
     ],
 )
-def test_a_shift_that_the_champion_was_promoted_into_is_no_news_and_another_is(
+def test_shift_present_at_the_promotion_is_not_reported_but_another_is(
     con: duckdb.DuckDBPyConnection, learned: float, promoted: float, batch: float, verdict: str, told: str
 ) -> None:
-    row = judged_in(con, learned, promoted, batch)
+    row = drift_row(con, learned, promoted, batch)
     assert row["verdict"] == verdict
     assert row["change"].endswith(told) and (JUNE in row["change"]) == bool(told)
 
 
 @given(st.lists(st.tuples(st.sampled_from(VERDICTS), st.sampled_from(VERDICTS)), min_size=1, max_size=8))
-def test_by_the_population_at_promotion_no_verdict_gets_worse_and_by_training_itself_none_changes(
+def test_population_at_the_promotion_worsens_no_verdict_and_training_data_change_none(
     verdicts: list[tuple[str, str]],
 ) -> None:
     names = [f"x{place}" for place in range(len(verdicts))]
@@ -423,7 +423,7 @@ def test_by_the_population_at_promotion_no_verdict_gets_worse_and_by_training_it
     pd.testing.assert_frame_equal(known_at_promotion(drift, drift, JUNE), drift)
 
 
-def test_missing_values_and_new_categories_are_told_unless_they_were_so_at_the_promotion(
+def test_missing_values_and_new_categories_are_reported_unless_present_at_the_promotion(
     con: duckdb.DuckDBPyConnection,
 ) -> None:
     learned = pd.DataFrame({"debts": [1.0, 2.0] * 2500, "income": [3.0] * 5000, "channel": ["branch"] * 5000})
@@ -445,7 +445,7 @@ def test_missing_values_and_new_categories_are_told_unless_they_were_so_at_the_p
 # Unusable features
 
 
-def test_a_feature_gone_missing_or_constant_is_unusable_where_it_is_important(
+def test_feature_that_became_missing_or_constant_is_unusable_if_important(
     con: duckdb.DuckDBPyConnection,
 ) -> None:
     rng = np.random.default_rng(17)
@@ -464,7 +464,7 @@ def test_a_feature_gone_missing_or_constant_is_unusable_where_it_is_important(
     assert "minor" in unusable(drift, CONFIG)
 
 
-def test_a_mostly_missing_feature_that_lost_its_last_values_is_unusable(
+def test_mostly_missing_feature_that_lost_its_last_values_is_unusable(
     con: duckdb.DuckDBPyConnection,
 ) -> None:
     then = pd.DataFrame({"x": [1.0, 2.0] * 200 + [None] * 600})
@@ -472,7 +472,7 @@ def test_a_mostly_missing_feature_that_lost_its_last_values_is_unusable(
     assert unusable(drift_of(con, then, now).reset_index(), CONFIG) == {"x": "no value left"}
 
 
-def test_a_rare_flag_that_happens_not_to_occur_is_not_constant(con: duckdb.DuckDBPyConnection) -> None:
+def test_rare_flag_that_does_not_occur_is_not_constant(con: duckdb.DuckDBPyConnection) -> None:
     then, now = pd.DataFrame({"flag": [0] * 995 + [1] * 5}), pd.DataFrame({"flag": [0] * 500})
     assert not drift_of(con, then, now).loc["flag", "became_constant"]
 
@@ -480,7 +480,7 @@ def test_a_rare_flag_that_happens_not_to_occur_is_not_constant(con: duckdb.DuckD
 # Warnings
 
 
-def test_a_missing_share_that_moved_either_way_is_told_with_from_what_to_what(con: duckdb.DuckDBPyConnection) -> None:
+def test_missing_share_that_moved_either_way_is_reported_with_both_values(con: duckdb.DuckDBPyConnection) -> None:
     rng = np.random.default_rng(29)
     then = pd.DataFrame({name: rng.normal(size=5000) for name in ("rose", "fell", "steady", "a_little")})
     then.loc[:2499, "fell"] = None
@@ -495,7 +495,7 @@ def test_a_missing_share_that_moved_either_way_is_told_with_from_what_to_what(co
 
 
 @pytest.mark.parametrize(("missing", "told"), [(1, False), (5, True)])
-def test_a_few_missing_of_a_few_rows_are_told_only_beyond_chance(
+def test_few_missing_values_in_few_rows_are_reported_only_beyond_chance(
     con: duckdb.DuckDBPyConnection, missing: int, told: bool
 ) -> None:
     then = pd.DataFrame({"x": [None] * 10 + [1.0, 2.0] * 2495})
@@ -503,7 +503,7 @@ def test_a_few_missing_of_a_few_rows_are_told_only_beyond_chance(
     assert bool(missing_moved(drift_of(con, then, now).reset_index(), CONFIG)) == told
 
 
-def test_new_categories_are_told_beyond_a_share_of_the_rows(con: duckdb.DuckDBPyConnection) -> None:
+def test_new_categories_are_reported_beyond_a_share_of_the_rows(con: duckdb.DuckDBPyConnection) -> None:
     then = pd.DataFrame({"channel": ["branch"] * 3000 + ["online"] * 2000, "kind": ["cash"] * 5000})
     now = pd.DataFrame(
         {"channel": ["branch"] * 960 + ["phone"] * 30 + ["app"] * 10, "kind": ["cash"] * 995 + ["x"] * 5}
@@ -511,7 +511,7 @@ def test_new_categories_are_told_beyond_a_share_of_the_rows(con: duckdb.DuckDBPy
     assert new_categories(drift_of(con, then, now).reset_index(), CONFIG) == {"channel": "4.0% of the rows"}
 
 
-def test_unseen_words_of_a_column_of_rare_words_are_no_new_categories(con: duckdb.DuckDBPyConnection) -> None:
+def test_unseen_values_of_a_column_of_rare_categories_are_no_new_categories(con: duckdb.DuckDBPyConnection) -> None:
     rng = np.random.default_rng(31)
     then, now = (pd.DataFrame({"employer": rng.zipf(1.3, rows).astype(str)}) for rows in (20_000, 2000))
     drift = drift_of(con, then, now)
@@ -519,7 +519,7 @@ def test_unseen_words_of_a_column_of_rare_words_are_no_new_categories(con: duckd
     assert not new_categories(drift.reset_index(), CONFIG)
 
 
-def test_one_new_word_among_few_rows_is_no_new_category(con: duckdb.DuckDBPyConnection) -> None:
+def test_one_new_category_in_few_rows_is_not_reported(con: duckdb.DuckDBPyConnection) -> None:
     then = pd.DataFrame({"x": ["a", "b"] * 500})
     few, many = (pd.DataFrame({"x": ["a"] * (20 - new) + ["c"] * new}) for new in (1, 8))
     assert not new_categories(drift_of(con, then, few).reset_index(), CONFIG)
@@ -533,13 +533,13 @@ def test_one_new_word_among_few_rows_is_no_new_category(con: duckdb.DuckDBPyConn
         (2501, [5000, 5000, 5000], True),
         (2499, [5000, 5000, 5000], False),
         (10_001, [5000, 5000, 5000], False),
-        # One odd batch before does not move what is usual.
+        # One unusual earlier batch does not change what is usual.
         (5000, [5000, 5000, 5000, 50], True),
-        # Batches that vary fourfold by themselves.
+        # Batches that vary fourfold anyway.
         (12_000, [1000, 4000, 16_000, 2000, 8000], True),
     ],
 )
-def test_a_volume_is_as_usual_within_a_ratio_to_the_median_or_how_batches_vary(
+def test_volume_is_usual_within_a_ratio_to_the_median_or_the_usual_variation(
     rows: int, earlier: list[int], as_usual: bool
 ) -> None:
     judged = volume(rows, earlier, CONFIG)
@@ -547,7 +547,7 @@ def test_a_volume_is_as_usual_within_a_ratio_to_the_median_or_how_batches_vary(
     assert judged.figures == {"applicants": rows, "ratio": pytest.approx(rows / np.exp(np.median(np.log(earlier))))}
 
 
-def test_two_earlier_batches_make_no_usual_volume() -> None:
+def test_two_earlier_batches_define_no_usual_volume() -> None:
     judged = volume(1, [5000, 5000], CONFIG)
     assert judged.passed and judged.message.startswith("Not judged")
 
@@ -556,7 +556,7 @@ def test_two_earlier_batches_make_no_usual_volume() -> None:
 
 
 @pytest.mark.parametrize("batch", [None, "2026-06"])
-def test_a_saved_reference_measures_the_same(con: duckdb.DuckDBPyConnection, tmp_path: Path, batch: str | None) -> None:
+def test_saved_reference_measures_the_same(con: duckdb.DuckDBPyConnection, tmp_path: Path, batch: str | None) -> None:
     rng = np.random.default_rng(19)
     then, now = lender(rng, 1500, features=12), lender(rng, 700, features=12)
     then["empty"], now["empty"] = None, 1.0
@@ -574,7 +574,7 @@ def test_a_saved_reference_measures_the_same(con: duckdb.DuckDBPyConnection, tmp
     assert [path.name for path in tmp_path.iterdir()] == ["reference.parquet"]
 
 
-def test_another_file_is_not_taken_for_a_reference(tmp_path: Path) -> None:
+def test_other_file_is_not_accepted_as_a_reference(tmp_path: Path) -> None:
     pd.DataFrame({"x": [1]}).to_parquet(tmp_path / "other.parquet")
     with pytest.raises(ValueError, match="not a drift reference"):
         Reference.load(tmp_path / "other.parquet")
@@ -606,7 +606,7 @@ def test_every_number_type_and_enums_are_measured(con: duckdb.DuckDBPyConnection
     assert (drift["psi"] == 0).all()
 
 
-def test_what_cannot_be_measured_is_named(con: duckdb.DuckDBPyConnection) -> None:
+def test_unsupported_columns_are_named(con: duckdb.DuckDBPyConnection) -> None:
     rows = con.sql("select 1.5 as x, 'a' as word, date '2026-01-01' as day")
     reference = Reference.build(rows, ["x", "word"], CONFIG)
     with pytest.raises(ValueError, match=r"day \(DATE\)"):
@@ -621,7 +621,9 @@ def test_what_cannot_be_measured_is_named(con: duckdb.DuckDBPyConnection) -> Non
         measure(reference, rows, CONFIG, columns=["y"])
 
 
-def test_columns_read_in_groups_give_the_same(con: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_columns_in_groups_gives_the_same_result(
+    con: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rng = np.random.default_rng(23)
     then, now = pd.DataFrame(rng.normal(size=(300, 7))), pd.DataFrame(rng.normal(0.2, 1, size=(100, 7)))
     then.columns = now.columns = [f"x {i}" for i in range(7)]
@@ -630,14 +632,14 @@ def test_columns_read_in_groups_give_the_same(con: duckdb.DuckDBPyConnection, mo
     pd.testing.assert_frame_equal(drift_of(con, then, now), together)
 
 
-def test_bounds_must_rise_and_options_be_known() -> None:
+def test_bounds_must_increase_and_options_must_be_known() -> None:
     with pytest.raises(ValidationError, match="must lie below"):
         DriftConfig(psi_moderate=0.3)
     with pytest.raises(ValidationError, match="extra"):
         DriftConfig(psi=0.3)  # type: ignore[call-arg]
 
 
-def test_two_halves_of_one_real_book_are_stable_and_two_vintages_are_not(
+def test_halves_of_one_real_book_are_stable_and_vintages_are_not(
     con: duckdb.DuckDBPyConnection, real_data: Path
 ) -> None:
     features = [

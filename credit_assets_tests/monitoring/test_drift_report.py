@@ -1,4 +1,4 @@
-"""The drift page: it tells the drift table's story, survives awkward columns and loads nothing."""
+"""The drift page repeats the drift table, survives difficult columns and loads nothing."""
 
 from __future__ import annotations
 
@@ -63,10 +63,10 @@ def page(drift: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> str:
     return path.read_text(encoding="utf-8")
 
 
-def test_the_page_repeats_figures_and_verdicts_of_the_drift_table(drift: pd.DataFrame, page: str) -> None:
+def test_page_repeats_figures_and_verdicts_of_the_drift_table(drift: pd.DataFrame, page: str) -> None:
     for row in drift.to_dict("records"):
         assert f'<tr class="{row["verdict"]}"><td>{row["feature"]}</td><td>{row["verdict"]}</td>' in page
-    # Evidently's own table: each column with one of the two figures and Detected where it is not stable.
+    # Evidently's own table: each column with one of the two figures, and Detected if it is not stable.
     own = {
         name: (score, found)
         for name, found, score in re.findall(
@@ -80,19 +80,19 @@ def test_the_page_repeats_figures_and_verdicts_of_the_drift_table(drift: pd.Data
     assert "Dataset Drift is" not in page
 
 
-def test_the_page_opens_with_banner_title_and_words(page: str) -> None:
+def test_page_starts_with_banner_title_and_summary(page: str) -> None:
     opening = page[page.index("<body>") : page.index("<body>") + 2000]
     assert "SYNTHETIC" in opening
     assert "Drift of &lt;home&gt;, 2026-03" in opening
     assert "Moved most: " in opening
 
 
-def test_the_page_loads_nothing(page: str) -> None:
+def test_page_loads_nothing(page: str) -> None:
     assert "default-src 'none'" in page[:1000]
     assert not re.search(r"<(script|link|img|iframe)[^>]+(src|href)=[\"']?(https?:)?//", page)
 
 
-def test_writing_a_page_reaches_for_no_network(tmp_path: Path) -> None:
+def test_writing_a_page_does_not_access_the_network(tmp_path: Path) -> None:
     program = f"""
 import sys
 sys.addaudithook(lambda event, args: sys.exit("network: " + event) if event in
@@ -112,19 +112,19 @@ write_report(rows, rows + 1, drift, path, "t", "w", DriftConfig(), synthetic=Fal
     assert "SYNTHETIC" not in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
-def test_a_second_page_of_the_process_has_its_own_figures(drift: pd.DataFrame, page: str, tmp_path: Path) -> None:
+def test_second_page_of_a_process_has_its_own_figures(drift: pd.DataFrame, page: str, tmp_path: Path) -> None:
     other = drift[drift["feature"] == "steady"].assign(psi=0.7654321, verdict="shifted")
     write_report(training(), batch(), other, tmp_path / "drift.html", "t", "w", CONFIG, synthetic=False)
     assert '"drift_score": 0.765432' in (tmp_path / "drift.html").read_text(encoding="utf-8")
 
 
-def test_the_score_and_what_moved_most_are_drawn() -> None:
+def test_score_and_largest_shifts_are_drawn() -> None:
     moved = [{"feature": f"x{i}", "role": "feature"} for i in range(60)] + [{"feature": "pd", "role": "score"}]
     drawn = drawn_columns(pd.DataFrame(moved), DriftConfig(report_columns=12))
     assert drawn == ["pd", *(f"x{i}" for i in range(11))]
 
 
-def test_a_sample_is_the_same_whatever_the_order_of_rows() -> None:
+def test_sample_does_not_depend_on_row_order() -> None:
     with duckdb.connect() as con:
         ahead = con.sql("select i as id, i * i as square from range(1000) t(i)")
         back = con.sql("select 999 - i as id, (999 - i) ** 2 as square from range(1000) t(i)")
@@ -134,7 +134,7 @@ def test_a_sample_is_the_same_whatever_the_order_of_rows() -> None:
     assert list(first.columns) == ["square"]
 
 
-def test_a_page_is_drawn_of_enough_rows_or_where_something_moved_and_not_of_a_few_applicants() -> None:
+def test_page_is_drawn_for_enough_rows_or_a_shift_but_not_for_few_applicants() -> None:
     few = pd.DataFrame({"psi_noise": [30.0, 30.0, 0.02], "verdict": ["stable"] * 3})
     assert not worth_drawing(few, CONFIG)
     assert worth_drawing(few.assign(verdict=["stable", "shifted", "stable"]), CONFIG)
@@ -143,7 +143,7 @@ def test_a_page_is_drawn_of_enough_rows_or_where_something_moved_and_not_of_a_fe
 
 
 @pytest.mark.parametrize(("rows", "drawn"), [(1, False), (20, False), (4000, True)])
-def test_of_a_batch_of_one_applicant_no_page_is_drawn(rows: int, drawn: bool) -> None:
+def test_no_page_is_drawn_for_a_batch_of_one_applicant(rows: int, drawn: bool) -> None:
     then = pd.DataFrame(np.random.default_rng(3).normal(size=(4000, 5)), columns=list("abcde"))
     with duckdb.connect() as con:
         reference = Reference.build(con.from_df(then), list("abcde"), CONFIG)

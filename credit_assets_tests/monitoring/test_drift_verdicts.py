@@ -21,7 +21,7 @@ NEW = Standing("new")
 
 @pytest.mark.parametrize("check", [features_usable, missingness_stable])
 @pytest.mark.parametrize("number", [1, LISTED, LISTED + 1, 300])
-def test_the_first_features_are_named_and_the_others_counted(check, number: int) -> None:
+def test_first_features_are_named_and_the_others_counted(check, number: int) -> None:
     verdict = check({f"feature_{n}": "missing 5% -> 30%" for n in range(number)}, NEW)
     assert verdict.message.count("missing 5% -> 30%") == min(number, LISTED)
     assert ("and 292 more, in the drift table" in verdict.message) is (number == 300)
@@ -30,7 +30,7 @@ def test_the_first_features_are_named_and_the_others_counted(check, number: int)
 
 
 @pytest.mark.parametrize("kind", ["learned", "tested", "older", "new"])
-def test_only_the_drift_of_a_new_batch_fails_and_each_is_described(kind) -> None:
+def test_only_drift_of_a_new_batch_fails_and_each_shift_is_described(kind) -> None:
     standing = Standing(kind, "" if kind == "new" else "No alarm is raised: for a reason.")
     drift = DriftSummary("shifted", (), 2, 1, 0, 0.5, None, None, None, None, 100, 100, "Shifted: everything.")
     score = pd.DataFrame([{"verdict": "shifted", "psi": 0.4, "ks": 0.3, "change": "median 0.1 -> 0.2"}])

@@ -1,4 +1,4 @@
-"""Which outcomes are judged together with a batch's: those of earlier matured batches by the same version."""
+"""Outcomes that are judged together with a batch's: those of earlier matured batches scored by the same version."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from credit_assets_tests.registry.versions import version_made_from
 PORTFOLIO = Portfolio.load(Project(PROJECT), "home_credit")
 
 
-def test_they_are_of_matured_batches_since_the_promotion_that_the_version_scored(tmp_path: Path) -> None:
+def test_earlier_outcomes_are_those_of_matured_batches_scored_since_the_promotion(tmp_path: Path) -> None:
     lake = Lake(tmp_path / "lake")
     with duckdb.connect() as con:
 
@@ -39,9 +39,9 @@ def test_they_are_of_matured_batches_since_the_promotion_that_the_version_scored
             write("outcomes", batch, outcomes)
             write("applications", batch, pd.DataFrame({"SK_ID_CURR": keys, "TARGET": pd.array(known, dtype="Int64")}))
 
-        deliver("2026-01", 10, [1, 1], {})  # older than what was learned from
+        deliver("2026-01", 10, [1, 1], {})  # older than the training data
         deliver("2026-02", 20, [1, 1], {})  # learned from
-        deliver("2026-03", 30, [None, 0, None], {30: 1, 31: 1})  # the later outcome goes before
+        deliver("2026-03", 30, [None, 0, None], {30: 1, 31: 1})  # the later outcome overrides
         deliver("2026-04", 40, [1, None, None], {})  # not matured
         deliver("2026-05", 50, [1, 1], {}, version=6)  # scored by another version
         deliver("2026-06", 60, [0, 0, 0], {})  # the first of them was learned from, in another batch
@@ -56,7 +56,7 @@ def test_they_are_of_matured_batches_since_the_promotion_that_the_version_scored
         assert outcomes_before(con, lake, PORTFOLIO, version, "2026-03").empty
 
 
-def test_a_batch_counts_itself_once_enough_of_its_outcomes_are_known() -> None:
+def test_batch_counts_itself_once_enough_outcomes_are_known() -> None:
     unlabelled = pd.DataFrame({"outcome": [float("nan")] * 10})
     early_defaults = pd.DataFrame({"outcome": [1.0] * 4 + [float("nan")] * 6})
     half = pd.DataFrame({"outcome": [1.0] + [0.0] * 4 + [float("nan")] * 5})

@@ -1,4 +1,4 @@
-"""Performance on outcomes and estimated: against counts by hand, simulated outcomes and scipy; what fails."""
+"""Measured and estimated performance: against counts by hand, simulated outcomes and SciPy; and what fails."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ NOBODY = np.array([], dtype=np.int64)
 
 
 def pds_of(rng: np.random.Generator, rows: int) -> np.ndarray:
-    """PDs as a scorecard's: 8% on average, an AUC of about 0.75 if they are right."""
+    """PDs like a scorecard's: 8% on average, and an AUC of about 0.75 if they are correct."""
     return 1 / (1 + np.exp(2.9 - rng.normal(size=rows)))
 
 
 def book(rng: np.random.Generator, rows: int) -> pd.DataFrame:
-    """Evidence of a model whose PDs are right."""
+    """Evidence of a model whose PDs are correct."""
     pds = pds_of(rng, rows)
     return pd.DataFrame(
         {
@@ -56,7 +56,7 @@ def auc_of(y: np.ndarray, pds: np.ndarray) -> float:
 # Evidence
 
 
-def test_evidence_is_of_applicants_not_learned_from_and_a_later_outcome_goes_before() -> None:
+def test_evidence_excludes_training_applicants_and_prefers_later_outcomes() -> None:
     scores = pd.DataFrame({"applicant": [1, 2, 3, 4], "pd": [0.1, 0.2, 0.3, 0.4], "band": list("AABB")})
     applications = pd.DataFrame({"SK_ID_CURR": [4, 3, 2, 1], "TARGET": [None, 0, 0, 1]})
     outcomes = pd.DataFrame({"SK_ID_CURR": [3], "TARGET": [1]})
@@ -68,13 +68,13 @@ def test_evidence_is_of_applicants_not_learned_from_and_a_later_outcome_goes_bef
     assert rows["band"].tolist() == ["A", "B", "B"]
 
 
-def test_without_a_single_outcome_all_are_unknown() -> None:
+def test_all_outcomes_are_unknown_without_any() -> None:
     scores = pd.DataFrame({"applicant": [1, 2], "pd": [0.1, 0.2], "band": ["A", "A"]})
     none = pd.DataFrame({"SK_ID_CURR": [1, 2], "TARGET": [None, None]})
     assert evidence(scores, none, none.head(0), NOBODY)["outcome"].isna().all()
 
 
-# Estimated from the PDs
+# Estimates from the PDs
 
 
 @given(st.lists(st.sampled_from([0.01, 0.1, 0.25, 0.25, 0.5, 0.9]), min_size=2, max_size=12))
@@ -86,7 +86,7 @@ def test_expected_auc_is_the_expected_share_of_ordered_pairs(pds: list[float]) -
     assert expected_auc(np.array(pds)) == pytest.approx(ordered / pairs)
 
 
-def test_estimates_are_what_outcomes_drawn_from_the_pds_show_on_average_and_nearly_always_within() -> None:
+def test_estimates_match_simulated_outcomes_on_average_and_cover_nearly_all() -> None:
     rng = np.random.default_rng(1)
     pds = pds_of(rng, 600)
     figures = []
@@ -112,20 +112,20 @@ def test_estimates_are_what_outcomes_drawn_from_the_pds_show_on_average_and_near
         assert shown[name].between(figure.low, figure.high).mean() == pytest.approx(0.95, abs=0.035)
 
 
-def test_pds_that_are_all_alike_rank_nobody() -> None:
+def test_equal_pds_rank_nobody() -> None:
     estimated = estimate(np.full(500, 0.1), FEW)
     assert (estimated["auc"].value, estimated["auc"].low, estimated["auc"].high) == (0.5, 0.5, 0.5)
     assert estimated["ks"].value == 0
 
 
-def test_a_single_applicant_has_an_expected_default_rate_but_no_rank() -> None:
+def test_single_applicant_has_an_expected_default_rate_but_no_rank() -> None:
     assert set(estimate(np.array([0.2]), FEW)) == {"brier", "default_rate"}
 
 
-# Measured
+# Measurements
 
 
-def test_measured_figures_are_those_of_an_evaluation_with_delongs_and_wilsons_intervals() -> None:
+def test_measured_figures_equal_an_evaluation_with_delong_and_wilson_intervals() -> None:
     known = book(np.random.default_rng(2), 900)
     y, pds = known["outcome"].to_numpy(), known["pd"].to_numpy()
 
@@ -141,7 +141,7 @@ def test_measured_figures_are_those_of_an_evaluation_with_delongs_and_wilsons_in
     assert measured["auc"].low < measured["auc"].value < measured["auc"].high
 
 
-def test_the_table_has_the_whole_and_each_band_safest_first() -> None:
+def test_table_lists_the_total_and_each_band_safest_first() -> None:
     rows = book(np.random.default_rng(3), 3000)
     rows.loc[:999, "outcome"] = np.nan
 
@@ -163,7 +163,7 @@ def test_the_table_has_the_whole_and_each_band_safest_first() -> None:
     assert whole["expected"].isna().to_dict() == {name: name in ("ece", "calibration_gap") for name in whole.index}
 
 
-def test_while_outcomes_are_few_the_table_holds_estimates_of_all_applicants() -> None:
+def test_table_holds_estimates_of_all_applicants_while_outcomes_are_few() -> None:
     rows = book(np.random.default_rng(4), 3000)
     rows.loc[100:, "outcome"] = np.nan
 
@@ -176,29 +176,29 @@ def test_while_outcomes_are_few_the_table_holds_estimates_of_all_applicants() ->
     assert table.set_index("segment").loc["A", "outcomes"] == (rows.head(100)["band"] == "A").sum()
 
 
-def test_the_estimate_of_a_band_s_default_rate_is_a_binomial_s_interval() -> None:
+def test_estimated_default_rate_of_a_band_has_a_binomial_interval() -> None:
     rows = book(np.random.default_rng(5), 400).assign(outcome=np.nan, pd=0.08, band="B")
     [band] = performance_table(rows, 1, FEW).query("segment == 'B'").to_dict("records")
     assert (band["low"], band["high"]) == tuple(stats.binom.ppf([0.025, 0.975], 400, 0.08) / 400)
 
 
-def test_a_batch_that_the_model_learned_from_has_an_empty_table_and_is_not_judged() -> None:
+def test_batch_that_the_model_learned_from_has_an_empty_table_and_is_not_judged() -> None:
     rows = book(np.random.default_rng(6), 10).head(0)
     Performance.validate(performance_table(rows, 1, CONFIG))
     judged = holds(rows, CONFIG)
     assert judged.passed and "learned from every applicant" in judged.message
 
 
-# Judged
+# Verdicts
 
 
-def test_pds_that_are_right_hold() -> None:
+def test_correct_pds_pass() -> None:
     judged = holds(book(np.random.default_rng(7), 5000), CONFIG)
     assert judged.passed and judged.message.startswith("As promised.")
     assert judged.figures["expected_auc"] == pytest.approx(judged.figures["auc"], abs=0.03)
 
 
-def test_a_lost_rank_fails() -> None:
+def test_lost_discrimination_fails() -> None:
     rows = book(np.random.default_rng(8), 5000)
     rows["outcome"] = rows["outcome"].sample(frac=1, random_state=1).to_numpy()
     judged = holds(rows, CONFIG)
@@ -207,7 +207,7 @@ def test_a_lost_rank_fails() -> None:
 
 
 @pytest.mark.parametrize("factor", [0.5, 1.6])
-def test_a_default_rate_surely_off_the_mean_pd_fails(factor: float) -> None:
+def test_default_rate_significantly_off_the_mean_pd_fails(factor: float) -> None:
     rng = np.random.default_rng(9)
     rows = book(rng, 8000)
     rows["outcome"] = (rng.random(len(rows)) < factor * rows["pd"]).astype(float)
@@ -216,7 +216,7 @@ def test_a_default_rate_surely_off_the_mean_pd_fails(factor: float) -> None:
     assert "off the mean PD" in judged.message and "what leads to default" not in judged.message
 
 
-def test_a_gap_within_the_bound_holds_however_many_rows_show_it() -> None:
+def test_gap_within_the_bound_passes_whatever_the_number_of_rows() -> None:
     rng = np.random.default_rng(10)
     rows = book(rng, 200_000)
     rows["outcome"] = (rng.random(len(rows)) < 1.08 * rows["pd"]).astype(float)
@@ -225,7 +225,7 @@ def test_a_gap_within_the_bound_holds_however_many_rows_show_it() -> None:
     assert judged.passed
 
 
-def test_outcomes_of_the_approved_alone_are_held_against_what_their_own_pds_let_expect() -> None:
+def test_outcomes_of_approved_applicants_are_compared_with_their_own_pds() -> None:
     rows = book(np.random.default_rng(11), 20_000)
     everyone = expected_auc(rows["pd"].to_numpy())
     rows.loc[rows["pd"] > 0.08, "outcome"] = np.nan
@@ -234,7 +234,7 @@ def test_outcomes_of_the_approved_alone_are_held_against_what_their_own_pds_let_
     assert judged.passed
 
 
-def test_few_outcomes_or_few_defaults_are_not_judged_whatever_they_are() -> None:
+def test_few_outcomes_or_few_defaults_are_not_judged() -> None:
     rows = book(np.random.default_rng(12), 5000)
     wrong = rows.assign(outcome=1.0 - rows["outcome"])
     for known in (wrong.head(400), rows[rows["outcome"] == 0], rows[rows["outcome"] == 1]):
@@ -247,30 +247,30 @@ def test_few_outcomes_or_few_defaults_are_not_judged_whatever_they_are() -> None
 
 
 @pytest.mark.parametrize("rows", [500, 4000])
-def test_right_pds_fail_no_more_often_than_the_chance_given(rows: int) -> None:
+def test_correct_pds_fail_no_more_often_than_configured(rows: int) -> None:
     strict = PerformanceConfig(auc_margin=0, max_calibration_gap=0, false_alarms=0.05)
     rng = np.random.default_rng(13)
     batches = [holds(book(rng, rows), strict) for _ in range(400)]
     judged = [batch for batch in batches if not batch.message.startswith("Not judged")]
     failed = sum(not batch.passed for batch in judged)
-    # Of 400 at 0.05 or below, 34 or more would come once in 1,000 times.
+    # Of 400 at 0.05 or below, 34 or more would occur once in 1,000 times.
     assert len(judged) > 300 and failed < 34
 
 
 @pytest.mark.parametrize(("rows", "batches"), [(2000, 200), (20_000, 60)])
-def test_pds_as_wrong_as_training_on_few_defaults_leaves_them_raise_no_false_alarm(rows: int, batches: int) -> None:
+def test_pds_with_the_error_of_few_training_defaults_raise_no_false_alarm(rows: int, batches: int) -> None:
     rng = np.random.default_rng(18)
     failures = 0
     for _ in range(batches):
         batch = book(rng, rows)
         odds = np.log(batch["pd"] / (1 - batch["pd"]))
-        # An AUC promised 0.01 too high, and a default rate half a point too low.
+        # An AUC 0.01 too high, and a default rate half a point too low.
         failures += not holds(batch.assign(pd=1 / (1 + np.exp(-(1.08 * odds + 0.08)))), CONFIG).passed
     assert failures <= batches // 100
 
 
 def with_defaults_first(seed: int, goods_known: float, rows: int = 8000) -> pd.DataFrame:
-    """Evidence of right PDs, when all defaults are known and so large a share of the others."""
+    """Evidence of correct PDs when all defaults are known, and this share of the others."""
     rng = np.random.default_rng(seed)
     batch = book(rng, rows)
     unknown = (batch["outcome"] == 0) & (rng.random(rows) >= goods_known)
@@ -278,19 +278,19 @@ def with_defaults_first(seed: int, goods_known: float, rows: int = 8000) -> pd.D
 
 
 @pytest.mark.parametrize("goods_known", [0.05, 0.2, 0.4])
-def test_early_outcomes_which_are_mostly_defaults_fail_neither_level_nor_bands(goods_known: float) -> None:
+def test_early_outcomes_dominated_by_defaults_fail_neither_level_nor_bands(goods_known: float) -> None:
     rows = with_defaults_first(20, goods_known)
     judged = holds(rows, CONFIG, matured_share=0.95)
     assert judged.passed and judged.message.startswith("The rank is as promised. The default rate is not judged yet: ")
     assert judged.figures["known_share"] == rows["outcome"].notna().mean() < 0.95
     assert judged.figures["matured"] == 0 and judged.figures["default_rate"] > 1.5 * judged.figures["mean_pd"]
-    # Their default rate is wrong by so much that the same outcomes of a matured batch would fail.
+    # Their default rate is so wrong that the same outcomes of a matured batch would fail.
     assert not holds(rows, CONFIG, matured_share=0.01).passed
-    # Nor do they count with those before them.
+    # Nor do they count together with earlier ones.
     assert holds(rows, CONFIG, book(np.random.default_rng(21), 3000), matured_share=0.95).passed
 
 
-def test_a_lost_rank_fails_on_early_outcomes_too() -> None:
+def test_lost_discrimination_fails_on_early_outcomes_too() -> None:
     rows = with_defaults_first(22, 0.3)
     rows["pd"] = rows["pd"].sample(frac=1, random_state=1).to_numpy()
     judged = holds(rows, CONFIG, matured_share=0.95)
@@ -298,7 +298,7 @@ def test_a_lost_rank_fails_on_early_outcomes_too() -> None:
     assert "what leads to default changed" in judged.message and "The default rate is not judged yet" in judged.message
 
 
-def test_the_table_marks_early_outcomes() -> None:
+def test_table_marks_early_outcomes() -> None:
     rows = with_defaults_first(23, 0.2)
     for share, basis in ((0.95, "early outcomes"), (0.1, "outcomes")):
         table = performance_table(rows, 7, CONFIG, share)
@@ -306,17 +306,17 @@ def test_the_table_marks_early_outcomes() -> None:
         assert set(table["basis"]) == {basis}
 
 
-# Against the champion before
+# Comparison with the predecessor
 
 
 def rivals(rng: np.random.Generator, rows: int, noise: float) -> tuple[pd.DataFrame, pd.Series]:
-    """Evidence of right PDs, and those PDs with noise in their log-odds."""
+    """Evidence of correct PDs, and those PDs with noise in their log-odds."""
     known = book(rng, rows)
     odds = np.log(known["pd"] / (1 - known["pd"])) + rng.normal(0, noise, rows)
     return known, pd.Series(1 / (1 + np.exp(-odds)).to_numpy(), index=known["applicant"])
 
 
-def test_a_champion_that_ranks_worse_than_the_one_before_is_told() -> None:
+def test_champion_that_ranks_worse_than_its_predecessor_is_reported() -> None:
     known, noisy = rivals(np.random.default_rng(14), 6000, noise=1.0)
     better = known.set_index("applicant")["pd"]
     worse = known.assign(pd=known["applicant"].map(noisy))
@@ -328,13 +328,13 @@ def test_a_champion_that_ranks_worse_than_the_one_before_is_told() -> None:
     assert not_worse(known, noisy, CONFIG).passed
 
 
-def test_the_one_before_is_matched_by_applicant_not_by_order() -> None:
+def test_predecessor_is_matched_by_applicant_not_by_order() -> None:
     known, noisy = rivals(np.random.default_rng(15), 3000, noise=1.0)
     shuffled = noisy.sample(frac=1, random_state=1)
     assert not_worse(known, shuffled, CONFIG).figures == not_worse(known, noisy, CONFIG).figures
 
 
-def test_a_difference_within_the_margin_or_chance_is_not_worse() -> None:
+def test_difference_within_the_margin_or_chance_is_not_worse() -> None:
     known, _ = rivals(np.random.default_rng(16), 6000, noise=0)
     pds = known.set_index("applicant")["pd"]
     assert not_worse(known, pds, CONFIG).passed
@@ -345,12 +345,12 @@ def test_a_difference_within_the_margin_or_chance_is_not_worse() -> None:
     assert not_worse(known.assign(pd=known["applicant"].map(noisy)), pds, wide).passed
 
 
-def test_options_must_be_known() -> None:
+def test_unknown_options_are_refused() -> None:
     with pytest.raises(ValidationError, match="extra"):
         PerformanceConfig(margin=0.1)  # type: ignore[call-arg]
 
 
-def test_evidence_and_what_is_expected_of_it_do_not_depend_on_the_order_of_the_rows():
+def test_evidence_and_expectations_do_not_depend_on_row_order():
     rng = np.random.default_rng(8)
     pds = rng.beta(1, 9, 3000)
     scores = pd.DataFrame({"applicant": np.arange(3000), "pd": pds, "band": "A"})

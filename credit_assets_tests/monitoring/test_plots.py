@@ -1,4 +1,4 @@
-"""The picture of default rates by band is a small PNG, of measured and of estimated tables."""
+"""The plot of default rates by band is a small PNG, for measured and estimated tables."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from credit_assets.settings.performance import PerformanceConfig
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_a_small_picture_is_drawn(known: bool) -> None:
+def test_small_plot_is_drawn(known: bool) -> None:
     rng = np.random.default_rng(1)
     pds = rng.beta(2, 20, 2000)
     rows = pd.DataFrame({"applicant": range(2000), "pd": pds, "band": np.where(pds > 0.1, "B", "A")})

@@ -1,4 +1,4 @@
-"""What a batch is to a model version: read off the training set that the version was made from."""
+"""The role of a batch for a model version, read from the training set of the version."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ def con() -> Iterator[duckdb.DuckDBPyConnection]:
 
 @pytest.fixture
 def lake(tmp_path: Path, con: duckdb.DuckDBPyConnection) -> Lake:
-    """Five batches of ten applicants: the second and third learned from, the fourth tested on. Of the third only six
-    outcomes were known."""
+    """Five batches of ten applicants: the second and third are learned from, the fourth is the test. Only six outcomes
+    of the third were known.
+    """
     lake = Lake(tmp_path / "lake")
     for number in range(1, 6):
         deliver(lake, con, f"2026-0{number}")
@@ -42,7 +43,7 @@ def lake(tmp_path: Path, con: duckdb.DuckDBPyConnection) -> Lake:
 
 
 def deliver(lake: Lake, con: duckdb.DuckDBPyConnection, batch: str, content: str = "first", rows: int = 10) -> None:
-    """The batch's applications and, from them, its features."""
+    """The batch's applications, and its features made from them."""
     source = Provenance(source_sha256={"applications.csv": content})
     made = lake.replace(con, f"FROM range({rows})", APPLICATIONS, batch, source)
     lake.replace(con, f"FROM range({rows})", FEATURES, batch, Provenance(inputs={APPLICATIONS: made}))
@@ -81,21 +82,21 @@ def of(lake: Lake, con: duckdb.DuckDBPyConnection, batch: str) -> Standing:
         ("2026-05", "new", ""),
     ],
 )
-def test_each_batch_has_its_place(lake, con, batch, kind, description) -> None:
+def test_each_batch_has_its_role(lake, con, batch, kind, description) -> None:
     assert of(lake, con, batch) == Standing(kind, description)
 
 
-def test_a_batch_within_the_window_of_which_nothing_was_learned_is_new(lake, con) -> None:
+def test_unused_batch_within_the_window_is_new(lake, con) -> None:
     deliver(lake, con, "2026-03b")
     assert of(lake, con, "2026-03b").kind == "new"
 
 
-def test_the_same_files_read_again_are_still_what_was_learned_from(lake, con) -> None:
+def test_reingested_identical_files_keep_their_role(lake, con) -> None:
     deliver(lake, con, "2026-02")
     assert of(lake, con, "2026-02").kind == "learned"
 
 
-def test_a_batch_that_was_withdrawn_and_delivered_again_as_it_was_is_still_what_was_learned_from(lake, con) -> None:
+def test_identical_redelivery_after_a_withdrawal_keeps_its_role(lake, con) -> None:
     for table in (FEATURES, APPLICATIONS):
         lake.withdraw(table, "2026-02", "a mistake")
     deliver(lake, con, "2026-02")
@@ -103,13 +104,13 @@ def test_a_batch_that_was_withdrawn_and_delivered_again_as_it_was_is_still_what_
 
 
 @pytest.mark.parametrize(("batch", "made"), [("2026-02", "learned from"), ("2026-04", "was tested on")])
-def test_a_corrected_delivery_is_new_and_says_why(lake, con, batch, made) -> None:
+def test_corrected_delivery_is_new_and_states_why(lake, con, batch, made) -> None:
     deliver(lake, con, batch, content="corrected")
     assert of(lake, con, batch) == Standing("new", f"The batch was delivered again since version 7 {made} it.")
     deliver(lake, con, batch)
     assert of(lake, con, batch).kind != "new", "the first files are back"
 
 
-def test_a_corrected_delivery_of_an_older_batch_is_no_news_to_the_version(lake, con) -> None:
+def test_corrected_delivery_of_an_older_batch_is_not_new_to_the_version(lake, con) -> None:
     deliver(lake, con, "2026-01", content="corrected")
     assert of(lake, con, "2026-01").kind == "older"

@@ -1,4 +1,4 @@
-"""Into which segments applicants fall: groups as they are, quartiles and categories of what the model learned from."""
+"""Segments of applicants: groups as they are, quartiles and categories of the model's training data."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from credit_assets.monitoring.segments import leading_features, segment_columns
 from credit_assets.settings.drift import DriftConfig
 
 
-def test_the_leading_features_are_the_three_of_the_largest_importance_that_are_present() -> None:
+def test_leading_features_are_the_three_most_important_that_are_present() -> None:
     importance = {"a": 0.1, "b": 0.4, "c": 0.3, "d": 0.2, "gone": 0.9}
     assert leading_features(importance, ["a", "b", "c", "d"]) == ["b", "c", "d"]
 
 
-def test_numbers_are_cut_at_training_s_quartiles_and_rare_categories_are_put_together() -> None:
+def test_numbers_are_cut_at_the_training_quartiles_and_rare_categories_are_merged() -> None:
     learned = pd.DataFrame({"income": [*range(1, 101), None], "purpose": ["car"] * 60 + ["home"] * 40 + ["boat"]})
     with duckdb.connect() as con:
         reference = Reference.build(con.from_df(learned), ["income", "purpose"], DriftConfig(rare_category=0.05))
@@ -33,7 +33,7 @@ def test_numbers_are_cut_at_training_s_quartiles_and_rare_categories_are_put_tog
     assert found["age"].tolist() == ["below 25", None, *["25 and above"] * 5]
 
 
-def test_a_feature_that_training_never_saw_is_one_segment() -> None:
+def test_feature_that_training_never_saw_is_one_segment() -> None:
     learned = pd.DataFrame({"income": pd.Series([None, None], dtype="float64")})
     with duckdb.connect() as con:
         reference = Reference.build(con.from_df(learned), ["income"], DriftConfig())
