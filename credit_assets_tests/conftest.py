@@ -128,19 +128,21 @@ class Line:
     """The project as it was then. Nobody opens its databases, so that it can be copied at any time."""
 
     def copy(self, root: Path) -> Project:
-        """The project with all its data, to be changed."""
-        from credit_assets_tests.small_project import copy_of
+        """The project with all its data, to be changed. It makes no drift reports: they take seconds."""
+        from credit_assets_tests.small_project import QUICK, configure, copy_of
 
-        return copy_of(self.untouched, root)
+        project = copy_of(self.untouched, root)
+        configure(project, {"drift": QUICK["drift"]})
+        return project
 
 
 @pytest.fixture(scope="session")
 def line(tmp_path_factory: pytest.TempPathFactory) -> Line:
     # Not above: most tests need nothing of Dagster, whose import takes seconds.
-    from credit_assets_tests.small_project import copy_of, deliver_sample, make_project, run
+    from credit_assets_tests.small_project import QUICK, copy_of, deliver_sample, make_project, run
 
     def make(folder: Path) -> Line:
-        project = make_project(folder / "project")
+        project = make_project(folder / "project", QUICK | {"drift": {"report_columns": 3}})
         deliver_sample(project)
         said: list[str] = []
         outcomes = run(project, said)

@@ -23,7 +23,6 @@ OPEN = BATCHES[-1]
 def project(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A copy with two draft texts."""
     project = line.copy(tmp_path_factory.mktemp("drafts") / "project")
-    configure(project, {"drift": {"report_columns": 0}})
     sql = project.sql(BOOK) / "application_features.sql"
     text = sql.read_text()
     for old, new in (

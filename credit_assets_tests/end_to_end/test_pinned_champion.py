@@ -20,7 +20,6 @@ from credit_assets_tests.conftest import Line
 from credit_assets_tests.small_project import (
     BATCHES,
     BOOK,
-    configure,
     inside,
     instance_of,
     latest_metadata,
@@ -38,7 +37,6 @@ OPEN = BATCHES[-1]
 def project(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A copy with a second version, which is not champion yet."""
     project = line.copy(tmp_path_factory.mktemp("pinned") / "project")
-    configure(project, {"drift": {"report_columns": 0}})
     register_again(project, trees=5)
     return project
 

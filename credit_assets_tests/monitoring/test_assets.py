@@ -163,7 +163,6 @@ def test_first_champion_has_no_known_shift(line: Line) -> None:
 def project(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A copy with another champion: only the first tree of the previous one."""
     project = line.copy(tmp_path_factory.mktemp("worse") / "project")
-    configure(project, {"drift": {"report_columns": 0}})
     Inbox(project.inbox).deliver(project.root / "sample" / "outcomes" / OPEN, BOOK, OPEN)
     second = register_again(project, trees=1)
     with inside(project):
