@@ -1,4 +1,4 @@
-"""The fairness audit as assets: the candidate's decisions by protected attributes, which it never sees."""
+"""The fairness audit as assets: the candidate's decisions by protected attributes, which no model receives."""
 
 from collections.abc import Iterator
 
@@ -37,7 +37,8 @@ SHOWN = [
 
 
 def assets(book: Book) -> list[dg.AssetsDefinition]:
-    """`fairness_groups` and `fairness_audit`, made together; both are empty if no attribute is configured."""
+    """The assets `fairness_groups` and `fairness_audit`, made together. Both are empty if no attribute is
+    configured."""
     portfolio, registry = book.portfolio, book.registry
     verdicts_key = dg.AssetKey([portfolio.name, "fairness_audit"])
     nothing = "" if audited(portfolio) else f" {NOTHING_AUDITED}"
@@ -106,8 +107,8 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
 
 
 def _by_champion(tested: pd.DataFrame, registry: Registry) -> np.ndarray | None:
-    """The champion's approvals of the same applicants (1, else 0), by its own cut-off; nan if it has no PD, None
-    without a champion."""
+    """The champion's decisions on the same applicants by its own cut-off: 1 if approved, 0 if declined, nan without a
+    PD. None if there is no champion."""
     champion = registry.champion()
     pds = tested["champion"].to_numpy(dtype=float)
     if champion is None or np.isnan(pds).all():
@@ -118,7 +119,7 @@ def _by_champion(tested: pd.DataFrame, registry: Registry) -> np.ndarray | None:
 
 
 def _attributes(tested: pd.DataFrame, applications: duckdb.DuckDBPyRelation, portfolio: Portfolio) -> pd.DataFrame:
-    """The protected attributes of the predicted applicants, row for row."""
+    """The protected attributes of the tested applicants, in the order of their rows."""
     columns = sorted({identifier(attribute.column) for attribute in portfolio.protected.values()})
     raw = applications.project(", ".join([f"{identifier(portfolio.entity_key)} AS applicant", "batch", *columns])).df()
     return groups(tested[["applicant", "batch"]].merge(raw, how="left", on=["applicant", "batch"]), portfolio.protected)

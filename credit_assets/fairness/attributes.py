@@ -1,4 +1,4 @@
-"""The protected attributes of applicants, in groups: read from the raw application table, only for the audit."""
+"""The protected attributes of applicants as groups, read from the raw application table for the audit only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from credit_assets.settings.fairness import ProtectedAttribute, as_text
 
 
 def groups(applications: pd.DataFrame, protected: Mapping[str, ProtectedAttribute]) -> pd.DataFrame:
-    """One column per attribute, in the order of the rows: the group of each applicant, null if not given."""
+    """One column per attribute with the group of each applicant, in the order of the rows; null if not given."""
     return pd.DataFrame(
         {name: groups_of(attribute, applications[attribute.column]) for name, attribute in protected.items()},
         index=applications.index,
@@ -19,9 +19,10 @@ def groups(applications: pd.DataFrame, protected: Mapping[str, ProtectedAttribut
 
 
 def groups_of(attribute: ProtectedAttribute, values: pd.Series) -> pd.Series:
-    """The group of each value of the attribute's column, null if it is null; ordered if there is an order.
+    """The group of each value of the attribute's column: a categorical, ordered if the groups have an order; null for a
+    null.
 
-    A code that `words` does not list is a group of its own, shown as in the source, so that codes missing from the
+    A code that `words` does not list becomes a separate group, named as in the source, so that codes missing from the
     documentation of a source become visible.
     """
     if attribute.kind == "years":

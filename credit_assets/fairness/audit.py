@@ -1,6 +1,6 @@
-"""The fairness audit: how decisions and PDs treat groups. The gate decides whether that stops a model.
+"""The fairness audit: approval rates, errors and PDs by group. The promotion gate decides whether they stop a model.
 
-The protected attributes come from the raw tables, never from a model's inputs.
+Protected attributes come from the raw tables; they are never inputs of a model.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Audit:
 
     For each attribute, `verdicts` has reference, worst_group (the judged one with the lowest air; if some fail
     significantly, the lowest of those), its air and p_value, significant, and four_fifths: "fail" if that air is below
-    `min_air`, "pass" if it is not, "not enough data" without a reference and another judged group. tpr_difference and
-    fpr_difference are the largest between judged groups, equalized_odds_difference is the larger of them, and
+    `min_air`, "pass" if it is not, "not enough data" without a reference group and another judged group. tpr_difference
+    and fpr_difference are the largest between judged groups, equalized_odds_difference is the larger of them, and
     calibration_gap the largest of a judged group in absolute value. With the champion's decisions on the same
     applicants (`champion_approved`, n; nan for applicants without one, who are left out of the comparison), a failing
     attribute also has `champion_group`, champion_air with its interval, and air_ratio, the group's air over its air by
@@ -53,11 +53,11 @@ class Audit:
 
 
 OLDEST = 120
-"""The highest number that counts as an age in years."""
+"""The highest valid age in years."""
 
 
 def years_before(days_before: pd.Series) -> pd.Series:
-    """Years, with their fraction, from days before the application (-7305 is 20 years).
+    """Convert days before the application to years with fractions (-7305 is 20 years).
 
     Examples:
         >>> years_before(pd.Series([-7305])).tolist()
@@ -67,24 +67,23 @@ def years_before(days_before: pd.Series) -> pd.Series:
 
 
 def bands_of_years(years: pd.Series, edges: Sequence[int]) -> pd.Series:
-    """The age band of each number of years; a year that is not complete does not count.
+    """The age band of each number of years, which is rounded down.
 
-    Edges 25, 35 give the ordered categories "under 25", "25-34" and "35 and over". A missing value stays missing, and
-    what is not an age (below 0 or above 120, such as 999 for "not known") is missing too. Raises ValueError for edges
-    that do not ascend.
+    Edges 25, 35 give the ordered categories "under 25", "25-34" and "35 and over". Missing values and invalid ages
+    (below 0 or above 120, such as 999 for "unknown") are missing. Raises ValueError if the edges do not ascend.
 
     Examples:
         >>> bands_of_years(pd.Series([24.9, 25.0, 61.0, 999.0]), [25, 35]).tolist()
         ['under 25', '25-34', '35 and over', nan]
     """
     if not edges or list(edges) != sorted(set(edges)):
-        raise ValueError(f"edges of age bands must ascend: {list(edges)}")
+        raise ValueError(f"The edges of age bands must ascend: {list(edges)}.")
     whole = np.floor(years.astype("float64"))
     whole = whole.where(whole.between(0, OLDEST))
-    words = [f"under {edges[0]}"]
-    words += [f"{low}-{high - 1}" if high - low > 1 else f"{low}" for low, high in itertools.pairwise(edges)]
-    words += [f"{edges[-1]} and over"]
-    return pd.cut(whole, [-math.inf, *edges, math.inf], right=False, labels=words)
+    labels = [f"under {edges[0]}"]
+    labels += [f"{low}-{high - 1}" if high - low > 1 else f"{low}" for low, high in itertools.pairwise(edges)]
+    labels += [f"{edges[-1]} and over"]
+    return pd.cut(whole, [-math.inf, *edges, math.inf], right=False, labels=labels)
 
 
 def audit(
@@ -98,14 +97,14 @@ def audit(
 ) -> Audit:
     """Audit decisions (n,) and PDs (n,) by each column of `attributes` (n rows) and each intersection of two.
 
-    `y` (n,) is 1 for a default, 0 for none, nan if unknown: every applicant counts for approval rates, labelled ones
-    for figures that need the outcome. `not_judged` lists values of an attribute that are shown without a verdict, as
-    are missing values and groups below `min_group_size`.
+    `y` (n,) is 1 for a default, 0 for none, nan if unknown. Approval rates include every applicant; figures that need
+    the outcome include the labelled ones. `not_judged` lists values of an attribute that are shown without a verdict,
+    as missing values and groups below `min_group_size` are. `champion_approved` (n,) are the champion's decisions, nan
+    if it has none.
 
-    The figures are described at `Audit`. Without attributes both tables are empty: nothing was audited
-    (`NOTHING_AUDITED`).
+    `Audit` describes the figures. Without attributes both tables are empty.
 
-    Raises ValueError where the inputs differ in length, hold no rows, or name an unknown attribute.
+    Raises ValueError if the inputs differ in length, have no rows, or name an unknown attribute.
 
     Examples:
         Of 200 women 120 are approved, of 200 men 180. The outcomes are not known yet.
@@ -119,11 +118,14 @@ def audit(
     """
     n = len(attributes)
     if not n == len(approved) == len(pds) == len(y) or n == 0:
-        raise ValueError(f"{n} applicants, {len(approved)} decisions, {len(pds)} PDs and {len(y)} outcomes")
+        raise ValueError(
+            f"The audit has {n} applicants, {len(approved)} decisions, {len(pds)} PDs and {len(y)} outcomes; it needs "
+            "one or more applicants, and as many of each."
+        )
     not_judged = not_judged or {}
     unknown = {*config.reference, *config.blocking, *not_judged} - set(attributes.columns)
     if unknown:
-        raise ValueError(f"the audit has no attribute {', '.join(sorted(unknown))}")
+        raise ValueError(f"The audit has no attribute {', '.join(sorted(unknown))}.")
     if not len(attributes.columns):
         return Audit(FairnessGroups.empty(), FairnessVerdicts.empty())
     applicants = pd.DataFrame(
@@ -133,7 +135,7 @@ def audit(
             "y": np.asarray(y, dtype=np.float64),
         }
     )
-    values = attributes.reset_index(drop=True).apply(_in_words)
+    values = attributes.reset_index(drop=True).apply(_as_categories)
     groups, verdicts = [], []
     for columns in (*((name,) for name in values), *itertools.combinations(values, 2)):
         table, verdict = _audit_attribute(values[list(columns)], applicants, config, not_judged, champion_approved)
@@ -158,27 +160,27 @@ def _audit_attribute(
     table["judged"] = np.array(nameable) & (table["applicants"] >= config.min_group_size)
     table.index = pd.Index([", ".join(key) for key in table.index], name="group")
     reference = _reference(table, config.reference.get(attribute))
-    table = _held_against(table, reference, config)
+    table = _relative_to_reference(table, reference, config)
     verdict = _verdict(attribute, table, reference, config)
     if champion_approved is not None and verdict["four_fifths"] == "fail" and verdict["significant"]:
         labels = np.array([", ".join(key) for key in zip(*(values[column] for column in values), strict=True)])
         by_champion = np.asarray(champion_approved, dtype=np.float64)
         both = ~np.isnan(by_champion)
         decided = applicants["approved"].to_numpy()[both], by_champion[both]
-        verdict |= _beside_champion(table, labels[both], *decided, config, attribute)
+        verdict |= _champion_figures(table, labels[both], *decided, config, attribute)
     return table.reset_index().assign(attribute=attribute), verdict
 
 
-def _in_words(values: pd.Series) -> pd.Series:
-    """The values as categories in their order (sorted if they have none), with a last one for missing values."""
+def _as_categories(values: pd.Series) -> pd.Series:
+    """The values as ordered categories (sorted if they have no order), the last of them for missing values."""
     categorical = values.astype("category")
-    in_order = [str(value) for value in categorical.cat.categories if value != NOT_GIVEN]
-    words = categorical.astype(object).where(categorical.notna(), NOT_GIVEN).astype(str)
-    return words.astype(pd.CategoricalDtype([*in_order, NOT_GIVEN], ordered=True))
+    categories = [str(value) for value in categorical.cat.categories if value != NOT_GIVEN]
+    texts = categorical.astype(object).where(categorical.notna(), NOT_GIVEN).astype(str)
+    return texts.astype(pd.CategoricalDtype([*categories, NOT_GIVEN], ordered=True))
 
 
 def _group_figures(keys: pd.DataFrame, applicants: pd.DataFrame, config: FairnessConfig) -> pd.DataFrame:
-    """The figures of each group on its own, indexed by its tuple of values."""
+    """The figures of each group that need no reference group, indexed by its tuple of values."""
     rows: dict[tuple[str, ...], dict[str, float]] = {}
     for key, members in applicants.groupby([keys[column] for column in keys], observed=True):
         labelled = members[members["y"].notna()]
@@ -217,15 +219,15 @@ def _group_figures(keys: pd.DataFrame, applicants: pd.DataFrame, config: Fairnes
 
 
 def _reference(table: pd.DataFrame, configured: str | None) -> str | None:
-    """The group that the others are compared with; None if it is too small, or has no approval."""
+    """The group that the others are compared with; None if it is too small or has no approvals."""
     judged = table[table["judged"] & (table["approval_rate"] > 0)]
     if configured is not None:
         return configured if configured in judged.index else None
     return str(judged["approval_rate"].idxmax()) if len(judged) else None
 
 
-def _held_against(table: pd.DataFrame, reference: str | None, config: FairnessConfig) -> pd.DataFrame:
-    """The table with the figures of each group relative to the reference."""
+def _relative_to_reference(table: pd.DataFrame, reference: str | None, config: FairnessConfig) -> pd.DataFrame:
+    """The table with the figures of each group relative to the reference group."""
     table = table.assign(is_reference=table.index == reference)
     if reference is None:
         nothing = ["air", "air_low", "air_high", "p_value"]
@@ -243,7 +245,7 @@ def _held_against(table: pd.DataFrame, reference: str | None, config: FairnessCo
         low, high = air * np.exp(-z * error), air * np.exp(z * error)
     compared = ~table["is_reference"]
     table["air"] = air
-    # Without an approval in the group the log-normal interval does not exist.
+    # The log-normal interval does not exist for a group without approvals.
     table["air_low"], table["air_high"] = low.where(compared & (air > 0)), high.where(compared & (air > 0))
     table["p_value"] = [
         _p_value(row.approval_rate, row.applicants, other["approval_rate"], other["applicants"])
@@ -262,7 +264,7 @@ def _held_against(table: pd.DataFrame, reference: str | None, config: FairnessCo
 
 
 def _p_value(rate: float, n: int, other_rate: float, other_n: int) -> float:
-    """The two-sided p-value for two groups with the same approval rate."""
+    """The two-sided p-value of the hypothesis that two groups have the same approval rate."""
     approved, other_approved = round(rate * n), round(other_rate * other_n)
     pooled = (approved + other_approved) / (n + other_n)
     if min(n, other_n) * min(pooled, 1 - pooled) < 5:
@@ -279,7 +281,7 @@ def _verdict(attribute: str, table: pd.DataFrame, reference: str | None, config:
     compared = judged[~judged["is_reference"]]
     enough = reference is not None and len(compared) > 0
     significant = compared["p_value"] < 1 - config.confidence
-    # A rounding error wide: 0.64 / 0.8 is a hair below four fifths.
+    # Tolerates rounding errors: 0.64 / 0.8 is slightly below 0.8 in floating point.
     bound = config.min_air * (1 - 1e-9)
     failing = compared[significant & (compared["air"] < bound)]
     worst = (failing if len(failing) else compared)["air"].idxmin() if enough else None
@@ -309,7 +311,7 @@ def _verdict(attribute: str, table: pd.DataFrame, reference: str | None, config:
     }
 
 
-def _beside_champion(
+def _champion_figures(
     table: pd.DataFrame,
     labels: np.ndarray,
     approved: np.ndarray,
@@ -317,8 +319,8 @@ def _beside_champion(
     config: FairnessConfig,
     attribute: str,
 ) -> dict[str, object]:
-    """The champion's figures for the failing group that it treats most significantly better; empty if too few
-    applicants of the failing groups have a decision by the champion."""
+    """The champion's figures for the failing group whose AIR fell most significantly; empty if too few applicants of
+    the failing groups have a decision by the champion."""
     counts = pd.Series(by_champion).groupby(labels).agg(["size", "sum"]).reindex(table.index).dropna()
     other = pd.DataFrame({"applicants": counts["size"], "approval_rate": counts["sum"] / counts["size"]})
     other["judged"] = table["judged"].reindex(other.index) & (other["applicants"] >= config.min_group_size)
@@ -327,8 +329,8 @@ def _beside_champion(
     reference = _reference(other, config.reference.get(attribute))
     if reference is None:
         return {}
-    other = _held_against(other, reference, config)
-    # The reference is held against itself; of a group without an approval there is no interval.
+    other = _relative_to_reference(other, reference, config)
+    # The interval of the reference group, and of a group without approvals, has width 0.
     bounds = other["air"].where(other["is_reference"], 0.0)
     other["air_low"], other["air_high"] = other["air_low"].fillna(bounds), other["air_high"].fillna(bounds)
     [own_reference] = table.index[table["is_reference"]]
@@ -364,10 +366,11 @@ def _air_ratio(
     groups: tuple[str, str, str],
     confidence: float,
 ) -> tuple[float, float, float]:
-    """A group's AIR over its AIR by the champion, with the log-normal interval of decisions on the same applicants.
+    """A group's AIR over its AIR by the champion, with a log-normal interval for decisions on the same applicants.
 
-    `groups` are the group, the reference, and the champion's reference. The delta method, as Katz et al.: each
-    decision's part in the logarithm of the ratio; half an approval is added to each count, so that none is zero.
+    `groups` are the group, the reference group, and the champion's reference group. The standard error comes from the
+    delta method, as in Katz et al. (1978): it sums the squared contributions of all applicants to the logarithm of the
+    ratio. Half an approval is added to each count, so that none is zero.
     """
     group, reference, other_reference = groups
     log_ratio, parts = 0.0, np.zeros(len(labels))

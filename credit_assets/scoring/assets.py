@@ -1,4 +1,4 @@
-"""The champion, and the scores of a batch, as assets."""
+"""The champion and the scores of a batch as assets."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ from credit_assets.settings.run_tags import AUTOMATIC_TAG, WHY_TAG
 from credit_assets.statistics.cut_off import AtCutOff
 
 PARENT_RUN = "dagster/parent_run_id"
-"""Dagster's tag of a run that repeats another one in whole or in part."""
+"""Dagster's tag on a run that repeats another run or part of it, with the id of that run."""
 
 
 class Promotion(dg.Config):
@@ -39,20 +39,24 @@ class Promotion(dg.Config):
 
     roll_back: bool = Field(default=False, description="Make an earlier version the champion again.")
     to_version: int | None = Field(
-        default=None, ge=1, description="The version to go back to; by itself, the one that decided before."
+        default=None, ge=1, description="The version to restore. The default is the previous champion."
     )
     from_version: int | None = Field(
-        default=None, ge=1, description="Where another version than this is champion by now, nothing is moved."
+        default=None, ge=1, description="Do nothing if the champion is not this version (any more)."
     )
     promote_version: int | None = Field(
-        default=None, ge=1, description="The version to promote by hand, whatever the gate said of it; use job promote."
+        default=None,
+        ge=1,
+        description="The version to promote by hand, whatever the gate's verdict. Use the job `promote`.",
     )
-    by: str = Field(default="", description="Who approves of a promotion by hand, by name.")
-    why: str = Field(default="", description="The reason, for the history of champions; a promotion by hand needs one.")
+    by: str = Field(default="", description="The name of the person who approves a promotion by hand.")
+    why: str = Field(
+        default="", description="The reason, for the history of champions. Required for a promotion by hand."
+    )
 
 
 def assets(book: Book) -> list[dg.AssetsDefinition]:
-    """`champion` and `scores`. Raises ValueError if a feature has no description to serve as a reason."""
+    """The assets `champion` and `scores`. Raises ValueError if a feature has no description, which reasons need."""
     texts = reason_texts(book.queries, book.raw_lineage_of_values[FEATURES], book.raw_lineage[FEATURES])
     portfolio, registry, name = book.portfolio, book.registry, book.name
     check_descriptions(list(texts.descriptions), texts.descriptions)
@@ -124,11 +128,11 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         with the versions of the model and the features. The model is the champion that the batch's features were
         checked against in the same run, even if another version has been promoted since."""
         batch = context.partition_key
-        # Notes the table among what the scores were made from.
+        # Records the table as an input of the scores.
         lake.select(context, portfolio.table(FEATURE_DRIFT), [batch])
         read = lake.reads(context)[portfolio.table(FEATURES)].version
         with as_failure(NotChecked, ReasonsUnconfirmed):
-            checked = checked_against(lake.lake, book, batch, read, _attempts(context))
+            checked = checked_against(lake.lake, book, batch, read, _runs_repeated(context))
             version = registry.get(checked)
             model = load_model(registry, version)
             drafts = drafts_allowed(book, texts, model.features)
@@ -159,17 +163,17 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
 
 
 def _refuse_contradictions(config: Promotion) -> None:
-    """Raise the Failure that says which settings exclude each other."""
+    """Raise Failure if settings of the run config exclude each other."""
     if config.promote_version is not None and (config.roll_back or config.to_version or config.from_version):
-        raise dg.Failure("promote_version goes with by and why alone.", allow_retries=False)
+        raise dg.Failure("promote_version may only be combined with by and why.", allow_retries=False)
     if config.promote_version is None and not config.roll_back and (config.to_version or config.from_version):
-        raise dg.Failure("to_version and from_version are for a rollback; set roll_back too.", allow_retries=False)
+        raise dg.Failure("to_version and from_version require roll_back.", allow_retries=False)
 
 
 def _promoted(
     context: dg.AssetExecutionContext, config: Promotion, registry: Registry, candidate: int, gate: pd.DataFrame
 ) -> ModelVersion:
-    """The candidate as the champion, or the champion that stays."""
+    """Promote the candidate; returns the champion, which may be the current one if it stays."""
     if kept := stays(registry, candidate, _this_run(context)):
         context.log.info(kept.message)
         return kept.champion
@@ -178,7 +182,7 @@ def _promoted(
 
 
 def _rolled_back(context: dg.AssetExecutionContext, config: Promotion, registry: Registry) -> ModelVersion:
-    """The champion after a rollback by the platform or by hand."""
+    """Roll back, automatically or by hand; returns the champion after it."""
     tags = context.run.tags
     return registry.roll_back(
         by="rollback" if tags.get(AUTOMATIC_TAG) == "true" else "hand",
@@ -190,7 +194,7 @@ def _rolled_back(context: dg.AssetExecutionContext, config: Promotion, registry:
 
 
 def _scores_metadata(decided: pd.DataFrame, version: int) -> dict[str, Any]:
-    """The figures of the scores, which the UI plots over time, and the tables by band and reason."""
+    """The metadata of the scores: figures, which the UI plots over time, and tables by band and reason."""
     cut_off = float(decided["cut_off"].iloc[0])
     at_cut_off = AtCutOff.of(decided["pd"].to_numpy(), cut_off)
     return {
@@ -208,8 +212,8 @@ def _scores_metadata(decided: pd.DataFrame, version: int) -> dict[str, Any]:
     }
 
 
-def _attempts(context: dg.AssetExecutionContext) -> set[str]:
-    """The run, and the runs that it repeats in whole or in part."""
+def _runs_repeated(context: dg.AssetExecutionContext) -> set[str]:
+    """The ids of the run and of all runs that it repeats, directly or indirectly."""
     found: set[str] = set()
     run: dg.DagsterRun | None = context.run
     while run and run.run_id not in found:
@@ -220,6 +224,6 @@ def _attempts(context: dg.AssetExecutionContext) -> set[str]:
 
 
 def _this_run(context: dg.AssetExecutionContext) -> list[str]:
-    """The run, and those that it repeats."""
+    """The ids of the run, its parent and its root run."""
     repeated = (context.run.tags.get(f"dagster/{of}_run_id") for of in ("parent", "root"))
     return [context.run_id, *filter(None, repeated)]

@@ -1,4 +1,4 @@
-"""The scores of one batch, computed part by part. `decisions/decide.py` decides on each part."""
+"""The scores of one batch, computed in chunks of rows. `decisions/decide.py` decides on each chunk."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from credit_assets.models.model import Model
 from credit_assets.registry.version import ModelVersion
 
 VECTORS = 20
-"""Of 2,048 rows that DuckDB hands over at a time: wide enough to score fast, small enough for memory."""
+"""DuckDB vectors (of 2,048 rows) per chunk: enough to score fast, few enough for memory."""
 
 MAIN_REASONS = 10
-"""Reasons that the metadata list, the most frequent first."""
+"""The number of most frequent reasons in the metadata."""
 
 
 class ReasonsUnconfirmed(ValueError):
-    """The portfolio gives no scores while the text of a reason is a draft."""
+    """The portfolio withholds scores while the text of a reason is a draft."""
 
     def __init__(self, drafts: Mapping[str, Draft]) -> None:
         super().__init__(f"Scores are withheld (`reasons: {{unconfirmed: block}}`): {drafts_message(drafts)}")
@@ -31,7 +31,8 @@ class ReasonsUnconfirmed(ValueError):
 
 
 def drafts_allowed(book: Book, texts: ReasonTexts, features: Collection[str]) -> dict[str, Draft]:
-    """The features whose text is a draft. Raises ReasonsUnconfirmed if the portfolio gives no scores with any."""
+    """The features whose text is a draft. Raises ReasonsUnconfirmed if the portfolio withholds scores because of
+    them."""
     drafts = texts.drafts_of(features)
     if drafts and book.portfolio.reasons.unconfirmed == "block":
         raise ReasonsUnconfirmed(drafts)
@@ -46,25 +47,25 @@ def score_batch(
     texts: ReasonTexts,
     provenance: Provenance,
 ) -> pd.DataFrame:
-    """The `Scores` of all rows of the batch's features by this version and its model."""
+    """The `Scores` table for all rows of the batch's features, by this version and its model."""
     key = book.portfolio.entity_key
-    # Whether an applicant has a row in a history shows in all of its features, if the batch has them.
-    beside = {column for history in texts.histories.values() for column in history.features}
+    # All features of a history are read, because they show whether an applicant has a row in it.
+    of_histories = {column for history in texts.histories.values() for column in history.features}
     wanted = [key, *model.features]
-    wanted += [column for column in features.columns if column in beside.difference(model.features)]
-    parts = parts_of(features.project(", ".join(map(identifier, wanted))))
-    return score(parts, key, model, version.decline_above, book.portfolio.scorecard, texts, provenance)
+    wanted += [column for column in features.columns if column in of_histories.difference(model.features)]
+    chunks = chunks_of(features.project(", ".join(map(identifier, wanted))))
+    return score(chunks, key, model, version.decline_above, book.portfolio.scorecard, texts, provenance)
 
 
-def parts_of(relation: duckdb.DuckDBPyRelation) -> Iterator[pd.DataFrame]:
-    """The rows of the relation, some tens of thousands at a time."""
-    while len(part := relation.fetch_df_chunk(VECTORS)):
-        yield part
+def chunks_of(relation: duckdb.DuckDBPyRelation) -> Iterator[pd.DataFrame]:
+    """The rows of the relation, in chunks of some tens of thousands."""
+    while len(chunk := relation.fetch_df_chunk(VECTORS)):
+        yield chunk
 
 
 def main_reasons(decided: pd.DataFrame) -> pd.DataFrame:
-    """How many applicants were declined for each main reason, the most frequent ones."""
+    """The number of applicants declined for each of the most frequent main reasons."""
     declined = decided[decided["decision"] != APPROVE]
-    # By name where as many were declined for each: the order of the rows shows in no table.
+    # Ties are sorted by name, so that the table does not depend on the order of the rows.
     counts = declined["reason_1"].value_counts().sort_index().sort_values(ascending=False, kind="stable")
     return counts.head(MAIN_REASONS).rename_axis("main reason").reset_index(name="declined")

@@ -1,5 +1,5 @@
-"""How the champion changes: to the candidate that passed the gate, or to a version that persons promote by hand. A
-rollback is the registry's."""
+"""Changes of the champion: to a candidate that passed the gate, or to a version that people promote by hand. The
+registry does rollbacks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from credit_assets.registry.version import ModelVersion
 
 
 class NoChampionYet(ValueError):
-    """A promotion by hand needs more approvals, and until then nobody decides."""
+    """A promotion by hand needs more approvals, and there is no champion yet."""
 
     def __init__(self, override: Override) -> None:
         super().__init__(f"{override} Until then there is no champion.")
@@ -25,7 +25,7 @@ class NoChampionYet(ValueError):
 
 @dataclass(frozen=True)
 class Stays:
-    """The champion stays although a training has made `candidate` again: `message` says when that was set aside."""
+    """The champion stays although a training has made `candidate` again; `message` states why."""
 
     champion: ModelVersion
     candidate: int
@@ -33,10 +33,11 @@ class Stays:
 
 
 def promote_by_hand(book: Book, number: int, by: str, why: str, runs: Sequence[str]) -> tuple[ModelVersion, Override]:
-    """The champion after a person has approved of this version, and the approvals so far. The report of a version that
-    becomes champion in this way is marked. `runs` are the run that asks and those that it repeats.
+    """Record a person's approval of this version, and promote it once it has enough. Returns the champion after that,
+    and the approvals so far. The evaluation report of a version that is promoted in this way gets a banner. `runs` are
+    the requesting run and those that it repeats.
 
-    Raises NoChampionYet, and what `Registry.override` raises.
+    Raises NoChampionYet, and the errors of `Registry.override`.
     """
     registry = book.registry
     done = registry.override(number, by=by, why=why, approvals=book.portfolio.promotion.approvals, dagster_runs=runs)
@@ -51,24 +52,24 @@ def promote_by_hand(book: Book, number: int, by: str, why: str, runs: Sequence[s
 
 
 def stays(registry: Registry, candidate: int, runs: Sequence[str]) -> Stays | None:
-    """Whether the champion stays because one of these runs made a version again that had been rolled back or replaced
-    by hand; None if not, and if there is no champion."""
+    """The champion that stays because one of these runs made a version again that had been rolled back or replaced by
+    hand; None if there is no such case, or no champion."""
     version = registry.find(candidate)
     undone = version and registry.blocked_before(version, runs)
     decides = registry.champion() if undone else None
     if not undone or decides is None:
         return None
-    what = "rolled back from" if undone.back else "replaced by hand"
+    what = "rolled back" if undone.back else "replaced by hand"
     message = (
-        f"Version {candidate}, which the training made again, was {what} at {undone.at:%Y-%m-%d %H:%M} UTC. "
+        f"The training made version {candidate} again, which was {what} at {undone.at:%Y-%m-%d %H:%M} UTC. "
         f"Version {decides.number} stays the champion."
     )
     return Stays(decides, candidate, message)
 
 
 def reasons_of_promotion(gate: pd.DataFrame, requested: str) -> str:
-    """The reasons for promoting the candidate of this `Gate` table, for the history: why the training was requested
-    (may be empty), and what the gate found."""
+    """The reasons for promoting the candidate of this `Gate` table, as text for the history: why its training was
+    requested (may be empty), and the verdicts of the gate."""
     shown = gate.set_index("verdict")["words"]
     reasons = [requested, "It passed the gate.", shown["discrimination"], shown["not_worse_than_champion"]]
     return " ".join(reason if reason.endswith(".") else f"{reason}." for reason in reasons if reason)

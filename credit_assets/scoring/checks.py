@@ -24,40 +24,39 @@ def check_specs(book: Book) -> list[dg.AssetCheckSpec]:
             SCORED_ONCE,
             asset=key,
             blocking=True,
-            description="The batch's applicants and the scored ones are the same, each once.",
+            description="Every delivered applicant of the batch is scored, exactly once.",
         ),
         dg.AssetCheckSpec(
             AS_CHECKED,
             asset=key,
             blocking=True,
-            description="The version that scored the batch is the one that its features were checked against.",
+            description="The batch was scored by the version that its features were checked against.",
         ),
         dg.AssetCheckSpec(
             REASONS_CONFIRMED,
             asset=key,
-            description="No text that a declined applicant may be given as a reason is a draft: none holds a "
-            "column's name or is marked as a guess. With `reasons: {unconfirmed: block}` no scores are given "
-            "while one is.",
+            description="No reason text for declined applicants is a draft: none contains the name of a column or is "
+            "marked as a guess. With `reasons: {unconfirmed: block}`, nothing is scored while a draft remains.",
         ),
     ]
 
 
 def complete(delivered: Mapping[str, np.ndarray], decided: pd.DataFrame) -> dg.AssetCheckResult:
-    """Whether the delivered applicants (in the raw table, not in what was made from it) are those scored."""
+    """The check that the applicants of the raw table are the scored ones."""
     [applicants] = delivered.values()
     scored = np.sort(decided["applicant"].to_numpy())
     return check_result(
         Verdict(
             SCORED_ONCE,
             np.array_equal(np.sort(applicants), scored),
-            f"Of the applicants {len(applicants):,} were delivered and {len(scored):,} scored.",
+            f"{len(applicants):,} applicants were delivered and {len(scored):,} scored.",
             {"delivered": len(applicants), "scored": len(scored)},
         )
     )
 
 
 def confirmed(drafts: Mapping[str, Draft], features: int) -> dg.AssetCheckResult:
-    """Whether no text of the model's features is a draft."""
+    """The check that no text of the model's features is a draft."""
     message = drafts_message(drafts) if drafts else f"The texts of all {features} features are confirmed."
     verdict = Verdict(REASONS_CONFIRMED, not drafts, message, {"drafts": len(drafts)}, "warning")
     to_write = pd.DataFrame([(name, str(why)) for name, why in drafts.items()], columns=["feature", "why"], dtype=str)
@@ -65,12 +64,12 @@ def confirmed(drafts: Mapping[str, Draft], features: int) -> dg.AssetCheckResult
 
 
 def as_checked(scored: int, checked: int) -> dg.AssetCheckResult:
-    """Whether the version that scored is still the one of the latest check of the features."""
+    """The check that the version that scored is the one of the latest check of the features."""
     return check_result(
         Verdict(
             AS_CHECKED,
             scored == checked,
-            f"Version {scored} scored the batch, and its features were checked against version {checked}.",
+            f"Version {scored} scored the batch; its features were checked against version {checked}.",
             {"model_version": scored, "features_checked_against": checked},
         )
     )

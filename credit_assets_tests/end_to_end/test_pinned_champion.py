@@ -84,7 +84,7 @@ def test_new_champion_makes_the_open_batch_due_again(project, promoted_in_betwee
 def test_separate_scoring_is_refused_if_features_were_checked_by_another_version(project, promoted_in_between):
     outcome = score(project, "scores")
     assert outcome.errors == (
-        f"The features of {OPEN} were checked against version 1, and version 2 is champion now. "
+        f"The features of {OPEN} were checked against version 1, but version 2 is the champion now. "
         f"Run the job `score` for {OPEN}, or materialize feature_drift and scores together.",
     )
 
@@ -111,4 +111,4 @@ def test_scoring_is_refused_if_features_were_rebuilt_since_the_check(project, pr
     with inside(project), instance_of(project) as instance:
         assert execute(instance, build(BOOK, project), BOOK, "ingest", OPEN, lambda line: None, ("features",)).success
     [error] = score(project, "scores").errors
-    assert error.startswith(f"The features of {OPEN} were made again since they were checked.")
+    assert error.startswith(f"The features of {OPEN} were computed again after their check.")

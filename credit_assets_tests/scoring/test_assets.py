@@ -241,7 +241,7 @@ def test_where_two_must_approve_the_champion_stays_until_the_second_has(line):
         (by_hand(1, by=""), "needs the name of the approver (by) and the reason (why)"),
         (by_hand(9), "Model home_credit has no version 9"),
         (by_hand(2), "Version 2 of home_credit is the champion already"),
-        (by_hand(1) | {"roll_back": True}, "promote_version goes with by and why alone"),
+        (by_hand(1) | {"roll_back": True}, "promote_version may only be combined with by and why"),
     ],
 )
 def test_a_promotion_by_hand_that_lacks_something_is_refused_in_words(line, config, words):

@@ -61,14 +61,14 @@ def test_a_check_by_another_run_counts_while_its_version_decides(book, con, tmp_
     checked(lake, con, made, 1, "earlier")
     assert checked_against(lake, book, BATCH, made, {"run"}) == 1
     book.registry.promote(2, by="gate", why="in between")
-    with pytest.raises(NotChecked, match="checked against version 1, and version 2 is champion now"):
+    with pytest.raises(NotChecked, match="checked against version 1, but version 2 is the champion now"):
         checked_against(lake, book, BATCH, made, {"run"})
 
 
 def test_features_that_were_made_again_since_the_check_are_not_scored(book, con, tmp_path) -> None:
     lake = Lake(tmp_path)
     checked(lake, con, features_made(lake, con), 1, "run")
-    with pytest.raises(NotChecked, match=r"made again since they were checked\. Run the job `score` for 2026-03"):
+    with pytest.raises(NotChecked, match=r"computed again after their check\. Run the job `score` for 2026-03"):
         checked_against(lake, book, BATCH, features_made(lake, con), {"run"})
 
 
