@@ -1,4 +1,4 @@
-"""A project folder to test on: this repository's SQL and Dagster settings, a training budget of seconds.
+"""A project folder for tests: this repository's SQL and Dagster settings, with a training budget of seconds.
 
 Nothing is asserted here.
 """
@@ -37,7 +37,7 @@ BOOK = "home_credit"
 BATCHES = ("2026-01", "2026-02", "2026-03")
 APPLICANTS = 4200
 
-# A search of two trials, and gates as wide as the test is small.
+# A search of two trials, and wide gates because the test is small.
 QUICK: dict[str, Any] = {
     "training": {"trials": 2, "learning_rate": 0.15, "early_stopping_rounds": 15, "cv_folds": 3},
     "evaluation": {
@@ -48,7 +48,7 @@ QUICK: dict[str, Any] = {
     "drift": {"report_columns": 0},
 }
 
-# Features of the application table alone, for tests that ask nothing of the others.
+# Features of the application table only, for tests that do not depend on the others.
 FEW_FEATURES = """-- Two features of an applicant, for tests.
 select
     SK_ID_CURR,
@@ -59,7 +59,7 @@ from applications
 
 
 def make_project(root: Path, changes: Mapping[str, Mapping[str, Any]] = QUICK, sql: str | None = None) -> Project:
-    """A project in the folder, its configuration changed by section; `sql` in the place of all feature files."""
+    """A project in the folder with its configuration changed by section; `sql` replaces all feature files."""
     (root / "configs").mkdir(parents=True)
     configure(Project(root), changes, yaml.safe_load((HOME / "configs" / f"{BOOK}.yaml").read_text()))
     shutil.copy(HOME / "dagster.yaml", root)
@@ -72,7 +72,7 @@ def make_project(root: Path, changes: Mapping[str, Mapping[str, Any]] = QUICK, s
 
 
 def configure(project: Project, changes: Mapping[str, Mapping[str, Any]], config: dict[str, Any] | None = None) -> None:
-    """Write the sections' changes over the project's configuration (or over `config`)."""
+    """Merge the changed sections into the project's configuration (or into `config`)."""
     path = project.config(BOOK)
     config = config or yaml.safe_load(path.read_text())
     for section, values in changes.items():
@@ -81,7 +81,7 @@ def configure(project: Project, changes: Mapping[str, Mapping[str, Any]], config
 
 
 def write_workspace(project: Project, *names: str) -> None:
-    """The project's workspace.yaml: this repository's entry of the small project's book, for each of the names."""
+    """The project's workspace.yaml: this repository's entry of the small project's book, once per name."""
     entries = yaml.safe_load((HOME / "workspace.yaml").read_text())["load_from"]
     [module] = [entry["python_module"] for entry in entries if entry["python_module"]["attribute"] == BOOK]
     named = [{"python_module": module | {"attribute": name, "location_name": name}} for name in names]
@@ -89,21 +89,22 @@ def write_workspace(project: Project, *names: str) -> None:
 
 
 def copy_of(project: Project, root: Path) -> Project:
-    """The project with all its data, to be changed. Models lie where they lay; they are read alone."""
+    """A copy of the project with all its data, to be changed. Model files stay in place; they are only read."""
     shutil.copytree(project.root, root)
     return Project(root)
 
 
 def deliver_sample(project: Project, applicants: int = APPLICANTS, batches: int = len(BATCHES)) -> None:
-    """Deliver the first of the synthetic lender's BATCHES, the last of which has no outcomes; those are held
-    back under `sample/outcomes/<batch>`."""
+    """Deliver the first of the synthetic lender's BATCHES. The last one has no outcomes; they are kept under
+    `sample/outcomes/<batch>`.
+    """
     for folder in generate(project.root / "sample", applicants, len(BATCHES))[:batches]:
         Inbox(project.inbox).deliver(folder, BOOK, folder.name)
 
 
 @contextmanager
 def inside(project: Project) -> Iterator[None]:
-    """The working folder and environment as the command sets them."""
+    """Use the working folder and environment that the command sets."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(project.root)
         patch.setenv("DAGSTER_HOME", str(project.root))
@@ -119,13 +120,13 @@ def instance_of(project: Project) -> Iterator[dg.DagsterInstance]:
 
 
 def run(project: Project, said: list[str] | None = None) -> list[RunOutcome]:
-    """What `credit-assets run` does, in this process; its lines go to `said`."""
+    """Do what `credit-assets run` does, in this process; its lines are appended to `said`."""
     with inside(project):
         return run_due(project, BOOK, (said if said is not None else []).append)
 
 
 def run_job(project: Project, job: str, batch: str | None = None, **tags: str) -> RunOutcome:
-    """One job as the command would run it."""
+    """Run one job like the command."""
     with inside(project), instance_for_commands(project, BOOK) as instance:
         if batch:
             instance.add_dynamic_partitions(f"{BOOK}_batches", [batch])
@@ -133,7 +134,7 @@ def run_job(project: Project, job: str, batch: str | None = None, **tags: str) -
 
 
 def start(project: Project, *arguments: str, **settings: str) -> subprocess.Popen[str]:
-    """The real command in a process of its own, in the project's folder; `settings` are added to its environment."""
+    """The real command in a separate process, in the project's folder; `settings` are added to its environment."""
     environment = {
         name: value
         for name, value in os.environ.items()
@@ -150,7 +151,7 @@ def start(project: Project, *arguments: str, **settings: str) -> subprocess.Pope
 
 
 def heard(words: str, process: subprocess.Popen[str]) -> str:
-    """What the process says until it says the words, and that line."""
+    """The output of the process up to and including the line with this text."""
     said = ""
     assert process.stdout is not None
     for text in process.stdout:
@@ -161,7 +162,7 @@ def heard(words: str, process: subprocess.Popen[str]) -> str:
 
 
 def killed_at(words: str, process: subprocess.Popen[str]) -> str:
-    """Kill the process (SIGKILL) as soon as it says the words; all that it had said."""
+    """Kill the process (SIGKILL) as soon as it prints this text; its output until then."""
     with process:
         said = heard(words, process)
         process.kill()
@@ -170,7 +171,7 @@ def killed_at(words: str, process: subprocess.Popen[str]) -> str:
 
 
 def register_again(project: Project, trees: int) -> int:
-    """Register version 1 once more, cut to its first `trees`, with all that a champion needs; the new version."""
+    """Register version 1 again, cut to its first `trees`, with all that a champion needs; the new version."""
     with inside(project):
         registry = Registry.of(project, BOOK)
         first = registry.get(1)
@@ -197,7 +198,7 @@ def latest_metadata(project: Project, asset: str, book: str = BOOK) -> dict[str,
 
 
 def table(project: Project, name: str, batch: str | None = None) -> pd.DataFrame:
-    """The rows of a table of the lake (of one batch), in a fixed order."""
+    """The rows of a table (of one batch), in a fixed order."""
     import duckdb
 
     with duckdb.connect() as con:
@@ -207,5 +208,5 @@ def table(project: Project, name: str, batch: str | None = None) -> pd.DataFrame
 
 
 def version(project: Project, name: str, batch: str) -> int:
-    """The version of the table that wrote the batch's current rows."""
+    """The table version that wrote the batch's current rows."""
     return Lake(project.lake).batches(f"{BOOK}/{name}")[batch].version

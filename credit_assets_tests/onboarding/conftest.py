@@ -1,4 +1,4 @@
-"""An empty project to bring a book into, and readers of files that a test writes."""
+"""An empty project for a new book, and readers of files that a test writes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def look(tmp_path: Path) -> Look:
 
 @pytest.fixture
 def column(look: Look, tmp_path: Path) -> Callable[[Sequence[Any]], Column]:
-    """The column of these values, as it is seen in a CSV file."""
+    """A column with these values, as read from a CSV file."""
 
     def seen(values: Sequence[Any]) -> Column:
         [files] = look(write(tmp_path / "one.csv", {"n": range(len(values)), "c": values}))
@@ -54,7 +54,7 @@ def column(look: Look, tmp_path: Path) -> Callable[[Sequence[Any]], Column]:
 
 @pytest.fixture
 def guessed(tmp_path: Path) -> Guess:
-    """The book of loans.csv, columns replaced (by None: left out) or added, and of other files beside it."""
+    """The book of loans.csv, with columns replaced, added or (None) left out, and of other files beside it."""
 
     def of(
         others: dict[str, dict[str, Any]] | None = None, settings: dict[str, str] | None = None, **columns: Any
@@ -73,7 +73,7 @@ def guessed(tmp_path: Path) -> Guess:
 
 @pytest.fixture
 def drafted(project: Project, tmp_path: Path) -> Draft:
-    """The portfolio `book` of loans.csv with columns replaced or added, and of other files."""
+    """The portfolio `book` of loans.csv, with columns replaced, added or (None) left out, and of other files."""
 
     def of(others: dict[str, dict[str, Any]] | None = None, **columns: Any) -> Drafted:
         changed = {name: values for name, values in (loans() | columns).items() if values is not None}

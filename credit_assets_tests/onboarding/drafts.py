@@ -1,4 +1,4 @@
-"""What tests read of a drafted portfolio: its texts, its marks, and its features of the delivered rows."""
+"""What tests read from a drafted portfolio: its files, its marks, and its features of the delivered rows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def marks(done: Drafted) -> list[str]:
 
 
 def of_features(project: Project, query: str) -> list[tuple[Any, ...]]:
-    """What a query over `features` gives on the delivered rows, typed as the contracts say."""
+    """The result of a query on `features` of the delivered rows, typed as in the contracts."""
     book = Book.load(project, "book")
     con = duckdb.connect()
     for table, settings_ in book.portfolio.tables.items():
@@ -40,7 +40,7 @@ def of_features(project: Project, query: str) -> list[tuple[Any, ...]]:
 
 
 def persons() -> dict[str, list[Any]]:
-    """Columns about persons and their homes."""
+    """Columns about people and their homes."""
     names = ("Ana", "Ben", "Cem", "Dana", "Eva", "Finn", "Gil", "Hana")
     return {
         "full_name": [f"{names[n % 8]} {names[n // 8]}" for n in range(40)],

@@ -1,4 +1,4 @@
-"""Small files of a lender that nobody knows, to bring in: CSV text of hand-made or random loans."""
+"""Small files of an unknown lender: CSV text of hand-made or random loans."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROWS = 40
 
 
 def write(path: Path, columns: Mapping[str, Sequence[Any]]) -> Path:
-    """The columns as a CSV file; None is empty."""
+    """Write the columns to a CSV file; None is an empty field."""
     with path.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(columns)
@@ -26,7 +26,7 @@ def write(path: Path, columns: Mapping[str, Sequence[Any]]) -> Path:
 
 
 def loans(rows: int = ROWS) -> dict[str, list[Any]]:
-    """A key, two numbers, a word and an outcome, none of which tells another."""
+    """A key, two numbers, a text column and an outcome, none of which determines another."""
     return {
         "loan_id": [f"L{n:04d}" for n in range(rows)],
         "amount": [1000 + 37 * (n * 7 % 11) for n in range(rows)],
@@ -37,12 +37,12 @@ def loans(rows: int = ROWS) -> dict[str, list[Any]]:
 
 
 def german(path: Path, rows: int = 1000, seed: int = 3) -> Path:
-    """Random loans under the names and words of Statlog's German credit data, where those are not at hand."""
+    """Random loans with the names and codes of Statlog's German credit data, for when those are not available."""
     draws = np.random.default_rng(seed)
     risk = draws.normal(size=rows)
 
     def by_risk(low: int, high: int, noise: float) -> list[int]:
-        """Whole numbers that grow with the risk."""
+        """Integers that grow with the risk."""
         level = 1 / (1 + np.exp(-(risk + draws.normal(0, noise, rows))))
         return (low + (high - low) * level).astype(int).tolist()
 
@@ -67,12 +67,12 @@ def german(path: Path, rows: int = 1000, seed: int = 3) -> Path:
 
 
 def turns(*values: Any, rows: int = ROWS) -> list[Any]:
-    """The values in turn."""
+    """The values in rotation."""
     return [values[n % len(values)] for n in range(rows)]
 
 
 def read(column: Column, value: str) -> Any:
-    """The value as the column's own SQL reads it."""
+    """The value as read by the column's SQL."""
     with duckdb.connect() as con:
         source = f"(SELECT ? AS {column.sql})"
         return con.execute(f"SELECT {column.date or column.number} FROM {source}", [value]).fetchall()[0][0]

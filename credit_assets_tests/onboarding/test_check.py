@@ -1,4 +1,4 @@
-"""All that is wrong with a portfolio, each at its line; on a book of a few lines, one mistake or many at a time."""
+"""All errors of a portfolio, each with its line: on a book of a few lines, with one error or many at a time."""
 
 from __future__ import annotations
 
@@ -92,8 +92,8 @@ Look = Callable[..., Checked]
 
 
 @pytest.fixture
-def looked(tmp_path: Path) -> Look:
-    """What is found in the small book with words replaced: (file, from, to), each in the one place where it is."""
+def check_after(tmp_path: Path) -> Look:
+    """The findings in the small book after replacements (file, old, new), each of which must match exactly once."""
 
     def over(*changes: tuple[str, str, str]) -> Checked:
         files = dict(FILES)
@@ -109,12 +109,12 @@ def looked(tmp_path: Path) -> Look:
     return over
 
 
-def test_a_whole_portfolio_is_ready(looked):
-    assert looked() == Checked((), 4)
+def test_valid_portfolio_is_ready(check_after):
+    assert check_after() == Checked((), 4)
 
 
 @pytest.mark.parametrize("name", ["home_credit", "uci_credit_card", "lending_club"])
-def test_the_portfolios_of_this_repository_are_ready(name):
+def test_portfolios_of_this_repository_are_ready(name):
     found = check(Project(PROJECT), name)
     assert found.findings == () and found.features >= 20
 
@@ -242,16 +242,16 @@ ONE_AT_A_TIME = [
 
 
 @pytest.mark.parametrize(("change", "said"), ONE_AT_A_TIME, ids=lambda value: value if isinstance(value, str) else "")
-def test_a_mistake_is_told_with_file_and_line(looked, change, said):
-    found = looked(change)
+def test_error_is_reported_with_file_and_line(check_after, change, said):
+    found = check_after(change)
     assert [str(finding)[: len(said)] for finding in found.findings] == [said]
     assert not found.ready
 
 
-def test_a_configuration_without_one_of_its_lines_is_looked_at_to_the_end(looked):
-    """What is wrong is taken out until the rest can be read, and that comes to an end however much is wrong."""
+def test_configuration_without_one_of_its_lines_is_checked_to_the_end(check_after):
+    """Invalid settings are removed until the rest can be read, which terminates whatever is wrong."""
     for line in CONFIG.splitlines(keepends=True):
-        found = looked((YAML, line, "")).findings
+        found = check_after((YAML, line, "")).findings
         assert len(found) == len(set(found)) < 30
 
 
@@ -266,8 +266,8 @@ def test_a_configuration_without_one_of_its_lines_is_looked_at_to_the_end(looked
         ("float", "[lost]", "[0]", ["'lost' is not of the type of went (DOUBLE)"]),
     ],
 )
-def test_words_of_the_target_that_its_column_cannot_hold_are_told(looked, kind, bad, good, said):
-    found = looked(
+def test_target_values_that_the_column_cannot_hold_are_reported(check_after, kind, bad, good, said):
+    found = check_after(
         (PY, 'went: str | None = pa.Field(isin=["lost", "repaid", "open"], ', f"went: {kind} = pa.Field("),
         (PY, "import pandera.pandas as pa", "import pandas as pd\nimport pandera.pandas as pa"),
         (YAML, "bad: [lost], good: [repaid]", f"bad: {bad}, good: {good}"),
@@ -276,8 +276,8 @@ def test_words_of_the_target_that_its_column_cannot_hold_are_told(looked, kind, 
     assert len(told) == len(said) and all(map(str.startswith, told, said)), told
 
 
-def test_mistakes_all_over_are_told_at_once(looked):
-    found = looked(
+def test_errors_in_all_files_are_reported_at_once(check_after):
+    found = check_after(
         (YAML, "title: A small book\n", "title: A\nsurprise: 1\n"),
         (YAML, "trials: 3", "trials: 0"),
         (YAML, "recovered: paid", "paid_back: paid"),
@@ -298,38 +298,38 @@ def test_mistakes_all_over_are_told_at_once(looked):
     ]
 
 
-def test_sql_is_looked_at_though_the_configuration_is_wrong_elsewhere(looked):
-    found = looked((YAML, "max_pd: 0.1", ""), (JOINED, "applications.place,", "applications.places as place,"))
+def test_sql_is_checked_although_the_configuration_is_invalid(check_after):
+    found = check_after((YAML, "max_pd: 0.1", ""), (JOINED, "applications.place,", "applications.places as place,"))
     assert [str(finding).split(": ")[0] for finding in found.findings] == [f"{YAML}:18", f"{JOINED}:4"]
 
 
 @pytest.mark.parametrize(
     ("gone", "said"), [(JOINED, "sql/small/features.sql:1: "), (YAML, "configs/small.yaml:1: does not")]
 )
-def test_a_file_that_is_not_there_is_told(looked, gone, said):
-    found = looked((gone, FILES[gone], ""))
+def test_missing_file_is_reported(check_after, gone, said):
+    found = check_after((gone, FILES[gone], ""))
     assert str(found.findings[0]).startswith(said)
     assert not found.ready
 
 
-def test_a_feature_that_fails_for_a_row_of_its_contract_is_told_with_the_row(looked):
-    [found] = looked((SQL, "amount / nullif(rate, 0) as", "amount / rate as")).findings
+def test_feature_that_fails_on_a_valid_row_is_reported_with_the_row(check_after):
+    [found] = check_after((SQL, "amount / nullif(rate, 0) as", "amount / rate as")).findings
     assert str(found) == (
         f"{SQL}:5: feature amount_to_rate is inf, for a row that the contracts allow: applications.rate = 0.0, "
         "applications.amount = 0.5. Guard the expression (nullif for a divisor, a wider type), or narrow the "
         "column's contract."
     )
-    [found] = looked((SQL, "amount / nullif(rate, 0) as", "(1000 * amount)::integer as")).findings
+    [found] = check_after((SQL, "amount / nullif(rate, 0) as", "(1000 * amount)::integer as")).findings
     assert str(found).startswith(f"{SQL}:5: feature amount_to_rate ")
     assert "can't be cast" in found.message and "applications.amount = " in found.message
-    [found] = looked(
+    [found] = check_after(
         (JOINED, "join applications using (loan)", "join applications using (loan) where length(place) > 2")
     ).findings
     assert str(found).startswith(f"{JOINED}:1: loses ") and "left join" in found.message
 
 
-def test_guesses_that_nobody_confirmed_are_told_and_do_not_stop(looked):
-    found = looked(
+def test_unconfirmed_guesses_are_reported_and_do_not_fail(check_after):
+    found = check_after(
         (YAML, "entity_key: loan", "entity_key: loan # CONFIRM: unique"),
         (SQL, "    amount, --", "    -- CONFIRM: 98 is a word for none\n    amount, --"),
     )
@@ -368,19 +368,19 @@ def test_guesses_that_nobody_confirmed_are_told_and_do_not_stop(looked):
         ),
     ],
 )
-def test_a_draft_text_for_declined_applicants_keeps_it_from_being_ready(looked, change, said):
-    found = looked(change)
+def test_draft_text_for_declined_applicants_fails_the_check(check_after, change, said):
+    found = check_after(change)
     assert [str(finding) for finding in found.findings] == [said]
     assert not found.ready and found.errors == [] == found.guesses and not found.withheld
-    assert looked(change, (YAML, "policy:", "reasons: {unconfirmed: block}\npolicy:")).withheld
+    assert check_after(change, (YAML, "policy:", "reasons: {unconfirmed: block}\npolicy:")).withheld
 
 
-def test_the_text_of_a_feature_that_no_model_learns_from_reaches_nobody(looked):
-    assert looked((JOINED, "-- interest asked for", "-- Rate (rate)")).ready
+def test_draft_text_of_a_feature_outside_the_models_does_not_fail(check_after):
+    assert check_after((JOINED, "-- interest asked for", "-- Rate (rate)")).ready
 
 
-def test_a_message_that_is_another_s_description_is_refused(looked):
-    [found] = looked((JOINED, "-- where the applicant lives", "-- place; if missing: amount lent")).findings
+def test_message_equal_to_another_s_description_is_refused(check_after):
+    [found] = check_after((JOINED, "-- where the applicant lives", "-- place; if missing: amount lent")).findings
     assert "the message for a missing place is the description of amount" in str(found)
 
 
@@ -394,8 +394,8 @@ def test_a_message_that_is_another_s_description_is_refused(looked):
         ("amount lent; family:", "the comment of column amount: `family:` is empty."),
     ],
 )
-def test_a_clause_that_cannot_be_used_is_reported_beside_all_else(looked, comment, said):
-    found = looked(
+def test_invalid_clause_is_reported_with_other_errors(check_after, comment, said):
+    found = check_after(
         (SQL, "-- amount lent", f"-- {comment}"), (JOINED, "applications.place,", "applications.places as place,")
     )
     assert [str(finding).split(": ", 1)[1] for finding in found.findings] == [
@@ -404,7 +404,7 @@ def test_a_clause_that_cannot_be_used_is_reported_beside_all_else(looked, commen
     ]
 
 
-def test_it_needs_no_dagster():
+def test_check_does_not_import_dagster():
     asked = (
         "import sys; from pathlib import Path; from credit_assets.onboarding.check import check; "
         "from credit_assets.settings.project import Project; "

@@ -12,7 +12,7 @@ from credit_assets_tests.onboarding.drafts import marks, of_features, persons, s
 from credit_assets_tests.onboarding.lender import loans
 
 
-def test_children_give_counts_means_largest_and_last(project, drafted):
+def test_child_tables_give_counts_means_maxima_and_last_values(project, drafted):
     names = loans()["loan_id"]
     payments = {
         "loan_id": [names[0]] * 3 + [names[1]],
@@ -29,7 +29,7 @@ def test_children_give_counts_means_largest_and_last(project, drafted):
     assert "-- CONFIRM: every row of payments was known when the applicant applied" in sql(project, "payments_features")
 
 
-def test_who_has_no_row_in_a_child_has_a_message_that_is_to_be_written(project, drafted):
+def test_message_for_applicants_without_child_rows_is_left_to_be_written(project, drafted):
     bureau = {"loan_id": [f"L{n:04d}" for n in range(20)], "sums": [17 * n for n in range(20)]}
     done = drafted({"old_loans": bureau})
     book = Book.load(project, "book")
@@ -40,7 +40,7 @@ def test_who_has_no_row_in_a_child_has_a_message_that_is_to_be_written(project, 
     assert "is marked as a guess (drafted from the table's name)" in draft.message
 
 
-def test_rows_of_children_after_the_application_do_not_count(project, drafted):
+def test_child_rows_after_the_application_are_ignored(project, drafted):
     names = loans()["loan_id"]
     payments = {"loan_id": [names[0]] * 3, "paid_on": ["2020-01-01", "2020-02-01", "2020-02-02"], "paid": [10, 20, 60]}
     drafted({"payments": payments}, application_date=["01.02.2020"] * 40)
@@ -51,7 +51,7 @@ def test_rows_of_children_after_the_application_do_not_count(project, drafted):
     )
 
 
-def test_of_several_dates_of_a_child_none_may_be_after_the_application(project, drafted):
+def test_child_rows_with_any_date_after_the_application_are_ignored(project, drafted):
     payments = {
         "loan_id": [loans()["loan_id"][0]] * 4,
         "due_on": ["2020-01-01", "2020-01-02", "2020-01-03", "2020-02-02"],
@@ -63,7 +63,7 @@ def test_of_several_dates_of_a_child_none_may_be_after_the_application(project, 
     assert got == [(2, 4)]
 
 
-def test_what_is_protected_late_or_a_price_in_a_child_is_withheld_and_marked(project, drafted):
+def test_protected_late_and_price_columns_of_a_child_are_withheld_and_marked(project, drafted):
     of_child = {
         "loan_id": loans()["loan_id"],
         "sex": ["m", "f"] * 20,
@@ -94,7 +94,7 @@ def test_what_is_protected_late_or_a_price_in_a_child_is_withheld_and_marked(pro
     ]
 
 
-def test_a_table_that_no_features_are_made_of_is_told(project, drafted):
+def test_table_without_features_is_reported(project, drafted):
     payments = {"payment_id": range(80), "loan_id": loans()["loan_id"] * 2, "sum": [1, 2] * 40}
     done = drafted({"payments": payments, "reminders": {"payment_id": [1, 2, 3], "letters": [0, 1, 0]}})
     assert [table.name for table in done.book.without_features] == ["reminders"]
@@ -102,13 +102,13 @@ def test_a_table_that_no_features_are_made_of_is_told(project, drafted):
     assert "no features are made of it, as its rows belong to payments" in told
 
 
-def test_columns_about_the_person_in_a_child_are_no_features(project, drafted):
+def test_personal_columns_of_a_child_give_no_features(project, drafted):
     drafted({"customers": {"loan_id": loans()["loan_id"], **persons(), "sum": [1, 2] * 20}})
     made = Book.load(project, "book").queries["customers_features"].descriptions
     assert set(made) == {"customers_rows", "customers_sum_mean", "customers_sum_max", "customers_state_kinds"}
 
 
-def test_special_values_of_children_are_counted_apart(project, drafted):
+def test_special_values_of_child_tables_are_counted_separately(project, drafted):
     bureau = {"loan_id": [f"L{n // 2:04d}" for n in range(80)], "months": [3, -7, -8, 5, 7] * 16}
     drafted({"bureau": bureau})
     got = of_features(
@@ -118,7 +118,7 @@ def test_special_values_of_children_are_counted_apart(project, drafted):
     assert got == [(3, 1, 0), (5, 0, 1), (5, 0, 0)]
 
 
-def test_a_child_table_ties_to_its_parent_though_its_ids_are_stored_otherwise(project, tmp_path):
+def test_child_table_joins_its_parent_although_ids_have_another_type(project, tmp_path):
     pq.write_table(pa.table(loans() | {"loan_id": [10000 + n for n in range(40)]}), tmp_path / "loans.parquet")
     visits = {"loan_id": [float(10000 + n // 2) for n in range(60)], "minutes": [float(n % 7) for n in range(60)]}
     visits["loan_id"][7] = None

@@ -1,4 +1,4 @@
-"""The commands `new` and `check`: what they say, and how they end."""
+"""The commands `new` and `check`: their output and exit codes."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def say(project: Project, *arguments: str) -> Result:
 
 @pytest.fixture
 def files(tmp_path: Path) -> list[str]:
-    """Dated loans, one column of which has an abbreviated name, and a file that cannot be joined to them."""
+    """Loans with dates, one column with an abbreviated name, and a file that cannot be joined to them."""
     columns = loans() | {"dti": [0.1, 0.2, 0.3, 0.4, 0.5] * 8, "issue_d": ["Jan-2020", "Feb-2020"] * 20}
     dated = write(tmp_path / "loans.csv", columns)
     return [str(dated), str(write(tmp_path / "weather.csv", {"day": ["sun", "rain"]}))]
 
 
-def test_new_tells_what_it_wrote_what_to_confirm_and_what_comes_next(project, files):
+def test_new_lists_written_files_guesses_to_confirm_and_next_steps(project, files):
     done = say(project, "new", "book", *files)
     assert done.exit_code == 0
     for line in (
@@ -47,7 +47,7 @@ def test_new_tells_what_it_wrote_what_to_confirm_and_what_comes_next(project, fi
         assert line in done.output.splitlines(), done.output
 
 
-def test_new_says_in_a_line_why_it_cannot(project, files):
+def test_new_reports_an_error_in_one_line(project, files):
     assert say(project, "new", "book", *files).exit_code == 0
     again = say(project, "new", "book", *files)
     assert again.exit_code == 1 and "exist already, and nothing is written over them" in again.output
@@ -55,7 +55,7 @@ def test_new_says_in_a_line_why_it_cannot(project, files):
     assert other.exit_code == 1 and other.output.startswith("No column tells how a loan went")
 
 
-def test_check_is_not_ready_before_the_texts_are_written_and_counts_guesses_and_mistakes(project, files):
+def test_check_fails_before_the_texts_are_written_and_counts_guesses_and_errors(project, files):
     made = say(project, "new", "book", *files)
     assert "To write: 1 text that a declined applicant may be given as a reason:\n  sql/" in made.output
     drafted = say(project, "check", "book")
@@ -81,7 +81,7 @@ def test_check_is_not_ready_before_the_texts_are_written_and_counts_guesses_and_
     assert bad.output.splitlines()[-1] == "1 error to fix before book can run."
 
 
-def test_a_printed_command_stands_on_one_line_and_can_be_pasted(project, tmp_path):
+def test_printed_command_is_one_line_and_can_be_pasted(project, tmp_path):
     path = write(tmp_path / "a name of blanks, brackets [1] and the width of a terminal.csv", loans() | ISSUED)
     command = f"  credit-assets deliver '{path}' --portfolio book --split-by 'issue date'"
     assert command in say(project, "new", "book", str(path)).output.splitlines()
@@ -94,7 +94,7 @@ def deliveries(done: Result) -> list[str]:
     return [line.strip() for line in done.output.splitlines() if line.startswith("  credit-assets deliver")]
 
 
-def test_files_named_after_dates_are_delivered_each_as_its_batch(project, tmp_path):
+def test_files_named_by_date_are_delivered_as_one_batch_each(project, tmp_path):
     tapes = [write(tmp_path / f"loans_2024_{month}.csv", renamed(month)) for month in ("02", "01")]
     done = say(project, "new", "book", *map(str, tapes))
     assert deliveries(done) == [
@@ -121,5 +121,5 @@ def test_files_of_several_tables_are_delivered_as_their_folder_if_it_holds_nothi
 
 
 def renamed(month: str) -> dict[str, list[object]]:
-    """The loans of a month."""
+    """The loans of one month."""
     return loans() | {"loan_id": [f"{month}-{n}" for n in range(40)]}

@@ -16,7 +16,7 @@ from credit_assets_tests.onboarding.drafts import config, marks, of_features, sq
 from credit_assets_tests.onboarding.lender import loans, write
 
 
-def test_files_named_after_their_month_give_a_pattern_that_the_next_month_matches(project, tmp_path):
+def test_monthly_file_names_give_a_pattern_that_matches_the_next_month(project, tmp_path):
     months = [
         write(tmp_path / f"loans_2024_0{n}.csv", loans() | {"loan_id": [f"{n}-{k}" for k in range(40)]}) for n in (1, 2)
     ]
@@ -30,14 +30,14 @@ def test_files_named_after_their_month_give_a_pattern_that_the_next_month_matche
     assert sum("so that later deliveries match" in mark for mark in marks(done)) == 2
 
 
-def test_where_nothing_was_recognised_as_protected_or_late_the_draft_asks(project, drafted):
+def test_draft_asks_for_protected_and_late_columns_if_none_were_recognised(project, drafted):
     asked = [mark for mark in marks(drafted()) if "?" in mark]
     assert len(asked) == 2
     assert "protected: {} is a guess (which columns are sex" in asked[0]
     assert "post_decision: {} is a guess (which columns are known only after the decision?" in asked[1]
 
 
-def test_a_book_without_a_key_numbers_its_rows(project, drafted):
+def test_book_without_a_key_numbers_its_rows(project, drafted):
     drafted(loan_id=None)
     book = Book.load(project, "book")
     assert (book.portfolio.entity_key, book.portfolio.tables["applications"].numbered) == (
@@ -46,10 +46,10 @@ def test_a_book_without_a_key_numbers_its_rows(project, drafted):
     )
 
 
-def test_a_small_book_is_set_up_for_its_size_and_the_gate_stays_as_it_is(project, drafted):
+def test_small_book_gets_settings_for_its_size_and_the_usual_gate(project, drafted):
     drafted()
     book = Book.load(project, "book")
-    # How many folds there are follows the outcomes that training finds.
+    # The number of folds depends on the outcomes that training finds.
     assert (book.portfolio.training.cv_folds, book.portfolio.training.holdout_share) == (None, 0.4)
     assert (book.portfolio.performance.min_outcomes, book.portfolio.automation.min_new_outcomes) == (100, 100)
     assert "10 are too few to judge a model by" in config(project)
@@ -57,7 +57,7 @@ def test_a_small_book_is_set_up_for_its_size_and_the_gate_stays_as_it_is(project
 
 
 @pytest.mark.parametrize(("rows", "share"), [(40, 0.05), (160, 0.02), (1000, 0.003), (2999, 0.002), (3000, 0.001)])
-def test_a_batch_of_few_rows_may_have_a_few_bad_ones(project, drafted, rows, share):
+def test_small_batch_may_have_a_few_invalid_rows(project, drafted, rows, share):
     drafted(
         **{name: list(itertools.islice(itertools.cycle(values), rows)) for name, values in loans().items()}
         | {"loan_id": [f"L{n:04d}" for n in range(rows)]}
@@ -66,12 +66,12 @@ def test_a_batch_of_few_rows_may_have_a_few_bad_ones(project, drafted, rows, sha
     assert ("may be bad and are set aside" in config(project)) == (share > 0.001)
 
 
-def test_batches_that_are_cut_by_a_date_are_small_ones(project, drafted):
+def test_batches_split_by_date_count_as_small(project, drafted):
     drafted(issue_d=[f"{2016 + n // 4}-{1 + 3 * (n % 4):02d}-15" for n in range(40)])
     assert "# A batch has about 1 rows" in config(project)
 
 
-def test_excels_days_and_months_in_another_language_are_dates_to_confirm(project, drafted):
+def test_excel_days_and_foreign_months_are_dates_to_confirm(project, drafted):
     done = drafted(
         application_date=[45000, 45031.5] * 20,
         opened=["12. März 2019", "1. Mai 2018"] * 20,
@@ -83,9 +83,7 @@ def test_excels_days_and_months_in_another_language_are_dates_to_confirm(project
     assert of_features(project, "SELECT DISTINCT days_since_opened FROM features ORDER BY 1") == [(1464,), (1810,)]
 
 
-def test_the_order_of_day_and_month_is_written_where_deliveries_are_cut_and_two_readings_are_to_confirm(
-    project, drafted
-):
+def test_order_of_day_and_month_is_written_for_splitting_and_to_confirm_if_ambiguous(project, drafted):
     done = drafted(
         application_date=["04/05/2019", "06/07/2018"] * 20,
         opened=["05/14/55", "05/06/99", "01/02/05", "1/1/70", "3/4/88"] * 8,
@@ -99,11 +97,11 @@ def test_the_order_of_day_and_month_is_written_where_deliveries_are_cut_and_two_
     assert 'str_matches="( *([0-9]{1,2}/[0-9]{1,2}/[0-9]{2}) *)$"' in contract
 
 
-def test_dates_that_deliveries_cannot_be_cut_by_are_not_proposed(drafted):
+def test_dates_that_cannot_split_deliveries_are_not_proposed(drafted):
     assert drafted(application_date=["9999-12-31", "2018-01-31"] * 20).book.decided is None
 
 
-def test_what_is_no_row_is_drafted_as_notes_that_the_next_file_keeps(project, tmp_path):
+def test_lines_that_are_no_rows_become_note_patterns_that_match_the_next_file(project, tmp_path):
     path = write(tmp_path / "loans.csv", loans())
     path.write_text(f"Loan tape as of 31 Dec 2025, internal\n\n{path.read_text()}\nTotal loans: 40\n")
     done = new(project, "book", [path])

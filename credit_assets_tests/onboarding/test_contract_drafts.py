@@ -1,4 +1,4 @@
-"""Drafted contracts: they hold the first files, and refuse what was not in them."""
+"""Drafted contracts accept the first files and refuse values that were not in them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from credit_assets_tests.onboarding.drafts import sql
 from credit_assets_tests.onboarding.lender import loans, write
 
 
-def test_the_drafted_contract_holds_the_files_rows_and_refuses_what_was_not_there(project, drafted):
+def test_drafted_contract_accepts_the_file_and_refuses_new_values(project, drafted):
     drafted(income=[None if n % 3 else 10.5 for n in range(40)])
     model = Book.load(project, "book").contracts["applications"]
     rows = pd.DataFrame(loans() | {"income": [None if n % 3 else 10.5 for n in range(40)]}).astype({"default": float})
@@ -49,12 +49,12 @@ def test_the_drafted_contract_holds_the_files_rows_and_refuses_what_was_not_ther
         assert said in broken.check, broken
 
 
-def test_a_word_seen_once_leaves_room_for_others(project, drafted):
+def test_category_seen_once_leaves_the_column_open(project, drafted):
     drafted(colour=["red", "blue"] + ["green"] * 38)
     assert "isin" not in project.config("book").with_suffix(".py").read_text().split("colour: ")[1].split("\n")[0]
 
 
-def test_numbers_in_text_keep_their_writing_and_sign_in_the_contract(project, drafted):
+def test_numbers_in_text_keep_their_notation_and_sign_in_the_contract(project, drafted):
     shares = [f"{n},5" for n in range(40)]
     columns = {"share": shares, "late": [*shares[:32], *["-9"] * 8]}
     drafted(**columns)
@@ -78,7 +78,7 @@ WRITTEN = [
 
 
 @pytest.mark.parametrize(("values", "said"), WRITTEN)
-def test_a_refused_value_is_explained_in_words_not_by_its_pattern(project, drafted, values, said):
+def test_refused_value_is_explained_by_its_rule_and_not_by_a_pattern(project, drafted, values, said):
     columns = {"odd": list(itertools.islice(itertools.cycle(values), 40))}
     drafted(**columns)
     model = Book.load(project, "book").contracts["applications"]
@@ -89,7 +89,7 @@ def test_a_refused_value_is_explained_in_words_not_by_its_pattern(project, draft
     assert broken.check == said
 
 
-def test_columns_called_like_what_a_contract_refers_to_are_columns_all_the_same(project, drafted):
+def test_columns_named_like_imports_of_a_contract_are_valid(project, drafted):
     names = ("pa", "pd", "int", "float", "str", "Relation")
     drafted(
         {"payments": {"loan_id": loans()["loan_id"], **dict.fromkeys(names, [1, 2] * 20)}}, seen=["2020-01-01"] * 40
@@ -98,7 +98,7 @@ def test_columns_called_like_what_a_contract_refers_to_are_columns_all_the_same(
 
 
 @given(st.text(), st.lists(st.text(max_size=5), max_size=4))
-def test_words_in_a_contract_are_the_words_of_the_file(word, several):
+def test_text_in_a_contract_equals_that_of_the_file(word, several):
     assert ast.literal_eval(_python(word)) == word
     assert ast.literal_eval(_python(several, 10)) == several
 
@@ -116,7 +116,7 @@ KEYS = {
 
 
 @pytest.mark.parametrize("ids", KEYS.values(), ids=KEYS)
-def test_a_key_of_any_type_is_kept_digit_for_digit_from_draft_to_delivery_and_outcomes(project, tmp_path, ids):
+def test_key_of_any_type_is_kept_digit_for_digit_from_draft_to_outcomes(project, tmp_path, ids):
     columns = {name: values for name, values in loans().items() if name not in ("loan_id", "default")}
     pq.write_table(pa.table({"loan_id": ids, **columns}), tmp_path / "loans.parquet")
     names = [str(name).removesuffix(".00").removesuffix(".0") for name in ids.to_pylist()]
@@ -160,14 +160,14 @@ def test_a_key_of_any_type_is_kept_digit_for_digit_from_draft_to_delivery_and_ou
     ],
     ids=lambda it: str(it)[:20],
 )
-def test_a_key_that_cannot_be_one_is_refused_with_the_reason(project, tmp_path, values, why):
+def test_unsuitable_key_is_refused_with_the_reason(project, tmp_path, values, why):
     columns = {name: column for name, column in loans().items() if name != "loan_id"}
     pq.write_table(pa.table({"ref": values, **columns}), tmp_path / "loans.parquet")
     with pytest.raises(BookError, match=re.escape(f"Column ref of loans.parquet cannot identify applicants: {why}")):
         new(project, "book", [tmp_path / "loans.parquet"], key="ref")
 
 
-def test_columns_without_any_value_keep_the_type_that_parquet_declares(project, tmp_path):
+def test_empty_columns_keep_the_type_declared_in_parquet(project, tmp_path):
     nothing = {
         "rate": pa.nulls(40, pa.float64()),
         "ratio": pa.array([float("nan")] * 40),

@@ -1,4 +1,4 @@
-"""Drafted features of the applications: which columns make one, and what is said of the others."""
+"""Drafted features of the applications: which columns give a feature, and how the others are marked."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from credit_assets.book.queries import FeatureQueryError
 from credit_assets_tests.onboarding.drafts import config, marks, of_features, persons, sql
 
 
-def test_dates_that_are_left_out_for_want_of_one_of_the_application_are_to_confirm(project, drafted):
+def test_dates_excluded_for_lack_of_an_application_date_are_to_confirm(project, drafted):
     done = drafted(seen_on=["2020-01-31", "2020-02-01"] * 20, first_line=["2001-01-31", "2002-02-01"] * 20)
     [mark] = [mark for mark in marks(done) if "without one of the application" in mark]
     assert mark.startswith("sql/book/features.sql:") and "seen_on, first_line; which of them" in mark
 
 
-def test_where_the_application_is_dated_no_date_is_left_out(project, drafted):
+def test_no_date_is_excluded_if_the_application_is_dated(project, drafted):
     done = drafted(seen_on=["2020-01-31", "2020-02-01"] * 20, app_date=["2020-02-03"] * 40)
     assert done.book.decided == "app_date"
     assert not any("without one of the application" in mark for mark in marks(done))
 
 
-def test_what_a_model_must_not_see_is_no_feature(project, drafted):
+def test_columns_forbidden_to_models_give_no_features(project, drafted):
     drafted(
         sex=["male", "female"] * 20,
         recoveries=[0, 1, 2, 3] * 10,
@@ -41,7 +41,7 @@ def test_what_a_model_must_not_see_is_no_feature(project, drafted):
     assert "Left out, when the application came: issue_year." in said
 
 
-def test_numbers_are_read_and_what_stands_for_not_known_is_null(project, drafted):
+def test_numbers_are_read_and_codes_for_missing_become_null(project, drafted):
     drafted(
         overdue=[0, 1, 2, 96, 98] * 8,
         util=["13.5%", "NA", "7%", None, "0%"] * 8,
@@ -61,7 +61,7 @@ def test_dates_become_days_before_the_application(project, drafted):
     assert "delivery: {every: quarter, max_bad_share: 0.05} # CONFIRM: issue_d is when" in config(project)
 
 
-def test_free_text_gives_its_length_and_many_words_nothing(project, drafted):
+def test_free_text_gives_its_length_and_many_categories_give_nothing(project, drafted):
     texts = [f"I need the money for reason number {n}" for n in range(80)]
     drafted(
         loan_id=[f"L{n}" for n in range(80)],
@@ -76,7 +76,7 @@ def test_free_text_gives_its_length_and_many_words_nothing(project, drafted):
     assert "zip_code" in sql(project).split("select")[0]
 
 
-def test_columns_called_like_what_the_platform_makes_become_features_of_another_name(project, drafted):
+def test_columns_named_like_platform_columns_become_renamed_features(project, drafted):
     names = ("pd", "PD_2", "decision", "Points", "cut_off", "reason_1", "fold", "score")
     drafted(**dict.fromkeys(names, [1, 2, 3, 4, 5] * 8))
     made = Book.load(project, "book").queries["features"].descriptions
@@ -86,7 +86,7 @@ def test_columns_called_like_what_the_platform_makes_become_features_of_another_
     }
 
 
-def test_columns_about_the_person_are_no_features_nor_are_their_lengths(project, drafted):
+def test_personal_columns_and_their_lengths_give_no_features(project, drafted):
     done = drafted(**persons())
     made = Book.load(project, "book").queries["features"].descriptions
     assert list(made) == ["amount", "rate", "purpose", "state"]
@@ -102,13 +102,13 @@ def test_columns_about_the_person_are_no_features_nor_are_their_lengths(project,
     assert "-- zip, -- Zip\n" in sql(project) and "-- ssn" not in sql(project)
 
 
-def test_names_that_repeat_are_no_feature_and_the_contract_does_not_list_them(project, drafted):
+def test_recurring_personal_names_give_no_feature_and_are_not_listed_in_the_contract(project, drafted):
     drafted(surname=["Nowak", "Garcia", "Meier", "Rossi", "Silva"] * 8)
     assert "Nowak" not in project.config("book").with_suffix(".py").read_text()
     assert "surname" not in Book.load(project, "book").queries["features"].descriptions
 
 
-def test_columns_left_out_as_names_of_rows_are_to_confirm(project, drafted):
+def test_columns_excluded_as_row_names_are_to_confirm(project, drafted):
     done = drafted(customer_no=range(40), issue_year=[2018, 2019, 2020, 2021, 2022] * 8)
     assert [mark.split(": a guess: ")[1] for mark in marks(done) if ": a guess: " in mark] == [
         "left out, names that only tell rows apart: customer_no",
@@ -116,7 +116,7 @@ def test_columns_left_out_as_names_of_rows_are_to_confirm(project, drafted):
     ]
 
 
-def test_what_is_measured_about_telephones_and_addresses_stays(project, drafted):
+def test_measurements_about_telephones_and_addresses_are_kept(project, drafted):
     names = (
         "days_since_phone_change",
         "years_at_address",
@@ -136,7 +136,7 @@ def test_what_is_measured_about_telephones_and_addresses_stays(project, drafted)
     assert set(made) >= {name.lower() for name in names}
 
 
-def test_what_was_left_out_can_be_put_back_by_deleting_dashes(project, drafted):
+def test_excluded_feature_is_restored_by_deleting_dashes(project, drafted):
     drafted(recoveries=[0, 1, 2, 3, 4] * 8, zip=[10115 + 37 * n for n in range(40)])
     file = project.sql("book") / "features.sql"
     file.write_text(
@@ -146,7 +146,7 @@ def test_what_was_left_out_can_be_put_back_by_deleting_dashes(project, drafted):
     assert list(words) == ["recoveries", "zip", "amount", "rate", "purpose"]
 
 
-def test_a_guessed_description_is_not_put_back(project, drafted):
+def test_restored_feature_has_no_guessed_description(project, drafted):
     drafted(total_pymnt=[0, 1, 2, 3, 4] * 8)
     file = project.sql("book") / "features.sql"
     file.write_text(file.read_text().replace("    -- total_pymnt,", "    total_pymnt,"))
@@ -154,7 +154,7 @@ def test_a_guessed_description_is_not_put_back(project, drafted):
         assert Book.load(project, "book").queries
 
 
-def test_special_values_keep_their_meaning_apart(project, drafted):
+def test_special_values_keep_their_separate_meaning(project, drafted):
     done = drafted(months=[3, 5, -7, -8, -9] * 8, score=[600, 650, 9999, 700, 640] * 8)
     got = of_features(project, "SELECT DISTINCT months, months_kind, score FROM features ORDER BY score NULLS LAST")
     assert got == [
@@ -171,7 +171,7 @@ def test_special_values_keep_their_meaning_apart(project, drafted):
     assert any("-9 (8 rows) and -8 (8 rows) and -7 (8 rows)" in mark for mark in marks(done))
 
 
-def test_one_kind_of_special_value_beside_empty_ones_is_kept_apart_too(project, drafted):
+def test_single_special_value_beside_empty_fields_is_separated_too(project, drafted):
     drafted(months=[3, 5, -9, None, 4] * 8)
     got = of_features(project, "SELECT DISTINCT months, months_kind FROM features ORDER BY ALL")
     assert got == [(3, "number"), (4, "number"), (5, "number"), (None, "code -9"), (None, "empty")]
@@ -199,7 +199,7 @@ MISSING = [
 
 
 @pytest.mark.parametrize(("columns", "feature", "message", "why"), MISSING)
-def test_what_a_missing_value_means_is_drafted_and_to_confirm(project, drafted, columns, feature, message, why):
+def test_meaning_of_a_missing_value_is_drafted_and_to_confirm(project, drafted, columns, feature, message, why):
     done = drafted(**columns)
     query = Book.load(project, "book").queries["features"]
     assert (query.missing.get(feature, ""), query.guesses.get(feature, "")) == (message, why)
@@ -207,6 +207,6 @@ def test_what_a_missing_value_means_is_drafted_and_to_confirm(project, drafted, 
     assert bool(listed) == bool(message)
 
 
-def test_a_message_for_a_missing_value_is_no_part_of_what_is_put_back(project, drafted):
+def test_message_for_a_missing_value_is_not_part_of_a_restored_feature(project, drafted):
     drafted(recoveries=[0, 1, None, 3] * 10)
     assert "-- recoveries, -- Recoveries\n" in sql(project)

@@ -29,7 +29,7 @@ from credit_assets.onboarding.file_names import batches_of, patterns, undated
         ("2024-01", "[0-9][0-9][0-9][0-9]-[0-9][0-9]", "2024-02"),
     ],
 )
-def test_a_date_in_the_name_is_another_in_the_next_delivery(first, pattern, later):
+def test_date_in_a_name_becomes_a_wildcard(first, pattern, later):
     assert patterns([first], []) == [pattern]
     assert fnmatchcase(later, pattern)
 
@@ -37,12 +37,12 @@ def test_a_date_in_the_name_is_another_in_the_next_delivery(first, pattern, late
 @pytest.mark.parametrize(
     "name", ["german_credit", "Book1", "application_train", "loans_may", "part-00012", "marketing", "UCI10", "loans[1]"]
 )
-def test_a_name_without_a_date_stays_as_it_is(name):
+def test_name_without_a_date_is_unchanged(name):
     [pattern] = patterns([name], [])
     assert fnmatchcase(name, pattern) and not fnmatchcase(f"{name}x", pattern)
 
 
-def test_numbers_that_two_files_of_a_table_differ_in_are_others_later():
+def test_numbers_that_differ_between_files_of_a_table_become_wildcards():
     assert patterns(["loans_7", "loans_8"], []) == ["loans_*"]
     assert patterns(["part-0001", "part-0002"], ["parts"]) == ["part-*"]
 
@@ -55,12 +55,12 @@ def test_files_of_other_tables_do_not_match():
 
 
 @pytest.mark.parametrize("name", ["payments_2024_01", "2024Q1-payments", "payments_Jan2024", "payments v2", "payments"])
-def test_a_tables_name_is_without_the_date(name):
+def test_table_name_excludes_the_date(name):
     assert undated(name) == "payments"
 
 
 @given(st.lists(st.text("ab_-012 ()", min_size=1, max_size=12), min_size=1, max_size=4, unique=True), st.data())
-def test_a_table_has_its_own_files_and_no_others(stems, data):
+def test_patterns_match_exactly_their_own_table_s_files(stems, data):
     own = data.draw(st.lists(st.sampled_from(stems), min_size=1, unique=True))
     others = [stem for stem in stems if stem not in own]
     made = patterns(own, others)
@@ -85,5 +85,5 @@ def test_a_table_has_its_own_files_and_no_others(stems, data):
         (["loans_a", "loans_b"], None),
     ],
 )
-def test_batches_are_named_by_the_dates_in_the_files_names(stems, batches):
+def test_batches_are_named_by_the_dates_in_file_names(stems, batches):
     assert batches_of(stems) == batches

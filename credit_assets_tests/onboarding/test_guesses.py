@@ -41,21 +41,21 @@ from credit_assets_tests.onboarding.lender import ROWS, loans, turns
         "data_richiesta",
     ],
 )
-def test_a_date_named_for_the_application_comes_before_the_date_of_the_loan(guessed, name):
+def test_application_date_precedes_the_loan_date(guessed, name):
     book = guessed(issue_date=turns("2020-02-05", "2020-03-05"), **{name: turns("2020-01-05", "2020-02-04")})
     assert book.decided == name
 
 
 @pytest.mark.parametrize("name", ["app_installed", "last_app_date", "app_usage", "appraisal", "card_opened"])
-def test_a_date_of_something_else_is_not_taken_for_that_of_the_application(guessed, name):
+def test_other_dates_are_not_taken_for_the_application_date(guessed, name):
     assert guessed(**{name: turns("2020-01-05", "2020-02-04")}).decided is None
 
 
-def test_the_lenders_own_price_is_named(guessed):
+def test_price_of_the_lender_is_recognised(guessed):
     assert set(guessed(int_rate=turns(5, 6), loan_grade=turns("A", "B")).price) == {"int_rate", "loan_grade"}
 
 
-def test_files_with_the_key_are_children_and_what_hangs_on_them_theirs(guessed):
+def test_files_with_the_key_are_children_and_files_joined_to_them_grandchildren(guessed):
     names = loans(ROWS)["loan_id"]
     book = guessed(
         {
@@ -75,7 +75,7 @@ def test_files_with_the_key_are_children_and_what_hangs_on_them_theirs(guessed):
     assert [files.names for files in book.unused] == ["weather.csv"]
 
 
-def test_german_credit(real_data, tmp_path):
+def test_german_credit_is_guessed_correctly(real_data, tmp_path):
     con = duckdb.connect()
     book = guess(con, read_files(con, [real_data / "german_credit"], tmp_path))
     assert book.numbered and (book.bads, book.goods) == (300, 700)
@@ -89,7 +89,7 @@ def test_german_credit(real_data, tmp_path):
     assert book.late == {} and book.price == {}
 
 
-def test_uci_credit_card(real_data, tmp_path):
+def test_uci_credit_card_is_guessed_correctly(real_data, tmp_path):
     con = duckdb.connect()
     book = guess(con, read_files(con, [real_data / "uci_credit_card"], tmp_path))
     assert (book.key, book.outcome.column) == ("ID", "default payment next month")
@@ -98,8 +98,8 @@ def test_uci_credit_card(real_data, tmp_path):
     assert all(not column.sentinels for column in book.applications.columns.values())
 
 
-def test_lending_club(real_data, tmp_path):
-    """Its first two thousand loans: every column written after the loan was made is suspected."""
+def test_lending_club_is_guessed_correctly(real_data, tmp_path):
+    """On its first two thousand loans, every column written after the loan was granted is suspected."""
     with gzip.open(real_data / "lending_club" / "loans_2007_2010.csv.gz", "rt", encoding="utf-8") as file:
         (tmp_path / "loans.csv").write_text("".join(line for line, _ in zip(file, range(2001), strict=False)))
     con = duckdb.connect()

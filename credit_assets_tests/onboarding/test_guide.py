@@ -1,6 +1,6 @@
-"""The guide docs/portfolios.md followed literally: a book that nobody here has seen, from its file to decisions.
+"""The guide docs/portfolios.md followed literally: an unknown book, from its file to decisions.
 
-On German credit where it is at hand, else on random loans under its names.
+On German credit if it is available, otherwise on random loans with its column names.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BOOK = "german"
 
 @dataclass(frozen=True)
 class Followed:
-    """The project after the guide, what each of its commands said, and the configuration as `new` wrote it."""
+    """The project after the guide, the output of each command, and the configuration as `new` wrote it."""
 
     project: Project
     said: list[tuple[str, str]]
@@ -35,7 +35,7 @@ class Followed:
 
 
 def blocks(kind: str) -> list[str]:
-    """The guide's blocks of commands (bash) or of what a file says (yaml), up to the walk through another book."""
+    """The guide's code blocks of commands (bash) or file contents (yaml), up to the walk through another book."""
     guide = (PROJECT / "docs" / "portfolios.md").read_text().split("\n## The smallest book")[0]
     return re.findall(rf"^```{kind}\n(.*?)^```", guide, re.DOTALL | re.MULTILINE)
 
@@ -77,7 +77,7 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> Followed:
             said.append((line, done.stdout))
         if not drafted:
             drafted = project.config(BOOK).read_text()
-            # What a longer search finds is not what the guide is about.
+            # The results of a longer search are not the subject of the guide.
             assert "\ntraining:" not in drafted
             project.config(BOOK).write_text(f"{drafted}\ntraining: {{budget_s: 1}}\n")
     after = files(project)
@@ -85,37 +85,37 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> Followed:
     return Followed(project, said, drafted, elsewhere)
 
 
-def told(followed: Followed, command: str) -> list[str]:
+def outputs_of(followed: Followed, command: str) -> list[str]:
     return [said for line, said in followed.said if line.startswith(f"credit-assets {command}")]
 
 
-def test_what_the_guide_quotes_is_what_was_written(followed):
+def test_quotations_of_the_guide_equal_the_written_files(followed):
     quoted = [line for block in blocks("yaml") for line in block.splitlines()]
     assert len(quoted) == 13
-    # Of random loans, the settings are the same and the figures are not.
+    # For random loans, the settings are the same but the figures differ.
     shown = str if REAL.is_dir() else lambda line: line.split(":")[0]
     written = [shown(line) for line in followed.drafted.splitlines()]
     assert [line for line in quoted if shown(line) not in written] == []
 
 
-def test_a_handful_of_lines_is_to_be_confirmed(followed):
-    [said] = told(followed, "new")
+def test_few_lines_are_to_confirm(followed):
+    [said] = outputs_of(followed, "new")
     to_confirm = said.split("To confirm")[1].split("Next:")[0]
     assert to_confirm.count("configs/german.yaml:") == 8
     assert to_confirm.count(" is a guess (") + to_confirm.count(" a guess: ") == 8
-    # Of the descriptions that are guesses, the first.
+    # Of the guessed descriptions, only the first.
     assert to_confirm.count("sql/german/features.sql:") == 1
     assert "CONFIRM:" not in followed.project.config(BOOK).read_text()
 
 
-def test_it_is_ready_then_and_with_one_feature_more_after_the_edit(followed):
-    first, second = (re.search(r"(\d+) features, ready\n", said) for said in told(followed, "check"))
+def test_book_is_then_ready_with_one_more_feature_after_the_edit(followed):
+    first, second = (re.search(r"(\d+) features, ready\n", said) for said in outputs_of(followed, "check"))
     assert first and second and int(second[1]) == int(first[1]) + 1
-    [said] = told(followed, "lineage monthly_repayment")
+    [said] = outputs_of(followed, "lineage monthly_repayment")
     assert "applications.credit_amount" in said and "applications.month_duration" in said
 
 
-def test_the_book_is_its_own_files_and_one_entry(followed):
+def test_book_consists_of_its_own_files_and_one_workspace_entry(followed):
     assert set(followed.elsewhere) == {
         "configs/german.yaml",
         "configs/german.py",
@@ -139,7 +139,7 @@ def test_every_applicant_has_a_decision_and_every_decline_its_reasons(followed):
     assert scores.loc[declined, "reason_1"].notna().all() and scores.loc[~declined, "reason_1"].isna().all()
 
 
-def test_the_champion_passed_the_gate_that_larger_books_have(followed):
+def test_champion_passed_the_gate_of_larger_books(followed):
     done = subprocess.run(
         [sys.executable, "-c", "from credit_assets.cli import main; main()", "status", "-p", BOOK, "--json"],
         cwd=followed.project.root,
@@ -148,11 +148,11 @@ def test_the_champion_passed_the_gate_that_larger_books_have(followed):
         check=True,
     )
     status = json.loads(done.stdout)
-    # The second learned from the feature that the guide adds.
+    # The second version learned from the feature that the guide adds.
     assert status["champion"]["version"] == 2
     assert status["features_of_other_sql"] == {}
     gate = [check for check in status["checks"] if check["asset"] == "promotion_gate"]
-    # On 1,000 loans a logistic regression may do as well, which warns.
+    # On 1,000 loans a logistic regression may do as well, which is a warning.
     assert gate and all(check["passed"] or check["severity"] == "WARN" for check in gate)
     assert status["champion"]["metrics"]["auc"] > 0.7
     assert "gate:" not in followed.drafted

@@ -1,4 +1,4 @@
-"""Columns known only after the decision, by their names, dates and how well they rank the outcomes."""
+"""Columns known only after the decision, recognised by names, dates and how well they rank the outcomes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from credit_assets_tests.onboarding.lender import loans, turns
         "balance_outstanding",
     ],
 )
-def test_what_is_named_like_something_later_is_suspected(guessed, name):
+def test_column_named_like_a_later_event_is_suspected(guessed, name):
     assert guessed(**{name: turns(1, 2, 3)}).late == {name: "by its name"}
 
 
@@ -40,7 +40,7 @@ def test_what_is_named_like_something_later_is_suspected(guessed, name):
     "name",
     ["chargeoff_within_12_mths", "collections_12_mths_ex_med", "total_acc", "delinq_2yrs", "loan_amnt", "PAY_AMT1"],
 )
-def test_what_a_bureau_knew_before_is_not(guessed, name):
+def test_earlier_bureau_information_is_not_suspected(guessed, name):
     assert guessed(**{name: turns(1, 2, 3)}).late == {}
 
 
@@ -55,12 +55,12 @@ def test_what_a_bureau_knew_before_is_not(guessed, name):
         "prior_losses",
     ],
 )
-def test_how_often_something_went_wrong_before_is_history(guessed, name):
+def test_counts_of_earlier_problems_are_history(guessed, name):
     assert guessed(**{name: turns(1, 2, 3)}).late == {}
 
 
 def many_loans(rows: int = 1200) -> tuple[dict[str, Any], np.random.Generator]:
-    """Columns for `guessed` of so many loans, none of which tells another; and where more can be drawn."""
+    """Columns for `guessed` of this many independent loans, and a generator for more."""
     draws = np.random.default_rng(5)
     columns: dict[str, Any] = {
         "loan_id": range(rows),
@@ -72,14 +72,14 @@ def many_loans(rows: int = 1200) -> tuple[dict[str, Any], np.random.Generator]:
     return columns, draws
 
 
-def test_history_that_ranks_alone_like_a_leak_is_suspected(guessed):
+def test_history_that_ranks_like_a_leak_is_suspected(guessed):
     columns, _ = many_loans()
     columns["NumberOfTimes90DaysLate"] = [3 * bad + n % 3 for n, bad in enumerate(columns["default"])]
     assert list(guessed(**columns).late) == ["NumberOfTimes90DaysLate"]
 
 
 @pytest.mark.parametrize("together", ["sum", "difference", "ratio"])
-def test_columns_that_together_give_back_a_leak_are_left_out(guessed, together):
+def test_columns_that_together_reproduce_a_leak_are_excluded(guessed, together):
     columns, draws = many_loans()
     leak = np.where(np.array(columns["default"]) == 1, draws.integers(300, 900, 1200), draws.integers(1000, 3000, 1200))
     paid = np.exp(draws.uniform(6, 14, 1200)) if together == "ratio" else draws.integers(5000, 20000, 1200)
@@ -90,7 +90,7 @@ def test_columns_that_together_give_back_a_leak_are_left_out(guessed, together):
     assert "reproduces days_used" in late["xx"] and "advanced" in late["xx"]
 
 
-def test_two_columns_that_leak_by_their_difference_alone_are_found(guessed):
+def test_two_columns_that_leak_by_their_difference_are_found(guessed):
     columns, draws = many_loans()
     leak = np.where(np.array(columns["default"]) == 1, draws.integers(0, 800, 1200), draws.integers(1000, 3000, 1200))
     paid = draws.integers(5000, 20000, 1200)
@@ -99,14 +99,14 @@ def test_two_columns_that_leak_by_their_difference_alone_are_found(guessed):
     assert "ranks the outcomes with AUC" in next(iter(late.values()))
 
 
-def test_honest_columns_are_no_leak_together(guessed):
+def test_honest_columns_together_are_no_leak(guessed):
     columns, draws = many_loans()
     columns["income"] = draws.integers(1000, 5000, 1200).tolist()
     columns["debt"] = [income + amount for income, amount in zip(columns["income"], columns["amount"], strict=True)]
     assert guessed(**columns).late == {}
 
 
-def test_a_column_that_ranks_the_outcomes_almost_perfectly_is_suspected(guessed):
+def test_column_that_ranks_the_outcomes_almost_perfectly_is_suspected(guessed):
     rows = 400
     outcome = [int(n % 4 == 0) for n in range(rows)]
     columns = {name: turns(*values, rows=rows) for name, values in loans().items() if name != "loan_id"}
@@ -118,7 +118,7 @@ def test_a_column_that_ranks_the_outcomes_almost_perfectly_is_suspected(guessed)
     assert "alone it ranks the outcomes with an AUC of 1.00" in book.late["fee"]
 
 
-def test_outcomes_are_ranked_though_few_of_the_rows_have_one(guessed, monkeypatch):
+def test_outcomes_are_ranked_although_few_rows_have_one(guessed, monkeypatch):
     monkeypatch.setattr("credit_assets.onboarding.late_columns.RANKED_ROWS", 100)
     rows = 3000
     went = [("bad", "good", "good")[n % 3] if n < 100 else "open" for n in range(rows)]
@@ -130,13 +130,13 @@ def test_outcomes_are_ranked_though_few_of_the_rows_have_one(guessed, monkeypatc
     assert "alone it ranks the outcomes with an AUC of 1.00" in book.late["fee"]
 
 
-def test_a_date_after_the_application_is_suspected(guessed):
+def test_date_after_the_application_is_suspected(guessed):
     book = guessed(application_date=turns("2020-01-05", "2020-02-05"), seen_on=turns("2019-12-01", "2020-03-01"))
     assert book.decided == "application_date"
     assert book.late == {"seen_on": "after application_date on 20 rows"}
 
 
-def test_numbers_of_a_child_that_tell_the_outcome_are_suspected(guessed):
+def test_numbers_of_a_child_that_reveal_the_outcome_are_suspected(guessed):
     names, outcome = loans(120)["loan_id"], [int(n % 3 == 0) for n in range(120)]
     columns = {name: turns(*values, rows=120) for name, values in loans().items()}
     paid = [50 - 40 * bad + n % 7 for n, bad in enumerate(outcome)]

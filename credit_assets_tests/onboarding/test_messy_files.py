@@ -1,4 +1,4 @@
-"""Files as spreadsheets and exports leave them: drafted, then read as a delivery by the contract that was drafted."""
+"""Files from spreadsheets and exports: drafted, then read as a delivery with the drafted contract."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def drafted(project: Project, tmp_path: Path, text: Sequence[str] | str, name: s
 
 
 def delivered(project: Project, tmp_path: Path, name: str = "loans.csv", share: float = 0.0) -> Ingested:
-    """The file as a run would read it."""
+    """The file as a run reads it."""
     book = Book.load(project, "book")
     with connect() as con:
         return ingest(
@@ -71,20 +71,20 @@ ROWS = lines(loans())
     ],
     ids=["separator", "quoted separator", "units", "types", "header again", "end of a DOS file", "title"],
 )
-def test_what_stands_beside_header_and_rows_is_passed_over_in_draft_and_delivery(project, tmp_path, text, passed_over):
+def test_lines_beside_header_and_rows_are_skipped_in_draft_and_delivery(project, tmp_path, text, passed_over):
     done = drafted(project, tmp_path, text)
     assert (done.book.key, done.book.applications.files.rows) == ("loan_id", 40)
     found = delivered(project, tmp_path)
     assert (found.rows_kept, found.rows_quarantined, found.notes) == (40, 0, passed_over)
 
 
-def test_a_title_with_the_month_in_another_language_matches_in_the_next_month(project, tmp_path):
+def test_title_with_a_foreign_month_matches_in_the_next_month(project, tmp_path):
     drafted(project, tmp_path, ["Stand: 12. März 2024", *ROWS])
     (tmp_path / "later.csv").write_text("\n".join(["Stand: 9. Oktober 2024", *ROWS, ""]))
     assert delivered(project, tmp_path, "later.csv").rows_kept == 40
 
 
-def test_rows_that_look_like_units_throughout_are_rows(tmp_path):
+def test_rows_that_resemble_units_throughout_are_rows(tmp_path):
     codes = {"currency": [("EUR", "USD", "CHF")[n * n % 3] for n in range(40)], "type": ["text"] * 40}
     codes |= {"default": ["number" if n % 4 == 0 else "int" for n in range(40)]}
     path = tmp_path / "loans.csv"
@@ -92,12 +92,12 @@ def test_rows_that_look_like_units_throughout_are_rows(tmp_path):
     assert sheet_of(path, tmp_path / "plain").notes == {}
 
 
-def test_a_byte_of_zero_is_named_with_its_row(project, tmp_path):
+def test_nul_byte_is_reported_with_its_row(project, tmp_path):
     with pytest.raises(BookError, match=r"loans\.csv, row 3: a byte is zero"):
         drafted(project, tmp_path, [*ROWS[:2], f"{ROWS[2]}\0", *ROWS[3:]])
 
 
-def test_what_stands_for_not_known_in_other_languages_is_not_known(project, tmp_path):
+def test_codes_for_missing_in_other_languages_are_null(project, tmp_path):
     words = ["–", "k.A.", "s/d", "n.c.", "brak", "#NV", "Sin dato", "onbekend", "\\N"]
     columns = loans() | {"income": [words[n // 4 % 9] if n % 4 == 0 else 1000 + n for n in range(40)]}
     done = drafted(project, tmp_path, lines(columns))
@@ -105,7 +105,7 @@ def test_what_stands_for_not_known_in_other_languages_is_not_known(project, tmp_
     assert delivered(project, tmp_path).rows_kept == 40
 
 
-def test_blanks_alone_are_no_value_however_many_they_are(project, tmp_path):
+def test_blanks_are_missing_values_however_many_there_are(project, tmp_path):
     columns = loans() | {"income": ["   " if n % 4 == 0 else 1000 + n for n in range(40)]}
     drafted(project, tmp_path, lines(columns))
     assert "income, -- Income" in (project.sql("book") / "features.sql").read_text()
@@ -114,7 +114,7 @@ def test_blanks_alone_are_no_value_however_many_they_are(project, tmp_path):
     assert delivered(project, tmp_path, "later.csv").rows_kept == 40
 
 
-def test_rows_that_are_copies_of_others_do_not_hide_the_key(project, tmp_path):
+def test_duplicate_rows_do_not_hide_the_key(project, tmp_path):
     done = drafted(project, tmp_path, [*ROWS, ROWS[3]])
     assert (done.book.key, done.book.applications.files.rows) == ("loan_id", 40)
     assert "unique and never empty, by its name; 1 duplicate row dropped" in config(project)
@@ -122,13 +122,13 @@ def test_rows_that_are_copies_of_others_do_not_hide_the_key(project, tmp_path):
     assert (found.rows_kept, found.rows_quarantined) == (40, 1)
 
 
-def test_a_column_that_nearly_names_the_applicants_is_mentioned(project, tmp_path):
+def test_nearly_unique_column_is_mentioned_as_a_possible_key(project, tmp_path):
     done = drafted(project, tmp_path, [*ROWS, ROWS[3].replace(",", ",9", 1)])
     assert done.book.numbered
     assert "(loan_id is not: it has 40 different values in 41 rows), so rows are identified by batch" in config(project)
 
 
-def test_values_that_a_spreadsheet_changed_are_to_confirm(project, tmp_path):
+def test_values_changed_by_a_spreadsheet_are_to_confirm(project, tmp_path):
     columns = loans() | {"account": [f"{n * 7 % 9 + 1}.234E+11" for n in range(40)]}
     columns["loan_id"] = [f'="00{1000 + n}"' for n in range(40)]
     drafted(project, tmp_path, lines(columns))
@@ -139,7 +139,7 @@ def test_values_that_a_spreadsheet_changed_are_to_confirm(project, tmp_path):
     )
 
 
-def test_files_named_by_the_month_in_other_languages_are_one_table(project, tmp_path):
+def test_files_named_by_foreign_months_are_one_table(project, tmp_path):
     for name in ("Kredyty październik 2024", "Kredyty grudzień 2024"):
         (tmp_path / f"{name}.csv").write_text("\n".join([*[row.replace("L", name[8], 1) for row in ROWS], ""]))
     new(project, "book", sorted(tmp_path.glob("*.csv")))
@@ -159,7 +159,7 @@ def test_files_of_an_earlier_and_a_later_layout_are_one_table_to_confirm(project
         assert delivered(project, tmp_path, name).rows_kept == 40
 
 
-def test_days_of_excel_among_written_dates_are_dates_to_confirm(project, tmp_path):
+def test_excel_days_among_written_dates_are_dates_to_confirm(project, tmp_path):
     dates = [f"2024-01-{n % 28 + 1:02}" if n % 3 else str(45292 + n % 28) for n in range(40)]
     done = drafted(project, tmp_path, lines(loans() | {"issue_date": dates}))
     seen = done.book.applications.columns["issue_date"]
@@ -169,6 +169,6 @@ def test_days_of_excel_among_written_dates_are_dates_to_confirm(project, tmp_pat
     assert delivered(project, tmp_path).rows_kept == 40
 
 
-def test_a_file_without_a_header_is_asked_for_one(project, tmp_path):
+def test_file_without_a_header_is_refused_with_advice(project, tmp_path):
     with pytest.raises(BookError, match=r"Is the first line of loans\.csv, which begins with L0000, 1000, a header\?"):
         drafted(project, tmp_path, ROWS[1:])

@@ -1,4 +1,4 @@
-"""A first portfolio drafted from files: whole and loadable whatever they hold, written over nothing."""
+"""A first portfolio drafted from files: complete and loadable whatever they hold, and never overwriting anything."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from credit_assets_tests.onboarding.drafts import config, marks
 from credit_assets_tests.onboarding.lender import loans, write
 
 
-def test_a_draft_is_a_portfolio_that_loads_and_binds(project, drafted):
+def test_drafted_portfolio_loads_and_its_sql_binds(project, drafted):
     done = drafted()
     book = Book.load(project, "book")
     queries = book.queries
@@ -47,7 +47,7 @@ def test_a_draft_is_a_portfolio_that_loads_and_binds(project, drafted):
     )
 
 
-def test_every_guess_is_marked_where_it_stands(project, drafted):
+def test_every_guess_is_marked_in_its_place(project, drafted):
     done = drafted(
         SEX=[1, 2] * 20,
         recoveries=[0, 1, 2, 3] * 10,
@@ -86,7 +86,7 @@ PLACES = ("configs/book.yaml", "configs/book.py", "sql/book/features.sql", "sql/
 
 
 @pytest.mark.parametrize("existing", [s for n in range(1, 5) for s in itertools.combinations(PLACES, n)])
-def test_nothing_is_written_where_anything_of_the_portfolio_is(project, drafted, existing):
+def test_nothing_is_written_if_any_file_of_the_portfolio_exists(project, drafted, existing):
     for place in existing:
         (project.root / place).parent.mkdir(parents=True, exist_ok=True)
         (project.root / place).write_text("mine")
@@ -97,7 +97,7 @@ def test_nothing_is_written_where_anything_of_the_portfolio_is(project, drafted,
 
 
 @pytest.mark.parametrize("what", ["default", "sql", "workspace"])
-def test_where_it_cannot_be_written_whole_nothing_is(project, drafted, what):
+def test_nothing_is_written_if_anything_cannot_be(project, drafted, what):
     if what == "sql":
         (project.root / "sql").write_text("a file in the way")
     elif what == "workspace":
@@ -109,12 +109,12 @@ def test_where_it_cannot_be_written_whole_nothing_is(project, drafted, what):
 
 
 @pytest.mark.parametrize("name", ["Book", "1st", "my-book", "", "../book", "book\n"])
-def test_a_name_that_cannot_be_a_portfolios_is_refused(project, tmp_path, name):
+def test_invalid_portfolio_name_is_refused(project, tmp_path, name):
     with pytest.raises(BookError, match="cannot be a portfolio's name"):
         new(project, name, [write(tmp_path / "loans.csv", loans())])
 
 
-def test_the_portfolio_is_added_to_the_workspace_once_and_all_else_stays(project, drafted):
+def test_portfolio_is_added_to_the_workspace_once_without_other_changes(project, drafted):
     before = (project.root / "workspace.yaml").read_text()
     drafted()
     after = (project.root / "workspace.yaml").read_text()
@@ -123,7 +123,7 @@ def test_the_portfolio_is_added_to_the_workspace_once_and_all_else_stays(project
     assert listed(after, "book") == after
 
 
-def test_an_entry_is_added_behind_the_last_and_before_what_follows():
+def test_entry_is_added_after_the_last_one():
     text = "# head\nload_from:\n- python_module: {module_name: a, attribute: x}\n\n# tail\nother: 1\n"
     assert listed(text, "book") == (
         "# head\nload_from:\n- python_module: {module_name: a, attribute: x}\n"
@@ -136,7 +136,7 @@ def test_an_entry_is_added_behind_the_last_and_before_what_follows():
 @pytest.mark.parametrize(
     "text", ["", "- a\n", "load_from: []\n", "load_from: [{python_module: {attribute: x}}]\n", "a: ["]
 )
-def test_a_workspace_of_another_shape_is_left_to_its_owner(text):
+def test_workspace_of_another_layout_is_left_unchanged(text):
     with pytest.raises(BookError, match="by hand"):
         listed(text, "book")
 
@@ -176,19 +176,19 @@ def tables(draw: st.DrawFn) -> dict[str, list[Any]]:
 
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(tables())
-def test_whatever_the_columns_are_called_and_hold_the_draft_loads_and_binds(table):
+def test_draft_loads_and_binds_whatever_the_column_names_and_values(table):
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "configs").mkdir()
         shutil.copy(PROJECT / "workspace.yaml", folder)
         project = Project(Path(folder))
-        # What it writes is checked on the way, and a draft that fails there is an error.
+        # The draft is checked while it is written; a failure is an error.
         done = new(project, "book", [write(Path(folder) / "loans.csv", table)], target="target")
         assert done.features >= 1
         book = Book.load(project, "book")
         assert set(table) <= set(book.contracts["applications"].to_schema().columns)
 
 
-def test_infinite_and_unread_values_are_to_confirm_and_the_draft_is_whole(project, tmp_path):
+def test_infinite_and_unreadable_values_are_to_confirm_in_a_complete_draft(project, tmp_path):
     odd = {
         "ratio": [float("inf"), float("nan"), *[1.5 * n for n in range(38)]],
         "slip": [1e25, *[float(n) for n in range(39)]],
@@ -208,7 +208,7 @@ def test_infinite_and_unread_values_are_to_confirm_and_the_draft_is_whole(projec
 @pytest.mark.parametrize(
     "name", ["features", "word", "v", "_line", "application_features", "rows", "count", "_link", "_index"]
 )
-def test_a_column_may_have_a_name_that_the_drafting_uses_itself(project, tmp_path, name):
+def test_column_may_have_a_name_that_the_draft_uses_itself(project, tmp_path, name):
     drawn = [f"{n * 7 % 11}.5" for n in range(40)]
     done = new(project, "book", [write(tmp_path / "loans.csv", {"": range(40), **loans(), name: drawn})])
     assert done.features == 4

@@ -1,4 +1,4 @@
-"""Columns of numbers: how text is read as numbers, codes for missing values, and numbers that cannot be meant."""
+"""Number columns: how text is read as numbers, codes for missing values, and implausible numbers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from credit_assets.onboarding import numbers
 from credit_assets_tests.onboarding.lender import read
 
 
-def test_a_decimal_comma_is_known_where_no_other_reading_is_left(column):
+def test_decimal_comma_is_recognised_if_no_other_reading_is_possible(column):
     rate = column(["13,5", "7", "0,125"])
     assert [read(rate, value) for value in ("13,5", "7", "0,125")] == [13.5, 7, 0.125]
     assert (rate.low, rate.high) == (0.125, 13.5)
@@ -24,7 +24,7 @@ def test_a_decimal_comma_is_known_where_no_other_reading_is_left(column):
     assert column(["13,5", "13.5"]).number is None
 
 
-def test_numbers_in_text_have_a_pattern_that_other_text_breaks(column):
+def test_pattern_of_numbers_in_text_refuses_other_text(column):
     rate = column(["13,5 %", "7", "n/a", "1.250,00"] * 2).pattern
     assert rate is not None
     assert [
@@ -48,7 +48,7 @@ def test_numbers_in_text_have_a_pattern_that_other_text_breaks(column):
     assert plain.pattern is None and plain.high == 1e5, "what the pattern does not know is not refused"
 
 
-def test_what_may_be_thousands_or_decimals_is_read_like_the_rest_of_its_table(look, tmp_path):
+def test_ambiguous_thousands_or_decimals_are_read_like_the_rest_of_the_table(look, tmp_path):
     columns = {"amount": ["1.200", "900", "15.000"], "income": ["1,250", "2,375", "7"], "share": ["0.25", "1.5", "1"]}
     for rate, amount, income in ((["3,1", "2", "4"], 1200, 1.25), (["3.1", "2", "4"], 1.2, 1250)):
         (tmp_path / "loans.csv").write_text(pd.DataFrame(columns | {"rate": rate}).to_csv(sep=";", index=False))
@@ -56,11 +56,11 @@ def test_what_may_be_thousands_or_decimals_is_read_like_the_rest_of_its_table(lo
         found = files.columns
         assert float(read(found["amount"], "1.200")) == amount
         assert float(read(found["income"], "1,250")) == income
-        # A quarter is none in thousands.
+        # A quarter cannot be written in thousands.
         assert found["share"].kind == "fraction"
 
 
-def test_numbers_between_signs_are_numbers(column):
+def test_numbers_with_prefix_or_suffix_are_numbers(column):
     rate = column(["13.5%", "7%", " 9.25 %"])
     assert (rate.kind, rate.low, rate.high) == ("text", 7, 13.5)
     assert read(rate, "13.5%") == 13.5
@@ -91,7 +91,7 @@ ACCOUNTS = {
 
 
 @pytest.mark.parametrize(("text", "meant"), ACCOUNTS.items())
-def test_numbers_of_accountants_are_read_with_their_sign(column, text, meant):
+def test_accounting_notation_is_read_with_its_sign(column, text, meant):
     seen = column([text, "7", "1,000,000.5", text])
     assert read(seen, text) == meant
     assert (seen.low, seen.high) == (min(meant, 7), max(meant, 1000000.5))
@@ -108,13 +108,13 @@ def test_numbers_of_accountants_are_read_with_their_sign(column, text, meant):
         ("-0,5", -0.5),
     ],
 )
-def test_they_are_read_with_a_decimal_comma_too(column, text, meant):
+def test_accounting_notation_is_read_with_a_decimal_comma_too(column, text, meant):
     seen = column([text, "7", "12,5"])
     assert read(seen, text) == meant and re.match(seen.pattern, text)
 
 
 @pytest.mark.parametrize("odd", ["1.2k", "12 CR", "1,2,3", "3+", "1'200.-", "five", "1-2", "<5", "1.2.3", "60 months"])
-def test_one_odd_value_among_numbers_is_not_known_and_to_confirm(column, odd):
+def test_single_odd_value_among_numbers_is_null_and_to_confirm(column, odd):
     seen = column([f"{n},{n:03}.50" for n in range(1, 40)] + [odd])
     assert read(seen, "7,007.50") == 7007.5
     assert read(seen, odd) is None
@@ -122,14 +122,14 @@ def test_one_odd_value_among_numbers_is_not_known_and_to_confirm(column, odd):
     assert re.match(seen.pattern, odd) and not re.match(seen.pattern, "six")
 
 
-def test_a_column_that_is_mostly_numbers_and_cannot_be_read_says_the_first_value_that_is_none(column):
+def test_mostly_numeric_column_that_cannot_be_read_names_its_first_other_value(column):
     seen = column([f"{n}.5" for n in range(60)] + [f"{n} CR" for n in range(20)])
     assert seen.number is None
     assert seen.doubts == ("20 values of 80, first '0 CR', are not numbers, so the values are not read as numbers",)
     assert column(["a", "b", "c1", "7"]).doubts == ()
 
 
-def test_signs_that_some_values_lack_are_to_confirm(column):
+def test_signs_missing_on_some_values_are_to_confirm(column):
     assert column(["13.5%", "0.2"]).doubts == ("% is in 1 value and missing in 1; all are read as they are",)
     assert column(["$5", "€7"]).doubts == (
         "$ is in 1 value and missing in 1; all are read as they are",
@@ -146,7 +146,7 @@ amounts = st.decimals(-(10**9), 10**9, places=2)
     group=st.sampled_from([",", "'", " ", "\u00a0"]),
     below_zero=st.sampled_from(["-{}", "({})", "{}-", "$({})", "(${})", "-({})", "-$ {}", "{}- %"]),
 )
-def test_what_is_written_in_a_style_is_read_as_what_it_was(values, group, below_zero):
+def test_numbers_of_any_style_are_read_back(values, group, below_zero):
     for comma in (False, True):
         texts = []
         for value in values:
@@ -174,7 +174,7 @@ def test_words_for_missing_among_numbers_are_null(column):
     assert read(income, "nan") is None and read(income, "250.5") == 250.5
 
 
-def test_other_words_among_numbers_make_them_words(column):
+def test_other_words_among_numbers_make_the_column_text(column):
     dependants = column(["0", "1", "2", "3+"])
     assert dependants.number is None
     assert dependants.value_counts == {"0": 1, "1": 1, "2": 1, "3+": 1}
@@ -194,7 +194,7 @@ def test_other_words_among_numbers_make_them_words(column):
         ([-1] * 9, {}),
     ],
 )
-def test_a_number_far_from_all_others_on_many_rows_stands_for_not_known(column, numbers, found):
+def test_frequent_distant_number_is_a_code_for_missing(column, numbers, found):
     seen = column(numbers)
     assert seen.sentinels == found
     others = [number for number in numbers if number not in found]
@@ -202,7 +202,7 @@ def test_a_number_far_from_all_others_on_many_rows_stands_for_not_known(column, 
 
 
 @pytest.mark.parametrize("huge", ["1e25", "1" + "0" * 25, "-1e99"])
-def test_one_huge_number_is_to_confirm(column, huge):
+def test_single_huge_number_is_to_confirm(column, huge):
     seen = column([*range(1, 400), huge])
     assert (seen.kind, float(read(seen, huge))) == ("fraction", float(huge))
     assert seen.doubts and "times what nearly all others are" in seen.doubts[0]
@@ -210,7 +210,7 @@ def test_one_huge_number_is_to_confirm(column, huge):
 
 
 @pytest.mark.parametrize("beyond", ["1e308", "-1e100", "1.7976931348623157e308"])
-def test_a_number_that_cannot_be_meant_counts_as_not_known_and_sets_no_limit(column, beyond):
+def test_impossible_number_is_null_and_sets_no_limit(column, beyond):
     seen = column([*range(40), beyond])
     assert (seen.low, seen.high, seen.extremes) == (0, 39, 1)
     assert seen.doubts == ("1 value beyond 1e+100 counts as not known",)
@@ -220,7 +220,7 @@ def test_a_number_that_cannot_be_meant_counts_as_not_known_and_sets_no_limit(col
 
 
 @pytest.mark.parametrize("word", ["inf", "-Infinity", "#DIV/0!", "1e400"])
-def test_what_a_calculation_without_a_result_leaves_is_not_known_and_to_confirm(column, word):
+def test_results_of_failed_calculations_are_null_and_to_confirm(column, word):
     seen = column([*range(40), word])
     assert (seen.kind, seen.low, seen.high, read(seen, word)) == ("text", 0, 39, None)
     assert len(seen.doubts) == 1 and repr(word) in seen.doubts[0]

@@ -1,4 +1,4 @@
-"""Which column tells how a loan went, and which of its values are bad."""
+"""Which column is the outcome, and which of its values are bad."""
 
 from __future__ import annotations
 
@@ -51,23 +51,23 @@ from credit_assets_tests.onboarding.lender import turns
         ),
     ],
 )
-def test_the_outcome_is_found_by_its_name_and_its_words_are_told_apart(guessed, name, values, bad, good):
+def test_outcome_is_found_by_its_name_with_its_good_and_bad_values(guessed, name, values, bad, good):
     book = guessed(**{"default": None, name: values})
     assert (book.outcome.column, book.outcome.bad, book.outcome.good) == (name, bad, good)
     assert book.bads == sum(str(value) in bad for value in values)
     assert book.goods == sum(str(value) in good for value in values)
 
 
-def test_a_likelier_name_goes_before_others(guessed):
+def test_more_likely_name_is_preferred(guessed):
     assert guessed(status=turns("open", "shut"), default=None, target=turns(0, 1)).outcome.column == "target"
 
 
-def test_a_book_without_an_outcome_is_refused_with_what_to_do(guessed):
+def test_book_without_an_outcome_is_refused_with_advice(guessed):
     with pytest.raises(BookError, match=r"No column tells how a loan went: .* Name the column with --target"):
         guessed(default=None)
 
 
-def test_the_users_word_for_the_outcome_counts(guessed):
+def test_outcome_given_by_the_user_is_used(guessed):
     book = guessed(settings={"target": "went"}, went=turns("back", "back", "lost"))
     assert (book.outcome.column, book.outcome.bad, book.outcome.good) == ("went", ("lost",), ("back",))
     assert "by its values" in book.outcome.why
@@ -82,17 +82,17 @@ def test_the_users_word_for_the_outcome_counts(guessed):
         ("RiskPerformance", turns("Bad", "Bad", "Good"), "bad: [Good], good: [Bad]"),
     ],
 )
-def test_where_the_name_says_neither_or_more_than_half_are_bad_both_readings_are_given(guessed, name, values, other):
+def test_both_readings_are_given_if_the_name_is_neutral_or_most_are_bad(guessed, name, values, other):
     assert f"if it is the other way round: {other}" in guessed(**{"default": None, name: values}).outcome.why
 
 
-def test_an_outcome_that_is_clear_has_one_reading(guessed):
+def test_clear_outcome_has_one_reading(guessed):
     assert "the other way round" not in guessed(default=turns(1, 0, 0)).outcome.why
 
 
 @pytest.mark.parametrize(
     ("target", "said"), [("nowhere", "No file has a column nowhere"), ("amount", "amount cannot be the target")]
 )
-def test_an_outcome_that_is_none_is_refused(guessed, target, said):
+def test_unsuitable_outcome_is_refused(guessed, target, said):
     with pytest.raises(BookError, match=said):
         guessed(settings={"target": target})

@@ -1,4 +1,4 @@
-"""Protected attributes, by the names and values of columns, in several languages."""
+"""Protected attributes, recognised by the names and values of columns in several languages."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from credit_assets.onboarding.protected_columns import _attributes_of
 from credit_assets_tests.onboarding.lender import ROWS, loans, turns
 
 
-def test_words_that_name_men_and_women_are_put_into_two_groups(guessed):
+def test_words_for_men_and_women_form_two_groups(guessed):
     book = guessed(state=turns("male : single", "female : married", "male : widowed"))
     gender = book.protected["gender"]
     assert gender.column == "state"
     assert gender.words == {"male : single": "male", "female : married": "female", "male : widowed": "male"}
 
 
-def test_m_and_f_are_men_and_women_where_the_name_says_so_and_unknown_is_not_judged(guessed):
+def test_m_and_f_are_men_and_women_if_the_name_says_so_and_unknown_is_excluded(guessed):
     book = guessed(CODE_GENDER=turns("M", "F", "XNA"), flag=turns("M", "F"))
     assert list(book.protected) == ["gender"]
     assert book.protected["gender"].words == {"M": "male", "F": "female"}
     assert book.protected["gender"].not_judged == ("XNA",)
 
 
-def test_codes_are_left_for_the_user_to_say(guessed):
+def test_codes_are_left_to_the_user(guessed):
     gender = guessed(SEX=turns(1, 2)).protected["gender"]
     assert gender.words == {} and "say what its codes mean" in gender.why
 
@@ -36,17 +36,17 @@ def test_codes_are_left_for_the_user_to_say(guessed):
         ("age_group", turns("young", "old"), "words", ()),
     ],
 )
-def test_an_age_is_known_by_its_name_and_its_values(guessed, name, values, kind, bands):
+def test_age_is_recognised_by_its_name_and_values(guessed, name, values, kind, bands):
     age = guessed(**{name: values}).protected["age"]
     assert (age.column, age.kind, age.bands) == (name, kind, bands)
 
 
 @pytest.mark.parametrize("name", ["loan_age", "mortgage_age_months", "age_of_car", "message"])
-def test_the_age_of_something_else_is_not_protected(guessed, name):
+def test_age_of_something_else_is_not_protected(guessed, name):
     assert guessed(**{name: turns(20, 30)}).protected == {}
 
 
-def test_a_date_of_birth_makes_no_groups_and_is_kept_out_all_the_same(guessed):
+def test_date_of_birth_forms_no_groups_but_is_excluded_from_models(guessed):
     book = guessed(birth_date=[f"19{60 + n}-02-03" for n in range(ROWS)])
     assert book.protected == {} and list(book.unaudited) == ["birth_date"]
     assert "birth_date" in book.withheld
@@ -77,7 +77,7 @@ def test_a_date_of_birth_makes_no_groups_and_is_kept_out_all_the_same(guessed):
         ("card_holder_age", "age"),
     ],
 )
-def test_other_protected_attributes_are_known_by_their_names(guessed, name, attribute):
+def test_other_protected_attributes_are_recognised_by_name(guessed, name, attribute):
     assert guessed(**{name: turns("a", "b", "c")}).protected[attribute].column == name
 
 
@@ -102,7 +102,7 @@ def test_other_protected_attributes_are_known_by_their_names(guessed, name, attr
         ("dependents", "unterhaltspflichtige enfants hijos filhos dzieci kinderen"),
     ],
 )
-def test_protected_attributes_are_known_in_eight_languages_and_abbreviated(attribute, columns):
+def test_protected_attributes_are_recognised_in_eight_languages_and_abbreviated(attribute, columns):
     for name in columns.split():
         column = Column(name, "text", 10, 10, 3, 1.0, value_counts={"a": 4, "b": 3, "c": 3})
         assert list(_attributes_of(column)) == [attribute], name
@@ -150,11 +150,11 @@ def test_other_columns_are_not_taken_for_protected_in_any_language(name):
         ("gender", ("Herr", "Frau", "Frau")),
     ],
 )
-def test_what_the_values_say_is_protected_whatever_the_name(guessed, attribute, values):
+def test_column_with_protected_values_is_protected_whatever_its_name(guessed, attribute, values):
     assert guessed(category=turns(*values)).protected[attribute].column == "category"
 
 
-def test_a_column_of_sex_and_marital_status_is_named_for_both(guessed):
+def test_column_of_sex_and_marital_status_is_listed_for_both(guessed):
     book = guessed(personal=turns("male : single", "female : married", "male : married"))
     assert book.protected["gender"].words["male : single"] == "male"
     assert book.protected["marital_status"].words == {
@@ -164,7 +164,7 @@ def test_a_column_of_sex_and_marital_status_is_named_for_both(guessed):
     }
 
 
-def test_codes_of_sex_and_marital_status_are_named_for_both_and_left_to_the_user(guessed):
+def test_codes_of_sex_and_marital_status_are_listed_for_both_and_left_to_the_user(guessed):
     book = guessed(famges=turns(1, 2, 3, 4))
     assert {name: item.column for name, item in book.protected.items()} == {
         "gender": "famges",
@@ -190,7 +190,7 @@ def test_flags_of_one_attribute_are_named_after_their_columns(guessed):
         ([-1, 130], "1 row above 120 and 1 row below 0"),
     ],
 )
-def test_a_few_values_that_are_no_age_do_not_lose_the_age(guessed, ages, said):
+def test_few_impossible_values_do_not_hide_an_age(guessed, ages, said):
     rows = 600
     columns = {name: turns(*values, rows=rows) for name, values in loans().items()}
     columns |= {"loan_id": range(rows), "person_age": [*ages, *turns(*range(21, 70), rows=rows - len(ages))]}
@@ -200,14 +200,14 @@ def test_a_few_values_that_are_no_age_do_not_lose_the_age(guessed, ages, said):
 
 
 @pytest.mark.parametrize("name", ["yob", "birthyear", "birth_year"])
-def test_a_year_of_birth_is_kept_out(guessed, name):
+def test_year_of_birth_is_excluded_from_models(guessed, name):
     assert list(guessed(**{name: turns(1960, 1975, 1990)}).unaudited) == [name]
 
 
 @pytest.mark.parametrize("name", ["cust_age", "coapplicant_age", "co_applicant_age", "age"])
-def test_an_age_of_anybody_is_an_age(guessed, name):
+def test_age_of_any_person_is_an_age(guessed, name):
     assert guessed(**{name: turns(21, 30, 50, 47)}).protected["age"].kind == "years"
 
 
-def test_titles_that_tell_men_from_women_are_put_into_two_groups(guessed):
+def test_titles_that_distinguish_men_and_women_form_two_groups(guessed):
     assert guessed(title=turns("Mr", "Mrs", "Ms")).protected["gender"].words["Ms"] == "female"

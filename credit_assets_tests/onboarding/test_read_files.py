@@ -1,4 +1,4 @@
-"""A lender's files: which can be read, as which tables, and the kind of each column."""
+"""A lender's files: which can be read, which tables they form, and the kind of each column."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from credit_assets_tests.onboarding.lender import write
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
-def test_a_files_name_is_no_pattern(look, tmp_path, ending):
+def test_file_name_is_not_used_as_a_pattern(look, tmp_path, ending):
     for name, value in {"loans[1]": 1, "loans1": 2, "loan*": 3, "loans": 4}.items():
         rows = pd.DataFrame({"a": [value] * value})
         path = tmp_path / f"{name}.{ending}"
@@ -56,11 +56,11 @@ def test_a_files_name_is_no_pattern(look, tmp_path, ending):
         ([None, None], "empty"),
     ],
 )
-def test_the_kind_of_a_csv_column_is_told_by_all_its_values(column, values, kind):
+def test_kind_of_a_csv_column_depends_on_all_its_values(column, values, kind):
     assert column(values).kind == kind
 
 
-def test_a_parquet_file_says_itself_what_its_columns_are(look, tmp_path):
+def test_parquet_file_declares_its_column_types(look, tmp_path):
     day = pd.Timestamp("2020-01-02")
     frame = pd.DataFrame({"w": [1, 2], "f": [1.0, 2.0], "t": ["1", "2"], "b": [True, False], "d": [day, day]})
     frame.to_parquet(tmp_path / "loans.parquet")
@@ -75,7 +75,7 @@ def of_parquet(look: Look, path: Path, **columns: pa.Array) -> Files:
     return files
 
 
-def test_in_parquet_nan_is_not_known_and_infinity_is_counted_and_sets_no_limit(look, tmp_path):
+def test_parquet_nan_is_null_and_infinity_is_counted_without_setting_a_limit(look, tmp_path):
     nan, inf = float("nan"), float("inf")
     files = of_parquet(
         look,
@@ -116,14 +116,14 @@ WHOLE_IN_PARQUET = {
 
 
 @pytest.mark.parametrize(("values", "kind"), WHOLE_IN_PARQUET.values(), ids=WHOLE_IN_PARQUET)
-def test_a_type_of_parquet_is_read_digit_for_digit(look, tmp_path, values, kind):
+def test_parquet_types_are_read_digit_for_digit(look, tmp_path, values, kind):
     found = of_parquet(look, tmp_path / "loans.parquet", c=values, d=pa.array([1, 2, 3])).columns["c"]
     assert found.kind == kind
     if kind in ("whole", "text") and values.type != pa.uuid():
         assert set(found.value_counts) == {str(value).removesuffix(".00") for value in values.to_pylist()}
 
 
-def test_columns_of_parquet_that_hold_no_single_values_are_named_in_one_line(look, tmp_path):
+def test_nested_parquet_columns_are_named_in_one_line(look, tmp_path):
     odd = {
         "l": pa.array([[1]]),
         "s": pa.array([{"a": 1}]),
@@ -137,7 +137,7 @@ def test_columns_of_parquet_that_hold_no_single_values_are_named_in_one_line(loo
     assert all(f" {name} (" in str(told.value) for name in "lsbt") and "leave it out" in str(told.value)
 
 
-def test_a_parquet_file_cut_in_its_middle_is_refused_in_one_line(look, tmp_path):
+def test_truncated_parquet_file_is_refused_in_one_line(look, tmp_path):
     of_parquet(look, path := tmp_path / "loans.parquet", c=pa.array([f"{n * n}" for n in range(5000)]))
     content = path.read_bytes()
     (tmp_path / "cut.parquet").write_bytes(b"PAR1" + b"\0" * (len(content) // 2) + content[4 + len(content) // 2 :])
@@ -145,7 +145,7 @@ def test_a_parquet_file_cut_in_its_middle_is_refused_in_one_line(look, tmp_path)
         look(tmp_path / "cut.parquet")
 
 
-def test_files_of_the_same_columns_are_one_table(look, tmp_path):
+def test_files_with_the_same_columns_are_one_table(look, tmp_path):
     write(tmp_path / "a.csv", {"x": [1, 2], "y": ["u", "v"]})
     write(tmp_path / "b.csv", {"y": ["w"], "x": [3]})
     write(tmp_path / "c.csv", {"z": [1]})
@@ -155,7 +155,7 @@ def test_files_of_the_same_columns_are_one_table(look, tmp_path):
     assert other.names == "c.csv"
 
 
-def test_gzipped_and_zipped_files_are_read_as_plain_ones(look, tmp_path):
+def test_gzipped_and_zipped_files_are_read_like_plain_ones(look, tmp_path):
     content = write(tmp_path / "plain.csv", {"x": [1, 2]}).read_bytes()
     (tmp_path / "packed.csv.gz").write_bytes(gzip.compress(content))
     with zipfile.ZipFile(tmp_path / "zipped.zip", "w") as archive:
@@ -166,7 +166,7 @@ def test_gzipped_and_zipped_files_are_read_as_plain_ones(look, tmp_path):
     assert files.rows == 4
 
 
-def test_a_csv_zip_is_one_file_named_as_the_archive_like_in_a_delivery(look, tmp_path):
+def test_zipped_csv_is_one_file_named_after_the_archive(look, tmp_path):
     with zipfile.ZipFile(tmp_path / "loans.csv.zip", "w") as archive:
         archive.writestr("download/part-0001.csv", "x,y\n1,2\n")
         archive.writestr("__MACOSX/download/._part-0001.csv", "shadow")
@@ -202,7 +202,7 @@ def test_a_csv_zip_is_one_file_named_as_the_archive_like_in_a_delivery(look, tmp
         ("loans.xlsx", b"", "is not a .csv"),
     ],
 )
-def test_what_cannot_be_read_is_refused_with_the_files_name(look, tmp_path, name, content, said):
+def test_unreadable_file_is_refused_by_name(look, tmp_path, name, content, said):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(BookError, match=name) as told:
         look(tmp_path / name)
@@ -230,7 +230,7 @@ AROUND_ROWS = {
 
 
 @pytest.mark.parametrize(("text", "notes"), AROUND_ROWS.values(), ids=AROUND_ROWS)
-def test_what_a_sheet_has_beside_header_and_rows_is_passed_over_as_in_a_delivery(look, tmp_path, text, notes):
+def test_lines_beside_header_and_rows_are_skipped_as_in_a_delivery(look, tmp_path, text, notes):
     path = tmp_path / "loans.csv"
     path.write_bytes(text.encode())
     [files] = look(path)
@@ -241,7 +241,7 @@ def test_what_a_sheet_has_beside_header_and_rows_is_passed_over_as_in_a_delivery
     [part] = files.parts
     assert notes is None or list(part.notes) == notes
     assert len(files.remarks) == len(part.notes) + text.startswith((",a", "Unnamed"))
-    # A delivery of this file is read with these notes as the same rows.
+    # A delivery of this file with these notes gives the same rows.
     source = inspect_csv(path, "loans.csv", tmp_path / "plain", part.notes)
     assert source.rows == 2 and [name for name in source.columns if name in files.columns] == ["a", "b"]
 
@@ -257,7 +257,7 @@ def test_what_a_sheet_has_beside_header_and_rows_is_passed_over_as_in_a_delivery
         ("Total,car,,,", None, "", ""),
     ],
 )
-def test_a_total_of_several_fields_is_a_note_where_it_can_be_told_from_a_row(look, tmp_path, total, note, later, row):
+def test_total_with_several_fields_is_a_note_if_distinguishable_from_a_row(look, tmp_path, total, note, later, row):
     path, rows = tmp_path / "loans.csv", "a,b,c,d,e\n1,2,3,4,5\n3,4,5,6,7\n"
     path.write_text(f"{rows}{total}\n")
     if note is None:
@@ -266,32 +266,32 @@ def test_a_total_of_several_fields_is_a_note_where_it_can_be_told_from_a_row(loo
         return
     [files] = look(path)
     assert files.parts[0].notes == (note,) and files.rows == 2
-    # A delivery passes over the total of another month, and keeps a row that begins alike.
+    # A delivery skips the total of another month, and keeps a row with a similar start.
     path.write_text(f"{rows}{row}\n{later}\n")
     delivered = inspect_csv(path, "loans.csv", tmp_path / "plain", files.parts[0].notes)
     assert delivered.rows == 3 and delivered.passed_over == {note: 1}
 
 
-def test_a_total_that_begins_like_the_header_is_refused(look, tmp_path):
+def test_total_that_starts_like_the_header_is_refused(look, tmp_path):
     (tmp_path / "loans.csv").write_text("Total,b,c\n1,2,3\n3,4,5\nTotal,,8\n")
     with pytest.raises(BookError, match=r"line 4: 'Total,,8' is a total and no row\."):
         look(tmp_path / "loans.csv")
 
 
-def test_faults_of_several_files_are_said_at_once(look, tmp_path):
+def test_errors_of_several_files_are_reported_at_once(look, tmp_path):
     for name in ("loans.csv", "other.csv"):
         (tmp_path / name).write_text("a,b,c\n1,2,3\n3,4,5\nTotal,6,8\n")
     with pytest.raises(BookError, match=r"loans\.csv, line 4: .*\n.*other\.csv, line 4: "):
         look(tmp_path / "loans.csv", tmp_path / "other.csv")
 
 
-def test_a_columns_name_with_a_line_break_is_the_name_with_a_blank(look, tmp_path):
+def test_line_break_in_a_column_name_becomes_a_blank(look, tmp_path):
     (tmp_path / "loans.csv").write_bytes(b'id,"debt to\r\nincome",x\r\n1,0.5,2\r\n2,"0.7",3\r\n')
     [files] = look(tmp_path / "loans.csv")
     assert list(files.columns) == ["id", "debt to income", "x"] and files.rows == 2
 
 
-def test_a_few_broken_lines_are_left_out_and_reported(look, tmp_path):
+def test_few_broken_lines_are_skipped_and_reported(look, tmp_path):
     rows = [f"{n},{n % 7},x" for n in range(100)]
     rows[41], rows[77] = "41,1,x,more", '77,"open,x'
     (tmp_path / "loans.csv").write_text("\n".join(["id,b,c", *rows]))
@@ -328,7 +328,7 @@ PIECES = [
     st.lists(st.sampled_from(PIECES), max_size=40).map("".join),
     st.sampled_from(["utf-8", "utf-8-sig", "latin-1", "utf-16"]),
 )
-def test_whatever_a_file_holds_it_is_read_or_refused_in_one_line_without_the_readers_own_words(text, encoding):
+def test_any_content_is_read_or_refused_in_one_line_without_the_reader_s_own_message(text, encoding):
     with tempfile.TemporaryDirectory() as folder, connect() as con:
         path = Path(folder) / "loans.csv"
         path.write_bytes(text.encode(encoding))
@@ -340,7 +340,7 @@ def test_whatever_a_file_holds_it_is_read_or_refused_in_one_line_without_the_rea
             assert not re.search("Auto-Detected|strict_mode|Error:|ignore_errors|LINE 1", str(error))
 
 
-def test_no_files_and_one_file_twice_are_refused(look, tmp_path):
+def test_missing_and_duplicate_files_are_refused(look, tmp_path):
     with pytest.raises(BookError, match=r"holds no \.csv\.gz"):
         look(tmp_path)
     with pytest.raises(BookError, match="does not exist"):
@@ -350,7 +350,7 @@ def test_no_files_and_one_file_twice_are_refused(look, tmp_path):
         look(path, path)
 
 
-def test_a_column_of_two_kinds_in_two_parquet_files_is_refused(look, tmp_path):
+def test_column_with_two_types_in_two_parquet_files_is_refused(look, tmp_path):
     frames: Mapping[str, list[Any]] = {"a.parquet": [1], "b.parquet": ["x"]}
     for name, values in frames.items():
         pd.DataFrame({"c": values}).to_parquet(tmp_path / name)
@@ -358,7 +358,7 @@ def test_a_column_of_two_kinds_in_two_parquet_files_is_refused(look, tmp_path):
         look(tmp_path)
 
 
-def test_rows_without_any_value_are_passed_over_in_parquet_too(look: Look, tmp_path: Path) -> None:
+def test_empty_rows_are_skipped_in_parquet_too(look: Look, tmp_path: Path) -> None:
     frame = pd.DataFrame({"id": [1.0, None, 2.0, None], "word": ["a", "", "b", None], "income": [None] * 4})
     frame.to_parquet(tmp_path / "loans.parquet")
     [loans] = look(tmp_path / "loans.parquet")

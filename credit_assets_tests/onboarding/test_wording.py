@@ -1,4 +1,4 @@
-"""Names and words for columns."""
+"""Names and descriptions for columns."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from credit_assets.onboarding.wording import distinct, in_sql, is_guess, parts, 
         ("???", "Column"),
     ],
 )
-def test_a_columns_name_is_said_in_plain_words(name, said):
+def test_column_name_is_described_in_plain_words(name, said):
     assert phrase(name) == said
 
 
@@ -40,19 +40,19 @@ def test_a_columns_name_is_said_in_plain_words(name, said):
         ("numATMs", "Num atms"),
     ],
 )
-def test_a_word_cut_out_of_mixed_case_is_no_abbreviation(name, said):
+def test_word_from_a_mixed_case_name_is_no_abbreviation(name, said):
     assert phrase(name) == said
 
 
 @pytest.mark.parametrize("name", ["credit_amount", "DebtRatio", "purpose", "late_payments_last_12_months", "Loan Type"])
-def test_a_name_of_known_words_reads_as_a_description(name):
+def test_name_of_known_words_reads_as_a_description(name):
     assert not is_guess(name)
 
 
 @pytest.mark.parametrize(
     "name", ["AverageMInFile", "dti", "mths_since_last_delinq", "V12", "laufkont", "x", "BILL_AMT1", "???", "rate2"]
 )
-def test_abbreviations_other_languages_and_codes_are_guesses(name):
+def test_abbreviations_foreign_words_and_codes_are_guesses(name):
     assert is_guess(name)
 
 
@@ -66,23 +66,23 @@ def test_abbreviations_other_languages_and_codes_are_guesses(name):
         ("a--b", "a_b"),
     ],
 )
-def test_a_name_is_made_of_small_letters_digits_and_underscores(name, made):
+def test_name_consists_of_lower_case_letters_digits_and_underscores(name, made):
     assert plain(name) == made
 
 
-def test_a_name_that_is_taken_is_numbered_whatever_its_case():
+def test_taken_name_is_numbered_whatever_its_case():
     assert distinct("Rate", ["amount"]) == "Rate"
     assert distinct("Rate", ["rate", "rate_2"]) == "Rate_3"
 
 
 @given(st.text(min_size=1, max_size=20))
-def test_a_plain_name_can_always_be_a_column(name):
+def test_plain_name_is_always_a_valid_column(name):
     made = plain(name)
     assert made[0].isalpha() and made.isascii() and made == made.lower() and made.replace("_", "a").isalnum()
 
 
 @pytest.mark.parametrize("upper", [False, True])
-def test_a_column_with_a_keyword_for_a_name_is_read_as_a_column(upper):
+def test_column_named_like_a_keyword_is_read_as_a_column(upper):
     with duckdb.connect() as con:
         known = [word for (word,) in con.execute("SELECT keyword_name FROM duckdb_keywords()").fetchall()]
         names = [*known, "current_user", "localtime", "rownum", "map", "if", "next", "text", "date"]
@@ -95,5 +95,5 @@ def test_a_column_with_a_keyword_for_a_name_is_read_as_a_column(upper):
         assert isinstance(projection.this, exp.Column) and projection.this.name == name, name
 
 
-def test_parts_of_a_name():
+def test_name_is_split_into_its_parts():
     assert parts("Loan-Status  2") == ["loan", "status", "2"]

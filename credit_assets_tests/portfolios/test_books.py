@@ -1,4 +1,4 @@
-"""The books that come with the platform are configuration, contracts and SQL; the platform knows none of them."""
+"""The included books are configuration, contracts and SQL; the platform contains no special code for them."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from credit_assets.settings.project import Project
 from credit_assets_tests.conftest import PROJECT
 
 BOOKS = sorted(path.stem for path in (PROJECT / "configs").glob("*.yaml"))
-# Home Credit's contracts and synthetic lender are in the package, and the demo runs on them.
+# Home Credit's contracts and synthetic lender are in the package, because the demo uses them.
 OTHERS = [book for book in BOOKS if book != "home_credit"]
 
 
-def test_there_are_three():
+def test_three_books_are_included():
     assert BOOKS == ["home_credit", "lending_club", "uci_credit_card"]
 
 
 @pytest.mark.parametrize("book", OTHERS)
-def test_no_module_of_the_platform_names_it(book):
+def test_no_module_of_the_platform_names_a_book(book):
     assert [path for path in (PROJECT / "credit_assets").rglob("*.*") if book in path.name] == []
     sources = [path for kind in ("*.py", "*.j2") for path in (PROJECT / "credit_assets").rglob(kind)]
     assert [path for path in sources if book in path.read_text()] == []
 
 
 @pytest.mark.parametrize("book", OTHERS)
-def test_it_is_a_configuration_contracts_sql_and_one_code_location(book):
+def test_book_is_a_configuration_contracts_sql_and_one_code_location(book):
     assert {path.name for path in (PROJECT / "configs").glob(f"{book}*")} == {f"{book}.yaml", f"{book}.py"}
     assert {path.suffix for path in (PROJECT / "sql" / book).iterdir()} == {".sql"}
     locations = yaml.safe_load((PROJECT / "workspace.yaml").read_text())["load_from"]
@@ -47,14 +47,14 @@ def texts_of(book: str) -> ReasonTexts:
 
 
 @pytest.mark.parametrize("book", BOOKS)
-def test_its_texts_are_written_and_none_of_a_missing_value_is_a_description(book):
+def test_texts_are_confirmed_and_messages_for_missing_values_are_not_descriptions(book):
     texts = texts_of(book)
     assert texts.drafts == {}
     assert len({text.casefold() for text in texts.descriptions.values()}) == len(texts.descriptions)
     assert not {texts.missing_text(feature) for feature in texts.descriptions} & set(texts.descriptions.values())
 
 
-def test_home_credit_s_external_ratings_are_one_family_and_each_history_has_a_message():
+def test_external_ratings_of_home_credit_are_one_family_and_each_history_has_a_message():
     texts = texts_of("home_credit")
     ratings = [feature for feature in texts.descriptions if feature.startswith("external_score")]
     assert len(ratings) == 13

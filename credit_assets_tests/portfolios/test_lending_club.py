@@ -43,21 +43,21 @@ Bring = Callable[[Path], Ingested]
 # -- the contract --------------------------------------------------------------------------------------
 
 
-def test_the_contract_has_the_columns_of_both_layouts_each_with_its_words():
+def test_contract_has_the_described_columns_of_both_layouts():
     # 151 of LendingClub's own, and one that a copy adds.
     assert len(COLUMNS) == 152
     assert len(set(COLUMNS) - IN_LATER_FILES - {"issue_year"}) == 145
     assert all(CONTRACT.descriptions().values())
 
 
-def test_a_file_of_either_layout_is_one_of_the_contract(real_data):
+def test_files_of_both_layouts_meet_the_contract(real_data):
     with duckdb.connect() as con:
         earlier = con.sql(f"FROM read_csv('{real_data / FILE}', all_varchar = true)").columns
     assert set(COLUMNS) - set(earlier) == IN_LATER_FILES
     assert set(earlier) - set(COLUMNS) == set()
 
 
-def test_all_that_is_known_only_after_the_decision_is_named_with_why():
+def test_every_column_known_only_after_the_decision_is_listed_with_the_reason():
     since = COLUMNS[COLUMNS.index("loan_status") + 1 :]
     assert len(since) == 38
     assert set(since) <= set(PORTFOLIO.post_decision) <= set(COLUMNS)
@@ -65,7 +65,7 @@ def test_all_that_is_known_only_after_the_decision_is_named_with_why():
     assert all([*PORTFOLIO.post_decision.values(), *PORTFOLIO.left_out.values()])
 
 
-def test_features_come_from_nothing_known_after_the_decision_and_the_models_from_nothing_of_the_price():
+def test_features_use_nothing_known_after_the_decision_and_models_nothing_of_the_price():
     raw = {feature: {column for _, column in ROOTS[feature]} for feature in QUERIES["features"].descriptions}
     late = {*PORTFOLIO.post_decision, PORTFOLIO.target.column}
     assert {feature for feature, columns in raw.items() if columns & late} == set()
@@ -73,7 +73,7 @@ def test_features_come_from_nothing_known_after_the_decision_and_the_models_from
     assert {column for feature in FEATURES for column in raw[feature]} & set(PORTFOLIO.left_out) == set()
 
 
-def test_a_word_for_a_loan_that_still_runs_is_no_outcome():
+def test_status_of_a_running_loan_is_no_outcome():
     words = CONTRACT.to_schema().columns["loan_status"].checks[0].statistics["allowed_values"]
     target = PORTFOLIO.target
     with duckdb.connect() as con:
@@ -135,7 +135,7 @@ def bring(tmp_path: Path) -> Bring:
 
 
 def staged(file: Path, folder: Path) -> Ingested:
-    """The file staged as the portfolio's applications of the batch 2011-Q4."""
+    """The file as the portfolio's applications of batch 2011-Q4."""
     table = PORTFOLIO.tables["applications"]
     with duckdb.connect() as con:
         return ingest(
@@ -162,7 +162,7 @@ def features(applications: str) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("name", SPELLINGS)
-def test_each_spelling_of_the_files_gives_the_same_features(name, bring, tmp_path):
+def test_every_spelling_of_the_files_gives_the_same_features(name, bring, tmp_path):
     file = tmp_path / name
     file.write_text("\n".join(SPELLINGS[name]) + "\n")
     done = bring(file)
@@ -185,7 +185,7 @@ def test_each_spelling_of_the_files_gives_the_same_features(name, bring, tmp_pat
         "income_after_debts": [24000 * 0.7235, 29700, None],
         "title_length": [8, None, 5],
         "title_without_capitals": [0, None, 1],
-        # What the description speaks of counts for nothing.
+        # The content of the description is not used.
         "says_need": [0, 0, 1],
         "fico_score": [None, None, None],
     }
@@ -195,7 +195,7 @@ def test_each_spelling_of_the_files_gives_the_same_features(name, bring, tmp_pat
         )
 
 
-def test_a_score_of_nought_and_an_impossible_debt_to_income_stand_for_none(bring, tmp_path):
+def test_zero_score_and_impossible_debt_to_income_count_as_missing(bring, tmp_path):
     file = tmp_path / "accepted_2007_to_2018.csv"
     lines = ["id,loan_amnt,term,annual_inc,issue_d,dti,fico_range_low,fico_range_high"]
     told = [("x1", 25, 660, 664), ("x2", -1, 0, 0), ("x3", 999, 0, 4), ("x4", 100, 700, 704), ("x5", 0, 845, 850)]
@@ -223,7 +223,7 @@ def test_a_score_of_nought_and_an_impossible_debt_to_income_stand_for_none(bring
         ("10+ years", "ten", "emp_length"),
     ],
 )
-def test_a_value_written_as_no_file_writes_it_is_named(written, instead, column, bring, tmp_path):
+def test_unexpected_spelling_of_a_value_is_named(written, instead, column, bring, tmp_path):
     file = tmp_path / "LoanStats3a.csv"
     file.write_text("\n".join(SPELLINGS["LoanStats3a.csv"]).replace(written, instead, 1) + "\n")
     with pytest.raises(BadDelivery, match=rf"column {column}: ' ?{instead}' must"):
@@ -235,8 +235,9 @@ def test_a_value_written_as_no_file_writes_it_is_named(written, instead, column,
 
 @dataclass(frozen=True)
 class Book:
-    """The real file as staged, and the training set that the project's SQL and configuration make of it, with the
-    lender's price and what became of the loans beside it."""
+    """The staged real file, and the training set made by the project's SQL and configuration, with the lender's price
+    and the final status of the loans.
+    """
 
     staged: Ingested
     rows: pd.DataFrame
@@ -257,22 +258,22 @@ def book(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Book:
     return Book(done, learned.merge(late, on="id").sort_values(["batch", "id"], ignore_index=True))
 
 
-def test_every_row_of_the_real_file_keeps_the_contract(book):
+def test_every_row_of_the_real_file_meets_the_contract(book):
     assert (book.staged.rows_in, book.staged.rows_kept, book.staged.rows_quarantined) == (20_814, 20_814, 0)
 
 
-def test_the_test_is_the_newest_year_and_every_loan_has_its_outcome(book):
+def test_test_is_the_newest_year_and_every_loan_has_its_outcome(book):
     assert set(book.rows.loc[book.rows["fold"] == TEST, "batch"]) == {f"2010-Q{n}" for n in range(1, 5)}
     assert len(book.rows) == 20_814
-    # As counted in the source: charged off, inside today's credit policy and outside of it.
+    # As counted in the source: charged off, inside today's credit policy and outside it.
     assert book.rows["target"].sum() == 2_373 + 761
     first = book.rows.groupby(book.rows["batch"].str[:4])[FEATURES].count()
     known = first.columns[(first.loc[["2008", "2009", "2010"]] > 0).all()]
     assert len(known) > 35
 
 
-def test_descriptions_grew_while_the_loans_were_listed_and_no_feature_reads_them(book):
-    """The lender stamps what is added with its day; days apart are additions made after the listing began."""
+def test_no_feature_reads_descriptions_which_grew_while_the_loans_were_listed(book):
+    """The lender stamps additions with their day; texts of different days were added after the listing began."""
     days = book.rows["desc"].fillna("").str.findall(r"added on (\d\d/\d\d/\d\d)").map(set).str.len()
     assert (days > 1).sum() > 2_000
     assert days[book.rows["batch"] < "2009-Q4"].max() == 0 < days[book.rows["batch"] >= "2010-Q1"].median()
@@ -281,7 +282,7 @@ def test_descriptions_grew_while_the_loans_were_listed_and_no_feature_reads_them
 
 
 def refused(rows: pd.DataFrame, features: Sequence[str], post_decision: Mapping[str, str]) -> dict[str, str]:
-    """Which of these inputs, each taken for a raw column of its own, the guard refuses, and why."""
+    """Which of these inputs, each taken for a separate raw column, the guard refuses, and why."""
     with pytest.raises(LeakageError) as told:
         check_inputs(
             rows[rows["fold"] != TEST],
@@ -296,12 +297,12 @@ def refused(rows: pd.DataFrame, features: Sequence[str], post_decision: Mapping[
     return {finding.feature: finding.reason for finding in told.value.findings}
 
 
-def test_the_guard_refuses_all_that_is_known_after_the_decision_by_its_name(book):
+def test_guard_refuses_all_columns_known_after_the_decision_by_name(book):
     found = refused(book.rows, [*PORTFOLIO.post_decision, *FEATURES], PORTFOLIO.post_decision)
     assert set(found) == set(PORTFOLIO.post_decision)
 
 
-def test_the_guard_finds_the_strong_leaks_where_nobody_named_them(book):
+def test_guard_finds_the_strong_leaks_without_their_names(book):
     rows = book.rows.assign(principal_paid=book.rows["total_rec_prncp"] / book.rows["funded_amnt"])
     leaks = {"principal_paid", "recoveries", "total_pymnt", "last_credit_pull_d", "last_pymnt_d", "last_pymnt_amnt"}
     found = refused(rows, [*leaks, *FEATURES], {})
@@ -309,7 +310,7 @@ def test_the_guard_finds_the_strong_leaks_where_nobody_named_them(book):
     assert all(why.startswith("alone ranks the outcomes") for why in found.values())
 
 
-def test_the_models_reach_their_bars_on_the_year_after_the_one_they_learned_from(book, tmp_path):
+def test_models_reach_their_bars_on_the_year_after_the_training_data(book, tmp_path):
     from sklearn.metrics import roc_auc_score
     from xgboost import XGBClassifier
 
@@ -319,7 +320,7 @@ def test_the_models_reach_their_bars_on_the_year_after_the_one_they_learned_from
     from credit_assets.models.folds import Folds
     from credit_assets.models.tuning import tune
 
-    # The search's first trial; more of them change the third decimal.
+    # The search's first trial; more trials change the third decimal.
     config = PORTFOLIO.training.model_copy(update={"trials": 1})
     design = DesignMatrix.of(book.rows, FEATURES, PORTFOLIO.entity_key, config.encodings)
     folds = Folds(design, design.validation(config), config)
@@ -331,7 +332,7 @@ def test_the_models_reach_their_bars_on_the_year_after_the_one_they_learned_from
     words = {name: "category" for name in FEATURES if book.rows[name].dtype == object}
     plain = book.rows[FEATURES].astype(words)
     learned = book.rows["fold"] != TEST
-    # The library's defaults, and what a careful hand would set before any search.
+    # The library's defaults, and careful settings without a search.
     by_hand = {"n_estimators": 300, "max_depth": 3, "learning_rate": 0.05}
 
     def auc(pds: np.ndarray) -> float:

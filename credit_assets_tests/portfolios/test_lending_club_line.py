@@ -1,4 +1,4 @@
-"""LendingClub's real book on its whole way: one file cut into quarters, learned from, judged and scored."""
+"""LendingClub's real book from delivery to scores: one file split into quarters, trained on, evaluated and scored."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from credit_assets_tests.small_project import inside, latest_metadata
 
 BOOK = "lending_club"
 NEWEST = "2010-Q4"
-# The search's first trial, and no pages.
+# The first trial of the search, and no pages.
 QUICK = {"training": {"trials": 1}, "evaluation": {"n_bootstrap": 200}, "drift": {"report_columns": 0}}
 
 
 @pytest.fixture(scope="module")
 def project(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The real file delivered as its quarters, all ingested, trained on, and the newest of them scored."""
+    """The real file delivered by quarter, all ingested, a model trained, and the newest quarter scored."""
     project = Project(tmp_path_factory.mktemp("line") / "project")
     project.config(BOOK).parent.mkdir(parents=True)
     config = yaml.safe_load(Project(PROJECT).config(BOOK).read_text())
@@ -59,7 +59,7 @@ def rows(project: Project, table: str) -> pd.DataFrame:
     return duckdb.sql(Lake(project.lake).query(f"{BOOK}/{table}")).df()
 
 
-def test_every_loan_is_in_the_quarter_that_it_was_issued_in(project):
+def test_every_loan_is_in_its_quarter_of_issue(project):
     applications = rows(project, "applications")
     issued = pd.to_datetime(applications["issue_d"])
     quarters = issued.dt.year.astype(str) + "-Q" + issued.dt.quarter.astype(str)
@@ -68,25 +68,25 @@ def test_every_loan_is_in_the_quarter_that_it_was_issued_in(project):
     assert applications["batch"].nunique() == 15
 
 
-def test_the_model_passes_every_gate_and_becomes_champion(project):
+def test_model_passes_every_gate_and_becomes_champion(project):
     gate = rows(project, "promotion_gate")
     assert gate["passed"].all(), gate[~gate["passed"]]
     assert Registry.of(project, BOOK).champion() is not None
     assert latest_metadata(project, "evaluation", BOOK)["auc"] >= 0.665
 
 
-def test_the_evaluation_tells_of_each_quarter_and_draws_the_vintages(project):
+def test_evaluation_covers_each_quarter_and_plots_the_vintages(project):
     about = latest_metadata(project, "evaluation", BOOK)
     by_batch = pd.DataFrame([record.data for record in about["performance_by_batch"].records])
     assert by_batch["batch"].tolist() == sorted(rows(project, "applications")["batch"].unique())
     assert by_batch.loc[by_batch["fold"] == "test", "batch"].tolist() == [f"2010-Q{n}" for n in range(1, 5)]
-    # The crisis: a fifth of the loans of 2007 and 2008 were lost, a seventh of those after.
+    # The crisis: a fifth of the loans of 2007 and 2008 were lost, and a seventh of later ones.
     rates = by_batch.groupby(by_batch["batch"].str[:4])["default_rate"].mean()
     assert rates[["2007", "2008"]].min() > 0.19 > 0.15 > rates[["2009", "2010"]].max()
     assert "Vintage curves" in about
 
 
-def test_the_newest_quarter_is_decided_and_each_decline_has_reasons_in_words(project):
+def test_newest_quarter_is_decided_and_each_decline_has_written_reasons(project):
     scores = rows(project, "scores")
     assert set(scores["batch"]) == {NEWEST}
     assert len(scores) == 3_791
@@ -95,5 +95,5 @@ def test_the_newest_quarter_is_decided_and_each_decline_has_reasons_in_words(pro
     assert declined["reason_1"].notna().all()
 
 
-def test_the_audit_says_that_it_sees_no_group(project):
+def test_audit_reports_that_there_are_no_groups(project):
     assert rows(project, "fairness_audit").empty

@@ -1,4 +1,4 @@
-"""The smallest complete portfolio: small, its features right by hand and by a naive count, its bar reached."""
+"""The smallest complete portfolio: short, its features correct by hand and by a naive count, its bar reached."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PAY, BILLS, PAID = (
 def clients(
     status: Sequence[Sequence[int]], bill: Sequence[int] = (0,) * 6, paid: Sequence[int] = (0,) * 6, limit: int = 1000
 ) -> pd.DataFrame:
-    """Features of clients with these statuses, the newest month first, and the same bills and payments each."""
+    """Features of clients with these statuses, newest month first, all with the same bills and payments."""
     rows = pd.DataFrame(
         [[number, limit, *months, *bill, *paid] for number, months in enumerate(status)],
         columns=["ID", "LIMIT_BAL", *PAY, *BILLS, *PAID],
@@ -47,20 +47,20 @@ def clients(
         return con.sql(QUERIES["features"].sql).df().set_index("ID").sort_index()
 
 
-def test_the_whole_book_is_at_most_150_lines() -> None:
+def test_book_has_at_most_150_lines() -> None:
     files = [*(HOME / "configs").glob(f"{BOOK.name}.*"), *(HOME / "sql" / BOOK.name).iterdir()]
     assert {file.suffix for file in files} == {".yaml", ".py", ".sql"}
     assert sum(len(file.read_text(encoding="utf-8").splitlines()) for file in files) <= 150
 
 
-def test_no_feature_is_made_of_a_protected_column() -> None:
+def test_no_feature_uses_a_protected_column() -> None:
     roots = COMPILED.raw_lineage["features"]
     assert BOOK.protected_columns == {"SEX", "EDUCATION", "MARRIAGE", "AGE"}
     used = {column for origins in roots.values() for _, column in origins}
     assert used == {"ID", "LIMIT_BAL", *PAY, *BILLS, *PAID}
 
 
-def test_a_client_by_hand() -> None:
+def test_features_of_a_client_equal_an_example_by_hand() -> None:
     # Two months late now, one month late four months ago; 400 of the last bill of 800 paid, nothing before that.
     found = clients(
         [[2, 0, -1, 1, -2, 0]], bill=[900, 800, 200, 100, 0, -50], paid=[400, 0, 0, 0, 0, 60], limit=1000
@@ -72,7 +72,7 @@ def test_a_client_by_hand() -> None:
     assert (found.used_1, found.used_2, found.used_max, found.used_min) == pytest.approx((0.9, 0.8, 0.9, -0.05))
     assert (found.limit_left, found.bill_max) == (100, 900)
     assert found.paid_share_1 == 0.5
-    # Nothing was billed five months ago or six: no share of it was paid.
+    # Nothing was billed five or six months ago, so no share of it was paid.
     assert (found.paid_share_2, found.paid_share_3) == (0, 0)
     assert np.isnan([found.paid_share_4, found.paid_share_5]).all()
     assert found.paid_to_billed == pytest.approx(460 / (800 + 200 + 100))
@@ -91,7 +91,7 @@ def test_trends_are_the_slope_of_a_straight_line() -> None:
 
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.lists(st.integers(-2, 8), min_size=6, max_size=6), min_size=1, max_size=30))
-def test_streaks_are_those_that_a_naive_count_finds(statuses: list[list[int]]) -> None:
+def test_streaks_equal_a_naive_count(statuses: list[list[int]]) -> None:
     found = clients(statuses)
     for number, months in enumerate(statuses):
         runs = [(late, len(list(run))) for late, run in groupby(months, key=lambda status: status > 0)]
@@ -102,7 +102,7 @@ def test_streaks_are_those_that_a_naive_count_finds(statuses: list[list[int]]) -
 
 @pytest.fixture(scope="module")
 def delivered(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Ingested, pd.DataFrame]:
-    """The real file, read as a delivery is: how it went, and its features beside the outcome."""
+    """The real file, read like a delivery: the ingestion result, and its features with the outcome."""
     folder = tmp_path_factory.mktemp("uci")
     with duckdb.connect() as con:
         result = ingest(
@@ -123,13 +123,13 @@ def delivered(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tupl
         return result, features.join(outcomes, "ID").order("ID").df()
 
 
-def test_every_client_of_the_real_file_keeps_the_contract(delivered: tuple[Ingested, pd.DataFrame]) -> None:
+def test_every_client_of_the_real_file_meets_the_contract(delivered: tuple[Ingested, pd.DataFrame]) -> None:
     result, features = delivered
     assert (result.rows_in, result.rows_kept, result.rows_quarantined) == (30_000, 30_000, 0)
     assert len(features) == 30_000
 
 
-def test_without_protected_attributes_the_auc_over_five_folds_is_at_least_0_785(
+def test_auc_over_five_folds_without_protected_attributes_is_at_least_0_785(
     delivered: tuple[Ingested, pd.DataFrame],
 ) -> None:
     from sklearn.model_selection import StratifiedKFold, cross_val_score
@@ -144,7 +144,7 @@ def test_without_protected_attributes_the_auc_over_five_folds_is_at_least_0_785(
         subsample=0.8,
         colsample_bytree=0.15,
         reg_lambda=30,
-        # Several threads wait for each other where the machine is busy.
+        # Several threads wait for each other if the machine is busy.
         n_jobs=1,
         random_state=0,
     )

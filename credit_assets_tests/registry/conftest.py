@@ -1,4 +1,4 @@
-"""Registries in MLflow (a SQLite file) and in memory, and a hand to fill them with bare versions."""
+"""Registries in MLflow (a SQLite file) and in memory, with helpers that fill them with bare versions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Book:
         self.name = registry.name
 
     def add(self, count: int = 1, *, gated: bool = True, **origin: Any) -> int:
-        """More versions; the number of the last."""
+        """Register versions; the number of the last one."""
         return [register_bare(self.registry, gated=gated, **origin) for _ in range(count)][-1]
 
     def promote(self, number: int, by: By = "gate", why: str = "it is better") -> None:
@@ -51,7 +51,7 @@ class Book:
 
 @pytest.fixture(scope="package")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a SQLite store, which all tests share: making one takes seconds."""
+    """The folder of a SQLite store that all tests share, because creating one takes seconds."""
     folder = tmp_path_factory.mktemp("mlflow")
     prepare(f"sqlite:///{folder / 'mlflow.db'}")
     return folder
@@ -59,13 +59,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def in_mlflow(request: pytest.FixtureRequest, folder: Path) -> Registry:
-    """A registry in MLflow in which nothing of the test's name is registered."""
+    """A registry in MLflow with nothing registered under the name of the test."""
     return Registry(MlflowStore(f"sqlite:///{folder / 'mlflow.db'}", request.node.originalname, folder / "artifacts"))
 
 
 @pytest.fixture(params=["mlflow", "memory"])
 def empty(request: pytest.FixtureRequest, folder: Path) -> Registry:
-    """A registry in which nothing is registered."""
+    """A registry without versions."""
     name = request.node.name.replace("[", ".").replace("]", "")
     if request.param == "memory":
         return Memory().registry(name)

@@ -1,4 +1,4 @@
-"""A model registry that does not answer, or not as one: real sockets, and how long it takes to find out."""
+"""A model registry that does not answer correctly: on real sockets, and how long detection takes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SETTING = "(MLFLOW_TRACKING_URI)"
 
 
 @pytest.fixture(autouse=True)
-def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
+def forget_availability(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(availability, "_asked", {})
     monkeypatch.setattr(availability, "ANSWER_S", 0.5)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "set")
@@ -30,13 +30,13 @@ def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def silent() -> Iterator[str]:
-    """The address of a socket that takes connections and never answers."""
+    """The address of a socket that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
 
 
 class Says(BaseHTTPRequestHandler):
-    """Answers with the code and the body that the path names."""
+    """Answers with the status code and body named in the path."""
 
     def do_GET(self) -> None:
         _, code, body, *_ = self.path.split("/")
@@ -63,24 +63,22 @@ def message(uri: str) -> str:
     return str(raised.value)
 
 
-def test_nothing_that_listens() -> None:
+def test_refused_connection_is_reported() -> None:
     assert message("http://127.0.0.1:9") == (
         f"The model registry at http://127.0.0.1:9 {SETTING} does not answer: Connection refused."
     )
     assert "Connection refused" in message("postgresql://127.0.0.1:9/mlflow")
 
 
-def test_a_server_that_hangs_is_waited_for_so_long_and_then_taken_to_hang(
-    silent: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_hanging_server_is_waited_for_once_up_to_the_timeout(silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
     began = time.monotonic()
     assert message(silent) == f"The model registry at {silent} {SETTING} did not answer within 0 seconds."
     assert 0.4 < time.monotonic() - began < 30
     monkeypatch.setattr(socket, "create_connection", lambda *_, **__: pytest.fail("asked again"))
-    message(silent)  # Sensors that ask one after the other wait once.
+    message(silent)  # Sensors that check one after the other wait only once.
 
 
-def test_a_server_that_never_ends_its_answer_is_waited_for_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_server_that_never_finishes_its_answer_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def drip() -> None:
@@ -96,7 +94,7 @@ def test_a_server_that_never_ends_its_answer_is_waited_for_no_longer(monkeypatch
         assert time.monotonic() - began < 30
 
 
-def test_a_name_that_no_server_has() -> None:
+def test_unknown_host_name_is_reported() -> None:
     assert "does not answer: " in message("http://no-such-host.invalid:5000")
 
 
@@ -110,17 +108,17 @@ def test_a_name_that_no_server_has() -> None:
         ("200/list", "answers, but not as an MLflow server (HTTP 200)."),
     ],
 )
-def test_a_server_that_fails_or_is_another(server: str, path: str, reason: str) -> None:
+def test_failing_and_unrelated_servers_are_reported(server: str, path: str, reason: str) -> None:
     assert message(f"{server}/{path}").endswith(f"{SETTING} {reason}")
 
 
 @pytest.mark.parametrize("path", ["200/json", "401/page", "403/json"])
-def test_a_server_that_answers_is_used_also_where_it_wants_credentials(server: str, path: str) -> None:
+def test_answering_server_is_used_even_if_it_requires_credentials(server: str, path: str) -> None:
     require(f"{server}/{path}")
 
 
 @pytest.mark.parametrize("uri", ["http://", "http://a:b", "http://[1"])
-def test_an_address_that_is_none(uri: str) -> None:
+def test_invalid_address_is_reported(uri: str) -> None:
     assert "has an address" in message(uri)
 
 
@@ -129,7 +127,7 @@ def test_credentials_in_the_address_are_not_shown() -> None:
     assert "secret" not in told and "http://127.0.0.1:9/x" in told
 
 
-def test_a_local_file_that_is_no_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_local_file_that_is_no_database_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     (tmp_path / "mlflow.db").write_text("no database " * 1000)
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
@@ -142,7 +140,7 @@ def test_a_local_file_that_is_no_database(tmp_path: Path, monkeypatch: pytest.Mo
     require(f"sqlite:///{tmp_path / 'there.db'}")
 
 
-def test_the_registry_asks_before_it_lets_its_client_wait(silent: str, tmp_path: Path) -> None:
+def test_registry_checks_availability_before_its_client_waits(silent: str, tmp_path: Path) -> None:
     registry = Registry(MlflowStore(silent, "book", tmp_path))
     began = time.monotonic()
     with pytest.raises(RegistryUnavailable):
@@ -150,7 +148,7 @@ def test_the_registry_asks_before_it_lets_its_client_wait(silent: str, tmp_path:
     assert time.monotonic() - began < 60
 
 
-def test_a_server_that_goes_away_in_the_middle_is_named_too(server: str) -> None:
+def test_server_that_stops_midway_is_named_too(server: str) -> None:
     uri = f"{server}/200/json"
     with pytest.raises(RegistryUnavailable, match=r"refuses access .HTTP 401"), answering(uri):
         raise MlflowException("API request to endpoint /x failed with error code 401 != 200. Response body: ''")

@@ -1,4 +1,4 @@
-"""What follows from a history of champions: where a rollback goes, and where it never does."""
+"""What follows from a history of champions: which version a rollback selects, and which never."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def events(moves: list[tuple[int, By]]) -> list[ChampionEvent]:
         ([(1, "gate"), (2, "gate"), (1, "rollback"), (2, "hand"), (3, "gate")], 2),
     ],
 )
-def test_the_predecessor_decided_before_and_was_not_found_wanting(moves, expected) -> None:
+def test_predecessor_is_an_earlier_champion_that_was_not_found_worse(moves, expected) -> None:
     assert predecessor_of(events(moves), range(9)) == expected
 
 
-def test_a_version_that_was_deleted_is_not_gone_back_to() -> None:
+def test_deleted_version_is_no_rollback_target() -> None:
     moves = [(1, "gate"), (2, "gate"), (3, "gate")]
     assert predecessor_of(events(moves), {1, 2, 3}) == 2
     assert predecessor_of(events(moves), {1, 3}) == 1
@@ -47,7 +47,7 @@ def test_a_version_that_was_deleted_is_not_gone_back_to() -> None:
 
 
 @given(st.lists(st.sampled_from(["train", "back", "hand"]), max_size=30), st.data())
-def test_rollbacks_in_a_row_come_to_an_end_and_never_to_a_version_known_to_be_worse(steps, data) -> None:
+def test_repeated_rollbacks_end_and_never_select_a_version_known_to_be_worse(steps, data) -> None:
     moves: list[tuple[int, By]] = [(1, "gate")]
     trained = 1
 

@@ -1,5 +1,6 @@
-"""What every registry does, in MLflow and in memory: versions and their files, the history of champions, what a killed
-promotion leaves, and where one may go back to. The versions are bare: no model is behind them."""
+"""The behaviour of every registry, in MLflow and in memory: versions and their files, the history of champions, what a
+killed promotion leaves, and rollbacks. The versions are bare: they have no model.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from credit_assets_tests.bare_versions import EmptyModel, delete, register_bare
 from credit_assets_tests.registry.conftest import Book
 
 
-def test_a_version_is_what_was_registered_read_back_whole(empty: Registry) -> None:
+def test_registered_version_is_read_back_completely(empty: Registry) -> None:
     origin = Origin(
         synthetic=False,
         tables={"book/features": 3, "book/training_set": 12},
@@ -42,7 +43,7 @@ def test_a_version_is_what_was_registered_read_back_whole(empty: Registry) -> No
     assert empty.metrics(made) == {"auc": 0.75}
 
 
-def test_what_a_version_lacks_is_named(book: Book) -> None:
+def test_missing_content_of_a_version_is_named(book: Book) -> None:
     version = book.registry.get(1)
     with pytest.raises(RegistryError, match=r"Version 1 of .* has no cut-off"):
         _ = version.decline_above
@@ -59,7 +60,7 @@ def test_what_a_version_lacks_is_named(book: Book) -> None:
     assert book.registry.find(99) is None
 
 
-def test_a_deleted_version_is_gone_with_its_aliases_and_no_rollback_goes_to_it(book: Book) -> None:
+def test_deleted_version_loses_its_aliases_and_is_no_rollback_target(book: Book) -> None:
     for number in (1, 2, 3):
         book.promote(number)
     delete(book.registry, 2)
@@ -71,14 +72,14 @@ def test_a_deleted_version_is_gone_with_its_aliases_and_no_rollback_goes_to_it(b
     assert book.add() == 4, "its number is not given again"
 
 
-def test_an_empty_registry_has_no_version(empty: Registry) -> None:
+def test_empty_registry_has_no_version(empty: Registry) -> None:
     assert empty.versions() == [] and empty.table_versions() == set()
     assert [empty.newest(), empty.champion(), empty.challenger(), empty.find(1)] == [None] * 4
     with pytest.raises(RegistryError):
         empty.promote(1, by="gate", why="a test")
 
 
-def test_the_newest_version_is_the_challenger_until_it_is_promoted(empty: Registry) -> None:
+def test_newest_version_is_the_challenger_until_promoted(empty: Registry) -> None:
     first, second = (
         empty.register(EmptyModel(), Origin(synthetic=True), run_name="", params={}, metrics={}) for _ in range(2)
     )
@@ -89,7 +90,7 @@ def test_the_newest_version_is_the_challenger_until_it_is_promoted(empty: Regist
     assert empty.challenger() is None
 
 
-def test_the_version_of_a_fingerprint_is_found_and_is_the_challenger_unless_it_decides(empty: Registry) -> None:
+def test_version_is_found_by_its_fingerprint_and_becomes_challenger_unless_champion(empty: Registry) -> None:
     assert empty.registered_before("abc") is None
     made, _ = (
         empty.register(EmptyModel(), Origin(synthetic=True, fingerprint=mark), run_name="", params={}, metrics={})
@@ -102,7 +103,7 @@ def test_the_version_of_a_fingerprint_is_found_and_is_the_challenger_unless_it_d
     assert empty.challenger() is None
 
 
-def test_trainings_that_made_a_version_again_are_kept_with_it_once_each(empty: Registry) -> None:
+def test_repeated_trainings_of_a_version_are_recorded_once_each(empty: Registry) -> None:
     number = register_bare(empty, root_run="first", dagster_run="run of first", tables={"rows": 3})
     register_bare(empty)
 
@@ -123,7 +124,7 @@ def test_trainings_that_made_a_version_again_are_kept_with_it_once_each(empty: R
     assert empty.dagster_runs_of_all_models() >= {"run of first", "run of second", "run of third"}
 
 
-def test_a_version_that_was_set_aside_and_made_again_is_told_by_the_runs_that_made_it_again(book: Book) -> None:
+def test_version_rolled_back_and_trained_again_is_identified_by_the_repeating_runs(book: Book) -> None:
     book.promote(1)
     book.promote(2)
     book.roll_back(why="AUC fell")
@@ -135,7 +136,7 @@ def test_a_version_that_was_set_aside_and_made_again_is_told_by_the_runs_that_ma
     assert book.registry.blocked_before(book.registry.get(1), ["root"]) is None
 
 
-def test_files_and_figures_are_added_to_a_version_and_read_again(book: Book, tmp_path: Path) -> None:
+def test_files_and_metrics_are_added_to_a_version_and_read_back(book: Book, tmp_path: Path) -> None:
     registry, version = book.registry, book.registry.get(2)
     (tmp_path / "importance.json").write_text('{"income": 0.5}')
     (tmp_path / "plots").mkdir()
@@ -158,7 +159,7 @@ def test_files_and_figures_are_added_to_a_version_and_read_again(book: Book, tmp
     assert registry.has_reference(other)
 
 
-def test_what_the_gate_said_and_that_a_refused_version_is_better_is_kept_with_it(book: Book) -> None:
+def test_gate_result_and_superiority_of_a_refused_version_are_stored(book: Book) -> None:
     registry = book.registry
     by_how_much = "AUC +0.04 (+0.03 to +0.05)"
     registry.log_gate(2, "It was refused by the gate.", passed=False, better_than=1, better=by_how_much)
@@ -171,24 +172,24 @@ def test_what_the_gate_said_and_that_a_refused_version_is_better_is_kept_with_it
     assert (registry.get(2).gate_passed, registry.get(1).gate_passed) == (True, None)
     assert registry.get(2).refused_though_better(1) is None
     assert registry.get(1).refused_though_better(1) is None
-    # A version is what it was when it was read.
+    # A version that was read earlier does not change.
     assert version.refused_though_better(1) is not None
 
 
 @pytest.mark.parametrize(("text", "passed"), [("It was refused by the gate. A.", False), ("It passed the gate.", True)])
-def test_whether_the_gate_of_an_earlier_release_refused_a_version_is_known_from_its_text(book, text, passed) -> None:
+def test_refusal_by_the_gate_of_an_earlier_release_is_read_from_its_text(book, text, passed) -> None:
     book.registry.store.set_version_tag(2, GATE, text)
     assert book.registry.get(2).gate_passed is passed
 
 
-def test_the_runs_that_made_or_promoted_a_version_are_named_of_every_model(book: Book) -> None:
+def test_runs_that_trained_or_promoted_versions_of_all_models_are_listed(book: Book) -> None:
     other = Registry(replace(book.registry.store, name=f"{book.name} too"))  # type: ignore[type-var]
     other.promote(register_bare(other, dagster_run="trained"), by="hand", why="a test", dagster_run="promoted")
     book.promote(1)
     assert book.registry.dagster_runs_of_all_models() >= {"trained", "promoted", "run of 1"}
 
 
-def test_a_promotion_is_noted_with_who_and_why_and_what_it_replaced(book: Book) -> None:
+def test_promotion_is_recorded_with_who_why_and_the_replaced_version(book: Book) -> None:
     before = datetime.now(UTC)
     book.promote(1)
     book.promote(2, why="better\nby far")
@@ -200,25 +201,25 @@ def test_a_promotion_is_noted_with_who_and_why_and_what_it_replaced(book: Book) 
     assert book.aliases() == {CHAMPION: 2, PREVIOUS: 1}
 
 
-def test_a_promotion_of_the_champion_notes_nothing(book: Book) -> None:
+def test_promotion_of_the_champion_records_nothing(book: Book) -> None:
     book.promote(1)
     book.promote(1, by="hand", why="once more")
     assert [(event.version, event.why) for event in book.history()] == [(1, "it is better")]
 
 
-def test_a_model_without_a_champion_or_without_any_version_has_no_history(empty: Registry) -> None:
+def test_model_without_champion_or_versions_has_no_history(empty: Registry) -> None:
     for _ in range(2):
         assert empty.history() == []
         assert empty.predecessor() is None
         register_bare(empty)
 
 
-def test_a_long_reason_is_cut(book: Book) -> None:
+def test_long_reason_is_truncated(book: Book) -> None:
     book.promote(1, why="é" * 20_000)
     assert book.history()[0].why == "é" * WHY_LENGTH
 
 
-def test_a_champion_from_before_there_was_a_history_is_found_once(book: Book) -> None:
+def test_champion_from_before_the_history_is_recorded_once(book: Book) -> None:
     book.registry.store.set_alias(CHAMPION, 2)
     [found] = book.history()
     assert (found.version, found.by, found.replaced) == (2, "hand", None)
@@ -228,7 +229,7 @@ def test_a_champion_from_before_there_was_a_history_is_found_once(book: Book) ->
     assert book.versions() == [2, 3]
 
 
-def test_an_alias_moved_in_mlflow_itself_is_found_with_words_that_say_so(book: Book) -> None:
+def test_alias_moved_in_mlflow_itself_is_recorded_as_such(book: Book) -> None:
     book.promote(1)
     book.registry.store.set_alias(CHAMPION, 3)
     [_, found] = book.history()
@@ -238,12 +239,12 @@ def test_an_alias_moved_in_mlflow_itself_is_found_with_words_that_say_so(book: B
 
 
 class Killed(BaseException):
-    """What a SIGKILL does to the writes after it."""
+    """Raised in place of every write after a SIGKILL."""
 
 
 @pytest.fixture
 def dying(book: Book, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """A list: the process dies at its so-manieth write to the registry. None while it is empty."""
+    """A list with the number of the write at which the process dies; nothing happens while it is empty."""
     lives: list[int] = []
 
     def mortal(method: str) -> None:
@@ -264,7 +265,7 @@ def dying(book: Book, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @pytest.mark.parametrize("writes", range(7))
-def test_a_promotion_killed_at_any_write_and_repeated_is_noted_once(book: Book, dying: list[int], writes: int) -> None:
+def test_promotion_killed_at_any_write_and_repeated_is_recorded_once(book: Book, dying: list[int], writes: int) -> None:
     book.promote(1)
     book.registry.store.set_alias(CHALLENGER, 2)
     dying.append(writes)
@@ -274,7 +275,7 @@ def test_a_promotion_killed_at_any_write_and_repeated_is_noted_once(book: Book, 
     else:
         book.promote(2, why="by the killed one")
     dying.clear()
-    # Whoever looks first finds the history and the alias of one mind.
+    # Every reader finds the history and the alias consistent.
     moved = book.aliases()[CHAMPION] == 2
     assert book.versions() == ([1, 2] if moved else [1])
     assert MOVING not in book.tags()
@@ -285,7 +286,7 @@ def test_a_promotion_killed_at_any_write_and_repeated_is_noted_once(book: Book, 
     assert book.aliases() == {CHAMPION: 2, PREVIOUS: 1}
 
 
-def test_the_version_that_decided_at_a_time_is_told_to_the_microsecond(book: Book) -> None:
+def test_version_that_decided_at_a_time_is_known_to_the_microsecond(book: Book) -> None:
     book.promote(1)
     book.promote(2)
     first, second = (event.at for event in book.history())
@@ -298,7 +299,7 @@ def test_the_version_that_decided_at_a_time_is_told_to_the_microsecond(book: Boo
     assert at(datetime.now(UTC) + timedelta(days=999)) == 2
 
 
-def test_version_ten_comes_after_version_nine(book: Book) -> None:
+def test_version_ten_follows_version_nine(book: Book) -> None:
     book.add(7)
     assert [version.number for version in book.registry.versions()] == list(range(1, 11))
     book.promote(9)
@@ -307,7 +308,7 @@ def test_version_ten_comes_after_version_nine(book: Book) -> None:
     assert book.history()[-1].back
 
 
-def test_a_rollback_goes_to_what_decided_before_and_never_to_and_fro(book: Book) -> None:
+def test_rollback_selects_the_previous_champion_and_never_alternates(book: Book) -> None:
     for number in (1, 2, 3):
         book.promote(number)
     assert [book.roll_back(), book.roll_back()] == [2, 1]
@@ -316,7 +317,7 @@ def test_a_rollback_goes_to_what_decided_before_and_never_to_and_fro(book: Book)
     assert [(event.version, event.by) for event in book.history()[3:]] == [(2, "rollback"), (1, "rollback")]
 
 
-def test_the_gate_never_brings_back_what_was_rolled_back_from_but_a_person_may(book: Book) -> None:
+def test_gate_never_reinstates_a_rolled_back_version_but_a_person_may(book: Book) -> None:
     book.promote(1)
     book.promote(2)
     book.roll_back(why="AUC fell")
@@ -329,14 +330,14 @@ def test_the_gate_never_brings_back_what_was_rolled_back_from_but_a_person_may(b
     assert book.versions() == [1, 2, 1, 3, 2]
 
 
-def test_going_back_by_hand_passes_over_the_versions_between(book: Book) -> None:
+def test_manual_rollback_may_skip_versions(book: Book) -> None:
     for number in (1, 2, 3):
         book.promote(number)
     assert book.roll_back(by="hand", to_version=1) == 1
     assert book.registry.predecessor() is None
 
 
-def test_a_version_that_never_passed_the_gate_is_not_gone_back_to(book: Book) -> None:
+def test_version_that_never_passed_the_gate_is_no_rollback_target(book: Book) -> None:
     book.add(gated=False)
     book.promote(1)
     with pytest.raises(PromotionRefused, match=r"Version 4 .* never passed the gate.*drift_reference\.parquet"):
@@ -346,28 +347,28 @@ def test_a_version_that_never_passed_the_gate_is_not_gone_back_to(book: Book) ->
     assert book.versions() == [1]
 
 
-def test_a_version_that_never_passed_the_gate_is_promoted_by_hand_instead(book: Book) -> None:
+def test_version_that_never_passed_the_gate_can_be_promoted_by_hand(book: Book) -> None:
     book.add(gated=False)
     book.promote(1)
     with pytest.raises(PromotionRefused, match=rf"`credit-assets promote --portfolio {book.name} --version 4 --why"):
         book.roll_back(to_version=4)
 
 
-def test_without_a_champion_there_is_nothing_to_go_back_from(book: Book) -> None:
+def test_rollback_without_a_champion_is_refused(book: Book) -> None:
     with pytest.raises(PromotionRefused, match="has no champion to roll back from"):
         book.roll_back()
 
 
-def test_a_repeated_rollback_goes_back_once(book: Book) -> None:
+def test_repeated_rollback_moves_once(book: Book) -> None:
     for number in (1, 2, 3):
         book.promote(number)
     assert book.roll_back(dagster_runs=["first"]) == 2
-    # The run was killed after the move, and launched again.
+    # The run was killed after the move, and retried.
     assert book.roll_back(dagster_runs=["second", "first"]) == 2
     assert book.roll_back(dagster_runs=["third"]) == 1
 
 
-def test_a_rollback_asked_for_of_a_version_that_decides_no_more_moves_nothing(book: Book) -> None:
+def test_rollback_of_a_former_champion_moves_nothing(book: Book) -> None:
     for number in (1, 2, 3):
         book.promote(number)
     assert book.roll_back(from_version=2) == 3

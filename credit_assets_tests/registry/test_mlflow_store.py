@@ -1,4 +1,4 @@
-"""What only a registry in MLflow has: runs with a state, tags that earlier releases wrote, and several processes."""
+"""What only a registry in MLflow has: runs with a status, tags written by earlier releases, and several processes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def client(in_mlflow: Registry) -> mlflow.MlflowClient:
     return tracking.client(in_mlflow.store.tracking_uri)
 
 
-def test_a_version_and_its_run_have_the_tags_of_earlier_releases(
+def test_version_and_its_run_have_the_tags_of_earlier_releases(
     in_mlflow: Registry, client: mlflow.MlflowClient
 ) -> None:
     origin = Origin(
@@ -60,7 +60,7 @@ def test_a_version_and_its_run_have_the_tags_of_earlier_releases(
     assert tags["git_commit"] and tags["code_version"] and tags["python"]
 
 
-def test_a_version_of_another_program_has_no_tag_at_all(in_mlflow: Registry, client: mlflow.MlflowClient) -> None:
+def test_version_of_another_program_has_no_tags(in_mlflow: Registry, client: mlflow.MlflowClient) -> None:
     run_id = client.create_run(tracking.experiment(in_mlflow.store.tracking_uri, "other", Path())).info.run_id
     client.create_registered_model(in_mlflow.name)
     client.create_model_version(in_mlflow.name, "nowhere", run_id)
@@ -69,7 +69,7 @@ def test_a_version_of_another_program_has_no_tag_at_all(in_mlflow: Registry, cli
     assert [found.cut_off, found.why, found.gate, found.dagster_run, found.refused_though_better(1)] == [None] * 5
 
 
-def test_a_run_that_fails_reads_failed_and_registers_nothing(in_mlflow: Registry) -> None:
+def test_failing_run_is_failed_and_registers_nothing(in_mlflow: Registry) -> None:
     settings: dict = {"run_name": "broken", "params": {}, "metrics": {"auc": "high"}}
     with pytest.raises(ValueError, match="could not convert"):
         in_mlflow.register(EmptyModel(), Origin(synthetic=True), **settings)
@@ -79,7 +79,7 @@ def test_a_run_that_fails_reads_failed_and_registers_nothing(in_mlflow: Registry
     assert mlflow.active_run() is None
 
 
-def test_a_model_is_a_child_of_the_run_that_made_it(
+def test_model_run_is_a_child_of_the_training_run(
     in_mlflow: Registry, client: mlflow.MlflowClient, tmp_path: Path
 ) -> None:
     store = in_mlflow.store
@@ -98,7 +98,7 @@ def test_a_model_is_a_child_of_the_run_that_made_it(
     assert in_mlflow.has_file(version, "plots/roc.png")
 
 
-def test_the_run_of_a_killed_training_is_finished_when_its_version_is_found(
+def test_run_of_a_killed_training_is_finished_when_its_version_is_found(
     in_mlflow: Registry, client: mlflow.MlflowClient
 ) -> None:
     number = register_bare(in_mlflow, fingerprint="abc")
@@ -111,7 +111,9 @@ def test_the_run_of_a_killed_training_is_finished_when_its_version_is_found(
     assert client.get_run(run_id).info.end_time == ended.end_time
 
 
-def test_the_address_is_not_left_in_the_environment(in_mlflow: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tracking_address_is_not_left_in_the_environment_by_the_store(
+    in_mlflow: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     in_mlflow.champion()
     assert "MLFLOW_TRACKING_URI" not in os.environ
@@ -131,7 +133,7 @@ print(tracking.experiment(uri, "home_credit", folder / "artifacts"))
 """
 
 
-def test_two_processes_may_use_a_store_that_is_not_there_yet(tmp_path: Path) -> None:
+def test_two_processes_may_create_a_store_at_once(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db.new").write_bytes(b"left half made by a crash")
     processes = [
         subprocess.Popen(
@@ -167,7 +169,7 @@ for number in numbers:
 """
 
 
-def test_two_processes_that_promote_at_once_leave_one_unbroken_history(in_mlflow: Registry) -> None:
+def test_two_concurrent_promotions_leave_one_consistent_history(in_mlflow: Registry) -> None:
     book, store = Book(in_mlflow), in_mlflow.store
     book.add(3)
     book.promote(3)
@@ -192,5 +194,5 @@ def test_two_processes_that_promote_at_once_leave_one_unbroken_history(in_mlflow
     assert MOVING not in book.tags()
 
 
-def test_nothing_is_sent_to_anybody() -> None:
+def test_no_telemetry_is_sent() -> None:
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"

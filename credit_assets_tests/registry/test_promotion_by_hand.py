@@ -1,5 +1,6 @@
-"""Promotions by hand, in MLflow and in memory: who must approve, what is noted, and what the gate and a rollback may do
-afterwards. The rest of what a registry does is in `test_contract.py`."""
+"""Promotions by hand, in MLflow and in memory: required approvals, what is recorded, and what the gate and a rollback
+may do afterwards. `test_contract.py` tests the rest of a registry.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ def override(book: Book, number: int, by: str, why: str = "it is needed", approv
     return str(book.registry.override(number, by=by, why=why, approvals=approvals, **more))
 
 
-def test_a_promotion_by_hand_is_noted_as_an_override_with_who_why_and_what_the_gate_said(book: Book) -> None:
+def test_manual_promotion_is_recorded_as_an_override_with_who_why_and_the_gate_result(book: Book) -> None:
     book.promote(1)
     book.registry.log_gate(2, "It was refused by the gate. AUC 0.6 is below 0.65.", passed=False)
     done = override(book, 2, " Ann  Smith ", "the test month was odd.", dagster_runs=["run", "root"])
@@ -30,13 +31,13 @@ def test_a_promotion_by_hand_is_noted_as_an_override_with_who_why_and_what_the_g
     assert book.aliases() == {CHAMPION: 2, PREVIOUS: 1}
 
 
-def test_four_eyes_are_two_different_persons(book: Book) -> None:
+def test_four_eyes_approval_requires_two_different_persons(book: Book) -> None:
     book.promote(1)
     for by in ("Ann Zoë", "ann  zoe\u0308", "A\u200bnn\u00a0ZOË", "\uff21nn Zoe\u0308", " ANN ZOË "):
         waiting = override(book, 3, by, approvals=2)
         assert waiting.startswith("Version 3 is approved by") and "once one other person approves too" in waiting
         assert book.versions() == [1]
-    # Of another version an approval says nothing.
+    # An approval of another version does not count.
     assert "approved by Bob. It is promoted once" in override(book, 2, "Bob", approvals=2)
     assert book.registry.approvals_with(3, "Bob") == ["ANN ZOË", "Bob"]
     assert override(book, 3, "Bob", "I looked too", approvals=2).endswith("approved by ANN ZOË and Bob.")
@@ -44,7 +45,7 @@ def test_four_eyes_are_two_different_persons(book: Book) -> None:
     assert "ANN ZOË: it is needed; Bob: I looked too." in book.history()[-1].why
 
 
-def test_an_approval_lapses_when_the_champion_changes(book: Book) -> None:
+def test_approval_lapses_when_the_champion_changes(book: Book) -> None:
     book.promote(1)
     override(book, 3, "Ann", approvals=2)
     book.promote(2)
@@ -62,7 +63,9 @@ def test_an_approval_lapses_when_the_champion_changes(book: Book) -> None:
         (4, "Ann", "so", r"has no drift_reference\.parquet"),
     ],
 )
-def test_what_a_promotion_by_hand_lacks_is_named(book: Book, number: int, by: str, why: str, said: str) -> None:
+def test_missing_requirement_of_a_manual_promotion_is_named(
+    book: Book, number: int, by: str, why: str, said: str
+) -> None:
     book.promote(1)
     book.add(gated=False)
     with pytest.raises(PromotionRefused, match=said):
@@ -73,7 +76,7 @@ def test_what_a_promotion_by_hand_lacks_is_named(book: Book, number: int, by: st
     assert not [tag for tag in book.tags() if tag.startswith(APPROVAL)]
 
 
-def test_a_rollback_is_no_way_around_the_approvals(book: Book) -> None:
+def test_rollback_does_not_bypass_the_approvals(book: Book) -> None:
     book.promote(1)
     book.registry.log_gate(3, "It was refused by the gate. AUC 0.6 is below 0.65.", passed=False)
     override(book, 3, "Ann", approvals=2)
@@ -84,14 +87,14 @@ def test_a_rollback_is_no_way_around_the_approvals(book: Book) -> None:
     assert book.roll_back(to_version=3, by="hand") == 3
 
 
-def test_a_run_that_is_launched_again_overrides_once(book: Book) -> None:
+def test_retried_run_overrides_once(book: Book) -> None:
     book.promote(1)
     override(book, 2, "Ann", dagster_runs=["first"])
     assert override(book, 2, "Ann", dagster_runs=["second", "first"]) == "Version 2 is promoted by hand."
     assert book.versions() == [1, 2]
 
 
-def test_the_gate_does_not_undo_an_override_but_promotes_a_new_candidate(book: Book) -> None:
+def test_gate_does_not_undo_an_override_but_promotes_a_new_candidate(book: Book) -> None:
     book.promote(1)
     book.promote(3)
     override(book, 2, "Ann", "3 declines too many")
@@ -100,13 +103,13 @@ def test_the_gate_does_not_undo_an_override_but_promotes_a_new_candidate(book: B
     book.add()
     book.promote(4)
     assert book.versions() == [1, 3, 2, 4]
-    # Back again by hand, it is a champion like others.
+    # Promoted again by hand, it is a champion like any other.
     override(book, 3, "Bob")
     book.promote(4, by="override")
     assert book.versions()[-2:] == [3, 4]
 
 
-def test_an_overridden_champion_may_be_gone_back_to(book: Book) -> None:
+def test_overridden_champion_is_a_valid_rollback_target(book: Book) -> None:
     book.promote(1)
     override(book, 2, "Ann")
     assert book.registry.predecessor() == 1

@@ -1,4 +1,4 @@
-"""Locations in MLflow's database after the project has moved."""
+"""Paths in MLflow's database after the project has moved."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from credit_assets.registry.relocation import relocate
 
 
-def test_only_locations_below_the_former_folder_are_rewritten(tmp_path: Path) -> None:
+def test_only_paths_below_the_former_folder_are_rewritten(tmp_path: Path) -> None:
     path = tmp_path / "mlflow.db"
     locations = ["/old/p/x", "file:///old/p/x", "/old/pq/x", "file:///elsewhere/old/p/x", "models:/m-1", None]
     with closing(sqlite3.connect(path)) as connection, connection:

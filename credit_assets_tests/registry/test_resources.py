@@ -1,4 +1,4 @@
-"""MLflow's run of a real Dagster run, steps in several processes included."""
+"""The MLflow run of a real Dagster run, including steps in several processes."""
 
 import multiprocessing
 import os
@@ -22,7 +22,7 @@ def runs_of(project: Project) -> list:
 
 
 def training(project: Project, fails: bool = False, child: bool = False) -> dg.JobDefinition:
-    """A job whose step logs a figure and, like a model, may log a child run with the same tag; and may fail."""
+    """A job whose step logs a metric, may log a child run with the same tag, as a model does, and may fail."""
 
     @dg.op(required_resource_keys={"mlflow"})
     def model(context: dg.OpExecutionContext) -> None:
@@ -50,7 +50,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     return Project(tmp_path)
 
 
-def test_a_good_run_reads_finished_and_a_failed_one_failed(project):
+def test_successful_run_is_finished_and_a_failed_one_failed(project):
     with dg.DagsterInstance.ephemeral() as instance:
         good, bad = train(project, instance), train(project, instance, fails=True)
     assert good.success
@@ -62,7 +62,7 @@ def test_a_good_run_reads_finished_and_a_failed_one_failed(project):
     assert all(run.data.metrics == {"auc": 0.75} for run in runs_of(project))
 
 
-def test_a_run_whose_process_was_killed_is_ended_by_the_next_training(project):
+def test_run_of_a_killed_process_is_ended_by_the_next_training(project):
     import mlflow
 
     experiment = experiment_of(project.tracking_uri, "book", project.artifacts)
@@ -80,11 +80,11 @@ def test_a_run_whose_process_was_killed_is_ended_by_the_next_training(project):
         assert client.get_run(of_others.info.run_id).info.status == "RUNNING"
 
 
-def test_a_step_that_comes_later_shares_the_run_of_its_dagster_run_and_not_that_of_a_model(project):
+def test_later_step_shares_the_run_of_its_dagster_run_and_not_that_of_a_model(project):
     [run_id] = starts(1)
     steps = [training(project, child=True), training(project), training(project, fails=True)]
     for step in steps:
-        # As steps in processes of their own do, each with the same id.
+        # Like steps in separate processes, each with the same id.
         with dg.DagsterInstance.ephemeral() as instance:
             step.execute_in_process(instance=instance, run_id=run_id, raise_on_error=False)
     found = {run.data.tags.get("mlflow.parentRunId") is None: run for run in runs_of(project)}
@@ -105,7 +105,7 @@ def race(root: Path, run_ids: list[str], barrier: Barrier) -> None:
             job.execute_in_process(instance=instance, run_id=run_id)
 
 
-def test_processes_that_start_at_once_share_one_run(project):
+def test_concurrent_processes_share_one_run(project):
     run_ids, spawn = starts(4), multiprocessing.get_context("spawn")
     experiment_of(project.tracking_uri, "book", project.artifacts)
     barrier = spawn.Barrier(2)
@@ -119,7 +119,7 @@ def test_processes_that_start_at_once_share_one_run(project):
     assert {run.info.status for run in runs_of(project)} == {"FINISHED"}
 
 
-def test_mlflow_s_address_is_not_left_in_the_environment(project):
+def test_tracking_address_is_not_left_in_the_environment(project):
     with dg.DagsterInstance.ephemeral() as instance:
         train(project, instance)
     assert "MLFLOW_TRACKING_URI" not in os.environ

@@ -1,4 +1,4 @@
-"""Reading MLflow's SQLite file without MLflow gives what MLflow gives."""
+"""Reading MLflow's SQLite file without MLflow gives the same results as MLflow."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def both(in_mlflow: Registry) -> tuple[MlflowStore, SqliteStore]:
     return store, SqliteStore(store.tracking_uri, store.name, store.artifacts)
 
 
-def test_what_is_not_there_is_nothing_and_no_database_is_made(tmp_path: Path) -> None:
+def test_missing_content_is_empty_and_no_database_is_created(tmp_path: Path) -> None:
     store = SqliteStore(f"sqlite:///{tmp_path / 'mlflow.db'}", "book", tmp_path)
     assert (store.model(), store.versions(), store.version(1), store.aliased("champion")) == (None, [], None, None)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_versions_tags_and_aliases_are_those_of_mlflow(in_mlflow, both) -> None:
+def test_versions_tags_and_aliases_equal_those_of_mlflow(in_mlflow, both) -> None:
     theirs, ours = both
     assert ours.model() is None and ours.versions() == []
     for number in range(3):
@@ -48,7 +48,7 @@ def test_versions_tags_and_aliases_are_those_of_mlflow(in_mlflow, both) -> None:
     assert Registry(ours).champion() == in_mlflow.champion() == in_mlflow.get(3)
 
 
-def test_figures_and_files_are_those_of_mlflow(in_mlflow, both) -> None:
+def test_metrics_and_files_equal_those_of_mlflow(in_mlflow, both) -> None:
     theirs, ours = both
     figures = {"auc": 0.1 + 0.2, "ks": math.nan, "applicants": 1e6}
     number = register_bare(in_mlflow, metrics=figures, importance={"income": 0.5})
@@ -63,7 +63,7 @@ def test_figures_and_files_are_those_of_mlflow(in_mlflow, both) -> None:
         pass
 
 
-def test_it_is_read_without_mlflow(in_mlflow, both) -> None:
+def test_store_is_read_without_importing_mlflow(in_mlflow, both) -> None:
     _, ours = both
     number = register_bare(in_mlflow, importance={"income": 0.5})
     in_mlflow.promote(number, by="gate", why="it is better")

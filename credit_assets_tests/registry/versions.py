@@ -12,6 +12,6 @@ from credit_assets.registry.version import ModelVersion
 
 
 def version_made_from(tables: Mapping[str, int], number: int = 1, model: str = "home_credit") -> ModelVersion:
-    """A version that was made from these versions of tables, and of which nothing else is known."""
+    """A version made from these table versions, without any other content."""
     created = datetime(2026, 1, 1, tzinfo=UTC)
     return ModelVersion(model=model, number=number, run_id="run", created=created, synthetic=False, tables=tables)

@@ -28,7 +28,7 @@ ROW = {
 }
 
 
-def test_a_measured_row_keeps_the_contract() -> None:
+def test_measured_row_meets_the_contract() -> None:
     Drift.validate(
         pd.DataFrame([ROW, ROW | {"feature": "channel", "ks": None, "ks_noise": None}]).astype({"ks": float})
     )
@@ -38,11 +38,11 @@ def test_a_measured_row_keeps_the_contract() -> None:
     "broken",
     [{"psi": -0.1}, {"psi": float("inf")}, {"missing_batch": 1.2}, {"verdict": "drifted"}, {"rows_batch": 0}],
 )
-def test_impossible_values_break_the_contract(broken: dict[str, object]) -> None:
+def test_impossible_values_violate_the_contract(broken: dict[str, object]) -> None:
     with pytest.raises(pandera.errors.SchemaError):
         Drift.validate(pd.DataFrame([ROW | broken]))
 
 
-def test_a_feature_has_one_row() -> None:
+def test_feature_has_one_row() -> None:
     with pytest.raises(pandera.errors.SchemaError):
         Drift.validate(pd.DataFrame([ROW, ROW]))

@@ -1,4 +1,4 @@
-"""The Home Credit contracts: they hold on the real data and refuse what could not be true of a loan."""
+"""The Home Credit contracts accept the real data and refuse impossible values."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def stored_type(column: Any) -> type | str:
 
 
 def allowed_value(column: Any) -> Any:
-    """A value that every check of the column allows: its first word, or its largest number."""
+    """A value that every check of the column allows: its first category, or its largest number."""
     limits = {check.name: check.statistics for check in column.checks}
     if "isin" in limits:
         return next(iter(limits["isin"]["allowed_values"]))
@@ -51,7 +51,7 @@ def allowed_value(column: Any) -> Any:
 
 
 def good_row(model: type[Table], **changes: Any) -> pd.DataFrame:
-    """One row that fulfils the contract, but for the changed columns."""
+    """One row that meets the contract, except for the changed columns."""
     columns = model.to_schema().columns
     row = pd.DataFrame(
         {name: pd.Series([allowed_value(column)], dtype=stored_type(column)) for name, column in columns.items()}
@@ -67,7 +67,7 @@ def read(folder: Path, stem: str, model: type[Table]) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize(("stem", "model"), SOURCE_FILES)
-def test_every_row_of_the_real_files_fulfils_its_contract(real_data: Path, stem: str, model: type[Table]) -> None:
+def test_every_row_of_the_real_files_meets_its_contract(real_data: Path, stem: str, model: type[Table]) -> None:
     frame = read(real_data, stem, model)
 
     model.validate(frame, lazy=True)
@@ -77,7 +77,7 @@ def test_every_row_of_the_real_files_fulfils_its_contract(real_data: Path, stem:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_row_at_the_limits_is_accepted(model: type[Table]) -> None:
+def test_row_at_the_limits_is_accepted(model: type[Table]) -> None:
     model.validate(good_row(model), lazy=True)
 
 
@@ -112,7 +112,7 @@ def test_a_row_at_the_limits_is_accepted(model: type[Table]) -> None:
         pytest.param(Outcomes, "TARGET", -1, id="an outcome that is no flag"),
     ],
 )
-def test_a_bad_value_fails_and_names_its_column(model: type[Table], column: str, value: Any) -> None:
+def test_invalid_value_fails_and_names_its_column(model: type[Table], column: str, value: Any) -> None:
     with pytest.raises(pa.errors.SchemaErrors) as failure:
         model.validate(good_row(model, **{column: value}), lazy=True)
 
@@ -152,13 +152,13 @@ def test_a_bad_value_fails_and_names_its_column(model: type[Table], column: str,
         pytest.param(InstallmentsPayments, "AMT_INSTALMENT", 3_771_487.845, id="the largest instalment"),
     ],
 )
-def test_an_oddity_of_the_source_is_accepted(model: type[Table], column: str, value: Any) -> None:
+def test_known_oddity_of_the_source_is_accepted(model: type[Table], column: str, value: Any) -> None:
     model.validate(good_row(model, **{column: value}), lazy=True)
 
 
 @pytest.mark.parametrize("infinity", [np.inf, -np.inf])
 @pytest.mark.parametrize("model", [model for model in MODELS if model not in (BureauBalance, Outcomes)])
-def test_no_number_with_decimals_may_be_infinite(model: type[Table], infinity: float) -> None:
+def test_decimal_number_may_not_be_infinite(model: type[Table], infinity: float) -> None:
     columns = model.to_schema().columns
     numbers = [name for name, column in columns.items() if str(column.dtype) == "float64"]
 
@@ -169,7 +169,7 @@ def test_no_number_with_decimals_may_be_infinite(model: type[Table], infinity: f
 
 
 @pytest.mark.parametrize("model", [model for model in MODELS if model is not InstallmentsPayments])
-def test_a_repeated_key_fails_and_names_the_key(model: type[Table]) -> None:
+def test_repeated_key_fails_and_is_named(model: type[Table]) -> None:
     twice = pd.concat([good_row(model)] * 2, ignore_index=True)
 
     with pytest.raises(pa.errors.SchemaErrors) as failure:
@@ -178,12 +178,12 @@ def test_a_repeated_key_fails_and_names_the_key(model: type[Table]) -> None:
     assert set(failure.value.failure_cases["column"]) == set(model.to_schema().unique)
 
 
-def test_instalments_may_repeat_since_nothing_identifies_a_payment() -> None:
+def test_instalments_may_repeat_because_nothing_identifies_a_payment() -> None:
     InstallmentsPayments.validate(pd.concat([good_row(InstallmentsPayments)] * 2, ignore_index=True))
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_missing_and_an_unknown_column_fail(model: type[Table]) -> None:
+def test_missing_and_unknown_columns_fail(model: type[Table]) -> None:
     row = good_row(model)
 
     with pytest.raises(pa.errors.SchemaErrors, match="SK_ID"):
@@ -192,7 +192,7 @@ def test_a_missing_and_an_unknown_column_fail(model: type[Table]) -> None:
         model.validate(row.assign(SURPRISE=1), lazy=True)
 
 
-def test_a_wrong_type_fails_instead_of_being_cut_to_fit() -> None:
+def test_wrong_type_fails_instead_of_being_truncated() -> None:
     row = good_row(Applications)
     row["CNT_CHILDREN"] = 1.5
 
@@ -205,7 +205,7 @@ def test_applications_may_come_without_outcomes() -> None:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_every_column_is_described_and_ruled(model: type[Table]) -> None:
+def test_every_column_has_a_description_and_a_rule(model: type[Table]) -> None:
     for name, column in model.to_schema().columns.items():
         assert column.description, name
         assert column.checks, name
@@ -214,7 +214,7 @@ def test_every_column_is_described_and_ruled(model: type[Table]) -> None:
     assert model.__doc__
 
 
-def test_parents_come_before_their_children() -> None:
+def test_parents_precede_their_children() -> None:
     order = list(TABLES)
     for child, model in TABLES.items():
         for relation in model.relations:
@@ -223,7 +223,7 @@ def test_parents_come_before_their_children() -> None:
             assert TABLES[relation.parent].to_schema().unique == [relation.parent_column]
 
 
-def test_only_the_relations_that_the_source_breaks_are_not_enforced() -> None:
+def test_only_relations_that_the_source_violates_are_not_enforced() -> None:
     loose = {(child, r.parent) for child, model in TABLES.items() for r in model.relations if not r.enforced}
 
     assert loose == {

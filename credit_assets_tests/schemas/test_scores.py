@@ -1,4 +1,4 @@
-"""The score table's contract: no decision that its own row contradicts."""
+"""The contract of the scores: no decision contradicts its own row."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ def validated(*rows: dict[str, object]) -> pd.DataFrame:
     return Scores.validate(pd.DataFrame(rows, columns=list(APPROVED)), lazy=True)
 
 
-def test_an_approval_and_a_decline_are_valid() -> None:
+def test_approval_and_decline_are_valid() -> None:
     assert len(validated(APPROVED, DECLINED)) == 2
     assert len(validated(APPROVED)) == 1
-    # of before there were families
+    # from before families were introduced
     assert len(validated(DECLINED | {"reason_family_1": None, "reason_log_odds_1": float("nan")})) == 1
     assert len(validated(DECLINED | {"reason_basis": LEAST_FAVOURABLE})) == 1
 
@@ -87,22 +87,22 @@ def test_an_approval_and_a_decline_are_valid() -> None:
         (APPROVED | {"band": None}, "not_nullable"),
     ],
 )
-def test_a_row_that_contradicts_itself_is_refused(row: dict[str, object], check: str) -> None:
+def test_contradictory_row_is_refused(row: dict[str, object], check: str) -> None:
     with pytest.raises(pandera.errors.SchemaErrors) as refused:
         validated(APPROVED | {"applicant": 9}, row)
     assert refused.value.failure_cases["check"].astype(str).str.contains(check, regex=False).any()
 
 
-def test_an_applicant_has_one_row() -> None:
+def test_applicant_has_one_row() -> None:
     with pytest.raises(pandera.errors.SchemaErrors):
         validated(APPROVED, DECLINED | {"applicant": 1})
 
 
-def test_every_column_has_words() -> None:
+def test_every_column_has_a_description() -> None:
     assert all(Scores.descriptions().values())
 
 
-def test_scores_from_before_there_were_families_stay_readable_beside_newer_ones(tmp_path: Path) -> None:
+def test_scores_from_before_families_stay_readable_beside_newer_ones(tmp_path: Path) -> None:
     lake = Lake(tmp_path)
     types = column_types(Scores)
     older = [name for name in types if "family" not in name and "log_odds" not in name]

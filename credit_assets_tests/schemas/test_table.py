@@ -1,4 +1,4 @@
-"""The base of contracts: units in words, relations, and the range that knows a sentinel."""
+"""The base of contracts: units in descriptions, relations, and ranges with a sentinel."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Child(Table):
         unique: ClassVar[list[str]] = ["ID"]
 
 
-def test_units_stand_behind_the_words() -> None:
+def test_units_follow_the_description() -> None:
     assert Child.descriptions() == {"ID": "Number of the child", "SINCE": "When it began [days]"}
 
 
-def test_relations_are_no_columns() -> None:
+def test_relations_are_not_columns() -> None:
     assert list(Child.to_schema().columns) == ["ID", "SINCE"]
     assert Child.relations == (Relation("ID", "parents", "ID", enforced=True),)
     assert Table.relations == ()
@@ -47,13 +47,13 @@ def test_relations_may_be_annotated() -> None:
     assert list(Annotated.to_schema().columns) == ["ID", "SINCE"]
 
 
-def test_a_contract_is_strict_never_coerces_and_bears_its_own_name() -> None:
+def test_contract_is_strict_never_coerces_and_has_its_own_name() -> None:
     schema = Child.to_schema()
 
     assert (schema.strict, schema.coerce, schema.name) == (True, False, "Child")
 
 
-def test_the_sentinel_and_the_range_are_allowed_and_nothing_between() -> None:
+def test_sentinel_and_range_are_allowed_and_nothing_between() -> None:
     values = [-10.0, 0.0, 99.0, np.nan, -10.5, 0.5, 98.0, np.inf]
     frame = pd.DataFrame({"ID": range(1, 9), "SINCE": values})
 
@@ -63,7 +63,7 @@ def test_the_sentinel_and_the_range_are_allowed_and_nothing_between() -> None:
     assert list(failure.value.failure_cases["failure_case"]) == [-10.5, 0.5, 98.0, np.inf]
 
 
-def test_the_sentinel_rule_can_be_read_back() -> None:
+def test_sentinel_rule_can_be_read_back() -> None:
     (check,) = Child.to_schema().columns["SINCE"].checks
 
     assert check.name == "in_range_or_sentinel"

@@ -1,5 +1,6 @@
-"""The asset `champion`: what it promotes, what it goes back to, and what it refuses. Predictions and gate are made
-by hand; of a whole line: `end_to_end/`."""
+"""The asset `champion`: what it promotes, rolls back and refuses. Predictions and gate results are made by hand;
+`end_to_end/` tests a complete run.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +48,7 @@ class Line:
         return register_bare(self.registry, gated=gated, cut_off=0.1)
 
     def judge(self, version: int, missed: str = "") -> None:
-        """The candidate's predictions and gate; it misses one demand."""
+        """Write the candidate's predictions and gate results; it fails one verdict if `missed`."""
         row = {"applicant": 1, "batch": "2026-01", "model": "candidate", "target": 0, "pd": 0.1}
         verdicts = [
             {"verdict": name, "passed": name != missed, "blocking": True, "words": words}
@@ -82,7 +83,7 @@ class Line:
         )
 
     def refused(self, config: dict[str, Any] | None = None) -> str:
-        """The words of the failure."""
+        """The message of the failure."""
         result = self.make(config)
         assert not result.success
         [failure] = [event for event in result.all_events if event.is_step_failure]
@@ -95,7 +96,7 @@ class Line:
 
 @pytest.fixture
 def line(tmp_path: Path) -> Line:
-    """Two versions, of which the second was judged, and passed."""
+    """Two versions, the second of which was evaluated and passed."""
     project = make_project(tmp_path / "project", sql=FEW_FEATURES)
     made = Line(project, dg.DagsterInstance.ephemeral(), Memory().registry(BOOK))
     for _ in range(2):
@@ -110,7 +111,7 @@ def metadata(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
     return {name: value.value for name, value in made.metadata.items()}
 
 
-def test_the_candidate_that_passed_is_promoted_with_the_reasons(line):
+def test_candidate_that_passed_is_promoted_with_the_reasons(line):
     told = metadata(line.make(**{WHY_TAG: "features_stable failed on 2026-03"}))
     assert (told["model_version"], told["previous_version"], told["by"]) == (2, None, "gate")
     reasons = [
@@ -125,19 +126,19 @@ def test_the_candidate_that_passed_is_promoted_with_the_reasons(line):
     assert event.why == told["why"]
 
 
-def test_a_candidate_that_missed_a_demand_is_not(line):
+def test_candidate_that_failed_a_verdict_is_not_promoted(line):
     line.judge(2, missed="calibration")
     assert "did not pass the promotion gate. ECE 0.01" in line.refused()
     assert line.moves() == []
 
 
-def test_made_again_it_moves_nothing_and_tells_the_same(line):
+def test_repeated_materialization_moves_nothing_and_reports_the_same(line):
     once, again = line.make(), line.make()
     assert line.moves() == [(2, "gate")]
     assert metadata(once) == metadata(again)
 
 
-def test_a_rollback_by_the_platform_and_one_by_hand_are_told_apart(line):
+def test_automatic_and_manual_rollbacks_are_distinguished(line):
     line.registry.promote(1, by="gate", why="first")
     line.make()
     told = metadata(line.make({"roll_back": True, "why": "AUC fell"}, **{AUTOMATIC_TAG: "true"}))
@@ -147,7 +148,7 @@ def test_a_rollback_by_the_platform_and_one_by_hand_are_told_apart(line):
     assert (told["model_version"], told["by"], told["why"]) == (2, "hand", "no reason given")
 
 
-def test_the_champion_can_be_changed_by_hand_beside_predictions_of_an_earlier_release(line):
+def test_champion_can_be_changed_by_hand_beside_predictions_of_an_earlier_release(line):
     line.registry.promote(1, by="gate", why="first")
     line.make()
     wide = {"applicant": 1, "batch": "2026-01", "target": 0, "candidate": 0.1, "baseline": 0.1, "candidate_version": 2}
@@ -157,7 +158,7 @@ def test_the_champion_can_be_changed_by_hand_beside_predictions_of_an_earlier_re
     assert metadata(line.make({"roll_back": True}))["model_version"] == 1
 
 
-def test_what_was_rolled_back_from_is_not_promoted_when_the_asset_is_made_again(line):
+def test_rolled_back_version_is_not_promoted_when_the_asset_is_materialized_again(line):
     line.registry.promote(1, by="gate", why="first")
     line.make()
     line.make({"roll_back": True, "why": "AUC fell"})
@@ -166,7 +167,7 @@ def test_what_was_rolled_back_from_is_not_promoted_when_the_asset_is_made_again(
     assert line.moves()[-1] == (1, "hand")
 
 
-def test_a_rollback_run_that_is_launched_again_goes_back_once(line):
+def test_retried_rollback_run_moves_once(line):
     for number in (1, 2):
         line.registry.promote(number, by="gate", why="better")
     line.judge(line.register())
@@ -187,14 +188,14 @@ def test_a_rollback_run_that_is_launched_again_goes_back_once(line):
         ({"to_version": 1}, "set roll_back too"),
     ],
 )
-def test_a_rollback_to_nowhere_is_refused_in_words(line, config, words):
+def test_rollback_without_a_target_is_refused_with_a_message(line, config, words):
     line.make()
     line.register(gated=False)
     assert words in line.refused(config)
     assert line.moves() == [(2, "gate")]
 
 
-def test_a_rollback_of_a_version_that_decides_no_more_moves_nothing(line):
+def test_rollback_of_a_former_champion_moves_nothing(line):
     line.registry.promote(1, by="gate", why="first")
     line.make()
     told = metadata(line.make({"roll_back": True, "from_version": 1}))
@@ -206,7 +207,7 @@ def by_hand(version: int, by: str = "Ann Smith", why: str = "the test month was 
     return {"promote_version": version, "by": by, "why": why}
 
 
-def test_a_version_that_the_gate_refused_is_promoted_by_hand_as_an_override(line):
+def test_version_refused_by_the_gate_is_promoted_by_hand_as_an_override(line):
     line.make()
     line.judge(line.register(), missed="calibration")
     page = line.project.reports / BOOK / "evaluation-v3.html"
@@ -222,7 +223,7 @@ def test_a_version_that_the_gate_refused_is_promoted_by_hand_as_an_override(line
     assert line.registry.has_file(line.registry.get(3), "report/evaluation-v3.html")
 
 
-def test_where_two_must_approve_the_champion_stays_until_the_second_has(line):
+def test_champion_stays_until_the_second_approval_if_two_are_required(line):
     configure(line.project, {"promotion": {"approvals": 2}})
     line.make()
     told = metadata(line.make(by_hand(1)))
@@ -244,7 +245,7 @@ def test_where_two_must_approve_the_champion_stays_until_the_second_has(line):
         (by_hand(1) | {"roll_back": True}, "promote_version may only be combined with by and why"),
     ],
 )
-def test_a_promotion_by_hand_that_lacks_something_is_refused_in_words(line, config, words):
+def test_incomplete_manual_promotion_is_refused_with_a_message(line, config, words):
     line.make()
     assert words in line.refused(config)
     assert line.moves() == [(2, "gate")]

@@ -23,7 +23,7 @@ PORTFOLIO = Portfolio.load(Project(PROJECT), "home_credit")
         ("features_stable failed", "features_stable failed. It passed the gate. AUC 0.7. There is no champion."),
     ],
 )
-def test_a_promotion_says_why_the_training_was_requested_and_what_the_gate_found(requested: str, why: str) -> None:
+def test_promotion_states_why_the_training_was_requested_and_the_gate_result(requested: str, why: str) -> None:
     words = {
         "discrimination": "AUC 0.7",
         "calibration": "ECE 0.01.",
@@ -33,7 +33,7 @@ def test_a_promotion_says_why_the_training_was_requested_and_what_the_gate_found
     assert reasons_of_promotion(gate, requested) == why
 
 
-def test_while_approvals_of_a_first_champion_are_missing_nobody_decides() -> None:
+def test_nobody_decides_while_approvals_of_a_first_champion_are_missing() -> None:
     two = PORTFOLIO.promotion.model_copy(update={"approvals": 2})
     portfolio = PORTFOLIO.model_copy(update={"promotion": two})
     book = Book(Project(PROJECT), portfolio, registry=Memory().registry(PORTFOLIO.name))
@@ -45,7 +45,7 @@ def test_while_approvals_of_a_first_champion_are_missing_nobody_decides() -> Non
     assert (decides.number, done.missing) == (number, 0)
 
 
-def test_a_candidate_that_no_run_made_again_may_become_champion() -> None:
+def test_candidate_without_repeated_trainings_may_become_champion() -> None:
     registry = Memory().registry(PORTFOLIO.name)
     assert stays(registry, register_bare(registry), ["run"]) is None
     assert stays(registry, 9, ["run"]) is None

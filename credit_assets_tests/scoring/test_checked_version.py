@@ -1,4 +1,4 @@
-"""The version that may score a batch, by what its features were checked against. A lake of a few rows, no Dagster."""
+"""The version that may score a batch, given the version that checked its features. A lake of a few rows, no Dagster."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def con() -> Iterator[duckdb.DuckDBPyConnection]:
 
 @pytest.fixture
 def book() -> Book:
-    """A book of which version 1 is champion; version 2 is registered."""
+    """A book whose champion is version 1; version 2 is registered."""
     registry = Memory().registry(PORTFOLIO.name)
     registry.promote(register_bare(registry), by="gate", why="a test")
     register_bare(registry)
@@ -42,12 +42,12 @@ def features_made(lake: Lake, con: duckdb.DuckDBPyConnection) -> int:
 
 
 def checked(lake: Lake, con: duckdb.DuckDBPyConnection, features: int, version: int | None, run: str) -> None:
-    """The features in this version of their table are checked against a model version by a run."""
+    """Record that a run checked this version of the feature table against a model version."""
     made_from = Provenance(inputs={FEATURES: features}, model_version=version, run_id=run)
     lake.replace(con, "FROM range(1)", FEATURE_DRIFT, BATCH, made_from)
 
 
-def test_the_version_checked_in_the_same_run_scores_even_if_another_decides_by_now(book, con, tmp_path) -> None:
+def test_version_checked_in_the_same_run_scores_even_after_a_promotion(book, con, tmp_path) -> None:
     lake = Lake(tmp_path)
     made = features_made(lake, con)
     checked(lake, con, made, 1, "run")
@@ -55,7 +55,7 @@ def test_the_version_checked_in_the_same_run_scores_even_if_another_decides_by_n
     assert checked_against(lake, book, BATCH, made, {"run"}) == 1
 
 
-def test_a_check_by_another_run_counts_while_its_version_decides(book, con, tmp_path) -> None:
+def test_check_by_another_run_counts_while_its_version_is_champion(book, con, tmp_path) -> None:
     lake = Lake(tmp_path)
     made = features_made(lake, con)
     checked(lake, con, made, 1, "earlier")
@@ -65,14 +65,14 @@ def test_a_check_by_another_run_counts_while_its_version_decides(book, con, tmp_
         checked_against(lake, book, BATCH, made, {"run"})
 
 
-def test_features_that_were_made_again_since_the_check_are_not_scored(book, con, tmp_path) -> None:
+def test_features_rebuilt_since_the_check_are_not_scored(book, con, tmp_path) -> None:
     lake = Lake(tmp_path)
     checked(lake, con, features_made(lake, con), 1, "run")
     with pytest.raises(NotChecked, match=r"computed again after their check\. Run the job `score` for 2026-03"):
         checked_against(lake, book, BATCH, features_made(lake, con), {"run"})
 
 
-def test_a_check_that_names_no_version_is_refused(book, con, tmp_path) -> None:
+def test_check_without_a_version_is_refused(book, con, tmp_path) -> None:
     lake = Lake(tmp_path)
     checked(lake, con, features_made(lake, con), None, "run")
     with pytest.raises(NotChecked, match=r"an earlier release made it\. Materialize it again"):

@@ -1,4 +1,4 @@
-"""A portfolio's configuration: read as it stands in the project, refused with file, key and reason."""
+"""A portfolio's configuration: read from the project, refused with file, key and reason."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def project(tmp_path: Path) -> Project:
 
 
 def configured(project: Project, change: dict[str, Any]) -> Project:
-    """The project with Home Credit's configuration, keys replaced (by None: left out)."""
+    """The project with Home Credit's configuration, with keys replaced or (None) left out."""
     config = yaml.safe_load(Project(PROJECT).config(BOOK).read_text()) | change
     project.config(BOOK).write_text(yaml.safe_dump({key: value for key, value in config.items() if value is not None}))
     return project
@@ -80,49 +80,49 @@ def test_home_credit_is_read_with_its_contracts_parents_before_children():
         ({"tables": {"applications": {"files": []}}}, "tables.applications.files: List should have at least 1 item"),
     ],
 )
-def test_a_mistake_is_told_with_file_key_and_reason(project, change, said):
+def test_error_is_reported_with_file_key_and_reason(project, change, said):
     with pytest.raises(ConfigError) as told:
         assert Book.load(configured(project, change), BOOK).contracts
     assert str(project.config(BOOK)) in str(told.value)
     assert said in str(told.value)
 
 
-def test_several_mistakes_are_told_at_once(project):
+def test_several_errors_are_reported_at_once(project):
     with pytest.raises(ConfigError, match=r"owners: .*; entity_key: "):
         Book.load(configured(project, {"owners": [], "entity_key": None}), BOOK)
 
 
-def test_a_file_that_is_no_yaml_is_told_with_its_line(project):
+def test_invalid_yaml_is_reported_with_its_line(project):
     project.config(BOOK).write_text("name: [home_credit\ntitle: x\n")
     with pytest.raises(ConfigError, match=r"(?s)home_credit\.yaml: .*line 2"):
         Book.load(project, BOOK)
 
 
 @pytest.mark.parametrize("content", ["", "- a list\n"])
-def test_a_file_that_holds_no_settings_is_told(project, content):
+def test_file_without_settings_is_reported(project, content):
     project.config(BOOK).write_text(content)
     with pytest.raises(ConfigError, match=r"home_credit\.yaml: file: "):
         Book.load(project, BOOK)
 
 
-def test_contracts_that_cannot_be_imported_are_told_as_a_mistake_of_the_file(project):
+def test_contracts_that_cannot_be_imported_are_reported_as_an_error_of_the_file(project):
     with pytest.raises(ConfigError, match=r"home_credit\.yaml: .*contracts: no\.such\.module is no module"):
         assert Book.load(configured(project, {"contracts": "no.such.module"}), BOOK).contracts
 
 
 @pytest.mark.parametrize("key", ["application_table", "outcomes_table"])
-def test_a_table_that_the_contracts_do_not_know_is_told_with_those_they_do(project, key):
+def test_unknown_table_is_reported_with_the_known_ones(project, key):
     with pytest.raises(ConfigError, match=rf"home_credit\.yaml: .*{key}: people is none of the tables applications, "):
         assert Book.load(configured(project, {key: "people"}), BOOK).contracts
 
 
-def test_an_unknown_portfolio_is_refused_with_those_that_are_known(project):
+def test_unknown_portfolio_is_refused_with_the_known_ones(project):
     configured(project, {})
     with pytest.raises(ConfigError, match=r"No portfolio 'home': .*home\.yaml does not exist. Known .*: home_credit\."):
         Book.load(project, "home")
 
 
-# -- a book of one's own -----------------------------------------------------------------------------
+# -- a new book ---------------------------------------------------------------------------------------
 
 CONTRACTS = '''
 import pandera.pandas as pa
@@ -158,7 +158,7 @@ def small(project: Project, **change: Any) -> Book:
     return Book.load(project, "small")
 
 
-def test_a_small_book_needs_few_lines_and_has_its_contracts_beside_it(project):
+def test_small_book_needs_few_lines_and_has_its_contracts_beside_it(project):
     book = small(project)
     assert list(book.contracts) == ["applications", "outcomes"]
     assert book.contracts["applications"].descriptions() == {
@@ -169,7 +169,7 @@ def test_a_small_book_needs_few_lines_and_has_its_contracts_beside_it(project):
     assert book.portfolio.protected == {} and book.portfolio.protected_columns == set()
 
 
-def test_outcomes_that_come_later_have_the_key_and_target_of_the_applications(project):
+def test_later_outcomes_have_the_key_and_target_of_the_applications(project):
     book = small(project)
     assert column_types(book.contracts["outcomes"]) == {"loan": "VARCHAR", "how it went": "VARCHAR"}
     assert keys(book.contracts["outcomes"]) == [("loan",)]
@@ -177,17 +177,17 @@ def test_outcomes_that_come_later_have_the_key_and_target_of_the_applications(pr
     assert book.portfolio.tables["outcomes"].optional and book.portfolio.tables["outcomes"].files == ["outcomes"]
 
 
-def test_where_applicants_are_known_by_words_so_they_are_in_every_table(project):
+def test_text_keys_of_applicants_are_text_in_every_table(project):
     assert column_types(small(project).keyed(Scores))["applicant"] == "VARCHAR"
     assert column_types(Book.load(Project(PROJECT), BOOK).keyed(Scores))["applicant"] == "BIGINT"
 
 
-def test_only_a_column_of_text_can_be_numbered(project):
+def test_only_a_text_column_can_be_numbered(project):
     with pytest.raises(ConfigError, match=r"tables\.applications\.numbered: amount is no text column of the table"):
         assert small(project, tables={"applications": {"files": ["loans"], "numbered": "amount"}}).contracts
 
 
-def test_words_that_the_applications_may_not_have_are_none_in_later_outcomes_either(project):
+def test_values_forbidden_in_applications_are_missing_in_later_outcomes_too(project):
     (project.root / "configs" / "small.py").write_text(
         CONTRACTS.replace("nullable=True", 'isin=["lost", "repaid", "runs"], nullable=True')
     )
@@ -196,14 +196,14 @@ def test_words_that_the_applications_may_not_have_are_none_in_later_outcomes_eit
     assert rule.column == "how it went" and rule.text == "must be one of lost, repaid, runs"
 
 
-def test_a_mistake_in_a_file_of_contracts_is_told_in_a_line(project):
+def test_error_in_a_contracts_file_is_reported_in_one_line(project):
     (project.root / "configs" / "small.py").write_text("TABLES = {'applications': Applications}\n")
     project.config("small").write_text(yaml.safe_dump(SMALL))
     with pytest.raises(ConfigError, match=r"small\.yaml: contracts: NameError: name 'Applications' is not defined"):
         assert Book.load(project, "small").contracts
 
 
-def test_two_projects_have_contracts_of_one_name_each_its_own(project, tmp_path):
+def test_two_projects_may_have_contracts_of_the_same_name(project, tmp_path):
     first = small(project)
     (tmp_path / "other" / "configs").mkdir(parents=True)
     other = Project(tmp_path / "other")
@@ -223,7 +223,7 @@ def paths(values: Mapping[str, object], *section: str) -> set[tuple[str, ...]]:
     return found
 
 
-def test_the_configuration_of_home_credit_shows_every_setting_and_every_default() -> None:
+def test_home_credit_configuration_shows_every_setting_and_default() -> None:
     written = Project(PROJECT).config("home_credit").read_text()
     portfolio = Portfolio.load(Project(PROJECT), "home_credit")
     sections = {
