@@ -12,7 +12,7 @@ import duckdb
 import pandas as pd
 
 from credit_assets.book.book import Book
-from credit_assets.evaluation.champion_on_test import champion_on, new_to_champion
+from credit_assets.evaluation.champion_on_test import champion_on, reason_not_compared
 from credit_assets.evaluation.gate import gate_summary, promotable, verdicts
 from credit_assets.evaluation.predictions import by_model, candidate_of
 from credit_assets.evaluation.report import html_report, write_page
@@ -81,7 +81,7 @@ def verdicts_on(
         baseline=evidence.comparisons["baseline"],
         max_auc=training.max_single_feature_auc,
         leading=leading(book.registry, candidate.version),
-        champion_learned=champion is None and not new_to_champion(con, lake, book, tested).any(),
+        not_compared="" if champion else reason_not_compared(book, candidate.training_set.columns),
     )
 
 

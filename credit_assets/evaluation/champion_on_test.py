@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cache
 from logging import Logger
 
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from credit_assets.book.book import Book
+from credit_assets.evaluation.gate import NO_CHAMPION
 from credit_assets.features.training_rows import LEARNED, TRAINING_SET, training_rows
 from credit_assets.features.training_set import TEST, training_frame
 from credit_assets.features.versions import FEATURES, learned_from, made_before
@@ -20,6 +21,9 @@ from credit_assets.models.registered import load_model
 from credit_assets.registry.errors import VersionDamaged
 from credit_assets.registry.version import ModelVersion
 from credit_assets.settings.portfolio import Portfolio
+
+LISTED = 5
+"""Missing features that the gate names."""
 
 
 def champion_pds(
@@ -54,6 +58,28 @@ def champion_on(
     scored = scored.rename(columns={book.portfolio.entity_key: "applicant"})
     left_out = tested.loc[tested["champion"].isna(), ["applicant", "batch"]]
     return scored[~_is_among(scored, left_out)]
+
+
+def reason_not_compared(book: Book, columns: Collection[str]) -> str:
+    """Why a candidate is not compared with the champion, which has no PDs of the test rows; `columns` are those of the
+    training set."""
+    version = book.registry.champion()
+    if version is None:
+        return NO_CHAMPION
+    champion, after = f"The champion, version {version.number},", ""
+    try:
+        gone = sorted(set(load_model(book.registry, version).features) - set(columns))
+    except VersionDamaged:
+        why = "cannot be compared, because its model files are gone or damaged"
+        after = ", and a candidate that meets them replaces it"
+    else:
+        if gone:
+            more = f" and {len(gone) - LISTED} more" if len(gone) > LISTED else ""
+            listed = ", ".join(gone[:LISTED])
+            why = f"cannot be compared, because its features {listed}{more} no longer exist or are excluded"
+        else:
+            why = "learned from all or too many of these test rows, so it cannot be compared on them"
+    return f"{champion} {why}. The other requirements apply as if there were no champion{after}."
 
 
 def new_to_champion(con: duckdb.DuckDBPyConnection, lake: Lake, book: Book, rows: pd.DataFrame) -> np.ndarray:

@@ -26,6 +26,8 @@ from credit_assets.verdicts.verdict import Verdict
 BASELINE, PLAUSIBLE = "beats_baseline", "plausible_auc"
 """Names of the verdicts on the gain over the baseline, and on an AUC that is too good to be true."""
 
+NO_CHAMPION = "There is no champion to compare with."
+
 
 def gate_summary(judged: Sequence[Verdict]) -> str:
     """The result of the gate as text: that the candidate passed, or the requirements that it does not meet."""
@@ -49,23 +51,23 @@ def verdicts(
     baseline: Comparison | None = None,
     max_auc: float | None = None,
     leading: Sequence[str] = (),
-    champion_learned: bool = False,
+    not_compared: str = NO_CHAMPION,
 ) -> list[Verdict]:
     """All verdicts on a candidate, always with the same names and in the same order.
 
-    `champion` and `comparison` refer to the same rows. They are None if there is no champion, or if it learned from
-    these rows (`champion_learned`). `fairness` has the verdicts of the audit, one row per attribute or intersection.
-    `score_psi` is the PSI between the candidate's PDs of training and test rows, `champion_psi` that of the champion on
-    the same rows, `psi_difference` the first minus the second, and `score_psi_noise` the PSI that chance alone does not
-    exceed. `baseline` compares the candidate with the baseline. An AUC above `max_auc` has to be confirmed; `leading`
-    names its most important features. Without `baseline` or `max_auc`, the verdict on it is omitted. Leaks of single
-    inputs are not examined here, because the training set refuses them.
+    `champion` and `comparison` refer to the same rows. They are None if there is no champion, or if it cannot be
+    compared on these rows; `not_compared` says why. `fairness` has the verdicts of the audit, one row per attribute or
+    intersection. `score_psi` is the PSI between the candidate's PDs of training and test rows, `champion_psi` that of
+    the champion on the same rows, `psi_difference` the first minus the second, and `score_psi_noise` the PSI that
+    chance alone does not exceed. `baseline` compares the candidate with the baseline. An AUC above `max_auc` has to be
+    confirmed; `leading` names its most important features. Without `baseline` or `max_auc`, the verdict on it is
+    omitted. Leaks of single inputs are not examined here, because the training set refuses them.
     """
     return [
         discrimination(evaluation, thresholds, champion, comparison),
         *([] if max_auc is None else [plausible(evaluation, max_auc, leading, thresholds)]),
         calibration(evaluation, champion, thresholds, comparison),
-        against_champion(comparison, thresholds, evaluation.applicants, champion_learned),
+        against_champion(comparison, thresholds, evaluation.applicants, not_compared),
         *([] if baseline is None else [against_baseline(baseline, thresholds)]),
         stability(score_psi, score_psi_noise, champion_psi, thresholds, psi_difference, comparison),
         *four_fifths(fairness),
@@ -300,19 +302,16 @@ def _without_interval(difference: float) -> Interval:
 
 
 def against_champion(
-    comparison: Comparison | None, thresholds: GateConfig, test_rows: int | None = None, learned: bool = False
+    comparison: Comparison | None,
+    thresholds: GateConfig,
+    test_rows: int | None = None,
+    not_compared: str = NO_CHAMPION,
 ) -> Verdict:
     """Fails if the candidate's AUC is below the champion's on the same rows by more than the margin and significantly.
-    A better proper score does not compensate for a lower AUC, because approvals depend on the ranking. `learned`: there
-    is no comparison because the champion learned from too many of the `test_rows`."""
+    A better proper score does not compensate for a lower AUC, because approvals depend on the ranking. Without a
+    comparison it passes, and the message is `not_compared`."""
     if comparison is None:
-        why = "There is no champion to compare with."
-        if learned:
-            why = (
-                "The champion learned from all or too many of these test rows, so it cannot be compared on them. The "
-                "other requirements apply as if there were no champion."
-            )
-        return Verdict("not_worse_than_champion", True, why)
+        return Verdict("not_worse_than_champion", True, not_compared)
     margin = thresholds.champion_margin
     passed = not_worse(comparison, margin)
     if not passed:

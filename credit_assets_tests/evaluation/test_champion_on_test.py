@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from credit_assets.evaluation import champion_on_test
-from credit_assets.evaluation.champion_on_test import champion_on, champion_pds, new_to_champion
+from credit_assets.evaluation.champion_on_test import champion_on, champion_pds, new_to_champion, reason_not_compared
 from credit_assets.lake.provenance import Provenance
 from credit_assets.lake.tables import Lake
 from credit_assets.registry.memory import Memory
@@ -73,7 +73,7 @@ def test_champion_has_pds_of_new_rows_only(place: SimpleNamespace, monkeypatch: 
     judged = rows.rename(columns={"applicant": "ID"})[["ID", "batch"]].assign(fold="test", pd=0.25)
     trained = pd.DataFrame({"ID": [500], "batch": "b", "fold": "train", "pd": 0.125})
     everything = pd.concat([judged, trained], ignore_index=True)
-    monkeypatch.setattr(champion_on_test, "_judged_by_champion", lambda *arguments: everything)
+    monkeypatch.setattr(champion_on_test, "_scored_by_champion", lambda *arguments: everything)
     training_set = duckdb.sql("SELECT 'test' AS fold")
     rows["champion"] = champion_pds(place.connection, place.lake, place, rows, training_set, LOG)
     np.testing.assert_array_equal(rows["champion"], [np.nan] * 10 + [0.25] * 50)
@@ -93,3 +93,33 @@ def test_champion_that_cannot_be_loaded_is_logged_and_has_no_pds(
     assert record.levelname == "WARNING"
     assert record.message.startswith("The model of version 1 of book is gone or damaged.")
     assert record.message.endswith("The candidate is not compared with it.")
+
+
+AS_IF_NONE = "The other requirements apply as if there were no champion"
+
+
+def test_reason_for_no_comparison_names_a_champion_whose_files_are_gone(place: SimpleNamespace) -> None:
+    assert reason_not_compared(place, ["income"]) == (
+        "The champion, version 1, cannot be compared, because its model files are gone or damaged. "
+        f"{AS_IF_NONE}, and a candidate that meets them replaces it."
+    )
+
+
+@pytest.mark.parametrize(
+    ("columns", "why"),
+    [
+        (["income", "age"], "learned from all or too many of these test rows, so it cannot be compared on them"),
+        (["income"], "cannot be compared, because its features age no longer exist or are excluded"),
+    ],
+)
+def test_reason_for_no_comparison_says_what_the_champion_lacks(
+    place: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, columns: list[str], why: str
+) -> None:
+    whole = SimpleNamespace(features=("income", "age"))
+    monkeypatch.setattr(champion_on_test, "load_model", lambda registry, version: whole)
+    assert reason_not_compared(place, columns) == f"The champion, version 1, {why}. {AS_IF_NONE}."
+
+
+def test_reason_for_no_comparison_is_that_there_is_no_champion(place: SimpleNamespace) -> None:
+    place.registry = Memory().registry("book")
+    assert reason_not_compared(place, []) == "There is no champion to compare with."
