@@ -1,2 +1,2 @@
-"""Models: design matrix, search, calibration, the baseline, and loading registered models. Whether a model is good is
-judged in `evaluation`."""
+"""Models: design matrix, parameter search, calibration, the baseline, and loading registered models. Models are
+evaluated in `evaluation`."""

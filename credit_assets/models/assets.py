@@ -16,7 +16,7 @@ from credit_assets.models.design_matrix import DesignMatrix, fold_table
 from credit_assets.models.estimators.logistic_regression import fit_logistic
 from credit_assets.models.importance import importance, leading
 from credit_assets.models.model import Fitted, Task, estimator
-from credit_assets.models.registration import Trained, TrainingRun, registered
+from credit_assets.models.registration import Trained, TrainingRun, register_candidate
 from credit_assets.registry.resources import tracking_run
 from credit_assets.registry.version import Origin
 from credit_assets.schemas.evidence import BaselinePredictions, CandidatePredictions
@@ -50,9 +50,9 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         **common,
     )
     def candidate(context: dg.AssetExecutionContext, training_set: duckdb.DuckDBPyRelation) -> dg.MaterializeResult:
-        """The model that is to become champion, of the kind that `training.model` names, with calibrated PDs. It is
-        registered as the challenger, unless an equal version is registered already. The table has its PDs of rows that
-        it did not learn from."""
+        """The model proposed as champion, of the kind set by `training.model`, with calibrated PDs. It is registered as
+        the challenger, unless an equal version is registered already. The table has its PDs of rows that it was not
+        trained on."""
         frame = training_frame(training_set)
         design = DesignMatrix.of(frame, feature_names(frame, key), key, config.encodings)
         validation = design.validation(config)
@@ -66,10 +66,10 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         shares = importance(fitted.model, test, key)
         lake: LakeResource = context.resources.lake
         trained = Trained(fitted, content, threshold, shares, validation.by)
-        version, again = registered(lake.connection, lake.lake, book, trained, _run(context))
+        version, again = register_candidate(lake.connection, lake.lake, book, trained, _run(context))
         if again:
             context.log.info(
-                f"The training made version {version.number} again: the same model of the same rows, with the same "
+                f"The training reproduced version {version.number}: the same model from the same rows, with the same "
                 "cut-off. No other version is registered."
             )
         return dg.MaterializeResult(
@@ -103,8 +103,8 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
     def logistic_regression(
         context: dg.AssetExecutionContext, training_set: duckdb.DuckDBPyRelation
     ) -> dg.MaterializeResult:
-        """The baseline on the same rows and features: logistic regression on quantile bins and quantile scores, with
-        missing values in a bin of their own. The table holds its PDs of the test rows."""
+        """The baseline on the same rows and features: logistic regression on quantile bins and quantile scores, with a
+        separate bin for missing values. The table has its PDs of the test rows."""
         frame = training_frame(training_set)
         names = feature_names(frame, key)
         design = DesignMatrix.of(frame, names, key, config.encodings)
@@ -132,14 +132,14 @@ def feature_names(frame: pd.DataFrame, entity_key: str) -> list[str]:
 
 
 def content_version(relation: duckdb.DuckDBPyRelation) -> str:
-    """A hash of the rows in any order: the same data resume the same search, whichever version of the table they
-    are."""
+    """A hash of the rows, independent of their order, so that a search on the same data resumes whatever the table's
+    version."""
     relation.create_view("_content", replace=True)
     return str(relation.query("_content", "SELECT sum(hash(_content)) FROM _content").fetchall()[0][0])
 
 
 def candidate_predictions(fitted: Fitted, test: pd.DataFrame, entity_key: str) -> pd.DataFrame:
-    """The `CandidatePredictions` but for the version: PDs of test rows by the model, of training rows by the folds'."""
+    """The `CandidatePredictions` without the version: PDs of test rows by the model, of training rows by the folds."""
     final = pd.DataFrame({"key": test[entity_key], "batch": test["batch"].astype(str)}).assign(
         final=fitted.model.pd(test)
     )
@@ -152,14 +152,14 @@ def candidate_predictions(fitted: Fitted, test: pd.DataFrame, entity_key: str) -
 
 
 def _run(context: dg.AssetExecutionContext) -> TrainingRun:
-    """The run of this step."""
+    """The training run of this step."""
     tags = context.run.tags
     root, why = tags.get(ROOT_RUN_ID_TAG, context.run_id), tags.get(WHY_TAG, "by hand")
     return TrainingRun(_origin(context), context.run_id, root, why, tracking_run(context))
 
 
 def _origin(context: dg.AssetExecutionContext) -> Origin:
-    """The tables that the step has read, and its run."""
+    """The tables that the step has read, and its run, as the origin of a model."""
     lake: LakeResource = context.resources.lake
     return Origin(
         tables={name: read.version for name, read in lake.reads(context).items()},

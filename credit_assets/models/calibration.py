@@ -1,5 +1,5 @@
-"""From a model's margin to a probability of default: fitting Platt's logistic calibration. `evaluation/` measures
-it."""
+"""Platt's logistic calibration: from a model's margin to a probability of default. `evaluation/` measures the
+calibration."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 
 
 class CalibrationError(ValueError):
-    """The margins of held-out rows cannot be turned into probabilities of default."""
+    """The margins of held-out rows cannot be calibrated to probabilities of default."""
 
 
 @dataclass(frozen=True)
 class Platt:
-    """log-odds of default = slope * margin + intercept. Linear, so that contributions stay additive."""
+    """log-odds of default = slope * margin + intercept. It is linear, so that contributions stay additive."""
 
     slope: float
     intercept: float
@@ -29,7 +29,7 @@ class Platt:
 
 
 def fit_platt(margin: np.ndarray, target: np.ndarray) -> Platt:
-    """The maximum-likelihood line from margin to log-odds, on rows the model has not learned from.
+    """The maximum-likelihood line from margin to log-odds, on rows that the model was not trained on.
 
     Targets are Platt's (1999, "Probabilistic outputs for support vector machines"), (bads + 1) / (bads + 2) and 1 /
     (goods + 2), which keep the line finite if the margin separates the classes. By Newton's method. Raises
@@ -42,7 +42,7 @@ def fit_platt(margin: np.ndarray, target: np.ndarray) -> Platt:
     if not bads or not goods:
         raise CalibrationError(f"Calibration needs goods and bads; the held-out rows have {goods} and {bads}.")
     wanted = np.where(target == 1, (bads + 1) / (bads + 2), 1 / (goods + 2))
-    # Centred and scaled, so that Newton's steps are well conditioned whatever the margin's units.
+    # Centred and scaled, so that Newton's steps are well conditioned in any units of the margin.
     centre, scale = float(margin.mean(dtype=np.float64)), float(margin.std(dtype=np.float64)) or 1.0
     x = np.column_stack([(margin.astype(np.float64) - centre) / scale, np.ones(len(margin))])
     beta = np.array([0.0, np.log((bads + 1) / (goods + 1))])

@@ -1,7 +1,7 @@
-"""What a model sees of a frame: its features in order, as numbers, with text as codes of the learned categories or as
-its encoding; and which rows it learns from and is evaluated on.
+"""The design matrix: a frame's features in order, as numbers, with text as category codes or encoded; and the rows that
+a model is trained and evaluated on.
 
-The same code makes the matrix in training and in scoring, so the two cannot differ.
+Training and scoring use the same code, so their matrices cannot differ.
 """
 
 from __future__ import annotations
@@ -24,21 +24,22 @@ if TYPE_CHECKING:
 
 FOLDS = 3
 MORE_FOLDS = {500: 10, 2_000: 5}
-"""Folds, where the rarer outcome has fewer rows than so many: few defaults make a loss noisy to choose by."""
+"""Numbers of folds if the rarer outcome has fewer rows than the key: with few defaults, a fold's loss is noisy."""
 
 NARROW = 1e6
-"""Rows times features up to which more folds than FOLDS are quick enough."""
-MANY_WORDS = 20
-"""Words of a text feature beyond which it is encoded by their outcomes: as a category, a tree may put rare words on
-either side as chance has it. With 300 words of 10,000 applicants the AUC on others rose from 0.707 to 0.729."""
+"""Rows times features up to which more than FOLDS folds are fast enough."""
+MAX_CATEGORIES = 20
+"""The most values of a text feature that is used as a category; with more, it is encoded by their outcomes, since a
+tree would split rare values by chance. With 300 values among 10,000 applicants, the held-out AUC rose from 0.707 to
+0.729."""
 
 NO_ENCODINGS: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
 class Validation:
-    """The folds of a training part: pairs of masks over the rows of a design matrix (learned from, held out); and a
-    description of how they are made, with the reason if that is not as configured."""
+    """The folds of a training part: pairs of row masks (training, held out), and a description of how they are made,
+    with the reason if not as configured."""
 
     by: str
     pairs: list[tuple[np.ndarray, np.ndarray]]
@@ -48,9 +49,9 @@ class Validation:
 class DesignMatrix:
     """The training set as arrays, sorted by batch and entity key, so that no result depends on row order.
 
-    `values` is (rows, features) float32, nan where missing, a category's code where `categories` names
-    the feature; `target` 0/1; `fold` one of train, valid, test. Text features in `encodings` are seen by a model
-    as a number, which depends on the rows that it learns from (`learned`).
+    `values` is (rows, features) float32: nan if missing, the category's code for a feature in `categories`. `target` is
+    0/1; `fold` is train, valid or test. A text feature in `encodings` becomes a number that depends on the training
+    rows (`learned`).
     """
 
     features: tuple[str, ...]
@@ -72,9 +73,9 @@ class DesignMatrix:
     ) -> DesignMatrix:
         """From a frame with the features, `entity_key`, `batch`, `target` and `fold`.
 
-        Text features get the categories seen in train and valid, never those of the test. Those that `encodings` does
-        not name are encoded by their outcomes where they have more than MANY_WORDS. Of `encodings`, those of features
-        that are left out do nothing.
+        Text features have the categories seen in train and valid, never those of test. Those without an entry in
+        `encodings` are encoded by their outcomes if they have more than MAX_CATEGORIES. Entries in `encodings` for
+        features that are left out have no effect.
         """
         batch = training_set["batch"].astype(str).to_numpy()
         fold = training_set["fold"].astype(str).to_numpy()
@@ -85,8 +86,8 @@ class DesignMatrix:
             if is_text(training_set[feature])
         }
         kinds: dict[str, Kind] = {
-            feature: encodings.get(feature, "target" if len(words) > MANY_WORDS else "category")
-            for feature, words in categories.items()
+            feature: encodings.get(feature, "target" if len(values) > MAX_CATEGORIES else "category")
+            for feature, values in categories.items()
         }
         return cls(
             features=tuple(features),
@@ -101,18 +102,18 @@ class DesignMatrix:
 
     @property
     def training(self) -> np.ndarray:
-        """Mask of the rows that may be learned from: train and valid."""
+        """Mask of the rows that models may be trained on: train and valid."""
         return self.fold != TEST
 
     def validation(self, config: TrainingConfig) -> Validation:
-        """What is learned from and held out within the training part.
+        """The folds within the training part.
 
-        By applicants: one pair, train and valid, or pairs by hash of the entity key where the training part has fewer
-        than `cv_below_rows` rows or `cv_below_defaults` defaults: few defaults make one fold's loss too noisy to choose
-        by. There are `cv_folds` of them, by default more where there are fewer defaults (MORE_FOLDS).
+        By applicants: one pair, train and valid, or pairs by a hash of the entity key if the training part has fewer
+        than `cv_below_rows` rows or `cv_below_defaults` defaults, because one fold's loss would be too noisy. There are
+        `cv_folds` of them; by default more if there are fewer defaults (MORE_FOLDS).
 
-        By batches: `cv_folds` pairs (by default FOLDS) in an expanding window (`_by_batches`); with fewer than
-        `cv_folds` + 1 batches, by applicants. Raises TrainingSetError where a fold lacks goods or bads.
+        By batches: `cv_folds` pairs (by default FOLDS) in an expanding window (`_by_batches`); by applicants if there
+        are fewer than `cv_folds` + 1 batches. Raises TrainingSetError if a fold lacks goods or bads.
         """
         batches, rows = np.unique(self.batch[self.training], return_counts=True)
         of_batches = config.cv_folds or FOLDS
@@ -131,7 +132,7 @@ class DesignMatrix:
         rarer = min(bads, int(self.training.sum()) - bads)
         if self.training.sum() >= config.cv_below_rows and rarer >= config.cv_below_defaults:
             return [(self.fold == TRAIN, self.fold == VALID)]
-        # With fewer than ten of the rarer outcome a fold could easily have none.
+        # With fewer than ten of the rarer outcome, a fold could easily have none.
         narrow = self.training.sum() * len(self.features) <= NARROW
         by_rows = next((folds for rows, folds in MORE_FOLDS.items() if narrow and rarer < rows), FOLDS)
         count = config.cv_folds or min(by_rows, max(2, rarer // 10))
@@ -140,17 +141,17 @@ class DesignMatrix:
         return [(self.training & ~rows, rows) for rows in held_out]
 
     def _by_batches(self, batches: np.ndarray, rows: np.ndarray, folds: int) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Each of the later blocks of batches, held out from all batches before it, as in use.
+        """Pairs that hold out each later block of batches, trained on all batches before it, as in production.
 
-        The batches in order are divided into a first block of about half of the rows, which is only learned from, and
-        `folds` blocks of similar size, so that small batches are combined. With half of the rows, a model is like that
-        of the whole; with fewer, parameters would be selected for another amount of data. Earlier rows of a held-out
+        The batches in order are divided into a first block of about half of the rows, used for training only, and
+        `folds` blocks of similar size, so that small batches are combined. With half of the rows, a model is similar to
+        the final one; with fewer, parameters would be tuned for another amount of data. Earlier rows of a held-out
         applicant are left out.
         """
         starts = [0]
         ends = np.cumsum(rows) / rows.sum()
         for block in range(folds):
-            # So that each block has a batch, those still to be cut too.
+            # Leaves at least one batch for each remaining block.
             room = np.arange(starts[-1] + 1, len(batches) - (folds - 1 - block))
             starts.append(int(room[np.abs(ends[room - 1] - (1 + block / folds) / 2).argmin()]))
         block_of = np.searchsorted(batches[starts], self.batch, side="right") - 1
@@ -175,25 +176,25 @@ class DesignMatrix:
 
     @property
     def native(self) -> dict[str, tuple[str, ...]]:
-        """The categories of the text features that a model sees as such."""
-        return {feature: words for feature, words in self.categories.items() if feature not in self.encodings}
+        """The categories of the text features that are not encoded."""
+        return {feature: values for feature, values in self.categories.items() if feature not in self.encodings}
 
     def learned(self, rows: np.ndarray) -> tuple[np.ndarray, dict[str, Encoding]]:
-        """(rows, features) float32 of the rows for a model to learn from; and what they teach of the encoded features,
-        by which the model is to see any others."""
+        """(rows, features) float32 to train a model on these rows, and the fitted encodings with which the model must
+        be applied to other rows."""
         values, encodings = self.values[rows], {}
         for feature, kind in self.encodings.items():
             coded = self._coded(feature, rows)
             encodings[feature], values[:, self.features.index(feature)] = coded.fit(kind)
         return values, encodings
 
-    def judged(self, rows: np.ndarray, encodings: Mapping[str, Encoding]) -> np.ndarray:
-        """(rows, features) float32 of the rows for a model that has learned these encodings from others."""
+    def held_out(self, rows: np.ndarray, encodings: Mapping[str, Encoding]) -> np.ndarray:
+        """(rows, features) float32 of the rows for a model that was trained on others with these encodings."""
         values = self.values[rows]
         for feature, encoding in encodings.items():
             coded = self._coded(feature, rows)
-            words = pd.Series(pd.Categorical.from_codes(coded.codes, list(coded.words)))
-            values[:, self.features.index(feature)] = encoding.of(words)
+            texts = pd.Series(pd.Categorical.from_codes(coded.codes, list(coded.categories)))
+            values[:, self.features.index(feature)] = encoding.of(texts)
         return values
 
     def _coded(self, feature: str, rows: np.ndarray) -> Coded:
@@ -203,7 +204,7 @@ class DesignMatrix:
     def binned(
         self, rows: np.ndarray, threads: int, max_bin: int
     ) -> tuple[xgboost.QuantileDMatrix, dict[str, Encoding]]:
-        """The rows cut into at most so many bins a feature, to be learned from, and the encodings that they teach."""
+        """The rows in at most `max_bin` bins per feature, for training, and the fitted encodings."""
         import xgboost
 
         values, encodings = self.learned(rows)
@@ -211,10 +212,10 @@ class DesignMatrix:
         return matrix, encodings
 
     def plain(self, rows: np.ndarray, encodings: Mapping[str, Encoding], threads: int) -> xgboost.DMatrix:
-        """The rows as they are, for predictions: six times faster than from bins."""
+        """The rows without bins, for predictions: six times faster than from bins."""
         import xgboost
 
-        return xgboost.DMatrix(self.judged(rows, encodings), label=self.target[rows], **self._typed(threads))
+        return xgboost.DMatrix(self.held_out(rows, encodings), label=self.target[rows], **self._typed(threads))
 
     def _typed(self, threads: int) -> dict[str, Any]:
         return {
@@ -226,9 +227,9 @@ class DesignMatrix:
 
 
 def fold_table(design: DesignMatrix, validation: Validation) -> pd.DataFrame:
-    """One row per fold: the batches, rows and defaults learned from and held out."""
+    """One row per fold: the batches, rows and defaults of its training and its held-out part."""
 
-    def told(role: str, rows: np.ndarray) -> dict[str, Any]:
+    def described(role: str, rows: np.ndarray) -> dict[str, Any]:
         batches = np.unique(design.batch[rows])
         return {
             role: batches[0] if len(batches) == 1 else f"{batches[0]} to {batches[-1]}",
@@ -238,7 +239,7 @@ def fold_table(design: DesignMatrix, validation: Validation) -> pd.DataFrame:
 
     return pd.DataFrame(
         [
-            {"fold": number, **told("learned_from", learned), **told("held_out", held_out)}
+            {"fold": number, **described("learned_from", learned), **described("held_out", held_out)}
             for number, (learned, held_out) in enumerate(validation.pairs, start=1)
         ]
     )
@@ -251,11 +252,10 @@ def encode(
     encodings: Mapping[str, Encoding] = NO_ENCODINGS,
     order: np.ndarray | None = None,
 ) -> np.ndarray:
-    """(rows, features) float32 of the frame's rows in `order`, nan where missing.
+    """(rows, features) float32 of the frame's rows in `order`, nan if missing.
 
-    A category that was not there in training, and an infinite number, count as missing; of an encoded feature,
-    such a word has the number for any other. Raises
-    ValueError naming a feature that is absent or is not a number; no value is ever shown.
+    An infinite number and a category not seen in training count as missing; an encoded feature has the number for other
+    values instead. Raises ValueError that names a feature which is absent or not a number; values are never quoted.
     """
     if absent := [feature for feature in features if feature not in frame.columns]:
         raise ValueError(f"{len(absent)} of {len(features)} features are absent: {', '.join(absent[:10])}")
@@ -274,12 +274,12 @@ def encode(
 
 
 def feature_types(features: Sequence[str], categories: Mapping[str, Sequence[str]]) -> list[str]:
-    """XGBoost's types: c for a category, q for a quantity."""
+    """XGBoost's feature types: c for a category, q for a quantity."""
     return ["c" if feature in categories else "q" for feature in features]
 
 
 def is_text(column: pd.Series) -> bool:
-    """Whether a column holds text (or, as an object column of nulls, was meant to)."""
+    """Whether a column holds text (or is an object column of nulls, which was meant to)."""
     return pd.api.types.infer_dtype(column, skipna=True) in {"string", "categorical", "empty", "mixed"}
 
 
@@ -288,7 +288,7 @@ def _numbers(column: pd.Series, feature: str) -> np.ndarray:
         with np.errstate(over="ignore"):
             numbers = column.to_numpy(dtype=np.float32, na_value=np.nan)
     except (TypeError, ValueError):
-        # Without its cause: that one quotes the value, which may be personal.
+        # Without its cause, which quotes the value, possibly personal data.
         raise ValueError(f"feature {feature} is not a number in every row (it is {column.dtype})") from None
     if np.isinf(numbers).any():
         numbers = np.where(np.isinf(numbers), np.float32(np.nan), numbers)

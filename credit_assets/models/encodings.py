@@ -16,23 +16,23 @@ from credit_assets.features.training_set import hash_share
 from credit_assets.settings.training import Kind
 
 PARTS = 5
-"""Parts that rows are cut into by applicant, so that none is encoded by its own outcome."""
+"""The parts that applicants are split into, so that no row is encoded by its own outcome."""
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """A number for each category, and the number for any other; a missing value stays missing."""
+    """A number for each category, and one for all others; a missing value stays missing."""
 
     kind: Kind
     numbers: dict[str, float]
     other: float
 
-    def of(self, words: pd.Series) -> np.ndarray:
-        """(rows,) float32, nan where the word is missing."""
-        codes = pd.Categorical(words, categories=list(self.numbers)).codes
+    def of(self, values: pd.Series) -> np.ndarray:
+        """(rows,) float32, nan if the value is missing."""
+        codes = pd.Categorical(values, categories=list(self.numbers)).codes
         table = np.array([*self.numbers.values(), self.other], dtype=np.float32)
-        # The code of a word that is not there is -1: the last of the table.
-        return np.where(words.isna(), np.float32(np.nan), table[codes])
+        # The code of an unknown value is -1, which indexes the last entry of the table.
+        return np.where(values.isna(), np.float32(np.nan), table[codes])
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -44,27 +44,27 @@ class Encoding:
 
 @dataclass(frozen=True)
 class Coded:
-    """The words of one feature of the rows learned from: codes (n,) with -1 for missing, their words in code order,
-    outcomes (n,) of 0 and 1, and the applicants' keys (n,)."""
+    """A text feature of the training rows: codes (n,), -1 for missing; the categories in code order; outcomes (n,) of 0
+    and 1; and the applicants' keys (n,)."""
 
     codes: np.ndarray
-    words: Sequence[str]
+    categories: Sequence[str]
     target: np.ndarray
     keys: np.ndarray
 
     def fit(self, kind: Kind) -> tuple[Encoding, np.ndarray]:
-        """The encoding that these rows teach, and (n,) float32 that a model is to learn from.
+        """The encoding fitted to these rows, and (n,) float32 to train a model on.
 
-        `frequency`: the share of the rows that have the word; 0 for one not seen.
+        `frequency`: the category's share of the rows; 0 for an unseen category.
 
-        `target`: the mean outcome of the word's rows, drawn towards the overall rate p as (bads + K p) / (rows + K)
-        (Micci-Barreca 2001, "A preprocessing scheme for high-cardinality categorical attributes"), which is also
-        that of a word not seen. K is Buehlmann and Straub's (1970): the variance of outcomes within words over that
-        between the words' true rates, both estimated from the rows; where they show no difference between words
-        beyond chance, all words get the overall rate. What a model learns from is cross-fitted over PARTS parts by
-        applicant: a row's number comes from the outcomes of the other parts, or the model would trust it too much.
-        p and K are those of all rows, so that it cannot tell the parts apart by them (scikit-learn's TargetEncoder
-        takes p from the other parts).
+        `target`: the category's mean outcome, shrunk towards the overall rate p as (bads + K p) / (rows + K)
+        (Micci-Barreca 2001, "A preprocessing scheme for high-cardinality categorical attributes"); p for an unseen
+        category. K is that of Buehlmann and Straub (1970): the variance of outcomes within categories over the variance
+        of the true rates between categories, both estimated from the rows; if categories do not differ beyond chance,
+        all get the overall rate. The training values are cross-fitted over PARTS parts of applicants: a row's number
+        comes from the outcomes of the other parts, or the model would rely on it too much. p and K are those of all
+        rows, so that the model cannot distinguish the parts by them (scikit-learn's TargetEncoder takes p from the
+        other parts).
         """
         known = self.codes >= 0
         rows = self._count(known)
@@ -83,30 +83,30 @@ class Coded:
                 others_rows = rows - self._count(own)
                 others_bads = bads - self._count(own & (self.target == 1))
                 learned[own] = _drawn(others_rows, others_bads, credibility, other)[self.codes[own]]
-        seen = {word: float(np.float32(numbers[code])) for code, word in enumerate(self.words) if rows[code]}
+        seen = {name: float(np.float32(numbers[code])) for code, name in enumerate(self.categories) if rows[code]}
         return Encoding(kind, seen, float(np.float32(other))), learned.astype(np.float32)
 
     def _count(self, which: np.ndarray) -> np.ndarray:
-        """Rows by word, of some."""
-        return np.bincount(self.codes[which], minlength=len(self.words))
+        """The number of selected rows by category."""
+        return np.bincount(self.codes[which], minlength=len(self.categories))
 
     def _of_each(self, numbers: np.ndarray) -> np.ndarray:
         return np.append(numbers, np.nan)[self.codes]
 
 
 def _credibility(rows: np.ndarray, bads: np.ndarray) -> float:
-    """Buehlmann and Straub's K from the categories' rows and bads: variance within over variance between; inf if there
-    is none between."""
+    """Buehlmann and Straub's K from the categories' rows and bads: the variance within over the variance between
+    categories; inf if there is none between."""
     seen = rows > 0
     rows, bads = rows[seen], bads[seen]
-    total, words = int(rows.sum()), len(rows)
-    repeated = total - words
+    total, categories = int(rows.sum()), len(rows)
+    repeated = total - categories
     spread = total - float((rows**2).sum()) / total if total else 0.0
     if repeated <= 0 or spread <= 0:
         return np.inf
     rates, rate = bads / rows, float(bads.sum()) / total
     within = float((rows * rates * (1 - rates)).sum()) / repeated
-    between = (float((rows * (rates - rate) ** 2).sum()) - (words - 1) * within) / spread
+    between = (float((rows * (rates - rate) ** 2).sum()) - (categories - 1) * within) / spread
     return within / between if between > 0 else np.inf
 
 
@@ -121,7 +121,7 @@ def _drawn(rows: np.ndarray, bads: np.ndarray, credibility: float, rate: float) 
 def texts_learned(
     categories: Mapping[str, Sequence[str]], encodings: Mapping[str, Encoding]
 ) -> dict[str, Collection[str]]:
-    """Of each text feature of a model, the values it had in training, whether it is a category or encoded."""
+    """For each text feature of a model, the values seen in training, whether it is a category or encoded."""
     return {**categories, **{name: encoding.numbers.keys() for name, encoding in encodings.items()}}
 
 
@@ -131,9 +131,9 @@ def encodings_as_json(categories: Mapping[str, Sequence[str]], encodings: Mappin
 
 
 def encodings_from_json(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """What `encodings_as_json` wrote; a model without encodings may lack them."""
+    """The values that `encodings_as_json` wrote; a model without encodings may lack them."""
     encodings = facts.get("encodings", {})
     return {
-        "categories": {name: tuple(words) for name, words in facts["categories"].items()},
+        "categories": {name: tuple(texts) for name, texts in facts["categories"].items()},
         "encodings": {name: Encoding.from_json(encoding) for name, encoding in encodings.items()},
     }

@@ -1,4 +1,4 @@
-"""The fingerprint of a model version, by which a training finds that it made the same version again."""
+"""The fingerprint of a model version, by which a training detects that it reproduced a version."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from credit_assets.models.model import Model
 
 
 def fingerprint(model: Model, facts: Mapping[str, object]) -> str:
-    """A hash of the model's files and of what else makes a version what it is: the same for two trainings where all of
-    these are the same. `facts` are values that JSON can hold."""
+    """A hash of the model's files and of the other properties of a version: equal for two trainings if all of these are
+    equal. `facts` are values that JSON can represent."""
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     with tempfile.TemporaryDirectory() as folder:
         model.save(Path(folder))

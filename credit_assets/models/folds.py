@@ -1,4 +1,4 @@
-"""The folds of a training part, on which parameters are compared: fitting on them, and its cost.
+"""The folds on which parameters are compared: fitting on them, and an estimate of the cost.
 
 `tuning.py` proposes parameters; `estimators/xgboost.py` fits the model of the whole training part.
 """
@@ -26,48 +26,49 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MAX_BIN = 256
-"""Histogram bins of a feature, where the parameters name none: XGBoost's default."""
+"""Histogram bins per feature if the parameters set none: XGBoost's default."""
 
 ROUNDS_AT_A_TIME = 10
-"""Rounds that each fold grows before the folds' losses are put together."""
+"""Rounds that each fold is boosted before the folds' losses are averaged."""
 
 LOWER = 1e-4
-"""Share by which a loss must be lower to count as lower: the last fall of a curve is slow, and worth nothing."""
+"""The relative decrease from which a loss counts as lower: the end of a loss curve is slow and gains nothing."""
 
 LATER = (1.15, 1.3)
-"""Multiples of the rounds of the least log loss that are tried too."""
+"""Multiples of the rounds with the lowest log loss that are tried too."""
 
 RAISES = 4
-"""Times that the limit of rounds is doubled for a fit whose loss still falls."""
+"""How often the limit of rounds is doubled for a fit whose loss still falls."""
 
 SLOW = 0.05
-"""Learning rate below which more rounds without a lower loss are allowed."""
+"""The learning rate below which more rounds without a lower loss are allowed."""
 
 LOSS_PARTS = 20
 """Parts of the held-out rows by which two fits are compared."""
 
 STAGES = (0.2, 0.4, 1)
-"""Shares of the folds that a fit grows on, one after the other. What is worse on the first ones can end there."""
+"""Shares of the folds that a fit is boosted on, one stage after the other. A fit that is worse on the first can end
+there."""
 
 FEWEST_WAITED = 10
-"""Rounds without a lower loss that end a fit at the earliest, however high the learning rate."""
+"""The fewest rounds without a lower loss that end a fit, however high the learning rate."""
 
 ROUND_S = 2e-4
-"""Seconds that a round takes beside its rows and bins."""
+"""Seconds of overhead per round."""
 
 CELLS_A_SECOND = 2e9
-"""Rows times features times levels of a tree that one processor core adds to histograms in a second."""
+"""Rows times features times tree levels that one processor core adds to histograms per second."""
 
 BINS_A_SECOND = 1.5e8
-"""Bins of drawn features, in all nodes of a tree, that one processor core compares in a second: on small books this
-takes most of the time."""
+"""Bins of sampled features, over all nodes of a tree, that one processor core compares per second: most of the time on
+small books."""
 
 KEPT_CELLS = 2e8
-"""Cells of binned folds that are kept in memory, a byte or two each, for later trials with as many bins."""
+"""Cells of binned folds kept in memory, of one or two bytes each, for later trials with the same number of bins."""
 
 
 class StillFalling(ValueError):
-    """The held-out loss falls for more rounds than a fit may have: the parameters learn too slowly."""
+    """The held-out loss still falls at the limit of rounds: the learning rate is too low."""
 
     def __init__(self, rounds: int, params: Mapping[str, Any]) -> None:
         self.rounds = rounds
@@ -82,8 +83,8 @@ class Boosted:
     """A fit on every fold: its rounds, the held-out log loss after calibration, and the mean held-out AUC.
 
     `losses` is the loss of each of LOSS_PARTS parts of the held-out rows: two fits are compared part by part. `ranks`
-    is false where the held-out rows are ranked no better than by chance. `work` is the work of the whole fit in seconds
-    of one processor core, estimated (`Folds.work`).
+    is false if the held-out rows are ranked no better than by chance. `work` is the estimated time of the whole fit in
+    seconds of one processor core (`Folds.work`).
     """
 
     rounds: int
@@ -95,27 +96,27 @@ class Boosted:
 
 
 class Watch:
-    """Follows a fit while it grows. Any method may raise to end the fit; these do nothing."""
+    """Callbacks of a fit. Any method may raise to end the fit; these do nothing."""
 
     def growing(self, losses: np.ndarray, work: float) -> None:
-        """Every ROUNDS_AT_A_TIME, with the mean held-out log loss of each round so far over the folds that grow."""
+        """Called every ROUNDS_AT_A_TIME with the mean held-out log loss of each round so far, over the active folds."""
 
     def grown(self, found: Boosted, lowest: float) -> None:
-        """After each stage (`Folds.stages`), with the result on the folds grown so far and the lowest of their mean log
-        losses over the rounds. That of the last stage is final."""
+        """Called after each stage (`Folds.stages`) with the result on the folds so far and the lowest of their mean log
+        losses over the rounds. The last stage's result is final."""
 
     def longer(self, limit: int) -> None:
-        """The loss still falls at the limit of rounds, which is raised to this."""
+        """Called when the loss still falls at the limit of rounds, with the raised limit."""
 
 
 NOT_WATCHED = Watch()
 
 
 class Folds:
-    """The pairs of a design matrix, binned once to be boosted many times.
+    """The fold pairs of a design matrix, binned once and boosted many times.
 
-    Several folds grow in one thread each, side by side: small fits gain nothing from threads of their
-    own, and lose much on a busy machine. A single pair uses `config.threads`. Neither changes a bit.
+    Several folds are boosted in parallel, one thread each: small fits gain nothing from more threads and lose much on a
+    busy machine. A single pair uses `config.threads`. Results are bit-identical either way.
     """
 
     def __init__(self, design: DesignMatrix, validation: Validation, config: TrainingConfig) -> None:
@@ -128,7 +129,7 @@ class Folds:
         self.held_out_rows = [held_out for _, held_out in pairs]
         self.learned_rows = [int(learned.sum()) for learned, _ in pairs]
         self.stages = sorted({math.ceil(share * len(pairs)) for share in STAGES})
-        # The sum of second derivatives where every PD is the default rate: what a node's weight is measured in.
+        # The sum of second derivatives if every PD is the default rate; the unit of `min_child_weight`.
         self.weight = min(float(design.target[rows].var() * rows.sum()) for rows, _ in pairs)
         self._levels = [np.float32(level) for level in levels(design, validation)]
         self._targets = [design.target[held_out] for _, held_out in pairs]
@@ -139,14 +140,15 @@ class Folds:
             _, encodings = design.learned(learned)
             self._held_out.append(design.plain(held_out, encodings, self.threads))
             self._tested.append(partial(design.plain, tested, encodings, self.threads))
-        # A fold keeps its thread: XGBoost's cache of predictions belongs to the thread that made them.
+        # Each fold keeps its thread, because XGBoost caches predictions per thread.
         workers = [ThreadPoolExecutor(1) for _ in range(min(len(pairs), config.threads or os.cpu_count() or 1))]
         self._workers = [workers[fold % len(workers)] for fold in range(len(pairs))]
 
     def work(self, params: Mapping[str, Any], rounds: Sequence[int]) -> float:
-        """Seconds of one processor core that so many rounds on each fold take, estimated the same on every machine.
+        """Seconds of one processor core for the given rounds on each fold, estimated identically on every machine.
 
-        A round adds each row to histograms, level by level, and compares every bin of the features drawn in every node.
+        A round adds each row to histograms, level by level, and compares every bin of the sampled features in every
+        node.
         """
         levels = min(params["max_depth"], math.log2(params.get("max_leaves", 2 ** params["max_depth"])) + 1)
         light = self.weight / max(params.get("min_child_weight", 1), self.weight / min(self.learned_rows))
@@ -161,10 +163,10 @@ class Folds:
     def boost(self, params: Mapping[str, Any], watch: Watch = NOT_WATCHED) -> Boosted:
         """Boost until the mean held-out log loss over the folds no longer falls.
 
-        Rounds are chosen by log loss: on a few hundred defaults, an AUC's peak over the rounds is mostly luck. Log loss
-        rises as soon as PDs become too extreme, while the ranking may still improve; so of the rounds found and some
-        LATER ones, those with the least loss after calibration are taken. Folds grow in `stages`, so that `watch` can
-        end the fit early. StillFalling is raised as `_grown` says.
+        Rounds are chosen by log loss: with a few hundred defaults, the peak of AUC over the rounds is mostly chance.
+        Log loss rises as soon as PDs become too extreme, while the ranking may still improve; so among the rounds found
+        and some LATER ones, those with the lowest loss after calibration are chosen. Folds are boosted in `stages`, so
+        that `watch` can end the fit early. Raises StillFalling as `_grown` does.
         """
         boosters = self._boosters(params)
         curves: list[list[float]] = [[] for _ in boosters]
@@ -182,11 +184,12 @@ class Folds:
         active: range,
         watch: Watch,
     ) -> np.ndarray:
-        """Grow the active folds until their mean loss no longer falls; that loss for each round. `curves` get theirs.
+        """Boost the active folds until their mean loss no longer falls, and extend their `curves`. Returns the mean
+        loss of each round.
 
-        A loss counts as lower by a share of LOWER. What ends the fit is `early_stopping_rounds` without one at a
-        learning rate of SLOW, in proportion more or fewer at others. A limit of `max_rounds` is doubled up to RAISES
-        times; StillFalling is raised beyond.
+        A loss counts as lower if it decreases by the share LOWER. The fit ends after `early_stopping_rounds` without a
+        lower loss at a learning rate of SLOW, and proportionally at others. The limit `max_rounds` is doubled up to
+        RAISES times; beyond that StillFalling is raised.
         """
         learned = self._learned(params)
         wait = max(
@@ -199,16 +202,16 @@ class Folds:
                 boosters[fold].update(learned[fold], number)
                 curves[fold].append(float(boosters[fold].eval(self._held_out[fold]).rpartition(":")[2]))
 
-        limit, losses, lowest, settled, wanted = self._config.max_rounds, np.empty(0), np.inf, 0, 0
+        limit, losses, lowest, lowest_at, wanted = self._config.max_rounds, np.empty(0), np.inf, 0, 0
         while True:
             begin, end = len(losses), len(losses) + ROUNDS_AT_A_TIME
             self._side_by_side(partial(grow, end), active)
             more = np.mean([curves[fold][begin:end] for fold in active], axis=0)
             for number, loss in enumerate(more, start=begin + 1):
                 if loss < lowest * (1 - LOWER):
-                    lowest, settled = float(loss), number
+                    lowest, lowest_at = float(loss), number
             losses = np.concatenate([losses, more])
-            if not wanted and end - settled >= wait:
+            if not wanted and end - lowest_at >= wait:
                 wanted = math.ceil((int(losses.argmin()) + 1) * LATER[-1])
             if wanted and end >= wanted:
                 return losses
@@ -227,7 +230,7 @@ class Folds:
         active: range,
         losses: np.ndarray,
     ) -> Boosted:
-        """Of the rounds with the lowest loss and some LATER ones, the fit with the lowest loss after calibration."""
+        """Among the rounds with the lowest loss and some LATER ones, the fit with the lowest loss after calibration."""
         work = self.work(params, [*map(len, curves)])
         least = int(losses.argmin()) + 1
         tried = {min(math.ceil(least * later), len(losses)) for later in (1, *LATER)}
@@ -248,7 +251,7 @@ class Folds:
         try:
             log_odds, ranks = fit_platt(margin, target).log_odds(margin), True
         except CalibrationError:
-            # No better than one PD for all.
+            # The ranking is no better than one PD for all rows.
             log_odds, ranks = np.full(len(target), logit(target.mean())), False
         loss = np.logaddexp(0, log_odds) - target * log_odds
         part = np.arange(len(target)) % min(LOSS_PARTS, len(target))
@@ -262,16 +265,16 @@ class Folds:
         )
 
     def rounds_of_whole(self, rounds: int) -> int:
-        """Rounds for the whole training part: more in proportion to its rows, by half at most. More rows overfit later;
-        with the rounds of two thirds of them, 1,000 to 3,000 rows gave an AUC lower by 0.001 to 0.003."""
+        """Rounds for the whole training part: more in proportion to its rows, by at most half. With more rows, a model
+        overfits later; with the rounds for two thirds of 1,000 to 3,000 rows, AUC was 0.001 to 0.003 lower."""
         whole = float(self._design.training.sum() / np.mean(self.learned_rows))
         return math.ceil(rounds * min(whole, 1.5))
 
     def margins(self, params: Mapping[str, Any], rounds: int) -> list[tuple[np.ndarray, np.ndarray]]:
-        """For each fold, the margins of its held-out rows (`held_out_rows`) and of its test rows (`test_rows`) by one
-        model that has learned from neither.
+        """For each fold, the margins of its held-out rows (`held_out_rows`) and of its test rows (`test_rows`), by one
+        model that was trained on neither.
 
-        The margins are at the level of a model of the whole training part (`levels`).
+        The margins are shifted to the level of a model of the whole training part (`levels`).
         """
         boosters = self._boosters(params)
         self._learned(params)
@@ -299,7 +302,7 @@ class Folds:
         return [xgboost.Booster(settings, pair) for pair in pairs]
 
     def _learned(self, params: Mapping[str, Any]) -> list[xgboost.QuantileDMatrix]:
-        """The folds' rows to learn from, in so many bins as asked for; those of the latest are kept (KEPT_CELLS)."""
+        """The folds' training rows in the given number of bins; the latest ones are cached (KEPT_CELLS)."""
         bins = params.get("max_bin", MAX_BIN)
         if bins not in self._binned:
             kept = max(2, int(KEPT_CELLS / (sum(self.learned_rows) * self.features)))
@@ -311,14 +314,14 @@ class Folds:
 
 
 def xgboost_params(params: Mapping[str, Any], seed: int, threads: int) -> dict[str, Any]:
-    """All of XGBoost's parameters: those searched for, and those that are always the same."""
+    """XGBoost's parameters: those searched for, and the fixed ones."""
     return {
         "objective": "binary:logistic",
         "tree_method": "hist",
         "max_bin": MAX_BIN,
         "eval_metric": "logloss",
         "seed": seed,
-        # Otherwise a booster's draws depend on what else was boosted before it in the same thread.
+        # Otherwise a booster's random draws depend on what was boosted before it in the same thread.
         "seed_per_iteration": True,
         **({"nthread": threads} if threads else {}),
         **params,

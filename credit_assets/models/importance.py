@@ -10,14 +10,13 @@ import pandas as pd
 from credit_assets.models.model import Model
 
 SAMPLE_ROWS = 2_000
-"""Rows that are explained: the mean over them settles long before, and explaining costs time a row."""
+"""The most rows explained: the mean converges much earlier, and each row takes time."""
 
 
 def importance(model: Model, frame: pd.DataFrame, entity_key: str) -> pd.Series:
     """Mean |contribution| (log-odds of default) by feature, largest first, over evenly spaced rows.
 
-    They are spaced in the order of `batch` and entity key, so that the same rows give the same figures whatever order
-    they come in.
+    Rows are spaced in the order of `batch` and entity key, so that the result does not depend on the frame's order.
     """
     order = np.lexsort((frame[entity_key].to_numpy(), frame["batch"].astype(str).to_numpy()))
     rows = np.unique(np.linspace(0, len(frame) - 1, min(SAMPLE_ROWS, len(frame))).astype(int))
@@ -25,13 +24,13 @@ def importance(model: Model, frame: pd.DataFrame, entity_key: str) -> pd.Series:
     return pd.Series(contributions, index=list(model.features)).sort_values(ascending=False, kind="stable")
 
 
-def leading(shares: pd.Series, words: Mapping[str, str], number: int) -> pd.DataFrame:
-    """The features a model relies on most, with their descriptions and share of the whole."""
+def leading(shares: pd.Series, descriptions: Mapping[str, str], number: int) -> pd.DataFrame:
+    """The features that a model relies on most, with their descriptions and shares of the total."""
     leaders = (shares / shares.sum()).head(number)
     return pd.DataFrame(
         {
             "feature": leaders.index,
-            "words": [words[name] for name in leaders.index],
+            "words": [descriptions[name] for name in leaders.index],
             "share": leaders.to_numpy(),
         }
     )

@@ -1,4 +1,4 @@
-"""What every kind of model can do, how a kind is found by its name, and how its files are read."""
+"""The interface of all kinds of model: the protocol, finding a kind by name, and reading a model's files."""
 
 from __future__ import annotations
 
@@ -19,50 +19,50 @@ from credit_assets.settings.portfolio import ConfigError
 from credit_assets.settings.training import TrainingConfig
 
 MODEL_FILE = "model.json"
-"""The file of a model that names its `kind`, beside what else the kind keeps there."""
+"""The file of a model that names its `kind`; a kind may store more in it."""
 
 FIRST_KIND = "xgboost"
-"""The kind of a model whose files name none: before there were others."""
+"""The kind of models whose files name none, written before there were several kinds."""
 
 
 class UnknownKind(ConfigError):
-    """The configuration, or a stored model, names a `kind` of model that does not exist."""
+    """The configuration or a stored model names a `kind` of model that does not exist."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
-        super().__init__(f"training.model: {kind} is none of {', '.join(kinds())}")
+        super().__init__(f"training.model: {kind} is not one of {', '.join(kinds())}")
 
 
 class Model(Protocol):
-    """A fitted model. A frame that it predicts may have more columns than `features`."""
+    """A fitted model. Frames passed to it may have more columns than `features`."""
 
     @property
     def features(self) -> tuple[str, ...]:
-        """The features that it reads, in the order of its contributions."""
+        """The model's inputs, in the order of its contributions."""
 
     @property
     def learned_texts(self) -> Mapping[str, Collection[str]]:
-        """Of each text feature, the values it had in training. Another value counts as missing."""
+        """For each text feature, the values seen in training. Other values count as missing."""
 
     def pd(self, frame: DataFrame) -> np.ndarray:
         """Calibrated probability of default, (rows,) in (0, 1)."""
 
     def contributions(self, frame: DataFrame) -> np.ndarray:
-        """What each feature adds to the calibrated log-odds of default, (rows, features + 1) float64: in the order of
-        `features`, the base value last. A row sums to log(PD / (1 - PD))."""
+        """Each feature's contribution to the calibrated log-odds of default, (rows, features + 1) float64, in the order
+        of `features`, with the base value last. A row sums to log(PD / (1 - PD))."""
 
     def save(self, folder: Path) -> None:
-        """Write the model as MODEL_FILE and others, in formats that run no code when read. The same model gives the
-        same bytes."""
+        """Write the model to MODEL_FILE and other files, in formats that execute no code when read. Equal models write
+        equal bytes."""
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A fitted model and what a validator asks about its fit.
+    """A fitted model and the evidence of its fit.
 
-    `by_folds` is how models of the folds judge rows that they have not learned from (`judged_by_folds`). `params` and
-    `metrics` are what it was fitted with and how well that did on the folds; `search` says how they were found, as
-    words and figures, and `trials` has a row for each configuration that was tried.
+    `by_folds` has the predictions of the folds' models for rows that they were not trained on (`predictions_by_folds`).
+    `params` and `metrics` are its parameters and their results on the folds; `search` describes the parameter search,
+    and `trials` has a row for each configuration tried.
     """
 
     model: Model
@@ -75,7 +75,7 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Estimator:
-    """One kind of model. `libraries` are those that fit it, as the UI shows them."""
+    """A kind of model. `libraries` are those used to fit it, as shown in the UI."""
 
     fit: Callable[[Task], Fitted]
     load: Callable[[Path], Model]
@@ -84,8 +84,8 @@ class Estimator:
 
 @dataclass(frozen=True)
 class Task:
-    """What a kind is fitted on: the training set as numbers, its folds, the settings, a folder for searches that
-    resume, a hash of the rows that they belong to, and where to report progress."""
+    """The inputs of a fit: the design matrix, its folds, the settings, a folder for resumable searches, a hash of the
+    rows that identifies them, and a callback for progress messages."""
 
     design: DesignMatrix
     validation: Validation
@@ -101,7 +101,7 @@ def kinds() -> list[str]:
 
 
 def estimator(kind: str) -> Estimator:
-    """The kind with this name. Raises UnknownKind."""
+    """The kind with this name. Raises UnknownKind if there is none."""
     if kind not in kinds():
         raise UnknownKind(kind)
     found: Estimator = import_module(f"{_estimators().__name__}.{kind}").ESTIMATOR
@@ -109,23 +109,24 @@ def estimator(kind: str) -> Estimator:
 
 
 def read_model(folder: Path) -> Model:
-    """The model whose files are in the folder, whatever its kind."""
+    """The model in the folder, of any kind."""
     kind = json.loads((folder / MODEL_FILE).read_text()).get("kind", FIRST_KIND)
     return estimator(kind).load(folder)
 
 
 def held_out_of_test(design: DesignMatrix, config: TrainingConfig, folds: int) -> list[np.ndarray]:
-    """For each fold, the mask of the test rows that its model judges: each row has one, whichever others there are."""
+    """For each fold, the mask of the test rows that its model predicts; each row has one model, whatever other rows
+    there are."""
     share = np.floor(hash_share(design.keys, f"{config.seed}:judged") * folds)
     return [~design.training & (share == fold) for fold in range(folds)]
 
 
 def levels(design: DesignMatrix, validation: Validation) -> list[float]:
-    """For each fold, what brings log-odds of its model to the level of a model of the whole training part.
+    """For each fold, the shift that brings its model's log-odds to the level of a model of the whole training part.
 
-    Where folds are of batches it is the difference of the log-odds of the two default rates (Elkan 2001, "The
-    foundations of cost-sensitive learning"), otherwise 0. A model of early batches has learned their default rate, and
-    a calibration on its margins would correct that of the whole for what it does not get wrong.
+    For folds of batches this is the difference of the log-odds of the two default rates (Elkan 2001, "The foundations
+    of cost-sensitive learning"), otherwise 0. A model of early batches has learned their default rate; without the
+    shift, a calibration on its margins would correct the final model for an error that it does not have.
     """
     from scipy.special import logit
 
@@ -135,21 +136,21 @@ def levels(design: DesignMatrix, validation: Validation) -> list[float]:
     return [float(whole - logit(design.target[learned].mean())) for learned, _ in validation.pairs]
 
 
-def judged_by_folds(
-    design: DesignMatrix, judged: Sequence[Sequence[np.ndarray]], pds: Sequence[Sequence[np.ndarray]]
+def predictions_by_folds(
+    design: DesignMatrix, masks: Sequence[Sequence[np.ndarray]], pds: Sequence[Sequence[np.ndarray]]
 ) -> DataFrame:
-    """How the folds' models judge rows that they have not learned from: `key`, `batch`, `fold`, `target`, the `pd` and
-    `fold_model`, the number of the model.
+    """Predictions of the folds' models for rows that they were not trained on: `key`, `batch`, `fold`, `target`, the
+    `pd` and `fold_model`, the number of the model.
 
-    For each model `judged` has the masks of rows and `pds` its PDs of them. Each training row that a fold held out is
-    there, and each test row once, by one of the models: the two can be compared like with like.
+    For each model, `masks` has row masks and `pds` its PDs of these rows. Each held-out training row and each test row
+    occurs once, so that both can be compared on equal terms.
     """
     facts = {"key": design.keys, "batch": design.batch, "fold": design.fold, "target": design.target}
     return concat(
         [
             DataFrame({name: values[mask] for name, values in facts.items()}).assign(pd=given, fold_model=number)
-            for number, (masks, of_masks) in enumerate(zip(judged, pds, strict=True))
-            for mask, given in zip(masks, of_masks, strict=True)
+            for number, (of_model, of_masks) in enumerate(zip(masks, pds, strict=True))
+            for mask, given in zip(of_model, of_masks, strict=True)
         ],
         ignore_index=True,
     )

@@ -1,4 +1,4 @@
-"""Loading registered models. The registry has the versions."""
+"""Loads registered models. The registry stores the versions."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from credit_assets.registry.version import ModelVersion
 
 
 def load_model(registry: Registry, version: ModelVersion) -> Model:
-    """The model of a registered version. Raises RegistryError where it has been deleted since, and VersionDamaged where
-    its files are gone or cannot be read."""
+    """The model of a registered version. Raises RegistryError if the version was deleted, and VersionDamaged if its
+    files are missing or unreadable."""
     with registry.model_files(version) as folder:
         try:
             return read_model(folder)
         except UnknownKind as error:
             raise RegistryError(
                 f"Version {version.number} of {registry.name} is of the kind {error.kind}, which this installation does"
-                f" not have. Put {error.kind}.py into models/estimators again, or let an earlier version decide "
+                f" not have. Restore {error.kind}.py in models/estimators, or let an earlier version decide "
                 f"(`credit-assets rollback --portfolio {registry.name}`)."
             ) from error
         except (FileNotFoundError, ValueError, KeyError) as error:
             raise VersionDamaged(registry.name, version.number, "The model") from error
 
 
-def is_whole(registry: Registry, version: ModelVersion) -> bool:
-    """Whether all that a version needs to decide can be read: its model, and how much it relies on each feature."""
+def is_complete(registry: Registry, version: ModelVersion) -> bool:
+    """Whether everything that a version needs to decide can be read: its model and its feature importance."""
     try:
         load_model(registry, version)
         registry.importance(version)

@@ -1,5 +1,5 @@
-"""The candidate as a registered version: what it is made from, and whether an equal version exists. Fitting is in
-`estimators/`, and the registry keeps the version."""
+"""Registers the candidate: its inputs, and whether an equal version exists. Models are fitted in `estimators/`; the
+registry stores the version."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from credit_assets.features.versions import learned_from as features_sql
 from credit_assets.lake.tables import Lake
 from credit_assets.models.fingerprint import fingerprint
 from credit_assets.models.model import Fitted
-from credit_assets.models.registered import is_whole
+from credit_assets.models.registered import is_complete
 from credit_assets.registry.version import IMPORTANCE, ModelVersion, Origin, Repeat, library_versions
 
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """The run that trains: its id and the tables that it has read (`origin`), the first of the runs that it repeats
-    (itself, if none), why it was started, and its run in MLflow."""
+    """The training run: its id and the tables that it read (`origin`), the first of the runs that it retries (itself if
+    none), why it was started, and its MLflow run."""
 
     origin: Origin
     run_id: str
@@ -37,8 +37,8 @@ class TrainingRun:
 
 @dataclass(frozen=True)
 class Trained:
-    """A fitted candidate: the hash of the rows that it learned from, the PD above which it declines, how much it relies
-    on each feature, and what the folds are of."""
+    """A fitted candidate: the hash of its training rows, the PD above which it declines, its feature importance, and
+    what its folds are made of."""
 
     fitted: Fitted
     content: str
@@ -47,24 +47,24 @@ class Trained:
     folds_of: str
 
 
-def registered(
+def register_candidate(
     con: duckdb.DuckDBPyConnection, lake: Lake, book: Book, trained: Trained, run: TrainingRun
 ) -> tuple[ModelVersion, bool]:
-    """The version of the model, registered unless an equal version exists; and whether an earlier training had made it.
+    """The version of the model, registered unless an equal version exists; and whether this training reproduced it.
 
-    A training that was killed and launched again gives the same model, which is one version.
+    A training that was killed and started again yields the same model, which is one version.
     """
     registry, fitted, config = book.registry, trained.fitted, book.portfolio.training
     mark = fingerprint(fitted.model, facts(con, lake, book, trained, run.origin))
-    # One whose files are gone is registered anew.
-    if (version := registry.registered_before(mark)) and is_whole(registry, version):
+    # A version whose files are missing is registered again.
+    if (version := registry.registered_before(mark)) and is_complete(registry, version):
         repeat = Repeat(datetime.now(UTC), run.run_id, run.root_run, run.why, run.origin.tables)
         return version, registry.add_repeat(version, repeat)
     with tempfile.TemporaryDirectory() as folder:
         if fitted.trials is not None:
             fitted.trials.to_csv(Path(folder) / "trials.csv", index=False)
         (Path(folder) / IMPORTANCE).write_text(json.dumps(trained.shares.to_dict()))
-        # Split, policy, scorecard, gate: what a score of this model depends on beside the model.
+        # Everything besides the model that a score depends on: split, policy, scorecard, gate.
         (Path(folder) / "portfolio.json").write_text(book.portfolio.model_dump_json(indent=1))
         version = registry.register(
             fitted.model,
@@ -88,7 +88,7 @@ def registered(
 def facts(
     con: duckdb.DuckDBPyConnection, lake: Lake, book: Book, trained: Trained, origin: Origin
 ) -> dict[str, object]:
-    """What a version is made from besides its model: rows, SQL and libraries, and the PD above which it declines."""
+    """The properties of a version besides its model: rows, SQL, libraries and cut-off."""
     table = book.portfolio.table(TRAINING_SET)
     return {
         "cut_off": repr(trained.cut_off),

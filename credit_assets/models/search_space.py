@@ -1,6 +1,6 @@
-"""The ranges that XGBoost's parameters are searched in, and the configurations that are always tried.
+"""The ranges in which XGBoost's parameters are searched, and the configurations that are always tried.
 
-How they are searched is in `tuning.py`.
+The search is in `tuning.py`.
 """
 
 from __future__ import annotations
@@ -13,20 +13,21 @@ from typing import Any
 from credit_assets.models.design_matrix import NARROW
 
 DRAWN = 20
-"""Features that a tree draws from at least: with fewer, most trees would miss all that matter."""
+"""The fewest features sampled for a tree: with fewer, most trees would miss all important ones."""
 
 BINS: dict[int, tuple[int, ...]] = {1_500: (16, 32, 64), 3_000: (32, 64, 128), 16_000: (64, 128, 256)}
-"""Numbers of bins to search among, below so many rows: a trial on few rows takes most of its time for bins, which hold
-few rows each."""
+"""Candidate numbers of bins for fewer rows than the key: on few rows a trial spends most of its time on bins, each with
+few rows."""
 
 MOST_BINS: tuple[int, ...] = (128, 256, 512, 1024)
-"""Numbers of bins to search among with more rows."""
+"""Candidate numbers of bins with more rows."""
 
 WIDE = 200
-"""Features beyond which the largest number of bins is left out: each trial would take twice as long."""
+"""The number of features beyond which the largest number of bins is left out, because trials would take twice as
+long."""
 
 OFF = ("reg_lambda", "reg_alpha", "gamma")
-"""Penalties, searched on a logarithmic scale, whose lowest value stands for none at all."""
+"""Penalties, searched on a logarithmic scale, whose lowest value means no penalty."""
 
 NATURAL_ENDS = {
     ("subsample", "high"),
@@ -37,13 +38,13 @@ NATURAL_ENDS = {
     ("min_child_weight", "low"),
     *((name, "low") for name in OFF),
 }
-"""Ends of ranges beyond which there is nothing, or nothing worth its time (the largest depth leaves the limit to
-`max_leaves`; the least weight of a leaf is below that of a row)."""
+"""Ends of ranges beyond which no values exist, or none worth their time (at the largest depth, `max_leaves` is the
+limit; the smallest leaf weight is below that of one row)."""
 
 
 @dataclass(frozen=True)
 class Space:
-    """What is searched for features and rows like these, and the configurations that are always tried first."""
+    """The search space for the given features and rows, and the configurations that are always tried first."""
 
     searched: dict[str, Any]
     first: list[dict[str, Any]]
@@ -51,16 +52,16 @@ class Space:
 
     @classmethod
     def of(cls, features: int, weight: float, rows: int, learning_rate: float | None = None) -> Space:
-        """For so many features, and so many rows of so much `weight` (the sum of second derivatives, rows * p *
-        (1 - p)) to learn from.
+        """The space for this number of features and rows of total `weight` (the sum of second derivatives,
+        rows * p * (1 - p)).
 
-        The ranges are wide: trees from stumps to 256 leaves, penalties from none to strong. A leaf's least weight is
-        kept to shares of the whole that leave room for splits: on a small book, the usual 20 let none be found. The
-        share of features drawn for a tree begins at DRAWN of them, or at a fifth where that is less.
+        The ranges are wide: trees from stumps to 256 leaves, penalties from none to strong. The minimum leaf weight is
+        a share of the total that leaves room for splits: on a small book, the usual 20 would allow none. The share of
+        features sampled for a tree starts at DRAWN of them, or at a fifth if that is less.
 
-        Tried first are strongly regularised trees that are rarely far off on application data, what people fit
-        without a search, the defaults of LightGBM and XGBoost, and trees of one split, which add up features without
-        interactions.
+        The first configurations are strongly regularised trees that are rarely far off on application data, a common
+        choice without a search, the defaults of LightGBM and XGBoost, and trees of one split, which add up features
+        without interactions.
         """
         from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
@@ -95,12 +96,12 @@ class Space:
                 "gamma": 0.01,
                 "max_bin": bins[1],
             },
-            # Those of scorers who do not search: a low rate, 400 trees of depth 4 (rounds are found by the trial).
+            # A common choice without a search: a low rate, trees of depth 4 (the trial finds the number of rounds).
             plain | {"learning_rate": 0.03, "max_depth": 4, "max_leaves": 256, "min_child_weight": 1},
-            # LightGBM: leaf by leaf to 31 leaves of at least 20 rows, without penalties.
+            # LightGBM's defaults: leaf-wise growth to 31 leaves of at least 20 rows, without penalties.
             plain
             | {"learning_rate": 0.1, "max_depth": 12, "max_leaves": 31, "min_child_weight": 20 * row, "reg_lambda": 0},
-            # XGBoost.
+            # XGBoost's defaults.
             plain | {"learning_rate": 0.3, "max_depth": 6, "max_leaves": 256, "min_child_weight": 1},
         ]
         first.append(first[0] | {"learning_rate": 0.15, "max_depth": 1, "reg_lambda": 3.0, "reg_alpha": 0, "gamma": 0})
@@ -111,20 +112,20 @@ class Space:
         return cls(searched, [_within(searched, configuration) for configuration in first], fixed)
 
     def params(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """XGBoost's parameters for the values of a trial."""
+        """XGBoost's parameters from the values of a trial."""
         params = {**self.fixed, **values}
         for name in OFF:
             if params[name] <= self.searched[name].low:
                 params[name] = 0.0
         if 2 ** params["max_depth"] <= params["max_leaves"]:
-            # The limit on leaves does not bind: level by level gives the same trees, faster.
+            # The limit on leaves does not apply: level-wise growth yields the same trees, faster.
             del params["max_leaves"]
         else:
             params["grow_policy"] = "lossguide"
         return params
 
     def edges(self, values: Mapping[str, Any]) -> list[str]:
-        """Which of a trial's values lie on an end of their range that is not a natural one, such as `max_depth 12`."""
+        """The values of a trial at an end of their range that is not a natural end, such as `max_depth 12`."""
         params, found = self.params(values), []
         for name in sorted(params.keys() & self.searched.keys()):
             distribution, value = self.searched[name], values[name]
@@ -142,7 +143,7 @@ class Space:
 
 
 def _within(searched: Mapping[str, Any], configuration: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration's searched parameters, moved into their ranges."""
+    """The configuration's searched parameters, clipped to their ranges."""
     moved = {}
     for name, distribution in searched.items():
         value = configuration[name]

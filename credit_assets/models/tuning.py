@@ -1,4 +1,4 @@
-"""The search for XGBoost's parameters: a stored Optuna study that resumes where it was killed.
+"""The search for XGBoost's parameters: a stored Optuna study that resumes after a crash.
 
 `folds.py` fits a trial, `search_space.py` defines the parameters.
 """
@@ -25,26 +25,26 @@ if TYPE_CHECKING:
     import optuna
 
 MIN_TRIALS = 12
-"""Trials that are made whatever they cost."""
+"""The fewest trials, whatever they cost."""
 
 RANDOM_TRIALS = 4
-"""Trials after the first configurations that are drawn at random, before any are proposed."""
+"""Random trials after the first configurations, before the sampler proposes any."""
 
 QUIET_S = 20.0
-"""Seconds of work without a sure improvement, beside `patience`, before a search has converged: small books, whose
-trials cost next to nothing, get many more of them."""
+"""Seconds of work without a significant improvement, besides `patience`, after which a search has converged. Small
+books, whose trials are cheap, get many more trials."""
 
 HOPELESS = 4
-"""A trial is pruned where even so many times its gain of the last half of its rounds would leave it behind."""
+"""A trial is pruned if this many times its gain in the last half of its rounds would still leave it behind."""
 
 LUCK = 0.5
-"""Standard errors by which a trial may be worse than the best on some folds and still be fitted on the others."""
+"""Standard errors by which a trial may be worse than the best on some folds and still continue on the others."""
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """What the search found: parameters, boosting rounds, held-out log loss after calibration, their mean held-out AUC,
-    and every trial's line; how the search ended, and which ends of ranges the best trial lies on."""
+    """The result of the search: parameters, boosting rounds, held-out log loss after calibration, mean held-out AUC and
+    all trials; why the search ended, and the parameters of the best trial at an end of their range."""
 
     study: str
     params: dict[str, Any]
@@ -63,13 +63,12 @@ def tune(
     data_version: str,
     progress: Callable[[str], None] = print,
 ) -> Tuning:
-    """Search until trials no longer improve surely (`_ended`), or `config.timeout_s` have passed.
+    """Search until trials no longer improve significantly (`_ended`), or `config.timeout_s` have passed.
 
-    The study is a SQLite file in `folder`, named after the data version and all of the configuration
-    that a trial's result depends on. Called again after a crash it goes on with the trials that are
-    missing and ends as an uninterrupted search would have: the sampler is seeded anew before each
-    trial by how many have finished, and what ends a search is computed from the stored trials. A search that is already
-    complete returns at once. At least one trial runs whatever the timeout. `progress` gets one line a trial.
+    The study is a SQLite file in `folder`, named after the data version and all settings that a trial's result depends
+    on. Called again after a crash, it continues with the missing trials and ends as an uninterrupted search would: the
+    sampler is seeded before each trial by the number of finished ones, and the end is computed from the stored trials.
+    A completed search returns at once. At least one trial runs whatever the timeout. `progress` gets a line per trial.
     """
     import filelock
     import optuna
@@ -79,7 +78,7 @@ def tune(
     space = Space.of(folds.features, folds.weight, min(folds.learned_rows), config.learning_rate)
     name = study_name(config, data_version, space)
     ends_at = time.monotonic() + config.timeout_s
-    # One search a study: a second process waits, then finds the trials done.
+    # One process per study: a second one waits, then finds the trials done.
     with filelock.FileLock(folder / f"{name}.lock"):
         kept = optuna.create_study(
             storage=f"sqlite:///{folder / name}.sqlite3",
@@ -87,7 +86,7 @@ def tune(
             direction="minimize",
             load_if_exists=True,
         )
-        # In memory a trial is proposed and followed at a tenth of the cost; once it has finished it is kept.
+        # Proposing and following a trial in memory costs a tenth; finished trials are stored.
         study = optuna.create_study(direction="minimize")
         study.add_trials(_finished(kept))
         while True:
@@ -119,7 +118,7 @@ def tune(
 
 
 def study_name(config: TrainingConfig, data_version: str, space: Space) -> str:
-    """A name that changes with everything a trial's result depends on, and with nothing else."""
+    """A name that changes with everything that a trial's result depends on, and with nothing else."""
     import optuna
     import xgboost
 
@@ -144,7 +143,7 @@ def _run_trial(
         study.enqueue_trial(space.first[done])
     trial = study.ask(space.searched)
     params = space.params(trial.params)
-    watch = _BesideTheBest(trial, params, _complete(_finished(study)), len(folds.stages), progress)
+    watch = _Pruner(trial, params, _complete(_finished(study)), len(folds.stages), progress)
     try:
         found = folds.boost(params, watch)
     except (StillFalling, optuna.TrialPruned) as error:
@@ -160,11 +159,11 @@ def _run_trial(
     study.tell(trial, found.loss)
 
 
-class _BesideTheBest(Watch):
-    """Prunes a trial that is hopeless beside those that are complete.
+class _Pruner(Watch):
+    """Prunes a trial that is hopeless compared with the complete ones.
 
-    That is one whose loss would stay above the lowest even with HOPELESS times its gain of the last half of its rounds;
-    or one that is worse than the best on the folds of any stage but the last, by LUCK standard errors.
+    A trial is hopeless if its loss would stay above the lowest even with HOPELESS times its gain in the last half of
+    its rounds, or if it is worse than the best on the folds of any stage but the last, by LUCK standard errors.
     """
 
     def __init__(
@@ -206,7 +205,7 @@ class _BesideTheBest(Watch):
         self._progress(f"trial {number}: the loss still fell at the limit of rounds, which is raised to {limit}")
 
     def note(self, rounds: int) -> None:
-        """Record the cost of a trial that is not complete."""
+        """Record the cost of an incomplete trial."""
         self._trial.set_user_attr("work", self._work)
         self._trial.set_user_attr("rounds", rounds)
 
@@ -219,12 +218,12 @@ class _BesideTheBest(Watch):
 
 
 def _ended(finished: Sequence[optuna.trial.FrozenTrial], config: TrainingConfig, first: int) -> str:
-    """Why no further trial is needed after these, or nothing.
+    """Why the search ends after these trials; empty if it continues.
 
-    A trial improves surely where its loss is lower than that of the last sure improvement by more than the standard
-    error of their difference, measured over parts of the held-out rows. A search has converged where `patience` trials,
-    and trials of QUIET_S of work, have not improved surely. It ends within a trial's time of `budget_s`, but not before
-    MIN_TRIALS and the `first` configurations were tried.
+    A trial improves significantly if its loss is lower than that of the last significant improvement by more than the
+    standard error of the difference, measured over parts of the held-out rows. A search has converged after `patience`
+    trials, and trials of QUIET_S of work, without one. It also ends within a trial's time of `budget_s`, but not before
+    MIN_TRIALS and the `first` configurations.
     """
     work = [trial.user_attrs["work"] for trial in finished]
     since = first
@@ -246,10 +245,10 @@ def _ended(finished: Sequence[optuna.trial.FrozenTrial], config: TrainingConfig,
 
 
 def _chosen(finished: Sequence[optuna.trial.FrozenTrial], first: int) -> optuna.trial.FrozenTrial:
-    """The trial with the lowest loss, if it is significantly lower than that of the best of the `first` ones; else that
+    """The trial with the lowest loss, if it is significantly lower than the best of the `first` trials; otherwise that
     one.
 
-    The best of very many trials owes part of its lead to luck. A trial that ranks no better than chance is selected
+    The best of very many trials owes part of its lead to chance. A trial that ranks no better than chance is selected
     only if all do.
     """
     complete = _complete(finished)
@@ -264,7 +263,7 @@ def _loss(trial: optuna.trial.FrozenTrial) -> float:
 
 
 def _lower(losses: Sequence[float], others: Sequence[float], errors: float = 1.0) -> bool:
-    """Whether losses on parts of the held-out rows are lower than others by more than so many standard errors of the
+    """Whether losses on parts of the held-out rows are lower than others by more than `errors` standard errors of the
     difference."""
     gains = np.array(others) - np.array(losses)
     return bool(gains.mean() > errors * gains.std(ddof=1) / math.sqrt(len(gains)))
@@ -293,7 +292,7 @@ def _line(finished: Sequence[optuna.trial.FrozenTrial], config: TrainingConfig) 
 
 
 def _trials(finished: Sequence[optuna.trial.FrozenTrial]) -> pd.DataFrame:
-    """One row per finished trial: number, state, log loss (of a pruned one, so far), AUC, rounds, seconds,
+    """One row per finished trial: number, state, log loss (the last one if pruned), AUC, rounds, seconds,
     parameters."""
     lines = []
     for number, trial in enumerate(finished, start=1):

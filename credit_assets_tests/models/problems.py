@@ -175,7 +175,7 @@ def xgboost_by_hand(design: DesignMatrix) -> np.ndarray:
 
 def _matrices(design: DesignMatrix) -> tuple[np.ndarray, np.ndarray]:
     learned, encodings = design.learned(design.training)
-    return learned, design.judged(~design.training, encodings)
+    return learned, design.held_out(~design.training, encodings)
 
 
 UNTUNED: dict[str, Callable[[DesignMatrix], np.ndarray]] = {

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from credit_assets.features.training_set import TrainingSetError
-from credit_assets.models.design_matrix import MANY_WORDS, DesignMatrix, encode, fold_table, is_text
+from credit_assets.models.design_matrix import MAX_CATEGORIES, DesignMatrix, encode, fold_table, is_text
 from credit_assets.settings.training import TrainingConfig
 from credit_assets_tests.models.conftest import FEATURES
 
@@ -135,7 +135,7 @@ def test_number_of_folds_grows_with_few_defaults_and_few_features(
 
 
 def test_text_feature_with_many_categories_is_encoded_unless_configured_as_category() -> None:
-    words = np.array([f"employer {number}" for number in range(MANY_WORDS + 1)], dtype=object)
+    words = np.array([f"employer {number}" for number in range(MAX_CATEGORIES + 1)], dtype=object)
     frame = pd.DataFrame({"id": np.arange(210), "batch": "a", "fold": "train", "employer": np.tile(words, 10)}).assign(
         few=np.tile(words[:-1], 11)[:210], target=(np.arange(210) % 3 == 0).astype(np.int8)
     )

@@ -82,7 +82,7 @@ def test_encoding_does_not_depend_on_held_out_outcomes_or_row_order(
     for rows in (frame, other, frame.sample(frac=1, random_state=1)):
         design = DesignMatrix.of(rows, ["word"], "SK_ID_CURR", {"word": "target"})
         learned, encodings = design.learned(~held_out)
-        seen.append((learned.tolist(), design.judged(held_out, encodings).tolist(), encodings))
+        seen.append((learned.tolist(), design.held_out(held_out, encodings).tolist(), encodings))
     assert seen[0] == seen[1] == seen[2]
 
 

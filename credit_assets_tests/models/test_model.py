@@ -28,7 +28,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from credit_assets.models.model import MODEL_FILE, Estimator, Fitted, held_out_of_test, judged_by_folds
+from credit_assets.models.model import MODEL_FILE, Estimator, Fitted, held_out_of_test, predictions_by_folds
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def fit(task):
     rows = list(zip([held_out for _, held_out in pairs], held_out_of_test(design, task.config, len(pairs))))
     pds = [[np.full(mask.sum(), design.target[learned].mean()) for mask in masks]
            for (learned, _), masks in zip(pairs, rows)]
-    return Fitted(model, judged_by_folds(design, rows, pds), params={}, metrics={})
+    return Fitted(model, predictions_by_folds(design, rows, pds), params={}, metrics={})
 
 
 ESTIMATOR = Estimator(fit, load, frozenset())
@@ -88,7 +88,7 @@ def test_kinds_are_the_files_of_the_folder(toy: str) -> None:
 
 
 def test_unknown_kind_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(UnknownKind, match=r"training\.model: forest is none of logistic_regression, xgboost"):
+    with pytest.raises(UnknownKind, match=r"training\.model: forest is not one of logistic_regression, xgboost"):
         estimator("forest")
 
 
@@ -119,7 +119,7 @@ def test_version_of_a_removed_kind_is_named_with_advice(
     version = registry.register(model, Origin(synthetic=True), run_name="toy", params={}, metrics={})
     assert load_model(registry, version).features == model.features
     monkeypatch.undo()
-    with pytest.raises(RegistryError, match=r"Version 1 of book is of the kind toy, .* Put toy\.py into") as error:
+    with pytest.raises(RegistryError, match=r"Version 1 of book is of the kind toy, .* Restore toy\.py in") as error:
         load_model(registry, version)
     # Its files are complete, so nothing may silently replace it.
     assert not isinstance(error.value, VersionDamaged)

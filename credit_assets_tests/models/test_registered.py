@@ -14,7 +14,7 @@ from credit_assets.models.design_matrix import DesignMatrix
 from credit_assets.models.estimators.logistic_regression import fit_logistic
 from credit_assets.models.estimators.xgboost import XGBoostModel, fit_xgboost
 from credit_assets.models.folds import Folds
-from credit_assets.models.registered import is_whole, load_model
+from credit_assets.models.registered import is_complete, load_model
 from credit_assets.registry.errors import VersionDamaged
 from credit_assets.registry.mlflow_store import MlflowStore
 from credit_assets.registry.registry import Registry
@@ -59,7 +59,7 @@ def test_version_with_missing_files_is_named_with_advice(
     (tmp_path / "importance.json").write_text("{}")
     artifacts = {"": tmp_path / "importance.json"}
     made = registry.register(model, Origin(synthetic=True), run_name="", params={}, metrics={}, artifacts=artifacts)
-    assert is_whole(registry, made)
+    assert is_complete(registry, made)
     store = registry.store
     assert isinstance(store, MlflowStore)
     for file in sorted(store.artifacts.rglob("*"), key=lambda path: path.stat().st_mtime_ns, reverse=True):
@@ -68,7 +68,7 @@ def test_version_with_missing_files_is_named_with_advice(
             break
     if lost == "everything":
         shutil.rmtree(store.artifacts)
-    assert not is_whole(registry, made)
+    assert not is_complete(registry, made)
     with pytest.raises(VersionDamaged, match=r"is gone or damaged\..*`credit-assets rollback --portfolio lost_"):
         registry.importance(made) if lost == "importance.json" else load_model(registry, made)
 

@@ -16,7 +16,7 @@ from credit_assets.lake.tables import Lake
 from credit_assets.models.design_matrix import DesignMatrix
 from credit_assets.models.estimators.logistic_regression import fit_logistic
 from credit_assets.models.model import Fitted
-from credit_assets.models.registration import Trained, TrainingRun, registered
+from credit_assets.models.registration import Trained, TrainingRun, register_candidate
 from credit_assets.registry.memory import Memory
 from credit_assets.registry.version import ModelVersion, Origin
 from credit_assets.settings.portfolio import Portfolio
@@ -41,7 +41,7 @@ class Trainings:
     def register(self, run: str, trained: Trained | None = None) -> tuple[ModelVersion, bool]:
         origin = Origin(synthetic=True, tables={TRAINING_SET: self.training_set}, dagster_run=run)
         training = TrainingRun(origin, run, run, "by hand")
-        return registered(self.con, self.lake, self.book, trained or self.trained, training)
+        return register_candidate(self.con, self.lake, self.book, trained or self.trained, training)
 
 
 @pytest.fixture

@@ -125,7 +125,10 @@ ONE_AT_A_TIME = [
     ((YAML, "title: A small book\n", "title: A\ntitle: B\n"), f"{YAML}:3: title is repeated here"),
     ((YAML, "title: A small book\n", ""), f"{YAML}:1: title: Field required."),
     ((YAML, "trials: 3", "trials: 0"), f"{YAML}:16: training.trials: Input should be greater than or equal to 1."),
-    ((YAML, "{trials: 3,", "{model: forest, trials: 3,"), f"{YAML}:16: training.model: forest is none of logistic_reg"),
+    (
+        (YAML, "{trials: 3,", "{model: forest, trials: 3,"),
+        f"{YAML}:16: training.model: forest is not one of logistic_reg",
+    ),
     ((YAML, "max_pd: 0.1", "max_pd: 7"), f"{YAML}:18: policy.max_pd: Input should be less than 1."),
     ((YAML, "policy: ", "surprise: 1\npolicy: "), f"{YAML}:18: surprise: Extra inputs are not permitted."),
     ((YAML, "name: small", "name: other"), f"{YAML}:1: name: is 'other'; the file is small.yaml."),

@@ -1,10 +1,10 @@
-"""The kinds of model, a file each: how it is fitted, predicts, explains its predictions and is kept in files.
+"""The kinds of model, one file each: fitting, predicting, explaining predictions, and storing.
 
-A file is a kind by its name (`training.model: xgboost` is `xgboost.py`) and holds ESTIMATOR, an `Estimator`. What all
-kinds have in common is in `models/model.py`.
+A file's name is the kind's name (`training.model: xgboost` is `xgboost.py`); it defines ESTIMATOR, an `Estimator`. The
+common interface is in `models/model.py`.
 """
 
-# MLflow stored code with the models of earlier releases that imports this name from here.
+# Code that MLflow stored with models of earlier releases imports this name from here.
 from credit_assets.models.estimators.xgboost import XGBoostModel as PDModel
 
 __all__ = ["PDModel"]

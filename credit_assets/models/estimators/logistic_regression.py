@@ -1,5 +1,5 @@
-"""Logistic regression on quantile bins and quantile scores: the best simple model of the same features, and as such
-the baseline that every candidate is compared with."""
+"""Logistic regression on quantile bins and quantile scores: a strong simple model of the same features, and the
+baseline that every candidate is compared with."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from credit_assets.models.model import (
     Fitted,
     Task,
     held_out_of_test,
-    judged_by_folds,
     levels,
+    predictions_by_folds,
 )
 from credit_assets.settings.training import TrainingConfig
 
@@ -31,35 +31,35 @@ if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
 
 MAX_ROWS = 40_000
-"""Rows that the baseline is fitted on at most: the coefficients are stable by then, and each row costs 8 KB."""
+"""The most rows that the baseline is fitted on: coefficients are stable by then, and each row takes 8 KB."""
 
 CHOOSING_ROWS = 10_000
-"""Rows that a penalty is fitted on, and judged on, at most: the best one hardly depends on the number of rows."""
+"""The most rows that a penalty is fitted, and evaluated, on: the best penalty hardly depends on the number of rows."""
 
 BINS = 10
 ROWS_IN_A_BIN = 100
-"""Numbers have so many bins, or fewer where a bin would have fewer training rows than ROWS_IN_A_BIN."""
+"""The bins of a number, or fewer if a bin would have fewer training rows than ROWS_IN_A_BIN."""
 
 RARE_ROWS = 20
-"""A category with fewer training rows shares the column of all rare ones."""
+"""A category with fewer training rows shares one column with all rare ones."""
 
 BLOCK = 2048
-"""Rows that are turned into columns at a time."""
+"""Rows converted to columns at a time."""
 
 STRENGTHS = tuple(1e-4 * 10 ** (step / 2) for step in range(9))
-"""Inverse strengths of the L2 penalty that are tried, the strongest penalty first."""
+"""Candidate inverse strengths of the L2 penalty, the strongest penalty first."""
 
 BIN_WEIGHTS = (1.0, 0.3)
-"""Scales of the bins' columns beside the scores' that are tried: with a small one, effects are close to linear."""
+"""Candidate scales of the bins' columns relative to the scores': with a small scale, effects are nearly linear."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """How one feature becomes columns of the regression.
+    """How a feature becomes columns of the regression.
 
-    A number falls into the bin `searchsorted(edges, value)`, each edge the largest value of its bin; and has a
-    quantile score, interpolated between `knots` and held constant outside them, of mean 0 and variance 1. A category
-    (a feature without edges and knots) has the bin `groups[code]`. A missing value has the last bin and no score.
+    A number falls into the bin `searchsorted(edges, value)`, where each edge is the largest value of its bin, and has a
+    quantile score, interpolated between `knots` and constant outside them, with mean 0 and variance 1. A category (a
+    feature without edges and knots) has the bin `groups[code]`. A missing value has the last bin and no score.
     """
 
     edges: np.ndarray
@@ -91,9 +91,9 @@ class Column:
         return cls(edges, knots, (scores - line.mean()) / line.std(), groups, bins=len(edges) + 2)
 
     @classmethod
-    def of_category(cls, codes: np.ndarray, words: int) -> Column:
+    def of_category(cls, codes: np.ndarray, categories: int) -> Column:
         """From the training codes (rows,) of a category, nan where missing."""
-        rows = np.bincount(codes[~np.isnan(codes)].astype(np.int64), minlength=words)
+        rows = np.bincount(codes[~np.isnan(codes)].astype(np.int64), minlength=categories)
         common = rows >= RARE_ROWS
         groups = np.where(common, np.cumsum(common) - 1, common.sum())
         nothing = np.empty(0)
@@ -123,9 +123,9 @@ class Column:
 
 @dataclass(frozen=True)
 class LogisticModel:
-    """Logistic regression on the columns of each feature, whose `means` (columns,) are those of the rows learned from.
+    """Logistic regression on the columns of each feature; `means` (columns,) are those of the training rows.
 
-    It is its own calibration. `categories` and `encodings` are as XGBoost's.
+    Its probabilities need no calibration. `categories` and `encodings` are as in XGBoostModel.
     """
 
     features: tuple[str, ...]
@@ -144,8 +144,8 @@ class LogisticModel:
         return self.regression.predict_proba(self._columns_of(frame))[:, 1]
 
     def contributions(self, frame: DataFrame) -> np.ndarray:
-        """Coefficient times distance from the mean, summed over the columns of a feature: the Shapley values of a
-        linear model whose features are taken as independent (Lundberg and Lee 2017)."""
+        """Coefficient times distance from the mean, summed over a feature's columns: the Shapley values of a linear
+        model under independent features (Lundberg and Lee 2017)."""
         matrix, weights = self._columns_of(frame), self.regression.coef_[0]
         features = len(self.features)
         # Each row has one bin for each feature, then the scores of the numbers.
@@ -162,7 +162,7 @@ class LogisticModel:
 
     def log_odds_of(self, design: DesignMatrix, mask: np.ndarray) -> np.ndarray:
         """Log-odds of default of the rows in the mask, (rows,)."""
-        values = design.judged(np.flatnonzero(mask), self.encodings)
+        values = design.held_out(np.flatnonzero(mask), self.encodings)
         return self.regression.decision_function(_matrix(self.columns, values, self.bin_weight))
 
     def _columns_of(self, frame: DataFrame) -> csr_matrix:
@@ -201,21 +201,21 @@ class LogisticModel:
 
 
 def fit_logistic(design: DesignMatrix, validation: Validation, config: TrainingConfig) -> LogisticModel:
-    """Fit the model on the training part, with the penalty of the least mean log loss on its folds.
+    """Fit the model on the training part, with the penalty of the lowest mean log loss on its folds.
 
-    Two penalties are chosen: the strength of the L2 penalty, and how much heavier it is on the bins than on the
-    quantile scores. From the strongest on, the search ends where the loss rises.
+    Two values are chosen: the strength of the L2 penalty, and how much heavier it is on the bins than on the quantile
+    scores. The search starts at the strongest penalty and ends when the loss rises.
     """
     from threadpoolctl import threadpool_limits
 
-    # One thread: the order in which BLAS adds up, and with it the last bits, depends on their number.
+    # One thread: BLAS's order of summation, and with it the last bits, depends on the number of threads.
     with threadpool_limits(limits=1):
         bin_weight, strength = _choose_penalty(design, validation, config)
         return _fitted_on(design, design.training, bin_weight, strength)
 
 
 def _fitted_on(design: DesignMatrix, learned: np.ndarray, bin_weight: float, strength: float) -> LogisticModel:
-    """The model of the rows in the mask, or of some of them where they are more than MAX_ROWS."""
+    """The model of the rows in the mask, or of a sample of them if there are more than MAX_ROWS."""
     rows = _some(design, learned, MAX_ROWS)
     values, encodings = design.learned(rows)
     columns = _columns(design, values)
@@ -234,52 +234,52 @@ def _fit(task: Task) -> Fitted:
     pairs, level = validation.pairs, levels(design, validation)
     model = fit_logistic(design, validation, config)
     penalty = {"inverse_penalty": float(model.regression.C), "bin_weight": model.bin_weight}
-    judged, pds, aucs, losses = [], [], [], []
+    predicted, pds, aucs, losses = [], [], [], []
     with threadpool_limits(limits=1):
         for number, ((learned, held_out), tested) in enumerate(
             zip(pairs, held_out_of_test(design, config, len(pairs)), strict=True)
         ):
             of_fold = _fitted_on(design, learned, model.bin_weight, model.regression.C)
             log_odds = [of_fold.log_odds_of(design, mask) + level[number] for mask in (held_out, tested)]
-            judged.append((held_out, tested))
+            predicted.append((held_out, tested))
             pds.append([expit(each) for each in log_odds])
             aucs.append(roc_auc_score(design.target[held_out], log_odds[0]))
             losses.append(_log_loss(log_odds[0], design.target[held_out]))
             task.progress(f"fold {number + 1} of {len(pairs)}: log loss {losses[-1]:.5f}")
     return Fitted(
         model,
-        judged_by_folds(design, judged, pds),
+        predictions_by_folds(design, predicted, pds),
         params=penalty,
         metrics={"tuning_auc": float(np.mean(aucs)), "tuning_log_loss": float(np.mean(losses))},
     )
 
 
 def _choose_penalty(design: DesignMatrix, validation: Validation, config: TrainingConfig) -> tuple[float, float]:
-    """(bin weight, inverse strength) of the least mean held-out log loss over the folds."""
+    """(bin weight, inverse strength) with the lowest mean held-out log loss over the folds."""
     folds = []
     for learned, held_out in validation.pairs:
-        rows, judged = _some(design, learned, CHOOSING_ROWS), _some(design, held_out, CHOOSING_ROWS)
+        rows, evaluated = _some(design, learned, CHOOSING_ROWS), _some(design, held_out, CHOOSING_ROWS)
         values, encodings = design.learned(rows)
         columns = _columns(design, values)
         folds.append(
             (
                 (_matrix(columns, values, 1.0), design.target[rows]),
-                (_matrix(columns, design.judged(judged, encodings), 1.0), design.target[judged]),
+                (_matrix(columns, design.held_out(evaluated, encodings), 1.0), design.target[evaluated]),
             )
         )
     best, best_loss = (BIN_WEIGHTS[0], STRENGTHS[0]), np.inf
     for bin_weight in BIN_WEIGHTS:
         for matrix, _ in (part for fold in folds for part in fold):
-            # One entry a row for each feature's bin, then the scores.
+            # One entry per row for each feature's bin, then the scores.
             matrix.data.reshape(matrix.shape[0], -1)[:, : len(design.features)] = bin_weight
         regressions = [_regression(STRENGTHS[0]) for _ in folds]
         before = np.inf
         for strength in STRENGTHS:
             losses = []
-            for regression, (learned_from, (judged_on, outcomes)) in zip(regressions, folds, strict=True):
+            for regression, (learned_from, (held_out_matrix, outcomes)) in zip(regressions, folds, strict=True):
                 regression.C = strength
                 regression.fit(*learned_from)
-                losses.append(_log_loss(regression.decision_function(judged_on), outcomes))
+                losses.append(_log_loss(regression.decision_function(held_out_matrix), outcomes))
             loss = float(np.mean(losses))
             if loss < best_loss:
                 best, best_loss = (bin_weight, strength), loss
@@ -300,7 +300,7 @@ def _regression(strength: float) -> LogisticRegression:
 
 
 def _some(design: DesignMatrix, mask: np.ndarray, most: int) -> np.ndarray:
-    """Positions of the rows in the mask, at most so many of them, by hash of the entity key."""
+    """Positions of the rows in the mask, at most `most` of them, selected by a hash of the entity key."""
     rows = np.flatnonzero(mask)
     if len(rows) > most:
         rows = np.sort(rows[np.argsort(hash_share(design.keys[rows], "baseline"), kind="stable")[:most]])
@@ -318,7 +318,7 @@ def _columns(design: DesignMatrix, values: np.ndarray) -> tuple[Column, ...]:
 
 
 def _matrix(columns: Sequence[Column], values: np.ndarray, bin_weight: float) -> csr_matrix:
-    """(rows, bins of all features + scores of the numbers): for each feature one bin of `bin_weight`, and its score."""
+    """(rows, bins of all features + scores of numbers): for each feature, `bin_weight` in one bin, and its score."""
     from scipy.sparse import csr_matrix
 
     rows, features = values.shape
@@ -328,7 +328,7 @@ def _matrix(columns: Sequence[Column], values: np.ndarray, bin_weight: float) ->
     where = np.empty((rows, width), dtype=np.int32)
     where[:, features:] = starts[-1] + np.arange(len(scored), dtype=np.int32)
     data = np.full((rows, width), bin_weight)
-    # In blocks that stay in the processor's cache: whole columns of a wide matrix take three times as long.
+    # In blocks that fit the processor's cache: whole columns of a wide matrix take three times as long.
     for begin in range(0, rows, BLOCK):
         block = slice(begin, begin + BLOCK)
         for position, column in enumerate(columns):
@@ -340,12 +340,12 @@ def _matrix(columns: Sequence[Column], values: np.ndarray, bin_weight: float) ->
 
 
 def _scored(columns: Sequence[Column]) -> list[int]:
-    """The positions of the features that have a score."""
+    """The positions of the features with a score."""
     return [position for position, column in enumerate(columns) if len(column.knots)]
 
 
 def _feature_of_column(columns: Sequence[Column]) -> np.ndarray:
-    """For each column of the matrix, the position of the feature that it is made from."""
+    """For each column of the matrix, the position of its feature."""
     bins = np.repeat(np.arange(len(columns)), [column.bins for column in columns])
     return np.concatenate([bins, np.array(_scored(columns), dtype=bins.dtype)])
 

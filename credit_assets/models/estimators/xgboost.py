@@ -1,6 +1,6 @@
-"""XGBoost with a calibration of its margin: how it is fitted, predicts and explains.
+"""XGBoost with a calibrated margin: fitting, predicting and explaining.
 
-How its parameters are found is in `models/tuning.py` and `models/folds.py`.
+Its parameters are found in `models/tuning.py` and `models/folds.py`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from credit_assets.models.calibration import Platt, fit_platt
 from credit_assets.models.design_matrix import DesignMatrix, encode, feature_types
 from credit_assets.models.encodings import Encoding, encodings_as_json, encodings_from_json, texts_learned
 from credit_assets.models.folds import MAX_BIN, Folds, xgboost_params
-from credit_assets.models.model import MODEL_FILE, Estimator, Fitted, Task, judged_by_folds
+from credit_assets.models.model import MODEL_FILE, Estimator, Fitted, Task, predictions_by_folds
 from credit_assets.models.tuning import tune
 from credit_assets.settings.training import TrainingConfig
 
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 class XGBoostModel:
     """A booster and the calibration of its margin to log-odds of default.
 
-    `categories` holds the values each text feature had in training, in code order; of the text features in
-    `encodings`, the number of each.
+    `categories` has the training values of each text feature, in code order; `encodings` has the numbers of each
+    encoded text feature.
     """
 
     features: tuple[str, ...]
@@ -54,7 +54,7 @@ class XGBoostModel:
     def contributions(self, frame: DataFrame) -> np.ndarray:
         """Exact TreeSHAP values (Lundberg et al. 2020) times the calibration's slope."""
         values = self.booster.predict(self._matrix(frame), pred_contribs=True).astype(np.float64)
-        # Of no rows XGBoost returns no columns either.
+        # Without rows, XGBoost returns no columns either.
         values = values.reshape(len(frame), len(self.features) + 1)
         values *= self.calibration.slope
         values[:, -1] += self.calibration.intercept
@@ -99,15 +99,15 @@ class XGBoostModel:
 def fit_xgboost(
     design: DesignMatrix, folds: Folds, params: Mapping[str, Any], rounds: int, config: TrainingConfig
 ) -> tuple[XGBoostModel, DataFrame]:
-    """Fit the model on all of the training part, and its calibration on held-out margins.
+    """Fit the model on the whole training part, and its calibration on held-out margins.
 
-    `rounds` are those that are best on the folds; the whole training part gets more (`Folds.rounds_of_whole`).
+    `rounds` are the best on the folds; the whole training part gets more (`Folds.rounds_of_whole`).
 
-    The calibration is cross-fitted: each of its rows gets its margin from a model that has not learned
-    from it (scikit-learn's CalibratedClassifierCV with ensemble=False does the same), so that no row is
-    given away to calibration and none is judged by a model that has memorised it.
+    The calibration is cross-fitted: each row's margin comes from a model that was not trained on it (as in
+    scikit-learn's CalibratedClassifierCV with ensemble=False), so that no rows are reserved for calibration and none is
+    predicted by a model that has memorised it.
 
-    Also returned is how the folds' models judge rows, calibrated likewise (`judged_by_folds`).
+    Also returns the calibrated predictions of the folds' models (`predictions_by_folds`).
     """
     import xgboost
 
@@ -118,7 +118,7 @@ def fit_xgboost(
     booster = xgboost.train(
         xgboost_params(params, config.seed, folds.threads), training, num_boost_round=folds.rounds_of_whole(rounds)
     )
-    by_folds = judged_by_folds(
+    by_folds = predictions_by_folds(
         design,
         list(zip(folds.held_out_rows, folds.test_rows, strict=True)),
         [[calibration.pd(margin) for margin in of_fold] for of_fold in margins],
