@@ -1,4 +1,4 @@
-"""Fixtures that several rooms share, and how the suite is marked, ordered and drawn.
+"""Fixtures shared by several rooms, and how the suite is marked, ordered and seeded.
 
 Nothing is asserted here.
 """
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 PROJECT = Path(__file__).parents[1]
 Made = TypeVar("Made")
 
-# The processes that tests start do not wait for the disk either.
+# Processes started by tests do not wait for the disk either.
 UNSYNCED = PROJECT / "credit_assets_tests" / "unsynced"
 os.environ["PYTHONPATH"] = os.pathsep.join([str(UNSYNCED), *filter(None, [os.environ.get("PYTHONPATH")])])
 
-# `make test` draws the same examples every time; `make fuzz` draws new ones. Neither keeps a database of examples.
+# `make test` uses the same examples every time; `make fuzz` draws new ones. Neither keeps a database of examples.
 hypothesis.settings.register_profile("test", derandomize=True, deadline=None, database=None, print_blob=True)
 hypothesis.settings.register_profile("fuzz", deadline=None, database=None, print_blob=True)
 hypothesis.settings.load_profile("test")
@@ -61,9 +61,9 @@ Each of the two workers is given two files at once. The third file waits for the
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test, restore the order of the tests of a story, and move the longest files to the front.
+    """Mark each test, restore the order of tests of a story, and move the slowest files to the front.
 
-    It runs after pytest-randomly has shuffled the tests.
+    This runs after pytest-randomly has shuffled the tests.
     """
     place = {PROJECT / "credit_assets_tests" / name: number for number, name in enumerate(SLOW)}
     for item in items:
@@ -83,7 +83,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """The folder of real public credit data; the test skips where it is not at hand."""
+    """The folder of real public credit data; the test is skipped if it is not available."""
     folder = Path(os.environ.get("CREDIT_ASSETS_REAL_DATA", PROJECT.parent / "shared" / "data"))
     if not (folder / "home_credit").is_dir():
         pytest.skip(f"real data not found at {folder}; set CREDIT_ASSETS_REAL_DATA to its folder")
@@ -92,7 +92,7 @@ def real_data() -> Path:
 
 @pytest.fixture(scope="session")
 def built() -> dg.Definitions:
-    """This repository's Home Credit portfolio as Dagster sees it; only to be looked at."""
+    """The Dagster definitions of this repository's Home Credit portfolio; read-only."""
     from credit_assets.definitions import build
     from credit_assets.settings.project import Project
 
@@ -100,7 +100,7 @@ def built() -> dg.Definitions:
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], Made]) -> Made:
-    """What `make` returns for an empty folder; the workers of a run share the folder and the result."""
+    """The result of `make` for an empty folder; the workers of a run share the folder and the result."""
     root = factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         root = root.parent
@@ -115,20 +115,20 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
 
 @dataclass(frozen=True)
 class Line:
-    """A small project whose three synthetic batches (the newest without outcomes) went the whole way, once.
+    """A small project whose three synthetic batches (the newest without outcomes) were processed completely, once.
 
-    All workers read the same project at the same time. A test that changes something, or runs a command that takes
-    the lock of the portfolio, uses a copy.
+    All workers read the same project at the same time. A test that changes something, or runs a command that takes the
+    portfolio's lock, uses a copy.
     """
 
     project: Project
     outcomes: list[RunOutcome]
     said: list[str]
     untouched: Project
-    """The project as it was then. Nobody opens its databases, so that it can be copied at any time."""
+    """The project after that. Its databases are never opened, so that it can be copied at any time."""
 
     def copy(self, root: Path) -> Project:
-        """The project with all its data, to be changed. It makes no drift reports: they take seconds."""
+        """A copy of the project with all its data, to be changed."""
         from credit_assets_tests.small_project import QUICK, configure, copy_of
 
         project = copy_of(self.untouched, root)
@@ -138,7 +138,7 @@ class Line:
 
 @pytest.fixture(scope="session")
 def line(tmp_path_factory: pytest.TempPathFactory) -> Line:
-    # Not above: most tests need nothing of Dagster, whose import takes seconds.
+    # Not at the top: most tests do not need Dagster, whose import takes seconds.
     from credit_assets_tests.small_project import QUICK, copy_of, deliver_sample, make_project, run
 
     def make(folder: Path) -> Line:
@@ -153,7 +153,7 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Line:
 
 @pytest.fixture(scope="session")
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project with an MLflow registry of its own. Only to be copied."""
+    """A project with its own empty MLflow registry, to be copied only."""
     from credit_assets.registry.tracking import prepare
     from credit_assets_tests.small_project import FEW_FEATURES, make_project
 

@@ -1,5 +1,5 @@
 """Rules of the package that import-linter cannot express (its contracts are in pyproject.toml): imports of private
-modules and within functions, where connections are opened, and that nothing is sent."""
+modules and within functions, where connections are opened, and that no telemetry is sent."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ import credit_assets
 from credit_assets_tests.conftest import PROJECT
 
 PACKAGE = Path(credit_assets.__file__).parent
-# Imports of seconds each, made where they are used.
+# Imports that take seconds each, to be made where they are used.
 HEAVY = {"mlflow", "shap", "evidently", "matplotlib", "xgboost", "sklearn", "scipy", "optuna", "dagster_mlflow"}
-# What `--help` does without: the rest of what a command may need.
+# What `--help` must not import: everything else that a command may need.
 NOT_FOR_HELP = HEAVY | {
     "dagster",
     "numpy",
@@ -36,22 +36,22 @@ FILES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 
 
 def imports(file: Path, top_only: bool = False) -> Iterator[str]:
-    """Modules that the file imports anywhere, or (`top_only`) as it is imported itself."""
+    """Modules that the file imports anywhere, or (`top_only`) when it is imported itself."""
     tree = ast.parse((PACKAGE / file).read_text())
     for node in tree.body if top_only else ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom):
-            # `from package import room` names a room as well as `from package.room import it`.
+            # `from package import room` imports a room, like `from package.room import name`.
             yield from (f"{node.module}.{name.name}" for name in node.names)
 
 
-def test_one_module_imports_what_dagster_does_not_export():
+def test_only_one_module_imports_private_dagster_names():
     importing = {str(file) for file in FILES if any(module.startswith("dagster._") for module in imports(file))}
     assert importing == {"dagster_private.py"}
 
 
-def test_the_contracts_name_every_package_of_dagster_that_is_imported():
+def test_import_contracts_name_every_imported_dagster_package():
     contracts = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     protected = {module for contract in contracts for module in contract.get("protected_modules", [])}
     packages = {module.split(".")[0] for file in FILES for module in imports(file)}
@@ -59,11 +59,11 @@ def test_the_contracts_name_every_package_of_dagster_that_is_imported():
 
 
 @pytest.mark.parametrize("file", [file for file in FILES if file.name != "mlflow_model.py"], ids=str)
-def test_what_takes_seconds_to_import_is_imported_where_it_is_used(file):
+def test_slow_imports_are_made_where_they_are_used(file):
     assert {module.split(".")[0] for module in imports(file, top_only=True)} & HEAVY == set()
 
 
-def test_every_connection_is_opened_by_the_one_function_that_sets_its_time_zone():
+def test_every_connection_is_opened_by_the_function_that_sets_its_time_zone():
     connecting = {
         str(file)
         for file in FILES
@@ -73,7 +73,7 @@ def test_every_connection_is_opened_by_the_one_function_that_sets_its_time_zone(
     assert connecting == {"lake/connections.py"}
 
 
-def test_one_module_knows_the_folder_of_a_tables_log():
+def test_only_one_module_knows_the_folder_of_a_table_s_log():
     assert [str(file) for file in FILES if "_delta_log" in (PACKAGE / file).read_text()] == ["lake/storage.py"]
 
 
@@ -85,8 +85,8 @@ def test_importing_the_package_turns_telemetry_off():
     assert done.stdout.strip() == "['true', 'true', 'yes']"
 
 
-def test_help_is_shown_without_importing_what_commands_compute_with():
-    """The seconds that this saves are printed by `benchmarks/startup.py`."""
+def test_help_imports_nothing_that_commands_compute_with():
+    """`benchmarks/startup.py` measures the seconds that this saves."""
     asked = (
         "import atexit, sys; from credit_assets.cli import main; "
         "atexit.register(lambda: print('imported', {name.split('.')[0] for name in sys.modules}, file=sys.stderr)); "

@@ -1,4 +1,4 @@
-"""The command: what each of its parts says, and how it says what is wrong."""
+"""The command line: the output of each command, and its error messages."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ OF_THE_BOOK = ("--portfolio", BOOK)
 
 
 def say(project: Project, *arguments: str) -> Result:
-    """The command within the project."""
+    """Run the command in the project's folder."""
     with inside(project), pytest.MonkeyPatch.context() as patch:
         patch.setenv("COLUMNS", "200")
         return CliRunner().invoke(app, arguments)
@@ -61,7 +61,7 @@ def delivery(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_sample_writes_a_folder_a_batch_and_says_where(tmp_path):
+def test_sample_writes_one_folder_per_batch_and_prints_its_path(tmp_path):
     drift = ("--scenario", "2026-02=income_inflation")
     done = CliRunner().invoke(app, ["sample", str(tmp_path / "out"), "--applicants", "40", "--batches", "2", *drift])
     assert done.exit_code == 0
@@ -78,14 +78,14 @@ def test_sample_writes_a_folder_a_batch_and_says_where(tmp_path):
         (("--scenario", "2026-02=war"), "war"),
     ],
 )
-def test_a_sample_that_cannot_be_made_says_why(tmp_path, arguments, said):
+def test_sample_reports_why_it_cannot_be_made(tmp_path, arguments, said):
     done = CliRunner().invoke(app, ["sample", str(tmp_path / "out"), "--applicants", "40", *arguments])
     assert done.exit_code == 1
     assert said in done.output
     assert not (tmp_path / "out").exists()
 
 
-def test_a_delivery_is_put_in_place_replaced_and_known_again(project, delivery, tmp_path):
+def test_delivery_is_placed_replaced_and_recognised(project, delivery, tmp_path):
     deliver = ("deliver", str(delivery), *OF_THE_BOOK, "--batch", "2026-01")
     assert "home_credit 2026-01 is there: 8 files in" in say(project, *deliver).output
     assert "home_credit 2026-01 was there already" in say(project, *deliver).output
@@ -109,7 +109,7 @@ def test_a_delivery_is_put_in_place_replaced_and_known_again(project, delivery, 
         ("SYNTHETIC.md", BOOK, "2026-01", "SYNTHETIC.md is not a .csv.gz, .csv, .csv.zip, .parquet file"),
     ],
 )
-def test_a_delivery_that_cannot_be_taken_is_refused_in_one_line(project, delivery, folder, portfolio, batch, said):
+def test_invalid_delivery_is_refused_in_one_line(project, delivery, folder, portfolio, batch, said):
     done = say(project, "deliver", str(delivery / folder), "--portfolio", portfolio, "--batch", batch)
     assert done.exit_code == 1
     assert said in done.output
@@ -117,14 +117,14 @@ def test_a_delivery_that_cannot_be_taken_is_refused_in_one_line(project, deliver
     assert not list(project.data.rglob("*.csv"))
 
 
-def test_an_empty_folder_is_refused(project, tmp_path):
+def test_empty_folder_is_refused(project, tmp_path):
     (tmp_path / "empty").mkdir()
     done = say(project, "deliver", str(tmp_path / "empty"), *OF_THE_BOOK, "--batch", "2026-01")
     assert done.exit_code == 1
     assert "holds no .csv.gz, .csv, .csv.zip, .parquet file" in done.output
 
 
-def test_what_a_run_would_refuse_is_refused_before_it_is_in_the_inbox(project, delivery):
+def test_delivery_that_a_run_would_refuse_stays_out_of_the_inbox(project, delivery):
     done = say(project, "deliver", str(delivery / "bureau.csv"), *OF_THE_BOOK, "--batch", "2026-01")
     assert done.exit_code == 1
     assert "a run would refuse these files.\nTable applications: no file application_train" in done.output
@@ -137,7 +137,7 @@ OF_LOANS = ("--portfolio", "loans")
 
 @pytest.fixture
 def dated(project: Project) -> Project:
-    """A book of one table, whose files have notes, and are cut by quarter."""
+    """A book of one table, whose files have notes and are split by quarter."""
     config = yaml.safe_load(CONFIG) | {"delivery": {"every": "quarter"}}
     config["tables"]["applications"]["notes"] = ["Notes offered by *", "Total: *"]
     project.config("loans").write_text(yaml.safe_dump(config))
@@ -145,7 +145,7 @@ def dated(project: Project) -> Project:
     return project
 
 
-def test_one_file_is_delivered_as_it_is(dated, tmp_path):
+def test_single_file_is_delivered_unchanged(dated, tmp_path):
     (tmp_path / "download").mkdir()
     delivered = tmp_path / "download" / "LoanStats3a.csv"
     delivered.write_text(LOANS)
@@ -158,7 +158,7 @@ def test_one_file_is_delivered_as_it_is(dated, tmp_path):
     assert "Not read, as of no table: README.csv" in beside.output
 
 
-def test_a_big_file_is_cut_into_batches_and_known_again(dated, tmp_path):
+def test_large_file_is_split_into_batches_and_recognised(dated, tmp_path):
     with zipfile.ZipFile(tmp_path / "LoanStats3a.csv.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("LoanStats3a.csv", LOANS)
     (tmp_path / "LoanStats3a.csv").write_text(LOANS)
@@ -178,7 +178,7 @@ def test_a_big_file_is_cut_into_batches_and_known_again(dated, tmp_path):
     assert not list(dated.inbox.rglob(".cutting"))
 
 
-def test_of_a_file_with_a_row_of_no_date_nothing_is_delivered(dated, tmp_path):
+def test_file_with_a_row_without_a_date_is_not_delivered_at_all(dated, tmp_path):
     (tmp_path / "LoanStats3a.csv").write_text(LOANS.replace("Mar-2011", "March"))
     done = say(dated, "deliver", str(tmp_path / "LoanStats3a.csv"), *OF_LOANS, "--split-by", "issue_d")
     assert done.exit_code == 1
@@ -186,7 +186,7 @@ def test_of_a_file_with_a_row_of_no_date_nothing_is_delivered(dated, tmp_path):
     assert Inbox(dated.inbox).batches("loans") == []
 
 
-def test_a_book_may_say_what_its_files_are_cut_by(dated, tmp_path):
+def test_book_may_configure_the_column_for_splitting(dated, tmp_path):
     config = yaml.safe_load(dated.config("loans").read_text())
     dated.config("loans").write_text(yaml.safe_dump(config | {"delivery": {"split_by": "issue_d"}}))
     (tmp_path / "LoanStats3a.csv").write_text(LOANS)
@@ -196,14 +196,14 @@ def test_a_book_may_say_what_its_files_are_cut_by(dated, tmp_path):
 
 
 @pytest.mark.parametrize("options", [(), ("--batch", "2026-01", "--split-by", "issue_d")])
-def test_a_delivery_is_one_batch_or_cut_into_several(project, delivery, options):
+def test_delivery_is_either_one_batch_or_split_into_several(project, delivery, options):
     done = say(project, "deliver", str(delivery), *OF_THE_BOOK, *options)
     assert (done.exit_code, Inbox(project.inbox).batches(BOOK)) == (1, [])
     assert "Give either --batch NAME, or --split-by COLUMN" in done.output
 
 
 @pytest.mark.parametrize("command", ["run", "status"])
-def test_an_unknown_portfolio_is_refused_with_those_that_are_known(project, command):
+def test_unknown_portfolio_is_refused_with_the_known_ones(project, command):
     done = say(project, command, "--portfolio", "mortgages")
     assert done.exit_code == 1
     assert f"Known portfolios: {BOOK}." in done.output
@@ -214,19 +214,19 @@ def test_an_unknown_portfolio_is_refused_with_those_that_are_known(project, comm
     [("run",), ("status",), ("lineage", "x"), ("deliver", ".", "--batch", "1"), ("demo",)],
     ids=lambda a: a[0],
 )
-def test_outside_a_project_every_command_says_what_a_project_is(tmp_path, arguments):
+def test_every_command_outside_a_project_explains_what_a_project_is(tmp_path, arguments):
     done = say(Project(tmp_path), *arguments, *OF_THE_BOOK)
     assert done.exit_code == 1
     assert "No Credit Assets project at" in done.output
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_run_with_nothing_due_says_so(line, tmp_path):
+def test_run_reports_that_nothing_is_due(line, tmp_path):
     done = say(line.copy(tmp_path / "project"), "run", *OF_THE_BOOK)
     assert (done.exit_code, done.output) == (0, "Nothing is due.\n")
 
 
-def test_a_run_that_fails_says_what_is_wrong_and_exits_with_one(project, delivery, tmp_path):
+def test_failing_run_reports_its_error_and_exits_with_one(project, delivery, tmp_path):
     folder = tmp_path / "bad"
     shutil.copytree(delivery, folder)
     applications = pd.read_csv(folder / "application_train.csv", dtype=str, keep_default_na=False)
@@ -242,7 +242,7 @@ def test_a_run_that_fails_says_what_is_wrong_and_exits_with_one(project, deliver
     assert "Traceback" not in done.output
 
 
-def test_a_run_beside_another_command_says_that_it_must_wait(project):
+def test_run_waits_for_another_command(project):
     (project.data / "dagster").mkdir(parents=True)
     with FileLock(project.data / "dagster" / f"{BOOK}.lock"):
         done = say(project, "run", *OF_THE_BOOK)
@@ -250,7 +250,7 @@ def test_a_run_beside_another_command_says_that_it_must_wait(project):
     assert f"Another credit-assets command is running on {BOOK}" in done.output
 
 
-def test_the_status_in_words_shows_batches_champion_and_checks(line):
+def test_status_shows_batches_champion_and_checks(line):
     said = say(line.project, "status", *OF_THE_BOOK).output
     assert "SYNTHETIC DATA" in said
     scores = table(line.project, "scores", BATCHES[0])
@@ -261,21 +261,21 @@ def test_the_status_in_words_shows_batches_champion_and_checks(line):
     assert "Due:" not in said
 
 
-def test_the_status_for_programs_is_json_and_nothing_else(line):
+def test_json_status_prints_json_only(line):
     done = say(line.project, "status", *OF_THE_BOOK, "--json")
     found = Status.model_validate(json.loads(done.stdout))
     assert found.portfolio == BOOK
     assert [batch.batch for batch in found.batches] == list(BATCHES)
 
 
-def test_the_status_of_an_empty_project_has_no_champion(project):
+def test_status_of_an_empty_project_has_no_champion(project):
     done = say(project, "status", *OF_THE_BOOK)
     assert done.exit_code == 0
     assert "No champion yet." in done.output
 
 
-def test_the_status_is_told_in_words_where_the_evidence_is_not_whole(line, tmp_path):
-    """A champion that was promoted by hand, before it was evaluated, has no figures."""
+def test_status_is_shown_without_complete_evidence(line, tmp_path):
+    """A champion that was promoted by hand before its evaluation has no figures."""
     project = line.copy(tmp_path / "project")
     registry = Registry.of(project, BOOK)
     number = register_same_model(registry, 1)
@@ -285,13 +285,13 @@ def test_the_status_is_told_in_words_where_the_evidence_is_not_whole(line, tmp_p
     assert "Champion: version 2, not evaluated" in done.output
 
 
-def test_without_an_earlier_champion_a_rollback_is_refused_in_words(line, tmp_path):
+def test_rollback_without_an_earlier_champion_is_refused_with_a_message(line, tmp_path):
     done = say(line.copy(tmp_path / "project"), "rollback", *OF_THE_BOOK)
     assert done.exit_code == 1
     assert "has no predecessor" in done.output
 
 
-def test_a_version_that_never_passed_the_gate_is_promoted_by_hand_with_four_eyes(line, tmp_path):
+def test_version_that_never_passed_the_gate_is_promoted_by_hand_with_four_eyes(line, tmp_path):
     project = line.copy(tmp_path / "project")
     configure(project, {"promotion": {"approvals": 2}})
     registry = Registry.of(project, BOOK)
@@ -316,14 +316,14 @@ def test_a_version_that_never_passed_the_gate_is_promoted_by_hand_with_four_eyes
     assert "has no version 9" in say(project, *asked[:-1], "9", "--why", "so").output
 
 
-def test_outcomes_that_join_a_delivery_are_said_to(line, tmp_path):
+def test_outcomes_that_join_a_delivery_are_reported(line, tmp_path):
     project = line.copy(tmp_path / "project")
     outcomes = project.root / "sample" / "outcomes" / BATCHES[-1]
     done = say(project, "deliver", str(outcomes), *OF_THE_BOOK, "--batch", BATCHES[-1])
     assert f"{BOOK} {BATCHES[-1]} has these outcomes beside what it had" in done.output
 
 
-def test_the_lineage_of_a_feature_ends_at_raw_columns(project):
+def test_lineage_of_a_feature_ends_at_raw_columns(project):
     done = say(project, "lineage", "income", *OF_THE_BOOK)
     assert done.output.splitlines() == [
         "income: the income stated in the application",
@@ -331,19 +331,19 @@ def test_the_lineage_of_a_feature_ends_at_raw_columns(project):
     ]
 
 
-def test_the_lineage_of_a_raw_column_names_the_features_made_of_it(line):
+def test_lineage_of_a_raw_column_names_its_features(line):
     said = say(line.project, "lineage", "bureau.AMT_CREDIT_SUM_DEBT", *OF_THE_BOOK).output.splitlines()
     assert len(said) > 3
     assert all(": " in text for text in said)
 
 
-def test_a_column_that_is_neither_feature_nor_raw_is_refused(project):
+def test_unknown_column_is_refused(project):
     done = say(project, "lineage", "applications.CODE_GENDER", *OF_THE_BOOK)
     assert done.exit_code == 1
     assert "applications.CODE_GENDER is neither a feature of home_credit nor a raw column" in done.output
 
 
-def test_the_demo_keeps_away_from_deliveries_that_are_not_its_own(project):
+def test_demo_refuses_foreign_deliveries(project):
     folder = project.inbox / BOOK / "2026-02"
     folder.mkdir(parents=True)
     (folder / "bureau.csv").write_text("a lender's own")
@@ -353,7 +353,7 @@ def test_the_demo_keeps_away_from_deliveries_that_are_not_its_own(project):
     assert (folder / "bureau.csv").read_text() == "a lender's own"
 
 
-def test_the_demo_of_another_book_needs_its_files_and_says_where_they_come_from(project, monkeypatch, tmp_path):
+def test_demo_of_another_book_requires_its_files_and_names_their_source(project, monkeypatch, tmp_path):
     other = yaml.safe_load(project.config(BOOK).read_text()) | {"name": "other", "source": "the other lender's site"}
     project.config("other").write_text(yaml.safe_dump(other))
     monkeypatch.setenv("CREDIT_ASSETS_REAL_DATA", str(tmp_path))
@@ -362,7 +362,7 @@ def test_the_demo_of_another_book_needs_its_files_and_says_where_they_come_from(
     assert "Where they come from: the other lender's site. Give them by --files" in done.output
 
 
-def test_the_installed_command_says_what_it_can_do_and_refuses_what_it_cannot(project):
+def test_installed_command_lists_commands_and_refuses_unknown_ones(project):
     with start(project, "--help") as helped:
         said = helped.communicate()[0]
     assert helped.returncode == 0
@@ -386,7 +386,7 @@ def test_the_installed_command_says_what_it_can_do_and_refuses_what_it_cannot(pr
     assert said == f"There is no file or folder {project.root}/nowhere to deliver.\n"
 
 
-def test_a_message_is_one_line_whatever_its_length_and_keeps_its_brackets(tmp_path, monkeypatch):
+def test_message_is_one_line_of_any_length_and_keeps_its_brackets(tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
     folder = tmp_path / "a folder [of mine] with a name that is longer than the terminal is wide"
     folder.mkdir()
@@ -397,7 +397,7 @@ def test_a_message_is_one_line_whatever_its_length_and_keeps_its_brackets(tmp_pa
     assert line.startswith(f"No Credit Assets project at {folder} or above it")
 
 
-def test_a_demo_of_own_files_refuses_what_a_delivery_refuses(tmp_path: Path) -> None:
+def test_demo_with_own_files_refuses_what_deliver_refuses(tmp_path: Path) -> None:
     of_this_repository = Book.load(Project(PROJECT), "uci_credit_card")
     book = Book(Project(tmp_path / "project"), of_this_repository.portfolio, of_this_repository.contracts)
     source = tmp_path / "default_of_credit_card_clients.csv"
@@ -407,7 +407,7 @@ def test_a_demo_of_own_files_refuses_what_a_delivery_refuses(tmp_path: Path) -> 
     assert Inbox(book.project.inbox).batches(book.name) == []
 
 
-def test_a_refusal_of_the_gate_is_no_failure_and_has_an_exit_code_of_its_own(capsys):
+def test_refusal_by_the_gate_is_no_failure_and_has_its_own_exit_code(capsys):
     from credit_assets.automation.runs import RunOutcome
 
     refused = RunOutcome("1", "train", None, False, 1.0, ("promotion_gate.stability: PSI 4 is above 1.",), {}, True)

@@ -1,4 +1,4 @@
-"""The graph as a whole: its reviewed snapshot, what every asset must tell of itself, and how it fails to load."""
+"""The asset graph: its reviewed snapshot, the required description of every asset, and how it fails to load."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from credit_assets_tests.small_project import BOOK, FEW_FEATURES, make_project
 SNAPSHOT = Path(__file__).with_name("definitions_snapshot.json")
 
 
-def told(built: dg.Definitions) -> dict[str, Any]:
-    """What a reviewer should see change: of each asset its place in the graph, its owners and its checks."""
+def summary(built: dg.Definitions) -> dict[str, Any]:
+    """The reviewed content: for each asset its place in the graph, its owners and its checks."""
     graph = built.resolve_asset_graph()
     blocking = {spec.key: spec.blocking for assets in graph.assets_defs for spec in assets.check_specs}
     assets = {}
@@ -50,8 +50,8 @@ def told(built: dg.Definitions) -> dict[str, Any]:
     }
 
 
-def test_the_graph_is_the_reviewed_one(built):
-    found = told(built)
+def test_graph_equals_the_reviewed_snapshot(built):
+    found = summary(built)
     if os.environ.get("UPDATE_SNAPSHOT"):
         SNAPSHOT.write_text(json.dumps(found, indent=1) + "\n")
     assert found == json.loads(SNAPSHOT.read_text()), (
@@ -60,7 +60,7 @@ def test_the_graph_is_the_reviewed_one(built):
     )
 
 
-def test_every_asset_tells_what_it_is_whose_it_is_and_where_it_belongs(built):
+def test_every_asset_has_a_description_an_owner_and_a_group(built):
     graph = built.resolve_asset_graph()
     assert len(graph.materializable_asset_keys) >= 20
     for key in graph.materializable_asset_keys:
@@ -71,13 +71,13 @@ def test_every_asset_tells_what_it_is_whose_it_is_and_where_it_belongs(built):
         assert node.kinds, key
 
 
-def test_every_check_tells_what_it_demands(built):
+def test_every_check_has_a_description(built):
     for assets in built.resolve_asset_graph().assets_defs:
         for check in assets.check_specs:
             assert check.description and check.description.endswith("."), check.key
 
 
-def test_tables_show_their_columns_with_words(built):
+def test_tables_show_described_columns(built):
     graph = built.resolve_asset_graph()
     schema = graph.get(dg.AssetKey([BOOK, "bureau"])).metadata["dagster/column_schema"]
     assert all(column.description for column in schema.columns)
@@ -89,7 +89,7 @@ def test_everything_can_be_loaded_and_run(built):
     dg.Definitions.validate_loadable(built)
 
 
-def test_the_workspace_names_portfolios_that_load(monkeypatch):
+def test_workspace_names_portfolios_that_load(monkeypatch):
     monkeypatch.chdir(PROJECT)
     monkeypatch.delenv("CREDIT_ASSETS_HOME", raising=False)
     listed = yaml.safe_load((PROJECT / "workspace.yaml").read_text())["load_from"]
@@ -103,7 +103,7 @@ def test_the_workspace_names_portfolios_that_load(monkeypatch):
         assert isinstance(getattr(locations, module["attribute"]), dg.Definitions)
 
 
-def test_a_broken_portfolio_names_its_file_and_key_and_stops_no_other(tmp_path, monkeypatch):
+def test_broken_portfolio_names_its_file_and_key_and_blocks_no_other(tmp_path, monkeypatch):
     project = make_project(tmp_path / "project", sql=FEW_FEATURES)
     broken = project.config(BOOK).read_text().replace(f"name: {BOOK}", "name: other")
     project.config("other").write_text(broken.replace("target_approval_rate: 0.8", "target_approval_rate: high"))
@@ -113,7 +113,7 @@ def test_a_broken_portfolio_names_its_file_and_key_and_stops_no_other(tmp_path, 
     assert isinstance(getattr(locations, BOOK), dg.Definitions)
 
 
-def test_a_name_that_is_no_portfolio_is_refused_with_those_that_are(tmp_path, monkeypatch):
+def test_unknown_portfolio_name_is_refused_with_the_known_ones(tmp_path, monkeypatch):
     project = make_project(tmp_path / "project", sql=FEW_FEATURES)
     monkeypatch.setenv("CREDIT_ASSETS_HOME", str(project.root))
     with pytest.raises(ConfigError, match=rf"No portfolio 'elsewhere'.*Known portfolios: {BOOK}\."):
@@ -122,20 +122,20 @@ def test_a_name_that_is_no_portfolio_is_refused_with_those_that_are(tmp_path, mo
         locations._elsewhere  # noqa: B018
 
 
-def test_a_feature_without_words_does_not_load_and_is_named_with_file_and_line(tmp_path):
+def test_feature_without_a_description_is_refused_with_file_and_line(tmp_path):
     sql = FEW_FEATURES.replace(" -- the external credit score 2", "")
     project = make_project(tmp_path / "project", sql=sql)
     with pytest.raises(FeatureQueryError, match=r"features\.sql, line 5: column external_score_2 has no description"):
         build(BOOK, project)
 
 
-def test_a_feature_of_a_column_that_is_not_there_does_not_load_and_is_named(tmp_path):
+def test_feature_of_an_unknown_column_is_refused_by_name(tmp_path):
     project = make_project(tmp_path / "project", sql=FEW_FEATURES.replace("AMT_INCOME_TOTAL", "AMT_INCOME"))
     with pytest.raises(FeatureQueryError, match=r"features\.sql: Column 'amt_income' could not be resolved. Line: 4"):
         build(BOOK, project)
 
 
-def test_libraries_may_search_the_modules_of_portfolios_for_any_name(tmp_path, monkeypatch):
+def test_libraries_may_look_up_any_name_in_the_portfolio_modules(tmp_path, monkeypatch):
     project = make_project(tmp_path / "project", sql=FEW_FEATURES)
     monkeypatch.setenv("CREDIT_ASSETS_HOME", str(project.root))
     assert not hasattr(locations, "agm") and not hasattr(definitions, "agm")
@@ -143,7 +143,7 @@ def test_libraries_may_search_the_modules_of_portfolios_for_any_name(tmp_path, m
 
 
 @pytest.mark.parametrize("name", ["models", "build", "dg"])
-def test_a_portfolio_may_have_the_name_of_a_room_or_function(tmp_path, monkeypatch, name):
+def test_portfolio_may_have_the_name_of_a_room_or_function(tmp_path, monkeypatch, name):
     project = make_project(tmp_path / "project", sql=FEW_FEATURES)
     project.config(name).write_text(project.config(BOOK).read_text().replace(f"name: {BOOK}", f"name: {name}"))
     shutil.copytree(project.sql(BOOK), project.sql(name))

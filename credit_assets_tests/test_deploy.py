@@ -1,4 +1,4 @@
-"""The files in deploy/: units that systemd takes, settings that Dagster takes, and nothing open to the network."""
+"""The files in deploy/: units accepted by systemd, settings accepted by Dagster, and nothing exposed to the network."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LOCATIONS = [entry["grpc_server"] for entry in yaml.safe_load((DEPLOY / "workspa
 
 
 def settings(unit: Path) -> dict[str, str]:
-    """A unit's settings by name; of one that is given twice, the last."""
+    """A unit's settings by name; for one given twice, the last."""
     lines = [line for line in unit.read_text().splitlines() if "=" in line and not line.startswith("#")]
     return dict(line.split("=", 1) for line in lines)
 
@@ -40,14 +40,14 @@ def compose() -> dict[str, Any]:
     return yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 
 
-def test_dagster_on_postgres_differs_in_the_storage_alone():
+def test_postgres_configuration_differs_in_the_storage_only():
     here = yaml.safe_load((HOME / "dagster.yaml").read_text())
     there = yaml.safe_load((DEPLOY / "dagster-postgres.yaml").read_text())
     assert {**here, "storage": None} == {**there, "storage": None}
     assert list(there["storage"]) == ["postgres"]
 
 
-def test_dagster_takes_the_postgres_settings_with_everything_secret_from_the_environment(tmp_path, monkeypatch):
+def test_dagster_accepts_the_postgres_settings_with_secrets_from_the_environment(tmp_path, monkeypatch):
     shutil.copy(DEPLOY / "dagster-postgres.yaml", tmp_path / "dagster.yaml")
     for name, value in {"HOST": "db", "PORT": "5433", "USER": "me", "PASSWORD": "p@ss", "DATABASE": "runs"}.items():
         monkeypatch.setenv(f"PG{name}", value)
@@ -62,11 +62,11 @@ def test_dagster_takes_the_postgres_settings_with_everything_secret_from_the_env
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
-def test_systemd_takes_the_units(tmp_path, monkeypatch):
+def test_systemd_accepts_the_units(tmp_path, monkeypatch):
     folder = tmp_path / "units"
     shutil.copytree(UNITS, folder)
     for service in folder.glob("*.service"):
-        # What is installed elsewhere is not here to be found.
+        # Files installed elsewhere are not found here.
         service.write_text(re.sub(r"/opt/credit-assets/\.venv/bin/[\w-]+", "/bin/true", service.read_text()))
     for location in LOCATIONS:
         shutil.copy(
@@ -80,7 +80,7 @@ def test_systemd_takes_the_units(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("service", SERVICES, ids=lambda path: path.name)
-def test_a_service_runs_commands_that_there_are(service):
+def test_services_run_existing_commands(service):
     started = [line for line in service.read_text().splitlines() if line.startswith("ExecStart=")]
     assert started
     for line in started:
@@ -89,8 +89,8 @@ def test_a_service_runs_commands_that_there_are(service):
         assert command.exists()
 
 
-def test_a_service_finds_the_instance_although_its_dot_env_speaks_of_a_shell(tmp_path):
-    """systemd gives a service no PWD, of which .env makes DAGSTER_HOME, and Dagster reads .env over all else."""
+def test_service_finds_the_instance_although_its_env_file_uses_pwd(tmp_path):
+    """systemd sets no PWD, from which .env derives DAGSTER_HOME, and Dagster lets .env override other values."""
     for name, copy in {".env.example": ".env", "dagster.yaml": "dagster.yaml"}.items():
         shutil.copy(HOME / name, tmp_path / copy)
     common = (UNITS / "credit-assets-.service.d" / "all.conf").read_text()
@@ -112,7 +112,7 @@ def test_a_service_finds_the_instance_although_its_dot_env_speaks_of_a_shell(tmp
     assert (live.returncode, live.stdout) == (0, "Daemon live\n"), live.stderr
 
 
-def test_a_container_is_where_its_dot_env_finds_the_instance(compose):
+def test_container_runs_where_its_env_file_finds_the_instance(compose):
     [home] = re.findall(r"^ENV DAGSTER_HOME=(.*)$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
     for name in compose["services"].keys() - {"postgres"}:
         service = compose["services"][name]
@@ -120,7 +120,7 @@ def test_a_container_is_where_its_dot_env_finds_the_instance(compose):
 
 
 @pytest.mark.parametrize("watched", ["backup", "alive"])
-def test_what_a_timer_starts_says_loudly_that_it_failed(watched):
+def test_failure_of_a_timer_s_service_is_logged_as_critical(watched):
     unit = UNITS / f"credit-assets-{watched}.service"
     assert unit.with_suffix(".timer").exists()
     assert settings(unit)["OnFailure"] == "credit-assets-failed@%N.service"
@@ -130,7 +130,7 @@ def test_what_a_timer_starts_says_loudly_that_it_failed(watched):
     assert done.stdout.startswith(f"<2>{unit.stem} has failed")
 
 
-def test_the_services_run_without_privileges_and_without_secrets_in_their_units():
+def test_services_run_without_privileges_and_without_secrets_in_their_units():
     common = settings(UNITS / "credit-assets-.service.d" / "all.conf")
     assert common["User"] == "credit-assets"
     assert common["NoNewPrivileges"] == "yes"
@@ -140,13 +140,13 @@ def test_the_services_run_without_privileges_and_without_secrets_in_their_units(
     assert not re.search(r"(?i)(password|secret|token)\w*[ ]*[=:][ ]*[^\s{$?]", text)
 
 
-def test_the_ui_is_reached_from_this_machine_alone(compose):
+def test_ui_is_reachable_from_this_machine_only(compose):
     assert "--host 127.0.0.1 " in settings(UNITS / "credit-assets-webserver.service")["ExecStart"]
     published = [port for service in compose["services"].values() for port in service.get("ports", [])]
     assert published == ["127.0.0.1:3000:3000"]
 
 
-def test_every_portfolio_that_is_served_has_its_code_server_where_the_services_look_for_it(compose):
+def test_every_served_portfolio_has_its_code_server_at_the_expected_socket(compose):
     alone = yaml.safe_load((HOME / "workspace.yaml").read_text())["load_from"]
     names = [entry["python_module"]["location_name"] for entry in alone]
     assert LOCATIONS and {location["location_name"] for location in LOCATIONS} <= set(names)
@@ -170,7 +170,7 @@ def test_every_container_has_a_health_check_and_no_privileges(compose):
     assert compose["services"]["daemon"]["pid"] == "service:code", "or it could not see the processes of runs"
 
 
-def test_the_image_is_made_of_files_that_are_here_and_let_in():
+def test_image_is_built_from_existing_files_that_are_not_ignored():
     lines = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
     let_in = {line[1:] for line in lines if line.startswith("!")}
     copied = re.findall(r"^COPY (.+) \S+$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)

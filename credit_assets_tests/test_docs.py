@@ -1,4 +1,4 @@
-"""Files, links and headings that the documentation names are there. `make docs` checks them too, with MkDocs."""
+"""Files, links and headings named in the documentation exist. `make docs` checks them too, with MkDocs."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ def rows(heading: str) -> list[list[str]]:
 
 
 def paths(text: str) -> list[str]:
-    """The files that a text names: in code, with a folder or an ending of ours."""
+    """The files named in a text: in code, with a folder or a known extension."""
     return re.findall(r"`([\w<>/.-]+\.(?:py|sql|yaml|json|md))`", text)
 
 
-def test_the_map_has_every_room_in_its_order():
+def test_map_lists_every_room_in_order():
     named = [name for cells in rows("The rooms") for name in re.findall(r"`(\w+)`", cells[0])]
     assert [name for name in named if name in ROOMS] == ROOMS
 
 
 @pytest.mark.parametrize("path", sorted(set(paths(ARCHITECTURE))))
-def test_files_that_the_map_names_are_there(path):
-    # Names in capitals or brackets stand for a reader's own.
+def test_files_named_in_the_map_exist(path):
+    # Names in capitals or brackets are placeholders.
     if "NAME" in path or "<" in path:
         return
     places = [PACKAGE / path, PROJECT / path, *(PACKAGE / room / path for room in ROOMS)]
@@ -51,7 +51,7 @@ def test_files_that_the_map_names_are_there(path):
 
 
 @pytest.mark.parametrize("change, files", [cells[:2] for cells in rows("Where to change what")])
-def test_a_usual_change_touches_at_most_three_files(change, files):
+def test_common_change_touches_at_most_three_files(change, files):
     assert 1 <= len(paths(files)) <= MOST_FILES
 
 
@@ -60,14 +60,14 @@ OUTSIDE = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"]
 
 
 def anchors(page: Path) -> set[str]:
-    """The anchors of a page's headings, as MkDocs and GitHub make them."""
+    """The anchors of a page's headings, as MkDocs and GitHub generate them."""
     text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
     titles = re.findall(r"^#+ +(.*)$", text, re.MULTILINE)
     return {re.sub(r"[\s-]+", "-", re.sub(r"[^\w\s-]", "", title.lower()).strip()) for title in titles}
 
 
 @pytest.mark.parametrize("page", [*OUTSIDE, *PAGES])
-def test_links_lead_to_files_and_headings(page):
+def test_links_lead_to_existing_files_and_headings(page):
     file = PROJECT / page
     wrong = []
     for path, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)(?:#([\w-]+))?\)", file.read_text()):
@@ -77,7 +77,7 @@ def test_links_lead_to_files_and_headings(page):
     assert wrong == []
 
 
-def test_the_navigation_of_the_site_has_every_page():
+def test_navigation_of_the_site_lists_every_page():
     # The reference of a room is written `::: credit_assets.ROOM`.
     listed = re.findall(r"([\w/.-]+\.md)$", (PROJECT / "mkdocs.yml").read_text(), re.MULTILINE)
     assert sorted(f"docs/{page}" for page in listed) == PAGES

@@ -1,8 +1,8 @@
-"""What a project of an earlier release holds is still read: its models, its drift references, and the names of code in
-its files. `python -m benchmarks.equality OLD NEW --upgrade` goes on with a whole project.
+"""Data of a project of an earlier release are still read: its models, its drift references, and the module paths in its
+files. `python -m benchmarks.equality OLD NEW --upgrade` continues a whole project.
 
-`earlier_release.json` was written by release 0.1.0: a small model and reference as they were stored (base64), rows,
-and the PDs and contributions that the model gave for them (hexadecimal floats).
+`earlier_release.json` was written by release 0.1.0: a small model and reference as they were stored (base64), rows, and
+the PDs and contributions that the model gave for them (hexadecimal floats).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ NAMED = {
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The stored files, as they lay."""
+    """The stored files in their original layout."""
     for name, content in STORED["files"].items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(base64.b64decode(content))
@@ -45,19 +45,19 @@ def bits(texts: list[str]) -> list[float]:
 
 
 @pytest.mark.parametrize("name", NAMED)
-def test_code_that_files_of_a_project_name_is_where_it_was(name):
+def test_module_paths_named_in_project_files_still_exist(name):
     module, attribute = name.split(":")
     assert hasattr(importlib.import_module(module), attribute), NAMED[name]
 
 
-def test_a_stored_model_gives_the_same_pds_and_contributions_to_the_last_bit(folder):
+def test_stored_model_gives_the_same_pds_and_contributions_to_the_last_bit(folder):
     model = importlib.import_module("credit_assets.models.estimators").PDModel.load(folder / "model")
     rows = pd.DataFrame(STORED["rows"]).astype({"credit_amount": float})
     assert list(model.pd(rows)) == bits(STORED["pd"])
     assert np.array_equal(model.contributions(rows), [bits(row) for row in STORED["contributions"]])
 
 
-def test_a_stored_drift_reference_is_read_as_it_was(folder):
+def test_stored_drift_reference_is_read(folder):
     reference = Reference.load(folder / "drift_reference.parquet")
     assert (reference.features, reference.score, reference.batch) == (["credit_amount", "housing"], "pd", "2026-01")
     reference.save(folder / "again.parquet")

@@ -1,4 +1,4 @@
-"""Examples in docstrings run, and print what they show."""
+"""Examples in docstrings run and print the documented output."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MODULES = [
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_the_examples_of_a_module_print_what_they_show(name):
+def test_examples_of_a_module_print_the_documented_output(name):
     module = importlib.import_module(f"credit_assets.{name}")
     outcome = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)
     assert outcome.attempted and not outcome.failed

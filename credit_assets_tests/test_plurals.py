@@ -19,9 +19,9 @@ from credit_assets.plurals import are, number_of
         (2, "index", "2 indexes"),
     ],
 )
-def test_a_number_and_its_noun_agree(number: int, noun: str, said: str) -> None:
+def test_number_and_noun_agree(number: int, noun: str, said: str) -> None:
     assert number_of(number, noun) == said
 
 
-def test_the_verb_agrees_too() -> None:
+def test_verb_agrees_with_the_number() -> None:
     assert [are(number) for number in (0, 1, 2)] == ["are", "is", "are"]

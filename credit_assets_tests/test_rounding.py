@@ -1,4 +1,4 @@
-"""Figures beside a bound: rounded so that the text says the same as the comparison."""
+"""Figures beside a bound are rounded so that the text agrees with the comparison."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ figures = st.floats(0, 1).map(lambda figure: round(figure, 9))
 
 
 @given(figures, figures, st.integers(1, 5))
-def test_rounded_figures_stand_in_the_order_of_the_figures(value: float, bound: float, least: int) -> None:
+def test_rounded_figures_keep_the_order_of_the_figures(value: float, bound: float, least: int) -> None:
     digits = digits_apart(least, (value, bound))
     shown, shown_bound = float(f"{value:.{digits}f}"), float(f"{bound:.{digits}f}")
     assert digits >= least
     assert (shown < shown_bound, shown > shown_bound) == (value < bound, value > bound)
 
 
-def test_no_more_decimals_than_it_takes() -> None:
+def test_no_more_decimals_than_necessary_are_shown() -> None:
     assert digits_apart(3, (0.7, 0.65)) == 3
     assert digits_apart(3, (0.64996, 0.65)) == 5
     assert digits_apart(3, (0.65, 0.65), (float("nan"), 0.5), (float("inf"), 0.5)) == 3

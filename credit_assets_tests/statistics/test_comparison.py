@@ -58,7 +58,7 @@ def test_delong_equals_its_definition(rows: tuple[np.ndarray, np.ndarray, np.nda
 
 @settings(max_examples=40, deadline=None)
 @given(two_models())
-def test_the_comparison_turned_round_has_the_opposite_difference(
+def test_swapped_comparison_has_the_opposite_difference(
     rows: tuple[np.ndarray, np.ndarray, np.ndarray],
 ) -> None:
     y, one, other = rows
@@ -91,7 +91,7 @@ def test_interval_of_the_difference_agrees_with_the_paired_bootstrap() -> None:
     assert found.brier_difference.value == pytest.approx(squared.mean())
 
 
-def test_the_same_model_twice_differs_in_nothing() -> None:
+def test_model_compared_with_itself_has_no_difference() -> None:
     y, candidate, _ = drawn(300, noise=1, seed=5)
     found = compare(y, candidate, candidate)
     assert found.auc_difference == Interval(0, 0, 0)
@@ -100,7 +100,7 @@ def test_the_same_model_twice_differs_in_nothing() -> None:
     assert shown_not_worse(found, margin=0)
 
 
-def test_perfect_against_perfectly_wrong_has_no_variance_and_no_doubt() -> None:
+def test_perfect_against_perfectly_wrong_has_no_variance() -> None:
     y = np.array([0, 0, 1, 1])
     found = compare(y, np.array([0.1, 0.2, 0.8, 0.9]), np.array([0.9, 0.8, 0.2, 0.1]))
     assert found.auc_difference.value == 1
@@ -116,20 +116,20 @@ def compared(difference: float, half: float) -> Comparison:
     ("difference", "half", "passes", "shown"),
     [
         (-0.03, 0.01, False, False),  # clearly worse
-        (-0.03, 0.05, True, False),  # worse, but so few rows that chance explains it
-        (-0.002, 0.001, True, True),  # surely worse, by less than anyone minds
+        (-0.03, 0.05, True, False),  # worse, but with so few rows that chance explains it
+        (-0.002, 0.001, True, True),  # significantly worse, but by a negligible amount
         (0.02, 0.03, True, True),  # better: even the pessimistic bound is within the margin
-        (0.0, 0.03, True, False),  # level, and unsure
+        (0.0, 0.03, True, False),  # equal, and uncertain
     ],
 )
-def test_not_worse_asks_for_a_loss_that_matters_and_is_no_chance(
+def test_not_worse_fails_only_for_a_relevant_loss_beyond_chance(
     difference: float, half: float, passes: bool, shown: bool
 ) -> None:
     assert not_worse(compared(difference, half), margin=0.01) is passes
     assert shown_not_worse(compared(difference, half), margin=0.01) is shown
 
 
-def test_auc_interval_stays_inside_zero_and_one_and_matches_the_normal_one_in_the_middle() -> None:
+def test_auc_interval_stays_within_zero_and_one_and_matches_the_normal_one_in_the_middle() -> None:
     y, pds, _ = drawn(4000, noise=1, seed=6)
     _, covariance = brute_force(y[:600], [pds[:600]])
     found = auc_interval(y[:600], pds[:600])
@@ -139,7 +139,7 @@ def test_auc_interval_stays_inside_zero_and_one_and_matches_the_normal_one_in_th
     assert auc_interval(np.array([0, 0, 1, 1]), np.array([0.1, 0.2, 0.8, 0.9])) == Interval(1, 1, 1)
 
 
-def test_a_single_default_leaves_no_variance_to_estimate() -> None:
+def test_single_default_gives_no_variance_estimate() -> None:
     with pytest.raises(ValueError, match="1 defaults and 3 others"):
         compare(np.array([0, 0, 0, 1]), np.full(4, 0.1), np.full(4, 0.1))
 
@@ -150,14 +150,14 @@ def test_models_on_different_rows_are_refused() -> None:
 
 
 def paired(seed: int, n: int = 4000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Outcomes, and two models' PDs: the first knows what the second does not; both promise too little."""
+    """Outcomes and the PDs of two models: the first has information that the second lacks; both PDs are too low."""
     rng = np.random.default_rng(seed)
     seen, hidden = rng.normal(size=n), rng.normal(size=n)
     y = (rng.random(n) < expit(-1.95 + 0.75 * seen + 0.45 * hidden)).astype(int)
     return y, expit(-2.15 + 0.75 * seen + 0.45 * hidden), expit(-2.05 + 0.9 * seen)
 
 
-def test_differences_in_log_loss_ece_and_gap_are_those_of_the_two_evaluations() -> None:
+def test_differences_in_log_loss_ece_and_gap_equal_those_of_the_evaluations() -> None:
     from credit_assets.statistics.metrics import evaluate
 
     y, candidate, champion = paired(1)
@@ -170,7 +170,7 @@ def test_differences_in_log_loss_ece_and_gap_are_those_of_the_two_evaluations() 
     assert found.gap_difference.value == pytest.approx(gaps[0] - gaps[1])
 
 
-def test_their_intervals_agree_with_resampling_the_rows_in_pairs() -> None:
+def test_intervals_of_the_differences_agree_with_paired_resampling() -> None:
     from credit_assets.statistics.metrics import evaluate
 
     y, candidate, champion = paired(2)
@@ -189,11 +189,11 @@ def test_their_intervals_agree_with_resampling_the_rows_in_pairs() -> None:
     for interval, error in zip(
         (found.log_loss_difference, found.ece_difference, found.gap_difference), resampled, strict=True
     ):
-        # Of an ECE the interval is a little too wide: where a bin's sign is in doubt the sum varies less.
+        # The interval of an ECE is slightly too wide: if the sign of a bin is in doubt, the sum varies less.
         assert 0.85 * error < (interval.high - interval.low) / 2 / 1.96 < 1.4 * error
 
 
-def test_the_order_of_the_rows_changes_no_bit_of_a_comparison() -> None:
+def test_row_order_changes_no_bit_of_a_comparison() -> None:
     y, candidate, champion = paired(3, n=1500)
     for seed in range(3):
         order = np.random.default_rng(seed).permutation(y.size)
@@ -201,7 +201,7 @@ def test_the_order_of_the_rows_changes_no_bit_of_a_comparison() -> None:
         assert auc_interval(y[order], candidate[order]) == auc_interval(y, candidate)
 
 
-def test_a_model_differs_from_itself_in_nothing() -> None:
+def test_identical_models_differ_in_no_metric() -> None:
     y, candidate, _ = paired(4)
     found = compare(y, candidate, candidate)
     for interval in (found.brier_difference, found.log_loss_difference, found.ece_difference, found.gap_difference):

@@ -1,4 +1,4 @@
-"""Metrics against hand examples, scikit-learn and scipy, and the identities they must obey."""
+"""Metrics against examples by hand, scikit-learn and SciPy, and the identities that they must satisfy."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PDS = np.array([0.05, 0.1, 0.1, 0.2, 0.6, 0.3, 0.05, 0.4, 0.4, 0.02])
 
 @st.composite
 def scored(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
-    """Outcomes of both classes with PDs that often tie."""
+    """Outcomes of both classes, with PDs that are often tied."""
     n = draw(st.integers(2, 60))
     y = np.array(draw(st.lists(st.integers(0, 1), min_size=n, max_size=n)))
     y[0], y[1] = 0, 1
@@ -31,12 +31,12 @@ def values(y: np.ndarray, pds: np.ndarray) -> dict[str, float]:
     return {name: interval.value for name, interval in evaluate(y, pds, 0.5, n_bootstrap=1).metrics.items()}
 
 
-def test_hand_example() -> None:
+def test_metrics_equal_an_example_by_hand() -> None:
     # Goods below each bad: 0.1 -> 3 and half of one tie; 0.6 -> 7; 0.4 -> 6 and half of one tie. Of 21 pairs.
     found = values(Y, PDS)
     assert found["auc"] == pytest.approx((3.5 + 7 + 6.5) / 21)
     assert found["gini"] == pytest.approx(2 * 17 / 21 - 1)
-    # Above 0.3 lie 2 of 3 bads and 1 of 7 goods.
+    # 2 of 3 bads and 1 of 7 goods are above 0.3.
     assert found["ks"] == pytest.approx(2 / 3 - 1 / 7)
     # Precision where each bad is reached: 1/1, 2/3 (a tie), 3/7 (0.6, two 0.4, 0.3, 0.2, two 0.1).
     assert found["pr_auc"] == pytest.approx((1 + 2 / 3 + 3 / 7) / 3)
@@ -60,7 +60,7 @@ def test_metrics_equal_those_of_scikit_learn_and_scipy(rows: tuple[np.ndarray, n
 
 @settings(max_examples=60, deadline=None)
 @given(scored())
-def test_ranking_metrics_see_only_the_order(rows: tuple[np.ndarray, np.ndarray]) -> None:
+def test_ranking_metrics_depend_on_the_order_of_pds_only(rows: tuple[np.ndarray, np.ndarray]) -> None:
     y, pds = rows
     found, squared, reversed_ = values(y, pds), values(y, pds**2), values(y, 1 - pds)
     for name in ("auc", "gini", "ks", "pr_auc"):
@@ -71,7 +71,7 @@ def test_ranking_metrics_see_only_the_order(rows: tuple[np.ndarray, np.ndarray])
 
 @settings(max_examples=60, deadline=None)
 @given(scored(), st.integers(0, 2**32 - 1))
-def test_the_order_of_the_rows_does_not_matter(rows: tuple[np.ndarray, np.ndarray], seed: int) -> None:
+def test_row_order_does_not_matter(rows: tuple[np.ndarray, np.ndarray], seed: int) -> None:
     y, pds = rows
     order = np.random.default_rng(seed).permutation(y.size)
     assert values(y[order], pds[order]) == pytest.approx(values(y, pds))
@@ -79,7 +79,7 @@ def test_the_order_of_the_rows_does_not_matter(rows: tuple[np.ndarray, np.ndarra
 
 @settings(max_examples=60, deadline=None)
 @given(scored())
-def test_deciles_account_for_every_row_and_never_split_a_tie(rows: tuple[np.ndarray, np.ndarray]) -> None:
+def test_deciles_count_every_row_and_never_split_a_tie(rows: tuple[np.ndarray, np.ndarray]) -> None:
     y, pds = rows
     deciles = evaluate(y, pds, 0.5, n_bootstrap=1).deciles
     assert deciles["applicants"].sum() == y.size
@@ -93,7 +93,7 @@ def test_deciles_account_for_every_row_and_never_split_a_tie(rows: tuple[np.ndar
 
 @settings(max_examples=60, deadline=None)
 @given(scored())
-def test_the_decile_of_a_pd_is_the_one_that_the_table_counts_it_in(rows: tuple[np.ndarray, np.ndarray]) -> None:
+def test_decile_of_a_pd_is_the_one_that_counts_it_in_the_table(rows: tuple[np.ndarray, np.ndarray]) -> None:
     y, pds = rows
     deciles = evaluate(y, pds, 0.5, n_bootstrap=1).deciles
     counted = pd.Series(10 - decile_of(pds)).value_counts()
@@ -110,7 +110,7 @@ def test_deciles_of_a_hundred_distinct_pds_hold_ten_each() -> None:
     assert evaluation.metrics["ece"].value == pytest.approx(by_hand)
 
 
-def test_confusion_counts_declines_above_the_cut_off_only() -> None:
+def test_confusion_matrix_counts_declines_above_the_cut_off_only() -> None:
     confusion = evaluate(Y, PDS, 0.3, n_bootstrap=1).confusion
     assert confusion == Confusion(approved_goods=6, approved_bads=1, declined_goods=1, declined_bads=2)
     assert confusion.approval_rate == pytest.approx(0.7)
@@ -120,7 +120,7 @@ def test_confusion_counts_declines_above_the_cut_off_only() -> None:
     assert confusion.goods_approved == pytest.approx(6 / 7)
 
 
-def test_a_cut_off_above_all_pds_declines_nobody_and_leaves_no_figure_undefined() -> None:
+def test_cut_off_above_all_pds_declines_nobody_and_leaves_every_figure_defined() -> None:
     evaluation = evaluate(Y, PDS, 0.99, n_bootstrap=10)
     assert np.isnan(evaluation.confusion.declined_default_rate)
     assert "declined_default_rate" not in evaluation.figures()
@@ -129,7 +129,7 @@ def test_a_cut_off_above_all_pds_declines_nobody_and_leaves_no_figure_undefined(
 
 @settings(max_examples=60, deadline=None)
 @given(scored(), st.integers(0, 2**32 - 1))
-def test_intervals_hold_their_estimates_and_do_not_depend_on_the_order_of_the_rows(
+def test_intervals_contain_their_estimates_and_do_not_depend_on_row_order(
     rows: tuple[np.ndarray, np.ndarray], seed: int
 ) -> None:
     y, pds = rows
@@ -142,8 +142,8 @@ def test_intervals_hold_their_estimates_and_do_not_depend_on_the_order_of_the_ro
         assert interval.low <= interval.value <= interval.high
 
 
-def test_the_reflected_interval_of_a_small_ece_holds_it() -> None:
-    """Reflected about the estimate, the interval of 0.0025 would end below it."""
+def test_reflected_interval_of_a_small_ece_contains_it() -> None:
+    """Reflected at the estimate, the interval of 0.0025 would end below it."""
     for seed in range(40):
         y, pds = calibrated(5000, seed)
         ece = evaluate(y, pds, 0.1, 100).metrics["ece"]
@@ -152,7 +152,7 @@ def test_the_reflected_interval_of_a_small_ece_holds_it() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=60), st.randoms(use_true_random=False))
-def test_a_mean_is_the_same_in_any_order(values: list[float], random: Any) -> None:
+def test_mean_is_the_same_in_any_order(values: list[float], random: Any) -> None:
     shuffled = list(values)
     random.shuffle(shuffled)
     assert mean(np.array(shuffled)) == mean(np.array(values)) == pytest.approx(np.mean(values))
@@ -164,7 +164,7 @@ def calibrated(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return (rng.random(n) < pds).astype(int), pds
 
 
-def test_intervals_repeat_by_seed_and_hold_the_estimate() -> None:
+def test_intervals_are_reproducible_by_seed_and_contain_the_estimate() -> None:
     y, pds = calibrated(2000, seed=1)
     first, again, other = (evaluate(y, pds, 0.1, n_bootstrap=200, seed=seed) for seed in (5, 5, 6))
     assert first.metrics == again.metrics
@@ -174,7 +174,7 @@ def test_intervals_repeat_by_seed_and_hold_the_estimate() -> None:
         assert interval.low <= interval.value <= interval.high
 
 
-def test_auc_interval_agrees_with_resampling_rows_by_scikit_learn() -> None:
+def test_auc_interval_agrees_with_resampling_by_scikit_learn() -> None:
     from sklearn.metrics import roc_auc_score
 
     y, pds = calibrated(800, seed=2)
@@ -186,13 +186,13 @@ def test_auc_interval_agrees_with_resampling_rows_by_scikit_learn() -> None:
     assert found.high == pytest.approx(high, abs=0.015)
 
 
-def test_one_default_is_enough_to_resample() -> None:
+def test_single_default_is_enough_to_resample() -> None:
     y = np.array([1] + [0] * 19)
     interval = evaluate(y, np.linspace(0.9, 0.1, 20), 0.5, n_bootstrap=100).metrics["auc"]
     assert (interval.value, interval.low, interval.high) == (1.0, 1.0, 1.0)
 
 
-def test_ece_tells_chance_from_miscalibration() -> None:
+def test_ece_interval_distinguishes_chance_from_miscalibration() -> None:
     y, pds = calibrated(3000, seed=3)
     right, doubled = evaluate(y, pds, 0.1, 100), evaluate(y, np.clip(2 * pds, 0, 0.99), 0.1, 100)
     assert right.metrics["ece"].value <= right.ece_by_chance
@@ -202,7 +202,7 @@ def test_ece_tells_chance_from_miscalibration() -> None:
     assert doubled.metrics["calibration_gap"].high < 0
 
 
-def test_wilson_equals_scipys() -> None:
+def test_wilson_interval_equals_that_of_scipy() -> None:
     from scipy.stats import binomtest
 
     for successes, trials in ((0, 7), (3, 7), (7, 7), (70, 880)):
@@ -225,6 +225,6 @@ def test_wilson_equals_scipys() -> None:
         ([0, 1], [0.1], "not rows of one set"),
     ],
 )
-def test_what_cannot_be_evaluated_is_refused(y: list[float], pds: list[float], words: str) -> None:
+def test_invalid_input_is_refused(y: list[float], pds: list[float], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         evaluate(np.array(y), np.array(pds), 0.5)

@@ -72,7 +72,7 @@ def digests(folder: Path) -> dict[str, str]:
 # Format
 
 
-def test_files_have_the_columns_of_the_contracts_in_the_source_s_order(deliveries: Path) -> None:
+def test_files_have_the_columns_of_the_contracts_in_the_order_of_the_source(deliveries: Path) -> None:
     for file, table in FILES.items():
         header = (deliveries / LABELLED / f"{file}.csv").open().readline().rstrip("\n").split(",")
         assert header == list(TABLES[table].to_schema().columns), file
@@ -82,7 +82,7 @@ def test_files_have_the_columns_of_the_contracts_in_the_source_s_order(deliverie
     assert test == [column for column in train if column != "TARGET"]
 
 
-def test_columns_order_and_number_types_are_those_of_the_real_files(deliveries: Path, real_data: Path) -> None:
+def test_column_order_and_number_types_equal_those_of_the_real_files(deliveries: Path, real_data: Path) -> None:
     for file in [*FILES, "application_train"]:
         real = pd.read_csv(real_data / "home_credit" / f"{file}.csv.gz", keep_default_na=False, na_values=[""])
         made = pd.read_csv(deliveries / LABELLED / f"{file}.csv", keep_default_na=False, na_values=[""])
@@ -91,7 +91,7 @@ def test_columns_order_and_number_types_are_those_of_the_real_files(deliveries: 
         assert {column: pair for column, pair in kinds.items() if pair[0] != pair[1]} == {}, file
 
 
-def test_missing_shares_are_near_the_real_ones(deliveries: Path, real_data: Path) -> None:
+def test_missing_shares_are_close_to_the_real_ones(deliveries: Path, real_data: Path) -> None:
     for file in ["application_train", "bureau", "previous_application"]:
         real = pd.read_csv(real_data / "home_credit" / f"{file}.csv.gz", keep_default_na=False, na_values=[""])
         made = pd.read_csv(deliveries / LABELLED / f"{file}.csv", keep_default_na=False, na_values=[""])
@@ -99,7 +99,7 @@ def test_missing_shares_are_near_the_real_ones(deliveries: Path, real_data: Path
         assert distance.max() < 0.12, (file, distance.idxmax())
 
 
-def test_words_are_those_of_the_contracts(ask: Callable[[str], pd.DataFrame]) -> None:
+def test_categories_are_those_of_the_contracts(ask: Callable[[str], pd.DataFrame]) -> None:
     for file, table in {**FILES, "application_train": "applications"}.items():
         for column in TABLES[table].to_schema().columns.values():
             allowed = [check.statistics["allowed_values"] for check in column.checks if check.name == "isin"]
@@ -108,17 +108,17 @@ def test_words_are_those_of_the_contracts(ask: Callable[[str], pd.DataFrame]) ->
                 assert set(found) <= set(allowed[0]), (file, column.name)
 
 
-def test_values_are_written_as_the_source_writes_them(deliveries: Path) -> None:
+def test_values_are_written_like_in_the_source(deliveries: Path) -> None:
     for path in (deliveries / LABELLED).glob("*.csv"):
         text = path.read_text()
         assert not re.search(r"(?:^|,)(?:nan|inf|None|NULL|-0\.0|-?\d[\d.]*e\+?\d*)(?:,|$)", text, re.M | re.I), path
         assert set(re.findall(r'"[^"]*"', text)) <= {'"Stone, brick"', '"Spouse, partner"'}
     line = (deliveries / LABELLED / "application_train.csv").open().readlines()[1].split(",")
-    assert line[0] == "100001"  # a whole number stays one,
-    assert re.fullmatch(r"\d+\.\d+", line[8])  # an amount has its decimals
+    assert line[0] == "100001"  # an integer stays one,
+    assert re.fullmatch(r"\d+\.\d+", line[8])  # an amount has decimals
 
 
-def test_sentinels_stand_where_the_source_has_them(ask: Callable[[str], pd.DataFrame]) -> None:
+def test_sentinels_appear_where_the_source_has_them(ask: Callable[[str], pd.DataFrame]) -> None:
     idle = ask("""
         SELECT avg((DAYS_EMPLOYED = 365243)::INT) AS share,
                bool_and((DAYS_EMPLOYED = 365243) = (ORGANIZATION_TYPE = 'XNA')) AS together
@@ -134,7 +134,7 @@ def test_sentinels_stand_where_the_source_has_them(ask: Callable[[str], pd.DataF
     assert dates.iloc[0].all()
 
 
-def test_facts_on_the_building_are_missing_together(ask: Callable[[str], pd.DataFrame]) -> None:
+def test_building_columns_are_missing_together(ask: Callable[[str], pd.DataFrame]) -> None:
     shares = ask("""
         SELECT avg((APARTMENTS_AVG IS NULL)::INT) AS missing,
                avg((APARTMENTS_AVG IS NULL)::INT) FILTER (LIVINGAREA_AVG IS NULL) AS given_area,
@@ -163,7 +163,7 @@ def test_keys_are_unique(ask: Callable[[str], pd.DataFrame], file: str, key: str
     assert ask(f"SELECT {key} FROM {file} GROUP BY ALL HAVING count(*) > 1").empty
 
 
-def test_every_history_row_belongs_to_its_parent_and_its_applicant(
+def test_every_history_row_belongs_to_its_parent_and_applicant(
     ask: Callable[[str], pd.DataFrame],
 ) -> None:
     for file, kinds in {
@@ -196,7 +196,7 @@ def test_nothing_is_dated_after_the_application(ask: Callable[[str], pd.DataFram
     assert latest.loc[0, ["previous_application", "pos", "card", "paid"]].max() <= -1
 
 
-def test_rows_per_applicant_are_those_of_the_full_download(ask: Callable[[str], pd.DataFrame]) -> None:
+def test_rows_per_applicant_equal_those_of_the_full_download(ask: Callable[[str], pd.DataFrame]) -> None:
     kaggle = {
         "bureau": 1_716_428,
         "bureau_balance": 27_299_925,
@@ -213,7 +213,7 @@ def test_rows_per_applicant_are_those_of_the_full_download(ask: Callable[[str], 
 # Labels and batches
 
 
-def test_newest_batches_come_without_outcomes_which_follow_in_their_own_file(deliveries: Path) -> None:
+def test_newest_batches_have_their_outcomes_in_a_separate_file(deliveries: Path) -> None:
     assert (deliveries / LABELLED / "application_train.csv").exists()
     assert not (deliveries / LABELLED / "application_test.csv").exists()
     assert not (deliveries / UNLABELLED / "application_train.csv").exists()
@@ -225,13 +225,13 @@ def test_newest_batches_come_without_outcomes_which_follow_in_their_own_file(del
     assert not (deliveries / "outcomes" / LABELLED).exists()
 
 
-def test_ids_are_unique_over_batches(deliveries: Path) -> None:
+def test_ids_are_unique_across_batches(deliveries: Path) -> None:
     for file, key in {"bureau": "SK_ID_BUREAU", "previous_application": "SK_ID_PREV"}.items():
         ids = [set(pd.read_csv(deliveries / batch / f"{file}.csv")[key]) for batch in (LABELLED, UNLABELLED)]
         assert not ids[0] & ids[1]
 
 
-def test_one_batch_can_hold_labelled_and_unlabelled_applicants_like_kaggle_s_download(tmp_path: Path) -> None:
+def test_batch_can_mix_labelled_and_unlabelled_applicants_like_kaggle_s_download(tmp_path: Path) -> None:
     (batch,) = generate(tmp_path, 200, unlabelled=0, test_share=0.25)
     train, test = (pd.read_csv(batch / f"application_{part}.csv") for part in ("train", "test"))
     assert (len(train), len(test)) == (150, 50)
@@ -240,7 +240,7 @@ def test_one_batch_can_hold_labelled_and_unlabelled_applicants_like_kaggle_s_dow
     assert len(pd.read_csv(tmp_path / "outcomes" / batch.name / "outcomes.csv")) == 50
 
 
-def test_batches_are_months_and_share_the_applicants(tmp_path: Path) -> None:
+def test_batches_are_months_and_divide_the_applicants(tmp_path: Path) -> None:
     assert batch_names("2025-11", 3) == ["2025-11", "2025-12", "2026-01"]
     paths = generate(tmp_path, 100, batches=3, first_batch="2025-11")
     sizes = [len(pd.read_csv(next(path.glob("application_*.csv")))) for path in paths]
@@ -249,7 +249,7 @@ def test_batches_are_months_and_share_the_applicants(tmp_path: Path) -> None:
         generate(tmp_path, 10, first_batch="2026-13")
 
 
-def test_every_batch_says_that_it_is_synthetic(deliveries: Path) -> None:
+def test_every_batch_is_marked_as_synthetic(deliveries: Path) -> None:
     for folder in (deliveries / LABELLED, deliveries / UNLABELLED, deliveries / "outcomes" / UNLABELLED):
         words = (folder / MARKER).read_text()
         assert "Synthetic" in words
@@ -257,7 +257,7 @@ def test_every_batch_says_that_it_is_synthetic(deliveries: Path) -> None:
         assert "Seed: 7. Scenario: none." in words
 
 
-def test_a_later_run_continues_with_new_applicants(tmp_path: Path) -> None:
+def test_later_run_continues_with_new_applicants(tmp_path: Path) -> None:
     generate(tmp_path, 50)
     generate(tmp_path, 50, first_batch="2026-02", first_applicant=100_051)
     for file, key in {
@@ -295,7 +295,7 @@ def test_chunks_are_joined_under_one_header(tmp_path: Path, monkeypatch: pytest.
     assert sorted(path.name for path in tmp_path.rglob("*.part*")) == []
 
 
-def test_a_synthetic_batch_is_replaced_but_foreign_data_never(tmp_path: Path) -> None:
+def test_synthetic_batch_is_replaced_but_foreign_data_never(tmp_path: Path) -> None:
     generate(tmp_path, 30, seed=1)
     generate(tmp_path, 30, seed=2)
     assert "Seed: 2" in (tmp_path / "2026-01" / MARKER).read_text()
@@ -308,13 +308,13 @@ def test_a_synthetic_batch_is_replaced_but_foreign_data_never(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("applicants", [1, 2, 7])
-def test_a_handful_of_applicants_is_enough(tmp_path: Path, applicants: int) -> None:
+def test_few_applicants_are_enough(tmp_path: Path, applicants: int) -> None:
     (batch,) = generate(tmp_path, applicants, unlabelled=0)
     assert len(pd.read_csv(batch / "application_train.csv")) == applicants
     assert {path.stem for path in batch.glob("*.csv")} == {"application_train", *FILES}
 
 
-def test_impossible_requests_are_refused(tmp_path: Path) -> None:
+def test_impossible_arguments_are_refused(tmp_path: Path) -> None:
     for wrong in (
         {"applicants": 2, "batches": 3},
         {"applicants": 5, "unlabelled": 2},
@@ -324,10 +324,10 @@ def test_impossible_requests_are_refused(tmp_path: Path) -> None:
             generate(tmp_path, **wrong)  # type: ignore[arg-type]
 
 
-# The hidden risk
+# Hidden risk
 
 
-def test_default_rate_and_groups_are_as_intended() -> None:
+def test_default_rate_and_groups_are_as_designed() -> None:
     ids = np.arange(20_000)
     people, columns = draw_applicants((draws.generator(1), draws.generator(2)), ids, None)
     men = columns["CODE_GENDER"].codes == 1  # type: ignore[union-attr]
@@ -339,7 +339,7 @@ def test_default_rate_and_groups_are_as_intended() -> None:
     assert 1.25 < young / middle < 2.3
 
 
-def test_histories_add_to_what_the_application_tells(ask: Callable[[str], pd.DataFrame]) -> None:
+def test_histories_add_information_to_the_application(ask: Callable[[str], pd.DataFrame]) -> None:
     frame = ask("""
         WITH late AS (
             SELECT SK_ID_CURR, avg((DAYS_ENTRY_PAYMENT > DAYS_INSTALMENT)::INT) AS late,
@@ -385,7 +385,7 @@ def test_unknown_scenarios_and_batches_are_named(tmp_path: Path) -> None:
     assert not any(tmp_path.iterdir())
 
 
-def test_a_scenario_touches_its_batch_only_and_is_named_in_its_marker(tmp_path: Path) -> None:
+def test_scenario_changes_only_its_batch_and_is_named_in_the_marker(tmp_path: Path) -> None:
     generate(tmp_path / "calm", 60, batches=2)
     generate(tmp_path / "drift", 60, batches=2, scenario={"2026-02": "younger_channel"})
     assert digests(tmp_path / "calm" / "2026-01") == digests(tmp_path / "drift" / "2026-01")
@@ -405,7 +405,7 @@ def drawn(scenario: str | None) -> pd.DataFrame:
     )
 
 
-def test_income_inflation_multiplies_amounts_and_nothing_else() -> None:
+def test_income_inflation_multiplies_amounts_only() -> None:
     calm, drift = drawn(None), drawn("income_inflation")
     amounts = ["AMT_INCOME_TOTAL", "AMT_CREDIT", "AMT_ANNUITY", "AMT_GOODS_PRICE"]
     ratio = drift[amounts] / calm[amounts]
@@ -421,7 +421,7 @@ def test_younger_channel_brings_younger_and_riskier_applicants() -> None:
     assert drift.TARGET.mean() > 1.3 * calm.TARGET.mean()
 
 
-def test_concept_change_reverses_a_score_and_leaves_every_input() -> None:
+def test_concept_change_reverses_a_score_and_changes_no_input() -> None:
     calm, drift = drawn(None), drawn("concept_change")
     pd.testing.assert_frame_equal(calm.drop(columns="TARGET"), drift.drop(columns="TARGET"))
     known = calm.EXT_SOURCE_2.notna()
@@ -430,7 +430,7 @@ def test_concept_change_reverses_a_score_and_leaves_every_input() -> None:
     assert drift.TARGET.mean() == pytest.approx(calm.TARGET.mean(), abs=0.02)
 
 
-# Draws
+# Random draws
 
 
 @given(arrays(np.int64, st.integers(0, 30), elements=st.integers(0, 6)))
@@ -441,12 +441,12 @@ def test_spread_lists_every_group_with_its_positions(sizes: np.ndarray) -> None:
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=6).filter(any), st.integers(0, 1_000))
-def test_pick_never_draws_a_word_of_weight_zero(weights: list[int], seed: int) -> None:
+def test_pick_never_draws_an_item_of_weight_zero(weights: list[int], seed: int) -> None:
     codes = draws.pick(draws.generator(seed), 200, weights)
     assert set(codes) <= {index for index, weight in enumerate(weights) if weight}
 
 
-def test_curve_gives_back_its_quantiles() -> None:
+def test_curve_reproduces_its_quantiles() -> None:
     values = draws.curve(draws.generator(5).standard_normal(50_000), (0, 1, 2, 10, 20, 40, 90, 99, 100))
     assert np.quantile(values, [0.25, 0.5, 0.95]) == pytest.approx([10, 20, 90], rel=0.05)
     assert values.min() >= 0
@@ -468,7 +468,7 @@ def test_parts_of_a_payment_add_up_to_its_instalment(seed: int, further: float) 
     paid = pd.DataFrame(instalments.with_payments(draws.generator(seed), rows, np.zeros(size, np.float32), further))
     total = paid.groupby("SK_ID_PREV").AMT_PAYMENT.sum()
     instalment = paid.groupby("SK_ID_PREV").AMT_INSTALMENT.first()
-    # A few payments stay short of what was asked.
+    # A few payments stay below the instalment.
     assert (total <= instalment + 0.001).all()
     assert (total >= 0.6 * instalment - 0.001).all()
     assert (np.isclose(total, instalment, atol=0.001)).mean() > 0.8

@@ -1,7 +1,7 @@
-"""SQLite that does not wait for the disk, in each process that has this folder on its path.
+"""SQLite without waiting for the disk, in each process with this folder on its path.
 
-Dagster writes every event in a transaction of its own; waiting for the disk is most of a small run. A killed process
-loses nothing by it, for the operating system has what it wrote; only a power cut would.
+Dagster writes every event in a separate transaction; waiting for the disk takes most of a small run's time. A killed
+process loses nothing, because the operating system has its writes; only a power cut would lose some.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _connect = sqlite3.connect
 
 def connect(*args: Any, **settings: Any) -> sqlite3.Connection:
     connection = _connect(*args, **settings)
-    # What is no database is refused by the first statement of whoever opened it.
+    # For a file that is no database, the first statement of the caller raises the error.
     with suppress(sqlite3.Error):
         connection.execute("pragma synchronous = off")
     return connection

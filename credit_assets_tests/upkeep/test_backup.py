@@ -1,4 +1,4 @@
-"""Backup and restore: a project restored elsewhere goes on as it was, and a bad archive is refused."""
+"""Backup and restore: a project restored elsewhere continues as before, and an invalid archive is refused."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def database(project: Project, name: str) -> Iterator[sqlite3.Connection]:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """A project with something of everything: deliveries, a table, databases, a report, a secret, and scratch."""
+    """A project with some of everything: deliveries, a table, databases, a report, a secret, and scratch files."""
     project = make_project(tmp_path / "project", sql=FEW_FEATURES)
     for batch, text in (("b1", "a,b\n1,2\n"), ("b2", "a,b\n3,4\n"), ("b2", "a,b\n5,6\n")):
         delivery = tmp_path / "delivery"
@@ -75,8 +75,8 @@ def contents(root: Path) -> dict[str, bytes]:
 
 
 @contextmanager
-def gone(folder: Path) -> Iterator[None]:
-    """The folder is not there for as long as this lasts."""
+def hidden(folder: Path) -> Iterator[None]:
+    """Hide the folder while the context is active."""
     aside = folder.with_name(f"{folder.name}-gone")
     folder.rename(aside)
     try:
@@ -86,14 +86,14 @@ def gone(folder: Path) -> Iterator[None]:
         aside.rename(folder)
 
 
-# -- the whole line, moved to another place ------------------------------------------------------------------
+# -- the whole project, moved to another folder ---------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def moved(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Line, Project]]:
-    """The small project restored in another place, whose path has a space; where it was, there is nothing.
+    """The small project restored in another folder, whose path has a space; the original folder is hidden.
 
-    It is moved twice: other tests read it in the first place, which therefore stays.
+    It is moved twice, because other tests use the project in its first folder.
     """
     place = tmp_path_factory.mktemp("other place")
     with inside(line.project):
@@ -101,11 +101,11 @@ def moved(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tupl
     second = restore(place / "line.tar", place / "second home").project
     with inside(second):
         backup(second, place / "second.tar")
-    with gone(second.root):
+    with hidden(second.root):
         yield line, restore(place / "second.tar", place / "new home").project
 
 
-def test_the_restored_project_tells_the_same(moved):
+def test_restored_project_has_the_same_status(moved):
     _, project = moved
     with inside(project):
         told = status(project, BOOK)
@@ -117,7 +117,7 @@ def test_the_restored_project_tells_the_same(moved):
     assert len({(check.asset, check.check) for check in told.checks}) > 20
 
 
-def test_the_restored_project_scores_a_batch_again_to_the_last_bit(moved):
+def test_restored_project_scores_a_batch_again_to_the_last_bit(moved):
     line, project = moved
     before = table(project, "scores", BATCHES[-1])
     made = Lake(project.lake).batches(f"{BOOK}/scores")[BATCHES[-1]]
@@ -133,7 +133,7 @@ def test_the_restored_project_scores_a_batch_again_to_the_last_bit(moved):
     assert again.provenance.run_id not in {ran.run_id for ran in line.outcomes}
 
 
-def test_the_restored_instance_knows_what_was_materialized_and_its_definitions_load(moved):
+def test_restored_instance_knows_its_materializations_and_its_definitions_load(moved):
     line, project = moved
     definitions = build(BOOK, project)
     with inside(project), dg.DagsterInstance.get() as instance:
@@ -143,7 +143,7 @@ def test_the_restored_instance_knows_what_was_materialized_and_its_definitions_l
         assert all(instance.all_logs(outcome.run_id) for outcome in line.outcomes)
 
 
-def test_nothing_in_mlflow_points_to_the_former_place(moved):
+def test_mlflow_contains_no_path_to_the_former_folder(moved):
     line, project = moved
     with database(project, "mlflow/mlflow.db") as connection:
         tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
@@ -152,10 +152,10 @@ def test_nothing_in_mlflow_points_to_the_former_place(moved):
     assert any(value.startswith(project.root.as_uri()) for value in values)
 
 
-# -- what is saved, and what is not ----------------------------------------------------------------------------
+# -- what is saved, and what is not ------------------------------------------------------------------------------
 
 
-def test_all_but_secrets_and_what_is_passing_is_in_the_restored_project(project, tmp_path):
+def test_restored_project_has_everything_but_secrets_and_temporary_files(project, tmp_path):
     before = contents(project.root)
     done = backup(project, tmp_path / "b.tar")
     assert done.left_out == ()
@@ -180,14 +180,14 @@ def test_all_but_secrets_and_what_is_passing_is_in_the_restored_project(project,
             assert lake.relation(con, f"{BOOK}/t", version=version).fetchall() == [(version, "b 1")]
 
 
-def test_the_archive_is_its_owner_s_alone_to_read(project, tmp_path):
+def test_archive_is_readable_by_its_owner_only(project, tmp_path):
     done = backup(project, tmp_path / "b.tar")
     assert done.archive.stat().st_mode & 0o777 == 0o600
     assert done.size == done.archive.stat().st_size
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b.tar", "delivery", "project"]
 
 
-def test_state_that_servers_keep_is_named(project, tmp_path, monkeypatch):
+def test_state_kept_by_servers_is_named(project, tmp_path, monkeypatch):
     settings = yaml.safe_load((project.root / "dagster.yaml").read_text())
     settings["storage"] = {"postgres": {"postgres_db": {"password": {"env": "PASSWORD"}}}}
     (project.root / "dagster.yaml").write_text(yaml.safe_dump(settings))
@@ -198,7 +198,7 @@ def test_state_that_servers_keep_is_named(project, tmp_path, monkeypatch):
     assert restore(tmp_path / "b.tar", tmp_path / "restored").left_out == done.left_out
 
 
-def test_restored_to_where_it_was_nothing_is_rewritten(project, tmp_path):
+def test_restoring_to_the_original_folder_rewrites_nothing(project, tmp_path):
     with database(project, "mlflow/mlflow.db") as connection:
         connection.execute("CREATE TABLE experiments (artifact_location TEXT)")
         connection.execute("INSERT INTO experiments VALUES (?)", (f"{project.root}/x",))
@@ -209,12 +209,13 @@ def test_restored_to_where_it_was_nothing_is_rewritten(project, tmp_path):
         assert connection.execute("SELECT * FROM experiments").fetchall() == [(f"{project.root}/x",)]
 
 
-# -- while services run ----------------------------------------------------------------------------------------
+# -- while services run ------------------------------------------------------------------------------------------
 
 
-def test_a_backup_amid_writes_is_of_one_moment(project, tmp_path):
-    """A writer commits in turn to a table, to MLflow's database (which names the table's version), to another
-    table (which names the model), and to Dagster's (which names that version): a backup holds a prefix of that."""
+def test_backup_during_writes_is_consistent(project, tmp_path):
+    """A writer commits in turn to a table, to MLflow's database (which names the table's version), to another table
+    (which names the model), and to Dagster's (which names that version). A backup holds a prefix of these commits.
+    """
     with database(project, "mlflow/mlflow.db") as connection:
         connection.execute("CREATE TABLE models (n INTEGER)")
     stop, failures = threading.Event(), []
@@ -266,7 +267,7 @@ def test_a_backup_amid_writes_is_of_one_moment(project, tmp_path):
     assert seen[-1] > seen[0]
 
 
-def test_where_no_moment_is_found_it_says_so_and_leaves_nothing(project, tmp_path, monkeypatch):
+def test_backup_without_a_consistent_moment_is_refused_and_leaves_nothing(project, tmp_path, monkeypatch):
     looks = backups.log_files
 
     def look_and_write(lake: Lake) -> Any:
@@ -281,7 +282,7 @@ def test_where_no_moment_is_found_it_says_so_and_leaves_nothing(project, tmp_pat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["delivery", "project"]
 
 
-def test_what_goes_while_it_is_saved_is_passed_over_and_what_grows_is_cut(project, tmp_path, monkeypatch):
+def test_files_removed_during_the_backup_are_skipped_and_growing_ones_cut(project, tmp_path, monkeypatch):
     log, passing = project.data / "dagster" / "logs" / "run.out", project.data / "reports" / "passing.html"
     log.parent.mkdir()
     log.write_text("so far")
@@ -301,7 +302,7 @@ def test_what_goes_while_it_is_saved_is_passed_over_and_what_grows_is_cut(projec
     assert not (names / shard.relative_to(project.root)).exists()
 
 
-# -- refusals --------------------------------------------------------------------------------------------------
+# -- refusals ----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -318,14 +319,14 @@ def refused(archive: Path, words: str) -> None:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.99])
-def test_a_truncated_archive_is_refused(archive, share):
+def test_truncated_archive_is_refused(archive, share):
     content = archive.read_bytes()
     archive.write_bytes(content[: int(len(content.rstrip(b"\0")) * share)])
     refused(archive, "not whole, or no backup")
 
 
 @pytest.mark.parametrize("where", ["data/reports/r.html", "configs/home_credit.yaml"])
-def test_an_altered_archive_is_refused(archive, where):
+def test_altered_archive_is_refused(archive, where):
     content = bytearray(archive.read_bytes())
     with tarfile.open(archive) as tar:
         content[tar.getmember(where).offset_data] ^= 1
@@ -334,7 +335,7 @@ def test_an_altered_archive_is_refused(archive, where):
 
 
 def rewritten(archive: Path, extra: tarfile.TarInfo, content: bytes = b"") -> None:
-    """The archive with one more member, first."""
+    """The archive with an additional first member."""
     whole = io.BytesIO(archive.read_bytes())
     with tarfile.open(fileobj=whole) as before, tarfile.open(archive, "w") as after:
         extra.size = len(content)
@@ -344,7 +345,7 @@ def rewritten(archive: Path, extra: tarfile.TarInfo, content: bytes = b"") -> No
 
 
 @pytest.mark.parametrize("name", ["../outside.txt", "data/../../outside.txt", "/tmp/outside.txt"])
-def test_an_archive_that_would_write_elsewhere_is_refused(archive, name):
+def test_archive_that_would_write_elsewhere_is_refused(archive, name):
     rewritten(archive, tarfile.TarInfo(name), b"x")
     outside = archive.parent / "outside.txt"
     with pytest.raises(BackupError):
@@ -354,19 +355,19 @@ def test_an_archive_that_would_write_elsewhere_is_refused(archive, name):
     assert not (archive.parent / "restored").exists()
 
 
-def test_an_archive_with_a_link_is_refused(archive):
+def test_archive_with_a_link_is_refused(archive):
     link = tarfile.TarInfo("data/link")
     link.type, link.linkname = tarfile.SYMTYPE, "/etc"
     rewritten(archive, link)
     refused(archive, "data/link, which is no plain file")
 
 
-def test_an_archive_with_a_file_more_is_refused(archive):
+def test_archive_with_an_additional_file_is_refused(archive):
     rewritten(archive, tarfile.TarInfo("data/more.txt"), b"x")
     refused(archive, "altered.*first data/more.txt")
 
 
-def test_what_is_no_backup_of_ours_is_refused(archive, tmp_path):
+def test_other_archive_is_refused(archive, tmp_path):
     refused(tmp_path / "nothing.tar", "There is no backup")
     other = tmp_path / "other.tar"
     other.write_bytes(b"PK\3\4" + b"x" * 5000)
@@ -381,7 +382,7 @@ def test_what_is_no_backup_of_ours_is_refused(archive, tmp_path):
     refused(other, "of format 2, made by another release")
 
 
-def test_a_folder_in_use_is_left_as_it_is_and_an_empty_one_taken(archive, tmp_path):
+def test_folder_in_use_is_left_unchanged_and_an_empty_one_accepted(archive, tmp_path):
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "mine.txt").write_text("mine")
@@ -394,14 +395,14 @@ def test_a_folder_in_use_is_left_as_it_is_and_an_empty_one_taken(archive, tmp_pa
     assert restore(archive, folder).files == len(contents(folder))
 
 
-def test_a_backup_is_not_made_within_what_it_saves_nor_in_a_folder_that_is_not_there(project, tmp_path):
+def test_backup_into_the_saved_folder_or_a_missing_one_is_refused(project, tmp_path):
     with pytest.raises(BackupError, match="choose another place"):
         backup(project, project.data / "b.tar")
     with pytest.raises(BackupError, match="There is no folder"):
         backup(project, tmp_path / "nowhere" / "b.tar")
 
 
-def test_an_earlier_backup_stays_until_the_new_one_is_whole(project, archive, monkeypatch):
+def test_earlier_backup_is_kept_until_the_new_one_is_complete(project, archive, monkeypatch):
     before = archive.read_bytes()
     monkeypatch.setattr(backups._Writing, "finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
@@ -410,10 +411,10 @@ def test_an_earlier_backup_stays_until_the_new_one_is_whole(project, archive, mo
     assert not archive.with_name("b.tar.part").exists()
 
 
-# -- the commands ----------------------------------------------------------------------------------------------
+# -- the commands ------------------------------------------------------------------------------------------------
 
 
-def test_the_commands_save_and_restore_and_say_so(project, tmp_path, monkeypatch):
+def test_commands_save_and_restore_and_report_it(project, tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     with inside(project):
         saved = CliRunner().invoke(app, ["backup", str(tmp_path / "b.tar")])
@@ -429,7 +430,7 @@ def test_the_commands_save_and_restore_and_say_so(project, tmp_path, monkeypatch
     assert "is not empty" in again.output
 
 
-def test_the_command_says_what_is_not_in_the_backup(project, tmp_path):
+def test_command_reports_what_is_not_in_the_backup(project, tmp_path):
     with inside(project), pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", "http://localhost:1")
         said = CliRunner().invoke(app, ["backup", str(tmp_path / "b.tar")]).output

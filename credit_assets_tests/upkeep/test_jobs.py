@@ -1,6 +1,6 @@
-"""The job `maintenance`, once, on a copy of the small line that has grown old: what it keeps, removes and tells.
+"""The job `maintenance`, once, on an aged copy of the small project: what it keeps, removes and reports.
 
-Which files and which runs go is `lake/test_maintenance.py`'s and `test_retention.py`'s question.
+`lake/test_maintenance.py` and `test_retention.py` test which files and runs are removed.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ TRAINING_SET, MADE_UP = f"{BOOK}/training_set", f"{BOOK}/made_up"
 
 
 @dataclass(frozen=True)
-class Tended:
-    """The project afterwards; before it: what tables held, the lake's data files with their bytes, the runs
-    that are named by what they were for, and those of the line; and what the job told of itself."""
+class Maintained:
+    """The project afterwards; and from before: the contents of tables, the lake's data files with their bytes, the runs
+    by purpose, those of the shared project; and what the job reported.
+    """
 
     project: Project
     contents: Mapping[tuple[str, int], tuple[int, int]]
@@ -49,7 +50,7 @@ class Tended:
 
 
 def contents(lake: Lake, table: str, version: int) -> tuple[int, int]:
-    """How many rows the version of the table holds, and a number that tells them from others."""
+    """The number of rows of the table version, and a checksum."""
     with duckdb.connect() as con:
         found = con.sql(f"SELECT count(*), sum(hash(rows)) FROM ({lake.query(table, version=version)}) AS rows")
         row = found.fetchone()
@@ -66,7 +67,7 @@ def data_files(lake: Lake) -> dict[Path, int]:
 
 
 def ran(instance: dg.DagsterInstance, portfolio: str = BOOK) -> str:
-    """A run that made no asset; its id."""
+    """A run that materialized no asset; its id."""
 
     @dg.job(tags={PORTFOLIO_TAG: portfolio})
     def nothing() -> None: ...
@@ -79,8 +80,8 @@ def write(lake: Lake, rows: str, table: str, batch: str | None, run_id: str = ""
         lake.replace(con, rows, table, batch, Provenance(run_id=run_id))
 
 
-def grow_old(project: Project, runs: set[str]) -> None:
-    """All that was committed, and the runs, ended months ago."""
+def make_old(project: Project, runs: set[str]) -> None:
+    """Make all commits and the ends of the runs months old."""
     for entry in project.lake.rglob("_delta_log/*.json"):
         actions = [json.loads(line) for line in entry.read_text().splitlines()]
         for action in actions:
@@ -95,7 +96,7 @@ def grow_old(project: Project, runs: set[str]) -> None:
 
 
 @pytest.fixture(scope="module")
-def tended(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Tended:
+def tended(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Maintained:
     project = line.copy(tmp_path_factory.mktemp("tended") / "project")
     configure(project, {"retention": {"runs_days": 50}})
     lake, other = Lake(project.lake), Registry.of(project, "other")
@@ -103,14 +104,14 @@ def tended(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Tended:
         of_line = {run.run_id for run in instance.get_runs()}
         names = ("nobody", "batch", "whole table", "model", "promotion", "young")
         runs = {name: ran(instance) for name in names} | {"other portfolio": ran(instance, "other")}
-    # A batch before the newest, and the newest of a whole table.
+    # A batch other than the newest, and the newest version of an unpartitioned table.
     for batch, run in (("1", "batch"), ("2", "nobody"), ("2", "young")):
         write(lake, "SELECT 1 AS x", MADE_UP, batch, runs[run])
     write(lake, "SELECT 1 AS x", TRAINING_SET, None, runs["nobody"])
     write(lake, "SELECT 2 AS x", TRAINING_SET, None, runs["whole table"])
     number = register_bare(other, dagster_run=runs["model"])
     other.promote(number, by="hand", why="it is liked", dagster_run=runs["promotion"])
-    grow_old(project, {*runs.values(), *of_line} - {runs["young"]})
+    make_old(project, {*runs.values(), *of_line} - {runs["young"]})
     for name, age in (("old", 2), ("new", 0)):
         orphan = Path(lake.address(f"{BOOK}/features")) / "batch=2026-01" / f"{name}.parquet"
         orphan.write_bytes(b"never committed")
@@ -128,40 +129,40 @@ def tended(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Tended:
         str(event.step_key): {name: value.value for name, value in event.step_output_data.metadata.items()}
         for event in events
     }
-    return Tended(project, before, files, runs, of_line, told)
+    return Maintained(project, before, files, runs, of_line, told)
 
 
-def test_every_table_and_what_a_registered_model_was_made_from_reads_as_before(tended):
+def test_current_tables_and_inputs_of_registered_models_are_unchanged(tended):
     lake = Lake(tended.project.lake)
     assert {table for table, _ in tended.contents} == set(lake.tables())
     assert len([table for table, _ in tended.contents if table == TRAINING_SET]) == 2
     assert {version: contents(lake, *version) for version in tended.contents} == tended.contents
 
 
-def test_a_version_that_nothing_needs_is_gone(tended):
-    """The one between what the model was made from and what is current."""
+def test_unneeded_version_is_removed(tended):
+    """The version between the model's input and the current one."""
     lake = Lake(tended.project.lake)
     current = lake.version(TRAINING_SET)
     with pytest.raises(duckdb.IOException, match="No files found"):
         contents(lake, TRAINING_SET, current - 1)
 
 
-def test_a_file_that_was_never_committed_is_removed_once_it_is_a_day_old(tended):
+def test_uncommitted_file_is_removed_after_a_day(tended):
     folder = Path(Lake(tended.project.lake).address(f"{BOOK}/features")) / "batch=2026-01"
     assert not (folder / "old.parquet").exists()
     assert (folder / "new.parquet").exists()
 
 
-def test_runs_that_made_or_decided_what_stands_are_kept_and_others_go(tended):
+def test_runs_behind_current_data_are_kept_and_others_removed(tended):
     gone = {name for name, run_id in tended.runs.items() if run_id not in tended.left()}
     assert gone == {"nobody"}
 
 
-def test_what_the_instance_knows_of_each_batch_stays(tended):
+def test_instance_keeps_its_knowledge_of_each_batch(tended):
     assert tended.of_line <= tended.left()
 
 
-def test_the_run_tells_what_it_removed_and_kept(tended):
+def test_run_reports_what_it_removed_and_kept(tended):
     lake, told = Lake(tended.project.lake), tended.told["tend_lake"]
     removed = tended.files.keys() - data_files(lake).keys()
     assert told["files_removed"] == len(removed) >= 3

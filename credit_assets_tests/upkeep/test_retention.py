@@ -1,4 +1,4 @@
-"""The instance's memory within bounds: on a real SQLite instance whose runs really ran."""
+"""The size of the instance stays bounded: on a real SQLite instance with real runs."""
 
 import shutil
 import sqlite3
@@ -78,7 +78,7 @@ def runs(instance: dg.DagsterInstance) -> set[str]:
 
 
 def rows(tmp_path: Path) -> dict[str, int]:
-    """What the databases hold, and the files that are there for runs."""
+    """The rows of the databases, and the files of runs."""
     home, found = tmp_path / "instance", {}
     tables = {
         "runs.db": ("runs", "run_tags"),
@@ -91,7 +91,7 @@ def rows(tmp_path: Path) -> dict[str, int]:
     return found | {"databases": len(list((home / "history" / "runs").glob("*-*.db"))), "logs": len(logs)}
 
 
-def test_what_is_known_of_assets_batches_and_checks_is_known_afterwards(instance, used, tmp_path):
+def test_knowledge_of_assets_batches_and_checks_survives_the_purge(instance, used, tmp_path):
     second = used[2]
     done = purge(instance, BOOK, [], FOREVER)
     assert (done.deleted, done.kept) == (4, 3)
@@ -122,7 +122,7 @@ def test_what_is_known_of_assets_batches_and_checks_is_known_afterwards(instance
         assert {run_id for (run_id,) in index.execute("SELECT run_id FROM event_logs")} == set(second)
 
 
-def test_round_after_round_the_instance_is_no_larger(instance, tmp_path):
+def test_instance_does_not_grow_over_rounds(instance, tmp_path):
     def size() -> int:
         return sum(file.stat().st_size for file in (tmp_path / "instance").rglob("*") if file.is_file())
 
@@ -137,7 +137,7 @@ def test_round_after_round_the_instance_is_no_larger(instance, tmp_path):
     assert purge(instance, BOOK, [], FOREVER) == Purged(deleted=0, kept=3, bytes_freed=0)
 
 
-def test_runs_that_are_named_or_young_or_at_work_stay(instance, used):
+def test_referenced_young_and_active_runs_are_kept(instance, used):
     _, first, second, _ = used
     at_work = instance.create_run_for_job(JOBS.resolve_job_def("champion"), status=dg.DagsterRunStatus.STARTED)
     assert purge(instance, BOOK, [], datetime.now(UTC) - timedelta(days=1)).deleted == 0
@@ -146,7 +146,7 @@ def test_runs_that_are_named_or_young_or_at_work_stay(instance, used):
     assert (done.deleted, done.kept) == (3, 4)
 
 
-def test_another_portfolios_runs_are_its_own_to_purge(instance, used):
+def test_runs_of_another_portfolio_are_not_purged(instance, used):
     _, first, second, _ = used
     for run_id in first:
         instance.add_run_tags(run_id, {PORTFOLIO_TAG: "other"})
@@ -156,14 +156,14 @@ def test_another_portfolios_runs_are_its_own_to_purge(instance, used):
     assert runs(instance) == set(second)
 
 
-def test_events_without_a_run_stay(instance):
+def test_events_without_a_run_are_kept(instance):
     instance.report_runless_asset_event(dg.AssetMaterialization("by_hand"))
     purge(instance, BOOK, [], FOREVER)
     assert instance.get_latest_materialization_event(dg.AssetKey("by_hand"))
 
 
-def test_a_purge_that_was_killed_is_finished_by_the_next(instance, used, tmp_path, monkeypatch):
-    """Killed before the first run's own row went, and (the others) before the runs' databases did."""
+def test_killed_purge_is_completed_by_the_next(instance, used, tmp_path, monkeypatch):
+    """Killed before the first run's own row was deleted, or before the databases of the runs were."""
     _, first, second, failed = used
 
     def killed(*_: object) -> None:
@@ -180,7 +180,7 @@ def test_a_purge_that_was_killed_is_finished_by_the_next(instance, used, tmp_pat
     assert rows(tmp_path)["databases"] == 3
 
 
-def test_a_database_that_is_busy_is_left_as_it_is(instance, tmp_path, monkeypatch):
+def test_busy_database_is_left_unchanged(instance, tmp_path, monkeypatch):
     monkeypatch.setattr(retention, "SECONDS_TO_WAIT", 0.1)
     database = tmp_path / "instance" / "history" / "runs" / "index.db"
     with closing(sqlite3.connect(database, isolation_level=None)) as busy:
@@ -191,7 +191,7 @@ def test_a_database_that_is_busy_is_left_as_it_is(instance, tmp_path, monkeypatc
         retention._vacuum(tmp_path / "no.db")
 
 
-def test_the_database_of_a_run_that_is_unknown_to_the_instance_goes(instance, tmp_path):
+def test_database_of_an_unknown_run_is_removed(instance, tmp_path):
     stray = Path(instance.event_log_storage.path_for_shard(make_new_run_id()))
     shutil.copy(next(stray.parent.glob("*-*.db")), stray)
     purge(instance, BOOK, [], datetime.now(UTC) - timedelta(days=1))

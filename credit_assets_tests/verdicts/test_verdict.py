@@ -16,7 +16,7 @@ from credit_assets.verdicts.verdict import Verdict, not_judged
 @pytest.mark.parametrize(
     ("severity", "shown"), [("error", dg.AssetCheckSeverity.ERROR), ("warning", dg.AssetCheckSeverity.WARN)]
 )
-def test_a_check_shows_all_that_its_verdict_holds(severity, shown) -> None:
+def test_check_result_shows_everything_in_its_verdict(severity, shown) -> None:
     verdict = Verdict("stability", False, "PSI 0.4 is above 0.25.", {"psi": 0.4}, severity)
     key = dg.AssetKey(["book", "promotion_gate"])
     result = check_result(verdict, key, {"batch": "2026-03"})
@@ -26,12 +26,12 @@ def test_a_check_shows_all_that_its_verdict_holds(severity, shown) -> None:
     assert verdict.blocking is (severity == "error")
 
 
-def test_what_cannot_be_judged_passes_and_says_so() -> None:
+def test_verdict_that_cannot_be_judged_passes_and_says_so() -> None:
     verdict = not_judged("stability", "there is no champion.")
     assert (verdict.passed, verdict.message, verdict.figures) == (True, "Not judged: there is no champion.", {})
 
 
-def test_check_results_are_made_in_one_place() -> None:
+def test_check_results_are_created_in_one_place() -> None:
     package = Path(credit_assets.__file__).parent
     making = {
         str(file.relative_to(package))
