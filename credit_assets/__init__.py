@@ -2,7 +2,7 @@
 
 import os
 
-# Libraries read these when they are imported; nothing is sent anywhere unless its user asks for it.
+# Read by libraries on import: no telemetry unless the user enables it.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "true")
 os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "yes")

@@ -1,5 +1,5 @@
-"""The names that the platform uses of Dagster and that Dagster does not export. No other module imports `dagster._`: a
-release of Dagster may move these names, and here is where the platform is adapted to it."""
+"""Names that the platform uses from Dagster's private modules. No other module imports `dagster._`: if a Dagster
+release moves these names, only this file changes."""
 
 from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition

@@ -1,4 +1,4 @@
-"""The Definitions of a portfolio: its assets, checks, jobs, schedules, sensors and resources, put together."""
+"""Combines a portfolio's assets, checks, jobs, schedules, sensors and resources into its Definitions."""
 
 import dagster as dg
 
@@ -24,13 +24,13 @@ from credit_assets.upkeep.jobs import maintenance
 
 
 def build(name: str, project: Project | None = None) -> dg.Definitions:
-    """The Definitions of the portfolio of this name."""
+    """The Definitions of the portfolio with this name."""
     return definitions_of(Book.load(project or Project.find(), name))
 
 
 def definitions_of(book: Book) -> dg.Definitions:
     """The book's assets, checks, jobs, schedules and sensors, over the project's lake and MLflow."""
-    made = jobs(book.portfolio)
+    portfolio_jobs = jobs(book.portfolio)
     assets = [
         *ingest.assets(book),
         *features.assets(book),
@@ -41,17 +41,17 @@ def definitions_of(book: Book) -> dg.Definitions:
         *monitoring.assets(book),
         *history.assets(book),
     ]
-    parts = {name: job.selection.resolve(assets) for name, job in made.items()}
+    parts = {name: job.selection.resolve(assets) for name, job in portfolio_jobs.items()}
     return dg.Definitions(
         assets=assets,
-        jobs=[*made.values(), maintenance(book)],
+        jobs=[*portfolio_jobs.values(), maintenance(book)],
         schedules=schedules(book, parts),
-        sensors=[*sensors(book, made), alert_sensor(book)],
+        sensors=[*sensors(book, portfolio_jobs), alert_sensor(book)],
         resources={
             "lake": lake_resource(book.project),
             "lake_io": lake_io_manager,
             "mlflow": mlflow_resource(book.project, book.name),
         },
-        # In one process a step costs 80 ms; in processes of its own, seconds of imports.
+        # A step in the run's process costs 80 ms; a process per step would import for seconds.
         executor=dg.in_process_executor,
     )

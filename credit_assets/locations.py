@@ -1,10 +1,11 @@
-"""The code locations that workspace.yaml names: one portfolio an attribute, and nothing else of this module's own."""
+"""The code locations in workspace.yaml: every portfolio is an attribute of this module."""
 
 
 def __getattr__(name: str) -> object:
-    """The Definitions of the portfolio of this name, built when asked for, so that no portfolio breaks another.
+    """Build the Definitions of the portfolio with this name, on access, so that a broken portfolio does not affect
+    others.
 
-    Raises UnknownPortfolio, an AttributeError, for a name that is no portfolio.
+    Raises UnknownPortfolio, an AttributeError, for any other name.
     """
     if name.startswith("_"):
         raise AttributeError(name)

@@ -1,4 +1,4 @@
-"""Numbers with the noun that they count, for messages: `1 row`, `2 rows`, `1,000 batches`."""
+"""Numbers with nouns in the singular or plural, for messages: `1 row`, `2 rows`, `1,000 batches`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 
 def number_of(number: float, noun: str) -> str:
-    """The number, in groups of three digits, and the noun in the singular or the plural.
+    """The number with thousands separators, and the noun in the singular or plural.
 
     Examples:
         >>> number_of(1, "row"), number_of(1000, "batch")
@@ -16,12 +16,12 @@ def number_of(number: float, noun: str) -> str:
 
 
 def plural(noun: str) -> str:
-    """The plural of a noun that has a regular one."""
+    """The regular plural of a noun."""
     if re.search(r"(s|x|z|ch|sh)$", noun):
         return f"{noun}es"
     return re.sub(r"(?<=[^aeiou])y$", "ie", noun) + "s"
 
 
 def are(number: float) -> str:
-    """The verb for so many."""
+    """The verb that agrees with the number."""
     return "is" if number == 1 else "are"

@@ -1,4 +1,4 @@
-"""Rounding for messages that compare: a figure never reads as if it met a bound that it misses, or the reverse."""
+"""Rounding for comparisons in messages: a rounded figure never seems to be on the other side of its bound."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ MOST_DIGITS = 15
 
 
 def digits_apart(least: int, *pairs: tuple[float, float]) -> int:
-    """The decimals, `least` or more, at which the rounded figures of each pair stand in the order of the figures.
+    """The number of decimals, at least `least`, at which the rounded figures of each pair keep their order.
 
-    Pairs that are equal (or differ by rounding errors alone), infinite or nan ask for no more decimals.
+    Pairs that are equal (up to rounding errors), infinite or nan need no more decimals.
 
     Examples:
         >>> digits_apart(3, (0.64996, 0.65))
@@ -25,7 +25,7 @@ def digits_apart(least: int, *pairs: tuple[float, float]) -> int:
 
 
 def percent_apart(value: float, bound: float) -> tuple[str, str]:
-    """Two shares in percent, with as many decimals as show which is larger.
+    """Two shares in percent, with enough decimals to show which is larger.
 
     Examples:
         >>> percent_apart(0.4996, 0.5)

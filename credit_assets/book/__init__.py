@@ -1,2 +1,2 @@
-"""A compiled portfolio: its contracts, its feature SQL and the lineage of every column. Nothing is read from the lake
-here."""
+"""A compiled portfolio: its contracts, its feature SQL and the lineage of every column. It reads nothing
+from the lake."""

@@ -1,5 +1,5 @@
-"""A compiled portfolio: its settings, the contracts of its raw tables, its feature SQL and the origin of each column,
-in its project. Every room makes its assets from one."""
+"""A compiled portfolio in its project: settings, contracts of the raw tables, feature SQL and the origin of each
+column. Every room builds its assets from a book."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from credit_assets.settings.project import Project
 
 
 class Book:
-    """A portfolio and what it is compiled to, each part computed once, on first use.
+    """A compiled portfolio; each part is computed once, on first use.
 
     `contracts` replaces those that the configuration names, and `registry` the project's registry in MLflow.
     """
@@ -45,7 +45,7 @@ class Book:
 
     @cached_property
     def contracts(self) -> Contracts:
-        """Raw table name to its contract, parents before children.
+        """For each raw table its contract, parents before children.
 
         Raises ConfigError if they cannot be loaded, or if the configuration contradicts them.
         """
@@ -55,7 +55,7 @@ class Book:
         except NoContracts as error:
             raise ConfigError(f"{path}: {error}") from error
         except Exception as error:
-            # The file of contracts is its author's code: it may raise anything.
+            # The contracts file is user code, which may raise anything.
             raise ConfigError(f"{path}: contracts: {type(error).__name__}: {error}") from error
         return self._agreed(contracts)
 
@@ -66,27 +66,28 @@ class Book:
 
     @cached_property
     def queries(self) -> dict[str, FeatureQuery]:
-        """The SQL files, each after those it reads. Raises FeatureQueryError, with file and line."""
+        """The queries of the SQL files, each after its inputs. Raises FeatureQueryError, with file and line."""
         return load(self.project.sql(self.name), self.portfolio.tables)
 
     @cached_property
     def schemas(self) -> dict[str, dict[str, str]]:
-        """Raw table to its columns' DuckDB types."""
+        """For each raw table, the DuckDB types of its columns."""
         return {table: column_types(contract) for table, contract in self.contracts.items()}
 
     @cached_property
     def lineage(self) -> Lineage:
-        """Query and column to the columns it is made from directly, including those that select its rows."""
+        """For each query and column, the columns that it is directly made from, including those that select its
+        rows."""
         return lineage(self.queries, self.schemas)
 
     @cached_property
     def raw_lineage(self) -> Lineage:
-        """Query and column to the raw columns behind it, including those that select its rows."""
+        """For each query and column, the raw columns that it is made from, including those that select its rows."""
         return raw_lineage(self.lineage)
 
     @cached_property
     def raw_lineage_of_values(self) -> Lineage:
-        """Query and column to the raw columns that its values are made from."""
+        """For each query and column, the raw columns that its values are made from."""
         return raw_lineage(lineage(self.queries, self.schemas, of_rows=False))
 
     def keyed(self, model: type[Table]) -> type[Table]:

@@ -1,4 +1,4 @@
-"""The contracts of a portfolio's raw tables: loaded by the name in the configuration, and compared with it."""
+"""Loads the contracts of a portfolio's raw tables by the name in the configuration, and compares the two."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from credit_assets.schemas.table import Table, outcomes_of
 from credit_assets.settings.portfolio import OUTCOMES, ConfigError, Portfolio
 
 Contracts = Mapping[str, type[Table]]
-"""Raw table name to its contract, parents before children."""
+"""For each raw table its contract, parents before children."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,14 @@ class Mismatch:
 
 
 class NoContracts(ConfigError):
-    """The configuration names contracts that are no module and no file, or have no TABLES."""
+    """The contracts named in the configuration are not a module or file with TABLES."""
 
 
 def load_contracts(portfolio: Portfolio, folder: Path) -> dict[str, type[Table]]:
     """The TABLES of the module or file (in `folder`) that the portfolio names. If there is no contract for outcomes
     that are delivered later, it is derived from that of the applications.
 
-    Raises NoContracts, and whatever the module raises, which is its author's code.
+    Raises NoContracts, and any error of the module, which is user code.
     """
     contracts = dict(_tables(portfolio.contracts, folder))
     applications = contracts.get(portfolio.application_table)
@@ -52,7 +52,7 @@ def mismatches(portfolio: Portfolio, contracts: Contracts) -> Iterator[Mismatch]
     """The contradictions between configuration and contracts; empty if there are none."""
     for key in ("application_table", "outcomes_table"):
         table = getattr(portfolio, key)
-        # Outcomes need no contract of their own, but a name that somebody chose must be one.
+        # The default outcomes table needs no contract, but a configured name must be a table.
         if table not in contracts and table != OUTCOMES:
             yield Mismatch((key,), f"{table} is none of the tables {', '.join(contracts)}")
     if portfolio.application_table not in contracts:
@@ -76,14 +76,14 @@ def mismatches(portfolio: Portfolio, contracts: Contracts) -> Iterator[Mismatch]
         if table.numbered and name in contracts:
             numbered = contracts[name].to_schema().columns.get(table.numbered)
             if numbered is None or str(numbered.dtype) != "str":
-                yield Mismatch(("tables", name, "numbered"), f"{table.numbered} is no text column of the table")
+                yield Mismatch(("tables", name, "numbered"), f"{table.numbered} is not a text column of the table")
 
 
 def _tables(contracts: str, folder: Path) -> Mapping[str, type[Table]]:
     """The TABLES of an importable module or, if the name ends in .py, of a file (beside the configuration)."""
     module = _module_in(folder / contracts) if contracts.endswith(".py") else _importable(contracts)
     if module is None or not hasattr(module, "TABLES"):
-        raise NoContracts(f"contracts: {contracts} is no module or file with TABLES")
+        raise NoContracts(f"contracts: {contracts} is not a module or file with TABLES")
     tables: Mapping[str, type[Table]] = module.TABLES
     return tables
 
@@ -92,7 +92,7 @@ def _importable(name: str) -> ModuleType | None:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        # Another name is one that the module itself cannot import.
+        # Another name means that the module itself failed to import something.
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise
         return None
@@ -101,11 +101,11 @@ def _importable(name: str) -> ModuleType | None:
 def _module_in(file: Path) -> ModuleType | None:
     if not file.is_file():
         return None
-    # Under a name that no module has: two projects may each have a file of this name.
+    # Under a unique module name: two projects may each have a file of this name.
     spec = importlib.util.spec_from_file_location(f"contracts_of_{hash(file.resolve()):x}", file)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    # Pandera looks annotations up in it.
+    # Pandera resolves annotations in this module.
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module

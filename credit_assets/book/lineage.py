@@ -1,5 +1,5 @@
-"""The origin of the columns of feature queries: traced through SQL, column by column, to the tables that are read.
-`queries.py` defines queries."""
+"""The origin of feature columns, traced column by column through the SQL to the tables that it reads. `queries.py`
+defines queries."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Origin = tuple[str, str]
 
 
 Lineage = dict[str, dict[str, tuple[Origin, ...]]]
-"""Query to output column to the columns it comes from, sorted."""
+"""For each query and output column, the columns that it comes from, sorted."""
 
 
 def lineage(
@@ -29,11 +29,11 @@ def lineage(
 ) -> Lineage:
     """For each query and output column, the columns of its inputs that determine its value.
 
-    `raw_schemas` has the columns and types of every raw table the queries read. Columns that select,
-    group or match rows on the way (WHERE, FILTER, GROUP BY, joins, windows) count as much as those
-    calculated with; keys that only match the entity's own rows are left out where anything else remains.
-    Without `of_rows`, only the columns in the expression of each output count, through every query: none for
-    `count(*)`. Raises FeatureQueryError for a table without a schema or a column that its table does not have.
+    `raw_schemas` has the columns and types of every raw table that the queries read. Columns that select, group or
+    match rows on the way (WHERE, FILTER, GROUP BY, joins, windows) are included like those in expressions; keys that
+    only match the entity's own rows are left out if other columns remain. Without `of_rows`, only the columns in the
+    expression of each output count, through every query: none for `count(*)`. Raises FeatureQueryError for a table
+    without a schema or a column that its table does not have.
     """
     schemas = {table: dict(columns) for table, columns in raw_schemas.items()}
     result: Lineage = {}
@@ -47,7 +47,7 @@ def lineage(
 
 
 def raw_lineage(direct: Lineage) -> Lineage:
-    """The `lineage` followed through all queries, each after those it reads, back to columns of raw tables."""
+    """The `lineage` followed through all queries, each after its inputs, back to columns of raw tables."""
     result: Lineage = {}
     for name, columns in direct.items():
         result[name] = {
@@ -68,7 +68,7 @@ def raw_lineage(direct: Lineage) -> Lineage:
 def _query_lineage(
     query: FeatureQuery, schemas: Mapping[str, Mapping[str, str]], of_rows: bool
 ) -> dict[str, tuple[Origin, ...]]:
-    # DuckDB knows no case in (ASCII) names, and sqlglot lowers them: find the written ones again.
+    # DuckDB ignores the case of (ASCII) names, and sqlglot lowers them: map them back to the original spelling.
     written = {
         (_folded(table), _folded(column)): (table, column) for table, columns in schemas.items() for column in columns
     }
@@ -90,7 +90,7 @@ def _query_lineage(
 
 @lru_cache(maxsize=64)
 def _qualified(sql: str, schemas: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]) -> Scope:
-    """The SELECT with every column under its table. It is walked more than once, and takes most of the time."""
+    """The SELECT with every column qualified by its table. Cached, because this takes most of the time."""
     schema: dict[str, object] = {table: dict(columns) for table, columns in schemas}
     tree = qualify(
         cast(exp.Query, statements_of(sql)[0]),
@@ -110,9 +110,8 @@ def _folded(name: str) -> str:
 class _Walk:
     """Follows columns of a qualified SELECT through its scopes (CTEs, subqueries) down to tables.
 
-    sqlglot's own `lineage` builds a graph anew for each column; one walk that remembers what it has
-    seen is what makes hundreds of columns a matter of a second. Without `of_rows` it leaves out what only decides
-    which rows there are.
+    sqlglot's own `lineage` builds a new graph for each column; one walk with a cache traces hundreds of columns within
+    a second. Without `of_rows`, columns that only select rows are left out.
     """
 
     def __init__(self, root: Scope, of_rows: bool) -> None:
@@ -134,16 +133,16 @@ class _Walk:
         return self.seen[key]
 
     def position(self, scope: Scope, column: str) -> int:
-        """Where the output column stands; naming all columns of a wide SELECT for each is what took longest."""
+        """The position of the output column, cached because naming all columns of a wide SELECT each time is slow."""
         if id(scope) not in self.positions:
             names = _query(scope).named_selects
             self.positions[id(scope)] = {name: place for place, name in reversed(list(enumerate(names)))}
         return self.positions[id(scope)][column]
 
     def rows(self, scope: Scope) -> frozenset[Origin]:
-        """The table columns that decide which rows `scope` has.
+        """The table columns that determine which rows `scope` has.
 
-        What only a left join matches decides the columns taken from its right side, not the rows.
+        The condition of a left join determines the columns from its right side, not the rows.
         """
         if not self.of_rows:
             return frozenset()
@@ -165,7 +164,7 @@ class _Walk:
         return self.rows_seen[id(scope)]
 
     def within(self, node: exp.Expr) -> set[Origin]:
-        """The table columns behind all columns named within `node`."""
+        """The table columns that all columns within `node` come from."""
         found: set[Origin] = set()
         for column in node.find_all(exp.Column):
             scope: Scope | None = self.owner[id(column)]

@@ -1,4 +1,4 @@
-"""A portfolio's feature SQL as data: what each file reads, and the description of its columns.
+"""A portfolio's feature SQL as data: the tables that each file reads, and the descriptions of its columns.
 
 `lineage.py` traces the columns. Nothing is run here; DuckDB runs the SQL elsewhere.
 """
@@ -23,8 +23,8 @@ from sqlglot.tokens import Token  # type: ignore[attr-defined]
 
 DIALECT = "duckdb"
 
-# Functions of chance or of the clock.
-UNREPEATABLE = {
+# Functions whose result depends on chance or the time.
+NON_DETERMINISTIC = {
     *("random", "uuid", "uuidv4", "uuidv7", "gen_random_uuid", "nextval", "currval"),
     *("now", "today", "current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"),
     *("current_localtime", "current_localtimestamp", "get_current_time", "get_current_timestamp"),
@@ -32,7 +32,8 @@ UNREPEATABLE = {
 }
 
 MARK = "CONFIRM"
-"""Marks a guess that a person has yet to confirm: `CONFIRM: why`. At the end of a feature's line, its texts are one."""
+"""Marks a guess that a person must confirm: `CONFIRM: why`. At the end of a feature's line, it marks the line's
+texts."""
 
 MARK_PATTERN = rf"(?:--|#|;)?\s*\b{MARK}\s*:"
 
@@ -41,7 +42,7 @@ NO_ROW = "if no row:"
 
 
 class FeatureQueryError(ValueError):
-    """A SQL file that cannot be a feature query: the file's name, the line if it is known, and what is wrong."""
+    """A SQL file is not a valid feature query; has the file name, the line if known, and the reason."""
 
     def __init__(self, reason: str, file: str, line: int | None = None) -> None:
         super().__init__(f"{file}, line {line}: {reason}" if line else f"{file}: {reason}")
@@ -95,7 +96,7 @@ class FeatureComment:
 
 @dataclass(frozen=True)
 class FeatureQuery:
-    """One SELECT of a portfolio, which is one table of features.
+    """A SELECT of a portfolio, which defines a table of features.
 
     `name` is the file's stem and the table's name. `inputs` are the tables it reads: raw tables or other queries.
     `description` is the comment at the start of the file. `key` is its first column, the entity's key.
@@ -134,7 +135,7 @@ class FeatureQuery:
 
 
 def load(folder: Path, raw_tables: Collection[str] | None = None) -> dict[str, FeatureQuery]:
-    """The queries of every .sql file in `folder`, each after those it reads.
+    """The queries of all .sql files in `folder`, each after its inputs.
 
     With `raw_tables`, a table that is neither one of these nor a file here is refused. Raises FeatureQueryError for a
     file that is not one SELECT, has no comment at the start, reads an unknown table or (with others) itself, is
@@ -156,7 +157,7 @@ def load(folder: Path, raw_tables: Collection[str] | None = None) -> dict[str, F
 
 
 class _File:
-    """A parsed SQL file, with what is needed to name a line of it."""
+    """A parsed SQL file, with the positions needed to report lines."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -173,18 +174,19 @@ class _File:
             if not isinstance(table.this, exp.Identifier):
                 raise self.error(f"reads {text_of(table)}: only tables by name can be read", table)
         for node in self.select.find_all(exp.Func, exp.TableSample):
-            # Of one date, the age is that of today; it may be written age(x) and x.age().
+            # With one date, age depends on the current date; it may be written age(x) or x.age().
             dates = len(node.expressions) + isinstance(node.parent, exp.Dot)
             of_today = isinstance(node, exp.Anonymous) and node.name.lower() == "age" and dates == 1
-            if isinstance(node, exp.TableSample) or of_today or text_of(node).split("(")[0].lower() in UNREPEATABLE:
+            by_name = text_of(node).split("(")[0].lower() in NON_DETERMINISTIC
+            if isinstance(node, exp.TableSample) or of_today or by_name:
                 raise self.error(
-                    f"{text_of(node)} is another one each time; features must be the same whenever they are made", node
+                    f"{text_of(node)} is non-deterministic; features must be the same whenever they are computed", node
                 )
 
     def _parse(self) -> exp.Select:
         try:
             statements = [found for found in statements_of(self.sql) if found is not None]
-            # The comment of a feature is what follows the last token of its line.
+            # A feature's comment follows the last token of its line.
             self.line_ends = {token.line: token.end for token in _tokens(self.sql)}
         except SqlglotError as error:
             details = getattr(error, "errors", None) or [{}]
@@ -204,7 +206,7 @@ class _File:
         return FeatureCommentError(what, self.path.name, _line(node))
 
     def query(self, queries: Mapping[str, FeatureQuery]) -> FeatureQuery:
-        """The file as a query, given the queries it reads."""
+        """The file as a query, given the queries that it reads."""
         description, no_row, no_row_guess = self._opening()
         outputs = list(self._outputs(queries))
         key = outputs[0][0]
@@ -261,7 +263,7 @@ class _File:
             else:
                 guess = FeatureComment.parse_mark(text)
         if not opening:
-            raise self.error("opens without a comment saying what it holds")
+            raise self.error("does not start with a comment that describes it")
         return " ".join(opening), no_row, guess
 
     def _outputs(self, queries: Mapping[str, FeatureQuery]) -> Iterator[tuple[str, FeatureComment, str, exp.Expr]]:
@@ -331,14 +333,14 @@ def _line(node: exp.Expr) -> int:
         for part in around.walk():
             if "line" in part.meta:
                 return int(part.meta["line"])
-        # A word such as current_date has no place of its own.
+        # Keywords such as current_date have no position.
         around = around.parent
     return 1
 
 
 @lru_cache(maxsize=64)
 def _tokens(sql: str) -> list[Token]:
-    """Splitting a file into tokens takes longer than parsing them, so each file is split once."""
+    """Tokenizing takes longer than parsing, so each file is tokenized once."""
     return sqlglot.tokenize(sql, dialect=DIALECT)
 
 

@@ -1,6 +1,6 @@
 """From a batch's features to its scores: one row per applicant, by the model that decides.
 
-The parts are elsewhere: PDs in `models/`, points, policy and reasons in a module each.
+`models/` computes PDs; points, policy and reasons are modules of their own.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from credit_assets.settings.scorecard import ScorecardConfig
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a score was made from."""
+    """The inputs of a score: the model version and the version of its features."""
 
     model_name: str
     model_version: int
@@ -75,14 +75,14 @@ def _score_part(
         }
     )
     declined = np.flatnonzero(scores["decision"] == DECLINE)
-    judged = part.iloc[declined]
-    contributions = model.contributions(judged)[:, :-1]
-    reasons = adverse_action_reasons(contributions, model.features, judged, texts, _unseen(judged, model))
+    rows = part.iloc[declined]
+    contributions = model.contributions(rows)[:, :-1]
+    reasons = adverse_action_reasons(contributions, model.features, rows, texts, _unseen(rows, model))
     return scores.join(reasons.set_index(declined))
 
 
 def _unseen(part: pd.DataFrame, model: Model) -> dict[str, np.ndarray]:
-    """Text feature to the rows (n,) with a category that the model has not learned."""
+    """For each text feature, a mask (n,) of the rows with a category that the model was not trained on."""
     return {
         feature: (part[feature].notna() & ~part[feature].isin(list(texts))).to_numpy()
         for feature, texts in model.learned_texts.items()

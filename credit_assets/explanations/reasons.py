@@ -146,7 +146,7 @@ def adverse_action_reasons(
 
 
 def _finite(contributions: np.ndarray, applicants: int, features: int) -> np.ndarray:
-    """A copy of the contributions; raises ValueError where the shape is wrong or one is not finite."""
+    """A copy of the contributions; raises ValueError if the shape is wrong or a value is not finite."""
     values = np.array(contributions, dtype=np.float64)
     if values.shape != (applicants, features):
         raise ValueError(f"contributions of shape {values.shape} for {applicants} applicants, {features} features")

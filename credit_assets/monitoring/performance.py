@@ -19,7 +19,7 @@ from credit_assets.plurals import are, number_of
 from credit_assets.rounding import digits_apart, percent_apart
 from credit_assets.schemas.performance import ALL, EARLY, ESTIMATE, OUTCOMES, Performance
 from credit_assets.settings.performance import PerformanceConfig
-from credit_assets.statistics.calibration import Segment, Tolerance, segments, surely_off
+from credit_assets.statistics.calibration import Segment, Tolerance, segments, significantly_off
 from credit_assets.statistics.comparison import auc_interval, compare
 from credit_assets.statistics.metrics import Interval, evaluate, wilson
 from credit_assets.verdicts.verdict import Verdict, not_judged
@@ -197,19 +197,17 @@ def holds(
 ) -> Verdict:
     """Whether the outcomes of `evidence` rows are what the PDs promised: in rank, and in level.
 
-    Not in rank: the AUC surely lies more than `config.auc_margin` below the one that the PDs let expect on the
-    very same rows (`expected_auc`), so that neither the batch's mix nor the choice of those whose outcomes are
-    known (the approved, the early) makes it fail. Surely: the whole DeLong interval does.
-    Not in level: the default rate of all, or of a band, is off the mean PD by more than a tolerance, and beyond chance
-    (`calibration.surely_off`). Of `config.false_alarms` the level of all has three quarters, rank and bands an eighth
-    each.
-    Nor over the whole time: so is the default rate of the batch together with `earlier`, the known outcomes (`pd`,
-    `band`, `outcome`) of the batches before that the same version scored. Half of `config.cumulative_false_alarms` is
-    the level's of all, half the bands', and holds for however many batches come (`calibration.anytime_p_value`).
-    Without `earlier` it is not judged.
-    Until a batch is matured (`is_matured`) only its rank is judged: defaults are known first, which moves the default
-    rate of the known outcomes and hardly their AUC.
-    Where not `enough` outcomes are known nothing is judged, and so nothing fails.
+    Not in rank: the AUC surely lies more than `config.auc_margin` below the one that the PDs let expect on the very
+    same rows (`expected_auc`), so that neither the batch's mix nor the choice of those whose outcomes are known (the
+    approved, the early) makes it fail. Surely: the whole DeLong interval does. Not in level: the default rate of all,
+    or of a band, is off the mean PD by more than a tolerance, and beyond chance (`calibration.significantly_off`). Of
+    `config.false_alarms` the level of all has three quarters, rank and bands an eighth each. Nor over the whole time:
+    so is the default rate of the batch together with `earlier`, the known outcomes (`pd`, `band`, `outcome`) of the
+    batches before that the same version scored. Half of `config.cumulative_false_alarms` is the level's of all, half
+    the bands', and holds for however many batches come (`calibration.anytime_p_value`). Without `earlier` it is not
+    judged. Until a batch is matured (`is_matured`) only its rank is judged: defaults are known first, which moves the
+    default rate of the known outcomes and hardly their AUC. Where not `enough` outcomes are known nothing is judged,
+    and so nothing fails.
     """
     known = rows[rows["outcome"].notna()]
     if not len(rows):
@@ -264,10 +262,10 @@ def _off_in_batch(known: pd.DataFrame, level: Segment, config: PerformanceConfig
     """The failures of the batch's default rates: overall (`level`), and of its bands."""
     eighth = config.false_alarms / 8
     off = []
-    if surely_off([level], 6 * eighth):
+    if significantly_off([level], 6 * eighth):
         off.append(f"The default rate is off the mean PD beyond tolerance and chance (p = {level.p_value:.2g}).")
     bands = segments(known, "band " + known["band"], tolerance_of_segments(config, known["pd"].mean()))
-    if bands_off := surely_off(bands, eighth):
+    if bands_off := significantly_off(bands, eighth):
         off.append(f"Other shares defaulted than were promised in {_listed(bands_off)}.")
     return off
 
@@ -301,7 +299,7 @@ def calibrated_in_segments(known: pd.DataFrame, by: pd.DataFrame, config: Perfor
     if not judged:
         message = f"Not judged: no segment has {number_of(config.min_outcomes, 'known outcome')}."
         return Verdict(CALIBRATED_IN_SEGMENTS, True, message, {"segments": 0, "segments_off": 0}, "warning")
-    off = surely_off(judged, config.false_alarms)
+    off = significantly_off(judged, config.false_alarms)
     return Verdict(
         CALIBRATED_IN_SEGMENTS,
         not off,
@@ -328,7 +326,7 @@ def _off_since_promotion(known: pd.DataFrame, earlier: pd.DataFrame, config: Per
         tolerance_of_segments(config, pooled["pd"].mean(), cumulative=True),
         cumulative=True,
     )
-    off = [*surely_off(level, half), *surely_off(bands, half)]
+    off = [*significantly_off(level, half), *significantly_off(bands, half)]
     return [f"Since its promotion other shares defaulted than were promised in {_listed(off)}."] if off else []
 
 

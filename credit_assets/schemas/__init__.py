@@ -1,2 +1,2 @@
-"""Pandera contracts of the tables that the platform produces, and of Home Credit's raw tables. `lake` finds rows
-that break a contract."""
+"""Pandera contracts of the tables that the platform produces, and of Home Credit's raw tables. `lake` checks rows
+against contracts."""

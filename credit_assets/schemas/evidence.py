@@ -1,6 +1,6 @@
 """The contracts of the evidence about a candidate: its predictions, metrics, audit and gate.
 
-How the figures come about lives in `evaluation/` and `fairness/`.
+The figures are computed in `evaluation/` and `fairness/`.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ NOTHING_AUDITED = (
     "That is no evidence that the data holds none, or that groups are treated alike: unequal treatment would not be "
     "seen here. Name the columns under `protected`."
 )
-"""What the audit says where the configuration names no protected attribute."""
+"""The audit's message if the configuration names no protected attribute."""
 
 
 class BaselinePredictions(Table):
     """PDs of the test rows by the logistic regression."""
 
     applicant: int = pa.Field(description="The applicant: the portfolio's entity key")
-    batch: str = pa.Field(description="The delivery the application came with")
+    batch: str = pa.Field(description="The delivery that the application is in")
     pd: float = pa.Field(ge=0, le=1, description="PD by the logistic regression")
 
     class Config:
@@ -34,16 +34,16 @@ class BaselinePredictions(Table):
 
 
 class CandidatePredictions(Table):
-    """PDs of applicants with known outcomes by the newest candidate, none of a row it learned from: test
-    rows by the model itself, training rows by the models of the cross-validation that held them out."""
+    """PDs of applicants with known outcomes by the newest candidate, none for a row it was trained on: test rows by the
+    model itself, training rows by the cross-validation models that held them out."""
 
     applicant: int = pa.Field(description="The applicant: the portfolio's entity key")
-    batch: str = pa.Field(description="The delivery the application came with")
+    batch: str = pa.Field(description="The delivery that the application is in")
     fold: str = pa.Field(isin=["train", "valid", "test"], description="Its fold of the training set")
     target: int = pa.Field(isin=[0, 1], description="1: defaulted")
     pd: float = pa.Field(gt=0, lt=1, description="PD by the candidate")
-    fold_pd: float = pa.Field(gt=0, lt=1, description="PD by a model of the cross-validation, of test rows too")
-    fold_model: int = pa.Field(ge=0, description="The number of that model, which did not learn from the row")
+    fold_pd: float = pa.Field(gt=0, lt=1, description="PD by a cross-validation model, for test rows too")
+    fold_model: int = pa.Field(ge=0, description="The number of that model, which was not trained on the row")
     model_version: int = pa.Field(ge=1, description="The candidate's registered version")
 
     class Config:
@@ -51,12 +51,12 @@ class CandidatePredictions(Table):
 
 
 class Predictions(Table):
-    """PDs of the test rows, one row a model and applicant: what the evaluation, the audit and the gate are made from.
-    The champion has none of rows that it learned from."""
+    """PDs of the test rows, one row per model and applicant: the input of the evaluation, the audit and the gate. The
+    champion has no PDs of rows that it was trained on."""
 
     applicant: int = pa.Field(description="The applicant: the portfolio's entity key")
-    batch: str = pa.Field(description="The delivery the application came with")
-    model: str = pa.Field(isin=["candidate", "baseline", "champion"], description="Whose PD")
+    batch: str = pa.Field(description="The delivery that the application is in")
+    model: str = pa.Field(isin=["candidate", "baseline", "champion"], description="The model of the PD")
     target: int = pa.Field(isin=[0, 1], description="1: defaulted")
     pd: float = pa.Field(ge=0, le=1, description="The model's probability of default")
     candidate_version: int = pa.Field(ge=1, description="The candidate's registered version")
@@ -66,7 +66,7 @@ class Predictions(Table):
 
 
 class CandidateVersion(Table):
-    """The version that `Predictions` are of: all that a change of the champion needs of them, in every release."""
+    """The candidate version of `Predictions`, the only column of them that a promotion reads, in every release."""
 
     candidate_version: int = pa.Field(ge=1, description="The candidate's registered version")
 
@@ -74,7 +74,7 @@ class CandidateVersion(Table):
 class Metrics(Table):
     """How well the candidate, the baseline and the champion rank and match outcomes on the test rows."""
 
-    model: str = pa.Field(isin=["candidate", "baseline", "champion"], description="Whose PDs")
+    model: str = pa.Field(isin=["candidate", "baseline", "champion"], description="The model of the PDs")
     metric: str = pa.Field(description="auc, gini, ks, pr_auc, brier, log_loss, ece or calibration_gap")
     value: float = pa.Field(gt=-INFINITE, lt=INFINITE, description="The figure")
     low: float = pa.Field(gt=-INFINITE, lt=INFINITE, description="Lower bound of its interval")
@@ -85,10 +85,10 @@ class Metrics(Table):
 
 
 class FairnessGroups(Table):
-    """How the candidate's decisions and PDs treat each group of a protected attribute, and each crossing
-    of two; every figure with its interval."""
+    """How the candidate's decisions and PDs treat each group of a protected attribute, and each intersection of two
+    attributes; every figure with its interval."""
 
-    attribute: str = pa.Field(description="Protected attribute, or a crossing such as gender x age")
+    attribute: str = pa.Field(description="Protected attribute, or an intersection such as gender x age")
     group: str = pa.Field(description="The group")
     applicants: int = pa.Field(ge=1, description="Applicants of the group")
     defaults: int = pa.Field(ge=0, description="Defaults among them")
@@ -96,18 +96,18 @@ class FairnessGroups(Table):
     air: float = pa.Field(
         ge=0, nullable=True, description="Adverse impact ratio: approval rate over the reference group's"
     )
-    judged: bool = pa.Field(description="Whether the group is large enough, and a group, to be judged")
+    judged: bool = pa.Field(description="Whether the group gets a verdict: it is large enough, and a real group")
 
     class Config:
-        # The audit's further figures (intervals, TPR, FPR, calibration, AUC) are kept as they are.
+        # Further columns of the audit (intervals, TPR, FPR, calibration, AUC) are stored unchecked.
         strict = False
         unique: ClassVar[list[str]] = ["attribute", "group"]
 
 
 class FairnessVerdicts(Table):
-    """Of each protected attribute and crossing: the worst-treated group, and the four-fifths rule."""
+    """For each protected attribute and intersection: the worst-treated group, and the four-fifths rule."""
 
-    attribute: str = pa.Field(unique=True, description="Protected attribute, or a crossing")
+    attribute: str = pa.Field(unique=True, description="Protected attribute, or an intersection")
     four_fifths: str = pa.Field(isin=["pass", "fail", "not enough data"], description="Verdict by the four-fifths rule")
     on_failure: str = pa.Field(isin=["block", "warn"], description="Whether a failure stops a promotion")
     air: float = pa.Field(ge=0, nullable=True, description="The lowest adverse impact ratio")
@@ -118,10 +118,10 @@ class FairnessVerdicts(Table):
 
 
 class Gate(Table):
-    """The demands on the candidate: which it meets, and whether one it does not meet stops it."""
+    """The requirements on the candidate: whether each is met, and whether failing it stops the promotion."""
 
-    verdict: str = pa.Field(unique=True, description="The demand")
+    verdict: str = pa.Field(unique=True, description="The requirement")
     passed: bool = pa.Field(description="Whether it is met")
     blocking: bool = pa.Field(description="Whether failing it stops the promotion")
-    words: str = pa.Field(description="The verdict in words, with its numbers")
+    words: str = pa.Field(description="The verdict as text, with its figures")
     candidate_version: int = pa.Field(ge=1, description="The candidate's registered version")

@@ -50,7 +50,7 @@ class ChampionHistory(Table):
     auc: float = pa.Field(
         ge=0, le=1, nullable=True, description="Its AUC on the test rows, evaluated before its promotion"
     )
-    synthetic: bool = pa.Field(description="Whether it learned from generated data")
+    synthetic: bool = pa.Field(description="Whether it was trained on synthetic data")
 
 
 class Timeline(Table):
@@ -68,4 +68,4 @@ class Timeline(Table):
     verdict: str = pa.Field(nullable=True, isin=list(VERDICTS), description="Of drift: stable, moderate or shifted")
     words: str = pa.Field(description="A description")
     run: str = pa.Field(nullable=True, description="The Dagster run that did it; its tags state why it was started")
-    synthetic: bool = pa.Field(description="Whether generated data are behind it")
+    synthetic: bool = pa.Field(description="Whether it is based on synthetic data")

@@ -1,4 +1,4 @@
-"""The contract of the score table: a decision, and what it was made from."""
+"""The contract of the score table: a decision, and its inputs."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Scores(Table):
     model_run_id: str = pa.Field(description="The tracking run that trained it")
     features_checked_against: int = pa.Field(ge=1, description="Version that the batch's features were checked against")
     feature_table_version: int = pa.Field(ge=0, description="Version of the feature table that was read")
-    synthetic: bool = pa.Field(description="Whether the applicant, or the model's training data, were generated")
+    synthetic: bool = pa.Field(description="Whether the applicant, or the model's training data, are synthetic")
 
     class Config:
         strict = True

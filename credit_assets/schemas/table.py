@@ -41,20 +41,20 @@ class Table(pa.DataFrameModel):
     A column is `NAME: <dtype> = pa.Field(nullable=..., isin=..., ge=..., le=..., description="...",
     metadata={"unit": "..."})`. With `str_matches`, `metadata={"written": "a date such as 31.05.2019"}` describes
     what a refused value must be. `unique` in `Config` names the key columns; write a plain
-    `class Config:`, not one derived from `Table.Config`, or every schema is called "Table" (strict
-    and coerce are inherited all the same). `relations` lists the foreign keys, which Pandera does not have.
+    `class Config:`, not one derived from `Table.Config`, or every schema is called "Table" (strict and coerce are
+    inherited anyway). `relations` lists the foreign keys, which Pandera does not have.
 
     Rules are Pandera's built-in checks, so that they can be read (`check.name`, `check.statistics`) and run elsewhere,
-    plus one check of our own for sources that write a number outside the range to mean "none":
-    `in_range_or_sentinel={"min_value": -36525, "max_value": 0, "sentinel": 365243}` holds if
-    `min_value <= value <= max_value or value == sentinel`. Like every check it ignores nulls: `nullable` says whether
-    they may occur.
+    plus one custom check for sources that write a number outside the range to mean "none":
+    `in_range_or_sentinel={"min_value": -36525, "max_value": 0, "sentinel": 365243}` passes if
+    `min_value <= value <= max_value or value == sentinel`. Like every check it ignores nulls, which `nullable` allows
+    or forbids.
 
     A column typed `... | None` may be absent from a delivered file (`required` is False in the schema); the stored
     table always has it, with nulls if it was absent.
     """
 
-    # Not annotated: Pandera takes every annotated public name, ClassVar too, for a column.
+    # Not annotated: Pandera treats every annotated public name as a column, even a ClassVar.
     relations = tuple[Relation, ...]()
 
     class Config:
@@ -67,17 +67,17 @@ class Table(pa.DataFrameModel):
 
     @classmethod
     def _get_model_attrs(cls) -> dict[str, Any]:
-        """The attributes in which Pandera looks for columns: without `relations`."""
+        """The attributes that Pandera reads as columns, without `relations`."""
         return {name: value for name, value in super()._get_model_attrs().items() if name != "relations"}
 
     @classmethod
     def descriptions(cls) -> dict[str, str]:
-        """Column name to its description, with the unit in brackets if it has one."""
-        words: dict[str, str] = {}
+        """For each column its description, with the unit in brackets if it has one."""
+        found: dict[str, str] = {}
         for name, column in cls.to_schema().columns.items():
             unit = unit_of(column.metadata)
-            words[name] = (column.description or "") + (f" [{unit}]" if unit else "")
-        return words
+            found[name] = (column.description or "") + (f" [{unit}]" if unit else "")
+        return found
 
 
 @cache
@@ -94,17 +94,19 @@ def with_text_key(model: type[Table]) -> type[Table]:
 
 
 def outcomes_of(name: str, applications: type[Table], key: str, target: str) -> type[Table]:
-    """The contract of outcomes that come after the applications (the table `name`): key and target, as defined
-    there."""
+    """The contract of outcomes delivered after the applications (the table `name`), with that table's key and
+    target."""
     columns = applications.to_schema().columns
-    # A value that the applications may not have is not allowed here either.
-    words = next((check.statistics["allowed_values"] for check in columns[target].checks if check.name == "isin"), None)
+    # A value that the applications do not allow is not allowed here either.
+    allowed = next(
+        (check.statistics["allowed_values"] for check in columns[target].checks if check.name == "isin"), None
+    )
     body = {
         "__doc__": "The outcomes of the loans, delivered once they are known: one row per applicant of the same batch.",
         "__module__": __name__,
         "__annotations__": {"key": columns[key].dtype.type, "outcome": columns[target].dtype.type},
         "key": pa.Field(alias=key, unique=True, description=columns[key].description),
-        "outcome": pa.Field(alias=target, nullable=True, isin=words, description=columns[target].description),
+        "outcome": pa.Field(alias=target, nullable=True, isin=allowed, description=columns[target].description),
         "relations": (Relation(key, name, key),),
     }
     return type("Outcomes", (Table,), body)

@@ -44,7 +44,7 @@ def as_text(value: Any) -> str:
     """A code as text: whole numbers without a point, booleans as SQL writes them."""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    # NumPy's booleans and Python's alike as SQL writes them.
+    # Applies to NumPy's and Python's booleans.
     return str(value).lower() if str(value) in ("True", "False") else str(value)
 
 

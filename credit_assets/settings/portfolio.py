@@ -46,8 +46,8 @@ class ConfigError(ValueError):
 
 
 class UnknownPortfolio(ConfigError, AttributeError):
-    """No configuration has this name. Modules that offer portfolios as attributes lack this one, which libraries that
-    search every imported module for a name must be able to ask."""
+    """No configuration has this name. It is an AttributeError for modules with portfolios as attributes, because some
+    libraries look for a name in every imported module."""
 
 
 class TableConfig(BaseModel):
@@ -173,7 +173,7 @@ class Portfolio(BaseModel):
 
 
 def settings_fingerprint(project: Project, name: str) -> str:
-    """The same as long as the portfolio's configuration, contracts and SQL are, as files. Nothing of them is run."""
+    """A hash of the files of the portfolio's configuration, contracts and SQL, none of which is executed."""
     digest = hashlib.sha256()
     for file in [
         project.config(name),
@@ -181,14 +181,14 @@ def settings_fingerprint(project: Project, name: str) -> str:
         *sorted(project.sql(name).glob("*.sql")),
     ]:
         digest.update(f"{file.name}\n".encode())
-        # A file that is gone, or cannot be read, is another state too.
+        # A missing or unreadable file changes the fingerprint too.
         with contextlib.suppress(OSError):
             digest.update(hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()[:16]
 
 
 def _contract_files(config: Path) -> list[Path]:
-    """The Python files of the contracts that the configuration names; none where it cannot be read."""
+    """The Python files of the contracts that the configuration names; none if it cannot be read."""
     try:
         contracts = str(yaml.safe_load(config.read_text(encoding="utf-8"))["contracts"])
         if contracts.endswith(".py"):
@@ -202,12 +202,12 @@ def _contract_files(config: Path) -> list[Path]:
 
 
 def _wrong(keys: list[str | int], message: str) -> PydanticCustomError:
-    """A mistake found in the portfolio as a whole, at the keys of the setting that is to blame."""
+    """A mistake found when the whole portfolio is validated, at the keys of the wrong setting."""
     return PydanticCustomError("portfolio", "{message}", {"keys": keys, "message": message})
 
 
 def line_of(root: yaml.Node | None, keys: Sequence[str | int]) -> int:
-    """The line of a setting, by the keys that lead to it; of the nearest above it where it is not there."""
+    """The line of a setting, by its path of keys; if it is missing, the line of its nearest parent."""
     line, node = 1, root
     for key in keys:
         if isinstance(node, yaml.MappingNode):
@@ -223,7 +223,7 @@ def line_of(root: yaml.Node | None, keys: Sequence[str | int]) -> int:
 
 
 def mistake(error: ErrorDetails) -> tuple[list[str | int], str]:
-    """The keys that lead to a setting that is wrong (none for the whole file), and what is wrong with it."""
+    """The path of keys to a wrong setting (empty for the whole file), and the reason."""
     context = error.get("ctx", {})
     keys = error["loc"] or context.get("keys", ())
     return list(keys), str(context["error"]) if isinstance(context.get("error"), Exception) else error["msg"]

@@ -1,7 +1,4 @@
-"""Where things lie: the project folder a command runs in, and its data folder.
-
-No portfolio and no table is known here.
-"""
+"""The folders of a project. Portfolios and tables are defined elsewhere."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ from pathlib import Path
 
 
 class AlreadyRunning(RuntimeError):
-    """Another command is making this portfolio's assets."""
+    """Another command is materializing this portfolio's assets."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +24,7 @@ class Project:
     def find(start: Path | None = None) -> Project:
         """The project around `start` (by default the working folder, or CREDIT_ASSETS_HOME if set).
 
-        Raises FileNotFoundError where no folder upwards holds both dagster.yaml and configs/.
+        Raises FileNotFoundError if no folder from there upwards has both dagster.yaml and configs/.
         """
         begin = start or Path(os.environ.get("CREDIT_ASSETS_HOME") or Path.cwd())
         for folder in (begin.resolve(), *begin.resolve().parents):
@@ -56,12 +53,12 @@ class Project:
 
     @property
     def studies(self) -> Path:
-        """Optuna's studies, from which an interrupted search goes on."""
+        """Optuna's studies, from which an interrupted search resumes."""
         return self.data / "mlflow" / "studies"
 
     @property
     def spill(self) -> Path:
-        """Where DuckDB puts what does not fit into its memory limit."""
+        """DuckDB's temporary files when its memory limit is exceeded."""
         return self.data / "spill"
 
     @property
@@ -71,7 +68,7 @@ class Project:
 
     @property
     def artifacts(self) -> Path:
-        """Where MLflow keeps models and plots when the tracking store is the local file."""
+        """MLflow's models and plots if the tracking store is the local file."""
         return self.data / "mlflow" / "artifacts"
 
     def config(self, portfolio: str) -> Path:
@@ -83,12 +80,12 @@ class Project:
 
 @cache
 def git_commit() -> str:
-    """The commit of the running code, `+changes` where files differ from it; `unknown` outside a checkout."""
+    """The commit of the running code, `+changes` if files differ from it; `unknown` outside a checkout."""
 
-    def git(*words: str) -> str:
+    def git(*arguments: str) -> str:
         folder = Path(__file__).parents[2]
-        said = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True, timeout=10)
-        return said.stdout.strip()
+        result = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True, timeout=10)
+        return result.stdout.strip()
 
     try:
         return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain") else "")

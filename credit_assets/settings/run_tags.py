@@ -10,11 +10,11 @@ KEY_TAG = "credit_assets/key"
 """The work that a run was started for; the same work has the same key."""
 CORRECTION_TAG = "credit_assets/correction"
 CHAMPION_TAG = "credit_assets/champion"
-"""The version that was champion when the run was asked for."""
+"""The version that was champion when the run was requested."""
 
 
 HOST_TAG = "credit_assets/host"
-"""The machine of a run that no launcher started; process ids mean nothing on another one."""
+"""The machine of a run that no launcher started; process ids are valid only there."""
 
 
 COMMAND_TAG = "credit_assets/command"

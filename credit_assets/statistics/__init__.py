@@ -1,2 +1,2 @@
-"""Formulas on arrays: metrics, intervals, paired tests, PSI, calibration tests and cut-offs. No table of the platform
-is known here."""
+"""Formulas on arrays: metrics, intervals, paired tests, PSI, calibration tests and cut-offs. They are
+independent of the platform's tables."""

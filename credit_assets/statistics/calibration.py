@@ -74,13 +74,13 @@ def segments(known: pd.DataFrame, by: pd.Series, tolerance: Tolerance, *, cumula
     return found
 
 
-def surely_off(judged: Sequence[Segment], chance: float) -> list[Segment]:
+def significantly_off(tested: Sequence[Segment], chance: float) -> list[Segment]:
     """The segments that deviate beyond tolerance and chance, the most significant first.
 
     Beyond chance: by the step-down procedure of Holm (1979), so that the probability of returning any segment with
     correct PDs is at most `chance`, however many are tested.
     """
-    ordered = sorted(judged, key=lambda segment: segment.p_value)
+    ordered = sorted(tested, key=lambda segment: segment.p_value)
     found = []
     for place, segment in enumerate(ordered):
         if segment.p_value > chance / (len(ordered) - place):

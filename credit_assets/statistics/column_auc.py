@@ -9,10 +9,10 @@ BINS = 32
 """Quantile bins of a number, to find a ranking that is not monotone; nulls are one more."""
 
 FEW_VALUES = 32
-"""Number of distinct values up to which each value is a bin."""
+"""The number of distinct values up to which each value is a bin."""
 
 MIN_OF_A_CLASS = 30
-"""Goods or bads among a column's non-null rows below which their AUC is chance."""
+"""The goods, or bads, among a column's non-null rows below which the AUC is mostly chance."""
 
 SEED = 0
 """Seed of the halves that the rows are divided into."""
@@ -81,13 +81,13 @@ def _counts(codes: np.ndarray, outcome: np.ndarray, width: int) -> np.ndarray:
 def _rate_auc(counts: np.ndarray) -> float:
     """The AUC of the bad rate by code, learned on one half and measured on the other, averaged over both directions."""
     aucs = []
-    for learned, judged in ((0, 1), (1, 0)):
+    for learned, measured in ((0, 1), (1, 0)):
         rows = counts[:, :, learned].sum(axis=1)
         # The rate of an unseen or rare code is close to the overall rate.
         rate = (counts[:, 1, learned] + counts[:, 1, learned].sum() / rows.sum()) / (rows + 1)
         order = np.argsort(rate, kind="stable")
         ties = np.flatnonzero(np.diff(rate[order], prepend=-1.0) != 0)
-        goods, bads = np.add.reduceat(counts[order, :, judged], ties).T
+        goods, bads = np.add.reduceat(counts[order, :, measured], ties).T
         if pairs := goods.sum() * bads.sum():
             aucs.append(float(((np.cumsum(goods) - goods / 2) * bads).sum() / pairs))
     return float(np.mean(aucs)) if aucs else 0.5
@@ -99,12 +99,13 @@ def _is_copy(counts: np.ndarray) -> bool:
     Code 0 is null: either it is one of the two codes, or the non-null rows alone are a copy, and too many for chance.
     """
     known = counts[1:]
-    tells = [_tells(counts)] if counts[0].any() else []
+    copies = [_is_one_to_one(counts)] if counts[0].any() else []
     if known.sum(axis=0).min() >= MIN_OF_A_CLASS or not counts[0].any():
-        tells.append(_tells(known))
-    return any(tells)
+        copies.append(_is_one_to_one(known))
+    return any(copies)
 
 
-def _tells(counts: np.ndarray) -> bool:
+def _is_one_to_one(counts: np.ndarray) -> bool:
+    """Whether two codes occur, each with one outcome only and a different one."""
     used = counts[counts.sum(axis=1) > 0]
     return len(used) == 2 and bool((np.diag(used) == 0).all() or (np.diag(used[::-1]) == 0).all())

@@ -1,2 +1,2 @@
-"""The synthetic lender: deliveries in the format of Kaggle's Home Credit download, generated from a
-hidden risk. docs/synthetic_lender.md describes what it simulates and what must not be concluded from it."""
+"""The synthetic lender: deliveries in the format of Kaggle's Home Credit download, generated from hidden risk traits.
+docs/synthetic_lender.md describes the simulation and the conclusions that it does not allow."""

@@ -1,4 +1,4 @@
-"""The application table of a chunk of synthetic applicants, and what their histories need to know of them."""
+"""Draws the application table of a chunk of synthetic applicants, and the traits that their histories depend on."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from credit_assets.synthetic import vocabulary as v
-from credit_assets.synthetic.draws import Words, blend, curve, on_grid, pick, pick_by, pick_words, sigmoid
+from credit_assets.synthetic.draws import Categorical, blend, curve, on_grid, pick, pick_by, pick_names, sigmoid
 from credit_assets.synthetic.risk import INFLATION, Traits, draw_outcomes, draw_traits
 
-Columns = dict[str, np.ndarray | Words]
+Columns = dict[str, np.ndarray | Categorical]
 Numbers = dict[str, np.ndarray]
 
 
@@ -28,10 +28,10 @@ class Applicants:
 def draw_applicants(
     streams: tuple[np.random.Generator, np.random.Generator], ids: np.ndarray, scenario: str | None
 ) -> tuple[Applicants, Columns]:
-    """Applicants and their application columns, in the source's order, TARGET included.
+    """Draw applicants and their application columns, in the source's order, including TARGET.
 
-    The first stream draws the applicants, the second only their outcomes, so that a change of the outcomes
-    leaves every input as it was.
+    The first stream draws the applicants, the second only their outcomes, so that changing how outcomes are drawn
+    leaves all inputs the same.
     """
     rng, outcome_rng = streams
     traits = draw_traits(rng, len(ids), scenario)
@@ -48,7 +48,7 @@ def draw_applicants(
 
 
 def _person(rng: np.random.Generator, traits: Traits) -> tuple[Columns, np.ndarray]:
-    """Who the applicant is, and the log-odds of default that go with it."""
+    """Columns that describe the applicant, and their log-odds of default."""
     size, male = len(traits.age), traits.male
     age_days = np.round(curve(traits.age, v.AGE_DAYS))
     band = np.searchsorted(v.AGE_BANDS, age_days / 365.25, side="right")
@@ -80,15 +80,15 @@ def _person(rng: np.random.Generator, traits: Traits) -> tuple[Columns, np.ndarr
         + 0.20 * traits.channel
     )
     columns: Columns = {
-        "CODE_GENDER": Words(np.where(rng.random(size) < 0.000013, 2, male).astype(np.int8), ("F", "M", "XNA")),
-        "FLAG_OWN_CAR": Words(own_car.astype(np.int8), ("N", "Y")),
-        "FLAG_OWN_REALTY": pick_words(rng, size, {"N": 0.306, "Y": 0.694}),
+        "CODE_GENDER": Categorical(np.where(rng.random(size) < 0.000013, 2, male).astype(np.int8), ("F", "M", "XNA")),
+        "FLAG_OWN_CAR": Categorical(own_car.astype(np.int8), ("N", "Y")),
+        "FLAG_OWN_REALTY": pick_names(rng, size, {"N": 0.306, "Y": 0.694}),
         "CNT_CHILDREN": children,
         "AMT_INCOME_TOTAL": income,
-        "NAME_INCOME_TYPE": Words(income_type, v.INCOME_TYPES),
-        "NAME_EDUCATION_TYPE": Words(education, v.EDUCATION),
-        "NAME_FAMILY_STATUS": Words(family, v.FAMILY_STATUS),
-        "NAME_HOUSING_TYPE": Words(housing, v.HOUSING),
+        "NAME_INCOME_TYPE": Categorical(income_type, v.INCOME_TYPES),
+        "NAME_EDUCATION_TYPE": Categorical(education, v.EDUCATION),
+        "NAME_FAMILY_STATUS": Categorical(family, v.FAMILY_STATUS),
+        "NAME_HOUSING_TYPE": Categorical(housing, v.HOUSING),
         "REGION_POPULATION_RELATIVE": population,
         "DAYS_BIRTH": -age_days.astype(np.int64),
         "DAYS_EMPLOYED": np.where(idle, 365243, -np.maximum(employed, 1)).astype(np.int64),
@@ -97,19 +97,19 @@ def _person(rng: np.random.Generator, traits: Traits) -> tuple[Columns, np.ndarr
         "OWN_CAR_AGE": np.where(own_car, car_age, np.nan),
         "FLAG_EMP_PHONE": (~idle).astype(np.int8),
         "FLAG_WORK_PHONE": (~idle & (rng.random(size) < 0.243)).astype(np.int8),
-        "OCCUPATION_TYPE": Words(np.where(known, occupation, -1).astype(np.int8), v.OCCUPATIONS),
+        "OCCUPATION_TYPE": Categorical(np.where(known, occupation, -1).astype(np.int8), v.OCCUPATIONS),
         "CNT_FAM_MEMBERS": np.where(rng.random(size) < 0.000007, np.nan, children + 2.0 - np.isin(family, (1, 3, 4))),
         "REGION_RATING_CLIENT": rating,
         "REGION_RATING_CLIENT_W_CITY": with_city,
         **away_from_home,
-        "ORGANIZATION_TYPE": Words(np.where(idle, len(v.ORGANIZATIONS), organization), (*v.ORGANIZATIONS, "XNA")),
+        "ORGANIZATION_TYPE": Categorical(np.where(idle, len(v.ORGANIZATIONS), organization), (*v.ORGANIZATIONS, "XNA")),
         "DAYS_LAST_PHONE_CHANGE": np.where(rng.random(size) < 0.000003, np.nan, -np.round(phone)),
     }
     return columns, risk
 
 
 def _employment(rng: np.random.Generator, traits: Traits, age_days: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How long the applicant has been employed: as a standard normal, and in days."""
+    """The length of employment: as a standard normal, and in days."""
     employment = blend(0.75 * traits.age - 0.5 * traits.channel, rng, 0.55)
     return employment, np.minimum(np.round(curve(employment, v.DAYS_EMPLOYED_BY_AGE)), age_days - 6200)
 
@@ -126,12 +126,13 @@ def _days_of_changes(
 
 
 def _organization_risk(organization: np.ndarray) -> np.ndarray:
-    """What the kind of employer adds to the log-odds of default."""
+    """The employer type's contribution to the log-odds of default."""
     return np.array([v.RISKY_ORGANIZATIONS.get(word, 0.0) for word in v.ORGANIZATIONS])[organization]
 
 
 def _region(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """How prosperous the region is (standard normal), its rating, that with the city, and its relative population."""
+    """The region: its prosperity (standard normal), its rating, its rating with the city, and its relative
+    population."""
     from scipy.special import ndtr, ndtri
 
     place = rng.standard_normal(size)
@@ -183,7 +184,7 @@ def _income(
 def _loan(
     rng: np.random.Generator, traits: Traits, person: Columns, scenario: str | None
 ) -> tuple[Columns, np.ndarray]:
-    """The loan applied for, and the log-odds of default that go with its terms."""
+    """Columns of the requested loan, and the log-odds of default of its terms."""
     size, income = len(traits.age), np.asarray(person["AMT_INCOME_TOTAL"])
     revolving = rng.random(size) < np.where(traits.channel, 0.30, 0.095)
     appetite = rng.standard_normal(size)
@@ -209,12 +210,12 @@ def _loan(
     hour = np.clip(np.round(12.06 + 3.26 * rng.standard_normal(size) + 5.0 * traits.channel), 0, 23)
     main = np.where(revolving, 0, pick(rng, size, v.MAIN_DOCUMENT_SHARES))
     columns: Columns = {
-        "NAME_CONTRACT_TYPE": Words(revolving.astype(np.int8), ("Cash loans", "Revolving loans")),
+        "NAME_CONTRACT_TYPE": Categorical(revolving.astype(np.int8), ("Cash loans", "Revolving loans")),
         "AMT_CREDIT": on_grid(credit, 4.5),
         "AMT_ANNUITY": np.where(rng.random(size) < 0.00004, np.nan, on_grid(annuity, 4.5)),
         "AMT_GOODS_PRICE": np.where(revolving & (rng.random(size) < 0.009), np.nan, goods),
-        "NAME_TYPE_SUITE": _missing(pick_words(rng, size, v.TYPE_SUITE), rng.random(size) < 0.0042),
-        "WEEKDAY_APPR_PROCESS_START": Words(day, v.WEEKDAYS),
+        "NAME_TYPE_SUITE": _missing(pick_names(rng, size, v.TYPE_SUITE), rng.random(size) < 0.0042),
+        "WEEKDAY_APPR_PROCESS_START": Categorical(day, v.WEEKDAYS),
         "HOUR_APPR_PROCESS_START": hour.astype(np.int64),
     }
     for number in range(2, 22):
@@ -226,7 +227,7 @@ def _loan(
 def _external_scores(
     rng: np.random.Generator, traits: Traits, terms: np.ndarray, has_bureau: np.ndarray
 ) -> tuple[Columns, np.ndarray]:
-    """The three external scores, and the standard normal behind the second."""
+    """The three external scores, and the standard normal behind the second one."""
     size = len(terms)
     standing = -(1.05 * traits.ability + terms + 0.25 * traits.debt)
     standing = (standing + 0.07) / 1.24
@@ -266,7 +267,7 @@ def _contacts(rng: np.random.Generator, traits: Traits) -> Columns:
 
 
 def _enquiries(rng: np.random.Generator, traits: Traits, has_bureau: np.ndarray) -> Columns:
-    """Enquiries at the credit bureau in the last hour, day, week, month, quarter, year; missing together."""
+    """Credit bureau enquiries in the last hour, day, week, month, quarter and year; all missing together."""
     size = len(traits.age)
     unknown = rng.random(size) < np.where(has_bureau, 0.045, 0.66)
     drive = np.exp(0.22 * traits.debt)
@@ -281,7 +282,7 @@ def _enquiries(rng: np.random.Generator, traits: Traits, has_bureau: np.ndarray)
 
 
 def _building(rng: np.random.Generator, terms: np.ndarray) -> Columns:
-    """Facts on the applicant's building: missing together, and related through its size."""
+    """Normalised facts about the applicant's building: missing together, and correlated through its size."""
     from scipy.special import ndtri
 
     size = len(terms)
@@ -296,7 +297,7 @@ def _building(rng: np.random.Generator, terms: np.ndarray) -> Columns:
         missing = gap(share)
         base = curve(blend(building, rng, 0.75), quantiles)
         for suffix, spread in (("AVG", 0.0), ("MODE", 0.06), ("MEDI", 0.02)):
-            # Years are close to 1, where it is the distance to 1 that varies.
+            # Years are close to 1; their distance to 1 varies.
             near = 1.0 - base if name.startswith("YEARS") else base
             near = near * (1.0 + spread * rng.standard_normal(size))
             value = 1.0 - near if name.startswith("YEARS") else near
@@ -307,12 +308,12 @@ def _building(rng: np.random.Generator, terms: np.ndarray) -> Columns:
         "FONDKAPREMONT_MODE": v.FONDKAPREMONT, "HOUSETYPE_MODE": v.HOUSETYPE, "WALLSMATERIAL_MODE": v.WALLS,
         "EMERGENCYSTATE_MODE": v.EMERGENCY,
     }.items():  # fmt: skip
-        columns[column] = _missing(pick_words(rng, size, shares), gap(share))
+        columns[column] = _missing(pick_names(rng, size, shares), gap(share))
     return columns
 
 
-def _missing(column: Words, rows: np.ndarray) -> Words:
-    return Words(np.where(rows, -1, column.codes).astype(np.int8), column.words)
+def _missing(column: Categorical, rows: np.ndarray) -> Categorical:
+    return Categorical(np.where(rows, -1, column.codes).astype(np.int8), column.names)
 
 
 APPLICATION_COLUMNS = (

@@ -1,14 +1,14 @@
-"""Credits that applicants have elsewhere, as a credit bureau reports them: bureau and bureau_balance."""
+"""Draws credits from other lenders, as a credit bureau reports them: bureau and bureau_balance."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from credit_assets.synthetic.applications import Applicants, Columns
-from credit_assets.synthetic.draws import Words, counts, curve, on_grid, pick, sigmoid, spread
+from credit_assets.synthetic.draws import Categorical, counts, curve, on_grid, pick, sigmoid, spread
 
 STATES = ("Closed", "Active", "Sold", "Bad debt")
-CREDIT_TYPES = {  # share, chance that it is still running, typical size, length in days
+CREDIT_TYPES = {  # share, probability of still running, typical log amount, length in days
     "Consumer credit": (0.729, 0.25, 11.55, 500),
     "Credit card": (0.234, 0.69, 11.75, 1100),
     "Car loan": (0.0162, 0.40, 14.1, 1500),
@@ -25,12 +25,12 @@ CREDIT_TYPES = {  # share, chance that it is still running, typical size, length
 CARD, MORTGAGE = 1, 3
 DAYS_ACTIVE = (1, 17, 65, 235, 480, 920, 2050, 2700, 2922)
 DAYS_CLOSED = (20, 110, 330, 800, 1330, 1980, 2740, 2890, 2922)
-STATUS_WORDS = ("C", "0", "X", "1", "2", "3", "4", "5")
+STATUS_CODES = ("C", "0", "X", "1", "2", "3", "4", "5")
 LATE_SHARES = (0.80, 0.07, 0.02, 0.015, 0.095)  # statuses 1 to 5 among late months
 
 
 def draw_bureau(rng: np.random.Generator, people: Applicants, first_id: int) -> tuple[Columns, Columns]:
-    """bureau and bureau_balance of a chunk of applicants; SK_ID_BUREAU counts up from `first_id`."""
+    """Draw bureau and bureau_balance for a chunk of applicants; SK_ID_BUREAU counts up from `first_id`."""
     traits = people.traits
     mean = 4.62 * np.exp(0.10 * traits.debt + 0.05 * traits.age - 0.006) * np.where(traits.channel, 0.35, 1.0)
     owner, _ = spread(np.where(people.has_bureau, 1 + counts(rng, mean, 1.42, 115), 0))
@@ -45,7 +45,7 @@ def draw_bureau(rng: np.random.Generator, people: Applicants, first_id: int) -> 
     days = np.round(np.where(active, curve(recent, DAYS_ACTIVE), curve(recent, DAYS_CLOSED)))
     length = kinds[kind, 3] * np.exp(0.55 * rng.standard_normal(size))
     planned = np.round(np.where(active, np.maximum(length, days * 0.75), length) - days)
-    # A card without an end date is written with one eighty years ahead.
+    # A card without an end date has one eighty years ahead.
     planned = np.where((kind == CARD) & (rng.random(size) < 0.12), 31_000 - np.round(0.1 * days), planned)
     left = days - length * rng.uniform(0.4, 1.05, size)
     ended = np.ceil(np.where(left > 3, left, days * rng.uniform(0.02, 0.7, size)))
@@ -66,8 +66,8 @@ def draw_bureau(rng: np.random.Generator, people: Applicants, first_id: int) -> 
     bureau: Columns = {
         "SK_ID_CURR": people.ids[owner],
         "SK_ID_BUREAU": ids,
-        "CREDIT_ACTIVE": Words(state.astype(np.int8), STATES),
-        "CREDIT_CURRENCY": Words(
+        "CREDIT_ACTIVE": Categorical(state.astype(np.int8), STATES),
+        "CREDIT_CURRENCY": Categorical(
             pick(rng, size, (0.9992, 0.0007, 0.0001, 0.00001)), tuple(f"currency {i}" for i in range(1, 5))
         ),
         "DAYS_CREDIT": -days.astype(np.int64),
@@ -82,7 +82,7 @@ def draw_bureau(rng: np.random.Generator, people: Applicants, first_id: int) -> 
         "AMT_CREDIT_SUM_DEBT": gap(np.round(owed, 2), np.where(active, 0.11, 0.17)),
         "AMT_CREDIT_SUM_LIMIT": gap(np.round(limit, 3), np.where(active, 0.28, 0.38)),
         "AMT_CREDIT_SUM_OVERDUE": np.round(overdue_sum, 2),
-        "CREDIT_TYPE": Words(kind, tuple(CREDIT_TYPES)),
+        "CREDIT_TYPE": Categorical(kind, tuple(CREDIT_TYPES)),
         "DAYS_CREDIT_UPDATE": -reported.astype(np.int64),
         "AMT_ANNUITY": np.where(with_annuity, np.round(annuity, 2), np.nan),
     }
@@ -90,14 +90,14 @@ def draw_bureau(rng: np.random.Generator, people: Applicants, first_id: int) -> 
 
 
 def _state(rng: np.random.Generator, active: np.ndarray, discipline: np.ndarray) -> np.ndarray:
-    """The state of each credit: an index of `STATES`."""
+    """The state of each credit, as an index of `STATES`."""
     chance = rng.random(len(active))
     state = np.where(chance < 0.0038 * np.exp(0.6 * discipline), 2, np.where(active, 1, 0))
     return np.where(chance < 0.00001 * np.exp(0.6 * discipline), 3, state)
 
 
 def _amounts(rng: np.random.Generator, kind: np.ndarray, active: np.ndarray, location: np.ndarray) -> np.ndarray:
-    """The sum of each credit; `location` is the logarithm of the typical one of its kind."""
+    """The amount of each credit; `location` is the logarithm of the typical amount of its type."""
     size = len(kind)
     amount = on_grid(np.exp(location + 1.1 * active * (kind == 0) + 1.05 * rng.standard_normal(size)), 4.5)
     amount = np.minimum(amount, 40_000_000.0)
@@ -110,7 +110,7 @@ def _amounts(rng: np.random.Generator, kind: np.ndarray, active: np.ndarray, loc
 def _arrears(
     rng: np.random.Generator, active: np.ndarray, discipline: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Days and sum overdue today, and the largest sum that was ever overdue."""
+    """Days and amount overdue today, and the largest amount ever overdue."""
     size = len(active)
     overdue_now = rng.random(size) < np.where(active, 0.0042, 0.0008) * np.exp(0.9 * discipline)
     overdue_days = np.where(overdue_now, np.ceil(np.exp(2.6 + 1.4 * rng.standard_normal(size))), 0)
@@ -124,14 +124,14 @@ def _balance(
     rng: np.random.Generator, people: Applicants, owner: np.ndarray, ids: np.ndarray, days: np.ndarray,
     ended: np.ndarray,
 ) -> Columns:  # fmt: skip
-    """Monthly statuses back from month 0, for the applicants whose bureau reports months."""
+    """Monthly statuses back from month 0, for applicants whose bureau reports them."""
     reported = (rng.random(len(people.ids)) < 0.448)[owner]
     rows = np.flatnonzero(reported)
     last = np.where(rng.random(len(rows)) < 0.85, 0, (rng.random(len(rows)) * days[rows] / 31).astype(int))
     first = np.minimum(days[rows] / 30.44, 96).astype(int)
     bureau, position = spread(first - last + 1)
     month = position + last.astype(np.int32)[bureau]
-    # Months older than a credit's `dark` are not reported (X); most credits report all.
+    # Months older than a credit's `dark` are reported as unknown (X); most credits report all.
     dark = np.where(rng.random(len(rows)) < 0.28, 200, rng.random(len(rows)) * 1.2 * first).astype(np.int16)
     closed = np.where(ended[rows] > 0, ended[rows] / 30.44, -1).astype(np.int16)
     status = np.full(len(month), 1, dtype=np.int8)
@@ -143,5 +143,5 @@ def _balance(
     return {
         "SK_ID_BUREAU": ids[rows].astype(np.int32)[bureau],
         "MONTHS_BALANCE": -month,
-        "STATUS": Words(status, STATUS_WORDS),
+        "STATUS": Categorical(status, STATUS_CODES),
     }

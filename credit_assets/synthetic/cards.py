@@ -1,11 +1,11 @@
-"""Months of the lender's credit cards: credit_card_balance and the cards' rows of installments_payments."""
+"""Draws months of the lender's credit cards: credit_card_balance and the cards' rows of installments_payments."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from credit_assets.synthetic.applications import Applicants, Columns, Numbers
-from credit_assets.synthetic.draws import Words, sigmoid, spread
+from credit_assets.synthetic.draws import Categorical, sigmoid, spread
 from credit_assets.synthetic.instalments import DAYS_A_MONTH, draw_delays, with_payments
 from credit_assets.synthetic.previous import Contracts
 
@@ -17,7 +17,7 @@ DRAWING_COUNTS = [f"CNT_DRAWINGS_{place}" for place in PLACES]
 
 
 def draw_cards(rng: np.random.Generator, people: Applicants, cards: Contracts) -> tuple[Columns, Numbers]:
-    """credit_card_balance and the cards' instalments."""
+    """Draw credit_card_balance and the cards' instalments."""
     size = len(cards.ids)
     traits = people.traits
     ids, client = cards.ids.astype(np.int32), people.ids[cards.owner].astype(np.int32)
@@ -59,7 +59,7 @@ def draw_cards(rng: np.random.Generator, people: Applicants, cards: Contracts) -
         "AMT_TOTAL_RECEIVABLE": np.round(balance, 3),
         **{column: drawing_columns[column] for column in DRAWING_COUNTS},
         "CNT_INSTALMENT_MATURE_CUM": np.where(young, np.nan, mature),
-        "NAME_CONTRACT_STATUS": Words(status.astype(np.int8), CARD_STATUSES),
+        "NAME_CONTRACT_STATUS": Categorical(status.astype(np.int8), CARD_STATUSES),
         "SK_DPD": overdue,
         "SK_DPD_DEF": np.where(rng.random(len(card), dtype=np.float32) < 0.6, np.minimum(overdue, 30), 0),
     }
@@ -78,7 +78,7 @@ def draw_cards(rng: np.random.Generator, people: Applicants, cards: Contracts) -
 
 
 def _instalments_so_far(due: np.ndarray, age: np.ndarray, card: np.ndarray) -> np.ndarray:
-    """The number of instalments due up to each month, counted for each card."""
+    """The number of instalments due up to each month, per card."""
     total = np.cumsum(due)
     return total - np.concatenate(([0], total))[(np.cumsum(age) - age)[card]]
 
@@ -89,7 +89,7 @@ def _delays(rng: np.random.Generator, missed: np.ndarray, overdue: np.ndarray, t
 
 
 def _status(rng: np.random.Generator, card: np.ndarray, position: np.ndarray, closed: np.ndarray) -> np.ndarray:
-    """The status of each month: an index of `CARD_STATUSES`. Most closed cards go on with a limit of zero."""
+    """The status of each month, as an index of `CARD_STATUSES`. Most closed cards continue with a limit of zero."""
     settled = np.where(rng.random(len(closed)) < 0.25, closed, 1_000)
     status = np.where(position >= settled[card], 1, 0)
     return np.where((position == 0) & (rng.random(len(card)) < 0.05), 2, status)
@@ -98,7 +98,7 @@ def _status(rng: np.random.Generator, card: np.ndarray, position: np.ndarray, cl
 def _drawings(
     rng: np.random.Generator, size: int, card: np.ndarray, drawings: np.ndarray, silent: np.ndarray
 ) -> Numbers:
-    """Sum and number of drawings at cash machines, in shops and elsewhere, each month of the `size` cards."""
+    """Amounts and numbers of drawings at cash machines, in shops and elsewhere, by month of the `size` cards."""
     cash = np.where(rng.random(size) < 0.6, rng.uniform(0.5, 1.0, size), 0.1)[card]
     at_cash_machine = np.round(drawings * cash / 2250) * 2250
     at_cash_machine = np.minimum(at_cash_machine, drawings)
@@ -123,7 +123,8 @@ def _principal(
     rng: np.random.Generator, card: np.ndarray, position: np.ndarray, debt: np.ndarray, limit: np.ndarray,
     drawn_from: np.ndarray, closed: np.ndarray,
 ) -> np.ndarray:  # fmt: skip
-    """The sum owed at the end of each month: a walk around the debt of the card's holder, while the card is used."""
+    """The balance owed at the end of each month: a random walk around the holder's level of debt while the card is
+    used."""
     running = (position >= drawn_from[card]) & (position < closed[card])
     base = sigmoid(0.1 + 1.0 * debt + 1.1 * rng.standard_normal(len(debt)))
     level = base[card] + _walk(rng, card, position, 0.10)
@@ -133,7 +134,7 @@ def _principal(
 
 
 def _walk(rng: np.random.Generator, card: np.ndarray, position: np.ndarray, step: float) -> np.ndarray:
-    """A random walk over the months of each card, starting at its first month."""
+    """A random walk over the months of each card, from its first month."""
     total = np.cumsum(step * rng.standard_normal(len(card)))
     start = np.maximum.accumulate(np.where(position == 0, np.arange(len(card)), 0)) if len(card) else position
     return total - total[start]

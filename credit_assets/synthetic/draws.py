@@ -1,5 +1,5 @@
-"""Vectorised random draws that all tables of the synthetic lender share: categories, quantile curves, ragged
-histories. Nothing about credit lives here."""
+"""Vectorised random draws shared by all tables of the synthetic lender: categories, quantile curves, ragged histories.
+They are independent of credit."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ CURVE_PROBABILITIES = np.array([0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.
 
 
 @dataclass(frozen=True)
-class Words:
-    """A category column: `codes` index into `words`; a code of -1 is a missing value."""
+class Categorical:
+    """A category column: `codes` index into `names`; a code of -1 is a missing value."""
 
     codes: np.ndarray
-    words: Sequence[str]
+    names: Sequence[str]
 
     def __len__(self) -> int:
         return len(self.codes)
 
-    def __getitem__(self, rows: np.ndarray) -> Words:
-        return Words(self.codes[rows], self.words)
+    def __getitem__(self, rows: np.ndarray) -> Categorical:
+        return Categorical(self.codes[rows], self.names)
 
 
 def generator(*key: int) -> np.random.Generator:
@@ -31,7 +31,7 @@ def generator(*key: int) -> np.random.Generator:
 
 
 def pick(rng: np.random.Generator, size: int, weights: Sequence[float] | np.ndarray) -> np.ndarray:
-    """`size` category codes (int8) drawn with the given weights, which need not add up to one."""
+    """`size` category codes (int8) drawn with the given weights, which are normalised."""
     cumulative = np.cumsum(weights) / np.sum(weights)
     return np.searchsorted(cumulative[:-1], rng.random(size), side="right").astype(np.int8)
 
@@ -48,19 +48,19 @@ def pick_by(rng: np.random.Generator, group: np.ndarray, weights: Sequence[Seque
     return codes
 
 
-def pick_words(rng: np.random.Generator, size: int, shares: dict[str, float]) -> Words:
-    return Words(pick(rng, size, list(shares.values())), tuple(shares))
+def pick_names(rng: np.random.Generator, size: int, shares: dict[str, float]) -> Categorical:
+    return Categorical(pick(rng, size, list(shares.values())), tuple(shares))
 
 
 def curve(normal: np.ndarray, quantiles: Sequence[float]) -> np.ndarray:
-    """Turn standard normal draws into a variable with the given quantiles (at CURVE_PROBABILITIES)."""
+    """Transform standard normal draws to a variable with the given quantiles (at CURVE_PROBABILITIES)."""
     from scipy.special import ndtr
 
     return np.interp(ndtr(normal), CURVE_PROBABILITIES, np.asarray(quantiles, dtype=float))
 
 
 def blend(signal: np.ndarray, rng: np.random.Generator, correlation: float) -> np.ndarray:
-    """A standard normal variable with the given correlation to `signal`, itself roughly standard normal."""
+    """A standard normal variable with the given correlation to `signal`, which is roughly standard normal."""
     noise = rng.standard_normal(len(signal))
     return correlation * signal + np.sqrt(1.0 - correlation**2) * noise
 
@@ -80,7 +80,7 @@ def counts(rng: np.random.Generator, mean: np.ndarray, shape: float, most: int) 
 
 
 def spread(sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For groups of the given sizes: each row's group, and its position 0.. in the group (both int32)."""
+    """For groups of the given sizes, each row's group and its position within the group from 0 (both int32)."""
     group = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
     starts = np.cumsum(sizes) - sizes
     position = np.arange(len(group), dtype=np.int32) - np.repeat(starts.astype(np.int32), sizes)

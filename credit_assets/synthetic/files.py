@@ -1,5 +1,5 @@
-"""Writing tables as Kaggle writes them: CSV with a header, missing values empty, floats with a decimal point,
-quotes only where a word holds a comma."""
+"""Writes tables in Kaggle's format: CSV with a header, missing values empty, floats with a decimal point, quotes only
+around text with a comma."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ import pyarrow as pa
 from credit_assets.lake.connections import connect
 from credit_assets.lake.sql import sql_text
 from credit_assets.synthetic.applications import Columns
-from credit_assets.synthetic.draws import Words
+from credit_assets.synthetic.draws import Categorical
 
 
 def as_arrow(columns: Columns) -> pa.Table:
     """The columns as an Arrow table; NaN and the code -1 become nulls."""
     arrays = {}
     for name, values in columns.items():
-        if isinstance(values, Words):
+        if isinstance(values, Categorical):
             codes = np.asarray(values.codes, dtype=np.int8)
-            arrays[name] = pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes < 0), pa.array(values.words))
+            arrays[name] = pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes < 0), pa.array(values.names))
         else:
-            # Adding zero turns -0.0 into 0.0, which would be written with its sign.
+            # Adding zero turns -0.0 into 0.0; otherwise the sign would be written.
             arrays[name] = pa.array(values + 0, from_pandas=True)
     return pa.table(arrays)
 
 
 class TableFile:
-    """A CSV file that grows by one chunk of columns at a time."""
+    """A CSV file that is written in chunks of columns."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

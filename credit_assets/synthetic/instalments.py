@@ -1,4 +1,4 @@
-"""How granted loans were repaid: POS_CASH_balance and the loans' rows of installments_payments. Both show the
+"""Draws the repayment of granted loans: POS_CASH_balance and the loans' rows of installments_payments. Both show the
 same late payments."""
 
 from __future__ import annotations
@@ -6,12 +6,12 @@ from __future__ import annotations
 import numpy as np
 
 from credit_assets.synthetic.applications import Applicants, Columns, Numbers
-from credit_assets.synthetic.draws import Words, pick, sigmoid, spread
+from credit_assets.synthetic.draws import Categorical, pick, sigmoid, spread
 from credit_assets.synthetic.previous import Contracts
 
 DAYS_A_MONTH = 30.4375
 FURTHEST_MONTH = -96
-FORGOTTEN = 100_000.0  # days of delay of an instalment that is never paid
+FORGOTTEN = 100_000.0  # delay in days of an instalment that is never paid
 POS_STATUSES = ("Active", "Completed", "Signed", "Returned to the store", "Approved", "Demand")
 INSTALMENT_COLUMNS = (
     "SK_ID_PREV", "SK_ID_CURR", "NUM_INSTALMENT_VERSION", "NUM_INSTALMENT_NUMBER", "DAYS_INSTALMENT",
@@ -27,17 +27,17 @@ def draw_delays(rng: np.random.Generator, discipline: np.ndarray) -> np.ndarray:
     scale = np.where(late, 6.0 * np.exp(0.45 * discipline), 11.5 * np.exp(-0.25 * discipline)).astype(np.float32)
     length = rng.standard_exponential(size, dtype=np.float32) * scale
     on_time = rng.random(size, dtype=np.float32) < np.float32(0.15)
-    # A few of the late ones are forgotten for months.
+    # A few late ones are delayed by months.
     length[late & (rng.random(size, dtype=np.float32) < np.float32(0.02))] += 45.0
     return np.where(late, np.ceil(length), np.where(on_time, np.float32(0.0), -np.floor(length)))
 
 
 def draw_loans(rng: np.random.Generator, people: Applicants, loans: Contracts) -> tuple[Columns, Numbers]:
-    """POS_CASH_balance and the instalments of the loans."""
+    """Draw POS_CASH_balance and the loans' instalments."""
     ids, client = loans.ids.astype(np.int32), people.ids[loans.owner].astype(np.int32)
     temper = people.traits.discipline[loans.owner] + 0.4 * rng.standard_normal(len(ids))
     elapsed = np.floor((-1 - loans.start) / 30.0).astype(np.int32) + 1
-    # A lapsed contract is called in: its later instalments never appear, its months do until the application.
+    # A lapsed contract is called in: it has no later instalments, but months until the application.
     due_so_far = np.minimum(np.minimum(loans.paid_off, elapsed), loans.lapsed + 1)
     loan, position = spread(due_so_far)
     delay = draw_delays(rng, temper.astype(np.float32)[loan])
@@ -60,21 +60,21 @@ def draw_loans(rng: np.random.Generator, people: Applicants, loans: Contracts) -
 
 
 def with_payments(rng: np.random.Generator, rows: Numbers, discipline: np.ndarray, further: float) -> Numbers:
-    """Add AMT_PAYMENT: an instalment may be paid in parts (a row each); what is not paid yet is missing.
+    """Add AMT_PAYMENT: an instalment may be paid in parts (a row each); payments not made yet are missing.
 
-    `further` is the mean number of parts after the first, which come some days later each.
+    `further` is the mean number of additional parts, each some days after the one before.
     """
     parts = 1 + rng.poisson(further * np.exp(np.float32(0.5) * discipline))
     source, part = spread(parts)
     taken = {name: values[source] for name, values in rows.items()}
     amount = taken["AMT_INSTALMENT"]
-    # The share paid up to and with each part; the last part settles the rest.
+    # The cumulative share paid with each part; the last part pays the rest.
     settled = np.where(part + 1 == parts[source], 1.0, (part + rng.random(len(part))) / parts[source])
     paid_so_far = np.round(amount * settled, 3)
     paid = np.round(paid_so_far - np.where(part == 0, 0.0, np.roll(paid_so_far, 1)), 3)
     extra = part * np.ceil(6.0 * rng.standard_exponential(len(part), dtype=np.float32))
     entry = taken["DAYS_ENTRY_PAYMENT"] + extra
-    # The file ends the day before the application: later payments are not known.
+    # The file ends the day before the application: later payments are unknown.
     unknown = entry > -1
     short = (rng.random(len(part), dtype=np.float32) < 0.0015) & ~unknown
     taken["DAYS_ENTRY_PAYMENT"] = np.where(unknown, np.nan, entry)
@@ -86,7 +86,7 @@ def _pos_cash(
     rng: np.random.Generator, loans: Contracts, ids: np.ndarray, client: np.ndarray, due_so_far: np.ndarray,
     elapsed: np.ndarray, delay: np.ndarray,
 ) -> Columns:  # fmt: skip
-    """One row a month from the signing on; days past due are those of the instalment due in that month."""
+    """One row per month from the signing; days past due are those of the instalment due in that month."""
     first_month = np.floor(loans.start / DAYS_A_MONTH).astype(np.int32) - 1
     lapsed = loans.lapsed < due_so_far
     months = np.minimum(np.where(lapsed, elapsed, due_so_far) + 1, -first_month)
@@ -114,7 +114,7 @@ def _pos_cash(
         "MONTHS_BALANCE": first_month[loan] + position,
         "CNT_INSTALMENT": np.where(gap, np.nan, loans.months[loan]),
         "CNT_INSTALMENT_FUTURE": np.where(gap, np.nan, future),
-        "NAME_CONTRACT_STATUS": Words(status, POS_STATUSES),
+        "NAME_CONTRACT_STATUS": Categorical(status, POS_STATUSES),
         "SK_DPD": overdue,
         "SK_DPD_DEF": np.where(counted, overdue, 0),
     }

@@ -1,4 +1,4 @@
-"""The synthetic lender's deliveries: which batches there are, what a folder holds, how chunks are drawn."""
+"""The synthetic lender's deliveries: names of batches, the content of a folder, and drawing in chunks."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from credit_assets.synthetic.previous import draw_previous
 from credit_assets.synthetic.risk import check_scenario
 from credit_assets.synthetic.scenarios import FIRST_APPLICANT, SCENARIOS
 
-CHUNK = 20_000  # applicants drawn at once; part of the recipe: another value draws other applicants
+CHUNK = 20_000  # applicants drawn at once; another value draws other applicants
 
 
 def batch_names(first: str, number: int) -> list[str]:
-    """`number` monthly names from `first` (`2026-01`) on."""
+    """`number` monthly names, starting at `first` (such as `2026-01`)."""
     try:
         year, month = (int(part) for part in first.split("-"))
     except ValueError:
@@ -47,17 +47,17 @@ def generate(
     first_applicant: int = FIRST_APPLICANT,
     progress: Callable[[str], None] | None = None,
 ) -> list[Path]:
-    """Write `batches` monthly deliveries of synthetic applicants under `folder` and return their folders.
+    """Write `batches` monthly deliveries of synthetic applicants to `folder` and return their folders.
 
-    `applicants` is the number over all batches. The newest `unlabelled` batches come without outcomes
-    (application_test.csv only); the others have application_train.csv, and with a `test_share` also an
-    application_test.csv with that share of their applicants, as in Kaggle's download. Outcomes held back are
-    in `folder/outcomes/<batch>/outcomes.csv`, to be delivered later. `scenario` maps names of batches to
-    names of SCENARIOS. `first_applicant` is the first SK_ID_CURR: give the next free one to continue an
-    earlier run. `progress` is called with a line of words after each chunk of applicants.
+    `applicants` is the total over all batches. The newest `unlabelled` batches have no outcomes (application_test.csv
+    only); the others have application_train.csv and, with a `test_share`, an application_test.csv with that share of
+    their applicants, as in Kaggle's download. The outcomes left out are written to
+    `folder/outcomes/<batch>/outcomes.csv`, to be delivered later. `scenario` maps batch names to names of SCENARIOS.
+    `first_applicant` is the first SK_ID_CURR; pass the next free one to continue an earlier run. `progress` gets a
+    message after each chunk of applicants.
 
-    The same arguments give byte-identical files. A synthetic batch that is already there is replaced, a
-    folder without the marker of one raises FileExistsError. Unknown scenarios or batches raise ValueError.
+    The same arguments give byte-identical files. An existing synthetic batch is replaced; a folder without the marker
+    file raises FileExistsError. Unknown scenarios or batches raise ValueError.
     """
     scenario, report = scenario or {}, progress or (lambda message: None)
     names = batch_names(first_batch, batches)
@@ -81,7 +81,7 @@ def generate(
 
 
 class _Batch:
-    """One delivery being written: in a hidden folder first, in its place when it is complete."""
+    """A delivery being written: to a hidden folder, which is renamed when it is complete."""
 
     def __init__(
         self, folder: Path, name: str, seed: int, scenario: str | None, next_bureau: int, next_previous: int

@@ -1,5 +1,5 @@
-"""Earlier applications of the same applicants with the lender: previous_application, and the contracts among
-them that were really granted, which point-of-sale, instalment and card histories are made from."""
+"""Draws the applicants' earlier applications with the lender: previous_application, and the contracts that were
+granted, from which point-of-sale, instalment and card histories are drawn."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 
 from credit_assets.synthetic import vocabulary as v
 from credit_assets.synthetic.applications import Applicants, Columns, Numbers
-from credit_assets.synthetic.draws import Words, counts, curve, on_grid, pick, pick_by, sigmoid, spread
+from credit_assets.synthetic.draws import Categorical, counts, curve, on_grid, pick, pick_by, sigmoid, spread
 
 NEVER = 365243.0
 CASH, CONSUMER, REVOLVING, UNKNOWN = range(4)
 CONTRACT_TYPES = ("Cash loans", "Consumer loans", "Revolving loans", "XNA")
 APPROVED, CANCELED, REFUSED, UNUSED = range(4)
 STATUSES = ("Approved", "Canceled", "Refused", "Unused offer")
-# Shares of (approved, cancelled, unused) among what is not refused, and the base share of refusals, by type.
+# Shares of (approved, cancelled, unused) among applications that are not refused, and the refused share, by type.
 NOT_REFUSED_SHARES = ((0.535, 0.464, 0.001), (0.955, 0.0018, 0.0432), (0.73, 0.27, 0.0), (0.0, 1.0, 0.0))
 REFUSED_SHARE = np.array((0.205, 0.105, 0.235, 0.0))
 DAYS_DECISION = (
@@ -84,7 +84,7 @@ MONTHLY_RATES = np.array((0.0, 0.042, 0.027, 0.014, 0.006))
 PAYMENTS = (
     "Cash through the bank", "XNA", "Non-cash from your account", "Cashless from the account of the employer",
 )  # fmt: skip
-PAYMENT_SHARES = (  # granted or refused cash loans, dropped ones, cards, consumer loans
+PAYMENT_SHARES = (  # granted or refused cash loans, abandoned ones, cards, consumer loans
     (0.84, 0.155, 0.004, 0.001), (0.02, 0.98, 0.0, 0.0), (0.0, 1.0, 0.0, 0.0), (0.866, 0.126, 0.0075, 0.0004),
 )  # fmt: skip
 CLIENT_TYPES = ("Repeater", "New", "Refreshed", "XNA")
@@ -104,10 +104,10 @@ SUITES = ("Unaccompanied", "Family", "Spouse, partner", "Children", "Other_B", "
 class Contracts:
     """Granted contracts, one row each; `owner` indexes the chunk's applicants.
 
-    Days count from the present application. `start` is the day on which a loan's first instalment is due
-    or a card is first drawn on (0: never). `months` is the agreed number of instalments, `paid_off` the
-    instalment with which the client really ends it (both 0 for a card). From instalment `lapsed` on (counted
-    from 0, never reached by most) nothing is paid.
+    Days count from the current application. `start` is the due day of a loan's first instalment or the day of a card's
+    first drawing (0: never). `months` is the agreed number of instalments, `paid_off` the number after which the client
+    pays it off (both 0 for a card). From instalment `lapsed` on (counted from 0; most contracts never reach it) nothing
+    is paid.
     """
 
     ids: np.ndarray
@@ -122,7 +122,7 @@ class Contracts:
 
 
 def draw_previous(rng: np.random.Generator, people: Applicants, first_id: int) -> tuple[Columns, Contracts, Contracts]:
-    """previous_application of a chunk (SK_ID_PREV counts up from `first_id`), its loans and its cards."""
+    """Draw previous_application of a chunk (SK_ID_PREV counts up from `first_id`), its loans and its cards."""
     traits, size = people.traits, len(people.ids)
     has = rng.random(size) < np.where(traits.channel, 0.55, 0.951)
     mean = 3.93 * np.exp(0.13 * traits.debt - 0.008) * np.where(traits.channel, 0.35, 1.0)
@@ -139,7 +139,7 @@ def draw_previous(rng: np.random.Generator, people: Applicants, first_id: int) -
         rows = kind == index
         days[rows] = np.round(curve(recent[rows], quantiles))
     order = np.lexsort((-days, owner))
-    days, kind = days[order], kind[order]  # the owner of a row stays: rows are sorted within their owner
+    days, kind = days[order], kind[order]  # rows are sorted within their owner, so `owner` stays the same
     ids = np.arange(first_id, first_id + size)
     status = _status(rng, kind, position, traits.ability[owner], traits.debt[owner])
     blank = (status == CANCELED) | (status == UNUSED) | ((status == REFUSED) & (rng.random(size) < 0.165))
@@ -150,10 +150,10 @@ def draw_previous(rng: np.random.Generator, people: Applicants, first_id: int) -
     flags = {
         "SK_ID_PREV": ids,
         "SK_ID_CURR": people.ids[owner],
-        "WEEKDAY_APPR_PROCESS_START": Words(pick(rng, size, (1, 1, 1, 1, 1, 0.95, 0.65)), v.WEEKDAYS),
+        "WEEKDAY_APPR_PROCESS_START": Categorical(pick(rng, size, (1, 1, 1, 1, 1, 0.95, 0.65)), v.WEEKDAYS),
         "HOUR_APPR_PROCESS_START": np.clip(np.round(12.5 + 3.3 * rng.standard_normal(size)), 0, 23).astype(np.int64),
         "NFLAG_LAST_APPL_IN_DAY": (rng.random(size) < 0.9965).astype(np.int64),
-        "FLAG_LAST_APPL_PER_CONTRACT": Words(
+        "FLAG_LAST_APPL_PER_CONTRACT": Categorical(
             ((kind != REVOLVING) | (status != REFUSED) | (rng.random(size) < 0.87)).astype(np.int8),
             ("N", "Y"),
         ),
@@ -179,7 +179,7 @@ def _money(
 ) -> tuple[Numbers, np.ndarray]:
     """Amounts and terms of each application, and its price class (index of YIELDS).
 
-    `blank` marks applications that were dropped before these were set.
+    `blank` marks applications that were abandoned before these were set.
     """
     size = len(kind)
     wish = 0.45 * np.log(income / 150_000) + 0.12 * (status == REFUSED)
@@ -224,7 +224,7 @@ def _contracts(
     rng: np.random.Generator, people: Applicants, ids: np.ndarray, owner: np.ndarray, kind: np.ndarray,
     status: np.ndarray, days: np.ndarray, money: Numbers,
 ) -> tuple[Columns, Contracts, Contracts]:  # fmt: skip
-    """The dates of granted contracts (missing where nothing was drawn), the loans and cards among them."""
+    """The dates of granted contracts (missing where nothing was drawn), and the loans and cards among them."""
     size = len(kind)
     granted = (status == APPROVED) & (rng.random(size) < np.take((0.925, 0.98, 0.955, 0.0), kind))
     card = granted & (kind == REVOLVING)
@@ -281,7 +281,7 @@ def _categories(
     rng: np.random.Generator, kind: np.ndarray, status: np.ndarray, blank: np.ndarray, position: np.ndarray,
     price: np.ndarray,
 ) -> Columns:  # fmt: skip
-    """Category columns, which follow from the kind of contract and how the application ended."""
+    """Category columns, which depend on the contract type and the application's result."""
     size = len(kind)
     reason = np.zeros(size, dtype=np.int8)
     refused = status == REFUSED
@@ -310,23 +310,23 @@ def _categories(
     primary = np.clip(0.185 + 0.05 * rng.standard_normal(size), 0.035, 1.0)
     privileged = np.clip(0.80 + 0.09 * rng.standard_normal(size), 0.37, 1.0)
     return {
-        "NAME_CONTRACT_TYPE": Words(kind.astype(np.int8), CONTRACT_TYPES),
+        "NAME_CONTRACT_TYPE": Categorical(kind.astype(np.int8), CONTRACT_TYPES),
         "RATE_INTEREST_PRIMARY": np.where(special, primary, np.nan),
         "RATE_INTEREST_PRIVILEGED": np.where(special, privileged, np.nan),
-        "NAME_CASH_LOAN_PURPOSE": Words(purpose, ("XAP", "XNA", *PURPOSES)),
-        "NAME_CONTRACT_STATUS": Words(status.astype(np.int8), STATUSES),
-        "NAME_PAYMENT_TYPE": Words(payment, PAYMENTS),
-        "CODE_REJECT_REASON": Words(reason, REJECT_REASONS),
-        "NAME_TYPE_SUITE": Words(suite, SUITES),
-        "NAME_CLIENT_TYPE": Words(client, CLIENT_TYPES),
-        "NAME_GOODS_CATEGORY": Words(goods, ("XNA", *GOODS)),
-        "NAME_PORTFOLIO": Words(portfolio, ("POS", "Cash", "Cards", "XNA", "Cars")),
-        "NAME_PRODUCT_TYPE": Words(product_type, ("XNA", "x-sell", "walk-in")),
-        "CHANNEL_TYPE": Words(channel, CHANNELS),
+        "NAME_CASH_LOAN_PURPOSE": Categorical(purpose, ("XAP", "XNA", *PURPOSES)),
+        "NAME_CONTRACT_STATUS": Categorical(status.astype(np.int8), STATUSES),
+        "NAME_PAYMENT_TYPE": Categorical(payment, PAYMENTS),
+        "CODE_REJECT_REASON": Categorical(reason, REJECT_REASONS),
+        "NAME_TYPE_SUITE": Categorical(suite, SUITES),
+        "NAME_CLIENT_TYPE": Categorical(client, CLIENT_TYPES),
+        "NAME_GOODS_CATEGORY": Categorical(goods, ("XNA", *GOODS)),
+        "NAME_PORTFOLIO": Categorical(portfolio, ("POS", "Cash", "Cards", "XNA", "Cars")),
+        "NAME_PRODUCT_TYPE": Categorical(product_type, ("XNA", "x-sell", "walk-in")),
+        "CHANNEL_TYPE": Categorical(channel, CHANNELS),
         "SELLERPLACE_AREA": np.clip(area, -1, 4_000_000).astype(np.int64),
-        "NAME_SELLER_INDUSTRY": Words(industry, INDUSTRIES),
-        "NAME_YIELD_GROUP": Words(price, YIELDS),
-        "PRODUCT_COMBINATION": Words(product, PRODUCTS),
+        "NAME_SELLER_INDUSTRY": Categorical(industry, INDUSTRIES),
+        "NAME_YIELD_GROUP": Categorical(price, YIELDS),
+        "PRODUCT_COMBINATION": Categorical(product, PRODUCTS),
     }  # fmt: skip
 
 
@@ -334,7 +334,7 @@ def _product(
     rng: np.random.Generator, kind: np.ndarray, refused: np.ndarray, blank: np.ndarray, price: np.ndarray,
     industry: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Whether a cash loan or card was cross-sold, and the product: indices of their words."""
+    """Whether a cash loan or card was cross-sold, and the product, as category codes."""
     size = len(kind)
     crossed = rng.random(size) < np.where(kind == CASH, np.where(refused, 0.61, 0.857), np.where(refused, 0.53, 0.715))
     product_type = np.where((kind == CONSUMER) | (kind == UNKNOWN) | blank, 0, np.where(crossed, 1, 2))
@@ -352,7 +352,7 @@ def _product(
 def _client(
     rng: np.random.Generator, kind: np.ndarray, status: np.ndarray, blank: np.ndarray, position: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Whether the client is new, how the loan is paid back, and who came along: indices of their words."""
+    """Whether the client is new, the payment method, and the client's company, as category codes."""
     size = len(kind)
     client = np.where(
         position == 0,

@@ -1,5 +1,5 @@
-"""What makes a synthetic applicant default: the hidden traits, the outcome, and the named drift scenarios.
-The tables that show these traits with noise are made in the neighbouring modules."""
+"""The hidden causes of default: an applicant's traits, the outcome, and the named drift scenarios. The tables, which
+show these traits with noise, are drawn in the neighbouring modules."""
 
 from __future__ import annotations
 
@@ -22,9 +22,8 @@ REVERSED_SCORE_WEIGHT = 1.3
 class Traits:
     """Hidden traits of applicants, each roughly standard normal; higher is riskier.
 
-    `ability` shows in the external scores, `discipline` (the lack of it) in late payments, `debt` in the
-    number, age and size of running credits, in refusals and enquiries. `channel` marks people of the new
-    channel.
+    `ability` affects the external scores, `discipline` (the lack of it) late payments, and `debt` the number, age and
+    size of running credits, refusals and enquiries. `channel` marks applicants of the new channel.
     """
 
     age: np.ndarray  # standard normal; low is young
@@ -36,7 +35,7 @@ class Traits:
 
 
 def check_scenario(scenario: dict[str, str], batches: list[str]) -> None:
-    """Raise ValueError for a scenario that does not exist or a batch that will not be made."""
+    """Raise ValueError for an unknown scenario or a batch that will not be generated."""
     for batch, name in scenario.items():
         if name not in SCENARIOS:
             raise ValueError(f"unknown scenario {name!r} for batch {batch}; known: {', '.join(sorted(SCENARIOS))}")
@@ -71,8 +70,8 @@ def draw_outcomes(
 ) -> np.ndarray:
     """Who defaults (int8, 1 = default), drawn from the log-odds.
 
-    `terms` are the log-odds that the application itself shows (job, education, region, loan terms), `score_2`
-    is the standard normal behind EXT_SOURCE_2, whose sign the concept change reverses.
+    `terms` are the log-odds of the application itself (job, education, region, loan terms), `score_2` is the standard
+    normal behind EXT_SOURCE_2, whose effect the concept change reverses.
     """
     odds = (
         INTERCEPT

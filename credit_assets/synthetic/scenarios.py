@@ -1,6 +1,6 @@
-"""What can be asked of the synthetic lender: the drift scenarios by name, and the first applicant's key.
+"""The options of the synthetic lender: the drift scenarios by name, and the first applicant's key.
 
-Nothing is made here, so that the command line can name them without importing what makes applicants.
+They are separate so that the command line can list them without importing the generator.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""The words and shapes of the application table: category shares and quantile curves near those of the public
-Home Credit data as a whole. How columns hang together is in applications.py."""
+"""Category shares and quantile curves of the application table, close to those of the public Home Credit data.
+`applications.py` defines how columns depend on each other."""
 
 from __future__ import annotations
 
@@ -120,15 +120,15 @@ RISKY_ORGANIZATIONS = {
 }  # fmt: skip
 WEEKDAYS = ("MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY", "SUNDAY")
 WEEKDAY_SHARES = (0.165, 0.1754, 0.1688, 0.1645, 0.1636, 0.1100, 0.0527)
-# Share of applicants who hand in each of FLAG_DOCUMENT_2 .. 21 as their one main document (index 0: none).
+# Shares of the one main document among FLAG_DOCUMENT_2 .. 21 (index 0: none).
 MAIN_DOCUMENT_SHARES = (0.006, 0.00004, 0.788, 0.00008, 0.0165, 0.096, 0.0002, 0.089, 0.0042)
 EXTRA_DOCUMENT_SHARES = {
     10: 0.00002, 11: 0.0039, 12: 0.00001, 13: 0.0035, 14: 0.0029, 15: 0.0012, 16: 0.0099, 17: 0.0003,
     18: 0.0081, 19: 0.0006, 20: 0.0005, 21: 0.0003,
 }  # fmt: skip
 
-# Normalised facts on the applicant's building: share missing and quantile curve of the _AVG column. _MODE and
-# _MEDI of the same name are missing together with it and differ from it a little.
+# Normalised facts about the applicant's building: the missing share and the quantile curve of the _AVG column. The
+# _MODE and _MEDI columns of the same name are missing together with it and differ from it slightly.
 BUILDING = {
     "APARTMENTS": (0.508, (0, 0.0025, 0.0103, 0.0577, 0.0876, 0.1485, 0.3299, 0.5400, 1)),
     "BASEMENTAREA": (0.585, (0, 0, 0, 0.0442, 0.0763, 0.1122, 0.2300, 0.4070, 1)),

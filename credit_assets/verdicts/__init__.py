@@ -1,2 +1,1 @@
-"""The one form of every verdict, and how it becomes a Dagster check. The rules are in the room that gives the
-verdict."""
+"""The common form of all verdicts, and their conversion to Dagster checks. Each room defines its own rules."""

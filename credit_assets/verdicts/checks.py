@@ -13,8 +13,9 @@ SEVERITIES = {"error": dg.AssetCheckSeverity.ERROR, "warning": dg.AssetCheckSeve
 def check_result(
     verdict: Verdict, asset: dg.AssetKey | None = None, details: Mapping[str, Any] | None = None
 ) -> dg.AssetCheckResult:
-    """The result of the check of that name, its figures as metadata; `details` are more metadata, such as tables, and
-    go before figures of the same name. `asset` is needed where several are made at once."""
+    """The result of the check with the verdict's name, with the figures as metadata. `details` are further metadata,
+    such as tables, and take precedence over figures of the same name. `asset` is required if a step checks several
+    assets."""
     return dg.AssetCheckResult(
         asset_key=asset,
         check_name=verdict.name,

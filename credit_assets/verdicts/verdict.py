@@ -1,4 +1,4 @@
-"""Whether a demand is met: by the promotion gate, on a batch, or on a training set."""
+"""The result of a rule: of the promotion gate, on a batch, or on a training set."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a demand is met, with the figures that this rests on and a message of whole sentences.
+    """Whether a requirement is met, with the figures behind it and a message in whole sentences.
 
-    `name` is that of the check that shows it. Where nothing could be judged it passes, and the message says so. What
-    fails with `severity` error stops or starts something, and what fails with a warning is reported. The message holds
-    no value of a row, as it is stored and sent.
+    `name` is the name of its check. A verdict passes if there is not enough data, and the message says so. A failure
+    with `severity` error stops or starts something; a failure with a warning is only reported. The message is stored
+    and sent, so it contains no value of a row.
     """
 
     name: str
@@ -24,10 +24,10 @@ class Verdict:
 
     @property
     def blocking(self) -> bool:
-        """Whether it stops something where it fails."""
+        """Whether a failure stops something."""
         return self.severity == "error"
 
 
 def not_judged(name: str, why: str, severity: Literal["error", "warning"] = "error") -> Verdict:
-    """The verdict where nothing can be judged; `why` is a sentence."""
+    """A passing verdict without enough data; `why` is a sentence."""
     return Verdict(name, True, f"Not judged: {why}", severity=severity)

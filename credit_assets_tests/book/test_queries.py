@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from credit_assets.book.lineage import lineage, raw_lineage
-from credit_assets.book.queries import UNREPEATABLE, FeatureComment, FeatureQueryError, load
+from credit_assets.book.queries import NON_DETERMINISTIC, FeatureComment, FeatureQueryError, load
 
 RAW = {
     "people": {"ID": "BIGINT", "INCOME": "DOUBLE", "GENDER": "VARCHAR"},
@@ -177,19 +177,19 @@ def test_star_copies_columns_and_descriptions_of_its_source(tmp_path: Path) -> N
         (select("AMOUNT -- money", "DAY, -- when"), 5, "write `as` before the name, or the comma that is missing"),
         (select("AMOUNT as amount -- money", table="lons"), 5, "unknown table lons"),
         (select("AMOUNT as amount -- money", table="read_csv('x')"), 5, "only tables by name can be read"),
-        (select("AMOUNT as amount, -- money", "random() as r -- luck"), 5, "RANDOM() is another one each time"),
-        (select("AMOUNT as amount, -- money", "current_date as d -- now"), 5, "CURRENT_DATE is another one each time"),
-        (select("datediff('day', now(), DAY) as d -- since when"), 4, "NOW() is another one each time"),
-        (select("age(DAY) as d -- since when"), 4, "AGE(DAY) is another one each time"),
-        (select("DAY.age() as d -- since when"), 4, "is another one each time"),
-        (select("current_localtime() as t -- now"), 4, "is another one each time"),
-        (select("AMOUNT as amount -- money", table="loans using sample 10%"), 5, "is another one each time"),
+        (select("AMOUNT as amount, -- money", "random() as r -- luck"), 5, "RANDOM() is non-deterministic"),
+        (select("AMOUNT as amount, -- money", "current_date as d -- now"), 5, "CURRENT_DATE is non-deterministic"),
+        (select("datediff('day', now(), DAY) as d -- since when"), 4, "NOW() is non-deterministic"),
+        (select("age(DAY) as d -- since when"), 4, "AGE(DAY) is non-deterministic"),
+        (select("DAY.age() as d -- since when"), 4, "is non-deterministic"),
+        (select("current_localtime() as t -- now"), 4, "is non-deterministic"),
+        (select("AMOUNT as amount -- money", table="loans using sample 10%"), 5, "is non-deterministic"),
         (select("loans.* exclude (ID)"), 4, "is not the columns of another SQL file"),
         (select("AMOUNT as amount -- money") + ";\nselect 1 as x -- one\n", 1, "holds 2 statements"),
         (select("AMOUNT as amount -- money") + "union all select 1, 2", 1, "holds UNION"),
         ("-- Words.\ncreate table x as select 1 as y -- one\n", 1, "holds CREATE"),
         ("-- Words.\n", 1, "holds 0 statements"),
-        ("select ID, AMOUNT as amount -- money\nfrom loans", 1, "opens without a comment"),
+        ("select ID, AMOUNT as amount -- money\nfrom loans", 1, "does not start with a comment"),
         ("-- Words.\nselect ID,\n    sum(AMOUNT as amount -- money\nfrom loans", 3, "not valid SQL"),
         ("-- Words.\nselect ID, 'open as day -- when\nfrom loans", 1, "not valid SQL"),
     ],
@@ -210,7 +210,7 @@ def test_every_nondeterministic_function_of_duckdb_is_refused() -> None:
     of_no_value = {"error", "setseed", "sleep_ms", "stats", "write_log", "in_search_path"}
     of_session = {"current_database", "current_schema", "current_schemas", "current_query"}
     of_session |= {"current_connection_id", "current_query_id", "current_transaction_id"}
-    assert changing - of_no_value - of_session <= UNREPEATABLE
+    assert changing - of_no_value - of_session <= NON_DETERMINISTIC
 
 
 def test_circular_files_are_refused_with_the_circle(tmp_path: Path) -> None:

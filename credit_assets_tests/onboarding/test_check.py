@@ -163,7 +163,7 @@ ONE_AT_A_TIME = [
     ((YAML, "good: [repaid]", "good: [0]"), f"{YAML}:6: target: 0 is not of the type of went (VARCHAR)."),
     ((PY, "unique=True, ", ""), f"{YAML}:5: entity_key: loan is not unique in the contract Applications."),
     ((YAML, "place: target", "amount: target"), f"{YAML}:16: training.encodings: amount is a number already."),
-    ((YAML, "small.py", "tiny.py"), f"{YAML}:4: contracts: tiny.py is no module or file with TABLES"),
+    ((YAML, "small.py", "tiny.py"), f"{YAML}:4: contracts: tiny.py is not a module or file with TABLES"),
     (
         (YAML, "{max_pd: 0.1}", "{max_pd: 0.1}\nevaluation: {vintage: {opened: rate, defaulted: when}}"),
         f"{YAML}:19: evaluation.vintage: table applications has no column when.",
@@ -202,7 +202,7 @@ ONE_AT_A_TIME = [
     ((SQL, "nullif(rate, 0)", "nullif(rate 0)"), f"{SQL}:5: not valid SQL"),
     ((SQL, "nullif(rate, 0)", "nulif(rate, 0)"), f"{SQL}:5: Catalog Error: Scalar Function with name nulif"),
     ((SQL, " -- amount lent", ""), f"{SQL}:4: column amount has no description"),
-    ((SQL, "-- What the amount tells.\n", ""), f"{SQL}:1: opens without a comment"),
+    ((SQL, "-- What the amount tells.\n", ""), f"{SQL}:1: does not start with a comment"),
     ((SQL, "from applications", "from people"), f"{SQL}:6: unknown table people."),
     ((SQL, "amount / nullif(rate, 0)", "rate > 3"), f"{SQL}:5: column amount_to_rate is BOOLEAN; cast it"),
     *(

@@ -74,8 +74,11 @@ def test_home_credit_is_read_with_its_contracts_parents_before_children():
         ({"target": {"column": "TARGET", "bad": [1], "good": ["1"]}}, "target: 1: both bad and good"),
         ({"target": {"column": "TARGET", "bad": [True]}}, "put the word in quotes"),
         ({"target": {"column": "TARGET", "bad": 1}}, "target.bad: Input should be a valid tuple"),
-        ({"contracts": "nowhere.py"}, "contracts: nowhere.py is no module or file with TABLES"),
-        ({"contracts": "credit_assets.nowhere"}, "contracts: credit_assets.nowhere is no module or file with TABLES"),
+        ({"contracts": "nowhere.py"}, "contracts: nowhere.py is not a module or file with TABLES"),
+        (
+            {"contracts": "credit_assets.nowhere"},
+            "contracts: credit_assets.nowhere is not a module or file with TABLES",
+        ),
         ({"tables": {"applications": {"files": ["a"]}}}, "tables and contracts in credit_assets.schemas.home_credit"),
         ({"tables": {"applications": {"files": []}}}, "tables.applications.files: List should have at least 1 item"),
     ],
@@ -106,7 +109,7 @@ def test_file_without_settings_is_reported(project, content):
 
 
 def test_contracts_that_cannot_be_imported_are_reported_as_an_error_of_the_file(project):
-    with pytest.raises(ConfigError, match=r"home_credit\.yaml: .*contracts: no\.such\.module is no module"):
+    with pytest.raises(ConfigError, match=r"home_credit\.yaml: .*contracts: no\.such\.module is not a module"):
         assert Book.load(configured(project, {"contracts": "no.such.module"}), BOOK).contracts
 
 
@@ -183,7 +186,7 @@ def test_text_keys_of_applicants_are_text_in_every_table(project):
 
 
 def test_only_a_text_column_can_be_numbered(project):
-    with pytest.raises(ConfigError, match=r"tables\.applications\.numbered: amount is no text column of the table"):
+    with pytest.raises(ConfigError, match=r"tables\.applications\.numbered: amount is not a text column of the table"):
         assert small(project, tables={"applications": {"files": ["loans"], "numbered": "amount"}}).contracts
 
 
@@ -192,7 +195,7 @@ def test_values_forbidden_in_applications_are_missing_in_later_outcomes_too(proj
         CONTRACTS.replace("nullable=True", 'isin=["lost", "repaid", "runs"], nullable=True')
     )
     project.config("small").write_text(yaml.safe_dump(SMALL))
-    [rule] = [rule for rule in rules(Book.load(project, "small").contracts["outcomes"]) if "one of" in rule.words]
+    [rule] = [rule for rule in rules(Book.load(project, "small").contracts["outcomes"]) if "one of" in rule.text]
     assert rule.column == "how it went" and rule.text == "must be one of lost, repaid, runs"
 
 

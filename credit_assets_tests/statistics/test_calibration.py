@@ -13,7 +13,7 @@ from scipy import stats
 
 from credit_assets.monitoring.performance import calibrated_in_segments, holds, tolerance
 from credit_assets.settings.performance import PerformanceConfig
-from credit_assets.statistics.calibration import SHIFTS, Segment, anytime_p_value, p_value, segments, surely_off
+from credit_assets.statistics.calibration import SHIFTS, Segment, anytime_p_value, p_value, segments, significantly_off
 
 CONFIG = PerformanceConfig()
 # A book's shares and PDs by band; its mean PD is 14.4%, that of the riskiest band 18.0%.
@@ -63,7 +63,7 @@ def test_correct_pds_reach_a_p_value_no_more_often_than_it_states(truth: float) 
 def test_holm_procedure_stops_at_the_first_step_not_reached() -> None:
     def found(*p_values: float, beyond: bool = True) -> list[str]:
         judged = [Segment(str(place), 100, 20, 0.1, p, beyond) for place, p in enumerate(p_values)]
-        return [segment.name for segment in surely_off(judged, 0.05)]
+        return [segment.name for segment in significantly_off(judged, 0.05)]
 
     assert found(0.04) == ["0"]
     # 0.05 / 3, 0.05 / 2, 0.05 / 1
@@ -160,7 +160,7 @@ def test_tolerance_of_a_book_with_few_defaults_is_a_share_of_its_pds(level: floa
     rows, defaults = 60_000, round(60_000 * (level + off))
     known = pd.DataFrame({"pd": level, "outcome": np.repeat([1.0, 0.0], [defaults, rows - defaults])})
     judged = segments(known, pd.Series("all", index=known.index), tolerance(CONFIG))
-    assert bool(surely_off(judged, 0.002)) is found
+    assert bool(significantly_off(judged, 0.002)) is found
 
 
 # Segments

@@ -397,8 +397,8 @@ def drawn(scenario: str | None) -> pd.DataFrame:
     _, columns = draw_applicants((draws.generator(3), draws.generator(4)), ids, scenario)
     return pd.DataFrame(
         {
-            name: np.array([*column.words, None], dtype=object)[column.codes]
-            if isinstance(column, draws.Words)
+            name: np.array([*column.names, None], dtype=object)[column.codes]
+            if isinstance(column, draws.Categorical)
             else column
             for name, column in columns.items()
         }

@@ -1,6 +1,6 @@
-"""The contracts of the Home Credit portfolio: one Pandera model a raw table.
+"""The contracts of the Home Credit portfolio: one Pandera model per raw table.
 
-Nothing of their features or of how files are read and checked lives here.
+Features are in `sql/home_credit`; files are read in `ingest`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The contracts of the applications and of the outcomes that are learned of later."""
+"""The contracts of the applications and of the outcomes delivered later."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from credit_assets.schemas.home_credit.columns import (
     COMPANIONS,
     LARGEST_INCOME,
     WEEKDAYS,
+    category,
     count,
     days,
     days_or_none,
@@ -18,11 +19,10 @@ from credit_assets.schemas.home_credit.columns import (
     key,
     positive_amount,
     share,
-    word,
 )
 from credit_assets.schemas.table import Relation, Table
 
-# Eighteen years of 365 days; the youngest in the source is 20.
+# Eighteen years of 365 days; the youngest applicant in the source is 20.
 YOUNGEST_APPLICANT = 6570
 
 INCOME_TYPES = (
@@ -114,17 +114,17 @@ WALL_MATERIALS = ("Panel", "Stone, brick", "Block", "Wooden", "Mixed", "Monolith
 
 
 def building(what: str, how: str) -> Any:
-    """A figure of the applicant's building, scaled to 0..1 by the source; null for about half of all."""
+    """A figure of the applicant's building, scaled to 0..1 by the source; null for about half of the applicants."""
     return share(f"Building the applicant lives in: {what}, {how}, scaled")
 
 
 def enquiries(when: str) -> Any:
-    """Despite the source's AMT, a count."""
+    """A count, despite AMT in the source's name."""
     return count(f"Enquiries to the credit bureau about the applicant in the {when}", most=1000, nullable=True)
 
 
 class Applications(Table):
-    """Loan applications: one row an applicant, with what was known when they applied.
+    """Loan applications: one row per applicant, with the facts known at the application.
 
     Kaggle's application_train and application_test together; the latter has no TARGET.
     """
@@ -133,23 +133,23 @@ class Applications(Table):
     TARGET: float | None = pa.Field(
         isin=[0.0, 1.0],
         nullable=True,
-        description="1 where the applicant had payment difficulties on the loan (late by more than X days on "
+        description="1 if the applicant had payment difficulties on the loan (late by more than X days on "
         "at least one of the first Y instalments), 0 otherwise, null where not known yet",
     )
-    NAME_CONTRACT_TYPE: str = word("Kind of loan applied for", ("Cash loans", "Revolving loans"))
-    CODE_GENDER: str = word("Gender of the applicant; protected, kept for audit only", ("F", "M", "XNA"))
-    FLAG_OWN_CAR: str = word("Whether the applicant owns a car", ("Y", "N"))
-    FLAG_OWN_REALTY: str = word("Whether the applicant owns a house or flat", ("Y", "N"))
+    NAME_CONTRACT_TYPE: str = category("Type of the requested loan", ("Cash loans", "Revolving loans"))
+    CODE_GENDER: str = category("Gender of the applicant; protected, kept for audit only", ("F", "M", "XNA"))
+    FLAG_OWN_CAR: str = category("Whether the applicant owns a car", ("Y", "N"))
+    FLAG_OWN_REALTY: str = category("Whether the applicant owns a house or flat", ("Y", "N"))
     CNT_CHILDREN: np.int8 = count("Number of children", most=50)
     AMT_INCOME_TOTAL: float = positive_amount("Yearly income of the applicant", most=LARGEST_INCOME)
     AMT_CREDIT: float = positive_amount("Amount of the loan applied for")
     AMT_ANNUITY: float = positive_amount("Instalment of the loan applied for", nullable=True)
     AMT_GOODS_PRICE: float = positive_amount("Price of the goods that the loan is for", nullable=True)
-    NAME_TYPE_SUITE: str = word("Who came along when the applicant applied", COMPANIONS, nullable=True)
-    NAME_INCOME_TYPE: str = word("Where the income comes from", INCOME_TYPES)
-    NAME_EDUCATION_TYPE: str = word("Highest education", EDUCATION_TYPES)
-    NAME_FAMILY_STATUS: str = word("Marital status; protected, kept for audit only", FAMILY_STATUSES)
-    NAME_HOUSING_TYPE: str = word("How the applicant is housed", HOUSING_TYPES)
+    NAME_TYPE_SUITE: str = category("Who accompanied the applicant", COMPANIONS, nullable=True)
+    NAME_INCOME_TYPE: str = category("Source of the income", INCOME_TYPES)
+    NAME_EDUCATION_TYPE: str = category("Highest education", EDUCATION_TYPES)
+    NAME_FAMILY_STATUS: str = category("Marital status; protected, kept for audit only", FAMILY_STATUSES)
+    NAME_HOUSING_TYPE: str = category("Housing situation of the applicant", HOUSING_TYPES)
     REGION_POPULATION_RELATIVE: float = share(
         "Population of the region where the applicant lives, scaled; higher is more populated", nullable=False
     )
@@ -166,7 +166,7 @@ class Applications(Table):
     FLAG_CONT_MOBILE: np.int8 = flag("The mobile phone could be reached")
     FLAG_PHONE: np.int8 = flag("A home phone number was given")
     FLAG_EMAIL: np.int8 = flag("An e-mail address was given")
-    OCCUPATION_TYPE: str = word("Occupation", OCCUPATIONS, nullable=True)
+    OCCUPATION_TYPE: str = category("Occupation", OCCUPATIONS, nullable=True)
     CNT_FAM_MEMBERS: float = count("Number of family members", least=1, most=50, nullable=True)
     REGION_RATING_CLIENT: np.int8 = pa.Field(
         isin=[1, 2, 3],
@@ -176,7 +176,7 @@ class Applications(Table):
         isin=[-1, 1, 2, 3],
         description="The same rating with the city taken into account; -1 means unknown",
     )
-    WEEKDAY_APPR_PROCESS_START: str = word("Day of the week of the application", WEEKDAYS)
+    WEEKDAY_APPR_PROCESS_START: str = category("Day of the week of the application", WEEKDAYS)
     HOUR_APPR_PROCESS_START: np.int8 = count("Hour of the day of the application", most=23, unit="hour, 0 to 23")
     REG_REGION_NOT_LIVE_REGION: np.int8 = flag("Registered and contact address lie in different regions")
     REG_REGION_NOT_WORK_REGION: np.int8 = flag("Registered and work address lie in different regions")
@@ -184,7 +184,7 @@ class Applications(Table):
     REG_CITY_NOT_LIVE_CITY: np.int8 = flag("Registered and contact address lie in different cities")
     REG_CITY_NOT_WORK_CITY: np.int8 = flag("Registered and work address lie in different cities")
     LIVE_CITY_NOT_WORK_CITY: np.int8 = flag("Contact and work address lie in different cities")
-    ORGANIZATION_TYPE: str = word(
+    ORGANIZATION_TYPE: str = category(
         "Kind of organisation the applicant works for; XNA where there is none", ORGANIZATIONS
     )
     EXT_SOURCE_1: float = share("Score of the applicant from external source 1; higher is better")
@@ -232,11 +232,11 @@ class Applications(Table):
     LIVINGAREA_MEDI: float = building("area lived in", "median")
     NONLIVINGAPARTMENTS_MEDI: float = building("size of the apartments not lived in", "median")
     NONLIVINGAREA_MEDI: float = building("area not lived in", "median")
-    FONDKAPREMONT_MODE: str = word("Which fund pays for major repairs of the building", REPAIR_FUNDS, nullable=True)
-    HOUSETYPE_MODE: str = word("Kind of building", HOUSE_TYPES, nullable=True)
+    FONDKAPREMONT_MODE: str = category("Fund that pays for major repairs of the building", REPAIR_FUNDS, nullable=True)
+    HOUSETYPE_MODE: str = category("Type of building", HOUSE_TYPES, nullable=True)
     TOTALAREA_MODE: float = building("total area", "most frequent")
-    WALLSMATERIAL_MODE: str = word("What the walls of the building are made of", WALL_MATERIALS, nullable=True)
-    EMERGENCYSTATE_MODE: str = word("Whether the building is in a dangerous state", ("Yes", "No"), nullable=True)
+    WALLSMATERIAL_MODE: str = category("Material of the building's walls", WALL_MATERIALS, nullable=True)
+    EMERGENCYSTATE_MODE: str = category("Whether the building is in a dangerous state", ("Yes", "No"), nullable=True)
     OBS_30_CNT_SOCIAL_CIRCLE: float = count(
         "People around the applicant whose loans were observed for 30 days past due", most=1000, nullable=True
     )

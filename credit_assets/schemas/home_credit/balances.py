@@ -1,4 +1,4 @@
-"""The contracts of how earlier Home Credit loans were repaid: monthly balances and single instalments."""
+"""The contracts of repayments of earlier Home Credit loans: monthly balances and single instalments."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 from credit_assets.schemas.home_credit.columns import (
     LARGEST_LOAN,
     amount,
+    category,
     count,
     days,
     days_late,
     key,
     month,
-    word,
 )
 from credit_assets.schemas.table import Relation, Table
 
@@ -38,14 +38,14 @@ CARD_STATUSES = ("Active", "Completed", "Signed", "Demand", "Sent proposal", "Re
 
 
 class PosCashBalance(Table):
-    """How earlier point-of-sale and cash loans stood month by month: one row a loan and month."""
+    """Monthly balances of earlier point-of-sale and cash loans: one row per loan and month."""
 
     SK_ID_PREV: np.int64 = key("Number of the earlier application")
     SK_ID_CURR: np.int64 = key("Number of the application")
     MONTHS_BALANCE: np.int16 = month("Month of the balance")
     CNT_INSTALMENT: float = count("Term of the loan, which may have changed", most=1200, nullable=True, unit="months")
     CNT_INSTALMENT_FUTURE: float = count("Instalments left to pay", most=1200, nullable=True)
-    NAME_CONTRACT_STATUS: str = word("Status of the contract in the month", POS_STATUSES)
+    NAME_CONTRACT_STATUS: str = category("Status of the contract in the month", POS_STATUSES)
     SK_DPD: np.int32 = days_late("Days past due in the month")
     SK_DPD_DEF: np.int32 = days_late("Days past due in the month, small debts left out")
 
@@ -56,7 +56,7 @@ class PosCashBalance(Table):
 
 
 class CreditCardBalance(Table):
-    """How earlier credit cards stood month by month: one row a card and month.
+    """Monthly balances of earlier credit cards: one row per card and month.
 
     Balances are negative where more was paid than owed; a few drawings are negative in the source.
     """
@@ -83,7 +83,7 @@ class CreditCardBalance(Table):
     CNT_DRAWINGS_OTHER_CURRENT: float = count("Other drawings in the month", most=10_000, nullable=True)
     CNT_DRAWINGS_POS_CURRENT: float = count("Drawings for goods in the month", most=10_000, nullable=True)
     CNT_INSTALMENT_MATURE_CUM: float = count("Instalments paid so far", most=1200, nullable=True)
-    NAME_CONTRACT_STATUS: str = word("Status of the contract in the month", CARD_STATUSES)
+    NAME_CONTRACT_STATUS: str = category("Status of the contract in the month", CARD_STATUSES)
     SK_DPD: np.int32 = days_late("Days past due in the month")
     SK_DPD_DEF: np.int32 = days_late("Days past due in the month, small debts left out")
 
@@ -94,7 +94,7 @@ class CreditCardBalance(Table):
 
 
 class InstallmentsPayments(Table):
-    """Instalments of earlier loans as due and as paid: one row a payment, or a due instalment not paid.
+    """Instalments of earlier loans, due and paid: one row per payment, or per unpaid instalment.
 
     No columns identify a row: an instalment paid in parts has several rows, some alike in everything.
     """

@@ -1,4 +1,4 @@
-"""The contracts of what the credit bureau reports: loans at other lenders and their months."""
+"""The contracts of the credit bureau's data: loans at other lenders and their monthly statuses."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from credit_assets.schemas.home_credit.columns import (
     CENTURY,
     LARGEST_BUREAU_AMOUNT,
     amount,
+    category,
     count,
     days,
     days_late,
     key,
     month,
-    word,
 )
 from credit_assets.schemas.table import Relation, Table
 
@@ -43,12 +43,12 @@ CREDIT_TYPES = (
 
 
 class Bureau(Table):
-    """Loans of the applicants at other lenders, as the credit bureau reports them: one row a loan."""
+    """The applicants' loans at other lenders, as the credit bureau reports them: one row per loan."""
 
     SK_ID_CURR: np.int64 = key("Number of the application")
     SK_ID_BUREAU: np.int64 = key("Number of the loan at the bureau")
-    CREDIT_ACTIVE: str = word("Status of the loan", ("Active", "Closed", "Sold", "Bad debt"))
-    CREDIT_CURRENCY: str = word("Currency, recoded", [f"currency {number}" for number in range(1, 5)])
+    CREDIT_ACTIVE: str = category("Status of the loan", ("Active", "Closed", "Sold", "Bad debt"))
+    CREDIT_CURRENCY: str = category("Currency, recoded", [f"currency {number}" for number in range(1, 5)])
     DAYS_CREDIT: np.int32 = days("When the applicant applied for the bureau loan")
     CREDIT_DAY_OVERDUE: np.int32 = days_late("Days the loan is past due at the time of the application")
     DAYS_CREDIT_ENDDATE: float = days(
@@ -76,7 +76,7 @@ class Bureau(Table):
         nullable=True,
     )
     AMT_CREDIT_SUM_OVERDUE: float = amount("Amount overdue now", most=LARGEST_BUREAU_AMOUNT)
-    CREDIT_TYPE: str = word("Kind of loan", CREDIT_TYPES)
+    CREDIT_TYPE: str = category("Type of loan", CREDIT_TYPES)
     DAYS_CREDIT_UPDATE: np.int32 = days(
         "When the bureau last heard of the loan; a few rows say after the application",
         latest=1000,
@@ -91,7 +91,7 @@ class Bureau(Table):
 
 
 class BureauBalance(Table):
-    """How each bureau loan stood month by month: one row a loan and month."""
+    """Monthly statuses of the bureau's loans: one row per loan and month."""
 
     SK_ID_BUREAU: np.int64 = key("Number of the loan at the bureau")
     MONTHS_BALANCE: np.int16 = month("Month of the status")

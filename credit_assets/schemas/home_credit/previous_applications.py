@@ -12,13 +12,13 @@ from credit_assets.schemas.home_credit.columns import (
     COMPANIONS,
     WEEKDAYS,
     amount,
+    category,
     count,
     days,
     days_or_none,
     flag,
     key,
     share,
-    word,
 )
 from credit_assets.schemas.table import Relation, Table
 
@@ -137,25 +137,25 @@ PRODUCT_COMBINATIONS = (
 
 
 class PreviousApplications(Table):
-    """Earlier applications of the applicants at Home Credit: one row an application.
+    """The applicants' earlier applications at Home Credit: one row per application.
 
     XAP means that a column does not apply, XNA that it is not known.
     """
 
     SK_ID_PREV: np.int64 = key("Number of the earlier application")
     SK_ID_CURR: np.int64 = key("Number of the application")
-    NAME_CONTRACT_TYPE: str = word("Kind of loan applied for then", CONTRACT_TYPES)
+    NAME_CONTRACT_TYPE: str = category("Type of the loan requested then", CONTRACT_TYPES)
     AMT_ANNUITY: float = amount("Instalment of the earlier loan", nullable=True)
     AMT_APPLICATION: float = amount("Amount the applicant asked for")
     AMT_CREDIT: float = amount("Amount granted in the end", nullable=True)
     # The smallest down payment of the source is -0.9, its rate -0.000015: rounding, not money.
     AMT_DOWN_PAYMENT: float = amount("Down payment", least=-1.0, nullable=True)
     AMT_GOODS_PRICE: float = amount("Price of the goods asked for", nullable=True)
-    WEEKDAY_APPR_PROCESS_START: str = word("Day of the week of the earlier application", WEEKDAYS)
+    WEEKDAY_APPR_PROCESS_START: str = category("Day of the week of the earlier application", WEEKDAYS)
     HOUR_APPR_PROCESS_START: np.int8 = count(
         "Hour of the day of the earlier application", most=23, unit="hour, 0 to 23"
     )
-    FLAG_LAST_APPL_PER_CONTRACT: str = word("Whether it was the last application for its contract", ("Y", "N"))
+    FLAG_LAST_APPL_PER_CONTRACT: str = category("Whether it was the last application for its contract", ("Y", "N"))
     NFLAG_LAST_APPL_IN_DAY: np.int8 = flag("It was the applicant's last application of the day")
     RATE_DOWN_PAYMENT: float = pa.Field(
         ge=-0.01,
@@ -166,24 +166,24 @@ class PreviousApplications(Table):
     )
     RATE_INTEREST_PRIMARY: float = share("Interest rate, scaled; nearly always null")
     RATE_INTEREST_PRIVILEGED: float = share("Privileged interest rate, scaled; nearly always null")
-    NAME_CASH_LOAN_PURPOSE: str = word("What the cash loan was for", LOAN_PURPOSES)
-    NAME_CONTRACT_STATUS: str = word("What was decided", CONTRACT_STATUSES)
+    NAME_CASH_LOAN_PURPOSE: str = category("Purpose of the cash loan", LOAN_PURPOSES)
+    NAME_CONTRACT_STATUS: str = category("Decision on the application", CONTRACT_STATUSES)
     DAYS_DECISION: np.int32 = days("When the earlier application was decided")
-    NAME_PAYMENT_TYPE: str = word("How the applicant chose to pay", PAYMENT_TYPES)
-    CODE_REJECT_REASON: str = word("Why it was refused; XAP where it was not", REJECT_REASONS)
-    NAME_TYPE_SUITE: str = word("Who came along when the applicant applied", COMPANIONS, nullable=True)
-    NAME_CLIENT_TYPE: str = word("Whether the applicant was known to the lender then", CLIENT_TYPES)
-    NAME_GOODS_CATEGORY: str = word("What kind of goods the loan was for", GOODS_CATEGORIES)
-    NAME_PORTFOLIO: str = word("Which book the loan belonged to", PORTFOLIOS)
-    NAME_PRODUCT_TYPE: str = word("Whether offered to a customer or asked for", PRODUCT_TYPES)
-    CHANNEL_TYPE: str = word("Through which channel the applicant came", CHANNELS)
+    NAME_PAYMENT_TYPE: str = category("Payment method chosen by the applicant", PAYMENT_TYPES)
+    CODE_REJECT_REASON: str = category("Reason of a refusal; XAP if not refused", REJECT_REASONS)
+    NAME_TYPE_SUITE: str = category("Who accompanied the applicant", COMPANIONS, nullable=True)
+    NAME_CLIENT_TYPE: str = category("Whether the applicant was a new or known client", CLIENT_TYPES)
+    NAME_GOODS_CATEGORY: str = category("Category of the financed goods", GOODS_CATEGORIES)
+    NAME_PORTFOLIO: str = category("Portfolio of the loan", PORTFOLIOS)
+    NAME_PRODUCT_TYPE: str = category("Whether offered to a customer (cross-sell) or requested", PRODUCT_TYPES)
+    CHANNEL_TYPE: str = category("Channel of the application", CHANNELS)
     SELLERPLACE_AREA: np.int32 = pa.Field(
-        ge=-1, le=100_000_000, description="Selling area of the place of sale; -1 where there is none"
+        ge=-1, le=100_000_000, description="Sales area of the seller; -1 if there is none"
     )
-    NAME_SELLER_INDUSTRY: str = word("Industry of the seller", SELLER_INDUSTRIES)
+    NAME_SELLER_INDUSTRY: str = category("Industry of the seller", SELLER_INDUSTRIES)
     CNT_PAYMENT: float = count("Term of the earlier loan", most=1200, nullable=True, unit="months")
-    NAME_YIELD_GROUP: str = word("How high the interest rate was, in groups", YIELD_GROUPS)
-    PRODUCT_COMBINATION: str = word("Product in detail", PRODUCT_COMBINATIONS, nullable=True)
+    NAME_YIELD_GROUP: str = category("Interest rate group", YIELD_GROUPS)
+    PRODUCT_COMBINATION: str = category("Product in detail", PRODUCT_COMBINATIONS, nullable=True)
     DAYS_FIRST_DRAWING: float = days_or_none("First payout of the earlier loan", nullable=True)
     DAYS_FIRST_DUE: float = days_or_none("First instalment due", nullable=True)
     DAYS_LAST_DUE_1ST_VERSION: float = days_or_none(
