@@ -337,8 +337,12 @@ def test_every_version_of_every_table_is_readable(killed):
     with duckdb.connect() as con:
         for name in tables:
             for commit in lake.history(name):
-                con.execute(f"CREATE OR REPLACE TABLE read AS {lake.query(name, version=commit.version)}")
-                assert con.table("read").shape[0] >= commit.provenance.rows
+                # Counting opens every file of the version; their rows are read once below.
+                [rows] = con.sql(f"SELECT count(*) FROM ({lake.query(name, version=commit.version)})").fetchall()[0]
+                assert rows >= commit.provenance.rows
+            files = [lake.address(key) for key in committed_files(lake, name)]
+            con.read_parquet(files, union_by_name=True).to_table("read")
+            con.execute("DROP TABLE read")
 
 
 def test_partial_writes_of_killed_runs_are_in_no_table_and_removed_by_maintenance(killed):
