@@ -10,13 +10,13 @@ import pandas as pd
 
 from credit_assets.book.book import Book
 from credit_assets.evaluation.candidate import Candidate, gate_table, log_verdicts, verdicts_on, write_report
-from credit_assets.evaluation.champion_on_test import champion_pds
+from credit_assets.evaluation.champion_on_test import champion_pds, compared_champion
 from credit_assets.evaluation.checks import check_specs, gate_result
 from credit_assets.evaluation.gate import BASELINE, promotable, significant_gains
 from credit_assets.evaluation.predictions import OtherTestRows, predicted_by_both, predictions_of
 from credit_assets.evaluation.test_results import pictures
 from credit_assets.evaluation.vintages import by_age, vintage_curves
-from credit_assets.lake.io_managers import column_schema, contract, frame_table, picture
+from credit_assets.lake.io_managers import CHAMPION_VERSION, column_schema, contract, frame_table, picture
 from credit_assets.lake.resources import LakeResource
 from credit_assets.registry.resources import as_failure
 from credit_assets.schemas.evidence import (
@@ -65,7 +65,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
     )
     def predictions(
         lake: LakeResource, candidate: pd.DataFrame, baseline: pd.DataFrame, training_set: duckdb.DuckDBPyRelation
-    ) -> pd.DataFrame:
+    ) -> dg.MaterializeResult:
         """PDs of the test rows by the candidate, the baseline and the champion (if there is one). Evaluation, fairness
         audit and gate use them. The champion has no PD for rows that it learned from; a different split, for example
         after a withdrawal, can put such rows into the test. If the SQL has changed since the champion was trained, it
@@ -73,10 +73,14 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         with as_failure(OtherTestRows):
             rows = predicted_by_both(candidate, baseline)
         log = dg.get_dagster_logger()
-        by_champion = champion_pds(lake.connection, lake.lake, book, rows, training_set, log)
+        champion = registry.champion()
+        by_champion = champion_pds(lake.connection, lake.lake, book, champion, rows, training_set, log)
         about = ["applicant", "batch", "target", "candidate_version"]
         pds = {"candidate": rows["candidate"], "baseline": rows["baseline"], "champion": by_champion}
-        return predictions_of(rows[about], pds)
+        return dg.MaterializeResult(
+            value=predictions_of(rows[about], pds),
+            metadata={CHAMPION_VERSION: champion.number if champion else 0},
+        )
 
     @dg.asset(
         key=[name, "evaluation"],
@@ -149,9 +153,9 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         the champion does not change. The report contains all results on one page."""
         found = Candidate.of(book, predictions, candidate, training_set)
         version, evidence = found.version, found.evidence
-        judged = verdicts_on(lake.connection, lake.lake, book, found, audit, dg.get_dagster_logger())
+        decides = compared_champion(lake.lake, book)
+        judged = verdicts_on(lake.connection, lake.lake, book, found, decides, audit, dg.get_dagster_logger())
         better = "" if promotable(judged) else significant_gains(evidence.comparisons.get("champion"))
-        decides = registry.champion()
         # If the training has made the champion again, its report and verdicts are not replaced.
         made_again = decides is not None and decides.number == version.number
         report = project.reports / name / f"evaluation-v{version.number}.html"

@@ -59,14 +59,20 @@ class Candidate:
 
 
 def verdicts_on(
-    con: duckdb.DuckDBPyConnection, lake: Lake, book: Book, candidate: Candidate, audit: pd.DataFrame, log: Logger
+    con: duckdb.DuckDBPyConnection,
+    lake: Lake,
+    book: Book,
+    candidate: Candidate,
+    compared: ModelVersion | None,
+    audit: pd.DataFrame,
+    log: Logger,
 ) -> list[Verdict]:
-    """Every verdict of the gate on the candidate, compared with the champion on the same rows. `audit` has the verdicts
-    of the fairness audit. If the champion cannot be loaded, a warning is logged."""
+    """Every verdict of the gate on the candidate, compared with the champion (`compared`) on the same rows. `audit` has
+    the verdicts of the fairness audit. If the champion cannot be loaded, a warning is logged."""
     config, training = book.portfolio.evaluation, book.portfolio.training
     evidence, tested = candidate.evidence, candidate.tested
     champion = evidence.models.get("champion")
-    by_champion = champion_on(con, lake, book, tested, candidate.training_set, log) if champion else None
+    by_champion = champion_on(con, lake, book, compared, tested, candidate.training_set, log) if champion else None
     stable = score_stability(candidate.pds, by_champion, config.n_bootstrap, training.seed, config.confidence)
     return verdicts(
         evidence.candidate,
@@ -81,7 +87,7 @@ def verdicts_on(
         baseline=evidence.comparisons["baseline"],
         max_auc=training.max_single_feature_auc,
         leading=leading(book.registry, candidate.version),
-        not_compared="" if champion else reason_not_compared(book, candidate.training_set.columns),
+        not_compared="" if champion else reason_not_compared(book, compared, candidate.training_set.columns),
     )
 
 

@@ -22,48 +22,67 @@ from credit_assets.registry.errors import VersionDamaged
 from credit_assets.registry.version import ModelVersion
 from credit_assets.settings.portfolio import Portfolio
 
+PREDICTIONS = "predictions"
+"""The table with the PDs of the candidate and the models that it is compared with."""
+
 LISTED = 5
 """Missing features that the gate names."""
+
+
+def champion_number(lake: Lake, portfolio: Portfolio) -> int | None:
+    """The version of the champion that the current predictions compare the candidate with, 0 if there was none; None
+    if an earlier release made them."""
+    made = (commit.provenance for commit in lake.history(portfolio.table(PREDICTIONS)))
+    # A commit that only merged files has no batch, not even an empty one.
+    return next((each.champion_version for each in made if each.batch is not None), None)
+
+
+def compared_champion(lake: Lake, book: Book) -> ModelVersion | None:
+    """The champion that the current predictions compare the candidate with, also if another one decides now."""
+    number = champion_number(lake, book.portfolio)
+    return book.registry.champion() if number is None else book.registry.find(number)
 
 
 def champion_pds(
     con: duckdb.DuckDBPyConnection,
     lake: Lake,
     book: Book,
+    champion: ModelVersion | None,
     rows: pd.DataFrame,
     training_set: duckdb.DuckDBPyRelation,
     log: Logger,
 ) -> pd.Series:
     """The champion's PDs of the rows, in their order. They are nan without a champion, if it uses features that no
     longer exist or are excluded, and for rows that it cannot be evaluated on (`new_to_champion`)."""
-    if (scored := _scored_by_champion(con, lake, book, training_set.filter(f"fold = '{TEST}'"), log)) is None:
+    test_rows = training_set.filter(f"fold = '{TEST}'")
+    if (scored := _scored_by_champion(con, lake, book, champion, test_rows, log)) is None:
         return pd.Series(float("nan"), index=rows.index)
     pds = scored.rename(columns={book.portfolio.entity_key: "applicant", "pd": "champion"}).drop(columns="fold")
     found = rows[["applicant", "batch"]].merge(pds, how="left", on=["applicant", "batch"])["champion"]
-    return found.where(new_to_champion(con, lake, book, rows))
+    return found.where(new_to_champion(con, lake, book, champion, rows))
 
 
 def champion_on(
     con: duckdb.DuckDBPyConnection,
     lake: Lake,
     book: Book,
+    champion: ModelVersion | None,
     tested: pd.DataFrame,
     training_set: duckdb.DuckDBPyRelation,
     log: Logger,
 ) -> pd.DataFrame | None:
     """The champion's PDs of the training rows and of those `tested` rows that it is compared on, with the columns
     applicant, batch, fold and pd; None if there is no champion."""
-    if (scored := _scored_by_champion(con, lake, book, training_set, log)) is None:
+    if (scored := _scored_by_champion(con, lake, book, champion, training_set, log)) is None:
         return None
     scored = scored.rename(columns={book.portfolio.entity_key: "applicant"})
     left_out = tested.loc[tested["champion"].isna(), ["applicant", "batch"]]
     return scored[~_is_among(scored, left_out)]
 
 
-def reason_not_compared(book: Book, columns: Collection[str]) -> str:
+def reason_not_compared(book: Book, version: ModelVersion | None, columns: Collection[str]) -> str:
     """Why a candidate is not compared with the champion, which has no PDs of the test rows; `columns` are those of the
     training set."""
-    version = book.registry.champion()
     if version is None:
         return NO_CHAMPION
     champion, after = f"The champion, version {version.number},", ""
@@ -82,10 +101,12 @@ def reason_not_compared(book: Book, columns: Collection[str]) -> str:
     return f"{champion} {why}. The other requirements apply as if there were no champion{after}."
 
 
-def new_to_champion(con: duckdb.DuckDBPyConnection, lake: Lake, book: Book, rows: pd.DataFrame) -> np.ndarray:
+def new_to_champion(
+    con: duckdb.DuckDBPyConnection, lake: Lake, book: Book, champion: ModelVersion | None, rows: pd.DataFrame
+) -> np.ndarray:
     """A mask of the test rows (applicant, batch, target) that the champion can be evaluated on: those that it did not
     learn from, or none if too few defaults or non-defaults remain."""
-    portfolio, champion = book.portfolio, book.registry.champion()
+    portfolio = book.portfolio
     if champion is None:
         return np.ones(len(rows), dtype=bool)
     key, rows_then = identifier(portfolio.entity_key), training_rows(lake, portfolio, champion)
@@ -104,11 +125,16 @@ def _is_among(rows: pd.DataFrame, others: pd.DataFrame) -> np.ndarray:
 
 
 def _scored_by_champion(
-    con: duckdb.DuckDBPyConnection, lake: Lake, book: Book, rows: duckdb.DuckDBPyRelation, log: Logger
+    con: duckdb.DuckDBPyConnection,
+    lake: Lake,
+    book: Book,
+    version: ModelVersion | None,
+    rows: duckdb.DuckDBPyRelation,
+    log: Logger,
 ) -> pd.DataFrame | None:
     """Entity key, batch, fold and the champion's PD (`pd`) for these rows of the training set; None if there is no
     champion, if it cannot be loaded, or if it uses features that do not exist."""
-    portfolio, version = book.portfolio, book.registry.champion()
+    portfolio = book.portfolio
     if version is None:
         return None
     try:

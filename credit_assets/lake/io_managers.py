@@ -27,7 +27,7 @@ from credit_assets.settings.project import code_version
 
 EXAMPLES = 10
 
-SOURCE, MODEL_VERSION = "source_sha256", "model_version"
+SOURCE, MODEL_VERSION, CHAMPION_VERSION = "source_sha256", "model_version", "champion_version"
 """Metadata keys of an asset that become fields of its provenance: the files its rows were read from, and the model
 version that made or checked them."""
 
@@ -122,7 +122,7 @@ class LakeIOManager(dg.IOManager):
             asset_code_version=context.asset_spec.code_version or "",
             inputs=versions,
             synthetic=synthetic,
-            **{name: given[name].value for name in (SOURCE, MODEL_VERSION) if name in given},
+            **{name: given[name].value for name in (SOURCE, MODEL_VERSION, CHAMPION_VERSION) if name in given},
         )
         version = lake.commit(staged, provenance)
         metadata: dict[str, Any] = {

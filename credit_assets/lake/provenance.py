@@ -49,6 +49,8 @@ class Provenance(BaseModel):
     """For each file that the rows were read from, its SHA-256."""
     model_version: int | None = None
     """The model version that made or checked the rows."""
+    champion_version: int | None = None
+    """The champion that the rows compare a candidate with, 0 if there was none."""
     withdrawn: str | None = None
     """Why the batch was withdrawn, if the commit withdraws it."""
     withdrawn_file: str | None = None

@@ -248,12 +248,15 @@ class Registry:
     def _predecessor(self, events: Sequence[ChampionEvent]) -> int | None:
         return predecessor_of(events, {version.number for version in self.store.versions()})
 
-    def promote(self, number: int, *, by: By, why: str, dagster_run: str | None = None) -> ModelVersion:
+    def promote(
+        self, number: int, *, by: By, why: str, dagster_run: str | None = None, compared_with: int | None = None
+    ) -> ModelVersion:
         """Make a version the champion and record it; nothing is recorded if it is the champion already.
 
         The previous champion gets the alias `previous_champion`; a promoted challenger loses its alias. Raises
         RegistryError if there is no such version, and PromotionRefused if the gate would restore a version that was
-        rolled back or replaced by hand, which only a person may do.
+        rolled back or replaced by hand, which only a person may do, or if the champion is not the one that the gate
+        compared the version with (`compared_with`, 0 without a champion; None if not known).
         """
         self.get(number)
         with self.store.lock():
@@ -263,6 +266,12 @@ class Registry:
                 raise PromotionRefused(
                     f"Version {number} of {self.name} was {what} at {undone.at:%Y-%m-%d %H:%M} UTC ({undone.why}). "
                     "Train a new candidate, or bring it back by hand."
+                )
+            if compared_with is not None and current not in (None, number, compared_with):
+                before = f"version {compared_with}" if compared_with else "no champion"
+                raise PromotionRefused(
+                    f"Version {number} of {self.name} was compared with {before}, but version {current} has become the "
+                    "champion since. Train again to compare the two, or promote the version by hand."
                 )
             self._moves.make(events, current, number, by, why, dagster_run)
         return self.get(number)

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from credit_assets.book.book import Book
 from credit_assets.decisions.decide import Provenance
+from credit_assets.evaluation.champion_on_test import champion_number
 from credit_assets.evaluation.checks import cleared
 from credit_assets.explanations.reasons import check_descriptions
 from credit_assets.explanations.texts import reason_texts
@@ -16,6 +17,7 @@ from credit_assets.features.versions import FEATURES
 from credit_assets.lake.io_managers import column_schema, contract, frame_table
 from credit_assets.lake.resources import LakeResource, batches
 from credit_assets.lake.sql import identifier
+from credit_assets.lake.tables import Lake
 from credit_assets.models.registered import load_model
 from credit_assets.registry.errors import PromotionRefused
 from credit_assets.registry.registry import Registry
@@ -74,7 +76,11 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         kinds={"mlflow"},
     )
     def champion(
-        context: dg.AssetExecutionContext, config: Promotion, predictions: pd.DataFrame, gate: pd.DataFrame
+        context: dg.AssetExecutionContext,
+        lake: LakeResource,
+        config: Promotion,
+        predictions: pd.DataFrame,
+        gate: pd.DataFrame,
     ) -> dg.MaterializeResult:
         """The model version whose scores decide. It is the candidate that passed the promotion gate: if a check of the
         gate fails, this asset is not made and the earlier champion stays in place. With `roll_back` an earlier version
@@ -91,7 +97,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
             elif config.roll_back:
                 decides = _rolled_back(context, config, registry)
             else:
-                decides = _promoted(context, config, registry, cleared(gate, predictions), gate)
+                decides = _promoted(context, lake.lake, book, config, cleared(gate, predictions), gate)
         move = registry.history()[-1]
         return dg.MaterializeResult(
             metadata={
@@ -171,14 +177,16 @@ def _refuse_contradictions(config: Promotion) -> None:
 
 
 def _promoted(
-    context: dg.AssetExecutionContext, config: Promotion, registry: Registry, candidate: int, gate: pd.DataFrame
+    context: dg.AssetExecutionContext, lake: Lake, book: Book, config: Promotion, candidate: int, gate: pd.DataFrame
 ) -> ModelVersion:
     """Promote the candidate; returns the champion, which may be the current one if it stays."""
+    registry = book.registry
     if kept := stays(registry, candidate, _this_run(context)):
         context.log.info(kept.message)
         return kept.champion
     why = reasons_of_promotion(gate, config.why or context.run.tags.get(WHY_TAG, ""))
-    return registry.promote(candidate, by="gate", why=why, dagster_run=context.run_id)
+    compared = champion_number(lake, book.portfolio)
+    return registry.promote(candidate, by="gate", why=why, dagster_run=context.run_id, compared_with=compared)
 
 
 def _rolled_back(context: dg.AssetExecutionContext, config: Promotion, registry: Registry) -> ModelVersion:

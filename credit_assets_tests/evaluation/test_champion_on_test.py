@@ -12,7 +12,13 @@ import pandas as pd
 import pytest
 
 from credit_assets.evaluation import champion_on_test
-from credit_assets.evaluation.champion_on_test import champion_on, champion_pds, new_to_champion, reason_not_compared
+from credit_assets.evaluation.champion_on_test import (
+    champion_on,
+    champion_pds,
+    compared_champion,
+    new_to_champion,
+    reason_not_compared,
+)
 from credit_assets.lake.provenance import Provenance
 from credit_assets.lake.tables import Lake
 from credit_assets.registry.memory import Memory
@@ -48,7 +54,7 @@ def rows_of(applicants: range, batch: str = "a") -> pd.DataFrame:
 
 
 def new_rows(rows: pd.DataFrame, place: SimpleNamespace) -> list[bool]:
-    return new_to_champion(place.connection, place.lake, place, rows).tolist()
+    return new_to_champion(place.connection, place.lake, place, place.registry.champion(), rows).tolist()
 
 
 def test_rows_of_its_training_and_validation_are_not_new_to_the_champion(place: SimpleNamespace) -> None:
@@ -75,9 +81,11 @@ def test_champion_has_pds_of_new_rows_only(place: SimpleNamespace, monkeypatch: 
     everything = pd.concat([judged, trained], ignore_index=True)
     monkeypatch.setattr(champion_on_test, "_scored_by_champion", lambda *arguments: everything)
     training_set = duckdb.sql("SELECT 'test' AS fold")
-    rows["champion"] = champion_pds(place.connection, place.lake, place, rows, training_set, LOG)
+    rows["champion"] = champion_pds(
+        place.connection, place.lake, place, place.registry.champion(), rows, training_set, LOG
+    )
     np.testing.assert_array_equal(rows["champion"], [np.nan] * 10 + [0.25] * 50)
-    on = champion_on(place.connection, place.lake, place, rows, training_set, LOG)
+    on = champion_on(place.connection, place.lake, place, place.registry.champion(), rows, training_set, LOG)
     assert on is not None
     assert on["fold"].value_counts().to_dict() == {"test": 50, "train": 1}
 
@@ -86,7 +94,7 @@ def test_champion_that_cannot_be_loaded_is_logged_and_has_no_pds(
     place: SimpleNamespace, caplog: pytest.LogCaptureFixture
 ) -> None:
     rows, training_set = rows_of(range(80, 100)), duckdb.sql("SELECT 'test' AS fold")
-    pds = champion_pds(place.connection, place.lake, place, rows, training_set, LOG)
+    pds = champion_pds(place.connection, place.lake, place, place.registry.champion(), rows, training_set, LOG)
     assert pds.isna().all()
     assert len(pds) == len(rows)
     [record] = caplog.records
@@ -99,7 +107,7 @@ AS_IF_NONE = "The other requirements apply as if there were no champion"
 
 
 def test_reason_for_no_comparison_names_a_champion_whose_files_are_gone(place: SimpleNamespace) -> None:
-    assert reason_not_compared(place, ["income"]) == (
+    assert reason_not_compared(place, place.registry.champion(), ["income"]) == (
         "The champion, version 1, cannot be compared, because its model files are gone or damaged. "
         f"{AS_IF_NONE}, and a candidate that meets them replaces it."
     )
@@ -117,9 +125,23 @@ def test_reason_for_no_comparison_says_what_the_champion_lacks(
 ) -> None:
     whole = SimpleNamespace(features=("income", "age"))
     monkeypatch.setattr(champion_on_test, "load_model", lambda registry, version: whole)
-    assert reason_not_compared(place, columns) == f"The champion, version 1, {why}. {AS_IF_NONE}."
+    assert (
+        reason_not_compared(place, place.registry.champion(), columns)
+        == f"The champion, version 1, {why}. {AS_IF_NONE}."
+    )
 
 
 def test_reason_for_no_comparison_is_that_there_is_no_champion(place: SimpleNamespace) -> None:
     place.registry = Memory().registry("book")
-    assert reason_not_compared(place, []) == "There is no champion to compare with."
+    assert reason_not_compared(place, place.registry.champion(), []) == "There is no champion to compare with."
+
+
+@pytest.mark.parametrize(("recorded", "expected"), [(1, 1), (0, None), (None, 2)])
+def test_candidate_is_compared_with_the_champion_of_its_predictions(
+    place: SimpleNamespace, recorded: int | None, expected: int | None
+) -> None:
+    place.registry.promote(register_bare(place.registry), by="hand", why="while the candidate is evaluated")
+    made = Provenance(champion_version=recorded)
+    place.lake.replace(place.connection, "SELECT 1 AS applicant", "book/predictions", None, made)
+    found = compared_champion(place.lake, place)
+    assert (found.number if found else None) == expected

@@ -19,6 +19,7 @@ FIELDS = {
     "synthetic": st.booleans(),
     "source_sha256": st.dictionaries(TEXT, TEXT, max_size=3),
     "model_version": st.integers(1, 2**31),
+    "champion_version": st.integers(0, 2**31),
     "withdrawn": TEXT,
     "withdrawn_file": TEXT,
 }

@@ -47,17 +47,19 @@ class Line:
     def register(self, gated: bool = True) -> int:
         return register_bare(self.registry, gated=gated, cut_off=0.1)
 
-    def judge(self, version: int, missed: str = "") -> None:
-        """Write the candidate's predictions and gate results; it fails one verdict if `missed`."""
+    def judge(self, version: int, missed: str = "", champion: int | None = None) -> None:
+        """Write the candidate's predictions and gate results; it fails one verdict if `missed`. The predictions name
+        the `champion` that they compare it with, 0 for none."""
         row = {"applicant": 1, "batch": "2026-01", "model": "candidate", "target": 0, "pd": 0.1}
         verdicts = [
             {"verdict": name, "passed": name != missed, "blocking": True, "words": words}
             for name, words in DEMANDS.items()
         ]
+        made = Provenance(champion_version=champion)
         with duckdb.connect() as con:
             for table, rows in (("predictions", [row]), ("promotion_gate", verdicts)):
                 con.register("_rows", pd.DataFrame(rows).assign(candidate_version=version))
-                Lake(self.project.lake).replace(con, "SELECT * FROM _rows", f"{BOOK}/{table}", None, Provenance())
+                Lake(self.project.lake).replace(con, "SELECT * FROM _rows", f"{BOOK}/{table}", None, made)
 
     def make(self, config: dict[str, Any] | None = None, **tags: str) -> dg.ExecuteInProcessResult:
         definitions = dg.Definitions(
@@ -138,6 +140,26 @@ def test_repeated_materialization_moves_nothing_and_reports_the_same(line):
     assert metadata(once) == metadata(again)
 
 
+@pytest.mark.parametrize(("compared", "before"), [(0, "no champion"), (1, "version 1")])
+def test_candidate_is_not_promoted_over_a_champion_that_it_was_not_compared_with(
+    line: Line, compared: int, before: str
+) -> None:
+    first, by_hand, candidate = 1, 2, line.register()
+    if compared:
+        line.registry.promote(first, by="gate", why="first")
+    line.judge(candidate, champion=compared)
+    line.registry.promote(by_hand, by="hand", why="while the candidate was evaluated")
+    assert line.refused().startswith(
+        f"Version 3 of {BOOK} was compared with {before}, but version 2 has become the champion since. Train again"
+    )
+    assert line.registry.champion().number == by_hand
+    line.judge(candidate, champion=by_hand)
+    assert line.make().success
+    # A run that is repeated finds its candidate promoted.
+    assert line.make().success
+    assert line.registry.champion().number == candidate
+
+
 def test_automatic_and_manual_rollbacks_are_distinguished(line):
     line.registry.promote(1, by="gate", why="first")
     line.make()
@@ -185,7 +207,7 @@ def test_retried_rollback_run_moves_once(line):
         ({"roll_back": True}, "has no predecessor that was not rolled back from"),
         ({"roll_back": True, "to_version": 3}, "Version 3 of home_credit never passed the gate"),
         ({"roll_back": True, "to_version": 9}, "Model home_credit has no version 9"),
-        ({"to_version": 1}, "set roll_back too"),
+        ({"to_version": 1}, "require roll_back"),
     ],
 )
 def test_rollback_without_a_target_is_refused_with_a_message(line, config, words):
