@@ -19,7 +19,7 @@ from credit_assets.application.status import Status
 from credit_assets.book.book import Book
 from credit_assets.cli import app
 from credit_assets.cli.runs import deliver_own
-from credit_assets.cli.terminal import stop_where_failed
+from credit_assets.cli.terminal import stop_if_failed
 from credit_assets.ingest.bad_delivery import BadDelivery
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.registry.registry import Registry
@@ -87,8 +87,8 @@ def test_sample_reports_why_it_cannot_be_made(tmp_path, arguments, said):
 
 def test_delivery_is_placed_replaced_and_recognised(project, delivery, tmp_path):
     deliver = ("deliver", str(delivery), *OF_THE_BOOK, "--batch", "2026-01")
-    assert "home_credit 2026-01 is there: 8 files in" in say(project, *deliver).output
-    assert "home_credit 2026-01 was there already" in say(project, *deliver).output
+    assert "home_credit 2026-01 is delivered: 8 files in" in say(project, *deliver).output
+    assert "home_credit 2026-01 was already delivered, with the same files" in say(project, *deliver).output
     again = tmp_path / "again"
     shutil.copytree(delivery, again)
     (again / "bureau.csv").write_text((again / "bureau.csv").read_text() + "\n")
@@ -151,11 +151,11 @@ def test_single_file_is_delivered_unchanged(dated, tmp_path):
     delivered.write_text(LOANS)
     (tmp_path / "download" / "README.csv").write_text("no data")
     done = say(dated, "deliver", str(delivered), *OF_LOANS, "--batch", "2026-01")
-    assert "loans 2026-01 is there: 1 file in" in done.output
+    assert "loans 2026-01 is delivered: 1 file in" in done.output
     [file] = (dated.inbox / "loans" / "2026-01").iterdir()
     assert (file.name, file.read_bytes()) == ("LoanStats3a.csv", LOANS.encode())
     beside = say(dated, "deliver", str(tmp_path / "download"), *OF_LOANS, "--batch", "2026-02")
-    assert "Not read, as of no table: README.csv" in beside.output
+    assert "Ignored, because they belong to no table: README.csv" in beside.output
 
 
 def test_large_file_is_split_into_batches_and_recognised(dated, tmp_path):
@@ -165,14 +165,14 @@ def test_large_file_is_split_into_batches_and_recognised(dated, tmp_path):
     by_date = (*OF_LOANS, "--split-by", "issue_d")
     done = say(dated, "deliver", str(tmp_path / "LoanStats3a.csv.zip"), *by_date)
     assert done.output.splitlines() == [
-        "loans 2010-Q4 is there: 1 row",
-        "loans 2011-Q1 is there: 2 rows",
-        "Passed over as no rows: 1 x Notes offered by *",
-        "Passed over as no rows: 2 x Total: *",
+        "loans 2010-Q4 is delivered: 1 row",
+        "loans 2011-Q1 is delivered: 2 rows",
+        "Skipped 1 line that matches the pattern of notes 'Notes offered by *'",
+        "Skipped 2 lines that match the pattern of notes 'Total: *'",
     ]
     again = say(dated, "deliver", str(tmp_path / "LoanStats3a.csv"), *by_date)
-    assert "2010-Q4 was there already: 1 row" in again.output
-    assert "2011-Q1 was there already: 2 rows" in again.output
+    assert "2010-Q4 was already delivered, with the same files: 1 row" in again.output
+    assert "2011-Q1 was already delivered, with the same files: 2 rows" in again.output
     [file] = (dated.inbox / "loans" / "2011-Q1").iterdir()
     assert gzip.decompress(file.read_bytes()).decode() == "id,issue_d\n2,Jan-2011\n3,Mar-2011\n"
     assert not list(dated.inbox.rglob(".cutting"))
@@ -191,8 +191,8 @@ def test_book_may_configure_the_column_for_splitting(dated, tmp_path):
     dated.config("loans").write_text(yaml.safe_dump(config | {"delivery": {"split_by": "issue_d"}}))
     (tmp_path / "LoanStats3a.csv").write_text(LOANS)
     delivered = str(tmp_path / "LoanStats3a.csv")
-    assert "2010-Q4 is there" in say(dated, "deliver", delivered, *OF_LOANS).output
-    assert "2011 is there: 1 file" in say(dated, "deliver", delivered, *OF_LOANS, "--batch", "2011").output
+    assert "2010-Q4 is delivered" in say(dated, "deliver", delivered, *OF_LOANS).output
+    assert "2011 is delivered: 1 file" in say(dated, "deliver", delivered, *OF_LOANS, "--batch", "2011").output
 
 
 @pytest.mark.parametrize("options", [(), ("--batch", "2026-01", "--split-by", "issue_d")])
@@ -311,8 +311,8 @@ def test_version_that_never_passed_the_gate_is_promoted_by_hand_with_four_eyes(l
     assert [(event.version, event.by) for event in registry.history()] == [(1, "gate"), (2, "override")]
     assert registry.has_reference(registry.get(number))
     assert list(table(project, "operations/champion_history")["by"]) == ["gate", "override"]
-    story = table(project, "operations/timeline")["words"]
-    assert any("decides in place of 1, by override of the gate" in words for words in story)
+    descriptions = table(project, "operations/timeline")["words"]
+    assert any("became champion, replacing version 1, by override of the gate" in words for words in descriptions)
     assert "has no version 9" in say(project, *asked[:-1], "9", "--why", "so").output
 
 
@@ -320,7 +320,7 @@ def test_outcomes_that_join_a_delivery_are_reported(line, tmp_path):
     project = line.copy(tmp_path / "project")
     outcomes = project.root / "sample" / "outcomes" / BATCHES[-1]
     done = say(project, "deliver", str(outcomes), *OF_THE_BOOK, "--batch", BATCHES[-1])
-    assert f"{BOOK} {BATCHES[-1]} has these outcomes beside what it had" in done.output
+    assert f"{BOOK} {BATCHES[-1]} has received these outcomes" in done.output
 
 
 def test_lineage_of_a_feature_ends_at_raw_columns(project):
@@ -349,7 +349,7 @@ def test_demo_refuses_foreign_deliveries(project):
     (folder / "bureau.csv").write_text("a lender's own")
     told = say(project, "demo")
     assert told.exit_code == 1
-    assert "deliveries that are not synthetic (2026-02)" in told.output
+    assert "deliveries that are not synthetic: 2026-02" in told.output
     assert (folder / "bureau.csv").read_text() == "a lender's own"
 
 
@@ -359,7 +359,7 @@ def test_demo_of_another_book_requires_its_files_and_names_their_source(project,
     monkeypatch.setenv("CREDIT_ASSETS_REAL_DATA", str(tmp_path))
     done = say(project, "demo", "--portfolio", "other")
     assert done.exit_code == 1
-    assert "Where they come from: the other lender's site. Give them by --files" in done.output
+    assert "Their source: the other lender's site. Pass them with --files" in done.output
 
 
 def test_installed_command_lists_commands_and_refuses_unknown_ones(project):
@@ -412,9 +412,9 @@ def test_refusal_by_the_gate_is_no_failure_and_has_its_own_exit_code(capsys):
 
     refused = RunOutcome("1", "train", None, False, 1.0, ("promotion_gate.stability: PSI 4 is above 1.",), {}, True)
     with pytest.raises(typer.Exit) as ended:
-        stop_where_failed([refused])
+        stop_if_failed([refused])
     said = capsys.readouterr().out
     assert ended.value.exit_code == 3 and "not promoted" in said and "stability" in said and "train failed" not in said
     with pytest.raises(typer.Exit) as failed:
-        stop_where_failed([refused, RunOutcome("2", "score", "2026-01", False, 1.0, ("no space",))])
+        stop_if_failed([refused, RunOutcome("2", "score", "2026-01", False, 1.0, ("no space",))])
     assert failed.value.exit_code == 1

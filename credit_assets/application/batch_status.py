@@ -1,4 +1,4 @@
-"""How one batch stands, read from the lake: what `credit-assets status` shows of it."""
+"""The status of one batch, read from the lake, as `credit-assets status` shows it."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ from credit_assets.schemas.performance import ALL, ESTIMATE
 from credit_assets.settings.portfolio import Portfolio
 
 TABLES = (FEATURES, FEATURE_DRIFT, SCORES, SCORE_DRIFT, PERFORMANCE)
-"""What is read of a batch, beside its raw tables."""
+"""The tables that are read for a batch besides its raw tables."""
 
 
 class BatchStatus(BaseModel):
-    """One batch: rows, decisions, drift of its features and score, and what became of it; None is what is not there.
+    """One batch: rows, decisions, drift of features and score, and outcomes. A value is None if it does not exist yet.
 
-    Default rate and mean PD are of the applicants whose outcome is known, the mean PD of all where none is, and the AUC
-    of those whom the version did not learn from. `early` says that they are of a batch that is not matured yet, whose
-    default rate is too high: defaults are known first. `standing` is what the batch is to the version that its features
-    were held against.
+    `default_rate` and `mean_pd` refer to the applicants with a known outcome; without outcomes, `mean_pd` refers to
+    all. `auc` refers to those that the version did not learn from. `early`: the batch has not matured, so its default
+    rate is too high, because defaults become known first. `standing`: how the version that the features were checked
+    against used the batch.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -73,35 +73,35 @@ def batch_status(
     delivered: bool,
     written: Mapping[str, Mapping[str, Commit]],
 ) -> BatchStatus:
-    """How one batch stands.
+    """The status of one batch.
 
-    `versions` are the registered ones by number, and `importance` gives a version's weight of each feature; `written`
-    is each table's newest commit by batch.
+    `versions` are the registered versions by number, `importance` returns the feature importances of a version, and
+    `written` has the newest commit of each batch, by table.
     """
     commits = {table: of_table[batch] for table, of_table in written.items() if batch in of_table}
     rows = {table: commit.provenance.rows for table, commit in commits.items()}
     figures: dict[str, Any] = {}
     with connect() as con:
 
-        def ask(question: str, *tables: str) -> tuple[Any, ...] | None:
+        def query(sql: str, *tables: str) -> tuple[Any, ...] | None:
             if not all(table in commits for table in tables):
                 return None
             sources = [f"({lake.query(portfolio.table(table), [batch])})" for table in tables]
-            return con.execute(question.format(*sources)).fetchone()
+            return con.execute(sql.format(*sources)).fetchone()
 
         applications, outcomes = portfolio.application_table, portfolio.outcomes_table
         if applications in commits and outcomes in commits:
             known = figures["outcomes_known"] = outcomes_known(portfolio, lake, batch)
             if known:
                 figures["early"] = known < portfolio.training.matured_share * rows[applications]
-        if found := ask(f"SELECT avg((decision = '{APPROVE}')::INT), avg(pd) FROM {{0}}", SCORES):
+        if found := query(f"SELECT avg((decision = '{APPROVE}')::INT), avg(pd) FROM {{0}}", SCORES):
             figures["approval_rate"], figures["mean_pd"] = found
-        if found := ask("SELECT psi, verdict FROM {0} LIMIT 1", SCORE_DRIFT):
+        if found := query("SELECT psi, verdict FROM {0} LIMIT 1", SCORE_DRIFT):
             figures["score_psi"], figures["score_drift"] = found
         if FEATURE_DRIFT in commits:
             figures |= _feature_drift(con, portfolio, lake, versions, importance, commits[FEATURE_DRIFT], batch)
         key, target = identifier(portfolio.entity_key), portfolio.target
-        if found := ask(
+        if found := query(
             "SELECT avg(outcome), avg(pd) FROM (SELECT s.pd, "
             f"coalesce({outcome_sql(target, 'o')}, {outcome_sql(target, 'a')}) AS outcome FROM {{0}} s JOIN {{1}} a "
             f"ON a.{key} = s.applicant LEFT JOIN {{2}} o ON o.{key} = s.applicant) WHERE outcome IS NOT NULL",
@@ -111,7 +111,7 @@ def batch_status(
             if rate is not None:
                 figures["default_rate"], figures["mean_pd"] = rate, mean
         measured = f"metric = 'auc' AND segment = '{ALL}' AND basis <> '{ESTIMATE}'"
-        if found := ask(f"SELECT value FROM {{0}} WHERE {measured}", PERFORMANCE):
+        if found := query(f"SELECT value FROM {{0}} WHERE {measured}", PERFORMANCE):
             figures["auc"] = found[0]
     return BatchStatus(
         batch=batch,
@@ -119,8 +119,8 @@ def batch_status(
         synthetic=any(commit.provenance.synthetic for commit in commits.values()),
         applicants=rows.get(portfolio.application_table),
         raw_rows={table: rows[table] for table in portfolio.tables if table in rows},
-        ingested_at=_when(commits.get(portfolio.application_table)),
-        scored_at=_when(commits.get(SCORES)),
+        ingested_at=_time_of(commits.get(portfolio.application_table)),
+        scored_at=_time_of(commits.get(SCORES)),
         **figures,
     )
 
@@ -134,14 +134,15 @@ def _feature_drift(
     made: Commit,
     batch: str,
 ) -> dict[str, Any]:
-    """The verdict on the batch's features, and what the batch is to the version that they were held against."""
+    """The verdict on the drift of the batch's features, and how the version that they were checked against used the
+    batch."""
     drift = con.sql(lake.query(portfolio.table(FEATURE_DRIFT), [batch])).df()
     number = made.provenance.model_version
     if number is None or number not in versions:
         return {"feature_drift": summary(drift, portfolio.drift).verdict}
-    stands = standing(con, lake, portfolio, versions[number], batch)
-    return {"feature_drift": summary(drift, portfolio.drift, importance(number)).verdict, "standing": stands.kind}
+    used = standing(con, lake, portfolio, versions[number], batch)
+    return {"feature_drift": summary(drift, portfolio.drift, importance(number)).verdict, "standing": used.kind}
 
 
-def _when(commit: Commit | None) -> datetime | None:
+def _time_of(commit: Commit | None) -> datetime | None:
     return datetime.fromtimestamp(commit.timestamp_ms / 1000, UTC) if commit else None

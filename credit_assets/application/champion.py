@@ -1,4 +1,4 @@
-"""Change the champion by hand: forward to any version, or back to an earlier one."""
+"""Change the champion by hand: promote any version, or roll back to an earlier one."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from credit_assets.settings.project import Project
 
 
 def roll_back(project: Project, name: str, to: int | None, why: str, report: Report) -> RunOutcome:
-    """Make the champion's predecessor, or version `to`, the champion again, by the job `rollback`."""
+    """Restore the previous champion, or version `to`, with the job `rollback`."""
     config: dict[str, Any] = {"roll_back": True, "why": why} | ({"to_version": to} if to else {})
     registry = Registry.of(project, name)
     with registry.answering(), instance_for_commands(project, name) as instance:
-        asked = champion_config(name, **config)
-        outcome = execute(instance, build(name, project), name, "rollback", None, report, run_config=asked)
+        run_config = champion_config(name, **config)
+        outcome = execute(instance, build(name, project), name, "rollback", None, report, run_config=run_config)
         if outcome.success:
             report_champion(registry, report)
     return outcome
 
 
 def promote(project: Project, name: str, version: int, by: str, why: str, report: Report) -> RunOutcome | None:
-    """Promote a version by hand, whatever the gate's verdict, by the job `promote`. If more approvals are needed,
-    record this one and report who is missing. Raises PromotionRefused or RegistryError."""
+    """Promote a version by hand with the job `promote`, whatever the gate's verdict. If more approvals are needed,
+    record this one, report how many are missing, and return None. Raises PromotionRefused or RegistryError."""
     registry, needed = Registry.of(project, name), Portfolio.load(project, name).promotion.approvals
     with registry.answering():
         if len(registry.approvals_with(version, by)) < needed:
             report(str(registry.override(version, by=by, why=why, approvals=needed)))
             return None
         with instance_for_commands(project, name) as instance:
-            asked = promotion_config(name, version, by, why)
-            outcome = execute(instance, build(name, project), name, "promote", None, report, run_config=asked)
+            run_config = promotion_config(name, version, by, why)
+            outcome = execute(instance, build(name, project), name, "promote", None, report, run_config=run_config)
         if outcome.success:
             report_champion(registry, report)
     return outcome
 
 
 def report_champion(registry: Registry, report: Report) -> None:
-    """Report which version is champion now, since when and why."""
+    """Report the current champion, with the time and the reason of its promotion."""
     move = registry.history()[-1]
-    report(f"Version {move.version} of {registry.name} decides since {move.at:%Y-%m-%d %H:%M} UTC: {move.why}")
+    report(f"Version {move.version} of {registry.name} is the champion since {move.at:%Y-%m-%d %H:%M} UTC: {move.why}")

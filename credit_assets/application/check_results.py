@@ -20,11 +20,11 @@ from credit_assets.monitoring import checks as monitoring
 from credit_assets.scoring import checks as scoring
 
 WITHDRAWN = "withdrawn"
-"""Metadata of the evaluations by which a withdrawal ends failed checks."""
+"""Metadata key of the evaluations with which a withdrawal resolves failed checks."""
 ROOMS = (ingest, features, evaluation, fairness, scoring, monitoring)
-"""What has a function `check_specs`."""
+"""The modules with a function `check_specs`."""
 PAGE = 200
-"""Evaluations of a check that are read at a time, newest first."""
+"""Evaluations of a check that are read at a time."""
 
 
 class CheckResult(BaseModel):
@@ -43,7 +43,7 @@ class CheckResult(BaseModel):
 
 
 def check_keys(book: Book) -> list[dg.AssetCheckKey]:
-    """Every check of the portfolio, in order; found without its definitions, which take longer to build."""
+    """The keys of all checks of the portfolio, sorted. Does not build the definitions, which would take longer."""
     return sorted(spec.key for room in ROOMS for spec in room.check_specs(book))
 
 
@@ -71,8 +71,8 @@ def check_results(instance: dg.DagsterInstance, book: Book) -> list[CheckResult]
 
 
 def latest_evaluation(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> AssetCheckExecutionRecord | None:
-    """The check's latest evaluation, ignoring those of withdrawn batches if there are others."""
-    # Of those that were evaluated: a run that failed before it came to a check leaves a planned one.
+    """The latest evaluation of the check. Evaluations of withdrawn batches are ignored if there are others."""
+    # Only completed evaluations: a run that fails before a check leaves a planned evaluation.
     newest: AssetCheckExecutionRecord | None = None
     withdrawn: set[str] = set()
     for record in evaluations(instance, key):
@@ -88,7 +88,7 @@ def latest_evaluation(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> As
 
 
 def evaluations(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> Iterator[AssetCheckExecutionRecord]:
-    """Every evaluation of the check, newest first; read page by page, the first page being one record."""
+    """All evaluations of the check, newest first, read in pages. The first page has one record."""
     cursor, limit = None, 1
     while page := instance.event_log_storage.get_asset_check_execution_history(
         key, limit=limit, cursor=cursor, status=EVALUATED
@@ -98,7 +98,7 @@ def evaluations(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> Iterator
 
 
 def reported_batch(evaluation: dg.AssetCheckEvaluation) -> str | None:
-    """The batch that the check's result names."""
+    """The batch that the result of the check names; None if it names none."""
     reported = evaluation.metadata.get("batch")
     return None if reported is None else str(reported.value)
 
@@ -108,7 +108,7 @@ def _is_withdrawal(record: AssetCheckExecutionRecord) -> bool:
 
 
 def _batches_of(instance: dg.DagsterInstance, record: AssetCheckExecutionRecord) -> set[str]:
-    """The batch that was checked, from the run and from the check's result."""
+    """The batch of the evaluation, according to its run and to its result."""
     run, evaluation = instance.get_run_by_id(record.run_id), record.evaluation
     named = (run.tags.get(PARTITION_NAME_TAG) if run else None, evaluation and reported_batch(evaluation))
     return {batch for batch in named if batch}

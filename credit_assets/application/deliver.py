@@ -1,4 +1,4 @@
-"""Put files into the inbox: as one batch, or split into batches by a date."""
+"""Deliver files to the inbox, as one batch or split into batches by a date."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from credit_assets.ingest.split_by_date import split_source
 
 
 def deliver_batch(book: Book, source: Path, batch: str) -> tuple[Delivery, list[str]]:
-    """Deliver a file, folder or zip as one batch; also returns the names of the files that belong to no table.
+    """Deliver a file, folder or zip as one batch. Returns the delivery and the names of files that belong to no table.
 
     Raises BadDelivery if a run would refuse the files.
     """
@@ -26,10 +26,11 @@ def deliver_batch(book: Book, source: Path, batch: str) -> tuple[Delivery, list[
 def deliver_by_date(
     book: Book, source: Path, column: str, delivered: Callable[[Delivery, int], None]
 ) -> Mapping[str, int]:
-    """Split the files into batches by the column's date, and deliver each; `delivered` gets it with its number of rows.
+    """Split the files into batches by the date in the column, and deliver each. `delivered` is called with each
+    delivery and its number of rows.
 
-    Returns how many lines were skipped because they match a pattern of `notes`, by pattern. Raises BadDelivery if a row
-    has no date.
+    Returns the number of lines that were skipped because they match a pattern of `notes`, by pattern. Raises
+    BadDelivery if a row has no date.
     """
     inbox = Inbox(book.project.inbox)
     with split_source(source, book, column, inbox) as parts:

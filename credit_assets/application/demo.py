@@ -1,4 +1,4 @@
-"""Run the whole platform on a portfolio, to show the results."""
+"""The demo: run the whole platform on a portfolio and return the results."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def deliver_synthetic(book: Book, report: Report) -> None:
     inbox = Inbox(book.project.inbox)
     if real := [b for b in inbox.batches(book.name) if not (inbox.folder(book.name, b) / MARKER).exists()]:
         raise BadDelivery(
-            f"The inbox holds deliveries that are not synthetic ({', '.join(real)}); demo in an empty project."
+            f"The inbox contains deliveries that are not synthetic: {', '.join(real)}. Use an empty project."
         )
     report(f"Generating {APPLICANTS:,} synthetic applicants in {BATCHES} monthly batches")
     for path in generate(sample(book.project), APPLICANTS, BATCHES, scenario={SHIFTED: SCENARIO}):
@@ -62,21 +62,21 @@ def deliver_synthetic(book: Book, report: Report) -> None:
 
 
 def sample(project: Project) -> Path:
-    """The folder that the synthetic lender's files are written to; its later outcomes stay there."""
+    """The folder that the files of the synthetic lender are written to. Its later outcomes stay there."""
     return project.data / "sample"
 
 
 def own_files(book: Book, given: Path | None) -> Path:
-    """The portfolio's own files, which are not part of the platform: `given`, or the portfolio's folder in the folder
-    that CREDIT_ASSETS_REAL_DATA names. Raises FileNotFoundError, with their source."""
+    """The path of the portfolio's own files, which do not come with the platform: `given`, or the folder of the
+    portfolio in the folder that CREDIT_ASSETS_REAL_DATA names. Raises FileNotFoundError, which names their source."""
     if given and not given.exists():
         raise FileNotFoundError(f"There is no {given}.")
     if given is None and (folder := os.environ.get(REAL_DATA)):
         given = Path(folder) / book.name
     if given is None or not given.exists():
-        where = f" Where they come from: {book.portfolio.source}." if book.portfolio.source else ""
+        where = f" Their source: {book.portfolio.source}." if book.portfolio.source else ""
         raise FileNotFoundError(
-            f"The demo of {book.name} runs on the book's own files, which do not come with the platform.{where} "
-            f"Give them by --files, or as the folder {book.name} of a folder that ${REAL_DATA} names."
+            f"The demo of {book.name} needs the portfolio's own files, which do not come with the platform.{where} "
+            f"Pass them with --files, or put them into a folder {book.name} in the folder that ${REAL_DATA} names."
         )
     return given

@@ -1,4 +1,4 @@
-"""Points in time as programs read them."""
+"""Points in time in the JSON output."""
 
 from __future__ import annotations
 
@@ -10,4 +10,4 @@ from pydantic import PlainSerializer
 Moment = Annotated[
     datetime, PlainSerializer(lambda at: at.isoformat(timespec="seconds"), return_type=str, when_used="json")
 ]
-"""To the second, as in `2026-03-01T12:00:00+00:00`."""
+"""A time that is written to JSON with a precision of seconds, such as `2026-03-01T12:00:00+00:00`."""

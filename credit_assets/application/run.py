@@ -14,24 +14,26 @@ from credit_assets.automation.runs import RunOutcome
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.settings.project import Project
 
-UNTIL = "It is not tried again until its files, the configuration, contracts, SQL or the release change."
+RETRY_CONDITION = "It is not retried until its files, the configuration, contracts, SQL or the release change."
 
 
 def run_due(project: Project, name: str, report: Report) -> list[RunOutcome]:
-    """Run everything of the portfolio that is due: ingest batches, train a champion if there is none, score, and do
-    what failed checks request. A failed run does not stop those that do not need it; what is still due afterwards is
-    due the next time. Batches are ingested even if the model registry does not answer; then RegistryUnavailable is
-    raised."""
+    """Run everything that is due for the portfolio: ingest batches, train a champion if there is none, score, and roll
+    back or train if failed checks request it.
+
+    A failed run does not stop runs that do not depend on it. Batches are ingested even if the model registry does not
+    answer; RegistryUnavailable is raised after that.
+    """
     with work(project, name, report) as active:
         portfolio, instance, lake = active.portfolio, active.instance, active.lake
         tried: set[str] = set()
         Inbox(project.inbox).tidy(name)
-        # Once more where a batch that came later brought what an earlier one needs: outcomes of both, say.
+        # Repeated, because a batch may contain what an earlier one needs, such as its outcomes.
         while new := [due for due in batches_to_ingest(portfolio, Inbox(project.inbox), lake) if due.key not in tried]:
             for due in new:
                 tried.add(due.key)
                 if refused := refusal(instance, portfolio, due):
-                    report(f"{due.job} {due.batch}: {text(refused)} {UNTIL}")
+                    report(f"{due.job} {due.batch}: {text(refused)} {RETRY_CONDITION}")
                 else:
                     active.run(due)
         registry = active.book.registry
@@ -39,11 +41,11 @@ def run_due(project: Project, name: str, report: Report) -> list[RunOutcome]:
             for due in first_training(portfolio, lake, registry.champion() is not None):
                 active.run(due)
             active.score()
-            for asked in (
+            for determine in (
                 lambda: rollback(instance, portfolio, registry),
                 lambda: training(instance, active.book, lake, datetime.now(UTC)),
             ):
-                found = asked()
+                found = determine()
                 if isinstance(found, Due):
                     active.run(found)
                     active.score()

@@ -25,12 +25,12 @@ from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project
 
 RUNS_READ = 20
-"""Of a batch, newest first, for the one that last tried what is due."""
+"""Newest runs of a batch among which the last attempt at the due work is searched."""
 
 
 class ChampionStatus(BaseModel):
-    """The champion; `metrics` on its test rows are empty if it was never evaluated. `air`: the adverse impact ratio of
-    each attribute. `protected`: the attributes that the configuration names."""
+    """The champion. `metrics` refer to its test rows, and are empty if it was never evaluated. `air`: the adverse
+    impact ratio of each attribute. `protected`: the attributes that the configuration names."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -45,9 +45,9 @@ class ChampionStatus(BaseModel):
 
 
 class DueStatus(BaseModel):
-    """A job that is due. `reason` is for programs and `why` the same as text. `failed_run` tried it last, and
-    `failure` is the reason why it failed. `refused`: it is not retried until its files, the configuration or the
-    release change."""
+    """A job that is due. `reason` is a code for programs, `why` the same as text. `failed_run` is the last attempt if
+    it failed, and `failure` the reason. `refused`: it is not retried until its files, the configuration or the release
+    change."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -149,7 +149,7 @@ def _due_status(instance: dg.DagsterInstance, portfolio: Portfolio, due: Due, de
 
 
 def _failed_run(instance: dg.DagsterInstance, portfolio: Portfolio, due: Due) -> dg.DagsterRun | None:
-    """The newest run for it, if it failed."""
+    """The newest run for the due work, if that run failed."""
     runs = instance.get_runs(dg.RunsFilter(tags=tags_of_same_work(portfolio, due)), limit=RUNS_READ)
     newest = next((run for run in runs if run.job_name in (due.job, "batch")), None)
     return newest if newest and newest.is_failure else None

@@ -16,17 +16,24 @@ from credit_assets.settings.project import AlreadyRunning, Project
 
 
 def train(project: Project, name: str, report: Report) -> list[RunOutcome]:
-    """Train on all known outcomes, whatever was learned before. First the features that other SQL made are recomputed,
-    for the training batches and newer ones; at the end open batches are scored. It stops at the first run that fails.
-    Raises AlreadyRunning if another run is active on the same work, TableMissing if there are no features yet."""
+    """Train a candidate on all known outcomes, even if none of them is new.
+
+    Features that other SQL made are recomputed first, for the training batches and newer ones; open batches are scored
+    at the end. The first run that fails ends the command. Raises AlreadyRunning if another run is active on the same
+    work, and TableMissing if there are no features yet.
+    """
     registry = Registry.of(project, name)
     with registry.answering(), work(project, name, report) as active:
         if not active.lake.batches(active.portfolio.table(FEATURES)):
-            raise TableMissing(f"Nothing of {name} is ingested yet: `credit-assets deliver`, then `credit-assets run`.")
+            raise TableMissing(
+                f"No batch of {name} is ingested yet. Run `credit-assets deliver`, then `credit-assets run`."
+            )
         stale = stale_features(active.portfolio, active.lake, active.book.queries)
         for due in [*stale, Due("train", None, RequestedByHand(), key=f"by_hand:{uuid.uuid4()}")]:
             if run := active.run(due):
-                raise AlreadyRunning(f"Run {run} is active on {due.batch or 'a training'}. Train once it has ended.")
+                raise AlreadyRunning(
+                    f"Run {run} is active on {due.batch or 'a training'}. Train again when it has ended."
+                )
             if not active.outcomes[-1].success:
                 return active.outcomes
         report_champion(registry, report)

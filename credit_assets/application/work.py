@@ -1,4 +1,4 @@
-"""A command's runs of a portfolio, one after the other, and their outcomes."""
+"""The runs that a command executes for a portfolio, one after the other, and their results."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project
 
 Report = Callable[[str], None]
-"""What takes a line about the progress of a command."""
+"""A function that receives lines about the progress of a command."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """The runs of one command; `outcomes` grows with them."""
+    """The runs of one command. `outcomes` contains their results so far."""
 
     book: Book
     instance: dg.DagsterInstance
@@ -47,16 +47,16 @@ class Work:
         return Lake(self.project.lake)
 
     def run(self, due: Due) -> str | None:
-        """Run what is due, unless another run is active on the same work; then return its id."""
+        """Run what is due. If another run is active on the same work, do nothing and return its id."""
         self.report(f"{due.job}{f' {due.batch}' if due.batch else ''}: {text(due)}")
         name = self.portfolio.name
-        # The daemon's; a command's own have ended.
+        # Such runs were started by the daemon; those of commands have ended.
         if active := active_runs(self.instance, self.portfolio, **tags_of_same_work(self.portfolio, due)):
             self.report(f"  waits: run {active[0].run_id} is active")
             return active[0].run_id
         if due.batch:
             self.instance.add_dynamic_partitions(f"{name}_batches", [due.batch])
-        asked = request(self.portfolio, due)
+        requested = request(self.portfolio, due)
         self.outcomes.append(
             execute(
                 self.instance,
@@ -66,8 +66,8 @@ class Work:
                 due.batch,
                 self.report,
                 due.tables,
-                asked.tags,
-                asked.run_config,
+                requested.tags,
+                requested.run_config,
             )
         )
         return None
@@ -81,7 +81,7 @@ class Work:
 
 @contextmanager
 def work(project: Project, name: str, report: Report) -> Iterator[Work]:
-    """The command's work on the portfolio; no other command works on it meanwhile."""
+    """The work of a command on the portfolio, with a lock against other commands."""
     book = Book.load(project, name)
     with instance_for_commands(project, name) as instance:
         yield Work(book, instance, definitions_of(book), report)

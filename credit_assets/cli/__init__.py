@@ -1,5 +1,5 @@
-"""The `credit-assets` command: arguments in, text out, one file per group of commands. What a command does is in
-`application/`; only the commands that need Dagster load it."""
+"""The `credit-assets` command: arguments and output, one file per group of commands. `application/` does the work; only
+commands that need Dagster import it."""
 
 from credit_assets.cli import books, champions, deliveries, runs, standing, upkeep
 from credit_assets.cli.terminal import app, main

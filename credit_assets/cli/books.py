@@ -20,25 +20,29 @@ if TYPE_CHECKING:
 def new(
     name: Annotated[str, typer.Argument(help="The portfolio's name: lower-case letters, digits and _.")],
     files: Annotated[list[Path], typer.Argument(help="Its files: CSV, gzipped CSV, Parquet, zip, or folders of them.")],
-    key: Annotated[str | None, typer.Option(help="Column that identifies an applicant, unless recognised.")] = None,
-    target: Annotated[str | None, typer.Option(help="Column with the outcome of a loan, unless recognised.")] = None,
+    key: Annotated[
+        str | None, typer.Option(help="The column that identifies an applicant, if it is not detected.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="The column with the outcome of a loan, if it is not detected.")
+    ] = None,
 ) -> None:
     """Read a lender's files and draft a portfolio from them, with each guess marked for confirmation."""
     from credit_assets.onboarding.new import new as draft
 
-    there = [file.resolve() for file in files]
+    paths = [file.resolve() for file in files]
     with in_project() as project:
-        drafted = draft(project, name, there, key, target)
+        drafted = draft(project, name, paths, key, target)
         for path in drafted.files:
-            console.print(f"{path.relative_to(project.root)} is written")
-        console.print(f"workspace.yaml lists {name}; {number_of(drafted.features, 'feature')}")
+            console.print(f"Wrote {path.relative_to(project.root)}")
+        console.print(f"Added {name} to workspace.yaml; {number_of(drafted.features, 'feature')}")
         for remark in drafted.book.remarks:
             console.print(remark, style="bold yellow")
         for unused in drafted.book.unused:
-            console.print(f"NOT used: {unused.names}, which cannot be joined to an applicant", style="bold yellow")
+            console.print(f"NOT used: {unused.names} (rows cannot be joined to an applicant)", style="bold yellow")
         for table in drafted.book.without_features:
-            words = f"NOT used: {table.files.names}, whose rows belong to {table.parent} (it has a contract alone)"
-            console.print(words, style="bold yellow")
+            message = f"NOT used: {table.files.names} (rows belong to {table.parent}; it only has a contract)"
+            console.print(message, style="bold yellow")
         console.print("\nTo confirm: correct each line, then delete its mark.")
         for finding in drafted.to_confirm:
             console.print(f"  {finding}")
@@ -54,8 +58,8 @@ def new(
 
 
 def _deliveries(book: GuessedBook, given: Sequence[Path]) -> list[tuple[str, str]]:
-    """What to deliver after `new`, and the option that says as which batch: of files of one table that are named after
-    dates, each as a batch; else the one file or folder that holds all, if there is one."""
+    """The paths to deliver after `new`, each with the option for its batch: if the files of a single table are named
+    after dates, each file is a batch; otherwise the one file or folder that contains all files, if there is one."""
     from credit_assets.ingest.file_names import is_hidden
     from credit_assets.onboarding.file_names import batches_of
     from credit_assets.onboarding.files import stem
@@ -67,7 +71,7 @@ def _deliveries(book: GuessedBook, given: Sequence[Path]) -> list[tuple[str, str
     batches = batches_of([stem(file) for file in used]) if {file.name for file in used} == names else None
     if one_table and len(used) > 1 and batches:
         return [(shlex.quote(str(file)), f"--batch {batch}") for batch, file in sorted(zip(batches, used, strict=True))]
-    # Child tables hold no date of the decision to be cut by.
+    # Child tables have no date of the decision to split by.
     how = f"--split-by {shlex.quote(book.decided)}" if book.decided and not book.children else "--batch 2026-01"
     if len(given) == 1 or len(names) == len(used) == 1:
         return [(shlex.quote(str((used or given)[0])), how)]
@@ -79,7 +83,7 @@ def _deliveries(book: GuessedBook, given: Sequence[Path]) -> list[tuple[str, str
 
 @app.command()
 def check(name: Annotated[str, typer.Argument(help="The portfolio: a file in configs/.")]) -> None:
-    """List everything that is wrong with a portfolio, by file and line, before it runs."""
+    """Check a portfolio before it runs, and list every problem by file and line."""
     from credit_assets.onboarding.check import check as check_portfolio
 
     with in_project() as project:
@@ -88,9 +92,9 @@ def check(name: Annotated[str, typer.Argument(help="The portfolio: a file in con
             style = "red" if finding.error else "yellow"
             console.print(str(finding), style=style)
         if checked.errors:
-            stop(f"{number_of(len(checked.errors), 'error')} to fix before {name} can run.")
+            stop(f"{name} cannot run: fix {number_of(len(checked.errors), 'error')}.")
         guesses = (
-            f"; {number_of(n, 'guess')} {are(n)} not confirmed: correct each, then delete its mark"
+            f"; {number_of(n, 'guess')} {are(n)} not confirmed: correct each line, then delete its mark"
             if (n := len(checked.guesses))
             else ""
         )
@@ -98,7 +102,7 @@ def check(name: Annotated[str, typer.Argument(help="The portfolio: a file in con
         if checked.ready:
             console.print(f"{book}, ready{guesses}")
         else:
-            effect = "no scores are given until they are written" if checked.withheld else "a trial run can be made"
+            effect = "nothing is scored until they are written" if checked.withheld else "a trial run is possible"
             texts = number_of(len(checked.drafts), "text")
             stop(f"{book}, not ready: {texts} for declined applicants to write ({effect}){guesses}")
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from credit_assets.cli.terminal import PortfolioName, app, in_project, progress, stop, stop_where_failed
+from credit_assets.cli.terminal import PortfolioName, app, in_project, progress, stop, stop_if_failed
 from credit_assets.registry.registry import Registry
 from credit_assets.settings.portfolio import Portfolio
 
@@ -15,7 +15,9 @@ from credit_assets.settings.portfolio import Portfolio
 @app.command()
 def rollback(
     portfolio: PortfolioName,
-    to: Annotated[int | None, typer.Option(min=1, help="The version; the default is the previous champion.")] = None,
+    to: Annotated[
+        int | None, typer.Option(min=1, help="The version to restore. The default is the previous champion.")
+    ] = None,
     why: Annotated[str, typer.Option(help="The reason, for the history of champions.")] = "",
 ) -> None:
     """Make an earlier version the champion again. Existing scores do not change."""
@@ -24,7 +26,7 @@ def rollback(
         Registry.of(project, portfolio).require()
         from credit_assets.application.champion import roll_back
 
-        stop_where_failed([roll_back(project, portfolio, to, why, progress)])
+        stop_if_failed([roll_back(project, portfolio, to, why, progress)])
 
 
 @app.command()
@@ -32,9 +34,11 @@ def promote(
     portfolio: PortfolioName,
     version: Annotated[int, typer.Option(min=1, help="Any registered version.")],
     why: Annotated[str, typer.Option(help="The reason, for the history of champions and the alerts.")],
-    by: Annotated[str, typer.Option(metavar="NAME", help="Who approves; by default the user of this machine.")] = "",
+    by: Annotated[
+        str, typer.Option(metavar="NAME", help="The name of the approver. The default is the user of this machine.")
+    ] = "",
 ) -> None:
-    """Promote a version by hand, whatever the gate's verdict; it needs `promotion.approvals` approvals."""
+    """Promote a version by hand, whatever the gate's verdict. It needs `promotion.approvals` approvals."""
     with in_project() as project:
         Portfolio.load(project, portfolio)
         Registry.of(project, portfolio).require()
@@ -46,4 +50,4 @@ def promote(
         except (PromotionRefused, RegistryError) as error:
             stop(str(error))
         else:
-            stop_where_failed([outcome] if outcome else [])
+            stop_if_failed([outcome] if outcome else [])

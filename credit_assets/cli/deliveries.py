@@ -1,4 +1,4 @@
-"""Commands that put files into the inbox, and take them back."""
+"""Commands that deliver files to the inbox, and withdraw them."""
 
 from __future__ import annotations
 
@@ -18,25 +18,29 @@ if TYPE_CHECKING:
 
 @app.command()
 def sample(
-    folder: Annotated[Path, typer.Argument(help="Where the deliveries are written, one folder per batch.")],
-    applicants: Annotated[int, typer.Option(help="Applicants in all batches together.")] = 10_000,
-    batches: Annotated[int, typer.Option(help="Monthly deliveries.")] = 3,
+    folder: Annotated[Path, typer.Argument(help="The folder for the deliveries, one subfolder per batch.")],
+    applicants: Annotated[int, typer.Option(help="The total number of applicants.")] = 10_000,
+    batches: Annotated[int, typer.Option(help="The number of monthly deliveries.")] = 3,
     seed: Annotated[int, typer.Option(help="The same seed gives the same files, byte for byte.")] = 7,
-    unlabelled: Annotated[int, typer.Option(help="Newest batches whose outcomes are delivered later.")] = 1,
-    test_share: Annotated[float, typer.Option(help="Share of a batch without outcomes, as in Kaggle's files.")] = 0,
+    unlabelled: Annotated[
+        int, typer.Option(help="The number of newest batches whose outcomes are delivered later.")
+    ] = 1,
+    test_share: Annotated[
+        float, typer.Option(help="The share of each batch without outcomes, as in Kaggle's test file.")
+    ] = 0,
     first_batch: Annotated[str, typer.Option(help="The first month.")] = "2026-01",
     first_applicant: Annotated[
         int, typer.Option(help="The first SK_ID_CURR; a higher one continues an earlier sample.")
     ] = FIRST_APPLICANT,
     scenario: Annotated[
-        list[str] | None, typer.Option(help=f"Drift in a batch, as 2026-03=NAME; NAME is {', '.join(SCENARIOS)}.")
+        list[str] | None, typer.Option(help=f"Drift in a batch, as 2026-03=NAME. NAME: {', '.join(SCENARIOS)}.")
     ] = None,
 ) -> None:
     """Write deliveries of a synthetic lender, in the format of Kaggle's Home Credit files."""
     from credit_assets.synthetic.lender import generate
 
     if odd := [item for item in scenario or [] if "=" not in item]:
-        stop(f"--scenario must be BATCH=NAME, not {odd[0]}")
+        stop(f"--scenario must be BATCH=NAME, not {odd[0]}.")
     drift = dict(item.split("=", 1) for item in scenario or [])
     with refusals_in_one_line():
         try:
@@ -60,15 +64,19 @@ def sample(
 
 @app.command()
 def deliver(
-    source: Annotated[Path, typer.Argument(help="A file, or a folder or zip of files; or later outcomes.")],
+    source: Annotated[
+        Path, typer.Argument(help="A file, or a folder or zip of files. Later outcomes are delivered in the same way.")
+    ],
     portfolio: PortfolioName,
     batch: Annotated[str | None, typer.Option(help="The name of the batch; batches sort by name.")] = None,
     split_by: Annotated[
         str | None,
-        typer.Option(metavar="COLUMN", help="Instead: split the files by the date in this column."),
+        typer.Option(
+            metavar="COLUMN", help="Instead of --batch: split the files into batches by the date in this column."
+        ),
     ] = None,
 ) -> None:
-    """Put files into the inbox, as one batch or split into several by a date."""
+    """Deliver files to the inbox, as one batch or split into batches by a date."""
     from credit_assets.book.book import Book
 
     source = source.resolve()
@@ -80,38 +88,39 @@ def deliver(
         elif by is not None and batch is None:
             deliver_by_date(book, source, by)
         else:
-            stop("Give either --batch NAME, or --split-by COLUMN with a date to cut the files by.")
+            stop("Give either --batch NAME, or --split-by COLUMN to split the files by the date in that column.")
 
 
 def deliver_batch(book: Book, source: Path, batch: str) -> None:
-    """Deliver the files as one batch, and print what became of them."""
+    """Deliver the files as one batch, and print the result."""
     from credit_assets.application import deliver
 
     done, unread = deliver.deliver_batch(book, source, batch)
     console.print(f"{_delivered(done)}: {number_of(len(done.files), 'file')} in {done.folder}")
     if unread:
-        console.print(f"Not read, as of no table: {', '.join(unread)}", style="yellow")
+        console.print(f"Ignored, because they belong to no table: {', '.join(unread)}", style="yellow")
 
 
 def deliver_by_date(book: Book, source: Path, column: str) -> None:
-    """Deliver the files cut into batches by the column's date, and print what became of them."""
+    """Deliver the files split into batches by the date in the column, and print the results."""
     from credit_assets.application import deliver
 
     notes = deliver.deliver_by_date(
         book, source, column, lambda done, rows: console.print(f"{_delivered(done)}: {number_of(rows, 'row')}")
     )
     for pattern, lines in notes.items():
-        console.print(f"Passed over as no rows: {lines:,} x {pattern}")
+        match = "matches" if lines == 1 else "match"
+        console.print(f"Skipped {number_of(lines, 'line')} that {match} the pattern of notes {pattern!r}")
 
 
 def _delivered(done: Delivery) -> str:
-    words = {
-        "new": "is there",
+    results = {
+        "new": "is delivered",
         "replaced": "has replaced the earlier delivery",
-        "added": "has these outcomes beside what it had",
-        "unchanged": "was there already",
+        "added": "has received these outcomes",
+        "unchanged": "was already delivered, with the same files",
     }
-    return f"{done.portfolio} {done.batch} {words[done.change]}"
+    return f"{done.portfolio} {done.batch} {results[done.change]}"
 
 
 @app.command()
@@ -123,19 +132,19 @@ def withdraw(
     ] = False,
     why: Annotated[str, typer.Option(help="The reason, for the timeline.")] = "no reason given",
     force: Annotated[
-        bool, typer.Option("--force", help="Even if the champion learned from the withdrawn data.")
+        bool, typer.Option("--force", help="Withdraw even if the champion learned from the data.")
     ] = False,
 ) -> None:
-    """Withdraw a delivery: its files from the inbox, and its rows from every table."""
+    """Withdraw a delivery: remove its files from the inbox, and its rows from every table."""
     with in_project() as project:
         from credit_assets.application import withdrawal
 
-        take_back = withdrawal.withdraw_outcomes if outcomes else withdrawal.withdraw
-        champion = take_back(project, portfolio, batch, why=why, force=force, report=progress)
-        console.print(f"{portfolio} {batch}{': its last outcomes are' if outcomes else ' is'} withdrawn.")
+        withdraw_data = withdrawal.withdraw_outcomes if outcomes else withdrawal.withdraw
+        champion = withdraw_data(project, portfolio, batch, why=why, force=force, report=progress)
+        console.print(f"{portfolio} {batch}{': the newest outcomes are' if outcomes else ' is'} withdrawn.")
         run_next = [f"  credit-assets run --portfolio {portfolio}"] if outcomes else []
         if champion is not None:
-            console.print(f"Version {champion}, the champion, learned from {'them' if outcomes else 'it'}.")
+            console.print(f"The champion, version {champion}, learned from {'them' if outcomes else 'it'}.")
             run_next.append(f"  credit-assets train --portfolio {portfolio}")
         if run_next:
             console.print("\n".join(["\nNext:", *run_next]))

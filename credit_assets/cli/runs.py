@@ -13,14 +13,14 @@ from rich.table import Table
 
 from credit_assets.cli.deliveries import deliver_batch, deliver_by_date
 from credit_assets.cli.status_text import print_status
-from credit_assets.cli.terminal import PortfolioName, app, console, in_project, progress, stop_where_failed
+from credit_assets.cli.terminal import PortfolioName, app, console, in_project, progress, stop_if_failed
 from credit_assets.registry.registry import Registry
 
 if TYPE_CHECKING:
     from credit_assets.book.book import Book
 
 FIRST_BATCH = "1"
-"""Of files that are not cut by date. Batches sort by name: those that come later are called for their dates."""
+"""The batch of files that are not split by date. It sorts before later batches, which are named after their dates."""
 
 
 @app.command()
@@ -32,17 +32,17 @@ def run(portfolio: PortfolioName) -> None:
         outcomes = run_due(project, portfolio, progress)
         if not outcomes:
             console.print("Nothing is due.")
-        stop_where_failed(outcomes)
+        stop_if_failed(outcomes)
 
 
 @app.command()
 def train(portfolio: PortfolioName) -> None:
-    """Train a candidate on all known outcomes, recomputing features whose SQL has changed; the gate decides."""
+    """Train a candidate on all known outcomes, recomputing features whose SQL has changed. The gate then decides."""
     with in_project() as project:
         Registry.of(project, portfolio).require()
         from credit_assets.application.train import train as make_candidate
 
-        stop_where_failed(make_candidate(project, portfolio, progress))
+        stop_if_failed(make_candidate(project, portfolio, progress))
 
 
 @app.command()
@@ -51,7 +51,7 @@ def demo(
     source: Annotated[
         Path | None,
         typer.Option(
-            "--files", help="The portfolio's file or folder; the default is $CREDIT_ASSETS_REAL_DATA/<portfolio>."
+            "--files", help="The portfolio's files. The default is the folder $CREDIT_ASSETS_REAL_DATA/<portfolio>."
         ),
     ] = None,
 ) -> None:
@@ -74,19 +74,19 @@ def demo(
         done = stages.demo(project, portfolio, deliver, progress)
         print_status(done.status)
         _print_stages(done.seconds)
-        console.print("\nNext:\n  make dev\n      the same in the Dagster UI, on http://localhost:3000")
+        console.print("\nNext:\n  make dev\n      shows the results in the Dagster UI, on http://localhost:3000")
         if synthetic:
             later = stages.sample(project) / "outcomes" / stages.SHIFTED
             command, outcomes_folder = (shlex.quote(os.path.relpath(path)) for path in (sys.argv[0], later))
             console.print(
                 f"  {command} deliver {outcomes_folder} --portfolio {portfolio} --batch {stages.SHIFTED}\n"
-                "      the outcomes of the newest batch, as they would arrive later; then `run` again",
+                "      delivers the outcomes of the newest batch, as they would arrive later; then `run` again",
             )
-        stop_where_failed(done.outcomes)
+        stop_if_failed(done.outcomes)
 
 
 def deliver_own(book: Book, source: Path) -> None:
-    """Deliver the book's own files, cut by the date that its configuration names, or as one batch."""
+    """Deliver the portfolio's own files, split by the date that its configuration names, or as one batch."""
     if split_by := book.portfolio.delivery.split_by:
         deliver_by_date(book, source, split_by)
     else:
@@ -94,8 +94,8 @@ def deliver_own(book: Book, source: Path) -> None:
 
 
 def _print_stages(stages: dict[str, float]) -> None:
-    table = Table(title="Time a stage", title_justify="left")
-    for name in (*stages, "all"):
+    table = Table(title="Time per stage", title_justify="left")
+    for name in (*stages, "total"):
         table.add_column(name, justify="right")
     table.add_row(*(f"{seconds:.1f} s" for seconds in (*stages.values(), sum(stages.values()))))
     console.print(table, soft_wrap=False)

@@ -19,7 +19,7 @@ ALERTS_SHOWN = 20
 @app.command("status")
 def show_status(
     portfolio: PortfolioName,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
     """Show the batches and their rows, the champion and its metrics, and the latest check results."""
     with in_project(reading=True) as project:
@@ -45,7 +45,7 @@ def alerts(
 
         config = Portfolio.load(project, portfolio).alerts
         if not config.channels:
-            console.print("No channel is configured under `alerts:`; nothing is sent.")
+            console.print("No channel is configured under `alerts:`, so nothing is sent.")
         if test:
             tried = send_test_alerts(portfolio, config, os.environ, time.time())
             for channel, result in tried.items():
@@ -57,10 +57,10 @@ def alerts(
         with Outbox(project, portfolio, config) as outbox:
             entries = outbox.newest(ALERTS_SHOWN)
         for entry in entries:
-            alert, became = entry.alert, "; ".join(f"{name} {words}" for name, words in entry.deliveries.items())
+            alert, statuses = entry.alert, "; ".join(f"{name} {status}" for name, status in entry.deliveries.items())
             console.print(
                 f"{alert.since:%Y-%m-%d %H:%M} {alert.severity:<7} {alert.title} ({alert.where}) {alert.link}\n"
-                f"    {became or ('told before' if entry.repeats else 'not sent')}",
+                f"    {statuses or ('not sent: a repetition' if entry.repeats else 'not sent')}",
             )
         if not entries:
             console.print("No alerts.")

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from credit_assets.application.check_results import CheckResult
     from credit_assets.application.status import ChampionStatus, DueStatus, Status
 
-SYNTHETIC = "SYNTHETIC DATA: these figures say nothing about real lending."
-NO_NEWS = {"learned": "learned from", "tested": "tested on", "older": "older than the training"}
-"""Why a shift of a batch raises no alarm."""
+SYNTHETIC = "SYNTHETIC DATA: these figures do not describe real lending."
+NO_ALARM = {"learned": "learned from", "tested": "tested on", "older": "older than the training"}
+"""Why the check does not fail on a batch that has shifted."""
 
 
 def print_status(status: Status) -> None:
@@ -26,7 +26,7 @@ def print_status(status: Status) -> None:
     console.print(_champion(status.champion) if status.champion else "No champion yet.")
     counted = number_of(len(status.checks), "check")
     if failed := [check for check in status.checks if not check.passed]:
-        console.print(f"{counted}, of which failed when last evaluated:")
+        console.print(f"{counted}, of which {len(failed)} failed when last evaluated:")
         for check in failed:
             console.print(f"  {_failed(check)}")
     else:
@@ -35,14 +35,14 @@ def print_status(status: Status) -> None:
         console.print(_due(due))
     if other := status.features_of_other_sql:
         console.print(
-            f"SQL has changed since the features of {', '.join(sorted(other))} were made "
+            f"The SQL has changed since the features of {', '.join(sorted(other))} were computed "
             f"({', '.join(other[max(other)])}). "
-            f"`credit-assets train --portfolio {status.portfolio}` makes them again and trains.",
+            f"`credit-assets train --portfolio {status.portfolio}` computes them again and trains.",
         )
 
 
 def _batches_table(status: Status) -> Table:
-    """The batches, a line each. On a narrow terminal headers and texts wrap; batch names and figures stay whole."""
+    """The batches, one per line. On a narrow terminal, headers and texts wrap; batch names and figures do not."""
     lines = [
         {
             "batch": batch.batch,
@@ -60,15 +60,15 @@ def _batches_table(status: Status) -> Table:
     table = Table(title=f"{status.title} ({status.portfolio})", title_justify="left", box=None, padding=(0, 1, 0, 0))
     for column in lines[0] if lines else ():
         text = column.endswith("drift")
-        # A text may wrap at each of its words, a figure nowhere.
-        whole = [
+        # A text may wrap between its words; a figure does not wrap.
+        unbroken = [
             *column.split(),
             *(part for line in lines for part in (line[column].split() if text else [line[column]])),
         ]
         table.add_column(
             column,
             justify="left" if text or column == "batch" else "right",
-            min_width=max(map(len, whole)),
+            min_width=max(map(len, unbroken)),
             header_style="bold underline",
         )
     for line in lines:
@@ -84,9 +84,9 @@ def _champion(champion: ChampionStatus) -> str:
     if airs:
         fairness = f"AIR {', '.join(airs)}"
     elif champion.protected:
-        fairness = "AIR not known: of no protected attribute two groups are large enough"
+        fairness = "AIR unknown: no protected attribute has two groups that are large enough"
     else:
-        fairness = "no protected attribute is named in the configuration, so that fairness was not audited"
+        fairness = "fairness not audited: the configuration names no protected attribute"
     return (
         f"Champion: {version}, AUC {metrics['auc']:.3f} ({metrics['auc_low']:.3f} to {metrics['auc_high']:.3f}) "
         f"on {number_of(int(metrics['applicants']), 'test row')}, "
@@ -101,7 +101,7 @@ def _failed(check: CheckResult) -> str:
 
 
 def _due(due: DueStatus) -> str:
-    state = "Refused until it changes" if due.refused else "Due"
+    state = "Refused until its input changes" if due.refused else "Due"
     failure = f"; run {due.failed_run} failed: {due.failure}" if due.failed_run else ""
     return f"{state}: {due.job} {due.batch or ''} ({due.why}){failure}"
 
@@ -115,8 +115,8 @@ def _decimals(number: float | None) -> str:
 
 
 def _with_standing(verdict: str | None, standing: str | None) -> str:
-    """The verdict, and why it raises no alarm where that is so."""
-    return f"{verdict}, {NO_NEWS[standing]}" if verdict == "shifted" and standing in NO_NEWS else verdict or ""
+    """The verdict and, if a shift does not fail the check, the reason."""
+    return f"{verdict}, {NO_ALARM[standing]}" if verdict == "shifted" and standing in NO_ALARM else verdict or ""
 
 
 def _share(number: float | None) -> str:

@@ -1,4 +1,4 @@
-"""What every command shares: the terminal, the project around the working folder, and how an error ends a command."""
+"""Shared by all commands: the terminal, the project of the working directory, and how an error ends a command."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     from credit_assets.automation.runs import RunOutcome
 
 REFUSED_BY_GATE = 3
-"""Exit code of a command whose candidate the promotion gate refused; 1 is a failure."""
+"""Exit code if the promotion gate refused the candidate. A failure has exit code 1."""
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-# One line a sentence, whatever the terminal's width, and square brackets as they are.
+# Lines are not wrapped at the width of the terminal, and square brackets are not markup.
 console = Console(highlight=False, markup=False, soft_wrap=True)
 
 PortfolioName = Annotated[str, typer.Option("--portfolio", "-p", help="The portfolio: a file in configs/.")]
 
 
 def main() -> None:
-    """The command's entry: libraries' own chatter is kept from its terminal."""
+    """The entry point of the command. Suppresses log messages and warnings of libraries."""
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
@@ -43,26 +43,27 @@ def main() -> None:
     except SystemExit as ended:
         if fault(ended, Path.cwd()) is None:
             raise
-        # What libraries write at exit would fail as well, each with a traceback.
+        # Exits at once, because the exit handlers of libraries would fail as well and print tracebacks.
         with suppress(OSError):
             sys.stdout.flush()
         os._exit(1)
     finally:
-        # Else Python looks for garbage once more among all that was imported, which takes a second.
+        # Saves a second: otherwise Python collects garbage among all imported modules at exit.
         gc.freeze()
 
 
 @contextmanager
 def in_project(reading: bool = False) -> Iterator[Project]:
-    """The project around the working folder, with its .env read; what is wrong is printed in one line.
+    """The project that contains the working directory, with its .env loaded. Errors of the user are printed in one
+    line.
 
-    A command that is only `reading` needs no right to write there, and ends before there is garbage worth a collection.
+    A command that is only `reading` needs no write permission. It runs without garbage collection, which saves time.
     """
     with _without_collections() if reading else nullcontext(), refusals_in_one_line():
         project = Project.find()
         load_dotenv(project.root / ".env")
         with readable(project) if reading else nullcontext(project) as at_hand, chdir(at_hand.root):
-            # dagster.yaml names folders relative to the project, which is the working folder therefore.
+            # The project is the working directory, because the paths in dagster.yaml are relative to it.
             os.environ["DAGSTER_HOME"] = str(at_hand.root)
             yield at_hand
 
@@ -78,7 +79,7 @@ def _without_collections() -> Iterator[None]:
 
 @contextmanager
 def refusals_in_one_line() -> Iterator[None]:
-    """Print an error that the user can mend in one line, and end the command."""
+    """Print an error that the user can fix in one line, and end the command."""
     try:
         yield
     except typer.Exit:
@@ -86,15 +87,15 @@ def refusals_in_one_line() -> Iterator[None]:
     except (AlreadyRunning, ConfigError, FileExistsError, FileNotFoundError, RegistryUnavailable) as error:
         stop(fault(error, Path.cwd()) or str(error))
     except Exception as error:
-        if _can_be_mended(error):
+        if _can_be_fixed_by_user(error):
             stop(fault(error, Path.cwd()) or str(error))
-        if (words := fault(error, Path.cwd() / "data")) is None:
+        if (message := fault(error, Path.cwd() / "data")) is None:
             raise
-        stop(words)
+        stop(message)
 
 
-def _can_be_mended(error: Exception) -> bool:
-    """Whether the user can mend it; anything else is a defect and shows where. Imported once something failed."""
+def _can_be_fixed_by_user(error: Exception) -> bool:
+    """Whether the user can fix the error. Any other error is a defect and is shown with its traceback."""
     from credit_assets.book.queries import FeatureQueryError
     from credit_assets.features.contract import FeatureError
     from credit_assets.ingest.bad_delivery import BadDelivery
@@ -111,14 +112,14 @@ def stop(message: str) -> NoReturn:
     raise typer.Exit(1)
 
 
-def stop_where_failed(outcomes: Sequence[RunOutcome]) -> None:
-    """End the command where a run failed (exit code 1), or where the gate refused the candidate (3)."""
+def stop_if_failed(outcomes: Sequence[RunOutcome]) -> None:
+    """End the command if a run failed (exit code 1) or the gate refused the candidate (exit code 3)."""
     refused = [outcome for outcome in outcomes if outcome.refused_by_gate]
     for outcome in refused:
         console.print(
-            f"The candidate was not promoted: the promotion gate refused it. {'; '.join(outcome.errors)} The champion, "
-            "if there is one, goes on deciding. Nothing failed: read the evaluation report. The next outcomes bring "
-            "another candidate, and `credit-assets promote` overrides the gate.",
+            f"The candidate was not promoted: the promotion gate refused it. {'; '.join(outcome.errors)} The champion "
+            "does not change. This is not an error: read the evaluation report. Another candidate is trained once "
+            "enough new outcomes are known; `credit-assets promote` overrides the gate.",
             style="yellow",
         )
     if failed := [outcome for outcome in outcomes if not outcome.success and not outcome.refused_by_gate]:

@@ -1,4 +1,4 @@
-"""The history of a portfolio as assets: which version decided when, and what happened."""
+"""The history of a portfolio as assets: the champions over time, and the timeline of events."""
 
 from typing import Any
 
@@ -38,8 +38,8 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         **settings("champion_history", ChampionHistory),
     )
     def champion_history() -> dg.MaterializeResult:
-        """Which model version decided at which time: the row whose `decided_from` and `decided_until` (UTC) enclose the
-        time. It also shows who made the version champion, why, and in which run."""
+        """The champion at any time: the row whose `decided_from` and `decided_until` (UTC) enclose the time. The row
+        also shows who made the version champion, why, and in which run."""
         table = moves(registry)
         return dg.MaterializeResult(
             value=table,
@@ -53,7 +53,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         )
 
     @dg.asset(
-        # What of these a run makes is made before its story is told.
+        # Of these assets, those that a run makes are made before the timeline.
         deps=[
             dg.AssetKey([name, asset]) for asset in (portfolio.outcomes_table, "champion", "score_drift", "performance")
         ],
@@ -62,13 +62,13 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
     )
     def timeline(lake: LakeResource) -> dg.MaterializeResult:
         """The history of the portfolio: deliveries and corrections, outcomes, drift, trainings, champions and their
-        performance, each with its run. It is read from the lake and the registry each time, whoever changed them."""
+        performance, each with its run. It is computed anew from the lake and the registry each time."""
         table = facts(portfolio, lake.lake, registry)
         counts = table["kind"].value_counts()
         return dg.MaterializeResult(
             value=table,
             metadata={
-                "story": picture(plots.story(table, portfolio.title)),
+                "story": picture(plots.timeline_plot(table, portfolio.title)),
                 "newest": _newest(table[["at", "kind", "batch", "model_version", "words", "run"]]),
                 "synthetic": bool(table["synthetic"].any()),
                 **{f"{kind.replace('-', '_')}_rows": int(counts.get(kind, 0)) for kind in KINDS},

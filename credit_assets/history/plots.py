@@ -1,4 +1,4 @@
-"""The plots of a portfolio's history: PNGs small enough for an event log. `timeline.py` collects the facts."""
+"""Plots of a portfolio's history, as PNGs small enough for an event log. `timeline.py` collects the facts."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ LINES: dict[str, Any] = {
     "rollback": {"color": RED, "linestyle": "--"},
     "training": {"color": FAINT, "linestyle": ":"},
 }
-NAMED = 16
-"""Batches named on an axis; more would be drawn over each other."""
-FEWEST = 5
-"""Batches that an axis has room for, at least."""
+BATCHES_NAMED = 16
+"""The most batches named on an axis, so that names do not overlap."""
+SHORTEST_AXIS = 5
+"""The least number of batches that an axis has room for."""
 
 
-def story(timeline: pd.DataFrame, title: str) -> bytes:
-    """A `Timeline` table, batch by batch: applicants with corrections and outcomes, drift, AUC; and the models.
+def timeline_plot(timeline: pd.DataFrame, title: str) -> bytes:
+    """Plot a `Timeline` table by batch: applicants with corrections and outcomes, drift, AUC, and changes of models.
 
     A batch that was checked several times, for example for another champion, has one cell of drift per check, the
     earliest on the left. A promotion or rollback (labelled with the new champion) and a candidate that was not promoted
@@ -36,7 +36,7 @@ def story(timeline: pd.DataFrame, title: str) -> bytes:
     from matplotlib.figure import Figure
 
     delivered = timeline[timeline["kind"] == "delivery"]
-    # By name, as everywhere: of batches that came together, the later may have been read first.
+    # Sorted by name, because batches that arrived together may have been ingested in any order.
     places = {batch: place for place, batch in enumerate(sorted(delivered["batch"]))}
     # No pyplot: its global state is shared by the threads of a process.
     figure = Figure(figsize=(11, 5), dpi=90, layout="constrained")
@@ -47,15 +47,15 @@ def story(timeline: pd.DataFrame, title: str) -> bytes:
     _draw_models([volume, drift, auc], timeline, delivered["at"])
     for axes in (volume, drift, auc):
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.02), frameon=False, fontsize=8)
-    named = list(places)[:: max(1, int(np.ceil(len(places) / NAMED)))]
+    named = list(places)[:: max(1, int(np.ceil(len(places) / BATCHES_NAMED)))]
     auc.set_xticks([places[batch] for batch in named], named, fontsize=8)
-    auc.set_xlim(-0.7, max(len(places), FEWEST) - 0.3)
+    auc.set_xlim(-0.7, max(len(places), SHORTEST_AXIS) - 0.3)
     _entitle(volume, title, timeline, pad=16)
     return png(figure)
 
 
 def champions(history: pd.DataFrame, title: str) -> bytes:
-    """Which version decided when, from a `ChampionHistory` table; a step down is a rollback."""
+    """Plot the champion over time from a `ChampionHistory` table. A step down is a rollback."""
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -86,17 +86,17 @@ def _draw_volume(axes: Axes, timeline: pd.DataFrame, places: dict[str, int]) -> 
     axes.bar(delivered["batch"].map(places), delivered["value"], width=0.8, color=PALE)
     highest = delivered["value"].max() if len(delivered) else 1.0
     for kind, marker, colour, height in (("correction", "^", RED, 0.75), ("outcomes", "o", GREEN, 0.3)):
-        told = timeline[(timeline["kind"] == kind) & timeline["batch"].isin(places)]
-        places_of = told["batch"].map(places).unique()
+        events = timeline[(timeline["kind"] == kind) & timeline["batch"].isin(places)]
+        places_of = events["batch"].map(places).unique()
         axes.plot(places_of, [height * highest] * len(places_of), marker, color=colour, markersize=4, label=kind)
 
 
 def _draw_drift(axes: Axes, timeline: pd.DataFrame, places: dict[str, int]) -> None:
     _plain(axes, "drift")
     axes.grid(visible=False)
-    looks = timeline[(timeline["kind"] == "drift") & timeline["batch"].isin(places)]
+    checks = timeline[(timeline["kind"] == "drift") & timeline["batch"].isin(places)]
     rows = {"features shifted": 1, "score PSI": 0}
-    for (batch, measure), of_batch in looks.groupby(["batch", "measure"], sort=False):
+    for (batch, measure), of_batch in checks.groupby(["batch", "measure"], sort=False):
         width = 0.9 / len(of_batch)
         for place, verdict in enumerate(of_batch["verdict"]):
             axes.bar(
@@ -114,10 +114,10 @@ def _draw_drift(axes: Axes, timeline: pd.DataFrame, places: dict[str, int]) -> N
 
 
 def _draw_auc(axes: Axes, timeline: pd.DataFrame, places: dict[str, int]) -> None:
-    """The latest figure of each batch: measured on outcomes, or expected from its PDs."""
+    """The latest AUC of each batch, measured on outcomes or expected from its PDs."""
     _plain(axes, "AUC of the scores")
-    told = timeline[timeline["kind"].isin(["performance", "estimate"]) & timeline["batch"].isin(places)]
-    latest = told.drop_duplicates("batch", keep="last")
+    figures = timeline[timeline["kind"].isin(["performance", "estimate"]) & timeline["batch"].isin(places)]
+    latest = figures.drop_duplicates("batch", keep="last")
     if latest.empty:
         axes.set_ylim(0.5, 1)
     for kind, face, label in (("performance", BLUE, "on outcomes"), ("estimate", "white", "estimated")):
@@ -125,7 +125,7 @@ def _draw_auc(axes: Axes, timeline: pd.DataFrame, places: dict[str, int]) -> Non
         axes.errorbar(
             of_kind["batch"].map(places),
             of_kind["value"],
-            # An array: one Series of a single row would be taken for a number.
+            # As an array, because Matplotlib takes a pair of one-row Series for scalars.
             yerr=np.array([of_kind["value"] - of_kind["low"], of_kind["high"] - of_kind["value"]]),
             fmt="o",
             color=BLUE,
@@ -140,11 +140,11 @@ def _draw_auc(axes: Axes, timeline: pd.DataFrame, places: dict[str, int]) -> Non
 def _draw_models(lanes: list[Axes], timeline: pd.DataFrame, deliveries: pd.Series) -> None:
     moves = timeline[timeline["kind"].isin(["promotion", "rollback"])]
     trained = timeline[(timeline["kind"] == "training") & ~timeline["model_version"].isin(moves["model_version"])]
-    told = pd.concat([moves, trained]).sort_values("at", kind="stable")
-    after = np.searchsorted(deliveries.to_numpy(), told["at"].to_numpy(), side="right")
+    events = pd.concat([moves, trained]).sort_values("at", kind="stable")
+    after = np.searchsorted(deliveries.to_numpy(), events["at"].to_numpy(), side="right")
     for gap in np.unique(after):
-        # Those after the same batch share the room before the next.
-        of_gap = told[after == gap].to_dict("records")
+        # Events after the same batch share the space before the next one.
+        of_gap = events[after == gap].to_dict("records")
         for place, fact in enumerate(of_gap):
             at, line = gap - 1 + (place + 1) / (len(of_gap) + 1), LINES[fact["kind"]]
             for axes in lanes:

@@ -1,6 +1,6 @@
-"""The history of a portfolio as tables: which version decided when, and what happened in which order.
+"""The history of a portfolio as tables: the champions over time, and all events in order.
 
-Every fact is read from the lake's commits or the registry each time; `plots.py` draws it.
+All facts are read from the lake's commits and the registry each time. `plots.py` plots them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from credit_assets.schemas.performance import ALL, EARLY, ESTIMATE
 from credit_assets.schemas.table import Table
 from credit_assets.settings.portfolio import Portfolio
 
-BY = {"gate": "by the gate", "rollback": "by itself", "hand": "by hand", "override": "by override of the gate"}
+BY = {"gate": "by the gate", "rollback": "automatically", "hand": "by hand", "override": "by override of the gate"}
 
 
 @dataclass(frozen=True)
@@ -94,9 +94,8 @@ def timeline(portfolio: Portfolio, lake: Lake, registry: Registry) -> pd.DataFra
 
 
 def _deliveries(portfolio: Portfolio, lake: Lake) -> Iterator[Fact]:
-    """A batch's first application table is its delivery; a raw table from other files than before is a correction;
-    outcomes from other files are outcomes; an application table or a file of outcomes that was removed is a
-    withdrawal."""
+    """Deliveries (the first application table of a batch), corrections (a raw table from other files than before),
+    outcomes (from other files than before) and withdrawals (of an application table or an outcomes file)."""
     corrected: dict[tuple[str, str], list[str]] = {}
     first: dict[tuple[str, str], Fact] = {}
     for table in portfolio.tables:
@@ -105,7 +104,7 @@ def _deliveries(portfolio: Portfolio, lake: Lake) -> Iterator[Fact]:
             made = commit.provenance
             if not made.batch:
                 continue
-            fact = _begun(commit)
+            fact = _fact_of(commit)
             if made.withdrawn is not None:
                 sources.pop(made.batch, None)
                 file = made.withdrawn_file
@@ -129,7 +128,9 @@ def _deliveries(portfolio: Portfolio, lake: Lake) -> Iterator[Fact]:
                 corrected.setdefault(key, []).append(table)
                 first.setdefault(key, fact)
     for key, tables in corrected.items():
-        yield replace(first[key], kind="correction", words=f"delivered again, with other {', '.join(tables)}")
+        yield replace(
+            first[key], kind="correction", words=f"delivered again, with different files for {', '.join(tables)}"
+        )
 
 
 def _drift(
@@ -146,26 +147,26 @@ def _drift(
         try:
             return registry.importance(registry.get(version))
         except RegistryError:
-            # The version was deleted since.
+            # The version has been deleted.
             return None
 
     commits, rows = _written(lake, portfolio.table("feature_drift"))
-    looks = dict(list(con.execute(rows).df().groupby("written", sort=False))) if commits else {}
+    by_version = dict(list(con.execute(rows).df().groupby("written", sort=False))) if commits else {}
     for commit in commits:
-        fact = replace(_begun(commit, champions), kind="drift", measure="features shifted")
-        look = looks.get(commit.version)
-        if look is None:
-            yield replace(fact, words="features; the figures are no longer kept")
+        fact = replace(_fact_of(commit, champions), kind="drift", measure="features shifted")
+        figures = by_version.get(commit.version)
+        if figures is None:
+            yield replace(fact, words="features: the figures are no longer available")
         else:
-            told = summary(look, portfolio.drift, weights(fact.model_version))
-            yield replace(fact, value=float(told.shifted), verdict=told.verdict, words=f"features: {told.message}")
+            found = summary(figures, portfolio.drift, weights(fact.model_version))
+            yield replace(fact, value=float(found.shifted), verdict=found.verdict, words=f"features: {found.message}")
     commits, rows = _written(lake, portfolio.table("score_drift"))
     scores = _by_commit(con, f"SELECT * FROM ({rows})") if commits else {}
     for commit in commits:
-        fact = replace(_begun(commit, champions), kind="drift", measure="score PSI")
+        fact = replace(_fact_of(commit, champions), kind="drift", measure="score PSI")
         score = scores.get(commit.version)
         if score is None:
-            yield replace(fact, words="score; the figures are no longer kept")
+            yield replace(fact, words="score: the figures are no longer available")
         else:
             words = f"score: {score['verdict']}, PSI {score['psi']:.3f}; {score['change']}"
             yield replace(fact, value=score["psi"], verdict=score["verdict"], words=words)
@@ -175,20 +176,20 @@ def _scored(
     portfolio: Portfolio, lake: Lake, con: duckdb.DuckDBPyConnection, champions: Sequence[ChampionEvent]
 ) -> Iterator[Fact]:
     commits, rows = _written(lake, portfolio.table("scores"))
-    question = (
+    query = (
         f"SELECT written, max(model_version) AS model_version, avg((decision = '{APPROVE}')::INT) AS approved, "
         f"avg(pd) AS mean_pd FROM ({rows}) GROUP BY written"
     )
-    figures = _by_commit(con, question) if commits else {}
+    figures = _by_commit(con, query) if commits else {}
     scored: set[str] = set()
     for commit in commits:
         batch = str(commit.provenance.batch)
-        fact = replace(_begun(commit, champions), kind="re-scored" if batch in scored else "scored")
+        fact = replace(_fact_of(commit, champions), kind="re-scored" if batch in scored else "scored")
         scored.add(batch)
         words = number_of(commit.provenance.rows, "applicant")
-        if told := figures.get(commit.version):
-            fact = replace(fact, model_version=told["model_version"], measure="approval rate", value=told["approved"])
-            words += f": {told['approved']:.1%} approved, mean PD {told['mean_pd']:.1%}"
+        if found := figures.get(commit.version):
+            fact = replace(fact, model_version=found["model_version"], measure="approval rate", value=found["approved"])
+            words += f": {found['approved']:.1%} approved, mean PD {found['mean_pd']:.1%}"
         yield replace(fact, words=words)
 
 
@@ -196,27 +197,26 @@ def _performance(
     portfolio: Portfolio, lake: Lake, con: duckdb.DuckDBPyConnection, champions: Sequence[ChampionEvent]
 ) -> Iterator[Fact]:
     commits, rows = _written(lake, portfolio.table("performance"))
-    question = f"SELECT * FROM ({rows}) WHERE segment = '{ALL}' AND metric = 'auc'"
-    figures = _by_commit(con, question) if commits else {}
+    query = f"SELECT * FROM ({rows}) WHERE segment = '{ALL}' AND metric = 'auc'"
+    figures = _by_commit(con, query) if commits else {}
     for commit in commits:
-        # Without its rows nobody can tell whether it was measured or estimated.
-        if told := figures.get(commit.version):
-            if measured := told["basis"] != ESTIMATE:
-                early = "early " if told["basis"] == EARLY else ""
-                on = f"on {number_of(told['outcomes'], f'{early}outcome')}"
+        # Without its rows it is unknown whether the figure was measured or estimated.
+        if found := figures.get(commit.version):
+            if measured := found["basis"] != ESTIMATE:
+                early = "early " if found["basis"] == EARLY else ""
+                on = f"on {number_of(found['outcomes'], f'{early}outcome')}"
             else:
-                on = (
-                    f"as the PDs of {number_of(told['applicants'], 'applicant')} let expect: too few outcomes are known"
-                )
+                of_all = number_of(found["applicants"], "applicant")
+                on = f"expected from the PDs of {of_all}: too few outcomes are known"
             yield replace(
-                _begun(commit, champions),
+                _fact_of(commit, champions),
                 kind="performance" if measured else "estimate",
-                model_version=told["model_version"],
+                model_version=found["model_version"],
                 measure="AUC",
-                value=told["value"],
-                low=told["low"],
-                high=told["high"],
-                words=f"{_auc(told['value'], told['low'], told['high'])} {on}",
+                value=found["value"],
+                low=found["low"],
+                high=found["high"],
+                words=f"{_auc(found['value'], found['low'], found['high'])} {on}",
             )
 
 
@@ -226,7 +226,7 @@ def _models(registry: Registry, champions: Sequence[ChampionEvent]) -> Iterator[
     for number, version in versions.items():
         figures = registry.metrics(version)
         value, low, high = (figures.get(name) for name in ("auc", "auc_low", "auc_high"))
-        said = [
+        parts = [
             f"candidate {number}"
             + ("" if value is None or low is None or high is None else f", {_auc(value, low, high)}"),
             version.why,
@@ -235,7 +235,7 @@ def _models(registry: Registry, champions: Sequence[ChampionEvent]) -> Iterator[
         yield Fact(
             version.created,
             "training",
-            "; ".join(words for words in said if words),
+            "; ".join(part for part in parts if part),
             version.synthetic,
             model_version=number,
             measure="AUC",
@@ -248,17 +248,17 @@ def _models(registry: Registry, champions: Sequence[ChampionEvent]) -> Iterator[
             yield Fact(
                 repeat.at,
                 "training",
-                f"version {number} made again: the same model of the same rows; {repeat.why}",
+                f"training made version {number} again, the same model from the same rows; {repeat.why}",
                 version.synthetic,
                 model_version=number,
                 run=repeat.run_id,
             )
     for event in champions:
-        instead = f" in place of {event.replaced}" if event.replaced else ""
+        instead = f", replacing version {event.replaced}" if event.replaced else ""
         yield Fact(
             event.at,
             "rollback" if event.back else "promotion",
-            f"version {event.version} decides{instead}, {BY[event.by]}: {event.why}",
+            f"version {event.version} became champion{instead}, {BY[event.by]}: {event.why}",
             event.version in versions and versions[event.version].synthetic,
             model_version=event.version,
             run=event.run_id,
@@ -274,9 +274,9 @@ def _history(lake: Lake, table: str) -> list[Commit]:
 
 
 def _written(lake: Lake, table: str) -> tuple[list[Commit], str]:
-    """The commits that wrote a batch, oldest first, and a SELECT of the rows that each of them wrote, with its version
-    as `written`. Current rows are read from the table, replaced ones from the commit's own files, if these are still
-    there."""
+    """The commits that wrote a batch, oldest first, and a SELECT of the rows that they wrote, with the version of the
+    commit as `written`. Current rows are read from the table, replaced ones from the files of the commit if these still
+    exist."""
     history = _history(lake, table)
     commits = [each for each in history if each.provenance.batch and each.provenance.withdrawn is None]
     if not commits:
@@ -306,16 +306,16 @@ def _sql_map(numbers: Mapping[str, int]) -> str:
     return "MAP {" + ", ".join(f"{sql_text(key)}: {number}" for key, number in numbers.items()) + "}"
 
 
-def _by_commit(con: duckdb.DuckDBPyConnection, question: str) -> dict[int, dict[str, Any]]:
+def _by_commit(con: duckdb.DuckDBPyConnection, query: str) -> dict[int, dict[str, Any]]:
     """The rows of the SELECT, one per commit, by version."""
-    answer = con.execute(question)
+    answer = con.execute(query)
     names = [column[0] for column in answer.description or []]
     rows = [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
     return {row["written"]: row for row in rows}
 
 
-def _begun(commit: Commit, champions: Sequence[ChampionEvent] = ()) -> Fact:
-    """The commit as a fact without a kind yet, with the model it names, or the champion at its time."""
+def _fact_of(commit: Commit, champions: Sequence[ChampionEvent] = ()) -> Fact:
+    """The commit as a fact without a kind, with the model version that it records, or else the champion at its time."""
     at, made = moment(commit.timestamp_ms), commit.provenance
     return Fact(
         at,
@@ -337,7 +337,8 @@ def moment(milliseconds: int) -> datetime:
 
 
 def _table(rows: Sequence[Mapping[str, Any]], model: type[Table]) -> pd.DataFrame:
-    """The rows in the model's columns and types; times are in UTC without a zone, as the lake stores them."""
+    """The rows as a frame with the columns and types of the model. Times are in UTC without a zone, as the lake stores
+    them."""
     schema = model.to_schema()
     frame = pd.DataFrame(list(rows), columns=list(schema.columns))
     for name, column in schema.columns.items():

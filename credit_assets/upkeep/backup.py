@@ -1,6 +1,6 @@
-"""A project's state in one archive, taken while its services run, and restored here or elsewhere.
+"""Backup of a project to one archive while its services run, and restore from it, to any folder or machine.
 
-The archive does not contain secrets (`.env`), or databases on servers, which it names.
+The archive does not contain secrets (`.env`) or databases on servers; it lists the latter.
 """
 
 from __future__ import annotations
@@ -36,23 +36,23 @@ from credit_assets.settings.project import Project, code_version
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-OF_THE_PROJECT = ("configs", "sql", "dagster.yaml", "workspace.yaml", ".env.example")
-# Locks, what SQLite keeps beside a database in use, and deliveries that are not whole yet.
-PASSING = re.compile(
+PROJECT_FILES = ("configs", "sql", "dagster.yaml", "workspace.yaml", ".env.example")
+# Locks, SQLite's companions of a database in use, and incomplete deliveries.
+TEMPORARY = re.compile(
     r"\.?lock|.*\.lock|\.(swapping|delivering|remembering|incoming|ready|cutting|unpacking|unpacked-.*)|.*-(wal|shm|journal)"
 )
 SQLITE = b"SQLite format 3\0"
 SECONDS_TO_WAIT = 60
-MOMENTS = 300
+SNAPSHOT_ATTEMPTS = 300
 
 
 class BackupError(RuntimeError):
-    """No backup could be made, or this one cannot be restored; the message says why and what to do."""
+    """A backup cannot be made or restored; the message states why and what to do."""
 
 
 @dataclass(frozen=True)
 class Backup:
-    """What was written, and, as text, what the archive does not contain and must be saved in another way."""
+    """A written archive. `left_out` lists, as text, what it does not contain and must be saved in another way."""
 
     archive: Path
     files: int
@@ -62,7 +62,8 @@ class Backup:
 
 @dataclass(frozen=True)
 class Restored:
-    """A restored project: its files, when it was saved and by which code, and what remains to be done."""
+    """A restored project: its number of files, when and by which release it was saved, and what must be restored
+    separately."""
 
     project: Project
     files: int
@@ -75,85 +76,85 @@ class Restored:
 
 
 def backup(project: Project, archive: Path) -> Backup:
-    """Write the state of the project to the archive, an uncompressed tar; services may continue meanwhile.
+    """Write the state of the project to the archive, an uncompressed tar. Services may continue meanwhile.
 
-    Dagster's and MLflow's databases and the logs of the lake's tables refer to one another, so they are read as of one
-    moment, at which nothing was committed to any of them. What they refer to is written before them, and only upkeep
-    removes it, which waits; so it is copied after them: data files, models, event logs of runs, reports. Deliveries
-    come last: one that arrives meanwhile is a new delivery. Raises BackupError if the archive would be part of itself,
-    or no such moment was found.
+    The databases of Dagster and MLflow and the logs of the lake's tables refer to one another, so they are read as of
+    one moment. The files that they refer to (data files, models, event logs of runs, reports) are copied after them:
+    services write such files before they refer to them, and only upkeep, which waits for the backup, removes them.
+    Deliveries come last, because one that arrives meanwhile is a new delivery. Raises BackupError if the archive would
+    be part of itself, or if the databases are written to too often for a consistent snapshot.
     """
     archive = archive.absolute()
     if archive.resolve().is_relative_to(project.data.resolve()):
-        raise BackupError(f"{archive} lies in {project.data}, which is what is saved; choose another place.")
+        raise BackupError(f"{archive} is in {project.data}, which is to be backed up. Choose another folder.")
     if not archive.parent.is_dir():
         raise BackupError(f"There is no folder {archive.parent} to write a backup to.")
     partial, lake = archive.with_name(f"{archive.name}.part"), Lake(project.lake)
-    left_out = tuple(_elsewhere(project))
+    left_out = tuple(_on_servers(project))
     try:
         with (
             maintenance_paused(lake),
             tempfile.TemporaryDirectory(prefix=".backup-", dir=archive.parent) as scratch,
             open(partial, "wb", opener=_private) as file,
         ):
-            writing = _Writing(file, project.root, Path(scratch))
-            _write_state(writing, project, lake)
-            _write_deliveries(writing, project.inbox)
-            for name in OF_THE_PROJECT:
+            writer = _ArchiveWriter(file, project.root, Path(scratch))
+            _write_state(writer, project, lake)
+            _write_deliveries(writer, project.inbox)
+            for name in PROJECT_FILES:
                 for path in _walk(project.root / name):
-                    writing.add(path)
-            writing.finish(left_out)
+                    writer.add(path)
+            writer.finish(left_out)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(archive)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
-    return Backup(archive, len(writing.sha256), archive.stat().st_size, left_out)
+    return Backup(archive, len(writer.sha256), archive.stat().st_size, left_out)
 
 
-def _write_state(writing: _Writing, project: Project, lake: Lake) -> None:
-    """Everything under data/ except the inbox: first what refers, as of one moment, then what it refers to."""
+def _write_state(writer: _ArchiveWriter, project: Project, lake: Lake) -> None:
+    """Write data/ without the inbox: first databases and logs, as of one moment, then the files that they refer to."""
     skipped = (project.lake, project.inbox, project.spill)
     files = [path for path in _walk(project.data) if not any(path.is_relative_to(folder) for folder in skipped)]
     databases = [path for path in files if _is_sqlite(path)]
-    # A run's own events are written before the instance's databases tell of them; a study is nobody's source.
-    of_their_own = {path for path in databases if _is_of_a_run(path) or path.is_relative_to(project.studies)}
-    at_once = [path for path in databases if path not in of_their_own]
-    with _one_moment(at_once, lake) as (connections, logs):
-        # MLflow first: its database has no write-ahead log, so that its writers wait for us.
-        for path in sorted(at_once, key=lambda path: not path.is_relative_to(project.data / "mlflow")):
-            writing.add_database(path, connections[path])
+    # The event log of a run is written before the instance's databases refer to it, and nothing refers to studies.
+    independent = {path for path in databases if _is_of_a_run(path) or path.is_relative_to(project.studies)}
+    consistent = [path for path in databases if path not in independent]
+    with _snapshot(consistent, lake) as (connections, logs):
+        # MLflow first: its database has no write-ahead log, so its writers wait for the backup.
+        for path in sorted(consistent, key=lambda path: not path.is_relative_to(project.data / "mlflow")):
+            writer.add_database(path, connections[path])
             connections[path].close()
     for table, names in logs.items():
         entries = [f"{table}/{LOG}/{name}" for name in sorted(names)]
         for key in [*entries, *committed_files(lake, table)]:
-            writing.add(project.lake / key, open_content=partial(lake.storage.open, key))
+            writer.add(project.lake / key, open_content=partial(lake.storage.open, key))
     for path in files:
-        if path in of_their_own:
+        if path in independent:
             with suppress(FileNotFoundError), closing(_connect(path)) as connection:
-                writing.add_database(path, connection)
-        elif path not in at_once:
-            writing.add(path)
+                writer.add_database(path, connection)
+        elif path not in consistent:
+            writer.add(path)
 
 
-class _OnTheMove(Exception):
-    """Something was committed while the databases were being opened."""
+class _ChangedMeanwhile(Exception):
+    """A commit happened while the databases were being opened."""
 
 
 @contextmanager
-def _one_moment(
+def _snapshot(
     databases: list[Path], lake: Lake
 ) -> Iterator[tuple[dict[Path, sqlite3.Connection], dict[str, frozenset[str]]]]:
-    """Connections that read each database as of one moment, and the lake's logs as of then.
+    """Connections that read all databases as of one moment, and the files of the lake's logs at that moment.
 
-    Each connection fixes its database by an open read transaction. It is one moment if nothing was committed from
-    before the first was opened until after the last; otherwise it is tried again.
+    An open read transaction keeps the state of each database. If nothing was committed from before the first
+    transaction until after the last, they show the same moment; otherwise it is tried again.
     """
 
     @retry(
-        retry=retry_if_exception_type(_OnTheMove),
-        stop=stop_after_attempt(MOMENTS),
+        retry=retry_if_exception_type(_ChangedMeanwhile),
+        stop=stop_after_attempt(SNAPSHOT_ATTEMPTS),
         wait=wait_random(0, 0.2),
         reraise=True,
     )
@@ -161,41 +162,41 @@ def _one_moment(
         with ExitStack() as watching, ExitStack() as holding:
             watchers = [watching.enter_context(closing(_connect(path))) for path in databases]
 
-            def look() -> tuple[list[int], dict[str, frozenset[str]]]:
+            def state() -> tuple[list[int], dict[str, frozenset[str]]]:
                 changes = [watcher.execute("PRAGMA data_version").fetchone()[0] for watcher in watchers]
                 return changes, log_files(lake)
 
-            before = look()
+            before = state()
             connections = {path: holding.enter_context(closing(_connect(path))) for path in databases}
             for connection in connections.values():
                 connection.execute("BEGIN")
                 connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            if look() != before:
-                raise _OnTheMove
+            if state() != before:
+                raise _ChangedMeanwhile
             return holding.pop_all(), connections, before[1]
 
     try:
         held, connections, logs = hold()
-    except _OnTheMove:
+    except _ChangedMeanwhile:
         raise BackupError(
-            f"Something was written to tables or databases at every one of {MOMENTS} looks; "
-            "make the backup when less is going on."
+            f"Tables or databases were written to during each of {SNAPSHOT_ATTEMPTS} attempts at a snapshot. "
+            "Make the backup when fewer runs are active."
         ) from None
     with held:
         yield connections, logs
 
 
-class _Writing:
-    """The archive while it is written: the SHA-256 of every file, by its path in the project."""
+class _ArchiveWriter:
+    """Writes the archive, and collects the SHA-256 of every file by its path in the project."""
 
     def __init__(self, file: BinaryIO, root: Path, scratch: Path) -> None:
-        # dereference: a file that has two names is written twice, not as a link.
+        # dereference: a file with two names is written twice, not as a hard link.
         self.tar = tarfile.TarFile(fileobj=file, mode="w", format=tarfile.PAX_FORMAT, dereference=True)
         self.root, self.scratch = root, scratch
         self.sha256: dict[str, str] = {}
 
     def add(self, path: Path, open_content: Callable[[], BinaryIO] | None = None) -> None:
-        """Write the file (or other content as it); one that has disappeared since it was found is skipped."""
+        """Write the file, or other content under its name. A file that has disappeared meanwhile is skipped."""
         name = path.relative_to(self.root).as_posix()
         try:
             content = open_content() if open_content else path.open("rb")
@@ -206,7 +207,7 @@ class _Writing:
             info.uid = info.gid = 0
             info.uname = info.gname = ""
             read = _Hashed(content)
-            # As long as it was when it was opened: a log may grow.
+            # Reads only the size at opening, because a log may grow.
             self.tar.addfile(info, read)
         self.sha256[name] = read.digest.hexdigest()
 
@@ -247,41 +248,41 @@ class _Hashed(io.RawIOBase):
         return block
 
 
-def _write_deliveries(writing: _Writing, inbox: Path) -> None:
-    """The inbox: each batch while nothing is moved into place, and what corrections replaced after it.
+def _write_deliveries(writer: _ArchiveWriter, inbox: Path) -> None:
+    """Write the inbox: each batch under its lock, then the files that corrections have replaced.
 
-    A correction that arrives in between leaves its batch in the archive either as it was before, or as it is now.
+    If a correction arrives meanwhile, the archive contains its batch either before or after it.
     """
     for home in sorted(folder for folder in inbox.glob("*") if folder.is_dir() and NAME.fullmatch(folder.name)):
-        entries = sorted(entry for entry in home.iterdir() if not PASSING.fullmatch(entry.name))
+        entries = sorted(entry for entry in home.iterdir() if not TEMPORARY.fullmatch(entry.name))
         for entry in sorted(entries, key=lambda entry: entry.name.startswith(".")):
             with nullcontext() if entry.name.startswith(".") else Inbox(inbox).settled(home.name):
                 for path in _walk(entry):
-                    writing.add(path)
+                    writer.add(path)
 
 
-def _elsewhere(project: Project) -> Iterator[str]:
-    """What belongs to the project's state and is on a server, as text."""
+def _on_servers(project: Project) -> Iterator[str]:
+    """The parts of the project's state that are on servers, as text."""
     storage = yaml.safe_load((project.root / "dagster.yaml").read_text()).get("storage", {"sqlite": {}})
     if not storage.keys() & {"sqlite", "custom"}:
         yield (
             f"Dagster's instance is in {', '.join(storage)} (dagster.yaml). Dump it BEFORE this backup, so that the "
-            "lake holds all it tells of: pg_dump --format=custom."
+            "lake contains everything that it refers to: pg_dump --format=custom."
         )
     if os.environ.get("MLFLOW_TRACKING_URI"):
         yield (
             "Models and their registry are on an MLflow server (MLFLOW_TRACKING_URI). Save its database and then its "
-            "artifacts with its own means, at the time of this backup."
+            "artifacts with the tools of that server, at the time of this backup."
         )
 
 
 def _walk(top: Path) -> Iterator[Path]:
-    """The files below (or the file itself), in order, without temporary ones."""
+    """The files below the folder (or the file itself), sorted, without temporary ones."""
     if top.is_file():
         yield top
     for folder, folders, files in os.walk(top, followlinks=True):
-        folders[:] = sorted(name for name in folders if not PASSING.fullmatch(name))
-        yield from (Path(folder, name) for name in sorted(files) if not PASSING.fullmatch(name))
+        folders[:] = sorted(name for name in folders if not TEMPORARY.fullmatch(name))
+        yield from (Path(folder, name) for name in sorted(files) if not TEMPORARY.fullmatch(name))
 
 
 def _is_sqlite(path: Path) -> bool:
@@ -293,7 +294,7 @@ def _is_sqlite(path: Path) -> bool:
 
 
 def _is_of_a_run(path: Path) -> bool:
-    """Whether it is the event log of a single run, which Dagster keeps beside the index of all."""
+    """Whether the file is the event log of a single run, which Dagster stores beside the index of all runs."""
     return path.name != "index.db" and path.with_name("index.db").exists()
 
 
@@ -316,28 +317,28 @@ def _private(path: str, flags: int) -> int:
 
 
 def restore(archive: Path, folder: Path) -> Restored:
-    """Restore the saved project to the folder, which must not exist, or be empty.
+    """Restore the project to the folder, which must not exist or must be empty.
 
-    Every file is verified against the SHA-256 in the archive's manifest before the folder gets its name, and if the
-    project was saved elsewhere, MLflow's database gets the new location of its models. Raises BackupError for a folder
-    in use and an archive that is incomplete, altered or not ours.
+    Every file is verified against the SHA-256 in the archive's manifest before the folder appears. If the project was
+    saved in another folder, the locations of models in MLflow's database are updated. Raises BackupError if the folder
+    is not empty, or if the archive is incomplete, altered or not a backup.
     """
     folder = folder.absolute()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise BackupError(f"{folder} is not empty; restore to a new folder.")
+        raise BackupError(f"{folder} is not empty. Restore to a new folder.")
     if not archive.is_file():
         raise BackupError(f"There is no backup {archive}.")
-    being_made = folder.with_name(f".{folder.name}.restoring")
-    shutil.rmtree(being_made, ignore_errors=True)
-    being_made.mkdir(parents=True)
+    unfinished = folder.with_name(f".{folder.name}.restoring")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
     try:
-        manifest = _unpack(archive, being_made)
-        relocate(being_made / "data" / "mlflow" / "mlflow.db", Path(manifest["root"]), folder)
+        manifest = _unpack(archive, unfinished)
+        relocate(unfinished / "data" / "mlflow" / "mlflow.db", Path(manifest["root"]), folder)
         if folder.exists():
             folder.rmdir()
-        being_made.rename(folder)
+        unfinished.rename(folder)
     except BaseException:
-        shutil.rmtree(being_made, ignore_errors=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
         raise
     return Restored(
         Project(folder),
@@ -349,44 +350,49 @@ def restore(archive: Path, folder: Path) -> Restored:
 
 
 def _unpack(archive: Path, folder: Path) -> Mapping[str, Any]:
-    """Extract everything, and verify it against the manifest, which is returned."""
+    """Extract all files, verify them against the manifest, and return it."""
     try:
         with tarfile.open(archive, "r:") as tar:
             for member in tar:
                 if not member.isreg():
                     raise BackupError(
-                        f"{archive} holds {member.name}, which is no plain file: it is no backup of ours."
+                        f"{archive} is not a backup of a project: it contains {member.name}, which is not a plain file."
                     )
-                _put(tar, member, folder, archive)
+                _extract(tar, member, folder, archive)
     except tarfile.TarError as error:
-        raise BackupError(f"{archive} is not whole, or no backup: {error}. Take another.") from error
+        raise BackupError(f"{archive} is incomplete or not a backup: {error}. Use another archive.") from error
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
     except (FileNotFoundError, ValueError) as error:
-        raise BackupError(f"{archive} is not whole, or no backup: its manifest is missing. Take another.") from error
+        raise BackupError(
+            f"{archive} is incomplete or not a backup: its manifest is missing. Use another archive."
+        ) from error
     if manifest["format"] != FORMAT:
-        raise BackupError(f"{archive} is of format {manifest['format']}, made by another release.")
+        raise BackupError(
+            f"{archive} has format {manifest['format']}, but this release reads format {FORMAT}. Restore it with the "
+            "release that wrote it."
+        )
     (folder / MANIFEST).unlink()
     found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
     wrong = sorted(found.keys() ^ manifest["files"].keys())
     wrong += [name for name, sha256 in manifest["files"].items() if name in found and sha256_of(found[name]) != sha256]
     if wrong:
         raise BackupError(
-            f"{archive} was altered: {number_of(len(wrong), 'file')} {are(len(wrong))} not as saved, first {wrong[0]}."
+            f"{archive} was altered: {number_of(len(wrong), 'file')} {are(len(wrong))} not as saved, e.g. {wrong[0]}."
         )
     return manifest
 
 
-def _put(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, archive: Path) -> None:
-    """Write the member, a plain file, below the folder. (tarfile's own filters came with Python 3.11.4.)"""
+def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, archive: Path) -> None:
+    """Extract the member, a plain file, below the folder. (Python before 3.11.4 has no extraction filters.)"""
     target = folder / member.name
     if not target.resolve().is_relative_to(folder.resolve()):
-        raise BackupError(f"{archive} would write outside of the folder ({member.name}): it is no backup of ours.")
+        raise BackupError(f"{archive} is not a backup of a project: it would write outside the folder ({member.name}).")
     target.parent.mkdir(parents=True, exist_ok=True)
     content = tar.extractfile(member)
     assert content is not None
     with content, target.open("wb") as writing:
         shutil.copyfileobj(content, writing)
-    # Who may run it, and its owner's rights; never more.
+    # Keeps the executable bits. The owner may read and write; no further rights are granted.
     target.chmod(member.mode & 0o755 | 0o600)
     os.utime(target, (member.mtime, member.mtime))

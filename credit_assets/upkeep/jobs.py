@@ -1,4 +1,4 @@
-"""The job `maintenance`: it keeps the lake and the instance within the portfolio's `retention:`."""
+"""The job `maintenance`, which applies the portfolio's `retention:` to the lake and to Dagster's instance."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -15,14 +15,14 @@ from credit_assets.upkeep.retention import purge
 
 
 def maintenance(book: Book) -> dg.JobDefinition:
-    """Two ops without data; their outputs' metadata show what each removed and kept."""
+    """The job `maintenance`. The output metadata of its two ops state what they removed and kept."""
     portfolio, project = book.portfolio, book.project
     lake, registry, retention = Lake(project.lake), book.registry, portfolio.retention
 
     @dg.op(
         out=dg.Out(dg.Nothing),
-        description="Merges and checkpoints the tables, and removes what no kept version of a table consists of; "
-        "removes from the inbox what killed processes left there.",
+        description="Compacts and checkpoints the tables, deletes files that belong to no kept version of a table, and "
+        "removes the remains of killed processes from the inbox.",
     )
     def tend_lake(context: dg.OpExecutionContext) -> None:
         Inbox(project.inbox).tidy(portfolio.name)
@@ -30,7 +30,7 @@ def maintenance(book: Book) -> dg.JobDefinition:
         done = maintain(lake, portfolio.name, portfolio.table(SCORES), referred, retention, datetime.now(UTC))
         for table in done.tables:
             if removed := len(table.superseded) + len(table.orphans):
-                context.log.info(f"{table.table}: {number_of(removed, 'file')}, {table.bytes_freed:,} bytes, removed")
+                context.log.info(f"{table.table}: deleted {number_of(removed, 'file')} ({table.bytes_freed:,} bytes)")
         context.add_output_metadata(
             {
                 "files_removed": done.files_removed,
@@ -43,7 +43,7 @@ def maintenance(book: Book) -> dg.JobDefinition:
     @dg.op(
         ins={"tended": dg.In(dg.Nothing)},
         out=dg.Out(dg.Nothing),
-        description="Removes old runs that neither made what is current nor are named by a model or a promotion.",
+        description="Deletes old runs, except those that made current data or that a model or promotion refers to.",
     )
     def purge_runs(context: dg.OpExecutionContext) -> None:
         before = datetime.now(UTC) - timedelta(days=retention.runs_days)
@@ -54,8 +54,8 @@ def maintenance(book: Book) -> dg.JobDefinition:
 
     @dg.job(
         name="maintenance",
-        description="Upkeep: the lake compacted and vacuumed, old runs purged; never what a registered model or "
-        "a decision refers to.",
+        description="Compacts and vacuums the lake, and deletes old runs. Whatever a registered model or a decision "
+        "refers to is kept.",
         tags={PORTFOLIO_TAG: portfolio.name, "dagster/retry_strategy": "ALL_STEPS"},
     )
     def job() -> None:

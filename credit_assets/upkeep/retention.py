@@ -1,7 +1,7 @@
-"""Retention of the Dagster instance: old runs with their events, evaluations and logs.
+"""Retention of the Dagster instance: deletes old runs with their events, evaluations and logs.
 
-What must be kept although it is old is found here (the latest of each asset, check and batch) and given by the caller
-(runs that tables and promotions refer to). Dagster purges ticks itself: `retention` in dagster.yaml.
+Runs with the latest event of an asset, check or batch are kept, and those that the caller names because tables or
+promotions refer to them. Dagster itself deletes old ticks (`retention` in dagster.yaml).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from credit_assets.dagster_private import (
 )
 from credit_assets.settings.run_tags import PORTFOLIO_TAG
 
-# An asset's state is its latest of each of these.
+# The latest of each of these events defines the state of an asset.
 ASSET_EVENTS = [dg.DagsterEventType.ASSET_MATERIALIZATION.value, dg.DagsterEventType.ASSET_OBSERVATION.value]
 SECONDS_TO_WAIT = 60
 
@@ -48,10 +48,10 @@ def purge(instance: dg.DagsterInstance, portfolio: str, keep_runs: Collection[st
     """Delete the portfolio's runs that ended before this time, and those of no portfolio, with everything that the
     instance stores about them.
 
-    `keep_runs` are kept, and runs with the latest materialization (or observation) of an asset or of a batch of it, or
-    the latest evaluation of a check for a batch, so that the current state of assets, batches and checks stays known. A
-    killed purge is finished by the next one. With SQLite, the space is returned to the disk; Postgres does that itself.
-    A run key is forgotten with its run.
+    Runs in `keep_runs` are kept, as are runs with the latest materialization or observation of an asset or of a batch
+    of it, or the latest evaluation of a check for a batch, because they define the current state of assets, batches and
+    checks. The next purge completes one that was killed. SQLite files are vacuumed; Postgres does that itself. The run
+    key of a deleted run may be used again.
     """
     events = instance.event_log_storage
     assert isinstance(events, SqlEventLogStorage)
@@ -66,11 +66,11 @@ def purge(instance: dg.DagsterInstance, portfolio: str, keep_runs: Collection[st
         with events.index_transaction() as connection:
             events.delete_events_for_run(connection, run_id)
             connection.execute(sa.delete(AssetCheckExecutionsTable).where(AssetCheckExecutionsTable.c.run_id == run_id))
-        # Last: a run that is still there is purged again.
+        # The run is deleted last, so that the next purge completes one that was killed.
         instance.run_storage.delete_run(run_id)
     freed = 0
     if isinstance(events, SqliteEventLogStorage):
-        freed = _sweep(instance, events)
+        freed = _delete_event_logs(instance, events)
         if gone:
             for database in _databases(instance):
                 _vacuum(database)
@@ -101,21 +101,21 @@ def _latest(instance: dg.DagsterInstance, events: SqlEventLogStorage) -> set[str
             .where(checks.execution_status.in_(evaluated))
             .order_by(checks.id)
         ).fetchall()
-    # A check knows its batch only where it is itself partitioned; its run always does.
+    # Only partitioned checks record their batch, but runs always do.
     batch_of = {run.run_id: run.tags.get(PARTITION_NAME_TAG) for run in instance.get_runs()}
     latest = {(row.asset_key, row.check_name, row.partition or batch_of.get(row.run_id)): row for row in evaluations}
     return makers | {row.run_id for row in latest.values()}
 
 
-def _sweep(instance: dg.DagsterInstance, events: SqliteEventLogStorage) -> int:
-    """Remove the databases that SQLite's event log keeps per run, of deleted runs; returns their bytes."""
-    # In this order: a run is there before its database.
+def _delete_event_logs(instance: dg.DagsterInstance, events: SqliteEventLogStorage) -> int:
+    """Delete the per-run databases of SQLite's event log that belong to deleted runs; returns their bytes."""
+    # In this order, because a run exists before its database.
     found = set(events.get_all_run_ids()) - {RUNLESS_RUN_ID}
     freed = 0
     for run_id in found - {run.run_id for run in instance.get_runs()}:
         database = Path(events.path_for_shard(run_id))
         freed += _size(database)
-        for file in (database, *_beside(database)):
+        for file in (database, *_companions(database)):
             file.unlink(missing_ok=True)
     return freed
 
@@ -133,7 +133,7 @@ def _databases(instance: dg.DagsterInstance) -> Iterator[Path]:
 
 
 def _vacuum(database: Path) -> None:
-    """Return the free pages of the file to the disk; if others keep it busy for too long, next time."""
+    """Return the free pages of the file to the disk. If it is locked for too long, this is left to the next purge."""
     with closing(sqlite3.connect(database, timeout=SECONDS_TO_WAIT, isolation_level=None)) as connection:
         try:
             connection.execute("VACUUM")
@@ -144,9 +144,9 @@ def _vacuum(database: Path) -> None:
 
 
 def _size(database: Path) -> int:
-    return sum(file.stat().st_size for file in (database, *_beside(database)) if file.exists())
+    return sum(file.stat().st_size for file in (database, *_companions(database)) if file.exists())
 
 
-def _beside(database: Path) -> list[Path]:
-    """SQLite's companions of a file that is, or was, in use."""
+def _companions(database: Path) -> list[Path]:
+    """The companion files of a SQLite database that is, or was, in use."""
     return [database.with_name(f"{database.name}{ending}") for ending in ("-wal", "-shm")]

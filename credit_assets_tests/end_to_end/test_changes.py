@@ -225,7 +225,9 @@ def test_version_trained_again_keeps_its_reference_and_gate_result(project, chal
 def test_repeated_training_is_in_the_timeline_and_answers_the_request(project, repeated):
     told = timeline(Portfolio.load(project, BOOK), Lake(project.lake), Registry.of(project, BOOK))
     trainings_told = told[told["run"] == repeated.outcomes[0].run_id]
-    assert trainings_told["words"].tolist() == ["version 2 made again: the same model of the same rows; by hand"]
+    assert trainings_told["words"].tolist() == [
+        "training made version 2 again, the same model from the same rows; by hand"
+    ]
     with instance_of(project) as instance:
         known = latest_training(instance, Portfolio.load(project, BOOK), Registry.of(project, BOOK))
         record = instance.get_run_record_by_id(repeated.outcomes[0].run_id)

@@ -42,20 +42,20 @@ def painted(png: bytes, colour: tuple[int, int, int]) -> int:
 
 @pytest.mark.parametrize("batches", [0, 1, 14, 100])
 def test_history_of_any_length_is_one_small_plot(batches: int) -> None:
-    png = plots.story(history_of(batches).assign(synthetic=False), "A book")
+    png = plots.timeline_plot(history_of(batches).assign(synthetic=False), "A book")
     assert pixels(png).shape == (450, 990, 3)
     assert len(png) < 40_000
 
 
 def test_synthetic_data_is_marked_in_red() -> None:
     told = history_of(2)
-    real, synthetic = (plots.story(told.assign(synthetic=generated), "A book") for generated in (False, True))
+    real, synthetic = (plots.timeline_plot(told.assign(synthetic=generated), "A book") for generated in (False, True))
     assert painted(synthetic, RED) > painted(real, RED)
 
 
 def test_rollback_is_drawn_beside_the_promotions() -> None:
-    promoted = plots.story(history_of(3, ("promotion",)).assign(synthetic=False), "A book")
-    taken_back = plots.story(history_of(3, ("promotion", "rollback")).assign(synthetic=False), "A book")
+    promoted = plots.timeline_plot(history_of(3, ("promotion",)).assign(synthetic=False), "A book")
+    taken_back = plots.timeline_plot(history_of(3, ("promotion", "rollback")).assign(synthetic=False), "A book")
     assert painted(taken_back, RED) > painted(promoted, RED) + 100
 
 

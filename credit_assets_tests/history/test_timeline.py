@@ -87,7 +87,7 @@ def test_check_whose_rows_were_purged_is_listed_without_figures(book: Book) -> N
     before, after = book.of_kind("drift")
     assert pd.isna(before["value"])
     assert before["verdict"] is None
-    assert before["words"] == "features; the figures are no longer kept"
+    assert before["words"] == "features: the figures are no longer available"
     assert after["verdict"] == "stable"
 
 
@@ -150,8 +150,8 @@ def test_rollback_is_distinguished_from_a_promotion(book: Book) -> None:
         ("promotion", 2, "train"),
         ("rollback", 1, "back"),
     ]
-    assert moves[1]["words"] == "version 2 decides in place of 1, by the gate: better"
-    assert moves[2]["words"] == "version 1 decides in place of 2, by itself: AUC fell"
+    assert moves[1]["words"] == "version 2 became champion, replacing version 1, by the gate: better"
+    assert moves[2]["words"] == "version 1 became champion, replacing version 2, automatically: AUC fell"
 
 
 def test_events_are_sorted_by_time(book: Book) -> None:
@@ -190,7 +190,7 @@ def test_timeline_of_a_real_project_agrees_with_its_runs_and_tables(line: Line) 
     of_kind = {kind: facts.set_index("batch") for kind, facts in told.groupby("kind")}
     assert of_kind["delivery"].index.tolist() == list(BATCHES)
     assert of_kind["training"]["run"].tolist() == of_kind["promotion"]["run"].tolist() == [runs["train", None]]
-    assert of_kind["promotion"]["words"].iloc[0].startswith("version 1 decides, by the gate: ")
+    assert of_kind["promotion"]["words"].iloc[0].startswith("version 1 became champion, by the gate: ")
     for batch in BATCHES:
         assert of_kind["delivery"].loc[batch, "value"] == len(rows_of(line.project, "applications", batch))
         scores = rows_of(line.project, "scores", batch)

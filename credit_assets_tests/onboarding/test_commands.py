@@ -34,11 +34,11 @@ def test_new_lists_written_files_guesses_to_confirm_and_next_steps(project, file
     done = say(project, "new", "book", *files)
     assert done.exit_code == 0
     for line in (
-        "configs/book.yaml is written",
-        "configs/book.py is written",
-        "sql/book/features.sql is written",
-        "workspace.yaml lists book; 4 features",
-        "NOT used: weather.csv, which cannot be joined to an applicant",
+        "Wrote configs/book.yaml",
+        "Wrote configs/book.py",
+        "Wrote sql/book/features.sql",
+        "Added book to workspace.yaml; 4 features",
+        "NOT used: weather.csv (rows cannot be joined to an applicant)",
         "  configs/book.yaml:8: entity_key: loan_id is a guess (unique and never empty, by its name)",
         "  credit-assets check book",
         f"  credit-assets deliver {files[0]} --portfolio book --split-by issue_d",
@@ -78,7 +78,7 @@ def test_check_fails_before_the_texts_are_written_and_counts_guesses_and_errors(
     bad = say(project, "check", "book")
     assert bad.exit_code == 1
     assert bad.output.startswith("configs/book.yaml:8: entity_key: table applications has no column nobody.\n")
-    assert bad.output.splitlines()[-1] == "1 error to fix before book can run."
+    assert bad.output.splitlines()[-1] == "book cannot run: fix 1 error."
 
 
 def test_printed_command_is_one_line_and_can_be_pasted(project, tmp_path):

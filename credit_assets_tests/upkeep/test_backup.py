@@ -276,8 +276,8 @@ def test_backup_without_a_consistent_moment_is_refused_and_leaves_nothing(projec
         return looks(lake)
 
     monkeypatch.setattr(backups, "log_files", look_and_write)
-    monkeypatch.setattr(backups, "MOMENTS", 2)
-    with pytest.raises(BackupError, match="at every one of 2 looks"):
+    monkeypatch.setattr(backups, "SNAPSHOT_ATTEMPTS", 2)
+    with pytest.raises(BackupError, match="during each of 2 attempts"):
         backup(project, tmp_path / "b.tar")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["delivery", "project"]
 
@@ -288,14 +288,14 @@ def test_files_removed_during_the_backup_are_skipped_and_growing_ones_cut(projec
     log.write_text("so far")
     passing.write_text("gone soon")
     (shard,) = (project.data / "dagster" / "storage" / "history" / "runs").glob("0001.db")
-    write = backups._Writing.add_database
+    write = backups._ArchiveWriter.add_database
 
     def meanwhile(self: Any, path: Path, connection: sqlite3.Connection) -> None:
         passing.unlink(missing_ok=True)
         shard.unlink(missing_ok=True)
         write(self, path, connection)
 
-    monkeypatch.setattr(backups._Writing, "add_database", meanwhile)
+    monkeypatch.setattr(backups._ArchiveWriter, "add_database", meanwhile)
     names = restore(backup(project, tmp_path / "b.tar").archive, tmp_path / "restored").project.root
     assert (names / "data" / "dagster" / "logs" / "run.out").read_text() == "so far"
     assert not (names / passing.relative_to(project.root)).exists()
@@ -322,7 +322,7 @@ def refused(archive: Path, words: str) -> None:
 def test_truncated_archive_is_refused(archive, share):
     content = archive.read_bytes()
     archive.write_bytes(content[: int(len(content.rstrip(b"\0")) * share)])
-    refused(archive, "not whole, or no backup")
+    refused(archive, "incomplete or not a backup")
 
 
 @pytest.mark.parametrize("where", ["data/reports/r.html", "configs/home_credit.yaml"])
@@ -331,7 +331,7 @@ def test_altered_archive_is_refused(archive, where):
     with tarfile.open(archive) as tar:
         content[tar.getmember(where).offset_data] ^= 1
     archive.write_bytes(content)
-    refused(archive, f"altered.*first {where}")
+    refused(archive, f"altered.*e.g. {where}")
 
 
 def rewritten(archive: Path, extra: tarfile.TarInfo, content: bytes = b"") -> None:
@@ -359,19 +359,19 @@ def test_archive_with_a_link_is_refused(archive):
     link = tarfile.TarInfo("data/link")
     link.type, link.linkname = tarfile.SYMTYPE, "/etc"
     rewritten(archive, link)
-    refused(archive, "data/link, which is no plain file")
+    refused(archive, "data/link, which is not a plain file")
 
 
 def test_archive_with_an_additional_file_is_refused(archive):
     rewritten(archive, tarfile.TarInfo("data/more.txt"), b"x")
-    refused(archive, "altered.*first data/more.txt")
+    refused(archive, "altered.*e.g. data/more.txt")
 
 
 def test_other_archive_is_refused(archive, tmp_path):
     refused(tmp_path / "nothing.tar", "There is no backup")
     other = tmp_path / "other.tar"
     other.write_bytes(b"PK\3\4" + b"x" * 5000)
-    refused(other, "no backup")
+    refused(other, "not a backup")
     with tarfile.open(archive) as tar:
         manifest = json.loads(tar.extractfile(MANIFEST).read())
     with tarfile.open(other, "w") as tar:
@@ -379,7 +379,7 @@ def test_other_archive_is_refused(archive, tmp_path):
         info = tarfile.TarInfo(MANIFEST)
         info.size = len(content)
         tar.addfile(info, io.BytesIO(content))
-    refused(other, "of format 2, made by another release")
+    refused(other, "has format 2, but this release reads format")
 
 
 def test_folder_in_use_is_left_unchanged_and_an_empty_one_accepted(archive, tmp_path):
@@ -396,7 +396,7 @@ def test_folder_in_use_is_left_unchanged_and_an_empty_one_accepted(archive, tmp_
 
 
 def test_backup_into_the_saved_folder_or_a_missing_one_is_refused(project, tmp_path):
-    with pytest.raises(BackupError, match="choose another place"):
+    with pytest.raises(BackupError, match="Choose another folder"):
         backup(project, project.data / "b.tar")
     with pytest.raises(BackupError, match="There is no folder"):
         backup(project, tmp_path / "nowhere" / "b.tar")
@@ -404,7 +404,7 @@ def test_backup_into_the_saved_folder_or_a_missing_one_is_refused(project, tmp_p
 
 def test_earlier_backup_is_kept_until_the_new_one_is_complete(project, archive, monkeypatch):
     before = archive.read_bytes()
-    monkeypatch.setattr(backups._Writing, "finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(backups._ArchiveWriter, "finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         backup(project, archive)
     assert archive.read_bytes() == before
@@ -419,12 +419,12 @@ def test_commands_save_and_restore_and_report_it(project, tmp_path, monkeypatch)
     with inside(project):
         saved = CliRunner().invoke(app, ["backup", str(tmp_path / "b.tar")])
     assert saved.exit_code == 0, saved.output
-    assert f"{tmp_path / 'b.tar'} holds " in saved.output
+    assert f"Wrote {tmp_path / 'b.tar'}: " in saved.output
     monkeypatch.chdir(tmp_path)
     restored = CliRunner().invoke(app, ["restore", "b.tar", "restored"])
     assert restored.exit_code == 0, restored.output
-    assert f"{tmp_path / 'restored'} is the project as of 20" in restored.output
-    assert "NOT in it" not in restored.output
+    assert f"{tmp_path / 'restored'}, as of 20" in restored.output
+    assert "NOT included" not in restored.output
     again = CliRunner().invoke(app, ["restore", "b.tar", "restored"])
     assert (again.exit_code, "Traceback" in again.output) == (1, False)
     assert "is not empty" in again.output
@@ -434,4 +434,4 @@ def test_command_reports_what_is_not_in_the_backup(project, tmp_path):
     with inside(project), pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", "http://localhost:1")
         said = CliRunner().invoke(app, ["backup", str(tmp_path / "b.tar")]).output
-    assert "NOT in it: Models and their registry are on an MLflow server" in said.replace("\n", " ")
+    assert "NOT included: Models and their registry are on an MLflow server" in said.replace("\n", " ")
