@@ -12,7 +12,7 @@ import pandera.pandas as pa
 
 from credit_assets.schemas.table import Table
 
-# Wide of every value of the source: they refuse infinities and wrong units, never a row.
+# Beyond all values of the source: they reject infinities and wrong units, but no row.
 LARGEST_AMOUNT = 1_000_000_000.0
 LARGEST_COUNT = 10_000.0
 LARGEST_PERCENT = 10_000.0
@@ -53,7 +53,7 @@ def amount(words: str, least: float = 0.0) -> Any:
 
 
 def payment(words: str) -> Any:
-    """US dollars, where the source's rounding may leave a trace below zero."""
+    """US dollars; the source's rounding may leave values slightly below zero."""
     return amount(words, least=-1.0)
 
 
@@ -62,7 +62,7 @@ def count(words: str) -> Any:
 
 
 def percent(words: str, least: float = 0.0) -> Any:
-    """A number that means percent: 27.65 is 27.65%."""
+    """A number in percent: 27.65 is 27.65%."""
     return _number(words, least, LARGEST_PERCENT, "percent")
 
 
@@ -71,7 +71,7 @@ def months(words: str) -> Any:
 
 
 def score(words: str) -> Any:
-    """A FICO score; 0 where the bureau had none."""
+    """A FICO score; 0 if the bureau had none."""
     return _number(words, 0.0, 850.0, "FICO points")
 
 
@@ -80,7 +80,7 @@ def text(words: str, pattern: str | None = None) -> Any:
 
 
 def word(words: str, allowed: tuple[str, ...]) -> Any:
-    """One of the words that the source uses."""
+    """One of the source's categories."""
     return pa.Field(nullable=True, isin=list(allowed), description=words)
 
 
@@ -89,8 +89,8 @@ def _number(words: str, least: float, most: float, unit: str | None = None) -> A
 
 
 class Applications(Table):
-    """A loan that LendingClub issued: what was applied for, what the credit bureau said of the borrower then, and
-    (in files of later years) how the loan has gone since. Open loans and new applications have no outcome yet."""
+    """A loan that LendingClub issued: the application, the credit bureau's data on the borrower at that time, and (in
+    files of later years) the loan's performance since. Open loans and new applications have no outcome yet."""
 
     id: str = pa.Field(unique=True, description="The loan; numbered by us where the file does not name it")
     member_id: str | None = text("The borrower; empty in public files")
@@ -99,7 +99,7 @@ class Applications(Table):
     issue_year: float | None = _number("Year of issue, which some copies of the files add", 2000.0, 2100.0)
     policy_code: float | None = count("1: product open to the public, 2: product that is not")
 
-    # The loan asked for.
+    # The requested loan.
     loan_amnt: float = pa.Field(
         gt=0, le=LARGEST_AMOUNT, description="Amount applied for", metadata={"unit": "US dollars"}
     )
@@ -109,7 +109,7 @@ class Applications(Table):
     desc: str | None = text("What the borrower wrote about the loan while it was listed")
     application_type: str | None = word("Whether one borrower applies or two", KINDS)
 
-    # The lender's answer.
+    # The lender's terms.
     int_rate: str | None = text("Interest rate that the lender set", RATE)
     installment: float | None = amount("Monthly instalment at that rate")
     grade: str | None = text("Risk grade that the lender gave, A to G", r"[A-G]$")
@@ -121,7 +121,7 @@ class Applications(Table):
     )
     disbursement_method: str | None = text("Whether the money goes to the borrower or straight to creditors")
 
-    # What the borrower stated.
+    # The borrower's statements.
     annual_inc: float | None = amount("Income stated, a year")
     verification_status: str | None = text("Whether the income, or only its source, was verified")
     emp_title: str | None = text("Job title, or in the early years the employer's name")
@@ -133,7 +133,7 @@ class Applications(Table):
         "Monthly debt payments, without mortgage and this loan, as a share of income", least=-1.0
     )
 
-    # What the credit bureau said at the application.
+    # The credit bureau's data at the application.
     fico_range_low: float | None = score("Lower end of the FICO range")
     fico_range_high: float | None = score("Upper end of the FICO range")
     earliest_cr_line: str | None = text("Month in which the oldest credit line was opened", DATE)
@@ -155,7 +155,7 @@ class Applications(Table):
     collections_12_mths_ex_med: float | None = count("Collections in the last 12 months, without medical ones")
     tot_coll_amt: float | None = amount("Amounts ever put to collection")
 
-    # The bureau's wider report, in files from 2012 on.
+    # The bureau's extended report, in files from 2012 on.
     tot_cur_bal: float | None = amount("Balance of all accounts")
     tot_hi_cred_lim: float | None = amount("Limit or highest credit of all accounts")
     total_bal_ex_mort: float | None = amount("Balance of all accounts but mortgages")
@@ -206,7 +206,7 @@ class Applications(Table):
     num_tl_90g_dpd_24m: float | None = count("Accounts 90 days late or more in the last 24 months")
     num_tl_op_past_12m: float | None = count("Accounts opened in the last 12 months")
 
-    # Of two who apply together, and of the second of them.
+    # Joint applications: of both borrowers, and of the second one.
     annual_inc_joint: float | None = amount("Income stated by both, a year")
     dti_joint: float | None = percent("Monthly debt payments of both as a share of their income", least=-1.0)
     verification_status_joint: str | None = text("Whether the income of both was verified")
@@ -226,7 +226,7 @@ class Applications(Table):
     )
     sec_app_mths_since_last_major_derog: float | None = months("Since the second borrower was 90 days late or worse")
 
-    # How the loan has gone since.
+    # The loan's performance since.
     loan_status: str | None = word("How the loan stands on the day of the file", STATUSES)
     pymnt_plan: str | None = text("Whether a payment plan was agreed", r"[yn]$")
     out_prncp: float | None = payment("Principal still owed")

@@ -1,4 +1,4 @@
-"""What UCI's file of credit card clients must look like: one row a client, its last six months side by side."""
+"""The contract of UCI's file of credit card clients: one row per client, with the last six months as columns."""
 
 import pandera.pandas as pa
 
@@ -24,7 +24,7 @@ def paid(month: str) -> pa.Field:
 
 
 class Applications(Table):
-    """A card holder: the credit limit, who it is, and six months of repayment status, bills and payments."""
+    """A card holder: the credit limit, personal data, and six months of repayment status, bills and payments."""
 
     ID: int = pa.Field(unique=True, description="The client")
     LIMIT_BAL: int = pa.Field(gt=0, description="Credit limit, with the family's cards", **AMOUNT)

@@ -1,17 +1,17 @@
--- What the application itself says: the loan asked for, income, work, contacts, documents,
--- address, external scores, credit enquiries, acquaintances and the building lived in.
--- One row an applicant. Left out on purpose: gender, age and marital status, and the columns that
--- give them away (who came along to apply; the number of children beside the size of the family).
+-- Facts of the application: the requested loan, income, work, contacts, documents, address, external
+-- scores, credit enquiries, acquaintances and the applicant's building. One row per applicant.
+-- Excluded are gender, age and marital status, and the columns that reveal them (who accompanied the
+-- applicant; the number of children together with the family size).
 with application as (
     select
         *,
-        -- a divisor of zero is an amount that was not given
+        -- zero means that the amount was not given
         nullif(AMT_INCOME_TOTAL, 0) as income,
         nullif(AMT_CREDIT, 0) as credit,
         nullif(AMT_ANNUITY, 0) as annuity,
         nullif(AMT_GOODS_PRICE, 0) as goods,
         nullif(CNT_FAM_MEMBERS, 0) as family,
-        -- 365243 days is the source's word for "not employed"
+        -- 365243 days is the source's code for "not employed"
         nullif(DAYS_EMPLOYED, 365243) as employed,
         (EXT_SOURCE_1 is not null)::integer
         + (EXT_SOURCE_2 is not null)::integer
@@ -21,7 +21,7 @@ with application as (
         + FLAG_DOCUMENT_12 + FLAG_DOCUMENT_13 + FLAG_DOCUMENT_14 + FLAG_DOCUMENT_15 + FLAG_DOCUMENT_16
         + FLAG_DOCUMENT_17 + FLAG_DOCUMENT_18 + FLAG_DOCUMENT_19 + FLAG_DOCUMENT_20 + FLAG_DOCUMENT_21
             as documents,
-        -- the source counts each window without the shorter ones inside it
+        -- in the source, each window excludes the shorter ones inside it
         AMT_REQ_CREDIT_BUREAU_HOUR + AMT_REQ_CREDIT_BUREAU_DAY + AMT_REQ_CREDIT_BUREAU_WEEK
         + AMT_REQ_CREDIT_BUREAU_MON as enquiries_month,
         AMT_REQ_CREDIT_BUREAU_HOUR + AMT_REQ_CREDIT_BUREAU_DAY + AMT_REQ_CREDIT_BUREAU_WEEK
@@ -49,7 +49,7 @@ application_with_mean_score as (
 select
     SK_ID_CURR,
 
-    -- the loan asked for
+    -- requested loan
     NAME_CONTRACT_TYPE as contract_type, -- kind of loan applied for
     AMT_CREDIT as credit_amount, -- amount of the loan applied for
     AMT_ANNUITY as annuity_amount, -- instalment of the loan applied for
@@ -86,7 +86,7 @@ select
     AMT_CREDIT / nullif(1 - employed, 0) as credit_to_days_employed, -- loan amount compared with length of current employment; if missing: no current employment to compare the loan amount with
     DAYS_LAST_PHONE_CHANGE / nullif(employed - 1, 0) as phone_change_to_days_employed, -- time since the last phone change compared with length of current employment; if missing: no current employment to compare the last phone change with
 
-    -- contacts and papers
+    -- contacts and documents
     -DAYS_REGISTRATION as days_since_registration, -- days since the last change of registered address
     -DAYS_ID_PUBLISH::double as days_since_id_issued, -- days since the identity document was last changed
     -DAYS_LAST_PHONE_CHANGE as days_since_phone_change, -- days since the phone number was last changed
@@ -96,7 +96,7 @@ select
     FLAG_PHONE::double as has_home_phone, -- home phone number given; family: ways of contact
     FLAG_EMAIL::double as has_email, -- e-mail address given; family: ways of contact
     (FLAG_MOBIL + FLAG_EMP_PHONE + FLAG_WORK_PHONE + FLAG_PHONE + FLAG_EMAIL)::double as contacts_given, -- number of ways of contact given; family: ways of contact
-    -- the ten documents left out alone are given by fewer than one applicant in a thousand
+    -- each of the ten omitted documents is given by fewer than one applicant in a thousand
     documents::double as documents_given, -- number of supporting documents provided; family: supporting documents
     FLAG_DOCUMENT_3::double as document_3_given, -- supporting document number 3 provided; family: supporting documents
     FLAG_DOCUMENT_5::double as document_5_given, -- supporting document number 5 provided; family: supporting documents
@@ -109,7 +109,7 @@ select
     FLAG_DOCUMENT_16::double as document_16_given, -- supporting document number 16 provided; family: supporting documents
     FLAG_DOCUMENT_18::double as document_18_given, -- supporting document number 18 provided; family: supporting documents
 
-    -- where the applicant lives and works
+    -- region of home and work
     REGION_POPULATION_RELATIVE as region_population, -- population of the region lived in
     REGION_RATING_CLIENT::double as region_rating, -- lender's rating of the region lived in; family: rating of the region lived in
     REGION_RATING_CLIENT_W_CITY::double as region_rating_with_city, -- lender's rating of the region and city lived in; family: rating of the region lived in
@@ -159,7 +159,7 @@ select
     DEF_30_CNT_SOCIAL_CIRCLE / nullif(round(OBS_30_CNT_SOCIAL_CIRCLE, 3), 0) as acquaintances_late_30_share, -- share of acquaintances more than 30 days late on a loan; if missing: no acquaintances known with loans watched for 30 days late; family: loans of acquaintances
     DEF_60_CNT_SOCIAL_CIRCLE / nullif(round(OBS_60_CNT_SOCIAL_CIRCLE, 3), 0) as acquaintances_late_60_share, -- share of acquaintances more than 60 days late on a loan; if missing: no acquaintances known with loans watched for 60 days late; family: loans of acquaintances
 
-    -- the building lived in; the source's MODE and MEDI columns say the same as its AVG columns
+    -- the applicant's building; the source's MODE and MEDI columns carry the same information as AVG
     APARTMENTS_AVG as building_apartments, -- number of flats in the building lived in; family: building lived in
     BASEMENTAREA_AVG as building_basement_area, -- basement area of the building lived in; family: building lived in
     YEARS_BEGINEXPLUATATION_AVG as building_years_in_use, -- years the building lived in has been in use; family: building lived in

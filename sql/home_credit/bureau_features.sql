@@ -1,7 +1,7 @@
--- What the credit bureau knows: the applicant's loans elsewhere and their monthly history of delay.
--- One row an applicant with at least one loan there. Records dated after the application are left
--- out whole: a loan opened later, and a record last updated later, whose debt and status as they
--- stood at the application are not known. Amounts are DECIMAL so that their sums are exact.
+-- Credit bureau data: the applicant's loans at other lenders and their monthly history of delay.
+-- One row per applicant with at least one such loan. Records dated after the application are
+-- excluded: loans opened later, and records updated later, whose debt and status at the
+-- application are unknown. Amounts are DECIMAL so that their sums are exact.
 -- if no row: no loan on file at the credit bureau
 with loans as (
     select
@@ -18,7 +18,7 @@ with loans as (
         -DAYS_CREDIT as days_open,
         -DAYS_CREDIT_UPDATE as days_since_update,
         -DAYS_ENDDATE_FACT as days_since_closed,
-        -- an end more than 50 years away stands for no agreed end (cards)
+        -- an end more than 50 years away means no agreed end (cards)
         case when DAYS_CREDIT_ENDDATE <= 18250 then DAYS_CREDIT_ENDDATE end as days_to_end,
         AMT_CREDIT_SUM::decimal(18, 3) as credit,
         AMT_CREDIT_SUM_DEBT::decimal(18, 3) as debt,
@@ -67,12 +67,12 @@ applicant_loans as (
         sum(debt) filter (active and CREDIT_TYPE = 'Mortgage') as debt_mortgage,
         sum(debt) filter (active and days_open <= 365) as debt_opened_year,
         sum(debt) filter (active and days_to_end between 0 and 365) as debt_due_year,
-        -- only where both are known, so that the ratio compares like with like
+        -- only if both are known, so that the ratio compares the same loans
         sum(credit) filter (active and debt is not null) as credit_with_debt,
         max(debt / nullif(credit, 0)) filter (active) as debt_to_credit_max,
         count(*) filter (active and debt >= credit and credit > 0) as loans_fully_owed,
         sum(credit_limit) filter (active) as limit_active,
-        -- the source's limit is what is left of a card, so a card's ceiling is limit plus debt
+        -- the source's limit is the unused part of a card, so its full limit is limit plus debt
         sum(coalesce(credit_limit, 0) + coalesce(debt, 0)) filter (active and card) as card_ceiling,
         sum(overdue) as overdue_sum,
         max(CREDIT_DAY_OVERDUE) as days_overdue_max,
@@ -124,7 +124,7 @@ applicant_loans as (
     group by SK_ID_CURR
 ),
 
--- C (closed) and X (unknown) say nothing about delay; 1 to 5 are ever longer delays
+-- C (closed) and X (unknown) carry no information about delay; 1 to 5 are increasing delays
 months as (
     select
         SK_ID_BUREAU,
@@ -246,7 +246,7 @@ applicant_months as (
 select
     SK_ID_CURR,
 
-    -- how many loans, of which kind
+    -- numbers and types of loans
     applicant_loans.loans::double as bureau_loans, -- number of loans known to the credit bureau
     loans_active::double as bureau_loans_active, -- number of open loans at other lenders
     loans_closed::double as bureau_loans_closed, -- number of closed loans at other lenders
@@ -267,7 +267,7 @@ select
     mortgage_active::double as bureau_mortgages_active, -- number of open mortgages at other lenders
     micro_active::double as bureau_microloans_active, -- number of open microloans at other lenders
 
-    -- amounts, debt and use of limits
+    -- amounts, debt and utilisation of limits
     credit_sum::double as bureau_credit_sum, -- total amount of all loans at other lenders; family: amounts of loans at other lenders
     credit_mean as bureau_credit_mean, -- average amount of a loan at other lenders; family: amounts of loans at other lenders
     credit_max::double as bureau_credit_max, -- largest loan at other lenders; family: amounts of loans at other lenders

@@ -1,6 +1,6 @@
--- Months of the applicant's credit cards from this lender: use of the limit and its trend, drawings,
--- cash taken from machines, payments against the minimum, days past due.
--- One row an applicant with at least one card month by the application; later months are left out.
+-- Monthly data of the applicant's credit cards from this lender: utilisation of the limit and its trend,
+-- drawings, cash withdrawals, payments relative to the minimum, days past due.
+-- One row per applicant with at least one card month before the application; later months are excluded.
 -- Amounts are DECIMAL and shares are rounded to six decimals, so that sums over months are exact.
 -- if no row: no credit card from us
 with months as (
@@ -20,7 +20,7 @@ with months as (
         CNT_DRAWINGS_ATM_CURRENT::integer as drawings_cash,
         AMT_PAYMENT_TOTAL_CURRENT::decimal(18, 3) as paid,
         AMT_INST_MIN_REGULARITY::decimal(18, 3) as minimum,
-        -- nothing to pay, nothing to judge
+        -- no payment was due
         AMT_INST_MIN_REGULARITY > 0 as owing,
         AMT_RECEIVABLE_PRINCIPAL::decimal(18, 3) as principal,
         AMT_TOTAL_RECEIVABLE::decimal(18, 3) as receivable,
@@ -31,7 +31,7 @@ with months as (
     where MONTHS_BALANCE <= 0
 ),
 
--- windows are added up from periods that do not overlap: far fewer rows to go through again
+-- windows are sums of disjoint periods, which is faster than reading the rows for each window
 periods as (
     select
         SK_ID_CURR,
@@ -40,7 +40,7 @@ periods as (
         count(used) as months_used,
         sum(used) as used,
         max(used) as used_max,
-        -- wider than the factors: a balance may be thousands of times a limit
+        -- more digits than the factors, since a balance may be thousands of times a limit
         sum(used::decimal(38, 6) * used) as used_squared,
         sum(month) filter (used is not null) as month_sum,
         sum(month * month) filter (used is not null) as month_squared,
@@ -143,7 +143,7 @@ history as (
     group by SK_ID_CURR
 ),
 
--- a card has one row a month, so what its first and last month say is unambiguous
+-- a card has one row per month, so its first and last month are unique
 cards as (
     select
         SK_ID_CURR,
@@ -207,7 +207,7 @@ select
     credit_limit / nullif(first_limit, 0) as card_limit_growth, -- present limit of credit cards from us compared with the first; family: limits of credit cards from us
     instalments::double as card_instalments_paid, -- number of instalments paid on credit cards from us
 
-    -- balance and use of the limit
+    -- balance and utilisation of the limit
     applicant_cards.balance::double as card_balance, -- present balance on credit cards from us; family: balance on credit cards from us
     history.balance / months as card_balance_mean, -- average balance on credit cards from us; family: balance on credit cards from us
     balance_3 / months_3 as card_balance_mean_3, -- average balance on credit cards from us in the last 3 months; family: balance on credit cards from us

@@ -1,6 +1,5 @@
--- Everything known about an applicant at the application, one row each: the features of every
--- source joined, and what becomes visible only when two sources are set against each other.
--- An applicant without a history elsewhere keeps the row, with nulls.
+-- All facts known about an applicant at the application: the features of all sources, joined, and
+-- features that combine two sources. One row per applicant; without a history, its features are null.
 select
     application.*,
     bureau.* exclude (SK_ID_CURR),
@@ -9,7 +8,7 @@ select
     pos.* exclude (SK_ID_CURR),
     card.* exclude (SK_ID_CURR),
 
-    -- debts and instalments against income
+    -- debts and instalments relative to income
     bureau_debt / nullif(income_total, 0) as debt_to_income, -- debt at other lenders compared with income; if missing: debt at other lenders compared with income: none on record
     (coalesce(bureau_debt, 0) + credit_amount) / nullif(income_total, 0) as debt_with_loan_to_income, -- debt at other lenders and the loan applied for compared with income
     bureau_credit_active / nullif(income_total, 0) as bureau_credit_to_income, -- amount of open loans at other lenders compared with income; if missing: amount of open loans at other lenders compared with income: none on record
@@ -21,7 +20,7 @@ select
     card_drawn_mean_12 / nullif(income_total, 0) as card_drawn_to_income, -- amount drawn a month on credit cards compared with income; if missing: amount drawn on credit cards compared with income: none on record
     instalment_amount_365 / nullif(income_total, 0) as instalments_365_to_income, -- loan instalments of the last 12 months compared with income; if missing: loan instalments of the last 12 months compared with income: none on record
 
-    -- this application against earlier ones
+    -- this application compared with earlier ones
     credit_amount / nullif(previous_credit_mean, 0) as credit_to_previous_mean, -- loan amount compared with the average earlier loan from us; if missing: no earlier loan from us to compare the loan amount with; family: loan amount compared with earlier loans
     credit_amount / nullif(previous_credit_max, 0) as credit_to_previous_max, -- loan amount compared with the largest earlier loan from us; if missing: no earlier loan from us to compare the loan amount with; family: loan amount compared with earlier loans
     credit_amount / nullif(previous_last_credit, 0) as credit_to_previous_last, -- loan amount compared with the last loan from us; if missing: no last loan from us to compare the loan amount with; family: loan amount compared with earlier loans

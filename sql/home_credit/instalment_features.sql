@@ -1,7 +1,7 @@
--- How the applicant paid the instalments of earlier loans and cards from this lender: days late and
--- amounts short by recency, trend, runs, volatility, the last one against the usual one.
--- One row an applicant with at least one instalment due by the application; instalments due later and
--- payments made later are left out. Payments of one instalment in parts count as one instalment.
+-- Payments of the instalments of earlier loans and cards from this lender: days late and amounts short
+-- by recency, trend, runs, volatility, the last instalment compared with the usual one.
+-- One row per applicant with at least one instalment due by the application; later instalments and
+-- payments are excluded. Partial payments of one instalment count as one instalment.
 -- "Late" means paid after the due day, or not paid at all.
 -- if no row: no instalment of an earlier loan from us on record
 with instalments as (
@@ -20,7 +20,7 @@ with instalments as (
     group by SK_ID_CURR, SK_ID_PREV, NUM_INSTALMENT_NUMBER, DAYS_INSTALMENT
 ),
 
--- from the newest instalment backwards, over all loans together
+-- from the newest instalment backwards, over all loans
 ordered as (
     select
         *,
@@ -35,7 +35,7 @@ ordered as (
     )
 ),
 
--- instalments in a row that were all late, or all on time, share their run number
+-- consecutive instalments that were all late, or all on time, share a run number
 runs as (
     select
         SK_ID_CURR,
@@ -57,7 +57,7 @@ applicant_runs as (
     group by SK_ID_CURR
 ),
 
--- windows are added up from periods that do not overlap: far fewer rows to go through again
+-- windows are sums of disjoint periods, which is faster than reading the rows for each window
 periods as (
     select
         SK_ID_CURR,
@@ -169,7 +169,7 @@ history as (
     group by SK_ID_CURR
 ),
 
--- the lines through (due day, delay): n, sums and products are whole numbers, so exact
+-- regression lines through (due day, delay): n, sums and products are whole numbers, so exact
 trends as (
     select
         SK_ID_CURR,
@@ -195,7 +195,7 @@ applicant_loans as (
 select
     SK_ID_CURR,
 
-    -- how many instalments
+    -- numbers of instalments
     instalments::double as instalment_count, -- number of loan instalments due so far
     coalesce(instalments_365, 0)::double as instalment_count_365, -- number of loan instalments due in the last 12 months
     loans::double as instalment_loans, -- number of loans with instalments due so far
@@ -238,7 +238,7 @@ select
     over / instalments as instalment_over_share, -- share of loan instalments paid above the amount due
     payments / instalments as instalment_payments_mean, -- average number of payments made for one loan instalment
 
-    -- trend, last against usual, volatility
+    -- trend, last compared with usual, volatility
     case when due_spread > 0 then 365 * together / due_spread end as instalment_delay_trend, -- yearly change in days late on loan instalments; family: punctuality of loan instalments
     case when due_spread_730 > 0 then 365 * together_730 / due_spread_730 end as instalment_delay_trend_730, -- yearly change in days late on loan instalments over the last 24 months; family: punctuality of loan instalments
     late_365 / instalments_365 - late_before / nullif(instalments_before, 0) as instalment_late_share_change, -- change in the share of loan instalments paid late in the last year; family: punctuality of loan instalments

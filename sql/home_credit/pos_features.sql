@@ -1,7 +1,7 @@
--- Months of the applicant's earlier point-of-sale and cash loans from this lender: days past due by
--- recency, trend and spells, what is left to pay, and how the loans ended.
--- One row an applicant with at least one month by the application; later months are left out.
--- "Past due" counts every delay, "seriously past due" leaves small debts out (the source's DEF).
+-- Monthly data of the applicant's earlier point-of-sale and cash loans from this lender: days past due
+-- by recency, trend and spells, remaining instalments, and how the loans ended.
+-- One row per applicant with at least one month before the application; later months are excluded.
+-- "Past due" counts every delay, "seriously past due" ignores small debts (the source's DEF).
 -- if no row: no earlier instalment loan from us
 with months as (
     select
@@ -17,7 +17,7 @@ with months as (
     where MONTHS_BALANCE <= 0
 ),
 
--- windows are added up from periods that do not overlap: far fewer rows to go through again
+-- windows are sums of disjoint periods, which is faster than reading the rows for each window
 periods as (
     select
         SK_ID_CURR,
@@ -66,7 +66,7 @@ history as (
     group by SK_ID_CURR
 ),
 
--- a loan has one row a month, so what its last month says is unambiguous
+-- a loan has one row per month, so its last month is unique
 loans as (
     select
         SK_ID_CURR,
@@ -146,7 +146,7 @@ select
     term_changed / loans as pos_term_changed_share, -- share of instalment loans from us whose term was changed
     applicant_loans.late / loans as pos_loans_late_share, -- share of instalment loans from us that were ever past due; family: delays on instalment loans from us
 
-    -- what is left
+    -- remaining instalments
     remaining::double as pos_remaining, -- number of instalments left on open instalment loans from us; family: what is left to pay on instalment loans from us
     remaining_max::double as pos_remaining_max, -- most instalments left on one open instalment loan from us; family: what is left to pay on instalment loans from us
     remaining / nullif(term_open, 0) as pos_remaining_share, -- share of instalments still to pay on open instalment loans from us; family: what is left to pay on instalment loans from us

@@ -1,7 +1,7 @@
--- The applicant's earlier applications to this lender: how many, when, for what, how they ended,
--- on which terms, and what the last one looked like. One row an applicant with at least one.
--- Applications decided after the one at hand are left out. 365243 stands for "not yet" in the days
--- of a loan. Rates are rounded to six decimals so that their averages are exact.
+-- The applicant's earlier applications to this lender: their number, dates, purposes, results and terms,
+-- and details of the last one. One row per applicant with at least one. Applications decided after the
+-- current one are excluded. 365243 means "not yet" in the days of a loan. Rates are rounded to six
+-- decimals so that their averages are exact.
 -- if no row: no earlier application to us
 with previous as (
     select
@@ -17,16 +17,16 @@ with previous as (
         NAME_YIELD_GROUP,
         CHANNEL_TYPE,
         NFLAG_INSURED_ON_APPROVAL,
-        -- zero stands for an amount that was never stated
+        -- zero means that the amount was never stated
         nullif(AMT_APPLICATION::decimal(18, 3), 0) as asked,
         nullif(AMT_CREDIT::decimal(18, 3), 0) as credit,
         nullif(AMT_ANNUITY::decimal(18, 3), 0) as annuity,
         AMT_DOWN_PAYMENT::decimal(18, 3) as down_payment,
         nullif(CNT_PAYMENT, 0)::integer as term,
-        -- what is less than a thousandth is no amount to divide by
+        -- amounts below a thousandth are not used as divisors
         (AMT_CREDIT / nullif(round(AMT_APPLICATION, 3), 0))::decimal(38, 6) as credit_to_asked,
         (AMT_ANNUITY / nullif(round(AMT_CREDIT, 3), 0))::decimal(38, 6) as annuity_to_credit,
-        -- what is paid back in all for each unit lent
+        -- total repayment per unit lent
         (AMT_ANNUITY * nullif(CNT_PAYMENT, 0) / nullif(round(AMT_CREDIT, 3), 0))::decimal(38, 6) as cost,
         RATE_DOWN_PAYMENT::decimal(18, 6) as down_payment_rate,
         case when DAYS_FIRST_DUE <= 0 then DAYS_FIRST_DUE::integer end as first_due,
@@ -121,7 +121,7 @@ history as (
     group by SK_ID_CURR
 ),
 
--- the id settles which of two applications on one day was the last
+-- of two applications on one day, the one with the larger id is the last
 last_application as (
     select *
     from previous
@@ -146,7 +146,7 @@ since_last_approval as (
 select
     SK_ID_CURR,
 
-    -- how earlier applications ended
+    -- results of earlier applications
     applications::double as previous_applications_count, -- number of earlier applications to us; family: number of earlier applications
     approvals::double as previous_approvals, -- number of earlier applications approved; family: earlier approvals
     refusals::double as previous_refusals, -- number of earlier applications refused; family: earlier refusals
@@ -164,7 +164,7 @@ select
     refused_hc / nullif(refusals, 0) as previous_refused_hc_share, -- share of earlier refusals with reason code HC; if missing: no earlier refusal on record; family: earlier refusals
     coalesce(refusals_since, 0)::double as previous_refusals_since_approval, -- number of refusals since our last approval; if missing: no earlier approval on record; family: earlier refusals
 
-    -- kinds of loan, channels and prices
+    -- loan types, channels and prices
     cash_approved::double as previous_cash_approved, -- number of earlier cash loans approved; family: earlier approvals
     consumer_approved::double as previous_consumer_approved, -- number of earlier loans on goods approved; family: earlier approvals
     revolving_approved::double as previous_revolving_approved, -- number of earlier credit cards approved; family: earlier approvals

@@ -1,12 +1,12 @@
--- What the credit bureau said of the borrower at the application. Dates are "Dec-2011" or 2011-12-01,
--- the share of the limit in use "13.5%", 13.5 or 0.135. Columns that files of the first years do not
--- have are null there; so are a FICO score of 0 and a debt-to-income of -1 or 999, which stand for none.
+-- Credit bureau data on the borrower at the application. Dates are "Dec-2011" or 2011-12-01, the
+-- utilisation of limits "13.5%", 13.5 or 0.135. Columns missing in files of the first years are null;
+-- so are a FICO score of 0 and a debt-to-income of -1 or 999, which mean that there is none.
 with bureau as (
     select
         *,
         coalesce(try_cast(issue_d as date), cast(try_strptime(issue_d, '%b-%Y') as date)) as issued,
         coalesce(try_cast(earliest_cr_line as date), cast(try_strptime(earliest_cr_line, '%b-%Y') as date)) as first_line,
-        -- as of the interest rate in loan_terms.sql
+        -- the same format as the interest rate in loan_terms.sql
         cast(replace(revol_util, '%', '') as double)
         / case when contains(revol_util, '%') or contains(term, 'months') then 100 else 1 end as utilisation
     from applications
@@ -18,13 +18,13 @@ select
     (nullif(fico_range_low, 0) + nullif(fico_range_high, 0)) / 2 as fico_score, -- FICO score; if missing: no FICO score
     case when dti between 0 and 100 then dti end as debt_to_income, -- monthly debt payments compared with income
 
-    -- late payments and public records; the first files write 0 months, later ones nothing, where there is none
+    -- late payments and public records; without any, the first files have 0 months, later ones are empty
     delinq_2yrs as delinquencies, -- late payments in the last two years; family: late payments
     case when mths_since_last_delinq > 0 or delinq_2yrs > 0 then mths_since_last_delinq end as months_since_delinquency, -- months since the last late payment; if missing: no late payment on record; family: late payments
     mths_since_last_major_derog as months_since_major_delinquency, -- months since the last payment 90 days late or worse; if missing: no payment 90 days late or worse on record; family: late payments
     case when pub_rec > 0 then mths_since_last_record end as months_since_record, -- months since the last public record; if missing: no public record with a date on file; family: public records
     pub_rec as public_records, -- derogatory public records; family: public records
-    -- the first files do not say what kind a record is
+    -- the first files do not give the type of a record
     case when pub_rec = 0 then 0 else pub_rec_bankruptcies end as bankruptcies, -- bankruptcies on public record; family: public records
     case when pub_rec = 0 then 0 else tax_liens end as liens, -- tax liens on public record; family: public records
 

@@ -1,6 +1,6 @@
--- One row a loan: its terms, the borrower's credit history, and what shows when the two are set against
--- each other. The lender's price enters none of these ratios. No amount is divided by one of less than a
--- thousandth of a dollar, which is rounding of the source's.
+-- One row per loan: its terms, the borrower's credit history, and ratios of the two. The lender's price is
+-- not part of these ratios. Amounts below a thousandth of a dollar, which are rounding errors of the
+-- source, are not used as divisors.
 select
     loan.*,
     history.* exclude (id),

@@ -1,13 +1,13 @@
--- The loan asked for, and what the borrower stated and wrote. Formats that differ between LendingClub's
--- files become one: "36 months" and 36; "13.5%", 13.5 and 0.135; "< 1 year" and "10+ years". The
--- lender's own price stands at the end: the configuration says whether models may learn from it.
+-- The requested loan and the borrower's statements. Formats that differ between LendingClub's files are
+-- unified: "36 months" and 36; "13.5%", 13.5 and 0.135; "< 1 year" and "10+ years". The lender's own
+-- price comes last; the configuration decides whether models may learn from it.
 with loan as (
     select
         *,
         cast(regexp_extract(term, '\d+') as double) as instalments,
-        -- who writes "36 months" writes 13.5 for 13.5%; who writes 36 writes 0.135
+        -- files with "36 months" have 13.5 for 13.5%; files with 36 have 0.135
         case when contains(int_rate, '%') or contains(term, 'months') then 100 else 1 end as rate_unit,
-        -- what is less than a thousandth is no income to divide by
+        -- incomes below a thousandth are not used as divisors
         nullif(round(annual_inc, 3), 0) as income,
         lower(coalesce(title, '')) as words
     from applications
@@ -16,13 +16,13 @@ with loan as (
 select
     id,
 
-    -- the loan asked for
+    -- requested loan
     loan_amnt as loan_amount, -- amount of the loan applied for
     instalments as term_months, -- number of monthly instalments asked for
     purpose as loan_purpose, -- purpose of the loan
     loan_amnt / income as loan_to_income, -- loan amount compared with income
 
-    -- what the borrower called it; the description may still grow while investors read it
+    -- the borrower's title; the description may still change while investors read it
     length(trim(title))::double as title_length, -- length of the loan's title; if missing: no title given to the loan
     (title = lower(title))::double as title_without_capitals, -- loan's title written without capitals; if missing: no title given to the loan
     contains(words, 'business')::double as says_business, -- mention of a business in the loan's title

@@ -1,6 +1,6 @@
--- Six months of a credit card in figures: delays, use of the limit, and how fast bills are paid.
--- The source has the months side by side; `history` has one row a client and month, month 1 being the newest.
--- A payment is held against the bill of the month before, which it pays.
+-- Six months of a credit card: delays, utilisation of the limit, and how fast bills are paid. The source has
+-- the months as columns; `history` has one row per client and month, where month 1 is the newest.
+-- A payment is compared with the bill of the month before, which it pays.
 with history (ID, credit_limit, month, status, bill, paid) as (
     select ID, LIMIT_BAL, 1, PAY_0, BILL_AMT1, PAY_AMT1 from applications
     union all select ID, LIMIT_BAL, 2, PAY_2, BILL_AMT2, PAY_AMT2 from applications
