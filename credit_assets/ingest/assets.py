@@ -11,6 +11,7 @@ from credit_assets.ingest.checks import compares_keys, keys_check, quarantine_ch
 from credit_assets.ingest.file_names import MARKER, Matched, match_files
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.ingest.repeats import other_batches, repeated_keys
+from credit_assets.ingest.sources import Target
 from credit_assets.ingest.typed_read import Ingested, ingest
 from credit_assets.lake.io_managers import column_schema, contract, violations_table
 from credit_assets.lake.resources import LakeResource, batches
@@ -99,17 +100,19 @@ def _ingest(
         lake.connection,
         lake.lake,
         files,
-        portfolio.table(table),
-        book.contracts[table],
-        batch,
-        parents={parent: lake.select(context, portfolio.table(parent), [batch]) for parent in book.parents(table)},
+        Target(
+            portfolio.table(table),
+            book.contracts[table],
+            {parent: lake.select(context, portfolio.table(parent), [batch]) for parent in book.parents(table)},
+            batch,
+            later_file_stands=has_outcomes,
+            numbered=portfolio.tables[table].numbered,
+            elsewhere={portfolio.application_table: others} if has_outcomes and others else {},
+        ),
         max_bad_share=portfolio.delivery.max_bad_share,
         quarantine_folder=inbox.quarantine(portfolio.name, batch),
         scratch=lake.scratch,
-        later_file_stands=has_outcomes,
         notes=portfolio.tables[table].notes,
-        numbered=portfolio.tables[table].numbered,
-        elsewhere={portfolio.application_table: others} if has_outcomes and others else {},
     )
 
 

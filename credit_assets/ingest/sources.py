@@ -112,14 +112,22 @@ Source = CsvSource | ParquetSource
 
 @dataclass(frozen=True)
 class Target:
-    """The table and batch that the rows are read into. With `later_file_stands`, of rows with the same key in several
-    `files` (names) those of the last file are kept. `parents` maps each table that rows refer to to its SELECT,
-    `elsewhere` to that of its rows in other batches. `numbered` is the key column that is filled with the batch and the
-    row number where a file has no value for it."""
+    """The table and batch that the rows are read into.
+
+    With `later_file_stands`, rows of one key in several `files` (names) are no fault: the one in the last file is kept,
+    the others are superseded. `parents` maps each table that the model's relations point to to its SELECT or view,
+    `elsewhere` to that of its rows in other batches: rows whose parent is only there are not part of this batch.
+
+    `numbered` is a text key column that files may lack or leave empty: a row is then named `<batch>-<n>`, where n is
+    its position among all rows of `files`, in their order, from 1. Bad rows count; the header, notes and empty lines do
+    not, so the same rows get the same names from a CSV file, a Parquet file, or one with another footer. A correction
+    that inserts or removes a row renames those after it, so data that refers to these names, such as outcomes, must be
+    delivered again with the whole file.
+    """
 
     table: str
     model: type[Table]
-    parents: Mapping[str, str]
+    parents: Mapping[str, str] = field(default_factory=dict)
     batch: str | None = None
     files: tuple[str, ...] = ()
     later_file_stands: bool = False

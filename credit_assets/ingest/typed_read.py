@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import duckdb
@@ -43,7 +43,6 @@ from credit_assets.lake.sql import identifier, sql_path, sql_text
 from credit_assets.lake.tables import Lake, Staged
 from credit_assets.plurals import are, number_of
 from credit_assets.schemas.duckdb_types import FLOATS, NUMBERS
-from credit_assets.schemas.table import Table
 
 # The kinds of values read from CSV; a BOOLEAN needs no conversion.
 _KIND_READ = {"VARCHAR": "text"} | dict.fromkeys(FLOATS, "fraction")
@@ -80,66 +79,72 @@ def ingest(
     con: duckdb.DuckDBPyConnection,
     lake: Lake,
     files: Sequence[Path],
-    table: str,
-    model: type[Table],
-    batch: str | None,
+    target: Target,
     *,
-    parents: Mapping[str, str],
     max_bad_share: float,
     quarantine_folder: Path,
     scratch: Path,
-    later_file_stands: bool = False,
     notes: Sequence[str] = (),
-    numbered: str | None = None,
-    elsewhere: Mapping[str, str] | None = None,
 ) -> Ingested:
-    """Stage the rows of the files (CSV, plain, gzip or zip; Parquet; their union) as a batch of the table.
+    """Stage the rows of the files (CSV, plain, gzip or zip; Parquet; their union) as the target, whose `files` are set
+    to them.
 
     Rows that satisfy the model's contract are staged with the model's columns, types and order; a whole number may be
     written `5` or `5.0`, and is never rounded. All other rows are written, with file, line and faults, to
     `quarantine_folder/<table>.parquet`, which is removed if there are none. Of rows with the same key, all but the
-    first are quarantined if they are identical, and all of them otherwise, since the right one is unknown. With
-    `later_file_stands`, rows of one key in several files are no fault: the one in the last of `files` is kept, the
-    others are superseded. A file that is refused as a whole is superseded too unless it is the last: a later file
-    corrects it. No files at all mean zero rows. `parents` gives the SELECT or view of every table that the model's
-    relations point to, `elsewhere` the same for such a table's rows in other batches: rows whose parent is only there
-    are not part of this batch and are counted. `scratch` is a folder for large temporary files.
-
-    Lines of a CSV file that match one of the `notes` (`Total *`) are counted, not read as rows.
-
-    `numbered` is a text key column that files may lack or leave empty: a row is then named `<batch>-<n>`, where n is
-    its position among all rows of `files`, in their order, from 1. Bad rows count; the header, notes and empty lines do
-    not, so the same rows get the same names from a CSV file, a Parquet file, or one with another footer. A correction
-    that inserts or removes a row renames those after it, so data that refers to these names, such as outcomes, must be
-    delivered again with the whole file.
+    first are quarantined if they are identical, and all of them otherwise, since the right one is unknown. If a later
+    file stands, a file that is refused as a whole is superseded unless it is the last. No files at all mean zero rows.
+    Lines of a CSV file that match one of the `notes` (`Total *`) are counted, not read as rows. `scratch` is a folder
+    for large temporary files.
 
     Raises BadDelivery, with nothing staged, if a file cannot be read as this table, if more than `max_bad_share` of the
     rows are bad (the quarantine file is written nevertheless), or if a table without a parent has no rows.
     """
-    names = tuple(file.name for file in files)
-    target = Target(table, model, parents, batch, names, later_file_stands, numbered, elsewhere or {})
+    target = replace(target, files=tuple(file.name for file in files))
     _refuse_contradictions(target)
     quarantine = quarantine_folder / f"{target.name}.parquet"
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f"ingest-{target.name}-", dir=scratch) as workspace:
         before = {file.name: _status(file, target) for file in files}
         sha256 = {file.name: sha256_of(file) for file in files}
-        sources, refused = _inspect_all(con, files, target, Path(workspace), notes)
-        clean = None if target.layers else _stage_clean(con, lake, target, sources)
-        if clean:
-            done = _Read(sources, clean, clean.rows, passed_over_in(clean.rows, sources))
-        else:
-            done = _stage_good(con, lake, target, sources, Path(workspace) / "rows.parquet", quarantine, max_bad_share)
-            refused |= done.refused
+        done = _staged(con, lake, files, target, Path(workspace), notes, quarantine, max_bad_share)
         try:
-            _verify(con, done, target, check_contract=not clean)
+            _verify(con, done, target)
             _refuse_changed(files, before, target)
-            kept_orphans = tuple(orphans(con, done.staged.query(), model, parents))
+            kept_orphans = tuple(orphans(con, done.staged.query(), target.model, target.parents))
         except BaseException:
             lake.discard(done.staged)
             raise
     if not done.quarantined:
         quarantine.unlink(missing_ok=True)
+    return _ingested(done, kept_orphans, quarantine, sha256, before)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """The staged rows of the `sources`, and the counts of the other rows. `refused` are files that a later file
+    supersedes, because they cannot be read or have too many bad rows, by name, with the reason. `checked_whole`: the
+    staged rows were checked by the contract."""
+
+    sources: Sequence[Source]
+    staged: Staged
+    rows_in: int
+    passed_over: Counter[str]
+    quarantined: int = 0
+    superseded: int = 0
+    violations: tuple[Violation, ...] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
+    checked_whole: bool = False
+
+
+def _ingested(
+    done: _Read,
+    kept_orphans: tuple[Violation, ...],
+    quarantine: Path,
+    sha256: Mapping[str, str],
+    status: Mapping[str, list[int]],
+) -> Ingested:
+    """The result for the rows that were read, by files with these hashes and this status."""
     return Ingested(
         staged=done.staged,
         rows_in=done.rows_in,
@@ -150,26 +155,30 @@ def ingest(
         orphans=kept_orphans,
         notes=dict(done.passed_over),
         indexes={source.file.name: source.index for source in done.sources if source.index is not None},
-        refused=refused,
+        refused=done.refused,
         quarantine=quarantine if done.quarantined else None,
         source_sha256=sha256,
-        source_status=before,
+        source_status=status,
     )
 
 
-@dataclass(frozen=True)
-class _Read:
-    """The staged rows of the `sources`, and the counts of the other rows. `refused` are files with too many bad rows
-    that a later file supersedes, by name, with the reason."""
-
-    sources: Sequence[Source]
-    staged: Staged
-    rows_in: int
-    passed_over: Counter[str]
-    quarantined: int = 0
-    superseded: int = 0
-    violations: tuple[Violation, ...] = ()
-    refused: Mapping[str, str] = field(default_factory=dict)
+def _staged(
+    con: duckdb.DuckDBPyConnection,
+    lake: Lake,
+    files: Sequence[Path],
+    target: Target,
+    workspace: Path,
+    notes: Sequence[str],
+    quarantine: Path,
+    max_bad_share: float,
+) -> _Read:
+    """The rows of the files staged: all of them if every one is good, otherwise row by row."""
+    sources, refused = _inspect_all(con, files, target, workspace, notes)
+    clean = None if target.layers else _stage_clean(con, lake, target, sources)
+    if clean:
+        return _Read(sources, clean, clean.rows, passed_over_in(clean.rows, sources), checked_whole=True)
+    done = _stage_good(con, lake, target, sources, workspace / "rows.parquet", quarantine, max_bad_share)
+    return replace(done, refused={**refused, **done.refused})
 
 
 def _refuse_contradictions(target: Target) -> None:
@@ -255,12 +264,7 @@ def _refuse_changed(files: Sequence[Path], before: Mapping[str, list[int]], targ
         )
 
 
-def _verify(
-    con: duckdb.DuckDBPyConnection,
-    done: _Read,
-    target: Target,
-    check_contract: bool,
-) -> None:
+def _verify(con: duckdb.DuckDBPyConnection, done: _Read, target: Target) -> None:
     """Raise RuntimeError if rows are lost or kept rows violate the contract; BadDelivery if there are no rows."""
     kept, bad, superseded = done.staged.rows, done.quarantined, done.superseded
     if done.rows_in != kept + bad + superseded:
@@ -269,7 +273,7 @@ def _verify(
         )
     if not target.model.relations and not done.rows_in:
         raise BadDelivery(f"Table {target.name}: no rows in {_names(target.files)}. Deliver some.")
-    if check_contract and check(con, done.staged.query(), target.model, target.parents):
+    if not done.checked_whole and check(con, done.staged.query(), target.model, target.parents):
         raise RuntimeError(f"{target.table}: kept rows violate the contract that they were checked against")
 
 

@@ -27,6 +27,7 @@ from hypothesis import strategies as st
 from credit_assets.ingest.bad_delivery import BadDelivery
 from credit_assets.ingest.csv_rows import EMPTY, HEADER
 from credit_assets.ingest.row_by_row import OTHER_BATCHES
+from credit_assets.ingest.sources import Target
 from credit_assets.ingest.typed_read import Ingested, ingest
 from credit_assets.lake.connections import connect
 from credit_assets.lake.provenance import Provenance
@@ -104,17 +105,19 @@ def bring(con: duckdb.DuckDBPyConnection, lake: Lake, tmp_path: Path) -> Ingest:
             con,
             lake,
             [folder / name for name in files],
-            f"book/{model.__name__.lower()}s",
-            model,
-            "2026-01",
-            parents=PARENTS,
+            Target(
+                f"book/{model.__name__.lower()}s",
+                model,
+                PARENTS,
+                "2026-01",
+                later_file_stands=later_file_stands,
+                numbered=numbered,
+                elsewhere=elsewhere or {},
+            ),
             max_bad_share=share,
             quarantine_folder=tmp_path / "quarantine",
             scratch=tmp_path / "scratch",
-            later_file_stands=later_file_stands,
             notes=notes,
-            numbered=numbered,
-            elsewhere=elsewhere,
         )
         if commit:
             lake.commit(ingested.staged, Provenance())
@@ -569,10 +572,7 @@ def test_relation_without_its_parent_table_is_a_caller_s_error(con: Any, lake: L
             con,
             lake,
             [],
-            "book/payments",
-            Payment,
-            "2026-01",
-            parents={},
+            Target("book/payments", Payment, {}, "2026-01"),
             max_bad_share=0,
             quarantine_folder=tmp_path,
             scratch=tmp_path,
@@ -719,14 +719,10 @@ def test_every_row_of_any_files_of_outcomes_is_accounted_for(written: list[list[
             con,
             Lake(Path(folder) / "lake"),
             files,
-            "outcomes",
-            Outcome,
-            None,
-            parents=PARENTS,
+            Target("outcomes", Outcome, PARENTS, later_file_stands=True),
             max_bad_share=1,
             quarantine_folder=Path(folder) / "quarantine",
             scratch=Path(folder) / "scratch",
-            later_file_stands=True,
         )
         kept = dict(con.sql(ingested.staged.query()).fetchall()) if ingested.rows_kept else {}
     assert kept == expected
@@ -796,10 +792,7 @@ def test_missing_file_is_named(con: Any, lake: Lake, tmp_path: Path) -> None:
             con,
             lake,
             [tmp_path / "gone.csv"],
-            "book/loans",
-            Loan,
-            "2026-01",
-            parents={},
+            Target("book/loans", Loan, {}, "2026-01"),
             max_bad_share=0,
             quarantine_folder=tmp_path,
             scratch=tmp_path,
@@ -867,10 +860,7 @@ def test_file_that_changes_while_it_is_read_is_refused(con: Any, lake: Lake, tmp
             con,
             Disturbed(tmp_path / "lake"),
             [file],
-            "book/loans",
-            Loan,
-            "2026-01",
-            parents={},
+            Target("book/loans", Loan, {}, "2026-01"),
             max_bad_share=0,
             quarantine_folder=tmp_path / "quarantine",
             scratch=tmp_path / "scratch",
@@ -939,10 +929,7 @@ def test_every_row_of_any_mixture_is_accounted_for(
                 con,
                 Lake(folder / "lake"),
                 [file],
-                "loans",
-                Loan,
-                None,
-                parents={},
+                Target("loans", Loan, {}),
                 max_bad_share=1,
                 quarantine_folder=folder / "quarantine",
                 scratch=folder / "scratch",

@@ -18,6 +18,7 @@ from credit_assets.features.guard import LeakageError, check_inputs, made_from
 from credit_assets.features.target import outcome_sql
 from credit_assets.features.training_set import TEST, training_frame, training_rows_sql
 from credit_assets.ingest.bad_delivery import BadDelivery
+from credit_assets.ingest.sources import Target
 from credit_assets.ingest.typed_read import Ingested, ingest
 from credit_assets.lake.sql import identifier
 from credit_assets.lake.tables import Lake
@@ -142,15 +143,11 @@ def staged(file: Path, folder: Path) -> Ingested:
             con,
             Lake(folder / "lake"),
             [file],
-            PORTFOLIO.table("applications"),
-            CONTRACT,
-            "2011-Q4",
-            parents={},
+            Target(PORTFOLIO.table("applications"), CONTRACT, batch="2011-Q4", numbered=table.numbered),
             max_bad_share=PORTFOLIO.delivery.max_bad_share,
             quarantine_folder=folder / "quarantine",
             scratch=folder,
             notes=table.notes,
-            numbered=table.numbered,
         )
 
 

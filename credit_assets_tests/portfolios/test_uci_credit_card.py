@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from credit_assets.book.book import Book
+from credit_assets.ingest.sources import Target
 from credit_assets.ingest.typed_read import Ingested, ingest
 from credit_assets.lake.tables import Lake
 from credit_assets.schemas.duckdb_types import column_types
@@ -109,10 +110,7 @@ def delivered(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tupl
             con,
             Lake(folder / "lake"),
             sorted((real_data / BOOK.name).glob("*.csv.gz")),
-            BOOK.table("applications"),
-            APPLICATIONS,
-            "2005-09",
-            parents={},
+            Target(BOOK.table("applications"), APPLICATIONS, batch="2005-09"),
             max_bad_share=0,
             quarantine_folder=folder / "quarantine",
             scratch=folder / "scratch",
