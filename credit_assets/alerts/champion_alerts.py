@@ -21,7 +21,7 @@ def report_champions(outbox: Outbox, links: PortfolioLinks, history: Iterable[Ch
 
 def _champion_alert(links: PortfolioLinks, event: ChampionEvent) -> Alert:
     before = f"replaces version {event.replaced}" if event.replaced else "there was no champion"
-    back, override = event.by == "rollback" or event.back, event.by == "override"
+    back, override = event.by == "rollback" or event.is_rollback, event.by == "override"
     if back:
         what_to_do = "Find out why the later version performed worse."
     elif override:

@@ -28,7 +28,7 @@ from credit_assets.dagster_private import (
 )
 from credit_assets.lake.connections import connect
 from credit_assets.lake.contracts import EXAMPLES, WITHOUT_VALUES, shorten
-from credit_assets.lake.disk import require_room
+from credit_assets.lake.disk import require_free_space
 from credit_assets.plurals import number_of
 from credit_assets.settings.project import AlreadyRunning, Project
 from credit_assets.settings.run_tags import COMMAND_TAG, HOST_TAG
@@ -67,7 +67,7 @@ def instance_for_commands(project: Project, portfolio: str) -> Iterator[DagsterI
     failed. Raises AlreadyRunning if another command holds the lock, and OSError if the disk is full.
     """
     lock = FileLock(project.data / "dagster" / f"{portfolio}.lock")
-    require_room(project.data / "dagster")
+    require_free_space(project.data / "dagster")
     try:
         lock.acquire(timeout=0)
     except Timeout as error:

@@ -14,7 +14,7 @@ from credit_assets.book.book import Book
 from credit_assets.evaluation.gate import NO_CHAMPION
 from credit_assets.features.training_rows import LEARNED, TRAINING_SET, training_rows
 from credit_assets.features.training_set import TEST, training_frame
-from credit_assets.features.versions import FEATURES, learned_from, made_before
+from credit_assets.features.versions import FEATURES, commits_made_by, training_sql_versions
 from credit_assets.lake.sql import identifier
 from credit_assets.lake.tables import Lake
 from credit_assets.models.registered import load_model
@@ -163,12 +163,12 @@ def _with_features_as_learned(
     """The rows with the columns `about` and the features as the model learned them, if the lake has them for all
     batches; otherwise with the features of the current SQL, on which the model would continue to decide."""
     features, training_set = portfolio.table(FEATURES), portfolio.table(TRAINING_SET)
-    learned = learned_from(con, lake, training_set, version.made_from(training_set), features)
+    learned = training_sql_versions(con, lake, training_set, version.made_from(training_set), features)
     batches = sorted(batch for (batch,) in rows.project("batch").distinct().fetchall())
     writings = cache(lake.writings)
     versions = {}
     for batch in batches:
-        made = (commit.version for commit in made_before(writings, features, batch, learned))
+        made = (commit.version for commit in commits_made_by(writings, features, batch, learned))
         versions[batch] = next((version for version in made if lake.readable(features, batch, version)), None)
     if None in versions.values() or all(versions[batch] == writings(features)[batch][0].version for batch in batches):
         return rows

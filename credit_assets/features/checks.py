@@ -11,7 +11,7 @@ from credit_assets.features.training_rows import TRAINING_SET
 from credit_assets.verdicts.verdict import Verdict
 
 NO_LEAKAGE, KEPT_BACK = "no_leakage", "kept_back_stays_hidden"
-SAYS_LITTLE = 0.6
+WARN_ABOVE_AUC = 0.6
 """AUC up to which a reproduced column causes no warning."""
 
 
@@ -51,7 +51,7 @@ def no_leakage(features: Sequence[str], alone: pd.Series) -> Verdict:
 
 def hidden_columns_verdict(hidden: pd.DataFrame, reproduced: Sequence[Combination]) -> Verdict:
     """Passes unless inputs reproduce one of the `hidden` columns that ranks the outcomes."""
-    reproduced = [found for found in reproduced if found.auc > SAYS_LITTLE]
+    reproduced = [found for found in reproduced if found.auc > WARN_ABOVE_AUC]
     return Verdict(
         KEPT_BACK,
         not reproduced,

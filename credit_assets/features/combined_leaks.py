@@ -35,7 +35,7 @@ chance."""
 MIN_GAIN = 0.02
 """The AUC that a pair must gain over the better of its two inputs."""
 
-GIVEN_BACK = 0.98
+REPRODUCED_FROM = 0.98
 """R squared, and rank correlation, from which a hidden column counts as reproduced."""
 
 TARGET = "_hidden"
@@ -343,6 +343,6 @@ def _fit(target: Floats, columns: Floats) -> tuple[Floats, float] | None:
     weights = np.linalg.lstsq(standard, (y - y.mean()) / spread, rcond=1e-12)[0]
     fitted = standard @ weights
     r_squared = 1 - float(((y - y.mean()) / spread - fitted).var())
-    if not np.all(weights) or r_squared < GIVEN_BACK or spearmanr(fitted, y).statistic < GIVEN_BACK:
+    if not np.all(weights) or r_squared < REPRODUCED_FROM or spearmanr(fitted, y).statistic < REPRODUCED_FROM:
         return None
     return weights / scale, r_squared

@@ -26,7 +26,7 @@ from credit_assets.schemas.table import Relation, Table
 APPLICANTS = 120
 """The number of drawn applicants: enough for each value of a column to meet most values of every other column."""
 
-MANY = 40
+MAX_CHILD_ROWS = 40
 """The child rows of the applicants with the most. The others have none to three for each parent."""
 
 SMALLEST = 1e-9
@@ -220,7 +220,7 @@ def _child_rows(
     linked: list[Any] = []
     for place, (value, owner) in enumerate(zip(keys_of_parents, parents.applicants, strict=True)):
         if value is not None:
-            times = MANY if place in (1, len(keys_of_parents) // 2) else place % 4
+            times = MAX_CHILD_ROWS if place in (1, len(keys_of_parents) // 2) else place % 4
             owners += [owner] * times
             linked += [value] * times
     rows = list(_rows(values, len(owners), draw))

@@ -80,11 +80,11 @@ def training_set_sql(
     """
     key = identifier(entity_key)
     return f"""
-WITH load_training_rows AS (
+WITH learnable AS (
     SELECT known.* FROM {known_outcomes} AS known JOIN {features} AS features USING ({key}, batch)
 ),
 batches AS (
-    SELECT batch, bool_or(target = 0) AND bool_or(target = 1) AS testable FROM load_training_rows GROUP BY batch
+    SELECT batch, bool_or(target = 0) AND bool_or(target = 1) AS testable FROM learnable GROUP BY batch
 ),
 recent AS (
     SELECT
@@ -104,7 +104,7 @@ folds AS (
         batch,
         target,
         {_fold_sql(key, seed, test_batches, holdout_share, valid_share)} AS fold
-    FROM load_training_rows JOIN learned_from USING (batch)
+    FROM learnable JOIN learned_from USING (batch)
 )
 SELECT features.*, folds.target, folds.fold
 FROM {features} AS features

@@ -19,7 +19,7 @@ def sql_versions(writings: Writings, features: str, commit: Commit) -> dict[str,
     """For each SQL file (without ending) that contributed to the commit's rows, its version; both, if two versions of a
     file did. `features` is the table's name in the lake."""
     found: dict[str, set[str]] = {}
-    for table, made in _behind(writings, features, commit):
+    for table, made in _upstream_commits(writings, features, commit):
         if version := made.provenance.asset_code_version:
             found.setdefault(table.rsplit("/", 1)[-1], set()).add(version)
     return {name: " and ".join(sorted(versions)) for name, versions in found.items()}
@@ -67,30 +67,30 @@ def same_rows(writings: Writings, table: str, one: Commit, other: Commit) -> boo
 
 def _raw_rows(writings: Writings, table: str, commit: Commit) -> dict[str, set[tuple[frozenset[tuple[str, str]], int]]]:
     found: dict[str, set[tuple[frozenset[tuple[str, str]], int]]] = {}
-    for raw, made in _behind(writings, table, commit):
+    for raw, made in _upstream_commits(writings, table, commit):
         if made.provenance.source_sha256 is not None:
             found.setdefault(raw, set()).add((frozenset(made.provenance.sources.items()), made.provenance.rows))
     return found
 
 
-def _behind(writings: Writings, table: str, commit: Commit) -> list[tuple[str, Commit]]:
+def _upstream_commits(writings: Writings, table: str, commit: Commit) -> list[tuple[str, Commit]]:
     """The commit and all commits of its batch that its rows were made from, directly or not, each with its table; a
     commit reached several ways is repeated."""
     found = [(table, commit)]
     for source, version in commit.provenance.inputs.items():
         if read := read_at(writings, source, str(commit.provenance.batch), version):
-            found += _behind(writings, source, read)
+            found += _upstream_commits(writings, source, read)
     return found
 
 
-def made_before(writings: Writings, features: str, batch: str, sql: Mapping[str, str]) -> list[Commit]:
+def commits_made_by(writings: Writings, features: str, batch: str, sql: Mapping[str, str]) -> list[Commit]:
     """The batch's commits, newest first, that this SQL made from the batch's current rows."""
     current, *_ = written = writings(features)[batch]
     by_it = (commit for commit in written if sql_versions(writings, features, commit) == sql)
     return [commit for commit in by_it if same_rows(writings, features, commit, current)]
 
 
-def learned_from(
+def training_sql_versions(
     con: duckdb.DuckDBPyConnection, lake: Lake, training_set: str, version: int, features: str
 ) -> dict[str, str]:
     """`sql_versions` of the features in a version of the training set, all of which the same SQL made."""

@@ -257,7 +257,7 @@ def _models(registry: Registry, champions: Sequence[ChampionEvent]) -> Iterator[
         instead = f", replacing version {event.replaced}" if event.replaced else ""
         yield Fact(
             event.at,
-            "rollback" if event.back else "promotion",
+            "rollback" if event.is_rollback else "promotion",
             f"version {event.version} became champion{instead}, {BY[event.by]}: {event.why}",
             event.version in versions and versions[event.version].synthetic,
             model_version=event.version,

@@ -15,13 +15,13 @@ from pathlib import Path
 
 from credit_assets.settings.project import Project
 
-ROOM = 32 * 2**20
+RUN_SPACE = 32 * 2**20
 """Free bytes that a command needs to run assets. With fewer, SQLite does not raise an error: the process is killed."""
 
-LITTLE = 2**16
+READ_SPACE = 2**16
 """Free bytes needed for reading: the locks and journals of the databases."""
 
-ALMOST_NOTHING = 2**20
+FULL_BELOW = 2**20
 """Free bytes below which a disk counts as full for a database, which allocates shared memory and logs in blocks."""
 
 FAULTS = {
@@ -40,7 +40,7 @@ FAULTS = {
         "ESTALE": "Stale file handle",
     }.items()
 }
-SAID = {words.lower(): words for words in FAULTS.values()} | {
+LIBRARY_MESSAGES = {words.lower(): words for words in FAULTS.values()} | {
     "readonly database": "The database is read-only",
     "database or disk is full": "No space left on device",
     "disk i/o error": "Input/output error",
@@ -68,7 +68,7 @@ def fault(error: BaseException, where: Path) -> str | None:
         # Libraries also raise OSError with a message and no number.
         if isinstance(each, OSError) or type(each).__module__.split(".")[0] in LIBRARIES:
             text = str(each).lower()
-            if reason := next((words for said, words in SAID.items() if said in text), None):
+            if reason := next((words for said, words in LIBRARY_MESSAGES.items() if said in text), None):
                 path = _path_in(str(each)) or where
                 # SQLite reports an I/O error if its shared memory does not fit on a full disk.
                 full = reason == FAULTS[errno.EIO] and _is_full(Path(path))
@@ -80,7 +80,7 @@ def fault(error: BaseException, where: Path) -> str | None:
 def _is_full(path: Path) -> bool:
     """Whether the path's disk has too little space for a database."""
     there = next((folder for folder in (path, *path.parents) if folder.exists()), Path("/"))
-    return shutil.disk_usage(there).free < ALMOST_NOTHING
+    return shutil.disk_usage(there).free < FULL_BELOW
 
 
 def _path_in(text: str) -> str | None:
@@ -93,12 +93,12 @@ def _sentence(path: object, reason: str) -> str:
     return f"{shown} cannot be used: {reason}."
 
 
-def require_room(folder: Path) -> None:
+def require_free_space(folder: Path) -> None:
     """Create the folder. Raise OSError with the path if it cannot be written to or has too little space."""
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
-            os.posix_fallocate(file.fileno(), 0, ROOM)
+            os.posix_fallocate(file.fileno(), 0, RUN_SPACE)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(folder)) from None
 
@@ -108,7 +108,7 @@ WRITTEN_WHEN_READ |= {".ready", ".fingerprints"}
 """Folders that reading writes to: those of databases, and of an inbox, which stores fingerprints of what it read."""
 
 DATABASE = re.compile(r"\.(db|sqlite)$")
-OF_A_DATABASE = re.compile(r"\.(db|sqlite)-(wal|shm|journal)$")
+DATABASE_SIDE_FILE = re.compile(r"\.(db|sqlite)-(wal|shm|journal)$")
 
 
 @contextmanager
@@ -133,7 +133,7 @@ def readable(project: Project) -> Iterator[Project]:
 def _writable(folder: Path) -> bool:
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
-            os.posix_fallocate(file.fileno(), 0, LITTLE)
+            os.posix_fallocate(file.fileno(), 0, READ_SPACE)
             return True
     except OSError:
         return False
@@ -147,7 +147,7 @@ def _link_all_but_databases(source: Path, target: Path) -> None:
             _link_all_but_databases(path, copied)
         elif path.is_file() and DATABASE.search(path.name):
             copy_database(path, copied)
-        elif OF_A_DATABASE.search(path.name):
+        elif DATABASE_SIDE_FILE.search(path.name):
             continue
         elif path.is_file() and (path.name[0] == "." or source.name == ".fingerprints"):
             shutil.copyfile(path, copied)

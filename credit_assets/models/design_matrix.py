@@ -26,7 +26,7 @@ FOLDS = 3
 MORE_FOLDS = {500: 10, 2_000: 5}
 """Numbers of folds if the rarer outcome has fewer rows than the key: with few defaults, a fold's loss is noisy."""
 
-NARROW = 1e6
+FEW_CELLS = 1e6
 """Rows times features up to which more than FOLDS folds are fast enough."""
 MAX_CATEGORIES = 20
 """The most values of a text feature that is used as a category; with more, it is encoded by their outcomes, since a
@@ -133,7 +133,7 @@ class DesignMatrix:
         if self.training.sum() >= config.cv_below_rows and rarer >= config.cv_below_defaults:
             return [(self.fold == TRAIN, self.fold == VALID)]
         # With fewer than ten of the rarer outcome, a fold could easily have none.
-        narrow = self.training.sum() * len(self.features) <= NARROW
+        narrow = self.training.sum() * len(self.features) <= FEW_CELLS
         by_rows = next((folds for rows, folds in MORE_FOLDS.items() if narrow and rarer < rows), FOLDS)
         count = config.cv_folds or min(by_rows, max(2, rarer // 10))
         folds = np.floor(hash_share(self.keys, f"{config.seed}:cv") * count)

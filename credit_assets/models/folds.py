@@ -31,16 +31,16 @@ MAX_BIN = 256
 ROUNDS_AT_A_TIME = 10
 """Rounds that each fold is boosted before the folds' losses are averaged."""
 
-LOWER = 1e-4
+MIN_DECREASE = 1e-4
 """The relative decrease from which a loss counts as lower: the end of a loss curve is slow and gains nothing."""
 
-LATER = (1.15, 1.3)
+ROUND_FACTORS = (1.15, 1.3)
 """Multiples of the rounds with the lowest log loss that are tried too."""
 
-RAISES = 4
+MAX_DOUBLINGS = 4
 """How often the limit of rounds is doubled for a fit whose loss still falls."""
 
-SLOW = 0.05
+REFERENCE_RATE = 0.05
 """The learning rate below which more rounds without a lower loss are allowed."""
 
 LOSS_PARTS = 20
@@ -50,7 +50,7 @@ STAGES = (0.2, 0.4, 1)
 """Shares of the folds that a fit is boosted on, one stage after the other. A fit that is worse on the first can end
 there."""
 
-FEWEST_WAITED = 10
+MIN_WAIT_ROUNDS = 10
 """The fewest rounds without a lower loss that end a fit, however high the learning rate."""
 
 ROUND_S = 2e-4
@@ -165,8 +165,8 @@ class Folds:
 
         Rounds are chosen by log loss: with a few hundred defaults, the peak of AUC over the rounds is mostly chance.
         Log loss rises as soon as PDs become too extreme, while the ranking may still improve; so among the rounds found
-        and some LATER ones, those with the lowest loss after calibration are chosen. Folds are boosted in `stages`, so
-        that `watch` can end the fit early. Raises StillFalling as `_grown` does.
+        and some ROUND_FACTORS ones, those with the lowest loss after calibration are chosen. Folds are boosted in
+        `stages`, so that `watch` can end the fit early. Raises StillFalling as `_grown` does.
         """
         boosters = self._boosters(params)
         curves: list[list[float]] = [[] for _ in boosters]
@@ -187,14 +187,14 @@ class Folds:
         """Boost the active folds until their mean loss no longer falls, and extend their `curves`. Returns the mean
         loss of each round.
 
-        A loss counts as lower if it decreases by the share LOWER. The fit ends after `early_stopping_rounds` without a
-        lower loss at a learning rate of SLOW, and proportionally at others. The limit `max_rounds` is doubled up to
-        RAISES times; beyond that StillFalling is raised.
+        A loss counts as lower if it decreases by the share MIN_DECREASE. The fit ends after `early_stopping_rounds`
+        without a lower loss at a learning rate of REFERENCE_RATE, and proportionally at others. The limit `max_rounds`
+        is doubled up to MAX_DOUBLINGS times; beyond that StillFalling is raised.
         """
         learned = self._learned(params)
         wait = max(
-            FEWEST_WAITED,
-            math.ceil(self._config.early_stopping_rounds * SLOW / params.get("learning_rate", 0.3)),
+            MIN_WAIT_ROUNDS,
+            math.ceil(self._config.early_stopping_rounds * REFERENCE_RATE / params.get("learning_rate", 0.3)),
         )
 
         def grow(until: int, fold: int) -> None:
@@ -208,15 +208,15 @@ class Folds:
             self._side_by_side(partial(grow, end), active)
             more = np.mean([curves[fold][begin:end] for fold in active], axis=0)
             for number, loss in enumerate(more, start=begin + 1):
-                if loss < lowest * (1 - LOWER):
+                if loss < lowest * (1 - MIN_DECREASE):
                     lowest, lowest_at = float(loss), number
             losses = np.concatenate([losses, more])
             if not wanted and end - lowest_at >= wait:
-                wanted = math.ceil((int(losses.argmin()) + 1) * LATER[-1])
+                wanted = math.ceil((int(losses.argmin()) + 1) * ROUND_FACTORS[-1])
             if wanted and end >= wanted:
                 return losses
             if not wanted and end >= limit:
-                if limit >= self._config.max_rounds * 2**RAISES:
+                if limit >= self._config.max_rounds * 2**MAX_DOUBLINGS:
                     raise StillFalling(end, params)
                 limit *= 2
                 watch.longer(limit)
@@ -230,10 +230,11 @@ class Folds:
         active: range,
         losses: np.ndarray,
     ) -> Boosted:
-        """Among the rounds with the lowest loss and some LATER ones, the fit with the lowest loss after calibration."""
+        """Among the rounds with the lowest loss and some ROUND_FACTORS ones, the fit with the lowest loss after
+        calibration."""
         work = self.work(params, [*map(len, curves)])
         least = int(losses.argmin()) + 1
-        tried = {min(math.ceil(least * later), len(losses)) for later in (1, *LATER)}
+        tried = {min(math.ceil(least * later), len(losses)) for later in (1, *ROUND_FACTORS)}
         fits = [self._measured(boosters, active, rounds, work) for rounds in sorted(tried)]
         return min(fits, key=lambda fit: fit.loss)
 

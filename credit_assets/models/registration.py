@@ -15,7 +15,7 @@ import pandas as pd
 from credit_assets.book.book import Book
 from credit_assets.features.training_rows import TRAINING_SET
 from credit_assets.features.versions import FEATURES
-from credit_assets.features.versions import learned_from as features_sql
+from credit_assets.features.versions import training_sql_versions as features_sql
 from credit_assets.lake.tables import Lake
 from credit_assets.models.fingerprint import fingerprint
 from credit_assets.models.model import Fitted

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from credit_assets.models.design_matrix import NARROW
+from credit_assets.models.design_matrix import FEW_CELLS
 
-DRAWN = 20
+MIN_SAMPLED = 20
 """The fewest features sampled for a tree: with fewer, most trees would miss all important ones."""
 
 BINS: dict[int, tuple[int, ...]] = {1_500: (16, 32, 64), 3_000: (32, 64, 128), 16_000: (64, 128, 256)}
@@ -22,11 +22,11 @@ few rows."""
 MOST_BINS: tuple[int, ...] = (128, 256, 512, 1024)
 """Candidate numbers of bins with more rows."""
 
-WIDE = 200
+MANY_FEATURES = 200
 """The number of features beyond which the largest number of bins is left out, because trials would take twice as
 long."""
 
-OFF = ("reg_lambda", "reg_alpha", "gamma")
+PENALTIES = ("reg_lambda", "reg_alpha", "gamma")
 """Penalties, searched on a logarithmic scale, whose lowest value means no penalty."""
 
 NATURAL_ENDS = {
@@ -36,7 +36,7 @@ NATURAL_ENDS = {
     ("max_depth", "high"),
     ("learning_rate", "low"),
     ("min_child_weight", "low"),
-    *((name, "low") for name in OFF),
+    *((name, "low") for name in PENALTIES),
 }
 """Ends of ranges beyond which no values exist, or none worth their time (at the largest depth, `max_leaves` is the
 limit; the smallest leaf weight is below that of one row)."""
@@ -57,7 +57,7 @@ class Space:
 
         The ranges are wide: trees from stumps to 256 leaves, penalties from none to strong. The minimum leaf weight is
         a share of the total that leaves room for splits: on a small book, the usual 20 would allow none. The share of
-        features sampled for a tree starts at DRAWN of them, or at a fifth if that is less.
+        features sampled for a tree starts at MIN_SAMPLED of them, or at a fifth if that is less.
 
         The first configurations are strongly regularised trees that are rarely far off on application data, a common
         choice without a search, the defaults of LightGBM and XGBoost, and trees of one split, which add up features
@@ -65,13 +65,13 @@ class Space:
         """
         from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-        least = min(max(0.05, DRAWN / features), 0.2)
+        least = min(max(0.05, MIN_SAMPLED / features), 0.2)
         row = weight / rows
         bins = next((numbers for below, numbers in BINS.items() if rows < below), MOST_BINS)
-        if features > WIDE:
+        if features > MANY_FEATURES:
             bins = bins[:-1]
         searched: dict[str, Any] = {
-            "learning_rate": FloatDistribution(0.02 if features * rows < NARROW / 3 else 0.04, 0.5, log=True),
+            "learning_rate": FloatDistribution(0.02 if features * rows < FEW_CELLS / 3 else 0.04, 0.5, log=True),
             "max_depth": IntDistribution(1, 12, log=True),
             "max_leaves": IntDistribution(4, 256, log=True),
             "min_child_weight": FloatDistribution(row / 2, min(200.0, weight / 2.5), log=True),
@@ -114,7 +114,7 @@ class Space:
     def params(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """XGBoost's parameters from the values of a trial."""
         params = {**self.fixed, **values}
-        for name in OFF:
+        for name in PENALTIES:
             if params[name] <= self.searched[name].low:
                 params[name] = 0.0
         if 2 ** params["max_depth"] <= params["max_leaves"]:

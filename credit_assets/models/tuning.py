@@ -30,14 +30,14 @@ MIN_TRIALS = 12
 RANDOM_TRIALS = 4
 """Random trials after the first configurations, before the sampler proposes any."""
 
-QUIET_S = 20.0
+QUIET_WORK_S = 20.0
 """Seconds of work without a significant improvement, besides `patience`, after which a search has converged. Small
 books, whose trials are cheap, get many more trials."""
 
-HOPELESS = 4
+PRUNE_FACTOR = 4
 """A trial is pruned if this many times its gain in the last half of its rounds would still leave it behind."""
 
-LUCK = 0.5
+PRUNE_ERRORS = 0.5
 """Standard errors by which a trial may be worse than the best on some folds and still continue on the others."""
 
 
@@ -162,8 +162,9 @@ def _run_trial(
 class _Pruner(Watch):
     """Prunes a trial that is hopeless compared with the complete ones.
 
-    A trial is hopeless if its loss would stay above the lowest even with HOPELESS times its gain in the last half of
-    its rounds, or if it is worse than the best on the folds of any stage but the last, by LUCK standard errors.
+    A trial is hopeless if its loss would stay above the lowest even with PRUNE_FACTOR times its gain in the last half
+    of its rounds, or if it is worse than the best on the folds of any stage but the last, by PRUNE_ERRORS standard
+    errors.
     """
 
     def __init__(
@@ -186,7 +187,7 @@ class _Pruner(Watch):
         if self._losses or rounds < 20 or rounds * self._params["learning_rate"] < 2:
             return
         gain = float(losses[: rounds // 2].min()) - reached
-        if reached - HOPELESS * gain > self._lowest:
+        if reached - PRUNE_FACTOR * gain > self._lowest:
             self._prune(reached, rounds)
 
     def grown(self, found: Boosted, lowest: float) -> None:
@@ -197,7 +198,7 @@ class _Pruner(Watch):
         stage = len(self._losses)
         if stage == self._stages:
             self._trial.set_user_attr("losses", self._losses)
-        elif self.best and _lower(self.best.user_attrs["losses"][stage - 1], found.losses, LUCK):
+        elif self.best and _lower(self.best.user_attrs["losses"][stage - 1], found.losses, PRUNE_ERRORS):
             self._prune(found.loss, found.rounds)
 
     def longer(self, limit: int) -> None:
@@ -222,8 +223,8 @@ def _ended(finished: Sequence[optuna.trial.FrozenTrial], config: TrainingConfig,
 
     A trial improves significantly if its loss is lower than that of the last significant improvement by more than the
     standard error of the difference, measured over parts of the held-out rows. A search has converged after `patience`
-    trials, and trials of QUIET_S of work, without one. It also ends within a trial's time of `budget_s`, but not before
-    MIN_TRIALS and the `first` configurations.
+    trials, and trials of QUIET_WORK_S of work, without one. It also ends within a trial's time of `budget_s`, but not
+    before MIN_TRIALS and the `first` configurations.
     """
     work = [trial.user_attrs["work"] for trial in finished]
     since = first
@@ -235,7 +236,7 @@ def _ended(finished: Sequence[optuna.trial.FrozenTrial], config: TrainingConfig,
                 continue
             record, since = losses, max(first, number)
     quiet = len(finished) - since
-    if quiet >= config.patience and sum(work[since:]) >= QUIET_S:
+    if quiet >= config.patience and sum(work[since:]) >= QUIET_WORK_S:
         return f"converged: no sure improvement in the last {quiet} trials"
     if len(finished) >= config.trials:
         return f"trials used up: {config.trials}"

@@ -15,9 +15,9 @@ from credit_assets.features.versions import (
     FEATURES,
     changed_sql_files,
     current_sql_versions,
-    learned_from,
     read_at,
     sql_versions,
+    training_sql_versions,
 )
 from credit_assets.lake.sql import identifier
 from credit_assets.lake.tables import Lake
@@ -183,7 +183,7 @@ def as_learned(
     """Whether the SQL that made the batch's features, in this version of their table, is what the `version` learned
     from."""
     features, training_set = book.portfolio.table(FEATURES), book.portfolio.table(TRAINING_SET)
-    learned = learned_from(con, lake, training_set, version.made_from(training_set), features)
+    learned = training_sql_versions(con, lake, training_set, version.made_from(training_set), features)
     read = read_at(lake.writings, features, batch, features_version)
     made = sql_versions(lake.writings, features, read) if read else {}
     if learned == current_sql_versions(book.queries):

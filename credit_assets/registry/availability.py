@@ -19,10 +19,10 @@ from urllib.parse import urlsplit, urlunsplit
 VARIABLE = "MLFLOW_TRACKING_URI"
 ENDPOINT = "/api/2.0/mlflow/registered-models/search"
 
-ANSWER_S = 5.0
+TIMEOUT_S = 5.0
 """Timeout in seconds for a response; with a command's start-up, a failure is reported within ten seconds."""
 
-TRUSTED_S = 15.0
+REUSE_S = 15.0
 """How long in seconds a check's result is reused: the sensors of a portfolio check one after the other."""
 
 PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
@@ -39,7 +39,7 @@ _asked: dict[str, tuple[float, str | None]] = {}
 def require(tracking_uri: str) -> None:
     """Raise RegistryUnavailable, with address and reason, if the registry cannot be used."""
     when, reason = _asked.get(tracking_uri, (float("-inf"), None))
-    if time.monotonic() - when > TRUSTED_S:
+    if time.monotonic() - when > REUSE_S:
         reason = _reason_in_time(tracking_uri)
         _asked[tracking_uri] = (time.monotonic(), reason)
     if reason is not None:
@@ -71,8 +71,8 @@ def _reason_in_time(tracking_uri: str) -> str | None:
     found: list[str | None] = []
     asking = threading.Thread(target=lambda: found.append(_reason(tracking_uri)), daemon=True)
     asking.start()
-    asking.join(ANSWER_S + 1)
-    return found[0] if found else f"did not answer within {ANSWER_S:.0f} seconds"
+    asking.join(TIMEOUT_S + 1)
+    return found[0] if found else f"did not answer within {TIMEOUT_S:.0f} seconds"
 
 
 def _reason(tracking_uri: str) -> str | None:
@@ -88,7 +88,7 @@ def _reason(tracking_uri: str) -> str | None:
         return _reason_of_server(tracking_uri) if host else "has an address without a host"
     if scheme in PORTS and host:
         try:
-            socket.create_connection((host, port or PORTS[scheme]), ANSWER_S).close()
+            socket.create_connection((host, port or PORTS[scheme]), TIMEOUT_S).close()
         except OSError as error:
             return _connection_failure(error)
     return None
@@ -101,7 +101,7 @@ def _reason_of_file(path: Path) -> str | None:
         return "is a folder, not a database file"
     try:
         # Not read-only: SQLite first rolls back what a killed writer left, which needs write access.
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True, timeout=ANSWER_S)) as con:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True, timeout=TIMEOUT_S)) as con:
             con.execute("PRAGMA schema_version").fetchall()
     except sqlite3.DatabaseError as error:
         return f"cannot be read: {error}"
@@ -118,7 +118,7 @@ def _reason_of_server(tracking_uri: str) -> str | None:
         answer = requests.get(
             f"{tracking_uri.rstrip('/')}{ENDPOINT}",
             params={"max_results": 1},
-            timeout=ANSWER_S,
+            timeout=TIMEOUT_S,
             verify=os.environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH") or not insecure,
             cert=os.environ.get("MLFLOW_TRACKING_CLIENT_CERT_PATH"),
         )
@@ -148,7 +148,7 @@ def _connection_failure(error: BaseException) -> str:
     if refused := re.search(r"error code (401|403)", str(error)):
         return f"refuses access (HTTP {refused[1]}). Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
     if any(isinstance(link, TimeoutError) or "timed out" in str(link) for link in chain):
-        return f"did not answer within {ANSWER_S:.0f} seconds"
+        return f"did not answer within {TIMEOUT_S:.0f} seconds"
     system = [link for link in chain if isinstance(link, OSError) and link.strerror]
     detail = system[-1].strerror if system else str(chain[-1]).splitlines()[0][:200]
     return f"does not answer: {detail}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-By = Literal["gate", "rollback", "hand", "override"]
+ChangedBy = Literal["gate", "rollback", "hand", "override"]
 """Who moved the alias: the gate, an automatic rollback, a person who rolled back (or moved it in MLflow), or persons
 who promoted a version by hand regardless of the gate."""
 
@@ -21,13 +21,13 @@ class ChampionEvent:
     number: int
     version: int
     at: datetime
-    by: By
+    by: ChangedBy
     why: str
     run_id: str | None
     replaced: int | None
 
     @property
-    def back(self) -> bool:
+    def is_rollback(self) -> bool:
         """Whether this was a rollback: an earlier version replaced the champion."""
         return self.by in ("rollback", "hand") and self.replaced is not None and self.version < self.replaced
 
@@ -89,7 +89,7 @@ def rolled_back(events: Sequence[ChampionEvent]) -> dict[int, ChampionEvent]:
     undone: dict[int, ChampionEvent] = {}
     for event in events:
         undone.pop(event.version, None)
-        if event.back:
+        if event.is_rollback:
             assert event.replaced is not None
             undone[event.replaced] = event
     return undone

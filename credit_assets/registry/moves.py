@@ -10,7 +10,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from credit_assets.registry.champions import Approval, By, ChampionEvent, person
+from credit_assets.registry.champions import Approval, ChampionEvent, ChangedBy, person
 from credit_assets.registry.errors import RegistryError
 from credit_assets.registry.store import Store, StoredModel
 from credit_assets.registry.tags import CHALLENGER, CHAMPION, PREVIOUS, WHY_LENGTH
@@ -77,7 +77,7 @@ class Moves:
         events: list[ChampionEvent],
         current: int | None,
         wanted: int,
-        by: By,
+        by: ChangedBy,
         why: str,
         dagster_run: str | None,
     ) -> None:
@@ -117,7 +117,7 @@ def runs_of(model: StoredModel) -> set[str]:
 
 
 def _next_event(
-    events: Sequence[ChampionEvent], number: int, by: By, why: str, dagster_run: str | None, replaced: int | None
+    events: Sequence[ChampionEvent], number: int, by: ChangedBy, why: str, dagster_run: str | None, replaced: int | None
 ) -> ChampionEvent:
     now = datetime.now(UTC)
     # A clock that was set back must not reorder the history.

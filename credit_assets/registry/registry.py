@@ -14,8 +14,8 @@ from typing import Any
 from credit_assets.registry import moves, tags, tracking
 from credit_assets.registry.champions import (
     Approval,
-    By,
     ChampionEvent,
+    ChangedBy,
     Override,
     blocked,
     person,
@@ -249,7 +249,7 @@ class Registry:
         return predecessor_of(events, {version.number for version in self.store.versions()})
 
     def promote(
-        self, number: int, *, by: By, why: str, dagster_run: str | None = None, compared_with: int | None = None
+        self, number: int, *, by: ChangedBy, why: str, dagster_run: str | None = None, compared_with: int | None = None
     ) -> ModelVersion:
         """Make a version the champion and record it; nothing is recorded if it is the champion already.
 
@@ -262,7 +262,7 @@ class Registry:
         with self.store.lock():
             events, current = self._moves.repaired()
             if by == "gate" and (undone := blocked(events).get(number)):
-                what = "rolled back from" if undone.back else "replaced by hand"
+                what = "rolled back from" if undone.is_rollback else "replaced by hand"
                 raise PromotionRefused(
                     f"Version {number} of {self.name} was {what} at {undone.at:%Y-%m-%d %H:%M} UTC ({undone.why}). "
                     "Train a new candidate, or bring it back by hand."
@@ -327,7 +327,7 @@ class Registry:
     def roll_back(
         self,
         *,
-        by: By,
+        by: ChangedBy,
         why: str,
         to_version: int | None = None,
         from_version: int | None = None,

@@ -17,7 +17,7 @@ from credit_assets.registry.errors import RegistryError
 from credit_assets.registry.mlflow_store import MlflowStore
 from credit_assets.registry.store import StoredModel, StoredVersion
 
-PATIENCE_S = 20
+LOCK_TIMEOUT_S = 20
 """Timeout in seconds for a database lock, the same as MLflow's."""
 
 DELETED = "Deleted_Internal"
@@ -92,5 +92,5 @@ class SqliteStore(MlflowStore):
             return []
         # Not read-only: SQLite first rolls back what a killed writer left, which needs write access.
         address = f"{database.resolve().as_uri()}?mode=rw"
-        with closing(sqlite3.connect(address, uri=True, timeout=PATIENCE_S)) as connection:
+        with closing(sqlite3.connect(address, uri=True, timeout=LOCK_TIMEOUT_S)) as connection:
             return connection.execute(query, values).fetchall()

@@ -59,7 +59,7 @@ def stays(registry: Registry, candidate: int, runs: Sequence[str]) -> Stays | No
     decides = registry.champion() if undone else None
     if not undone or decides is None:
         return None
-    what = "rolled back" if undone.back else "replaced by hand"
+    what = "rolled back" if undone.is_rollback else "replaced by hand"
     message = (
         f"The training made version {candidate} again, which was {what} at {undone.at:%Y-%m-%d %H:%M} UTC. "
         f"Version {decides.number} stays the champion."

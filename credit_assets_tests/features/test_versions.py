@@ -10,11 +10,11 @@ import pytest
 from credit_assets.book.queries import FeatureQuery, load
 from credit_assets.features.versions import (
     changed_sql_files,
+    commits_made_by,
     current_sql_versions,
-    learned_from,
-    made_before,
     made_by_other_sql,
     sql_versions,
+    training_sql_versions,
 )
 from credit_assets.lake.log import Commit
 from credit_assets.lake.provenance import Provenance
@@ -145,7 +145,7 @@ def test_features_of_two_versions_of_one_file_match_neither(lake, folder):
 
 def test_earlier_features_of_the_same_sql_are_found_while_raw_rows_are_unchanged(lake, folder):
     def made_before_by(queries: dict[str, FeatureQuery]) -> list[Commit]:
-        return made_before(lake.writings, FEATURES, "2026-01", current_sql_versions(queries))
+        return commits_made_by(lake.writings, FEATURES, "2026-01", current_sql_versions(queries))
 
     first = load(folder)
     make(lake, first, "2026-01")
@@ -172,6 +172,6 @@ def test_sql_of_a_training_set_is_found_whatever_was_written_since(lake, folder)
         second = load(folder)
         make(lake, second, "2026-01")
         lake.replace(con, "SELECT '2026-01' AS batch", "book/training_set", None, provenance)
-        learned = learned_from(con, lake, "book/training_set", version, FEATURES)
+        learned = training_sql_versions(con, lake, "book/training_set", version, FEATURES)
     assert learned == current_sql_versions(first)
     assert changed_sql_files(learned, current_sql_versions(second)) == ["features.sql"]

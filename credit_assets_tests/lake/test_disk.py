@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 from credit_assets.alerts.outbox import Outbox
 from credit_assets.book.book import Book
 from credit_assets.cli import app
-from credit_assets.lake.disk import ROOM, copy_database, fault, readable, require_room
+from credit_assets.lake.disk import RUN_SPACE, copy_database, fault, readable, require_free_space
 from credit_assets.schemas.duckdb_types import column_types
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project
@@ -122,12 +122,12 @@ def test_other_errors_are_not_taken_for_disk_errors(error: Exception) -> None:
 
 
 def test_free_space_is_found_and_a_full_disk_is_detected(tmp_path: Path, mount: Mount) -> None:
-    require_room(tmp_path / "new")
+    require_free_space(tmp_path / "new")
     assert list((tmp_path / "new").iterdir()) == []
     small = tmp_path / "small"
-    mount(small, "-t", "tmpfs", "-o", f"size={ROOM // 2}", "tmpfs")
+    mount(small, "-t", "tmpfs", "-o", f"size={RUN_SPACE // 2}", "tmpfs")
     with pytest.raises(OSError, match="No space left on device") as raised:
-        require_room(small)
+        require_free_space(small)
     assert raised.value.filename == str(small) and list(small.iterdir()) == []
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from credit_assets.registry.champions import By, ChampionEvent
+from credit_assets.registry.champions import ChampionEvent, ChangedBy
 from credit_assets.registry.memory import Memory
 from credit_assets.registry.mlflow_store import MlflowStore
 from credit_assets.registry.registry import Registry
@@ -26,7 +26,7 @@ class Book:
         """Register versions; the number of the last one."""
         return [register_bare(self.registry, gated=gated, **origin) for _ in range(count)][-1]
 
-    def promote(self, number: int, by: By = "gate", why: str = "it is better") -> None:
+    def promote(self, number: int, by: ChangedBy = "gate", why: str = "it is better") -> None:
         self.registry.promote(number, by=by, why=why, dagster_run=f"run of {number}")
 
     def roll_back(self, **changes: Any) -> int:

@@ -24,7 +24,7 @@ SETTING = "(MLFLOW_TRACKING_URI)"
 @pytest.fixture(autouse=True)
 def forget_availability(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(availability, "_asked", {})
-    monkeypatch.setattr(availability, "ANSWER_S", 0.5)
+    monkeypatch.setattr(availability, "TIMEOUT_S", 0.5)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "set")
 
 

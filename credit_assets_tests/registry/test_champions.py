@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from credit_assets.registry.champions import By, ChampionEvent, predecessor_of, rolled_back
+from credit_assets.registry.champions import ChampionEvent, ChangedBy, predecessor_of, rolled_back
 
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def events(moves: list[tuple[int, By]]) -> list[ChampionEvent]:
+def events(moves: list[tuple[int, ChangedBy]]) -> list[ChampionEvent]:
     """A history of (version, by)."""
     replaced = [None, *(version for version, _ in moves)]
     return [
@@ -48,7 +48,7 @@ def test_deleted_version_is_no_rollback_target() -> None:
 
 @given(st.lists(st.sampled_from(["train", "back", "hand"]), max_size=30), st.data())
 def test_repeated_rollbacks_end_and_never_select_a_version_known_to_be_worse(steps, data) -> None:
-    moves: list[tuple[int, By]] = [(1, "gate")]
+    moves: list[tuple[int, ChangedBy]] = [(1, "gate")]
     trained = 1
 
     def back() -> int | None:

@@ -305,7 +305,7 @@ def test_version_ten_follows_version_nine(book: Book) -> None:
     book.promote(9)
     book.promote(10)
     assert book.roll_back() == 9
-    assert book.history()[-1].back
+    assert book.history()[-1].is_rollback
 
 
 def test_rollback_selects_the_previous_champion_and_never_alternates(book: Book) -> None:

@@ -24,7 +24,13 @@ def test_manual_promotion_is_recorded_as_an_override_with_who_why_and_the_gate_r
     done = override(book, 2, " Ann  Smith ", "the test month was odd.", dagster_runs=["run", "root"])
     assert done == "Version 2 is promoted by hand, approved by Ann Smith."
     event = book.history()[-1]
-    assert (event.version, event.by, event.replaced, event.run_id, event.back) == (2, "override", 1, "run", False)
+    assert (event.version, event.by, event.replaced, event.run_id, event.is_rollback) == (
+        2,
+        "override",
+        1,
+        "run",
+        False,
+    )
     assert event.why == (
         "Promoted by hand. Ann Smith: the test month was odd. It was refused by the gate. AUC 0.6 is below 0.65."
     )
