@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from credit_assets.book.book import Book
+from credit_assets.ingest.sources import Target
 from credit_assets.ingest.typed_read import ingest
 from credit_assets.lake.connections import connect
 from credit_assets.lake.contracts import check as held_to
@@ -132,16 +133,12 @@ def test_key_of_any_type_is_kept_digit_for_digit_from_draft_to_outcomes(project,
             con,
             lake,
             [tmp_path / "loans.parquet"],
-            "book/applications",
-            models["applications"],
-            "1",
-            parents={},
+            Target("book/applications", models["applications"], batch="1"),
             **folder,
         )
         parents = {"applications": f"SELECT loan_id FROM ({loaded.staged.query()})"}
-        later = ingest(
-            con, lake, [tmp_path / "defaults.csv"], "book/outcomes", models["outcomes"], "1", parents=parents, **folder
-        )
+        outcomes = Target("book/outcomes", models["outcomes"], parents, "1")
+        later = ingest(con, lake, [tmp_path / "defaults.csv"], outcomes, **folder)
         for found in (loaded, later):
             assert found.rows_kept == 40
             kept = con.execute(f"SELECT cast(loan_id AS varchar) FROM ({found.staged.query()}) ORDER BY ALL").fetchall()

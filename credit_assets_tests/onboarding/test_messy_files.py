@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from credit_assets.book.book import Book
+from credit_assets.ingest.sources import Target
 from credit_assets.ingest.typed_read import Ingested, ingest
 from credit_assets.lake.connections import connect
 from credit_assets.lake.tables import Lake
@@ -44,10 +45,7 @@ def delivered(project: Project, tmp_path: Path, name: str = "loans.csv", share: 
             con,
             Lake(tmp_path / "lake"),
             [tmp_path / name],
-            "book/applications",
-            book.contracts["applications"],
-            "1",
-            parents={},
+            Target("book/applications", book.contracts["applications"], batch="1"),
             quarantine_folder=tmp_path / "quarantine",
             scratch=tmp_path / "scratch",
             max_bad_share=share,
