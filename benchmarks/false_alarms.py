@@ -114,7 +114,7 @@ def make_features(con: duckdb.DuckDBPyConnection, table: str, folder: Path, book
     return int(con.table(table).aggregate("count(*)").fetchall()[0][0])
 
 
-def of_applicants(con: duckdb.DuckDBPyConnection, table: str, keys: np.ndarray) -> duckdb.DuckDBPyRelation:
+def select_applicants(con: duckdb.DuckDBPyConnection, table: str, keys: np.ndarray) -> duckdb.DuckDBPyRelation:
     con.from_df(pd.DataFrame({KEY: keys})).create_view("dealt", replace=True)
     return con.sql(f"select * from {table} semi join dealt using ({KEY})")
 
@@ -126,14 +126,16 @@ def deal(con: duckdb.DuckDBPyConnection, portfolio: Portfolio, rng: np.random.Ge
     fold = pd.DataFrame(
         {KEY: np.concatenate(parts[:3]), "fold": np.repeat([TRAIN, VALID, TEST], [len(part) for part in parts[:3]])}
     )
-    frame = training_frame(of_applicants(con, "pool", fold[KEY].to_numpy())).merge(fold, on=KEY).assign(batch="pool")
+    frame = (
+        training_frame(select_applicants(con, "pool", fold[KEY].to_numpy())).merge(fold, on=KEY).assign(batch="pool")
+    )
     names = [name for name in frame.columns if name not in (KEY, "target", "fold", "batch")]
     design = DesignMatrix.of(frame, names, KEY)
     folds = Folds(design, design.validation(portfolio.training), portfolio.training)
     model, _ = fit_xgboost(design, folds, PARAMS, folds.boost(PARAMS).rounds, portfolio.training)
     test = frame[frame["fold"] == TEST]
     reference = Reference.build(
-        of_applicants(con, "pool", np.concatenate(parts[:2])),
+        select_applicants(con, "pool", np.concatenate(parts[:2])),
         model.features,
         portfolio.drift,
         score="pd",
@@ -159,7 +161,7 @@ def years(
     """How many batches, and years with at least one, fail `performance_holds` in `times` years per champion."""
     fails: Counter[str] = Counter()
     for champion in champions:
-        held_out = scored(champion, training_frame(of_applicants(con, "pool", champion.held_out)), portfolio)
+        held_out = scored(champion, training_frame(select_applicants(con, "pool", champion.held_out)), portfolio)
         for _ in range(times):
             batches = [held_out.iloc[rows] for rows in np.array_split(rng.permutation(len(held_out)), YEAR)]
             alarms = [
@@ -230,7 +232,7 @@ def main() -> None:
                 for number in range(batches):
                     champion = champions[number % len(champions)]
                     keys = rng.choice(champion.held_out if table == "pool" else everyone, size, replace=False)
-                    found = failed(con, champion, of_applicants(con, table, keys), book.portfolio)
+                    found = failed(con, champion, select_applicants(con, table, keys), book.portfolio)
                     fails.update([*found, *(["any"] if set(found) & set(RETRAIN) else [])])
                 what = "no shift" if table == "pool" else table
                 report_failures(f"{size:,} rows, {what}", batches, fails, time.perf_counter() - start)

@@ -48,7 +48,7 @@ BOOKS = ("german_credit", "home_credit", "lending_club", "uci_credit_card", "syn
 APPLICANTS = 20_000
 
 
-def compared(name: str, frame: pd.DataFrame, key: str, config: TrainingConfig) -> None:
+def compare_models(name: str, frame: pd.DataFrame, key: str, config: TrainingConfig) -> None:
     """Fit everything on the training part and print a line for each model."""
     features = [column for column in frame.columns if column not in (key, "batch", "target", "fold")]
     design = DesignMatrix.of(frame, features, key, config.encodings)
@@ -158,13 +158,13 @@ def training_set(book: Book, deliveries: Sequence[Path], scratch: Path) -> pd.Da
 
 def book(name: str, scratch: Path) -> None:
     if name == "german_credit":
-        compared(name, german_credit(), KEY, TrainingConfig())
+        compare_models(name, german_credit(), KEY, TrainingConfig())
         return
     compiled = Book.load(PROJECT, "home_credit" if name == "synthetic_lender" else name)
     synthetic = name == "synthetic_lender"
     deliveries = generate(scratch / "sample", APPLICANTS, 4)[:3] if synthetic else [REAL_DATA / name]
     frame = training_set(compiled, deliveries, scratch)
-    compared(name, frame, compiled.portfolio.entity_key, compiled.portfolio.training)
+    compare_models(name, frame, compiled.portfolio.entity_key, compiled.portfolio.training)
 
 
 def main() -> None:
@@ -175,7 +175,7 @@ def main() -> None:
     asked = parser.parse_args()
     for name in asked.problems:
         for seed in asked.seeds:
-            compared(f"{name}, seed {seed}", PROBLEMS[name].training_set(seed), KEY, TrainingConfig())
+            compare_models(f"{name}, seed {seed}", PROBLEMS[name].training_set(seed), KEY, TrainingConfig())
     for name in asked.books:
         with tempfile.TemporaryDirectory() as folder:
             book(name, Path(folder))

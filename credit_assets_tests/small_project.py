@@ -150,7 +150,7 @@ def start(project: Project, *arguments: str, **settings: str) -> subprocess.Pope
     )
 
 
-def heard(words: str, process: subprocess.Popen[str]) -> str:
+def read_until(words: str, process: subprocess.Popen[str]) -> str:
     """The output of the process up to and including the line with this text."""
     said = ""
     assert process.stdout is not None
@@ -161,10 +161,10 @@ def heard(words: str, process: subprocess.Popen[str]) -> str:
     raise AssertionError(f"never said {words!r}, but: {said}")
 
 
-def killed_at(words: str, process: subprocess.Popen[str]) -> str:
+def kill_at(words: str, process: subprocess.Popen[str]) -> str:
     """Kill the process (SIGKILL) as soon as it prints this text; its output until then."""
     with process:
-        said = heard(words, process)
+        said = read_until(words, process)
         process.kill()
     assert process.returncode == -signal.SIGKILL
     return said

@@ -42,7 +42,7 @@ from credit_assets_tests.small_project import (
 OF_THE_BOOK = ("--portfolio", BOOK)
 
 
-def say(project: Project, *arguments: str) -> Result:
+def run_command(project: Project, *arguments: str) -> Result:
     """Run the command in the project's folder."""
     with inside(project), pytest.MonkeyPatch.context() as patch:
         patch.setenv("COLUMNS", "200")
@@ -92,7 +92,7 @@ def test_delivery_is_placed_replaced_and_recognised(project, delivery, tmp_path)
     again = tmp_path / "again"
     shutil.copytree(delivery, again)
     (again / "bureau.csv").write_text((again / "bureau.csv").read_text() + "\n")
-    replaced = say(project, "deliver", str(again), *OF_THE_BOOK, "--batch", "2026-01")
+    replaced = run_command(project, "deliver", str(again), *OF_THE_BOOK, "--batch", "2026-01")
     assert "home_credit 2026-01 has replaced the earlier delivery" in replaced.output
     assert sorted(path.name for path in (project.inbox / BOOK / "2026-01").iterdir()) == sorted(
         path.name for path in delivery.iterdir()
@@ -110,7 +110,7 @@ def test_delivery_is_placed_replaced_and_recognised(project, delivery, tmp_path)
     ],
 )
 def test_invalid_delivery_is_refused_in_one_line(project, delivery, folder, portfolio, batch, said):
-    done = say(project, "deliver", str(delivery / folder), "--portfolio", portfolio, "--batch", batch)
+    done = run_command(project, "deliver", str(delivery / folder), "--portfolio", portfolio, "--batch", batch)
     assert done.exit_code == 1
     assert said in done.output
     assert "Traceback" not in done.output
@@ -119,13 +119,13 @@ def test_invalid_delivery_is_refused_in_one_line(project, delivery, folder, port
 
 def test_empty_folder_is_refused(project, tmp_path):
     (tmp_path / "empty").mkdir()
-    done = say(project, "deliver", str(tmp_path / "empty"), *OF_THE_BOOK, "--batch", "2026-01")
+    done = run_command(project, "deliver", str(tmp_path / "empty"), *OF_THE_BOOK, "--batch", "2026-01")
     assert done.exit_code == 1
     assert "holds no .csv.gz, .csv, .csv.zip, .parquet file" in done.output
 
 
 def test_delivery_that_a_run_would_refuse_stays_out_of_the_inbox(project, delivery):
-    done = say(project, "deliver", str(delivery / "bureau.csv"), *OF_THE_BOOK, "--batch", "2026-01")
+    done = run_command(project, "deliver", str(delivery / "bureau.csv"), *OF_THE_BOOK, "--batch", "2026-01")
     assert done.exit_code == 1
     assert "a run would refuse these files.\nTable applications: no file application_train" in done.output
     assert Inbox(project.inbox).batches(BOOK) == []
@@ -150,11 +150,11 @@ def test_single_file_is_delivered_unchanged(dated, tmp_path):
     delivered = tmp_path / "download" / "LoanStats3a.csv"
     delivered.write_text(LOANS)
     (tmp_path / "download" / "README.csv").write_text("no data")
-    done = say(dated, "deliver", str(delivered), *OF_LOANS, "--batch", "2026-01")
+    done = run_command(dated, "deliver", str(delivered), *OF_LOANS, "--batch", "2026-01")
     assert "loans 2026-01 is delivered: 1 file in" in done.output
     [file] = (dated.inbox / "loans" / "2026-01").iterdir()
     assert (file.name, file.read_bytes()) == ("LoanStats3a.csv", LOANS.encode())
-    beside = say(dated, "deliver", str(tmp_path / "download"), *OF_LOANS, "--batch", "2026-02")
+    beside = run_command(dated, "deliver", str(tmp_path / "download"), *OF_LOANS, "--batch", "2026-02")
     assert "Ignored, because they belong to no table: README.csv" in beside.output
 
 
@@ -163,14 +163,14 @@ def test_large_file_is_split_into_batches_and_recognised(dated, tmp_path):
         archive.writestr("LoanStats3a.csv", LOANS)
     (tmp_path / "LoanStats3a.csv").write_text(LOANS)
     by_date = (*OF_LOANS, "--split-by", "issue_d")
-    done = say(dated, "deliver", str(tmp_path / "LoanStats3a.csv.zip"), *by_date)
+    done = run_command(dated, "deliver", str(tmp_path / "LoanStats3a.csv.zip"), *by_date)
     assert done.output.splitlines() == [
         "loans 2010-Q4 is delivered: 1 row",
         "loans 2011-Q1 is delivered: 2 rows",
         "Skipped 1 line that matches the pattern of notes 'Notes offered by *'",
         "Skipped 2 lines that match the pattern of notes 'Total: *'",
     ]
-    again = say(dated, "deliver", str(tmp_path / "LoanStats3a.csv"), *by_date)
+    again = run_command(dated, "deliver", str(tmp_path / "LoanStats3a.csv"), *by_date)
     assert "2010-Q4 was already delivered, with the same files: 1 row" in again.output
     assert "2011-Q1 was already delivered, with the same files: 2 rows" in again.output
     [file] = (dated.inbox / "loans" / "2011-Q1").iterdir()
@@ -180,7 +180,7 @@ def test_large_file_is_split_into_batches_and_recognised(dated, tmp_path):
 
 def test_file_with_a_row_without_a_date_is_not_delivered_at_all(dated, tmp_path):
     (tmp_path / "LoanStats3a.csv").write_text(LOANS.replace("Mar-2011", "March"))
-    done = say(dated, "deliver", str(tmp_path / "LoanStats3a.csv"), *OF_LOANS, "--split-by", "issue_d")
+    done = run_command(dated, "deliver", str(tmp_path / "LoanStats3a.csv"), *OF_LOANS, "--split-by", "issue_d")
     assert done.exit_code == 1
     assert "LoanStats3a.csv, row 5, column issue_d: 'March' is not a date" in done.output
     assert Inbox(dated.inbox).batches("loans") == []
@@ -197,14 +197,14 @@ def test_book_may_configure_the_column_for_splitting(dated, tmp_path):
 
 @pytest.mark.parametrize("options", [(), ("--batch", "2026-01", "--split-by", "issue_d")])
 def test_delivery_is_either_one_batch_or_split_into_several(project, delivery, options):
-    done = say(project, "deliver", str(delivery), *OF_THE_BOOK, *options)
+    done = run_command(project, "deliver", str(delivery), *OF_THE_BOOK, *options)
     assert (done.exit_code, Inbox(project.inbox).batches(BOOK)) == (1, [])
     assert "Give either --batch NAME, or --split-by COLUMN" in done.output
 
 
 @pytest.mark.parametrize("command", ["run", "status"])
 def test_unknown_portfolio_is_refused_with_the_known_ones(project, command):
-    done = say(project, command, "--portfolio", "mortgages")
+    done = run_command(project, command, "--portfolio", "mortgages")
     assert done.exit_code == 1
     assert f"Known portfolios: {BOOK}." in done.output
 
@@ -215,14 +215,14 @@ def test_unknown_portfolio_is_refused_with_the_known_ones(project, command):
     ids=lambda a: a[0],
 )
 def test_every_command_outside_a_project_explains_what_a_project_is(tmp_path, arguments):
-    done = say(Project(tmp_path), *arguments, *OF_THE_BOOK)
+    done = run_command(Project(tmp_path), *arguments, *OF_THE_BOOK)
     assert done.exit_code == 1
     assert "No Credit Assets project at" in done.output
     assert list(tmp_path.iterdir()) == []
 
 
 def test_run_reports_that_nothing_is_due(line, tmp_path):
-    done = say(line.copy(tmp_path / "project"), "run", *OF_THE_BOOK)
+    done = run_command(line.copy(tmp_path / "project"), "run", *OF_THE_BOOK)
     assert (done.exit_code, done.output) == (0, "Nothing is due.\n")
 
 
@@ -232,8 +232,8 @@ def test_failing_run_reports_its_error_and_exits_with_one(project, delivery, tmp
     applications = pd.read_csv(folder / "application_train.csv", dtype=str, keep_default_na=False)
     applications.loc[0, "AMT_CREDIT"] = "much"
     applications.to_csv(folder / "application_train.csv", index=False)
-    assert say(project, "deliver", str(folder), *OF_THE_BOOK, "--batch", "2026-01").exit_code == 0
-    done = say(project, "run", *OF_THE_BOOK)
+    assert run_command(project, "deliver", str(folder), *OF_THE_BOOK, "--batch", "2026-01").exit_code == 0
+    done = run_command(project, "run", *OF_THE_BOOK)
     assert done.exit_code == 1
     assert "ingest 2026-01: delivered, not ingested yet" in done.output
     assert "ingest 2026-01 failed: " in done.output
@@ -245,13 +245,13 @@ def test_failing_run_reports_its_error_and_exits_with_one(project, delivery, tmp
 def test_run_waits_for_another_command(project):
     (project.data / "dagster").mkdir(parents=True)
     with FileLock(project.data / "dagster" / f"{BOOK}.lock"):
-        done = say(project, "run", *OF_THE_BOOK)
+        done = run_command(project, "run", *OF_THE_BOOK)
     assert done.exit_code == 1
     assert f"Another credit-assets command is running on {BOOK}" in done.output
 
 
 def test_status_shows_batches_champion_and_checks(line):
-    said = say(line.project, "status", *OF_THE_BOOK).output
+    said = run_command(line.project, "status", *OF_THE_BOOK).output
     assert "SYNTHETIC DATA" in said
     scores = table(line.project, "scores", BATCHES[0])
     row = next(text for text in said.splitlines() if BATCHES[0] in text)
@@ -262,14 +262,14 @@ def test_status_shows_batches_champion_and_checks(line):
 
 
 def test_json_status_prints_json_only(line):
-    done = say(line.project, "status", *OF_THE_BOOK, "--json")
+    done = run_command(line.project, "status", *OF_THE_BOOK, "--json")
     found = Status.model_validate(json.loads(done.stdout))
     assert found.portfolio == BOOK
     assert [batch.batch for batch in found.batches] == list(BATCHES)
 
 
 def test_status_of_an_empty_project_has_no_champion(project):
-    done = say(project, "status", *OF_THE_BOOK)
+    done = run_command(project, "status", *OF_THE_BOOK)
     assert done.exit_code == 0
     assert "No champion yet." in done.output
 
@@ -280,13 +280,13 @@ def test_status_is_shown_without_complete_evidence(line, tmp_path):
     registry = Registry.of(project, BOOK)
     number = register_same_model(registry, 1)
     registry.promote(number, by="hand", why="a test")
-    done = say(project, "status", *OF_THE_BOOK)
+    done = run_command(project, "status", *OF_THE_BOOK)
     assert done.exit_code == 0
     assert "Champion: version 2, not evaluated" in done.output
 
 
 def test_rollback_without_an_earlier_champion_is_refused_with_a_message(line, tmp_path):
-    done = say(line.copy(tmp_path / "project"), "rollback", *OF_THE_BOOK)
+    done = run_command(line.copy(tmp_path / "project"), "rollback", *OF_THE_BOOK)
     assert done.exit_code == 1
     assert "has no predecessor" in done.output
 
@@ -296,16 +296,16 @@ def test_version_that_never_passed_the_gate_is_promoted_by_hand_with_four_eyes(l
     configure(project, {"promotion": {"approvals": 2}})
     registry = Registry.of(project, BOOK)
     number = register_same_model(registry, 1)
-    refused = say(project, "rollback", *OF_THE_BOOK, "--to", "2")
+    refused = run_command(project, "rollback", *OF_THE_BOOK, "--to", "2")
     assert "credit-assets promote --portfolio home_credit --version 2 --why" in refused.output
     asked = ("promote", *OF_THE_BOOK, "--version", "2")
-    assert say(project, *asked, "--by", "Ann").exit_code == 2
-    assert "the reason (why)" in say(project, *asked, "--why", " ").output
-    first = say(project, *asked, "--why", "the test was odd", "--by", "Ann")
+    assert run_command(project, *asked, "--by", "Ann").exit_code == 2
+    assert "the reason (why)" in run_command(project, *asked, "--why", " ").output
+    first = run_command(project, *asked, "--why", "the test was odd", "--by", "Ann")
     assert first.exit_code == 0
     assert "Version 2 is approved by Ann. It is promoted once one other person approves too" in first.output
     assert not registry.has_reference(registry.get(number))
-    second = say(project, *asked, "--why", "looked at it", "--by", "Bob")
+    second = run_command(project, *asked, "--why", "looked at it", "--by", "Bob")
     assert second.exit_code == 0, second.output
     assert "Promoted by hand. Ann: the test was odd; Bob: looked at it." in second.output
     assert [(event.version, event.by) for event in registry.history()] == [(1, "gate"), (2, "override")]
@@ -313,18 +313,18 @@ def test_version_that_never_passed_the_gate_is_promoted_by_hand_with_four_eyes(l
     assert list(table(project, "operations/champion_history")["by"]) == ["gate", "override"]
     descriptions = table(project, "operations/timeline")["words"]
     assert any("became champion, replacing version 1, by override of the gate" in words for words in descriptions)
-    assert "has no version 9" in say(project, *asked[:-1], "9", "--why", "so").output
+    assert "has no version 9" in run_command(project, *asked[:-1], "9", "--why", "so").output
 
 
 def test_outcomes_that_join_a_delivery_are_reported(line, tmp_path):
     project = line.copy(tmp_path / "project")
     outcomes = project.root / "sample" / "outcomes" / BATCHES[-1]
-    done = say(project, "deliver", str(outcomes), *OF_THE_BOOK, "--batch", BATCHES[-1])
+    done = run_command(project, "deliver", str(outcomes), *OF_THE_BOOK, "--batch", BATCHES[-1])
     assert f"{BOOK} {BATCHES[-1]} has received these outcomes" in done.output
 
 
 def test_lineage_of_a_feature_ends_at_raw_columns(project):
-    done = say(project, "lineage", "income", *OF_THE_BOOK)
+    done = run_command(project, "lineage", "income", *OF_THE_BOOK)
     assert done.output.splitlines() == [
         "income: the income stated in the application",
         "  applications.AMT_INCOME_TOTAL",
@@ -332,13 +332,13 @@ def test_lineage_of_a_feature_ends_at_raw_columns(project):
 
 
 def test_lineage_of_a_raw_column_names_its_features(line):
-    said = say(line.project, "lineage", "bureau.AMT_CREDIT_SUM_DEBT", *OF_THE_BOOK).output.splitlines()
+    said = run_command(line.project, "lineage", "bureau.AMT_CREDIT_SUM_DEBT", *OF_THE_BOOK).output.splitlines()
     assert len(said) > 3
     assert all(": " in text for text in said)
 
 
 def test_unknown_column_is_refused(project):
-    done = say(project, "lineage", "applications.CODE_GENDER", *OF_THE_BOOK)
+    done = run_command(project, "lineage", "applications.CODE_GENDER", *OF_THE_BOOK)
     assert done.exit_code == 1
     assert "applications.CODE_GENDER is neither a feature of home_credit nor a raw column" in done.output
 
@@ -347,7 +347,7 @@ def test_demo_refuses_foreign_deliveries(project):
     folder = project.inbox / BOOK / "2026-02"
     folder.mkdir(parents=True)
     (folder / "bureau.csv").write_text("a lender's own")
-    told = say(project, "demo")
+    told = run_command(project, "demo")
     assert told.exit_code == 1
     assert "deliveries that are not synthetic: 2026-02" in told.output
     assert (folder / "bureau.csv").read_text() == "a lender's own"
@@ -357,7 +357,7 @@ def test_demo_of_another_book_requires_its_files_and_names_their_source(project,
     other = yaml.safe_load(project.config(BOOK).read_text()) | {"name": "other", "source": "the other lender's site"}
     project.config("other").write_text(yaml.safe_dump(other))
     monkeypatch.setenv("CREDIT_ASSETS_REAL_DATA", str(tmp_path))
-    done = say(project, "demo", "--portfolio", "other")
+    done = run_command(project, "demo", "--portfolio", "other")
     assert done.exit_code == 1
     assert "Their source: the other lender's site. Pass them with --files" in done.output
 

@@ -183,6 +183,7 @@ def test_failed_delivery_is_retried_after_doubling_waits(project, sink):
         record(box, ALERT)
         now = NOW
         while not sink.posted:
+            assert now < NOW + HOUR, "it is not retried any more"
             if said := deliver(box, sink, now):
                 tried.append(now - NOW)
                 assert said in (["webhook: the server answered 500"], ["1 sent by webhook"])
@@ -255,9 +256,9 @@ def test_delivery_that_fails_for_a_day_is_given_up_and_reported_elsewhere_once(p
             box.deliver(environ, partial(float, NOW + minutes * 60))
         given_up = {entry.alert.title: entry.deliveries.get("slack", "") for entry in box.newest(9)}
         assert box.waiting() == 0
-    told = [body for body in sink.posted if body["kind"] == "undelivered"]
-    assert [body["title"] for body in told] == ["alerts could not be delivered by slack"]
-    assert "CREDIT_ASSETS_SLACK_URL" in told[0]["what_to_do"]
+    titles = [body for body in sink.posted if body["kind"] == "undelivered"]
+    assert [body["title"] for body in titles] == ["alerts could not be delivered by slack"]
+    assert "CREDIT_ASSETS_SLACK_URL" in titles[0]["what_to_do"]
     assert given_up["alert 1"].startswith("given up") and given_up["alert 2"].startswith("given up")
     assert given_up["alerts could not be delivered by slack"] == ""
 
@@ -327,16 +328,16 @@ def test_outbox_file_holds_no_secret(project, sink):
 # -- lasting conditions ----------------------------------------------------------------------------
 
 
-def full(now: float) -> Alert:
+def disk_full_alert(now: float) -> Alert:
     return replace(ALERT, key=f"capacity/disk/{int(now)}", kind="capacity", title="the disk is full", since=at(now))
 
 
 def poll(box: Outbox, found: bool, now: float, lasting_s: float = 300) -> None:
     with box.writing():
-        box.watch("disk", full(now) if found else None, now, lasting_s)
+        box.watch("disk", disk_full_alert(now) if found else None, now, lasting_s)
 
 
-def told(box: Outbox) -> list[str]:
+def titles(box: Outbox) -> list[str]:
     return [entry.alert.title for entry in reversed(box.newest(50))]
 
 
@@ -346,18 +347,18 @@ def test_short_condition_is_not_reported(project):
         poll(box, True, NOW + 299)
         poll(box, False, NOW + 300)
         poll(box, True, NOW + 301)
-        assert told(box) == []
+        assert titles(box) == []
 
 
 def test_lasting_condition_is_reported_once_with_daily_reminders_and_its_end(project):
     with outbox(project) as box:
         for hour in range(50):
             poll(box, True, NOW + hour * HOUR)
-        assert told(box) == ["the disk is full", "ongoing: the disk is full", "ongoing: the disk is full"]
+        assert titles(box) == ["the disk is full", "ongoing: the disk is full", "ongoing: the disk is full"]
         assert {entry.alert.since for entry in box.newest(9)} == {at(NOW)}
         poll(box, False, NOW + 51 * HOUR)
         poll(box, False, NOW + 52 * HOUR)
-        assert told(box)[3:] == ["resolved: the disk is full"]
+        assert titles(box)[3:] == ["resolved: the disk is full"]
         assert box.newest(1)[0].alert.severity == "info"
 
 
@@ -367,7 +368,7 @@ def test_recurring_condition_is_reported_again(project):
             poll(box, True, NOW + hour * HOUR)
             if hour == 1:
                 poll(box, False, NOW + 2 * HOUR)
-        assert told(box) == ["the disk is full", "resolved: the disk is full", "the disk is full"]
+        assert titles(box) == ["the disk is full", "resolved: the disk is full", "the disk is full"]
 
 
 def test_restart_does_not_repeat_a_lasting_condition(project):
@@ -375,4 +376,4 @@ def test_restart_does_not_repeat_a_lasting_condition(project):
         poll(box, True, NOW, lasting_s=0)
     with outbox(project) as box:
         poll(box, True, NOW + 60, lasting_s=0)
-        assert told(box) == ["the disk is full"]
+        assert titles(box) == ["the disk is full"]

@@ -18,7 +18,7 @@ from credit_assets.registry.tracking import prepare
 from credit_assets.settings.project import Project
 from credit_assets.settings.run_tags import PORTFOLIO_TAG
 from credit_assets_tests.alerts.receivers import Sink, free_port, http_sink
-from credit_assets_tests.alerts.test_sources import ticked
+from credit_assets_tests.alerts.test_sources import record_tick
 from credit_assets_tests.small_project import BOOK, FEW_FEATURES, configure, inside, instance_of, make_project
 
 ALERTS = {"webhook": {"least": "info"}, "disk_free_gb": 0, "memory_free_share": 0, "per_hour": 100}
@@ -119,7 +119,7 @@ def test_unusable_registry_is_named_on_the_tick_and_other_alerts_are_sent(projec
 def test_failing_ticks_are_reported_including_those_of_the_alert_sensor(project, instance, sink):
     configure(project, {"alerts": {"lasting_minutes": 0}})
     for name in ("alerts", "of_an_earlier_release"):
-        ticked(instance, name, TickStatus.FAILURE, time.time(), location=BOOK)
+        record_tick(instance, name, TickStatus.FAILURE, time.time(), location=BOOK)
     tick(project, instance)
     assert [(body["kind"], body["title"]) for body in sink.posted] == [("tick_failed", "the sensor alerts fails")]
 

@@ -105,7 +105,7 @@ def asset(
     return made
 
 
-def make(instance: dg.DagsterInstance, *assets: dg.AssetsDefinition, **tags: str) -> str:
+def materialize_asset(instance: dg.DagsterInstance, *assets: dg.AssetsDefinition, **tags: str) -> str:
     result = dg.materialize(list(assets), instance=instance, tags=DATED | tags, raise_on_error=False)
     return result.run_id
 
@@ -121,7 +121,7 @@ def poll_runs(box: Outbox, instance: dg.DagsterInstance, now: float | None = Non
 
 
 def test_failed_run_is_one_alert_with_the_message_of_our_error(box, instance):
-    run_id = make(instance, asset("bureau", error=dg.Failure("bureau.csv: row 7 has no amount")))
+    run_id = materialize_asset(instance, asset("bureau", error=dg.Failure("bureau.csv: row 7 has no amount")))
     [alert] = poll_runs(box, instance)
     assert (alert.kind, alert.severity) == ("run_failed", "error")
     assert alert.title == "a materialization by hand of 2026-03 failed"
@@ -133,7 +133,7 @@ def test_failed_run_is_one_alert_with_the_message_of_our_error(box, instance):
 
 
 def test_unexpected_error_is_reported_by_its_kind_only(box, instance):
-    make(instance, asset("bureau", error=ValueError("income 12345 of applicant 100002; SECRET")))
+    materialize_asset(instance, asset("bureau", error=ValueError("income 12345 of applicant 100002; SECRET")))
     [alert] = poll_runs(box, instance)
     assert alert.details == "bureau: ValueError"
     assert "SECRET" not in alert.to_json() and "12345" not in alert.to_json()
@@ -141,7 +141,7 @@ def test_unexpected_error_is_reported_by_its_kind_only(box, instance):
 
 def test_messages_that_quote_rows_are_reported_without_values(box, instance):
     words = {WITHOUT_VALUES: "1 of 9 rows; first AMT_CREDIT: must be a number"}
-    make(
+    materialize_asset(
         instance,
         asset("bureau", error=dg.Failure("AMT_CREDIT: 'SECRET' must be a number", metadata=words)),
         asset("applications", "no_rows_quarantined", passed=False, severity=WARN, **words),
@@ -153,7 +153,7 @@ def test_messages_that_quote_rows_are_reported_without_values(box, instance):
 
 
 def test_failed_blocking_check_is_reported_once(box, instance):
-    make(instance, asset("feature_drift", "features_usable", passed=False, blocking=True))
+    materialize_asset(instance, asset("feature_drift", "features_usable", passed=False, blocking=True))
     [alert] = poll_runs(box, instance)
     assert alert.kind == "run_failed"
     assert alert.details == "feature_drift.features_usable: words of features_usable"
@@ -161,7 +161,7 @@ def test_failed_blocking_check_is_reported_once(box, instance):
 
 
 def test_failed_checks_of_a_run_that_continued_are_one_alert(box, instance):
-    make(
+    materialize_asset(
         instance,
         asset("feature_drift", "features_stable", passed=False),
         asset("score_drift", "scores_stable", passed=False),
@@ -175,13 +175,13 @@ def test_failed_checks_of_a_run_that_continued_are_one_alert(box, instance):
 
 
 def test_failed_check_that_causes_a_rollback_says_so(box, instance):
-    make(instance, asset("performance", "not_worse_than_predecessor", passed=False))
+    materialize_asset(instance, asset("performance", "not_worse_than_predecessor", passed=False))
     [alert] = poll_runs(box, instance)
     assert alert.what_was_done.startswith("The previous champion is restored")
 
 
 def test_quarantined_rows_are_a_warning_beside_other_warnings(box, instance):
-    make(
+    materialize_asset(
         instance,
         asset("bureau", "no_rows_quarantined", passed=False, severity=WARN),
         asset("applications", "no_rows_quarantined", passed=False, severity=WARN),
@@ -195,7 +195,7 @@ def test_quarantined_rows_are_a_warning_beside_other_warnings(box, instance):
 
 
 def test_candidate_refused_by_the_gate_is_not_reported_as_failure(box, instance):
-    make(
+    materialize_asset(
         instance,
         asset("promotion_gate", "discrimination", passed=False, blocking=True),
         **{TRAINING_TAG: BOOK, WHY_TAG: "weekly"},
@@ -209,7 +209,7 @@ def test_candidate_refused_by_the_gate_is_not_reported_as_failure(box, instance)
 
 def test_refused_candidate_that_is_significantly_better_is_reported_at_once_with_advice(box, instance):
     shown = {"surely_better_than_champion": "AUC +0.0420 (+0.0361 to +0.0479)", "candidate_version": "7"}
-    make(
+    materialize_asset(
         instance,
         asset("promotion_gate", "calibration", passed=False, blocking=True, **shown),
         **{TRAINING_TAG: BOOK, WHY_TAG: "weekly"},
@@ -223,16 +223,16 @@ def test_refused_candidate_that_is_significantly_better_is_reported_at_once_with
 
 
 def test_training_that_raised_an_error_is_reported_as_failure(box, instance):
-    make(instance, asset("models", error=MemoryError()), **{TRAINING_TAG: BOOK})
+    materialize_asset(instance, asset("models", error=MemoryError()), **{TRAINING_TAG: BOOK})
     training, failed = poll_runs(box, instance)
     assert training.details == "Reason: it was started by hand."
     assert (failed.kind, failed.details) == ("run_failed", "models: MemoryError")
 
 
 def test_corrected_delivery_is_reported_but_first_delivery_is_not(box, instance):
-    make(instance, asset("bureau"), **{WHY_TAG: "delivered"})
+    materialize_asset(instance, asset("bureau"), **{WHY_TAG: "delivered"})
     assert poll_runs(box, instance) == []
-    make(instance, asset("bureau"), **{WHY_TAG: "its files differ", CORRECTION_TAG: "true"})
+    materialize_asset(instance, asset("bureau"), **{WHY_TAG: "its files differ", CORRECTION_TAG: "true"})
     [alert] = poll_runs(box, instance)
     assert (alert.kind, alert.severity, alert.batch) == ("correction", "info", "2026-03")
     assert alert.details == "Reason: its files differ."
@@ -245,7 +245,7 @@ def test_training_is_reported_at_its_start_only(box, instance):
     def models() -> None:
         seen.extend(poll_runs(box, instance))
 
-    make(instance, models, **{TRAINING_TAG: BOOK})
+    materialize_asset(instance, models, **{TRAINING_TAG: BOOK})
     assert [alert.kind for alert in seen] == ["retraining"]
     assert poll_runs(box, instance) == []
 
@@ -271,12 +271,12 @@ def test_cancelled_run_is_not_reported(box, instance):
 def test_repeated_failure_is_reported_once_until_a_run_succeeds(box, instance):
     broken = asset("bureau", error=dg.Failure("no file"))
     for _ in range(3):
-        make(instance, broken)
+        materialize_asset(instance, broken)
     poll_runs(box, instance)
     assert sorted(entry.repeats is None for entry in box.newest(9)) == [False, False, True]
-    make(instance, asset("bureau"))
-    make(instance, broken)
-    make(instance, broken)
+    materialize_asset(instance, asset("bureau"))
+    materialize_asset(instance, broken)
+    materialize_asset(instance, broken)
     poll_runs(box, instance)
     assert [entry.repeats is None for entry in box.newest(2)] == [False, True]
 
@@ -303,13 +303,13 @@ def test_run_from_the_ui_is_identified_by_its_code_location(instance, location, 
 
 
 def test_runs_from_before_the_outbox_are_not_reported(box, instance):
-    make(instance, asset("bureau", error=dg.Failure("no")))
+    materialize_asset(instance, asset("bureau", error=dg.Failure("no")))
     assert poll_runs(box, instance, now=time.time() + 2 * DAY) == []
 
 
 def test_runs_of_weeks_without_a_poll_are_all_reported(box, instance):
     poll_runs(box, instance)
-    make(instance, asset("bureau", error=dg.Failure("no")))
+    materialize_asset(instance, asset("bureau", error=dg.Failure("no")))
     [alert] = poll_runs(box, instance, now=time.time() + 21 * DAY)
     assert alert.kind == "run_failed"
 
@@ -319,11 +319,11 @@ def test_run_that_started_first_and_failed_last_is_not_missed(box, instance):
 
     @dg.asset(key=[BOOK, "slow"])
     def slow() -> None:
-        make(instance, asset("bureau", error=dg.Failure("the other")))
+        materialize_asset(instance, asset("bureau", error=dg.Failure("the other")))
         seen.extend(poll_runs(box, instance))
         raise dg.Failure("this one")
 
-    make(instance, slow)
+    materialize_asset(instance, slow)
     assert [alert.details for alert in seen] == ["bureau: the other"]
     assert [alert.details for alert in poll_runs(box, instance)] == ["slow: this one"]
 
@@ -414,7 +414,7 @@ def test_run_whose_retry_never_starts_is_reported_in_the_end(box, retrying):
 
 def test_other_runs_are_reported_while_one_waits_for_its_retry(box, retrying):
     attempt(retrying)
-    make(retrying, asset("bureau", error=dg.Failure("at once")), **{"dagster/max_retries": "0"})
+    materialize_asset(retrying, asset("bureau", error=dg.Failure("at once")), **{"dagster/max_retries": "0"})
     assert [alert.details for alert in poll_runs(box, retrying)] == ["bureau: at once"]
     assert poll_runs(box, retrying) == []
 
@@ -521,7 +521,7 @@ def test_unread_delivery_is_reported_with_the_reason_until_it_is_read(box, tmp_p
     )
 
 
-def ticked(
+def record_tick(
     instance: dg.DagsterInstance,
     name: str,
     status: TickStatus,
@@ -572,9 +572,9 @@ def ticks(box: Outbox, instance: dg.DagsterInstance, now: float) -> list[Alert]:
 def test_failing_sensor_is_reported_once_it_lasts_with_reminders_and_its_end(box, scheduling):
     now = time.time()
     for minutes in (0, 4):
-        ticked(scheduling, "deliveries", FAILED, now + 60 * minutes)
+        record_tick(scheduling, "deliveries", FAILED, now + 60 * minutes)
         assert ticks(box, scheduling, now + 60 * minutes + 1) == []
-    ticked(scheduling, "deliveries", STARTED, now + 310)
+    record_tick(scheduling, "deliveries", STARTED, now + 310)
     [told] = ticks(box, scheduling, now + 311)
     assert (told.kind, told.severity) == ("tick_failed", "error")
     assert told.title == "the sensor deliveries fails"
@@ -584,14 +584,14 @@ def test_failing_sensor_is_reported_once_it_lasts_with_reminders_and_its_end(box
     assert told.link == "http://ui/locations/__repository__@home_credit/sensors/deliveries"
     assert ticks(box, scheduling, now + HOUR) == [told]
     assert ticks(box, scheduling, now + 25 * HOUR)[1].title == "ongoing: the sensor deliveries fails"
-    ticked(scheduling, "deliveries", SKIPPED, now + 26 * HOUR)
+    record_tick(scheduling, "deliveries", SKIPPED, now + 26 * HOUR)
     assert ticks(box, scheduling, now + 26 * HOUR)[2].title == "resolved: the sensor deliveries fails"
     assert len(ticks(box, scheduling, now + 27 * HOUR)) == 3
 
 
 def test_failed_schedule_is_reported_although_its_next_tick_is_days_away(box, scheduling):
     now = time.time()
-    ticked(scheduling, "weekly_challenger", FAILED, now, kind=InstigatorType.SCHEDULE)
+    record_tick(scheduling, "weekly_challenger", FAILED, now, kind=InstigatorType.SCHEDULE)
     ticks(box, scheduling, now + 30)
     [told] = ticks(box, scheduling, now + 331)
     assert told.title == "the schedule weekly_challenger fails"
@@ -600,9 +600,9 @@ def test_failed_schedule_is_reported_although_its_next_tick_is_days_away(box, sc
 
 def test_ticks_of_other_locations_and_of_stopped_or_removed_sensors_are_not_reported(box, scheduling):
     now = time.time()
-    ticked(scheduling, "deliveries", FAILED, now, location="lending_club")
-    ticked(scheduling, "retrain", FAILED, now, switched=InstigatorStatus.STOPPED)
-    ticked(scheduling, "a_sensor_of_an_earlier_release", FAILED, now)
+    record_tick(scheduling, "deliveries", FAILED, now, location="lending_club")
+    record_tick(scheduling, "retrain", FAILED, now, switched=InstigatorStatus.STOPPED)
+    record_tick(scheduling, "a_sensor_of_an_earlier_release", FAILED, now)
     for minutes in (0, 6):
         assert ticks(box, scheduling, now + 60 * minutes) == []
 
@@ -644,7 +644,7 @@ def test_unavailable_registry_is_reported_once_it_lasts_and_when_it_is_back(tmp_
 
 
 @contextlib.contextmanager
-def of_each(root: Path, **portfolios: AlertsConfig) -> Iterator[dict[str, Outbox]]:
+def outboxes_of_all(root: Path, **portfolios: AlertsConfig) -> Iterator[dict[str, Outbox]]:
     with contextlib.ExitStack() as opened:
         yield {name: opened.enter_context(Outbox(Project(root), name, config)) for name, config in portfolios.items()}
 
@@ -663,7 +663,7 @@ FULL = AlertsConfig.model_validate(LIMITS)
 
 
 def test_disk_is_reported_by_one_portfolio_for_all(tmp_path, instance):
-    with of_each(tmp_path, one=FULL, two=FULL) as boxes:
+    with outboxes_of_all(tmp_path, one=FULL, two=FULL) as boxes:
         for now in (0, 60):
             poll(tmp_path, boxes, instance, now)
         assert reported(boxes) == {"one": ["the disk is nearly full"], "two": []}
@@ -678,7 +678,7 @@ def test_disk_is_reported_by_a_portfolio_with_a_channel_for_it(tmp_path, instanc
     of_errors, of_warnings = (
         AlertsConfig.model_validate({**LIMITS, "webhook": {"least": least}}) for least in ("error", "warning")
     )
-    with of_each(tmp_path, one=of_errors, two=of_warnings) as boxes:
+    with outboxes_of_all(tmp_path, one=of_errors, two=of_warnings) as boxes:
         for now in (0, 60):
             poll(tmp_path, boxes, instance, now)
         assert reported(boxes) == {"one": ["the disk is nearly full"], "two": ["the disk is nearly full"]}
@@ -687,7 +687,7 @@ def test_disk_is_reported_by_a_portfolio_with_a_channel_for_it(tmp_path, instanc
 
 
 def test_disk_with_free_space_again_is_reported_and_its_claim_released(tmp_path, instance):
-    with of_each(tmp_path, one=FULL, two=FULL) as boxes:
+    with outboxes_of_all(tmp_path, one=FULL, two=FULL) as boxes:
         poll(tmp_path, boxes, instance, 0)
         boxes["one"].config = FULL.model_copy(update={"disk_free_gb": 0.0})
         poll(tmp_path, boxes, instance, 30)

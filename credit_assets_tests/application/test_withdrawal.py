@@ -279,7 +279,7 @@ def test_last_evaluation_of_a_batch_is_found_among_many_later_ones(
     key = dg.AssetCheckKey(dg.AssetKey([BOOK, "bureau"]), "no_rows_quarantined")
     monkeypatch.setattr(check_results, "PAGE", 3)
 
-    def evaluated(instance: dg.DagsterInstance, batch: str, passed: bool) -> None:
+    def record_check(instance: dg.DagsterInstance, batch: str, passed: bool) -> None:
         instance.report_runless_asset_event(
             dg.AssetCheckEvaluation(
                 asset_key=key.asset_key, check_name=key.name, passed=passed, metadata={"batch": batch}
@@ -287,9 +287,9 @@ def test_last_evaluation_of_a_batch_is_found_among_many_later_ones(
         )
 
     with instance_of(project) as instance:
-        evaluated(instance, MISTAKE, passed=False)
+        record_check(instance, MISTAKE, passed=False)
         for _ in range(8):
-            evaluated(instance, BATCHES[0], passed=True)
+            record_check(instance, BATCHES[0], passed=True)
     withdraw_first_batch(project)
     with instance_of(project) as instance:
         history = instance.event_log_storage.get_asset_check_execution_history(key, limit=1)

@@ -42,7 +42,7 @@ STATUS = """query($run: ID!) { runOrError(runId: $run) { ... on Run { status } }
 
 
 @pytest.fixture(scope="module")
-def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def ask_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A function that sends GraphQL queries to the server of one valid and two broken portfolios; and its project."""
     project = make_project(tmp_path_factory.mktemp("isolation"), sql=FEW_FEATURES)
     good = yaml.safe_load(project.config(BOOK).read_text())
@@ -71,8 +71,8 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         yield ask
 
 
-def test_broken_portfolios_report_their_error_and_the_valid_one_loads(asked: Any) -> None:
-    entries = asked(LOCATIONS)["workspaceOrError"]["locationEntries"]
+def test_broken_portfolios_report_their_error_and_the_valid_one_loads(ask_server: Any) -> None:
+    entries = ask_server(LOCATIONS)["workspaceOrError"]["locationEntries"]
     told = {entry["name"]: json.dumps(entry["locationOrLoadError"]) for entry in entries}
     assert '"__typename": "RepositoryLocation"' in told[BOOK]
     for name, words in {"broken_config": "broken_config.yaml", "broken_sql": "features.sql, line 2"}.items():
@@ -80,13 +80,16 @@ def test_broken_portfolios_report_their_error_and_the_valid_one_loads(asked: Any
         assert words in told[name], told[name]
 
 
-def test_valid_portfolio_runs_beside_broken_ones(asked: Any) -> None:
-    project: Project = asked.project
-    asked(PARTITION)
-    launched = asked(LAUNCH)["launchRun"]
+def test_valid_portfolio_runs_beside_broken_ones(ask_server: Any) -> None:
+    project: Project = ask_server.project
+    ask_server(PARTITION)
+    launched = ask_server(LAUNCH)["launchRun"]
     assert launched["__typename"] == "LaunchRunSuccess", launched
     ended = time.monotonic() + 600
-    while (status := asked(STATUS, run=launched["run"]["runId"])["runOrError"]["status"]) not in ("SUCCESS", "FAILURE"):
+    while (status := ask_server(STATUS, run=launched["run"]["runId"])["runOrError"]["status"]) not in (
+        "SUCCESS",
+        "FAILURE",
+    ):
         assert time.monotonic() < ended, status
         time.sleep(0.3)
     assert status == "SUCCESS"

@@ -17,10 +17,10 @@ from credit_assets_tests.small_project import (
     BATCHES,
     BOOK,
     deliver_sample,
-    heard,
     instance_of,
-    killed_at,
+    kill_at,
     make_project,
+    read_until,
     run,
     start,
     table,
@@ -63,12 +63,12 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Killed:
     project = make_project(tmp_path_factory.mktemp("killed") / "project")
     deliver_sample(project, batches=2)
     command = ("run", "--portfolio", BOOK)
-    ingesting = killed_at("bureau_balance", start(project, *command, CREDIT_ASSETS_THREADS="1"))
+    ingesting = kill_at("bureau_balance", start(project, *command, CREDIT_ASSETS_THREADS="1"))
     training = start(project, *command, CREDIT_ASSETS_THREADS="1")
-    at_work = heard("ingest", training)
+    at_work = read_until("ingest", training)
     with start(project, *command) as second:
         beside = second.communicate()[0]
-    at_work += heard("trial 1 of at most 2", training)
+    at_work += read_until("trial 1 of at most 2", training)
     sockets = internet_sockets(training.pid)
     with training:
         training.kill()

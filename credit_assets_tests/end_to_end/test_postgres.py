@@ -22,7 +22,7 @@ BATCH = MONTHS[0]
 
 
 @dataclass(frozen=True)
-class Lived:
+class DaemonRuns:
     """The project, and its runs after the first and the second daemon."""
 
     project: Project
@@ -31,7 +31,7 @@ class Lived:
 
 
 @pytest.fixture(scope="module")
-def lived(tmp_path_factory: pytest.TempPathFactory) -> Lived:
+def daemon_runs(tmp_path_factory: pytest.TempPathFactory) -> DaemonRuns:
     folder = tmp_path_factory.mktemp("postgres")
     draw(folder / "made", 1)
     runs = []
@@ -42,22 +42,22 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Lived:
             with Daemon(project) as daemon:
                 daemon.until_quiet()
                 runs.append(list(daemon.instance.get_runs(ascending=True)))
-    return Lived(project, *runs)
+    return DaemonRuns(project, *runs)
 
 
-def test_delivery_is_processed_up_to_scores(lived):
-    assert [(run.job_name, run.status) for run in lived.first] == [
+def test_delivery_is_processed_up_to_scores(daemon_runs):
+    assert [(run.job_name, run.status) for run in daemon_runs.first] == [
         ("ingest", dg.DagsterRunStatus.SUCCESS),
         ("train", dg.DagsterRunStatus.SUCCESS),
         ("score", dg.DagsterRunStatus.SUCCESS),
     ]
-    assert Registry.of(lived.project, BOOK).champion() is not None
-    assert len(table(lived.project, "scores", BATCH)) == APPLICANTS
+    assert Registry.of(daemon_runs.project, BOOK).champion() is not None
+    assert len(table(daemon_runs.project, "scores", BATCH)) == APPLICANTS
 
 
-def test_new_daemon_repeats_nothing(lived):
-    assert [run.run_id for run in lived.first] == [run.run_id for run in lived.second]
+def test_new_daemon_repeats_nothing(daemon_runs):
+    assert [run.run_id for run in daemon_runs.first] == [run.run_id for run in daemon_runs.second]
 
 
-def test_nothing_is_stored_in_files_beside_the_database(lived):
-    assert not list((lived.project.data / "dagster").rglob("*.db"))
+def test_nothing_is_stored_in_files_beside_the_database(daemon_runs):
+    assert not list((daemon_runs.project.data / "dagster").rglob("*.db"))

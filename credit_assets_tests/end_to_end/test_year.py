@@ -40,9 +40,9 @@ from credit_assets_tests.end_to_end.year import (
     DEAR,
     MONTHS,
     Killer,
-    Lived,
-    live,
+    YearResult,
     make_deliveries,
+    run_year,
 )
 from credit_assets_tests.small_project import BOOK
 
@@ -104,8 +104,8 @@ OF_THE_PROJECT = ["model_run_id", "model_version", "features_checked_against", "
 @dataclass(frozen=True)
 class Years:
     made: Path
-    ordinary: Lived
-    killed: Lived
+    ordinary: YearResult
+    killed: YearResult
 
 
 @pytest.fixture(scope="module")
@@ -114,23 +114,23 @@ def years(tmp_path_factory: pytest.TempPathFactory) -> Years:
     folder = tmp_path_factory.mktemp("years")
     made = make_deliveries(folder / "made")
     with ThreadPoolExecutor(2) as both:
-        ordinary = both.submit(live, folder / "ordinary", made)
-        killed = both.submit(live, folder / "killed", made, Killer(SEED, KILLS))
+        ordinary = both.submit(run_year, folder / "ordinary", made)
+        killed = both.submit(run_year, folder / "killed", made, Killer(SEED, KILLS))
         return Years(made, ordinary.result(), killed.result())
 
 
 @pytest.fixture(scope="module")
-def year(years: Years) -> Lived:
+def year(years: Years) -> YearResult:
     return years.ordinary
 
 
 @pytest.fixture(scope="module")
-def killed(years: Years) -> Lived:
+def killed(years: Years) -> YearResult:
     return years.killed
 
 
 @pytest.fixture(scope="module")
-def ticks(year: Lived) -> list[InstigatorTick]:
+def ticks(year: YearResult) -> list[InstigatorTick]:
     """The ticks of the sensor `retrain`, oldest first."""
     with dg.DagsterInstance.from_config(str(year.project.root)) as instance:
         [sensor] = [
@@ -193,7 +193,7 @@ def test_failed_checks_retrain_only_when_enough_new_outcomes_are_known(year, tic
     assert [f"{4 * APPLICANTS:,} new outcomes" in why for why in trained] == [False, True, True, True]
 
 
-def failed_checks(year: Lived, asset: str, batch: str) -> list[set[str]]:
+def failed_checks(year: YearResult, asset: str, batch: str) -> list[set[str]]:
     """The failed checks of each materialization of the batch's asset, oldest first."""
     with dg.DagsterInstance.from_config(str(year.project.root)) as instance:
         made = instance.fetch_materializations(

@@ -156,7 +156,7 @@ def deliver(project: Project, made: Path, month: str) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Lived:
+class YearResult:
     """The results of a year: the project, its runs (oldest first), the alerts sent, and the start of each month.
     `killed` counts the killed processes by kind.
     """
@@ -187,7 +187,7 @@ class Lived:
         return frame.sort_values(list(frame.columns), kind="stable", ignore_index=True)
 
 
-def live(root: Path, made: Path, killer: Killer | None = None) -> Lived:
+def run_year(root: Path, made: Path, killer: Killer | None = None) -> YearResult:
     """Run all months in turn, each until nothing is left to do."""
     # A run that was killed before its process started waits for the timeout.
     project = make_book(root, start_timeout_s=60) if killer else make_book(root)
@@ -201,7 +201,7 @@ def live(root: Path, made: Path, killer: Killer | None = None) -> Lived:
                 daemon.until_quiet()
             daemon.stop_schedules()
         runs = list(daemon.instance.get_run_records(ascending=True))
-    return Lived(project, runs, sink.posted, began, killer.killed if killer else Counter())
+    return YearResult(project, runs, sink.posted, began, killer.killed if killer else Counter())
 
 
 class Killer:

@@ -46,7 +46,7 @@ def reasons(
     return adverse_action_reasons(np.array(rows), FEATURES, frame, of or texts(), **more)
 
 
-def given_in(found: pd.DataFrame, what: str, row: int = 0) -> list[Any]:
+def nonempty(found: pd.DataFrame, what: str, row: int = 0) -> list[Any]:
     """The non-empty entries of reason_1 to reason_4, or of their features, families or log-odds."""
     values = [found.loc[row, f"{what}_{rank}"] for rank in (1, 2, 3, 4) if f"{what}_{rank}" in found]
     return [value for value in values if pd.notna(value)]
@@ -62,35 +62,35 @@ def test_largest_contributions_come_first_and_protective_features_are_omitted() 
     ]
     assert found.loc[0, "reason_feature_1"] == "debt"
     assert found.loc[0, "reason_feature_4"] is None and found.loc[0, "reason_family_4"] is None
-    assert given_in(found, "reason_log_odds") == [0.9, 0.4, 0.2] and math.isnan(found.loc[0, "reason_log_odds_4"])
+    assert nonempty(found, "reason_log_odds") == [0.9, 0.4, 0.2] and math.isnan(found.loc[0, "reason_log_odds_4"])
     assert found.loc[0, "reason_basis"] == RAISED
 
 
 def test_at_most_four_reasons_are_given() -> None:
-    assert given_in(reasons([5, 4, 3, 2, 1]), "reason_feature") == ["late", "debt", "income", "refusals"]
-    assert given_in(reasons([5, 4, 3, 2, 1], max_reasons=2), "reason_feature") == ["late", "debt"]
+    assert nonempty(reasons([5, 4, 3, 2, 1]), "reason_feature") == ["late", "debt", "income", "refusals"]
+    assert nonempty(reasons([5, 4, 3, 2, 1], max_reasons=2), "reason_feature") == ["late", "debt"]
     with pytest.raises(ValueError, match="between 1 and 4"):
         reasons([5, 4, 3, 2, 1], max_reasons=5)
 
 
 def test_equal_contributions_keep_the_order_of_the_features() -> None:
-    assert given_in(reasons([0.1, 0.3, 0.3, 0.1, 0.3]), "reason_feature") == ["debt", "income", "enquiries", "late"]
+    assert nonempty(reasons([0.1, 0.3, 0.3, 0.1, 0.3]), "reason_feature") == ["debt", "income", "enquiries", "late"]
 
 
 def test_family_counts_by_its_sum_and_is_represented_by_its_strongest_member() -> None:
     found = reasons([0.3, 0.5, 0.1, 0.25, -1.0], of=texts({"late": "past", "refusals": "past"}))
-    assert given_in(found, "reason_family") == ["past", "debt", "income"]
-    assert given_in(found, "reason_feature") == ["late", "debt", "income"]
-    assert given_in(found, "reason_log_odds") == [0.55, 0.5, 0.1]
+    assert nonempty(found, "reason_family") == ["past", "debt", "income"]
+    assert nonempty(found, "reason_feature") == ["late", "debt", "income"]
+    assert nonempty(found, "reason_log_odds") == [0.55, 0.5, 0.1]
 
 
 def test_family_that_lowers_the_pd_is_no_reason_even_if_a_member_raises_it() -> None:
     found = reasons([0.6, 0.1, 0.0, -0.7, 0.0], of=texts({"late": "past", "refusals": "past"}))
-    assert given_in(found, "reason_feature") == ["debt"]
+    assert nonempty(found, "reason_feature") == ["debt"]
     # and one that raises it is represented by the member that raised it, not by the largest in absolute value
     found = reasons([0.4, 0.5, 0.3, -0.6, 0.0], of=texts({"late": "past", "income": "past", "refusals": "past"}))
-    assert given_in(found, "reason_feature") == ["debt", "late"]
-    np.testing.assert_allclose(given_in(found, "reason_log_odds"), [0.5, 0.1])
+    assert nonempty(found, "reason_feature") == ["debt", "late"]
+    np.testing.assert_allclose(nonempty(found, "reason_log_odds"), [0.5, 0.1])
 
 
 def test_least_protective_feature_is_given_and_marked_if_nothing_raised_the_pd() -> None:
@@ -108,26 +108,26 @@ def test_missing_value_is_reported_with_its_own_or_the_default_message() -> None
     frame = pd.DataFrame([[np.nan, np.nan, 1, 1, 1], [1, np.nan, np.nan, 1, 1]], columns=FEATURES)
     own = texts(missing={"debt": "no debts stated"})
     found = reasons([0.5, 0.4, 0.3, 0, 0], [0.5, 0.4, 0.3, 0, 0], of=own, frame=frame)
-    assert given_in(found, "reason", 0) == [
+    assert nonempty(found, "reason", 0) == [
         "payments made late in the last year: not known",
         "no debts stated",
         "income",
     ]
-    assert given_in(found, "reason", 1) == [
+    assert nonempty(found, "reason", 1) == [
         "payments made late in the last year",
         "no debts stated",
         "income: not known",
     ]
-    assert given_in(found, "reason_feature", 0) == given_in(found, "reason_feature", 1)
+    assert nonempty(found, "reason_feature", 0) == nonempty(found, "reason_feature", 1)
 
 
 def test_missing_member_represents_a_family_if_it_is_the_strongest() -> None:
     frame = pd.DataFrame([[np.nan, 1, 1, 1, 1]], columns=FEATURES)
     family = texts({"late": "past", "refusals": "past"})
-    assert given_in(reasons([0.5, 0, 0, 0.1, 0], of=family, frame=frame), "reason") == [
+    assert nonempty(reasons([0.5, 0, 0, 0.1, 0], of=family, frame=frame), "reason") == [
         "payments made late in the last year: not known"
     ]
-    assert given_in(reasons([0.1, 0, 0, 0.5, 0], of=family, frame=frame), "reason") == ["earlier applications refused"]
+    assert nonempty(reasons([0.1, 0, 0, 0.5, 0], of=family, frame=frame), "reason") == ["earlier applications refused"]
 
 
 def test_category_unknown_to_the_model_is_reported_as_not_recognised() -> None:
@@ -148,35 +148,35 @@ def test_applicant_without_rows_in_a_history_gets_that_as_one_reason() -> None:
     )
     row = [0.3, 0.45, 0.1, 0.2, 0]
     found = reasons(row, row, row, of=texts(histories=history), frame=frame)
-    assert given_in(found, "reason", 0) == [NO_LOAN, "debt in relation to income", "income"]
-    assert given_in(found, "reason_family", 0)[0] == f"missing: {NO_LOAN}"
-    assert given_in(found, "reason_feature", 0)[0] == "late"
-    np.testing.assert_allclose(given_in(found, "reason_log_odds", 0), [0.5, 0.45, 0.1])
-    assert given_in(found, "reason", 1) == [
+    assert nonempty(found, "reason", 0) == [NO_LOAN, "debt in relation to income", "income"]
+    assert nonempty(found, "reason_family", 0)[0] == f"missing: {NO_LOAN}"
+    assert nonempty(found, "reason_feature", 0)[0] == "late"
+    np.testing.assert_allclose(nonempty(found, "reason_log_odds", 0), [0.5, 0.45, 0.1])
+    assert nonempty(found, "reason", 1) == [
         "debt in relation to income",
         "payments made late in the last year",
         "earlier applications refused: none on record",
         "income",
     ]
-    assert given_in(found, "reason", 2)[1] == "payments made late in the last year: none on record"
+    assert nonempty(found, "reason", 2)[1] == "payments made late in the last year: none on record"
 
 
 def test_history_absent_from_the_frame_gives_no_reason() -> None:
     history = {"loans": History(NO_LOAN, ("loans",))}
-    assert given_in(reasons([1, 0, 0, 0, 0], of=texts(histories=history)), "reason") == [DESCRIPTIONS["late"]]
+    assert nonempty(reasons([1, 0, 0, 0, 0], of=texts(histories=history)), "reason") == [DESCRIPTIONS["late"]]
 
 
 def test_message_shared_by_two_histories_or_families_is_given_once() -> None:
     frame = pd.DataFrame([[np.nan, np.nan, 1, np.nan, np.nan]], columns=FEATURES)
     histories = {"loans": History(NO_LOAN, ("late",)), "cards": History(NO_LOAN, ("refusals",))}
     found = reasons([0.1, 0.2, 0.3, 0.4, 0.25], of=texts(histories=histories), frame=frame)
-    assert given_in(found, "reason")[0] == NO_LOAN and given_in(found, "reason_log_odds")[0] == 0.5
-    assert given_in(found, "reason").count(NO_LOAN) == 1
+    assert nonempty(found, "reason")[0] == NO_LOAN and nonempty(found, "reason_log_odds")[0] == 0.5
+    assert nonempty(found, "reason").count(NO_LOAN) == 1
 
     missing = {"debt": "no credit report", "enquiries": "No credit report", "late": "no credit report"}
     found = reasons([0.1, 0.2, 0.3, 0.4, 0.25], of=texts({"late": "debt"}, missing=missing), frame=frame)
-    assert given_in(found, "reason") == ["no credit report", "earlier applications refused: not known", "income"]
-    assert math.isclose(given_in(found, "reason_log_odds")[0], 0.55)
+    assert nonempty(found, "reason") == ["no credit report", "earlier applications refused: not known", "income"]
+    assert math.isclose(nonempty(found, "reason_log_odds")[0], 0.55)
 
 
 def test_decline_without_any_reason_is_an_error() -> None:

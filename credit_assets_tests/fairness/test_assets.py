@@ -74,7 +74,7 @@ def loans(n: int) -> pd.DataFrame:
     return pd.DataFrame({"ID": np.arange(n), "DEBT": debt, "INCOME": income, "BAD": bad.astype(int)})
 
 
-def make_unseen_book(root: Path) -> Project:
+def make_book_without_attributes(root: Path) -> Project:
     (root / "configs").mkdir(parents=True)
     (root / "configs" / f"{BOOK}.yaml").write_text(yaml.safe_dump(CONFIG))
     (root / "configs" / f"{BOOK}.py").write_text(CONTRACTS)
@@ -88,7 +88,7 @@ def make_unseen_book(root: Path) -> Project:
 
 
 def test_book_without_protected_attributes_is_processed_and_reports_the_gap(tmp_path: Path) -> None:
-    project = make_unseen_book(tmp_path)
+    project = make_book_without_attributes(tmp_path)
     with inside(project):
         outcomes = run_due(project, BOOK, lambda line: None)
         told = status(project, BOOK)

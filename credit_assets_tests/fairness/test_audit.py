@@ -26,7 +26,9 @@ def by_gender(
     return found.groups.set_index("group"), found.verdicts.loc[0]
 
 
-def counted(groups: dict[str, tuple[int, int]], config: FairnessConfig = EVERY_SIZE) -> tuple[pd.DataFrame, pd.Series]:
+def audit_of_counts(
+    groups: dict[str, tuple[int, int]], config: FairnessConfig = EVERY_SIZE
+) -> tuple[pd.DataFrame, pd.Series]:
     """Groups with these numbers of approved and declined applicants, without outcomes."""
     gender = [name for name, (yes, no) in groups.items() for _ in range(yes + no)]
     approved = [int(k < yes) for yes, no in groups.values() for k in range(yes + no)]
@@ -83,13 +85,15 @@ def test_ratio_and_odds_equal_those_of_fairlearn(seed: int, n_groups: int) -> No
     ],
 )
 def test_four_fifths_rule_passes_fails_or_lacks_data(men: tuple[int, int], verdict: str, significant: bool) -> None:
-    _, found = counted({"F": (160, 40), "M": men})
+    _, found = audit_of_counts({"F": (160, 40), "M": men})
     assert (found.four_fifths, found.significant) == (verdict, significant)
 
 
 def test_katz_interval_equals_a_published_example() -> None:
     # 10 of 20 against 5 of 20: a risk ratio of 2.0, ln(RR) with standard error sqrt(1/10-1/20+1/5-1/20).
-    groups, _ = counted({"F": (10, 10), "M": (5, 15)}, FairnessConfig(min_group_size=1, reference={"gender": "M"}))
+    groups, _ = audit_of_counts(
+        {"F": (10, 10), "M": (5, 15)}, FairnessConfig(min_group_size=1, reference={"gender": "M"})
+    )
     error = np.sqrt(1 / 10 - 1 / 20 + 1 / 5 - 1 / 20)
     found = groups.loc["F"]
     assert found.air == pytest.approx(2)
@@ -102,7 +106,7 @@ def test_intervals_and_p_values_equal_those_of_scipy() -> None:
     from scipy.stats import chi2_contingency, fisher_exact
     from scipy.stats.contingency import relative_risk
 
-    groups, _ = counted({"F": (160, 40), "M": (120, 60), "X": (3, 3)})
+    groups, _ = audit_of_counts({"F": (160, 40), "M": (120, 60), "X": (3, 3)})
     men, few = groups.loc["M"], groups.loc["X"]
     expected = relative_risk(120, 180, 160, 200).confidence_interval(0.95)
     assert (men.air_low, men.air_high) == pytest.approx((expected.low, expected.high))
@@ -122,7 +126,7 @@ def test_newcombe_interval_equals_a_published_example() -> None:
 
 
 def test_small_groups_are_shown_but_not_judged() -> None:
-    groups, verdict = counted({"F": (90, 10), "M": (85, 15), "X": (1, 9)}, FairnessConfig(min_group_size=50))
+    groups, verdict = audit_of_counts({"F": (90, 10), "M": (85, 15), "X": (1, 9)}, FairnessConfig(min_group_size=50))
     assert groups.loc["X"].air == pytest.approx(0.1 / 0.9)
     assert not groups.loc["X"].judged
     assert (verdict.worst_group, verdict.four_fifths, verdict.groups, verdict.groups_judged) == (
@@ -153,18 +157,18 @@ def test_missing_values_and_excluded_groups_are_shown_but_not_judged() -> None:
 def test_audit_without_a_comparison_has_no_verdict(
     groups: dict[str, tuple[int, int]], reference: dict[str, str]
 ) -> None:
-    _, verdict = counted(groups, FairnessConfig(min_group_size=1, reference=reference))
+    _, verdict = audit_of_counts(groups, FairnessConfig(min_group_size=1, reference=reference))
     assert verdict.four_fifths == "not enough data"
     assert not verdict.significant
     assert np.isnan(verdict.air)
 
 
 def test_large_group_that_surely_fails_precedes_a_small_one_that_may() -> None:
-    _, verdict = counted({"F": (900, 100), "M": (600, 400), "X": (1, 1)})
+    _, verdict = audit_of_counts({"F": (900, 100), "M": (600, 400), "X": (1, 1)})
     assert (verdict.worst_group, verdict.significant) == ("M", True)
 
 
-def everything(n: int, seed: int) -> tuple[pd.DataFrame, np.ndarray, np.ndarray, np.ndarray]:
+def random_applicants(n: int, seed: int) -> tuple[pd.DataFrame, np.ndarray, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     pds = rng.uniform(0.01, 0.4, n)
     y = np.where(rng.random(n) < 0.7, (rng.random(n) < pds).astype(float), np.nan)
@@ -179,7 +183,7 @@ def everything(n: int, seed: int) -> tuple[pd.DataFrame, np.ndarray, np.ndarray,
 
 
 def audited(seed: int = 0) -> Audit:
-    return audit(*everything(600, seed), FairnessConfig(min_group_size=20, blocking=("gender",)))
+    return audit(*random_applicants(600, seed), FairnessConfig(min_group_size=20, blocking=("gender",)))
 
 
 def test_every_attribute_and_every_pair_of_attributes_is_audited() -> None:
@@ -200,7 +204,7 @@ def test_every_attribute_and_every_pair_of_attributes_is_audited() -> None:
 
 
 def test_auc_of_a_group_uses_its_labelled_rows_and_bounds_contain_their_figures() -> None:
-    attributes, approved, pds, y = everything(600, 1)
+    attributes, approved, pds, y = random_applicants(600, 1)
     groups = audit(attributes, approved, pds, y, EVERY_SIZE).groups
     for figure in ("approval_rate", "tpr", "fpr", "default_rate", "auc"):
         assert (groups[f"{figure}_low"] <= groups[figure]).all()
@@ -212,7 +216,7 @@ def test_auc_of_a_group_uses_its_labelled_rows_and_bounds_contain_their_figures(
 
 
 def test_applicant_order_does_not_matter() -> None:
-    attributes, approved, pds, y = everything(300, 2)
+    attributes, approved, pds, y = random_applicants(300, 2)
     order = np.random.default_rng(0).permutation(300)
     straight = audit(attributes, approved, pds, y, EVERY_SIZE)
     shuffled = audit(attributes.iloc[order], approved[order], pds[order], y[order], EVERY_SIZE)
@@ -291,7 +295,9 @@ def test_invalid_input_is_refused() -> None:
         )
 
 
-def decided(seed: int, n: int, men: float, women: float, champion_men: float, champion_women: float) -> tuple:
+def decisions_of_two_models(
+    seed: int, n: int, men: float, women: float, champion_men: float, champion_women: float
+) -> tuple:
     """Gender, and decisions of two models that mostly agree, with these approval rates per group."""
     rng = np.random.default_rng(seed)
     gender = np.where(rng.random(n) < 0.5, "M", "F")
@@ -303,8 +309,8 @@ def decided(seed: int, n: int, men: float, women: float, champion_men: float, ch
     return pd.DataFrame({"gender": gender}), one, other
 
 
-def beside(seed: int, n: int = 6000, **shares: float) -> pd.Series:
-    attributes, approved, champion = decided(seed, n, **shares)
+def audited_with_champion(seed: int, n: int = 6000, **shares: float) -> pd.Series:
+    attributes, approved, champion = decisions_of_two_models(seed, n, **shares)
     found = audit(attributes, approved, np.full(n, 0.1), np.full(n, np.nan), FairnessConfig(), None, champion)
     return found.verdicts.loc[0]
 
@@ -312,9 +318,9 @@ def beside(seed: int, n: int = 6000, **shares: float) -> pd.Series:
 def test_failing_group_is_compared_with_the_champion_s_decisions_on_the_same_applicants():
     shares = {"men": 0.9, "women": 0.65, "champion_men": 0.85, "champion_women": 0.6}
     for seed in range(5):
-        row = beside(seed, **shares)
+        row = audited_with_champion(seed, **shares)
         assert (row["four_fifths"], row["champion_group"]) == ("fail", "F")
-        attributes, _, champion = decided(seed, 6000, **shares)
+        attributes, _, champion = decisions_of_two_models(seed, 6000, **shares)
         rates = pd.Series(champion).groupby(attributes["gender"]).mean()
         assert row["champion_air"] == pytest.approx(rates["F"] / rates["M"])
         assert row["champion_air_low"] < row["champion_air"] < row["champion_air_high"]
@@ -322,14 +328,16 @@ def test_failing_group_is_compared_with_the_champion_s_decisions_on_the_same_app
         assert row["air_ratio_low"] < 1 < row["air_ratio_high"]
         [verdict] = four_fifths(pd.DataFrame([row]))
         assert verdict.passed
-        [fell] = four_fifths(pd.DataFrame([beside(seed, **shares | {"women": 0.5})]))
+        [fell] = four_fifths(pd.DataFrame([audited_with_champion(seed, **shares | {"women": 0.5})]))
         assert not fell.passed
-        [fair] = four_fifths(pd.DataFrame([beside(seed, **shares | {"champion_women": 0.84})]))
+        [fair] = four_fifths(pd.DataFrame([audited_with_champion(seed, **shares | {"champion_women": 0.84})]))
         assert not fair.passed
 
 
 def test_applicants_without_a_champion_decision_are_excluded_from_the_comparison_only():
-    attributes, approved, champion = decided(0, 6000, men=0.9, women=0.65, champion_men=0.85, champion_women=0.6)
+    attributes, approved, champion = decisions_of_two_models(
+        0, 6000, men=0.9, women=0.65, champion_men=0.85, champion_women=0.6
+    )
     new = np.arange(6000) % 3 > 0
     config, no_outcomes = FairnessConfig(), np.full(6000, np.nan)
 
@@ -351,8 +359,10 @@ def test_applicants_without_a_champion_decision_are_excluded_from_the_comparison
 
 
 def test_paired_interval_of_two_airs_equals_that_of_resampled_applicants():
-    attributes, approved, champion = decided(1, 3000, men=0.9, women=0.65, champion_men=0.85, champion_women=0.6)
-    row = beside(1, 3000, men=0.9, women=0.65, champion_men=0.85, champion_women=0.6)
+    attributes, approved, champion = decisions_of_two_models(
+        1, 3000, men=0.9, women=0.65, champion_men=0.85, champion_women=0.6
+    )
+    row = audited_with_champion(1, 3000, men=0.9, women=0.65, champion_men=0.85, champion_women=0.6)
     gender, rng, drawn = attributes["gender"].to_numpy(), np.random.default_rng(0), []
     for _ in range(2000):
         rows = rng.integers(0, 3000, 3000)
@@ -364,7 +374,9 @@ def test_paired_interval_of_two_airs_equals_that_of_resampled_applicants():
 
 
 def test_audit_with_a_champion_does_not_depend_on_row_order():
-    attributes, approved, champion = decided(2, 2000, men=0.9, women=0.6, champion_men=0.85, champion_women=0.6)
+    attributes, approved, champion = decisions_of_two_models(
+        2, 2000, men=0.9, women=0.6, champion_men=0.85, champion_women=0.6
+    )
     pds = np.random.default_rng(3).beta(1, 9, 2000)
     y = (np.random.default_rng(4).random(2000) < pds).astype(float)
     order = np.random.default_rng(5).permutation(2000)

@@ -62,7 +62,7 @@ def features(tables: Mapping[str, pd.DataFrame], threads: int = 1) -> pd.DataFra
         con.close()
 
 
-def one(query: str, **tables: Sequence[Row]) -> Row:
+def only_row(query: str, **tables: Sequence[Row]) -> Row:
     """The result of one query for the only applicant in the tables."""
     con = connect({table: pd.DataFrame(rows) for table, rows in tables.items()})
     try:
@@ -76,7 +76,7 @@ def one(query: str, **tables: Sequence[Row]) -> Row:
 # -- a made-up portfolio of random numbers ---------------------------------------------------------------
 
 
-def made_up(applicants: int, months: int, seed: int = 7) -> dict[str, pd.DataFrame]:
+def random_portfolio(applicants: int, months: int, seed: int = 7) -> dict[str, pd.DataFrame]:
     """Random rows for every table, with amounts of many decimals, so that sums depend on the order of addition."""
     random = np.random.default_rng(seed)
 
@@ -229,7 +229,7 @@ def test_every_feature_but_the_key_uses_more_than_identifiers() -> None:
 
 
 def test_each_applicant_has_one_row_even_without_history() -> None:
-    tables = made_up(applicants=40, months=6)
+    tables = random_portfolio(applicants=40, months=6)
     newcomer = pd.DataFrame({"SK_ID_CURR": [1], "AMT_CREDIT": [1000.0], "AMT_INCOME_TOTAL": [500.0]})
     tables["applications"] = pd.concat([newcomer, tables["applications"]])
 
@@ -248,7 +248,7 @@ def test_each_applicant_has_one_row_even_without_history() -> None:
 
 
 def test_features_are_finite_doubles_or_text() -> None:
-    result = features(made_up(applicants=40, months=6))
+    result = features(random_portfolio(applicants=40, months=6))
 
     assert {str(kind) for kind in result.dtypes} == {"float64", "object"}
     assert not np.isinf(result.select_dtypes(float)).any(axis=None)
@@ -256,7 +256,7 @@ def test_features_are_finite_doubles_or_text() -> None:
 
 def test_row_order_and_number_of_threads_change_no_bit() -> None:
     # The large tables have several row groups of 122,880 rows, so that two threads do share them.
-    tables = made_up(applicants=1000, months=90)
+    tables = random_portfolio(applicants=1000, months=90)
     shuffled = {name: table.sample(frac=1, random_state=3) for name, table in tables.items()}
 
     same(features(tables, threads=1), features(shuffled, threads=2))
@@ -282,7 +282,7 @@ LATER_KNOWN: dict[str, Row] = {
     ids=[*FUTURE, *(f"{table}, known later" for table in LATER_KNOWN)],
 )
 def test_row_dated_after_the_application_changes_nothing(table: str, dates: Row) -> None:
-    tables = made_up(applicants=30, months=6)
+    tables = random_portfolio(applicants=30, months=6)
     later = tables[table].assign(**dates)
     if table == "bureau":
         later["SK_ID_BUREAU"] += 5_000_000
@@ -324,7 +324,7 @@ def test_instalment_features_match_a_hand_checked_history() -> None:
         instalment(5, due=-1, paid=None),  # not paid
     ]
 
-    found = one("instalment_features", installments_payments=history)
+    found = only_row("instalment_features", installments_payments=history)
 
     assert found["instalment_count"] == 5
     assert found["instalment_late_share"] == 3 / 5  # the second, third and fifth
@@ -351,7 +351,7 @@ def test_instalment_paid_in_parts_is_late_by_its_last_part_and_fully_paid() -> N
         instalment(1, due=-30, paid=-25, AMT_PAYMENT=30.0),
     ]
 
-    found = one("instalment_features", installments_payments=parts)
+    found = only_row("instalment_features", installments_payments=parts)
 
     assert found["instalment_count"] == 1
     assert found["instalment_days_late_max"] == 5
@@ -372,7 +372,7 @@ def test_instalment_runs_match_the_history(lates: list[bool]) -> None:
     ]
     runs = [(late, len(list(run))) for late, run in groupby(lates)]
 
-    found = one("instalment_features", installments_payments=history)
+    found = only_row("instalment_features", installments_payments=history)
 
     assert found["instalment_longest_late_run"] == max([n for late, n in runs if late], default=0)
     assert found["instalment_longest_on_time_run"] == max([n for late, n in runs if not late], default=0)
@@ -386,7 +386,7 @@ def test_instalment_trend_and_irregularity_are_slope_and_deviation(delays: dict[
     history = [instalment(i, due=due, paid=due + delay) for i, (due, delay) in enumerate(delays.items())]
     due, delay = np.array(list(delays.items()), dtype=float).T
 
-    found = one("instalment_features", installments_payments=history)
+    found = only_row("instalment_features", installments_payments=history)
 
     assert found["instalment_delay_trend"] == pytest.approx(np.polyfit(due, delay, 1)[0] * 365, abs=1e-6)
     assert found["instalment_delay_deviation"] == pytest.approx(delay.std(ddof=1), abs=1e-9)
@@ -402,7 +402,7 @@ def test_instalment_windows_hold_what_was_due_in_them(dues: list[int]) -> None:
     paid = [min(due + (4 if i % 3 == 0 else 0), 0) for i, due in enumerate(dues)]
     history = [instalment(i, due=due, paid=paid[i]) for i, due in enumerate(dues)]
 
-    found = one("instalment_features", installments_payments=history)
+    found = only_row("instalment_features", installments_payments=history)
 
     for days, suffix in ((90, "_90"), (180, "_180"), (365, "_365"), (730, "_730"), (9999, "")):
         delays = [paid[i] - due for i, due in enumerate(dues) if due >= -days]
@@ -426,7 +426,7 @@ def test_bureau_month_features_match_a_hand_checked_history() -> None:
     }
     statuses = {0: "C", -1: "0", -2: "1", -3: "2", -4: "0", -20: "1", -21: "X"}
 
-    found = one(
+    found = only_row(
         "bureau_features",
         bureau=[loan],
         bureau_balance=[
@@ -457,7 +457,7 @@ def test_past_due_runs_break_at_missing_and_on_time_months(months: dict[int, boo
     ]
     line = "".join("x" if months.get(month) else " " for month in range(-40, 1))
 
-    found = one("pos_features", pos_cash_balance=rows)
+    found = only_row("pos_features", pos_cash_balance=rows)
 
     assert found["pos_longest_late_run"] == max((len(spell) for spell in line.split()), default=0)
     assert found["pos_late_runs"] == len(line.split())
@@ -475,7 +475,7 @@ def test_pos_loan_features_match_a_hand_checked_history() -> None:
             "SK_DPD": dpd,
         }
 
-    found = one(
+    found = only_row(
         "pos_features",
         pos_cash_balance=[
             month(1, -1, 7.0),
@@ -514,7 +514,7 @@ def card_month(month: int, balance: float, limit: int = 1000, card: int = 4, **r
 
 
 def test_card_features_match_a_hand_checked_history() -> None:
-    found = one(
+    found = only_row(
         "card_features",
         credit_card_balance=[
             card_month(-1, 950.0, AMT_DRAWINGS_CURRENT=200.0, AMT_DRAWINGS_ATM_CURRENT=150.0, CNT_DRAWINGS_CURRENT=2),
@@ -541,7 +541,7 @@ def test_card_trend_and_irregularity_are_slope_and_deviation(balances: dict[int,
     months = np.array(list(balances), dtype=float)
     used = np.array(list(balances.values())) / 1000
 
-    found = one(
+    found = only_row(
         "card_features",
         credit_card_balance=[card_month(month, float(balance)) for month, balance in balances.items()],
     )
@@ -563,7 +563,7 @@ def test_previous_application_features_match_a_hand_checked_history() -> None:
             **row,
         }
 
-    found = one(
+    found = only_row(
         "previous_application_features",
         previous_applications=[
             previous(1, -900, "Approved", AMT_APPLICATION=100.0, AMT_CREDIT=120.0, DAYS_TERMINATION=-300.0),
@@ -591,7 +591,7 @@ def test_previous_application_features_match_a_hand_checked_history() -> None:
 
 
 def test_employment_of_a_thousand_years_means_no_employment() -> None:
-    found = one("application_features", applications=[{"SK_ID_CURR": 1, "DAYS_EMPLOYED": 365243}])
+    found = only_row("application_features", applications=[{"SK_ID_CURR": 1, "DAYS_EMPLOYED": 365243}])
 
     assert found["not_employed"] == 1
     assert np.isnan(found["days_employed"])

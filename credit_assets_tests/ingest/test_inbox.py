@@ -137,7 +137,7 @@ OF_SEVERAL = [
 ]
 
 
-def laid_out(folder: Path, names: Sequence[str]) -> Path:
+def write_folder(folder: Path, names: Sequence[str]) -> Path:
     """A folder of small files with these names."""
     folder.mkdir()
     for name in names:
@@ -156,7 +156,7 @@ def test_folder_and_zip_of_it_deliver_the_one_folder_with_files(
     packed = zipped(tmp_path / "tape.zip", names)
     inbox.deliver(packed, "book", "1")
     assert [file.name for file in inbox.files("book", "1")] == meant
-    assert inbox.deliver(laid_out(tmp_path / "in", names), "book", "1").change == "unchanged"
+    assert inbox.deliver(write_folder(tmp_path / "in", names), "book", "1").change == "unchanged"
 
 
 def test_folders_in_a_windows_archive_are_recognised(inbox: Inbox, tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ def test_archive_writes_nothing_outside_its_folder(tmp_path: Path) -> None:
 def test_anything_but_the_files_of_one_folder_is_refused_by_its_given_name(
     inbox: Inbox, tmp_path: Path, names: list[str], told: list[str], packed: bool
 ) -> None:
-    source = zipped(tmp_path / "tape.zip", names) if packed else laid_out(tmp_path / "tape", names)
+    source = zipped(tmp_path / "tape.zip", names) if packed else write_folder(tmp_path / "tape", names)
     if packed and "tape/more.zip" in names:
         with zipfile.ZipFile(source, "w") as archive:
             for name in names:
@@ -574,6 +574,7 @@ def test_delivery_killed_at_any_moment_leaves_the_old_batch_or_the_new_one(tmp_p
     survived, moment, seen = False, 0, []
     while not survived:
         moment += 1
+        assert moment < 1000, "every delivery is killed"
         root = tmp_path / f"inbox-{moment}"
         Inbox(root).deliver(first, "book", "2026-01")
         process = multiprocessing.get_context("fork").Process(target=deliver_and_die, args=(root, second, moment))

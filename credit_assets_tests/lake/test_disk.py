@@ -57,7 +57,7 @@ def read_only(mount: Mount, folder: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro,bind", str(folder)], check=True)
 
 
-def say(project: Project, *arguments: str) -> tuple[int, str]:
+def run_command(project: Project, *arguments: str) -> tuple[int, str]:
     with inside(project):
         done = CliRunner().invoke(app, list(arguments))
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
@@ -147,14 +147,14 @@ def test_status_alerts_lineage_and_check_need_no_write_permission(tmp_path: Path
     with Outbox(project, BOOK, config):
         pass
     read_only(mount, project.root)
-    code, output = say(project, "status", "--portfolio", BOOK)
+    code, output = run_command(project, "status", "--portfolio", BOOK)
     assert code == 0 and "No champion yet." in output
-    code, output = say(project, "alerts", "--portfolio", BOOK)
+    code, output = run_command(project, "alerts", "--portfolio", BOOK)
     assert code == 0 and "No alerts." in output
-    code, output = say(project, "lineage", "income", "--portfolio", BOOK)
+    code, output = run_command(project, "lineage", "income", "--portfolio", BOOK)
     assert code == 0 and "applications.AMT_INCOME_TOTAL" in output
-    assert "workspace.yaml:1: has no entry" in say(project, "check", BOOK)[1]
-    code, output = say(project, "run", "--portfolio", BOOK)
+    assert "workspace.yaml:1: has no entry" in run_command(project, "check", BOOK)[1]
+    code, output = run_command(project, "run", "--portfolio", BOOK)
     assert code == 1
     assert output.splitlines() == [f"{project.data / 'dagster'} cannot be used: Read-only file system."]
 
@@ -169,9 +169,9 @@ def test_status_works_on_a_full_disk(tmp_path: Path, mount: Mount) -> None:
     with pytest.raises(OSError, match="No space left"), (project.data / "fill").open("wb", buffering=0) as file:
         while True:
             file.write(b"0" * 4096)
-    code, output = say(project, "status", "--portfolio", BOOK)
+    code, output = run_command(project, "status", "--portfolio", BOOK)
     assert code == 0 and "No champion yet." in output
-    code, output = say(project, "run", "--portfolio", BOOK)
+    code, output = run_command(project, "run", "--portfolio", BOOK)
     assert code == 1 and output.splitlines()[-1].endswith("cannot be used: No space left on device.")
 
 

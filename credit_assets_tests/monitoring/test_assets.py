@@ -224,7 +224,7 @@ def test_no_drift_page_is_drawn_without_columns(project: Project, scored_again: 
     assert page.stat().st_mtime_ns == before
 
 
-def part(project: Project, *tables: str, batch: str = OPEN) -> tuple[str, tuple[str, ...]]:
+def run_assets(project: Project, *tables: str, batch: str = OPEN) -> tuple[str, tuple[str, ...]]:
     """The job `score` for the open batch with some of its assets only: the run, and its errors."""
     with inside(project), instance_of(project) as instance:
         outcome = execute(instance, build(BOOK, project), BOOK, "score", batch, lambda line: None, tables)
@@ -232,7 +232,7 @@ def part(project: Project, *tables: str, batch: str = OPEN) -> tuple[str, tuple[
 
 
 @pytest.fixture(scope="module")
-def in_charge(project: Project, scored_again: PerformanceReport) -> PerformanceReport:
+def promoted_on_shift(project: Project, scored_again: PerformanceReport) -> PerformanceReport:
     """The batch when the champion with one tree had learned from batches with half the amounts and shares and nothing
     missing, and was promoted on data like this batch.
     """
@@ -257,38 +257,42 @@ def in_charge(project: Project, scored_again: PerformanceReport) -> PerformanceR
     return performance_report(project, outcome.run_id)
 
 
-def test_shift_present_at_the_promotion_does_not_fail_again(project: Project, in_charge: PerformanceReport) -> None:
+def test_shift_present_at_the_promotion_does_not_fail_again(
+    project: Project, promoted_on_shift: PerformanceReport
+) -> None:
     drift = pd.concat([table(project, name, OPEN) for name in ("feature_drift", "score_drift")]).set_index("feature")
     assert drift.loc["pd", "psi"] > 0.25 < drift.loc["external_score_2", "psi"]
     assert set(drift["verdict"]) == {"stable"}
     ending = "; stable against 2026-03, when version 2 was promoted"
     assert drift.loc["external_score_2", "change"].endswith(ending)
-    assert (in_charge.checks[SCORES_DRIFTED].description or "").endswith(f"{ending}.")
+    assert (promoted_on_shift.checks[SCORES_DRIFTED].description or "").endswith(f"{ending}.")
     drift_checks = (FEATURES_DRIFTED, FEATURES_USABLE, MISSINGNESS, NEW_CATEGORIES, SCORES_DRIFTED)
-    assert all(in_charge.checks[name].passed for name in drift_checks)
+    assert all(promoted_on_shift.checks[name].passed for name in drift_checks)
 
 
 def test_important_feature_missing_at_the_promotion_still_blocks_the_scores(
-    project: Project, in_charge: PerformanceReport
+    project: Project, promoted_on_shift: PerformanceReport
 ) -> None:
     configure(project, {"drift": {"missing_rise": 0.3}})
-    run_id, _ = part(project, "feature_drift")
+    run_id, _ = run_assets(project, "feature_drift")
     checks = checks_of(project, run_id)
     assert not checks[FEATURES_USABLE].passed
     assert checks[FEATURES_DRIFTED].passed and checks[MISSINGNESS].passed
 
 
-def test_scores_are_compared_with_the_version_that_made_them(project: Project, in_charge: PerformanceReport) -> None:
+def test_scores_are_compared_with_the_version_that_made_them(
+    project: Project, promoted_on_shift: PerformanceReport
+) -> None:
     with inside(project):
         Registry.of(project, BOOK).promote(1, by="hand", why="to see whose scores are looked at")
-    run_id, _ = part(project, "score_drift")
+    run_id, _ = run_assets(project, "score_drift")
     stable = checks_of(project, run_id)[SCORES_DRIFTED]
     assert stable.metadata["model_version"].value == 2
     assert stable.passed and "when version 2 was promoted" in (stable.description or "")
 
 
 @pytest.fixture(scope="module")
-def deleted(project: Project, in_charge: PerformanceReport) -> PerformanceReport:
+def deleted(project: Project, promoted_on_shift: PerformanceReport) -> PerformanceReport:
     """The version that scored the open batch is deleted, then its outcomes are evaluated again."""
     with inside(project):
         Registry.of(project, BOOK).promote(1, by="hand", why="the other is deleted")
@@ -303,7 +307,7 @@ def test_scores_of_a_deleted_version_are_no_longer_judged(project: Project, dele
     for name in (PERFORMANCE_HOLDS, CALIBRATED_IN_SEGMENTS, NOT_WORSE):
         assert deleted.checks[name].passed
         assert deleted.checks[name].description == "Not judged: version 2 is no longer registered."
-    _, errors = part(project, "score_drift")
+    _, errors = run_assets(project, "score_drift")
     assert errors[0].startswith("Version 2 of home_credit, which scored 2026-03, is no longer registered")
 
 
@@ -324,7 +328,9 @@ def test_only_batches_unknown_to_the_champion_request_a_training(
         registry.log(version, {}, {"": tmp_path})
         registry.promote(third, by="hand", why="to see what asks for a training")
     configure(project, {"drift": {"missing_rise": 0.999}})
-    checks = {batch: checks_of(project, part(project, "feature_drift", batch=batch)[0]) for batch in (LEARNED, OPEN)}
+    checks = {
+        batch: checks_of(project, run_assets(project, "feature_drift", batch=batch)[0]) for batch in (LEARNED, OPEN)
+    }
     assert {batch: check[FEATURES_DRIFTED].passed for batch, check in checks.items()} == {
         LEARNED: True,
         OPEN: False,

@@ -35,7 +35,7 @@ def book() -> Book:
     return Book(Project(PROJECT), PORTFOLIO, registry=registry)
 
 
-def beside_predecessor(book: Book, root: Path, number: int) -> Verdict:
+def compare_with_predecessor(book: Book, root: Path, number: int) -> Verdict:
     with duckdb.connect() as con:
         return against_predecessor(con, Lake(root), book, number, ROWS, con.sql("SELECT 1 AS SK_ID_CURR"))
 
@@ -69,20 +69,20 @@ def test_older_batch_is_described_and_fails_nothing() -> None:
 
 def test_first_champion_has_no_predecessor(book: Book, tmp_path: Path) -> None:
     delete(book.registry, 1)
-    verdict = beside_predecessor(book, tmp_path, 2)
+    verdict = compare_with_predecessor(book, tmp_path, 2)
     assert verdict.passed
     assert verdict.figures == {}
 
 
 def test_scores_of_an_earlier_champion_are_not_compared_with_its_predecessor(book: Book, tmp_path: Path) -> None:
-    verdict = beside_predecessor(book, tmp_path, 1)
+    verdict = compare_with_predecessor(book, tmp_path, 1)
     assert verdict.passed
     assert verdict.message == "Not judged: version 1 scored the batch, and version 2 decides now."
     assert verdict.figures == {"predecessor": 1}
 
 
 def test_predecessor_that_cannot_be_loaded_is_not_compared(book: Book, tmp_path: Path) -> None:
-    verdict = beside_predecessor(book, tmp_path, 2)
+    verdict = compare_with_predecessor(book, tmp_path, 2)
     assert verdict.passed
     assert verdict.message.startswith("Not judged: The model of version 1 of home_credit is gone or damaged.")
     assert verdict.figures == {"predecessor": 1}

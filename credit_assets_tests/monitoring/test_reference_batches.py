@@ -49,7 +49,7 @@ def deliver(lake: Lake, con: duckdb.DuckDBPyConnection, batch: str, content: str
     lake.replace(con, f"FROM range({rows})", FEATURES, batch, Provenance(inputs={APPLICATIONS: made}))
 
 
-def of(lake: Lake, con: duckdb.DuckDBPyConnection, batch: str) -> Standing:
+def standing_of(lake: Lake, con: duckdb.DuckDBPyConnection, batch: str) -> Standing:
     return standing(con, lake, PORTFOLIO, version_made_from({TRAINING_SET: 0}, number=7), batch)
 
 
@@ -83,34 +83,34 @@ def of(lake: Lake, con: duckdb.DuckDBPyConnection, batch: str) -> Standing:
     ],
 )
 def test_each_batch_has_its_role(lake, con, batch, kind, description) -> None:
-    assert of(lake, con, batch) == Standing(kind, description)
+    assert standing_of(lake, con, batch) == Standing(kind, description)
 
 
 def test_unused_batch_within_the_window_is_new(lake, con) -> None:
     deliver(lake, con, "2026-03b")
-    assert of(lake, con, "2026-03b").kind == "new"
+    assert standing_of(lake, con, "2026-03b").kind == "new"
 
 
 def test_reingested_identical_files_keep_their_role(lake, con) -> None:
     deliver(lake, con, "2026-02")
-    assert of(lake, con, "2026-02").kind == "learned"
+    assert standing_of(lake, con, "2026-02").kind == "learned"
 
 
 def test_identical_redelivery_after_a_withdrawal_keeps_its_role(lake, con) -> None:
     for table in (FEATURES, APPLICATIONS):
         lake.withdraw(table, "2026-02", "a mistake")
     deliver(lake, con, "2026-02")
-    assert of(lake, con, "2026-02").kind == "learned"
+    assert standing_of(lake, con, "2026-02").kind == "learned"
 
 
 @pytest.mark.parametrize(("batch", "made"), [("2026-02", "learned from"), ("2026-04", "was tested on")])
 def test_corrected_delivery_is_new_and_states_why(lake, con, batch, made) -> None:
     deliver(lake, con, batch, content="corrected")
-    assert of(lake, con, batch) == Standing("new", f"The batch was delivered again since version 7 {made} it.")
+    assert standing_of(lake, con, batch) == Standing("new", f"The batch was delivered again since version 7 {made} it.")
     deliver(lake, con, batch)
-    assert of(lake, con, batch).kind != "new", "the first files are back"
+    assert standing_of(lake, con, batch).kind != "new", "the first files are back"
 
 
 def test_corrected_delivery_of_an_older_batch_is_not_new_to_the_version(lake, con) -> None:
     deliver(lake, con, "2026-01", content="corrected")
-    assert of(lake, con, "2026-01").kind == "older"
+    assert standing_of(lake, con, "2026-01").kind == "older"

@@ -28,13 +28,13 @@ def project(tmp_path: Path) -> Project:
     return Project(root)
 
 
-Look = Callable[..., list[Files]]
+ReadTables = Callable[..., list[Files]]
 Draft = Callable[..., Drafted]
 Guess = Callable[..., GuessedBook]
 
 
 @pytest.fixture
-def look(tmp_path: Path) -> Look:
+def read_tables(tmp_path: Path) -> ReadTables:
     workspace = tmp_path / "workspace"
     workspace.mkdir()
     con = duckdb.connect()
@@ -42,11 +42,11 @@ def look(tmp_path: Path) -> Look:
 
 
 @pytest.fixture
-def column(look: Look, tmp_path: Path) -> Callable[[Sequence[Any]], Column]:
+def column(read_tables: ReadTables, tmp_path: Path) -> Callable[[Sequence[Any]], Column]:
     """A column with these values, as read from a CSV file."""
 
     def seen(values: Sequence[Any]) -> Column:
-        [files] = look(write(tmp_path / "one.csv", {"n": range(len(values)), "c": values}))
+        [files] = read_tables(write(tmp_path / "one.csv", {"n": range(len(values)), "c": values}))
         return files.columns["c"]
 
     return seen

@@ -88,11 +88,11 @@ FILES = {
     "workspace.yaml": WORKSPACE,
 }
 YAML, PY, SQL, JOINED = list(FILES)[:4]
-Look = Callable[..., Checked]
+CheckAfter = Callable[..., Checked]
 
 
 @pytest.fixture
-def check_after(tmp_path: Path) -> Look:
+def check_after(tmp_path: Path) -> CheckAfter:
     """The findings in the small book after replacements (file, old, new), each of which must match exactly once."""
 
     def over(*changes: tuple[str, str, str]) -> Checked:

@@ -13,7 +13,7 @@ from credit_assets.settings.project import Project
 from credit_assets_tests.onboarding.lender import loans, write
 
 
-def say(project: Project, *arguments: str) -> Result:
+def run_command(project: Project, *arguments: str) -> Result:
     """The command within the project."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(project.root)
@@ -31,7 +31,7 @@ def files(tmp_path: Path) -> list[str]:
 
 
 def test_new_lists_written_files_guesses_to_confirm_and_next_steps(project, files):
-    done = say(project, "new", "book", *files)
+    done = run_command(project, "new", "book", *files)
     assert done.exit_code == 0
     for line in (
         "Wrote configs/book.yaml",
@@ -48,17 +48,17 @@ def test_new_lists_written_files_guesses_to_confirm_and_next_steps(project, file
 
 
 def test_new_reports_an_error_in_one_line(project, files):
-    assert say(project, "new", "book", *files).exit_code == 0
-    again = say(project, "new", "book", *files)
+    assert run_command(project, "new", "book", *files).exit_code == 0
+    again = run_command(project, "new", "book", *files)
     assert again.exit_code == 1 and "exist already, and nothing is written over them" in again.output
-    other = say(project, "new", "other", files[1])
+    other = run_command(project, "new", "other", files[1])
     assert other.exit_code == 1 and other.output.startswith("No column tells how a loan went")
 
 
 def test_check_fails_before_the_texts_are_written_and_counts_guesses_and_errors(project, files):
-    made = say(project, "new", "book", *files)
+    made = run_command(project, "new", "book", *files)
     assert "To write: 1 text that a declined applicant may be given as a reason:\n  sql/" in made.output
-    drafted = say(project, "check", "book")
+    drafted = run_command(project, "check", "book")
     assert drafted.exit_code == 1
     written = (
         "the text of dti is marked as a guess (drafted from the name dti; say what it means). Write what a declined"
@@ -69,13 +69,13 @@ def test_check_fails_before_the_texts_are_written_and_counts_guesses_and_errors(
     assert re.search(r"; \d guesses are not confirmed: ", last)
     sql = project.sql("book") / "features.sql"
     sql.write_text(sql.read_text().replace(" -- CONFIRM: drafted from the name dti; say what it means", ""))
-    good = say(project, "check", "book")
+    good = run_command(project, "check", "book")
     assert good.exit_code == 0
     last = good.output.splitlines()[-1]
     assert re.match(r"configs/book.yaml, sql/book: 4 features, ready; \d guesses are not confirmed: ", last)
     config = project.config("book")
     config.write_text(config.read_text().replace("entity_key: loan_id", "entity_key: nobody"))
-    bad = say(project, "check", "book")
+    bad = run_command(project, "check", "book")
     assert bad.exit_code == 1
     assert bad.output.startswith("configs/book.yaml:8: entity_key: table applications has no column nobody.\n")
     assert bad.output.splitlines()[-1] == "book cannot run: fix 1 error."
@@ -84,7 +84,7 @@ def test_check_fails_before_the_texts_are_written_and_counts_guesses_and_errors(
 def test_printed_command_is_one_line_and_can_be_pasted(project, tmp_path):
     path = write(tmp_path / "a name of blanks, brackets [1] and the width of a terminal.csv", loans() | ISSUED)
     command = f"  credit-assets deliver '{path}' --portfolio book --split-by 'issue date'"
-    assert command in say(project, "new", "book", str(path)).output.splitlines()
+    assert command in run_command(project, "new", "book", str(path)).output.splitlines()
 
 
 ISSUED = {"issue date": ["2019-05-31", "2019-06-30"] * 20}
@@ -96,13 +96,13 @@ def deliveries(done: Result) -> list[str]:
 
 def test_files_named_by_date_are_delivered_as_one_batch_each(project, tmp_path):
     tapes = [write(tmp_path / f"loans_2024_{month}.csv", renamed(month)) for month in ("02", "01")]
-    done = say(project, "new", "book", *map(str, tapes))
+    done = run_command(project, "new", "book", *map(str, tapes))
     assert deliveries(done) == [
         f"credit-assets deliver {tapes[1]} --portfolio book --batch 2024-01",
         f"credit-assets deliver {tapes[0]} --portfolio book --batch 2024-02",
     ]
     for line in deliveries(done):
-        assert say(project, *line.split()[1:]).exit_code == 0
+        assert run_command(project, *line.split()[1:]).exit_code == 0
 
 
 def test_files_of_several_tables_are_delivered_as_their_folder_if_it_holds_nothing_else(project, tmp_path):
@@ -110,11 +110,11 @@ def test_files_of_several_tables_are_delivered_as_their_folder_if_it_holds_nothi
     folder.mkdir()
     payments = {"loan_id": loans()["loan_id"], "instalment": [10 + n % 7 for n in range(40)]}
     files = [str(write(folder / "loans.csv", loans())), str(write(folder / "payments.csv", payments))]
-    assert deliveries(say(project, "new", "book", *files)) == [
+    assert deliveries(run_command(project, "new", "book", *files)) == [
         f"credit-assets deliver '{folder}' --portfolio book --batch 2026-01"
     ]
     (folder / "more.csv").write_text("a\n1\n")
-    assert deliveries(say(project, "new", "other", *files)) == [
+    assert deliveries(run_command(project, "new", "other", *files)) == [
         "credit-assets deliver FOLDER_OF_THESE_FILES --portfolio other --batch 2026-01 "
         "# put these files, and no others, into one folder"
     ]

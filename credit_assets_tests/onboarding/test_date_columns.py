@@ -25,7 +25,7 @@ def test_dates_are_read_in_the_formats_in_which_they_are_written(column, values,
     assert read(column(values), values[0]).date() == first
 
 
-def test_ambiguous_dates_state_the_chosen_reading(column, look, tmp_path):
+def test_ambiguous_dates_state_the_chosen_reading(column, read_tables, tmp_path):
     seen = column(["04/05/2019", "06/07/2018"])
     assert seen.doubts == ("'04/05/2019' is read as 2019-05-04, which is day first; it may also be month first",)
     seen = column(["05/14/19", "11/05/95"])
@@ -34,7 +34,7 @@ def test_ambiguous_dates_state_the_chosen_reading(column, look, tmp_path):
     # Another column of the same table can be read in only one way.
     path = write(tmp_path / "loans.csv", {"open": ["04/05/2019", "06/07/2018"], "paid": ["04/25/2019", "06/07/2018"]})
     (tmp_path / "workspace" / "0.parquet").unlink()
-    [files] = look(path)
+    [files] = read_tables(path)
     assert files.columns["open"].formats == files.columns["paid"].formats == ("%m/%d/%Y",)
     assert "it may also be day first" in files.columns["open"].doubts[0]
 
@@ -49,8 +49,8 @@ def test_months_in_another_language_name_the_language(column):
 
 @pytest.mark.parametrize("name", ["opening_date", "Antragsdatum", "issue_d", "fecha_alta"])
 @pytest.mark.parametrize("values", [[45000, 44961, 45031], [45000.5, 44961.25, 45031]])
-def test_numbers_in_a_date_column_are_proposed_as_excel_days(look, tmp_path, name, values):
-    [files] = look(write(tmp_path / "one.csv", {"n": range(3), name: values}))
+def test_numbers_in_a_date_column_are_proposed_as_excel_days(read_tables, tmp_path, name, values):
+    [files] = read_tables(write(tmp_path / "one.csv", {"n": range(3), name: values}))
     seen = files.columns[name]
     assert (seen.formats, seen.years) == (("Excel 1900",), (2023, 2023))
     first = "44961.25" if 45000.5 in values else "44961"
@@ -63,8 +63,8 @@ def test_numbers_in_a_date_column_are_proposed_as_excel_days(look, tmp_path, nam
     ("name", "values"),
     [("loan_amount", [45000, 44961, 45031]), ("balance_at_date", [45000, 450000]), ("updates", [45000, 44961])],
 )
-def test_other_numbers_are_not_taken_for_excel_days(look, tmp_path, name, values):
-    [files] = look(write(tmp_path / "one.csv", {"n": range(len(values)), name: values}))
+def test_other_numbers_are_not_taken_for_excel_days(read_tables, tmp_path, name, values):
+    [files] = read_tables(write(tmp_path / "one.csv", {"n": range(len(values)), name: values}))
     assert (files.columns[name].date, files.columns[name].doubts) == (None, ())
 
 

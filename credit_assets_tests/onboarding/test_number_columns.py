@@ -48,11 +48,11 @@ def test_pattern_of_numbers_in_text_refuses_other_text(column):
     assert plain.pattern is None and plain.high == 1e5, "what the pattern does not know is not refused"
 
 
-def test_ambiguous_thousands_or_decimals_are_read_like_the_rest_of_the_table(look, tmp_path):
+def test_ambiguous_thousands_or_decimals_are_read_like_the_rest_of_the_table(read_tables, tmp_path):
     columns = {"amount": ["1.200", "900", "15.000"], "income": ["1,250", "2,375", "7"], "share": ["0.25", "1.5", "1"]}
     for rate, amount, income in ((["3,1", "2", "4"], 1200, 1.25), (["3.1", "2", "4"], 1.2, 1250)):
         (tmp_path / "loans.csv").write_text(pd.DataFrame(columns | {"rate": rate}).to_csv(sep=";", index=False))
-        [files] = look(tmp_path / "loans.csv")
+        [files] = read_tables(tmp_path / "loans.csv")
         found = files.columns
         assert float(read(found["amount"], "1.200")) == amount
         assert float(read(found["income"], "1,250")) == income

@@ -24,19 +24,19 @@ from credit_assets.ingest.csv_rows import inspect_csv
 from credit_assets.lake.connections import connect
 from credit_assets.onboarding.files import BookError, Files, stem
 from credit_assets.onboarding.read_files import read_files
-from credit_assets_tests.onboarding.conftest import Look
+from credit_assets_tests.onboarding.conftest import ReadTables
 from credit_assets_tests.onboarding.lender import write
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
-def test_file_name_is_not_used_as_a_pattern(look, tmp_path, ending):
+def test_file_name_is_not_used_as_a_pattern(read_tables, tmp_path, ending):
     for name, value in {"loans[1]": 1, "loans1": 2, "loan*": 3, "loans": 4}.items():
         rows = pd.DataFrame({"a": [value] * value})
         path = tmp_path / f"{name}.{ending}"
         rows.to_csv(path, index=False) if ending == "csv" else rows.to_parquet(path)
     for name, value in {"loans[1]": 1, "loan*": 3}.items():
         (tmp_path / "workspace" / "0.parquet").unlink(missing_ok=True)
-        [files] = look(tmp_path / f"{name}.{ending}")
+        [files] = read_tables(tmp_path / f"{name}.{ending}")
         assert (files.rows, files.columns["a"].value_counts) == (value, {str(value): value})
 
 
@@ -60,25 +60,25 @@ def test_kind_of_a_csv_column_depends_on_all_its_values(column, values, kind):
     assert column(values).kind == kind
 
 
-def test_parquet_file_declares_its_column_types(look, tmp_path):
+def test_parquet_file_declares_its_column_types(read_tables, tmp_path):
     day = pd.Timestamp("2020-01-02")
     frame = pd.DataFrame({"w": [1, 2], "f": [1.0, 2.0], "t": ["1", "2"], "b": [True, False], "d": [day, day]})
     frame.to_parquet(tmp_path / "loans.parquet")
-    [files] = look(tmp_path / "loans.parquet")
+    [files] = read_tables(tmp_path / "loans.parquet")
     assert [column.kind for column in files.columns.values()] == ["whole", "fraction", "text", "boolean", "time"]
     assert files.columns["d"].date == "d"
 
 
-def of_parquet(look: Look, path: Path, **columns: pa.Array) -> Files:
+def of_parquet(read_tables: ReadTables, path: Path, **columns: pa.Array) -> Files:
     pq.write_table(pa.table(columns), path)
-    [files] = look(path)
+    [files] = read_tables(path)
     return files
 
 
-def test_parquet_nan_is_null_and_infinity_is_counted_without_setting_a_limit(look, tmp_path):
+def test_parquet_nan_is_null_and_infinity_is_counted_without_setting_a_limit(read_tables, tmp_path):
     nan, inf = float("nan"), float("inf")
     files = of_parquet(
-        look,
+        read_tables,
         tmp_path / "loans.parquet",
         a=pa.array([nan, 1.5, 2.0, -0.0, 0.0]),
         b=pa.array([inf, -inf, 2.0, 3.0, 7.0], pa.float32()),
@@ -116,14 +116,14 @@ WHOLE_IN_PARQUET = {
 
 
 @pytest.mark.parametrize(("values", "kind"), WHOLE_IN_PARQUET.values(), ids=WHOLE_IN_PARQUET)
-def test_parquet_types_are_read_digit_for_digit(look, tmp_path, values, kind):
-    found = of_parquet(look, tmp_path / "loans.parquet", c=values, d=pa.array([1, 2, 3])).columns["c"]
+def test_parquet_types_are_read_digit_for_digit(read_tables, tmp_path, values, kind):
+    found = of_parquet(read_tables, tmp_path / "loans.parquet", c=values, d=pa.array([1, 2, 3])).columns["c"]
     assert found.kind == kind
     if kind in ("whole", "text") and values.type != pa.uuid():
         assert set(found.value_counts) == {str(value).removesuffix(".00") for value in values.to_pylist()}
 
 
-def test_nested_parquet_columns_are_named_in_one_line(look, tmp_path):
+def test_nested_parquet_columns_are_named_in_one_line(read_tables, tmp_path):
     odd = {
         "l": pa.array([[1]]),
         "s": pa.array([{"a": 1}]),
@@ -132,45 +132,45 @@ def test_nested_parquet_columns_are_named_in_one_line(look, tmp_path):
         "ok": pa.array([1]),
     }
     with pytest.raises(BookError) as told:
-        of_parquet(look, tmp_path / "loans.parquet", **odd)
+        of_parquet(read_tables, tmp_path / "loans.parquet", **odd)
     assert "loans.parquet: l (list<" in str(told.value) and "\n" not in str(told.value)
     assert all(f" {name} (" in str(told.value) for name in "lsbt") and "leave it out" in str(told.value)
 
 
-def test_truncated_parquet_file_is_refused_in_one_line(look, tmp_path):
-    of_parquet(look, path := tmp_path / "loans.parquet", c=pa.array([f"{n * n}" for n in range(5000)]))
+def test_truncated_parquet_file_is_refused_in_one_line(read_tables, tmp_path):
+    of_parquet(read_tables, path := tmp_path / "loans.parquet", c=pa.array([f"{n * n}" for n in range(5000)]))
     content = path.read_bytes()
     (tmp_path / "cut.parquet").write_bytes(b"PAR1" + b"\0" * (len(content) // 2) + content[4 + len(content) // 2 :])
     with pytest.raises(BookError, match=r"cut\.parquet.*damaged"):
-        look(tmp_path / "cut.parquet")
+        read_tables(tmp_path / "cut.parquet")
 
 
-def test_files_with_the_same_columns_are_one_table(look, tmp_path):
+def test_files_with_the_same_columns_are_one_table(read_tables, tmp_path):
     write(tmp_path / "a.csv", {"x": [1, 2], "y": ["u", "v"]})
     write(tmp_path / "b.csv", {"y": ["w"], "x": [3]})
     write(tmp_path / "c.csv", {"z": [1]})
     (tmp_path / "notes.txt").write_text("not data")
-    both, other = look(tmp_path)
+    both, other = read_tables(tmp_path)
     assert (both.names, both.rows, both.columns["x"].high) == ("a.csv, b.csv", 3, 3)
     assert other.names == "c.csv"
 
 
-def test_gzipped_and_zipped_files_are_read_like_plain_ones(look, tmp_path):
+def test_gzipped_and_zipped_files_are_read_like_plain_ones(read_tables, tmp_path):
     content = write(tmp_path / "plain.csv", {"x": [1, 2]}).read_bytes()
     (tmp_path / "packed.csv.gz").write_bytes(gzip.compress(content))
     with zipfile.ZipFile(tmp_path / "zipped.zip", "w") as archive:
         archive.writestr("folder/inside.csv", content)
         archive.writestr("read me.txt", "no data")
-    [files] = look(tmp_path / "packed.csv.gz", tmp_path / "zipped.zip")
+    [files] = read_tables(tmp_path / "packed.csv.gz", tmp_path / "zipped.zip")
     assert [stem(part.path) for part in files.parts] == ["packed", "inside"]
     assert files.rows == 4
 
 
-def test_zipped_csv_is_one_file_named_after_the_archive(look, tmp_path):
+def test_zipped_csv_is_one_file_named_after_the_archive(read_tables, tmp_path):
     with zipfile.ZipFile(tmp_path / "loans.csv.zip", "w") as archive:
         archive.writestr("download/part-0001.csv", "x,y\n1,2\n")
         archive.writestr("__MACOSX/download/._part-0001.csv", "shadow")
-    [files] = look(tmp_path / "loans.csv.zip")
+    [files] = read_tables(tmp_path / "loans.csv.zip")
     assert ([stem(part.path) for part in files.parts], files.rows) == (["loans"], 1)
 
 
@@ -202,10 +202,10 @@ def test_zipped_csv_is_one_file_named_after_the_archive(look, tmp_path):
         ("loans.xlsx", b"", "is not a .csv"),
     ],
 )
-def test_unreadable_file_is_refused_by_name(look, tmp_path, name, content, said):
+def test_unreadable_file_is_refused_by_name(read_tables, tmp_path, name, content, said):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(BookError, match=name) as told:
-        look(tmp_path / name)
+        read_tables(tmp_path / name)
     assert said in str(told.value)
 
 
@@ -230,10 +230,10 @@ AROUND_ROWS = {
 
 
 @pytest.mark.parametrize(("text", "notes"), AROUND_ROWS.values(), ids=AROUND_ROWS)
-def test_lines_beside_header_and_rows_are_skipped_as_in_a_delivery(look, tmp_path, text, notes):
+def test_lines_beside_header_and_rows_are_skipped_as_in_a_delivery(read_tables, tmp_path, text, notes):
     path = tmp_path / "loans.csv"
     path.write_bytes(text.encode())
-    [files] = look(path)
+    [files] = read_tables(path)
     assert {name: column.value_counts for name, column in files.columns.items()} == {
         "a": {"1": 1, "3": 1},
         "b": {"2": 1, "4": 1},
@@ -257,14 +257,16 @@ def test_lines_beside_header_and_rows_are_skipped_as_in_a_delivery(look, tmp_pat
         ("Total,car,,,", None, "", ""),
     ],
 )
-def test_total_with_several_fields_is_a_note_if_distinguishable_from_a_row(look, tmp_path, total, note, later, row):
+def test_total_with_several_fields_is_a_note_if_distinguishable_from_a_row(
+    read_tables, tmp_path, total, note, later, row
+):
     path, rows = tmp_path / "loans.csv", "a,b,c,d,e\n1,2,3,4,5\n3,4,5,6,7\n"
     path.write_text(f"{rows}{total}\n")
     if note is None:
         with pytest.raises(BookError, match="is a total and no row"):
-            look(path)
+            read_tables(path)
         return
-    [files] = look(path)
+    [files] = read_tables(path)
     assert files.parts[0].notes == (note,) and files.rows == 2
     # A delivery skips the total of another month, and keeps a row with a similar start.
     path.write_text(f"{rows}{row}\n{later}\n")
@@ -272,30 +274,30 @@ def test_total_with_several_fields_is_a_note_if_distinguishable_from_a_row(look,
     assert delivered.rows == 3 and delivered.passed_over == {note: 1}
 
 
-def test_total_that_starts_like_the_header_is_refused(look, tmp_path):
+def test_total_that_starts_like_the_header_is_refused(read_tables, tmp_path):
     (tmp_path / "loans.csv").write_text("Total,b,c\n1,2,3\n3,4,5\nTotal,,8\n")
     with pytest.raises(BookError, match=r"line 4: 'Total,,8' is a total and no row\."):
-        look(tmp_path / "loans.csv")
+        read_tables(tmp_path / "loans.csv")
 
 
-def test_errors_of_several_files_are_reported_at_once(look, tmp_path):
+def test_errors_of_several_files_are_reported_at_once(read_tables, tmp_path):
     for name in ("loans.csv", "other.csv"):
         (tmp_path / name).write_text("a,b,c\n1,2,3\n3,4,5\nTotal,6,8\n")
     with pytest.raises(BookError, match=r"loans\.csv, line 4: .*\n.*other\.csv, line 4: "):
-        look(tmp_path / "loans.csv", tmp_path / "other.csv")
+        read_tables(tmp_path / "loans.csv", tmp_path / "other.csv")
 
 
-def test_line_break_in_a_column_name_becomes_a_blank(look, tmp_path):
+def test_line_break_in_a_column_name_becomes_a_blank(read_tables, tmp_path):
     (tmp_path / "loans.csv").write_bytes(b'id,"debt to\r\nincome",x\r\n1,0.5,2\r\n2,"0.7",3\r\n')
-    [files] = look(tmp_path / "loans.csv")
+    [files] = read_tables(tmp_path / "loans.csv")
     assert list(files.columns) == ["id", "debt to income", "x"] and files.rows == 2
 
 
-def test_few_broken_lines_are_skipped_and_reported(look, tmp_path):
+def test_few_broken_lines_are_skipped_and_reported(read_tables, tmp_path):
     rows = [f"{n},{n % 7},x" for n in range(100)]
     rows[41], rows[77] = "41,1,x,more", '77,"open,x'
     (tmp_path / "loans.csv").write_text("\n".join(["id,b,c", *rows]))
-    [files] = look(tmp_path / "loans.csv")
+    [files] = read_tables(tmp_path / "loans.csv")
     assert files.rows == 98
     said = "2 lines are left out, of other fields than the header's 3: first line 43, which has 4 fields."
     assert files.remarks == [f"loans.csv: {said}"]
@@ -340,27 +342,27 @@ def test_any_content_is_read_or_refused_in_one_line_without_the_reader_s_own_mes
             assert not re.search("Auto-Detected|strict_mode|Error:|ignore_errors|LINE 1", str(error))
 
 
-def test_missing_and_duplicate_files_are_refused(look, tmp_path):
+def test_missing_and_duplicate_files_are_refused(read_tables, tmp_path):
     with pytest.raises(BookError, match=r"holds no \.csv\.gz"):
-        look(tmp_path)
+        read_tables(tmp_path)
     with pytest.raises(BookError, match="does not exist"):
-        look(tmp_path / "loans.csv")
+        read_tables(tmp_path / "loans.csv")
     path = write(tmp_path / "loans.csv", {"x": [1]})
     with pytest.raises(BookError, match="have the same name"):
-        look(path, path)
+        read_tables(path, path)
 
 
-def test_column_with_two_types_in_two_parquet_files_is_refused(look, tmp_path):
+def test_column_with_two_types_in_two_parquet_files_is_refused(read_tables, tmp_path):
     frames: Mapping[str, list[Any]] = {"a.parquet": [1], "b.parquet": ["x"]}
     for name, values in frames.items():
         pd.DataFrame({"c": values}).to_parquet(tmp_path / name)
     with pytest.raises(BookError, match=r"Column c is not of one kind in a\.parquet, b\.parquet"):
-        look(tmp_path)
+        read_tables(tmp_path)
 
 
-def test_empty_rows_are_skipped_in_parquet_too(look: Look, tmp_path: Path) -> None:
+def test_empty_rows_are_skipped_in_parquet_too(read_tables: ReadTables, tmp_path: Path) -> None:
     frame = pd.DataFrame({"id": [1.0, None, 2.0, None], "word": ["a", "", "b", None], "income": [None] * 4})
     frame.to_parquet(tmp_path / "loans.parquet")
-    [loans] = look(tmp_path / "loans.parquet")
+    [loans] = read_tables(tmp_path / "loans.parquet")
     assert loans.rows == 2
     assert loans.remarks == ["loans.parquet: 2 rows without any value, skipped."]

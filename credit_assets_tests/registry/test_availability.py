@@ -7,6 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def silent() -> Iterator[str]:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
 
 
-class Says(BaseHTTPRequestHandler):
+class CannedAnswers(BaseHTTPRequestHandler):
     """Answers with the status code and body named in the path."""
 
     def do_GET(self) -> None:
@@ -50,7 +51,7 @@ class Says(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Says) as serving:
+    with ThreadingHTTPServer(("127.0.0.1", 0), CannedAnswers) as serving:
         threading.Thread(target=serving.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{serving.server_address[1]}"
         serving.shutdown()
@@ -83,10 +84,11 @@ def test_server_that_never_finishes_its_answer_times_out(monkeypatch: pytest.Mon
 
         def drip() -> None:
             caller, _ = listening.accept()
-            caller.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
-            for _ in range(600):
-                time.sleep(0.1)
-                caller.sendall(b" ")
+            with caller, suppress(OSError):
+                caller.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+                for _ in range(600):
+                    time.sleep(0.1)
+                    caller.sendall(b" ")
 
         threading.Thread(target=drip, daemon=True).start()
         began = time.monotonic()

@@ -243,11 +243,11 @@ class Killed(BaseException):
 
 
 @pytest.fixture
-def dying(book: Book, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def kill_at_write(book: Book, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """A list with the number of the write at which the process dies; nothing happens while it is empty."""
     lives: list[int] = []
 
-    def mortal(method: str) -> None:
+    def dying_method(method: str) -> None:
         write = getattr(type(book.registry.store), method)
 
         def written(*args: object) -> None:
@@ -260,21 +260,23 @@ def dying(book: Book, monkeypatch: pytest.MonkeyPatch) -> list[int]:
         monkeypatch.setattr(type(book.registry.store), method, written)
 
     for method in ("set_tag", "set_alias"):
-        mortal(method)
+        dying_method(method)
     return lives
 
 
 @pytest.mark.parametrize("writes", range(7))
-def test_promotion_killed_at_any_write_and_repeated_is_recorded_once(book: Book, dying: list[int], writes: int) -> None:
+def test_promotion_killed_at_any_write_and_repeated_is_recorded_once(
+    book: Book, kill_at_write: list[int], writes: int
+) -> None:
     book.promote(1)
     book.registry.store.set_alias(CHALLENGER, 2)
-    dying.append(writes)
+    kill_at_write.append(writes)
     if writes < 6:
         with pytest.raises(Killed):
             book.promote(2, why="by the killed one")
     else:
         book.promote(2, why="by the killed one")
-    dying.clear()
+    kill_at_write.clear()
     # Every reader finds the history and the alias consistent.
     moved = book.aliases()[CHAMPION] == 2
     assert book.versions() == ([1, 2] if moved else [1])

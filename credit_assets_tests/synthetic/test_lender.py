@@ -60,7 +60,7 @@ def lake(deliveries: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 @pytest.fixture(scope="module")
-def ask(lake: duckdb.DuckDBPyConnection) -> Callable[[str], pd.DataFrame]:
+def query_lake(lake: duckdb.DuckDBPyConnection) -> Callable[[str], pd.DataFrame]:
     return lambda sql: lake.execute(sql).df()
 
 
@@ -99,12 +99,12 @@ def test_missing_shares_are_close_to_the_real_ones(deliveries: Path, real_data: 
         assert distance.max() < 0.12, (file, distance.idxmax())
 
 
-def test_categories_are_those_of_the_contracts(ask: Callable[[str], pd.DataFrame]) -> None:
+def test_categories_are_those_of_the_contracts(query_lake: Callable[[str], pd.DataFrame]) -> None:
     for file, table in {**FILES, "application_train": "applications"}.items():
         for column in TABLES[table].to_schema().columns.values():
             allowed = [check.statistics["allowed_values"] for check in column.checks if check.name == "isin"]
             if allowed:
-                found = ask(f"SELECT DISTINCT {column.name} AS word FROM {file} WHERE word IS NOT NULL").word
+                found = query_lake(f"SELECT DISTINCT {column.name} AS word FROM {file} WHERE word IS NOT NULL").word
                 assert set(found) <= set(allowed[0]), (file, column.name)
 
 
@@ -118,14 +118,14 @@ def test_values_are_written_like_in_the_source(deliveries: Path) -> None:
     assert re.fullmatch(r"\d+\.\d+", line[8])  # an amount has decimals
 
 
-def test_sentinels_appear_where_the_source_has_them(ask: Callable[[str], pd.DataFrame]) -> None:
-    idle = ask("""
+def test_sentinels_appear_where_the_source_has_them(query_lake: Callable[[str], pd.DataFrame]) -> None:
+    idle = query_lake("""
         SELECT avg((DAYS_EMPLOYED = 365243)::INT) AS share,
                bool_and((DAYS_EMPLOYED = 365243) = (ORGANIZATION_TYPE = 'XNA')) AS together
         FROM application_train""")
     assert 0.15 < idle.share[0] < 0.23
     assert idle.together[0]
-    dates = ask("""
+    dates = query_lake("""
         SELECT bool_and(DAYS_FIRST_DRAWING IS NULL) FILTER (NAME_CONTRACT_STATUS <> 'Approved') AS no_dates,
                bool_and(DAYS_LAST_DUE_1ST_VERSION = 365243)
                    FILTER (NAME_CONTRACT_TYPE = 'Revolving loans' AND DAYS_FIRST_DUE IS NOT NULL) AS cards,
@@ -134,8 +134,8 @@ def test_sentinels_appear_where_the_source_has_them(ask: Callable[[str], pd.Data
     assert dates.iloc[0].all()
 
 
-def test_building_columns_are_missing_together(ask: Callable[[str], pd.DataFrame]) -> None:
-    shares = ask("""
+def test_building_columns_are_missing_together(query_lake: Callable[[str], pd.DataFrame]) -> None:
+    shares = query_lake("""
         SELECT avg((APARTMENTS_AVG IS NULL)::INT) AS missing,
                avg((APARTMENTS_AVG IS NULL)::INT) FILTER (LIVINGAREA_AVG IS NULL) AS given_area,
                bool_and((APARTMENTS_AVG IS NULL) = (APARTMENTS_MEDI IS NULL)) AS same
@@ -159,31 +159,31 @@ def test_building_columns_are_missing_together(ask: Callable[[str], pd.DataFrame
         ("application_train", "SK_ID_CURR"),
     ],
 )
-def test_keys_are_unique(ask: Callable[[str], pd.DataFrame], file: str, key: str) -> None:
-    assert ask(f"SELECT {key} FROM {file} GROUP BY ALL HAVING count(*) > 1").empty
+def test_keys_are_unique(query_lake: Callable[[str], pd.DataFrame], file: str, key: str) -> None:
+    assert query_lake(f"SELECT {key} FROM {file} GROUP BY ALL HAVING count(*) > 1").empty
 
 
 def test_every_history_row_belongs_to_its_parent_and_applicant(
-    ask: Callable[[str], pd.DataFrame],
+    query_lake: Callable[[str], pd.DataFrame],
 ) -> None:
     for file, kinds in {
         "POS_CASH_balance": ("Cash loans", "Consumer loans"),
         "credit_card_balance": ("Revolving loans",),
         "installments_payments": ("Cash loans", "Consumer loans", "Revolving loans"),
     }.items():
-        orphans = ask(f"""
+        orphans = query_lake(f"""
             SELECT child.* FROM {file} AS child
             LEFT JOIN previous_application AS parent USING (SK_ID_PREV, SK_ID_CURR)
             WHERE parent.NAME_CONTRACT_STATUS IS DISTINCT FROM 'Approved'
                OR NOT list_contains({list(kinds)}, parent.NAME_CONTRACT_TYPE)""")
         assert orphans.empty, file
-    assert ask("SELECT SK_ID_BUREAU FROM bureau_balance EXCEPT SELECT SK_ID_BUREAU FROM bureau").empty
+    assert query_lake("SELECT SK_ID_BUREAU FROM bureau_balance EXCEPT SELECT SK_ID_BUREAU FROM bureau").empty
     for file in ("bureau", "previous_application"):
-        assert ask(f"SELECT SK_ID_CURR FROM {file} EXCEPT SELECT SK_ID_CURR FROM application_train").empty
+        assert query_lake(f"SELECT SK_ID_CURR FROM {file} EXCEPT SELECT SK_ID_CURR FROM application_train").empty
 
 
-def test_nothing_is_dated_after_the_application(ask: Callable[[str], pd.DataFrame]) -> None:
-    latest = ask("""
+def test_nothing_is_dated_after_the_application(query_lake: Callable[[str], pd.DataFrame]) -> None:
+    latest = query_lake("""
         SELECT (SELECT max(greatest(DAYS_CREDIT, DAYS_CREDIT_UPDATE, DAYS_ENDDATE_FACT))
                 FROM bureau) AS credit,
                (SELECT max(MONTHS_BALANCE) FROM bureau_balance) AS bureau_balance,
@@ -196,7 +196,7 @@ def test_nothing_is_dated_after_the_application(ask: Callable[[str], pd.DataFram
     assert latest.loc[0, ["previous_application", "pos", "card", "paid"]].max() <= -1
 
 
-def test_rows_per_applicant_equal_those_of_the_full_download(ask: Callable[[str], pd.DataFrame]) -> None:
+def test_rows_per_applicant_equal_those_of_the_full_download(query_lake: Callable[[str], pd.DataFrame]) -> None:
     kaggle = {
         "bureau": 1_716_428,
         "bureau_balance": 27_299_925,
@@ -206,7 +206,7 @@ def test_rows_per_applicant_equal_those_of_the_full_download(ask: Callable[[str]
         "installments_payments": 13_605_401,
     }
     for file, rows in kaggle.items():
-        made = ask(f"SELECT count(*) AS rows FROM {file}").rows[0]
+        made = query_lake(f"SELECT count(*) AS rows FROM {file}").rows[0]
         assert made / 3_000 == pytest.approx(rows / 356_255, rel=0.12), file
 
 
@@ -284,9 +284,9 @@ def test_same_arguments_give_the_same_bytes_and_another_seed_does_not(tmp_path: 
 
 def test_chunks_are_joined_under_one_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lender, "CHUNK", 40)
-    heard: list[str] = []
-    (batch,) = generate(tmp_path, 100, unlabelled=0, progress=heard.append)
-    assert len(heard) == 3
+    read_until: list[str] = []
+    (batch,) = generate(tmp_path, 100, unlabelled=0, progress=read_until.append)
+    assert len(read_until) == 3
     application = pd.read_csv(batch / "application_train.csv")
     assert list(application.SK_ID_CURR) == list(range(100_001, 100_101))
     previous = pd.read_csv(batch / "previous_application.csv")
@@ -339,8 +339,8 @@ def test_default_rate_and_groups_are_as_designed() -> None:
     assert 1.25 < young / middle < 2.3
 
 
-def test_histories_add_information_to_the_application(ask: Callable[[str], pd.DataFrame]) -> None:
-    frame = ask("""
+def test_histories_add_information_to_the_application(query_lake: Callable[[str], pd.DataFrame]) -> None:
+    frame = query_lake("""
         WITH late AS (
             SELECT SK_ID_CURR, avg((DAYS_ENTRY_PAYMENT > DAYS_INSTALMENT)::INT) AS late,
                    avg(DAYS_ENTRY_PAYMENT - DAYS_INSTALMENT) AS days

@@ -66,7 +66,7 @@ def data_files(lake: Lake) -> dict[Path, int]:
     }
 
 
-def ran(instance: dg.DagsterInstance, portfolio: str = BOOK) -> str:
+def record_run(instance: dg.DagsterInstance, portfolio: str = BOOK) -> str:
     """A run that materialized no asset; its id."""
 
     @dg.job(tags={PORTFOLIO_TAG: portfolio})
@@ -96,14 +96,14 @@ def make_old(project: Project, runs: set[str]) -> None:
 
 
 @pytest.fixture(scope="module")
-def tended(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Maintained:
+def maintained(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Maintained:
     project = line.copy(tmp_path_factory.mktemp("tended") / "project")
     configure(project, {"retention": {"runs_days": 50}})
     lake, other = Lake(project.lake), Registry.of(project, "other")
     with instance_of(project) as instance:
         of_line = {run.run_id for run in instance.get_runs()}
         names = ("nobody", "batch", "whole table", "model", "promotion", "young")
-        runs = {name: ran(instance) for name in names} | {"other portfolio": ran(instance, "other")}
+        runs = {name: record_run(instance) for name in names} | {"other portfolio": record_run(instance, "other")}
     # A batch other than the newest, and the newest version of an unpartitioned table.
     for batch, run in (("1", "batch"), ("2", "nobody"), ("2", "young")):
         write(lake, "SELECT 1 AS x", MADE_UP, batch, runs[run])
@@ -132,43 +132,43 @@ def tended(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Maintained:
     return Maintained(project, before, files, runs, of_line, told)
 
 
-def test_current_tables_and_inputs_of_registered_models_are_unchanged(tended):
-    lake = Lake(tended.project.lake)
-    assert {table for table, _ in tended.contents} == set(lake.tables())
-    assert len([table for table, _ in tended.contents if table == TRAINING_SET]) == 2
-    assert {version: contents(lake, *version) for version in tended.contents} == tended.contents
+def test_current_tables_and_inputs_of_registered_models_are_unchanged(maintained):
+    lake = Lake(maintained.project.lake)
+    assert {table for table, _ in maintained.contents} == set(lake.tables())
+    assert len([table for table, _ in maintained.contents if table == TRAINING_SET]) == 2
+    assert {version: contents(lake, *version) for version in maintained.contents} == maintained.contents
 
 
-def test_unneeded_version_is_removed(tended):
+def test_unneeded_version_is_removed(maintained):
     """The version between the model's input and the current one."""
-    lake = Lake(tended.project.lake)
+    lake = Lake(maintained.project.lake)
     current = lake.version(TRAINING_SET)
     with pytest.raises(duckdb.IOException, match="No files found"):
         contents(lake, TRAINING_SET, current - 1)
 
 
-def test_uncommitted_file_is_removed_after_a_day(tended):
-    folder = Path(Lake(tended.project.lake).address(f"{BOOK}/features")) / "batch=2026-01"
+def test_uncommitted_file_is_removed_after_a_day(maintained):
+    folder = Path(Lake(maintained.project.lake).address(f"{BOOK}/features")) / "batch=2026-01"
     assert not (folder / "old.parquet").exists()
     assert (folder / "new.parquet").exists()
 
 
-def test_runs_behind_current_data_are_kept_and_others_removed(tended):
-    gone = {name for name, run_id in tended.runs.items() if run_id not in tended.left()}
+def test_runs_behind_current_data_are_kept_and_others_removed(maintained):
+    gone = {name for name, run_id in maintained.runs.items() if run_id not in maintained.left()}
     assert gone == {"nobody"}
 
 
-def test_instance_keeps_its_knowledge_of_each_batch(tended):
-    assert tended.of_line <= tended.left()
+def test_instance_keeps_its_knowledge_of_each_batch(maintained):
+    assert maintained.of_line <= maintained.left()
 
 
-def test_run_reports_what_it_removed_and_kept(tended):
-    lake, told = Lake(tended.project.lake), tended.told["tend_lake"]
-    removed = tended.files.keys() - data_files(lake).keys()
+def test_run_reports_what_it_removed_and_kept(maintained):
+    lake, told = Lake(maintained.project.lake), maintained.told["tend_lake"]
+    removed = maintained.files.keys() - data_files(lake).keys()
     assert told["files_removed"] == len(removed) >= 3
-    assert told["bytes_freed"] == sum(tended.files[file] for file in removed)
+    assert told["bytes_freed"] == sum(maintained.files[file] for file in removed)
     assert told["tables"] == told["versions_kept_current"] == told["versions_kept_recent"] == len(lake.tables())
     assert told["versions_kept_decision"]
     assert told["versions_kept_model"]
-    assert tended.told["purge_runs"]["runs_deleted"] == 1
-    assert tended.told["purge_runs"]["old_runs_kept"] == len(tended.of_line) + 4
+    assert maintained.told["purge_runs"]["runs_deleted"] == 1
+    assert maintained.told["purge_runs"]["old_runs_kept"] == len(maintained.of_line) + 4

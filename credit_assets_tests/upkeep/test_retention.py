@@ -50,25 +50,25 @@ def execute(instance: dg.DagsterInstance, job: str, batch: str | None = None, **
     return done.run_id
 
 
-def a_round(instance: dg.DagsterInstance) -> list[str]:
+def run_round(instance: dg.DagsterInstance) -> list[str]:
     return [*(execute(instance, "scores", batch) for batch in BATCHES), execute(instance, "champion")]
 
 
 @pytest.fixture(scope="module")
-def used(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str], list[str], str]:
+def used_instance(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str], list[str], str]:
     """The folder of an instance, the runs of its first and second round, and a failed run between them."""
     folder = tmp_path_factory.mktemp("used") / "instance"
     folder.mkdir()
     with dg.DagsterInstance.local_temp(str(folder)) as instance:
         instance.add_dynamic_partitions("batches", list(BATCHES))
-        first = a_round(instance)
+        first = run_round(instance)
         failed = execute(instance, "scores", BATCHES[0], fails="yes")
-        return folder, first, a_round(instance), failed
+        return folder, first, run_round(instance), failed
 
 
 @pytest.fixture
-def instance(used, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    shutil.copytree(used[0], tmp_path / "instance")
+def instance(used_instance, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    shutil.copytree(used_instance[0], tmp_path / "instance")
     with dg.DagsterInstance.local_temp(str(tmp_path / "instance")) as instance:
         yield instance
 
@@ -91,8 +91,8 @@ def rows(tmp_path: Path) -> dict[str, int]:
     return found | {"databases": len(list((home / "history" / "runs").glob("*-*.db"))), "logs": len(logs)}
 
 
-def test_knowledge_of_assets_batches_and_checks_survives_the_purge(instance, used, tmp_path):
-    second = used[2]
+def test_knowledge_of_assets_batches_and_checks_survives_the_purge(instance, used_instance, tmp_path):
+    second = used_instance[2]
     done = purge(instance, BOOK, [], FOREVER)
     assert (done.deleted, done.kept) == (4, 3)
     assert runs(instance) == set(second)
@@ -130,15 +130,15 @@ def test_instance_does_not_grow_over_rounds(instance, tmp_path):
     first = purge(instance, BOOK, [], FOREVER)
     after, held = size(), rows(tmp_path)
     assert first.bytes_freed == pytest.approx(before - after, abs=100_000), "but for the logs' own"
-    a_round(instance)
+    run_round(instance)
     assert purge(instance, BOOK, [], FOREVER).deleted == 3
     assert rows(tmp_path) == held
     assert size() == pytest.approx(after, rel=0.02)
     assert purge(instance, BOOK, [], FOREVER) == Purged(deleted=0, kept=3, bytes_freed=0)
 
 
-def test_referenced_young_and_active_runs_are_kept(instance, used):
-    _, first, second, _ = used
+def test_referenced_young_and_active_runs_are_kept(instance, used_instance):
+    _, first, second, _ = used_instance
     at_work = instance.create_run_for_job(JOBS.resolve_job_def("champion"), status=dg.DagsterRunStatus.STARTED)
     assert purge(instance, BOOK, [], datetime.now(UTC) - timedelta(days=1)).deleted == 0
     done = purge(instance, BOOK, [first[0]], FOREVER)
@@ -146,8 +146,8 @@ def test_referenced_young_and_active_runs_are_kept(instance, used):
     assert (done.deleted, done.kept) == (3, 4)
 
 
-def test_runs_of_another_portfolio_are_not_purged(instance, used):
-    _, first, second, _ = used
+def test_runs_of_another_portfolio_are_not_purged(instance, used_instance):
+    _, first, second, _ = used_instance
     for run_id in first:
         instance.add_run_tags(run_id, {PORTFOLIO_TAG: "other"})
     purge(instance, BOOK, [], FOREVER)
@@ -162,9 +162,9 @@ def test_events_without_a_run_are_kept(instance):
     assert instance.get_latest_materialization_event(dg.AssetKey("by_hand"))
 
 
-def test_killed_purge_is_completed_by_the_next(instance, used, tmp_path, monkeypatch):
+def test_killed_purge_is_completed_by_the_next(instance, used_instance, tmp_path, monkeypatch):
     """Killed before the first run's own row was deleted, or before the databases of the runs were."""
-    _, first, second, failed = used
+    _, first, second, failed = used_instance
 
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
