@@ -256,9 +256,9 @@ def test_delivery_that_fails_for_a_day_is_given_up_and_reported_elsewhere_once(p
             box.deliver(environ, partial(float, NOW + minutes * 60))
         given_up = {entry.alert.title: entry.deliveries.get("slack", "") for entry in box.newest(9)}
         assert box.waiting() == 0
-    titles = [body for body in sink.posted if body["kind"] == "undelivered"]
-    assert [body["title"] for body in titles] == ["alerts could not be delivered by slack"]
-    assert "CREDIT_ASSETS_SLACK_URL" in titles[0]["what_to_do"]
+    undelivered = [body for body in sink.posted if body["kind"] == "undelivered"]
+    assert [body["title"] for body in undelivered] == ["alerts could not be delivered by slack"]
+    assert "CREDIT_ASSETS_SLACK_URL" in undelivered[0]["what_to_do"]
     assert given_up["alert 1"].startswith("given up") and given_up["alert 2"].startswith("given up")
     assert given_up["alerts could not be delivered by slack"] == ""
 

@@ -152,7 +152,7 @@ def test_message_for_missing_rows_may_be_a_draft_too(tmp_path: Path, message: st
     ("others", "more"),
     [(0, ""), (1, "; 1 other text is a draft too"), (2, "; 2 other texts are drafts too")],
 )
-def test_a_message_names_the_first_draft_and_counts_the_others(others: int, more: str) -> None:
+def test_message_names_the_first_draft_and_counts_the_others(others: int, more: str) -> None:
     drafts = {"debt": Draft(kind="column", name="DebtRatio")} | {f"f{n}": Draft(guess="?") for n in range(others)}
     expected = f"The text of debt holds the column name DebtRatio{more}. `credit-assets check` lists what to write."
     assert drafts_message(drafts) == expected

@@ -32,7 +32,7 @@ def test_connection_is_opened_at_first_use_with_its_own_temporary_spill_folder(p
     assert not Path(seen["spill"]).exists()
 
 
-def test_what_a_killed_process_spilled_is_removed_and_what_a_living_one_did_is_not(project):
+def test_spill_files_of_a_killed_process_are_removed_and_those_of_a_running_one_stay(project):
     ended = subprocess.Popen(["true"])
     ended.wait()
     killed, living = project.spill / f"{ended.pid}-abc", project.spill / f"{os.getppid()}-abc"

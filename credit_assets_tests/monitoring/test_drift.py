@@ -672,7 +672,7 @@ def test_halves_of_one_real_book_are_stable_and_vintages_are_not(
 # Missing shares
 
 
-def test_the_interval_of_a_missing_share_is_scipys_exact_one() -> None:
+def test_interval_of_a_missing_share_equals_scipy_s_exact_one() -> None:
     counts, rows = np.array([0, 1, 7, 400, 1000]), np.array([50, 1, 9, 1000, 1000])
     low, high = _share_interval(counts, rows, 0.01)
     exact = [stats.binomtest(n, of).proportion_ci(0.99, method="exact") for n, of in zip(counts, rows, strict=True)]
