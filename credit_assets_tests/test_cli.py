@@ -87,8 +87,8 @@ def test_sample_reports_why_it_cannot_be_made(tmp_path, arguments, said):
 
 def test_delivery_is_placed_replaced_and_recognised(project, delivery, tmp_path):
     deliver = ("deliver", str(delivery), *OF_THE_BOOK, "--batch", "2026-01")
-    assert "home_credit 2026-01 is delivered: 8 files in" in say(project, *deliver).output
-    assert "home_credit 2026-01 was already delivered, with the same files" in say(project, *deliver).output
+    assert "home_credit 2026-01 is delivered: 8 files in" in run_command(project, *deliver).output
+    assert "home_credit 2026-01 was already delivered, with the same files" in run_command(project, *deliver).output
     again = tmp_path / "again"
     shutil.copytree(delivery, again)
     (again / "bureau.csv").write_text((again / "bureau.csv").read_text() + "\n")
@@ -191,8 +191,8 @@ def test_book_may_configure_the_column_for_splitting(dated, tmp_path):
     dated.config("loans").write_text(yaml.safe_dump(config | {"delivery": {"split_by": "issue_d"}}))
     (tmp_path / "LoanStats3a.csv").write_text(LOANS)
     delivered = str(tmp_path / "LoanStats3a.csv")
-    assert "2010-Q4 is delivered" in say(dated, "deliver", delivered, *OF_LOANS).output
-    assert "2011 is delivered: 1 file" in say(dated, "deliver", delivered, *OF_LOANS, "--batch", "2011").output
+    assert "2010-Q4 is delivered" in run_command(dated, "deliver", delivered, *OF_LOANS).output
+    assert "2011 is delivered: 1 file" in run_command(dated, "deliver", delivered, *OF_LOANS, "--batch", "2011").output
 
 
 @pytest.mark.parametrize("options", [(), ("--batch", "2026-01", "--split-by", "issue_d")])
