@@ -169,7 +169,7 @@ def test_killed_purge_is_completed_by_the_next(instance, used_instance, tmp_path
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    for moment in ("delete_run", "_sweep"):
+    for moment in ("delete_run", "_delete_event_logs"):
         with monkeypatch.context() as patch:
             patch.setattr(*((instance.run_storage, moment) if moment == "delete_run" else (retention, moment)), killed)
             with pytest.raises(KeyboardInterrupt):
