@@ -28,6 +28,7 @@ from credit_assets.features.compute import compute_query
 from credit_assets.features.target import outcome_sql
 from credit_assets.features.training_set import TEST, TRAIN, VALID, training_frame
 from credit_assets.ingest.file_names import match_files
+from credit_assets.ingest.sources import Target
 from credit_assets.ingest.typed_read import ingest
 from credit_assets.lake.provenance import BATCH, Provenance
 from credit_assets.lake.tables import Lake
@@ -89,10 +90,7 @@ def make_features(con: duckdb.DuckDBPyConnection, table: str, folder: Path, book
             con,
             lake,
             files[name],
-            name,
-            model,
-            batch,
-            parents={parent: lake.query(parent) for parent in book.parents(name)},
+            Target(name, model, {parent: lake.query(parent) for parent in book.parents(name)}, batch),
             max_bad_share=0,
             quarantine_folder=folder / "quarantine",
             scratch=folder / "scratch",

@@ -15,6 +15,7 @@ import duckdb
 
 from credit_assets.book.book import Book
 from credit_assets.ingest.file_names import match_files
+from credit_assets.ingest.sources import Target
 from credit_assets.ingest.typed_read import ingest
 from credit_assets.lake.provenance import Provenance
 from credit_assets.lake.tables import Lake
@@ -46,10 +47,7 @@ def main() -> None:
                 con,
                 lake,
                 files[table],
-                table,
-                model,
-                "2026-01",
-                parents={parent: lake.query(parent) for parent in book.parents(table)},
+                Target(table, model, {parent: lake.query(parent) for parent in book.parents(table)}, "2026-01"),
                 max_bad_share=given.max_bad_share,
                 quarantine_folder=Path(workspace) / "quarantine",
                 scratch=Path(workspace) / "scratch",

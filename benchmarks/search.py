@@ -26,6 +26,7 @@ from credit_assets.features.compute import compute_query
 from credit_assets.features.guard import made_from
 from credit_assets.features.training_set import TEST, TRAIN, VALID, hash_share, training_frame, training_rows_sql
 from credit_assets.ingest.file_names import match_files
+from credit_assets.ingest.sources import Target
 from credit_assets.ingest.typed_read import ingest
 from credit_assets.lake.provenance import BATCH, Provenance
 from credit_assets.lake.sql import identifier
@@ -123,15 +124,17 @@ def training_set(book: Book, deliveries: Sequence[Path], scratch: Path) -> pd.Da
                     con,
                     lake,
                     files[name],
-                    name,
-                    book.contracts[name],
-                    delivery.name,
-                    parents={parent: lake.query(parent, [delivery.name]) for parent in book.parents(name)},
+                    Target(
+                        name,
+                        book.contracts[name],
+                        {parent: lake.query(parent, [delivery.name]) for parent in book.parents(name)},
+                        delivery.name,
+                        numbered=portfolio.tables[name].numbered,
+                    ),
                     max_bad_share=portfolio.delivery.max_bad_share,
                     quarantine_folder=scratch / "quarantine",
                     scratch=scratch / "scratch",
                     notes=portfolio.tables[name].notes,
-                    numbered=portfolio.tables[name].numbered,
                 )
                 lake.commit(done.staged, Provenance())
             for query in queries.values():

@@ -235,10 +235,7 @@ def _rounded_up(auc: float) -> float:
 
 
 def calibration(
-    evaluation: Evaluation,
-    champion: Evaluation | None,
-    thresholds: GateConfig,
-    comparison: Comparison | None = None,
+    evaluation: Evaluation, champion: Evaluation | None, thresholds: GateConfig, comparison: Comparison | None = None
 ) -> Verdict:
     """Passes if the ECE is not above both its maximum and the ECE by chance, and the calibration gap is not
     significantly beyond its limit. Otherwise it passes if the champion does not significantly meet the same limits and

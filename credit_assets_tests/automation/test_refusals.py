@@ -10,7 +10,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from credit_assets.application.run import UNTIL
+from credit_assets.application.run import RETRY_CONDITION
 from credit_assets.application.status import status
 from credit_assets.automation import pending
 from credit_assets.definitions import build
@@ -55,7 +55,7 @@ def test_refused_delivery_is_retried_after_a_change(refused: Project) -> None:
     project, said = refused, []
     assert run(project, said) == []
     [line] = said
-    assert UNTIL in line and "application_train.csv (table applications) lacks the column" in line
+    assert RETRY_CONDITION in line and "application_train.csv (table applications) lacks the column" in line
     with inside(project):
         [due] = status(project, BOOK).due
     assert due.refused and "lacks the column" in due.failure
