@@ -54,7 +54,7 @@ def mismatches(portfolio: Portfolio, contracts: Contracts) -> Iterator[Mismatch]
         table = getattr(portfolio, key)
         # The default outcomes table needs no contract, but a configured name must be a table.
         if table not in contracts and table != OUTCOMES:
-            yield Mismatch((key,), f"{table} is none of the tables {', '.join(contracts)}")
+            yield Mismatch((key,), f"{table} is not one of the tables {', '.join(contracts)}")
     if portfolio.application_table not in contracts:
         return
     columns = set(contracts[portfolio.application_table].to_schema().columns)

@@ -103,7 +103,7 @@ def families(
 
     Features without a named family share one only if their raw columns are exactly the same, so that a ratio of two
     columns belongs with neither of them, nor with another ratio. A feature that shares its columns with no other, or is
-    calculated from none (`count(*)`), is a family of its own, with its own name.
+    calculated from none (`count(*)`), forms its own family, under its own name.
     """
     spelling: dict[str, str] = {}
     alike: dict[tuple[Origin, ...], list[str]] = {}

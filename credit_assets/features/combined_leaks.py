@@ -112,7 +112,7 @@ def reproduced_columns(
             continue
         rows = columns[names].iloc[known].assign(**{TARGET: target[known]})
         sampled = known[_by_content(rows, outcome[known])[:SAMPLE]]
-        combination = _fewest(target[sampled], _numbers(columns[names].iloc[sampled]), in_threes)
+        combination = _smallest_set(target[sampled], _numbers(columns[names].iloc[sampled]), in_threes)
         if combination is None:
             continue
         used, formula, r_squared = combination
@@ -122,7 +122,7 @@ def reproduced_columns(
     return found
 
 
-def _apart(a: Floats, b: Floats) -> Floats:
+def _quotient(a: Floats, b: Floats) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         quotient = a / b
     return np.where(np.isfinite(quotient), quotient, np.nan)
@@ -131,7 +131,7 @@ def _apart(a: Floats, b: Floats) -> Floats:
 FORMULAS: dict[str, Callable[[Floats, Floats], Floats]] = {
     "{} - {}": np.subtract,
     "{} + {}": np.add,
-    "{} / {}": _apart,
+    "{} / {}": _quotient,
     "{} * {}": np.multiply,
 }
 
@@ -244,11 +244,11 @@ class _Formula:
 
 
 def _logs(numbers: Floats) -> Floats:
-    """The logarithms of sizes; missing where the number is zero."""
+    """The logarithms of absolute values; missing if the number is zero."""
     return np.log(np.abs(np.where(numbers == 0, np.nan, numbers)))
 
 
-def _fewest(target: Floats, numbers: Floats, in_threes: bool) -> tuple[list[int], _Formula, float] | None:
+def _smallest_set(target: Floats, numbers: Floats, in_threes: bool) -> tuple[list[int], _Formula, float] | None:
     """The smallest set of columns that reproduces the target, with its formula and R squared; None if there is none."""
     for size in (1, 2, 3) if in_threes else (1, 2):
         for of_logs in (False, True):
@@ -260,7 +260,7 @@ def _fewest(target: Floats, numbers: Floats, in_threes: bool) -> tuple[list[int]
                     # What is added goes first: `a - b` is read more easily than `-b + a`.
                     order = np.argsort(weights < 0, kind="stable")
                     scaled = weights[order] / abs(weights[order[0]])
-                    # The rounding of least squares would tell equal values apart.
+                    # Rounding errors of least squares would distinguish equal values.
                     whole = np.round(scaled)
                     scaled = np.where(np.isclose(scaled, whole, rtol=0, atol=1e-6) & (whole != 0), whole, scaled)
                     return [used[at] for at in order], _Formula(tuple(scaled.tolist()), of_logs), r_squared

@@ -12,5 +12,5 @@ def outcome_sql(target: Target, relation: str | None = None) -> str:
     return f"CASE WHEN {column} IN {_listed(target.bad)} THEN 1 WHEN {column} IN {_listed(target.good)} THEN 0 END"
 
 
-def _listed(words: tuple[Word, ...]) -> str:
-    return "(" + ", ".join(str(word) if isinstance(word, int) else sql_text(word) for word in words) + ")"
+def _listed(values: tuple[Word, ...]) -> str:
+    return "(" + ", ".join(str(value) if isinstance(value, int) else sql_text(value) for value in values) + ")"

@@ -43,7 +43,7 @@ class FeaturesOfOtherSql(TrainingRefused):
     def __init__(self, portfolio: str, batches: Sequence[str], files: Sequence[str]) -> None:
         super().__init__(
             f"The features of {shorten(', '.join(batches))} were made by other SQL than the current sql/{portfolio} "
-            f"({', '.join(files)}). `credit-assets train --portfolio {portfolio}` makes them again "
+            f"({', '.join(files)}). `credit-assets train --portfolio {portfolio}` recomputes them "
             "and trains; in the UI, run the job `ingest` for each of these batches, then `train`."
         )
         self.portfolio, self.batches, self.files = portfolio, tuple(batches), tuple(files)

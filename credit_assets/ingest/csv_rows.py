@@ -300,9 +300,9 @@ def _note_test(notes: Sequence[str]) -> Callable[[bytes], bool]:
 def _note(pattern: str) -> str:
     """A regular expression of the lines that match a note's pattern, where `*` is any text and `?` any character.
     Spreadsheets and exports may quote such a line or its fields, and add separators after it."""
-    signs = {"*": ".*", "?": "."} | {sign: f'[ "]*{re.escape(sign)}[ "]*' for sign in SEPARATORS}
-    words = "".join(signs.get(sign) or re.escape(sign) for sign in pattern)
-    return '[\\s"\ufeff]*' + words + '[\\s",;|]*'
+    characters = {"*": ".*", "?": "."} | {separator: f'[ "]*{re.escape(separator)}[ "]*' for separator in SEPARATORS}
+    matched = "".join(characters.get(character) or re.escape(character) for character in pattern)
+    return '[\\s"\ufeff]*' + matched + '[\\s",;|]*'
 
 
 def _empty_row(source: CsvFile) -> str:
@@ -426,10 +426,10 @@ def _not_utf8(plain: Path, offset: int, header: int, first: bytes, where: str) -
     names = next(csv.reader([head], delimiter=separator), [])
     column = names[nth] if line_number > header and nth < len(names) else f"number {nth + 1}"
     value = (fields[-1] + after.split(separator)[0]).strip()
-    mend = "Save the file as UTF-8 and deliver it again."
+    advice = "Save the file as UTF-8 and deliver it again."
     return BadDelivery(
         f"{where}, row {line_number}, column {column}: the byte 0x{ord(after[0]):02X} is not UTF-8 "
-        f"(read as Latin-1 the value is {shorten(value)!r}). {mend}",
+        f"(read as Latin-1 the value is {shorten(value)!r}). {advice}",
         # By number: in a file without a header, the names are values.
-        without_values=f"{where}, row {line_number}, column number {nth + 1}: a byte is not UTF-8. {mend}",
+        without_values=f"{where}, row {line_number}, column number {nth + 1}: a byte is not UTF-8. {advice}",
     )

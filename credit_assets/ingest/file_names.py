@@ -98,10 +98,10 @@ def _missing(
 ) -> MissingFile:
     table, *more = missing
     others = f" (also missing: the files of {', '.join(more)})" if more else ""
-    strangers = f" Unknown files there: {', '.join(file.name for file in unknown)}." if unknown else ""
+    unknown_files = f" Unknown files there: {', '.join(file.name for file in unknown)}." if unknown else ""
     return MissingFile(
         f"Table {table}: no file {' or '.join(tables[table])} ({', '.join(ENDINGS)}) "
-        f"in {folder or 'the delivery'}{others}.{strangers}"
+        f"in {folder or 'the delivery'}{others}.{unknown_files}"
     )
 
 

@@ -241,7 +241,7 @@ def too_many_bad_rows(
     examples = con.execute(f"{_faults_query(quarantine)} ORDER BY file, row LIMIT {SHOWN}").df()
     examples["value"] = [None if value is None else shorten(value) for value in examples["value"]]
 
-    mend = (
+    advice = (
         "Correct the file and deliver it the same way: it takes the place of this one"
         if target.later_file_stands
         else "Correct them and deliver the batch again"
@@ -259,7 +259,7 @@ def too_many_bad_rows(
         return (
             f"Table {target.name}: {quarantined} of {number_of(rows_in, 'row')} "
             f"({share}) {are(quarantined)} bad, {allowed} are allowed. First: {first}. All are in {quarantine}. "
-            f"{mend}, or allow a larger share by delivery.max_bad_share in the configuration."
+            f"{advice}, or allow a larger share by delivery.max_bad_share in the configuration."
         )
 
     shown = message(lambda value: "empty " if pd.isna(value) else f"{value!r} ")

@@ -102,7 +102,7 @@ class ParquetSource:
 
     @property
     def header(self) -> str:
-        """SQL: TRUE for a row that is the header again. Only a file with nothing but text can have one."""
+        """SQL: TRUE for a row that repeats the header. Only a file with text columns alone can have one."""
         texts = dict.fromkeys(self.columns, "VARCHAR") if set(self.columns.values()) == {"text"} else {}
         return header_row(texts) or "false"
 
@@ -357,12 +357,12 @@ def _compare_columns(found: Sequence[str], target: Target, where: str) -> None:
         )
     if missing:
         lacks = f"{where} lacks the column {_listed(missing)} of the contract {contract}"
-        mend = "Names are compared as they are written, upper and lower case too. Deliver the file with the column."
+        advice = "Column names are case-sensitive. Deliver the file with the column."
         also = f"; it has {_listed(extra)}, unknown to the contract" if extra else ""
         many = f"; it has {len(extra)} that the contract does not know" if extra else ""
         if len(found) == 1 < len(missing):
-            mend = "Its header is one column: separate the columns by commas, semicolons, tabs or bars."
-        raise BadDelivery(f"{lacks}{also}. {mend}", without_values=f"{lacks}{many}. {mend}")
+            advice = "Its header is one column: separate the columns by commas, semicolons, tabs or bars."
+        raise BadDelivery(f"{lacks}{also}. {advice}", without_values=f"{lacks}{many}. {advice}")
     if extra:
         raise BadDelivery(
             f"{where} has the column {_listed(extra)}, which the contract {contract} does not know. "

@@ -288,7 +288,7 @@ def _batches(
         like = f"such as the others ({' or '.join(style.formats)})" if style else f"such as {EXAMPLES}"
         raise BadDelivery(
             f"{source.file.name}, row {found['_row'][first]}, column {source.column}: {what}, {like}. Nothing was "
-            "delivered. Correct the file; if the line is none of its rows, name its beginning under `notes:` of the "
+            "delivered. Correct the file; if the line is not a row, add a pattern for it to `notes:` of the "
             "table in the portfolio's configuration."
         )
     return np.ma.getdata(batches).astype(str)

@@ -124,7 +124,7 @@ def ingest(
 class _Read:
     """The staged rows of the `sources`, and the counts of the other rows. `refused` are files that a later file
     supersedes, because they cannot be read or have too many bad rows, by name, with the reason. `checked_whole`: the
-    staged rows were checked by the contract."""
+    staged rows were checked against the contract."""
 
     sources: Sequence[Source]
     staged: Staged
@@ -144,7 +144,7 @@ def _ingested(
     sha256: Mapping[str, str],
     status: Mapping[str, list[int]],
 ) -> Ingested:
-    """The result for the rows that were read, by files with these hashes and this status."""
+    """The result of the read rows, with the hashes and status of their files."""
     return Ingested(
         staged=done.staged,
         rows_in=done.rows_in,
@@ -172,7 +172,7 @@ def _staged(
     quarantine: Path,
     max_bad_share: float,
 ) -> _Read:
-    """The rows of the files staged: all of them if every one is good, otherwise row by row."""
+    """Stage the files' rows: all at once if every row is good, otherwise row by row."""
     sources, refused = _inspect_all(con, files, target, workspace, notes)
     clean = None if target.layers else _stage_clean(con, lake, target, sources)
     if clean:

@@ -56,7 +56,7 @@ def _in_utc(raw: str, wanted: str) -> str:
 
 
 def typed_columns(raw: Mapping[str, str], kinds: Mapping[str, str], types: Mapping[str, str]) -> str:
-    """SQL: the columns in their types (`types`), null where there is no raw value."""
+    """SQL: the columns in their types (`types`), null if there is no raw value."""
     return ", ".join(
         (typed(raw[name], kinds[name], kind) if name in raw else f"CAST(NULL AS {kind})") + f" AS {identifier(name)}"
         for name, kind in types.items()

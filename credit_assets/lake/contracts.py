@@ -297,8 +297,8 @@ def _text_predicate(name: str | None, parameters: Mapping[str, Any], column: str
             )
         case "str_length":
             bounds = [
-                (f"{words} {parameters[bound]}", f"length({column}) {sign} {int(parameters[bound])}")
-                for bound, sign, words in (
+                (f"{phrase} {parameters[bound]}", f"length({column}) {sign} {int(parameters[bound])}")
+                for bound, sign, phrase in (
                     ("min_value", ">=", "at least"),
                     ("max_value", "<=", "at most"),
                     ("exact_value", "=", "exactly"),
@@ -306,7 +306,7 @@ def _text_predicate(name: str | None, parameters: Mapping[str, Any], column: str
                 if parameters.get(bound) is not None
             ]
             return (
-                f"must have {' and '.join(words for words, _ in bounds)} characters",
+                f"must have {' and '.join(text for text, _ in bounds)} characters",
                 "(" + " AND ".join(sql for _, sql in bounds) + ")",
             )
     return None

@@ -25,8 +25,8 @@ FULL_BELOW = 2**20
 """Free bytes below which a disk counts as full for a database, which allocates shared memory and logs in blocks."""
 
 FAULTS = {
-    getattr(errno, name): words
-    for name, words in {
+    getattr(errno, name): reason
+    for name, reason in {
         "ENOSPC": "No space left on device",
         "EDQUOT": "Disk quota exceeded",
         "EFBIG": "File too large",
@@ -40,7 +40,7 @@ FAULTS = {
         "ESTALE": "Stale file handle",
     }.items()
 }
-LIBRARY_MESSAGES = {words.lower(): words for words in FAULTS.values()} | {
+LIBRARY_MESSAGES = {reason.lower(): reason for reason in FAULTS.values()} | {
     "readonly database": "The database is read-only",
     "database or disk is full": "No space left on device",
     "disk i/o error": "Input/output error",
@@ -68,7 +68,7 @@ def fault(error: BaseException, where: Path) -> str | None:
         # Libraries also raise OSError with a message and no number.
         if isinstance(each, OSError) or type(each).__module__.split(".")[0] in LIBRARIES:
             text = str(each).lower()
-            if reason := next((words for said, words in LIBRARY_MESSAGES.items() if said in text), None):
+            if reason := next((known for part, known in LIBRARY_MESSAGES.items() if part in text), None):
                 path = _path_in(str(each)) or where
                 # SQLite reports an I/O error if its shared memory does not fit on a full disk.
                 full = reason == FAULTS[errno.EIO] and _is_full(Path(path))

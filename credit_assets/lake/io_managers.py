@@ -59,14 +59,14 @@ def contract(model: type[Table]) -> dg.DagsterType:
 def column_schema(model: type[Table]) -> dg.TableSchema:
     """The contract as the UI shows it: type, constraints and description of each column."""
     schema = model.to_schema()
-    words, types = model.descriptions(), column_types(model)
+    descriptions, types = model.descriptions(), column_types(model)
     unique = set(schema.unique or [])
     return dg.TableSchema(
         columns=[
             dg.TableColumn(
                 name,
                 types[name],
-                description=words[name],
+                description=descriptions[name],
                 constraints=dg.TableColumnConstraints(
                     nullable=column.nullable,
                     unique=column.unique or unique == {name},
@@ -167,7 +167,7 @@ def _refuse_of_earlier_release(asset: dg.AssetKey, partitioned: bool, missing: s
     again = f"materialize {name} for the batch" if partitioned else f"run `credit-assets train --portfolio {portfolio}`"
     raise dg.Failure(
         f"Table {'/'.join(asset.path)} was written by an earlier release, without {', '.join(sorted(missing))}. "
-        f"To make it again, {again}.",
+        f"To recreate it, {again}.",
         allow_retries=False,
     )
 

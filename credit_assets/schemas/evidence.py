@@ -16,8 +16,8 @@ INFINITE = float("inf")
 
 NOTHING_AUDITED = (
     "No protected attribute (sex, race, age, ...) is named in the configuration, so nothing was audited. "
-    "That is no evidence that the data holds none, or that groups are treated alike: unequal treatment would not be "
-    "seen here. Name the columns under `protected`."
+    "This is no evidence that the data has none, or that groups are treated equally: unequal treatment would not be "
+    "noticed. Name the columns under `protected`."
 )
 """The audit's message if the configuration names no protected attribute."""
 

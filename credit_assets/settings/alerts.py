@@ -31,7 +31,7 @@ class EmailConfig(ChannelConfig):
 
 
 class AlertsConfig(BaseModel):
-    """Who receives what. Without a channel nothing is sent; alerts are stored and listed all the same."""
+    """Who receives what. Without a channel nothing is sent; alerts are stored and listed anyway."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

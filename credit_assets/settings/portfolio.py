@@ -151,8 +151,8 @@ class Portfolio(BaseModel):
             if (table := getattr(self, key)) not in self.tables:
                 known = ", ".join(self.tables)
                 if key not in self.model_fields_set:
-                    raise _wrong(["tables"], f"{table} is none of the tables {known}; {key} can give another name")
-                raise _wrong([key], f"{table} is none of the tables {known}")
+                    raise _wrong(["tables"], f"{table} is not one of the tables {known}; {key} can give another name")
+                raise _wrong([key], f"{table} is not one of the tables {known}")
         for key in ("blocking", "reference"):
             if unknown := sorted(set(getattr(self.fairness, key)) - set(self.protected)):
                 raise _wrong(["fairness", key], f"{', '.join(unknown)} is not under `protected`")

@@ -37,10 +37,12 @@ def single_feature_auc(column: pd.Series, outcome: np.ndarray) -> tuple[float, b
         codes = np.where(known, np.searchsorted(edges, numbers, side="right"), 0)
         width = len(edges) + 1
     else:
-        codes, words = pd.factorize(column)
+        codes, categories = pd.factorize(column)
         # In the order of the categories, not of their first rows; the code of a null, -1, remains the last.
-        place = np.append(np.argsort(np.argsort(np.array([str(word) for word in words]), kind="stable")), -1)
-        codes, by_rank, width = place.astype(int)[codes] + 1, 0.5, len(words) + 1
+        place = np.append(
+            np.argsort(np.argsort(np.array([str(category) for category in categories]), kind="stable")), -1
+        )
+        codes, by_rank, width = place.astype(int)[codes] + 1, 0.5, len(categories) + 1
     counts = _counts(codes, outcome, width)
     return max(by_rank, 1 - by_rank, _rate_auc(counts)), _is_copy(counts.sum(axis=2))
 

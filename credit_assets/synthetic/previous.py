@@ -145,7 +145,7 @@ def draw_previous(rng: np.random.Generator, people: Applicants, first_id: int) -
     blank = (status == CANCELED) | (status == UNUSED) | ((status == REFUSED) & (rng.random(size) < 0.165))
     money, price = _money(rng, people.income[owner], kind, status, blank)
     dates, loans, cards = _contracts(rng, people, ids, owner, kind, status, days, money)
-    words = _categories(rng, kind, status, blank, position, price)
+    categories = _categories(rng, kind, status, blank, position, price)
     days_columns = {"DAYS_DECISION": -days.astype(np.int64)}
     flags = {
         "SK_ID_PREV": ids,
@@ -158,7 +158,7 @@ def draw_previous(rng: np.random.Generator, people: Applicants, first_id: int) -
             ("N", "Y"),
         ),
     }
-    columns = money | words | dates | days_columns | flags
+    columns = money | categories | dates | days_columns | flags
     return {name: columns[name] for name in PREVIOUS_COLUMNS}, loans, cards
 
 

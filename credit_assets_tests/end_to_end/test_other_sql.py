@@ -129,7 +129,7 @@ def test_training_on_features_of_two_sql_versions_is_refused(mixed):
     assert not refusal.success
     assert refusal.errors[0].startswith(
         f"The features of {OLDEST}, {MIDDLE} were made by other SQL than the current sql/{BOOK} (features.sql). "
-        f"`credit-assets train --portfolio {BOOK}` makes them again and trains;"
+        f"`credit-assets train --portfolio {BOOK}` recomputes them and trains;"
     )
 
 

@@ -105,7 +105,7 @@ def test_book_without_protected_attributes_is_processed_and_reports_the_gap(tmp_
     with duckdb.connect() as con:
         assert len(con.sql(Lake(project.lake).query(f"{BOOK}/fairness_groups", None))) == 0
     page = (project.reports / BOOK / "evaluation-v1.html").read_text()
-    assert "that groups are treated alike" in page
+    assert "that groups are treated equally" in page
 
 
 def test_champion_decides_on_the_rows_with_its_pds() -> None:

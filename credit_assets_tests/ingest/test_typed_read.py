@@ -738,7 +738,7 @@ def test_every_row_of_any_files_of_outcomes_is_accounted_for(written: list[list[
         ({"loans.csv": ""}, ["loans.csv", "table loans", "is empty"]),
         ({"loans.csv.gz": gzip.compress(b"", mtime=0)}, ["loans.csv.gz", "lacks the column"]),
         ({"loans.csv": "ID,GRADE,NOTE\n1,A,\n"}, ["loans.csv", "table loans", "lacks", "AMOUNT", "Loan"]),
-        ({"loans.csv": "id,TARGET,GRADE,AMOUNT,NOTE\n"}, ["lacks the column ID", "it has id", "upper"]),
+        ({"loans.csv": "id,TARGET,GRADE,AMOUNT,NOTE\n"}, ["lacks the column ID", "it has id", "case-sensitive"]),
         ({"loans.csv": THREE.replace("NOTE", "NOTE,MORE")}, ["has the column MORE", "Remove it", "Loan"]),
         ({"loans.csv": "ID,ID,GRADE,AMOUNT,NOTE\n"}, ["the column ID more than once"]),
         ({"loans.csv": THREE.replace(",", " ")}, ["lacks the column ID", "it has ID TARGET GRADE AMOUNT NOTE"]),

@@ -115,7 +115,7 @@ def test_contracts_that_cannot_be_imported_are_reported_as_an_error_of_the_file(
 
 @pytest.mark.parametrize("key", ["application_table", "outcomes_table"])
 def test_unknown_table_is_reported_with_the_known_ones(project, key):
-    with pytest.raises(ConfigError, match=rf"home_credit\.yaml: .*{key}: people is none of the tables applications, "):
+    with pytest.raises(ConfigError, match=rf"home_credit\.yaml: .*{key}: people is not one of the tables applic"):
         assert Book.load(configured(project, {key: "people"}), BOOK).contracts
 
 

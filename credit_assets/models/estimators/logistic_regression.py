@@ -70,7 +70,7 @@ class Column:
 
     @classmethod
     def of_number(cls, values: np.ndarray, bins: int) -> Column:
-        """From the training values (rows,) of a number, nan where missing."""
+        """From the training values (rows,) of a number, nan if missing."""
         from scipy.stats import norm
 
         known = np.sort(values[~np.isnan(values)]).astype(np.float64)
@@ -92,7 +92,7 @@ class Column:
 
     @classmethod
     def of_category(cls, codes: np.ndarray, categories: int) -> Column:
-        """From the training codes (rows,) of a category, nan where missing."""
+        """From the training codes (rows,) of a category, nan if missing."""
         rows = np.bincount(codes[~np.isnan(codes)].astype(np.int64), minlength=categories)
         common = rows >= RARE_ROWS
         groups = np.where(common, np.cumsum(common) - 1, common.sum())

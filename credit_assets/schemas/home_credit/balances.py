@@ -58,7 +58,7 @@ class PosCashBalance(Table):
 class CreditCardBalance(Table):
     """Monthly balances of earlier credit cards: one row per card and month.
 
-    Balances are negative where more was paid than owed; a few drawings are negative in the source.
+    Balances are negative if more was paid than owed; a few drawings are negative in the source.
     """
 
     SK_ID_PREV: np.int64 = key("Number of the earlier application")
@@ -106,8 +106,8 @@ class InstallmentsPayments(Table):
     )
     NUM_INSTALMENT_NUMBER: np.int16 = count("Which instalment of the loan", least=1, most=10_000)
     DAYS_INSTALMENT: float = days("When the instalment was due")
-    DAYS_ENTRY_PAYMENT: float = days("When it was paid; null where it was not", nullable=True)
+    DAYS_ENTRY_PAYMENT: float = days("Day of the payment; null if not paid", nullable=True)
     AMT_INSTALMENT: float = amount("Instalment due")
-    AMT_PAYMENT: float = amount("Amount paid; null where nothing was", nullable=True)
+    AMT_PAYMENT: float = amount("Amount paid; null if nothing was paid", nullable=True)
 
     relations = (OF_APPLICANT, OF_PREVIOUS)

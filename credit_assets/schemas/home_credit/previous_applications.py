@@ -146,11 +146,11 @@ class PreviousApplications(Table):
     SK_ID_CURR: np.int64 = key("Number of the application")
     NAME_CONTRACT_TYPE: str = category("Type of the loan requested then", CONTRACT_TYPES)
     AMT_ANNUITY: float = amount("Instalment of the earlier loan", nullable=True)
-    AMT_APPLICATION: float = amount("Amount the applicant asked for")
+    AMT_APPLICATION: float = amount("Amount that the applicant requested")
     AMT_CREDIT: float = amount("Amount granted in the end", nullable=True)
     # The smallest down payment of the source is -0.9, its rate -0.000015: rounding, not money.
     AMT_DOWN_PAYMENT: float = amount("Down payment", least=-1.0, nullable=True)
-    AMT_GOODS_PRICE: float = amount("Price of the goods asked for", nullable=True)
+    AMT_GOODS_PRICE: float = amount("Price of the financed goods", nullable=True)
     WEEKDAY_APPR_PROCESS_START: str = category("Day of the week of the earlier application", WEEKDAYS)
     HOUR_APPR_PROCESS_START: np.int8 = count(
         "Hour of the day of the earlier application", most=23, unit="hour, 0 to 23"
