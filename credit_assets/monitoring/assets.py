@@ -1,4 +1,5 @@
-"""Drift and performance as assets: a model's reference, and each batch compared with it and with its outcomes."""
+"""Drift and performance as assets: the reference of a model version, and the comparison of each batch with it and with
+its outcomes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,9 +16,9 @@ from credit_assets.lake.io_managers import column_schema, contract, frame_table,
 from credit_assets.lake.resources import LakeResource, batches
 from credit_assets.models.registered import load_model
 from credit_assets.monitoring import checks
-from credit_assets.monitoring.batch_drift import BatchDrift, draw_drift, drift_of_features, drift_of_scores
+from credit_assets.monitoring.batch_drift import BatchDrift, drift_of_features, drift_of_scores, write_drift_report
 from credit_assets.monitoring.batch_performance import BatchPerformance, ScoredBatch, performance_of
-from credit_assets.monitoring.drift_report import worth_drawing
+from credit_assets.monitoring.drift_report import is_worth_plotting
 from credit_assets.monitoring.errors import MonitoringError
 from credit_assets.monitoring.performance import is_matured
 from credit_assets.monitoring.plots import default_rate_by_band
@@ -30,19 +31,19 @@ from credit_assets.verdicts.checks import check_result
 from credit_assets.verdicts.verdict import Verdict
 
 SHOWN = 25
-"""Features that the metadata list, those that moved most first."""
+"""The number of features in the metadata, largest shift first."""
 
 
 class ReferenceOf(dg.Config):
     """The version that the reference is made from."""
 
     version: int | None = Field(
-        default=None, ge=1, description="A version that is to be promoted by hand; by itself, the candidate."
+        default=None, ge=1, description="A version that is to be promoted by hand. The default is the candidate."
     )
 
 
 def assets(book: Book) -> list[dg.AssetsDefinition]:
-    """`drift_reference`, and by batch `feature_drift` (before its scores), `score_drift` and `performance` (after)."""
+    """The assets `drift_reference` and, by batch, `feature_drift` (before scoring), `score_drift` and `performance`."""
     portfolio, registry, name = book.portfolio, book.registry, book.name
     features_key, scores_key = dg.AssetKey([name, "feature_drift"]), dg.AssetKey([name, "score_drift"])
     performance_key = dg.AssetKey([name, "performance"])
@@ -108,9 +109,9 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
     def feature_drift(
         context: dg.AssetExecutionContext, lake: LakeResource, features: duckdb.DuckDBPyRelation
     ) -> dg.MaterializeResult:
-        """How far each feature of the batch has moved from the champion's training data; shifts already present at
-        promotion are not reported again. The scores are stopped if a feature that the champion relies on is missing or
-        constant, whenever this began."""
+        """The drift of each feature of the batch from the champion's training data. Shifts already present at promotion
+        are not reported again. The batch is not scored if an important feature of the champion is missing or constant,
+        even if it was so before the promotion."""
         batch, read = context.partition_key, lake.reads(context)[portfolio.table(FEATURES)].version
         with as_failure(MonitoringError):
             found = drift_of_features(lake.connection, lake.lake, book, batch, features, read)
@@ -139,15 +140,17 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         features: duckdb.DuckDBPyRelation,
         features_drift: pd.DataFrame,
     ) -> dg.MaterializeResult:
-        """How far the batch's PDs have moved from the PDs of the same version on its test rows; shifts already present
-        at promotion are not reported again. A page plots the score and the features that moved most."""
+        """The drift of the batch's PDs from the PDs of the same version on its test rows. Shifts already present at
+        promotion are not reported again. A report plots the score and the features with the largest shifts."""
         con, batch = lake.connection, context.partition_key
         with as_failure(MonitoringError):
             found = drift_of_scores(con, lake.lake, book, batch, scores, features_drift)
             metadata = _drift_metadata(found)
-            if worth_drawing(found.summarised, portfolio.drift):
-                page, made_up = book.project.reports / name / f"drift-{batch}.html", lake.synthetic(context)
-                draw_drift(con, lake.lake, book, found, scores, features, page, batch=batch, synthetic=made_up)
+            if is_worth_plotting(found.summarised, portfolio.drift):
+                page, synthetic = book.project.reports / name / f"drift-{batch}.html", lake.synthetic(context)
+                write_drift_report(
+                    con, lake.lake, book, found, scores, features, page, batch=batch, synthetic=synthetic
+                )
                 metadata["report"] = dg.MetadataValue.path(str(page))
         return dg.MaterializeResult(
             value=found.table,
@@ -177,8 +180,8 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         applications: duckdb.DuckDBPyRelation,
         outcomes: duckdb.DuckDBPyRelation,
     ) -> dg.MaterializeResult:
-        """How well the batch's scores performed, as they were when they decided: measured on outcomes if enough are
-        known, else estimated from the PDs (column `basis`). Applicants that the model learned from are excluded."""
+        """The performance of the batch's scores, measured on outcomes if enough are known, and otherwise estimated from
+        the PDs (column `basis`). Applicants that the model learned from are excluded."""
         batch = ScoredBatch(context.partition_key, scores, features, applications, outcomes)
         with as_failure(MonitoringError):
             found = performance_of(lake.connection, lake.lake, book, batch)
@@ -198,7 +201,8 @@ def _results(verdicts: Sequence[Verdict], asset: dg.AssetKey, batch: str, versio
 
 
 def _performance_metadata(found: BatchPerformance, matured_share: float) -> dict[str, Any]:
-    """The figures of the whole batch, which the UI plots over time; the table and the plot by band."""
+    """The metadata of the performance: figures of the whole batch, which the UI plots over time, the table, and a
+    plot."""
     table, rows = found.table, found.rows
     metadata: dict[str, Any] = {
         "applicants": len(rows),
@@ -217,15 +221,15 @@ def _performance_metadata(found: BatchPerformance, matured_share: float) -> dict
 
 
 def _drift_metadata(found: BatchDrift) -> dict[str, Any]:
-    """The figures of the drift, which the UI plots over time, and the features that moved most."""
-    told, drift = found.summary, found.table
+    """The metadata of the drift: figures, which the UI plots over time, and the features with the largest shifts."""
+    summary, drift = found.summary, found.table
     figures: dict[str, Any] = {
-        "verdict": told.verdict,
-        "summary": told.message,
-        "features_shifted": told.shifted,
-        "features_moderate": told.moderate,
+        "verdict": summary.verdict,
+        "summary": summary.message,
+        "features_shifted": summary.shifted,
+        "features_moderate": summary.moderate,
         "largest_psi": float(drift["psi"].max()),
         "moved_most": frame_table(drift[["feature", "psi", "ks", "verdict", "change"]].head(SHOWN)),
     }
-    score = {"score_psi": told.score_psi} if told.score_psi is not None else {}
+    score = {"score_psi": summary.score_psi} if summary.score_psi is not None else {}
     return figures | score | {"model_version": found.version.number}

@@ -1,5 +1,5 @@
-"""The drift of one batch against its model version: what is measured, and every verdict on it. Measures are in
-`drift.py`, what they mean in `drift_summary.py`, and each verdict's rule in `drift_verdicts.py`."""
+"""The drift of one batch from its model version: measurement, summary and verdicts. `drift.py` measures,
+`drift_summary.py` summarises, and `drift_verdicts.py` defines the verdicts."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from credit_assets.lake.sql import identifier
 from credit_assets.lake.tables import Lake
 from credit_assets.models.registered import load_model
 from credit_assets.monitoring import drift_verdicts
-from credit_assets.monitoring.drift import known_at_promotion, measure, told_of_both
-from credit_assets.monitoring.drift_report import drawn_columns, sample, write_report
+from credit_assets.monitoring.drift import in_both_warnings, known_at_promotion, measure
+from credit_assets.monitoring.drift_report import plotted_columns, sample, write_report
 from credit_assets.monitoring.drift_summary import (
     DriftSummary,
     missing_moved,
@@ -44,8 +44,8 @@ from credit_assets.verdicts.verdict import Verdict
 
 @dataclass(frozen=True)
 class Measured:
-    """The drift of a batch against a version's training data, against the population at its promotion (the same again,
-    if there is none), and with the verdict of both."""
+    """Drift tables of a batch: `learned` against the version's training data, `since` against the population at its
+    promotion (equal to `learned` if there is none), and `judged` with the milder verdict of both."""
 
     learned: pd.DataFrame
     since: pd.DataFrame
@@ -54,8 +54,8 @@ class Measured:
 
 @dataclass(frozen=True)
 class BatchDrift:
-    """The drift of a batch's features or score against a version. `summary` is of the table `summarised`, which for the
-    score has the features too."""
+    """The drift of a batch's features or score from a version. `summary` summarises the table `summarised`, which for
+    the score also has the features."""
 
     version: ModelVersion
     table: pd.DataFrame
@@ -65,19 +65,19 @@ class BatchDrift:
 
 
 def champion_of(registry: Registry) -> ModelVersion:
-    """The version that decides. Raises NoChampion."""
+    """The champion. Raises NoChampion if there is none."""
     found = registry.champion()
     if found is None:
         raise NoChampion(registry.name)
     return found
 
 
-def measured(
+def measure_against_version(
     registry: Registry, version: ModelVersion, rows: duckdb.DuckDBPyRelation, config: DriftConfig, *, of_score: bool
 ) -> Measured:
     """The drift of the score or, without `of_score`, of every feature in the version's reference.
 
-    Raises FeaturesGone where the rows lack one, and RegistryError where a reference is gone.
+    Raises FeaturesGone if the rows lack a feature, and RegistryError if a reference is missing.
     """
     reference = read_reference(registry, version, DRIFT_REFERENCE)
     columns = [SCORE] if of_score else reference.features
@@ -106,20 +106,20 @@ def drift_of_features(
     """
     version, config = champion_of(book.registry), book.portfolio.drift
     weights = book.registry.importance(version)
-    found = measured(book.registry, version, features, config, of_score=False)
-    told = summary(found.judged, config, weights)
-    missing = told_of_both(missing_moved(found.learned, config), missing_moved(found.since, config))
-    new = told_of_both(new_categories(found.learned, config), new_categories(found.since, config))
+    found = measure_against_version(book.registry, version, features, config, of_score=False)
+    drift = summary(found.judged, config, weights)
+    missing = in_both_warnings(missing_moved(found.learned, config), missing_moved(found.since, config))
+    new = in_both_warnings(new_categories(found.learned, config), new_categories(found.since, config))
     stands = standing(con, lake, book.portfolio, version, batch)
     verdicts = (
         as_learned(con, lake, book, version, batch, features_version),
-        drift_verdicts.features_drifted(told, stands),
+        drift_verdicts.features_drifted(drift, stands),
         drift_verdicts.features_usable(unusable(found.learned, config, weights), stands),
         drift_verdicts.missingness_stable(missing, stands),
         drift_verdicts.no_new_categories(new, stands),
-        volume(told.rows_batch, earlier_volumes(lake, book.portfolio.table(FEATURES), batch), config),
+        volume(drift.rows_batch, earlier_volumes(lake, book.portfolio.table(FEATURES), batch), config),
     )
-    return BatchDrift(version, found.judged, found.judged, told, verdicts)
+    return BatchDrift(version, found.judged, found.judged, drift, verdicts)
 
 
 def drift_of_scores(
@@ -130,21 +130,21 @@ def drift_of_scores(
     scores: duckdb.DuckDBPyRelation,
     features_drift: pd.DataFrame,
 ) -> BatchDrift:
-    """The drift of a batch's scores against the version that they are by.
+    """The drift of a batch's scores from the version that scored it.
 
-    Raises VersionGone where that is not registered any more, or RegistryError.
+    Raises VersionGone if that version is no longer registered, or RegistryError.
     """
     number = int(scores.project("model_version").limit(1).fetchall()[0][0])
     if (version := book.registry.find(number)) is None:
         raise VersionGone(book.name, number, batch)
-    drift = measured(book.registry, version, scores, book.portfolio.drift, of_score=True).judged
+    drift = measure_against_version(book.registry, version, scores, book.portfolio.drift, of_score=True).judged
     both = pd.concat([drift, features_drift])
-    told = summary(both, book.portfolio.drift, book.registry.importance(version))
+    summarised = summary(both, book.portfolio.drift, book.registry.importance(version))
     stands = standing(con, lake, book.portfolio, version, batch)
-    return BatchDrift(version, drift, both, told, (drift_verdicts.scores_drifted(drift, stands),))
+    return BatchDrift(version, drift, both, summarised, (drift_verdicts.scores_drifted(drift, stands),))
 
 
-def draw_drift(
+def write_drift_report(
     con: duckdb.DuckDBPyConnection,
     lake: Lake,
     book: Book,
@@ -156,10 +156,11 @@ def draw_drift(
     batch: str,
     synthetic: bool,
 ) -> None:
-    """Write the page that draws the score and the features that moved most, beside the version's test rows."""
+    """Write the report that plots the score and the features with the largest shifts against the version's test
+    rows."""
     portfolio, config = book.portfolio, book.portfolio.drift
     model = load_model(book.registry, found.version)
-    key, columns = portfolio.entity_key, drawn_columns(found.summarised, config)
+    key, columns = portfolio.entity_key, plotted_columns(found.summarised, config)
     test = con.sql(training_rows(lake, portfolio, found.version)).filter(TESTED)
     then = sample(test, [name for name in test.columns if name not in ("target", "fold", "batch")], key)
     then[SCORE] = model.pd(then)
@@ -180,20 +181,20 @@ def draw_drift(
 def as_learned(
     con: duckdb.DuckDBPyConnection, lake: Lake, book: Book, version: ModelVersion, batch: str, features_version: int
 ) -> Verdict:
-    """Whether the SQL that made the batch's features, in this version of their table, is what the `version` learned
-    from."""
+    """The verdict on whether the batch's features, in this version of their table, were made by the SQL that the
+    `version` learned from."""
     features, training_set = book.portfolio.table(FEATURES), book.portfolio.table(TRAINING_SET)
     learned = training_sql_versions(con, lake, training_set, version.made_from(training_set), features)
     read = read_at(lake.writings, features, batch, features_version)
     made = sql_versions(lake.writings, features, read) if read else {}
     if learned == current_sql_versions(book.queries):
-        mend = "The SQL that it learned from stands there now: run `ingest` and `score` for the batch."
+        advice = "The current SQL is the one that it learned from: run `ingest` and `score` for the batch."
     else:
         train = f"`credit-assets train --portfolio {book.name}`"
-        mend = f"{train} makes a candidate that learns from what stands there now."
-    return drift_verdicts.features_as_learned(changed_sql_files(learned, made), mend, version.number)
+        advice = f"{train} trains a candidate on the current SQL."
+    return drift_verdicts.features_as_learned(changed_sql_files(learned, made), advice, version.number)
 
 
 def earlier_volumes(lake: Lake, features: str, batch: str) -> list[int]:
-    """The applicants of each batch before this one, from the commits that wrote the table of features."""
+    """The number of applicants of each earlier batch, from the commits of the features table."""
     return [commit.provenance.rows for name, commit in lake.batches(features).items() if name < batch]

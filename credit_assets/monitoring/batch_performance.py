@@ -1,5 +1,5 @@
-"""The performance of one batch's scores: which rows are evidence, the figures, and every verdict. What outcomes say of
-the version is in `outcome_verdicts.py`, and the figures in `performance.py`."""
+"""The performance of one batch's scores: the rows to evaluate, the figures, and the verdicts. `performance.py` defines
+the figures, `outcome_verdicts.py` the verdicts."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from credit_assets.lake.sql import identifier
 from credit_assets.lake.tables import Lake
 from credit_assets.monitoring.check_names import CALIBRATED_IN_SEGMENTS, NOT_WORSE, PERFORMANCE_HOLDS
 from credit_assets.monitoring.errors import OtherApplicants
-from credit_assets.monitoring.outcome_verdicts import against_predecessor, applicants_of, promises_kept
-from credit_assets.monitoring.performance import evidence, performance_table
+from credit_assets.monitoring.outcome_verdicts import against_predecessor, applicants_of, outcomes_as_expected
+from credit_assets.monitoring.performance import performance_table, rows_to_evaluate
 from credit_assets.verdicts.verdict import Verdict, not_judged
 
 
@@ -34,8 +34,9 @@ class ScoredBatch:
 
 @dataclass(frozen=True)
 class BatchPerformance:
-    """The `rows` that are evidence on the scores of a version (`number`), the figures, and the verdicts: whether the
-    PDs hold, whether they do in segments, and whether the predecessor would have ranked better."""
+    """The evaluated `rows`, the figures (`table`) and the verdicts on the version that scored the batch (`number`):
+    whether outcomes agree with the PDs, overall and in segments, and whether the predecessor would have ranked
+    better."""
 
     number: int
     rows: pd.DataFrame
@@ -44,7 +45,7 @@ class BatchPerformance:
 
 
 def performance_of(con: duckdb.DuckDBPyConnection, lake: Lake, book: Book, batch: ScoredBatch) -> BatchPerformance:
-    """The performance of the batch's scores. Raises OtherApplicants, or RegistryError."""
+    """The performance of the batch's scores. Raises OtherApplicants or RegistryError."""
     portfolio = book.portfolio
     key, outcome = identifier(portfolio.entity_key), outcome_sql(portfolio.target)
     decided = batch.scores.project("applicant, pd, band, model_version").df()
@@ -55,11 +56,11 @@ def performance_of(con: duckdb.DuckDBPyConnection, lake: Lake, book: Book, batch
     columns = dict.fromkeys([portfolio.entity_key, *(group.column for group in portfolio.protected.values())])
     applicants = batch.applications.project(f"{', '.join(map(identifier, columns))}, {outcome} AS outcome").df()
     version = book.registry.find(number)
-    rows = evidence(
+    rows = rows_to_evaluate(
         decided[["applicant", "pd", "band"]],
         applicants[[portfolio.entity_key, "outcome"]],
         batch.outcomes.project(f"{key}, {outcome}").df(),
-        # What a deleted version learned from nobody knows, and so no row is evidence.
+        # It is unknown what a deleted version learned from, so no row is evaluated.
         decided["applicant"].to_numpy() if version is None else applicants_of(con, lake, portfolio, version, LEARNED),
     )
     table = performance_table(rows, number, portfolio.performance, portfolio.training.matured_share)
@@ -72,13 +73,13 @@ def performance_of(con: duckdb.DuckDBPyConnection, lake: Lake, book: Book, batch
         )
     else:
         verdicts = (
-            *promises_kept(con, lake, book, version, batch.name, rows, batch.features, applicants),
+            *outcomes_as_expected(con, lake, book, version, batch.name, rows, batch.features, applicants),
             against_predecessor(con, lake, book, number, rows, batch.features),
         )
     return BatchPerformance(number, rows, table, verdicts)
 
 
 def refuse_other_applicants(scored: pd.Series, present: pd.Series, table: str, batch: str) -> None:
-    """Raise OtherApplicants where scored applicants are not in a table of their batch."""
+    """Raise OtherApplicants if scored applicants are not in this table of their batch."""
     if gone := int((~scored.isin(present)).sum()):
         raise OtherApplicants(gone, table, batch)

@@ -1,6 +1,6 @@
-"""The checks of drift and performance: `drift_verdicts.py` and `outcome_verdicts.py` give the verdicts.
+"""The specs of the drift and performance checks. `drift_verdicts.py` and `outcome_verdicts.py` define the verdicts.
 
-A failure of severity ERROR starts a training or a rollback, or stops the scores; a warning is reported.
+A failure of severity ERROR starts a training or a rollback, or stops scoring. A warning is only reported.
 """
 
 import dagster as dg
@@ -21,7 +21,7 @@ from credit_assets.monitoring.check_names import (
 
 
 def check_specs(book: Book) -> list[dg.AssetCheckSpec]:
-    """The checks of a batch's features, scores and performance."""
+    """The specs of the checks on a batch's features, scores and performance."""
     features, scores, performance = (
         dg.AssetKey([book.name, table]) for table in ("feature_drift", "score_drift", "performance")
     )
@@ -29,71 +29,73 @@ def check_specs(book: Book) -> list[dg.AssetCheckSpec]:
 
 
 def feature_specs(asset: dg.AssetKey) -> list[dg.AssetCheckSpec]:
+    """The specs of the checks on a batch's features."""
     return [
         dg.AssetCheckSpec(
             AS_LEARNED,
             asset=asset,
-            description="The features were made by the SQL that the champion learned from. By other SQL, one of the "
-            "same name may be another figure, and no drift of the applicants.",
+            description="The features were computed by the SQL that the champion learned from. Other SQL may compute "
+            "another figure under the same name, which looks like drift. A warning.",
         ),
         dg.AssetCheckSpec(
             FEATURES_DRIFTED,
             asset=asset,
-            description="Few features, and little of what the champion relies on, have shifted. A failure re-trains.",
+            description="Few features, and few important ones, have shifted. A failure starts a training.",
         ),
         dg.AssetCheckSpec(
             FEATURES_USABLE,
             asset=asset,
             blocking=True,
-            description="No feature that the champion relies on has gone missing or stopped varying. "
-            "A failure stops the scores: the model would answer on what is not there.",
+            description="No important feature of the champion has become missing or constant. A failure stops scoring.",
         ),
         dg.AssetCheckSpec(
             MISSINGNESS,
             asset=asset,
-            description="No feature is missing much more or less often than in training. A warning.",
+            description="The share of missing values of each feature is about as in training. A warning.",
         ),
         dg.AssetCheckSpec(
             NEW_CATEGORIES,
             asset=asset,
-            description="Few applicants have categories that the champion has never seen. A warning.",
+            description="Few applicants have categories that were not in the training data. A warning.",
         ),
         dg.AssetCheckSpec(
             VOLUME,
             asset=asset,
-            description="The batch has about as many applicants as those before it. A warning.",
+            description="The batch has about as many applicants as earlier batches. A warning.",
         ),
     ]
 
 
 def score_specs(asset: dg.AssetKey) -> list[dg.AssetCheckSpec]:
+    """The specs of the checks on a batch's scores."""
     return [
         dg.AssetCheckSpec(
             SCORES_DRIFTED,
             asset=asset,
-            description="The batch's PDs are spread as the champion's on its test rows. A failure re-trains.",
+            description="The PDs are distributed like the champion's on its test rows. A failure starts a training.",
         )
     ]
 
 
 def performance_specs(asset: dg.AssetKey) -> list[dg.AssetCheckSpec]:
+    """The specs of the checks on the performance of a batch's scores."""
     return [
         dg.AssetCheckSpec(
             PERFORMANCE_HOLDS,
             asset=asset,
-            description="On known outcomes the scores rank as well as their PDs promised, and as many defaulted: of "
-            "all, in each band, and over all batches since the promotion. A failure re-trains.",
+            description="On known outcomes, ranking and default rates are as the PDs imply: overall, in each band, and "
+            "over all batches since the promotion. A failure starts a training.",
         ),
         dg.AssetCheckSpec(
             CALIBRATED_IN_SEGMENTS,
             asset=asset,
-            description="On known outcomes as many defaulted as was promised in each group of a protected attribute, "
-            "and in each range or category of the leading features. A warning.",
+            description="On known outcomes, default rates are as the PDs imply in each group of a protected attribute, "
+            "and in each range or category of the most important features. A warning.",
         ),
         dg.AssetCheckSpec(
             NOT_WORSE,
             asset=asset,
-            description="On known outcomes the champion ranks no worse than the one before it would have. "
-            "A failure rolls back.",
+            description="On known outcomes, the champion ranks no worse than its predecessor would have. A failure "
+            "starts a rollback.",
         ),
     ]

@@ -1,5 +1,5 @@
-"""How far a batch has moved from its reference: PSI and KS of every feature and of the score, with what chance alone
-could cause. `drift_summary.py` decides what follows; `drift_report.py` makes the page."""
+"""The drift of a batch from its reference: PSI and KS of every feature and of the score, with bounds for chance alone.
+`drift_summary.py` summarises it; `drift_report.py` plots it."""
 
 from __future__ import annotations
 
@@ -53,19 +53,21 @@ def measure(
     names = list(reference.sketches) if columns is None else list(columns)
     unknown = [name for name in names if name not in reference.sketches]
     if unknown:
-        raise ValueError(f"not in the drift reference: {', '.join(unknown)}")
+        raise ValueError(f"The drift reference does not contain {', '.join(unknown)}.")
     numeric, categorical = by_kind(relation, names)
     sketches = {name: reference.sketches[name] for name in names}
     of_numbers = {name: sketch for name, sketch in sketches.items() if isinstance(sketch, NumericSketch)}
-    of_words = {name: sketch for name, sketch in sketches.items() if isinstance(sketch, CategorySketch)}
+    of_categories = {name: sketch for name, sketch in sketches.items() if isinstance(sketch, CategorySketch)}
     if other_kind := sorted(set(numeric) ^ set(of_numbers)):
-        raise ValueError(f"numeric in training and text in the batch, or the reverse: {', '.join(other_kind)}")
+        raise ValueError(
+            f"Columns are numeric in training and text in the batch, or the reverse: {', '.join(other_kind)}."
+        )
     chance = chance_each(config, len(names))
     measured = {
         name: _measure_numeric(of_numbers[name], values, rows, chance)
         for name, values, rows in sorted_values(relation, numeric)
     } | {
-        name: _measure_categories(of_words[name], counts, chance)
+        name: _measure_categories(of_categories[name], counts, chance)
         for name, counts in category_counts(relation, categorical)
     }
     drift = pd.DataFrame([{"feature": name} | measured[name] for name in names])
@@ -85,8 +87,8 @@ def known_at_promotion(drift: pd.DataFrame, since: pd.DataFrame, promotion: str)
     """The drift table of a batch, with the milder of two verdicts for each column: against the champion's training data
     (`drift`), and against the population at its promotion (`since`), for the same batch and columns.
 
-    The promotion answered shifts that it knew, so they are not reported again; later or larger ones are. Figures stay
-    those against training. If the verdict does not, `change` says so, with the text `promotion`.
+    Shifts that were already present at the promotion are not reported again; later or larger ones are. The figures
+    remain those against training. If a verdict changes, `change` states it with the text `promotion`.
     """
     size = {verdict: place for place, verdict in enumerate(VERDICTS)}
     then = drift["feature"].map(since.set_index("feature")["verdict"])
@@ -99,9 +101,10 @@ def known_at_promotion(drift: pd.DataFrame, since: pd.DataFrame, promotion: str)
     return judged.loc[order.index].reset_index(drop=True)
 
 
-def told_of_both(told: Mapping[str, str], since: Mapping[str, str]) -> dict[str, str]:
-    """The features of a warning against training that the same warning against the population at promotion has too."""
-    return {feature: words for feature, words in told.items() if feature in since}
+def in_both_warnings(learned: Mapping[str, str], since: Mapping[str, str]) -> dict[str, str]:
+    """The entries of a warning against training whose features are also in the warning against the population at
+    promotion."""
+    return {feature: reason for feature, reason in learned.items() if feature in since}
 
 
 def chance_each(config: DriftConfig, columns: int) -> float:
@@ -130,7 +133,7 @@ def _effect(figure: pd.Series, noise: pd.Series, moderate: float, shifted: float
 
 def _measure_numeric(sketch: NumericSketch, values: Floats, rows: int, chance: float) -> dict[str, object]:
     present_then, present_now = sketch.rows - sketch.missing, len(values)
-    measured = _measure_bins(sketch.counts, bin_counts(values, rows, sketch.cuts), sketch.bin_words(), chance)
+    measured = _measure_bins(sketch.counts, bin_counts(values, rows, sketch.cuts), sketch.bin_names(), chance)
     ks = noise = float("nan")
     if present_then and present_now:
         right = sketch.at_most / present_then - np.searchsorted(values, sketch.grid, "right") / present_now
@@ -178,7 +181,7 @@ def _measure_categories(sketch: CategorySketch, batch: Mapping[str | None, int],
 
 
 def _measure_bins(then: Counts, now: Counts, words: Sequence[str], chance: float) -> dict[str, object]:
-    """The figures that follow from the bins alone; the last bin has the missing values."""
+    """The figures that depend only on the bins. The last bin contains the missing values."""
     rows_then, rows_now = int(then.sum()), int(now.sum())
     most = int(np.abs(then / rows_then - now / rows_now).argmax())
     return {

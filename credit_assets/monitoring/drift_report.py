@@ -1,6 +1,6 @@
-"""The drift page to read: Evidently's plots of the columns that moved most, under the figures of `drift.py`.
+"""The drift report: an HTML page with the figures of `drift.py` and Evidently's plots of the columns that moved most.
 
-Nothing is decided here: the page draws two samples and repeats the drift table's figures and verdicts.
+The page plots samples, and repeats the figures and verdicts of the drift table. It adds no verdict.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from credit_assets.lake.sql import identifier
 from credit_assets.settings.drift import DriftConfig
 
 SAMPLE_ROWS = 20_000
-"""Rows a side that the page draws: more changes no plot and costs Evidently time in proportion."""
+"""Rows per sample. More rows would not change the plots, but Evidently's time grows with them."""
 
-DRAWN_CATEGORIES = 20
-"""Categories drawn of a column; the rarer ones are drawn as one."""
+PLOTTED_CATEGORIES = 20
+"""Categories plotted per column. Rarer ones are merged."""
 
 PRESENT = "(present)"
 ABSENT = "(missing or infinite)"
 MISSING = "(missing)"
 OTHER = "(other)"
 
-# The page needs only what is written in it. This makes the browser hold it to that.
+# The page is self-contained. With this policy the browser blocks any access to the network.
 CONTENT_POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
     "img-src data: blob:; font-src data:"
@@ -39,22 +39,24 @@ CONTENT_POLICY = (
 
 
 def sample(relation: DuckDBPyRelation, columns: list[str], key: str, rows: int = SAMPLE_ROWS) -> pd.DataFrame:
-    """These columns of `rows` rows chosen by the hash of their key: the same rows whatever their order."""
+    """A sample of `rows` rows of these columns, chosen by the hash of the key, so that it does not depend on row
+    order."""
     chosen = relation.order(f"md5(cast({identifier(key)} as varchar)), {identifier(key)}").limit(rows)
     return chosen.project(", ".join(identifier(name) for name in columns)).df()
 
 
-def drawn_columns(drift: pd.DataFrame, config: DriftConfig) -> list[str]:
-    """The score and the features that moved most, as many as the page draws; `drift` is ordered by that."""
+def plotted_columns(drift: pd.DataFrame, config: DriftConfig) -> list[str]:
+    """The columns to plot: the score, then the features with the largest shifts (the order of `drift`)."""
     score_first = drift.sort_values("role", ascending=False, kind="stable")
     return score_first["feature"].head(config.report_columns).tolist()
 
 
-def worth_drawing(drift: pd.DataFrame, config: DriftConfig) -> bool:
-    """Whether the page of a drift table says anything: something moved, or the rows are enough to show that none did.
+def is_worth_plotting(drift: pd.DataFrame, config: DriftConfig) -> bool:
+    """Whether a report on this drift table is informative: something moved, or there are enough rows to show that
+    nothing did.
 
-    Drawing takes seconds, whatever the rows. Of a batch in which even a moderate shift would be lost in chance, such as
-    one of a few applicants, the plots would show nothing but that.
+    A report takes seconds, however few the rows. The plots of a batch in which even a moderate shift could be chance,
+    such as one of a few applicants, would show nothing.
     """
     enough = float(drift["psi_noise"].median()) <= config.psi_moderate
     return config.report_columns > 0 and (enough or bool((drift["verdict"] != "stable").any()))
@@ -66,22 +68,22 @@ def write_report(
     drift: pd.DataFrame,
     path: Path,
     title: str,
-    words: str,
+    message: str,
     config: DriftConfig,
     synthetic: bool,
 ) -> None:
-    """Write the HTML page of a batch's drift table (`measure`) to `path`, at once or not at all.
+    """Write the HTML report on a batch's drift table (the result of `measure`) to `path`, atomically.
 
-    The samples hold the columns of `drawn_columns` (about 8 s and 7 MB for 40 columns of 20,000 rows). Every
-    score and verdict on the page is the drift table's, of all rows: Evidently's own PSI leaves missing values
-    out and bins by equal widths. `words` (the summary's) stand above it all, a banner where the data is
-    `synthetic`. The page loads nothing from the network and holds aggregates, no rows.
+    The samples have the columns of `plotted_columns`; 40 columns of 20,000 rows take about 8 s and 7 MB. All figures
+    and verdicts on the page come from the drift table and refer to all rows, because Evidently's PSI omits missing
+    values and uses bins of equal width. `message` is the summary at the top; `synthetic` adds a banner. The page loads
+    nothing from the network, and contains aggregates, not rows.
     """
     os.environ.setdefault("DO_NOT_TRACK", "true")
     from evidently import DataDefinition, Dataset, Report
     from evidently.presets import DataDriftPreset
 
-    rows = drift.set_index("feature").loc[drawn_columns(drift, config)]
+    rows = drift.set_index("feature").loc[plotted_columns(drift, config)]
     reference, batch = {}, {}
     numbers, categories = [], []
     for name, kind in rows["kind"].items():
@@ -92,7 +94,7 @@ def write_report(
             reference[name], batch[name] = _within_common_range(then, now)
             numbers.append(name)
         else:
-            # An all-missing column would abort Evidently's report; its missing share is all there is to draw.
+            # A column without values would abort Evidently's report, so its missing share is plotted instead.
             if kind == "numeric":
                 then, now = (side.notna().map({True: PRESENT, False: ABSENT}) for side in (then, now))
             reference[name], batch[name] = _common_categories(then, now)
@@ -101,7 +103,7 @@ def write_report(
     methods, thresholds = _register_methods(rows, config, path)
 
     class Columns(DataDriftPreset):
-        """Without Evidently's verdict on the whole, which would speak of the drawn columns only."""
+        """Omits Evidently's overall verdict, which would refer to the plotted columns only."""
 
         def render(self, context: Any, child_widgets: Any = None) -> list[Any]:
             return list(super().render(context, child_widgets))[1:]
@@ -116,7 +118,7 @@ def write_report(
         page = snapshot.get_html_str(as_iframe=False)
     head = f'<meta http-equiv="Content-Security-Policy" content="{CONTENT_POLICY}">'
     page = page.replace("<head>", f"<head>{head}<title>{escape(title)}</title>", 1)
-    page = page.replace("<body>", f"<body>{_opening(rows, title, words, synthetic, len(reference_sample))}", 1)
+    page = page.replace("<body>", f"<body>{_header(rows, title, message, synthetic, len(reference_sample))}", 1)
     write_page(path, page)
 
 
@@ -125,22 +127,22 @@ def _finite(values: pd.Series) -> pd.Series:
 
 
 def _within_common_range(then: pd.Series, now: pd.Series) -> tuple[pd.Series, pd.Series]:
-    """Both within the middle 99% of the two together, so that single far values do not flatten the plot."""
+    """Both samples clipped to the middle 99% of their union, so that outliers do not flatten the plot."""
     low, high = np.nanquantile(np.concatenate([then, now]), [0.005, 0.995])
     return then.clip(low, high), now.clip(low, high)
 
 
 def _common_categories(then: pd.Series, now: pd.Series) -> tuple[pd.Series, pd.Series]:
-    """Both with missing as a category, and those beyond the most frequent ones of either merged."""
+    """Both samples with missing values as a category, and all but the most frequent categories merged."""
     then, now = (side.astype(object).where(side.notna(), MISSING).astype(str) for side in (then, now))
     shares = pd.concat([then.value_counts(normalize=True), now.value_counts(normalize=True)], axis=1).max(axis=1)
-    drawn = shares.sort_index().sort_values(ascending=False, kind="stable").index[:DRAWN_CATEGORIES]
+    drawn = shares.sort_index().sort_values(ascending=False, kind="stable").index[:PLOTTED_CATEGORIES]
     then, now = (side.where(side.isin(drawn), OTHER) for side in (then, now))
     return then, now
 
 
 def _bounds(rows: pd.DataFrame, config: DriftConfig) -> pd.DataFrame:
-    """The PSI and KS from which each row of the drift table is no longer stable."""
+    """The PSI and KS above which each row of the drift table is not stable."""
     return pd.DataFrame(
         {
             "psi": np.maximum(rows["psi_noise"], config.psi_moderate),
@@ -150,10 +152,10 @@ def _bounds(rows: pd.DataFrame, config: DriftConfig) -> pd.DataFrame:
 
 
 def _register_methods(rows: pd.DataFrame, config: DriftConfig, path: Path) -> tuple[dict[str, str], dict[str, float]]:
-    """Teach Evidently the drift table's figures: each column's method, of the two that decides, and its
-    bound.
+    """Register methods with Evidently that return the figures of the drift table. Returns, by column, the method (PSI
+    or KS, whichever is further from its bound) and the bound.
 
-    Evidently finds methods by name in one registry of the process, so the names carry the page's path.
+    Evidently looks up methods by name in a global registry, so the names contain the path of the page.
     """
     from evidently.legacy.calculations.stattests.registry import StatTest, register_stattest
     from evidently.legacy.core import ColumnType
@@ -166,11 +168,11 @@ def _register_methods(rows: pd.DataFrame, config: DriftConfig, path: Path) -> tu
     def from_table(reference: pd.Series, batch: pd.Series, kind: Any, threshold: float) -> tuple[float, bool]:
         return figures[batch.name], moved[batch.name]
 
-    names = {words: f"{words} {path}" for words in ("PSI", "KS")}
-    for words, name in names.items():
+    names = {figure: f"{figure} {path}" for figure in ("PSI", "KS")}
+    for figure, name in names.items():
         method = StatTest(
             name=name,
-            display_name=f"{words} of all rows",
+            display_name=f"{figure} of all rows",
             allowed_feature_types=[ColumnType.Numerical, ColumnType.Categorical],
         )
         register_stattest(method, from_table)
@@ -180,9 +182,13 @@ def _register_methods(rows: pd.DataFrame, config: DriftConfig, path: Path) -> tu
     )
 
 
-def _opening(rows: pd.DataFrame, title: str, words: str, synthetic: bool, drawn_rows: int) -> str:
-    """The page's head in HTML: banner, title, words and the drift table of the columns drawn."""
-    banner = '<p class="synthetic">SYNTHETIC DATA: made up, of no real lender or applicant</p>' if synthetic else ""
+def _header(rows: pd.DataFrame, title: str, message: str, synthetic: bool, sample_rows: int) -> str:
+    """The top of the page as HTML: banner, title, message and the drift table of the plotted columns."""
+    banner = (
+        '<p class="synthetic">SYNTHETIC DATA: these figures describe generated applicants, not people</p>'
+        if synthetic
+        else ""
+    )
     shown: dict[str, tuple[str, Callable[[Any], str]]] = {
         "verdict": ("verdict", str),
         "psi": ("PSI", "{:.3f}".format),
@@ -190,7 +196,7 @@ def _opening(rows: pd.DataFrame, title: str, words: str, synthetic: bool, drawn_
         "missing_reference": ("missing in training", "{:.1%}".format),
         "missing_batch": ("missing in batch", "{:.1%}".format),
         "new_category_share": ("new categories", "{:.1%}".format),
-        "change": ("what moved most", str),
+        "change": ("largest change", str),
     }
     heads = "".join(f"<th>{head}</th>" for head, _ in shown.values())
     lines = "".join(
@@ -199,12 +205,11 @@ def _opening(rows: pd.DataFrame, title: str, words: str, synthetic: bool, drawn_
         + "</tr>"
         for name, row in rows.iterrows()
     )
-    return f"""{STYLE}<div class="opening">{banner}<h1>{escape(title)}</h1><p>{escape(words)}</p>
+    return f"""{STYLE}<div class="opening">{banner}<h1>{escape(title)}</h1><p>{escape(message)}</p>
 <table><tr><th>column</th>{heads}</tr>{lines}</table>
-<p>These are the {len(rows)} columns that moved most. Figures and verdicts, here and below, are of all rows,
-missing values counted. The plots below draw samples of up to {drawn_rows:,} rows: numbers without missing and
-infinite values and within the middle 99% of both samples, categories beyond the {DRAWN_CATEGORIES} most
-frequent as one.</p>
+<p>These are the {len(rows)} columns with the largest shifts. All figures and verdicts refer to all rows, including
+missing values. The plots below show samples of up to {sample_rows:,} rows: numbers without missing and infinite values,
+clipped to the middle 99% of both samples; all but the {PLOTTED_CATEGORIES} most frequent categories are merged.</p>
 </div>"""
 
 

@@ -1,4 +1,4 @@
-"""What a drift table means for a batch: whether it has shifted, and which features cannot be used."""
+"""The summary of a drift table: whether the batch has shifted, and which features are unusable."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from credit_assets.settings.drift import DriftConfig
 from credit_assets.verdicts.verdict import Verdict
 
 LOG_SPREADS = 3
-"""Robust standard deviations of the earlier batches' volume, in logarithms, within which a batch is as usual."""
+"""Robust standard deviations of the logarithm of earlier volumes within which a volume is as usual."""
 
 EARLIER_BATCHES = 3
-"""Batches that make a usual volume, at least."""
+"""The least number of earlier batches that define a usual volume."""
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class DriftSummary:
-    """A batch's drift in a few figures and a message.
+    """The drift of a batch as a few figures and a message.
 
-    `failures` are the facts that make the drift check fail, empty unless `verdict` is shifted. Shares are of the
+    `failures` are the reasons why the drift check fails, empty unless `verdict` is shifted. Shares are of the
     features; `*_importance` are shares of the model's importance, None if no importance was given.
     """
 
@@ -51,7 +51,7 @@ class DriftSummary:
 
 
 def summary(drift: pd.DataFrame, config: DriftConfig, importance: Mapping[str, float] | None = None) -> DriftSummary:
-    """The summary of a batch's drift table and, if given, of how much the model relies on each feature.
+    """Summarise a batch's drift table, weighted by feature importance if it is given.
 
     Shifted, and so failed: the score shifted, or at least `config.shifted_features` of the features did, or the shifted
     ones carry at least `config.shifted_importance` of the model's importance. Moderate: any feature shifted, the score
@@ -91,7 +91,7 @@ def summary(drift: pd.DataFrame, config: DriftConfig, importance: Mapping[str, f
     if top:
         sentences.append("Moved most: " + "; ".join(f"{row['feature']} ({row['change']})" for row in top) + ".")
     if (blind := float(own["psi_noise"].median())) > config.psi_moderate:
-        sentences.append(f"So few rows cannot tell a PSI below {blind:.2f} from chance.")
+        sentences.append(f"With so few rows, a PSI below {blind:.2f} may be chance.")
     return DriftSummary(
         verdict=verdict,
         failures=tuple(failures),
@@ -110,8 +110,7 @@ def summary(drift: pd.DataFrame, config: DriftConfig, importance: Mapping[str, f
 
 
 def unusable(drift: pd.DataFrame, config: DriftConfig, importance: Mapping[str, float] | None = None) -> dict[str, str]:
-    """Important features that no longer carry what the model learned, each with the reason; the batch is then not
-    scored.
+    """The important features that are unusable, each with the reason. A batch with any is not scored.
 
     A feature is important from `config.important_feature` of the model's importance (all are, if none is given). It is
     unusable if its missing share rose by more than `config.missing_rise`, or it became constant, neither of which
@@ -129,7 +128,7 @@ def unusable(drift: pd.DataFrame, config: DriftConfig, importance: Mapping[str, 
                 *percent_apart(row["missing_reference"], row["missing_batch"])
             )
         elif row["became_constant"]:
-            why[row["feature"]] = "no value left" if row["missing_batch"] == 1 else "became constant"
+            why[row["feature"]] = "all values missing" if row["missing_batch"] == 1 else "became constant"
     return why
 
 
@@ -163,7 +162,7 @@ def new_categories(drift: pd.DataFrame, config: DriftConfig) -> dict[str, str]:
 
 
 def volume(rows: int, earlier: Sequence[int], config: DriftConfig) -> Verdict:
-    """Whether a batch's `rows` are as many as usual after the `earlier` batches' rows.
+    """The verdict on the number of `rows` of a batch, compared with the numbers of `earlier` batches.
 
     Unusual: more than `config.volume_ratio` times the median of the earlier ones, or less than the median divided by
     it, and beyond their own variation (LOG_SPREADS times the median absolute deviation, scaled to a standard deviation,
@@ -171,7 +170,7 @@ def volume(rows: int, earlier: Sequence[int], config: DriftConfig) -> Verdict:
     """
     if len(earlier) < EARLIER_BATCHES:
         before = number_of(len(earlier), "earlier batch")
-        message = f"Not judged: {number_of(rows, 'applicant')} and {before}; {EARLIER_BATCHES} are needed."
+        message = f"No verdict: {number_of(rows, 'applicant')} and {before}, but {EARLIER_BATCHES} are required."
         return Verdict(VOLUME, True, message, {"applicants": rows}, "warning")
     logs = np.log(np.maximum(earlier, 1))
     usual = float(np.median(logs))
@@ -182,8 +181,8 @@ def volume(rows: int, earlier: Sequence[int], config: DriftConfig) -> Verdict:
     return Verdict(
         VOLUME,
         bool(lowest <= rows <= highest),
-        f"{number_of(rows, 'applicant')} came, {ratio:.2f} times the median of {len(earlier)} earlier "
-        f"batches; as usual are {np.ceil(lowest):,.0f} to {np.floor(highest):,.0f}.",
+        f"{number_of(rows, 'applicant')}, {ratio:.2f} times the median of {len(earlier)} earlier batches; "
+        f"{np.ceil(lowest):,.0f} to {np.floor(highest):,.0f} are usual.",
         {"applicants": rows, "ratio": ratio},
         "warning",
     )

@@ -1,7 +1,8 @@
-"""The verdicts on the drift of a batch's features and scores. `drift.py` decides what has shifted: by effect size,
-never by p-value alone.
+"""The verdicts on the drift of a batch's features and scores. `drift.py` determines what has shifted, by effect size
+and never by p-value alone.
 
-Drift of a batch that the version was made from, or of an older one, fails no check: it is described, with the reason.
+A batch that the version was trained or tested on, or an older one, fails no check; its drift is described, with the
+reason.
 """
 
 from __future__ import annotations
@@ -23,22 +24,23 @@ from credit_assets.monitoring.reference_batches import Standing
 from credit_assets.verdicts.verdict import Verdict
 
 LISTED = 8
-"""Features that a message names; a shift may be of hundreds."""
+"""Features that a message names; hundreds may have shifted."""
 
 
-def features_as_learned(other: Sequence[str], mend: str, version: int) -> Verdict:
-    """`other`: the SQL files that differ from those that the `version` learned from; `mend`: what to do then."""
+def features_as_learned(other: Sequence[str], advice: str, version: int) -> Verdict:
+    """The verdict on whether the SQL is the one that the `version` learned from. `other`: the files that differ;
+    `advice`: what to do if there are any."""
     message = (
-        f"The features were made by another {', '.join(other)} than version {version} learned from, so "
-        f"that what has moved may be the SQL and not the applicants. {mend}"
+        f"The SQL of the features differs from what version {version} learned from ({', '.join(other)}), so drift may "
+        f"come from the SQL and not from the applicants. {advice}"
         if other
-        else f"The SQL is that which version {version} learned from."
+        else f"The SQL of the features is the one that version {version} learned from."
     )
     return Verdict(AS_LEARNED, not other, message, severity="warning")
 
 
 def features_drifted(drift: DriftSummary, standing: Standing) -> Verdict:
-    """Whether the features have not shifted, or the version has met this shift before."""
+    """The verdict on the drift of the features; it passes if the version already knew the batch."""
     return Verdict(
         FEATURES_DRIFTED,
         drift.verdict != "shifted" or not standing.is_news,
@@ -53,36 +55,36 @@ def features_drifted(drift: DriftSummary, standing: Standing) -> Verdict:
 
 
 def features_usable(why: Mapping[str, str], standing: Standing) -> Verdict:
-    """In a batch that the version learned from, every feature is usable: it knows what they look like there."""
+    """The verdict on unusable features (`why`: reason by feature). A batch that the version learned from passes."""
     learned = standing.kind == "learned"
-    message = "Every feature the champion relies on is there and varies."
+    message = "Every important feature of the champion is present and varies."
     if why:
         message = _with(standing, f"Not usable: {_listed(why)}.") if learned else f"Not usable: {_listed(why)}."
     return Verdict(FEATURES_USABLE, not why or learned, message, {"unusable": len(why)})
 
 
 def missingness_stable(moved: Mapping[str, str], standing: Standing) -> Verdict:
-    """Whether no feature's missing share has changed (`moved`: feature to the shares)."""
+    """The verdict on changes of missing shares (`moved`: both shares by feature)."""
     message = (
-        _with(standing, f"Missing at another rate than in training: {_listed(moved)}.")
+        _with(standing, f"The missing share has changed since training: {_listed(moved)}.")
         if moved
-        else "Features are missing about as often as in training."
+        else "The missing shares are about as in training."
     )
     return Verdict(MISSINGNESS, not moved or not standing.is_news, message, {"features": len(moved)}, "warning")
 
 
 def no_new_categories(found: Mapping[str, str], standing: Standing) -> Verdict:
-    """Whether few rows have a category that was not in training (`found`: feature to the share of such rows)."""
+    """The verdict on categories not seen in training (`found`: share of such rows by feature)."""
     message = (
-        _with(standing, f"In categories never seen in training: {_listed(found)}.")
+        _with(standing, f"Categories not seen in training: {_listed(found)}.")
         if found
-        else "Hardly a row has a category that training had not."
+        else "Hardly any row has a category not seen in training."
     )
     return Verdict(NEW_CATEGORIES, not found or not standing.is_news, message, {"features": len(found)}, "warning")
 
 
 def scores_drifted(drift: pd.DataFrame, standing: Standing) -> Verdict:
-    """The verdict on the score alone: the features have their own check, and one shift is one failure."""
+    """The verdict on the drift of the score alone, so that drift of the features does not fail two checks."""
     [score] = drift.to_dict("records")
     return Verdict(
         SCORES_DRIFTED,
@@ -100,6 +102,6 @@ def _with(standing: Standing, description: str) -> str:
 
 
 def _listed(why: Mapping[str, str]) -> str:
-    told = [f"{feature}: {reason}" for feature, reason in why.items()]
-    more = [f"and {len(told) - LISTED} more, in the drift table"] if len(told) > LISTED else []
-    return "; ".join(told[:LISTED] + more)
+    entries = [f"{feature}: {reason}" for feature, reason in why.items()]
+    more = [f"and {len(entries) - LISTED} more, in the drift table"] if len(entries) > LISTED else []
+    return "; ".join(entries[:LISTED] + more)

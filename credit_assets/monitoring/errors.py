@@ -1,4 +1,4 @@
-"""Why a batch cannot be measured. What the registry lacks is an error of its own room."""
+"""Errors if a batch cannot be measured. Errors of the registry are in `registry/errors.py`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from credit_assets.plurals import are, number_of
 
 
 class MonitoringError(ValueError):
-    """A batch cannot be measured; the message says what to do about it."""
+    """A batch cannot be measured; the message states what to do."""
 
 
 class NoChampion(MonitoringError):
     """There is no champion to compare a batch with."""
 
     def __init__(self, portfolio: str) -> None:
-        super().__init__(f"Portfolio {portfolio} has no champion to hold a batch against; run the job train first.")
+        super().__init__(f"Portfolio {portfolio} has no champion to compare a batch with. Run the job `train` first.")
         self.portfolio = portfolio
 
 
@@ -24,8 +24,8 @@ class VersionGone(MonitoringError):
 
     def __init__(self, portfolio: str, number: int, batch: str) -> None:
         super().__init__(
-            f"Version {number} of {portfolio}, which scored {batch}, is no longer registered; "
-            "run the job score to have the batch scored by the champion."
+            f"Version {number} of {portfolio}, which scored {batch}, is no longer registered. "
+            "Run the job `score`, so that the champion scores the batch."
         )
         self.portfolio, self.number, self.batch = portfolio, number, batch
 
@@ -35,18 +35,18 @@ class FeaturesGone(MonitoringError):
 
     def __init__(self, number: int, features: Sequence[str]) -> None:
         super().__init__(
-            f"Version {number} relies on {', '.join(features)}, which the batch's features do not hold. If the "
-            "SQL makes them, run the job `ingest` for the batch; else put them back, or train without them."
+            f"Version {number} needs {', '.join(features)}, which the batch's features do not contain. If the SQL "
+            "computes them, run the job `ingest` for the batch. Otherwise restore them, or train without them."
         )
         self.number, self.features = number, tuple(features)
 
 
 class OtherApplicants(MonitoringError):
-    """Scored applicants are no longer in a table of their batch."""
+    """Scored applicants are missing in a table of their batch."""
 
     def __init__(self, applicants: int, table: str, batch: str) -> None:
         super().__init__(
-            f"{number_of(applicants, 'applicant')} scored in {batch} {are(applicants)} not in {table} as it is now: "
-            f"the scores were made from other rows. Run the job `score` for {batch}, then measure the performance."
+            f"{number_of(applicants, 'scored applicant')} of {batch} {are(applicants)} not in the current {table}: "
+            f"the scores were computed from other rows. Run the job `score` for {batch}, then measure the performance."
         )
         self.applicants, self.table, self.batch = applicants, table, batch

@@ -1,5 +1,5 @@
-"""What the outcomes of a batch show about the version that scored it: whether they agree with its PDs, and whether it
-ranks no worse than its predecessor. `performance.py` derives a verdict from rows."""
+"""The verdicts from a batch's outcomes on the version that scored it: whether they agree with its PDs, and whether it
+ranks no worse than its predecessor. `performance.py` derives each verdict from rows."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ from credit_assets.verdicts.verdict import Verdict, not_judged
 def applicants_of(
     con: duckdb.DuckDBPyConnection, lake: Lake, portfolio: Portfolio, version: ModelVersion, condition: str
 ) -> np.ndarray:
-    """The applicants of the rows that the version was made from, with the condition (LEARNED, TESTED)."""
+    """The applicants of the version's training set that satisfy the condition (LEARNED or TESTED)."""
     rows = con.sql(training_rows(lake, portfolio, version)).filter(condition)
     return rows.project(f"{identifier(portfolio.entity_key)} AS applicant").distinct().fetchnumpy()["applicant"]
 
 
-def promises_kept(
+def outcomes_as_expected(
     con: duckdb.DuckDBPyConnection,
     lake: Lake,
     book: Book,
@@ -55,11 +55,11 @@ def promises_kept(
     features: duckdb.DuckDBPyRelation,
     applicants: pd.DataFrame,
 ) -> tuple[Verdict, Verdict]:
-    """Whether the outcomes agree with the PDs, overall and in segments, on applicants that the version was not tested
-    on either. For a batch older than all of these they are described, and nothing fails.
+    """The verdicts on whether the outcomes agree with the PDs, overall and in segments, without applicants that the
+    version was tested on. For a batch older than the version's training set, both pass and only describe the batch.
 
-    `rows` are its `evidence`; `applicants` have their protected attributes. Raises RegistryError if a file of the
-    version is gone.
+    `rows` are the result of `rows_to_evaluate`; `applicants` have the protected attributes. Raises RegistryError if a
+    file of the version is missing.
     """
     portfolio = book.portfolio
     settings, share = portfolio.performance, portfolio.training.matured_share
@@ -68,22 +68,22 @@ def promises_kept(
     earlier = None
     if stands.is_news and is_matured(rows, share):
         earlier = outcomes_before(con, lake, portfolio, version, batch)
-    held = holds(rows, settings, earlier, share)
-    return reported_once(held, _by_segment(book, version, rows, features, applicants), stands)
+    overall = holds(rows, settings, earlier, share)
+    return reported_once(overall, _by_segment(book, version, rows, features, applicants), stands)
 
 
-def reported_once(held: Verdict, segmented: Verdict, stands: Standing) -> tuple[Verdict, Verdict]:
-    """The two verdicts, of which the second gives no warning beside a failure of the first. For a batch that is older
-    than what the version was made from neither fails: both describe it."""
-    if not held.passed and not segmented.passed:
-        message = f"No warning is given beside the failure of {PERFORMANCE_HOLDS}. {segmented.message}"
+def reported_once(overall: Verdict, segmented: Verdict, stands: Standing) -> tuple[Verdict, Verdict]:
+    """The two verdicts, such that the second does not warn if the first fails. For a batch that is older than the
+    version's training set neither fails; both only describe the batch."""
+    if not overall.passed and not segmented.passed:
+        message = f"Not a warning, because {PERFORMANCE_HOLDS} fails. {segmented.message}"
         segmented = replace(segmented, passed=True, message=message)
     if stands.kind == "older":
-        held, segmented = (
+        overall, segmented = (
             found if found.passed else replace(found, passed=True, message=f"{stands.description} {found.message}")
-            for found in (held, segmented)
+            for found in (overall, segmented)
         )
-    return held, segmented
+    return overall, segmented
 
 
 def _by_segment(
@@ -119,35 +119,33 @@ def against_predecessor(
     rows: pd.DataFrame,
     features: duckdb.DuckDBPyRelation,
 ) -> Verdict:
-    """Whether the version that scored (`number`) ranks `rows` no worse than the predecessor, which a rollback would
-    restore."""
+    """The verdict on whether the version that scored (`number`) ranks `rows` no worse than its predecessor, which a
+    rollback would restore."""
     portfolio, registry, key = book.portfolio, book.registry, book.portfolio.entity_key
-    # Read once: a promotion in between would pair one champion with the predecessor of another.
+    # Read once, so that champion and predecessor belong together even if there is a promotion meanwhile.
     moves = registry.history()
     predecessor = predecessor_of(moves, {version.number for version in registry.versions()})
     if predecessor is None:
-        return not_judged(NOT_WORSE, "no champion came before this one.")
-    beside = {"predecessor": predecessor}
+        return not_judged(NOT_WORSE, "this is the first champion.")
+    figures = {"predecessor": predecessor}
     if moves[-1].version != number:
-        message = f"Not judged: version {number} scored the batch, and version {moves[-1].version} decides now."
-        return Verdict(NOT_WORSE, True, message, beside)
+        message = f"No verdict: version {number} scored the batch, but version {moves[-1].version} is the champion now."
+        return Verdict(NOT_WORSE, True, message, figures)
     version = registry.get(predecessor)
     try:
         model = load_model(registry, version)
     except RegistryError as error:
-        return Verdict(NOT_WORSE, True, f"Not judged: {error}", beside)
+        return Verdict(NOT_WORSE, True, f"No verdict: {error}", figures)
     if absent := set(model.features) - set(features.columns):
-        message = (
-            f"Not judged: the features that version {predecessor} needs are no longer made, {min(absent)} for one."
-        )
-        return Verdict(NOT_WORSE, True, message, beside)
+        message = f"No verdict: features that version {predecessor} needs no longer exist, such as {min(absent)}."
+        return Verdict(NOT_WORSE, True, message, figures)
     learned = applicants_of(con, lake, portfolio, version, LEARNED)
     unseen = rows[rows["outcome"].notna() & ~rows["applicant"].isin(learned)]
     if not enough(unseen, portfolio.performance):
         few = too_few(NOT_WORSE, unseen, portfolio.performance)
-        return replace(few, figures={**few.figures, **beside})
+        return replace(few, figures={**few.figures, **figures})
     known = con.from_df(unseen[["applicant"]]).project(f"applicant AS {identifier(key)}")
     wanted = ", ".join(map(identifier, (key, *model.features)))
     frame = training_frame(features.join(known, identifier(key)).project(wanted))
     judged = not_worse(unseen, pd.Series(model.pd(frame), index=frame[key]), portfolio.performance)
-    return replace(judged, figures={**judged.figures, **beside})
+    return replace(judged, figures={**judged.figures, **figures})

@@ -1,4 +1,4 @@
-"""Outcomes of the batches that a model version has scored since its promotion."""
+"""The outcomes of the batches that a model version has scored since its promotion."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""How well the scores of a batch performed, on outcomes if they are known and from the PDs alone if not; and whether
-this is still what the model predicted.
+"""The performance of a batch's scores, measured on outcomes or estimated from the PDs, and the verdicts on whether it
+is as the PDs predict.
 
-`statistics/metrics.py` evaluates one model, `statistics/comparison.py` compares two; Dagster's assets and checks are
-beside this file, the plot in `plots.py`.
+`statistics/metrics.py` evaluates one model, `statistics/comparison.py` compares two. `plots.py` plots the result.
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ from credit_assets.verdicts.verdict import Verdict, not_judged
 Floats = NDArray[np.float64]
 
 SEED = 0
-EVERYONE_KNOWN = "the model learned from every applicant of the batch, or was tested on them."
-NO_CUT_OFF = 0.5
-"""`evaluate` wants one for its confusion, which is not looked at: decisions are not judged here."""
+NO_UNSEEN_APPLICANT = "the model learned from every applicant of the batch, or was tested on them."
+ANY_CUT_OFF = 0.5
+"""`evaluate` requires a cut-off for its confusion matrix, which is not used here."""
 
 
 def tolerance(config: PerformanceConfig) -> Tolerance:
@@ -53,36 +52,37 @@ def _gap(config: PerformanceConfig, mean_pd: float) -> float:
     return min(config.max_calibration_gap, config.max_calibration_share * mean_pd)
 
 
-def evidence(
+def rows_to_evaluate(
     scores: pd.DataFrame, applications: pd.DataFrame, outcomes: pd.DataFrame, learned_from: NDArray[np.int64]
 ) -> pd.DataFrame:
-    """The scored applicants that the model did not learn from: `applicant`, `pd`, `band`, `outcome` (nan: not known
-    yet).
+    """The scored applicants that the model did not learn from, with the columns `applicant`, `pd`, `band` and `outcome`
+    (nan if unknown), sorted by applicant.
 
-    `scores` has the first three; `applications` and `outcomes` have the entity key and the outcome, in this order. An
-    outcome in `outcomes` takes precedence over the application's. `learned_from` are applicants in the training or
-    validation part of the model's training set: that a model knows their outcomes proves nothing.
+    `scores` has the first three columns; `applications` and `outcomes` have the entity key and the outcome, in this
+    order. An outcome in `outcomes` takes precedence over the one in `applications`. `learned_from` are the applicants
+    in the training or validation part of the model's training set.
     """
-    told, later = (frame.set_index(frame.columns[0]).iloc[:, 0].astype("float64") for frame in (applications, outcomes))
-    known = later.combine_first(told)
+    initial, later = (
+        frame.set_index(frame.columns[0]).iloc[:, 0].astype("float64") for frame in (applications, outcomes)
+    )
+    known = later.combine_first(initial)
     unseen = scores[~scores["applicant"].isin(learned_from)]
-    # In an order of their own: sums of PDs depend on it in the last bits.
+    # Sorted, because sums of PDs depend on the order in the last bits.
     ordered = unseen.sort_values("applicant", kind="stable", ignore_index=True)
     return ordered.assign(outcome=ordered["applicant"].map(known))
 
 
 def estimate(pds: Floats, config: PerformanceConfig) -> dict[str, Interval]:
-    """The figures that calibrated PDs (n,) let expect: auc, ks, brier, default_rate of outcomes that are not known yet.
+    """The expected auc, ks, brier and default_rate of unknown outcomes, assuming that the PDs (n,) are calibrated.
 
     Confidence-based performance estimation (CBPE; NannyML's documentation, "How it works: Estimation of performance of
-    the monitored model"): a row with PD p is p of a default and 1 - p of a repaid loan, so that expected confusions,
-    and with them expected metrics, need no outcome. AUC is the expected share of correctly ordered pairs
-    (`expected_auc`), Brier the mean of p * (1 - p), the default rate the mean PD. KS, a maximum, is larger on outcomes
-    than on their expectation: it is the mean of KS over outcomes drawn from the PDs.
+    the monitored model"): a row with PD p counts as p defaults and 1 - p repaid loans. AUC is the expected share of
+    correctly ordered pairs (`expected_auc`), Brier the mean of p * (1 - p), the default rate the mean PD. KS is the
+    mean over outcomes drawn from the PDs, because as a maximum it is larger on outcomes than on their expectation.
 
-    The interval contains the figure in `config.confidence` of such draws: what will be measured if the PDs are correct.
-    That they are is assumed, not tested: a concept change does not show here. AUC and KS are omitted if the rows are so
-    few that no draw had both outcomes.
+    The interval contains the figure in a share of `config.confidence` of such draws. It assumes that the PDs are
+    correct and cannot show a concept change. AUC and KS are omitted if no draw had both outcomes, which happens with
+    few rows.
     """
     pds = np.sort(pds)
     draws = pd.DataFrame(_drawn(pds, config.draws))
@@ -105,8 +105,8 @@ def expected_auc(pds: Floats) -> float:
     """The expected AUC of outcomes drawn from the PDs (n,); nan for a single row.
 
     The sum over pairs of different rows i, j of p_i * (1 - p_j), where p_i is the larger (half of it if they are
-    equal), over the sum for all pairs. A row is no pair with itself, which it would be in a confusion matrix of
-    expectations; that matters with few rows.
+    equal), over the sum for all pairs. Unlike in a confusion matrix of expectations, a row is not paired with itself,
+    which matters with few rows.
     """
     distinct, rows = np.unique(pds, return_counts=True)
     bads, goods = rows * distinct, rows * (1 - distinct)
@@ -117,12 +117,13 @@ def expected_auc(pds: Floats) -> float:
 
 
 def measure(known: pd.DataFrame, config: PerformanceConfig) -> dict[str, Interval]:
-    """auc (DeLong's interval), ks, brier, ece, calibration_gap and default_rate (Wilson's) of rows with outcomes.
+    """auc (DeLong's interval), ks, brier, ece, calibration_gap and default_rate (Wilson's interval) of rows with
+    outcomes.
 
-    Formulas and the other intervals are those of `evaluation.metrics.evaluate`; raises as it does.
+    `statistics.metrics.evaluate` defines the formulas, the other intervals and the errors.
     """
     y, pds = _arrays(known)
-    figures = evaluate(y, pds, NO_CUT_OFF, config.draws, SEED, config.confidence).metrics
+    figures = evaluate(y, pds, ANY_CUT_OFF, config.draws, SEED, config.confidence).metrics
     return {
         "auc": auc_interval(y, pds, config.confidence),
         **{name: figures[name] for name in ("ks", "brier", "ece", "calibration_gap")},
@@ -131,36 +132,35 @@ def measure(known: pd.DataFrame, config: PerformanceConfig) -> dict[str, Interva
 
 
 def enough(known: pd.DataFrame, config: PerformanceConfig) -> bool:
-    """Whether rows with outcomes are enough to measure performance and give a verdict."""
+    """Whether there are enough rows with outcomes to measure performance and to give a verdict."""
     defaults = int(known["outcome"].sum())
     return len(known) >= config.min_outcomes and min(defaults, len(known) - defaults) >= config.min_defaults
 
 
 def too_few(name: str, known: pd.DataFrame, config: PerformanceConfig) -> Verdict:
-    """The verdict with this name on rows with outcomes that are not `enough`."""
+    """The passing verdict with this name if there are not `enough` rows with outcomes."""
     defaults = int(known["outcome"].sum())
     message = (
-        f"Not judged: {number_of(len(known), 'outcome')} that can be judged by "
-        f"{are(len(known))} known, {defaults:,} of them {_defaults(defaults)}; "
-        f"{config.min_outcomes:,} with {config.min_defaults:,} are needed."
+        f"No verdict: {number_of(len(known), 'usable outcome')} {are(len(known))} known, {defaults:,} of them "
+        f"{_defaults(defaults)}; {config.min_outcomes:,} outcomes with {config.min_defaults:,} defaults are required."
     )
     return Verdict(name, True, message, {"outcomes": len(known), "defaults": defaults})
 
 
 def is_matured(rows: pd.DataFrame, matured_share: float) -> bool:
-    """Whether at least this share of the scored applicants have a known outcome (`outcome`, nan: not known yet). The
-    first outcomes of a batch are mostly defaults, so their default rate is no evidence about the PDs."""
+    """Whether at least this share of the scored applicants have a known outcome (`outcome`, nan if unknown). Before
+    that, defaults are over-represented, so the default rate does not test the PDs."""
     return bool(rows["outcome"].notna().mean() >= matured_share)
 
 
 def performance_table(
     rows: pd.DataFrame, model_version: int, config: PerformanceConfig, matured_share: float = 0.0
 ) -> pd.DataFrame:
-    """The `Performance` table of `evidence` rows: measured if `enough` outcomes are known, else estimated. Figures
-    measured before the batch is matured have the basis EARLY.
+    """The `Performance` table of `rows_to_evaluate`: measured if `enough` outcomes are known, else estimated. Figures
+    that are measured before the batch has matured have the basis EARLY.
 
-    Bands are in the order of their mean PD, lowest first; a measured band without outcomes is left out. Empty if there
-    are no rows.
+    Bands are ordered by their mean PD, lowest first; bands without outcomes are omitted if figures are measured. The
+    table is empty if there are no rows.
     """
     known = rows[rows["outcome"].notna()]
     measured = enough(known, config)
@@ -195,30 +195,34 @@ def holds(
     earlier: pd.DataFrame | None = None,
     matured_share: float = 0.0,
 ) -> Verdict:
-    """Whether the outcomes of `evidence` rows are what the PDs promised: in rank, and in level.
+    """The verdict on whether the outcomes of `rows_to_evaluate` agree with the PDs, in ranking and in level.
 
-    Not in rank: the AUC surely lies more than `config.auc_margin` below the one that the PDs let expect on the very
-    same rows (`expected_auc`), so that neither the batch's mix nor the choice of those whose outcomes are known (the
-    approved, the early) makes it fail. Surely: the whole DeLong interval does. Not in level: the default rate of all,
-    or of a band, is off the mean PD by more than a tolerance, and beyond chance (`calibration.significantly_off`). Of
-    `config.false_alarms` the level of all has three quarters, rank and bands an eighth each. Nor over the whole time:
-    so is the default rate of the batch together with `earlier`, the known outcomes (`pd`, `band`, `outcome`) of the
-    batches before that the same version scored. Half of `config.cumulative_false_alarms` is the level's of all, half
-    the bands', and holds for however many batches come (`calibration.anytime_p_value`). Without `earlier` it is not
-    judged. Until a batch is matured (`is_matured`) only its rank is judged: defaults are known first, which moves the
-    default rate of the known outcomes and hardly their AUC. Where not `enough` outcomes are known nothing is judged,
-    and so nothing fails.
+    Ranking fails if the AUC, with its whole DeLong interval, is more than `config.auc_margin` below the AUC that the
+    PDs of the same rows imply (`expected_auc`). The mix of the batch, and the selection of applicants whose outcomes
+    are known (approved ones, early ones), therefore do not make it fail.
+
+    Level fails if the default rate of all rows, or of a band, deviates from the mean PD by more than a tolerance and
+    significantly (`calibration.significantly_off`). Of `config.false_alarms`, three quarters are spent on all rows, and
+    an eighth each on ranking and on bands.
+
+    Level since the promotion fails likewise for the batch together with `earlier`, the known outcomes (`pd`, `band`,
+    `outcome`) of earlier batches that the same version scored. Half of `config.cumulative_false_alarms` is spent on all
+    rows and half on bands, over any number of batches (`calibration.anytime_p_value`). It is omitted without `earlier`.
+
+    Before the batch has matured (`is_matured`), only ranking is tested: defaults become known first, which changes the
+    default rate of the known outcomes but hardly their AUC. If not `enough` outcomes are known, nothing is tested and
+    the verdict passes.
     """
     known = rows[rows["outcome"].notna()]
     if not len(rows):
-        return not_judged(PERFORMANCE_HOLDS, EVERYONE_KNOWN)
+        return not_judged(PERFORMANCE_HOLDS, NO_UNSEEN_APPLICANT)
     matured = is_matured(rows, matured_share)
     failures = [] if earlier is None or not matured else _off_since_promotion(known, earlier, config)
     if not enough(known, config):
         few = too_few(PERFORMANCE_HOLDS, known, config)
         return replace(few, passed=not failures, message=" ".join([*failures, few.message, _expectation(rows)]))
     y, pds = _arrays(known)
-    # All of its chance is on one side.
+    # One-sided: a confidence of 1 - 2 * (false_alarms / 8).
     auc, expected_from_pds = auc_interval(y, pds, 1 - config.false_alarms / 4), expected_auc(pds)
     [level] = segments(known, _everyone(known), tolerance(config))
     own = [] if auc.high >= expected_from_pds - config.auc_margin else [_rank_off(config)]
@@ -226,13 +230,13 @@ def holds(
         own += _off_in_batch(known, level, config)
     shown = _default_rate(known, config.confidence)
     early = "" if matured else f" {immature(rows, matured_share)}"
-    promised = "As promised." if matured else "The rank is as promised."
+    passed = "Performance is as expected." if matured else "The ranking is as expected."
     return Verdict(
         PERFORMANCE_HOLDS,
         not own and not failures,
-        f"{' '.join([*own, *failures]) or promised}{early} Of {number_of(len(known), 'outcome')} "
-        f"{int(y.sum()):,} {are(y.sum())} {_defaults(y.sum())}: AUC {_words(auc, '.3f')}, by the PDs "
-        f"{expected_from_pds:.3f}; default rate {_words(shown, '.1%')}, mean PD {level.mean_pd:.1%}.",
+        f"{' '.join([*own, *failures]) or passed}{early} Of {number_of(len(known), 'outcome')} "
+        f"{int(y.sum()):,} {are(y.sum())} {_defaults(y.sum())}: AUC {_interval_text(auc, '.3f')}, expected from "
+        f"the PDs {expected_from_pds:.3f}; default rate {_interval_text(shown, '.1%')}, mean PD {level.mean_pd:.1%}.",
         {
             "outcomes": len(known),
             "auc": auc.value,
@@ -248,14 +252,14 @@ def holds(
 
 
 def _rank_off(config: PerformanceConfig) -> str:
-    return f"The AUC is surely more than {config.auc_margin:g} below the expected one: what leads to default changed."
+    return f"The AUC is significantly more than {config.auc_margin:g} below the expected one: a concept change."
 
 
 def _expectation(rows: pd.DataFrame) -> str:
-    """What the PDs let expect of the outcomes that are not known yet; a single row has no rank."""
+    """The AUC (unless there is a single row) and the default rate that the PDs imply, as text."""
     auc, mean_pd = expected_auc(rows["pd"].to_numpy()), rows["pd"].mean()
     of_rank = "" if np.isnan(auc) else f"an AUC of {auc:.3f} and "
-    return f"The PDs let expect {of_rank}a default rate of {mean_pd:.1%}."
+    return f"The PDs imply {of_rank}a default rate of {mean_pd:.1%}."
 
 
 def _off_in_batch(known: pd.DataFrame, level: Segment, config: PerformanceConfig) -> list[str]:
@@ -263,28 +267,30 @@ def _off_in_batch(known: pd.DataFrame, level: Segment, config: PerformanceConfig
     eighth = config.false_alarms / 8
     off = []
     if significantly_off([level], 6 * eighth):
-        off.append(f"The default rate is off the mean PD beyond tolerance and chance (p = {level.p_value:.2g}).")
+        off.append(
+            f"The default rate deviates significantly from the mean PD, beyond the tolerance (p = {level.p_value:.2g})."
+        )
     bands = segments(known, "band " + known["band"], tolerance_of_segments(config, known["pd"].mean()))
     if bands_off := significantly_off(bands, eighth):
-        off.append(f"Other shares defaulted than were promised in {_listed(bands_off)}.")
+        off.append(f"The default rate deviates significantly from the mean PD in {_listed(bands_off)}.")
     return off
 
 
 def immature(rows: pd.DataFrame, matured_share: float) -> str:
-    """The sentence that says that the batch is not matured, and why its default rate has no verdict."""
+    """The message that the batch has not matured, and that its default rate therefore has no verdict."""
     known, needed = percent_apart(rows["outcome"].notna().mean(), matured_share)
     return (
-        f"The default rate is not judged yet: {known} of the applicants have a known outcome, less than "
-        f"training.matured_share ({needed}), and defaults are known first."
+        f"The default rate has no verdict yet: {known} of the applicants have a known outcome, less than "
+        f"training.matured_share ({needed}), and defaults become known first."
     )
 
 
 def calibrated_in_segments(known: pd.DataFrame, by: pd.DataFrame, config: PerformanceConfig) -> Verdict:
-    """Whether the default rate is what the PDs promised in each segment, for a warning.
+    """The verdict, a warning, on whether the default rate agrees with the mean PD in each segment.
 
-    `known` are `evidence` rows with outcomes, `by` their segments in the same order: a column for each attribute or
-    feature, null where a row is in none. All segments with at least `config.min_outcomes` outcomes are judged
-    together, at a chance of `config.false_alarms`, by the tolerance of bands.
+    `known` are `rows_to_evaluate` with outcomes, `by` their segments in the same order: a column per attribute or
+    feature, null for a row in no segment. All segments with at least `config.min_outcomes` outcomes are tested
+    together, with a probability of a false alarm of `config.false_alarms` and the tolerance of bands.
     """
     judged = [
         segment
@@ -297,16 +303,17 @@ def calibrated_in_segments(known: pd.DataFrame, by: pd.DataFrame, config: Perfor
         if segment.outcomes >= config.min_outcomes
     ]
     if not judged:
-        message = f"Not judged: no segment has {number_of(config.min_outcomes, 'known outcome')}."
+        message = f"No verdict: no segment has {number_of(config.min_outcomes, 'known outcome')}."
         return Verdict(CALIBRATED_IN_SEGMENTS, True, message, {"segments": 0, "segments_off": 0}, "warning")
     off = significantly_off(judged, config.false_alarms)
     return Verdict(
         CALIBRATED_IN_SEGMENTS,
         not off,
-        f"Other shares defaulted than were promised in {len(off)} of {number_of(len(judged), 'segment')}: "
+        f"The default rate deviates significantly from the mean PD in {len(off)} of "
+        f"{number_of(len(judged), 'segment')}: "
         f"{_listed(off)}."
         if off
-        else f"The default rate is as promised in {number_of(len(judged), 'segment')}.",
+        else f"The default rate is as expected in {number_of(len(judged), 'segment')}.",
         {"segments": len(judged), "segments_off": len(off)},
         "warning",
     )
@@ -327,7 +334,11 @@ def _off_since_promotion(known: pd.DataFrame, earlier: pd.DataFrame, config: Per
         cumulative=True,
     )
     off = [*significantly_off(level, half), *significantly_off(bands, half)]
-    return [f"Since its promotion other shares defaulted than were promised in {_listed(off)}."] if off else []
+    return (
+        [f"Since its promotion, the default rate deviates significantly from the mean PD in {_listed(off)}."]
+        if off
+        else []
+    )
 
 
 def _everyone(rows: pd.DataFrame) -> pd.Series:
@@ -339,11 +350,11 @@ def _listed(segments: Sequence[Segment]) -> str:
 
 
 def not_worse(known: pd.DataFrame, predecessor: pd.Series, config: PerformanceConfig) -> Verdict:
-    """Whether the champion ranks these rows no worse than its predecessor.
+    """The verdict on whether the champion ranks these rows no worse than its predecessor.
 
-    `known` are `evidence` rows of the champion's scores with outcomes, `predecessor` the other's PDs of them by
-    applicant. Worse: an AUC lower by more than `config.predecessor_margin`, and lower beyond chance (DeLong's paired
-    test, one-sided at `config.false_alarms`). Raises ValueError as `compare` does.
+    `known` are `rows_to_evaluate` of the champion's scores with outcomes, `predecessor` the predecessor's PDs of them
+    by applicant. The champion is worse if its AUC is lower by more than `config.predecessor_margin` and significantly
+    (DeLong's paired test, one-sided at `config.false_alarms`). Raises ValueError as `compare` does.
     """
     y, pds = _arrays(known)
     others = known["applicant"].map(predecessor).to_numpy(dtype=np.float64)
@@ -354,10 +365,10 @@ def not_worse(known: pd.DataFrame, predecessor: pd.Series, config: PerformanceCo
     return Verdict(
         NOT_WORSE,
         not worse,
-        f"{'Worse' if worse else 'Not worse'} than the champion before: on "
+        f"{'Worse' if worse else 'Not worse'} than the predecessor: on "
         f"{number_of(len(known), 'outcome')} that neither "
-        f"learned from the AUC is {compared.auc_candidate:.{digits}f} against {compared.auc_champion:.{digits}f}, a "
-        f"difference of {_words(difference, f'+.{digits}f')} at a chance of {config.false_alarms:g}; "
+        f"learned from, the AUC is {compared.auc_candidate:.{digits}f} against {compared.auc_champion:.{digits}f}, a "
+        f"difference of {_interval_text(difference, f'+.{digits}f')} at a level of {config.false_alarms:g}; "
         f"{config.predecessor_margin:g} is tolerated.",
         {"outcomes": len(known), **compared.figures()},
     )
@@ -385,8 +396,8 @@ def _default_rate(known: pd.DataFrame, confidence: float) -> Interval:
 
 
 def _expected_rate(rows: pd.DataFrame, confidence: float) -> Interval:
-    """The mean PD, and where the default rate of such rows will lie: a binomial's bounds, a little too wide as the
-    PDs are spread."""
+    """The mean PD with the interval of the default rate: that of a binomial, slightly too wide because the PDs
+    differ."""
     from scipy.special import bdtrik
 
     mean, tail = float(rows["pd"].mean()), (1 - confidence) / 2
@@ -395,7 +406,7 @@ def _expected_rate(rows: pd.DataFrame, confidence: float) -> Interval:
 
 
 def _drawn(pds: Floats, times: int) -> Iterator[dict[str, float]]:
-    """The metrics of outcomes drawn from the PDs; AUC and KS are nan where all are alike."""
+    """Draw outcomes from the PDs, and yield the metrics of each draw; AUC and KS are nan if all outcomes are equal."""
     rng = np.random.default_rng(SEED)
     ordered = np.sort(pds)
     starts = np.flatnonzero(np.diff(ordered, prepend=-1))
@@ -411,11 +422,11 @@ def _drawn(pds: Floats, times: int) -> Iterator[dict[str, float]]:
         yield {
             "auc": float((bads * (goods_up_to - goods / 2)).sum()) / (n_bads * n_goods) if both else np.nan,
             "ks": float(np.abs(goods_up_to / n_goods - bads_up_to / n_bads).max()) if both else np.nan,
-            # A default costs (1 - p)^2 in the place of p^2: 1 - 2p more.
+            # A default contributes (1 - p)^2 instead of p^2, which is 1 - 2p more.
             "brier": (squares + float((1 - 2 * ordered[defaulted]).sum())) / ordered.size,
             "default_rate": n_bads / ordered.size,
         }
 
 
-def _words(interval: Interval, form: str) -> str:
+def _interval_text(interval: Interval, form: str) -> str:
     return f"{interval.value:{form}} ({interval.low:{form}} to {interval.high:{form}})"

@@ -1,4 +1,4 @@
-"""The plot of a batch's performance, a small PNG for the UI. `drift_report.py` makes the drift page."""
+"""The plot of a batch's performance, a small PNG for the UI. `drift_report.py` plots drift."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MEASURED, EXPECTED, FAINT = "#1d4ed8", "#d97706", "#9ca3af"
 
 
 def default_rate_by_band(performance: pd.DataFrame) -> bytes:
-    """The default rate of each band with its interval, beside its mean PD, from a `Performance` table."""
+    """Plot the default rate of each band with its interval and its mean PD, from a `Performance` table."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import PercentFormatter
 

@@ -1,4 +1,4 @@
-"""What batches are compared with: quantiles and category shares of a model's training data, stored with it."""
+"""The drift reference of a model: quantiles and category shares of its training data, stored with the model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from credit_assets.monitoring.relation_columns import by_kind, category_counts, 
 from credit_assets.settings.drift import DriftConfig
 
 GRID = 512
-"""Points of the reference's quantile grid: KS is exact to within 1 / GRID."""
+"""Points of the quantile grid of a reference. KS is exact to within 1 / GRID."""
 
 Counts = NDArray[np.int64]
 
@@ -30,9 +30,9 @@ Floats = NDArray[np.float64]
 class NumericSketch:
     """A numeric column of the training data, without its rows. Infinities are values; NaN is missing.
 
-    `cuts` are the bins' right edges (the outer bins are open), `counts` their rows with the missing ones
-    last. `grid` are observed values about equally spaced in rank; `at_most` and `below` count the rows <= and
-    < each. `commonest` is the most frequent value's share of the rows present.
+    `cuts` are the right edges of the bins (the outer bins are open), `counts` the rows per bin, missing values last.
+    `grid` has observed values that are about equally spaced in rank; `at_most` and `below` count the rows <= and <
+    each. `commonest` is the share of the most frequent value among the non-missing rows.
     """
 
     rows: int
@@ -46,7 +46,7 @@ class NumericSketch:
 
     @classmethod
     def of(cls, values: Floats, rows: int, bins: int) -> NumericSketch:
-        """Sketch the sorted values present of a column of `rows` rows."""
+        """Sketch a column of `rows` rows from its sorted non-missing values."""
         cuts = _observed_quantiles(values, np.arange(1, bins) / bins)
         grid = _observed_quantiles(values, np.linspace(0, 1, GRID + 1))
         return cls(
@@ -60,22 +60,23 @@ class NumericSketch:
             commonest=_longest_run(values) / len(values) if len(values) else 0.0,
         )
 
-    def bin_words(self) -> list[str]:
+    def bin_names(self) -> list[str]:
+        """The names of the bins, such as `(1, 2]`; the last is `missing`."""
         cuts = list(map(number_text, self.cuts))
         inner = [f"({low}, {high}]" for low, high in pairwise(cuts)]
         outer = [f"up to {cuts[0]}", f"above {cuts[-1]}"] if cuts else ["present"]
         return [*outer[:1], *inner, *outer[1:], "missing"]
 
     def median(self) -> float:
-        """The lower median of the values present, of which there must be some."""
+        """The lower median of the non-missing values, of which there must be at least one."""
         return float(self.grid[np.searchsorted(self.at_most, (self.rows - self.missing) / 2)])
 
 
 @dataclass(frozen=True)
 class CategorySketch:
-    """A categorical column of the training data: every category with its rows, most frequent first.
+    """A categorical column of the training data: the categories with their numbers of rows, most frequent first.
 
-    The first `kept` categories have bins of their own; the rest, each below the rare share, form one.
+    Each of the first `kept` categories is a bin; the others, which are rare, share one.
     """
 
     rows: int
@@ -86,7 +87,8 @@ class CategorySketch:
 
     @classmethod
     def of(cls, counts: Mapping[str | None, int], rare: float) -> CategorySketch:
-        """Sketch a column from its rows a category; `None` is missing."""
+        """Sketch a column from its number of rows per category; `None` is missing. `rare`: the smallest share of a
+        bin."""
         rows = sum(counts.values())
         ordered = sorted(((n, word) for word, n in counts.items() if word is not None), key=lambda x: (-x[0], x[1]))
         return cls(
@@ -99,7 +101,7 @@ class CategorySketch:
 
     @property
     def commonest(self) -> float:
-        """The most frequent category's share of the rows present."""
+        """The share of the most frequent category among the non-missing rows."""
         return float(self.counts[0] / self.counts.sum()) if len(self.counts) else 0.0
 
 
@@ -108,10 +110,11 @@ Sketch = NumericSketch | CategorySketch
 
 @dataclass(frozen=True)
 class Reference:
-    """A summary of a champion's training data: one sketch per feature, and one of its score.
+    """One sketch per feature and one of the score, either of a version's training data, or of the population at its
+    promotion, a `batch` that it did not learn from.
 
-    Or of the population at its promotion, which is a `batch` that it did not learn from. A few MB whatever the number
-    of rows, stored with the model, so that measuring a batch never reads the training data.
+    It has a few MB, whatever the number of rows. It is stored with the model, so that measuring a batch does not read
+    the training data.
     """
 
     sketches: dict[str, Sketch]
@@ -129,9 +132,9 @@ class Reference:
     ) -> Reference:
         """Sketch the training rows' features, and column `score` of `scores` (by default of the same rows).
 
-        Scores should come from rows the model did not learn from (holdout or out-of-fold): scores of its
-        own training rows lie further apart, and every batch would seem to have moved.
-        Raises ValueError for no rows, unknown columns and types that are neither numbers nor text.
+        Scores should come from rows that the model did not learn from (holdout or out-of-fold): scores of training rows
+        are more extreme, so every batch would seem to have shifted. Raises ValueError if there are no rows, a column is
+        unknown, or its type is neither numeric nor text.
         """
         sketches: dict[str, Sketch] = {}
         sources = [(relation, list(features))]
@@ -151,7 +154,7 @@ class Reference:
         return [name for name in self.sketches if name != self.score]
 
     def save(self, path: Path) -> None:
-        """Write one Parquet file, a row a column; an existing file is replaced at once or not at all."""
+        """Write one Parquet file with a row per column. An existing file is replaced atomically."""
         rows = [
             {"name": name, "role": "score" if name == self.score else "feature"}
             | {field.name: getattr(sketch, field.name) for field in fields(sketch)}
@@ -167,7 +170,7 @@ class Reference:
         """Read what `save` wrote. Raises ValueError for a Parquet file that is not a drift reference."""
         table = pq.read_table(path)
         if not table.schema.equals(_STORED):
-            raise ValueError(f"{path} is not a drift reference: its columns are {table.schema.names}")
+            raise ValueError(f"{path} is not a drift reference: its columns are {', '.join(table.schema.names)}.")
         sketches: dict[str, Sketch] = {}
         score = None
         for row in table.to_pylist():
@@ -214,8 +217,7 @@ def bin_counts(values: Floats, rows: int, cuts: Floats) -> Counts:
 
 
 def _observed_quantiles(values: Floats, shares: Floats) -> Floats:
-    """The distinct observed values at these quantiles of sorted values (the inverse of their
-    distribution)."""
+    """The distinct observed values at these quantiles of sorted values (the inverse distribution function)."""
     if not len(values):
         return values
     ranks = np.ceil(shares * len(values)).astype(np.int64) - 1
@@ -223,7 +225,7 @@ def _observed_quantiles(values: Floats, shares: Floats) -> Floats:
 
 
 def number_text(value: float) -> str:
-    """The number with four digits, or as a whole number from a thousand on."""
+    """The number with four significant digits, or without decimals from 1,000 on."""
     return f"{value:,.0f}" if 1000 <= abs(value) < 1e15 else f"{value:z.4g}"
 
 

@@ -1,5 +1,4 @@
-"""What a batch is to the model version that it is compared with: part of what the version was made from, older than
-that, or new to it."""
+"""How a batch relates to the model version that it is compared with: part of its training set, older, or new."""
 
 from __future__ import annotations
 
@@ -30,15 +29,15 @@ class Standing:
 
     @property
     def is_news(self) -> bool:
-        """Whether the version has not met a shift of this batch before."""
+        """Whether the batch is new to the version, so that a shift is reported."""
         return self.kind == "new"
 
 
 def standing(
     con: duckdb.DuckDBPyConnection, lake: Lake, portfolio: Portfolio, version: ModelVersion, batch: str
 ) -> Standing:
-    """The standing of a batch, from the training set that the model version was made from. A batch that was delivered
-    again with other rows since it was learned from, or tested on, is new."""
+    """The standing of a batch according to the training set of the model version. A batch that was delivered again with
+    other rows after the version used it is new."""
     taken = con.sql(
         f"SELECT batch, count(*) FILTER (WHERE {LEARNED}), count(*) FILTER (WHERE {TESTED}) "
         f"FROM ({training_rows(lake, portfolio, version)}) GROUP BY batch"
@@ -49,31 +48,31 @@ def standing(
         if batch < oldest:
             return Standing(
                 "older",
-                f"No alarm is raised: the batch is older than {oldest}, the oldest that version {version.number} was "
-                "made from.",
+                f"Not an alarm: the batch is older than {oldest}, the oldest in the training set of version "
+                f"{version.number}.",
             )
         return Standing("new")
     learned, tested = rows[batch]
     made = "learned from" if learned else "was tested on"
     if not _unchanged(lake, portfolio, version, batch):
-        return Standing("new", f"The batch was delivered again since version {version.number} {made} it.")
+        return Standing("new", f"The batch was delivered again after version {version.number} {made} it.")
     applicants = lake.batches(portfolio.table(FEATURES))[batch].provenance.rows
     return Standing(
         "learned" if learned else "tested",
-        f"No alarm is raised: before its promotion version {version.number} learned from {learned:,} of the batch's "
+        f"Not an alarm: before its promotion, version {version.number} learned from {learned:,} of the batch's "
         f"{number_of(applicants, 'applicant')}, and was tested on {tested:,}.",
     )
 
 
 def _unchanged(lake: Lake, portfolio: Portfolio, version: ModelVersion, batch: str) -> bool:
-    """Whether the batch's features are made from the same rows as those in the training set."""
+    """Whether the batch's current features are made from the same rows as those in the training set."""
     training_set, features = portfolio.table(TRAINING_SET), portfolio.table(FEATURES)
     [made] = [commit for commit in lake.history(training_set) if commit.version == version.made_from(training_set)]
     then_version = made.provenance.inputs[features]
     now = lake.batches(features)[batch]
     if now.version <= then_version:
         return True
-    # The batch may have been withdrawn in between, and then delivered again as it was.
+    # The batch may have been withdrawn and delivered again unchanged.
     writings = partial(lake.writings, withdrawn=True)
     then = read_at(writings, features, batch, then_version)
     return then is not None and same_rows(writings, features, then, now)

@@ -1,4 +1,4 @@
-"""The columns of a relation, read in groups that fit into memory: numbers sorted, texts counted."""
+"""Reads the columns of a relation in groups that fit into memory: numbers sorted, texts counted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from credit_assets.lake.sql import identifier
 
 CELLS_AT_ONCE = 2**24
-"""Values held in memory at a time (128 MiB of doubles); columns are read in groups of this size."""
+"""Values in memory at a time (128 MiB of doubles), which determines how many columns are read together."""
 
 NUMERIC_TYPES = frozenset(
     [
@@ -38,14 +38,15 @@ Floats = NDArray[np.float64]
 
 
 def by_kind(relation: DuckDBPyRelation, names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The numeric and the categorical ones of these columns, by their DuckDB types."""
+    """The numeric and the categorical columns among these, by their DuckDB types. Raises ValueError for other
+    columns."""
     types = dict(zip(relation.columns, relation.types, strict=True))
     absent = [name for name in names if name not in types]
     if absent:
-        raise ValueError(f"not among the columns to measure drift of: {', '.join(absent)}")
+        raise ValueError(f"The batch has no column {', '.join(absent)}.")
     neither = [f"{name} ({types[name]})" for name in names if types[name].id not in NUMERIC_TYPES | CATEGORY_TYPES]
     if neither:
-        raise ValueError(f"neither numbers nor text, so drift has no measure for them: {', '.join(neither)}")
+        raise ValueError(f"Drift is measured for numbers and text only, not for {', '.join(neither)}.")
     return (
         [name for name in names if types[name].id in NUMERIC_TYPES],
         [name for name in names if types[name].id in CATEGORY_TYPES],
@@ -53,8 +54,8 @@ def by_kind(relation: DuckDBPyRelation, names: Sequence[str]) -> tuple[list[str]
 
 
 def sorted_values(relation: DuckDBPyRelation, names: Sequence[str]) -> Iterator[tuple[str, Floats, int]]:
-    """The non-missing values of each numeric column, ascending and without a negative zero, and its rows; a group of
-    columns in memory at a time."""
+    """Yield the name, the sorted non-missing values (without negative zeros) and the number of rows of each numeric
+    column. One group of columns is in memory at a time."""
     if not names:
         return
     rows = _row_count(relation)
@@ -64,14 +65,15 @@ def sorted_values(relation: DuckDBPyRelation, names: Sequence[str]) -> Iterator[
         columns = relation.project(", ".join(f"cast({identifier(name)} as double)" for name in some)).fetchnumpy()
         for name, column in zip(some, columns.values(), strict=True):
             values = np.ma.compressed(column)
-            # Adding zero makes -0.0 the 0.0 that it equals: which of the two stands first depends on the rows' order.
+            # Adding zero turns -0.0 into 0.0; their order among equal values would depend on the order of the rows.
             values = values[~np.isnan(values)] + 0.0
             values.sort()
             yield name, values, rows
 
 
 def category_counts(relation: DuckDBPyRelation, names: Sequence[str]) -> Iterator[tuple[str, dict[str | None, int]]]:
-    """The number of rows by category of each categorical column, `None` for missing, all in one pass."""
+    """Yield the name and the number of rows per category (`None` for missing) of each categorical column, in one
+    pass."""
     if not names:
         return
     rows = _row_count(relation)
@@ -85,5 +87,5 @@ def category_counts(relation: DuckDBPyRelation, names: Sequence[str]) -> Iterato
 def _row_count(relation: DuckDBPyRelation) -> int:
     rows = relation.aggregate("count(*)").fetchall()[0][0]
     if not rows:
-        raise ValueError("drift cannot be measured on no rows")
+        raise ValueError("Drift cannot be measured without rows.")
     return int(rows)

@@ -1,5 +1,5 @@
-"""The segments in which a batch's calibration is evaluated, for a warning: groups of the protected attributes, and
-ranges or categories of the most important features."""
+"""The segments in which the calibration of a batch is tested: groups of the protected attributes, and ranges or
+categories of the most important features."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pandas as pd
 from credit_assets.monitoring.reference import CategorySketch, NumericSketch, Reference
 
 LEADING = 3
-"""Features whose segments are judged: those of the largest importance."""
+"""The number of most important features with segments."""
 
 MISSING = "missing"
 

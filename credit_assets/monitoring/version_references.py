@@ -1,5 +1,5 @@
-"""The references that are kept with a model version and that batches are compared with. `reference.py` says what a
-reference holds."""
+"""The references that are stored with a model version and that batches are compared with. `reference.py` defines a
+reference."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ SCORE = "pd"
 
 @dataclass(frozen=True)
 class VersionReferences:
-    """What a version learned from with its PDs of the `test_rows`, and the newest batch at its promotion."""
+    """`learned`: the data that a version learned from, with its PDs of `test_rows` rows. `population`: the newest batch
+    at its promotion, if the version did not learn from it."""
 
     learned: Reference
     population: Reference | None
@@ -37,7 +38,7 @@ class VersionReferences:
 def build_references(
     con: duckdb.DuckDBPyConnection, lake: Lake, book: Book, version: ModelVersion, model: Model
 ) -> VersionReferences:
-    """The references of a version that is to be promoted."""
+    """Build the references of a version that is to be promoted."""
     rows = con.sql(training_rows(lake, book.portfolio, version))
     test, learned = training_frame(rows.filter(TESTED)), rows.filter(LEARNED)
     scores = con.from_df(pd.DataFrame({SCORE: model.pd(test)}))
@@ -51,8 +52,8 @@ def build_references(
 def _population(
     con: duckdb.DuckDBPyConnection, lake: Lake, book: Book, model: Model, learned: duckdb.DuckDBPyRelation
 ) -> Reference | None:
-    """The newest batch with the model's PDs of it; None if the model learned from it, and for a first champion,
-    which no shift requested."""
+    """The newest batch with the model's PDs; None if the model learned from it, and for the first champion, whose
+    training no shift requested."""
     if book.registry.champion() is None:
         return None
     table = book.portfolio.table(FEATURES)
@@ -66,7 +67,7 @@ def _population(
 
 
 def log_references(registry: Registry, version: ModelVersion, references: VersionReferences) -> None:
-    """Keep the references with the version."""
+    """Store the references with the version."""
     with tempfile.TemporaryDirectory() as folder:
         references.learned.save(Path(folder) / DRIFT_REFERENCE)
         if references.population:
@@ -75,9 +76,9 @@ def log_references(registry: Registry, version: ModelVersion, references: Versio
 
 
 def read_reference(registry: Registry, version: ModelVersion, file: str) -> Reference:
-    """The reference that is kept with the version under this name: DRIFT_REFERENCE or POPULATION.
+    """The reference that is stored with the version under this name, DRIFT_REFERENCE or POPULATION.
 
-    Raises RegistryError where it is gone.
+    Raises RegistryError if it is missing.
     """
     with registry.file(version, file) as path:
         return Reference.load(path)

@@ -30,4 +30,4 @@ class Verdict:
 
 def not_judged(name: str, why: str, severity: Literal["error", "warning"] = "error") -> Verdict:
     """A passing verdict without enough data; `why` is a sentence."""
-    return Verdict(name, True, f"Not judged: {why}", severity=severity)
+    return Verdict(name, True, f"No verdict: {why}", severity=severity)

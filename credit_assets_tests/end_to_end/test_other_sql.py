@@ -100,7 +100,10 @@ def trained(project: Project, mixed: Step) -> Step:
 def test_champion_scores_features_of_the_sql_it_learned_from(first):
     assert [outcome.errors for outcome in first.outcomes] == [()] * 7
     assert first.check("features_as_learned").passed
-    assert first.check("features_as_learned").description == "The SQL is that which version 1 learned from."
+    assert (
+        first.check("features_as_learned").description
+        == "The SQL of the features is the one that version 1 learned from."
+    )
 
 
 def test_changed_sql_makes_nothing_due_and_is_shown_in_the_status(changed):
@@ -118,9 +121,9 @@ def test_check_reports_scores_by_other_sql_than_the_champion_learned_from(mixed)
     told = mixed.check("features_as_learned")
     assert (told.passed, told.severity, told.batch) == (False, "WARN", NEWEST)
     assert told.description == (
-        "The features were made by another features.sql than version 1 learned from, so that what has moved may be the "
-        "SQL and not the applicants. "
-        f"`credit-assets train --portfolio {BOOK}` makes a candidate that learns from what stands there now."
+        "The SQL of the features differs from what version 1 learned from (features.sql), so drift may come from the "
+        "SQL and not from the applicants. "
+        f"`credit-assets train --portfolio {BOOK}` trains a candidate on the current SQL."
     )
 
 

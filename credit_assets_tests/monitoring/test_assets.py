@@ -193,8 +193,8 @@ def test_late_outcomes_turn_the_estimate_into_a_measurement_of_the_given_scores(
     assert with_outcomes.metadata["defaults"] == later_outcomes(project).sum()
     assert with_outcomes.metadata["model_version"] == 1
     held, rival = with_outcomes.checks[PERFORMANCE_HOLDS], with_outcomes.checks[NOT_WORSE]
-    assert held.passed and (held.description or "").startswith("As promised.")
-    assert rival.passed and "version 1 scored the batch, and version 2 decides now" in (rival.description or "")
+    assert held.passed and (held.description or "").startswith("Performance is as expected.")
+    assert rival.passed and "version 1 scored the batch, but version 2 is the champion now" in (rival.description or "")
 
 
 def test_champion_worse_than_its_predecessor_fails_and_names_both(
@@ -306,7 +306,7 @@ def test_scores_of_a_deleted_version_are_no_longer_judged(project: Project, dele
     assert table(project, "performance", OPEN).empty
     for name in (PERFORMANCE_HOLDS, CALIBRATED_IN_SEGMENTS, NOT_WORSE):
         assert deleted.checks[name].passed
-        assert deleted.checks[name].description == "Not judged: version 2 is no longer registered."
+        assert deleted.checks[name].description == "No verdict: version 2 is no longer registered."
     _, errors = run_assets(project, "score_drift")
     assert errors[0].startswith("Version 2 of home_credit, which scored 2026-03, is no longer registered")
 
@@ -337,7 +337,7 @@ def test_only_batches_unknown_to_the_champion_request_a_training(
     }
     assert all(check[FEATURES_DRIFTED].metadata["shifted"].value > 0 for check in checks.values())
     learned = str(checks[LEARNED][FEATURES_DRIFTED].description)
-    assert learned.startswith("No alarm is raised: before its promotion version 3 learned from 1,")
+    assert learned.startswith("Not an alarm: before its promotion, version 3 learned from 1,")
     assert " Shifted: " in learned
     with instance_of(project) as instance:
         failed = failed_checks(instance, portfolio, RETRAINING_CHECKS, registry.get(third))

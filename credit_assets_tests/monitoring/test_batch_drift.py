@@ -13,7 +13,13 @@ from credit_assets.book.book import Book
 from credit_assets.features.versions import current_sql_versions
 from credit_assets.lake.provenance import Provenance
 from credit_assets.lake.tables import Lake
-from credit_assets.monitoring.batch_drift import as_learned, champion_of, drift_of_scores, earlier_volumes, measured
+from credit_assets.monitoring.batch_drift import (
+    as_learned,
+    champion_of,
+    drift_of_scores,
+    earlier_volumes,
+    measure_against_version,
+)
 from credit_assets.monitoring.errors import FeaturesGone, NoChampion, VersionGone
 from credit_assets.monitoring.reference import Reference
 from credit_assets.monitoring.version_references import VersionReferences, log_references
@@ -58,22 +64,26 @@ def registered(book: Book, con: duckdb.DuckDBPyConnection, at_promotion: int | N
 
 
 def test_shift_is_judged_by_the_training_data_without_a_population(book, con) -> None:
-    found = measured(book.registry, registered(book, con), incomes(con, 1500), CONFIG, of_score=False)
+    found = measure_against_version(book.registry, registered(book, con), incomes(con, 1500), CONFIG, of_score=False)
     assert found.judged["verdict"].tolist() == ["shifted"]
     pd.testing.assert_frame_equal(found.judged, found.learned)
     pd.testing.assert_frame_equal(found.since, found.learned)
 
 
 def test_shift_present_at_the_promotion_is_not_reported_again(book, con) -> None:
-    found = measured(book.registry, registered(book, con, 1500), incomes(con, 1500), CONFIG, of_score=False)
+    found = measure_against_version(
+        book.registry, registered(book, con, 1500), incomes(con, 1500), CONFIG, of_score=False
+    )
     assert found.learned["verdict"].tolist() == ["shifted"]
     assert found.since["verdict"].tolist() == ["stable"]
     assert found.judged["verdict"].tolist() != ["shifted"]
 
 
 def test_feature_missing_in_the_batch_is_named(book, con) -> None:
-    with pytest.raises(FeaturesGone, match="relies on income, which the batch's features do not hold") as missing:
-        measured(book.registry, registered(book, con), con.sql("SELECT 1 AS age"), CONFIG, of_score=False)
+    with pytest.raises(FeaturesGone, match="needs income, which the batch's features do not contain") as missing:
+        measure_against_version(
+            book.registry, registered(book, con), con.sql("SELECT 1 AS age"), CONFIG, of_score=False
+        )
     assert missing.value.features == ("income",)
 
 
@@ -101,7 +111,7 @@ def test_volumes_are_those_of_earlier_batches(con, tmp_path) -> None:
     [
         ("now", "now", True, ""),
         ("now", "before", False, "run `ingest` and `score` for the batch"),
-        ("before", "now", False, f"`credit-assets train --portfolio {BOOK}` makes a candidate"),
+        ("before", "now", False, f"`credit-assets train --portfolio {BOOK}` trains a candidate"),
     ],
 )
 def test_features_by_other_sql_than_learned_from_are_named_with_advice(
@@ -126,4 +136,4 @@ def test_features_by_other_sql_than_learned_from_are_named_with_advice(
 def test_version_without_a_reference_is_a_registry_error(book, con) -> None:
     bare = book.registry.get(register_bare(book.registry, gated=False))
     with pytest.raises(RegistryError):
-        measured(book.registry, bare, incomes(con, 0), CONFIG, of_score=False)
+        measure_against_version(book.registry, bare, incomes(con, 0), CONFIG, of_score=False)

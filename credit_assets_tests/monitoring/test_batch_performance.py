@@ -43,11 +43,13 @@ def compare_with_predecessor(book: Book, root: Path, number: int) -> Verdict:
 def test_scores_of_other_rows_than_the_current_batch_are_refused_with_advice() -> None:
     scored = pd.Series([1, 2, 3])
     refuse_other_applicants(scored, pd.Series([3, 2, 1, 4]), "features", "2026-01")
-    with pytest.raises(OtherApplicants, match="2 applicants scored in 2026-01 are not in features") as refused:
+    with pytest.raises(
+        OtherApplicants, match="2 scored applicants of 2026-01 are not in the current features"
+    ) as refused:
         refuse_other_applicants(scored, pd.Series([3, 4]), "features", "2026-01")
     assert "Run the job `score` for 2026-01" in str(refused.value)
     assert (refused.value.applicants, refused.value.table, refused.value.batch) == (2, "features", "2026-01")
-    with pytest.raises(OtherApplicants, match="1 applicant scored in 2026-01 is not in applications"):
+    with pytest.raises(OtherApplicants, match="1 scored applicant of 2026-01 is not in the current applications"):
         refuse_other_applicants(scored, pd.Series([2, 1]), "applications", "2026-01")
 
 
@@ -77,14 +79,14 @@ def test_first_champion_has_no_predecessor(book: Book, tmp_path: Path) -> None:
 def test_scores_of_an_earlier_champion_are_not_compared_with_its_predecessor(book: Book, tmp_path: Path) -> None:
     verdict = compare_with_predecessor(book, tmp_path, 1)
     assert verdict.passed
-    assert verdict.message == "Not judged: version 1 scored the batch, and version 2 decides now."
+    assert verdict.message == "No verdict: version 1 scored the batch, but version 2 is the champion now."
     assert verdict.figures == {"predecessor": 1}
 
 
 def test_predecessor_that_cannot_be_loaded_is_not_compared(book: Book, tmp_path: Path) -> None:
     verdict = compare_with_predecessor(book, tmp_path, 2)
     assert verdict.passed
-    assert verdict.message.startswith("Not judged: The model of version 1 of home_credit is gone or damaged.")
+    assert verdict.message.startswith("No verdict: The model of version 1 of home_credit is gone or damaged.")
     assert verdict.figures == {"predecessor": 1}
 
 
@@ -104,5 +106,5 @@ def test_nothing_is_judged_by_a_deleted_version(book: Book, tmp_path: Path) -> N
     assert found.number == 2
     assert found.rows.empty
     assert found.table.empty
-    assert {verdict.message for verdict in found.verdicts} == {"Not judged: version 2 is no longer registered."}
+    assert {verdict.message for verdict in found.verdicts} == {"No verdict: version 2 is no longer registered."}
     assert [verdict.severity for verdict in found.verdicts] == ["error", "warning", "error"]

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy import stats
 
-from credit_assets.monitoring.drift import known_at_promotion, ks_noise, measure, psi_noise, psi_terms, told_of_both
+from credit_assets.monitoring.drift import in_both_warnings, known_at_promotion, ks_noise, measure, psi_noise, psi_terms
 from credit_assets.monitoring.drift_summary import (
     _share_interval,
     missing_moved,
@@ -159,7 +159,7 @@ def test_negative_zero_is_zero_in_sketches_and_messages(
     assert change.startswith("median 0 -> 0; ")
     # A reference saved by an earlier release may contain one.
     old = dataclasses.replace(sketch, cuts=-0.0 * sketch.cuts, grid=-0.0 * sketch.grid)
-    assert old.bin_words() == ["up to 0", "above 0", "missing"]
+    assert old.bin_names() == ["up to 0", "above 0", "missing"]
 
 
 def test_psi_of_numbers_equals_a_plain_count_over_the_deciles(con: duckdb.DuckDBPyConnection) -> None:
@@ -359,7 +359,7 @@ def test_summary_states_each_shift_with_values_before_and_after(con: duckdb.Duck
 def test_summary_states_that_rows_are_too_few(con: duckdb.DuckDBPyConnection) -> None:
     then = pd.DataFrame({"x": np.arange(1000.0)})
     few = measure(Reference.build(table_of(con, then), ["x"], CONFIG), table_of(con, then.head(30)[::3]), CONFIG)
-    assert "cannot tell" in summary(few, CONFIG).message
+    assert "may be chance" in summary(few, CONFIG).message
 
 
 # Shifts present at the promotion
@@ -435,7 +435,7 @@ def test_missing_values_and_new_categories_are_reported_unless_present_at_the_pr
 
     def told(batch: pd.DataFrame, warned: Callable[[pd.DataFrame, DriftConfig], dict[str, str]]) -> dict[str, str]:
         learned_, promoted_ = (drift_of(con, then, batch).reset_index() for then in (learned, promoted))
-        return told_of_both(warned(learned_, CONFIG), warned(promoted_, CONFIG))
+        return in_both_warnings(warned(learned_, CONFIG), warned(promoted_, CONFIG))
 
     assert told(now, missing_moved) == {"income": "missing 0.0% -> 20.0%"}
     assert told(now, new_categories) == {}
@@ -469,7 +469,7 @@ def test_mostly_missing_feature_that_lost_its_last_values_is_unusable(
 ) -> None:
     then = pd.DataFrame({"x": [1.0, 2.0] * 200 + [None] * 600})
     now = pd.DataFrame({"x": [None] * 500}, dtype=float)
-    assert unusable(drift_of(con, then, now).reset_index(), CONFIG) == {"x": "no value left"}
+    assert unusable(drift_of(con, then, now).reset_index(), CONFIG) == {"x": "all values missing"}
 
 
 def test_rare_flag_that_does_not_occur_is_not_constant(con: duckdb.DuckDBPyConnection) -> None:
@@ -549,7 +549,7 @@ def test_volume_is_usual_within_a_ratio_to_the_median_or_the_usual_variation(
 
 def test_two_earlier_batches_define_no_usual_volume() -> None:
     judged = volume(1, [5000, 5000], CONFIG)
-    assert judged.passed and judged.message.startswith("Not judged")
+    assert judged.passed and judged.message.startswith("No verdict")
 
 
 # Reference
@@ -611,13 +611,13 @@ def test_unsupported_columns_are_named(con: duckdb.DuckDBPyConnection) -> None:
     reference = Reference.build(rows, ["x", "word"], CONFIG)
     with pytest.raises(ValueError, match=r"day \(DATE\)"):
         Reference.build(rows, ["day"], CONFIG)
-    with pytest.raises(ValueError, match="drift of: word"):
+    with pytest.raises(ValueError, match="no column word"):
         measure(reference, con.sql("select 1.5 as x"), CONFIG)
     with pytest.raises(ValueError, match="the reverse: x"):
         measure(reference, con.sql("select '1.5' as x, 'a' as word"), CONFIG)
-    with pytest.raises(ValueError, match="no rows"):
+    with pytest.raises(ValueError, match="without rows"):
         measure(reference, rows.filter("x > 2"), CONFIG)
-    with pytest.raises(ValueError, match="not in the drift reference: y"):
+    with pytest.raises(ValueError, match="drift reference does not contain y"):
         measure(reference, rows, CONFIG, columns=["y"])
 
 

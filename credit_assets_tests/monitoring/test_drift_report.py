@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from credit_assets.monitoring.drift import measure
-from credit_assets.monitoring.drift_report import drawn_columns, sample, worth_drawing, write_report
+from credit_assets.monitoring.drift_report import is_worth_plotting, plotted_columns, sample, write_report
 from credit_assets.monitoring.drift_summary import summary
 from credit_assets.monitoring.reference import Reference
 from credit_assets.settings.drift import DriftConfig
@@ -120,7 +120,7 @@ def test_second_page_of_a_process_has_its_own_figures(drift: pd.DataFrame, page:
 
 def test_score_and_largest_shifts_are_drawn() -> None:
     moved = [{"feature": f"x{i}", "role": "feature"} for i in range(60)] + [{"feature": "pd", "role": "score"}]
-    drawn = drawn_columns(pd.DataFrame(moved), DriftConfig(report_columns=12))
+    drawn = plotted_columns(pd.DataFrame(moved), DriftConfig(report_columns=12))
     assert drawn == ["pd", *(f"x{i}" for i in range(11))]
 
 
@@ -136,10 +136,10 @@ def test_sample_does_not_depend_on_row_order() -> None:
 
 def test_page_is_drawn_for_enough_rows_or_a_shift_but_not_for_few_applicants() -> None:
     few = pd.DataFrame({"psi_noise": [30.0, 30.0, 0.02], "verdict": ["stable"] * 3})
-    assert not worth_drawing(few, CONFIG)
-    assert worth_drawing(few.assign(verdict=["stable", "shifted", "stable"]), CONFIG)
-    assert worth_drawing(few.assign(psi_noise=0.02), CONFIG)
-    assert not worth_drawing(few.assign(psi_noise=0.02), DriftConfig(report_columns=0))
+    assert not is_worth_plotting(few, CONFIG)
+    assert is_worth_plotting(few.assign(verdict=["stable", "shifted", "stable"]), CONFIG)
+    assert is_worth_plotting(few.assign(psi_noise=0.02), CONFIG)
+    assert not is_worth_plotting(few.assign(psi_noise=0.02), DriftConfig(report_columns=0))
 
 
 @pytest.mark.parametrize(("rows", "drawn"), [(1, False), (20, False), (4000, True)])
@@ -148,4 +148,4 @@ def test_no_page_is_drawn_for_a_batch_of_one_applicant(rows: int, drawn: bool) -
     with duckdb.connect() as con:
         reference = Reference.build(con.from_df(then), list("abcde"), CONFIG)
         measured = measure(reference, con.from_df(then.head(rows)), CONFIG)
-    assert worth_drawing(measured, CONFIG) is drawn
+    assert is_worth_plotting(measured, CONFIG) is drawn

@@ -15,12 +15,12 @@ from scipy import stats
 from credit_assets.monitoring.performance import (
     enough,
     estimate,
-    evidence,
     expected_auc,
     holds,
     measure,
     not_worse,
     performance_table,
+    rows_to_evaluate,
 )
 from credit_assets.schemas.performance import Performance
 from credit_assets.settings.performance import PerformanceConfig
@@ -61,7 +61,7 @@ def test_evidence_excludes_training_applicants_and_prefers_later_outcomes() -> N
     applications = pd.DataFrame({"SK_ID_CURR": [4, 3, 2, 1], "TARGET": [None, 0, 0, 1]})
     outcomes = pd.DataFrame({"SK_ID_CURR": [3], "TARGET": [1]})
 
-    rows = evidence(scores, applications, outcomes, np.array([1]))
+    rows = rows_to_evaluate(scores, applications, outcomes, np.array([1]))
 
     assert rows["applicant"].tolist() == [2, 3, 4]
     assert rows["outcome"].tolist()[:2] == [0, 1] and np.isnan(rows["outcome"][2])
@@ -71,7 +71,7 @@ def test_evidence_excludes_training_applicants_and_prefers_later_outcomes() -> N
 def test_all_outcomes_are_unknown_without_any() -> None:
     scores = pd.DataFrame({"applicant": [1, 2], "pd": [0.1, 0.2], "band": ["A", "A"]})
     none = pd.DataFrame({"SK_ID_CURR": [1, 2], "TARGET": [None, None]})
-    assert evidence(scores, none, none.head(0), NOBODY)["outcome"].isna().all()
+    assert rows_to_evaluate(scores, none, none.head(0), NOBODY)["outcome"].isna().all()
 
 
 # Estimates from the PDs
@@ -194,7 +194,7 @@ def test_batch_that_the_model_learned_from_has_an_empty_table_and_is_not_judged(
 
 def test_correct_pds_pass() -> None:
     judged = holds(book(np.random.default_rng(7), 5000), CONFIG)
-    assert judged.passed and judged.message.startswith("As promised.")
+    assert judged.passed and judged.message.startswith("Performance is as expected.")
     assert judged.figures["expected_auc"] == pytest.approx(judged.figures["auc"], abs=0.03)
 
 
@@ -203,7 +203,9 @@ def test_lost_discrimination_fails() -> None:
     rows["outcome"] = rows["outcome"].sample(frac=1, random_state=1).to_numpy()
     judged = holds(rows, CONFIG)
     assert not judged.passed
-    assert "what leads to default changed" in judged.message and "off the mean PD" not in judged.message
+    assert (
+        "a concept change" in judged.message and "deviates significantly from the mean PD, beyond" not in judged.message
+    )
 
 
 @pytest.mark.parametrize("factor", [0.5, 1.6])
@@ -213,7 +215,9 @@ def test_default_rate_significantly_off_the_mean_pd_fails(factor: float) -> None
     rows["outcome"] = (rng.random(len(rows)) < factor * rows["pd"]).astype(float)
     judged = holds(rows, CONFIG)
     assert not judged.passed
-    assert "off the mean PD" in judged.message and "what leads to default" not in judged.message
+    assert (
+        "deviates significantly from the mean PD, beyond" in judged.message and "a concept change" not in judged.message
+    )
 
 
 def test_gap_within_the_bound_passes_whatever_the_number_of_rows() -> None:
@@ -241,8 +245,8 @@ def test_few_outcomes_or_few_defaults_are_not_judged() -> None:
         few = wrong.assign(outcome=np.nan)
         few.loc[known.index, "outcome"] = known["outcome"]
         judged = holds(few, CONFIG)
-        assert judged.passed and judged.message.startswith("Not judged")
-        assert "The PDs let expect an AUC of 0." in judged.message
+        assert judged.passed and judged.message.startswith("No verdict")
+        assert "The PDs imply an AUC of 0." in judged.message
     assert enough(rows, CONFIG)
 
 
@@ -251,7 +255,7 @@ def test_correct_pds_fail_no_more_often_than_configured(rows: int) -> None:
     strict = PerformanceConfig(auc_margin=0, max_calibration_gap=0, false_alarms=0.05)
     rng = np.random.default_rng(13)
     batches = [holds(book(rng, rows), strict) for _ in range(400)]
-    judged = [batch for batch in batches if not batch.message.startswith("Not judged")]
+    judged = [batch for batch in batches if not batch.message.startswith("No verdict")]
     failed = sum(not batch.passed for batch in judged)
     # Of 400 at 0.05 or below, 34 or more would occur once in 1,000 times.
     assert len(judged) > 300 and failed < 34
@@ -281,7 +285,9 @@ def with_defaults_first(seed: int, goods_known: float, rows: int = 8000) -> pd.D
 def test_early_outcomes_dominated_by_defaults_fail_neither_level_nor_bands(goods_known: float) -> None:
     rows = with_defaults_first(20, goods_known)
     judged = holds(rows, CONFIG, matured_share=0.95)
-    assert judged.passed and judged.message.startswith("The rank is as promised. The default rate is not judged yet: ")
+    assert judged.passed and judged.message.startswith(
+        "The ranking is as expected. The default rate has no verdict yet: "
+    )
     assert judged.figures["known_share"] == rows["outcome"].notna().mean() < 0.95
     assert judged.figures["matured"] == 0 and judged.figures["default_rate"] > 1.5 * judged.figures["mean_pd"]
     # Their default rate is so wrong that the same outcomes of a matured batch would fail.
@@ -295,7 +301,7 @@ def test_lost_discrimination_fails_on_early_outcomes_too() -> None:
     rows["pd"] = rows["pd"].sample(frac=1, random_state=1).to_numpy()
     judged = holds(rows, CONFIG, matured_share=0.95)
     assert not judged.passed
-    assert "what leads to default changed" in judged.message and "The default rate is not judged yet" in judged.message
+    assert "a concept change" in judged.message and "The default rate has no verdict yet" in judged.message
 
 
 def test_table_marks_early_outcomes() -> None:
@@ -323,7 +329,7 @@ def test_champion_that_ranks_worse_than_its_predecessor_is_reported() -> None:
 
     judged = not_worse(worse, better, CONFIG)
 
-    assert not judged.passed and judged.message.startswith("Worse than the champion before")
+    assert not judged.passed and judged.message.startswith("Worse than the predecessor")
     assert judged.figures["auc_champion"] == pytest.approx(auc_of(known["outcome"].to_numpy(), better.to_numpy()))
     assert not_worse(known, noisy, CONFIG).passed
 
@@ -355,10 +361,10 @@ def test_evidence_and_expectations_do_not_depend_on_row_order():
     pds = rng.beta(1, 9, 3000)
     scores = pd.DataFrame({"applicant": np.arange(3000), "pd": pds, "band": "A"})
     told = pd.DataFrame({"ID": np.arange(3000), "BAD": (rng.random(3000) < pds).astype(float)})
-    rows = evidence(scores, told, told.head(0), NOBODY)
+    rows = rows_to_evaluate(scores, told, told.head(0), NOBODY)
     for seed in range(3):
         order = np.random.default_rng(seed).permutation(3000)
-        again = evidence(scores.iloc[order], told.iloc[order[::-1]], told.head(0), NOBODY)
+        again = rows_to_evaluate(scores.iloc[order], told.iloc[order[::-1]], told.head(0), NOBODY)
         pd.testing.assert_frame_equal(again, rows, check_exact=True)
         assert estimate(pds[order], FEW) == estimate(pds, FEW)
     for figure in estimate(pds, FEW).values():

@@ -59,24 +59,24 @@ def standing_of(lake: Lake, con: duckdb.DuckDBPyConnection, batch: str) -> Stand
         (
             "2026-01",
             "older",
-            "No alarm is raised: the batch is older than 2026-02, the oldest that version 7 was made from.",
+            "Not an alarm: the batch is older than 2026-02, the oldest in the training set of version 7.",
         ),
         (
             "2026-02",
             "learned",
-            "No alarm is raised: before its promotion version 7 learned from 10 of the batch's 10 applicants, and was "
+            "Not an alarm: before its promotion, version 7 learned from 10 of the batch's 10 applicants, and was "
             "tested on 0.",
         ),
         (
             "2026-03",
             "learned",
-            "No alarm is raised: before its promotion version 7 learned from 6 of the batch's 10 applicants, and was "
+            "Not an alarm: before its promotion, version 7 learned from 6 of the batch's 10 applicants, and was "
             "tested on 0.",
         ),
         (
             "2026-04",
             "tested",
-            "No alarm is raised: before its promotion version 7 learned from 0 of the batch's 10 applicants, and was "
+            "Not an alarm: before its promotion, version 7 learned from 0 of the batch's 10 applicants, and was "
             "tested on 10.",
         ),
         ("2026-05", "new", ""),
@@ -106,7 +106,7 @@ def test_identical_redelivery_after_a_withdrawal_keeps_its_role(lake, con) -> No
 @pytest.mark.parametrize(("batch", "made"), [("2026-02", "learned from"), ("2026-04", "was tested on")])
 def test_corrected_delivery_is_new_and_states_why(lake, con, batch, made) -> None:
     deliver(lake, con, batch, content="corrected")
-    assert standing_of(lake, con, batch) == Standing("new", f"The batch was delivered again since version 7 {made} it.")
+    assert standing_of(lake, con, batch) == Standing("new", f"The batch was delivered again after version 7 {made} it.")
     deliver(lake, con, batch)
     assert standing_of(lake, con, batch).kind != "new", "the first files are back"
 

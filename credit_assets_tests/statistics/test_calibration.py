@@ -125,7 +125,9 @@ def test_correct_pds_fail_over_a_year_no_more_often_than_configured() -> None:
 def test_book_with_16_percent_defaults_at_a_pd_of_14_is_found() -> None:
     judged = holds(quarter(np.random.default_rng(2), 6000, 16.4 / 14.4), CONFIG)
     assert not judged.passed
-    assert judged.message.startswith("The default rate is off the mean PD beyond tolerance and chance (p = ")
+    assert judged.message.startswith(
+        "The default rate deviates significantly from the mean PD, beyond the tolerance (p = "
+    )
     assert judged.message.endswith(".")
 
 
@@ -135,14 +137,16 @@ def test_riskiest_band_with_21_percent_defaults_at_a_pd_of_18_is_found_over_four
     assert holds(quarters[-1], CONFIG).passed, "the last quarter does not show it by itself"
     judged = holds(quarters[-1], CONFIG, pd.concat(quarters[:-1]))
     assert not judged.passed
-    assert judged.message.startswith("Since its promotion other shares defaulted than were promised in band C: ")
+    assert judged.message.startswith(
+        "Since its promotion, the default rate deviates significantly from the mean PD in band C: "
+    )
 
 
 def test_many_batches_too_small_alone_are_judged_together() -> None:
     rng = np.random.default_rng(4)
     small = [quarter(rng, 300, 1.5) for _ in range(12)]
     alone = holds(small[-1], CONFIG)
-    assert alone.passed and alone.message.startswith("Not judged")
+    assert alone.passed and alone.message.startswith("No verdict")
     judged = holds(small[-1], CONFIG, pd.concat(small[:-1]))
     assert not judged.passed and "all batches: " in judged.message
     right = [quarter(rng, 300) for _ in range(12)]
@@ -152,7 +156,7 @@ def test_many_batches_too_small_alone_are_judged_together() -> None:
 def test_correct_pds_pass_together_with_all_earlier_batches() -> None:
     rng = np.random.default_rng(5)
     judged = holds(quarter(rng, 6000), CONFIG, pd.concat([quarter(rng, 6000) for _ in range(8)]))
-    assert judged.passed and judged.message.startswith("As promised.")
+    assert judged.passed and judged.message.startswith("Performance is as expected.")
 
 
 @pytest.mark.parametrize(("level", "off", "found"), [(0.14, 0.01, False), (0.02, 0.004, True), (0.02, 0.002, False)])
@@ -175,7 +179,9 @@ def test_segment_with_more_defaults_is_named_and_false_alarms_over_all_are_rare(
     by = pd.DataFrame({"age": age, "income": rng.choice(["up to 1", "above 1", None], len(known))}, index=known.index)
     judged = calibrated_in_segments(known, by, CONFIG)
     assert not judged.passed
-    assert judged.message.startswith("Other shares defaulted than were promised in 1 of 4 segments: age below 25: ")
+    assert judged.message.startswith(
+        "The default rate deviates significantly from the mean PD in 1 of 4 segments: age below 25: "
+    )
     right = [
         calibrated_in_segments(
             quarter(rng, 5000), pd.DataFrame({f"f{n}": rng.choice(list("abc"), 5000) for n in range(5)}), CONFIG
@@ -189,4 +195,4 @@ def test_segments_with_few_outcomes_are_not_judged() -> None:
     known = quarter(np.random.default_rng(7), 900, 3.0)
     by = pd.DataFrame({"town": np.arange(900) % 3}, index=known.index)
     judged = calibrated_in_segments(known, by, CONFIG)
-    assert judged.passed and judged.message == "Not judged: no segment has 500 known outcomes."
+    assert judged.passed and judged.message == "No verdict: no segment has 500 known outcomes."

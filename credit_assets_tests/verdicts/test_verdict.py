@@ -28,7 +28,7 @@ def test_check_result_shows_everything_in_its_verdict(severity, shown) -> None:
 
 def test_verdict_that_cannot_be_judged_passes_and_says_so() -> None:
     verdict = not_judged("stability", "there is no champion.")
-    assert (verdict.passed, verdict.message, verdict.figures) == (True, "Not judged: there is no champion.", {})
+    assert (verdict.passed, verdict.message, verdict.figures) == (True, "No verdict: there is no champion.", {})
 
 
 def test_check_results_are_created_in_one_place() -> None:
