@@ -51,7 +51,6 @@ from credit_assets.book.queries import FeatureQuery
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.lake.provenance import Provenance
 from credit_assets.lake.tables import Lake
-from credit_assets.schemas.table import Table
 from credit_assets.settings.portfolio import Portfolio, TableConfig
 from credit_assets.settings.project import Project
 from credit_assets_tests.conftest import PROJECT
@@ -400,21 +399,13 @@ def test_fingerprints_remembered_by_a_run_are_not_computed_again(sensor, inbox, 
 # -- random sequences of deliveries -----------------------------------------------------------------
 
 
-class Few(Table):
-    """A one-column table of the made-up book below; the columns do not affect what is due."""
-
-    A: int
-
-
-TABLES = {"applications": Few, "bureau": Few, "outcomes": Few}
+TABLES = ("applications", "bureau", "outcomes")
 SMALL = PORTFOLIO.model_copy(
     update={
         "name": "small",
         "tables": {name: TableConfig(files=[name], optional=name == "outcomes") for name in TABLES},
     }
 )
-# Smaller than a configuration may set.
-SMALL._models = dict(TABLES)
 GOOD, BAD = ("one", "two", "three"), "bad"
 CONTENT = st.sampled_from([*GOOD, BAD])
 PARTS = ("applications.csv", "bureau.csv")
