@@ -46,6 +46,18 @@ def imports(file: Path, top_only: bool = False) -> Iterator[str]:
             yield from (f"{node.module}.{name.name}" for name in node.names)
 
 
+def test_functions_fit_on_a_screen_and_files_stay_short():
+    """Functions that build the assets, jobs and sensors of a room are tables of contents, and may be longer."""
+    lengths = {
+        f"{file} {node.name}": node.end_lineno - node.lineno + 1
+        for file in FILES
+        for node in ast.walk(ast.parse((PACKAGE / file).read_text()))
+        if isinstance(node, ast.FunctionDef) and node.name not in ("assets", "jobs", "sensors", "schedules")
+    }
+    assert {name: lines for name, lines in lengths.items() if lines >= 60} == {}
+    assert [str(file) for file in FILES if len((PACKAGE / file).read_text().splitlines()) > 450] == []
+
+
 def test_only_one_module_imports_private_dagster_names():
     importing = {str(file) for file in FILES if any(module.startswith("dagster._") for module in imports(file))}
     assert importing == {"dagster_private.py"}

@@ -190,10 +190,7 @@ def performance_table(
 
 
 def holds(
-    rows: pd.DataFrame,
-    config: PerformanceConfig,
-    earlier: pd.DataFrame | None = None,
-    matured_share: float = 0.0,
+    rows: pd.DataFrame, config: PerformanceConfig, earlier: pd.DataFrame | None = None, matured_share: float = 0.0
 ) -> Verdict:
     """The verdict on whether the outcomes of `rows_to_evaluate` agree with the PDs, in ranking and in level.
 
