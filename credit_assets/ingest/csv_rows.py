@@ -49,27 +49,27 @@ INDEX_NAMES = {"", "Unnamed: 0"}
 
 @dataclass(frozen=True)
 class CsvFile:
-    """A delivered CSV file and its layout. `plain` is the decompressed file; `head` is the header joined to one line.
-    The header spans the lines `begins` to `header` of the file (from 1) and is followed by `lines` more. `notes` are
-    the patterns of lines that are not rows, `separator` is the field separator. `has_index`: the first column numbers
-    the rows and is not part of the table."""
+    """A delivered CSV file and its layout. `plain` is the decompressed file; `header_text` is the header joined to one
+    line. The header spans the lines `header_begin` to `header_end` of the file (from 1) and is followed by `lines`
+    more. `notes` are the patterns of lines that are not rows, `separator` is the field separator. `has_index`: the
+    first column numbers the rows and is not part of the table."""
 
     file: Path
     plain: Path
     notes: tuple[str, ...]
-    begins: int
-    header: int
-    head: str
+    header_begin: int
+    header_end: int
+    header_text: str
     lines: int
     has_index: bool = False
 
     @cached_property
     def separator(self) -> str:
-        return separator_of(self.head)
+        return separator_of(self.header_text)
 
     @property
     def columns(self) -> list[str]:
-        return column_names(self.head)
+        return column_names(self.header_text)
 
     @property
     def rows(self) -> int:
@@ -237,7 +237,7 @@ def copy_rows(source: CsvFile, target: Path, first: int) -> tuple[int, Counter[s
     passed_over: Counter[str] = Counter()
     rows = 0
     with target.open("wb") as writing:
-        writing.write(f"_nth{source.separator}{source.head}\n".encode())
+        writing.write(f"_nth{source.separator}{source.header_text}\n".encode())
         for batch in rows_of(source, passed_over):
             numbers = pc.cast(pc.add(batch["_nth"], first - 1), pa.string())
             writing.write(as_bytes(pc.binary_join_element_wise(numbers, batch["_line"], source.separator)))
@@ -319,7 +319,7 @@ def _kept(
     """Which lines are rows. A line that matches a note is a row nevertheless if it has values beyond the first field,
     unless the pattern names the whole first field, as `Total,,*` does."""
     kept = pc.not_equal(pc.binary_length(text), 0).to_numpy(zero_copy_only=False) & (
-        (begins < source.begins) | (begins > source.header)
+        (begins < source.header_begin) | (begins > source.header_end)
     )
     empty = pc.match_substring_regex(text, _empty_row(source)).to_numpy(zero_copy_only=False) & kept
     kept &= ~empty

@@ -174,7 +174,7 @@ def _csv(csv: CsvFile, column: str) -> _Source:
             (folder / f"{stem}.csv.gz").open("xb") as writing,
             gzip.GzipFile("", "wb", COMPRESSION, writing, mtime=0) as compressed,
         ):
-            compressed.write(f"{csv.head}\n".encode())
+            compressed.write(f"{csv.header_text}\n".encode())
             yield lambda rows: compressed.write(as_bytes(rows["_line"]))
 
     return _Source(csv.file, column, value, lambda notes: rows_of(csv, notes), part)

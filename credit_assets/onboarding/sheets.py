@@ -83,7 +83,7 @@ def sheet_of(path: Path, plain: Path) -> Sheet:
     """Find the file's header; a compressed file is decompressed to `plain`. Raises BadDelivery for a file that is not a
     table."""
     source = inspect_csv(path, str(path), plain)
-    if not source.head.strip() and not source.lines:
+    if not source.header_text.strip() and not source.lines:
         raise BadDelivery(f"{path} is empty: not even a header.")
     _refuse_other_separators(path, source)
     notes: dict[str, tuple[int, str]] = {}
@@ -165,12 +165,12 @@ def _units_below(source: CsvFile) -> list[tuple[int, str, str]]:
     """The line below the header, with its number and pattern, if it has the columns' units or types: all its fields are
     these or empty, unlike those of the next lines."""
     with source.plain.open("rb") as content:
-        lines = content.read(BEGINNING).decode("utf-8-sig", "replace").splitlines()[source.header :]
+        lines = content.read(BEGINNING).decode("utf-8-sig", "replace").splitlines()[source.header_end :]
     if len(lines) < 2 or not _are_units(lines[0], source.separator):
         return []
     if any(_are_units(line, source.separator) for line in lines[1 : 1 + COMPARED]):
         return []
-    return [(source.header + 1, lines[0].strip(), lines[0].strip(' \t"'))]
+    return [(source.header_end + 1, lines[0].strip(), lines[0].strip(' \t"'))]
 
 
 def _are_units(text: str, separator: str) -> bool:
@@ -202,8 +202,8 @@ def _totals_below(path: Path, source: CsvFile) -> list[tuple[int, str, str | Non
         return []
     found = []
     for n, text in enumerate(reversed(last[-LAST_LINES:])):
-        line = source.header + source.lines - n
-        if line > source.header and _is_total(text):
+        line = source.header_end + source.lines - n
+        if line > source.header_end and _is_total(text):
             several = len(_filled(text, source.separator)) > 1
             pattern = _pattern_of_fields(text, source) if several else _pattern(text)
             if several and pattern is None:

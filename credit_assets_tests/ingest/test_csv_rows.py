@@ -61,7 +61,7 @@ def test_notes_before_between_and_after_the_rows_are_skipped_and_counted(tmp_pat
         NOTES,
     )
     found: Counter[str] = Counter()
-    assert (source.header, source.columns) == (2, ["id", "term", "desc"])
+    assert (source.header_end, source.columns) == (2, ["id", "term", "desc"])
     assert rows(source, found) == [(3, 1, "1,36,a"), (6, 2, "2,60,b")]
     assert found == dict(zip(NOTES, [1, 1, 2], strict=True))
     assert source.rows == 2
@@ -80,13 +80,13 @@ def test_row_that_resembles_a_note_is_kept(tmp_path: Path) -> None:
 
 def test_header_is_the_first_line_without_notes(tmp_path: Path) -> None:
     source = opened(tmp_path, "Total: 3\nTotal: 4\n\nTotal: 5\n")
-    assert (source.header, source.columns, texts(source)) == (1, ["Total: 3"], ["Total: 4", "Total: 5"])
+    assert (source.header_end, source.columns, texts(source)) == (1, ["Total: 3"], ["Total: 4", "Total: 5"])
 
 
 def test_byte_order_mark_may_precede_a_note_or_the_header(tmp_path: Path) -> None:
     for content, header in ((HEAD, 1), (f'"Notes offered by us"\r\n\n{HEAD}', 3), (f"Notes offered by us\n{HEAD}", 2)):
         source = opened(tmp_path, b"\xef\xbb\xbf" + (content + "1,36,a\n").encode(), NOTES)
-        assert (source.header, source.columns[0], texts(source)) == (header, "id", ["1,36,a"])
+        assert (source.header_end, source.columns[0], texts(source)) == (header, "id", ["1,36,a"])
 
 
 @pytest.mark.parametrize("line", ["My Total *", "total: 3", "Total", "Total:", '1,"Total: 3",x', "[x] of us", "xof us"])
