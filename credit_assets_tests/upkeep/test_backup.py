@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import tarfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -218,7 +219,7 @@ def test_backup_during_writes_is_consistent(project, tmp_path):
     """
     with database(project, "mlflow/mlflow.db") as connection:
         connection.execute("CREATE TABLE models (n INTEGER)")
-    stop, failures = threading.Event(), []
+    stop, written, failures = threading.Event(), threading.Event(), []
 
     def work() -> None:
         try:
@@ -228,13 +229,16 @@ def test_backup_during_writes_is_consistent(project, tmp_path):
                 database(project, "mlflow/mlflow.db") as models,
                 database(project, "dagster/storage/history/runs/index.db") as events,
             ):
-                number = 0
-                while not stop.wait(0.02):
+                number, took = 0, 0.0
+                # As long without writes as with them, however slow the machine: a snapshot needs a moment without any.
+                while not stop.wait(took):
+                    began = time.monotonic()
                     lake.replace(con, f"SELECT {number} AS value", f"{BOOK}/training", None, Provenance())
                     models.execute("INSERT INTO models VALUES (?)", (number,))
                     lake.replace(con, f"SELECT {number} AS value", f"{BOOK}/scores", "b1", Provenance())
                     events.execute("INSERT INTO events VALUES (?)", (number,))
-                    number += 1
+                    number, took = number + 1, time.monotonic() - began
+                    written.set()
         except BaseException as error:
             failures.append(error)
 
@@ -243,6 +247,8 @@ def test_backup_during_writes_is_consistent(project, tmp_path):
     try:
         for number in range(6):
             backup(project, tmp_path / f"{number}.tar")
+            written.clear()
+            assert written.wait(60) or failures
     finally:
         stop.set()
         writer.join()
