@@ -27,6 +27,8 @@ from credit_assets.onboarding.number_columns import (
 )
 from credit_assets.plurals import number_of
 
+COLUMNS_PER_QUERY = 8
+
 SHORTENED = r"[0-9]([.,][0-9]+)?E[+][0-9]{2,3}"
 """A long number as a spreadsheet displays and saves it."""
 
@@ -110,6 +112,19 @@ def _count_forms(con: duckdb.DuckDBPyConnection, view: str, declared: dict[str, 
         "formula": f"regexp_full_match({{0}}, {sql_text(FORMULA)})",
         "either": f"(contains({{0}}, ',') OR contains({{0}}, '.')) AND {point} AND {comma}",
     }
+    counted: dict[str, dict[str, Any]] = {}
+    names = list(declared)
+    # The time to plan a query grows with the square of its expressions, of which a column has a dozen.
+    for start in range(0, len(names), COLUMNS_PER_QUERY):
+        some = {name: declared[name] for name in names[start : start + COLUMNS_PER_QUERY]}
+        counted |= _count_in_one_query(con, view, some, of_text)
+    return counted
+
+
+def _count_in_one_query(
+    con: duckdb.DuckDBPyConnection, view: str, declared: Mapping[str, str], of_text: Mapping[str, str]
+) -> dict[str, dict[str, Any]]:
+    """The counts of the columns; `of_text` are the conditions on a value of a text column, which is {0} in them."""
     queried: dict[tuple[str, str], str] = {}
     for name, kind in declared.items():
         column = identifier(name)
