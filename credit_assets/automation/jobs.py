@@ -54,7 +54,7 @@ def jobs(portfolio: Portfolio) -> dict[str, UnresolvedAssetJobDefinition]:
         dg.define_asset_job(
             "train",
             groups("training", "evaluation", "fairness", "champion", "operations"),
-            description="A candidate from all known outcomes; evaluated, audited and, if it passes, promoted.",
+            description="Trains a candidate on all known outcomes, evaluates it, and promotes it if it passes.",
             # The run queue lets one training of a portfolio through at a time (dagster.yaml).
             tags=tags | {TRAINING_TAG: name},
         ),

@@ -84,22 +84,22 @@ def arrivals(portfolio: Portfolio, inbox: Inbox, lake: Lake, before: Mapping[str
     """
     writings, match = cache(lake.writings), _matcher(portfolio)
     found = Arrivals([], {}, {})
-    for look in inbox.snapshots(portfolio.name):
-        settled = look.batch in before and before[look.batch] == look.signature
-        files = _why_not_a_delivery(look) or match(look)
+    for snapshot in inbox.snapshots(portfolio.name):
+        settled = snapshot.batch in before and before[snapshot.batch] == snapshot.signature
+        files = _why_not_a_delivery(snapshot) or match(snapshot)
         if isinstance(files, NotABatch | StillWritten | FileMissing):
-            found.waiting[look.batch] = Waiting(files)
+            found.waiting[snapshot.batch] = Waiting(files)
             continue
-        due = _ingestion_due(portfolio, inbox, writings, look, files, read=settled)
+        due = _ingestion_due(portfolio, inbox, writings, snapshot, files, read=settled)
         if due is None:
             continue
-        found.signatures[look.batch] = look.signature
-        if unreadable := look.unreadable:
-            found.waiting[look.batch] = Waiting(FilesUnreadable(tuple(unreadable)))
+        found.signatures[snapshot.batch] = snapshot.signature
+        if unreadable := snapshot.unreadable:
+            found.waiting[snapshot.batch] = Waiting(FilesUnreadable(tuple(unreadable)))
         elif settled:
             found.due.append(due)
         else:
-            found.waiting[look.batch] = Waiting(FilesChanged() if look.batch in before else FirstSeen())
+            found.waiting[snapshot.batch] = Waiting(FilesChanged() if snapshot.batch in before else FirstSeen())
     return found
 
 
@@ -115,27 +115,27 @@ def batches_to_ingest(
     """
     writings, match = cache(lake.writings), _matcher(portfolio)
     due = []
-    for look in inbox.snapshots(portfolio.name):
-        if untouched_since is not None and look.touched > untouched_since:
+    for snapshot in inbox.snapshots(portfolio.name):
+        if untouched_since is not None and snapshot.touched > untouched_since:
             continue
-        if _why_not_a_delivery(look):
+        if _why_not_a_delivery(snapshot):
             continue
-        files = match(look)
+        files = match(snapshot)
         if isinstance(files, FileMissing):
             if untouched_since is not None:
                 continue
             # A person requests the run; the run reports what is missing.
             files = None
-        if found := _ingestion_due(portfolio, inbox, writings, look, files, read=True):
+        if found := _ingestion_due(portfolio, inbox, writings, snapshot, files, read=True):
             due.append(found)
     return due
 
 
-def _why_not_a_delivery(look: FolderSnapshot) -> NotABatch | StillWritten | None:
+def _why_not_a_delivery(snapshot: FolderSnapshot) -> NotABatch | StillWritten | None:
     """The reason why the batch cannot be ingested, whatever its files are; None if it can."""
-    if look.trouble:
-        return NotABatch(look.trouble)
-    return StillWritten(tuple(look.partial)) if look.partial else None
+    if snapshot.trouble:
+        return NotABatch(snapshot.trouble)
+    return StillWritten(tuple(snapshot.partial)) if snapshot.partial else None
 
 
 def _matcher(portfolio: Portfolio) -> Callable[[FolderSnapshot], TableFiles | FileMissing | None]:
@@ -146,11 +146,11 @@ def _matcher(portfolio: Portfolio) -> Callable[[FolderSnapshot], TableFiles | Fi
     # Most batches have files of the same names.
     known: dict[frozenset[str], TableFiles | None] = {}
 
-    def match(look: FolderSnapshot) -> TableFiles | FileMissing | None:
-        names = frozenset(look.files)
+    def match(snapshot: FolderSnapshot) -> TableFiles | FileMissing | None:
+        names = frozenset(snapshot.files)
         if names not in known:
             try:
-                matched = match_files(look.paths, stems, optional, portfolio.outcomes_table)
+                matched = match_files(snapshot.paths, stems, optional, portfolio.outcomes_table)
                 known[names] = {table: {file.name for file in files} for table, files in matched.tables.items()}
             except MissingFile as error:
                 return FileMissing(str(error))
@@ -165,25 +165,25 @@ def _ingestion_due(
     portfolio: Portfolio,
     inbox: Inbox,
     writings: Writings,
-    look: FolderSnapshot,
+    snapshot: FolderSnapshot,
     files: TableFiles | None,
     read: bool,
 ) -> Due | None:
     """The ingestion that the batch needs, or None. With `read`, files are hashed if only their content shows whether
     they have changed; without it, such files count as changed."""
-    written = {table: writings(portfolio.table(table)).get(look.batch, ()) for table in portfolio.tables}
+    written = {table: writings(portfolio.table(table)).get(snapshot.batch, ()) for table in portfolio.tables}
     sources = {table: _sources(commits[0]) for table, commits in written.items() if commits}
     if files is None:
         changed = tuple(written)
     else:
         expected = {name: sha256 for of_table in sources.values() for name, sha256 in of_table.items()}
-        differing = inbox.changed_files(portfolio.name, look, expected, read)
+        differing = inbox.changed_files(portfolio.name, snapshot, expected, read)
         changed = tuple(
             table
             for table in written
             if table not in sources or set(sources[table]) != files[table] or not differing.isdisjoint(sources[table])
         )
-    stale = _is_stale(writings, look.batch, portfolio.table(FEATURES))
+    stale = _is_stale(writings, snapshot.batch, portfolio.table(FEATURES))
     if not changed and not stale:
         return None
     tables: tuple[str, ...] = ()
@@ -194,7 +194,7 @@ def _ingestion_due(
     elif later_outcomes:
         left = files is None or files[portfolio.outcomes_table]
         reason = OutcomesDelivered() if left else OutcomesTakenBack()
-        if writings(portfolio.table(SCORES)).get(look.batch):
+        if writings(portfolio.table(SCORES)).get(snapshot.batch):
             job = "outcomes"
         else:
             tables = changed
@@ -205,17 +205,17 @@ def _ingestion_due(
     others: list[str] = []
     if portfolio.outcomes_table in changed and (files is None or files[portfolio.outcomes_table]):
         # The file may contain outcomes of these batches too; a run will read which.
-        others = sorted(writings(portfolio.table(portfolio.application_table)).keys() - {look.batch})
+        others = sorted(writings(portfolio.table(portfolio.application_table)).keys() - {snapshot.batch})
     # `replaced` and `others` do not change while the run writes one table after the other, nor if it fails.
     replaced = {table: _replaced_version(commits, table in changed) for table, commits in written.items()}
     # The release is part of the key, because another one may read what this one refuses.
-    made_from = [look.batch, look.signature, replaced, portfolio.fingerprint, others, release()]
+    made_from = [snapshot.batch, snapshot.signature, replaced, portfolio.fingerprint, others, release()]
     serialised = json.dumps(made_from, sort_keys=True)
     correction = not later_outcomes and any(
         version is not None for table, version in replaced.items() if table != portfolio.outcomes_table
     )
-    key = f"ingest:{look.batch}:{hashlib.sha256(serialised.encode()).hexdigest()[:16]}"
-    return Due(job, look.batch, reason, tables, key, correction)
+    key = f"ingest:{snapshot.batch}:{hashlib.sha256(serialised.encode()).hexdigest()[:16]}"
+    return Due(job, snapshot.batch, reason, tables, key, correction)
 
 
 def _replaced_version(commits: Sequence[Commit], changed: bool) -> int | None:

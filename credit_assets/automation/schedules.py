@@ -75,7 +75,7 @@ def schedules(book: Book, parts: Mapping[str, Collection[dg.AssetKey]]) -> list[
         job_name="maintenance",
         cron_schedule="0 4 * * 0",
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="The lake compacted and vacuumed, and the instance's old runs purged, within the retention.",
+        description="Runs the job `maintenance`: compacts and vacuums the lake, and deletes old runs (`retention:`).",
     )
     def weekly_maintenance(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
         return dg.RunRequest(run_key=context.scheduled_execution_time.isoformat())

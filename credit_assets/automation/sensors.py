@@ -73,8 +73,8 @@ def sensors(book: Book, jobs: Mapping[str, UnresolvedAssetJobDefinition]) -> lis
         job=jobs["train"],
         minimum_interval_seconds=interval,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Starts the first training once there are outcomes, and later one after a failed check of drift "
-        "or performance, once enough outcomes are known that the newest candidate has not learned from.",
+        description="Starts the first training once there are outcomes. Later it starts one after a failed check of "
+        "drift or performance, once enough outcomes are known that the newest candidate has not learned from.",
     )
     def retrain(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         instance, now = held_instance(context), datetime.now(UTC)

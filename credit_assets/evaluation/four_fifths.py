@@ -23,18 +23,18 @@ def four_fifths(fairness: pd.DataFrame) -> list[Verdict]:
     """One verdict per attribute or intersection, by the four-fifths rule.
 
     It fails if the lowest adverse impact ratio is below the limit and chance cannot explain it (29 CFR 1607.4(D)); it
-    blocks if the configuration says so. If the audit has the champion's ratio on the same applicants, it does not fail
+    blocks if configured. If the audit has the champion's ratio on the same applicants, it does not fail
     if the champion does not clearly reach the limit either and the candidate's ratio is not significantly lower. A
     better Brier score or log loss does not compensate for a lower ratio.
     """
     found: list[Verdict] = []
     for row in fairness.to_dict("records"):
         below = row["four_fifths"] == "fail"
-        passed, beside = not (below and row["significant"]), ""
+        passed, note = not (below and row["significant"]), ""
         if not passed and pd.notna(row.get("champion_air")):
             ratio = Interval(*(float(row[name]) for name in ("air_ratio", "air_ratio_low", "air_ratio_high")))
             passed = bool(row["champion_air_low"] < row["min_air"]) and ratio.high >= 1
-            beside = (
+            note = (
                 f" On the same applicants the champion approves {row['champion_group']} at "
                 f"{_air(row, 'champion_air', row['champion_air_low'])}; candidate over champion "
                 f"{interval_text(ratio, digits_apart(3, (ratio.high, 1)))}"
@@ -47,7 +47,7 @@ def four_fifths(fairness: pd.DataFrame) -> list[Verdict]:
                 f"By {row['attribute']}, {row['worst_group']} is approved at "
                 f"{_air(row, 'air', row['air'] if below else row['min_air'])} of the rate of {row['reference']}, "
                 f"{'below' if below else 'not below'} {row['min_air']:g}"
-                f"{', but not significantly' if below and not row['significant'] else ''}.{beside}"
+                f"{', but not significantly' if below and not row['significant'] else ''}.{note}"
             )
         numbers = {
             key: float(row[key])

@@ -56,9 +56,9 @@ def verdicts(
     """All verdicts on a candidate, always with the same names and in the same order.
 
     `champion` and `comparison` refer to the same rows. They are None if there is no champion, or if it cannot be
-    compared on these rows; `not_compared` says why. `fairness` has the verdicts of the audit, one row per attribute or
-    intersection. `score_psi` is the PSI between the candidate's PDs of training and test rows, `champion_psi` that of
-    the champion on the same rows, `psi_difference` the first minus the second, and `score_psi_noise` the PSI that
+    compared on these rows; `not_compared` states why. `fairness` has the verdicts of the audit, one row per attribute
+    or intersection. `score_psi` is the PSI between the candidate's PDs of training and test rows, `champion_psi` that
+    of the champion on the same rows, `psi_difference` the first minus the second, and `score_psi_noise` the PSI that
     chance alone does not exceed. `baseline` compares the candidate with the baseline. An AUC above `max_auc` has to be
     confirmed; `leading` names its most important features. Without `baseline` or `max_auc`, the verdict on it is
     omitted. Leaks of single inputs are not examined here, because the training set refuses them.
@@ -174,7 +174,7 @@ def discrimination(
     doubts = "" if beyond_chance else ", and it is not significantly above chance"
     if not enough:
         doubts += f", but {rarer} defaults or non-defaults are fewer than the {thresholds.min_defaults} required"
-    passed, beside = reached and beyond_chance and enough, ""
+    passed, note = reached and beyond_chance and enough, ""
     if champion is not None and comparison is not None and enough and not passed:
         other = champion.metrics["auc"]
         least = max(thresholds.min_auc, 0.5)
@@ -185,14 +185,14 @@ def discrimination(
             True,
             comparison,
         )
-        passed, beside = excuse.holds, excuse.explanation
+        passed, note = excuse.holds, excuse.explanation
     digits = digits_apart(3, (auc.value, thresholds.min_auc), (auc.low, 0.5))
     return Verdict(
         name="discrimination",
         passed=passed,
         message=(
             f"AUC {interval_text(auc, digits)} {'reaches' if reached else 'is below'} {thresholds.min_auc:.{digits}f}"
-            f"{doubts}.{beside}"
+            f"{doubts}.{note}"
         ),
         figures={
             "auc": auc.value,
@@ -243,7 +243,7 @@ def calibration(
     ece, gap, most = evaluation.metrics["ece"], evaluation.metrics["calibration_gap"], thresholds.max_calibration_gap
     shape = ece.value <= max(thresholds.max_ece, evaluation.ece_by_chance)
     level = gap.low <= most and gap.high >= -most
-    passed, beside, of_champion = shape and level, "", {}
+    passed, note, of_champion = shape and level, "", {}
     if champion is not None:
         own, other = champion.metrics["ece"], champion.metrics["calibration_gap"]
         of_champion = {"champion_ece": own.value, "champion_calibration_gap": other.value}
@@ -268,7 +268,7 @@ def calibration(
                 )
             )
         passed = all(excuse.holds for excuse in excuses)
-        beside = "".join(dict.fromkeys(excuse.explanation for excuse in excuses))
+        note = "".join(dict.fromkeys(excuse.explanation for excuse in excuses))
     digits = digits_apart(4, (ece.value, thresholds.max_ece), (ece.value, evaluation.ece_by_chance))
     of_gap = digits_apart(4, (gap.low, most), (gap.high, -most))
     return Verdict(
@@ -278,7 +278,7 @@ def calibration(
             f"ECE {ece.value:.{digits}f} is {'within' if shape else 'above'} {thresholds.max_ece:.{digits}f} or the "
             f"{evaluation.ece_by_chance:.{digits}f} that chance allows on {number_of(evaluation.applicants, 'row')}; "
             f"default rate minus mean PD {signed_text(gap, of_gap)} is "
-            f"{'not significantly' if level else 'significantly'} beyond {most:.{of_gap}f}.{beside}"
+            f"{'not significantly' if level else 'significantly'} beyond {most:.{of_gap}f}.{note}"
         ),
         figures={
             "ece": ece.value,
@@ -375,23 +375,23 @@ def stability(
     """Passes if the PDs of the test rows are distributed like those of the training rows. Otherwise it passes if those
     of the champion are not either and the candidate's PSI is not significantly higher."""
     bound = max(thresholds.max_score_psi, score_psi_noise)
-    passed, beside = score_psi <= bound, ""
+    passed, note = score_psi <= bound, ""
     if champion_psi is not None and not passed:
         worse = difference or _without_interval(score_psi - champion_psi)
         # The champion's PSI has no interval, so it counts as within only if the difference is significant.
         meets = champion_psi <= bound and worse.low > 0
         measure = f"PSI {champion_psi:.{digits_apart(4, (champion_psi, bound))}f}"
         excuse = _relative_to_champion(measure, meets, worse, True, comparison)
-        passed, beside = excuse.holds, excuse.explanation
+        passed, note = excuse.holds, excuse.explanation
     elif champion_psi is not None:
-        beside = f" The champion's PSI is {champion_psi:.4f} on the same rows."
+        note = f" The champion's PSI is {champion_psi:.4f} on the same rows."
     digits = digits_apart(4, (score_psi, bound))
     return Verdict(
         name="stability",
         passed=passed,
         message=(
             f"PSI {score_psi:.{digits}f} of the PDs between training and test is "
-            f"{'within' if score_psi <= bound else 'above'} {bound:.{digits}f}.{beside}"
+            f"{'within' if score_psi <= bound else 'above'} {bound:.{digits}f}.{note}"
         ),
         figures={
             "score_psi": score_psi,

@@ -40,7 +40,7 @@ def feature_specs(asset: dg.AssetKey) -> list[dg.AssetCheckSpec]:
         dg.AssetCheckSpec(
             FEATURES_DRIFTED,
             asset=asset,
-            description="Few features, and few important ones, have shifted. A failure starts a training.",
+            description="The shifted features are few, by number and by importance. A failure starts a training.",
         ),
         dg.AssetCheckSpec(
             FEATURES_USABLE,

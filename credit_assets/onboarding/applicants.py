@@ -145,7 +145,7 @@ def identifies_rows(column: Column) -> bool:
 
 
 def _not_an_identifier(column: Column) -> str | None:
-    """Why the column cannot identify a row; None where it can."""
+    """Why the column cannot identify a row; None if it can."""
     if column.filled < column.rows:
         return f"it is empty in {column.rows - column.filled:,} of {column.rows:,} rows"
     if column.kind == FRACTION and not column.whole:

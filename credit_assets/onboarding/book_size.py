@@ -21,7 +21,7 @@ MOST_BAD = 0.05
 
 
 def bad_share(book: GuessedBook) -> tuple[float, str] | None:
-    """The share of bad rows to allow, and why; None where the default allows a few rows already."""
+    """The share of bad rows to allow, and why; None if the default allows a few rows already."""
     usual, rows = DeliveryConfig().max_bad_share, book.applications.files.rows / book.batches
     if usual * rows >= SET_ASIDE:
         return None

@@ -1,4 +1,4 @@
-"""`credit-assets check`: finds everything that is wrong with a portfolio, by file and line, before it runs.
+"""`credit-assets check`: finds every error in a portfolio, by file and line, before it runs.
 
 The rules are those of the rooms that read the files; here every fault is collected, not only the first.
 """

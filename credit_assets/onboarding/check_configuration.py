@@ -25,7 +25,7 @@ STAND_INS: dict[str, Any] = {"title": "-", "owners": ["team:-"], "policy": {"max
 
 
 def check_configuration(findings: Findings) -> Book | None:
-    """The book, without the settings that are wrong; None where the rest cannot be checked without them."""
+    """The book, without the settings that are wrong; None if the rest cannot be checked without them."""
     text = findings.config.read_text(encoding="utf-8")
     try:
         findings.root = yaml.compose(text)
@@ -63,7 +63,7 @@ def check_configuration(findings: Findings) -> Book | None:
 
 
 def _load_contracts(findings: Findings, portfolio: Portfolio) -> dict[str, type[Table]] | None:
-    """The contracts that the configuration names; None, with a finding, where they cannot be loaded."""
+    """The contracts that the configuration names; None, with a finding, if they cannot be loaded."""
     try:
         return load_contracts(portfolio, findings.config.parent)
     except NoContracts as error:
@@ -86,7 +86,7 @@ def _report_mistakes(findings: Findings, error: ValidationError) -> list[list[st
 
 
 def _without(given: Any, wrong: Sequence[list[str | int]]) -> Any:
-    """The settings without the wrong ones; None where the rest cannot be checked: one of them is required, or none of
+    """The settings without the wrong ones; None if the rest cannot be checked: one of them is required, or none of
     them is given, because the default is wrong."""
     rest = copy.deepcopy(given)
     able = [_take_out(rest, keys) for keys in wrong]
@@ -120,7 +120,7 @@ def _repeated_keys(node: yaml.Node | None) -> Iterator[tuple[int, str]]:
 
 
 def _take_out(given: Any, path: list[str | int]) -> bool:
-    """Take out or replace a setting that is wrong; False where nothing can be checked without it."""
+    """Take out or replace a setting that is wrong; False if nothing can be checked without it."""
     if not isinstance(given, dict) or not path:
         return False
     section = str(path[0])

@@ -22,7 +22,7 @@ from credit_assets.settings.portfolio import Portfolio, line_of
 
 
 def check_contracts(findings: Findings, book: Book) -> dict[str, dict[str, str]]:
-    """Check the contracts; return the columns and types of each raw table, or nothing where one has no known type."""
+    """Check the contracts; return the columns and types of each raw table, or nothing if one has no known type."""
     schemas, portfolio = {}, book.portfolio
     for table, model in book.contracts.items():
         try:

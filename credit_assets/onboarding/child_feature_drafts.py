@@ -65,7 +65,7 @@ def child_features(book: GuessedBook, child: Table, names: FeatureNames) -> list
 
 
 def _order(child: Table, hidden: Collection[str]) -> str | None:
-    """SQL that orders the rows in time: a date, or days or months before the application; None where nothing does."""
+    """SQL that orders the rows in time: a date, or days or months before the application; None if nothing does."""
     columns = [column for column in child.columns.values() if column.name not in hidden]
     for column in columns:
         if column.date and column.filled == column.rows:

@@ -54,7 +54,7 @@ _THINGS = (
     r"loans?|mortgage|cars?|vehicle|auto|house|home|property|building|collateral|asset|accounts?|acct?|credit|card|file"
     r"|trade|tradeline|line|business|company|employment|job"
 )
-"""What may have an age that is nobody's."""
+"""Things whose age is not that of a person."""
 _THINGS_ABROAD = (
     r"konto|kredit|vertrag|haus|auto|fahrzeug|wohnung|firma|compte|pret|maison|voiture|vehicule|cuenta|prestamo|casa"
     r"|coche|vehiculo|conto|prestito|veicolo|conta|emprestimo|carro|veiculo|rekening|lening|huis|kredyt|pojazdu"
@@ -150,7 +150,7 @@ PROTECTED_VALUES = {
         r"sposat[oa]|gehuwd|zonaty|zamezna",
     ),
 }
-"""Attribute to values of which two different ones say what is protected, whatever the column's name."""
+"""Attribute to values, two of which identify the attribute, whatever the column's name."""
 
 MALE = (
     r"male|man|men|m|mr|masculin|mannlich|maennlich|hombre|mann|herr|homme|h|masculino|maschio|uomo|monsieur|signore|sr"
@@ -200,7 +200,7 @@ MEASURES = (
     r"|rating|score|ratio|rate|amount|amt|balance|limit|income|value|usage|bills?|payments?|tier|clicks|date|average|avg"
     r"|mean|max|min|total)\b.*"
 )
-"""Names of what is measured: `days since phone change` is no telephone number."""
+"""Names of measures: `days since phone change` is not a telephone number."""
 
 PERSONAL = {
     "a name": _with(
@@ -234,7 +234,7 @@ PERSONAL = {
         r"routing (no|number)|sort code|cvv|rekeningnummer|numero (de )?(compte|cuenta|conta|carte|tarjeta)",
     ),
 }
-"""What tells one person from another, to its names."""
+"""Kinds of identifying data, each with its names."""
 
 HOME = (
     _with(
@@ -245,15 +245,15 @@ HOME = (
     )
     + r"|(\w+ )?(lat|lon|long)|cap|ort"
 )
-"""Where somebody lives, closely enough to stand for who lives there."""
+"""Names of places of residence that are precise enough to identify a neighbourhood."""
 
 REGION = _with(
     r"state|region\w*|province|county|district|prefecture|country|geograph\w*|bundesland|departement|provincia|regione",
     r"uf|wojewodztwo|msa|cbsa|metro",
 )
-"""Where somebody lives, widely."""
+"""Names of regions of residence."""
 
-# -- what was known when, and whose judgement it is -----------------------------------------------------
+# -- what was known when, and the lender's own verdicts -----------------------------------------------------
 
 LATE = (
     r"(recover(y|ies)|recovered)\b.*|.*\bcollection recovery\b.*|.*\b(amount|amt|principal) recovered\b.*",
@@ -293,6 +293,6 @@ HISTORY = (
     r"(?=.*\b(late|past due|overdue|delinquent|dpd|arrears|charge ?offs?|chargeoffs?|foreclosures?|repossess\w*"
     r"|settlements?|losses|write ?offs?)\b).*"
 )
-"""How often something went wrong with earlier loans, which a bureau knew at the application."""
+"""Counts of problems with earlier loans, which a bureau knew at the application."""
 
 CALENDAR = r"(issue|application|decision|orig\w*|funding|approval|start) (year|month|quarter|week)"

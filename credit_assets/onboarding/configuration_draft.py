@@ -101,7 +101,7 @@ def _late_section(book: GuessedBook) -> list[str]:
 
 
 def _price_section(book: GuessedBook) -> list[str]:
-    """The lender's own prices and grades; nothing where there are none."""
+    """The lender's own prices and grades; nothing if there are none."""
     if not book.price:
         return []
     meaning = "# Kept out of the models; delete a line to let them learn from it."

@@ -25,7 +25,7 @@ DATE_WORDS = "date dates datetime dt datum data fecha dato timestamp"
 """Words in the names of date columns. Others end in `date` or `datum`."""
 
 NO_DATES = ("0000-00-00", "0000-00-00 00:00:00", "00/00/0000", "00.00.0000", "0")
-"""What programs write for a missing date."""
+"""Values that programs write for a missing date."""
 
 
 def read_in_one_order(con: duckdb.DuckDBPyConnection, view: str, columns: dict[str, Column]) -> dict[str, Column]:

@@ -46,7 +46,7 @@ UNDATED = "dates without one of the application to count from"
 def draft_features(book: GuessedBook) -> dict[str, str]:
     """The texts of sql/NAME/*.sql, by stem.
 
-    Raises BookError where no column is left to make a feature of.
+    Raises BookError if no column is left to make a feature of.
     """
     names = FeatureNames(book.key)
     applications, left, put_back = _application_features(book, names)

@@ -135,7 +135,7 @@ NAMES = "names that only tell rows apart"
 
 
 def why_useless(column: Column) -> str | None:
-    """Why no feature can be made of the column; None where one can."""
+    """Why no feature can be made of the column; None if one can."""
     if column.kind == EMPTY or (column.distinct <= 1 and column.filled == column.rows):
         return "empty or always the same"
     return NAMES if is_identifier(column) else None
@@ -173,7 +173,7 @@ def notes_on(column: Column) -> list[str]:
 
 
 def special_value_sql(column: Column) -> str | None:
-    """SQL that distinguishes the special values of a number and missing ones; None where fewer than two occur."""
+    """SQL that distinguishes the special values of a number and missing ones; None if fewer than two occur."""
     if not column.number or len(column.sentinels) + (column.filled < column.rows) < 2:
         return None
     cases = [f"when {column.number} = {code} then 'code {code}'" for code in column.sentinels]

@@ -85,7 +85,7 @@ def undated(stem: str) -> str:
 
 def batches_of(stems: Sequence[str]) -> list[str] | None:
     """Names of batches by the dates in the names of one table's files, such that batches sort by them: `2024-01`,
-    `2024-01-31`, `2024-Q1`, `2024`. None where a name has no date or an ambiguous one, or where two are equal."""
+    `2024-01-31`, `2024-Q1`, `2024`. None if a name has no date or an ambiguous one, or if two are equal."""
     found = [_batch(stem) for stem in stems]
     batches = [batch for batch in found if batch]
     one_form = len({re.sub(r"\d", "0", batch) for batch in batches}) == 1

@@ -85,7 +85,7 @@ class Column:
 
     @property
     def date(self) -> str | None:
-        """SQL of the value as a timestamp; None where it is not a date."""
+        """SQL of the value as a timestamp; None if it is not a date."""
         return self.date_of(None)
 
     def date_of(self, relation: str | None) -> str | None:

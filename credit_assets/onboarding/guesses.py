@@ -93,7 +93,7 @@ def guess(
 ) -> GuessedBook:
     """Guess the book in the files; `key` and `target` are the columns that the user names.
 
-    Raises BookError where no column tells how a loan went, or the user's columns cannot be what they should be.
+    Raises BookError if no column has the outcome of a loan, or the user's columns cannot be key or target.
     """
     labelled, outcome = find_outcome(found, target)
     others = [other for other in found if other is not labelled]

@@ -12,14 +12,14 @@ OFTEN = 0.05
 """Share of empty cells from which they are likely to mean something. Below it, the default message is enough."""
 
 EVENTS = {"since", "last", "recent", "latest", "previous", "prev", "first"}
-"""Words in the name of a column that is empty where the event that it counts from never happened."""
+"""Words in the name of a column that is empty if the event that it counts from never happened."""
 
 NONE = {"none", "nil", "-", "--"}
 SHOWN = 5
 
 
 def missing_text(column: Column) -> tuple[str, str]:
-    """The message for a missing value of the column, and why it is a guess; two empty texts where the default message
+    """The message for a missing value of the column, and why it is a guess; two empty texts if the default message
     is enough."""
     empty = column.rows - column.filled
     codes = [*map(str, column.sentinels), *(repr(word.strip()) for word in column.missing if word.strip())]

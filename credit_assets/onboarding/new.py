@@ -48,7 +48,7 @@ def new(
 ) -> Drafted:
     """Profile the files and write configs/NAME.yaml, configs/NAME.py, sql/NAME/*.sql and the entry in workspace.yaml.
 
-    Raises FileExistsError where the portfolio has files already, and BookError where none can be made of these;
+    Raises FileExistsError if the portfolio has files already, and BookError if none can be made from these;
     then nothing is written.
     """
     if not re.fullmatch("[a-z][a-z0-9_]*", name):
@@ -78,7 +78,7 @@ def new(
 def listed(workspace: str, name: str) -> str:
     """The text of workspace.yaml with the code location of the portfolio added at the end, and all else unchanged.
 
-    Raises BookError where the file is not as the platform's own is, so that it is better done by hand.
+    Raises BookError if the file does not have the expected form, so that the entry must be added by hand.
     """
     by_hand = "Add the portfolio to workspace.yaml by hand: a python_module with its name as attribute."
     try:

@@ -37,7 +37,7 @@ NO_RESULT = (
     *("inf", "+inf", "-inf", "infinity", "+infinity", "-infinity", "∞", "-∞"),
     *("#div/0!", "#num!", "#value!", "#ref!", "#name?", "#null!"),
 )
-"""What programs write where a calculation has no result."""
+"""Values that programs write if a calculation has no result."""
 
 SENTINELS = (-1, -7, -8, -9, -99, -999, -9999, 96, 97, 98, 99, 999, 9999, 99999, 999999, 9999999, 365243)
 """Numbers that often stand for "not known"."""

@@ -38,7 +38,7 @@ class Outcome:
 def find_outcome(found: Sequence[Files], target: str | None) -> tuple[Files, Outcome]:
     """The files with the outcome column, and what its values mean; `target` names the column, if the user has.
 
-    Raises BookError where no column tells how a loan went.
+    Raises BookError if no column has the outcome of a loan.
     """
     if target is not None:
         for files in found:
@@ -67,7 +67,7 @@ def find_outcome(found: Sequence[Files], target: str | None) -> tuple[Files, Out
 
 
 def _header_question(files: Files) -> str:
-    """A question to the user, where the names of the columns look like values; empty where they do not."""
+    """A question to the user if the names of the columns look like values; else empty."""
     numbers = sum(re.fullmatch(r"[-+]?[0-9]+([.,][0-9]+)?", name.strip()) is not None for name in files.columns)
     if numbers < MANY_NUMBERS * len(files.columns):
         return ""
@@ -76,7 +76,7 @@ def _header_question(files: Files) -> str:
 
 
 def _may_be_outcome(column: Column, place: int) -> bool:
-    """Whether the column has two values, or more that say both bad and good."""
+    """Whether the column has two values, or more of which some mean bad and some good."""
     values = list(column.value_counts or ())
     if len(values) == 2:
         return True
@@ -86,7 +86,7 @@ def _may_be_outcome(column: Column, place: int) -> bool:
 
 
 def _says_good_and_bad(column: Column) -> bool:
-    """Whether the column has two values, one of which says bad and the other good."""
+    """Whether the column has two values, one of which means bad and the other good."""
     return {_sense(value, weakly=True) for value in column.value_counts or ()} == {True, False} and len(
         column.value_counts or ()
     ) == 2
@@ -101,7 +101,7 @@ def _is_no(value: str) -> bool:
 
 
 def _sense(text: str, weakly: bool = False) -> bool | None:
-    """Whether a name or value means a bad loan (True) or a good one (False); None where it means neither or both. A
+    """Whether a name or value means a bad loan (True) or a good one (False); None if it means neither or both. A
     negation reverses what follows it: `not fully paid` and `unpaid` are bad, `non-default` is good."""
     last = re.split(r"[.:;]\s*(?=\w+ |\w+$)", text)[-1] if " " in text.strip() else text
     words = unaccented(

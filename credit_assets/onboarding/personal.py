@@ -16,7 +16,7 @@ from credit_assets.onboarding.files import TEXT, WHOLE, Column, Files
 from credit_assets.onboarding.wording import place_of
 
 SAMPLE = 20_000
-"""Rows that values are looked through on."""
+"""The number of rows whose values are examined."""
 
 MANY = 12
 """Different values above which a column can tell persons or their homes apart."""
@@ -30,7 +30,7 @@ HARDLY_REPEATS = 0.9
 HOME, REGION = "home", "region"
 
 SENTENCE = 5
-"""Words from which a text is written freely; below, it names something."""
+"""Number of words from which a text counts as free text; a shorter one is a name."""
 
 VALUES = {
     "an e-mail address": r"\s*[^@\s]+@[^@\s]+[.][^@\s]+\s*",

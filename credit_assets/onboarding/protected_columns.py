@@ -99,7 +99,7 @@ def _attributes_of(column: Column) -> dict[str, tuple[str, dict[str, str]]]:
 def _groups_of(
     con: duckdb.DuckDBPyConnection, files: Files, attribute: str, column: Column, why: str, words: dict[str, str]
 ) -> Protected | None:
-    """The groups of an attribute; None where the values have no groups."""
+    """The groups of an attribute; None if the values have no groups."""
     low, high = column.low or 0, column.high or 0
     if attribute == "age" and column.kind in (WHOLE, FRACTION) and not (low >= 0 and high <= FLAGGED):
         return _age_bands(con, files, column, why)
@@ -158,7 +158,7 @@ def _sexes(values: Mapping[str, int], by_name: bool) -> dict[str, str]:
 
 
 def _marital_status(values: Mapping[str, int]) -> dict[str, str]:
-    """Map values that name both sex and marital status to the latter; empty where a value does not."""
+    """Map values that name both sex and marital status to the latter; empty if a value does not."""
     found, sexes = {}, f"{column_names.MALE}|{column_names.FEMALE}"
     for value in values:
         left = [part for part in re.split(r"[\W_]+", normalised(value)) if part and not re.fullmatch(sexes, part)]

@@ -105,7 +105,7 @@ def write_rows(con: duckdb.DuckDBPyConnection, sheet: Sheet, target: Path) -> tu
     """Write the rows as text to a Parquet file, which reads several times faster than CSV. Return the patterns of lines
     that are not rows, and sentences about what was left out.
 
-    Raises BadDelivery where too many lines are neither rows nor notes.
+    Raises BadDelivery if too many lines are neither rows nor notes.
     """
     source, name = sheet.source, sheet.path.name
     notes, remarks = dict(sheet.notes), []
@@ -236,7 +236,7 @@ def _pattern_of_fields(text: str, source: CsvFile) -> str | None:
 
 
 def _pattern(text: str) -> str | None:
-    """The line as a pattern of `notes:`, with `*` for what changes from file to file; None where it has too few letters
+    """The line as a pattern of `notes:`, with `*` for what changes from file to file; None if it has too few letters
     to be distinguished from a row."""
     if re.match(EXCELS_HINT, text.strip(' \t"')):
         return "sep=*"
@@ -275,7 +275,7 @@ def _write_what_fits(
     con: duckdb.DuckDBPyConnection, sheet: Sheet, target: Path, notes: dict[str, tuple[int, str]]
 ) -> str | None:
     """Write the lines with the header's number of fields; add those of the others that look like a title or footer to
-    `notes`. Return a remark on the rest, if any; raises BadDelivery where they are too many."""
+    `notes`. Return a remark on the rest, if any; raises BadDelivery if they are too many."""
     source, path = sheet.source, sheet.path
     width = len(source.columns)
     lines = target.with_suffix(".lines")

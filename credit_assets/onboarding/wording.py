@@ -118,7 +118,7 @@ def _pieces(name: str) -> list[str]:
 
 
 def place_of(column: str, patterns: Sequence[str]) -> int | None:
-    """The index of the first pattern that matches the column's name; None where none does."""
+    """The index of the first pattern that matches the column's name; None if none does."""
     name = unaccented(" ".join(parts(column)))
     return next((n for n, pattern in enumerate(patterns) if re.fullmatch(pattern, name)), None)
 
