@@ -60,8 +60,10 @@ def test_version_and_its_run_have_the_tags_of_earlier_releases(
     assert tags["git_commit"] and tags["code_version"] and tags["python"]
 
 
-def test_version_of_another_program_has_no_tags(in_mlflow: Registry, client: mlflow.MlflowClient) -> None:
-    run_id = client.create_run(tracking.experiment(in_mlflow.store.tracking_uri, "other", Path())).info.run_id
+def test_version_of_another_program_has_no_tags(
+    in_mlflow: Registry, client: mlflow.MlflowClient, tmp_path: Path
+) -> None:
+    run_id = client.create_run(tracking.experiment(in_mlflow.store.tracking_uri, "other", tmp_path)).info.run_id
     client.create_registered_model(in_mlflow.name)
     client.create_model_version(in_mlflow.name, "nowhere", run_id)
     [found] = in_mlflow.versions()
