@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 
 from credit_assets.lake.sql import identifier, sql_text
 
+LONGEST_PATTERN = 100_000
+"""Characters of the expression for a header. Of a wider one the beginning is compared: Arrow refuses the expression for
+20,000 columns."""
 _MARK = r"(?i)\x{FEFF}?"
 # Names that DuckDB may parse as a number or a BOOLEAN.
 _VALUES = re.compile(r".*[0-9].*|true|false|t|f|yes|no|y|n|nan|[+-]?inf(inity)?", re.IGNORECASE)
@@ -19,9 +23,11 @@ _VALUES = re.compile(r".*[0-9].*|true|false|t|f|yes|no|y|n|nan|[+-]?inf(inity)?"
 def header_line(names: Sequence[str], separator: str) -> str:
     """A regular expression (valid in Arrow and DuckDB) of lines that repeat the header with these names."""
     between = {"\t": r"\t"}.get(separator, re.escape(separator))
-    fields = between.join(rf'[ \t]*"?{_name(name)}"?[ \t]*' for name in names)
+    fields = [rf'[ \t]*"?{_name(name)}"?[ \t]*' for name in names]
+    compared = sum(length <= LONGEST_PATTERN for length in accumulate(map(len, fields))) or 1
     # Spreadsheets add empty fields after the last column.
-    return rf'^{_MARK}{fields}(?:{between}[ \t"]*)*$'
+    rest = between if compared < len(fields) else rf'(?:{between}[ \t"]*)*$'
+    return rf"^{_MARK}{between.join(fields[:compared])}{rest}"
 
 
 def header_row(columns: Mapping[str, str]) -> str | None:

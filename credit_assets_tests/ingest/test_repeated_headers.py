@@ -51,6 +51,12 @@ def test_header_is_recognised_as_written_and_fully_quoted(header: list[str], sep
     assert not is_header(line([*header, "x"], separator), header, separator)
 
 
+def test_header_of_twenty_thousand_columns_is_recognised() -> None:
+    names = [f"external_source_score_{number}" for number in range(20_000)]
+    assert is_header(line(names, ",").upper(), names, ",")
+    assert not is_header(line(["1.5"] * len(names), ","), names, ",")
+
+
 @given(header=headers)
 @example(header=['the "amount"', "b"])
 @example(header=["it's", "100%"])
