@@ -9,13 +9,15 @@ import pandas as pd
 
 from credit_assets.book.book import Book
 from credit_assets.decisions.policy import APPROVE, decide
+from credit_assets.evaluation.champion_on_test import compared_champion
 from credit_assets.evaluation.predictions import by_model, candidate_of
 from credit_assets.fairness.attributes import groups
 from credit_assets.fairness.audit import audit
 from credit_assets.fairness.checks import audited, check_specs, four_fifths_result, groups_not_seen
 from credit_assets.lake.io_managers import column_schema, contract, frame_table
+from credit_assets.lake.resources import LakeResource
 from credit_assets.lake.sql import identifier
-from credit_assets.registry.registry import Registry
+from credit_assets.lake.tables import Lake
 from credit_assets.schemas.evidence import NOTHING_AUDITED, FairnessGroups, FairnessVerdicts, Predictions
 from credit_assets.settings.portfolio import Portfolio
 
@@ -67,7 +69,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         group_name="fairness",
     )
     def fairness(
-        predictions: pd.DataFrame, applications: duckdb.DuckDBPyRelation
+        lake: LakeResource, predictions: pd.DataFrame, applications: duckdb.DuckDBPyRelation
     ) -> Iterator[dg.Output | dg.AssetCheckResult]:
         version, tested = registry.get(candidate_of(predictions)), by_model(predictions)
         found = audit(
@@ -77,7 +79,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
             tested["target"].to_numpy(dtype=float),
             portfolio.fairness,
             {name: attribute.not_judged for name, attribute in portfolio.protected.items()},
-            _by_champion(tested, registry),
+            _by_champion(tested, lake.lake, book),
         )
         shown = [name for name in SHOWN if name in found.groups.columns]
         yield dg.Output(
@@ -106,11 +108,10 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
     return [fairness]
 
 
-def _by_champion(tested: pd.DataFrame, registry: Registry) -> np.ndarray | None:
+def _by_champion(tested: pd.DataFrame, lake: Lake, book: Book) -> np.ndarray | None:
     """The champion's decisions on the same applicants by its own cut-off: 1 if approved, 0 if declined, nan without a
     PD. None if there is no champion."""
-    champion = registry.champion()
-    pds = tested["champion"].to_numpy(dtype=float)
+    champion, pds = compared_champion(lake, book), tested["champion"].to_numpy(dtype=float)
     if champion is None or np.isnan(pds).all():
         return None
     approved, judged = np.full(len(pds), np.nan), ~np.isnan(pds)

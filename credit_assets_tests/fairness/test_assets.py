@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import duckdb
 import numpy as np
@@ -14,6 +15,7 @@ from credit_assets.application.run import run_due
 from credit_assets.application.status import status
 from credit_assets.fairness import assets
 from credit_assets.ingest.inbox import Inbox
+from credit_assets.lake.provenance import Provenance
 from credit_assets.lake.tables import Lake
 from credit_assets.registry.memory import Memory
 from credit_assets.schemas.evidence import NOTHING_AUDITED
@@ -108,12 +110,17 @@ def test_book_without_protected_attributes_is_processed_and_reports_the_gap(tmp_
     assert "that groups are treated equally" in page
 
 
-def test_champion_decides_on_the_rows_with_its_pds() -> None:
-    registry = Memory().registry(BOOK)
-    registry.promote(register_bare(registry, cut_off=0.2), by="gate", why="a test")
+def test_compared_champion_decides_on_the_rows_with_its_pds(tmp_path: Path) -> None:
+    registry, lake = Memory().registry(BOOK), Lake(tmp_path)
+    compared, later = (register_bare(registry, cut_off=cut_off) for cut_off in (0.2, 0.5))
+    registry.promote(later, by="hand", why="while the candidate was evaluated")
+    with duckdb.connect() as con:
+        made = Provenance(champion_version=compared)
+        lake.replace(con, "SELECT 1 AS applicant", f"{BOOK}/predictions", None, made)
+    book = SimpleNamespace(registry=registry, portfolio=SimpleNamespace(table=lambda name: f"{BOOK}/{name}"))
 
     def decided(pds: list[float]) -> np.ndarray | None:
-        return assets._by_champion(pd.DataFrame({"champion": pds}), registry)
+        return assets._by_champion(pd.DataFrame({"champion": pds}), lake, book)
 
     np.testing.assert_array_equal(decided([0.1, np.nan, 0.3]), [1, np.nan, 0])
     assert decided([np.nan, np.nan]) is None
