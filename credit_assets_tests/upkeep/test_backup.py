@@ -22,6 +22,7 @@ import yaml
 from typer.testing import CliRunner
 
 from credit_assets.application.status import status
+from credit_assets.automation.instance_storage import SqliteStorage
 from credit_assets.cli import app
 from credit_assets.definitions import build
 from credit_assets.ingest.inbox import Inbox
@@ -186,6 +187,19 @@ def test_archive_is_readable_by_its_owner_only(project, tmp_path):
     assert done.archive.stat().st_mode & 0o777 == 0o600
     assert done.size == done.archive.stat().st_size
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b.tar", "delivery", "project"]
+
+
+@pytest.mark.parametrize(
+    ("storage", "on_server"),
+    [
+        ({"sqlite": {"base_dir": "data"}}, False),
+        ({"custom": {"module": SqliteStorage.__module__, "class": "SqliteStorage"}}, False),
+        ({"custom": {"module": "dagster_postgres", "class": "DagsterPostgresStorage"}}, True),
+    ],
+)
+def test_instance_in_sqlite_files_is_not_on_a_server(storage, on_server, tmp_path):
+    (tmp_path / "dagster.yaml").write_text(yaml.safe_dump({"storage": storage}))
+    assert any("pg_dump" in part for part in backups._on_servers(Project(tmp_path))) is on_server
 
 
 def test_state_kept_by_servers_is_named(project, tmp_path, monkeypatch):
