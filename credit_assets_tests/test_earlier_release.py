@@ -22,6 +22,7 @@ from credit_assets.monitoring.reference import Reference
 STORED: dict[str, Any] = json.loads(Path(__file__).with_name("earlier_release.json").read_text())
 
 NAMED = {
+    "credit_assets.automation.instance_storage:SqliteStorage": "dagster.yaml",
     "credit_assets.automation.launcher:LocalRunLauncher": "dagster.yaml",
     "credit_assets.definitions:__getattr__": "workspace.yaml, with the portfolio as attribute",
     "credit_assets.schemas.table:Relation": "contracts of own portfolios",

@@ -119,7 +119,7 @@ def _trigger(reason: Trigger) -> str:
         case due.NoChampion():
             return "there is no champion"
         case due.RequestedByHand():
-            return "requested for by hand"
+            return "requested by hand"
         case due.WeeklyChallenger():
             return "the weekly challenger"
         case due.FailedCheck(check, batch, _, description):

@@ -73,6 +73,10 @@ def test_every_reason_has_its_own_code_and_description() -> None:
             "There is no champion. 2 new outcomes are known.",
         ),
         (
+            Due("train", None, due.TrainingRequested((due.RequestedByHand(),), 2_000)),
+            "Requested by hand. 2,000 new outcomes are known.",
+        ),
+        (
             Due("train", None, due.TrainingRequested((FAILED, BETTER), 1)),
             "features_stable failed on 2026-03 (Two features shifted); version 4, which the gate refused, is "
             "significantly better than version 3 (AUC +0.0420). 1 new outcome is known.",
