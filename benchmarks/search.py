@@ -62,7 +62,7 @@ def compare_models(name: str, frame: pd.DataFrame, key: str, config: TrainingCon
         model, _ = fit_xgboost(design, folds, found.params, found.rounds, config)
         seconds["champion"], pds["champion"] = time.process_time() - begin, model.pd(test)
     begin = time.process_time()
-    baseline = fit_logistic(design, design.validation(config), config)
+    baseline = fit_logistic(design, design.validation(config))
     seconds["baseline"], pds["baseline"] = time.process_time() - begin, baseline.pd(test)
     for library, fitted in UNTUNED.items():
         begin = time.process_time()

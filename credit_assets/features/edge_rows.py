@@ -90,7 +90,7 @@ def edge_tables(
                     row[key] = value
                 owners = list(range(len(rows)))
             else:
-                rows, owners = _child_rows(model, values, drawn, application_table, draw)
+                rows, owners = _child_rows(model, values, drawn, draw)
             rows, owners = _with_unique_keys(con, model, rows, owners, key if table == application_table else None)
             drawn[table] = EdgeTable(arrow(model, rows), tuple(owners))
     return drawn
@@ -205,7 +205,6 @@ def _child_rows(
     model: type[Table],
     values: Mapping[str, Sequence[Any]],
     drawn: Mapping[str, EdgeTable],
-    application_table: str,
     draw: random.Random,
 ) -> tuple[list[dict[str, Any]], list[int]]:
     """Rows of a child table: none to three for each parent, and many for some."""

@@ -108,7 +108,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         frame = training_frame(training_set)
         names = feature_names(frame, key)
         design = DesignMatrix.of(frame, names, key, config.encodings)
-        model = fit_logistic(design, design.validation(config), config)
+        model = fit_logistic(design, design.validation(config))
         penalty = {"inverse_penalty": float(model.regression.C), "bin_weight": model.bin_weight}
         test = frame[frame["fold"] == TEST]
         run_id = registry.log_model(

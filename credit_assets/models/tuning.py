@@ -100,7 +100,7 @@ def tune(
             study.sampler = optuna.samplers.TPESampler(
                 seed=_seed(config.seed, done), n_startup_trials=len(space.first) + RANDOM_TRIALS
             )
-            _run_trial(study, folds, space, config, done, progress)
+            _run_trial(study, folds, space, done, progress)
             kept.add_trial(_finished(study)[-1])
             progress(_line(_finished(study), config))
         best = _chosen(finished, len(space.first))
@@ -133,7 +133,6 @@ def _run_trial(
     study: optuna.Study,
     folds: Folds,
     space: Space,
-    config: TrainingConfig,
     done: int,
     progress: Callable[[str], None],
 ) -> None:

@@ -48,7 +48,7 @@ def check_features(findings: Findings, book: Book, schemas: Mapping[str, Mapping
         return 0
     left_out = made_from({feature: roots[feature] for feature in query.descriptions}, portfolio.left_out)
     learned = [feature for feature in query.descriptions if feature not in left_out]
-    for feature, reason in _refused_features(findings, portfolio, learned, roots):
+    for feature, reason in _refused_features(portfolio, learned, roots):
         findings.add_error(*_line_of_feature(findings, queries, feature), f"feature {feature} {reason}. Take it out")
     model = feature_contracts(queries, book.contracts, portfolio.entity_key)["features"]
     try:
@@ -141,7 +141,7 @@ def _bind(findings: Findings, book: Book, queries: Mapping[str, FeatureQuery]) -
 
 
 def _refused_features(
-    findings: Findings, portfolio: Portfolio, features: list[str], roots: Mapping[str, Collection[tuple[str, str]]]
+    portfolio: Portfolio, features: list[str], roots: Mapping[str, Collection[tuple[str, str]]]
 ) -> Iterator[tuple[str, str]]:
     """The features that the guard before training will refuse because of their raw columns, each with the reason."""
     nothing = pd.DataFrame(0.0, index=range(8), columns=[*features, "target"]).assign(target=np.arange(8) % 2)

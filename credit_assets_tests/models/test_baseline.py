@@ -34,7 +34,7 @@ def frame_of(columns: dict[str, np.ndarray], log_odds: np.ndarray, seed: int) ->
 def auc_on_test(frame: pd.DataFrame) -> float:
     features = [name for name in frame.columns if name not in ("id", "batch", "target", "fold")]
     design = DesignMatrix.of(frame, features, "id")
-    model = fit_logistic(design, design.validation(CONFIG), CONFIG)
+    model = fit_logistic(design, design.validation(CONFIG))
     test = frame[frame["fold"] == "test"]
     return roc_auc_score(test["target"], model.pd(test))
 
@@ -80,7 +80,7 @@ def test_noise_gets_almost_no_weight() -> None:
     x = generator.normal(size=(1000, 100))
     frame = frame_of({f"x{j}": x[:, j] for j in range(100)}, np.full(1000, -1.5), seed=4)
     design = DesignMatrix.of(frame, [f"x{j}" for j in range(100)], "id")
-    model = fit_logistic(design, design.validation(CONFIG), CONFIG)
+    model = fit_logistic(design, design.validation(CONFIG))
     assert model.pd(frame).std() < 0.02
 
 
@@ -90,7 +90,7 @@ def test_rare_categories_share_a_column_and_unseen_ones_count_as_missing() -> No
     town[:3] = ["Aachen", "Bonn", None]
     frame = frame_of({"town": town, "x": np.random.default_rng(5).normal(size=rows)}, np.zeros(rows) - 0.5, seed=5)
     design = DesignMatrix.of(frame, ["town", "x"], "id")
-    model = fit_logistic(design, design.validation(CONFIG), CONFIG)
+    model = fit_logistic(design, design.validation(CONFIG))
     # Jena and Ulm, the rare categories, missing.
     assert model.columns[0].bins == 4 and RARE_ROWS > 3
     pds = model.pd(pd.DataFrame({"town": ["Aachen", "Bonn", "moon base", None], "x": 0.0}))
@@ -146,7 +146,7 @@ def test_baseline_predicts_after_being_saved_without_pickle(
     design: DesignMatrix, training_set: pd.DataFrame, tmp_path: Path
 ) -> None:
     applicants = training_set[training_set["fold"] == "test"]
-    baseline = fit_logistic(design, design.validation(CONFIG), CONFIG)
+    baseline = fit_logistic(design, design.validation(CONFIG))
     pds = baseline.pd(applicants.assign(employer="moon base"))
     assert ((pds > 0) & (pds < 1)).all()
     assert roc_auc_score(applicants["target"], baseline.pd(applicants)) > 0.7
@@ -160,9 +160,9 @@ def test_baseline_learns_from_a_sample_of_very_many_rows(
     design: DesignMatrix, training_set: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     applicants = training_set[training_set["fold"] == "test"]
-    from_all = fit_logistic(design, design.validation(CONFIG), CONFIG).pd(applicants)
+    from_all = fit_logistic(design, design.validation(CONFIG)).pd(applicants)
     monkeypatch.setattr(module, "MAX_ROWS", 800)
     monkeypatch.setattr(module, "CHOOSING_ROWS", 500)
-    from_some = fit_logistic(design, design.validation(CONFIG), CONFIG).pd(applicants)
+    from_some = fit_logistic(design, design.validation(CONFIG)).pd(applicants)
     assert not np.array_equal(from_some, from_all)
     assert np.corrcoef(from_some, from_all)[0, 1] > 0.9

@@ -143,7 +143,7 @@ def towns(training_set: pd.DataFrame) -> pd.DataFrame:
 def test_model_with_encodings_applies_and_keeps_them(towns: pd.DataFrame, tmp_path: Path) -> None:
     design = DesignMatrix.of(towns, [*FEATURES, "town"], "SK_ID_CURR", ENCODINGS)
     model, held_out = fitted(design)
-    baseline = fit_logistic(design, design.validation(TrainingConfig()), TrainingConfig())
+    baseline = fit_logistic(design, design.validation(TrainingConfig()))
     assert set(model.learned_texts) == {"employer", "town"} and model.categories == {}
     test = towns[towns["fold"] == "test"]
     assert roc_auc_score(test["target"], model.pd(test)) > 0.7
@@ -194,7 +194,7 @@ def test_outcomes_of_the_test_change_nothing(model: XGBoostModel, training_set: 
     again, _ = fitted(changed)
     np.testing.assert_array_equal(again.pd(training_set), model.pd(training_set))
     config = TrainingConfig()
-    baseline, before = (fit_logistic(design, design.validation(config), config) for design in (changed, unchanged))
+    baseline, before = (fit_logistic(design, design.validation(config)) for design in (changed, unchanged))
     np.testing.assert_array_equal(baseline.pd(training_set), before.pd(training_set))
 
 
@@ -248,7 +248,7 @@ for cv_below_rows in (100, 20_000):
     config = TrainingConfig(threads=int(sys.argv[1]), cv_below_rows=cv_below_rows, cv_below_defaults=0)
     model, _ = fit_xgboost(design, Folds(design, design.validation(config), config), params, 25, config)
     print(hashlib.sha256(model.pd(frame).tobytes() + model.contributions(frame).tobytes()).hexdigest())
-print(hashlib.sha256(fit_logistic(design, design.validation(config), config).pd(frame).tobytes()).hexdigest())
+print(hashlib.sha256(fit_logistic(design, design.validation(config)).pd(frame).tobytes()).hexdigest())
 """
 
 

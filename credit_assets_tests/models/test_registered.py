@@ -92,7 +92,7 @@ def test_mlflow_loader_serves_the_model_with_gaps_and_unseen_categories(
 def test_baseline_is_logged_but_not_registered(registry: Registry, design: DesignMatrix) -> None:
     before = registry.versions()
     run_id = registry.log_model(
-        fit_logistic(design, design.validation(TrainingConfig()), TrainingConfig()),
+        fit_logistic(design, design.validation(TrainingConfig())),
         Origin(synthetic=True),
         run_name="logistic",
         params={},

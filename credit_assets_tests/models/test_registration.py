@@ -48,7 +48,7 @@ class Trainings:
 def trainings(tmp_path: Path, design: DesignMatrix) -> Iterator[Trainings]:
     lake = Lake(tmp_path)
     config = TrainingConfig(threads=1)
-    model = fit_logistic(design, design.validation(config), config)
+    model = fit_logistic(design, design.validation(config))
     fitted = Fitted(model, pd.DataFrame(), {"penalty": 1.0}, {"auc": 0.7})
     trained = Trained(fitted, "rows", 0.1, pd.Series({"income": 0.6, "credit": 0.4}), "batches")
     with duckdb.connect() as con:

@@ -337,7 +337,7 @@ def test_models_reach_their_bars_on_the_year_after_the_training_data(book, tmp_p
 
     served = auc(model.pd(test))
     assert served >= 0.665
-    assert served >= auc(fit_logistic(design, design.validation(config), config).pd(test))
+    assert served >= auc(fit_logistic(design, design.validation(config)).pd(test))
     for params in ({}, by_hand):
         untuned = XGBClassifier(**params, enable_categorical=True, n_jobs=1, random_state=0)
         untuned.fit(plain[learned], book.rows.loc[learned, "target"])

@@ -24,7 +24,6 @@ from credit_assets.models.model import (
     levels,
     predictions_by_folds,
 )
-from credit_assets.settings.training import TrainingConfig
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -200,7 +199,7 @@ class LogisticModel:
         )
 
 
-def fit_logistic(design: DesignMatrix, validation: Validation, config: TrainingConfig) -> LogisticModel:
+def fit_logistic(design: DesignMatrix, validation: Validation) -> LogisticModel:
     """Fit the model on the training part, with the penalty of the lowest mean log loss on its folds.
 
     Two values are chosen: the strength of the L2 penalty, and how much heavier it is on the bins than on the quantile
@@ -210,7 +209,7 @@ def fit_logistic(design: DesignMatrix, validation: Validation, config: TrainingC
 
     # One thread: BLAS's order of summation, and with it the last bits, depends on the number of threads.
     with threadpool_limits(limits=1):
-        bin_weight, strength = _choose_penalty(design, validation, config)
+        bin_weight, strength = _choose_penalty(design, validation)
         return _fitted_on(design, design.training, bin_weight, strength)
 
 
@@ -232,7 +231,7 @@ def _fit(task: Task) -> Fitted:
 
     design, validation, config = task.design, task.validation, task.config
     pairs, level = validation.pairs, levels(design, validation)
-    model = fit_logistic(design, validation, config)
+    model = fit_logistic(design, validation)
     penalty = {"inverse_penalty": float(model.regression.C), "bin_weight": model.bin_weight}
     predicted, pds, aucs, losses = [], [], [], []
     with threadpool_limits(limits=1):
@@ -254,7 +253,7 @@ def _fit(task: Task) -> Fitted:
     )
 
 
-def _choose_penalty(design: DesignMatrix, validation: Validation, config: TrainingConfig) -> tuple[float, float]:
+def _choose_penalty(design: DesignMatrix, validation: Validation) -> tuple[float, float]:
     """(bin weight, inverse strength) with the lowest mean held-out log loss over the folds."""
     folds = []
     for learned, held_out in validation.pairs:
