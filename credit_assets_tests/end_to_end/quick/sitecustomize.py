@@ -22,6 +22,7 @@ IMPORTED = [
     "sklearn.linear_model",
     "sklearn.pipeline",
     "xgboost",
+    "credit_assets_tests.end_to_end.quick.frozen",
 ]
 
 _named = multiprocessing.get_context
