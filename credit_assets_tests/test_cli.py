@@ -226,6 +226,7 @@ def test_run_reports_that_nothing_is_due(line, tmp_path):
     assert (done.exit_code, done.output) == (0, "Nothing is due.\n")
 
 
+@pytest.mark.slow
 def test_failing_run_reports_its_error_and_exits_with_one(project, delivery, tmp_path):
     folder = tmp_path / "bad"
     shutil.copytree(delivery, folder)

@@ -89,6 +89,7 @@ def test_services_run_existing_commands(service):
         assert command.exists()
 
 
+@pytest.mark.slow
 def test_service_finds_the_instance_although_its_env_file_uses_pwd(tmp_path):
     """systemd sets no PWD, from which .env derives DAGSTER_HOME, and Dagster lets .env override other values."""
     for name, copy in {".env.example": ".env", "dagster.yaml": "dagster.yaml"}.items():

@@ -222,6 +222,7 @@ def test_refused_candidate_that_is_significantly_better_is_reported_at_once_with
     assert '`credit-assets promote --portfolio home_credit --version 7 --why "..."`' in refused.what_to_do
 
 
+@pytest.mark.slow
 def test_training_that_raised_an_error_is_reported_as_failure(box, instance):
     materialize_asset(instance, asset("models", error=MemoryError()), **{TRAINING_TAG: BOOK})
     training, failed = poll_runs(box, instance)

@@ -43,6 +43,7 @@ def test_documentation_lists_every_key_of_the_status():
     assert {*CheckResult.model_fields, *DueStatus.model_fields} - {"candidate_version"} <= named
 
 
+@pytest.mark.slow
 def test_failed_training_is_reported_and_stays_due(tmp_path):
     """Forty applicants per batch are too few to train on. Their tables and checks exist nevertheless."""
     project = make_project(tmp_path / "project", sql=FEW_FEATURES)
@@ -72,6 +73,7 @@ def test_failed_training_is_reported_and_stays_due(tmp_path):
     assert all(check.passed and check.batch == BATCHES[1] for check in told.checks)
 
 
+@pytest.mark.slow
 def test_work_in_progress_by_the_daemon_is_left_to_it(tmp_path):
     project = make_project(tmp_path / "project", sql=FEW_FEATURES)
     deliver_sample(project, applicants=120, batches=2)
@@ -86,6 +88,7 @@ def test_work_in_progress_by_the_daemon_is_left_to_it(tmp_path):
     assert f"  waits: run {theirs.run_id} is active" in said
 
 
+@pytest.mark.slow
 def test_command_ingests_deliveries_while_registry_is_unavailable_then_names_it(tmp_path, monkeypatch):
     project = make_project(tmp_path / "project", sql=FEW_FEATURES)
     deliver_sample(project, applicants=120, batches=1)

@@ -81,6 +81,7 @@ def test_later_events_of_a_run_open_no_connection(instance):
     assert opened == []
 
 
+@pytest.mark.slow
 def test_only_the_newest_logs_stay_open(instance):
     events = instance.event_log_storage
     assert isinstance(events, EventLogStorage)

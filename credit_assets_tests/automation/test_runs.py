@@ -153,6 +153,7 @@ def test_lock_is_released_after_an_error(project):
         pass
 
 
+@pytest.mark.slow
 def test_run_of_a_killed_command_is_marked_failed_and_no_other(project):
     unfinished = {"status": dg.DagsterRunStatus.STARTED}
     job = made(loans).resolve_job_def("all")

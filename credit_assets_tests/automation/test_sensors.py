@@ -25,6 +25,8 @@ from credit_assets.settings.run_tags import AUTOMATIC_TAG, CHAMPION_TAG, CORRECT
 from credit_assets_tests.automation.loop import BOOK, FILES, OUTCOMES, Asked, Loop
 from credit_assets_tests.automation.test_retraining import record_check
 
+pytestmark = pytest.mark.slow
+
 FIRST = "first seen in its present state; it is ingested if the next poll finds it unchanged"
 NOTHING = "Every delivery is ingested and scored."
 

@@ -255,6 +255,7 @@ def test_raw_lineage_passes_through_all_queries(tmp_path: Path) -> None:
     assert found["features"]["income"] == (("people", "INCOME"),)
 
 
+@pytest.mark.slow
 def test_lineage_requires_the_schema_of_every_raw_table(tmp_path: Path) -> None:
     queries = load(write(tmp_path, loan_sums=LOAN_SUMS))
 

@@ -34,6 +34,7 @@ def test_cut_off_is_the_lowest_that_approves_the_target_rate(pds: np.ndarray, ta
     assert (pds < highest).mean() < target
 
 
+@pytest.mark.slow
 @given(PDS, st.floats(0.001, 0.999), st.floats(0.001, 0.999))
 def test_stricter_cut_off_approves_no_additional_applicant(pds: np.ndarray, one: float, other: float) -> None:
     strict, lenient = sorted([one, other])

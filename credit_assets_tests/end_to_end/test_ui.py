@@ -64,7 +64,13 @@ def test_lineage_page_shows_every_stage(server: str, tmp_path: Path) -> None:
 
 def test_evaluation_page_shows_owner_kind_figures_and_plots(server: str, tmp_path: Path) -> None:
     page = page_text(f"{server}/assets/{BOOK}/evaluation?view=overview", tmp_path)
-    for words in ("The performance of the candidate on outcomes", "credit-risk", "Scikit Learn", "auc_low", "Calibration"):
+    for words in (
+        "The performance of the candidate on outcomes",
+        "credit-risk",
+        "Scikit Learn",
+        "auc_low",
+        "Calibration",
+    ):
         assert words in page
 
 

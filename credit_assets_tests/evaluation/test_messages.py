@@ -99,6 +99,7 @@ def test_gate_messages_contain_numbers_for_degenerate_pds(outcomes: str, kind: s
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [1, 2, 400])
 @pytest.mark.parametrize("group", GROUPS)
 @pytest.mark.parametrize("decision", DECISIONS)

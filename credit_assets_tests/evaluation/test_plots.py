@@ -55,6 +55,7 @@ def over_time(batches: int, rows: int) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("batches", "rows"), [(2, 30), (15, 3000), (120, 500)])
 def test_plots_over_time_are_small_pngs_of_few_and_many_batches(batches: int, rows: int) -> None:
     for name, png in over_time(batches, rows).items():

@@ -46,6 +46,7 @@ def test_psi_is_never_negative_and_zero_for_equal_distributions(bins):
     assert psi(reference, [10 * count for count in reference]) == pytest.approx(0, abs=1e-12)
 
 
+@pytest.mark.slow
 @given(COUNTS)
 def test_psi_is_symmetric_and_independent_of_bin_order(bins):
     reference, batch = map(list, zip(*bins, strict=True))

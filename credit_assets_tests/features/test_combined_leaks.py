@@ -82,6 +82,7 @@ def test_gaps_and_zeros_do_not_hide_a_leak() -> None:
     assert set(leading_pairs(columns, bad, 0.95)[0].features) == {"xx", "amount_2"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(8))
 def test_honest_book_has_no_such_pair_even_with_strong_columns_and_few_rows(seed: int) -> None:
     rng = np.random.default_rng(seed)

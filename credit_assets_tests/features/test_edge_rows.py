@@ -53,6 +53,7 @@ class Payments(Table):
 SMALL: dict[str, type[Table]] = {"loans": Loans, "payments": Payments}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("name", ["home_credit", "lending_club", "uci_credit_card"])
 def test_generated_rows_meet_every_contract_and_relation(name: str, seed: int) -> None:

@@ -93,6 +93,7 @@ def project(tmp_path: Path) -> Project:
     return Project(tmp_path)
 
 
+@pytest.mark.slow
 def test_training_set_whose_inputs_reproduce_a_later_column_is_refused_by_name(project: Project) -> None:
     (project.root / "delivery").mkdir()
     loans().to_csv(project.root / "delivery" / "loans.csv", index=False)

@@ -22,6 +22,8 @@ from credit_assets.features.compute import compute_features, compute_query
 from credit_assets.schemas.duckdb_types import column_types
 from credit_assets.schemas.home_credit import TABLES
 
+pytestmark = pytest.mark.slow
+
 SQL = Path(__file__).parents[2] / "sql" / "home_credit"
 QUERIES = load(SQL, TABLES)
 SCHEMAS = {table: column_types(model) for table, model in TABLES.items()}

@@ -22,6 +22,8 @@ from credit_assets.schemas.table import Relation, Table
 from credit_assets.settings.project import Project
 from credit_assets_tests.conftest import PROJECT
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("smallest", [1e-9, 5e-324])
 @pytest.mark.parametrize("name", ["home_credit", "lending_club", "uci_credit_card"])

@@ -223,6 +223,7 @@ def test_another_seed_gives_another_split() -> None:
     assert folds(split(frame)) != folds(split(frame, seed=21))
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 2**62) | st.integers(100_000, 460_000), min_size=1, max_size=20))
 def test_hash_is_the_same_in_sql_and_numpy(keys: list[int]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 import duckdb
 import pandas as pd
+import pytest
 
 from credit_assets.book.book import Book as CompiledBook
 from credit_assets.history.assets import SHOWN, assets
@@ -42,6 +43,7 @@ def test_portfolio_without_history_has_empty_tables_and_plots(book):
     assert kept(book, "champion_history", by="number").empty
 
 
+@pytest.mark.slow
 def test_history_is_stored_in_the_lake_and_its_newest_rows_are_shown(book):
     for number in range(SHOWN + 5):
         book.raw("applications", f"2026-{number:03}", 10, {"application.csv": str(number)})

@@ -34,6 +34,8 @@ from credit_assets_tests.small_project import (
     version,
 )
 
+pytestmark = pytest.mark.slow
+
 BATCH = BATCHES[0]
 TABLES = ("applications", "bureau", "bureau_balance", "previous_applications", "features")
 

@@ -39,6 +39,7 @@ def packed(file: Path, method: int, **members: str) -> Path:
     return file
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", ["tape.zip", "loans.csv.zip"])
 def test_damage_anywhere_in_an_archive_gives_at_most_one_message(tmp_path: Path, method: str, name: str) -> None:

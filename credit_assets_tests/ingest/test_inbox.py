@@ -564,6 +564,7 @@ def deliver_and_die(root: Path, source: Path, moment: int) -> None:
     Inbox(root).deliver(source, "book", "2026-01")
 
 
+@pytest.mark.slow
 def test_delivery_killed_at_any_moment_leaves_the_old_batch_or_the_new_one(tmp_path: Path) -> None:
     old, new = (
         {"loans.csv": "a\n1\n", "payments.csv": "b\n2\n"},

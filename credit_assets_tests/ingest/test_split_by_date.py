@@ -233,6 +233,7 @@ def test_parts_of_a_killed_process_are_removed(tmp_path: Path, book: Book, inbox
     assert inbox.batches("loans") == []
 
 
+@pytest.mark.slow
 def test_real_loans_are_split_into_vintages_without_loss(real_data: Path, tmp_path: Path) -> None:
     source = real_data / "lending_club" / "loans_2007_2010.csv.gz"
     parts = split_files({source: []}, "issue_d", "quarter", tmp_path)

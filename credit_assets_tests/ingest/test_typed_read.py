@@ -34,6 +34,8 @@ from credit_assets.lake.provenance import Provenance
 from credit_assets.lake.tables import Lake, TableMissing
 from credit_assets.schemas.table import Relation, Table
 
+pytestmark = pytest.mark.slow
+
 Ingest = Callable[..., Ingested]
 
 

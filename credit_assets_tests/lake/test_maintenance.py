@@ -137,6 +137,7 @@ Batches = st.sampled_from(["b1", "b 2"])
 Steps = st.lists(st.tuples(st.sampled_from(list(SOURCES)), Batches, st.integers(1, 60)), min_size=3, max_size=9)
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=Steps, models=st.sets(st.integers(0, 4)), keep_days=st.integers(2, 90))
 def test_kept_versions_are_unchanged_after_any_history_and_the_rest_is_removed(con, tmp_path, steps, models, keep_days):

@@ -224,6 +224,7 @@ def write_batches(root: Path, writer: int) -> list[int]:
         ]
 
 
+@pytest.mark.slow
 def test_concurrent_writers_of_different_batches_all_commit(con, lake):
     write(con, lake, "2026-01")
     assert list(lake.batches("book/t")) == ["2026-01"]

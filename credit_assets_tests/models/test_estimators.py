@@ -252,6 +252,7 @@ print(hashlib.sha256(fit_logistic(design, design.validation(config)).pd(frame).t
 """
 
 
+@pytest.mark.slow
 def test_fresh_processes_with_other_threads_and_row_order_give_the_same_bits() -> None:
     printed = {
         subprocess.run([sys.executable, "-c", FIT, threads], capture_output=True, text=True, check=True).stdout

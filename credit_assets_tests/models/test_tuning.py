@@ -22,6 +22,8 @@ from credit_assets.models.tuning import MIN_TRIALS, _chosen, _ended, _lower, stu
 from credit_assets.settings.training import TrainingConfig
 from credit_assets_tests.models.conftest import FEATURES, make_training_set
 
+pytestmark = pytest.mark.slow
+
 TRIALS = 7
 PARAMETERS = list(Space.of(5, 100, 1000).searched)
 

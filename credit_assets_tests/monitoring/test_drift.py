@@ -120,6 +120,7 @@ numbers = st.one_of(
 words = st.one_of(st.none(), st.sampled_from("abcdefgh"))
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     then=st.lists(st.tuples(numbers, words), min_size=1, max_size=50),
@@ -250,6 +251,7 @@ def test_noise_bound_of_ks_is_smirnov_s_quantile() -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rows", "batches"), [(60, 20), (500, 20), (2000, 10)])
 def test_batches_without_drift_are_stable(con: duckdb.DuckDBPyConnection, rows: int, batches: int) -> None:
     rng = np.random.default_rng(7)

@@ -92,6 +92,7 @@ def test_page_loads_nothing(page: str) -> None:
     assert not re.search(r"<(script|link|img|iframe)[^>]+(src|href)=[\"']?(https?:)?//", page)
 
 
+@pytest.mark.slow
 def test_writing_a_page_does_not_access_the_network(tmp_path: Path) -> None:
     program = f"""
 import sys

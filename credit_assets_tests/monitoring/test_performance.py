@@ -250,6 +250,7 @@ def test_few_outcomes_or_few_defaults_are_not_judged() -> None:
     assert enough(rows, CONFIG)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [500, 4000])
 def test_correct_pds_fail_no_more_often_than_configured(rows: int) -> None:
     strict = PerformanceConfig(auc_margin=0, max_calibration_gap=0, false_alarms=0.05)
@@ -261,6 +262,7 @@ def test_correct_pds_fail_no_more_often_than_configured(rows: int) -> None:
     assert len(judged) > 300 and failed < 34
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rows", "batches"), [(2000, 200), (20_000, 60)])
 def test_pds_with_the_error_of_few_training_defaults_raise_no_false_alarm(rows: int, batches: int) -> None:
     rng = np.random.default_rng(18)

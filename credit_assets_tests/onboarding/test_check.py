@@ -14,6 +14,8 @@ from credit_assets.onboarding.findings import Checked
 from credit_assets.settings.project import Project
 from credit_assets_tests.conftest import PROJECT
 
+pytestmark = pytest.mark.slow
+
 CONFIG = """\
 name: small
 title: A small book

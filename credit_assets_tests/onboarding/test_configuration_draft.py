@@ -56,6 +56,7 @@ def test_small_book_gets_settings_for_its_size_and_the_usual_gate(project, draft
     assert book.portfolio.evaluation == Portfolio.load(Project(PROJECT), "home_credit").evaluation
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rows", "share"), [(40, 0.05), (160, 0.02), (1000, 0.003), (2999, 0.002), (3000, 0.001)])
 def test_small_batch_may_have_a_few_invalid_rows(project, drafted, rows, share):
     drafted(

@@ -78,6 +78,7 @@ WRITTEN = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("values", "said"), WRITTEN)
 def test_refused_value_is_explained_by_its_rule_and_not_by_a_pattern(project, drafted, values, said):
     columns = {"odd": list(itertools.islice(itertools.cycle(values), 40))}
@@ -116,6 +117,7 @@ KEYS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ids", KEYS.values(), ids=KEYS)
 def test_key_of_any_type_is_kept_digit_for_digit_from_draft_to_outcomes(project, tmp_path, ids):
     columns = {name: values for name, values in loans().items() if name not in ("loan_id", "default")}

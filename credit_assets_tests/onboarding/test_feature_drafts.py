@@ -198,6 +198,7 @@ MISSING = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("columns", "feature", "message", "why"), MISSING)
 def test_meaning_of_a_missing_value_is_drafted_and_to_confirm(project, drafted, columns, feature, message, why):
     done = drafted(**columns)

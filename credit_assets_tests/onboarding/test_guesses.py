@@ -11,6 +11,8 @@ from credit_assets.onboarding.guesses import guess
 from credit_assets.onboarding.read_files import read_files
 from credit_assets_tests.onboarding.lender import ROWS, loans, turns
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     "name",

@@ -10,6 +10,7 @@ import pytest
 from credit_assets_tests.onboarding.lender import loans, turns
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [

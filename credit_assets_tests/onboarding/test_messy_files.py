@@ -56,6 +56,7 @@ def delivered(project: Project, tmp_path: Path, name: str = "loans.csv", share: 
 ROWS = lines(loans())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "passed_over"),
     [

@@ -174,6 +174,7 @@ def tables(draw: st.DrawFn) -> dict[str, list[Any]]:
     return table
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(tables())
 def test_draft_loads_and_binds_whatever_the_column_names_and_values(table):
@@ -205,6 +206,7 @@ def test_infinite_and_unreadable_values_are_to_confirm_in_a_complete_draft(proje
     assert any("worth: 10 values of 40, first '0 CR', are not numbers" in mark for mark in marks(done))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["features", "word", "v", "_line", "application_features", "rows", "count", "_link", "_index"]
 )

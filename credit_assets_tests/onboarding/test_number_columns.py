@@ -90,6 +90,7 @@ ACCOUNTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("text", "meant"), ACCOUNTS.items())
 def test_accounting_notation_is_read_with_its_sign(column, text, meant):
     seen = column([text, "7", "1,000,000.5", text])
@@ -140,6 +141,7 @@ def test_signs_missing_on_some_values_are_to_confirm(column):
 amounts = st.decimals(-(10**9), 10**9, places=2)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     values=st.lists(amounts, min_size=1, max_size=6),

@@ -8,6 +8,7 @@ from credit_assets.onboarding.files import BookError
 from credit_assets_tests.onboarding.lender import turns
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "values", "bad", "good"),
     [

@@ -52,6 +52,7 @@ def test_date_of_birth_forms_no_groups_but_is_excluded_from_models(guessed):
     assert "birth_date" in book.withheld
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "attribute"),
     [

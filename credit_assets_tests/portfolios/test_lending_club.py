@@ -25,6 +25,8 @@ from credit_assets.lake.tables import Lake
 from credit_assets.settings.project import Project
 from credit_assets_tests.conftest import PROJECT
 
+pytestmark = pytest.mark.slow
+
 BOOK = "lending_club"
 COMPILED = Book.load(Project(PROJECT), BOOK)
 PORTFOLIO = COMPILED.portfolio

@@ -127,6 +127,7 @@ def test_every_client_of_the_real_file_meets_the_contract(delivered: tuple[Inges
     assert len(features) == 30_000
 
 
+@pytest.mark.slow
 def test_auc_over_five_folds_without_protected_attributes_is_at_least_0_785(
     delivered: tuple[Ingested, pd.DataFrame],
 ) -> None:

@@ -264,6 +264,7 @@ def kill_at_write(book: Book, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return lives
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("writes", range(7))
 def test_promotion_killed_at_any_write_and_repeated_is_recorded_once(
     book: Book, kill_at_write: list[int], writes: int

@@ -18,6 +18,8 @@ from credit_assets.registry.version import Origin
 from credit_assets_tests.bare_versions import EmptyModel, register_bare
 from credit_assets_tests.registry.conftest import Book
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def client(in_mlflow: Registry) -> mlflow.MlflowClient:

@@ -48,6 +48,7 @@ def test_versions_tags_and_aliases_equal_those_of_mlflow(in_mlflow, both) -> Non
     assert Registry(ours).champion() == in_mlflow.champion() == in_mlflow.get(3)
 
 
+@pytest.mark.slow
 def test_metrics_and_files_equal_those_of_mlflow(in_mlflow, both) -> None:
     theirs, ours = both
     figures = {"auc": 0.1 + 0.2, "ks": math.nan, "applicants": 1e6}

@@ -39,6 +39,7 @@ def two_models(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return y, one, other
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(two_models())
 def test_delong_equals_its_definition(rows: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:

@@ -137,6 +137,7 @@ def test_instance_does_not_grow_over_rounds(instance, tmp_path):
     assert purge(instance, BOOK, [], FOREVER) == Purged(deleted=0, kept=3, bytes_freed=0)
 
 
+@pytest.mark.slow
 def test_referenced_young_and_active_runs_are_kept(instance, used_instance):
     _, first, second, _ = used_instance
     at_work = instance.create_run_for_job(JOBS.resolve_job_def("champion"), status=dg.DagsterRunStatus.STARTED)
