@@ -24,10 +24,10 @@ from credit_assets.onboarding.files import (
     Part,
 )
 from credit_assets.onboarding.read_files import as_one_table
-from credit_assets.onboarding.wording import parts, place_of
+from credit_assets.onboarding.wording import parts, pattern_index
 
-IN_COMMON = 0.5
-"""Share of columns that two layouts of one table have in common at least."""
+MIN_COMMON_COLUMNS = 0.5
+"""Minimum share of columns that two layouts of one table have in common."""
 
 
 def applicants_of(
@@ -41,18 +41,18 @@ def applicants_of(
     outcomes = None
     if len(labelled.columns) == 2:
         link = next(name for name in labelled.columns if name != target)
-        whose = [other for other in others if link in other.columns and other.columns[link].unique]
-        if whose and labelled.columns[link].unique:
-            others, outcomes = [other for other in others if other is not whose[0]], labelled
+        applicants = [other for other in others if link in other.columns and other.columns[link].unique]
+        if applicants and labelled.columns[link].unique:
+            others, outcomes = [other for other in others if other is not applicants[0]], labelled
             column = identifier(link)
-            part = whose[0].parts[0]
+            part = applicants[0].parts[0]
             joined = (
-                f"(SELECT a.*, o.* EXCLUDE ({column}) FROM {whose[0].view} a LEFT JOIN {labelled.view} o "
-                f"ON {whose[0].columns[link].identity('a')} = {labelled.columns[link].identity('o')})"
+                f"(SELECT a.*, o.* EXCLUDE ({column}) FROM {applicants[0].view} a LEFT JOIN {labelled.view} o "
+                f"ON {applicants[0].columns[link].identity('a')} = {labelled.columns[link].identity('o')})"
             )
-            remarks = (*whose[0].remarks, *labelled.remarks)
-            kinds = {name: kind for p in (*labelled.parts, *whose[0].parts) for name, kind in p.kinds.items()}
-            notes = tuple(note for p in whose[0].parts for note in p.notes)
+            remarks = (*applicants[0].remarks, *labelled.remarks)
+            kinds = {name: kind for p in (*labelled.parts, *applicants[0].parts) for name, kind in p.kinds.items()}
+            notes = tuple(note for p in applicants[0].parts for note in p.notes)
             return as_one_table(con, [Part(part.path, joined, kinds, remarks, notes)]), outcomes, others
     alike = [
         other
@@ -70,35 +70,35 @@ def _have_most_in_common(one: Files, other: Files) -> bool:
     """Whether two sets of files have most columns in common, among them one that identifies the rows of each."""
     common = one.columns.keys() & other.columns.keys()
     identified = any(identifies_rows(one.columns[name]) and identifies_rows(other.columns[name]) for name in common)
-    return identified and len(common) >= IN_COMMON * max(len(one.columns), len(other.columns))
+    return identified and len(common) >= MIN_COMMON_COLUMNS * max(len(one.columns), len(other.columns))
 
 
 def find_key(files: Files, target: str, key: str | None) -> tuple[str | None, str]:
-    """The column that identifies an applicant, if any, and why it is thought so; `key` is the user's choice."""
+    """The column that identifies an applicant, if any, and the reason for this choice; `key` is the user's choice."""
     if key is not None:
         if key not in files.columns:
             raise BookError(f"{files.names} has no column {key} to identify applicants by.")
         if why := _not_an_identifier(files.columns[key]):
             raise BookError(f"Column {key} of {files.names} cannot identify applicants: {why}.")
         if _is_reserved(key):
-            raise BookError(f"Column {key} cannot identify applicants under this name, which the platform uses itself.")
-        return key, "as given"
+            raise BookError(f"Column {key} cannot identify applicants under this name, which is reserved.")
+        return key, "chosen with --key"
     candidates = [
         column
         for column in files.columns.values()
         if column.name != target and identifies_rows(column) and not _is_reserved(column.name)
     ]
-    named = [column for column in candidates if place_of(column.name, (column_names.KEY,)) is not None]
-    for chosen in sorted(named, key=lambda column: place_of(column.name, (column_names.WHO, "id")) is None):
-        return chosen.name, "unique and never empty, by its name"
+    named = [column for column in candidates if pattern_index(column.name, (column_names.KEY,)) is not None]
+    for chosen in sorted(named, key=lambda column: pattern_index(column.name, (column_names.WHO, "id")) is None):
+        return chosen.name, "unique, never empty and named like a key"
     first = next(iter(files.columns.values()))
     if first in candidates and (first.kind == TEXT or first.high - first.low + 1 == first.rows):  # type: ignore[operator]
-        return first.name, "the first column, unique and never empty"
+        return first.name, "the first column, which is unique and never empty"
     nearly = [
         f"{column.name} is not: {_not_an_identifier(column)}"
         for column in files.columns.values()
         if column.name != target
-        and place_of(column.name, (column_names.WHO, "id")) is not None
+        and pattern_index(column.name, (column_names.WHO, "id")) is not None
         and _nearly_unique(column)
     ]
     why = f" ({'; '.join(nearly)})" if nearly else ""
@@ -110,15 +110,15 @@ def _nearly_unique(column: Column) -> bool:
     return column.kind in (WHOLE, TEXT) and column.distinct >= NEARLY_ALL * column.rows
 
 
-def without_copies(con: duckdb.DuckDBPyConnection, files: Files, target: str, key: str | None) -> tuple[Files, int]:
-    """The files without duplicate rows, of which ingestion keeps one, and the number of duplicates; only where a column
-    identifies applicants then, and did not before."""
+def without_duplicates(con: duckdb.DuckDBPyConnection, files: Files, target: str, key: str | None) -> tuple[Files, int]:
+    """The files without duplicate rows, and the number of these; ingestion keeps one of each as well. Duplicates are
+    dropped only if a column then identifies applicants that did not do so before."""
     candidates = (
         [key]
         if key in files.columns
         else []
         if key
-        else [name for name in files.columns if name != target and place_of(name, (column_names.KEY,)) is not None]
+        else [name for name in files.columns if name != target and pattern_index(name, (column_names.KEY,)) is not None]
     )
     if any(identifies_rows(files.columns[name]) for name in candidates):
         return files, 0
@@ -149,7 +149,7 @@ def _not_an_identifier(column: Column) -> str | None:
     if column.filled < column.rows:
         return f"it is empty in {column.rows - column.filled:,} of {column.rows:,} rows"
     if column.kind == FRACTION and not column.whole:
-        return "it is a fraction, or a number too long for one"
+        return "it has fractions, or numbers too long to be exact"
     if column.kind not in (WHOLE, FRACTION, TEXT):
         return f"it is a {column.kind}" if column.kind != TIME else "it is a date"
     if column.formats:
@@ -160,11 +160,13 @@ def _not_an_identifier(column: Column) -> str | None:
 
 
 def is_identifier(column: Column) -> bool:
-    """Whether the values only identify rows: an id with many values, or a number by its name that hardly repeats."""
+    """Whether the values only identify rows: an id with many values, or another column named like a key whose values
+    hardly repeat."""
     if column.kind == FRACTION and not column.whole:
         return False
-    if column.kind in (BOOLEAN, TIME) or column.formats or place_of(column.name, (column_names.KEY,)) is None:
+    if column.kind in (BOOLEAN, TIME) or column.formats or pattern_index(column.name, (column_names.KEY,)) is None:
         return False
-    if (column.low or 0) < 0 or (place_of(column.name, (column_names.MEASURES,)) is not None and not column.unique):
+    measures = pattern_index(column.name, (column_names.MEASURES,)) is not None
+    if (column.low or 0) < 0 or (measures and not column.unique):
         return False
     return column.distinct > (FEW_VALUES if "id" in parts(column.name) else max(0.9 * column.filled, 1))

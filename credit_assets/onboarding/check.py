@@ -1,6 +1,6 @@
 """`credit-assets check`: finds every error in a portfolio, by file and line, before it runs.
 
-The rules are those of the rooms that read the files; here every fault is collected, not only the first.
+The rules belong to the rooms that read the files; this module collects every error, not only the first.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from credit_assets.settings.project import Project
 
 
 def check(project: Project, name: str) -> Checked:
-    """Find everything that can be wrong with the portfolio without data, and every guess not yet confirmed."""
+    """Find every error in the portfolio that can be found without data, and every guess not yet confirmed."""
     findings = Findings(project, name)
     features = _check_all(findings)
     found = sorted(set(findings.found), key=lambda f: (not f.error, not f.draft, f.file, f.line, f.message))
@@ -29,7 +29,7 @@ def _check_all(findings: Findings) -> int:
     """Check every file of the portfolio; return the number of features."""
     if not findings.config.is_file():
         others = ", ".join(sorted(path.stem for path in findings.config.parent.glob("*.yaml"))) or "none"
-        findings.add_error(findings.config, 1, f"does not exist. Known portfolios: {others}")
+        findings.add_error(findings.config, 1, f"the file does not exist. Known portfolios: {others}")
         return 0
     _find_guesses(findings)
     _check_workspace(findings)
@@ -70,5 +70,5 @@ def _check_workspace(findings: Findings) -> None:
         listed = False
     if not listed:
         findings.add_error(
-            file, 1, f"has no entry with `attribute: {findings.name}`. Add one like the others, so that the UI shows it"
+            file, 1, f"no entry has `attribute: {findings.name}`. Add one like the others, so that the UI shows it"
         )

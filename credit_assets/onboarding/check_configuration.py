@@ -1,6 +1,6 @@
 """Checks configs/NAME.yaml: its YAML, its settings, and whether its contracts can be loaded.
 
-Wrong settings are taken out, so that one check finds all faults, not only the first.
+Invalid settings are removed, so that one check finds all errors, not only the first.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from credit_assets.onboarding.findings import Findings
 from credit_assets.schemas.table import Table
 from credit_assets.settings.portfolio import Portfolio, line_of, mistake
 
-STAND_INS: dict[str, Any] = {"title": "-", "owners": ["team:-"], "policy": {"max_pd": 0.1}}
-"""Replace a required setting that is wrong, so that the rest can be checked."""
+PLACEHOLDERS: dict[str, Any] = {"title": "-", "owners": ["team:-"], "policy": {"max_pd": 0.1}}
+"""Values that replace an invalid required setting, so that the rest can be checked."""
 
 
 def check_configuration(findings: Findings) -> Book | None:
-    """The book, without the settings that are wrong; None if the rest cannot be checked without them."""
+    """The book without the invalid settings; None if the rest cannot be checked without them."""
     text = findings.config.read_text(encoding="utf-8")
     try:
         findings.root = yaml.compose(text)
@@ -36,7 +36,7 @@ def check_configuration(findings: Findings) -> Book | None:
         findings.add_error(findings.config, mark.line + 1 if mark else 1, f"not valid YAML: {what}")
         return None
     for line, key in _repeated_keys(findings.root):
-        findings.add_error(findings.config, line, f"{key} is repeated here, and the first one is not read. Keep one")
+        findings.add_error(findings.config, line, f"{key} is repeated here, and the first one is ignored. Keep one")
     while True:
         try:
             portfolio = Portfolio.model_validate(given)
@@ -57,7 +57,7 @@ def check_configuration(findings: Findings) -> Book | None:
     if portfolio.name != findings.name:
         findings.add_setting(
             ["name"],
-            f"name: is {portfolio.name!r}; the file is {findings.name}.yaml",
+            f"name: is {portfolio.name!r}, but the file is called {findings.name}.yaml",
         )
     return Book(findings.project, portfolio, contracts)
 
@@ -75,7 +75,7 @@ def _load_contracts(findings: Findings, portfolio: Portfolio) -> dict[str, type[
 
 
 def _report_mistakes(findings: Findings, error: ValidationError) -> list[list[str | int]]:
-    """Report what is wrong; return the settings, each by its keys."""
+    """Report the invalid settings; return the keys of each."""
     wrong = []
     for each in error.errors():
         keys, message = mistake(each)
@@ -86,15 +86,15 @@ def _report_mistakes(findings: Findings, error: ValidationError) -> list[list[st
 
 
 def _without(given: Any, wrong: Sequence[list[str | int]]) -> Any:
-    """The settings without the wrong ones; None if the rest cannot be checked: one of them is required, or none of
-    them is given, because the default is wrong."""
+    """The settings without the invalid ones. None if the rest cannot be checked: an invalid one is required, or none of
+    them is in the file, because a default is invalid."""
     rest = copy.deepcopy(given)
-    able = [_take_out(rest, keys) for keys in wrong]
-    return rest if all(able) and rest != given else None
+    removed = [_remove(rest, keys) for keys in wrong]
+    return rest if all(removed) and rest != given else None
 
 
 def _report_code_error(findings: Findings, error: Exception) -> None:
-    """Report an error of the contracts at their line that raised it."""
+    """Report an error in the file of contracts at the line that raised it."""
     steps = traceback.extract_tb(error.__traceback__)
     lines = [(Path(step.filename), step.lineno or 1) for step in steps]
     if isinstance(error, SyntaxError) and error.filename:
@@ -106,7 +106,7 @@ def _report_code_error(findings: Findings, error: Exception) -> None:
 
 
 def _repeated_keys(node: yaml.Node | None) -> Iterator[tuple[int, str]]:
-    """The lines where a mapping repeats a key, of which YAML reads only the last; each with the key."""
+    """The line and name of each key that a mapping repeats; YAML reads only the last one."""
     if isinstance(node, yaml.MappingNode):
         seen = set()
         for key, value in node.value:
@@ -119,13 +119,13 @@ def _repeated_keys(node: yaml.Node | None) -> Iterator[tuple[int, str]]:
             yield from _repeated_keys(item)
 
 
-def _take_out(given: Any, path: list[str | int]) -> bool:
-    """Take out or replace a setting that is wrong; False if nothing can be checked without it."""
+def _remove(given: Any, path: list[str | int]) -> bool:
+    """Remove or replace an invalid setting; False if nothing can be checked without it."""
     if not isinstance(given, dict) or not path:
         return False
     section = str(path[0])
-    if section in STAND_INS:
-        given[section] = STAND_INS[section]
+    if section in PLACEHOLDERS:
+        given[section] = PLACEHOLDERS[section]
         return True
     field = Portfolio.model_fields.get(section)
     if field is not None and field.is_required():

@@ -1,4 +1,4 @@
-"""Checks configs/NAME.py against the configuration: types, keys, the outcome, and columns that settings name."""
+"""Checks configs/NAME.py against the configuration: types, keys, the outcome, and the columns that settings name."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from credit_assets.settings.portfolio import Portfolio, line_of
 
 
 def check_contracts(findings: Findings, book: Book) -> dict[str, dict[str, str]]:
-    """Check the contracts; return the columns and types of each raw table, or nothing if one has no known type."""
+    """Check the contracts; return the columns and types of each raw table, or {} if a column has no known type."""
     schemas, portfolio = {}, book.portfolio
     for table, model in book.contracts.items():
         try:
@@ -31,13 +31,12 @@ def check_contracts(findings: Findings, book: Book) -> dict[str, dict[str, str]]
         except TypeError as error:
             findings.add_error(*_line_of_contract(findings, model, str(error)), str(error))
         if taken := [column for column in model.to_schema().columns if column.lower() == BATCH]:
-            message = f"{taken[0]} is the platform's own name for a delivery. Rename the column"
+            message = f"{taken[0]} is reserved for the name of a delivery. Rename the column"
             findings.add_error(*_line_of_contract(findings, model, taken[0]), message)
     applications = book.contracts[portfolio.application_table]
     if (portfolio.entity_key,) not in keys(applications):
-        message = (
-            f"entity_key: {portfolio.entity_key} is not unique in the contract {applications.__name__}. Mark it so"
-        )
+        contract = applications.__name__
+        message = f"entity_key: {portfolio.entity_key} is not unique in the contract {contract}. Declare it unique"
         findings.add_setting(["entity_key"], message)
     return schemas if len(schemas) == len(book.contracts) else {}
 
@@ -68,14 +67,14 @@ def check_columns(findings: Findings, portfolio: Portfolio, columns: Mapping[str
         kind = columns.get(protected.column)
         if kind is not None and protected.kind != "words" and kind not in NUMBERS:
             message = (
-                f"protected.{attribute}: kind {protected.kind} counts numbers, and {protected.column} is {kind}. "
-                "Type it as a number in the contract, or audit its words"
+                f"protected.{attribute}: kind {protected.kind} needs numbers, but {protected.column} is {kind}. "
+                "Make it a number in the contract, or leave out `kind` to audit its values"
             )
             findings.add_setting(["protected", attribute], message)
     for table, settings in portfolio.tables.items():
         for n, pattern in enumerate(settings.notes):
             if not pattern.strip("*? "):
-                message = f"tables.{table}.notes: {pattern!r} matches every line. Write how the lines to skip begin"
+                message = f"tables.{table}.notes: {pattern!r} matches every line. Write how lines to skip begin"
                 findings.add_setting(["tables", table, "notes", n], message)
 
 

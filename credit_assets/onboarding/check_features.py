@@ -1,6 +1,6 @@
-"""Checks sql/NAME/*.sql: whether it parses and binds, and what the features are made of.
+"""Checks sql/NAME/*.sql: whether each file parses and binds, and which columns its features are made from.
 
-Faults of a file do not hide those of the others.
+Errors in one file do not hide errors in the others.
 """
 
 from __future__ import annotations
@@ -29,8 +29,7 @@ from credit_assets.settings.portfolio import Portfolio
 NARROWING_S = 5.0
 """Seconds to search for a small example of rows on which features fail."""
 
-
-TO_MEND = "Guard the expression (nullif for a divisor, a wider type), or narrow the column's contract"
+REMEDY = "Guard the expression (nullif for a divisor, a wider type), or narrow the column's contract"
 
 
 def check_features(findings: Findings, book: Book, schemas: Mapping[str, Mapping[str, str]]) -> int:
@@ -49,7 +48,7 @@ def check_features(findings: Findings, book: Book, schemas: Mapping[str, Mapping
     left_out = made_from({feature: roots[feature] for feature in query.descriptions}, portfolio.left_out)
     learned = [feature for feature in query.descriptions if feature not in left_out]
     for feature, reason in _refused_features(portfolio, learned, roots):
-        findings.add_error(*_line_of_feature(findings, queries, feature), f"feature {feature} {reason}. Take it out")
+        findings.add_error(*_line_of_feature(findings, queries, feature), f"feature {feature} {reason}. Remove it")
     model = feature_contracts(queries, book.contracts, portfolio.entity_key)["features"]
     try:
         training_set_contract(query, model, portfolio.entity_key, left_out)
@@ -81,7 +80,7 @@ def _check_totality(findings: Findings, book: Book, queries: Mapping[str, Featur
         if failure.feature is None:
             findings.add_error(findings.sql / f"{failure.query}.sql", 1, f"{failure.reason}{_for_row(failure.values)}")
         else:
-            message = f"feature {failure.feature} {failure.reason}{_for_row(failure.values)}. {TO_MEND}"
+            message = f"feature {failure.feature} {failure.reason}{_for_row(failure.values)}. {REMEDY}"
             findings.add_error(
                 *_line_of_feature(findings, {failure.query: queries[failure.query]}, failure.feature), message
             )
@@ -89,22 +88,23 @@ def _check_totality(findings: Findings, book: Book, queries: Mapping[str, Featur
 
 def _parse(findings: Findings, tables: Collection[str]) -> dict[str, FeatureQuery]:
     """The queries that can be parsed. An invalid comment on a column is reported and replaced; a file with
-    another fault is reported and left out, with those that read it."""
+    another error is reported and left out, with the files that read it."""
     if not (findings.sql / "features.sql").is_file():
-        findings.add_error(findings.sql / "features.sql", 1, "does not exist. Write the features there, in one SELECT")
+        message = "the file does not exist. Write the features in it, as one SELECT"
+        findings.add_error(findings.sql / "features.sql", 1, message)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         for file in findings.sql.glob("*.sql"):
             shutil.copy(file, folder)
-        mended: set[tuple[str, int]] = set()
+        repaired: set[tuple[str, int]] = set()
         while any(folder.glob("*.sql")):
             try:
                 return load(folder, tables)
             except FeatureQueryError as error:
                 copy, line = folder / error.file, error.line or 1
                 findings.add_error(findings.sql / copy.name, line, error.reason)
-                if isinstance(error, FeatureCommentError) and (copy.name, line) not in mended:
-                    mended.add((copy.name, line))
+                if isinstance(error, FeatureCommentError) and (copy.name, line) not in repaired:
+                    repaired.add((copy.name, line))
                     lines = copy.read_text(encoding="utf-8").splitlines()
                     lines[line - 1] = re.sub(r"\s*--.*$", "", lines[line - 1]) + f" -- {copy.name} {line}"
                     copy.write_text("\n".join(lines), encoding="utf-8")
@@ -114,7 +114,7 @@ def _parse(findings: Findings, tables: Collection[str]) -> dict[str, FeatureQuer
 
 
 def _bind(findings: Findings, book: Book, queries: Mapping[str, FeatureQuery]) -> dict[str, FeatureQuery]:
-    """The queries that DuckDB can bind to the raw tables, each after those that it reads; other faults are reported."""
+    """The queries that DuckDB can bind to the raw tables, each after those that it reads; errors are reported."""
     good: dict[str, FeatureQuery] = {}
     for name, query in queries.items():
         if any(table in queries and table not in good for table in query.inputs):
@@ -162,8 +162,8 @@ def _refused_features(
 
 
 def _report_draft(findings: Findings, queries: Mapping[str, FeatureQuery], name: str, why: Draft) -> None:
-    """Report a text as a draft: that of a feature, or of a file for applicants without a row in it. A mark on its line
-    does not count as a guess as well."""
+    """Report a draft text: that of a feature, or of a file for applicants without a row in it. The mark on its line is
+    not reported as a guess again."""
     lines = (findings.sql / f"{name}.sql").read_text(encoding="utf-8").splitlines() if name in queries else []
     line = next((n for n, text in enumerate(lines, start=1) if NO_ROW in text.lower()), 0)
     # A feature may have the same name as a file.
@@ -173,8 +173,8 @@ def _report_draft(findings: Findings, queries: Mapping[str, FeatureQuery], name:
         (file, line), of = _line_of_feature(findings, queries, name), f"the text of {name}"
     place = (findings.place(file), line)
     findings.found = [f for f in findings.found if f.error or (f.file, f.line) != place]
-    mend = ", then delete its mark" if why.guess else ""
-    message = f"{of} {why}. Write what a declined applicant can read{mend}"
+    unmark = ", then delete its mark" if why.guess else ""
+    message = f"{of} {why}. Write what a declined applicant can read{unmark}"
     findings.add(file, line, sentence(message), error=False, draft=True)
 
 
@@ -208,7 +208,7 @@ def _with_sources(queries: Mapping[str, FeatureQuery], name: str) -> dict[str, F
 
 def _unknown_columns(query: FeatureQuery, book: Book, others: Mapping[str, FeatureQuery]) -> Iterator[tuple[int, str]]:
     """All columns that a table does not have, each with its line; DuckDB reports only the first. A column named without
-    its table is checked only where one table is read."""
+    its table is checked only if one table is read."""
     import sqlglot
     from sqlglot import exp
     from sqlglot.optimizer.scope import traverse_scope

@@ -18,9 +18,7 @@ from credit_assets.onboarding.feature_lines import (
     value_sql,
     why_useless,
 )
-from credit_assets.onboarding.files import (
-    WHOLE,
-)
+from credit_assets.onboarding.files import WHOLE
 from credit_assets.onboarding.guesses import GuessedBook
 from credit_assets.onboarding.wording import (
     in_sql,
@@ -54,9 +52,9 @@ def child_features(book: GuessedBook, child: Table, names: FeatureNames) -> list
                     for code in column.sentinels
                 ]
         elif column.value_counts:
-            drafts = [("kinds", f"count(distinct {value})", f"Different {about}")]
+            drafts = [("kinds", f"count(distinct {value})", f"Number of different values of {about}")]
         if order and order != column.sql and drafts:
-            # Of several rows with the last date the greatest value, so that their order does not matter.
+            # Of several rows with the last date, the greatest value counts, so that their order does not matter.
             drafts.append(("last", f"arg_max({value}, ({order}, {value}))", f"Last known {about}"))
         for suffix, sql, description in drafts:
             made.append(names.feature(sql, f"{prefix}_{suffix}", description, column, family, notes))
@@ -78,9 +76,9 @@ def _order(child: Table, hidden: Collection[str]) -> str | None:
 
 
 def child_file(book: GuessedBook, child: Table, made: Sequence[Feature]) -> str:
-    """The text of the child table's SQL file, with rows from after the decision excluded where dates tell."""
+    """The text of the child table's SQL file, without rows that its dates place after the decision."""
     key, table = in_sql(book.key), in_sql(child.name)
-    heading = f"What {child.files.names} tells of an applicant; one row for each who has any."
+    heading = f"Features from {child.files.names}: one row for each applicant with rows there."
     no_row = f"-- if no row: no record in {child.name.replace('_', ' ')} -- {MARK}: drafted from the table's name"
     protected = book.protected_in[child.name]
     marked = [
@@ -92,7 +90,7 @@ def child_file(book: GuessedBook, child: Table, made: Sequence[Feature]) -> str:
     hidden = {*book.withheld, *protected, *book.personal_columns(child.name)}
     dated = [column for column in child.columns.values() if column.date and column.name not in hidden]
     if not dated or not book.decided:
-        doubt = f"-- {MARK}: every row of {child.name} was known when the applicant applied; no dates tell"
+        doubt = f"-- {MARK}: every row of {child.name} was known when the applicant applied; no dates confirm it"
         return select_file(heading, {}, key, made, [*marked, doubt, f"from {table}", f"group by {key}"], [no_row])
     decided = book.applications.columns[book.decided].date_of("applications")
     names = ", ".join(one_line(column.name) for column in dated)

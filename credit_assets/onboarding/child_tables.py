@@ -19,12 +19,13 @@ from credit_assets.onboarding.files import (
     Files,
     stem,
 )
-from credit_assets.onboarding.wording import distinct, place_of, plain
+from credit_assets.onboarding.wording import pattern_index, plain, unique_name
 
 
 @dataclass(frozen=True)
 class Table:
-    """A raw table: its files, and the table and column that its rows refer to (`orphans` rows have no parent)."""
+    """A raw table: its files, and the table and column that its rows refer to. `orphans` is the number of rows
+    without a parent."""
 
     name: str
     files: Files
@@ -53,10 +54,10 @@ def child_tables(
         ).fetchall()
         reserved = {"outcomes", "features", *(table.name for table in tables)}
         reserved |= {f"{name}_features" for name in reserved}
-        child = Table(distinct(_common_name(files), reserved), files, parent.name, link, int(orphans))
+        child = Table(unique_name(_common_name(files), reserved), files, parent.name, link, int(orphans))
         tables.append(child)
         for name, found in files.columns.items():
-            if name not in links and identifies_rows(found) and place_of(name, (column_names.KEY,)) is not None:
+            if name not in links and identifies_rows(found) and pattern_index(name, (column_names.KEY,)) is not None:
                 links[name] = child
     return tuple(tables[1:])
 

@@ -1,5 +1,6 @@
-"""Names of columns by what they mean in lending: regular expressions of a name's parts, in lower case, between single
-blanks and without accents. What the values mean is guessed in `outcome.py` and `protected_columns.py`.
+"""Patterns of column names, by what they mean in lending: regular expressions that match the words of a name in lower
+case, without accents and separated by one blank. What the values mean is guessed in `outcome.py` and
+`protected_columns.py`.
 
 The languages are English, German, French, Spanish, Italian, Portuguese, Dutch and Polish.
 """
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 
 def _with(*words: str) -> str:
-    """A name with one of these (regular expressions of whole words) anywhere in it."""
+    """A pattern of names that contain one of these (regular expressions of whole words)."""
     return rf".*\b({'|'.join(words)})\b.*"
 
 
@@ -25,7 +26,7 @@ OUTCOME = (
     ),
     r"(class|risk|credit risk|creditability|kredit|credit|status|approved|repaid|fully paid|risk ?performance|flag)",
 )
-"""The likeliest first."""
+"""The most likely first."""
 
 BAD_ROOTS = (
     r"bad|default\w*|charge ?d? ?off|chargeoff|chg ?off|chgoff|charged off|npl|delinq\w*|dlqin\w*|loss|lost"
@@ -33,7 +34,7 @@ BAD_ROOTS = (
     r"|mauvais|incumplimiento|impago|moros[oa]|malo|inadimpl\w+|ruim|insolven\w+|cattivo|wanbetaling|slecht|zly"
 )
 WEAKLY_BAD_ROOTS = r"late|overdue|past due|arrears|mora"
-"""Bad only where there is one other value: of many, such a loan still runs."""
+"""Bad only if there is one other value; among several values they mean a loan that is still running."""
 
 GOOD_ROOTS = (
     r"good|paid|repaid|p i f|pif|performing|approved|creditworthy|creditability|kredit|gut|bezahlt|zuruckgezahlt|bon"
@@ -48,7 +49,7 @@ NO = r"no|n|false|f|0|0[.]0|-1|-1[.]0|nein|non|nao|nie|nee|falsch|faux"
 KEY = _with(r"id|key|no|nr|number|num|code|ref|reference|index|uuid|unnamed")
 WHO = _with(r"applicant|application|customer|client|borrower|loan|account|member|person|sk")
 
-# -- what the law protects -----------------------------------------------------------------------------
+# -- protected attributes ------------------------------------------------------------------------------
 
 _THINGS = (
     r"loans?|mortgage|cars?|vehicle|auto|house|home|property|building|collateral|asset|accounts?|acct?|credit|card|file"
@@ -140,7 +141,7 @@ PROTECTED = {
         r"leeftijd|geboorte\w*|wiek|urodz\w*",
     ),
 }
-"""Attribute to names. Those of a country or place of birth stand before age, which has the other names with birth."""
+"""Attribute to its names. National origin precedes age, so that a country or place of birth is not taken for an age."""
 
 PROTECTED_VALUES = {
     "race": _with(r"asian|hispanic|latin[oax]|african american|caucasian|native american|pacific islander"),
@@ -150,7 +151,7 @@ PROTECTED_VALUES = {
         r"sposat[oa]|gehuwd|zonaty|zamezna",
     ),
 }
-"""Attribute to values, two of which identify the attribute, whatever the column's name."""
+"""Attribute to its values. Two of them identify the attribute, whatever the column's name."""
 
 MALE = (
     r"male|man|men|m|mr|masculin|mannlich|maennlich|hombre|mann|herr|homme|h|masculino|maschio|uomo|monsieur|signore|sr"
@@ -187,12 +188,12 @@ MISSING = (
     *("s/d", "s.d.", "sin dato", "sin datos", "desconocido", "sconosciuto", "desconhecido", "sem informação"),
     *("onbekend", "brak", "brak danych", "nieznany", "okänd", "ukjent", "ukendt"),
 )
-"""What sources write for "not known" among numbers and dates, in small letters."""
+"""Texts that sources write for "not known" among numbers and dates, in lower case."""
 
 UNKNOWN = {*MISSING, "other", "not given", "u"}
-"""The same among words, with those that name no group of people."""
+"""The same among categories, and categories that are not a group of people."""
 
-# -- the person rather than the loan -------------------------------------------------------------------
+# -- personal data ------------------------------------------------------------------------------------
 
 MEASURES = (
     r"(is|has|flag|cnt|count|number|num|no|nr|nbr|n|days|months|mths|years|yrs)\b.+"
@@ -203,7 +204,7 @@ MEASURES = (
 """Names of measures: `days since phone change` is not a telephone number."""
 
 PERSONAL = {
-    "a name": _with(
+    "a person's name": _with(
         r"(full|first|last|middle|given|family|maiden|user|nick|applicant|customer|client|borrower|person|owner|holder"
         r"|contact|employee|father|mother|spouse|reference|guarantor) ?names?",
         r"name of( the)? (applicant|customer|client|borrower|person|owner|holder)",
@@ -234,7 +235,7 @@ PERSONAL = {
         r"routing (no|number)|sort code|cvv|rekeningnummer|numero (de )?(compte|cuenta|conta|carte|tarjeta)",
     ),
 }
-"""Kinds of identifying data, each with its names."""
+"""Kinds of personal data, each with its names."""
 
 HOME = (
     _with(
@@ -253,7 +254,7 @@ REGION = _with(
 )
 """Names of regions of residence."""
 
-# -- what was known when, and the lender's own verdicts -----------------------------------------------------
+# -- columns known only later, the lender's own price, and dates ---------------------------------------
 
 LATE = (
     r"(recover(y|ies)|recovered)\b.*|.*\bcollection recovery\b.*|.*\b(amount|amt|principal) recovered\b.*",
@@ -275,7 +276,7 @@ PRICE = (
     r"((loan|risk|sub|credit|internal) )*(grade|rating|risk class|risk band)|loan subgrade|subgrade",
 )
 DECISION = (
-    # Of the application, which is earlier than all others; abbreviated only beside a date, as `app` may be a program.
+    # First the application date, the earliest one. `app` counts only next to a date, because it may be a program.
     r"((loan|credit|customer|cust|client|account|acct|facility) )*(app|appl|appln|applic|application|submission)"
     r"( (received|recd|submitted|submission|creation|created|entry))? (date|dt|d|day|time|timestamp|ts|datetime|month)",
     r"((loan|credit) )*(date|dt|day|month)( of)?( the)?( loan| credit)? (app|appl|appln|applic|application|applied"

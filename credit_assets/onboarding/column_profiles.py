@@ -1,4 +1,4 @@
-"""Profiles the columns of a view: the kind of each, and how many of its values have which form.
+"""Profiles the columns of a view: the kind of each, and how many of its values have each form.
 
 Numbers are profiled further in `number_columns.py`, dates in `date_columns.py`.
 """
@@ -15,7 +15,7 @@ from credit_assets.lake.connections import one_row
 from credit_assets.lake.contracts import shorten
 from credit_assets.lake.sql import identifier, sql_text
 from credit_assets.onboarding import numbers
-from credit_assets.onboarding.date_columns import profile_dates, read_in_one_order
+from credit_assets.onboarding.date_columns import profile_dates, resolve_ambiguous_dates
 from credit_assets.onboarding.files import EMPTY, FEW_VALUES, FRACTION, TEXT, WHOLE, Column
 from credit_assets.onboarding.number_columns import (
     BY_COMMA,
@@ -58,7 +58,7 @@ def profile_columns(
             column = replace(column, value_counts=counts if len(counts) <= FEW_VALUES else None, distinct=len(counts))
         column = replace(column, doubts=tuple(_spreadsheet_damage(con, view, column, forms)))
         columns[name] = profile_dates(con, view, profile_numbers(con, view, column, forms))
-    return rows, read_in_one_order(con, view, columns)
+    return rows, resolve_ambiguous_dates(con, view, columns)
 
 
 def _spreadsheet_damage(
@@ -124,7 +124,7 @@ def _count_forms(con: duckdb.DuckDBPyConnection, view: str, declared: dict[str, 
 def _count_in_one_query(
     con: duckdb.DuckDBPyConnection, view: str, declared: Mapping[str, str], of_text: Mapping[str, str]
 ) -> dict[str, dict[str, Any]]:
-    """The counts of the columns; `of_text` are the conditions on a value of a text column, which is {0} in them."""
+    """The counts of the columns; `of_text` has the conditions on the value {0} of a text column."""
     queried: dict[tuple[str, str], str] = {}
     for name, kind in declared.items():
         column = identifier(name)

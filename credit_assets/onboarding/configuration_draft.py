@@ -13,19 +13,12 @@ import yaml
 
 from credit_assets.book.queries import MARK
 from credit_assets.ingest.dates import EXCEL
-from credit_assets.onboarding.book_size import SMALL_BOOK, bad_share, sized
+from credit_assets.onboarding.book_size import SMALL_BOOK, bad_share, size_settings
 from credit_assets.onboarding.file_names import patterns
-from credit_assets.onboarding.files import (
-    Column,
-    Files,
-    stem,
-)
+from credit_assets.onboarding.files import Column, Files, stem
 from credit_assets.onboarding.guesses import EVERY, GuessedBook
-from credit_assets.onboarding.protected_columns import ALWAYS_JUDGED, Protected
-from credit_assets.onboarding.wording import (
-    comment,
-    one_line,
-)
+from credit_assets.onboarding.protected_columns import BLOCKING, Protected
+from credit_assets.onboarding.wording import comment, one_line
 from credit_assets.plurals import number_of
 
 
@@ -42,7 +35,7 @@ def draft_configuration(book: GuessedBook, name: str) -> str:
             f"{name}: drafted by `credit-assets new` from {one_line(files.names)} ({number_of(files.rows, 'row')}).",
         ),
         f"# Every guess is marked `{MARK}`: correct the line, then delete the mark. `credit-assets check {name}`",
-        "# lists them. What is left out has the value given in configs/home_credit.yaml. See docs/portfolios.md.",
+        "# lists them. Settings left out have the defaults in configs/home_credit.yaml. See docs/portfolios.md.",
         f"name: {name}",
         f"title: {_yaml(name.replace('_', ' ').capitalize())}",
         'owners: ["team:credit-risk"]',
@@ -64,10 +57,10 @@ def draft_configuration(book: GuessedBook, name: str) -> str:
     ]
     approved = min(max(round(book.goods / known, 1), 0.1), 0.9)
     lines += [
-        f"policy: {{target_approval_rate: {approved}}} {_mark('as many as repaid here; or max_pd, the highest PD')}",
-        *sized(book),
+        f"policy: {{target_approval_rate: {approved}}} {_mark('the share of repaid loans; or max_pd, the highest PD')}",
+        *size_settings(book),
     ]
-    if blocking := [name for name in book.protected if name.startswith(tuple(ALWAYS_JUDGED))]:
+    if blocking := [name for name in book.protected if name.startswith(tuple(BLOCKING))]:
         smaller = "min_group_size: 30, " if known < SMALL_BOOK else ""
         lines.append(f"fairness: {{{smaller}blocking: {_yaml(blocking)}}} # failing one of these stops a promotion")
     return "\n".join([*lines, ""])
@@ -77,8 +70,8 @@ def _protected_section(book: GuessedBook) -> list[str]:
     """The protected attributes to audit, and comments on protected columns that cannot be audited."""
     lines = ["# Audited, and never used: no feature may be made from these columns."]
     if not book.protected:
-        asked = "name those that are, as docs/portfolios.md shows, or confirm that the files hold none"
-        found = "none can be audited as it is" if book.unaudited else "no column was recognised as such"
+        asked = "name those that are, as docs/portfolios.md shows, or confirm that the files contain none"
+        found = "none can be audited as it is" if book.unaudited else "no column was recognised"
         question = f"which columns are sex, race, age, marital status or the like? {found}; {asked}"
         lines.append(f"protected: {{}} {_mark(question)}")
     else:
@@ -86,7 +79,7 @@ def _protected_section(book: GuessedBook) -> list[str]:
     for attribute, item in book.protected.items():
         lines += _protected_lines(attribute, item, book.applications.columns[item.column])
     for column, why in book.unaudited.items():
-        lines.append(f"  {_mark(f'{one_line(column)} is {why}; keep it out of features, or deliver it in groups')}")
+        lines.append(f"  {_mark(f'{one_line(column)} {why}; keep it out of features, or deliver it in groups')}")
     return [*lines, ""]
 
 
@@ -94,7 +87,7 @@ def _late_section(book: GuessedBook) -> list[str]:
     """The columns known only after the decision."""
     meaning = "# Known only after the decision: a feature made of one is refused."
     if not book.late:
-        asked = "which columns are known only after the decision? none was recognised as such, by name or figures"
+        asked = "which columns are known only after the decision? none was recognised by its name or values"
         return [meaning, f"post_decision: {{}} {_mark(asked)}", ""]
     reason = "known only after the decision"
     return [meaning, "post_decision:", *_reasons(book.late, reason), ""]
@@ -109,7 +102,7 @@ def _price_section(book: GuessedBook) -> list[str]:
 
 
 def _reasons(columns: Mapping[str, str], reason: str) -> list[str]:
-    """A line for each column with the reason, and why it is thought to apply."""
+    """A line for each column with the reason, marked with why it is assumed."""
     return [f"  {_yaml(column)}: {reason} {_mark(why)}" for column, why in columns.items()]
 
 
@@ -124,11 +117,12 @@ def _delivery_lines(book: GuessedBook) -> list[str]:
         delivery["max_bad_share"] = share
     if book.decided:
         decided = book.applications.columns[book.decided]
-        guess = f"{one_line(book.decided)} is when a loan was applied for or given: deliver --split-by it"
+        name = one_line(book.decided)
+        guess = f"{name} is the date of the application or loan: deliver with --split-by {name}"
         mark = f" {_mark('; '.join([guess, *decided.doubts]))}"
         delivery = {"every": EVERY, **delivery}
         # A later delivery may have only dates that can be read in two orders, and numbers are read as Excel's days
-        # only where the configuration says so.
+        # only if the configuration states it.
         if decided.dates and (decided.dates.order or EXCEL in decided.formats):
             delivery["date_formats"] = {decided.name: list(decided.formats)}
     return [*lines, f"delivery: {_yaml(delivery)}{mark}", ""] if delivery else []
@@ -140,7 +134,7 @@ def _mark(why: str) -> str:
 
 
 def _yaml(value: Any) -> str:
-    """The value on one line, quoted where YAML needs it."""
+    """The value on one line, quoted if YAML needs it."""
     return yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=10**9, sort_keys=False).strip()[
         1:-1
     ]
@@ -166,7 +160,7 @@ def _table_lines(book: GuessedBook) -> list[str]:
         if absent := [column for column in tables[name].absent if column != book.outcome.column]:
             doubts.append(f"not every file has {', '.join(map(one_line, absent))}; is this still one table?")
         if name in referred:
-            doubts.append(f"no features are made of it, as its rows belong to {referred[name]}")
+            doubts.append(f"no features are made from it, as its rows belong to {referred[name]}")
         if name == "applications" and book.numbered:
             settings["numbered"] = book.key
         if name == "outcomes":

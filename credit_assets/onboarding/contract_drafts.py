@@ -20,16 +20,16 @@ from credit_assets.onboarding.files import (
 from credit_assets.onboarding.guesses import GuessedBook
 from credit_assets.onboarding.wording import (
     WIDTH,
-    distinct,
-    in_python,
+    is_contract_attribute,
     one_line,
     phrase,
     plain,
+    unique_name,
 )
 from credit_assets.plurals import number_of
 from credit_assets.schemas.table import Table as Contract
 
-OF_THE_CLASS = {"pa", "pd", "int", "float", "str", "Relation"}
+USED_BY_CONTRACTS = {"pa", "pd", "int", "float", "str", "Relation"}
 """Names that the body of a contract's class uses."""
 
 
@@ -39,14 +39,14 @@ def draft_contracts(book: GuessedBook, name: str) -> str:
     classes: dict[str, str] = {}
     for table in tables:
         camel = "".join(part.capitalize() for part in plain(table.name).split("_"))
-        classes[table.name] = distinct(camel, ("Table", "Tables", "Relation", "pa", "pd", *classes.values()))
+        classes[table.name] = unique_name(camel, ("Table", "Tables", "Relation", "pa", "pd", *classes.values()))
     models = [_model(book, table, classes[table.name]) for table in tables]
     related = "Relation, Table" if book.children else "Table"
     pandas = any("pd." in model for model in models)
     listed = "".join(f'    "{table}": {model},\n' for table, model in classes.items())
     return (
-        f'"""The contracts of {name}, as its first files were found: what a later delivery has beyond them is refused\n'
-        'until it is allowed here. Limits are ten times what was seen, rounded up."""\n\n'
+        f'"""The contracts of {name}, drafted from its first files. Later rows with other values are refused\n'
+        'until these are allowed here. Limits are ten times the largest value, rounded up."""\n\n'
         + ("import pandas as pd\n" if pandas else "")
         + f"import pandera.pandas as pa\n\nfrom credit_assets.schemas.table import {related}\n\n\n"
         + "\n\n".join(models)
@@ -61,11 +61,12 @@ def _model(book: GuessedBook, table: Table, name: str) -> str:
     applications = table is book.applications
     if applications and book.numbered:
         attributes.append(book.key)
-        lines.append(f'    {book.key}: str = pa.Field(unique=True, description="The application, by batch and row")')
+        lines.append(f'    {book.key}: str = pa.Field(unique=True, description="Batch and row of the application")')
     absent = table.files.absent
     for column in table.columns.values():
-        usable = in_python(column.name) and not hasattr(Contract, column.name) and column.name not in OF_THE_CLASS
-        attribute = distinct(column.name if usable else f"{plain(column.name)}_", attributes)
+        taken = hasattr(Contract, column.name) or column.name in USED_BY_CONTRACTS
+        usable = is_contract_attribute(column.name) and not taken
+        attribute = unique_name(column.name if usable else f"{plain(column.name)}_", attributes)
         attributes.append(attribute)
         kind, rules = _type_and_rules(book, column, table.name)
         if column.name == table.link:
@@ -116,13 +117,13 @@ def _type_and_rules(book: GuessedBook, column: Column, table: str) -> tuple[str,
     elif column.pattern:
         rules["str_matches"] = column.pattern
         rules["metadata"] = {WRITTEN: column.pattern_text}
-    # Where a value occurs once, others are likely not to have occurred at all.
+    # If a value occurs once, others have probably not occurred yet.
     elif (
         column.kind == TEXT
         and not column.formats
         and column.value_counts
         and min(column.value_counts.values()) > 1
-        and column.name not in book.personal[table].about
+        and column.name not in book.personal[table].identifying
     ):
         rules["isin"] = list(column.value_counts)
     if column.filled < column.rows:
@@ -131,7 +132,7 @@ def _type_and_rules(book: GuessedBook, column: Column, table: str) -> tuple[str,
 
 
 def _type_of_link(book: GuessedBook, table: Table, kind: str) -> str:
-    """The type of the column that refers to the parent table: text or whole numbers, as it is there."""
+    """The type of the column that refers to the parent table: text or whole numbers, as in the parent."""
     parents = {parent.name: parent for parent in (book.applications, *book.children)}
     referred, column = parents[table.parent or ""].columns[table.link or ""], table.columns[table.link or ""]
     if referred.kind == TEXT:
@@ -140,7 +141,7 @@ def _type_of_link(book: GuessedBook, table: Table, kind: str) -> str:
 
 
 def _python(value: Any, indent: int = 0) -> str:
-    """The value as Python source, over several lines where it is a long list."""
+    """The value as Python source, over several lines if it is a long list."""
     if isinstance(value, list):
         inside = ", ".join(map(_python, value))
         if indent and len(inside) > WIDTH - 2 * indent:

@@ -1,4 +1,4 @@
-"""Profiles columns of dates: how the values of a column are read as dates, and what is ambiguous in them."""
+"""Profiles columns of dates: how their values are read as dates, and which of them are ambiguous."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from credit_assets.lake.sql import sql_text
 from credit_assets.onboarding import column_names
 from credit_assets.onboarding.files import FEW_VALUES, FRACTION, NEARLY_ALL, TEXT, TIME, WHOLE, Column
 from credit_assets.onboarding.number_columns import MOSTLY
-from credit_assets.onboarding.wording import MOST_EXAMPLES, alternatives, parts, place_of
+from credit_assets.onboarding.wording import MAX_EXAMPLES, alternatives, parts, pattern_index
 from credit_assets.plurals import are, number_of
 
 MONTH_NAMES = r".*(date|month|period|vintage|yyyymm|ym).*"
 """Names of columns whose whole numbers, such as 201905, are months."""
 
 DATE_WORDS = "date dates datetime dt datum data fecha dato timestamp"
-"""Words in the names of date columns. Others end in `date` or `datum`."""
+"""Words in the names of date columns. Other names end in `date` or `datum`."""
 
 NO_DATES = ("0000-00-00", "0000-00-00 00:00:00", "00/00/0000", "00.00.0000", "0")
 """Values that programs write for a missing date."""
 
 
-def read_in_one_order(con: duckdb.DuckDBPyConnection, view: str, columns: dict[str, Column]) -> dict[str, Column]:
-    """The columns, with dates that can be read in two orders read like the other dates of their table."""
+def resolve_ambiguous_dates(con: duckdb.DuckDBPyConnection, view: str, columns: dict[str, Column]) -> dict[str, Column]:
+    """The columns. Dates that can be read day first or month first are read like the other dates of the table."""
     dates = [column.dates for column in columns.values() if column.dates]
     known = {read.order for read in dates if read.order and not read.other}
     if len(known) != 1:
@@ -44,7 +44,7 @@ def read_in_one_order(con: duckdb.DuckDBPyConnection, view: str, columns: dict[s
 
 
 def profile_dates(con: duckdb.DuckDBPyConnection, view: str, column: Column, prefer: str | None = None) -> Column:
-    """The column with how its values are read as dates, if they are; a doubt shows the first value that is not."""
+    """The column with the formats of its dates, if its values are dates; a doubt shows the first value that is none."""
     if column.kind == TIME:
         return replace(column, years=_years(con, view, column))
     if column.kind in (WHOLE, FRACTION) and _may_be_excel_days(column):
@@ -86,7 +86,7 @@ def profile_dates(con: duckdb.DuckDBPyConnection, view: str, column: Column, pre
     words = [word for (word,) in con.execute(f"{other_texts} ORDER BY 1 LIMIT {FEW_VALUES + 1}").fetchall()]
     if column.kind == TEXT and len(words) <= FEW_VALUES:
         pattern = f"( *{reading.pattern} *{''.join(f'|{re.escape(word)}' for word in words)})$"
-        described = alternatives(f"a date such as {' or '.join(reading.examples[:MOST_EXAMPLES])}", words)
+        described = alternatives(f"a date such as {' or '.join(reading.examples[:MAX_EXAMPLES])}", words)
         dated = replace(dated, pattern=pattern, pattern_text=described, missing=tuple(words))
     return replace(dated, years=_years(con, view, dated), doubts=(*dated.doubts, *_ambiguous_dates(con, view, dated)))
 
@@ -95,7 +95,7 @@ def _may_be_excel_days(column: Column) -> bool:
     """Whether numbers may be Excel's day numbers, by the column's name and their size."""
     words = set(parts(column.name))
     dates = words & set(DATE_WORDS.split()) or any(word.endswith(("date", "datum")) for word in words)
-    if not dates and place_of(column.name, column_names.DECISION) is None:
+    if not dates and pattern_index(column.name, column_names.DECISION) is None:
         return False
     first, last = EXCEL_DAYS
     return column.low is not None and column.high is not None and first <= column.low and column.high <= last
@@ -121,7 +121,7 @@ def _years(con: duckdb.DuckDBPyConnection, view: str, column: Column) -> tuple[i
 
 
 def _ambiguous_dates(con: duckdb.DuckDBPyConnection, view: str, column: Column) -> Iterator[str]:
-    """Doubts about dates that can be read in more than one way: how they are read."""
+    """Doubts about dates that can be read in more than one way, which state how they are read."""
     reading = column.dates
     assert reading
     if reading.other:
@@ -141,4 +141,4 @@ def _ambiguous_dates(con: duckdb.DuckDBPyConnection, view: str, column: Column) 
             f"SELECT {column.sql}, cast({two_digits} AS date) FROM {view} WHERE {two_digits} IS NOT NULL LIMIT 1"
         ).fetchall()
         years = f"{reading.first_year} to {reading.first_year + 99}"
-        yield f"{value!r} is read as {day}: years of two digits are those from {years}"
+        yield f"{value!r} is read as {day}: two-digit years are read as {years}"

@@ -11,7 +11,7 @@ from credit_assets.book.queries import MARK
 from credit_assets.onboarding import column_names
 from credit_assets.onboarding.child_feature_drafts import child_features, child_file
 from credit_assets.onboarding.feature_lines import (
-    NAMES,
+    IDENTIFIER,
     Feature,
     FeatureNames,
     lower_phrase,
@@ -23,24 +23,20 @@ from credit_assets.onboarding.feature_lines import (
     value_sql,
     why_useless,
 )
-from credit_assets.onboarding.files import (
-    BOOLEAN,
-    BookError,
-    Column,
-)
+from credit_assets.onboarding.files import BOOLEAN, BookError, Column
 from credit_assets.onboarding.guesses import GuessedBook
 from credit_assets.onboarding.missing_texts import missing_text
 from credit_assets.onboarding.personal import Personal
 from credit_assets.onboarding.wording import (
     in_sql,
     one_line,
+    pattern_index,
     phrase,
-    place_of,
 )
 
-CALENDAR = "when the application came"
-UNDATED = "dates without one of the application to count from"
-"""Guesses why a column is left out."""
+CALENDAR = "the period of the application"
+UNDATED = "dates, with no application date to count from"
+"""Reasons for leaving a column out, which are guesses."""
 
 
 def draft_features(book: GuessedBook) -> dict[str, str]:
@@ -53,17 +49,19 @@ def draft_features(book: GuessedBook) -> dict[str, str]:
     own = [(child, child_features(book, child, names)) for child in book.children if child not in book.without_features]
     if not applications and not own:
         raise BookError(
-            "Every column is a key, an outcome, protected or known too late: nothing is left to learn from."
+            "Every column is a key, an outcome, protected or known only later: no column is left to learn from."
         )
     key = in_sql(book.key)
     first = "features" if not own else "application_features"
-    heading = f"What is known of an applicant at the application, from {book.applications.files.names}."
+    heading = f"What is known about an applicant at the application, from {book.applications.files.names}."
     doubts = [
-        f"-- {MARK}: left out, {why}: {', '.join(map(one_line, left[why]))}" for why in (NAMES, CALENDAR) if why in left
+        f"-- {MARK}: left out, {why}: {', '.join(map(one_line, left[why]))}"
+        for why in (IDENTIFIER, CALENDAR)
+        if why in left
     ]
     if UNDATED in left:
         dates = ", ".join(map(one_line, left[UNDATED]))
-        doubts.append(f"-- {MARK}: left out, {UNDATED}: {dates}; which of them is the day of the application, if any?")
+        doubts.append(f"-- {MARK}: left out, {UNDATED}: {dates}; which of them is the date of the application, if any?")
     source = [
         *doubts,
         *unread_comments(book.applications, book.withheld),
@@ -77,7 +75,7 @@ def draft_features(book: GuessedBook) -> dict[str, str]:
         stars = ",\n".join(f"    {table}.* exclude ({key})" for table in joined)
         joins = "\n".join(f"left join {table} using ({key})" for table in joined)
         files["features"] = (
-            "-- All that is known of an applicant, one row each; who has no rows in a table has nulls for it.\n"
+            "-- All features, one row per applicant; those of a table are null for an applicant without rows in it.\n"
             f"select\n    application_features.*,\n{stars}\nfrom application_features\n{joins}\n"
         )
     return files
@@ -92,28 +90,26 @@ def _application_features(
     candidates: list[Column] = []
     decided = book.applications.columns[book.decided].date if book.decided else None
     about = book.personal[book.applications.name]
-    never = dict.fromkeys(book.withheld, "protected") | dict.fromkeys(about.about, "about the person")
-    perhaps = dict.fromkeys(about.home, "where somebody lives") | dict.fromkeys(
+    forbidden = dict.fromkeys(book.withheld, "protected") | dict.fromkeys(about.identifying, "personal data")
+    doubtful = dict.fromkeys(about.home, "a place of residence") | dict.fromkeys(
         book.late, "known only after the decision"
     )
     for column in book.applications.columns.values():
         if column.name in (book.key, book.outcome.column):
             continue
-        why = perhaps.get(column.name) or never.get(column.name) or why_useless(column) or _calendar(column)
+        why = doubtful.get(column.name) or forbidden.get(column.name) or why_useless(column) or _calendar(column)
         if why:
             left.setdefault(why, []).append(column.name)
-            if (column.filled and column.name not in never) or column.name in perhaps:
+            if (column.filled and column.name not in forbidden) or column.name in doubtful:
                 candidates.append(column)
         elif column.name == book.decided:
-            left.setdefault("the date that others are counted from", []).append(column.name)
+            left.setdefault("the date from which the others are counted", []).append(column.name)
         elif column.date and not decided:
             left.setdefault(UNDATED, []).append(column.name)
         elif column.doubts and not (column.date or column.number or column.value_counts or column.kind == BOOLEAN):
-            left.setdefault("not read, as the lines to confirm say", []).append(column.name)
+            left.setdefault("values that cannot be read, as the CONFIRM lines state", []).append(column.name)
         elif not (made_of := _features_of(column, names, decided, about)):
-            left.setdefault("many different values (training.encodings can make numbers of them)", []).append(
-                column.name
-            )
+            left.setdefault("many different values (training.encodings can encode them)", []).append(column.name)
             candidates.append(column)
         else:
             made += made_of
@@ -132,8 +128,8 @@ def _application_features(
 def _features_of(
     column: Column, names: FeatureNames, decided: str | None, about: Personal, any_text: bool = False
 ) -> list[Feature]:
-    """The features of a column of the applications; none for a text with many different
-    values, except with `any_text`."""
+    """The features of a column of the applications; none for a text with many different values, except with
+    `any_text`."""
     description = phrase(column.name)
     if column.date:
         days = f"date_diff('day', {column.date}, {decided})"
@@ -146,9 +142,10 @@ def _features_of(
     if column.number or column.kind == BOOLEAN or column.value_counts:
         notes = notes_on(column)
         if column.name in about.region:
-            notes.append(f"{MARK}: {one_line(column.name)} may stand for who lives there; leave it out, or keep it")
-        if place_of(column.name, (column_names.HISTORY,)) is not None:
-            guess = "is taken for history before the application, not for what this loan did"
+            guess = "may be a proxy for the people who live there; leave it out, or keep it"
+            notes.append(f"{MARK}: {one_line(column.name)} {guess}")
+        if pattern_index(column.name, (column_names.HISTORY,)) is not None:
+            guess = "is taken for history before the application, which does not include this loan"
             notes.append(f"{MARK}: {one_line(column.name)} {guess}")
         kinds = special_value_sql(column)
         family = description if kinds else ""
@@ -176,5 +173,5 @@ def _with_missing(feature: Feature, column: Column) -> Feature:
 
 
 def _calendar(column: Column) -> str | None:
-    """The reason to leave out calendar columns: a model that learns from one year cannot apply it to the next."""
-    return CALENDAR if place_of(column.name, (column_names.CALENDAR,)) == 0 else None
+    """The reason to leave out a column with the year or month of the application, which no later applicant shares."""
+    return CALENDAR if pattern_index(column.name, (column_names.CALENDAR,)) == 0 else None

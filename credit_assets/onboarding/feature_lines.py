@@ -1,4 +1,4 @@
-"""The lines of a drafted SQL file: one a feature, with its description, and comments on what was left out.
+"""The lines of a drafted SQL file: one per feature, with its description, and comments on what was left out.
 
 Which features are drafted is in `feature_drafts.py` and `child_feature_drafts.py`.
 """
@@ -12,28 +12,24 @@ from credit_assets.book.queries import MARK
 from credit_assets.features.contract import RESERVED
 from credit_assets.onboarding.applicants import is_identifier
 from credit_assets.onboarding.child_tables import Table
-from credit_assets.onboarding.files import (
-    BOOLEAN,
-    EMPTY,
-    Column,
-)
+from credit_assets.onboarding.files import BOOLEAN, EMPTY, Column
 from credit_assets.onboarding.guesses import GuessedBook
 from credit_assets.onboarding.wording import (
     comment,
-    distinct,
     in_sql,
     is_guess,
     one_line,
     phrase,
     plain,
+    unique_name,
 )
-from credit_assets.plurals import number_of
+from credit_assets.plurals import are, number_of
 
 
 @dataclass(frozen=True)
 class Feature:
-    """A feature's line of SQL. `doubt` tells why its description is a guess; `missing` is the message for a missing
-    value and `missing_doubt` why it is a guess; `notes` are further guesses, on the lines above."""
+    """A feature's line of SQL. `doubt` is the reason why its description is a guess; `missing` is the message for a
+    missing value, and `missing_doubt` the reason why it is a guess; `notes` are further guesses, on the lines above."""
 
     sql: str
     name: str
@@ -73,7 +69,7 @@ class FeatureNames:
 
     def new(self, sql: str, name: str, description: str, family: str = "") -> Feature:
         name = plain(name)
-        name = distinct(f"{name}_value" if in_sql(name) != name else name, self.names)
+        name = unique_name(f"{name}_value" if in_sql(name) != name else name, self.names)
         known = {other.casefold() for other in self.descriptions}
         numbered = (f"{description}, number {n}" for n in range(2, len(known) + 3))
         description = next(text for text in (description, *numbered) if text.casefold() not in known)
@@ -100,7 +96,7 @@ def select_file(
     if made and put_back:
         lines += [
             "    -- Left out. To use a column after all, delete the dashes before it and its entry under",
-            "    -- `post_decision` in the configuration; where no description follows it, write what it means.",
+            "    -- `post_decision` in the configuration; if no description follows it, write what it means.",
             *(f"    -- {feature.line(',')}" for feature in put_back),
         ]
     for n, feature in enumerate(made, start=1):
@@ -110,18 +106,19 @@ def select_file(
 
 
 def personal_comments(book: GuessedBook, table: str) -> list[str]:
-    """Comments to confirm the columns that are left out because they are about the person."""
+    """CONFIRM comments on the columns that are left out because they are personal data."""
     about = book.personal[table]
-    persons = ", ".join(f"{one_line(name)} ({what})" for name, what in about.about.items())
+    persons = ", ".join(f"{one_line(name)} ({what})" for name, what in about.identifying.items())
     homes = ", ".join(map(one_line, about.home))
+    proxy = "as a place of residence is a proxy for the people who live there"
     return [
-        *([f"-- {MARK}: left out as being about the person: {persons}"] if persons else []),
-        *([f"-- {MARK}: left out, as where somebody lives stands for who lives there: {homes}"] if homes else []),
+        *([f"-- {MARK}: left out as personal data: {persons}"] if persons else []),
+        *([f"-- {MARK}: left out, {proxy}: {homes}"] if homes else []),
     ]
 
 
 def unread_comments(table: Table, hidden: Collection[str]) -> list[str]:
-    """Comments to confirm the columns that are left out because their values cannot be read, except `hidden` ones."""
+    """CONFIRM comments on the columns that are left out because their values cannot be read, except `hidden` ones."""
     return [
         f"-- {MARK}: {one_line(f'{column.name} is left out: {doubt}')}"
         for column in table.columns.values()
@@ -130,15 +127,15 @@ def unread_comments(table: Table, hidden: Collection[str]) -> list[str]:
     ]
 
 
-NAMES = "names that only tell rows apart"
-"""Why an identifier is left out."""
+IDENTIFIER = "values that only identify rows"
+"""The reason to leave out an identifier."""
 
 
 def why_useless(column: Column) -> str | None:
     """Why no feature can be made of the column; None if one can."""
     if column.kind == EMPTY or (column.distinct <= 1 and column.filled == column.rows):
         return "empty or always the same"
-    return NAMES if is_identifier(column) else None
+    return IDENTIFIER if is_identifier(column) else None
 
 
 def lower_phrase(column: str) -> str:
@@ -163,17 +160,18 @@ def value_sql(column: Column) -> str:
 
 
 def notes_on(column: Column) -> list[str]:
-    """Comments to confirm how the values of the column are read."""
+    """CONFIRM comments on how the values of the column are read."""
     doubts = [f"{MARK}: {column.name}: {doubt}" for doubt in column.doubts]
     if not column.sentinels:
         return doubts
-    piles = " and ".join(f"{value} ({number_of(rows, 'row')})" for value, rows in column.sentinels.items())
-    taken = f'{MARK}: {piles} taken for "not known"; all others lie from {column.low:g} to {column.high:g}'
+    codes = " and ".join(f"{value} ({number_of(rows, 'row')})" for value, rows in column.sentinels.items())
+    verb = are(len(column.sentinels))
+    taken = f'{MARK}: {codes} {verb} taken for "not known"; all others lie from {column.low:g} to {column.high:g}'
     return [*doubts, taken]
 
 
 def special_value_sql(column: Column) -> str | None:
-    """SQL that distinguishes the special values of a number and missing ones; None if fewer than two occur."""
+    """SQL that distinguishes the special values of a number and missing values; None if fewer than two occur."""
     if not column.number or len(column.sentinels) + (column.filled < column.rows) < 2:
         return None
     cases = [f"when {column.number} = {code} then 'code {code}'" for code in column.sentinels]

@@ -1,4 +1,4 @@
-"""Names of delivered files: which part of a name is the date or number of its delivery, and the pattern of later ones.
+"""Names of delivered files: the date or number of the delivery in a name, and the pattern of later names.
 
 How a delivery's files are matched with patterns is in `ingest/inbox.py`.
 """
@@ -42,7 +42,7 @@ _DATES = (
 1970, or a year alone. Of several that begin at the same place, the longest counts."""
 _BATCHES = (
     rf"(?P<year>{_YEAR}){_BETWEEN}(?P<month>{_MONTH})({_BETWEEN}(?P<day>{_DAY}))?",
-    # A day that may be a month, as in 01.02.2024, is doubtful.
+    # A day that may be a month, as in 01.02.2024, is ambiguous.
     rf"(?P<day>1[3-9]|2\d|3[01]){_BETWEEN}(?P<month>{_MONTH}){_BETWEEN}(?P<year>{_YEAR})",
     rf"(?P<month>{_MONTH}){_BETWEEN}((?P<day>1[3-9]|2\d|3[01]){_BETWEEN})?(?P<year>{_YEAR})",
     rf"((?P<day>{_DAY}){_BETWEEN})?(?P<name>{_MONTHS}){_BETWEEN}(?P<year>((19|20)?\d\d))",
@@ -84,8 +84,8 @@ def undated(stem: str) -> str:
 
 
 def batches_of(stems: Sequence[str]) -> list[str] | None:
-    """Names of batches by the dates in the names of one table's files, such that batches sort by them: `2024-01`,
-    `2024-01-31`, `2024-Q1`, `2024`. None if a name has no date or an ambiguous one, or if two are equal."""
+    """Names of batches from the dates in the names of one table's files, which sort by date: `2024-01`, `2024-01-31`,
+    `2024-Q1`, `2024`. None if a name has no date or an ambiguous one, or if two are equal."""
     found = [_batch(stem) for stem in stems]
     batches = [batch for batch in found if batch]
     one_form = len({re.sub(r"\d", "0", batch) for batch in batches}) == 1
@@ -107,12 +107,12 @@ def _batch(stem: str) -> str | None:
 
 
 def _number_of(month: str) -> str:
-    """The number of a month, by its name in one of the known languages."""
+    """The number of a month, given its name in one of the known languages."""
     return f"{_NUMBERS_OF_MONTHS[month.lower()]:02}"
 
 
 def _spans(stem: str, stems: Sequence[str]) -> list[tuple[int, int]]:
-    """Where the name changes from delivery to delivery: dates, versions, and the numbers that two files differ in."""
+    """The spans of the name that change between deliveries: dates, versions, and numbers in which files differ."""
     spans = [found.span() for found in _CHANGING.finditer(stem)]
     shape = re.sub(r"\d+", "0", stem)
     alike = [other for other in stems if other != stem and re.sub(r"\d+", "0", other) == shape]

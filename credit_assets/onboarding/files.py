@@ -1,4 +1,4 @@
-"""What is known of a lender's files: the tables that they make, and the profile of each column.
+"""The profile of a lender's files: the tables that they form, and the columns of each.
 
 Files are read in `read_files.py`; what a column may mean in lending is guessed in `guesses.py`.
 """
@@ -28,16 +28,16 @@ class BookError(ValueError):
 @dataclass(frozen=True)
 class Column:
     """The profile of a column. `kind` is the type that its contract gets; `declared` is the Parquet file's type, used
-    where the column has no value.
+    if the column has no value.
 
     `filled` is the number of rows with a value. `distinct` is exact up to FEW_VALUES and near the number of rows, and
-    an estimate between. `length` is the mean length of texts. `value_counts` maps each value to its rows, most frequent
-    first, where there are few. `number` is SQL of the value as a number, if it is one; `extremes` counts those too
-    large to be meant. `low` and `high` exclude `sentinels`: codes for a missing value, far from all other numbers, with
-    their rows. `whole` tells whether the numbers are whole and exact, `missing` has the texts that stand among them.
-    `pattern` is a regular expression that all texts of numbers or dates match, `pattern_text` describes it. `dates` is
-    how the values are read as dates, `years` are those of the first and last. `doubts` are sentences about the reading
-    for a person to confirm.
+    an estimate between. `length` is the mean length of texts. `value_counts` maps each value to its number of rows,
+    most frequent first, if there are few values. `number` is SQL of the value as a number, if it is one; `extremes` is
+    the count of numbers that are too large to be real. `low` and `high` exclude `sentinels`: codes for a missing value,
+    far from all other numbers, with their numbers of rows. `whole` is true if the numbers are whole and exact.
+    `missing` has the texts that occur among numbers or dates and count as missing. `pattern` is a regular expression
+    that all texts of numbers or dates match, `pattern_text` describes it. `dates` has the formats of dates, `years` the
+    years of the first and the last. `doubts` are sentences about the reading, for a person to confirm.
     """
 
     name: str
@@ -76,7 +76,7 @@ class Column:
         return f"cast({f'cast({column} AS bigint)' if self.kind == FRACTION and self.whole else column} AS varchar)"
 
     def literal(self, value: str) -> int | str:
-        """One of the values as contract and configuration have it: a number, where the column is of numbers."""
+        """A value as the contract and the configuration have it: a number, if the column has numbers."""
         return int(float(value)) if self.kind in (WHOLE, FRACTION) else value
 
     @property

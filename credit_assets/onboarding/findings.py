@@ -1,4 +1,4 @@
-"""What is wrong with a portfolio, or has yet to be confirmed, by file and line."""
+"""Findings about a portfolio by file and line: errors, and guesses that are yet to be confirmed."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from credit_assets.settings.project import Project
 
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong on a line; or, where `error` is False, what a person has yet to confirm: a guess or, where `draft`,
-    a text that a declined applicant would be given as a reason. As text: `file:line: message`."""
+    """An error on a line; or, if `error` is False, something that a person has yet to confirm: a guess or, if `draft`,
+    a text that a declined applicant would receive as a reason. As text: `file:line: message`."""
 
     file: str
     line: int
@@ -30,8 +30,8 @@ class Finding:
 
 @dataclass(frozen=True)
 class Checked:
-    """All findings: errors, then draft texts, then guesses; and the number of features in the portfolio (0 where it is
-    not known). `withheld` tells that no scores are given while texts are drafts."""
+    """All findings: errors, then draft texts, then guesses; and the number of features in the portfolio (0 if it is
+    not known). If `withheld`, no scores are given while texts are drafts."""
 
     findings: tuple[Finding, ...]
     features: int
@@ -56,7 +56,7 @@ class Checked:
 
 
 class Findings:
-    """Collects the findings about one portfolio; `root` is its parsed configuration, which gives settings a line."""
+    """Collects the findings about one portfolio; `root` is its parsed configuration, with the lines of settings."""
 
     def __init__(self, project: Project, name: str) -> None:
         self.project, self.name = project, name

@@ -1,6 +1,6 @@
-"""What a lender's columns may mean, as one draft book.
+"""Guesses what a lender's columns mean.
 
-Each guess carries its reason, for a person to confirm. The portfolio's files are drafted from it in `new.py`.
+Each guess has its reason, for a person to confirm. The portfolio's files are drafted from the guesses in `new.py`.
 """
 
 from __future__ import annotations
@@ -12,32 +12,30 @@ import duckdb
 
 from credit_assets.ingest.split_by_date import YEARS
 from credit_assets.onboarding import column_names
-from credit_assets.onboarding.applicants import applicants_of, find_key, without_copies
+from credit_assets.onboarding.applicants import applicants_of, find_key, without_duplicates
 from credit_assets.onboarding.child_tables import Table, child_tables
-from credit_assets.onboarding.files import (
-    Files,
-)
+from credit_assets.onboarding.files import Files
 from credit_assets.onboarding.late_columns import is_late_by_name, late_columns
 from credit_assets.onboarding.outcome import Outcome, find_outcome
 from credit_assets.onboarding.personal import Personal, personal
 from credit_assets.onboarding.protected_columns import Protected, find_protected, protected_attribute
-from credit_assets.onboarding.wording import distinct, place_of
+from credit_assets.onboarding.wording import BY_NAME, pattern_index, unique_name
 from credit_assets.plurals import number_of
 
 EVERY = "quarter"
-"""The period of a batch, where applicants have a date of the decision."""
+"""The period of a batch, if applicants have a date of the decision."""
 
 
 @dataclass(frozen=True)
 class GuessedBook:
     """All guesses about a lender's files.
 
-    `numbered` tells that no column identifies an applicant, so that `key` is a new column; `decided` is the date of the
+    If `numbered`, no column identifies an applicant, and `key` is a new column; `decided` is the date of the
     application or decision. `late`, `price` and `unaudited` map columns to the reason: known only after the decision,
     the lender's own price or grade (in any table), protected but without groups to audit. `protected_in` maps the
     protected columns of each child table to their attribute. `outcomes` are files with outcomes alone, `unused` those
     that cannot be joined to an applicant. `batches` is the number of batches in the files. `personal` has the columns
-    about the person, by table.
+    with personal data, by table.
     """
 
     applications: Table
@@ -84,8 +82,8 @@ class GuessedBook:
         }
 
     def personal_columns(self, table: str) -> set[str]:
-        """Columns of a table that no feature may use, because they identify the person or where somebody lives."""
-        return {*self.personal[table].about, *self.personal[table].home}
+        """Columns of a table that no feature may use, because they identify the person or a place of residence."""
+        return {*self.personal[table].identifying, *self.personal[table].home}
 
 
 def guess(
@@ -98,21 +96,21 @@ def guess(
     labelled, outcome = find_outcome(found, target)
     others = [other for other in found if other is not labelled]
     files, outcomes, rest = applicants_of(con, labelled, others, outcome.column)
-    files, copies = without_copies(con, files, outcome.column, key)
+    files, duplicates = without_duplicates(con, files, outcome.column, key)
     key_column, key_why = find_key(files, outcome.column, key)
-    key_why += f"; {number_of(copies, 'duplicate row')} dropped" if copies else ""
-    name = key_column or distinct("application_id", files.columns)
+    key_why += f"; {number_of(duplicates, 'duplicate row')} dropped" if duplicates else ""
+    name = key_column or unique_name("application_id", files.columns)
     applications = Table("applications", files)
     children = child_tables(con, applications, rest, key_column) if key_column else ()
     protected, unaudited = find_protected(con, files, {name, outcome.column})
-    spared = {name, outcome.column, *unaudited, *(item.column for item in protected.values())}
-    decided = _decided(files, spared)
+    excluded = {name, outcome.column, *unaudited, *(item.column for item in protected.values())}
+    decided = _decided(files, excluded)
     protected_in = {child.name: _protected_in(child, {name, outcome.column, child.link}) for child in children}
     about = {
         table.name: personal(con, table.files, {name, outcome.column, table.link or name, *hidden})
-        for table, hidden in ((applications, spared), *((child, protected_in[child.name]) for child in children))
+        for table, hidden in ((applications, excluded), *((child, protected_in[child.name]) for child in children))
     }
-    spared |= {*about["applications"].about, *about["applications"].home}
+    excluded |= {*about["applications"].identifying, *about["applications"].home}
     kept = {name, outcome.column, decided, *(child.link for child in children)}
     of_children = [
         column.name
@@ -120,8 +118,8 @@ def guess(
         for column in child.columns.values()
         if column.filled and column.name not in {*kept, *protected_in[child.name]}
     ]
-    late = late_columns(con, files, children, outcome, name, spared, decided, protected_in)
-    late |= {column: "by its name" for column in of_children if column not in late and is_late_by_name(column)}
+    late = late_columns(con, files, children, outcome, name, excluded, decided, protected_in)
+    late |= {column: BY_NAME for column in of_children if column not in late and is_late_by_name(column)}
     counts = files.columns[outcome.column].value_counts or {}
     return GuessedBook(
         applications=applications,
@@ -135,7 +133,7 @@ def guess(
         protected=protected,
         unaudited=unaudited,
         late=late,
-        price=_price([*files.columns, *of_children], spared | set(late)),
+        price=_price([*files.columns, *of_children], excluded | set(late)),
         protected_in=protected_in,
         personal=about,
         decided=decided,
@@ -145,30 +143,30 @@ def guess(
     )
 
 
-def _protected_in(child: Table, spared: Collection[str | None]) -> dict[str, str]:
+def _protected_in(child: Table, excluded: Collection[str | None]) -> dict[str, str]:
     """The protected columns of a child table, each with its attribute."""
-    columns = [column for column in child.columns.values() if column.name not in spared]
+    columns = [column for column in child.columns.values() if column.name not in excluded]
     return {column.name: attribute for column in columns if (attribute := protected_attribute(column))}
 
 
 def _price(columns: Sequence[str], skipped: Collection[str]) -> dict[str, str]:
-    """The columns with the lender's own price or grade, each with why."""
+    """The columns with the lender's own price or grade, each with the reason for the guess."""
     return {
-        column: "by its name"
+        column: BY_NAME
         for column in dict.fromkeys(columns)
-        if column not in skipped and place_of(column, column_names.PRICE) is not None
+        if column not in skipped and pattern_index(column, column_names.PRICE) is not None
     }
 
 
-def _decided(files: Files, spared: set[str]) -> str | None:
-    """The column with the date of the application or decision, by its name; never null, so that deliveries can be split
+def _decided(files: Files, excluded: set[str]) -> str | None:
+    """The column that is named like a date of the application or decision; never null, so that deliveries can be split
     by it."""
     places = {
         column.name: place
         for column in files.columns.values()
-        if column.date and column.filled == column.rows and column.name not in spared and not column.missing
+        if column.date and column.filled == column.rows and column.name not in excluded and not column.missing
         if YEARS[0] <= (column.years[0] or 0) <= (column.years[1] or 0) <= YEARS[1]
-        if (place := place_of(column.name, column_names.DECISION)) is not None
+        if (place := pattern_index(column.name, column_names.DECISION)) is not None
     }
     return min(places, key=lambda name: places[name], default=None)
 

@@ -1,4 +1,4 @@
-"""Columns known only after the decision: by their names, their dates, and how well they rank the outcomes."""
+"""Finds columns known only after the decision by their names, their dates, and how well they rank the outcomes."""
 
 from __future__ import annotations
 
@@ -13,22 +13,19 @@ from credit_assets.lake.connections import one_row
 from credit_assets.lake.sql import identifier, sql_text
 from credit_assets.onboarding import column_names
 from credit_assets.onboarding.child_tables import Table
-from credit_assets.onboarding.files import (
-    Column,
-    Files,
-)
+from credit_assets.onboarding.files import Column, Files
 from credit_assets.onboarding.outcome import Outcome
-from credit_assets.onboarding.wording import place_of
+from credit_assets.onboarding.wording import BY_NAME, pattern_index
 from credit_assets.statistics.column_auc import single_feature_auc
 
 LEAK_AUC = 0.9
 """A column that alone ranks better than this is suspected of leaking; the best legitimate ones stay below 0.8."""
 
 RANKED_ROWS = 50_000
-"""Sample of rows that AUCs are measured on."""
+"""Number of sampled rows on which AUCs are measured."""
 
-MOST_TOGETHER = 10
-"""Most columns that are left out as parts of a leak by a sum, difference, ratio or product."""
+MAX_PARTS_OF_LEAKS = 10
+"""Maximum number of columns that are left out as parts of a leak by a sum, difference, ratio or product."""
 
 
 def late_columns(
@@ -37,16 +34,16 @@ def late_columns(
     children: Sequence[Table],
     outcome: Outcome,
     key: str,
-    spared: set[str],
+    excluded: set[str],
     decided: str | None,
     protected_in: Mapping[str, Mapping[str, str]],
 ) -> dict[str, str]:
-    """Columns that seem to be known only after the decision, each with why; none of the `spared` columns.
+    """Columns that seem to be known only after the decision, each with the reason; none of the `excluded` columns.
 
     `protected_in` has the protected columns of each child table, which are not examined.
     """
-    columns = [column for column in files.columns.values() if column.filled and column.name not in spared]
-    late = {column.name: "by its name" for column in columns if column.name != decided and is_late_by_name(column.name)}
+    columns = [column for column in files.columns.values() if column.filled and column.name not in excluded]
+    late = {column.name: BY_NAME for column in columns if column.name != decided and is_late_by_name(column.name)}
     if decided:
         late |= _dated_after(con, files, [column for column in columns if column.name not in {decided, *late}], decided)
     values = {column.name: f"({_value_sql(column)})" for column in columns}
@@ -65,21 +62,21 @@ def late_columns(
 def _dated_after(
     con: duckdb.DuckDBPyConnection, files: Files, columns: Sequence[Column], decided: str
 ) -> dict[str, str]:
-    """Columns with dates after the decision, each with on how many rows."""
+    """Columns with dates after the decision, each with the number of such rows."""
     found = {}
     decision = files.columns[decided].date
     for column in columns:
         if decision and column.date:
             [after] = one_row(con, f"SELECT count(*) FILTER ({column.date} > {decision}) FROM {files.view}")
             if after > 0.01 * column.filled:
-                found[column.name] = f"after {decided} on {after:,} rows"
+                found[column.name] = f"later than {decided} in {after:,} rows"
     return found
 
 
 def _leaking_means(
     con: duckdb.DuckDBPyConnection, files: Files, child: Table, outcome: Outcome, key: str, skipped: set[str]
 ) -> dict[str, str]:
-    """Numbers of a child table whose mean for each applicant ranks the outcomes too well, each with why."""
+    """Numbers of a child table whose mean for each applicant ranks the outcomes too well, each with the reason."""
     numbers = {
         column.name: f"avg(try_cast({column.number} AS double))"
         for column in child.columns.values()
@@ -104,20 +101,20 @@ def _leaking_means(
 
 
 def is_late_by_name(column: str) -> bool:
-    """Whether the name is of something that happens after the decision. Counts of earlier problems are history."""
-    late = place_of(column, column_names.LATE) is not None
-    return late and place_of(column, (column_names.HISTORY,)) is None
+    """Whether the name is that of something that happens after the decision. Counts of earlier problems are history."""
+    late = pattern_index(column, column_names.LATE) is not None
+    return late and pattern_index(column, (column_names.HISTORY,)) is None
 
 
 def _parts_of_leaks(
     rows: pd.DataFrame, bad: np.ndarray, aucs: Mapping[str, float], late: Collection[str]
 ) -> dict[str, str]:
-    """Columns to leave out, each with why, so that no two or three of the rest reproduce a late column, or rank the
-    outcomes too well by a sum, difference, ratio or product. Of a leaking pair or triple, the column with the highest
-    AUC of its own is left out."""
+    """Columns to leave out, each with the reason, so that no two or three of the rest reproduce a late column, or rank
+    the outcomes too well by a sum, difference, ratio or product. Of a leaking pair or triple, the column with the
+    highest AUC of its own is left out."""
     found: dict[str, str] = {}
     hidden = rows[[name for name in rows if name in late]]
-    while len(found) < MOST_TOGETHER:
+    while len(found) < MAX_PARTS_OF_LEAKS:
         left = rows[[name for name in rows if name not in late and name not in found]]
         leaks = [
             leak for leak in reproduced_columns(hidden, left, bad) if leak.auc > LEAK_AUC or len(leak.features) == 1
@@ -127,7 +124,7 @@ def _parts_of_leaks(
             break
         for leak in leaks:
             if not set(leak.features) & set(found):
-                found[max(leak.features, key=lambda name: aucs[name])] = f"a leak with others: {leak}"
+                found[max(leak.features, key=lambda name: aucs[name])] = f"a leak together with others: {leak}"
     return found
 
 

@@ -1,6 +1,6 @@
-"""Draft messages for missing values: what a reason says where a feature has no value.
+"""Drafts messages for missing values: the text of a reason if the feature has no value.
 
-Only the lender knows what a special code or an empty cell means, so each draft is a guess that is marked.
+Only the lender knows what a special code or an empty cell means, so each draft is marked as a guess.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ EVENTS = {"since", "last", "recent", "latest", "previous", "prev", "first"}
 """Words in the name of a column that is empty if the event that it counts from never happened."""
 
 NONE = {"none", "nil", "-", "--"}
-SHOWN = 5
+"""Texts that mean that there is nothing, rather than that it is not known."""
+
+MAX_CODES = 5
+"""Maximum number of codes in a message."""
 
 
 def missing_text(column: Column) -> tuple[str, str]:
@@ -25,14 +28,14 @@ def missing_text(column: Column) -> tuple[str, str]:
     codes = [*map(str, column.sentinels), *(repr(word.strip()) for word in column.missing if word.strip())]
     if not codes and empty < max(OFTEN * column.rows, 1):
         return "", ""
-    means = [f"what {', '.join(codes[:SHOWN])} mean{'' if len(codes) > 1 else 's'}"] if codes else []
+    means = [f"what {', '.join(codes[:MAX_CODES])} mean{'' if len(codes) > 1 else 's'}"] if codes else []
     if empty:
         means.append(f"what it means that {empty:,} of {column.rows:,} rows have no value")
     return f"{phrase(column.name)}: {_state(column)}", f"say {' and '.join(means)}"
 
 
 def _state(column: Column) -> str:
-    said = {word.strip().lower() for word in column.missing}
-    if EVENTS & set(parts(column.name)) or (said and said <= NONE):
+    texts = {word.strip().lower() for word in column.missing}
+    if EVENTS & set(parts(column.name)) or (texts and texts <= NONE):
         return "none on record"
     return "no record" if column.sentinels else "not known"

@@ -48,8 +48,8 @@ def new(
 ) -> Drafted:
     """Profile the files and write configs/NAME.yaml, configs/NAME.py, sql/NAME/*.sql and the entry in workspace.yaml.
 
-    Raises FileExistsError if the portfolio has files already, and BookError if none can be made from these;
-    then nothing is written.
+    Raises FileExistsError if files of the portfolio exist, and BookError if no portfolio can be drafted from the
+    lender's files; nothing is written then.
     """
     if not re.fullmatch("[a-z][a-z0-9_]*", name):
         raise BookError(
@@ -69,13 +69,13 @@ def new(
             config.with_suffix(".py"): draft_contracts(book, name),
         } | {sql / f"{table}.sql": text for table, text in draft_features(book).items()}
         entry = project.root / "workspace.yaml"
-        with_entry = listed(entry.read_text(encoding="utf-8"), name)
-        checked = _tried_out(Project(workspace / "tried"), project, name, {**texts, entry: with_entry})
+        with_entry = workspace_with(entry.read_text(encoding="utf-8"), name)
+        checked = _check_draft(Project(workspace / "trial"), project, name, {**texts, entry: with_entry})
     _write(texts, entry, with_entry)
     return Drafted(tuple(texts), tuple(checked.guesses), tuple(checked.drafts), book, checked.features)
 
 
-def listed(workspace: str, name: str) -> str:
+def workspace_with(workspace: str, name: str) -> str:
     """The text of workspace.yaml with the code location of the portfolio added at the end, and all else unchanged.
 
     Raises BookError if the file does not have the expected form, so that the entry must be added by hand.
@@ -123,26 +123,29 @@ def _refuse_existing(files: Sequence[Path]) -> None:
     if existing := [file for file in files if file.exists()]:
         exist, them = ("exists", "it") if len(existing) == 1 else ("exist", "them")
         raise FileExistsError(
-            f"{', '.join(map(str, existing))} {exist} already, and nothing is written over {them}. "
+            f"{', '.join(map(str, existing))} already {exist}, and no file is overwritten. "
             f"Choose another name, or move {them} away first."
         )
 
 
-def _tried_out(tried: Project, project: Project, name: str, texts: Mapping[Path, str]) -> Checked:
-    """The findings in the draft, checked in a folder of its own before anything is written. There are only guesses."""
+def _check_draft(trial: Project, project: Project, name: str, texts: Mapping[Path, str]) -> Checked:
+    """The findings in the draft, which is checked in a temporary project before anything is written.
+
+    Raises RuntimeError if it has errors.
+    """
     for path, text in texts.items():
-        file = tried.root / path.relative_to(project.root)
+        file = trial.root / path.relative_to(project.root)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
-    checked = check(tried, name)
+    checked = check(trial, name)
     if checked.errors:
-        told = "\n".join(map(str, checked.errors))
-        raise RuntimeError(f"The draft of {name} has errors, which is a defect of `new`:\n{told}")
+        errors = "\n".join(map(str, checked.errors))
+        raise RuntimeError(f"The draft of {name} has errors, which is a defect of `new`:\n{errors}")
     return checked
 
 
 def _write(texts: Mapping[Path, str], entry: Path, with_entry: str) -> None:
-    """Write all files, none of which may exist, or none of them; then the entry in workspace.yaml."""
+    """Write all files, none of which may exist, then the entry in workspace.yaml. After an error nothing remains."""
     made: list[Path] = []
     try:
         for path, text in texts.items():

@@ -18,18 +18,18 @@ from credit_assets.onboarding.wording import alternatives, count_as
 from credit_assets.plurals import number_of
 
 MOSTLY = 0.5
-"""Share of values that parse as numbers or dates from which it is reported that the column is not read as such."""
+"""From this share of values that parse as numbers or dates, a doubt reports that the column is not read as such."""
 
 EXACT = 2**53
 EXTREME = 1e100
-"""Numbers from here on are errors rather than values; sums of them may be infinite."""
+"""Numbers of this size or more are errors; sums of them may be infinite."""
 
-FAR = 1e12
-FARTHER = 1e6
-"""A number beyond FAR that is FARTHER times the 99th percentile of the others is reported."""
+OUTLIER = 1e12
+OUTLIER_RATIO = 1e6
+"""A number of at least OUTLIER that is OUTLIER_RATIO times the 99th percentile of the others is reported."""
 
 FEW = 0.01
-"""Up to this share of values with leading zeros, or with too many digits to be exact, a column is still of numbers."""
+"""Up to this share of values with leading zeros, or too many digits to be exact, a column still counts as numbers."""
 
 BY_POINT, BY_COMMA = numbers.pattern(comma=False), numbers.pattern(comma=True)
 
@@ -42,8 +42,8 @@ NO_RESULT = (
 SENTINELS = (-1, -7, -8, -9, -99, -999, -9999, 96, 97, 98, 99, 999, 9999, 99999, 999999, 9999999, 365243)
 """Numbers that often stand for "not known"."""
 
-PILED_UP = 5
-"""Rows from which a number far from all others is taken for such a code."""
+MIN_ROWS_OF_SENTINEL = 5
+"""Minimum number of rows with a number far from all others for it to be taken for such a code."""
 
 
 def is_known(text: str) -> str:
@@ -68,12 +68,12 @@ def profile_numbers(con: duckdb.DuckDBPyConnection, view: str, column: Column, f
         return column
     listed = ", ".join(map(str, SENTINELS))
     value = f"try_cast({column.number} AS double)"
-    meant = f"(SELECT v FROM (SELECT {value} AS v FROM {view}) WHERE abs(v) < {EXTREME})"
-    low, high, piles, whole = one_row(
+    plausible = f"(SELECT v FROM (SELECT {value} AS v FROM {view}) WHERE abs(v) < {EXTREME})"
+    low, high, codes, whole = one_row(
         con,
         f"SELECT min(v) FILTER (v NOT IN ({listed})), max(v) FILTER (v NOT IN ({listed})), "
         f"histogram(try_cast(v AS bigint)) FILTER (v IN ({listed})), bool_and(v = trunc(v) AND abs(v) < {EXACT}) "
-        f"FROM {meant}",
+        f"FROM {plausible}",
     )
     column = replace(column, whole=bool(whole))
     [extremes] = one_row(con, f"SELECT count(*) FROM (SELECT {value} AS v FROM {view}) WHERE NOT abs(v) < {EXTREME}")
@@ -81,35 +81,35 @@ def profile_numbers(con: duckdb.DuckDBPyConnection, view: str, column: Column, f
         doubt = f"{number_of(extremes, 'value')} beyond {EXTREME:g} {count_as(extremes)} not known"
         number = f"case when abs({value}) < {EXTREME:g} then {column.number} end"
         column = replace(column, number=number, extremes=extremes, doubts=(*column.doubts, doubt))
-    if low is None and not piles:
+    if low is None and not codes:
         return replace(column, number=None)
     if low is None:
-        return replace(column, low=min(piles), high=max(piles))
-    column = replace(column, doubts=(*column.doubts, *_outlier_doubts(con, meant, low, high)))
-    sentinels = (
-        {pile: rows for pile, rows in sorted(piles.items()) if rows >= PILED_UP and _is_far_from(pile, low, high)}
-        if piles
-        else {}
-    )
-    others = [low, high, *(pile for pile in piles or () if pile not in sentinels)]
+        return replace(column, low=min(codes), high=max(codes))
+    column = replace(column, doubts=(*column.doubts, *_outlier_doubts(con, plausible, low, high)))
+    sentinels = {
+        code: rows
+        for code, rows in sorted((codes or {}).items())
+        if rows >= MIN_ROWS_OF_SENTINEL and _is_far_from(code, low, high)
+    }
+    others = [low, high, *(code for code in codes or () if code not in sentinels)]
     return replace(column, low=min(others), high=max(others), sentinels=sentinels)
 
 
-def _outlier_doubts(con: duckdb.DuckDBPyConnection, meant: str, low: float, high: float) -> Iterator[str]:
-    """A doubt about the largest number, where it is so far from the others that it may be a typing error."""
+def _outlier_doubts(con: duckdb.DuckDBPyConnection, source: str, low: float, high: float) -> Iterator[str]:
+    """A doubt about the largest number, if it is so far from the others that it may be a typing error."""
     farthest = high if high >= -low else low
-    if abs(farthest) < FAR:
+    if abs(farthest) < OUTLIER:
         return
     usual = max(
-        one_row(con, f"SELECT quantile_disc(abs(v), 0.99) FROM {meant} WHERE abs(v) < {abs(farthest)!r}")[0] or 0, 1
+        one_row(con, f"SELECT quantile_disc(abs(v), 0.99) FROM {source} WHERE abs(v) < {abs(farthest)!r}")[0] or 0, 1
     )
-    if abs(farthest) >= FARTHER * usual:
+    if abs(farthest) >= OUTLIER_RATIO * usual:
         times = f"{abs(farthest) / usual:.0e}"
-        yield f"{farthest:g} is {times} times what nearly all others are at most; correct it if it is a slip"
+        yield f"{farthest:g} is {times} times the largest of nearly all others; correct it if it is a typing error"
 
 
 def _is_far_from(value: int, low: float, high: float) -> bool:
-    """Whether the value lies further from the others than they lie from each other, or is the only one below zero."""
+    """Whether the value is further from the others than they are from each other, or is the only one below zero."""
     spread = max(high - low, 1)
     return value > high + spread or value < low - spread or value < 0 <= low
 

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from credit_assets.lake.sql import sql_text
 
 PLAIN = r"\s*[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?\s*"
-"""What a cast can read, unless it is too large for 64 bits."""
+"""Numbers that a cast can read, unless they are too large for 64 bits."""
 
 WHOLE = r"\s*[+-]?[0-9]+([.]0*)?\s*"
 LEADING_ZERO = r"\s*[+-]?0[0-9]+\s*"
@@ -32,7 +32,7 @@ def pattern(comma: bool, seen: Collection[str] | None = None) -> str:
     groups = "".join(sign for sign in f"{group}{APOSTROPHES}{BLANKS}" if sign == group or sign in known)
     signs = "".join(sign for sign in SIGNS if sign in known)
     negative = known & set(f"{MINUS}()")
-    # A minus stands last in a set of characters.
+    # A minus must be the last in a set of characters.
     minus = "".join(sign for sign in MINUS[::-1] if sign in known)
     before, after = (
         f"[{signs}{sign}{minus}]" if negative else f"[{signs}{plus}]" for sign, plus in (("+(", "+"), (")", ""))
@@ -40,12 +40,12 @@ def pattern(comma: bool, seen: Collection[str] | None = None) -> str:
     if any(sign.isalpha() for sign in known):
         before, after = f"(?:{before}|{CODES})", f"(?:{after}|{CODES})"
     grouped = f"[1-9][0-9]{{0,2}}([{groups}][0-9]{{2,3}}){{0,9}}[{groups}][0-9]{{3}}"
-    # Not any number of digits, so that what matches is never infinite.
+    # The number of digits is limited, so that a matching text is never infinite.
     return f"{before}*({grouped}|[0-9]{{1,30}})([{point}][0-9]+)?{after}*"
 
 
 def value(text: str, comma: bool, seen: Collection[str]) -> str:
-    """SQL of the number in such a text; for other texts it is null or the number made of their digits."""
+    """SQL of the number in a text that matches `pattern`; for others it is null or a number made of their digits."""
     if comma:
         digits = f"replace(regexp_replace({text}, '^[^0-9]+|[^0-9,]+', '', 'g'), ',', '.')"
     else:

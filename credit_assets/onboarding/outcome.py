@@ -1,4 +1,4 @@
-"""The column that tells how a loan went: which it is, and which of its values mean good and bad.
+"""Finds the column with the outcome of a loan, and which of its values mean good and bad.
 
 Files that hold outcomes alone are joined to the applicants in `applicants.py`.
 """
@@ -10,24 +10,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from credit_assets.onboarding import column_names
-from credit_assets.onboarding.files import (
-    BookError,
-    Column,
-    Files,
-)
-from credit_assets.onboarding.wording import normalised, parts, place_of, unaccented
+from credit_assets.onboarding.files import BookError, Column, Files
+from credit_assets.onboarding.wording import BY_NAME, BY_VALUES, normalised, parts, pattern_index, unaccented
 
 MOST_BAD = 0.6
 """Above this share of rows, 1 or yes is unlikely to be the bad outcome, even in a deliberately balanced sample."""
 
-
 MANY_NUMBERS = 0.3
-"""Share of columns named by numbers from which the first line is unlikely to be a header."""
+"""If at least this share of the column names are numbers, the first line is unlikely to be a header."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The column that tells how a loan went, its values for bad and good, and why they are thought to mean that."""
+    """The column with the outcome of a loan, its values for bad and good, and the reason for this reading."""
 
     column: str
     bad: tuple[str, ...]
@@ -49,17 +44,17 @@ def find_outcome(found: Sequence[Files], target: str | None) -> tuple[Files, Out
         (place, -files.rows, -nth, files, column)
         for files in found
         for nth, column in enumerate(files.columns.values())
-        if (place := place_of(column.name, column_names.OUTCOME)) is not None and _may_be_outcome(column, place)
+        if (place := pattern_index(column.name, column_names.OUTCOME)) is not None and _may_be_outcome(column, place)
     ] or [
         (len(column_names.OUTCOME), -files.rows, -nth, files, column)
         for files in found
         for nth, column in enumerate(files.columns.values())
-        if _says_good_and_bad(column)
+        if _means_good_and_bad(column)
     ]
     if not candidates:
         raise BookError(
-            "No column tells how a loan went: none of two values has a name such as target, default, bad or "
-            "loan_status, or values such as Charged Off and Fully Paid. Name the column with --target."
+            "No column with the outcome of a loan was found: none of two values has a name such as target, default, "
+            "bad or loan_status, or values such as Charged Off and Fully Paid. Name the column with --target."
             + "".join(map(_header_question, found))
         )
     *_, files, column = min(candidates, key=lambda candidate: candidate[:3])
@@ -85,7 +80,7 @@ def _may_be_outcome(column: Column, place: int) -> bool:
     return {True, False} <= senses or (place == 0 and len(values) > 2 and yes_and_no)
 
 
-def _says_good_and_bad(column: Column) -> bool:
+def _means_good_and_bad(column: Column) -> bool:
     """Whether the column has two values, one of which means bad and the other good."""
     return {_sense(value, weakly=True) for value in column.value_counts or ()} == {True, False} and len(
         column.value_counts or ()
@@ -133,17 +128,17 @@ def _interpret(column: Column) -> Outcome:
     yes, no = (tuple(v for v in values if test(v)) for test in (_is_yes, _is_no))
     doubtful = False
     if bad and good:
-        why = "by its values"
+        why = BY_VALUES
     elif yes and no and (sense := _sense(column.name)) is not None:
-        bad, good, why = (yes, no, "by the column's name") if sense else (no, yes, "by the column's name")
+        bad, good, why = (yes, no, BY_NAME) if sense else (no, yes, BY_NAME)
     elif yes and no and sum(counts[v] for v in yes) <= MOST_BAD * sum(counts[v] for v in (*yes, *no)):
-        bad, good, why, doubtful = yes, no, f"{yes[0]} is taken for bad, though the name does not say so", True
+        bad, good, why, doubtful = yes, no, f"{yes[0]} is taken for bad, though the column name does not show it", True
     elif two:
         good, bad, doubtful = (values[0],), (values[1],), True
         why = f"{values[1]} is the rarer value and is taken for bad"
     else:
         raise BookError(
-            f"Column {column.name} cannot be the target: it needs two values, or values that say bad and good."
+            f"Column {column.name} cannot be the target: it needs two values, or values that mean bad and good."
         )
     share = sum(counts[value] for value in bad) / (known := sum(counts[value] for value in (*bad, *good)))
     others = len(values) - len(bad) - len(good)

@@ -1,6 +1,6 @@
-"""Columns about the person rather than the loan: names, addresses, numbers of documents, and where somebody lives; by
-their names and by what their values look like. Protected attributes are found in
-`protected_columns.py`.
+"""Finds columns with personal data (names, addresses, document numbers, places of residence) by their names and values.
+
+Protected attributes are found in `protected_columns.py`.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ import duckdb
 from credit_assets.lake.sql import sql_text
 from credit_assets.onboarding import column_names
 from credit_assets.onboarding.files import TEXT, WHOLE, Column, Files
-from credit_assets.onboarding.wording import place_of
+from credit_assets.onboarding.wording import pattern_index
 
 SAMPLE = 20_000
 """The number of rows whose values are examined."""
 
 MANY = 12
-"""Different values above which a column can tell persons or their homes apart."""
+"""A column with more different values than this can identify persons or their homes."""
 
 FEW_NAMES = 3
-"""Different values above which a column called a name holds names, not flags."""
+"""A column called a name holds names, not flags, if it has more different values than this."""
 
 HARDLY_REPEATS = 0.9
-"""The share of different values from which a column tells rows apart."""
+"""From this share of different values, a column identifies rows."""
 
 HOME, REGION = "home", "region"
 
@@ -43,25 +43,25 @@ VALUES = {
 
 @dataclass(frozen=True)
 class Personal:
-    """Columns of a table: `about` tells persons apart, each with what it seems to be; `home` is where somebody lives (a
-    postcode or nearer), `region` the same, widely; `free_texts` are written in sentences."""
+    """Columns with personal data: `identifying` ones, each with what it seems to be; `home` with places of residence (a
+    postcode or more precise), `region` with wider ones; `free_texts` with sentences."""
 
-    about: dict[str, str]
+    identifying: dict[str, str]
     home: tuple[str, ...]
     region: tuple[str, ...]
     free_texts: frozenset[str]
 
 
-def personal(con: duckdb.DuckDBPyConnection, files: Files, spared: Collection[str]) -> Personal:
-    """The columns of the files that are about the person, but for the `spared`."""
-    columns = [column for column in files.columns.values() if column.filled and column.name not in spared]
+def personal(con: duckdb.DuckDBPyConnection, files: Files, excluded: Collection[str]) -> Personal:
+    """The columns of the files with personal data, except the `excluded` ones."""
+    columns = [column for column in files.columns.values() if column.filled and column.name not in excluded]
     named = {column.name: what for column in columns if (what := _by_name(column))}
     texts = [column for column in columns if column.kind == TEXT and not column.number and not column.date]
-    by_value, free_texts = _by_values(con, files, [column for column in texts if _tells_apart(column)])
+    by_value, free_texts = _by_values(con, files, [column for column in texts if _has_many_values(column)])
     numbers = {
-        column.name: "a number of one length that hardly repeats, as that of a document is, by its values"
+        column.name: "a number of fixed length that hardly repeats, like that of a document"
         for column in columns
-        if column.kind == WHOLE and _hardly_repeats(column) and not column.formats and _one_long_length(column)
+        if column.kind == WHOLE and _hardly_repeats(column) and not column.formats and _all_of_one_length(column)
     }
     seen = numbers | by_value | {name: what for name, what in named.items() if what not in (HOME, REGION)}
     home = tuple(name for name, what in named.items() if what == HOME)
@@ -74,21 +74,22 @@ def personal(con: duckdb.DuckDBPyConnection, files: Files, spared: Collection[st
 
 
 def _by_name(column: Column) -> str | None:
-    if place_of(column.name, (column_names.HOME,)) is not None and not _measures(column) and _tells_apart(column):
+    many = _has_many_values(column)
+    if pattern_index(column.name, (column_names.HOME,)) is not None and not _measures(column) and many:
         return HOME
-    if place_of(column.name, (column_names.REGION,)) is not None and (column.number is None or _tells_apart(column)):
+    if pattern_index(column.name, (column_names.REGION,)) is not None and (column.number is None or many):
         return REGION
-    found = (what for what, names in column_names.PERSONAL.items() if place_of(column.name, (names,)) is not None)
+    found = (what for what, names in column_names.PERSONAL.items() if pattern_index(column.name, (names,)) is not None)
     what = next(found, None)
-    enough = column.distinct > FEW_NAMES if what == "a name" else _tells_apart(column)
-    return f"{what}, by its name" if what and enough and not _measures(column) else None
+    enough = column.distinct > FEW_NAMES if what == "a person's name" else many
+    return f"named like {what}" if what and enough and not _measures(column) else None
 
 
 def _measures(column: Column) -> bool:
-    return place_of(column.name, (column_names.MEASURES,)) is not None
+    return pattern_index(column.name, (column_names.MEASURES,)) is not None
 
 
-def _tells_apart(column: Column) -> bool:
+def _has_many_values(column: Column) -> bool:
     return column.distinct > MANY or 2 * column.distinct > column.filled
 
 
@@ -96,26 +97,27 @@ def _hardly_repeats(column: Column) -> bool:
     return column.distinct >= HARDLY_REPEATS * column.filled and column.distinct > MANY
 
 
-def _one_long_length(column: Column) -> bool:
-    """Whether all are whole numbers of as many digits, nine or more."""
+def _all_of_one_length(column: Column) -> bool:
+    """Whether all numbers have the same number of digits, nine or more."""
     if column.low is None or column.high is None:
         return False
     return column.low >= 10**8 and len(str(int(column.low))) == len(str(int(column.high)))
 
 
 def _by_values(con: duckdb.DuckDBPyConnection, files: Files, columns: list[Column]) -> tuple[dict[str, str], set[str]]:
-    """What the values of texts look like, and which are sentences."""
+    """The kind of personal data that the values of texts look like, and the columns with sentences."""
     if not columns:
         return {}, set()
-    asked = []
+    selected = []
     for column in columns:
-        asked += [
+        selected += [
             f"count(*) FILTER (regexp_full_match({column.sql}, {sql_text(pattern)}))" for pattern in VALUES.values()
         ]
-        asked += [f"avg(len(regexp_split_to_array(trim({column.sql}), '\\s+')))", f"count({column.sql})"]
+        selected += [f"avg(len(regexp_split_to_array(trim({column.sql}), '\\s+')))", f"count({column.sql})"]
     sampled = ", ".join(dict.fromkeys(column.sql for column in columns))
     [values] = con.execute(
-        f"SELECT {', '.join(asked)} FROM (SELECT {sampled} FROM {files.view}) USING SAMPLE {SAMPLE} ROWS (reservoir, 1)"
+        f"SELECT {', '.join(selected)} FROM (SELECT {sampled} FROM {files.view}) "
+        f"USING SAMPLE {SAMPLE} ROWS (reservoir, 1)"
     ).fetchall()
     found, free_texts = {}, set()
     width = len(VALUES) + 2
@@ -125,9 +127,9 @@ def _by_values(con: duckdb.DuckDBPyConnection, files: Files, columns: list[Colum
             (what for what, n in zip(VALUES, counts, strict=True) if filled and n >= HARDLY_REPEATS * filled), None
         )
         if looks:
-            found[column.name] = f"{looks}, by its values"
+            found[column.name] = f"values like {looks}"
         elif words and words >= SENTENCE:
             free_texts.add(column.name)
         elif words and words >= 1.5 and _hardly_repeats(column):
-            found[column.name] = "texts of a few words that hardly repeat, as names and addresses are, by its values"
+            found[column.name] = "texts of a few words that hardly repeat, like names and addresses"
     return found, free_texts

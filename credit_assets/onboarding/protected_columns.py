@@ -1,4 +1,4 @@
-"""Columns with protected attributes, found by their names and values, and the groups to audit them by.
+"""Finds columns with protected attributes by their names and values, and the groups to audit.
 
 What identifies a person, such as a name or an address, is found in `personal.py`.
 """
@@ -13,30 +13,34 @@ import duckdb
 
 from credit_assets.fairness.audit import OLDEST
 from credit_assets.onboarding import column_names
-from credit_assets.onboarding.files import (
-    FRACTION,
-    WHOLE,
-    Column,
-    Files,
+from credit_assets.onboarding.files import FRACTION, WHOLE, Column, Files
+from credit_assets.onboarding.wording import (
+    BY_NAME,
+    BY_VALUES,
+    count_as,
+    normalised,
+    parts,
+    pattern_index,
+    plain,
+    unique_name,
 )
-from credit_assets.onboarding.wording import distinct, normalised, parts, place_of, plain
 
-ALWAYS_JUDGED = ("gender", "race", "religion", "national_origin")
+BLOCKING = ("gender", "race", "religion", "national_origin")
 """Attributes whose failed audit stops a promotion."""
 
 AGE_BANDS = (25, 35, 45, 55, 65)
 
 ODD_SHARE = 0.01
-"""Share of values in a column of ages that may be something else."""
+"""Up to this share of the values in a column of ages may be something else."""
 
-FLAGGED = 12
+MAX_FLAG = 12
 """A column named like an age, with no number above this, holds flags or classes, not years."""
 
 
 @dataclass(frozen=True)
 class Protected:
     """A protected attribute: `words` maps values to groups; `bands` are limits in years for an age. `not_judged` are
-    the values of no group."""
+    the values that are not a group."""
 
     column: str
     kind: str
@@ -47,25 +51,25 @@ class Protected:
 
 
 def find_protected(
-    con: duckdb.DuckDBPyConnection, files: Files, spared: set[str]
+    con: duckdb.DuckDBPyConnection, files: Files, excluded: set[str]
 ) -> tuple[dict[str, Protected], dict[str, str]]:
-    """Attributes that can be audited, by name; and the other protected columns, each with why it cannot."""
+    """Attributes that can be audited, by name; and the other protected columns, each with the reason why it cannot."""
     protected: dict[str, Protected] = {}
     unaudited: dict[str, str] = {}
     for column in files.columns.values():
-        if column.name in spared or not column.filled:
+        if column.name in excluded or not column.filled:
             continue
         found = _attributes_of(column)
         for attribute, (why, words) in found.items():
             if (item := _groups_of(con, files, attribute, column, why, words)) is None:
-                unaudited[column.name] = f"{attribute.replace('_', ' ')}, {why}; it has no groups to audit as it is"
+                unaudited[column.name] = f"is {attribute.replace('_', ' ')} ({why}), but has no groups to audit"
                 continue
             if len(found) > 1 and not words:
                 others = " and ".join(other.replace("_", " ") for other in found if other != attribute)
-                mixed = f"{item.why}; it mixes {others} with it: map each code to a group of this attribute alone"
+                mixed = f"{item.why}; the column also has {others}: map each code to a group of this attribute alone"
                 item = replace(item, why=mixed)
             name = attribute if attribute not in protected else f"{attribute}_{plain(column.name)}"
-            protected[distinct(name, protected)] = item
+            protected[unique_name(name, protected)] = item
     return protected, unaudited
 
 
@@ -75,24 +79,24 @@ def protected_attribute(column: Column) -> str | None:
 
 
 def _attributes_of(column: Column) -> dict[str, tuple[str, dict[str, str]]]:
-    """The protected attributes in the column, by its name or values: each with why, and a map of values to groups. A
-    column may mix sex and marital status; otherwise only the likeliest attribute is given."""
-    named = [name for name, pattern in column_names.PROTECTED.items() if place_of(column.name, (pattern,)) == 0]
+    """The protected attributes of the column, by name or values, each with the reason and a map of values to groups.
+    A column may mix sex and marital status; otherwise only the most likely attribute is given."""
+    named = [name for name, pattern in column_names.PROTECTED.items() if pattern_index(column.name, (pattern,)) == 0]
     values = column.value_counts or {}
     by_name = "gender" in named or "title" in parts(column.name)
     sexes = _sexes(values, by_name)
     found: dict[str, tuple[str, dict[str, str]]] = {}
     if sexes or "gender" in named:
-        found["gender"] = ("by its name" if "gender" in named else "its values name men and women", sexes)
+        found["gender"] = (BY_NAME if "gender" in named else "its values name men and women", sexes)
     married = _marital_status(values) if sexes else {}
     if married or (found and "marital_status" in named):
-        why = "by its name" if "marital_status" in named else "its values name marital status"
+        why = BY_NAME if "marital_status" in named else "its values name marital status"
         found["marital_status"] = (why, married)
     if not found and named:
-        found[named[0]] = ("by its name", {})
+        found[named[0]] = (BY_NAME, {})
     for attribute, pattern in column_names.PROTECTED_VALUES.items():
         if not found and sum(re.fullmatch(pattern, normalised(value)) is not None for value in values) > 1:
-            found[attribute] = ("by its values", {})
+            found[attribute] = (BY_VALUES, {})
     return found
 
 
@@ -101,7 +105,7 @@ def _groups_of(
 ) -> Protected | None:
     """The groups of an attribute; None if the values have no groups."""
     low, high = column.low or 0, column.high or 0
-    if attribute == "age" and column.kind in (WHOLE, FRACTION) and not (low >= 0 and high <= FLAGGED):
+    if attribute == "age" and column.kind in (WHOLE, FRACTION) and not (low >= 0 and high <= MAX_FLAG):
         return _age_bands(con, files, column, why)
     if not column.value_counts or column.date:
         return None
@@ -130,19 +134,18 @@ def _age_bands(con: duckdb.DuckDBPyConnection, files: Files, column: Column, why
         odd = [
             f"{n:,} row{'s' * (n > 1)} {where}" for n, where in ((above, f"above {OLDEST}"), (below, "below 0")) if n
         ]
-        others = f"; {' and '.join(odd)}, taken as not given" if odd else ""
+        others = f"; {' and '.join(odd)} {count_as(above + below)} not given" if odd else ""
         return Protected(column.name, "years", f"an age in years, {why}{others}", bands=bands) if bands else None
     if days >= enough and days:
         odd_days = years + above + below - days
-        others = (
-            f"; {odd_days:,} row{'s' * (odd_days > 1)} that cannot be an age, taken as not given" if odd_days else ""
-        )
-        return Protected(column.name, "days_before", f"a birth in days before the application{others}", bands=AGE_BANDS)
+        others = f"; {odd_days:,} row{'s' * (odd_days > 1)} that cannot be an age {count_as(odd_days)} not given"
+        about = f"a date of birth in days before the application{others if odd_days else ''}"
+        return Protected(column.name, "days_before", about, bands=AGE_BANDS)
     return None
 
 
 def _sexes(values: Mapping[str, int], by_name: bool) -> dict[str, str]:
-    """Map each value to male or female, where all known values name one; M and F count only if `by_name`."""
+    """Map each value to male or female, if all known values name one; M and F count only if `by_name`."""
     found = {}
     for value in values:
         if value.strip().lower() in column_names.UNKNOWN:

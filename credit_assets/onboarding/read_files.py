@@ -1,6 +1,6 @@
 """Reads a lender's CSV and Parquet files into DuckDB views, before any contract of them exists.
 
-The profile of their columns is made in `column_profiles.py`.
+Their columns are profiled in `column_profiles.py`.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from credit_assets.plurals import number_of
 def read_files(con: duckdb.DuckDBPyConnection, given: Sequence[Path], workspace: Path) -> list[Files]:
     """Profile each set of files with the same columns, in the order given. A folder or zip stands for the files in it.
 
-    Raises BookError for what cannot be read as the platform reads deliveries."""
+    Raises BookError for files that the platform could not read as a delivery."""
     groups: dict[frozenset[str], list[Part]] = {}
     stems: dict[str, Path] = {}
-    faults: list[str] = []
+    errors: list[str] = []
     for n, path in enumerate(_data_files(given, workspace)):
         if path.name.lower() in stems:
             raise BookError(f"{path} and {stems[path.name.lower()]} have the same name. Give only one of them.")
@@ -45,27 +45,27 @@ def read_files(con: duckdb.DuckDBPyConnection, given: Sequence[Path], workspace:
                 else _read_csv(con, path, workspace / f"{n}.parquet")
             )
         except BookError as error:
-            faults.append(str(error))
+            errors.append(str(error))
             continue
         groups.setdefault(frozenset(part.kinds), []).append(part)
-    if faults:
-        raise BookError("\n".join(faults))
+    if errors:
+        raise BookError("\n".join(errors))
     return [as_one_table(con, parts) for parts in groups.values()]
 
 
 def as_one_table(con: duckdb.DuckDBPyConnection, parts: Sequence[Part]) -> Files:
     """The files as one table; a column that one of them lacks is null in its rows."""
-    view = f"looked_at_{one_row(con, 'SELECT count(*) FROM duckdb_views() WHERE NOT internal')[0]}"
+    view = f"profiled_{one_row(con, 'SELECT count(*) FROM duckdb_views() WHERE NOT internal')[0]}"
     con.execute(f"CREATE VIEW {view} AS {' UNION ALL BY NAME '.join(f'SELECT * FROM {part.source}' for part in parts)}")
     names = ", ".join(part.path.name for part in parts)
     columns = dict.fromkeys(name for part in parts for name in part.kinds)
     try:
         rows, found = profile_columns(con, view, {name: _common_kind(name, parts) for name in columns})
     except duckdb.OutOfMemoryException as error:
-        raise BookError(f"{names}: the memory is too small to compare all values. Give fewer rows.") from error
+        raise BookError(f"{names}: there is not enough memory to compare all values. Give fewer rows.") from error
     except duckdb.Error as error:
         raise BookError(
-            f"{names}: the values cannot be read to the end. Is a file damaged, or still copied?"
+            f"{names}: the values cannot be read to the end. Is a file damaged, or still being copied?"
         ) from error
     if not rows:
         raise BookError(f"{names} has no rows.")
@@ -103,7 +103,7 @@ def _read_parquet(con: duckdb.DuckDBPyConnection, path: Path) -> Part:
     try:
         schema = pq.read_schema(path)
     except (pa.ArrowException, OSError) as error:
-        raise BookError(f"{path} is not a whole Parquet file: {error}") from error
+        raise BookError(f"{path} is not a complete Parquet file: {error}") from error
     columns = [column for column in schema if column.name != PARQUET_INDEX or not pa.types.is_integer(column.type)]
     _check_names(path, [column.name for column in columns])
     kinds = {column.name: _kind_of_type(column.type) for column in columns}
@@ -189,7 +189,7 @@ def _common_kind(name: str, parts: Sequence[Part]) -> str:
     kinds = {part.kinds[name] for part in parts if name in part.kinds} - {EMPTY}
     if len(kinds) > 1 and kinds != {WHOLE, FRACTION}:
         files = ", ".join(part.path.name for part in parts)
-        raise BookError(f"Column {name} is not of one kind in {files}. Write it as one kind in all, or as CSV in all.")
+        raise BookError(f"Column {name} has different types in {files}. Use one type in all, or write all as CSV.")
     return FRACTION if len(kinds) > 1 else next(iter(kinds), EMPTY)
 
 
@@ -201,7 +201,7 @@ def _check_names(path: Path, names: Sequence[str]) -> None:
         if '"' in name:
             raise BookError(f"{path}: column {nth} has a quotation mark in its name. Rename it in the file.")
         if name.lower() in seen:
-            raise BookError(f"{path}: two columns are called {name} (upper and lower case are one). Rename one.")
+            raise BookError(f"{path}: two columns are called {name} (case is ignored). Rename one.")
         if name.lower() == BATCH:
-            raise BookError(f"{path}: {name} is the platform's own name for a delivery. Rename the column.")
+            raise BookError(f"{path}: {name} is reserved for the name of a delivery. Rename the column.")
         seen.add(name.lower())

@@ -31,7 +31,7 @@ from credit_assets.lake.sql import identifier, sql_path, sql_text
 from credit_assets.plurals import are, number_of
 
 BEGINNING = 256 * 1024
-"""Bytes at the beginning of a file in which its header is searched."""
+"""Bytes at the beginning of a file that are searched for its header."""
 
 COMPARED = 20
 """Lines after a header that are compared with it."""
@@ -41,16 +41,16 @@ LIKE_THE_HEADER = 0.5
 
 END = 64 * 1024
 LAST_LINES = 5
-"""Lines at the end of a file in which totals are searched."""
+"""Lines at the end of a file that are searched for totals."""
 
 BROKEN = 0.05
-"""Up to this share of broken lines, they are left out."""
+"""Broken lines are left out if they are at most this share."""
 
 LISTED = 1000
 MOST_NOTES = 10
 LETTERS_OF_A_NOTE = 4
 EXCELS_HINT = r"(?i)sep="
-"""Begins a line that tells Excel how the columns are separated."""
+"""The beginning of a line that states the separator for Excel."""
 UNITS = (
     r"(?i)[€$£¥%‰]|eur|usd|gbp|chf|pln|sek|nok|dkk|czk|brl|[tkm] ?[€$£]|(in )?(euro|dollars?|thousands|percent|prozent)"
     r"|(in )?(days?|months?|years?|tage|monate|jahre|jours|mois|ans|annees|días|dias|meses|años|anos|giorni|mesi|anni)"
@@ -64,7 +64,7 @@ TOTAL = (
     r"|end of (file|report))\b(?!\().*"
 )
 CHANGES = rf"(?i)\w*\d\w*|\b({'|'.join(month_names.any_language())})\b"
-"""What changes from file to file in a line above or below the rows: numbers and months."""
+"""The parts of a line above or below the rows that change from file to file: numbers and months."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def _refuse_other_separators(path: Path, source: CsvFile) -> None:
         if header > 1 and widths and widths.count(header) >= LIKE_THE_HEADER * len(widths):
             raise BadDelivery(
                 f"{path}: the columns are separated by {called}. Separate them by commas, semicolons, tabs or bars: "
-                "read the file with the program that wrote it, or a spreadsheet, and save it as CSV."
+                "open the file in the program that wrote it, or in a spreadsheet, and save it as CSV."
             )
 
 
@@ -207,7 +207,7 @@ def _totals_below(path: Path, source: CsvFile) -> list[tuple[int, str, str | Non
             several = len(_filled(text, source.separator)) > 1
             pattern = _pattern_of_fields(text, source) if several else _pattern(text)
             if several and pattern is None:
-                raise BadDelivery(f"{path}, line {line}: {shorten(text)!r} is a total and no row. Remove the line.")
+                raise BadDelivery(f"{path}, line {line}: {shorten(text)!r} is a total, not a row. Remove the line.")
             found.append((line, text.strip(), pattern))
     return found
 
@@ -223,13 +223,13 @@ def _filled(text: str, separator: str) -> list[str]:
 
 def _pattern_of_fields(text: str, source: CsvFile) -> str | None:
     """The pattern of a total of several fields: its whole first field, the empty ones after it, then anything. None
-    where it may be a row: it fills most fields, or has other values than numbers."""
+    if it may be a row: it fills most fields, or has values other than numbers."""
     first, *others = next(csv.reader([text], delimiter=source.separator))
     filled = [n for n, field in enumerate(others) if field.strip()]
     numbers = all(any(sign.isdecimal() for sign in others[n]) for n in filled)
     if source.separator in first or not numbers or len(filled) > max(1, len(source.columns) // 2):
         return None
-    if first.strip() == source.columns[0].strip():  # the note would take the header for a total, too
+    if first.strip() == source.columns[0].strip():  # the note would match the header too
         return None
     named = _pattern(first)
     return named and f"{named}{source.separator * (filled[0] + 1)}*"
@@ -316,4 +316,4 @@ def _write_what_fits(
             "file; remove lines above the header and totals below the rows."
         )
     count = f"{number_of(len(broken), 'line')} {are(len(broken))} left out"
-    return f"{path.name}: {count}, of other fields than the header's {width}: first line {line}, which has {has}."
+    return f"{path.name}: {count}: the header has {number_of(width, 'field')}, but line {line} has {has}."

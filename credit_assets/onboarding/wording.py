@@ -100,14 +100,17 @@ KNOWN_WORDS = (
 _UNITS = {"month", "months", "day", "days", "year", "years", "last", "past", "within", "quarter", "quarters", "weeks"}
 
 WIDTH = 116
-"""Columns of a drafted line, less those of the indent."""
+"""Maximum length of a drafted line, without its indent."""
 
-MOST_EXAMPLES = 3
-"""Examples that a message shows at most."""
+MAX_EXAMPLES = 3
+"""Maximum number of examples in a message."""
+
+BY_NAME, BY_VALUES = "inferred from the column name", "inferred from its values"
+"""Reasons for a guess about a column."""
 
 
 def parts(name: str) -> list[str]:
-    """The words in a column's name, in lower case: `creditAmount`, `credit_amount`, `Credit amount` are two."""
+    """The words in a column's name, in lower case: `creditAmount`, `credit_amount` and `Credit amount` have two."""
     return [part.casefold() for part in _pieces(name)]
 
 
@@ -117,7 +120,7 @@ def _pieces(name: str) -> list[str]:
     return [part for part in re.split(r"[\W_]+", spaced) if part]
 
 
-def place_of(column: str, patterns: Sequence[str]) -> int | None:
+def pattern_index(column: str, patterns: Sequence[str]) -> int | None:
     """The index of the first pattern that matches the column's name; None if none does."""
     name = unaccented(" ".join(parts(column)))
     return next((n for n, pattern in enumerate(patterns) if re.fullmatch(pattern, name)), None)
@@ -135,10 +138,10 @@ def normalised(text: str) -> str:
 
 
 def phrase(name: str) -> str:
-    """The column's name in plain words: `Credit amount`. Separate abbreviations are written in full; a part of
-    a name in mixed case is not one."""
-    spoken = " ".join(_read(name)) or "column"
-    return f"{spoken[0].upper()}{spoken[1:]}"
+    """The column's name in plain words: `Credit amount`. Abbreviations are written in full if they are separate
+    words; a part of a name in mixed case is not."""
+    text = " ".join(_read(name)) or "column"
+    return f"{text[0].upper()}{text[1:]}"
 
 
 def is_guess(name: str) -> bool:
@@ -167,8 +170,8 @@ def plain(name: str) -> str:
     return found if found[:1].isalpha() else f"column_{found}".rstrip("_")
 
 
-def distinct(name: str, taken: Collection[str]) -> str:
-    """The name, with a number added where it is already taken (case is ignored)."""
+def unique_name(name: str, taken: Collection[str]) -> str:
+    """The name, with a number added if it is already taken (case is ignored)."""
     known = {other.lower() for other in taken}
     if name.lower() not in known:
         return name
@@ -176,12 +179,12 @@ def distinct(name: str, taken: Collection[str]) -> str:
 
 
 def in_sql(name: str) -> str:
-    """The column's name in SQL, quoted only where necessary."""
+    """The column's name in SQL, quoted only if necessary."""
     bare = re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name) and name.lower() not in _sql_keywords()
     return name if bare else identifier(name)
 
 
-def in_python(name: str) -> bool:
+def is_contract_attribute(name: str) -> bool:
     """Whether a class can have an attribute of this name that Pandera treats as a column."""
     return name.isidentifier() and name.isascii() and not keyword.iskeyword(name) and not name.startswith("_")
 
@@ -192,8 +195,8 @@ def _sql_keywords() -> frozenset[str]:
     from sqlglot.dialects.duckdb import DuckDB
 
     with connect() as con:
-        asked = "SELECT keyword_name FROM duckdb_keywords() WHERE keyword_category <> 'unreserved'"
-        known = {word for (word,) in con.execute(asked).fetchall()}
+        reserved = "SELECT keyword_name FROM duckdb_keywords() WHERE keyword_category <> 'unreserved'"
+        known = {word for (word,) in con.execute(reserved).fetchall()}
     parser = DuckDB.parser_class
     read = (*DuckDB.tokenizer_class.KEYWORDS, *parser.NO_PAREN_FUNCTION_PARSERS)
     named = (kind.name.lower() for kind in parser.NO_PAREN_FUNCTIONS)
@@ -206,10 +209,10 @@ def count_as(count: int) -> str:
 
 
 def alternatives(what: str, words: Sequence[str]) -> str:
-    """What values are allowed, for a message that begins with "must be": `what`, or one of the `words`."""
+    """The allowed values, for a message that begins with "must be": `what`, or one of the `words`."""
     shown = [repr(word) for word in words if word.strip()]
-    more = [f"{len(shown) - MOST_EXAMPLES} more words"] if len(shown) > MOST_EXAMPLES else []
-    return " or ".join([what, *shown[:MOST_EXAMPLES], *more])
+    more = [f"{len(shown) - MAX_EXAMPLES} more words"] if len(shown) > MAX_EXAMPLES else []
+    return " or ".join([what, *shown[:MAX_EXAMPLES], *more])
 
 
 def one_line(text: str) -> str:
@@ -218,5 +221,5 @@ def one_line(text: str) -> str:
 
 
 def comment(sign: str, text: str) -> list[str]:
-    """The text as lines of comment that begin with the sign."""
+    """The text as comment lines that begin with the sign."""
     return [f"{sign} {line}" for line in textwrap.wrap(text, WIDTH - len(sign), break_long_words=False)]

@@ -133,7 +133,7 @@ ONE_AT_A_TIME = [
     ),
     ((YAML, "max_pd: 0.1", "max_pd: 7"), f"{YAML}:18: policy.max_pd: Input should be less than 1."),
     ((YAML, "policy: ", "surprise: 1\npolicy: "), f"{YAML}:18: surprise: Extra inputs are not permitted."),
-    ((YAML, "name: small", "name: other"), f"{YAML}:1: name: is 'other'; the file is small.yaml."),
+    ((YAML, "name: small", "name: other"), f"{YAML}:1: name: is 'other', but the file is called small.yaml."),
     (
         (YAML, "entity_key: loan", "entity_key: number"),
         f"{YAML}:5: entity_key: table applications has no column number.",
@@ -176,7 +176,7 @@ ONE_AT_A_TIME = [
     ),
     (
         (PY, "years: int", "years: str"),
-        f"{YAML}:11: protected.age: kind years counts numbers, and years is VARCH",
+        f"{YAML}:11: protected.age: kind years needs numbers, but years is VARCH",
     ),
     (
         (YAML, "[loans]}", '[loans], notes: ["Sum *", "*"]}'),
@@ -197,7 +197,7 @@ ONE_AT_A_TIME = [
     ((PY, "gt=0", "unique_values_eq=[1]"), f"{PY}:10: Applications.amount: check unique_values_eq"),
     (
         (PY, "    place: str", '    Batch: int = pa.Field(description="x")\n    place: str'),
-        f"{PY}:12: Batch is the platform's",
+        f"{PY}:12: Batch is reserved for",
     ),
     # features
     ((SQL, "amount, --", "amounts as amount, --"), f"{SQL}:4: table applications has no column amounts."),
@@ -241,7 +241,7 @@ ONE_AT_A_TIME = [
     ),
     (
         ("workspace.yaml", "attribute: small", "attribute: tiny"),
-        "workspace.yaml:1: has no entry with `attribute: small`.",
+        "workspace.yaml:1: no entry has `attribute: small`.",
     ),
 ]
 
@@ -309,7 +309,7 @@ def test_sql_is_checked_although_the_configuration_is_invalid(check_after):
 
 
 @pytest.mark.parametrize(
-    ("gone", "said"), [(JOINED, "sql/small/features.sql:1: "), (YAML, "configs/small.yaml:1: does not")]
+    ("gone", "said"), [(JOINED, "sql/small/features.sql:1: "), (YAML, "configs/small.yaml:1: the file does not")]
 )
 def test_missing_file_is_reported(check_after, gone, said):
     found = check_after((gone, FILES[gone], ""))

@@ -99,7 +99,7 @@ def test_table_without_features_is_reported(project, drafted):
     done = drafted({"payments": payments, "reminders": {"payment_id": [1, 2, 3], "letters": [0, 1, 0]}})
     assert [table.name for table in done.book.without_features] == ["reminders"]
     [told] = [mark for mark in marks(done) if "reminders: " in mark]
-    assert "no features are made of it, as its rows belong to payments" in told
+    assert "no features are made from it, as its rows belong to payments" in told
 
 
 def test_personal_columns_of_a_child_give_no_features(project, drafted):

@@ -39,7 +39,7 @@ def test_new_lists_written_files_guesses_to_confirm_and_next_steps(project, file
         "Wrote sql/book/features.sql",
         "Added book to workspace.yaml; 4 features",
         "NOT used: weather.csv (rows cannot be joined to an applicant)",
-        "  configs/book.yaml:8: entity_key: loan_id is a guess (unique and never empty, by its name)",
+        "  configs/book.yaml:8: entity_key: loan_id is a guess (unique, never empty and named like a key)",
         "  credit-assets check book",
         f"  credit-assets deliver {files[0]} --portfolio book --split-by issue_d",
         "  credit-assets run --portfolio book",
@@ -50,9 +50,9 @@ def test_new_lists_written_files_guesses_to_confirm_and_next_steps(project, file
 def test_new_reports_an_error_in_one_line(project, files):
     assert run_command(project, "new", "book", *files).exit_code == 0
     again = run_command(project, "new", "book", *files)
-    assert again.exit_code == 1 and "exist already, and nothing is written over them" in again.output
+    assert again.exit_code == 1 and "already exist, and no file is overwritten" in again.output
     other = run_command(project, "new", "other", files[1])
-    assert other.exit_code == 1 and other.output.startswith("No column tells how a loan went")
+    assert other.exit_code == 1 and other.output.startswith("No column with the outcome of a loan was found")
 
 
 def test_check_fails_before_the_texts_are_written_and_counts_guesses_and_errors(project, files):

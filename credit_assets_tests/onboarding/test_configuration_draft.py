@@ -52,7 +52,7 @@ def test_small_book_gets_settings_for_its_size_and_the_usual_gate(project, draft
     # The number of folds depends on the outcomes that training finds.
     assert (book.portfolio.training.cv_folds, book.portfolio.training.holdout_share) == (None, 0.4)
     assert (book.portfolio.performance.min_outcomes, book.portfolio.automation.min_new_outcomes) == (100, 100)
-    assert "10 are too few to judge a model by" in config(project)
+    assert "10 are too few to evaluate a model" in config(project)
     assert book.portfolio.evaluation == Portfolio.load(Project(PROJECT), "home_credit").evaluation
 
 
@@ -64,7 +64,7 @@ def test_small_batch_may_have_a_few_invalid_rows(project, drafted, rows, share):
         | {"loan_id": [f"L{n:04d}" for n in range(rows)]}
     )
     assert Book.load(project, "book").portfolio.delivery.max_bad_share == share
-    assert ("may be bad and are set aside" in config(project)) == (share > 0.001)
+    assert ("may be bad and are quarantined" in config(project)) == (share > 0.001)
 
 
 def test_batches_split_by_date_count_as_small(project, drafted):

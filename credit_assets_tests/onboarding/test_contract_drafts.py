@@ -150,7 +150,7 @@ def test_key_of_any_type_is_kept_digit_for_digit_from_draft_to_outcomes(project,
 @pytest.mark.parametrize(
     ("values", "why"),
     [
-        ([n / 2 for n in range(40)], "it is a fraction"),
+        ([n / 2 for n in range(40)], "it has fractions"),
         ([None, *range(39)], "it is empty in 1 of 40 rows"),
         ([1, *range(1, 40)], "it has 39 different values in 40 rows"),
         ([True, False] * 20, "it is a boolean"),

@@ -29,7 +29,7 @@ def test_ambiguous_dates_state_the_chosen_reading(column, read_tables, tmp_path)
     seen = column(["04/05/2019", "06/07/2018"])
     assert seen.doubts == ("'04/05/2019' is read as 2019-05-04, which is day first; it may also be month first",)
     seen = column(["05/14/19", "11/05/95"])
-    assert seen.doubts == ("'05/14/19' is read as 2019-05-14: years of two digits are those from 1969 to 2068",)
+    assert seen.doubts == ("'05/14/19' is read as 2019-05-14: two-digit years are read as 1969 to 2068",)
     assert column(["2019-05-14", "2018-01-01"]).doubts == ()
     # Another column of the same table can be read in only one way.
     path = write(tmp_path / "loans.csv", {"open": ["04/05/2019", "06/07/2018"], "paid": ["04/25/2019", "06/07/2018"]})

@@ -11,14 +11,14 @@ from credit_assets_tests.onboarding.drafts import config, marks, of_features, pe
 
 def test_dates_excluded_for_lack_of_an_application_date_are_to_confirm(project, drafted):
     done = drafted(seen_on=["2020-01-31", "2020-02-01"] * 20, first_line=["2001-01-31", "2002-02-01"] * 20)
-    [mark] = [mark for mark in marks(done) if "without one of the application" in mark]
+    [mark] = [mark for mark in marks(done) if "with no application date" in mark]
     assert mark.startswith("sql/book/features.sql:") and "seen_on, first_line; which of them" in mark
 
 
 def test_no_date_is_excluded_if_the_application_is_dated(project, drafted):
     done = drafted(seen_on=["2020-01-31", "2020-02-01"] * 20, app_date=["2020-02-03"] * 40)
     assert done.book.decided == "app_date"
-    assert not any("without one of the application" in mark for mark in marks(done))
+    assert not any("with no application date" in mark for mark in marks(done))
 
 
 def test_columns_forbidden_to_models_give_no_features(project, drafted):
@@ -37,8 +37,8 @@ def test_columns_forbidden_to_models_give_no_features(project, drafted):
     assert "Left out, protected: dob, sex." in said or "Left out, protected: sex, dob." in said
     assert "Left out, known only after the decision: recoveries." in said
     assert "Left out, empty or always the same: always, never." in said
-    assert "Left out, names that only tell rows apart: customer_no." in said
-    assert "Left out, when the application came: issue_year." in said
+    assert "Left out, values that only identify rows: customer_no." in said
+    assert "Left out, the period of the application: issue_year." in said
 
 
 def test_numbers_are_read_and_codes_for_missing_become_null(project, drafted):
@@ -58,7 +58,7 @@ def test_numbers_are_read_and_codes_for_missing_become_null(project, drafted):
 def test_dates_become_days_before_the_application(project, drafted):
     drafted(issue_d=["Mar-2020", "Apr-2020"] * 20, first_line=["2020-02-01", "2019-04-01"] * 20)
     assert of_features(project, "SELECT DISTINCT days_since_first_line FROM features ORDER BY ALL") == [(29,), (366,)]
-    assert "delivery: {every: quarter, max_bad_share: 0.05} # CONFIRM: issue_d is when" in config(project)
+    assert "delivery: {every: quarter, max_bad_share: 0.05} # CONFIRM: issue_d is the date" in config(project)
 
 
 def test_free_text_gives_its_length_and_many_categories_give_nothing(project, drafted):
@@ -72,7 +72,7 @@ def test_free_text_gives_its_length_and_many_categories_give_nothing(project, dr
         zip_code=[f"{n:03}xx" for n in range(80)],
     )
     assert of_features(project, "SELECT min(purpose_length), max(purpose_length) FROM features") == [(36, 37)]
-    assert "Left out, many different words (training.encodings can make numbers of them)" not in sql(project)
+    assert "Left out, many different values (training.encodings can encode them)" not in sql(project)
     assert "zip_code" in sql(project).split("select")[0]
 
 
@@ -92,12 +92,11 @@ def test_personal_columns_and_their_lengths_give_no_features(project, drafted):
     assert list(made) == ["amount", "rate", "purpose", "state"]
     told = [mark.split(": a guess: ")[1] for mark in marks(done) if ": a guess: " in mark]
     assert told == [
-        "state may stand for who lives there; leave it out, or keep it",
-        "left out as being about the person: full_name (a name, by its name), Kunde (texts of a few words that hardly "
-        "repeat, as names and addresses are, by its values), contact (an e-mail address, by its values), ssn (an "
-        "official number, by its name), doc (a key of letters and digits, by its values), rufnummer (a telephone "
-        "number, by its name)",
-        "left out, as where somebody lives stands for who lives there: zip, latitude",
+        "state may be a proxy for the people who live there; leave it out, or keep it",
+        "left out as personal data: full_name (named like a person's name), Kunde (texts of a few words that hardly "
+        "repeat, like names and addresses), contact (values like an e-mail address), ssn (named like an official "
+        "number), doc (values like a key of letters and digits), rufnummer (named like a telephone number)",
+        "left out, as a place of residence is a proxy for the people who live there: zip, latitude",
     ]
     assert "-- zip, -- Zip\n" in sql(project) and "-- ssn" not in sql(project)
 
@@ -111,8 +110,8 @@ def test_recurring_personal_names_give_no_feature_and_are_not_listed_in_the_cont
 def test_columns_excluded_as_row_names_are_to_confirm(project, drafted):
     done = drafted(customer_no=range(40), issue_year=[2018, 2019, 2020, 2021, 2022] * 8)
     assert [mark.split(": a guess: ")[1] for mark in marks(done) if ": a guess: " in mark] == [
-        "left out, names that only tell rows apart: customer_no",
-        "left out, when the application came: issue_year",
+        "left out, values that only identify rows: customer_no",
+        "left out, the period of the application: issue_year",
     ]
 
 

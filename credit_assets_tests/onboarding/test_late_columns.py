@@ -34,7 +34,7 @@ from credit_assets_tests.onboarding.lender import loans, turns
     ],
 )
 def test_column_named_like_a_later_event_is_suspected(guessed, name):
-    assert guessed(**{name: turns(1, 2, 3)}).late == {name: "by its name"}
+    assert guessed(**{name: turns(1, 2, 3)}).late == {name: "inferred from the column name"}
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_outcomes_are_ranked_although_few_rows_have_one(guessed, monkeypatch):
 def test_date_after_the_application_is_suspected(guessed):
     book = guessed(application_date=turns("2020-01-05", "2020-02-05"), seen_on=turns("2019-12-01", "2020-03-01"))
     assert book.decided == "application_date"
-    assert book.late == {"seen_on": "after application_date on 20 rows"}
+    assert book.late == {"seen_on": "later than application_date in 20 rows"}
 
 
 def test_numbers_of_a_child_that_reveal_the_outcome_are_suspected(guessed):

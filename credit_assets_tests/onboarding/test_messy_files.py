@@ -116,7 +116,7 @@ def test_blanks_are_missing_values_however_many_there_are(project, tmp_path):
 def test_duplicate_rows_do_not_hide_the_key(project, tmp_path):
     done = drafted(project, tmp_path, [*ROWS, ROWS[3]])
     assert (done.book.key, done.book.applications.files.rows) == ("loan_id", 40)
-    assert "unique and never empty, by its name; 1 duplicate row dropped" in config(project)
+    assert "unique, never empty and named like a key; 1 duplicate row dropped" in config(project)
     found = delivered(project, tmp_path, share=0.05)
     assert (found.rows_kept, found.rows_quarantined) == (40, 1)
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from credit_assets.book.book import Book
 from credit_assets.features.contract import feature_contracts
 from credit_assets.onboarding.files import BookError
-from credit_assets.onboarding.new import listed, new
+from credit_assets.onboarding.new import new, workspace_with
 from credit_assets.schemas.duckdb_types import column_types
 from credit_assets.settings.project import Project
 from credit_assets_tests.conftest import PROJECT
@@ -65,13 +65,13 @@ def test_every_guess_is_marked_in_its_place(project, drafted):
         "target: {column: default, bad: [1], good: [0]}",
         "delivery: {every: quarter, max_bad_share: 0.05}",
         "gender: {column: SEX}",
-        "a guess: birth_date is age, by its name; it has no groups to audit as it is; keep it out of features, "
-        "or deliver it in groups",
+        "a guess: birth_date is age (inferred from the column name), but has no groups to audit; keep it out of "
+        "features, or deliver it in groups",
         "recoveries: known only after the decision",
         "int_rate: the lender's own price or grade",
         "policy: {target_approval_rate: 0.8}",
         "int_rate, -- Interest rate",
-        'a guess: 98 (16 rows) taken for "not known"; all others lie from 0 to 2',
+        'a guess: 98 (16 rows) is taken for "not known"; all others lie from 0 to 2',
     ]
     [to_write] = done.to_write
     assert "the text of overdue is marked as a guess (say what 98 means)" in str(to_write)
@@ -91,7 +91,7 @@ def test_nothing_is_written_if_any_file_of_the_portfolio_exists(project, drafted
         (project.root / place).parent.mkdir(parents=True, exist_ok=True)
         (project.root / place).write_text("mine")
     before = tree(project)
-    with pytest.raises(FileExistsError, match=r"exists? already, and nothing is written over (it|them)\."):
+    with pytest.raises(FileExistsError, match=r"already exists?, and no file is overwritten\."):
         drafted()
     assert tree(project) == before
 
@@ -120,12 +120,12 @@ def test_portfolio_is_added_to_the_workspace_once_without_other_changes(project,
     after = (project.root / "workspace.yaml").read_text()
     assert after.startswith(before.rstrip("\n"))
     assert yaml.safe_load(after)["load_from"][-1]["python_module"]["attribute"] == "book"
-    assert listed(after, "book") == after
+    assert workspace_with(after, "book") == after
 
 
 def test_entry_is_added_after_the_last_one():
     text = "# head\nload_from:\n- python_module: {module_name: a, attribute: x}\n\n# tail\nother: 1\n"
-    assert listed(text, "book") == (
+    assert workspace_with(text, "book") == (
         "# head\nload_from:\n- python_module: {module_name: a, attribute: x}\n"
         "- python_module:\n    module_name: credit_assets.locations\n    attribute: book\n"
         "    location_name: book\n    working_directory: .\n"
@@ -138,7 +138,7 @@ def test_entry_is_added_after_the_last_one():
 )
 def test_workspace_of_another_layout_is_left_unchanged(text):
     with pytest.raises(BookError, match="by hand"):
-        listed(text, "book")
+        workspace_with(text, "book")
 
 
 ODD = ["order", "select", "Group By", "1st", "naïve größe", "a'b", "收入", "x" * 70, "class", "import", "validate"]

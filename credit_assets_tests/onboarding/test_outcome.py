@@ -64,14 +64,14 @@ def test_more_likely_name_is_preferred(guessed):
 
 
 def test_book_without_an_outcome_is_refused_with_advice(guessed):
-    with pytest.raises(BookError, match=r"No column tells how a loan went: .* Name the column with --target"):
+    with pytest.raises(BookError, match=r"No column with the outcome of a loan was found: .* Name the column with --t"):
         guessed(default=None)
 
 
 def test_outcome_given_by_the_user_is_used(guessed):
     book = guessed(settings={"target": "went"}, went=turns("back", "back", "lost"))
     assert (book.outcome.column, book.outcome.bad, book.outcome.good) == ("went", ("lost",), ("back",))
-    assert "by its values" in book.outcome.why
+    assert "inferred from its values" in book.outcome.why
 
 
 @pytest.mark.parametrize(

@@ -171,7 +171,7 @@ def test_codes_of_sex_and_marital_status_are_listed_for_both_and_left_to_the_use
         "gender": "famges",
         "marital_status": "famges",
     }
-    assert "it mixes marital status with it" in book.protected["gender"].why
+    assert "the column also has marital status" in book.protected["gender"].why
 
 
 def test_flags_of_one_attribute_are_named_after_their_columns(guessed):

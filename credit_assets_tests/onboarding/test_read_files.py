@@ -181,7 +181,7 @@ def test_zipped_csv_is_one_file_named_after_the_archive(read_tables, tmp_path):
         ("loans.csv", b"a,b\n", "has no rows"),
         ("loans.csv", b"a,,b\n1,2,3\n", "column 2 has no name"),
         ("loans.csv", b"a,A\n1,2\n", "two columns are called A"),
-        ("loans.csv", b"batch\n1\n", "batch is the platform's own name"),
+        ("loans.csv", b"batch\n1\n", "batch is reserved for the name"),
         ("loans.csv", b'"a ""b"""\n1\n', "has a quotation mark in its name"),
         ("loans.csv", b"a,b\n1,2,3\n", "line 2: '1,2,3' has 3 fields, the header 2 fields"),
         (
@@ -194,10 +194,10 @@ def test_zipped_csv_is_one_file_named_after_the_archive(read_tables, tmp_path):
         ("loans.csv.gz", b"no gzip", "is cut off or damaged"),
         ("loans.csv", b"a b  c\n1 2 3\n4 5   6\n", "the columns are separated by blanks. Separate them by commas"),
         ("loans.csv", b"a^b^c\n1^2^3\n4^5^6\n", "the columns are separated by '^'"),
-        ("loans.csv", b"a,b,c\n1,2,3\n3,4,5\nTotal,6,8\n", "line 4: 'Total,6,8' is a total and no row. Remove"),
-        ("loans.csv", b"a,b\n1,2\n3,4\nTotal,oil\n", "line 4: 'Total,oil' is a total and no row. Remove the line"),
+        ("loans.csv", b"a,b,c\n1,2,3\n3,4,5\nTotal,6,8\n", "line 4: 'Total,6,8' is a total, not a row. Remove"),
+        ("loans.csv", b"a,b\n1,2\n3,4\nTotal,oil\n", "line 4: 'Total,oil' is a total, not a row. Remove the line"),
         ("loans.csv", b"2024\na,b\n1,2\n3,4\n", "line 1: '2024' is neither a header nor a row. Remove the line"),
-        ("loans.parquet", b"no parquet", "is not a whole Parquet file"),
+        ("loans.parquet", b"no parquet", "is not a complete Parquet file"),
         ("loans.zip", b"no zip", "is not a complete zip archive"),
         ("loans.xlsx", b"", "is not a .csv"),
     ],
@@ -263,7 +263,7 @@ def test_total_with_several_fields_is_a_note_if_distinguishable_from_a_row(
     path, rows = tmp_path / "loans.csv", "a,b,c,d,e\n1,2,3,4,5\n3,4,5,6,7\n"
     path.write_text(f"{rows}{total}\n")
     if note is None:
-        with pytest.raises(BookError, match="is a total and no row"):
+        with pytest.raises(BookError, match="is a total, not a row"):
             read_tables(path)
         return
     [files] = read_tables(path)
@@ -276,7 +276,7 @@ def test_total_with_several_fields_is_a_note_if_distinguishable_from_a_row(
 
 def test_total_that_starts_like_the_header_is_refused(read_tables, tmp_path):
     (tmp_path / "loans.csv").write_text("Total,b,c\n1,2,3\n3,4,5\nTotal,,8\n")
-    with pytest.raises(BookError, match=r"line 4: 'Total,,8' is a total and no row\."):
+    with pytest.raises(BookError, match=r"line 4: 'Total,,8' is a total, not a row\."):
         read_tables(tmp_path / "loans.csv")
 
 
@@ -299,7 +299,7 @@ def test_few_broken_lines_are_skipped_and_reported(read_tables, tmp_path):
     (tmp_path / "loans.csv").write_text("\n".join(["id,b,c", *rows]))
     [files] = read_tables(tmp_path / "loans.csv")
     assert files.rows == 98
-    said = "2 lines are left out, of other fields than the header's 3: first line 43, which has 4 fields."
+    said = "2 lines are left out: the header has 3 fields, but line 43 has 4 fields."
     assert files.remarks == [f"loans.csv: {said}"]
 
 
@@ -356,7 +356,7 @@ def test_column_with_two_types_in_two_parquet_files_is_refused(read_tables, tmp_
     frames: Mapping[str, list[Any]] = {"a.parquet": [1], "b.parquet": ["x"]}
     for name, values in frames.items():
         pd.DataFrame({"c": values}).to_parquet(tmp_path / name)
-    with pytest.raises(BookError, match=r"Column c is not of one kind in a\.parquet, b\.parquet"):
+    with pytest.raises(BookError, match=r"Column c has different types in a\.parquet, b\.parquet"):
         read_tables(tmp_path)
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlglot import exp
 
-from credit_assets.onboarding.wording import distinct, in_sql, is_guess, parts, phrase, plain
+from credit_assets.onboarding.wording import in_sql, is_guess, parts, phrase, plain, unique_name
 
 
 @pytest.mark.parametrize(
@@ -71,8 +71,8 @@ def test_name_consists_of_lower_case_letters_digits_and_underscores(name, made):
 
 
 def test_taken_name_is_numbered_whatever_its_case():
-    assert distinct("Rate", ["amount"]) == "Rate"
-    assert distinct("Rate", ["rate", "rate_2"]) == "Rate_3"
+    assert unique_name("Rate", ["amount"]) == "Rate"
+    assert unique_name("Rate", ["rate", "rate_2"]) == "Rate_3"
 
 
 @given(st.text(min_size=1, max_size=20))
