@@ -39,7 +39,7 @@ def draft_configuration(book: GuessedBook, name: str) -> str:
         f"name: {name}",
         f"title: {_yaml(name.replace('_', ' ').capitalize())}",
         'owners: ["team:credit-risk"]',
-        f"contracts: {name}.py # beside this file",
+        f"contracts: {name}.py # next to this file",
         f"entity_key: {_yaml(book.key)} {_mark('; '.join([book.key_why, *doubts_of_key]))}",
         f"target: {_yaml({'column': target.name, 'bad': bad, 'good': good})} {_mark(book.outcome.why)}",
         "",
@@ -85,7 +85,7 @@ def _protected_section(book: GuessedBook) -> list[str]:
 
 def _late_section(book: GuessedBook) -> list[str]:
     """The columns known only after the decision."""
-    meaning = "# Known only after the decision: a feature made of one is refused."
+    meaning = "# Known only after the decision: a feature made from one is refused."
     if not book.late:
         asked = "which columns are known only after the decision? none was recognised by its name or values"
         return [meaning, f"post_decision: {{}} {_mark(asked)}", ""]
