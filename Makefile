@@ -19,7 +19,7 @@ help:
 	@echo "make test   install and run every test"
 	@echo "make test-fast   the tests that are not slow, within two minutes"
 	@echo "make fuzz   the property tests on new examples for MINUTES=10"
-	@echo "make dev    the Dagster UI over the same instance, on http://localhost:3000"
+	@echo "make dev    the Dagster UI on the same instance, at http://localhost:3000"
 	@echo "make lint   ruff, mypy, import-linter, sqlfluff, detect-secrets        make format   let ruff fix what it can"
 	@echo "make docs   the documentation as a site in build/site; a broken link is an error"
 	@echo "make clean  remove the virtual environment and caches (never data/)"

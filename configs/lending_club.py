@@ -1,7 +1,7 @@
 """The contract of LendingClub's loan files, in both layouts (145 columns, and 151 with the borrowers' FICO ranges).
 
-Text stands as the source writes it where its files differ ("36 months" or 36, "13.5%" or 0.135, Dec-2011 or
-2011-12-01); sql/lending_club/ makes one of it. Which columns are known only after the decision is in the YAML.
+If files write a value differently ("36 months" or 36, "13.5%" or 0.135, Dec-2011 or 2011-12-01), it is text as in the
+file, which sql/lending_club/ unifies. The YAML lists the columns that are known only after the decision.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Applications(Table):
     """A loan that LendingClub issued: the application, the credit bureau's data on the borrower at that time, and (in
     files of later years) the loan's performance since. Open loans and new applications have no outcome yet."""
 
-    id: str = pa.Field(unique=True, description="The loan; numbered by us where the file does not name it")
+    id: str = pa.Field(unique=True, description="The loan; numbered by the platform if the file does not name it")
     member_id: str | None = text("The borrower; empty in public files")
     url: str | None = text("Page of the listing")
     issue_d: str = pa.Field(str_matches=DATE, description="Month in which the loan was issued")
@@ -138,9 +138,9 @@ class Applications(Table):
     fico_range_high: float | None = score("Upper end of the FICO range")
     earliest_cr_line: str | None = text("Month in which the oldest credit line was opened", DATE)
     delinq_2yrs: float | None = count("Times 30 days or more late in the last two years")
-    mths_since_last_delinq: float | None = months("Since the last late payment")
-    mths_since_last_major_derog: float | None = months("Since the last rating of 90 days late or worse")
-    mths_since_last_record: float | None = months("Since the last public record")
+    mths_since_last_delinq: float | None = months("Months since the last late payment")
+    mths_since_last_major_derog: float | None = months("Months since the last rating of 90 days late or worse")
+    mths_since_last_record: float | None = months("Months since the last public record")
     inq_last_6mths: float | None = count("Enquiries in the last six months, without those for cars and mortgages")
     open_acc: float | None = count("Open credit lines")
     total_acc: float | None = count("Credit lines ever")
@@ -182,15 +182,15 @@ class Applications(Table):
     inq_last_12m: float | None = count("Enquiries in the last 12 months")
     total_cu_tl: float | None = count("Accounts with finance companies")
     mort_acc: float | None = count("Mortgages")
-    mths_since_rcnt_il: float | None = months("Since an instalment account was opened last")
-    mths_since_recent_bc: float | None = months("Since a bank card was opened last")
-    mths_since_recent_bc_dlq: float | None = months("Since a bank card was late last")
-    mths_since_recent_inq: float | None = months("Since the last enquiry")
-    mths_since_recent_revol_delinq: float | None = months("Since a revolving account was late last")
-    mo_sin_old_il_acct: float | None = months("Since the oldest instalment account was opened")
-    mo_sin_old_rev_tl_op: float | None = months("Since the oldest revolving account was opened")
-    mo_sin_rcnt_rev_tl_op: float | None = months("Since a revolving account was opened last")
-    mo_sin_rcnt_tl: float | None = months("Since any account was opened last")
+    mths_since_rcnt_il: float | None = months("Months since an instalment account was last opened")
+    mths_since_recent_bc: float | None = months("Months since a bank card was last opened")
+    mths_since_recent_bc_dlq: float | None = months("Months since a bank card was last late")
+    mths_since_recent_inq: float | None = months("Months since the last enquiry")
+    mths_since_recent_revol_delinq: float | None = months("Months since a revolving account was last late")
+    mo_sin_old_il_acct: float | None = months("Months since the oldest instalment account was opened")
+    mo_sin_old_rev_tl_op: float | None = months("Months since the oldest revolving account was opened")
+    mo_sin_rcnt_rev_tl_op: float | None = months("Months since a revolving account was last opened")
+    mo_sin_rcnt_tl: float | None = months("Months since any account was last opened")
     num_accts_ever_120_pd: float | None = count("Accounts ever 120 days late or more")
     num_actv_bc_tl: float | None = count("Bank cards in use")
     num_actv_rev_tl: float | None = count("Revolving accounts in use")
@@ -224,10 +224,12 @@ class Applications(Table):
     sec_app_collections_12_mths_ex_med: float | None = count(
         "Collections from the second borrower in the last 12 months"
     )
-    sec_app_mths_since_last_major_derog: float | None = months("Since the second borrower was 90 days late or worse")
+    sec_app_mths_since_last_major_derog: float | None = months(
+        "Months since the second borrower was 90 days late or worse"
+    )
 
     # The loan's performance since.
-    loan_status: str | None = word("How the loan stands on the day of the file", STATUSES)
+    loan_status: str | None = word("Status of the loan on the date of the file", STATUSES)
     pymnt_plan: str | None = text("Whether a payment plan was agreed", r"[yn]$")
     out_prncp: float | None = payment("Principal still owed")
     out_prncp_inv: float | None = payment("Principal still owed to investors")
@@ -248,24 +250,26 @@ class Applications(Table):
     hardship_type: str | None = text("Kind of hardship plan")
     hardship_reason: str | None = text("Reason given for the hardship plan")
     hardship_status: str | None = text("Whether the hardship plan is active, completed or broken")
-    deferral_term: float | None = months("Over which a hardship plan reduces payments")
+    deferral_term: float | None = months("Months over which a hardship plan reduces payments")
     hardship_amount: float | None = payment("Monthly payment under the hardship plan")
     hardship_start_date: str | None = text("First day of the hardship plan", DATE)
     hardship_end_date: str | None = text("Last day of the hardship plan", DATE)
     payment_plan_start_date: str | None = text("Day of the first payment under the hardship plan", DATE)
-    hardship_length: float | None = months("Of smaller payments under the hardship plan")
+    hardship_length: float | None = months("Months of smaller payments under the hardship plan")
     hardship_dpd: float | None = count("Days past due when the hardship plan began")
-    hardship_loan_status: str | None = text("How the loan stood when the hardship plan began")
-    orig_projected_additional_accrued_interest: float | None = payment("Interest that the hardship plan was to add")
-    hardship_payoff_balance_amount: float | None = payment("Owed when the hardship plan began")
+    hardship_loan_status: str | None = text("Status of the loan when the hardship plan began")
+    orig_projected_additional_accrued_interest: float | None = payment(
+        "Interest that the hardship plan was expected to add"
+    )
+    hardship_payoff_balance_amount: float | None = payment("Amount owed when the hardship plan began")
     hardship_last_payment_amount: float | None = payment("Last payment before the hardship plan")
     debt_settlement_flag: str | None = text("Whether a charged-off borrower settles through a company", r"[YN]$")
-    debt_settlement_flag_date: str | None = text("Month in which that was last set", DATE)
+    debt_settlement_flag_date: str | None = text("Month in which the settlement flag was last set", DATE)
     settlement_status: str | None = text("Whether the settlement is active, complete or broken")
     settlement_date: str | None = text("Month in which the settlement was agreed", DATE)
     settlement_amount: float | None = payment("Amount agreed to settle for")
-    settlement_percentage: float | None = percent("Of the debt that is settled for")
-    settlement_term: float | None = months("Over which the settlement is paid")
+    settlement_percentage: float | None = percent("Share of the debt that is settled for")
+    settlement_term: float | None = months("Months over which the settlement is paid")
 
 
 TABLES = {"applications": Applications}

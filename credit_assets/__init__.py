@@ -1,4 +1,4 @@
-"""Credit Assets: loan-application files to decisions a lender can defend, as Dagster assets."""
+"""Credit Assets: turns loan-application files into decisions that a lender can defend, as Dagster assets."""
 
 import os
 

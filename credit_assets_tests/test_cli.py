@@ -121,7 +121,7 @@ def test_empty_folder_is_refused(project, tmp_path):
     (tmp_path / "empty").mkdir()
     done = run_command(project, "deliver", str(tmp_path / "empty"), *OF_THE_BOOK, "--batch", "2026-01")
     assert done.exit_code == 1
-    assert "holds no .csv.gz, .csv, .csv.zip, .parquet file" in done.output
+    assert "contains no .csv.gz, .csv, .csv.zip, .parquet file" in done.output
 
 
 def test_delivery_that_a_run_would_refuse_stays_out_of_the_inbox(project, delivery):

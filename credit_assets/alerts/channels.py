@@ -44,8 +44,8 @@ class NotDelivered(Exception):
 def send(
     channel: str, config: AlertsConfig, environ: Mapping[str, str], alerts: Sequence[Alert], message_id: str
 ) -> str:
-    """Send one alert, or several in one message, over the channel. Returns what the server answered besides OK, usually
-    an empty text.
+    """Send one alert, or several in one message, over the channel. Returns the server's answer, empty if it is a plain
+    OK.
 
     Raises only NotDelivered: if the channel's variable is missing, or if the server cannot be reached, refuses the
     message or does not answer in time.

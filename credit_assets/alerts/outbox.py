@@ -135,7 +135,7 @@ class Outbox:
         return True
 
     def mark_resolved(self, topic: str) -> None:
-        """The topic is in order again: if the same finding comes back, it is a new alert and not a repetition."""
+        """The topic is resolved: if the same finding comes back, it is a new alert and not a repetition."""
         self._con.execute("UPDATE alerts SET topic = '' WHERE topic = ?", (topic,))
 
     def watch(self, name: str, found: Alert | None, now: float, lasting_s: float) -> None:
@@ -153,11 +153,11 @@ class Outbox:
         if row is None:
             self._con.execute("INSERT INTO conditions VALUES (?, ?, NULL, 0, ?)", (name, now, found.to_json()))
             row = self._one("SELECT * FROM conditions WHERE name = ?", name)
-        first, told, reminders = Alert.from_json(row["body"]), row["told"], row["reminders"]
-        if told is None and now - row["seen"] >= lasting_s:
+        first, reported_at, reminders = Alert.from_json(row["body"]), row["told"], row["reminders"]
+        if reported_at is None and now - row["seen"] >= lasting_s:
             self.record(replace(found, key=first.key, since=first.since), now)
             self._con.execute("UPDATE conditions SET told = ? WHERE name = ?", (now, name))
-        elif told is not None and now - told >= self.config.remind_after_hours * HOUR:
+        elif reported_at is not None and now - reported_at >= self.config.remind_after_hours * HOUR:
             key, title = f"{first.key}/still/{reminders + 1}", f"ongoing: {found.title}"
             self.record(replace(found, key=key, since=first.since, title=title), now)
             self._con.execute(
@@ -341,7 +341,7 @@ def _undelivered(
         title=f"alerts could not be delivered by {channel}",
         details=f"{number_of(len(lost), 'alert')} given up; the last attempt failed with: {error}.",
         since=at(now - GIVEN_UP_AFTER_S),
-        what_was_done="They were retried for a day and are not retried any more.",
+        what_was_done="They were retried for a day and are no longer retried.",
         what_to_do=f"Correct {channels.VARIABLES[channel]} or repair the server behind it, and test it with "
         f"`credit-assets alerts --portfolio {portfolio} --test`. Without --test, the command lists the alerts that "
         "were not delivered.",

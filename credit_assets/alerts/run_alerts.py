@@ -34,10 +34,10 @@ LISTED = 8
 """Checks or steps that an alert lists. The others are counted."""
 
 Response = Callable[[datetime], str]
-"""States how the platform responds to a drift or performance check that failed at the time: by a training, or why
-not."""
+"""Describes how the platform responds to a drift or performance check that failed at that time: with a training, or
+why there is none."""
 Checks = Mapping[str, tuple[dg.AssetCheckEvaluation, datetime]]
-"""Checks by name, each with its evaluation and the time of that."""
+"""Checks by name, each with its evaluation and the evaluation's time."""
 
 
 def report_runs(
@@ -227,7 +227,7 @@ class _EndAlerts:
             )
             for name in (BETTER_THAN_CHAMPION, "candidate_version")
         )
-        read = "Read which requirement it missed."
+        read = "See which requirement it missed."
         portfolio, number = self.links.portfolio, version or "VERSION"
         by_hand = f'`credit-assets promote --portfolio {portfolio} --version {number} --why "..."`'
         return self._alert(
@@ -259,7 +259,8 @@ class _EndAlerts:
             dict.fromkeys([*steps, *errors]),
             f"No table is left half-written: every table that the run did not finish is unchanged.{tried}",
             "Fix what the message names (correct the delivery under the same name, the configuration, the machine). A "
-            "corrected delivery runs by itself; start anything else from the run's page or with `credit-assets run`.",
+            "corrected delivery is ingested automatically; start anything else from the run's page or with "
+            "`credit-assets run`.",
             _topic(self.run),
         )
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import duckdb
 from pydantic import BaseModel, ConfigDict
 
-from credit_assets.application.moments import Moment
+from credit_assets.application.json_times import JsonTime
 from credit_assets.automation.pending import (
     FEATURE_DRIFT,
     PERFORMANCE,
@@ -50,8 +50,8 @@ class BatchStatus(BaseModel):
     synthetic: bool
     applicants: int | None
     raw_rows: dict[str, int]
-    ingested_at: Moment | None
-    scored_at: Moment | None
+    ingested_at: JsonTime | None
+    scored_at: JsonTime | None
     outcomes_known: int | None = None
     approval_rate: float | None = None
     feature_drift: str | None = None

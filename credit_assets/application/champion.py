@@ -44,4 +44,5 @@ def promote(project: Project, name: str, version: int, by: str, why: str, report
 def report_champion(registry: Registry, report: Report) -> None:
     """Report the current champion, with the time and the reason of its promotion."""
     move = registry.history()[-1]
-    report(f"Version {move.version} of {registry.name} is the champion since {move.at:%Y-%m-%d %H:%M} UTC: {move.why}")
+    since = f"{move.at:%Y-%m-%d %H:%M} UTC"
+    report(f"Version {move.version} of {registry.name} has been the champion since {since}: {move.why}")

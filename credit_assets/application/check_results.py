@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import dagster as dg
 from pydantic import BaseModel, ConfigDict
 
-from credit_assets.application.moments import Moment
+from credit_assets.application.json_times import JsonTime
 from credit_assets.book.book import Book
 from credit_assets.dagster_private import COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES as EVALUATED
 from credit_assets.dagster_private import PARTITION_NAME_TAG, AssetCheckExecutionRecord
@@ -39,7 +39,7 @@ class CheckResult(BaseModel):
     passed: bool
     severity: str
     description: str | None
-    at: Moment
+    at: JsonTime
 
 
 def check_keys(book: Book) -> list[dg.AssetCheckKey]:

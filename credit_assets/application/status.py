@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from credit_assets.application.batch_status import TABLES, BatchStatus, batch_status
 from credit_assets.application.check_results import CheckResult, check_results
-from credit_assets.application.moments import Moment
+from credit_assets.application.json_times import JsonTime
 from credit_assets.automation.active_runs import tags_of_same_work
 from credit_assets.automation.due import Due, SqlChanged
 from credit_assets.automation.messages import text
@@ -36,7 +36,7 @@ class ChampionStatus(BaseModel):
 
     model: str
     version: int
-    registered_at: Moment
+    registered_at: JsonTime
     synthetic: bool
     cut_off: float
     metrics: dict[str, float]

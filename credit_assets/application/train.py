@@ -32,7 +32,7 @@ def train(project: Project, name: str, report: Report) -> list[RunOutcome]:
         for due in [*stale, Due("train", None, RequestedByHand(), key=f"by_hand:{uuid.uuid4()}")]:
             if run := active.run(due):
                 raise AlreadyRunning(
-                    f"Run {run} is active on {due.batch or 'a training'}. Train again when it has ended."
+                    f"Run {run} is still active ({due.batch or 'training'}). Train again when it has ended."
                 )
             if not active.outcomes[-1].success:
                 return active.outcomes

@@ -139,7 +139,7 @@ def _read_by(lake: Lake, portfolio: Portfolio, batch: str, champion: ModelVersio
     read = commit.provenance.inputs.get(outcomes) if commit else None
     if read is None:
         return True
-    written = read_at(partial(lake.writings, withdrawn=True), outcomes, batch, read)
+    written = read_at(partial(lake.writes, withdrawn=True), outcomes, batch, read)
     return written is not None and file in written.provenance.sources
 
 

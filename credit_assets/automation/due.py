@@ -28,24 +28,24 @@ class NotIngested(_Fact):
 
 @dataclass(frozen=True)
 class OutcomesDelivered(_Fact):
-    """Outcomes came for a batch that was ingested before."""
+    """Outcomes arrived for a batch that had already been ingested."""
 
 
 @dataclass(frozen=True)
 class OutcomesTakenBack(_Fact):
-    """The batch's outcomes file is no longer delivered."""
+    """The batch's outcomes file is no longer in the inbox."""
 
 
 @dataclass(frozen=True)
 class FilesDiffer(_Fact):
-    """The tables were ingested from other files than the delivered ones."""
+    """The tables were ingested from files that differ from the delivered ones."""
 
     tables: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class FeaturesOlder(_Fact):
-    """A raw table behind the features was written again after them."""
+    """A raw table behind the features was rewritten after them."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,12 @@ class NotScored(_Fact):
 
 @dataclass(frozen=True)
 class FeaturesRemade(_Fact):
-    """The batch's features were made from other rows since it was scored."""
+    """The batch's features were recomputed from other rows since it was scored."""
 
 
 @dataclass(frozen=True)
 class CheckedForAnother(_Fact):
-    """One version scored features whose drift was checked for another."""
+    """One version scored features whose drift was checked against another."""
 
     scored_by: int
     checked_for: int
@@ -95,9 +95,9 @@ class PerformanceNotMeasured(_Fact):
 
 @dataclass(frozen=True)
 class NotABatch(_Fact):
-    """The entry of the inbox is not a batch; `trouble` is the reason."""
+    """The entry of the inbox is not a batch; `problem` is the reason."""
 
-    trouble: str
+    problem: str
 
 
 @dataclass(frozen=True)
@@ -109,9 +109,9 @@ class StillWritten(_Fact):
 
 @dataclass(frozen=True)
 class FileMissing(_Fact):
-    """A table has no file; `trouble` names it."""
+    """A table has no file; `problem` names it."""
 
-    trouble: str
+    problem: str
 
 
 @dataclass(frozen=True)

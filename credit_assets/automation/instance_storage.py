@@ -38,7 +38,7 @@ OPEN_LOGS = 8
 
 
 def engine_of(url: str) -> sa.Engine:
-    """An engine that keeps its connections, and opens another where the file has been replaced or removed.
+    """An engine that keeps its connections, and opens a new one if the file has been replaced or removed.
 
     A killed process loses nothing. A power cut can lose the newest events, as it can lose the newest files of the lake;
     the database stays consistent (https://www.sqlite.org/pragma.html#pragma_synchronous).
@@ -54,7 +54,7 @@ def engine_of(url: str) -> sa.Engine:
     @sa.event.listens_for(engine, "checkout")
     def compare_file(connection: Any, record: Any, proxy: Any) -> None:
         if record.info["file"] != _file_of(file):
-            raise DisconnectionError(f"{file} is another file now")
+            raise DisconnectionError(f"{file} has been replaced")
 
     return engine
 

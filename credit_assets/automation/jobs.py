@@ -55,7 +55,7 @@ def jobs(portfolio: Portfolio) -> dict[str, UnresolvedAssetJobDefinition]:
             "train",
             groups("training", "evaluation", "fairness", "champion", "operations"),
             description="Trains a candidate on all known outcomes, evaluates it, and promotes it if it passes.",
-            # The run queue lets one training of a portfolio through at a time (dagster.yaml).
+            # The run queue starts one training of a portfolio at a time (dagster.yaml).
             tags=tags | {TRAINING_TAG: name},
         ),
         dg.define_asset_job(

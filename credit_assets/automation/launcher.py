@@ -16,7 +16,7 @@ from credit_assets.dagster_private import GRPC_INFO_TAG, CheckRunHealthResult, W
 from credit_assets.settings.run_tags import HOST_TAG
 
 START_TOLERANCE_S = 60.0
-"""A process that was created more than this after the start of a run is not that run's process. It is not zero because
+"""Seconds: a process created more than this after the start of a run is not that run's process. It is not zero because
 process start times shift when the system clock is set."""
 
 
@@ -28,7 +28,7 @@ class LocalRunLauncher(dg.DefaultRunLauncher):
         return True
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
-        """FAILED if the run's process is gone from this machine, RUNNING if it is alive or on another machine."""
+        """FAILED if the run's process on this machine no longer exists, RUNNING if it exists or is on another."""
         started = _process_and_start(self._instance, run) if _on_this_machine(run) else None
         if started is None:
             return CheckRunHealthResult(WorkerStatus.RUNNING)
@@ -37,7 +37,7 @@ class LocalRunLauncher(dg.DefaultRunLauncher):
             return CheckRunHealthResult(WorkerStatus.RUNNING, run_worker_id=str(process))
         return CheckRunHealthResult(
             WorkerStatus.FAILED,
-            f"the run's process ({process}) is gone: it was killed, or the machine was restarted",
+            f"the run's process ({process}) no longer exists: it was killed, or the machine was restarted",
             run_worker_id=str(process),
         )
 

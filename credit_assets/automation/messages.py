@@ -92,8 +92,8 @@ def _batch_due(reason: BatchDue) -> str:
 
 def _batch_waiting(reason: BatchWaiting) -> str:
     match reason:
-        case due.NotABatch(trouble) | due.FileMissing(trouble):
-            return trouble
+        case due.NotABatch(problem) | due.FileMissing(problem):
+            return problem
         case due.StillWritten(files):
             return f"{', '.join(files)}: still being written, according to the name"
         case due.FilesUnreadable(files):

@@ -48,7 +48,7 @@ from credit_assets.lake.connections import connect
 from credit_assets.lake.log import Commit
 from credit_assets.lake.sql import identifier, sql_text
 from credit_assets.lake.storage import Storage
-from credit_assets.lake.tables import Lake, Writings
+from credit_assets.lake.tables import Lake, Writes
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import release
 from credit_assets.settings.target import Target
@@ -82,21 +82,21 @@ def arrivals(portfolio: Portfolio, inbox: Inbox, lake: Lake, before: Mapping[str
     being written, and nothing has changed since the previous poll. A file is hashed only if it was touched and has the
     same size as the ingested one.
     """
-    writings, match = cache(lake.writings), _matcher(portfolio)
+    writes, match = cache(lake.writes), _matcher(portfolio)
     found = Arrivals([], {}, {})
     for snapshot in inbox.snapshots(portfolio.name):
-        settled = snapshot.batch in before and before[snapshot.batch] == snapshot.signature
+        unchanged = snapshot.batch in before and before[snapshot.batch] == snapshot.signature
         files = _why_not_a_delivery(snapshot) or match(snapshot)
         if isinstance(files, NotABatch | StillWritten | FileMissing):
             found.waiting[snapshot.batch] = Waiting(files)
             continue
-        due = _ingestion_due(portfolio, inbox, writings, snapshot, files, read=settled)
+        due = _ingestion_due(portfolio, inbox, writes, snapshot, files, read=unchanged)
         if due is None:
             continue
         found.signatures[snapshot.batch] = snapshot.signature
         if unreadable := snapshot.unreadable:
             found.waiting[snapshot.batch] = Waiting(FilesUnreadable(tuple(unreadable)))
-        elif settled:
+        elif unchanged:
             found.due.append(due)
         else:
             found.waiting[snapshot.batch] = Waiting(FilesChanged() if snapshot.batch in before else FirstSeen())
@@ -109,11 +109,11 @@ def batches_to_ingest(
     """The delivered batches whose present files have not been read into raw tables and features.
 
     A delivery that is still being copied is left out only if a file's name shows it. With `untouched_since` (seconds
-    since 1970), only deliveries are returned that lack no file and were not changed after it.
+    since 1970), only complete deliveries that were not changed after it are returned.
 
     Outcomes that arrive later for a batch are read alone, because they change no feature, and so no past decision.
     """
-    writings, match = cache(lake.writings), _matcher(portfolio)
+    writes, match = cache(lake.writes), _matcher(portfolio)
     due = []
     for snapshot in inbox.snapshots(portfolio.name):
         if untouched_since is not None and snapshot.touched > untouched_since:
@@ -126,15 +126,15 @@ def batches_to_ingest(
                 continue
             # A person requests the run; the run reports what is missing.
             files = None
-        if found := _ingestion_due(portfolio, inbox, writings, snapshot, files, read=True):
+        if found := _ingestion_due(portfolio, inbox, writes, snapshot, files, read=True):
             due.append(found)
     return due
 
 
 def _why_not_a_delivery(snapshot: FolderSnapshot) -> NotABatch | StillWritten | None:
     """The reason why the batch cannot be ingested, whatever its files are; None if it can."""
-    if snapshot.trouble:
-        return NotABatch(snapshot.trouble)
+    if snapshot.problem:
+        return NotABatch(snapshot.problem)
     return StillWritten(tuple(snapshot.partial)) if snapshot.partial else None
 
 
@@ -164,14 +164,14 @@ def _matcher(portfolio: Portfolio) -> Callable[[FolderSnapshot], TableFiles | Fi
 def _ingestion_due(
     portfolio: Portfolio,
     inbox: Inbox,
-    writings: Writings,
+    writes: Writes,
     snapshot: FolderSnapshot,
     files: TableFiles | None,
     read: bool,
 ) -> Due | None:
     """The ingestion that the batch needs, or None. With `read`, files are hashed if only their content shows whether
     they have changed; without it, such files count as changed."""
-    written = {table: writings(portfolio.table(table)).get(snapshot.batch, ()) for table in portfolio.tables}
+    written = {table: writes(portfolio.table(table)).get(snapshot.batch, ()) for table in portfolio.tables}
     sources = {table: _sources(commits[0]) for table, commits in written.items() if commits}
     if files is None:
         changed = tuple(written)
@@ -183,7 +183,7 @@ def _ingestion_due(
             for table in written
             if table not in sources or set(sources[table]) != files[table] or not differing.isdisjoint(sources[table])
         )
-    stale = _is_stale(writings, snapshot.batch, portfolio.table(FEATURES))
+    stale = _is_stale(writes, snapshot.batch, portfolio.table(FEATURES))
     if not changed and not stale:
         return None
     tables: tuple[str, ...] = ()
@@ -194,7 +194,7 @@ def _ingestion_due(
     elif later_outcomes:
         left = files is None or files[portfolio.outcomes_table]
         reason = OutcomesDelivered() if left else OutcomesTakenBack()
-        if writings(portfolio.table(SCORES)).get(snapshot.batch):
+        if writes(portfolio.table(SCORES)).get(snapshot.batch):
             job = "outcomes"
         else:
             tables = changed
@@ -205,7 +205,7 @@ def _ingestion_due(
     others: list[str] = []
     if portfolio.outcomes_table in changed and (files is None or files[portfolio.outcomes_table]):
         # The file may contain outcomes of these batches too; a run will read which.
-        others = sorted(writings(portfolio.table(portfolio.application_table)).keys() - {snapshot.batch})
+        others = sorted(writes(portfolio.table(portfolio.application_table)).keys() - {snapshot.batch})
     # `replaced` and `others` do not change while the run writes one table after the other, nor if it fails.
     replaced = {table: _replaced_version(commits, table in changed) for table, commits in written.items()}
     # The release is part of the key, because another one may read what this one refuses.
@@ -226,16 +226,16 @@ def _replaced_version(commits: Sequence[Commit], changed: bool) -> int | None:
     return next((commit.version for commit in commits if _sources(commit) != _sources(commits[0])), None)
 
 
-def _is_stale(writings: Writings, batch: str, table: str) -> bool:
+def _is_stale(writes: Writes, batch: str, table: str) -> bool:
     """Whether the batch is missing in the table, or any of its direct or indirect inputs was written again since."""
 
     @cache
     def stale(table: str) -> bool:
-        commits = writings(table).get(batch)
+        commits = writes(table).get(batch)
         if not commits:
             return True
         sources = commits[0].provenance.inputs
-        return any(stale(source) or writings(source)[batch][0].version > sources[source] for source in sources)
+        return any(stale(source) or writes(source)[batch][0].version > sources[source] for source in sources)
 
     return stale(table)
 
@@ -260,7 +260,7 @@ def new_outcomes(portfolio: Portfolio, lake: Lake, trained: int | None) -> int:
     if not all(lake.exists(table) for table in (*sources, portfolio.table(FEATURES))):
         return 0
     # A model cannot learn from a batch without features.
-    featured = lake.writings(portfolio.table(FEATURES))
+    featured = lake.writes(portfolio.table(FEATURES))
     now, ready = tuple(lake.version(table) for table in sources), frozenset(featured)
     then, learned = None, frozenset[str]()
     if trained is not None:
@@ -324,7 +324,7 @@ def batches_to_score(portfolio: Portfolio, lake: Lake, champion: int | None) -> 
     outcomes = lake.batches(portfolio.table(portfolio.outcomes_table))
     ready = sorted(lake.batches(portfolio.table(FEATURES)).items())
     open_from = max(0, len(ready) - portfolio.automation.rescore_open_batches)
-    writings = cache(lake.writings)
+    writes = cache(lake.writes)
     newest = outcomes.keys() & {batch for batch, _ in ready[open_from:]}
     due: list[Due] = []
 
@@ -339,10 +339,10 @@ def batches_to_score(portfolio: Portfolio, lake: Lake, champion: int | None) -> 
         key = f"score:{batch}:{features.version}.{champion}.{made.version if made else 0}"
         if made is None:
             add(batch, NotScored(), key)
-        elif _made_from_other_rows(portfolio, writings, batch, made, features):
+        elif _made_from_other_rows(portfolio, writes, batch, made, features):
             add(batch, FeaturesRemade(), key)
         elif (scored_by := made.provenance.model_version) is not None and (
-            checked := _checked_against_another(portfolio, writings, batch, made)
+            checked := _checked_against_another(portfolio, writes, batch, made)
         ) is not None:
             add(batch, CheckedForAnother(scored_by, checked), key)
         elif (
@@ -359,17 +359,15 @@ def batches_to_score(portfolio: Portfolio, lake: Lake, champion: int | None) -> 
     return due
 
 
-def _made_from_other_rows(
-    portfolio: Portfolio, writings: Writings, batch: str, scores: Commit, features: Commit
-) -> bool:
+def _made_from_other_rows(portfolio: Portfolio, writes: Writes, batch: str, scores: Commit, features: Commit) -> bool:
     """Whether the features were made from other rows since they were scored. If only the SQL has changed, past
     decisions are not repeated."""
     table = portfolio.table(FEATURES)
     read = _version_read(scores, table)
     if read >= features.version:
         return False
-    scored = read_at(writings, table, batch, read)
-    return scored is None or not same_rows(writings, table, scored, features)
+    scored = read_at(writes, table, batch, read)
+    return scored is None or not same_rows(writes, table, scored, features)
 
 
 def stale_features(portfolio: Portfolio, lake: Lake, queries: Mapping[str, FeatureQuery]) -> list[Due]:
@@ -379,7 +377,7 @@ def stale_features(portfolio: Portfolio, lake: Lake, queries: Mapping[str, Featu
     if not window:
         return []
     features = portfolio.table(FEATURES)
-    stale = made_by_other_sql(cache(lake.writings), features, lake.version(features), queries)
+    stale = made_by_other_sql(cache(lake.writes), features, lake.version(features), queries)
     now = ".".join(current_sql_versions(queries).values())
     return [
         Due("ingest", batch, SqlChanged(tuple(files)), tuple(queries), key=f"features:{batch}:{now}")
@@ -426,17 +424,17 @@ def _scored_by_another(made: Commit, champion: int) -> bool:
     return made.provenance.model_version not in (None, champion)
 
 
-def _checked_against_another(portfolio: Portfolio, writings: Writings, batch: str, made: Commit) -> int | None:
+def _checked_against_another(portfolio: Portfolio, writes: Writes, batch: str, made: Commit) -> int | None:
     """The version that the batch's features were checked against, if another version scored it; None if it is the same,
     or if the log does not contain it."""
     table = portfolio.table(FEATURE_DRIFT)
     read = made.provenance.inputs.get(table)
     if read is None:
         # Scores of earlier releases do not record the check that they rely on: it was the latest one at that time.
-        checks = (commit for commit in writings(table).get(batch, ()) if commit.timestamp_ms <= made.timestamp_ms)
+        checks = (commit for commit in writes(table).get(batch, ()) if commit.timestamp_ms <= made.timestamp_ms)
         checked = next(checks, None)
     else:
-        checked = read_at(writings, table, batch, read)
+        checked = read_at(writes, table, batch, read)
     version = checked.provenance.model_version if checked else None
     return None if made.provenance.model_version in (None, version) else version
 

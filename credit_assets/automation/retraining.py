@@ -239,8 +239,8 @@ class LatestTraining:
     """The newest training of a portfolio.
 
     `run` and `began`: the newest one, whatever its result. `active`: the run of an active one. `effective`: the start
-    of the newest one that is active, made a candidate, or made an earlier version again; it serves all earlier
-    requests.
+    of the newest one that is active, made a candidate, or reproduced an earlier version; it satisfies all
+    earlier requests.
     """
 
     run: str | None

@@ -50,7 +50,7 @@ def schedules(book: Book, parts: Mapping[str, Collection[dg.AssetKey]]) -> list[
 
     @dg.schedule(
         name="daily_sweep",
-        # A schedule has one job. What the other jobs make for a batch are parts of this one.
+        # A schedule has one job. This one includes the assets that the other jobs make for a batch.
         job_name="batch",
         cron_schedule="0 5 * * *",
         default_status=dg.DefaultScheduleStatus.RUNNING,

@@ -45,7 +45,7 @@ class Book:
 
     @cached_property
     def contracts(self) -> Contracts:
-        """For each raw table its contract, parents before children.
+        """The contract of each raw table, parents before children.
 
         Raises ConfigError if they cannot be loaded, or if the configuration contradicts them.
         """

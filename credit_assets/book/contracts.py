@@ -14,7 +14,7 @@ from credit_assets.schemas.table import Table, outcomes_of
 from credit_assets.settings.portfolio import OUTCOMES, ConfigError, Portfolio
 
 Contracts = Mapping[str, type[Table]]
-"""For each raw table its contract, parents before children."""
+"""The contract of each raw table, parents before children."""
 
 
 @dataclass(frozen=True)

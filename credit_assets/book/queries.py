@@ -194,9 +194,9 @@ class _File:
             what = details[0].get("description", str(error))
             raise FeatureQueryError(f"not valid SQL: {what}", self.path.name, line) from error
         if len(statements) != 1:
-            raise self.error(f"must hold one SELECT, holds {len(statements)} statements")
+            raise self.error(f"must contain one SELECT, contains {len(statements)} statements")
         if not isinstance(statements[0], exp.Select):
-            raise self.error(f"must hold one SELECT, holds {statements[0].key.upper()}")
+            raise self.error(f"must contain one SELECT, contains {statements[0].key.upper()}")
         return statements[0]
 
     def error(self, what: str, node: exp.Expr | None = None) -> FeatureQueryError:
@@ -220,7 +220,7 @@ class _File:
             if name.lower() in names:
                 raise self.error(f"column {name} occurs twice", node)
             if not meaning:
-                raise self.comment_error(f"column {name} has no description: end its line with `-- what it is`", node)
+                raise self.comment_error(f"column {name} has no description: end its line with `-- description`", node)
             if meaning.lower() in meanings:
                 raise self.comment_error(f"column {name} has the same description as {meanings[meaning.lower()]}", node)
             names.add(name.lower())
@@ -259,7 +259,7 @@ class _File:
             if not text.lower().startswith(NO_ROW):
                 opening.append(text)
             elif no_row or not (no_row := re.split(MARK_PATTERN, text[len(NO_ROW) :])[0].strip()):
-                raise self.error(f"`{NO_ROW}` must stand once in the opening comment, with a message on its line")
+                raise self.error(f"`{NO_ROW}` must occur once in the opening comment, with a message on its line")
             else:
                 guess = FeatureComment.parse_mark(text)
         if not opening:

@@ -104,7 +104,7 @@ def check(name: Annotated[str, typer.Argument(help="The portfolio: a file in con
         else:
             effect = "nothing is scored until they are written" if checked.withheld else "a trial run is possible"
             texts = number_of(len(checked.drafts), "text")
-            stop(f"{book}, not ready: {texts} for declined applicants to write ({effect}){guesses}")
+            stop(f"{book}, not ready: write {texts} for declined applicants ({effect}){guesses}")
 
 
 @app.command()

@@ -11,7 +11,7 @@ from credit_assets.settings.scorecard import ScorecardConfig
 
 
 def points(pds: np.ndarray, scorecard: ScorecardConfig) -> np.ndarray:
-    """Points (n,) int64: offset + factor * ln((1 - pd) / pd), to the nearest whole, halves to even.
+    """Points (n,) int64: offset + factor * ln((1 - pd) / pd), rounded to the nearest integer, halves to even.
 
     Raises ValueError for a PD that is missing or not strictly between 0 and 1.
 

@@ -154,27 +154,27 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         found = Candidate.of(book, predictions, candidate, training_set)
         version, evidence = found.version, found.evidence
         decides = compared_champion(lake.lake, book)
-        judged = verdicts_on(lake.connection, lake.lake, book, found, decides, audit, dg.get_dagster_logger())
-        better = "" if promotable(judged) else significant_gains(evidence.comparisons.get("champion"))
+        gate_verdicts = verdicts_on(lake.connection, lake.lake, book, found, decides, audit, dg.get_dagster_logger())
+        better = "" if promotable(gate_verdicts) else significant_gains(evidence.comparisons.get("champion"))
         # If the training has made the champion again, its report and verdicts are not replaced.
-        made_again = decides is not None and decides.number == version.number
+        reproduced = decides is not None and decides.number == version.number
         report = project.reports / name / f"evaluation-v{version.number}.html"
-        if not made_again or not report.exists():
+        if not reproduced or not report.exists():
             curves = _curves(context, lake)
             write_report(
                 report,
                 book,
                 found,
-                judged,
+                gate_verdicts,
                 groups=groups,
                 audit=audit,
                 curves=curves,
                 versions={table: f"version {read.version}" for table, read in lake.reads(context).items()},
                 synthetic=lake.synthetic(context),
             )
-        if not made_again:
-            log_verdicts(registry, version, judged, decides, better)
-        table = gate_table(judged, version.number)
+        if not reproduced:
+            log_verdicts(registry, version, gate_verdicts, decides, better)
+        table = gate_table(gate_verdicts, version.number)
         return dg.MaterializeResult(
             value=table,
             metadata={
@@ -184,7 +184,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
             },
             check_results=[
                 gate_result(gate_key, verdict, version.number, better)
-                for verdict in judged
+                for verdict in gate_verdicts
                 if verdict.blocking or verdict.name == BASELINE
             ],
         )

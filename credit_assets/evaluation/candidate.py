@@ -97,10 +97,10 @@ def leading(registry: Registry, version: ModelVersion) -> list[str]:
     return sorted(shares, key=shares.__getitem__, reverse=True)[:LEADING]
 
 
-def gate_table(judged: Sequence[Verdict], number: int) -> pd.DataFrame:
+def gate_table(verdicts: Sequence[Verdict], number: int) -> pd.DataFrame:
     """The `Gate` table: one row per verdict on the version of this number."""
     return pd.DataFrame(
-        [{"verdict": v.name, "passed": v.passed, "blocking": v.blocking, "words": v.message} for v in judged]
+        [{"verdict": v.name, "passed": v.passed, "blocking": v.blocking, "words": v.message} for v in verdicts]
     ).assign(candidate_version=number)
 
 
@@ -108,7 +108,7 @@ def write_report(
     report: Path,
     book: Book,
     candidate: Candidate,
-    judged: Sequence[Verdict],
+    verdicts: Sequence[Verdict],
     *,
     groups: pd.DataFrame,
     audit: pd.DataFrame,
@@ -123,7 +123,7 @@ def write_report(
         title=f"{book.portfolio.title}: candidate {candidate.version.number}",
         models=evidence.models,
         comparisons=evidence.comparisons,
-        gate=judged,
+        gate=verdicts,
         fairness_groups=groups,
         fairness_verdicts=audit,
         plots=pictures(candidate.tested, evidence.candidate, candidate.by_batch, curves),
@@ -136,14 +136,14 @@ def write_report(
 
 
 def log_verdicts(
-    registry: Registry, version: ModelVersion, judged: Sequence[Verdict], champion: ModelVersion | None, better: str
+    registry: Registry, version: ModelVersion, verdicts: Sequence[Verdict], champion: ModelVersion | None, better: str
 ) -> None:
     """Log the result of the gate with the version. `better` states in which metrics a refused version is significantly
     better than the champion (empty: in none)."""
     registry.log_gate(
         version.number,
-        gate_summary(judged),
-        passed=promotable(judged),
+        gate_summary(verdicts),
+        passed=promotable(verdicts),
         better_than=champion.number if champion else None,
         better=better,
     )

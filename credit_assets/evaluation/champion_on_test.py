@@ -38,7 +38,7 @@ def champion_number(lake: Lake, portfolio: Portfolio) -> int | None:
 
 
 def compared_champion(lake: Lake, book: Book) -> ModelVersion | None:
-    """The champion that the current predictions compare the candidate with, also if another one decides now."""
+    """The champion that the current predictions compare the candidate with, even if another one decides now."""
     number = champion_number(lake, book.portfolio)
     return book.registry.champion() if number is None else book.registry.find(number)
 
@@ -89,7 +89,7 @@ def reason_not_compared(book: Book, version: ModelVersion | None, columns: Colle
     try:
         gone = sorted(set(load_model(book.registry, version).features) - set(columns))
     except VersionDamaged:
-        why = "cannot be compared, because its model files are gone or damaged"
+        why = "cannot be compared, because its model files are missing or damaged"
         after = ", and a candidate that meets them replaces it"
     else:
         if gone:
@@ -165,14 +165,14 @@ def _with_features_as_learned(
     features, training_set = portfolio.table(FEATURES), portfolio.table(TRAINING_SET)
     learned = training_sql_versions(con, lake, training_set, version.made_from(training_set), features)
     batches = sorted(batch for (batch,) in rows.project("batch").distinct().fetchall())
-    writings = cache(lake.writings)
+    writes = cache(lake.writes)
     versions = {}
     for batch in batches:
-        made = (commit.version for commit in commits_made_by(writings, features, batch, learned))
+        made = (commit.version for commit in commits_made_by(writes, features, batch, learned))
         versions[batch] = next((version for version in made if lake.readable(features, batch, version)), None)
-    if None in versions.values() or all(versions[batch] == writings(features)[batch][0].version for batch in batches):
+    if None in versions.values() or all(versions[batch] == writes(features)[batch][0].version for batch in batches):
         return rows
     before = " UNION ALL ".join(lake.query(features, [batch], version) for batch, version in versions.items())
-    rows.project(", ".join(map(identifier, about))).create_view("_judged", replace=True)
+    rows.project(", ".join(map(identifier, about))).create_view("_tested", replace=True)
     key = identifier(portfolio.entity_key)
-    return con.sql(f"SELECT * FROM _judged JOIN ({before}) USING ({key}, batch)")
+    return con.sql(f"SELECT * FROM _tested JOIN ({before}) USING ({key}, batch)")

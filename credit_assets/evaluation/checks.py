@@ -35,8 +35,8 @@ def check_specs(book: Book) -> list[dg.AssetCheckSpec]:
     }
     warns = {BASELINE} if config.beats_baseline == "warn" else set()
     return [
-        dg.AssetCheckSpec(name, asset=asset, blocking=name not in warns, description=words)
-        for name, words in requirements.items()
+        dg.AssetCheckSpec(name, asset=asset, blocking=name not in warns, description=text)
+        for name, text in requirements.items()
     ]
 
 
@@ -52,9 +52,9 @@ def cleared(gate: pd.DataFrame, predictions: pd.DataFrame) -> int:
         raise dg.Failure(
             f"Candidate {version} did not pass the promotion gate. {' '.join(missed['words'])}", allow_retries=False
         )
-    if (judged := int(gate["candidate_version"].iloc[0])) != version:
+    if (examined := int(gate["candidate_version"].iloc[0])) != version:
         raise dg.Failure(
-            f"The promotion gate examined candidate {judged}, but the newest is {version}. Run the job `train`.",
+            f"The promotion gate examined candidate {examined}, but the newest is {version}. Run the job `train`.",
             allow_retries=False,
         )
     return version

@@ -41,9 +41,9 @@ def four_fifths(fairness: pd.DataFrame) -> list[Verdict]:
                 + (", so the candidate is not significantly worse, and this does not stop it." if passed else ".")
             )
         if row["four_fifths"] == "not enough data":
-            words = f"By {row['attribute']}, there are too few applicants for a verdict."
+            message = f"By {row['attribute']}, there are too few applicants for a verdict."
         else:
-            words = (
+            message = (
                 f"By {row['attribute']}, {row['worst_group']} is approved at "
                 f"{_air(row, 'air', row['air'] if below else row['min_air'])} of the rate of {row['reference']}, "
                 f"{'below' if below else 'not below'} {row['min_air']:g}"
@@ -59,7 +59,7 @@ def four_fifths(fairness: pd.DataFrame) -> list[Verdict]:
                 name=four_fifths_name(row["attribute"]),
                 passed=passed,
                 severity="error" if row["on_failure"] == "block" else "warning",
-                message=words,
+                message=message,
                 figures=numbers,
             )
         )

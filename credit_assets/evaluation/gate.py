@@ -29,9 +29,9 @@ BASELINE, PLAUSIBLE = "beats_baseline", "plausible_auc"
 NO_CHAMPION = "There is no champion to compare with."
 
 
-def gate_summary(judged: Sequence[Verdict]) -> str:
+def gate_summary(verdicts: Sequence[Verdict]) -> str:
     """The result of the gate as text: that the candidate passed, or the requirements that it does not meet."""
-    failed = [verdict for verdict in judged if verdict.blocking and not verdict.passed]
+    failed = [verdict for verdict in verdicts if verdict.blocking and not verdict.passed]
     if not failed:
         return "It passed the gate."
     return "It was refused by the gate. " + " ".join(f"{verdict.name}: {verdict.message}" for verdict in failed)
@@ -122,9 +122,8 @@ def _proper_score_gain(comparison: Comparison | None) -> str:
 
 
 @dataclass(frozen=True)
-class _Excuse:
-    """Whether a missed requirement does not stop the candidate because of how the champion meets it, with the
-    explanation."""
+class _Exemption:
+    """Whether a missed requirement is waived because the champion does not meet it either, with the explanation."""
 
     holds: bool
     explanation: str
@@ -132,7 +131,7 @@ class _Excuse:
 
 def _relative_to_champion(
     measure: str, champion_meets: bool, worse: Interval | None, material: bool, comparison: Comparison | None
-) -> _Excuse:
+) -> _Exemption:
     """Whether a missed requirement stops the candidate if there is a champion. It does not if the champion does not
     significantly meet it either (`champion_meets`), and the candidate is not significantly worse in it or significantly
     better by a proper score.
@@ -141,22 +140,24 @@ def _relative_to_champion(
     `material`, because it lies within the candidate's own interval, does not count.
     """
     if champion_meets:
-        return _Excuse(False, f" The champion significantly meets this on the same rows ({measure}).")
+        return _Exemption(False, f" The champion significantly meets this on the same rows ({measure}).")
     significantly_worse = worse is not None and worse.low > 0 and material
     difference = f", candidate minus champion {signed_text(worse, 4)}" if worse is not None else ""
     if not significantly_worse:
-        return _Excuse(
+        return _Exemption(
             True,
             f" The champion does not significantly meet this either ({measure}{difference}), and the candidate is not "
             "significantly worse, so this does not stop it.",
         )
     if better := _proper_score_gain(comparison):
-        return _Excuse(
+        return _Exemption(
             True,
             f" The champion does not significantly meet this either ({measure}{difference}), and the candidate is "
             f"significantly better by a proper score ({better}), so this does not stop it.",
         )
-    return _Excuse(False, f" The candidate is significantly worse than the champion in this ({measure}{difference}).")
+    return _Exemption(
+        False, f" The candidate is significantly worse than the champion in this ({measure}{difference})."
+    )
 
 
 def discrimination(
@@ -178,14 +179,14 @@ def discrimination(
     if champion is not None and comparison is not None and enough and not passed:
         other = champion.metrics["auc"]
         least = max(thresholds.min_auc, 0.5)
-        excuse = _relative_to_champion(
+        exemption = _relative_to_champion(
             f"AUC {interval_text(other, digits_apart(3, (other.low, least)))}",
             other.low >= least,
             _negative(comparison.auc_difference),
             True,
             comparison,
         )
-        passed, note = excuse.holds, excuse.explanation
+        passed, note = exemption.holds, exemption.explanation
     digits = digits_apart(3, (auc.value, thresholds.min_auc), (auc.low, 0.5))
     return Verdict(
         name="discrimination",
@@ -211,22 +212,22 @@ def plausible(evaluation: Evaluation, max_auc: float, leading: Sequence[str], th
     confirmed = next((each for each in thresholds.confirmed_auc if auc <= each.up_to), None)
     shown = f"{auc:.{digits_apart(3, (auc, max_auc), *((auc, each.up_to) for each in thresholds.confirmed_auc))}f}"
     if auc <= max_auc:
-        words = f"AUC {shown} is not above {max_auc:g}, so it is plausible."
+        message = f"AUC {shown} is not above {max_auc:g}, so it is plausible."
     elif confirmed is not None:
-        words = (
+        message = (
             f"AUC {shown} is above {max_auc:g} (training.max_single_feature_auc); {confirmed.by} confirmed an AUC "
             f"of up to {confirmed.up_to:g}: {confirmed.why.rstrip('.')}."
         )
     else:
         most = f", first of all {', '.join(leading)}" if leading else ""
-        words = (
+        message = (
             f"AUC {shown} is above {max_auc:g} (training.max_single_feature_auc). An AUC this high is more often a "
             f"leak than skill. Check whether any input is known only after the decision{most}. If none is, enter "
             f"{{up_to: {_rounded_up(auc):.2f}, by: YOUR NAME, why: ...}} under evaluation.gate.confirmed_auc and "
             "train again, or promote the version by hand."
         )
     met = auc <= max_auc or confirmed is not None
-    return Verdict(PLAUSIBLE, met, words, {"auc": auc, "max_single_feature_auc": max_auc})
+    return Verdict(PLAUSIBLE, met, message, {"auc": auc, "max_single_feature_auc": max_auc})
 
 
 def _rounded_up(auc: float) -> float:
@@ -247,18 +248,18 @@ def calibration(
     if champion is not None:
         own, other = champion.metrics["ece"], champion.metrics["calibration_gap"]
         of_champion = {"champion_ece": own.value, "champion_calibration_gap": other.value}
-        excuses = []
+        exemptions = []
         if not shape:
             worse = comparison.ece_difference if comparison else _without_interval(ece.value - own.value)
             meets = own.high <= thresholds.max_ece
             measure = f"ECE {interval_text(own, digits_apart(4, (own.high, thresholds.max_ece)))}"
-            excuses.append(_relative_to_champion(measure, meets, worse, own.value < ece.low, comparison))
+            exemptions.append(_relative_to_champion(measure, meets, worse, own.value < ece.low, comparison))
         if not level:
             worse = comparison.gap_difference if comparison else _without_interval(abs(gap.value) - abs(other.value))
             meets = -most <= other.low and other.high <= most
             nearest = max(gap.low, -gap.high, 0.0)
             of_level = digits_apart(4, (other.low, -most), (other.high, most))
-            excuses.append(
+            exemptions.append(
                 _relative_to_champion(
                     f"default rate minus mean PD {signed_text(other, of_level)}",
                     meets,
@@ -267,8 +268,8 @@ def calibration(
                     comparison,
                 )
             )
-        passed = all(excuse.holds for excuse in excuses)
-        note = "".join(dict.fromkeys(excuse.explanation for excuse in excuses))
+        passed = all(exemption.holds for exemption in exemptions)
+        note = "".join(dict.fromkeys(exemption.explanation for exemption in exemptions))
     digits = digits_apart(4, (ece.value, thresholds.max_ece), (ece.value, evaluation.ece_by_chance))
     of_gap = digits_apart(4, (gap.low, most), (gap.high, -most))
     return Verdict(
@@ -381,8 +382,8 @@ def stability(
         # The champion's PSI has no interval, so it counts as within only if the difference is significant.
         meets = champion_psi <= bound and worse.low > 0
         measure = f"PSI {champion_psi:.{digits_apart(4, (champion_psi, bound))}f}"
-        excuse = _relative_to_champion(measure, meets, worse, True, comparison)
-        passed, note = excuse.holds, excuse.explanation
+        exemption = _relative_to_champion(measure, meets, worse, True, comparison)
+        passed, note = exemption.holds, exemption.explanation
     elif champion_psi is not None:
         note = f" The champion's PSI is {champion_psi:.4f} on the same rows."
     digits = digits_apart(4, (score_psi, bound))

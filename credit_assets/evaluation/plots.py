@@ -68,10 +68,10 @@ def precision_recall(y: np.ndarray, pds: Mapping[str, np.ndarray]) -> bytes:
         precision, recall = bads / (goods + bads), bads / bads[-1]
         average = float((np.diff(recall, prepend=0) * precision).sum())
         # The first few applicants have an erratic precision that would set the scale of the plot.
-        settled = recall >= 0.01
-        highest = max(highest, float(precision[settled].max()))
+        stable = recall >= 0.01
+        highest = max(highest, float(precision[stable].max()))
         axes.plot(
-            *_downsampled(recall[settled], precision[settled]),
+            *_downsampled(recall[stable], precision[stable]),
             color=colour,
             linewidth=1.6,
             label=f"{name}  PR-AUC {average:.3f}",
@@ -219,8 +219,8 @@ def _declined_by_cut_off(y: np.ndarray, pds: np.ndarray) -> tuple[np.ndarray, np
     """Goods and bads declined as the cut-off falls through the distinct PDs; rows without a PD are left out."""
     from sklearn.metrics import confusion_matrix_at_thresholds
 
-    judged = ~np.isnan(pds)
-    _, goods, _, bads, _ = confusion_matrix_at_thresholds(*labelled(y[judged], pds[judged]))
+    has_pd = ~np.isnan(pds)
+    _, goods, _, bads, _ = confusion_matrix_at_thresholds(*labelled(y[has_pd], pds[has_pd]))
     return goods, bads
 
 

@@ -136,5 +136,5 @@ def _date(connection: duckdb.DuckDBPyConnection, applications: str, column: str,
     )
     if not isinstance(reading, DateStyle):
         why = f"dates in more than one order ({reading})" if reading else f"no date (such as {EXAMPLES}) in any row"
-        raise ValueError(f"evaluation.vintage: {column} holds {why}. Set its format under delivery.date_formats.")
+        raise ValueError(f"evaluation.vintage: {column} has {why}. Set its format under delivery.date_formats.")
     return reading.sql(text)

@@ -23,9 +23,10 @@ LEAST_FAVOURABLE = "lowered the PD least"
 
 def check_descriptions(features: Sequence[str], descriptions: Mapping[str, str]) -> None:
     """Raise ValueError, with their names, if features have no description to serve as a reason."""
-    silent = [feature for feature in features if not descriptions.get(feature, "").strip()]
-    if silent:
-        raise ValueError(f"{len(silent)} of {len(features)} features have no description: {', '.join(silent)}")
+    undescribed = [feature for feature in features if not descriptions.get(feature, "").strip()]
+    if undescribed:
+        names = ", ".join(undescribed)
+        raise ValueError(f"{len(undescribed)} of {len(features)} features have no description: {names}")
 
 
 @dataclass(frozen=True)

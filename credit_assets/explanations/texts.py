@@ -23,14 +23,14 @@ class History:
 
 @dataclass(frozen=True)
 class Draft:
-    """Why a text is not confirmed: it is marked as a `guess`, or holds the name of a column or table."""
+    """Why a text is not confirmed: it is marked as a `guess`, or contains the name of a column or table."""
 
     guess: str = ""
     kind: str = ""
     name: str = ""
 
     def __str__(self) -> str:
-        return f"is marked as a guess ({self.guess})" if self.guess else f"holds the {self.kind} name {self.name}"
+        return f"is marked as a guess ({self.guess})" if self.guess else f"contains the {self.kind} name {self.name}"
 
 
 @dataclass(frozen=True)
@@ -136,11 +136,11 @@ def _drafts(queries: Mapping[str, FeatureQuery], roots: Mapping[str, Sequence[Or
 def _draft(texts: Sequence[str], names: Sequence[str], guess: str, kind: str) -> Draft | None:
     if guess:
         return Draft(guess=guess)
-    held = next((name for name in names if any(_holds(text, name) for text in texts)), None)
-    return Draft(kind=kind, name=held) if held else None
+    contained = next((name for name in names if any(_contains_name(text, name) for text in texts)), None)
+    return Draft(kind=kind, name=contained) if contained else None
 
 
-def _holds(text: str, name: str) -> bool:
+def _contains_name(text: str, name: str) -> bool:
     """Whether a text contains a column's name as a name: in brackets, or anywhere if it cannot be a plain word."""
     name = " ".join(name.split())
     if f"({name})" in text:

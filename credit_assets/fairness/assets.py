@@ -114,8 +114,8 @@ def _by_champion(tested: pd.DataFrame, lake: Lake, book: Book) -> np.ndarray | N
     champion, pds = compared_champion(lake, book), tested["champion"].to_numpy(dtype=float)
     if champion is None or np.isnan(pds).all():
         return None
-    approved, judged = np.full(len(pds), np.nan), ~np.isnan(pds)
-    approved[judged] = decide(pds[judged], champion.decline_above) == APPROVE
+    approved, has_pd = np.full(len(pds), np.nan), ~np.isnan(pds)
+    approved[has_pd] = decide(pds[has_pd], champion.decline_above) == APPROVE
     return approved
 
 

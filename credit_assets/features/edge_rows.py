@@ -76,7 +76,7 @@ def edge_tables(
     """Drawn rows for every raw table, equal for equal seeds, all of which satisfy its contract and its relations.
 
     They include applicants without child rows and with many; rows with all columns at their smallest value, at their
-    largest, or empty where that is allowed; and most pairs of values of two columns.
+    largest, or empty if that is allowed; and most pairs of values of two columns.
     """
     draw = random.Random(seed)
     drawn: dict[str, EdgeTable] = {}

@@ -170,9 +170,13 @@ class _Trial:
         values = rows.column(query.key).to_pylist()
         known = set(self.applicants)
         if not set(values) <= known:
-            return f"gives rows that belong to no applicant. Its first column must be a {self.key} from its input rows"
+            return (
+                f"returns rows that belong to no applicant. Its first column must be a {self.key} from its input rows"
+            )
         if doubled := len(values) - len(set(values)):
-            return f"gives {doubled} of {number_of(len(known), 'applicant')} more than one row. Group by {self.key}"
+            return (
+                f"returns more than one row for {doubled} of {number_of(len(known), 'applicant')}. Group by {self.key}"
+            )
         if query.name == FEATURES and (missing := len(known) - len(set(values))):
             lost = f"loses {missing} of {number_of(len(known), 'applicant')}"
             return f"{lost}. Those without rows in a table need a left join"

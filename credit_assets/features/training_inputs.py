@@ -32,7 +32,7 @@ class SyntheticMixture(TrainingRefused):
     def __init__(self, portfolio: str, synthetic: Sequence[str]) -> None:
         super().__init__(
             f"Batches {', '.join(synthetic)} of {portfolio} are synthetic and the others are not; no model may "
-            "learn from both. Keep real deliveries in a project whose data/ never held the demo's."
+            "learn from both. Keep real deliveries in a project whose data/ never contained the demo's."
         )
         self.portfolio, self.synthetic = portfolio, tuple(synthetic)
 
@@ -122,7 +122,7 @@ def refuse_features_of_other_sql(
 ) -> None:
     """Raise FeaturesOfOtherSql if the features of a batch in the training window (in this version of their table) were
     not made by these queries."""
-    other = made_by_other_sql(cache(lake.writings), portfolio.table(FEATURES), version, queries)
+    other = made_by_other_sql(cache(lake.writes), portfolio.table(FEATURES), version, queries)
     if other.keys() & set(window):
         # Newer batches too, since the next champion may have to score them.
         stale = [batch for batch in other if batch >= min(window)]

@@ -10,16 +10,16 @@ import duckdb
 
 from credit_assets.book.queries import FeatureQuery
 from credit_assets.lake.log import Commit
-from credit_assets.lake.tables import Lake, Writings
+from credit_assets.lake.tables import Lake, Writes
 
 FEATURES = "features"
 
 
-def sql_versions(writings: Writings, features: str, commit: Commit) -> dict[str, str]:
+def sql_versions(writes: Writes, features: str, commit: Commit) -> dict[str, str]:
     """For each SQL file (without ending) that contributed to the commit's rows, its version; both, if two versions of a
     file did. `features` is the table's name in the lake."""
     found: dict[str, set[str]] = {}
-    for table, made in _upstream_commits(writings, features, commit):
+    for table, made in _upstream_commits(writes, features, commit):
         if version := made.provenance.asset_code_version:
             found.setdefault(table.rsplit("/", 1)[-1], set()).add(version)
     return {name: " and ".join(sorted(versions)) for name, versions in found.items()}
@@ -41,53 +41,53 @@ def changed_sql_files(one: Mapping[str, str], other: Mapping[str, str]) -> list[
     return sorted(f"{name}.sql" for name in one.keys() | other.keys() if one.get(name) != other.get(name))
 
 
-def read_at(writings: Writings, table: str, batch: str, version: int) -> Commit | None:
+def read_at(writes: Writes, table: str, batch: str, version: int) -> Commit | None:
     """The commit that wrote the batch's rows in this version of the table; None if the log does not reach back to
     it."""
-    return next((commit for commit in writings(table).get(batch, ()) if commit.version <= version), None)
+    return next((commit for commit in writes(table).get(batch, ()) if commit.version <= version), None)
 
 
 def made_by_other_sql(
-    writings: Writings, features: str, version: int, queries: Mapping[str, FeatureQuery]
+    writes: Writes, features: str, version: int, queries: Mapping[str, FeatureQuery]
 ) -> dict[str, list[str]]:
     """For each batch, the SQL files that have changed since its features in this version of the table were made; only
     batches with any."""
     now = current_sql_versions(queries)
-    read = {batch: read_at(writings, features, batch, version) for batch in writings(features)}
-    made = {batch: sql_versions(writings, features, commit) for batch, commit in read.items() if commit}
+    read = {batch: read_at(writes, features, batch, version) for batch in writes(features)}
+    made = {batch: sql_versions(writes, features, commit) for batch, commit in read.items() if commit}
     return {batch: files for batch in sorted(made) if (files := changed_sql_files(made[batch], now))}
 
 
-def same_rows(writings: Writings, table: str, one: Commit, other: Commit) -> bool:
+def same_rows(writes: Writes, table: str, one: Commit, other: Commit) -> bool:
     """Whether two commits of a batch were made from the same rows of the raw tables that both depend on: the same
     number of rows from the same files."""
-    first, second = (_raw_rows(writings, table, commit) for commit in (one, other))
+    first, second = (_raw_rows(writes, table, commit) for commit in (one, other))
     return all(first[raw] == second[raw] for raw in first.keys() & second.keys())
 
 
-def _raw_rows(writings: Writings, table: str, commit: Commit) -> dict[str, set[tuple[frozenset[tuple[str, str]], int]]]:
+def _raw_rows(writes: Writes, table: str, commit: Commit) -> dict[str, set[tuple[frozenset[tuple[str, str]], int]]]:
     found: dict[str, set[tuple[frozenset[tuple[str, str]], int]]] = {}
-    for raw, made in _upstream_commits(writings, table, commit):
+    for raw, made in _upstream_commits(writes, table, commit):
         if made.provenance.source_sha256 is not None:
             found.setdefault(raw, set()).add((frozenset(made.provenance.sources.items()), made.provenance.rows))
     return found
 
 
-def _upstream_commits(writings: Writings, table: str, commit: Commit) -> list[tuple[str, Commit]]:
+def _upstream_commits(writes: Writes, table: str, commit: Commit) -> list[tuple[str, Commit]]:
     """The commit and all commits of its batch that its rows were made from, directly or not, each with its table; a
     commit reached several ways is repeated."""
     found = [(table, commit)]
     for source, version in commit.provenance.inputs.items():
-        if read := read_at(writings, source, str(commit.provenance.batch), version):
-            found += _upstream_commits(writings, source, read)
+        if read := read_at(writes, source, str(commit.provenance.batch), version):
+            found += _upstream_commits(writes, source, read)
     return found
 
 
-def commits_made_by(writings: Writings, features: str, batch: str, sql: Mapping[str, str]) -> list[Commit]:
+def commits_made_by(writes: Writes, features: str, batch: str, sql: Mapping[str, str]) -> list[Commit]:
     """The batch's commits, newest first, that this SQL made from the batch's current rows."""
-    current, *_ = written = writings(features)[batch]
-    by_it = (commit for commit in written if sql_versions(writings, features, commit) == sql)
-    return [commit for commit in by_it if same_rows(writings, features, commit, current)]
+    current, *_ = written = writes(features)[batch]
+    by_it = (commit for commit in written if sql_versions(writes, features, commit) == sql)
+    return [commit for commit in by_it if same_rows(writes, features, commit, current)]
 
 
 def training_sql_versions(
@@ -97,6 +97,6 @@ def training_sql_versions(
     [made] = [commit for commit in lake.history(training_set) if commit.version == version]
     [batch] = con.sql(f"SELECT min(batch) FROM ({lake.query(training_set, version=version)})").fetchall()[0]
     # A batch of the training set may have been withdrawn since.
-    writings = partial(lake.writings, withdrawn=True)
-    read = read_at(writings, features, batch, made.provenance.inputs[features])
-    return sql_versions(writings, features, read) if read else {}
+    writes = partial(lake.writes, withdrawn=True)
+    read = read_at(writes, features, batch, made.provenance.inputs[features])
+    return sql_versions(writes, features, read) if read else {}

@@ -53,7 +53,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         )
 
     @dg.asset(
-        # Of these assets, those that a run makes are made before the timeline.
+        # A run makes these assets, if it includes them, before the timeline.
         deps=[
             dg.AssetKey([name, asset]) for asset in (portfolio.outcomes_table, "champion", "score_drift", "performance")
         ],
@@ -62,7 +62,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
     )
     def timeline(lake: LakeResource) -> dg.MaterializeResult:
         """The history of the portfolio: deliveries and corrections, outcomes, drift, trainings, champions and their
-        performance, each with its run. It is computed anew from the lake and the registry each time."""
+        performance, each with its run. It is recomputed from the lake and the registry each time."""
         table = facts(portfolio, lake.lake, registry)
         counts = table["kind"].value_counts()
         return dg.MaterializeResult(

@@ -23,7 +23,7 @@ LINES: dict[str, Any] = {
 BATCHES_NAMED = 16
 """The most batches named on an axis, so that names do not overlap."""
 SHORTEST_AXIS = 5
-"""The least number of batches that an axis has room for."""
+"""An axis has room for at least this many batches."""
 
 
 def timeline_plot(timeline: pd.DataFrame, title: str) -> bytes:

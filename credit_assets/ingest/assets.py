@@ -105,7 +105,7 @@ def _ingest(
             book.contracts[table],
             {parent: lake.select(context, portfolio.table(parent), [batch]) for parent in book.parents(table)},
             batch,
-            later_file_stands=has_outcomes,
+            later_file_supersedes=has_outcomes,
             numbered=portfolio.tables[table].numbered,
             elsewhere={portfolio.application_table: others} if has_outcomes and others else {},
         ),

@@ -32,7 +32,7 @@ def unzip(file: Path, plain: Path, where: str) -> None:
         try:
             require_space(member.file_size, plain.parent)
         except UnpacksToTooMuch as error:
-            raise UnreadableNow(f"{where} {error}. Make room, or deliver the file in parts.") from error
+            raise UnreadableNow(f"{where} {error}. Free some space, or deliver the file in parts.") from error
         with archive.open(member) as compressed, plain.open("wb") as writing:
             copy_unpacked(compressed, writing, member.compress_size)
 
@@ -46,18 +46,18 @@ def _as_bad_delivery(where: str) -> Iterator[None]:
     except DamagedFile as error:
         raise damaged(where, error) from error
     except UnpacksToTooMuch as error:
-        raise BadDelivery(f"{where} {error}. If it is sound, unpack it and deliver it as CSV.") from error
+        raise BadDelivery(f"{where} {error}. If it is intact, unpack it and deliver it as CSV.") from error
 
 
 def damaged(where: str, error: DamagedFile) -> BadDelivery:
-    return BadDelivery(f"{where} is cut off or damaged ({error}). Deliver it again.")
+    return BadDelivery(f"{where} is truncated or damaged ({error}). Deliver it again.")
 
 
 def only_member(archive: zipfile.ZipFile, where: str) -> zipfile.ZipInfo:
     members = [m for m in archive.infolist() if not m.is_dir() and not is_hidden(PurePosixPath(m.filename))]
     if len(members) != 1:
         raise BadDelivery(
-            f"{where} holds {len(members)} files; a .csv.zip holds one. Unpack it, and deliver its files."
+            f"{where} contains {len(members)} files; a .csv.zip contains one. Unpack it, and deliver its files."
         )
     if members[0].flag_bits & 1:
         raise BadDelivery(f"{where} is protected by a password. Unpack it, and deliver its file.")

@@ -77,14 +77,14 @@ class CsvFile:
         return self._counted[0]
 
     @property
-    def passed_over(self) -> Counter[str]:
+    def skipped(self) -> Counter[str]:
         """The number of lines that are not rows, by pattern or `EMPTY`. Reads the file on first use."""
         return self._counted[1]
 
     @cached_property
     def _counted(self) -> tuple[int, Counter[str]]:
-        passed_over: Counter[str] = Counter()
-        return sum(batch.num_rows for batch in rows_of(self, passed_over)), passed_over
+        skipped: Counter[str] = Counter()
+        return sum(batch.num_rows for batch in rows_of(self, skipped)), skipped
 
 
 def has_index(columns: Sequence[str], known: Collection[str]) -> bool:
@@ -201,11 +201,11 @@ def fields_of(separator: str) -> str:
     )
 
 
-def rows_of(source: CsvFile, passed_over: Counter[str] | None = None) -> Iterator[pa.RecordBatch]:
+def rows_of(source: CsvFile, skipped: Counter[str] | None = None) -> Iterator[pa.RecordBatch]:
     """The rows as text, in blocks: `_row` is the line of the file on which the row begins (from 1), `_nth` the row's
     number (from 1), `_line` its text without the line ending.
 
-    Empty lines, rows without values (an index aside), notes and repeated headers are not rows; `passed_over` counts
+    Empty lines, rows without values (an index aside), notes and repeated headers are not rows; `skipped` counts
     them under `EMPTY`, the note's pattern and `HEADER`. A line with an open quote is joined with the following lines up
     to the one that closes it, if together they form one row of the header's width and none of the following lines is a
     row by itself. Otherwise each line is a (bad) row, so that a stray quote costs one row and not the rest of the file.
@@ -224,7 +224,7 @@ def rows_of(source: CsvFile, passed_over: Counter[str] | None = None) -> Iterato
                 continue
             begins = np.concatenate([[0], np.flatnonzero(last)[:-1] + 1]) + line
             text = pc.ascii_rtrim(_strings(data, ends[:complete][last]), characters="\r\n")
-            kept = _kept(begins, text, source, tests, passed_over)
+            kept = _kept(begins, text, source, tests, skipped)
             batch = pa.record_batch([begins[kept], np.arange(nth, nth + kept.sum()), text.filter(kept)], schema=ROWS)
             line, nth = line + complete, nth + batch.num_rows
             if batch.num_rows:
@@ -234,15 +234,15 @@ def rows_of(source: CsvFile, passed_over: Counter[str] | None = None) -> Iterato
 def copy_rows(source: CsvFile, target: Path, first: int) -> tuple[int, Counter[str]]:
     """Write the rows to another file with a first column `_nth`, which numbers them from `first`. Returns the number of
     rows, and the number of lines that are not rows, by pattern."""
-    passed_over: Counter[str] = Counter()
+    skipped: Counter[str] = Counter()
     rows = 0
     with target.open("wb") as writing:
         writing.write(f"_nth{source.separator}{source.header_text}\n".encode())
-        for batch in rows_of(source, passed_over):
+        for batch in rows_of(source, skipped):
             numbers = pc.cast(pc.add(batch["_nth"], first - 1), pa.string())
             writing.write(as_bytes(pc.binary_join_element_wise(numbers, batch["_line"], source.separator)))
             rows += batch.num_rows
-    return rows, passed_over
+    return rows, skipped
 
 
 def as_bytes(lines: pa.StringArray) -> memoryview:
@@ -314,7 +314,7 @@ def _empty_row(source: CsvFile) -> str:
 
 
 def _kept(
-    begins: np.ndarray, text: pa.StringArray, source: CsvFile, tests: _LineTests, passed_over: Counter[str] | None
+    begins: np.ndarray, text: pa.StringArray, source: CsvFile, tests: _LineTests, skipped: Counter[str] | None
 ) -> np.ndarray:
     """Which lines are rows. A line that matches a note is a row nevertheless if it has values beyond the first field,
     unless the pattern names the whole first field, as `Total,,*` does."""
@@ -323,22 +323,22 @@ def _kept(
     )
     empty = pc.match_substring_regex(text, _empty_row(source)).to_numpy(zero_copy_only=False) & kept
     kept &= ~empty
-    if passed_over is not None and empty.any():
-        passed_over[EMPTY] += int(empty.sum())
+    if skipped is not None and empty.any():
+        skipped[EMPTY] += int(empty.sum())
     if len(source.columns) > 1:
         header = header_line(source.columns, source.separator)
         again = pc.match_substring_regex(text, header).to_numpy(zero_copy_only=False) & kept
         kept &= ~again
-        if passed_over is not None and again.any():
-            passed_over[HEADER] += int(again.sum())
+        if skipped is not None and again.any():
+            skipped[HEADER] += int(again.sum())
     for pattern in source.notes:
         found = pc.match_substring_regex(text, f"^(?:{_note(pattern)})$").to_numpy(zero_copy_only=False) & kept
         for line in np.flatnonzero(found):
             content = text[line].as_py().encode()
             found[line] = not tests.is_filled_row(content) or tests.first_is_named(content, pattern)
         kept &= ~found
-        if passed_over is not None and found.any():
-            passed_over[pattern] += int(found.sum())
+        if skipped is not None and found.any():
+            skipped[pattern] += int(found.sum())
     return kept
 
 

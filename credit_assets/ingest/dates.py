@@ -63,7 +63,7 @@ blank matches any usual separator."""
 
 EXCEL, EXCEL_1904 = "Excel 1900", "Excel 1904"
 """Excel's serial dates: day 1 is 1 January 1900 or, in workbooks with the 1904 system, day 0 is 1 January 1904. They
-are used only where configured, since numbers may mean anything."""
+are used only if configured, since numbers may mean anything."""
 
 EXCEL_RANGES = {
     EXCEL: ((1, 60, "1899-12-31"), (61, 2_958_466, "1899-12-30")),
@@ -88,7 +88,7 @@ FIRST_OF_TWO_DIGITS = 1969
 
 @dataclass(frozen=True)
 class DateStyle:
-    """How a column writes dates.
+    """The formats in which a column's dates are written.
 
     `formats` parse all, or nearly all, of its values. For digits-only formats, `order` is their order, and `other` is
     another order that parses the values equally well. Two-digit years are in the hundred years from `first_year`.
@@ -205,8 +205,8 @@ def _excel(text: str, form: str) -> str:
 def detect_date_style(
     con: duckdb.DuckDBPyConnection, values: str, prefer: str | None = None
 ) -> DateStyle | ConflictingOrders | None:
-    """How the distinct texts in column `v` of a SELECT are written as dates; None if none of them is a date. Some may
-    be other text. If two orders parse the values equally well, the chosen one has the dates in fewer years or all on
+    """The date style of the distinct texts in column `v` of a SELECT, some of which may be other text; None if none is
+    a date. If two orders parse the values equally well, the chosen one has the dates in fewer years or all on
     one day of the month; otherwise it is `prefer`."""
     sample = [v for (v,) in con.execute(f"SELECT v FROM ({values}) ORDER BY hash(v) LIMIT {_SAMPLE}").fetchall()]
     language = month_names.language_of(sample)

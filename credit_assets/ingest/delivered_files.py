@@ -69,11 +69,11 @@ def unpack(source: Path, folder: Path) -> None:
                 with archive.open(member) as packed, file.open("xb") as writing:
                     copy_unpacked(packed, writing, member.compress_size)
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
-        raise BadDelivery(f"{source} holds two files of the same name. Unpack it, and keep one of them.") from error
+        raise BadDelivery(f"{source} contains two files of the same name. Unpack it, and keep one of them.") from error
     except DamagedFile as error:
         raise BadDelivery(f"{source} is not a complete zip archive ({error}); download or copy it again.") from error
     except UnpacksToTooMuch as error:
-        raise BadDelivery(f"{source} {error}. If it is sound, unpack it yourself, and give the folder.") from error
+        raise BadDelivery(f"{source} {error}. If it is intact, unpack it, and deliver the folder.") from error
 
 
 def _path_in(member: zipfile.ZipInfo, source: Path) -> PurePosixPath | None:
@@ -83,20 +83,20 @@ def _path_in(member: zipfile.ZipInfo, source: Path) -> PurePosixPath | None:
     inside = PurePosixPath(member.filename.replace("\\", "/"))
     if ".." in inside.parts:
         raise BadDelivery(
-            f"{source} holds a path that leads out of it ({member.filename}). Make the archive of the files alone."
+            f"{source} contains a path that leads out of it ({member.filename}). Make an archive of the files alone."
         )
     if member.is_dir() or is_hidden(inside):
         return None
     if member.flag_bits & 1:
-        raise BadDelivery(f"{source} is protected by a password. Unpack it yourself, and give the folder of its files.")
+        raise BadDelivery(f"{source} is protected by a password. Unpack it, and deliver the folder of its files.")
     return PurePosixPath(*(part for part in inside.parts if part != "/"))
 
 
 def delivered_files(source: Path, name: Path | None = None) -> list[Path]:
     """The file itself, the folder's files, or those of its only subfolder with data. Messages call the source `name`.
 
-    Raises BadDelivery if there is no data file, if several folders hold data, or if a file is an archive or still being
-    written.
+    Raises BadDelivery if there is no data file, if several folders contain data, or if a file is an archive or still
+    being written.
     """
     shown = name or source
     if source.is_file():
@@ -112,7 +112,7 @@ def delivered_files(source: Path, name: Path | None = None) -> list[Path]:
             "by its name. Wait for it, or remove it."
         )
     if not any(stem_of(file) for file in files if not is_companion(file)):
-        what = f"{shown} holds no" if source.is_dir() else f"{shown} is not a"
+        what = f"{shown} contains no" if source.is_dir() else f"{shown} is not a"
         raise BadDelivery(
             f"{what} {', '.join(ENDINGS)} file, so there is nothing to deliver. Save it as CSV or Parquet."
         )
@@ -128,7 +128,7 @@ def _folder_of_files(root: Path, shown: Path) -> Path:
         files = [folder / name for name in names if not is_hidden(PurePath(name))]
         if archives := sorted(str(file.relative_to(root)) for file in files if is_archive(file)):
             raise BadDelivery(
-                f"{shown} holds the archive {archives[0]}. Unpack it, or give it alone: files are taken from one "
+                f"{shown} contains the archive {archives[0]}. Unpack it, or deliver it alone: files are taken from one "
                 "folder or one archive."
             )
         if any(stem_of(file) for file in files):
@@ -136,7 +136,7 @@ def _folder_of_files(root: Path, shown: Path) -> Path:
         if len(found) > 1:
             first, second = ("its top folder" if it == root else str(it.relative_to(root)) for it in found)
             raise BadDelivery(
-                f"{shown} holds files in several folders ({first}, {second}). Give one of the folders, or put "
+                f"{shown} contains files in several folders ({first}, {second}). Deliver one of them, or put "
                 "the files that belong together into one."
             )
     return found[0] if found else root

@@ -62,7 +62,7 @@ class Inbox:
         home = self._portfolio(portfolio)
         if not home.is_dir():
             return []
-        with self.settled(portfolio):
+        with self.swaps_locked(portfolio):
             return sorted(entry.name for entry in home.iterdir() if entry.is_dir() and NAME.fullmatch(entry.name))
 
     def snapshots(self, portfolio: str) -> list[FolderSnapshot]:
@@ -71,15 +71,15 @@ class Inbox:
         home = self._portfolio(portfolio)
         if not home.is_dir():
             return []
-        with self.settled(portfolio), os.scandir(home) as entries:
+        with self.swaps_locked(portfolio), os.scandir(home) as entries:
             visible = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda e: e.name)
-            return [look for entry in visible if (look := snapshot_of(entry))]
+            return [snapshot for entry in visible if (snapshot := snapshot_of(entry))]
 
     def folder(self, portfolio: str, batch: str) -> Path:
         """The batch's folder. Raises BadDelivery if it was never delivered."""
         folder = self._portfolio(portfolio) / checked_name("batch", batch)
         if folder.parent.is_dir():
-            with self.settled(portfolio):
+            with self.swaps_locked(portfolio):
                 if folder.is_dir():
                     return folder
         raise BadDelivery(f"Portfolio {portfolio} has no batch {batch} in the inbox {self.root}.")
@@ -105,26 +105,28 @@ class Inbox:
             self._remember(portfolio, batch, seen)
         return {name: entry["sha256"] for name, entry in seen.items()}
 
-    def changed_files(self, portfolio: str, look: FolderSnapshot, expected: Mapping[str, str], read: bool) -> set[str]:
+    def changed_files(
+        self, portfolio: str, snapshot: FolderSnapshot, expected: Mapping[str, str], read: bool
+    ) -> set[str]:
         """The names of the files whose content does not have the expected SHA-256, or that are missing or unreadable.
 
         A file is read only if neither its size nor a stored fingerprint decides; without `read`, such a file is named
         unread.
         """
-        remembered = self._remembered(portfolio, look.batch)
+        remembered = self._remembered(portfolio, snapshot.batch)
         differing, hashed = set(), {}
         for name, sha256 in expected.items():
-            status, known, found = look.files.get(name), remembered.get(name), None
+            status, known, found = snapshot.files.get(name), remembered.get(name), None
             if known and known["status"] == status:
                 found = known["sha256"]
             elif read and status and not (known and known["sha256"] == sha256 and known["status"][0] != status[0]):
                 with contextlib.suppress(BadDelivery):
-                    found = sha256_of(look.folder / name)
+                    found = sha256_of(snapshot.folder / name)
                     hashed[name] = {"status": status, "sha256": found}
             if found != sha256:
                 differing.add(name)
         if hashed:
-            self.remember(portfolio, look.batch, hashed)
+            self.remember(portfolio, snapshot.batch, hashed)
         return differing
 
     def remember(self, portfolio: str, batch: str, seen: Mapping[str, Mapping[str, Any]]) -> None:
@@ -160,7 +162,7 @@ class Inbox:
         home = self._portfolio(portfolio)
         if not home.is_dir():
             return None
-        with locked(home / ".delivering"), self.settled(portfolio):
+        with locked(home / ".delivering"), self.swaps_locked(portfolio):
             superseded = self._set_aside(portfolio, batch)
             self._memory(portfolio, batch).unlink(missing_ok=True)
         shutil.rmtree(self.quarantine(portfolio, batch), ignore_errors=True)
@@ -203,7 +205,7 @@ class Inbox:
                     shutil.rmtree(home / left, ignore_errors=True)
 
     @contextlib.contextmanager
-    def cutting(self, portfolio: str) -> Iterator[Path]:
+    def parts_folder(self, portfolio: str) -> Iterator[Path]:
         """An empty folder for the parts of a split file, for one process at a time; removed afterwards."""
         folder = self._portfolio(portfolio) / ".cutting"
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -247,7 +249,7 @@ class Inbox:
     def _put_in_place(self, portfolio: str, batch: str, incoming: Path) -> Path | None:
         """Make the complete copy the batch. Returns the folder of the replaced delivery."""
         home = self._portfolio(portfolio)
-        with self.settled(portfolio):
+        with self.swaps_locked(portfolio):
             (home / ".ready").mkdir(exist_ok=True)
             incoming.rename(home / ".ready" / batch)
             _sync_folder(home / ".ready")
@@ -275,8 +277,8 @@ class Inbox:
         return history / str(number)
 
     @contextlib.contextmanager
-    def settled(self, portfolio: str) -> Iterator[None]:
-        """Hold the lock on swaps, after finishing a swap that a killed process left."""
+    def swaps_locked(self, portfolio: str) -> Iterator[None]:
+        """Hold the lock on swaps, after completing a swap that a killed process left unfinished."""
         home = self._portfolio(portfolio)
         with locked(home / ".swapping"):
             if (home / ".ready").is_dir():

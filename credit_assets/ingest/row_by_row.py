@@ -35,26 +35,25 @@ def check_rows(
 ) -> tuple[int, Counter[str]]:
     """Write all delivered rows with their faults to the Parquet file `rows`. Returns the number of rows, and the number
     of lines that are not rows, by pattern.
-    lines were passed over as no rows.
 
-    Beside the model's columns, the file has `_file`, `_row` (the line in a CSV file, where the header is line 1; the
+    Beside the model's columns, the file has `_file`, `_row` (the line in a CSV file, counting the header as line 1; the
     position in a Parquet file, from 1), `_line` (as delivered; JSON for Parquet) and `_faults`.
     """
     checked = rules(target.model) + relation_rules(target.model, target.parents)
     views, split = [], []
-    passed_over: Counter[str] = Counter()
+    skipped: Counter[str] = Counter()
     delivered_rows: Counter[str] = Counter()
     try:
         for n, source in enumerate(sources):
             if isinstance(source, ParquetSource):
                 split.append(_split_parquet(source, target))
-                passed_over.update(source.passed_over)
+                skipped.update(source.skipped)
                 delivered_rows[source.file.name] = source.rows
             else:
                 delivered = source.delivered
                 view = f"_delivered_lines_{n}"
                 con.register(
-                    view, pa.RecordBatchReader.from_batches(ROWS, _counted(delivered, passed_over, delivered_rows))
+                    view, pa.RecordBatchReader.from_batches(ROWS, _counted(delivered, skipped, delivered_rows))
                 )
                 views.append(view)
                 split.append(_split_lines(delivered, view, target, source.before))
@@ -65,16 +64,16 @@ def check_rows(
             f"TO {sql_text(str(rows))} (FORMAT parquet)"
         ).fetchall()[0][0]
         if others := delivered_rows.total() - copied:
-            passed_over[OTHER_BATCHES] = others
-        return copied, passed_over
+            skipped[OTHER_BATCHES] = others
+        return copied, skipped
     finally:
         for view in views:
             con.unregister(view)
 
 
-def _counted(source: CsvFile, passed_over: Counter[str], rows: Counter[str]) -> Iterator[pa.RecordBatch]:
+def _counted(source: CsvFile, skipped: Counter[str], rows: Counter[str]) -> Iterator[pa.RecordBatch]:
     """The file's rows, counted while they are read."""
-    for batch in rows_of(source, passed_over):
+    for batch in rows_of(source, skipped):
         rows[source.file.name] += batch.num_rows
         yield batch
 
@@ -104,7 +103,7 @@ def _split_lines(source: CsvFile, lines: str, target: Target, before: int) -> st
     fields_by_name = {name: f"nullif(_fields[{n}], '')" for n, name in enumerate(source.columns, start=1)}
     if source.has_index:
         del fields_by_name[source.columns[0]]
-    raw = target.named(fields_by_name, f"_nth + {before}")
+    raw = target.with_row_names(fields_by_name, f"_nth + {before}")
     kinds = dict.fromkeys(raw, "text")
     # A line break inside quotes may include a carriage return.
     stray = "contains(replace(_line, chr(13) || chr(10), ''), chr(13))"
@@ -121,7 +120,7 @@ def _split_lines(source: CsvFile, lines: str, target: Target, before: int) -> st
 def _split_parquet(source: ParquetSource, target: Target) -> str:
     held = {name: identifier(name) for name in source.columns}
     whole = ", ".join(f"{sql_text(name)}: {column}" for name, column in held.items())
-    raw = target.named(held, f"_nth + {source.before}")
+    raw = target.with_row_names(held, f"_nth + {source.before}")
     kinds = dict.fromkeys(raw, "text") | source.columns
     wrong = wrong_types(raw, kinds, target.types)
     return (
@@ -191,14 +190,14 @@ def _repeated(checked: str, key: Sequence[str], target: Target) -> str:
 
 
 def good_rows(rows: Path, target: Target, quarantine: Path | None) -> str:
-    """A SELECT of the rows that were not quarantined; `_stands` is false for rows superseded by a later file."""
-    stands = "true"
+    """A SELECT of the rows that were not quarantined; `_current` is false for rows superseded by a later file."""
+    current = "true"
     if target.layers:
         layer = f"list_position([{', '.join(map(sql_text, target.layers))}], _file)"
         [key] = keys(target.model)
-        stands = f"{layer} = max({layer}) OVER (PARTITION BY {', '.join(map(identifier, key))})"
+        current = f"{layer} = max({layer}) OVER (PARTITION BY {', '.join(map(identifier, key))})"
     query = (
-        f"SELECT {target.columns}, {stands} AS _stands "
+        f"SELECT {target.columns}, {current} AS _current "
         f"FROM read_parquet({sql_path(rows)}, hive_partitioning = false) AS r"
     )
     if quarantine:
@@ -242,8 +241,8 @@ def too_many_bad_rows(
     examples["value"] = [None if value is None else shorten(value) for value in examples["value"]]
 
     advice = (
-        "Correct the file and deliver it the same way: it takes the place of this one"
-        if target.later_file_stands
+        "Correct the file and deliver it the same way: it replaces this one"
+        if target.later_file_supersedes
         else "Correct them and deliver the batch again"
     )
 

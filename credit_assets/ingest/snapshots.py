@@ -21,7 +21,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 class FolderSnapshot:
     """A batch's folder at one moment: its file names, each with size, modification time (ns) and inode.
 
-    `partial` names the files that a program is still writing. `trouble` says why the folder is not a readable batch; it
+    `partial` names the files that a program is still writing. `problem` says why the folder is not a readable batch; it
     then has no files. `touched` is when anything in it last changed (seconds since 1970), by the file system's change
     time, which copying programs cannot set back.
     """
@@ -30,7 +30,7 @@ class FolderSnapshot:
     folder: Path
     files: Mapping[str, Sequence[int]] = field(default_factory=dict)
     partial: tuple[str, ...] = ()
-    trouble: str | None = None
+    problem: str | None = None
     touched: float = 0.0
 
     @property
@@ -53,12 +53,12 @@ def snapshot_of(entry: os.DirEntry[str]) -> FolderSnapshot | None:
     folder = Path(entry.path)
     if not entry.is_dir():
         if entry.is_file() and (stem_of(folder) or folder.suffix.lower() == ".zip"):
-            return FolderSnapshot(entry.name, folder, trouble="a file beside the batches; put it into a batch's folder")
+            return FolderSnapshot(entry.name, folder, problem="a file beside the batches; put it into a batch's folder")
         return None
     try:
         checked_name("batch", entry.name)
     except BadDelivery as error:
-        return FolderSnapshot(entry.name, folder, trouble=str(error))
+        return FolderSnapshot(entry.name, folder, problem=str(error))
     files, partial = {}, []
     try:
         touched = entry.stat().st_ctime
@@ -74,7 +74,7 @@ def snapshot_of(entry: os.DirEntry[str]) -> FolderSnapshot | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        return FolderSnapshot(entry.name, folder, trouble=f"cannot be read: {error}")
+        return FolderSnapshot(entry.name, folder, problem=f"cannot be read: {error}")
     return FolderSnapshot(entry.name, folder, files, tuple(sorted(partial)), touched=touched)
 
 

@@ -57,9 +57,9 @@ class CsvSource:
         return self.counted[0] if self.counted else self.delivered.rows
 
     @property
-    def passed_over(self) -> Counter[str]:
+    def skipped(self) -> Counter[str]:
         """The number of lines that are not rows, by pattern. Reads the file, unless they are counted."""
-        return self.counted[1] if self.counted else self.delivered.passed_over
+        return self.counted[1] if self.counted else self.delivered.skipped
 
     @property
     def most_rows(self) -> int:
@@ -75,14 +75,14 @@ class CsvSource:
 @dataclass(frozen=True)
 class ParquetSource:
     """A delivered Parquet file. `columns` are the columns with any value and their kinds. Rows are numbered by position
-    among the `rows`, from `before` + 1; `passed_over` counts what is not a row: rows without values, and repeated
+    among the `rows`, from `before` + 1; `skipped` counts what is not a row: rows without values, and repeated
     headers. `index` is a column that numbers the rows and is not part of the table."""
 
     file: Path
     columns: dict[str, str]
     rows: int
     before: int
-    passed_over: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
     index: str | None = None
 
     @property
@@ -93,7 +93,7 @@ class ParquetSource:
     def relation(self) -> str:
         """SQL of the rows, each with its position in the file (`file_row_number`, from 0) and its number (`_nth`)."""
         rows = f"read_parquet({sql_path(self.file)}, hive_partitioning = false, file_row_number = true)"
-        if not self.passed_over:
+        if not self.skipped:
             return f"(SELECT *, file_row_number + 1 AS _nth FROM {rows})"
         return (
             f"(SELECT *, row_number() OVER (ORDER BY file_row_number) AS _nth FROM {rows} "
@@ -114,9 +114,9 @@ Source = CsvSource | ParquetSource
 class Target:
     """The table and batch that the rows are read into.
 
-    With `later_file_stands`, rows of one key in several `files` (names) are no fault: the one in the last file is kept,
-    the others are superseded. `parents` maps each table that the model's relations point to to its SELECT or view,
-    `elsewhere` to that of its rows in other batches: rows whose parent is only there are not part of this batch.
+    With `later_file_supersedes`, rows of one key in several `files` (names) are no fault: the one in the last file is
+    kept, the others are superseded. `parents` has the SELECT or view of each table that the model's relations refer to,
+    `elsewhere` that of its rows in other batches: rows whose parent is only there are not part of this batch.
 
     `numbered` is a text key column that files may lack or leave empty: a row is then named `<batch>-<n>`, where n is
     its position among all rows of `files`, in their order, from 1. Bad rows count; the header, notes and empty lines do
@@ -130,7 +130,7 @@ class Target:
     parents: Mapping[str, str] = field(default_factory=dict)
     batch: str | None = None
     files: tuple[str, ...] = ()
-    later_file_stands: bool = False
+    later_file_supersedes: bool = False
     numbered: str | None = None
     elsewhere: Mapping[str, str] = field(default_factory=dict)
 
@@ -147,14 +147,14 @@ class Target:
     @property
     def layers(self) -> tuple[str, ...]:
         """The files, if later ones supersede rows of earlier ones; otherwise empty."""
-        return self.files if self.later_file_stands and len(self.files) > 1 else ()
+        return self.files if self.later_file_supersedes and len(self.files) > 1 else ()
 
     @property
     def columns(self) -> str:
         return ", ".join(identifier(name) for name in self.types)
 
-    def named(self, values: Mapping[str, str], number: str) -> dict[str, str]:
-        """The columns' values (SQL), with the `numbered` column filled where it is absent or empty."""
+    def with_row_names(self, values: Mapping[str, str], number: str) -> dict[str, str]:
+        """The columns' values (SQL), with the `numbered` column filled if it is absent or empty."""
         if not self.numbered:
             return dict(values)
         prefix = f"{self.batch}-" if self.batch else ""
@@ -188,8 +188,8 @@ def inspect_source(
     rows_before = sum(source.rows for source in before) if target.numbered else 0
     if file.name.lower().endswith(".parquet"):
         found = _inspect_parquet(file, target, where, rows_before)
-        passed_over = _passed_over(con, found)
-        return replace(found, rows=found.rows - passed_over.total(), passed_over=passed_over)
+        skipped = _skipped(con, found)
+        return replace(found, rows=found.rows - skipped.total(), skipped=skipped)
     source = inspect_csv(file, where, workspace, notes, target.types)
     _compare_columns(source.columns, target, where)
     if source.has_index:
@@ -235,7 +235,7 @@ _NO_INDEX = (
 )
 
 
-def _passed_over(con: duckdb.DuckDBPyConnection, source: ParquetSource) -> Counter[str]:
+def _skipped(con: duckdb.DuckDBPyConnection, source: ParquetSource) -> Counter[str]:
     """The number of rows without any value, and of repeated headers. Reads rows only if there can be any: if the
     statistics show no column that is always filled, or all columns are text."""
     metadata = pq.read_metadata(source.file)
@@ -277,15 +277,15 @@ def has_value(columns: Mapping[str, str]) -> str:
     return " OR ".join(tests) or "false"
 
 
-def passed_over_in(rows: int, sources: Sequence[Source]) -> Counter[str]:
+def skipped_in(rows: int, sources: Sequence[Source]) -> Counter[str]:
     """The number of lines that are not rows, by pattern, if the files have `rows` rows in all. Files without such lines
     are not read again."""
     others = rows < sum(source.most_rows for source in sources)
-    passed_over: Counter[str] = Counter()
+    skipped: Counter[str] = Counter()
     for source in sources:
         if others or isinstance(source, ParquetSource) or source.counted:
-            passed_over.update(source.passed_over)
-    return passed_over
+            skipped.update(source.skipped)
+    return skipped
 
 
 def _inspect_parquet(file: Path, target: Target, where: str, before: int) -> ParquetSource:
@@ -306,7 +306,7 @@ def _inspect_parquet(file: Path, target: Target, where: str, before: int) -> Par
         fits = fits | {"integer"} if wanted == "VARCHAR" else fits
         if kind != "nothing" and kind not in fits:
             raise BadDelivery(
-                f"{where}, column {name}: the file holds {schema.field(name).type}, the contract "
+                f"{where}, column {name}: the file has {schema.field(name).type}, the contract "
                 f"{target.model.__name__} says {wanted}. Write the column with its own type, or as CSV."
             )
     held = {name: kind for name, kind in kinds.items() if kind != "nothing"}
@@ -358,14 +358,14 @@ def _compare_columns(found: Sequence[str], target: Target, where: str) -> None:
     if missing:
         lacks = f"{where} lacks the column {_listed(missing)} of the contract {contract}"
         advice = "Column names are case-sensitive. Deliver the file with the column."
-        also = f"; it has {_listed(extra)}, unknown to the contract" if extra else ""
-        many = f"; it has {len(extra)} that the contract does not know" if extra else ""
+        also = f"; it has {_listed(extra)}, not in the contract" if extra else ""
+        many = f"; it has {len(extra)} that are not in the contract" if extra else ""
         if len(found) == 1 < len(missing):
             advice = "Its header is one column: separate the columns by commas, semicolons, tabs or bars."
         raise BadDelivery(f"{lacks}{also}. {advice}", without_values=f"{lacks}{many}. {advice}")
     if extra:
         raise BadDelivery(
-            f"{where} has the column {_listed(extra)}, which the contract {contract} does not know. "
+            f"{where} has the column {_listed(extra)}, which is not in the contract {contract}. "
             f"Remove it from the file, or add it to {contract} with its type and description."
         )
 

@@ -59,7 +59,7 @@ PARQUET_ROWS = 256 * 1024
 
 @dataclass(frozen=True)
 class SplitBatch:
-    """A batch split from the files: its folder holds a part of each file, with `rows` rows in all."""
+    """A batch split from the files: its folder contains a part of each file, with `rows` rows in all."""
 
     batch: str
     folder: Path
@@ -98,7 +98,7 @@ def split_source(source: Path, book: Book, column: str, inbox: Inbox) -> Iterato
     Raises BadDelivery for a file of no table, and as `split_files` does.
     """
     portfolio = book.portfolio
-    with inbox.cutting(portfolio.name) as workspace, unpacked(source, workspace) as folder:
+    with inbox.parts_folder(portfolio.name) as workspace, unpacked(source, workspace) as folder:
         stems = {table: config.files for table, config in portfolio.tables.items()}
         delivered = delivered_files(folder, source)
         matched = match_files(delivered, stems, stems, portfolio.outcomes_table, source)
@@ -226,7 +226,7 @@ def _as_text(values: pa.Array, where: str) -> pa.Array:
         return pc.utf8_trim_whitespace(values.cast(pa.string()))
     if pa.types.is_null(kind):
         return pa.nulls(len(values), pa.string())
-    raise BadDelivery(f"{where}: {kind} holds no dates to split by.")
+    raise BadDelivery(f"{where}: {kind} has no dates to split by.")
 
 
 # -- its dates -------------------------------------------------------------------------------------
@@ -252,14 +252,14 @@ def _date_style(con: duckdb.DuckDBPyConnection, source: _Source, formats: Sequen
         setting = f'delivery: {{date_formats: {{{source.column}: ["{EXCEL}"]}}}}'
         raise BadDelivery(
             f"{where}: the values, such as {day[0]!r}, may be Excel serial dates; {day[0]!r} is then {day[1]}. "
-            f"Nothing was delivered. If they are dates, say so in the portfolio's configuration: `{setting}`."
+            f"Nothing was delivered. If they are dates, set their format in the portfolio's configuration: `{setting}`."
         )
     if style and style.other:
         [(example,)] = con.execute(f"SELECT min(v) FROM _values WHERE {style.sql('v')} IS NOT NULL").fetchall()
         setting = f'delivery: {{date_formats: {{{source.column}: ["{style.formats[0]}"]}}}}'
         raise BadDelivery(
             f"{where}: the dates, such as {example!r}, may be written {style.order} or {style.other}. Nothing was "
-            f"delivered. Say which in the portfolio's configuration; `{setting}` reads them {style.order}."
+            f"delivered. Set the format in the portfolio's configuration; `{setting}` reads them {style.order}."
         )
     return style
 

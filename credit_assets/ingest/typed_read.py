@@ -1,6 +1,6 @@
 """Reads delivered files into staged tables: DuckDB reads them with the contract's types; bad rows are quarantined.
 
-A clean file is read once and checked where it is staged. If that fails, it is read again row by row (`row_by_row.py`)
+A clean file is read once, staged and checked. If that fails, it is read again row by row (`row_by_row.py`)
 to separate the bad rows from the good ones. `inbox.py` finds the files, `sources.py` inspects them, and
 `lake/contracts.py` defines a good row.
 """
@@ -34,8 +34,8 @@ from credit_assets.ingest.sources import (
     count_rows,
     has_value,
     inspect_source,
-    passed_over_in,
     refuse_damaged,
+    skipped_in,
 )
 from credit_assets.ingest.typed_values import TIME_TYPES, typed_or_error
 from credit_assets.lake.contracts import Violation, check, keys, orphans
@@ -92,10 +92,10 @@ def ingest(
     Rows that satisfy the model's contract are staged with the model's columns, types and order; a whole number may be
     written `5` or `5.0`, and is never rounded. All other rows are written, with file, line and faults, to
     `quarantine_folder/<table>.parquet`, which is removed if there are none. Of rows with the same key, all but the
-    first are quarantined if they are identical, and all of them otherwise, since the right one is unknown. If a later
-    file stands, a file that is refused as a whole is superseded unless it is the last. No files at all mean zero rows.
-    Lines of a CSV file that match one of the `notes` (`Total *`) are counted, not read as rows. `scratch` is a folder
-    for large temporary files.
+    first are quarantined if they are identical, and all of them otherwise, since the right one is unknown. With
+    `target.later_file_supersedes`, a file that is refused as a whole is superseded unless it is the last. No files at
+    all mean zero rows. Lines of a CSV file that match one of the `notes` (`Total *`) are counted, not read as rows.
+    `scratch` is a folder for large temporary files.
 
     Raises BadDelivery, with nothing staged, if a file cannot be read as this table, if more than `max_bad_share` of the
     rows are bad (the quarantine file is written nevertheless), or if a table without a parent has no rows.
@@ -129,7 +129,7 @@ class _Read:
     sources: Sequence[Source]
     staged: Staged
     rows_in: int
-    passed_over: Counter[str]
+    skipped: Counter[str]
     quarantined: int = 0
     superseded: int = 0
     violations: tuple[Violation, ...] = ()
@@ -153,7 +153,7 @@ def _ingested(
         rows_superseded=done.superseded,
         violations=done.violations,
         orphans=kept_orphans,
-        notes=dict(done.passed_over),
+        notes=dict(done.skipped),
         indexes={source.file.name: source.index for source in done.sources if source.index is not None},
         refused=done.refused,
         quarantine=quarantine if done.quarantined else None,
@@ -176,7 +176,7 @@ def _staged(
     sources, refused = _inspect_all(con, files, target, workspace, notes)
     clean = None if target.layers else _stage_clean(con, lake, target, sources)
     if clean:
-        return _Read(sources, clean, clean.rows, passed_over_in(clean.rows, sources), checked_whole=True)
+        return _Read(sources, clean, clean.rows, skipped_in(clean.rows, sources), checked_whole=True)
     done = _stage_good(con, lake, target, sources, workspace / "rows.parquet", quarantine, max_bad_share)
     return replace(done, refused={**refused, **done.refused})
 
@@ -186,7 +186,7 @@ def _refuse_contradictions(target: Target) -> None:
     model = target.model
     lacking = {relation.parent for relation in model.relations} - set(target.parents)
     if lacking:
-        raise ValueError(f"Table {target.name} relates to {', '.join(sorted(lacking))}: give them as parents")
+        raise ValueError(f"Table {target.name} relates to {', '.join(sorted(lacking))}: pass them as parents")
     if target.layers and len(keys(model)) != 1:
         raise ValueError(f"Table {target.name} has {len(keys(model))} keys: later rows can supersede with one key only")
     if target.numbered and target.types.get(target.numbered) != "VARCHAR":
@@ -229,7 +229,7 @@ def _stage_good(
     refused: dict[str, str] = {}
     superseded = 0
     while True:
-        rows_in, passed_over = check_rows(con, sources, target, rows)
+        rows_in, skipped = check_rows(con, sources, target, rows)
         quarantined = quarantine_rows(con, rows, target, quarantine)
         # Divided, not multiplied: 29 of 100 is then exactly the configured 0.29.
         if not quarantined or quarantined / rows_in <= max_bad_share:
@@ -241,7 +241,7 @@ def _stage_good(
             refused[file_name] = f"{bad} of {number_of(of_file, 'row')} {are(bad)} bad"
             superseded += of_file
         sources = [source for source in sources if source.file.name not in too_bad]
-    if passed_over[OTHER_BATCHES] and not rows_in:
+    if skipped[OTHER_BATCHES] and not rows_in:
         raise BadDelivery(
             f"Table {target.name}: every row of {_names(target.files)} belongs to another batch than {target.batch}. "
             "Deliver the file for the batch that it belongs to."
@@ -250,9 +250,9 @@ def _stage_good(
     good = good_rows(rows, target, quarantine if quarantined else None)
     rows_in += superseded
     if target.layers:
-        superseded += count_rows(con, f"SELECT * FROM ({good}) WHERE NOT _stands")
-    staged = lake.stage(con, f"SELECT {target.columns} FROM ({good}) WHERE _stands", target.table, target.batch)
-    return _Read(sources, staged, rows_in, passed_over, quarantined, superseded, violations, refused)
+        superseded += count_rows(con, f"SELECT * FROM ({good}) WHERE NOT _current")
+    staged = lake.stage(con, f"SELECT {target.columns} FROM ({good}) WHERE _current", target.table, target.batch)
+    return _Read(sources, staged, rows_in, skipped, quarantined, superseded, violations, refused)
 
 
 def _refuse_changed(files: Sequence[Path], before: Mapping[str, list[int]], target: Target) -> None:
@@ -272,7 +272,7 @@ def _verify(con: duckdb.DuckDBPyConnection, done: _Read, target: Target) -> None
             f"{target.table}: {number_of(done.rows_in, 'row')} in, {kept} kept, {bad} bad, {superseded} superseded"
         )
     if not target.model.relations and not done.rows_in:
-        raise BadDelivery(f"Table {target.name}: no rows in {_names(target.files)}. Deliver some.")
+        raise BadDelivery(f"Table {target.name}: no rows in {_names(target.files)}. Deliver a file with rows.")
     if not done.checked_whole and check(con, done.staged.query(), target.model, target.parents):
         raise RuntimeError(f"{target.table}: kept rows violate the contract that they were checked against")
 
@@ -338,7 +338,7 @@ def _strict_query(source: Source, target: Target) -> str:
             # Without `new_line` DuckDB detects the line endings; with '\r\n' it finds no rows.
             "strict_mode = true, null_padding = false, ignore_errors = false)"
         )
-    raw = target.named({name: identifier(name) for name in kinds}, number)
+    raw = target.with_row_names({name: identifier(name) for name in kinds}, number)
     values = [
         f"{typed_or_error(raw[name], kinds.get(name, 'text'), kind) if name in raw else f'CAST(NULL AS {kind})'} "
         f"AS {identifier(name)}"

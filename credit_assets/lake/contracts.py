@@ -88,7 +88,9 @@ def rules(model: type[Table]) -> list[Rule]:
             compiled.append(Rule(name, "must not be empty", f"(NOT {null})"))
         for check in column.checks:
             if check.groupby or check.raise_warning or check.element_wise:
-                raise TypeError(f"{where}: check {check.name} groups, warns or works by element; not in SQL")
+                raise TypeError(
+                    f"{where}: check {check.name} groups, warns or works by element, which has no counterpart in SQL"
+                )
             text, predicate = _predicate(check, identifier(name), types[name], where)
             if check.name == "str_matches" and (written := (column.metadata or {}).get(WRITTEN)):
                 text = f"must be {written}"
@@ -169,7 +171,7 @@ def check_columns(con: duckdb.DuckDBPyConnection, source: str, model: type[Table
         if name not in found:
             violations.append(Violation(name, "column is missing", 0))
         elif found[name] != kind and not (kind == "TIMESTAMP" and found[name].startswith("TIMESTAMP_")):
-            violations.append(Violation(name, f"column is {found[name]}, the contract says {kind}", 0))
+            violations.append(Violation(name, f"column is {found[name]}, the contract requires {kind}", 0))
     if model.to_schema().strict:
         extra = [name for name in found if name not in types]
         violations += [Violation(name, "column is not in the contract", 0) for name in extra]

@@ -54,7 +54,7 @@ class Log:
         return Log(commits, frozenset(files - set(commits[0].added)))
 
     @cached_property
-    def named(self) -> set[str]:
+    def ever_added(self) -> set[str]:
         """Every file that a commit ever added."""
         return {file for file, _, _ in self._spans}
 
@@ -65,15 +65,15 @@ class Log:
         for commit in self.commits:
             spans += [(file, present.pop(file), commit.version) for file in commit.removed if file in present]
             present |= dict.fromkeys(commit.added, commit.version)
-        return spans + [(file, came, float("inf")) for file, came in present.items()]
+        return spans + [(file, added_at, float("inf")) for file, added_at in present.items()]
 
     def files(self, versions: Collection[int]) -> set[str]:
         """The files that the versions consist of."""
         ordered = sorted(versions)
         return {
             file
-            for file, came, went in self._spans
-            if (at := bisect_left(ordered, came)) < len(ordered) and ordered[at] < went
+            for file, added_at, removed_at in self._spans
+            if (at := bisect_left(ordered, added_at)) < len(ordered) and ordered[at] < removed_at
         }
 
     def current_since(self, timestamp_ms: float) -> list[int]:

@@ -97,7 +97,7 @@ def maintain(
     """
     with maintenance_paused(lake):
         names = _folders(lake, portfolio)
-        tended = {} if dry_run else {name: _merge_and_checkpoint(lake, name) for name in names if lake.exists(name)}
+        maintained = {} if dry_run else {name: _merge_and_checkpoint(lake, name) for name in names if lake.exists(name)}
         # Files are listed before the logs are read, so that a file committed in between is in its log.
         files = {name: _data_files(lake.storage, name) for name in names}
         logs = {name: Log.read(lake.storage, name) for name in names if lake.exists(name)}
@@ -106,18 +106,24 @@ def maintain(
         for name in names:
             log, orphaned_before = logs.get(name, Log()), (now - ORPHANED_AFTER).timestamp() * 1000
             needed = log.files(kept.get(name, {}))
-            superseded = [file for file in files[name] if file in log.named and file not in needed]
+            superseded = [file for file in files[name] if file in log.ever_added and file not in needed]
             orphans = [
                 file
                 for file in files[name]
-                if file not in log.named and _older(lake.storage, f"{name}/{file}", orphaned_before)
+                if file not in log.ever_added and _older(lake.storage, f"{name}/{file}", orphaned_before)
             ]
             # Not DeltaTable.vacuum: it commits twice a call, even if there is nothing to remove.
             freed = sum(_remove(lake.storage, f"{name}/{file}", dry_run) for file in (*superseded, *orphans))
             version = log.commits[-1].version if log.commits else None
             done.append(
                 TableUpkeep(
-                    name, version, kept.get(name, {}), tuple(superseded), tuple(orphans), freed, *tended.get(name, ())
+                    name,
+                    version,
+                    kept.get(name, {}),
+                    tuple(superseded),
+                    tuple(orphans),
+                    freed,
+                    *maintained.get(name, ()),
                 )
             )
     return Summary(tuple(done), dry_run)
@@ -133,7 +139,7 @@ def log_files(lake: Lake) -> dict[str, frozenset[str]]:
 
 def committed_files(lake: Lake, table: str) -> list[str]:
     """The keys of the table's data files that were ever committed and still exist."""
-    named = Log.read(lake.storage, table).named
+    named = Log.read(lake.storage, table).ever_added
     return [f"{table}/{file}" for file in _data_files(lake.storage, table) if file in named]
 
 

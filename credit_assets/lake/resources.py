@@ -75,7 +75,7 @@ class LakeResource(dg.ConfigurableResource):
     ) -> str:
         """The SELECT over the table's current version (of some batches), recorded as read by this step.
 
-        The rows of a single batch come without their `batch` column.
+        The rows of a single batch have no `batch` column.
         """
         version = self.lake.version(table)
         written = self.lake.batches(table)

@@ -58,8 +58,8 @@ class Staged:
         return f"SELECT * FROM read_parquet({sql_files([*self.files.values()])}, hive_partitioning = false)"
 
 
-Writings = Callable[[str], Mapping[str, Sequence[Commit]]]
-"""A function from a table to the commits that wrote each batch, newest first: `Lake.writings`, or a cache of it."""
+Writes = Callable[[str], Mapping[str, Sequence[Commit]]]
+"""A function from a table to the commits that wrote each batch, newest first: `Lake.writes`, or a cache of it."""
 
 
 class Lake:
@@ -234,9 +234,9 @@ class Lake:
 
     def batches(self, table: str) -> dict[str, Commit]:
         """Each batch of the table with the commit that wrote its current rows; empty if there is no table."""
-        return {batch: commits[0] for batch, commits in self.writings(table).items()}
+        return {batch: commits[0] for batch, commits in self.writes(table).items()}
 
-    def writings(self, table: str, *, withdrawn: bool = False) -> dict[str, list[Commit]]:
+    def writes(self, table: str, *, withdrawn: bool = False) -> dict[str, list[Commit]]:
         """Each batch of the table with all commits that wrote it, newest first; empty if there is no table. Withdrawn
         commits are omitted, unless `withdrawn`."""
         return by_batch(self._commits(table), withdrawn)

@@ -59,14 +59,14 @@ def fit_platt(margin: np.ndarray, target: np.ndarray) -> Platt:
             break
     if not margin.std():
         raise CalibrationError(
-            "All held-out rows have the same margin: the model found no feature that tells applicants apart. Deliver "
-            "more outcomes, or features that say more."
+            "All held-out rows have the same margin: the model found no feature that distinguishes applicants. Deliver "
+            "more outcomes, or more informative features."
         )
     slope = float(beta[0] / scale)
     if slope <= 0:
         raise CalibrationError(
             f"On held-out rows a higher margin does not mean more defaults (slope {slope:.3g}): "
-            "the model ranks no better than chance. Deliver more outcomes, or features that say more."
+            "the model ranks no better than chance. Deliver more outcomes, or more informative features."
         )
     return Platt(slope=slope, intercept=float(beta[1] - beta[0] * centre / scale))
 

@@ -74,7 +74,7 @@ class StillFalling(ValueError):
         self.rounds = rounds
         super().__init__(
             f"After {rounds:,} boosting rounds at a learning rate of {params.get('learning_rate', 0.3):g} the held-out "
-            "loss still falls. Raise training.max_rounds, or give a higher training.learning_rate."
+            "loss still falls. Raise training.max_rounds, or set a higher training.learning_rate."
         )
 
 

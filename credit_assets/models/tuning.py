@@ -236,7 +236,7 @@ def _ended(finished: Sequence[optuna.trial.FrozenTrial], config: TrainingConfig,
             record, since = losses, max(first, number)
     quiet = len(finished) - since
     if quiet >= config.patience and sum(work[since:]) >= QUIET_WORK_S:
-        return f"converged: no sure improvement in the last {quiet} trials"
+        return f"converged: no significant improvement in the last {quiet} trials"
     if len(finished) >= config.trials:
         return f"trials used up: {config.trials}"
     if len(finished) >= max(first, MIN_TRIALS) and sum(work) >= config.budget_s:

@@ -45,11 +45,11 @@ from credit_assets.verdicts.verdict import Verdict
 @dataclass(frozen=True)
 class Measured:
     """Drift tables of a batch: `learned` against the version's training data, `since` against the population at its
-    promotion (equal to `learned` if there is none), and `judged` with the milder verdict of both."""
+    promotion (equal to `learned` if there is none), and `milder` with the milder verdict of both."""
 
     learned: pd.DataFrame
     since: pd.DataFrame
-    judged: pd.DataFrame
+    milder: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -107,19 +107,19 @@ def drift_of_features(
     version, config = champion_of(book.registry), book.portfolio.drift
     weights = book.registry.importance(version)
     found = measure_against_version(book.registry, version, features, config, of_score=False)
-    drift = summary(found.judged, config, weights)
+    drift = summary(found.milder, config, weights)
     missing = in_both_warnings(missing_moved(found.learned, config), missing_moved(found.since, config))
     new = in_both_warnings(new_categories(found.learned, config), new_categories(found.since, config))
-    stands = standing(con, lake, book.portfolio, version, batch)
+    batch_standing = standing(con, lake, book.portfolio, version, batch)
     verdicts = (
         as_learned(con, lake, book, version, batch, features_version),
-        drift_verdicts.features_drifted(drift, stands),
-        drift_verdicts.features_usable(unusable(found.learned, config, weights), stands),
-        drift_verdicts.missingness_stable(missing, stands),
-        drift_verdicts.no_new_categories(new, stands),
+        drift_verdicts.features_drifted(drift, batch_standing),
+        drift_verdicts.features_usable(unusable(found.learned, config, weights), batch_standing),
+        drift_verdicts.missingness_stable(missing, batch_standing),
+        drift_verdicts.no_new_categories(new, batch_standing),
         volume(drift.rows_batch, earlier_volumes(lake, book.portfolio.table(FEATURES), batch), config),
     )
-    return BatchDrift(version, found.judged, found.judged, drift, verdicts)
+    return BatchDrift(version, found.milder, found.milder, drift, verdicts)
 
 
 def drift_of_scores(
@@ -137,11 +137,11 @@ def drift_of_scores(
     number = int(scores.project("model_version").limit(1).fetchall()[0][0])
     if (version := book.registry.find(number)) is None:
         raise VersionGone(book.name, number, batch)
-    drift = measure_against_version(book.registry, version, scores, book.portfolio.drift, of_score=True).judged
+    drift = measure_against_version(book.registry, version, scores, book.portfolio.drift, of_score=True).milder
     both = pd.concat([drift, features_drift])
     summarised = summary(both, book.portfolio.drift, book.registry.importance(version))
-    stands = standing(con, lake, book.portfolio, version, batch)
-    return BatchDrift(version, drift, both, summarised, (drift_verdicts.scores_drifted(drift, stands),))
+    batch_standing = standing(con, lake, book.portfolio, version, batch)
+    return BatchDrift(version, drift, both, summarised, (drift_verdicts.scores_drifted(drift, batch_standing),))
 
 
 def write_drift_report(
@@ -185,8 +185,8 @@ def as_learned(
     `version` learned from."""
     features, training_set = book.portfolio.table(FEATURES), book.portfolio.table(TRAINING_SET)
     learned = training_sql_versions(con, lake, training_set, version.made_from(training_set), features)
-    read = read_at(lake.writings, features, batch, features_version)
-    made = sql_versions(lake.writings, features, read) if read else {}
+    read = read_at(lake.writes, features, batch, features_version)
+    made = sql_versions(lake.writes, features, read) if read else {}
     if learned == current_sql_versions(book.queries):
         advice = "The current SQL is the one that it learned from: run `ingest` and `score` for the batch."
     else:

@@ -18,7 +18,7 @@ from credit_assets.monitoring.check_names import CALIBRATED_IN_SEGMENTS, NOT_WOR
 from credit_assets.monitoring.errors import OtherApplicants
 from credit_assets.monitoring.outcome_verdicts import against_predecessor, applicants_of, outcomes_as_expected
 from credit_assets.monitoring.performance import performance_table, rows_to_evaluate
-from credit_assets.verdicts.verdict import Verdict, not_judged
+from credit_assets.verdicts.verdict import Verdict, no_verdict
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,9 @@ def performance_of(con: duckdb.DuckDBPyConnection, lake: Lake, book: Book, batch
     if version is None:
         gone = f"version {number} is no longer registered."
         verdicts = (
-            not_judged(PERFORMANCE_HOLDS, gone),
-            not_judged(CALIBRATED_IN_SEGMENTS, gone, "warning"),
-            not_judged(NOT_WORSE, gone),
+            no_verdict(PERFORMANCE_HOLDS, gone),
+            no_verdict(CALIBRATED_IN_SEGMENTS, gone, "warning"),
+            no_verdict(NOT_WORSE, gone),
         )
     else:
         verdicts = (

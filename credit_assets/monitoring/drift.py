@@ -93,12 +93,12 @@ def known_at_promotion(drift: pd.DataFrame, since: pd.DataFrame, promotion: str)
     size = {verdict: place for place, verdict in enumerate(VERDICTS)}
     then = drift["feature"].map(since.set_index("feature")["verdict"])
     known = then.map(size) < drift["verdict"].map(size)
-    judged = drift.assign(
+    combined = drift.assign(
         verdict=drift["verdict"].mask(known, then),
         change=drift["change"].mask(known, drift["change"] + "; " + then + f" against {promotion}"),
     )
-    order = judged["verdict"].map(size).sort_values(ascending=False, kind="stable")
-    return judged.loc[order.index].reset_index(drop=True)
+    order = combined["verdict"].map(size).sort_values(ascending=False, kind="stable")
+    return combined.loc[order.index].reset_index(drop=True)
 
 
 def in_both_warnings(learned: Mapping[str, str], since: Mapping[str, str]) -> dict[str, str]:
@@ -155,21 +155,23 @@ def _measure_numeric(sketch: NumericSketch, values: Floats, rows: int, chance: f
 
 def _measure_categories(sketch: CategorySketch, batch: Mapping[str | None, int], chance: float) -> dict[str, object]:
     rows, missing = sum(batch.values()), batch.get(None, 0)
-    now = np.array([batch.get(word, 0) for word in sketch.categories], dtype=np.int64)
-    new = {word: n for word, n in batch.items() if word is not None and word not in set(sketch.categories)}
+    now = np.array([batch.get(category, 0) for category in sketch.categories], dtype=np.int64)
+    new = {
+        category: n for category, n in batch.items() if category is not None and category not in set(sketch.categories)
+    }
     kept = sketch.kept
     measured = _measure_bins(
         np.array([*sketch.counts[:kept], sketch.counts[kept:].sum(), 0, sketch.missing], dtype=np.int64),
         np.array([*now[:kept], now[kept:].sum(), sum(new.values()), missing], dtype=np.int64),
         [
-            *(repr(word) for word in sketch.categories[:kept]),
+            *(repr(category) for category in sketch.categories[:kept]),
             "rare categories",
-            f"never seen before, most often {min(new, key=lambda word: (-new[word], word), default='')!r},",
+            f"never seen before, most often {min(new, key=lambda category: (-new[category], category), default='')!r},",
             "missing",
         ],
         chance,
     )
-    one_value = sum(word is not None for word in batch) == 1
+    one_value = sum(category is not None for category in batch) == 1
     return measured | {
         "kind": "categorical",
         "ks": float("nan"),
@@ -180,7 +182,7 @@ def _measure_categories(sketch: CategorySketch, batch: Mapping[str | None, int],
     }
 
 
-def _measure_bins(then: Counts, now: Counts, words: Sequence[str], chance: float) -> dict[str, object]:
+def _measure_bins(then: Counts, now: Counts, labels: Sequence[str], chance: float) -> dict[str, object]:
     """The figures that depend only on the bins. The last bin contains the missing values."""
     rows_then, rows_now = int(then.sum()), int(now.sum())
     most = int(np.abs(then / rows_then - now / rows_now).argmax())
@@ -191,7 +193,7 @@ def _measure_bins(then: Counts, now: Counts, words: Sequence[str], chance: float
         "missing_batch": float(now[-1] / rows_now),
         "rows_reference": rows_then,
         "rows_batch": rows_now,
-        "change": f"{words[most]} {then[most] / rows_then:.1%} -> {now[most] / rows_now:.1%}",
+        "change": f"{labels[most]} {then[most] / rows_then:.1%} -> {now[most] / rows_now:.1%}",
     }
 
 

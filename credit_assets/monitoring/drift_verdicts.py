@@ -40,10 +40,10 @@ def features_as_learned(other: Sequence[str], advice: str, version: int) -> Verd
 
 
 def features_drifted(drift: DriftSummary, standing: Standing) -> Verdict:
-    """The verdict on the drift of the features; it passes if the version already knew the batch."""
+    """The verdict on the drift of the features; it passes unless the batch is new to the version."""
     return Verdict(
         FEATURES_DRIFTED,
-        drift.verdict != "shifted" or not standing.is_news,
+        drift.verdict != "shifted" or not standing.is_new,
         _with(standing, drift.message),
         {
             "standing": standing.kind,
@@ -70,7 +70,7 @@ def missingness_stable(moved: Mapping[str, str], standing: Standing) -> Verdict:
         if moved
         else "The missing shares are about as in training."
     )
-    return Verdict(MISSINGNESS, not moved or not standing.is_news, message, {"features": len(moved)}, "warning")
+    return Verdict(MISSINGNESS, not moved or not standing.is_new, message, {"features": len(moved)}, "warning")
 
 
 def no_new_categories(found: Mapping[str, str], standing: Standing) -> Verdict:
@@ -80,7 +80,7 @@ def no_new_categories(found: Mapping[str, str], standing: Standing) -> Verdict:
         if found
         else "Hardly any row has a category not seen in training."
     )
-    return Verdict(NEW_CATEGORIES, not found or not standing.is_news, message, {"features": len(found)}, "warning")
+    return Verdict(NEW_CATEGORIES, not found or not standing.is_new, message, {"features": len(found)}, "warning")
 
 
 def scores_drifted(drift: pd.DataFrame, standing: Standing) -> Verdict:
@@ -88,7 +88,7 @@ def scores_drifted(drift: pd.DataFrame, standing: Standing) -> Verdict:
     [score] = drift.to_dict("records")
     return Verdict(
         SCORES_DRIFTED,
-        score["verdict"] != "shifted" or not standing.is_news,
+        score["verdict"] != "shifted" or not standing.is_new,
         _with(
             standing,
             f"The score is {score['verdict']}: PSI {score['psi']:.3f}, KS {score['ks']:.3f}; {score['change']}.",

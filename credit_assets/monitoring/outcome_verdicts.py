@@ -34,7 +34,7 @@ from credit_assets.registry.champions import predecessor_of
 from credit_assets.registry.errors import RegistryError
 from credit_assets.registry.version import DRIFT_REFERENCE, ModelVersion
 from credit_assets.settings.portfolio import Portfolio
-from credit_assets.verdicts.verdict import Verdict, not_judged
+from credit_assets.verdicts.verdict import Verdict, no_verdict
 
 
 def applicants_of(
@@ -63,24 +63,26 @@ def outcomes_as_expected(
     """
     portfolio = book.portfolio
     settings, share = portfolio.performance, portfolio.training.matured_share
-    stands = standing(con, lake, portfolio, version, batch)
+    batch_standing = standing(con, lake, portfolio, version, batch)
     rows = rows[~rows["applicant"].isin(applicants_of(con, lake, portfolio, version, TESTED))]
     earlier = None
-    if stands.is_news and is_matured(rows, share):
+    if batch_standing.is_new and is_matured(rows, share):
         earlier = outcomes_before(con, lake, portfolio, version, batch)
     overall = holds(rows, settings, earlier, share)
-    return reported_once(overall, _by_segment(book, version, rows, features, applicants), stands)
+    return reported_once(overall, _by_segment(book, version, rows, features, applicants), batch_standing)
 
 
-def reported_once(overall: Verdict, segmented: Verdict, stands: Standing) -> tuple[Verdict, Verdict]:
+def reported_once(overall: Verdict, segmented: Verdict, batch_standing: Standing) -> tuple[Verdict, Verdict]:
     """The two verdicts, such that the second does not warn if the first fails. For a batch that is older than the
     version's training set neither fails; both only describe the batch."""
     if not overall.passed and not segmented.passed:
         message = f"Not a warning, because {PERFORMANCE_HOLDS} fails. {segmented.message}"
         segmented = replace(segmented, passed=True, message=message)
-    if stands.kind == "older":
+    if batch_standing.kind == "older":
         overall, segmented = (
-            found if found.passed else replace(found, passed=True, message=f"{stands.description} {found.message}")
+            found
+            if found.passed
+            else replace(found, passed=True, message=f"{batch_standing.description} {found.message}")
             for found in (overall, segmented)
         )
     return overall, segmented
@@ -97,7 +99,7 @@ def _by_segment(
     settings, share = portfolio.performance, portfolio.training.matured_share
     known = rows[rows["outcome"].notna()]
     if not enough(known, settings):
-        return not_judged(CALIBRATED_IN_SEGMENTS, "too few outcomes are known.", "warning")
+        return no_verdict(CALIBRATED_IN_SEGMENTS, "too few outcomes are known.", "warning")
     if not is_matured(rows, share):
         return Verdict(CALIBRATED_IN_SEGMENTS, True, immature(rows, share), severity="warning")
     leading = leading_features(registry.importance(version), features.columns)
@@ -126,7 +128,7 @@ def against_predecessor(
     moves = registry.history()
     predecessor = predecessor_of(moves, {version.number for version in registry.versions()})
     if predecessor is None:
-        return not_judged(NOT_WORSE, "this is the first champion.")
+        return no_verdict(NOT_WORSE, "this is the first champion.")
     figures = {"predecessor": predecessor}
     if moves[-1].version != number:
         message = f"No verdict: version {number} scored the batch, but version {moves[-1].version} is the champion now."
@@ -147,5 +149,5 @@ def against_predecessor(
     known = con.from_df(unseen[["applicant"]]).project(f"applicant AS {identifier(key)}")
     wanted = ", ".join(map(identifier, (key, *model.features)))
     frame = training_frame(features.join(known, identifier(key)).project(wanted))
-    judged = not_worse(unseen, pd.Series(model.pd(frame), index=frame[key]), portfolio.performance)
-    return replace(judged, figures={**judged.figures, **figures})
+    verdict = not_worse(unseen, pd.Series(model.pd(frame), index=frame[key]), portfolio.performance)
+    return replace(verdict, figures={**verdict.figures, **figures})

@@ -21,7 +21,7 @@ from credit_assets.settings.performance import PerformanceConfig
 from credit_assets.statistics.calibration import Segment, Tolerance, segments, significantly_off
 from credit_assets.statistics.comparison import auc_interval, compare
 from credit_assets.statistics.metrics import Interval, evaluate, wilson
-from credit_assets.verdicts.verdict import Verdict, not_judged
+from credit_assets.verdicts.verdict import Verdict, no_verdict
 
 Floats = NDArray[np.float64]
 
@@ -164,18 +164,18 @@ def performance_table(
     """
     known = rows[rows["outcome"].notna()]
     measured = enough(known, config)
-    judged = known if measured else rows
+    evaluated = known if measured else rows
     lines = []
-    if len(judged):
-        estimated = estimate(judged["pd"].to_numpy(), config)
+    if len(evaluated):
+        estimated = estimate(evaluated["pd"].to_numpy(), config)
         figures = measure(known, config) if measured else estimated
         expected = {metric: figure.value for metric, figure in estimated.items()}
         lines = [
             {"segment": ALL, "metric": metric, "expected": expected.get(metric), **vars(figure), **_counts(rows)}
             for metric, figure in figures.items()
         ]
-    for band in judged.groupby("band")["pd"].mean().sort_values().index:
-        own = judged[judged["band"] == band]
+    for band in evaluated.groupby("band")["pd"].mean().sort_values().index:
+        own = evaluated[evaluated["band"] == band]
         figure = (_default_rate if measured else _expected_rate)(own, config.confidence)
         lines.append(
             {"segment": band, "metric": "default_rate", "expected": own["pd"].mean()}
@@ -212,7 +212,7 @@ def holds(
     """
     known = rows[rows["outcome"].notna()]
     if not len(rows):
-        return not_judged(PERFORMANCE_HOLDS, NO_UNSEEN_APPLICANT)
+        return no_verdict(PERFORMANCE_HOLDS, NO_UNSEEN_APPLICANT)
     matured = is_matured(rows, matured_share)
     failures = [] if earlier is None or not matured else _off_since_promotion(known, earlier, config)
     if not enough(known, config):
@@ -289,7 +289,7 @@ def calibrated_in_segments(known: pd.DataFrame, by: pd.DataFrame, config: Perfor
     feature, null for a row in no segment. All segments with at least `config.min_outcomes` outcomes are tested
     together, with a probability of a false alarm of `config.false_alarms` and the tolerance of bands.
     """
-    judged = [
+    tested = [
         segment
         for name in by.columns
         for segment in segments(
@@ -299,19 +299,19 @@ def calibrated_in_segments(known: pd.DataFrame, by: pd.DataFrame, config: Perfor
         )
         if segment.outcomes >= config.min_outcomes
     ]
-    if not judged:
+    if not tested:
         message = f"No verdict: no segment has {number_of(config.min_outcomes, 'known outcome')}."
         return Verdict(CALIBRATED_IN_SEGMENTS, True, message, {"segments": 0, "segments_off": 0}, "warning")
-    off = significantly_off(judged, config.false_alarms)
+    off = significantly_off(tested, config.false_alarms)
     return Verdict(
         CALIBRATED_IN_SEGMENTS,
         not off,
         f"The default rate deviates significantly from the mean PD in {len(off)} of "
-        f"{number_of(len(judged), 'segment')}: "
+        f"{number_of(len(tested), 'segment')}: "
         f"{_listed(off)}."
         if off
-        else f"The default rate is as expected in {number_of(len(judged), 'segment')}.",
-        {"segments": len(judged), "segments_off": len(off)},
+        else f"The default rate is as expected in {number_of(len(tested), 'segment')}.",
+        {"segments": len(tested), "segments_off": len(off)},
         "warning",
     )
 

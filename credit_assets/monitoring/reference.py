@@ -90,11 +90,13 @@ class CategorySketch:
         """Sketch a column from its number of rows per category; `None` is missing. `rare`: the smallest share of a
         bin."""
         rows = sum(counts.values())
-        ordered = sorted(((n, word) for word, n in counts.items() if word is not None), key=lambda x: (-x[0], x[1]))
+        ordered = sorted(
+            ((n, category) for category, n in counts.items() if category is not None), key=lambda x: (-x[0], x[1])
+        )
         return cls(
             rows=rows,
             missing=counts.get(None, 0),
-            categories=tuple(word for _, word in ordered),
+            categories=tuple(category for _, category in ordered),
             counts=np.array([n for n, _ in ordered], dtype=np.int64),
             kept=sum(n >= rare * rows for n, _ in ordered),
         )

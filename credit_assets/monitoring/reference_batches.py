@@ -28,7 +28,7 @@ class Standing:
     description: str = ""
 
     @property
-    def is_news(self) -> bool:
+    def is_new(self) -> bool:
         """Whether the batch is new to the version, so that a shift is reported."""
         return self.kind == "new"
 
@@ -73,6 +73,6 @@ def _unchanged(lake: Lake, portfolio: Portfolio, version: ModelVersion, batch: s
     if now.version <= then_version:
         return True
     # The batch may have been withdrawn and delivered again unchanged.
-    writings = partial(lake.writings, withdrawn=True)
-    then = read_at(writings, features, batch, then_version)
-    return then is not None and same_rows(writings, features, then, now)
+    writes = partial(lake.writes, withdrawn=True)
+    then = read_at(writes, features, batch, then_version)
+    return then is not None and same_rows(writes, features, then, now)

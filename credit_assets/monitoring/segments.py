@@ -52,5 +52,7 @@ def _ranges(values: pd.Series, sketch: NumericSketch) -> pd.Series:
 
 def _categories(values: pd.Series, sketch: CategorySketch) -> pd.Series:
     kept = sketch.categories[: sketch.kept]
-    words = values.astype(object)
-    return words.where(words.isin(kept) | words.isna(), "another value").where(words.notna(), MISSING)
+    categories = values.astype(object)
+    return categories.where(categories.isin(kept) | categories.isna(), "another value").where(
+        categories.notna(), MISSING
+    )

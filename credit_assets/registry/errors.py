@@ -10,7 +10,7 @@ class VersionDamaged(RegistryError):
 
     def __init__(self, model: str, number: int, what: str) -> None:
         super().__init__(
-            f"{what} of version {number} of {model} is gone or damaged. Restore the project from a backup "
+            f"{what} of version {number} of {model} is missing or damaged. Restore the project from a backup "
             f"(docs/recovery.md), let an earlier version decide (`credit-assets rollback --portfolio {model}`), or "
             f"train a new one (`credit-assets train --portfolio {model}`)."
         )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 SERVING_LIBRARIES = ("xgboost", "scikit-learn", "numpy", "pandas", "scipy", "pydantic", "mlflow")
-"""Requirements for loading and predicting. They are given explicitly, since MLflow's inference takes 12 s a model."""
+"""Requirements for loading and predicting. They are given explicitly, since MLflow's inference takes 12 s per model."""
 
 MOST_MODELS, MOST_VERSIONS = 1000, 10_000
 """Page sizes of searches, larger than any project."""

@@ -25,9 +25,9 @@ MOVING = "champion_moving"
 """Tag of the registered model while the alias is moved: the event to record afterwards, as JSON."""
 
 FOUND_THERE = (
-    "Champion already when the history began; at the earliest since it was registered, which is the time given."
+    "It was already the champion when the history began. The time is that of its registration, the earliest possible."
 )
-FOUND_MOVED = "Found moved: in MLflow itself, outside of the platform, at some time since the move before."
+FOUND_MOVED = "The alias was moved in MLflow itself, outside of the platform, at some time since the previous change."
 
 
 class Moves:

@@ -347,7 +347,7 @@ class Registry:
                 wanted = to_version or self._predecessor(events)
                 if wanted is None:
                     raise PromotionRefused(
-                        f"Version {current} of {self.name} has no predecessor that was not rolled back from itself. "
+                        f"Version {current} of {self.name} has no predecessor that has not been rolled back itself. "
                         "Name a version, or train a new candidate."
                     )
                 self._refuse_ungated(self.get(wanted), events)

@@ -22,7 +22,7 @@ def mlflow_resource(project: Project, portfolio: str) -> dg.ResourceDefinition:
     - MLflow runs left by killed processes are ended by the next training.
     """
 
-    @dg.resource(description="MLflow: one run a Dagster run, one child run a model.")
+    @dg.resource(description="MLflow: one run per Dagster run, one child run per model.")
     def tracking(context: dg.InitResourceContext) -> Iterator[Any]:
         import mlflow
         from dagster_mlflow.resources import MlFlow

@@ -26,7 +26,7 @@ from credit_assets.registry.version import ModelVersion
 from credit_assets.schemas.evidence import CandidateVersion, Gate
 from credit_assets.schemas.scores import Scores
 from credit_assets.scoring.batch_scores import ReasonsUnconfirmed, drafts_allowed, main_reasons, score_batch
-from credit_assets.scoring.champion_moves import NoChampionYet, promote_by_hand, reasons_of_promotion, stays
+from credit_assets.scoring.champion_moves import NoChampionYet, kept_champion, promote_by_hand, reasons_of_promotion
 from credit_assets.scoring.checked_version import FEATURE_DRIFT, NotChecked, checked_against, version_checked
 from credit_assets.scoring.checks import as_checked, check_specs, complete, confirmed
 from credit_assets.settings.run_tags import AUTOMATIC_TAG, WHY_TAG
@@ -181,7 +181,7 @@ def _promoted(
 ) -> ModelVersion:
     """Promote the candidate; returns the champion, which may be the current one if it stays."""
     registry = book.registry
-    if kept := stays(registry, candidate, _this_run(context)):
+    if kept := kept_champion(registry, candidate, _this_run(context)):
         context.log.info(kept.message)
         return kept.champion
     why = reasons_of_promotion(gate, config.why or context.run.tags.get(WHY_TAG, ""))

@@ -24,7 +24,7 @@ class NoChampionYet(ValueError):
 
 
 @dataclass(frozen=True)
-class Stays:
+class KeptChampion:
     """The champion stays although a training has made `candidate` again; `message` states why."""
 
     champion: ModelVersion
@@ -51,7 +51,7 @@ def promote_by_hand(book: Book, number: int, by: str, why: str, runs: Sequence[s
     return decides, done
 
 
-def stays(registry: Registry, candidate: int, runs: Sequence[str]) -> Stays | None:
+def kept_champion(registry: Registry, candidate: int, runs: Sequence[str]) -> KeptChampion | None:
     """The champion that stays because one of these runs made a version again that had been rolled back or replaced by
     hand; None if there is no such case, or no champion."""
     version = registry.find(candidate)
@@ -64,7 +64,7 @@ def stays(registry: Registry, candidate: int, runs: Sequence[str]) -> Stays | No
         f"The training made version {candidate} again, which was {what} at {undone.at:%Y-%m-%d %H:%M} UTC. "
         f"Version {decides.number} stays the champion."
     )
-    return Stays(decides, candidate, message)
+    return KeptChampion(decides, candidate, message)
 
 
 def reasons_of_promotion(gate: pd.DataFrame, requested: str) -> str:

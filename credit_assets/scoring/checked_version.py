@@ -32,7 +32,7 @@ def checked_against(lake: Lake, book: Book, batch: str, features_version: int, r
     table = book.portfolio.table(FEATURES)
     checked = lake.batches(book.portfolio.table(FEATURE_DRIFT))[batch]
     advice = f"Run the job `score` for {batch}, or materialize feature_drift and scores together."
-    features = read_at(lake.writings, table, batch, features_version)
+    features = read_at(lake.writes, table, batch, features_version)
     if features and checked.provenance.inputs[table] < features.version:
         raise NotChecked(f"The features of {batch} were computed again after their check. {advice}")
     version = version_checked(lake, book, batch)

@@ -46,14 +46,16 @@ class AlertsConfig(BaseModel):
         description="address of Dagster's UI, for the links in alerts",
     )
     per_hour: int = Field(default=30, ge=1, description="messages per channel; further alerts are combined")
-    remind_after_hours: float = Field(default=24, gt=0, description="until a problem is reported again")
-    late_after_days: float | None = Field(default=None, gt=0, description="without a delivery; None: never late")
-    unread_after_hours: float = Field(default=24, gt=0, description="a delivery may stay unread in the inbox")
-    disk_free_gb: float = Field(default=5, ge=0, description="free space of the data folder's disk")
-    memory_free_share: float = Field(default=0.05, ge=0, le=1, description="memory available to new work")
+    remind_after_hours: float = Field(default=24, gt=0, description="hours until a problem is reported again")
+    late_after_days: float | None = Field(default=None, gt=0, description="days without a delivery; None: never late")
+    unread_after_hours: float = Field(
+        default=24, gt=0, description="hours that a delivery may stay unread in the inbox"
+    )
+    disk_free_gb: float = Field(default=5, ge=0, description="free space that the data folder's disk needs")
+    memory_free_share: float = Field(default=0.05, ge=0, le=1, description="share of memory that new work needs")
     backlog_runs: int = Field(default=50, ge=1, description="runs of the portfolio waiting in the queue")
     lasting_minutes: float = Field(
-        default=5, ge=0, description="a full machine or failing ticks must last before they are reported"
+        default=5, ge=0, description="minutes that a full machine or failing ticks must last before they are reported"
     )
 
     @property

@@ -41,7 +41,7 @@ class DriftConfig(BaseModel):
         0.5, gt=0, lt=1, description="Rise of the missing share above which an important feature is unusable"
     )
     missing_moved: float = Field(
-        0.1, gt=0, lt=1, description="Rise or fall of a feature's missing share above which a warning is given"
+        0.1, gt=0, lt=1, description="Rise or fall of a feature's missing share above which a check warns"
     )
     new_categories: float = Field(
         0.01, ge=0, lt=1, description="Share of rows in categories never seen in training above which a check warns"
@@ -54,5 +54,5 @@ class DriftConfig(BaseModel):
     @model_validator(mode="after")
     def _bounds_rise(self) -> Self:
         if self.psi_moderate >= self.psi_shifted or self.ks_moderate >= self.ks_shifted:
-            raise ValueError("the bound of 'moderate' must lie below that of 'shifted'")
+            raise ValueError("the bound of 'moderate' must be below that of 'shifted'")
         return self

@@ -64,7 +64,7 @@ class VintageConfig(BaseModel):
 
 
 class EvaluationConfig(BaseModel):
-    """How a model is evaluated, and what it must show."""
+    """How a model is evaluated, and the requirements that it must meet."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

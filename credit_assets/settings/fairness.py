@@ -19,7 +19,7 @@ class FairnessConfig(BaseModel):
         le=1,
         description="adverse impact ratio below which an attribute fails: four fifths",
     )
-    confidence: float = Field(default=0.95, gt=0.5, lt=1, description="of intervals and significance tests")
+    confidence: float = Field(default=0.95, gt=0.5, lt=1, description="confidence of intervals and significance tests")
     reference: dict[str, str] = Field(
         default={}, description="attribute to its reference group; by default the one with the highest approval rate"
     )
@@ -58,7 +58,7 @@ class ProtectedAttribute(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    column: str = Field(description="the column of the applications that holds it")
+    column: str = Field(description="its column in the application table")
     kind: Literal["words", "years", "days_before"] = Field(
         default="words", description="categories, an age in years, or a date of birth in days before the application"
     )
@@ -69,9 +69,9 @@ class ProtectedAttribute(BaseModel):
     @model_validator(mode="after")
     def _bands_where_needed(self) -> ProtectedAttribute:
         if (self.kind == "words") == bool(self.bands):
-            raise ValueError("bands (in years) go with kind: years or days_before, and only with them")
+            raise ValueError("bands (in years) are required for kind: years or days_before, and allowed for no other")
         if mapped := set(self.not_judged) & set(self.words):
-            raise ValueError(f"not_judged: {', '.join(sorted(mapped))} is a code; name the word that it is put into")
+            raise ValueError(f"not_judged: {', '.join(sorted(mapped))} is a code; name the group that it belongs to")
         if self.words and self.kind != "words":
-            raise ValueError("words go with kind: words, and only with it")
+            raise ValueError("words are only allowed for kind: words")
         return self

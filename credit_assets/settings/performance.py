@@ -14,7 +14,7 @@ class PerformanceConfig(BaseModel):
     min_outcomes: int = Field(default=500, ge=2, description="Known outcomes from which a batch is evaluated")
     min_defaults: int = Field(default=30, ge=2, description="Defaults, and repaid loans, from which it is")
     auc_margin: float = Field(
-        default=0.02, ge=0, lt=0.5, description="AUC below the one that the PDs let expect on the same rows"
+        default=0.02, ge=0, lt=0.5, description="AUC below the one that the PDs imply on the same rows"
     )
     max_calibration_gap: float = Field(
         default=0.01, ge=0, lt=1, description="Difference between default rate and mean PD, in either direction"

@@ -52,7 +52,7 @@ class UnknownPortfolio(ConfigError, AttributeError):
 
 class TableConfig(BaseModel):
     """Where a raw table comes from: the names of its files without ending, one or more (`LoanStats*` for all that
-    begin so), and whether it may be missing."""
+    begin with it), and whether it may be missing."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -74,10 +74,10 @@ class DeliveryConfig(BaseModel):
         default=0.001, ge=0, le=1, description="share of a table's rows that may be quarantined; more refuse the table"
     )
     split_by: str | None = Field(default=None, description="date column by which `deliver` splits big files")
-    every: Literal["month", "quarter", "year"] = Field(default="quarter", description="period of a batch made so")
+    every: Literal["month", "quarter", "year"] = Field(default="quarter", description="period of each of these batches")
     date_formats: dict[str, list[str]] = Field(
         default={},
-        description="column to the formats of its dates, if `deliver --split-by` shall not infer them from the "
+        description="column to the formats of its dates, if `deliver --split-by` should not infer them from the "
         "values: `%m/%d/%Y` is month first, `Excel 1900` an Excel serial date",
     )
 

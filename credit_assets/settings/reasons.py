@@ -14,6 +14,6 @@ class ReasonsConfig(BaseModel):
 
     unconfirmed: Literal["warn", "block"] = Field(
         default="warn",
-        description="what happens to scores while a text is a draft (it holds a column's name, or is marked as a "
+        description="what happens to scores while a text is a draft (it contains a column's name, or is marked as a "
         "guess): `warn` gives the scores with a warning, `block` withholds them",
     )

@@ -6,11 +6,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class RetentionConfig(BaseModel):
-    """How long data is kept that nothing needs any more."""
+    """How long data that nothing needs any more is kept."""
 
     model_config = ConfigDict(extra="forbid")
 
-    keep_days: int = Field(default=30, ge=2, description="every version of a table that was current in these days")
+    keep_days: int = Field(default=30, ge=2, description="every version of a table that was current within these days")
     decisions_years: int = Field(
         default=10, ge=1, description="every version of the scores, and everything that they were made from"
     )

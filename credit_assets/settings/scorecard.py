@@ -23,7 +23,7 @@ class ScorecardConfig(BaseModel):
 
     base_points: float = Field(default=600, description="points at good:bad odds of `base_odds`")
     base_odds: float = Field(default=30, gt=0, description="goods per bad at `base_points`")
-    points_to_double_odds: float = Field(default=20, gt=0, description="points more at twice the odds (PDO)")
+    points_to_double_odds: float = Field(default=20, gt=0, description="additional points at twice the odds (PDO)")
     bands: tuple[Band, ...] = Field(
         default=(
             Band(name="A", from_points=620),
@@ -51,7 +51,7 @@ class ScorecardConfig(BaseModel):
 
     @property
     def factor(self) -> float:
-        """Points a unit of log-odds: PDO / ln 2."""
+        """Points per unit of log-odds: PDO / ln 2."""
         return self.points_to_double_odds / math.log(2)
 
     @property

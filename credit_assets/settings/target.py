@@ -10,8 +10,8 @@ Word = int | str
 
 
 class Target(BaseModel):
-    """The column that shows how a loan ended, in the applications and in outcomes that come later: which of its values
-    mean a default, and which a repaid loan. With any other value, or none, the outcome is not known (yet)."""
+    """The column that shows how a loan ended, in the applications and in outcomes that are delivered later: which of
+    its values mean a default, and which a repaid loan. With any other value, or none, the outcome is unknown."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -28,7 +28,7 @@ class Target(BaseModel):
     @classmethod
     def _words_as_written(cls, given: Any) -> Any:
         if isinstance(given, list | tuple) and any(isinstance(word, bool) for word in given):
-            raise ValueError("YAML takes yes, no, true, false, on and off for something else: put the word in quotes")
+            raise ValueError("YAML reads yes, no, true, false, on and off as booleans: put the word in quotes")
         return given
 
     @model_validator(mode="after")

@@ -48,9 +48,9 @@ class Segment:
     beyond_tolerance: bool
 
     def __str__(self) -> str:
-        rate, promised = percent_apart(self.defaults / self.outcomes, self.mean_pd)
+        rate, expected = percent_apart(self.defaults / self.outcomes, self.mean_pd)
         return (
-            f"{self.name}: {rate} of {number_of(self.outcomes, 'outcome')} against {promised} promised "
+            f"{self.name}: {rate} of {number_of(self.outcomes, 'outcome')} against {expected} expected "
             f"(p = {self.p_value:.2g})"
         )
 

@@ -93,7 +93,7 @@ class _Batch:
         places = [self.folder / self.name, self.folder / "outcomes" / self.name]
         for place in places:
             if place.exists() and not (place / MARKER).exists():
-                raise FileExistsError(f"{place} is there and is not a synthetic delivery ({MARKER} is missing)")
+                raise FileExistsError(f"{place} exists and is not a synthetic delivery ({MARKER} is missing)")
         tested = np.zeros(size, dtype=bool)
         tested[generator(self.seed, first, 99).permutation(size)[: round(size * test_share)]] = True
         drafts = [place.with_name(f".{place.name}.partial") for place in places]

@@ -256,7 +256,7 @@ def _write_deliveries(writer: _ArchiveWriter, inbox: Path) -> None:
     for home in sorted(folder for folder in inbox.glob("*") if folder.is_dir() and NAME.fullmatch(folder.name)):
         entries = sorted(entry for entry in home.iterdir() if not TEMPORARY.fullmatch(entry.name))
         for entry in sorted(entries, key=lambda entry: entry.name.startswith(".")):
-            with nullcontext() if entry.name.startswith(".") else Inbox(inbox).settled(home.name):
+            with nullcontext() if entry.name.startswith(".") else Inbox(inbox).swaps_locked(home.name):
                 for path in _walk(entry):
                     writer.add(path)
 

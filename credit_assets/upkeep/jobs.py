@@ -24,7 +24,7 @@ def maintenance(book: Book) -> dg.JobDefinition:
         description="Compacts and checkpoints the tables, deletes files that belong to no kept version of a table, and "
         "removes the remains of killed processes from the inbox.",
     )
-    def tend_lake(context: dg.OpExecutionContext) -> None:
+    def maintain_lake(context: dg.OpExecutionContext) -> None:
         Inbox(project.inbox).tidy(portfolio.name)
         referred = registry.table_versions()
         done = maintain(lake, portfolio.name, portfolio.table(SCORES), referred, retention, datetime.now(UTC))
@@ -41,7 +41,7 @@ def maintenance(book: Book) -> dg.JobDefinition:
         )
 
     @dg.op(
-        ins={"tended": dg.In(dg.Nothing)},
+        ins={"lake_maintained": dg.In(dg.Nothing)},
         out=dg.Out(dg.Nothing),
         description="Deletes old runs, except those that made current data or that a model or promotion refers to.",
     )
@@ -59,7 +59,7 @@ def maintenance(book: Book) -> dg.JobDefinition:
         tags={PORTFOLIO_TAG: portfolio.name, "dagster/retry_strategy": "ALL_STEPS"},
     )
     def job() -> None:
-        purge_runs(tend_lake())
+        purge_runs(maintain_lake())
 
     return job
 

@@ -28,6 +28,6 @@ class Verdict:
         return self.severity == "error"
 
 
-def not_judged(name: str, why: str, severity: Literal["error", "warning"] = "error") -> Verdict:
+def no_verdict(name: str, why: str, severity: Literal["error", "warning"] = "error") -> Verdict:
     """A passing verdict without enough data; `why` is a sentence."""
     return Verdict(name, True, f"No verdict: {why}", severity=severity)

@@ -92,7 +92,7 @@ def test_withdrawn_batch_is_in_no_table_and_its_earlier_versions_stay_readable(p
             where = f"WHERE batch = '{MISTAKE}'"
             assert con.sql(f"SELECT 1 FROM ({lake.query(table)}) {where}").fetchall() == []
             then = con.sql(f"SELECT count(*) FROM ({lake.query(table, [MISTAKE], version)})").fetchone()
-            assert then == (lake.writings(table, withdrawn=True)[MISTAKE][0].provenance.rows,)
+            assert then == (lake.writes(table, withdrawn=True)[MISTAKE][0].provenance.rows,)
     # The other batch is unchanged.
     assert {table: lake.batches(table)[BATCHES[0]] for table in before} == others
     assert Inbox(project.inbox).batches(BOOK) == [BATCHES[0]]

@@ -99,4 +99,4 @@ def test_run_monitoring_fails_the_run_without_a_process_and_no_other(instance, s
     assert instance.get_run_by_id(gone.run_id).status == dg.DagsterRunStatus.FAILURE
     assert instance.get_run_by_id(alive.run_id).status == dg.DagsterRunStatus.STARTED
     [failure] = instance.all_logs(gone.run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
-    assert f"process ({sleeper.pid}) is gone" in failure.message
+    assert f"process ({sleeper.pid}) no longer exists" in failure.message

@@ -252,7 +252,7 @@ def copy_all(folder: Path, content: str = "A\n1\n") -> None:
 def test_delivery_is_due_when_two_polls_find_it_unchanged(sensor, inbox, lake, folder):
     missing = sensor.waiting()[BATCH].reason
     assert isinstance(missing, FileMissing)
-    assert "Table applications: no file application_train or application_test" in missing.trouble
+    assert "Table applications: no file application_train or application_test" in missing.problem
     copy_all(folder)
     assert sensor.waiting() == {BATCH: FIRST}
     assert sensor.due() == [(BATCH, (), False)]
@@ -277,7 +277,7 @@ def test_delivery_waits_for_a_missing_file_and_names_it(sensor, folder):
     for _ in range(3):
         missing = sensor.waiting()[BATCH].reason
         assert isinstance(missing, FileMissing)
-        assert missing.trouble.startswith("Table bureau: no file bureau (.csv.gz, .csv, .csv.zip, .parquet)")
+        assert missing.problem.startswith("Table bureau: no file bureau (.csv.gz, .csv, .csv.zip, .parquet)")
     (folder / "bureau.csv").write_text("A\n")
     assert sensor.waiting() == {BATCH: FIRST}
     assert len(sensor.due()) == 1

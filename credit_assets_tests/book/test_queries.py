@@ -171,7 +171,7 @@ def test_star_copies_columns_and_descriptions_of_its_source(tmp_path: Path) -> N
         (
             "-- Words.\n-- if no row:\nselect ID, AMOUNT as amount -- money\nfrom loans",
             1,
-            "`if no row:` must stand once",
+            "`if no row:` must occur once",
         ),
         (select("AMOUNT + 1, -- money", "DAY as day -- when"), 4, "AMOUNT + 1 has no name"),
         (select("AMOUNT -- money", "DAY, -- when"), 5, "write `as` before the name, or the comma that is missing"),

@@ -49,7 +49,7 @@ def test_scores_come_with_a_warning_that_names_the_draft_texts(project):
     assert outcome.success, outcome.errors
     assert not check.passed and check.severity == dg.AssetCheckSeverity.WARN and not check.blocking
     assert check.description == (
-        "The text of income_type holds the column name NAME_INCOME_TYPE; 1 other text is a draft too. "
+        "The text of income_type contains the column name NAME_INCOME_TYPE; 1 other text is a draft too. "
         "`credit-assets check` lists what to write."
     )
     assert check.metadata["drafts"].value == 2
@@ -62,7 +62,7 @@ def test_scores_are_withheld_if_so_configured(project):
     outcome, checks = score(project)
     assert not outcome.success and checks == []
     assert outcome.errors[0].startswith(
-        "Scores are withheld (`reasons: {unconfirmed: block}`): The text of income_type holds the column name"
+        "Scores are withheld (`reasons: {unconfirmed: block}`): The text of income_type contains the column name"
     )
     assert table(project, "scores", OPEN).equals(before)
 

@@ -221,7 +221,7 @@ def test_challenger_after_the_concept_shift_beats_the_old_champion_on_the_next_b
     """The newest batch was scored by the old champion on arrival, then by the new one; its outcomes follow later."""
     batch = MONTHS[-1]
     lake = Lake(year.project.lake)
-    new, old, *_ = lake.writings(f"{BOOK}/scores")[batch]
+    new, old, *_ = lake.writes(f"{BOOK}/scores")[batch]
     outcomes = pd.read_csv(years.made / "outcomes" / batch / "outcomes.csv").set_index("SK_ID_CURR")["TARGET"]
     pds = [
         year.table("scores", batch, commit.version).set_index("applicant")["pd"].reindex(outcomes.index)
@@ -241,7 +241,7 @@ def test_every_training_was_promoted_by_the_gate(year):
 
 def test_earlier_decisions_stay_readable_after_a_batch_was_rescored(year):
     lake = Lake(year.project.lake)
-    new, old = lake.writings(f"{BOOK}/scores")[JUN][:2]
+    new, old = lake.writes(f"{BOOK}/scores")[JUN][:2]
     versions = [year.table("scores", JUN, commit.version)["model_version"].unique().tolist() for commit in (old, new)]
     assert versions == [[1], [2]]
 
@@ -274,7 +274,7 @@ def test_killed_runs_are_failed_with_the_reason_and_retried_unchanged(killed):
         for run in crashed:
             words = " ".join(entry.message for entry in instance.all_logs(run.run_id))
             # The last one belongs to a run that was about to be retried when the code server was killed.
-            reasons = ("is gone", "terminated by signal 9", "while dequeuing the run")
+            reasons = ("no longer exists", "terminated by signal 9", "while dequeuing the run")
             assert any(reason in words for reason in reasons), words
             again = runs[run.tags[AUTO_RETRY_RUN_ID_TAG]]
             assert again.job_name == run.job_name

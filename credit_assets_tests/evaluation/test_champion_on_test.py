@@ -99,7 +99,7 @@ def test_champion_that_cannot_be_loaded_is_logged_and_has_no_pds(
     assert len(pds) == len(rows)
     [record] = caplog.records
     assert record.levelname == "WARNING"
-    assert record.message.startswith("The model of version 1 of book is gone or damaged.")
+    assert record.message.startswith("The model of version 1 of book is missing or damaged.")
     assert record.message.endswith("The candidate is not compared with it.")
 
 
@@ -108,7 +108,7 @@ AS_IF_NONE = "The other requirements apply as if there were no champion"
 
 def test_reason_for_no_comparison_names_a_champion_whose_files_are_gone(place: SimpleNamespace) -> None:
     assert reason_not_compared(place, place.registry.champion(), ["income"]) == (
-        "The champion, version 1, cannot be compared, because its model files are gone or damaged. "
+        "The champion, version 1, cannot be compared, because its model files are missing or damaged. "
         f"{AS_IF_NONE}, and a candidate that meets them replaces it."
     )
 

@@ -64,7 +64,7 @@ def test_batch_without_a_later_date_has_no_curve() -> None:
     ("opened", "defaulted", "named"), [("status", "last paid", "status"), ("issued", "batch", "batch")]
 )
 def test_column_without_any_date_is_named(opened: str, defaulted: str, named: str) -> None:
-    with pytest.raises(ValueError, match=rf"evaluation.vintage: {named} holds no date \(such as .* in any row"):
+    with pytest.raises(ValueError, match=rf"evaluation.vintage: {named} has no date \(such as .* in any row"):
         curves(LOANS, VintageConfig(opened=opened, defaulted=defaulted))
 
 

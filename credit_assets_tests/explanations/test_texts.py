@@ -103,11 +103,11 @@ def test_chained_composites_stay_apart() -> None:
 @pytest.mark.parametrize(
     ("sql", "why"),
     [
-        ("DebtRatio as debt, -- Debt ratio (DebtRatio)", "holds the column name DebtRatio"),
-        ("DebtRatio as debt, -- debts as DebtRatio tells", "holds the column name DebtRatio"),
-        ("DebtRatio as debt, -- debts; if missing: no DebtRatio", "holds the column name DebtRatio"),
-        ("DebtRatio as debt_share, -- the debt_share", "holds the column name debt_share"),
-        ("INCOME as income, -- Income (INCOME)", "holds the column name INCOME"),
+        ("DebtRatio as debt, -- Debt ratio (DebtRatio)", "contains the column name DebtRatio"),
+        ("DebtRatio as debt, -- debts as DebtRatio tells", "contains the column name DebtRatio"),
+        ("DebtRatio as debt, -- debts; if missing: no DebtRatio", "contains the column name DebtRatio"),
+        ("DebtRatio as debt_share, -- the debt_share", "contains the column name debt_share"),
+        ("INCOME as income, -- Income (INCOME)", "contains the column name INCOME"),
         ("INCOME as income, -- income -- CONFIRM: by its name", "is marked as a guess (by its name)"),
         ("-- CONFIRM: 9 stands for none\n    INCOME as income, -- income", None),
         ("INCOME as income, -- INCOME as stated", None),
@@ -130,7 +130,7 @@ def test_text_with_a_column_name_or_a_guess_is_a_draft(tmp_path: Path, sql: str,
     ("message", "why"),
     [
         ("no earlier loan -- CONFIRM: no rows", "is marked as a guess (no rows)"),
-        ("no row in old_loans", "holds the table name old_loans"),
+        ("no row in old_loans", "contains the table name old_loans"),
         ("no row in (loans)", None),
     ],
 )
@@ -154,5 +154,5 @@ def test_message_for_missing_rows_may_be_a_draft_too(tmp_path: Path, message: st
 )
 def test_message_names_the_first_draft_and_counts_the_others(others: int, more: str) -> None:
     drafts = {"debt": Draft(kind="column", name="DebtRatio")} | {f"f{n}": Draft(guess="?") for n in range(others)}
-    expected = f"The text of debt holds the column name DebtRatio{more}. `credit-assets check` lists what to write."
+    expected = f"The text of debt contains the column name DebtRatio{more}. `credit-assets check` lists what to write."
     assert drafts_message(drafts) == expected

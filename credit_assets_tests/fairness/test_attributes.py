@@ -126,5 +126,5 @@ def test_code_without_a_label_is_the_same_with_and_without_gaps() -> None:
 
 
 def test_labelled_code_is_excluded_by_its_label() -> None:
-    with pytest.raises(ValueError, match="not_judged: 0 is a code; name the word that it is put into"):
+    with pytest.raises(ValueError, match="not_judged: 0 is a code; name the group that it belongs to"):
         ProtectedAttribute(column="MARRIAGE", words={"0": "unknown"}, not_judged=["0"])

@@ -92,8 +92,8 @@ def test_batch_records_the_sql_of_every_table_behind_its_features(lake, folder):
     queries = load(folder)
     make(lake, queries, "2026-01")
     made = lake.batches(FEATURES)["2026-01"]
-    assert sql_versions(lake.writings, FEATURES, made) == current_sql_versions(queries)
-    assert made_by_other_sql(lake.writings, FEATURES, lake.version(FEATURES), queries) == {}
+    assert sql_versions(lake.writes, FEATURES, made) == current_sql_versions(queries)
+    assert made_by_other_sql(lake.writes, FEATURES, lake.version(FEATURES), queries) == {}
 
 
 def test_changed_sql_is_named_for_each_batch_it_did_not_compute(lake, folder):
@@ -101,7 +101,7 @@ def test_changed_sql_is_named_for_each_batch_it_did_not_compute(lake, folder):
     (folder / "by_loan.sql").write_text(LOANS.replace("count(*)", "count(distinct amount)"))
     changed = load(folder)
     make(lake, changed, "2026-02")
-    assert made_by_other_sql(lake.writings, FEATURES, lake.version(FEATURES), changed) == {"2026-01": ["by_loan.sql"]}
+    assert made_by_other_sql(lake.writes, FEATURES, lake.version(FEATURES), changed) == {"2026-01": ["by_loan.sql"]}
 
 
 def test_features_rebuilt_from_an_outdated_table_still_count_as_other_sql(lake, folder):
@@ -109,9 +109,9 @@ def test_features_rebuilt_from_an_outdated_table_still_count_as_other_sql(lake, 
     (folder / "by_loan.sql").write_text(LOANS.replace("count(*)", "count(distinct amount)"))
     changed = load(folder)
     make(lake, changed, "2026-01", "features")
-    assert made_by_other_sql(lake.writings, FEATURES, lake.version(FEATURES), changed) == {"2026-01": ["by_loan.sql"]}
+    assert made_by_other_sql(lake.writes, FEATURES, lake.version(FEATURES), changed) == {"2026-01": ["by_loan.sql"]}
     make(lake, changed, "2026-01", "by_loan", "features")
-    assert made_by_other_sql(lake.writings, FEATURES, lake.version(FEATURES), changed) == {}
+    assert made_by_other_sql(lake.writes, FEATURES, lake.version(FEATURES), changed) == {}
 
 
 def test_added_or_removed_file_counts_as_changed_sql():
@@ -126,8 +126,8 @@ def test_sql_of_an_earlier_version_is_found_whatever_was_written_since(lake, fol
     second = load(folder)
     make(lake, second, "2026-01", "features")
     make(lake, second, "2026-02")
-    assert made_by_other_sql(lake.writings, FEATURES, read, first) == {}
-    assert made_by_other_sql(lake.writings, FEATURES, read, second) == {"2026-01": ["features.sql"]}
+    assert made_by_other_sql(lake.writes, FEATURES, read, first) == {}
+    assert made_by_other_sql(lake.writes, FEATURES, read, second) == {"2026-01": ["features.sql"]}
 
 
 def test_features_of_two_versions_of_one_file_match_neither(lake, folder):
@@ -140,17 +140,17 @@ def test_features_of_two_versions_of_one_file_match_neither(lake, folder):
     second = load(folder)
     make(lake, second, "2026-01", "unused", "features")
     for queries in (first, second):
-        assert "unused.sql" in made_by_other_sql(lake.writings, FEATURES, lake.version(FEATURES), queries)["2026-01"]
+        assert "unused.sql" in made_by_other_sql(lake.writes, FEATURES, lake.version(FEATURES), queries)["2026-01"]
 
 
 def test_earlier_features_of_the_same_sql_are_found_while_raw_rows_are_unchanged(lake, folder):
     def made_before_by(queries: dict[str, FeatureQuery]) -> list[Commit]:
-        return commits_made_by(lake.writings, FEATURES, "2026-01", current_sql_versions(queries))
+        return commits_made_by(lake.writes, FEATURES, "2026-01", current_sql_versions(queries))
 
     first = load(folder)
     make(lake, first, "2026-01")
     make(lake, first, "2026-01", "features")
-    by_first = lake.writings(FEATURES)["2026-01"]
+    by_first = lake.writes(FEATURES)["2026-01"]
     (folder / "by_loan.sql").write_text(LOANS.replace("count(*)", "count(distinct amount)"))
     second = load(folder)
     make(lake, second, "2026-01", "by_loan", "features")

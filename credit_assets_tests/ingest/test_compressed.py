@@ -71,7 +71,7 @@ def test_damage_anywhere_in_an_archive_gives_at_most_one_message(tmp_path: Path,
 def test_truncated_gzip_gives_one_message(tmp_path: Path, left: int) -> None:
     file = tmp_path / "loans.csv.gz"
     file.write_bytes(gzip.compress(TABLE.encode())[:left])
-    with pytest.raises(BadDelivery, match="cut off or damaged") as error:
+    with pytest.raises(BadDelivery, match="truncated or damaged") as error:
         columns_of(file, "loans.csv.gz")
         inspect_csv(file, "loans.csv.gz", tmp_path / "plain")
     assert "\n" not in str(error.value)
@@ -88,7 +88,7 @@ def test_disk_error_is_not_reported_as_damage() -> None:
 def test_path_outside_the_archive_folder_is_refused(tmp_path: Path, name: str) -> None:
     with zipfile.ZipFile(tmp_path / "tape.zip", "w") as archive:
         archive.writestr(name, TABLE)
-    with pytest.raises(BadDelivery, match=r"tape\.zip holds a path that leads out of it"):
+    with pytest.raises(BadDelivery, match=r"tape\.zip contains a path that leads out of it"):
         Inbox(tmp_path / "inbox").deliver(tmp_path / "tape.zip", "book", "1")
     assert not list(tmp_path.rglob("*.csv"))
 
@@ -162,6 +162,6 @@ def test_files_unpacked_by_a_killed_delivery_are_removed_and_others_stay(tmp_pat
 
 def test_files_being_split_are_not_removed(tmp_path: Path) -> None:
     inbox = Inbox(tmp_path / "inbox")
-    with inbox.cutting("book") as folder:
+    with inbox.parts_folder("book") as folder:
         inbox.tidy("book")
         assert folder.is_dir()

@@ -39,9 +39,9 @@ def opened(tmp_path: Path, content: str | bytes, notes: Sequence[str] = (), name
     return inspect_csv(file, f"{name} (table loans)", tmp_path / "plain", notes)
 
 
-def rows(source: CsvFile, passed_over: Counter[str] | None = None) -> list[tuple[int, int, str]]:
+def rows(source: CsvFile, skipped: Counter[str] | None = None) -> list[tuple[int, int, str]]:
     """(line, place, text) of every row."""
-    return [tuple(row.values()) for batch in rows_of(source, passed_over) for row in batch.to_pylist()]
+    return [tuple(row.values()) for batch in rows_of(source, skipped) for row in batch.to_pylist()]
 
 
 def texts(source: CsvFile) -> list[str]:
@@ -70,12 +70,12 @@ def test_notes_before_between_and_after_the_rows_are_skipped_and_counted(tmp_pat
 def test_row_that_resembles_a_note_is_kept(tmp_path: Path) -> None:
     content = HEAD + 'Total loss,36,a\n"Total, or not",,b\nTotal of it,,\nTotal: 3\n'
     source = opened(tmp_path, content, ["Total*"])
-    passed_over: Counter[str] = Counter()
-    assert [line for batch in rows_of(source, passed_over) for line in batch["_line"].to_pylist()] == [
+    skipped: Counter[str] = Counter()
+    assert [line for batch in rows_of(source, skipped) for line in batch["_line"].to_pylist()] == [
         "Total loss,36,a",
         '"Total, or not",,b',
     ]
-    assert passed_over == {"Total*": 2}
+    assert skipped == {"Total*": 2}
 
 
 def test_header_is_the_first_line_without_notes(tmp_path: Path) -> None:
@@ -219,7 +219,7 @@ def test_output_of_a_csv_writer_is_read_row_by_row(
         filled = [row for row in written if any(value.strip(" ") for value in row)]
         assert list(map(tuple, found)) == filled
         assert source.rows == len(filled)
-        assert source.passed_over[csv_rows.EMPTY] == len(written) - len(filled)
+        assert source.skipped[csv_rows.EMPTY] == len(written) - len(filled)
 
 
 PIECES = ['1,2,"3', "1,2,3", 'x"', "", '"', 'a"b,c,d', '"1\n', ',"', "Total: 1", '"",', 'b"', '"Total: 2",,']
@@ -249,11 +249,11 @@ def test_every_line_belongs_to_one_row_whatever_the_block_size(
         taken = [left.pop(line) for line in range(first, first + text.count("\n") + 1)]
         assert "\n".join(taken).rstrip("\r\n") == text
     assert left.pop(1).rstrip("\r") == head
-    passed_over = [line.rstrip("\r") for line in left.values() if line.rstrip("\r")]
-    notes = [line for line in passed_over if "Total:" in line]
-    empty = [line for line in passed_over if not line.strip(f'"{separator}')]
+    skipped = [line.rstrip("\r") for line in left.values() if line.rstrip("\r")]
+    notes = [line for line in skipped if "Total:" in line]
+    empty = [line for line in skipped if not line.strip(f'"{separator}')]
     assert (len(notes), len(empty)) == (found["Total: *"], found[csv_rows.EMPTY])
-    assert len(notes) + len(empty) == len(passed_over)
+    assert len(notes) + len(empty) == len(skipped)
     assert [place for _, place, _ in told] == list(range(1, len(told) + 1))
 
 
@@ -319,12 +319,12 @@ def test_compressed_file_is_read_like_its_content(tmp_path: Path, name: str, con
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
-        ("loans.csv.gz", gzip.compress(HEAD.encode() * 99, mtime=0)[:-12], "is cut off or damaged"),
-        ("loans.csv.gz", HEAD.encode(), "is cut off or damaged"),
-        ("loans.csv.zip", zipped(a_csv=HEAD * 99)[:-12], "is cut off or damaged"),
-        ("loans.csv.zip", zipped(a_csv=HEAD)[:40] + b"?" + zipped(a_csv=HEAD)[41:], "is cut off or damaged"),
-        ("loans.csv.zip", HEAD.encode(), "is cut off or damaged"),
-        ("loans.csv.zip", zipped(a_csv=HEAD, b_csv=HEAD), "holds 2 files; a .csv.zip holds one"),
+        ("loans.csv.gz", gzip.compress(HEAD.encode() * 99, mtime=0)[:-12], "is truncated or damaged"),
+        ("loans.csv.gz", HEAD.encode(), "is truncated or damaged"),
+        ("loans.csv.zip", zipped(a_csv=HEAD * 99)[:-12], "is truncated or damaged"),
+        ("loans.csv.zip", zipped(a_csv=HEAD)[:40] + b"?" + zipped(a_csv=HEAD)[41:], "is truncated or damaged"),
+        ("loans.csv.zip", HEAD.encode(), "is truncated or damaged"),
+        ("loans.csv.zip", zipped(a_csv=HEAD, b_csv=HEAD), "contains 2 files; a .csv.zip contains one"),
         ("loans.csv.zip", zipped(), "holds 0 files"),
         ("loans.zip", zipped(a_csv=HEAD), r"is not a .csv, .csv.gz, .csv.zip or .parquet file"),
     ],
@@ -353,7 +353,7 @@ def test_archive_with_internal_damage_is_refused(tmp_path: Path) -> None:
     damaged = bytearray(file.read_bytes())
     damaged[45:80] = bytes(255 - byte for byte in damaged[45:80])
     file.write_bytes(damaged)
-    with pytest.raises(BadDelivery, match="cut off or damaged"):
+    with pytest.raises(BadDelivery, match="truncated or damaged"):
         columns_of(file, file.name)
-    with pytest.raises(BadDelivery, match="cut off or damaged"):
+    with pytest.raises(BadDelivery, match="truncated or damaged"):
         inspect_csv(file, file.name, tmp_path / "plain")

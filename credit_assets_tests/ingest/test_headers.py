@@ -130,10 +130,10 @@ REFUSED = {
     "Latin-1": ({"loans.csv": "loan_id,income,wörd\n".encode("latin-1")}, "the header is not UTF-8"),
     "empty": ({"loans.csv": ""}, "is empty: not even a header"),
     "no header": ({"loans.csv": "1,2.5,x\n"}, "lacks the column loan_id, income, word"),
-    "cut off": ({"loans.csv.gz": gzip.compress(GOOD.encode())[:20]}, "is cut off or damaged"),
-    "no archive": ({"loans.csv.zip": b"PK no archive"}, "is cut off or damaged"),
+    "cut off": ({"loans.csv.gz": gzip.compress(GOOD.encode())[:20]}, "is truncated or damaged"),
+    "no archive": ({"loans.csv.zip": b"PK no archive"}, "is truncated or damaged"),
     "no Parquet": ({"loans.parquet": b"PAR1 and no more"}, "is not a complete Parquet file"),
-    "another type": ({"loans.parquet": parquet(FRAME.assign(income="much"))}, "column income: the file holds"),
+    "another type": ({"loans.parquet": parquet(FRAME.assign(income="much"))}, "column income: the file has"),
     "no name": ({"loans.csv": "loan_id,,income,word\n1,0,2,x\n"}, "has the column ''"),
     "twice": ({"loans.csv": GOOD, "loans.csv.gz": gzip.compress(GOOD.encode())}, "are the same file twice"),
 }

@@ -83,7 +83,7 @@ def test_folder_without_data_is_refused(inbox: Inbox, tmp_path: Path) -> None:
         if name == "in":
             folder_of(source, README="hello", **{"SYNTHETIC.md": "made up"})
         with pytest.raises(
-            BadDelivery, match=rf"{name} (is not a|holds no) \.csv\.gz, .* file, so there is nothing to deliver"
+            BadDelivery, match=rf"{name} (is not a|contains no) \.csv\.gz, .* file, so there is nothing to deliver"
         ):
             inbox.deliver(source, "book", "2026-01")
     with pytest.raises(BadDelivery, match="no batch 2026-01"):
@@ -132,8 +132,8 @@ OF_SEVERAL = [
     (["loans.csv", "old/loans.csv"], ["several folders", "its top folder", "old"]),
     (["tape/loans.csv", "tape/more.zip"], ["the archive", "more.zip", "Unpack it"]),
     (["tape/more.zip"], ["the archive", "more.zip"]),
-    (["tape/loans.xlsx"], ["holds no .csv.gz", "Save it as CSV or Parquet"]),
-    ([], ["holds no .csv.gz"]),
+    (["tape/loans.xlsx"], ["contains no .csv.gz", "Save it as CSV or Parquet"]),
+    ([], ["contains no .csv.gz"]),
 ]
 
 
@@ -193,7 +193,7 @@ def test_anything_but_the_files_of_one_folder_is_refused_by_its_given_name(
 def test_archive_with_a_password_or_duplicate_names_is_refused(inbox: Inbox, tmp_path: Path) -> None:
     with pytest.raises(BadDelivery, match=r"tape\.zip is protected by a password"):
         inbox.deliver(zipped(tmp_path / "tape.zip", ["loans.csv"], password=True), "book", "1")
-    with pytest.raises(BadDelivery, match=r"twice\.zip holds two files of the same name"), warnings.catch_warnings():
+    with pytest.raises(BadDelivery, match=r"twice\.zip contains two files of the same name"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         inbox.deliver(zipped(tmp_path / "twice.zip", ["loans.csv", "loans.csv"]), "book", "1")
 
@@ -221,7 +221,7 @@ def test_single_file_that_is_being_written_is_refused(inbox: Inbox, tmp_path: Pa
 
 
 def test_parts_are_split_in_a_folder_that_is_no_batch(inbox: Inbox, tmp_path: Path) -> None:
-    with inbox.cutting("book") as folder:
+    with inbox.parts_folder("book") as folder:
         (folder / "part.csv").write_text("a\n")
         assert (inbox.batches("book"), inbox.snapshots("book")) == ([], [])
         inbox.deliver(folder, "book", "2026-01")
@@ -433,7 +433,7 @@ def test_invalid_batch_names_are_reported(inbox: Inbox, tmp_path: Path) -> None:
     (home / "delivery.zip").touch()
     (home / "README").touch()
     (home / "gone").symlink_to(home / "nowhere")
-    told = {look.batch: look.trouble for look in inbox.snapshots("book")}
+    told = {look.batch: look.problem for look in inbox.snapshots("book")}
     assert "'May 2026' cannot be a batch's name: use letters" in (told.pop("May 2026") or "")
     beside = "a file beside the batches; put it into a batch's folder"
     assert told == {"2026-01": None, "loans.csv": beside, "delivery.zip": beside}
@@ -470,8 +470,8 @@ def test_unreadable_folders_and_files_are_reported() -> None:
             (open_ / "loans.csv").chmod(0)
             try:
                 first, second = inbox.snapshots("book")
-                assert (first.trouble or "").startswith("cannot be read: [Errno 13] Permission denied")
-                assert (second.trouble, second.unreadable) == (None, ["loans.csv"])
+                assert (first.problem or "").startswith("cannot be read: [Errno 13] Permission denied")
+                assert (second.problem, second.unreadable) == (None, ["loans.csv"])
             finally:
                 closed.chmod(0o700)
 

@@ -94,7 +94,7 @@ def bring(con: duckdb.DuckDBPyConnection, lake: Lake, tmp_path: Path) -> Ingest:
         model: type[Table] = Loan,
         share: float = 1.0,
         commit: bool = True,
-        later_file_stands: bool = False,
+        later_file_supersedes: bool = False,
         notes: Sequence[str] = (),
         numbered: str | None = None,
         elsewhere: dict[str, str] | None = None,
@@ -112,7 +112,7 @@ def bring(con: duckdb.DuckDBPyConnection, lake: Lake, tmp_path: Path) -> Ingest:
                 model,
                 PARENTS,
                 "2026-01",
-                later_file_stands=later_file_stands,
+                later_file_supersedes=later_file_supersedes,
                 numbered=numbered,
                 elsewhere=elsewhere or {},
             ),
@@ -638,7 +638,7 @@ def counts(ingested: Ingested) -> tuple[int, int, int, int]:
 def bring_outcomes(bring: Ingest, **files: str) -> Ingested:
     """Files with rows given as `ID,TARGET;ID,TARGET`."""
     written = {f"{name}.csv": "\n".join(["ID,TARGET", *rows.split(";")]) for name, rows in files.items()}
-    return bring(written, Outcome, later_file_stands=True)
+    return bring(written, Outcome, later_file_supersedes=True)
 
 
 def test_last_file_wins_for_an_applicant_in_several_files(bring: Ingest, con: Any, lake: Lake) -> None:
@@ -677,7 +677,7 @@ def test_later_file_can_only_win_in_a_table_with_one_key(bring: Ingest) -> None:
         ID: np.int64
 
     with pytest.raises(ValueError, match="Table keylesss has 0 keys"):
-        bring({"a.csv": "ID\n1\n", "b.csv": "ID\n1\n"}, Keyless, later_file_stands=True)
+        bring({"a.csv": "ID\n1\n", "b.csv": "ID\n1\n"}, Keyless, later_file_supersedes=True)
 
 
 def test_damaged_parquet_file_among_several_is_refused(bring: Ingest) -> None:
@@ -685,7 +685,7 @@ def test_damaged_parquet_file_among_several_is_refused(bring: Ingest) -> None:
     pd.DataFrame({"ID": np.arange(50_000), "TARGET": np.int8(0)}).to_parquet(sink)
     damaged = sink.getvalue()[:500] + bytes(5000) + sink.getvalue()[5500:]
     with pytest.raises(BadDelivery, match=r"b\.parquet \(table outcomes\) is damaged"):
-        bring({"a.csv": "ID,TARGET\n1,0\n", "b.parquet": damaged}, Outcome, later_file_stands=True)
+        bring({"a.csv": "ID,TARGET\n1,0\n", "b.parquet": damaged}, Outcome, later_file_supersedes=True)
 
 
 @settings(max_examples=15, deadline=None)
@@ -721,7 +721,7 @@ def test_every_row_of_any_files_of_outcomes_is_accounted_for(written: list[list[
             con,
             Lake(Path(folder) / "lake"),
             files,
-            Target("outcomes", Outcome, PARENTS, later_file_stands=True),
+            Target("outcomes", Outcome, PARENTS, later_file_supersedes=True),
             max_bad_share=1,
             quarantine_folder=Path(folder) / "quarantine",
             scratch=Path(folder) / "scratch",
@@ -751,8 +751,8 @@ def test_every_row_of_any_files_of_outcomes_is_accounted_for(written: list[list[
         ),
         ({"loans.csv": THREE.encode() + b"9,0,A,1,\xc3"}, ["row 5", "column NOTE", "0xC3"]),
         ({"loans.csv": THREE.encode("utf-16")}, ["loans.csv", "is in UTF-16"]),
-        ({"loans.csv.gz": gzip.compress(THREE.encode() * 99, mtime=0)[:-12]}, ["loans.csv.gz", "cut off or damaged"]),
-        ({"loans.csv.gz": THREE}, ["cut off or damaged"]),
+        ({"loans.csv.gz": gzip.compress(THREE.encode() * 99, mtime=0)[:-12]}, ["loans.csv.gz", "truncated or damaged"]),
+        ({"loans.csv.gz": THREE}, ["truncated or damaged"]),
         ({"loans.parquet": b"PAR1 and so on"}, ["not a complete Parquet file"]),
         ({"loans.xlsx": "x"}, ["loans.xlsx", "is not a .csv"]),
     ],
@@ -830,7 +830,7 @@ def test_parquet_with_an_incompatible_type_is_refused(bring: Ingest) -> None:
     sink = io.BytesIO()
     frame = pd.DataFrame(THREE_ROWS, columns=["ID", "TARGET", "GRADE", "AMOUNT", "NOTE"])
     frame.astype({"ID": str}).to_parquet(sink)
-    with pytest.raises(BadDelivery, match=r"loans\.parquet.*column ID: the file holds .*string, .* INTEGER"):
+    with pytest.raises(BadDelivery, match=r"loans\.parquet.*column ID: the file has .*string, .* INTEGER"):
         bring({"loans.parquet": sink.getvalue()})
 
 
@@ -1108,9 +1108,9 @@ WRONG = {
 def test_refused_file_of_outcomes_is_superseded_by_the_next(bring: Ingest, con: Any, lake: Lake, wrong: str) -> None:
     name = "outcomes.parquet" if wrong == "damaged" else "outcomes.csv"
     with pytest.raises(BadDelivery):
-        bring({name: WRONG[wrong]}, Fate, share=0.1, later_file_stands=True)
+        bring({name: WRONG[wrong]}, Fate, share=0.1, later_file_supersedes=True)
     files = {name: WRONG[wrong], "outcomes.2.csv": FATES}
-    ingested = bring(files, Fate, share=0.1, later_file_stands=True)
+    ingested = bring(files, Fate, share=0.1, later_file_supersedes=True)
     assert rows(con, lake, "book/fates") == [(1, 0), (2, 1), (3, 0)]
     assert list(ingested.refused) == [name]
     assert set(ingested.source_sha256) == set(files)
@@ -1119,14 +1119,14 @@ def test_refused_file_of_outcomes_is_superseded_by_the_next(bring: Ingest, con: 
 
 def test_outcomes_before_a_refused_file_are_kept_with_those_after_it(bring: Ingest, con: Any, lake: Lake) -> None:
     files = {"outcomes.csv": "ID,BAD\n1,0\n", "outcomes.2.csv": "ID,BAD\n2,7\n", "outcomes.3.csv": "ID,BAD\n2,1\n"}
-    bring(files, Fate, share=0.1, later_file_stands=True)
+    bring(files, Fate, share=0.1, later_file_supersedes=True)
     assert rows(con, lake, "book/fates") == [(1, 0), (2, 1)]
 
 
 def test_refusal_of_the_newest_file_of_outcomes_gives_working_advice(bring: Ingest) -> None:
     files = {"outcomes.csv": FATES, "outcomes.2.csv": "ID,BAD\n1,7\n"}
-    with pytest.raises(BadDelivery, match="Correct the file and deliver it the same way: it takes the place of this"):
-        bring(files, Fate, share=0.1, later_file_stands=True)
+    with pytest.raises(BadDelivery, match="Correct the file and deliver it the same way: it replaces this"):
+        bring(files, Fate, share=0.1, later_file_supersedes=True)
 
 
 @pytest.mark.parametrize("files", [1, 2])
@@ -1136,18 +1136,18 @@ def test_outcomes_of_applicants_in_other_batches_are_skipped_and_counted(
     whole_book = FATES + "10,0\n11,5\n12,1\n"
     given = {"outcomes.csv": whole_book, "outcomes.2.csv": whole_book}
     names = list(given)[:files]
-    ingested = bring({n: given[n] for n in names}, Fate, share=0, later_file_stands=True, elsewhere=ELSEWHERE)
+    ingested = bring({n: given[n] for n in names}, Fate, share=0, later_file_supersedes=True, elsewhere=ELSEWHERE)
     assert rows(con, lake, "book/fates") == [(1, 0), (2, 1), (3, 0)]
     assert ingested.notes == {OTHER_BATCHES: 3 * files}
     assert ingested.rows_in == 3 * files
 
 
 def test_outcomes_of_applicants_in_no_batch_are_quarantined(bring: Ingest) -> None:
-    ingested = bring({"outcomes.csv": FATES + "10,0\n77,0\n"}, Fate, later_file_stands=True, elsewhere=ELSEWHERE)
+    ingested = bring({"outcomes.csv": FATES + "10,0\n77,0\n"}, Fate, later_file_supersedes=True, elsewhere=ELSEWHERE)
     assert faults(ingested) == [(6, "ID", "77", "must occur in loans.ID")]
     assert ingested.notes == {OTHER_BATCHES: 1}
 
 
 def test_outcomes_only_of_other_batches_are_refused(bring: Ingest) -> None:
     with pytest.raises(BadDelivery, match=r"every row of outcomes\.csv belongs to another batch than 2026-01"):
-        bring({"outcomes.csv": "ID,BAD\n10,0\n"}, Fate, later_file_stands=True, elsewhere=ELSEWHERE)
+        bring({"outcomes.csv": "ID,BAD\n10,0\n"}, Fate, later_file_supersedes=True, elsewhere=ELSEWHERE)

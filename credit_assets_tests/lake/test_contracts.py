@@ -151,7 +151,7 @@ def test_orphan_violates_an_enforced_relation_and_is_counted_in_another(
 def test_missing_extra_and_differently_typed_columns_are_reported(con: duckdb.DuckDBPyConnection) -> None:
     source = "SELECT 1::BIGINT AS person, 1::TINYINT AS month, 'x' AS other"
     assert check_columns(con, source, Month) == [
-        Violation("person", "column is BIGINT, the contract says INTEGER", 0),
+        Violation("person", "column is BIGINT, the contract requires INTEGER", 0),
         Violation("agent", "column is missing", 0),
         Violation("other", "column is not in the contract", 0),
     ]

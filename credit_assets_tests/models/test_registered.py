@@ -69,7 +69,7 @@ def test_version_with_missing_files_is_named_with_advice(
     if lost == "everything":
         shutil.rmtree(store.artifacts)
     assert not is_complete(registry, made)
-    with pytest.raises(VersionDamaged, match=r"is gone or damaged\..*`credit-assets rollback --portfolio lost_"):
+    with pytest.raises(VersionDamaged, match=r"is missing or damaged\..*`credit-assets rollback --portfolio lost_"):
         registry.importance(made) if lost == "importance.json" else load_model(registry, made)
 
 

@@ -195,7 +195,7 @@ def test_search_converges_when_nothing_improves_significantly() -> None:
     config = TrainingConfig(patience=5)
     quiet = [trial(0.3, 0.01, number=n) for n in range(9)]
     assert _ended(quiet[:8], config, 4) == ""
-    assert _ended(quiet, config, 4) == "converged: no sure improvement in the last 5 trials"
+    assert _ended(quiet, config, 4) == "converged: no significant improvement in the last 5 trials"
     # A lower loss that may be chance is no improvement; one beyond its error is.
     lucky = [*quiet[:8], trial(0.2999, 0.01, number=8)]
     assert _ended(lucky, config, 4).startswith("converged")
@@ -345,7 +345,7 @@ def test_uninformative_features_end_in_an_error_with_advice(tmp_path: Path) -> N
     config = TrainingConfig(trials=3, threads=1)
     folds = Folds(design, design.validation(config), config)
     found = tune(folds, config, tmp_path, "1", progress=lambda line: None)
-    with pytest.raises(CalibrationError, match="Deliver more outcomes, or features that say more"):
+    with pytest.raises(CalibrationError, match="Deliver more outcomes, or more informative features"):
         fit_xgboost(design, folds, found.params, found.rounds, config)
 
 

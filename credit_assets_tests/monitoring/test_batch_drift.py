@@ -65,8 +65,8 @@ def registered(book: Book, con: duckdb.DuckDBPyConnection, at_promotion: int | N
 
 def test_shift_is_judged_by_the_training_data_without_a_population(book, con) -> None:
     found = measure_against_version(book.registry, registered(book, con), incomes(con, 1500), CONFIG, of_score=False)
-    assert found.judged["verdict"].tolist() == ["shifted"]
-    pd.testing.assert_frame_equal(found.judged, found.learned)
+    assert found.milder["verdict"].tolist() == ["shifted"]
+    pd.testing.assert_frame_equal(found.milder, found.learned)
     pd.testing.assert_frame_equal(found.since, found.learned)
 
 
@@ -76,7 +76,7 @@ def test_shift_present_at_the_promotion_is_not_reported_again(book, con) -> None
     )
     assert found.learned["verdict"].tolist() == ["shifted"]
     assert found.since["verdict"].tolist() == ["stable"]
-    assert found.judged["verdict"].tolist() != ["shifted"]
+    assert found.milder["verdict"].tolist() != ["shifted"]
 
 
 def test_feature_missing_in_the_batch_is_named(book, con) -> None:

@@ -86,7 +86,7 @@ def test_scores_of_an_earlier_champion_are_not_compared_with_its_predecessor(boo
 def test_predecessor_that_cannot_be_loaded_is_not_compared(book: Book, tmp_path: Path) -> None:
     verdict = compare_with_predecessor(book, tmp_path, 2)
     assert verdict.passed
-    assert verdict.message.startswith("No verdict: The model of version 1 of home_credit is gone or damaged.")
+    assert verdict.message.startswith("No verdict: The model of version 1 of home_credit is missing or damaged.")
     assert verdict.figures == {"predecessor": 1}
 
 

@@ -635,7 +635,7 @@ def test_reading_columns_in_groups_gives_the_same_result(
 
 
 def test_bounds_must_increase_and_options_must_be_known() -> None:
-    with pytest.raises(ValidationError, match="must lie below"):
+    with pytest.raises(ValidationError, match="must be below"):
         DriftConfig(psi_moderate=0.3)
     with pytest.raises(ValidationError, match="extra"):
         DriftConfig(psi=0.3)  # type: ignore[call-arg]

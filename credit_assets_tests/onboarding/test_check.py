@@ -157,7 +157,7 @@ ONE_AT_A_TIME = [
         (YAML, "  applications: {", "  loans: {files: [loans]}\n  applications: {"),
         f"{YAML}:7: tables: tables and contracts in small.py differ in loans.",
     ),
-    ((YAML, "bands: [30]", "bands: []"), f"{YAML}:11: protected.age: bands (in years) go with kind"),
+    ((YAML, "bands: [30]", "bands: []"), f"{YAML}:11: protected.age: bands (in years) are required for kind"),
     (
         (YAML, "bad: [lost]", "bad: [gone]"),
         f"{YAML}:6: target: 'gone' is not one of the values that the contract",
@@ -350,16 +350,16 @@ def test_unconfirmed_guesses_are_reported_and_do_not_fail(check_after):
     [
         (
             (SQL, "-- amount lent", "-- Amount (amount)"),
-            f"{SQL}:4: the text of amount holds the column name amount. Write what a declined applicant can read.",
+            f"{SQL}:4: the text of amount contains the column name amount. Write what a declined applicant can read.",
         ),
         (
             (SQL, "amount, -- amount lent", "amount as amount_lent, -- the amount_lent"),
-            f"{SQL}:4: the text of amount_lent holds the column name amount_lent. "
+            f"{SQL}:4: the text of amount_lent contains the column name amount_lent. "
             "Write what a declined applicant can read.",
         ),
         (
             (SQL, "-- amount lent", "-- amount lent; if missing: amount (amount) not known"),
-            f"{SQL}:4: the text of amount holds the column name amount. Write what a declined applicant can read.",
+            f"{SQL}:4: the text of amount contains the column name amount. Write what a declined applicant can read.",
         ),
         (
             (JOINED, "-- where the applicant lives", "-- where the applicant lives -- CONFIRM: by its name"),

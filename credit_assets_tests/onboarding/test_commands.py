@@ -65,7 +65,7 @@ def test_check_fails_before_the_texts_are_written_and_counts_guesses_and_errors(
     )
     assert sum(written in line for line in drafted.output.splitlines()) == 1
     last = drafted.output.splitlines()[-1]
-    assert last.startswith("configs/book.yaml, sql/book: 4 features, not ready: 1 text")
+    assert last.startswith("configs/book.yaml, sql/book: 4 features, not ready: write 1 text")
     assert re.search(r"; \d guesses are not confirmed: ", last)
     sql = project.sql("book") / "features.sql"
     sql.write_text(sql.read_text().replace(" -- CONFIRM: drafted from the name dti; say what it means", ""))

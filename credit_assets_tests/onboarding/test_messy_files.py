@@ -58,7 +58,7 @@ ROWS = lines(loans())
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("text", "passed_over"),
+    ("text", "skipped"),
     [
         (["sep=;", *lines(loans(), ";")], {"sep=*": 1}),
         (['"sep=;"', *lines(loans(), ";")], {"sep=*": 1}),
@@ -70,11 +70,11 @@ ROWS = lines(loans())
     ],
     ids=["separator", "quoted separator", "units", "types", "header again", "end of a DOS file", "title"],
 )
-def test_lines_beside_header_and_rows_are_skipped_in_draft_and_delivery(project, tmp_path, text, passed_over):
+def test_lines_beside_header_and_rows_are_skipped_in_draft_and_delivery(project, tmp_path, text, skipped):
     done = drafted(project, tmp_path, text)
     assert (done.book.key, done.book.applications.files.rows) == ("loan_id", 40)
     found = delivered(project, tmp_path)
-    assert (found.rows_kept, found.rows_quarantined, found.notes) == (40, 0, passed_over)
+    assert (found.rows_kept, found.rows_quarantined, found.notes) == (40, 0, skipped)
 
 
 def test_title_with_a_foreign_month_matches_in_the_next_month(project, tmp_path):

@@ -191,7 +191,7 @@ def test_zipped_csv_is_one_file_named_after_the_archive(read_tables, tmp_path):
         ),
         ("loans.csv", "a,b\n1,2\n".encode("utf-16"), "is in UTF-16"),
         ("loans.csv", b"a,b\r1,2\r", "ends its lines with a carriage return alone"),
-        ("loans.csv.gz", b"no gzip", "is cut off or damaged"),
+        ("loans.csv.gz", b"no gzip", "is truncated or damaged"),
         ("loans.csv", b"a b  c\n1 2 3\n4 5   6\n", "the columns are separated by blanks. Separate them by commas"),
         ("loans.csv", b"a^b^c\n1^2^3\n4^5^6\n", "the columns are separated by '^'"),
         ("loans.csv", b"a,b,c\n1,2,3\n3,4,5\nTotal,6,8\n", "line 4: 'Total,6,8' is a total, not a row. Remove"),
@@ -271,7 +271,7 @@ def test_total_with_several_fields_is_a_note_if_distinguishable_from_a_row(
     # A delivery skips the total of another month, and keeps a row with a similar start.
     path.write_text(f"{rows}{row}\n{later}\n")
     delivered = inspect_csv(path, "loans.csv", tmp_path / "plain", files.parts[0].notes)
-    assert delivered.rows == 3 and delivered.passed_over == {note: 1}
+    assert delivered.rows == 3 and delivered.skipped == {note: 1}
 
 
 def test_total_that_starts_like_the_header_is_refused(read_tables, tmp_path):
@@ -343,7 +343,7 @@ def test_any_content_is_read_or_refused_in_one_line_without_the_reader_s_own_mes
 
 
 def test_missing_and_duplicate_files_are_refused(read_tables, tmp_path):
-    with pytest.raises(BookError, match=r"holds no \.csv\.gz"):
+    with pytest.raises(BookError, match=r"contains no \.csv\.gz"):
         read_tables(tmp_path)
     with pytest.raises(BookError, match="does not exist"):
         read_tables(tmp_path / "loans.csv")

@@ -152,7 +152,7 @@ def test_files_and_metrics_are_added_to_a_version_and_read_back(book: Book, tmp_
     assert not path.exists()
     other = registry.get(1)
     with pytest.raises(
-        VersionDamaged, match=rf"importance\.json of version 1 of {re.escape(book.name)} is gone or damaged"
+        VersionDamaged, match=rf"importance\.json of version 1 of {re.escape(book.name)} is missing or damaged"
     ):
         registry.importance(other)
     assert registry.metrics(other) == {} and not registry.has_file(other, "importance.json")

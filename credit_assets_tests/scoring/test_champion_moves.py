@@ -7,7 +7,7 @@ import pytest
 
 from credit_assets.book.book import Book
 from credit_assets.registry.memory import Memory
-from credit_assets.scoring.champion_moves import NoChampionYet, promote_by_hand, reasons_of_promotion, stays
+from credit_assets.scoring.champion_moves import NoChampionYet, kept_champion, promote_by_hand, reasons_of_promotion
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project
 from credit_assets_tests.bare_versions import register_bare
@@ -47,5 +47,5 @@ def test_nobody_decides_while_approvals_of_a_first_champion_are_missing() -> Non
 
 def test_candidate_without_repeated_trainings_may_become_champion() -> None:
     registry = Memory().registry(PORTFOLIO.name)
-    assert stays(registry, register_bare(registry), ["run"]) is None
-    assert stays(registry, 9, ["run"]) is None
+    assert kept_champion(registry, register_bare(registry), ["run"]) is None
+    assert kept_champion(registry, 9, ["run"]) is None

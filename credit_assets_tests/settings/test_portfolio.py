@@ -64,7 +64,7 @@ def test_home_credit_is_read_with_its_contracts_parents_before_children():
         ),
         (
             {"protected": {"age": {"column": "DAYS_BIRTH", "kind": "days_before"}}},
-            "protected.age: bands (in years) go with kind: years or days_before, and only with them",
+            "protected.age: bands (in years) are required for kind: years or days_before, and allowed for no other",
         ),
         ({"post_decision": {"RECOVERED": "later"}}, "post_decision.RECOVERED: no table has a column RECOVERED"),
         ({"left_out": {"RATE": "price"}}, "left_out.RATE: no table has a column RATE"),

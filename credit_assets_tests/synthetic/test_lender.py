@@ -302,7 +302,7 @@ def test_synthetic_batch_is_replaced_but_foreign_data_never(tmp_path: Path) -> N
     real = tmp_path / "2026-02"
     real.mkdir()
     (real / "bureau.csv").write_text("mine")
-    with pytest.raises(FileExistsError, match="2026-02 is there and is not a synthetic delivery"):
+    with pytest.raises(FileExistsError, match="2026-02 exists and is not a synthetic delivery"):
         generate(tmp_path, 30, first_batch="2026-02")
     assert (real / "bureau.csv").read_text() == "mine"
 

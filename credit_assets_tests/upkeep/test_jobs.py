@@ -163,7 +163,7 @@ def test_instance_keeps_its_knowledge_of_each_batch(maintained):
 
 
 def test_run_reports_what_it_removed_and_kept(maintained):
-    lake, told = Lake(maintained.project.lake), maintained.told["tend_lake"]
+    lake, told = Lake(maintained.project.lake), maintained.told["maintain_lake"]
     removed = maintained.files.keys() - data_files(lake).keys()
     assert told["files_removed"] == len(removed) >= 3
     assert told["bytes_freed"] == sum(maintained.files[file] for file in removed)

@@ -10,7 +10,7 @@ import pytest
 
 import credit_assets
 from credit_assets.verdicts.checks import check_result
-from credit_assets.verdicts.verdict import Verdict, not_judged
+from credit_assets.verdicts.verdict import Verdict, no_verdict
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_check_result_shows_everything_in_its_verdict(severity, shown) -> None:
 
 
 def test_verdict_that_cannot_be_judged_passes_and_says_so() -> None:
-    verdict = not_judged("stability", "there is no champion.")
+    verdict = no_verdict("stability", "there is no champion.")
     assert (verdict.passed, verdict.message, verdict.figures) == (True, "No verdict: there is no champion.", {})
 
 

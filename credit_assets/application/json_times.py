@@ -1,4 +1,4 @@
-"""Points in time in the JSON output."""
+"""The type of times in the JSON output."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import PlainSerializer
 
-Moment = Annotated[
+JsonTime = Annotated[
     datetime, PlainSerializer(lambda at: at.isoformat(timespec="seconds"), return_type=str, when_used="json")
 ]
 """A time that is written to JSON with a precision of seconds, such as `2026-03-01T12:00:00+00:00`."""
