@@ -36,7 +36,7 @@ def alert_sensor(book: Book) -> dg.SensorDefinition:
         minimum_interval_seconds=portfolio.automation.interval_s,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Sends alerts about failures, quarantine, late deliveries, trainings, promotions, rollbacks, "
-        "failing ticks, disk and memory over the channels in `alerts:`. Its ticks record what was sent and what waits.",
+        "failing ticks, disk and memory over the channels in `alerts:`. Its ticks record what was sent or is due.",
     )
     def alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         origin = context.code_location_origin

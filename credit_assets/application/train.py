@@ -18,7 +18,7 @@ from credit_assets.settings.project import AlreadyRunning, Project
 def train(project: Project, name: str, report: Report) -> list[RunOutcome]:
     """Train a candidate on all known outcomes, even if none of them is new.
 
-    Features that other SQL made are recomputed first, for the training batches and newer ones; open batches are scored
+    Features made by other SQL are recomputed first, for the training batches and newer ones; open batches are scored
     at the end. The first run that fails ends the command. Raises AlreadyRunning if another run is active on the same
     work, and TableMissing if there are no features yet.
     """

@@ -1,4 +1,4 @@
-"""Active runs of a portfolio: queued, running, or failed with a retry still to come."""
+"""Active runs of a portfolio: queued, running, or failed with a retry pending."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def tags_of_same_work(portfolio: Portfolio, due: Due) -> dict[str, str]:
 
 
 def requeue_missed_failures(instance: dg.DagsterInstance) -> list[str]:
-    """Make Dagster's daemon read run failures again that it has read without acting on them; returns the run ids.
+    """Make Dagster's daemon re-read run failures that it has read without acting on them; returns the run ids.
 
     The daemon reads each failure once. If it does so between the event and the run's new status, or while the code
     server does not answer, it does nothing, and the run is never launched again. Reading a failure twice does no

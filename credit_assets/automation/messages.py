@@ -173,7 +173,7 @@ def _obstacle(reason: Obstacle) -> str:
 
 
 def first_sentences(description: str, most: int) -> str:
-    """As many whole sentences as fit into `most` characters, and the first one whatever its length."""
+    """As many whole sentences as fit into `most` characters, and always the first one."""
     first, *others = re.split(r"(?<=[.!?])\s+(?=[A-Z])", " ".join(description.split()))
     kept = first
     for sentence in others:

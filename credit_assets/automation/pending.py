@@ -204,7 +204,7 @@ def _ingestion_due(
         reason = FeaturesOlder()
     others: list[str] = []
     if portfolio.outcomes_table in changed and (files is None or files[portfolio.outcomes_table]):
-        # The file may contain outcomes of these batches too; a run will read which.
+        # The file may contain outcomes of these batches too; a run determines which.
         others = sorted(writes(portfolio.table(portfolio.application_table)).keys() - {snapshot.batch})
     # `replaced` and `others` do not change while the run writes one table after the other, nor if it fails.
     replaced = {table: _replaced_version(commits, table in changed) for table, commits in written.items()}
@@ -372,7 +372,7 @@ def _made_from_other_rows(portfolio: Portfolio, writes: Writes, batch: str, scor
 
 def stale_features(portfolio: Portfolio, lake: Lake, queries: Mapping[str, FeatureQuery]) -> list[Due]:
     """The features that were computed by other SQL than the current one, in the batches that a training would learn
-    from and in newer ones. Only a person has them computed again, for a training."""
+    from and in newer ones. Only a training that a person requests recomputes them."""
     window = _window(portfolio, lake)
     if not window:
         return []

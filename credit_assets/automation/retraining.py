@@ -89,7 +89,7 @@ def _evaluations(
     """The failed evaluations of the checks since then, and those that passed since the first of them, with their times;
     oldest first. Empty if none failed.
 
-    By the time of the evaluation, which Dagster's own methods do not filter by: they number records when their run
+    Selects by the time of the evaluation, which Dagster's own methods cannot: they number records when their run
     starts.
     """
     events, column = instance.event_log_storage, AssetCheckExecutionsTable.c

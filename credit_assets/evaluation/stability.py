@@ -20,7 +20,7 @@ Counts = NDArray[np.int64]
 
 BINS = 10
 CHANCE = 0.001
-"""Significance level: the probability that equal distributions are called different."""
+"""Significance level: the probability that equal distributions are found to differ."""
 
 
 @dataclass(frozen=True)

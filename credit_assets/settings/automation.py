@@ -12,12 +12,16 @@ class AutomationConfig(BaseModel):
 
     interval_s: int = Field(default=30, ge=1, description="seconds between two polls of a sensor")
     cool_down_hours: float = Field(
-        default=24, ge=0, description="from the start of one training until a failed check may start the next"
+        default=24, ge=0, description="hours from the start of one training until a failed check may start the next"
     )
     min_new_outcomes: int = Field(
-        default=500, ge=1, description="outcomes new to the newest candidate, before another training"
+        default=500,
+        ge=1,
+        description="outcomes that the newest candidate has not learned from, before another training",
     )
     rescore_open_batches: int = Field(
         default=1, ge=0, description="newest batches without outcomes that a new champion scores again"
     )
-    batches_a_look: int = Field(default=20, ge=1, description="most runs that one poll of the deliveries starts")
+    batches_a_look: int = Field(
+        default=20, ge=1, description="maximum number of runs that one poll of the deliveries starts"
+    )

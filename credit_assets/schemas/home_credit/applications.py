@@ -129,12 +129,12 @@ class Applications(Table):
     Kaggle's application_train and application_test together; the latter has no TARGET.
     """
 
-    SK_ID_CURR: np.int64 = key("Number of the application; one row an applicant")
+    SK_ID_CURR: np.int64 = key("Number of the application; one row per applicant")
     TARGET: float | None = pa.Field(
         isin=[0.0, 1.0],
         nullable=True,
         description="1 if the applicant had payment difficulties on the loan (late by more than X days on "
-        "at least one of the first Y instalments), 0 otherwise, null where not known yet",
+        "at least one of the first Y instalments), 0 otherwise, null if not known yet",
     )
     NAME_CONTRACT_TYPE: str = category("Type of the requested loan", ("Cash loans", "Revolving loans"))
     CODE_GENDER: str = category("Gender of the applicant; protected, kept for audit only", ("F", "M", "XNA"))
@@ -185,7 +185,7 @@ class Applications(Table):
     REG_CITY_NOT_WORK_CITY: np.int8 = flag("Registered and work address lie in different cities")
     LIVE_CITY_NOT_WORK_CITY: np.int8 = flag("Contact and work address lie in different cities")
     ORGANIZATION_TYPE: str = category(
-        "Kind of organisation the applicant works for; XNA where there is none", ORGANIZATIONS
+        "Kind of organisation the applicant works for; XNA if there is none", ORGANIZATIONS
     )
     EXT_SOURCE_1: float = share("Score of the applicant from external source 1; higher is better")
     EXT_SOURCE_2: float = share("Score of the applicant from external source 2; higher is better")

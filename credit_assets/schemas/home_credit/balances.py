@@ -96,13 +96,13 @@ class CreditCardBalance(Table):
 class InstallmentsPayments(Table):
     """Instalments of earlier loans, due and paid: one row per payment, or per unpaid instalment.
 
-    No columns identify a row: an instalment paid in parts has several rows, some alike in everything.
+    No columns identify a row: an instalment paid in parts has several rows, some of them identical.
     """
 
     SK_ID_PREV: np.int64 = key("Number of the earlier application")
     SK_ID_CURR: np.int64 = key("Number of the application")
     NUM_INSTALMENT_VERSION: float = count(
-        "Version of the instalment plan, 0 for a credit card; a change says that terms changed", most=10_000
+        "Version of the instalment plan, 0 for a credit card; it changes with the terms", most=10_000
     )
     NUM_INSTALMENT_NUMBER: np.int16 = count("Which instalment of the loan", least=1, most=10_000)
     DAYS_INSTALMENT: float = days("When the instalment was due")

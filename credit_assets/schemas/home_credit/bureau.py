@@ -52,7 +52,7 @@ class Bureau(Table):
     DAYS_CREDIT: np.int32 = days("When the applicant applied for the bureau loan")
     CREDIT_DAY_OVERDUE: np.int32 = days_late("Days the loan is past due at the time of the application")
     DAYS_CREDIT_ENDDATE: float = days(
-        "Agreed end of the loan; positive for one still to come",
+        "Agreed end of the loan; positive if in the future",
         latest=CENTURY,
         earliest=EARLIEST_END,
         nullable=True,
@@ -64,7 +64,7 @@ class Bureau(Table):
     CNT_CREDIT_PROLONG: np.int16 = count("How often the loan was prolonged", most=1000)
     AMT_CREDIT_SUM: float = amount("Amount of the loan", most=LARGEST_BUREAU_AMOUNT, nullable=True)
     AMT_CREDIT_SUM_DEBT: float = amount(
-        "Debt outstanding on the loan; negative where more was paid than owed",
+        "Debt outstanding on the loan; negative if more was paid than owed",
         most=LARGEST_BUREAU_AMOUNT,
         least=-LARGEST_BUREAU_AMOUNT,
         nullable=True,
@@ -78,7 +78,7 @@ class Bureau(Table):
     AMT_CREDIT_SUM_OVERDUE: float = amount("Amount overdue now", most=LARGEST_BUREAU_AMOUNT)
     CREDIT_TYPE: str = category("Type of loan", CREDIT_TYPES)
     DAYS_CREDIT_UPDATE: np.int32 = days(
-        "When the bureau last heard of the loan; a few rows say after the application",
+        "When the bureau's record was last updated; after the application in a few rows",
         latest=1000,
         earliest=EARLIEST_END,
     )

@@ -187,11 +187,11 @@ class PreviousApplications(Table):
     DAYS_FIRST_DRAWING: float = days_or_none("First payout of the earlier loan", nullable=True)
     DAYS_FIRST_DUE: float = days_or_none("First instalment due", nullable=True)
     DAYS_LAST_DUE_1ST_VERSION: float = days_or_none(
-        "Last instalment due as first agreed; positive for one still to come", latest=CENTURY, nullable=True
+        "Last instalment due as first agreed; positive if in the future", latest=CENTURY, nullable=True
     )
     DAYS_LAST_DUE: float = days_or_none("Last instalment due", nullable=True)
     DAYS_TERMINATION: float = days_or_none("Expected end of the earlier loan", nullable=True)
-    NFLAG_INSURED_ON_APPROVAL: float = flag("Insurance was asked for", nullable=True)
+    NFLAG_INSURED_ON_APPROVAL: float = flag("Insurance was requested", nullable=True)
 
     relations = (Relation("SK_ID_CURR", "applications", "SK_ID_CURR"),)
 
