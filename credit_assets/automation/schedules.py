@@ -55,7 +55,7 @@ def schedules(book: Book, parts: Mapping[str, Collection[dg.AssetKey]]) -> list[
         cron_schedule="0 5 * * *",
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description="Starts what is still due although a sensor should have started it, such as runs that were killed "
-        "too often, and deliveries that came while a sensor was off. Refused work waits until its input changes.",
+        "too often, and deliveries that arrived while a sensor was off. Refused work waits until its input changes.",
     )
     def daily_sweep(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         if changed := settings_changed(project, name, loaded):

@@ -44,7 +44,7 @@ class Candidate:
     def of(
         cls, book: Book, predictions: pd.DataFrame, pds: pd.DataFrame, training_set: duckdb.DuckDBPyRelation
     ) -> Candidate:
-        """The candidate whose `Predictions` these are. Raises RegistryError if it is not registered any more."""
+        """The candidate whose `Predictions` these are. Raises RegistryError if it is no longer registered."""
         config, seed = book.portfolio.evaluation, book.portfolio.training.seed
         version, tested = book.registry.get(candidate_of(predictions)), by_model(predictions)
         known = training_set.project("batch, fold, target").df()

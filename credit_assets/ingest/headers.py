@@ -30,7 +30,7 @@ def check_files(files: Sequence[Path], book: Book, source: Path, *, whole: bool 
         match_files(files, stems, optional if whole and not alone else stems, portfolio.outcomes_table, source)
     except MissingFile as error:
         missing = str(error)
-    # Files that match two tables or are there twice raise here, and that fault is reported alone.
+    # Raises for files that match two tables or occur twice; that fault is reported alone.
     matched = match_files(files, stems, stems, portfolio.outcomes_table, source)
     if missing and source.is_file() and [source] == list(matched.unknown):
         known = "; ".join(f"{', '.join(names)} (table {table})" for table, names in stems.items())
