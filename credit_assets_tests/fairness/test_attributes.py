@@ -109,7 +109,7 @@ def test_bands_require_days_or_years(settings):
 
 
 def test_labels_are_refused_for_years():
-    with pytest.raises(ValidationError, match="words go with"):
+    with pytest.raises(ValidationError, match="words are only allowed for kind: words"):
         ProtectedAttribute.model_validate({"column": "AGE", "kind": "years", "bands": [25], "words": {25: "young"}})
 
 

@@ -325,7 +325,7 @@ def test_compressed_file_is_read_like_its_content(tmp_path: Path, name: str, con
         ("loans.csv.zip", zipped(a_csv=HEAD)[:40] + b"?" + zipped(a_csv=HEAD)[41:], "is truncated or damaged"),
         ("loans.csv.zip", HEAD.encode(), "is truncated or damaged"),
         ("loans.csv.zip", zipped(a_csv=HEAD, b_csv=HEAD), "contains 2 files; a .csv.zip contains one"),
-        ("loans.csv.zip", zipped(), "holds 0 files"),
+        ("loans.csv.zip", zipped(), "contains 0 files"),
         ("loans.zip", zipped(a_csv=HEAD), r"is not a .csv, .csv.gz, .csv.zip or .parquet file"),
     ],
 )

@@ -184,7 +184,7 @@ ONE_AT_A_TIME = [
     ),
     (
         (YAML, "bad: [lost]", "bad: [yes]"),
-        f"{YAML}:6: target.bad: YAML takes yes, no, true",
+        f"{YAML}:6: target.bad: YAML reads yes, no, true",
     ),
     # contracts
     ((PY, "unique=True, ", "unique=True "), f"{PY}:9: SyntaxError"),
