@@ -204,7 +204,7 @@ def test_retried_rollback_run_moves_once(line):
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ({"roll_back": True}, "has no predecessor that was not rolled back from"),
+        ({"roll_back": True}, "has no predecessor that has not been rolled back"),
         ({"roll_back": True, "to_version": 3}, "Version 3 of home_credit never passed the gate"),
         ({"roll_back": True, "to_version": 9}, "Model home_credit has no version 9"),
         ({"to_version": 1}, "require roll_back"),
