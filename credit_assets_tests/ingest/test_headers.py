@@ -123,7 +123,7 @@ REFUSED = {
     "missing table": ({"loans.csv": GOOD}, "Table history: no file history"),
     "unknown file instead": ({"loan.csv": GOOD, "history.csv": HISTORY}, "Unknown files there: loan.csv"),
     "renamed column": ({"loans.csv": GOOD.replace("income", "Income")}, "lacks the column income of the contract"),
-    "extra column": ({"loans.csv": "loan_id,income,word,age\n1,2,x,3\n"}, "has the column age, which is not in the contract"),
+    "extra column": ({"loans.csv": "loan_id,income,word,age\n1,2,x,3\n"}, "has the column age, which is not in the"),
     "column twice": ({"loans.csv": "loan_id,income,income,word\n"}, "names the column income more than once"),
     "another delimiter": ({"loans.csv": GOOD.replace(",", ":")}, "Its header is one column: separate the columns by"),
     "UTF-16": ({"loans.csv": GOOD.encode("utf-16")}, "is in UTF-16"),
