@@ -89,7 +89,7 @@ def find_key(files: Files, target: str, key: str | None) -> tuple[str | None, st
         if column.name != target and identifies_rows(column) and not _is_reserved(column.name)
     ]
     named = [column for column in candidates if pattern_index(column.name, (column_names.KEY,)) is not None]
-    for chosen in sorted(named, key=lambda column: pattern_index(column.name, (column_names.WHO, "id")) is None):
+    for chosen in sorted(named, key=lambda column: pattern_index(column.name, (column_names.ENTITY, "id")) is None):
         return chosen.name, "unique, never empty and named like a key"
     first = next(iter(files.columns.values()))
     if first in candidates and (first.kind == TEXT or first.high - first.low + 1 == first.rows):  # type: ignore[operator]
@@ -98,7 +98,7 @@ def find_key(files: Files, target: str, key: str | None) -> tuple[str | None, st
         f"{column.name} is not: {_not_an_identifier(column)}"
         for column in files.columns.values()
         if column.name != target
-        and pattern_index(column.name, (column_names.WHO, "id")) is not None
+        and pattern_index(column.name, (column_names.ENTITY, "id")) is not None
         and _nearly_unique(column)
     ]
     why = f" ({'; '.join(nearly)})" if nearly else ""

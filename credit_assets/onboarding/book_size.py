@@ -10,7 +10,7 @@ from credit_assets.settings.portfolio import DeliveryConfig
 SMALL_BOOK = 4000
 """With fewer applicants, the default minimum of rows for groups and later outcomes cannot be met."""
 
-ENOUGH_DEFAULTS = 25
+MIN_TEST_DEFAULTS = 25
 """Defaults needed in the test part: a few more than the gate's 20, as the split is random."""
 
 TOLERATED_BAD_ROWS = 3
@@ -38,9 +38,9 @@ def size_settings(book: GuessedBook) -> list[str]:
     """Lines of the configuration for the book's size, each with its reason."""
     known, rarer = book.bads + book.goods, min(book.bads, book.goods)
     lines = []
-    if 0.25 * rarer < ENOUGH_DEFAULTS:
+    if 0.25 * rarer < MIN_TEST_DEFAULTS:
         lines.append(f"training: {{holdout_share: 0.4}} # {known:,} known outcomes, {rarer:,} of the rarer class")
-    if 0.4 * rarer < ENOUGH_DEFAULTS:
+    if 0.4 * rarer < MIN_TEST_DEFAULTS:
         lines.append(f"# {rarer:,} are too few to evaluate a model: the gate refuses it until more are delivered.")
     odds = max(round(book.goods / max(book.bads, 1)), 1)
     lines.append(f"scorecard: {{base_odds: {odds}}} # odds of good to bad at 600 points: those of this book")

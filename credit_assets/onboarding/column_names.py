@@ -47,7 +47,7 @@ NO = r"no|n|false|f|0|0[.]0|-1|-1[.]0|nein|non|nao|nie|nee|falsch|faux"
 # -- the key -------------------------------------------------------------------------------------------
 
 KEY = _with(r"id|key|no|nr|number|num|code|ref|reference|index|uuid|unnamed")
-WHO = _with(r"applicant|application|customer|client|borrower|loan|account|member|person|sk")
+ENTITY = _with(r"applicant|application|customer|client|borrower|loan|account|member|person|sk")
 
 # -- protected attributes ------------------------------------------------------------------------------
 
@@ -56,7 +56,7 @@ _THINGS = (
     r"|trade|tradeline|line|business|company|employment|job"
 )
 """Things whose age is not that of a person."""
-_THINGS_ABROAD = (
+_THINGS_IN_OTHER_LANGUAGES = (
     r"konto|kredit|vertrag|haus|auto|fahrzeug|wohnung|firma|compte|pret|maison|voiture|vehicule|cuenta|prestamo|casa"
     r"|coche|vehiculo|conto|prestito|veicolo|conta|emprestimo|carro|veiculo|rekening|lening|huis|kredyt|pojazdu"
 )
@@ -64,7 +64,7 @@ _PEOPLE = r"\w*applicant|applicants|cust|customer|client|borrower|person|holder|
 _AGE_OF_A_THING = (
     rf"\b({_THINGS})( (?!({_PEOPLE})\b)\w+)* age\b"
     rf"|\bage of( the)?( \w+)? ({_THINGS})\b"
-    rf"|\bage (du|de la) ({_THINGS_ABROAD})\b"
+    rf"|\bage (du|de la) ({_THINGS_IN_OTHER_LANGUAGES})\b"
 )
 
 PROTECTED = {
@@ -134,7 +134,7 @@ PROTECTED = {
         r"age ?(gte?|lte?|ge|le|over|under|above|below) ?\d+|(over|under) ?(18|21|25|60|62|65)|elderly",
         r"senior citizen|\w*birth\w*|dob|yob",
     )
-    + rf"|(?!.*\b({_THINGS_ABROAD})\b)"
+    + rf"|(?!.*\b({_THINGS_IN_OTHER_LANGUAGES})\b)"
     + _with(
         r"alter|alters\w+|lebensalter|geburts\w*|geb ?(datum|dat|jahr)",
         r"\w*naissance|edad|nacimiento|fec(ha)? nac\w*|eta|nascita|idade|nascimento|d(ata|t) nasc\w*",

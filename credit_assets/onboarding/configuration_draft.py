@@ -16,7 +16,7 @@ from credit_assets.ingest.dates import EXCEL
 from credit_assets.onboarding.book_size import SMALL_BOOK, bad_share, size_settings
 from credit_assets.onboarding.file_names import patterns
 from credit_assets.onboarding.files import Column, Files, stem
-from credit_assets.onboarding.guesses import EVERY, GuessedBook
+from credit_assets.onboarding.guesses import BATCH_PERIOD, GuessedBook
 from credit_assets.onboarding.protected_columns import BLOCKING, Protected
 from credit_assets.onboarding.wording import comment, one_line
 from credit_assets.plurals import number_of
@@ -120,7 +120,7 @@ def _delivery_lines(book: GuessedBook) -> list[str]:
         name = one_line(book.decided)
         guess = f"{name} is the date of the application or loan: deliver with --split-by {name}"
         mark = f" {_mark('; '.join([guess, *decided.doubts]))}"
-        delivery = {"every": EVERY, **delivery}
+        delivery = {"every": BATCH_PERIOD, **delivery}
         # A later delivery may have only dates that can be read in two orders, and numbers are read as Excel's days
         # only if the configuration states it.
         if decided.dates and (decided.dates.order or EXCEL in decided.formats):

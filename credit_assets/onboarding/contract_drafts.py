@@ -19,7 +19,7 @@ from credit_assets.onboarding.files import (
 )
 from credit_assets.onboarding.guesses import GuessedBook
 from credit_assets.onboarding.wording import (
-    WIDTH,
+    LINE_WIDTH,
     is_contract_attribute,
     one_line,
     phrase,
@@ -78,7 +78,7 @@ def _model(book: GuessedBook, table: Table, name: str) -> str:
         rules["description"] = phrase(column.name)
         arguments = ", ".join(f"{rule}={_python(value)}" for rule, value in rules.items())
         line = f"    {attribute}: {kind} = pa.Field({arguments})"
-        if len(line) > WIDTH + 4:
+        if len(line) > LINE_WIDTH + 4:
             inside = "".join(f"        {rule}={_python(value, 10)},\n" for rule, value in rules.items())
             line = f"    {attribute}: {kind} = pa.Field(\n{inside}    )"
         lines.append(line)
@@ -144,7 +144,7 @@ def _python(value: Any, indent: int = 0) -> str:
     """The value as Python source, over several lines if it is a long list."""
     if isinstance(value, list):
         inside = ", ".join(map(_python, value))
-        if indent and len(inside) > WIDTH - 2 * indent:
+        if indent and len(inside) > LINE_WIDTH - 2 * indent:
             return (
                 "[\n" + "".join(f"{' ' * (indent + 2)}{_python(item)},\n" for item in value) + f"{' ' * (indent - 2)}]"
             )

@@ -14,7 +14,7 @@ from credit_assets.lake.contracts import shorten
 from credit_assets.lake.sql import sql_text
 from credit_assets.onboarding import column_names
 from credit_assets.onboarding.files import FEW_VALUES, FRACTION, NEARLY_ALL, TEXT, TIME, WHOLE, Column
-from credit_assets.onboarding.number_columns import MOSTLY
+from credit_assets.onboarding.number_columns import REPORTED_SHARE
 from credit_assets.onboarding.wording import MAX_EXAMPLES, alternatives, parts, pattern_index
 from credit_assets.plurals import are, number_of
 
@@ -75,7 +75,7 @@ def profile_dates(con: duckdb.DuckDBPyConnection, view: str, column: Column, pre
         [first] = one_row(con, f"SELECT {column.sql} FROM {view} WHERE {unread} LIMIT 1")
         if read < NEARLY_ALL or whole:
             doubt = f"{shorten(str(first))!r} is not a date like the others, so the values are not read as dates"
-            return replace(column, doubts=(*column.doubts, doubt)) if read >= MOSTLY and not whole else column
+            return replace(column, doubts=(*column.doubts, doubt)) if read >= REPORTED_SHARE and not whole else column
         count = "are not dates and count" if odd > 1 else "is not a date and counts"
         dated = replace(
             dated, doubts=(f"{number_of(odd, 'value')}, first {shorten(str(first))!r}, {count} as not known",)

@@ -22,7 +22,7 @@ from credit_assets.onboarding.protected_columns import Protected, find_protected
 from credit_assets.onboarding.wording import BY_NAME, pattern_index, unique_name
 from credit_assets.plurals import number_of
 
-EVERY = "quarter"
+BATCH_PERIOD = "quarter"
 """The period of a batch, if applicants have a date of the decision."""
 
 
@@ -175,5 +175,5 @@ def _batches(con: duckdb.DuckDBPyConnection, files: Files, decided: str | None) 
     """The number of batches in the files: by the date of the decision, else one for each file."""
     if decided is None:
         return len(files.parts)
-    day = files.columns[decided].date
-    return int(con.execute(f"SELECT count(DISTINCT date_trunc('{EVERY}', {day})) FROM {files.view}").fetchall()[0][0])
+    period = f"date_trunc('{BATCH_PERIOD}', {files.columns[decided].date})"
+    return int(con.execute(f"SELECT count(DISTINCT {period}) FROM {files.view}").fetchall()[0][0])

@@ -8,13 +8,13 @@ from __future__ import annotations
 from credit_assets.onboarding.files import Column
 from credit_assets.onboarding.wording import parts, phrase
 
-OFTEN = 0.05
+MIN_EMPTY_SHARE = 0.05
 """Share of empty cells from which they are likely to mean something. Below it, the default message is enough."""
 
-EVENTS = {"since", "last", "recent", "latest", "previous", "prev", "first"}
+EVENT_WORDS = {"since", "last", "recent", "latest", "previous", "prev", "first"}
 """Words in the name of a column that is empty if the event that it counts from never happened."""
 
-NONE = {"none", "nil", "-", "--"}
+TEXTS_FOR_NOTHING = {"none", "nil", "-", "--"}
 """Texts that mean that there is nothing, rather than that it is not known."""
 
 MAX_CODES = 5
@@ -26,7 +26,7 @@ def missing_text(column: Column) -> tuple[str, str]:
     is enough."""
     empty = column.rows - column.filled
     codes = [*map(str, column.sentinels), *(repr(word.strip()) for word in column.missing if word.strip())]
-    if not codes and empty < max(OFTEN * column.rows, 1):
+    if not codes and empty < max(MIN_EMPTY_SHARE * column.rows, 1):
         return "", ""
     means = [f"what {', '.join(codes[:MAX_CODES])} mean{'' if len(codes) > 1 else 's'}"] if codes else []
     if empty:
@@ -36,6 +36,6 @@ def missing_text(column: Column) -> tuple[str, str]:
 
 def _state(column: Column) -> str:
     texts = {word.strip().lower() for word in column.missing}
-    if EVENTS & set(parts(column.name)) or (texts and texts <= NONE):
+    if EVENT_WORDS & set(parts(column.name)) or (texts and texts <= TEXTS_FOR_NOTHING):
         return "none on record"
     return "no record" if column.sentinels else "not known"

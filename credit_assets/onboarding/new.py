@@ -28,7 +28,7 @@ from credit_assets.onboarding.guesses import GuessedBook, guess
 from credit_assets.onboarding.read_files import read_files
 from credit_assets.settings.project import Project
 
-MEMORY = "1GB"
+MEMORY_LIMIT = "1GB"
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def new(
     with tempfile.TemporaryDirectory(prefix="credit-assets-new-") as folder:
         workspace = Path(folder)
         with connect() as con:
-            con.execute(f"SET memory_limit = '{MEMORY}'")
+            con.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
             con.execute(f"SET temp_directory = {sql_text(str(workspace / 'spill'))}")
             con.execute("SET autoinstall_known_extensions = false; SET autoload_known_extensions = false")
             book = guess(con, read_files(con, files, workspace), key, target)

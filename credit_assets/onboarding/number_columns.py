@@ -17,18 +17,18 @@ from credit_assets.onboarding.files import FEW_VALUES, FRACTION, NEARLY_ALL, TEX
 from credit_assets.onboarding.wording import alternatives, count_as
 from credit_assets.plurals import number_of
 
-MOSTLY = 0.5
+REPORTED_SHARE = 0.5
 """From this share of values that parse as numbers or dates, a doubt reports that the column is not read as such."""
 
-EXACT = 2**53
-EXTREME = 1e100
+INEXACT_FROM = 2**53
+MAX_NUMBER = 1e100
 """Numbers of this size or more are errors; sums of them may be infinite."""
 
 OUTLIER = 1e12
 OUTLIER_RATIO = 1e6
 """A number of at least OUTLIER that is OUTLIER_RATIO times the 99th percentile of the others is reported."""
 
-FEW = 0.01
+MAX_IDENTIFIER_SHARE = 0.01
 """Up to this share of values with leading zeros, or too many digits to be exact, a column still counts as numbers."""
 
 BY_POINT, BY_COMMA = numbers.pattern(comma=False), numbers.pattern(comma=True)
@@ -55,7 +55,7 @@ def is_known(text: str) -> str:
 def are_identifiers(forms: Mapping[str, Any], unique: bool) -> bool:
     """Whether numbers are identifiers: they have leading zeros, or are too long to be exact."""
     odd = max(forms["zeros"], forms["long"])
-    return bool(odd) and (unique or odd > FEW * forms["real"])
+    return bool(odd) and (unique or odd > MAX_IDENTIFIER_SHARE * forms["real"])
 
 
 def profile_numbers(con: duckdb.DuckDBPyConnection, view: str, column: Column, forms: dict[str, Any]) -> Column:
@@ -68,18 +68,18 @@ def profile_numbers(con: duckdb.DuckDBPyConnection, view: str, column: Column, f
         return column
     listed = ", ".join(map(str, SENTINELS))
     value = f"try_cast({column.number} AS double)"
-    plausible = f"(SELECT v FROM (SELECT {value} AS v FROM {view}) WHERE abs(v) < {EXTREME})"
+    plausible = f"(SELECT v FROM (SELECT {value} AS v FROM {view}) WHERE abs(v) < {MAX_NUMBER})"
     low, high, codes, whole = one_row(
         con,
         f"SELECT min(v) FILTER (v NOT IN ({listed})), max(v) FILTER (v NOT IN ({listed})), "
-        f"histogram(try_cast(v AS bigint)) FILTER (v IN ({listed})), bool_and(v = trunc(v) AND abs(v) < {EXACT}) "
-        f"FROM {plausible}",
+        f"histogram(try_cast(v AS bigint)) FILTER (v IN ({listed})), "
+        f"bool_and(v = trunc(v) AND abs(v) < {INEXACT_FROM}) FROM {plausible}",
     )
     column = replace(column, whole=bool(whole))
-    [extremes] = one_row(con, f"SELECT count(*) FROM (SELECT {value} AS v FROM {view}) WHERE NOT abs(v) < {EXTREME}")
+    [extremes] = one_row(con, f"SELECT count(*) FROM (SELECT {value} AS v FROM {view}) WHERE NOT abs(v) < {MAX_NUMBER}")
     if extremes:
-        doubt = f"{number_of(extremes, 'value')} beyond {EXTREME:g} {count_as(extremes)} not known"
-        number = f"case when abs({value}) < {EXTREME:g} then {column.number} end"
+        doubt = f"{number_of(extremes, 'value')} beyond {MAX_NUMBER:g} {count_as(extremes)} not known"
+        number = f"case when abs({value}) < {MAX_NUMBER:g} then {column.number} end"
         column = replace(column, number=number, extremes=extremes, doubts=(*column.doubts, doubt))
     if low is None and not codes:
         return replace(column, number=None)
@@ -124,7 +124,7 @@ def _read_numbers_in_text(
     plain = not by_comma and forms["plain"] >= forms["point"]
     read = forms["comma" if by_comma else "plain" if plain else "point"]
     real = forms["real"]
-    if not real or read < MOSTLY * real:
+    if not real or read < REPORTED_SHARE * real:
         return column
     form = BY_COMMA if by_comma else BY_POINT
     is_read = f"regexp_full_match({name}, {sql_text(numbers.PLAIN if plain else form)})"
@@ -161,7 +161,7 @@ def _read_numbers_in_text(
     unmatched = f"{name} IS NOT NULL AND NOT regexp_full_match({name}, {sql_text(allowed)})"
     if len(words) > FEW_VALUES or one_row(con, f"SELECT count(*) FROM {view} WHERE {unmatched}")[0]:
         # No contract restricts the text to a pattern, so the SQL must give null for other texts.
-        guard = f"abs({number}) < {EXTREME:g}" if plain else f"regexp_full_match({name}, {sql_text(pattern)})"
+        guard = f"abs({number}) < {MAX_NUMBER:g}" if plain else f"regexp_full_match({name}, {sql_text(pattern)})"
         return replace(column, number=f"case when {guard} then {number} end", doubts=doubts)
     if words:
         number = f"case when {name} not in ({', '.join(map(sql_text, words))}) then {number} end"

@@ -13,10 +13,10 @@ from credit_assets.onboarding import column_names
 from credit_assets.onboarding.files import BookError, Column, Files
 from credit_assets.onboarding.wording import BY_NAME, BY_VALUES, normalised, parts, pattern_index, unaccented
 
-MOST_BAD = 0.6
+MAX_BAD_SHARE = 0.6
 """Above this share of rows, 1 or yes is unlikely to be the bad outcome, even in a deliberately balanced sample."""
 
-MANY_NUMBERS = 0.3
+MIN_SHARE_OF_NUMBERS = 0.3
 """If at least this share of the column names are numbers, the first line is unlikely to be a header."""
 
 
@@ -64,7 +64,7 @@ def find_outcome(found: Sequence[Files], target: str | None) -> tuple[Files, Out
 def _header_question(files: Files) -> str:
     """A question to the user if the names of the columns look like values; else empty."""
     numbers = sum(re.fullmatch(r"[-+]?[0-9]+([.,][0-9]+)?", name.strip()) is not None for name in files.columns)
-    if numbers < MANY_NUMBERS * len(files.columns):
+    if numbers < MIN_SHARE_OF_NUMBERS * len(files.columns):
         return ""
     begins = ", ".join(list(files.columns)[:2])
     return f" Is the first line of {files.names}, which begins with {begins}, a header? Write one above the rows."
@@ -131,7 +131,7 @@ def _interpret(column: Column) -> Outcome:
         why = BY_VALUES
     elif yes and no and (sense := _sense(column.name)) is not None:
         bad, good, why = (yes, no, BY_NAME) if sense else (no, yes, BY_NAME)
-    elif yes and no and sum(counts[v] for v in yes) <= MOST_BAD * sum(counts[v] for v in (*yes, *no)):
+    elif yes and no and sum(counts[v] for v in yes) <= MAX_BAD_SHARE * sum(counts[v] for v in (*yes, *no)):
         bad, good, why, doubtful = yes, no, f"{yes[0]} is taken for bad, though the column name does not show it", True
     elif two:
         good, bad, doubtful = (values[0],), (values[1],), True

@@ -15,21 +15,21 @@ from credit_assets.onboarding import column_names
 from credit_assets.onboarding.files import TEXT, WHOLE, Column, Files
 from credit_assets.onboarding.wording import pattern_index
 
-SAMPLE = 20_000
+SAMPLED_ROWS = 20_000
 """The number of rows whose values are examined."""
 
-MANY = 12
+MAX_CATEGORIES = 12
 """A column with more different values than this can identify persons or their homes."""
 
-FEW_NAMES = 3
+MAX_FLAG_VALUES = 3
 """A column called a name holds names, not flags, if it has more different values than this."""
 
-HARDLY_REPEATS = 0.9
+MIN_UNIQUE_SHARE = 0.9
 """From this share of different values, a column identifies rows."""
 
 HOME, REGION = "home", "region"
 
-SENTENCE = 5
+MIN_WORDS_OF_FREE_TEXT = 5
 """Number of words from which a text counts as free text; a shorter one is a name."""
 
 VALUES = {
@@ -81,7 +81,7 @@ def _by_name(column: Column) -> str | None:
         return REGION
     found = (what for what, names in column_names.PERSONAL.items() if pattern_index(column.name, (names,)) is not None)
     what = next(found, None)
-    enough = column.distinct > FEW_NAMES if what == "a person's name" else many
+    enough = column.distinct > MAX_FLAG_VALUES if what == "a person's name" else many
     return f"named like {what}" if what and enough and not _measures(column) else None
 
 
@@ -90,11 +90,11 @@ def _measures(column: Column) -> bool:
 
 
 def _has_many_values(column: Column) -> bool:
-    return column.distinct > MANY or 2 * column.distinct > column.filled
+    return column.distinct > MAX_CATEGORIES or 2 * column.distinct > column.filled
 
 
 def _hardly_repeats(column: Column) -> bool:
-    return column.distinct >= HARDLY_REPEATS * column.filled and column.distinct > MANY
+    return column.distinct >= MIN_UNIQUE_SHARE * column.filled and column.distinct > MAX_CATEGORIES
 
 
 def _all_of_one_length(column: Column) -> bool:
@@ -117,18 +117,18 @@ def _by_values(con: duckdb.DuckDBPyConnection, files: Files, columns: list[Colum
     sampled = ", ".join(dict.fromkeys(column.sql for column in columns))
     [values] = con.execute(
         f"SELECT {', '.join(selected)} FROM (SELECT {sampled} FROM {files.view}) "
-        f"USING SAMPLE {SAMPLE} ROWS (reservoir, 1)"
+        f"USING SAMPLE {SAMPLED_ROWS} ROWS (reservoir, 1)"
     ).fetchall()
     found, free_texts = {}, set()
     width = len(VALUES) + 2
     for nth, column in enumerate(columns):
         *counts, words, filled = values[nth * width : (nth + 1) * width]
         looks = next(
-            (what for what, n in zip(VALUES, counts, strict=True) if filled and n >= HARDLY_REPEATS * filled), None
+            (what for what, n in zip(VALUES, counts, strict=True) if filled and n >= MIN_UNIQUE_SHARE * filled), None
         )
         if looks:
             found[column.name] = f"values like {looks}"
-        elif words and words >= SENTENCE:
+        elif words and words >= MIN_WORDS_OF_FREE_TEXT:
             free_texts.add(column.name)
         elif words and words >= 1.5 and _hardly_repeats(column):
             found[column.name] = "texts of a few words that hardly repeat, like names and addresses"

@@ -30,7 +30,7 @@ BLOCKING = ("gender", "race", "religion", "national_origin")
 
 AGE_BANDS = (25, 35, 45, 55, 65)
 
-ODD_SHARE = 0.01
+MAX_INVALID_SHARE = 0.01
 """Up to this share of the values in a column of ages may be something else."""
 
 MAX_FLAG = 12
@@ -128,7 +128,7 @@ def _age_bands(con: duckdb.DuckDBPyConnection, files: Files, column: Column, why
         f"count(*) FILTER (v BETWEEN -{OLDEST} * 366 AND -10 * 365) "
         f"FROM (SELECT {value} AS v FROM {files.view}) WHERE NOT isnan(v)"
     ).fetchall()
-    enough = (1 - ODD_SHARE) * (years + above + below - sum(column.sentinels.values()))
+    enough = (1 - MAX_INVALID_SHARE) * (years + above + below - sum(column.sentinels.values()))
     if years >= enough and years and oldest >= 30:
         bands = tuple(band for band in AGE_BANDS if youngest < band <= oldest)
         odd = [

@@ -21,7 +21,7 @@ from credit_assets.lake.provenance import BATCH
 from credit_assets.lake.sql import identifier, sql_path
 from credit_assets.onboarding.column_profiles import profile_columns
 from credit_assets.onboarding.files import BOOLEAN, EMPTY, FRACTION, TEXT, TIME, WHOLE, BookError, Files, Part
-from credit_assets.onboarding.number_columns import EXACT
+from credit_assets.onboarding.number_columns import INEXACT_FROM
 from credit_assets.onboarding.sheets import sheet_of, write_rows
 from credit_assets.onboarding.wording import count_as
 from credit_assets.plurals import number_of
@@ -158,9 +158,9 @@ def _exact_number(con: duckdb.DuckDBPyConnection, source: str, name: str, kind: 
         f"SELECT bool_and({name} = trunc({name})), max(abs(CAST({name} AS double))), "
         f"count(DISTINCT {name}) = count(*) FROM {source}",
     )
-    if whole and largest < 2**63 and (kind == WHOLE or largest >= EXACT):
+    if whole and largest < 2**63 and (kind == WHOLE or largest >= INEXACT_FROM):
         return f"CAST({name} AS bigint)", WHOLE
-    if whole and unique and largest >= EXACT:
+    if whole and unique and largest >= INEXACT_FROM:
         return f"regexp_replace(CAST({name} AS varchar), '[.]0*$', '')", TEXT
     return f"CAST({name} AS double)", FRACTION
 

@@ -30,26 +30,26 @@ from credit_assets.lake.contracts import shorten
 from credit_assets.lake.sql import identifier, sql_path, sql_text
 from credit_assets.plurals import are, number_of
 
-BEGINNING = 256 * 1024
+HEADER_BYTES = 256 * 1024
 """Bytes at the beginning of a file that are searched for its header."""
 
-COMPARED = 20
+COMPARED_LINES = 20
 """Lines after a header that are compared with it."""
 
-LIKE_THE_HEADER = 0.5
+MIN_SHARE_LIKE_HEADER = 0.5
 """Share of these lines that must have as many fields as the header."""
 
-END = 64 * 1024
+END_BYTES = 64 * 1024
 LAST_LINES = 5
 """Lines at the end of a file that are searched for totals."""
 
-BROKEN = 0.05
+MAX_BROKEN_SHARE = 0.05
 """Broken lines are left out if they are at most this share."""
 
-LISTED = 1000
-MOST_NOTES = 10
-LETTERS_OF_A_NOTE = 4
-EXCELS_HINT = r"(?i)sep="
+MAX_LISTED = 1000
+MAX_NOTES = 10
+MIN_LETTERS_OF_NOTE = 4
+SEPARATOR_LINE = r"(?i)sep="
 """The beginning of a line that states the separator for Excel."""
 UNITS = (
     r"(?i)[€$£¥%‰]|eur|usd|gbp|chf|pln|sek|nok|dkk|czk|brl|[tkm] ?[€$£]|(in )?(euro|dollars?|thousands|percent|prozent)"
@@ -129,11 +129,11 @@ def _refuse_other_separators(path: Path, source: CsvFile) -> None:
     if len(source.columns) != 1:
         return
     with source.plain.open("rb") as content:
-        lines = content.read(BEGINNING).decode("utf-8-sig", "replace").splitlines()
-    compared = [line for line in lines[: COMPARED + 1] if line.strip()]
+        lines = content.read(HEADER_BYTES).decode("utf-8-sig", "replace").splitlines()
+    compared = [line for line in lines[: COMPARED_LINES + 1] if line.strip()]
     for sign, called in OTHER_SEPARATORS.items():
         header, *widths = [len(line.split() if sign == " " else line.split(sign)) for line in compared] or [0]
-        if header > 1 and widths and widths.count(header) >= LIKE_THE_HEADER * len(widths):
+        if header > 1 and widths and widths.count(header) >= MIN_SHARE_LIKE_HEADER * len(widths):
             raise BadDelivery(
                 f"{path}: the columns are separated by {called}. Separate them by commas, semicolons, tabs or bars: "
                 "open the file in the program that wrote it, or in a spreadsheet, and save it as CSV."
@@ -144,15 +144,15 @@ def _above_the_header(source: CsvFile) -> list[tuple[int, str]]:
     """The lines above the header, with their numbers. The header is the first line of several fields whose number of
     fields most of the next lines share."""
     with source.plain.open("rb") as content:
-        lines = content.read(BEGINNING).decode("utf-8-sig", "replace").splitlines(keepends=True)
+        lines = content.read(HEADER_BYTES).decode("utf-8-sig", "replace").splitlines(keepends=True)
     found: list[tuple[int, int]] = []
     for separator in SEPARATORS:
         rows = list(_parsed(lines, separator))
         for n, (line, fields) in enumerate(rows):
             width = max((place for place, field in enumerate(fields, 1) if field.strip()), default=0)
-            following = [others for _, others in rows[n + 1 : n + 1 + COMPARED]]
+            following = [others for _, others in rows[n + 1 : n + 1 + COMPARED_LINES]]
             alike = sum(len(others) >= width and not "".join(others[width:]).strip() for others in following)
-            if width > 1 and following and alike >= LIKE_THE_HEADER * len(following):
+            if width > 1 and following and alike >= MIN_SHARE_LIKE_HEADER * len(following):
                 found.append((width, line))
                 break
     _, header = max(found, default=(1, 1))
@@ -165,10 +165,10 @@ def _units_below(source: CsvFile) -> list[tuple[int, str, str]]:
     """The line below the header, with its number and pattern, if it has the columns' units or types: all its fields are
     these or empty, unlike those of the next lines."""
     with source.plain.open("rb") as content:
-        lines = content.read(BEGINNING).decode("utf-8-sig", "replace").splitlines()[source.header_end :]
+        lines = content.read(HEADER_BYTES).decode("utf-8-sig", "replace").splitlines()[source.header_end :]
     if len(lines) < 2 or not _are_units(lines[0], source.separator):
         return []
-    if any(_are_units(line, source.separator) for line in lines[1 : 1 + COMPARED]):
+    if any(_are_units(line, source.separator) for line in lines[1 : 1 + COMPARED_LINES]):
         return []
     return [(source.header_end + 1, lines[0].strip(), lines[0].strip(' \t"'))]
 
@@ -195,10 +195,10 @@ def _totals_below(path: Path, source: CsvFile) -> list[tuple[int, str, str | Non
     """The last lines that begin like a total, with their numbers and patterns. Raises BadDelivery for one that has the
     fields of a row."""
     with source.plain.open("rb") as content:
-        first = content.read(END).decode("utf-8-sig", "replace").splitlines()
-        content.seek(max(0, source.plain.stat().st_size - END))
+        first = content.read(END_BYTES).decode("utf-8-sig", "replace").splitlines()
+        content.seek(max(0, source.plain.stat().st_size - END_BYTES))
         last = content.read().decode("utf-8", "replace").splitlines()
-    if any(_is_total(line) for line in first[1 : -LAST_LINES or None][:COMPARED]):
+    if any(_is_total(line) for line in first[1 : -LAST_LINES or None][:COMPARED_LINES]):
         return []
     found = []
     for n, text in enumerate(reversed(last[-LAST_LINES:])):
@@ -238,12 +238,12 @@ def _pattern_of_fields(text: str, source: CsvFile) -> str | None:
 def _pattern(text: str) -> str | None:
     """The line as a pattern of `notes:`, with `*` for what changes from file to file; None if it has too few letters
     to be distinguished from a row."""
-    if re.match(EXCELS_HINT, text.strip(' \t"')):
+    if re.match(SEPARATOR_LINE, text.strip(' \t"')):
         return "sep=*"
     words = re.sub(CHANGES, "*", text.strip(' \t",;|'))
     pattern = re.sub(r"\*[\W_]*\*", "*", re.sub(r"\*[\W_]*(?=\*)", "", words))
     letters = sum(sign.isalpha() for sign in pattern)
-    return pattern if letters >= LETTERS_OF_A_NOTE else None
+    return pattern if letters >= MIN_LETTERS_OF_NOTE else None
 
 
 # -- the rows --------------------------------------------------------------------------------------
@@ -296,7 +296,7 @@ def _write_what_fits(
         f"COPY (SELECT {values} FROM {rows} WHERE {fits}) TO {sql_text(str(target))} (FORMAT parquet)"
     ).fetchall()
     others = con.execute(
-        f"SELECT _row, _line, len(_fields) FROM {rows} WHERE ({fits}) IS NOT TRUE ORDER BY _row LIMIT {LISTED}"
+        f"SELECT _row, _line, len(_fields) FROM {rows} WHERE ({fits}) IS NOT TRUE ORDER BY _row LIMIT {MAX_LISTED}"
     ).fetchall()
     broken = []
     for line, text, fields in others:
@@ -310,7 +310,7 @@ def _write_what_fits(
         return None
     line, text, fields = broken[0]
     has = "quotes that do not pair up" if fields is None else number_of(fields, "field")
-    if len(broken) > BROKEN * written or len(notes) > MOST_NOTES:
+    if len(broken) > MAX_BROKEN_SHARE * written or len(notes) > MAX_NOTES:
         raise BadDelivery(
             f"{path}, line {line}: {shorten(text)!r} has {has}, the header {number_of(width, 'field')}. Correct the "
             "file; remove lines above the header and totals below the rows."

@@ -12,7 +12,7 @@ from functools import cache
 from credit_assets.lake.connections import connect
 from credit_assets.lake.sql import identifier
 
-IN_FULL = {
+ABBREVIATIONS = {
     "acc": "account",
     "acct": "account",
     "accts": "accounts",
@@ -99,7 +99,7 @@ KNOWN_WORDS = (
 
 _UNITS = {"month", "months", "day", "days", "year", "years", "last", "past", "within", "quarter", "quarters", "weeks"}
 
-WIDTH = 116
+LINE_WIDTH = 116
 """Maximum length of a drafted line, without its indent."""
 
 MAX_EXAMPLES = 3
@@ -160,7 +160,7 @@ def _split(name: str) -> list[str]:
 def _read(name: str) -> list[str]:
     apart = {part.casefold() for part in re.split(r"[\W_]+", name)}
     apart |= {re.sub(r"(?<=[a-z]{3})[0-9]+$", "", part) for part in apart}
-    return [IN_FULL.get(piece, piece) if piece in apart else piece for piece in _split(name)]
+    return [ABBREVIATIONS.get(piece, piece) if piece in apart else piece for piece in _split(name)]
 
 
 def plain(name: str) -> str:
@@ -222,4 +222,4 @@ def one_line(text: str) -> str:
 
 def comment(sign: str, text: str) -> list[str]:
     """The text as comment lines that begin with the sign."""
-    return [f"{sign} {line}" for line in textwrap.wrap(text, WIDTH - len(sign), break_long_words=False)]
+    return [f"{sign} {line}" for line in textwrap.wrap(text, LINE_WIDTH - len(sign), break_long_words=False)]
