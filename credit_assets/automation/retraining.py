@@ -64,6 +64,8 @@ RETRAINING_CHECKS = (
     ("performance", PERFORMANCE_HOLDS),
 )
 ROLLBACK_CHECKS = (("performance", NOT_WORSE),)
+BY_A_PERSON = ("hand", "override")
+"""Changes of the champion that only later evaluations undo: who brings a version back knows the earlier ones."""
 CLOCK_SKEW = timedelta(hours=1)
 """How far the clock of a model registry on another machine may be ahead of the clock of a run."""
 
@@ -131,8 +133,10 @@ def rollback(instance: dg.DagsterInstance, portfolio: Portfolio, registry: Regis
     found = registry.champion()
     if found is None:
         return Waiting(NoChampion())
-    champion = found.number
+    champion, history = found.number, registry.history()
     failed = failed_checks(instance, portfolio, ROLLBACK_CHECKS, found)
+    if history[-1].by in BY_A_PERSON:
+        failed = [failure for failure in failed if failure.at > history[-1].at]
     if not failed:
         return Waiting(NotWorse(champion))
     requested_by = (failed[0],)
@@ -142,8 +146,7 @@ def rollback(instance: dg.DagsterInstance, portfolio: Portfolio, registry: Regis
     if not registry.has_reference(registry.get(before)):
         return Refused(NeverPassed(before), requested_by)
     # The number of moves is part of the key: a person may promote the version again, which may need another rollback.
-    moves = len(registry.history())
-    key = f"rollback:{champion}.{moves}"
+    key = f"rollback:{champion}.{len(history)}"
     for run in instance.get_runs(dg.RunsFilter(tags={PORTFOLIO_TAG: portfolio.name, KEY_TAG: key}), limit=1):
         return Waiting(RollbackStarted(run.run_id), requested_by)
     return Due("rollback", None, WorseThanPredecessor(champion, before, failed[0]), key=key, champion=champion)

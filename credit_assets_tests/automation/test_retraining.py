@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import dagster as dg
 import duckdb
@@ -42,6 +43,7 @@ from credit_assets.lake.provenance import Provenance
 from credit_assets.lake.resources import batches
 from credit_assets.lake.tables import Lake
 from credit_assets.monitoring.check_names import FEATURES_DRIFTED, NOT_WORSE, PERFORMANCE_HOLDS, SCORES_DRIFTED
+from credit_assets.registry.memory import Memory
 from credit_assets.registry.registry import Registry
 from credit_assets.registry.tags import CHAMPION
 from credit_assets.settings.portfolio import Portfolio
@@ -419,3 +421,18 @@ def test_champion_that_performs_worse_is_rolled_back_once(with_outcomes, instanc
     assert book.requested(instance).reason != RollbackFirst()
     book.registry.promote(1, by="rollback", why="a test")
     assert book.rollback(instance) == Waiting(NotWorse(1))
+
+
+@pytest.mark.parametrize("by", ["hand", "override"])
+def test_version_that_a_person_brings_back_is_rolled_back_only_after_a_later_evaluation(instance, by):
+    portfolio, registry = SimpleNamespace(name=BOOK), Memory().registry(BOOK)
+    for _ in range(2):
+        registry.promote(register_bare(registry), by="gate", why="a test")
+    record_check(instance, NOT_WORSE, version=2)
+    assert isinstance(rollback(instance, portfolio, registry), Due)
+    registry.promote(1, by="rollback", why="a test")
+    registry.promote(2, by=by, why="a test")
+    assert rollback(instance, portfolio, registry) == Waiting(NotWorse(2))
+    record_check(instance, NOT_WORSE, batch="2026-04", version=2)
+    due = rollback(instance, portfolio, registry)
+    assert isinstance(due, Due) and due.reason.failed.batch == "2026-04"
