@@ -63,7 +63,7 @@ def child_features(book: GuessedBook, child: Table, names: FeatureNames) -> list
 
 
 def _order(child: Table, hidden: Collection[str]) -> str | None:
-    """SQL that orders the rows in time: a date, or days or months before the application; None if nothing does."""
+    """SQL that orders the rows in time: a date, or days or months before the application; None if no column does."""
     columns = [column for column in child.columns.values() if column.name not in hidden]
     for column in columns:
         if column.date and column.filled == column.rows:
@@ -76,7 +76,7 @@ def _order(child: Table, hidden: Collection[str]) -> str | None:
 
 
 def child_file(book: GuessedBook, child: Table, made: Sequence[Feature]) -> str:
-    """The text of the child table's SQL file, without rows that its dates place after the decision."""
+    """The text of the child table's SQL file, which excludes rows with a date after the decision."""
     key, table = in_sql(book.key), in_sql(child.name)
     heading = f"Features from {child.files.names}: one row for each applicant with rows there."
     no_row = f"-- if no row: no record in {child.name.replace('_', ' ')} -- {MARK}: drafted from the table's name"

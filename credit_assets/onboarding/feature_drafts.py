@@ -35,7 +35,7 @@ from credit_assets.onboarding.wording import (
 )
 
 CALENDAR = "the period of the application"
-UNDATED = "dates, with no application date to count from"
+UNDATED = "dates without an application date to count from"
 """Reasons for leaving a column out, which are guesses."""
 
 

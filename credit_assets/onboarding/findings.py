@@ -83,6 +83,6 @@ class Findings:
 
 
 def sentence(text: str) -> str:
-    """The text on one line, with a full stop at its end unless it has another."""
+    """The text on one line, with a full stop unless it ends with another mark."""
     line = one_line(text)
     return line if line.endswith((".", "?", "!")) else f"{line}."

@@ -51,7 +51,7 @@ def late_columns(
     aucs = {name: single_feature_auc(rows[name], bad)[0] for name in rows}
     for name, auc in aucs.items():
         if auc > LEAK_AUC and name not in late:
-            late[name] = f"alone it ranks the outcomes with an AUC of {auc:.2f}"
+            late[name] = f"it alone ranks the outcomes with an AUC of {auc:.2f}"
     late |= _parts_of_leaks(rows, bad, aucs, late)
     for child in children:
         if child.parent == "applications":

@@ -145,7 +145,7 @@ def _check_draft(trial: Project, project: Project, name: str, texts: Mapping[Pat
 
 
 def _write(texts: Mapping[Path, str], entry: Path, with_entry: str) -> None:
-    """Write all files, none of which may exist, then the entry in workspace.yaml. After an error nothing remains."""
+    """Write all files, none of which may exist, then the entry in workspace.yaml. On an error remove them."""
     made: list[Path] = []
     try:
         for path, text in texts.items():

@@ -105,7 +105,7 @@ def _outlier_doubts(con: duckdb.DuckDBPyConnection, source: str, low: float, hig
     )
     if abs(farthest) >= OUTLIER_RATIO * usual:
         times = f"{abs(farthest) / usual:.0e}"
-        yield f"{farthest:g} is {times} times the largest of nearly all others; correct it if it is a typing error"
+        yield f"{farthest:g} is {times} times the 99th percentile of the others; correct it if it is a typing error"
 
 
 def _is_far_from(value: int, low: float, high: float) -> bool:

@@ -316,4 +316,4 @@ def _write_what_fits(
             "file; remove lines above the header and totals below the rows."
         )
     count = f"{number_of(len(broken), 'line')} {are(len(broken))} left out"
-    return f"{path.name}: {count}: the header has {number_of(width, 'field')}, but line {line} has {has}."
+    return f"{path.name}: {count}, because the header has {number_of(width, 'field')} and line {line} has {has}."

@@ -11,14 +11,14 @@ from credit_assets_tests.onboarding.drafts import config, marks, of_features, pe
 
 def test_dates_excluded_for_lack_of_an_application_date_are_to_confirm(project, drafted):
     done = drafted(seen_on=["2020-01-31", "2020-02-01"] * 20, first_line=["2001-01-31", "2002-02-01"] * 20)
-    [mark] = [mark for mark in marks(done) if "with no application date" in mark]
+    [mark] = [mark for mark in marks(done) if "without an application date" in mark]
     assert mark.startswith("sql/book/features.sql:") and "seen_on, first_line; which of them" in mark
 
 
 def test_no_date_is_excluded_if_the_application_is_dated(project, drafted):
     done = drafted(seen_on=["2020-01-31", "2020-02-01"] * 20, app_date=["2020-02-03"] * 40)
     assert done.book.decided == "app_date"
-    assert not any("with no application date" in mark for mark in marks(done))
+    assert not any("without an application date" in mark for mark in marks(done))
 
 
 def test_columns_forbidden_to_models_give_no_features(project, drafted):

@@ -116,7 +116,7 @@ def test_column_that_ranks_the_outcomes_almost_perfectly_is_suspected(guessed):
     columns["stamp"] = ["x" if bad and n % 8 else "y" for n, bad in enumerate(outcome)]
     book = guessed(**columns)
     assert set(book.late) == {"fee"}
-    assert "alone it ranks the outcomes with an AUC of 1.00" in book.late["fee"]
+    assert "it alone ranks the outcomes with an AUC of 1.00" in book.late["fee"]
 
 
 def test_outcomes_are_ranked_although_few_rows_have_one(guessed, monkeypatch):
@@ -128,7 +128,7 @@ def test_outcomes_are_ranked_although_few_rows_have_one(guessed, monkeypatch):
     }
     fee = [100 * (word == "bad") + n % 90 for n, word in enumerate(went)]
     book = guessed(**columns, default=None, loan_id=range(rows), loan_status=went, fee=fee)
-    assert "alone it ranks the outcomes with an AUC of 1.00" in book.late["fee"]
+    assert "it alone ranks the outcomes with an AUC of 1.00" in book.late["fee"]
 
 
 def test_date_after_the_application_is_suspected(guessed):

@@ -207,7 +207,7 @@ def test_frequent_distant_number_is_a_code_for_missing(column, numbers, found):
 def test_single_huge_number_is_to_confirm(column, huge):
     seen = column([*range(1, 400), huge])
     assert (seen.kind, float(read(seen, huge))) == ("fraction", float(huge))
-    assert seen.doubts and "times the largest of nearly all others" in seen.doubts[0]
+    assert seen.doubts and "times the 99th percentile of the others" in seen.doubts[0]
     assert column([10**13 * n for n in range(1, 9)]).doubts == ()
 
 

@@ -299,7 +299,7 @@ def test_few_broken_lines_are_skipped_and_reported(read_tables, tmp_path):
     (tmp_path / "loans.csv").write_text("\n".join(["id,b,c", *rows]))
     [files] = read_tables(tmp_path / "loans.csv")
     assert files.rows == 98
-    said = "2 lines are left out: the header has 3 fields, but line 43 has 4 fields."
+    said = "2 lines are left out, because the header has 3 fields and line 43 has 4 fields."
     assert files.remarks == [f"loans.csv: {said}"]
 
 
