@@ -230,7 +230,7 @@ class NoFailedCheck(_Fact):
 
 @dataclass(frozen=True)
 class NotWorse(_Fact):
-    """The champion has not performed worse than its predecessor."""
+    """The champion has not performed worse than its predecessor since it became champion."""
 
     champion: int
 

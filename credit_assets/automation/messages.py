@@ -140,7 +140,7 @@ def _obstacle(reason: Obstacle) -> str:
         case due.NoFailedCheck(champion):
             return f"no check of a batch has failed on version {champion} since the last training"
         case due.NotWorse(champion):
-            return f"version {champion} has not performed worse than its predecessor"
+            return f"version {champion} has not performed worse than its predecessor since it became champion"
         case due.BatchesActive(batches):
             return f"runs of {', '.join(batches)} are active and may add outcomes to learn from"
         case due.RollbackFirst():

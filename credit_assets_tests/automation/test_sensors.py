@@ -404,7 +404,7 @@ def test_champion_that_performs_worse_than_its_predecessor_is_rolled_back(loop):
     assert loop.poll("roll_back") == "There is no champion."
     loop.register_champion()
     loop.register_champion()
-    assert loop.poll("roll_back") == "Version 2 has not performed worse than its predecessor."
+    assert loop.poll("roll_back") == "Version 2 has not performed worse than its predecessor since it became champion."
     record_check(loop.instance, NOT_WORSE, batch="2026-01", version=2)
     request = only(loop.poll("roll_back"))
     assert request.tags[WHY_TAG] == f"version 1 replaces version 2: {NOT_WORSE} failed on 2026-01 (Words)"
@@ -413,7 +413,7 @@ def test_champion_that_performs_worse_than_its_predecessor_is_rolled_back(loop):
     assert request.run_config == {"ops": {f"{BOOK}__champion": {"config": asked}}}
     assert loop.start(request).job_name == "rollback"
     loop.promote(1)
-    assert loop.poll("roll_back") == "Version 1 has not performed worse than its predecessor."
+    assert loop.poll("roll_back") == "Version 1 has not performed worse than its predecessor since it became champion."
 
 
 def test_worse_champion_without_a_predecessor_stays(loop):
