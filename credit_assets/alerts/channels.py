@@ -34,7 +34,7 @@ SIGNS = {"info": "INFO", "warning": "WARNING", "error": "ERROR"}
 
 
 class NotDelivered(Exception):
-    """A delivery failed; the message contains no secret. `wait_s`: the seconds that the receiver asked to wait."""
+    """A delivery failed; the message contains no secret. `wait_s`: how many seconds the receiver asked to wait."""
 
     def __init__(self, message: str, wait_s: float = 0) -> None:
         super().__init__(message)
@@ -278,7 +278,7 @@ def _post(variable: str, url: str, payload: Mapping[str, Any], headers: Mapping[
 
 
 def _cause(error: BaseException) -> str:
-    """The class of the error and the message of the system, without any text that may contain an address."""
+    """The class of the error and the operating system's message, without any text that may contain an address."""
     name, seen = type(error).__name__, error
     while True:
         if isinstance(seen, ssl.SSLCertVerificationError):

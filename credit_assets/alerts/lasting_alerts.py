@@ -98,7 +98,7 @@ def _last_written(snapshot: FolderSnapshot) -> float:
 def watch_ticks(
     outbox: Outbox, links: PortfolioLinks, names: Collection[str], instance: dg.DagsterInstance, now: float
 ) -> None:
-    """Watch the running sensors and schedules of the portfolio (`names`) for a newest tick that failed."""
+    """Watch whether the newest tick of each running sensor and schedule of the portfolio (`names`) failed."""
     failing: dict[str, Alert] = {}
     for state in instance.all_instigator_state():
         location = state.origin.repository_origin.code_location_origin.location_name
@@ -159,7 +159,7 @@ def watch_registry(outbox: Outbox, links: PortfolioLinks, claims: Claims, reason
 
 def _watch_shared(outbox: Outbox, claims: Claims, name: str, found: Alert | None, now: float) -> None:
     """Watch a condition that all portfolios share. One portfolio that finds it reports it, preferably one with a
-    channel for it; the others do not report it while the sensor of that one polls."""
+    channel for it; the others do not report it while that portfolio's sensor polls."""
     if found is None:
         claims.release(f"report {name}")
     else:

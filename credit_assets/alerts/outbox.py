@@ -26,7 +26,7 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 30.0, HOUR
 GIVEN_UP_AFTER_S = DAY
 """Seconds from the first failed attempt."""
 LEASE_S = 120.0
-"""Seconds that an attempt may last. One without a result (a killed process) is repeated after them."""
+"""Seconds that an attempt may last. One without a result (a killed process) is repeated after that time."""
 RETENTION_S = 90 * DAY
 REPORTED_WITHIN_S = 30 * DAY
 """Older facts are not reported. Less than RETENTION_S, so that no reported fact is taken for a new one."""
@@ -142,7 +142,7 @@ class Outbox:
         """Update a lasting condition: `found` is its alert while it holds, and None when it does not.
 
         It is reported once it has held for `lasting_s`, again every `remind_after_hours`, and when it has ended. All
-        reports have the key and the beginning of the first alert that was found.
+        reports have the key and the start time of the first alert that was found.
         """
         row = self._one("SELECT * FROM conditions WHERE name = ?", name)
         if found is None:

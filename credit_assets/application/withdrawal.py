@@ -144,7 +144,7 @@ def _read_by(lake: Lake, portfolio: Portfolio, batch: str, champion: ModelVersio
 
 
 def _resolve_failed_checks(instance: dg.DagsterInstance, keys: Sequence[dg.AssetCheckKey], batch: str) -> None:
-    """Report checks whose last evaluation on the batch failed as passed, because there is nothing left to check."""
+    """Record a passing evaluation of each check whose last one on the batch failed, as nothing is left to check."""
     runs = {run.run_id for run in instance.get_runs(dg.RunsFilter(tags={PARTITION_NAME_TAG: batch}))}
     for key in keys:
         for record in evaluations(instance, key):

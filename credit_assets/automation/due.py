@@ -237,7 +237,7 @@ class NotWorse(_Fact):
 
 @dataclass(frozen=True)
 class BatchesActive(_Fact):
-    """Runs of these batches are active and may bring more to learn from."""
+    """Runs of these batches are active and may add outcomes to learn from."""
 
     batches: tuple[str, ...]
 
@@ -281,7 +281,7 @@ class TooFewOutcomes(_Fact):
 
 @dataclass(frozen=True)
 class FeaturesOfOtherSql(_Fact):
-    """The features of these batches were made by other SQL than the current one."""
+    """The features of these batches were made by SQL that differs from the current SQL."""
 
     portfolio: str
     batches: tuple[str, ...]

@@ -1,6 +1,6 @@
 """One Dagster instance for all evaluations of sensors in a process.
 
-Dagster makes an instance for each evaluation, and reads all its schema migrations each time: nearly half of an
+Dagster creates an instance for each evaluation, and reads all its schema migrations each time: nearly half of an
 evaluation that finds nothing to do.
 """
 

@@ -1,6 +1,6 @@
 """Dagster's SQLite storage with connections that stay open.
 
-Dagster opens the database for each statement and closes it again. Each time SQLAlchemy compiles the statement anew,
+Dagster opens the database for each statement and closes it again. Each time SQLAlchemy recompiles the statement,
 and SQLite writes its log back and waits for the disk: together a third of a small run. The files are those of Dagster's
 own storage, so each of the two can continue what the other has written.
 """
@@ -68,7 +68,7 @@ def _file_of(file: str) -> tuple[int, int] | None:
 
 
 class _Connections:
-    """For storages of one database, whose address is in `_conn_string`."""
+    """A mixin for storages of one database, whose address is in `_conn_string`."""
 
     _conn_string: str
 

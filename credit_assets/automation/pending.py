@@ -219,7 +219,7 @@ def _ingestion_due(
 
 
 def _replaced_version(commits: Sequence[Commit], changed: bool) -> int | None:
-    """The version of the batch's newest rows that were read from other files than the delivered ones; None if there is
+    """The version of the batch's newest rows that were read from files other than the delivered ones; None if there is
     none."""
     if not commits or changed:
         return commits[0].version if commits else None
@@ -319,7 +319,7 @@ def _new_outcomes(
 
 def batches_to_score(portfolio: Portfolio, lake: Lake, champion: int | None) -> list[Due]:
     """The batches whose current features have not been scored or whose scores have not been checked, and open batches
-    that another version than the champion scored."""
+    that a version other than the champion scored."""
     scores, drift, performance = (lake.batches(portfolio.table(table)) for table in (SCORES, SCORE_DRIFT, PERFORMANCE))
     outcomes = lake.batches(portfolio.table(portfolio.outcomes_table))
     ready = sorted(lake.batches(portfolio.table(FEATURES)).items())
@@ -371,7 +371,7 @@ def _made_from_other_rows(portfolio: Portfolio, writes: Writes, batch: str, scor
 
 
 def stale_features(portfolio: Portfolio, lake: Lake, queries: Mapping[str, FeatureQuery]) -> list[Due]:
-    """The features that were computed by other SQL than the current one, in the batches that a training would learn
+    """The features that were computed by SQL other than the current, in the batches that a training would learn
     from and in newer ones. Only a training that a person requests recomputes them."""
     window = _window(portfolio, lake)
     if not window:

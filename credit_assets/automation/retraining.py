@@ -65,7 +65,7 @@ RETRAINING_CHECKS = (
 )
 ROLLBACK_CHECKS = (("performance", NOT_WORSE),)
 BY_A_PERSON = ("hand", "override")
-"""Changes of the champion that only later evaluations undo: who brings a version back knows the earlier ones."""
+"""Changes of the champion that only later evaluations undo: whoever restores a version knows the earlier ones."""
 CLOCK_SKEW = timedelta(hours=1)
 """How far the clock of a model registry on another machine may be ahead of the clock of a run."""
 

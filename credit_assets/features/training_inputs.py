@@ -38,7 +38,7 @@ class SyntheticMixture(TrainingRefused):
 
 
 class FeaturesOfOtherSql(TrainingRefused):
-    """The features of some batches were made by other SQL than the current one, so their names mean something else."""
+    """The features of some batches were made by SQL other than the current, so their names mean something else."""
 
     def __init__(self, portfolio: str, batches: Sequence[str], files: Sequence[str]) -> None:
         super().__init__(

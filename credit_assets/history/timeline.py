@@ -94,8 +94,8 @@ def timeline(portfolio: Portfolio, lake: Lake, registry: Registry) -> pd.DataFra
 
 
 def _deliveries(portfolio: Portfolio, lake: Lake) -> Iterator[Fact]:
-    """Deliveries (the first application table of a batch), corrections (a raw table from other files than before),
-    outcomes (from other files than before) and withdrawals (of an application table or an outcomes file)."""
+    """Deliveries (the first application table of a batch), corrections (a raw table from different files than before),
+    outcomes (from different files than before) and withdrawals (of an application table or an outcomes file)."""
     corrected: dict[tuple[str, str], list[str]] = {}
     first: dict[tuple[str, str], Fact] = {}
     for table in portfolio.tables:

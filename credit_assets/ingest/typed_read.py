@@ -243,7 +243,7 @@ def _stage_good(
         sources = [source for source in sources if source.file.name not in too_bad]
     if skipped[OTHER_BATCHES] and not rows_in:
         raise BadDelivery(
-            f"Table {target.name}: every row of {_names(target.files)} belongs to another batch than {target.batch}. "
+            f"Table {target.name}: every row of {_names(target.files)} belongs to a batch other than {target.batch}. "
             "Deliver the file for the batch that it belongs to."
         )
     violations = violations_in(con, quarantine) if quarantined else ()

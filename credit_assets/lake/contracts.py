@@ -161,7 +161,7 @@ def check(
 
 
 def check_columns(con: duckdb.DuckDBPyConnection, source: str, model: type[Table]) -> list[Violation]:
-    """The columns that are missing, of another type than the model's, or (in a strict model) not in the model."""
+    """The columns that are missing, of a type other than the model's, or (in a strict model) not in the model."""
     found = {
         name: kind for name, kind, *_ in con.execute(f"DESCRIBE SELECT * FROM {table_expression(source)}").fetchall()
     }

@@ -48,7 +48,7 @@ def measure(
     worse of PSI's and KS's. Each has to exceed its limit, which is an effect size, and what sampling alone could reach
     (`psi_noise`, `ks_noise`, with a probability of `config.false_alarms` over all the columns together, after Sidak),
     which matters only for small batches. The figures themselves stay the conventional ones; nothing is subtracted from
-    them. Raises ValueError for an empty batch and for columns that are absent or of another kind than in training.
+    them. Raises ValueError for an empty batch and for columns that are absent or of a different kind than in training.
     """
     names = list(reference.sketches) if columns is None else list(columns)
     unknown = [name for name in names if name not in reference.sketches]
