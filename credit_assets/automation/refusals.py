@@ -23,7 +23,7 @@ def refusal(instance: dg.DagsterInstance, portfolio: Portfolio, due: Due) -> Ref
 
 
 def was_refused(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
-    """Whether the run failed because a step or a check refused the data, and not because of a problem of the machine."""
+    """Whether the run failed because a step or a check refused the data, not because of a problem of the machine."""
     if run.tags.get(RUN_FAILURE_REASON_TAG) != "STEP_FAILURE":
         return False
     failures = [entry.dagster_event.step_failure_data for entry in _failures(instance, run) if entry.dagster_event]

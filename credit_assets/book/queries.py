@@ -23,7 +23,7 @@ from sqlglot.tokens import Token  # type: ignore[attr-defined]
 
 DIALECT = "duckdb"
 
-# Functions whose result depends on chance or the time.
+# Functions whose result is random or depends on the current time.
 NON_DETERMINISTIC = {
     *("random", "uuid", "uuidv4", "uuidv7", "gen_random_uuid", "nextval", "currval"),
     *("now", "today", "current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"),

@@ -1149,5 +1149,5 @@ def test_outcomes_of_applicants_in_no_batch_are_quarantined(bring: Ingest) -> No
 
 
 def test_outcomes_only_of_other_batches_are_refused(bring: Ingest) -> None:
-    with pytest.raises(BadDelivery, match=r"every row of outcomes\.csv belongs to another batch than 2026-01"):
+    with pytest.raises(BadDelivery, match=r"every row of outcomes\.csv belongs to a batch other than 2026-01"):
         bring({"outcomes.csv": "ID,BAD\n10,0\n"}, Fate, later_file_supersedes=True, elsewhere=ELSEWHERE)
