@@ -156,7 +156,7 @@ def assets(book: Book) -> list[dg.AssetsDefinition]:
         decides = compared_champion(lake.lake, book)
         gate_verdicts = verdicts_on(lake.connection, lake.lake, book, found, decides, audit, dg.get_dagster_logger())
         better = "" if promotable(gate_verdicts) else significant_gains(evidence.comparisons.get("champion"))
-        # If the training has made the champion again, its report and verdicts are not replaced.
+        # If the training has reproduced the champion, its report and verdicts are not replaced.
         reproduced = decides is not None and decides.number == version.number
         report = project.reports / name / f"evaluation-v{version.number}.html"
         if not reproduced or not report.exists():

@@ -219,7 +219,7 @@ def plausible(evaluation: Evaluation, max_auc: float, leading: Sequence[str], th
             f"of up to {confirmed.up_to:g}: {confirmed.why.rstrip('.')}."
         )
     else:
-        most = f", first of all {', '.join(leading)}" if leading else ""
+        most = f", starting with {', '.join(leading)}" if leading else ""
         message = (
             f"AUC {shown} is above {max_auc:g} (training.max_single_feature_auc). An AUC this high is more often a "
             f"leak than skill. Check whether any input is known only after the decision{most}. If none is, enter "

@@ -16,21 +16,21 @@ from credit_assets.statistics.column_auc import MIN_OF_A_CLASS, single_feature_a
 Floats = NDArray[np.float64]
 
 SAMPLE = 2000
-"""The most rows used in the search for a hidden column."""
+"""The maximum number of rows used in the search for a hidden column."""
 
 SEARCHED_OF_A_CLASS = 300
-"""The most goods, and bads, used in the search for pairs; what is found is confirmed on the other rows."""
+"""The maximum number of goods, and of bads, used in the search for pairs; the other rows confirm what is found."""
 
 MOST_PAIRS = 2000
-"""The most pairs of inputs whose sum, difference, ratio and product are ranked; the best separating pairs if there are
-more."""
+"""The maximum number of pairs whose sum, difference, ratio and product are ranked; the best separating pairs if there
+are more."""
 
 MOST_IN_THREES = 150
-"""The most inputs that are tried in threes."""
+"""The maximum number of inputs that are tried in threes."""
 
 MIN_ROWS, MIN_VALUES = 50, 5
-"""The fewest rows and distinct values of a hidden column: with fewer, many combinations would reproduce it by
-chance."""
+"""The minimum numbers of rows and distinct values of a hidden column: with fewer, many combinations would reproduce it
+by chance."""
 
 MIN_GAIN = 0.02
 """The AUC that a pair must gain over the better of its two inputs."""

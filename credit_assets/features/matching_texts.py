@@ -14,10 +14,10 @@ from importlib import import_module
 from typing import Any
 
 LONGEST = 500
-"""The most repetitions drawn, outside of another repetition."""
+"""The maximum number of repetitions drawn, outside of another repetition."""
 
 REPEATS = 12
-"""The most repetitions drawn within another repetition."""
+"""The maximum number of repetitions drawn within another repetition."""
 
 DRAWS = 24
 

@@ -208,7 +208,7 @@ class _Trial:
         origins: Mapping[str, Sequence[tuple[str, str]]],
         fault: Fault,
     ) -> Failure:
-        """The failure on as few rows and values as still cause it."""
+        """The failure on the fewest rows and values that still cause it."""
 
         def fails(tried: Tables) -> bool:
             return time.monotonic() < self.until and fault(query, tried, feature) is not None

@@ -21,7 +21,7 @@ LINES: dict[str, Any] = {
     "training": {"color": FAINT, "linestyle": ":"},
 }
 BATCHES_NAMED = 16
-"""The most batches named on an axis, so that names do not overlap."""
+"""The maximum number of batch names on an axis, so that they do not overlap."""
 SHORTEST_AXIS = 5
 """An axis has room for at least this many batches."""
 

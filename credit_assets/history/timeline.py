@@ -248,7 +248,7 @@ def _models(registry: Registry, champions: Sequence[ChampionEvent]) -> Iterator[
             yield Fact(
                 repeat.at,
                 "training",
-                f"training made version {number} again, the same model from the same rows; {repeat.why}",
+                f"training reproduced version {number}, the same model from the same rows; {repeat.why}",
                 version.synthetic,
                 model_version=number,
                 run=repeat.run_id,

@@ -30,7 +30,7 @@ from credit_assets.lake.contracts import shorten
 from credit_assets.lake.sql import sql_text
 
 BLOCK = 8 * 1024 * 1024
-# The most bytes of a header or of a row that spans several lines.
+# The maximum number of bytes of a header or of a row that spans several lines.
 LONGEST_ROW = 1024 * 1024
 SEPARATORS = (",", ";", "\t", "|")
 BLANK_BYTES = b' \t,;|"\r\n\x1a'

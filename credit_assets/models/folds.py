@@ -51,7 +51,7 @@ STAGES = (0.2, 0.4, 1)
 there."""
 
 MIN_WAIT_ROUNDS = 10
-"""The fewest rounds without a lower loss that end a fit, however high the learning rate."""
+"""The minimum number of rounds without a lower loss that end a fit, however high the learning rate."""
 
 ROUND_S = 2e-4
 """Seconds of overhead per round."""

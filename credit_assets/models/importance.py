@@ -10,7 +10,7 @@ import pandas as pd
 from credit_assets.models.model import Model
 
 SAMPLE_ROWS = 2_000
-"""The most rows explained: the mean converges much earlier, and each row takes time."""
+"""The maximum number of rows explained: the mean converges much earlier, and each row takes time."""
 
 
 def importance(model: Model, frame: pd.DataFrame, entity_key: str) -> pd.Series:

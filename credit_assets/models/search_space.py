@@ -13,7 +13,7 @@ from typing import Any
 from credit_assets.models.design_matrix import FEW_CELLS
 
 MIN_SAMPLED = 20
-"""The fewest features sampled for a tree: with fewer, most trees would miss all important ones."""
+"""The minimum number of features sampled for a tree: with fewer, most trees would miss all important ones."""
 
 BINS: dict[int, tuple[int, ...]] = {1_500: (16, 32, 64), 3_000: (32, 64, 128), 16_000: (64, 128, 256)}
 """Candidate numbers of bins for fewer rows than the key: on few rows a trial spends most of its time on bins, each with

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import optuna
 
 MIN_TRIALS = 12
-"""The fewest trials, whatever they cost."""
+"""The minimum number of trials, whatever they cost."""
 
 RANDOM_TRIALS = 4
 """Random trials after the first configurations, before the sampler proposes any."""

@@ -22,7 +22,7 @@ LOG_SPREADS = 3
 """Robust standard deviations of the logarithm of earlier volumes within which a volume is as usual."""
 
 EARLIER_BATCHES = 3
-"""The least number of earlier batches that define a usual volume."""
+"""The minimum number of earlier batches that define a usual volume."""
 
 Floats = NDArray[np.float64]
 

@@ -25,7 +25,7 @@ class NoChampionYet(ValueError):
 
 @dataclass(frozen=True)
 class KeptChampion:
-    """The champion stays although a training has made `candidate` again; `message` states why."""
+    """The champion stays although a training has reproduced `candidate`; `message` states why."""
 
     champion: ModelVersion
     candidate: int
@@ -52,7 +52,7 @@ def promote_by_hand(book: Book, number: int, by: str, why: str, runs: Sequence[s
 
 
 def kept_champion(registry: Registry, candidate: int, runs: Sequence[str]) -> KeptChampion | None:
-    """The champion that stays because one of these runs made a version again that had been rolled back or replaced by
+    """The champion that stays because one of these runs reproduced a version that had been rolled back or replaced by
     hand; None if there is no such case, or no champion."""
     version = registry.find(candidate)
     undone = version and registry.blocked_before(version, runs)
@@ -61,7 +61,7 @@ def kept_champion(registry: Registry, candidate: int, runs: Sequence[str]) -> Ke
         return None
     what = "rolled back" if undone.is_rollback else "replaced by hand"
     message = (
-        f"The training made version {candidate} again, which was {what} at {undone.at:%Y-%m-%d %H:%M} UTC. "
+        f"The training reproduced version {candidate}, which was {what} at {undone.at:%Y-%m-%d %H:%M} UTC. "
         f"Version {decides.number} stays the champion."
     )
     return KeptChampion(decides, candidate, message)

@@ -226,7 +226,7 @@ def test_repeated_training_is_in_the_timeline_and_answers_the_request(project, r
     told = timeline(Portfolio.load(project, BOOK), Lake(project.lake), Registry.of(project, BOOK))
     trainings_told = told[told["run"] == repeated.outcomes[0].run_id]
     assert trainings_told["words"].tolist() == [
-        "training made version 2 again, the same model from the same rows; by hand"
+        "training reproduced version 2, the same model from the same rows; by hand"
     ]
     with instance_of(project) as instance:
         known = latest_training(instance, Portfolio.load(project, BOOK), Registry.of(project, BOOK))

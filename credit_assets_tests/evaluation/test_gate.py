@@ -252,7 +252,7 @@ def test_implausibly_high_auc_requires_a_named_confirmation() -> None:
     assert plausible(evaluation, 0.95, [], THRESHOLDS).passed
     verdict = plausible(evaluation, auc - 0.01, ["days_late", "calls"], THRESHOLDS)
     assert verdict.blocking and not verdict.passed
-    assert "first of all days_late, calls" in verdict.message
+    assert "starting with days_late, calls" in verdict.message
     assert f"{{up_to: {auc + 0.005:.2f}, by: YOUR NAME, why: ...}}" in verdict.message
 
     def confirmed(up_to: float) -> Verdict:

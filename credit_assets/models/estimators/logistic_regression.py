@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
 
 MAX_ROWS = 40_000
-"""The most rows that the baseline is fitted on: coefficients are stable by then, and each row takes 8 KB."""
+"""The maximum number of rows that the baseline is fitted on: coefficients are stable by then, and a row takes 8 KB."""
 
 CHOOSING_ROWS = 10_000
-"""The most rows that a penalty is fitted, and evaluated, on: the best penalty hardly depends on the number of rows."""
+"""The maximum number of rows that a penalty is fitted, and evaluated, on: the best one hardly depends on it."""
 
 BINS = 10
 ROWS_IN_A_BIN = 100
