@@ -18,9 +18,11 @@ from typer.testing import CliRunner, Result
 from credit_assets.application.status import Status
 from credit_assets.book.book import Book
 from credit_assets.cli import app
+from credit_assets.cli.deliveries import _skipped
 from credit_assets.cli.runs import deliver_own
 from credit_assets.cli.terminal import stop_if_failed
 from credit_assets.ingest.bad_delivery import BadDelivery
+from credit_assets.ingest.csv_rows import EMPTY, HEADER
 from credit_assets.ingest.inbox import Inbox
 from credit_assets.registry.registry import Registry
 from credit_assets.settings.project import Project
@@ -156,6 +158,18 @@ def test_single_file_is_delivered_unchanged(dated, tmp_path):
     assert (file.name, file.read_bytes()) == ("LoanStats3a.csv", LOANS.encode())
     beside = run_command(dated, "deliver", str(tmp_path / "download"), *OF_LOANS, "--batch", "2026-02")
     assert "Ignored, because they belong to no table: README.csv" in beside.output
+
+
+@pytest.mark.parametrize(
+    ("reason", "lines", "message"),
+    [
+        (EMPTY, 1, "Skipped 1 line: rows with no values"),
+        (HEADER, 2, "Skipped 2 lines: repeated headers"),
+        ("Total: *", 2, "Skipped 2 lines that match the pattern of notes 'Total: *'"),
+    ],
+)
+def test_skipped_lines_have_their_reason(reason, lines, message):
+    assert _skipped(reason, lines) == message
 
 
 def test_large_file_is_split_into_batches_and_recognised(dated, tmp_path):

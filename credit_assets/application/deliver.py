@@ -29,8 +29,8 @@ def deliver_by_date(
     """Split the files into batches by the date in the column, and deliver each. `delivered` is called with each
     delivery and its number of rows.
 
-    Returns the number of lines that were skipped because they match a pattern of `notes`, by pattern. Raises
-    BadDelivery if a row has no date.
+    Returns the number of skipped lines, by the pattern of `notes` that they match or by another reason (`EMPTY` and
+    `HEADER` of `csv_rows.py`). Raises BadDelivery if a row has no date.
     """
     inbox = Inbox(book.project.inbox)
     with split_source(source, book, column, inbox) as parts:

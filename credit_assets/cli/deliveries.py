@@ -108,9 +108,17 @@ def deliver_by_date(book: Book, source: Path, column: str) -> None:
     notes = deliver.deliver_by_date(
         book, source, column, lambda done, rows: console.print(f"{_delivered(done)}: {number_of(rows, 'row')}")
     )
-    for pattern, lines in notes.items():
-        match = "matches" if lines == 1 else "match"
-        console.print(f"Skipped {number_of(lines, 'line')} that {match} the pattern of notes {pattern!r}")
+    for reason, lines in notes.items():
+        console.print(_skipped(reason, lines))
+
+
+def _skipped(reason: str, lines: int) -> str:
+    from credit_assets.ingest.csv_rows import EMPTY, HEADER
+
+    skipped = f"Skipped {number_of(lines, 'line')}"
+    if reason in (EMPTY, HEADER):
+        return f"{skipped}: {reason}"
+    return f"{skipped} that {'matches' if lines == 1 else 'match'} the pattern of notes {reason!r}"
 
 
 def _delivered(done: Delivery) -> str:

@@ -68,7 +68,7 @@ class SplitBatch:
 
 @dataclass(frozen=True)
 class Split:
-    """The batches, oldest first, and the number of lines that are not rows, by pattern."""
+    """The batches, oldest first, and the number of lines that are not rows, by pattern or reason."""
 
     batches: Sequence[SplitBatch]
     notes: Mapping[str, int]
