@@ -149,7 +149,7 @@ class RunRefused(_Fact):
 
 @dataclass(frozen=True)
 class RunFailed(_Fact):
-    """A run was started for this work and failed."""
+    """A run was started for this work and did not complete it: it failed or was cancelled."""
 
     due: BatchDue
     run: str

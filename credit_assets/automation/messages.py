@@ -107,7 +107,8 @@ def _batch_waiting(reason: BatchWaiting) -> str:
         case due.RunRefused(wanted, run, refusal):
             return f"{_batch_due(wanted)}, but run {run} refused it: {refusal}"
         case due.RunFailed(wanted, run):
-            return f"{_batch_due(wanted)}, but run {run} failed; changed files or the daily sweep start another run"
+            another = "changed files or the daily sweep start another"
+            return f"{_batch_due(wanted)}, but run {run} did not complete it; {another}"
         case due.ScoringFailed(run):
             return f"its run {run} failed; it is scored once its files or the champion change"
         case _:

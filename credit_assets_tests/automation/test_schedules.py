@@ -125,7 +125,7 @@ def test_sweep_restarts_killed_work_each_day_until_it_is_done(loop):
     loop.poll()
     asked = only(loop.poll())
     loop.kill(asked)
-    assert "failed; changed files" in str(loop.poll())
+    assert "did not complete it; changed files" in str(loop.poll())
     monday = only(sweep(loop))
     assert monday.tags[KEY_TAG] == asked.tags[KEY_TAG]
     loop.kill(monday)

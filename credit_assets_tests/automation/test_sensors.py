@@ -230,8 +230,8 @@ def test_failed_run_is_not_repeated_until_its_files_change(loop):
     failed = loop.fail(request)
     for _ in range(2):
         assert loop.poll() == (
-            f"2026-01: delivered, not ingested yet, but run {failed} failed; "
-            "changed files or the daily sweep start another run"
+            f"2026-01: delivered, not ingested yet, but run {failed} did not complete it; "
+            "changed files or the daily sweep start another"
         )
     loop.copy("2026-01", "bureau.csv", content="A\n2\n")
     assert only(loop.poll_twice()).run_key != request.run_key
@@ -296,7 +296,7 @@ def test_failed_scoring_waits_for_another_champion(loop):
     loop.register_champion()
     failed = loop.fail(only(loop.poll()))
     assert loop.poll() == (
-        f"2026-01: not scored yet, but run {failed} failed; changed files or the daily sweep start another run"
+        f"2026-01: not scored yet, but run {failed} did not complete it; changed files or the daily sweep start another"
     )
     loop.register_champion()
     assert only(loop.poll()).tags[CHAMPION_TAG] == "2"
@@ -356,7 +356,7 @@ def test_restart_neither_loses_nor_repeats_runs(loop):
     with dg.DagsterInstance.local_temp(loop.instance.root_directory) as restarted:
         again = replace(loop, instance=restarted)
         again.fail(only(again.poll()))
-    assert "failed; changed files" in str(loop.poll())
+    assert "did not complete it; changed files" in str(loop.poll())
 
 
 # -- trainings and rollbacks ------------------------------------------------------------------------
