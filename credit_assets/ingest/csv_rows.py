@@ -39,7 +39,7 @@ OPEN_FIELD = r' *"[^"]*(?:""[^"]*)*'
 ROWS = pa.schema([("_row", pa.int64()), ("_nth", pa.int64()), ("_line", pa.string())])
 
 EMPTY = "rows with no values"
-"""The key under which lines without any value are counted, beside the patterns of notes. Spreadsheets write `,,,,` for
+"""The key under which lines without any value are counted, besides the patterns of notes. Spreadsheets write `,,,,` for
 cleared rows."""
 HEADER = "repeated headers"
 """The key under which repeated headers are counted: concatenated files contain one each."""

@@ -109,7 +109,7 @@ def delivered_files(source: Path, name: Path | None = None) -> list[Path]:
     if writing := [name for name in names if is_partial(name)]:
         raise BadDelivery(
             f"{', '.join(sorted(writing))} in {shown if source.is_dir() else source.parent} is still being written, "
-            "by its name. Wait for it, or remove it."
+            "according to its name. Wait for it, or remove it."
         )
     if not any(stem_of(file) for file in files if not is_companion(file)):
         what = f"{shown} contains no" if source.is_dir() else f"{shown} is not a"

@@ -82,7 +82,7 @@ def any_language() -> dict[str, int]:
     for months in MONTHS.values():
         for number, names in enumerate(months, 1):
             found |= {each: number for name in names if len(name) > 3 for each in (name, unaccented(name))}
-    # A data mart is no month.
+    # As in "data mart".
     del found["mart"]
     return found
 

@@ -27,7 +27,7 @@ BAD_QUOTES = "quotes do not pair up"
 STRAY_RETURN = "a carriage return inside the line"
 SHOWN = 10
 OTHER_BATCHES = "rows of other batches"
-"""The key under which rows of other batches are counted, beside `EMPTY` and the patterns of notes."""
+"""The key under which rows of other batches are counted, besides `EMPTY` and the patterns of notes."""
 
 
 def check_rows(
@@ -36,8 +36,8 @@ def check_rows(
     """Write all delivered rows with their faults to the Parquet file `rows`. Returns the number of rows, and the number
     of lines that are not rows, by pattern.
 
-    Beside the model's columns, the file has `_file`, `_row` (the line in a CSV file, counting the header as line 1; the
-    position in a Parquet file, from 1), `_line` (as delivered; JSON for Parquet) and `_faults`.
+    Besides the model's columns, the file has `_file`, `_row` (the line in a CSV file, counting the header as line 1;
+    the position in a Parquet file, from 1), `_line` (as delivered; JSON for Parquet) and `_faults`.
     """
     checked = rules(target.model) + relation_rules(target.model, target.parents)
     views, split = [], []

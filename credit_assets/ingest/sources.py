@@ -307,7 +307,7 @@ def _inspect_parquet(file: Path, target: Target, where: str, before: int) -> Par
         if kind != "nothing" and kind not in fits:
             raise BadDelivery(
                 f"{where}, column {name}: the file has {schema.field(name).type}, the contract "
-                f"{target.model.__name__} says {wanted}. Write the column with its own type, or as CSV."
+                f"{target.model.__name__} requires {wanted}. Write the column with its own type, or as CSV."
             )
     held = {name: kind for name, kind in kinds.items() if kind != "nothing"}
     return ParquetSource(file, held, metadata.num_rows, before, index=index)

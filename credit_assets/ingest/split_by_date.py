@@ -233,7 +233,7 @@ def _as_text(values: pa.Array, where: str) -> pa.Array:
 
 
 def _date_style(con: duckdb.DuckDBPyConnection, source: _Source, formats: Sequence[str]) -> DateStyle | None:
-    """How the column writes dates: in the given formats, or as detected from its values; None if it has no dates."""
+    """The column's date style: the given formats, or as detected from its values; None if it has no dates."""
     if formats:
         return DateStyle(tuple(formats))
     con.execute("CREATE OR REPLACE TEMP TABLE _values (v VARCHAR)")

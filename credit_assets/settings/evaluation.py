@@ -60,7 +60,7 @@ class VintageConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     opened: str = Field(description="when the loan was opened")
-    defaulted: str = Field(description="when a loan that defaulted did so, or was last paid")
+    defaulted: str = Field(description="when a defaulted loan defaulted, or was last paid")
 
 
 class EvaluationConfig(BaseModel):

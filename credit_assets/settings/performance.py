@@ -12,7 +12,9 @@ class PerformanceConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     min_outcomes: int = Field(default=500, ge=2, description="Known outcomes from which a batch is evaluated")
-    min_defaults: int = Field(default=30, ge=2, description="Defaults, and repaid loans, from which it is")
+    min_defaults: int = Field(
+        default=30, ge=2, description="Defaults, and repaid loans, from which a batch is evaluated"
+    )
     auc_margin: float = Field(
         default=0.02, ge=0, lt=0.5, description="AUC below the one that the PDs imply on the same rows"
     )
@@ -37,5 +39,5 @@ class PerformanceConfig(BaseModel):
         lt=1,
         description="Probability that correct PDs ever fail on the outcomes since the promotion, over all batches",
     )
-    confidence: float = Field(default=0.95, gt=0, lt=1, description="Of the intervals shown")
+    confidence: float = Field(default=0.95, gt=0, lt=1, description="Confidence of the intervals")
     draws: int = Field(default=500, ge=100, description="Resamples, or outcomes drawn from the PDs, behind an interval")

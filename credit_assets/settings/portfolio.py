@@ -71,7 +71,10 @@ class DeliveryConfig(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     max_bad_share: float = Field(
-        default=0.001, ge=0, le=1, description="share of a table's rows that may be quarantined; more refuse the table"
+        default=0.001,
+        ge=0,
+        le=1,
+        description="share of a table's rows that may be quarantined; with more, it is refused",
     )
     split_by: str | None = Field(default=None, description="date column by which `deliver` splits big files")
     every: Literal["month", "quarter", "year"] = Field(default="quarter", description="period of each of these batches")
@@ -88,7 +91,7 @@ class Portfolio(BaseModel):
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
     name: str = Field(pattern="^[a-z][a-z0-9_]*$", description="the name of the file and of the SQL folder")
-    title: str = Field(description="the name that people read")
+    title: str = Field(description="the name that is displayed")
     owners: list[str] = Field(min_length=1, description="shown beside every asset in the UI")
     source: str = Field(default="", description="where to get the files, in a sentence")
     contracts: str = Field(description="the file beside the configuration, or the module, with the raw tables' models")
@@ -151,7 +154,7 @@ class Portfolio(BaseModel):
             if (table := getattr(self, key)) not in self.tables:
                 known = ", ".join(self.tables)
                 if key not in self.model_fields_set:
-                    raise _wrong(["tables"], f"{table} is not one of the tables {known}; {key} can give another name")
+                    raise _wrong(["tables"], f"{table} is not one of the tables {known}; {key} can name another")
                 raise _wrong([key], f"{table} is not one of the tables {known}")
         for key in ("blocking", "reference"):
             if unknown := sorted(set(getattr(self.fairness, key)) - set(self.protected)):

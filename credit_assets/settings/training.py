@@ -31,7 +31,7 @@ class TrainingConfig(BaseModel):
         pattern="^[a-z][a-z0-9_]*$",
         description="kind of the candidate: xgboost or logistic_regression",
     )
-    seed: int = Field(default=20, ge=0, description="of the split, the search and the model")
+    seed: int = Field(default=20, ge=0, description="seed of the split, the search and the model")
     window_batches: int = Field(
         default=24, ge=1, description="newest matured batches that are used, including those of the test"
     )
@@ -86,7 +86,7 @@ class TrainingConfig(BaseModel):
         default=60,
         gt=0,
         description="after the first 12 trials, no new one starts beyond this many seconds of work of one core. It is "
-        "estimated from rows, features, bins, rounds and leaves, so that the search ends equally on every machine",
+        "estimated from rows, features, bins, rounds and leaves, so that the search ends alike on every machine",
     )
     timeout_s: float = Field(
         default=1800,
@@ -95,7 +95,7 @@ class TrainingConfig(BaseModel):
         "machine's speed, so leave a margin if runs must repeat bit for bit",
     )
     learning_rate: float | None = Field(
-        default=None, gt=0, le=1, description="of boosting; searched if it is not given"
+        default=None, gt=0, le=1, description="learning rate of boosting; searched if it is not given"
     )
     max_rounds: int = Field(
         default=5_000,
@@ -109,7 +109,7 @@ class TrainingConfig(BaseModel):
         description="rounds without a lower log loss that end a fit at a learning rate of 0.05; proportionally more at "
         "a lower rate and fewer at a higher one, but at least 10",
     )
-    threads: int = Field(default=0, ge=0, description="of XGBoost; 0 uses every core. Does not change the model")
+    threads: int = Field(default=0, ge=0, description="threads of XGBoost; 0: one per core. Does not change the model")
     max_single_feature_auc: float = Field(
         default=0.95,
         gt=0.5,

@@ -216,7 +216,7 @@ def test_single_file_of_outcomes_joins_its_batch(inbox: Inbox, tmp_path: Path) -
 
 def test_single_file_that_is_being_written_is_refused(inbox: Inbox, tmp_path: Path) -> None:
     (tmp_path / "loans.csv.part").touch()
-    with pytest.raises(BadDelivery, match=r"loans\.csv\.part in .* is still being written, by its name"):
+    with pytest.raises(BadDelivery, match=r"loans\.csv\.part in .* is still being written, according to its name"):
         inbox.deliver(tmp_path / "loans.csv.part", "book", "2026-01")
 
 
@@ -397,7 +397,7 @@ def test_name_of_a_file_that_is_being_written_is_recognised(inbox: Inbox, tmp_pa
     inbox.deliver(folder_of(tmp_path / "in", loans_csv="a\n1\n"), "book", "2026-01")
     (inbox.folder("book", "2026-01") / name).touch()
     assert snapshot(inbox).partial == (name,)
-    with pytest.raises(BadDelivery, match=r"still being written, by its name"):
+    with pytest.raises(BadDelivery, match=r"still being written, according to its name"):
         inbox.deliver(inbox.folder("book", "2026-01"), "book", "2026-02")
 
 
@@ -435,7 +435,7 @@ def test_invalid_batch_names_are_reported(inbox: Inbox, tmp_path: Path) -> None:
     (home / "gone").symlink_to(home / "nowhere")
     told = {look.batch: look.problem for look in inbox.snapshots("book")}
     assert "'May 2026' cannot be a batch's name: use letters" in (told.pop("May 2026") or "")
-    beside = "a file beside the batches; put it into a batch's folder"
+    beside = "a file beside the batches; move it into a batch's folder"
     assert told == {"2026-01": None, "loans.csv": beside, "delivery.zip": beside}
 
 
