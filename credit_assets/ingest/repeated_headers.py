@@ -13,8 +13,8 @@ from itertools import accumulate
 from credit_assets.lake.sql import identifier, sql_text
 
 LONGEST_PATTERN = 100_000
-"""Characters of the expression for a header. Only the beginning of a longer one is compared: Arrow refuses the expression
-for 20,000 columns."""
+"""Characters of the expression for a header. Only the beginning of a longer one is compared: Arrow refuses the
+expression for 20,000 columns."""
 _MARK = r"(?i)\x{FEFF}?"
 # Names that DuckDB may parse as a number or a BOOLEAN.
 _VALUES = re.compile(r".*[0-9].*|true|false|t|f|yes|no|y|n|nan|[+-]?inf(inity)?", re.IGNORECASE)

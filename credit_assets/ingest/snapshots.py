@@ -53,9 +53,7 @@ def snapshot_of(entry: os.DirEntry[str]) -> FolderSnapshot | None:
     folder = Path(entry.path)
     if not entry.is_dir():
         if entry.is_file() and (stem_of(folder) or folder.suffix.lower() == ".zip"):
-            return FolderSnapshot(
-                entry.name, folder, problem="a file beside the batches; move it into a batch's folder"
-            )
+            return FolderSnapshot(entry.name, folder, problem="a file beside the batches; move it to a batch's folder")
         return None
     try:
         checked_name("batch", entry.name)

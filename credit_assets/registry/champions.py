@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Literal
 
 ChangedBy = Literal["gate", "rollback", "hand", "override"]
-"""Who moved the alias: the gate, an automatic rollback, a person who rolled back (or moved it in MLflow), or persons
+"""Who moved the alias: the gate, an automatic rollback, a person who rolled back (or moved it in MLflow), or people
 who promoted a version by hand regardless of the gate."""
 
 
@@ -44,7 +44,7 @@ class Approval:
 
 @dataclass(frozen=True)
 class Override:
-    """A promotion by hand: the approvals in order, and how many persons still have to approve (0: it is done)."""
+    """A promotion by hand: the approvals in order, and how many people still have to approve (0: it is done)."""
 
     version: int
     approvals: tuple[Approval, ...]
@@ -54,7 +54,7 @@ class Override:
         who = " and ".join(approval.by for approval in self.approvals)
         if not self.missing:
             return f"Version {self.version} is promoted by hand{f', approved by {who}' if who else ''}."
-        others = "one other person approves" if self.missing == 1 else f"{self.missing} other persons approve"
+        others = "one other person approves" if self.missing == 1 else f"{self.missing} other people approve"
         return (
             f"Version {self.version} is approved by {who}. It is promoted once {others} too, while the champion "
             "stays the same."

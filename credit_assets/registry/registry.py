@@ -278,7 +278,7 @@ class Registry:
 
     def override(self, number: int, *, by: str, why: str, approvals: int, dagster_runs: Sequence[str] = ()) -> Override:
         """Record a person's approval of promoting a version by hand, and promote it, with all reasons, once `approvals`
-        different persons approve.
+        different people approve.
 
         A person has one approval, however the name is spelled (`person`). Approvals expire when the champion changes.
         `dagster_runs` is the calling run and those that it retries; nothing happens if one of them promoted the version
@@ -307,7 +307,7 @@ class Registry:
         return Override(number, tuple(given), missing)
 
     def approvals_with(self, number: int, by: str) -> list[str]:
-        """The persons who would approve of promoting the version by hand, including this one."""
+        """The people who would approve of promoting the version by hand, including this one."""
         self.get(number)
         events = self.history()
         current = events[-1].version if events else None

@@ -13,7 +13,7 @@ LOCATIONS = {"artifact_location", "artifact_uri", "storage_location", "source", 
 
 
 def relocate(database: Path, before: Path, now: Path) -> None:
-    """Replace the former project folder by the current one in all stored locations."""
+    """Replace the former project folder with the current one in all stored locations."""
     if before == now or not database.exists():
         return
     moves = [(f"{before}/", f"{now}/"), (f"file://{quote(str(before))}/", f"file://{quote(str(now))}/")]

@@ -12,9 +12,7 @@ class PerformanceConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     min_outcomes: int = Field(default=500, ge=2, description="Known outcomes from which a batch is evaluated")
-    min_defaults: int = Field(
-        default=30, ge=2, description="Defaults, and repaid loans, from which a batch is evaluated"
-    )
+    min_defaults: int = Field(default=30, ge=2, description="Defaults, and repaid loans, from which one is evaluated")
     auc_margin: float = Field(
         default=0.02, ge=0, lt=0.5, description="AUC below the one that the PDs imply on the same rows"
     )

@@ -74,7 +74,7 @@ class DeliveryConfig(BaseModel):
         default=0.001,
         ge=0,
         le=1,
-        description="share of a table's rows that may be quarantined; with more, it is refused",
+        description="share of a table's rows that may be quarantined; with more it is refused",
     )
     split_by: str | None = Field(default=None, description="date column by which `deliver` splits big files")
     every: Literal["month", "quarter", "year"] = Field(default="quarter", description="period of each of these batches")

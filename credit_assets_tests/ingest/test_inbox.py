@@ -435,7 +435,7 @@ def test_invalid_batch_names_are_reported(inbox: Inbox, tmp_path: Path) -> None:
     (home / "gone").symlink_to(home / "nowhere")
     told = {look.batch: look.problem for look in inbox.snapshots("book")}
     assert "'May 2026' cannot be a batch's name: use letters" in (told.pop("May 2026") or "")
-    beside = "a file beside the batches; move it into a batch's folder"
+    beside = "a file beside the batches; move it to a batch's folder"
     assert told == {"2026-01": None, "loans.csv": beside, "delivery.zip": beside}
 
 

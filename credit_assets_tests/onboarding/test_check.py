@@ -151,7 +151,7 @@ ONE_AT_A_TIME = [
     ((YAML, "[loans]}", "[loans], odd: 1}"), f"{YAML}:8: tables.applications.odd: Extra inputs are not permitted."),
     (
         (YAML, "applications: {", "loans: {"),
-        f"{YAML}:7: tables: applications is not one of the tables loans, outcomes; application_table can give another",
+        f"{YAML}:7: tables: applications is not one of the tables loans, outcomes; application_table can name another",
     ),
     (
         (YAML, "  applications: {", "  loans: {files: [loans]}\n  applications: {"),
