@@ -128,7 +128,7 @@ def against_predecessor(
     moves = registry.history()
     predecessor = predecessor_of(moves, {version.number for version in registry.versions()})
     if predecessor is None:
-        return no_verdict(NOT_WORSE, "this is the first champion.")
+        return no_verdict(NOT_WORSE, "there is no earlier champion that a rollback would restore.")
     figures = {"predecessor": predecessor}
     if moves[-1].version != number:
         message = f"No verdict: version {number} scored the batch, but version {moves[-1].version} is the champion now."

@@ -43,7 +43,7 @@ def by_kind(relation: DuckDBPyRelation, names: Sequence[str]) -> tuple[list[str]
     types = dict(zip(relation.columns, relation.types, strict=True))
     absent = [name for name in names if name not in types]
     if absent:
-        raise ValueError(f"The batch has no column {', '.join(absent)}.")
+        raise ValueError(f"The rows have no column {', '.join(absent)}.")
     neither = [f"{name} ({types[name]})" for name in names if types[name].id not in NUMERIC_TYPES | CATEGORY_TYPES]
     if neither:
         raise ValueError(f"Drift is measured for numbers and text only, not for {', '.join(neither)}.")

@@ -53,6 +53,13 @@ def test_scores_of_other_rows_than_the_current_batch_are_refused_with_advice() -
         refuse_other_applicants(scored, pd.Series([2, 1]), "applications", "2026-01")
 
 
+def test_champion_whose_predecessor_was_deleted_is_not_called_the_first(book: Book, tmp_path: Path) -> None:
+    book.registry.store.delete_version(1)
+    verdict = compare_with_predecessor(book, tmp_path, 2)
+    assert verdict.passed
+    assert verdict.message == "No verdict: there is no earlier champion that a rollback would restore."
+
+
 def test_failure_of_all_applicants_is_not_repeated_by_segment() -> None:
     held, segmented = Verdict("all", False, "Worse."), Verdict("segments", False, "Worse too.", severity="warning")
     both = reported_once(held, segmented, NEW)

@@ -613,6 +613,8 @@ def test_unsupported_columns_are_named(con: duckdb.DuckDBPyConnection) -> None:
     reference = Reference.build(rows, ["x", "word"], CONFIG)
     with pytest.raises(ValueError, match=r"day \(DATE\)"):
         Reference.build(rows, ["day"], CONFIG)
+    with pytest.raises(ValueError, match=r"The rows have no column y\."):
+        Reference.build(rows, ["y"], CONFIG)
     with pytest.raises(ValueError, match="no column word"):
         measure(reference, con.sql("select 1.5 as x"), CONFIG)
     with pytest.raises(ValueError, match="the reverse: x"):
