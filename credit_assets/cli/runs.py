@@ -74,7 +74,7 @@ def demo(
         done = stages.demo(project, portfolio, deliver, progress)
         print_status(done.status)
         _print_stages(done.seconds)
-        console.print("\nNext:\n  make dev\n      shows the results in the Dagster UI, on http://localhost:3000")
+        console.print("\nNext:\n  make dev\n      shows the results in the Dagster UI, at http://localhost:3000")
         if synthetic:
             later = stages.sample(project) / "outcomes" / stages.SHIFTED
             command, outcomes_folder = (shlex.quote(os.path.relpath(path)) for path in (sys.argv[0], later))

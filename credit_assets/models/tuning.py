@@ -86,7 +86,7 @@ def tune(
             direction="minimize",
             load_if_exists=True,
         )
-        # Proposing and following a trial in memory costs a tenth; finished trials are stored.
+        # In memory, proposing and following a trial takes a tenth of the time; finished trials are stored.
         study = optuna.create_study(direction="minimize")
         study.add_trials(_finished(kept))
         while True:

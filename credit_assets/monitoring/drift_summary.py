@@ -166,7 +166,7 @@ def volume(rows: int, earlier: Sequence[int], config: DriftConfig) -> Verdict:
 
     Unusual: more than `config.volume_ratio` times the median of the earlier ones, or less than the median divided by
     it, and beyond their own variation (LOG_SPREADS times the median absolute deviation, scaled to a standard deviation,
-    of their logarithms). Fewer than EARLIER_BATCHES batches give no usual volume.
+    of their logarithms). With fewer than EARLIER_BATCHES batches, no volume is usual.
     """
     if len(earlier) < EARLIER_BATCHES:
         before = number_of(len(earlier), "earlier batch")

@@ -40,7 +40,7 @@ def features_as_learned(other: Sequence[str], advice: str, version: int) -> Verd
 
 
 def features_drifted(drift: DriftSummary, standing: Standing) -> Verdict:
-    """The verdict on the drift of the features; it passes unless the batch is new to the version."""
+    """The verdict on the drift of the features; it passes if the batch is not new to the version."""
     return Verdict(
         FEATURES_DRIFTED,
         drift.verdict != "shifted" or not standing.is_new,

@@ -42,7 +42,7 @@ class FeaturesGone(MonitoringError):
 
 
 class OtherApplicants(MonitoringError):
-    """Scored applicants are missing in a table of their batch."""
+    """Scored applicants are missing from a table of their batch."""
 
     def __init__(self, applicants: int, table: str, batch: str) -> None:
         super().__init__(

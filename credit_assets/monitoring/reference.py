@@ -115,7 +115,7 @@ class Reference:
     """One sketch per feature and one of the score, either of a version's training data, or of the population at its
     promotion, a `batch` that it did not learn from.
 
-    It has a few MB, whatever the number of rows. It is stored with the model, so that measuring a batch does not read
+    It takes a few MB, whatever the number of rows. It is stored with the model, so that measuring a batch does not read
     the training data.
     """
 

@@ -224,7 +224,7 @@ def _contracts(
     rng: np.random.Generator, people: Applicants, ids: np.ndarray, owner: np.ndarray, kind: np.ndarray,
     status: np.ndarray, days: np.ndarray, money: Numbers,
 ) -> tuple[Columns, Contracts, Contracts]:  # fmt: skip
-    """The dates of granted contracts (missing where nothing was drawn), and the loans and cards among them."""
+    """The dates of granted contracts (missing if nothing was drawn), and the loans and cards among them."""
     size = len(kind)
     granted = (status == APPROVED) & (rng.random(size) < np.take((0.925, 0.98, 0.955, 0.0), kind))
     card = granted & (kind == REVOLVING)

@@ -33,7 +33,7 @@ MAX_ROWS = 40_000
 """The maximum number of rows that the baseline is fitted on: coefficients are stable by then, and a row takes 8 KB."""
 
 CHOOSING_ROWS = 10_000
-"""The maximum number of rows that a penalty is fitted, and evaluated, on: the best one hardly depends on it."""
+"""The maximum number of rows that a penalty is fitted, and evaluated, on: the best penalty hardly depends on it."""
 
 BINS = 10
 ROWS_IN_A_BIN = 100
