@@ -32,7 +32,7 @@ class Book:
         self.portfolio = portfolio
         self.registry = registry or Registry.of(project, portfolio.name)
         if contracts is not None:
-            self.contracts = self._agreed(contracts)
+            self.contracts = self._validated(contracts)
 
     @classmethod
     def load(cls, project: Project, name: str) -> Book:
@@ -57,9 +57,9 @@ class Book:
         except Exception as error:
             # The contracts file is user code, which may raise anything.
             raise ConfigError(f"{path}: contracts: {type(error).__name__}: {error}") from error
-        return self._agreed(contracts)
+        return self._validated(contracts)
 
-    def _agreed(self, contracts: Contracts) -> Contracts:
+    def _validated(self, contracts: Contracts) -> Contracts:
         if wrong := list(mismatches(self.portfolio, contracts)):
             raise ConfigError(f"{self.project.config(self.name)}: {'; '.join(map(str, wrong))}")
         return contracts

@@ -87,14 +87,14 @@ def reason_not_compared(book: Book, version: ModelVersion | None, columns: Colle
         return NO_CHAMPION
     champion, after = f"The champion, version {version.number},", ""
     try:
-        gone = sorted(set(load_model(book.registry, version).features) - set(columns))
+        missing = sorted(set(load_model(book.registry, version).features) - set(columns))
     except VersionDamaged:
         why = "cannot be compared, because its model files are missing or damaged"
         after = ", and a candidate that meets them replaces it"
     else:
-        if gone:
-            more = f" and {len(gone) - LISTED} more" if len(gone) > LISTED else ""
-            listed = ", ".join(gone[:LISTED])
+        if missing:
+            more = f" and {len(missing) - LISTED} more" if len(missing) > LISTED else ""
+            listed = ", ".join(missing[:LISTED])
             why = f"cannot be compared, because its features {listed}{more} no longer exist or are excluded"
         else:
             why = "learned from all or too many of these test rows, so it cannot be compared on them"

@@ -65,9 +65,9 @@ class Factors:
             if feature in texts.missing:
                 by_message.setdefault(texts.missing[feature].casefold(), []).append(feature)
         of_histories = {history.message.casefold() for history in texts.histories.values()}
-        for message, alike in by_message.items():
-            if message in of_histories or len({texts.families[feature] for feature in alike}) > 1:
-                for feature in alike:
+        for message, affected in by_message.items():
+            if message in of_histories or len({texts.families[feature] for feature in affected}) > 1:
+                for feature in affected:
                     of[missing[:, position[feature]], position[feature]] = place(texts.missing[feature])
         for history in texts.histories.values():
             without = frame[[column for column in history.features if column in frame]].isna().to_numpy()
@@ -128,14 +128,14 @@ def adverse_action_reasons(
     has_message = np.array([message is not None for message in factors.messages])
     names = np.array([*factors.names, None], dtype=object)
     columns = np.array([*features, None], dtype=object)
-    pushes = np.where(values == 0, -np.inf, values)
+    nonzero = np.where(values == 0, -np.inf, values)
     rows = np.arange(len(values))
     any_raised = (remaining > 0).any(axis=1)
     reasons: dict[str, np.ndarray] = {}
     for rank in range(1, max_reasons + 1):
         top = remaining.argmax(axis=1)
         given = (remaining[rows, top] > 0) | (~any_raised & (rank == 1))
-        strongest = np.where(factors.of == top[:, np.newaxis], pushes, -np.inf).argmax(axis=1)
+        strongest = np.where(factors.of == top[:, np.newaxis], nonzero, -np.inf).argmax(axis=1)
         text = np.where(has_message[top], messages[top], own_texts[state[rows, strongest], strongest])
         reasons[f"reason_{rank}"] = np.where(given, text, np.array(None, dtype=object))
         reasons[f"reason_feature_{rank}"] = columns[np.where(given, strongest, -1)]

@@ -106,12 +106,12 @@ def families(
     calculated from none (`count(*)`), forms its own family, under its own name.
     """
     spelling: dict[str, str] = {}
-    alike: dict[tuple[Origin, ...], list[str]] = {}
+    by_columns: dict[tuple[Origin, ...], list[str]] = {}
     for feature in features:
         if feature not in named and (columns := tuple(sorted(values[feature]))):
-            alike.setdefault(columns, []).append(feature)
+            by_columns.setdefault(columns, []).append(feature)
     found = {feature: feature for feature in features}
-    for columns, members in alike.items():
+    for columns, members in by_columns.items():
         if len(members) > 1:
             found |= dict.fromkeys(members, ", ".join(f"{table}.{column}" for table, column in columns))
     for feature, name in named.items():

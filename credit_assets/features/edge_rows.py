@@ -99,12 +99,12 @@ def edge_tables(
 def edge_values(con: duckdb.DuckDBPyConnection, model: type[Table]) -> dict[str, list[Any]]:
     """For each column, the values at the edges of what the contract allows, ascending if they have an order, with
     `None` last if it may be empty."""
-    schema, held = model.to_schema(), rules(model)
+    schema, row_rules = model.to_schema(), rules(model)
     found: dict[str, list[Any]] = {}
     for name, kind in column_types(model).items():
         column = schema.columns[name]
         wanted = list(dict.fromkeys(_candidates(kind, column.checks)))
-        allowed = " AND ".join(rule.good for rule in held if rule.column == name) or "TRUE"
+        allowed = " AND ".join(rule.good for rule in row_rules if rule.column == name) or "TRUE"
         found[name] = _allowed(con, name, kind, wanted, allowed)
         if column.nullable or not column.required:
             found[name].append(None)

@@ -118,9 +118,9 @@ def _split_lines(source: CsvFile, lines: str, target: Target, before: int) -> st
 
 
 def _split_parquet(source: ParquetSource, target: Target) -> str:
-    held = {name: identifier(name) for name in source.columns}
-    whole = ", ".join(f"{sql_text(name)}: {column}" for name, column in held.items())
-    raw = target.with_row_names(held, f"_nth + {source.before}")
+    columns = {name: identifier(name) for name in source.columns}
+    whole = ", ".join(f"{sql_text(name)}: {column}" for name, column in columns.items())
+    raw = target.with_row_names(columns, f"_nth + {source.before}")
     kinds = dict.fromkeys(raw, "text") | source.columns
     wrong = wrong_types(raw, kinds, target.types)
     return (

@@ -309,8 +309,8 @@ def _inspect_parquet(file: Path, target: Target, where: str, before: int) -> Par
                 f"{where}, column {name}: the file has {schema.field(name).type}, the contract "
                 f"{target.model.__name__} requires {wanted}. Write the column with its own type, or as CSV."
             )
-    held = {name: kind for name, kind in kinds.items() if kind != "nothing"}
-    return ParquetSource(file, held, metadata.num_rows, before, index=index)
+    columns = {name: kind for name, kind in kinds.items() if kind != "nothing"}
+    return ParquetSource(file, columns, metadata.num_rows, before, index=index)
 
 
 _KIND = {"VARCHAR": "text", "BOOLEAN": "boolean"}

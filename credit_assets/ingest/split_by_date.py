@@ -102,10 +102,10 @@ def split_source(source: Path, book: Book, column: str, inbox: Inbox) -> Iterato
         stems = {table: config.files for table, config in portfolio.tables.items()}
         delivered = delivered_files(folder, source)
         matched = match_files(delivered, stems, stems, portfolio.outcomes_table, source)
-        if strangers := [file.name for file in matched.unknown if file.name.lower().endswith(ENDINGS)]:
+        if unmatched := [file.name for file in matched.unknown if file.name.lower().endswith(ENDINGS)]:
             known = ", ".join(stem for names in stems.values() for stem in names)
             raise BadDelivery(
-                f"{', '.join(strangers)} belongs to no table of {portfolio.name}, whose files are called {known}. "
+                f"{', '.join(unmatched)} belongs to no table of {portfolio.name}, whose files are called {known}. "
                 "Rename it, or add its name to `files:` of its table in the portfolio's configuration."
             )
         check_files(delivered, book, source, whole=False)

@@ -33,7 +33,7 @@ from credit_assets.monitoring.drift_summary import (
     unusable,
     volume,
 )
-from credit_assets.monitoring.errors import FeaturesGone, NoChampion, VersionGone
+from credit_assets.monitoring.errors import DeletedVersion, MissingFeatures, NoChampion
 from credit_assets.monitoring.reference_batches import standing
 from credit_assets.monitoring.version_references import SCORE, read_reference
 from credit_assets.registry.registry import Registry
@@ -77,12 +77,12 @@ def measure_against_version(
 ) -> Measured:
     """The drift of the score or, without `of_score`, of every feature in the version's reference.
 
-    Raises FeaturesGone if the rows lack a feature, and RegistryError if a reference is missing.
+    Raises MissingFeatures if the rows lack a feature, and RegistryError if a reference is missing.
     """
     reference = read_reference(registry, version, DRIFT_REFERENCE)
     columns = [SCORE] if of_score else reference.features
-    if gone := sorted(set(columns) - set(rows.columns)):
-        raise FeaturesGone(version.number, gone)
+    if missing := sorted(set(columns) - set(rows.columns)):
+        raise MissingFeatures(version.number, missing)
     learned = measure(reference, rows, config, columns)
     if not registry.has_file(version, POPULATION):
         return Measured(learned, learned, learned)
@@ -102,7 +102,7 @@ def drift_of_features(
 ) -> BatchDrift:
     """The drift of a batch's features (read from this version of their table) against the champion.
 
-    Raises NoChampion, FeaturesGone, or RegistryError.
+    Raises NoChampion, MissingFeatures, or RegistryError.
     """
     version, config = champion_of(book.registry), book.portfolio.drift
     weights = book.registry.importance(version)
@@ -132,11 +132,11 @@ def drift_of_scores(
 ) -> BatchDrift:
     """The drift of a batch's scores from the version that scored it.
 
-    Raises VersionGone if that version is no longer registered, or RegistryError.
+    Raises DeletedVersion if that version is no longer registered, or RegistryError.
     """
     number = int(scores.project("model_version").limit(1).fetchall()[0][0])
     if (version := book.registry.find(number)) is None:
-        raise VersionGone(book.name, number, batch)
+        raise DeletedVersion(book.name, number, batch)
     drift = measure_against_version(book.registry, version, scores, book.portfolio.drift, of_score=True).milder
     both = pd.concat([drift, features_drift])
     summarised = summary(both, book.portfolio.drift, book.registry.importance(version))

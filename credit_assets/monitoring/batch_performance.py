@@ -65,11 +65,11 @@ def performance_of(con: duckdb.DuckDBPyConnection, lake: Lake, book: Book, batch
     )
     table = performance_table(rows, number, portfolio.performance, portfolio.training.matured_share)
     if version is None:
-        gone = f"version {number} is no longer registered."
+        reason = f"version {number} is no longer registered."
         verdicts = (
-            no_verdict(PERFORMANCE_HOLDS, gone),
-            no_verdict(CALIBRATED_IN_SEGMENTS, gone, "warning"),
-            no_verdict(NOT_WORSE, gone),
+            no_verdict(PERFORMANCE_HOLDS, reason),
+            no_verdict(CALIBRATED_IN_SEGMENTS, reason, "warning"),
+            no_verdict(NOT_WORSE, reason),
         )
     else:
         verdicts = (
@@ -81,5 +81,5 @@ def performance_of(con: duckdb.DuckDBPyConnection, lake: Lake, book: Book, batch
 
 def refuse_other_applicants(scored: pd.Series, present: pd.Series, table: str, batch: str) -> None:
     """Raise OtherApplicants if scored applicants are not in this table of their batch."""
-    if gone := int((~scored.isin(present)).sum()):
-        raise OtherApplicants(gone, table, batch)
+    if missing := int((~scored.isin(present)).sum()):
+        raise OtherApplicants(missing, table, batch)

@@ -90,8 +90,8 @@ def summary(drift: pd.DataFrame, config: DriftConfig, importance: Mapping[str, f
     top = drift[drift["verdict"] != "stable"].head(5).to_dict("records")
     if top:
         sentences.append("Moved most: " + "; ".join(f"{row['feature']} ({row['change']})" for row in top) + ".")
-    if (blind := float(own["psi_noise"].median())) > config.psi_moderate:
-        sentences.append(f"With so few rows, a PSI below {blind:.2f} may be chance.")
+    if (noise := float(own["psi_noise"].median())) > config.psi_moderate:
+        sentences.append(f"With so few rows, a PSI below {noise:.2f} may be chance.")
     return DriftSummary(
         verdict=verdict,
         failures=tuple(failures),

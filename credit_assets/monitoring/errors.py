@@ -19,7 +19,7 @@ class NoChampion(MonitoringError):
         self.portfolio = portfolio
 
 
-class VersionGone(MonitoringError):
+class DeletedVersion(MonitoringError):
     """The version that scored a batch is no longer registered."""
 
     def __init__(self, portfolio: str, number: int, batch: str) -> None:
@@ -30,7 +30,7 @@ class VersionGone(MonitoringError):
         self.portfolio, self.number, self.batch = portfolio, number, batch
 
 
-class FeaturesGone(MonitoringError):
+class MissingFeatures(MonitoringError):
     """A batch lacks features that the version relies on."""
 
     def __init__(self, number: int, features: Sequence[str]) -> None:

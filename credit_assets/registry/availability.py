@@ -69,9 +69,9 @@ def _unavailable(tracking_uri: str, reason: str) -> RegistryUnavailable:
 def _reason_in_time(tracking_uri: str) -> str | None:
     """Why the registry cannot be used, None if it can. Runs in a thread, since name resolution has no timeout."""
     found: list[str | None] = []
-    asking = threading.Thread(target=lambda: found.append(_reason(tracking_uri)), daemon=True)
-    asking.start()
-    asking.join(TIMEOUT_S + 1)
+    thread = threading.Thread(target=lambda: found.append(_reason(tracking_uri)), daemon=True)
+    thread.start()
+    thread.join(TIMEOUT_S + 1)
     return found[0] if found else f"did not answer within {TIMEOUT_S:.0f} seconds"
 
 
@@ -130,10 +130,10 @@ def _reason_of_server(tracking_uri: str) -> str | None:
     if code >= 500:
         return f"fails (HTTP {code} {answer.reason})"
     try:
-        understood = code == 200 and isinstance(answer.json(), dict)
+        is_mlflow = code == 200 and isinstance(answer.json(), dict)
     except ValueError:
-        understood = False
-    return None if understood else f"answers, but not as an MLflow server (HTTP {code})"
+        is_mlflow = False
+    return None if is_mlflow else f"answers, but not as an MLflow server (HTTP {code})"
 
 
 def _connection_failure(error: BaseException) -> str:

@@ -59,9 +59,9 @@ def purge(instance: dg.DagsterInstance, portfolio: str, keep_runs: Collection[st
     ended = instance.get_runs(dg.RunsFilter(statuses=FINISHED_STATUSES, updated_before=before))
     old = [run.run_id for run in ended if _owner(run) in (portfolio, None)]
     needed = _latest(instance, events) | set(keep_runs)
-    gone = [run_id for run_id in old if run_id not in needed]
+    deleted = [run_id for run_id in old if run_id not in needed]
     logs = instance.compute_log_manager
-    for run_id in gone:
+    for run_id in deleted:
         logs.delete_logs(prefix=[run_id])
         with events.index_transaction() as connection:
             events.delete_events_for_run(connection, run_id)
@@ -71,11 +71,11 @@ def purge(instance: dg.DagsterInstance, portfolio: str, keep_runs: Collection[st
     freed = 0
     if isinstance(events, SqliteEventLogStorage):
         freed = _delete_event_logs(instance, events)
-        if gone:
+        if deleted:
             for database in _databases(instance):
                 _vacuum(database)
     shrunk = occupied - sum(map(_size, _databases(instance)))
-    return Purged(len(gone), len(old) - len(gone), freed + shrunk)
+    return Purged(len(deleted), len(old) - len(deleted), freed + shrunk)
 
 
 def _owner(run: dg.DagsterRun) -> str | None:

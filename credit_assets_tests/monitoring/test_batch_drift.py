@@ -20,7 +20,7 @@ from credit_assets.monitoring.batch_drift import (
     earlier_volumes,
     measure_against_version,
 )
-from credit_assets.monitoring.errors import FeaturesGone, NoChampion, VersionGone
+from credit_assets.monitoring.errors import DeletedVersion, MissingFeatures, NoChampion
 from credit_assets.monitoring.reference import Reference
 from credit_assets.monitoring.version_references import VersionReferences, log_references
 from credit_assets.registry.errors import RegistryError
@@ -80,7 +80,7 @@ def test_shift_present_at_the_promotion_is_not_reported_again(book, con) -> None
 
 
 def test_feature_missing_in_the_batch_is_named(book, con) -> None:
-    with pytest.raises(FeaturesGone, match="needs income, which the batch's features do not contain") as missing:
+    with pytest.raises(MissingFeatures, match="needs income, which the batch's features do not contain") as missing:
         measure_against_version(
             book.registry, registered(book, con), con.sql("SELECT 1 AS age"), CONFIG, of_score=False
         )
@@ -94,7 +94,7 @@ def test_nothing_is_compared_without_a_champion(book) -> None:
 
 def test_scores_of_a_deleted_version_are_refused(book, con, tmp_path) -> None:
     scores = con.sql("SELECT 0.1 AS pd, 7 AS model_version")
-    with pytest.raises(VersionGone, match="which scored 2026-03, is no longer registered") as gone:
+    with pytest.raises(DeletedVersion, match="which scored 2026-03, is no longer registered") as gone:
         drift_of_scores(con, Lake(tmp_path / "lake"), book, "2026-03", scores, pd.DataFrame())
     assert gone.value.number == 7
 
