@@ -15,9 +15,9 @@ from credit_assets.alerts.notifications import format_time
 from credit_assets.alerts.outbox import Outbox
 from credit_assets.alerts.portfolio_links import PortfolioLinks
 from credit_assets.alerts.run_alerts import report_runs
+from credit_assets.automation.cached_instance import cached_instance
 from credit_assets.automation.claims import Claims
 from credit_assets.automation.due import Due
-from credit_assets.automation.held_instance import held_instance
 from credit_assets.automation.messages import text
 from credit_assets.automation.retraining import latest_training, training
 from credit_assets.book.book import Book
@@ -42,7 +42,7 @@ def alert_sensor(book: Book) -> dg.SensorDefinition:
         origin = context.code_location_origin
         links = PortfolioLinks(portfolio.name, origin.location_name if origin else portfolio.name, portfolio.alerts.ui)
         with Outbox(project, portfolio.name, portfolio.alerts) as outbox:
-            lines, errors = _collect(outbox, links, _names(context), held_instance(context), book, time.time())
+            lines, errors = _collect(outbox, links, _names(context), cached_instance(context), book, time.time())
             lines += outbox.deliver(os.environ)
             waiting = outbox.waiting()
         if errors:

@@ -24,8 +24,8 @@ from credit_assets.lake.connections import connect
 from credit_assets.lake.log import Commit
 from credit_assets.lake.sql import identifier
 from credit_assets.lake.tables import Lake
+from credit_assets.monitoring.batch_standing import standing
 from credit_assets.monitoring.drift_summary import summary
-from credit_assets.monitoring.reference_batches import standing
 from credit_assets.registry.version import ModelVersion
 from credit_assets.schemas.performance import ALL, ESTIMATE
 from credit_assets.settings.portfolio import Portfolio

@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from credit_assets.automation.active_runs import active_batches, requeue_missed_failures
+from credit_assets.automation.cached_instance import cached_instance
 from credit_assets.automation.claims import Claims
 from credit_assets.automation.due import BatchActive, BatchDue, Due, Outcome, Refused, RunFailed, ScoringFailed, Waiting
-from credit_assets.automation.held_instance import held_instance
 from credit_assets.automation.jobs import champion_config
 from credit_assets.automation.messages import describe, text
 from credit_assets.automation.pending import arrivals, batches_to_score
@@ -53,7 +53,7 @@ def sensors(book: Book, jobs: Mapping[str, UnresolvedAssetJobDefinition]) -> lis
         if changed := settings_changed(project, name, loaded):
             return dg.SensorResult(skip_reason=changed, cursor=context.cursor)
         champion, unavailable = champion_or_why_unknown(registry)
-        instance = held_instance(context)
+        instance = cached_instance(context)
         if Claims(project, name, interval).claim(MISSED_FAILURES, time.time(), rank=-interval):
             requeue_missed_failures(instance)
         found = poll(instance, portfolio, inbox, lake, champion, json.loads(context.cursor or "{}"))
@@ -77,7 +77,7 @@ def sensors(book: Book, jobs: Mapping[str, UnresolvedAssetJobDefinition]) -> lis
         "drift or performance, once enough outcomes are known that the newest candidate has not learned from.",
     )
     def retrain(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        instance, now = held_instance(context), datetime.now(UTC)
+        instance, now = cached_instance(context), datetime.now(UTC)
         return run_or_skip_reason(project, portfolio, loaded, lambda: training(instance, book, lake, now))
 
     @dg.sensor(
@@ -89,7 +89,7 @@ def sensors(book: Book, jobs: Mapping[str, UnresolvedAssetJobDefinition]) -> lis
     )
     def roll_back(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         return run_or_skip_reason(
-            project, portfolio, loaded, lambda: rollback(held_instance(context), portfolio, registry)
+            project, portfolio, loaded, lambda: rollback(cached_instance(context), portfolio, registry)
         )
 
     return [deliveries, retrain, roll_back]

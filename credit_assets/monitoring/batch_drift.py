@@ -23,6 +23,7 @@ from credit_assets.lake.sql import identifier
 from credit_assets.lake.tables import Lake
 from credit_assets.models.registered import load_model
 from credit_assets.monitoring import drift_verdicts
+from credit_assets.monitoring.batch_standing import standing
 from credit_assets.monitoring.drift import in_both_warnings, known_at_promotion, measure
 from credit_assets.monitoring.drift_report import plotted_columns, sample, write_report
 from credit_assets.monitoring.drift_summary import (
@@ -34,7 +35,6 @@ from credit_assets.monitoring.drift_summary import (
     volume,
 )
 from credit_assets.monitoring.errors import DeletedVersion, MissingFeatures, NoChampion
-from credit_assets.monitoring.reference_batches import standing
 from credit_assets.monitoring.version_references import SCORE, read_reference
 from credit_assets.registry.registry import Registry
 from credit_assets.registry.version import DRIFT_REFERENCE, POPULATION, ModelVersion

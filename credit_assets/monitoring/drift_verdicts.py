@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from credit_assets.monitoring.batch_standing import Standing
 from credit_assets.monitoring.check_names import (
     AS_LEARNED,
     FEATURES_DRIFTED,
@@ -20,7 +21,6 @@ from credit_assets.monitoring.check_names import (
     SCORES_DRIFTED,
 )
 from credit_assets.monitoring.drift_summary import DriftSummary
-from credit_assets.monitoring.reference_batches import Standing
 from credit_assets.verdicts.verdict import Verdict
 
 LISTED = 8

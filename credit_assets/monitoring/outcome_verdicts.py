@@ -16,6 +16,7 @@ from credit_assets.features.training_set import training_frame
 from credit_assets.lake.sql import identifier
 from credit_assets.lake.tables import Lake
 from credit_assets.models.registered import load_model
+from credit_assets.monitoring.batch_standing import Standing, standing
 from credit_assets.monitoring.check_names import CALIBRATED_IN_SEGMENTS, NOT_WORSE, PERFORMANCE_HOLDS
 from credit_assets.monitoring.outcomes import outcomes_before
 from credit_assets.monitoring.performance import (
@@ -27,7 +28,6 @@ from credit_assets.monitoring.performance import (
     not_worse,
     too_few,
 )
-from credit_assets.monitoring.reference_batches import Standing, standing
 from credit_assets.monitoring.segments import leading_features, segment_columns
 from credit_assets.monitoring.version_references import read_reference
 from credit_assets.registry.champions import predecessor_of

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 import yaml
 
-from credit_assets.automation.held_instance import held_instance
+from credit_assets.automation.cached_instance import cached_instance
 from credit_assets.automation.instance_storage import OPEN_LOGS, EventLogStorage, SqliteStorage
 from credit_assets.dagster_private import make_new_run_id
 
@@ -140,7 +140,7 @@ def test_watcher_sees_events_written_by_another_instance(instance, tmp_path):
 
 def test_evaluations_in_one_process_share_an_instance(tmp_path):
     with make_instance(tmp_path / "a", OURS) as a, make_instance(tmp_path / "b", OURS) as b:
-        first, second, other = (held_instance(dg.build_sensor_context(instance)) for instance in (a, a, b))
+        first, second, other = (cached_instance(dg.build_sensor_context(instance)) for instance in (a, a, b))
         assert first is second is not other
         dg.materialize([amount], instance=a)
         assert len(first.get_runs()) == 1
@@ -149,4 +149,4 @@ def test_evaluations_in_one_process_share_an_instance(tmp_path):
 
 def test_in_memory_instance_of_the_context_is_used():
     with dg.DagsterInstance.ephemeral() as instance:
-        assert held_instance(dg.build_sensor_context(instance)) is instance
+        assert cached_instance(dg.build_sensor_context(instance)) is instance

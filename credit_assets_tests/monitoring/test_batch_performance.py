@@ -11,9 +11,9 @@ import pytest
 from credit_assets.book.book import Book
 from credit_assets.lake.tables import Lake
 from credit_assets.monitoring.batch_performance import ScoredBatch, performance_of, refuse_other_applicants
+from credit_assets.monitoring.batch_standing import Standing
 from credit_assets.monitoring.errors import OtherApplicants
 from credit_assets.monitoring.outcome_verdicts import against_predecessor, reported_once
-from credit_assets.monitoring.reference_batches import Standing
 from credit_assets.registry.memory import Memory
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project

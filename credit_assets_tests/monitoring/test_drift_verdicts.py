@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from credit_assets.monitoring.batch_standing import Standing
 from credit_assets.monitoring.drift_summary import DriftSummary
 from credit_assets.monitoring.drift_verdicts import (
     LISTED,
@@ -14,7 +15,6 @@ from credit_assets.monitoring.drift_verdicts import (
     no_new_categories,
     scores_drifted,
 )
-from credit_assets.monitoring.reference_batches import Standing
 
 NEW = Standing("new")
 

@@ -10,7 +10,7 @@ import pytest
 
 from credit_assets.lake.provenance import Provenance
 from credit_assets.lake.tables import Lake
-from credit_assets.monitoring.reference_batches import Standing, standing
+from credit_assets.monitoring.batch_standing import Standing, standing
 from credit_assets.settings.portfolio import Portfolio
 from credit_assets.settings.project import Project
 from credit_assets_tests.conftest import PROJECT

@@ -13,15 +13,15 @@ import dagster as dg
 from credit_assets.dagster_private import InstanceRef
 
 _lock = threading.Lock()
-_held: tuple[InstanceRef, dg.DagsterInstance] | None = None
+_cached: tuple[InstanceRef, dg.DagsterInstance] | None = None
 
 
-def held_instance(context: dg.SensorEvaluationContext) -> dg.DagsterInstance:
+def cached_instance(context: dg.SensorEvaluationContext) -> dg.DagsterInstance:
     """The instance of the evaluation, kept for the next one."""
-    global _held
+    global _cached
     if context.instance_ref is None:
         return context.instance
     with _lock:
-        if _held is None or _held[0] != context.instance_ref:
-            _held = context.instance_ref, dg.DagsterInstance.from_ref(context.instance_ref)
-        return _held[1]
+        if _cached is None or _cached[0] != context.instance_ref:
+            _cached = context.instance_ref, dg.DagsterInstance.from_ref(context.instance_ref)
+        return _cached[1]
