@@ -17,6 +17,8 @@ from credit_assets.settings.run_tags import PORTFOLIO_TAG
 from credit_assets_tests.automation.loop import Loop
 from credit_assets_tests.automation.test_sensors import only
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def bare_instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:

@@ -54,6 +54,7 @@ def test_each_storage_continues_the_data_of_the_other(tmp_path, first, second):
         assert len(instance.fetch_materializations(dg.AssetKey("amount"), limit=9).records) == 2
 
 
+@pytest.mark.slow
 def test_both_storages_write_the_same_tables_concurrently(tmp_path):
     with make_instance(tmp_path, OURS) as ours, make_instance(tmp_path, DAGSTERS) as theirs:
         for instance in (ours, theirs, ours, theirs):
@@ -110,6 +111,7 @@ def test_closed_instance_leaves_only_database_files(tmp_path):
     assert {Path(name).suffix for name in files} == {".db"}
 
 
+@pytest.mark.slow
 def test_threads_write_runs_concurrently(instance):
     def add(number: int) -> None:
         run = dg.DagsterRun(f"job{number}", make_new_run_id(), tags={"number": str(number)})

@@ -55,6 +55,8 @@ from credit_assets.settings.portfolio import Portfolio, TableConfig
 from credit_assets.settings.project import Project
 from credit_assets_tests.conftest import PROJECT
 
+pytestmark = pytest.mark.slow
+
 BOOK, BATCH = "home_credit", "2026-01"
 PORTFOLIO = Portfolio.load(Project(PROJECT), BOOK)
 STEMS = {name: config.files[0] for name, config in PORTFOLIO.tables.items() if not config.optional}

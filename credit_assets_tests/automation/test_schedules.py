@@ -17,6 +17,8 @@ from credit_assets.settings.run_tags import AUTOMATIC_TAG, CHAMPION_TAG, KEY_TAG
 from credit_assets_tests.automation.loop import BOOK, FILES, OUTCOMES, Asked, Loop
 from credit_assets_tests.small_project import FEW_FEATURES, inside, make_project
 
+pytestmark = pytest.mark.slow
+
 MONDAY, TUESDAY = datetime(2026, 6, 1, 5, tzinfo=UTC), datetime(2026, 6, 2, 5, tzinfo=UTC)
 
 

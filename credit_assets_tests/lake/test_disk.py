@@ -153,7 +153,7 @@ def test_status_alerts_lineage_and_check_need_no_write_permission(tmp_path: Path
     assert code == 0 and "No alerts." in output
     code, output = run_command(project, "lineage", "income", "--portfolio", BOOK)
     assert code == 0 and "applications.AMT_INCOME_TOTAL" in output
-    assert "workspace.yaml:1: has no entry" in run_command(project, "check", BOOK)[1]
+    assert "workspace.yaml:1: no entry has" in run_command(project, "check", BOOK)[1]
     code, output = run_command(project, "run", "--portfolio", BOOK)
     assert code == 1
     assert output.splitlines() == [f"{project.data / 'dagster'} cannot be used: Read-only file system."]

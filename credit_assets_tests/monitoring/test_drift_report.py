@@ -19,6 +19,8 @@ from credit_assets.monitoring.drift_summary import summary
 from credit_assets.monitoring.reference import Reference
 from credit_assets.settings.drift import DriftConfig
 
+pytestmark = pytest.mark.slow
+
 CONFIG = DriftConfig()
 
 
@@ -92,7 +94,6 @@ def test_page_loads_nothing(page: str) -> None:
     assert not re.search(r"<(script|link|img|iframe)[^>]+(src|href)=[\"']?(https?:)?//", page)
 
 
-@pytest.mark.slow
 def test_writing_a_page_does_not_access_the_network(tmp_path: Path) -> None:
     program = f"""
 import sys

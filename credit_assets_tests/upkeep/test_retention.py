@@ -15,6 +15,8 @@ from credit_assets.settings.run_tags import PORTFOLIO_TAG
 from credit_assets.upkeep import retention
 from credit_assets.upkeep.retention import Purged, purge
 
+pytestmark = pytest.mark.slow
+
 BOOK, BATCHES = "book", ("b1", "b2")
 KEY, WHOLE = dg.AssetKey("scores"), dg.AssetKey("champion")
 FOREVER = datetime.now(UTC) + timedelta(days=1)
@@ -137,7 +139,6 @@ def test_instance_does_not_grow_over_rounds(instance, tmp_path):
     assert purge(instance, BOOK, [], FOREVER) == Purged(deleted=0, kept=3, bytes_freed=0)
 
 
-@pytest.mark.slow
 def test_referenced_young_and_active_runs_are_kept(instance, used_instance):
     _, first, second, _ = used_instance
     at_work = instance.create_run_for_job(JOBS.resolve_job_def("champion"), status=dg.DagsterRunStatus.STARTED)
