@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
-
 import pandas as pd
 
+from credit_assets.evaluation.plots import png
 from credit_assets.schemas.performance import ALL, EARLY, ESTIMATE
 
 MEASURED, EXPECTED, FAINT = "#1d4ed8", "#d97706", "#9ca3af"
@@ -38,6 +37,4 @@ def default_rate_by_band(performance: pd.DataFrame) -> bytes:
     axes.tick_params(labelsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(fontsize=8, frameon=False)
-    png = io.BytesIO()
-    figure.savefig(png, format="png")
-    return png.getvalue()
+    return png(figure)
