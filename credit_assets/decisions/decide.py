@@ -48,7 +48,9 @@ def score(
     applicants only, because explaining a PD takes many times as long as computing it.
     """
     scored = [_score_part(part, entity_key, model, cut_off, scorecard, texts) for part in parts]
-    scores = pd.concat(scored).sort_values("applicant", ignore_index=True)
+    # Not pd.concat, which tests each cell of columns without values.
+    columns = {name: np.concatenate([part[name].to_numpy() for part in scored]) for name in scored[0].columns}
+    scores = pd.DataFrame(columns).sort_values("applicant", ignore_index=True)
     scores["cut_off"] = cut_off
     for name, value in vars(provenance).items():
         scores[name] = value
