@@ -339,12 +339,8 @@ def _strict_query(source: Source, target: Target) -> str:
             "strict_mode = true, null_padding = false, ignore_errors = false)"
         )
     raw = target.with_row_names({name: identifier(name) for name in kinds}, number)
-    values = [
-        f"{typed_or_error(raw[name], kinds.get(name, 'text'), kind) if name in raw else f'CAST(NULL AS {kind})'} "
-        f"AS {identifier(name)}"
-        for name, kind in target.types.items()
-    ]
-    return f"SELECT {', '.join(values)} FROM {rows}{where}"
+    values = typed_or_error(raw, dict.fromkeys(raw, "text") | kinds, target.types)
+    return f"SELECT {values} FROM {rows}{where}"
 
 
 def _no_rows(target: Target) -> str:

@@ -15,12 +15,27 @@ ZONED = r"[0-9]:[0-9.]+ *([+-]|[A-Za-z]).*"
 EXACT = 2**53
 
 
-def typed_or_error(raw: str, kind: str, wanted: str) -> str:
-    """SQL: as `typed`, but a value that does not fit raises an error."""
-    value = typed(raw, kind, wanted)
-    if wanted in NUMBERS - FLOATS or (kind == "text" and wanted in TIME_TYPES):
-        return f"CASE WHEN {raw} IS NULL OR {value} IS NOT NULL THEN {value} ELSE error('wrong type') END"
-    return value
+def typed_or_error(raw: Mapping[str, str], kinds: Mapping[str, str], types: Mapping[str, str]) -> str:
+    """SQL: as `typed_columns`, but a value that does not fit raises an error."""
+    values, misfits = {}, []
+    for name, wanted in types.items():
+        if name not in raw:
+            values[name] = f"CAST(NULL AS {wanted})"
+        elif wanted in NUMBERS - FLOATS and kinds[name] == "fraction":
+            # For all rows this takes a quarter of the time of `typed`.
+            value, number = f"TRY_CAST({raw[name]} AS {wanted})", raw[name]
+            misfits.append(f"{value} IS DISTINCT FROM {number}")
+            if wanted == "BIGINT":
+                misfits.append(f"abs({number}) >= {EXACT}")
+            values[name] = value
+        else:
+            values[name] = typed(raw[name], kinds[name], wanted)
+            if wanted in NUMBERS - FLOATS or (kinds[name] == "text" and wanted in TIME_TYPES):
+                misfits.append(f"({raw[name]} IS NOT NULL AND {values[name]} IS NULL)")
+    if misfits:
+        first = next(iter(values))
+        values[first] = f"CASE WHEN {' OR '.join(misfits)} THEN error('wrong type') ELSE {values[first]} END"
+    return ", ".join(f"{value} AS {identifier(name)}" for name, value in values.items())
 
 
 def typed(raw: str, kind: str, wanted: str) -> str:

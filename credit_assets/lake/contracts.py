@@ -23,6 +23,9 @@ from credit_assets.schemas.table import Relation, Table
 EXAMPLES = 3
 EXAMPLE_LENGTH = 40
 LISTED = 10
+MOST_BITS = 2**29
+"""The largest bitmap, in bits, by which a key is compared: 64 MB in each thread."""
+BITS_PER_ROW = 256
 WITHOUT_VALUES = "without_values"
 """Metadata key of failures and checks stored by earlier releases with values of rows: the message without them."""
 
@@ -138,7 +141,8 @@ def check(
     """The rules of the model's contract that the source's rows violate; empty if there are none.
 
     `source` is a SELECT or the name of a view, `parents` the same for the tables that enforced relations refer to (a
-    relation whose parent is not given is not checked). All row rules and relations take one pass, each key another.
+    relation whose parent is not given is not checked). All row rules and relations take one pass, each key another;
+    broken rules are counted in a further one.
     If columns are missing, additional or of another type, only these are reported, since rows cannot be checked then.
     """
     columns = check_columns(con, source, model)
@@ -148,6 +152,8 @@ def check(
     checked = rules(model) + relation_rules(model, parents)
     violations = _broken_rules(con, rows, checked)
     for key in keys(model):
+        if _unique_by_bitmap(con, rows, key, column_types(model)):
+            continue
         names = ", ".join(identifier(name) for name in key)
         shown = f"concat_ws(', ', {', '.join(f'CAST({identifier(name)} AS VARCHAR)' for name in key)})"
         count, examples = con.execute(
@@ -185,8 +191,36 @@ def orphans(
     return _broken_rules(con, table_expression(source), relation_rules(model, parents, enforced=False))
 
 
+def _unique_by_bitmap(con: duckdb.DuckDBPyConnection, rows: str, key: Sequence[str], types: Mapping[str, str]) -> bool:
+    """Whether the rows' keys are unique, as far as a bitmap can show it, in a quarter of the time of GROUP BY: False
+    does not mean that they are not.
+
+    A key of whole numbers is the position of its bit: there are as many bits set as rows if all keys differ. This needs
+    numbers in a range that is not much larger than the number of rows, as numbers given out in turn have.
+    """
+    if not all(types[name] in NUMBERS - FLOATS for name in key):
+        return False
+    columns = [f"CAST({identifier(name)} AS HUGEINT)" for name in key]
+    ends = ", ".join(f"min({column}), max({column})" for column in columns)
+    count, *found = con.execute(f"SELECT count(*), {ends} FROM {rows}").fetchall()[0]
+    if not count or None in found:
+        return False
+    position, size = "0", 1
+    for column, low, high in zip(columns, found[::2], found[1::2], strict=True):
+        position, size = f"({position}) * {high - low + 1} + ({column} - ({low}))", size * (high - low + 1)
+    if size > min(MOST_BITS, count * BITS_PER_ROW):
+        return False
+    bits = f"bitstring_agg(CAST({position} AS BIGINT), 0, {size - 1})"
+    [(differing,)] = con.execute(f"SELECT bit_count({bits}) FROM {rows}").fetchall()
+    return bool(differing == count)
+
+
 def _broken_rules(con: duckdb.DuckDBPyConnection, rows: str, checked: Sequence[Rule]) -> list[Violation]:
     if not checked:
+        return []
+    # DuckDB decides much of one condition by the statistics of a Parquet file; it computes a count for each rule.
+    good = " AND ".join(rule.good for rule in checked)
+    if not con.execute(f"SELECT count(*) FROM {rows} WHERE NOT ({good})").fetchall()[0][0]:
         return []
     counts = con.execute(
         f"SELECT {', '.join(f'count(*) FILTER (WHERE NOT {rule.good})' for rule in checked)} FROM {rows}"

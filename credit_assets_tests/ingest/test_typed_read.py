@@ -491,6 +491,19 @@ def test_integer_beyond_double_precision_is_exact(bring: Ingest, con: Any, lake:
     assert rows(con, lake, "book/bigs") == [(-7,), (2**53,), (2**53 + 1,)]
 
 
+@pytest.mark.parametrize("value", ["1.5", "200", "-129", "1e300", "x"])
+def test_whole_number_that_does_not_fit_is_neither_rounded_nor_read_as_null(
+    bring: Ingest, con: Any, lake: Lake, value: str
+) -> None:
+    class Count(Table):
+        ID: np.int64 = pa.Field(unique=True)
+        FLAG: pd.Int8Dtype = pa.Field(nullable=True)
+
+    ingested = bring({"counts.csv": f"ID,FLAG\n1,5.0\n2,{value}\n3,\n4,1e1\n"}, Count)
+    assert rows(con, lake, "book/counts") == [(1, 5), (3, None), (4, 10)]
+    assert faults(ingested) == [(3, "FLAG", value, "must be a whole number from -128 to 127")]
+
+
 # -- invalid rows --------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from credit_assets.lake import contracts
 from credit_assets.lake.contracts import Violation, check, check_columns, faults, keys, orphans, relation_rules, rules
 from credit_assets.schemas.duckdb_types import column_types
 from credit_assets.schemas.home_credit import TABLES
@@ -132,6 +134,27 @@ def test_repeated_key_is_counted_with_all_its_rows(con: duckdb.DuckDBPyConnectio
         ") AS t(person, agent, month)"
     )
     assert check(con, "months", Month, {}) == [Violation("person, month", "must be unique", 2, ("1, 1",))]
+
+
+KEY_PARTS = st.tuples(
+    st.one_of(st.none(), st.integers(-3, 3), st.sampled_from([-(2**31), 2**31 - 1])),
+    st.one_of(st.none(), st.integers(-2, 2), st.sampled_from([-128, 127])),
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(found=st.lists(KEY_PARTS, max_size=12))
+@pytest.mark.parametrize("most_bits", [2**29, 1])
+def test_repeated_keys_are_counted_with_and_without_a_bitmap(
+    found: list[tuple[int | None, int | None]], most_bits: int, con: duckdb.DuckDBPyConnection
+) -> None:
+    con.execute("CREATE OR REPLACE TEMP TABLE months (person INTEGER, agent DOUBLE, month TINYINT)")
+    con.executemany("INSERT INTO months VALUES ($1, NULL, $2)", found or [(0, 0)])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(contracts, "MOST_BITS", most_bits)
+        violations = check(con, "months", Month, {})
+    repeated = sum(count for count in Counter(found).values() if count > 1)
+    assert [told.count for told in violations if told.check == "must be unique"] == [repeated] * (repeated > 0)
 
 
 def test_orphan_violates_an_enforced_relation_and_is_counted_in_another(
