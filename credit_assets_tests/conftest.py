@@ -71,7 +71,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         end_to_end = item.path.parent.name == "end_to_end"
         on_disk = fixtures & {"tmp_path", "tmp_path_factory", "built", "real_data"}
         item.add_marker("integration" if on_disk or end_to_end else "unit")
-        if end_to_end or "line" in fixtures or item.path in place:
+        if end_to_end or fixtures & {"line", "short_line"} or item.path in place:
             item.add_marker("slow")
     items.sort(key=lambda item: place.get(item.path, len(place)))
     files = [list(tests) for _, tests in itertools.groupby(items, key=lambda item: item.path)]
@@ -149,6 +149,21 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Line:
         return Line(project, outcomes, said, copy_of(project, folder / "untouched"))
 
     return made_once(tmp_path_factory, "line", make)
+
+
+@pytest.fixture(scope="session")
+def short_line(tmp_path_factory: pytest.TempPathFactory) -> Line:
+    """Like `line`, with three tables and a few features, for tests of what follows the first run."""
+    from credit_assets_tests.small_project import copy_of, deliver_sample, make_short_project, run
+
+    def make(folder: Path) -> Line:
+        project = make_short_project(folder / "project")
+        deliver_sample(project)
+        said: list[str] = []
+        outcomes = run(project, said)
+        return Line(project, outcomes, said, copy_of(project, folder / "untouched"))
+
+    return made_once(tmp_path_factory, "short_line", make)
 
 
 @pytest.fixture(scope="session")

@@ -235,8 +235,8 @@ def test_every_command_outside_a_project_explains_what_a_project_is(tmp_path, ar
     assert list(tmp_path.iterdir()) == []
 
 
-def test_run_reports_that_nothing_is_due(line, tmp_path):
-    done = run_command(line.copy(tmp_path / "project"), "run", *OF_THE_BOOK)
+def test_run_reports_that_nothing_is_due(short_line, tmp_path):
+    done = run_command(short_line.copy(tmp_path / "project"), "run", *OF_THE_BOOK)
     assert (done.exit_code, done.output) == (0, "Nothing is due.\n")
 
 
@@ -265,10 +265,10 @@ def test_run_waits_for_another_command(project):
     assert f"Another credit-assets command is running on {BOOK}" in done.output
 
 
-def test_status_shows_batches_champion_and_checks(line):
-    said = run_command(line.project, "status", *OF_THE_BOOK).output
+def test_status_shows_batches_champion_and_checks(short_line):
+    said = run_command(short_line.project, "status", *OF_THE_BOOK).output
     assert "SYNTHETIC DATA" in said
-    scores = table(line.project, "scores", BATCHES[0])
+    scores = table(short_line.project, "scores", BATCHES[0])
     row = next(text for text in said.splitlines() if BATCHES[0] in text)
     assert f"{(scores['decision'] == 'approve').mean():.1%}" in row
     assert f"{len(scores):,}" in row
@@ -276,8 +276,8 @@ def test_status_shows_batches_champion_and_checks(line):
     assert "Due:" not in said
 
 
-def test_json_status_prints_json_only(line):
-    done = run_command(line.project, "status", *OF_THE_BOOK, "--json")
+def test_json_status_prints_json_only(short_line):
+    done = run_command(short_line.project, "status", *OF_THE_BOOK, "--json")
     found = Status.model_validate(json.loads(done.stdout))
     assert found.portfolio == BOOK
     assert [batch.batch for batch in found.batches] == list(BATCHES)
@@ -289,9 +289,9 @@ def test_status_of_an_empty_project_has_no_champion(project):
     assert "No champion yet." in done.output
 
 
-def test_status_is_shown_without_complete_evidence(line, tmp_path):
+def test_status_is_shown_without_complete_evidence(short_line, tmp_path):
     """A champion that was promoted by hand before its evaluation has no figures."""
-    project = line.copy(tmp_path / "project")
+    project = short_line.copy(tmp_path / "project")
     registry = Registry.of(project, BOOK)
     number = register_same_model(registry, 1)
     registry.promote(number, by="hand", why="a test")
@@ -300,14 +300,14 @@ def test_status_is_shown_without_complete_evidence(line, tmp_path):
     assert "Champion: version 2, not evaluated" in done.output
 
 
-def test_rollback_without_an_earlier_champion_is_refused_with_a_message(line, tmp_path):
-    done = run_command(line.copy(tmp_path / "project"), "rollback", *OF_THE_BOOK)
+def test_rollback_without_an_earlier_champion_is_refused_with_a_message(short_line, tmp_path):
+    done = run_command(short_line.copy(tmp_path / "project"), "rollback", *OF_THE_BOOK)
     assert done.exit_code == 1
     assert "has no predecessor" in done.output
 
 
-def test_version_that_never_passed_the_gate_is_promoted_by_hand_with_four_eyes(line, tmp_path):
-    project = line.copy(tmp_path / "project")
+def test_version_that_never_passed_the_gate_is_promoted_by_hand_with_four_eyes(short_line, tmp_path):
+    project = short_line.copy(tmp_path / "project")
     configure(project, {"promotion": {"approvals": 2}})
     registry = Registry.of(project, BOOK)
     number = register_same_model(registry, 1)
@@ -331,8 +331,8 @@ def test_version_that_never_passed_the_gate_is_promoted_by_hand_with_four_eyes(l
     assert "has no version 9" in run_command(project, *asked[:-1], "9", "--why", "so").output
 
 
-def test_outcomes_that_join_a_delivery_are_reported(line, tmp_path):
-    project = line.copy(tmp_path / "project")
+def test_outcomes_that_join_a_delivery_are_reported(short_line, tmp_path):
+    project = short_line.copy(tmp_path / "project")
     outcomes = project.root / "sample" / "outcomes" / BATCHES[-1]
     done = run_command(project, "deliver", str(outcomes), *OF_THE_BOOK, "--batch", BATCHES[-1])
     assert f"{BOOK} {BATCHES[-1]} has received these outcomes" in done.output
@@ -346,8 +346,9 @@ def test_lineage_of_a_feature_ends_at_raw_columns(project):
     ]
 
 
-def test_lineage_of_a_raw_column_names_its_features(line):
-    said = run_command(line.project, "lineage", "bureau.AMT_CREDIT_SUM_DEBT", *OF_THE_BOOK).output.splitlines()
+def test_lineage_of_a_raw_column_names_its_features(tmp_path):
+    project = make_project(tmp_path / "project")
+    said = run_command(project, "lineage", "bureau.AMT_CREDIT_SUM_DEBT", *OF_THE_BOOK).output.splitlines()
     assert len(said) > 3
     assert all(": " in text for text in said)
 

@@ -78,8 +78,8 @@ def fail(instance: dg.DagsterInstance) -> str:
     return dg.materialize([bureau], instance=instance, tags=tags, raise_on_error=False).run_id
 
 
-def test_alerts_of_a_series_of_runs_are_sent_once_across_restarts(line, tmp_path, sink):
-    project = line.copy(tmp_path / "project")
+def test_alerts_of_a_series_of_runs_are_sent_once_across_restarts(short_line, tmp_path, sink):
+    project = short_line.copy(tmp_path / "project")
     configure(project, {"alerts": ALERTS})
     with instance_of(project) as instance:
         said = tick(project, instance)

@@ -106,14 +106,14 @@ class Book:
 
 
 @pytest.fixture
-def book(line, tmp_path: Path) -> Book:
-    return Book(line.copy(tmp_path / "project"))
+def book(short_line, tmp_path: Path) -> Book:
+    return Book(short_line.copy(tmp_path / "project"))
 
 
 @pytest.fixture(scope="module")
-def with_outcomes(line, tmp_path_factory: pytest.TempPathFactory) -> Book:
+def with_outcomes(short_line, tmp_path_factory: pytest.TempPathFactory) -> Book:
     """The project after the outcomes of its newest batch arrived."""
-    project = line.copy(tmp_path_factory.mktemp("outcomes") / "project")
+    project = short_line.copy(tmp_path_factory.mktemp("outcomes") / "project")
     Inbox(project.inbox).deliver(project.root / "sample" / "outcomes" / "2026-03", BOOK, "2026-03")
     assert run_job(project, "outcomes", "2026-03").success
     return Book(project)
@@ -177,11 +177,9 @@ def test_training_on_features_of_two_sql_versions_is_not_started(with_outcomes, 
     assert isinstance(book.requested(instance), Due)
     sql = book.project.sql(BOOK) / "features.sql"
     written = sql.read_text()
-    sql.write_text(written.replace("-- debts and instalments", "-- Debts and instalments"))
+    sql.write_text(written.replace("-- the debt at other lenders", "-- what is owed to other lenders"))
     assert isinstance(book.requested(instance), Due), "other words make no other features"
-    sql.write_text(
-        written.replace("nullif(income_total, 0) as debt_to_income", "nullif(income_total, 1) as debt_to_income")
-    )
+    sql.write_text(written.replace("AMT_CREDIT as credit", "AMT_CREDIT + 1 as credit"))
     refusal = book.requested(instance)
     assert isinstance(refusal, Refused)
     assert refusal.reason == FeaturesOfOtherSql(BOOK, ("2026-01", "2026-02", "2026-03"))

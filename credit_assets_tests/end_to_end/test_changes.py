@@ -84,8 +84,8 @@ def rewritten(before: Step, after: Step) -> dict[str, set[str]]:
 
 
 @pytest.fixture(scope="module")
-def project(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    return line.copy(tmp_path_factory.mktemp("changes") / "project")
+def project(short_line: Line, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return short_line.copy(tmp_path_factory.mktemp("changes") / "project")
 
 
 @pytest.fixture(scope="module")

@@ -30,8 +30,8 @@ class Trained:
 
 
 @pytest.fixture(scope="module")
-def trained(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    project = line.copy(tmp_path_factory.mktemp("other_kind") / "project")
+def trained(short_line: Line, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    project = short_line.copy(tmp_path_factory.mktemp("other_kind") / "project")
     # Models of so few applicants vary widely; that is not the subject here.
     gate = QUICK["evaluation"]["gate"] | {"max_score_psi": 3.0, "champion_margin": 0.3}
     configure(project, {"training": {"model": "logistic_regression"}, "evaluation": {"gate": gate}})

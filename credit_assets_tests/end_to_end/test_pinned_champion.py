@@ -34,9 +34,9 @@ OPEN = BATCHES[-1]
 
 
 @pytest.fixture(scope="module")
-def project(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Project:
+def project(short_line: Line, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A copy with a second version, which is not champion yet."""
-    project = line.copy(tmp_path_factory.mktemp("pinned") / "project")
+    project = short_line.copy(tmp_path_factory.mktemp("pinned") / "project")
     register_again(project, trees=5)
     return project
 

@@ -92,19 +92,19 @@ def hidden(folder: Path) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def moved(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Line, Project]]:
+def moved(short_line: Line, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Line, Project]]:
     """The small project restored in another folder, whose path has a space; the original folder is hidden.
 
     It is moved twice, because other tests use the project in its first folder.
     """
     place = tmp_path_factory.mktemp("other place")
-    with inside(line.project):
-        backup(line.project, place / "line.tar")
+    with inside(short_line.project):
+        backup(short_line.project, place / "line.tar")
     second = restore(place / "line.tar", place / "second home").project
     with inside(second):
         backup(second, place / "second.tar")
     with hidden(second.root):
-        yield line, restore(place / "second.tar", place / "new home").project
+        yield short_line, restore(place / "second.tar", place / "new home").project
 
 
 def test_restored_project_has_the_same_status(moved):
@@ -120,7 +120,7 @@ def test_restored_project_has_the_same_status(moved):
 
 
 def test_restored_project_scores_a_batch_again_to_the_last_bit(moved):
-    line, project = moved
+    short_line, project = moved
     before = table(project, "scores", BATCHES[-1])
     made = Lake(project.lake).batches(f"{BOOK}/scores")[BATCHES[-1]]
     outcome = run_job(project, "score", BATCHES[-1])
@@ -132,25 +132,25 @@ def test_restored_project_scores_a_batch_again_to_the_last_bit(moved):
     assert inputs.pop(f"{BOOK}/feature_drift") > before_it.pop(f"{BOOK}/feature_drift")
     assert inputs == before_it
     pd.testing.assert_frame_equal(table(project, "scores", BATCHES[-1]), before, check_exact=True)
-    assert again.provenance.run_id not in {ran.run_id for ran in line.outcomes}
+    assert again.provenance.run_id not in {ran.run_id for ran in short_line.outcomes}
 
 
 def test_restored_instance_knows_its_materializations_and_its_definitions_load(moved):
-    line, project = moved
+    short_line, project = moved
     definitions = build(BOOK, project)
     with inside(project), dg.DagsterInstance.get() as instance:
-        assert {outcome.run_id for outcome in line.outcomes} <= {run.run_id for run in instance.get_runs()}
+        assert {outcome.run_id for outcome in short_line.outcomes} <= {run.run_id for run in instance.get_runs()}
         for key in definitions.resolve_asset_graph().materializable_asset_keys:
             assert instance.get_latest_materialization_event(key), key
-        assert all(instance.all_logs(outcome.run_id) for outcome in line.outcomes)
+        assert all(instance.all_logs(outcome.run_id) for outcome in short_line.outcomes)
 
 
 def test_mlflow_contains_no_path_to_the_former_folder(moved):
-    line, project = moved
+    short_line, project = moved
     with database(project, "mlflow/mlflow.db") as connection:
         tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         values = {str(value) for name in tables for row in connection.execute(f"SELECT * FROM {name}") for value in row}
-    assert [value for value in values if str(line.project.root) in value or "second home" in value] == []
+    assert [value for value in values if str(short_line.project.root) in value or "second home" in value] == []
     assert any(value.startswith(project.root.as_uri()) for value in values)
 
 

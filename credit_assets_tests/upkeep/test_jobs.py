@@ -96,8 +96,8 @@ def make_old(project: Project, runs: set[str]) -> None:
 
 
 @pytest.fixture(scope="module")
-def maintained(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Maintained:
-    project = line.copy(tmp_path_factory.mktemp("tended") / "project")
+def maintained(short_line: Line, tmp_path_factory: pytest.TempPathFactory) -> Maintained:
+    project = short_line.copy(tmp_path_factory.mktemp("tended") / "project")
     configure(project, {"retention": {"runs_days": 50}})
     lake, other = Lake(project.lake), Registry.of(project, "other")
     with instance_of(project) as instance:
