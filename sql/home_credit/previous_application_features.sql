@@ -42,104 +42,108 @@ history as (
     select
         SK_ID_CURR,
         count(*) as applications,
-        count(*) filter (approved) as approvals,
-        count(*) filter (refused) as refusals,
-        count(*) filter (status = 'Canceled') as cancellations,
-        count(*) filter (status = 'Unused offer') as unused,
-        count(*) filter (CODE_REJECT_REASON = 'HC') as refused_hc,
-        count(*) filter (CODE_REJECT_REASON = 'LIMIT') as refused_limit,
-        count(*) filter (CODE_REJECT_REASON = 'SCO') as refused_score,
-        count(*) filter (CODE_REJECT_REASON = 'SCOFR') as refused_fraud_score,
-        count(*) filter (CODE_REJECT_REASON = 'VERIF') as refused_verification,
-        count(*) filter (refused and CODE_REJECT_REASON not in ('HC', 'LIMIT', 'SCO', 'SCOFR', 'VERIF')) as refused_other,
-        count(*) filter (NAME_CONTRACT_TYPE = 'Cash loans' and approved) as cash_approved,
-        count(*) filter (NAME_CONTRACT_TYPE = 'Consumer loans' and approved) as consumer_approved,
-        count(*) filter (NAME_CONTRACT_TYPE = 'Revolving loans' and approved) as revolving_approved,
-        count(*) filter (NAME_CONTRACT_TYPE = 'Cash loans' and refused) as cash_refused,
-        count(*) filter (NAME_CONTRACT_TYPE = 'Consumer loans' and refused) as consumer_refused,
-        count(*) filter (NAME_CONTRACT_TYPE = 'Revolving loans' and refused) as revolving_refused,
-        count(*) filter (NAME_PRODUCT_TYPE = 'x-sell') as cross_sold,
-        count(*) filter (NAME_YIELD_GROUP = 'high') as yield_high,
-        count(*) filter (NAME_YIELD_GROUP = 'middle') as yield_middle,
-        count(*) filter (NAME_YIELD_GROUP = 'low_normal') as yield_low,
-        count(*) filter (NAME_YIELD_GROUP = 'low_action') as yield_action,
-        count(*) filter (NAME_YIELD_GROUP <> 'XNA') as yield_known,
-        count(*) filter (CHANNEL_TYPE = 'Credit and cash offices') as channel_office,
-        count(*) filter (CHANNEL_TYPE in ('Country-wide', 'Regional / Local', 'Stone')) as channel_shop,
-        count(*) filter (CHANNEL_TYPE = 'Contact center') as channel_phone,
+        count(case when approved then 1 end) as approvals,
+        count(case when refused then 1 end) as refusals,
+        count(case when status = 'Canceled' then 1 end) as cancellations,
+        count(case when status = 'Unused offer' then 1 end) as unused,
+        count(case when CODE_REJECT_REASON = 'HC' then 1 end) as refused_hc,
+        count(case when CODE_REJECT_REASON = 'LIMIT' then 1 end) as refused_limit,
+        count(case when CODE_REJECT_REASON = 'SCO' then 1 end) as refused_score,
+        count(case when CODE_REJECT_REASON = 'SCOFR' then 1 end) as refused_fraud_score,
+        count(case when CODE_REJECT_REASON = 'VERIF' then 1 end) as refused_verification,
+        count(case when refused and CODE_REJECT_REASON not in ('HC', 'LIMIT', 'SCO', 'SCOFR', 'VERIF') then 1 end) as refused_other,
+        count(case when NAME_CONTRACT_TYPE = 'Cash loans' and approved then 1 end) as cash_approved,
+        count(case when NAME_CONTRACT_TYPE = 'Consumer loans' and approved then 1 end) as consumer_approved,
+        count(case when NAME_CONTRACT_TYPE = 'Revolving loans' and approved then 1 end) as revolving_approved,
+        count(case when NAME_CONTRACT_TYPE = 'Cash loans' and refused then 1 end) as cash_refused,
+        count(case when NAME_CONTRACT_TYPE = 'Consumer loans' and refused then 1 end) as consumer_refused,
+        count(case when NAME_CONTRACT_TYPE = 'Revolving loans' and refused then 1 end) as revolving_refused,
+        count(case when NAME_PRODUCT_TYPE = 'x-sell' then 1 end) as cross_sold,
+        count(case when NAME_YIELD_GROUP = 'high' then 1 end) as yield_high,
+        count(case when NAME_YIELD_GROUP = 'middle' then 1 end) as yield_middle,
+        count(case when NAME_YIELD_GROUP = 'low_normal' then 1 end) as yield_low,
+        count(case when NAME_YIELD_GROUP = 'low_action' then 1 end) as yield_action,
+        count(case when NAME_YIELD_GROUP <> 'XNA' then 1 end) as yield_known,
+        count(case when CHANNEL_TYPE = 'Credit and cash offices' then 1 end) as channel_office,
+        count(case when CHANNEL_TYPE in ('Country-wide', 'Regional / Local', 'Stone') then 1 end) as channel_shop,
+        count(case when CHANNEL_TYPE = 'Contact center' then 1 end) as channel_phone,
 
         avg(asked) as asked_mean,
         max(asked) as asked_max,
-        avg(asked) filter (refused) as asked_refused_mean,
-        sum(credit) filter (approved) as credit_sum,
-        avg(credit) filter (approved) as credit_mean,
-        max(credit) filter (approved) as credit_max,
-        avg(annuity) filter (approved) as annuity_mean,
-        max(annuity) filter (approved) as annuity_max,
-        avg(credit_to_asked) filter (approved) as credit_to_asked_mean,
-        min(credit_to_asked) filter (approved) as credit_to_asked_min,
-        avg(annuity_to_credit) filter (approved) as annuity_to_credit_mean,
-        avg(term) filter (approved) as term_mean,
-        avg(term) filter (refused) as term_refused_mean,
-        avg(cost) filter (approved) as cost_mean,
-        max(cost) filter (approved) as cost_max,
-        avg(down_payment) filter (approved) as down_payment_mean,
+        avg(case when refused then asked end) as asked_refused_mean,
+        sum(case when approved then credit end) as credit_sum,
+        avg(case when approved then credit end) as credit_mean,
+        max(case when approved then credit end) as credit_max,
+        avg(case when approved then annuity end) as annuity_mean,
+        max(case when approved then annuity end) as annuity_max,
+        avg(case when approved then credit_to_asked end) as credit_to_asked_mean,
+        min(case when approved then credit_to_asked end) as credit_to_asked_min,
+        avg(case when approved then annuity_to_credit end) as annuity_to_credit_mean,
+        avg(case when approved then term end) as term_mean,
+        avg(case when refused then term end) as term_refused_mean,
+        avg(case when approved then cost end) as cost_mean,
+        max(case when approved then cost end) as cost_max,
+        avg(case when approved then down_payment end) as down_payment_mean,
         max(down_payment) as down_payment_max,
-        avg(down_payment_rate) filter (approved) as down_payment_rate_mean,
-        count(*) filter (approved and NFLAG_INSURED_ON_APPROVAL = 1) as insured,
+        avg(case when approved then down_payment_rate end) as down_payment_rate_mean,
+        count(case when approved and NFLAG_INSURED_ON_APPROVAL = 1 then 1 end) as insured,
 
         min(days_ago) as days_since_last,
         max(days_ago) as days_since_first,
-        min(days_ago) filter (approved) as days_since_approved,
-        min(days_ago) filter (refused) as days_since_refused,
-        avg(days_ago) filter (approved) as days_ago_approved_mean,
+        min(case when approved then days_ago end) as days_since_approved,
+        min(case when refused then days_ago end) as days_since_refused,
+        avg(case when approved then days_ago end) as days_ago_approved_mean,
 
-        count(*) filter (days_ago <= 30) as applications_30,
-        count(*) filter (days_ago <= 90) as applications_90,
-        count(*) filter (days_ago <= 180) as applications_180,
-        count(*) filter (days_ago <= 365) as applications_365,
-        count(*) filter (days_ago <= 730) as applications_730,
-        count(*) filter (days_ago between 366 and 730) as applications_year_before,
-        count(*) filter (refused and days_ago <= 90) as refusals_90,
-        count(*) filter (refused and days_ago <= 365) as refusals_365,
-        count(*) filter (refused and days_ago <= 730) as refusals_730,
-        count(*) filter (approved and days_ago <= 365) as approvals_365,
-        sum(credit) filter (approved and days_ago <= 365) as credit_365,
-        sum(credit) filter (approved and days_ago <= 730) as credit_730,
+        count(case when days_ago <= 30 then 1 end) as applications_30,
+        count(case when days_ago <= 90 then 1 end) as applications_90,
+        count(case when days_ago <= 180 then 1 end) as applications_180,
+        count(case when days_ago <= 365 then 1 end) as applications_365,
+        count(case when days_ago <= 730 then 1 end) as applications_730,
+        count(case when days_ago between 366 and 730 then 1 end) as applications_year_before,
+        count(case when refused and days_ago <= 90 then 1 end) as refusals_90,
+        count(case when refused and days_ago <= 365 then 1 end) as refusals_365,
+        count(case when refused and days_ago <= 730 then 1 end) as refusals_730,
+        count(case when approved and days_ago <= 365 then 1 end) as approvals_365,
+        sum(case when approved and days_ago <= 365 then credit end) as credit_365,
+        sum(case when approved and days_ago <= 730 then credit end) as credit_730,
 
-        count(*) filter (running) as running,
-        sum(credit) filter (running) as running_credit,
-        sum(annuity) filter (running) as running_annuity,
-        max(planned_last_due) filter (running) as days_to_planned_end,
-        avg(planned_last_due - last_due) filter (approved) as ended_early_days_mean,
-        count(*) filter (approved and last_due < planned_last_due) as ended_early,
-        count(*) filter (approved and last_due > planned_last_due) as ended_late,
-        count(*) filter (approved and last_due is not null and planned_last_due is not null) as ended,
-        avg(last_due - first_due) filter (approved) as repaid_days_mean,
-        max(terminated) filter (approved) as last_terminated
+        count(case when running then 1 end) as running,
+        sum(case when running then credit end) as running_credit,
+        sum(case when running then annuity end) as running_annuity,
+        max(case when running then planned_last_due end) as days_to_planned_end,
+        avg(case when approved then planned_last_due - last_due end) as ended_early_days_mean,
+        count(case when approved and last_due < planned_last_due then 1 end) as ended_early,
+        count(case when approved and last_due > planned_last_due then 1 end) as ended_late,
+        count(case when approved and last_due is not null and planned_last_due is not null then 1 end) as ended,
+        avg(case when approved then last_due - first_due end) as repaid_days_mean,
+        max(case when approved then terminated end) as last_terminated
     from previous
     group by SK_ID_CURR
 ),
 
--- of two applications on one day, the one with the larger id is the last
+-- of two applications on one day, the one with the larger id is the last; only the applications of
+-- that day are ranked, because ranking all of them takes longer
 last_application as (
-    select *
+    select previous.*
     from previous
-    qualify row_number() over (partition by SK_ID_CURR order by days_ago, SK_ID_PREV desc) = 1
+    inner join history using (SK_ID_CURR)
+    where previous.days_ago = history.days_since_last
+    qualify row_number() over (partition by previous.SK_ID_CURR order by previous.SK_ID_PREV desc) = 1
 ),
 
 last_approval as (
-    select *
+    select previous.*
     from previous
-    where approved
-    qualify row_number() over (partition by SK_ID_CURR order by days_ago, SK_ID_PREV desc) = 1
+    inner join history using (SK_ID_CURR)
+    where previous.approved and previous.days_ago = history.days_since_approved
+    qualify row_number() over (partition by previous.SK_ID_CURR order by previous.SK_ID_PREV desc) = 1
 ),
 
 since_last_approval as (
     select previous.SK_ID_CURR, count(*) as refusals_since
     from previous
-    left join last_approval using (SK_ID_CURR)
-    where previous.refused and previous.days_ago < coalesce(last_approval.days_ago, 100000)
+    inner join history using (SK_ID_CURR)
+    where previous.refused and previous.days_ago < coalesce(history.days_since_approved, 100000)
     group by previous.SK_ID_CURR
 )
 
