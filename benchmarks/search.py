@@ -2,10 +2,13 @@
 
     python benchmarks/search.py --seeds 1 2 3
     python benchmarks/search.py --problems "few rows" categorical --books german_credit home_credit
+    python benchmarks/search.py --problems --sampled /tmp/lender/2026-01
 
 Problems are generated (credit_assets_tests/models/problems.py). Books are real ones from the folder
 CREDIT_ASSETS_REAL_DATA, and `synthetic_lender`. The untuned libraries are LightGBM with its defaults and XGBoost with a
 learning rate of 0.03 and 400 trees of depth 4. LOST marks a champion that is significantly worse (DeLong, paired, 5%).
+`--sampled` searches twice on a delivery's files, on a sample of the rows as the platform does and on all rows, and
+compares the processor seconds and the AUC of both champions on the same test rows.
 """
 
 from __future__ import annotations
@@ -85,6 +88,42 @@ def compare_models(name: str, frame: pd.DataFrame, key: str, config: TrainingCon
             line += f", p = {beside.p_value:.2g}"
             line += "  LOST" if difference.high < 0 else ""
         print(line, flush=True)
+
+
+class AllRows(Folds):
+    """Folds whose trials are never fitted on a sample."""
+
+    def sample(self) -> Folds:
+        return self
+
+
+def compare_sampling(frame: pd.DataFrame, key: str, config: TrainingConfig) -> None:
+    """Search on a sample and on all rows, and print processor seconds, AUC and the paired difference."""
+    features = [column for column in frame.columns if column not in (key, "batch", "target", "fold")]
+    design = DesignMatrix.of(frame, features, key, config.encodings)
+    test = frame[frame["fold"] == TEST].sort_values(["batch", key], kind="stable")
+    pds, seconds = {}, {}
+    print(f"{int(design.training.sum()):,} training rows x {len(features)} features, {len(test):,} test rows")
+    for name, kind in {"sample": Folds, "all rows": AllRows}.items():
+        begin = time.process_time()
+        folds = kind(design, design.validation(config), config)
+        with tempfile.TemporaryDirectory() as folder:
+            found = tune(folds, config, Path(folder), "1", progress=lambda line: None)
+        seconds[name] = time.process_time() - begin
+        begin = time.process_time()
+        model, _ = fit_xgboost(design, folds, found.params, found.rounds, config)
+        pds[name] = model.pd(test)
+        auc = auc_interval(test["target"].to_numpy(), pds[name])
+        print(
+            f"  {name:10} AUC {auc.value:.4f} ({auc.low:.4f} to {auc.high:.4f}); {len(found.trials)} trials, "
+            f"{found.ended}; search {seconds[name]:.0f} s, model {time.process_time() - begin:.0f} s of processor",
+            flush=True,
+        )
+    difference = compare(test["target"].to_numpy(), pds["sample"], pds["all rows"]).auc_difference
+    print(
+        f"  AUC of the sample's champion {difference.value:+.4f} ({difference.low:+.4f} to {difference.high:+.4f}), "
+        f"search in {seconds['sample'] / seconds['all rows']:.2f} of the processor time"
+    )
 
 
 def log_loss(outcomes: np.ndarray, pds: np.ndarray) -> float:
@@ -175,6 +214,7 @@ def main() -> None:
     parser.add_argument("--problems", nargs="*", choices=[*PROBLEMS], default=[*PROBLEMS])
     parser.add_argument("--books", nargs="*", choices=BOOKS, default=[], help="books from CREDIT_ASSETS_REAL_DATA")
     parser.add_argument("--seeds", nargs="*", type=int, default=[1])
+    parser.add_argument("--sampled", type=Path, metavar="FOLDER", help="files of a large Home Credit delivery")
     asked = parser.parse_args()
     for name in asked.problems:
         for seed in asked.seeds:
@@ -182,6 +222,11 @@ def main() -> None:
     for name in asked.books:
         with tempfile.TemporaryDirectory() as folder:
             book(name, Path(folder))
+    if asked.sampled:
+        compiled = Book.load(PROJECT, "home_credit")
+        with tempfile.TemporaryDirectory() as folder:
+            frame = training_set(compiled, [asked.sampled], Path(folder))
+        compare_sampling(frame, compiled.portfolio.entity_key, compiled.portfolio.training)
 
 
 if __name__ == "__main__":

@@ -15,9 +15,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from credit_assets.features.training_set import hash_share
 from credit_assets.models.calibration import CalibrationError, fit_platt
 from credit_assets.models.design_matrix import DesignMatrix, Validation
+from credit_assets.models.device import CPU, device
 from credit_assets.models.model import held_out_of_test, levels
+from credit_assets.models.xgboost_classes import booster_class
 from credit_assets.settings.training import TrainingConfig
 
 if TYPE_CHECKING:
@@ -65,6 +68,19 @@ small books."""
 
 KEPT_CELLS = 2e8
 """Cells of binned folds kept in memory, of one or two bytes each, for later trials with the same number of bins."""
+
+
+SAMPLED_ROWS = 40_000
+"""Training rows of a pair that are enough to compare parameters."""
+
+SAMPLED_HELD_OUT = 20_000
+"""Held-out rows of a pair that are."""
+
+SAMPLED_DEFAULTS = 2_000
+"""Training rows of the rarer outcome that a sample has at least: with fewer, trials differ by chance."""
+
+LARGEST_SHARE = 0.5
+"""The share of the training rows above which a sample would save too little."""
 
 
 class StillFalling(ValueError):
@@ -122,6 +138,7 @@ class Folds:
     def __init__(self, design: DesignMatrix, validation: Validation, config: TrainingConfig) -> None:
         self.validation = validation
         self.features = len(design.features)
+        self.device = device(config.device)
         pairs = self.validation.pairs
         self._design = design
         self._config = config
@@ -134,6 +151,7 @@ class Folds:
         self._levels = [np.float32(level) for level in levels(design, validation)]
         self._targets = [design.target[held_out] for _, held_out in pairs]
         self._binned: dict[int, list[xgboost.QuantileDMatrix]] = {}
+        self._lowest: tuple[float, Mapping[str, Any], list[xgboost.Booster]] | None = None
         self.test_rows = held_out_of_test(design, config, len(pairs))
         self._held_out, self._tested = [], []
         for (learned, held_out), tested in zip(pairs, self.test_rows, strict=True):
@@ -144,6 +162,24 @@ class Folds:
         workers = [ThreadPoolExecutor(1) for _ in range(min(len(pairs), config.threads or os.cpu_count() or 1))]
         self._workers = [workers[fold % len(workers)] for fold in range(len(pairs))]
 
+    def sample(self) -> Folds:
+        """Folds of a sample of the rows, on which parameters are compared in a fraction of the time; or these, if they
+        are too few to be sampled.
+
+        Rows are selected by a hash of the entity key. All pairs have the same share, so that with an expanding window
+        later pairs still have more rows.
+        """
+        pairs = self.validation.pairs
+        target = self._design.target
+        rarer = [min(int(target[rows].sum()), int((target[rows] == 0).sum())) for rows, _ in pairs]
+        share = max(SAMPLED_ROWS / min(self.learned_rows), SAMPLED_DEFAULTS / min(rarer))
+        if share > LARGEST_SHARE:
+            return self
+        held_out_share = SAMPLED_HELD_OUT / min(int(held_out.sum()) for _, held_out in pairs)
+        place = hash_share(self._design.keys, f"{self._config.seed}:sample")
+        sampled = [(rows & (place < share), held_out & (place < held_out_share)) for rows, held_out in pairs]
+        return Folds(self._design, Validation(self.validation.by, sampled), self._config)
+
     def work(self, params: Mapping[str, Any], rounds: Sequence[int]) -> float:
         """Seconds of one processor core for the given rounds on each fold, estimated identically on every machine.
 
@@ -152,9 +188,9 @@ class Folds:
         """
         levels = min(params["max_depth"], math.log2(params.get("max_leaves", 2 ** params["max_depth"])) + 1)
         light = self.weight / max(params.get("min_child_weight", 1), self.weight / min(self.learned_rows))
-        leaves = max(2.0, min(params.get("max_leaves", math.inf), 2 ** params["max_depth"], light))
+        grown_leaves = max(2.0, min(leaves(params), light))
         drawn = self.features * params.get("colsample_bytree", 1)
-        compared = 2 * leaves * drawn * params.get("max_bin", MAX_BIN) / BINS_A_SECOND
+        compared = 2 * grown_leaves * drawn * params.get("max_bin", MAX_BIN) / BINS_A_SECOND
         return sum(
             grown * (ROUND_S + rows * self.features * levels / CELLS_A_SECOND + compared)
             for grown, rows in zip(rounds, self.learned_rows, strict=True)
@@ -174,6 +210,8 @@ class Folds:
             losses = self._grown(params, boosters, curves, range(folds), watch)
             found = self._least(params, boosters, curves, range(folds), losses)
             watch.grown(found, float(losses.min()))
+        if self._lowest is None or found.loss < self._lowest[0]:
+            self._lowest = found.loss, dict(params), boosters
         return found
 
     def _grown(
@@ -277,14 +315,15 @@ class Folds:
 
         The margins are shifted to the level of a model of the whole training part (`levels`).
         """
-        boosters = self._boosters(params)
-        self._learned(params)
+        # Parameters that the search has fitted, with the lowest loss so far, are not fitted again.
+        boosters = self._lowest[2] if self._lowest and self._lowest[1] == params else self._boosters(params)
+        learned = self._learned(params)
 
         def fit(fold: int) -> tuple[np.ndarray, np.ndarray]:
-            for number in range(rounds):
-                boosters[fold].update(self._learned(params)[fold], number)
+            for number in range(boosters[fold].num_boosted_rounds(), rounds):
+                boosters[fold].update(learned[fold], number)
             held_out, tested = (
-                boosters[fold].predict(matrix, output_margin=True) + self._levels[fold]
+                boosters[fold].predict(matrix, output_margin=True, iteration_range=(0, rounds)) + self._levels[fold]
                 for matrix in (self._held_out[fold], self._tested[fold]())
             )
             return held_out, tested
@@ -296,11 +335,9 @@ class Folds:
         return [future.result() for future in futures]
 
     def _boosters(self, params: Mapping[str, Any]) -> list[xgboost.Booster]:
-        import xgboost
-
-        settings = xgboost_params(params, self._config.seed, self.threads)
+        settings = xgboost_params(params, self._config.seed, self.threads, self.device)
         pairs = zip(self._learned(params), self._held_out, strict=True)
-        return [xgboost.Booster(settings, pair) for pair in pairs]
+        return [booster_class()(settings, pair) for pair in pairs]
 
     def _learned(self, params: Mapping[str, Any]) -> list[xgboost.QuantileDMatrix]:
         """The folds' training rows in the given number of bins; the latest ones are cached (KEPT_CELLS)."""
@@ -314,7 +351,12 @@ class Folds:
         return self._binned[bins]
 
 
-def xgboost_params(params: Mapping[str, Any], seed: int, threads: int) -> dict[str, Any]:
+def leaves(params: Mapping[str, Any]) -> int:
+    """The maximum number of leaves of a tree with these parameters."""
+    return min(2 ** int(params["max_depth"]), int(params.get("max_leaves", 2 ** int(params["max_depth"]))))
+
+
+def xgboost_params(params: Mapping[str, Any], seed: int, threads: int, device: str = CPU) -> dict[str, Any]:
     """XGBoost's parameters: those searched for, and the fixed ones."""
     return {
         "objective": "binary:logistic",
@@ -325,5 +367,6 @@ def xgboost_params(params: Mapping[str, Any], seed: int, threads: int) -> dict[s
         # Otherwise a booster's random draws depend on what was boosted before it in the same thread.
         "seed_per_iteration": True,
         **({"nthread": threads} if threads else {}),
+        **({"device": device} if device != CPU else {}),
         **params,
     }

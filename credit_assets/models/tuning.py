@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 import pandas as pd
 
-from credit_assets.models.folds import Boosted, Folds, StillFalling, Watch
+from credit_assets.models.device import CPU
+from credit_assets.models.folds import Boosted, Folds, StillFalling, Watch, leaves
 from credit_assets.models.search_space import Space
 from credit_assets.settings.training import TrainingConfig
 
@@ -39,6 +40,10 @@ PRUNE_FACTOR = 4
 
 PRUNE_ERRORS = 0.5
 """Standard errors by which a trial may be worse than the best on some folds and still continue on the others."""
+
+FINAL_MARGIN = 0.01
+"""The share by which a trial's loss on the sample may exceed that of the chosen one if it is to be fitted on all
+rows."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,9 @@ def tune(
 ) -> Tuning:
     """Search until trials no longer improve significantly (`_ended`), or `config.timeout_s` have passed.
 
+    With many rows, trials are compared on a sample of them (`Folds.sample`), and the best two are then fitted on all
+    rows, where the one with the lower loss is selected (`_finalists`).
+
     The study is a SQLite file in `folder`, named after the data version and all settings that a trial's result depends
     on. Called again after a crash, it continues with the missing trials and ends as an uninterrupted search would: the
     sampler is seeded before each trial by the number of finished ones, and the end is computed from the stored trials.
@@ -75,57 +83,120 @@ def tune(
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     folder.mkdir(parents=True, exist_ok=True)
-    space = Space.of(folds.features, folds.weight, min(folds.learned_rows), config.learning_rate)
-    name = study_name(config, data_version, space)
+    sample = folds.sample()
+    space = Space.of(folds.features, sample.weight, min(sample.learned_rows), config.learning_rate)
+    name = study_name(config, data_version, space, sample.device, sample.learned_rows if sample is not folds else ())
     ends_at = time.monotonic() + config.timeout_s
     # One process per study: a second one waits, then finds the trials done.
     with filelock.FileLock(folder / f"{name}.lock"):
-        kept = optuna.create_study(
-            storage=f"sqlite:///{folder / name}.sqlite3",
-            study_name=name,
-            direction="minimize",
-            load_if_exists=True,
-        )
-        # In memory, proposing and following a trial takes a tenth of the time; finished trials are stored.
-        study = optuna.create_study(direction="minimize")
-        study.add_trials(_finished(kept))
-        while True:
-            finished = _finished(study)
-            ended = _ended(finished, config, len(space.first))
-            if not ended and finished and time.monotonic() >= ends_at:
-                ended = f"out of time: timeout_s ({config.timeout_s:g}) passed"
-            if ended:
-                break
-            done = len(finished)
-            study.sampler = optuna.samplers.TPESampler(
-                seed=_seed(config.seed, done), n_startup_trials=len(space.first) + RANDOM_TRIALS
-            )
-            _run_trial(study, folds, space, done, progress)
-            kept.add_trial(_finished(study)[-1])
-            progress(_line(_finished(study), config))
-        best = _chosen(finished, len(space.first))
+        store = f"sqlite:///{folder / name}.sqlite3"
+        finished, ended = _search(store, name, sample, space, config, ends_at, progress)
         progress(f"The search ended after {len(finished)} trials: {ended}.")
+        best = _chosen(finished, len(space.first))
+        trials = _trials(finished)
+        if sample is not folds:
+            finals = _on_all_rows(store, folds, space, _finalists(finished, best, space), ends_at, progress)
+            best = min(_complete(finals), key=_loss)
+            on_all = _trials(finals).assign(trial=range(len(trials) + 1, len(trials) + len(finals) + 1))
+            trials = pd.concat([trials, on_all.assign(state=on_all["state"] + " on all rows")], ignore_index=True)
         return Tuning(
             study=name,
             params=space.params(best.params),
             rounds=int(best.user_attrs["rounds"]),
             loss=float(best.value or 0.0),
             auc=float(best.user_attrs["auc"]),
-            trials=_trials(finished),
+            trials=trials,
             ended=ended,
             edges=space.edges(best.params),
         )
 
 
-def study_name(config: TrainingConfig, data_version: str, space: Space) -> str:
+def _search(
+    store: str,
+    name: str,
+    folds: Folds,
+    space: Space,
+    config: TrainingConfig,
+    ends_at: float,
+    progress: Callable[[str], None],
+) -> tuple[list[optuna.trial.FrozenTrial], str]:
+    """All finished trials of the study, after the missing ones have run, and why the search ended."""
+    import optuna
+
+    kept = optuna.create_study(storage=store, study_name=name, direction="minimize", load_if_exists=True)
+    # In memory, proposing and following a trial takes a tenth of the time; finished trials are stored.
+    study = optuna.create_study(direction="minimize")
+    study.add_trials(_finished(kept))
+    while True:
+        finished = _finished(study)
+        ended = _ended(finished, config, len(space.first))
+        if not ended and finished and time.monotonic() >= ends_at:
+            ended = f"out of time: timeout_s ({config.timeout_s:g}) passed"
+        if ended:
+            return finished, ended
+        done = len(finished)
+        study.sampler = optuna.samplers.TPESampler(
+            seed=_seed(config.seed, done), n_startup_trials=len(space.first) + RANDOM_TRIALS
+        )
+        _run_trial(study, folds, space, space.first[done] if done < len(space.first) else None, progress)
+        kept.add_trial(_finished(study)[-1])
+        progress(_line(_finished(study), config))
+
+
+def _finalists(
+    finished: Sequence[optuna.trial.FrozenTrial], chosen: optuna.trial.FrozenTrial, space: Space
+) -> list[optuna.trial.FrozenTrial]:
+    """The trials of a sample that are fitted on all rows: the chosen one, and the best of those with larger trees.
+
+    With more rows, larger trees gain more than small ones, so the order of these two may be the other way round.
+    """
+    larger = [
+        trial
+        for trial in _complete(finished)
+        if trial.user_attrs["ranks"]
+        and leaves(space.params(trial.params)) > leaves(space.params(chosen.params))
+        and _loss(trial) <= _loss(chosen) * (1 + FINAL_MARGIN)
+    ]
+    return [chosen, *sorted(larger, key=_loss)[:1]]
+
+
+def _on_all_rows(
+    store: str,
+    folds: Folds,
+    space: Space,
+    finalists: Sequence[optuna.trial.FrozenTrial],
+    ends_at: float,
+    progress: Callable[[str], None],
+) -> list[optuna.trial.FrozenTrial]:
+    """The finalists' fits on all rows, as finished trials; at least the first, whatever the time."""
+    import optuna
+
+    name = " ".join(["finalists", *(str(trial.number + 1) for trial in finalists)])
+    study = optuna.create_study(storage=store, study_name=name, direction="minimize", load_if_exists=True)
+    for number, finalist in enumerate(finalists):
+        if number and time.monotonic() >= ends_at:
+            break
+        if len(_finished(study)) <= number:
+            _run_trial(study, folds, space, finalist.params, progress)
+            result = _result(_finished(study)[-1])
+            progress(f"trial {finalist.number + 1} on all rows: {result}")
+    return _finished(study)
+
+
+def study_name(
+    config: TrainingConfig, data_version: str, space: Space, device: str = CPU, sampled_rows: Sequence[int] = ()
+) -> str:
     """A name that changes with everything that a trial's result depends on, and with nothing else."""
     import optuna
     import xgboost
 
-    ends = {"model", "trials", "patience", "budget_s", "timeout_s", "threads"}
+    ends = {"model", "trials", "patience", "budget_s", "timeout_s", "threads", "device"}
     searched = {name: repr(distribution) for name, distribution in space.searched.items()}
     versions = [xgboost.__version__, optuna.__version__]
-    facts = [data_version, config.model_dump(exclude=ends), space.first, searched, versions]
+    facts: list[Any] = [data_version, config.model_dump(exclude=ends), space.first, searched, versions]
+    # A study on the CPU and on all rows has the name that it had before there were others.
+    facts += [[device]] if device != CPU else []
+    facts += [[*sampled_rows]] if sampled_rows else []
     return "xgboost-" + hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -133,13 +204,14 @@ def _run_trial(
     study: optuna.Study,
     folds: Folds,
     space: Space,
-    done: int,
+    given: Mapping[str, Any] | None,
     progress: Callable[[str], None],
 ) -> None:
+    """Run one trial, of the given values or of those that the sampler proposes."""
     import optuna
 
-    if done < len(space.first):
-        study.enqueue_trial(space.first[done])
+    if given:
+        study.enqueue_trial(dict(given))
     trial = study.ask(space.searched)
     params = space.params(trial.params)
     watch = _Pruner(trial, params, _complete(_finished(study)), len(folds.stages), progress)
@@ -149,7 +221,7 @@ def _run_trial(
         if isinstance(error, StillFalling):
             if watch.best is None:
                 raise
-            progress(f"trial {done + 1}: {error}")
+            progress(f"trial {trial.number + 1}: {error}")
             watch.note(error.rounds)
         study.tell(trial, state=optuna.trial.TrialState.PRUNED)
         return
@@ -284,11 +356,15 @@ def _complete(finished: Sequence[optuna.trial.FrozenTrial]) -> list[optuna.trial
 
 
 def _line(finished: Sequence[optuna.trial.FrozenTrial], config: TrainingConfig) -> str:
-    last, complete = finished[-1], _complete(finished)
-    result = f"log loss {last.value:.5f}, AUC {last.user_attrs['auc']:.4f}" if last in complete else "pruned"
-    seconds = last.duration.total_seconds() if last.duration else 0.0
-    best = min((trial.value for trial in complete if trial.value is not None), default=math.nan)
-    return f"trial {len(finished)} of at most {config.trials}: {result} in {seconds:.1f} s, best log loss {best:.5f}"
+    best = min((trial.value for trial in _complete(finished) if trial.value is not None), default=math.nan)
+    result = _result(finished[-1])
+    return f"trial {len(finished)} of at most {config.trials}: {result}, best log loss {best:.5f}"
+
+
+def _result(trial: optuna.trial.FrozenTrial) -> str:
+    complete = trial.state.name == "COMPLETE"
+    result = f"log loss {trial.value:.5f}, AUC {trial.user_attrs['auc']:.4f}" if complete else "pruned"
+    return f"{result} in {trial.duration.total_seconds() if trial.duration else 0.0:.1f} s"
 
 
 def _trials(finished: Sequence[optuna.trial.FrozenTrial]) -> pd.DataFrame:

@@ -110,6 +110,11 @@ class TrainingConfig(BaseModel):
         "a lower rate and fewer at a higher one, but at least 10",
     )
     threads: int = Field(default=0, ge=0, description="threads of XGBoost; 0: one per core. Does not change the model")
+    device: Literal["auto", "cpu"] = Field(
+        default="auto",
+        description="what XGBoost trains on: auto is a GPU if there is one, otherwise the CPU. A GPU adds in another "
+        "order, so its model differs from that of a CPU; each repeats bit for bit",
+    )
     max_single_feature_auc: float = Field(
         default=0.95,
         gt=0.5,

@@ -16,6 +16,7 @@ from pandas import DataFrame
 
 from credit_assets.models.calibration import Platt, fit_platt
 from credit_assets.models.design_matrix import DesignMatrix, encode, feature_types
+from credit_assets.models.device import CPU
 from credit_assets.models.encodings import Encoding, encodings_as_json, encodings_from_json, texts_learned
 from credit_assets.models.folds import MAX_BIN, Folds, xgboost_params
 from credit_assets.models.model import MODEL_FILE, Estimator, Fitted, Task, predictions_by_folds
@@ -118,8 +119,11 @@ def fit_xgboost(
     calibration = fit_platt(np.concatenate([of_held_out for of_held_out, _ in margins]), design.target[held_out])
     training, encodings = design.binned(design.training, folds.threads, params.get("max_bin", MAX_BIN))
     booster = xgboost.train(
-        xgboost_params(params, config.seed, folds.threads), training, num_boost_round=folds.rounds_of_whole(rounds)
+        xgboost_params(params, config.seed, folds.threads, folds.device),
+        training,
+        num_boost_round=folds.rounds_of_whole(rounds),
     )
+    booster.set_param({"device": CPU})
     by_folds = predictions_by_folds(
         design,
         list(zip(folds.held_out_rows, folds.test_rows, strict=True)),
