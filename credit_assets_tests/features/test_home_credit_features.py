@@ -64,13 +64,18 @@ def features(tables: Mapping[str, pd.DataFrame], threads: int = 1) -> pd.DataFra
         con.close()
 
 
-def only_row(query: str, **tables: Sequence[Row]) -> Row:
-    """The result of one query for the only applicant in the tables."""
-    con = connect({table: pd.DataFrame(rows) for table, rows in tables.items()})
+def rows_of(query: str, tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The result of one query that reads raw tables only, sorted by applicant."""
+    con = connect(tables)
     try:
-        rows = compute_query(con, QUERIES[query]).df()
+        return compute_query(con, QUERIES[query]).order("SK_ID_CURR").df()
     finally:
         con.close()
+
+
+def only_row(query: str, **tables: Sequence[Row]) -> Row:
+    """The result of one query for the only applicant in the tables."""
+    rows = rows_of(query, {table: pd.DataFrame(rows) for table, rows in tables.items()})
     assert len(rows) == 1
     return dict(rows.iloc[0])
 
@@ -230,13 +235,17 @@ def test_every_feature_but_the_key_uses_more_than_identifiers() -> None:
 # -- one row per applicant, no dependence on order, no look into the future -----------------------------
 
 
-def test_each_applicant_has_one_row_even_without_history() -> None:
+@pytest.fixture(scope="module")
+def with_newcomer() -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
+    """A random portfolio with an applicant without history, and its features."""
     tables = random_portfolio(applicants=40, months=6)
     newcomer = pd.DataFrame({"SK_ID_CURR": [1], "AMT_CREDIT": [1000.0], "AMT_INCOME_TOTAL": [500.0]})
     tables["applications"] = pd.concat([newcomer, tables["applications"]])
+    return tables, features(tables)
 
-    result = features(tables)
 
+def test_each_applicant_has_one_row_even_without_history(with_newcomer) -> None:
+    tables, result = with_newcomer
     assert list(result.index) == sorted(tables["applications"]["SK_ID_CURR"])
     assert list(result.columns) == FEATURES
     assert result.loc[1, "credit_to_income"] == 2.0
@@ -249,16 +258,15 @@ def test_each_applicant_has_one_row_even_without_history() -> None:
     assert result.loc[1, histories].isna().all()
 
 
-def test_features_are_finite_doubles_or_text() -> None:
-    result = features(random_portfolio(applicants=40, months=6))
-
+def test_features_are_finite_doubles_or_text(with_newcomer) -> None:
+    _, result = with_newcomer
     assert {str(kind) for kind in result.dtypes} == {"float64", "object"}
     assert not np.isinf(result.select_dtypes(float)).any(axis=None)
 
 
 def test_row_order_and_number_of_threads_change_no_bit() -> None:
-    # The large tables have several row groups of 122,880 rows, so that two threads do share them.
-    tables = random_portfolio(applicants=1000, months=90)
+    # The large tables have more than one row group of 122,880 rows, so that two threads do share them.
+    tables = random_portfolio(applicants=1000, months=60)
     shuffled = {name: table.sample(frac=1, random_state=3) for name, table in tables.items()}
 
     same(features(tables, threads=1), features(shuffled, threads=2))
@@ -278,11 +286,20 @@ LATER_KNOWN: dict[str, Row] = {
 }
 
 
+READERS = {name: query for name, query in QUERIES.items() if name != "features"}
+"""The queries that read raw tables; the features join their results."""
+
+
 @pytest.fixture(scope="module")
-def before_later_rows() -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
-    """A random portfolio and its features."""
+def before_later_rows() -> tuple[dict[str, pd.DataFrame], dict[str, pd.DataFrame]]:
+    """A random portfolio and the result of each query of raw tables."""
     tables = random_portfolio(applicants=30, months=6)
-    return tables, features(tables)
+    return tables, {name: rows_of(name, tables) for name in READERS}
+
+
+def test_features_join_what_other_queries_read_from_raw_tables() -> None:
+    assert set(QUERIES["features"].inputs) == set(READERS)
+    assert all(set(query.inputs) <= set(INPUTS) for query in READERS.values())
 
 
 @pytest.mark.parametrize(
@@ -298,9 +315,11 @@ def test_row_dated_after_the_application_changes_nothing(before_later_rows, tabl
     if table == "previous_applications":
         later["SK_ID_PREV"] += 5_000_000
 
-    with_later = features({**tables, table: pd.concat([tables[table], later])})
+    with_later = {**tables, table: pd.concat([tables[table], later])}
 
-    same(without, with_later)
+    for name, query in READERS.items():
+        if table in query.inputs:
+            same(without[name], rows_of(name, with_later))
 
 
 def test_every_dated_table_is_tested_with_later_rows() -> None:

@@ -9,12 +9,13 @@ import gzip
 import json
 import os
 import re
+import shlex
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from credit_assets.settings.project import Project
 from credit_assets_tests.conftest import PROJECT
@@ -48,12 +49,26 @@ def files(project: Project) -> dict[str, str]:
     }
 
 
+def run_line(project: Project, line: str) -> str:
+    """The output of a command of the guide, which must succeed. `credit-assets` runs in this process: importing its
+    libraries again for each command would take longer than the commands.
+    """
+    from credit_assets.cli import app
+    from credit_assets_tests.small_project import inside
+
+    name, *arguments = shlex.split(line)
+    if name != "credit-assets":
+        return subprocess.run(["bash", "-c", line], cwd=project.root, capture_output=True, text=True, check=True).stdout
+    with inside(project):
+        done = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
+    assert done.exit_code == 0, f"{line}\n{done.output}\n{done.exception!r}"
+    return done.stdout
+
+
 @pytest.fixture(scope="module")
 def followed(tmp_path_factory: pytest.TempPathFactory) -> Followed:
-    root = tmp_path_factory.mktemp("guide")
-    project, bin_ = Project(root / "project"), root / "bin"
-    for folder in (project.root / "configs", bin_):
-        folder.mkdir(parents=True)
+    project = Project(tmp_path_factory.mktemp("guide") / "project")
+    (project.root / "configs").mkdir(parents=True)
     for name in ("dagster.yaml", "workspace.yaml", "configs/home_credit.yaml"):
         (project.root / name).write_text((PROJECT / name).read_text())
     if REAL.is_dir():
@@ -61,20 +76,10 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> Followed:
         (project.root / "german_credit.csv").write_bytes(gzip.decompress(packed.read_bytes()))
     else:
         german(project.root / "german_credit.csv")
-    command = bin_ / "credit-assets"
-    command.write_text(f'#!/bin/sh\nexec {sys.executable} -c "from credit_assets.cli import main; main()" "$@"\n')
-    command.chmod(0o755)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("DAGSTER", "MLFLOW"))}
-    environment |= {"PATH": f"{bin_}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "200"}
-    environment.pop("CREDIT_ASSETS_HOME", None)
     before, said, drafted = files(project), [], ""
     for commands in blocks("bash"):
         for line in commands.splitlines():
-            done = subprocess.run(
-                ["bash", "-c", line], cwd=project.root, env=environment, capture_output=True, text=True, check=False
-            )
-            assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
-            said.append((line, done.stdout))
+            said.append((line, run_line(project, line)))
         if not drafted:
             drafted = project.config(BOOK).read_text()
             # The results of a longer search are not the subject of the guide.
@@ -140,14 +145,7 @@ def test_every_applicant_has_a_decision_and_every_decline_its_reasons(followed):
 
 
 def test_champion_passed_the_gate_of_larger_books(followed):
-    done = subprocess.run(
-        [sys.executable, "-c", "from credit_assets.cli import main; main()", "status", "-p", BOOK, "--json"],
-        cwd=followed.project.root,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    status = json.loads(done.stdout)
+    status = json.loads(run_line(followed.project, f"credit-assets status -p {BOOK} --json"))
     # The second version learned from the feature that the guide adds.
     assert status["champion"]["version"] == 2
     assert status["features_of_other_sql"] == {}
