@@ -46,27 +46,25 @@ class Step:
     counts: Mapping[str, int]
 
 
-def run_step(name: str, folder: Path, workspace: Path, portfolio: str, threads: int) -> Step:
-    command = [sys.executable, "-m", "benchmarks.line_steps", name, folder, workspace]
-    options = ["--portfolio", portfolio, "--threads", str(threads)]
-    done = measured([*command, *options], environment={"CREDIT_ASSETS_THREADS": str(threads)})
+def run_step(name: str, folder: Path, workspace: Path, *options: str, threads: int = 2) -> Step:
+    """Run a step of `line_steps.py` on the delivered files, in the lake of the workspace."""
+    command = [sys.executable, "-m", "benchmarks.line_steps", name, folder.resolve(), workspace]
+    done = measured(
+        [*command, "--threads", str(threads), *options], environment={"CREDIT_ASSETS_THREADS": str(threads)}
+    )
     counts = json.loads(done.output.splitlines()[-1])
     busy, wall = counts.pop("cpu_s"), counts.pop("wall_s")
     return Step(busy, done.cpu_s - busy, wall, done.peak_gb, counts)
 
 
-def measure_line(
-    folder: Path, portfolio: str = "home_credit", threads: int = 2, scratch: Path | None = None
-) -> dict[str, Step]:
-    """The cost of each step. `scratch` is where a temporary folder is made for the lake and the copies."""
-    with tempfile.TemporaryDirectory(dir=scratch) as temporary:
-        workspace = Path(temporary)
-        steps = {}
-        for name in ("copy", "ingest", "scan", "features"):
-            steps[name] = run_step(name, folder.resolve(), workspace, portfolio, threads)
-            if name == "copy":
-                for copy in workspace.glob("*.parquet"):
-                    copy.unlink()
+def measure_line(folder: Path, workspace: Path, portfolio: str = "home_credit", threads: int = 2) -> dict[str, Step]:
+    """The cost of each step; the lake stays in the workspace."""
+    steps = {}
+    for name in ("copy", "ingest", "scan", "features"):
+        steps[name] = run_step(name, folder, workspace, "--portfolio", portfolio, threads=threads)
+        if name == "copy":
+            for copy in workspace.glob("*.parquet"):
+                copy.unlink()
     return steps
 
 
@@ -113,7 +111,8 @@ def main() -> None:
     )
     parser.add_argument("--json", action="store_true", help="print the figures as one JSON object")
     asked = parser.parse_args()
-    steps = measure_line(asked.folder, asked.portfolio, asked.threads, asked.scratch)
+    with tempfile.TemporaryDirectory(dir=asked.scratch) as workspace:
+        steps = measure_line(asked.folder, Path(workspace), asked.portfolio, asked.threads)
     print(json.dumps(as_json(steps)) if asked.json else as_table(steps))
 
 

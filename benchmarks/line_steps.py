@@ -21,18 +21,20 @@ from credit_assets.book.queries import FeatureQuery
 from credit_assets.features.compute import compute_query
 from credit_assets.features.contract import feature_contracts
 from credit_assets.features.versions import FEATURES
+from credit_assets.ingest.checks import compares_keys
 from credit_assets.ingest.file_names import match_files
+from credit_assets.ingest.repeats import other_batches, repeated_keys
 from credit_assets.ingest.sources import Target
 from credit_assets.ingest.typed_read import Ingested, ingest
 from credit_assets.lake.contracts import check
 from credit_assets.lake.provenance import BATCH, Provenance
 from credit_assets.lake.resources import LakeResource, lake_resource
 from credit_assets.lake.sql import sql_files, sql_path, sql_text
-from credit_assets.lake.tables import Staged
+from credit_assets.lake.tables import Lake, Staged
 from credit_assets.schemas.table import Table
 from credit_assets.settings.project import Project
 
-BATCH_NAME = "2026-01"
+FIRST_BATCH = "2026-01"
 
 
 def delivered_files(book: Book, folder: Path) -> Mapping[str, tuple[Path, ...]]:
@@ -44,18 +46,25 @@ def delivered_files(book: Book, folder: Path) -> Mapping[str, tuple[Path, ...]]:
     return match_files(files, names, optional, book.portfolio.outcomes_table).tables
 
 
+def rows_of(lake: Lake, table: str, batch: str) -> str:
+    """The SELECT of the batch's rows, without the column `batch`."""
+    return f"SELECT * EXCLUDE ({BATCH}) FROM ({lake.query(table, [batch])})"
+
+
 def ingest_tables(
-    book: Book, resource: LakeResource, folder: Path, workspace: Path, max_bad_share: float | None = None
+    book: Book,
+    resource: LakeResource,
+    folder: Path,
+    workspace: Path,
+    batch: str = FIRST_BATCH,
+    max_bad_share: float | None = None,
 ) -> Iterator[tuple[str, Ingested]]:
-    """Ingest the delivered files and commit each table; the tables in order, each with its result. `max_bad_share`
-    replaces the portfolio's."""
+    """Ingest the delivered files as the batch and commit each table; the tables in order, each with its result.
+    `max_bad_share` replaces the portfolio's."""
     portfolio, lake = book.portfolio, resource.lake
-    files = delivered_files(book, folder)
+    files, applications = delivered_files(book, folder), portfolio.table(portfolio.application_table)
+    others = other_batches(lake, applications, batch)
     for table, model in book.contracts.items():
-        parents = {
-            name: f"SELECT * EXCLUDE ({BATCH}) FROM ({lake.query(portfolio.table(name), [BATCH_NAME])})"
-            for name in book.parents(table)
-        }
         config, is_outcomes = portfolio.tables[table], table == portfolio.outcomes_table
         result = ingest(
             resource.connection,
@@ -64,29 +73,31 @@ def ingest_tables(
             Target(
                 portfolio.table(table),
                 model,
-                parents,
-                BATCH_NAME,
+                {parent: rows_of(lake, portfolio.table(parent), batch) for parent in book.parents(table)},
+                batch,
                 later_file_supersedes=is_outcomes,
                 numbered=config.numbered,
+                elsewhere={applications: others} if is_outcomes and others else {},
             ),
             max_bad_share=portfolio.delivery.max_bad_share if max_bad_share is None else max_bad_share,
             quarantine_folder=workspace / "quarantine",
             scratch=workspace / "scratch",
             notes=config.notes,
         )
+        if compares_keys(book, table):
+            repeated_keys(resource.connection, result.staged.query(), portfolio.entity_key, others)
         lake.commit(result.staged, Provenance())
         yield table, result
 
 
 def compute_tables(
-    book: Book, contracts: Mapping[str, type[Table]], resource: LakeResource, batch: str = BATCH_NAME
+    book: Book, contracts: Mapping[str, type[Table]], resource: LakeResource, batch: str = FIRST_BATCH
 ) -> Iterator[tuple[FeatureQuery, Staged]]:
     """Compute each query of the book from the batch's tables, check it against its contract and commit it."""
     con, lake, portfolio = resource.connection, resource.lake, book.portfolio
     for name, query in book.queries.items():
         for table in query.inputs:
-            rows = lake.query(portfolio.table(table), [batch])
-            con.sql(f"SELECT * EXCLUDE ({BATCH}) FROM ({rows})").create_view(table, replace=True)
+            con.sql(rows_of(lake, portfolio.table(table), batch)).create_view(table, replace=True)
         compute_query(con, query).create_view("_output", replace=True)
         staged = lake.stage(con, "SELECT * FROM _output", portfolio.table(name), batch)
         if violations := check(con, staged.query(), contracts[name], {}):
@@ -124,6 +135,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="the delivered files")
     parser.add_argument("workspace", type=Path, help="where the lake and other results are written")
     parser.add_argument("--portfolio", default="home_credit")
+    parser.add_argument("--batch", default=FIRST_BATCH)
     parser.add_argument("--threads", type=int, required=True)
     asked = parser.parse_args()
     book, resource = Book.load(Project(PROJECT), asked.portfolio), lake_resource(Project(asked.workspace))
@@ -132,10 +144,10 @@ def main() -> None:
     made: dict[str, float] = {}
     clock, busy = time.perf_counter(), time.process_time()
     if asked.step == "ingest":
-        results = [result for _, result in ingest_tables(book, resource, asked.folder, asked.workspace)]
-        made["rows"] = sum(result.rows_in for result in results)
+        ingested = ingest_tables(book, resource, asked.folder, asked.workspace, asked.batch)
+        made["rows"] = sum(result.rows_in for _, result in ingested)
     elif asked.step == "features":
-        rows = {query.name: staged.rows for query, staged in compute_tables(book, contracts, resource)}
+        rows = {query.name: staged.rows for query, staged in compute_tables(book, contracts, resource, asked.batch)}
         made |= {"applicants": rows[FEATURES], "features": len(book.queries[FEATURES].descriptions)}
     elif asked.step == "copy":
         copy_files(delivered_files(book, asked.folder), asked.workspace, asked.threads)
