@@ -11,7 +11,7 @@ PORTFOLIO ?= home_credit
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 
-.PHONY: help install demo test test-fast fuzz dev lint format docs clean
+.PHONY: help install demo test test-fast fuzz bench dev lint format docs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo "make test   install and run every test"
 	@echo "make test-fast   the tests that are not slow, within two minutes"
 	@echo "make fuzz   the property tests on new examples for MINUTES=10"
+	@echo "make bench  the small benchmarks of speed and memory, in under five minutes (benchmarks/README.md has all figures)"
 	@echo "make dev    the Dagster UI on the same instance, at http://localhost:3000"
 	@echo "make lint   ruff, mypy, import-linter, sqlfluff, detect-secrets        make format   let ruff fix what it can"
 	@echo "make docs   the documentation as a site in build/site; a broken link is an error"
@@ -58,6 +59,10 @@ fuzz: install
 	  echo "Property tests with --hypothesis-seed=$$seed"; \
 	  $(PYTEST) -q -m hypothesis $$(grep -rl --include="test_*.py" hypothesis credit_assets_tests) --hypothesis-profile=fuzz --hypothesis-seed=$$seed || exit 1; \
 	done
+
+# The figures of a busy machine are too high: processor seconds by some percent, seconds on the clock by more.
+bench: install
+	$(BIN)/python -m benchmarks.page
 
 dev: install
 	$(BIN)/python -W ignore -m dagster dev --host 127.0.0.1 --port 3000

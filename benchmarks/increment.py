@@ -12,6 +12,7 @@ each table, so the target only holds for a book of Kaggle's size.
 from __future__ import annotations
 
 import argparse
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from pathlib import Path
 
 from benchmarks.line import Step, run_step
 from benchmarks.measure import PROJECT
+from credit_assets.settings.project import Project
 
 BAR = 0.03
 """The largest wanted share of the whole for a batch of 1% of the book."""
@@ -45,6 +47,7 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=0.01, help="the new batch's share of the applicants")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--scratch", type=Path, help="where the lake and the new batch are written")
+    parser.add_argument("--lake", type=Path, help="keep the lake in this folder, for scoring.py")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=asked.scratch) as temporary:
         workspace, sample = Path(temporary) / "work", Path(temporary) / "sample"
@@ -54,6 +57,8 @@ def main() -> None:
         # In a process of its own: those that are measured inherit the peak memory of this one.
         subprocess.run([sys.executable, "-c", GENERATE, *new], cwd=PROJECT, check=True)
         part = measure_batch(sample / NEW_BATCH, workspace, NEW_BATCH, asked.threads)
+        if asked.lake:
+            shutil.move(Project(workspace).lake, asked.lake)
     print(f"{'step':<12}{f'{applicants:,} applicants':>24}{f'{int(new[1]):,} more':>24}{'share':>8}")
     for name, step in part.items():
         print(f"{name:<12}{whole[name].cpu_s:24.2f}{step.cpu_s:24.2f}{step.cpu_s / whole[name].cpu_s:8.3f}")

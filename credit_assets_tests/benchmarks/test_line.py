@@ -8,6 +8,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from benchmarks import bare_time
+from benchmarks.growth import exponent
 from benchmarks.line import Step, as_json, as_table
 from benchmarks.line_steps import compute_tables, copy_files, delivered_files, ingest_tables, scan_tables
 from benchmarks.measure import measured
@@ -75,3 +77,41 @@ def test_a_command_is_measured_in_its_own_process():
 def test_a_command_that_fails_is_an_error():
     with pytest.raises(RuntimeError, match="failed with exit code 3"):
         measured([sys.executable, "-S", "-c", "raise SystemExit(3)"])
+
+
+@pytest.mark.parametrize("slope", [0.5, 1.0, 1.05])
+def test_the_exponent_is_that_of_the_power_that_made_the_seconds(slope: float):
+    rows = [3_677_766, 14_600_000, 58_413_000]
+
+    assert exponent(rows, [2e-6 * count**slope for count in rows]) == pytest.approx(slope)
+
+
+def test_a_function_is_timed_and_a_call_within_it_counts_once(monkeypatch: pytest.MonkeyPatch):
+    now = 0.0
+    monkeypatch.setattr(bare_time.time, "process_time", lambda: now)
+
+    def work(seconds: float) -> str:
+        nonlocal now
+        now += seconds
+        return "done"
+
+    clock = bare_time.Clock()
+    inner = clock.of(work)
+
+    @clock.of
+    def outer() -> str:
+        work(1)
+        return inner(2)
+
+    @clock.of
+    def steps():
+        work(4)
+        yield "first"
+        work(8)
+        yield "second"
+
+    assert outer() == "done"
+    for _ in steps():
+        work(100)
+
+    assert clock.seconds == 1 + 2 + 4 + 8
