@@ -75,13 +75,12 @@ def write_report(
     """Write the HTML report on a batch's drift table (the result of `measure`) to `path`, atomically.
 
     The samples have the columns of `plotted_columns`. The page is large: 7 MB for 40 columns. All figures and verdicts
-    on the page come from the drift table and refer to all rows, because Evidently's PSI omits missing
-    values and uses bins of equal width. `message` is the summary at the top; `synthetic` adds a banner. The page loads
+    on the page come from the drift table and refer to all rows, because Evidently's PSI omits missing values and uses
+    bins of equal width. `message` is the summary at the top; `synthetic` adds a banner. The page loads
     nothing from the network, and contains aggregates, not rows.
     """
     os.environ.setdefault("DO_NOT_TRACK", "true")
     from evidently import DataDefinition, Dataset, Report
-    from evidently.presets import DataDriftPreset
 
     rows = drift.set_index("feature").loc[plotted_columns(drift, config)]
     reference, batch = {}, {}
@@ -102,17 +101,7 @@ def write_report(
     definition = DataDefinition(numerical_columns=numbers, categorical_columns=categories)
     methods, thresholds = _register_methods(rows, config, path)
 
-    class Columns(DataDriftPreset):
-        """Omits Evidently's overall verdict, which would refer to the plotted columns only, and the preset's metrics:
-        its page does not show them, but Evidently plots each of them as well."""
-
-        def generate_metrics(self, context: Any) -> list[Any]:
-            return []
-
-        def render(self, context: Any, child_widgets: Any = None) -> list[Any]:
-            return list(super().render(context, child_widgets))[1:]
-
-    preset = Columns(columns=list(rows.index), per_column_method=methods, per_column_threshold=thresholds)
+    preset = _table_of_columns(columns=list(rows.index), per_column_method=methods, per_column_threshold=thresholds)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # correlations of constant columns, which the page does not show
         snapshot = Report([preset]).run(
@@ -124,6 +113,23 @@ def write_report(
     page = page.replace("<head>", f"<head>{head}<title>{escape(title)}</title>", 1)
     page = page.replace("<body>", f"<body>{_header(rows, title, message, synthetic, len(reference_sample))}", 1)
     write_page(path, page)
+
+
+def _table_of_columns(**settings: Any) -> Any:
+    """Evidently's preset of a drift page, reduced to its table of columns."""
+    from evidently.presets import DataDriftPreset
+
+    class Columns(DataDriftPreset):
+        """Omits Evidently's overall verdict, which would refer to the plotted columns only, and the preset's metrics:
+        its page does not show them, but Evidently plots each of them as well."""
+
+        def generate_metrics(self, context: Any) -> list[Any]:
+            return []
+
+        def render(self, context: Any, child_widgets: Any = None) -> list[Any]:
+            return list(super().render(context, child_widgets))[1:]
+
+    return Columns(**settings)
 
 
 def _finite(values: pd.Series) -> pd.Series:
