@@ -25,14 +25,12 @@ import pyarrow.compute as pc
 from credit_assets.ingest.bad_delivery import BadDelivery
 from credit_assets.ingest.compressed import DamagedFile, reading_compressed
 from credit_assets.ingest.compressed_csv import damaged, gunzip, only_member, unzip
+from credit_assets.ingest.csv_bytes import LONGEST_ROW, SEPARATORS, count_lines, separator_of
 from credit_assets.ingest.repeated_headers import header_line
 from credit_assets.lake.contracts import shorten
 from credit_assets.lake.sql import sql_text
 
 BLOCK = 8 * 1024 * 1024
-# The maximum number of bytes of a header or of a row that spans several lines.
-LONGEST_ROW = 1024 * 1024
-SEPARATORS = (",", ";", "\t", "|")
 BLANK_BYTES = b' \t,;|"\r\n\x1a'
 """The characters of a line without values; the last one (Ctrl-Z) marks the end of a DOS file."""
 OPEN_FIELD = r' *"[^"]*(?:""[^"]*)*'
@@ -52,7 +50,8 @@ class CsvFile:
     """A delivered CSV file and its layout. `plain` is the decompressed file; `header_text` is the header joined to one
     line. The header spans the lines `header_begin` to `header_end` of the file (from 1) and is followed by `lines`
     more. `notes` are the patterns of lines that are not rows, `separator` is the field separator. `has_index`: the
-    first column numbers the rows and is not part of the table."""
+    first column numbers the rows and is not part of the table. `irregular`: a row may span lines, or have a quote
+    without its pair or a carriage return inside."""
 
     file: Path
     plain: Path
@@ -62,6 +61,7 @@ class CsvFile:
     header_text: str
     lines: int
     has_index: bool = False
+    irregular: bool = False
 
     @cached_property
     def separator(self) -> str:
@@ -90,11 +90,6 @@ class CsvFile:
 def has_index(columns: Sequence[str], known: Collection[str]) -> bool:
     """Whether the first column is an index written along with the table: its name is an index's, and not in `known`."""
     return bool(columns) and columns[0].strip() in INDEX_NAMES and columns[0] not in known
-
-
-def separator_of(head: str) -> str:
-    """The header's field separator: the one of comma, semicolon, tab and bar that occurs most often outside quotes."""
-    return max(SEPARATORS, key=re.sub('"[^"]*"', "", head).count)
 
 
 def column_names(head: str) -> list[str]:
@@ -131,8 +126,9 @@ def inspect_csv(file: Path, where: str, plain: Path, notes: Sequence[str] = (), 
             raise BadDelivery(f"{where} is not a .csv, .csv.gz, .csv.zip or .parquet file.")
     with plain.open("rb") as content:
         begins, header, first = _read_header(content, notes, where)
-    lines = _count_lines(plain, header, first, where)
-    found = CsvFile(file, plain, tuple(notes), begins, header, _head(first, where), lines - header)
+    lines, irregular = count_lines(plain, header, first, where, BLOCK)
+    head = _head(first, where)
+    found = CsvFile(file, plain, tuple(notes), begins, header, head, lines - header, irregular=irregular)
     return replace(found, has_index=has_index(found.columns, known))
 
 
@@ -201,7 +197,11 @@ def fields_of(separator: str) -> str:
     )
 
 
-def rows_of(source: CsvFile, skipped: Counter[str] | None = None) -> Iterator[pa.RecordBatch]:
+def rows_of(
+    source: CsvFile,
+    skipped: Counter[str] | None = None,
+    only: Callable[[np.ndarray, pa.StringArray], np.ndarray] | None = None,
+) -> Iterator[pa.RecordBatch]:
     """The rows as text, in blocks: `_row` is the line of the file on which the row begins (from 1), `_nth` the row's
     number (from 1), `_line` its text without the line ending.
 
@@ -209,9 +209,25 @@ def rows_of(source: CsvFile, skipped: Counter[str] | None = None) -> Iterator[pa
     them under `EMPTY`, the note's pattern and `HEADER`. A line with an open quote is joined with the following lines up
     to the one that closes it, if together they form one row of the header's width and none of the following lines is a
     row by itself. Otherwise each line is a (bad) row, so that a stray quote costs one row and not the rest of the file.
+
+    `only` selects some lines, from the numbers and texts of those of a block; the others are omitted and not counted.
     """
-    tests = _LineTests(len(source.columns), source.separator, source.notes)
-    rest, line, nth = b"", 1, 1
+    tests, nth = _tests(source), 1
+    for begins, text in texts_of(source):
+        if only is not None:
+            chosen = only(begins, text)
+            begins, text = begins[chosen], text.filter(chosen)
+        kept = _kept(begins, text, source, tests, skipped)
+        batch = pa.record_batch([begins[kept], np.arange(nth, nth + kept.sum()), text.filter(kept)], schema=ROWS)
+        nth += batch.num_rows
+        if batch.num_rows:
+            yield batch
+
+
+def texts_of(source: CsvFile) -> Iterator[tuple[np.ndarray, pa.StringArray]]:
+    """All lines of the file in blocks: the number of each and its text, without the line ending. Lines that form one
+    row, as in `rows_of`, are joined."""
+    tests, rest, line = _tests(source), b"", 1
     with source.plain.open("rb") as content:
         for block in chain(iter(partial(content.read, BLOCK), b""), [b""]):
             data = rest + block
@@ -220,15 +236,10 @@ def rows_of(source: CsvFile, skipped: Counter[str] | None = None) -> Iterator[pa
                 ends = np.append(ends, len(data))
             last, complete = _last_lines(data, ends, tests, not block)
             rest = data[ends[complete - 1] if complete else 0 :]
-            if not complete:
-                continue
-            begins = np.concatenate([[0], np.flatnonzero(last)[:-1] + 1]) + line
-            text = pc.ascii_rtrim(_strings(data, ends[:complete][last]), characters="\r\n")
-            kept = _kept(begins, text, source, tests, skipped)
-            batch = pa.record_batch([begins[kept], np.arange(nth, nth + kept.sum()), text.filter(kept)], schema=ROWS)
-            line, nth = line + complete, nth + batch.num_rows
-            if batch.num_rows:
-                yield batch
+            if complete:
+                begins = np.concatenate([[0], np.flatnonzero(last)[:-1] + 1]) + line
+                line += complete
+                yield begins, pc.ascii_rtrim(_strings(data, ends[:complete][last]), characters="\r\n")
 
 
 def copy_rows(source: CsvFile, target: Path, first: int) -> tuple[int, Counter[str]]:
@@ -253,6 +264,10 @@ def as_bytes(lines: pa.StringArray) -> memoryview:
 
 
 # -- classifying lines ------------------------------------------------------------------------------
+
+
+def _tests(source: CsvFile) -> _LineTests:
+    return _LineTests(len(source.columns), source.separator, source.notes)
 
 
 class _LineTests:
@@ -381,55 +396,3 @@ def _start(ends: np.ndarray, line: int) -> int:
 def _strings(data: bytes, ends: np.ndarray) -> pa.StringArray:
     offsets = np.concatenate([[0], ends]).astype(np.int32)
     return pa.StringArray.from_buffers(len(ends), pa.py_buffer(offsets), pa.py_buffer(data))
-
-
-# -- faults of a whole file -------------------------------------------------------------------------
-
-
-def _count_lines(plain: Path, header: int, first: bytes, where: str) -> int:
-    """The number of lines in the file. Raises BadDelivery if it is not UTF-8."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    lines, position, block = 0, 0, b""
-    with plain.open("rb") as content:
-        while following := content.read(BLOCK):
-            block = following
-            if (nul := block.find(b"\0")) >= 0:
-                line = lines + block.count(b"\n", 0, nul) + 1
-                raise BadDelivery(
-                    f"{where}, row {line}: a byte is zero, as in an incompletely written file. Deliver it again."
-                )
-            lines += block.count(b"\n")
-            pending = decoder.getstate()[0]
-            if pending or not block.isascii():
-                try:
-                    decoder.decode(block)
-                except UnicodeDecodeError as error:
-                    raise _not_utf8(plain, position - len(pending) + error.start, header, first, where) from error
-            position += len(block)
-    if decoder.getstate()[0]:
-        raise _not_utf8(plain, position - len(decoder.getstate()[0]), header, first, where)
-    return lines + (not block.endswith(b"\n"))
-
-
-def _not_utf8(plain: Path, offset: int, header: int, first: bytes, where: str) -> BadDelivery:
-    with plain.open("rb") as content:
-        line_number = 1 + sum(
-            content.read(min(BLOCK, offset - start)).count(b"\n") for start in range(0, offset, BLOCK)
-        )
-        content.seek(max(0, offset - LONGEST_ROW))
-        before = content.read(min(offset, LONGEST_ROW)).rsplit(b"\n", 1)[-1].decode("latin-1")
-        after = content.read(LONGEST_ROW).split(b"\n", 1)[0].decode("latin-1")
-    head = re.sub(r"[\r\n]+", " ", first.decode("latin-1")).strip()
-    separator = separator_of(head)
-    fields = next(csv.reader([before.replace("\r", " ")], delimiter=separator)) or [""]
-    nth = len(fields) - 1
-    names = next(csv.reader([head], delimiter=separator), [])
-    column = names[nth] if line_number > header and nth < len(names) else f"number {nth + 1}"
-    value = (fields[-1] + after.split(separator)[0]).strip()
-    advice = "Save the file as UTF-8 and deliver it again."
-    return BadDelivery(
-        f"{where}, row {line_number}, column {column}: the byte 0x{ord(after[0]):02X} is not UTF-8 "
-        f"(read as Latin-1 the value is {shorten(value)!r}). {advice}",
-        # By number: in a file without a header, the names are values.
-        without_values=f"{where}, row {line_number}, column number {nth + 1}: a byte is not UTF-8. {advice}",
-    )

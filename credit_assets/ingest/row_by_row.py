@@ -1,13 +1,14 @@
 """Reads deliveries with bad rows: checks every row against the contract and writes the bad ones to quarantine.
 
-This reads the files a second time, so clean files are read by `typed_read.py` alone.
+`few_bad_rows.py` has it check some lines of CSV files; other files with bad rows are read a second time.
 """
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import duckdb
@@ -20,6 +21,7 @@ from credit_assets.ingest.sources import ParquetSource, Source, Target
 from credit_assets.ingest.typed_values import typed_columns, wrong_types
 from credit_assets.lake.contracts import EXAMPLES, Violation, fault, faults, keys, relation_rules, rules, shorten
 from credit_assets.lake.sql import identifier, sql_path, sql_text, table_expression
+from credit_assets.lake.tables import Staged
 from credit_assets.plurals import are, number_of
 from credit_assets.rounding import percent_apart
 
@@ -30,11 +32,32 @@ OTHER_BATCHES = "rows of other batches"
 """The key under which rows of other batches are counted, besides `EMPTY` and the patterns of notes."""
 
 
+@dataclass(frozen=True)
+class Read:
+    """The staged rows of the `sources`, and the counts of the other rows. `refused` are files that a later file
+    supersedes, because they cannot be read or have too many bad rows, by name, with the reason. `checked_whole`: the
+    staged rows were checked against the contract."""
+
+    sources: Sequence[Source]
+    staged: Staged
+    rows_in: int
+    skipped: Counter[str]
+    quarantined: int = 0
+    superseded: int = 0
+    violations: tuple[Violation, ...] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
+    checked_whole: bool = False
+
+
 def check_rows(
-    con: duckdb.DuckDBPyConnection, sources: Sequence[Source], target: Target, rows: Path
+    con: duckdb.DuckDBPyConnection,
+    sources: Sequence[Source],
+    target: Target,
+    rows: Path,
+    read: Callable[[CsvFile, Counter[str]], Iterator[pa.RecordBatch]] = rows_of,
 ) -> tuple[int, Counter[str]]:
     """Write all delivered rows with their faults to the Parquet file `rows`. Returns the number of rows, and the number
-    of lines that are not rows, by pattern.
+    of lines that are not rows, by pattern. `read` reads the rows of a CSV file.
 
     Besides the model's columns, the file has `_file`, `_row` (the line in a CSV file, counting the header as line 1;
     the position in a Parquet file, from 1), `_line` (as delivered; JSON for Parquet) and `_faults`.
@@ -53,7 +76,7 @@ def check_rows(
                 delivered = source.delivered
                 view = f"_delivered_lines_{n}"
                 con.register(
-                    view, pa.RecordBatchReader.from_batches(ROWS, _counted(delivered, skipped, delivered_rows))
+                    view, pa.RecordBatchReader.from_batches(ROWS, _counted(delivered, skipped, delivered_rows, read))
                 )
                 views.append(view)
                 split.append(_split_lines(delivered, view, target, source.before))
@@ -71,9 +94,14 @@ def check_rows(
             con.unregister(view)
 
 
-def _counted(source: CsvFile, skipped: Counter[str], rows: Counter[str]) -> Iterator[pa.RecordBatch]:
+def _counted(
+    source: CsvFile,
+    skipped: Counter[str],
+    rows: Counter[str],
+    read: Callable[[CsvFile, Counter[str]], Iterator[pa.RecordBatch]],
+) -> Iterator[pa.RecordBatch]:
     """The file's rows, counted while they are read."""
-    for batch in rows_of(source, skipped):
+    for batch in read(source, skipped):
         rows[source.file.name] += batch.num_rows
         yield batch
 
@@ -129,6 +157,15 @@ def _split_parquet(source: ParquetSource, target: Target) -> str:
         f"{typed_columns(raw, kinds, target.types)} "
         f"FROM {source.relation}"
     )
+
+
+def refuse_other_batches(skipped: Counter[str], rows_in: int, target: Target) -> None:
+    """Raise BadDelivery if there are only rows of other batches."""
+    if skipped[OTHER_BATCHES] and not rows_in:
+        raise BadDelivery(
+            f"Table {target.name}: every row of {', '.join(target.files)} belongs to a batch other than "
+            f"{target.batch}. Deliver the file for the batch that it belongs to."
+        )
 
 
 def _row_fault(value: str, rule: str) -> str:

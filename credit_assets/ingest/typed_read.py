@@ -1,51 +1,46 @@
 """Reads delivered files into staged tables: DuckDB reads them with the contract's types; bad rows are quarantined.
 
-A clean file is read once, staged and checked. If that fails, it is read again row by row (`row_by_row.py`)
-to separate the bad rows from the good ones. `inbox.py` finds the files, `sources.py` inspects them, and
+CSV files are read once, and their few bad rows by themselves (`few_bad_rows.py`). Other files are read once, staged and
+checked; if that fails, they are read again row by row (`row_by_row.py`) to separate the bad rows from the good ones.
+`inbox.py` finds the files, `sources.py` inspects them, and
 `lake/contracts.py` defines a good row.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
 
 from credit_assets.ingest.bad_delivery import BadDelivery, UnreadableNow
-from credit_assets.ingest.repeated_headers import header_row
+from credit_assets.ingest.few_bad_rows import TypedRead, marker_of
 from credit_assets.ingest.row_by_row import (
-    OTHER_BATCHES,
+    Read,
     check_rows,
     files_too_bad,
     good_rows,
     quarantine_rows,
+    refuse_other_batches,
     too_many_bad_rows,
     violations_in,
 )
 from credit_assets.ingest.snapshots import file_status, sha256_of
 from credit_assets.ingest.sources import (
-    ParquetSource,
+    CsvSource,
     Source,
     Target,
     count_rows,
-    has_value,
     inspect_source,
     refuse_damaged,
     skipped_in,
 )
-from credit_assets.ingest.typed_values import TIME_TYPES, typed_or_error
+from credit_assets.ingest.typed_query import no_rows, strict_query
 from credit_assets.lake.contracts import Violation, check, keys, orphans
-from credit_assets.lake.sql import identifier, sql_path, sql_text
 from credit_assets.lake.tables import Lake, Staged
 from credit_assets.plurals import are, number_of
-from credit_assets.schemas.duckdb_types import FLOATS, NUMBERS
-
-# The kinds of values read from CSV; a BOOLEAN needs no conversion.
-_KIND_READ = {"VARCHAR": "text"} | dict.fromkeys(FLOATS, "fraction")
 
 
 @dataclass(frozen=True)
@@ -120,25 +115,8 @@ def ingest(
     return _ingested(done, kept_orphans, quarantine, sha256, before)
 
 
-@dataclass(frozen=True)
-class _Read:
-    """The staged rows of the `sources`, and the counts of the other rows. `refused` are files that a later file
-    supersedes, because they cannot be read or have too many bad rows, by name, with the reason. `checked_whole`: the
-    staged rows were checked against the contract."""
-
-    sources: Sequence[Source]
-    staged: Staged
-    rows_in: int
-    skipped: Counter[str]
-    quarantined: int = 0
-    superseded: int = 0
-    violations: tuple[Violation, ...] = ()
-    refused: Mapping[str, str] = field(default_factory=dict)
-    checked_whole: bool = False
-
-
 def _ingested(
-    done: _Read,
+    done: Read,
     kept_orphans: tuple[Violation, ...],
     quarantine: Path,
     sha256: Mapping[str, str],
@@ -171,12 +149,15 @@ def _staged(
     notes: Sequence[str],
     quarantine: Path,
     max_bad_share: float,
-) -> _Read:
+) -> Read:
     """Stage the files' rows: all at once if every row is good, otherwise row by row."""
     sources, refused = _inspect_all(con, files, target, workspace, notes)
-    clean = None if target.layers else _stage_clean(con, lake, target, sources)
-    if clean:
-        return _Read(sources, clean, clean.rows, skipped_in(clean.rows, sources), checked_whole=True)
+    if marker := marker_of(sources, target):
+        plain = [source for source in sources if isinstance(source, CsvSource)]
+        if found := TypedRead(con, lake, target, plain, marker).stage(workspace, quarantine, max_bad_share):
+            return found
+    elif not target.layers and (clean := _stage_clean(con, lake, target, sources)):
+        return Read(sources, clean, clean.rows, skipped_in(clean.rows, sources), checked_whole=True)
     done = _stage_good(con, lake, target, sources, workspace / "rows.parquet", quarantine, max_bad_share)
     return replace(done, refused={**refused, **done.refused})
 
@@ -223,7 +204,7 @@ def _stage_good(
     rows: Path,
     quarantine: Path,
     max_bad_share: float,
-) -> _Read:
+) -> Read:
     """Stage the good rows and write the bad ones to `quarantine`. `rows` is a temporary file for all checked rows.
     Raises BadDelivery if too many are bad."""
     refused: dict[str, str] = {}
@@ -241,18 +222,14 @@ def _stage_good(
             refused[file_name] = f"{bad} of {number_of(of_file, 'row')} {are(bad)} bad"
             superseded += of_file
         sources = [source for source in sources if source.file.name not in too_bad]
-    if skipped[OTHER_BATCHES] and not rows_in:
-        raise BadDelivery(
-            f"Table {target.name}: every row of {_names(target.files)} belongs to a batch other than {target.batch}. "
-            "Deliver the file for the batch that it belongs to."
-        )
+    refuse_other_batches(skipped, rows_in, target)
     violations = violations_in(con, quarantine) if quarantined else ()
     good = good_rows(rows, target, quarantine if quarantined else None)
     rows_in += superseded
     if target.layers:
         superseded += count_rows(con, f"SELECT * FROM ({good}) WHERE NOT _current")
     staged = lake.stage(con, f"SELECT {target.columns} FROM ({good}) WHERE _current", target.table, target.batch)
-    return _Read(sources, staged, rows_in, skipped, quarantined, superseded, violations, refused)
+    return Read(sources, staged, rows_in, skipped, quarantined, superseded, violations, refused)
 
 
 def _refuse_changed(files: Sequence[Path], before: Mapping[str, list[int]], target: Target) -> None:
@@ -264,7 +241,7 @@ def _refuse_changed(files: Sequence[Path], before: Mapping[str, list[int]], targ
         )
 
 
-def _verify(con: duckdb.DuckDBPyConnection, done: _Read, target: Target) -> None:
+def _verify(con: duckdb.DuckDBPyConnection, done: Read, target: Target) -> None:
     """Raise RuntimeError if rows are lost or kept rows violate the contract; BadDelivery if there are no rows."""
     kept, bad, superseded = done.staged.rows, done.quarantined, done.superseded
     if done.rows_in != kept + bad + superseded:
@@ -284,7 +261,7 @@ def _stage_clean(
     sources: Sequence[Source],
 ) -> Staged | None:
     """Stage the rows if all of them are good; otherwise stage nothing and return None."""
-    query = " UNION ALL ".join(_strict_query(source, target) for source in sources) or _no_rows(target)
+    query = " UNION ALL ".join(strict_query(source, target) for source in sources) or no_rows(target)
     try:
         staged = lake.stage(con, query, target.table, target.batch)
     except duckdb.Error as error:
@@ -307,45 +284,6 @@ def _all_read(rows: int, sources: Sequence[Source]) -> bool:
     rows are counted if the files have further lines."""
     most = sum(source.most_rows for source in sources)
     return rows == most or (rows < most and rows == sum(source.rows for source in sources))
-
-
-def _strict_query(source: Source, target: Target) -> str:
-    """A SELECT of the model's columns that fails at the first value of a wrong type."""
-    where = ""
-    if isinstance(source, ParquetSource):
-        kinds = source.columns
-        number, rows = f"_nth + {source.before}", source.relation
-    else:
-        delivered = source.delivered
-        # Whole numbers are read as DOUBLE, since DuckDB would round 1.5 to 2.
-        read = {name: "DOUBLE" if kind in NUMBERS - FLOATS else kind for name, kind in target.types.items()}
-        # Times are read as text, since DuckDB would ignore their zone.
-        read |= {name: "VARCHAR" for name, kind in target.types.items() if kind in TIME_TYPES}
-        index = {"_index": "VARCHAR"} if delivered.has_index else {}
-        kinds = {name: _KIND_READ.get(read[name], "same") for name in delivered.columns[len(index) :]}
-        columns = index | {name: read[name] for name in kinds}
-        path, number = delivered.plain, "_nth"
-        if source.copy:
-            path, columns = source.copy, {"_nth": "BIGINT"} | columns
-        else:
-            where = f" WHERE ({has_value(kinds)})"
-            if again := header_row({name: read[name] for name in kinds}):
-                where += f" AND ({again}) IS NOT TRUE"
-        types = ", ".join(f"{sql_text(name)}: '{kind}'" for name, kind in columns.items())
-        rows = (
-            f"read_csv({sql_path(path)}, auto_detect = false, header = true, columns = {{{types}}}, "
-            f"delim = {sql_text(delivered.separator)}, quote = '\"', escape = '\"', nullstr = '', "
-            # Without `new_line` DuckDB detects the line endings; with '\r\n' it finds no rows.
-            "strict_mode = true, null_padding = false, ignore_errors = false)"
-        )
-    raw = target.with_row_names({name: identifier(name) for name in kinds}, number)
-    values = typed_or_error(raw, dict.fromkeys(raw, "text") | kinds, target.types)
-    return f"SELECT {values} FROM {rows}{where}"
-
-
-def _no_rows(target: Target) -> str:
-    nulls = ", ".join(f"CAST(NULL AS {kind}) AS {identifier(name)}" for name, kind in target.types.items())
-    return f"SELECT {nulls} WHERE false"
 
 
 def _status(file: Path, target: Target) -> list[int]:

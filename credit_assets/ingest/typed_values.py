@@ -17,6 +17,17 @@ EXACT = 2**53
 
 def typed_or_error(raw: Mapping[str, str], kinds: Mapping[str, str], types: Mapping[str, str]) -> str:
     """SQL: as `typed_columns`, but a value that does not fit raises an error."""
+    return _typed_or(raw, kinds, types, next(iter(types)), "error('wrong type')")
+
+
+def typed_or_marked(raw: Mapping[str, str], kinds: Mapping[str, str], types: Mapping[str, str], marker: str) -> str:
+    """SQL: as `typed_columns`, but the column `marker` is null if a value of the row does not fit."""
+    return _typed_or(raw, kinds, types, marker, "NULL")
+
+
+def _typed_or(
+    raw: Mapping[str, str], kinds: Mapping[str, str], types: Mapping[str, str], marker: str, otherwise: str
+) -> str:
     values, misfits = {}, []
     for name, wanted in types.items():
         if name not in raw:
@@ -33,8 +44,7 @@ def typed_or_error(raw: Mapping[str, str], kinds: Mapping[str, str], types: Mapp
             if wanted in NUMBERS - FLOATS or (kinds[name] == "text" and wanted in TIME_TYPES):
                 misfits.append(f"({raw[name]} IS NOT NULL AND {values[name]} IS NULL)")
     if misfits:
-        first = next(iter(values))
-        values[first] = f"CASE WHEN {' OR '.join(misfits)} THEN error('wrong type') ELSE {values[first]} END"
+        values[marker] = f"CASE WHEN {' OR '.join(misfits)} THEN {otherwise} ELSE {values[marker]} END"
     return ", ".join(f"{value} AS {identifier(name)}" for name, value in values.items())
 
 

@@ -152,7 +152,7 @@ def check(
     checked = rules(model) + relation_rules(model, parents)
     violations = _broken_rules(con, rows, checked)
     for key in keys(model):
-        if _unique_by_bitmap(con, rows, key, column_types(model)):
+        if unique_by_bitmap(con, rows, key, column_types(model)):
             continue
         names = ", ".join(identifier(name) for name in key)
         shown = f"concat_ws(', ', {', '.join(f'CAST({identifier(name)} AS VARCHAR)' for name in key)})"
@@ -164,6 +164,30 @@ def check(
         if count:
             violations.append(Violation(", ".join(key), "must be unique", int(count), _shortened(examples)))
     return violations
+
+
+def unique_by_bitmap(con: duckdb.DuckDBPyConnection, rows: str, key: Sequence[str], types: Mapping[str, str]) -> bool:
+    """Whether the rows' keys are unique, as far as a bitmap can show it, in a quarter of the time of GROUP BY: False
+    does not mean that they are not.
+
+    A key of whole numbers is the position of its bit: there are as many bits set as rows if all keys differ. This needs
+    numbers in a range that is not much larger than the number of rows, as numbers given out in turn have.
+    """
+    if not all(types[name] in NUMBERS - FLOATS for name in key):
+        return False
+    columns = [f"CAST({identifier(name)} AS HUGEINT)" for name in key]
+    ends = ", ".join(f"min({column}), max({column})" for column in columns)
+    count, *found = con.execute(f"SELECT count(*), {ends} FROM {rows}").fetchall()[0]
+    if not count or None in found:
+        return False
+    position, size = "0", 1
+    for column, low, high in zip(columns, found[::2], found[1::2], strict=True):
+        position, size = f"({position}) * {high - low + 1} + ({column} - ({low}))", size * (high - low + 1)
+    if size > min(MOST_BITS, count * BITS_PER_ROW):
+        return False
+    bits = f"bitstring_agg(CAST({position} AS BIGINT), 0, {size - 1})"
+    [(differing,)] = con.execute(f"SELECT bit_count({bits}) FROM {rows}").fetchall()
+    return bool(differing == count)
 
 
 def check_columns(con: duckdb.DuckDBPyConnection, source: str, model: type[Table]) -> list[Violation]:
@@ -189,30 +213,6 @@ def orphans(
 ) -> list[Violation]:
     """The rows without a parent in relations that are not enforced: they are counted and kept."""
     return _broken_rules(con, table_expression(source), relation_rules(model, parents, enforced=False))
-
-
-def _unique_by_bitmap(con: duckdb.DuckDBPyConnection, rows: str, key: Sequence[str], types: Mapping[str, str]) -> bool:
-    """Whether the rows' keys are unique, as far as a bitmap can show it, in a quarter of the time of GROUP BY: False
-    does not mean that they are not.
-
-    A key of whole numbers is the position of its bit: there are as many bits set as rows if all keys differ. This needs
-    numbers in a range that is not much larger than the number of rows, as numbers given out in turn have.
-    """
-    if not all(types[name] in NUMBERS - FLOATS for name in key):
-        return False
-    columns = [f"CAST({identifier(name)} AS HUGEINT)" for name in key]
-    ends = ", ".join(f"min({column}), max({column})" for column in columns)
-    count, *found = con.execute(f"SELECT count(*), {ends} FROM {rows}").fetchall()[0]
-    if not count or None in found:
-        return False
-    position, size = "0", 1
-    for column, low, high in zip(columns, found[::2], found[1::2], strict=True):
-        position, size = f"({position}) * {high - low + 1} + ({column} - ({low}))", size * (high - low + 1)
-    if size > min(MOST_BITS, count * BITS_PER_ROW):
-        return False
-    bits = f"bitstring_agg(CAST({position} AS BIGINT), 0, {size - 1})"
-    [(differing,)] = con.execute(f"SELECT bit_count({bits}) FROM {rows}").fetchall()
-    return bool(differing == count)
 
 
 def _broken_rules(con: duckdb.DuckDBPyConnection, rows: str, checked: Sequence[Rule]) -> list[Violation]:

@@ -16,10 +16,10 @@ import pyarrow as pa
 
 from credit_assets.ingest import month_names
 from credit_assets.ingest.bad_delivery import BadDelivery
+from credit_assets.ingest.csv_bytes import SEPARATORS
 from credit_assets.ingest.csv_rows import (
     BLANK_BYTES,
     ROWS,
-    SEPARATORS,
     CsvFile,
     fields_of,
     has_index,

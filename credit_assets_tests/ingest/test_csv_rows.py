@@ -18,15 +18,14 @@ from hypothesis import strategies as st
 
 from credit_assets.ingest import compressed, csv_rows
 from credit_assets.ingest.bad_delivery import BadDelivery
+from credit_assets.ingest.csv_bytes import SEPARATORS, separator_of
 from credit_assets.ingest.csv_rows import (
-    SEPARATORS,
     CsvFile,
     as_bytes,
     columns_of,
     copy_rows,
     inspect_csv,
     rows_of,
-    separator_of,
 )
 
 NOTES = ["Notes offered by *", "Loans that do not meet the credit policy", "Total amount funded in policy code ?: *"]

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from credit_assets.ingest.csv_rows import SEPARATORS
+from credit_assets.ingest.csv_bytes import SEPARATORS
 from credit_assets.ingest.repeated_headers import header_line, header_row
 from credit_assets.lake.connections import connect
 from credit_assets.lake.sql import identifier, sql_path
