@@ -18,7 +18,10 @@ from credit_assets.schemas.duckdb_types import FLOATS
 
 def compute_query(con: duckdb.DuckDBPyConnection, query: FeatureQuery) -> duckdb.DuckDBPyRelation:
     """The rows of one query, as a lazy relation; the connection has the query's inputs as tables or views."""
-    return finite(con.sql(query.sql))
+    # A star takes columns of other queries, which are finite; to guard them again takes long in a wide table.
+    starred = {column.lower() for column in query.descriptions.keys() - query.lines.keys()}
+    relation = con.sql(query.sql)
+    return finite(relation, [column for column in relation.columns if column.lower() not in starred])
 
 
 def compute_features(
@@ -41,9 +44,10 @@ def compute_features(
     return features.filter(duckdb.ColumnExpression(queries[FEATURES].key).isin(*wanted))
 
 
-def finite(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
-    """The relation with nulls instead of infinities and NaN, which models cannot read."""
-    floats = [name for name, kind in zip(relation.columns, relation.types, strict=True) if str(kind).upper() in FLOATS]
+def finite(relation: duckdb.DuckDBPyRelation, columns: Collection[str] | None = None) -> duckdb.DuckDBPyRelation:
+    """The relation with nulls instead of infinities and NaN, which models cannot read, in these columns or in all."""
+    kinds = dict(zip(relation.columns, relation.types, strict=True))
+    floats = [name for name in (kinds if columns is None else columns) if str(kinds[name]).upper() in FLOATS]
     if not floats:
         return relation
     guarded = ", ".join(f"CASE WHEN isfinite({name}) THEN {name} END AS {name}" for name in map(identifier, floats))

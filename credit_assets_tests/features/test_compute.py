@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -94,3 +95,18 @@ def test_features_computed_at_once_equal_those_stored_query_by_query(con, querie
                 f"CREATE OR REPLACE VIEW {name} AS SELECT * EXCLUDE ({BATCH}) FROM ({lake.query(f'book/{name}')})"
             )
         assert other.sql("FROM features ORDER BY customer").fetchall() == at_once
+
+
+def test_column_of_a_star_is_made_finite_only_in_its_own_query(con, tmp_path):
+    (tmp_path / "by_loan.sql").write_text(LOANS)
+    (tmp_path / "features.sql").write_text(
+        "-- All that is known of a customer.\nselect\n    customers.customer,\n    by_loan.* exclude (customer),\n"
+        "    2 * amount_to_paid as doubled -- twice what was lent over what was paid\n"
+        "from customers\nleft join by_loan using (customer)\n"
+    )
+    queries = load(tmp_path, ["customers", "loans"])
+    rows = by_customer(compute_features(con, queries))
+    assert rows == {"a's": (2, 3.0, 6.0), "b": (1, None, None), "c": (None, None, None), "d": (1, 0.0, 0.0)}
+    # Tables of queries are finite; this one is not, to show where values are replaced.
+    con.execute("CREATE OR REPLACE VIEW by_loan AS SELECT 'b' AS customer, 1 AS loans, 'inf'::DOUBLE AS amount_to_paid")
+    assert by_customer(compute_query(con, queries["features"]))["b"] == (1, math.inf, None)
