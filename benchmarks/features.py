@@ -1,4 +1,5 @@
-"""Time and peak memory of each feature query of a portfolio, from the lake's Delta tables to Delta tables.
+"""Time and peak memory of each feature query of a portfolio, from the lake's Delta tables to Delta tables. The ratio at
+the end is to a bare scan: DuckDB reads every column of the same raw tables once (count and max).
 
     python benchmarks/features.py data/lake 2026-01 --memory 3GB --threads 2
 
@@ -13,6 +14,7 @@ import multiprocessing
 import resource
 import tempfile
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 import duckdb
@@ -20,6 +22,7 @@ import duckdb
 from credit_assets.book.queries import FeatureQuery, load
 from credit_assets.features.compute import compute_query
 from credit_assets.lake.provenance import BATCH, Provenance
+from credit_assets.lake.sql import sql_files
 from credit_assets.lake.tables import Lake
 
 SQL = Path(__file__).parents[1] / "sql"
@@ -45,6 +48,21 @@ def run(
     return staged.rows, seconds, busy, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
+def scan(
+    raw: Path, tables: Collection[str], batch: str, config: dict[str, str | int]
+) -> tuple[int, float, float, float]:
+    """Read every column of the tables; rows, seconds, processor seconds and peak memory in GB."""
+    con, lake, rows = duckdb.connect(config={**config}), Lake(raw), 0
+    start, busy = time.perf_counter(), time.process_time()
+    for table in tables:
+        files = lake.open(table).file_uris(file_pruning_predicate=[(BATCH, "=", batch)])
+        read = f"read_parquet({sql_files(files)}, hive_partitioning = false)"
+        rows += con.execute(f"SELECT count(*), count(COLUMNS(*)), max(COLUMNS(*)) FROM {read}").fetchall()[0][0]
+    seconds, busy = time.perf_counter() - start, time.process_time() - busy
+    con.close()
+    return rows, seconds, busy, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("lake", type=Path, help="the lake's folder")
@@ -55,13 +73,14 @@ def main() -> None:
     asked = parser.parse_args()
     total, peak = [0.0, 0.0], 0.0
     with tempfile.TemporaryDirectory(dir=asked.lake.parent) as folder:
-        config = {
+        config: dict[str, str | int] = {
             "memory_limit": asked.memory,
             "threads": asked.threads,
             "temp_directory": str(Path(folder) / "spill"),
         }
         spawn = multiprocessing.get_context("spawn")
-        for query in load(SQL / asked.portfolio).values():
+        queries = load(SQL / asked.portfolio)
+        for query in queries.values():
             with spawn.Pool(1) as pool:
                 lakes = (asked.lake, Path(folder) / "lake")
                 rows, seconds, busy, memory = pool.apply(run, (query, asked.portfolio, lakes, asked.batch, config))
@@ -72,6 +91,12 @@ def main() -> None:
             )
             total, peak = [total[0] + seconds, total[1] + busy], max(peak, memory)
     print(f"{'total':<51}{total[0]:8.1f} s {total[1]:8.1f} s of processor, peak {peak:.2f} GB")
+    read = {table for query in queries.values() for table in query.inputs} - queries.keys()
+    tables = sorted(f"{asked.portfolio}/{table}" for table in read)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        rows, seconds, busy, memory = pool.apply(scan, (asked.lake, tables, asked.batch, config))
+    print(f"{'bare scan':<30}{rows:>10,} rows{seconds:14.1f} s {busy:8.1f} s of processor, peak {memory:.2f} GB")
+    print(f"ratio of processor seconds: {total[1] / busy:.1f}")
 
 
 if __name__ == "__main__":

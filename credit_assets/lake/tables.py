@@ -37,6 +37,9 @@ COMMIT_ATTEMPTS = 20
 # DuckDB holds a row group in memory until it is full, so a table of 500 columns needs shorter ones.
 ROW_GROUP_CELLS = 5_000_000
 MIN_ROW_GROUP, MAX_ROW_GROUP = 2_048, 122_880
+# The most distinct values that a column's dictionary may have, as a share of the row group's rows. With DuckDB's own
+# limit, a fifth, files are as large and take longer to write: it fills large dictionaries only to discard them.
+DICTIONARY_SHARE = 1 / 16
 
 
 class TableMissing(LookupError):
@@ -83,7 +86,8 @@ class Lake:
         try:
             columns = len(con.execute(f"DESCRIBE {query}").fetchall())
             group = max(MIN_ROW_GROUP, min(MAX_ROW_GROUP, ROW_GROUP_CELLS // columns))
-            copy = f"COPY ({query}) TO {sql_text(address)} (FORMAT parquet, ROW_GROUP_SIZE {group})"
+            options = f"FORMAT parquet, ROW_GROUP_SIZE {group}, DICTIONARY_SIZE_LIMIT {int(group * DICTIONARY_SHARE)}"
+            copy = f"COPY ({query}) TO {sql_text(address)} ({options})"
             rows = con.execute(copy).fetchall()[0][0]
             self.storage.persist(key)
             written_rows = f"SELECT * FROM read_parquet({sql_files([address])}, hive_partitioning = false) LIMIT 0"
