@@ -10,7 +10,6 @@ import sys
 import textwrap
 import uuid
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import duckdb
@@ -19,6 +18,7 @@ from deltalake import DeltaTable
 
 from credit_assets.lake.provenance import Provenance
 from credit_assets.lake.tables import Lake, TableMissing
+from credit_assets_tests.forked import FORKED
 
 
 @pytest.fixture
@@ -229,7 +229,7 @@ def test_concurrent_writers_of_different_batches_all_commit(con, lake):
     write(con, lake, "2026-01")
     assert list(lake.batches("book/t")) == ["2026-01"]
     shutil.rmtree(lake.address("book/t"))
-    with ProcessPoolExecutor(3, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(3, mp_context=FORKED) as pool:
         versions = list(pool.map(write_batches, [Path(lake.address(""))] * 3, range(3)))
     assert sorted(version for of_writer in versions for version in of_writer) == list(range(24)), (
         "each commit is a version of its own"

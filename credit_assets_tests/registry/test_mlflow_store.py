@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
+from multiprocessing.queues import SimpleQueue
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import mlflow
 import pytest
 
 from credit_assets.registry import tracking
+from credit_assets.registry.mlflow_store import MlflowStore
 from credit_assets.registry.moves import MOVING
 from credit_assets.registry.registry import Registry
 from credit_assets.registry.tags import CHAMPION
 from credit_assets.registry.version import Origin
 from credit_assets_tests.bare_versions import EmptyModel, register_bare
+from credit_assets_tests.forked import FORKED
 from credit_assets_tests.registry.conftest import Book
 
 pytestmark = pytest.mark.slow
@@ -126,70 +128,48 @@ def test_tracking_address_is_not_left_in_the_environment_by_the_store(
     assert os.environ["MLFLOW_TRACKING_URI"] == "http://127.0.0.1:9"
 
 
-FIRST_USE = """
-import sys
-from pathlib import Path
-from credit_assets.registry import tracking
-folder = Path(sys.argv[1])
-uri = f"sqlite:///{folder / 'mlflow.db'}"
-sys.stdin.readline()
-print(tracking.experiment(uri, "home_credit", folder / "artifacts"))
-"""
+def first_use(folder: Path, barrier: Barrier, made: SimpleQueue[str]) -> None:
+    barrier.wait(timeout=60)
+    made.put(tracking.experiment(f"sqlite:///{folder / 'mlflow.db'}", "home_credit", folder / "artifacts"))
 
 
 def test_two_processes_may_create_a_store_at_once(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db.new").write_bytes(b"left half made by a crash")
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", FIRST_USE, tmp_path],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(2)
-    ]
+    barrier, made = FORKED.Barrier(2), FORKED.SimpleQueue()
+    processes = [FORKED.Process(target=first_use, args=(tmp_path, barrier, made)) for _ in range(2)]
     for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    said = [process.communicate() for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], said
-    assert said[0][0] == said[1][0] != ""
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert made.get() == made.get() != ""
     assert not (tmp_path / "mlflow.db.new").exists()
 
 
-PROMOTING = """
-import sys
-from pathlib import Path
-from credit_assets.registry.mlflow_store import MlflowStore
-from credit_assets.registry.registry import Registry
-uri, name, numbers = sys.argv[1], sys.argv[2], sys.argv[3].split(",")
-registry = Registry(MlflowStore(uri, name, Path("unused")))
-registry.champion()
-sys.stdin.readline()
-for number in numbers:
-    registry.promote(int(number), by="hand", why=f"by {sys.argv[3]}")
-"""
+def promote_in_turn(store: MlflowStore, numbers: list[int], barrier: Barrier) -> None:
+    registry = Registry(store)
+    registry.champion()
+    barrier.wait(timeout=60)
+    for number in numbers:
+        registry.promote(number, by="hand", why=f"by {numbers}")
 
 
 def test_two_concurrent_promotions_leave_one_consistent_history(in_mlflow: Registry) -> None:
     book, store = Book(in_mlflow), in_mlflow.store
     book.add(3)
     book.promote(3)
+    barrier = FORKED.Barrier(2)
     processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", PROMOTING, store.tracking_uri, store.name, numbers], stdin=subprocess.PIPE, text=True
+        FORKED.Process(
+            target=promote_in_turn, args=(MlflowStore(store.tracking_uri, store.name, Path("unused")), numbers, barrier)
         )
-        for numbers in ("1,2,1,2,1", "2,3,2,3,2")
+        for numbers in ([1, 2, 1, 2, 1], [2, 3, 2, 3, 2])
     ]
     for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
+        process.start()
     for process in processes:
-        process.communicate()
-    assert [process.returncode for process in processes] == [0, 0]
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
     events = book.history()
     assert [event.number for event in events] == list(range(1, len(events) + 1))
     assert [event.replaced for event in events[1:]] == [event.version for event in events[:-1]]

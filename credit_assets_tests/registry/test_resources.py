@@ -1,6 +1,5 @@
 """The MLflow run of a real Dagster run, including steps in several processes."""
 
-import multiprocessing
 import os
 import uuid
 from multiprocessing.synchronize import Barrier
@@ -12,6 +11,7 @@ import pytest
 from credit_assets.registry.resources import mlflow_resource
 from credit_assets.registry.tracking import experiment as experiment_of
 from credit_assets.settings.project import Project
+from credit_assets_tests.forked import FORKED
 
 
 def runs_of(project: Project) -> list:
@@ -106,10 +106,10 @@ def race(root: Path, run_ids: list[str], barrier: Barrier) -> None:
 
 
 def test_concurrent_processes_share_one_run(project):
-    run_ids, spawn = starts(4), multiprocessing.get_context("spawn")
+    run_ids = starts(4)
     experiment_of(project.tracking_uri, "book", project.artifacts)
-    barrier = spawn.Barrier(2)
-    processes = [spawn.Process(target=race, args=(project.root, run_ids, barrier)) for _ in range(2)]
+    barrier = FORKED.Barrier(2)
+    processes = [FORKED.Process(target=race, args=(project.root, run_ids, barrier)) for _ in range(2)]
     for process in processes:
         process.start()
     for process in processes:
