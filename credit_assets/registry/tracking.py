@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,8 +40,30 @@ def prepare(tracking_uri: str) -> None:
         temporary = database.with_name(f"{database.name}.new")
         temporary.unlink(missing_ok=True)
         assert upgrade.callback is not None
-        upgrade.callback(f"{SQLITE}{temporary}")
+        with unsynchronised(temporary):
+            upgrade.callback(f"{SQLITE}{temporary}")
+        with temporary.open("rb+") as written:
+            os.fsync(written.fileno())
         temporary.replace(database)
+
+
+@contextmanager
+def unsynchronised(database: Path) -> Iterator[None]:
+    """This SQLite database, if it is opened meanwhile, is not synchronised with the disk after each statement: for the
+    hundreds of MLflow's migrations that takes seconds, and is needless for a file that is synchronised at the end."""
+    import sqlalchemy as sa
+
+    def prepare_connection(connection: Any, record: Any) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            [(_, _, file), *_] = connection.execute("PRAGMA database_list").fetchall()
+            if file and Path(file) == database.resolve():
+                connection.execute("PRAGMA synchronous = OFF")
+
+    sa.event.listen(sa.Engine, "connect", prepare_connection)
+    try:
+        yield
+    finally:
+        sa.event.remove(sa.Engine, "connect", prepare_connection)
 
 
 def client(tracking_uri: str) -> Any:

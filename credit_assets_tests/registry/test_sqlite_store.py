@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from credit_assets.registry import tracking
 from credit_assets.registry.errors import RegistryError
@@ -77,3 +79,17 @@ def test_store_is_read_without_importing_mlflow(in_mlflow, both) -> None:
     )
     done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == f"{number} {{'income': 0.5}} {{}} False"
+
+
+def test_only_the_new_database_is_not_synchronised_while_it_is_created(tmp_path: Path) -> None:
+    def synchronous(name: str) -> int:
+        # The class itself: for tests, `sqlite3.connect` switches synchronisation off.
+        engine = sa.create_engine("sqlite://", creator=lambda: sqlite3.Connection(tmp_path / name))
+        with engine.connect() as connection:
+            value = connection.exec_driver_sql("PRAGMA synchronous").scalar_one()
+        engine.dispose()
+        return value
+
+    with tracking.unsynchronised(tmp_path / "new.db"):
+        assert (synchronous("new.db"), synchronous("other.db")) == (0, 2)
+    assert synchronous("new.db") == 2
