@@ -14,23 +14,19 @@ with instalments as (
         max(AMT_INSTALMENT)::decimal(18, 3) as amount,
         coalesce(sum(AMT_PAYMENT::decimal(18, 3)), 0)::decimal(18, 3) as paid,
         count(DAYS_ENTRY_PAYMENT)::integer as payments,
-        (max(DAYS_ENTRY_PAYMENT) - DAYS_INSTALMENT)::integer as delay,
-        coalesce((max(DAYS_ENTRY_PAYMENT) - DAYS_INSTALMENT)::integer > 0, true) as late
+        (max(DAYS_ENTRY_PAYMENT) - DAYS_INSTALMENT)::integer as delay
     from installments_payments
     where DAYS_INSTALMENT <= 0 and coalesce(DAYS_ENTRY_PAYMENT, 0) <= 0
     group by SK_ID_CURR, SK_ID_PREV, NUM_INSTALMENT_NUMBER, DAYS_INSTALMENT
 ),
 
--- from the newest instalment backwards, over all loans; only what the runs need, since every further
--- column is sorted with the rows
+-- from the newest instalment backwards, over all loans
 ordered as (
     select
-        SK_ID_CURR,
-        late,
-        delay,
-        amount,
+        *,
+        coalesce(delay > 0, true) as late,
         row_number() over newest_first as place,
-        count(*) filter (late) over newest_first as late_so_far
+        count(*) filter (coalesce(delay > 0, true)) over newest_first as late_so_far
     from instalments
     window newest_first as (
         partition by SK_ID_CURR
@@ -39,15 +35,13 @@ ordered as (
     )
 ),
 
--- consecutive instalments that were all late, or all on time, share a run number; the latest run has 0
+-- consecutive instalments that were all late, or all on time, share a run number
 runs as (
     select
         SK_ID_CURR,
         late,
         case when late then place - late_so_far else late_so_far end as run,
-        count(*) as length,
-        max(case when place = 1 then delay end) as last_delay,
-        max(case when place = 1 then amount end) as last_amount
+        count(*) as length
     from ordered
     group by SK_ID_CURR, late, run
 ),
@@ -58,9 +52,7 @@ applicant_runs as (
         max(length) filter (late) as longest_late,
         max(length) filter (not late) as longest_on_time,
         max(length) filter (late and run = 0) as current_late,
-        max(length) filter (not late and run = 0) as current_on_time,
-        max(last_delay) as last_delay,
-        max(last_amount)::double as last_amount
+        max(length) filter (not late and run = 0) as current_on_time
     from runs
     group by SK_ID_CURR
 ),
@@ -96,8 +88,10 @@ periods as (
         min(due) as first_due,
         max(due) filter (late) as last_late,
         max(due) filter (delay > 30) as last_late_30,
-        max(due) filter (paid < amount) as last_short
-    from instalments
+        max(due) filter (paid < amount) as last_short,
+        max(delay) filter (place = 1) as last_delay,
+        max(amount) filter (place = 1) as last_amount
+    from ordered
     group by SK_ID_CURR, period
 ),
 
@@ -168,7 +162,9 @@ history as (
         min(first_due) as first_due,
         max(last_late) as last_late,
         max(last_late_30) as last_late_30,
-        max(last_short) as last_short
+        max(last_short) as last_short,
+        max(last_delay) as last_delay,
+        max(last_amount)::double as last_amount
     from periods
     group by SK_ID_CURR
 ),
@@ -186,7 +182,7 @@ trends as (
 
 loans as (
     select SK_ID_CURR, SK_ID_PREV, bool_or(late) as late
-    from instalments
+    from ordered
     group by SK_ID_CURR, SK_ID_PREV
 ),
 
