@@ -12,7 +12,9 @@ from credit_assets.application.status import status
 from credit_assets.application.withdrawal import withdraw, withdraw_outcomes
 from credit_assets.automation.due import NotIngested, OutcomesDelivered
 from credit_assets.automation.pending import batches_to_ingest
+from credit_assets.automation.runs import execute
 from credit_assets.dagster_private import PARTITION_NAME_TAG
+from credit_assets.definitions import build
 from credit_assets.history.timeline import timeline
 from credit_assets.ingest.bad_delivery import BadDelivery
 from credit_assets.ingest.inbox import Inbox
@@ -33,7 +35,6 @@ from credit_assets_tests.small_project import (
     inside,
     instance_of,
     make_project,
-    run,
     run_job,
     table,
 )
@@ -231,7 +232,9 @@ def deliver_outcomes(project: Project, defaults: int) -> int:
     rows = [f"{key},{int(place < defaults)}" for place, key in enumerate(keys)]
     file.write_text("\n".join(["SK_ID_CURR,TARGET", *rows]) + "\n")
     Inbox(project.inbox).deliver(file, BOOK, BATCHES[0])
-    assert run(project)[0].job in ("ingest", "outcomes")
+    with inside(project), instance_of(project) as instance:
+        job = execute(instance, build(BOOK, project), BOOK, "outcomes", BATCHES[0], lambda line: None, ("outcomes",))
+    assert job.success, job.errors
     return Lake(project.lake).batches(f"{BOOK}/outcomes")[BATCHES[0]].version
 
 
