@@ -16,11 +16,11 @@ from credit_assets.lake.tables import Lake
 from credit_assets.registry.availability import RegistryUnavailable
 from credit_assets.settings.run_tags import PORTFOLIO_TAG
 from credit_assets_tests.conftest import PROJECT
-from credit_assets_tests.small_project import BATCHES, BOOK, FEW_FEATURES, deliver_sample, inside, make_project
+from credit_assets_tests.small_project import BATCHES, BOOK, deliver_sample, inside, make_short_project
 
 
 def test_empty_project_has_no_batches_and_nothing_due(tmp_path):
-    project = make_project(tmp_path / "project", sql=FEW_FEATURES)
+    project = make_short_project(tmp_path / "project")
     with inside(project):
         assert run_due(project, BOOK, print) == []
         told = status(project, BOOK)
@@ -46,7 +46,7 @@ def test_documentation_lists_every_key_of_the_status():
 @pytest.mark.slow
 def test_failed_training_is_reported_and_stays_due(tmp_path):
     """Forty applicants per batch are too few to train on. Their tables and checks exist nevertheless."""
-    project = make_project(tmp_path / "project", sql=FEW_FEATURES)
+    project = make_short_project(tmp_path / "project")
     deliver_sample(project, applicants=120, batches=2)
     with inside(project):
         outcomes = run_due(project, BOOK, print)
@@ -75,7 +75,7 @@ def test_failed_training_is_reported_and_stays_due(tmp_path):
 
 @pytest.mark.slow
 def test_work_in_progress_by_the_daemon_is_left_to_it(tmp_path):
-    project = make_project(tmp_path / "project", sql=FEW_FEATURES)
+    project = make_short_project(tmp_path / "project")
     deliver_sample(project, applicants=120, batches=2)
     said: list[str] = []
     with inside(project):
@@ -90,7 +90,7 @@ def test_work_in_progress_by_the_daemon_is_left_to_it(tmp_path):
 
 @pytest.mark.slow
 def test_command_ingests_deliveries_while_registry_is_unavailable_then_names_it(tmp_path, monkeypatch):
-    project = make_project(tmp_path / "project", sql=FEW_FEATURES)
+    project = make_short_project(tmp_path / "project")
     deliver_sample(project, applicants=120, batches=1)
     with inside(project):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")

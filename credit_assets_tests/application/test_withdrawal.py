@@ -29,12 +29,11 @@ from credit_assets_tests.bare_versions import register_bare
 from credit_assets_tests.small_project import (
     BATCHES,
     BOOK,
-    FEW_FEATURES,
     copy_of,
     deliver_sample,
     inside,
     instance_of,
-    make_project,
+    make_short_project,
     run_job,
     table,
 )
@@ -45,7 +44,7 @@ MISTAKE = BATCHES[1]
 @pytest.fixture(scope="module")
 def ingested(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Two ingested batches of a hundred applicants. The second repeats keys of the first and so fails a check."""
-    project = make_project(tmp_path_factory.mktemp("withdrawal") / "project", sql=FEW_FEATURES)
+    project = make_short_project(tmp_path_factory.mktemp("withdrawal") / "project")
     deliver_sample(project, applicants=300, batches=1)
     Inbox(project.inbox).deliver(Inbox(project.inbox).folder(BOOK, BATCHES[0]), BOOK, MISTAKE)
     for batch in BATCHES[:2]:
