@@ -170,10 +170,10 @@ def short_line(tmp_path_factory: pytest.TempPathFactory) -> Line:
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project with its own empty MLflow registry, to be copied only."""
     from credit_assets.registry.tracking import prepare
-    from credit_assets_tests.small_project import FEW_FEATURES, make_project
+    from credit_assets_tests.small_project import FEW_FEATURES, make_short_project
 
     def make(folder: Path) -> Project:
-        project = make_project(folder / "project", sql=FEW_FEATURES)
+        project = make_short_project(folder / "project", sql=FEW_FEATURES)
         with pytest.MonkeyPatch.context() as patch:
             patch.delenv("MLFLOW_TRACKING_URI", raising=False)
             prepare(project.tracking_uri)

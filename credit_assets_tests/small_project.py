@@ -98,9 +98,11 @@ def make_project(root: Path, changes: Mapping[str, Mapping[str, Any]] = QUICK, s
     return Project(root)
 
 
-def make_short_project(root: Path, changes: Mapping[str, Mapping[str, Any]] = QUICK) -> Project:
-    """A project whose book has SHORT_TABLES and SHORT_FEATURES only."""
-    project = make_project(root, changes, SHORT_FEATURES)
+def make_short_project(
+    root: Path, changes: Mapping[str, Mapping[str, Any]] = QUICK, sql: str = SHORT_FEATURES
+) -> Project:
+    """A project whose book has only SHORT_TABLES, and the features of `sql`."""
+    project = make_project(root, changes, sql)
     path = project.config(BOOK)
     config = yaml.safe_load(path.read_text())
     config["contracts"] = "credit_assets_tests.end_to_end.short_book"
