@@ -65,7 +65,7 @@ bench: install
 	$(BIN)/python -m benchmarks.page
 
 dev: install
-	$(BIN)/python -W ignore -m dagster dev --host 127.0.0.1 --port 3000
+	$(BIN)/python -W ignore -m credit_assets.automation.dev --host 127.0.0.1 --port 3000
 
 lint: install
 	$(BIN)/ruff check .

@@ -66,7 +66,7 @@ def dev(project: Path) -> tuple[float, float]:
         except (URLError, ConnectionError, TimeoutError):
             return False
 
-    command = [sys.executable, "-W", "ignore", "-m", "dagster", "dev", "--host", "127.0.0.1", "--port", str(port)]
+    command = [sys.executable, "-W", "ignore", "-m", "credit_assets.automation.dev", "--port", str(port)]
     with tempfile.NamedTemporaryFile() as log, Service(command, project, Path(log.name)) as running:
         return running.wait_until(answers), running.cpu_s()
 

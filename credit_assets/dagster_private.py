@@ -1,11 +1,14 @@
 """Names that the platform uses from Dagster's private modules. No other module imports `dagster._`: if a Dagster
 release moves these names, only this file changes."""
 
+from typing import Any
+
 from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._core.errors import DagsterAssetCheckFailedError
 from dagster._core.instance import RUNLESS_RUN_ID, InstanceRef
 from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
+from dagster._core.remote_origin import ManagedGrpcPythonEnvCodeLocationOrigin
 from dagster._core.scheduler.instigation import InstigatorState, InstigatorTick, TickStatus
 from dagster._core.storage.asset_check_execution_record import (
     COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
@@ -59,6 +62,7 @@ __all__ = [
     "InstigatorState",
     "InstigatorTick",
     "InstigatorType",
+    "ManagedGrpcPythonEnvCodeLocationOrigin",
     "SerializableErrorInfo",
     "SqlEventLogStorage",
     "SqlEventLogStorageTable",
@@ -73,4 +77,12 @@ __all__ = [
     "WorkerStatus",
     "daemon_cursor_key",
     "make_new_run_id",
+    "proxy_server_manager",
 ]
+
+
+def proxy_server_manager() -> Any:
+    """The class with which `dagster dev` starts code servers. Its module is imported by `dagster dev` only."""
+    from dagster._cli.proxy_server_manager import ProxyServerManager
+
+    return ProxyServerManager
