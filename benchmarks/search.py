@@ -2,7 +2,7 @@
 
     python benchmarks/search.py --seeds 1 2 3
     python benchmarks/search.py --problems "few rows" categorical --books german_credit home_credit
-    python benchmarks/search.py --problems --sampled /tmp/lender/2026-01
+    python benchmarks/search.py --problems --sampled full/2026-01
 
 Problems are generated (credit_assets_tests/models/problems.py). Books are real ones from the folder
 CREDIT_ASSETS_REAL_DATA, and `synthetic_lender`. The untuned libraries are LightGBM with its defaults and XGBoost with a
