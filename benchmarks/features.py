@@ -1,7 +1,7 @@
 """Time and peak memory of each feature query of a portfolio, from the lake's Delta tables to Delta tables. The ratio at
 the end is to a bare scan: DuckDB reads every column of the same raw tables once (count and max).
 
-    python benchmarks/features.py data/lake 2026-01 --memory 3GB --threads 2
+    python -m benchmarks.features data/lake 2026-01 --memory 3GB --threads 2
 
 Reads one batch's raw tables and writes the features to a temporary lake. Each query runs in a separate process, so that
 its peak memory can be measured.
@@ -19,10 +19,10 @@ from pathlib import Path
 
 import duckdb
 
+from benchmarks.line_steps import scan_files
 from credit_assets.book.queries import FeatureQuery, load
 from credit_assets.features.compute import compute_query
 from credit_assets.lake.provenance import BATCH, Provenance
-from credit_assets.lake.sql import sql_files
 from credit_assets.lake.tables import Lake
 
 SQL = Path(__file__).parents[1] / "sql"
@@ -56,8 +56,7 @@ def scan(
     start, busy = time.perf_counter(), time.process_time()
     for table in tables:
         files = lake.open(table).file_uris(file_pruning_predicate=[(BATCH, "=", batch)])
-        read = f"read_parquet({sql_files(files)}, hive_partitioning = false)"
-        rows += con.execute(f"SELECT count(*), count(COLUMNS(*)), max(COLUMNS(*)) FROM {read}").fetchall()[0][0]
+        rows += scan_files(con, files)
     seconds, busy = time.perf_counter() - start, time.process_time() - busy
     con.close()
     return rows, seconds, busy, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

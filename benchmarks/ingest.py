@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
 import resource
 import tempfile
 import time
@@ -20,19 +21,12 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import duckdb
-
+from benchmarks.line_steps import copy_file, delivered_files, ingest_tables
+from benchmarks.measure import PROJECT
 from credit_assets.book.book import Book
-from credit_assets.ingest.file_names import match_files
-from credit_assets.ingest.sources import Target
-from credit_assets.ingest.typed_read import ingest
 from credit_assets.lake.connections import connect
-from credit_assets.lake.provenance import Provenance
-from credit_assets.lake.sql import sql_path, sql_text
-from credit_assets.lake.tables import Lake
+from credit_assets.lake.resources import lake_resource
 from credit_assets.settings.project import Project
-
-PROJECT = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
@@ -67,36 +61,26 @@ def main() -> None:
 
 def copy_files(folder: Path, threads: int, memory: str, workspace: Path) -> dict[str, Cost]:
     """The cost of the bare copy of each table's files."""
-    costs = {}
-    with _connected(threads, memory, workspace) as con:
-        for table, files in _files(folder).items():
-            busy, rows = time.process_time(), 0
-            for file in files:
-                copy = f"COPY (FROM read_csv({sql_path(file)})) TO {sql_text(f'{workspace}/bare.parquet')}"
-                rows += con.execute(f"{copy} (FORMAT parquet, COMPRESSION zstd)").fetchall()[0][0]
+    book, costs = Book.load(Project(PROJECT), "home_credit"), {}
+    with connect(threads=threads, memory_limit=memory, temp_directory=str(workspace / "spill")) as con:
+        for table, files in delivered_files(book, folder).items():
+            busy = time.process_time()
+            rows = sum(copy_file(con, file, workspace / "bare.parquet") for file in files)
             costs[table] = Cost(rows, 0, time.process_time() - busy, _peak())
     return costs
 
 
 def ingest_files(folder: Path, threads: int, memory: str, workspace: Path) -> dict[str, Cost]:
     """The cost of each table from its files to a committed version."""
+    os.environ |= {"CREDIT_ASSETS_THREADS": str(threads), "CREDIT_ASSETS_MEMORY_LIMIT": memory}
     book, costs = Book.load(Project(PROJECT), "home_credit"), {}
-    files = _files(folder)
-    with _connected(threads, memory, workspace) as con, tempfile.TemporaryDirectory(dir=workspace) as made:
-        lake = Lake(Path(made, "lake"))
-        for table, model in book.contracts.items():
-            busy = time.process_time()
-            result = ingest(
-                con,
-                lake,
-                files[table],
-                Target(table, model, {parent: lake.query(parent) for parent in book.parents(table)}, "2026-01"),
-                max_bad_share=1,
-                quarantine_folder=Path(made, "quarantine"),
-                scratch=Path(made, "scratch"),
-            )
-            lake.commit(result.staged, Provenance())
+    with tempfile.TemporaryDirectory(dir=workspace) as temporary:
+        made = Path(temporary)
+        tables = ingest_tables(book, lake_resource(Project(made)), folder, made, max_bad_share=1)
+        busy = time.process_time()
+        for table, result in tables:
             costs[table] = Cost(result.rows_in, result.rows_quarantined, time.process_time() - busy, _peak())
+            busy = time.process_time()
     return costs
 
 
@@ -104,7 +88,7 @@ def spoil_files(folder: Path, spoilt: Path, share: float) -> None:
     """Write the files of `folder` to `spoilt`, with every nth row made bad."""
     spoilt.mkdir()
     every = round(1 / share)
-    for files in _files(folder).values():
+    for files in delivered_files(Book.load(Project(PROJECT), "home_credit"), folder).values():
         for file in files:
             with file.open("rb") as reading, (spoilt / file.name).open("wb") as writing:
                 before = b""
@@ -125,20 +109,6 @@ def _spoilt(line: bytes, before: bytes, nth: int) -> bytes:
     return b",".join(kinds[nth % len(kinds)]) + b"\n"
 
 
-def _connected(threads: int, memory: str, workspace: Path) -> duckdb.DuckDBPyConnection:
-    """A connection with the settings of the platform's runs."""
-    spill = str(workspace / "spill")
-    return connect(threads=threads, memory_limit=memory, temp_directory=spill, preserve_insertion_order=False)
-
-
-def _files(folder: Path) -> dict[str, list[Path]]:
-    """The files of each table."""
-    portfolio = Book.load(Project(PROJECT), "home_credit").portfolio
-    stems = {table: config.files for table, config in portfolio.tables.items()}
-    found = match_files(list(folder.iterdir()), stems, {portfolio.outcomes_table}).tables
-    return {table: list(files) for table, files in found.items()}
-
-
 def _in_a_process(
     measure: Callable[[Path, int, str, Path], dict[str, Cost]], folder: Path, *settings: object
 ) -> dict[str, Cost]:
@@ -150,7 +120,8 @@ def _report(what: str, folder: Path, costs: dict[str, Cost], beside: tuple[str, 
     """Print the cost of each table, and its ratio to that in another measurement."""
     compared = f"{'times ' + beside[0]:>18}" if beside else ""
     print(f"\n{what:32}{'rows':>12}{'bad':>9}{'MB':>7}{'CPU s':>8}{'peak MB':>9}{compared}")
-    sizes = {table: sum(file.stat().st_size for file in files) / 1e6 for table, files in _files(folder).items()}
+    files = delivered_files(Book.load(Project(PROJECT), "home_credit"), folder)
+    sizes = {table: sum(file.stat().st_size for file in of_table) / 1e6 for table, of_table in files.items()}
     whole = Cost(
         *(sum(getattr(cost, name) for cost in costs.values()) for name in ("rows", "bad", "cpu")), _most(costs)
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import duckdb
@@ -110,23 +110,28 @@ def copy_files(files: Mapping[str, tuple[Path, ...]], folder: Path, threads: int
     """Copy each delivered file to Parquet with DuckDB: no contract, no check, no hash."""
     with duckdb.connect(config={"threads": threads}) as con:
         for file in (file for of_table in files.values() for file in of_table):
-            reader = "read_parquet" if file.suffix == ".parquet" else "read_csv"
-            con.execute(
-                f"COPY (FROM {reader}({sql_path(file)})) TO {sql_text(str(folder / f'{file.name}.parquet'))} "
-                "(FORMAT parquet, COMPRESSION zstd)"
-            )
+            copy_file(con, file, folder / f"{file.name}.parquet")
+
+
+def copy_file(con: duckdb.DuckDBPyConnection, file: Path, copy: Path) -> int:
+    """Copy one file to Parquet; its rows."""
+    reader = "read_parquet" if file.suffix == ".parquet" else "read_csv"
+    target = f"{sql_text(str(copy))} (FORMAT parquet, COMPRESSION zstd)"
+    return int(con.execute(f"COPY (FROM {reader}({sql_path(file)})) TO {target}").fetchall()[0][0])
 
 
 def scan_tables(book: Book, resource: LakeResource, threads: int) -> dict[str, int]:
     """Read every column of the ingested tables once with DuckDB; the rows of each table that has any."""
-    lake, portfolio, rows = resource.lake, book.portfolio, {}
+    lake, portfolio = resource.lake, book.portfolio
+    files = {table: lake.open(portfolio.table(table)).file_uris() for table in book.contracts}
     with duckdb.connect(config={"threads": threads}) as con:
-        for table in book.contracts:
-            if files := lake.open(portfolio.table(table)).file_uris():
-                read = f"read_parquet({sql_files(files)}, hive_partitioning = false)"
-                query = f"SELECT count(*), count(COLUMNS(*)), max(COLUMNS(*)) FROM {read}"
-                rows[table] = con.execute(query).fetchall()[0][0]
-    return rows
+        return {table: scan_files(con, of_table) for table, of_table in files.items() if of_table}
+
+
+def scan_files(con: duckdb.DuckDBPyConnection, files: Sequence[str]) -> int:
+    """Read every column of Parquet files once; their rows."""
+    read = f"read_parquet({sql_files(files)}, hive_partitioning = false)"
+    return int(con.execute(f"SELECT count(*), count(COLUMNS(*)), max(COLUMNS(*)) FROM {read}").fetchall()[0][0])
 
 
 def main() -> None:
