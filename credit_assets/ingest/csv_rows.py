@@ -197,11 +197,7 @@ def fields_of(separator: str) -> str:
     )
 
 
-def rows_of(
-    source: CsvFile,
-    skipped: Counter[str] | None = None,
-    only: Callable[[np.ndarray, pa.StringArray], np.ndarray] | None = None,
-) -> Iterator[pa.RecordBatch]:
+def rows_of(source: CsvFile, skipped: Counter[str] | None = None) -> Iterator[pa.RecordBatch]:
     """The rows as text, in blocks: `_row` is the line of the file on which the row begins (from 1), `_nth` the row's
     number (from 1), `_line` its text without the line ending.
 
@@ -209,24 +205,26 @@ def rows_of(
     them under `EMPTY`, the note's pattern and `HEADER`. A line with an open quote is joined with the following lines up
     to the one that closes it, if together they form one row of the header's width and none of the following lines is a
     row by itself. Otherwise each line is a (bad) row, so that a stray quote costs one row and not the rest of the file.
-
-    `only` selects some lines, from the numbers and texts of those of a block; the others are omitted and not counted.
     """
-    tests, nth = _tests(source), 1
-    for begins, text in texts_of(source):
-        if only is not None:
-            chosen = only(begins, text)
-            begins, text = begins[chosen], text.filter(chosen)
-        kept = _kept(begins, text, source, tests, skipped)
-        batch = pa.record_batch([begins[kept], np.arange(nth, nth + kept.sum()), text.filter(kept)], schema=ROWS)
+    nth = 1
+    for begins, data, ends in lines_of(source):
+        batch = rows_among(source, begins[:-1], text_of(data, ends), skipped, nth)
         nth += batch.num_rows
         if batch.num_rows:
             yield batch
 
 
-def texts_of(source: CsvFile) -> Iterator[tuple[np.ndarray, pa.StringArray]]:
-    """All lines of the file in blocks: the number of each and its text, without the line ending. Lines that form one
-    row, as in `rows_of`, are joined."""
+def rows_among(
+    source: CsvFile, begins: np.ndarray, text: pa.StringArray, skipped: Counter[str] | None, nth: int = 1
+) -> pa.RecordBatch:
+    """The rows among some of the file's lines, as in `rows_of`, numbered from `nth`."""
+    kept = _kept(begins, text, source, _tests(source), skipped)
+    return pa.record_batch([begins[kept], np.arange(nth, nth + kept.sum()), text.filter(kept)], schema=ROWS)
+
+
+def lines_of(source: CsvFile) -> Iterator[tuple[np.ndarray, bytes, np.ndarray]]:
+    """All lines of the file in blocks: the number of each (and of the line after the last), the block's bytes, and the
+    offset at which each ends. Lines that form one row, as in `rows_of`, are joined."""
     tests, rest, line = _tests(source), b"", 1
     with source.plain.open("rb") as content:
         for block in chain(iter(partial(content.read, BLOCK), b""), [b""]):
@@ -237,9 +235,15 @@ def texts_of(source: CsvFile) -> Iterator[tuple[np.ndarray, pa.StringArray]]:
             last, complete = _last_lines(data, ends, tests, not block)
             rest = data[ends[complete - 1] if complete else 0 :]
             if complete:
-                begins = np.concatenate([[0], np.flatnonzero(last)[:-1] + 1]) + line
+                begins = np.concatenate([[0], np.flatnonzero(last) + 1]) + line
                 line += complete
-                yield begins, pc.ascii_rtrim(_strings(data, ends[:complete][last]), characters="\r\n")
+                yield begins, data, ends[:complete][last]
+
+
+def text_of(data: bytes, ends: np.ndarray, chosen: np.ndarray | None = None) -> pa.StringArray:
+    """The text of a block's lines, or of some of them, without the line endings."""
+    text = _strings(data, ends)
+    return pc.ascii_rtrim(text if chosen is None else text.filter(chosen), characters="\r\n")
 
 
 def copy_rows(source: CsvFile, target: Path, first: int) -> tuple[int, Counter[str]]:

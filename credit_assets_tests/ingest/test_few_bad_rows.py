@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from credit_assets.ingest import few_bad_rows, typed_read
+from credit_assets.ingest import csv_rows, few_bad_rows, regular_lines, typed_read
 from credit_assets.ingest.csv_bytes import count_lines
 from credit_assets.ingest.sources import Target
 from credit_assets.ingest.typed_read import ingest
@@ -77,6 +77,12 @@ def test_result_is_that_of_reading_every_row_by_itself(files: list[list[str]], h
         patch.setattr(typed_read, "marker_of", lambda *_: None)
         expected = result(contents)
     assert result(contents) == expected
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(few_bad_rows, "SAMPLED", 0)
+        patch.setattr(regular_lines, "PIECES", 2)
+        patch.setattr(few_bad_rows, "HASHES", 2)
+        patch.setattr(csv_rows, "BLOCK", 20)
+        assert result(contents) == expected
 
 
 @pytest.mark.parametrize(
@@ -126,3 +132,34 @@ def test_open_quotes_and_single_carriage_returns_are_noticed(
     assert lines == len(content.removesuffix("\n").split("\n"))
     # Blocks of a few bytes may separate a carriage return from its line feed.
     assert found == irregular or (found and "\r" in content and block < 1000)
+
+
+def test_sample_has_the_header_and_whole_lines_from_all_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(regular_lines, "PIECES", 4)
+    monkeypatch.setattr(regular_lines, "PIECE", 50)
+    file, sample = tmp_path / "loans.csv", tmp_path / "sample.csv"
+    lines = [f"{n},{'x' * (n % 7)}" for n in range(200)]
+    file.write_text("\n".join(["ID,NOTE", *lines]))
+    regular_lines.write_sample(file, sample)
+    header, *taken = sample.read_text().splitlines()
+    assert header == "ID,NOTE"
+    assert set(taken) <= set(lines)
+    parts = {lines.index(line) // 50 for line in taken}
+    assert parts == {0, 1, 2, 3}
+    assert len(taken) < 50
+
+
+def test_bad_rows_in_a_sample_are_staged_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    staged = []
+    stage = Lake.stage
+
+    def counting(*arguments: Any) -> Any:
+        staged.append(arguments)
+        return stage(*arguments)
+
+    monkeypatch.setattr(Lake, "stage", counting)
+    monkeypatch.setattr(few_bad_rows, "SAMPLED", 0)
+    monkeypatch.setattr(regular_lines, "PIECES", 1)
+    content = b"ID,MONTHS,AMOUNT,NOTE\n1,1,2,x\nx,1,2,y\n2,1,2,z\n"
+    rows, rows_in, quarantined, *_ = result([content])
+    assert (len(rows), rows_in, quarantined, len(staged)) == (2, 3, 1, 1)
