@@ -14,6 +14,8 @@ from credit_assets.automation.cached_instance import cached_instance
 from credit_assets.automation.instance_storage import OPEN_LOGS, EventLogStorage, SqliteStorage
 from credit_assets.dagster_private import make_new_run_id
 
+pytestmark = pytest.mark.slow
+
 OURS = {"custom": {"module": SqliteStorage.__module__, "class": SqliteStorage.__name__}}
 DAGSTERS: dict[str, dict[str, object]] = {"sqlite": {}}
 

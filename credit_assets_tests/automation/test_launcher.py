@@ -21,6 +21,8 @@ from dagster._daemon.monitoring.run_monitoring import execute_run_monitoring_ite
 from credit_assets.dagster_private import GRPC_INFO_TAG, WorkerStatus, make_new_run_id
 from credit_assets.settings.run_tags import HOST_TAG
 
+pytestmark = pytest.mark.slow
+
 OF_A_CODE_SERVER = {GRPC_INFO_TAG: '{"host": "localhost", "socket": "/run/some.sock"}'}
 OF_A_COMMAND = {HOST_TAG: socket.gethostname()}
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from credit_assets.book.book import Book
 from credit_assets.onboarding.new import new
 from credit_assets.schemas.duckdb_types import column_types
 from credit_assets_tests.onboarding.drafts import marks, of_features, persons, sql
 from credit_assets_tests.onboarding.lender import loans
+
+pytestmark = pytest.mark.slow
 
 
 def test_child_tables_give_counts_means_maxima_and_last_values(project, drafted):

@@ -12,6 +12,8 @@ from credit_assets.cli import app
 from credit_assets.settings.project import Project
 from credit_assets_tests.onboarding.lender import loans, write
 
+pytestmark = pytest.mark.slow
+
 
 def run_command(project: Project, *arguments: str) -> Result:
     """The command within the project."""

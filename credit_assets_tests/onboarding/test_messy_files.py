@@ -22,6 +22,8 @@ from credit_assets.settings.project import Project
 from credit_assets_tests.onboarding.drafts import config
 from credit_assets_tests.onboarding.lender import loans
 
+pytestmark = pytest.mark.slow
+
 
 def lines(columns: Mapping[str, Sequence[Any]], separator: str = ",") -> list[str]:
     text = io.StringIO()
