@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,16 +73,12 @@ class Service:
                 process.kill()
         psutil.wait_procs(left, timeout=10)
 
-    def pids(self) -> set[int]:
-        """The ids of its processes."""
-        return {process.pid for process in self._processes()}
-
-    def cpu_s(self, without: Collection[int] = ()) -> float:
-        """Processor seconds of all its processes so far, including those that have ended, `without` some."""
+    def cpu_s(self) -> float:
+        """Processor seconds of all its processes so far, including those that have ended."""
         total = 0.0
         for process in self._processes():
             with suppress(psutil.NoSuchProcess):
-                total += sum(process.cpu_times()[:4]) if process.pid not in without else 0.0
+                total += sum(process.cpu_times()[:4])
         return total
 
     def wait_until(self, done: Callable[[], bool], patience_s: float = 600) -> float:
