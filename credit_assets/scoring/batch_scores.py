@@ -21,11 +21,8 @@ from credit_assets.schemas.duckdb_types import FLOATS
 if TYPE_CHECKING:
     import pyarrow as pa
 
-VECTORS = 20
-"""DuckDB vectors per chunk: enough to score fast, few enough for memory."""
-
-VECTOR_ROWS = 2_048
-"""The rows of a DuckDB vector."""
+CHUNK_ROWS = 40_960
+"""Rows per chunk: enough to score fast, few enough for memory."""
 
 MAIN_REASONS = 10
 """The number of most frequent reasons in the metadata."""
@@ -79,7 +76,7 @@ def chunks_of(relation: duckdb.DuckDBPyRelation) -> Iterator[pd.DataFrame]:
         else identifier(name)
         for name, kind in zip(relation.columns, relation.types, strict=True)
     ]
-    for batch in relation.project(", ".join(selected)).to_arrow_reader(VECTORS * VECTOR_ROWS):
+    for batch in relation.project(", ".join(selected)).to_arrow_reader(CHUNK_ROWS):
         if batch.num_rows:
             columns = zip(batch.schema.names, batch.columns, strict=True)
             yield pd.DataFrame({name: _values(column) for name, column in columns}, copy=False)

@@ -25,7 +25,7 @@ ROWS = """
 
 
 def test_chunks_equal_the_frame_of_all_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch_scores, "VECTORS", 1)
+    monkeypatch.setattr(batch_scores, "CHUNK_ROWS", 2_048)
     with duckdb.connect() as con:
         chunks, whole = [*chunks_of(con.sql(ROWS))], con.sql(ROWS).df()
     assert [len(chunk) for chunk in chunks] == [2048, 2048, 904]
