@@ -19,7 +19,7 @@ from pathlib import Path
 
 import duckdb
 
-from benchmarks.line_steps import scan_files
+from benchmarks.line_steps import rows_of, scan_files
 from credit_assets.book.queries import FeatureQuery, load
 from credit_assets.features.compute import compute_query
 from credit_assets.lake.provenance import BATCH, Provenance
@@ -39,7 +39,7 @@ def run(
     for table in query.inputs:
         name = f"{portfolio}/{table}"
         lake = raw if raw.exists(name) else made
-        con.execute(f"create view {table} as select * exclude ({BATCH}) from ({lake.query(name, [batch])})")
+        con.sql(rows_of(lake, name, batch)).create_view(table)
     compute_query(con, query).create_view("_made", replace=True)
     staged = made.stage(con, "FROM _made", f"{portfolio}/{query.name}", batch)
     made.commit(staged, Provenance())

@@ -13,25 +13,19 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 from benchmarks.line import Step, run_step
-from benchmarks.measure import PROJECT
+from benchmarks.measure import measured
+from benchmarks.startup import COMMAND
 from credit_assets.settings.project import Project
 
 BAR = 0.03
 """The largest wanted share of the whole for a batch of 1% of the book."""
 NEW_BATCH = "2026-02"
 FIRST_NEW_APPLICANT = 5_000_000
-GENERATE = """
-import sys
-from pathlib import Path
-from credit_assets.synthetic.lender import generate
-generate(Path(sys.argv[1]), int(sys.argv[2]), first_batch=sys.argv[3], first_applicant=int(sys.argv[4]), unlabelled=0)
-"""
 
 
 def measure_batch(folder: Path, workspace: Path, batch: str, threads: int) -> dict[str, Step]:
@@ -53,13 +47,15 @@ def main() -> None:
         workspace, sample = Path(temporary) / "work", Path(temporary) / "sample"
         whole = measure_batch(asked.folder, workspace, "2026-01", asked.threads)
         applicants = whole["features"].counts["applicants"]
-        new = [str(sample), str(max(1, round(applicants * asked.share))), NEW_BATCH, str(FIRST_NEW_APPLICANT)]
+        more = max(1, round(applicants * asked.share))
         # In a process of its own: those that are measured inherit the peak memory of this one.
-        subprocess.run([sys.executable, "-c", GENERATE, *new], cwd=PROJECT, check=True)
+        sampling = ["sample", sample, "--applicants", str(more), "--batches", "1", "--unlabelled", "0"]
+        sampling += ["--first-batch", NEW_BATCH, "--first-applicant", str(FIRST_NEW_APPLICANT)]
+        measured([sys.executable, "-c", COMMAND, *sampling])
         part = measure_batch(sample / NEW_BATCH, workspace, NEW_BATCH, asked.threads)
         if asked.lake:
             shutil.move(Project(workspace).lake, asked.lake)
-    print(f"{'step':<12}{f'{applicants:,} applicants':>24}{f'{int(new[1]):,} more':>24}{'share':>8}")
+    print(f"{'step':<12}{f'{applicants:,} applicants':>24}{f'{more:,} more':>24}{'share':>8}")
     for name, step in part.items():
         print(f"{name:<12}{whole[name].cpu_s:24.2f}{step.cpu_s:24.2f}{step.cpu_s / whole[name].cpu_s:8.3f}")
     all_of_it, added = (sum(step.cpu_s for step in steps.values()) for steps in (whole, part))

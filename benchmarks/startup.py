@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import resource
 import socket
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
-from benchmarks.measure import Service
+from benchmarks.measure import PROJECT, Service, measured
 
 BARS = {"--help": 0.6, "status": 3.0}
 DEV_BAR_S = 12
@@ -34,10 +33,7 @@ IMPORTED = re.compile(r"import time: +(\d+) \| +\d+ \| +(\w+)")
 
 def processor_seconds(project: Path | None, words: list[str]) -> float:
     """User and system time of one run of the command."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, "-P", "-c", COMMAND, *words], cwd=project, stdout=subprocess.DEVNULL, check=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+    return measured([sys.executable, "-P", "-c", COMMAND, *words], project or PROJECT).cpu_s
 
 
 def imports(project: Path | None, words: list[str]) -> Counter[str]:

@@ -19,7 +19,6 @@ from typing import Any
 import duckdb
 import pandas as pd
 import psutil
-import yaml
 from dagster import DagsterRun, RunRecord
 
 from credit_assets.dagster_private import AUTO_RETRY_RUN_ID_TAG
@@ -29,7 +28,7 @@ from credit_assets.settings.project import Project
 from credit_assets.synthetic.lender import batch_names, generate
 from credit_assets_tests.alerts.receivers import http_sink
 from credit_assets_tests.end_to_end.daemon import Daemon, prepare
-from credit_assets_tests.small_project import BOOK, QUICK, make_project
+from credit_assets_tests.small_project import BOOK, QUICK, make_short_project
 
 MONTHS = batch_names("2026-01", 14)
 APPLICANTS = 5_000
@@ -126,12 +125,7 @@ class Changed:
 
 def make_book(root: Path, storage: dict[str, Any] | None = None, **settings: int) -> Project:
     """The lender's project: three tables, few features, quick searches, sensors that poll every other second."""
-    project = make_project(root, SETTINGS, SQL)
-    path = project.config(BOOK)
-    config = yaml.safe_load(path.read_text())
-    config["contracts"] = "credit_assets_tests.end_to_end.short_book"
-    config["tables"] = {name: config["tables"][name] for name in ("applications", "bureau", "outcomes")}
-    path.write_text(yaml.safe_dump(config, sort_keys=False))
+    project = make_short_project(root, SETTINGS, SQL)
     prepare(project, storage, **settings)
     return project
 
